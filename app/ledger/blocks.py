@@ -37,7 +37,7 @@ class Span(NamedTuple):
     rekeyed_from: int
     rekeyed_until: int
     append_time_ms: int
-    """That the raw log had reached at its end."""
+    """The append time that the raw log had reached at its end."""
 
     def overlaps(self, other: Span) -> bool:
         """Return whether some offset is in both."""
@@ -182,7 +182,7 @@ class LedgerFile:
         self.path = path
         self.merged = merged
         self.spans: list[Span] = []
-        """As a list that is replaced, never changed: who reads may keep it."""
+        """A list that is replaced, never changed: who reads may keep it."""
         self.bytes = 0
         self.chunks = 0
         self._directories: list[Directory] = []

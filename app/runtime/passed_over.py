@@ -14,7 +14,7 @@ class Stretch(NamedTuple):
     first: int
     until: int
     append_time_ms: int
-    """That the raw log had reached at the end."""
+    """The append time that the raw log had reached at the end."""
     marks: dict[int, tuple[int, int]]
     """By raw partition, offset and array index of the newest forward that was read of it."""
 

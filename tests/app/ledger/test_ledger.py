@@ -303,7 +303,7 @@ async def test_what_has_no_room_in_memory_is_a_hole(
     world.portion(8)
     await world.flush()
     known = len(world.taken)
-    world.portion(100)
+    world.ledger.note(runs_of([world.plain(NAMES[0], "gb") for _ in range(100)]), plain=True)
     assert world.room.memory_bytes < 10_000
     assert await world.check(NAMES) == known
     lost = len(world.taken) - known
