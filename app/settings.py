@@ -639,7 +639,7 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
 
 
 OF_CLIENTS = frozenset(
-    f"{PREFIX}{name}" for name in ("API_KEY", "API_KEY_FILE", "LAGO_KEY_FILE", "URL")
+    f"{PREFIX}{name}" for name in ("API_KEY", "API_KEY_FILE", "CONTEXT", "LAGO_KEY_FILE", "URL")
 )
 """What the commands that ask a worker go by; no settings of a worker."""
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from app.cli.output import Terminal, echo, print_json
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote_options
+from app.cli.rows import Output, Rows, cell_text, output_options
 
 MOST = 1000
 Place = tuple[int, int]
@@ -39,17 +40,25 @@ def dead_letters() -> None:
 
 @dead_letters.command("list", short_help="Print the newest dead letters, newest first.")
 @click.option("--code", help="Only those refused for this reason, for example invalid_json.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON array instead of a table.")
+@output_options()
 @remote_options
-def list_letters(code: str | None, as_json: bool, url: str | None, key: str | None) -> None:
+def list_letters(code: str | None, output: Output, url: str | None, key: str | None) -> None:
     """Print the newest dead letters (each worker shows its newest 50), newest first."""
     letters = newest(operated(url, key), code)
-    if as_json:
-        print_json(letters)
-    elif letters:
-        Terminal().print(_table(letters))
-    else:
-        echo("No event was refused.")
+    output.show(
+        lambda: letters,
+        lambda: Rows(COLUMNS, (letter_row(one) for one in letters), frozenset({"failed_at"})),
+        lambda: Terminal().print(_table(letters)) if letters else echo("No event was refused."),
+    )
+
+
+COLUMNS = ("place", "failed_at", "code", "message", "source", "value")
+
+
+def letter_row(one: Json) -> list[str]:
+    """Return the texts of the columns."""
+    place = f"{one['partition']}/{one['offset']}"
+    return [place, *(cell_text(one.get(name)) for name in COLUMNS[1:])]
 
 
 @dead_letters.command()

@@ -74,7 +74,7 @@ def explain(
 
     is_whole = page is None and output.form not in ("table", "json")
     answer = asked(page or 1, _MOST if is_whole else per_page)
-    output.print(
+    output.show(
         lambda: answer,
         lambda: Rows(COLUMNS, _rows(asked, answer, is_whole=is_whole), _INSTANTS),
         lambda: _print(answer["explanation"], answer["meta"]),

@@ -23,9 +23,14 @@ def _place(module: str, extra: str | None, short_help: str, attribute: str = "")
 
 
 _COMMANDS: Final = {
+    "apply": _place("apply", None, "Create or update what files define."),
     "completion": _place("completion", None, "Print what completes words in a shell."),
     "compare": _place("lago.compare", None, "Compare usage in Lago with usage here.", "compare"),
+    "context": _place("context", None, "Name workers that are asked, and choose one."),
     "dead-letters": _place("dead_letters", None, "List refused events, and replay them."),
+    "delete": _place(
+        "objects", None, "Delete a metric, plan or customer; end a subscription.", "delete_object"
+    ),
     "doctor": _place(
         "doctor.command",
         "worker",
@@ -36,9 +41,13 @@ _COMMANDS: Final = {
     "explain": _place("explain", None, "Show the events that a figure is made of."),
     "export": _place("export", "worker", "Write a log as JSON lines.", "export_command"),
     "fold": _place("fold", "fold", "Fold two files offline: the bytes a worker publishes."),
+    "get": _place("objects", None, "Print one metric, plan, event or other object.", "get_object"),
     "keys": _place("keys", None, "Make keys for the API."),
     "limits": _place("limits", None, "Print every limit of what one input may cost."),
     "migrate": _place("lago.migrate", None, "Copy definitions from Lago.", "migrate"),
+    "list": _place(
+        "objects", None, "Print all metrics, plans, events or other objects.", "list_objects"
+    ),
     "preview": _place("preview", None, "Show what a changed definition would make."),
     "reconcile": _place("reconcile", None, "Compare a list of events sent with what counted."),
     "records": _place("records", None, "Print what was published, and what has changed."),

@@ -23,7 +23,7 @@ _ROOTS = {"billable_metric": "billable_metrics", "plan": "plans"}
 
 
 @dataclass
-class _Outcome:
+class Previewed:
     """What all workers said."""
 
     pairs: int = 0
@@ -41,7 +41,7 @@ class _Outcome:
 
 
 @dataclass(frozen=True)
-class _Range:
+class Range:
     """Published periods that start in it; None: from the first, until now."""
 
     from_: str | None
@@ -84,10 +84,10 @@ def preview(
         raise click.UsageError("--history goes with --apply")
     if applies and as_json and not yes:
         raise click.UsageError("--apply with --json needs --yes")
-    wanted, within, worker = _changes(changes), _Range(from_, to), remote(url, key)
-    outcome = _previewed(worker, wanted, within)
+    wanted, within, worker = _changes(changes), Range(from_, to), remote(url, key)
+    outcome = previewed(worker, wanted, within)
     if not as_json:
-        _print(outcome)
+        print_preview(outcome)
     answer: Json | None = None
     applied = applies and (yes or _confirmed(history))
     if applied:
@@ -118,10 +118,11 @@ def _is_change(value: object) -> bool:
     return all(isinstance(body, dict) for body in value.values())
 
 
-def _previewed(worker: Remote, changes: list[Json], within: _Range) -> _Outcome:
+def previewed(worker: Remote, changes: list[Json], within: Range) -> Previewed:
+    """Return what changes of metrics and plans would make, as all workers say it."""
     if worker.key is None:
         raise Unproved("There is no API key to ask with: set --key or METER_API_KEYS")
-    outcome = _Outcome()
+    outcome = Previewed()
     body = {"changes": changes, **within.body()}
     workers = EveryWorker("/api/v1/preview", body, outcome.note, "Folding anew")
     asyncio.run(workers.ask([Access(worker.url, worker.key)]))
@@ -142,7 +143,7 @@ def _confirmed(history: bool) -> bool:
     return click.confirm(f"Make this change{more}?")
 
 
-def _apply(worker: Remote, changes: list[Json], within: _Range, *, history: bool) -> Json | None:
+def _apply(worker: Remote, changes: list[Json], within: Range, *, history: bool) -> Json | None:
     """Make the changes; with `history` also append the record, whose answer is given back."""
     codes: list[str] = []
     charge_ids: list[str] = []
@@ -184,7 +185,7 @@ def _changed_charges(before: Json | None, after: Json) -> list[str]:
 # Showing
 
 
-def _as_json(outcome: _Outcome, *, applied: bool, history: Json | None) -> Json:
+def _as_json(outcome: Previewed, *, applied: bool, history: Json | None) -> Json:
     return {
         "cells": [_cell_json(cell) for cell in outcome.cells],
         "pairs_folded": outcome.pairs,
@@ -202,7 +203,8 @@ def _cell_json(cell: PreviewedCell) -> Json:
     return {**shown, "grouped_by": dict(cell.grouped_by) or None, "delta_units": _delta(cell)}
 
 
-def _print(outcome: _Outcome) -> None:
+def print_preview(outcome: Previewed) -> None:
+    """Print which cells would differ, and how many they are."""
     table = Table(
         "Customer", "Subscription", "Period", "Metric", "Cell", "Now", "Then", "Difference"
     )

@@ -17,7 +17,9 @@ from urllib.request import Request, urlopen
 import click
 import msgspec
 
+from app.cli import contexts
 from app.cli.failures import NO_VERDICT, NOT_THERE, load_settings
+from app.cli.output import echo
 from app.settings import HOST, Settings
 
 Json = dict[str, Any]
@@ -179,15 +181,25 @@ def remote_options(command: Command) -> Command:
             help="File that holds the API key, or METER_API_KEY_FILE; - is standard input.",
         ),
         click.option(
+            "--context",
+            envvar="METER_CONTEXT",
+            expose_value=False,
+            is_eager=True,
+            callback=_note_context,
+            help="A worker by its name, from `meter context list`.",
+        ),
+        click.option(
             "--key",
             envvar="METER_API_KEY",
+            callback=_warn_of_key,
             help="API key; every user of this machine sees it here. Better: METER_API_KEY or "
             "--key-file. Default: the first of METER_API_KEYS.",
         ),
         click.option(
             "--url",
             envvar="METER_URL",
-            help="Any worker. Default: METER_URL, else this machine's at METER_HTTP_PORT.",
+            help="Any worker. Default: METER_URL, else the context's, else this machine's at "
+            "METER_HTTP_PORT.",
         ),
     ):
         command = option(command)
@@ -200,8 +212,27 @@ def _key_of_file(context: click.Context, _: click.Parameter, path: str | None) -
             context.default_map = {**(context.default_map or {}), "key": file.read().strip()}
 
 
+def _note_context(context: click.Context, _: click.Parameter, name: str | None) -> None:
+    context.meta[contexts.OPTION] = name
+
+
+def _warn_of_key(context: click.Context, _: click.Parameter, key: str | None) -> str | None:
+    if context.get_parameter_source("key") is click.core.ParameterSource.COMMANDLINE:
+        echo(
+            "Everybody on this machine can read --key with `ps`: use METER_API_KEY or --key-file.",
+            err=True,
+        )
+    return key
+
+
 def remote(url: str | None, key: str | None) -> Remote:
-    """Return what the options name, else what the environment does, else the local worker."""
+    """Return what the options or the environment name, else the context, else the local worker.
+
+    A key of the context is for its own worker only, and so is one of this machine's settings.
+    """
+    named = None if url else contexts.current()
+    if named is not None:
+        return Remote(named.url, key or named.key())
     settings = local_settings()
     first = settings.api_keys[0].key.get_secret_value() if settings.api_keys else None
     return Remote(url or _worker_url(settings), key or first)
@@ -212,7 +243,7 @@ def operated(url: str | None, key: str | None) -> Remote:
 
     So operators also see what belongs to no organization, like a record that cannot be read.
     """
-    if key is None and local_settings().open_page:
+    if key is None and contexts.current() is None and local_settings().open_page:
         return Remote(remote(url, key).url, None)
     return remote(url, key)
 

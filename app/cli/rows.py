@@ -45,7 +45,7 @@ class Output(NamedTuple):
         """Return True if the answer of the API itself is asked for."""
         return self.form == "json"
 
-    def print(
+    def show(
         self,
         answer: Callable[[], object],
         rows: Callable[[], Rows],
@@ -126,6 +126,15 @@ def _output(context: click.Context, _: click.Parameter, form: Form | None) -> Ou
         # Before anything is asked, so that nobody waits for nothing.
         _arrow()
     return Output(form, header=not context.meta.get(_NO_HEADER))
+
+
+def cell_text(value: object) -> str:
+    """Return a JSON value as one text: numbers as they are, objects as JSON, null as nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _draw(found: Rows, *, header: bool) -> None:

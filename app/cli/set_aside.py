@@ -11,6 +11,7 @@ from rich.table import Table
 from app.api.set_aside import LONGEST_REASON, shown
 from app.cli.brokers import reached, settings_of_the_log
 from app.cli.output import Terminal, echo, print_json
+from app.cli.rows import Output, Rows, cell_text, output_options
 from app.cli.settings_apply import definitions_of
 from app.definitions import commands
 from app.definitions.model import SetAside
@@ -56,16 +57,17 @@ def set_aside() -> None:
 
 
 @set_aside.command("list", short_help="Print what is set aside.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON array instead of a table.")
-def list_set_aside(as_json: bool) -> None:
+@output_options()
+def list_set_aside(output: Output) -> None:
     """Print what is set aside and not lifted, in the order of the log."""
     listed = _definitions(settings_of_the_log()).set_asides.listed()
-    if as_json:
-        print_json([shown(one) for one in listed])
-    elif listed:
-        Terminal().print(_table(listed))
-    else:
-        echo("Nothing is set aside.")
+    told = [shown(one) for one in listed]
+    columns = tuple(told[0]) if told else ("id",)
+    output.show(
+        lambda: told,
+        lambda: Rows(columns, ([cell_text(one[name]) for name in columns] for one in told)),
+        lambda: Terminal().print(_table(listed)) if listed else echo("Nothing is set aside."),
+    )
 
 
 @set_aside.command(short_help="Set aside records that are not folded yet.")

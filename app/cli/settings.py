@@ -9,30 +9,33 @@ import click
 from rich.table import Table
 
 from app.cli.failures import load_settings
-from app.cli.output import Terminal, echo, print_json
+from app.cli.output import Terminal, echo
+from app.cli.rows import Output, Rows, output_options
 from app.cli.settings_apply import apply_settings
 from app.settings import SHAPES_BYTES, Settings, environment_names, shown, unknown_variables
 
 
 @click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@output_options()
 @click.pass_context
-def settings(context: click.Context, as_json: bool) -> None:
+def settings(context: click.Context, output: Output) -> None:
     """Print every setting: its variable, its value now and what it does."""
     if context.invoked_subcommand is None:
-        _print_settings(as_json)
+        _print_settings(output)
 
 
 settings.add_command(apply_settings)
 
 
-def _print_settings(as_json: bool) -> None:
+def _print_settings(output: Output) -> None:
     current = load_settings()
     rows = [_row(current, field) for field in Settings.model_fields]
-    if as_json:
-        print_json({row["field"]: row for row in rows})
-    else:
-        _print_table(rows, current.profile)
+    columns = ("variable", "value", "set_by", "shapes_bytes", "description")
+    output.show(
+        lambda: {row["field"]: row for row in rows},
+        lambda: Rows(columns, ([str(row[name] or "") for name in columns] for row in rows)),
+        lambda: _print_table(rows, current.profile),
+    )
     for name in unknown_variables(os.environ):
         echo(f"{name} is set, but no setting has that name.", err=True)
 

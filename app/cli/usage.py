@@ -41,7 +41,7 @@ def usage(
     else:
         periods = [_current(worker, customer, subscription)]
     title = f"{subscription} (customer {customer})"
-    output.print(
+    output.show(
         lambda: {"usage_periods": periods} if past else {"customer_usage": periods[0]},
         lambda: Rows(COLUMNS, _rows(subscription, customer, periods), _INSTANTS),
         lambda: _draw(periods, title),

@@ -110,7 +110,7 @@ async def test_watch_has_a_line_a_charge_with_every_digit(api: Api, meter: Meter
 
 @SERVERS
 async def test_dead_letters_are_listed_and_replayed(api: Api, worker: Worker, meter: Meter) -> None:
-    assert (await meter("dead-letters", "list")).stdout == "No event was refused.\n"
+    assert (await meter("dead-letters", "list", "-o", "table")).stdout == "No event was refused.\n"
     settings = worker.settings
     await worker.engine.append(settings.topic(settings.raw_topic), b"k", b"[/red] {", 0)
 
@@ -119,7 +119,7 @@ async def test_dead_letters_are_listed_and_replayed(api: Api, worker: Worker, me
         return [letter["code"] for letter in json.loads(listed.stdout)]
 
     await eventually(codes, ["invalid_json"])
-    shown = await meter("dead-letters", "list", COLUMNS="140")
+    shown = await meter("dead-letters", "list", "-o", "table", COLUMNS="140")
     assert "[/red] {" in shown.stdout
     of_key = await meter("dead-letters", "list", "--key", KEY, "--json")
     assert len(json.loads(of_key.stdout)) == 1, "it names no organization: it is the default's"

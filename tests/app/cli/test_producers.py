@@ -64,7 +64,7 @@ async def test_a_producer_finds_its_mistakes(api: Api, meter: Meter, tmp_path: P
         {"sent": 120, "outcomes": {"duplicate": {"": 120}}},
     )
 
-    shown = await meter("trace", "sub/1", "good0")
+    shown = await meter("trace", "sub/1", "good0", "-o", "table")
     assert shown.exit_code == 0
     assert "counted: storage" in shown.stdout
     assert "counted as 1.5" in shown.stdout

@@ -28,7 +28,7 @@ def things(output: Output) -> None:
         [(f"a\tb\n{LONG}", FIGURE, "2026-10-01T00:00:00Z"), ("c", "1", "")],
         frozenset({"at"}),
     )
-    output.print(lambda: {"things": [1]}, lambda: rows)
+    output.show(lambda: {"things": [1]}, lambda: rows)
 
 
 @pytest.fixture

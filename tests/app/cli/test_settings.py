@@ -12,12 +12,12 @@ from app.settings import Settings
 
 
 def test_table_names_every_variable() -> None:
-    result = CliRunner().invoke(cli, ["settings"], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(cli, ["settings", "-o", "table"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     for field in Settings.model_fields:
         assert f"METER_{field.upper()}" in result.stdout
     assert "Settings of the production profile, which `meter worker` has" in result.stdout
-    local = CliRunner().invoke(cli, ["settings"], env={"METER_PROFILE": "local"})
+    local = CliRunner().invoke(cli, ["settings", "-o", "table"], env={"METER_PROFILE": "local"})
     assert local.stdout.splitlines()[0].strip() == "Settings of the local profile"
 
 
