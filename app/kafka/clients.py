@@ -109,6 +109,22 @@ class Connections(AIOKafkaClient):  # type: ignore[misc]
             raise
 
 
+class _OfAllTopics(Connections):
+    """The connections of who follows topics by a pattern, and asks about all topics for it.
+
+    One topic more to ask about would leave it that topic alone: the pattern would lose the others,
+    and the group would take their partitions away.
+    """
+
+    def add_topic(self, topic: str) -> Any:
+        """Ask about all topics again; return what the answer is awaited by."""
+        if topic in self.cluster.topics():
+            known = asyncio.get_running_loop().create_future()
+            known.set_result(True)
+            return known
+        return self.force_metadata_update()
+
+
 async def _stop(stop: Callable[[], Awaitable[None]], connections: AIOKafkaClient) -> None:
     """Stop in a task of its own, which goes on when whoever waits for it is cancelled."""
 
@@ -151,6 +167,14 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._client.__class__ = Connections
+
+    def subscribe(
+        self, topics: Collection[str] = (), pattern: str | None = None, listener: Any = None
+    ) -> None:
+        """Follow topics, or all whose names match a pattern."""
+        super().subscribe(topics, pattern, listener)
+        if pattern is not None:
+            self._client.__class__ = _OfAllTopics
 
     async def start(self) -> None:
         """Connect, and join the group if there is one.

@@ -17,7 +17,7 @@ from app.settings import HOST
 from tests.secured.authority import Authority
 
 USER, PASSWORD = "meter", "meters-own-secret"
-PRINCIPALS = ("least_worker", "least_maker", "least_producer", "least_consumer")
+PRINCIPALS = ("least_worker", "least_maker", "least_producer", "least_consumer", "least_teller")
 CLIENT, SECRET = "meter-client", "meters-client-secret"
 _JAAS = "org.apache.kafka.common.security"
 

@@ -5,24 +5,39 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from enum import IntEnum
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from aiohttp import ClientSession
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from aiokafka.protocol.admin import CreateAclsRequest
 
+from app.clock import SystemClock
+from app.definitions import commands
 from app.kafka.clients import Consumer, Producer, started
-from app.kafka.topics import INDEX_CHANGELOG, admin_client, ensure_topics, topic_specs
+from app.kafka.topics import (
+    INDEX_CHANGELOG,
+    METER_DEFINITIONS,
+    USAGE_ALERTS,
+    admin_client,
+    ensure_topics,
+    topic_specs,
+)
 from app.local_servers.ports import free_ports
 from app.local_servers.redis import LocalRedis
 from app.main import running_worker
-from app.settings import Settings
+from app.settings import HOST, Settings
 from tests.secured.conftest import PASSWORD, SecuredKafka
+from tests.world.definitions import ORG
 from tests.world.live.api import Api
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.receiver import Receiver, receiving
 from tests.world.live.servers import MakeSettings
+from tests.world.live.webhooks import running_webhooks, write_key
 from tests.world.live.worker import SESSIONS
-from tests.world.waiting import eventually
+from tests.world.waiting import eventually, until
 
 pytestmark = pytest.mark.servers
 
@@ -141,6 +156,97 @@ async def test_the_least_rights_suffice_and_reach_no_further(
     async with running_worker(worker, **SESSIONS) as running, Api(running.url) as api:
         await eventually(lambda: _units(api), "3.0")
     await _reads_only(of("least_consumer"), published, raw, group)
+
+
+def teller_rights(settings: Settings) -> list[Right]:
+    """What `meter webhooks` may do, as the page has it."""
+    read = (
+        METER_DEFINITIONS,
+        USAGE_ALERTS,
+        settings.usage_records_topic,
+        settings.dead_letter_topic,
+        settings.raw_topic,
+    )
+    return [
+        Right(On.GROUP, f"{settings.consumer_group}-webhooks", (May.READ,)),
+        *(Right(On.TOPIC, settings.topic(name), (May.READ, May.DESCRIBE)) for name in read),
+    ]
+
+
+async def test_webhooks_are_told_with_the_least_rights(
+    secured_kafka: SecuredKafka, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    key_file = tmp_path / "key.pem"
+    write_key(key_file)
+    servers: dict[str, Any] = {"kafka_bootstrap_servers": secured_kafka.broker.bootstrap_servers}
+    operator = make_settings(raw_partitions=2, **servers)
+    teller = make_settings(
+        raw_partitions=2,
+        webhooks_port=port,
+        webhook_private_key_file=key_file,
+        kafka_bootstrap_servers=secured_kafka.sasl_plaintext,
+        kafka_scram_algorithm="PLAIN",
+        kafka_username="least_teller",
+        kafka_password=PASSWORD,
+    )
+    await _allow(operator, "least_teller", teller_rights(teller))
+    async with admin_client(operator) as admin:
+        await ensure_topics(operator, admin)
+    definitions = operator.topic(METER_DEFINITIONS)
+    async with receiving() as receiver, started(Producer(**operator.kafka_options())) as producer:
+        endpoint = {"webhook_url": f"{receiver.url}/a"}
+        made = [commands.create_webhook_endpoint(ORG, endpoint)]
+        for number in range(2):
+            body = {"name": "m", "code": f"m{number}", "aggregation_type": "count_agg"}
+            made.append(commands.create_billable_metric(ORG, body))
+        await producer.send_and_wait(definitions, made[0].encode(), partition=0)
+        clock = Ahead()
+        for number, command in enumerate(made[1:], 1):
+            # The second time it goes on where its own group has committed.
+            async with running_webhooks(teller, clock, events_errors=True):
+                await _is_assigned(port)
+                await producer.send_and_wait(definitions, command.encode(), partition=0)
+                await until(partial(_told, receiver, "billable_metric.created", number))
+        unknown = {**raw_event("me", "t", "unknown"), "organization_id": ORG}
+        await producer.send_and_wait(operator.topic(operator.raw_topic), encoded(unknown))
+        async with running_webhooks(teller, clock, events_errors=True):
+            await _is_assigned(port)
+            clock.ahead_ms = 3_620_000
+            await until(partial(_told, receiver, "events.errors", 1))
+        assert len(receiver.requests) == 3
+        options = teller.kafka_options()
+        with pytest.raises(GroupAuthorizationFailedError):
+            async with started(Consumer(definitions, group_id="other", **options)) as it:
+                await it.getmany(timeout_ms=5_000)
+        async with started(Producer(**options)) as it:
+            with pytest.raises(TopicAuthorizationFailedError):
+                await it.send_and_wait(definitions, b"{}", partition=0)
+
+
+class Ahead(SystemClock):
+    """A clock that can be set ahead."""
+
+    ahead_ms = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.ahead_ms
+
+
+def _told(receiver: Receiver, kind: str, count: int) -> bool:
+    return receiver.types_at("/a").count(kind) >= count
+
+
+async def _is_assigned(port: int) -> None:
+    async def says() -> bool:
+        async with ClientSession() as session:
+            try:
+                async with session.get(f"http://{HOST}:{port}/metrics") as answer:
+                    return "meter_webhooks_assigned 7.0" in await answer.text()
+            except OSError:
+                return False
+
+    await eventually(says, True)
 
 
 async def _units(api: Api) -> object:

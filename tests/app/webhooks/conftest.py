@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
 from aiokafka import AIOKafkaProducer
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
-from app.clock import Clock, SystemClock
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.kafka.topics import METER_DEFINITIONS, admin_client, ensure_topics
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.ports import free_ports
 from app.settings import Settings
-from app.webhooks.process import Webhooks
-from tests.app.webhooks.receiver import Receiver, receiving
+from tests.world.live.receiver import Receiver, receiving
 from tests.world.live.servers import MakeSettings
+from tests.world.live.webhooks import write_key
 
 ORG = "acme"
 HMAC_KEY = "hmac-secret"
@@ -73,19 +70,6 @@ async def producing(settings: Settings) -> AsyncIterator[Topics]:
         await producer.stop()
 
 
-def write_key(path: Path) -> rsa.RSAPrivateKey:
-    """Make a private key and write it."""
-    key = rsa.generate_private_key(65_537, 2_048)
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return key
-
-
 @pytest.fixture
 def webhook_settings(
     make_settings: MakeSettings, local_kafka: LocalKafka, tmp_path: Path
@@ -116,21 +100,6 @@ async def topics(webhook_settings: Settings) -> AsyncIterator[Topics]:
 async def receiver() -> AsyncIterator[Receiver]:
     async with receiving() as found:
         yield found
-
-
-@asynccontextmanager
-async def running_webhooks(
-    settings: Settings, clock: Clock | None = None, *, events_errors: bool = False
-) -> AsyncIterator[Webhooks]:
-    """Run the process's parts in this one."""
-    process = Webhooks(settings, clock or SystemClock(), events_errors=events_errors)
-    running = asyncio.create_task(process.run())
-    try:
-        yield process
-    finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
 
 
 async def page(settings: Settings) -> str:

@@ -38,11 +38,11 @@ from tests.app.webhooks.conftest import (
     assigned,
     page,
     producing,
-    running_webhooks,
     says,
 )
-from tests.app.webhooks.receiver import Receiver, Request
 from tests.world.definitions_log import metric_body, plan_body, subscription_body
+from tests.world.live.receiver import Receiver, Request
+from tests.world.live.webhooks import running_webhooks
 from tests.world.live.worker import ROOT, environment_of
 from tests.world.waiting import until
 

@@ -11,10 +11,11 @@ from app.local_servers.ports import free_ports
 from app.local_servers.redis import LocalRedis
 from app.main import running_worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from tests.app.webhooks.conftest import assigned, producing, running_webhooks
-from tests.app.webhooks.receiver import Receiver
+from tests.app.webhooks.conftest import assigned, producing
 from tests.world import bodies
 from tests.world.live.api import Api, api_of
+from tests.world.live.receiver import Receiver
+from tests.world.live.webhooks import running_webhooks
 from tests.world.live.worker import SESSIONS
 from tests.world.waiting import until
 
