@@ -14,16 +14,19 @@ from typing import Any, Final, get_args
 
 import click
 import yaml
+from pydantic import BaseModel
 
+from app.api.record_schemas import InstantRecord, PeriodCompleted, UsageRecord
 from app.cli.main import cli
 from app.settings import OF_CLIENTS, SHAPES_BYTES, Settings, environment_names, shown
 from app.wire.refusals import RefusalCode
 from tables.not_counted import Reason
 from tests.deploy.metrics import OF_THE_SCRAPE, Told, series_of_a_worker
-from tests.docs import codes
+from tests.docs import codes, fields
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference"
+RECORDS = ROOT / "docs" / "usage-records.md"
 RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
 WRITTEN: Final = "This page is made from the source: `python -m tests.docs.reference` writes it.\n"
 _PROFILES: Final = ("local", "production")
@@ -40,6 +43,7 @@ _EXIT_CODES: Final = """`meter COMMAND --help` prints the same. Exit codes:
 """
 _OF_THIS_MACHINE: Final = frozenset({"meter_build_info"})
 """Metrics whose labels say where they were read."""
+_END: Final = "\n<!-- end -->"
 _SUFFIXES: Final = ("_bucket", "_count", "_sum")
 
 
@@ -250,6 +254,58 @@ the index of the event.
 {_table(("code", "cause", "cure"), _rows(codes.FIELDS))}"""
 
 
+def marked(text: str) -> str:
+    """Return a page with what stands between its marks made anew."""
+    for name, table in _parts().items():
+        begin = f"<!-- made: {name} -->\n\n"
+        before, _, rest = text.partition(begin)
+        _, end, after = rest.partition(_END)
+        text = f"{before}{begin}{table}{end}{after}"
+    return text
+
+
+def _parts() -> dict[str, str]:
+    return {
+        "usage-record": _fields(fields.USAGE_RECORD, UsageRecord),
+        "period-completed": _fields(fields.PERIOD_COMPLETED, PeriodCompleted),
+        "instant-record": _fields(fields.INSTANT_RECORD, InstantRecord),
+        "closing-reasons": _table(("closing_reason", "when"), _named(fields.CLOSING_REASONS)),
+        "revision-reasons": _table(("revision_reason", "when"), _named(fields.REVISION_REASONS)),
+    }
+
+
+def _named(words: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(f"`{name}`", text) for name, text in words.items()]
+
+
+def _fields(told: Mapping[str, fields.Told], model: type[BaseModel]) -> str:
+    properties = model.model_json_schema()["properties"]
+    rows = [
+        (f"`{name}`", _type(schema), told[name].words, told[name].null)
+        for name, schema in properties.items()
+    ]
+    return _table(("field", "type", "what it says", "null when"), rows)
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    """Return the type of a field in a word or two."""
+    if "anyOf" in schema:
+        return " or ".join(_type(each) for each in schema["anyOf"] if each.get("type") != "null")
+    if "const" in schema or "enum" in schema:
+        return ", ".join(f"`{each}`" for each in schema.get("enum", [schema.get("const")]))
+    if schema.get("type") == "array":
+        return f"list of {_type(schema['items'])}"
+    if "$ref" in schema:
+        return "object"
+    if schema.get("format") == "date-time":
+        return "instant"
+    if "T" in schema.get("pattern", ""):
+        return "instant"
+    if schema.get("pattern"):
+        return "decimal as text"
+    return {"string": "text", "integer": "number"}.get(schema["type"], str(schema["type"]))
+
+
 def _rows(told: Mapping[str, codes.Told]) -> list[tuple[str, str, str]]:
     return [(_code(code), *each) for code, each in told.items()]
 
@@ -278,3 +334,4 @@ if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for file_name, page in pages().items():
         (FOLDER / file_name).write_text(page)
+    RECORDS.write_text(marked(RECORDS.read_text()))

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
+from app.api.record_schemas import InstantRecord, PeriodCompleted, UsageRecord
+from app.definitions.model import ClosingReason
 from app.wire.refusals import RefusalCode
 from tables.not_counted import Reason
-from tests.docs import codes, codes_in_source
-from tests.docs.reference import FOLDER, pages
+from tests.docs import codes, codes_in_source, fields
+from tests.docs.reference import FOLDER, RECORDS, marked, pages
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("settings.md", "cli.md", "metrics.md", "codes.md")
@@ -26,6 +29,38 @@ def made() -> dict[str, str]:
 def test_a_page_is_what_the_source_says(name: str) -> None:
     """`python -m tests.docs.reference` writes them anew."""
     assert (FOLDER / name).read_text() == made()[name]
+
+
+def test_the_tables_of_records_are_what_the_models_say() -> None:
+    """`python -m tests.docs.reference` writes them anew."""
+    page = RECORDS.read_text()
+    assert page.count("<!-- made: ") == page.count("<!-- end -->") == 5
+    assert page == marked(page)
+
+
+@pytest.mark.parametrize(
+    ("told", "model"),
+    [
+        (fields.USAGE_RECORD, UsageRecord),
+        (fields.PERIOD_COMPLETED, PeriodCompleted),
+        (fields.INSTANT_RECORD, InstantRecord),
+    ],
+)
+def test_every_field_of_a_record_is_told(
+    told: dict[str, fields.Told], model: type[BaseModel]
+) -> None:
+    properties = model.model_json_schema()["properties"]
+    assert told.keys() == properties.keys()
+    nullable = {
+        name for name, schema in properties.items() if {"type": "null"} in schema.get("anyOf", ())
+    }
+    assert {name for name, each in told.items() if each.null} == nullable
+
+
+def test_every_reason_is_told() -> None:
+    assert fields.CLOSING_REASONS.keys() == set(get_args(ClosingReason))
+    schema = UsageRecord.model_json_schema()["properties"]["revision_reason"]
+    assert fields.REVISION_REASONS.keys() == set(schema["anyOf"][0]["enum"])
 
 
 def test_no_other_page_is_there() -> None:
