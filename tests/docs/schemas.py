@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +45,8 @@ def _models() -> list[type[BaseModel]]:
 
 
 def _schema(model: type[BaseModel]) -> Json:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    place = f"{project['urls']['Documentation']}schemas/{_kebab(model.__name__)}.json"
-    return {"$schema": DIALECT, "$id": place, **model.model_json_schema()}
+    name = f"urn:meterstream:schema:{_kebab(model.__name__)}"
+    return {"$schema": DIALECT, "$id": name, **model.model_json_schema()}
 
 
 def _kebab(name: str) -> str:
