@@ -14,6 +14,7 @@ from app.api.streams import lines
 class _Wanted(msgspec.Struct):
     external_subscription_id: str | None = None
     repair: bool = False
+    figures_only: bool = False
 
 
 async def verify(call: Call) -> Any:
@@ -29,5 +30,7 @@ async def verify(call: Call) -> Any:
     first = {"peers": list(call.meter.routing.peers()), "owner": owner}
     reports = None
     if owner is None:
-        reports = call.meter.evidence.verify(organization_id, name, wanted.repair)
+        reports = call.meter.evidence.verify(
+            organization_id, name, wanted.repair, wanted.figures_only
+        )
     return await lines(call, first, reports)

@@ -222,11 +222,16 @@ class Evidence(Protocol):
         ...
 
     def verify(
-        self, organization_id: str, external_subscription_id: str | None, repair: bool
+        self,
+        organization_id: str,
+        external_subscription_id: str | None,
+        repair: bool,
+        figures_only: bool,
     ) -> AsyncGenerator[VerifyReport, None]:
         """Compare live figures to the raw topic: of one subscription, or all at home here.
 
-        The last report is `done`. `repair` queues a refold of what differs.
+        The last report is `done`. `repair` queues a refold of what differs. `figures_only`: leave
+        out published messages, which are compared with a fold of all of events-raw.
         """
         ...
 

@@ -158,7 +158,9 @@ def test_a_repair_holds_back_the_cut_that_waits(
         cell.state.total = Decimal(21)  # type: ignore[attr-defined]
 
         async def repair() -> int:
-            reports = Gateway(worker.engine, no_topics).evidence.verify(ORG, SUBSCRIPTION, True)
+            reports = Gateway(worker.engine, no_topics).evidence.verify(
+                ORG, SUBSCRIPTION, True, False
+            )
             found = [found async for report in reports for found in report.differences]
             slow_scans(monkeypatch, by_s=20)
             return len(found)

@@ -511,7 +511,11 @@ class LedgerMeter:
         )
 
     async def verify(
-        self, organization_id: str, external_subscription_id: str | None, repair: bool
+        self,
+        organization_id: str,
+        external_subscription_id: str | None,
+        repair: bool,
+        figures_only: bool,
     ) -> AsyncGenerator[VerifyReport, None]:
         yield VerifyReport(
             partitions=(0,),
