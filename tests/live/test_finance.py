@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,8 +29,17 @@ Meter = Callable[..., Awaitable[Result]]
 def meter(worker: Worker) -> Meter:
     """The command line against the worker."""
 
+    settings = worker.settings
+    environment = {
+        "METER_PROFILE": "test",
+        "METER_HTTP_PORT": str(settings.http_port),
+        "METER_KAFKA_BOOTSTRAP_SERVERS": ",".join(settings.kafka_bootstrap_servers),
+        "METER_TOPIC_PREFIX": settings.topic_prefix,
+        "METER_RAW_PARTITIONS": str(settings.raw_partitions),
+    }
+
     async def run(*words: str) -> Result:
-        runner = CliRunner(env={"METER_HTTP_PORT": str(worker.settings.http_port)})
+        runner = CliRunner(env=environment)
         return await asyncio.to_thread(runner.invoke, cli, [*words])
 
     return run
@@ -95,7 +105,7 @@ def newest(values: list[bytes]) -> set[bytes]:
     return set(by_cell.values())
 
 
-async def test_finance(worker: Worker, api: Api, meter: Meter) -> None:
+async def test_finance(worker: Worker, api: Api, meter: Meter, tmp_path: Path) -> None:
     await define(api)
     for name in ("s", "other"):
         for number, region in enumerate(("eu", "us", "us")):
@@ -134,6 +144,21 @@ async def test_finance(worker: Worker, api: Api, meter: Meter) -> None:
     await eventually(whole, True)
     await of_cells(api, meter)
     await of_events(api, meter)
+    await of_a_statement(meter, tmp_path)
+
+
+async def of_a_statement(meter: Meter, directory: Path) -> None:
+    """The same figure gives the same file, and whoever gets it proves it without a server."""
+    month = time.strftime("%Y-%m", time.gmtime(time.time() - 61 * DAY_S))
+    files = [directory / "first.zip", directory / "second.zip"]
+    for file in files:
+        answer = await meter("statement", "s", "traffic", "--period", month, "-o", str(file))
+        assert answer.exit_code == 0, answer.output
+    assert files[0].read_bytes() == files[1].read_bytes()
+    checked = await meter("statement", "check", str(files[0]))
+    assert checked.exit_code == 0, checked.output
+    none = await meter("statement", "s", "nothing", "--period", month, "-o", str(files[0]))
+    assert none.exit_code == 4
 
 
 async def of_events(api: Api, meter: Meter) -> None:

@@ -1014,4 +1014,10 @@ BUGS = (
         "if span.raw_until > restored.raw or span.rekeyed_until > restored.rekeyed:",
         "if False:",
     ),
+    Bug(
+        "statement-with-definitions-of-others",
+        "app/offline/statement.py",
+        'if command.organization_id not in ("", organization_id):',
+        "if False:",
+    ),
 )

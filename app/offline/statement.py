@@ -1,0 +1,298 @@
+"""A statement: one published figure with all that it follows from, in a file that anybody checks.
+
+It holds the records, the events of the subscription and the definitions, as `meter fold` reads
+them. Definitions of other organizations stand as omitted, with offset and time. The same figure
+gives the same bytes: nothing in the file tells when or where it was made.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
+from app.billing_periods.timezones import tzdata_version
+from app.definitions.commands import Command, UnreadableCommand
+from app.definitions.files import definition_line
+from app.definitions.judging import Judging
+from app.definitions.log import apply
+from app.definitions.state import Definitions
+from app.kafka.log_readers import LogRecord
+from app.offline.export import event_line
+from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.offline.stated import FORMAT, NAMES, OMITTED, SUMS, Wanted
+from app.wire.arrivals import Arrival, SubscriptionKey, arrivals_of
+from app.wire.record_rows import pairs_text
+from tables.reading.tracing import Traced, Tracer, verdict
+
+_BEGUN: Final = (1980, 1, 1, 0, 0, 0)
+
+_README: Final = """\
+A statement of one metered figure.
+
+statement.json     the figure, cell by cell, with ids, digests, cut and versions
+records.jsonl      every revision of it, as it was published
+events.csv         each event: counted or not, why, and where it lies in the log
+events.jsonl       the same events as they were appended
+definitions.jsonl  what they count for; definitions of others stand as omitted
+SHA256SUMS         sums of the files above
+
+To check it, without any server:
+
+  pip install 'meterstream[fold]'
+  meter statement check FILE.zip
+
+It folds events and definitions anew and compares records and digests byte by byte. It cannot prove
+that the events in it are all there are: compare events.csv to your own list.
+"""
+
+COLUMNS: Final = (
+    "counted",
+    "status",
+    "reason",
+    "transaction_id",
+    "timestamp",
+    "code",
+    "value",
+    "charge_code",
+    "filters",
+    "grouped_by",
+    "counts_from_cut",
+    "append_time",
+    "position",
+)
+
+
+def statement(
+    wanted: Wanted,
+    definitions: Iterable[DefinitionLine],
+    events: Iterable[EventLine],
+    records: Iterable[bytes],
+) -> bytes:
+    """Return the file of a figure. Raises NoStatement.
+
+    `events`: partition by partition, each by offset. `records`: the published ones.
+    """
+    chosen = wanted.chosen(records)
+    cut_ms = _cut_ms(chosen)
+    defined = list(_shown(definitions, wanted.organization_id, cut_ms))
+    known = Definitions()
+    for line in defined:
+        apply(known, line.value, line.append_time_ms, line.offset)
+    kept = list(_own(events, wanted.name, known, cut_ms))
+    meter = _folded(defined, kept, cut_ms)
+    rows = io.StringIO()
+    csv.writer(rows).writerows([COLUMNS, *_rows(meter, wanted, chosen, kept)])
+    contents = (
+        _text(_figure(wanted, chosen, cut_ms)),
+        b"".join(value + b"\n" for value in chosen),
+        rows.getvalue().encode(),
+        b"".join(_event_line(line) + b"\n" for line in kept),
+        b"".join(map(_definition_line, defined)),
+        _README.encode(),
+    )
+    return _packed(dict(zip(NAMES, contents, strict=True)))
+
+
+def _cut_ms(records: Iterable[bytes]) -> int:
+    cuts = [parse_iso8601_ms(msgspec.json.decode(value)["closed_at"]) for value in records]
+    return max(cut or 0 for cut in cuts)
+
+
+def _shown(
+    definitions: Iterable[DefinitionLine], organization_id: str, cut_ms: int
+) -> Iterator[DefinitionLine]:
+    """Yield what was defined until a cut; of others only that something was."""
+    for line in definitions:
+        if line.append_time_ms > cut_ms:
+            continue
+        try:
+            command = Command.decode(line.value or b"")
+        except UnreadableCommand:
+            continue
+        if command.organization_id not in ("", organization_id):
+            command = Command(type=OMITTED, id="", organization_id="", payload={})
+        yield line._replace(value=command.encode())
+
+
+def _own(
+    events: Iterable[EventLine], name: SubscriptionKey, known: Definitions, cut_ms: int
+) -> Iterator[EventLine]:
+    """Yield the records of a subscription, with those that moved append time on before them."""
+    judging = Judging.by(known)
+    reached: dict[int, EventLine] = {}
+    """By partition, the record that was appended last, where that is not shown."""
+    for line in events:
+        before = reached.get(line.partition)
+        at_ms = max(line.append_time_ms, -1 if before is None else before.append_time_ms)
+        if at_ms > cut_ms:
+            continue
+        own = _own_value(line, name, judging)
+        if own is None:
+            if before is None or line.append_time_ms > before.append_time_ms:
+                reached[line.partition] = line._replace(value=None, headers=())
+            continue
+        if before is not None and before.append_time_ms > line.append_time_ms:
+            # Without it the event would have come earlier.
+            yield before
+        yield line._replace(value=own)
+
+
+def _own_value(line: EventLine, name: SubscriptionKey, judging: Judging) -> bytes | None:
+    """Return a record's value, in an array null for what is another's; None: all of it is."""
+    place = (line.append_time_ms, line.partition, line.offset)
+    arrived = arrivals_of(line.value, line.headers, *place, judging)
+    own = {getattr(one, "array_index", 0) for one in arrived if getattr(one, "name", None) == name}
+    if not own or line.value is None:
+        return None
+    if not line.value.lstrip().startswith(b"["):
+        return line.value
+    items = msgspec.json.decode(line.value, type=list[msgspec.Raw])
+    shown = [bytes(item) if index in own else b"null" for index, item in enumerate(items)]
+    return b"[" + b",".join(shown) + b"]"
+
+
+def _folded(
+    definitions: Sequence[DefinitionLine], events: Sequence[EventLine], cut_ms: int
+) -> OfflineMeter:
+    meter = OfflineMeter()
+    meter.run(definitions, events, cut_ms)
+    return meter
+
+
+def _figure(wanted: Wanted, chosen: Sequence[bytes], cut_ms: int) -> dict[str, Any]:
+    newest = {record["cell_id"]: record for record in map(msgspec.json.decode, chosen)}
+    first = next(iter(newest.values()))
+    return {
+        "format": FORMAT,
+        "organization_id": wanted.organization_id,
+        "external_customer_id": first["external_customer_id"],
+        "external_subscription_id": wanted.external_subscription_id,
+        "billable_metric": first["billable_metric"],
+        "charge_code": wanted.charge_code,
+        "period": first["period"],
+        "cut": iso_milliseconds(cut_ms),
+        "cells": [
+            {
+                name: record[name]
+                for name in (
+                    "cell_id",
+                    "id",
+                    "revision",
+                    "filters",
+                    "grouped_by",
+                    "units",
+                    "prorated_units",
+                    "total_aggregated_units",
+                    "precise_total_amount_cents",
+                    "events_count",
+                    "digest",
+                    "closed_at",
+                    "final_after",
+                )
+            }
+            | {"charge_code": record["charge"]["code"]}
+            for record in newest.values()
+        ],
+        "versions": {"schema_version": first["schema_version"], "tzdata": tzdata_version()},
+    }
+
+
+def _rows(
+    meter: OfflineMeter, wanted: Wanted, chosen: Sequence[bytes], events: Sequence[EventLine]
+) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each event of the figure and charge that looked at it."""
+    state = meter.partition
+    code, period = wanted.metric_code, msgspec.json.decode(chosen[0])["period"]
+    start_ms, to_ms = parse_iso8601_ms(period["from"]) or 0, parse_iso8601_ms(period["to"]) or 0
+    tracer, judging = Tracer(state, (*wanted.name, code)), Judging.by(meter.definitions)
+    for line in events:
+        place = (line.append_time_ms, line.partition, line.offset)
+        for arrival in arrivals_of(line.value, line.headers, *place, judging):
+            if not isinstance(arrival, Arrival) or arrival.name != wanted.name:
+                continue
+            standing = verdict(state, arrival)
+            counted = standing.counted or arrival
+            if counted.event.code != code:
+                continue
+            traced: list[Traced | None] = []
+            if standing.counted is not None:
+                traced += tracer.trace(standing.counted, standing.corrected_ms)
+            traced = [one for one in traced if _is_of(one, wanted, start_ms)]
+            is_within = start_ms <= counted.timestamp_ms <= to_ms + 999
+            if not traced and (standing.counted is not None or not is_within):
+                continue
+            for one in traced or [None]:
+                yield _row(arrival, counted, standing.standing, standing.reason, one)
+
+
+def _is_of(traced: Traced | None, wanted: Wanted, start_ms: int) -> bool:
+    if traced is None:
+        return False
+    charge, layer = traced.span.fold.charge, traced.layer
+    carried = traced.span.fold.metric.recurring and layer.start_ms <= start_ms + 999
+    return wanted.charge_code in (None, charge.code) and (
+        carried or start_ms <= layer.start_ms <= start_ms + 999
+    )
+
+
+def _row(
+    arrival: Arrival, counted: Arrival, standing: str, reason: str | None, traced: Traced | None
+) -> tuple[str, ...]:
+    counts = traced is not None and traced.reason is None
+    status = "counted" if counts else "ignored" if standing == "taken" else standing
+    place = f"{arrival.raw_partition}:{arrival.raw_offset}:{arrival.array_index}"
+    about: tuple[str, ...] = ("", "", "", "", "")
+    if traced is not None:
+        charge = traced.span.fold.charge
+        bucket = next((one for one in charge.filters if one.id == traced.filter_id), None)
+        groups = dict(zip(charge.group_keys(bucket), traced.groups, strict=False))
+        values = None if bucket is None else {k: list(v) for k, v in bucket.values.items()}
+        cut = iso_milliseconds(traced.cut_ms) if counts and traced.cut_ms else ""
+        shown = (traced.value, charge.code, pairs_text(values), pairs_text(groups), cut)
+        about = shown if counts else ("", charge.code, "", "", "")
+    return (
+        "yes" if counts else "no",
+        status,
+        (None if traced is None else traced.reason) or reason or "",
+        arrival.event.transaction_id,
+        iso_milliseconds(counted.timestamp_ms),
+        counted.event.code,
+        *about,
+        iso_milliseconds(arrival.append_time_ms),
+        place,
+    )
+
+
+def _event_line(line: EventLine) -> bytes:
+    record = LogRecord(None, line.value, line.headers, line.append_time_ms, line.offset)
+    return event_line(line.partition, record)
+
+
+def _definition_line(line: DefinitionLine) -> bytes:
+    command = Command.decode(line.value or b"")
+    return definition_line(command, line.append_time_ms, line.offset)
+
+
+def _text(value: object) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _packed(contents: dict[str, bytes]) -> bytes:
+    sums = "".join(f"{sha256(text).hexdigest()}  {name}\n" for name, text in contents.items())
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, text in {**contents, SUMS: sums.encode()}.items():
+            entry = zipfile.ZipInfo(name, _BEGUN)
+            # How much a library compresses is its own business.
+            entry.compress_type, entry.external_attr = zipfile.ZIP_STORED, 0o644 << 16
+            entry.create_system = 3
+            archive.writestr(entry, text)
+    return packed.getvalue()

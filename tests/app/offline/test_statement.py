@@ -1,0 +1,149 @@
+"""A statement: the same figure gives the same bytes, and a changed one does not pass the check."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli.main import cli
+from app.definitions import commands
+from app.offline.stated import SUMS, NoStatement, Wanted
+from app.offline.statement import statement
+from tests.world import bodies
+from tests.world.clock import ms
+from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.events import amend, cancel, raw
+from tests.world.story import Story
+
+JANUARY = Wanted(ORG, SUBSCRIPTION, "m", "2024-01")
+
+
+def story() -> Story:
+    """January of two subscriptions, among definitions of another organization."""
+    told = Story().metric("m", "sum_agg")
+    told.define(
+        "2023-12-31", commands.create_billable_metric("their", bodies.metric("x", "count_agg"))
+    )
+    told.plan({"code": "m", "properties": {"pricing_group_keys": ["region"]}})
+    told.subscribe().subscribe(external_id="other")
+    for day, value in enumerate((1, 2, 4), 10):
+        told.send(f"2024-01-{day}", v=value, region="eu" if day == 10 else "us")
+    told.append("2024-01-20", raw("m", "theirs", ms("2024-01-20"), "other", v=100))
+    pair = [raw("m", name, ms("2024-01-21"), name, v=8) for name in ("other", SUBSCRIPTION)]
+    told.append("2024-01-21", pair)  # type: ignore[arg-type]
+    told.append("2024-01-25", cancel("t0"))
+    told.send("2024-01-31").send("2024-02-03", v=7).append("2024-02-04", cancel("t7", "c3"))
+    told.append("2024-02-05", amend(raw("m", "t1", ms("2024-01-11"), v=3, region="us")))
+    return told
+
+
+def made(told: Story, at: str, wanted: Wanted = JANUARY) -> bytes:
+    values = [r.value for r in told.meter(at).records if r.topic == "usage-records"]
+    return statement(wanted, told.definitions, told.events, values)
+
+
+def check(content: bytes, path: Path) -> Result:
+    path.write_bytes(content)
+    return CliRunner().invoke(cli, ["statement", "check", str(path)])
+
+
+def changed(content: bytes, name: str, old: bytes, new: bytes, *, sums: bool = True) -> bytes:
+    """Return the file with another text in one place; `sums`: with sums that fit."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {each: archive.read(each) for each in archive.namelist()}
+    assert old in files[name]
+    files[name] = files[name].replace(old, new, 1)
+    if sums:
+        files[SUMS] = b"".join(
+            f"{sha256(text).hexdigest()}  {each}\n".encode()
+            for each, text in files.items()
+            if each != SUMS
+        )
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for each, text in files.items():
+            archive.writestr(each, text)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(("at", "records"), [("2024-02-02", 2), ("2024-02-06", 3)])
+def test_it_proves_what_was_published(at: str, records: int, tmp_path: Path) -> None:
+    content = made(story(), at)
+    answer = check(content, tmp_path / "s.zip")
+    assert answer.exit_code == 0, answer.output
+    assert f"equal, {records} records" in answer.stdout
+    assert "Not proved" in answer.stdout
+
+
+def test_the_same_figure_gives_the_same_bytes() -> None:
+    told = story()
+    first = made(told, "2024-02-06")
+    # Whatever happens later, or to others.
+    told.send("2024-02-07", v=9).append("2024-02-08", raw("m", "y", ms("2024-02-08"), "other", v=1))
+    told.define("2024-02-08", commands.create_billable_metric(ORG, bodies.metric("n", "count_agg")))
+    assert made(told, "2024-02-09") == first
+
+
+def test_it_shows_nothing_of_others() -> None:
+    content = made(story(), "2024-02-06")
+    for text in (b"their", b"theirs", b'"other"', b'"v":100'):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for name in archive.namelist():
+                if name != "definitions.jsonl" or text == b"their":
+                    assert text not in archive.read(name), (text, name)
+
+
+def test_every_event_is_listed_with_its_reason() -> None:
+    with zipfile.ZipFile(io.BytesIO(made(story(), "2024-02-06"))) as archive:
+        rows = list(csv.DictReader(archive.read("events.csv").decode().splitlines()))
+        stated = json.loads(archive.read("statement.json"))
+    assert [(row["transaction_id"], row["status"], row["value"]) for row in rows] == [
+        ("t0", "cancelled", ""),
+        ("t1", "counted", "3.0"),
+        ("t2", "counted", "4.0"),
+        (SUBSCRIPTION, "counted", "8.0"),
+        ("t6", "ignored", ""),
+    ]
+    assert rows[-1]["reason"] == "missing_property"
+    assert [row["counts_from_cut"] for row in rows][1] == "2024-02-05T00:00:00.000Z"
+    assert sorted(cell["units"] for cell in stated["cells"]) == ["7.0", "8.0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "sums", "code"),
+    [
+        ("events.jsonl", b'"v":4', b'"v":5', True, 1),
+        ("events.jsonl", b'"v":4', b'"v":5', False, 1),
+        ("records.jsonl", b'"units":"7.0"', b'"units":"6.0"', True, 1),
+        ("statement.json", b'"units": "7.0"', b'"units": "6.0"', True, 1),
+        ("README.txt", b"without", b"with", False, 1),
+        ("statement.json", b'"format": 1', b'"format": 9', True, 3),
+        ("statement.json", b"{", b"", True, 3),
+        ("definitions.jsonl", b"{", b"", True, 3),
+    ],
+)
+def test_what_was_changed_does_not_pass(
+    name: str, old: bytes, new: bytes, sums: bool, code: int, tmp_path: Path
+) -> None:
+    content = changed(made(story(), "2024-02-06"), name, old, new, sums=sums)
+    answer = check(content, tmp_path / "s.zip")
+    assert answer.exit_code == code, answer.output
+    assert "Proved" not in answer.stdout
+
+
+def test_no_statement_is_none(tmp_path: Path) -> None:
+    assert check(b"nothing", tmp_path / "s.zip").exit_code == 3
+    with pytest.raises(NoStatement):
+        made(story(), "2024-02-06", Wanted(ORG, SUBSCRIPTION, "m", "2023-01"))
+    told = story().send("2024-02-20", v=1)
+    with pytest.raises(NoStatement, match="Several periods"):
+        made(told, "2024-03-06", Wanted(ORG, SUBSCRIPTION, "m", "2024"))
+    with pytest.raises(NoStatement):
+        made(story(), "2024-02-06", Wanted(ORG, SUBSCRIPTION, "x", "2024-01"))
