@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,14 +56,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With three processes: faults one after another in two of them, all else by file in the third.
 
     A fault mostly waits, so two at a time leave one of two cores to the rest. The cluster's three
-    brokers go to the third process. Faults come first, for xdist reads the groups as soon as tests
-    are collected.
+    brokers go to the third process. xdist gives the groups out in this order: faults, then other
+    files that wait for servers. What only computes comes last, for it is short and fills gaps.
     """
-    items.sort(key=lambda item: FAULTS not in item.path.parents)
+    served = set()
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)
         item.add_marker(pytest.mark.xdist_group(_group(item.path)))
+        if item.get_closest_marker("servers"):
+            served.add(item.path)
+    items.sort(key=lambda item: (not _is_fault(item.path), item.path not in served))
 
 
 def pytest_collection_finish() -> None:
@@ -85,12 +89,18 @@ def _what_is_collected_stays_frozen() -> Iterator[None]:
         yield
 
 
+@cache
+def _is_fault(path: Path) -> bool:
+    return FAULTS in path.parents
+
+
+@cache
 def _group(path: Path) -> str:
     """Return the name that all files share which go to one process."""
     suite = path.relative_to(FAULTS.parent).parts[0]
     if suite in SHARING:
         return suite
-    if FAULTS not in path.parents or path == CLUSTER:
+    if not _is_fault(path) or path == CLUSTER:
         return str(path)
     return "earlier faults" if path < HALFWAY else "later faults"
 

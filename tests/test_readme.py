@@ -209,7 +209,7 @@ async def test_the_path_of_a_newcomer(worker: Worker) -> None:
         ledger = await read_ledger(worker.settings)
         return {record["type"] for record in ledger.newest.values()}
 
-    await eventually(published, {"usage.recorded", "period.completed"}, timeout_s=60)
+    await eventually(published, {"usage.recorded", "period.completed"})
     ledger = await read_ledger(worker.settings)
     records = {record["type"]: record for record in ledger.newest.values()}
     assert records["usage.recorded"]["units"] == "7.5"

@@ -98,7 +98,7 @@ async def test_a_full_disk_takes_nothing_away(victim: Victim, disk: Path) -> Non
     await asyncio.sleep(1)
     stood = (await victim.attacker.units(CUSTOMER, code))[code]
     ballast.unlink()
-    await eventually(lambda: units(victim, code), sent, timeout_s=60)
+    await eventually(lambda: units(victim, code), sent)
     await eventually(lambda: disk_full(victim), False)
     assert IN_MEMORY < stood < sent
     assert victim.worker.is_running(), victim.worker.tail()
@@ -107,7 +107,7 @@ async def test_a_full_disk_takes_nothing_away(victim: Victim, disk: Path) -> Non
     # What came again is known, wherever its row is by now.
     await send(victim, code, 0, sent)
     await victim.produce(event(code, "one more"))
-    await eventually(lambda: units(victim, code), sent + 1, timeout_s=60)
+    await eventually(lambda: units(victim, code), sent + 1)
     assert not (await victim.tell()).wrong
     log = victim.worker.log_file.read_text()
     for code in ("disk_low", "disk_full"):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 import shutil
 import signal
@@ -37,8 +38,11 @@ from tests.world.live.api import text_of
 from tests.world.live.load import load, prove, world_on
 from tests.world.live.worker import WorkerProcess, worker_process
 
-GOES_ON_S = 15.0
-"""Within so many seconds of the return every partition folds again."""
+GOES_ON_S = 15.0 * (2 if "PYTEST_VERSION" in os.environ else 1)
+"""Within so many seconds of the return every partition folds again.
+
+Two other processes of the suite want the same two cores, so there it has twice the time.
+"""
 IN_SYNC_S = 60.0
 RUNS_BEFORE_S = 2.0
 
@@ -127,9 +131,6 @@ async def _samples(worker: WorkerProcess, start: str) -> dict[str, float]:
     return {each.removeprefix(start).rstrip("}"): float(value) for each, value in found}
 
 
-# One broker
-
-
 async def frozen(brokers: Collection[LocalKafka], away_s: float) -> None:
     """SIGSTOP: their connections stay open."""
     for broker in brokers:
@@ -190,9 +191,6 @@ async def of_one(
     await through(rebalance, lambda: frozen([broker], away_s), worker, other, say=say)
     assert await other.stop() == 0, other.tail()
     await goes_on(await folded_by_partition(worker), worker)
-
-
-# Three brokers
 
 
 def active_controller(brokers: Brokers) -> int:

@@ -15,13 +15,13 @@ from app.settings import Settings
 from tests.world.live.load import EVENTS_PER_S, load, prove, world_on
 from tests.world.live.worker import WorkerProcess, worker_process
 from tests.world.live.world import SCALE
+from tests.world.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 KILLS = SCALE
 AWAY_S = 3.0 * SCALE
-SILENT_S = min(60.0, 10.0 * SCALE)
-ENDS_S = 30.0
+SILENT_S = min(60.0, 7.0 * SCALE)
 
 
 async def test_broker_killed_and_started_again(
@@ -87,7 +87,7 @@ async def test_broker_out_of_disk(
             assert broker is not None
             resource.prlimit(broker, resource.RLIMIT_FSIZE, (room, room))
             with pytest.raises(StackError, match=r"ended by itself \(code 1\)"):
-                await asyncio.wait_for(local_kafka.process.wait_ended(), ENDS_S)
+                await asyncio.wait_for(local_kafka.process.wait_ended(), PATIENCE_S)
             sent = traffic.sent
             await asyncio.sleep(AWAY_S)
             assert traffic.sent - sent < EVENTS_PER_S
@@ -110,4 +110,4 @@ async def test_a_broker_of_short_transactions_is_refused_at_the_start(
         assert await worker.wait() != 0
     worker.look_for_url()
     assert not worker.url, "it took partitions over"
-    assert "Set transaction.max.timeout.ms to at least that" in worker.tail()
+    assert "Set transaction.max.timeout.ms to at least that" in worker.said()

@@ -20,7 +20,7 @@ from tests.world.live.world import SCALE
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
-AWAY_S = min(60.0, 12.0 * SCALE)
+AWAY_S = min(60.0, 9.0 * SCALE)
 SAMPLE = ("active controller killed", TOO_FEW)
 
 

@@ -16,7 +16,7 @@ from tests.world.live.api import Json
 from tests.world.live.load import load, prove_by_fold, restarted, world_on
 from tests.world.live.worker import WorkerProcess, worker_process
 from tests.world.live.world import METRICS, PLAN, World
-from tests.world.waiting import eventually
+from tests.world.waiting import PATIENCE_S, eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -65,7 +65,7 @@ async def test_everything_changes_mid_stream(live_settings: Settings, tmp_path: 
             return {code for code, of_code in units.items() if of_code}
 
         # What changed last is refolded by then.
-        await eventually(used, {"calls", "traffic", "peak", "level"}, 30)
+        await eventually(used, {"calls", "traffic", "peak", "level"})
         await prove_by_fold(world, tmp_path)
 
 
@@ -77,7 +77,7 @@ class Changes:
 
     async def call(self, method: str, path: str, **body: Any) -> Json:
         """One change, taken."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 self._worker.look_for_url()
                 self._world.api.url = self._worker.url

@@ -13,6 +13,7 @@ from tests.world.live.api import Api
 from tests.world.live.load import load, prove, world_on
 from tests.world.live.worker import SESSION_S, WorkerProcess, worker_process
 from tests.world.live.world import CUSTOMER, World
+from tests.world.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -58,7 +59,9 @@ async def test_a_zombie_is_fenced(live_settings: Settings, tmp_path: Path) -> No
         await prove(world, tmp_path)
 
 
-async def answer_alike(world: World, *workers: WorkerProcess, timeout_s: float = 30.0) -> None:
+async def answer_alike(
+    world: World, *workers: WorkerProcess, timeout_s: float = PATIENCE_S
+) -> None:
     """Until every one of the workers answers for every subscription, or says 503 meanwhile."""
     for worker in workers:
         async with Api(worker.url) as api:

@@ -28,8 +28,8 @@ from tests.world.waiting import eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
-WITHIN_S = 8.0
-"""5 s, and what a busy machine takes to ask."""
+WITHIN_S = 20.0
+"""5 s, and what a machine takes that carries two other processes of tests."""
 
 
 @pytest.fixture

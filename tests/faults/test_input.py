@@ -155,7 +155,7 @@ async def test_poison_on_every_partition(live_settings: Settings, tmp_path: Path
                     (partition, at, 2): "invalid_event",
                 }
         world.api.url = worker.url
-        await eventually(lambda: _refused(live_settings), refused, 60)
+        await eventually(lambda: _refused(live_settings), refused)
         with localcontext(prec=100):
             units = sum(map(Decimal, COUNTED.values()), Decimal(partitions))
         assert (await world.api.units(CUSTOMER, POISONED))["traffic"] == units

@@ -24,8 +24,8 @@ from tests.world.live.world import World
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
-AWAY_S = 12.0
-"""Longer than the session of a worker of these tests."""
+AWAY_S = 8.0
+"""Longer than the session of a worker of these tests, and than it takes to call Kafka lost."""
 AT_MOST_S = 60.0
 """On a busy machine an outage lasts until it was noticed and refused a request."""
 

@@ -32,6 +32,7 @@ from tables.changelogged.checkpoint import Checkpoint
 from tests.world.live.load import load, prove, world_on
 from tests.world.live.producer import foreign_producer
 from tests.world.live.worker import WorkerProcess, worker_process
+from tests.world.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -72,7 +73,7 @@ async def _delete(settings: Settings, changelog: str, share: float) -> None:
         ends = await _ends(settings, tps)
         # Nobody may delete from a topic that is only compacted; the change takes a moment.
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, deleting)])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 with suppress(PolicyViolationError):
                     await admin.delete_records(
@@ -101,7 +102,7 @@ async def test_local_state(live_settings: Settings, tmp_path: Path) -> None:
         async with load(world):
             for damage in (deleted, flipped):
                 await hit(worker, damage)
-                assert "is torn" not in worker.tail()
+                assert "is torn" not in worker.said()
         world.api.url = worker.url
         await prove(world, tmp_path)
 
@@ -122,7 +123,7 @@ async def test_changelogs(live_settings: Settings, tmp_path: Path) -> None:
         async with load(world):
             for damage, torn in damages:
                 await hit(worker, damage, also_local=torn)
-                assert torn == ("is torn" in worker.tail()), worker.tail()
+                assert torn == ("is torn" in worker.said()), worker.tail()
         world.api.url = worker.url
         await prove(world, tmp_path)
 
@@ -157,8 +158,8 @@ async def test_state_of_a_newer_program_is_refused(live_settings: Settings, tmp_
             await producer.send_and_wait(topic, value, key=CHECKPOINT_KEY, partition=0)
         worker.launch()
         assert await worker.wait() != 0
-        assert f"partition 0 was written by fold version {FOLD_VERSION + 1}" in worker.tail()
-        assert "start the newer program" in worker.tail()
+        assert f"partition 0 was written by fold version {FOLD_VERSION + 1}" in worker.said()
+        assert "start the newer program" in worker.said()
         assert await _checkpoint_of(live_settings) == newer
 
 

@@ -52,8 +52,8 @@ async def test_more_partitions_are_refused_with_a_way_to_migrate(
             await admin.create_partitions({raw: NewPartitions(count + 1)})
         worker.launch()
         assert await worker.wait() != 0
-        assert f"Topic {raw} has {count + 1} partitions" in worker.tail()
-        assert "To migrate: stop the producers" in worker.tail()
+        assert f"Topic {raw} has {count + 1} partitions" in worker.said()
+        assert "To migrate: stop the producers" in worker.said()
 
 
 async def test_unread_events_that_retention_took_stop_the_worker(
@@ -78,11 +78,11 @@ async def test_unread_events_that_retention_took_stop_the_worker(
         await eventually(lambda: _says(f"{worker.url}/metrics", "meter_offsets_lost 1.0"), True)
         assert await _says(f"{worker.url}/health/ready", "the worker stops")
         assert await worker.wait() != 0
-        assert f"{raw} partition 0 begins at offset" in worker.tail()
-        assert "are not folded yet" in worker.tail()
+        assert f"{raw} partition 0 begins at offset" in worker.said()
+        assert "are not folded yet" in worker.said()
         # Deleted on purpose: once they are named, they are passed.
         lost = re.findall(
-            r"partition 0 begins at offset (\d+), but the records from (\d+)", worker.tail()
+            r"partition 0 begins at offset (\d+), but the records from (\d+)", worker.said()
         )
         start, first = map(int, lost[-1])
         definitions = await definitions_of(live_settings)
@@ -186,8 +186,8 @@ async def test_definitions_that_are_lost_stop_every_worker(
             "emptied": f"{topic} begins at offset 5: definitions were deleted",
             "created anew": f"{topic} ends at offset 2, but partition ",
         }
-        assert said[loss] in worker.tail()
-        assert "Put the topic back from a copy" in worker.tail()
+        assert said[loss] in worker.said()
+        assert "Put the topic back from a copy" in worker.said()
         assert await _state_of(live_settings) == kept
 
 
@@ -208,15 +208,15 @@ async def test_usage_records_that_are_lost_are_published_again(
         before = await _count(live_settings, topic)
         await admin.delete_topics([topic])
         await worker.start()
-        assert said in worker.tail()
+        assert said in worker.said()
         await eventually(lambda: _has(live_settings, topic, before), True)
         await world.is_published([0, 1])
         before = await _count(live_settings, topic)
         await admin.delete_topics([topic])
         # Nothing is to be published any more.
         assert await worker.wait() != 0
-        assert f"{topic} partition " in worker.tail()
-        assert "the topic ends at 0. Started again, the worker publishes" in worker.tail()
+        assert f"{topic} partition " in worker.said()
+        assert "the topic ends at 0. Started again, the worker publishes" in worker.said()
         await worker.start()
         await eventually(lambda: _has(live_settings, topic, before), True)
         async with supervised(worker), load(world):

@@ -64,11 +64,11 @@ async def test_what_is_crossed_is_sent_once_and_the_alert_says_so(worker: Worker
         return answer["alert"]["previous_value"]
 
     await send(api, "t1", 12)
-    await eventually(crossed, [[["10.0"]]] * 2, 30)
-    await eventually(previous, "12.0", 10)
+    await eventually(crossed, [[["10.0"]]] * 2)
+    await eventually(previous, "12.0")
     await send(api, "t2", 70)
-    await eventually(crossed, [[["10.0"], ["50.0", "75.0"]]] * 2, 30)
-    await eventually(previous, "82.0", 10)
+    await eventually(crossed, [[["10.0"], ["50.0", "75.0"]]] * 2)
+    await eventually(previous, "82.0")
 
     # What a fold of the logs makes of it is the same two messages of each alert; verify says so.
     said = await asyncio.to_thread(

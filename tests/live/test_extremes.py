@@ -122,7 +122,7 @@ async def test_no_record_is_too_large_for_what_becomes_of_it(
         wanted += Counter(too_large=1, invalid_json=1)
         await eventually(lambda: _refused(live_settings), wanted, 120)
         await api.call("DELETE", "/subscriptions/s")
-        await eventually(lambda: _published(live_settings), [f"{156 * partitions}.0"], 60)
+        await eventually(lambda: _published(live_settings), [f"{156 * partitions}.0"])
         ledger = await read_ledger(live_settings)
         assert ledger.records == await fold_offline(live_settings, tmp_path)
 
@@ -177,12 +177,12 @@ async def test_the_largest_usage_record_is_published_and_its_cell_restored(
         await _send(live_settings, first)
         # Its first week is published at once, under the definitions that there are.
         await subscribe(api, name, now_s - 9 * DAY_S, customer="c" * len(name))
-        await eventually(lambda: _published(live_settings), ["3.0"], 60)
+        await eventually(lambda: _published(live_settings), ["3.0"])
     records = await records_of(live_settings, "usage-records")
     assert 35_000 < max(len(record.value) for record in records) < 2**20
     async with running_worker(live_settings, **SESSIONS) as worker, api_of(worker.url) as api:
         await _send(live_settings, late)
-        await eventually(lambda: _published(live_settings), ["8.0"], 60)
+        await eventually(lambda: _published(live_settings), ["8.0"])
         ledger = await read_ledger(live_settings)
         assert ledger.records == await fold_offline(live_settings, tmp_path)
 

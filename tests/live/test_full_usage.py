@@ -9,6 +9,7 @@ import pytest
 
 from tests.world import bodies
 from tests.world.live.api import Api, Json
+from tests.world.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.servers
 
@@ -50,7 +51,7 @@ async def test_units_of_two_periods(api: Api) -> None:
                 "properties": {"user": user, "gb": gb},
             }
             await api.post("/events", {"event": event})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while await units(api, "&charge_code=gb") != "4.0":
             await asyncio.sleep(0.1)
     assert await units(api, "&charge_code=users") == "1.0"
@@ -66,6 +67,6 @@ async def test_units_of_two_periods(api: Api) -> None:
         )
     ]
     await api.call("PUT", "/plans/plan", {"plan": {"charges": kept}})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while await units(api, "&charge_code=gb&full_usage=true&group[user]=ann") != "7.0":
             await asyncio.sleep(0.1)

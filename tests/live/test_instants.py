@@ -50,7 +50,7 @@ async def test_an_event_paid_in_advance_from_its_record_to_the_close(
     for number, (v, units) in enumerate(((10, "10.0"), (-6, "0.0"), (10, "4.0"))):
         await send(api, f"t{number}", v)
         wanted.append((f"t{number}", 0, units))
-        await eventually(billed, wanted, 30)
+        await eventually(billed, wanted)
     for record in of_events(ledger):
         cut_ms = parse_iso8601_ms(record["closed_at"])
         appended_ms = parse_iso8601_ms(record["position"]["append_time"])
@@ -64,7 +64,7 @@ async def test_an_event_paid_in_advance_from_its_record_to_the_close(
         "operation": "cancel",
     }
     await api.post("/events/corrections", {"correction": cancel})
-    await eventually(billed, [("t0", 1, "0.0"), ("t1", 0, "0.0"), ("t2", 0, "4.0")], 30)
+    await eventually(billed, [("t0", 1, "0.0"), ("t1", 0, "0.0"), ("t2", 0, "4.0")])
     await names_its_records(worker, api, {r["event_transaction_id"]: r for r in of_events(ledger)})
 
     status, _ = await api.call("DELETE", "/subscriptions/sub")
@@ -76,7 +76,7 @@ async def test_an_event_paid_in_advance_from_its_record_to_the_close(
         return [(r["units"], r["billing"], r["billed_in_advance"]) for r in found]
 
     # What is left of t1 and t2 is what t2 has billed.
-    await eventually(closed, [("4.0", "none", "4.0")], 30)
+    await eventually(closed, [("4.0", "none", "4.0")])
     assert ledger.repeats == 0
     assert ledger.records == await fold_offline(worker.settings, tmp_path)
 

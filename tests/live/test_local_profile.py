@@ -19,7 +19,7 @@ import pytest
 
 from app.local_servers.ports import free_ports
 from tests.world.live.api import Api, api_of
-from tests.world.waiting import eventually
+from tests.world.waiting import PATIENCE_S, eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -124,7 +124,7 @@ def _ended_cleanly(up: Up) -> None:
 
 
 async def _overview(api: Api) -> dict[str, Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         text = await asyncio.to_thread(
             subprocess.check_output, ["curl", "-sS", f"{api.url}/api/page/overview"]
         )

@@ -11,6 +11,7 @@ import pytest
 from app.main import Worker
 from app.settings import Settings
 from tests.world.live.load import load, prove, world_on
+from tests.world.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.servers
 
@@ -27,7 +28,7 @@ async def test_each_partition_fails_under_load(
                 before = engine.brokers.restores
                 failed = engine.owned[number]
                 engine.ownership.fail(failed, RuntimeError("as from any defect"))
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_S):
                     while engine.owned.get(number) in (None, failed):
                         await asyncio.sleep(0.05)
                 assert engine.brokers.restores == before + 1

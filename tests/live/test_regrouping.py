@@ -9,6 +9,7 @@ import pytest
 
 from tests.world import bodies
 from tests.world.live.api import Api, Json
+from tests.world.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.servers
 
@@ -53,7 +54,7 @@ async def told(api: Api) -> Api:
                 "properties": properties,
             }
             await api.post("/events", {"event": event})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while (await shown(api, ""))["gb"] != "5.0":
             await asyncio.sleep(0.1)
     return api
@@ -90,7 +91,7 @@ async def test_units_of_a_subscription_with_a_correction(told: Api) -> None:
         await told.post(
             "/events/corrections", {"correction": body | {"transaction_id": f"gb-{number}"}}
         )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while (await shown(told, ""))["gb"] != "5.0" or (await shown(told, "&skip_grouping=true"))[
             "gb"
         ] != "5.0":

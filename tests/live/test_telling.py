@@ -170,7 +170,7 @@ async def told(settings: Settings, directory: Path) -> AsyncIterator[Path]:
             command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=file
         )
     try:
-        await eventually(lambda: is_ready(f"http://127.0.0.1:{settings.http_port}"), True, 60)
+        await eventually(lambda: is_ready(f"http://127.0.0.1:{settings.http_port}"), True)
         yield logged
         running.send_signal(signal.SIGHUP)
         for event in ("keys", "ready"):

@@ -134,7 +134,7 @@ async def is_folded(worker: Worker, accepted: int) -> None:
         refolding = any(part.refold_queue.since_ms is not None for part in owned)
         return sum(part.state.index.length for part in owned), refolding
 
-    await eventually(taken, (accepted, False), timeout_s=60)
+    await eventually(taken, (accepted, False))
 
 
 async def is_stored(worker: Worker) -> None:
@@ -147,7 +147,7 @@ async def is_stored(worker: Worker) -> None:
 
     for part in owned:
         await part.flush()
-    await eventually(stored, [True] * len(owned), timeout_s=60)
+    await eventually(stored, [True] * len(owned))
 
 
 async def folded_events(settings: Settings, worker: Worker, api: Api, count: int) -> list[Json]:
@@ -352,7 +352,7 @@ async def test_verify_finds_wrong_published_figures_and_messages(
 ) -> None:
     await folded_events(live_settings, worker, api, 240)
 
-    await eventually(lambda: _is_published(worker), True, timeout_s=60)
+    await eventually(lambda: _is_published(worker), True)
     status, found = await verified(worker)
     assert status == 0
     assert found["records_verified"]["usage-records"] > len(NAMES) * len(METRICS)
@@ -473,7 +473,7 @@ async def test_explain_of_a_closed_period_shows_what_is_published(
             for cell in cells
         )
 
-    await eventually(is_published, True, timeout_s=60)
+    await eventually(is_published, True)
 
 
 @pytest.mark.parametrize(
@@ -578,7 +578,7 @@ async def test_corrected_events_are_traced_and_proved(
         usage = await api.current_usage(CUSTOMER, sub)
         return (await api.units(CUSTOMER, sub)).get("traffic") == 23 and not usage["stale"]
 
-    await eventually(shown, True, timeout_s=30)
+    await eventually(shown, True)
     (cancelled,) = await _arrivals(api, "c1", sub)
     assert (cancelled["status"], cancelled["charges"]) == ("cancelled", [])
     (counted,) = await _arrivals(api, "c2", sub)
@@ -691,14 +691,14 @@ async def test_every_worker_verifies_its_share(
         async def shared() -> bool:
             return 0 < len(worker.engine.owned) < live_settings.raw_partitions
 
-        await eventually(shared, True, timeout_s=60)
+        await eventually(shared, True)
 
         async def all_equal() -> tuple[int, int]:
             result = await run(worker, verify, "--json")
             pairs = json.loads(result.stdout)["pairs_verified"] if result.exit_code == 0 else -1
             return result.exit_code, pairs
 
-        await eventually(all_equal, (0, len(NAMES) * len(METRICS)), timeout_s=60)
+        await eventually(all_equal, (0, len(NAMES) * len(METRICS)))
 
 
 async def test_verification_in_the_background_counts_what_differs(

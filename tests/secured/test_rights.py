@@ -37,7 +37,7 @@ from tests.world.live.receiver import Receiver, receiving
 from tests.world.live.servers import MakeSettings
 from tests.world.live.webhooks import running_webhooks, write_key
 from tests.world.live.worker import SESSIONS
-from tests.world.waiting import eventually, until
+from tests.world.waiting import PATIENCE_S, eventually, until
 
 pytestmark = pytest.mark.servers
 
@@ -257,7 +257,7 @@ async def _units(api: Api) -> object:
 async def _reads_only(settings: Settings, published: str, raw: str, group: str) -> None:
     options = settings.kafka_options()
     async with started(Consumer(published, group_id=group, **options)) as consumer:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while not consumer.assignment():
                 await consumer.getmany(timeout_ms=100)
         assert {tp.topic for tp in consumer.assignment()} == {published}

@@ -288,7 +288,7 @@ async def test_a_log_is_followed_over_a_restart_of_the_broker(
     await asyncio.sleep(0.5)
     await own_kafka.start()
     await send(own_settings, tp, [b"10", b"11"])
-    await until(lambda: len(taken) >= 12, 60)
+    await until(lambda: len(taken) >= 12)
     taking.cancel()
     await asyncio.wait([taking])
     await reader.stop()

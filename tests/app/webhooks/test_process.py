@@ -44,7 +44,7 @@ from tests.world.definitions_log import metric_body, plan_body, subscription_bod
 from tests.world.live.receiver import Receiver, Request
 from tests.world.live.webhooks import running_webhooks
 from tests.world.live.worker import ROOT, environment_of
-from tests.world.waiting import until
+from tests.world.waiting import PATIENCE_S, until
 
 METRIC = commands.create_billable_metric(ORG, metric_body("storage"))
 
@@ -54,7 +54,7 @@ async def committed(settings: Settings, topic: str, offset: int, partition: int 
     tp = TopicPartition(settings.topic(topic), partition)
     group = f"{settings.consumer_group}-webhooks"
     async with AIOKafkaConsumer(group_id=group, **settings.kafka_options()) as consumer:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while await consumer.committed(tp) != offset:
                 await asyncio.sleep(0.1)
 
@@ -82,7 +82,7 @@ async def test_each_endpoint_is_told_once_in_order(topics: Topics, receiver: Rec
         for name in "xyz":
             await topics.define(commands.update_billable_metric(ORG, "storage", {"name": name}))
         await topics.define(commands.delete_billable_metric(ORG, "storage"))
-        await until(lambda: len(receiver.requests) == 5, 30)
+        await until(lambda: len(receiver.requests) == 5)
         names = [one.told["billable_metric"]["name"] for one in receiver.at("/a")]
         assert names == ["x", "y", "z", "z"]
         assert receiver.types_at("/b") == ["billable_metric.deleted"]
@@ -99,7 +99,7 @@ async def test_bodies_are_signed_by_the_algorithm_of_the_endpoint(
         await topics.endpoint(f"{receiver.url}/hmac", signature_algo="hmac")
         await topics.endpoint(f"{receiver.url}/jwt")
         await topics.append(settings.dead_letter_topic, b"{", [("meter-organization", b"acme")])
-        await until(lambda: len(receiver.requests) == 2, 30)
+        await until(lambda: len(receiver.requests) == 2)
     (by_hmac,), (by_jwt,) = receiver.at("/hmac"), receiver.at("/jwt")
     assert by_hmac.body == by_jwt.body
     signature = hmac.digest(HMAC_KEY.encode(), by_hmac.body, sha256)
@@ -125,9 +125,9 @@ async def test_who_is_down_gets_three_attempts_and_holds_back_nobody(
         await topics.endpoint(f"{receiver.url}/up")
         for number in range(3):
             await topics.append("usage-alerts", alert("s", number))
-        await until(lambda: len(receiver.at("/up")) == 3, 30)
+        await until(lambda: len(receiver.at("/up")) == 3)
         assert len(receiver.at("/down")) == 3
-        await until(lambda: len(receiver.at("/down")) == 9, 40)
+        await until(lambda: len(receiver.at("/down")) == 9)
         await says(settings, 'meter_webhooks_given_up_total{webhook_type="alert.triggered"} 3.0')
         await committed(settings, "usage-alerts", 3)
     assert len(receiver.at("/up")) == 3
@@ -151,7 +151,7 @@ async def test_a_redirect_is_not_followed(topics: Topics, receiver: Receiver) ->
         await assigned(topics.settings)
         await topics.endpoint(f"{receiver.url}/moved")
         await topics.append("usage-alerts", alert("s"))
-        await until(lambda: len(receiver.requests) == 3, 30)
+        await until(lambda: len(receiver.requests) == 3)
         await committed(topics.settings, "usage-alerts", 1)
     assert {one.path for one in receiver.requests} == {"/moved"}
 
@@ -170,7 +170,7 @@ async def test_what_fails_is_tried_again_while_what_follows_goes_on(
         await topics.endpoint(f"{receiver.url}/a")
         await topics.append("usage-alerts", alert("s", 0))
         await topics.append("usage-alerts", alert("s", 1))
-        await until(lambda: len(receiver.requests) == 3, 30)
+        await until(lambda: len(receiver.requests) == 3)
         await committed(topics.settings, "usage-alerts", 2)
     keys = [one.key for one in receiver.requests]
     assert keys[0] in keys[1:]
@@ -191,7 +191,7 @@ async def test_an_alert_and_a_fee_are_told_as_they_stand(
         await topics.append(records, revised, [("ce_type", b"usage.instant_revised")])
         value = json.dumps(instant).encode()
         await topics.append(records, value, [("ce_type", b"usage.instant")])
-        await until(lambda: len(receiver.requests) == 2, 30)
+        await until(lambda: len(receiver.requests) == 2)
         await committed(settings, records, 2)
     by_type = {one.type: one for one in receiver.requests}
     assert by_type["alert.triggered"].body == alert("s")
@@ -211,7 +211,7 @@ async def test_what_was_before_the_first_start_is_told_nobody_and_a_restart_goes
     await topics.define(commands.delete_billable_metric(ORG, "storage"))
     await topics.append("usage-alerts", alert("s", 1))
     async with running_webhooks(topics.settings):
-        await until(lambda: len(receiver.requests) == 2, 30)
+        await until(lambda: len(receiver.requests) == 2)
         await committed(topics.settings, "usage-alerts", 2)
     assert sorted(receiver.types_at("/a")) == ["alert.triggered", "billable_metric.deleted"]
 
@@ -233,7 +233,7 @@ async def test_topics_that_come_later_are_read_from_their_start(
             name = settings.topic("usage-alerts")
             await admin.create_topics([NewTopic(name, partitions, 1)])
         await topics.append("usage-alerts", alert("s"))
-        await until(lambda: len(receiver.requests) == 1, 40)
+        await until(lambda: len(receiver.requests) == 1)
 
 
 async def test_two_processes_share_the_work_and_one_goes_on_for_both(
@@ -262,11 +262,11 @@ async def test_two_processes_share_the_work_and_one_goes_on_for_both(
                 raise AssertionError(found)
             await send(0)
             await topics.define(METRIC)
-            await until(lambda: len({one.key for one in receiver.requests}) == 3, 30)
+            await until(lambda: len({one.key for one in receiver.requests}) == 3)
         await assigned(settings)
         await send(10)
         await topics.define(commands.delete_billable_metric(ORG, "storage"))
-        await until(lambda: len({one.key for one in receiver.requests}) == 6, 30)
+        await until(lambda: len({one.key for one in receiver.requests}) == 6)
 
 
 async def read_partitions(settings: Settings) -> int:
@@ -288,7 +288,7 @@ async def test_what_comes_with_time_is_told_when_it_has_come(
         assert receiver.requests == []
     clock = Later()
     async with running_webhooks(topics.settings, clock):
-        await until(lambda: len(receiver.requests) == 1, 30)
+        await until(lambda: len(receiver.requests) == 1)
         (told,) = receiver.requests
         assert told.told["subscription"]["status"] == "active"
         assert told.told["subscription"]["customer"]["external_id"] == "cust_1"
@@ -329,7 +329,7 @@ async def test_once_an_hour_events_that_nothing_can_count_are_told(
             await topics.append(settings.raw_topic, value, partition=number % 2)
         await committed(settings, METER_DEFINITIONS, 2)
         clock.ahead_ms = 3_620_000
-        await until(lambda: len(receiver.requests) == 1, 30)
+        await until(lambda: len(receiver.requests) == 1)
     (told,) = receiver.requests
     assert told.told["object_type"] == "events_errors"
     errors = {kind: sorted(ids) for kind, ids in told.told["events_errors"].items()}
@@ -403,7 +403,7 @@ async def test_a_kill_between_delivery_and_commit_sends_the_same_key_again(
         receiver.on_request = lambda _: os.kill(process.pid, signal.SIGKILL)
         await topics.append("usage-alerts", alert("s"))
         await topics.define(METRIC)
-        await until(lambda: process.poll() is not None, 30)
+        await until(lambda: process.poll() is not None)
     receiver.on_request = lambda _: None
     before = {one.key for one in receiver.requests}
     assert before

@@ -56,7 +56,7 @@ async def test_who_names_a_url_is_told_of_definitions_and_refused_events(
     value = json.dumps({**event, "transaction_id": "t"}).encode()
     async with producing(webhook_settings) as topics:
         await topics.append(webhook_settings.raw_topic, value)
-    await until(lambda: "event.error" in receiver.types_at("/a"), 30)
+    await until(lambda: "event.error" in receiver.types_at("/a"))
     assert len(receiver.requests) == 5, receiver.types_at("/a")
     told = {one.type: one.told for one in receiver.requests}
     assert told["billable_metric.created"]["billable_metric"] == created["billable_metric"]
@@ -96,7 +96,7 @@ async def test_an_event_of_a_charge_paid_in_advance_is_a_fee(api: Api, receiver:
     for number in range(2):
         event = {"transaction_id": f"t{number}", "external_subscription_id": "s", "code": "m"}
         await api.post("/events", {"event": event})
-    await until(lambda: len(receiver.requests) == 2, 60)
+    await until(lambda: len(receiver.requests) == 2)
     fees = [one.told["fee"] for one in receiver.at("/a")]
     assert [fee["event_transaction_id"] for fee in fees] == ["t0", "t1"]
     for fee in fees:
@@ -129,7 +129,7 @@ async def test_a_crossed_threshold_is_told(api: Api, receiver: Receiver) -> None
     for number in range(2):
         event = {"transaction_id": f"t{number}", "external_subscription_id": "s", "code": "m"}
         await api.post("/events", {"event": event})
-    await until(lambda: len(receiver.requests) == 1, 60)
+    await until(lambda: len(receiver.requests) == 1)
     (told,) = receiver.requests
     triggered = told.told["triggered_alert"]
     assert (triggered["alert_code"], triggered["current_value"]) == ("many", "2.0")

@@ -13,16 +13,17 @@ from typing import Any, Self
 
 import aiohttp
 
+from tests.world.waiting import PATIENCE_S
+
 Json = dict[str, Any]
 KEY = "local-key"
-AVAILABLE_S = 30.0
-_IMPATIENT = aiohttp.ClientTimeout(total=30)
+_PATIENT = aiohttp.ClientTimeout(total=PATIENCE_S)
 
 
 class Api:
     """One worker's API; `url` may be changed when another worker is to be asked."""
 
-    def __init__(self, url: str, key: str = KEY, timeout: aiohttp.ClientTimeout = _IMPATIENT):
+    def __init__(self, url: str, key: str = KEY, timeout: aiohttp.ClientTimeout = _PATIENT):
         self.url = url
         self._key = key
         self._timeout = timeout
@@ -51,7 +52,7 @@ class Api:
             return answer.status, json.loads(text) if text else {}
 
     async def call_when_available(
-        self, method: str, path: str, body: Json | None = None, within_s: float = AVAILABLE_S
+        self, method: str, path: str, body: Json | None = None, within_s: float = PATIENCE_S
     ) -> tuple[int, Json]:
         """Status and answer of a call that is made again while the API says "not now" (503).
 
@@ -70,8 +71,8 @@ class Api:
         return status, answer
 
     async def post(self, path: str, body: Json) -> Json:
-        """The answer; anything but 200 fails the test."""
-        status, answer = await self.call("POST", path, body)
+        """The answer, once it is available; anything but 200 fails the test."""
+        status, answer = await self.call_when_available("POST", path, body)
         assert status == 200, (path, status, answer)
         return answer
 
@@ -95,9 +96,11 @@ class Api:
         return json.dumps([overview.get("closing"), overview.get("partitions")])
 
     async def current_usage(self, customer: str, subscription: str) -> Json:
-        """The `customer_usage` object."""
-        usage = await self.usage_if_owned(customer, subscription)
-        assert usage is not None, "its partition is changing hands"
+        """The `customer_usage` object, once its partition has changed hands if it does."""
+        path = f"/customers/{customer}/current_usage?external_subscription_id={subscription}"
+        status, answer = await self.call_when_available("GET", path)
+        assert status == 200, (path, status, answer)
+        usage: Json = answer["customer_usage"]
         return usage
 
     async def usage_if_owned(self, customer: str, subscription: str) -> Json | None:

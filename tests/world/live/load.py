@@ -20,12 +20,13 @@ from tests.world.live.offline import verify
 from tests.world.live.producer import foreign_producer, librdkafka
 from tests.world.live.worker import WorkerProcess
 from tests.world.live.world import CUSTOMER, SCALE, Traffic, World
+from tests.world.waiting import PATIENCE_S
 
 SUBSCRIPTIONS = 12 * SCALE
 EVENTS_PER_S = 80 * SCALE
-SERVING_S = 60.0
+SERVING_S = PATIENCE_S
 """Within so many seconds of the last fault every subscription is answered for again."""
-PROOF_S = 60.0
+PROOF_S = 2 * PATIENCE_S
 PROVED_PER_S = 2_000
 """Events that a worker, on a busy machine, folds in a second: more of them may take longer."""
 STEP_S = 0.1

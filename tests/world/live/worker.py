@@ -34,7 +34,7 @@ from app.settings import Settings
 from tables.changelogged import presence
 from tables.fold import fold_run
 from tables.partition import partition as folding
-from tests.world.waiting import until
+from tests.world.waiting import PATIENCE_S, until
 
 READY = "ready "
 SESSION_S = 3.0
@@ -73,12 +73,12 @@ class WorkerProcess:
         self.url = ""
         self._process: ForkServerProcess | None = None
 
-    async def start(self, failpoint: str | None = None, timeout_s: float = 60.0) -> None:
+    async def start(self, failpoint: str | None = None, timeout_s: float = PATIENCE_S) -> None:
         """Start and wait until it answers; with a failpoint it may die or stop before."""
         self.launch(failpoint)
         await self.until_ready(timeout_s, may_die=failpoint is not None)
 
-    async def until_ready(self, timeout_s: float = 60.0, *, may_die: bool = False) -> None:
+    async def until_ready(self, timeout_s: float = PATIENCE_S, *, may_die: bool = False) -> None:
         """Wait until it answers."""
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         while not (self.url or (may_die and not self.is_running())):
@@ -106,18 +106,19 @@ class WorkerProcess:
 
     def look_for_url(self) -> None:
         """Note where it answers, if it has said so by now."""
-        for line in self._said().splitlines():
+        for line in self.said().splitlines():
             if line.startswith(READY):
                 self.url = line.removeprefix(READY).strip()
 
-    def _said(self) -> str:
+    def said(self) -> str:
+        """All that it has written since it was started last."""
         with self.log_file.open("rb") as log:
             log.seek(self._offset)
             return log.read().decode(errors="replace")
 
     def tail(self) -> str:
         """The last lines it wrote."""
-        return "\n".join(self._said().splitlines()[-40:])
+        return "\n".join(self.said().splitlines()[-40:])
 
     @property
     def pid(self) -> int:
@@ -129,7 +130,7 @@ class WorkerProcess:
     def is_running(self) -> bool:
         return self._process is not None and self._process.exitcode is None
 
-    async def stopped(self, timeout_s: float = 60.0) -> None:
+    async def stopped(self, timeout_s: float = PATIENCE_S) -> None:
         """Wait until it stands at its failpoint."""
         process = psutil.Process(self.pid)
         await until(lambda: process.status() == psutil.STATUS_STOPPED, timeout_s)
@@ -139,7 +140,7 @@ class WorkerProcess:
         if self.is_running():
             os.kill(self.pid, number)
 
-    async def wait(self, timeout_s: float = 60.0) -> int:
+    async def wait(self, timeout_s: float = PATIENCE_S) -> int:
         """The exit code."""
         with suppress(TimeoutError):
             await until(lambda: not self.is_running(), timeout_s)

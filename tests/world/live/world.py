@@ -22,7 +22,7 @@ from tests.world.live.offline import fold_offline
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 from tests.world.live.recount import Figure, Recount, Row, recount
 from tests.world.live.recount_events import EVERY, IN_ADVANCE, ONCE, WATCHED
-from tests.world.waiting import eventually
+from tests.world.waiting import PATIENCE_S, eventually
 
 SCALE = int(os.environ.get("TEST_SCALE", "1"))
 """How much larger than by default the loads are; 10 gives the sizes of the long runs."""
@@ -136,8 +136,6 @@ class World:
         """End all subscriptions now."""
         await _in_parallel([("DELETE", f"/subscriptions/{n}", None) for n in self.names], self.api)
 
-    # What is expected
-
     async def expected(self, number: int) -> dict[Row, Figure]:
         """The recount of a month."""
         return (self._recount or await self.recounted()).figures[number]
@@ -164,11 +162,11 @@ class World:
         await asyncio.gather(*map(ask, self.names))
         return rows
 
-    async def is_counted(self, timeout_s: float = 60.0) -> None:
+    async def is_counted(self, timeout_s: float = PATIENCE_S) -> None:
         """Current usage becomes the recount of the running month."""
         await eventually(self.shown, await self.expected(2), timeout_s, every_s=0.5)
 
-    async def equals_a_batch(self, directory: Path, timeout_s: float = 60.0) -> Ledger:
+    async def equals_a_batch(self, directory: Path, timeout_s: float = PATIENCE_S) -> Ledger:
         """All months are published as recounted, and the bytes are those of an offline fold."""
         ledger = await self.is_published([0, 1, 2], timeout_s)
         await self.has_records(await self.folded_offline(directory), ledger, timeout_s)
@@ -181,7 +179,7 @@ class World:
         return await fold_offline(self.settings, directory, at_ms)
 
     async def has_records(
-        self, records: set[bytes], ledger: Ledger, timeout_s: float = 60.0
+        self, records: set[bytes], ledger: Ledger, timeout_s: float = PATIENCE_S
     ) -> None:
         """These are published, and no others; what the ledger does not hold yet it takes in."""
 
@@ -191,7 +189,7 @@ class World:
 
         await eventually(differing, set[bytes](), timeout_s, every_s=0.5)
 
-    async def is_published(self, months: Sequence[int], timeout_s: float = 60.0) -> Ledger:
+    async def is_published(self, months: Sequence[int], timeout_s: float = PATIENCE_S) -> Ledger:
         """Records become the recounts of these months, with a completion for each subscription."""
         recount = self._recount or await self.recounted()
         recounts = {number: recount.figures[number] for number in months}
