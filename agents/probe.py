@@ -203,8 +203,6 @@ class _Looks:
             else None,
         )
 
-    # Redis
-
     async def redis(self) -> None:
         health, worker = self._health, self._worker
         began_s = monotonic()
@@ -261,8 +259,6 @@ class _Looks:
             "`CONFIG SET maxmemory-policy noeviction`",
         )
 
-    # What is set aside
-
     def set_aside(self) -> None:
         worker = self._worker
         count = worker.definitions.set_asides.counts.total()
@@ -270,8 +266,6 @@ class _Looks:
         said = [f"{count} records or elements are set aside"] if count else []
         said += [f"the figures of {parked} subscriptions stand as they are"] if parked else []
         self._health.note("set_aside", "; ".join(said) or None)
-
-    # This machine
 
     def disk(self) -> None:
         worker, directory = self._worker, self._worker.settings.state_dir
@@ -345,8 +339,6 @@ class _Looks:
             self._unready_since_s = None
         elif self._unready_since_s is None:
             self._unready_since_s = monotonic()
-
-    # The others
 
     async def peers(self) -> None:
         worker = self._worker

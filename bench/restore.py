@@ -136,9 +136,6 @@ def _run(measure: Any, settings: Settings, shape: Shape) -> None:
     uvloop.run(measure(settings, shape))
 
 
-# Making the cells
-
-
 async def _fold(settings: Settings, shape: Shape) -> None:
     clock = ShiftedClock(FOLDED_MS)
     started, cpu_s = time.perf_counter(), _cpu_s()
@@ -223,9 +220,6 @@ def _events(shape: Shape, partitions: int) -> Iterator[tuple[int, bytes, bytes]]
                 },
             }
             yield home, key, encode(event)
-
-
-# Measuring
 
 
 async def _restart(settings: Settings, shape: Shape) -> None:

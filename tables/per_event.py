@@ -265,9 +265,6 @@ def _days_active(operation: Operation, window: Window) -> int:
     return last + 1 - first
 
 
-# Days
-
-
 class DaySum(NamedTuple):
     """What the events of one local date add up to."""
 

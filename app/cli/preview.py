@@ -135,9 +135,6 @@ def _order(cell: PreviewedCell) -> tuple[Any, ...]:
     return (*names, cell.metric_code, cell.charge_code, _cell(cell))
 
 
-# Applying
-
-
 def _confirmed(history: bool) -> bool:
     more = " and revise what is published" if history else ""
     return click.confirm(f"Make this change{more}?")
@@ -180,9 +177,6 @@ def _changed_charges(before: Json | None, after: Json) -> list[str]:
         {c["lago_id"]: c for c in (plan or {}).get("charges", ())} for plan in (before, after)
     )
     return [i for i in {**old, **new} if old.get(i) != new.get(i)]
-
-
-# Showing
 
 
 def _as_json(outcome: Previewed, *, applied: bool, history: Json | None) -> Json:

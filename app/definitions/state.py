@@ -76,8 +76,6 @@ class Definitions(Index):
         """Be done with the record at an offset."""
         self.offset, self.append_time_ms, self.decided_offset = offset + 1, now_ms, -1
 
-    # Records of the log
-
     def record_offsets(self, since: int, most: int) -> list[int]:
         """Return offsets of the first records from an offset on that are no ticks."""
         first = bisect_left(self.records.offsets, since)
@@ -156,8 +154,6 @@ class Definitions(Index):
                 return at_ms
         return NEVER_MS
 
-    # What is asked for at grid cuts
-
     @property
     def first_watched_ms(self) -> int:
         """Append time of the first definition that asked for figures so; NEVER_MS: none did."""
@@ -202,8 +198,6 @@ class Definitions(Index):
         """Return the time between two grid cuts at a moment, in ms."""
         return self.settings_at(at_ms).close_grid_s * 1000
 
-    # What may be asked about
-
     def known_since_ms(self, organization_id: str, external_id: str, code: str) -> int:
         """Return since when events of a code and an external id may count; NEVER_MS: never.
 
@@ -231,8 +225,6 @@ class Definitions(Index):
         index = self.subscription_index
         named = index.by_external_id.get((organization_id, external_id))
         return NEVER_MS if named is None else index.versions[named[0]].changes[0]
-
-    # Metrics and plans
 
     @property
     def metric_versions(self) -> Mapping[str, Versions[Metric]]:
@@ -313,8 +305,6 @@ class Definitions(Index):
         """Return how many plans the organization has."""
         return len(self.plan_index.live.get(organization_id, ()))
 
-    # Customers
-
     @property
     def customer_versions(self) -> Mapping[CodeKey, Versions[Customer]]:
         """Every customer that ever was, by organization and external id."""
@@ -347,8 +337,6 @@ class Definitions(Index):
     def customers_count(self, organization_id: str) -> int:
         """Return how many customers the organization has."""
         return len(self.customer_index.live.get(organization_id, ()))
-
-    # Subscriptions
 
     @property
     def subscription_versions(self) -> Mapping[str, Versions[Subscription]]:
@@ -428,8 +416,6 @@ class Definitions(Index):
         key = (customer.organization_id, customer.external_id)
         ids = list(self.subscription_index.by_customer.get(key, ()))
         return self.subscription_index.newest_of(ids[::-1] if newest_first else ids)
-
-    # Organizations
 
     def organizations(self) -> list[str]:
         """Return all organizations that the log tells of anything but history."""

@@ -99,8 +99,6 @@ class Brokers:
         self.restores = 0
         """Partitions restored."""
 
-    # Flushes
-
     def note_refused(self, number: int, error: BaseException) -> None:
         """Note that the brokers did not take a flush of a partition."""
         self.retries[reason_of(error)] += 1
@@ -153,8 +151,6 @@ class Brokers:
                 await self._returned.wait()
                 # At the return all answer at once; the next of us is a moment later.
                 await asyncio.sleep(pause_s)
-
-    # The probe
 
     async def watch(self) -> None:
         """Ask every broker once a second, until cancelled."""

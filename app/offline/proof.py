@@ -176,8 +176,6 @@ class _Proof:
             told.append(each.difference(self._home(each.name), value))
         return told
 
-    # Whose messages are compared
-
     def _is_wanted(self, name: SubscriptionKey) -> bool:
         return self._cut_of(name) is not None
 

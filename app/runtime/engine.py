@@ -131,8 +131,6 @@ class Engine:
             turns=turns,
         )
 
-    # Life
-
     @property
     def url(self) -> str:
         """Where the other workers reach this one."""
@@ -227,8 +225,6 @@ class Engine:
         failure = await failure_of(work)
         if failure is not None:
             await self.crash(failure)
-
-    # What others ask of it
 
     @property
     def owned(self) -> Mapping[int, OwnedPartition]:

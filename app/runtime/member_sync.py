@@ -59,8 +59,6 @@ class MemberSync:
         """Members that are flushed and that the store has yet to be given."""
         return len(self._unstored)
 
-    # For the fold
-
     async def prefetch(self, missing: list[MemberKey]) -> None:
         """Give the tables members that they ask for."""
         with self._life.waiting(State.WAITING_FOR_MEMBERS):
@@ -128,8 +126,6 @@ class MemberSync:
                     return
             # What the changelog stands at is known again when the flush is sent or given up.
             await commits.sent.wait()
-
-    # For the flush
 
     def add(self, gone: Sequence[SetKey], members: Iterable[MemberChange]) -> None:
         """Take over what a flush has changed; `follow` gives it to the store."""

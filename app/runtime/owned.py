@@ -160,8 +160,6 @@ class OwnedPartition:
         """Go on behind raw records that are set aside and no longer there."""
         self.state.checkpoint.raw_next = raw_next
 
-    # Coming and going
-
     def hand_over(self) -> None:
         """Let the next flush be the last one here: whoever comes next need not be careful."""
         self.next_flush.leave()
@@ -206,8 +204,6 @@ class OwnedPartition:
         """Have the partition given up and restored: something of it failed for good."""
         self.shared.owner.fail(self, error)
 
-    # Definitions
-
     @property
     def woken(self) -> asyncio.Event:
         """Set when its closer should look again."""
@@ -221,8 +217,6 @@ class OwnedPartition:
     def define(self, impact: Impact | None, offset: int, append_time_ms: int) -> None:
         """Take note of one definition that was applied."""
         self.renewal.define(impact, offset, append_time_ms)
-
-    # Arrivals
 
     async def fold(
         self,
@@ -357,8 +351,6 @@ class OwnedPartition:
             self.shared.offsets.log_starts,
         )
         return bool(state.event_ranges.names_before(meter_keys, *await starts(self.number)))
-
-    # Flushing
 
     async def flush(self) -> None:
         """Write everything changed, then acknowledge it; see `Flusher.flush`."""

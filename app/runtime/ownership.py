@@ -163,8 +163,6 @@ class Ownership(Generic[P]):
         """The partitions that were released, but are still ours unless others have taken them."""
         return self._parked
 
-    # What the group says
-
     async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
         """Take over partitions: reclaim what nobody else took, restore the rest."""
         self._rebalancing_s = self._rebalancing_s or monotonic()
@@ -223,8 +221,6 @@ class Ownership(Generic[P]):
         ours = sorted(partitions)
         log.info("Partitions %s are ours", ours, extra=facts("assignment", partitions=ours))
 
-    # A partition comes
-
     async def _take_over(self, wanted: list[int]) -> dict[int, P]:
         """Take several at a time: one waits for the broker while another decodes."""
         at_once = asyncio.Semaphore(_RESTORED_AT_ONCE)
@@ -281,8 +277,6 @@ class Ownership(Generic[P]):
             return None
         self._restoring.tell_restored(number, "parked", 0, monotonic() - began_s)
         return owned
-
-    # A partition goes
 
     async def _park(self, owned: P, until_s: float) -> None:
         number = owned.number
@@ -359,8 +353,6 @@ class Ownership(Generic[P]):
             self._dropped = False
         gc.freeze()
 
-    # A partition fails
-
     def fail(self, failed: Numbered, error: BaseException) -> None:
         """Give a partition up of which something failed, and restore it if it is ours still.
 
@@ -419,8 +411,6 @@ class Ownership(Generic[P]):
         for number in numbers:
             if (mending := self._mending.pop(number, None)) is not None:
                 await cancel([mending])
-
-    # The end
 
     async def end_agents(self) -> None:
         """End all that runs for partitions."""

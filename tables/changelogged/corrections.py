@@ -125,8 +125,6 @@ class CorrectionTable:
         """Return every correction."""
         return self._seen.values()
 
-    # Which are in force
-
     def follow(self, stored: StoredCorrection) -> None:
         """Follow a correction that was appended after its known event: no cell shows it yet.
 
@@ -195,8 +193,6 @@ class CorrectionTable:
             if stored.applied != (stored.append_time_ms <= next_cut_ms)
         ]
         return min(wrong, default=None)
-
-    # The changelog
 
     @property
     def pending(self) -> int:

@@ -59,8 +59,6 @@ class DailyTable:
     def __bool__(self) -> bool:
         return self.sum.records > 0
 
-    # Cells
-
     def cells(self, name: PeriodKey) -> dict[str, DailyCell]:
         """Return the cells of a period that a daily record told of, by id."""
         cells = self._periods.get(name)
@@ -83,8 +81,6 @@ class DailyTable:
         packed = days.get(name[1])
         days[name[1]] = value = _encode(_with(added, packed))
         self._put(_DAYS + _encode(name), packed, value)
-
-    # Days
 
     def days(self, subscription_id: str) -> Iterator[DayUnits]:
         """Yield what the days of a subscription added."""
@@ -120,8 +116,6 @@ class DailyTable:
             None if before is None else _encode(before),
             _encode(cuts) if cuts else None,
         )
-
-    # The changelog
 
     def _put(self, key: bytes, before: bytes | None, value: bytes | None) -> None:
         self.sum = self.sum.replaced(key, before, value)

@@ -71,8 +71,6 @@ class InstantTable:
         table._chains, table._figures = self._chains, self._figures
         return table
 
-    # Events that wait
-
     def add(self, arrival: Arrival) -> bool:
         """Keep an event until its cut; return False if it is kept already."""
         waiting = self.undecided.setdefault(arrival.name, {})
@@ -111,8 +109,6 @@ class InstantTable:
         if not self.corrected[name]:
             del self.corrected[name]
 
-    # Chains
-
     def chain(self, cell_id: CellId) -> StoredChain | None:
         """Return the chain of a cell; None before its first event is decided."""
         packed = self._chains.get(_chain_key(cell_id))
@@ -123,8 +119,6 @@ class InstantTable:
         key, value = _chain_key(cell_id), _encode(chain)
         self._write(key, self._chains.get(key), value)
         self._chains[key] = value
-
-    # Figures
 
     def figures(self, identity: bytes) -> list[StoredFigure]:
         """Return the newest figures of an event, one a cell."""
@@ -138,8 +132,6 @@ class InstantTable:
         self._figures.add(key, b"", value)
         self._figures.pack()
         self._write(key, known[0] if known else None, value)
-
-    # The changelog
 
     def _write(self, key: bytes, old: bytes | None, new: bytes | None) -> None:
         self.sum = self.sum.replaced(key, old, new)

@@ -114,8 +114,6 @@ class _AtDay:
             != (plain(figures.units), plain(figures.total_aggregated_units), figures.events_count)
         )
 
-    # The cells
-
     def _cells(self) -> Iterator[tuple[str, _Cell] | None]:
         """Yield the cells of the period with their ids; None: a step."""
         partition, period = self._partition, self._period
@@ -162,8 +160,6 @@ class _AtDay:
                 rows = "[]" if charge.presents else "null"
                 return _Cell(charge, metric, bucket, known.grouped_by, _NOTHING, rows)
         return None
-
-    # The records
 
     def _record(self, identity: str, cell: _Cell, day: str) -> PublishedRecord:
         figures, known = cell.figures, self._known.get(identity)

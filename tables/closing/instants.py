@@ -160,8 +160,6 @@ class Deciding:
         self._is_newest = definitions.last_offset_at(cut_ms) == definitions.last_offset_at(NEVER_MS)
         self._routes: dict[MeterKey, Route] = {}
 
-    # What is to be decided
-
     def steps(self, names: Iterable[SubscriptionKey]) -> Iterator[Step | None]:
         """Yield all that waits for the cut, in no order; None: a chance to let others go on."""
         for name in list(names):
@@ -217,8 +215,6 @@ class Deciding:
             return cut_ms <= self._partition.checkpoint.cut_ms
         return cut_ms < self._as_of_ms
 
-    # Where an event counts
-
     def places(
         self, arrival: Arrival, *, groups_known: bool = True
     ) -> Iterator[tuple[Span, Counted]]:
@@ -254,8 +250,6 @@ class Deciding:
     def _live_span(self, name: SubscriptionKey, code: str, key: SpanKey) -> Span | None:
         spans = self._live((*name, code)).spans
         return next((span for span in spans if span.key == key), None)
-
-    # Deciding
 
     def take(self, step: Step) -> list[Change]:
         """Take a step; return the figures that it changes, those that it takes out first."""

@@ -89,8 +89,6 @@ class EventIndex:
         self._log = LOG_START
         """Up to where the log was read, or written by flushes."""
 
-    # What is known of the log
-
     @property
     def length(self) -> int:
         """Rows of the log taken in, flushed or pending; a replaced id counts again."""
@@ -139,8 +137,6 @@ class EventIndex:
         """Sorted segments that a lookup has to ask."""
         return len(self._segments)
 
-    # Lookups
-
     def find(self, event_id: bytes) -> Entry | None:
         """Return the newest entry of an id, None as `find_many` does."""
         return self.find_many([event_id])[0]
@@ -162,8 +158,6 @@ class EventIndex:
             return found  # as most slices, whose ids are all new
         return [None if e is None or e[3] == REFUSED_INDEX else e for e in found]
 
-    # Changes
-
     def add_many(self, ids: Sequence[bytes], entries: Sequence[Entry]) -> None:
         """Remember new ids."""
         packed = pack_entries(ids, entries)
@@ -183,8 +177,6 @@ class EventIndex:
         if len(self._head) >= self._head_rows:
             self._roll_head()
         self._advance_merges(len(ids))
-
-    # Flushes
 
     @property
     def pending_bytes(self) -> int:
@@ -324,8 +316,6 @@ class EventIndex:
         self.disk_error = error
         self._abandon_merges()
 
-    # The head
-
     @property
     def _head_first_row(self) -> int:
         return self._segments[-1].end_row if self._segments else 0
@@ -350,8 +340,6 @@ class EventIndex:
 
     def _cut_head(self, rows: int) -> None:
         self._head = Head(self._head.first(rows))
-
-    # Segments
 
     def _last_mark(self) -> FlushMark:
         return (self._segments[-1].mark or START) if self._segments else START
@@ -378,8 +366,6 @@ class EventIndex:
             self._directory.commit(self._segments)
         for segment in gone:
             self._directory.remove(segment)
-
-    # Merges
 
     def _plan_merges(self) -> None:
         if self.disk_error is not None:
@@ -451,8 +437,6 @@ class EventIndex:
             with suppress(OSError):
                 merge.writer.abandon()
         self._merges.clear()
-
-    # Memory
 
     def _free_bytes(self) -> int:
         """Return the bytes left for filters; head and memory segments count at least as full."""

@@ -83,8 +83,6 @@ class Changed:
         """Return the moment that tells what was appended then."""
         return ceil_to(append_time_ms, self.every_ms(append_time_ms))
 
-    # Noting
-
     def note_run(self, route: Route, run: Sequence[Arrival], entry: EventRanges) -> None:
         """Note new events of a route in their entry, which the next flush writes."""
         if entry is self._event_ranges.rest:
@@ -196,8 +194,6 @@ class Changed:
                 for code, entry in list(codes.items()):
                     if entry.appended_ms >= at_ms:
                         yield *name, code
-
-    # Telling
 
     def next_ms(self) -> int:
         """Return the next moment with something to tell; NEVER_MS: there is none."""

@@ -143,8 +143,6 @@ class Corrected:
                         revised = (stored.name, version.code, last_ms)
                         yield revised, Counted(replace(arrival, event=version), at_ms)
 
-    # What cuts to come revise
-
     def names(self) -> set[SubscriptionKey]:
         """Return external subscriptions that a cut to come revises for a correction."""
         return {name for name, _, _ in self._revised}
@@ -174,8 +172,6 @@ class Corrected:
         """Forget what cuts until then were to revise."""
         for revised in [revised for revised in self._revised if revised[2] <= cut_ms]:
             del self._revised[revised]
-
-    # Corrections that come
 
     def correct(self, arrival: CorrectionArrival) -> bool:
         """Take a correction in; whether it changes what events count that are known.
@@ -231,8 +227,6 @@ class Corrected:
         if cut_ms > self._checkpoint.cut_ms and self._definitions.pays_in_advance(*name):
             self._instants.correct(name, stored.identity)
             self._cuts.expect_instants(name, at_ms)
-
-    # Events that come once more
 
     def take_earlier(self, arrival: Arrival) -> None:
         """Take an earlier copy of a known event: it is what corrections are of from now on.

@@ -64,8 +64,6 @@ class Packing:
         self._late: set[str] = set()
         """Subscriptions that were restored with states of cuts to come."""
 
-    # Routes
-
     def route_of(self, meter_key: MeterKey) -> Route:
         """Return the route of a meter key, made at its first event and as definitions touch it."""
         route = self._routes.find(meter_key)
@@ -121,8 +119,6 @@ class Packing:
         """
         self.unpack(meter_key[:2])
         return self._routes.replace(meter_key, refolded)
-
-    # Packed cells
 
     def is_packed(self, name: SubscriptionKey) -> bool:
         """Return whether the cells of an external subscription are packed, and its routes gone."""
@@ -255,8 +251,6 @@ class Packing:
         for versions in self._definitions.subscriptions(*name):
             yield next(versions.all()).id
         yield subscription_id(*name)
-
-    # Restoring
 
     def load_cell(self, key: bytes, value: bytes) -> None:
         """Take over one record of the cell changelog."""

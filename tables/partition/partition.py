@@ -148,8 +148,6 @@ class Partition:
         checkpoint.searched_ms = self.definitions.append_time_ms
         return EventRanges(raw_first=checkpoint.raw_next, rekeyed_first=checkpoint.rekeyed_next)
 
-    # Folding
-
     def missing_members(self, runs: Iterable[Run]) -> list[MemberKey]:
         """Return members that must be learnt before the slice can be folded."""
         unknown: dict[MemberKey, None] = {}
@@ -265,8 +263,6 @@ class Partition:
             return True
         searched_for = self.redefinition.is_searched_for(organization_id)
         return searched_for and REST[:2] in self.stale.names
-
-    # Flushing and restoring
 
     def take_changes(self) -> Changes:
         """Return what changed since the last flush; advance `checkpoint` to describe it."""

@@ -139,8 +139,6 @@ class Redefinition:
                     seen.add(name)
                 yield Renewed(name, redirection.look_at(name, impact.codes), impact.moves_cuts)
 
-    # Undefined names that are not kept one by one
-
     def _defines(self, impact: Impact) -> bool:
         """Return True if a definition may be the first of a name that events came for."""
         organization_id, definitions = impact.organization_id, self._definitions

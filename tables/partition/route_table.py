@@ -56,8 +56,6 @@ class RouteTable:
         self._old: dict[str | None, int] = {}
         """By organization (None: all), the `made_at` below which routes may be outdated."""
 
-    # Compiling
-
     def compile(
         self,
         meter_key: MeterKey,
@@ -123,8 +121,6 @@ class RouteTable:
         history = definitions.history_of(subscription.organization_id, self._standing.history_ms)
         plans = definitions.plan_of(subscription.id)
         return PeriodCharges(definitions, plans, period, history)
-
-    # Installing
 
     def find(self, meter_key: MeterKey) -> Route | None:
         """Return the route of a meter key; None: it is not at hand or must be compiled again."""
@@ -241,8 +237,6 @@ class RouteTable:
     def lend(self, routes: Mapping[MeterKey, Route]) -> None:
         """Add routes for reading only; somebody else keeps their cells."""
         self.by_key.update(routes)
-
-    # Generations of sets of members
 
     def _generation(self) -> int:
         """Return the generation of a span without cells: no changelog has its sets of members.

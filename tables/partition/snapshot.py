@@ -111,8 +111,6 @@ class Snapshot:
         """Have the next flush delete records of a torn state that are not written anew."""
         self._deleted.update(dict.fromkeys(keys))
 
-    # Flushing
-
     def pending_changes(self) -> int:
         """Return about how many changelog records the next flush has."""
         tables = self._tables
@@ -173,8 +171,6 @@ class Snapshot:
         checkpoint.instants_sum = tables.instants.sum
         checkpoint.daily_sum = tables.daily.sum
         return changes
-
-    # Restoring
 
     def note_loaded(self, key: bytes, value: bytes) -> None:
         """Count in a record of the cell changelog that was taken over."""

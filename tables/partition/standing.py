@@ -89,8 +89,6 @@ class Standing:
             self._packed_ms, self._packed = now_ms, set()
         self._packed.add(name)
 
-    # Definitions
-
     def tell(self, impact: Impact, at_ms: int, until_ms: int | None) -> None:
         """Queue a definition to be looked at."""
         if not self._told:
@@ -193,8 +191,6 @@ class Standing:
     def next_again(self) -> SubscriptionKey | None:
         """Take the next name off the queue of `look_again`; None: the queue is empty."""
         return self._again.popitem()[0] if self._again else None
-
-    # History records
 
     @property
     def history_ms(self) -> int:

@@ -100,8 +100,6 @@ class RequestLog:
             raise AssertionError("a command is no tick")
         return outcome
 
-    # What handlers ask of a meter
-
     @property
     def definer(self) -> RequestLog:
         return self

@@ -113,8 +113,6 @@ def test_packed_positions_order_as_positions_do(smaller: Position, greater: Posi
     assert pack_position(smaller) < pack_position(greater)
 
 
-# All history
-
 GROUPED = {"pricing_group_keys": ["g"]}
 
 
@@ -170,8 +168,6 @@ def test_groups_of_a_week_do_not_hang_on_a_later_definition(
     (compared,) = verification.compare()
     assert (compared.skipped, compared.differences) == (False, [])
 
-
-# Corrections
 
 Step = tuple[str, str, str | None]
 """(event or cancel or amend, transaction_id, group)"""
@@ -275,9 +271,6 @@ def test_a_cancelled_groups_place_is_known_beside_a_group_with_cells_in_many_per
     (span,) = live.partition.packing.route_of((*name, "balance")).spans
     cells = {groups[0] for layer in span.layers.values() for _, groups in layer.cells}
     assert cells == {"w", "x"}
-
-
-# Proof
 
 
 def verified(live: Live) -> list[Any]:

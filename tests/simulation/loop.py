@@ -79,8 +79,6 @@ class VirtualLoop:
         self._closed = False
         self._factory: Callable[..., asyncio.Task[Any]] | None = None
 
-    # What asyncio asks for
-
     def time(self) -> float:
         """Seconds since the start."""
         return self._now_s
@@ -141,8 +139,6 @@ class VirtualLoop:
         timer.cancelled, timer.waits = False, True
         heappush(self._timers, timer)
         return timer
-
-    # Running
 
     def run_until_complete(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run until the coroutine has ended."""

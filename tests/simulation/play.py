@@ -198,8 +198,6 @@ class Player:
         self.started = 0
         self.violations: list[str] = []
 
-    # The cluster
-
     async def begin(self) -> None:
         """Start the workers; the settings are in the log before anything else."""
         while self.steps and isinstance(self.steps[0], Define) and self.steps[0].kind == "settings":
@@ -265,8 +263,6 @@ class Player:
     def _spread_slowness(self) -> None:
         for worker in self.workers:
             worker.slow = frozenset(self.slow)
-
-    # Steps
 
     async def step(self, step: Step) -> None:
         """Play one step, and let some time pass."""
@@ -376,8 +372,6 @@ class Player:
             self.violations.append(f"a query broke off: {error!r}")
         return {}
 
-    # Faults
-
     async def _strike(self, fault: Fault) -> None:
         choose = self.choose
         answering = [w for w in self.workers if w.alive and not w.process.stopped]
@@ -485,8 +479,6 @@ class Player:
             await asyncio.sleep(self.choose.choice(_PAUSES_S))
             await self._heal()
             await self._rebalance()
-
-    # The end
 
     async def end(self) -> Outcome:
         """Faults are over: wait for rest, and say what is to be seen."""

@@ -225,8 +225,6 @@ class _Writer:
             base, steps = widened(base, steps, made, self.widened_by)
         return with_own_ids(Script(self.partitions, workers, [*base, *steps], rest_ms), choose)
 
-    # Definitions
-
     def _base(self) -> list[Step]:
         choose, codes = self.choose, self.codes
         settings = SettingsRecord(
@@ -342,8 +340,6 @@ class _Writer:
             from_ms=from_ms,
             to_ms=from_ms + choose.choice((1, 2, 3, 100)) * WEEK_MS,
         )
-
-    # Input
 
     def _input(self) -> Step:
         drawn = self.choose.random()

@@ -93,8 +93,6 @@ class _Widening:
         self.sent = 0
         self.has_third_plan = False
 
-    # Where it goes
-
     def _spread(self, block: Sequence[Step]) -> None:
         """In this order, somewhere in the first two thirds; what is there comes in between."""
         at = self.choose.randrange(max(1, len(self.steps) * 2 // 3))
@@ -118,8 +116,6 @@ class _Widening:
             {"v": str(choose.randint(-3, 9)), "u": choose.choice("abc"), "g": choose.choice("xyz")},
             choose.choice((None, choose.randrange(self.made.partitions))),
         )
-
-    # Customers who go and come again
 
     def _customers(self) -> None:
         choose = self.choose
@@ -165,8 +161,6 @@ class _Widening:
         if choose.random() < 0.7:
             del body["subscription_at"]
         return commands.create_subscription(ORG, {**body, **more})
-
-    # Settings
 
     def _settings(self) -> None:
         choose = self.choose
@@ -222,8 +216,6 @@ class _Widening:
         if choose.random() < 0.5:
             # A minute is over as soon as anything happens.
             self.steps.insert(at + 1, Pass(choose.choice((59_000, 60_000, 61_000))))
-
-    # Plan changes and the days they fall on
 
     def _third_plan(self) -> None:
         """A plan that is dearer than the others, so that there are upgrades and downgrades."""
@@ -402,8 +394,6 @@ class _Widening:
         at_ms = START_MS + self.choose.randint(1, 30) * DAY_MS
         return iso_milliseconds(at_ms + self.choose.choice((0, 0, 8 * HOUR_MS, DAY_MS - 1)))
 
-    # Metrics
-
     def _expressions(self) -> None:
         """A metric whose value is an expression, which changes, and a subscription to it."""
         choose = self.choose
@@ -424,8 +414,6 @@ class _Widening:
         self.base += map(_defined, created)
         self._spread([self._used("made")._replace(code="made") for _ in range(6)])
         self._spread([_defined(other), Ask(), self._used("made")._replace(code="made")])
-
-    # Groups
 
     def _groups(self) -> None:
         """Charges get other groups and other filters, and usage is asked for at any time."""
@@ -466,8 +454,6 @@ class _Widening:
         for _ in range(2):
             asked.insert(choose.randrange(len(asked)), Ask())
         self.steps = asked
-
-    # Events
 
     def _spellings(self) -> None:
         """Equal values in different texts; few values, so that they are often equal."""

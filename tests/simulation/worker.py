@@ -195,8 +195,6 @@ class Worker:
         self._delivering = False
         await self.run(lambda: self.engine.ownership.release(frozenset(self.engine.owned)))
 
-    # What the transport is to the engine
-
     def acknowledge(self, batch: RecordBatch) -> bool:
         """Nobody commits offsets here: the state decides."""
         return False

@@ -141,9 +141,6 @@ def test_what_is_refused_makes_no_child(log: Log, body: Any, details: Any) -> No
     assert own(log).parent_id is None
 
 
-# Cascades
-
-
 def cascade(body: Any) -> Any:
     return {**body, "cascade_updates": True}
 

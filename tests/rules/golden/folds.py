@@ -147,8 +147,6 @@ class Worker(Live):
         self._events: dict[tuple[int, ...], Arrival] = {}
         self._rekeyed = 0
 
-    # Reading
-
     def take_batch(self, lines: Sequence[EventLine]) -> None:
         """Fold a batch a partition at a time, and then the definitions of its time.
 
@@ -222,8 +220,6 @@ class Worker(Live):
             identical = same_body(self._events[known[1:4]].event, arrival.event)
         return encode([arrival.place, known[1:5], identical, replaced])
 
-    # Refolds and cuts
-
     def refold(self, meter_keys: Iterable[MeterKey]) -> None:
         """Refold meter keys under the corrections that are in force."""
         if meter_keys := sorted(meter_keys):
@@ -278,8 +274,6 @@ class Worker(Live):
                     self._publish(close_subscription(self.partition, name, cut_ms))
             settle(self.partition, cut_ms)
             self._recorrect(names)
-
-    # Writing
 
     def _publish(self, records: Iterable[PublishedRecord]) -> None:
         for each in records:
