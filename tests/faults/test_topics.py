@@ -32,7 +32,7 @@ from tests.world.live.load import load, prove, supervised, world_on
 from tests.world.live.producer import encoded, event_key, foreign_producer
 from tests.world.live.worker import GUARDED_EVERY_S, WorkerProcess, worker_process
 from tests.world.live.world import CUSTOMER, PLAN, Traffic, World
-from tests.world.waiting import eventually
+from tests.world.waiting import eventually, until
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -219,13 +219,16 @@ async def test_usage_records_that_are_lost_are_published_again(
         assert "the topic ends at 0. Started again, the worker publishes" in worker.said()
         await worker.start()
         await eventually(lambda: _has(live_settings, topic, before), True)
-        async with supervised(worker), load(world):
-            before = await _count(live_settings, topic)
-            await admin.delete_topics([topic])
-            await eventually(lambda: _is_listed(admin, topic), False)
-            await ensure_topics(live_settings, admin)
-            # It ends, is started again, and takes its partitions over.
-            await eventually(lambda: _has(live_settings, topic, before), True, timeout_s=90)
+        pid = worker.pid
+        async with supervised(worker):
+            async with load(world):
+                before = await _count(live_settings, topic)
+                await admin.delete_topics([topic])
+                await eventually(lambda: _is_listed(admin, topic), False)
+                await ensure_topics(live_settings, admin)
+                await until(lambda: worker.pid != pid)
+            # It ended, is started again, and takes its partitions over.
+            await eventually(lambda: _has(live_settings, topic, before), True)
         world.api.url = worker.url
         await prove(world, tmp_path)
 
