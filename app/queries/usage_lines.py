@@ -7,6 +7,7 @@ that it shows.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from heapq import nsmallest
 from itertools import islice
 from typing import NamedTuple
 
@@ -58,11 +59,20 @@ class _Chunk:
 
     def matching(self, search: str) -> list[_Entry]:
         """Return the entries whose text contains what is searched for."""
-        if self._text is None:
-            self._text = "\n".join(entry.text for entry in self.entries)
-        if search not in self._text:
+        if search not in self._whole():
             return []
         return [entry for entry in self.entries if search in entry.text]
+
+    def beginning(self, search: str) -> list[_Entry]:
+        """Return the entries whose subscription begins with what is searched for."""
+        if f"\n{search}" not in self._whole():
+            return []
+        return [entry for entry in self.entries if entry.text.startswith(search)]
+
+    def _whole(self) -> str:
+        if self._text is None:
+            self._text = "".join(f"\n{entry.text}" for entry in self.entries)
+        return self._text
 
 
 class _Names:
@@ -93,7 +103,9 @@ class _Names:
         codes = state.event_ranges.codes[name]
         running = active_subscription(state, name, now_ms)
         customer = "" if running is None else running.external_customer_id
-        return _Entry(self._number, name, " ".join((*name, customer, *codes)).casefold())
+        # The subscription stands first: whose name begins so is found before others.
+        text = " ".join((name[1], customer, *codes, name[0])).casefold()
+        return _Entry(self._number, name, text)
 
 
 class UsageLines:
@@ -115,7 +127,7 @@ class UsageLines:
         yield from self._index(states, now_ms)
         search = query.search.casefold()
         if search:
-            found, count = yield from self._searched(states, query, search, now_ms)
+            found, count = yield from self.searched(states, query, search, now_ms)
         else:
             found, count = self.lately(states, query.organization_id)
         views: list[UsageView] = []
@@ -153,19 +165,26 @@ class UsageLines:
         shown = islice(found.items(), OVERVIEW_SUBSCRIPTIONS)
         return [(number, name) for name, number in shown], sum(names.count for names in of_all)
 
-    def _searched(
+    def searched(
         self, states: Mapping[int, Partition], query: OverviewQuery, search: str, now_ms: int
     ) -> Steps[tuple[list[tuple[int, SubscriptionKey]], int]]:
-        """Return the first subscriptions that match, and how many match; many are not counted."""
-        found: list[tuple[int, SubscriptionKey]] = []
+        """Return subscriptions that match, and how many match; many are not counted.
+
+        Those whose name begins with what is searched for come first, the shortest before others.
+        """
+        found: list[_Entry] = []
         for names, state in self._wanted(states, query.organization_id):
             yield from names.look_again(state, now_ms)
             for chunk in names.chunks:
-                if len(found) >= COUNTED:
-                    break
-                found += ((entry.number, entry.name) for entry in chunk.matching(search))
+                many = len(found) >= COUNTED
+                found += chunk.beginning(search) if many else chunk.matching(search)
                 yield
-        return found[:OVERVIEW_SUBSCRIPTIONS], min(len(found), COUNTED)
+        shown = nsmallest(
+            OVERVIEW_SUBSCRIPTIONS,
+            found,
+            key=lambda entry: (not entry.text.startswith(search), len(entry.name[1]), entry.text),
+        )
+        return [(entry.number, entry.name) for entry in shown], min(len(found), COUNTED)
 
     def _wanted(
         self, states: Mapping[int, Partition], organization_id: str | None

@@ -55,6 +55,7 @@ def test_a_look_evaluates_a_page_of_many_subscriptions(looks: Looks) -> None:
     _, count, evaluated = looks.look("SUB-")
     assert (count, evaluated) == (COUNTED, OVERVIEW_SUBSCRIPTIONS)
     assert looks.look("sub-99999")[1:] == (1, 1)
+    assert looks.look("m org")[1:] == (COUNTED, OVERVIEW_SUBSCRIPTIONS)
     assert looks.look("zzz")[1:] == (0, 0)
     assert looks.look("", "other")[1:] == (0, 0)
 
@@ -71,3 +72,10 @@ def test_the_ring_of_the_active_holds_the_latest(looks: Looks) -> None:
     looks.flushed("sub-100")
     names = list(looks.tally.recent.names())
     assert (len(names), names[:2]) == (200, [("org", "sub-100"), ("org", "sub-299")])
+
+
+def test_whose_name_begins_so_is_found_among_many_that_match(looks: Looks) -> None:
+    query = OverviewQuery(organization_id=None, search="sub-9999")
+    found, _ = drained(looks.lines.searched(looks.states, query, "sub-9999", 0))
+    assert found[0] == (0, ("org", "sub-9999"))
+    assert ("org", "sub-99999") in [name for _, name in found]
