@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from app.kafka.clients import NOT_TAKEN, Consumer, started
-from app.kafka.log_readers import plain_consumer
+from app.kafka.log_readers import LogRecord, plain_consumer
 from app.kafka.names import ConsumerRecord, TopicPartition
-from app.meter.overview import DeadLetterView, RecordView
-from app.runtime.dead_letters import organization_of
+from app.meter.overview import RecordView
+from app.runtime.dead_letters import dead_letter_view
 from app.runtime.status import Status
 from app.settings import Settings
 
@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 EVERY_S = 1.0
 TAIL = 20
 """Newest records read of a partition at a time."""
-
-VALUE_CHARACTERS = 500
 
 
 async def tail_output(settings: Settings, status: Status) -> None:
@@ -56,7 +54,8 @@ def _show(status: Status, records: str, found: list[ConsumerRecord]) -> None:
             if record.topic == records:
                 status.latest_records.append(record_view(record))
             else:
-                status.dead_letters.append(dead_letter_view(record))
+                letter = dead_letter_view(_read(record), record.partition)
+                status.dead_letters.append(letter)
         except Exception as error:
             # Whatever somebody has written there: only the page lacks it.
             log.warning("%s is not shown: %r", place_of(record), error)
@@ -82,6 +81,10 @@ def place_of(record: ConsumerRecord) -> str:
     return f"{record.topic}/{record.partition}/{record.offset}"
 
 
+def _read(record: ConsumerRecord) -> LogRecord:
+    return LogRecord(record.key, record.value, record.headers, record.timestamp, record.offset)
+
+
 def record_view(record: ConsumerRecord) -> RecordView:
     """Return a usage record as the page shows it."""
     body: dict[str, Any] = msgspec.json.decode(record.value)
@@ -97,22 +100,3 @@ def record_view(record: ConsumerRecord) -> RecordView:
         closed_at=body["closed_at"],
         id=body["id"],
     )
-
-
-def dead_letter_view(record: ConsumerRecord) -> DeadLetterView:
-    """Return a dead letter as the page shows it."""
-    headers = {name: (text or b"").decode("utf-8", "replace") for name, text in record.headers}
-    source = "/".join(headers.get(f"meter-source-{part}", "?") for part in _SOURCE)
-    return DeadLetterView(
-        organization_id=organization_of(record),
-        partition=record.partition,
-        offset=record.offset,
-        code=headers.get("meter-error-code", ""),
-        message=headers.get("meter-error-message", ""),
-        failed_at_ms=record.timestamp,
-        source=source,
-        value=(record.value or b"").decode("utf-8", "replace")[:VALUE_CHARACTERS],
-    )
-
-
-_SOURCE = ("topic", "partition", "offset", "index")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -127,6 +127,13 @@ class Call:
         if not named:
             raise invalid({"organization_id": ["value_is_mandatory"]})
         return named
+
+    def within(self, organization_id: str) -> Call:
+        """Return the call as one of an organization that its sender may speak for."""
+        asker = self.asker
+        access = "write" if asker.operates else asker.access
+        identity = replace(asker, organization_id=organization_id, access=access)
+        return replace(self, identity=identity)
 
     @cached_property
     def query(self) -> Query:

@@ -120,6 +120,6 @@ async def replay(call: Call) -> Any:
     if letter.partition < 0 or letter.offset < 0:
         raise bad_request("partition and offset are never negative")
     place = (letter.partition, letter.offset)
-    if not await call.meter.repairs.replay(organization_id, *place, call.key_name):
+    if await call.meter.repairs.replay(organization_id, *place, call.key_name) is None:
         raise not_found("dead_letter")
     return {"replayed": True}

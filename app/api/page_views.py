@@ -5,15 +5,17 @@ A fragment has a tag of its content. A tab that shows it already gets 304.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 from yarl import URL
 
-from app.api import json_text, page, series, trace
+from app.api import dead_letters, json_text, not_counted, page, series, trace
 from app.api.call import Call, Reply
-from app.api.errors import ApiError, not_found
+from app.api.errors import ApiError, bad_request, forbidden, not_found
 from app.api.event_reads import show as show_event
 from app.api.explain import explain_query
 from app.api.overview_json import tag_of
@@ -22,7 +24,9 @@ from app.api.router import Handler
 from app.api.subscriptions import subscriptions_of
 from app.meter.errors import Unavailable
 from app.meter.usage import PastPeriod, PeriodUsage
+from app.page import dead_letters as letters_html
 from app.page import explain as explain_html
+from app.page import not_counted as not_counted_html
 from app.page import subscription as subscription_html
 from app.page.figures import address
 from app.page.html import Html
@@ -34,6 +38,8 @@ _HTML: Final = "text/html; charset=utf-8"
 _ASKED_AGAIN: Final = (401, 429, 503)
 """Statuses that the shell tells in words."""
 _LINES: Final = 200
+_FIELDS: Final = 1_000
+_PLACE: Final = re.compile(r"[0-9]{1,18}/[0-9]{1,18}")
 
 Render = Callable[[Call], Coroutine[Any, Any, Html | Reply]]
 
@@ -82,9 +88,7 @@ def inside(call: Call) -> Call:
         organization_id = only_organization(call)
     if organization_id is None:
         raise NoOrganization
-    access = call.asker.access if not call.asker.operates else "write"
-    identity = replace(call.asker, organization_id=organization_id, access=access)
-    return replace(call, identity=identity)
+    return call.within(organization_id)
 
 
 def of_one(render: Render) -> Handler:
@@ -315,3 +319,54 @@ def _json_of(answer: Any) -> Any:
             raise not_found("event")
         return value_of(answer)
     return json_text.decode(json_text.encode(answer))
+
+
+# What was not counted, and what was refused
+
+
+async def not_counted_events(call: Call) -> Html | Reply:
+    """Show what no charge counted."""
+    reason, code = call.query.text("reason"), call.query.text("code")
+    target = address("api", "v1", "events", "not_counted", reason=reason, code=code)
+    found = _json_of(await not_counted.index(asked_for(call, target)))["not_counted"]
+    return not_counted_html.not_counted_view(found, reason, code, carried(call))
+
+
+async def letters(call: Call) -> Html | Reply:
+    """Show the newest dead letters; an operator sees those of every organization."""
+    organization_id = page.page_organization(call, "GET")
+    found = call.meter.repairs.dead_letters(organization_id)
+    chosen = call.query.text("organization")
+    return letters_html.letters_view(found, call.query.text("code"), chosen)
+
+
+async def letter(call: Call) -> Html | Reply:
+    """Show a dead letter whole."""
+    organization_id = page.page_organization(call, "GET")
+    found = await dead_letters.found_letter(call, organization_id)
+    return letters_html.letter_view(found, call.query.text("organization"))
+
+
+async def replay_letters(call: Call) -> Html | Reply:
+    """Replay dead letters and show what became of each."""
+    if page.PAGE_HEADER not in call.request.headers:
+        raise forbidden("page_header_missing")
+    organization_id = page.page_organization(call, "POST")
+    places = [_place(text) for text in (await form(call)).get("place", [])]
+    outcomes = await dead_letters.replayed(call, organization_id, places)
+    return letters_html.outcomes_part(outcomes, call.query.text("organization"))
+
+
+async def form(call: Call) -> dict[str, list[str]]:
+    """Return the fields of a form that was sent."""
+    text = (await call.body()).decode("utf-8", "replace")
+    return parse_qs(text, keep_blank_values=True, max_num_fields=_FIELDS)
+
+
+def _place(text: str) -> tuple[int, int]:
+    partition, _, offset = text.partition("/")
+    if not all(
+        part.isascii() and part.isdecimal() and len(part) < 19 for part in (partition, offset)
+    ):
+        raise bad_request("a place is partition/offset")
+    return int(partition), int(offset)

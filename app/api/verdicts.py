@@ -24,7 +24,7 @@ _WORDS = {"ignored": "not_counted", "duplicate": "missing"}
 """How a producer calls what a trace calls otherwise. Of an index entry there is no duplicate."""
 
 
-class _Asked(msgspec.Struct):
+class Asked(msgspec.Struct):
     """An event as its producer knows it; what is not given is not compared."""
 
     transaction_id: str
@@ -35,12 +35,16 @@ class _Asked(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    events: list[_Asked]
+    events: list[Asked]
 
 
 async def create(call: Call) -> Any:
     """Answer, in the order asked, what became of up to `max_batch` events. Nothing is scanned."""
-    asked = await _asked(call)
+    return {"verdicts": await verdicts_on(call, await _asked(call))}
+
+
+async def verdicts_on(call: Call, asked: list[Asked]) -> list[Json]:
+    """Return the verdicts on events, in the order asked."""
     by_owner: defaultdict[str | None, list[int]] = defaultdict(list)
     for index, one in enumerate(asked):
         by_owner[owner_elsewhere(call, one.external_subscription_id)].append(index)
@@ -53,10 +57,10 @@ async def create(call: Call) -> Any:
             verdicts[index] = answer
 
     await asyncio.gather(*(fill(owner, indexes) for owner, indexes in by_owner.items()))
-    return {"verdicts": verdicts}
+    return verdicts
 
 
-async def _asked(call: Call) -> list[_Asked]:
+async def _asked(call: Call) -> list[Asked]:
     # What is no JSON at all is told so.
     if not await call.json():
         raise invalid({"events": ["no_events"]})
@@ -71,25 +75,25 @@ async def _asked(call: Call) -> list[_Asked]:
     return asked
 
 
-async def _here(call: Call, asked: list[_Asked]) -> list[Json]:
+async def _here(call: Call, asked: list[Asked]) -> list[Json]:
     identities = [(one.external_subscription_id, one.transaction_id) for one in asked]
     known = await call.meter.evidence.verdicts(call.organization_id, identities)
     return [_verdict(one, found) for one, found in zip(asked, known, strict=True)]
 
 
-async def _there(call: Call, owner: str, asked: list[_Asked]) -> list[Json]:
+async def _there(call: Call, owner: str, asked: list[Asked]) -> list[Json]:
     body = json_text.encode({"events": [_again(one) for one in asked]})
     reply = await ask(call, owner, Outgoing("POST", "/api/v1/events/verdicts", body))
     found: list[Json] = value_of(reply)["verdicts"]
     return found
 
 
-def _again(one: _Asked) -> Json:
+def _again(one: Asked) -> Json:
     given = msgspec.structs.asdict(one)
     return {name: value for name, value in given.items() if value not in (None, b"")}
 
 
-def _verdict(asked: _Asked, known: KnownEvent | None) -> Json:
+def _verdict(asked: Asked, known: KnownEvent | None) -> Json:
     identity = {
         "transaction_id": asked.transaction_id,
         "external_subscription_id": asked.external_subscription_id,
@@ -107,7 +111,7 @@ def _verdict(asked: _Asked, known: KnownEvent | None) -> Json:
     }
 
 
-def _differing(asked: _Asked, known: KnownEvent) -> list[str]:
+def _differing(asked: Asked, known: KnownEvent) -> list[str]:
     """Return the fields that came otherwise than they are given."""
     fate, differs = known.fate, list[str]()
     if asked.code not in (None, fate.code):

@@ -36,7 +36,7 @@ from app.meter.evidence import (
     VerifyReport,
 )
 from app.meter.health import Reason
-from app.meter.overview import Overview, OverviewQuery
+from app.meter.overview import DeadLetter, DeadLetterView, Overview, OverviewQuery
 from app.meter.records import RecordPage, RecordPlace, RecordQuery
 from app.meter.usage import (
     AnalyticsQuery,
@@ -283,11 +283,21 @@ class Repairs(Protocol):
 
     async def replay(
         self, organization_id: str | None, partition: int, offset: int, by: str | None
-    ) -> bool:
-        """Append a dead letter's value anew (as `meter-admit`); False: no such dead letter.
+    ) -> RawPosition | None:
+        """Append a dead letter's value anew (as `meter-admit`); None: no such dead letter.
 
         With an organization, only one of its own. `by`: the key's name.
         """
+        ...
+
+    async def dead_letter(
+        self, organization_id: str | None, partition: int, offset: int
+    ) -> DeadLetter | None:
+        """Return a dead letter; with an organization, only one of its own."""
+        ...
+
+    def dead_letters(self, organization_id: str | None) -> list[DeadLetterView]:
+        """Return the newest dead letters of an organization, or of all, newest first."""
         ...
 
 

@@ -108,6 +108,15 @@ class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
     """The original bytes as text, cut to a readable length."""
 
 
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """One refused event with all that its record has."""
+
+    view: DeadLetterView
+    key: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    value: bytes
+
+
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """What the live page shows."""
 

@@ -7,12 +7,15 @@ from functools import partial
 
 from app.definitions import commands
 from app.definitions.model import SetAside
+from app.kafka.log_readers import LogRecord
 from app.kafka.names import KafkaError
 from app.kafka.transactions import Fenced
 from app.meter.errors import Unavailable
+from app.meter.events import RawPosition
+from app.meter.overview import DeadLetter, DeadLetterView
 from app.queries.definer import APPLY_TIMEOUT_S, Definer
 from app.runtime.believed import append_believed
-from app.runtime.dead_letters import organization_of
+from app.runtime.dead_letters import OWN_PREFIX, dead_letter_view, organization_of
 from app.runtime.engine import Engine
 from app.runtime.set_aside import append_again, set_aside
 from app.wire.arrivals import ADMIT_HEADER
@@ -69,19 +72,13 @@ class Repairs:
 
     async def replay(
         self, organization_id: str | None, partition: int, offset: int, by: str | None
-    ) -> bool:
+    ) -> RawPosition | None:
         """Append a dead letter's value anew, admitted."""
         engine = self._engine
-        if not 0 <= partition < engine.settings.raw_partitions or offset < 0:
-            return False
-        topic = engine.settings.topic(engine.settings.dead_letter_topic)
-        record = await engine.raw_records.read(topic, partition, offset)
+        record = await self._letter(organization_id, partition, offset)
         if record is None:
-            return False
-        whose = organization_of(record)
-        if organization_id not in (None, whose):
-            return False
-        kept = [header for header in record.headers if not header[0].startswith("meter-")]
+            return None
+        kept = [header for header in record.headers if not header[0].startswith(OWN_PREFIX)]
         headers = [*kept, (ADMIT_HEADER, b"true")]
         home = partition
         for _, decoded in decode_record(record.value, kept):
@@ -89,5 +86,41 @@ class Repairs:
                 default = engine.definitions.settings_at().default_organization_id
                 owner = decoded.organization_id or default or ""
                 home = engine.homes.of(owner, decoded.external_subscription_id)
-        await self._append(whose, record.key, record.value, home, headers, granted_by=by)
-        return True
+        whose = organization_of(record)
+        sent = await self._append(whose, record.key, record.value, home, headers, granted_by=by)
+        return RawPosition(sent.partition, sent.offset, sent.timestamp)
+
+    async def dead_letter(
+        self, organization_id: str | None, partition: int, offset: int
+    ) -> DeadLetter | None:
+        """Return a dead letter as its topic has it."""
+        record = await self._letter(organization_id, partition, offset)
+        if record is None:
+            return None
+        return DeadLetter(
+            view=dead_letter_view(record, partition),
+            key=record.key,
+            headers=tuple((name, text or b"") for name, text in record.headers),
+            value=record.value or b"",
+        )
+
+    def dead_letters(self, organization_id: str | None) -> list[DeadLetterView]:
+        """Return the newest dead letters that this worker has read, newest first."""
+        return [
+            letter
+            for letter in reversed(self._engine.status.dead_letters)
+            if organization_id in (None, letter.organization_id)
+        ]
+
+    async def _letter(
+        self, organization_id: str | None, partition: int, offset: int
+    ) -> LogRecord | None:
+        """Read a record of the topic; None: there is none, or it is another organization's."""
+        engine = self._engine
+        if not 0 <= partition < engine.settings.raw_partitions or offset < 0:
+            return None
+        topic = engine.settings.topic(engine.settings.dead_letter_topic)
+        record = await engine.raw_records.read(topic, partition, offset)
+        if record is None or organization_id not in (None, organization_of(record)):
+            return None
+        return record

@@ -16,9 +16,11 @@ from app.billing_periods.instants import iso_milliseconds
 from app.bounds.limits import ID_BYTES, REFUSED_LETTERS
 from app.definitions.judging import ORGANIZATION_HEADER, Judging
 from app.kafka.lenient_fetch import UnreadBatch
+from app.kafka.log_readers import LogRecord
 from app.kafka.record_batch import RawRecord
 from app.kafka.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.kafka.transactions import Record
+from app.meter.overview import DeadLetterView
 from app.wire.decode import Headers, deciding_headers, organizations_named
 from app.wire.events import MAX_BYTES
 from app.wire.refusals import Refusal, RefusalCode
@@ -37,6 +39,11 @@ _WHOLE_BYTES: Final = DEAD_LETTER_MESSAGE_BYTES - 65_536
 
 _CUT_BYTES: Final = MAX_BYTES + 1
 """Kept of a value that the raw topic takes compressed only; sent again it is too large again."""
+
+_PLACE: Final = ("topic", "partition", "offset", "index")
+
+_LISTED_CHARACTERS: Final = 500
+"""Of a value, in a list."""
 
 _HEADER_LENGTHS_BYTES: Final = 10
 """The most that the lengths of a name and its text take."""
@@ -94,6 +101,22 @@ def organization_of(record: ConsumedRecord) -> str | None:
     kept = [header for header in record.headers if not header[0].startswith(OWN_PREFIX)]
     named = organizations_named(record.value, kept)
     return next(iter(named)) if len(named) == 1 else None
+
+
+def dead_letter_view(record: LogRecord, partition: int) -> DeadLetterView:
+    """Return a record of the topic as the page lists it."""
+    headers = {name: (text or b"").decode("utf-8", "replace") for name, text in record.headers}
+    source = "/".join(headers.get(f"{OWN_PREFIX}source-{part}", "?") for part in _PLACE)
+    return DeadLetterView(
+        organization_id=organization_of(record),
+        partition=partition,
+        offset=record.offset,
+        code=headers.get(f"{OWN_PREFIX}error-code", ""),
+        message=headers.get(f"{OWN_PREFIX}error-message", ""),
+        failed_at_ms=record.timestamp_ms,
+        source=source,
+        value=(record.value or b"").decode("utf-8", "replace")[:_LISTED_CHARACTERS],
+    )
 
 
 def dead_letters(

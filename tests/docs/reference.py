@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from app.api.record_schemas import InstantRecord, PeriodCompleted, UsageRecord
 from app.cli.main import cli
+from app.page import causes
 from app.settings import OF_CLIENTS, SHAPES_BYTES, Settings, environment_names, shown
 from app.wire.refusals import RefusalCode
 from tables.not_counted import Reason
@@ -213,8 +214,8 @@ def _alerts() -> dict[str, set[str]]:
 
 def codes_page() -> str:
     """Return the page of codes."""
-    refused = [(f"`{each}`", *codes.DEAD_LETTERS[each]) for each in RefusalCode]
-    ignored = [(f"`{each}`", *codes.NOT_COUNTED[each]) for each in get_args(Reason)]
+    refused = [(f"`{each}`", *causes.DEAD_LETTERS[each]) for each in RefusalCode]
+    ignored = [(f"`{each}`", *causes.NOT_COUNTED[each]) for each in get_args(Reason)]
     return f"""# Codes
 
 {WRITTEN}
@@ -306,7 +307,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     return {"string": "text", "integer": "number"}.get(schema["type"], str(schema["type"]))
 
 
-def _rows(told: Mapping[str, codes.Told]) -> list[tuple[str, str, str]]:
+def _rows(told: Mapping[str, causes.Told]) -> list[tuple[str, str, str]]:
     return [(_code(code), *each) for code, each in told.items()]
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from app.api.record_schemas import InstantRecord, PeriodCompleted, UsageRecord
 from app.definitions.model import ClosingReason
+from app.page.causes import DEAD_LETTERS, NOT_COUNTED
 from app.wire.refusals import RefusalCode
 from tables.not_counted import Reason
 from tests.docs import codes, codes_in_source, fields
@@ -68,11 +69,11 @@ def test_no_other_page_is_there() -> None:
 
 
 def test_every_code_of_a_dead_letter_has_cause_and_cure() -> None:
-    assert codes.DEAD_LETTERS.keys() == set(RefusalCode)
+    assert DEAD_LETTERS.keys() == set(RefusalCode)
 
 
 def test_every_reason_not_to_count_has_cause_and_cure() -> None:
-    assert codes.NOT_COUNTED.keys() == set(get_args(Reason))
+    assert NOT_COUNTED.keys() == set(get_args(Reason))
 
 
 def test_every_code_of_an_answer_has_cause_and_cure() -> None:

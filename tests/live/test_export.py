@@ -16,4 +16,4 @@ async def test_an_empty_partition_has_no_lines(
 ) -> None:
     lines = [line async for line in export(live_settings, what)]
     assert len(lines) >= least
-    assert await worker.gateway.repairs.replay(None, live_settings.raw_partitions, 0, None) is False
+    assert await worker.gateway.repairs.replay(None, live_settings.raw_partitions, 0, None) is None

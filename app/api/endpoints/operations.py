@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.api import (
     changes,
+    dead_letters,
     descriptions,
     history,
     operations,
@@ -27,6 +28,27 @@ HISTORY = (
         request=schemas.HistoryBody,
         response=schemas.HistoryAnswer,
         errors=(404, 422),
+    ),
+)
+
+DEAD_LETTERS = (
+    Endpoint(
+        "GET",
+        f"{V1}/dead_letters/{{partition}}/{{offset}}",
+        dead_letters.show,
+        "dead_letter",
+        "Show a dead letter with all its bytes.",
+        response=schemas.DeadLetterAnswer,
+        errors=(404,),
+    ),
+    Endpoint(
+        "GET",
+        f"{V1}/dead_letters",
+        dead_letters.index,
+        "dead_letter",
+        "List the newest dead letters, newest first.",
+        response=schemas.DeadLetterList,
+        query=(Parameter("code", "Only letters with this error code."),),
     ),
 )
 

@@ -13,6 +13,9 @@ _VIEWS: tuple[tuple[str, Handler], ...] = (
     ),
     ("/subscriptions/{external_id}", page_views.of_one(page_views.subscription)),
     ("/events/{transaction_id}", page_views.of_one(page_views.event)),
+    ("/not-counted", page_views.of_one(page_views.not_counted_events)),
+    ("/dead-letters/{partition}/{offset}", page_views.fragment(page_views.letter)),
+    ("/dead-letters", page_views.fragment(page_views.letters)),
 )
 """Addresses of views with what shows them; each has the shell, and a fragment under /page/view."""
 
@@ -26,19 +29,17 @@ def _get(path: str, handler: Handler, summary: str) -> Endpoint:
     return Endpoint("GET", path, handler, "page", summary, public=True)
 
 
+def _post(path: str, handler: Handler, summary: str) -> Endpoint:
+    return Endpoint("POST", path, handler, "page", summary, public=True)
+
+
 PAGE = (
     *(_get(path or "/", page.shell, "The page.") for path, _ in _VIEWS),
     *(_get(f"/page/view{path}", show, "A view of the page.") for path, show in _VIEWS),
     *(_get(f"/page/part/{name}", show, "A part of a view.") for name, show in _PARTS),
+    _post("/page/dead-letters/replay", page_views.fragment(page_views.replay_letters), "Replay."),
     _get("/page/{name}", page.asset, "A file of the page."),
     _get("/api/page/overview", page.overview, "The figures of its first view."),
     _get("/api/page/organizations", page.organizations, "Whose figures it may show."),
-    Endpoint(
-        "POST",
-        "/api/page/dead_letters/replay",
-        page.replay,
-        "page",
-        "Append a dead letter anew.",
-        public=True,
-    ),
+    _post("/api/page/dead_letters/replay", page.replay, "Append a dead letter anew."),
 )

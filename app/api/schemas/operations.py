@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from app.api.schemas.common import Instant, Model, OptionalText
+from app.api.schemas.common import Count, Instant, Model, OptionalText
 
 
 class HistoryInput(Model):
@@ -121,3 +121,32 @@ class BillingEntityList(Model):
 
 class Status(Model):
     status: str
+
+
+class DeadLetterListed(Model):
+    organization_id: str | None = Field(description="Null: of nobody that is known.")
+    partition: Count
+    offset: Count = Field(description="Of the letter on its topic.")
+    code: str
+    message: str
+    failed_at: Instant
+    source: str = Field(description="topic/partition/offset/index of what was refused.")
+    value: str = Field(description="As text, its beginning; of one letter all bytes in base64.")
+
+
+class DeadLetterList(Model):
+    dead_letters: list[DeadLetterListed]
+
+
+class DeadLetterHeader(Model):
+    name: str
+    value: str = Field(description="Bytes in base64.")
+
+
+class DeadLetterWhole(DeadLetterListed):
+    key: str | None = Field(description="Bytes in base64.")
+    headers: list[DeadLetterHeader]
+
+
+class DeadLetterAnswer(Model):
+    dead_letter: DeadLetterWhole

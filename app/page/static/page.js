@@ -3,7 +3,6 @@
 // The tick, the key, the chart and the keyboard. What is shown is HTML from the worker.
 
 const TICK_MS = 2000;
-const OLD_MS = 5000;
 const byId = (id) => document.getElementById(id);
 const view = byId("view");
 const search = byId("search");
@@ -42,13 +41,11 @@ function changeAddress(change) {
 }
 
 const show = () => htmx.trigger(view, "tick");
-const isEdited = () => view.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
 const isPaused = () => byId("pause").getAttribute("aria-pressed") === "true";
-const isOnce = () => view.querySelector("[data-once]") !== null;
+const HELD = "dialog[open], main [data-once], main :is(input, select, textarea):is(:focus, :checked), #key-form:not([hidden])";
 
 function tick() {
-  if (document.hidden || document.querySelector("dialog[open]") || isEdited() || isPaused() || isOnce()) return;
-  if (byId("key-form").hidden) show();
+  if (!document.hidden && !isPaused() && !document.querySelector(HELD)) show();
 }
 
 /** Say a state once; the clock is never spoken. */
@@ -58,7 +55,7 @@ function say(words) {
 
 function showAge() {
   const seconds = Math.round((Date.now() - goodAt) / 1000);
-  const old = Boolean(failure) && Date.now() - goodAt > OLD_MS;
+  const old = Boolean(failure) && seconds > 5;
   const at = new Date(goodAt).toLocaleTimeString("en-GB");
   document.body.classList.toggle("silent", old);
   byId("age").textContent = old ? `${failure} Figures of ${at}, ${seconds} s ago.` : isPaused() ? `Paused. Figures of ${at}.` : "";
@@ -76,16 +73,12 @@ function good() {
   showAge();
 }
 
-function bad(words) {
-  say((failure = words));
-  showAge();
-}
+const bad = (words) => say((failure = words));
 
 function askForKey() {
   byId("key-wrong").textContent = key ? "This key is not known." : "";
   byId("key-form").hidden = false;
-  byId("sign-out").hidden = true;
-  view.hidden = true;
+  byId("sign-out").hidden = view.hidden = true;
   say(key ? "This key is not known." : "An API key is needed.");
 }
 
@@ -105,6 +98,15 @@ document.addEventListener("htmx:error", (event) => {
   if (event.detail.ctx) bad("The worker does not answer.");
 });
 document.addEventListener("htmx:after:swap", () => view.querySelectorAll("[data-chart]").forEach(draw));
+
+document.addEventListener("htmx:confirm", (event) => {
+  const dialog = byId("question");
+  event.preventDefault();
+  byId("asked").textContent = event.detail.ctx.confirm;
+  dialog.returnValue = "";
+  dialog.onclose = () => (dialog.returnValue ? event.detail.issueRequest() : event.detail.dropRequest());
+  dialog.showModal();
+});
 
 // Organizations: a key of all may look at one of them.
 
@@ -188,9 +190,8 @@ document.addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
-for (const link of document.querySelectorAll("header nav a")) {
-  if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
-}
+const here = [...document.querySelectorAll("header nav a")].find((link) => link.pathname === location.pathname);
+if (here) here.setAttribute("aria-current", "page");
 document.addEventListener("visibilitychange", tick);
 setInterval(tick, TICK_MS);
 setInterval(showAge, 1000);

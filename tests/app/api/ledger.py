@@ -48,6 +48,7 @@ from app.meter.evidence import (
 from app.meter.health import UNREADY, Reason
 from app.meter.overview import (
     ClosingView,
+    DeadLetter,
     DeadLetterView,
     Overview,
     OverviewQuery,
@@ -71,7 +72,9 @@ from app.meter.usage import (
     UsageRow,
 )
 from app.numbers import parse_value, property_text
+from app.wire.decode import decode_record
 from app.wire.encode import as_event
+from app.wire.events import Event
 from app.wire.identity import same_body
 from app.wire.properties import read_properties
 from tests.app.api.published import PublishedValues
@@ -110,7 +113,9 @@ class LedgerMeter:
         self.elsewhere: dict[str, str] = {}
         self.restoring = False
         self.taken: dict[tuple[str, str, str], tuple[IncomingEvent, RawPosition]] = {}
-        self.dead_letters: list[DeadLetterView] = []
+        self.letters: list[DeadLetterView] = []
+        self.letter_bytes: dict[int, bytes] = {}
+        """Values that are no text, by offset."""
         self.closing: list[ClosingView] = []
         self.records: list[RecordView] = []
         self.published = PublishedValues()
@@ -545,11 +550,6 @@ class LedgerMeter:
             if query.organization_id in (None, organization_id)
             and query.search in f"{external_id} {event.code}"
         ]
-        letters = [
-            letter
-            for letter in self.dead_letters
-            if query.organization_id in (None, letter.organization_id)
-        ]
         partition = PartitionView(
             partition=0,
             state="running",
@@ -576,19 +576,54 @@ class LedgerMeter:
                 verified=0,
                 differing=0,
             ),
-            dead_letters=tuple(letters),
+            dead_letters=tuple(self.dead_letters(query.organization_id)),
         )
 
     async def replay(
         self, organization_id: str | None, partition: int, offset: int, by: str | None
-    ) -> bool:
-        for letter in self.dead_letters:
-            place = (letter.partition, letter.offset)
-            mine = organization_id in (None, letter.organization_id)
-            if place == (partition, offset) and mine:
-                self.replayed.append(place)
-                return True
-        return False
+    ) -> RawPosition | None:
+        """Append the event, if it is one; what is none is refused again."""
+        letter = await self.dead_letter(organization_id, partition, offset)
+        if letter is None:
+            return None
+        self.replayed.append((partition, offset))
+        position = RawPosition(0, 1000 + offset, self.now_ms())
+        for _, decoded in decode_record(letter.value, ()):
+            if isinstance(decoded, Event):
+                event = IncomingEvent(
+                    transaction_id=decoded.transaction_id,
+                    code=decoded.code,
+                    external_subscription_id=decoded.external_subscription_id,
+                    timestamp=None,
+                    timestamp_ms=decoded.timestamp_ms,
+                    properties=decoded.properties,
+                    precise_total_amount_cents=decoded.precise_total_amount_cents,
+                )
+                owner = letter.view.organization_id or ""
+                self.taken.setdefault(_identity(owner, event), (event, position))
+                return position
+        again = msgspec.structs.replace(
+            letter.view, offset=96 + offset, source=f"events-raw/0/{position.offset}/0"
+        )
+        self.letters.append(again)
+        return position
+
+    async def dead_letter(
+        self, organization_id: str | None, partition: int, offset: int
+    ) -> DeadLetter | None:
+        for letter in self.dead_letters(organization_id):
+            if (letter.partition, letter.offset) == (partition, offset):
+                headers = (("meter-error-code", letter.code.encode()),)
+                value = self.letter_bytes.get(offset, letter.value.encode())
+                return DeadLetter(view=letter, key=None, headers=headers, value=value)
+        return None
+
+    def dead_letters(self, organization_id: str | None) -> list[DeadLetterView]:
+        return [
+            letter
+            for letter in reversed(self.letters)
+            if organization_id in (None, letter.organization_id)
+        ]
 
 
 def _identity(organization_id: str, event: IncomingEvent) -> tuple[str, str, str]:

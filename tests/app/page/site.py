@@ -72,7 +72,7 @@ async def filled(session: ClientSession, *, open_page: bool) -> Running:
             id="r",
         )
     )
-    api.meter.dead_letters.append(letter(5, "{}"))
+    api.meter.letters.append(letter(5, "{}"))
     return api
 
 

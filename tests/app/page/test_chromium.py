@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
+from app.meter.evidence import Uncounted, UncountedSample
 from app.meter.health import Reason
-from tests.app.api.conftest import Running
+from tests.app.api.conftest import NOW_MS, Running
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION
 from tests.app.page import chromium
-from tests.app.page.site import LONG, send_event
+from tests.app.page.site import LONG, letter, send_event
 from tests.world import bodies
 
 pytestmark = pytest.mark.skipif(
@@ -25,7 +26,7 @@ FINDINGS = """axe.run(document, {resultTypes: ["violations"]}).then(({violations
     violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(" ")}`))"""
 BLOCKED = """window.blocked = [];
 addEventListener("securitypolicyviolation", (event) => blocked.push(event.violatedDirective));"""
-WIDTHS = (pytest.param(1280, "light", id="desk"), pytest.param(390, "dark", id="phone"))
+WIDTHS = ((1280, "light"), (390, "dark"))
 SHOWN = "document.querySelectorAll('#usage tbody tr').length"
 
 
@@ -72,23 +73,30 @@ VIEWS = (
         "document.querySelector('#properties tr')",
         id="event",
     ),
+    pytest.param("/not-counted", "document.querySelector('#uncounted tr')", id="not-counted"),
+    pytest.param("/dead-letters", "document.querySelector('#letters tr')", id="dead-letters"),
+    pytest.param("/dead-letters/0/5", "document.querySelector('#hex')", id="dead-letter"),
 )
 
 
-@pytest.mark.parametrize(("width", "scheme"), WIDTHS)
 @pytest.mark.parametrize(("address", "ready"), VIEWS)
 async def test_every_view_is_whole_for_everybody(
-    open_api: Running, tab: chromium.Tab, address: str, ready: str, width: int, scheme: str
+    open_api: Running, tab: chromium.Tab, address: str, ready: str
 ) -> None:
-    await tab.size(width)
-    await tab.color_scheme(scheme)
+    sample = UncountedSample("t-1", "sub_1", NOW_MS)
+    uncounted = Uncounted("unknown_code", "stroage", 15, NOW_MS, NOW_MS, [sample])
+    open_api.meter.uncounted.append(uncounted)
+    open_api.meter.letter_bytes[5] = bytes(range(256))
+    await tab.size(1280)
     await view(tab, open_api, address, ready)
     await tab.run(AXE)
-    assert await tab.run(FINDINGS) == []
-    wide = await tab.run("document.documentElement.scrollWidth - window.innerWidth")
-    assert wide <= 0, "nobody scrolls sideways"
-    if width < 640:
-        assert await tab.run(SMALL_TARGETS) == []
+    for width, scheme in WIDTHS:
+        await tab.size(width)
+        await tab.color_scheme(scheme)
+        assert await tab.run(FINDINGS) == []
+        wide = await tab.run("document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0, "nobody scrolls sideways"
+    assert await tab.run(SMALL_TARGETS) == []
 
 
 SMALL_TARGETS = """[...document.querySelectorAll("main a, button, header nav a")]
@@ -268,3 +276,40 @@ async def test_whoever_sees_all_picks_an_organization(open_api: Running, tab: ch
     )
     await tab.wait_until(f"{SHOWN} === 1")
     assert "sub_9" in await tab.text("#usage")
+
+
+async def test_letters_are_replayed_in_bulk_after_a_question(
+    open_api: Running, tab: chromium.Tab
+) -> None:
+    event = '{"transaction_id": "t-%s", "external_subscription_id": "sub_1", "code": "storage"}'
+    open_api.meter.letters += [letter(6, event % 6), letter(7, event % 7)]
+    await view(tab, open_api, "/dead-letters", "document.querySelectorAll('#letters tbody tr')[2]")
+    for place in ("0/5", "0/6"):
+        await tab.run(f"document.querySelector('#letters [value=\"{place}\"]').click()")
+    # What is marked stays marked.
+    await tab.run("tick()")
+    await tab.run("document.querySelector('#marking > button').click()")
+    await tab.wait_until("document.getElementById('question').open")
+    assert "that are marked" in await tab.text("#question")
+    await tab.press("Escape")
+    await tab.wait_until("!document.getElementById('question').open")
+    assert open_api.meter.replayed == []
+    await tab.run("document.querySelector('#marking > button').click()")
+    await tab.wait_until("document.getElementById('question').open")
+    await tab.run("document.querySelector('#question button').click()")
+    await tab.wait_until("document.querySelector('#sum')")
+    assert await tab.text("#sum") == "2 events replayed: 1 counted, 1 refused again."
+    assert "as 0/101 because timestamp 'noon' is no time" in await tab.text("#replayed")
+    assert open_api.meter.replayed == [(0, 6), (0, 5)]
+
+
+async def test_all_of_a_code_are_replayed(open_api: Running, tab: chromium.Tab) -> None:
+    event = '{"transaction_id": "t-6", "external_subscription_id": "sub_1", "code": "storage"}'
+    open_api.meter.letters[:] = [letter(6, event)]
+    await view(tab, open_api, "/dead-letters", "document.querySelector('#codes button')")
+    await tab.run("document.querySelector('#codes button').click()")
+    await tab.wait_until("document.getElementById('question').open")
+    assert "Replay 1 event refused as invalid_timestamp?" in await tab.text("#question")
+    await tab.run("document.querySelector('#question button').click()")
+    await tab.wait_until("document.querySelector('#sum')")
+    assert await tab.text("#sum") == "1 event replayed: 1 counted."

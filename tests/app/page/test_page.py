@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from app.api.page_views import PTAG
-from tests.app.api.conftest import Running
+from app.meter.evidence import Uncounted, UncountedSample
+from tests.app.api.conftest import NOW_MS, Running
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION
-from tests.app.page.site import LONG, send_event
+from tests.app.page.site import LONG, letter, send_event
 
 STATIC = Path(__file__).parents[3] / "app" / "page" / "static"
 VENDOR = STATIC / "vendor"
@@ -261,3 +262,65 @@ async def test_rows_keep_their_order_and_sort_by_what_is_asked(open_api: Running
     text = await fragment(open_api, "?sort=-subscription")
     assert names.findall(text) == ["sub_9", "sub_2", "sub_1"]
     assert 'aria-sort="descending"' in text
+
+
+async def test_what_is_not_counted_says_what_to_do(closed_api: Running) -> None:
+    sample = UncountedSample("t-1", "sub_1", NOW_MS)
+    closed_api.meter.uncounted += [
+        Uncounted("unknown_code", "stroage", 15, NOW_MS, NOW_MS, [sample]),
+        Uncounted("missing_property", "storage", 5, NOW_MS, NOW_MS, []),
+    ]
+    text = await fragment(closed_api, "/not-counted", key="full")
+    assert "stroage" in text
+    assert "Define the metric, or mend the producer." in text
+    assert '<a href="/events/t-1?subscription=sub_1">t-1</a>' in text
+    text = await fragment(closed_api, "/not-counted?reason=missing_property", key="full")
+    assert "stroage" not in text
+    assert "Only missing_property." in text
+
+
+async def test_dead_letters_stand_by_code_and_one_by_one(closed_api: Running) -> None:
+    closed_api.meter.letters += [letter(6, '{"code": 1}'), letter(7, "{}", OTHER_ORGANIZATION)]
+    text = await fragment(closed_api, "/dead-letters", key="full")
+    assert "Replay all 2" in text
+    assert "0/7" not in text
+    assert "Send seconds, as a number or a text, or RFC 3339." in text
+    text = await fragment(closed_api, "/dead-letters/0/6", key="full")
+    assert "Refused because timestamp 'noon' is no time" in text
+    assert '<pre tabindex="0">{\n  "code": 1\n}</pre>' in text
+    for place in ("0/7", "0/99", "0/x", "x/5"):
+        answer = await closed_api.call("GET", f"/page/view/dead-letters/{place}", key="full")
+        assert answer.status == 404
+
+
+async def test_bytes_that_are_no_json_are_shown_in_hex(closed_api: Running) -> None:
+    closed_api.meter.letter_bytes[5] = b"\x00\xffABC"
+    text = await fragment(closed_api, "/dead-letters/0/5", key="full")
+    assert "00000000  00 ff 41 42 43" in text
+    assert "..ABC" in text
+    answer = await closed_api.call("GET", "/api/v1/dead_letters/0/5", key="full")
+    assert answer.body["dead_letter"]["value"] == "AP9BQkM="
+
+
+async def test_a_replay_tells_what_became_of_each_and_a_sum(closed_api: Running) -> None:
+    event = '{"transaction_id": "t-%s", "external_subscription_id": "sub_1", "code": "storage"}'
+    closed_api.meter.letters += [letter(6, event % "new"), letter(7, event % "old")]
+    await send_event(closed_api, "sub_1", "storage", transaction_id="t-old")
+    body = b"place=0/5&place=0/6&place=0/7&place=0/99"
+    headers = {"Meter-Page": "1"}
+    answer = await closed_api.call(
+        "POST", "/page/dead-letters/replay", body, key="full", headers=headers
+    )
+    summed = "4 events replayed: 1 refused again, 1 counted, 1 duplicate, 1 not sent."
+    assert summed in answer.text
+    assert "as 0/101 because timestamp" in answer.text
+    assert closed_api.meter.replayed == [(0, 5), (0, 6), (0, 7)]
+    for key, sent, status in (("full", {}, 403), ("reader", headers, 403), (None, headers, 401)):
+        answer = await closed_api.call(
+            "POST", "/page/dead-letters/replay", body, key=key, headers=sent
+        )
+        assert answer.status == status
+    answer = await closed_api.call(
+        "POST", "/page/dead-letters/replay", b"place=0/5", key="other", headers=headers
+    )
+    assert "1 not sent" in answer.text

@@ -1,0 +1,249 @@
+"""Dead letters: grouped by code, one whole, and what became of those that were replayed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from app.meter.overview import DeadLetter, DeadLetterView
+from app.page.causes import DEAD_LETTERS
+from app.page.figures import NOTHING, address, count, time, whole
+from app.page.html import Html, Node, el, markup
+from app.page.tables import Column, Row, facts, table
+
+_HEX_BYTES: Final = 4_096
+_SHOWN_BYTES: Final = 65_536
+_ANEW: Final = "The original bytes are appended anew."
+
+OutcomeKind = Literal["counted", "duplicate", "not counted", "refused again", "sent", "not sent"]
+
+
+class Outcome(NamedTuple):
+    """What became of a dead letter that was replayed."""
+
+    place: str
+    kind: OutcomeKind
+    words: str
+    transaction_id: str | None = None
+
+
+def letters_view(
+    letters: Sequence[DeadLetterView], code: str | None, organization: str | None
+) -> Html:
+    """Return the fragment: letters by code, and a list to mark some in."""
+    shown = [letter for letter in letters if code in (None, letter.code)]
+    every = el("a", "Show every code", href=address("dead-letters", organization=organization))
+    return markup(
+        el("h1", "Dead letters"),
+        el(
+            "p",
+            "Events that were refused. These are the newest that the workers have read; ",
+            "the topic keeps all of them.",
+        ),
+        _groups(letters, organization),
+        el("p", f"Only {code}. ", every) if code else None,
+        el("div", id="outcomes", role="status", hx_morph_skip_children=True),
+        _list(shown, organization),
+    )
+
+
+def _groups(letters: Sequence[DeadLetterView], organization: str | None) -> Html:
+    by_code: dict[str, list[DeadLetterView]] = {}
+    for letter in letters:
+        by_code.setdefault(letter.code, []).append(letter)
+    columns = (
+        Column("Code"),
+        Column("Letters", "number"),
+        Column("First"),
+        Column("Last"),
+        Column("Why"),
+        Column("What to do"),
+        Column("Replay"),
+    )
+    rows = (Row(code, _group(code, found, organization)) for code, found in sorted(by_code.items()))
+    return table("codes", "By code", columns, rows, "No event was refused.")
+
+
+def _group(
+    code: str, found: Sequence[DeadLetterView], organization: str | None
+) -> tuple[Node, ...]:
+    told = DEAD_LETTERS.get(code)
+    places = [f"{letter.partition}/{letter.offset}" for letter in found]
+    return (
+        el("a", code, href=address("dead-letters", code=code, organization=organization)),
+        whole(len(found)),
+        time(min(letter.failed_at_ms for letter in found)),
+        time(max(letter.failed_at_ms for letter in found)),
+        NOTHING if told is None else told.cause,
+        NOTHING if told is None else told.cure,
+        _replay_form(
+            places,
+            f"Replay all {whole(len(found))}",
+            f"Replay {count(len(found), 'event')} refused as {code}? {_ANEW}",
+            organization,
+        ),
+    )
+
+
+def _replay_form(places: Sequence[str], text: str, question: str, organization: str | None) -> Html:
+    return el(
+        "form",
+        (el("input", type="hidden", name="place", value=place) for place in places),
+        el("button", text),
+        hx_post=address("page", "dead-letters", "replay", organization=organization),
+        hx_target="#outcomes",
+        hx_swap="innerHTML",
+        hx_confirm=question,
+    )
+
+
+def _list(letters: Sequence[DeadLetterView], organization: str | None) -> Html:
+    columns = (
+        Column("Mark"),
+        Column("Letter", "id"),
+        Column("Refused because"),
+        Column("Code"),
+        Column("Failed"),
+        Column("Event", "id"),
+    )
+    rows = (_letter(letter, organization) for letter in letters)
+    marked = el("button", "Replay those marked") if letters else None
+    return el(
+        "form",
+        table("letters", "Letters, newest first", columns, rows, "None."),
+        marked,
+        hx_post=address("page", "dead-letters", "replay", organization=organization),
+        hx_target="#outcomes",
+        hx_swap="innerHTML",
+        hx_confirm=f"Replay the events that are marked? {_ANEW}",
+        id="marking",
+    )
+
+
+def _letter(letter: DeadLetterView, organization: str | None) -> Row:
+    place = f"{letter.partition}/{letter.offset}"
+    link = address(
+        "dead-letters", place.split("/")[0], place.split("/")[1], organization=organization
+    )
+    mark = el("input", type="checkbox", name="place", value=place, aria_label=f"Mark {place}")
+    return Row(
+        place,
+        (
+            mark,
+            el("a", place, href=link),
+            letter.message,
+            letter.code,
+            time(letter.failed_at_ms),
+            letter.value[:200],
+        ),
+    )
+
+
+def outcomes_part(outcomes: Sequence[Outcome], organization: str | None) -> Html:
+    """Return what became of each letter that was replayed, and a sum."""
+    kinds = Counter(outcome.kind for outcome in outcomes)
+    told = ", ".join(f"{whole(number)} {kind}" for kind, number in kinds.items())
+    columns = (Column("Letter", "id"), Column("Outcome"), Column("Details"), Column("Event"))
+    rows = (
+        Row(
+            outcome.place,
+            (
+                outcome.place,
+                outcome.kind,
+                outcome.words or NOTHING,
+                _event(outcome.transaction_id, organization),
+            ),
+        )
+        for outcome in outcomes
+    )
+    summed = f"{count(len(outcomes), 'event')} replayed: {told}." if outcomes else "None is marked."
+    return markup(
+        el("p", summed, id="sum"), table("replayed", "What became of them", columns, rows, "None.")
+    )
+
+
+def _event(transaction_id: str | None, organization: str | None) -> Node:
+    if transaction_id is None:
+        return NOTHING
+    return el(
+        "a", transaction_id, href=address("events", transaction_id, organization=organization)
+    )
+
+
+# One letter
+
+
+def letter_view(letter: DeadLetter, organization: str | None) -> Html:
+    """Return the fragment of one letter, with all its bytes."""
+    view = letter.view
+    place = f"{view.partition}/{view.offset}"
+    told = DEAD_LETTERS.get(view.code)
+    rows = (
+        Row(f"{number} {name}", (name, _text(value)))
+        for number, (name, value) in enumerate(letter.headers)
+    )
+    return markup(
+        el("h1", "Dead letter ", el("span", place, class_="id")),
+        el("p", f"Refused because {view.message}", id="because"),
+        el("p", f"{told.cause} {told.cure}") if told is not None else None,
+        facts(
+            (
+                ("Code", view.code),
+                ("Failed", time(view.failed_at_ms)),
+                ("Raw position", el("span", view.source, class_="id")),
+                (
+                    "Key",
+                    NOTHING if letter.key is None else el("span", _text(letter.key), class_="id"),
+                ),
+                ("Size", f"{whole(len(letter.value))} bytes"),
+            )
+        ),
+        _value(letter.value),
+        table("headers", "Headers", (Column("Name", "id"), Column("Text", "id")), rows, "None."),
+        el("div", id="outcomes", role="status", hx_morph_skip_children=True),
+        _replay_form([place], "Replay it", f"Replay {place}? {_ANEW}", organization),
+        el(
+            "p",
+            el("a", "All dead letters", href=address("dead-letters", organization=organization)),
+        ),
+    )
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.hex(" ")
+
+
+def _value(value: bytes) -> Html:
+    """Return bytes as JSON if they are it, else as text, else as hex."""
+    if not value:
+        return el("p", "It has no bytes.", class_="empty")
+    try:
+        shown, kind = msgspec.json.format(value, indent=2).decode(), "JSON"
+        msgspec.json.decode(value)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _hex(value)
+    cut = f", first {whole(_SHOWN_BYTES)} characters" if len(shown) > _SHOWN_BYTES else ""
+    return markup(el("h2", f"Value as {kind}{cut}"), el("pre", shown[:_SHOWN_BYTES], tabindex=0))
+
+
+def _hex(value: bytes) -> Html:
+    lines = (
+        f"{start:08x}  {part.hex(' '):<47}  {''.join(map(_printable, part))}"
+        for start in range(0, min(len(value), _HEX_BYTES), 16)
+        for part in [value[start : start + 16]]
+    )
+    cut = f", first {whole(_HEX_BYTES)} bytes" if len(value) > _HEX_BYTES else ""
+    return markup(
+        el("h2", f"Value in hex: it is no JSON{cut}"),
+        el("pre", "\n".join(lines), id="hex", tabindex=0),
+    )
+
+
+def _printable(byte: int) -> str:
+    return chr(byte) if 32 <= byte < 127 else "."

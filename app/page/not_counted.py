@@ -1,0 +1,70 @@
+"""Events that were taken and not counted: by reason and code, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.page.causes import NOT_COUNTED
+from app.page.figures import NOTHING, address, instant, whole
+from app.page.html import Html, Node, el, markup
+from app.page.tables import Column, Row, table
+
+Json = dict[str, Any]
+
+
+def not_counted_view(
+    found: list[Json], reason: str | None, code: str | None, organization: str | None
+) -> Html:
+    """Return the fragment."""
+    columns = (
+        Column("Code"),
+        Column("Events", "number"),
+        Column("Reason"),
+        Column("Why"),
+        Column("What to do"),
+        Column("First"),
+        Column("Last"),
+        Column("Samples"),
+    )
+    rows = (Row(f"{one['reason']} {one['code']}", _row(one, organization)) for one in found)
+    every = el("a", "Show all", href=address("not-counted", organization=organization))
+    only = " and ".join(each for each in (reason, code) if each)
+    return markup(
+        el("h1", "Not counted"),
+        el(
+            "p",
+            "Events that were taken, and that no charge counted, since each worker took its ",
+            "partitions over. An event counts once for every charge that left it out.",
+        ),
+        el("p", f"Only {only}. ", every) if only else None,
+        table(
+            "uncounted",
+            "By reason and code",
+            columns,
+            rows,
+            "Nothing of that kind." if only else "Nothing since the workers took over.",
+        ),
+    )
+
+
+def _row(one: Json, organization: str | None) -> tuple[Node, ...]:
+    told = NOT_COUNTED.get(one["reason"])
+    reason = address("not-counted", reason=one["reason"], organization=organization)
+    code = address("not-counted", code=one["code"], organization=organization)
+    samples = [el("li", _sample(each, organization)) for each in one["samples"]]
+    return (
+        el("a", one["code"], href=code),
+        whole(one["events_count"]),
+        el("a", one["reason"], href=reason),
+        NOTHING if told is None else told.cause,
+        NOTHING if told is None else told.cure,
+        instant(one["first_at"]),
+        instant(one["last_at"]),
+        el("ul", samples, class_="plain"),
+    )
+
+
+def _sample(sample: Json, organization: str | None) -> Html:
+    name = sample["external_subscription_id"]
+    link = address("events", sample["transaction_id"], subscription=name, organization=organization)
+    return el("a", sample["transaction_id"], href=link)
