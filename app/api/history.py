@@ -31,7 +31,7 @@ async def create(call: Call) -> Any:
         raise invalid(errors)
     command = commands.apply_history(
         call.organization_id,
-        metric_ids=[i for code in codes or () for i in _metric_ids(call, code)],
+        metric_ids=[i for code in codes or () for i in metric_ids(call, code)],
         charge_ids=charge_ids or (),
         from_ms=from_ms or 0,
         to_ms=to_ms or 0,
@@ -56,7 +56,7 @@ def instant(body: dict[str, Any], field: str, absent_ms: int) -> int | None:
     return parse_iso8601_ms(value) if isinstance(value, str) else None
 
 
-def _metric_ids(call: Call, code: str) -> list[str]:
+def metric_ids(call: Call, code: str) -> list[str]:
     """Return the ids of all metrics that ever had the code: an earlier one may be published."""
     history = call.meter.definitions.metric_history(call.organization_id, code)
     if not history:

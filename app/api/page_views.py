@@ -62,7 +62,7 @@ def fragment(render: Render) -> Handler:
         else:
             body = made.encode()
         tag = tag_of(body)
-        headers = {PTAG: tag}
+        headers = {PTAG: tag, **(made.headers if isinstance(made, Reply) else {})}
         if status == 200 and call.request.headers.get(PTAG) == tag:
             return Reply(b"", status=304, headers=headers)
         return Reply(body, status, headers, _HTML)
@@ -303,16 +303,16 @@ async def event(call: Call) -> Html | Reply:
     path = ("api", "v1", "events", transaction_id)
     target = address(*path, "trace", external_subscription_id=subscription_id)
     asked = asked_for(call, target, transaction_id=transaction_id)
-    found = _json_of(await trace.show(asked))["trace"]
+    found = json_of(await trace.show(asked))["trace"]
     asked = asked_for(call, address(*path), transaction_id=transaction_id)
     try:
-        stored = _json_of(await show_event(asked))["event"]
+        stored = json_of(await show_event(asked))["event"]
     except ApiError:
         stored = None
     return explain_html.event_view(found, stored, carried(call))
 
 
-def _json_of(answer: Any) -> Any:
+def json_of(answer: Any) -> Any:
     """Return an answer of the API as JSON, wherever it was made."""
     if isinstance(answer, Reply):
         if 400 <= answer.status < 500:
@@ -328,7 +328,7 @@ async def not_counted_events(call: Call) -> Html | Reply:
     """Show what no charge counted."""
     reason, code = call.query.text("reason"), call.query.text("code")
     target = address("api", "v1", "events", "not_counted", reason=reason, code=code)
-    found = _json_of(await not_counted.index(asked_for(call, target)))["not_counted"]
+    found = json_of(await not_counted.index(asked_for(call, target)))["not_counted"]
     return not_counted_html.not_counted_view(found, reason, code, carried(call))
 
 

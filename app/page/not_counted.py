@@ -52,8 +52,12 @@ def _row(one: Json, organization: str | None) -> tuple[Node, ...]:
     reason = address("not-counted", reason=one["reason"], organization=organization)
     code = address("not-counted", code=one["code"], organization=organization)
     samples = [el("li", _sample(each, organization)) for each in one["samples"]]
+    define: Node = None
+    if one["reason"] == "unknown_code":
+        new = address("definitions", "new-metric", code=one["code"], organization=organization)
+        define = markup(" ", el("a", "Define it", href=new))
     return (
-        el("a", one["code"], href=code),
+        markup(el("a", one["code"], href=code), define),
         whole(one["events_count"]),
         el("a", one["reason"], href=reason),
         NOTHING if told is None else told.cause,

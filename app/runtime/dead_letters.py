@@ -43,7 +43,7 @@ _CUT_BYTES: Final = MAX_BYTES + 1
 _PLACE: Final = ("topic", "partition", "offset", "index")
 
 _LISTED_CHARACTERS: Final = 500
-"""Of a value, in a list."""
+"""Characters of a value that a list shows."""
 
 _HEADER_LENGTHS_BYTES: Final = 10
 """The most that the lengths of a name and its text take."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.api import page, page_views
+from app.api import page, page_forms, page_views
 from app.api.router import Endpoint, Handler
 
 _VIEWS: tuple[tuple[str, Handler], ...] = (
@@ -16,12 +16,23 @@ _VIEWS: tuple[tuple[str, Handler], ...] = (
     ("/not-counted", page_views.of_one(page_views.not_counted_events)),
     ("/dead-letters/{partition}/{offset}", page_views.fragment(page_views.letter)),
     ("/dead-letters", page_views.fragment(page_views.letters)),
+    ("/definitions/new-metric", page_views.of_one(page_forms.new_metric)),
+    ("/definitions/metrics/{code}", page_views.of_one(page_forms.metric)),
+    ("/definitions/plans/{code}", page_views.of_one(page_forms.plan)),
+    ("/definitions", page_views.of_one(page_forms.definitions)),
 )
 """Addresses of views with what shows them; each has the shell, and a fragment under /page/view."""
 
 _PARTS: tuple[tuple[str, Handler], ...] = (
     ("past", page_views.of_one(page_views.past)),
     ("series", page_views.of_one(page_views.usage_series)),
+)
+
+_STEPS: tuple[tuple[str, Handler], ...] = (
+    ("filter", page_views.of_one(page_forms.add_filter)),
+    ("try", page_views.of_one(page_forms.try_expression)),
+    ("preview", page_views.of_one(page_forms.preview)),
+    ("save", page_views.of_one(page_forms.save)),
 )
 
 
@@ -37,6 +48,7 @@ PAGE = (
     *(_get(path or "/", page.shell, "The page.") for path, _ in _VIEWS),
     *(_get(f"/page/view{path}", show, "A view of the page.") for path, show in _VIEWS),
     *(_get(f"/page/part/{name}", show, "A part of a view.") for name, show in _PARTS),
+    *(_post(f"/page/metric/{name}", act, "A step of a form.") for name, act in _STEPS),
     _post("/page/dead-letters/replay", page_views.fragment(page_views.replay_letters), "Replay."),
     _get("/page/{name}", page.asset, "A file of the page."),
     _get("/api/page/overview", page.overview, "The figures of its first view."),

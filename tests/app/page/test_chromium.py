@@ -76,6 +76,11 @@ VIEWS = (
     pytest.param("/not-counted", "document.querySelector('#uncounted tr')", id="not-counted"),
     pytest.param("/dead-letters", "document.querySelector('#letters tr')", id="dead-letters"),
     pytest.param("/dead-letters/0/5", "document.querySelector('#hex')", id="dead-letter"),
+    pytest.param("/definitions", "document.querySelector('#metrics tr')", id="definitions"),
+    pytest.param(
+        "/definitions/metrics/storage", "document.querySelector('#metric form')", id="metric"
+    ),
+    pytest.param("/definitions/plans/pro", "document.querySelector('#charges tr')", id="plan"),
 )
 
 
@@ -313,3 +318,44 @@ async def test_all_of_a_code_are_replayed(open_api: Running, tab: chromium.Tab) 
     await tab.run("document.querySelector('#question button').click()")
     await tab.wait_until("document.querySelector('#sum')")
     assert await tab.text("#sum") == "1 event replayed: 1 counted."
+
+
+async def test_a_metric_is_made_tried_previewed_and_saved_by_keyboard(
+    open_api: Running, tab: chromium.Tab
+) -> None:
+    shown = "document.querySelector('#metric form')"
+    await view(tab, open_api, "/definitions/new-metric?code=traffic", shown)
+    await fill(tab, "expression", "event.properties.gb *")
+    await tab.wait_until("document.getElementById('tried').innerText.includes('is wrong')")
+    await fill(tab, "expression", " 2")
+    await tab.wait_until("document.getElementById('tried').innerText.includes('no value')")
+    await tab.run("document.getElementById('example').value = ''")
+    await fill(tab, "example", '{"properties": {"gb": 21}}')
+    await tab.wait_until("document.getElementById('tried').innerText === 'The value is 42.0.'")
+    await tab.run("document.getElementById('type-sum_agg').click()")
+    await tab.run("[...document.querySelectorAll('#filters button')].pop().click()")
+    await tab.wait_until("document.getElementById('filter-1')")
+    await fill(tab, "filter-1", "region")
+    await tab.run("document.querySelector('#metric button[type=submit]').focus()")
+    await tab.press("Enter")
+    await tab.wait_until("document.getElementById('field_name-error')")
+    assert await tab.run("document.getElementById('expression').value") == "event.properties.gb * 2"
+    await fill(tab, "field_name", "gb")
+    await fill(tab, "filter-values-1", "eu")
+    await tab.run("document.querySelector('#metric button[type=submit]').focus()")
+    await tab.press("Enter")
+    await tab.wait_until("document.querySelector('#save button')")
+    await tab.run(AXE)
+    assert await tab.run(FINDINGS) == []
+    await tab.run("document.querySelector('#save button').focus()")
+    await tab.press("Enter")
+    await tab.wait_until("document.querySelector('#saved a')")
+    made = await open_api.must("GET", "/api/v1/billable_metrics/traffic")
+    assert made["billable_metric"]["expression"] == "event.properties.gb * 2"
+    assert made["billable_metric"]["filters"] == [{"key": "region", "values": ["eu"]}]
+
+
+async def fill(tab: chromium.Tab, name: str, text: str) -> None:
+    """Type into a field."""
+    await tab.run(f"document.getElementById('{name}').focus()")
+    await tab.send("Input.insertText", text=text)

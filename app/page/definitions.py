@@ -1,0 +1,219 @@
+"""Metrics and plans: what there is, who uses it, and who changed what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app.definitions.model import Metric
+from app.meter.changes import DefinitionChange
+from app.page.figures import NOTHING, address, bucket, count, time, whole
+from app.page.html import Html, Node, el, markup
+from app.page.tables import Column, Row, facts, table
+
+Json = dict[str, Any]
+
+
+def definitions_view(
+    metrics: Sequence[Json],
+    plans: Sequence[Json],
+    uncounted: Mapping[str, int],
+    changes: Sequence[DefinitionChange],
+    organization: str | None,
+) -> Html:
+    """Return the fragment."""
+    new = address("definitions", "new-metric", organization=organization)
+    undefined = sorted(uncounted.keys() - {metric["code"] for metric in metrics})
+    return markup(
+        el("h1", "Metrics and plans"),
+        el("p", el("a", "New billable metric", href=new)),
+        _undefined(undefined, uncounted, organization),
+        _metrics(metrics, uncounted, organization),
+        _plans(plans, organization),
+        _changes(changes),
+    )
+
+
+def _undefined(
+    codes: Sequence[str], uncounted: Mapping[str, int], organization: str | None
+) -> Node:
+    if not codes:
+        return None
+    items = (
+        el(
+            "li",
+            el(
+                "a",
+                code,
+                href=address("definitions", "new-metric", code=code, organization=organization),
+            ),
+            f": {count(uncounted[code], 'event')} not counted",
+        )
+        for code in codes[:20]
+    )
+    return el("section", el("h2", "Codes that no metric has"), el("ul", items), id="undefined")
+
+
+def _metrics(
+    metrics: Sequence[Json], uncounted: Mapping[str, int], organization: str | None
+) -> Html:
+    columns = (
+        Column("Metric"),
+        Column("Aggregation"),
+        Column("Plans", "number"),
+        Column("Active subscriptions", "number"),
+        Column("Not counted", "number"),
+        Column("Property or expression", "id"),
+    )
+    rows = (
+        Row(
+            metric["code"],
+            (
+                markup(
+                    el(
+                        "a",
+                        metric["name"],
+                        href=address(
+                            "definitions", "metrics", metric["code"], organization=organization
+                        ),
+                    ),
+                    el("small", f" {metric['code']}"),
+                ),
+                metric["aggregation_type"] + (", recurring" if metric["recurring"] else ""),
+                whole(metric["plans_count"]),
+                whole(metric["active_subscriptions_count"]),
+                whole(uncounted.get(metric["code"], 0)),
+                metric["expression"] or metric["field_name"] or NOTHING,
+            ),
+        )
+        for metric in metrics
+    )
+    return table("metrics", "Billable metrics", columns, rows, "There is no metric yet.")
+
+
+def _plans(plans: Sequence[Json], organization: str | None) -> Html:
+    columns = (
+        Column("Plan"),
+        Column("Interval"),
+        Column("Charges", "number"),
+        Column("Active subscriptions", "number"),
+    )
+    rows = (
+        Row(
+            plan["code"],
+            (
+                markup(
+                    el(
+                        "a",
+                        plan["name"],
+                        href=address(
+                            "definitions", "plans", plan["code"], organization=organization
+                        ),
+                    ),
+                    el("small", f" {plan['code']}"),
+                ),
+                plan["interval"],
+                whole(len(plan["charges"])),
+                whole(plan["active_subscriptions_count"]),
+            ),
+        )
+        for plan in plans
+    )
+    return table("plans", "Plans", columns, rows, "There is no plan yet.")
+
+
+def _link(kind: str, one: Json, organization: str | None) -> Html:
+    return el(
+        "a", one["name"], href=address("definitions", kind, one["code"], organization=organization)
+    )
+
+
+def _changes(changes: Sequence[DefinitionChange]) -> Html:
+    columns = (Column("What"), Column("Which"), Column("When"), Column("By key"))
+    rows = (
+        Row(
+            str(change.offset),
+            (
+                change.type.replace("_", " "),
+                change.object or NOTHING,
+                time(change.append_time_ms),
+                change.changed_by or NOTHING,
+            ),
+        )
+        for change in changes
+    )
+    return table("log", "Latest changes, UTC", columns, rows, "None lately.")
+
+
+def metric_used(
+    metric: Metric, answer: Json, charges: Sequence[Json], organization: str | None
+) -> Html:
+    """Return who uses a metric."""
+    columns = (Column("Plan"), Column("Charge"), Column("Model"))
+    rows = (
+        Row(
+            f"{charge['plan']} {charge['code']}",
+            (
+                el(
+                    "a",
+                    charge["plan"],
+                    href=address("definitions", "plans", charge["plan"], organization=organization),
+                ),
+                charge["code"],
+                charge["charge_model"],
+            ),
+        )
+        for charge in charges
+    )
+    return markup(
+        facts(
+            (
+                ("Plans", whole(answer["plans_count"])),
+                ("Active subscriptions", whole(answer["active_subscriptions_count"])),
+                ("Created", time(metric.created_at_ms)),
+            )
+        ),
+        table("charges", "Charges of it", columns, rows, "No plan has a charge of it."),
+    )
+
+
+def plan_view(plan: Json, organization: str | None) -> Html:
+    """Return the fragment of a plan."""
+    columns = (
+        Column("Charge"),
+        Column("Metric"),
+        Column("Filters"),
+        Column("Groups"),
+        Column("Billed"),
+        Column("Model"),
+    )
+    rows = (Row(charge["lago_id"], _charge(charge, organization)) for charge in plan["charges"])
+    back = address("definitions", organization=organization)
+    return markup(
+        el("h1", f"Plan {plan['code']}"),
+        el("p", el("a", "All metrics and plans", href=back)),
+        facts(
+            (
+                ("Name", plan["name"]),
+                ("Interval", plan["interval"]),
+                ("Active subscriptions", whole(plan["active_subscriptions_count"])),
+            )
+        ),
+        table("charges", "Charges", columns, rows, "It has none."),
+    )
+
+
+def _charge(charge: Json, organization: str | None) -> tuple[Node, ...]:
+    code = charge["billable_metric_code"]
+    metric = address("definitions", "metrics", code or "", organization=organization)
+    filters = [bucket(each["values"]) for each in charge["filters"]]
+    keys = charge["properties"].get("pricing_group_keys") or charge["properties"].get("grouped_by")
+    billed = "in advance" if charge["pay_in_advance"] else "in arrears"
+    return (
+        charge["code"],
+        el("a", code, href=metric) if code else "deleted",
+        "; ".join(filters) or NOTHING,
+        ", ".join(map(str, keys)) if isinstance(keys, list) and keys else NOTHING,
+        billed + (", prorated" if charge["prorated"] else ""),
+        charge["charge_model"],
+    )

@@ -1,0 +1,418 @@
+"""The form of a billable metric: its fields, an example to try it on, and what a change makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from app.definitions.aggregation_types import AGGREGATION_TYPES
+from app.meter.evidence import PreviewedCell
+from app.numbers import exact_sum, parse_text, plain
+from app.page.figures import NOTHING, address, bucket, count, figure, group, instant, whole
+from app.page.html import Html, Node, el, markup
+from app.page.tables import Column, Row, table
+
+Errors = Mapping[str, Sequence[str]]
+
+_TYPES: Final = {
+    "count_agg": "Counts the events. 3 requests are 3.",
+    "sum_agg": "Adds a property up. 5 GB and 3 GB are 8.",
+    "max_agg": "Takes the largest value. Of 5, 8 and 3 seats it is 8.",
+    "unique_count_agg": "Counts different values. a, b and a are 2.",
+    "latest_agg": "Takes the value of the newest event. Of 5, then 3, it is 3.",
+    "weighted_sum_agg": "Averages a level over time. 10 GB for half of the month are 5.",
+}
+"""What each type does, with an example."""
+
+LOCKED: Final = "A plan uses it: only name, description and filters can change."
+_EXAMPLE: Final = '{"code": "%s", "properties": {"%s": 1}}'
+SHOWN_CELLS: Final = 200
+
+
+class Filled(NamedTuple):
+    """What the form holds."""
+
+    name: str = ""
+    code: str = ""
+    description: str = ""
+    aggregation_type: str = "count_agg"
+    field_name: str = ""
+    recurring: bool = False
+    weighted_interval: str = ""
+    rounding_function: str = ""
+    rounding_precision: str = ""
+    expression: str = ""
+    filters: tuple[tuple[str, str], ...] = ()
+    """(key, its values, one a line)"""
+
+    @classmethod
+    def of_form(cls, fields: Mapping[str, Sequence[str]]) -> Filled:
+        """Return what was sent."""
+        texts = {
+            name: fields[name][-1].strip()
+            for name in cls._fields
+            if name in fields and name not in ("filters", "recurring")
+        }
+        keys, values = fields.get("filter_key", ()), fields.get("filter_values", ())
+        filters = tuple(zip(keys, values, strict=False))
+        return cls(**texts, recurring="recurring" in fields, filters=filters)
+
+    def body(self, *, locked: bool) -> dict[str, Any]:
+        """Return the object that the API takes."""
+        filters = [
+            {"key": key.strip(), "values": [v.strip() for v in values.splitlines() if v.strip()]}
+            for key, values in self.filters
+            if key.strip() or values.strip()
+        ]
+        always = {"name": self.name, "description": self.description or None, "filters": filters}
+        if locked:
+            return {"code": self.code, **always}
+        over_time = AGGREGATION_TYPES.get(self.aggregation_type)
+        precision = self.rounding_precision
+        return {
+            **always,
+            "code": self.code,
+            "aggregation_type": self.aggregation_type,
+            "field_name": self.field_name or None,
+            "recurring": self.recurring,
+            "weighted_interval": "seconds" if over_time and over_time.over_time else None,
+            "rounding_function": self.rounding_function or None,
+            "rounding_precision": int(precision) if precision.lstrip("-").isdecimal() else None,
+            "expression": self.expression or None,
+        }
+
+
+def metric_view(
+    filled: Filled,
+    organization: str | None,
+    *,
+    is_new: bool,
+    locked: bool = False,
+    errors: Errors | None = None,
+    used: Node = None,
+) -> Html:
+    """Return the fragment."""
+    title = "New billable metric" if is_new else f"Billable metric {filled.code}"
+    back = address("definitions", organization=organization)
+    return markup(
+        el("h1", title),
+        el("p", el("a", "All metrics and plans", href=back)),
+        used,
+        el("div", form(filled, organization, is_new, locked, errors or {}), id="metric"),
+        el("div", id="preview", role="status"),
+    )
+
+
+def form(
+    filled: Filled, organization: str | None, is_new: bool, locked: bool, errors: Errors
+) -> Html:
+    """Return the form alone, as it is shown again with errors or one filter more."""
+
+    def post(name: str) -> str:
+        new = "yes" if is_new else None
+        return address("page", "metric", name, organization=organization, new=new)
+
+    summary = None
+    if errors:
+        listed = (el("li", f"{field}: {_words(codes)}") for field, codes in errors.items())
+        summary = el(
+            "div", el("p", "It cannot be saved so:"), el("ul", listed), role="alert", class_="bad"
+        )
+    return el(
+        "form",
+        summary,
+        _text("name", "Name", filled.name, errors),
+        _text("code", "Code", filled.code, errors, locked=locked or not is_new),
+        _text("description", "Description (optional)", filled.description, errors),
+        el("p", LOCKED, class_="quiet") if locked else None,
+        _types(filled, locked),
+        _text("field_name", "Property to aggregate on", filled.field_name, errors, locked=locked),
+        _check(
+            "recurring", "Recurring: carried from period to period", filled.recurring, locked=locked
+        ),
+        _choice("rounding_function", "Rounding", ("", "round", "ceil", "floor"), filled, locked),
+        _text(
+            "rounding_precision",
+            "Decimals to round to",
+            filled.rounding_precision,
+            errors,
+            locked=locked,
+        ),
+        _expression(filled, errors, locked, post("try")),
+        _filters(filled, post("filter")),
+        el(
+            "p",
+            el("button", "Preview the change", type="submit"),
+        ),
+        hx_post=post("preview"),
+        hx_target="#preview",
+        hx_swap="innerHTML",
+        data_once=True,
+        novalidate=True,
+    )
+
+
+def _words(codes: Sequence[str]) -> str:
+    return ", ".join(code.replace("_", " ") for code in codes)
+
+
+def _errors(name: str, errors: Errors) -> Node:
+    codes = errors.get(name)
+    if not codes:
+        return None
+    return el("small", _words(codes), id=f"{name}-error", class_="bad")
+
+
+def _text(name: str, label: str, value: str, errors: Errors, *, locked: bool = False) -> Html:
+    wrong = name in errors
+    field = el(
+        "input",
+        id=name,
+        name=name,
+        value=value,
+        readonly=locked,
+        autocomplete="off",
+        aria_invalid="true" if wrong else None,
+        aria_describedby=f"{name}-error" if wrong else None,
+    )
+    return el("p", el("label", label, for_=name), field, _errors(name, errors), class_="field")
+
+
+def _check(name: str, label: str, checked: bool, *, locked: bool) -> Html:
+    field = el("input", type="checkbox", id=name, name=name, checked=checked, disabled=locked)
+    return el("p", field, " ", el("label", label, for_=name), class_="field")
+
+
+def _choice(name: str, label: str, options: Sequence[str], filled: Filled, locked: bool) -> Html:
+    chosen = getattr(filled, name)
+    choices = (
+        el("option", option or "none", value=option, selected=option == chosen)
+        for option in options
+    )
+    field = el("select", choices, id=name, name=name, disabled=locked)
+    return el("p", el("label", label, for_=name), field, class_="field")
+
+
+def _types(filled: Filled, locked: bool) -> Html:
+    def choice(name: str) -> Html:
+        field = el(
+            "input",
+            type="radio",
+            id=f"type-{name}",
+            name="aggregation_type",
+            value=name,
+            checked=name == filled.aggregation_type,
+            disabled=locked,
+        )
+        words = el("small", f" {_TYPES.get(name, '')}")
+        return el("p", field, " ", el("label", name, words, for_=f"type-{name}"))
+
+    legend = el("legend", "Aggregation type")
+    return el("fieldset", legend, map(choice, AGGREGATION_TYPES), class_="field")
+
+
+def _expression(filled: Filled, errors: Errors, locked: bool, source: str) -> Html:
+    example = _EXAMPLE % (filled.code or "code", filled.field_name or "value")
+    field = el(
+        "textarea",
+        filled.expression,
+        id="expression",
+        name="expression",
+        readonly=locked,
+        spellcheck="false",
+        hx_post=source,
+        hx_trigger="input changed delay:300ms",
+        hx_target="#tried",
+        hx_swap="innerHTML",
+        hx_sync="replace",
+    )
+    return el(
+        "fieldset",
+        el("legend", "Expression (optional)"),
+        el(
+            "p",
+            el("label", "Value of an event, as event.properties.gb * 2", for_="expression"),
+            field,
+        ),
+        _errors("expression", errors),
+        example_field(example, source),
+        el("p", "Type an expression to try it on the example.", id="tried", role="status"),
+        class_="field",
+    )
+
+
+def example_field(text: str, source: str) -> Html:
+    """Return the example event that an expression is tried on."""
+    return el(
+        "p",
+        el("label", "Example event", for_="example"),
+        el(
+            "textarea",
+            text,
+            id="example",
+            name="example",
+            spellcheck="false",
+            hx_post=source,
+            hx_trigger="input changed delay:300ms",
+            hx_target="#tried",
+            hx_swap="innerHTML",
+        ),
+        id="example-place",
+    )
+
+
+def _filters(filled: Filled, source: str) -> Html:
+    rows = (_filter(number, *each) for number, each in enumerate(filled.filters, 1))
+    add = el(
+        "button",
+        "Add a filter",
+        type="button",
+        hx_post=source,
+        hx_target="#metric",
+        hx_swap="innerHTML",
+    )
+    return el("fieldset", el("legend", "Filters"), rows, el("p", add), id="filters", class_="field")
+
+
+def _filter(number: int, key: str, values: str) -> Html:
+    key_id, values_id = f"filter-{number}", f"filter-values-{number}"
+    return el(
+        "p",
+        el("label", f"Key of filter {number}", for_=key_id),
+        el("input", id=key_id, name="filter_key", value=key, autocomplete="off"),
+        el("label", "Values, one a line", for_=values_id),
+        el("textarea", values, id=values_id, name="filter_values"),
+    )
+
+
+# What a change makes
+
+
+class Previewed(NamedTuple):
+    """What a change would make, as far as the workers told."""
+
+    cells: Sequence[PreviewedCell]
+    pairs: int
+    skipped: int
+    missing: Sequence[str]
+    """Workers that did not tell."""
+
+
+def preview_part(
+    previewed: Previewed, waiting: int | None, organization: str | None, is_new: bool
+) -> Html:
+    """Return the table of what changes, and the three buttons."""
+    cells = previewed.cells
+    published = sum(cell.published for cell in cells)
+    columns = (
+        Column("Customer"),
+        Column("Subscription"),
+        Column("Before", "number"),
+        Column("After", "number"),
+        Column("Change", "number"),
+        Column("Charge"),
+        Column("Filter"),
+        Column("Group"),
+        Column("Period from"),
+        Column("State"),
+    )
+    rows = (_changed(number, cell) for number, cell in enumerate(cells[:SHOWN_CELLS]))
+    more = f", first {SHOWN_CELLS} of {whole(len(cells))}" if len(cells) > SHOWN_CELLS else ""
+    fresh = None
+    if is_new and waiting is not None:
+        fresh = el(
+            "p",
+            f"{count(waiting, 'event')} of this code came and were not counted; ",
+            "they count once a plan has a charge of it.",
+        )
+    return markup(
+        el("h2", "What changes"),
+        fresh,
+        el("p", _sums(cells), f" {count(previewed.pairs, 'metric')} of subscriptions folded anew."),
+        el("p", f"{count(previewed.skipped, 'metric')} of subscriptions cannot be told yet.")
+        if previewed.skipped
+        else None,
+        el("p", f"No answer from {', '.join(previewed.missing)}: what they have is missing here.")
+        if previewed.missing
+        else None,
+        table("changes", f"Figures that change{more}", columns, rows, "No figure changes."),
+        _buttons(organization, is_new, published),
+    )
+
+
+def _changed(number: int, cell: PreviewedCell) -> Row:
+    before = "0" if cell.before is None else cell.before.units
+    after = "0" if cell.after is None else cell.after.units
+    return Row(
+        str(number),
+        (
+            cell.external_customer_id,
+            cell.external_subscription_id,
+            figure(before),
+            figure(after),
+            figure(_difference(before, after)),
+            cell.charge_code,
+            bucket(cell.filters),
+            group(cell.grouped_by) or NOTHING,
+            instant(cell.period_from),
+            "published" if cell.published else "not published",
+        ),
+    )
+
+
+def _difference(before: str, after: str) -> str:
+    first, second = parse_text(before), parse_text(after)
+    if first is None or second is None:
+        return "0"
+    return plain(exact_sum((second, first.copy_negate())))
+
+
+def _sums(cells: Sequence[PreviewedCell]) -> str:
+    customers = len({cell.external_customer_id for cell in cells})
+    published = sum(cell.published for cell in cells)
+    return (
+        f"{count(len(cells), 'figure')} of {count(customers, 'customer')} change, "
+        f"{whole(published)} of them published."
+    )
+
+
+def _buttons(organization: str | None, is_new: bool, published: int) -> Html:
+    def post(name: str, **more: str | None) -> str:
+        new = "yes" if is_new else None
+        return address("page", "metric", name, organization=organization, new=new, **more)
+
+    save = el(
+        "button",
+        "Save",
+        type="button",
+        hx_post=post("save"),
+        hx_include="#metric form",
+        hx_target="#preview",
+        hx_swap="innerHTML",
+    )
+    revise = None
+    if published:
+        revise = el(
+            "p",
+            el("label", "Revise published periods that start from", for_="from"),
+            el("input", id="from", name="from", type="date"),
+            el(
+                "button",
+                f"Save and revise: {count(published, 'record')}",
+                type="button",
+                hx_post=post("save", revise="yes"),
+                hx_include="#metric form, #from",
+                hx_target="#preview",
+                hx_swap="innerHTML",
+                hx_confirm=f"Save, and revise up to {count(published, 'published record')}?",
+            ),
+        )
+    back = el("a", "Back", href=address("definitions", organization=organization))
+    return el("div", el("p", save, " ", back), revise, id="save")
+
+
+def saved_part(code: str, organization: str | None, revised: bool) -> Html:
+    """Return that it is saved, and where it is."""
+    link = address("definitions", "metrics", code, organization=organization)
+    more = " Revisions come at the next cut." if revised else ""
+    return el("p", "Saved: ", el("a", code, href=link), f".{more}", id="saved", class_="good")
