@@ -26,15 +26,38 @@ class TypeRules(NamedTuple):
     """A charge may have the model `dynamic`."""
     over_time: bool = False
     """The figure is an average over time: it has a weighted_interval and accrues."""
+    words: str = ""
+    """What it does, with an example, for whoever chooses one."""
 
 
 AGGREGATION_TYPES: dict[str, TypeRules] = {
-    "count_agg": TypeRules(needs_field=False, numeric=False, in_advance=True),
-    "sum_agg": TypeRules(recurring=True, prorated=True, in_advance=True, dynamic=True),
-    "max_agg": TypeRules(),
-    "unique_count_agg": TypeRules(numeric=False, recurring=True, prorated=True, in_advance=True),
-    "latest_agg": TypeRules(),
-    "weighted_sum_agg": TypeRules(recurring=True, over_time=True),
+    "count_agg": TypeRules(
+        needs_field=False,
+        numeric=False,
+        in_advance=True,
+        words="Counts the events. Three requests are 3.",
+    ),
+    "sum_agg": TypeRules(
+        recurring=True,
+        prorated=True,
+        in_advance=True,
+        dynamic=True,
+        words="Adds a property up. 5 GB and 3 GB are 8.",
+    ),
+    "max_agg": TypeRules(words="Takes the largest value. Of 5, 8 and 3 seats it is 8."),
+    "unique_count_agg": TypeRules(
+        numeric=False,
+        recurring=True,
+        prorated=True,
+        in_advance=True,
+        words="Counts different values. a, b and a are 2.",
+    ),
+    "latest_agg": TypeRules(words="Takes the value of the newest event. Of 5, then 3, it is 3."),
+    "weighted_sum_agg": TypeRules(
+        recurring=True,
+        over_time=True,
+        words="Averages a level over time. 10 GB for half of a month are 5.",
+    ),
 }
 """In the order in which the API's description lists them."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from app.definitions.aggregation_types import AGGREGATION_TYPES
+from app.definitions.aggregation_types import AGGREGATION_TYPES, PLACEHOLDER, TypeRules
 from app.meter.evidence import PreviewedCell
 from app.numbers import exact_sum, parse_text, plain
 from app.page.figures import NOTHING, address, bucket, count, figure, group, instant, whole
@@ -13,16 +13,6 @@ from app.page.html import Html, Node, el, markup
 from app.page.tables import Column, Row, table
 
 Errors = Mapping[str, Sequence[str]]
-
-_TYPES: Final = {
-    "count_agg": "Counts the events. 3 requests are 3.",
-    "sum_agg": "Adds a property up. 5 GB and 3 GB are 8.",
-    "max_agg": "Takes the largest value. Of 5, 8 and 3 seats it is 8.",
-    "unique_count_agg": "Counts different values. a, b and a are 2.",
-    "latest_agg": "Takes the value of the newest event. Of 5, then 3, it is 3.",
-    "weighted_sum_agg": "Averages a level over time. 10 GB for half of the month are 5.",
-}
-"""What each type does, with an example."""
 
 LOCKED: Final = "A plan uses it: only name, description and filters can change."
 _EXAMPLE: Final = '{"code": "%s", "properties": {"%s": 1}}'
@@ -35,7 +25,7 @@ class Filled(NamedTuple):
     name: str = ""
     code: str = ""
     description: str = ""
-    aggregation_type: str = "count_agg"
+    aggregation_type: str = PLACEHOLDER
     field_name: str = ""
     recurring: bool = False
     weighted_interval: str = ""
@@ -194,7 +184,7 @@ def _choice(name: str, label: str, options: Sequence[str], filled: Filled, locke
 
 
 def _types(filled: Filled, locked: bool) -> Html:
-    def choice(name: str) -> Html:
+    def choice(name: str, rules: TypeRules) -> Html:
         field = el(
             "input",
             type="radio",
@@ -204,11 +194,12 @@ def _types(filled: Filled, locked: bool) -> Html:
             checked=name == filled.aggregation_type,
             disabled=locked,
         )
-        words = el("small", f" {_TYPES.get(name, '')}")
+        words = el("small", f" {rules.words}")
         return el("p", field, " ", el("label", name, words, for_=f"type-{name}"))
 
     legend = el("legend", "Aggregation type")
-    return el("fieldset", legend, map(choice, AGGREGATION_TYPES), class_="field")
+    choices = (choice(*each) for each in AGGREGATION_TYPES.items())
+    return el("fieldset", legend, choices, class_="field")
 
 
 def _expression(filled: Filled, errors: Errors, locked: bool, source: str) -> Html:
