@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
-from decimal import ROUND_FLOOR, Decimal
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from fractions import Fraction
+from itertools import chain
+from math import floor
+from typing import Final, cast, get_args
 
 import click
 import msgspec
 
 from app.cli.failures import DIFFERS, NO_VERDICT
 from app.cli.lago.client import Here, Lago, key_of, lago_key_option, progress
-from app.cli.lago.comparing import Comparing, Judged, Outcome
+from app.cli.lago.comparing import Comparing, Outcome
 from app.cli.lago.deviations import DEVIATIONS
-from app.cli.lago.figures import told_part
-from app.cli.output import echo, shown_json
+from app.cli.lago.telling import Accepted, is_known, objects, rows, words
+from app.cli.output import echo, print_json, shown_json
 from app.cli.remote import Json, remote, remote_options
+from app.cli.rows import Form, Output
+from app.numbers import plain
 
-_SHOWN_EVENTS = 10
+_NAMES: Final = ("equal", "differing", "accepted", "moving", "not compared")
+_PARTS: Final = 10_000
+"""Parts of a percent: shares are told with four decimals."""
 
 
-def _accepted(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> frozenset[str]:
+def _accepted(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> Accepted:
     wanted = frozenset(name for text in texts for name in text.split(",") if name)
     for name in sorted(wanted - DEVIATIONS.keys()):
         raise click.BadParameter(f"{name!r} is none of {', '.join(DEVIATIONS)}")
@@ -52,10 +60,10 @@ def _accepted(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
     "-o",
     "--output",
     "form",
-    type=click.Choice(["text", "jsonl"]),
+    type=click.Choice(["text", *get_args(Form)]),
     default="text",
     show_default=True,
-    help="A line for each difference, in words or as JSON.",
+    help="Words; JSON with the sum at its end; or rows, with the sum on standard error.",
 )
 @remote_options
 def compare(
@@ -64,7 +72,7 @@ def compare(
     customer: str | None,
     sample: int | None,
     past: bool,
-    accept: frozenset[str],
+    accept: Accepted,
     wait_s: float,
     form: str,
     url: str | None,
@@ -77,19 +85,24 @@ def compare(
     lago, here = Lago(lago_url, key_of(lago_key_file)), Here(remote(url, key))
     query = {"status[]": "active", "external_customer_id": customer}
     theirs = lago.listed("/subscriptions", "subscriptions", query)
+    names = {str(each["external_id"]) for each in theirs}
+    is_all = customer is None and sample is None
     if sample is not None and sample < len(theirs):
         theirs = random.sample(theirs, sample)
-    comparing = Comparing(lago, here, past, wait_s)
     summary = _Summary(accept)
+    found: Iterable[Outcome] = _outcomes(Comparing(lago, here, past, wait_s), theirs)
+    if is_all:
+        found = chain(found, _only_here(here, names))
+    _tell(map(summary.take, found), form, accept)
+    summary.tell(form)
+    raise SystemExit(summary.exit_code)
+
+
+def _outcomes(comparing: Comparing, theirs: list[Json]) -> Iterator[Outcome]:
     for number, subscription in enumerate(theirs, 1):
         if number % 100 == 0:
             progress(f"{number:,} of {len(theirs):,} subscriptions")
-        _tell(summary.take(comparing.outcome(subscription)), form, accept)
-    if customer is None and sample is None:
-        for outcome in _only_here(here, {str(each["external_id"]) for each in theirs}):
-            _tell(summary.take(outcome), form, accept)
-    summary.tell(form)
-    raise SystemExit(summary.exit_code)
+        yield comparing.outcome(subscription)
 
 
 def _only_here(here: Here, in_lago: set[str]) -> Iterator[Outcome]:
@@ -99,19 +112,34 @@ def _only_here(here: Here, in_lago: set[str]) -> Iterator[Outcome]:
             yield Outcome(*names, "not compared", "in Lago: no active subscription of that name")
 
 
+def _tell(found: Iterable[Outcome], form: str, accept: Accepted) -> None:
+    if form == "text":
+        for outcome in found:
+            for line in words(outcome, accept):
+                echo(line)
+    elif form == "jsonl":
+        for outcome in found:
+            for each in objects(outcome, accept):
+                _print(each)
+    elif form == "json":
+        print_json({"found": [each for outcome in found for each in objects(outcome, accept)]})
+    else:
+        Output(cast("Form", form)).print_rows(rows(found, accept))
+
+
 class _Summary:
     """Counts outcomes for the last line."""
 
-    def __init__(self, accept: frozenset[str]) -> None:
+    def __init__(self, accept: Accepted) -> None:
         self._accept = accept
         self._counts = Counter[str]()
-        self._agreed = self._total = Decimal(0)
+        self._agreed = self._total = Fraction(0)
         self._unsaid: set[str] = set()
 
     def take(self, outcome: Outcome) -> Outcome:
         """Count one; return it."""
         verdict: str = outcome.verdict
-        if verdict == "differing" and all(_is_known(d, self._accept) for d in outcome.differences):
+        if verdict == "differing" and all(is_known(d, self._accept) for d in outcome.differences):
             verdict = "accepted"
         self._counts[verdict] += 1
         self._agreed += outcome.agreed[0]
@@ -133,91 +161,41 @@ class _Summary:
         return NO_VERDICT if open_ones or not self.compared else 0
 
     def tell(self, form: str) -> None:
-        """Print the last line."""
-        names = ("equal", "differing", "accepted", "moving", "not compared")
-        counts = {name.replace(" ", "_"): self._counts[name] for name in names}
+        """Print the last line; where rows are printed, beside them."""
         if form == "jsonl":
-            facts = {"type": "summary", "compared": self.compared, **counts}
-            units = {"units_agreed": self._agreed, "units_total": self._total}
-            _print({**facts, **units, "fields_not_compared": sorted(self._unsaid)})
+            _print({"type": "summary", **self._facts()})
             return
+        aside = form != "text"
         for name in sorted(self._unsaid):
-            echo(f"{name} was not compared everywhere: Lago does not say it")
+            echo(f"{name} was not compared everywhere: Lago does not say it", err=aside)
         if not self.compared:
-            echo("nothing compared")
-        words = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
-        echo(f"{self.compared} subscriptions compared: {words}; {self._share()}")
+            echo("nothing compared", err=aside)
+        counts = ", ".join(f"{self._counts[name]} {name}" for name in _NAMES)
+        echo(f"{self.compared} subscriptions compared: {counts}; {self._share()}", err=aside)
+
+    def _facts(self) -> Json:
+        counts = {name.replace(" ", "_"): self._counts[name] for name in _NAMES}
+        share = None if self._percent is None else plain(self._percent)
+        unsaid = sorted(self._unsaid)
+        return {
+            "compared": self.compared,
+            **counts,
+            "units_percent": share,
+            "fields_not_compared": unsaid,
+        }
+
+    @property
+    def _percent(self) -> Decimal | None:
+        """The share of units that agree; never rounded up: 100 says that all of them do."""
+        if not self._total:
+            return None
+        return Decimal(floor(100 * _PARTS * self._agreed / self._total)) / _PARTS
 
     def _share(self) -> str:
-        if not self._total:
+        percent = self._percent
+        if percent is None:
             return "no units to agree on"
-        # Never rounded up: 100 % says that all of them agree.
-        percent = (100 * self._agreed / self._total).quantize(Decimal("0.0001"), ROUND_FLOOR)
-        return f"{percent.normalize():f} % of units agree"
-
-
-def _is_known(judged: Judged, accept: frozenset[str]) -> bool:
-    return not accept.isdisjoint(judged.may_be)
-
-
-def _tell(outcome: Outcome, form: str, accept: frozenset[str]) -> None:
-    names = {"customer": outcome.customer, "subscription": outcome.subscription}
-    if outcome.verdict in ("moving", "not compared"):
-        if form == "jsonl":
-            _print({"type": outcome.verdict.replace(" ", "_"), **names, "reason": outcome.reason})
-        else:
-            reason = f": {outcome.reason}" if outcome.reason else ""
-            echo(f"{outcome.verdict} {outcome.subscription} of {outcome.customer}{reason}")
-    for judged in outcome.differences:
-        if form == "jsonl":
-            _print({"type": "difference", **names, **_as_json(judged, accept)})
-        else:
-            _tell_difference(outcome, judged, accept)
-
-
-def _tell_difference(outcome: Outcome, judged: Judged, accept: frozenset[str]) -> None:
-    found = judged.found
-    charge = "" if found.charge is None else f" charge {found.charge.name}"
-    part = told_part(found.part)
-    echo(
-        f"{'accepted' if _is_known(judged, accept) else 'differs'} {outcome.subscription} of "
-        f"{outcome.customer}, period from {found.period}{charge}{f' {part}' if part else ''}: "
-        f"{found.field} {found.lago} in Lago, {found.here} here"
-    )
-    events = judged.events
-    for words, ids in (
-        ("events only in Lago", events.only_lago),
-        ("events only here", events.only_here),
-        ("events that Lago has otherwise", events.otherwise),
-    ):
-        if ids:
-            more = f" and {len(ids) - _SHOWN_EVENTS} more" if len(ids) > _SHOWN_EVENTS else ""
-            echo(f"    {words}: {', '.join(ids[:_SHOWN_EVENTS])}{more}")
-    if events.unknown:
-        echo(f"    events were not compared: {events.unknown}")
-    for name in judged.may_be:
-        echo(f"    may be {name}: {DEVIATIONS[name].words}")
-
-
-def _as_json(judged: Judged, accept: frozenset[str]) -> Json:
-    found, events = judged.found, judged.events
-    charge = found.charge
-    return {
-        "period": found.period,
-        "charge_code": charge.code if charge else None,
-        "billable_metric_code": charge.metric if charge else None,
-        "grouped_by": found.part[0] or None,
-        "filter": found.part[1] or None,
-        "field": found.field,
-        "lago": found.lago,
-        "here": found.here,
-        "events_only_in_lago": events.only_lago,
-        "events_only_here": events.only_here,
-        "events_otherwise": events.otherwise,
-        "events_not_compared": events.unknown or None,
-        "may_be": judged.may_be,
-        "accepted": _is_known(judged, accept),
-    }
+        return f"{plain(percent).removesuffix('.0')} % of units agree"
 
 
 def _print(value: Json) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from fractions import Fraction
 from typing import Final, Literal, NamedTuple
 
 from app.cli.lago.client import Here, Lago, LagoRefused, segment
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
     verdict: Verdict
     reason: str = ""
     differences: tuple[Judged, ...] = ()
-    agreed: tuple[Decimal, Decimal] = (Decimal(0), Decimal(0))
+    agreed: tuple[Fraction, Fraction] = (Fraction(0), Fraction(0))
     """Units that agree, and units in all."""
     unsaid: tuple[str, ...] = ()
     """Fields that Lago does not say, so that they were not compared."""
@@ -179,8 +179,8 @@ class Comparing:
         """Return which events of a metric in a period only one side has."""
         query = {"external_subscription_id": external_id, "code": code, "timestamp_from": starts}
         if ends:
-            # The end that is shown is the last second of the period.
-            query["timestamp_to"] = ends
+            # The end that is shown is the last second of the period: all of it.
+            query["timestamp_to"] = ends.replace("Z", ".999Z")
         try:
             theirs = self._bodies(self._lago.get, query)
             ours = self._bodies(lambda path, asked: self._here.get(path, **asked), query)

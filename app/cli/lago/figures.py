@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 from app.cli.remote import Json
+from app.numbers import exact_sum, plain
 
 DEFAULT: Final = "everything else"
 _FIELDS: Final = ("units", "total_aggregated_units", "events_count")
@@ -164,9 +166,11 @@ def _of_charge(period: str, lago: ChargeFigures, here: ChargeFigures) -> Iterato
                 yield Found(period, here, part, field, _text(one), _text(other))
 
 
-def share(lago: Sequence[PeriodFigures], here: Sequence[PeriodFigures]) -> tuple[Decimal, Decimal]:
+def share(
+    lago: Sequence[PeriodFigures], here: Sequence[PeriodFigures]
+) -> tuple[Fraction, Fraction]:
     """Return how many units agree, and of how many, charge by charge."""
-    agreed = total = Decimal(0)
+    agreed = total = Fraction(0)
     ours = {period.starts: list(period.charges) for period in here}
     for period in lago:
         left = ours.pop(period.starts, [])
@@ -174,11 +178,14 @@ def share(lago: Sequence[PeriodFigures], here: Sequence[PeriodFigures]) -> tuple
             known = _pair(charge, left)
             if known is not None:
                 left.remove(known)
-            theirs = abs(charge.parts[WHOLE].units)
-            units = abs(known.parts[WHOLE].units) if known is not None else Decimal(0)
-            agreed, total = agreed + min(theirs, units), total + max(theirs, units)
-        total += sum(abs(each.parts[WHOLE].units) for each in left)
-    return agreed, total + sum(abs(c.parts[WHOLE].units) for left in ours.values() for c in left)
+            pair = _size(charge), Fraction(0) if known is None else _size(known)
+            agreed, total = agreed + min(pair), total + max(pair)
+        total += sum(map(_size, left))
+    return agreed, total + sum(_size(charge) for left in ours.values() for charge in left)
+
+
+def _size(charge: ChargeFigures) -> Fraction:
+    return abs(Fraction(charge.parts[WHOLE].units))
 
 
 def told_part(part: Part) -> str:
@@ -222,8 +229,8 @@ def _decimal(value: Any) -> Decimal | None:
 
 
 def _sum(one: Decimal | None, two: Decimal | None) -> Any:
-    return None if one is None or two is None else one + two
+    return None if one is None or two is None else exact_sum((one, two))
 
 
 def _text(value: Decimal) -> str:
-    return f"{value.normalize():f}"
+    return plain(value).removesuffix(".0")

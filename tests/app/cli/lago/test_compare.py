@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 
 from app.cli.lago.deviations import DEVIATIONS, Case, candidates
-from app.cli.lago.figures import WHOLE, Found, period_of
+from app.cli.lago.figures import WHOLE, Found, compared, period_of, share
 from tests.app.api.conftest import Running
 from tests.app.cli.conftest import Meter
 from tests.app.cli.lago import stand_in
@@ -191,6 +191,33 @@ async def test_a_planted_difference_is_found_and_nothing_else(
     assert ("100 % of units" in told.output) == (
         not expected & {(None, None, "units"), (None, None, "charge"), (None, None, "period")}
     )
+
+
+async def test_the_last_of_many_digits_is_seen(usage: Json, compare: Compare) -> None:
+    del usage["charges_usage"][CALLS]
+    whole = "12345678901234567890123456789012345678"
+    (charge,) = (lago := period_of(usage)).charges
+    here = deepcopy(usage)
+    for figures, last in ((usage, "1"), (here, "2")):
+        figures["charges_usage"][0]["units"] = f"{whole}.{'0' * 37}{last}"
+    lago, ours = period_of(usage), period_of(here)
+    (found,) = compared([lago], [ours], False)
+    assert (found.lago[-1], found.here[-1]) == ("1", "2")
+    agreed, total = share([lago], [ours])
+    assert agreed < total
+    assert charge.metric == "storage"
+
+
+async def test_rows_for_a_program(usage: Json, compare: Compare) -> None:
+    PLANTED["a filter"][0](usage)
+    ran = await compare("-o", "tsv")
+    head, row = ran.stdout.splitlines()
+    told = dict(zip(head.split("\t"), row.split("\t"), strict=True))
+    assert (told["subscription"], told["filter"]) == ("s/1", "region=eu")
+    assert (told["field"], told["lago"], told["accepted"]) == ("units", "2.5", "false")
+    assert "1 equal, 1 differing" in ran.stderr
+    (found,) = json.loads((await compare("-o", "json")).stdout)["found"]
+    assert found["filter"] == "region=eu"
 
 
 async def test_spelling_and_order_are_no_difference(usage: Json, compare: Compare) -> None:
