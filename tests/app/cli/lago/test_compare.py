@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from copy import deepcopy
+from decimal import Decimal
 from typing import Any, Final
 
 import pytest
@@ -282,9 +284,42 @@ async def test_what_moves_is_never_equal(lago: StandIn, usage: Json, compare: Co
     assert ran.exit_code == 3
     assert "moving s/1 of acme" in ran.output
     assert "1 subscriptions compared: 1 equal, 0 differing, 0 accepted, 1 moving" in ran.output
+    # Also if it was equal for a moment.
+    lago.current["s/1"] = [usage, *(moved(number) for number in range(20))]
+    assert "1 moving" in (await compare()).output
     # It comes to rest: then it is compared.
     lago.current["s/1"] = [moved(1), moved(2), usage]
     assert (await compare()).exit_code == 0
+
+
+async def test_what_is_a_moment_behind_here_is_no_difference(
+    lago: StandIn, usage: Json, compare: Compare, here: Running
+) -> None:
+    shown = lago.current["s2"][0]
+    calls = shown["charges_usage"][CALLS]
+    for figures in (calls, calls["grouped_usage"][0]):
+        more = {"units": f"{Decimal(figures['units']) + 1}"}
+        more["total_aggregated_units"] = more["units"]
+        figures |= more | {"events_count": figures["events_count"] + 1}
+    team = calls["grouped_usage"][0]["grouped_by"]["team"]
+    event = {
+        "transaction_id": "late",
+        "external_subscription_id": "s2",
+        "code": "calls",
+        "timestamp": 1_710_400_100,
+        "properties": {"team": team},
+    }
+    loop = asyncio.get_running_loop()
+
+    def arrives(_: stand_in.Answering) -> bool:
+        sent = here.must("POST", "/api/v1/events", {"event": event})
+        asyncio.run_coroutine_threadsafe(sent, loop).result(5)
+        return False
+
+    # The list, Lago, here, Lago again: there it comes.
+    lago.faults[len(lago.asked) + 3] = arrives
+    ran = await compare("--customer", "zoo")
+    assert ran.exit_code == 0, ran.output
 
 
 async def test_what_cannot_be_asked_is_not_compared(
