@@ -29,7 +29,7 @@ from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 
-READY_WITHIN_S = 15.0
+READY_WITHIN_S = 30.0
 """A worker was ready on plain connections after 4 s, over TLS once after 63 s."""
 
 _PASSWORD = {"kafka_username": USER, "kafka_password": PASSWORD}
