@@ -398,12 +398,6 @@ class Span:
                 cell.merge_into(into, cut_ms, aggregation)
         return state, before if recurring else None
 
-    def figures_together(
-        self, period: Period, names: Iterable[tuple[str | None, Groups]]
-    ) -> CellFigures:
-        """Return figures of the events of several cells as if of one; not of unique counts."""
-        return self.shown(*self._states_together(period, names), period)
-
     def _states_together(
         self, period: Period, names: Iterable[tuple[str | None, Groups]]
     ) -> tuple[State, State | None]:
