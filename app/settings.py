@@ -291,6 +291,9 @@ class Settings(BaseSettings):
         description="Files of the Kafka that `meter up` starts.",
     )
     redis_port: Port = Field(16_379, description="Port of the Redis that `meter up` starts.")
+    maven_url: str | None = Field(
+        None, description="Mirror of Maven Central that `meter up` fetches Kafka from, once."
+    )
 
     # HTTP.
     http_host: str = Field(

@@ -39,10 +39,11 @@ def find_java(environment: Mapping[str, str] = os.environ) -> Path:
     )
 
 
-def kafka_jars() -> list[Path]:
+def kafka_jars(maven_url: str | None = None) -> list[Path]:
     """Find Kafka and what it needs in jgo's cache or, the first time, fetch them for it.
 
-    What is found or fetched for the first time has to be what `jars.sha256` says, byte for byte.
+    They come from Maven Central, or from the mirror that is named. What is found or fetched for
+    the first time has to be what `jars.sha256` says, byte for byte.
 
     Raises:
         StackError: they are not in the cache and could not be fetched, or are other ones.
@@ -57,7 +58,7 @@ def kafka_jars() -> list[Path]:
         with _alone(cache / "lock"):
             jars = _listed(known)
             if not jars:
-                jars = _built()
+                jars = _built(maven_url)
                 _check(jars)
                 known.write_text("".join(f"{jar}\n" for jar in jars))
             return jars
@@ -69,7 +70,8 @@ def kafka_jars() -> list[Path]:
     except Exception as error:  # jgo, requests and the file system each have their own
         raise StackError(
             f"Kafka {KAFKA_VERSION} could not be fetched ({error}). The first start needs the "
-            "network once. Without it, set METER_KAFKA_BOOTSTRAP_SERVERS to a Kafka that runs."
+            "network once; METER_MAVEN_URL names a mirror. Without it, set "
+            "METER_KAFKA_BOOTSTRAP_SERVERS to a Kafka that runs."
         ) from error
 
 
@@ -107,11 +109,13 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _built() -> list[Path]:
+def _built(maven_url: str | None = None) -> list[Path]:
     # Two environments: resolved together, jgo lets one pull the other's parts to old versions.
     # What an interrupted start left is made anew.
+    mirror = {"central": maven_url} if maven_url else None
     kafka, logging = (
-        jgo.build(coordinates, update=True).all_jars for coordinates in (KAFKA, LOGGING)
+        jgo.build(coordinates, update=True, repositories=mirror).all_jars
+        for coordinates in (KAFKA, LOGGING)
     )
     known = {jar.name for jar in kafka}
     return [*kafka, *(jar for jar in logging if jar.name not in known)]

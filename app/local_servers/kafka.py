@@ -78,9 +78,11 @@ class LocalKafka(LocalServer):
         log_file: Path | None = None,
         properties: Mapping[str, str] | None = None,
         format_options: Sequence[str] = (),
+        maven_url: str | None = None,
     ) -> None:
         super().__init__(directory, port=port, log_file=log_file)
         self._format_options = format_options
+        self._maven_url = maven_url
         self._properties = dict(properties or {})
 
     @property
@@ -113,7 +115,7 @@ class LocalKafka(LocalServer):
             "-XX:+ExitOnOutOfMemoryError",
             f"-Dlog4j2.configurationFile={logging_file}",
             "-cp",
-            os.pathsep.join(map(str, kafka_jars())),
+            os.pathsep.join(map(str, kafka_jars(self._maven_url))),
         ]
 
     def _write_properties(self) -> None:

@@ -65,6 +65,7 @@ async def _kafka(settings: Settings, tell: Tell, servers: AsyncExitStack) -> Loc
         settings.kafka_dir,
         port=settings.kafka_port,
         log_file=settings.state_dir / "logs" / "kafka.log",
+        maven_url=settings.maven_url,
     )
     await servers.enter_async_context(kafka)
     tell(f"Kafka   {kafka.bootstrap_servers}")

@@ -6,7 +6,9 @@ import fcntl
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -114,3 +116,28 @@ def test_no_network_is_told_with_the_way_round(
     with pytest.raises(StackError, match="needs the network once") as told:
         kafka_jars()
     assert "METER_KAFKA_BOOTSTRAP_SERVERS" in str(told.value)
+
+
+def test_a_mirror_is_asked_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JGO_CACHE_DIR", str(tmp_path / "jgo"))
+    monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    asked: list[str] = []
+
+    class Mirror(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(StackError, match="METER_MAVEN_URL"):
+            kafka_jars(f"http://127.0.0.1:{server.server_port}/maven2")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert any("/maven2/org/apache/kafka/" in path for path in asked)
