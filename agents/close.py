@@ -30,8 +30,6 @@ from tables.closing.instants import instants_at, members_wanted
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.1
-
 AT_FIRST = 64
 """Steps of a subscription's closing in one go: who needs more waits for those who do not."""
 AT_ONCE = 10_000
@@ -57,7 +55,7 @@ async def close(
             log.debug("Partition %s closes nothing yet: %r", owned.number, error)
             await owned.shared.brokers.pause(0)
 
-    await whenever_wanted(owned, owned.cuts.woken, POLL_S, close_what_is_due)
+    await whenever_wanted(owned, owned.cuts.woken, owned.cuts.pause_s, close_what_is_due)
 
 
 async def close_due(

@@ -9,4 +9,4 @@ from app.runtime.owned import OwnedPartition
 async def flush(owned: OwnedPartition) -> None:
     """Flush the partition until cancelled; what cannot be tried again ends the partition here."""
     interval_s = owned.shared.settings.flush_interval_s
-    await whenever_wanted(owned, owned.next_flush.wanted, interval_s, owned.flush)
+    await whenever_wanted(owned, owned.next_flush.wanted, lambda: interval_s, owned.flush)

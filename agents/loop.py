@@ -13,7 +13,10 @@ Work = Callable[[], Awaitable[object]]
 
 
 async def whenever_wanted(
-    owned: OwnedPartition, wanted: asyncio.Event, most_s: float | None, work: Work
+    owned: OwnedPartition,
+    wanted: asyncio.Event,
+    most_s: Callable[[], float | None],
+    work: Work,
 ) -> None:
     """Work again and again until cancelled; an error ends the partition here.
 
@@ -21,7 +24,7 @@ async def whenever_wanted(
     """
     while True:
         with suppress(TimeoutError):
-            async with asyncio.timeout(most_s):
+            async with asyncio.timeout(most_s()):
                 await wanted.wait()
         wanted.clear()
         try:

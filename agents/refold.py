@@ -45,7 +45,7 @@ async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
             log.warning(text, error, extra=extra)
             await owned.shared.brokers.pause(0)
 
-    await whenever_wanted(owned, owned.refold_queue.wanted, IDLE_S, refold_all)
+    await whenever_wanted(owned, owned.refold_queue.wanted, lambda: IDLE_S, refold_all)
 
 
 async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:

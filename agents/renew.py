@@ -11,4 +11,4 @@ async def renew(owned: OwnedPartition) -> None:
     if owned.state.standing.behind_since_ms is not None:
         # It was restored so, or came back from a rebalance in the middle of it.
         owned.renewal.wanted.set()
-    await whenever_wanted(owned, owned.renewal.wanted, None, owned.renewal.renew)
+    await whenever_wanted(owned, owned.renewal.wanted, lambda: None, owned.renewal.renew)

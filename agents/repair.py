@@ -40,7 +40,7 @@ async def repair(owned: OwnedPartition) -> None:
             log.warning(text, error, extra=extra)
             await owned.shared.brokers.pause(0)
 
-    await whenever_wanted(owned, owned.refold_queue.repairs_wanted, IDLE_S, repair_all)
+    await whenever_wanted(owned, owned.refold_queue.repairs_wanted, lambda: IDLE_S, repair_all)
 
 
 async def repair_queued(owned: OwnedPartition) -> None:

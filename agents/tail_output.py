@@ -40,6 +40,8 @@ async def tail_output(settings: Settings, status: Status) -> None:
         try:
             async with started(plain_consumer(settings)) as consumer:
                 consumer.assign(tps)
+                # Nothing is fetched of what has not grown.
+                consumer.pause(*tps)
                 while True:
                     _show(status, records, await _tail(consumer, seen))
                     await asyncio.sleep(EVERY_S)
@@ -66,6 +68,7 @@ async def _tail(consumer: Consumer, seen: dict[TopicPartition, int]) -> list[Con
     ends = await consumer.end_offsets(list(seen))
     grown = [tp for tp, end in ends.items() if end > seen[tp]]
     found: list[ConsumerRecord] = []
+    consumer.resume(*grown)
     for tp in grown:
         # Markers of transactions count as offsets, hence twice the tail.
         consumer.seek(tp, max(seen[tp], ends[tp] - 2 * TAIL, 0))
@@ -73,6 +76,7 @@ async def _tail(consumer: Consumer, seen: dict[TopicPartition, int]) -> list[Con
             fetched = await consumer.getmany(tp, timeout_ms=200)
             found += fetched.get(tp, [])
         seen[tp] = ends[tp]
+    consumer.pause(*grown)
     return sorted(found, key=lambda record: record.timestamp)
 
 

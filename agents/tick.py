@@ -88,16 +88,21 @@ class Ticker:
         """Tick until cancelled; try again what is refused."""
         while True:
             await asyncio.sleep(POLL_S)
+            past_ms = self._progress.latest_past_ms(self._clock.now_ms())
             for partition in list(owned()):
-                await self.tick_where_needed(partition)
+                await self.tick_where_needed(partition, past_ms)
             # A fold stands until then.
             wanted_ms = self._wanted_definitions_ms()
             await self._tick_definitions(wanted_ms, self._clock.now_ms(), POLL_S)
 
-    async def tick_where_needed(self, owned: OwnedPartition) -> None:
-        """Append a tick if a cut anywhere waits for this partition's logs and it is past it."""
-        now_ms = self._clock.now_ms()
-        if self._next_cut_ms(owned, owned.state.checkpoint.append_time_ms) < now_ms:
+    async def tick_where_needed(self, owned: OwnedPartition, past_ms: int | None) -> None:
+        """Append a tick if a cut anywhere waits for this partition's logs and it is past it.
+
+        `past_ms`: the latest cut before now that somebody waits for.
+        """
+        now_ms, at_ms = self._clock.now_ms(), owned.state.checkpoint.append_time_ms
+        waited_for = past_ms is not None and at_ms <= past_ms
+        if waited_for or at_ms <= owned.cuts.schedule.next_ms() < now_ms:
             topic = self._settings.topic(self._settings.raw_topic)
             await self._tick(topic, owned.number, TICK_EVERY_S)
         if owned.number == 0:

@@ -21,6 +21,8 @@ from app.settings import Settings
 
 FETCH_BYTES: Final = 8 * 1024 * 1024
 FETCH_MAX_WAIT_MS: Final = 100
+_FOLLOWED_MAX_WAIT_MS: Final = 5_000
+"""A reader of one log gets its records at once, and asks rarely while there are none."""
 READ_TIMEOUT_MS: Final = 500
 REQUEST_TIMEOUT_MS: Final = 40_000
 RETRY_S: Final = 0.5
@@ -53,7 +55,9 @@ class LogRecord(NamedTuple):
     offset: int
 
 
-def plain_consumer(settings: Settings, fetch_bytes: int = FETCH_BYTES) -> Consumer:
+def plain_consumer(
+    settings: Settings, fetch_bytes: int = FETCH_BYTES, max_wait_ms: int = FETCH_MAX_WAIT_MS
+) -> Consumer:
     """Make a consumer without a group; it reads what is committed, and never skips lost records."""
     return Consumer(
         enable_auto_commit=False,
@@ -61,7 +65,7 @@ def plain_consumer(settings: Settings, fetch_bytes: int = FETCH_BYTES) -> Consum
         isolation_level="read_committed",
         max_partition_fetch_bytes=fetch_bytes,
         fetch_max_bytes=4 * FETCH_BYTES,
-        fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+        fetch_max_wait_ms=max_wait_ms,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         **settings.kafka_options(),
     )
@@ -219,7 +223,9 @@ class LogReader:
 
     async def _follow(self) -> AsyncIterator[list[LogRecord]]:
         tp = self.tp
-        consumer = self._consumer = plain_consumer(self._settings)
+        consumer = self._consumer = plain_consumer(
+            self._settings, max_wait_ms=_FOLLOWED_MAX_WAIT_MS
+        )
         await consumer.start()
         if self._end is None:
             self._end = (await consumer.end_offsets([tp]))[tp]

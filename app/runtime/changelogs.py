@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
 
 from app.kafka.log_readers import read_to_end
 from app.kafka.names import TopicPartition
@@ -45,18 +46,39 @@ PLACE_HEADER = "meter-index-place"
 """Header of an index record: how many rows are before it, and their sum."""
 
 
+Take = Callable[[bytes, bytes | None], None]
+"""Takes over one record of a changelog; a None value deletes."""
+
+
+async def read_changelogs(settings: Settings, takes: Mapping[str, Take], number: int) -> None:
+    """Read changelogs of a partition to their ends, all by one reader."""
+    by_topic = {settings.topic(name): take for name, take in takes.items()}
+    tps = [TopicPartition(topic, number) for topic in by_topic]
+    async for tp, records in read_to_end(settings, tps):
+        take = by_topic[tp.topic]
+        for _, key, value in records:
+            take(key, value)
+        await asyncio.sleep(0)
+
+
 async def newest_values(
     settings: Settings, changelogs: Iterable[str], number: int
 ) -> dict[str, dict[bytes, bytes]]:
     """Return the newest value of every key of compacted changelogs, without deleted keys."""
     newest: dict[str, dict[bytes, bytes]] = {name: {} for name in changelogs}
-    by_topic = {settings.topic(name): values for name, values in newest.items()}
-    tps = [TopicPartition(topic, number) for topic in by_topic]
-    async for tp, records in read_to_end(settings, tps):
-        values = by_topic[tp.topic]
-        for _, key, value in records:
-            if value is None:
-                values.pop(key, None)
-            else:
-                values[key] = value
+    await read_changelogs(
+        settings, {name: newest_into(values) for name, values in newest.items()}, number
+    )
     return newest
+
+
+def newest_into(values: dict[bytes, bytes]) -> Take:
+    """Return what keeps the newest value of every key."""
+
+    def take(key: bytes, value: bytes | None) -> None:
+        if value is None:
+            values.pop(key, None)
+        else:
+            values[key] = value
+
+    return take

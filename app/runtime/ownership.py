@@ -37,7 +37,8 @@ _MENDED_AFTER_S = 0.5
 _MENDED_AFTER_MOST_S = 30.0
 """What fails again and again is restored ever less often, and others have the time."""
 _SOUND_AFTER_S = 120.0
-_RESTORED_AT_ONCE = 2
+_RESTORED_AT_ONCE = 8
+"""Small ones wait for brokers most of the time; of large ones no more should be in memory twice."""
 
 
 class AtHand(Protocol):

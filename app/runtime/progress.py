@@ -100,6 +100,11 @@ class ProgressTable:
         cuts = (p.next_cut_ms for p in self._newest.values())
         return min((cut_ms for cut_ms in cuts if cut_ms >= from_ms), default=NEVER_MS)
 
+    def latest_past_ms(self, now_ms: int) -> int | None:
+        """Return the latest cut before now that a partition waits for; None: there is none."""
+        cuts = (p.next_cut_ms for p in self._newest.values())
+        return max((cut_ms for cut_ms in cuts if cut_ms < now_ms), default=None)
+
     def of(self, partition: int) -> Progress | None:
         """Return the newest report of a partition."""
         return self._newest.get(partition)

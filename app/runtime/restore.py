@@ -16,8 +16,7 @@ import msgspec
 from app.bounds.turns import Steps, Work
 from app.definitions.model import FOLD_VERSION
 from app.definitions.outcome import Impact
-from app.kafka.log_readers import bounds, read_to_end
-from app.kafka.names import TopicPartition
+from app.kafka.log_readers import bounds
 from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
@@ -31,7 +30,14 @@ from app.kafka.topics import (
 )
 from app.kafka.transactions import PartitionProducer, Record
 from app.log import facts
-from app.runtime.changelogs import ANY_METER_KEY, CHECKPOINT_KEY, newest_values
+from app.runtime.changelogs import (
+    ANY_METER_KEY,
+    CHECKPOINT_KEY,
+    Take,
+    newest_into,
+    newest_values,
+    read_changelogs,
+)
 from app.runtime.context import WorkerContext
 from app.runtime.daily_topic import daily_of
 from app.runtime.followed import DefinitionsLost
@@ -40,7 +46,6 @@ from app.runtime.member_sync import fill
 from app.runtime.owned import OwnedPartition
 from app.runtime.published_topic import output_stands, output_tp, read_published
 from app.runtime.rebuild import Published, evaluations_of, fold_anew, spool_of
-from app.settings import Settings
 from app.wire.arrivals import MeterKey
 from tables.changelogged.checkpoint import Checkpoint, StateTooNew
 from tables.changelogged.checksum import sum_of
@@ -73,9 +78,11 @@ async def restore(
 
     `told_epoch`: the highest that anybody reported progress of it under.
     """
-    newest = await newest_values(shared.settings, _RESTORED_FROM, number)
-    corrections = CorrectionTable(spool_of(shared.settings))
-    newest[CORRECTIONS_CHANGELOG] = await _load_corrections(shared.settings, number, corrections)
+    newest: dict[str, dict[bytes, bytes]] = {name: {} for name in _RESTORED_FROM}
+    takes = {name: newest_into(values) for name, values in newest.items()}
+    corrections, keys = CorrectionTable(spool_of(shared.settings)), dict[bytes, bytes]()
+    takes[CORRECTIONS_CHANGELOG], newest[CORRECTIONS_CHANGELOG] = _loading(corrections, keys), keys
+    await read_changelogs(shared.settings, takes, number)
     # Who had it before may have been ahead: its cells stand under what is to be read here yet. And
     # what it set aside just before it was fenced must not be folded here. After the state is read,
     # for whoever stands still in between reads that of a newer owner.
@@ -176,25 +183,20 @@ async def _load(newest: dict[bytes, bytes], load: Callable[[bytes, bytes], None]
             await asyncio.sleep(0)
 
 
-async def _load_corrections(
-    settings: Settings, number: int, corrections: CorrectionTable
-) -> dict[bytes, bytes]:
-    """Take corrections over as they are read: all of them have no room in memory.
+def _loading(corrections: CorrectionTable, keys: dict[bytes, bytes]) -> Take:
+    """Return what takes corrections over as they are read: all of them have no room in memory.
 
-    Returns the keys of what the changelog has, without values.
+    `keys` gets the keys of what the changelog has, without values.
     """
-    keys: dict[bytes, bytes] = {}
-    tp = TopicPartition(settings.topic(CORRECTIONS_CHANGELOG), number)
-    async for _, records in read_to_end(settings, [tp]):
-        for count, (_, key, value) in enumerate(records):
-            corrections.load(key, value)
-            if value is None:
-                keys.pop(key, None)
-            else:
-                keys[key] = b""
-            if count % _LOADED_AT_ONCE == 0:
-                await asyncio.sleep(0)
-    return keys
+
+    def take(key: bytes, value: bytes | None) -> None:
+        corrections.load(key, value)
+        if value is None:
+            keys.pop(key, None)
+        else:
+            keys[key] = b""
+
+    return take
 
 
 def _catching_up(

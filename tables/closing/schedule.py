@@ -25,14 +25,18 @@ class Schedule:
                 self._heap.append((cut_ms, name))
         heapify(self._heap)
 
-    def update(self, name: SubscriptionKey) -> None:
-        """Look the subscription's next cut up again: definitions or late events may move it."""
+    def update(self, name: SubscriptionKey) -> int:
+        """Look the subscription's next cut up again: definitions or late events may move it.
+
+        Return it; NEVER_MS: there is none.
+        """
         cut_ms = next_cut(self._partition, name)
         if cut_ms >= NEVER_MS:
             self._cuts.pop(name, None)
         elif self._cuts.get(name) != cut_ms:
             self._cuts[name] = cut_ms
             heappush(self._heap, (cut_ms, name))
+        return cut_ms
 
     def drop(self, name: SubscriptionKey) -> None:
         """Forget when its next cut is; the others' go on."""

@@ -292,6 +292,12 @@ class Consumer:
         """Go on there."""
         self._positions[tp] = offset
 
+    def pause(self, *tps: TopicPartition) -> None:
+        """Fetch nothing of these ahead, as it never does."""
+
+    def resume(self, *tps: TopicPartition) -> None:
+        """Fetch ahead again."""
+
     async def position(self, tp: TopicPartition) -> int:
         """Offset to read next."""
         return self._positions[tp]

@@ -66,7 +66,7 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "app.runtime.verdicts.failpoint": failpoint,
         "agents.ingest.failpoint": failpoint,
         "agents.close.failpoint": failpoint,
-        "agents.close.POLL_S": POLL_S,
+        "app.runtime.cuts.POLL_S": POLL_S,
         "agents.tick.POLL_S": POLL_S,
         "app.runtime.tasks.asked_to_end": _asked_to_end,
         "app.runtime.engine.Brokers": _Brokers,

@@ -478,3 +478,18 @@ async def test_memory_is_divided_among_the_partitions_that_are_here(world: World
     await world.release(1, 2)
     await world.assign(2, 3, 4)
     assert world.divided == [(2, []), (3, [2])]
+
+
+async def test_eight_partitions_are_restored_at_once(world: World) -> None:
+    """Of small ones nearly all the time is waiting for brokers; eight large ones fit memory."""
+    waiting, all_wait = list[None](), asyncio.Event()
+
+    async def wait_for_others() -> None:
+        waiting.append(None)
+        if len(waiting) == 8:
+            all_wait.set()
+        await all_wait.wait()
+
+    world.restoring = wait_for_others
+    async with asyncio.timeout(5):
+        await world.assign(*range(8))

@@ -47,6 +47,16 @@ def test_the_next_cut_is_one_that_the_log_has_not_passed(log_ms: int, cut_ms: in
     assert table.next_cut_ms(log_ms) == cut_ms
 
 
+@pytest.mark.parametrize(
+    ("now_ms", "cut_ms"), [(10, None), (11, 10), (31, 30)], ids=["none", "one", "the latest"]
+)
+def test_the_latest_cut_that_is_past_is_known_to_all(now_ms: int, cut_ms: int | None) -> None:
+    table = ProgressTable()
+    for partition, next_cut_ms in enumerate((30, 10, NEVER_MS)):
+        table.note(Progress(partition, 0, next_cut_ms, 1, "a", 0))
+    assert table.latest_past_ms(now_ms) == cut_ms
+
+
 def _settings(**values: Any) -> Settings:
     return Settings(profile="test", **values)
 

@@ -1,0 +1,74 @@
+"""Many empty partitions: how long a start takes, and what a worker costs that has nothing to do.
+
+python -m bench.idle [--seconds N] [PARTITIONS ...]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import time
+from typing import Any
+
+import click
+import uvloop
+
+from app.kafka.topics import admin_client, ensure_topics
+from app.main import running_worker
+from app.settings import Settings
+from bench.world import cpu_s, define, local_servers
+
+
+@click.command()
+@click.option("--seconds", default=20, show_default=True, help="How long the worker is idle.")
+@click.argument("partitions", type=int, nargs=-1)
+def main(seconds: int, partitions: tuple[int, ...]) -> None:
+    """Measure start and idle CPU with so many partitions."""
+    for count in partitions or (4, 64):
+        uvloop.run(_main(count, seconds))
+
+
+async def _main(partitions: int, seconds: int) -> None:
+    async with local_servers(partitions) as settings:
+        async with admin_client(settings) as admin:
+            await ensure_topics(settings, admin)
+        for what in ("first start", "start again"):
+            await asyncio.to_thread(_in_own_process, settings, what, seconds)
+
+
+def _in_own_process(*arguments: Any) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=_run, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(process.exitcode)
+
+
+def _run(settings: Settings, what: str, seconds: int) -> None:
+    uvloop.run(_measure(settings, what, seconds))
+
+
+async def _measure(settings: Settings, what: str, seconds: int) -> None:
+    began_s, cpu = time.perf_counter(), cpu_s()
+    async with running_worker(settings) as worker:
+        engine = worker.engine
+        while len(engine.owned) < settings.raw_partitions or engine.restoring:
+            await asyncio.sleep(0.01)
+        started_s, started_cpu = time.perf_counter() - began_s, cpu_s() - cpu
+        click.echo(
+            f"{settings.raw_partitions:4} partitions   {what:12} {started_s:7.2f} s   "
+            f"{started_cpu:6.2f} s CPU"
+        )
+        if what == "first start":
+            # Idle with something defined, as a worker is.
+            await define(worker, 10)
+            return
+        await asyncio.sleep(3)
+        cpu = cpu_s()
+        await asyncio.sleep(seconds)
+        share = (cpu_s() - cpu) / seconds
+        click.echo(f"{settings.raw_partitions:4} partitions   idle         {share:7.2%} of a core")
+
+
+if __name__ == "__main__":
+    main()
