@@ -33,7 +33,7 @@ SLICE_EVENTS = 500
 @click.option("--profile", is_flag=True)
 def main(events: int, subscriptions: int, profile: bool) -> None:
     """Measure the core."""
-    partition = Partition(0, _definitions(subscriptions), EventIndex())
+    partition = Partition(0, definitions(subscriptions), EventIndex())
     values = [event_value(i, number_of(i, subscriptions), NOW_MS / 1000) for i in range(events)]
     profiler = cProfile.Profile() if profile else None
     gc.collect()
@@ -74,7 +74,7 @@ def _arrivals(values: list[bytes], offset: int) -> list[Arrival]:
     ]
 
 
-def _definitions(subscriptions: int) -> Definitions:
+def definitions(subscriptions: int) -> Definitions:
     definitions = Definitions()
     charges = []
     for body in METRICS:

@@ -151,8 +151,7 @@ class Ledger:
             return
         chunks = self._chunks
         before = len(chunks.buffer)
-        for meter_key, arrivals in part:
-            chunks.add(meter_key, arrivals, plain=plain)
+        chunks.add(part, plain=plain)
         self._grown(len(chunks.buffer) - before)
 
     def note_corrections(self, corrections: Sequence[CorrectionArrival]) -> None:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 from zlib import crc32
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64_intdigest as _hashed
 
 from app.wire.arrivals import (
     Arrival,
     CorrectionArrival,
-    MeterKey,
+    Run,
     SubscriptionKey,
     plain_arrival,
 )
@@ -50,12 +51,16 @@ def row_key(name: SubscriptionKey, code: str) -> int:
 
     Two may share one: whoever reads looks at names.
     """
-    of_code = crc32(code.encode()) & ((1 << _CODE_BITS) - 1)
-    return _first_key(name) | of_code
+    return _first_key(name) | _code_key(code)
+
+
+@lru_cache(1_000)
+def _code_key(code: str) -> int:
+    return crc32(code.encode()) & ((1 << _CODE_BITS) - 1)
 
 
 def _first_key(name: SubscriptionKey) -> int:
-    return xxh3_64_intdigest("\0".join(name).encode()) >> _CODE_BITS << _CODE_BITS
+    return _hashed("\0".join(name).encode()) >> _CODE_BITS << _CODE_BITS
 
 
 class Wanted(NamedTuple):
@@ -86,23 +91,26 @@ class Chunks:
         self.keys = array("Q")
         self.ends = array("Q")
 
-    def add(self, meter_key: MeterKey, arrivals: Sequence[Arrival], *, plain: bool) -> None:
-        """Write arrivals of one meter key; `plain`: each is all that its raw record holds."""
-        buffer = self.buffer
-        if plain:
-            buffer.append(_PLAIN)
-            rows: object = (
-                meter_key[0],
-                [arrival.raw_offset for arrival in arrivals],
-                [arrival.append_time_ms for arrival in arrivals],
-                [arrival.event.body for arrival in arrivals],
-            )
-        else:
-            buffer.append(_WHOLE)
-            rows = arrivals
-        _encode_into(rows, buffer, len(buffer))
-        self.keys.append(row_key(meter_key[:2], meter_key[2]))
-        self.ends.append(len(buffer))
+    def add(self, runs: Sequence[Run], *, plain: bool) -> None:
+        """Write arrivals; `plain`: each is all that its raw record holds."""
+        buffer, note_key, note_end = self.buffer, self.keys.append, self.ends.append
+        kind = _PLAIN if plain else _WHOLE
+        # Each line here costs every event, or nearly.
+        for (organization_id, external_id, code), arrivals in runs:
+            buffer.append(kind)
+            if plain:
+                rows: object = (
+                    organization_id,
+                    [arrival.raw_offset for arrival in arrivals],
+                    [arrival.append_time_ms for arrival in arrivals],
+                    [arrival.event.body for arrival in arrivals],
+                )
+            else:
+                rows = arrivals
+            _encode_into(rows, buffer, len(buffer))
+            name = f"{organization_id}\0{external_id}".encode()
+            note_key(_hashed(name) >> _CODE_BITS << _CODE_BITS | _code_key(code))
+            note_end(len(buffer))
 
     def add_corrections(self, corrections: Sequence[CorrectionArrival]) -> None:
         """Write corrections, one at a time: there are few."""
