@@ -63,7 +63,8 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
         while meter_keys and job.waits_past_ms < 0:
             async with scanner(owned) as scan:
                 scan.count_for("refold")
-                lost = owned.state.event_ranges.names_before(meter_keys, *await scan.log_starts())
+                starts = await owned.shared.offsets.log_starts(owned.number)
+                lost = owned.state.event_ranges.names_before(meter_keys, *starts)
                 if lost:
                     async with shaping, owned.lock:
                         _let_stand(owned, lost, _DELETED, meter_keys, names)

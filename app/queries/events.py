@@ -96,7 +96,8 @@ class Events:
         external_id = query.external_subscription_id
         names = [] if external_id is None else [(organization_id, external_id)]
         replay = Replay(owned, self._engine.scan, turn)
-        async with replay.reading(show, names, first) as reading:
+        codes = None if query.code is None else [query.code]
+        async with replay.reading(show, names, first, codes=codes) as reading:
             await reading.so_far()
 
     async def read_events(

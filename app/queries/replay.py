@@ -35,15 +35,17 @@ class Replay:
         names: Collection[SubscriptionKey],
         first: tuple[int | None, int | None],
         on_corrections: Callable[[list[CorrectionArrival]], None] | None = None,
+        *,
+        codes: Collection[str] | None = None,
     ) -> AsyncIterator[Reading]:
         """Open the logs at the `first` offsets of raw and rekeyed.
 
-        `names`: only these subscriptions are wanted; none: all of them.
+        `names`: only these subscriptions are wanted; none: all of them. `codes`: only these are.
         """
         async with self._scanner(self.owned) as scan:
             if on_corrections is not None:
                 scan.on_corrections = on_corrections
-            scan.seek_only(names)
+            scan.seek_only(names, codes)
             scan.start(self.owned.state.checkpoint, *first)
             yield Reading(self.owned, scan, self.turn, feed)
 
@@ -72,7 +74,8 @@ class Replay:
                 if number % STEP_ITEMS == 0:
                     yield
 
-        async with self.reading(show, [name], first_offsets(entries)) as reading:
+        sought = None if corrected else [code]
+        async with self.reading(show, [name], first_offsets(entries), codes=sought) as reading:
             await reading.near()
             async with reading.caught_up():
                 return await self.turn.run(finish(), urgent=True)

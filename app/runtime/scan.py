@@ -100,21 +100,11 @@ class Scan:
         self._passed: dict[TopicPartition, PassedOver] = {}
         self._work = work or WorkDone()
         self._operation: Operation = "query"
-        self._consumer = Consumer(
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
-            max_partition_fetch_bytes=2 * RAW_MESSAGE_BYTES,
-            **settings.kafka_options(),
-        )
+        self._settings = settings
+        self._consumer: Consumer | None = None
+        """None: nothing had to be read from Kafka."""
 
     async def __aenter__(self) -> Self:
-        try:
-            await self._consumer.start()
-        except BaseException:
-            await self._consumer.stop()
-            raise
         return self
 
     async def __aexit__(
@@ -123,7 +113,8 @@ class Scan:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._consumer.stop()
+        if self._consumer is not None:
+            await self._consumer.stop()
 
     def start(
         self, checkpoint: Checkpoint, raw_offset: int | None, rekeyed_offset: int | None
@@ -136,9 +127,6 @@ class Scan:
         self._passed = {tp: PassedOver(offset) for tp, offset in self._next.items()}
         self._marks.clear()
         self._reached_ms = -1
-        self._consumer.assign(list(self._next))
-        for tp, offset in self._next.items():
-            self._consumer.seek(tp, offset)
 
     def count_for(self, operation: Operation) -> None:
         """Have what is read from here on counted for an operation other than a query."""
@@ -155,11 +143,6 @@ class Scan:
             self._sought = tuple(external_id.encode() for _, external_id in names)
         if names and self._ledger is not None:
             self._wanted = Wanted.of(names, codes)
-
-    async def log_starts(self) -> tuple[int, int]:
-        """Return the first offsets of the raw and the forwarded events that are not deleted."""
-        starts = await self._consumer.beginning_offsets([self._raw, self._rekeyed])
-        return int(starts[self._raw]), int(starts[self._rekeyed])
 
     def behind(self, checkpoint: Checkpoint) -> int:
         """Return how many offsets lie between here and the live fold, without what was read."""
@@ -180,10 +163,11 @@ class Scan:
         async for found in self._of_ledger(turn, urgent=urgent):
             yield found
         while self.behind(checkpoint):
-            stops = self._stops(checkpoint)
+            consumer = await self._connected()
+            stops = self._stops(checkpoint, consumer)
             try:
                 fetched = await turn.watched(
-                    self._consumer.getmany(timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS)
+                    consumer.getmany(timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS)
                 )
             except OffsetOutOfRangeError as error:
                 tp, offset = _first_of(error)
@@ -203,18 +187,35 @@ class Scan:
                         yield arrivals
             for tp, stop in stops.items():
                 # The position passes transaction markers, which carry no record.
-                self._next[tp] = min(await self._consumer.position(tp), stop)
+                self._next[tp] = min(await consumer.position(tp), stop)
                 if self._next[tp] == stop:
-                    self._consumer.seek(tp, stop)
+                    consumer.seek(tp, stop)
 
-    def _stops(self, checkpoint: Checkpoint) -> dict[TopicPartition, int]:
+    async def _connected(self) -> Consumer:
+        """Return the reader of Kafka, made when the ledger does not have everything."""
+        if self._consumer is None:
+            self._consumer = Consumer(
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                isolation_level="read_committed",
+                fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+                max_partition_fetch_bytes=2 * RAW_MESSAGE_BYTES,
+                **self._settings.kafka_options(),
+            )
+            await self._consumer.start()
+            self._consumer.assign(list(self._next))
+            for tp, offset in self._next.items():
+                self._consumer.seek(tp, offset)
+        return self._consumer
+
+    def _stops(self, checkpoint: Checkpoint, consumer: Consumer) -> dict[TopicPartition, int]:
         """Pass over what the ledger had; return up to where the logs are to be read next."""
         ends = self._ends(checkpoint)
         stops = {}
         for tp, passed in self._passed.items():
             while (stretch := passed.holding(self._next[tp])) is not None:
                 self._next[tp] = stretch.until
-                self._consumer.seek(tp, stretch.until)
+                consumer.seek(tp, stretch.until)
                 if tp == self._raw:
                     self._reached_ms = max(self._reached_ms, stretch.append_time_ms)
                 for partition, mark in stretch.marks.items():
