@@ -38,6 +38,7 @@ class _Line(msgspec.Struct):
     )
     value: msgspec.Raw = msgspec.field(name="_value", default=msgspec.Raw(b""))
     base64: str | None = msgspec.field(name="_value_base64", default=None)
+    key: str | None = msgspec.field(name="_key_base64", default=None)
 
 
 class _Whose(msgspec.Struct):
@@ -78,6 +79,11 @@ class EventsFile:
     def logs(self) -> list[Iterator[EventLine]]:
         """Return the records of each partition, in the order of partitions; see `read_events`."""
         return [read_events(self._lines(partition)) for partition in sorted(self._runs)]
+
+    def partitions(self, *, as_written: bool = False) -> Iterator[tuple[int, Iterator[EventLine]]]:
+        """Yield each partition with its records; `as_written`: times may go back."""
+        for partition in sorted(self._runs):
+            yield partition, read_events(self._lines(partition), as_written=as_written)
 
     def _index(self) -> None:
         at, last = 0, None
@@ -139,11 +145,13 @@ def _between(descriptor: int, start: int, end: int) -> Iterator[bytes]:
         yield left
 
 
-def read_events(lines: Iterable[tuple[int, bytes]]) -> Iterator[EventLine]:
+def read_events(
+    lines: Iterable[tuple[int, bytes]], *, as_written: bool = False
+) -> Iterator[EventLine]:
     """Yield records of numbered lines; blank ones are skipped. Raises `InvalidEventsFile`.
 
     Without `_offset` the next one of the partition, without `_append_time` the time of the value's
-    events; neither goes back along a partition.
+    events; neither goes back along a partition, but for times `as_written`.
     """
     offsets: dict[int, int] = {}
     times_ms: dict[int, int] = {}
@@ -155,7 +163,8 @@ def read_events(lines: Iterable[tuple[int, bytes]]) -> Iterator[EventLine]:
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise InvalidEventsFile(f"line {number}: {error}") from error
         offsets[parsed.partition] = parsed.offset + 1
-        times_ms[parsed.partition] = parsed.append_time_ms
+        if not as_written:
+            times_ms[parsed.partition] = parsed.append_time_ms
         yield parsed
 
 
@@ -174,7 +183,8 @@ def _read_line(line: bytes, offsets: dict[int, int], times_ms: dict[int, int]) -
     headers = _headers(parsed)
     append_time_ms = _append_time_ms(parsed.append_time, value, headers)
     reached_ms = max(append_time_ms, times_ms.get(parsed.partition, 0))
-    return EventLine(reached_ms, parsed.partition, offset, value, headers)
+    key = None if parsed.key is None else b64decode(parsed.key, validate=True)
+    return EventLine(reached_ms, parsed.partition, offset, value, headers, key)
 
 
 def _value(line: bytes, parsed: _Line) -> bytes | None:
@@ -184,9 +194,13 @@ def _value(line: bytes, parsed: _Line) -> bytes | None:
     if literal:
         return None if literal == b"null" else literal
     exported = _exported(line)
-    if exported is not None and b'"_' not in line[exported:] and b"\\" not in line:
-        # No other field can be one of ours: nothing has to be taken out.
-        return b"{" + line[exported:].rstrip()
+    if exported is not None:
+        rest = b"{" + line[exported:].rstrip()
+        # No other field is one of ours: nothing has to be taken out.
+        if b'"_' not in rest and b"\\" not in rest:
+            return rest
+        if not msgspec.json.decode(rest, type=dict[str, msgspec.Raw]).keys() & _METADATA:
+            return rest
     fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     if not fields.keys() & _METADATA:
         return line.strip()
@@ -215,7 +229,10 @@ def _append_time_ms(given: int | str | None, value: bytes | None, headers: Heade
     return max((at_ms for at_ms in times if at_ms is not None), default=0)
 
 
-_EXPORTED = re.compile(rb'\{"_append_time":\d+,"_partition":\d+,"_offset":\d+,(?=")')
+_EXPORTED = re.compile(
+    rb'\{"_append_time":\d+,"_partition":\d+,"_offset":\d+,'
+    rb'(?:"_key_base64":"[A-Za-z0-9+/=]*",)?(?=")'
+)
 
 
 def _exported(line: bytes) -> int | None:

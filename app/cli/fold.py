@@ -76,9 +76,9 @@ def fold(
     DEFINITIONS are JSON lines of the definitions log with `_append_time` (ms or RFC 3339) and
     `_offset`. EVENTS are JSON lines of raw values, each with optional `_append_time` (else the time
     of its events), `_partition` (else 0), `_offset` (else the next) and `_headers` (an object of
-    texts; `_headers_base64`: pairs of a name and its bytes). A value that is no JSON object (an
-    array of events, broken bytes) stands under `_value`, or as bytes under `_value_base64`; a line
-    that is an array is its own value.
+    texts; `_headers_base64`: pairs of a name and its bytes; `_key_base64`: of no effect). A value
+    that is no JSON object (an array of events, broken bytes) stands under `_value`, or as bytes
+    under `_value_base64`; a line that is an array is its own value.
 
     Prints usage records, or what goes to the topics named, one a line, then for each subscription
     one line with its current usage.

@@ -42,6 +42,7 @@ _COMMANDS: Final = {
     "export": _place("export", "worker", "Write a log as JSON lines.", "export_command"),
     "fold": _place("fold", "fold", "Fold two files offline: the bytes a worker publishes."),
     "get": _place("objects", None, "Print one metric, plan, event or other object.", "get_object"),
+    "import": _place("import_logs", "worker", "Write both logs anew, from an export."),
     "keys": _place("keys", None, "Make keys for the API."),
     "limits": _place("limits", None, "Print every limit of what one input may cost."),
     "migrate": _place("lago.migrate", None, "Copy definitions from Lago.", "migrate"),

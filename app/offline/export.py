@@ -3,7 +3,8 @@
 A line is the record's own JSON object with `_append_time` (ms), `_partition` and `_offset` before
 its fields, which are not written anew: number literals count. A value that is no plain JSON object
 stands under `_value_base64`, a null under `_value`; headers under `_headers`, or in their order
-under `_headers_base64` where an object of texts cannot hold them.
+under `_headers_base64` where an object of texts cannot hold them. A key stands under `_key_base64`,
+unless there is none, or the event says it by itself.
 Source: records-and-cuts.md §10.
 """
 
@@ -28,6 +29,7 @@ from app.kafka.topics import METER_DEFINITIONS, partition_count
 from app.settings import Settings
 from app.wire.decode import Headers
 from app.wire.events import MAX_BYTES, is_utf8
+from app.wire.keys import message_key
 
 What = Literal["definitions", "events", "records"]
 
@@ -92,6 +94,8 @@ def event_line(partition: int, record: LogRecord) -> bytes:
         and _is_plain_object(value)
     ):
         before = b'{"_append_time":%d,"_partition":%d,"_offset":%d' % (at_ms, partition, offset)
+        if record.key is not None and record.key != own_key(value):
+            before += b',"_key_base64":"%s"' % base64.b64encode(record.key)
         fields = value.strip()[1:].lstrip()
         return before + (b"" if fields == b"}" else b",") + fields
     wrapped: dict[str, object] = {
@@ -99,6 +103,8 @@ def event_line(partition: int, record: LogRecord) -> bytes:
         "_partition": partition,
         "_offset": offset,
     }
+    if record.key is not None:
+        wrapped["_key_base64"] = base64.b64encode(record.key).decode()
     if value is None:
         wrapped["_value"] = None
     else:
@@ -106,6 +112,23 @@ def event_line(partition: int, record: LogRecord) -> bytes:
     if record.headers:
         wrapped |= _headers(record.headers)
     return json.dumps(wrapped, separators=(",", ":")).encode()
+
+
+class _Names(msgspec.Struct):
+    organization_id: str
+    external_subscription_id: str
+
+
+_decode_names = msgspec.json.Decoder(_Names).decode
+
+
+def own_key(value: bytes | None) -> bytes | None:
+    """Return the key that an event says by itself; None: it names no organization, or is none."""
+    try:
+        names = _decode_names(value or b"")
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return message_key(names.organization_id, names.external_subscription_id)
 
 
 def _headers(headers: Headers) -> dict[str, object]:

@@ -51,6 +51,8 @@ class EventLine(NamedTuple):
     offset: int
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]] = ()
+    key: bytes | None = None
+    """As far as it was exported; no fold asks for it."""
 
 
 class ArrivalLog(Protocol):

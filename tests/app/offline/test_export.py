@@ -78,6 +78,17 @@ def test_headers_are_read_back_as_they_were(headers: Headers) -> None:
     assert (line.value, line.headers) == (b"{}", headers)
 
 
+@pytest.mark.parametrize(
+    ("key", "written"), [(b"o-s", False), (b"another", True), (b"\xff", True), (None, False)]
+)
+def test_a_key_that_the_event_says_itself_is_not_written(key: bytes | None, written: bool) -> None:
+    for value in (EVENT % b"1", (EVENT % rb'"\\"').replace(b",", b" ,  ")):
+        text = event_line(2, LogRecord(key, value, (), 17, 3))
+        (line,) = read_events([(1, text)])
+        assert (line.value, line.key) == (value, key if written else None)
+        assert (b"_key" in text) == written
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["NaN", "1e5"]),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

@@ -1,0 +1,76 @@
+"""`meter import`: both logs as they were, from an export, into topics that are empty."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+import click
+
+from app.cli.brokers import reached, require_profile, settings_of_the_log
+from app.cli.event_lines import EventsFile, InvalidEventsFile
+from app.cli.output import echo
+from app.definitions.files import InvalidDefinitionsFile, read_definitions
+from app.kafka.rewriting import Logs, Written, require_empty, rewrite
+from app.kafka.topics import METER_DEFINITIONS, USAGE_ALERTS
+from app.offline.export import own_key
+from app.offline.fold import EventLine
+from app.settings import Settings
+
+
+@click.command("import")
+@click.argument("definitions", type=click.File("rb"))
+@click.argument("events", type=click.File("rb"))
+@click.option(
+    "--into-empty",
+    is_flag=True,
+    required=True,
+    help="Say that no worker runs, and that state and logs of these topics are gone.",
+)
+def import_logs(definitions: IO[bytes], events: IO[bytes], into_empty: bool) -> None:
+    """Write DEFINITIONS and EVENTS, made by `meter export`, into Kafka as they were.
+
+    Each record comes to its partition and offset with its append time: a worker that starts then
+    publishes the same bytes under the same ids. It refuses to start before all is there. Published
+    records that are still there are kept; what is missing of them is published again.
+    """
+    if not into_empty:
+        raise click.UsageError("--into-empty is needed: no worker may run meanwhile.")
+    require_profile()
+    settings = settings_of_the_log()
+    try:
+        with EventsFile(events) as arrived, reached(settings):
+            defined = list(_definitions(definitions))
+            logs = dict(_by_partition(arrived))
+            written = asyncio.run(_import(settings, defined, logs))
+    except (InvalidDefinitionsFile, InvalidEventsFile) as error:
+        raise click.ClickException(str(error)) from error
+    told = ", ".join(f"{count:,} records of {name}" for name, count in written.items())
+    echo(f"{told}. Start the workers, then run `meter verify`.")
+
+
+async def _import(settings: Settings, defined: list[Written], logs: Logs) -> dict[str, int]:
+    kept = (settings.usage_records_topic, settings.dead_letter_topic, USAGE_ALERTS)
+    await require_empty(settings, kept)
+    # Events first: a worker that starts too early finds no definitions, and does not begin.
+    raw = await rewrite(settings, settings.raw_topic, logs)
+    return {
+        settings.topic(settings.raw_topic): raw,
+        settings.topic(METER_DEFINITIONS): await rewrite(settings, METER_DEFINITIONS, {0: defined}),
+    }
+
+
+def _definitions(file: IO[bytes]) -> Iterator[Written]:
+    for record in read_definitions(file):
+        yield Written(record.offset, record.append_time_ms, None, record.value)
+
+
+def _by_partition(arrived: EventsFile) -> Iterator[tuple[int, Iterable[Written]]]:
+    for number, log in arrived.partitions(as_written=True):
+        yield number, map(_written, log)
+
+
+def _written(line: EventLine) -> Written:
+    key = own_key(line.value) if line.key is None else line.key
+    return Written(line.offset, line.append_time_ms, key, line.value, line.headers)

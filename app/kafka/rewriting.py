@@ -1,0 +1,160 @@
+"""Write logs anew as they were: each record at its offset, with its append time.
+
+Meanwhile their topics take the times of a producer, and a worker refuses to start on such topics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import for_code
+
+from app.errors import TopicRefused
+from app.kafka.appender import producer_options
+from app.kafka.clients import Admin, InOrderProducer, started
+from app.kafka.log_readers import bounds_of
+from app.kafka.topics import TOPIC_TIMEOUT_MS, TopicSpec, admin_client, topic_specs
+from app.kafka.transactions import MAX_BATCH_BYTES
+from app.settings import Settings
+from app.wire.decode import Headers
+
+_BY_PRODUCER: Final = {
+    "message.timestamp.type": "CreateTime",
+    "message.timestamp.after.max.ms": str(2**63 - 1),
+}
+_AT_ONCE: Final = 64
+"""Batches on their way together."""
+
+
+class Written(NamedTuple):
+    """A record as it was."""
+
+    offset: int
+    append_time_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+Logs = Mapping[int, Iterable[Written]]
+"""By partition, records by offset."""
+
+
+async def require_empty(settings: Settings, except_topics: Sequence[str] = ()) -> None:
+    """Refuse topics of this prefix that hold anything.
+
+    Raises:
+        TopicRefused: the state or the logs of another life are there.
+    """
+    allowed = {settings.topic(name) for name in except_topics}
+    async with admin_client(settings) as admin:
+        there = set(await admin.list_topics())
+    names = [spec for spec in topic_specs(settings) if spec.name in there - allowed]
+    tps = [TopicPartition(spec.name, n) for spec in names for n in range(spec.partitions)]
+    full = sorted({tp.topic for tp, (_, end) in (await bounds_of(settings, tps)).items() if end})
+    if full:
+        raise TopicRefused(
+            f"These topics are not empty: {', '.join(full)}. Delete them, or set "
+            "METER_TOPIC_PREFIX to begin a new set of topics."
+        )
+
+
+async def rewrite(settings: Settings, name: str, logs: Logs) -> int:
+    """Write a topic anew; return how many records it has, those that fill gaps aside.
+
+    Raises:
+        TopicRefused: a record could not come to its offset.
+    """
+    (spec,) = (one for one in topic_specs(settings) if one.name == settings.topic(name))
+    if max(logs, default=0) >= spec.partitions:
+        raise TopicRefused(
+            f"There are records of partition {max(logs)}: set METER_RAW_PARTITIONS to what it was."
+        )
+    async with admin_client(settings) as admin:
+        await _create(admin, spec, settings.replication_factor)
+        count, starts = 0, {}
+        options = {**producer_options(settings), "max_batch_size": MAX_BATCH_BYTES}
+        async with started(InOrderProducer(**options)) as producer:
+            for number, records in logs.items():
+                tp = TopicPartition(spec.name, number)
+                written, start = await _write(producer, tp, records)
+                count += written
+                if start:
+                    starts[tp] = RecordsToDelete(start)
+        if starts:
+            # Retention had taken what was before: nothing may look as if it were all there.
+            await admin.delete_records(starts)
+        await _configure(admin, spec)
+    return count
+
+
+async def _create(admin: Admin, spec: TopicSpec, replication_factor: int) -> None:
+    configs = {**spec.configs, **_BY_PRODUCER}
+    if spec.name in await admin.list_topics():
+        await _configure(admin, spec, _BY_PRODUCER)
+        return
+    new = NewTopic(spec.name, spec.partitions, replication_factor, topic_configs=configs)
+    answer = await admin.create_topics([new], timeout_ms=TOPIC_TIMEOUT_MS)
+    for _, code, message in answer.topic_errors:
+        if code:
+            told = message or for_code(code).__name__
+            raise TopicRefused(f"Topic {spec.name} could not be created: {told}")
+
+
+async def _configure(
+    admin: Admin, spec: TopicSpec, others: Mapping[str, str] | None = None
+) -> None:
+    configs = {**spec.configs, **(others or {})}
+    resource = ConfigResource(ConfigResourceType.TOPIC, spec.name, configs)
+    for answer in await admin.alter_configs([resource]):
+        for code, message, *_ in answer.resources:
+            if code:
+                told = message or for_code(code).__name__
+                raise TopicRefused(f"Topic {spec.name} could not be configured: {told}")
+
+
+async def _write(
+    producer: InOrderProducer, tp: TopicPartition, records: Iterable[Written]
+) -> tuple[int, int]:
+    """Write a partition; return how many records it has, and the offset of the first."""
+    batch, sent, next_offset, count, start = None, list[Any](), 0, 0, 0
+    for record in records:
+        if count == 0:
+            start = record.offset
+        count += 1
+        filling = [
+            # A record without key and value counts nowhere; it keeps the place of one.
+            Written(offset, record.append_time_ms, None, None)
+            for offset in range(next_offset, record.offset)
+        ]
+        for one in (*filling, record):
+            fields = {
+                "key": one.key,
+                "value": one.value,
+                "timestamp": one.append_time_ms,
+                "headers": list(one.headers),
+            }
+            if batch is None or batch.append(**fields) is None:
+                if batch is not None:
+                    sent.append(await _sent(producer, tp, batch))
+                batch = producer.create_batch()
+                batch.append(**fields)
+            if len(sent) >= _AT_ONCE:
+                await sent.pop(0)
+        next_offset = record.offset + 1
+    if batch is not None:
+        sent.append(await _sent(producer, tp, batch))
+    last = None
+    for future in sent:
+        last = await future
+    if last is not None and batch is not None and last.offset + batch.record_count() != next_offset:
+        raise TopicRefused(f"{tp.topic} partition {tp.partition} does not end at {next_offset}.")
+    return count, start
+
+
+async def _sent(producer: InOrderProducer, tp: TopicPartition, batch: Any) -> Any:
+    return await producer.send_batch(batch, tp.topic, partition=tp.partition)
