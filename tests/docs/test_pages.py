@@ -16,6 +16,7 @@ from app.api.descriptions import openapi_document
 from app.api.endpoints.table import DESCRIBED
 from app.cli.lago.deviations import DEVIATIONS
 from app.cli.main import cli
+from app.local_servers.java import KAFKA_VERSION
 from app.settings import OF_CLIENTS, Settings, environment_names
 from app.wire.decode import decode_record
 from app.wire.events import Event
@@ -176,3 +177,16 @@ def test_every_deviation_that_compare_names_is_explained() -> None:
     listed = {name for name, _, why in rows if why}
     assert listed - {"D13"} == set(DEVIATIONS)
     assert [name for name, *_ in rows] == [f"D{number}" for number in range(1, len(rows) + 1)]
+
+
+def test_versions_that_are_named_are_those_that_the_tests_run() -> None:
+    page, readme = PAGES["from-lago"], (ROOT / "README.md").read_text()
+    constraints = (ROOT / "constraints.txt").read_text()
+    python = re.search(r"^lago-python-client==(.+)$", constraints, re.MULTILINE)
+    script = (ROOT / "tests" / "clients" / "test_javascript.py").read_text()
+    javascript = re.search(r'^VERSION = "(.+)"$', script, re.MULTILINE)
+    assert python is not None
+    assert javascript is not None
+    assert f"| lago-python-client | {python[1]}," in page
+    assert f"| lago-javascript-client | {javascript[1]}," in page
+    assert f"Kafka {KAFKA_VERSION}," in readme

@@ -174,6 +174,10 @@ DEVIATIONS: Final[Mapping[str, Deviation]] = {
         "charges that are paid in advance are in past_usage",
         lambda case: case.past and bool(case.charge.get("pay_in_advance")) and case.says("charge"),
     ),
+    "D21": Deviation(
+        "late events and corrections revise a period that Lago has invoiced",
+        lambda case: case.past and case.found.charge is not None and case.found.charge.revision > 0,
+    ),
 }
 """By the name that `--accept` takes.
 

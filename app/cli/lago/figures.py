@@ -43,6 +43,8 @@ class ChargeFigures(NamedTuple):
     metric: str
     aggregation_type: str
     parts: Mapping[Part, Figures]
+    revision: int
+    """The newest that we have published of it; 0 also where there is none."""
 
     @property
     def name(self) -> str:
@@ -93,6 +95,7 @@ def _charge(usage: Json) -> ChargeFigures:
         str(metric["code"]),
         str(metric.get("aggregation_type")),
         parts,
+        int((usage.get("published") or {}).get("revision") or 0),
     )
 
 

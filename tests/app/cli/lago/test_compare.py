@@ -390,6 +390,7 @@ def case(field: str, kind: str = "sum_agg", **more: Any) -> Case:
                 "units": "1",
                 "charge": {"lago_id": "c", "charge_model": "standard"},
                 "billable_metric": {"code": "m", "aggregation_type": kind},
+                "published": more.get("published"),
             }
         ],
     }
@@ -433,6 +434,7 @@ FITTING: dict[str, Case] = {
     "D18": case("units", "unique_count_agg"),
     "D19": case("units", metric=RECURRING),
     "D20": case("charge", past=True, charge={"pay_in_advance": True}),
+    "D21": case("units", past=True, published={"revision": 1, "units": "1", "events_count": 1}),
 }
 
 
@@ -445,3 +447,4 @@ def test_a_plain_difference_is_no_deviation() -> None:
     apart = [{"values": {"a": ["1"]}}, {"values": {"a": ["2"]}}]
     assert candidates(case("units", charge={"filters": apart})) == []
     assert candidates(case("events_count", "count_agg")) == []
+    assert candidates(case("events_count", "count_agg", past=True)) == []
