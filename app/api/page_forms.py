@@ -10,13 +10,14 @@ from typing import Any, Final
 
 import msgspec
 
-from app.api import json_text, not_counted, page, plans
+from app.api import json_text, metrics, not_counted, page, plans
 from app.api.call import Call, Reply, rejected
 from app.api.definitions_json import metric_json
 from app.api.errors import ApiError, forbidden, invalid, not_found
 from app.api.history import metric_ids
 from app.api.page_views import asked_for, carried, form, inside, json_of
 from app.api.peers import Outgoing, ask
+from app.api.router import Handler
 from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions import commands
 from app.definitions.commands import Command, Rejected
@@ -36,7 +37,8 @@ Json = dict[str, Any]
 _CHANGES: Final = 200
 """Records of the definitions log that are looked at for the latest changes."""
 _CHANGES_SHOWN: Final = 20
-_LISTED: Final = "1000"
+_LISTED: Final = "200"
+"""Metrics and plans that the list shows."""
 _MOST_CELLS: Final = 5_000
 """Changed figures that a preview keeps."""
 _RETARGETED: Final = {"HX-Retarget": "#metric", "HX-Reswap": "innerHTML"}
@@ -46,17 +48,21 @@ async def definitions(call: Call) -> Html | Reply:
     """List metrics and plans, with who uses them and what was changed lately."""
     here = inside(call)
     known = here.meter.definitions
-    metrics = [
-        metric_json(known, metric, here.now_ms) for metric in known.metrics(here.organization_id)
-    ]
-    target = address("api", "v1", "plans", per_page=_LISTED)
-    listed = json_of(await plans.index(asked_for(call, target)))["plans"]
+    listed = await _listed(call, "billable_metrics", metrics.index)
+    all_plans = await _listed(call, "plans", plans.index)
     since = max(known.offset - _CHANGES, 0)
     changes, _ = await here.meter.definer.changes(here.organization_id, since)
     latest = list(reversed(changes))[:_CHANGES_SHOWN]
     return definitions_html.definitions_view(
-        metrics, listed, await _uncounted(call), latest, carried(call)
+        listed, all_plans, await _uncounted(call), latest, carried(call)
     )
+
+
+async def _listed(call: Call, what: str, index: Handler) -> list[Json]:
+    """Return the newest objects of a list of the API."""
+    asked = asked_for(call, address("api", "v1", what, per_page=_LISTED))
+    found: list[Json] = json_of(await index(asked))[what]
+    return found
 
 
 async def _uncounted(call: Call) -> Mapping[str, int]:

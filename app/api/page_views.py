@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+import msgspec
 from yarl import URL
 
-from app.api import dead_letters, json_text, not_counted, page, series, trace
+from app.api import dead_letters, json_text, not_counted, page, records, series, trace
 from app.api.call import Call, Reply
-from app.api.errors import ApiError, bad_request, forbidden, not_found
+from app.api.errors import ApiError, bad_request, forbidden, invalid, not_found
 from app.api.event_reads import show as show_event
 from app.api.explain import explain_query
 from app.api.overview_json import tag_of
@@ -32,6 +34,7 @@ from app.page.figures import address
 from app.page.html import Html
 from app.page.messages import choose_organization, refusal
 from app.page.overview import Look, overview_view
+from app.wire.record_rows import COLUMNS, row_of
 
 PTAG: Final = "HX-PTag"
 _HTML: Final = "text/html; charset=utf-8"
@@ -39,6 +42,7 @@ _ASKED_AGAIN: Final = (401, 429, 503)
 """Statuses that the shell tells in words."""
 _LINES: Final = 200
 _FIELDS: Final = 1_000
+_RECORDS: Final = 200
 _PLACE: Final = re.compile(r"[0-9]{1,18}/[0-9]{1,18}")
 
 Render = Callable[[Call], Coroutine[Any, Any, Html | Reply]]
@@ -71,8 +75,12 @@ def fragment(render: Render) -> Handler:
     return handler
 
 
-class NoOrganization(Exception):
+class NoOrganization(ApiError):
     """An operator has to choose an organization first."""
+
+    def __init__(self) -> None:
+        refused = invalid({"organization_id": ["value_is_mandatory"]})
+        super().__init__(refused.status, refused.body)
 
 
 def only_organization(call: Call) -> str | None:
@@ -255,6 +263,47 @@ async def usage_series(call: Call) -> Html | Reply:
     query = series.series_query(asked_for(call, target, external_id=about.customer))
     found = await call.meter.evidence.series(inside(call).organization_id, query)
     return subscription_html.series_part(found, window, query.timezone)
+
+
+async def published(call: Call) -> Html | Reply:
+    """Show what was published of a period."""
+    name = _named(call)
+    reply = await elsewhere(call, name)
+    if reply is not None:
+        return reply
+    here, period = inside(call), call.query.text("period") or ""
+    query = records.record_query(asked_for(call, _records_of(name, period)))
+    found = await here.meter.published.list_records(here.organization_id, query, 0, _RECORDS)
+    rows: list[dict[str, str]] = []
+    async for values in here.meter.published.read_records(here.organization_id, found.places):
+        rows += (dict(zip(COLUMNS, row_of(msgspec.json.decode(v)), strict=True)) for v in values)
+    return subscription_html.records_part(_about(call, name), rows, found.total_count, period)
+
+
+def _records_of(name: str, period: str, **more: str) -> str:
+    """Return where the API lists the records of the period that begins on a date."""
+    asked = {"external_subscription_id": name, "revisions": "true", **more}
+    return address(
+        "api", "v1", "usage_records", **asked, **{"from": period, "to": _day_after(period)}
+    )
+
+
+def _day_after(text: str) -> str | None:
+    try:
+        return (date.fromisoformat(text) + timedelta(days=1)).isoformat()
+    except (ValueError, OverflowError):
+        return None
+
+
+async def records_csv(call: Call) -> Any:
+    """Answer what was published of a period as CSV."""
+    target = _records_of(
+        _named(call), call.query.text("period") or "", format="csv", per_page="1000"
+    )
+    answer = await records.index(asked_for(call, target))
+    if isinstance(answer, Reply) and answer.status == 200:
+        return replace(answer, content_type="text/csv; charset=utf-8")
+    return answer
 
 
 def _named(call: Call) -> str:

@@ -35,7 +35,7 @@ _DEPTH: Final = "depth"
 
 async def index(call: Call) -> Any:
     """List published records by subscription, newest period, cell and revision."""
-    query = _query(call)
+    query = record_query(call)
     if query.external_subscription_id is not None:
         owner = owner_elsewhere(call, query.external_subscription_id)
         if owner is not None:
@@ -105,7 +105,8 @@ def _lines(rows: Sequence[Sequence[str]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _query(call: Call) -> RecordQuery:
+def record_query(call: Call) -> RecordQuery:
+    """Read which records are asked for. Raises 422."""
     query, errors = call.query, FieldErrors()
     kind, revisions = query.text("type"), query.flag("revisions")
     if kind in INSTANT_TYPES and not revisions:

@@ -21,6 +21,7 @@ from app.page.figures import (
     figure,
     group,
     grouped,
+    instant_in,
     time,
     whole,
 )
@@ -85,6 +86,7 @@ def subscription_view(
         el("p", "No period runs now.", class_="empty")
         if usage is None
         else _usage(about, usage, wanted.charge),
+        _records_place(about, wanted.period),
         _series_place(about, usage, wanted),
         _lazy("past", about.part("past"), "Closed periods"),
     )
@@ -323,6 +325,67 @@ def _past_rows(about: About, usage: PeriodUsage) -> Iterator[Row]:
     for found, used in islice(_rows(usage, None), SHOWN_ROWS // PERIODS_OF_A_PAGE):
         row = _row(about, usage, found, used)
         yield Row(f"{usage.from_ms} {row.key}", (period, state, *row.cells))
+
+
+# Published records
+
+
+def _records_place(about: About, period: str | None) -> Node:
+    if period is None:
+        return None
+    return _lazy("records", about.part("records", period=period), "Published records")
+
+
+def records_part(about: About, rows: Sequence[Mapping[str, str]], total: int, period: str) -> Html:
+    """Return what was published of a period, every revision, as rows of a download."""
+    columns = (
+        Column("Charge"),
+        Column("Units", "number"),
+        Column("Change", "number"),
+        Column("Revision", "number"),
+        Column("Why"),
+        Column("Cut"),
+        Column("Filter"),
+        Column("Group"),
+        Column("Events", "number"),
+    )
+    more = f", first {whole(len(rows))} of {whole(total)}" if total > len(rows) else ""
+    download = el(
+        "button",
+        "Download all as CSV",
+        type="button",
+        hx_get=address(
+            "page",
+            "records.csv",
+            subscription=about.name,
+            period=period,
+            organization=about.organization,
+        ),
+        hx_swap="download",
+    )
+    shown = (Row(row["id"], _record(about, row)) for row in rows)
+    return markup(
+        table("published", f"Published records{more}", columns, shown, "Nothing is published yet."),
+        el("p", download) if rows else None,
+    )
+
+
+def _record(about: About, row: Mapping[str, str]) -> tuple[Node, ...]:
+    if row["type"] == "period.completed":
+        what, figures = "the period is complete", (NOTHING, NOTHING)
+    else:
+        what = row["charge_code"]
+        figures = (figure(row["units"]), figure(row["delta_units"] or row["units"]))
+    return (
+        what,
+        *figures,
+        row["revision"],
+        row["revision_reason"] or row["closing_reason"] or NOTHING,
+        instant_in(row["closed_at"], about.timezone),
+        row["filters"] or NOTHING,
+        row["grouped_by"] or NOTHING,
+        row["events_count"] or NOTHING,
+    )
 
 
 # Usage over time

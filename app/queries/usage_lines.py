@@ -173,11 +173,17 @@ class UsageLines:
         Those whose name begins with what is searched for come first, the shortest before others.
         """
         found: list[_Entry] = []
+        beginning = 0
         for names, state in self._wanted(states, query.organization_id):
             yield from names.look_again(state, now_ms)
             for chunk in names.chunks:
-                many = len(found) >= COUNTED
-                found += chunk.beginning(search) if many else chunk.matching(search)
+                if len(found) < COUNTED:
+                    found += chunk.matching(search)
+                else:
+                    # Whoever is called so is found among any number.
+                    more = chunk.beginning(search if beginning < COUNTED else f"{search} ")
+                    found += more
+                    beginning += len(more)
                 yield
         shown = nsmallest(
             OVERVIEW_SUBSCRIPTIONS,

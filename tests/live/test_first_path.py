@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -90,6 +91,26 @@ async def test_seeds_metrics_and_kafka_events(
     for event in events("s"):
         await producer.send_and_wait(topic, encoded(event), key=event_key("s"))
     await eventually(lambda: api.units("acme", "s"), EXPECTED)
+
+    async def missing() -> list[str]:
+        texts = {address: await api.text(f"/page/view{address}") for address in VIEWS}
+        return [address for address, text in texts.items() if VIEWS[address] not in text]
+
+    await eventually(missing, [])
+
+
+VIEWS = {
+    "": '<a href="/subscriptions/s">s</a>',
+    "/subscriptions/s": "37.625",
+    "/subscriptions/s/explain/storage": "Each live figure is equal to what the raw events come to.",
+    "/events/s1?subscription=s": "First arrival",
+    "/not-counted": "Nothing since the workers took over.",
+    "/dead-letters": "No event was refused.",
+    "/definitions": '<a href="/definitions/metrics/storage">',
+    "/definitions/metrics/storage": "A plan uses it",
+    "/definitions/plans/plan-of-s": "Charges",
+}
+"""What each view of the page shows of them."""
 
 
 async def test_events_before_any_definition(
@@ -203,6 +224,14 @@ async def test_dead_letters_hold_bytes_and_reasons(
     }
     await eventually(lambda: dead_letters(live_settings), wanted)
     assert await api.units("acme", "s") == EXPECTED
+    refused = {
+        record.value: record
+        for record in await records_of(live_settings, live_settings.dead_letter_topic)
+    }
+    again = refused[b"{broken"]
+    text = await api.form("/page/dead-letters/replay", place=f"{again.partition}/{again.offset}")
+    # A busy machine may take longer than the page waits.
+    assert re.search("1 event replayed: 1 (refused again|sent)[.]", text)
 
 
 async def dead_letters(settings: Settings) -> dict[bytes, tuple[str, ...]]:

@@ -26,6 +26,7 @@ _VIEWS: tuple[tuple[str, Handler], ...] = (
 _PARTS: tuple[tuple[str, Handler], ...] = (
     ("past", page_views.of_one(page_views.past)),
     ("series", page_views.of_one(page_views.usage_series)),
+    ("records", page_views.of_one(page_views.published)),
 )
 
 _STEPS: tuple[tuple[str, Handler], ...] = (
@@ -50,6 +51,7 @@ PAGE = (
     *(_get(f"/page/part/{name}", show, "A part of a view.") for name, show in _PARTS),
     *(_post(f"/page/metric/{name}", act, "A step of a form.") for name, act in _STEPS),
     _post("/page/dead-letters/replay", page_views.fragment(page_views.replay_letters), "Replay."),
+    _get("/page/records.csv", page_views.records_csv, "Records of a period."),
     _get("/page/{name}", page.asset, "A file of the page."),
     _get("/api/page/overview", page.overview, "The figures of its first view."),
     _get("/api/page/organizations", page.organizations, "Whose figures it may show."),

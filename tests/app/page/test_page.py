@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.api.page_views import PTAG
@@ -324,3 +326,42 @@ async def test_a_replay_tells_what_became_of_each_and_a_sum(closed_api: Running)
         "POST", "/page/dead-letters/replay", b"place=0/5", key="other", headers=headers
     )
     assert "1 not sent" in answer.text
+
+
+async def test_what_was_published_of_a_period_is_listed_and_downloaded(
+    closed_api: Running,
+) -> None:
+    record: dict[str, Any] = {
+        "id": "id-1",
+        "cell_id": "cell-1",
+        "type": "usage.revised",
+        "revision": 1,
+        "organization_id": ORGANIZATION,
+        "external_subscription_id": "sub_1",
+        "units": "55.75",
+        "delta_units": "5.0",
+        "revision_reason": "late_events",
+        "closed_at": "2024-03-01T07:00:00.000Z",
+        "events_count": 37,
+        "charge": {"code": "storage"},
+    }
+    closed_api.meter.published.values.append(msgspec.json.encode(record))
+    query = "?subscription=sub_1&period=2024-02-01"
+    text = (await closed_api.call("GET", f"/page/part/records{query}", key="full")).text
+    for shown in ("55.75", ">5<", "late_events", "2024-03-01 16:00:00", "Download all as CSV"):
+        assert shown in text
+    (asked,) = closed_api.meter.published.asked
+    assert (asked.since, asked.until, asked.revisions) == (date(2024, 2, 1), date(2024, 2, 2), True)
+    answer = await closed_api.call("GET", f"/page/records.csv{query}", key="full")
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert "55.75" in answer.text
+    other = await closed_api.call("GET", f"/page/records.csv{query}", key="other")
+    assert "id-1" not in other.text
+    assert (await closed_api.call("GET", f"/page/records.csv{query}", key=None)).status == 401
+
+
+async def test_an_operator_is_asked_for_the_organization_of_a_download(open_api: Running) -> None:
+    body = {"billable_metric": {"name": "m", "code": "m", "aggregation_type": "count_agg"}}
+    await open_api.call("POST", "/api/v1/billable_metrics", body, key="other")
+    answer = await open_api.call("GET", "/page/records.csv?subscription=s", key=None)
+    assert answer.status == 422

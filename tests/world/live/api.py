@@ -83,6 +83,21 @@ class Api:
             assert answer.status == 200, (path, answer.status, await answer.text())
             return [json.loads(line) async for line in answer.content]
 
+    async def text(self, address: str) -> str:
+        """Answer of any address of the worker."""
+        assert self._session is not None
+        async with self._session.get(f"{self.url}{address}") as answer:
+            return await answer.text()
+
+    async def form(self, address: str, **fields: str) -> str:
+        """Answer to a form of the page that is sent."""
+        assert self._session is not None
+        async with self._session.post(
+            f"{self.url}{address}", data=fields, headers={"Meter-Page": "1"}
+        ) as answer:
+            assert answer.status == 200, (address, answer.status)
+            return await answer.text()
+
     async def overview(self) -> Json:
         """What the page shows."""
         assert self._session is not None
