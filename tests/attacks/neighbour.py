@@ -1,14 +1,15 @@
 """The well-behaved organization beside an attack, a process of its own that measures what it gets.
 
-Run as `python -m tests.attacks.neighbour SITUATION`. It sends events, asks for usage and looks at
-the worker's health, all at an even pace. For each line on standard input it prints one line of JSON
-with what it saw since the line before, after every event that it sent has become visible.
+It sends events, asks for usage and looks at the worker's health, all at an even pace. For each line
+that comes through its socket it answers one line of JSON with what it saw since the line before,
+after every event that it sent has become visible.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
+import gc
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -201,17 +202,21 @@ class Neighbour:
             return seen
 
 
-async def _main(situation: Situation) -> None:
+def run(situation: Situation, told: socket.socket) -> None:
+    """Be the neighbour, in a process of its own, until whoever started it ends it."""
+    # A walk over all that was imported would pass for a latency of the worker.
+    gc.freeze()
+    uvloop.run(_main(situation, told))
+
+
+async def _main(situation: Situation, told: socket.socket) -> None:
     producer = AIOKafkaProducer(
         bootstrap_servers=situation.servers, acks="all", partitioner=librdkafka
     )
     await producer.start()
     headers = {"Authorization": f"Bearer {situation.key}"}
     timeout = aiohttp.ClientTimeout(total=VISIBLE_WITHIN_S)
-    lines = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
-    )
+    lines, answers = await asyncio.open_connection(sock=told)
     try:
         async with aiohttp.ClientSession(
             situation.url, headers=headers, timeout=timeout
@@ -219,10 +224,10 @@ async def _main(situation: Situation) -> None:
             neighbour = Neighbour(situation, session)
             await neighbour.define()
             living = asyncio.create_task(neighbour.live(producer))
-            print("ready", flush=True)  # noqa: T201
+            answers.write(b"ready\n")
             while await lines.readline():
-                told = msgspec.json.encode(await neighbour.tell()).decode()
-                print(told, flush=True)  # noqa: T201
+                answers.write(msgspec.json.encode(await neighbour.tell()) + b"\n")
+                await answers.drain()
                 if living.done():
                     living.result()
             living.cancel()
@@ -230,7 +235,3 @@ async def _main(situation: Situation) -> None:
                 await living
     finally:
         await producer.stop()
-
-
-if __name__ == "__main__":
-    uvloop.run(_main(msgspec.json.decode(sys.argv[1], type=Situation)))

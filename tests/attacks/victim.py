@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.redis import LocalRedis
 from app.settings import Settings
+from tests.attacks import neighbour
 from tests.attacks.billing import requests
 from tests.attacks.neighbour import Seen, Situation
 from tests.world.live.api import Api, Json, text_of
 from tests.world.live.producer import encoded, foreign_producer, raw_event
-from tests.world.live.worker import ROOT, WorkerProcess
+from tests.world.live.worker import FORKS, WorkerProcess
 
 ATTACKER, NEIGHBOUR = (
     "aaaaaaaa-0000-4000-8000-00000000000a",
@@ -122,7 +124,8 @@ class Victim:
         """With a read key of the organization that attacks."""
         self._neighbours_load = neighbours_load
         self._producer: AIOKafkaProducer | None = None
-        self._neighbour: asyncio.subprocess.Process | None = None
+        self._neighbour: ForkServerProcess | None = None
+        self._lines: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     @property
     def url(self) -> str:
@@ -145,35 +148,30 @@ class Victim:
             self.settings.raw_partitions,
             self._neighbours_load,
         )
-        self._neighbour = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.attacks.neighbour",
-            msgspec.json.encode(situation).decode(),
-            cwd=ROOT,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=64 * MEBIBYTE,
-        )
+        here, there = socket.socketpair()
+        self._neighbour = FORKS.Process(target=neighbour.run, args=(situation, there), daemon=True)
+        self._neighbour.start()
+        there.close()
+        self._lines = await asyncio.open_connection(sock=here, limit=64 * MEBIBYTE)
         assert await self._line() == b"ready\n"
 
     async def stop(self) -> None:
-        if self._neighbour is not None and self._neighbour.returncode is None:
+        if self._neighbour is not None:
             self._neighbour.kill()
-            await self._neighbour.wait()
+            await asyncio.to_thread(self._neighbour.join)
+        if self._lines is not None:
+            self._lines[1].close()
         if self._producer is not None:
             await self._producer.stop()
 
     async def _line(self) -> bytes:
-        assert self._neighbour is not None
-        assert self._neighbour.stdout is not None
-        return await self._neighbour.stdout.readline()
+        assert self._lines is not None
+        return await self._lines[0].readline()
 
     async def tell(self) -> Seen:
         """What the neighbour saw since it told last."""
-        assert self._neighbour is not None
-        assert self._neighbour.stdin is not None
-        self._neighbour.stdin.write(b"tell\n")
+        assert self._lines is not None
+        self._lines[1].write(b"tell\n")
         line = await self._line()
         assert line, "the neighbour ended"
         return msgspec.json.decode(line, type=Seen)

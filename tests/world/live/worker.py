@@ -49,9 +49,10 @@ KILLER = "TEST_KILLER"
 """Names the transaction whose folding ends the process."""
 ROOT = Path(__file__).parents[3]
 
-_FORKS = multiprocessing.get_context("forkserver")
+FORKS = multiprocessing.get_context("forkserver")
+"""Begins processes of tests that need not import the product."""
 # pytest: what it is started by is imported by whatever it forks.
-_FORKS.set_forkserver_preload(["pytest", __name__])
+FORKS.set_forkserver_preload(["pytest", __name__])
 
 
 class WorkerProcess:
@@ -101,7 +102,7 @@ class WorkerProcess:
         if failpoint:
             environment[failpoints.VARIABLE] = failpoint
         self._offset = self.log_file.stat().st_size if self.log_file.exists() else 0
-        self._process = _FORKS.Process(target=_run, args=(environment, self.log_file), daemon=True)
+        self._process = FORKS.Process(target=_run, args=(environment, self.log_file), daemon=True)
         self._process.start()
 
     def look_for_url(self) -> None:
