@@ -69,41 +69,48 @@ class Redefinition:
         standing = self._standing
         standing.begin_looking(until_ms)
         try:
-            yield from self._looking(until_ms)
+            yield from self._looking()
         finally:
             standing.end_looking()
         yield from self._packing.pack_later()
 
-    def _looking(self, until_ms: int) -> Generator[Renewed | None, None, None]:
+    def _looking(self) -> Generator[Renewed | None, None, None]:
         standing = self._standing
-        while (behind_ms := standing.behind_since_ms) is not None and behind_ms <= until_ms:
-            told = [each for each in standing.first(TOLD_AT_ONCE) if each.at_ms <= until_ms]
-            if any(impact.organization_id is None for impact, _ in told):
+        while (
+            since_ms := standing.behind_since_ms
+        ) is not None and since_ms <= standing.looks_for_ms:
+            told = [
+                each for each in standing.first(TOLD_AT_ONCE) if each.at_ms <= standing.looks_for_ms
+            ]
+            if any(each.impact.organization_id is None for each in told):
                 # Settings may come into force before corrections that were read earlier.
                 yield from self._corrected.reschedule_revisions()
                 yield from self._missed(told)
-            yield from self._renewed_for([impact for impact, _ in told])
+            yield from self._renewed_for([each.impact for each in told])
             if self._definitions.watches_before(NEVER_MS):
                 yield from self._watched(told)
             yield from self._redirection.look_again()
             if self._event_ranges.rest is not None:
-                defining = [impact for impact, _ in told if self._defines(impact)]
+                defining = [each.impact for each in told if self._defines(each.impact)]
                 if defining:
                     self._searched_for.update(impact.organization_id for impact in defining)
                     yield Renewed(REST[:2], {REST}, False)
+            if told[-1].at_ms > standing.looks_for_ms:
+                # One that came meanwhile has to wait, and what is of its millisecond with it.
+                return
             standing.looked_at(told)
         if not standing.looks:
             standing.clear()
 
     def _missed(self, told: Iterable[Told]) -> Iterator[Renewed | None]:
         """Have events noted for usage-changed that came before settings of an earlier time."""
-        since_ms = min(at_ms for impact, at_ms in told if impact.organization_id is None)
+        since_ms = min(each.at_ms for each in told if each.impact.organization_id is None)
         for meter_key in self._changed.missed(since_ms):
             yield None if meter_key is None else Renewed(meter_key[:2], {meter_key}, False)
 
     def _watched(self, told: Iterable[Told]) -> Iterator[Renewed | None]:
         """Have the grid cuts taken at which definitions show, of those who are watched."""
-        for impact, at_ms in told:
+        for impact, at_ms, _ in told:
             for name in self._redirection.concerned(impact):
                 if self._definitions.is_watched(name):
                     # Routes without events may stand under what was before.

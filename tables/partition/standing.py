@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Container, Iterable, Sequence
 from itertools import islice
@@ -11,6 +12,7 @@ from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
+from app.definitions.watching import shapes_watched
 from app.wire.arrivals import SubscriptionKey
 from tables.cells.grids import grid_cut_after, grid_cut_before
 from tables.changelogged.checkpoint import Checkpoint
@@ -22,6 +24,8 @@ class Told(NamedTuple):
     impact: Impact
     at_ms: int
     """Append time of the definition in ms."""
+    waits: bool
+    """Whether it waits for the grid cut before it: somebody's figures there must not show it."""
 
 
 class Standing:
@@ -34,9 +38,11 @@ class Standing:
         """Definitions that are queued, or looked at right now, in their order."""
         self._told_about: Counter[tuple[str | None, str | None]] = Counter()
         """Number of queued definitions by (organization, external id); None: about any."""
+        self._waiting_ms: list[int] = []
+        """Append times of queued definitions that wait for the grid cut before them, in order."""
         self._until_ms = -1
         """Append time up to which packed cells include definitions, while others are looked at."""
-        self._looks_for_ms = -1
+        self.looks_for_ms = -1
         """Until when definitions are being looked at, whatever waits; -1: none are."""
         self._history_until_ms: int | None = None
         """The same for history records, while some are put in force; None: none are."""
@@ -100,7 +106,13 @@ class Standing:
                 self._unclear, self._unclear_until_ms = _EVERYBODY, self._restored_ms
             elif at_ms == self._packed_ms:
                 self._unclear, self._unclear_until_ms = self._packed, at_ms
-        self._told.append(Told(impact, at_ms))
+        definitions = self._definitions
+        waits = definitions.watches_before(at_ms) and shapes_watched(definitions, impact)
+        if waits:
+            self._waiting_ms.append(at_ms)
+            # Even if it is of the millisecond of one that is being looked at: that waits with it.
+            self.looks_for_ms = min(self.looks_for_ms, self.looks_until_ms)
+        self._told.append(Told(impact, at_ms, waits))
         self._told_about[impact.organization_id, impact.external_subscription_id] += 1
 
     @property
@@ -111,16 +123,16 @@ class Standing:
         """
         if not self._told:
             return None
-        until_ms = max(self._looks_for_ms, self.looks_until_ms)
+        until_ms = max(self.looks_for_ms, self.looks_until_ms)
         return None if self._told[-1].at_ms <= until_ms else max(until_ms, self._told[0].at_ms - 1)
 
     def begin_looking(self, until_ms: int) -> None:
         """Let routes show definitions appended until then, which are looked at from now on."""
-        self._looks_for_ms = until_ms
+        self.looks_for_ms = until_ms
 
     def end_looking(self) -> None:
         """End `begin_looking`: what is told from now on shows when it may be looked at."""
-        self._looks_for_ms = -1
+        self.looks_for_ms = -1
 
     def first(self, most: int) -> list[Told]:
         """Return the first definitions of the queue."""
@@ -128,8 +140,10 @@ class Standing:
 
     def looked_at(self, told: Iterable[Told]) -> None:
         """Take the first definitions off the queue: all they concern was looked at."""
-        for impact, _ in told:
+        for impact, _, waits in told:
             self._told.popleft()
+            if waits:
+                del self._waiting_ms[0]
             about = impact.organization_id, impact.external_subscription_id
             self._told_about[about] -= 1
             if not self._told_about[about]:
@@ -164,14 +178,17 @@ class Standing:
 
     @property
     def looks_until_ms(self) -> int:
-        """Until when definitions may be looked at; a later one waits for the grid cut before it.
+        """Until when definitions may be looked at; NEVER_MS: none has to wait.
 
-        What is decided at that cut must not show the definition (records-and-cuts §4).
+        What is decided at a grid cut must not show a later one that shapes it (records-and-cuts
+        §4). Those behind one that waits do so, too: cells show definitions up to one of them.
         """
-        behind_ms, definitions = self.behind_since_ms, self._definitions
-        if behind_ms is None or not definitions.watches_before(behind_ms):
-            return definitions.first_watched_ms
-        return grid_cut_after(self._checkpoint.grid_done_ms, definitions.close_grids_ms())
+        waiting_ms, definitions = self._waiting_ms, self._definitions
+        if not waiting_ms:
+            return NEVER_MS
+        next_ms = grid_cut_after(self._checkpoint.grid_done_ms, definitions.close_grids_ms())
+        first = bisect_right(waiting_ms, next_ms)
+        return waiting_ms[first] - 1 if first < len(waiting_ms) else NEVER_MS
 
     def next_awaited_ms(self) -> int:
         """Return the grid cut that a definition waits for; NEVER_MS: none does."""

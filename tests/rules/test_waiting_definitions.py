@@ -15,11 +15,16 @@ from tables.closing.changed import changed_at
 from tables.closing.close import entering_history, settle
 from tables.partition.redirection import refolds_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of
+from tests.world.definitions import (
+    ORG,
+    SETTINGS,
+    SUBSCRIPTION,
+    definitions_of,
+    subscription_body,
+)
 from tests.world.events import event
 from tests.world.partition import Live
 
-METER_KEY = (ORG, SUBSCRIPTION, "sum")
 ALERT = {
     "alert_type": "billable_metric_current_usage_units",
     "code": "a",
@@ -34,15 +39,17 @@ class Watched(Live):
     """One subscription with an alert and an event; definitions are looked at when it is asked."""
 
     def __init__(self) -> None:
-        base = definitions_of(["sum"])
+        base = definitions_of(["sum", "count"])
         super().__init__(base)
         self.define_all()
         (plan,) = [line.command for line in base if line.command.type == "create_plan"]
-        (self._charge,) = plan.payload["plan"]["charges"]
+        self._charge, self.count = plan.payload["plan"]["charges"]
         self.charge_id = self._charge["new_id"]
         self.append(START_MS + HOUR_MS, commands.create_alert(ORG, SUBSCRIPTION, ALERT))
         used = event("sum", "t", START_MS + DAY_MS, v="5", g="x", u="a", operation_type="c")
         self.deliver([Arrival(used, ORG, START_MS + DAY_MS, 0, 0, 0)])
+        other = event("count", "t2", START_MS + DAY_MS, g="x", u="a", operation_type="c")
+        self.deliver([Arrival(other, ORG, START_MS + DAY_MS, 0, 1, 0)])
         self.close_until(NOW_MS - 1)
         settle(self.partition, NOW_MS - 60_000)
 
@@ -59,7 +66,15 @@ class Watched(Live):
         kept = {name: value for name, value in self._charge.items() if name != "new_id"}
         properties = {"amount": "1", "pricing_group_keys": [key]}
         kept |= {"id": self.charge_id, "properties": properties}
-        self.tell(at_ms, commands.update_plan(ORG, "plan", {"charges": [kept]}))
+        other = {name: value for name, value in self.count.items() if name != "new_id"}
+        other |= {"id": self.count["new_id"]}
+        self.tell(at_ms, commands.update_plan(ORG, "plan", {"charges": [kept, other]}))
+
+    def group_the_other_by(self, at_ms: int, key: str) -> None:
+        """Tell that the charge of a metric without an alert has this pricing group key."""
+        properties = {"amount": "1", "pricing_group_keys": [key]}
+        body = {"properties": properties}
+        self.tell(at_ms, commands.update_charge(ORG, "plan", "count", body))
 
     def look(self) -> None:
         """Look at what does not wait, and refold what it changes."""
@@ -68,11 +83,18 @@ class Watched(Live):
 
     def keys(self, at_ms: int = NOW_MS) -> tuple[str, ...]:
         """Group keys under which the cells of the charge stand in a period."""
-        route = self.partition.packing.route_of(METER_KEY)
+        return self._keys_of("sum", self.charge_id, at_ms)
+
+    def others_keys(self) -> tuple[str, ...]:
+        """Group keys of the charge of a metric without an alert."""
+        return self._keys_of("count", self.count["new_id"], NOW_MS)
+
+    def _keys_of(self, code: str, charge_id: str, at_ms: int) -> tuple[str, ...]:
+        route = self.partition.packing.route_of((ORG, SUBSCRIPTION, code))
         (span,) = [
             span
             for span in route.spans
-            if span.key.charge_id == self.charge_id and span.key.start_ms <= at_ms < span.end_ms
+            if span.key.charge_id == charge_id and span.key.start_ms <= at_ms < span.end_ms
         ]
         return tuple(span.fold.charge.group_keys(None))
 
@@ -89,6 +111,49 @@ def test_one_definition_is_looked_at_without_the_one_after_the_next_grid_cut() -
     settle(watched.partition, NOW_MS + 60_000)
     watched.look()
     assert watched.keys() == ("operation_type",)
+
+
+def test_only_what_shapes_a_watched_metric_waits_and_what_comes_behind_it() -> None:
+    watched = Watched()
+    watched.group_the_other_by(NOW_MS + 1, "u")
+    watched.look()
+    assert (watched.keys(), watched.others_keys()) == (("g",), ("u",))
+    assert not watched.partition.standing.looks
+    watched.group_by(NOW_MS + 2, "u")
+    watched.group_the_other_by(NOW_MS + 3, "operation_type")
+    watched.look()
+    watched.refold_all()
+    assert (watched.keys(), watched.others_keys()) == (("g",), ("u",))
+    assert watched.partition.standing.next_awaited_ms() == NOW_MS
+    settle(watched.partition, NOW_MS)
+    watched.look()
+    assert (watched.keys(), watched.others_keys()) == (("u",), ("operation_type",))
+
+
+def test_a_subscription_that_nobody_watches_waits_for_no_grid_cut() -> None:
+    watched = Watched()
+    body = subscription_body(external_id="another")
+    watched.tell(NOW_MS + 1, commands.create_subscription(ORG, body))
+    assert watched.partition.standing.looks_until_ms == NEVER_MS
+    watched.tell(NOW_MS + 2, commands.terminate_subscription(ORG, SUBSCRIPTION))
+    assert watched.partition.standing.looks_until_ms == NOW_MS + 1
+
+
+def test_what_has_to_wait_ends_a_look_at_others_of_its_millisecond() -> None:
+    watched = Watched()
+    watched.group_the_other_by(NOW_MS + 1, "u")
+    until_ms = watched.partition.standing.looks_until_ms
+    looking = watched.partition.redefinition.renewing(until_ms)
+    found = [next(looking)]
+    watched.group_by(NOW_MS + 1, "u")
+    watched.refold(refolds_of([*found, *looking]))
+    watched.refold_all()
+    assert watched.keys() == ("g",)
+    watched.look()
+    assert watched.keys() == ("g",)
+    settle(watched.partition, NOW_MS)
+    watched.look()
+    assert (watched.keys(), watched.others_keys()) == (("u",), ())
 
 
 def test_the_last_cut_of_a_grid_that_settings_end_is_waited_for() -> None:

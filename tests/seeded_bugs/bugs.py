@@ -339,8 +339,20 @@ BUGS = (
     Bug(
         "definition-before-its-grid-cut",
         "tables/partition/standing.py",
-        "return grid_cut_after(self._checkpoint.grid_done_ms, definitions.close_grids_ms())",
+        "return waiting_ms[first] - 1 if first < len(waiting_ms) else NEVER_MS",
         "return NEVER_MS",
+    ),
+    Bug(
+        "watched-metric-taken-for-another",
+        "app/definitions/watching.py",
+        "metric.id in metric_ids",
+        "False",
+    ),
+    Bug(
+        "waiting-definition-that-comes-meanwhile",
+        "tables/partition/standing.py",
+        "self.looks_for_ms = min(self.looks_for_ms, self.looks_until_ms)",
+        "pass",
     ),
     Bug(
         "last-cut-of-a-grid-not-awaited",

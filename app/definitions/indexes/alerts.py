@@ -18,6 +18,10 @@ class AlertIndex(Index):
     versions: MutableMapping[str, Versions[Alert]] = field(default_factory=dict)
     by_name: MutableMapping[CodeKey, list[str]] = field(default_factory=dict)
     """Ids of all that ever were, by organization and external subscription id, in order."""
+    organizations: MutableMapping[str, None] = field(default_factory=dict)
+    """Organizations that have or had any."""
+    metrics: MutableMapping[str, None] = field(default_factory=dict)
+    """Ids of metrics that any is or was on."""
     first_ms: int = NEVER_MS
     """Append time of the first alert of any organization."""
 
@@ -66,6 +70,8 @@ class AlertIndex(Index):
             self.by_name.setdefault(name, []).append(alert.id)
             self.first_ms = min(self.first_ms, now_ms)
         versions.push(now_ms, offset, alert)
+        self.organizations[alert.organization_id] = None
+        self.metrics[alert.metric_id] = None
 
     def commit_deletion(self, alert: Alert, now_ms: int, offset: int) -> None:
         """End an alert."""

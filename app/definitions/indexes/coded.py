@@ -81,6 +81,10 @@ class PlanIndex(CodedIndex[Plan]):
     """Ids of child plans that are not deleted, by the id of their parent, in creation order."""
     in_advance: MutableMapping[str, None] = field(default_factory=dict)
     """Ids of plans that have or had a charge paid in advance."""
+    pay_in_advance: MutableMapping[str, None] = field(default_factory=dict)
+    """Organizations of these plans."""
+    metrics_in_advance: MutableMapping[str, None] = field(default_factory=dict)
+    """Ids of metrics of these charges."""
     first_in_advance_ms: int = NEVER_MS
     """Append time of the first plan with a charge paid in advance, of any organization."""
 
@@ -92,8 +96,10 @@ class PlanIndex(CodedIndex[Plan]):
             old = push(self.versions, plan.id, now_ms, offset, plan)
             self.children.setdefault(plan.parent_id, {})[plan.id] = None
         self._index_metrics_of(plan, _metric_ids(old), _metric_ids(plan))
-        if any(charge.pay_in_advance for charge in plan.charges):
+        if metrics := metrics_in_advance(plan):
             self.in_advance[plan.id] = None
+            self.pay_in_advance[plan.organization_id] = None
+            self.metrics_in_advance.update(metrics)
             self.first_in_advance_ms = min(self.first_in_advance_ms, now_ms)
 
     def promise(self, new: Plan, promised: PromisedPlans) -> bool:
@@ -120,6 +126,8 @@ class PlanIndex(CodedIndex[Plan]):
             self.by_metric.setdefault(metric_id, {}).update(come)
         if promised.in_advance:
             self.in_advance.update(promised.in_advance)
+            self.pay_in_advance.update(promised.organizations)
+            self.metrics_in_advance.update(promised.metrics)
             self.first_in_advance_ms = min(self.first_in_advance_ms, promised.now_ms)
 
     def commit_deletion(self, plan: Plan, now_ms: int, offset: int) -> None:
@@ -149,6 +157,8 @@ class PromisedPlans:
         self.joined: dict[str, dict[str, None]] = {}
         """The same for plans that have one from now on."""
         self.in_advance: dict[str, None] = {}
+        self.organizations: dict[str, None] = {}
+        self.metrics: dict[str, None] = {}
 
     def note(self, plan: Plan, before: set[str], after: set[str]) -> None:
         """Note what a plan is found by from now on, and what no more."""
@@ -156,12 +166,19 @@ class PromisedPlans:
             self.left.setdefault(metric_id, []).append(plan.id)
         for metric_id in after - before:
             self.joined.setdefault(metric_id, {})[plan.id] = None
-        if any(charge.pay_in_advance for charge in plan.charges):
+        if metrics := metrics_in_advance(plan):
             self.in_advance[plan.id] = None
+            self.organizations[plan.organization_id] = None
+            self.metrics.update(metrics)
 
 
 def _code_key(coded: Metric | Plan) -> CodeKey:
     return coded.organization_id, coded.code
+
+
+def metrics_in_advance(plan: Plan) -> dict[str, None]:
+    """Return ids of the metrics of a plan's charges that are paid in advance."""
+    return {charge.metric_id: None for charge in plan.charges if charge.pay_in_advance}
 
 
 def _metric_ids(plan: Plan | None) -> set[str]:
