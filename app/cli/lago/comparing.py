@@ -186,6 +186,8 @@ class Comparing:
             ours = self._bodies(lambda path, asked: self._here.get(path, **asked), query)
         except (LagoRefused, RequestRefused) as refused:
             return Events(unknown=refused.message)
+        except (KeyError, TypeError, AttributeError) as error:
+            return Events(unknown=f"Lago shows events of another shape: {error!r}")
         if theirs is None or ours is None:
             return Events(unknown=f"more than {MOST_EVENTS:,} events")
         both = theirs.keys() & ours.keys()

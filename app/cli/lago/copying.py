@@ -8,7 +8,7 @@ from typing import Final
 from app.cli.lago import objects
 from app.cli.lago.client import Here, Lago, LagoRefused, segment
 from app.cli.lago.objects import Difference
-from app.cli.lago.taking import Taking, Wanted
+from app.cli.lago.taking import REFUSED, Taking, Wanted
 from app.cli.output import echo
 from app.cli.remote import Json
 from app.definitions.aggregation_types import NOT_FOR_SALE
@@ -30,7 +30,9 @@ class Copying:
 
     def organization(self) -> None:
         """Take over timezone and grace; what is not at its default here only if wished."""
-        theirs = self._lago.get("/organizations").get("organization") or {}
+        theirs = self._read("/organizations", "organization")
+        if theirs is None:
+            return
         body = objects.organization_body(theirs)
 
         def differs(here: Json) -> list[Difference]:
@@ -121,8 +123,14 @@ class Copying:
     def _subscription(self, listed: Json) -> None:
         status, external_id = str(listed["status"]), str(listed["external_id"])
         path = f"/subscriptions/{segment(external_id)}"
-        theirs = self._lago.get(path, {"status": status}).get("subscription") or {}
-        subscription = {**listed, **theirs}
+        # Only alone it tells its plan, which may be one of its own.
+        query = {"status": status}
+        alone = listed if "plan" in listed else self._read(path, "subscription", query)
+        if alone is None:
+            # Whether it overrides its plan is not known.
+            self._taking.count("subscription", REFUSED)
+            return
+        subscription = {**listed, **alone}
         self._taking.without_place("subscription", external_id, subscription)
         if status == "active" and subscription.get("previous_plan_code"):
             before = f"{subscription['previous_plan_code']} before {subscription.get('started_at')}"
@@ -173,7 +181,19 @@ class Copying:
             self._here.delete(f"{path}?on_termination_invoice=skip")
 
     def _subscriptions_in(self, status: str) -> list[Json]:
-        return self._oldest_first("/subscriptions", "subscriptions", {"status[]": status})
+        found = self._oldest_first("/subscriptions", "subscriptions", {"status[]": status})
+        return [each for each in found if each.get("status") == status]
+
+    def _read(self, path: str, root: str, query: Mapping[str, str] | None = None) -> Json | None:
+        """Return an object of Lago; tell if it cannot be had, and return None."""
+        try:
+            found: Json | None = self._lago.get(path, query).get(root)
+        except LagoRefused as refused:
+            if refused.status != 404:
+                raise
+            echo(f"? {root}: not read: {refused.message}")
+            return None
+        return found
 
     def _oldest_first(
         self, path: str, name: str, query: Mapping[str, str] | None = None

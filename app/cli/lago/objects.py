@@ -123,7 +123,11 @@ def metric_body(metric: Json) -> Json:
 
 def organization_body(organization: Json) -> Json:
     """Return what shapes usage of an organization: its timezone and its grace."""
-    return _configured(_picked(organization, ORGANIZATION_KEYS), _CONFIGURED[:1])
+    body = _configured(_picked(organization, ORGANIZATION_KEYS), _CONFIGURED[:1])
+    # What says nothing: no timezone, and a grace of 0, which is Lago's default.
+    grace = (body.get("billing_configuration") or {}).get("invoice_grace_period")
+    said = {"timezone": body.get("timezone"), "billing_configuration": grace}
+    return {key: value for key, value in body.items() if said[key]}
 
 
 def customer_body(customer: Json) -> Json:

@@ -15,7 +15,7 @@ from app.cli.output import echo
 from app.cli.remote import Json, RequestRefused
 
 _CREATED, _EQUAL, _CHANGED = "written", "equal", "changed"
-_DIFFERS, _REFUSED = "differs", "refused"
+_DIFFERS, REFUSED = "differs", "refused"
 Ids = dict[str, dict[str, str]]
 """Lago's ids and ours, by kind."""
 
@@ -67,7 +67,7 @@ class Taking:
     @property
     def unsettled(self) -> bool:
         """Whether something differs still, or was refused."""
-        return any(outcome in (_DIFFERS, _REFUSED) for _, outcome in self._outcomes)
+        return any(outcome in (_DIFFERS, REFUSED) for _, outcome in self._outcomes)
 
     def take(self, one: Wanted, update: bool = False) -> Json | None:
         """Write an object if it has to be; return ours, None if it is not there."""
@@ -91,7 +91,7 @@ class Taking:
         except RequestRefused as refused:
             details = refused.details()
             echo(f"x {one.told}: {refused.message} {_text(details) if details else ''}".rstrip())
-            self.count(one.kind, _REFUSED)
+            self.count(one.kind, REFUSED)
             return one.here
         left = one.differs(made)
         if left:

@@ -257,6 +257,35 @@ async def test_what_is_refused_does_not_stop_the_others(
     assert "upsert_customer" in written(here)
 
 
+async def test_what_lago_does_not_tell_stops_nothing(
+    lago: StandIn, meter: Meter, here: Running
+) -> None:
+    def gone(answering: stand_in.Answering) -> bool:
+        answering.reply(404, {"status": 404, "code": "not_found"})
+        return True
+
+    lago.faults[1] = gone
+    del lago.lists["coupons"]
+    ran = await meter("migrate")
+    assert ran.exit_code == 0, ran.output
+    assert "? organization: not read: " in ran.output
+    assert "? coupons: not read: " in ran.output
+    assert written(here).count("create_subscription") == 3
+
+
+async def test_a_grace_of_the_organization_comes_along(
+    lago: StandIn, meter: Meter, here: Running
+) -> None:
+    lago.organization["billing_configuration"] = {"invoice_grace_period": 2}
+    await meter("migrate", "--only", "organization")
+    ours = (await here.must("GET", "/api/v1/organizations"))["organization"]
+    assert ours["billing_configuration"]["invoice_grace_period"] == 2
+    lago.organization["billing_configuration"] = {"invoice_grace_period": 5}
+    ran = await meter("migrate", "--only", "organization")
+    assert (ran.exit_code, len(written(here))) == (1, 1)
+    assert (await meter("migrate", "--only", "organization", "--update")).exit_code == 0
+
+
 async def test_a_wrong_key_or_address_is_told(lago: StandIn, meter: Meter, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_text("no")
