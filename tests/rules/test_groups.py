@@ -335,3 +335,16 @@ def test_rows_are_too_many_from_the_first_event_of_each_on_in_any_order() -> Non
         (record, _) = live.bodies()
         shown.append(record["presentation_breakdowns"])
     assert shown == [None, None]
+
+
+def test_a_row_that_comes_after_a_cut_makes_none_too_many_at_it() -> None:
+    """It is folded before the cut is taken."""
+    due_ms = START_MS + WEEK_MS
+    live = Live(definitions_of(["heads"], replace(LIMITED, max_groups=1), presents=True))
+    live.define_all()
+    for at_ms, text in ((INSIDE_MS, "x"), (due_ms + 1, "y")):
+        what = event("heads", text, INSIDE_MS, u="a", g=text)
+        live.deliver([Arrival(what, ORG, at_ms, 0, at_ms, 0)])
+    live.close_until(due_ms)
+    (record, _) = live.bodies()
+    assert [row["presentation_by"] for row in record["presentation_breakdowns"]] == [{"g": "x"}]

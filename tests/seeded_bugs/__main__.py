@@ -44,6 +44,7 @@ def _pytest(name: str, *arguments: str) -> Stage:
 STAGES = (
     _pytest("recount", "tests/simulation/test_recount.py"),
     _pytest("vectors", "tests/conformance"),
+    _pytest("stories", "tests/semantics", "tests/rules"),
     Stage("simulation", ("tests.simulation", "--seeds", "60")),
     _pytest("scripts", "tests/simulation", "-k", "not seeds_come"),
     _pytest(

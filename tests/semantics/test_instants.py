@@ -245,3 +245,12 @@ def test_an_event_from_before_its_subscription_is_billed_at_the_end_alone() -> N
     records = [r for r in told.records("2024-02-02") if r["type"] == "usage.recorded"]
     (recorded,) = [r for r in records if r["external_subscription_id"] == SUBSCRIPTION]
     assert (recorded["units"], recorded["billed_in_advance"]) == ("5.0", "3.0")
+
+
+def test_a_seat_does_not_know_of_an_event_that_came_after_its_own() -> None:
+    """Both are decided at one cut; the later one is dated earlier."""
+    told = story("unique_count_agg")
+    told.send("2024-01-10T10:00:00", appended="2024-01-10T10:00:10", v="ada")
+    told.send("2024-01-09T10:00:00", appended="2024-01-10T10:00:20", v="ada")
+    found = instants(told, "2024-01-20")
+    assert shown(found, "event_transaction_id", "units") == [("t0", "1.0"), ("t1", "1.0")]
