@@ -30,16 +30,22 @@ async def show(call: Call) -> Any:
     owner = owner_elsewhere(call, query.external_subscription_id)
     if owner is not None:
         return await forward(call, owner)
+    explanation = await explained(call, query)
+    total = sum(explanation.counts.values())
+    work = Work("request", "explain", call.organization_id, query.external_subscription_id)
+    body = {"explanation": explanation_json(explanation, query), "meta": call.page.meta(total)}
+    return await streamed(call, parts(call.api.turns, work, body))
+
+
+async def explained(call: Call, query: ExplainQuery) -> Explanation:
+    """Return the explanation. Raises 404, 422."""
     try:
         explanation = await call.meter.evidence.explain(call.organization_id, query)
     except NoSuchRevision:
         raise invalid({"since_revision": ["not_published"]}) from None
     if explanation is None:
         raise not_found("usage_period")
-    total = sum(explanation.counts.values())
-    work = Work("request", "explain", call.organization_id, query.external_subscription_id)
-    body = {"explanation": explanation_json(explanation, query), "meta": call.page.meta(total)}
-    return await streamed(call, parts(call.api.turns, work, body))
+    return explanation
 
 
 def explain_query(call: Call) -> ExplainQuery:

@@ -19,7 +19,7 @@ from app.api import dead_letters, json_text, not_counted, page, records, series,
 from app.api.call import Call, Reply
 from app.api.errors import ApiError, bad_request, forbidden, invalid, not_found
 from app.api.event_reads import show as show_event
-from app.api.explain import explain_query
+from app.api.explain import explain_query, explained
 from app.api.overview_json import tag_of
 from app.api.peers import forward, value_of
 from app.api.router import Handler
@@ -334,14 +334,13 @@ async def explain(call: Call) -> Html | Reply:
         billable_metric_code=code,
         at=call.query.text("at"),
         charge_code=call.query.text("charge"),
+        since_revision=call.query.text("since_revision"),
         page=str(page_number),
         per_page="50",
         **{f"group[{key}]": value for key, value in groups.items()},
     )
     query = explain_query(asked_for(call, target))
-    found = await call.meter.evidence.explain(inside(call).organization_id, query)
-    if found is None:
-        raise not_found("usage_period")
+    found = await explained(inside(call), query)
     return explain_html.explain_view(found, query, carried(call), page_number)
 
 

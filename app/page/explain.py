@@ -46,6 +46,7 @@ def explain_view(
         if not explanation.stale
         else el("p", "A changed definition is being folded: figures follow.", id="proof"),
         _cells(explanation),
+        _since(explanation, query, organization),
         el("p", _counts(explanation.counts)),
         _events(explanation, organization),
         _pages(query, organization, page, total),
@@ -86,6 +87,35 @@ def _cell(cell: ExplainedCell) -> tuple[Node, ...]:
     )
 
 
+def _since(explanation: Explanation, query: ExplainQuery, organization: str | None) -> Node:
+    """Say of which revision the events make a difference, and lead to all of them."""
+    if explanation.since_ms is None:
+        return None
+    every = explain_address(query, organization, at=iso_milliseconds(query.at_ms))
+    return el(
+        "p",
+        f"Only events by which the figures differ from revision {query.since_revision}, cut at ",
+        time(explanation.since_ms, explanation.timezone),
+        ". ",
+        el("a", "Show all", href=every),
+        id="since",
+    )
+
+
+def explain_address(query: ExplainQuery, organization: str | None, **more: str | None) -> str:
+    """Return the address of another look at the same figures."""
+    return address(
+        "subscriptions",
+        query.external_subscription_id,
+        "explain",
+        query.metric_code,
+        organization=organization,
+        charge=query.charge_code,
+        **more,
+        **{f"group[{key}]": value for key, value in query.group.items()},
+    )
+
+
 def _counts(counts: Mapping[str, int]) -> str:
     told = ", ".join(f"{whole(number)} {status}" for status, number in counts.items())
     return f"{count(sum(counts.values()), 'event')}: {told}." if counts else "No events."
@@ -97,6 +127,7 @@ def _events(explanation: Explanation, organization: str | None) -> Html:
         Column("Value", "number"),
         Column("Status"),
         Column("Why"),
+        Column("Revision"),
         Column("Time"),
         Column("Position", "id"),
     )
@@ -126,25 +157,29 @@ def _event(fate: EventFate, timezone: str, organization: str | None) -> Row:
             markup(figure(value) for value in values[:1]) if values else NOTHING,
             fate.status + (", amended" if fate.amended else ""),
             markup(why, " " if why and late else None, late) if why or late else NOTHING,
+            _revision(fate, timezone),
             time(fate.timestamp_ms, timezone),
             f"{place.partition}/{place.offset}/{place.index}",
         ),
     )
 
 
+def _revision(fate: EventFate, timezone: str) -> Node:
+    """Say in which published revision an event is, or at which cut it will be."""
+    known = [outcome for outcome in fate.charges if outcome.reason is None]
+    revisions = [outcome.revision for outcome in known if outcome.revision is not None]
+    if revisions:
+        return f"in {min(revisions)}"
+    cuts = [outcome.shown_ms for outcome in known if outcome.shown_ms is not None]
+    return markup("at the cut ", time(min(cuts), timezone)) if cuts else NOTHING
+
+
 def _pages(query: ExplainQuery, organization: str | None, page: int, total: int) -> Html:
+    since = None if query.since_revision is None else str(query.since_revision)
+
     def link(text: str, number: int) -> Html:
-        here = address(
-            "subscriptions",
-            query.external_subscription_id,
-            "explain",
-            query.metric_code,
-            organization=organization,
-            at=iso_milliseconds(query.at_ms),
-            charge=query.charge_code,
-            page=str(number),
-            **{f"group[{key}]": value for key, value in query.group.items()},
-        )
+        at = iso_milliseconds(query.at_ms)
+        here = explain_address(query, organization, at=at, since_revision=since, page=str(number))
         return el("a", text, href=here)
 
     return el(

@@ -379,13 +379,31 @@ def _record(about: About, row: Mapping[str, str]) -> tuple[Node, ...]:
     return (
         what,
         *figures,
-        row["revision"],
+        _revision(about, row),
         row["revision_reason"] or row["closing_reason"] or NOTHING,
         instant_in(row["closed_at"], about.timezone),
         row["filters"] or NOTHING,
         row["grouped_by"] or NOTHING,
         row["events_count"] or NOTHING,
     )
+
+
+def _revision(about: About, row: Mapping[str, str]) -> Node:
+    """Return a revision; one after the first leads to the events that made it."""
+    number = int(row["revision"])
+    if number == 0 or not row["billable_metric_code"]:
+        return whole(number)
+    made_by = address(
+        "subscriptions",
+        about.name,
+        "explain",
+        row["billable_metric_code"],
+        organization=about.organization,
+        at=row["period_from"],
+        charge=row["charge_code"],
+        since_revision=str(number - 1),
+    )
+    return el("a", whole(number), href=made_by, aria_label=f"Events since revision {number - 1}")
 
 
 # Usage over time

@@ -344,12 +344,15 @@ async def test_what_was_published_of_a_period_is_listed_and_downloaded(
         "closed_at": "2024-03-01T07:00:00.000Z",
         "events_count": 37,
         "charge": {"code": "storage"},
+        "billable_metric": {"code": "storage"},
+        "period": {"from": "2024-02-01T00:00:00Z"},
     }
     closed_api.meter.published.values.append(msgspec.json.encode(record))
     query = "?subscription=sub_1&period=2024-02-01"
     text = (await closed_api.call("GET", f"/page/part/records{query}", key="full")).text
     for shown in ("55.75", ">5<", "late_events", "2024-03-01 16:00:00", "Download all as CSV"):
         assert shown in text
+    assert "at=2024-02-01T00%3A00%3A00Z&amp;charge=storage&amp;since_revision=0" in text
     (asked,) = closed_api.meter.published.asked
     assert (asked.since, asked.until, asked.revisions) == (date(2024, 2, 1), date(2024, 2, 2), True)
     answer = await closed_api.call("GET", f"/page/records.csv{query}", key="full")

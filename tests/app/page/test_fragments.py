@@ -1,0 +1,238 @@
+"""Fragments from values alone: three figures named apart, and events in their revisions."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from app.definitions.model import Charge, Metric, Plan, Subscription
+from app.meter.evidence import (
+    ChargeOutcome,
+    EventFate,
+    ExplainedCell,
+    ExplainQuery,
+    Explanation,
+    FigureTexts,
+    Place,
+)
+from app.meter.usage import AsOf, ChargeInForce, PendingRow, PeriodUsage, Publication, UsageRow
+from app.page.explain import explain_view
+from app.page.figures import figure
+from app.page.html import el
+from app.page.subscription import About, Wanted, subscription_view
+
+NOW_MS = 1_710_504_000_000
+METRIC = Metric(
+    id="m", organization_id="o", code="gb", name="GB", aggregation_type="sum_agg", created_at_ms=0
+)
+CHARGE = Charge(id="c", metric_id="m", code="gb", charge_model="standard", created_at_ms=0)
+ABOUT = About("sub", None, "acme", "pro", "UTC", "active", 0)
+WANTED = Wanted(None, None, None, "day")
+
+
+def words(html: str) -> str:
+    """Return what is read of a fragment."""
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def closed(row: UsageRow, publication: Publication) -> str:
+    usage = PeriodUsage(
+        subscription=Subscription(
+            id="s",
+            organization_id="o",
+            external_id="sub",
+            external_customer_id="acme",
+            plan_id="p",
+            billing_time="calendar",
+            subscription_at_ms=0,
+            started_at_ms=0,
+            created_at_ms=0,
+        ),
+        plan=Plan(
+            id="p",
+            organization_id="o",
+            code="pro",
+            name="pro",
+            interval="monthly",
+            amount_cents=0,
+            amount_currency="EUR",
+            pay_in_advance=False,
+            created_at_ms=0,
+        ),
+        charges=(ChargeInForce(CHARGE, METRIC),),
+        rows=(row,),
+        from_ms=NOW_MS - 31 * 86_400_000,
+        end_ms=NOW_MS,
+        to_ms=NOW_MS - 1_000,
+        timezone="UTC",
+        duration_days=31,
+        publication=publication,
+        as_of=AsOf(NOW_MS, 0, 1, 0),
+    )
+    return words(subscription_view(ABOUT, usage, (), WANTED))
+
+
+PUBLISHED = Publication(
+    state="published",
+    closed_at_ms=NOW_MS,
+    final_after_ms=NOW_MS + 86_400_000,
+    pending_cut_ms=NOW_MS + 3_600_000,
+)
+
+
+@pytest.mark.parametrize(
+    ("revision", "pending", "told"),
+    [
+        pytest.param(
+            1,
+            PendingRow(Decimal("55.75"), 37, "late_events"),
+            "GB gb 50.75 +5 , late_events at 2024-03-15 13:00:00 55.75 1",
+            id="revised",
+        ),
+        pytest.param(1, None, "GB gb 50.75 nothing 50.75 1", id="as-published"),
+        pytest.param(
+            None,
+            PendingRow(Decimal("50.75"), 35, None),
+            "GB gb not yet +50.75 , first record at 2024-03-15 13:00:00 50.75",
+            id="not-published",
+        ),
+    ],
+)
+def test_published_pending_and_live_stand_apart(
+    revision: int | None, pending: PendingRow | None, told: str
+) -> None:
+    row = UsageRow(
+        charge_id="c",
+        filter_id=None,
+        units=Decimal("50.75"),
+        total_aggregated_units=Decimal("50.75"),
+        events_count=35,
+        revision=revision,
+        pending=pending,
+    )
+    text = closed(row, PUBLISHED)
+    assert told in text
+    assert "published at 2024-03-15 12:00:00 ; late events revise it until" in text
+
+
+def test_a_difference_keeps_every_digit() -> None:
+    row = UsageRow(
+        charge_id="c",
+        filter_id=None,
+        units=Decimal("1234567890123456789012345678901.5"),
+        total_aggregated_units=Decimal(0),
+        events_count=1,
+        revision=0,
+        pending=PendingRow(Decimal("1234567890123456789012345678901.75"), 2, "late_events"),
+    )
+    assert "+0.25" in closed(row, PUBLISHED)
+
+
+def explanation(since_ms: int | None) -> Explanation:
+    live = FigureTexts(
+        units="55.75",
+        prorated_units=None,
+        total_aggregated_units="55.75",
+        precise_total_amount_cents=None,
+        events_count=37,
+        digest="",
+    )
+    cell = ExplainedCell(
+        charge_id="c",
+        charge_code="gb",
+        filter_values=None,
+        grouped_by=(),
+        live=live,
+        recomputed=live,
+        published=FigureTexts(
+            units="50.75",
+            prorated_units=None,
+            total_aggregated_units="50.75",
+            precise_total_amount_cents=None,
+            events_count=35,
+            digest="",
+        ),
+        revision=1,
+    )
+    outcome = ChargeOutcome(
+        charge_id="c",
+        charge_code="gb",
+        metric_code="gb",
+        from_ms=0,
+        to_ms=NOW_MS,
+        reason=None,
+        value="5",
+    )
+    fates = [
+        EventFate(
+            transaction_id=f"t-{number}",
+            external_subscription_id="sub",
+            code="gb",
+            timestamp_ms=NOW_MS,
+            place=Place(NOW_MS, 0, number, 0),
+            rekeyed_offset=None,
+            status="counted",
+            reason=None,
+            charges=(each,),
+        )
+        for number, each in enumerate(
+            (
+                replace(outcome, revision=1),
+                replace(outcome, shown_ms=NOW_MS),
+            )
+        )
+    ]
+    return Explanation(
+        external_subscription_id="sub",
+        metric_code="gb",
+        from_ms=0,
+        to_ms=NOW_MS,
+        timezone="UTC",
+        cells=(cell,),
+        events=tuple(fates),
+        counts={"counted": 37},
+        as_of=AsOf(NOW_MS, 0, 1, 0),
+        stale=False,
+        since_ms=since_ms,
+    )
+
+
+def test_explain_says_what_is_published_and_in_which_revision_an_event_is() -> None:
+    query = ExplainQuery(external_subscription_id="sub", metric_code="gb", at_ms=0)
+    text = words(explain_view(explanation(None), query, None, 1))
+    assert "gb 50.75 revision 1 55.75 55.75 equal everything else" in text
+    assert "t-0 5 counted — in 1" in text
+    assert "t-1 5 counted — at the cut 2024-03-15 12:00:00" in text
+    assert "Only events" not in text
+
+
+def test_events_since_a_revision_are_said_to_be_only_those() -> None:
+    query = ExplainQuery(
+        external_subscription_id="sub", metric_code="gb", at_ms=0, since_revision=0
+    )
+    text = words(explain_view(explanation(NOW_MS), query, None, 1))
+    assert "differ from revision 0, cut at 2024-03-15 12:00:00" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("1234567.5", "1,234,567.5"),
+        ("0.1234567890123456", "≈ 0.123456789012"),
+        ("100", "100"),
+        ("-0.5", "-0.5"),
+        ("1" * 30, "≈ 111,111,111,111,000,000,000,000,000,000"),
+        ("add:a", "add:a"),
+    ],
+)
+def test_figures_are_short_and_whole_in_the_title(given: str, shown: str) -> None:
+    assert words(figure(given)) == shown
+    assert given in figure(given)
+
+
+def test_texts_are_escaped_and_attributes_too() -> None:
+    made = el("a", "<b>&", href='"><script>', hx_get="/x", hidden=False, disabled=True)
+    assert made == '<a href="&quot;&gt;&lt;script&gt;" hx-get="/x" disabled>&lt;b&gt;&amp;</a>'
