@@ -53,6 +53,7 @@ _COMMANDS: Final = {
     "reconcile": _place("reconcile", None, "Compare a list of events sent with what counted."),
     "records": _place("records", None, "Print what was published, and what has changed."),
     "send": _place("send", None, "Send the events of a file; say what became of each."),
+    "series": _place("series", None, "Print usage of a metric by hour, day or month."),
     "set-aside": _place(
         "set_aside", "worker", "List raw records that no fold looks at; name more."
     ),

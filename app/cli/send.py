@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import IO, Any, Final
 
@@ -39,6 +41,13 @@ _WELL: Final = frozenset((COUNTED, "duplicate"))
 @click.option(
     "--report", type=click.File("wb"), help="Write what does not count there, as JSON lines."
 )
+@click.option(
+    "--kafka",
+    "to_kafka",
+    is_flag=True,
+    help="Append to the raw topic itself (METER_KAFKA_BOOTSTRAP_SERVERS); the worker is asked what "
+    "became of them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with the counts.")
 @remote_options
 def send(
@@ -46,6 +55,7 @@ def send(
     columns: dict[str, str],
     wait_s: float,
     report: IO[bytes] | None,
+    to_kafka: bool,
     as_json: bool,
     url: str | None,
     key: str | None,
@@ -58,17 +68,44 @@ def send(
     """
     worker, sent = remote(url, key), 0
     counts: Counter[tuple[str, str]] = Counter()
-    for batch in batches(read_rows(file, file.name, columns)):
-        sent += len(batch)
-        for outcome in _sent(worker, batch, wait_s):
-            counts[outcome.outcome, outcome.reason] += 1
-            if report is not None and outcome.outcome not in _WELL:
-                report.write(msgspec.json.encode(outcome.as_json()) + b"\n")
+    with _posting(worker, to_kafka=to_kafka) as post:
+        for batch in batches(read_rows(file, file.name, columns)):
+            sent += len(batch)
+            for outcome in _sent(worker, post, batch, wait_s):
+                counts[outcome.outcome, outcome.reason] += 1
+                if report is not None and outcome.outcome not in _WELL:
+                    report.write(msgspec.json.encode(outcome.as_json()) + b"\n")
     if as_json:
         print_json({"sent": sent, "outcomes": _nested(counts)})
     else:
         echo(f"{sent:,} sent: {told(counts)}")
     sys.exit(_exit_code({outcome for outcome, _ in counts}))
+
+
+Post = Callable[[list[Row]], Json]
+"""Appends what is valid; returns what is wrong with the others, by index."""
+
+
+@contextmanager
+def _posting(worker: Remote, *, to_kafka: bool) -> Iterator[Post]:
+    if not to_kafka:
+        yield lambda events: _post(worker, events)
+        return
+    try:
+        from app.cli.send_kafka import direct
+    except ModuleNotFoundError as error:
+        raise click.UsageError(
+            f"--kafka needs {error.name}, which is not installed: pip install 'meterstream[worker]'"
+        ) from error
+    organization_id = str(worker.get("/api/v1/organizations")["organization"]["lago_id"])
+    with direct(organization_id) as log:
+
+        def append(events: list[Row]) -> Json:
+            # What is malformed becomes a dead letter.
+            log.append(events)
+            return {}
+
+        yield append
 
 
 def _exit_code(outcomes: set[str]) -> int:
@@ -84,11 +121,11 @@ def _nested(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
     return found
 
 
-def _sent(worker: Remote, batch: list[tuple[int, Row]], wait_s: float) -> list[Outcome]:
+def _sent(worker: Remote, post: Post, batch: list[tuple[int, Row]], wait_s: float) -> list[Outcome]:
     """Send a batch and return the outcome of each line, in order."""
     for number, row in batch:
         named(number, row)
-    details = _post(worker, [as_sent(row) for _, row in batch])
+    details = post([as_sent(row) for _, row in batch])
     found: dict[int, Outcome] = {}
     again: list[tuple[int, Row]] = []
     duplicates: set[int] = set()

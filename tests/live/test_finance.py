@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -145,6 +146,25 @@ async def test_finance(worker: Worker, api: Api, meter: Meter, tmp_path: Path) -
     await of_cells(api, meter)
     await of_events(api, meter)
     await of_a_statement(meter, tmp_path)
+    await sent_to_kafka(meter, tmp_path / "events.jsonl")
+
+
+async def sent_to_kafka(meter: Meter, file: Path) -> None:
+    """A file may go to the raw topic itself; what became of each event is told all the same."""
+    names = {"external_subscription_id": "s", "code": "traffic"}
+    events = [{**names, "transaction_id": f"k{n}", "properties": {"gb": "1"}} for n in range(150)]
+    events.append({**names, "transaction_id": "none", "code": "unheard-of"})
+    file.write_text("".join(json.dumps(event) + "\n" for event in events))
+    answer = await meter("send", str(file), "--kafka", "--wait", "30")
+    assert answer.exit_code == 1, answer.output
+    assert answer.stdout == "151 sent: 150 counted, 1 not counted (unknown_code 1)\n"
+
+    async def of_today() -> list[str]:
+        shown = await meter("series", "s", "traffic", "--window", "month", "-o", "csv")
+        *_, last = csv.DictReader(shown.stdout.splitlines())
+        return [last["units"], last["events_count"]]
+
+    await eventually(of_today, ["150.0", "150"])
 
 
 async def of_a_statement(meter: Meter, directory: Path) -> None:

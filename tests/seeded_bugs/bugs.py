@@ -1032,4 +1032,10 @@ BUGS = (
         'if command.organization_id not in ("", organization_id):',
         "if False:",
     ),
+    Bug(
+        "records-behind-others-of-their-cut-not-found",
+        "app/queries/records.py",
+        "by_cut.setdefault(order[:1], set()).update(ids)",
+        "pass",
+    ),
 )
