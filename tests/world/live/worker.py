@@ -101,7 +101,9 @@ class WorkerProcess:
         }
         if failpoint:
             environment[failpoints.VARIABLE] = failpoint
-        self._offset = self.log_file.stat().st_size if self.log_file.exists() else 0
+        # The worker opens it only once it has been forked.
+        self.log_file.touch()
+        self._offset = self.log_file.stat().st_size
         self._process = FORKS.Process(target=_run, args=(environment, self.log_file), daemon=True)
         self._process.start()
 
