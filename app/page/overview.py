@@ -67,7 +67,7 @@ def health_words(shown: Json) -> tuple[str, State]:
     waits = [_said(*each) for each in _waiting(shown) if each[0]]
     if waits:
         return f"{'; '.join(waits)}.", "warn"
-    return "All is counted: no event waits, every cut that is due is published.", "good"
+    return "No event waits, none was refused, every cut that is due is published.", "good"
 
 
 def _waiting(shown: Json) -> Iterator[tuple[int, str, str]]:
@@ -80,6 +80,9 @@ def _waiting(shown: Json) -> Iterator[tuple[int, str, str]]:
     yield sum(p["state"] != "running" for p in shown["partitions"]), "partition", "at work on state"
     yield shown["set_aside"], "record", "set aside"
     yield shown["parked"], "subscription", "parked"
+    yield shown["dead_letters_lately"], "event", "refused in the last hour"
+    # None: nobody has looked, and nothing is said of it.
+    yield shown["not_counted_lately"] or 0, "code", "with events not counted in the last hour"
     yield sum(each["differing"] for each in shown["each_worker"]), "metric", "that differs from raw"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from app.meter.usage import AsOf, ChargeInForce, PendingRow, PeriodUsage, Public
 from app.page.explain import explain_view
 from app.page.figures import figure
 from app.page.html import el
+from app.page.overview import health_words
 from app.page.subscription import About, Wanted, subscription_view
 
 NOW_MS = 1_710_504_000_000
@@ -236,3 +238,45 @@ def test_figures_are_short_and_whole_in_the_title(given: str, shown: str) -> Non
 def test_texts_are_escaped_and_attributes_too() -> None:
     made = el("a", "<b>&", href='"><script>', hx_get="/x", hidden=False, disabled=True)
     assert made == '<a href="&quot;&gt;&lt;script&gt;" hx-get="/x" disabled>&lt;b&gt;&amp;</a>'
+
+
+WELL: dict[str, Any] = {
+    "health": [],
+    "partitions": [
+        {"partition": 0, "lag": 0, "rekeyed_lag": 0, "state": "running", "append_time": None}
+    ],
+    "closing": [],
+    "set_aside": 0,
+    "parked": 0,
+    "dead_letters_lately": 0,
+    "not_counted_lately": None,
+    "each_worker": [{"differing": 0}],
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told", "state"),
+    [
+        pytest.param({}, "No event waits, none was refused", "good", id="well"),
+        pytest.param({"set_aside": 2}, "2 records set aside.", "warn", id="set-aside"),
+        pytest.param({"not_counted_lately": 1}, "1 code with events not", "warn", id="not-counted"),
+        pytest.param({"dead_letters_lately": 3}, "3 events refused", "warn", id="refused"),
+        pytest.param({"each_worker": [{"differing": 1}]}, "1 metric that", "warn", id="differs"),
+        pytest.param(
+            {"partitions": [{"partition": 4, "lag": None, "append_time": None}]},
+            "Nobody answers for partition 4",
+            "warn",
+            id="unknown",
+        ),
+        pytest.param(
+            {"health": [{"code": "redis_full", "message": "Redis is full"}]},
+            "Redis is full.",
+            "bad",
+            id="bad-health",
+        ),
+    ],
+)
+def test_green_means_that_nothing_is_wrong(wrong: dict[str, Any], told: str, state: str) -> None:
+    said, how = health_words({**WELL, **wrong})
+    assert said.startswith(told)
+    assert how == state

@@ -142,7 +142,8 @@ async def fragment(api: Running, address: str, key: str | None = None) -> str:
 
 async def test_the_overview_says_what_waits_and_shows_usage(open_api: Running) -> None:
     text = await fragment(open_api, "")
-    assert "7 events not counted yet; 1 partition with a cut that waits." in text
+    waits = "7 events not counted yet; 1 partition with a cut that waits"
+    assert f"{waits}; 1 event refused in the last hour." in text
     assert "partition 3 has not reached the cut" in text
     assert "1 event was refused in the last hour" in text
     assert "&lt;img src=x onerror=alert(1)&gt;" in text
