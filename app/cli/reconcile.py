@@ -13,8 +13,9 @@ from rich.table import Table
 
 from app.cli.event_rows import mapping, read_rows
 from app.cli.outcomes import COUNTED, Outcome, batches, outcome_of, told, verdicts
-from app.cli.output import Terminal, echo, print_json
+from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Remote, remote, remote_options
+from app.cli.rows import Output, Rows, cell_text, output_options
 
 _PER_PAGE: Final = 1_000
 
@@ -25,20 +26,21 @@ _PER_PAGE: Final = 1_000
     "--map", "columns", multiple=True, callback=mapping, help="FIELD=COLUMN,…: as `meter send`."
 )
 @click.option("--extra", is_flag=True, help="Also list what the worker has and FILE has not.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@output_options()
 @remote_options
 def reconcile(
     file: IO[bytes],
     columns: dict[str, str],
     extra: bool,
-    as_json: bool,
+    output: Output,
     url: str | None,
     key: str | None,
 ) -> None:
     """Compare FILE, a list of what was sent, with what counted.
 
     A line (JSON lines, .csv or .parquet) names transaction_id and external_subscription_id; code,
-    timestamp, properties and value are compared where they are given. Exit status: 1 unless every
+    timestamp, properties and value are compared where they are given. Rows (-o tsv, csv) are those
+    that did not count. Exit status: 1 unless every
     event of FILE counted, and with --extra no other is there; 3 when FILE names no event.
     """
     worker, found = remote(url, key), _Found()
@@ -48,10 +50,15 @@ def reconcile(
             found.add(outcome_of(number, row, verdict), keeps_ids=extra)
     if extra:
         found.differing += _others(worker, found.ids)
-    if as_json:
-        print_json(found.as_json())
-    else:
-        _print(found)
+    output.show(
+        found.as_json,
+        lambda: Rows(
+            Outcome._fields, ([cell_text(text) for text in one] for one in found.differing)
+        ),
+        lambda: _print(found),
+    )
+    if output.form not in ("table", "json"):
+        echo(_summary(found), err=True)
     if not found.listed:
         echo("FILE names no event: nothing was compared.", err=True)
         sys.exit(3)
@@ -139,6 +146,10 @@ def _print(found: _Found) -> None:
             text = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in outcomes.items())
             days.add_row(*map(escape, (day or "not there", code, text)))
         Terminal().print(days)
+    echo(_summary(found))
+
+
+def _summary(found: _Found) -> str:
     extra = sum(one.outcome == "extra" for one in found.differing)
     others = f"; {extra:,} not listed" if extra else ""
-    echo(f"{found.listed:,} listed: {told(found.counts)}{others}")
+    return f"{found.listed:,} listed: {told(found.counts)}{others}"

@@ -88,7 +88,10 @@ async def test_a_producer_finds_its_mistakes(api: Api, meter: Meter, tmp_path: P
         "lost": ("missing", ""),
         "unknown": ("not_counted", "unknown_code"),
     }
-    text = await meter("reconcile", str(listed), "--map", columns, "--extra", COLUMNS="160")
+    rows = (await meter("reconcile", str(listed), "--map", columns)).stdout.splitlines()
+    assert [row.split("\t")[2] for row in rows[1:]] == ["good1", "lost", "unknown"]
+    form = ("-o", "table")
+    text = await meter("reconcile", str(listed), "--map", columns, "--extra", *form, COLUMNS="160")
     assert "4 listed: 1 counted" in text.stdout
     # 118 others that were sent above, one that lacks its property, and the two of the fixture.
     assert "; 121 not listed" in text.stdout
