@@ -1038,4 +1038,16 @@ BUGS = (
         "by_cut.setdefault(order[:1], set()).update(ids)",
         "pass",
     ),
+    Bug(
+        "local-disk-of-another-log-believed",
+        "tables/event_index/index.py",
+        "if ends and self._log.log_sum != self._flushed.log_sum:",
+        "if False:",
+    ),
+    Bug(
+        "rows-of-a-log-in-another-order-believed",
+        "tables/event_index/log.py",
+        "hashed = numbers * _FACTORS[0] + _FACTORS[1]",
+        "hashed = numbers * np.uint64(0) + _FACTORS[1]",
+    ),
 )
