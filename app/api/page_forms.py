@@ -24,6 +24,7 @@ from app.definitions.commands import Command, Rejected
 from app.definitions.model import Metric
 from app.expressions import EvaluationFailed, InvalidExpression, check_size, parse
 from app.meter.errors import Unavailable
+from app.meter.events import EventQuery, StoredEvent
 from app.meter.evidence import PreviewedCell, PreviewReport
 from app.numbers import plain
 from app.page import definitions as definitions_html
@@ -39,6 +40,8 @@ _CHANGES: Final = 200
 _CHANGES_SHOWN: Final = 20
 _LISTED: Final = "200"
 """Metrics and plans that the list shows."""
+_EXAMPLES: Final = 10
+_EXAMPLE_CHARACTERS: Final = 2_000
 _MOST_CELLS: Final = 5_000
 """Changed figures that a preview keeps."""
 _RETARGETED: Final = {"HX-Retarget": "#metric", "HX-Reswap": "innerHTML"}
@@ -172,6 +175,35 @@ async def try_expression(call: Call) -> Html | Reply:
         return _wrong("It has no value for this event", error)
     shown = value if isinstance(value, str) else plain(value)
     return markup("The value is ", el("strong", shown[:1_000]), ".")
+
+
+async def examples(call: Call) -> Html | Reply:
+    """Show the newest events of the code to choose an example from."""
+    filled, is_new, _ = await _sent(call)
+    here = inside(call)
+    query = EventQuery(code=filled.code)
+    found = await here.meter.events.list_events(here.organization_id, query, 0, _EXAMPLES)
+    texts: list[str] = []
+    async for events in here.meter.events.read_events(found.events):
+        texts += (_text_of(event) for event in events)
+    return metric_form.examples_part(texts, _step(call, "example", is_new))
+
+
+def _text_of(event: StoredEvent) -> str:
+    shown = {"code": event.code, "properties": msgspec.Raw(event.properties)}
+    return json_text.encode(shown).decode()[:_EXAMPLE_CHARACTERS]
+
+
+def _step(call: Call, name: str, is_new: bool) -> str:
+    new = "yes" if is_new else None
+    return address("page", "metric", name, organization=carried(call), new=new)
+
+
+async def example(call: Call) -> Html | Reply:
+    """Show the event that was chosen, and try the expression on it."""
+    text = ((await form(call)).get("chosen") or [""])[-1]
+    source = _step(call, "try", call.query.flag("new"))
+    return metric_form.example_field(text or "{}", source, at_once=True)
 
 
 class _Example(msgspec.Struct):

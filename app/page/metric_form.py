@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from app.definitions.aggregation_types import AGGREGATION_TYPES, PLACEHOLDER, TypeRules
@@ -128,7 +128,7 @@ def form(
             errors,
             locked=locked,
         ),
-        _expression(filled, errors, locked, post("try")),
+        _expression(filled, errors, locked, post),
         _filters(filled, post("filter")),
         el(
             "p",
@@ -202,7 +202,8 @@ def _types(filled: Filled, locked: bool) -> Html:
     return el("fieldset", legend, choices, class_="field")
 
 
-def _expression(filled: Filled, errors: Errors, locked: bool, source: str) -> Html:
+def _expression(filled: Filled, errors: Errors, locked: bool, post: Callable[[str], str]) -> Html:
+    source = post("try")
     example = _EXAMPLE % (filled.code or "code", filled.field_name or "value")
     field = el(
         "textarea",
@@ -227,13 +228,26 @@ def _expression(filled: Filled, errors: Errors, locked: bool, source: str) -> Ht
         ),
         _errors("expression", errors),
         example_field(example, source),
+        el(
+            "div",
+            el(
+                "button",
+                "Choose one that has come",
+                type="button",
+                hx_post=post("examples"),
+                hx_target="#examples",
+                hx_swap="innerHTML",
+            ),
+            id="examples",
+        ),
         el("p", "Type an expression to try it on the example.", id="tried", role="status"),
         class_="field",
     )
 
 
-def example_field(text: str, source: str) -> Html:
-    """Return the example event that an expression is tried on."""
+def example_field(text: str, source: str, *, at_once: bool = False) -> Html:
+    """Return the example event that an expression is tried on; `at_once`: without typing."""
+    typed = "input changed delay:300ms"
     return el(
         "p",
         el("label", "Example event", for_="example"),
@@ -244,12 +258,31 @@ def example_field(text: str, source: str) -> Html:
             name="example",
             spellcheck="false",
             hx_post=source,
-            hx_trigger="input changed delay:300ms",
+            hx_trigger=f"load, {typed}" if at_once else typed,
             hx_target="#tried",
             hx_swap="innerHTML",
         ),
         id="example-place",
     )
+
+
+def examples_part(texts: Sequence[str], source: str) -> Html:
+    """Return a choice of events that have come."""
+    if not texts:
+        return el("p", "No event of this code is at home on this worker.")
+    options = (el("option", text, value=text) for text in texts)
+    choice = el(
+        "select",
+        el("option", "choose one", value=""),
+        options,
+        id="chosen",
+        name="chosen",
+        hx_post=source,
+        hx_trigger="change",
+        hx_target="#example-place",
+        hx_swap="outerHTML",
+    )
+    return el("p", el("label", "Newest events of this code", for_="chosen"), choice)
 
 
 def _filters(filled: Filled, source: str) -> Html:

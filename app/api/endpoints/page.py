@@ -32,6 +32,8 @@ _PARTS: tuple[tuple[str, Handler], ...] = (
 _STEPS: tuple[tuple[str, Handler], ...] = (
     ("filter", page_views.of_one(page_forms.add_filter)),
     ("try", page_views.of_one(page_forms.try_expression)),
+    ("examples", page_views.of_one(page_forms.examples)),
+    ("example", page_views.of_one(page_forms.example)),
     ("preview", page_views.of_one(page_forms.preview)),
     ("save", page_views.of_one(page_forms.save)),
 )

@@ -324,6 +324,7 @@ async def test_a_metric_is_made_tried_previewed_and_saved_by_keyboard(
     open_api: Running, tab: chromium.Tab
 ) -> None:
     shown = "document.querySelector('#metric form')"
+    await send_event(open_api, "sub_1", "traffic", properties={"gb": "3"})
     await view(tab, open_api, "/definitions/new-metric?code=traffic", shown)
     await fill(tab, "expression", "event.properties.gb *")
     await tab.wait_until("document.getElementById('tried').innerText.includes('is wrong')")
@@ -332,6 +333,13 @@ async def test_a_metric_is_made_tried_previewed_and_saved_by_keyboard(
     await tab.run("document.getElementById('example').value = ''")
     await fill(tab, "example", '{"properties": {"gb": 21}}')
     await tab.wait_until("document.getElementById('tried').innerText === 'The value is 42.0.'")
+    await tab.run("document.querySelector('#examples button').click()")
+    await tab.wait_until("document.querySelectorAll('#chosen option').length === 2")
+    await tab.run(
+        """{ const chosen = document.getElementById('chosen');
+        chosen.value = chosen.options[1].value; chosen.dispatchEvent(new Event('change')) }"""
+    )
+    await tab.wait_until("document.getElementById('tried').innerText === 'The value is 6.0.'")
     await tab.run("document.getElementById('type-sum_agg').click()")
     await tab.run("[...document.querySelectorAll('#filters button')].pop().click()")
     await tab.wait_until("document.getElementById('filter-1')")

@@ -8,7 +8,7 @@ import pytest
 
 from app.meter.evidence import Uncounted
 from tests.app.api.conftest import NOW_MS, Running
-from tests.app.page.site import send_event
+from tests.app.page.site import LONG, send_event
 
 HEADERS = {"Meter-Page": "1"}
 NEW = {"name": "Traffic", "code": "traffic", "aggregation_type": "sum_agg", "field_name": "gb"}
@@ -129,3 +129,16 @@ async def test_nobody_writes_without_leave(closed_api: Running) -> None:
     answer = await closed_api.call("POST", "/page/metric/save?new=yes", b"name=x", key="full")
     assert answer.status == 403
     assert "traffic" not in (await closed_api.call("GET", "/api/v1/billable_metrics")).text
+
+
+async def test_an_example_is_chosen_among_the_events_that_came(closed_api: Running) -> None:
+    await send_event(closed_api, "sub_9", "storage", key="other", transaction_id="theirs")
+    _, text, _ = await step(closed_api, "examples", {"code": "storage"}, new=False)
+    event = f'"properties":{{"gb":"{LONG}'
+    assert text.count("<option") == 2
+    assert event in text
+    _, text, _ = await step(closed_api, "example", {"chosen": '{"properties": {"gb": 7}}'})
+    assert '{"properties": {"gb": 7}}</textarea>' in text
+    assert 'hx-trigger="load, input changed delay:300ms"' in text
+    _, text, _ = await step(closed_api, "examples", {"code": "none"})
+    assert "No event of this code" in text
