@@ -186,9 +186,11 @@ class Repair:
 
     def _fits(self, arrival: Arrival, now: Counted | None, then: Counted | None) -> bool:
         """Return whether the event as it is to count certainly finds a cell."""
-        if then is None:
-            return True
         route_of = self._partition.packing.route_of
+        if then is None:
+            # Cancelled, it claims a place for the group that it came with; amended, it did not.
+            amended = now is not None and now.since_ms >= 0
+            return not (amended and route_of(arrival.meter_key).grouped)
         if now is None and route_of(arrival.meter_key).grouped:
             # While it was cancelled the group that it came with had a place.
             return False

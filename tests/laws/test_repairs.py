@@ -193,6 +193,12 @@ def test_a_repair_comes_to_what_a_refold_does(settings: SettingsRecord) -> None:
     assert outcomes["repaired"] >= SEEDS
 
 
+def test_a_repair_claims_no_place_for_a_group_that_a_refold_gives_another() -> None:
+    """An event that an amend made uncountable is cancelled, and one group has room."""
+    for seed in (6, 76, *range(SEEDS // 3)):
+        play(seed, ("sum",), replace(SHORT_SETTINGS, max_groups=1))
+
+
 @pytest.mark.parametrize("code", CODES)
 def test_a_repair_of_one_metric_comes_to_what_a_refold_does(code: str) -> None:
     for seed in range(SEEDS // 3):

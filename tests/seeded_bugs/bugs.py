@@ -106,6 +106,12 @@ BUGS = (
         "yield",
     ),
     Bug(
+        "place-of-a-canceled-amend-lost",
+        "tables/partition/repair.py",
+        "return not (amended and route_of(arrival.meter_key).grouped)",
+        "return True",
+    ),
+    Bug(
         "dedupe-removed",
         "tables/partition/intake.py",
         "known = latest.get(identity) or found",
