@@ -137,7 +137,7 @@ class Ledger:
         """The files of before are among them."""
         self._current: LedgerFile | None = None
         """The one that flushes are appended to."""
-        self._void: list[LedgerFile] = []
+        self._void: list[Path] = []
         """Merged into another; deleted with the next ones, when nobody reads them any more."""
         self._disk = asyncio.Lock()
         """Held while files come and go."""
@@ -217,7 +217,7 @@ class Ledger:
                 async with self._disk:
                     await self._append(self._durable[0])
                     await self._merge()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             log.warning("The ledger in %s begins anew: %r", self._directory, error)
             self.forget()
             while self._durable and not self._gone:
@@ -258,9 +258,9 @@ class Ledger:
             return
         self._files = [*(file for file in self._files if file not in files), whole]
         self._current = None
-        void, self._void = self._void, files
-        for file in void:
-            await to_thread(file.path.unlink, missing_ok=True)
+        void, self._void = self._void, [file.path for file in files]
+        for path in void:
+            await to_thread(path.unlink, missing_ok=True)
         await to_thread(self._room.drop_oldest)
 
     def _path(self, suffix: str) -> Path:
@@ -305,7 +305,7 @@ class Ledger:
         async with self._disk:
             if self._is_loaded:
                 return
-            ours = {file.path for file in [*self._files, *self._void]}
+            ours = {*(file.path for file in self._files), *self._void}
             found = await to_thread(_files_of, self._directory, self._restored, ours)
             newest = max(found, key=_order, default=None)
             if newest is None or await self._is_of_log(newest):
