@@ -133,7 +133,9 @@ def _closing(closing: Sequence[Json]) -> RenderableType:
 
 
 def _usage(usage: Sequence[Json], total: int) -> Table:
-    title = f"Usage (first {len(usage)} of {total:,})" if total > len(usage) else "Usage"
+    named = len({(line["organization_id"], line["external_subscription_id"]) for line in usage})
+    more = total > named
+    title = f"Usage (first {named} of {total:,} subscriptions)" if more else "Usage"
     table = _table(title, "Subscription", "Customer", "Metric", right=("Units", "Events"))
     table.add_column("Period from")
     for line in usage:

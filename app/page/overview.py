@@ -124,7 +124,8 @@ def _usage(shown: Json, look: Look) -> Html:
             id="usage",
         )
     total = shown["usage_total"]
-    more = f", first {len(rows)} of {whole(total)}" if total > len(rows) else ""
+    named = len({(line["organization_id"], line["external_subscription_id"]) for line in lines})
+    more = f", first {named} of {whole(total)}" if total > named else ""
     caption = f"Subscriptions that match '{look.search}'" if look.search else "Subscriptions"
     empty = "No usage yet. Send an event and it appears here."
     columns = [*([Column("Organization", "id")] if several else []), *_columns(look)]
