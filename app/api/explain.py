@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import chain
+from typing import Any, Final, get_args
 
 import msgspec
 
 from app.api.call import Call
+from app.api.csv_text import asks_for_csv, csv_answer, csv_parts
 from app.api.errors import invalid, not_found
 from app.api.event_input import FieldErrors
 from app.api.peers import forward, owner_elsewhere
@@ -17,10 +19,21 @@ from app.api.usage_json import as_of_json
 from app.billing_periods.instants import iso_milliseconds, iso_seconds, parse_iso8601_ms
 from app.bounds.turns import Work
 from app.meter.errors import NoSuchRevision
-from app.meter.evidence import EventFate, ExplainedCell, ExplainQuery, Explanation, FigureTexts
+from app.meter.evidence import (
+    EventFate,
+    ExplainedCell,
+    ExplainQuery,
+    Explanation,
+    FigureTexts,
+    Status,
+)
+from app.wire.answer_rows import EVENT_COLUMNS, event_rows
 from app.wire.refusals import check_range
 
 Json = dict[str, Any]
+
+_FOUND_LATER: Final = frozenset(("conflicting", "identical", "later_periods"))
+"""Reasons that are known only of the events on a page, when all others have been read."""
 
 
 async def show(call: Call) -> Any:
@@ -30,10 +43,14 @@ async def show(call: Call) -> Any:
     owner = owner_elsewhere(call, query.external_subscription_id)
     if owner is not None:
         return await forward(call, owner)
+    as_csv = asks_for_csv(call)
     explanation = await explained(call, query)
-    total = sum(explanation.counts.values())
+    meta = call.page.meta(explanation.listed_count)
     work = Work("request", "explain", call.organization_id, query.external_subscription_id)
-    body = {"explanation": explanation_json(explanation, query), "meta": call.page.meta(total)}
+    if as_csv:
+        rows = chain.from_iterable(map(event_rows, map(_event, explanation.events)))
+        return await csv_answer(call, csv_parts(call, work, EVENT_COLUMNS, rows), meta)
+    body = {"explanation": explanation_json(explanation, query), "meta": meta}
     return await streamed(call, parts(call.api.turns, work, body))
 
 
@@ -62,6 +79,9 @@ def explain_query(call: Call) -> ExplainQuery:
     since = call.query.text("since_revision")
     if since is not None and not (since.isascii() and since.isdecimal() and len(since) <= 9):
         errors["since_revision"] = ["value_is_invalid"]
+    status, reason = _status(call, errors), call.query.text("reason")
+    if reason in _FOUND_LATER:
+        errors["reason"] = ["not_searchable"]
     page = call.page
     page.check_depth(errors)
     if errors:
@@ -78,7 +98,19 @@ def explain_query(call: Call) -> ExplainQuery:
         per_event=call.query.flag("per_event"),
         days=call.query.text("breakdown") == "days",
         since_revision=None if since is None else int(since),
+        status=status,
+        reason=reason,
     )
+
+
+def _status(call: Call, errors: FieldErrors) -> Status | None:
+    text = call.query.text("status")
+    for status in get_args(Status):
+        if text == status:
+            return status  # type: ignore[no-any-return]
+    if text is not None:
+        errors["status"] = ["value_is_invalid"]
+    return None
 
 
 def named(call: Call, errors: FieldErrors) -> tuple[str, str]:

@@ -300,10 +300,7 @@ async def records_csv(call: Call) -> Any:
     target = _records_of(
         _named(call), call.query.text("period") or "", format="csv", per_page="1000"
     )
-    answer = await records.index(asked_for(call, target))
-    if isinstance(answer, Reply) and answer.status == 200:
-        return replace(answer, content_type="text/csv; charset=utf-8")
-    return answer
+    return await records.index(asked_for(call, target))
 
 
 def _named(call: Call) -> str:

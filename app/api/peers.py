@@ -18,8 +18,8 @@ PEER_TIMEOUT_S = 10.0
 LOOP_GUARD = "Meter-Forwarded"
 """Present on a request that came from another worker: it is answered here or not at all."""
 
-_FORWARDED_HEADERS = ("Content-Type",)
-_RETURNED_HEADERS = ("Meter-Duplicate", "Meter-Position", "Retry-After")
+_FORWARDED_HEADERS = ("Accept", "Content-Type")
+_RETURNED_HEADERS = ("Meter-Duplicate", "Meter-Next-Page", "Meter-Position", "Retry-After")
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ async def ask(call: Call, base_url: str, outgoing: Outgoing) -> Reply:
                 await response.read(),
                 response.status,
                 {k: response.headers[k] for k in _RETURNED_HEADERS if k in response.headers},
+                response.headers.get("Content-Type", "application/json"),
             )
     except (ClientError, TimeoutError, ValueError) as error:
         raise Unavailable(f"{base_url} does not answer") from error

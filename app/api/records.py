@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import AsyncIterator, Sequence
 from datetime import date
 from heapq import merge
@@ -15,6 +13,7 @@ from aiohttp import web
 
 from app.api import json_text
 from app.api.call import Call, Reply
+from app.api.csv_text import asks_for_csv, check_format, csv_answer, csv_lines
 from app.api.errors import invalid
 from app.api.event_input import FieldErrors
 from app.api.pagination import PageRequest
@@ -28,7 +27,6 @@ from app.wire.instant_records import INSTANT_TYPES
 from app.wire.record_rows import COLUMNS, row_of
 
 _CLOSING_TYPES: Final = frozenset(("usage.recorded", "usage.revised", "period.completed"))
-_FORMATS: Final = {"json": "application/json", "csv": "text/csv"}
 _DEPTH: Final = "depth"
 """How many places one worker asks another for."""
 
@@ -79,9 +77,10 @@ def _merged(
 
 
 async def _answer(call: Call, found: RecordPage, page: PageRequest) -> Reply | web.StreamResponse:
-    if call.query.text("format") == "csv":
-        return await streamed(call, _csv(call, found.places), _FORMATS["csv"])
-    return await streamed(call, _json(call, found.places, page.meta(found.total_count)))
+    meta = page.meta(found.total_count)
+    if asks_for_csv(call):
+        return await csv_answer(call, _csv(call, found.places), meta)
+    return await streamed(call, _json(call, found.places, meta))
 
 
 async def _json(call: Call, places: Sequence[RecordPlace], meta: object) -> AsyncIterator[bytes]:
@@ -94,15 +93,9 @@ async def _json(call: Call, places: Sequence[RecordPlace], meta: object) -> Asyn
 
 
 async def _csv(call: Call, places: Sequence[RecordPlace]) -> AsyncIterator[bytes]:
-    yield _lines([COLUMNS])
+    yield csv_lines([COLUMNS])
     async for values in call.meter.published.read_records(call.organization_id, places):
-        yield _lines([row_of(msgspec.json.decode(value)) for value in values])
-
-
-def _lines(rows: Sequence[Sequence[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
+        yield csv_lines(row_of(msgspec.json.decode(value)) for value in values)
 
 
 def record_query(call: Call) -> RecordQuery:
@@ -114,8 +107,7 @@ def record_query(call: Call) -> RecordQuery:
         errors["type"] = ["only_with_revisions"]
     elif kind is not None and kind not in _CLOSING_TYPES | INSTANT_TYPES:
         errors["type"] = ["value_is_invalid"]
-    if query.text("format") not in (None, *_FORMATS):
-        errors["format"] = ["value_is_invalid"]
+    check_format(call, errors)
     since, until = _bound(call, "from", errors), _bound(call, "to", errors)
     call.page.check_depth(errors)
     if errors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from app.api.call import Call
+from app.api.csv_text import asks_for_csv, csv_answer, csv_parts
 from app.api.errors import invalid
 from app.api.event_input import FieldErrors
 from app.api.explain import check_customer, named
@@ -12,8 +13,10 @@ from app.api.peers import forward, owner_elsewhere
 from app.api.usage_json import as_of_json
 from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
 from app.billing_periods.timezones import is_timezone
+from app.bounds.turns import Work
 from app.meter.evidence import ChargeUsageSeries, SeriesQuery, UsageSeries
 from app.numbers import plain
+from app.wire.answer_rows import SERIES_COLUMNS, series_rows
 from tables.reading.series import TooManyWindows, WindowName, windows
 
 Json = dict[str, Any]
@@ -36,8 +39,13 @@ async def show(call: Call) -> Any:
     owner = owner_elsewhere(call, query.external_subscription_id)
     if owner is not None:
         return await forward(call, owner)
+    as_csv = asks_for_csv(call)
     series = await call.meter.evidence.series(call.organization_id, query)
-    return {"usage_series": series_json(series, call.query.text("window") or "day", query.timezone)}
+    shown = series_json(series, call.query.text("window") or "day", query.timezone)
+    if as_csv:
+        work = Work("request", "series", call.organization_id, query.external_subscription_id)
+        return await csv_answer(call, csv_parts(call, work, SERIES_COLUMNS, series_rows(shown)))
+    return {"usage_series": shown}
 
 
 def series_query(call: Call) -> SeriesQuery:

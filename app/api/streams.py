@@ -7,7 +7,7 @@ is written, and never all in memory.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -66,7 +66,13 @@ def _is_lazy(value: object) -> bool:
 
 async def parts(turns: Turns, work: Work, value: Any) -> AsyncIterator[bytes]:
     """Yield the text of a value, made in turns."""
-    made, more = pieces(value), True
+    async for part in parts_of(turns, work, pieces(value)):
+        yield part
+
+
+async def parts_of(turns: Turns, work: Work, made: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield texts by parts of some size, made in turns."""
+    more = True
     while more:
         part = bytearray()
         more = await turns.run(work, _filled(part, made))
@@ -85,21 +91,28 @@ def _filled(part: bytearray, made: Iterator[bytes]) -> Steps[bool]:
 
 
 async def streamed(
-    call: Call, text: AsyncIterator[bytes], content_type: str = "application/json"
+    call: Call,
+    text: AsyncIterator[bytes],
+    content_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
 ) -> Reply | web.StreamResponse:
     """Answer text, sent as the client takes it; short ones whole."""
     held = bytearray()
     async for part in text:
         held += part
         if len(held) > WHOLE_BYTES:
-            return await _sent(call, bytes(held), text, content_type)
-    return Reply(bytes(held), content_type=content_type)
+            return await _sent(call, bytes(held), text, content_type, headers)
+    return Reply(bytes(held), headers=headers or {}, content_type=content_type)
 
 
 async def _sent(
-    call: Call, first: bytes, text: AsyncIterator[bytes], content_type: str
+    call: Call,
+    first: bytes,
+    text: AsyncIterator[bytes],
+    content_type: str,
+    headers: Mapping[str, str] | None,
 ) -> web.StreamResponse:
-    response = web.StreamResponse()
+    response = web.StreamResponse(headers=headers)
     response.content_type, response.charset = content_type, "utf-8"
     await response.prepare(call.request)
     async with _begun(call):

@@ -9,6 +9,7 @@ import msgspec
 
 from app.api import json_text
 from app.api.call import Call
+from app.api.csv_text import asks_for_csv, csv_answer, csv_lines, csv_parts
 from app.api.errors import ApiError, forbidden, invalid, not_allowed, not_found, unavailable
 from app.api.peers import forward, owner_elsewhere
 from app.api.query import Query
@@ -26,6 +27,7 @@ from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.meter.errors import TooManyGroups
 from app.meter.usage import PastPeriod, PeriodUsage, Regrouping
 from app.numbers import is_white_space
+from app.wire.answer_rows import USAGE_COLUMNS, usage_rows
 
 WAIT_FOR_TIMEOUT_S = 5.0
 _LARGEST_OFFSET_DIGITS = 18
@@ -148,13 +150,16 @@ async def past(call: Call) -> Any:
     if owner is not None:
         return await forward(call, owner)
     await _wait_for(call, external_subscription_id)
-    name = (call.organization_id, external_subscription_id)
+    name, as_csv = (call.organization_id, external_subscription_id), asks_for_csv(call)
     customer_id, page = call.parameters["external_id"], call.page
     periods = call.meter.usage.past_periods(*name, customer_id)
     periods = periods[: call.query.positive("periods_count", max(len(periods), 1))]
     shown = periods[page.offset : page.offset + page.per_page]
     wanted = UsageSelection(billable_metric_code=metric_code)
-    return await streamed(call, _past_text(call, name, shown, wanted, page.meta(len(periods))))
+    meta = page.meta(len(periods))
+    if as_csv:
+        return await csv_answer(call, _past_csv(call, name, shown, wanted), meta)
+    return await streamed(call, _past_text(call, name, shown, wanted, meta))
 
 
 async def _past_text(
@@ -173,6 +178,19 @@ async def _past_text(
             yield part
         opening = b","
     yield (b"" if periods else opening) + b'],"meta":' + json_text.encode(meta) + b"}"
+
+
+async def _past_csv(
+    call: Call, name: tuple[str, str], periods: Sequence[PastPeriod], wanted: UsageSelection
+) -> AsyncIterator[bytes]:
+    """Yield a row for each cell of one period after the other."""
+    yield csv_lines([USAGE_COLUMNS])
+    work, customer_id = Work("request", "past_usage", *name), call.parameters["external_id"]
+    for period in periods:
+        usage = await call.meter.usage.period_usage(*name, period)
+        rows = usage_rows(customer_id, name[1], [past_usage_stream(usage, wanted)])
+        async for part in csv_parts(call, work, (), rows):
+            yield part
 
 
 def _check_metric(call: Call, code: str) -> None:

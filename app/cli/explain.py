@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, get_args
 
 import click
 from rich.markup import escape
@@ -15,7 +15,8 @@ from app.cli.output import Terminal, echo
 from app.cli.remote import Json, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 from app.cli.usage import customer_of
-from app.wire.record_rows import pairs_text
+from app.meter.evidence import Status
+from app.wire.answer_rows import EVENT_COLUMNS, EVENT_INSTANTS, event_rows, place_text
 
 
 @click.command()
@@ -30,6 +31,8 @@ from app.wire.record_rows import pairs_text
     type=click.IntRange(min=0),
     help="Only events by which the figures differ from that revision.",
 )
+@click.option("--status", type=click.Choice(get_args(Status)), help="Only events of this status.")
+@click.option("--reason", help="Only events that are ignored for this reason.")
 @click.option("--page", type=click.IntRange(min=1), help="Page of the list of events.")
 @click.option("--per-page", default=100, show_default=True, help="Events on a page.")
 @output_options()
@@ -43,6 +46,8 @@ def explain(
     charge: str | None,
     groups: tuple[str, ...],
     since_revision: int | None,
+    status: str | None,
+    reason: str | None,
     page: int | None,
     per_page: int,
     output: Output,
@@ -67,6 +72,8 @@ def explain(
             at=at,
             charge_code=charge,
             since_revision=since_revision,
+            status=status,
+            reason=reason,
             page=number,
             per_page=size,
             **wanted_groups,
@@ -76,7 +83,7 @@ def explain(
     answer = asked(page or 1, _MOST if is_whole else per_page)
     output.show(
         lambda: answer,
-        lambda: Rows(COLUMNS, _rows(asked, answer, is_whole=is_whole), _INSTANTS),
+        lambda: Rows(EVENT_COLUMNS, _rows(asked, answer, is_whole=is_whole), EVENT_INSTANTS),
         lambda: _print(answer["explanation"], answer["meta"]),
     )
     if not answer["explanation"]["equal"]:
@@ -87,57 +94,17 @@ def explain(
 _MOST: Final = 1_000
 """Events on a page where all are asked for."""
 
-COLUMNS: Final = (
-    "status",
-    "reason",
-    "change",
-    "transaction_id",
-    "timestamp",
-    "code",
-    "append_time",
-    "position",
-    "charge_code",
-    "filters",
-    "grouped_by",
-    "value",
-    "revision",
-    "cut",
-)
-_INSTANTS: Final = frozenset({"timestamp", "append_time", "cut"})
-
 
 def _rows(
     asked: Callable[[int, int], Json], answer: Json, *, is_whole: bool
-) -> Iterator[tuple[str, ...]]:
+) -> Iterator[list[str]]:
     while True:
         for event in answer["explanation"]["events"]:
-            yield from _rows_of(event)
+            yield from event_rows(event)
         number = answer["meta"]["next_page"]
         if not is_whole or number is None:
             return
         answer = asked(number, _MOST)
-
-
-def _rows_of(event: Json) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each charge that looked at an event; one without, where none did."""
-    for charge in event["charges"] or [{}]:
-        texts = (
-            event["status"],
-            charge.get("reason") or event["reason"],
-            event["change"],
-            event["transaction_id"],
-            event["timestamp"],
-            event["code"],
-            event["position"]["append_time"],
-            place_text(event["position"]),
-            charge.get("charge_code"),
-            pairs_text(charge.get("filters")),
-            pairs_text(charge.get("grouped_by")),
-            charge.get("value"),
-            charge.get("revision"),
-            charge.get("cut"),
-        )
-        yield tuple("" if text is None else str(text) for text in texts)
 
 
 def _group(text: str) -> tuple[str, str]:
@@ -191,11 +158,6 @@ def _cell(cell: Json) -> str:
     parts = [f"{key}: {', '.join(values)}" for key, values in (cell["filters"] or {}).items()]
     parts += [f"{key} = {value}" for key, value in (cell["grouped_by"] or {}).items()]
     return "; ".join(parts)
-
-
-def place_text(position: Json) -> str:
-    """Return a position in the raw topic as partition:offset:index."""
-    return f"{position['partition']}:{position['offset']}:{position['index']}"
 
 
 def _event(event: Json) -> tuple[str, str, str, str, str, str]:

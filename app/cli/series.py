@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
-
 import click
 
-from app.cli.remote import Json, remote, remote_options, segment
+from app.cli.remote import remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 from app.cli.usage import customer_of
-
-COLUMNS: Final = (
-    "from",
-    "until",
-    "charge_code",
-    "units",
-    "total_aggregated_units",
-    "events_count",
-    "billable_metric_code",
-    "external_subscription_id",
-)
+from app.wire.answer_rows import SERIES_COLUMNS, SERIES_INSTANTS, series_rows
 
 
 @click.command()
@@ -61,21 +48,7 @@ def series(
         billable_metric_code=metric,
         **asked,
     )
-    instants = frozenset({"from", "until"})
-    output.show(lambda: answer, lambda: Rows(COLUMNS, _rows(answer["usage_series"]), instants))
-
-
-def _rows(found: Json) -> Iterator[list[str]]:
-    for charge in found["charges"]:
-        for value in charge["values"]:
-            texts = (
-                value["from"],
-                value["until"],
-                charge["charge_code"],
-                value["units"],
-                value["total_aggregated_units"],
-                value["events_count"],
-                found["billable_metric_code"],
-                found["external_subscription_id"],
-            )
-            yield [str(text) for text in texts]
+    output.show(
+        lambda: answer,
+        lambda: Rows(SERIES_COLUMNS, series_rows(answer["usage_series"]), SERIES_INSTANTS),
+    )

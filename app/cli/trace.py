@@ -8,10 +8,10 @@ from typing import Final
 
 import click
 
-from app.cli.explain import place_text
 from app.cli.output import echo
 from app.cli.remote import Json, RequestRefused, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
+from app.wire.answer_rows import place_text
 from app.wire.record_rows import pairs_text
 
 

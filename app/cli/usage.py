@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import click
 from rich.console import Group
@@ -14,7 +14,7 @@ from rich.text import Text
 from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
-from app.wire.record_rows import pairs_text
+from app.wire.answer_rows import USAGE_COLUMNS, USAGE_INSTANTS, usage_rows
 
 PER_PAGE = 100
 
@@ -43,7 +43,7 @@ def usage(
     title = f"{subscription} (customer {customer})"
     output.show(
         lambda: {"usage_periods": periods} if past else {"customer_usage": periods[0]},
-        lambda: Rows(COLUMNS, _rows(subscription, customer, periods), _INSTANTS),
+        lambda: Rows(USAGE_COLUMNS, usage_rows(customer, subscription, periods), USAGE_INSTANTS),
         lambda: _draw(periods, title),
     )
 
@@ -54,81 +54,6 @@ def _draw(periods: Sequence[Json], title: str) -> None:
         console.print(period_usage(period, title))
     if not periods:
         echo(f"No period of {title} has ended yet.")
-
-
-COLUMNS: Final = (
-    "external_customer_id",
-    "external_subscription_id",
-    "from_datetime",
-    "to_datetime",
-    "state",
-    "billable_metric_code",
-    "charge_code",
-    "filters",
-    "grouped_by",
-    "units",
-    "events_count",
-    "published_units",
-    "revision",
-    "pending_delta_units",
-    "pending_cut",
-    "pending_reasons",
-    "live_units",
-    "live_events_count",
-    "closed_at",
-    "final_after",
-    "as_of",
-)
-_INSTANTS: Final = frozenset(
-    {"from_datetime", "to_datetime", "pending_cut", "closed_at", "final_after", "as_of"}
-)
-
-
-def _rows(subscription: str, customer: str, periods: Iterable[Json]) -> Iterator[list[str]]:
-    """Yield a row for each cell: a charge, or each filter and group of it."""
-    for period in periods:
-        told = [customer, subscription, period["from_datetime"], period["to_datetime"]]
-        told.append(period.get("state", "open"))
-        times = [period.get("closed_at"), period.get("final_after"), period["as_of"]["append_time"]]
-        for charge in period["charges_usage"]:
-            code = [charge["billable_metric"]["code"], charge["charge"].get("code")]
-            for filters, groups, figures in _cells(charge):
-                texts = [*told, *code, filters, groups, *_figures(figures), *times]
-                yield ["" if text is None else str(text) for text in texts]
-
-
-def _cells(charge: Json) -> Iterator[tuple[str, str, Json]]:
-    for group in charge["grouped_usage"]:
-        named = pairs_text(group["grouped_by"])
-        for bucket in group["filters"]:
-            yield _filters(bucket), named, bucket
-        if not group["filters"]:
-            yield "", named, group
-    if not charge["grouped_usage"]:
-        for bucket in charge["filters"]:
-            yield _filters(bucket), "", bucket
-        if not charge["filters"]:
-            yield "", "", charge
-
-
-def _filters(bucket: Json) -> str:
-    return "everything else" if bucket["values"] is None else pairs_text(bucket["values"])
-
-
-def _figures(figures: Json) -> list[object]:
-    published, pending = figures.get("published") or {}, figures.get("pending") or {}
-    live = figures.get("live") or figures
-    return [
-        figures["units"],
-        figures["events_count"],
-        published.get("units"),
-        published.get("revision"),
-        pending.get("delta_units"),
-        pending.get("cut"),
-        "|".join(pending.get("reasons") or ()),
-        live["units"],
-        live["events_count"],
-    ]
 
 
 def customer_of(worker: Remote, subscription: str) -> str:

@@ -175,7 +175,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[EventFate, ...]
     """Some of the events, in order of position."""
     counts: Mapping[str, int]
-    """Numbers of all events by status."""
+    """Numbers of all events by status, also of those that the query leaves out."""
+    listed_count: int
+    """Number of the events that the query asks for, on all pages."""
     as_of: AsOf
     stale: bool
     since_ms: int | None = None
@@ -205,6 +207,10 @@ class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True):
     """With sums and shares by local date."""
     since_revision: int | None = None
     """Only events by which the figures differ from that revision; None: all events."""
+    status: Status | None = None
+    """Only events of this status."""
+    reason: str | None = None
+    """Only events that have this reason, or that a charge ignores for it."""
 
 
 class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True):

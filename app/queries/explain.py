@@ -228,8 +228,9 @@ async def _explain_once(
             lists.take(narrowed.traced, counted)
         listed = shown.listed(found, since)
         if listed is not None:
-            counts[status_of(found)] += 1
-            yield from page.add(_Place(*found.arrival.position, found.arrival.rekeyed_offset))
+            counts[status_of(listed[0])] += 1
+            if _is_asked_for(listed[0], query):
+                yield from page.add(_Place(*found.arrival.position, found.arrival.rekeyed_offset))
 
     def finish() -> Steps[tuple[list[_Explained], AsOf, bool] | None]:
         if _generations(state, meter_key) != generations and not last:
@@ -259,10 +260,19 @@ async def _explain_once(
         cells=tuple(cells),
         events=tuple(listed),
         counts=dict(sorted(counts.items())),
+        listed_count=page.count,
         as_of=progress,
         stale=stale,
         since_ms=None if since is None else since.cut_ms,
     )
+
+
+def _is_asked_for(found: Found, query: ExplainQuery) -> bool:
+    """Return True if the status is the one that is asked for, and the reason one of its own."""
+    if query.status not in (None, status_of(found)):
+        return False
+    reasons = (found.reason, *(one.reason for one in found.traced))
+    return query.reason is None or query.reason in reasons
 
 
 async def _listed_again(

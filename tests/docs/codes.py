@@ -156,6 +156,10 @@ FIELDS: Final = {
         "Nothing that is asked about was published in that revision.",
         "Ask `GET /usage_records` with `revisions=true` which there are.",
     ),
+    "not_searchable": Told(
+        "The reason is known only when an event is shown: a copy, or one too late for the period.",
+        "Ask by `status`, and look at the reasons of what is listed.",
+    ),
     "range_too_wide": Told("The range is longer than one answer may read.", "Ask by parts."),
     "no_events": Told("The batch is empty.", "Send an event."),
     "feature_not_available": Told("Lago has it, this product has not.", "Leave it out."),

@@ -76,6 +76,13 @@ async def test_explain_computes_the_live_figures_of_every_type(
     listed = [e for part in parts for e in part["explanation"]["events"]]
     assert listed == whole["explanation"]["events"][:9]
     assert all(p["explanation"]["cells"] == whole["explanation"]["cells"] for p in parts)
+    # What is chosen is a part of it, and the counts are of all.
+    for status in ("counted", "ignored"):
+        chosen = await explained_of(api, NAMES[0], "stored", f"&status={status}")
+        same = [e for e in whole["explanation"]["events"] if e["status"] == status]
+        assert chosen["explanation"]["events"] == same
+        assert chosen["meta"]["total_count"] == len(same)
+        assert chosen["explanation"]["counts"] == whole["explanation"]["counts"]
 
     told = await run(worker, explain, NAMES[0], "traffic", "-o", "table")
     assert told.exit_code == 0, told.output

@@ -26,6 +26,12 @@ SUBSCRIPTION_STATUS = Parameter(
     "subscription_status", "Status of the subscription, also as `status`; active by default."
 )
 SUBSCRIPTION = Parameter("external_subscription_id", "The subscription.", required=True)
+FORMAT = Parameter(
+    "format",
+    "csv: flat columns under a header, also by Accept: text/csv. The header Meter-Next-Page"
+    " names the next page, if there is one.",
+    {"type": "string", "enum": ["json", "csv"]},
+)
 WAIT_FOR = Parameter(
     "wait_for", "partition:offset of a record that the answer must include; waits up to 5 s."
 )

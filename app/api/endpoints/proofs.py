@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from app.api import explain, trace, verdicts
-from app.api.endpoints.parameters import BOOLEAN, PAGE, SUBSCRIPTION, V1
+from app.api.endpoints.parameters import BOOLEAN, FORMAT, PAGE, SUBSCRIPTION, V1
 from app.api.router import Endpoint, Parameter
 from app.api.schemas import proofs as schemas
+from app.meter.evidence import Status
 
 EVENT_PROOFS = (
     Endpoint(
@@ -59,6 +62,12 @@ USAGE_PROOFS = (
                 "Only events by which the figures differ from that revision.",
                 {"type": "integer", "minimum": 0},
             ),
+            Parameter(
+                "status",
+                "Only events of this status.",
+                {"type": "string", "enum": list(get_args(Status))},
+            ),
+            Parameter("reason", "Only events that are ignored for this reason."),
             Parameter("per_event", "With a page of the lists that a price asks for.", BOOLEAN),
             Parameter(
                 "breakdown",
@@ -66,6 +75,7 @@ USAGE_PROOFS = (
                 {"type": "string", "enum": ["days"]},
             ),
             *PAGE,
+            FORMAT,
         ),
         errors=(404, 422),
     ),

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from app.api import analytics, record_schemas, records, series, usage
-from app.api.endpoints.parameters import BOOLEAN, PAGE, POSITIVE, SUBSCRIPTION, V1, WAIT_FOR
+from app.api.endpoints.parameters import BOOLEAN, FORMAT, PAGE, POSITIVE, SUBSCRIPTION, V1, WAIT_FOR
 from app.api.router import Endpoint, Parameter
 from app.api.schemas import usage as schemas
 
-_FORMAT = Parameter(
-    "format",
-    "csv: flat columns with a header, one row a record.",
-    {"type": "string", "enum": ["json", "csv"]},
-)
 _DAY = {"type": "string", "format": "date"}
 
 _RUNNING = (
@@ -70,6 +65,7 @@ USAGE = (
             Parameter("billable_metric_code", "Only charges on this metric."),
             Parameter("periods_count", "Only so many periods.", POSITIVE),
             *PAGE,
+            FORMAT,
             WAIT_FOR,
         ),
         errors=(404, 422),
@@ -110,7 +106,7 @@ RECORDS = (
                 "revisions", "All revisions and completions, as the topic has them.", BOOLEAN
             ),
             *PAGE,
-            _FORMAT,
+            FORMAT,
         ),
         errors=(422,),
     ),
@@ -135,6 +131,7 @@ SERIES = (
             Parameter("timezone", "IANA name; the customer's by default."),
             Parameter("from", "ISO 8601, within the first window."),
             Parameter("to", "ISO 8601, exclusive; now by default."),
+            FORMAT,
         ),
         errors=(404, 422),
     ),

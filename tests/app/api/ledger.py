@@ -430,6 +430,7 @@ class LedgerMeter:
             for fate in self._fates(organization_id)
             if (fate.external_subscription_id, fate.code) == (external_id, query.metric_code)
         ]
+        asked = [fate for fate in fates if query.status in (None, fate.status)]
         return Explanation(
             external_subscription_id=external_id,
             metric_code=query.metric_code,
@@ -437,8 +438,9 @@ class LedgerMeter:
             to_ms=usage.to_ms,
             timezone=usage.timezone,
             cells=(),
-            events=tuple(fates[query.offset : query.offset + query.limit]),
+            events=tuple(asked[query.offset : query.offset + query.limit]),
             counts={"counted": len(fates)} if fates else {},
+            listed_count=len(asked),
             as_of=usage.as_of,
             stale=False,
         )

@@ -196,6 +196,7 @@ def explanation(since_ms: int | None) -> Explanation:
         cells=(cell,),
         events=tuple(fates),
         counts={"counted": 37},
+        listed_count=37,
         as_of=AsOf(NOW_MS, 0, 1, 0),
         stale=False,
         since_ms=since_ms,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from app.definitions import commands
-from app.meter.evidence import ExplainQuery
-from app.queries.explain import LATER, _explained_cells, _Selection
+from app.meter.evidence import ExplainQuery, Status
+from app.queries.explain import LATER, _explained_cells, _is_asked_for, _Selection
 from app.queries.trace import fate_of, judged
 from tables.reading.tracing import Tracer
 from tests.world import bodies
@@ -69,6 +71,36 @@ async def test_an_event_that_only_a_later_charge_is_asked_about_has_its_reason()
     assert narrowed is not None
     fate = await fate_of(state, narrowed, _unread)
     assert (fate.status, fate.reason, fate.charges) == ("ignored", "missing_property", ())
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "asked_for"),
+    [
+        (None, None, ["t0", "t1"]),
+        ("counted", None, ["t0"]),
+        ("ignored", None, ["t1"]),
+        ("duplicate", None, []),
+        (None, "missing_property", ["t1"]),
+        ("counted", "missing_property", []),
+    ],
+)
+def test_events_are_chosen_by_status_and_reason(
+    status: Status | None, reason: str | None, asked_for: list[str]
+) -> None:
+    told = Story(close_grid_s=1).metric("m", "sum_agg").plan({}).subscribe()
+    told.send("2024-01-02", v="5").send("2024-01-05")
+    state = told.meter("2024-01-20").partition
+    tracer = Tracer(state, (ORG, SUBSCRIPTION, "m"))
+    query = ExplainQuery(
+        external_subscription_id=SUBSCRIPTION,
+        metric_code="m",
+        at_ms=ms("2024-01-10"),
+        status=status,
+        reason=reason,
+    )
+    found = [judged(state, arrival, lambda _: tracer) for arrival in told.arrivals()]
+    chosen = [one is not None and _is_asked_for(one, query) for one in found]
+    assert [f"t{number}" for number, each in enumerate(chosen) if each] == asked_for
 
 
 async def _unread(*_: int) -> None:
