@@ -174,11 +174,16 @@ class Call:
         return None if self.identity is None else self.identity.name or None
 
     async def listing(
-        self, root: str, items: Iterable[Item | None], to_json: Callable[[Item], Any]
+        self,
+        root: str,
+        items: Iterable[Item | None],
+        to_json: Callable[[Item], Any],
+        total_count: int | None = None,
     ) -> dict[str, Any]:
-        """Return the requested page of a listing, made in turns."""
+        """Return the requested page of a listing, made in turns (see `pagination.listing`)."""
         work = Work("request", f"listing {root}", self.organization_id)
-        return await self.api.turns.run(work, listing(root, items, self.page, to_json))
+        steps = listing(root, items, self.page, to_json, total_count)
+        return await self.api.turns.run(work, steps)
 
     async def define(self, command: Command) -> Applied:
         """Change the definitions in the name of the key; raise the answer for a rejection."""

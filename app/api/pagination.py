@@ -53,24 +53,33 @@ class PageRequest:
 
 
 def listing(
-    root: str, items: Iterable[Item | None], page: PageRequest, to_json: Callable[[Item], Any]
+    root: str,
+    items: Iterable[Item | None],
+    page: PageRequest,
+    to_json: Callable[[Item], Any],
+    total_count: int | None = None,
 ) -> Steps[dict[str, Any]]:
     """Return the answer of a collection: the items of one page under `root`, and `meta`.
 
-    `items`: newest first, None for what is not listed.
+    `items`: newest first, None for what is not listed. `total_count`: how many there are, where
+    that is known: then nothing after the page is looked at.
     """
     shown: list[Item] = []
     count = 0
+    ends = page.offset + page.per_page
+    last = None if total_count is None else min(ends, total_count)
     for number, item in enumerate(items):
         if number % STEP_ITEMS == 0:
             yield
+        if count == last:
+            break
         if item is None:
             continue
-        if page.offset <= count < page.offset + page.per_page:
+        if page.offset <= count < ends:
             shown.append(item)
         count += 1
     made = []
     for item in shown:
         made.append(to_json(item))
         yield
-    return {root: made, "meta": page.meta(count)}
+    return {root: made, "meta": page.meta(count if total_count is None else total_count)}

@@ -126,7 +126,11 @@ async def _listing(call: Call, external_customer_id: str | None) -> Any:
         else None
         for subscription in _candidates(call, external_customer_id)
     )
-    return await call.listing("subscriptions", found, lambda s: _json(call, s))
+    active_of_all = statuses == ("active",) and external_customer_id is None and plan_code is None
+    total_count = (
+        call.meter.definitions.active_count(call.organization_id, now_ms) if active_of_all else None
+    )
+    return await call.listing("subscriptions", found, lambda s: _json(call, s), total_count)
 
 
 def _plan_code(call: Call, subscription: Subscription) -> str | None:

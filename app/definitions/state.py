@@ -375,11 +375,16 @@ class Definitions(Index):
     def subscriptions_from_newest(self, organization_id: str) -> Iterator[Subscription]:
         """Return all past and present subscriptions of the organization, newest first."""
         ids = self.subscription_index.by_organization.get(organization_id, ())
-        return self.subscription_index.newest_of(ids[::-1])
+        return self.subscription_index.newest_of(reversed(ids))
 
     def subscriptions_count(self, organization_id: str) -> int:
         """Return how many subscriptions the organization ever had."""
         return len(self.subscription_index.by_organization.get(organization_id, ()))
+
+    def active_count(self, organization_id: str, at_ms: int) -> int:
+        """Return how many subscriptions of the organization are active at a moment."""
+        active = self.subscription_index.active_by_organization.get(organization_id)
+        return active.at(at_ms) if active else 0
 
     def subscriptions_of_plan(self, plan_id: str) -> Iterator[Subscription]:
         """Return every subscription on the plan or on a child of it, whatever its status."""

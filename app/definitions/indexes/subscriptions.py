@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from copy import copy
 from dataclasses import dataclass, field
 
@@ -27,6 +27,7 @@ class SubscriptionIndex(Index):
     left: MutableMapping[CodeKey, dict[str, None]] = field(default_factory=dict)
     """Subscriptions of deleted customers, by organization and external customer id."""
     active_by_plan: MutableMapping[str, ActiveCounts] = field(default_factory=dict)
+    active_by_organization: MutableMapping[str, ActiveCounts] = field(default_factory=dict)
 
     def of_external_id(self, key: CodeKey) -> list[Versions[Subscription]]:
         """Return all that ever had the external id, in creation order."""
@@ -47,15 +48,14 @@ class SubscriptionIndex(Index):
             customer = (organization_id, subscription.external_customer_id)
             self.by_customer.setdefault(customer, {})[identity] = None
         else:
+            self.active_by_organization[organization_id].remove(old)
             for plan_id in old.plan_ids:
                 self.active_by_plan[plan_id].remove(old)
                 if plan_id not in subscription.plan_ids:
                     self.by_plan[plan_id].pop(identity, None)
+        _counts(self.active_by_organization, organization_id).add(subscription)
         for plan_id in subscription.plan_ids:
-            active = self.active_by_plan.get(plan_id)
-            if active is None:
-                active = self.active_by_plan[plan_id] = ActiveCounts()
-            active.add(subscription)
+            _counts(self.active_by_plan, plan_id).add(subscription)
             self.by_plan.setdefault(plan_id, {})[identity] = None
 
     def commit_deletion(self, customer: Customer) -> None:
@@ -74,11 +74,12 @@ class SubscriptionIndex(Index):
         if old.plan_id != new.plan_id or differ_in_texts_only(old, new):
             return False
         versions.promise(promised.coming, new)
-        for plan_id in new.plan_ids:
-            active = promised.active_by_plan.get(plan_id)
-            if active is None:
-                active = copy(self.active_by_plan[plan_id])
-                promised.active_by_plan[plan_id] = active
+        counts = [
+            _later(promised.active_by_plan, self.active_by_plan, plan_id)
+            for plan_id in new.plan_ids
+        ]
+        of_all = promised.active_by_organization, self.active_by_organization
+        for active in (*counts, _later(*of_all, new.organization_id)):
             active.remove(old)
             active.add(new)
         return True
@@ -87,6 +88,7 @@ class SubscriptionIndex(Index):
         """Put all promised versions in force at once."""
         promised.coming.is_here = True
         self.active_by_plan.update(promised.active_by_plan)
+        self.active_by_organization.update(promised.active_by_organization)
 
 
 class Promised:
@@ -96,3 +98,22 @@ class Promised:
         self.coming = Coming(now_ms, offset)
         self.active_by_plan: dict[str, ActiveCounts] = {}
         """Counts of active subscriptions by plan, promised versions included."""
+        self.active_by_organization: dict[str, ActiveCounts] = {}
+
+
+def _counts(of: MutableMapping[str, ActiveCounts], identity: str) -> ActiveCounts:
+    """Return the counts of one plan or organization; make them at its first subscription."""
+    active = of.get(identity)
+    if active is None:
+        active = of[identity] = ActiveCounts()
+    return active
+
+
+def _later(
+    promised: dict[str, ActiveCounts], now: Mapping[str, ActiveCounts], identity: str
+) -> ActiveCounts:
+    """Return the counts as they will be; they begin as a copy of those of now."""
+    active = promised.get(identity)
+    if active is None:
+        active = promised[identity] = copy(now[identity])
+    return active

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from app.api.pagination import PageRequest, listing
 from tests.app.api.conftest import Running
 
 PLAN = {
@@ -90,3 +92,30 @@ async def test_plans_and_subscriptions_have_no_thresholds(api: Running) -> None:
     subscription: Any = (await api.must("GET", "/api/v1/subscriptions/a"))["subscription"]
     for shown in (plan, subscription, subscription["plan"]):
         assert shown["applicable_usage_thresholds"] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "shown", "looked_at"),
+    [(1, [0, 1], 2), (2, [2, 3], 4), (3, [4], 5), (4, [], 5), (90, [], 5)],
+)
+def test_of_a_known_number_only_what_is_shown_is_looked_at(
+    page: int, shown: list[int], looked_at: int
+) -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(1_000):
+            taken.append(number)
+            yield number
+
+    steps = listing("numbers", items(), PageRequest(page, 2), lambda number: number, 5)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            answer = ended.value
+            break
+    assert answer["numbers"] == shown
+    assert answer["meta"]["total_count"] == 5
+    # One more is drawn before it ends.
+    assert len(taken) <= looked_at + 1

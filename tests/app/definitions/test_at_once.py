@@ -160,6 +160,7 @@ def test_many_at_once_come_to_what_each_alone_does(
         plan_id = next(found.all()).id
         count = log.definitions.active_subscriptions_count
         assert count(plan_id, at_ms) == one_by_one.active_subscriptions_count(plan_id, at_ms)
+    assert log.definitions.active_count(ORG, at_ms) == one_by_one.active_count(ORG, at_ms)
 
 
 def _code(versions: Versions[Any]) -> str:

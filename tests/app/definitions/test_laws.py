@@ -388,6 +388,10 @@ def test_the_tally_counts_what_a_scan_finds(records: list[Record], days: int) ->
             if one.status_at(at_ms) == "active"
         ]
         assert definitions.active_subscriptions_count(plan_id, at_ms) == len(active)
+    for organization_id in definitions.subscription_index.by_organization:
+        of_all = definitions.subscriptions_from_newest(organization_id)
+        counted = sum(one.status_at(at_ms) == "active" for one in of_all)
+        assert definitions.active_count(organization_id, at_ms) == counted
 
 
 @given(st.lists(commands_of(spoiled), max_size=12))
