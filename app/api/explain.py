@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any, Final, get_args
+from typing import Any, get_args
 
 import msgspec
 
@@ -20,6 +20,7 @@ from app.billing_periods.instants import iso_milliseconds, iso_seconds, parse_is
 from app.bounds.turns import Work
 from app.meter.errors import NoSuchRevision
 from app.meter.evidence import (
+    NOT_SEARCHABLE,
     EventFate,
     ExplainedCell,
     ExplainQuery,
@@ -31,9 +32,6 @@ from app.wire.answer_rows import EVENT_COLUMNS, event_rows
 from app.wire.refusals import check_range
 
 Json = dict[str, Any]
-
-_FOUND_LATER: Final = frozenset(("conflicting", "identical", "later_periods"))
-"""Reasons that are known only of the events on a page, when all others have been read."""
 
 
 async def show(call: Call) -> Any:
@@ -80,7 +78,7 @@ def explain_query(call: Call) -> ExplainQuery:
     if since is not None and not (since.isascii() and since.isdecimal() and len(since) <= 9):
         errors["since_revision"] = ["value_is_invalid"]
     status, reason = _status(call, errors), call.query.text("reason")
-    if reason in _FOUND_LATER:
+    if reason in NOT_SEARCHABLE:
         errors["reason"] = ["not_searchable"]
     page = call.page
     page.check_depth(errors)

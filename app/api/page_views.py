@@ -20,6 +20,7 @@ from app.api.call import Call, Reply
 from app.api.errors import ApiError, bad_request, forbidden, invalid, not_found
 from app.api.event_reads import show as show_event
 from app.api.explain import explain_query, explained
+from app.api.explain import show as show_explanation
 from app.api.overview_json import tag_of
 from app.api.peers import forward, value_of
 from app.api.router import Handler
@@ -30,6 +31,7 @@ from app.page import dead_letters as letters_html
 from app.page import explain as explain_html
 from app.page import not_counted as not_counted_html
 from app.page import subscription as subscription_html
+from app.page.downloads import ROWS
 from app.page.figures import address
 from app.page.html import Html
 from app.page.messages import choose_organization, refusal
@@ -298,7 +300,11 @@ def _day_after(text: str) -> str | None:
 async def records_csv(call: Call) -> Any:
     """Answer what was published of a period as CSV."""
     target = _records_of(
-        _named(call), call.query.text("period") or "", format="csv", per_page="1000"
+        _named(call),
+        call.query.text("period") or "",
+        format="csv",
+        per_page=str(ROWS),
+        page=call.query.text("page") or "1",
     )
     return await records.index(asked_for(call, target))
 
@@ -319,12 +325,20 @@ async def explain(call: Call) -> Html | Reply:
     reply = await elsewhere(call, name)
     if reply is not None:
         return reply
-    page_number, groups = call.query.positive("page", 1), call.query.mapping(("group",))
-    target = address(
+    query = explain_query(asked_for(call, _explanation(call, name, name, code, per_page="50")))
+    found = await explained(inside(call), query)
+    page_number = call.query.positive("page", 1)
+    return explain_html.explain_view(found, query, carried(call), page_number)
+
+
+def _explanation(call: Call, customer: str, name: str, code: str, **more: str) -> str:
+    """Return where the API explains what the page is asked for."""
+    groups = call.query.mapping(("group",))
+    return address(
         "api",
         "v1",
         "customers",
-        name,
+        customer,
         "usage",
         "explain",
         external_subscription_id=name,
@@ -332,13 +346,21 @@ async def explain(call: Call) -> Html | Reply:
         at=call.query.text("at"),
         charge_code=call.query.text("charge"),
         since_revision=call.query.text("since_revision"),
-        page=str(page_number),
-        per_page="50",
+        status=call.query.text("status"),
+        reason=call.query.text("reason"),
+        page=call.query.text("page"),
+        **more,
         **{f"group[{key}]": value for key, value in groups.items()},
     )
-    query = explain_query(asked_for(call, target))
-    found = await explained(inside(call), query)
-    return explain_html.explain_view(found, query, carried(call), page_number)
+
+
+async def explain_csv(call: Call) -> Any:
+    """Answer the events behind a figure as CSV."""
+    name, customer = _named(call), _about(call, _named(call)).customer
+    size = str(ROWS)
+    code = call.query.text("code") or ""
+    target = _explanation(call, customer, name, code, per_page=size, format="csv")
+    return await show_explanation(asked_for(call, target, external_id=customer))
 
 
 async def event(call: Call) -> Html | Reply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -12,6 +12,8 @@ from app.definitions.timeline import NEVER_MS
 from app.meter.usage import AsOf
 
 Status = Literal["counted", "ignored", "refused", "duplicate", "cancelled", "lost"]
+NOT_SEARCHABLE: Final = frozenset(("conflicting", "identical", "later_periods"))
+"""Reasons that are known only of the events on a page, when all others have been read."""
 Change = Literal["late", "corrected", "definition"]
 """Why an event makes a figure differ from what was published."""
 

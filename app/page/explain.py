@@ -8,7 +8,14 @@ from typing import Any
 import msgspec
 
 from app.billing_periods.instants import iso_milliseconds
-from app.meter.evidence import EventFate, ExplainedCell, ExplainQuery, Explanation
+from app.meter.evidence import (
+    NOT_SEARCHABLE,
+    EventFate,
+    ExplainedCell,
+    ExplainQuery,
+    Explanation,
+)
+from app.page.downloads import downloads
 from app.page.figures import (
     NOTHING,
     address,
@@ -32,7 +39,6 @@ def explain_view(
 ) -> Html:
     """Return the fragment."""
     name, code, zone = query.external_subscription_id, query.metric_code, explanation.timezone
-    total = sum(explanation.counts.values())
     back = address("subscriptions", name, organization=organization)
     proof = (
         "Each live figure is equal to what the raw events come to."
@@ -48,8 +54,14 @@ def explain_view(
         _cells(explanation),
         _since(explanation, query, organization),
         el("p", _counts(explanation.counts)),
+        _choices(explanation, query, organization),
         _events(explanation, organization),
-        _pages(query, organization, page, total),
+        _pages(query, organization, page, explanation.listed_count),
+        downloads(
+            explanation.listed_count,
+            lambda number: _csv_address(query, organization, number),
+            f"meter explain {name} {code} -o csv",
+        ),
     )
 
 
@@ -116,6 +128,63 @@ def explain_address(query: ExplainQuery, organization: str | None, **more: str |
     )
 
 
+def _kept(query: ExplainQuery, **changed: str | None) -> dict[str, str | None]:
+    """Return what an address asks for besides the figures, some of it changed."""
+    since = None if query.since_revision is None else str(query.since_revision)
+    kept: dict[str, str | None] = {
+        "at": iso_milliseconds(query.at_ms),
+        "since_revision": since,
+        "status": query.status,
+        "reason": query.reason,
+    }
+    return kept | changed
+
+
+def _csv_address(query: ExplainQuery, organization: str | None, number: str) -> str:
+    return address(
+        "page",
+        "explain.csv",
+        subscription=query.external_subscription_id,
+        code=query.metric_code,
+        organization=organization,
+        charge=query.charge_code,
+        **_kept(query, page=number),
+        **{f"group[{key}]": value for key, value in query.group.items()},
+    )
+
+
+def _choices(explanation: Explanation, query: ExplainQuery, organization: str | None) -> Node:
+    """Return links to the events of one status, or that are ignored for one reason."""
+    reasons = {
+        reason
+        for fate in explanation.events
+        for reason in (fate.reason, *(outcome.reason for outcome in fate.charges))
+        if reason is not None
+    }
+    if query.reason is not None:
+        reasons.add(query.reason)
+    if len(explanation.counts) < 2 and not reasons and query.status is None:
+        return None
+
+    def link(words: str, status: str | None, reason: str | None) -> Html:
+        asked = _kept(query, status=status, reason=reason)
+        chosen = (status, reason) == (query.status, query.reason)
+        return el(
+            "li",
+            el(
+                "a",
+                words,
+                href=explain_address(query, organization, **asked),
+                aria_current="true" if chosen else None,
+            ),
+        )
+
+    links = [link("all events", None, None)]
+    links += [link(status, status, None) for status in explanation.counts]
+    links += [link(reason, None, reason) for reason in sorted(reasons - NOT_SEARCHABLE)]
+    return el("nav", el("ul", links), aria_label="Which events", class_="pills", id="choices")
+
+
 def _counts(counts: Mapping[str, int]) -> str:
     told = ", ".join(f"{whole(number)} {status}" for status, number in counts.items())
     return f"{count(sum(counts.values()), 'event')}: {told}." if counts else "No events."
@@ -175,11 +244,8 @@ def _revision(fate: EventFate, timezone: str) -> Node:
 
 
 def _pages(query: ExplainQuery, organization: str | None, page: int, total: int) -> Html:
-    since = None if query.since_revision is None else str(query.since_revision)
-
     def link(text: str, number: int) -> Html:
-        at = iso_milliseconds(query.at_ms)
-        here = explain_address(query, organization, at=at, since_revision=since, page=str(number))
+        here = explain_address(query, organization, **_kept(query, page=str(number)))
         return el("a", text, href=here)
 
     return el(

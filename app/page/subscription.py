@@ -12,6 +12,7 @@ from app.billing_periods.timezones import local_date
 from app.meter.evidence import UsageSeries
 from app.meter.usage import ChargeInForce, PastPeriod, PeriodUsage, Publication, UsageRow
 from app.numbers import exact_sum, plain
+from app.page.downloads import downloads
 from app.page.figures import (
     NOTHING,
     address,
@@ -350,23 +351,23 @@ def records_part(about: About, rows: Sequence[Mapping[str, str]], total: int, pe
         Column("Events", "number"),
     )
     more = f", first {whole(len(rows))} of {whole(total)}" if total > len(rows) else ""
-    download = el(
-        "button",
-        "Download all as CSV",
-        type="button",
-        hx_get=address(
+
+    def source(number: str) -> str:
+        return address(
             "page",
             "records.csv",
             subscription=about.name,
             period=period,
             organization=about.organization,
-        ),
-        hx_swap="download",
-    )
+            page=number,
+        )
+
     shown = (Row(row["id"], _record(about, row)) for row in rows)
     return markup(
         table("published", f"Published records{more}", columns, shown, "Nothing is published yet."),
-        el("p", download) if rows else None,
+        downloads(
+            total, source, f"meter records {about.name} --from {period} --all-revisions -o csv"
+        ),
     )
 
 

@@ -54,6 +54,7 @@ PAGE = (
     *(_post(f"/page/metric/{name}", act, "A step of a form.") for name, act in _STEPS),
     _post("/page/dead-letters/replay", page_views.fragment(page_views.replay_letters), "Replay."),
     _get("/page/records.csv", page_views.records_csv, "Records of a period."),
+    _get("/page/explain.csv", page_views.explain_csv, "The events behind a figure."),
     _get("/page/{name}", page.asset, "A file of the page."),
     _get("/api/page/overview", page.overview, "The figures of its first view."),
     _get("/api/page/organizations", page.organizations, "Whose figures it may show."),

@@ -20,6 +20,7 @@ from app.meter.evidence import (
     Place,
 )
 from app.meter.usage import AsOf, ChargeInForce, PendingRow, PeriodUsage, Publication, UsageRow
+from app.page.downloads import downloads
 from app.page.explain import explain_view
 from app.page.figures import figure
 from app.page.html import el
@@ -281,3 +282,31 @@ def test_green_means_that_nothing_is_wrong(wrong: dict[str, Any], told: str, sta
     said, how = health_words({**WELL, **wrong})
     assert said.startswith(told)
     assert how == state
+
+
+def test_explained_events_are_chosen_by_status_and_reason() -> None:
+    found = explanation(None)
+    lost = replace(found.events[0], status="ignored", reason="missing_property")
+    found = replace(found, events=(lost,), counts={"counted": 37, "ignored": 1}, listed_count=1)
+    query = ExplainQuery(
+        external_subscription_id="sub", metric_code="gb", at_ms=0, status="ignored"
+    )
+    text = explain_view(found, query, None, 1)
+    at = "at=1970-01-01T00%3A00%3A00.000Z"
+    assert f'href="/subscriptions/sub/explain/gb?{at}&amp;status=counted">counted</a>' in text
+    assert f'{at}&amp;status=ignored" aria-current="true">ignored</a>' in text
+    assert f'{at}&amp;reason=missing_property">missing_property</a>' in text
+    assert f"/page/explain.csv?subscription=sub&amp;code=gb&amp;{at}&amp;status=ignored" in text
+    assert "38 events: 37 counted, 1 ignored." in text
+
+
+def test_what_one_download_does_not_hold_comes_by_parts() -> None:
+    def source(number: str) -> str:
+        return f"/csv?page={number}"
+
+    assert downloads(0, source, "meter") is None
+    assert words(downloads(1_000, source, "meter") or "") == "Download all as CSV"
+    text = words(downloads(2_500, source, "meter") or "")
+    assert text == (
+        "CSV of 1 to 1,000 CSV of 1,001 to 2,000 CSV of 2,001 to 2,500 All 2,500 at once: meter"
+    )

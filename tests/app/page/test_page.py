@@ -6,6 +6,7 @@ import re
 import tomllib
 from datetime import date
 from hashlib import sha256
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -362,6 +363,20 @@ async def test_what_was_published_of_a_period_is_listed_and_downloaded(
     other = await closed_api.call("GET", f"/page/records.csv{query}", key="other")
     assert "id-1" not in other.text
     assert (await closed_api.call("GET", f"/page/records.csv{query}", key=None)).status == 401
+
+
+async def test_explained_events_are_downloaded_as_they_are_chosen(closed_api: Running) -> None:
+    view = await fragment(closed_api, "/subscriptions/sub_1/explain/storage", key="full")
+    address = re.search(r'hx-get="(/page/explain.csv[^"]*)"', view)
+    assert address is not None
+    path = unescape(address[1])
+    answer = await closed_api.call("GET", path, key="full")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/csv; charset=utf-8")
+    assert answer.text.splitlines()[1].startswith("counted,,,sub_1-storage,")
+    none = await closed_api.call("GET", f"{path}&status=ignored", key="full")
+    assert none.text.count("\n") == 1
+    assert (await closed_api.call("GET", path, key=None)).status == 401
+    assert "sub_1-storage" not in (await closed_api.call("GET", path, key="other")).text
 
 
 async def test_an_operator_is_asked_for_the_organization_of_a_download(open_api: Running) -> None:
