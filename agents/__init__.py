@@ -10,6 +10,7 @@ from typing import Final
 from agents import (
     check_output,
     close,
+    cool,
     flush,
     forward_while_stalled,
     probe,
@@ -27,6 +28,7 @@ PARTITION_AGENTS: Final[tuple[PartitionAgent, ...]] = (
     lambda engine, owned: flush.flush(owned),
     lambda engine, owned: renew.renew(owned),
     lambda engine, owned: close.close(owned, engine.progress, engine.offsets.rekeyed_end),
+    lambda engine, owned: cool.cool(owned, lambda: len(engine.owned)),
     lambda engine, owned: repair.repair(owned),
     lambda engine, owned: refold.refold(owned, engine.scan),
     lambda engine, owned: forward_while_stalled.forward_while_stalled(owned, engine.forwarder),

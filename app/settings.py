@@ -376,6 +376,11 @@ class Settings(BaseSettings):
     dedupe_memory_bytes: int = Field(
         256 * 1024 * 1024, ge=1024 * 1024, description="Most memory for the index of known events."
     )
+    warm_bytes: int = Field(
+        512 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Cells at hand are packed sooner while they take more memory than this.",
+    )
     ledger_bytes: int = Field(
         50 * 1024 * 1024 * 1024,
         ge=0,

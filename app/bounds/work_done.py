@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Literal
 
 Operation = Literal[
-    "fold", "duplicate", "correction", "refold", "definition", "close", "query", "restore"
+    "fold", "duplicate", "correction", "refold", "definition", "close", "cool", "query", "restore"
 ]
 """What work is done for."""
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
+from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions.model import FOLD_VERSION
 from app.wire.arrivals import MeterKey, SubscriptionKey
-from tables.cells.cell import GroupCell, Span
+from tables.cells.cell import Cell, GroupCell, Span
 from tables.cells.keys import CellKey, PackedCell, SpanKey, SpanSetKey
 from tables.changelogged.checkpoint import StateTooNew
 from tables.changelogged.checksum import record_hash
@@ -184,56 +185,76 @@ class Packing:
         self._stale.miss(self._event_ranges.meter_keys_of(name))
 
     def pack(self, name: SubscriptionKey, pieces: Sequence[Piece] = ()) -> None:
+        """Do what `packing` does, in one go."""
+        drained(self.packing(name, pieces))
+
+    def packing(self, name: SubscriptionKey, pieces: Sequence[Piece] = ()) -> Steps[None]:
         """Pack the cells of an external subscription, unless a flush or a refold has to see them.
 
-        What is packed is what the changelog has, so that nothing needs to be written. `pieces`: as
-        they were packed before, if they did not change.
+        What is packed is what the changelog has, so that nothing needs to be written. What changes
+        between two steps stays at hand. `pieces`: as they were packed before, if they did not
+        change.
         """
-        if name in self._stale.names:
-            return
-        if self._standing.changes:
-            self._to_pack[name] = None
+        if self._stays(name):
             return
         routes = self._routes
         routes.drop_unused(name)
-        meter_keys = [(*name, code) for code in self._event_ranges.codes.get(name, ())]
-        spans = [
-            s
-            for meter_key in meter_keys
-            if meter_key in routes.by_key
-            for s in routes.by_key[meter_key].spans
-        ]
-        cells = [
-            cell
-            for span in spans
-            for layer in span.layers.values()
-            for cell in layer.cells.values()
-        ]
+        cells = self._at_hand(name)
         if any(cell.dirty for cell in cells):
             return
+        meter_keys = [(*name, code) for code in self._event_ranges.codes.get(name, ())]
         if pieces and self._stale.orphaned_keys.isdisjoint(meter_keys):
             for identity, piece in pieces:
                 self._packed.put(identity, piece)
         else:
-            packed = [
-                (cell, msgspec.msgpack.encode(cell.key), cell.packed())
-                for cell in cells
-                if cell.hash
-            ]
-            respelled = [c for c, key, value in packed if record_hash(key, value) != c.hash]
-            if respelled:
-                # An older program wrote the same in other words: the next flush writes it anew.
-                for cell in respelled:
-                    self._snapshot.mark(cell)
+            packed: list[tuple[bytes, bytes]] = []
+            hashes: list[int] = []
+            for count, cell in enumerate(cells, 1):
+                if count % STEP_ITEMS == 0:
+                    yield
+                hashes.append(cell.hash)
+                if cell.hash and not cell.dirty:
+                    key, value = msgspec.msgpack.encode(cell.key), cell.packed()
+                    packed.append((key, value))
+                    if record_hash(key, value) != cell.hash:
+                        # An older program wrote the same in other words: it is written anew.
+                        self._snapshot.mark(cell)
+            if self._stays(name) or self._at_hand(name) != cells:
                 return
-            for _, key, value in packed:
+            if any(c.dirty or c.hash != was for c, was in zip(cells, hashes, strict=True)):
+                return
+            for key, value in packed:
                 self._packed.add(key, value)
             self._packed.pack()
-        for meter_key in meter_keys:
-            routes.remove(meter_key)
+        had_spans = False
+        for code in list(self._event_ranges.codes.get(name, ())):
+            route = routes.by_key.get((*name, code))
+            had_spans = had_spans or (route is not None and bool(route.spans))
+            routes.remove((*name, code))
         self._timelines.forget(name)
-        if spans:
+        if had_spans:
             self._standing.note_packed(name)
+
+    def _stays(self, name: SubscriptionKey) -> bool:
+        """Return whether an external subscription has to stay at hand, for now at least."""
+        if name in self._stale.names:
+            return True
+        if self._standing.changes:
+            self._to_pack[name] = None
+            return True
+        return False
+
+    def _at_hand(self, name: SubscriptionKey) -> list[Cell]:
+        """Return the cells at hand of an external subscription."""
+        by_key = self._routes.by_key
+        return [
+            cell
+            for code in self._event_ranges.codes.get(name, ())
+            if (route := by_key.get((*name, code))) is not None
+            for span in route.spans
+            for layer in span.layers.values()
+            for cell in layer.cells.values()
+        ]
 
     def pack_later(self) -> Iterator[None]:
         """Pack what could not be packed while definitions were looked at."""

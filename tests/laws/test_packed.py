@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.checksum import record_hash
 from tables.closing.close import close_subscription
+from tables.partition.cooling import IDLE_MS, PORTIONS, Cooling
 from tables.reading.series import Series, SeriesWindow
 from tables.reading.tracing import Tracer
+from tables.reading.usage import current_usage_steps
 from tables.reading.verification import Verification
 from tests.laws.test_partition import ALL, GRACES, few, in_order, same
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
@@ -39,6 +44,68 @@ def test_cooling_between_definitions_and_events(data: st.DataObject) -> None:
         live.partition.packing.pack(NAME)
         assert not (flushed and live.partition.routes.spans)
     same(in_order(definitions, events), live)
+
+
+def test_what_changes_between_two_steps_stays_at_hand() -> None:
+    live = Live(definitions_of(["sum", "max"]))
+    live.define_all()
+    live.deliver([arrived(code, i, START_MS, v="1") for i, code in enumerate(("sum", "max"))])
+    live.flush()
+    partition = live.partition
+    for offset, flushes in enumerate((False, True), 2):
+        with patch("tables.partition.packing.STEP_ITEMS", 1):
+            packing = partition.packing.packing(NAME)
+            # Of two cells the first is packed by now.
+            next(packing)
+            next(packing)
+            live.deliver([arrived("sum", offset, START_MS, v="1")])
+            if flushes:
+                live.flush()
+            drained(packing)
+        assert not partition.packing.is_packed(NAME)
+        live.flush()
+    usage = drained(current_usage_steps(partition, NAME, START_MS))
+    assert usage is not None
+    assert [str(row.units) for row in usage.rows] == ["3", "1"]
+
+
+def test_cells_that_no_event_touches_are_packed() -> None:
+    live = Live(definitions_of(["sum"]))
+    live.define_all()
+    live.deliver([arrived("sum", 0, START_MS, v="1")])
+    live.flush()
+    partition = live.partition
+    cooling, checkpoint = Cooling(partition), partition.checkpoint
+
+    def warm_after(idle_ms: int, most_bytes: int = 1 << 20) -> bool:
+        checkpoint.append_time_ms = START_MS + idle_ms
+        for _ in range(PORTIONS):
+            drained(cooling.cooling(most_bytes))
+        return bool(partition.routes.by_key)
+
+    assert warm_after(IDLE_MS - 1)
+    assert not warm_after(IDLE_MS)
+    assert not any(partition.timelines.names())
+    assert not cooling.has_work
+    partition.packing.unpack(NAME)
+    assert warm_after(IDLE_MS // 2)
+    assert not warm_after(IDLE_MS // 2, most_bytes=1)
+
+
+def test_a_look_installs_nothing_that_stays() -> None:
+    live = Live(definitions_of(["sum"]))
+    live.define_all()
+    live.deliver([arrived("sum", 0, START_MS, v="1")])
+    live.flush()
+    partition = live.partition
+    partition.packing.pack(NAME)
+    drained(current_usage_steps(partition, NAME, START_MS))
+    assert not partition.routes.by_key
+    partition.checkpoint.append_time_ms = START_MS + IDLE_MS
+    cooling = Cooling(partition)
+    for _ in range(PORTIONS):
+        drained(cooling.cooling(1 << 20))
+    assert not cooling.has_work
 
 
 def test_definitions_of_one_millisecond() -> None:

@@ -613,6 +613,12 @@ BUGS = (
         "until_ms, history_ms = None, self._standing.of(meter_key[:2])[1]",
     ),
     Bug(
+        "packed-while-it-changed",
+        "tables/partition/packing.py",
+        "if any(c.dirty or c.hash != was for c, was in zip(cells, hashes, strict=True)):",
+        "if False:",
+    ),
+    Bug(
         "cut-during-refold",
         "agents/close.py",
         "if since_ms is not None and since_ms <= cut_ms:",

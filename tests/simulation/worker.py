@@ -68,6 +68,8 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "agents.close.failpoint": failpoint,
         "app.runtime.cuts.POLL_S": POLL_S,
         "agents.tick.POLL_S": POLL_S,
+        "agents.cool.ROUND_S": 6.0,
+        "tables.partition.cooling.IDLE_MS": 1_000,
         "app.runtime.tasks.asked_to_end": _asked_to_end,
         "app.runtime.engine.Brokers": _Brokers,
         "app.runtime.engine.first_failure": first_failure_here,
