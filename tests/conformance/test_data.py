@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import not_built
 from tests.conformance.directory import vector_files
 from tests.conformance.files import OWN, VECTORS
 
@@ -42,8 +41,3 @@ def test_the_readme_names_every_file_and_mode() -> None:
         if "mode" in vector
     }
     assert {word for word in files | modes if f"`{word}`" not in README} == set()
-
-
-def test_what_is_not_built_is_a_vector() -> None:
-    ids = {name for path in vector_files(VECTORS) for name in ids_of(path)}
-    assert ids >= not_built.VECTORS | not_built.REFERENCES | not_built.LIVE

@@ -17,8 +17,11 @@ from tests.world import bodies
 
 def vectors() -> list[Any]:
     found = json.loads((VECTORS / "api.json").read_text())
-    return [pytest.param(vector, id=vector["id"]) for vector in found]
+    return [pytest.param(each, id=each["id"]) for each in found if each["id"] not in NOT_RUN]
 
+
+NOT_RUN = {"plan-index-includes-pending-deletion", "projected-usage-closed"}
+"""Decided otherwise: `tests/conformance/test_api_vectors_live.py` says why."""
 
 NEEDS_A_FOLD = {"usage-filters-groups", "usage-group-param", "usage-skip-grouping"}
 """The ledger behind the API here does not know every filter."""
@@ -90,8 +93,7 @@ def frozen_at_ms(vector: dict[str, Any]) -> int:
 async def test_vector(vector: dict[str, Any], api: Running) -> None:
     api.meter.clock.now_ms = frozen_at_ms(vector)
     found = await check_api_vector(vector, api.base_url, "full", api.session, arranger(api))
-    if isinstance(found, Skipped):
-        pytest.skip(found.reason)
+    assert not isinstance(found, Skipped), found.reason
     places = [difference.partition(":")[0] for difference in found]
     decided = DECIDED_OTHERWISE.get(vector["id"])
     assert places == ([decided] if decided else []), found
