@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from hashlib import blake2b
+from math import inf
 from typing import Any
 
 import msgspec
@@ -117,9 +118,10 @@ def _known_sum(counts: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _events_count(line: Json) -> int:
-    count: int = line["events_count"]
-    return count
+def _events_count(line: Json) -> float:
+    """Return how many events a line has; what is too much to be summed up comes first."""
+    count: int | None = line["events_count"]
+    return inf if count is None else count
 
 
 def _all(overviews: Sequence[Json], name: str) -> list[Json]:

@@ -58,7 +58,8 @@ class UsageView(msgspec.Struct, frozen=True, kw_only=True):
     charge_code: str
     units: Decimal | None
     """None: more groups than are summed for a page."""
-    events_count: int
+    events_count: int | None
+    """None as well then."""
     from_ms: int
     to_ms: int
     timezone: str = "UTC"

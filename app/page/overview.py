@@ -173,7 +173,8 @@ def _rank(line: Json, by: str) -> tuple[Decimal, str]:
         case "units":
             return parse_text(line["units"] or "-1") or Decimal(0), ""
         case "events":
-            return Decimal(line["events_count"]), ""
+            count = line["events_count"]
+            return Decimal("Infinity" if count is None else count), ""
         case "metric":
             return Decimal(0), line["billable_metric_code"].casefold()
         case "customer":
@@ -205,7 +206,7 @@ def _cells(line: Json, look: Look) -> list[Node]:
         f"{code}{of_charge}{implicit}",
         markup(days(from_ms, to_ms, zone), el("small", f" {zone}")),
         line["external_customer_id"] or NOTHING,
-        whole(line["events_count"]),
+        NOTHING if line["events_count"] is None else whole(line["events_count"]),
     ]
 
 

@@ -233,11 +233,11 @@ def _lines(state: Partition, name: SubscriptionKey, now_ms: int, search: str) ->
                 billable_metric_code=code,
                 charge_code=code,
                 units=None,
-                events_count=entry.events,
+                events_count=None,
                 from_ms=running.started_at_ms,
                 to_ms=now_ms,
             )
-            for code, entry in state.event_ranges.codes[name].items()
+            for code in state.event_ranges.codes[name]
             if search in haystack or search in code.casefold()
         ]
     usage = current_usage(state, name, now_ms)

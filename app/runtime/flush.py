@@ -113,7 +113,6 @@ class Packing:
         gone = state.members.take_dropped()
         records = self._next_flush.take_records()
         changes = yield from state.taking_changes()
-        self._context.tally.recent.note(number, changes.event_ranges)
         topics = {name: settings.topic(full) for name, full in CHANGELOGS.items()}
         for name, key, value in state.rows_of(changes):
             records.append(Record(topics[name], number, key, value, []))

@@ -298,6 +298,7 @@ class OwnedPartition:
             # While the events are in the processor's cache.
             self.ledger.note(part, plain=plain)
             self._note(result)
+        self.shared.tally.recent.note(self.number, runs)
 
     async def _folded(self, part: Sequence[Run]) -> Slice | None:
         """Fold a slice once members and definitions are here; return None if it was given up."""

@@ -15,67 +15,91 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from app.bounds.limits import UNDEFINED_NAMES
+from app.definitions.timeline import ceil_to
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
-from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.checksum import SUM_MODULUS, ChangelogSum, record_hash
 
 REST: MeterKey = ("", "", "undefined")
 """Stands for every undefined name that is not kept one by one; no organization has that id."""
 
 
-class EventRanges(msgspec.Struct, array_like=True, gc=False):
-    """Events of one code of one external subscription on its home partition."""
+KEPT_TO_MS = 3_600_000
+"""The changelog has times rounded up to it: a pair is written about once an hour."""
 
-    written: bool = True
-    """Whether the changelog has it as it is."""
-    events: int = 0
+
+class EventRanges(msgspec.Struct, gc=False):
+    """Where events of one code of one external subscription lie on its home partition."""
+
     raw_first: int = -1
     """Offset in the home's own raw partition of the first event; -1 when none came that way."""
-    raw_last: int = -1
     rekeyed_first: int = -1
-    rekeyed_last: int = -1
     newest_ms: int = -1
-    """Greatest event timestamp."""
+    """Greatest event timestamp; after a restore up to an hour more, as the changelog has it."""
     appended_ms: int = -1
-    """Greatest append time."""
+    """Greatest append time; after a restore up to an hour more."""
     first_ms: int = 0
     """Least append time, while usage-changed is or was asked for; 0: whoever asks takes it so."""
     touched: dict[int, list[str]] = {}
     """Subscriptions whose usage has changed, by the moment to tell it (records-and-cuts §4)."""
+    written: bool = True
+    """Whether the changelog has it as it is, or the next flush writes it."""
+    hash: int = 0
+    """Hash of the changelog record last written; 0 when there is none."""
+
+    @classmethod
+    def unpacked(cls, value: bytes) -> EventRanges:
+        """Return what a changelog has, of this or of an older program."""
+        row = _decode_row(value)
+        return cls(
+            row.raw_first,
+            row.rekeyed_first,
+            row.newest_ms,
+            row.appended_ms,
+            row.first_ms,
+            row.touched,
+        )
 
     def packed(self) -> bytes:
         """Return the bytes of the changelog, as ever for who never asked for usage-changed."""
-        packed = msgspec.msgpack.encode
+        row = (
+            True,
+            0,
+            self.raw_first,
+            -1,
+            self.rekeyed_first,
+            -1,
+            ceil_to(self.newest_ms, KEPT_TO_MS),
+            ceil_to(self.appended_ms, KEPT_TO_MS),
+        )
         if self.touched or self.first_ms:
-            return packed(self)
-        return packed(msgspec.structs.astuple(self)[:-2])
+            return msgspec.msgpack.encode((*row, self.first_ms, self.touched))
+        return msgspec.msgpack.encode(row)
 
-    def note(self, arrivals: Sequence[Arrival]) -> None:
-        """Extend the entry over some events."""
-        self.events += len(arrivals)
-        raw_last, newest_ms, appended_ms = self.raw_last, self.newest_ms, self.appended_ms
+    def note(self, arrivals: Sequence[Arrival]) -> bool:
+        """Extend the entry over some events; return whether the changelog has to have it anew."""
+        newest_ms, appended_ms = self.newest_ms, self.appended_ms
+        anew = False
         for arrival in arrivals:
-            append_time_ms, rekeyed_offset = arrival.append_time_ms, arrival.rekeyed_offset
-            if rekeyed_offset >= 0:
-                if self.rekeyed_first < 0 or rekeyed_offset < self.rekeyed_first:
-                    self.rekeyed_first = rekeyed_offset
-                if rekeyed_offset > self.rekeyed_last:
-                    self.rekeyed_last = rekeyed_offset
-            else:
-                raw_offset = arrival.raw_offset
-                if raw_offset > raw_last:
-                    raw_last = raw_offset
-                    if self.raw_first < 0:
-                        self.raw_first = raw_offset
-                elif raw_offset < self.raw_first:
-                    self.raw_first = raw_offset
-            timestamp_ms = arrival.event.timestamp_ms
+            append_time_ms, timestamp_ms = arrival.append_time_ms, arrival.event.timestamp_ms
+            if append_time_ms > appended_ms:
+                appended_ms = append_time_ms
             if timestamp_ms is None:
                 timestamp_ms = append_time_ms
             if timestamp_ms > newest_ms:
                 newest_ms = timestamp_ms
-            if append_time_ms > appended_ms:
-                appended_ms = append_time_ms
-        self.raw_last, self.newest_ms, self.appended_ms = raw_last, newest_ms, appended_ms
+            rekeyed_offset = arrival.rekeyed_offset
+            if rekeyed_offset >= 0:
+                if self.rekeyed_first < 0 or rekeyed_offset < self.rekeyed_first:
+                    self.rekeyed_first, anew = rekeyed_offset, True
+            elif not 0 <= self.raw_first <= arrival.raw_offset:
+                self.raw_first, anew = arrival.raw_offset, True
+        if newest_ms > self.newest_ms:
+            anew = anew or (newest_ms - 1) // KEPT_TO_MS != (self.newest_ms - 1) // KEPT_TO_MS
+            self.newest_ms = newest_ms
+        if appended_ms > self.appended_ms:
+            anew = anew or (appended_ms - 1) // KEPT_TO_MS != (self.appended_ms - 1) // KEPT_TO_MS
+            self.appended_ms = appended_ms
+        return anew
 
     def extend(self, timestamp_ms: int, append_time_ms: int) -> None:
         """Extend the greatest times to another time at which an event may count."""
@@ -88,24 +112,35 @@ class EventRanges(msgspec.Struct, array_like=True, gc=False):
             0 <= self.raw_first < other.raw_first or 0 <= self.rekeyed_first < other.rekeyed_first
         )
 
-    def reaches(self, arrival: Arrival) -> bool:
-        """Return True if an event does not lie before the first noted one."""
-        if arrival.rekeyed_offset >= 0:
-            return 0 <= self.rekeyed_first <= arrival.rekeyed_offset
-        return 0 <= self.raw_first <= arrival.raw_offset
-
     def merge(self, other: EventRanges) -> None:
         """Extend this entry over all of another."""
         if other.raw_first >= 0:
             first = other.raw_first if self.raw_first < 0 else min(self.raw_first, other.raw_first)
-            self.raw_first, self.raw_last = first, max(self.raw_last, other.raw_last)
+            self.raw_first = first
         if other.rekeyed_first >= 0:
             known = self.rekeyed_first
             first = other.rekeyed_first if known < 0 else min(known, other.rekeyed_first)
             self.rekeyed_first = first
-            self.rekeyed_last = max(self.rekeyed_last, other.rekeyed_last)
         self.newest_ms = max(self.newest_ms, other.newest_ms)
         self.appended_ms = max(self.appended_ms, other.appended_ms)
+
+
+class _Row(msgspec.Struct, array_like=True):
+    """A record of the changelog; what is empty in it only older programs wrote or read."""
+
+    written: bool
+    events: int
+    raw_first: int
+    raw_last: int
+    rekeyed_first: int
+    rekeyed_last: int
+    newest_ms: int
+    appended_ms: int
+    first_ms: int = 0
+    touched: dict[int, list[str]] = {}
+
+
+_decode_row = msgspec.msgpack.Decoder(_Row).decode
 
 
 def first_offsets(entries: Iterable[EventRanges]) -> tuple[int | None, int | None]:
@@ -142,31 +177,35 @@ class EventRangesTable:
         """External subscriptions with events, by organization and code."""
         self.sum = ChangelogSum()
         """Sum of the changelog records that were loaded or taken."""
-        self._dirty: dict[MeterKey, tuple[EventRanges, bytes | None]] = {}
-        """Changed entries, each with its bytes in the changelog; None: it has none."""
+        self._dirty: dict[MeterKey, EventRanges] = {}
+        """Changed entries, which the next flush writes."""
+
+    def entry_of(self, name: SubscriptionKey, code: str) -> EventRanges:
+        """Return the entry to note an event in; whoever changes it calls `mark`."""
+        entry = self.find(name, code)
+        if entry is not None:
+            return entry
+        if not self.passes_over(name, code):
+            entry = EventRanges(first_ms=self.begins_ms)
+            self._keep(name, code, entry)
+        elif self.rest is None:
+            entry = self.rest = self._begin_rest()
+        else:
+            return self.rest
+        self.mark((*name, code), entry)
+        return entry
 
     def of(self, name: SubscriptionKey, code: str) -> EventRanges:
         """Return the entry to note an event in; the entry counts as changed."""
-        entry = self.find(name, code)
-        if entry is not None:
-            return self._changing((*name, code), entry)
-        if self.passes_over(name, code):
-            if self.rest is not None:
-                return self._changing(REST, self.rest)
-            self.rest = self._begin_rest()
-            return self._changing(REST, self.rest, known=False)
-        entry = EventRanges(first_ms=self.begins_ms)
-        self._keep(name, code, entry)
-        return self._changing((*name, code), entry, known=False)
-
-    def _changing(
-        self, meter_key: MeterKey, entry: EventRanges, *, known: bool = True
-    ) -> EventRanges:
-        if entry.written:
-            before = entry.packed() if known else None
-            entry.written = False
-            self._dirty[meter_key] = entry, before
+        entry = self.entry_of(name, code)
+        self.mark((*name, code), entry)
         return entry
+
+    def mark(self, meter_key: MeterKey, entry: EventRanges) -> None:
+        """Have the next flush write an entry."""
+        if entry.written:
+            entry.written = False
+            self._dirty[REST if entry is self.rest else meter_key] = entry
 
     def _keep(self, name: SubscriptionKey, code: str, entry: EventRanges) -> None:
         self.codes.setdefault(name, {})[code] = entry
@@ -239,17 +278,23 @@ class EventRangesTable:
         """Return changelog records of what changed since the last call."""
         encode = msgspec.msgpack.encode
         changes = []
-        for name, (entry, before) in self._dirty.items():
-            entry.written = True
-            changes.append((encode(name), before, entry.packed()))
+        records, hashes = self.sum
+        for name, entry in self._dirty.items():
+            key, value = encode(name), entry.packed()
+            new_hash = record_hash(key, value)
+            records += entry.hash == 0
+            hashes += new_hash - entry.hash
+            entry.hash, entry.written = new_hash, True
+            changes.append((key, value))
         self._dirty.clear()
-        self.sum = self.sum.after(changes)
-        return [(key, value) for key, _, value in changes]
+        self.sum = ChangelogSum(records, hashes % SUM_MODULUS)
+        return changes
 
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""
         organization_id, external_id, code = msgspec.msgpack.decode(key, type=MeterKey)
-        entry = msgspec.msgpack.decode(value, type=EventRanges)
+        entry = EventRanges.unpacked(value)
+        entry.hash = record_hash(key, value)
         if (organization_id, external_id, code) == REST:
             self.rest = entry
         else:

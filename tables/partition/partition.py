@@ -189,7 +189,7 @@ class Partition:
     def fold(self, runs: Iterable[Run]) -> Slice:
         """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""
         settled_ms, intake, members = self.cuts.settled_ms, self.intake, self.members
-        changed = self.changed if self.changed.notes else None
+        changed, event_ranges = self.changed if self.changed.notes else None, self.event_ranges
         taken, ids, entries, refused = intake.admit(runs)
         stored = self.index.find_many(ids)
         folded = Folded()
@@ -198,12 +198,14 @@ class Partition:
             taken, ids, entries = intake.only_new(taken, ids, entries, stored, duplicates, folded)
         for route, run in taken:
             noted = route.event_ranges
-            if noted is None or noted.written:
+            if noted is None:
                 name = (route.organization_id, route.external_subscription_id)
-                noted = route.event_ranges = self.event_ranges.of(name, route.code)
+                noted = route.event_ranges = event_ranges.entry_of(name, route.code)
             if changed is not None:
+                event_ranges.mark(route.meter_key, noted)
                 changed.note_run(route, run, noted)
-            noted.note(run)
+            if noted.note(run):
+                event_ranges.mark(route.meter_key, noted)
             if not fold_run(route, run, settled_ms, members, folded):
                 self._note_unrouted(route, run, folded)
         self.index.add_many(ids, entries)

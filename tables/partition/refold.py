@@ -115,8 +115,8 @@ class Refold:
         self.members = Members(capacity=None)
         self.folded = Folded()
         self.events = 0
-        self._found: dict[MeterKey, int] = {}
-        """Meter keys that were undefined, with how many of their events nobody has noted."""
+        self._found: set[MeterKey] = set()
+        """Meter keys that were undefined, with events that may be noted with the rest only."""
         self.refused: list[tuple[bytes, Entry, RefusedArrival]] = []
         """What the live fold took under definitions that it did not have all of."""
         self.waits_past_ms = -1
@@ -174,8 +174,6 @@ class Refold:
             if refused is not None:
                 self.refused.append((identity, entry, refused))
                 continue
-            if self._searches:
-                self._note_found(placed)
             self._foresee(placed)
             if self._anew is not None:
                 self._anew.note(placed, identity, self.routes)
@@ -222,7 +220,7 @@ class Refold:
                 entry = index.find(arrival.identity)
                 if entry is None or entry[1:5] != arrival.place:
                     continue
-                self._found[meter_key] = 0
+                self._found.add(meter_key)
                 self.meter_keys.add(meter_key)
                 self._names.add(name)
                 if meter_key not in self.routes:
@@ -236,12 +234,6 @@ class Refold:
             return False
         entry, rest = event_ranges.find(meter_key[:2], meter_key[2]), event_ranges.rest
         return entry is None or (rest is not None and not entry.begins_before(rest))
-
-    def _note_found(self, arrival: Arrival) -> None:
-        if arrival.meter_key in self._found:
-            entry = self.partition.event_ranges.find(arrival.name, arrival.event.code)
-            if entry is None or not entry.reaches(arrival):
-                self._found[arrival.meter_key] += 1
 
     def _foresee(self, arrival: Arrival) -> None:
         """Note an event whose copy that counts now may have been appended for an earlier cut.
@@ -373,11 +365,10 @@ class Refold:
 
     def _keep_found(self) -> None:
         partition = self.partition
-        for (org, external_id, code), events in self._found.items():
+        for org, external_id, code in sorted(self._found):
             entry = partition.event_ranges.of((org, external_id), code)
             if partition.event_ranges.rest is not None:
                 entry.merge(partition.event_ranges.rest)
-            entry.events += events
             if partition.corrections.touches((org, external_id)):
                 self.recorrected.add((org, external_id))
         partition.redefinition.note_searched(self._defined_ms[1], self._searched_for)

@@ -675,6 +675,12 @@ BUGS = (
         "if batch.start > next_offset + 1_000:",
     ),
     Bug(
+        "reach-rounded-down",
+        "tables/changelogged/presence.py",
+        "ceil_to(self.newest_ms, KEPT_TO_MS)",
+        "self.newest_ms // KEPT_TO_MS * KEPT_TO_MS",
+    ),
+    Bug(
         "corrections-out-of-reach",
         "tables/changelogged/presence.py",
         "self.appended_ms = max(self.appended_ms, append_time_ms)",

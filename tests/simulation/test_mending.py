@@ -122,7 +122,7 @@ def test_a_torn_changelog_is_noticed_and_mended(
     assert noticed
 
 
-def test_presence_of_a_torn_state_does_not_add_to_that_of_the_rebuilt_one(
+def test_the_index_of_a_torn_state_does_not_add_to_that_of_the_rebuilt_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A crash in the middle of the rebuild restores what is folded until then, and no more."""
@@ -131,8 +131,7 @@ def test_presence_of_a_torn_state_does_not_add_to_that_of_the_rebuilt_one(
 
     async def count(player: Player, end_ms: int) -> None:
         await rest(player, end_ms)
-        codes = [c for o in player._owned() for c in o.state.event_ranges.codes.values()]
-        counted.append(sum(entry.events for entries in codes for entry in entries.values()))
+        counted.append(sum(owned.state.index.length for owned in player._owned()))
 
     said: list[str] = []
     monkeypatch.setattr(restore.log, "error", lambda text, *_, **__: said.append(text))

@@ -24,7 +24,7 @@ from app.page.downloads import downloads
 from app.page.explain import explain_view
 from app.page.figures import figure
 from app.page.html import el
-from app.page.overview import health_words
+from app.page.overview import health_words, sorted_lines
 from app.page.subscription import About, Wanted, subscription_view
 
 NOW_MS = 1_710_504_000_000
@@ -310,3 +310,17 @@ def test_what_one_download_does_not_hold_comes_by_parts() -> None:
     assert text == (
         "CSV of 1 to 1,000 CSV of 1,001 to 2,000 CSV of 2,001 to 2,500 All 2,500 at once: meter"
     )
+
+
+def test_a_line_that_is_too_much_to_sum_up_comes_first_by_events() -> None:
+    line = {
+        "organization_id": "org",
+        "external_subscription_id": "a",
+        "billable_metric_code": "gb",
+        "charge_code": "gb",
+        "units": "1",
+        "events_count": 7,
+    }
+    many = {**line, "external_subscription_id": "b", "units": None, "events_count": None}
+    found = sorted_lines([line, many], "-events")
+    assert [each["events_count"] for each in found] == [None, 7]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from app.bounds.limits import OVERVIEW_SUBSCRIPTIONS
@@ -34,10 +33,9 @@ class Looks:
         names = [view.external_subscription_id for view in views]
         return names, count, work["query", "names"] - before
 
-    def flushed(self, *names: str) -> None:
-        """Tell what a flush changed."""
-        keys = [msgspec.msgpack.encode(("org", name, "m")) for name in names]
-        self.tally.recent.note(0, [(key, b"") for key in keys])
+    def folded(self, *names: str) -> None:
+        """Tell what was folded."""
+        self.tally.recent.note(0, [(("org", name, "m"), ()) for name in names])
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +59,15 @@ def test_a_look_evaluates_a_page_of_many_subscriptions(looks: Looks) -> None:
 
 
 def test_who_was_active_lately_is_looked_at_first(looks: Looks) -> None:
-    looks.flushed("sub-77777", "sub-88888", "gone")
+    looks.folded("sub-77777", "sub-88888", "gone")
     found, count = looks.lines.lately(looks.states, None)
     assert [name for _, (_, name) in found[:2]] == ["sub-88888", "sub-77777"]
     assert (len(found), count) == (OVERVIEW_SUBSCRIPTIONS, SUBSCRIPTIONS)
 
 
 def test_the_ring_of_the_active_holds_the_latest(looks: Looks) -> None:
-    looks.flushed(*(f"sub-{number}" for number in range(300)))
-    looks.flushed("sub-100")
+    looks.folded(*(f"sub-{number}" for number in range(300)))
+    looks.folded("sub-100")
     names = list(looks.tally.recent.names())
     assert (len(names), names[:2]) == (200, [("org", "sub-100"), ("org", "sub-299")])
 

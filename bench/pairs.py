@@ -1,0 +1,139 @@
+"""What an event costs beside how many pairs there are, and what of it goes to the changelogs.
+
+A pair is a subscription and a code. The core alone, without a server: all pairs are touched once,
+then each round decodes, groups, folds and packs the same number of events. Narrow loads bring a
+pair several events a portion, wide ones about one. What reading costs, which is not in it, tells
+`bench.throughput --subscriptions`.
+
+    python -m bench.pairs [--pairs 1250 10000 100000] [--rounds N] [--profile]
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import gc
+import pstats
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from app.runtime.owned import slices_of
+from app.wire.arrivals import Arrival, MeterKey, plain_arrival
+from bench.fold import NOW_MS, definitions
+from bench.world import METRICS, event_value, number_of
+from tables.event_index.index import EventIndex
+from tables.partition.partition import Partition
+
+ROUND_EVENTS = 50_000
+"""As much as a flush takes in a second or two."""
+PORTION_EVENTS = 10_000
+SLICE_EVENTS = 1_000
+PORTION_MS = 200
+
+
+class Load:
+    """A partition that takes events of so many pairs in turns."""
+
+    def __init__(self, pairs: int):
+        self.subscriptions = pairs // len(METRICS)
+        self.partition = Partition(0, definitions(self.subscriptions), EventIndex())
+        self.partition.event_ranges.most_undefined = pairs
+        self.taken = 0
+        self.records: Counter[str] = Counter()
+        self.record_bytes = 0
+
+    def values(self, count: int) -> list[bytes]:
+        """Return the next events as they are read."""
+        span = range(self.taken, self.taken + count)
+        return [
+            event_value(i, number_of(i, self.subscriptions), self._now_ms(i) / 1000) for i in span
+        ]
+
+    def _now_ms(self, number: int) -> int:
+        return NOW_MS + number // PORTION_EVENTS * PORTION_MS
+
+    def take(self, values: list[bytes]) -> tuple[float, float, float]:
+        """Decode, fold and flush; return the CPU time of each."""
+        clock = time.process_time
+        decoding_s = folding_s = 0.0
+        for start in range(0, len(values), PORTION_EVENTS):
+            began = clock()
+            runs: defaultdict[MeterKey, list[Arrival]] = defaultdict(list)
+            for arrival in self._decoded(values[start : start + PORTION_EVENTS]):
+                event = arrival.event
+                name = (arrival.organization_id, event.external_subscription_id, event.code)
+                runs[name].append(arrival)
+            decoded = clock()
+            partition = self.partition
+            route_of = partition.packing.route_of
+            for part in slices_of(list(runs.items()), SLICE_EVENTS, route_of, clock):
+                partition.missing_members(part)
+                partition.fold(part)
+            folding_s += clock() - decoded
+            decoding_s += decoded - began
+        began = clock()
+        changes = self.partition.take_changes()
+        for changelog, key, value in self.partition.rows_of(changes):
+            self.records[changelog] += 1
+            self.record_bytes += len(key) + len(value or b"")
+        packing_s = clock() - began
+        self.partition.index.seal_flush(self.partition.checkpoint.flush)
+        return decoding_s, folding_s, packing_s
+
+    def _decoded(self, values: list[bytes]) -> Iterator[Arrival]:
+        append_time_ms = self._now_ms(self.taken)
+        for offset, value in enumerate(values, self.taken):
+            arrival = plain_arrival(value, append_time_ms, 0, offset, None)
+            if arrival is not None:
+                yield arrival
+        self.taken += len(values)
+
+
+def measure(pairs: int, rounds: int, profiler: cProfile.Profile | None) -> None:
+    """Print what an event costs beside so many pairs."""
+    load = Load(pairs)
+    first = load.values(pairs)
+    spent_s = sum(load.take(first))
+    print(f"{pairs:>9,} pairs: first touch {spent_s / pairs * 1e6:.1f} us")
+    del first
+    load.records.clear()
+    load.record_bytes = 0
+    gc.collect()
+    gc.freeze()
+    rows = []
+    for _ in range(rounds):
+        values = load.values(ROUND_EVENTS)
+        if profiler is not None:
+            profiler.enable()
+        rows.append([each / ROUND_EVENTS * 1e6 for each in load.take(values)])
+        if profiler is not None:
+            profiler.disable()
+    gc.unfreeze()
+    decode, fold, pack = min(rows, key=sum)
+    events = rounds * ROUND_EVENTS
+    told = ", ".join(f"{name} {count / events:.2f}" for name, count in load.records.items())
+    print(
+        f"{'':>9} {decode + fold + pack:6.2f} us an event: decode {decode:.2f}, fold {fold:.2f},"
+        f" pack {pack:.2f}\n"
+        f"{'':>9} {load.records.total() / events:6.2f} changelog records an event ({told}),"
+        f" {load.record_bytes / events:.0f} bytes"
+    )
+
+
+def main() -> None:
+    """Measure each number of pairs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, nargs="*", default=[1_250, 10_000, 100_000])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--profile", action="store_true")
+    told = parser.parse_args()
+    for pairs in told.pairs:
+        profiler = cProfile.Profile() if told.profile else None
+        measure(pairs, told.rounds, profiler)
+        if profiler is not None:
+            pstats.Stats(profiler).sort_stats("tottime").print_stats(40)
+
+
+if __name__ == "__main__":
+    main()

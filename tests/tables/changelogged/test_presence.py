@@ -1,0 +1,121 @@
+"""What the changelog has of where events lie: written about once an hour, and read as ever."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tables.changelogged.presence import EventRanges
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import arrived
+from tests.world.partition import Live
+
+NAME = (ORG, SUBSCRIPTION)
+MINUTE_MS = 60_000
+
+
+def counting() -> Live:
+    """Return a partition with a subscription that counts events."""
+    live = Live(definitions_of(["count"]))
+    live.define_all()
+    return live
+
+
+def flushed(live: Live) -> dict[str, int]:
+    """Return how many changelog records of each kind a flush has."""
+    changes = live.changelog.take(live.partition)
+    counted: dict[str, int] = {}
+    for changelog, _, _ in live.partition.rows_of(changes):
+        counted[changelog] = counted.get(changelog, 0) + 1
+    return counted
+
+
+def ranges(live: Live) -> EventRanges:
+    """Return the entry of the one meter key that has events."""
+    return live.partition.event_ranges.codes[NAME]["count"]
+
+
+def test_an_event_is_one_changelog_record_most_of_the_time() -> None:
+    """A flush a minute over three hours, of one pair: a cell each time, presence each hour."""
+    live = counting()
+    written = []
+    for minute in range(180):
+        live.deliver([arrived("count", minute, START_MS + minute * MINUTE_MS)])
+        written.append(flushed(live))
+    assert written[0] == {"cells": 1, "presence": 1}
+    assert sum(each["cells"] for each in written) == 180
+    # The first event, and then one in each new hour.
+    assert sum(each.get("presence", 0) for each in written) == 4
+    assert written[1] == {"cells": 1, "presence": 1}
+    assert written[2] == {"cells": 1}
+
+
+def test_many_pairs_of_one_event_each_write_one_record_an_event() -> None:
+    live = counting()
+    wide = [f"sub-{number}" for number in range(50)]
+    for at_ms in (START_MS + MINUTE_MS, START_MS + 2 * MINUTE_MS):
+        first = (at_ms - START_MS) * 50
+        live.deliver(
+            [
+                arrived("count", first + number, at_ms, external_id=name)
+                for number, name in enumerate(wide)
+            ]
+        )
+        written = flushed(live)
+    assert written.get("presence", 0) == 0
+
+
+@pytest.mark.parametrize("at_ms", [0, 1, 59 * MINUTE_MS, HOUR_MS, HOUR_MS + 1])
+@pytest.mark.parametrize("ahead_ms", [-DAY_MS, 0, 1])
+def test_a_restored_reach_is_no_shorter_and_an_hour_longer_at_most(
+    at_ms: int, ahead_ms: int
+) -> None:
+    live, appended_ms = counting(), START_MS + at_ms
+    live.deliver([arrived("count", 0, appended_ms + ahead_ms, appended_ms)])
+    exact = ranges(live).newest_ms, ranges(live).appended_ms
+    assert exact == (appended_ms + ahead_ms, appended_ms)
+    live.restart()
+    restored = ranges(live)
+    for now_ms, then_ms in zip((restored.newest_ms, restored.appended_ms), exact, strict=True):
+        assert then_ms <= now_ms < then_ms + HOUR_MS
+    assert (restored.raw_first, restored.rekeyed_first) == (0, -1)
+    assert "presence" not in flushed(live)
+
+
+def test_an_event_with_a_smaller_offset_is_written_at_once() -> None:
+    live = counting()
+    live.deliver([arrived("count", 7, START_MS + 1)])
+    flushed(live)
+    live.deliver([arrived("count", 3, START_MS + 1)])
+    assert flushed(live)["presence"] == 1
+    live.deliver([arrived("count", 9, START_MS + 1).forwarded(0, 4)])
+    assert flushed(live)["presence"] == 1
+    live.restart()
+    assert (ranges(live).raw_first, ranges(live).rekeyed_first) == (3, 4)
+
+
+@pytest.mark.parametrize("told", [(), (START_MS, {START_MS + HOUR_MS: ["id"]})])
+def test_a_record_of_an_older_program_is_read_and_replaced_when_it_changes(
+    told: tuple[object, ...],
+) -> None:
+    """Then it had counts, last offsets and times to the millisecond."""
+    live = counting()
+    live.deliver([arrived("count", 5, START_MS + 1)])
+    live.flush()
+    changelog = live.changelog.tables["presence"]
+    (key,) = changelog
+    old = (True, 17, 5, 90, -1, -1, START_MS + 1, START_MS + 2, *told)
+    changelog[key] = msgspec.msgpack.encode(old)
+    live.partition.event_ranges.sum = live.partition.event_ranges.sum.replaced(
+        key, ranges(live).packed(), changelog[key]
+    )
+    live.partition.checkpoint.presence_sum = live.partition.event_ranges.sum
+    live.changelog.record = msgspec.msgpack.encode(live.partition.checkpoint)
+    live.partition = live.changelog.restored(live.definitions)
+    known = ranges(live)
+    assert (known.raw_first, known.newest_ms, known.appended_ms) == (5, START_MS + 1, START_MS + 2)
+    assert (known.first_ms, known.touched) == (told or (0, {}))
+    live.deliver([arrived("count", 6, START_MS + HOUR_MS + 1)])
+    live.restart()
+    assert ranges(live).newest_ms == START_MS + 2 * HOUR_MS
