@@ -41,7 +41,8 @@ async def test_what_others_own_or_nobody_has_looked_at_yet_is_not_waited_for() -
     await asyncio.wait_for(verify_samples.until_folded(engine), 5)
 
 
-async def test_it_makes_way_for_whoever_asks() -> None:
+async def test_it_makes_way_for_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_samples, "WAIT_S", 0.01)
     engine = of_two_partitions()
     engine.status.observed = {0: sample(10**9)}
     async with engine.scans.place("verify a sample", "", endless=True):

@@ -11,7 +11,6 @@ from collections import Counter
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
-from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -122,17 +121,24 @@ def _commands(*extras: str) -> list[str]:
     return [name for name, place in _COMMANDS.items() if (place.extra or "") in extras]
 
 
-@pytest.mark.parametrize("extra", WITHIN)
-def test_commands_run_with_their_extra_alone(extra: str, tmp_path: Path) -> None:
-    helps = [[name, "--help"] for name in _commands(*WITHIN[extra])]
-    runs = list(RUNS[extra])
-    outcomes: dict[str, Any] = {}
-    for line, (code, output) in zip(
-        [*helps, *runs], _run(extra, helps + runs, tmp_path), strict=True
-    ):
-        if line[-1] == "--help":
-            assert (code, output[:6]) == (0, "Usage:"), (line, output)
-        outcomes[line[0]] = (code, output)
+Ran = tuple[str, dict[str, tuple[int, str]]]
+
+
+@pytest.fixture(scope="module", params=WITHIN)
+def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """An extra, and how each line ended with it alone: every command's help, and what it runs."""
+    extra: str = request.param
+    lines = [[name, "--help"] for name in _COMMANDS] + list(RUNS[extra])
+    ended = _run(extra, lines, tmp_path_factory.mktemp("extra"))
+    return extra, dict(zip(map(" ".join, lines), ended, strict=True))
+
+
+def test_commands_run_with_their_extra_alone(ran: Ran) -> None:
+    extra, ended = ran
+    for name in _commands(*WITHIN[extra]):
+        code, output = ended[f"{name} --help"]
+        assert (code, output[:6]) == (0, "Usage:"), (name, output)
+    outcomes = {line[0]: ended[" ".join(line)] for line in RUNS[extra]}
     if extra == "":
         assert outcomes["limits"][0] == outcomes["keys"][0] == 0
         assert "No worker answers" in outcomes["usage"][1]
@@ -145,12 +151,10 @@ def test_commands_run_with_their_extra_alone(extra: str, tmp_path: Path) -> None
         assert "a worker runs on servers that exist" in outcomes["worker"][1]
 
 
-@pytest.mark.parametrize("extra", WITHIN)
-def test_a_command_without_its_extra_says_what_to_install(extra: str, tmp_path: Path) -> None:
-    others = [name for name in _COMMANDS if name not in _commands(*WITHIN[extra])]
-    for name, (code, output) in zip(
-        others, _run(extra, [[name, "--help"] for name in others], tmp_path), strict=True
-    ):
+def test_a_command_without_its_extra_says_what_to_install(ran: Ran) -> None:
+    extra, ended = ran
+    for name in _COMMANDS.keys() - _commands(*WITHIN[extra]):
+        code, output = ended[f"{name} --help"]
         assert code == 2, name
         needed = f"pip install 'meterstream[{_COMMANDS[name].extra}]'"
         assert re.fullmatch(

@@ -137,14 +137,16 @@ CHANGES = st.lists(
 ).map(sorted)
 
 
+CODES = st.sampled_from(["count", "max", "latest", "average", "balance", "seats", "level"])
+
+
 @pytest.mark.parametrize("late", [False, True], ids=["on time", "late"])
-@pytest.mark.parametrize("code", ["count", "max", "latest", "average", "balance", "seats", "level"])
-@examples(25)
-@given(st.data())
+@examples(120)
+@given(CODES, CHANGES, st.data())
 def test_every_cut_of_a_period_shows_what_was_corrected_until_then(
-    code: str, late: bool, data: st.DataObject
+    late: bool, code: str, grids: list[tuple[int, int]], data: st.DataObject
 ) -> None:
-    told, grids = data.draw(stories(late=late)), data.draw(CHANGES)
+    told = data.draw(stories(late=late))
     meter = folded(code, told, grids)
     published = newest_at([msgspec.json.decode(record.value) for record in meter.records])
     ((_, timeline),) = meter.partition.timelines.of((ORG, SUBSCRIPTION))
@@ -165,13 +167,15 @@ def test_every_cut_of_a_period_shows_what_was_corrected_until_then(
 WINDOWS_S = (0, 1_800, 86_400 + 60, 4 * 86_400)
 
 
-@pytest.mark.parametrize("code", ["balance", "seats", "heads", "level"])
-@examples(60)
-@given(st.data())
+@examples(160)
+@given(
+    st.sampled_from(["balance", "seats", "heads", "level"]),
+    stories(late=True),
+    st.sampled_from(WINDOWS_S),
+)
 def test_a_balance_shows_what_came_after_its_window_only_with_a_correction(
-    code: str, data: st.DataObject
+    code: str, told: list[Told], window_s: int
 ) -> None:
-    told, window_s = data.draw(stories(late=True)), data.draw(st.sampled_from(WINDOWS_S))
     settings = msgspec.structs.replace(SETTINGS, late_window_s=window_s)
     meter = folded(code, told, [], settings)
     published = newest_at([msgspec.json.decode(record.value) for record in meter.records])

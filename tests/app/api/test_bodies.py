@@ -101,8 +101,14 @@ async def test_identity_is_no_compression(api: Running) -> None:
     ],
 )
 async def test_the_head_decides_before_any_of_the_body_comes(
-    line: Line, target: str, method: str, headers: dict[str, str], expected: int
+    line: Line,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    method: str,
+    headers: dict[str, str],
+    expected: int,
 ) -> None:
+    monkeypatch.setattr(connections, "UNREAD_S", 0.1)
     length = BODY_BYTES + 1 if expected == 413 else BODY_BYTES
     await line.head(target, method, Content_Length=length, **headers)
     status, told, _ = await line.answer()
@@ -167,6 +173,7 @@ async def test_a_body_that_does_not_come_is_given_up(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "BODY_S", 0.1)
+    monkeypatch.setattr(connections, "UNREAD_S", 0.1)
     await line.head(Content_Length=10_000)
     line.writer.write(b"{")
     status, _, body = await line.answer()

@@ -17,6 +17,7 @@ from app.api.server import ApiServer, build_app
 from tests.app.api.conftest import KEYS, NOW_MS, Running, registry, start
 from tests.app.api.ledger import Clock, LedgerMeter
 from tests.app.api.test_bodies import Line, line_to
+from tests.world.waiting import until
 
 MOST = 3
 
@@ -106,10 +107,10 @@ async def test_who_says_nothing_is_not_hurried(
 ) -> None:
     monkeypatch.setattr(connections, "HEAD_S", 0.1)
     async with line_to(api) as line:
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(0.8)
         await line.head("/api/v1/plans", "GET")
         assert (await line.answer())[0] == 200
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(0.8)
         await line.head("/api/v1/plans", "GET")
         assert (await line.answer())[0] == 200
 
@@ -183,19 +184,19 @@ async def tap(long: Running) -> AsyncIterator[Tap]:
 async def test_who_takes_nothing_is_cut(long: Running, tap: Tap) -> None:
     assert long.server is not None
     (clients,) = long.server._listening
-    await asyncio.sleep(0.8)
+    await until(lambda: not all(each.is_idle for each in clients._open))
     (slow,) = (each for each in clients._open if not each.is_idle)
     wire = slow._wire
     assert wire is not None
+    await asyncio.sleep(0.3)
     assert 0 < wire.get_write_buffer_size() < 1024 * 1024, "the rest waits outside"
-    await asyncio.sleep(2.5)
-    assert slow not in clients._open
+    await until(lambda: slow not in clients._open)
 
 
 async def test_who_takes_slowly_is_served(long: Running, tap: Tap) -> None:
     assert long.server is not None
     (clients,) = long.server._listening
-    for _ in range(30):
-        await tap.take(300_000)
+    for _ in range(18):
+        await tap.take(500_000)
         await asyncio.sleep(0.1)
     assert any(not each.is_idle for each in clients._open)

@@ -66,10 +66,8 @@ def folded(
     return meter
 
 
-@pytest.mark.parametrize("in_memory", [0, 2, 1000])
-@pytest.mark.parametrize("slice_events", [1, 3, 1000])
-@examples(25)
-@given(st.data())
+@examples(120)
+@given(st.sampled_from([1, 3, 1000]), st.sampled_from([0, 2, 1000]), st.data())
 def test_records_are_those_of_a_live_partition(
     slice_events: int, in_memory: int, data: st.DataObject
 ) -> None:

@@ -17,9 +17,12 @@ from tests.app.page import chromium
 from tests.app.page.site import LONG, letter, send_event
 from tests.world import bodies
 
-pytestmark = pytest.mark.skipif(
-    chromium.binary() is None, reason="no chromium binary on PATH: the page is not tested in it"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        chromium.binary() is None, reason="no chromium binary on PATH: the page is not tested in it"
+    ),
+]
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 FINDINGS = """axe.run(document, {resultTypes: ["violations"]}).then(({violations}) =>
