@@ -11,12 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from app.api.call import Call
-from app.api.errors import not_found
+from app.api.errors import invalid, not_found
 from app.api.verdicts import Asked, verdicts_on
 from app.billing_periods.instants import iso_milliseconds
 from app.meter.errors import NotAllowed, Unavailable
 from app.meter.events import RawPosition
-from app.meter.overview import DeadLetter, DeadLetterView
+from app.meter.overview import DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterView
 from app.page.dead_letters import Outcome, OutcomeKind
 from app.wire.decode import decode_record
 from app.wire.events import Event
@@ -24,17 +24,57 @@ from app.wire.events import Event
 Json = dict[str, Any]
 
 AT_ONCE: Final = 50
-"""Letters that one request replays: what the list of the newest has."""
+"""Letters that one request replays: what a page of the list has."""
+NEWEST: Final = "newest"
+"""Stands for the end of the topic where the next page begins."""
 _OUTCOMES_S: Final = 5.0
 _LETTER_COMES_S: Final = 2.0
 _AGAIN_S: Final = 0.25
 
 
 async def index(call: Call) -> Any:
-    """List the newest dead letters of the organization, newest first."""
-    code = call.query.text("code")
-    found = call.meter.repairs.dead_letters(call.organization_id)
-    return {"dead_letters": [_view_json(one) for one in found if code in (None, one.code)]}
+    """List dead letters of the organization, newest first; `before` goes on where a page ends."""
+    found = await page_of(call, call.organization_id)
+    letters = [_view_json(one) for one in found.letters]
+    return {"dead_letters": letters, "meta": {"before": cursor_text(found)}}
+
+
+async def page_of(call: Call, organization_id: str | None) -> DeadLetterPage:
+    """Return the page that is asked for, read from the topic. Raises 422."""
+    before = _before(call.query.text("before"))
+    if before is None:
+        raise invalid({"before": ["value_is_invalid"]})
+    query = DeadLetterQuery(
+        organization_id=organization_id,
+        code=call.query.text("code"),
+        before=before,
+        most=min(call.query.positive("per_page", AT_ONCE), AT_ONCE),
+    )
+    return await call.meter.repairs.letters_before(query)
+
+
+def cursor_text(page: DeadLetterPage) -> str | None:
+    """Return what to ask for the next page with; None: this is the last one."""
+    if page.before is None:
+        return None
+    return ",".join(f"{number}:{offset}" for number, offset in sorted(page.before.items()))
+
+
+def _before(text: str | None) -> dict[int, int] | None:
+    """Read where a page begins; None: the text is no such thing."""
+    found: dict[int, int] = {}
+    if text is None or text == NEWEST:
+        return found
+    for part in text.split(","):
+        number, _, offset = part.partition(":")
+        if not (_is_count(number) and _is_count(offset)):
+            return None
+        found[int(number)] = int(offset)
+    return found
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 async def show(call: Call) -> Any:
@@ -49,7 +89,7 @@ async def show(call: Call) -> Any:
 async def found_letter(call: Call, organization_id: str | None) -> DeadLetter:
     """Return the letter that the path names. Raises 404."""
     numbers = [call.parameters[name] for name in ("partition", "offset")]
-    if not all(text.isascii() and text.isdecimal() and len(text) < 19 for text in numbers):
+    if not all(map(_is_count, numbers)):
         raise not_found("dead_letter")
     partition, offset = map(int, numbers)
     letter = await call.meter.repairs.dead_letter(organization_id, partition, offset)

@@ -402,9 +402,13 @@ async def not_counted_events(call: Call) -> Html | Reply:
 async def letters(call: Call) -> Html | Reply:
     """Show the newest dead letters; an operator sees those of every organization."""
     organization_id = page.page_organization(call, "GET")
-    found = call.meter.repairs.dead_letters(organization_id)
-    chosen = call.query.text("organization")
-    return letters_html.letters_view(found, call.query.text("code"), chosen)
+    code, chosen = call.query.text("code"), call.query.text("organization")
+    if call.query.text("before") is None:
+        newest = call.meter.repairs.dead_letters(organization_id)
+        return letters_html.letters_view(newest, code, chosen, dead_letters.NEWEST)
+    found = await dead_letters.page_of(call, organization_id)
+    older = dead_letters.cursor_text(found)
+    return letters_html.letters_view(found.letters, code, chosen, older, of_topic=True)
 
 
 async def letter(call: Call) -> Html | Reply:

@@ -169,6 +169,24 @@ async def scan(
         raise RecordsDeleted(f"{tp.topic} partition {tp.partition} at {from_offset}") from error
 
 
+async def scan_many(
+    settings: Settings, ranges: Mapping[TopicPartition, tuple[int, int]]
+) -> AsyncIterator[tuple[TopicPartition, list[LogRecord]]]:
+    """Yield records of several partitions, each from its first offset up to and without its end.
+
+    Raises:
+        RecordsDeleted: a log begins later.
+    """
+    ends = {tp: end for tp, (_, end) in ranges.items()}
+    try:
+        async with started(plain_consumer(settings)) as consumer:
+            positions = {tp: start for tp, (start, _) in ranges.items()}
+            async for tp, records in _between(consumer, positions, ends):
+                yield tp, [log_record(record) for record in records]
+    except OffsetOutOfRangeError as error:
+        raise RecordsDeleted("a log begins later than what is read of it") from error
+
+
 async def _between(
     consumer: Consumer,
     positions: Mapping[TopicPartition, int],

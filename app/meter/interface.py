@@ -36,7 +36,14 @@ from app.meter.evidence import (
     VerifyReport,
 )
 from app.meter.health import Reason
-from app.meter.overview import DeadLetter, DeadLetterView, Overview, OverviewQuery
+from app.meter.overview import (
+    DeadLetter,
+    DeadLetterPage,
+    DeadLetterQuery,
+    DeadLetterView,
+    Overview,
+    OverviewQuery,
+)
 from app.meter.records import RecordPage, RecordPlace, RecordQuery
 from app.meter.usage import (
     AnalyticsQuery,
@@ -298,6 +305,10 @@ class Repairs(Protocol):
 
     def dead_letters(self, organization_id: str | None) -> list[DeadLetterView]:
         """Return the newest dead letters of an organization, or of all, newest first."""
+        ...
+
+    async def letters_before(self, query: DeadLetterQuery) -> DeadLetterPage:
+        """Return a page of all dead letters that the topic has, newest first."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
@@ -107,6 +108,25 @@ class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
     """topic/partition/offset, with /index for an array element."""
     value: str
     """The original bytes as text, cut to a readable length."""
+
+
+class DeadLetterQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which dead letters are asked for."""
+
+    organization_id: str | None
+    """None: of every organization, and of none."""
+    code: str | None = None
+    before: Mapping[int, int] = {}
+    """By partition, only below this offset; of others the newest."""
+    most: int = 50
+
+
+class DeadLetterPage(msgspec.Struct, frozen=True):
+    """Some dead letters, newest first."""
+
+    letters: list[DeadLetterView]
+    before: Mapping[int, int] | None
+    """Where the next page begins; None: there are no older ones."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

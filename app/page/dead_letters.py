@@ -10,7 +10,7 @@ import msgspec
 
 from app.meter.overview import DeadLetter, DeadLetterView
 from app.page.causes import DEAD_LETTERS
-from app.page.figures import NOTHING, address, count, time, whole
+from app.page.figures import NOTHING, address, bounded, count, time, whole
 from app.page.html import Html, Node, el, markup
 from app.page.tables import Column, Row, facts, table
 
@@ -31,23 +31,41 @@ class Outcome(NamedTuple):
 
 
 def letters_view(
-    letters: Sequence[DeadLetterView], code: str | None, organization: str | None
+    letters: Sequence[DeadLetterView],
+    code: str | None,
+    organization: str | None,
+    older: str | None,
+    *,
+    of_topic: bool = False,
 ) -> Html:
-    """Return the fragment: letters by code, and a list to mark some in."""
+    """Return the fragment: letters by code, and a list to mark some in.
+
+    `of_topic`: a page of all that the topic has, and `older` is where the next one begins.
+    """
     shown = [letter for letter in letters if code in (None, letter.code)]
     every = el("a", "Show every code", href=address("dead-letters", organization=organization))
+    newest = el("a", "The newest", href=_list_address(code, organization))
+    words = "Older ones" if of_topic else "All that the topic keeps, page by page"
+    further = el("a", words, href=_list_address(code, organization, older)) if older else None
     return markup(
         el("h1", "Dead letters"),
         el(
             "p",
-            "Events that were refused. These are the newest that the workers have read; ",
-            "the topic keeps all of them.",
+            "Events that were refused. ",
+            "This is a page of what the topic keeps."
+            if of_topic
+            else "These are the newest that this worker has read; the topic keeps all of them.",
         ),
+        el("p", newest if of_topic else None, " ", further, id="pages", data_once=of_topic),
         _groups(letters, organization),
         el("p", f"Only {code}. ", every) if code else None,
         el("div", id="outcomes", role="status", hx_morph_skip_children=True),
         _list(shown, organization),
     )
+
+
+def _list_address(code: str | None, organization: str | None, before: str | None = None) -> str:
+    return address("dead-letters", code=code, before=before, organization=organization)
 
 
 def _groups(letters: Sequence[DeadLetterView], organization: str | None) -> Html:
@@ -134,7 +152,7 @@ def _letter(letter: DeadLetterView, organization: str | None) -> Row:
         (
             mark,
             el("a", place, href=link),
-            letter.message,
+            bounded(letter.message),
             letter.code,
             time(letter.failed_at_ms),
             letter.value[:200],
@@ -153,7 +171,7 @@ def outcomes_part(outcomes: Sequence[Outcome], organization: str | None) -> Html
             (
                 outcome.place,
                 outcome.kind,
-                outcome.words or NOTHING,
+                bounded(outcome.words) or NOTHING,
                 _event(outcome.transaction_id, organization),
             ),
         )
@@ -187,7 +205,7 @@ def letter_view(letter: DeadLetter, organization: str | None) -> Html:
     )
     return markup(
         el("h1", "Dead letter ", el("span", place, class_="id")),
-        el("p", f"Refused because {view.message}", id="because"),
+        el("p", f"Refused because {bounded(view.message)}", id="because"),
         el("p", f"{told.cause} {told.cure}") if told is not None else None,
         facts(
             (
@@ -214,9 +232,9 @@ def letter_view(letter: DeadLetter, organization: str | None) -> Html:
 
 def _text(value: bytes) -> str:
     try:
-        return value.decode()
+        return bounded(value.decode(), _HEX_BYTES)
     except UnicodeDecodeError:
-        return value.hex(" ")
+        return bounded(value[:_HEX_BYTES].hex(" "), _HEX_BYTES)
 
 
 def _value(value: bytes) -> Html:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +20,7 @@ from app.page.downloads import downloads
 from app.page.figures import (
     NOTHING,
     address,
+    bounded,
     bucket,
     count,
     days,
@@ -32,6 +34,9 @@ from app.page.html import Html, Node, el, markup
 from app.page.tables import Column, Row, facts, table
 
 Json = dict[str, Any]
+
+SHOWN_PROPERTIES: Final = 200
+SHOWN_CHARACTERS: Final = 65_536
 
 
 def explain_view(
@@ -341,11 +346,17 @@ def _outcome(arrival: Json, outcome: Json, organization: str | None) -> tuple[No
 
 
 def _properties(event: Json) -> Html:
-    rows = (Row(key, (key, _json(value))) for key, value in event["properties"].items())
+    held = event["properties"]
+    shown = islice(held.items(), SHOWN_PROPERTIES)
+    rows = (Row(key, (bounded(key), bounded(_json(value)))) for key, value in shown)
     columns = (Column("Property"), Column("Value", "id"))
+    more = (
+        f", first {SHOWN_PROPERTIES} of {whole(len(held))}" if len(held) > SHOWN_PROPERTIES else ""
+    )
+    as_json = el("pre", bounded(_json(event), SHOWN_CHARACTERS), tabindex=0)
     return markup(
-        table("properties", "Properties", columns, rows, "None."),
-        el("details", el("summary", "The event as JSON"), el("pre", _json(event)), id="json"),
+        table("properties", f"Properties{more}", columns, rows, "None."),
+        el("details", el("summary", "The event as JSON"), as_json, id="json"),
     )
 
 

@@ -49,6 +49,11 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def bounded(text: str, most: int = 500) -> str:
+    """Return a text that somebody sent, or its beginning and how long it is."""
+    return text if len(text) <= most else f"{text[:most]}… ({whole(len(text))} characters)"
+
+
 def time(at_ms: int | None, timezone: str = "UTC") -> Html:
     """Return an instant on the clock of a zone, to the second; the exact one is in the title."""
     if at_ms is None:

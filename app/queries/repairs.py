@@ -7,13 +7,14 @@ from functools import partial
 
 from app.definitions import commands
 from app.definitions.model import SetAside
-from app.kafka.log_readers import LogRecord
+from app.kafka.log_readers import LogRecord, RecordsDeleted
 from app.kafka.names import KafkaError
 from app.kafka.transactions import Fenced
 from app.meter.errors import Unavailable
 from app.meter.events import RawPosition
-from app.meter.overview import DeadLetter, DeadLetterView
+from app.meter.overview import DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterView
 from app.queries.definer import APPLY_TIMEOUT_S, Definer
+from app.queries.letters import letters_before
 from app.runtime.believed import append_believed
 from app.runtime.dead_letters import OWN_PREFIX, dead_letter_view, organization_of
 from app.runtime.engine import Engine
@@ -111,6 +112,13 @@ class Repairs:
             for letter in reversed(self._engine.status.dead_letters)
             if organization_id in (None, letter.organization_id)
         ]
+
+    async def letters_before(self, query: DeadLetterQuery) -> DeadLetterPage:
+        """Return a page of what the topic has."""
+        try:
+            return await letters_before(self._engine.settings, self._engine.shared.turns, query)
+        except (KafkaError, RecordsDeleted) as error:
+            raise Unavailable(f"dead letters cannot be read now: {error}") from error
 
     async def _letter(
         self, organization_id: str | None, partition: int, offset: int

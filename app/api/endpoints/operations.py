@@ -14,7 +14,7 @@ from app.api import (
     usage,
     verification,
 )
-from app.api.endpoints.parameters import V1
+from app.api.endpoints.parameters import POSITIVE, V1
 from app.api.router import Endpoint, Parameter
 from app.api.schemas import operations as schemas
 
@@ -46,9 +46,14 @@ DEAD_LETTERS = (
         f"{V1}/dead_letters",
         dead_letters.index,
         "dead_letter",
-        "List the newest dead letters, newest first.",
+        "List dead letters, newest first, as their topic has them.",
         response=schemas.DeadLetterList,
-        query=(Parameter("code", "Only letters with this error code."),),
+        query=(
+            Parameter("code", "Only letters with this error code."),
+            Parameter("before", "What `meta` of the page before says."),
+            Parameter("per_page", "Size of a page; 50 by default, and at most.", POSITIVE),
+        ),
+        errors=(422,),
     ),
 )
 

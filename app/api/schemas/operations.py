@@ -134,8 +134,13 @@ class DeadLetterListed(Model):
     value: str = Field(description="As text, its beginning; of one letter all bytes in base64.")
 
 
+class DeadLetterMeta(Model):
+    before: str | None = Field(description="Asks for the next page; null: there is none.")
+
+
 class DeadLetterList(Model):
     dead_letters: list[DeadLetterListed]
+    meta: DeadLetterMeta
 
 
 class DeadLetterHeader(Model):

@@ -49,6 +49,8 @@ from app.meter.health import UNREADY, Reason
 from app.meter.overview import (
     ClosingView,
     DeadLetter,
+    DeadLetterPage,
+    DeadLetterQuery,
     DeadLetterView,
     Overview,
     OverviewQuery,
@@ -626,6 +628,17 @@ class LedgerMeter:
             for letter in reversed(self.letters)
             if organization_id in (None, letter.organization_id)
         ]
+
+    async def letters_before(self, query: DeadLetterQuery) -> DeadLetterPage:
+        found = [
+            letter
+            for letter in self.dead_letters(query.organization_id)
+            if query.code in (None, letter.code)
+            and letter.offset < query.before.get(letter.partition, letter.offset + 1)
+        ]
+        page = found[: query.most]
+        more = len(found) > query.most
+        return DeadLetterPage(page, {page[-1].partition: page[-1].offset} if more else None)
 
 
 def _identity(organization_id: str, event: IncomingEvent) -> tuple[str, str, str]:

@@ -78,6 +78,11 @@ VIEWS = (
     ),
     pytest.param("/not-counted", "document.querySelector('#uncounted tr')", id="not-counted"),
     pytest.param("/dead-letters", "document.querySelector('#letters tr')", id="dead-letters"),
+    pytest.param(
+        "/dead-letters?before=newest",
+        "document.querySelector('#letters tr')",
+        id="dead-letters-of-the-topic",
+    ),
     pytest.param("/dead-letters/0/5", "document.querySelector('#hex')", id="dead-letter"),
     pytest.param("/definitions", "document.querySelector('#metrics tr')", id="definitions"),
     pytest.param(

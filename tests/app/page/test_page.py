@@ -297,6 +297,36 @@ async def test_dead_letters_stand_by_code_and_one_by_one(closed_api: Running) ->
         assert answer.status == 404
 
 
+async def test_older_dead_letters_come_page_by_page(closed_api: Running) -> None:
+    letters = [letter(offset, "{}") for offset in range(10, 140)]
+    closed_api.meter.letters += letters
+    text = await fragment(closed_api, "/dead-letters", key="full")
+    assert 'href="/dead-letters?before=newest">All that the topic keeps' in text
+    seen: list[str] = []
+    address = "/dead-letters?before=newest"
+    while address:
+        text = await fragment(closed_api, address, key="full")
+        assert "data-once" in text
+        seen += re.findall(r'aria-label="Mark 0/(\d+)"', text)
+        found = re.search(r'href="([^"]*)">Older ones', text)
+        address = "" if found is None else unescape(found[1])
+    assert seen == [str(offset) for offset in [*range(139, 9, -1), 5]]
+    for wrong in ("x", "1:", "1:2,"):
+        answer = await closed_api.call("GET", f"/api/v1/dead_letters?before={wrong}", key="full")
+        assert (answer.status, list(answer.body["error_details"])) == (422, ["before"])
+
+
+async def test_what_somebody_sent_is_shown_as_far_as_a_page_can_bear(closed_api: Running) -> None:
+    closed_api.meter.letters[0] = msgspec.structs.replace(letter(5, "{}"), message="m" * 100_000)
+    properties = {f"p{number}": "x" * 2_000 for number in range(300)}
+    await send_event(closed_api, "sub_1", "storage", transaction_id="large", properties=properties)
+    for address in ("/dead-letters", "/dead-letters/0/5", "/events/large?subscription=sub_1"):
+        assert len(await fragment(closed_api, address, key="full")) < 300_000
+    text = await fragment(closed_api, "/events/large?subscription=sub_1", key="full")
+    assert "Properties, first 200 of 300" in text
+    assert "… (2,002 characters)" in text
+
+
 async def test_bytes_that_are_no_json_are_shown_in_hex(closed_api: Running) -> None:
     closed_api.meter.letter_bytes[5] = b"\x00\xffABC"
     text = await fragment(closed_api, "/dead-letters/0/5", key="full")

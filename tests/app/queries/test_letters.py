@@ -1,0 +1,77 @@
+"""Dead letters page by page: each once, newest first, whoever asks and however many there are."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from app.bounds.turns import Turns
+from app.definitions.judging import ORGANIZATION_HEADER
+from app.kafka.rewriting import Written, rewrite
+from app.meter.overview import DeadLetterQuery
+from app.queries.letters import letters_before
+from app.settings import Settings
+
+pytestmark = pytest.mark.servers
+
+Place = tuple[int, int, int]
+"""(time, partition, offset)"""
+
+
+def written(offset: int, at_ms: int, organization: str, code: str) -> Written:
+    headers: list[tuple[str, bytes | None]] = [
+        (ORGANIZATION_HEADER, organization.encode()),
+        ("meter-error-code", code.encode()),
+    ]
+    return Written(offset, at_ms, b"k", b"{}", headers)
+
+
+async def pages(settings: Settings, query: DeadLetterQuery) -> list[list[Place]]:
+    found: list[list[Place]] = []
+    while True:
+        page = await letters_before(settings, Turns(), query)
+        found.append([(one.failed_at_ms, one.partition, one.offset) for one in page.letters])
+        if page.before is None:
+            return found
+        query = DeadLetterQuery(
+            organization_id=query.organization_id,
+            code=query.code,
+            before=page.before,
+            most=query.most,
+        )
+
+
+async def test_every_letter_is_on_one_page_newest_first(settings: Settings) -> None:
+    told: dict[Place, tuple[str, str]] = {}
+    logs: dict[int, list[Written]] = {0: [], 1: []}
+    began_ms = int(time.time() * 1_000) - 60_000
+    for partition, count, step_ms in ((0, 400, 7), (1, 90, 31)):
+        for number in range(count):
+            at_ms, offset = began_ms + number * step_ms, 5 + number
+            whose = "a" if number % 50 else "b"
+            kind = "too_late" if number % 3 else "invalid_json"
+            told[at_ms, partition, offset] = whose, kind
+            logs[partition].append(written(offset, at_ms, whose, kind))
+    await rewrite(settings, settings.dead_letter_topic, logs)
+    chosen: list[tuple[str | None, str | None]] = [
+        (None, None),
+        ("a", None),
+        ("b", None),
+        (None, "too_late"),
+    ]
+    for organization_id, code in chosen:
+        query = DeadLetterQuery(organization_id=organization_id, code=code, most=50)
+        found = await pages(settings, query)
+        wanted = [
+            place
+            for place, (owner, refused) in told.items()
+            if organization_id in (None, owner) and code in (None, refused)
+        ]
+        assert [one for page in found for one in page] == sorted(wanted, reverse=True)
+        assert all(len(page) <= 50 for page in found)
+
+
+async def test_a_topic_without_letters_has_one_page(settings: Settings) -> None:
+    await rewrite(settings, settings.dead_letter_topic, {0: [], 1: []})
+    assert await pages(settings, DeadLetterQuery(organization_id=None)) == [[]]
