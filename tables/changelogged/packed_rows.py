@@ -53,11 +53,11 @@ class PackedRows:
     def read(self, first_part: bytes) -> list[Packed]:
         """Return (rest of the key, value) of all records, which stay."""
         rows = self._pieces.get(first_part)
-        return _paired(_decode_rows(rows) if rows is not None else self._open.get(first_part, []))
+        return paired(_decode_rows(rows) if rows is not None else self._open.get(first_part, []))
 
     def drain(self, first_part: bytes) -> list[Packed]:
         """Hand out (rest of the key, value) of all records, which are here no longer."""
-        return _paired(self._taken(first_part))
+        return paired(self._taken(first_part))
 
     def _taken(self, first_part: bytes) -> list[bytes]:
         rows = self._pieces.pop(first_part, None)
@@ -69,7 +69,8 @@ class PackedRows:
 _decode_rows = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
-def _paired(rows: list[bytes]) -> list[Packed]:
+def paired(rows: list[bytes]) -> list[Packed]:
+    """Return keys and values that stand one after the other, in pairs."""
     return list(zip(rows[::2], rows[1::2], strict=True))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from tables.changelogged.checksum import ChangelogSum
-from tables.changelogged.packed_rows import PackedRows, integer_end, text_end
+from tables.changelogged.packed_periods import PackedPeriods, PeriodKey
+from tables.changelogged.packed_rows import integer_end, text_end
 
 _OwnName = tuple[str, str | None, tuple[str | None, ...]]
 _NewName = tuple[str, str | None, tuple[str | None, ...], tuple[str, ...]]
@@ -69,10 +70,6 @@ class PublishedPeriod(msgspec.Struct):
         return sum(int.from_bytes(c.digest, "big") for c in self.cells.values()) % (1 << 128)
 
 
-PeriodKey = tuple[str, int]
-"""(subscription id, period start ms)"""
-
-
 class PublishedTable:
     """Published periods of one partition: those at hand, and all others packed."""
 
@@ -81,13 +78,13 @@ class PublishedTable:
         """Periods at hand: changed since the last flush, or looked at lately."""
         self.sum = ChangelogSum()
         """Sum of the changelog records that were loaded or put."""
-        self._packed = PackedRows()
+        self._packed = PackedPeriods()
         self._dirty: dict[bytes, bytes] = {}
 
     def find(self, name: PeriodKey) -> PublishedPeriod | None:
         """Return the period as published; None before its first cut."""
         period = self.periods.get(name)
-        if period is None and (rows := self._packed.drain(_first_part(name))):
+        if period is None and (rows := self._packed.read(name)):
             period = self.periods[name] = PublishedPeriod()
             for rest, value in rows:
                 cell = _cell_name(rest)
@@ -144,12 +141,14 @@ class PublishedTable:
     def _pack(self) -> None:
         encode = msgspec.msgpack.encode
         for name, period in self.periods.items():
-            first_part = _first_part(name)
-            for cell, published in period.cells.items():
-                self._packed.add(first_part, encode(cell), encode(published))
+            rows = [
+                packed
+                for cell, published in period.cells.items()
+                for packed in (encode(cell), encode(published))
+            ]
             if period.revision >= 0:
-                completion = (period.revision, period.cut_ms)
-                self._packed.add(first_part, encode(None), encode(completion))
+                rows += (encode(None), encode((period.revision, period.cut_ms)))
+            self._packed.put(name, rows)
         self.periods.clear()
         self._packed.pack()
 
@@ -157,7 +156,7 @@ class PublishedTable:
         """Take over one changelog record."""
         # (period, cell), the period an array of two itself
         end = integer_end(key, text_end(key, 2))
-        self._packed.add(key[:end], key[end:], value)
+        self._packed.add(_decode_period(key[1:end]), key[end:], value)
         self.sum = self.sum.replaced(key, None, value)
 
     def loaded(self) -> None:
@@ -167,10 +166,6 @@ class PublishedTable:
 
 _AT_HAND = 200
 """Periods that are not packed at once."""
-
-
-def _first_part(name: PeriodKey) -> bytes:
-    return b"\x92" + msgspec.msgpack.encode(name)
 
 
 _decode_name = msgspec.msgpack.Decoder(_OwnName | None).decode
@@ -187,4 +182,5 @@ def _cell_name(packed: bytes) -> PublishedCellKey | None:
 
 
 _decode_cell = msgspec.msgpack.Decoder(PublishedCell).decode
+_decode_period = msgspec.msgpack.Decoder(PeriodKey).decode
 _decode_completion = msgspec.msgpack.Decoder(tuple[int, int]).decode

@@ -613,6 +613,12 @@ BUGS = (
         "until_ms, history_ms = None, self._standing.of(meter_key[:2])[1]",
     ),
     Bug(
+        "published-year-begun-anew",
+        "tables/changelogged/packed_periods.py",
+        "year = years[key] = self._year_of(name)",
+        "year = years[key] = {}",
+    ),
+    Bug(
         "packed-while-it-changed",
         "tables/partition/packing.py",
         "if any(c.dirty or c.hash != was for c, was in zip(cells, hashes, strict=True)):",
