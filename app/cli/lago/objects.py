@@ -6,99 +6,26 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from app.cli.remote import Json
+from app.definitions import shapes
 from app.definitions.aggregation_types import NOT_FOR_SALE
 
 ORGANIZATION_KEYS: Final = ("timezone", "billing_configuration")
-METRIC_KEYS: Final = (
-    "name",
-    "description",
-    "aggregation_type",
-    "weighted_interval",
-    "recurring",
-    "field_name",
-    "expression",
-    "rounding_function",
-    "rounding_precision",
-    "filters",
-)
-PLAN_KEYS: Final = (
-    "name",
-    "interval",
-    "amount_cents",
-    "amount_currency",
-    "pay_in_advance",
-    "description",
-    "invoice_display_name",
-    "trial_period",
-    "bill_charges_monthly",
-    "bill_fixed_charges_monthly",
-    "metadata",
-)
-CHARGE_KEYS: Final = (
-    "billable_metric_code",
-    "charge_model",
-    "invoice_display_name",
-    "pay_in_advance",
-    "prorated",
-    "invoiceable",
-    "regroup_paid_fees",
-    "min_amount_cents",
-    "accepts_target_wallet",
-    "properties",
+METRIC_KEYS: Final = tuple(key for key in shapes.METRIC_KEYS if key != "code")
+PLAN_KEYS: Final = tuple(key for key in shapes.PLAN_KEYS if key != "code")
+CHARGE_KEYS: Final = tuple(
+    key for key in shapes.CHARGE_KEYS if key not in ("id", "billable_metric_id", "code")
 )
 FILTER_KEYS: Final = ("invoice_display_name", "properties")
-CUSTOMER_KEYS: Final = (
-    "name",
-    "firstname",
-    "lastname",
-    "customer_type",
-    "email",
-    "phone",
-    "url",
-    "logo_url",
-    "legal_name",
-    "legal_number",
-    "tax_identification_number",
-    "address_line1",
-    "address_line2",
-    "city",
-    "zipcode",
-    "state",
-    "country",
-    "currency",
-    "timezone",
-    "net_payment_term",
-    "skip_invoice_custom_sections",
-    "finalize_zero_amount_invoice",
-    "shipping_address",
-    "billing_configuration",
-    "metadata",
-)
+CUSTOMER_KEYS: Final = tuple(key for key in shapes.CUSTOMER_KEYS if key != "external_id")
+SUBSCRIPTION_KEYS: Final = tuple(key for key in shapes.SUBSCRIPTION_KEYS if key != "external_id")
 _CONFIGURED: Final = (
     "invoice_grace_period",
     "document_locale",
     "subscription_invoice_issuing_date_anchor",
     "subscription_invoice_issuing_date_adjustment",
 )
-SUBSCRIPTION_KEYS: Final = (
-    "external_customer_id",
-    "plan_code",
-    "name",
-    "billing_time",
-    "subscription_at",
-    "ending_at",
-    "on_termination_invoice",
-)
-OVERRIDE_KEYS: Final = (
-    "amount_cents",
-    "amount_currency",
-    "name",
-    "description",
-    "invoice_display_name",
-    "trial_period",
-)
 OF_OVERRIDDEN_CHARGES: Final = ("properties", "min_amount_cents", "invoice_display_name")
-_INHERITED: Final = frozenset(PLAN_KEYS) - frozenset(OVERRIDE_KEYS)
+_INHERITED: Final = frozenset(PLAN_KEYS) - frozenset(shapes.OVERRIDE_KEYS)
 
 
 class Difference(NamedTuple):
@@ -189,7 +116,7 @@ def overrides_of(plan: Json, charge_here: Callable[[Json], str | None]) -> Json:
             body = charge_body(charge)
             taken = _picked(body, (*OF_OVERRIDDEN_CHARGES, "filters"))
             charges.append({"id": parent, **taken})
-    return _picked(plan, OVERRIDE_KEYS) | {"charges": charges}
+    return _picked(plan, shapes.OVERRIDE_KEYS) | {"charges": charges}
 
 
 def differences(lago: Json, here: Json, keys: Iterable[str]) -> list[Difference]:
