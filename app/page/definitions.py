@@ -69,16 +69,7 @@ def _metrics(
         Row(
             metric["code"],
             (
-                markup(
-                    el(
-                        "a",
-                        metric["name"],
-                        href=address(
-                            "definitions", "metrics", metric["code"], organization=organization
-                        ),
-                    ),
-                    el("small", f" {metric['code']}"),
-                ),
+                markup(_link("metrics", metric, organization), el("small", f" {metric['code']}")),
                 metric["aggregation_type"] + (", recurring" if metric["recurring"] else ""),
                 whole(metric["plans_count"]),
                 whole(metric["active_subscriptions_count"]),
@@ -102,16 +93,7 @@ def _plans(plans: Sequence[Json], organization: str | None) -> Html:
         Row(
             plan["code"],
             (
-                markup(
-                    el(
-                        "a",
-                        plan["name"],
-                        href=address(
-                            "definitions", "plans", plan["code"], organization=organization
-                        ),
-                    ),
-                    el("small", f" {plan['code']}"),
-                ),
+                markup(_link("plans", plan, organization), el("small", f" {plan['code']}")),
                 plan["interval"],
                 whole(len(plan["charges"])),
                 whole(plan["active_subscriptions_count"]),
