@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from heapq import merge
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -15,13 +13,13 @@ from app.api.call import Call, Reply
 from app.api.errors import forbidden, invalid, not_found
 from app.api.event_input import FieldErrors
 from app.api.event_json import as_shown
-from app.api.pagination import PageRequest
+from app.api.pagination import PageRequest, merged
 from app.api.peers import Outgoing, ask_all, forward, is_forwarded, owner_elsewhere, value_of
 from app.api.streams import streamed
 from app.api.subscriptions import subscriptions_of
 from app.billing_periods.instants import parse_iso8601_ms
 from app.bounds import limits
-from app.bounds.turns import STEP_ITEMS, Steps, Work
+from app.bounds.turns import Work
 from app.meter.events import EventQuery, ListedEvent
 
 
@@ -112,23 +110,9 @@ async def _page_of_all(
         value_of(reply)
         found.append(json_text.decode_as(reply.body, _PeerPage))
     work = Work("request", "events", call.organization_id)
-    listed = await call.api.turns.run(
-        work, _merged([each.places for each in found], page.offset, depth)
-    )
+    listed = await call.api.turns.run(work, merged([each.places for each in found], page))
     total = sum(each.total_count for each in found)
     return await streamed(call, _text(call, listed, page.meta(total)))
-
-
-def _merged(
-    places: Sequence[Sequence[ListedEvent]], first: int, end: int
-) -> Steps[list[ListedEvent]]:
-    listed: list[ListedEvent] = []
-    for number, place in enumerate(islice(merge(*places), end)):
-        if number >= first:
-            listed.append(place)
-        if number % STEP_ITEMS == 0:
-            yield
-    return listed
 
 
 def _event_query(call: Call) -> EventQuery:

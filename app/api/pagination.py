@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from heapq import merge
+from itertools import islice
 from typing import Any, TypeVar
 
 from app.api.query import Query
@@ -11,6 +13,7 @@ from app.bounds import limits
 from app.bounds.turns import STEP_ITEMS, Steps
 
 Item = TypeVar("Item")
+Place = TypeVar("Place", bound=tuple[Any, ...])
 
 PER_PAGE = 100
 
@@ -83,3 +86,14 @@ def listing(
         made.append(to_json(item))
         yield
     return {root: made, "meta": page.meta(count if total_count is None else total_count)}
+
+
+def merged(of_workers: Sequence[Sequence[Place]], page: PageRequest) -> Steps[list[Place]]:
+    """Return the places of one page among those of every worker, each in the order of places."""
+    listed: list[Place] = []
+    for number, place in enumerate(islice(merge(*of_workers), page.offset + page.per_page)):
+        if number >= page.offset:
+            listed.append(place)
+        if number % STEP_ITEMS == 0:
+            yield
+    return listed

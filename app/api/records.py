@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import date
-from heapq import merge
-from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -16,12 +14,12 @@ from app.api.call import Call, Reply
 from app.api.csv_text import asks_for_csv, check_format, csv_answer, csv_lines
 from app.api.errors import invalid
 from app.api.event_input import FieldErrors
-from app.api.pagination import PageRequest
+from app.api.pagination import PageRequest, merged
 from app.api.peers import Outgoing, ask_all, forward, is_forwarded, owner_elsewhere, value_of
 from app.api.streams import streamed
 from app.billing_periods.instants import parse_iso8601_ms
 from app.bounds import limits
-from app.bounds.turns import STEP_ITEMS, Steps, Work
+from app.bounds.turns import Work
 from app.meter.records import Bound, RecordPage, RecordPlace, RecordQuery
 from app.wire.instant_records import INSTANT_TYPES
 from app.wire.record_rows import COLUMNS, row_of
@@ -59,21 +57,9 @@ async def _of_all(call: Call, query: RecordQuery, page: PageRequest) -> RecordPa
         value_of(reply)
         pages.append(json_text.decode_as(reply.body, RecordPage))
     work = Work("request", "records", call.organization_id)
-    steps = _merged([each.places for each in pages], page.offset, depth)
+    steps = merged([each.places for each in pages], page)
     listed = await call.api.turns.run(work, steps)
     return RecordPage(listed, sum(each.total_count for each in pages))
-
-
-def _merged(
-    places: Sequence[Sequence[RecordPlace]], first: int, end: int
-) -> Steps[list[RecordPlace]]:
-    listed: list[RecordPlace] = []
-    for number, place in enumerate(islice(merge(*places), end)):
-        if number >= first:
-            listed.append(place)
-        if number % STEP_ITEMS == 0:
-            yield
-    return listed
 
 
 async def _answer(call: Call, found: RecordPage, page: PageRequest) -> Reply | web.StreamResponse:
