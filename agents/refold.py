@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 LONGEST_PAUSE_S = 5.0
 """Between two refolds."""
 
-IDLE_S = 1.0
+AGAIN_S = 1.0
+"""After this time it is tried again to refold what is left."""
 
 
 async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
@@ -45,7 +46,10 @@ async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
             log.warning(text, error, extra=extra)
             await owned.shared.brokers.pause(0)
 
-    await whenever_wanted(owned, owned.refold_queue.wanted, lambda: IDLE_S, refold_all)
+    queue = owned.refold_queue
+    await whenever_wanted(
+        owned, queue.wanted, lambda: AGAIN_S if queue.meter_keys else None, refold_all
+    )
 
 
 async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:

@@ -22,7 +22,8 @@ from tables.partition.repair import Original, Repair
 
 log = logging.getLogger(__name__)
 
-IDLE_S = 1.0
+AGAIN_S = 1.0
+"""After this time it is tried again to repair what is left."""
 
 MOST_EVENTS = 500
 """Read again at a time."""
@@ -40,7 +41,10 @@ async def repair(owned: OwnedPartition) -> None:
             log.warning(text, error, extra=extra)
             await owned.shared.brokers.pause(0)
 
-    await whenever_wanted(owned, owned.refold_queue.repairs_wanted, lambda: IDLE_S, repair_all)
+    queue = owned.refold_queue
+    await whenever_wanted(
+        owned, queue.repairs_wanted, lambda: AGAIN_S if queue.repairs else None, repair_all
+    )
 
 
 async def repair_queued(owned: OwnedPartition) -> None:

@@ -1,19 +1,25 @@
-"""Sample lag and throughput of the owned partitions, once a second."""
+"""Sample lag and throughput of the owned partitions, once a second.
+
+Where they end is seen with what is fetched. What is not fetched now is asked for every few seconds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from agents.loop import every
 from app.clock import Clock
 from app.kafka.brokers import Brokers
+from app.kafka.names import TopicPartition
+from app.runtime.delivery import Delivery
 from app.runtime.followed import FollowedDefinitions
 from app.runtime.offsets import Offsets
 from app.runtime.owned import OwnedPartition
 from app.runtime.status import Observed, Status
 
 EVERY_S = 1.0
+ASKED_EVERY_S = 5.0
 
 
 class Sampled(Protocol):
@@ -21,6 +27,7 @@ class Sampled(Protocol):
 
     clock: Clock
     brokers: Brokers
+    delivery: Delivery
     followed: FollowedDefinitions
     offsets: Offsets
     status: Status
@@ -31,19 +38,50 @@ class Sampled(Protocol):
 
 async def sample_lag(worker: Sampled) -> None:
     """Sample until cancelled; a broker that does not answer leaves the last sample."""
-    await every(EVERY_S, lambda: sample(worker))
+    ends = _Ends(worker)
+
+    async def sample() -> None:
+        if worker.clock.monotonic_s() - ends.asked_s >= ASKED_EVERY_S:
+            worker.status.note_definitions_lag(await worker.followed.behind())
+        await _sample(worker, ends)
+
+    await every(EVERY_S, sample)
 
 
-async def sample(worker: Sampled) -> None:
-    """Ask three questions, whatever the number of partitions."""
+class _Ends:
+    """Where partitions end, as it was asked and as it is seen with what is fetched."""
+
+    def __init__(self, worker: Sampled):
+        self._worker = worker
+        self._asked: dict[TopicPartition, tuple[int, int]] = {}
+        self.asked_s = -ASKED_EVERY_S
+        """When it was asked last."""
+
+    async def learn(self, tps: Sequence[TopicPartition]) -> None:
+        """Ask, by two questions, unless what was asked is not old."""
+        now_s = self._worker.clock.monotonic_s()
+        if now_s - self.asked_s < ASKED_EVERY_S and self._asked.keys() >= set(tps):
+            return
+        offsets = self._worker.offsets
+        readable, written = await offsets.ends(tps), await offsets.written_ends(tps)
+        self._asked = {tp: (readable[tp], written[tp]) for tp in tps}
+        self.asked_s = now_s
+
+    def of(self, tp: TopicPartition) -> tuple[int, int]:
+        """Return the newest: (for readers of what is committed, for all)."""
+        readable, written = self._asked[tp]
+        seen = self._worker.delivery.fetched_ends(tp)
+        return (
+            (readable, written) if seen is None else (max(readable, seen[0]), max(written, seen[1]))
+        )
+
+
+async def _sample(worker: Sampled, ends: _Ends) -> None:
     status, offsets = worker.status, worker.offsets
-    status.note_definitions_lag(await worker.followed.behind())
     logs = {number: offsets.logs_of(number) for number in worker.owned}
-    tps = [raw for raw, _ in logs.values()] + [rekeyed for _, rekeyed in logs.values()]
-    if not tps:
+    if not logs:
         return
-    readable = await offsets.ends(tps)
-    written = await offsets.written_ends(tps)
+    await ends.learn([tp for both in logs.values() for tp in both])
     holders = await worker.brokers.holders(
         [
             logs[n][0]
@@ -60,12 +98,13 @@ async def sample(worker: Sampled) -> None:
         if before is not None and now_s > before.at_s and folded >= before.folded_events:
             rate = (folded - before.folded_events) / (now_s - before.at_s)
         checkpoint = owned.state.checkpoint
+        readable, written = ends.of(tp)
         # Folded as far as may be read, and yet there is more.
-        held = checkpoint.raw_next >= readable[tp] < written[tp]
+        held = checkpoint.raw_next >= readable < written
         since_s = None if before is None else before.held_since_s
         status.observed[number] = Observed(
-            max(0, written[tp] - checkpoint.raw_next),
-            max(0, written[rekeyed] - checkpoint.rekeyed_next),
+            max(0, written - checkpoint.raw_next),
+            max(0, ends.of(rekeyed)[1] - checkpoint.rekeyed_next),
             rate,
             folded,
             now_s,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -83,17 +83,37 @@ class Ticker:
         self._sending: dict[str, asyncio.Task[RecordMetadata]] = {}
         """The last tick of each partition."""
         self._wanted_definitions_ms = wanted_definitions_ms
+        self._looked_at = -1
+        """Reports that there were at the last look."""
+        self._quiet_until_ms = -1
+        """The earliest cut that they tell of."""
+        self._behind_ms = -1
+        """When the definitions have passed this they keep up with the events, in ms."""
 
     async def run(self, owned: Callable[[], Iterable[OwnedPartition]]) -> None:
         """Tick until cancelled; try again what is refused."""
         while True:
             await asyncio.sleep(POLL_S)
-            past_ms = self._progress.latest_past_ms(self._clock.now_ms())
-            for partition in list(owned()):
-                await self.tick_where_needed(partition, past_ms)
+            partitions = list(owned())
+            if not self._is_quiet(partitions):
+                self._looked_at = self._progress.noted
+                self._quiet_until_ms = self._progress.next_cut_ms(-1)
+                past_ms = self._progress.latest_past_ms(self._clock.now_ms())
+                for partition in partitions:
+                    partition.cuts.look_at(self._clock.now_ms())
+                    await self.tick_where_needed(partition, past_ms)
             # A fold stands until then.
             wanted_ms = self._wanted_definitions_ms()
             await self._tick_definitions(wanted_ms, self._clock.now_ms(), POLL_S)
+
+    def _is_quiet(self, partitions: Sequence[OwnedPartition]) -> bool:
+        """Return whether there is nothing new to look at: no report came, and no cut is past."""
+        if self._progress.noted != self._looked_at:
+            return False
+        if 0 <= self._behind_ms >= self._definitions.append_time_ms:
+            return False
+        asleep_ms = min((each.cuts.asleep_until_ms for each in partitions), default=NEVER_MS)
+        return min(self._quiet_until_ms, asleep_ms) > self._clock.now_ms()
 
     async def tick_where_needed(self, owned: OwnedPartition, past_ms: int | None) -> None:
         """Append a tick if a cut anywhere waits for this partition's logs and it is past it.
@@ -111,8 +131,8 @@ class Ticker:
                 every_s = min(self._definitions.settings_at().close_grid_s, 60)
                 await self._tick_definitions(cut_ms, now_ms, every_s)
             # Events need none of their own while the definitions keep up with them so far.
-            behind_ms = self._newest_ms(owned) - TRUST_AFTER_MS // 2
-            await self._tick_definitions(behind_ms, now_ms, TICK_EVERY_S)
+            self._behind_ms = self._newest_ms(owned) - TRUST_AFTER_MS // 2
+            await self._tick_definitions(self._behind_ms, now_ms, TICK_EVERY_S)
 
     def _next_cut_ms(self, owned: OwnedPartition, from_ms: int) -> int:
         """Return the earliest cut anywhere that a log at `from_ms` has not passed, or NEVER_MS."""

@@ -31,7 +31,8 @@ from app.settings import Settings
 LOG_START: Final = -1
 """Next offset of a partition without stored state: read it from the log's first record."""
 
-FETCH_MAX_WAIT_MS: Final = 100
+FETCH_MAX_WAIT_MS: Final = 500
+FETCHER_LOOKS_MS: Final = 1_000
 REQUEST_TIMEOUT_MS: Final = 40_000
 # Faust's own limit on what waits for an agent lets everything through here. The partitions have
 # equal shares, so that one that stands still leaves the others theirs.
@@ -94,6 +95,8 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1_000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
             fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+            # Everything that lets it fetch wakes the fetcher: data, room, a seek, a leader.
+            consumer_timeout_ms=FETCHER_LOOKS_MS,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             check_crcs=conf.broker_check_crcs,
             session_timeout_ms=int(conf.broker_session_timeout * 1_000),
@@ -260,6 +263,14 @@ class BatchConsumer(driver.Consumer):
         """Monotonic seconds of the group's last answer that this consumer is a member; -1: none."""
         consumer = getattr(self._thread, "_consumer", None)
         return -1.0 if consumer is None else float(consumer.heard_s)
+
+    def fetched_ends(self, tp: TP) -> tuple[int, int] | None:
+        """Return `Consumer.fetched_ends`."""
+        consumer = getattr(self._thread, "_consumer", None)
+        return None if consumer is None else cast(Consumer, consumer).fetched_ends(tp)
+
+    async def verify_all_partitions_active(self) -> None:
+        """Do nothing: stock looks at what it acknowledges itself, a partition at a time."""
 
     def hold(self, partition: int) -> None:
         """Fetch nothing from a partition; batches on their way are void."""

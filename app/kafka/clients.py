@@ -209,6 +209,18 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         """
         await asyncio.gather(*(self._client.add_topic(each.topic) for each in partitions))
 
+    def fetched_ends(self, tp: TopicPartition) -> tuple[int, int] | None:
+        """Return where the last fetch saw a partition end; from any thread.
+
+        That is (for readers of what is committed, for all); None: nothing was fetched of it.
+        """
+        subscription = self._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        state = None if assignment is None else assignment.state_value(tp)
+        if state is None or state.highwater is None or state.lso is None:
+            return None
+        return state.lso, state.highwater
+
     @property
     def heard_s(self) -> float:
         """When the group last answered that we are in it, on the process's monotonic clock."""

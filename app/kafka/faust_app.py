@@ -65,6 +65,10 @@ class MeterApp(OwningApp):
         """Monotonic time of the group's last answer that we are in it."""
         return self._batch_consumer.group_heard_s
 
+    def fetched_ends(self, tp: TP) -> tuple[int, int] | None:
+        """Return where the last fetch saw a partition end: what is committed, and all of it."""
+        return self._batch_consumer.fetched_ends(tp)
+
     def hold(self, partition: int) -> None:
         """Deliver nothing of a partition; what is on its way is void."""
         self._batch_consumer.hold(partition)

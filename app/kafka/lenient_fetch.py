@@ -45,6 +45,8 @@ _LENGTH_AT: Final = 8
 _AFTER_LENGTH: Final = 12
 _MAGIC_AT: Final = 16
 _COUNT_AT: Final = 57
+LEAVES_OUT_MAX_WAIT_MS: Final = 100
+"""How long the brokers may wait for data of some partitions while others are not asked for."""
 _CURRENT_FORMAT: Final = 2
 
 
@@ -413,6 +415,16 @@ class FetchResult(fetcher.FetchResult):  # type: ignore[misc]
 
 class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
     """Fetches for one consumer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._longest_wait_ms: int = self._fetch_max_wait_ms
+
+    def _get_actions_per_node(self, assignment: Any) -> Any:
+        # What has data here is left out, and is fetched only when this fetch is over.
+        most_ms = LEAVES_OUT_MAX_WAIT_MS if self._records else self._longest_wait_ms
+        self._fetch_max_wait_ms = min(most_ms, self._longest_wait_ms)
+        return super()._get_actions_per_node(assignment)
 
     async def fetched_records(
         self, partitions: Any, timeout: float = 0, max_records: int | None = None

@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 """What holds a cut back does not tell when it is gone."""
-LOOKS_AGAIN_S = 1.0
-"""What brings a cut forward may not tell either."""
+LOOKS_AGAIN_S = 30.0
+"""Whoever ticks wakes the closer, too, when the clock was set."""
 
 HeldBy = Literal["raw_behind", "peer_silent", "forwarded_behind", "definitions_behind", "refolding"]
 
@@ -50,16 +50,31 @@ class Cuts:
         """The cut that is held back."""
         self.woken = asyncio.Event()
         """The closer should look again."""
-        self._asleep_until_ms = -1
+        self.asleep_until_ms = -1
         """The cut that the closer waits for."""
 
     def pause_s(self) -> float:
         """Return how long the closer may sleep, unless it is woken."""
-        self._asleep_until_ms = self.schedule.next_ms()
+        self.asleep_until_ms = self.schedule.next_ms()
         if self.blocked is not None or self._context.settings.test_clock:
             return POLL_S
-        wait_ms = self._asleep_until_ms - self._context.clock.now_ms()
+        wait_ms = self.asleep_until_ms - self._context.clock.now_ms()
         return min(max(wait_ms / 1_000, POLL_S), LOOKS_AGAIN_S)
+
+    def look(self) -> None:
+        """Wake the closer if there may be a cut before the one that it waits for."""
+        if self.schedule.next_ms() < self.asleep_until_ms:
+            self.woken.set()
+
+    def look_at(self, now_ms: int) -> None:
+        """Wake the closer if the cut that it waits for is past."""
+        if self.asleep_until_ms < now_ms and self.blocked is None:
+            self.woken.set()
+
+    def look_again(self) -> None:
+        """Wake the closer if a cut is held back: what it waits for may have come."""
+        if self.blocked is not None:
+            self.woken.set()
 
     def hold_back(self, cut_ms: int, held_by: HeldBy, text: str, now_ms: int) -> None:
         """Note what a cut waits for; for how long counts from the first time it is the same."""
@@ -97,7 +112,7 @@ class Cuts:
     def _schedule(self, name: SubscriptionKey) -> bool:
         """Note when its next cut is, if that can be told; the others' go on without it."""
         try:
-            if self.schedule.update(name) < self._asleep_until_ms:
+            if self.schedule.update(name) < self.asleep_until_ms:
                 self.woken.set()
         except MemoryError:
             raise

@@ -25,6 +25,10 @@ class Deliverer(Protocol):
         """Monotonic time of the group's last answer that we are in it."""
         ...
 
+    def fetched_ends(self, tp: TP) -> tuple[int, int] | None:
+        """Return where the last fetch saw a partition end: what is committed, and all of it."""
+        ...
+
     def hold(self, partition: int) -> None:
         """Deliver nothing of a partition; what is on its way is void."""
         ...
@@ -66,6 +70,10 @@ class Delivery:
         """Wait until the group has answered that we are in it."""
         while self.group_heard_s() <= since_s:
             await asyncio.sleep(_HEARD_POLL_S)
+
+    def fetched_ends(self, tp: TP) -> tuple[int, int] | None:
+        """Return where the last fetch saw a partition end: what is committed, and all of it."""
+        return None if self._app is None else self._app.fetched_ends(tp)
 
     def hold(self, partition: int) -> None:
         """Deliver nothing of a partition; what is on its way is void."""

@@ -50,9 +50,8 @@ class DefinitionsLost(StackError):
 class Follower(Protocol):
     """A partition that is told of definitions and progress."""
 
-    @property
-    def woken(self) -> asyncio.Event:
-        """Set when its closer should look again."""
+    def look_again(self) -> None:
+        """Have its closer look again if it waits for other logs."""
         ...
 
     @property
@@ -151,7 +150,7 @@ class FollowedDefinitions:
         append_time_ms = self._definitions.append_time_ms
         if outcome is None:
             for owned in self._owned():
-                owned.woken.set()
+                owned.look_again()
             return
         self.last = (offset + 1, append_time_ms)
         impact = outcome.impact if isinstance(outcome, Applied) else None
@@ -245,7 +244,7 @@ class FollowedProgress:
             return
         self._table.note(progress)
         for owned in self._owned().values():
-            owned.woken.set()
+            owned.look_again()
 
     def _note_unsealed(self, record: LogRecord) -> None:
         """Tell our report once more: the topic is compacted, and somebody wrote over it."""

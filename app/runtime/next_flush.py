@@ -23,7 +23,10 @@ class NextFlush:
         """Offsets or progress moved since the last flush."""
         self.leaving = False
         """The next flush hands the partition over."""
+        self.begun = asyncio.Event()
+        """There is something to flush, when it is due."""
         self.wanted = asyncio.Event()
+        """What there is should be flushed at once."""
 
     def is_empty(self) -> bool:
         """Return whether there is nothing to flush."""
@@ -39,24 +42,28 @@ class NextFlush:
     def add(self, records: Iterable[Record]) -> None:
         """Let records go out with the next flush."""
         self.records += records
+        self.begun.set()
 
     def note_moved(self) -> None:
         """Note that offsets or progress moved."""
         self.moved = True
+        self.begun.set()
 
     def keep(self, batches: Iterable[RecordBatch]) -> None:
         """Have batches acknowledged by the next flush: all they hold is folded."""
         self.batches += batches
+        self.begun.set()
 
     def leave(self) -> None:
         """Let the next flush hand the partition over."""
-        self.leaving = self.moved = True
+        self.leaving = True
+        self.note_moved()
 
     def stay(self) -> None:
         """Go on with a partition that was to leave; what was delivered before is void."""
         self.batches.clear()
         self.leaving = False
-        self.moved = True
+        self.note_moved()
 
     def begin(self) -> None:
         """Begin a flush: what moves from here on goes with the one after it."""

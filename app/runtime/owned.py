@@ -204,10 +204,9 @@ class OwnedPartition:
         """Have the partition given up and restored: something of it failed for good."""
         self.shared.owner.fail(self, error)
 
-    @property
-    def woken(self) -> asyncio.Event:
-        """Set when its closer should look again."""
-        return self.cuts.woken
+    def look_again(self) -> None:
+        """Have its closer look again if it waits for other logs."""
+        self.cuts.look_again()
 
     @property
     def definitions_seen(self) -> int:
@@ -251,6 +250,8 @@ class OwnedPartition:
                     checkpoint.rekeyed_next = rekeyed_next
                     checkpoint.marks |= marks or {}
                 self.next_flush.note_moved()
+                # A fold may bring usage that is told of at an earlier moment.
+                self.cuts.look()
         async with self.advanced:
             self.advanced.notify_all()
 

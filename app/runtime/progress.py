@@ -70,6 +70,8 @@ class ProgressTable:
 
     def __init__(self) -> None:
         self._newest: dict[int, Progress] = {}
+        self.noted = 0
+        """How many reports it has taken over."""
 
     def note(self, progress: Progress) -> None:
         """Take a report over."""
@@ -80,6 +82,7 @@ class ProgressTable:
             newest = progress if progress.epoch >= known.epoch else known
             progress = newest._replace(append_time_ms=append_time_ms)
         self._newest[progress.partition] = progress
+        self.noted += 1
 
     def append_time_ms(self, partition: int) -> int:
         """Return the append time up to which forwards are acknowledged; -1 if unknown."""

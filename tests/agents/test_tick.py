@@ -13,12 +13,14 @@ from aiokafka.admin import NewTopic
 from agents.tick import Ticker
 from app.clock import SystemClock
 from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS
 from app.kafka.appender import Appender
 from app.kafka.log_readers import bounds
 from app.kafka.topics import admin_client
 from app.runtime.owned import OwnedPartition
-from app.runtime.progress import ProgressTable
+from app.runtime.progress import Progress, ProgressTable
 from app.settings import Settings
+from tests.world.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -27,7 +29,9 @@ OWNED = cast(
     SimpleNamespace(
         number=1,
         state=SimpleNamespace(checkpoint=SimpleNamespace(append_time_ms=0)),
-        cuts=SimpleNamespace(schedule=SimpleNamespace(next_ms=lambda: 1)),
+        cuts=SimpleNamespace(
+            schedule=SimpleNamespace(next_ms=lambda: 1), asleep_until_ms=1, look_at=int
+        ),
     ),
 )
 """A partition whose log has not passed its next cut."""
@@ -64,3 +68,32 @@ async def test_a_tick_that_is_refused_is_told_and_sent_again(
     told = [message for message in caplog.messages if "was refused" in message]
     assert len(told) > 1
     assert "MessageSizeTooLargeError" in told[0]
+
+
+async def test_partitions_are_not_looked_at_while_no_cut_is_past_and_nobody_reports(
+    settings: Settings,
+) -> None:
+    looked: list[int] = []
+    cuts = SimpleNamespace(
+        schedule=SimpleNamespace(next_ms=lambda: NEVER_MS),
+        asleep_until_ms=NEVER_MS,
+        look_at=looked.append,
+    )
+    checkpoint = SimpleNamespace(append_time_ms=-1)
+    idle = cast(
+        OwnedPartition,
+        SimpleNamespace(number=1, state=SimpleNamespace(checkpoint=checkpoint), cuts=cuts),
+    )
+    progress = ProgressTable()
+    ticker = Ticker(settings, SystemClock(), Definitions(), progress, Appender(settings))
+    ticking = asyncio.create_task(ticker.run(lambda: [idle]))
+    try:
+        await until(lambda: bool(looked))
+        await asyncio.sleep(0.5)
+        assert len(looked) == 1
+        progress.note(Progress(1, 0, NEVER_MS, 1, "", 0))
+        await until(lambda: len(looked) == 2)
+        cuts.asleep_until_ms = 1
+        await until(lambda: len(looked) > 3)
+    finally:
+        ticking.cancel()

@@ -214,6 +214,10 @@ class Worker:
         """The group goes on without it."""
         self._out_of_group_s = _loop_s()
 
+    def fetched_ends(self, tp: TP) -> tuple[int, int] | None:
+        """Nothing is fetched: whoever wants to know asks."""
+        return None
+
     def hold(self, partition: int) -> None:
         """Deliver nothing of a partition."""
         self._held.add(partition)

@@ -26,10 +26,12 @@ def cuts_of(now_ms: int) -> Cuts:
 
 @pytest.mark.parametrize(
     ("before_ms", "pause_s"),
-    [(10_000, 1.0), (700, 0.7), (20, 0.1), (-5, 0.1)],
+    [(100_000, 30.0), (700, 0.7), (20, 0.1), (-5, 0.1)],
     ids=["far", "near", "at once", "past"],
 )
-def test_a_closer_sleeps_until_the_next_cut_or_for_a_second(before_ms: int, pause_s: float) -> None:
+def test_a_closer_sleeps_until_the_next_cut_or_for_half_a_minute(
+    before_ms: int, pause_s: float
+) -> None:
     cuts = cuts_of(END_MS - before_ms)
     cuts.reschedule([NAME])
     assert cuts.pause_s() == pause_s
@@ -43,10 +45,29 @@ def test_a_closer_looks_often_while_something_holds_a_cut_back() -> None:
 
 def test_a_cut_that_is_announced_wakes_a_closer_that_waits_for_a_later_one() -> None:
     cuts = cuts_of(START_MS)
-    assert cuts.pause_s() == 1.0
+    assert cuts.pause_s() == 30.0
     cuts.reschedule([NAME])
     assert cuts.woken.is_set()
     cuts.woken.clear()
     cuts.pause_s()
     cuts.reschedule([NAME])
     assert not cuts.woken.is_set()
+
+
+def test_a_closer_is_woken_when_its_cut_is_past_or_what_holds_it_back_may_be_gone() -> None:
+    cuts = cuts_of(START_MS)
+    cuts.reschedule([NAME])
+    cuts.pause_s()
+    cuts.woken.clear()
+    cuts.look()
+    cuts.look_again()
+    cuts.look_at(END_MS)
+    assert not cuts.woken.is_set()
+    cuts.look_at(END_MS + 1)
+    assert cuts.woken.is_set()
+    cuts.woken.clear()
+    cuts.hold_back(END_MS, "peer_silent", "why", END_MS)
+    cuts.look_at(END_MS + 1)
+    assert not cuts.woken.is_set()
+    cuts.look_again()
+    assert cuts.woken.is_set()

@@ -94,6 +94,9 @@ class App:
     async def crash(self, error: BaseException) -> None:
         raise AssertionError from error
 
+    def fetched_ends(self, tp: TP) -> tuple[int, int] | None:
+        return None
+
     def hold(self, partition: int) -> None:
         self.held.append(partition)
 
