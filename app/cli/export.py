@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import IO
 
 import click
 
 from app.cli.brokers import reached, settings_of_the_log
+from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.output import lines_to
+from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.offline.export import What, export
 from app.settings import Settings
 
@@ -16,17 +19,49 @@ from app.settings import Settings
 @click.command("export")
 @click.argument("what", type=click.Choice(["definitions", "events", "records"]))
 @click.option("--output", "-o", type=click.File("wb"), default="-", help="File; default: stdout.")
-def export_command(what: What, output: IO[bytes]) -> None:
+@click.option(
+    "--after",
+    type=click.File("rb"),
+    multiple=True,
+    help="An earlier export: only what has come since. May be given for each of several.",
+)
+def export_command(what: What, output: IO[bytes], after: Sequence[IO[bytes]]) -> None:
     """Write a log as JSON lines: all that is committed now.
 
     DEFINITIONS and EVENTS are what `meter fold` takes; RECORDS are the usage records as published.
+
+    An export --after others begins each partition with the last record that these have, by which
+    `meter import --go-on` sees that none between is missing.
     """
+    if after and what == "records":
+        raise click.UsageError("--after is for definitions and events: `meter import` takes them.")
     settings = settings_of_the_log()
+    try:
+        since = _last_offsets(what, after)
+    except (InvalidDefinitionsFile, InvalidEventsFile) as error:
+        raise click.ClickException(str(error)) from error
     with reached(settings):
-        asyncio.run(_export(settings, what, output))
+        asyncio.run(_export(settings, what, output, since))
 
 
-async def _export(settings: Settings, what: What, output: IO[bytes]) -> None:
+def _last_offsets(what: What, files: Sequence[IO[bytes]]) -> dict[int, int]:
+    """Return the greatest offset that earlier exports have, by partition."""
+    last: dict[int, int] = {}
+    for file in files:
+        if what == "definitions":
+            offsets = [record.offset for record in read_definitions(file)]
+            last[0] = max((*offsets, last.get(0, 0)))
+            continue
+        with EventsFile(file) as arrived:
+            for partition, lines in arrived.partitions(as_written=True):
+                for line in lines:
+                    last[partition] = max(line.offset, last.get(partition, 0))
+    return last
+
+
+async def _export(
+    settings: Settings, what: What, output: IO[bytes], since: Mapping[int, int]
+) -> None:
     write = lines_to(output)
-    async for line in export(settings, what):
+    async for line in export(settings, what, since):
         write(line + b"\n")

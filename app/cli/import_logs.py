@@ -25,39 +25,51 @@ from app.settings import Settings
 @click.option(
     "--into-empty",
     is_flag=True,
-    required=True,
     help="Say that no worker runs, and that state and logs of these topics are gone.",
 )
-def import_logs(definitions: IO[bytes], events: IO[bytes], into_empty: bool) -> None:
+@click.option(
+    "--go-on",
+    is_flag=True,
+    help="After an import, write what `meter export --after` has added. No worker has run since.",
+)
+def import_logs(definitions: IO[bytes], events: IO[bytes], into_empty: bool, go_on: bool) -> None:
     """Write DEFINITIONS and EVENTS, made by `meter export`, into Kafka as they were.
 
     Each record comes to its partition and offset with its append time: a worker that starts then
     publishes the same bytes under the same ids. It refuses to start before all is there. Published
     records that are still there are kept; what is missing of them is published again.
     """
-    if not into_empty:
-        raise click.UsageError("--into-empty is needed: no worker may run meanwhile.")
+    if into_empty == go_on:
+        raise click.UsageError(
+            "One of --into-empty and --go-on is needed: no worker may run meanwhile."
+        )
     require_profile()
     settings = settings_of_the_log()
     try:
         with EventsFile(events) as arrived, reached(settings):
             defined = list(_definitions(definitions))
             logs = dict(_by_partition(arrived))
-            written = asyncio.run(_import(settings, defined, logs))
+            written = asyncio.run(_import(settings, defined, logs, go_on))
     except (InvalidDefinitionsFile, InvalidEventsFile) as error:
         raise click.ClickException(str(error)) from error
     told = ", ".join(f"{count:,} records of {name}" for name, count in written.items())
-    echo(f"{told}. Start the workers, then run `meter verify`.")
+    further = "Import what was exported after it with --go-on, or start the workers"
+    echo(f"{told} are written. {further}, then run `meter verify`.")
 
 
-async def _import(settings: Settings, defined: list[Written], logs: Logs) -> dict[str, int]:
+async def _import(
+    settings: Settings, defined: list[Written], logs: Logs, go_on: bool
+) -> dict[str, int]:
     kept = (settings.usage_records_topic, settings.dead_letter_topic, USAGE_ALERTS)
-    await require_empty(settings, kept)
+    written = (settings.raw_topic, METER_DEFINITIONS) if go_on else ()
+    await require_empty(settings, (*kept, *written))
     # Events first: a worker that starts too early finds no definitions, and does not begin.
-    raw = await rewrite(settings, settings.raw_topic, logs)
+    raw = await rewrite(settings, settings.raw_topic, logs, goes_on=go_on)
     return {
         settings.topic(settings.raw_topic): raw,
-        settings.topic(METER_DEFINITIONS): await rewrite(settings, METER_DEFINITIONS, {0: defined}),
+        settings.topic(METER_DEFINITIONS): await rewrite(
+            settings, METER_DEFINITIONS, {0: defined}, goes_on=go_on
+        ),
     }
 
 

@@ -5,7 +5,7 @@ Meanwhile their topics take the times of a producer, and a worker refuses to sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -16,7 +16,7 @@ from aiokafka.errors import for_code
 from app.errors import TopicRefused
 from app.kafka.appender import producer_options
 from app.kafka.clients import Admin, InOrderProducer, started
-from app.kafka.log_readers import bounds_of
+from app.kafka.log_readers import LogRecord, bounds_of, scan
 from app.kafka.topics import TOPIC_TIMEOUT_MS, TopicSpec, admin_client, topic_specs
 from app.kafka.transactions import MAX_BATCH_BYTES
 from app.settings import Settings
@@ -63,11 +63,14 @@ async def require_empty(settings: Settings, except_topics: Sequence[str] = ()) -
         )
 
 
-async def rewrite(settings: Settings, name: str, logs: Logs) -> int:
-    """Write a topic anew; return how many records it has, those that fill gaps aside.
+async def rewrite(settings: Settings, name: str, logs: Logs, *, goes_on: bool = False) -> int:
+    """Write a topic anew; return how many records were written, those that fill gaps aside.
+
+    `goes_on`: after what an earlier part has written. Each partition begins with the record that
+    the topic has last, or before it.
 
     Raises:
-        TopicRefused: a record could not come to its offset.
+        TopicRefused: a record could not come to its offset, or a part between is missing.
     """
     (spec,) = (one for one in topic_specs(settings) if one.name == settings.topic(name))
     if max(logs, default=0) >= spec.partitions:
@@ -80,10 +83,12 @@ async def rewrite(settings: Settings, name: str, logs: Logs) -> int:
         options = {**producer_options(settings), "max_batch_size": MAX_BATCH_BYTES}
         async with started(InOrderProducer(**options)) as producer:
             for number, records in logs.items():
-                tp = TopicPartition(spec.name, number)
-                written, start = await _write(producer, tp, records)
+                tp, end = TopicPartition(spec.name, number), 0
+                if goes_on:
+                    end, records = await _further(settings, tp, records)
+                written, start = await _write(producer, tp, records, end)
                 count += written
-                if start:
+                if start and not end:
                     starts[tp] = RecordsToDelete(start)
         if starts:
             # Retention had taken what was before: nothing may look as if it were all there.
@@ -117,11 +122,43 @@ async def _configure(
                 raise TopicRefused(f"Topic {spec.name} could not be configured: {told}")
 
 
+async def _further(
+    settings: Settings, tp: TopicPartition, records: Iterable[Written]
+) -> tuple[int, Iterable[Written]]:
+    """Return where a partition ends, and the records that come after.
+
+    Raises:
+        TopicRefused: they do not follow what is there.
+    """
+    end = (await bounds_of(settings, [tp]))[tp][1]
+    last = [one async for some in scan(settings, tp, end - 1, end) for one in some] if end else []
+    return end, _after(tp, end, last, iter(records))
+
+
+def _after(
+    tp: TopicPartition, end: int, last: Sequence[LogRecord], records: Iterator[Written]
+) -> Iterator[Written]:
+    place, joined = f"{tp.topic} partition {tp.partition}", not end
+    for record in records:
+        if record.offset >= end:
+            if not joined:
+                raise TopicRefused(
+                    f"{place} ends at offset {end}, and the export begins at {record.offset}: the "
+                    "one between is missing. Import it first."
+                )
+            yield record
+        elif record.offset == end - 1:
+            there = [(one.timestamp_ms, one.key, one.value) for one in last]
+            if there != [(record.append_time_ms, record.key, record.value)]:
+                raise TopicRefused(f"{place} has another record at offset {record.offset}.")
+            joined = True
+
+
 async def _write(
-    producer: InOrderProducer, tp: TopicPartition, records: Iterable[Written]
+    producer: InOrderProducer, tp: TopicPartition, records: Iterable[Written], next_offset: int
 ) -> tuple[int, int]:
-    """Write a partition; return how many records it has, and the offset of the first."""
-    batch, sent, next_offset, count, start = None, list[Any](), 0, 0, 0
+    """Write a partition from an offset on; return how many records, and the offset of the first."""
+    batch, sent, count, start = None, list[Any](), 0, 0
     for record in records:
         if count == 0:
             start = record.offset

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -34,8 +34,12 @@ from app.wire.keys import message_key
 What = Literal["definitions", "events", "records"]
 
 
-async def export(settings: Settings, what: What) -> AsyncIterator[bytes]:
+async def export(
+    settings: Settings, what: What, since: Mapping[int, int] | None = None
+) -> AsyncIterator[bytes]:
     """Yield lines, without their newlines, of all that is in a log now, partition by partition.
+
+    `since`: by partition, the offset to begin at.
 
     Raises:
         TopicRefused: the log is not there.
@@ -43,8 +47,9 @@ async def export(settings: Settings, what: What) -> AsyncIterator[bytes]:
     if what == "events":
         await _learn_limits(settings)
     for tp in await _partitions(settings, what):
-        ends = await _bounds(settings, tp)
-        async for records in scan(settings, tp, *ends):
+        start, end = await _bounds(settings, tp)
+        begin = max(start, (since or {}).get(tp.partition, start))
+        async for records in scan(settings, tp, begin, end):
             for record in records:
                 line = _LINES[what](tp.partition, record)
                 if line is not None:

@@ -23,6 +23,8 @@ from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 
+LOGS: tuple[What, ...] = ("definitions", "events")
+
 
 async def lines(settings: Settings, what: What) -> list[bytes]:
     return [line async for line in export(settings, what)]
@@ -40,19 +42,32 @@ async def lose_everything(settings: Settings) -> None:
             await asyncio.sleep(0.1)
 
 
-async def imported(settings: Settings, directory: Path, *words: str) -> Result:
+async def meter(settings: Settings, *words: str) -> Result:
     environment = {
         "METER_PROFILE": "test",
         "METER_KAFKA_BOOTSTRAP_SERVERS": ",".join(settings.kafka_bootstrap_servers),
         "METER_TOPIC_PREFIX": settings.topic_prefix,
         "METER_RAW_PARTITIONS": str(settings.raw_partitions),
     }
-    files = [str(directory / "definitions"), str(directory / "events")]
-    runner = CliRunner(env=environment)
-    return await asyncio.to_thread(runner.invoke, cli, ["import", *files, *words])
+    return await asyncio.to_thread(CliRunner(env=environment).invoke, cli, words)
+
+
+async def imported(settings: Settings, directory: Path, word: str = "") -> Result:
+    files = (str(directory / what) for what in LOGS)
+    return await meter(settings, "import", *files, *filter(None, [word]))
+
+
+async def exported(settings: Settings, directory: Path, after: Path | None = None) -> None:
+    """Export both logs to files, events first."""
+    directory.mkdir()
+    for what in reversed(LOGS):
+        since = () if after is None else ("--after", str(after / what))
+        done = await meter(settings, "export", what, "-o", str(directory / what), *since)
+        assert done.exit_code == 0, done.output
 
 
 async def test_a_total_loss_is_restored(live_settings: Settings, tmp_path: Path) -> None:
+    yesterday, noon, evening = (tmp_path / name for name in ("yesterday", "noon", "evening"))
     async with running_worker(live_settings, **SESSIONS) as worker, api_of(worker.url) as api:
         await define(api)
         for number, text in enumerate(("plain", 'with "quotes" and \\', "\u00fc\n")):
@@ -66,21 +81,28 @@ async def test_a_total_loss_is_restored(live_settings: Settings, tmp_path: Path)
 
         in_time = Counter({("usage.recorded", 0): 3})
         await eventually(kinds, in_time)
+        await exported(live_settings, yesterday)
         await send(api, "s", "late", 50, region="us", gb="1", zone="plain")
         revised = Counter({("usage.revised", 1): 1, ("period.completed", 1): 1})
         await eventually(kinds, in_time + revised)
-    logs: tuple[What, ...] = ("definitions", "events")
-    before = {what: await lines(live_settings, what) for what in logs}
+        await exported(live_settings, noon, yesterday)
+        # It is counted nowhere, so nothing of it is published.
+        await send(api, "nobody", "later", 50, region="us", gb="1", zone="plain")
+    await exported(live_settings, evening, noon)
+    before = {what: await lines(live_settings, what) for what in LOGS}
     records = await published(live_settings)
-    for what, found in before.items():
-        (tmp_path / what).write_bytes(b"".join(line + b"\n" for line in found))
-    refused = await imported(live_settings, tmp_path, "--into-empty")
-    assert (refused.exit_code, "not empty" in refused.stderr) == (1, True)
-    assert (await imported(live_settings, tmp_path)).exit_code == 2
+    for word in ("--into-empty", "--go-on"):
+        refused = await imported(live_settings, yesterday, word)
+        assert (refused.exit_code, "not empty" in refused.stderr) == (1, True)
+    assert (await imported(live_settings, yesterday)).exit_code == 2
 
     await lose_everything(live_settings)
-    done = await imported(live_settings, tmp_path, "--into-empty")
-    assert done.exit_code == 0, done.output
+    assert (await imported(live_settings, yesterday, "--into-empty")).exit_code == 0
+    skipped = await imported(live_settings, evening, "--go-on")
+    assert (skipped.exit_code, "the one between is missing" in skipped.stderr) == (1, True)
+    for part in (noon, evening, evening):
+        done = await imported(live_settings, part, "--go-on")
+        assert done.exit_code == 0, done.output
     assert await lines(live_settings, "definitions") == before["definitions"]
     assert await lines(live_settings, "events") == before["events"]
     again = live_settings.model_copy(update={"state_dir": tmp_path / "new"})
