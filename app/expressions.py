@@ -294,8 +294,8 @@ _FUNCTIONS: Final = {
     "round": _Function(1, 2, _rounding(ROUND_HALF_UP), _ROUNDING_UNITS),
     "ceil": _Function(1, 2, _rounding(ROUND_CEILING), _ROUNDING_UNITS),
     "floor": _Function(1, 2, _rounding(ROUND_FLOOR), _ROUNDING_UNITS),
-    "least": _Function(2, MAX_LENGTH, _least, 0, 1),
-    "greatest": _Function(2, MAX_LENGTH, _greatest, 0, 1),
+    "least": _Function(1, MAX_LENGTH, _least, 0, 1),
+    "greatest": _Function(1, MAX_LENGTH, _greatest, 0, 1),
 }
 
 
