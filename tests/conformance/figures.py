@@ -45,8 +45,8 @@ def cells(folded: Folded, *, current_usage: bool) -> list[CellFigures]:
 
 
 def billed_in_full(cell: CellFigures) -> CellFigures:
-    """Return what the record of a renewal bills of a cell: its units without proration."""
-    numbers = {**cell.numbers, "units": cell.numbers["current_units"]}
+    """Return what the record of a renewal bills of a cell before clamping: units not prorated."""
+    numbers = {**cell.numbers, "units": cell.numbers["full_units"]}
     return cell._replace(numbers=numbers)
 
 
