@@ -145,6 +145,30 @@ def test_the_index_of_a_torn_state_does_not_add_to_that_of_the_rebuilt_one(
     assert set(counted) == {6}
 
 
+def test_records_of_single_events_that_are_lost_with_a_torn_changelog_are_published_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The closing records that are left come to what the torn changelog should have."""
+    lost: list[int] = []
+
+    def tear(player: Player, partition: int) -> None:
+        player.broker.log(PUBLISHED_CHANGELOG, partition).entries.pop()
+        records = player.broker.log("usage-records", partition).entries
+        lost.append(player.lose_output(partition, (len(records) - 1) / len(records)))
+        for worker in player.workers:
+            worker.process.kill()
+
+    monkeypatch.setattr(Player, "_tear", tear)
+    record = SettingsRecord(grace_s=0, default_organization_id="org")
+    made = definitions_of(("prepaid",), record)
+    defining = [Define(line.command.type, line.command.encode()) for line in made]
+    first, second = (Event("prepaid", name, properties={"v": "3"}) for name in "ab")
+    weeks, hour = [Pass(1, WEEK_MS), Pass(HOUR_MS)], Pass(HOUR_MS)
+    steps: list[Step] = [*defining, *weeks, first, *weeks, second, hour, TORN, hour]
+    assert play(Script(1, 1, steps), 1).check() == []
+    assert lost == [1], "more than the record of the second event is lost"
+
+
 def test_redis_that_goes_back_to_the_flush_of_a_torn_state_is_not_taken_for_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
