@@ -116,6 +116,13 @@ def _group(text: str) -> tuple[str, str]:
 
 def _print(explanation: Json, meta: Json) -> None:
     console = Terminal()
+    if not explanation["cells"] and not explanation["events"] and explanation["since"] is None:
+        echo(
+            f"Nothing of {explanation['billable_metric_code']} is in the period from "
+            f"{explanation['from_datetime']} to {explanation['to_datetime']}. "
+            "Another period: --at, with an instant in it."
+        )
+        return
     echo(
         f"{explanation['billable_metric_code']} of {explanation['external_subscription_id']}, "
         f"{explanation['from_datetime']} to {explanation['to_datetime']}"

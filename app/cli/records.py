@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import click
 import msgspec
@@ -78,11 +78,20 @@ def records(
     if output.form in ("json", "jsonl"):
         _print_values(found, as_list=output.is_json)
         return
-    columns = _SHOWN if output.form == "table" else COLUMNS
-    indexes = [COLUMNS.index(name) for name in columns]
     rows = (row_of(msgspec.json.decode(value)) for value in found)
-    shown = ([row[index] for index in indexes] for row in rows)
-    output.print_rows(Rows(columns, shown, INSTANTS & set(columns)))
+    output.print_rows(
+        _for_reading(rows) if output.form == "table" else Rows(COLUMNS, rows, INSTANTS)
+    )
+
+
+def _for_reading(rows: Iterable[Sequence[str]]) -> Rows:
+    """Return the main columns, as far as there is anything in them: a terminal is narrow."""
+    indexes = [COLUMNS.index(name) for name in _SHOWN]
+    shown = [[row[index] for index in indexes] for row in rows]
+    used = [place for place in range(len(_SHOWN)) if any(row[place] for row in shown)]
+    return Rows(
+        [_SHOWN[place] for place in used], [[row[place] for place in used] for row in shown]
+    )
 
 
 def _published(worker: Remote, asked: dict[str, str | None]) -> Iterator[bytes]:

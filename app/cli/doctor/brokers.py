@@ -34,6 +34,13 @@ async def checked(settings: Settings) -> AsyncIterator[Finding]:
     except NotLetIn as error:
         mend = "Set METER_KAFKA_USERNAME and METER_KAFKA_PASSWORD, or the certificates."
         yield Finding(AREA, "login", "fail", f"{error}.", mend)
+    except TimeoutError:
+        found = f"{servers} did not answer within {ASKED_WITHIN_S:.0f} s."
+        mend = (
+            "See whether a broker hangs (docs/runbook.md, KafkaLost), or set "
+            "METER_KAFKA_BOOTSTRAP_SERVERS."
+        )
+        yield Finding(AREA, "brokers", "fail", found, mend)
     except (*NOT_TAKEN, KafkaError) as error:
         found = f"No broker answers at {servers} ({type(error).__name__}: {error})."
         yield Finding(AREA, "brokers", "fail", found, "Set METER_KAFKA_BOOTSTRAP_SERVERS.")

@@ -20,7 +20,7 @@ from app.cli.doctor import brokers, environment, host, redis, worker
 from app.cli.doctor.finding import Finding, exit_code
 from app.cli.output import Terminal, echo, print_json
 from app.cli.remote import remote, remote_options
-from app.settings import Settings
+from app.settings import HOST, Settings
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "magenta"}
 
@@ -40,6 +40,10 @@ def doctor(as_json: bool, bundle: Path | None, url: str | None, key: str | None)
     fails, 3 when something could not be asked, else 0.
     """
     settings = settings_of_the_log()
+    if settings.redis_url is None and os.environ.get("METER_PROFILE", "local") == "local":
+        # As for Kafka: that of `meter up`.
+        local = f"redis://{HOST}:{settings.redis_port}/0"
+        settings = settings.model_copy(update={"redis_url": local})
     asked = remote(url, key)
     findings, metrics = asyncio.run(_findings(settings)), ""
     try:
