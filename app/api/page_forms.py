@@ -31,7 +31,8 @@ from app.page import definitions as definitions_html
 from app.page import metric_form
 from app.page.figures import address
 from app.page.html import Html, el, markup
-from app.page.metric_form import Filled, Previewed
+from app.page.metric_form import Filled
+from app.page.previewed import Previewed, preview_part, saved_part
 
 Json = dict[str, Any]
 
@@ -44,7 +45,7 @@ _EXAMPLES: Final = 10
 _EXAMPLE_CHARACTERS: Final = 2_000
 _MOST_CELLS: Final = 5_000
 """Changed figures that a preview keeps."""
-_RETARGETED: Final = {"HX-Retarget": "#metric", "HX-Reswap": "innerHTML"}
+RETARGETED: Final = {"HX-Retarget": "#metric", "HX-Reswap": "innerHTML"}
 
 
 async def definitions(call: Call) -> Html | Reply:
@@ -228,9 +229,9 @@ async def preview(call: Call) -> Html | Reply:
     reports = here.meter.evidence.preview(here.organization_id, [command], 0, here.now_ms + 1)
     if isinstance(reports, Rejected):
         return _refused(call, filled, is_new, locked, rejected(reports))
-    previewed = await _gathered(call, reports, {"changes": [{"billable_metric": body}]})
+    previewed = await gathered(call, reports, {"changes": [{"billable_metric": body}]})
     waiting = (await _uncounted(call)).get(filled.code, 0) if is_new else None
-    return metric_form.preview_part(previewed, waiting, carried(call), is_new)
+    return preview_part("metric", previewed, waiting, carried(call), is_new)
 
 
 def _command(here: Call, code: str, body: Json, is_new: bool) -> Command:
@@ -244,13 +245,18 @@ def _refused(
     call: Call, filled: Filled, is_new: bool, locked: bool, error: ApiError
 ) -> Html | Reply:
     """Return the form again, with what is wrong at its fields."""
-    details = error.body.get("error_details")
-    errors = details if isinstance(details, dict) else {"metric": [str(error.body.get("code"))]}
+    errors = refusals(error, "metric")
     again = metric_form.form(filled, carried(call), is_new, locked, errors)
-    return Reply(again.encode(), headers=_RETARGETED)
+    return Reply(again.encode(), headers=RETARGETED)
 
 
-async def _gathered(
+def refusals(error: ApiError, what: str) -> Mapping[str, list[str]]:
+    """Return what is wrong, by field."""
+    details = error.body.get("error_details")
+    return details if isinstance(details, dict) else {what: [str(error.body.get("code"))]}
+
+
+async def gathered(
     call: Call, reports: AsyncGenerator[PreviewReport, None], body: Json
 ) -> Previewed:
     """Return what this worker and all others say of a change."""
@@ -302,19 +308,24 @@ async def save(call: Call) -> Html | Reply:
         if error.status == 422:
             return _refused(call, filled, is_new, locked, error)
         raise
-    return metric_form.saved_part(filled.code, carried(call), revised)
+    return saved_part("metric", filled.code, carried(call), revised)
 
 
 async def _revise(call: Call, here: Call, code: str) -> None:
     """Let periods that start from the date given on follow the metric as it is now."""
+    command = commands.apply_history(
+        here.organization_id,
+        metric_ids=metric_ids(here, code),
+        from_ms=await first_day(call),
+        to_ms=here.now_ms,
+    )
+    await here.define(command)
+
+
+async def first_day(call: Call) -> int:
+    """Return from when on periods are to be revised. Raises 422."""
     text = (await form(call)).get("from", [""])[-1]
     from_ms = parse_iso8601_ms(text) if text else 0
     if from_ms is None:
         raise invalid({"from": ["invalid_date"]})
-    command = commands.apply_history(
-        here.organization_id,
-        metric_ids=metric_ids(here, code),
-        from_ms=from_ms,
-        to_ms=here.now_ms,
-    )
-    await here.define(command)
+    return from_ms

@@ -431,7 +431,10 @@ async def replay_letters(call: Call) -> Html | Reply:
 async def form(call: Call) -> dict[str, list[str]]:
     """Return the fields of a form that was sent."""
     text = (await call.body()).decode("utf-8", "replace")
-    return parse_qs(text, keep_blank_values=True, max_num_fields=_FIELDS)
+    try:
+        return parse_qs(text, keep_blank_values=True, max_num_fields=_FIELDS)
+    except ValueError as error:
+        raise bad_request(f"a form has at most {_FIELDS} fields") from error
 
 
 def _place(text: str) -> tuple[int, int]:

@@ -23,10 +23,11 @@ def definitions_view(
 ) -> Html:
     """Return the fragment."""
     new = address("definitions", "new-metric", organization=organization)
+    plan = address("definitions", "new-plan", organization=organization)
     undefined = sorted(uncounted.keys() - {metric["code"] for metric in metrics})
     return markup(
         el("h1", "Metrics and plans"),
-        el("p", el("a", "New billable metric", href=new)),
+        el("p", el("a", "New billable metric", href=new), " ", el("a", "New plan", href=plan)),
         _undefined(undefined, uncounted, organization),
         _metrics(metrics, uncounted, organization),
         _plans(plans, organization),
@@ -171,9 +172,10 @@ def plan_view(plan: Json, organization: str | None) -> Html:
     )
     rows = (Row(charge["lago_id"], _charge(charge, organization)) for charge in plan["charges"])
     back = address("definitions", organization=organization)
+    edit = address("definitions", "plans", plan["code"], "edit", organization=organization)
     return markup(
         el("h1", f"Plan {plan['code']}"),
-        el("p", el("a", "All metrics and plans", href=back)),
+        el("p", el("a", "All metrics and plans", href=back), " ", el("a", "Change it", href=edit)),
         facts(
             (
                 ("Name", plan["name"]),

@@ -1,4 +1,4 @@
-"""The form of a billable metric: its fields, an example to try it on, and what a change makes."""
+"""The form of a billable metric: its fields, and an example to try it on."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from app.definitions.aggregation_types import AGGREGATION_TYPES, PLACEHOLDER, TypeRules
-from app.meter.evidence import PreviewedCell
-from app.numbers import exact_sum, parse_text, plain
-from app.page.figures import NOTHING, address, bucket, count, figure, group, instant, whole
+from app.page.fields import Errors, check_field, error_summary, field_errors, text_field
+from app.page.figures import address
 from app.page.html import Html, Node, el, markup
-from app.page.tables import Column, Row, table
-
-Errors = Mapping[str, Sequence[str]]
 
 LOCKED: Final = "A plan uses it: only name, description and filters can change."
 _EXAMPLE: Final = '{"code": "%s", "properties": {"%s": 1}}'
-SHOWN_CELLS: Final = 200
 
 
 class Filled(NamedTuple):
@@ -102,26 +97,22 @@ def form(
         new = "yes" if is_new else None
         return address("page", "metric", name, organization=organization, new=new)
 
-    summary = None
-    if errors:
-        listed = (el("li", f"{field}: {_words(codes)}") for field, codes in errors.items())
-        summary = el(
-            "div", el("p", "It cannot be saved so:"), el("ul", listed), role="alert", class_="bad"
-        )
     return el(
         "form",
-        summary,
-        _text("name", "Name", filled.name, errors),
-        _text("code", "Code", filled.code, errors, locked=locked or not is_new),
-        _text("description", "Description (optional)", filled.description, errors),
+        error_summary(errors),
+        text_field("name", "Name", filled.name, errors),
+        text_field("code", "Code", filled.code, errors, locked=locked or not is_new),
+        text_field("description", "Description (optional)", filled.description, errors),
         el("p", LOCKED, class_="quiet") if locked else None,
         _types(filled, locked),
-        _text("field_name", "Property to aggregate on", filled.field_name, errors, locked=locked),
-        _check(
+        text_field(
+            "field_name", "Property to aggregate on", filled.field_name, errors, locked=locked
+        ),
+        check_field(
             "recurring", "Recurring: carried from period to period", filled.recurring, locked=locked
         ),
         _choice("rounding_function", "Rounding", ("", "round", "ceil", "floor"), filled, locked),
-        _text(
+        text_field(
             "rounding_precision",
             "Decimals to round to",
             filled.rounding_precision,
@@ -140,37 +131,6 @@ def form(
         data_once=True,
         novalidate=True,
     )
-
-
-def _words(codes: Sequence[str]) -> str:
-    return ", ".join(code.replace("_", " ") for code in codes)
-
-
-def _errors(name: str, errors: Errors) -> Node:
-    codes = errors.get(name)
-    if not codes:
-        return None
-    return el("small", _words(codes), id=f"{name}-error", class_="bad")
-
-
-def _text(name: str, label: str, value: str, errors: Errors, *, locked: bool = False) -> Html:
-    wrong = name in errors
-    field = el(
-        "input",
-        id=name,
-        name=name,
-        value=value,
-        readonly=locked,
-        autocomplete="off",
-        aria_invalid="true" if wrong else None,
-        aria_describedby=f"{name}-error" if wrong else None,
-    )
-    return el("p", el("label", label, for_=name), field, _errors(name, errors), class_="field")
-
-
-def _check(name: str, label: str, checked: bool, *, locked: bool) -> Html:
-    field = el("input", type="checkbox", id=name, name=name, checked=checked, disabled=locked)
-    return el("p", field, " ", el("label", label, for_=name), class_="field")
 
 
 def _choice(name: str, label: str, options: Sequence[str], filled: Filled, locked: bool) -> Html:
@@ -226,7 +186,7 @@ def _expression(filled: Filled, errors: Errors, locked: bool, post: Callable[[st
             el("label", "Value of an event, as event.properties.gb * 2", for_="expression"),
             field,
         ),
-        _errors("expression", errors),
+        field_errors("expression", errors),
         example_field(example, source),
         el(
             "div",
@@ -307,136 +267,3 @@ def _filter(number: int, key: str, values: str) -> Html:
         el("label", "Values, one a line", for_=values_id),
         el("textarea", values, id=values_id, name="filter_values"),
     )
-
-
-# What a change makes
-
-
-class Previewed(NamedTuple):
-    """What a change would make, as far as the workers told."""
-
-    cells: Sequence[PreviewedCell]
-    pairs: int
-    skipped: int
-    missing: Sequence[str]
-    """Workers that did not tell."""
-
-
-def preview_part(
-    previewed: Previewed, waiting: int | None, organization: str | None, is_new: bool
-) -> Html:
-    """Return the table of what changes, and the three buttons."""
-    cells = previewed.cells
-    published = sum(cell.published for cell in cells)
-    columns = (
-        Column("Customer"),
-        Column("Subscription"),
-        Column("Before", "number"),
-        Column("After", "number"),
-        Column("Change", "number"),
-        Column("Charge"),
-        Column("Filter"),
-        Column("Group"),
-        Column("Period from"),
-        Column("State"),
-    )
-    rows = (_changed(number, cell) for number, cell in enumerate(cells[:SHOWN_CELLS]))
-    more = f", first {SHOWN_CELLS} of {whole(len(cells))}" if len(cells) > SHOWN_CELLS else ""
-    fresh = None
-    if is_new and waiting is not None:
-        fresh = el(
-            "p",
-            f"{count(waiting, 'event')} of this code came and were not counted; ",
-            "they count once a plan has a charge of it.",
-        )
-    return markup(
-        el("h2", "What changes"),
-        fresh,
-        el("p", _sums(cells), f" {count(previewed.pairs, 'metric')} of subscriptions folded anew."),
-        el("p", f"{count(previewed.skipped, 'metric')} of subscriptions cannot be told yet.")
-        if previewed.skipped
-        else None,
-        el("p", f"No answer from {', '.join(previewed.missing)}: what they have is missing here.")
-        if previewed.missing
-        else None,
-        table("changes", f"Figures that change{more}", columns, rows, "No figure changes."),
-        _buttons(organization, is_new, published),
-    )
-
-
-def _changed(number: int, cell: PreviewedCell) -> Row:
-    before = "0" if cell.before is None else cell.before.units
-    after = "0" if cell.after is None else cell.after.units
-    return Row(
-        str(number),
-        (
-            cell.external_customer_id,
-            cell.external_subscription_id,
-            figure(before),
-            figure(after),
-            figure(_difference(before, after)),
-            cell.charge_code,
-            bucket(cell.filters),
-            group(cell.grouped_by) or NOTHING,
-            instant(cell.period_from),
-            "published" if cell.published else "not published",
-        ),
-    )
-
-
-def _difference(before: str, after: str) -> str:
-    first, second = parse_text(before), parse_text(after)
-    if first is None or second is None:
-        return "0"
-    return plain(exact_sum((second, first.copy_negate())))
-
-
-def _sums(cells: Sequence[PreviewedCell]) -> str:
-    customers = len({cell.external_customer_id for cell in cells})
-    published = sum(cell.published for cell in cells)
-    return (
-        f"{count(len(cells), 'figure')} of {count(customers, 'customer')} change, "
-        f"{whole(published)} of them published."
-    )
-
-
-def _buttons(organization: str | None, is_new: bool, published: int) -> Html:
-    def post(name: str, **more: str | None) -> str:
-        new = "yes" if is_new else None
-        return address("page", "metric", name, organization=organization, new=new, **more)
-
-    save = el(
-        "button",
-        "Save",
-        type="button",
-        hx_post=post("save"),
-        hx_include="#metric form",
-        hx_target="#preview",
-        hx_swap="innerHTML",
-    )
-    revise = None
-    if published:
-        revise = el(
-            "p",
-            el("label", "Revise published periods that start from", for_="from"),
-            el("input", id="from", name="from", type="date"),
-            el(
-                "button",
-                f"Save and revise: {count(published, 'record')}",
-                type="button",
-                hx_post=post("save", revise="yes"),
-                hx_include="#metric form, #from",
-                hx_target="#preview",
-                hx_swap="innerHTML",
-                hx_confirm=f"Save, and revise up to {count(published, 'published record')}?",
-            ),
-        )
-    back = el("a", "Back", href=address("definitions", organization=organization))
-    return el("div", el("p", save, " ", back), revise, id="save")
-
-
-def saved_part(code: str, organization: str | None, revised: bool) -> Html:
-    """Return that it is saved, and where it is."""
-    link = address("definitions", "metrics", code, organization=organization)
-    more = " Revisions come at the next cut." if revised else ""
-    return el("p", "Saved: ", el("a", code, href=link), f".{more}", id="saved", class_="good")

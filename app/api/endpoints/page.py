@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.api import page, page_forms, page_views
+from app.api import page, page_forms, page_plan_form, page_views
 from app.api.router import Endpoint, Handler
 
 _VIEWS: tuple[tuple[str, Handler], ...] = (
@@ -18,6 +18,8 @@ _VIEWS: tuple[tuple[str, Handler], ...] = (
     ("/dead-letters", page_views.fragment(page_views.letters)),
     ("/definitions/new-metric", page_views.of_one(page_forms.new_metric)),
     ("/definitions/metrics/{code}", page_views.of_one(page_forms.metric)),
+    ("/definitions/new-plan", page_views.of_one(page_plan_form.new_plan)),
+    ("/definitions/plans/{code}/edit", page_views.of_one(page_plan_form.edited_plan)),
     ("/definitions/plans/{code}", page_views.of_one(page_forms.plan)),
     ("/definitions", page_views.of_one(page_forms.definitions)),
 )
@@ -38,6 +40,12 @@ _STEPS: tuple[tuple[str, Handler], ...] = (
     ("save", page_views.of_one(page_forms.save)),
 )
 
+_PLAN_STEPS: tuple[tuple[str, Handler], ...] = (
+    ("charge", page_views.of_one(page_plan_form.add_charge)),
+    ("preview", page_views.of_one(page_plan_form.preview)),
+    ("save", page_views.of_one(page_plan_form.save)),
+)
+
 
 def _get(path: str, handler: Handler, summary: str) -> Endpoint:
     return Endpoint("GET", path, handler, "page", summary, public=True)
@@ -52,6 +60,7 @@ PAGE = (
     *(_get(f"/page/view{path}", show, "A view of the page.") for path, show in _VIEWS),
     *(_get(f"/page/part/{name}", show, "A part of a view.") for name, show in _PARTS),
     *(_post(f"/page/metric/{name}", act, "A step of a form.") for name, act in _STEPS),
+    *(_post(f"/page/plan/{name}", act, "A step of a form.") for name, act in _PLAN_STEPS),
     _post("/page/dead-letters/replay", page_views.fragment(page_views.replay_letters), "Replay."),
     _get("/page/records.csv", page_views.records_csv, "Records of a period."),
     _get("/page/explain.csv", page_views.explain_csv, "The events behind a figure."),

@@ -88,6 +88,9 @@ VIEWS = (
     pytest.param(
         "/definitions/metrics/storage", "document.querySelector('#metric form')", id="metric"
     ),
+    pytest.param(
+        "/definitions/plans/pro/edit", "document.querySelector('#plan form')", id="plan-form"
+    ),
     pytest.param("/definitions/plans/pro", "document.querySelector('#charges tr')", id="plan"),
 )
 
