@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from threading import Event
 from typing import Any, cast
 
@@ -19,157 +17,29 @@ from faust.types import TP
 from app.bounds.cancellation import CancelledUnderneath
 from app.kafka.assignor import EvenAssignor
 from app.kafka.batch_consumer import LOG_START, QUEUED_BATCHES, BatchConsumer, DeliveryBroken
-from app.kafka.faust_app import MeterApp, make_app
+from app.kafka.faust_app import make_app
 from app.kafka.lenient_fetch import FetchedRecords
 from app.kafka.record_batch import OffsetsLost, RecordBatch
 from app.kafka.topics import EVENTS_REKEYED, ensure_topics
 from app.settings import Settings
+from tests.app.kafka.workers import (
+    QUICK,
+    Durable,
+    Owner,
+    committed,
+    crash_of,
+    kept_batches,
+    numbers,
+    producer,
+    running,
+    send,
+    worker,
+)
 from tests.world.batches import batch_bytes, record_bytes
 from tests.world.live.producer import send_bytes
 from tests.world.waiting import until
 
 pytestmark = pytest.mark.servers
-
-QUICK = {
-    "broker_session_timeout": 6.0,
-    "broker_heartbeat_interval": 0.3,
-    "broker_rebalance_timeout": 10.0,
-    "broker_commit_interval": 0.2,
-}
-
-
-@dataclass
-class Durable:
-    """What a changelog would hold: shared by the workers of a test, kept over their ends."""
-
-    next: dict[TP, int] = field(default_factory=dict)
-    values: defaultdict[TP, list[bytes]] = field(default_factory=lambda: defaultdict(list))
-    owner: dict[int, str] = field(default_factory=dict)
-
-    def all_values(self) -> list[bytes]:
-        return [value for values in self.values.values() for value in values]
-
-
-class Owner:
-    """Folds into memory, and moves it to `Durable` in flushes, as the real owner does."""
-
-    def __init__(self, name: str, durable: Durable, settings: Settings) -> None:
-        self.name = name
-        self.durable = durable
-        self.topics = (settings.topic(settings.raw_topic), settings.topic(EVENTS_REKEYED))
-        self.partitions: frozenset[int] = frozenset()
-        self.log: list[str] = []
-        self.folded: list[RecordBatch] = []
-        self.next: dict[TP, int] = {}
-        self.flush_s: float | None = 0.05
-        self.can_fold = asyncio.Event()
-        self.can_fold.set()
-        self.app: MeterApp
-
-    async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
-        self.log.append(f"assign {sorted(partitions)}")
-        self.partitions = partitions
-        self.folded.clear()
-        for partition in partitions:
-            self.durable.owner[partition] = self.name
-        tps = [TP(topic, partition) for topic in self.topics for partition in partitions]
-        self.next = {tp: self.durable.next.get(tp, LOG_START) for tp in tps}
-        return dict(self.next)
-
-    async def release(self, partitions: frozenset[int]) -> None:
-        self.log.append(f"release {sorted(partitions)}")
-        self.flush()
-        self.partitions = frozenset()
-
-    def fold(self, batch: RecordBatch) -> None:
-        assert batch.tp.partition in self.partitions
-        expected = self.next[batch.tp]
-        assert expected in (batch.start, LOG_START), (batch.tp, expected, batch.start)
-        assert batch.start <= batch.first <= batch.last < batch.next
-        self.next[batch.tp] = batch.next
-        self.folded.append(batch)
-
-    def flush(self) -> None:
-        for batch in self.folded:
-            assert self.durable.owner[batch.tp.partition] == self.name
-            self.durable.next[batch.tp] = batch.next
-            self.durable.values[batch.tp] += [record.value or b"" for record in batch]
-        for batch in self.folded:
-            assert self.app.acknowledge(batch)
-        self.folded.clear()
-
-
-async def _batches(app: MeterApp, stream: Any) -> AsyncIterator[RecordBatch]:
-    """The batches of an agent's stream that no rebalance has made void."""
-    async for batch in stream:
-        if app.take(batch):
-            yield batch
-
-
-@asynccontextmanager
-async def worker(
-    name: str, settings: Settings, durable: Durable, kind: type[Owner] = Owner, **options: Any
-) -> AsyncIterator[Owner]:
-    """A worker that is stopped gracefully in the end."""
-    owner = kind(name, durable, settings)
-    app = owner.app = make_app(settings, owner, **(QUICK | options))
-    app.in_worker = True
-
-    waiting: asyncio.Queue[RecordBatch] = asyncio.Queue()
-
-    @app.agent(app.batch_topic())
-    async def queue(stream: Any) -> None:
-        async for batch in stream:
-            waiting.put_nowait(batch)
-
-    async def fold() -> None:
-        while True:
-            batch = await waiting.get()
-            if app.take(batch):
-                await owner.can_fold.wait()
-                try:
-                    owner.fold(batch)
-                except AssertionError as error:
-                    await app.crash(error)
-
-    async def flush_often() -> None:
-        while True:
-            await asyncio.sleep(owner.flush_s or 0.05)
-            if owner.flush_s:
-                owner.flush()
-
-    app.finalize()
-    tasks = [asyncio.create_task(flush_often()), asyncio.create_task(fold())]
-    try:
-        await app.start()
-        yield owner
-    finally:
-        await app.stop()
-        for task in tasks:
-            task.cancel()
-
-
-@asynccontextmanager
-async def producer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
-    async with AIOKafkaProducer(**settings.kafka_options(), **options) as running:
-        yield running
-
-
-async def send(settings: Settings, topic: str, values: list[bytes], start: int = 0) -> None:
-    async with producer(settings, linger_ms=5) as sender:
-        for number, value in enumerate(values, start):
-            await sender.send(topic, value, partition=number % settings.raw_partitions)
-        await sender.flush()
-
-
-async def committed(settings: Settings) -> dict[TP, int]:
-    admin = AIOKafkaAdminClient(**settings.kafka_options())
-    await admin.start()
-    try:
-        found = await admin.list_consumer_group_offsets(settings.consumer_group)
-    finally:
-        await admin.close()
-    return {TP(tp.topic, tp.partition): meta.offset for tp, meta in found.items()}
 
 
 @pytest.fixture
@@ -182,10 +52,6 @@ async def ready(settings: Settings) -> Settings:
     finally:
         await admin.close()
     return settings
-
-
-def numbers(count: int, start: int = 0) -> list[bytes]:
-    return [b"%06d" % number for number in range(start, start + count)]
 
 
 async def test_everything_arrives_once_over_restarts(ready: Settings) -> None:
@@ -358,7 +224,7 @@ async def test_an_owner_that_cannot_restore_crashes_the_app(ready: Settings) -> 
 
     @app.agent(app.batch_topic())
     async def fold(stream: Any) -> None:
-        async for batch in _batches(app, stream):
+        async for batch in kept_batches(app, stream):
             broken.fold(batch)
 
     error = await crash_of(app)
@@ -389,7 +255,7 @@ async def test_lost_offsets_are_loud(
 
     @app.agent(app.batch_topic())
     async def fold(stream: Any) -> None:
-        async for batch in _batches(app, stream):
+        async for batch in kept_batches(app, stream):
             owner.fold(batch)
 
     if lost:
@@ -433,7 +299,7 @@ async def test_a_restore_is_given_up_for_a_rebalance(ready: Settings) -> None:
 
     @app.agent(app.batch_topic())
     async def fold(stream: Any) -> None:
-        async for batch in _batches(app, stream):
+        async for batch in kept_batches(app, stream):
             slow.fold(batch)
             slow.flush()
 
@@ -464,7 +330,7 @@ async def test_an_owner_must_know_every_partition(ready: Settings) -> None:
 
     @app.agent(app.batch_topic())
     async def fold(stream: Any) -> None:
-        async for batch in _batches(app, stream):
+        async for batch in kept_batches(app, stream):
             owner.fold(batch)
 
     assert isinstance(await crash_of(app), DeliveryBroken)
@@ -577,32 +443,6 @@ async def test_a_worker_that_fell_out_of_the_group_crashes(
     monkeypatch.setattr(EvenAssignor, "assign", broken)
     error = await crash_of(running(owner, ready))
     assert "nobody can share" in str(error)
-
-
-def running(owner: Owner, settings: Settings) -> MeterApp:
-    """Not started."""
-    app = owner.app = make_app(settings, owner, **QUICK)
-
-    @app.agent(app.batch_topic())
-    async def fold(stream: Any) -> None:
-        async for batch in _batches(app, stream):
-            owner.fold(batch)
-
-    return app
-
-
-async def crash_of(app: MeterApp) -> BaseException | None:
-    """Start the app and give the reason for which it crashes."""
-    app.in_worker = True
-    app.finalize()
-    starting = asyncio.create_task(app.start())
-    try:
-        await until(lambda: app.crashed)
-        return app.crash_reason
-    finally:
-        await app.stop()
-        starting.cancel()
-        await asyncio.wait([starting])
 
 
 async def delete_before(settings: Settings, tp: TP, offset: int) -> None:
