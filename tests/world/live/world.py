@@ -133,7 +133,11 @@ class World:
         return "POST", f"/subscriptions/{name}/alerts", {"alert": alert}
 
     async def terminate(self) -> None:
-        """End all subscriptions now."""
+        """End all subscriptions now; alerts of what was sent before are looked at while they last.
+
+        That is at the next grid cut, and nobody is told of a subscription that has ended by then.
+        """
+        await asyncio.sleep(self.settings.close_grid_s)
         await _in_parallel([("DELETE", f"/subscriptions/{n}", None) for n in self.names], self.api)
 
     async def expected(self, number: int) -> dict[Row, Figure]:
