@@ -12,6 +12,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +62,8 @@ _DAY_MS = 86_400_000
 _FOLD_TIMEOUT_S = 15.0
 _CLOSE_TIMEOUT_S = 120.0
 _MOST_PERIODS = 1000
+_AT_ONCE = 8
+"""Vectors whose steps of one instant are taken together."""
 
 
 def check_live(paths: Iterable[Path]) -> list[FileOutcome]:
@@ -171,17 +174,31 @@ async def _run(runs: Sequence[_Run], servers: Servers, directory: Path) -> None:
         producer = Producer(acks="all", **worker.settings.kafka_options())
         async with ClientSession() as session, started(producer):
             tools = _Tools(worker, clock, session, producer)
-            for step, run in order:
-                clock.jump(step.at_ms)
-                await _step(tools, run, step)
+            for at_ms, together in groupby(order, key=lambda each: each[0].at_ms):
+                clock.jump(at_ms)
+                await _steps(tools, together)
             clock.advance(_DAY_MS)
             await _everything_is_closed(worker, clock.now_ms())
-            for run in runs:
-                await _step(tools, run, Step(clock.now_ms(), "look back"))
+            await _steps(tools, ((Step(clock.now_ms(), "look back"), run) for run in runs))
         records = await _newest_records(worker.settings)
     for run in runs:
         if not run.stopped:
             _compare_published(run, records)
+
+
+async def _steps(tools: _Tools, steps: Iterable[tuple[Step, _Run]]) -> None:
+    """Take the steps of one instant: those of one vector in order, some vectors at a time."""
+    of_runs: dict[_Run, list[Step]] = {}
+    for step, run in steps:
+        of_runs.setdefault(run, []).append(step)
+
+    async def take(run: _Run) -> None:
+        for step in of_runs[run]:
+            await _step(tools, run, step)
+
+    runs = list(of_runs)
+    for first in range(0, len(runs), _AT_ONCE):
+        await asyncio.gather(*map(take, runs[first : first + _AT_ONCE]))
 
 
 async def _step(tools: _Tools, run: _Run, step: Step) -> None:
