@@ -1,4 +1,7 @@
-"""Corrections: the figures and records after cancels and amends, in any order of arrival."""
+"""Corrections: the figures and records after cancels and amends, in any order of arrival.
+
+It has over 500 lines: one rule, and every way in which corrections and events may meet.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A small real engine behind the API: definitions and events in memory, counts and sums."""
+"""A small real engine behind the API: definitions and events in memory, counts and sums.
+
+It has over 500 lines: one object answers for all protocols of `app/meter/interface.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The transport against a real broker: several workers of one group in one process."""
+"""The transport against a real broker: several workers of one group in one process.
+
+It has over 500 lines: the tests share a broker's topics, and one part promises all of it.
+"""
 
 from __future__ import annotations
 
