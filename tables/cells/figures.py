@@ -29,9 +29,12 @@ class CellFigures(NamedTuple):
         """Whether a recurring cell is published whatever the period before it showed."""
         return bool(self.units or self.prorated_units or self.carries or self.period_events)
 
-    def billed(self) -> CellFigures:
-        """Return the figures as records show them: a share below 0 bills nothing at all."""
-        if self.prorated_units is None or self.aggregate >= 0:
+    def billed(self, *, in_advance: bool) -> CellFigures:
+        """Return the figures as records show them: a share below 0 bills nothing at all.
+
+        `in_advance`: they are of a renewal, which bills no share but the whole.
+        """
+        if in_advance or self.prorated_units is None or self.aggregate >= 0:
             return self
         return self._replace(units=ZERO, prorated_units=ZERO, total_aggregated_units=ZERO)
 

@@ -239,7 +239,7 @@ class PeriodAtCut:
                     grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
                     figures = span.figures(period, filter_id, groups, until_ms)
                     if period.fold_version > 1:
-                        figures = figures.billed()
+                        figures = figures.billed(in_advance=span.fold.in_advance)
                     yield Closing(cell, period_charge, bucket, grouped_by, figures, told)
         for cell in left:
             if cell[0] in passed or not (self._own_cut or cell[0] in followed):

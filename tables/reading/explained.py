@@ -97,7 +97,9 @@ class ExplainedPeriod:
         """Return the figures of a cell; those of a published period as its records show them."""
         figures = span.figures(self._period, *cell, cut_ms)
         billed = self._known is not None and self._period.fold_version > 1
-        return figure_texts(figures.billed() if billed else figures)
+        if billed:
+            figures = figures.billed(in_advance=span.fold.in_advance)
+        return figure_texts(figures)
 
 
 def published_texts(entry: PublishedCell) -> FigureTexts:

@@ -347,7 +347,7 @@ def _span_rows(
     for filter_id, groups in names:
         figures = span.figures(period, filter_id, groups)
         if at_ms is None and period.fold_version > 1:
-            figures = figures.billed()
+            figures = figures.billed(in_advance=span.fold.in_advance)
         so_far = None
         if accrued_ms is not None:
             so_far = span.units_so_far(period, [(filter_id, groups)], accrued_ms)

@@ -516,8 +516,14 @@ BUGS = (
     Bug(
         "share-below-zero-billed",
         "tables/cells/figures.py",
-        "if self.prorated_units is None or self.aggregate >= 0:",
+        "if in_advance or self.prorated_units is None or self.aggregate >= 0:",
         "if self.aggregate >= 0 or True:",
+    ),
+    Bug(
+        "renewal-billed-by-its-share",
+        "tables/cells/figures.py",
+        "if in_advance or self.prorated_units is None or self.aggregate >= 0:",
+        "if self.prorated_units is None or self.aggregate >= 0:",
     ),
     Bug(
         "downgrade-waits-for-the-year",

@@ -100,6 +100,17 @@ def seats() -> Story:
     return told
 
 
+def test_a_renewal_bills_in_full_what_has_a_share_below_zero() -> None:
+    told = story(charge={"prorated": True}, recurring=True)
+    told.send("2024-01-01T10:00:00", v="-50").send("2024-01-31T10:00:00", v="66")
+    at = "2024-02-01T01:00:00"
+    fields = ("units", "prorated_units", "total_aggregated_units", "billing")
+    closed = [record for record in told.records(at) if record["type"] == "usage.recorded"]
+    assert shown(closed, *fields) == [("16.0", None, "16.0", "renewal")]
+    ((past,),) = [period["charges_usage"] for period in told.past(at)]
+    assert past["units"] == "16.0"
+
+
 def test_seats_are_billed_for_the_days_left_and_renewed_in_full() -> None:
     told = seats()
     for number in (5, 6):
