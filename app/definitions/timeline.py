@@ -77,10 +77,77 @@ class Terms(NamedTuple):
     fold_version: int
 
 
+class _Stretch:
+    """Periods that follow each other, made as far as they are asked for."""
+
+    __slots__ = ("made_under", "more", "periods", "starts_ms", "whole")
+
+    def __init__(self, more: Iterator[tuple[int, Period]]):
+        self.more = more
+        self.periods: list[Period] = []
+        self.starts_ms: list[int] = []
+        self.made_under: list[int] = []
+        """Number of the terms that made each period."""
+        self.whole = False
+        """Whether there is no period after these."""
+
+    def holding(self, at_ms: int) -> Period | None:
+        """Return the period that holds the instant; None: no period of the stretch does."""
+        self.reach(at_ms)
+        i = bisect_right(self.starts_ms, at_ms) - 1
+        if i < 0 or at_ms >= self.periods[i].end_ms:
+            return None
+        return self.periods[i]
+
+    def after(self, start_ms: int) -> Iterator[Period]:
+        """Yield periods that start after `start_ms`, in order."""
+        i = bisect_right(self.starts_ms, start_ms)
+        while i < len(self.periods) or self.advance():
+            if self.periods[i].start_ms > start_ms:
+                yield self.periods[i]
+            i += 1
+
+    def is_near(self, at_ms: int) -> bool:
+        """Return whether it has made the periods around an instant, but for a few."""
+        if not self.periods:
+            return False
+        last = self.periods[-1]
+        near_ms = last.end_ms + _NEAR_PERIODS * (last.end_ms - last.start_ms)
+        return self.starts_ms[0] <= at_ms and (self.whole or at_ms < near_ms)
+
+    def reach(self, at_ms: int) -> None:
+        """Make the periods up to an instant."""
+        while (not self.periods or self.starts_ms[-1] <= at_ms) and self.advance():
+            pass
+
+    def begin_after(self, at_ms: int) -> None:
+        """Begin with the first period that ends after an instant, or else with the last one.
+
+        Between earlier ones some may have been passed over.
+        """
+        while self.advance() and self.periods[-1].end_ms <= at_ms:
+            pass
+        for each in (self.periods, self.starts_ms, self.made_under):
+            del each[:-1]
+
+    def advance(self) -> bool:
+        """Make one period more; return False if there is none."""
+        made = next(self.more, None)
+        if made is None:
+            self.whole = True
+            return False
+        under, period = made
+        self.made_under.append(under)
+        self.periods.append(period)
+        self.starts_ms.append(period.start_ms)
+        return True
+
+
 class Timeline:
     """Periods of one subscription, made as far as they are asked for.
 
-    It is a snapshot: a definition that touches the subscription makes a new one.
+    It is a snapshot: a definition that touches the subscription makes a new one. What lies between
+    its first periods and those of now is not kept.
     """
 
     def __init__(self, terms: list[Terms], *, published: bool = True, fixed_ms: int | None = None):
@@ -88,11 +155,9 @@ class Timeline:
         self.terms = terms
         self.published = published
         """False for the implicit plan: its periods are never due."""
-        self._periods: list[Period] = []
-        self._starts_ms: list[int] = []
-        self._made_under: list[int] = []
-        """Number of the terms that made each period of `_periods`."""
-        self._more = _periods(terms, fixed_ms, skips_never=False)
+        self._first = _Stretch(_periods(terms, fixed_ms, skips_never=False))
+        self._recent: _Stretch | None = None
+        """Periods around the instant that was asked for last, found by arithmetic."""
 
     def under(self, terms: list[Terms]) -> Timeline:
         """Return the timeline under other terms; periods fixed before the terms differ are kept."""
@@ -105,38 +170,30 @@ class Timeline:
                 break
             common += 1
         since_ms = min(each[common].since_ms for each in (self.terms, terms) if each[common:])
-        fixed = 0
-        while fixed < len(self._periods) and self._periods[fixed].fixed_at_ms < since_ms:
+        fixed, first = 0, self._first
+        while fixed < len(first.periods) and first.periods[fixed].fixed_at_ms < since_ms:
             fixed += 1
         if common and fixed:
-            timeline._periods = self._periods[:fixed]
-            timeline._starts_ms = self._starts_ms[:fixed]
-            timeline._made_under = self._made_under[:fixed]
-            timeline._more = _periods(
-                terms, previous=timeline._periods[-1], first=timeline._made_under[-1]
-            )
+            kept = timeline._first
+            kept.periods = first.periods[:fixed]
+            kept.starts_ms = first.starts_ms[:fixed]
+            kept.made_under = first.made_under[:fixed]
+            kept.more = _periods(terms, previous=kept.periods[-1], first=kept.made_under[-1])
         return timeline
 
     def holding(self, at_ms: int) -> Period | None:
         """Return the period that holds the instant; None before the start or after the end."""
-        self._reach(at_ms)
-        i = bisect_right(self._starts_ms, at_ms) - 1
-        if i < 0 or at_ms >= self._periods[i].end_ms:
-            return None
-        return self._periods[i]
+        return self._around(at_ms).holding(at_ms)
 
     def until(self, at_ms: int) -> list[Period]:
         """Return every period that starts at or before the instant, in order."""
-        self._reach(at_ms)
-        return self._periods[: bisect_right(self._starts_ms, at_ms)]
+        first = self._first
+        first.reach(at_ms)
+        return first.periods[: bisect_right(first.starts_ms, at_ms)]
 
     def after(self, start_ms: int) -> Iterator[Period]:
         """Yield periods that start after `start_ms`, in order; endless while nothing ends them."""
-        i = bisect_right(self._starts_ms, start_ms)
-        while i < len(self._periods) or self._advance():
-            if self._periods[i].start_ms > start_ms:
-                yield self._periods[i]
-            i += 1
+        return self._around(start_ms).after(start_ms)
 
     def due_after(self, done_ms: int) -> Iterator[Period]:
         """Yield periods in order, without most of those that are due by then or never will be.
@@ -146,21 +203,30 @@ class Timeline:
         return (period for _, period in _periods(self.terms, done_ms))
 
     def __iter__(self) -> Iterator[Period]:
-        yield from self.after(-NEVER_MS)
+        yield from self._first.after(-NEVER_MS)
 
-    def _reach(self, at_ms: int) -> None:
-        while (not self._periods or self._starts_ms[-1] <= at_ms) and self._advance():
-            pass
+    def _around(self, at_ms: int) -> _Stretch:
+        """Return a stretch that has the period holding an instant, and all after it."""
+        first, recent = self._first, self._recent
+        if not first.periods:
+            first.advance()
+        if not first.periods or at_ms < first.starts_ms[0] or first.is_near(at_ms):
+            return first
+        if recent is not None and recent.is_near(at_ms):
+            return recent
+        # As far back as late events mostly are, so that these do not ask for others.
+        recent = _Stretch(_periods(self.terms, at_ms - _LATE_MS, skips_never=False))
+        recent.begin_after(at_ms - _LATE_MS)
+        if not recent.periods or recent.starts_ms[0] <= first.starts_ms[-1]:
+            # No period was passed over.
+            return first
+        self._recent = recent
+        return recent
 
-    def _advance(self) -> bool:
-        made = next(self._more, None)
-        if made is None:
-            return False
-        under, period = made
-        self._made_under.append(under)
-        self._periods.append(period)
-        self._starts_ms.append(period.start_ms)
-        return True
+
+_NEAR_PERIODS = 8
+"""Most periods that are made one after the other, rather than one of them by arithmetic."""
+_LATE_MS = 45 * 86_400 * 1000
 
 
 class FixedPeriods(Timeline):
@@ -168,7 +234,7 @@ class FixedPeriods(Timeline):
 
     def __init__(self, periods: Iterable[Period]):
         super().__init__([], published=False)
-        self._more = ((0, period) for period in periods)
+        self._first = _Stretch((0, period) for period in periods)
 
 
 class _Place(NamedTuple):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,6 +98,37 @@ def test_what_is_due_later_is_found_without_what_was_due_before(
     before = {later.start_ms: earlier for earlier, later in pairwise(every)}
     at_hand = set(found)
     assert all(before.get(p.start_ms) in {None, *at_hand} for p in found if is_due(p, done_ms))
+
+
+@given(timelines(), st.lists(st.integers(-13 * 366, 500).map(lambda day: day * DAY_MS), max_size=6))
+def test_any_period_is_found_whichever_was_asked_for_before(
+    timeline: Timeline, later_ms: list[int]
+) -> None:
+    every = Timeline(timeline.terms).until(ms("2026-06-01T00:00:00Z"))
+    for at_ms in (ms(NOW) + each for each in later_ms):
+        holding = next((p for p in every if p.start_ms <= at_ms < p.end_ms), None)
+        assert timeline.holding(at_ms) == holding
+        after = [p for p in every if p.start_ms > at_ms][:3]
+        assert list(islice(timeline.after(at_ms), len(after))) == after
+    assert Timeline(timeline.terms).until(ms(NOW)) == timeline.until(ms(NOW))
+
+
+@pytest.mark.parametrize("interval", ["weekly", "monthly"])
+def test_as_many_periods_are_kept_after_sixty_years_as_after_one(interval: str) -> None:
+    kept = []
+    for year in (1971, 1975, 2030):
+        log = Log("1970-01-01T00:00:00Z")
+        log.plan(interval=interval)
+        log.customer()
+        log.subscribe(subscription_at="1970-01-01T00:00:00Z")
+        (versions,) = log.definitions.subscriptions(ORG, "sub_1")
+        timeline = subscription_timeline(log.definitions, versions)
+        next(iter(timeline))
+        for days in range(0, 60, 3):
+            timeline.holding(ms(f"{year}-01-01T00:00:00Z") + days * DAY_MS)
+        assert timeline._recent is not None
+        kept.append(len(timeline._first.periods) + len(timeline._recent.periods))
+    assert max(kept) - min(kept) <= 1
 
 
 @given(timelines(), st.integers(-1, 120 * DAY_MS))

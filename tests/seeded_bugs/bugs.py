@@ -622,6 +622,12 @@ BUGS = (
         "until_ms, history_ms = None, self._standing.of(meter_key[:2])[1]",
     ),
     Bug(
+        "periods-that-are-never-due-passed-over",
+        "app/definitions/timeline.py",
+        "_Stretch(_periods(self.terms, at_ms - _LATE_MS, skips_never=False))",
+        "_Stretch(_periods(self.terms, at_ms - _LATE_MS, skips_never=True))",
+    ),
+    Bug(
         "published-year-begun-anew",
         "tables/changelogged/packed_periods.py",
         "year = years[key] = self._year_of(name)",

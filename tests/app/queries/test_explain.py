@@ -22,7 +22,7 @@ def test_a_question_about_a_later_period_makes_no_timeline_longer() -> None:
     live.define_all()
     live.deliver([arrived("count", 0, START_MS, transaction_id="t")])
     ((_, timeline),) = live.partition.timelines.of((ORG, SUBSCRIPTION))
-    known = len(timeline._periods)
+    known = len(timeline._first.periods)
     for code in ("count", "of no charge"):
         tracer = Tracer(live.partition, (ORG, SUBSCRIPTION, code))
         query = ExplainQuery(
@@ -33,7 +33,7 @@ def test_a_question_about_a_later_period_makes_no_timeline_longer() -> None:
         period = _Selection(tracer, query).period
         assert period is not None
         assert period.start_ms == START_MS + 500 * WEEK_MS
-        assert len(timeline._periods) == known
+        assert len(timeline._first.periods) == known
 
 
 async def test_an_event_that_came_too_late_for_a_balance_is_said_to_count_later() -> None:
