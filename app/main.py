@@ -31,6 +31,7 @@ from app.api.key_metrics import KeysCollector
 from app.api.keys import KeysFile, keys_of
 from app.api.open_files import most_connections, raise_limit
 from app.api.server import ApiServer, build_app
+from app.api.siblings import Siblings
 from app.bounds.collecting import Collecting
 from app.clock import Clock, SystemClock
 from app.definitions.commands import set_settings
@@ -67,12 +68,20 @@ class SettingsDiffer(StackError):
 class Worker:
     """One running worker: its engine, its API, its Faust app."""
 
-    def __init__(self, settings: Settings, clock: Clock, **faust_overrides: Any):
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        siblings: Siblings | None = None,
+        **faust_overrides: Any,
+    ):
+        """Take `siblings`: workers that share the HTTP port with this one; None: there are none."""
         require_guarded(settings)
         require_peer_secret(settings)
         self.keys = KeyRing(keys_of(settings))
         self.keys_file = KeysFile(settings, self.keys.replace)
         self._following: asyncio.Task[None] | None = None
+        self._siblings = siblings
         self._local = LocalState(settings.state_dir)
         settings = settings.model_copy(update={"state_dir": self._local.directory})
         self.settings = settings
@@ -108,6 +117,7 @@ class Worker:
                 peers=PeerTokens(settings.peer_secret.get_secret_value()),
                 peer_ca_file=settings.peer_ca_file,
                 webhook_public_key=_webhook_public_key(settings),
+                siblings=siblings,
             ),
             certificate=_certificate(settings),
             most_connections=most_connections(raise_limit()),
@@ -127,10 +137,7 @@ class Worker:
         async with admin_client(self.settings) as admin:
             await ensure_topics(self.settings, admin)
         await require_long_transactions(self.settings)
-        port = await self.api.start(
-            self.settings.http_host, self.settings.http_port, self.settings.admin_port
-        )
-        self.engine.set_url(self.settings.advertised_url or _own_url(self.settings, port))
+        await self._listen()
         await self.engine.start()
         await self._agree_on_settings()
         self.gateway.opened = True
@@ -139,6 +146,21 @@ class Worker:
         self.app.in_worker = True
         self.app.finalize()
         await self.app.start()
+
+    async def _listen(self) -> None:
+        settings, siblings = self.settings, self._siblings
+        port = await self.api.start(
+            settings.http_host,
+            settings.http_port,
+            settings.admin_port,
+            shared=siblings is not None,
+        )
+        url = settings.advertised_url or _own_url(settings, port)
+        if siblings is not None:
+            # The others ask this very worker.
+            url = str(URL(url).with_port(port))
+            siblings.tell(url)
+        self.engine.set_url(url)
 
     def _tell_start(self) -> None:
         settings, number = self.settings, version("meterstream")
@@ -220,9 +242,11 @@ async def running_worker(
         await worker.stop()
 
 
-async def run_worker(settings: Settings, tell: Callable[[Worker], None]) -> None:
+async def run_worker(
+    settings: Settings, tell: Callable[[Worker], None], siblings: Siblings | None = None
+) -> None:
     """Run a worker until it is cancelled or fails."""
-    worker = Worker(settings, SystemClock())
+    worker = Worker(settings, SystemClock(), siblings)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, worker.keys_file.look)
     await run_to_the_end(worker, tell)
 

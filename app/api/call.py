@@ -19,6 +19,7 @@ from app.api.keys import EVERY_ORGANIZATION
 from app.api.overviews import Overviews
 from app.api.pagination import Item, PageRequest, listing
 from app.api.query import Query
+from app.api.siblings import Siblings
 from app.bounds.turns import Turns, Work
 from app.definitions.commands import Applied, Command, Rejected
 from app.meter.errors import Unavailable
@@ -50,6 +51,8 @@ class Api:
     webhook_public_key: str | None = None
     """PEM in base64; None: webhooks are not signed with a key of our own."""
     overviews: Overviews = field(default_factory=Overviews)
+    siblings: Siblings | None = None
+    """Workers of the same parent; None: this one has none."""
 
 
 @dataclass(frozen=True)

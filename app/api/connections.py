@@ -219,6 +219,7 @@ class Connections:
         refused: Callable[[ApiError], None],
         *,
         admin: bool = False,
+        shared: bool = False,
     ) -> None:
         self._server = server
         self._most = most
@@ -226,6 +227,8 @@ class Connections:
         self._refused = refused
         self.admin = admin
         """True: only health and metrics answer here."""
+        self.shared = shared
+        """True: other workers of this machine listen on the same port."""
         self._open: set[Connection] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._turned_away: set[socket.socket] = set()
@@ -262,7 +265,9 @@ class Connections:
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         for family, _, _, _, address in dict.fromkeys(found):
-            listener = socket.create_server(address, family=family, backlog=self._most)
+            listener = socket.create_server(
+                address, family=family, backlog=self._most, reuse_port=self.shared
+            )
             listener.setblocking(False)
             # Connections have it from their listener.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

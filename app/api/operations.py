@@ -8,7 +8,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.api import json_text
 from app.api.call import Call, Reply
+from app.api.connections import Connection
 from app.api.overview_json import reason_json
+from app.api.siblings import Siblings
 from app.meter.health import OF_KAFKA, OF_REDIS, UNREADY
 
 
@@ -22,20 +24,39 @@ async def ready(call: Call) -> Any:
 
     Trouble of all workers, such as absent brokers, gives 200 and `degraded`: with 503 a balancer
     would have no worker left. A monitor that wants 503 asks with `?require=kafka,redis`.
+    On a port of several workers it is 503 while one of them is not ready.
     """
     reasons = call.api.meter.health()
     required = {word for text in call.query.texts("require") for word in text.split(",")}
     wanted = UNREADY.union(
         *(codes for name, codes in (("kafka", OF_KAFKA), ("redis", OF_REDIS)) if name in required)
     )
-    unready = any(reason.code in wanted for reason in reasons)
+    siblings = _siblings(call)
+    waiting = (
+        []
+        if siblings is None
+        else await siblings.not_ready(call.api.session, call.request.rel_url.raw_query_string)
+    )
+    unready = bool(waiting) or any(reason.code in wanted for reason in reasons)
     status = "not_ready" if unready else "degraded" if reasons else "ready"
     told: dict[str, Any] = {"status": status}
     if reasons:
         told["reasons"] = [reason_json(reason) for reason in reasons]
+    if waiting:
+        told["workers_not_ready"] = waiting
     return Reply(json_text.encode(told), status=503 if unready else 200)
 
 
 async def metrics(call: Call) -> Any:
-    """Answer the metrics as Prometheus text."""
-    return Reply(generate_latest(call.api.registry), content_type=CONTENT_TYPE_LATEST)
+    """Answer the metrics as Prometheus text; on a port of several workers, those of all."""
+    text, siblings = generate_latest(call.api.registry), _siblings(call)
+    if siblings is not None:
+        text = await siblings.metrics(call.api.session, text)
+    return Reply(text, content_type=CONTENT_TYPE_LATEST)
+
+
+def _siblings(call: Call) -> Siblings | None:
+    """Return the workers that are asked as well; None: only this one is asked."""
+    protocol = call.request.protocol
+    shared = isinstance(protocol, Connection) and protocol.listener.shared
+    return call.api.siblings if shared else None

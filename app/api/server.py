@@ -39,6 +39,7 @@ from app.api.hosts import Network, client_address, require_own_name
 from app.api.peers import LOOP_GUARD, PEER_TIMEOUT_S
 from app.api.request_metrics import CLIENT_GONE, RequestMetrics
 from app.api.router import Endpoint, Router
+from app.api.siblings import Siblings
 from app.bounds.limits import ADMIN_CONNECTIONS, ANSWER_PIECE_BYTES, CONNECTIONS
 from app.bounds.turns import Turns, Work
 from app.credentials import ssl_context
@@ -84,6 +85,7 @@ def build_app(
     peers: PeerTokens | None = None,
     peer_ca_file: Path | None = None,
     webhook_public_key: str | None = None,
+    siblings: Siblings | None = None,
 ) -> web.Application:
     """Return the web application over an engine.
 
@@ -114,6 +116,7 @@ def build_app(
                 open_page,
                 turns or Turns(),
                 webhook_public_key,
+                siblings=siblings,
             )
             yield
 
@@ -312,24 +315,35 @@ class ApiServer:
         self._most = most_connections
         self._listening: list[Connections] = []
 
-    async def start(self, host: str, port: int, admin_port: int | None = None) -> int:
+    async def start(
+        self, host: str, port: int, admin_port: int | None = None, *, shared: bool = False
+    ) -> int:
         """Listen and return the port; with port 0 the system chooses one.
 
         Only health and metrics answer on `admin_port`, without TLS, with connections of its own.
+        `shared`: other workers listen on both as well; the port returned is this one's alone.
         """
         await self._runner.setup()
         server = self._runner.server
         if server is None:
             raise AssertionError("a runner that is set up has a server")
         metrics = self._app[_METRICS]
-        clients = Connections(server, self._most, self._certificate, metrics.refused)
+        clients = Connections(server, self._most, self._certificate, metrics.refused, shared=shared)
         metrics.watch(clients.count)
         self._listening.append(clients)
         if admin_port is not None:
-            probes = Connections(server, ADMIN_CONNECTIONS, None, metrics.refused, admin=True)
+            probes = Connections(
+                server, ADMIN_CONNECTIONS, None, metrics.refused, admin=True, shared=shared
+            )
             self._listening.append(probes)
             await probes.listen(host, admin_port)
-        return await clients.listen(host, port)
+        if not shared:
+            return await clients.listen(host, port)
+        own = Connections(server, self._most, self._certificate, metrics.refused)
+        self._listening.append(own)
+        own_port = await own.listen(host, 0)
+        await clients.listen(host, port)
+        return own_port
 
     async def stop(self) -> None:
         """Stop listening, let running requests end, close."""

@@ -7,15 +7,19 @@ import logging
 import shlex
 import sys
 from contextlib import suppress
+from functools import partial
+from typing import Final
 
 import click
 import uvloop
+from yarl import URL
 
+from app.cli.children import run_children, workers_option
 from app.cli.demo import SUBSCRIPTIONS, demo
 from app.cli.failures import load_settings, told_plainly
 from app.cli.interrupts import ended_by_signals
 from app.cli.output import echo
-from app.cli.worker import configure_log, require_port, stopped_plainly
+from app.cli.serving import configure_log, require_port, stopped_plainly
 from app.local_servers.stack import local_stack
 from app.main import Worker, run_worker
 from app.settings import Settings
@@ -24,19 +28,22 @@ log = logging.getLogger(__name__)
 
 DEFAULT_HTTP_PORT = Settings.model_fields["http_port"].default
 READY_POLL_S = 0.1
+_GREETING: Final[list[asyncio.Task[None]]] = []
+"""Of a child: a task that nobody holds may be collected."""
 
 
 @click.command()
 @click.option("--demo/--no-demo", "with_demo", default=True, help="Feed sample metrics and events.")
-def up(with_demo: bool) -> None:
+@workers_option
+def up(with_demo: bool, workers: int) -> None:
     """Run everything on this machine: Kafka, Redis, worker, API, page and a sample generator."""
     settings = load_settings(profile="local")
     configure_log(settings)
     with told_plainly():
-        uvloop.run(_up(settings, with_demo))
+        uvloop.run(_up(settings, with_demo, workers))
 
 
-async def _up(settings: Settings, with_demo: bool) -> None:
+async def _up(settings: Settings, with_demo: bool, workers: int) -> None:
     # From the first moment, so that Ctrl-C in the middle of a start also stops what has started.
     with ended_by_signals():
         require_port(settings)
@@ -47,8 +54,11 @@ async def _up(settings: Settings, with_demo: bool) -> None:
                 greeting.append(asyncio.create_task(_greet(running, started, with_demo)))
 
             try:
-                with stopped_plainly(running):
-                    await run_worker(running, tell)
+                if workers > 1:
+                    await run_children(running, workers, partial(_tell_child, with_demo))
+                else:
+                    with stopped_plainly(running):
+                        await run_worker(running, tell)
             finally:
                 echo("Stopping …")
                 for task in greeting:
@@ -58,11 +68,18 @@ async def _up(settings: Settings, with_demo: bool) -> None:
     echo(f"Stopped. What was counted is in {settings.state_dir}/; start again to go on.")
 
 
+def _tell_child(with_demo: bool, settings: Settings, number: int, started: Worker) -> None:
+    """Greet in the first child; it feeds the sample, too."""
+    if number == 1:
+        _GREETING.append(asyncio.create_task(_greet(settings, started, with_demo)))
+
+
 async def _greet(settings: Settings, started: Worker, with_demo: bool) -> None:
     """Print what to try, as soon as it works; then run the sample."""
     while started.gateway.not_ready():
         await asyncio.sleep(READY_POLL_S)
-    echo(_welcome(settings, started, with_demo))
+    url = str(URL(started.url).with_port(settings.http_port))
+    echo(_welcome(settings, url, with_demo))
     if not with_demo:
         return
     try:
@@ -72,12 +89,12 @@ async def _greet(settings: Settings, started: Worker, with_demo: bool) -> None:
         log.exception("The sample generator stopped")
 
 
-def _welcome(settings: Settings, worker: Worker, with_demo: bool) -> str:
+def _welcome(settings: Settings, url: str, with_demo: bool) -> str:
     secret = settings.api_keys[0].key.get_secret_value()
     paragraphs = [
-        _addresses(settings, worker.url, secret),
+        _addresses(settings, url, secret),
         _demo_lines(settings) if with_demo else "",
-        _first_number(worker.url, secret),
+        _first_number(url, secret),
         _producer_lines(settings),
         "Ctrl-C stops everything; what was counted stays.",
     ]
