@@ -18,7 +18,7 @@ from yarl import URL
 from app.local_servers.directory import private_directory
 
 ASKED_WITHIN_S: Final = 2.0
-"""Who has not answered by then is told to be missing."""
+"""Time for an answer; a worker that gives none counts as missing."""
 
 _NAME: Final = re.compile(r"([^\s{]+)(\{?)")
 _UP: Final = "meter_worker_up"

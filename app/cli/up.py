@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 DEFAULT_HTTP_PORT = Settings.model_fields["http_port"].default
 READY_POLL_S = 0.1
 _GREETING: Final[list[asyncio.Task[None]]] = []
-"""Of a child: a task that nobody holds may be collected."""
+"""The greeting of a child: a task that nobody holds may be collected."""
 
 
 @click.command()
