@@ -46,7 +46,7 @@ from app.settings import Settings
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
-POLICY_EVERY_S = 60.0
+POLICY_EVERY_S = 10.0
 _SHORT_TOLD = 3
 _REDIS_FULL_SHARE = 0.98
 """Share of maxmemory from which the probe warns; at the limit Redis itself refuses writes."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from app.cli.doctor.finding import Finding
+from app.cli.doctor.finding import Finding, Outcome
 from app.redis.client import closed, redis_client
 from app.redis.names import RedisError
 from app.settings import Settings
@@ -96,7 +96,10 @@ def _memory(told: Mapping[str, Any], policy: str | None) -> Iterator[Finding]:
         return
     found = f"{used:,} of {allowed:,} bytes."
     if used > NEARLY_FULL * allowed:
-        yield Finding(AREA, "memory", "warn", found, "Raise maxmemory: a full Redis stops flushes.")
+        outcome: Outcome = "warn" if used < allowed else "fail"
+        yield Finding(
+            AREA, "memory", outcome, found, "Raise maxmemory: a full Redis stops flushes."
+        )
     else:
         yield Finding(AREA, "memory", "ok", found)
 
