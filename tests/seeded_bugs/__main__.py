@@ -66,6 +66,11 @@ STAGES = (
     ),
     _pytest("laws", "tests/laws"),
     _pytest(
+        "surfaces",
+        *("tests/app/page", "--ignore=tests/app/page/test_chromium.py", "tests/app/cli/lago"),
+        *("tests/app/offline/test_statement.py", "tests/app/queries", "tests/app/api/test_csv.py"),
+    ),
+    _pytest(
         "door",
         *(
             f"tests/app/api/test_{name}.py"

@@ -138,6 +138,15 @@ def test_what_was_changed_does_not_pass(
     assert "Proved" not in answer.stdout
 
 
+def test_a_revision_that_was_taken_out_is_missed(tmp_path: Path) -> None:
+    content = made(story(), "2024-02-06")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        lines = archive.read("records.jsonl").splitlines(keepends=True)
+    older = next(line for line in lines if json.loads(line)["revision"] == 0)
+    answer = check(changed(content, "records.jsonl", older, b"", sums=True), tmp_path / "s.zip")
+    assert (answer.exit_code, "is missing" in answer.output) == (1, True), answer.output
+
+
 def test_no_statement_is_none(tmp_path: Path) -> None:
     assert check(b"nothing", tmp_path / "s.zip").exit_code == 3
     with pytest.raises(NoStatement):

@@ -92,6 +92,9 @@ async def test_a_plan_is_made_previewed_and_saved(closed_api: Running) -> None:
 
 
 async def test_what_the_form_does_not_show_stays_as_it_is(closed_api: Running) -> None:
+    priced = await plan_of(closed_api, "pro")
+    await step(closed_api, "save", await form_of(closed_api, "pro"))
+    assert await plan_of(closed_api, "pro") == priced
     charge = bodies.charge("storage", charge_model="graduated")
     charge["properties"] = {
         "graduated_ranges": [
