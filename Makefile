@@ -60,7 +60,7 @@ test: lint $(CLASSES) ## Style, types and the whole suite on real servers
 	@ATTACK_SLACK=$(ATTACK_SLACK) $(BIN)/pytest -rfEs $(PYTEST_ARGS) $(ATTACKS)
 
 # All kinds that need no server. Whatever does is marked so, by its fixtures or by hand.
-CHECKED := $(addprefix tests/,agents app tables laws rules semantics conformance simulation seeded_bugs \
+CHECKED := $(addprefix tests/,agents app bench tables laws rules semantics conformance simulation seeded_bugs \
   fuzz docs deploy)
 
 check: lint ## Style, types and a little of every test that needs no server, in two minutes
@@ -81,14 +81,12 @@ format: $(STAMP) ## Bring the style in order
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) ## Measure the speed: the decoder, the event index, the core, a whole worker
-	@$(BIN)/python -m bench.decode
-	@$(BIN)/python -m bench.dedupe 1000000
-	@$(BIN)/python -m bench.fold
-	@$(BIN)/python -m bench.throughput
-	@$(BIN)/python -m bench.latency
-	@$(BIN)/python -m bench.restore
-	@$(BIN)/python -m bench.definitions
+# Words of the command line, by the variable that gives them.
+BENCH_OPTIONS = $(foreach name,EVENTS ROUNDS LOADS CONTESTANTS,$(if $($(name)), \
+  --$(shell echo $(name) | tr A-Z a-z) '$($(name))')) $(if $(NOTE),--note '$(NOTE)')
+
+bench: $(STAMP) ## The contest, written to bench/README.md: EVENTS= ROUNDS= LOADS= CONTESTANTS=; or PART=decode,fold,…
+	@$(BIN)/python -m bench $(PART) $(BENCH_OPTIONS)
 
 attacks: $(STAMP) ## Every attack on a real worker, measured: writes bench/attacks.md
 	@$(BIN)/python -m bench.attacks $(PYTEST_ARGS)

@@ -31,6 +31,7 @@ PAGES = {
         "sending",
         "usage-records",
         "operating",
+        "capacity",
         "exactness",
         "from-lago",
         "runbook",

@@ -1,0 +1,204 @@
+"""Ours: a whole worker on the task's topic, with definitions, Redis, changelogs and closing.
+
+When everything is durable it answers for each subscription. If it is told so, the month ends then
+and it closes, which leaves ticks of the next month in the topic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import json
+import logging
+import pstats
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from aiokafka import AIOKafkaProducer
+
+from app.clock import SystemClock
+from app.definitions import commands
+from app.definitions.log import apply
+from app.definitions.outcome import Applied
+from app.definitions.state import Definitions
+from app.kafka.topics import METER_DEFINITIONS, admin_client, ensure_topics
+from app.local_servers.ports import free_ports
+from app.main import Worker, running_worker
+from app.runtime.agreement import settings_record
+from app.settings import LOCAL_ORGANIZATION_ID, Settings
+from bench.contest.loads import NOW_MS, PERIOD_END_MS, Load
+from bench.contest.task import Task, Watch, told
+from bench.world import METRICS, charge_of, plan_of, subscription_of
+
+USAGE = "usage.jsonl"
+"""Lines [subscription, code, units, events]: what a worker answers for its subscriptions."""
+PROFILE = "profile.txt"
+CLOSED_MS = PERIOD_END_MS + 10_000
+ENDED_MS = PERIOD_END_MS - 1
+AT_ONCE = 200
+
+
+class ContestSettings(Settings):
+    """A worker whose raw topic is everybody's and whose other topics are its own."""
+
+    def topic(self, name: str) -> str:
+        """Return the full name of a topic; the raw topic has no prefix."""
+        return name if name == self.raw_topic else super().topic(name)
+
+
+class ShiftedClock(SystemClock):
+    """A clock that runs as ever, but stands elsewhere."""
+
+    def __init__(self, starts_at_ms: int):
+        self._shift_ms = starts_at_ms - super().now_ms()
+
+    def now_ms(self) -> int:
+        """Return its time."""
+        return super().now_ms() + self._shift_ms
+
+    def jump(self, to_ms: int) -> None:
+        """Stand at another time from now on."""
+        self._shift_ms = to_ms - super().now_ms()
+
+
+def settings_of(task: Task) -> ContestSettings:
+    """Return the settings of a worker of a run; workers of one run share the prefix."""
+    return ContestSettings(
+        profile="test",
+        test_clock=True,
+        topic_prefix=f"{task.group}-",
+        raw_topic=task.topic,
+        raw_partitions=task.partitions,
+        kafka_bootstrap_servers=(task.servers,),
+        kafka_dir=Path(task.options["kafka_dir"]),
+        redis_url=task.options["redis_url"],
+        state_dir=task.room / "meter",
+        http_port=free_ports(1)[0],
+        implicit_plan=False,
+        verify_pairs_per_minute=0,
+    )
+
+
+def definitions_of(load: Load, settings: Settings) -> list[bytes]:
+    """Return the records of a definitions log: settings, metrics, a plan, subscriptions."""
+    known, org = Definitions(), LOCAL_ORGANIZATION_ID
+    log: list[bytes] = []
+
+    def define(command: commands.Command) -> Any:
+        outcome = apply(known, command.encode(), load.since_ms, known.offset)
+        if not isinstance(outcome, Applied):
+            raise TypeError(str(outcome))
+        log.append(command.encode())
+        return outcome.object
+
+    define(commands.set_settings(settings_record(settings)))
+    metrics = [define(commands.create_billable_metric(org, body)) for body in METRICS]
+    define(commands.create_plan(org, plan_of([charge_of(metric.id) for metric in metrics])))
+    since = {"billing_time": "calendar", "subscription_at": load.since_text}
+    for i in range(load.subscriptions):
+        body = {**subscription_of(i), **since}
+        log.append(commands.create_subscription(org, body).encode())
+    return log
+
+
+async def prepare(task: Task, load: Load) -> None:
+    """Make the topics of a run, and write its definitions log."""
+    settings = settings_of(task)
+    async with admin_client(settings) as admin:
+        await ensure_topics(settings, admin)
+    topic = settings.topic(METER_DEFINITIONS)
+    async with AIOKafkaProducer(max_batch_size=1 << 19, **settings.kafka_options()) as producer:
+        batch = producer.create_batch()
+        for value in definitions_of(load, settings):
+            if batch.append(key=None, value=value, timestamp=load.since_ms) is None:
+                await producer.send_batch(batch, topic, partition=0)
+                batch = producer.create_batch()
+                batch.append(key=None, value=value, timestamp=load.since_ms)
+        await producer.send_batch(batch, topic, partition=0)
+        await producer.flush()
+
+
+async def main(task: Task) -> None:
+    """Fold, answer, close, and stay until the standard input ends."""
+    clock, watch = ShiftedClock(NOW_MS), Watch()
+    profiler = cProfile.Profile() if task.options.get("profile") else None
+    async with running_worker(settings_of(task), clock) as worker:
+        await _fold(worker, task, watch, profiler)
+        watch.write(task)
+        await _answer(worker, task)
+        if task.options["closing"]:
+            clock.jump(CLOSED_MS)
+            await _close(worker)
+        print("done", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+    if profiler:
+        with (task.room / PROFILE).open("w") as file:
+            pstats.Stats(profiler, stream=file).sort_stats("tottime").print_stats(45)
+
+
+async def _fold(
+    worker: Worker, task: Task, watch: Watch, profiler: cProfile.Profile | None
+) -> None:
+    owned, share = worker.engine.owned, task.options["partitions_each"]
+    at_home = task.options["events_at_home"]
+    while not any(one.folded_events for one in owned.values()):
+        _require_sound(worker)
+        await asyncio.sleep(0.001)
+    watch.begin(sum(one.folded_events for one in owned.values()))
+    if profiler:
+        profiler.enable()
+    while len(owned) < share or any(o.folded_events < at_home[n] for n, o in owned.items()):
+        _require_sound(worker)
+        await asyncio.sleep(0.01)
+    for one in owned.values():
+        await one.flush()
+    watch.end()
+    if profiler:
+        profiler.disable()
+    if len(owned) != share:
+        raise SystemExit(f"It had {len(owned)} partitions, not {share}: a rebalance came between.")
+
+
+def _require_sound(worker: Worker) -> None:
+    if worker.engine.failure is not None:
+        raise worker.engine.failure
+
+
+async def _answer(worker: Worker, task: Task) -> None:
+    """Write what the usage of each subscription at home here will be when the month ends."""
+    engine, org = worker.engine, LOCAL_ORGANIZATION_ID
+    names = [
+        name
+        for n in range(task.options["subscriptions"])
+        if engine.homes.of(org, name := f"subscription_{n:06d}") in engine.owned
+    ]
+    with (task.room / USAGE).open("w") as file:
+        for start in range(0, len(names), AT_ONCE):
+            asked = (
+                worker.gateway.usage.current_usage(org, name, ENDED_MS)
+                for name in names[start : start + AT_ONCE]
+            )
+            for usage in await asyncio.gather(*asked):
+                if usage is None:
+                    continue
+                name = usage.subscription.external_id
+                codes = {each.charge.id: each.metric.code for each in usage.charges}
+                for row in usage.rows:
+                    line = [name, codes[row.charge_id], str(row.units), row.events_count]
+                    file.write(json.dumps(line) + "\n")
+
+
+async def _close(worker: Worker) -> None:
+    owned = worker.engine.owned
+    while not owned or any(o.state.checkpoint.cut_ms < PERIOD_END_MS for o in owned.values()):
+        _require_sound(worker)
+        await asyncio.sleep(0.02)
+    for one in owned.values():
+        await one.flush()
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)
+    uvloop.run(main(told()))
