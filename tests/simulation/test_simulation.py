@@ -32,20 +32,21 @@ from tests.world.clock import DAY_MS, HOUR_MS, WEEK_MS
 from tests.world.definitions import ORG, definitions_of, subscription_body
 from tests.world.profiles import sized
 
-A_TEST = sized(10, 5)
-FIRST_SEEDS = [
-    *range(0, sized(40, 10), A_TEST),
-    *range(WIDENED_FROM, WIDENED_FROM + A_TEST, A_TEST),
-    *range(ASIDE_FROM, ASIDE_FROM + A_TEST, A_TEST),
+A_TEST = 5
+SEEDS = [
+    *range(sized(40, 14)),
+    *range(WIDENED_FROM, WIDENED_FROM + sized(6, 4)),
+    *range(ASIDE_FROM, ASIDE_FROM + sized(4, 2)),
 ]
+"""Of seeds that set records aside one costs as much as three others."""
 
 
-@pytest.mark.parametrize("first", FIRST_SEEDS)
+@pytest.mark.parametrize("first", range(0, len(SEEDS), A_TEST))
 def test_seeds_come_to_the_offline_fold(first: int) -> None:
-    """`python -m tests.simulation --seed N` replays one."""
+    """`python -m tests.simulation --seed N` replays one; `make simulate` plays any number."""
     violated = {
         seed: found
-        for seed in range(first, first + A_TEST)
+        for seed in SEEDS[first : first + A_TEST]
         if (found := play(script_of(seed), seed).check())
     }
     assert not violated

