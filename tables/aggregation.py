@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
+from msgspec.structs import astuple
 
 from app.numbers import EXACT, ZERO, spelled
 from app.wire.arrivals import Position
@@ -194,14 +195,12 @@ class Aggregation(ABC, Generic[S]):
 
         A number has one text: which events were there before, and are gone, does not show.
         """
-        packed: list[Any] = []
-        for field in state.__struct_fields__:
-            value = getattr(state, field)
-            if field == "digest":
-                value = value.to_bytes(16, "big")
-            elif isinstance(value, Decimal):
-                value = spelled(value)
-            packed.append(value)
+        packed: list[Any] = [*astuple(state)]
+        packed[1] = state.digest.to_bytes(16, "big")
+        for i in self._layout[1]:
+            number = packed[i]
+            if number is not None:
+                packed[i] = "0" if number is ZERO else spelled(number)
         return packed
 
     def unpack(self, packed: list[Any]) -> S:

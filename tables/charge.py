@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric
 from app.definitions.timeline import NEVER_MS
 from app.expressions import parse
+from app.wire.arrivals import Position
 from tables.aggregation import Aggregation, Groups
 from tables.registry import AGGREGATIONS
-from tables.values import Ignored, Properties, _group, _is_long, _text, _value_reader, overwriter
+from tables.values import (
+    Ignored,
+    Properties,
+    ValueReader,
+    _group,
+    _is_long,
+    _text,
+    _value_reader,
+    overwriter,
+)
 
 
 class Bucket(NamedTuple):
@@ -19,6 +30,20 @@ class Bucket(NamedTuple):
     filter_id: str | None
     conditions: tuple[tuple[str, frozenset[str]], ...]
     group_keys: tuple[str, ...]
+
+
+class FoldParts(NamedTuple):
+    """What of a fold each run of events asks for, in one object: there are many short runs."""
+
+    read_value: ValueReader
+    plain: bool
+    unique: bool
+    counts_after_ms: int
+    apply: Callable[[Any, Decimal, int, Position], None] | None
+    reads: bool
+    whole_members: bool
+    prices: bool
+    by_day: bool
 
 
 class ChargeFold:
@@ -59,6 +84,7 @@ class ChargeFold:
         "key",
         "limited_after_ms",
         "metric",
+        "parts",
         "plain",
         "properties",
         "read_value",
@@ -108,6 +134,8 @@ class ChargeFold:
         if self._overwrites:
             # Once for the value and once for the place.
             self.units *= 2
+        self.parts: FoldParts | None = None
+        """What `tables.fold` reads of it at each run of events; `take_parts` makes it."""
         self.key = (
             metric.id,
             metric.code,
@@ -125,6 +153,21 @@ class ChargeFold:
             self.default_bucket,
             entries,
         )
+
+    def take_parts(self) -> FoldParts:
+        """Return what the fold reads of it, which is the same from the first event on."""
+        self.parts = FoldParts(
+            self.read_value,
+            self.plain,
+            self.unique,
+            self.counts_after_ms,
+            self.aggregation.apply if self.applies else None,
+            bool(self.properties),
+            self.charge.prorated or self.in_advance,
+            self.prices,
+            self.by_day,
+        )
+        return self.parts
 
     @property
     def limited(self) -> bool:

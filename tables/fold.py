@@ -16,6 +16,7 @@ from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
 from tables.aggregation import DIGEST_MASK
 from tables.cells.cell import Cell, GroupCell, Layer, Span
+from tables.cells.keys import ONLY_CELL
 from tables.changelogged.members import MemberKey, Members
 from tables.not_counted import NotCounted, Reason
 from tables.routing.route import Route
@@ -102,23 +103,16 @@ def _fold_into(
     This is the hot path of the whole program, so calls to other functions are spelled out.
     """
     fold = span.fold
-    read_value, plain, unique, counts_after_ms = (
-        fold.read_value,
-        fold.plain,
-        fold.unique,
-        fold.counts_after_ms,
-    )
-    apply = fold.aggregation.apply if fold.applies else None
-    reads = bool(fold.properties)
-    whole_members = fold.charge.prorated or fold.in_advance
-    ignore, prices = (folded.ignore if fold.prices else _ignore_nothing), fold.prices
+    parts = fold.parts or fold.take_parts()
+    read_value, plain, unique, counts_after_ms, apply, reads, whole_members, prices, by_day = parts
+    ignore = folded.ignore if prices else _ignore_nothing
     # Of a watched cell each event has a cut of its own.
-    watch, by_day = span.watch, fold.by_day
+    watch = span.watch
     has_cut = corrected_ms > 0 or watch is not None
     in_advance = fold.in_advance and prices
     code = route.code
     prefix, suffix = f"{route.external_subscription_id}\0", f"\0{code}\0"
-    name: tuple[str | None, tuple[str | None, ...]] = _ONLY
+    name: tuple[str | None, tuple[str | None, ...]] = ONLY_CELL
     properties: Properties = _NOTHING
     layer = span.current
     start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
@@ -246,7 +240,6 @@ def _ignore_nothing(reason: Reason, arrival: Arrival) -> None:
     """Note nothing: the charge itself says why it leaves an event uncounted."""
 
 
-_ONLY: tuple[None, tuple[str | None, ...]] = (None, ())
 _NOTHING: Properties = {}
 # A copy of a hash that nothing was fed to costs less than a new one.
 _blank_digest = hashlib.blake2b(digest_size=16).copy
@@ -274,7 +267,7 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
             layer = span.layer_at(timestamp_ms)
             if layer is None:
                 continue
-            if fold.plain and members.is_complete(set_of(layer, *_ONLY, members)):
+            if fold.plain and members.is_complete(set_of(layer, *ONLY_CELL, members)):
                 # All members of the period are here.
                 start_ms, end_ms = layer.start_ms, layer.end_ms
                 continue

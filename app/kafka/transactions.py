@@ -193,13 +193,20 @@ class PartitionProducer:
     async def _pack(self, records: Iterable[Record]) -> dict[TopicPartition, list[Any]]:
         """Make batches by topic partition: less than half of what one `send` a record costs."""
         packed: dict[TopicPartition, list[Any]] = {}
+        last_topic, last_partition = "", -1
+        batches: list[Any] = []
         for count, record in enumerate(records, 1):
             topic, partition, key, value, headers, at_ms = record
-            batches = packed.setdefault(TopicPartition(topic, partition), [])
-            fields = {"key": key, "value": value, "headers": list(headers), "timestamp": at_ms}
-            if not batches or batches[-1].append(**fields) is None:
+            if topic != last_topic or partition != last_partition:
+                # Those of one topic mostly follow each other.
+                last_topic, last_partition = topic, partition
+                batches = packed.setdefault(TopicPartition(topic, partition), [])
+            headers = list(headers) if headers else []
+            if not batches or (
+                batches[-1].append(key=key, value=value, timestamp=at_ms, headers=headers) is None
+            ):
                 batches.append(self._producer.create_batch())
-                batches[-1].append(**fields)
+                batches[-1].append(key=key, value=value, timestamp=at_ms, headers=headers)
             if count % _PACKED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return packed

@@ -115,7 +115,7 @@ class Packing:
         changes = yield from state.taking_changes()
         topics = {name: settings.topic(full) for name, full in CHANGELOGS.items()}
         for name, key, value in state.rows_of(changes):
-            records.append(Record(topics[name], number, key, value, []))
+            records.append(Record(topics[name], number, key, value))
             if len(records) % STEP_ITEMS == 0:
                 yield
         rows, topic = changes.index_rows, settings.topic(INDEX_CHANGELOG)

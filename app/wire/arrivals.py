@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from sys import intern
 from typing import NamedTuple
 
 import msgspec
@@ -27,6 +28,12 @@ SubscriptionKey = tuple[str, str]
 
 MeterKey = tuple[str, str, str]
 """(organization_id, external_subscription_id, code)"""
+
+
+def interned(meter_key: MeterKey) -> MeterKey:
+    """Return the key to keep: very many have the same organization and code."""
+    organization_id, external_id, code = meter_key
+    return intern(organization_id), external_id, intern(code)
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -21,6 +21,7 @@ from tables.aggregation import Aggregation, Groups, State, Window
 from tables.cells.figures import CellFigures, _clamped
 from tables.cells.group_limit import GroupLimit
 from tables.cells.keys import (
+    ONLY_CELL,
     OPEN_CUT_MS,
     UNKNOWN_POSITION,
     CellKey,
@@ -90,14 +91,19 @@ class Cell:
         """Its name in the changelog."""
         return CellKey(*self.layer.span.key, self.layer.start_ms, self.filter_id, self.groups)
 
+    def packed_key(self) -> bytes:
+        """Return the key as the changelog has it, of which `key` is a slower copy."""
+        key = (*self.layer.span.key, self.layer.start_ms, self.filter_id, self.groups)
+        return msgspec.msgpack.encode(key)
+
     def packed(self) -> bytes:
         """Return its changelog value: fold version, (cut, state) pairs, generation of the span."""
         return msgspec.msgpack.encode(self._parts())
 
     def _parts(self) -> tuple[object, ...]:
         pack = self.layer.span.fold.aggregation.pack
-        cuts = [(0, pack(self.state))]
-        cuts += [(cut_ms, pack(state)) for cut_ms, state in sorted((self.late or {}).items())]
+        late = sorted(self.late.items()) if self.late else ()
+        cuts = [(0, pack(self.state)), *[(cut_ms, pack(state)) for cut_ms, state in late]]
         return FOLD_VERSION, cuts, self.layer.span.generation
 
 
@@ -150,11 +156,11 @@ class Layer:
 
     def cell(self, filter_id: str | None, groups: Groups) -> Cell:
         """Return the cell of a bucket and group, made if absent."""
-        cell = self.cells.get((filter_id, groups))
+        name = (filter_id, groups) if groups or filter_id is not None else ONLY_CELL
+        cell = self.cells.get(name)
         if cell is None:
             state = self.span.fold.aggregation.initialize()
-            kind = GroupCell if groups else Cell
-            cell = self.cells[filter_id, groups] = kind(self, filter_id, groups, state)
+            self.cells[name] = cell = (GroupCell if groups else Cell)(self, *name, state)
         return cell
 
     def revision_of(self, at_ms: int) -> int:

@@ -57,6 +57,10 @@ class CellKey(NamedTuple):
     groups: Groups
 
 
+ONLY_CELL: tuple[str | None, Groups] = (None, ())
+"""Name of a cell without a filter or a group; one object, for there are very many."""
+
+
 class PackedCell(msgspec.Struct, array_like=True):
     """The value of a cell as `Cell.packed` wrote it."""
 

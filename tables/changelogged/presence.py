@@ -16,7 +16,7 @@ import msgspec
 
 from app.bounds.limits import UNDEFINED_NAMES
 from app.definitions.timeline import ceil_to
-from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
+from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey, interned
 from tables.changelogged.checksum import SUM_MODULUS, ChangelogSum, record_hash
 
 REST: MeterKey = ("", "", "undefined")
@@ -141,6 +141,7 @@ class _Row(msgspec.Struct, array_like=True):
 
 
 _decode_row = msgspec.msgpack.Decoder(_Row).decode
+_decode_key: Callable[[bytes], MeterKey] = msgspec.msgpack.Decoder(MeterKey).decode
 
 
 def first_offsets(entries: Iterable[EventRanges]) -> tuple[int | None, int | None]:
@@ -292,7 +293,7 @@ class EventRangesTable:
 
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""
-        organization_id, external_id, code = msgspec.msgpack.decode(key, type=MeterKey)
+        organization_id, external_id, code = interned(_decode_key(key))
         entry = EventRanges.unpacked(value)
         entry.hash = record_hash(key, value)
         if (organization_id, external_id, code) == REST:

@@ -13,7 +13,7 @@ import msgspec
 
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions.model import FOLD_VERSION
-from app.wire.arrivals import MeterKey, SubscriptionKey
+from app.wire.arrivals import MeterKey, SubscriptionKey, interned
 from tables.cells.cell import Cell, GroupCell, Span
 from tables.cells.keys import CellKey, PackedCell, SpanKey, SpanSetKey
 from tables.changelogged.checkpoint import StateTooNew
@@ -67,10 +67,14 @@ class Packing:
 
     def route_of(self, meter_key: MeterKey) -> Route:
         """Return the route of a meter key, made at its first event and as definitions touch it."""
+        route = self._routes.by_key.get(meter_key)
+        if route is not None and route.event_ranges is not None:
+            # An event has taken it, as most have.
+            return route
         route = self._routes.find(meter_key)
         if route is not None:
             return route
-        organization_id, external_id, code = meter_key
+        organization_id, external_id, code = meter_key = interned(meter_key)
         name = (organization_id, external_id)
         self.unpack(name)
         route = self._routes.find(meter_key)
@@ -214,7 +218,7 @@ class Packing:
                     yield
                 hashes.append(cell.hash)
                 if cell.hash and not cell.dirty:
-                    key, value = msgspec.msgpack.encode(cell.key), cell.packed()
+                    key, value = cell.packed_key(), cell.packed()
                     packed.append((key, value))
                     if record_hash(key, value) != cell.hash:
                         # An older program wrote the same in other words: it is written anew.

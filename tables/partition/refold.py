@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
 from msgspec.structs import replace
 
 from app.bounds.turns import Steps, drained
@@ -382,7 +381,7 @@ def cells_of(route: Route) -> dict[SpanKey, dict[bytes, bytes]]:
 def packed_cells(span: Span) -> dict[bytes, bytes]:
     """Return packed cells of a span that are not empty."""
     return {
-        msgspec.msgpack.encode(cell.key): cell.packed()
+        cell.packed_key(): cell.packed()
         for layer in span.layers.values()
         for cell in layer.cells.values()
         if not cell.blank(span.fold.aggregation)

@@ -78,7 +78,7 @@ class Snapshot:
     def delete(self, cell: Cell) -> None:
         """Delete a cell; the next flush deletes its changelog record."""
         if cell.hash:
-            self._deleted[msgspec.msgpack.encode(cell.key)] = None
+            self._deleted[cell.packed_key()] = None
             self._checkpoint.cells -= 1
             self._checkpoint.cells_hash = (self._checkpoint.cells_hash - cell.hash) % SUM_MODULUS
             cell.hash = 0
@@ -132,22 +132,24 @@ class Snapshot:
         """
         cells: list[tuple[bytes, bytes | None]] = []
         tables, checkpoint = self._tables, self._checkpoint
+        deleted = self._deleted
         dirty, self._dirty = self._dirty, []
         for count, cell in enumerate(dirty, 1):
             if count % STEP_ITEMS == 0:
                 yield
-            if spans.get(cell.layer.span.key) is not cell.layer.span:
+            span = cell.layer.span
+            if spans.get(span.key) is not span:
                 continue
             cell.dirty = False
-            key, value = msgspec.msgpack.encode(cell.key), cell.packed()
-            new_hash = record_hash(key, value)
-            checkpoint.cells += cell.hash == 0
-            checkpoint.cells_hash = (checkpoint.cells_hash + new_hash - cell.hash) % SUM_MODULUS
-            cell.hash = new_hash
-            self._deleted.pop(key, None)
+            key, value = cell.packed_key(), cell.packed()
+            old_hash, cell.hash = cell.hash, record_hash(key, value)
+            checkpoint.cells += old_hash == 0
+            checkpoint.cells_hash = (checkpoint.cells_hash + cell.hash - old_hash) % SUM_MODULUS
+            if deleted:
+                deleted.pop(key, None)
             cells.append((key, value))
-        cells += [(key, None) for key in self._deleted]
-        self._deleted.clear()
+        cells += [(key, None) for key in deleted]
+        deleted.clear()
         members = yield from tables.members.taking_changes()
         yield from tables.members.operations.deleting()
         changes = Changes(
