@@ -196,6 +196,11 @@ class Settings(BaseSettings):
     kafka_key_file: Path | None = Field(
         None, description="PEM file of that certificate's key, if it is not in the same file."
     )
+    kafka_rack: str = Field(
+        "",
+        description="Rack or zone of this worker, as brokers name theirs in broker.rack: restores "
+        "and scans then read from a replica in it. Empty: from the leader.",
+    )
     kafka_oauth_token_url: str | None = Field(
         None,
         description="OAUTHBEARER: where tokens are fetched, by the client credentials grant.",
@@ -575,6 +580,14 @@ class Settings(BaseSettings):
             options["sasl_plain_username"] = self.kafka_username
             options["sasl_plain_password"] = self.kafka_password.get_secret_value()
         return options
+
+    def reader_options(self) -> dict[str, Any]:
+        """Return `kafka_options` of a consumer that reads what was there before it began.
+
+        It reads from the near replica, if one is named. Who follows a log reads from its leader.
+        """
+        rack = {"client_rack": self.kafka_rack} if self.kafka_rack else {}
+        return self.kafka_options() | rack
 
     def _token_provider(self) -> object:
         from app.tokens import CalledTokens, ClientCredentials  # who asks a worker has no aiokafka

@@ -56,9 +56,16 @@ class LogRecord(NamedTuple):
 
 
 def plain_consumer(
-    settings: Settings, fetch_bytes: int = FETCH_BYTES, max_wait_ms: int = FETCH_MAX_WAIT_MS
+    settings: Settings,
+    fetch_bytes: int = FETCH_BYTES,
+    max_wait_ms: int = FETCH_MAX_WAIT_MS,
+    *,
+    near: bool = False,
 ) -> Consumer:
-    """Make a consumer without a group; it reads what is committed, and never skips lost records."""
+    """Make a consumer without a group; it reads what is committed, and never skips lost records.
+
+    `near`: it reads from a replica in this worker's rack.
+    """
     return Consumer(
         enable_auto_commit=False,
         auto_offset_reset="none",
@@ -67,7 +74,7 @@ def plain_consumer(
         fetch_max_bytes=4 * FETCH_BYTES,
         fetch_max_wait_ms=max_wait_ms,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
-        **settings.kafka_options(),
+        **(settings.reader_options() if near else settings.kafka_options()),
     )
 
 
@@ -80,7 +87,7 @@ async def read_to_end(
 
     Begins at `from_offsets`, and where that names nothing, or less than the log has, at its start.
     """
-    async with started(plain_consumer(settings)) as consumer:
+    async with started(plain_consumer(settings, near=True)) as consumer:
         ends = await consumer.end_offsets(tps)
         starts = await consumer.beginning_offsets(tps)
         positions = {tp: max(starts[tp], (from_offsets or {}).get(tp, 0)) for tp in tps}
@@ -162,7 +169,7 @@ async def scan(
     if from_offset >= to_offset:
         return
     try:
-        async with started(plain_consumer(settings)) as consumer:
+        async with started(plain_consumer(settings, near=True)) as consumer:
             async for _, records in _between(consumer, {tp: from_offset}, {tp: to_offset}):
                 yield [log_record(record) for record in records]
     except OffsetOutOfRangeError as error:

@@ -52,7 +52,7 @@ class RawReplay:
             auto_offset_reset="none",
             isolation_level="read_committed",
             max_partition_fetch_bytes=2 * RAW_MESSAGE_BYTES,
-            **settings.kafka_options(),
+            **settings.reader_options(),
         )
 
     async def __aenter__(self) -> RawReplay:

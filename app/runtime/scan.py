@@ -200,7 +200,7 @@ class Scan:
                 isolation_level="read_committed",
                 fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
                 max_partition_fetch_bytes=2 * RAW_MESSAGE_BYTES,
-                **self._settings.kafka_options(),
+                **self._settings.reader_options(),
             )
             await self._consumer.start()
             self._consumer.assign(list(self._next))

@@ -197,3 +197,11 @@ def test_every_setting_is_documented() -> None:
 def test_misspelt_variables_are_found() -> None:
     environment = {"METER_RAW_PARTITION": "4", "METER_RAW_PARTITIONS": "4", "HOME": "/"}
     assert unknown_variables(environment) == ["METER_RAW_PARTITION"]
+
+
+def test_only_readers_of_what_was_there_before_read_in_the_rack_of_the_worker() -> None:
+    settings = Settings(profile="test", kafka_bootstrap_servers=("a:1",), kafka_rack="zone-a")
+    assert settings.reader_options() == settings.kafka_options() | {"client_rack": "zone-a"}
+    assert "client_rack" not in settings.kafka_options()
+    leaders = Settings(profile="test", kafka_bootstrap_servers=("a:1",))
+    assert leaders.reader_options() == leaders.kafka_options()

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from app.definitions.commands import MAX_COMMAND_BYTES
 from app.kafka.appender import Appender
-from app.kafka.log_readers import bounds
+from app.kafka.log_readers import bounds, read_to_end
 from app.kafka.topics import METER_DEFINITIONS, admin_client, ensure_topics
 from app.settings import Settings
 
@@ -69,3 +69,13 @@ async def test_what_was_sent_before_a_refusal_arrives(
 
     both = [append(b"x" * 10_000, 0), *(append(b"%d" % n, 1) for n in range(5))]
     assert await asyncio.gather(*both) == ["MessageSizeTooLargeError", 0, 1, 2, 3, 4]
+
+
+async def test_all_is_read_in_a_rack_that_the_brokers_do_not_know(
+    settings: Settings, topic: str, appender: Appender
+) -> None:
+    for value in (b"first", b"second"):
+        await appender.append(topic, b"k", value, 0)
+    near, tp = settings.model_copy(update={"kafka_rack": "zone-a"}), TopicPartition(topic, 0)
+    found = [record async for _, records in read_to_end(near, [tp]) for record in records]
+    assert found == [(0, b"k", b"first"), (1, b"k", b"second")]
