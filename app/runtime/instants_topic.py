@@ -49,7 +49,8 @@ def put_again(table: InstantTable, definitions: Definitions, value: bytes) -> No
     cut_ms, timestamp_ms = (
         parse_iso8601_ms(text) for text in (record.closed_at, record.event_timestamp)
     )
-    found = record.period_in(definitions)
+    # An event that is dated ahead may be of a period that is no more.
+    found = record.period_in(definitions) or record.period_in(definitions, cut_ms)
     if cut_ms is None or timestamp_ms is None or found is None:
         return
     identity = event_id(

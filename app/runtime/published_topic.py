@@ -69,8 +69,13 @@ class OutputRecord(msgspec.Struct, kw_only=True):
         in_order = [(key, groups.pop(key)) for key in named if key in groups]
         return (*in_order, *groups.items())
 
-    def period_in(self, definitions: Definitions) -> tuple[Subscription, Period] | None:
-        """Find the period; records print whole seconds, the timeline has milliseconds."""
+    def period_in(
+        self, definitions: Definitions, until_ms: int | None = None
+    ) -> tuple[Subscription, Period] | None:
+        """Find the period; records print whole seconds, the timeline has milliseconds.
+
+        Under all definitions, or under those appended until a time.
+        """
         printed_ms = parse_iso8601_ms(self.period.from_)
         if printed_ms is None:
             return None
@@ -79,7 +84,7 @@ class OutputRecord(msgspec.Struct, kw_only=True):
             known = subscription.at(None)
             if known is None or known.id != self.lago_subscription_id:
                 continue
-            timeline = subscription_timeline(definitions, subscription)
+            timeline = subscription_timeline(definitions, subscription, until_ms)
             for period in reversed(timeline.until(printed_ms + 999)):
                 if iso_seconds(period.start_ms) == self.period.from_:
                     return known, period

@@ -47,7 +47,7 @@ class InstantRecords:
         """Return the record of one figure."""
         chain, stored, previous = change.chain, change.stored, change.previous
         subscription = subscription_at(self._partition, chain.subscription_id, self._cut_ms)
-        period = change.period or self._period_of(subscription, chain.start_ms)
+        period = change.period or self._period_of(subscription, change)
         charge, metric = self._charge_of(subscription, period, change)
         bucket = next((f for f in charge.filters if f.id == chain.filter_id), None)
         envelope = self._envelope(subscription, period)
@@ -124,14 +124,23 @@ class InstantRecords:
             raise LookupError(f"plan {subscription.plan_id} is not known at {at_ms}")
         return plan
 
-    def _period_of(self, subscription: Subscription, start_ms: int) -> Period:
+    def _period_of(self, subscription: Subscription, change: Change) -> Period:
+        """Return the period of a cell; one that is no more as it was for the figure before."""
         name = (subscription.organization_id, subscription.external_id)
-        for versions, timeline in self._partition.timelines.of(name, self._cut_ms):
-            newest = versions.at()
-            period = timeline.holding(start_ms)
-            if newest is not None and newest.id == subscription.id and period is not None:
-                return period
-        raise LookupError(f"subscription {subscription.id} has no period at {start_ms}")
+        start_ms, before = change.chain.start_ms, change.previous
+        decided_ms = self._cut_ms if before is None else before.decided_ms
+        held: Period | None = None
+        for until_ms in (self._cut_ms, decided_ms):
+            for versions, timeline in self._partition.timelines.of(name, until_ms):
+                newest, period = versions.at(), timeline.holding(start_ms)
+                if newest is None or newest.id != subscription.id or period is None:
+                    continue
+                if period.start_ms == start_ms:
+                    return period
+                held = held or period
+        if held is None:
+            raise LookupError(f"subscription {subscription.id} has no period at {start_ms}")
+        return held
 
     def _balance(
         self, subscription: Subscription, chain: StoredChain, metric: Metric, period: Period

@@ -42,7 +42,8 @@ def _found(folded: Folded) -> Mapping[str, Any]:
     found: dict[str, Any] = {
         "per_event": lists.values,
         "per_event_prorated": lists.prorated_values,
-        "running_total": lists.running_total,
+        # Where nothing is free Lago's list is empty, and a record has none.
+        "running_total": lists.running_total or [],
         "by_date": [day._asdict() for day in _days(source)],
     }
     if charge.prorated:

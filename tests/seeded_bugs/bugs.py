@@ -520,6 +520,12 @@ BUGS = (
         "if self.aggregate >= 0 or True:",
     ),
     Bug(
+        "figure-of-a-period-that-is-no-more",
+        "tables/closing/instant_records.py",
+        "for until_ms in (self._cut_ms, decided_ms):",
+        "for until_ms in (self._cut_ms,):",
+    ),
+    Bug(
         "renewal-billed-by-its-share",
         "tables/cells/figures.py",
         "if in_advance or self.prorated_units is None or self.aggregate >= 0:",

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 
 from app.bounds.turns import drained
 from app.definitions import commands
@@ -128,6 +129,25 @@ def test_seats_are_billed_for_the_days_left_and_renewed_in_full() -> None:
     ]
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_an_event_is_taken_out_of_a_period_that_is_no_more(*, ended: bool) -> None:
+    """Of a subscription that ended before, or where days begin at another time by now."""
+    told = story(recurring=True)
+    told.send("2024-05-10T10:00:00", appended="2024-01-10T10:00:30", v="2")
+    elsewhere = {"external_id": "customer", "timezone": "Europe/Paris"}
+    told.define(
+        "2024-01-15",
+        commands.terminate_subscription(ORG, SUBSCRIPTION)
+        if ended
+        else commands.upsert_customer(ORG, elsewhere),
+    )
+    told.append("2024-01-20T10:00:30", cancel("t0"))
+    first, gone = instants(told, "2024-01-21")
+    assert shown([first, gone], "revision", "units") == [(0, "2.0"), (1, "0.0")]
+    assert gone["instant_id"] == first["instant_id"]
+    assert gone["period"] == first["period"]
+
+
 def test_an_amended_event_moves_between_cells_and_keeps_its_ids() -> None:
     told = story(charge={"properties": {"pricing_group_keys": ["g"]}})
     told.send("2024-01-10T10:00:30", v="10", g="x")
@@ -218,6 +238,15 @@ def test_an_estimate_is_what_the_event_would_bill() -> None:
     assert fee.units == 4
     (again,) = drained(estimated(partition, (ORG, SUBSCRIPTION), arrival))
     assert again == fee
+
+
+def test_an_event_without_the_property_that_counts_has_no_estimate() -> None:
+    partition = story().meter("2024-01-11T10:00:31").partition
+    at_ms = ms("2024-01-11T10:00:40")
+    ((_, event),) = decode_record(msgspec.json.encode(raw("m", "new", at_ms)))
+    assert isinstance(event, Event)
+    arrival = Arrival(event, ORG, at_ms, 1, 0, 0)
+    assert drained(estimated(partition, (ORG, SUBSCRIPTION), arrival)) == []
 
 
 def test_a_period_that_was_due_by_version_1_is_billed_at_its_end_as_a_whole() -> None:
