@@ -9,21 +9,14 @@ import pytest
 
 from app.main import running_worker
 from app.settings import Settings
+from tests.world import bodies
 from tests.world.live.api import Api, api_of
 from tests.world.live.worker import SESSIONS
 from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 
-PLAN = {
-    "name": "p",
-    "code": "p",
-    "interval": "monthly",
-    "amount_cents": 0,
-    "amount_currency": "EUR",
-    "pay_in_advance": False,
-    "charges": [{"billable_metric_code": "joined", "charge_model": "standard"}],
-}
+PLAN = bodies.plan("p", [bodies.charge("joined")])
 METRIC = {
     "name": "Joined",
     "code": "joined",

@@ -11,6 +11,7 @@ import pytest
 
 from app.main import running_worker
 from app.settings import Settings
+from tests.world import bodies
 from tests.world.clock import ManualClock
 from tests.world.live.api import Api, Json, api_of
 from tests.world.live.consumer import records_of
@@ -21,14 +22,7 @@ pytestmark = pytest.mark.servers
 
 FILTERS = "/plans/p/charges/api/filters"
 EU = {"region": ["eu"]}
-PLAN = {
-    "name": "p",
-    "code": "p",
-    "interval": "monthly",
-    "amount_cents": 0,
-    "amount_currency": "EUR",
-    "pay_in_advance": False,
-}
+PLAN = bodies.plan("p")
 
 
 def ms(text: str) -> int:

@@ -9,15 +9,9 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from tests.app.api.conftest import Answer, Running
+from tests.world import bodies
 
-PLAN = {
-    "name": "p",
-    "code": "p",
-    "interval": "monthly",
-    "amount_cents": 0,
-    "amount_currency": "EUR",
-    "pay_in_advance": False,
-}
+PLAN = bodies.plan("p")
 METRIC = {
     "name": "m",
     "code": "m",

@@ -9,10 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from app.api.usage_json import UsageSelection, current_usage_json
-from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
+from app.definitions.model import Charge, ChargeFilter, Metric
 from app.meter.usage import (
     OPEN,
-    AsOf,
     ChargeInForce,
     PendingRow,
     PeriodUsage,
@@ -20,6 +19,7 @@ from app.meter.usage import (
     UsageRow,
 )
 from tests.world.past import past_usage_json
+from tests.world.period_usage import period_usage
 
 FROM_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z."""
@@ -71,38 +71,8 @@ def usage(
     publication: Publication = OPEN,
 ) -> PeriodUsage:
     known = metrics or {}
-    return PeriodUsage(
-        subscription=Subscription(
-            id="s",
-            organization_id="o",
-            external_id="sub",
-            external_customer_id="cust",
-            plan_id="p",
-            billing_time="calendar",
-            subscription_at_ms=0,
-            started_at_ms=0,
-            created_at_ms=0,
-        ),
-        plan=Plan(
-            id="p",
-            organization_id="o",
-            code="plan",
-            name="Plan",
-            interval="monthly",
-            amount_cents=100,
-            amount_currency="EUR",
-            created_at_ms=0,
-        ),
-        charges=tuple(ChargeInForce(c, known.get(c.code, metric(c.code))) for c in charges),
-        rows=tuple(rows),
-        from_ms=FROM_MS,
-        end_ms=END_MS,
-        to_ms=END_MS - 1000,
-        timezone=timezone,
-        duration_days=31,
-        publication=publication,
-        as_of=AsOf(FROM_MS + 1, 3, 42, 7),
-    )
+    in_force = (ChargeInForce(c, known.get(c.code, metric(c.code))) for c in charges)
+    return period_usage(in_force, rows, FROM_MS, END_MS, publication, timezone)
 
 
 def figures(entry: dict[str, Any]) -> tuple[str, int]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from app.definitions.model import Charge, Metric, Plan, Subscription
+from app.definitions.model import Charge, Metric
 from app.meter.evidence import (
     ChargeOutcome,
     EventFate,
@@ -19,13 +19,14 @@ from app.meter.evidence import (
     FigureTexts,
     Place,
 )
-from app.meter.usage import AsOf, ChargeInForce, PendingRow, PeriodUsage, Publication, UsageRow
+from app.meter.usage import AsOf, ChargeInForce, PendingRow, Publication, UsageRow
 from app.page.downloads import downloads
 from app.page.explain import explain_view
 from app.page.figures import figure
 from app.page.html import el
 from app.page.overview import health_words, sorted_lines
 from app.page.subscription import About, Wanted, subscription_view
+from tests.world.period_usage import period_usage
 
 NOW_MS = 1_710_504_000_000
 METRIC = Metric(
@@ -42,39 +43,9 @@ def words(html: str) -> str:
 
 
 def closed(row: UsageRow, publication: Publication) -> str:
-    usage = PeriodUsage(
-        subscription=Subscription(
-            id="s",
-            organization_id="o",
-            external_id="sub",
-            external_customer_id="acme",
-            plan_id="p",
-            billing_time="calendar",
-            subscription_at_ms=0,
-            started_at_ms=0,
-            created_at_ms=0,
-        ),
-        plan=Plan(
-            id="p",
-            organization_id="o",
-            code="pro",
-            name="pro",
-            interval="monthly",
-            amount_cents=0,
-            amount_currency="EUR",
-            pay_in_advance=False,
-            created_at_ms=0,
-        ),
-        charges=(ChargeInForce(CHARGE, METRIC),),
-        rows=(row,),
-        from_ms=NOW_MS - 31 * 86_400_000,
-        end_ms=NOW_MS,
-        to_ms=NOW_MS - 1_000,
-        timezone="UTC",
-        duration_days=31,
-        publication=publication,
-        as_of=AsOf(NOW_MS, 0, 1, 0),
-    )
+    charges = (ChargeInForce(CHARGE, METRIC),)
+    from_ms = NOW_MS - 31 * 86_400_000
+    usage = period_usage(charges, (row,), from_ms, NOW_MS, publication)
     return words(subscription_view(ABOUT, usage, (), WANTED))
 
 
