@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check vectors lint format bench attacks neighbours fuzz laws-long simulate \
-  seeded-bugs chaos audit tools clean
+  seeded-bugs chaos upgrade audit tools clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || \
@@ -113,6 +113,9 @@ seeded-bugs: $(STAMP) ## Plant bugs in a copy: every one must be caught
 chaos: $(STAMP) ## Long run of faults on real servers: MINUTES= SEED=; long absences of brokers: AWAY_S=
 	@$(BIN)/python -m tests.faults.chaos --minutes $(or $(MINUTES),30) --seed $(or $(SEED),7)
 	@$(BIN)/python -m tests.faults.outages --away $(or $(AWAY_S),60)
+
+upgrade: $(STAMP) ## Roll workers of an earlier version to this one under load: FROM= a commit or tag
+	@$(BIN)/python -m tests.faults.upgrade --from $(or $(FROM),HEAD~100)
 
 audit: $(STAMP) ## Known vulnerabilities of the pinned dependencies
 	@$(BIN)/python -m pip_audit --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet \
