@@ -144,7 +144,7 @@ async def measured(events: int) -> dict[str, float]:
                     found |= await _bytes_of(here, load)
     async with LocalRedis(Path(tempfile.mkdtemp()) / "redis") as server:
         found["member_bytes"] = await _member_bytes(server.url)
-    return {name: round(value, 3 if value < 1 else 0) for name, value in found.items()}
+    return {name: round(value) for name, value in found.items()}
 
 
 async def _bytes_of(here: Arena, name: str) -> dict[str, float]:
