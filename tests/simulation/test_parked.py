@@ -43,10 +43,10 @@ def groups(player: Player, external_id: str) -> list[tuple[str | None, ...]]:
 def compiling(planted: Callable[[], bool]) -> Any:
     compiled = RouteTable.compile
 
-    def compile_(table: RouteTable, meter_key: Any, *more: Any) -> Any:
+    def compile_(table: RouteTable, meter_key: Any, *more: Any, **named: Any) -> Any:
         if planted() and meter_key[:2] == BROKEN:
             raise ZeroDivisionError("no route leads there")
-        return compiled(table, meter_key, *more)
+        return compiled(table, meter_key, *more, **named)
 
     return compile_
 
