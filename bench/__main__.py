@@ -13,6 +13,7 @@ PARTS = {
     "decode": ("decode",),
     "dedupe": ("dedupe", "1000000"),
     "fold": ("fold",),
+    "pairs": ("pairs",),
     "latency": ("latency",),
     "restore": ("restore",),
     "definitions": ("definitions",),

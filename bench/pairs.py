@@ -2,8 +2,8 @@
 
 A pair is a subscription and a code. The core alone, without a server: all pairs are touched once,
 then each round decodes, groups, folds and packs the same number of events. Narrow loads bring a
-pair several events a portion, wide ones about one. What reading costs, which is not in it, tells
-`bench.throughput --subscriptions`.
+pair several events a portion, wide ones about one. Reading is not in it: `bench.contest` tells
+what a whole worker costs, narrow and wide, against reading alone.
 
     python -m bench.pairs [--pairs 1250 10000 100000] [--rounds N] [--profile]
 """
