@@ -49,15 +49,19 @@ def put_again(table: InstantTable, definitions: Definitions, value: bytes) -> No
     cut_ms, timestamp_ms = (
         parse_iso8601_ms(text) for text in (record.closed_at, record.event_timestamp)
     )
-    # An event that is dated ahead may be of a period that is no more.
-    found = record.period_in(definitions) or record.period_in(definitions, cut_ms)
-    if cut_ms is None or timestamp_ms is None or found is None:
+    chain = table.chain(record.cell_id)
+    start_ms = None if chain is None else chain.start_ms
+    if start_ms is None:
+        # An event that is dated ahead may be of a period that is no more.
+        found = record.period_in(definitions) or record.period_in(definitions, cut_ms)
+        start_ms = None if found is None else found[1].start_ms
+    if cut_ms is None or timestamp_ms is None or start_ms is None:
         return
     identity = event_id(
         record.organization_id, record.external_subscription_id, record.event_transaction_id
     )
     known = {figure.cell_id: figure for figure in table.figures(identity)}
-    before, chain = known.get(record.cell_id), table.chain(record.cell_id)
+    before = known.get(record.cell_id)
     # What the chain moved by is the part, and what the event's earlier part was.
     part = record.current_units - (chain.current if chain is not None else ZERO)
     billed = record.units if record.prorated_units is None else record.prorated_units
@@ -83,7 +87,7 @@ def put_again(table: InstantTable, definitions: Definitions, value: bytes) -> No
             record.lago_charge_id,
             record.lago_charge_filter_id,
             record.groups,
-            found[1].start_ms,
+            start_ms,
             record.current_units,
             record.peak_units,
             billed + (chain.billed if chain is not None else ZERO),

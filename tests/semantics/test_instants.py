@@ -11,9 +11,11 @@ import pytest
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
+from app.runtime.instants_topic import put_again
 from app.wire.arrivals import Arrival
 from app.wire.decode import decode_record
 from app.wire.events import Event
+from tables.changelogged.instants import InstantTable
 from tables.reading.in_advance import estimated
 from tests.world.bodies import Json
 from tests.world.clock import ms
@@ -146,6 +148,10 @@ def test_an_event_is_taken_out_of_a_period_that_is_no_more(*, ended: bool) -> No
     assert shown([first, gone], "revision", "units") == [(0, "2.0"), (1, "0.0")]
     assert gone["instant_id"] == first["instant_id"]
     assert gone["period"] == first["period"]
+    again, meter = InstantTable(), told.meter("2024-01-21")
+    for record in meter.records:
+        put_again(again, meter.definitions, record.value)
+    assert again.chain(gone["cell_id"]) == meter.partition.instants.chain(gone["cell_id"])
 
 
 def test_an_amended_event_moves_between_cells_and_keeps_its_ids() -> None:
