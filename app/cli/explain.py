@@ -128,14 +128,14 @@ def _print(explanation: Json, meta: Json) -> None:
         f"{explanation['from_datetime']} to {explanation['to_datetime']}"
     )
     # What is published comes first: it is what an invoice may show.
-    cells = Table("Charge", "Cell", "Published", "Live", "Events", "Digest", "From raw")
+    cells = _table("Charge", "Cell", "Published", "Live", "Events", "Digest", "From raw")
     for cell in explanation["cells"]:
         live, raw = cell["live"], cell["recomputed"]
         proof = "equal" if cell["equal"] else f"{raw['units']} / {raw['digest']}"
         row = (cell["charge_code"], _cell(cell), _published(cell), live["units"])
         cells.add_row(*map(escape, (*row, str(live["events_count"]), live["digest"], proof)))
     console.print(cells)
-    events = Table(
+    events = _table(
         "Position",
         "Time",
         "Transaction",
@@ -152,6 +152,14 @@ def _print(explanation: Json, meta: Json) -> None:
         echo(f"Only what makes a difference to revision {since['revision']} ({since['cut']}).")
     counts = ", ".join(f"{count} {status}" for status, count in explanation["counts"].items())
     echo(f"{shown} of {meta['total_count']} events shown: {counts or 'none'}")
+
+
+def _table(*names: str) -> Table:
+    table = Table()
+    for name in names:
+        # Nothing is cut short, however narrow the terminal is.
+        table.add_column(name, overflow="fold")
+    return table
 
 
 def _published(cell: Json) -> str:

@@ -79,7 +79,10 @@ async def _findings(settings: Settings) -> list[Finding]:
 
 
 def _print(findings: list[Finding]) -> None:
-    table = Table("Area", "Check", "", "Found", "What mends it")
+    table = Table()
+    for name in ("Area", "Check", "", "Found", "What mends it"):
+        # The name of a setting is never cut short.
+        table.add_column(name, overflow="fold")
     for finding in findings:
         colour = _COLOURS[finding.outcome]
         area, check, outcome, found, mend = map(escape, finding)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from app.cli.doctor import environment, worker
+from app.cli.doctor import command, environment, worker
 from app.cli.doctor.finding import Finding, exit_code
 from app.cli.main import cli
 from app.local_servers.ports import free_ports
@@ -188,3 +188,12 @@ def test_what_a_worker_tells() -> None:
 )
 def test_exit_codes(outcomes: tuple[Any, ...], code: int) -> None:
     assert exit_code(Finding("a", "c", outcome, "") for outcome in outcomes) == code
+
+
+def test_nothing_is_cut_short_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    mend = "Set METER_KAFKA_BOOTSTRAP_SERVERS."
+    command._print([Finding("kafka", "brokers", "fail", "Nobody answers.", mend)])
+    assert "…" not in capsys.readouterr().out
