@@ -15,6 +15,7 @@ from app.kafka.log_readers import LogReader, LogRecord
 from app.queries.gateway import Gateway
 from app.runtime import restore
 from app.wire.keys import home_partition, message_key
+from tables.partition.cooling import Cooling
 from tests.simulation.by_hand import append, begin, defining, hold, slow_scans
 from tests.simulation.check import Outcome
 from tests.simulation.loop import run
@@ -138,6 +139,8 @@ def test_a_repair_holds_back_the_cut_that_waits(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """For another partition; what it would publish is wrong until the cell is refolded."""
+    # The cell that is made wrong stays at hand.
+    monkeypatch.setattr(Cooling, "_is_idle", lambda *_: False)
 
     async def act(player: Player) -> Outcome:
         await begin(player)
