@@ -88,7 +88,7 @@ METRICS: Table = {
     "meter_work": (
         "counter",
         {
-            "operation": "fold duplicate correction refold definition close query restore",
+            "operation": "fold duplicate correction refold definition close cool query restore",
             "kind": "log_records ledger_rows index_rows names periods cells broker_requests",
         },
     ),
