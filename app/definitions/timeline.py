@@ -369,6 +369,9 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
     natural_end_ms = grid.start_ms(k + 1)
     wished_ms = subscription.usage_end_ms
     ended_ms = wished_ms if wished_ms is not None and wished_ms <= natural_end_ms else None
+    if ended_ms == natural_end_ms and subscription.superseded_at_ms == ended_ms:
+        # The period after it is the one that a later subscription has taken over.
+        ended_ms = None
     end_ms = natural_end_ms if ended_ms is None else ended_ms
     if end_ms <= start_ms:
         return None

@@ -171,3 +171,12 @@ def test_a_pending_one_looks_at_neither() -> None:
         "2024-01-02", commands.terminate_subscription(ORG, SUBSCRIPTION, "pending", "anything")
     )
     assert refused(told) == []
+
+
+def test_a_period_in_grace_is_published_though_a_later_subscription_comes() -> None:
+    told = Story(close_grid_s=60, grace_s=3 * 86_400).metric("m", "sum_agg")
+    told.plan({"code": "m"}).subscribe().send("2024-01-05", v="5")
+    end = commands.terminate_subscription(ORG, SUBSCRIPTION, None, "skip")
+    told.define("2024-02-01T12:00:00", end)
+    told.subscribe("2024-02-02", subscription_at="2024-01-25T00:00:00Z")
+    assert [record["units"] for record in told.records("2024-02-05")] == ["5.0"]
