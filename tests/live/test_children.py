@@ -146,6 +146,8 @@ async def test_two_workers_of_one_parent_answer_as_one(
             assert f'meter_kafka_up{{worker="{number}"}} 1.0' in told
         assert told.count("# TYPE meter_kafka_up ") == 1
 
+        # What is not flushed yet is folded again after a kill, and shown only then.
+        await asyncio.sleep(2 * live_settings.flush_interval_s)
         children_of(parent)[1].kill()
         await until(lambda: "ended with -9 and is started again" in log_file.read_text())
         seen: list[Decimal | None] = [None]

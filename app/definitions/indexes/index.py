@@ -21,7 +21,7 @@ CodeKey: TypeAlias = tuple[str, str]
 """(organization id, code or external id)."""
 
 _COPIED = (Versions, ActiveCounts, dict, list, set, array)
-_NEVER_CHANGED = (int, str, SetAside)
+_NEVER_CHANGED = (int, str, type(None), SetAside)
 
 
 class Index:

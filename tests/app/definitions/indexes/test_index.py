@@ -102,6 +102,15 @@ def test_what_is_played_on_a_branch_leaves_the_original_byte_for_byte(
     assert vars(branch) == vars(definitions)
 
 
+def test_who_has_charges_paid_in_advance_is_copied() -> None:
+    charge = {"billable_metric_code": "a", "charge_model": "standard", "pay_in_advance": True}
+    plan = {"name": "n", "code": "d", "interval": "monthly", "amount_cents": 0}
+    body = {**plan, "amount_currency": "EUR", "pay_in_advance": False, "charges": [charge]}
+    definitions = defined([(commands.create_plan(ORGS[0], body), 1)])
+    assert definitions.plan_index.pay_in_advance
+    assert vars(definitions.branch()) == vars(definitions)
+
+
 @given(told, told)
 def test_a_branch_of_a_branch_leaves_it_byte_for_byte(
     before: list[tuple[Command, int]], after: list[tuple[Command, int]]
