@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -108,30 +108,45 @@ class Corrected:
         folded.bills_as_it_came(arrival)
 
     def counted(
-        self, identity: bytes, arrival: Arrival, horizon_ms: int | None = None
+        self,
+        identity: bytes,
+        arrival: Arrival,
+        horizon_ms: int | None = None,
+        known: Container[int] | None = None,
     ) -> Counted | None:
         """Return the arrival as it counts in the cells; None when it is cancelled there.
 
-        With `horizon_ms` as it counts under every correction appended until then.
+        With `horizon_ms` as it counts under every correction appended until then. `known`: of those
+        that no cell shows yet only these count, by `id`.
         """
         counted: Counted | None = Counted(arrival, -1)
         for stored in self._corrections.history(identity):
             at_ms = stored.append_time_ms
-            shown = stored.applied if horizon_ms is None else at_ms <= horizon_ms
+            if horizon_ms is None:
+                shown = stored.applied
+            else:
+                shown = at_ms <= horizon_ms and _is_known(stored, known)
             if shown or at_ms <= arrival.append_time_ms:
                 event = stored.event
                 counted = None if event is None else Counted(replace(arrival, event=event), at_ms)
         return counted
 
     def revised_by(
-        self, identity: bytes, arrival: Arrival, horizon_ms: int, after_ms: int = -1
+        self,
+        identity: bytes,
+        arrival: Arrival,
+        horizon_ms: int,
+        after_ms: int = -1,
+        known: Container[int] | None = None,
     ) -> Iterator[tuple[Revised, Counted]]:
         """Yield what an event's corrections revise in cuts to come: it before and after each.
 
-        `after_ms`: of corrections appended later only.
+        `after_ms`: of corrections appended later only. `known`: as for `counted`.
         """
         event: Event | None = arrival.event
         for stored in self._corrections.history(identity):
+            if stored.append_time_ms > arrival.append_time_ms and not _is_known(stored, known):
+                continue
             before, event = event, stored.event
             at_ms = stored.append_time_ms
             if not max(arrival.append_time_ms, after_ms) < at_ms <= horizon_ms:
@@ -271,3 +286,8 @@ class Corrected:
 
 _position_of = attrgetter("position")
 _decode_arrival = msgspec.msgpack.Decoder(Arrival).decode
+
+
+def _is_known(stored: StoredCorrection, known: Container[int] | None) -> bool:
+    """Return whether cells show a correction already, or are about to."""
+    return known is None or stored.applied or id(stored) in known

@@ -73,6 +73,8 @@ class Refold:
             name: partition.corrections.applied_upto(name, horizon_ms)
             for name, horizon_ms in self._limit_positions.items()
         }
+        self._known = {id(stored) for standing in self._standing.values() for stored in standing}
+        """What comes later counts nowhere here: events fed before would not show it."""
         # Under corrections events may count that did not when their cuts were taken: another group
         # has their place. No cut before the next is taken for them.
         self._taken_ms = {
@@ -264,10 +266,13 @@ class Refold:
             return Counted(placed, -1)
         horizon_ms = self._limit_positions.get(name)
         if horizon_ms is not None:
-            for revised, version in partition.corrected.revised_by(identity, placed, horizon_ms):
+            revisions = partition.corrected.revised_by(
+                identity, placed, horizon_ms, known=self._known
+            )
+            for revised, version in revisions:
                 kept = Kept.of(version, self._spool)
                 self._revised.setdefault(revised, []).append(kept)
-        return partition.corrected.counted(identity, placed, horizon_ms)
+        return partition.corrected.counted(identity, placed, horizon_ms, self._known)
 
     def _wants(self, arrival: Arrival) -> bool:
         if self.partition.corrections.touches(arrival.name):

@@ -231,6 +231,40 @@ def test_counts_and_sums_need_no_refold() -> None:
     assert live.cells() == cells
 
 
+@pytest.mark.parametrize("fed", [0, 1, 2], ids="{} fed before".format)
+def test_a_correction_that_comes_during_a_refold_is_put_in_force_once(fed: int) -> None:
+    definitions = definitions_of(["sum"])
+    live, alone = (Repaired(definitions, repairs=repairs) for repairs in (True, False))
+    for number in range(2):
+        at_ms = START_MS + number * DAY_MS
+        live.deliver([Arrival(event("sum", f"t{number}", at_ms, v="3"), ORG, at_ms, 0, number, 0)])
+    told = [
+        Correction(ORG, SUBSCRIPTION, "t0", "cancel", None, "c0", b""),
+        Correction(
+            ORG, SUBSCRIPTION, "t1", "amend", event("sum", "t1", START_MS, v="2"), "c1", b""
+        ),
+    ]
+    first, second = (
+        CorrectionArrival(correction, ORG, START_MS + 2 * DAY_MS, 0, 2 + number, 0)
+        for number, correction in enumerate(told)
+    )
+    live.partition.corrected.correct(first)
+    meter_keys = live.partition.event_ranges.meter_keys_of(NAME)
+    refold = Refold(live.partition, meter_keys, {NAME: next_cut(live.partition, NAME)})
+    arrived = list(live.arrived())
+    refold.feed(arrived[:fed])
+    live.partition.corrected.correct(second)
+    refold.feed(arrived[fed:])
+    assert refold.swap()
+    live.mend()
+    assert live.outcomes == {"repaired": 1}
+    for each in arrived:
+        alone.deliver([each])
+    alone.correct(first)
+    alone.correct(second)
+    same(live, alone)
+
+
 def test_an_event_that_nobody_knows_is_passed_over() -> None:
     identity = event_id(*NAME, "t")
     live = Repaired(definitions_of(["sum"]), repairs=True)

@@ -244,8 +244,14 @@ BUGS = (
     Bug(
         "correction-known-before-its-time",
         "tables/partition/corrected.py",
-        "shown = stored.applied if horizon_ms is None else at_ms <= horizon_ms",
+        "shown = stored.applied",
         "shown = True",
+    ),
+    Bug(
+        "correction-during-a-refold-put-in-force-twice",
+        "tables/partition/corrected.py",
+        "return known is None or stored.applied or id(stored) in known",
+        "return True",
     ),
     Bug(
         "repair-of-an-event-in-another-cut",
