@@ -61,7 +61,7 @@ test: lint $(CLASSES) ## Style, types and the whole suite on real servers
 
 # All kinds that need no server. Whatever does is marked so, by its fixtures or by hand.
 CHECKED := $(addprefix tests/,agents app bench tables laws rules semantics conformance simulation seeded_bugs \
-  fuzz docs deploy)
+  upgrade fuzz docs deploy)
 
 check: lint ## Style, types and a little of every test that needs no server, in two minutes
 	@$(BIN)/pytest -q -rfE --numprocesses 2 --dist worksteal --hypothesis-profile check --durations 10 \

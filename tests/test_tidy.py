@@ -31,6 +31,7 @@ LENT = {
     ("app", "conformance"): "vectors are facts; the mirror of a module checks those of its module",
     ("docs", "deploy"): "the series of a worker are facts; the reference lists them",
     ("deploy", "rules"): "the golden log is a fact; the wheel folds it to the same bytes",
+    ("upgrade", "simulation"): "kept state is a fact; simulated workers go on with it",
 }
 """Suites that import another one, with the reason."""
 

@@ -1,0 +1,1 @@
+"""State that an earlier version wrote goes on in this one, to the same bytes."""
