@@ -1,4 +1,8 @@
-"""The Helm chart: values are checked, templates use what there is, documents are Kubernetes'."""
+"""The Helm chart: values are checked, templates use what there is, documents are Kubernetes'.
+
+`rendered` has what helm makes of each file of values. `python -m tests.deploy.test_chart` writes it
+anew after a change of the chart; the difference is then to be read.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,8 @@ VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 SHAPES = sorted((CHART / "ci").glob("*-values.yaml"))
 SCHEMA = Draft7Validator(json.loads((CHART / "values.schema.json").read_text()))
 HELM = shutil.which("helm", path=f"{ROOT / '.meter' / 'tools'}:/usr/bin:/usr/local/bin")
+RENDERED = Path(__file__).parent / "rendered"
+CUSTOM = yaml.safe_load((Path(__file__).parent / "custom_resources.yaml").read_text())
 VERSION = "1.31"
 """Of Kubernetes, whose schemas the documents are held to."""
 
@@ -44,12 +50,27 @@ def wrong(values: dict[str, Any]) -> list[str]:
     return [each.json_path for each in SCHEMA.iter_errors(values)]
 
 
-def rendered(shape: Path) -> list[dict[str, Any]]:
+def text_of(shape: Path) -> str:
     # A helm that was built from source takes itself to talk to a Kubernetes of long ago.
     words = [str(HELM), "template", "meter", str(CHART), "--kube-version", VERSION]
     ran = subprocess.run([*words, "-f", str(shape)], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    return [each for each in yaml.safe_load_all(ran.stdout) if each is not None]
+    return ran.stdout
+
+
+def rendered(shape: Path) -> list[dict[str, Any]]:
+    return [each for each in yaml.safe_load_all(text_of(shape)) if each is not None]
+
+
+def kept(text: str) -> str:
+    """Return what is kept of a rendering: the alerts stand in the kit already."""
+    documents = re.split(r"^---\n", text, flags=re.MULTILINE)
+    return "---\n".join(each for each in documents if "\nkind: PrometheusRule\n" not in each)
+
+
+def write() -> None:
+    for shape in SHAPES:
+        (RENDERED / shape.name.replace("-values", "")).write_text(kept(text_of(shape)))
 
 
 def test_the_chart_is_of_this_version() -> None:
@@ -124,12 +145,25 @@ def test_documents_are_as_kubernetes_has_them(shape: Path) -> None:
     assert kinds.count("Service") == 2
     for each in documents:
         if each["apiVersion"].partition("/")[0] in ("monitoring.coreos.com", "keda.sh"):
-            assert each["spec"]
+            assert set(each) == {"apiVersion", "kind", "metadata", "spec"}
+            wrong = Draft7Validator(CUSTOM[each["kind"]]).iter_errors(each["spec"])
+            assert [f"{one.json_path}: {one.message}" for one in wrong] == []
         else:
             kubernetes_validate.validate(each, VERSION, strict=True)
     if "monitoring" in shape.stem:
         (rule,) = (each for each in documents if each["kind"] == "PrometheusRule")
         assert rule["spec"] == yaml.safe_load((CHART / "rules.yaml").read_text())
+
+
+@with_helm
+@each_shape
+def test_the_rendering_is_the_one_that_is_kept(shape: Path) -> None:
+    assert kept(text_of(shape)) == (RENDERED / shape.name.replace("-values", "")).read_text()
+
+
+def test_every_file_of_values_has_its_rendering() -> None:
+    names = {shape.name.replace("-values", "") for shape in SHAPES}
+    assert {path.name for path in RENDERED.iterdir()} == names
 
 
 @with_helm
@@ -144,3 +178,7 @@ def test_a_worker_is_not_root_and_stops_in_time() -> None:
     mounts = {each["name"] for each in container["volumeMounts"]}
     claims = {each["metadata"]["name"] for each in worker["spec"]["volumeClaimTemplates"]}
     assert mounts == {each["name"] for each in pod["volumes"]} | claims
+
+
+if __name__ == "__main__":
+    write()
