@@ -24,52 +24,17 @@ from app.local_servers.ports import free_ports
 from app.wire.decode import decode_record
 from app.wire.events import Event
 from app.wire.keys import home_partition
+from tests.live.installed import INSTALLED, ROOT, NotInstalled, cells_of, install, run
 from tests.world.events import cancel
 from tests.world.story import Story
 from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 
-ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
-INSTALLED = ROOT / ".meter" / "examples"
 KAFKAJS = "kafkajs@2.2.4"
 PSYCOPG = "3.2.9"
-TIMEOUT_S = 120.0
 PARTITIONS = 4
-
-
-async def run(*command: str, user: str | None = None, **environment: str) -> str:
-    """Return what a command prints; it has to succeed."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **environment},
-        cwd=ROOT,
-        user=user,
-    )
-    try:
-        out, err = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, (out.decode(), err.decode())
-    return out.decode()
-
-
-class NotInstalled(Exception):
-    """What an example needs is not there."""
-
-
-async def install(what: str, *command: str) -> None:
-    """Install something beside other local state."""
-    INSTALLED.mkdir(parents=True, exist_ok=True)
-    try:
-        await run(*command, what)
-    except (AssertionError, TimeoutError) as error:
-        raise NotInstalled(f"{what} could not be installed: {error}") from error
 
 
 async def at_once(**examples: Coroutine[Any, Any, None]) -> None:
@@ -294,4 +259,5 @@ async def query(database: str, path: str, text: str) -> list[list[str]]:
 
 def test_examples_are_short() -> None:
     for path in EXAMPLES.iterdir():
-        assert len(path.read_text().splitlines()) <= 80, path.name
+        lines = cells_of(path) if path.suffix == ".ipynb" else path.read_text().splitlines()
+        assert len(lines) <= 80, path.name

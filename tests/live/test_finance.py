@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from app.cli.main import cli
 from app.main import Worker
+from tests.live.installed import INSTALLED, ROOT, NotInstalled, cells_of, install, run
 from tests.world import bodies
 from tests.world.live.api import Api, Json
 from tests.world.live.consumer import records_of
@@ -23,6 +25,8 @@ from tests.world.waiting import eventually
 pytestmark = pytest.mark.servers
 
 DAY_S = 86_400
+DUCKDB = "duckdb==2.0.0"
+NOTEBOOK = ROOT / "docs" / "examples" / "notebook.ipynb"
 Meter = Callable[..., Awaitable[Result]]
 
 
@@ -147,6 +151,7 @@ async def test_finance(worker: Worker, api: Api, meter: Meter, tmp_path: Path) -
     await of_events(api, meter)
     await of_a_statement(meter, tmp_path)
     await sent_to_kafka(meter, tmp_path / "events.jsonl")
+    await in_a_notebook(meter, tmp_path)
 
 
 async def sent_to_kafka(meter: Meter, file: Path) -> None:
@@ -165,6 +170,44 @@ async def sent_to_kafka(meter: Meter, file: Path) -> None:
         return [last["units"], last["events_count"]]
 
     await eventually(of_today, ["150.0", "150"])
+
+
+async def write_parquet(file: Path, meter: Meter, *words: str) -> None:
+    """Write what a command prints, once it finds nothing that differs."""
+
+    async def code() -> int:
+        answer = await meter(*words, "-o", "parquet")
+        file.write_bytes(answer.stdout_bytes)
+        return answer.exit_code
+
+    await eventually(code, 0)
+
+
+async def in_a_notebook(meter: Meter, directory: Path) -> None:
+    """The example reads what the two commands wrote. It comes last, as it may be skipped."""
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 50 * DAY_S))
+    await write_parquet(directory / "records.parquet", meter, "records", "--all-revisions")
+    await write_parquet(directory / "events.parquet", meter, "explain", "s", "traffic", "--at", at)
+    packages = INSTALLED / "python"
+    try:
+        if not (packages / "duckdb").exists():
+            pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps")
+            await install(DUCKDB, *pip, "--target", str(packages))
+    except NotInstalled as error:
+        pytest.skip(f"the rest is well, the notebook was not run: {error}")
+    told = "for each in (top, revisions, compared): print(json.dumps(each.fetchall(), default=str))"
+    script = "\n".join(["import json", *cells_of(NOTEBOOK), told])
+    environment = {"PYTHONPATH": str(packages), "SUBSCRIPTION": "s"}
+    there = ("env", "-C", str(directory))
+    printed = await run(*there, sys.executable, "-c", script, **environment)
+    top, revisions, compared = map(json.loads, printed.splitlines()[-3:])
+    assert [row[1] for row in top] == ["s", "other"]
+    assert {row[6] for row in revisions} == {"late_events", "correction"}
+    assert [row[1:] for row in compared] == [
+        ["zone=z1", "1.500000000000", "1.500000000000", True],
+        ["zone=z2", "2.500000000000", "2.500000000000", True],
+        ["", "1.500000000000", "1.500000000000", True],
+    ]
 
 
 async def of_a_statement(meter: Meter, directory: Path) -> None:
