@@ -114,7 +114,7 @@ class _Lanes:
     async def _taken(self, batches: list[RecordBatch]) -> None:
         async with self._my_turn():
             partition = self._owned(batches[0].tp.partition)
-            batches = [batch for batch in batches if self._app.take(batch)]
+            batches = [batch for batch in batches if self._app.batches.take(batch)]
             if not batches or partition is None:
                 return
         batch = _joined(batches)

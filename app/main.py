@@ -94,7 +94,7 @@ class Worker:
         )
         self.gateway = Gateway(self.engine, partial(prove_topics, settings))
         self.app = make_app(settings, self.engine.ownership, **faust_overrides)
-        self.engine.attach(self.app)
+        self.engine.delivery.attach(self.app)
         # No second family beside each histogram.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
@@ -160,7 +160,7 @@ class Worker:
             # The others ask this very worker.
             url = str(URL(url).with_port(port))
             siblings.tell(url)
-        self.engine.set_url(url)
+        self.engine.shared.set_url(url)
 
     def _tell_start(self) -> None:
         settings, number = self.settings, version("meterstream")

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+def retrieve(future: asyncio.Future[Any]) -> None:
+    """Take note of a failure that somebody else reports; for `add_done_callback`."""
+    if not future.cancelled():
+        future.exception()
 
 
 class CancelledUnderneath(Exception):

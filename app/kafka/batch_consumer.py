@@ -1,7 +1,7 @@
 """The group consumer: it delivers by batch, and lets the owner of the state seek and commit.
 
 Source: stream-engine.md §2 (what stock Faust does, and why each override is here), state.md §3-§4.
-What Faust acknowledges by itself never moves an offset: only `MeterApp.acknowledge` does.
+What Faust acknowledges by itself never moves an offset: only `acknowledge` does.
 """
 
 from __future__ import annotations
@@ -327,7 +327,11 @@ class BatchConsumer(driver.Consumer):
         return True
 
     def acknowledge(self, batch: RecordBatch) -> bool:
-        """Let the group's offset pass `batch`; return False if a rebalance has made it void."""
+        """Let the group's offset pass `batch`, which is durable. From any task, in any order.
+
+        Return False if a rebalance has made it void; then it is delivered again somewhere, unless
+        the state says that it is folded.
+        """
         if batch.era != self._era_of(batch.tp):
             return False
         self._acknowledged[batch.tp].add(batch.next)

@@ -48,37 +48,9 @@ class MeterApp(OwningApp):
             acks=False,
         )
 
-    def take(self, batch: RecordBatch) -> bool:
-        """Begin with `batch`, so that more may be delivered; False if a rebalance made it void."""
-        return self._batch_consumer.take(batch)
-
-    def acknowledge(self, batch: RecordBatch) -> bool:
-        """Say that `batch` is durable. From any task of the loop, in any order.
-
-        Returns False if a rebalance has made it void; then it is delivered again somewhere,
-        unless the state says that it is folded.
-        """
-        return self._batch_consumer.acknowledge(batch)
-
     @property
-    def group_heard_s(self) -> float:
-        """Monotonic time of the group's last answer that we are in it."""
-        return self._batch_consumer.group_heard_s
-
-    def fetched_ends(self, tp: TP) -> tuple[int, int] | None:
-        """Return where the last fetch saw a partition end: what is committed, and all of it."""
-        return self._batch_consumer.fetched_ends(tp)
-
-    def hold(self, partition: int) -> None:
-        """Deliver nothing of a partition; what is on its way is void."""
-        self._batch_consumer.hold(partition)
-
-    async def deliver_from(self, partition: int, offsets: Mapping[TP, int]) -> bool:
-        """Deliver a held partition again, from there; False when a rebalance has begun."""
-        return await self._batch_consumer.deliver_from(partition, offsets)
-
-    @property
-    def _batch_consumer(self) -> BatchConsumer:
+    def batches(self) -> BatchConsumer:
+        """What delivers batches, and is told which of them are durable."""
         return cast(BatchConsumer, self.consumer)
 
 

@@ -21,6 +21,7 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
+from app.bounds.cancellation import retrieve
 from app.bounds.limits import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
 from app.errors import StackError
 from app.failpoints import failpoint
@@ -225,7 +226,7 @@ class PartitionProducer:
             return int(last.offset) + batches[-1].record_count() - 1 if last.offset >= 0 else -1
         finally:
             for future in delivered:
-                future.add_done_callback(_retrieve)
+                future.add_done_callback(retrieve)
 
     def _cause(self, error: BaseException) -> BaseException:
         """Return Fenced if another worker took over, else the error itself.
@@ -266,10 +267,4 @@ class PartitionProducer:
             sender.cancel()
         await producer.client.close()
         await asyncio.wait([task for task in (stopping, sender) if task], timeout=STOP_TIMEOUT_S)
-        stopping.add_done_callback(_retrieve)
-
-
-def _retrieve(future: asyncio.Future[Any]) -> None:
-    """Take note of a failure that somebody else reports."""
-    if not future.cancelled():
-        future.exception()
+        stopping.add_done_callback(retrieve)

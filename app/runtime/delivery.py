@@ -13,12 +13,10 @@ from app.kafka.record_batch import RecordBatch
 _HEARD_POLL_S = 0.1
 
 
-class Deliverer(Protocol):
-    """What is asked of the app that delivers batches."""
+class Batches(Protocol):
+    """What delivers the batches."""
 
     def acknowledge(self, batch: RecordBatch) -> bool: ...
-
-    async def crash(self, error: BaseException) -> None: ...
 
     @property
     def group_heard_s(self) -> float:
@@ -38,6 +36,15 @@ class Deliverer(Protocol):
         ...
 
 
+class Deliverer(Protocol):
+    """The app that delivers batches."""
+
+    @property
+    def batches(self) -> Batches: ...
+
+    async def crash(self, error: BaseException) -> None: ...
+
+
 class Delivery:
     """The app, once it is attached; before that nothing is delivered."""
 
@@ -55,7 +62,7 @@ class Delivery:
 
     def acknowledge(self, batch: RecordBatch) -> bool:
         """Say that a batch is durable; False if a rebalance has made it void."""
-        return self._app is not None and self._app.acknowledge(batch)
+        return self._app is not None and self._app.batches.acknowledge(batch)
 
     async def crash(self, error: BaseException) -> None:
         """End the app."""
@@ -64,7 +71,7 @@ class Delivery:
 
     def group_heard_s(self) -> float:
         """Return the monotonic time of the group's last answer that we are in it."""
-        return monotonic() if self._app is None else self._app.group_heard_s
+        return monotonic() if self._app is None else self._app.batches.group_heard_s
 
     async def heard_since(self, since_s: float) -> None:
         """Wait until the group has answered that we are in it."""
@@ -73,13 +80,13 @@ class Delivery:
 
     def fetched_ends(self, tp: TP) -> tuple[int, int] | None:
         """Return where the last fetch saw a partition end: what is committed, and all of it."""
-        return None if self._app is None else self._app.fetched_ends(tp)
+        return None if self._app is None else self._app.batches.fetched_ends(tp)
 
     def hold(self, partition: int) -> None:
         """Deliver nothing of a partition; what is on its way is void."""
         if self._app is not None:
-            self._app.hold(partition)
+            self._app.batches.hold(partition)
 
     async def deliver_from(self, partition: int, offsets: Mapping[TP, int]) -> bool:
         """Deliver a held partition again, from there; False when a rebalance has begun."""
-        return self._app is not None and await self._app.deliver_from(partition, offsets)
+        return self._app is not None and await self._app.batches.deliver_from(partition, offsets)

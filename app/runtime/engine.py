@@ -29,7 +29,7 @@ from app.meter.health import Code, Reason
 from app.redis.members import MemberStore
 from app.runtime.apart import first_failure
 from app.runtime.context import Numbered, WorkerContext
-from app.runtime.delivery import Deliverer, Delivery
+from app.runtime.delivery import Delivery
 from app.runtime.followed import FollowedDefinitions, FollowedProgress
 from app.runtime.forwarder import Forwarder
 from app.runtime.health import Health
@@ -136,14 +136,6 @@ class Engine:
         """Where the other workers reach this one."""
         return self.shared.url
 
-    def set_url(self, url: str) -> None:
-        """Note where the other workers reach this one."""
-        self.shared.set_url(url)
-
-    def attach(self, app: Deliverer) -> None:
-        """Let the Faust app deliver whose partitions these are."""
-        self.delivery.attach(app)
-
     async def start(self) -> None:
         """Connect, and apply the definitions log to its end."""
         await self.forwarder.start()
@@ -167,8 +159,8 @@ class Engine:
 
     async def _caught_up(self) -> None:
         """Wait until both logs are read to the end that they had; raise what kept them from it."""
-        logs = (self.followed, self._followed_progress)
-        reading: asyncio.Future[Any] = asyncio.gather(*(each.read_whole() for each in logs))
+        logs = (self.followed.log, self._followed_progress.log)
+        reading: asyncio.Future[Any] = asyncio.gather(*(log.caught_up.wait() for log in logs))
         failing: asyncio.Future[Any] = asyncio.ensure_future(self.failed.wait())
         try:
             await asyncio.wait([reading, failing], return_when=asyncio.FIRST_COMPLETED)
@@ -183,7 +175,8 @@ class Engine:
         await self.ownership.end_agents()
         await cancel(self._tasks)
         await self.ownership.close()
-        for part in (self.followed, self._followed_progress, self.raw_records, self.shared.members):
+        logs = (self.followed.log, self._followed_progress.log)
+        for part in (*logs, self.raw_records, self.shared.members):
             await part.stop()
         await self.offsets.stop()
         await self.forwarder.stop()

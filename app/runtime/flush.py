@@ -12,7 +12,7 @@ from time import monotonic
 
 import msgspec
 
-from app.bounds.cancellation import asked_to_end, ended
+from app.bounds.cancellation import asked_to_end, ended, retrieve
 from app.bounds.limits import FLUSH_BYTES, FLUSH_CHANGES
 from app.bounds.turns import STEP_ITEMS, Steps, Work
 from app.kafka.clients import NOT_TAKEN
@@ -183,7 +183,7 @@ class Flusher:
         running = asyncio.ensure_future(self._flush())
         self._running.add(running)
         running.add_done_callback(self._running.discard)
-        running.add_done_callback(_retrieve)
+        running.add_done_callback(retrieve)
         try:
             await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -272,9 +272,3 @@ class Flusher:
                 self._failing = False
                 brokers.note_taken(number)
                 return
-
-
-def _retrieve(flush: asyncio.Future[None]) -> None:
-    """Take its failure: whoever asked may be gone, and the next flush says it again."""
-    if not flush.cancelled():
-        flush.exception()

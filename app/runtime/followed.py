@@ -80,7 +80,7 @@ class FollowedDefinitions:
         self._homes = homes
         self._offsets = offsets
         self._owned = owned
-        self._log = LogReader(settings, settings.topic(METER_DEFINITIONS))
+        self.log = LogReader(settings, settings.topic(METER_DEFINITIONS))
         self.last = (0, -1)
         """(next offset, append time) after the last record of the log that is no tick."""
         self.changed = asyncio.Condition()
@@ -95,7 +95,7 @@ class FollowedDefinitions:
 
     async def require_whole(self) -> None:
         """Raise DefinitionsLost if the log lacks what events were counted by."""
-        settings, tp = self._settings, self._log.tp
+        settings, tp = self._settings, self.log.tp
         cells = [
             TopicPartition(settings.topic(CELLS_CHANGELOG), number)
             for number in range(settings.raw_partitions)
@@ -109,34 +109,26 @@ class FollowedDefinitions:
 
     async def follow(self, turns: Turns) -> None:
         """Apply the log as it grows, until cancelled."""
-        async for batch in self._log.batches():
+        async for batch in self.log.batches():
             await turns.run(_DEFINING, in_steps(batch, self.define))
             async with self.changed:
                 self.changed.notify_all()
-
-    async def stop(self) -> None:
-        """Close the connection."""
-        await self._log.stop()
-
-    async def read_whole(self) -> None:
-        """Wait until the log is applied to the end that it had at the start."""
-        await self._log.caught_up.wait()
 
     async def caught_up(self) -> int:
         """Wait until everything that the log has now is applied; return the offset after it.
 
         By how far it is read, for what it ends with may be no record: a transaction's marker.
         """
-        tp = self._log.tp
+        tp = self.log.tp
         end = int((await self._offsets.ends([tp]))[tp])
-        while self._log.next < end:
+        while self.log.next < end:
             await asyncio.sleep(_POLL_S)
         return end
 
     async def behind(self) -> int:
         """Return how many offsets of the log are not applied here yet."""
-        tp = self._log.tp
-        return max(0, int((await self._offsets.written_ends([tp]))[tp]) - self._log.next)
+        tp = self.log.tp
+        return max(0, int((await self._offsets.written_ends([tp]))[tp]) - self.log.next)
 
     def want(self, past_ms: int) -> None:
         """Note that somebody waits for definitions later than this."""
@@ -184,7 +176,7 @@ class FollowedDefinitions:
         limit_after(raw_topic, self._definitions.limited_after_ms())
 
     def _tell_set_aside(self, kind: str, one: SetAside) -> None:
-        if not self._log.caught_up.is_set():
+        if not self.log.caught_up.is_set():
             # It was told when it happened.
             return
         event: Event = "lifted" if kind == LIFT else "set_aside"
@@ -217,7 +209,7 @@ class FollowedProgress:
         owned: Callable[[], Mapping[int, Follower]],
         tell_again: Callable[[Progress], None],
     ):
-        self._log = LogReader(settings, settings.topic(METER_PROGRESS))
+        self.log = LogReader(settings, settings.topic(METER_PROGRESS))
         self._table = table
         self._seal = seal
         self._owned = owned
@@ -226,16 +218,8 @@ class FollowedProgress:
 
     async def follow(self, turns: Turns) -> None:
         """Note reports as they come, until cancelled."""
-        async for batch in self._log.batches():
+        async for batch in self.log.batches():
             await turns.run(_NOTING, in_steps(batch, self._note))
-
-    async def stop(self) -> None:
-        """Close the connection."""
-        await self._log.stop()
-
-    async def read_whole(self) -> None:
-        """Wait until the log is read to the end that it had at the start."""
-        await self._log.caught_up.wait()
 
     def _note(self, record: LogRecord) -> None:
         progress = self._seal.open(record.value)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from app.bounds.cancellation import retrieve
 from app.kafka.clients import NOT_TAKEN, InOrderProducer
 from app.kafka.names import KafkaError
 from app.kafka.topics import EVENTS_REKEYED
@@ -77,7 +78,7 @@ class Forwarder:
             partition=forward.home,
             headers=forward.headers,
         )
-        sending.add_done_callback(_retrieve)
+        sending.add_done_callback(retrieve)
         forward.sending = sending
 
     async def after(self, failed: InOrderProducer) -> InOrderProducer:
@@ -201,9 +202,3 @@ class Forwards:
 async def _stop(producer: InOrderProducer) -> None:
     with suppress(*NOT_TAKEN):
         await producer.stop()
-
-
-def _retrieve(sending: asyncio.Future[object]) -> None:
-    """Take note of a failure, which is told when the forward is settled."""
-    if not sending.cancelled():
-        sending.exception()

@@ -42,7 +42,7 @@ class Lagging:
 
         async def slow(reader: LogReader) -> AsyncIterator[list[LogRecord]]:
             async for batch in batches(reader):
-                while self.lags and reader is self.second.engine.followed._log:
+                while self.lags and reader is self.second.engine.followed.log:
                     await asyncio.sleep(0.5)
                 yield batch
 

@@ -185,7 +185,7 @@ class Worker:
                 # How long a step takes on this machine must change nothing.
                 turns=Turns(asyncio.get_running_loop().time),
             )
-            self.engine.attach(self)
+            self.engine.delivery.attach(self)
             await self.engine.start()
             asyncio.ensure_future(self._deliver())  # noqa: RUF006  # the process holds its tasks
             asyncio.ensure_future(self._fail())  # noqa: RUF006
@@ -196,6 +196,11 @@ class Worker:
         """A rebalance begins: everything is given back."""
         self._delivering = False
         await self.run(lambda: self.engine.ownership.release(frozenset(self.engine.owned)))
+
+    @property
+    def batches(self) -> Worker:
+        """What it delivers it delivers by itself."""
+        return self
 
     def acknowledge(self, batch: RecordBatch) -> bool:
         """Nobody commits offsets here: the state decides."""

@@ -66,6 +66,10 @@ async def test_a_lane_that_is_cancelled_underneath_ends_the_worker(
     class App:
         raw_topic = "raw"
 
+        @property
+        def batches(self) -> App:
+            return self
+
         def take(self, batch: RecordBatch) -> bool:
             return True
 

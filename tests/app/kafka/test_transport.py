@@ -105,15 +105,15 @@ async def test_only_what_is_acknowledged_is_committed(ready: Settings) -> None:
         assert await committed(ready) == {}
         held = [batch for batch in owner.folded if batch.tp == TP(raw, 0)]
         others = [batch for batch in owner.folded if batch.tp != TP(raw, 0)]
-        assert all(owner.app.acknowledge(batch) for batch in others)
+        assert all(owner.app.batches.acknowledge(batch) for batch in others)
         await send(ready, raw, [b"later"])
         await until(lambda: sum(map(len, owner.folded)) == 401)
         # An earlier batch of partition 0 is missing.
         later = owner.folded[-1]
-        assert owner.app.acknowledge(later)
+        assert owner.app.batches.acknowledge(later)
         await asyncio.sleep(1.0)
         assert await committed(ready) == {TP(raw, 1): 100, TP(raw, 2): 100, TP(raw, 3): 100}
-        assert all(owner.app.acknowledge(batch) for batch in held)
+        assert all(owner.app.batches.acknowledge(batch) for batch in held)
         await asyncio.sleep(1.0)
         assert (await committed(ready))[TP(raw, 0)] == 101
 
@@ -498,7 +498,7 @@ async def test_a_partition_that_stands_still_leaves_the_others_their_share(
         async for batch in stream:
             if batch.tp.partition == 0 and not standing.is_set():
                 waiting.append(batch)
-            elif app.take(batch):
+            elif app.batches.take(batch):
                 owner.fold(batch)
 
     app.finalize()
@@ -508,7 +508,7 @@ async def test_a_partition_that_stands_still_leaves_the_others_their_share(
         assert 0 < len(waiting) <= QUEUED_BATCHES // 4
         standing.set()
         for batch in waiting:
-            assert app.take(batch)
+            assert app.batches.take(batch)
             owner.fold(batch)
         await until(lambda: sum(n for n in owner.next.values() if n > 0) == 20_000)
     finally:

@@ -85,14 +85,14 @@ class Owner:
             self.durable.next[batch.tp] = batch.next
             self.durable.values[batch.tp] += [record.value or b"" for record in batch]
         for batch in self.folded:
-            assert self.app.acknowledge(batch)
+            assert self.app.batches.acknowledge(batch)
         self.folded.clear()
 
 
 async def kept_batches(app: MeterApp, stream: Any) -> AsyncIterator[RecordBatch]:
     """The batches of an agent's stream that no rebalance has made void."""
     async for batch in stream:
-        if app.take(batch):
+        if app.batches.take(batch):
             yield batch
 
 
@@ -115,7 +115,7 @@ async def worker(
     async def fold() -> None:
         while True:
             batch = await waiting.get()
-            if app.take(batch):
+            if app.batches.take(batch):
                 await owner.can_fold.wait()
                 try:
                     owner.fold(batch)
