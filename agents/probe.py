@@ -32,8 +32,7 @@ from app.definitions.state import Definitions
 from app.kafka.brokers import Brokers
 from app.log import Fact, facts
 from app.meter.health import UNREADY, Code, Reason
-from app.redis.client import closed, redis_client
-from app.redis.names import NoPermissionError, RedisError, ResponseError
+from app.redis.client import NoPermissionError, RedisError, ResponseError, closed, redis_client
 from app.runtime.agreement import differing_settings
 from app.runtime.context import WorkerContext
 from app.runtime.health import Health

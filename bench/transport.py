@@ -69,10 +69,10 @@ async def deliver(settings: Settings, count: int) -> None:
     async def take(stream: Any) -> None:
         nonlocal taken
         async for batch in stream:
-            if not app.take(batch):
+            if not app.batches.take(batch):
                 continue
             taken += len(batch)
-            app.acknowledge(batch)
+            app.batches.acknowledge(batch)
             if taken >= count:
                 done.set()
 

@@ -12,16 +12,12 @@ from typing import Final
 
 from app.definitions.indexes.alerts import AlertIndex
 from app.definitions.indexes.coded import MetricIndex, PlanIndex
-from app.definitions.indexes.customers import CustomerIndex
 from app.definitions.indexes.grants import Grants
-from app.definitions.indexes.history import HistoryIndex
 from app.definitions.indexes.index import CodeKey, Index, newest
-from app.definitions.indexes.organizations import OrganizationIndex
-from app.definitions.indexes.records import RecordIndex
+from app.definitions.indexes.organizations import CustomerIndex, OrganizationIndex, WebhookEndpoints
+from app.definitions.indexes.records import HistoryIndex, RecordIndex, SettingsVersions
 from app.definitions.indexes.set_asides import SetAsides
-from app.definitions.indexes.settings import SettingsVersions
 from app.definitions.indexes.subscriptions import SubscriptionIndex
-from app.definitions.indexes.webhook_endpoints import WebhookEndpoints
 from app.definitions.model import (
     DEFAULT_TIMEZONE,
     Customer,

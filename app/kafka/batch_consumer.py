@@ -327,11 +327,7 @@ class BatchConsumer(driver.Consumer):
         return True
 
     def acknowledge(self, batch: RecordBatch) -> bool:
-        """Let the group's offset pass `batch`, which is durable. From any task, in any order.
-
-        Return False if a rebalance has made it void; then it is delivered again somewhere, unless
-        the state says that it is folded.
-        """
+        """Let the group's offset pass `batch`; return False if a rebalance has made it void."""
         if batch.era != self._era_of(batch.tp):
             return False
         self._acknowledged[batch.tp].add(batch.next)

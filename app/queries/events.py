@@ -7,11 +7,10 @@ from collections.abc import AsyncGenerator, Sequence
 from msgspec.structs import replace
 
 from app.bounds.turns import STEP_ITEMS, Steps, Work
-from app.meter.errors import BeyondRetention
 from app.meter.events import EventPage, EventQuery, ListedEvent, StoredEvent
 from app.meter.evidence import Uncounted
 from app.queries.listing import First
-from app.queries.replay import Replay
+from app.queries.replay import Replay, read_again
 from app.queries.routing import Routing
 from app.queries.trace import entries_of
 from app.runtime.engine import Engine
@@ -59,10 +58,7 @@ class Events:
     ) -> EventPage:
         """Find which events at home here are listed, as the log has them."""
         external_id = query.external_subscription_id
-        if external_id is not None:
-            parts = [self._routing.at_home(organization_id, external_id)]
-        else:
-            parts = self._routing.all_owned()
+        parts = self._routing.asked(organization_id, external_id)
         newest = First[ListedEvent](offset + limit)
         async with self._engine.scans.place("events", organization_id, external_id or "") as turn:
             for owned in parts:
@@ -106,14 +102,11 @@ class Events:
         """Read listed events, some at a time: all of a page may be of the greatest size."""
         for start in range(0, len(events), STEP_ITEMS):
             part = events[start : start + STEP_ITEMS]
-            found = await self._engine.raw_lookup.find_many([event[2:5] for event in part])
-            stored = []
-            for event in part:
-                arrival = found.get(event[2:5])
-                if not isinstance(arrival, Arrival):
-                    raise BeyondRetention(f"no offset {event.offset} in {event.partition}")
-                stored.append(_stored(replace(arrival, append_time_ms=event.append_time_ms)))
-            yield stored
+            arrivals = await read_again(self._engine.raw_lookup, [event[2:5] for event in part])
+            yield [
+                _stored(replace(arrival, append_time_ms=event.append_time_ms))
+                for arrival, event in zip(arrivals, part, strict=True)
+            ]
 
 
 def _stored(arrival: Arrival) -> StoredEvent:

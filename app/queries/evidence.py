@@ -34,8 +34,7 @@ from app.queries.records import Records
 from app.queries.replay import Replay
 from app.queries.routing import Routing
 from app.queries.series import usage_series
-from app.queries.trace import entries_of, trace
-from app.queries.verdicts import verdicts
+from app.queries.trace import entries_of, trace, verdicts
 from app.queries.verify import verify_names, verify_organization
 from app.runtime.engine import Engine
 from app.runtime.owned import OwnedPartition
@@ -111,14 +110,13 @@ class Evidence:
         self, organization_id: str, identities: Sequence[tuple[str, str]]
     ) -> list[KnownEvent | None]:
         """Say what became of events at home here; nothing is scanned."""
-        by_partition: dict[int, list[int]] = {}
+        by_partition: dict[OwnedPartition, list[int]] = {}
         for index, (external_id, _) in enumerate(identities):
             owned = self._routing.at_home(organization_id, external_id)
-            by_partition.setdefault(owned.number, []).append(index)
+            by_partition.setdefault(owned, []).append(index)
         found: list[KnownEvent | None] = [None] * len(identities)
         lookup = self._engine.raw_lookup
-        for indexes in by_partition.values():
-            owned = self._routing.at_home(organization_id, identities[indexes[0]][0])
+        for owned, indexes in by_partition.items():
             wanted = [
                 ((organization_id, external_id), transaction_id)
                 for external_id, transaction_id in (identities[index] for index in indexes)

@@ -15,11 +15,10 @@ from msgspec.structs import replace
 
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.timeline import Period, Timeline
-from app.meter.errors import BeyondRetention
 from app.meter.evidence import Change, EventFate, ExplainedCell, ExplainQuery, Explanation
 from app.meter.usage import AsOf
 from app.queries.listing import First
-from app.queries.replay import Replay
+from app.queries.replay import Replay, read_again
 from app.queries.revisions import ListRevisions, Revisions, Since
 from app.queries.trace import FindRaw, Found, fate_of, filter_values_of, group_of, judged, status_of
 from app.runtime.owned import OwnedPartition
@@ -280,8 +279,14 @@ async def _listed_again(
 ) -> AsyncIterator[_Listed]:
     """Yield the arrivals of a page, read again."""
     for start in range(0, len(places), STEP_ITEMS):
-        for arrival in await _read_again(owned, places[start : start + STEP_ITEMS]):
-            found = shown.judged(arrival)
+        part = places[start : start + STEP_ITEMS]
+        arrivals = await read_again(owned.shared.raw_lookup, [place[1:4] for place in part])
+        for place, arrival in zip(part, arrivals, strict=True):
+            at_ms, rekeyed_offset = place.append_time_ms, place.rekeyed_offset
+            # As it was when it was read first.
+            found = shown.judged(
+                replace(arrival, append_time_ms=at_ms, rekeyed_offset=rekeyed_offset)
+            )
             listed = None if found is None else shown.listed(found, since)
             if listed is not None:
                 yield listed
@@ -330,22 +335,6 @@ def _with_lists(explained: Iterable[_Explained], query: ExplainQuery) -> list[Ex
             cell = replace(cell, days=events.days(), breakdown=events.breakdown())
         cells.append(cell)
     return cells
-
-
-async def _read_again(owned: OwnedPartition, places: Sequence[_Place]) -> list[Arrival]:
-    """Return explained arrivals as they were when they were read first."""
-    found = await owned.shared.raw_lookup.find_many([place[1:4] for place in places])
-    arrivals = []
-    for place in places:
-        arrival = found.get(place[1:4])
-        if not isinstance(arrival, Arrival):
-            raise BeyondRetention(f"partition {place.raw_partition} has no offset {place[2]} now")
-        arrivals.append(
-            replace(
-                arrival, append_time_ms=place.append_time_ms, rekeyed_offset=place.rekeyed_offset
-            )
-        )
-    return arrivals
 
 
 def _explained_cells(

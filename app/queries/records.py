@@ -99,10 +99,7 @@ class Records:
     ) -> RecordPage:
         """Find which records of subscriptions at home here are listed."""
         external_id = query.external_subscription_id
-        if external_id is not None:
-            parts = [self._routing.at_home(organization_id, external_id)]
-        else:
-            parts = self._routing.all_owned()
+        parts = self._routing.asked(organization_id, external_id)
         listed = First[RecordPlace](offset + limit)
         async with self._engine.scans.place("records", organization_id, external_id or "") as turn:
             for owned in parts:

@@ -11,7 +11,10 @@ from contextlib import asynccontextmanager
 from msgspec.structs import replace
 
 from app.bounds.turns import STEP_ITEMS, Steps, T
+from app.meter.errors import BeyondRetention
+from app.runtime.context import RawElements
 from app.runtime.owned import OwnedPartition
+from app.runtime.raw_lookup import RawPlace
 from app.runtime.scan import Scan
 from app.runtime.scans import Scanner, ScanTurn
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, SubscriptionKey
@@ -19,6 +22,18 @@ from tables.changelogged.presence import first_offsets
 
 Feed = Callable[[list[Arrival]], Steps[None]]
 """Takes a part of what is read, by steps."""
+
+
+async def read_again(lookup: RawElements, places: Sequence[RawPlace]) -> list[Arrival]:
+    """Return the events at places, in this order. Raises BeyondRetention if the log lacks one."""
+    found = await lookup.find_many(places)
+    arrivals = []
+    for place in places:
+        arrival = found.get(place)
+        if not isinstance(arrival, Arrival):
+            raise BeyondRetention(f"partition {place[0]} has no offset {place[1]} now")
+        arrivals.append(arrival)
+    return arrivals
 
 
 class Replay:

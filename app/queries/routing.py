@@ -51,6 +51,14 @@ class Routing:
         self.peers()
         return list(self._engine.owned.values())
 
+    def asked(
+        self, organization_id: str, external_subscription_id: str | None
+    ) -> list[OwnedPartition]:
+        """Return the partition of a subscription; None: every one here. Raises Unavailable."""
+        if external_subscription_id is None:
+            return self.all_owned()
+        return [self.at_home(organization_id, external_subscription_id)]
+
     def check_same(self, parts: list[OwnedPartition]) -> None:
         """Raise Unavailable if this worker's partitions changed since the query began.
 

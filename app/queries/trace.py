@@ -1,13 +1,15 @@
-"""Trace: what became of every arrival of an event id. One event is held at a time."""
+"""Trace: what became of every arrival of an event id, or of the first ones of many ids."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from app.bounds.limits import PER_PAGE
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.meter.evidence import ChargeOutcome, EventFate, EventInstant, Place
+from app.meter.evidence import ChargeOutcome, EventFate, EventInstant, KnownEvent, Place
 from app.meter.usage import ChargeInForce
 from app.numbers import plain
 from app.queries.replay import Replay
@@ -197,4 +199,45 @@ def entries_of(
         entries = state.index.find_many([event_id(*name, transaction_id) for name in some])
         found += [(e, n) for e, n in zip(entries, some, strict=True) if e is not None]
         yield
+    return found
+
+
+FindManyRaw = Callable[
+    [Iterable[tuple[int, int, int]]], Awaitable[Mapping[tuple[int, int, int], Arrived]]
+]
+
+
+async def verdicts(
+    owned: OwnedPartition,
+    find_many: FindManyRaw,
+    find_raw: FindRaw,
+    wanted: Sequence[tuple[SubscriptionKey, str]],
+) -> list[KnownEvent | None]:
+    """Return what became of the first event of each (subscription, transaction_id).
+
+    None: none was folded, or the raw topic has it no longer.
+    """
+    state = owned.state
+    ids = [event_id(*name, transaction_id) for name, transaction_id in wanted]
+    entries = state.index.find_many(ids)
+    arrivals = await find_many(entry[1:4] for entry in entries if entry is not None)
+    tracers: dict[tuple[SubscriptionKey, str], Tracer] = {}
+    found: list[KnownEvent | None] = []
+    for (name, _), entry in zip(wanted, entries, strict=True):
+        arrival = None if entry is None else arrivals.get(entry[1:4])
+        if entry is None or not isinstance(arrival, Arrival):
+            found.append(None)
+            continue
+
+        def tracer_of(code: str, name: SubscriptionKey = name) -> Tracer:
+            if (name, code) not in tracers:
+                tracers[name, code] = Tracer(state, (*name, code))
+            return tracers[name, code]
+
+        placed = replace(
+            arrival, append_time_ms=entry.append_time_ms, rekeyed_offset=entry.rekeyed_offset
+        )
+        one = judged(state, placed, tracer_of)
+        fate: EventFate | None = None if one is None else await fate_of(state, one, find_raw)
+        found.append(None if fate is None else KnownEvent(fate, arrival.event.properties))
     return found

@@ -8,8 +8,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.sentinel import Sentinel
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from app.settings import Settings
+
+__all__ = ["NoPermissionError", "RedisError", "ResponseError"]
+
 
 SENTINEL_PORT = 26_379
 REDIS_PORT = 6_379

@@ -8,15 +8,43 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from prometheus_client import Histogram
 
 from app.bounds.work_done import WorkDone
 from app.meter.overview import DeadLetterView, RecordView
-from app.runtime.recent import Recent
+from app.wire.arrivals import MeterKey, Run, SubscriptionKey
 from app.wire.usage_records import Told
 from tables.not_counted import Reason
+
+_REMEMBERED: Final = 200
+"""Meter keys that a worker remembers as folded lately."""
+
+
+class Recent:
+    """A ring of the meter keys that came last."""
+
+    def __init__(self) -> None:
+        self._ring: dict[MeterKey, int] = {}
+        """Meter key to the partition, the latest last."""
+
+    def note(self, partition: int, runs: Sequence[Run]) -> None:
+        """Take over the last of what was folded."""
+        ring = self._ring
+        for meter_key, _ in runs[-_REMEMBERED:]:
+            ring.pop(meter_key, None)
+            ring[meter_key] = partition
+        while len(ring) > _REMEMBERED:
+            del ring[next(iter(ring))]
+
+    def names(self) -> dict[SubscriptionKey, int]:
+        """Return the subscriptions with their partitions, the latest first."""
+        found: dict[SubscriptionKey, int] = {}
+        for meter_key, partition in reversed(self._ring.items()):
+            found.setdefault(meter_key[:2], partition)
+        return found
+
 
 _FLUSH_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _FLUSH_BUCKETS_BYTES = (1e3, 1e4, 1e5, 1e6, 4e6, 16e6, 32e6, 64e6)

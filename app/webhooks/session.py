@@ -23,8 +23,7 @@ from app.webhooks.hourly import HOUR_MS, Hour
 from app.webhooks.message import Message
 from app.webhooks.metrics import Metrics
 from app.webhooks.outboxes import Outboxes
-from app.webhooks.places import Places
-from app.webhooks.progress import Progress
+from app.webhooks.places import Places, Progress
 from app.webhooks.sender import Sender
 from app.webhooks.telling import instant_message
 

@@ -12,8 +12,7 @@ import pytest
 
 from app.bounds.limits import LOG_REPEATED_S
 from app.kafka.batch_consumer import BatchConsumer, _BatchThread
-from app.kafka.faust_app import MeterApp
-from app.kafka.transport import Transport
+from app.kafka.faust_app import MeterApp, Transport
 from app.log import (
     FAUST_SERVICES,
     STARTING_MS,

@@ -937,7 +937,7 @@ BUGS = (
     ),
     Bug(
         "webhook-committed-before-it-is-told",
-        "app/webhooks/progress.py",
+        "app/webhooks/places.py",
         "return next(iter(self._open), self.position)",
         "return self.position",
     ),

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from app.cli.doctor.finding import Finding, Outcome
-from app.redis.client import closed, redis_client
-from app.redis.names import RedisError
+from app.redis.client import RedisError, closed, redis_client
 from app.settings import Settings
 
 AREA = "redis"

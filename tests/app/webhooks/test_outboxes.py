@@ -15,7 +15,7 @@ from app.webhooks.message import Message
 from app.webhooks.metrics import Metrics
 from app.webhooks.outbox import FAILING_WIDTH, WIDTH, Attempt, Delivery
 from app.webhooks.outboxes import Outboxes
-from app.webhooks.progress import Progress
+from app.webhooks.places import Progress
 from app.webhooks.sender import wait_s
 from tests.world.definitions_log import ORG, Log
 from tests.world.waiting import until
