@@ -41,6 +41,31 @@ class ChangelogSum(NamedTuple):
         return ChangelogSum(records, hashes % SUM_MODULUS)
 
 
+class Changelogged:
+    """What a changelog carries: the sum of its records, and those that the next flush writes."""
+
+    def __init__(self) -> None:
+        self.sum = ChangelogSum()
+        """Sum of the changelog records that were loaded or put."""
+        self._dirty: dict[bytes, bytes | None] = {}
+
+    @property
+    def pending(self) -> int:
+        """How many have changed since the last flush."""
+        return len(self._dirty)
+
+    def take_changes(self) -> list[tuple[bytes, bytes | None]]:
+        """Return changelog records of what changed since the last call; a None value deletes."""
+        changes = list(self._dirty.items())
+        self._dirty.clear()
+        return changes
+
+    def _put(self, key: bytes, before: bytes | None, value: bytes | None) -> None:
+        """Put a value in place of the one before; None: there is none."""
+        self.sum = self.sum.replaced(key, before, value)
+        self._dirty[key] = value
+
+
 def sum_of(records: Iterable[tuple[bytes, bytes]]) -> ChangelogSum:
     """Return the sum of (key, value) records."""
     return ChangelogSum().after((key, None, value) for key, value in records)

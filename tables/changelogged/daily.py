@@ -9,7 +9,7 @@ import msgspec
 
 from app.numbers import EXACT, plain
 from app.wire.arrivals import SubscriptionKey
-from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.checksum import Changelogged
 from tables.changelogged.packed_periods import PeriodKey
 from tables.changelogged.packed_rows import PackedRows
 
@@ -39,12 +39,11 @@ class DayUnits(msgspec.Struct, frozen=True, array_like=True, gc=False):
     units: str
 
 
-class DailyTable:
+class DailyTable(Changelogged):
     """Daily records of one partition, as far as the next ones and sums of them need it."""
 
     def __init__(self) -> None:
-        self.sum = ChangelogSum()
-        """Sum of the changelog records that were loaded or put."""
+        super().__init__()
         self.newest_ms = -1
         """Newest cut at which anything was published."""
         self._periods: dict[PeriodKey, dict[str, DailyCell]] = {}
@@ -54,7 +53,6 @@ class DailyTable:
         """Packed days by subscription and start of the period."""
         self._touched: dict[SubscriptionKey, tuple[int, ...]] = {}
         """Cuts that definitions or corrections of an external subscription wait for."""
-        self._dirty: dict[bytes, bytes | None] = {}
 
     def __bool__(self) -> bool:
         return self.sum.records > 0
@@ -117,19 +115,9 @@ class DailyTable:
             _encode(cuts) if cuts else None,
         )
 
-    def _put(self, key: bytes, before: bytes | None, value: bytes | None) -> None:
-        self.sum = self.sum.replaced(key, before, value)
-        self._dirty[key] = value
-
-    @property
-    def pending(self) -> int:
-        """How many have changed since the last flush."""
-        return len(self._dirty)
-
     def take_changes(self) -> list[tuple[bytes, bytes | None]]:
-        """Return changelog records of what changed since the last call; a None value deletes."""
-        changes = list(self._dirty.items())
-        self._dirty.clear()
+        """Return what changed since the last call; with many periods at hand pack them."""
+        changes = super().take_changes()
         if len(self._periods) > _AT_HAND:
             for name, cells in self._periods.items():
                 for identity, cell in cells.items():

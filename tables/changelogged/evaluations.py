@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.checksum import Changelogged
 
 AlertOf = tuple[str, str]
 """(subscription id, alert id)"""
@@ -19,38 +19,24 @@ class Evaluation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cut_ms: int
 
 
-class EvaluationTable:
+class EvaluationTable(Changelogged):
     """Newest evaluations of one partition."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.rows: dict[AlertOf, Evaluation] = {}
-        self.sum = ChangelogSum()
-        """Sum of the changelog records that were loaded or put."""
-        self._dirty: dict[AlertOf, None] = {}
 
     def put(self, name: AlertOf, evaluation: Evaluation) -> None:
         """Remember an evaluation; it goes out with the next flush."""
         known = self.rows.get(name)
         before = None if known is None else _encode(known)
-        self.sum = self.sum.replaced(_encode(name), before, _encode(evaluation))
+        self._put(_encode(name), before, _encode(evaluation))
         self.rows[name] = evaluation
-        self._dirty[name] = None
 
     @property
     def newest_ms(self) -> int:
         """Newest grid cut at which anything was evaluated; -1: none was."""
         return max((row.cut_ms for row in self.rows.values()), default=-1)
-
-    @property
-    def pending(self) -> int:
-        """How many have changed since the last flush."""
-        return len(self._dirty)
-
-    def take_changes(self) -> list[tuple[bytes, bytes]]:
-        """Return changelog records of what changed since the last call."""
-        changes = [(_encode(name), _encode(self.rows[name])) for name in self._dirty]
-        self._dirty.clear()
-        return changes
 
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""

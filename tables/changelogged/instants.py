@@ -12,7 +12,7 @@ from decimal import Decimal
 import msgspec
 
 from app.wire.arrivals import Arrival, Position, SubscriptionKey
-from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.checksum import Changelogged
 from tables.changelogged.operations import ROW_PREFIX, Operations
 from tables.changelogged.packed_rows import PackedRows
 
@@ -50,19 +50,18 @@ class StoredFigure(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The cut that decided it."""
 
 
-class InstantTable:
+class InstantTable(Changelogged):
     """Figures and chains of one partition, and its events without a figure."""
 
     def __init__(self) -> None:
-        self.sum = ChangelogSum()
+        super().__init__()
         self.undecided: dict[SubscriptionKey, dict[Position, Arrival]] = {}
         """Events that wait for their grid cut, as they came."""
         self.corrected: dict[SubscriptionKey, set[bytes]] = {}
         """Events with a correction that waits for its cut."""
         self._chains: dict[bytes, bytes] = {}
         self._figures = PackedRows()
-        self._dirty: dict[bytes, bytes | None] = {}
-        self.operations = Operations(self._write)
+        self.operations = Operations(self._put)
         """Operations of properties that have many; members keep those of the others."""
 
     def decided(self) -> InstantTable:
@@ -80,7 +79,7 @@ class InstantTable:
             arrival, event=msgspec.structs.replace(arrival.event, body=b"")
         )
         waiting[arrival.position] = kept
-        self._write(_event_key(kept), None, _encode(kept))
+        self._put(_event_key(kept), None, _encode(kept))
         return True
 
     def drop(self, name: SubscriptionKey, position: Position) -> None:
@@ -89,7 +88,7 @@ class InstantTable:
         arrival = waiting.pop(position)
         if not waiting:
             del self.undecided[name]
-        self._write(_event_key(arrival), _encode(arrival), None)
+        self._put(_event_key(arrival), _encode(arrival), None)
 
     def names(self) -> set[SubscriptionKey]:
         """Return external subscriptions of which anything waits for a cut."""
@@ -117,7 +116,7 @@ class InstantTable:
     def put_chain(self, cell_id: CellId, chain: StoredChain) -> None:
         """Put a chain in place of the one before."""
         key, value = _chain_key(cell_id), _encode(chain)
-        self._write(key, self._chains.get(key), value)
+        self._put(key, self._chains.get(key), value)
         self._chains[key] = value
 
     def figures(self, identity: bytes) -> list[StoredFigure]:
@@ -131,22 +130,7 @@ class InstantTable:
         known = [old for _, old in self._figures.drain(key)]
         self._figures.add(key, b"", value)
         self._figures.pack()
-        self._write(key, known[0] if known else None, value)
-
-    def _write(self, key: bytes, old: bytes | None, new: bytes | None) -> None:
-        self.sum = self.sum.replaced(key, old, new)
-        self._dirty[key] = new
-
-    @property
-    def pending(self) -> int:
-        """How many have changed since the last flush."""
-        return len(self._dirty)
-
-    def take_changes(self) -> list[tuple[bytes, bytes | None]]:
-        """Return changelog records of what changed since the last call; None deletes."""
-        changes = list(self._dirty.items())
-        self._dirty.clear()
-        return changes
+        self._put(key, known[0] if known else None, value)
 
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.checksum import Changelogged
 from tables.changelogged.packed_periods import PackedPeriods, PeriodKey
 from tables.changelogged.packed_rows import integer_end, text_end
 
@@ -70,16 +70,14 @@ class PublishedPeriod(msgspec.Struct):
         return sum(int.from_bytes(c.digest, "big") for c in self.cells.values()) % (1 << 128)
 
 
-class PublishedTable:
+class PublishedTable(Changelogged):
     """Published periods of one partition: those at hand, and all others packed."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.periods: dict[PeriodKey, PublishedPeriod] = {}
         """Periods at hand: changed since the last flush, or looked at lately."""
-        self.sum = ChangelogSum()
-        """Sum of the changelog records that were loaded or put."""
         self._packed = PackedPeriods()
-        self._dirty: dict[bytes, bytes] = {}
 
     def find(self, name: PeriodKey) -> PublishedPeriod | None:
         """Return the period as published; None before its first cut."""
@@ -115,25 +113,15 @@ class PublishedTable:
             msgspec.msgpack.encode((revision, cut_ms)),
         )
 
-    def _put(self, key: bytes, before: bytes | None, value: bytes) -> None:
-        self.sum = self.sum.replaced(key, before, value)
-        self._dirty[key] = value
-
     def _made(self, name: PeriodKey) -> PublishedPeriod:
         period = self.find(name)
         if period is None:
             period = self.periods[name] = PublishedPeriod()
         return period
 
-    @property
-    def pending(self) -> int:
-        """How many have changed since the last flush."""
-        return len(self._dirty)
-
-    def take_changes(self) -> list[tuple[bytes, bytes]]:
-        """Return changelog records of what changed since the last call."""
-        changes = list(self._dirty.items())
-        self._dirty.clear()
+    def take_changes(self) -> list[tuple[bytes, bytes | None]]:
+        """Return what changed since the last call; with many periods at hand pack them."""
+        changes = super().take_changes()
         if len(self.periods) > _AT_HAND:
             self._pack()
         return changes

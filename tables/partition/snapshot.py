@@ -23,9 +23,9 @@ class Changes(NamedTuple):
     cells: list[tuple[bytes, bytes | None]]
     members: list[tuple[MemberKey, bytes | None]]
     event_ranges: list[tuple[bytes, bytes]]
-    published: list[tuple[bytes, bytes]]
+    published: list[tuple[bytes, bytes | None]]
     corrections: list[tuple[bytes, bytes]]
-    evaluations: list[tuple[bytes, bytes]]
+    evaluations: list[tuple[bytes, bytes | None]]
     instants: list[tuple[bytes, bytes | None]]
     daily: list[tuple[bytes, bytes | None]]
     index_rows: bytes

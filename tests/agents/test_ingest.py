@@ -105,7 +105,8 @@ async def test_small_batches_that_wait_at_once_are_folded_together(
     monkeypatch.setattr(ingest, "take_raw", take)
     monkeypatch.setattr(ingest, "take_rekeyed", take)
     monkeypatch.setattr(ingest, "JOINED_RECORDS", 5)
-    app = cast(Any, SimpleNamespace(raw_topic="raw", take=lambda batch: batch.era == 1))
+    batches = SimpleNamespace(take=lambda batch: batch.era == 1)
+    app = cast(Any, SimpleNamespace(raw_topic="raw", batches=batches))
     partition = cast(Any, SimpleNamespace(next_flush=NextFlush()))
     lanes = _Lanes(app, lambda _: partition, cast(Any, None), Turns())
 
@@ -235,7 +236,7 @@ async def test_a_fold_without_open_files_waits_and_tries_again(
     partition = SimpleNamespace(
         number=3, shared=shared, abandoned=half, next_flush=next_flush, fail=failed.append
     )
-    app = SimpleNamespace(take=lambda _: True, raw_topic="events")
+    app = SimpleNamespace(batches=SimpleNamespace(take=lambda _: True), raw_topic="events")
     batch = RecordBatch([], TP("events", 3), 0, 1, 0)
     monkeypatch.setattr("agents.ingest.take_raw", take)
     lanes = _Lanes(cast(Any, app), lambda _: cast(Any, partition), cast(Any, None), Turns())

@@ -68,9 +68,9 @@ class Changelog:
         _compact(self.store, changes.members)
         _compact(self.members, changes.members)
         self.tables["presence"].update(changes.event_ranges)
-        self.tables["published"].update(changes.published)
+        _compact(self.tables["published"], changes.published)
         self.tables["corrections"].update(changes.corrections)
-        self.tables["evaluations"].update(changes.evaluations)
+        _compact(self.tables["evaluations"], changes.evaluations)
         _compact(self.tables["instants"], changes.instants)
         _compact(self.tables["daily"], changes.daily)
         self.index_rows += changes.index_rows

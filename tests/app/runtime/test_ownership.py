@@ -87,10 +87,7 @@ class App:
         self.delivering: dict[int, Mapping[TP, int]] = {}
         self.rebalancing = False
         self.group_heard_s = float("inf")
-
-    @property
-    def batches(self) -> App:
-        return self
+        self.batches = self
 
     def acknowledge(self, batch: RecordBatch) -> bool:
         return True

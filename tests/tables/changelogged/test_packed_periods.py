@@ -36,7 +36,7 @@ def test_each_period_is_found_as_it_was_put() -> None:
     table._pack()
     loaded = PublishedTable()
     for packed_key, value in dict(changes).items():
-        loaded.load(packed_key, value)
+        loaded.load(packed_key, value or b"")
     loaded.loaded()
     for each in (table, loaded):
         for week in range(120):
