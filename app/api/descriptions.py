@@ -23,6 +23,8 @@ from app.api.schemas.common import Error
 Json = dict[str, Any]
 
 _TITLE = "Meterstream"
+_JSON = "application/json"
+_LINES = "application/x-ndjson"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -120,7 +122,7 @@ def _query_parameter(parameter: Parameter) -> Json:
 def _responses(endpoint: Endpoint) -> Json:
     responses: Json = {}
     if endpoint.response is not None:
-        content = _content(endpoint.response)
+        content = _content(endpoint.response, _LINES if endpoint.by_lines else _JSON)
         if any("csv" in parameter.schema.get("enum", ()) for parameter in endpoint.query):
             content["text/csv"] = {"schema": {"type": "string"}}
         responses["200"] = {"description": "OK", "content": content}
@@ -135,8 +137,8 @@ def _responses(endpoint: Endpoint) -> Json:
     return responses
 
 
-def _content(model: type[BaseModel]) -> Json:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+def _content(model: type[BaseModel], content_type: str = _JSON) -> Json:
+    return {content_type: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
 
 
 _CHANNELS: tuple[tuple[str, str, str, str, Sequence[type[BaseModel]]], ...] = (

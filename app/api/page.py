@@ -1,4 +1,4 @@
-"""The page: its shell and files, its overview as JSON, and the replay of a dead letter."""
+"""The page: its shell and files, its overview and dead letters as JSON."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import msgspec
-
 from app import page as page_files
-from app.api import json_text
+from app.api import dead_letters, json_text, replays
 from app.api.call import ORGANIZATION_HEADER, Call, Reply
-from app.api.errors import bad_request, forbidden, not_found
+from app.api.errors import forbidden, not_found
 from app.api.overview_json import Shown, merged, overview_json
 from app.api.peers import Outgoing, ask_reachable
 from app.meter.overview import OverviewQuery
@@ -106,20 +104,23 @@ async def organizations(call: Call) -> Any:
     return {"organizations": known[:_MAX_ORGANIZATIONS]}
 
 
-class _DeadLetter(msgspec.Struct):
-    partition: int
-    offset: int
+async def letters(call: Call) -> Any:
+    """List dead letters, those of nobody too for whoever may see all."""
+    return await dead_letters.listed(call, page_organization(call, "GET"))
+
+
+async def letter(call: Call) -> Any:
+    """Answer one dead letter whole."""
+    return await dead_letters.shown(call, page_organization(call, "GET"))
+
+
+def writing_organization(call: Call) -> str | None:
+    """Return the organization that the page may write for; None: any. Raises 403."""
+    if PAGE_HEADER not in call.request.headers:
+        raise forbidden("page_header_missing")
+    return page_organization(call, "POST")
 
 
 async def replay(call: Call) -> Any:
-    """Append a dead letter's event anew; it counts at the next cut."""
-    if PAGE_HEADER not in call.request.headers:
-        raise forbidden("page_header_missing")
-    organization_id = page_organization(call, "POST")
-    letter = json_text.decode_as(await call.body(), _DeadLetter)
-    if letter.partition < 0 or letter.offset < 0:
-        raise bad_request("partition and offset are never negative")
-    place = (letter.partition, letter.offset)
-    if await call.meter.repairs.replay(organization_id, *place, call.key_name) is None:
-        raise not_found("dead_letter")
-    return {"replayed": True}
+    """Replay dead letters; answer JSON lines, one a letter."""
+    return await replays.answered(call, writing_organization(call))

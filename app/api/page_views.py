@@ -15,9 +15,9 @@ from urllib.parse import parse_qs
 import msgspec
 from yarl import URL
 
-from app.api import dead_letters, json_text, not_counted, page, records, series, trace
+from app.api import dead_letters, json_text, not_counted, page, records, replays, series, trace
 from app.api.call import Call, Reply
-from app.api.errors import ApiError, bad_request, forbidden, invalid, not_found
+from app.api.errors import ApiError, bad_request, invalid, not_found
 from app.api.event_reads import show as show_event
 from app.api.explain import explain_query, explained
 from app.api.explain import show as show_explanation
@@ -26,10 +26,12 @@ from app.api.peers import forward, value_of
 from app.api.router import Handler
 from app.api.subscriptions import subscriptions_of
 from app.meter.errors import Unavailable
+from app.meter.overview import DeadLetterQuery
 from app.meter.usage import PastPeriod, PeriodUsage
 from app.page import dead_letters as letters_html
 from app.page import explain as explain_html
 from app.page import not_counted as not_counted_html
+from app.page import replays as replays_html
 from app.page import subscription as subscription_html
 from app.page.downloads import ROWS
 from app.page.figures import address
@@ -45,6 +47,7 @@ _ASKED_AGAIN: Final = (401, 429, 503)
 _LINES: Final = 200
 _FIELDS: Final = 1_000
 _RECORDS: Final = 200
+_LETTERS_NUMBERED: Final = 1_000
 _PLACE: Final = re.compile(r"[0-9]{1,18}/[0-9]{1,18}")
 
 Render = Callable[[Call], Coroutine[Any, Any, Html | Reply]]
@@ -405,9 +408,14 @@ async def letters(call: Call) -> Html | Reply:
     code, chosen = call.query.text("code"), call.query.text("organization")
     if call.query.text("before") is None:
         newest = call.meter.repairs.dead_letters(organization_id)
-        return letters_html.letters_view(newest, code, chosen, dead_letters.NEWEST)
+        begun = None
+        stopped = dead_letters.cursor_text(dead_letters.cursor(call.query.text("from")))
+        if code and stopped:
+            begun = replays_html.stopped_part(code, stopped, chosen)
+        older = dead_letters.NEWEST
+        return letters_html.letters_view(newest, code, chosen, older, begun=begun)
     found = await dead_letters.page_of(call, organization_id)
-    older = dead_letters.cursor_text(found)
+    older = dead_letters.cursor_text(found.before) or ""
     return letters_html.letters_view(found.letters, code, chosen, older, of_topic=True)
 
 
@@ -418,14 +426,31 @@ async def letter(call: Call) -> Html | Reply:
     return letters_html.letter_view(found, call.query.text("organization"))
 
 
+async def ask_replay(call: Call) -> Html | Reply:
+    """Ask whether all letters of a code are to be replayed, and say how many there are."""
+    organization_id = page.page_organization(call, "GET")
+    code = call.query.text("code") or ""
+    query = DeadLetterQuery(organization_id=organization_id, code=code, most=_LETTERS_NUMBERED)
+    found = await call.meter.repairs.letters_before(query)
+    number, are_all = len(found.letters), found.before is None
+    chosen = call.query.text("organization")
+    return replays_html.question_part(code, number, chosen, are_all=are_all)
+
+
 async def replay_letters(call: Call) -> Html | Reply:
-    """Replay dead letters and show what became of each."""
-    if page.PAGE_HEADER not in call.request.headers:
-        raise forbidden("page_header_missing")
-    organization_id = page.page_organization(call, "POST")
-    places = [_place(text) for text in (await form(call)).get("place", [])]
-    outcomes = await dead_letters.replayed(call, organization_id, places)
-    return letters_html.outcomes_part(outcomes, call.query.text("organization"))
+    """Replay the letters that are marked, or a page of a code; show what became of each."""
+    organization_id = page.writing_organization(call)
+    chosen, fields = call.query.text("organization"), await form(call)
+    code = fields.get("code", [""])[0]
+    if not code:
+        places = [replays.place_of(text) for text in fields.get("place", [])]
+        outcomes = await replays.replayed(call, organization_id, places[: replays.AT_ONCE])
+        return replays_html.outcomes_part(outcomes, chosen)
+    before = dead_letters.cursor(fields.get("before", [None])[0])
+    made = await replays.step(call, organization_id, replays.Wanted(code=code, before=before))
+    sums = replays_html.sums_of(fields.get("sum", []))
+    rest = dead_letters.cursor_text(made.before)
+    return replays_html.step_part(made.outcomes, code, sums, rest, chosen)
 
 
 async def form(call: Call) -> dict[str, list[str]]:
@@ -435,12 +460,3 @@ async def form(call: Call) -> dict[str, list[str]]:
         return parse_qs(text, keep_blank_values=True, max_num_fields=_FIELDS)
     except ValueError as error:
         raise bad_request(f"a form has at most {_FIELDS} fields") from error
-
-
-def _place(text: str) -> tuple[int, int]:
-    partition, _, offset = text.partition("/")
-    if not all(
-        part.isascii() and part.isdecimal() and len(part) < 19 for part in (partition, offset)
-    ):
-        raise bad_request("a place is partition/offset")
-    return int(partition), int(offset)

@@ -58,6 +58,8 @@ class Endpoint:
     """Answers without a key."""
     waits: bool = True
     """Begins in its turn; health and metrics begin at once."""
+    by_lines: bool = False
+    """Answers JSON lines, each of the shape of `response`."""
     reads: bool = False
     """A key that may only read suffices, whatever the method."""
     interruptible: bool = False

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
-from app.cli.output import Terminal, echo, print_json
-from app.cli.remote import Json, Remote, RequestRefused, operated, remote_options
+from app.cli.output import Terminal, echo
+from app.cli.remote import Json, Remote, operated, remote_options
 from app.cli.rows import Output, Rows, cell_text, output_options
 
-MOST = 1000
 Place = tuple[int, int]
 """Partition and offset of a dead letter."""
+
+_PATH: Final = "/api/page/dead_letters"
+_MOST_PLACES: Final = 1_000
+_WELL: Final = frozenset(("counted", "duplicate"))
+_UNKNOWN: Final = "sent"
 
 
 class PlaceType(click.ParamType):
@@ -38,18 +46,24 @@ def dead_letters() -> None:
     """List refused events, and replay them once their reason is gone."""
 
 
-@dead_letters.command("list", short_help="Print the newest dead letters, newest first.")
+@dead_letters.command("list", short_help="Print dead letters, newest first.")
 @click.option("--code", help="Only those refused for this reason, for example invalid_json.")
+@click.option("--limit", type=click.IntRange(1), default=1_000, show_default=True, help="At most.")
 @output_options()
 @remote_options
-def list_letters(code: str | None, output: Output, url: str | None, key: str | None) -> None:
-    """Print the newest dead letters (each worker shows its newest 50), newest first."""
-    letters = newest(operated(url, key), code)
+def list_letters(
+    code: str | None, limit: int, output: Output, url: str | None, key: str | None
+) -> None:
+    """Print dead letters as their topic has them, newest first."""
+    found = letters(operated(url, key), code)
+    shown = islice(found, limit)
     output.show(
-        lambda: letters,
-        lambda: Rows(COLUMNS, (letter_row(one) for one in letters), frozenset({"failed_at"})),
-        lambda: Terminal().print(_table(letters)) if letters else echo("No event was refused."),
+        lambda: [*shown],
+        lambda: Rows(COLUMNS, (letter_row(one) for one in shown), frozenset({"failed_at"})),
+        lambda: _draw([*shown]),
     )
+    if next(found, None) is not None:
+        echo(f"There are more than {limit:,}: --limit shows them.", err=True)
 
 
 COLUMNS = ("place", "failed_at", "code", "message", "source", "value")
@@ -57,75 +71,167 @@ COLUMNS = ("place", "failed_at", "code", "message", "source", "value")
 
 def letter_row(one: Json) -> list[str]:
     """Return the texts of the columns."""
-    place = f"{one['partition']}/{one['offset']}"
-    return [place, *(cell_text(one.get(name)) for name in COLUMNS[1:])]
+    return [place_of(one), *(cell_text(one.get(name)) for name in COLUMNS[1:])]
+
+
+def place_of(one: Json) -> str:
+    """Return the place of a letter, as it is named here."""
+    return f"{one['partition']}/{one['offset']}"
+
+
+def letters(worker: Remote, code: str | None) -> Iterator[Json]:
+    """Yield all dead letters that the topic has, newest first."""
+    before: str | None = "newest"
+    while before is not None:
+        answer = worker.get(_PATH, code=code, before=before)
+        yield from answer["dead_letters"]
+        before = answer["meta"]["before"]
+
+
+@dead_letters.command("show", short_help="Print one dead letter with all its bytes.")
+@click.argument("place", type=PlaceType())
+@output_options()
+@remote_options
+def show_letter(place: Place, output: Output, url: str | None, key: str | None) -> None:
+    """Print the dead letter at PLACE, PARTITION/OFFSET. Exit status: 4 if there is none."""
+    found = letter(operated(url, key), place)
+    output.show(lambda: {"dead_letter": found}, lambda: letter_fields(found))
+
+
+def letter(worker: Remote, place: Place) -> Json:
+    """Return a dead letter whole, its bytes as text; what is no text also in base64."""
+    found: Json = worker.get(f"{_PATH}/{place[0]}/{place[1]}")["dead_letter"]
+    value = base64.b64decode(found["value"])
+    whole = {"place": place_of(found), **found, "value": _readable(value)}
+    whole["key"] = None if found["key"] is None else _readable(base64.b64decode(found["key"]))
+    whole["headers"] = {
+        one["name"]: _readable(base64.b64decode(one["value"])) for one in found["headers"]
+    }
+    if whole["value"].encode() != value:
+        whole["value_base64"] = found["value"]
+    return whole
+
+
+def _readable(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
+def letter_fields(found: Json) -> Rows:
+    """Return a letter as rows, a field each."""
+    return Rows(("field", "value"), ((name, cell_text(value)) for name, value in found.items()))
 
 
 @dead_letters.command()
 @click.argument("places", nargs=-1, type=PlaceType())
-@click.option("--code", help="All listed ones refused for this reason.")
-@click.option("--all", "every", is_flag=True, help="All listed ones.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON array of what became of each.")
+@click.option("--code", help="All refused for this reason, however many the topic keeps.")
+@click.option("--all", "every", is_flag=True, help="All that the topic keeps.")
+@click.option("--before", help="Go on where a replay has stopped, as it said.")
+@output_options()
 @remote_options
 def replay(
     places: tuple[Place, ...],
     code: str | None,
     every: bool,
-    as_json: bool,
+    before: str | None,
+    output: Output,
     url: str | None,
     key: str | None,
 ) -> None:
-    """Append dead letters anew, each named as PARTITION/OFFSET.
+    """Append dead letters anew, each named as PARTITION/OFFSET, and say what became of each.
 
     The original bytes go to the raw topic, admitted even if too late. What is refused for another
-    reason is refused again, as a new dead letter. Exits with 1 if one could not be replayed.
+    reason is refused again, as a new dead letter. To replay one twice is harmless: the second is
+    a duplicate. A table has those that do not count. Exit status: 1 when one does not count, 3 when
+    that is not known yet.
     """
     if bool(places) + bool(code) + every != 1:
         raise click.UsageError("Name dead letters as PARTITION/OFFSET, or give --code or --all.")
-    worker = operated(url, key)
-    wanted = places or tuple((one["partition"], one["offset"]) for one in newest(worker, code))
-    outcomes = _replay(worker, wanted, show_progress=not as_json)
-    failed = [outcome for outcome in outcomes if outcome["error"] is not None]
-    if as_json:
-        print_json(outcomes)
-    else:
-        echo(f"{len(outcomes) - len(failed)} of {len(outcomes)} replayed.")
-        for outcome in failed:
-            place = f"{outcome['partition']}/{outcome['offset']}"
-            echo(f"{place}: {outcome['error']}", err=True)
-    if failed:
-        raise SystemExit(1)
+    if places and before:
+        raise click.UsageError("--before goes with --code or --all.")
+    found = _Replay(operated(url, key), places, code, before)
+    output.show(found.as_json, lambda: Rows(_OUTCOME, map(_row, found.outcomes())), found.draw)
+    if output.form not in ("table", "json"):
+        echo(found.told(), err=True)
+    others = found.sums.keys() - _WELL
+    sys.exit(1 if others - {_UNKNOWN} else 3 if others else 0)
 
 
-def newest(worker: Remote, code: str | None) -> list[Json]:
-    """Return what the page lists, newest first."""
-    letters: list[Json] = worker.get("/api/page/overview", limit=MOST)["dead_letters"]
-    return [letter for letter in letters if code in (None, letter["code"])]
+_OUTCOME: Final = ("place", "outcome", "details", "transaction_id")
 
 
-def _replay(worker: Remote, places: Sequence[Place], show_progress: bool) -> list[Json]:
-    outcomes: list[Json] = []
-    hidden = not show_progress or len(places) < 2 or not sys.stderr.isatty()
-    with click.progressbar(places, label="Replaying", hidden=hidden, file=sys.stderr) as bar:
-        for partition, offset in bar:
-            error = None
-            try:
-                worker.post(
-                    "/api/page/dead_letters/replay",
-                    {"partition": partition, "offset": offset},
-                    Meter_Page="1",
-                )
-            except RequestRefused as refused:
-                error = refused.message
-            outcomes.append({"partition": partition, "offset": offset, "error": error})
-    return outcomes
+def _row(one: Json) -> list[str]:
+    return [cell_text(one[name]) for name in _OUTCOME]
 
 
-def _table(letters: Sequence[Json]) -> Table:
+class _Replay:
+    """A replay, and how far it has come."""
+
+    def __init__(
+        self, worker: Remote, places: Sequence[Place], code: str | None, before: str | None
+    ) -> None:
+        self._worker = worker
+        self._before = before
+        if places:
+            named = [f"{partition}/{offset}" for partition, offset in places]
+            starts = range(0, len(named), _MOST_PLACES)
+            self._bodies: list[Json] = [{"places": named[n : n + _MOST_PLACES]} for n in starts]
+        else:
+            self._bodies = [{"code": code} if code else {"all": True}]
+        self._resumes = not places
+        self.sums: Counter[str] = Counter()
+
+    def outcomes(self) -> Iterator[Json]:
+        """Replay, and yield what became of each letter."""
+        try:
+            for body in self._bodies:
+                asked = {**body, "before": self._before} if self._before else body
+                yield from self._of(asked)
+        except BaseException:
+            if self._resumes and self._before:
+                echo(f"{self.told()} Go on with: --before {self._before}", err=True)
+            raise
+
+    def _of(self, body: Json) -> Iterator[Json]:
+        for line in self._worker.lines(f"{_PATH}/replay", body, Meter_Page="1"):
+            if "outcome" in line:
+                self.sums[line["outcome"]] += 1
+                yield line
+            elif line.get("before"):
+                self._before = line["before"]
+                if sys.stderr.isatty():
+                    echo(self.told(), err=True)
+
+    def told(self) -> str:
+        """Return the sum so far."""
+        sums = ", ".join(f"{number:,} {outcome}" for outcome, number in self.sums.items())
+        return f"{self.sums.total():,} replayed{': ' if sums else ''}{sums}."
+
+    def as_json(self) -> Json:
+        """Replay; return what became of all."""
+        outcomes = [*self.outcomes()]
+        return {"replayed": len(outcomes), "sum": dict(self.sums), "outcomes": outcomes}
+
+    def draw(self) -> None:
+        """Replay; print those that do not count, and the sum."""
+        table = Table()
+        for name in ("Place", "Outcome", "Details", "Event"):
+            table.add_column(name, overflow="fold")
+        for one in self.outcomes():
+            if one["outcome"] not in _WELL:
+                table.add_row(*map(escape, _row(one)))
+        if table.row_count:
+            Terminal().print(table)
+        echo(self.told())
+
+
+def _draw(found: Sequence[dict[str, Any]]) -> None:
+    if not found:
+        echo("No event was refused.")
+        return
     table = Table(title="Dead letters", title_justify="left")
     for name in ("Place", "Failed", "Code", "Message", "Event"):
         table.add_column(name, overflow="fold")
-    for one in letters:
+    for one in found:
         cells = (one["failed_at"], one["code"], one["message"], one["value"])
-        table.add_row(f"{one['partition']}/{one['offset']}", *map(escape, cells))
-    return table
+        table.add_row(place_of(one), *map(escape, cells))
+    Terminal().print(table)

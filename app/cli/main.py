@@ -70,6 +70,8 @@ _COMMANDS: Final = {
 }
 
 
+_INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C, as shells have it."""
 _OURS: Final = frozenset({(__package__ or "").partition(".")[0], "agents", "tables"})
 
 
@@ -128,6 +130,9 @@ class _Commands(click.Group):
 
             error.message = shown(error.message)
             raise
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(_INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List them without importing any."""

@@ -8,8 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from app.cli.dead_letters import PlaceType, newest
-from app.cli.failures import NOT_THERE
+from app.cli.dead_letters import PlaceType, letter, letter_fields, letters, place_of
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote, remote_options, segment
 from app.cli.rows import Output, Rows, cell_text, output_options
 
@@ -188,7 +187,8 @@ def list_objects(
     if unknown:
         raise click.UsageError(f"`meter list {kind}` takes no --{unknown[0]}.")
     if kind == "dead-letters":
-        found: Iterator[Json] = iter(_letters(operated(url, key), given.get("code")))
+        listed = letters(operated(url, key), given.get("code"))
+        found: Iterator[Json] = ({"place": place_of(one), **one} for one in listed)
     else:
         query = {_FIELDS.get(name, name): text for name, text in given.items()}
         found = objects(remote(url, key), wanted, query)
@@ -208,11 +208,11 @@ def get_object(kind: str, identity: str, output: Output, url: str | None, key: s
     Exit status: 4 when there is none of that name.
     """
     wanted = _ONES[kind]
-    found = _letter(operated(url, key), identity) if kind == "dead-letter" else None
-    if found is None:
+    if kind == "dead-letter":
+        found = letter(operated(url, key), PlaceType().convert(identity, None, None))
+    else:
         found = _asked(remote(url, key), wanted, identity)
-    rows = Rows(("field", "value"), ((name, cell_text(value)) for name, value in found.items()))
-    output.show(lambda: {wanted.root: found}, lambda: rows)
+    output.show(lambda: {wanted.root: found}, lambda: letter_fields(found))
 
 
 @click.command("delete")
@@ -274,21 +274,6 @@ def did_you_mean(worker: Remote, kind: Kind, identity: str) -> str:
     listed = worker.get(kind.path, per_page=_PER_PAGE)[root]
     near = get_close_matches(identity, [str(one[kind.name]) for one in listed], n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
-
-
-def _letters(worker: Remote, code: str | None) -> list[Json]:
-    return [{"place": f"{one['partition']}/{one['offset']}", **one} for one in newest(worker, code)]
-
-
-def _letter(worker: Remote, identity: str) -> Json:
-    place = PlaceType().convert(identity, None, None)
-    wanted = f"{place[0]}/{place[1]}"
-    for one in _letters(worker, None):
-        if one["place"] == wanted:
-            return one
-    error = click.ClickException(f"{wanted} is not among the newest dead letters.")
-    error.exit_code = NOT_THERE
-    raise error
 
 
 def _row(kind: Kind, one: Json) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from email.message import Message
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from time import time
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
@@ -115,14 +115,37 @@ class Remote:
         return self._ask(Request(f"{self.url}{path}", method="DELETE"))  # noqa: S310
 
     def _send(self, method: str, path: str, body: Json, headers: Mapping[str, str]) -> Json:
+        return self._ask(self._sending(method, path, body, headers))
+
+    def _sending(self, method: str, path: str, body: Json, headers: Mapping[str, str]) -> Request:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = Request(  # noqa: S310
+        return Request(  # noqa: S310
             f"{self.url}{path}",
             data=msgspec.json.encode(body),
             headers={"Content-Type": "application/json", **named},
             method=method,
         )
-        return self._ask(request)
+
+    def lines(self, path: str, body: Json, **headers: str) -> Iterator[Json]:
+        """Yield the JSON lines of an answer as they come, without the first. Raises as `get` does.
+
+        An answer that breaks off, or says why it ends, raises `NobodyAnswers`.
+        """
+        request = self._sending("POST", path, body, headers)
+        with self._opened(request) as answer:
+            done = False
+            try:
+                for number, text in enumerate(answer):
+                    line: Json = _decode(text)
+                    if "error" in line:
+                        raise NobodyAnswers(f"{self.url} stopped: {line['error']}")
+                    done = done or line.get("done") is True
+                    if number:
+                        yield line
+            except (HTTPException, OSError, ValueError) as error:
+                raise NobodyAnswers(f"{self.url} stopped answering ({error})") from error
+            if not done:
+                raise NobodyAnswers(f"{self.url} stopped before it was done")
 
     def _ask(self, request: Request) -> Json:
         content, _ = self._read(request)
@@ -134,11 +157,18 @@ class Remote:
         return found
 
     def _read(self, request: Request) -> Answer:
+        with self._opened(request) as answer:
+            try:
+                return answer.read(), answer.headers
+            except (HTTPException, OSError) as error:
+                raise NobodyAnswers(nobody_answers(self.url, error)) from error
+
+    def _opened(self, request: Request) -> HTTPResponse:
         if self.key is not None:
             request.add_header("Authorization", f"Bearer {self.key}")
         try:
-            with urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-                return answer.read(), answer.headers
+            answer: HTTPResponse = urlopen(request, timeout=TIMEOUT_S)  # noqa: S310
+            return answer
         except HTTPError as error:
             with error:
                 raise self._refused(error) from error

@@ -43,6 +43,7 @@ from app.meter.overview import (
     DeadLetterView,
     Overview,
     OverviewQuery,
+    Replayed,
 )
 from app.meter.records import RecordPage, RecordPlace, RecordQuery
 from app.meter.usage import (
@@ -290,7 +291,7 @@ class Repairs(Protocol):
 
     async def replay(
         self, organization_id: str | None, partition: int, offset: int, by: str | None
-    ) -> RawPosition | None:
+    ) -> Replayed | None:
         """Append a dead letter's value anew (as `meter-admit`); None: no such dead letter.
 
         With an organization, only one of its own. `by`: the key's name.
@@ -309,6 +310,15 @@ class Repairs(Protocol):
 
     async def letters_before(self, query: DeadLetterQuery) -> DeadLetterPage:
         """Return a page of all dead letters that the topic has, newest first."""
+        ...
+
+    async def letters_since(
+        self, organization_id: str | None, since: Mapping[int, int] | None
+    ) -> tuple[list[DeadLetterView], Mapping[int, int]]:
+        """Return dead letters from these offsets on, some at a time, and where to go on.
+
+        None stands for the end of the topic: there are none, yet.
+        """
         ...
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
+from app.meter.events import RawPosition
 from app.meter.health import Reason
 
 ELSEWHERE = "elsewhere"
@@ -136,6 +137,13 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     key: bytes | None
     headers: tuple[tuple[str, bytes], ...]
     value: bytes
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """A dead letter that was appended anew, and where."""
+
+    letter: DeadLetter
+    position: RawPosition
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):

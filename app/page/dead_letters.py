@@ -1,33 +1,21 @@
-"""Dead letters: grouped by code, one whole, and what became of those that were replayed."""
+"""Dead letters: grouped by code, and one whole."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 import msgspec
 
 from app.meter.overview import DeadLetter, DeadLetterView
 from app.page.causes import DEAD_LETTERS
-from app.page.figures import NOTHING, address, bounded, count, time, whole
+from app.page.figures import NOTHING, address, bounded, time, whole
 from app.page.html import Html, Node, el, markup
+from app.page.replays import ANEW
 from app.page.tables import Column, Row, facts, table
 
 _HEX_BYTES: Final = 4_096
 _SHOWN_BYTES: Final = 65_536
-_ANEW: Final = "The original bytes are appended anew."
-
-OutcomeKind = Literal["counted", "duplicate", "not counted", "refused again", "sent", "not sent"]
-
-
-class Outcome(NamedTuple):
-    """What became of a dead letter that was replayed."""
-
-    place: str
-    kind: OutcomeKind
-    words: str
-    transaction_id: str | None = None
 
 
 def letters_view(
@@ -37,10 +25,12 @@ def letters_view(
     older: str | None,
     *,
     of_topic: bool = False,
+    begun: Html | None = None,
 ) -> Html:
     """Return the fragment: letters by code, and a list to mark some in.
 
     `of_topic`: a page of all that the topic has, and `older` is where the next one begins.
+    `begun`: a replay that stopped, and can go on.
     """
     shown = [letter for letter in letters if code in (None, letter.code)]
     every = el("a", "Show every code", href=address("dead-letters", organization=organization))
@@ -59,7 +49,7 @@ def letters_view(
         el("p", newest if of_topic else None, " ", further, id="pages", data_once=of_topic),
         _groups(letters, organization),
         el("p", f"Only {code}. ", every) if code else None,
-        el("div", id="outcomes", role="status", hx_morph_skip_children=True),
+        el("div", begun, id="outcomes", role="status", hx_morph_skip_children=True),
         _list(shown, organization),
     )
 
@@ -89,7 +79,6 @@ def _group(
     code: str, found: Sequence[DeadLetterView], organization: str | None
 ) -> tuple[Node, ...]:
     told = DEAD_LETTERS.get(code)
-    places = [f"{letter.partition}/{letter.offset}" for letter in found]
     return (
         el("a", code, href=address("dead-letters", code=code, organization=organization)),
         whole(len(found)),
@@ -97,24 +86,15 @@ def _group(
         time(max(letter.failed_at_ms for letter in found)),
         NOTHING if told is None else told.cause,
         NOTHING if told is None else told.cure,
-        _replay_form(
-            places,
-            f"Replay all {whole(len(found))}",
-            f"Replay {count(len(found), 'event')} refused as {code}? {_ANEW}",
-            organization,
+        el(
+            "button",
+            "Replay all",
+            type="button",
+            aria_label=f"Replay all refused as {code}",
+            hx_get=address("page", "dead-letters", "replay", code=code, organization=organization),
+            hx_target="#outcomes",
+            hx_swap="innerHTML",
         ),
-    )
-
-
-def _replay_form(places: Sequence[str], text: str, question: str, organization: str | None) -> Html:
-    return el(
-        "form",
-        (el("input", type="hidden", name="place", value=place) for place in places),
-        el("button", text),
-        hx_post=address("page", "dead-letters", "replay", organization=organization),
-        hx_target="#outcomes",
-        hx_swap="innerHTML",
-        hx_confirm=question,
     )
 
 
@@ -136,7 +116,7 @@ def _list(letters: Sequence[DeadLetterView], organization: str | None) -> Html:
         hx_post=address("page", "dead-letters", "replay", organization=organization),
         hx_target="#outcomes",
         hx_swap="innerHTML",
-        hx_confirm=f"Replay the events that are marked? {_ANEW}",
+        hx_confirm=f"Replay the events that are marked? {ANEW}",
         id="marking",
     )
 
@@ -157,37 +137,6 @@ def _letter(letter: DeadLetterView, organization: str | None) -> Row:
             time(letter.failed_at_ms),
             letter.value[:200],
         ),
-    )
-
-
-def outcomes_part(outcomes: Sequence[Outcome], organization: str | None) -> Html:
-    """Return what became of each letter that was replayed, and a sum."""
-    kinds = Counter(outcome.kind for outcome in outcomes)
-    told = ", ".join(f"{whole(number)} {kind}" for kind, number in kinds.items())
-    columns = (Column("Letter", "id"), Column("Outcome"), Column("Details"), Column("Event"))
-    rows = (
-        Row(
-            outcome.place,
-            (
-                outcome.place,
-                outcome.kind,
-                bounded(outcome.words) or NOTHING,
-                _event(outcome.transaction_id, organization),
-            ),
-        )
-        for outcome in outcomes
-    )
-    summed = f"{count(len(outcomes), 'event')} replayed: {told}." if outcomes else "None is marked."
-    return markup(
-        el("p", summed, id="sum"), table("replayed", "What became of them", columns, rows, "None.")
-    )
-
-
-def _event(transaction_id: str | None, organization: str | None) -> Node:
-    if transaction_id is None:
-        return NOTHING
-    return el(
-        "a", transaction_id, href=address("events", transaction_id, organization=organization)
     )
 
 
@@ -222,7 +171,15 @@ def letter_view(letter: DeadLetter, organization: str | None) -> Html:
         _value(letter.value),
         table("headers", "Headers", (Column("Name", "id"), Column("Text", "id")), rows, "None."),
         el("div", id="outcomes", role="status", hx_morph_skip_children=True),
-        _replay_form([place], "Replay it", f"Replay {place}? {_ANEW}", organization),
+        el(
+            "form",
+            el("input", type="hidden", name="place", value=place),
+            el("button", "Replay it"),
+            hx_post=address("page", "dead-letters", "replay", organization=organization),
+            hx_target="#outcomes",
+            hx_swap="innerHTML",
+            hx_confirm=f"Replay {place}? {ANEW}",
+        ),
         el(
             "p",
             el("a", "All dead letters", href=address("dead-letters", organization=organization)),

@@ -18,6 +18,8 @@ _FIRST_REACH: Final = 4
 """The least that is read of each partition."""
 _ROUNDS: Final = 3
 """Each reads four times as far. A page without a match says where to go on."""
+_SINCE: Final = 1_000
+"""Offsets of a partition that one look for new letters reads."""
 
 
 class _Read(NamedTuple):
@@ -69,6 +71,36 @@ async def letters_before(
     is_last = all(lowers[number] == starts[number] for number in starts)
     letters = [one.letter for one in page if one.letter is not None]
     return DeadLetterPage(letters, None if is_last else lowers)
+
+
+async def letters_since(
+    settings: Settings,
+    turns: Turns,
+    organization_id: str | None,
+    since: Mapping[int, int] | None,
+) -> tuple[list[DeadLetterView], Mapping[int, int]]:
+    """Return letters from these offsets on, some at a time, and where to go on.
+
+    None stands for the end of the topic.
+    """
+    topic = settings.topic(settings.dead_letter_topic)
+    tps = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
+    bounds = await bounds_of(settings, tps)
+    if since is None:
+        return [], {tp.partition: end for tp, (_, end) in bounds.items()}
+    ranges = dict[TopicPartition, tuple[int, int]]()
+    for tp, (start, end) in bounds.items():
+        first = max(start, since.get(tp.partition, end))
+        ranges[tp] = first, min(end, first + _SINCE)
+    found: list[_Read] = []
+    grown = {tp: (first, after) for tp, (first, after) in ranges.items() if first < after}
+    if grown:
+        work = Work("request", "dead letters", organization_id or "")
+        query = DeadLetterQuery(organization_id=organization_id)
+        async for tp, records in scan_many(settings, grown):
+            found += await turns.run(work, _read(records, tp.partition, query))
+    letters = [one.letter for one in found if one.letter is not None]
+    return letters, {tp.partition: after for tp, (_, after) in ranges.items()}
 
 
 def _read(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 
 from app.definitions import commands
@@ -12,9 +14,15 @@ from app.kafka.names import KafkaError
 from app.kafka.transactions import Fenced
 from app.meter.errors import Unavailable
 from app.meter.events import RawPosition
-from app.meter.overview import DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterView
+from app.meter.overview import (
+    DeadLetter,
+    DeadLetterPage,
+    DeadLetterQuery,
+    DeadLetterView,
+    Replayed,
+)
 from app.queries.definer import APPLY_TIMEOUT_S, Definer
-from app.queries.letters import letters_before
+from app.queries.letters import letters_before, letters_since
 from app.runtime.believed import append_believed
 from app.runtime.dead_letters import OWN_PREFIX, dead_letter_view, organization_of
 from app.runtime.engine import Engine
@@ -73,7 +81,7 @@ class Repairs:
 
     async def replay(
         self, organization_id: str | None, partition: int, offset: int, by: str | None
-    ) -> RawPosition | None:
+    ) -> Replayed | None:
         """Append a dead letter's value anew, admitted."""
         engine = self._engine
         record = await self._letter(organization_id, partition, offset)
@@ -89,21 +97,15 @@ class Repairs:
                 home = engine.homes.of(owner, decoded.external_subscription_id)
         whose = organization_of(record)
         sent = await self._append(whose, record.key, record.value, home, headers, granted_by=by)
-        return RawPosition(sent.partition, sent.offset, sent.timestamp)
+        position = RawPosition(sent.partition, sent.offset, sent.timestamp)
+        return Replayed(_letter_of(record, partition), position)
 
     async def dead_letter(
         self, organization_id: str | None, partition: int, offset: int
     ) -> DeadLetter | None:
         """Return a dead letter as its topic has it."""
         record = await self._letter(organization_id, partition, offset)
-        if record is None:
-            return None
-        return DeadLetter(
-            view=dead_letter_view(record, partition),
-            key=record.key,
-            headers=tuple((name, text or b"") for name, text in record.headers),
-            value=record.value or b"",
-        )
+        return None if record is None else _letter_of(record, partition)
 
     def dead_letters(self, organization_id: str | None) -> list[DeadLetterView]:
         """Return the newest dead letters that this worker has read, newest first."""
@@ -115,10 +117,16 @@ class Repairs:
 
     async def letters_before(self, query: DeadLetterQuery) -> DeadLetterPage:
         """Return a page of what the topic has."""
-        try:
+        with _letters_read():
             return await letters_before(self._engine.settings, self._engine.shared.turns, query)
-        except (KafkaError, RecordsDeleted) as error:
-            raise Unavailable(f"dead letters cannot be read now: {error}") from error
+
+    async def letters_since(
+        self, organization_id: str | None, since: Mapping[int, int] | None
+    ) -> tuple[list[DeadLetterView], Mapping[int, int]]:
+        """Return dead letters from these offsets on, and where to go on."""
+        engine = self._engine
+        with _letters_read():
+            return await letters_since(engine.settings, engine.shared.turns, organization_id, since)
 
     async def _letter(
         self, organization_id: str | None, partition: int, offset: int
@@ -132,3 +140,20 @@ class Repairs:
         if record is None or organization_id not in (None, organization_of(record)):
             return None
         return record
+
+
+def _letter_of(record: LogRecord, partition: int) -> DeadLetter:
+    return DeadLetter(
+        view=dead_letter_view(record, partition),
+        key=record.key,
+        headers=tuple((name, text or b"") for name, text in record.headers),
+        value=record.value or b"",
+    )
+
+
+@contextmanager
+def _letters_read() -> Iterator[None]:
+    try:
+        yield
+    except (KafkaError, RecordsDeleted) as error:
+        raise Unavailable(f"dead letters cannot be read now: {error}") from error

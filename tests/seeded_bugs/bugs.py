@@ -1120,6 +1120,12 @@ BUGS = (
         "newest = call.meter.repairs.dead_letters(None)",
     ),
     Bug(
+        "replay-of-anybodys-letter",
+        "app/api/replays.py",
+        "found = await call.meter.repairs.replay(organization_id, *place, call.key_name)",
+        "found = await call.meter.repairs.replay(None, *place, call.key_name)",
+    ),
+    Bug(
         "plan-form-drops-prices",
         "app/page/plan_form.py",
         "properties = dict(old.properties) if old is not None else {}",

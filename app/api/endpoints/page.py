@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.api import page, page_forms, page_plan_form, page_views
 from app.api.router import Endpoint, Handler
 
@@ -61,11 +63,17 @@ PAGE = (
     *(_get(f"/page/part/{name}", show, "A part of a view.") for name, show in _PARTS),
     *(_post(f"/page/metric/{name}", act, "A step of a form.") for name, act in _STEPS),
     *(_post(f"/page/plan/{name}", act, "A step of a form.") for name, act in _PLAN_STEPS),
+    _get("/page/dead-letters/replay", page_views.fragment(page_views.ask_replay), "A question."),
     _post("/page/dead-letters/replay", page_views.fragment(page_views.replay_letters), "Replay."),
     _get("/page/records.csv", page_views.records_csv, "Records of a period."),
     _get("/page/explain.csv", page_views.explain_csv, "The events behind a figure."),
     _get("/page/{name}", page.asset, "A file of the page."),
     _get("/api/page/overview", page.overview, "The figures of its first view."),
     _get("/api/page/organizations", page.organizations, "Whose figures it may show."),
-    _post("/api/page/dead_letters/replay", page.replay, "Append a dead letter anew."),
+    _get("/api/page/dead_letters/{partition}/{offset}", page.letter, "A dead letter."),
+    _get("/api/page/dead_letters", page.letters, "Dead letters."),
+    replace(
+        _post("/api/page/dead_letters/replay", page.replay, "Append dead letters anew."),
+        interruptible=True,
+    ),
 )

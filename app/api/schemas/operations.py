@@ -143,6 +143,33 @@ class DeadLetterList(Model):
     meta: DeadLetterMeta
 
 
+class ReplayBody(Model):
+    places: list[str] | None = Field(
+        None, description="Up to 1,000, each partition/offset. Or `code`, or `all`."
+    )
+    code: str | None = Field(None, description="All letters with this error code.")
+    all: bool = False
+    before: str | None = Field(
+        None, description="Goes on where a replay of a code or of all has stopped."
+    )
+
+
+class ReplayLine(Model):
+    """What became of a letter; after each page, and at the end, how far the replay has come."""
+
+    place: str | None = Field(None, description="partition/offset of the letter.")
+    outcome: str | None = Field(
+        None, description="counted, duplicate, not counted, refused again, sent or not sent."
+    )
+    details: str | None = None
+    transaction_id: str | None = None
+    replayed: Count | None = Field(None, description="How many letters so far.")
+    sum: dict[str, int] | None = Field(None, description="How many of each outcome so far.")
+    before: str | None = Field(None, description="Asked with it again, a replay goes on here.")
+    done: bool | None = None
+    error: str | None = Field(None, description="Why a replay stops; the last line.")
+
+
 class DeadLetterHeader(Model):
     name: str
     value: str = Field(description="Bytes in base64.")

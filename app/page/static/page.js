@@ -26,7 +26,6 @@ function keyFromAddress() {
 const authorized = () => (key ? { Authorization: `Bearer ${key}` } : {});
 
 // The view
-
 function aim() {
   const path = location.pathname === "/" ? "" : location.pathname;
   view.setAttribute("hx-get", `/page/view${path}${location.search}`);
@@ -97,7 +96,11 @@ document.addEventListener("htmx:after:request", (event) => {
 document.addEventListener("htmx:error", (event) => {
   if (event.detail.ctx) bad("The worker does not answer.");
 });
-document.addEventListener("htmx:after:swap", () => view.querySelectorAll("[data-chart]").forEach(draw));
+document.addEventListener("htmx:after:swap", () => {
+  view.querySelectorAll("[data-chart]").forEach(draw);
+  const reached = view.querySelector("[data-address]");
+  if (reached) history.replaceState(null, "", reached.dataset.address);
+});
 
 document.addEventListener("htmx:confirm", (event) => {
   const dialog = byId("question");
@@ -109,7 +112,6 @@ document.addEventListener("htmx:confirm", (event) => {
 });
 
 // Organizations: a key of all may look at one of them.
-
 async function pickOrganization() {
   picking = true;
   const response = await fetch("/api/page/organizations", { headers: authorized() }).catch(() => null);
@@ -121,7 +123,6 @@ async function pickOrganization() {
 }
 
 // The chart: its numbers stand in a table beside it.
-
 function draw(place) {
   const table = view.querySelector(`#${place.dataset.chart} table`);
   if (!table || place.firstChild || !place.clientWidth) return;
@@ -138,7 +139,6 @@ function draw(place) {
 }
 
 // Buttons and keys
-
 let typing = 0;
 search.value = new URLSearchParams(location.search).get("search") || "";
 search.addEventListener("input", () => {

@@ -5,7 +5,7 @@ It has over 500 lines: one object answers for all protocols of `app/meter/interf
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from decimal import Decimal
 from typing import ClassVar
 
@@ -59,6 +59,7 @@ from app.meter.overview import (
     OverviewQuery,
     PartitionView,
     RecordView,
+    Replayed,
     UsageView,
     WorkerView,
 )
@@ -588,7 +589,7 @@ class LedgerMeter:
 
     async def replay(
         self, organization_id: str | None, partition: int, offset: int, by: str | None
-    ) -> RawPosition | None:
+    ) -> Replayed | None:
         """Append the event, if it is one; what is none is refused again."""
         letter = await self.dead_letter(organization_id, partition, offset)
         if letter is None:
@@ -608,12 +609,23 @@ class LedgerMeter:
                 )
                 owner = letter.view.organization_id or ""
                 self.taken.setdefault(_identity(owner, event), (event, position))
-                return position
+                return Replayed(letter, position)
+        place = max(96 + offset, self._end())
         again = msgspec.structs.replace(
-            letter.view, offset=96 + offset, source=f"events-raw/0/{position.offset}/0"
+            letter.view, offset=place, source=f"events-raw/0/{position.offset}/0"
         )
         self.letters.append(again)
-        return position
+        return Replayed(letter, position)
+
+    def _end(self) -> int:
+        return 1 + max((letter.offset for letter in self.letters), default=-1)
+
+    async def letters_since(
+        self, organization_id: str | None, since: Mapping[int, int] | None
+    ) -> tuple[list[DeadLetterView], Mapping[int, int]]:
+        first = self._end() if since is None else since[0]
+        found = [one for one in self.dead_letters(organization_id) if one.offset >= first]
+        return found, {0: self._end()}
 
     async def dead_letter(
         self, organization_id: str | None, partition: int, offset: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import StringIO
 from typing import Any
 
@@ -126,17 +127,21 @@ async def test_dead_letters_are_listed_and_replayed(api: Api, worker: Worker, me
     (letter,) = json.loads((await meter("dead-letters", "list", "--json")).stdout)
     place = f"{letter['partition']}/{letter['offset']}"
     replayed = await meter("dead-letters", "replay", place)
-    assert (replayed.exit_code, replayed.stdout) == (0, "1 of 1 replayed.\n")
-    # It is refused again, for it is still no JSON.
+    # It is still no JSON. A busy machine may take longer than is waited for.
+    assert replayed.exit_code in (1, 3)
+    assert re.fullmatch("1 replayed: 1 (refused again|sent)[.]\n", replayed.stderr)
     await eventually(codes, ["invalid_json"] * 2)
 
-    missing = await meter("dead-letters", "replay", place, "0/999999", "--json")
+    missing = await meter("dead-letters", "replay", "0/999999", "--json")
     assert missing.exit_code == 1
-    errors = [outcome["error"] for outcome in json.loads(missing.stdout)]
-    assert errors[0] is None
-    assert "dead_letter_not_found" in errors[1]
-    of_code = await meter("dead-letters", "replay", "--code", "too_late")
-    assert of_code.stdout == "0 of 0 replayed.\n"
+    (outcome,) = json.loads(missing.stdout)["outcomes"]
+    assert outcome["details"] == "there is no such dead letter any more"
+    of_code = await meter("dead-letters", "replay", "--code", "too_late", "-o", "table")
+    assert (of_code.exit_code, of_code.stdout) == (0, "0 replayed.\n")
+    shown = await meter("dead-letters", "show", place, "--json")
+    whole = json.loads(shown.stdout)["dead_letter"]
+    assert (whole["value"], whole["headers"]["meter-error-code"]) == ("[/red] {", "invalid_json")
+    assert (await meter("dead-letters", "show", "0/999999")).exit_code == 4
 
 
 @SERVERS

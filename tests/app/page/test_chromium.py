@@ -320,15 +320,28 @@ async def test_letters_are_replayed_in_bulk_after_a_question(
 
 
 async def test_all_of_a_code_are_replayed(open_api: Running, tab: chromium.Tab) -> None:
-    event = '{"transaction_id": "t-6", "external_subscription_id": "sub_1", "code": "storage"}'
-    open_api.meter.letters[:] = [letter(6, event)]
+    """More than a page of them; what stops on its way goes on from its address."""
+    event = '{"transaction_id": "t-%s", "external_subscription_id": "sub_1", "code": "storage"}'
+    open_api.meter.letters[:] = [
+        letter(offset, event % offset if offset % 30 else "{}") for offset in range(120)
+    ]
     await view(tab, open_api, "/dead-letters", "document.querySelector('#codes button')")
     await tab.run("document.querySelector('#codes button').click()")
-    await tab.wait_until("document.getElementById('question').open")
-    assert "Replay 1 event refused as invalid_timestamp?" in await tab.text("#question")
-    await tab.run("document.querySelector('#question button').click()")
-    await tab.wait_until("document.querySelector('#sum')")
-    assert await tab.text("#sum") == "1 event replayed: 1 counted."
+    await tab.wait_until("document.querySelector('#outcomes form')")
+    assert "Replay 120 events refused as invalid_timestamp?" in await tab.text("#sum")
+    await tab.run("document.querySelector('#outcomes button').click()")
+    await tab.wait_until("document.querySelector('#sum').innerText.startsWith('120 events')")
+    assert await tab.text("#sum") == "120 events replayed: 116 counted, 4 refused again."
+    assert len(open_api.meter.replayed) == 120
+    assert await tab.run("document.querySelectorAll('#outcomes details').length") == 3
+    await tab.run(AXE)
+    assert await tab.run(FINDINGS) == []
+    stopped = "/dead-letters?code=invalid_timestamp&from=0:20"
+    await view(tab, open_api, stopped, "document.querySelector('#outcomes form')")
+    assert "has stopped on its way" in await tab.text("#sum")
+    await tab.run("document.querySelector('#outcomes button').click()")
+    await tab.wait_until("document.querySelector('#sum').innerText.startsWith('20 events')")
+    assert await tab.run("location.search") == "?code=invalid_timestamp"
 
 
 async def test_a_metric_is_made_tried_previewed_and_saved_by_keyboard(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
+from collections import Counter
 from datetime import date
 from hashlib import sha256
 from html import unescape
@@ -21,6 +23,7 @@ from tests.app.page.site import LONG, letter, send_event
 
 STATIC = Path(__file__).parents[3] / "app" / "page" / "static"
 VENDOR = STATIC / "vendor"
+PAGES = {"Meter-Page": "1"}
 
 
 @pytest.mark.parametrize(
@@ -105,19 +108,14 @@ async def test_overview_needs_a_key_unless_open(closed_api: Running) -> None:
 @pytest.mark.parametrize(
     ("key", "headers", "body", "status"),
     [
-        pytest.param("full", {"Meter-Page": "1"}, {"partition": 0, "offset": 5}, 200, id="own"),
-        pytest.param("full", {}, {"partition": 0, "offset": 5}, 403, id="from-another-site"),
-        pytest.param(
-            "reader", {"Meter-Page": "1"}, {"partition": 0, "offset": 5}, 403, id="read-only"
-        ),
-        pytest.param(
-            "other", {"Meter-Page": "1"}, {"partition": 0, "offset": 5}, 404, id="not-theirs"
-        ),
-        pytest.param("full", {"Meter-Page": "1"}, {"partition": 0}, 400, id="no-offset"),
-        pytest.param(
-            "full", {"Meter-Page": "1"}, {"partition": -1, "offset": 0}, 400, id="negative"
-        ),
-        pytest.param(None, {"Meter-Page": "1"}, {"partition": 0, "offset": 5}, 401, id="no-key"),
+        pytest.param("full", PAGES, {"places": ["0/5"]}, 200, id="own"),
+        pytest.param("full", {}, {"places": ["0/5"]}, 403, id="from-another-site"),
+        pytest.param("reader", PAGES, {"places": ["0/5"]}, 403, id="read-only"),
+        pytest.param("full", PAGES, {"places": ["0"]}, 422, id="no-offset"),
+        pytest.param("full", PAGES, {"places": ["-1/0"]}, 422, id="negative"),
+        pytest.param("full", PAGES, {"places": ["0/5"], "all": True}, 422, id="both"),
+        pytest.param("full", PAGES, {"code": "x", "before": "x"}, 422, id="from-nowhere"),
+        pytest.param(None, PAGES, {"places": ["0/5"]}, 401, id="no-key"),
     ],
 )
 async def test_replay(
@@ -128,6 +126,40 @@ async def test_replay(
     )
     assert answer.status == status
     assert closed_api.meter.replayed == ([(0, 5)] if status == 200 else [])
+
+
+async def test_all_of_a_code_are_replayed_and_a_replay_goes_on(closed_api: Running) -> None:
+    """More than a page of mixed outcomes; what is refused again is not replayed again."""
+    event = '{"transaction_id": "t-%s", "external_subscription_id": "sub_1", "code": "storage"}'
+    closed_api.meter.letters[:] = [
+        letter(offset, event % offset if offset % 3 else "{}") for offset in range(60)
+    ]
+    closed_api.meter.letters.append(letter(60, event % "theirs", OTHER_ORGANIZATION))
+    closed_api.meter.letters.append(
+        msgspec.structs.replace(letter(61, event % "other"), code="too_late")
+    )
+
+    async def lines(**body: Any) -> list[dict[str, Any]]:
+        answer = await closed_api.call("POST", "/api/v1/dead_letters/replay", body, key="full")
+        assert answer.status == 200, answer.text
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+    told = await lines(code="invalid_timestamp")
+    outcomes = [line["outcome"] for line in told if "outcome" in line]
+    assert Counter(outcomes) == {"counted": 40, "refused again": 20}
+    assert closed_api.meter.replayed == [(0, offset) for offset in reversed(range(60))]
+    first, *_, last = (line for line in told if "replayed" in line)
+    assert (first["replayed"], first["before"], first["done"]) == (50, "0:10", False)
+    assert last == {
+        "replayed": 60,
+        "sum": {"counted": 40, "refused again": 20},
+        "before": None,
+        "done": True,
+    }
+    closed_api.meter.replayed.clear()
+    again = await lines(code="invalid_timestamp", before=first["before"])
+    assert again[-1]["sum"] == {"counted": 6, "refused again": 4}
+    assert len(closed_api.meter.replayed) == 10
 
 
 # Fragments
@@ -286,7 +318,7 @@ async def test_what_is_not_counted_says_what_to_do(closed_api: Running) -> None:
 async def test_dead_letters_stand_by_code_and_one_by_one(closed_api: Running) -> None:
     closed_api.meter.letters += [letter(6, '{"code": 1}'), letter(7, "{}", OTHER_ORGANIZATION)]
     text = await fragment(closed_api, "/dead-letters", key="full")
-    assert "Replay all 2" in text
+    assert "Replay all" in text
     assert "0/7" not in text
     assert "Send seconds, as a number or a text, or RFC 3339." in text
     text = await fragment(closed_api, "/dead-letters/0/6", key="full")

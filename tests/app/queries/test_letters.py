@@ -10,7 +10,7 @@ from app.bounds.turns import Turns
 from app.definitions.judging import ORGANIZATION_HEADER
 from app.kafka.rewriting import Written, rewrite
 from app.meter.overview import DeadLetterQuery
-from app.queries.letters import letters_before
+from app.queries.letters import letters_before, letters_since
 from app.settings import Settings
 
 pytestmark = pytest.mark.servers
@@ -70,6 +70,17 @@ async def test_every_letter_is_on_one_page_newest_first(settings: Settings) -> N
         ]
         assert [one for page in found for one in page] == sorted(wanted, reverse=True)
         assert all(len(page) <= 50 for page in found)
+    some, ends = await letters_since(settings, Turns(), "a", {0: 400, 1: 93})
+    assert sorted((one.partition, one.offset) for one in some) == [
+        (0, 400),
+        (0, 401),
+        (0, 402),
+        (0, 403),
+        (0, 404),
+        (1, 93),
+        (1, 94),
+    ]
+    assert await letters_since(settings, Turns(), None, None) == ([], ends)
 
 
 async def test_a_topic_without_letters_has_one_page(settings: Settings) -> None:
