@@ -6,7 +6,7 @@ Children follow that have a subscription which has not ended. Rules: metering-se
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -34,15 +34,25 @@ def changing(
     new: Plan,
     shown: Plan | Charge,
     now_ms: int,
+    given: Collection[str] = (),
 ) -> Changing:
-    """Return the decision that makes a plan another whole, and its children if the command says."""
-    if command.payload.get("cascade_updates") is True and new != old:
-        return _cascaded(definitions, old, new, shown, now_ms)
+    """Return the decision that makes a plan another whole, and its children if the command says.
+
+    `given`: ids of the charges whose properties the command gives. Of children's properties that
+    are their own the keys follow these, changed or not.
+    """
+    if command.payload.get("cascade_updates") is True and (given or new != old):
+        return _cascaded(definitions, old, new, shown, now_ms, given)
     return changed(definitions, old, new, shown)
 
 
 def _cascaded(
-    definitions: Definitions, old: Plan, new: Plan, shown: Plan | Charge, now_ms: int
+    definitions: Definitions,
+    old: Plan,
+    new: Plan,
+    shown: Plan | Charge,
+    now_ms: int,
+    given: Collection[str],
 ) -> Steps[Decision | Rejected]:
     plans, codes = [new], set[str]()
     in_use = definitions.has_subscribers(old.id)
@@ -52,7 +62,7 @@ def _cascaded(
         if count % STEP_ITEMS == 0:
             yield
         if _lives(definitions, child, now_ms):
-            follower = _following(child, old, new, now_ms)
+            follower = _following(child, old, new, now_ms, given)
             if follower != child:
                 plans.append(follower)
                 codes |= affected_codes(definitions, child, follower)
@@ -68,7 +78,7 @@ def _lives(definitions: Definitions, child: Plan, now_ms: int) -> bool:
     return any(each.status_at(now_ms) in ("active", "pending") for each in subscriptions)
 
 
-def _following(child: Plan, old: Plan, new: Plan, now_ms: int) -> Plan:
+def _following(child: Plan, old: Plan, new: Plan, now_ms: int, given: Collection[str]) -> Plan:
     """Return a child plan after a change of its parent."""
     before = {charge.id: charge for charge in old.charges}
     after = {charge.id: charge for charge in new.charges}
@@ -78,8 +88,10 @@ def _following(child: Plan, old: Plan, new: Plan, now_ms: int) -> Plan:
         if was is None or now is None:
             # What the parent never had, or lost before, is the child's own.
             charges += [] if was is not None else [charge]
+        elif was == now and now.id not in given:
+            charges.append(charge)
         else:
-            charges.append(charge if was == now else _followed(child.id, charge, was, now))
+            charges.append(_followed(child.id, charge, was, now, is_given=now.id in given))
     parents = {charge.parent_id for charge in child.charges}
     for added in new.charges:
         if added.id not in before and added.id not in parents:
@@ -93,9 +105,11 @@ def _following(child: Plan, old: Plan, new: Plan, now_ms: int) -> Plan:
     return _replace(child, amount_cents=amount_cents, charges=tuple(charges))
 
 
-def _followed(plan_id: str, charge: Charge, was: Charge, now: Charge) -> Charge:
+def _followed(plan_id: str, charge: Charge, was: Charge, now: Charge, *, is_given: bool) -> Charge:
     """Return a charge of a child plan after a change of the charge that it is a copy of."""
-    properties = _properties(charge.properties, was.properties, now.properties)
+    properties = charge.properties
+    if is_given or was.properties != now.properties:
+        properties = _properties(properties, was.properties, now.properties)
     before, after = _by_values(was.filters), _by_values(now.filters)
     own = _by_values(charge.filters)
     filters = [
@@ -116,16 +130,15 @@ def _followed_filter(
 ) -> ChargeFilter:
     if was is None or now is None:
         return own
-    properties = _properties(own.properties, was.properties, now.properties)
-    return _replace(own, properties=properties)
+    if was.properties == now.properties:
+        return own
+    return _replace(own, properties=_properties(own.properties, was.properties, now.properties))
 
 
 def _properties(
     own: Mapping[str, Any], was: Mapping[str, Any], now: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """Return properties that follow as a whole where they were alike, else by their keys only."""
-    if was == now:
-        return own
     if own == was:
         return now
     kept = {key: value for key, value in own.items() if key not in _ALWAYS_FOLLOW}

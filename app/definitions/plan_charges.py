@@ -6,6 +6,7 @@ metering-semantics §7.1.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import msgspec
@@ -75,7 +76,8 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Changing 
     charge = _described(found.plan, body, found.metric, found.charge)
     if isinstance(charge, Rejected):
         return charge
-    return _replaced(definitions, command, found, charge, charge, now_ms)
+    given = () if body.get("properties") is None else (found.charge.id,)
+    return _replaced(definitions, command, found, charge, charge, now_ms, given)
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
@@ -193,8 +195,9 @@ def _replaced(
     charge: Charge,
     shown: Charge,
     now_ms: int,
+    given: Collection[str] = (),
 ) -> Changing:
     plan = found.plan
     charges = tuple(charge if each is found.charge else each for each in plan.charges)
     whole = msgspec.structs.replace(plan, charges=charges)
-    return changing(definitions, command, plan, whole, shown, now_ms)
+    return changing(definitions, command, plan, whole, shown, now_ms, given)

@@ -38,10 +38,13 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Changing 
     old = definitions.plan(command.organization_id, payload_text(command, "code"))
     if old is None:
         return not_found("plan")
-    plan = updated_plan(definitions, old, payload_body(command, "plan"), now_ms)
+    body = payload_body(command, "plan")
+    plan = updated_plan(definitions, old, body, now_ms)
     if isinstance(plan, Rejected):
         return plan
-    return changing(definitions, command, old, plan, plan, now_ms)
+    charges = body.get("charges") or ()
+    given = {each.get("id") for each in charges if each.get("properties") is not None}
+    return changing(definitions, command, old, plan, plan, now_ms, given)
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:

@@ -182,6 +182,27 @@ def test_of_other_properties_the_keys_follow(child: Log) -> None:
     assert own(child).charges[0].properties == groups("9")
 
 
+def test_keys_follow_a_plan_that_had_them_before(child: Log) -> None:
+    child.accept(commands.update_subscription_charge(A, {"properties": groups("9", "country")}))
+    body = {"properties": groups("2", "team")}
+    child.accept(commands.update_charge(ORG, "p", "a", body))
+    child.accept(commands.update_charge(ORG, "p", "a", cascade({"invoice_display_name": "A"})))
+    assert own(child).charges[0].properties == groups("9", "country")
+    outcome = child.append(commands.update_charge(ORG, "p", "a", cascade(body)))
+    assert isinstance(outcome, Applied)
+    assert outcome.impact is not None
+    assert outcome.impact.codes == {"m"}
+    assert own(child).charges[0].properties == groups("9", "team")
+
+
+def test_a_whole_list_of_charges_carries_keys_that_the_plan_had_before(child: Log) -> None:
+    child.accept(commands.update_subscription_charge(A, {"properties": groups("9", "country")}))
+    a, b = plan(child).charges
+    kept = [{"id": a.id, "properties": a.properties}, {"id": b.id}]
+    child.accept(commands.update_plan(ORG, "p", cascade({"charges": kept})))
+    assert [charge.properties for charge in own(child).charges] == [groups("9"), groups()]
+
+
 def test_charges_come_and_go(child: Log) -> None:
     new = cascade({**bodies.charge("m"), "code": "c", "filters": [US]})
     made = child.accept(commands.create_charge(ORG, "p", new))
