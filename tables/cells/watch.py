@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from app.definitions.timeline import ceil_to
 from tables.cells.days import Days
+from tables.cells.grids import Grids, grid_cut
 from tables.changelogged.checkpoint import Checkpoint
 
 
@@ -18,8 +18,7 @@ class Watch(NamedTuple):
 
     since_ms: int
     """Events appended until then count at once."""
-    grids: tuple[tuple[int, int], ...]
-    """(append time from which it holds, time between two grid cuts in ms), in order."""
+    grids: Grids
     checkpoint: Checkpoint
     """Tells which cuts are taken."""
     days: Days | None = None
@@ -29,13 +28,7 @@ class Watch(NamedTuple):
 
     def cut_of(self, append_time_ms: int) -> int:
         """Return the grid cut of an event, 0 when nobody watched yet."""
-        if append_time_ms <= self.since_ms:
-            return 0
-        grid_ms = self.grids[0][1]
-        for from_ms, each_ms in self.grids:
-            if from_ms < append_time_ms:
-                grid_ms = each_ms
-        return ceil_to(append_time_ms, grid_ms)
+        return 0 if append_time_ms <= self.since_ms else grid_cut(append_time_ms, self.grids)
 
     def day_cut_of(self, timestamp_ms: int, append_time_ms: int) -> int:
         """Return the cut of the day that shows an event first; 0 when that is taken."""
@@ -56,7 +49,7 @@ class Watch(NamedTuple):
             return self.grids
         if appended_ms <= self.since_ms:
             return None
-        return self.since_ms, tuple(grid for grid in self.grids if grid[0] < appended_ms)
+        return self.since_ms, tuple(grid for grid in self.grids if grid[0] <= appended_ms)
 
     def is_taken(self, cut_ms: int) -> bool:
         """Return whether no cut can come any more that is not later."""

@@ -85,6 +85,18 @@ def test_what_was_late_before_the_alert_is_seen_when_it_counts() -> None:
     ]
 
 
+def test_what_comes_in_the_millisecond_of_settings_is_decided_by_them() -> None:
+    story = Story(close_grid_s=600, since="2023-12-01").metric("m", "sum_agg")
+    story.plan({"billable_metric_code": "m"}).subscribe()
+    story.define("2024-01-01T00:10:00Z", commands.create_alert(ORG, SUBSCRIPTION, alert()))
+    story.send("2024-01-02T10:00:20Z", v=12)
+    finer = SettingsRecord(close_grid_s=60)
+    story.define("2024-01-02T10:00:20Z", commands.set_settings(finer))
+    assert crossings(story, "2024-01-02T10:09:00Z") == [
+        ("2024-01-02T10:01:00Z", "0.0", "12.0", ["10.0"]),
+    ]
+
+
 def test_an_alert_is_looked_at_at_the_grid_cut_of_what_changed() -> None:
     story = Story(close_grid_s=60, since="2023-12-01").metric("m", "sum_agg")
     story.metric("n", "sum_agg").plan({"billable_metric_code": "m"}, {"billable_metric_code": "n"})

@@ -191,7 +191,7 @@ def test_keys_follow_a_plan_that_had_them_before(child: Log) -> None:
     outcome = child.append(commands.update_charge(ORG, "p", "a", cascade(body)))
     assert isinstance(outcome, Applied)
     assert outcome.impact is not None
-    assert outcome.impact.codes == {"m"}
+    assert outcome.impact.codes == frozenset({"m"})
     assert own(child).charges[0].properties == groups("9", "team")
 
 
