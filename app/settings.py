@@ -379,7 +379,9 @@ class Settings(BaseSettings):
         1_000, ge=1, le=1_000, description="Events folded between two turns of the event loop."
     )
     dedupe_memory_bytes: int = Field(
-        256 * 1024 * 1024, ge=1024 * 1024, description="Most memory for the index of known events."
+        256 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Most memory for the index of known events, but for 0.1 byte of each on disk.",
     )
     warm_bytes: int = Field(
         512 * 1024 * 1024,

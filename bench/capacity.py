@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import tracemalloc
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from bench.contest.contestants import OURS, ours_once
 from bench.contest.loads import LOADS
 from bench.contest.results import read, with_region
 from bench.contest.tools import ROOT
+from tables.changelogged.published import PublishedCell, PublishedTable
 
 UNITS = ROOT / "bench" / "units.json"
 PAGE = ROOT / "docs" / "capacity.md"
@@ -35,6 +38,8 @@ YEAR_S = 31_557_600
 MEMBERS = 10
 """So many unique members a set of the measurement has."""
 SETS = 20_000
+PERIODS = 12
+"""Of a subscription in a year."""
 
 BY_RATE = (
     "events/s",
@@ -51,7 +56,7 @@ BY_SUBSCRIPTIONS = (
     "subscriptions",
     "memory in every worker",
     "memory of cells, all workers",
-    "memory of published figures, all workers",
+    "memory of published figures, each year, all workers",
     "Redis",
     "records a month in Kafka",
 )
@@ -117,7 +122,7 @@ def _by_subscriptions(cost: dict[str, float]) -> list[str]:
         sizes = (
             count * cost["subscription_bytes"],
             cells * cost["cell_bytes"],
-            cells * cost["published_bytes"],
+            cells * PERIODS * cost["published_bytes"],
             count * cost["members"] * cost["member_bytes"],
             cells * cost["record_bytes"] * cost["replicas"],
         )
@@ -144,6 +149,7 @@ async def measured(events: int) -> dict[str, float]:
                     found |= await _bytes_of(here, load)
     async with LocalRedis(Path(tempfile.mkdtemp()) / "redis") as server:
         found["member_bytes"] = await _member_bytes(server.url)
+    found["published_bytes"] = _published_bytes(int(units()["cells"]["value"]))
     return {name: round(value) for name, value in found.items()}
 
 
@@ -180,6 +186,25 @@ async def _member_bytes(url: str) -> float:
             await pipe.execute()
         after = (await redis.info("memory"))["used_memory"]
     return float(after - before) / (SETS * MEMBERS)
+
+
+def _published_bytes(cells: int) -> float:
+    """Return the memory of a published figure, of subscriptions with a year of periods."""
+    table, subscriptions, charges = PublishedTable(), 500, [str(uuid.uuid4()) for _ in range(cells)]
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for _ in range(subscriptions):
+        subscription = str(uuid.uuid4())
+        for period in range(PERIODS):
+            name = (subscription, YEAR_S * 1000 * (50 * PERIODS + period) // PERIODS)
+            for charge in charges:
+                cell = PublishedCell(0, "123.5", None, "123.5", None, 42, os.urandom(16), name[1])
+                table.put_cell(name, (charge, None, ()), cell)
+            table.put_completion(name, 0, name[1])
+        table.take_changes()
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    return taken / (subscriptions * PERIODS * cells)
 
 
 def cpu() -> dict[str, float]:

@@ -25,7 +25,14 @@ from app.settings import Settings
     multiple=True,
     help="An earlier export: only what has come since. May be given for each of several.",
 )
-def export_command(what: What, output: IO[bytes], after: Sequence[IO[bytes]]) -> None:
+@click.option(
+    "--redact",
+    is_flag=True,
+    help="Events without properties that no metric reads, and without refused ones.",
+)
+def export_command(
+    what: What, output: IO[bytes], after: Sequence[IO[bytes]], *, redact: bool
+) -> None:
     """Write a log as JSON lines: all that is committed now.
 
     DEFINITIONS and EVENTS are what `meter fold` takes; RECORDS are the usage records as published.
@@ -35,13 +42,15 @@ def export_command(what: What, output: IO[bytes], after: Sequence[IO[bytes]]) ->
     """
     if after and what == "records":
         raise click.UsageError("--after is for definitions and events: `meter import` takes them.")
+    if redact and (after or what != "events"):
+        raise click.UsageError("--redact is for all events, from the first one on.")
     settings = settings_of_the_log()
     try:
         since = _last_offsets(what, after)
     except (InvalidDefinitionsFile, InvalidEventsFile) as error:
         raise click.ClickException(str(error)) from error
     with reached(settings):
-        asyncio.run(_export(settings, what, output, since))
+        asyncio.run(_export(settings, what, output, since, redact=redact))
 
 
 def _last_offsets(what: What, files: Sequence[IO[bytes]]) -> dict[int, int]:
@@ -60,8 +69,8 @@ def _last_offsets(what: What, files: Sequence[IO[bytes]]) -> dict[int, int]:
 
 
 async def _export(
-    settings: Settings, what: What, output: IO[bytes], since: Mapping[int, int]
+    settings: Settings, what: What, output: IO[bytes], since: Mapping[int, int], *, redact: bool
 ) -> None:
     write = lines_to(output)
-    async for line in export(settings, what, since):
+    async for line in export(settings, what, since, redact=redact):
         write(line + b"\n")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -26,6 +27,7 @@ from app.kafka.lenient_fetch import limit_after
 from app.kafka.log_readers import LogRecord, plain_consumer, scan
 from app.kafka.names import TopicPartition
 from app.kafka.topics import METER_DEFINITIONS, partition_count
+from app.offline.redaction import ALWAYS_READ, names_read, redacted
 from app.settings import Settings
 from app.wire.decode import Headers
 from app.wire.events import MAX_BYTES, is_utf8
@@ -35,35 +37,52 @@ What = Literal["definitions", "events", "records"]
 
 
 async def export(
-    settings: Settings, what: What, since: Mapping[int, int] | None = None
+    settings: Settings,
+    what: What,
+    since: Mapping[int, int] | None = None,
+    *,
+    redact: bool = False,
 ) -> AsyncIterator[bytes]:
     """Yield lines, without their newlines, of all that is in a log now, partition by partition.
 
-    `since`: by partition, the offset to begin at.
+    `since`: by partition, the offset to begin at. `redact`: events without what no metric reads.
 
     Raises:
         TopicRefused: the log is not there.
     """
+    read: frozenset[str] = frozenset()
     if what == "events":
-        await _learn_limits(settings)
+        read = await _learn(settings)
     for tp in await _partitions(settings, what):
         start, end = await _bounds(settings, tp)
         begin = max(start, (since or {}).get(tp.partition, start))
         async for records in scan(settings, tp, begin, end):
-            for record in records:
+            for each in records:
+                record = _redacted(each, read) if redact else each
                 line = _LINES[what](tp.partition, record)
                 if line is not None:
                     yield line
 
 
-async def _learn_limits(settings: Settings) -> None:
-    """Learn the limits from the definitions log: batches are read as workers read them."""
-    definitions = Definitions()
+async def _learn(settings: Settings) -> frozenset[str]:
+    """Learn the limits from the definitions log: batches are read as workers read them.
+
+    Return the names of properties that definitions read, or have read.
+    """
+    definitions, read = Definitions(), set(ALWAYS_READ)
     for tp in await _partitions(settings, "definitions"):
         async for records in scan(settings, tp, *await _bounds(settings, tp)):
             for record in records:
                 apply(definitions, record.value, record.timestamp_ms, record.offset)
+                with suppress(UnreadableCommand):
+                    read.update(names_read(Command.decode(record.value or b"").payload))
     limit_after(settings.topic(settings.raw_topic), definitions.limited_after_ms())
+    return frozenset(read)
+
+
+def _redacted(record: LogRecord, read: frozenset[str]) -> LogRecord:
+    value, headers = redacted(record.value, record.headers, read)
+    return record._replace(value=value, headers=headers)
 
 
 async def _bounds(settings: Settings, tp: TopicPartition) -> tuple[int, int]:

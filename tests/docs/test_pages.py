@@ -40,7 +40,14 @@ PAGES = {
     )
 }
 CONTINUED = re.compile(r"\\\n\s*")
-FILES = ("events.csv", "lago.key", "change.json", "definitions.jsonl", "events.jsonl")
+FILES = (
+    "events.csv",
+    "lago.key",
+    "change.json",
+    "definitions.jsonl",
+    "events.jsonl",
+    "events-redacted.jsonl",
+)
 """Names that commands of the pages open."""
 ROUTES = {
     (method.upper(), re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path)))

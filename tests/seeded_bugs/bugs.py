@@ -1102,6 +1102,12 @@ BUGS = (
         "hashed = numbers * np.uint64(0) + _FACTORS[1]",
     ),
     Bug(
+        "redaction-forgets-the-target-wallet",
+        "app/offline/redaction.py",
+        '    if payload.get("accepts_target_wallet"):\n        yield TARGET_WALLET_KEY\n',
+        "",
+    ),
+    Bug(
         "page-text-not-escaped",
         "app/page/html.py",
         "            return escape(node, quote=False)",

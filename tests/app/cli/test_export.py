@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from unittest.mock import ANY
 
 import pytest
 from click.testing import CliRunner
@@ -39,6 +40,26 @@ async def test_every_partition_is_exported_whatever_the_settings_say(
     assert exported.exit_code == 0, exported.output
     lines = map(json.loads, exported.stdout.splitlines())
     assert {line["_partition"] for line in lines} == set(range(settings.raw_partitions))
+
+    event = {"external_subscription_id": "s", "transaction_id": "t", "code": "c"}
+    value = json.dumps({**event, "properties": {"mail": "ada@example.com"}}).encode()
+    await worker.engine.append(settings.topic(settings.raw_topic), b"k", value, 0)
+    redacted = await meter("export", "events", "--redact", **brokers)
+    assert redacted.exit_code == 0, redacted.output
+    kept = [json.loads(line) for line in redacted.stdout.splitlines()]
+    assert [line for line in kept if "code" in line] == [
+        {
+            **event,
+            "properties": {},
+            "_append_time": ANY,
+            "_partition": 0,
+            "_offset": ANY,
+            "_key_base64": "aw==",
+        }
+    ]
+    assert all(line["_value"] is None for line in kept if "code" not in line)
+    wrong = await meter("export", "records", "--redact", **brokers)
+    assert wrong.exit_code == 2
 
     nowhere = brokers | {"METER_TOPIC_PREFIX": "nobody-has-this-"}
     absent = await meter("export", "events", **nowhere)
