@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 import shutil
 import tempfile
@@ -71,6 +72,12 @@ class Tab:
         async with asyncio.timeout(timeout_s):
             while not await self.run(guarded):
                 await asyncio.sleep(0.05)
+
+    async def click(self, selector: str) -> None:
+        """Click the first element of a selector as soon as the page shows one."""
+        await self.wait_until(
+            f"(at => at && (at.click(), true))(document.querySelector({json.dumps(selector)}))"
+        )
 
     async def text(self, selector: str) -> str:
         """What an element shows."""

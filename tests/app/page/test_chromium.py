@@ -134,13 +134,12 @@ async def test_a_user_goes_from_a_figure_to_the_event_that_made_it(
     open_api: Running, tab: chromium.Tab
 ) -> None:
     await view(tab, open_api, "/")
-    await tab.run("document.querySelector('#usage td a').click()")
-    await tab.wait_until("document.querySelector('#usage td .bad, #usage td data')")
+    await tab.click("#usage td a")
     await tab.wait_until("location.pathname === '/subscriptions/sub_1'")
-    await tab.run("document.querySelector('#usage td a').click()")
+    await tab.click("#usage td a")
     await tab.wait_until("location.pathname === '/subscriptions/sub_1/explain/storage'")
     await tab.wait_until("document.querySelector('#events td a')")
-    await tab.run("document.querySelector('#events td a').click()")
+    await tab.click("#events td a")
     await tab.wait_until("document.querySelector('#properties tr')")
     assert LONG in await tab.text("#properties")
 
@@ -228,14 +227,14 @@ async def test_keys_search_help_and_leave(open_api: Running, tab: chromium.Tab) 
     await tab.wait_until("document.getElementById('keys').open")
     await tab.press("Escape")
     await tab.wait_until("!document.getElementById('keys').open")
-    await tab.run("document.querySelector('#usage .empty a').click()")
+    await tab.click("#usage .empty a")
     await tab.wait_until(f"{SHOWN} === 3")
 
 
 async def test_a_click_sorts_and_the_header_says_it(open_api: Running, tab: chromium.Tab) -> None:
     await view(tab, open_api, "/")
     for order in ("ascending", "descending"):
-        await tab.run("document.querySelector('#usage th a').click()")
+        await tab.click("#usage th a")
         await tab.wait_until(f"document.querySelector('#usage th[aria-sort={order}]')")
     assert await tab.run("document.querySelector('#usage td a').textContent") == "sub_9"
     assert "sort=-subscription" in await tab.run("location.search")
@@ -246,7 +245,7 @@ async def test_dark_and_light_are_chosen_by_hand(open_api: Running, tab: chromiu
     await view(tab, open_api, "/")
     ground = "getComputedStyle(document.body).backgroundColor"
     light = await tab.run(ground)
-    await tab.run("document.getElementById('scheme').click()")
+    await tab.click("#scheme")
     assert await tab.run(ground) != light
     await tab.send("Page.reload")
     await tab.wait_until(f"{SHOWN} && document.documentElement.dataset.scheme === 'dark'")
@@ -267,7 +266,7 @@ async def test_a_key_is_asked_for_shows_its_organization_and_is_forgotten(
     markup = await tab.run("document.documentElement.outerHTML")
     for name in (ORGANIZATION, OTHER_ORGANIZATION, "sub_1", "acme"):
         assert name not in markup
-    await tab.run("document.getElementById('sign-out').click()")
+    await tab.click("#sign-out")
     await tab.wait_until(
         "!document.getElementById('key-form').hidden && !sessionStorage.getItem('key')"
     )
@@ -304,15 +303,15 @@ async def test_letters_are_replayed_in_bulk_after_a_question(
         await tab.run(f"document.querySelector('#letters [value=\"{place}\"]').click()")
     # What is marked stays marked.
     await tab.run("tick()")
-    await tab.run("document.querySelector('#marking > button').click()")
+    await tab.click("#marking > button")
     await tab.wait_until("document.getElementById('question').open")
     assert "that are marked" in await tab.text("#question")
     await tab.press("Escape")
     await tab.wait_until("!document.getElementById('question').open")
     assert open_api.meter.replayed == []
-    await tab.run("document.querySelector('#marking > button').click()")
+    await tab.click("#marking > button")
     await tab.wait_until("document.getElementById('question').open")
-    await tab.run("document.querySelector('#question button').click()")
+    await tab.click("#question button")
     await tab.wait_until("document.querySelector('#sum')")
     assert await tab.text("#sum") == "2 events replayed: 1 counted, 1 refused again."
     assert "as 0/101 because timestamp 'noon' is no time" in await tab.text("#replayed")
@@ -326,10 +325,10 @@ async def test_all_of_a_code_are_replayed(open_api: Running, tab: chromium.Tab) 
         letter(offset, event % offset if offset % 30 else "{}") for offset in range(120)
     ]
     await view(tab, open_api, "/dead-letters", "document.querySelector('#codes button')")
-    await tab.run("document.querySelector('#codes button').click()")
+    await tab.click("#codes button")
     await tab.wait_until("document.querySelector('#outcomes form')")
     assert "Replay 120 events refused as invalid_timestamp?" in await tab.text("#sum")
-    await tab.run("document.querySelector('#outcomes button').click()")
+    await tab.click("#outcomes button")
     await tab.wait_until("document.querySelector('#sum').innerText.startsWith('120 events')")
     assert await tab.text("#sum") == "120 events replayed: 116 counted, 4 refused again."
     assert len(open_api.meter.replayed) == 120
@@ -339,7 +338,7 @@ async def test_all_of_a_code_are_replayed(open_api: Running, tab: chromium.Tab) 
     stopped = "/dead-letters?code=invalid_timestamp&from=0:20"
     await view(tab, open_api, stopped, "document.querySelector('#outcomes form')")
     assert "has stopped on its way" in await tab.text("#sum")
-    await tab.run("document.querySelector('#outcomes button').click()")
+    await tab.click("#outcomes button")
     await tab.wait_until("document.querySelector('#sum').innerText.startsWith('20 events')")
     assert await tab.run("location.search") == "?code=invalid_timestamp"
 
@@ -357,14 +356,14 @@ async def test_a_metric_is_made_tried_previewed_and_saved_by_keyboard(
     await tab.run("document.getElementById('example').value = ''")
     await fill(tab, "example", '{"properties": {"gb": 21}}')
     await tab.wait_until("document.getElementById('tried').innerText === 'The value is 42.0.'")
-    await tab.run("document.querySelector('#examples button').click()")
+    await tab.click("#examples button")
     await tab.wait_until("document.querySelectorAll('#chosen option').length === 2")
     await tab.run(
         """{ const chosen = document.getElementById('chosen');
         chosen.value = chosen.options[1].value; chosen.dispatchEvent(new Event('change')) }"""
     )
     await tab.wait_until("document.getElementById('tried').innerText === 'The value is 6.0.'")
-    await tab.run("document.getElementById('type-sum_agg').click()")
+    await tab.click("#type-sum_agg")
     await tab.run("[...document.querySelectorAll('#filters button')].pop().click()")
     await tab.wait_until("document.getElementById('filter-1')")
     await fill(tab, "filter-1", "region")
