@@ -58,7 +58,7 @@ async def repair_queued(owned: OwnedPartition) -> None:
             if not job.is_possible:
                 _leave_to_refold(owned, name)
                 continue
-            ids = list(islice(job.turning(), room))
+            ids = list(dict.fromkeys(islice(job.turning(), room)))
             entries[name] = dict(zip(ids, state.index.find_many(ids), strict=True))
             room -= len(ids)
             if room <= 0:
@@ -108,7 +108,7 @@ async def _repair(
             await owned.members.prefetch(missing)
         with owned.life.change():
             whole = await owned.shared.turns.run(work, job.repairing(originals))
-        if whole and not job.turning():
+        if whole and job.is_done:
             job.finish()
             owned.refold_queue.repaired(name)
         names = {*state.cuts.take_late_names(), name}

@@ -25,8 +25,8 @@ from app.runtime.owned import OwnedPartition
 from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
-from tables.partition.corrected import Counted
 from tables.partition.partition import Partition
+from tables.partition.revised import Counted
 from tables.reading.explained import ExplainedPeriod, published_texts
 from tables.reading.shown_last import turned_by
 from tables.reading.single_events import CellEvents, SingleEvents

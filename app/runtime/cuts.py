@@ -105,7 +105,7 @@ class Cuts:
         state = self._state
         for name in sorted(names):
             if self._schedule(name) and state.corrections.touches(name):
-                wrong_ms = state.corrections.wrong_since(name, next_cut(state, name))
+                wrong_ms = state.corrections.followed.wrong_since(name, next_cut(state, name))
                 if wrong_ms is not None:
                     self._refold_queue.want_repair(name, wrong_ms)
 

@@ -146,7 +146,7 @@ class RefoldQueue:
         self._recorrecting.update((name, None) for name in names if name not in lost)
         for name in lost:
             state.stale.park(name, reason)
-            state.corrections.let_stand(name)
+            state.corrections.followed.let_stand(name)
 
     def halve(self, failing: int) -> None:
         """Refold half as many subscriptions the next time: a refold of so many has failed."""

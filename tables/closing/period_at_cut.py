@@ -32,8 +32,8 @@ from tables.charge import ChargeFold
 from tables.closing.beside import beside
 from tables.closing.billing import billing_of, ends_unpublished
 from tables.closing.revision import Closing, next_revision
-from tables.partition.corrected import Kept
 from tables.partition.partition import Partition
+from tables.partition.revised import Kept
 from tables.routing.period_charges import PeriodCharge, PeriodCharges
 from tables.routing.route import Route
 

@@ -18,7 +18,8 @@ from app.definitions.timeline import NEVER_MS, ceil_to
 from app.wire.arrivals import Arrival, MeterKey
 from app.wire.properties import read_properties
 from tables.cells.cell import Span
-from tables.changelogged.corrections import CorrectionTable, StoredCorrection
+from tables.changelogged.correction_rows import StoredCorrection
+from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.presence import EventRanges
 from tables.partition.route_table import RouteTable
 from tables.partition.tables import Tables

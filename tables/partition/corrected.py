@@ -4,53 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionKey
 from app.wire.events import Event
 from app.wire.identity import event_id
-from tables.changelogged.corrections import StoredCorrection
+from tables.changelogged.correction_rows import StoredCorrection
 from tables.fold import Folded, fold_run
 from tables.partition.changed import Changed
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
+from tables.partition.revised import Counted, Kept, Revised, Versions
 from tables.partition.tables import Tables
-from tables.spool import Place, Spool
-
-Revised = tuple[SubscriptionKey, str, int]
-"""External subscription, metric code and the last cut that may be the first to show it, ms."""
-
-
-class Counted(NamedTuple):
-    """An event as corrections have it."""
-
-    arrival: Arrival
-    since_ms: int
-    """Append time of the correction that made it so; -1: none did."""
-
-
-class Kept(NamedTuple):
-    """An event as corrections have it, until the cuts that it revises are taken."""
-
-    since_ms: int
-    timestamp_ms: int
-    spool: Spool
-    place: Place
-
-    @staticmethod
-    def of(counted: Counted, spool: Spool) -> Kept:
-        """Keep an event with all that decides in which cells it counts."""
-        arrival, since_ms = counted
-        event = replace(arrival.event, body=b"")
-        packed = msgspec.msgpack.encode(replace(arrival, event=event))
-        return Kept(since_ms, arrival.timestamp_ms, spool, spool.put(packed))
-
-    def arrival(self) -> Arrival:
-        """Return the event, without its bytes."""
-        return _decode_arrival(self.spool.get(self.place))
+from tables.spool import Spool
 
 
 class Corrected:
@@ -73,7 +40,7 @@ class Corrected:
         self._instants = tables.instants
         self._cuts = cuts
         self._packing = packing
-        self._revised: dict[Revised, list[Kept]] = {}
+        self._revised: dict[Revised, Versions] = {}
         """What corrections revise in cuts to come: the events before and after each."""
         self._spool = Spool(tables.corrections.spool.directory)
 
@@ -87,7 +54,7 @@ class Corrected:
         self._note_versions(name, arrival, history)
         for stored in history:
             if stored.append_time_ms > arrival.append_time_ms:
-                self._corrections.follow(stored)
+                self._corrections.followed.follow(stored)
                 self._schedule(stored)
         counted = self.counted(identity, arrival)
         if counted is None:
@@ -117,7 +84,7 @@ class Corrected:
         """Return the arrival as it counts in the cells; None when it is cancelled there.
 
         With `horizon_ms` as it counts under every correction appended until then. `known`: of those
-        that no cell shows yet only these count, by `id`.
+        that no cell shows yet only these count, by row.
         """
         counted: Counted | None = Counted(arrival, -1)
         for stored in self._corrections.history(identity):
@@ -166,9 +133,7 @@ class Corrected:
         """Return events before and after corrections that a cut until then is the first to show."""
         return self._revised.get((name, code, last_ms), ())
 
-    def revise(
-        self, names: Iterable[SubscriptionKey], revised: Mapping[Revised, list[Kept]]
-    ) -> None:
+    def revise(self, names: Iterable[SubscriptionKey], revised: Mapping[Revised, Versions]) -> None:
         """Put what a refold found in place of what there was of these external subscriptions."""
         names = set(names)
         for known in [one for one in self._revised if one[0] in names]:
@@ -181,7 +146,9 @@ class Corrected:
             if not self._revised:
                 # Nothing that was put on disk before is asked for any more.
                 self._spool = Spool(self._corrections.spool.directory)
-            self._revised.setdefault(key, []).append(Kept.of(version, self._spool))
+            if key not in self._revised:
+                self._revised[key] = Versions(self._spool)
+            self._revised[key].add(version)
 
     def settle(self, cut_ms: int) -> None:
         """Forget what cuts until then were to revise."""
@@ -208,30 +175,33 @@ class Corrected:
                 self._reach(name, event, entry.append_time_ms, stored.append_time_ms)
             self._schedule(stored)
         if changes:
-            self._corrections.follow(touched[0])
+            self._corrections.followed.follow(touched[0])
         return changes
 
     def follow_all(self) -> set[SubscriptionKey]:
         """Follow corrections with a revision cut to come, after a restore; return their names."""
         names: set[SubscriptionKey] = set()
-        for stored in sorted(self._corrections.all(), key=_position_of):
-            if max(self._cuts.revisions_after(stored.append_time_ms)) <= self._checkpoint.cut_ms:
-                continue
+        to_come = [
+            self._corrections.get(row)
+            for row, at_ms in self._corrections.times()
+            if max(self._cuts.revisions_after(at_ms)) > self._checkpoint.cut_ms
+        ]
+        for stored in sorted(to_come, key=_position_of):
             if self._index.find(stored.identity) is not None:
-                self._corrections.follow(stored)
+                self._corrections.followed.follow(stored)
                 self._schedule(stored)
                 names.add(stored.name)
         return names
 
     def reschedule_revisions(self) -> Iterator[None]:
         """Ask anew for the revision cuts of all that are followed, a step for each."""
-        for stored in list(self._corrections.followed()):
-            self._cuts.schedule_revision(stored.name, stored.append_time_ms)
+        for name, at_ms in self._corrections.followed.times():
+            self._cuts.schedule_revision(name, at_ms)
             yield None
 
     def schedule_again(self, name: SubscriptionKey) -> None:
         """Have cuts taken for corrections that were read before a definition that asks for them."""
-        for stored in self._corrections.followed_of(name):
+        for stored in self._corrections.followed.of(name):
             self._schedule(stored)
 
     def _schedule(self, stored: StoredCorrection) -> None:
@@ -257,8 +227,8 @@ class Corrected:
         for stored in history:
             if stored.append_time_ms > arrival.append_time_ms:
                 # Cells may show them for the later copy.
-                self._corrections.mark_unclear(name)
-                self._corrections.follow(stored)
+                self._corrections.followed.mark_unclear(name)
+                self._corrections.followed.follow(stored)
                 self._cuts.schedule_revision(name, arrival.append_time_ms)
                 self._schedule(stored)
 
@@ -285,9 +255,8 @@ class Corrected:
 
 
 _position_of = attrgetter("position")
-_decode_arrival = msgspec.msgpack.Decoder(Arrival).decode
 
 
 def _is_known(stored: StoredCorrection, known: Container[int] | None) -> bool:
     """Return whether cells show a correction already, or are about to."""
-    return known is None or stored.applied or id(stored) in known
+    return known is None or stored.applied or stored.row in known

@@ -176,12 +176,13 @@ class Intake:
         rows = zip(ids, entries, stored, strict=True)
         for route, run in taken:
             left: list[Arrival] = []
+            corrected = self._corrections.touches(route.meter_key[:2])
             for arrival, (identity, entry, found) in zip(run, rows, strict=False):
                 known = latest.get(identity) or found
                 if known is None:
                     new.append(identity)
                     latest[identity] = entry
-                    if self._corrections.history(identity):
+                    if corrected and self._corrections.history(identity):
                         self._corrected.fold_new(arrival, identity, folded)
                     else:
                         left.append(arrival)

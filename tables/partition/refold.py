@@ -23,9 +23,9 @@ from tables.event_index.entries import Entry
 from tables.fold import Folded, apply_members, fold_run
 from tables.not_counted import NotCounted
 from tables.partition.changed import Anew
-from tables.partition.corrected import Counted, Kept, Revised
 from tables.partition.intake import RefusedArrival, WaitForDefinitions
 from tables.partition.partition import Partition
+from tables.partition.revised import Counted, Revised, Versions
 from tables.routing.group_admission import GroupAdmission
 from tables.routing.route import Route
 from tables.spool import Spool
@@ -70,10 +70,10 @@ class Refold:
     def _look_ahead(self) -> None:
         partition = self.partition
         self._standing = {
-            name: partition.corrections.applied_upto(name, horizon_ms)
+            name: partition.corrections.followed.until(name, horizon_ms)
             for name, horizon_ms in self._limit_positions.items()
         }
-        self._known = {id(stored) for standing in self._standing.values() for stored in standing}
+        self._known = {row for standing in self._standing.values() for row in standing}
         """What comes later counts nowhere here: events fed before would not show it."""
         # Under corrections events may count that did not when their cuts were taken: another group
         # has their place. No cut before the next is taken for them.
@@ -84,7 +84,7 @@ class Refold:
         }
         self._unforeseen: dict[SubscriptionKey, int] = {}
         """Cuts before the next that was known, of late events that nothing counted so far."""
-        self._revised: dict[Revised, list[Kept]] = {}
+        self._revised: dict[Revised, Versions] = {}
         self._spool = Spool(partition.corrections.spool.directory)
         """Has those events; what was put there goes when other ones take their place."""
         self.group_admission = GroupAdmission()
@@ -270,8 +270,9 @@ class Refold:
                 identity, placed, horizon_ms, known=self._known
             )
             for revised, version in revisions:
-                kept = Kept.of(version, self._spool)
-                self._revised.setdefault(revised, []).append(kept)
+                if revised not in self._revised:
+                    self._revised[revised] = Versions(self._spool)
+                self._revised[revised].add(version)
         return partition.corrected.counted(identity, placed, horizon_ms, self._known)
 
     def _wants(self, arrival: Arrival) -> bool:
@@ -356,7 +357,8 @@ class Refold:
         yield from partition.members.forgetting(gone)
         yield from partition.members.replacing(self.members)
         for name, standing in self._standing.items():
-            partition.corrections.enforce(name, standing, partition.checkpoint.cut_ms)
+            settled_ms = partition.checkpoint.cut_ms
+            yield from partition.corrections.followed.enforcing(name, standing, settled_ms)
         partition.corrected.revise(self._limit_positions, self._revised)
         if self._searches:
             self._keep_found()

@@ -6,7 +6,7 @@ done only where it comes to the bytes of a refold; whatever else there is, a ref
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -14,15 +14,15 @@ from msgspec.structs import replace
 from app.bounds.turns import Steps
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, SubscriptionKey
-from tables.changelogged.corrections import StoredCorrection
+from tables.changelogged.correction_rows import StoredCorrection
 from tables.changelogged.members import MemberKey
 from tables.changelogged.presence import REST
 from tables.event_index.entries import Entry
 from tables.fold import Folded, apply_members, fold_run, members_wanted
 from tables.not_counted import NotCounted
 from tables.partition.changed import steps_of
-from tables.partition.corrected import Counted
 from tables.partition.partition import Partition
+from tables.partition.revised import Counted
 from tables.unfold import Unfolded, has_room, unfold
 
 
@@ -64,11 +64,23 @@ class Repair:
             or REST in stale.refolding_keys
             or partition.standing.is_behind(name)
             or partition.definitions.pays_in_advance(*name)
-        ) and partition.corrections.is_clear(name)
+        ) and partition.corrections.followed.is_clear(name)
 
-    def turning(self) -> dict[bytes, list[StoredCorrection]]:
-        """Return corrections to be put in force, by event."""
-        return self._partition.corrections.turning(self._name, self._horizon_ms)
+    def turning(self) -> Iterator[bytes]:
+        """Yield ids of events with corrections to be put in force; some may come again."""
+        return self._partition.corrections.followed.turning(self._name, self._horizon_ms)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no correction is to be put in force."""
+        return next(self.turning(), None) is None
+
+    def _turning_of(self, identity: bytes) -> list[StoredCorrection]:
+        return [
+            stored
+            for stored in self._partition.corrections.history(identity)
+            if stored.followed and stored.applied != (stored.append_time_ms <= self._horizon_ms)
+        ]
 
     def missing_members(self, originals: Mapping[bytes, Original | None]) -> list[MemberKey]:
         """Return members that must be learnt before these events can be repaired."""
@@ -95,9 +107,8 @@ class Repair:
 
         Return False if a refold of the subscription has to: what was repaired before stays so.
         """
-        turning = self.turning()
         for identity, original in originals.items():
-            stored = turning.get(identity, [])
+            stored = self._turning_of(identity)
             if original is None:
                 if self._partition.index.find(identity) is not None:
                     return False
@@ -109,13 +120,12 @@ class Repair:
 
     def _put_in_force(self, turning: Iterable[StoredCorrection]) -> None:
         for stored in turning:
-            stored.applied = stored.append_time_ms <= self._horizon_ms
+            self._partition.corrections.followed.put_in_force(stored, self._horizon_ms)
 
     def finish(self) -> None:
         """Follow no more what all cuts to come show, once all of them are in force."""
-        corrections, settled_ms = self._partition.corrections, self._partition.checkpoint.cut_ms
-        standing = corrections.applied_upto(self._name, self._horizon_ms)
-        corrections.enforce(self._name, standing, settled_ms)
+        partition = self._partition
+        partition.corrections.followed.settle(self._name, partition.checkpoint.cut_ms)
 
     def _repair(self, identity: bytes, original: Original, turning: list[StoredCorrection]) -> bool:
         partition, arrival = self._partition, original.arrival
@@ -163,10 +173,10 @@ class Repair:
 
         None if some go out of force, or come in before others.
         """
-        coming = {id(stored) for stored in turning}
+        coming = {stored.row for stored in turning}
         shown = [s for s in history if s.append_time_ms <= self._horizon_ms]
-        first = next((i for i, s in enumerate(shown) if id(s) in coming), None)
-        if first is None or {id(s) for s in shown[first:]} != coming:
+        first = next((i for i, s in enumerate(shown) if s.row in coming), None)
+        if first is None or {s.row for s in shown[first:]} != coming:
             return None
         since_ms = shown[first - 1].append_time_ms if first else -1
         return since_ms if since_ms < shown[first].append_time_ms else None

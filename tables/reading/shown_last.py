@@ -19,8 +19,8 @@ from app.wire.usage_records import PublishedRecord, RevisionReason
 from tables.changelogged.published import PublishedCell
 from tables.closing.period_at_cut import PeriodAtCut
 from tables.closing.revision import Closing
-from tables.partition.corrected import Counted
 from tables.partition.partition import Partition
+from tables.partition.revised import Counted
 from tables.routing.period_charges import PeriodCharge
 from tables.routing.route import Route
 

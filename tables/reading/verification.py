@@ -25,9 +25,9 @@ from tables.cells.keys import CellKey
 from tables.changelogged.presence import REST
 from tables.changelogged.published import PublishedPeriod, PublishedTable
 from tables.closing.close import close_subscription, next_cut
-from tables.partition.corrected import Counted
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
+from tables.partition.revised import Counted
 from tables.partition.tables import Carried
 from tables.reading.member_sets import MemberSet, member_sets
 from tables.reading.shown_last import ShownLast, turned_by

@@ -64,7 +64,7 @@ class Repaired(Live):
     def mend(self) -> None:
         """Do what an owner does while cells show other corrections than the next cut."""
         corrections = self.partition.corrections
-        while corrections.wrong_since(NAME, next_cut(self.partition, NAME)) is not None:
+        while corrections.followed.wrong_since(NAME, next_cut(self.partition, NAME)) is not None:
             if not (self._repairs and self._repaired()):
                 self._refolded()
 

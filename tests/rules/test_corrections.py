@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
+from app.bounds.turns import drained
 from app.definitions.timeline import NEVER_MS
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, CorrectionArrival, runs_of
@@ -22,6 +23,7 @@ from app.wire.events import Correction, Event
 from tables.changelogged.corrections import CorrectionTable
 from tables.closing.close import next_cut
 from tables.partition.refold import Refold
+from tables.partition.revised import Counted, Versions
 from tables.reading.usage import current_usage
 from tables.spool import Spool
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
@@ -239,16 +241,16 @@ def test_the_first_correction_under_an_id_holds_whichever_is_read_first() -> Non
     ]
     table, other = CorrectionTable(), CorrectionTable()
     for arrival in arrivals:
-        assert table.accept(b"id", arrival)
+        assert table.accept(b"%12d" % 7, arrival)
     for arrival in reversed(arrivals):
-        other.accept(b"id", arrival)
-    assert [held.position for held in table.history(b"id")] == [arrivals[1].position]
+        other.accept(b"%12d" % 7, arrival)
+    assert [held.position for held in table.history(b"%12d" % 7)] == [arrivals[1].position]
     assert table.sum == other.sum
     again = CorrectionTable()
     for key, value in dict(table.take_changes()).items():
         again.load(key, value)
     assert again.sum == table.sum
-    assert [held.position for held in again.history(b"id")] == [arrivals[1].position]
+    assert [held.position for held in again.history(b"%12d" % 7)] == [arrivals[1].position]
 
 
 def test_an_amend_beyond_the_range_is_refused() -> None:
@@ -429,7 +431,7 @@ def _recorrect(live: Live) -> None:
     """As an owner does when cells show other corrections than the next cut."""
     name = (ORG, SUBSCRIPTION)
     next_ms = next_cut(live.partition, name)
-    if live.partition.corrections.wrong_since(name, next_ms) is not None:
+    if live.partition.corrections.followed.wrong_since(name, next_ms) is not None:
         refold = Refold(
             live.partition, live.partition.event_ranges.meter_keys_of(name), {name: next_ms}
         )
@@ -498,17 +500,106 @@ def test_events_of_corrections_take_no_memory(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         for number in range(100):
-            table.accept(b"%d" % number, correction(number))
+            table.accept(b"%12d" % number, correction(number))
             kept = table.take_changes()
         grown_bytes = tracemalloc.get_traced_memory()[0] - sum(len(value) for _, value in kept)
     finally:
         tracemalloc.stop()
-    assert grown_bytes < 100 * 2_000
-    assert [held.event for held in table.history(b"7")] == [correction(7).correction.event]
+    assert grown_bytes < 100 * 400
+    assert [held.event for held in table.history(b"%12d" % 7)] == [correction(7).correction.event]
     # What a restart reads of it, record by record, an older one first.
     again = CorrectionTable(Spool(tmp_path))
     (record,) = kept
     for value in (record[1], None, record[1], record[1]):
         again.load(record[0], value)
     assert again.sum.records == 1
-    assert [held.event for held in again.history(b"99")] == [correction(99).correction.event]
+    assert [held.event for held in again.history(b"%12d" % 99)] == [correction(99).correction.event]
+
+
+def many(numbers: range) -> list[CorrectionArrival]:
+    """Return amends of one subscription, one of each event, the second half sent backwards."""
+    half = len(numbers) // 2
+    arrivals = []
+    for number in (*numbers[:half], *reversed(numbers[half:])):
+        to = Event(ORG, "s", f"t{number}", "c", START_MS, None, b'{"v":"1"}', b"")
+        sent = Correction(ORG, "s", f"t{number}", "amend", to, f"c{number}", b"")
+        arrivals.append(CorrectionArrival(sent, ORG, START_MS + number, 0, number, 0))
+    return arrivals
+
+
+def test_a_correction_takes_less_than_200_bytes(tmp_path: Path) -> None:
+    """Also while the next cut has yet to show it, before and after."""
+    table, corrected = CorrectionTable(Spool(tmp_path)), Versions(Spool(tmp_path))
+    arrivals = many(range(4_000))
+    ids = [b"%12d" % arrival.raw_offset for arrival in arrivals]
+    tracemalloc.start()
+    try:
+        for identity, arrival in zip(ids, arrivals, strict=True):
+            table.followed.follow(table.accept(identity, arrival)[0])
+            event = arrival.correction.event
+            assert event is not None
+            for _ in range(2):
+                corrected.add(Counted(Arrival(event, ORG, *arrival.position), arrival.position[0]))
+            table.take_changes()
+        grown_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown_bytes < 200 * len(arrivals)
+    # All of it is there, read from local disk.
+    for identity, arrival in zip(ids, arrivals, strict=True):
+        (stored,) = table.history(identity)
+        told = (stored.position, stored.name, stored.identity, stored.event)
+        assert told == (arrival.position, arrival.name, identity, arrival.correction.event)
+    times = [kept.since_ms for kept in corrected]
+    assert times == [arrival.position[0] for arrival in arrivals for _ in range(2)]
+
+
+def test_which_corrections_a_cut_turns_is_known_without_looking_at_all(tmp_path: Path) -> None:
+    """Of very many of one subscription: the ends alone are looked at, whatever order they came."""
+    table, name = CorrectionTable(Spool(tmp_path)), (ORG, "s")
+    for arrival in many(range(1_000)):
+        table.followed.follow(table.accept(b"%12d" % arrival.raw_offset, arrival)[0])
+    followed, cut_ms = table.followed, START_MS + 99
+
+    def turning(horizon_ms: int) -> list[int]:
+        return [int(identity) for identity in followed.turning(name, horizon_ms)]
+
+    assert turning(START_MS - 1) == []
+    assert followed.wrong_since(name, START_MS - 1) is None
+    assert (turning(cut_ms), followed.wrong_since(name, cut_ms)) == ([*range(100)], START_MS)
+    for number in range(100):
+        followed.put_in_force(table.history(b"%12d" % number)[0], cut_ms)
+    assert (turning(cut_ms), followed.wrong_since(name, cut_ms)) == ([], None)
+    # An earlier cut must not show some of them.
+    assert turning(cut_ms - 2) == [99, 98]
+    assert followed.wrong_since(name, cut_ms - 2) == cut_ms - 2
+    # What a copy before them makes of the cells is not what they show.
+    followed.follow(table.history(b"%12d" % 7)[0])
+    assert (turning(cut_ms), followed.wrong_since(name, cut_ms)) == ([7], START_MS + 7)
+    followed.put_in_force(table.history(b"%12d" % 7)[0], cut_ms)
+    followed.settle(name, START_MS + 49)
+    assert not table.history(b"%12d" % 49)[0].followed
+    assert [stored.position[0] - START_MS for stored in followed.of(name)] == [*range(50, 1_000)]
+    drained(followed.enforcing(name, followed.until(name, cut_ms - 1), START_MS + 59))
+    assert (turning(cut_ms), turning(cut_ms - 1)) == ([99], [])
+    assert [stored.position[0] - START_MS for stored in followed.of(name)] == [*range(60, 1_000)]
+
+
+def test_corrections_of_one_event_stand_in_order_and_one_may_take_the_place_of_another() -> None:
+    """Under one correction_id the first holds, though it is about another event."""
+    table, ids = CorrectionTable(), [b"%12d" % number for number in range(2)]
+
+    def correction(at_ms: int, correction_id: str) -> CorrectionArrival:
+        sent = Correction(ORG, "s", "t", "cancel", None, correction_id, b"")
+        return CorrectionArrival(sent, ORG, at_ms, 0, at_ms, 0)
+
+    for at_ms in (5, 3, 9):
+        table.followed.follow(table.accept(ids[0], correction(at_ms, f"c{at_ms}"))[0])
+    assert [stored.position[0] for stored in table.history(ids[0])] == [3, 5, 9]
+    stored, known = table.accept(ids[1], correction(1, "c9"))
+    assert (stored.identity, known.identity) == (ids[1], ids[0])
+    assert [stored.position[0] for stored in table.history(ids[0])] == [3, 5]
+    assert [stored.position[0] for stored in table.history(ids[1])] == [1]
+    assert not table.followed.is_clear((ORG, "s"))
+    assert [*table.followed.turning((ORG, "s"), 9)] == [ids[0]] * 2
+    assert table.accept(ids[0], correction(2, "c9")) == []

@@ -237,7 +237,7 @@ class Worker(Live):
 
     def _shows_others(self, name: SubscriptionKey) -> bool:
         next_ms = next_cut(self.partition, name)
-        return self.partition.corrections.wrong_since(name, next_ms) is not None
+        return self.partition.corrections.followed.wrong_since(name, next_ms) is not None
 
     def _swapped(self, refold: Refold) -> bool:
         """Feed a refold until it is swapped in; False if it has to begin again."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tables.partition.corrected import Counted
+from tables.partition.revised import Counted
 from tables.reading.explained import ExplainedPeriod
 from tables.reading.shown_last import turned_by
 from tables.reading.tracing import Tracer, verdict

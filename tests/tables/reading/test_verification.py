@@ -181,7 +181,7 @@ def test_a_correction_that_was_never_taken_is_named() -> None:
 def test_a_correction_is_known_by_what_it_says_also_after_a_restore() -> None:
     table = CorrectionTable()
     amended = event("max", "t0", START_MS, v="7")
-    table.accept(b"t0", correction(1, NEVER_MS, amended))
+    table.accept(b"%12d" % 0, correction(1, NEVER_MS, amended))
     restored = CorrectionTable()
     for key, value in table.take_changes():
         restored.load(key, value)

@@ -1,0 +1,203 @@
+"""Correction rows: all that memory holds of a correction, packed, and found by two hashes.
+
+As objects in two dicts a correction took more than 500 bytes. A row takes 69, and slots that lead
+to it at most 32 more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final, NamedTuple
+
+import msgspec
+
+from app.wire.arrivals import Position, SubscriptionKey
+from app.wire.events import Event
+from tables.changelogged.slots import Slots
+from tables.spool import Place, Spool
+
+_ROW: Final = Struct("<qIqI 12s12s 12s I IB")
+"""Position; event id and key; place of the event; number of the name; next row and flags."""
+_APPEND_TIME: Final = Struct("<q")
+_POSITION: Final = Struct("<qIqI")
+_NEXT: Final = Struct("<I")
+_IDENTITY_AT, _KEY_AT, _NEXT_AT, _FLAGS_AT = 24, 36, 64, 68
+_HASH_BYTES, _PLACE_BYTES = 12, 12
+_NONE: Final = (1 << 32) - 1
+
+_APPLIED, _FOLLOWED, _VOID, _CANCELS, _IN_MEMORY = 1, 2, 4, 8, 16
+
+
+class StoredCorrection(NamedTuple):
+    """One correction of one event, as it was when it was asked for."""
+
+    row: int
+    position: Position
+    name: SubscriptionKey
+    identity: bytes
+    """The event id."""
+    place: Place | None
+    """Place of the amended event in the spool; None: the correction cancels the event."""
+    spool: Spool
+    applied: bool
+    """Whether the cells show it; False only for events that were appended before it."""
+    followed: bool
+    """Whether later cuts may still show it or leave it out."""
+
+    @property
+    def event(self) -> Event | None:
+        """Amended event, read from the spool each time; None: the event is cancelled."""
+        return None if self.place is None else _decode_event(self.spool.get(self.place))
+
+    @property
+    def append_time_ms(self) -> int:
+        """Append time in ms; the first cut at or after it shows the correction."""
+        return self.position[0]
+
+
+class CorrectionRows:
+    """The corrections of one partition, each with the number of its row."""
+
+    def __init__(self, spool: Spool):
+        self._spool = spool
+        """Store of the events that corrections carry; hardly one of a thousand is read again."""
+        self._rows = bytearray()
+        self._in_memory: dict[int, bytes] = {}
+        """Events that the spool left in memory."""
+        self._numbers: dict[SubscriptionKey, int] = {}
+        self._names: list[SubscriptionKey] = []
+        """Corrected external subscriptions; a row has the number of one."""
+        self._by_event = Slots(self.identity)
+        """Newest row of each event id; it leads to the next."""
+        self._by_key = Slots(lambda row: self._hash(row, _KEY_AT))
+
+    def __len__(self) -> int:
+        """Return how many there were; those without a key any more are void."""
+        return len(self._rows) // _ROW.size
+
+    def count_events(self) -> int:
+        """Return how many events are corrected."""
+        return len(self._by_event)
+
+    def has_name(self, name: SubscriptionKey) -> bool:
+        """Return whether any event of an external subscription is corrected."""
+        return name in self._numbers
+
+    def put(
+        self,
+        key: bytes,
+        position: Position,
+        name: SubscriptionKey,
+        identity: bytes,
+        event: Event | None,
+    ) -> int:
+        """Keep a correction in place of an earlier one of its key, and say that cells show it."""
+        known = self._by_key.find(key)
+        if known >= 0:
+            # Whoever has noted its row knows that one, never what takes its place.
+            self.void(known)
+        row, first = len(self), self._by_event.find(identity)
+        following = _NONE if first < 0 else first
+        number = self._numbers.setdefault(name, len(self._names))
+        if number == len(self._names):
+            self._names.append(name)
+        flags, place = self._put_event(row, event)
+        fields = (identity, key, place, number, following, flags | _APPLIED)
+        self._rows += _ROW.pack(*position, *fields)
+        self._by_event.put(identity, row)
+        self._by_key.put(key, row)
+        return row
+
+    def _put_event(self, row: int, event: Event | None) -> tuple[int, bytes]:
+        """Return flags and bytes that say where the event of a row lies."""
+        if event is None:
+            return _CANCELS, b""
+        place = self._spool.put(msgspec.msgpack.encode(event))
+        if isinstance(place, int):
+            return 0, place.to_bytes(_PLACE_BYTES, "big")
+        self._in_memory[row] = place
+        return _IN_MEMORY, b""
+
+    def get(self, row: int) -> StoredCorrection:
+        """Return a correction."""
+        append_ms, partition, offset, index, identity, _, place, number, _, flags = (
+            _ROW.unpack_from(self._rows, row * _ROW.size)
+        )
+        position = (append_ms, partition, offset, index)
+        at: Place | None = None
+        if flags & _IN_MEMORY:
+            at = self._in_memory[row]
+        elif not flags & _CANCELS:
+            at = int.from_bytes(place, "big")
+        told = (bool(flags & _APPLIED), bool(flags & _FOLLOWED))
+        return StoredCorrection(
+            row, position, self._names[number], identity, at, self._spool, *told
+        )
+
+    def find(self, key: bytes) -> StoredCorrection | None:
+        """Return the correction of a key; None: there is none."""
+        row = self._by_key.find(key)
+        return None if row < 0 or self._flags(row) & _VOID else self.get(row)
+
+    def of_event(self, identity: bytes) -> list[StoredCorrection]:
+        """Return all corrections of an event id, in order of position."""
+        row = self._by_event.find(identity)
+        if row < 0:
+            return []
+        found: list[StoredCorrection] = []
+        while row != _NONE:
+            if not self._flags(row) & _VOID:
+                found.append(self.get(row))
+            row = self._next(row)
+        if len(found) > 1:
+            found.sort(key=lambda stored: stored.position)
+        return found
+
+    def all(self) -> Iterator[int]:
+        """Yield the rows that are not void."""
+        for row in range(len(self)):
+            if not self._flags(row) & _VOID:
+                yield row
+
+    def void(self, row: int) -> None:
+        """Forget a correction."""
+        self._in_memory.pop(row, None)
+        self._rows[row * _ROW.size + _FLAGS_AT] |= _VOID
+
+    def append_time_ms(self, row: int) -> int:
+        """Return when a correction was appended, ms."""
+        at_ms: int = _APPEND_TIME.unpack_from(self._rows, row * _ROW.size)[0]
+        return at_ms
+
+    def position(self, row: int) -> Position:
+        """Return the position of a correction."""
+        position: Position = _POSITION.unpack_from(self._rows, row * _ROW.size)
+        return position
+
+    def is_followed(self, row: int) -> bool:
+        """Return whether later cuts may still show a correction or leave it out."""
+        return bool(self._flags(row) & _FOLLOWED)
+
+    def mark(self, row: int, *, applied: bool, followed: bool) -> None:
+        """Note whether cells show a correction, and whether it is followed."""
+        flags = self._flags(row) & ~(_APPLIED | _FOLLOWED)
+        self._rows[row * _ROW.size + _FLAGS_AT] = flags | _APPLIED * applied | _FOLLOWED * followed
+
+    def identity(self, row: int) -> bytes:
+        """Return the event id of a correction."""
+        return self._hash(row, _IDENTITY_AT)
+
+    def _next(self, row: int) -> int:
+        following: int = _NEXT.unpack_from(self._rows, row * _ROW.size + _NEXT_AT)[0]
+        return following
+
+    def _flags(self, row: int) -> int:
+        return self._rows[row * _ROW.size + _FLAGS_AT]
+
+    def _hash(self, row: int, at: int) -> bytes:
+        begin = row * _ROW.size + at
+        return bytes(self._rows[begin : begin + _HASH_BYTES])
+
+
+_decode_event = msgspec.msgpack.Decoder(Event).decode
