@@ -250,8 +250,20 @@ BUGS = (
     Bug(
         "correction-during-a-refold-put-in-force-twice",
         "tables/partition/corrected.py",
-        "return known is None or stored.applied or id(stored) in known",
+        "return known is None or stored.applied or stored.row in known",
         "return True",
+    ),
+    Bug(
+        "correction-put-in-force-once-too-often",
+        "tables/changelogged/followed.py",
+        "if self._rows.append_time_ms(row) > horizon_ms:",
+        "if False:",
+    ),
+    Bug(
+        "correction-of-an-event-lost-behind-another",
+        "tables/changelogged/correction_rows.py",
+        "following = _NONE if first < 0 else first",
+        "following = _NONE",
     ),
     Bug(
         "repair-of-an-event-in-another-cut",
