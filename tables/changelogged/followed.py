@@ -28,7 +28,7 @@ class _Ordered:
         self._rows = rows
         self._numbers = array("I")
         self._first = 0
-        """Those before it are gone."""
+        """Index of the first one left; what stands before it is gone."""
 
     def __len__(self) -> int:
         return len(self._numbers) - self._first
@@ -96,7 +96,7 @@ class _Ordered:
 
 
 class _OfName:
-    """Those of one external subscription."""
+    """Corrections of one external subscription that are followed."""
 
     __slots__ = ("shown", "waiting")
 
