@@ -10,7 +10,8 @@ from __future__ import annotations
 import heapq
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from app.bounds.turns import Steps
 from app.wire.arrivals import SubscriptionKey
@@ -107,14 +108,26 @@ class _OfName:
         """Cells show them, and a cut to come may not."""
 
 
+class Standing(NamedTuple):
+    """What a refold puts in force, known when it began."""
+
+    rows: array[int]
+    times_unclear: int
+    """How often names had become unclear until then."""
+
+
 class Followed:
     """Corrections of one partition that later cuts may still show or leave out."""
 
     def __init__(self, rows: CorrectionRows):
         self._rows = rows
         self._by_name: dict[SubscriptionKey, _OfName] = {}
-        self._unclear: set[SubscriptionKey] = set()
-        """Names of which cells may show what no correction says any more, until a refold."""
+        self._unclear: dict[SubscriptionKey, int] = {}
+        """Names of which cells may show what no correction says any more, each with its number.
+
+        Until a refold that has begun since.
+        """
+        self._times_unclear = 0
 
     def follow(self, stored: StoredCorrection) -> None:
         """Follow a correction that was appended after its known event: no cell shows it yet.
@@ -132,7 +145,7 @@ class Followed:
 
     def forget(self, stored: StoredCorrection) -> None:
         """Follow a correction no more: another has taken its place, and cells may show it."""
-        self._unclear.add(stored.name)
+        self.mark_unclear(stored.name)
         of_name = self._by_name.get(stored.name)
         if of_name is not None:
             of_name.shown.discard(stored.row)
@@ -160,7 +173,8 @@ class Followed:
 
     def mark_unclear(self, name: SubscriptionKey) -> None:
         """Note that cells may show another copy of an event than the one that counts."""
-        self._unclear.add(name)
+        self._times_unclear += 1
+        self._unclear[name] = self._times_unclear
 
     def wrong_since(self, name: SubscriptionKey, next_cut_ms: int) -> int | None:
         """Return the first cut time in ms at which the cells would be wrong; None: none."""
@@ -187,12 +201,12 @@ class Followed:
             for row in of_name.shown.after(horizon_ms):
                 yield self._rows.identity(row)
 
-    def until(self, name: SubscriptionKey, horizon_ms: int) -> array[int]:
-        """Return what a refold puts in force: the rows of those appended up to a time."""
-        of_name = self._by_name.get(name)
-        if of_name is None:
-            return array("I")
-        return of_name.shown.until(horizon_ms) + of_name.waiting.until(horizon_ms)
+    def until(self, name: SubscriptionKey, horizon_ms: int) -> Standing:
+        """Return what a refold that begins puts in force: those appended up to a time."""
+        of_name, rows = self._by_name.get(name), array("I")
+        if of_name is not None:
+            rows = of_name.shown.until(horizon_ms) + of_name.waiting.until(horizon_ms)
+        return Standing(rows, self._times_unclear)
 
     def put_in_force(self, stored: StoredCorrection, horizon_ms: int) -> None:
         """Note that cells show a correction if the next cut does."""
@@ -211,15 +225,14 @@ class Followed:
             if not (of_name.shown or of_name.waiting):
                 del self._by_name[name]
 
-    def enforcing(
-        self, name: SubscriptionKey, standing: Collection[int], settled_ms: int
-    ) -> Steps[None]:
-        """Note by small steps that the cells show exactly these rows, as a refold has made them.
+    def enforcing(self, name: SubscriptionKey, standing: Standing, settled_ms: int) -> Steps[None]:
+        """Note by small steps that the cells show exactly these, as a refold has made them.
 
         No cut up to `settled_ms` can come any more.
         """
-        self._unclear.discard(name)
-        before, now = self._by_name.get(name), set(standing)
+        if self._unclear.get(name, 0) <= standing.times_unclear:
+            self._unclear.pop(name, None)
+        before, now = self._by_name.get(name), set(standing.rows)
         if before is None:
             return
         after, rows = _OfName(self._rows), self._rows
@@ -238,7 +251,7 @@ class Followed:
 
     def let_stand(self, name: SubscriptionKey) -> None:
         """Stop following a subscription: its cells cannot be computed anew any more."""
-        self._unclear.discard(name)
+        self._unclear.pop(name, None)
         of_name = self._by_name.pop(name, None)
         if of_name is not None:
             for rows, applied in ((of_name.shown, True), (of_name.waiting, False)):

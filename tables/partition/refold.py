@@ -73,7 +73,7 @@ class Refold:
             name: partition.corrections.followed.until(name, horizon_ms)
             for name, horizon_ms in self._limit_positions.items()
         }
-        self._known = {row for standing in self._standing.values() for row in standing}
+        self._known = {row for standing in self._standing.values() for row in standing.rows}
         """What comes later counts nowhere here: events fed before would not show it."""
         # Under corrections events may count that did not when their cuts were taken: another group
         # has their place. No cut before the next is taken for them.

@@ -265,6 +265,45 @@ def test_a_correction_that_comes_during_a_refold_is_put_in_force_once(fed: int) 
     same(live, alone)
 
 
+@pytest.mark.parametrize("of", ["t0", "t1"], ids="of {}".format)
+@pytest.mark.parametrize("fed", [0, 1, 2], ids="{} fed before".format)
+def test_a_correction_whose_place_is_taken_during_a_refold_counts_nowhere(
+    fed: int, of: str
+) -> None:
+    """An earlier one came under its correction_id, about the same event or another."""
+    definitions = definitions_of(["sum"])
+    live, alone = (Repaired(definitions, repairs=repairs) for repairs in (True, False))
+    for number in range(2):
+        at_ms = START_MS + number * DAY_MS
+        live.deliver([Arrival(event("sum", f"t{number}", at_ms, v="3"), ORG, at_ms, 0, number, 0)])
+    later, earlier = (
+        CorrectionArrival(
+            Correction(
+                ORG, SUBSCRIPTION, named, "amend", event("sum", named, START_MS, v=value), "c", b""
+            ),
+            ORG,
+            START_MS + 2 * DAY_MS - number,
+            number,
+            2,
+            0,
+        )
+        for number, (named, value) in enumerate([("t0", "7"), (of, "1")])
+    )
+    live.partition.corrected.correct(later)
+    meter_keys = live.partition.event_ranges.meter_keys_of(NAME)
+    refold = Refold(live.partition, meter_keys, {NAME: next_cut(live.partition, NAME)})
+    arrived = list(live.arrived())
+    refold.feed(arrived[:fed])
+    live.partition.corrected.correct(earlier)
+    refold.feed(arrived[fed:])
+    assert refold.swap()
+    live.mend()
+    for each in arrived:
+        alone.deliver([each])
+    alone.correct(earlier)
+    same(live, alone)
+
+
 def test_an_event_that_nobody_knows_is_passed_over() -> None:
     identity = event_id(*NAME, "t")
     live = Repaired(definitions_of(["sum"]), repairs=True)

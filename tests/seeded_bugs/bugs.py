@@ -254,6 +254,12 @@ BUGS = (
         "return True",
     ),
     Bug(
+        "correction-whose-place-was-taken-during-a-refold-left-in-cells",
+        "tables/changelogged/followed.py",
+        "if self._unclear.get(name, 0) <= standing.times_unclear:",
+        "if True:",
+    ),
+    Bug(
         "correction-put-in-force-once-too-often",
         "tables/changelogged/followed.py",
         "if self._rows.append_time_ms(row) > horizon_ms:",
