@@ -81,6 +81,21 @@ async def test_cancel_and_amend(live_settings: Settings, api: Api, tmp_path: Pat
     )
     assert status == 200
     assert past["usage_periods"][0]["charges_usage"][0]["units"] == "4.0"
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_s - 5 * DAY_S))
+    path = (
+        f"/customers/c/usage/explain?external_subscription_id={SUBSCRIPTION}"
+        f"&billable_metric_code=gb&at={at}&since_revision=0"
+    )
+
+    async def explained() -> list[Any]:
+        _, answer = await api.call("GET", path)
+        explanation = answer["explanation"]
+        return [
+            (cell["published"]["units"], cell["published"]["revision"], cell["equal"])
+            for cell in explanation["cells"]
+        ] + [(e["transaction_id"], e["amended"]) for e in explanation["events"]]
+
+    await eventually(explained, [("4.0", 1, True), ("past-1", True)])
     ledger = await read_ledger(live_settings)
     assert ledger.records == await fold_offline(live_settings, tmp_path)
 
