@@ -12,6 +12,7 @@ import time
 import tracemalloc
 
 from app.definitions import commands
+from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
@@ -34,7 +35,7 @@ def main() -> None:
     arguments = parser.parse_args()
     definitions = Definitions()
 
-    def define(command: commands.Command) -> object:
+    def define(command: Command) -> object:
         applied = apply(definitions, command.encode(), NOW_MS, definitions.offset)
         return getattr(applied, "object", None)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from app.bounds.turns import drained
 from app.definitions import commands
+from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
@@ -81,7 +82,7 @@ class World:
         settle(self.partition, FROM_MS)
         self.name = (ORG, external_id_of(0))
 
-    def _apply(self, command: commands.Command) -> Any:
+    def _apply(self, command: Command) -> Any:
         return apply(self.definitions, command.encode(), FROM_MS - 1, self.definitions.offset)
 
     def arrivals(self) -> Iterator[Arrival]:

@@ -20,7 +20,7 @@ import psutil
 
 from app.bounds.turns import Steps, Turns, Work
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.log import applying
 from app.definitions.state import Definitions
 from app.kafka.log_readers import LogRecord

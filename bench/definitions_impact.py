@@ -16,7 +16,7 @@ from collections.abc import Generator
 from typing import Any, NamedTuple
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied

@@ -27,7 +27,7 @@ from aiokafka import AIOKafkaProducer
 
 from app.cli.settings_apply import definitions_of
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.kafka.topics import METER_DEFINITIONS
 from app.local_servers.kafka import LocalKafka

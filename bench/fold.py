@@ -13,6 +13,7 @@ import time
 import click
 
 from app.definitions import commands
+from app.definitions.command import Command
 from app.definitions.judging import Judging
 from app.definitions.log import apply
 from app.definitions.outcome import Applied
@@ -86,7 +87,7 @@ def definitions(subscriptions: int) -> Definitions:
     return definitions
 
 
-def _apply(definitions: Definitions, command: commands.Command) -> Applied:
+def _apply(definitions: Definitions, command: Command) -> Applied:
     outcome = apply(definitions, command.encode(), NOW_MS, definitions.offset)
     if not isinstance(outcome, Applied):
         raise TypeError(str(outcome))

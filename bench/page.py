@@ -14,6 +14,7 @@ from statistics import median
 from app.api.overview_json import Shown, merged, overview_json
 from app.bounds.turns import Turns, drained
 from app.definitions import commands
+from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
@@ -59,7 +60,7 @@ def folded(subscriptions: int) -> Partition:
     """Return a partition with an event for each of so many subscriptions."""
     definitions = Definitions()
 
-    def define(command: commands.Command) -> object:
+    def define(command: Command) -> object:
         applied = apply(definitions, command.encode(), NOW_MS - 86_400_000, definitions.offset)
         return getattr(applied, "object", None)
 

@@ -24,8 +24,7 @@ Json = dict[str, Any]
 
 async def create(call: Call) -> Any:
     """Add one alert, or all of a list."""
-    owner = _elsewhere(call)
-    if owner is not None:
+    if (owner := _elsewhere(call)) is not None:
         return await forward(call, owner)
     body = await call.json()
     many = body.get(_MANY) if isinstance(body, dict) else None
@@ -43,8 +42,7 @@ async def create(call: Call) -> Any:
 
 async def update(call: Call) -> Any:
     """Change an alert."""
-    owner = _elsewhere(call)
-    if owner is not None:
+    if (owner := _elsewhere(call)) is not None:
         return await forward(call, owner)
     command = commands.update_alert(*_names(call), await call.root(_ROOT), _status(call))
     evaluated = _evaluated(call)
@@ -53,8 +51,7 @@ async def update(call: Call) -> Any:
 
 async def delete(call: Call) -> Any:
     """Delete an alert."""
-    owner = _elsewhere(call)
-    if owner is not None:
+    if (owner := _elsewhere(call)) is not None:
         return await forward(call, owner)
     command = commands.delete_alert(*_names(call), _status(call))
     # Of one that is deleted nobody knows any more.
@@ -64,8 +61,7 @@ async def delete(call: Call) -> Any:
 
 async def delete_all(call: Call) -> Any:
     """Delete all alerts of a subscription."""
-    owner = _elsewhere(call)
-    if owner is not None:
+    if (owner := _elsewhere(call)) is not None:
         return await forward(call, owner)
     external_id = call.parameters["external_id"]
     await call.define(commands.delete_alerts(call.organization_id, external_id, _status(call)))
@@ -75,8 +71,7 @@ async def delete_all(call: Call) -> Any:
 async def show(call: Call) -> Any:
     """Answer one alert."""
     subscription_asked_for(call)
-    owner = _elsewhere(call)
-    if owner is not None:
+    if (owner := _elsewhere(call)) is not None:
         return await forward(call, owner)
     for alert in _alerts(call):
         if alert.code == call.parameters["code"]:
@@ -87,8 +82,7 @@ async def show(call: Call) -> Any:
 async def index(call: Call) -> Any:
     """List the alerts, newest first."""
     subscription_asked_for(call)
-    owner = _elsewhere(call)
-    if owner is not None:
+    if (owner := _elsewhere(call)) is not None:
         return await forward(call, owner)
     evaluated = _evaluated(call)
     return await call.listing(_MANY, _alerts(call)[::-1], lambda a: _json(call, a, evaluated))

@@ -37,13 +37,12 @@ async def usage(call: Call) -> Any:
     if not call.meter.definitions.settings_at().daily_records:
         raise forbidden("feature_unavailable")
     query = _query(call)
-    if query.external_subscription_id is not None:
-        owner = owner_elsewhere(call, query.external_subscription_id)
-        if owner is not None:
-            return await forward(call, owner)
+    external_id = query.external_subscription_id
+    if external_id is not None and (owner := owner_elsewhere(call, external_id)) is not None:
+        return await forward(call, owner)
     rows = await call.meter.usage.analytics(call.organization_id, query)
     sums = {row[:3]: row.units for row in rows}
-    if query.external_subscription_id is None:
+    if external_id is None:
         target = f"/api/v1/analytics/usage?{_text_of(query)}"
         for reply in await ask_all(call, Outgoing("GET", target)):
             for told in value_of(reply)["usages"]:

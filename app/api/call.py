@@ -21,7 +21,8 @@ from app.api.pagination import Item, PageRequest, listing
 from app.api.query import Query
 from app.api.siblings import Siblings
 from app.bounds.turns import Turns, Work
-from app.definitions.commands import Applied, Command, Rejected
+from app.definitions.command import Command
+from app.definitions.outcome import Applied, Rejected
 from app.meter.errors import Unavailable
 from app.meter.interface import Meter
 

@@ -32,8 +32,7 @@ async def show(call: Call) -> Any:
     await call.root("event")
     fields = json_text.decode_as(await call.body(), SingleBody).event
     subscription = _active(call, fields)
-    owner = owner_elsewhere(call, subscription.external_id)
-    if owner is not None:
+    if (owner := owner_elsewhere(call, subscription.external_id)) is not None:
         return await forward(call, owner)
     event = _event(call, fields)
     metric = call.meter.definitions.metric(call.organization_id, event.code)

@@ -63,8 +63,7 @@ async def index(call: Call) -> Any:
     """
     query = _event_query(call)
     if query.external_subscription_id is not None:
-        owner = owner_elsewhere(call, query.external_subscription_id)
-        if owner is not None:
+        if (owner := owner_elsewhere(call, query.external_subscription_id)) is not None:
             return await forward(call, owner)
         return await _page_here(call, query, call.page)
     if is_forwarded(call):

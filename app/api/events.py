@@ -33,8 +33,7 @@ async def create(call: Call) -> Any:
         raise invalid(error.errors) from error
     except EvaluationFailed as error:
         raise invalid(evaluation_message(error)) from error
-    owner = owner_elsewhere(call, event.external_subscription_id)
-    if owner is not None:
+    if (owner := owner_elsewhere(call, event.external_subscription_id)) is not None:
         return await forward(call, owner)
     (verdict,) = await call.meter.ingest.append(call.organization_id, [event], partial=False)
     errors = problem(verdict)

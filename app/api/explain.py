@@ -16,7 +16,7 @@ from app.api.streams import parts, streamed
 from app.api.subscriptions import subscriptions_of
 from app.api.trace import fate_json
 from app.api.usage_json import as_of_json
-from app.billing_periods.instants import iso_milliseconds, iso_seconds, parse_iso8601_ms
+from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.bounds.turns import Work
 from app.meter.errors import NoSuchRevision
 from app.meter.evidence import (
@@ -38,8 +38,7 @@ async def show(call: Call) -> Any:
     """Explain one metric of one subscription in the period that holds `at`, by default now."""
     query = explain_query(call)
     check_customer(call, query.external_subscription_id)
-    owner = owner_elsewhere(call, query.external_subscription_id)
-    if owner is not None:
+    if (owner := owner_elsewhere(call, query.external_subscription_id)) is not None:
         return await forward(call, owner)
     as_csv = asks_for_csv(call)
     explanation = await explained(call, query)
@@ -67,17 +66,16 @@ def explain_query(call: Call) -> ExplainQuery:
     """Read what is to be explained. Raises 422."""
     errors: FieldErrors = {}
     external_subscription_id, code = named(call, errors)
-    at, now_ms = call.query.text("at"), call.now_ms
-    at_ms = now_ms if at is None else parse_iso8601_ms(at)
-    if at_ms is None:
-        errors["at"] = ["invalid_date"]
-    elif check_range(at_ms, now_ms) is not None:
+    now_ms = call.now_ms
+    at_ms = call.query.instant_ms("at", now_ms, errors)
+    if check_range(at_ms, now_ms) is not None:
         # No event is dated so late, and every period before it would have to be made.
         errors["at"] = ["value_is_out_of_range"]
     since = call.query.text("since_revision")
     if since is not None and not (since.isascii() and since.isdecimal() and len(since) <= 9):
         errors["since_revision"] = ["value_is_invalid"]
-    status, reason = _status(call, errors), call.query.text("reason")
+    status: Status | None = call.query.one_of("status", get_args(Status), errors)
+    reason = call.query.text("reason")
     if reason in NOT_SEARCHABLE:
         errors["reason"] = ["not_searchable"]
     page = call.page
@@ -87,7 +85,7 @@ def explain_query(call: Call) -> ExplainQuery:
     return ExplainQuery(
         external_subscription_id=external_subscription_id,
         metric_code=code,
-        at_ms=at_ms or 0,
+        at_ms=at_ms,
         charge_id=call.query.text("charge_id"),
         charge_code=call.query.text("charge_code"),
         group=call.query.mapping(("group",)),
@@ -99,16 +97,6 @@ def explain_query(call: Call) -> ExplainQuery:
         status=status,
         reason=reason,
     )
-
-
-def _status(call: Call, errors: FieldErrors) -> Status | None:
-    text = call.query.text("status")
-    for status in get_args(Status):
-        if text == status:
-            return status  # type: ignore[no-any-return]
-    if text is not None:
-        errors["status"] = ["value_is_invalid"]
-    return None
 
 
 def named(call: Call, errors: FieldErrors) -> tuple[str, str]:

@@ -20,8 +20,9 @@ from app.api.peers import Outgoing, ask
 from app.api.router import Handler
 from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions import commands
-from app.definitions.commands import Command, Rejected
+from app.definitions.command import Command
 from app.definitions.model import Metric
+from app.definitions.outcome import Rejected
 from app.expressions import EvaluationFailed, InvalidExpression, check_size, parse
 from app.meter.errors import Unavailable
 from app.meter.events import EventQuery, StoredEvent

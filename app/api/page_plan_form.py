@@ -11,8 +11,9 @@ from app.api.errors import ApiError, forbidden, not_found
 from app.api.page_forms import RETARGETED, first_day, gathered, refusals
 from app.api.page_views import carried, form, inside
 from app.definitions import commands
-from app.definitions.commands import Command, Rejected
+from app.definitions.command import Command
 from app.definitions.model import Plan
+from app.definitions.outcome import Rejected
 from app.page import plan_form
 from app.page.html import Html
 from app.page.plan_form import FilledCharge, FilledPlan

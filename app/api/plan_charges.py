@@ -8,7 +8,7 @@ from app.api.call import Call
 from app.api.definitions_json import charge_json, filter_json
 from app.api.errors import not_found
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import Charge, ChargeFilter, Plan
 
 Json = dict[str, Any]

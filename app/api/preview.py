@@ -9,7 +9,8 @@ from app.api.errors import invalid
 from app.api.history import instant
 from app.api.streams import lines
 from app.definitions import commands
-from app.definitions.commands import Command, Rejected
+from app.definitions.command import Command
+from app.definitions.outcome import Rejected
 
 _INVALID = ["value_is_invalid"]
 

@@ -9,6 +9,9 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
+from app.api.event_input import FieldErrors
+from app.billing_periods.instants import parse_iso8601_ms
+
 _FALSE = frozenset({"false", "f", "0", "off", "no"})
 _TRUE = frozenset({"true", "t", "1", "on", "yes"})
 _MEMBER = re.compile(r"(?P<name>[^\[\]]+)\[(?P<key>.*)\]", re.DOTALL)
@@ -46,6 +49,23 @@ class Query:
         """Return the query string for another page of the same listing."""
         kept = [pair for pair in self._pairs if pair[0] not in ("page", "per_page")]
         return urlencode([*kept, ("page", page), ("per_page", per_page)])
+
+    def one_of(self, name: str, known: Sequence[Any], errors: FieldErrors) -> Any:
+        """Return the text if it is a known one; note any other. None: there is none."""
+        text = self.text(name)
+        if text is not None and text not in known:
+            errors[name] = ["value_is_invalid"]
+            return None
+        return text
+
+    def instant_ms(self, name: str, default_ms: int, errors: FieldErrors) -> int:
+        """Return an instant of ISO 8601, the default where there is none; note what is none."""
+        text = self.text(name)
+        at_ms = default_ms if text is None else parse_iso8601_ms(text)
+        if at_ms is None:
+            errors[name] = ["invalid_date"]
+            return default_ms
+        return at_ms
 
     def flag(self, name: str, default: bool = False) -> bool:
         """Return a boolean of any usual spelling, Python's `True` and `False` included."""

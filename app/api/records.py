@@ -33,8 +33,7 @@ async def index(call: Call) -> Any:
     """List published records by subscription, newest period, cell and revision."""
     query = record_query(call)
     if query.external_subscription_id is not None:
-        owner = owner_elsewhere(call, query.external_subscription_id)
-        if owner is not None:
+        if (owner := owner_elsewhere(call, query.external_subscription_id)) is not None:
             return await forward(call, owner)
         page = call.page
         found = await call.meter.published.list_records(

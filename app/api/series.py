@@ -11,7 +11,7 @@ from app.api.event_input import FieldErrors
 from app.api.explain import check_customer, named
 from app.api.peers import forward, owner_elsewhere
 from app.api.usage_json import as_of_json
-from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
+from app.billing_periods.instants import iso_milliseconds
 from app.billing_periods.timezones import is_timezone
 from app.bounds.turns import Work
 from app.meter.evidence import ChargeUsageSeries, SeriesQuery, UsageSeries
@@ -36,8 +36,7 @@ async def show(call: Call) -> Any:
     """Answer each window that the range meets, the first and last in full, used or not."""
     query = series_query(call)
     check_customer(call, query.external_subscription_id)
-    owner = owner_elsewhere(call, query.external_subscription_id)
-    if owner is not None:
+    if (owner := owner_elsewhere(call, query.external_subscription_id)) is not None:
         return await forward(call, owner)
     as_csv = asks_for_csv(call)
     series = await call.meter.evidence.series(call.organization_id, query)
@@ -52,12 +51,12 @@ def series_query(call: Call) -> SeriesQuery:
     """Read what is wanted over time. Raises 422."""
     errors: FieldErrors = {}
     external_subscription_id, code = named(call, errors)
-    name = _window_name(call, errors)
+    name: WindowName = call.query.one_of("window", get_args(WindowName), errors) or "day"
     timezone = call.query.text("timezone") or _customer_timezone(call)
     if not is_timezone(timezone):
         errors["timezone"] = ["value_is_invalid"]
-    until_ms = _instant(call, "to", call.now_ms, errors)
-    from_ms = _instant(call, "from", max(0, until_ms - _BACK_MS[name]), errors)
+    until_ms = call.query.instant_ms("to", call.now_ms, errors)
+    from_ms = call.query.instant_ms("from", max(0, until_ms - _BACK_MS[name]), errors)
     if not errors and from_ms >= until_ms:
         errors["from"] = ["must_be_before_to"]
     if errors:
@@ -76,28 +75,9 @@ def series_query(call: Call) -> SeriesQuery:
     )
 
 
-def _window_name(call: Call, errors: FieldErrors) -> WindowName:
-    text = call.query.text("window")
-    for name in get_args(WindowName):
-        if text == name:
-            return name  # type: ignore[no-any-return]
-    if text is not None:
-        errors["window"] = ["value_is_invalid"]
-    return "day"
-
-
 def _customer_timezone(call: Call) -> str:
     customer = call.meter.definitions.customer(call.organization_id, call.parameters["external_id"])
     return call.meter.definitions.timezone_of(call.organization_id, customer)
-
-
-def _instant(call: Call, name: str, default_ms: int, errors: FieldErrors) -> int:
-    text = call.query.text(name)
-    at_ms = default_ms if text is None else parse_iso8601_ms(text)
-    if at_ms is None:
-        errors[name] = ["invalid_date"]
-        return default_ms
-    return at_ms
 
 
 def series_json(series: UsageSeries, window: str, timezone: str) -> Json:

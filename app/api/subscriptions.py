@@ -12,7 +12,7 @@ from app.api.definitions_json import charge_json, filter_json, subscription_json
 from app.api.errors import not_found
 from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import Plan, Subscription
 
 _ROOT = "subscription"

@@ -18,10 +18,10 @@ async def show(call: Call) -> Any:
     """Answer the arrivals of an event id in order of position, on whichever worker they are."""
     transaction_id = call.parameters["transaction_id"]
     external_subscription_id = call.query.text("external_subscription_id")
-    if external_subscription_id is not None:
-        owner = owner_elsewhere(call, external_subscription_id)
-        if owner is not None:
-            return await forward(call, owner)
+    if external_subscription_id is not None and (
+        owner := owner_elsewhere(call, external_subscription_id)
+    ):
+        return await forward(call, owner)
     fates = await call.meter.evidence.trace(
         call.organization_id, transaction_id, external_subscription_id
     )

@@ -67,8 +67,7 @@ async def _running(call: Call, *, projects: bool = False) -> Any:
     Errors come in Lago's order: customer, subscription, the rest.
     """
     external_subscription_id = _active_subscription(call)
-    owner = owner_elsewhere(call, external_subscription_id)
-    if owner is not None:
+    if (owner := owner_elsewhere(call, external_subscription_id)) is not None:
         return await forward(call, owner)
     await _wait_for(call, external_subscription_id)
     name = (call.organization_id, external_subscription_id)
@@ -146,8 +145,7 @@ async def past(call: Call) -> Any:
     metric_code = call.query.text("billable_metric_code")
     if metric_code is not None:
         _check_metric(call, metric_code)
-    owner = owner_elsewhere(call, external_subscription_id)
-    if owner is not None:
+    if (owner := owner_elsewhere(call, external_subscription_id)) is not None:
         return await forward(call, owner)
     await _wait_for(call, external_subscription_id)
     name, as_csv = (call.organization_id, external_subscription_id), asks_for_csv(call)

@@ -16,7 +16,7 @@ import msgspec
 
 from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import Metric
 from app.kafka.clients import Producer, started
 from app.kafka.names import AIOKafkaProducer, RecordMetadata

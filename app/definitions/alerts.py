@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import Change, Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank, scalar_text
 from app.definitions.model import Alert, AlertThreshold, AlertType, Subscription

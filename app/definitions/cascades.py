@@ -13,7 +13,7 @@ import msgspec
 
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.charges import Selection, free_code, last_number, selection_of
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import Decision
 from app.definitions.model import Charge, ChargeFilter, Plan
 from app.definitions.outcome import Impact, Rejected

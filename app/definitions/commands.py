@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from app.definitions.command import MAX_COMMAND_BYTES, Command, UnreadableCommand
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
-from app.definitions.outcome import Applied, Impact, Rejected
 from app.definitions.shapes import (
     alert_body,
     charge_body,
@@ -26,45 +25,6 @@ from app.definitions.shapes import (
     subscription_body,
     webhook_endpoint_body,
 )
-
-__all__ = [
-    "MAX_COMMAND_BYTES",
-    "Applied",
-    "Command",
-    "Impact",
-    "Rejected",
-    "UnreadableCommand",
-    "apply_history",
-    "create_alert",
-    "create_alerts",
-    "create_billable_metric",
-    "create_charge",
-    "create_charge_filter",
-    "create_plan",
-    "create_subscription",
-    "create_webhook_endpoint",
-    "delete_alert",
-    "delete_alerts",
-    "delete_billable_metric",
-    "delete_charge",
-    "delete_charge_filter",
-    "delete_customer",
-    "delete_plan",
-    "delete_webhook_endpoint",
-    "lift",
-    "set_aside",
-    "set_settings",
-    "terminate_subscription",
-    "update_alert",
-    "update_billable_metric",
-    "update_charge",
-    "update_charge_filter",
-    "update_organization",
-    "update_plan",
-    "update_subscription",
-    "update_webhook_endpoint",
-    "upsert_customer",
-]
 
 
 def _command(kind: str, organization_id: str, **payload: Any) -> Command:

@@ -1,5 +1,7 @@
 """Currencies that a plan or a customer may have."""
 
+from app.definitions.fields import INVALID, Fields, is_blank
+
 _CODES = """
     AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP
     BYN BZD CAD CDF CHF CLF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP
@@ -13,3 +15,14 @@ _CODES = """
 
 CURRENCIES = frozenset(_CODES.split())
 """ISO 4217, with codes withdrawn lately that older plans still carry."""
+
+
+def described_currency(fields: Fields, field: str) -> str | None:
+    """Return the currency that a field names; None: it is blank, or refused."""
+    value = fields.get(field)
+    if is_blank(value):
+        return None
+    if not isinstance(value, str) or value not in CURRENCIES:
+        fields.fail(field, INVALID)
+        return None
+    return value

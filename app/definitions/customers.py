@@ -9,8 +9,8 @@ import msgspec
 
 from app.billing_periods.timezones import is_timezone
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.definitions.commands import Command
-from app.definitions.currencies import CURRENCIES
+from app.definitions.command import Command
+from app.definitions.currencies import described_currency
 from app.definitions.decision import Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, Fields, is_blank, scalar_text
 from app.definitions.model import MAX_DAYS, Customer, Subscription
@@ -111,7 +111,7 @@ def _attributes(fields: Fields, body: Mapping[str, Any], old: Mapping[str, Any])
         key: fields.text(key) for key in CUSTOMER_TEXT_KEYS if key in body
     }
     if "currency" in body:
-        attributes["currency"] = _currency(fields)
+        attributes["currency"] = described_currency(fields, "currency")
     if "net_payment_term" in body:
         attributes["net_payment_term"] = fields.integer("net_payment_term", 0, MAX_DAYS)
     if "skip_invoice_custom_sections" in body:
@@ -125,16 +125,6 @@ def _attributes(fields: Fields, body: Mapping[str, Any], old: Mapping[str, Any])
     if "metadata" in body:
         attributes["metadata"] = _metadata(fields, old.get("metadata", []))
     return attributes
-
-
-def _currency(fields: Fields) -> str | None:
-    value = fields.get("currency")
-    if is_blank(value):
-        return None
-    if not isinstance(value, str) or value not in CURRENCIES:
-        fields.fail("currency", INVALID)
-        return None
-    return value
 
 
 def _metadata(fields: Fields, old: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import (
     Alert,
     Customer,

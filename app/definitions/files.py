@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from app.billing_periods.instants import parse_iso8601_ms
-from app.definitions.commands import Command
+from app.definitions.command import Command
 
 
 class InvalidDefinitionsFile(ValueError):

@@ -7,7 +7,7 @@ again: a correction counts once, and an event admitted again is a duplicate.
 
 from __future__ import annotations
 
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import Decision, MalformedPayload, payload_text
 from app.definitions.indexes.grants import DIGEST_BYTES
 from app.definitions.model import Grant

@@ -23,7 +23,7 @@ from app.definitions import (
     subscriptions,
     webhook_endpoints,
 )
-from app.definitions.commands import Command, UnreadableCommand
+from app.definitions.command import Command, UnreadableCommand
 from app.definitions.decision import Change, Decision, Deletion, MalformedPayload
 from app.definitions.indexes.coded import PromisedPlans
 from app.definitions.indexes.subscriptions import Promised

@@ -14,7 +14,7 @@ from app.definitions.aggregation_types import (
     PLACEHOLDER,
     AggregationType,
 )
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import Change, Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, is_blank, scalar_text
 from app.definitions.model import (

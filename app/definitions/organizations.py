@@ -12,10 +12,10 @@ import msgspec
 
 from app.billing_periods.timezones import is_timezone
 from app.bounds.turns import Steps
-from app.definitions.commands import Command
-from app.definitions.currencies import CURRENCIES
+from app.definitions.command import Command
+from app.definitions.currencies import described_currency
 from app.definitions.decision import Decision, payload_body
-from app.definitions.fields import INVALID, OUT_OF_RANGE, Fields, integer, is_blank
+from app.definitions.fields import OUT_OF_RANGE, Fields, integer, is_blank
 from app.definitions.model import DEFAULT_TIMEZONE, MAX_DAYS, Organization, Subscription
 from app.definitions.outcome import Impact, Rejected, invalid
 from app.definitions.shapes import ORGANIZATION_TEXT_KEYS
@@ -68,7 +68,7 @@ def _described(
     if "net_payment_term" in body:
         attributes["net_payment_term"] = fields.integer("net_payment_term", 0, MAX_DAYS)
     if "default_currency" in body:
-        attributes["default_currency"] = _currency(fields)
+        attributes["default_currency"] = described_currency(fields, "default_currency")
     configuration = fields.mapping("billing_configuration")
     echoed = Fields(configuration)
     attributes |= {key: echoed.text(key) for key in _ECHOED if key in configuration}
@@ -103,16 +103,6 @@ def _grace_days(fields: Fields) -> int | None:
     if value is not None and (days is None or not 0 <= days <= MAX_DAYS):
         fields.fail("invoice_grace_period", OUT_OF_RANGE)
     return days
-
-
-def _currency(fields: Fields) -> str | None:
-    value = fields.get("default_currency")
-    if is_blank(value):
-        return None
-    if not isinstance(value, str) or value not in CURRENCIES:
-        fields.fail("default_currency", INVALID)
-        return None
-    return value
 
 
 def _shape(organization: Organization) -> tuple[str, int | None]:

@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 
 from app.definitions.charges import described_charge
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import Decision, payload_body, payload_text
 from app.definitions.fields import INVALID, TAKEN, Fields
 from app.definitions.model import Charge, ChargeFilter, Plan, Subscription

@@ -22,7 +22,7 @@ from app.definitions.charges import (
     last_number,
     new_charge,
 )
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import payload_body, payload_text
 from app.definitions.fields import TAKEN, Fields, is_blank
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan

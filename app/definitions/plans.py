@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.bounds.turns import Steps
 from app.definitions.cascades import Changing, changing
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import Change, Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import TAKEN
 from app.definitions.model import Plan

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import Decision, MalformedPayload, payload_text
 from app.definitions.model import Lift, SetAside
 from app.definitions.outcome import Rejected, not_found

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from app.bounds.limits import INPUT_LIMITS
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import Decision
 from app.definitions.fields import FIXED, INVALID, MANDATORY, OUT_OF_RANGE
 from app.definitions.model import FOLD_VERSION, MAX_WAIT_S, HistoryRecord, SettingsRecord

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from app.bounds import limits
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.customers import note_errors
 from app.definitions.decision import Decision
 from app.definitions.fields import INVALID, TAKEN, Fields, scalar_text

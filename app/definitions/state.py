@@ -168,10 +168,6 @@ class Definitions(Index):
         """Return whether anybody ever asked for them at every grid cut, not at ends of days."""
         return name in self.alerts.by_name or self.pays_in_advance(*name)
 
-    def watched_names(self) -> Iterable[CodeKey]:
-        """Return the external subscriptions with an alert, past or present."""
-        return self.alerts.by_name
-
     def watched_since_ms(self, name: CodeKey, metric_id: str, until_ms: int | None = None) -> int:
         """Return since when figures of a metric are asked for at grid cuts; NEVER_MS: not yet.
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from app.definitions.charges import described_charge, selection_of
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import Decision, payload_body, payload_text
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
 from app.definitions.outcome import Impact, Rejected, invalid, not_found

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from app.billing_periods.day_count import DAY_MS
 from app.billing_periods.grid import BILLING_TIMES, BillingTime
 from app.billing_periods.instants import parse_iso8601_ms
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import payload_body, payload_text
 from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank, scalar_text
 from app.definitions.model import Customer, Plan

@@ -15,7 +15,7 @@ import msgspec
 from app.billing_periods.grid import PeriodGrid
 from app.billing_periods.timezones import local_date
 from app.bounds.turns import STEP_ITEMS, Steps, drained
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import Change, Decision, payload_body, payload_text
 from app.definitions.fields import TAKEN, Fields, is_blank
 from app.definitions.model import Plan, Subscription

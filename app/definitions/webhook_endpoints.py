@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank
 from app.definitions.model import SIGNATURE_ALGORITHMS, WEBHOOK_TYPES, WebhookEndpoint

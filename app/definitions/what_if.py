@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from app.definitions import commands
 from app.definitions.charge_terms import refused_terms
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.model import Metric, Plan
 from app.definitions.outcome import Rejected

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
-from app.definitions.commands import Applied, Command, Rejected
+from app.definitions.command import Command
 from app.definitions.model import SetAside
+from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
 from app.meter.changes import DefinitionChange
 from app.meter.events import (

@@ -18,7 +18,7 @@ from typing import Literal
 
 import msgspec
 
-from app.definitions.commands import Command, UnreadableCommand
+from app.definitions.command import Command, UnreadableCommand
 from app.definitions.files import definition_line
 from app.definitions.log import apply
 from app.definitions.state import Definitions

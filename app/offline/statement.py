@@ -19,7 +19,7 @@ import msgspec
 
 from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
 from app.billing_periods.timezones import tzdata_version
-from app.definitions.commands import Command, UnreadableCommand
+from app.definitions.command import Command, UnreadableCommand
 from app.definitions.files import definition_line
 from app.definitions.judging import Judging
 from app.definitions.log import apply

@@ -9,7 +9,7 @@ from app.bounds.limits import LISTED_CHANGES
 from app.bounds.quotas import Counted
 from app.bounds.turns import Steps, Work
 from app.definitions.charge_terms import refused_terms
-from app.definitions.commands import MAX_COMMAND_BYTES, Command, UnreadableCommand
+from app.definitions.command import MAX_COMMAND_BYTES, Command, UnreadableCommand
 from app.definitions.decision import Decision
 from app.definitions.log import applying, deciding
 from app.definitions.outcome import Applied, Impact, Rejected, cannot_be_applied, too_large

@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 
 from msgspec.structs import replace
 
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.outcome import Rejected
 from app.definitions.sizes import oversized
 from app.definitions.timeline import Period

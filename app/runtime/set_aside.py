@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.judging import Judging
 from app.definitions.model import SetAside
 from app.definitions.state import Definitions

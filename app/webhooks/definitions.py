@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, TypeVar
 
 from app.bounds.turns import Steps
-from app.definitions.commands import Command, UnreadableCommand
+from app.definitions.command import Command, UnreadableCommand
 from app.definitions.decision import Decision
 from app.definitions.log import applying, deciding
 from app.definitions.model import Subscription

@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaProducer
 
 from app.clock import SystemClock
 from app.definitions import commands
+from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
@@ -86,7 +87,7 @@ def definitions_of(load: Load, settings: Settings) -> list[bytes]:
     known, org = Definitions(), LOCAL_ORGANIZATION_ID
     log: list[bytes] = []
 
-    def define(command: commands.Command) -> Any:
+    def define(command: Command) -> Any:
         outcome = apply(known, command.encode(), load.since_ms, known.offset)
         if not isinstance(outcome, Applied):
             raise TypeError(str(outcome))

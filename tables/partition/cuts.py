@@ -156,7 +156,7 @@ class CutsToCome:
         """Have the grid cuts taken of definitions that none has shown yet, after a restore."""
         definitions, done_ms = self._definitions, self._checkpoint.grid_done_ms
         for at_ms in definitions.times_after_ms(done_ms):
-            for name in definitions.watched_names():
+            for name in definitions.alerts.by_name:
                 self.schedule_grid(name, at_ms)
         self.announce_days()
 

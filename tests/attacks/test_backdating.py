@@ -9,7 +9,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.kafka.topics import METER_DEFINITIONS
 from tests.attacks.billing import define_metric
 from tests.attacks.victim import ATTACKER, MEBIBYTE, Victim

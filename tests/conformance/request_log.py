@@ -19,9 +19,10 @@ from app.api.errors import ApiError
 from app.api.router import Router
 from app.bounds.turns import Turns
 from app.definitions import commands
-from app.definitions.commands import Applied, Command, Rejected
+from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
+from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
 from app.meter.changes import DefinitionChange
 from app.meter.health import Reason

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from tests.laws.test_preview import changes
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import METRICS, ORG, definitions_of, lines

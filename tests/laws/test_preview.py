@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.outcome import Rejected
 from app.definitions.what_if import branch_with
 from app.meter.evidence import FigureTexts

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
+from app.definitions.command import Command
 from app.definitions.indexes.set_asides import Aside
 from app.definitions.judging import Judging
 from app.definitions.log import apply
@@ -27,9 +28,7 @@ END_MS = START_MS + 8 * WEEK_MS
 NOTHING = b"no fold gets to these bytes"
 
 
-def set_aside(
-    offset: int, count: int = 1, index: int | None = None, partition: int = 0
-) -> commands.Command:
+def set_aside(offset: int, count: int = 1, index: int | None = None, partition: int = 0) -> Command:
     return commands.set_aside(
         partition, offset, count=count, index=index, code="set_aside", message="no fold ends"
     )
@@ -85,7 +84,7 @@ def test_ranges_hold_what_each_of_them_holds(ranges: list[tuple[int, int]], offs
     assert offset == after if aside is None else aside.after(offset) == after
 
 
-def aside_of(made: Iterable[commands.Command]) -> Aside | None:
+def aside_of(made: Iterable[Command]) -> Aside | None:
     definitions = Definitions()
     for offset, command in enumerate(made):
         apply(definitions, command.encode(), offset, offset)
@@ -123,7 +122,7 @@ def test_lifting_takes_one_off_the_list_and_leaves_its_place_empty() -> None:
         lambda: commands.lift("nothing of this id"),
     ],
 )
-def test_what_names_no_place_changes_nothing(wrong: Callable[[], commands.Command]) -> None:
+def test_what_names_no_place_changes_nothing(wrong: Callable[[], Command]) -> None:
     definitions = Definitions()
     outcome = apply(definitions, wrong().encode(), 0, 0)
     assert getattr(outcome, "status", None) in (404, 422)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival, MeterKey
 from tables.changelogged.presence import REST

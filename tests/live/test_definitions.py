@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.log import DECIDE
 from app.definitions.outcome import Applied, Rejected
 from app.kafka.topics import METER_DEFINITIONS

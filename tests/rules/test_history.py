@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.timeline import NEVER_MS
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.runtime.published_topic import put_again

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.judging import Judging
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord

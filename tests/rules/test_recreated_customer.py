@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, definitions_of, subscription_body
 from tests.world.events import arrived

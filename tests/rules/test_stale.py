@@ -8,7 +8,7 @@ import pytest
 
 from app.api.usage_json import current_usage_json
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied

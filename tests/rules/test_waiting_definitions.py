@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.outcome import Applied
 from app.definitions.timeline import NEVER_MS

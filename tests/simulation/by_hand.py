@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.runtime.scan import Scan
 from tests.simulation.play import Player
 from tests.simulation.script import Script, with_own_ids

@@ -7,7 +7,7 @@ import random
 import msgspec
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from tests.simulation.steps import Define, Event, Script, Step
 from tests.world.clock import DAY_MS

@@ -12,7 +12,7 @@ import msgspec
 
 from app.definitions import commands
 from app.definitions.alerts import TYPES as ALERT_TYPES
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from tests.simulation.daily import with_daily
 from tests.simulation.steps import (

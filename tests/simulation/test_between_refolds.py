@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.runtime import restore
 from tests.simulation.by_hand import append, defining, hold, slow_scans

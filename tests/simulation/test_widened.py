@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.judging import Judging
 from app.wire.arrivals import Arrival, arrivals_of
 from tests.simulation import play as playing

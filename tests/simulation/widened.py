@@ -16,7 +16,7 @@ import msgspec
 
 from app.billing_periods.instants import iso_milliseconds
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from tests.simulation.steps import (
     Ask,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.offline.fold import DefinitionLine
 from tables.registry import AGGREGATIONS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.log import apply, check
 from app.definitions.model import Customer, Metric, Plan, Subscription
 from app.definitions.outcome import Applied, Rejected

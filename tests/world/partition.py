@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from app.bounds.turns import drained
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.outcome import Applied, Impact
 from app.definitions.state import Definitions

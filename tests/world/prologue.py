@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from tests.world.clock import ms
 
 ORGS = ("org_a", "org_b")

@@ -10,7 +10,7 @@ import msgspec
 from app.api.json_text import whole
 from app.api.usage_json import UsageSelection, current_usage_json, projected_usage_stream
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.judging import Judging
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Rejected

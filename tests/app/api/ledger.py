@@ -13,9 +13,10 @@ import msgspec
 
 from app.definitions import commands
 from app.definitions.charge_terms import refused_terms
-from app.definitions.commands import Applied, Command, Rejected
+from app.definitions.command import Command
 from app.definitions.log import apply, check, decide
 from app.definitions.model import Charge, ChargeFilter, Metric, SetAside, Subscription
+from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
 from app.definitions.terms import subscription_timeline
 from app.definitions.timeline import Period, Timeline

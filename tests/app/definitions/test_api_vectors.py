@@ -15,7 +15,7 @@ import pytest
 from app.api.definitions_json import customer_json, metric_json, plan_json, subscription_json
 from app.bounds.turns import drained
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import Customer, Metric, Plan, Subscription
 from app.definitions.outcome import Rejected
 from tests.conformance.files import VECTORS

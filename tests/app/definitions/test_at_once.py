@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.bounds.quotas import Quotas
 from app.bounds.turns import STEP_ITEMS, Steps, T, drained
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import Decision
 from app.definitions.log import apply, applying, deciding
 from app.definitions.outcome import Applied

@@ -8,7 +8,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.charge_terms import refused_terms
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.log import decide
 from app.definitions.outcome import Rejected
 from app.definitions.what_if import branch_with

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from app.definitions import commands
-from app.definitions.commands import Command, UnreadableCommand
+from app.definitions.command import Command, UnreadableCommand
 from app.definitions.files import InvalidDefinitionsFile, definition_line, read_definitions
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app.api.definitions_json import customer_json, metric_json, plan_json, subscription_json
 from app.bounds.turns import drained
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.log import apply, check
 from app.definitions.model import (
     ALL_FILTER_VALUES,

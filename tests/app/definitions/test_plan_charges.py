@@ -8,7 +8,7 @@ import pytest
 
 from app.bounds import limits
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import Decision
 from app.definitions.log import decide
 from app.definitions.model import Charge, Plan

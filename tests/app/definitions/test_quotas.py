@@ -10,7 +10,7 @@ from app.bounds import limits
 from app.bounds.quotas import Quotas
 from app.bounds.turns import drained
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.log import decide
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Rejected

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import FOLD_VERSION, MAX_WAIT_S, HistoryRecord, SettingsRecord
 from app.definitions.outcome import Applied, Impact, Rejected
 from tests.world.definitions_log import ORG, Log

@@ -10,7 +10,7 @@ import pytest
 
 from app.bounds import limits
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.log import decide
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.sizes import outgrown, oversized

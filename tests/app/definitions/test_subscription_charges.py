@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
-from app.definitions.commands import Command, SubscriptionCharge
+from app.definitions.command import Command
+from app.definitions.commands import SubscriptionCharge
 from app.definitions.model import Charge, Plan
 from app.definitions.outcome import Applied, Impact, Rejected
 from app.definitions.subscription_charges import FilterOfCharge

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.log import apply, decide
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions

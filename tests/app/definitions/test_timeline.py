@@ -9,7 +9,7 @@ import pytest
 
 from app.billing_periods.instants import iso_milliseconds
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.definitions.terms import subscription_timeline
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied, Rejected

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from app.definitions.commands import MAX_COMMAND_BYTES
+from app.definitions.command import MAX_COMMAND_BYTES
 from app.kafka.appender import Appender
 from app.kafka.log_readers import bounds, read_to_end
 from app.kafka.topics import METER_DEFINITIONS, admin_client, ensure_topics

@@ -13,7 +13,7 @@ from aiohttp import ClientSession
 from aiokafka import AIOKafkaProducer
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.kafka.topics import METER_DEFINITIONS, admin_client, ensure_topics
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.ports import free_ports

@@ -9,7 +9,7 @@ import msgspec
 
 from app.bounds.turns import drained
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.decision import Decision
 from app.definitions.log import decide
 from app.definitions.model import Subscription

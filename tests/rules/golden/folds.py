@@ -20,7 +20,7 @@ from app.api.usage_json import current_usage_json
 from app.bounds.turns import drained
 from app.cli.event_lines import EventsFile
 from app.cli.fold import fold
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.files import read_definitions
 from app.definitions.judging import Judging
 from app.definitions.set_asides import named_in

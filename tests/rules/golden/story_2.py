@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from app.definitions import commands
-from app.definitions.commands import Command, SubscriptionCharge
+from app.definitions.command import Command
+from app.definitions.commands import SubscriptionCharge
 from app.definitions.files import definition_line
 from app.definitions.model import SettingsRecord
 from app.kafka.log_readers import LogRecord

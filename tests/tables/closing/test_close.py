@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.definitions import commands
 from app.definitions.active_counts import ActiveCounts
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.indexes.index import Index
 from app.definitions.log import apply
 from app.definitions.outcome import Applied, Rejected
