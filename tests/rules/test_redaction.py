@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.cli.event_lines import EventsFile
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.files import read_definitions
 from app.kafka.log_readers import LogRecord
 from app.offline.export import event_line
