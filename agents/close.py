@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterator
-from itertools import chain
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import chain, islice
 
 from agents.loop import whenever_wanted
 from app.bounds.limits import FLUSH_BYTES, FLUSH_USAGE_RECORDS
@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 AT_FIRST = 64
 """Steps of a subscription's closing in one go: who needs more waits for those who do not."""
 AT_ONCE = 10_000
-"""Steps of one that needs more, before the next one that does has its turn."""
+"""Steps of one that needs more, before the next one of its organization has its turn."""
+OF_ORGANIZATION = 64
+"""Steps of an organization's closings, before the next organization has its turn."""
 
 CLOSING = Work("close", "cut")
 
@@ -144,7 +146,10 @@ async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
 
 
 class _Cut:
-    """One cut while it is taken: those with little to publish are done before those with much."""
+    """One cut while it is taken: organizations take turns.
+
+    Of one organization those with little to publish are done before those with much.
+    """
 
     def __init__(self, owned: OwnedPartition, cut_ms: int):
         self._owned = owned
@@ -163,22 +168,47 @@ class _Cut:
         return True
 
     def _closing(self) -> Iterator[None]:
-        cuts, state = self._owned.cuts, self._owned.state
+        state = self._owned.state
         for record in chain(instants_at(state, self._cut_ms), changed_at(state, self._cut_ms)):
+            # No flush comes between what a step decides and what it says of it.
+            self._put(record)
             if record is None:
                 yield
-            else:
-                # No flush comes between what a step decides and what it says of it.
-                self._put(record)
+        # Something may have asked for a cut of further subscriptions meanwhile.
+        while due := (yield from self._due()):
+            turns = deque(map(self._closing_of_organization, due))
+            while turns:
+                organization, taken = turns.popleft(), 0
+                for steps in organization:
+                    yield
+                    taken += steps
+                    if taken >= OF_ORGANIZATION:
+                        turns.append(organization)
+                        break
+
+    def _due(self) -> Steps[list[list[SubscriptionKey]]]:
+        """Return whose cut it is, by organization."""
+        cuts, found = self._owned.cuts, dict[str, list[SubscriptionKey]]()
+        for count, name in enumerate(cuts.schedule.due(self._cut_ms), 1):
+            # Else it is closed already, or waits; something has asked for its cuts again.
+            if name not in cuts.unscheduled:
+                cuts.unscheduled[name] = None
+                found.setdefault(name[0], []).append(name)
+            if count % OF_ORGANIZATION == 0:
+                yield
+        return list(found.values())
+
+    def _closing_of_organization(self, names: Iterable[SubscriptionKey]) -> Iterator[int]:
+        """Close subscriptions of one organization; yield how many steps were taken."""
+        state = self._owned.state
         waiting: deque[tuple[SubscriptionKey, Iterator[PublishedRecord | None]]] = deque()
-        for name in cuts.schedule.due(self._cut_ms):
-            if name in cuts.unscheduled:
-                # It is closed already, or waits; something has asked for its cuts again.
-                continue
-            cuts.unscheduled[name] = None
+        for name in names:
             packed = state.packing.packed_pieces(name)
             records = closing(state, name, self._cut_ms)
-            if not (yield from self._go_on(records, AT_FIRST)):
+            first = list(islice(records, AT_FIRST))
+            for record in first:
+                self._put(record)
+            if len(first) == AT_FIRST:
                 state.stale.half_closed.add(name)
                 waiting.append((name, records))
             else:
@@ -188,30 +218,24 @@ class _Cut:
                     # As they were: nobody else had a turn since.
                     state.packing.pack(name, packed)
             failpoint("mid-close")
-            yield
+            yield len(first) + 1
         while waiting:
             name, records = waiting.popleft()
-            if (yield from self._go_on(records, AT_ONCE)):
+            left = AT_ONCE
+            for record in islice(records, AT_ONCE):
+                self._put(record)
+                left -= 1
+                yield 1
+            if left:
                 state.stale.half_closed.discard(name)
             else:
                 waiting.append((name, records))
 
-    def _put(self, record: PublishedRecord) -> None:
-        self._bytes += len(record.value)
-        self._owned.next_flush.records.append(_to_topic(self._owned, record))
-
-    def _go_on(
-        self, records: Iterator[PublishedRecord | None], most: int
-    ) -> Generator[None, None, bool]:
-        """Take so many records; return whether these were all."""
-        for count, record in enumerate(records, 1):
-            if record is not None:
-                self._put(record)
-            if count == most:
-                return False
-            if most > AT_FIRST:
-                yield
-        return True
+    def _put(self, record: PublishedRecord | None) -> None:
+        """Put a record into the next flush; None: a step without one."""
+        if record is not None:
+            self._bytes += len(record.value)
+            self._owned.next_flush.records.append(_to_topic(self._owned, record))
 
 
 def _to_topic(owned: OwnedPartition, record: PublishedRecord) -> Record:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from agents.close import _Cut, _held_back_by, close_due
+from agents.close import AT_FIRST, OF_ORGANIZATION, _Cut, _held_back_by, close_due
 from app.bounds.turns import drained
+from app.definitions import commands
 from app.definitions.timeline import NEVER_MS
 from app.kafka.transactions import Record
 from app.runtime.progress import Progress, ProgressTable
 from app.settings import Settings
+from app.wire.arrivals import SubscriptionKey
+from tables.closing.close import close_subscription
+from tables.closing.schedule import Schedule
+from tables.partition.partition import Partition
+from tests.world import bodies
 from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.events import raw
 from tests.world.story import Story
 
 CUT_MS = 1_000
@@ -136,6 +145,24 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
     assert taken == [CUT_MS - 1, CUT_MS]
 
 
+def taking(
+    state: Partition,
+    records: list[Record],
+    settings: Settings,
+    names: Iterable[SubscriptionKey] = (),
+) -> Any:
+    """Return what a cut is taken of: a partition whose records only grow in number."""
+    return SimpleNamespace(
+        number=0,
+        state=state,
+        cuts=SimpleNamespace(schedule=Schedule(state, names), unscheduled={}),
+        next_flush=SimpleNamespace(records=records),
+        shared=SimpleNamespace(
+            settings=settings, tally=SimpleNamespace(note_published=lambda told: None)
+        ),
+    )
+
+
 def test_no_flush_comes_between_what_an_event_bills_and_its_records() -> None:
     """Two charges of the metric are paid in advance: an event bills something in each."""
     told = Story(close_grid_s=60).metric("m", "sum_agg")
@@ -144,16 +171,7 @@ def test_no_flush_comes_between_what_an_event_bills_and_its_records() -> None:
         told.send("2024-01-10T10:00:30", v=value + 1)
     state = told.meter("2024-01-10T10:00:40").partition
     records = list[Record]()
-    owned: Any = SimpleNamespace(
-        number=0,
-        state=state,
-        cuts=SimpleNamespace(schedule=SimpleNamespace(due=lambda cut_ms: ()), unscheduled={}),
-        next_flush=SimpleNamespace(records=records),
-        shared=SimpleNamespace(
-            settings=Settings(flush_max_changes=1),
-            tally=SimpleNamespace(note_published=lambda told: None),
-        ),
-    )
+    owned = taking(state, records, Settings(flush_max_changes=1))
     waiting = list(state.instants.undecided[ORG, SUBSCRIPTION].values())
     cut, flushes, ended = _Cut(owned, ms("2024-01-10T10:01:00")), 0, False
     while not ended:
@@ -162,3 +180,69 @@ def test_no_flush_comes_between_what_an_event_bills_and_its_records() -> None:
         billed = [json.loads(record.value or b"")["event_transaction_id"] for record in records]
         assert sorted(billed) == sorted(figure.transaction_id for figure in decided)
     assert (len(records), flushes > 1) == (400, True)
+
+
+CROWD, OTHER, THIRD = "a crowd", "b other", "c third"
+"""Organizations, in the order of their names."""
+
+
+def closing_at_once(subscriptions: dict[str, dict[str, int]]) -> Story:
+    """Tell of organizations whose subscriptions have so many groups each, all due in February."""
+    told = Story()
+    for organization_id, groups_of in subscriptions.items():
+        metric = bodies.metric("m", "sum_agg", field_name="v")
+        told.define("2023-12-31", commands.create_billable_metric(organization_id, metric))
+        charge = bodies.charge(properties={"pricing_group_keys": ["g"]})
+        plan = bodies.plan("plan", [charge])
+        told.define("2023-12-31", commands.create_plan(organization_id, plan))
+        for external_id, groups in groups_of.items():
+            body = {
+                "external_customer_id": "customer",
+                "plan_code": "plan",
+                "external_id": external_id,
+                "subscription_at": "2024-01-01T00:00:00Z",
+            }
+            told.define("2023-12-31", commands.create_subscription(organization_id, body))
+            for number in range(groups):
+                at, named = "2024-01-10", f"{external_id} {number}"
+                one = raw("m", named, ms(at), external_id, v=1, g=str(number))
+                told.append(at, {**one, "organization_id": organization_id})
+    return told
+
+
+@pytest.mark.parametrize(
+    "crowd",
+    [
+        pytest.param({f"s{number:03d}": 2 for number in range(300)}, id="many that are small"),
+        pytest.param({f"s{number}": 300 for number in range(3)}, id="few that are large"),
+    ],
+)
+def test_organizations_take_turns_within_a_cut(crowd: dict[str, int]) -> None:
+    """The records of one do not wait for those of another, however many it has."""
+    told = closing_at_once({CROWD: crowd, OTHER: {"s": 1}, THIRD: {"s": 150, "t": 3}})
+    cut_ms = ms("2024-02-01")
+    state = told.meter("2024-01-31T12:00").partition
+    names = sorted(state.event_ranges.codes)
+    records = list[Record]()
+    cut = _Cut(taking(state, records, Settings(), names), cut_ms)
+    assert drained(cut.until_full())
+    owners = [json.loads(record.value or b"")["organization_id"] for record in records]
+    last = {owner: at for at, owner in enumerate(owners)}
+    published = Counter(owners)
+    assert published[CROWD] > 800
+    # A turn has its steps, and at most what one subscription takes in one go besides.
+    turn = OF_ORGANIZATION + AT_FIRST
+    assert last[OTHER] < 2 * turn
+    assert last[THIRD] < published[OTHER] + published[THIRD] + (150 // OF_ORGANIZATION + 2) * turn
+    # Every subscription has the records that it would have alone, in their order.
+    alone = told.meter("2024-01-31T12:00").partition
+    for name in names:
+        values = [record.value for record in close_subscription(alone, name, cut_ms)]
+        taken = [record.value for record in records if _is_of(record, name)]
+        assert taken == values
+    assert not state.stale.half_closed
+
+
+def _is_of(record: Record, name: SubscriptionKey) -> bool:
+    told = json.loads(record.value or b"")
+    return (told["organization_id"], told["external_subscription_id"]) == name

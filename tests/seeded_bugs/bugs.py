@@ -164,6 +164,12 @@ BUGS = (
         "if False:",
     ),
     Bug(
+        "cut-takes-organizations-one-after-another",
+        "agents/close.py",
+        "turns.append(organization)",
+        "turns.appendleft(organization)",
+    ),
+    Bug(
         "lost-usage-records-unnoticed",
         "app/runtime/restore.py",
         "mark is not None and await output_stands(settings, number, mark)",
