@@ -43,41 +43,55 @@ async def tail_output(settings: Settings, status: Status) -> None:
                 # Nothing is fetched of what has not grown.
                 consumer.pause(*tps)
                 while True:
-                    _show(status, records, await _tail(consumer, seen))
+                    found, cut = await _tail(consumer, seen)
+                    note_left_out(status, found, [tp for tp in cut if tp.topic == refused])
+                    show(status, records, found)
                     await asyncio.sleep(EVERY_S)
         except NOT_TAKEN:
             # The page shows what it has until the broker is back.
             await asyncio.sleep(EVERY_S)
 
 
-def _show(status: Status, records: str, found: list[ConsumerRecord]) -> None:
+def show(status: Status, records: str, found: list[ConsumerRecord]) -> None:
     for record in found:
         try:
             if record.topic == records:
                 status.latest_records.append(record_view(record))
             else:
-                letter = dead_letter_view(_read(record), record.partition)
-                status.dead_letters.append(letter)
+                status.keep_letter(dead_letter_view(_read(record), record.partition))
         except Exception as error:
             # Whatever somebody has written there: only the page lacks it.
             log.warning("%s is not shown: %r", place_of(record), error)
 
 
-async def _tail(consumer: Consumer, seen: dict[TopicPartition, int]) -> list[ConsumerRecord]:
-    """Return what is new since the last call, at most `TAIL` of a partition, oldest first."""
+def note_left_out(status: Status, found: list[ConsumerRecord], cut: list[TopicPartition]) -> None:
+    """Note how new a letter may be that was passed over: as new as the oldest that was read."""
+    for tp in cut:
+        read = (each.timestamp for each in found if (each.topic, each.partition) == tp)
+        status.note_letters_left_out(min(read, default=-1))
+
+
+async def _tail(
+    consumer: Consumer, seen: dict[TopicPartition, int]
+) -> tuple[list[ConsumerRecord], list[TopicPartition]]:
+    """Return what is new since the last call, oldest first, and of which partitions not all.
+
+    At most `TAIL` of a partition are read.
+    """
     ends = await consumer.end_offsets(list(seen))
     grown = [tp for tp, end in ends.items() if end > seen[tp]]
     found: list[ConsumerRecord] = []
+    # Markers of transactions count as offsets, hence twice the tail.
+    cut = [tp for tp in grown if ends[tp] - 2 * TAIL > seen[tp]]
     consumer.resume(*grown)
     for tp in grown:
-        # Markers of transactions count as offsets, hence twice the tail.
         consumer.seek(tp, max(seen[tp], ends[tp] - 2 * TAIL, 0))
         while await consumer.position(tp) < ends[tp]:
             fetched = await consumer.getmany(tp, timeout_ms=200)
             found += fetched.get(tp, [])
         seen[tp] = ends[tp]
     consumer.pause(*grown)
-    return sorted(found, key=lambda record: record.timestamp)
+    return sorted(found, key=lambda record: record.timestamp), cut
 
 
 def place_of(record: ConsumerRecord) -> str:

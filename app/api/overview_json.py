@@ -45,6 +45,7 @@ def overview_json(overview: Overview) -> Json:
         "dead_letters_lately": sum(
             overview.now_ms - letter.failed_at_ms < LATELY_MS for letter in overview.dead_letters
         ),
+        "dead_letters_more": overview.dead_letters_more,
         "not_counted_lately": overview.not_counted_lately,
         "each_worker": [_worker(overview)],
     }
@@ -97,6 +98,7 @@ def merged(overviews: Sequence[Json], limit: int) -> Json:
         "parked": sum(overview.get("parked", 0) for overview in overviews),
         # Every worker reads all dead letters.
         "dead_letters_lately": max(each.get("dead_letters_lately", 0) for each in overviews),
+        "dead_letters_more": any(each.get("dead_letters_more", False) for each in overviews),
         "not_counted_lately": _known_sum(each.get("not_counted_lately") for each in overviews),
         "each_worker": [item for each in overviews for item in each.get("each_worker", ())],
     }

@@ -143,8 +143,8 @@ def _usage(usage: Sequence[Json], total: int) -> Table:
             escape(line["external_subscription_id"]),
             escape(line["external_customer_id"]),
             escape(_metric(line)),
-            line["units"],
-            f"{line['events_count']:,}",
+            "too many cells to add up here" if line["units"] is None else line["units"],
+            "-" if line["events_count"] is None else f"{line['events_count']:,}",
             line["from"][:10],
         )
     return table

@@ -160,6 +160,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """Newest first."""
     dead_letters: tuple[DeadLetterView, ...]
     """Newest first."""
+    dead_letters_more: bool = False
+    """Whether there may be others of the last hour: only so many of all are kept here."""
     set_aside: int = 0
     """Raw records and elements that no fold looks at."""
     parked: int = 0

@@ -63,7 +63,7 @@ def _groups(letters: Sequence[DeadLetterView], organization: str | None) -> Html
     for letter in letters:
         by_code.setdefault(letter.code, []).append(letter)
     columns = (
-        Column("Code"),
+        Column("Code", "short"),
         Column("Letters", "number"),
         Column("First"),
         Column("Last"),
@@ -101,9 +101,9 @@ def _group(
 def _list(letters: Sequence[DeadLetterView], organization: str | None) -> Html:
     columns = (
         Column("Mark"),
-        Column("Letter", "id"),
+        Column("Letter", "short"),
         Column("Refused because"),
-        Column("Code"),
+        Column("Code", "short"),
         Column("Failed"),
         Column("Event", "id"),
     )

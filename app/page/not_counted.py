@@ -19,7 +19,7 @@ def not_counted_view(
     columns = (
         Column("Code"),
         Column("Events", "number"),
-        Column("Reason"),
+        Column("Reason", "short"),
         Column("Why"),
         Column("What to do"),
         Column("First"),

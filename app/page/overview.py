@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from app.billing_periods.instants import parse_iso8601_ms
+from app.bounds.limits import OVERVIEW_CELLS
 from app.numbers import parse_text
 from app.page.figures import NOTHING, address, count, days, duration, figure, instant, whole
 from app.page.html import Html, Node, el, markup
@@ -65,6 +66,8 @@ def health_words(shown: Json) -> tuple[str, State]:
         which = f"partition {listed}" if len(unknown) == 1 else f"partitions {listed}"
         return f"Nobody answers for {which}: figures of those are missing here.", "warn"
     waits = [_said(*each) for each in _waiting(shown) if each[0]]
+    if shown["dead_letters_more"] and not shown["dead_letters_lately"]:
+        waits.append("How many events of yours were refused in the last hour is not known")
     if waits:
         return f"{'; '.join(waits)}.", "warn"
     return "No event waits, none was refused, every cut that is due is published.", "good"
@@ -80,10 +83,14 @@ def _waiting(shown: Json) -> Iterator[tuple[int, str, str]]:
     yield sum(p["state"] != "running" for p in shown["partitions"]), "partition", "at work on state"
     yield shown["set_aside"], "record", "set aside"
     yield shown["parked"], "subscription", "parked"
-    yield shown["dead_letters_lately"], "event", "refused in the last hour"
+    yield shown["dead_letters_lately"], "event", f"refused in the last hour{_or_more(shown)}"
     # None: nobody has looked, and nothing is said of it.
     yield shown["not_counted_lately"] or 0, "code", "with events not counted in the last hour"
     yield sum(each["differing"] for each in shown["each_worker"]), "metric", "that differs from raw"
+
+
+def _or_more(shown: Json) -> str:
+    return ", or more" if shown["dead_letters_more"] else ""
 
 
 def _said(number: int, noun: str, what: str) -> str:
@@ -196,17 +203,25 @@ def _cells(line: Json, look: Look) -> list[Node]:
     of_charge = "" if charge == code else f", charge {charge}"
     implicit = " (implicit plan, not billed)" if line["implicit"] else ""
     explain = address("subscriptions", name, "explain", code, organization=organization)
-    units = figure(line["units"]) if line["units"] is not None else "many groups"
+    view = address("subscriptions", name, organization=organization)
+    if line["units"] is None:
+        # Of every charge, with filters and groups, they stand in the view of the subscription.
+        figures: Node = el("a", f"over {OVERVIEW_CELLS} cells, see each", href=view)
+    else:
+        told = f"Explain {line['units']} of {code}"
+        figures = el("a", figure(line["units"]), href=explain, aria_label=told)
     # An older program beside this one, while it is rolled out, says no zone.
     zone = line.get("timezone", "UTC")
     from_ms, to_ms = parse_iso8601_ms(line["from"]) or 0, parse_iso8601_ms(line["to"]) or 0
     return [
-        el("a", name, href=address("subscriptions", name, organization=organization)),
-        el("a", units, href=explain, aria_label=f"Explain {line['units']} of {code}"),
+        el("a", name, href=view),
+        figures,
         f"{code}{of_charge}{implicit}",
-        markup(days(from_ms, to_ms, zone), el("small", f" {zone}")),
+        NOTHING
+        if line["units"] is None
+        else markup(days(from_ms, to_ms, zone), el("small", f" {zone}")),
         line["external_customer_id"] or NOTHING,
-        NOTHING if line["events_count"] is None else whole(line["events_count"]),
+        "not added up" if line["events_count"] is None else whole(line["events_count"]),
     ]
 
 
@@ -235,6 +250,7 @@ def _attention(shown: Json, look: Look) -> Html:
     letters, lately = shown["dead_letters_lately"], shown["not_counted_lately"]
     organization = look.organization
     refused = f"{count(letters, 'event was', 'events were')} refused in the last hour"
+    refused += _or_more(shown)
     # Of all organizations together nobody has looked.
     known = lately is not None
     left_out = f"{count(lately, 'code')} not counted in the last hour" if known else "Not counted"

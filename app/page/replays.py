@@ -144,7 +144,12 @@ def _some(
 
 
 def _table(name: str, caption: str, outcomes: Sequence[Outcome], organization: str | None) -> Html:
-    columns = (Column("Letter", "id"), Column("Outcome"), Column("Details"), Column("Event"))
+    columns = (
+        Column("Letter", "short"),
+        Column("Outcome", "short"),
+        Column("Details"),
+        Column("Event"),
+    )
     rows = (
         Row(
             outcome.place,

@@ -202,7 +202,7 @@ def _columns(closed: bool) -> tuple[Column, ...]:
         *figures,
         Column("Filter"),
         Column("Group"),
-        Column("Events", "number"),
+        Column("Published events" if closed else "Events", "number"),
     )
 
 
@@ -296,12 +296,16 @@ def _closed_figures(usage: PeriodUsage, row: UsageRow | None) -> tuple[Node, Nod
 
 def past_part(about: About, usages: Iterable[PeriodUsage], page: int, has_more: bool) -> Html:
     """Return closed periods, newest first, with every figure that they have."""
-    rows = (row for usage in usages for row in _past_rows(about, usage))
-    columns = (Column("Period"), Column("State"), *_columns(closed=True))
+    periods = [_past(about, usage) for usage in usages]
     older = about.part("past", page=str(page + 1))
     newer = about.part("past", page=str(page - 1))
     return markup(
-        table("closed", "Closed periods", columns, rows, "No period has ended yet."),
+        el(
+            "div",
+            el("h2", "Closed periods"),
+            periods or el("p", "No period has ended yet.", class_="empty"),
+            id="closed",
+        ),
         el(
             "p",
             _turn("Newer periods", newer) if page > 1 else None,
@@ -315,17 +319,25 @@ def _turn(text: str, source: str) -> Html:
     return el("button", text, type="button", hx_get=source, hx_target="#past", hx_swap="innerHTML")
 
 
-def _past_rows(about: About, usage: PeriodUsage) -> Iterator[Row]:
+def _past(about: About, usage: PeriodUsage) -> Html:
+    """Return the charges of a closed period, and how far it has come."""
     begins = local_date(usage.from_ms, usage.timezone).isoformat()
     period = el(
         "a",
         days(usage.from_ms, usage.to_ms, usage.timezone),
         href=about.address(period=begins),
     )
-    state = state_words(usage.publication, usage.timezone)
-    for found, used in islice(_rows(usage, None), SHOWN_ROWS // PERIODS_OF_A_PAGE):
-        row = _row(about, usage, found, used)
-        yield Row(f"{usage.from_ms} {row.key}", (period, state, *row.cells))
+    state = el("small", " ", state_words(usage.publication, usage.timezone))
+    most = SHOWN_ROWS // PERIODS_OF_A_PAGE
+    rows = list(islice(_rows(usage, None), most + 1))
+    more = el("small", f", first {most} rows") if len(rows) > most else None
+    return table(
+        f"closed-{begins}",
+        markup(period, state, more),
+        _columns(closed=True),
+        (_row(about, usage, *row) for row in rows[:most]),
+        "The plan had no charge.",
+    )
 
 
 # Published records

@@ -14,7 +14,7 @@ class Column(NamedTuple):
 
     title: str
     kind: str | None = None
-    """Class of its cells: number, id or text."""
+    """Class of its cells: number, id, text, or short for what never breaks."""
     sorts: str | None = None
     """Address of the view that is sorted by it; None: it sorts nothing."""
     order: str | None = None
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 def table(
-    name: str, caption: str, columns: Sequence[Column], rows: Iterable[Row], empty: Node
+    name: str, caption: Node, columns: Sequence[Column], rows: Iterable[Row], empty: Node
 ) -> Html:
     """Return a table, or what is said when it has no rows."""
     body = [_row(name, columns, row) for row in rows]

@@ -63,8 +63,13 @@ class Overviews:
             parked=engine.parked_subscriptions,
             about=self._about(),
             not_counted_lately=lately,
+            dead_letters_more=self._has_more_letters(),
             dead_letters=tuple(d for d in reversed(engine.status.dead_letters) if _sees(query, d)),
         )
+
+    def _has_more_letters(self) -> bool:
+        """Return whether letters of the last hour may be missing among those that are kept."""
+        return self._engine.status.letters_left_out_ms >= self._engine.clock.now_ms() - LATELY_MS
 
     def _about(self) -> WorkerView:
         verified = self._engine.status.verified
@@ -77,12 +82,16 @@ class Overviews:
         )
 
     def _lately(self, organization_id: str | None) -> Steps[int | None]:
-        """Count the codes that were not counted in the last hour, by reason."""
-        if organization_id is None:
+        """Count the codes that were not counted in the last hour, by reason.
+
+        Of all organizations together nobody looks, unless there is only one.
+        """
+        known = [organization_id] if organization_id else self._engine.definitions.organizations()
+        if len(known) > 1:
             return None
         since_ms, found = self._engine.clock.now_ms() - LATELY_MS, set[tuple[str, str]]()
-        for owned in list(self._engine.owned.values()):
-            for one in owned.state.not_counted.of(organization_id):
+        for owned in list(self._engine.owned.values()) if known else ():
+            for one in owned.state.not_counted.of(known[0]):
                 if one is not None and one.last_ms >= since_ms:
                     found.add((one.reason, one.code))
                 yield

@@ -165,6 +165,8 @@ class Status:
         """Records of the definitions log that are not applied; None: not known."""
         self.latest_records: deque[RecordView] = deque(maxlen=_SHOWN)
         self.dead_letters: deque[DeadLetterView] = deque(maxlen=_SHOWN)
+        self.letters_left_out_ms = -1
+        """No letter that is newer is missing there; -1: none at all."""
         self.verified = VerifyTally()
         self.silent_peers: Mapping[str, Sequence[int]] = {}
         """Partitions of workers that do not answer, by their URL."""
@@ -179,6 +181,16 @@ class Status:
     def note_silent_peers(self, silent: Mapping[str, Sequence[int]]) -> None:
         """Take over which workers do not answer."""
         self.silent_peers = silent
+
+    def keep_letter(self, letter: DeadLetterView) -> None:
+        """Keep a dead letter among the newest; it may push the oldest out."""
+        if len(self.dead_letters) == self.dead_letters.maxlen:
+            self.note_letters_left_out(self.dead_letters[0].failed_at_ms)
+        self.dead_letters.append(letter)
+
+    def note_letters_left_out(self, newest_ms: int) -> None:
+        """Note that letters up to this time may be missing among those that are kept."""
+        self.letters_left_out_ms = max(self.letters_left_out_ms, newest_ms)
 
     def note_disk(self, free_bytes: int) -> None:
         """Take over how much room is left on local disk."""

@@ -288,11 +288,24 @@ def test_what_holds_back_closing_is_shown() -> None:
                 "waiting_s": 17,
             }
         ],
-        "usage": [],
-        "usage_total": 0,
+        "usage": [
+            {
+                "organization_id": "o",
+                "external_subscription_id": "large",
+                "external_customer_id": "acme",
+                "billable_metric_code": "gb",
+                "charge_code": "gb",
+                "units": None,
+                "events_count": None,
+                "from": "2026-01-01T00:00:00Z",
+                "implicit": False,
+            }
+        ],
+        "usage_total": 1,
         "dead_letters": [],
     }
     text = _text(overview_tables(overview))
+    assert "too many cells to add up here" in text
     assert "raw partition 3 is not folded past the cut" in text
     assert "17 s" in text
     assert "workers 2" in text

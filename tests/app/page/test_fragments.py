@@ -222,6 +222,7 @@ WELL: dict[str, Any] = {
     "set_aside": 0,
     "parked": 0,
     "dead_letters_lately": 0,
+    "dead_letters_more": False,
     "not_counted_lately": None,
     "each_worker": [{"differing": 0}],
 }
@@ -234,6 +235,18 @@ WELL: dict[str, Any] = {
         pytest.param({"set_aside": 2}, "2 records set aside.", "warn", id="set-aside"),
         pytest.param({"not_counted_lately": 1}, "1 code with events not", "warn", id="not-counted"),
         pytest.param({"dead_letters_lately": 3}, "3 events refused", "warn", id="refused"),
+        pytest.param(
+            {"dead_letters_lately": 50, "dead_letters_more": True},
+            "50 events refused in the last hour, or more.",
+            "warn",
+            id="more-are-refused-than-are-kept",
+        ),
+        pytest.param(
+            {"dead_letters_more": True},
+            "How many events of yours were refused in the last hour is not known.",
+            "warn",
+            id="others-pushed-it-out",
+        ),
         pytest.param({"each_worker": [{"differing": 1}]}, "1 metric that", "warn", id="differs"),
         pytest.param(
             {"partitions": [{"partition": 4, "lag": None, "append_time": None}]},
