@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLASSES := $(VENV)/broker-classes.jsa
+KERNEL := app/kernel/_kernel.abi3.so
 DIR ?= tests/conformance/vectors
 PYTEST_ARGS ?=
 
@@ -21,7 +22,7 @@ help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || \
 	  sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' Makefile
 
-setup: $(STAMP) ## Virtual environment and pinned install only
+setup: $(STAMP) $(KERNEL) ## Virtual environment and pinned install only
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -40,7 +41,11 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "The install failed; the first time it needs the network. The lines above say why."; exit 1; }
 	@touch $@
 
-run: $(STAMP) ## Kafka, Redis, worker, API, page and sample events on this machine
+# Where it cannot be compiled this says so, and Python does its work.
+$(KERNEL): $(wildcard app/kernel/kernel.c) | $(STAMP)
+	@$(BIN)/python deploy/build_backend.py
+
+run: $(STAMP) $(KERNEL) ## Kafka, Redis, worker, API, page and sample events on this machine
 	@$(BIN)/meter up
 
 # These measure latency, which a second process would disturb, so they run alone. ATTACK_SLACK
@@ -54,7 +59,7 @@ ATTACK_SLACK ?= 4
 $(CLASSES): $(STAMP)
 	@$(BIN)/python -m tests.world.live.broker_classes
 
-test: lint $(CLASSES) ## Style, types and the whole suite on real servers
+test: lint $(CLASSES) $(KERNEL) ## Style, types and the whole suite on real servers
 	@$(BIN)/pytest -rfEs --numprocesses 3 --dist loadgroup --no-loadscope-reorder \
 	  --ignore $(ATTACKS) $(PYTEST_ARGS)
 	@ATTACK_SLACK=$(ATTACK_SLACK) $(BIN)/pytest -rfEs $(PYTEST_ARGS) $(ATTACKS)
@@ -63,7 +68,7 @@ test: lint $(CLASSES) ## Style, types and the whole suite on real servers
 CHECKED := $(addprefix tests/,agents app bench tables laws rules semantics conformance simulation seeded_bugs \
   upgrade fuzz docs deploy)
 
-check: lint ## Style, types and a little of every test that needs no server, in two minutes
+check: lint $(KERNEL) ## Style, types and a little of every test that needs no server, in two minutes
 	@$(BIN)/pytest -q -rfE --numprocesses 2 --dist worksteal --hypothesis-profile check --durations 10 \
 	  -m 'not servers and not slow' $(PYTEST_ARGS) $(CHECKED)
 
@@ -85,7 +90,7 @@ format: $(STAMP) ## Bring the style in order
 BENCH_OPTIONS = $(foreach name,EVENTS ROUNDS LOADS CONTESTANTS,$(if $($(name)), \
   --$(shell echo $(name) | tr A-Z a-z) '$($(name))')) $(if $(NOTE),--note '$(NOTE)')
 
-bench: $(STAMP) ## The contest, written to bench/README.md: EVENTS= ROUNDS= LOADS= CONTESTANTS=; or PART=decode,fold,…
+bench: $(STAMP) $(KERNEL) ## The contest, written to bench/README.md: EVENTS= ROUNDS= LOADS= CONTESTANTS=; or PART=decode,fold,…
 	@$(BIN)/python -m bench $(PART) $(BENCH_OPTIONS)
 
 attacks: $(STAMP) ## Every attack on a real worker, measured: writes bench/attacks.md

@@ -655,7 +655,7 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     They are most likely misspelt.
     """
     known = {name for field in Settings.model_fields for name in environment_names(field)}
-    known.update(OF_CLIENTS)
+    known.update(OF_CLIENTS | OF_THE_PROGRAM)
     return sorted(
         name for name in environment if name.startswith(_OURS) and name.upper() not in known
     )
@@ -665,6 +665,9 @@ OF_CLIENTS = frozenset(
     f"{PREFIX}{name}" for name in ("API_KEY", "API_KEY_FILE", "CONTEXT", "LAGO_KEY_FILE", "URL")
 )
 """What the commands that ask a worker go by; no settings of a worker."""
+
+OF_THE_PROGRAM = frozenset({f"{PREFIX}KERNEL"})
+"""What is read before any setting: `app.kernel`."""
 
 _OURS = (PREFIX, "LAGO_KAFKA_", "LAGO_REDIS_")
 

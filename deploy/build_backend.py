@@ -4,6 +4,9 @@ In the tree the product is the folders `app`, `agents` and `tables`: names that 
 too. In the wheel they are `meterstream`, `meterstream.agents` and `meterstream.tables`. Of a module
 only its import statements are rewritten, each in its own line: tracebacks keep their numbers. An
 editable install leads to the tree as it is. The hooks are those of PEP 517 and PEP 660.
+
+The kernel is compiled where that can be done, also by `python deploy/build_backend.py`. Where it
+cannot, or METER_KERNEL=python says so, the product goes on with its twin in Python.
 """
 
 from __future__ import annotations
@@ -12,8 +15,15 @@ import ast
 import base64
 import gzip
 import io
+import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
 import tarfile
+import tempfile
 import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -25,8 +35,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKED = {"app": "meterstream", "agents": "meterstream.agents", "tables": "meterstream.tables"}
 """What a folder of the tree is called in the wheel."""
 
+PURE = "py3-none-any"
+"""The tag of a wheel for every machine."""
+
 BESIDE = ("CHANGELOG.md", "LICENSE", "NOTICE", "README.md", "SECURITY.md", "constraints.txt")
 _FIRST = re.compile(rf"(from|import)(\s+)({'|'.join(PACKED)})\b(?!\s*=)")
+KERNEL = ROOT / "app" / "kernel"
+COMPILED = "_kernel.abi3.so"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of each file: the same tree gives the same bytes."""
 
@@ -63,8 +78,45 @@ def product() -> Files:
 
 def _files_of(folder: str) -> Iterator[Path]:
     for path in sorted((ROOT / folder).rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
+        passed_over = path.suffix == ".so" or path.name.startswith(".")
+        if path.is_file() and "__pycache__" not in path.parts and not passed_over:
             yield path
+
+
+def compile_kernel(directory: Path) -> Path | None:
+    """Compile the kernel into a directory; return None, and say why, where that cannot be done."""
+    if os.environ.get("METER_KERNEL") == "python":
+        return None
+    source = sha256((KERNEL / "kernel.c").read_bytes()).hexdigest()
+    compiled = directory / COMPILED
+    if compiled.is_file() and source.encode() in compiled.read_bytes():
+        return compiled
+    asked = (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc")
+    compilers = [shlex.split(each) for each in asked if each]
+    compiler = next((each for each in compilers if shutil.which(each[0])), ["cc"])
+    shared = "-bundle -undefined dynamic_lookup" if sys.platform == "darwin" else "-shared"
+    words = [
+        *compiler,
+        *f"-O2 -fPIC {shared}".split(),
+        f'-DSOURCE="{source}"',
+        f"-I{sysconfig.get_path('include')}",
+        "kernel.c",
+    ]
+    # What is loaded already stays as it is: another file takes its place.
+    with tempfile.TemporaryDirectory(dir=directory) as beside:
+        made = Path(beside) / COMPILED
+        try:
+            ran = subprocess.run(
+                [*words, "-o", str(made)], cwd=KERNEL, capture_output=True, text=True
+            )
+            why = "" if ran.returncode == 0 else (ran.stderr.strip() or "cc").splitlines()[0]
+        except OSError as error:
+            why = str(error)
+        if why:
+            sys.stderr.write(f"The kernel is not compiled, Python does its work: {why}\n")
+            return None
+        os.replace(made, compiled)
+    return compiled
 
 
 def _project() -> dict[str, Any]:
@@ -97,14 +149,15 @@ def _of_extra(requirement: str, extra: str) -> str:
     return f'{name}; {f"({marker}) and " if marker else ""}extra == "{extra}"'
 
 
-def _information(scripts: Mapping[str, str]) -> Files:
+def _information(scripts: Mapping[str, str], tag: str) -> Files:
     """Return the files of `dist-info` but its record."""
     project, folder = _project(), f"{_stem()}.dist-info"
     lines = "".join(f"{name} = {place}\n" for name, place in scripts.items())
-    tag = "Wheel-Version: 1.0\nGenerator: meterstream\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    pure = "true" if tag == PURE else "false"
+    wheel = f"Wheel-Version: 1.0\nGenerator: meterstream\nRoot-Is-Purelib: {pure}\nTag: {tag}\n"
     return {
         f"{folder}/METADATA": metadata(),
-        f"{folder}/WHEEL": tag.encode(),
+        f"{folder}/WHEEL": wheel.encode(),
         f"{folder}/entry_points.txt": f"[console_scripts]\n{lines}".encode(),
         **{f"{folder}/licenses/{n}": (ROOT / n).read_bytes() for n in project["license-files"]},
     }
@@ -115,11 +168,11 @@ def _stem() -> str:
     return f"{project['name']}-{project['version']}"
 
 
-def _write_wheel(directory: str, files: Files) -> str:
+def _write_wheel(directory: str, files: Files, tag: str) -> str:
     record = f"{_stem()}.dist-info/RECORD"
     lines = [f"{place},sha256={_digest(data)},{len(data)}" for place, data in files.items()]
     packed = {**files, record: "\n".join([*lines, f"{record},,", ""]).encode()}
-    name = f"{_stem()}-py3-none-any.whl"
+    name = f"{_stem()}-{tag}.whl"
     with zipfile.ZipFile(Path(directory) / name, "w", zipfile.ZIP_DEFLATED) as wheel:
         for place, data in packed.items():
             entry = zipfile.ZipInfo(place, _EPOCH)
@@ -135,18 +188,25 @@ def _digest(data: bytes) -> str:
 def build_wheel(
     wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None
 ) -> str:
-    """Build the wheel and return its name."""
+    """Build the wheel and return its name; with a compiled kernel it is for machines like this."""
     places = _project()["scripts"].items()
     scripts = {name: re.sub(r"^app\b", PACKED["app"], place) for name, place in places}
-    return _write_wheel(wheel_directory, {**product(), **_information(scripts)})
+    files, tag = product(), PURE
+    with tempfile.TemporaryDirectory() as directory:
+        if (kernel := compile_kernel(Path(directory))) is not None:
+            files[f"{PACKED['app']}/kernel/{COMPILED}"] = kernel.read_bytes()
+            tag = f"cp311-abi3-{re.sub('[-.]', '_', sysconfig.get_platform())}"
+    return _write_wheel(wheel_directory, {**files, **_information(scripts, tag)}, tag)
 
 
 def build_editable(
     wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None
 ) -> str:
-    """Build a wheel that leads to the tree and return its name."""
+    """Build a wheel that leads to the tree, compile the kernel there and return its name."""
+    compile_kernel(KERNEL)
     path = {f"{_project()['name']}.pth": f"{ROOT}\n".encode()}
-    return _write_wheel(wheel_directory, {**path, **_information(_project()["scripts"])})
+    files = {**path, **_information(_project()["scripts"], PURE)}
+    return _write_wheel(wheel_directory, files, PURE)
 
 
 def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
@@ -163,3 +223,7 @@ def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
     name = f"{_stem()}.tar.gz"
     (Path(sdist_directory) / name).write_bytes(gzip.compress(written.getvalue(), mtime=0))
     return name
+
+
+if __name__ == "__main__":
+    compile_kernel(KERNEL)

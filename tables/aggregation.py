@@ -113,6 +113,9 @@ class Aggregation(ABC, Generic[S]):
     lists: ClassVar[Lists] = "none"
     """What the lists of single events hold."""
 
+    ordered: ClassVar[bool] = True
+    """Whether `apply` looks at the positions of events."""
+
     state_type: type[S]
 
     def __init__(

@@ -15,12 +15,14 @@ from tables.registry import AGGREGATIONS
 from tables.values import (
     Ignored,
     Properties,
+    Reading,
     ValueReader,
     _group,
     _is_long,
     _text,
     _value_reader,
     overwriter,
+    reading_of,
 )
 
 
@@ -44,6 +46,8 @@ class FoldParts(NamedTuple):
     whole_members: bool
     prices: bool
     by_day: bool
+    reading: Reading | None
+    """How `app.kernel` reads it; None: it does not."""
 
 
 class ChargeFold:
@@ -166,8 +170,18 @@ class ChargeFold:
             self.charge.prorated or self.in_advance,
             self.prices,
             self.by_day,
+            self._reading(),
         )
         return self.parts
+
+    def _reading(self) -> Reading | None:
+        if not self.plain or self.metric.expression:
+            return None
+        reading = reading_of(self.metric, ordered=self.aggregation.ordered)
+        if reading.field is None:
+            # Nothing is told of single events.
+            return None if self.applies else reading
+        return reading if reading.numbers is not None or self.unique else None
 
     @property
     def limited(self) -> bool:

@@ -19,6 +19,7 @@ class Maximum(Aggregation[MaximumState]):
     """Maximum of a numeric property; 0 without events."""
 
     type_name = "max_agg"
+    ordered = False
     lists = "greatest"
     state_type = MaximumState
     decimals = frozenset({"precise", "greatest"})

@@ -33,6 +33,7 @@ class Sum(Aggregation[SumState]):
     """Running sum; `prorated` weighs each addition by the days it was there."""
 
     type_name = "sum_agg"
+    ordered = False
     lists = "number"
     state_type = SumState
     decimals = frozenset({"precise", "total", "dated"})

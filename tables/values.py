@@ -147,6 +147,37 @@ def _number_reader(field: str, expression: Expression | None, limited_after_ms: 
     return read
 
 
+def number_of(literal: str) -> Value | None:
+    """Return what an event brings whose property has this literal; None: it is no number."""
+    try:
+        number = parse_value(literal.encode())
+    except InvalidValue:
+        return None
+    return None if number is None else _remember_number(literal, number)
+
+
+class Reading(NamedTuple):
+    """How `app.kernel.read_run` reads events that fall into one cell."""
+
+    field: str | None
+    most_text: int
+    numbers: dict[str, Value] | None
+    number_of: Callable[[str], Value | None]
+    zero: Decimal
+    ordered: bool
+
+
+def reading_of(metric: Metric, *, ordered: bool) -> Reading:
+    """Return how the events of a metric without an expression are read.
+
+    `ordered`: the positions of events are wanted.
+    """
+    reads = AGGREGATIONS[metric.aggregation_type].reads
+    field = None if reads == "nothing" else metric.field_name or ""
+    numbers = _NUMBERS if reads == "number" else None
+    return Reading(field, VALUE_BYTES // 4, numbers, number_of, ZERO, ordered)
+
+
 # Streams repeat numbers, so that most literals are one lookup.
 _NUMBERS: dict[str, Value] = {}
 _MAX_NUMBERS = 8192

@@ -38,6 +38,7 @@ class WeightedSum(Aggregation[WeightedSumState]):
     """Level averaged over the nominal period, held until its end; recurring carries the level."""
 
     type_name = "weighted_sum_agg"
+    ordered = False
     state_type = WeightedSumState
     decimals = frozenset({"precise", "change", "moment"})
 

@@ -140,10 +140,28 @@ class _Commands(click.Group):
             formatter.write_dl([(name, _COMMANDS[name].short_help) for name in sorted(_COMMANDS)])
 
 
+def _show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Print the version, and whether the kernel is compiled."""
+    if asked and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        from app.kernel import described
+
+        click.echo(f"meter, version {version('meterstream')} (kernel: {described})")
+        ctx.exit()
+
+
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="meterstream", prog_name="meter")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """Turn a Kafka topic of product events into usage that can be invoiced."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from sys import intern
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from app.bounds.limits import ID_BYTES
 from app.definitions.indexes.set_asides import Aside
 from app.definitions.judging import GRANTED_HEADER, ORGANIZATION_HEADER, Judging
+from app.kernel import learn
 from app.wire.decode import Headers, decoding
 from app.wire.events import Correction, Event, decode_plain, long_id
 from app.wire.grants import is_granted
@@ -88,6 +89,10 @@ class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
         timestamp_ms = self.event.timestamp_ms
         return self.append_time_ms if timestamp_ms is None else timestamp_ms
 
+
+for _type in (Event, Arrival):
+    fields: list[Any] = [str(number) for number in range(len(_type.__struct_fields__))]
+    learn(_type(*fields))
 
 Run = tuple[MeterKey, Sequence[Arrival]]
 """Events of one (organization_id, external_subscription_id, code), in any order."""

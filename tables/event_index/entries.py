@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tables.event_index.rows import ID_BYTES
+from tables.event_index.rows import ID_BYTES, ROW_BYTES
 
 REFUSED_INDEX = 0xFFFF
 """As an array index, of which no record has so many."""
@@ -79,9 +79,9 @@ def _checked_fields(entries: Sequence[Entry]) -> Fields:
     return fields
 
 
-def unpack_entry(row: bytes) -> Entry:
-    """Return the entry of a packed row."""
-    time, offset, rekeyed, body = _VALUE.unpack_from(row, ID_BYTES)
+def unpack_entry(rows: bytes | bytearray, number: int = 0) -> Entry:
+    """Return the entry of a packed row, the first unless told."""
+    time, offset, rekeyed, body = _VALUE.unpack_from(rows, number * ROW_BYTES + ID_BYTES)
     rekeyed_offset = rekeyed >> 16
     return Entry(
         time >> 16,

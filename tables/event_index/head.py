@@ -27,7 +27,7 @@ class Head:
         """An estimate of the memory in use."""
         return len(self._rows) * _DICT_BYTES + len(self._packed)
 
-    def append(self, ids: Sequence[bytes], packed: bytes) -> None:
+    def append(self, ids: Sequence[bytes], packed: bytes | bytearray) -> None:
         """Take in the next rows."""
         first = len(self)
         self._rows.update(zip(ids, range(first, first + len(ids)), strict=True))

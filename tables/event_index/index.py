@@ -160,7 +160,10 @@ class EventIndex:
 
     def add_many(self, ids: Sequence[bytes], entries: Sequence[Entry]) -> None:
         """Remember new ids."""
-        packed = pack_entries(ids, entries)
+        self.add_rows(ids, pack_entries(ids, entries))
+
+    def add_rows(self, ids: Sequence[bytes], packed: bytes | bytearray) -> None:
+        """Remember new ids, whose entries are packed."""
         self._pending += packed
         self._append(ids, packed)
 
@@ -172,7 +175,7 @@ class EventIndex:
         """Free a known id again: its event turned out to be refused."""
         self.add_many([event_id], [entry._replace(array_index=REFUSED_INDEX)])
 
-    def _append(self, ids: Sequence[bytes], packed: bytes) -> None:
+    def _append(self, ids: Sequence[bytes], packed: bytes | bytearray) -> None:
         self._head.append(ids, packed)
         if len(self._head) >= self._head_rows:
             self._roll_head()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import xxhash
 
+from app.kernel import index_rows
 from app.wire.arrivals import Arrival, Run
-from app.wire.identity import BODY_HASH_MASK, event_body_hash
+from app.wire.identity import event_body_hash
 from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
-from tables.event_index.entries import Entry
+from tables.event_index.entries import Entry, pack_entries, unpack_entry
 from tables.fold import Folded
 from tables.partition.corrected import Corrected
 from tables.partition.earlier_copies import EarlierCopy
@@ -68,63 +68,52 @@ class Intake:
 
     def admit(
         self, runs: Iterable[Run]
-    ) -> tuple[list[tuple[Route, list[Arrival]]], list[bytes], list[Entry], list[RefusedArrival]]:
-        """Split runs into events that may count, with ids and entries in order, and refused ones.
+    ) -> tuple[list[tuple[Route, Sequence[Arrival]]], list[bytes], bytearray, list[RefusedArrival]]:
+        """Split runs into events that may count, with ids and rows in order, and refused ones.
 
-        Hot path: `event_id` and `event_body_hash` say the same of one event.
+        Hot path: `index_rows` hashes as `event_id` and `event_body_hash` do.
         """
-        taken: list[tuple[Route, list[Arrival]]] = []
+        taken: list[tuple[Route, Sequence[Arrival]]] = []
         ids: list[bytes] = []
-        entries: list[Entry] = []
+        rows = bytearray()
         refused: list[RefusedArrival] = []
         routes = self._routes.by_key
         for meter_key, run in runs:
             route = routes.get(meter_key)
             if route is None or route.event_ranges is None:
                 route = self._packing.route_of(meter_key)
-            prefix = f"{meter_key[0]}\0{meter_key[1]}\0"
             # Most events fall into the period that the last one of the route did, long before it
             # is due; everything else is looked at closely.
             layer = route.spans[0].current if route.spans else None
             if layer is None or layer.period is None:
-                start_ms, end_ms, due_at_ms = 0, -1, -1
+                bounds = _NEVER
             else:
-                start_ms, end_ms = layer.start_ms, layer.end_ms
+                end_ms = layer.end_ms
                 due_at_ms = layer.period.due_at_ms
-            admitted: list[Arrival] = []
-            for arrival in run:
-                event, append_time_ms = arrival.event, arrival.append_time_ms
-                timestamp_ms = event.timestamp_ms
-                if timestamp_ms is None:
-                    timestamp_ms = append_time_ms
-                if (
-                    not start_ms <= timestamp_ms < end_ms <= append_time_ms + MAX_EVENT_AHEAD_MS
-                    or append_time_ms > due_at_ms
-                ):
-                    refusal = self.refusal(arrival, timestamp_ms)
-                    if refusal is not None:
-                        refused.append(refusal)
-                        continue
+                bounds = layer.start_ms, end_ms, end_ms - MAX_EVENT_AHEAD_MS, due_at_ms
+            name = meter_key[:2]
+            if not index_rows(*name, run, *bounds, _xxh3, event_body_hash, ids, rows):
+                run = self._looked_at(run, bounds, refused)
+                index_rows(*name, run, *_ALWAYS, _xxh3, event_body_hash, ids, rows)
+            if run:
+                taken.append((route, run))
+        return taken, ids, rows, refused
+
+    def _looked_at(
+        self, run: Sequence[Arrival], bounds: Bounds, refused: list[RefusedArrival]
+    ) -> list[Arrival]:
+        """Return the events of a run that are taken."""
+        start_ms, end_ms, after_ms, until_ms = bounds
+        admitted: list[Arrival] = []
+        for arrival in run:
+            timestamp_ms, append_time_ms = arrival.timestamp_ms, arrival.append_time_ms
+            plain = start_ms <= timestamp_ms < end_ms and after_ms <= append_time_ms <= until_ms
+            refusal = None if plain else self.refusal(arrival, timestamp_ms)
+            if refusal is None:
                 admitted.append(arrival)
-                identity = _blank_id()
-                identity.update((prefix + event.transaction_id).encode())
-                ids.append(identity.digest())
-                body_hash = (
-                    event_body_hash(event) if event.envelope else _xxh3(event.body) & BODY_HASH_MASK
-                )
-                row = (
-                    append_time_ms,
-                    arrival.raw_partition,
-                    arrival.raw_offset,
-                    arrival.array_index,
-                    arrival.rekeyed_offset,
-                    body_hash,
-                )
-                # Plain __new__: the generated one costs three times as much.
-                entries.append(_new(Entry, row))
-            if admitted:
-                taken.append((route, admitted))
-        return taken, ids, entries, refused
+            else:
+                refused.append(refusal)
+        return admitted
 
     def refusal(self, arrival: Arrival, timestamp_ms: int) -> RefusedArrival | None:
         """Return why an event is refused; None: it is taken. May raise `WaitForDefinitions`."""
@@ -162,17 +151,18 @@ class Intake:
 
     def only_new(
         self,
-        taken: list[tuple[Route, list[Arrival]]],
+        taken: list[tuple[Route, Sequence[Arrival]]],
         ids: list[bytes],
-        entries: list[Entry],
+        packed: bytearray,
         stored: list[Entry | None],
         duplicates: list[Duplicate],
         folded: Folded,
-    ) -> tuple[list[tuple[Route, list[Arrival]]], list[bytes], list[Entry]]:
+    ) -> tuple[list[tuple[Route, Sequence[Arrival]]], list[bytes], bytes]:
         """Leave out what is known already, and what was corrected before it came."""
-        runs: list[tuple[Route, list[Arrival]]] = []
+        runs: list[tuple[Route, Sequence[Arrival]]] = []
         latest: dict[bytes, Entry] = {}
         new: list[bytes] = []
+        entries = [unpack_entry(packed, number) for number in range(len(ids))]
         rows = zip(ids, entries, stored, strict=True)
         for route, run in taken:
             left: list[Arrival] = []
@@ -199,7 +189,7 @@ class Intake:
         if self._corrections:
             # A corrected event may have had a route made anew that no event had taken yet.
             runs = [(self._packing.route_of(route.meter_key), left) for route, left in runs]
-        return runs, new, [latest[identity] for identity in new]
+        return runs, new, pack_entries(new, [latest[identity] for identity in new])
 
     def _repeated(self, arrival: Arrival, entry: Entry, known: Entry) -> Duplicate | None:
         """Judge an event with a known id: the smallest position wins (records-and-cuts §3)."""
@@ -220,9 +210,11 @@ class Intake:
         return taken
 
 
-_new = tuple.__new__
-# A copy of a hash that nothing was fed to costs less than a new one.
-_blank_id = hashlib.blake2b(digest_size=12).copy
+Bounds = tuple[int, int, int, int]
+"""Event times from the first until before the second, append times from the third to the fourth."""
+
+_NEVER: Bounds = (0, -1, 0, -1)
+_ALWAYS: Bounds = (-(1 << 62), 1 << 62, -(1 << 62), 1 << 62)
 _xxh3 = xxhash.xxh3_64_intdigest
 
 _LATE_MESSAGES = {

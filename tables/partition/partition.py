@@ -190,12 +190,13 @@ class Partition:
         """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""
         settled_ms, intake, members = self.cuts.settled_ms, self.intake, self.members
         changed, event_ranges = self.changed if self.changed.notes else None, self.event_ranges
-        taken, ids, entries, refused = intake.admit(runs)
+        taken, ids, rows, refused = intake.admit(runs)
         stored = self.index.find_many(ids)
         folded = Folded()
         duplicates: list[Duplicate] = []
         if any(stored) or len(set(ids)) < len(ids) or self.corrections:
-            taken, ids, entries = intake.only_new(taken, ids, entries, stored, duplicates, folded)
+            taken, ids, left = intake.only_new(taken, ids, rows, stored, duplicates, folded)
+            rows = bytearray(left)
         for route, run in taken:
             noted = route.event_ranges
             if noted is None:
@@ -208,7 +209,7 @@ class Partition:
                 event_ranges.mark(route.meter_key, noted)
             if not fold_run(route, run, settled_ms, members, folded):
                 self._note_unrouted(route, run, folded)
-        self.index.add_many(ids, entries)
+        self.index.add_rows(ids, rows)
         apply_members(folded.unique, members, settled_ms, folded)
         earlier = intake.take_earlier()
         if earlier:

@@ -125,7 +125,41 @@ def test_it_starts_under_both_names(installed: Installed) -> None:
     script = installed.python.with_name("meter")
     by_script = subprocess.run([str(script), "--version"], capture_output=True, check=True).stdout
     assert by_script == installed.run("-m", "meterstream", "--version")
-    assert by_script.decode() == f"meter, version {PROJECT['version']}\n"
+    assert by_script.decode().startswith(f"meter, version {PROJECT['version']} (kernel: ")
+
+
+def test_the_kernel_is_compiled_into_it_or_it_is_for_every_machine(installed: Installed) -> None:
+    says = installed.run("-m", "meterstream", "--version").decode()
+    if installed.wheel.name.endswith("py3-none-any.whl"):
+        assert "python, for none was compiled" in says
+    else:
+        assert "compiled)" in says
+
+
+def test_without_a_kernel_it_is_for_every_machine(
+    backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METER_KERNEL", "python")
+    wheel = tmp_path / backend.build_wheel(str(tmp_path))
+    assert wheel.name == f"meterstream-{PROJECT['version']}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as packed:
+        assert not [name for name in packed.namelist() if name.endswith(".so")]
+
+
+@pytest.mark.parametrize("compiler", ["./no-such-compiler", "false"])
+def test_a_machine_without_a_compiler_is_told(
+    backend: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    compiler: str,
+) -> None:
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.setenv("PATH", "/bin" if compiler == "false" else "")
+    monkeypatch.setattr(backend.sysconfig, "get_config_var", lambda _: None)
+    assert backend.compile_kernel(tmp_path) is None
+    assert "The kernel is not compiled, Python does its work" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_consumer_is_type_checked_against_it(installed: Installed, tmp_path: Path) -> None:

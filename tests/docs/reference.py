@@ -80,6 +80,7 @@ variable fills it at the very first start only; later `meter settings apply` cha
 
 `meter` commands that ask a worker also read
 {", ".join(f"`{name}`" for name in sorted(OF_CLIENTS))}.
+`METER_KERNEL=python` leaves the compiled kernel unused; `meter --version` says which one is in use.
 """
 
 

@@ -79,7 +79,7 @@ async def refuses_to_flush(owned: OwnedPartition) -> None:
 async def test_a_slice_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its cells have the events, and its index does not: replayed, they would count again."""
     owned = owned_of("count")
-    monkeypatch.setattr(owned.state.index, "add_many", _NoMemory(owned.state.index.add_many, 1))
+    monkeypatch.setattr(owned.state.index, "add_rows", _NoMemory(owned.state.index.add_rows, 1))
     with pytest.raises(MemoryError):
         await owned.fold(runs_of([sent("a")]), raw_next=1, append_time_ms=AT_MS)
     assert owned.state.checkpoint.raw_next == 0

@@ -1,0 +1,753 @@
+/* The kernel: what each event costs most, on its bytes. It decides nothing: no time, no definition.
+ *
+ * `twin.py` has the same functions in Python, and says what each one returns. Whatever is not plain
+ * is handed back. A law holds both to the same results.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifndef SOURCE
+#define SOURCE "unknown"
+#endif
+
+#define ID_BYTES 12
+#define ROW_BYTES 40
+#define DIGEST_BYTES 16
+
+/* Names of the fields that are read of an arrival and of its event. */
+
+enum {
+    EVENT, APPEND_TIME_MS, RAW_PARTITION, RAW_OFFSET, ARRAY_INDEX, REKEYED_OFFSET,
+    TRANSACTION_ID, TIMESTAMP_MS, AMOUNT, PROPERTIES, BODY, ENVELOPE, NAMES
+};
+
+static const char *const spellings[NAMES] = {
+    "event", "append_time_ms", "raw_partition", "raw_offset", "array_index", "rekeyed_offset",
+    "transaction_id", "timestamp_ms", "precise_total_amount_cents", "properties", "body",
+    "envelope",
+};
+
+static PyObject *names[NAMES];
+static PyObject *shift;
+
+/* Where the objects of a class have their fields; 0: ask by the name. */
+static PyTypeObject *known[NAMES];
+static Py_ssize_t places[NAMES];
+
+/* Return a field, as PyObject_GetAttr does. */
+static inline PyObject *field_of(PyObject *object, int name)
+{
+    if (Py_TYPE(object) == known[name]) {
+        PyObject *found = *(PyObject **)((char *)object + places[name]);
+        if (found != NULL) {
+            Py_INCREF(found);
+            return found;
+        }
+    }
+    return PyObject_GetAttr(object, names[name]);
+}
+
+/* learn: find out where objects of a class have their fields, by one whose fields all differ. */
+static PyObject *learn(PyObject *module, PyObject *object)
+{
+    PyObject *size = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__basicsize__");
+    if (size == NULL)
+        return NULL;
+    Py_ssize_t bytes = PyLong_AsSsize_t(size);
+    Py_DECREF(size);
+    for (int i = 0; i < NAMES && !PyErr_Occurred(); i++) {
+        PyObject *field = PyObject_GetAttr(object, names[i]);
+        if (field == NULL) {
+            PyErr_Clear();
+            continue;
+        }
+        Py_ssize_t at = sizeof(PyObject), word = sizeof(PyObject *);
+        while (at + word <= bytes && *(PyObject **)((char *)object + at) != field)
+            at += word;
+        if (at + word <= bytes) {
+            known[i] = Py_TYPE(object);
+            Py_INCREF((PyObject *)known[i]);
+            places[i] = at;
+        }
+        Py_DECREF(field);
+    }
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* BLAKE2b (RFC 7693), without a key. */
+
+typedef struct {
+    uint64_t h[8];
+    uint64_t taken;
+    size_t held;
+    uint8_t block[128];
+} Blake;
+
+static const uint64_t IV[8] = {
+    0x6a09e667f3bcc908ULL, 0xbb67ae8584caa73bULL, 0x3c6ef372fe94f82bULL, 0xa54ff53a5f1d36f1ULL,
+    0x510e527fade682d1ULL, 0x9b05688c2b3e6c1fULL, 0x1f83d9abfb41bd6bULL, 0x5be0cd19137e2179ULL,
+};
+
+static const uint8_t SIGMA[12][16] = {
+    {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+    {14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3},
+    {11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4},
+    {7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8},
+    {9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13},
+    {2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9},
+    {12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11},
+    {13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10},
+    {6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5},
+    {10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0},
+    {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+    {14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3},
+};
+
+static inline uint64_t load_le(const uint8_t *p)
+{
+    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
+           (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 |
+           (uint64_t)p[7] << 56;
+}
+
+static inline uint64_t load_be(const uint8_t *p)
+{
+    uint64_t number = 0;
+    for (int i = 0; i < 8; i++)
+        number = number << 8 | p[i];
+    return number;
+}
+
+static inline uint64_t rotated(uint64_t word, int by)
+{
+    return word >> by | word << (64 - by);
+}
+
+#define MIX(a, b, c, d, x, y)            \
+    do {                                 \
+        a += b + (x);                    \
+        d = rotated(d ^ a, 32);          \
+        c += d;                          \
+        b = rotated(b ^ c, 24);          \
+        a += b + (y);                    \
+        d = rotated(d ^ a, 16);          \
+        c += d;                          \
+        b = rotated(b ^ c, 63);          \
+    } while (0)
+
+static void blake_block(Blake *b, const uint8_t *block, int last)
+{
+    uint64_t m[16], v[16];
+    for (int i = 0; i < 16; i++)
+        m[i] = load_le(block + 8 * i);
+    for (int i = 0; i < 8; i++) {
+        v[i] = b->h[i];
+        v[i + 8] = IV[i];
+    }
+    v[12] ^= b->taken;
+    if (last)
+        v[14] = ~v[14];
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC unroll 12
+#endif
+    for (int round = 0; round < 12; round++) {
+        const uint8_t *s = SIGMA[round];
+        MIX(v[0], v[4], v[8], v[12], m[s[0]], m[s[1]]);
+        MIX(v[1], v[5], v[9], v[13], m[s[2]], m[s[3]]);
+        MIX(v[2], v[6], v[10], v[14], m[s[4]], m[s[5]]);
+        MIX(v[3], v[7], v[11], v[15], m[s[6]], m[s[7]]);
+        MIX(v[0], v[5], v[10], v[15], m[s[8]], m[s[9]]);
+        MIX(v[1], v[6], v[11], v[12], m[s[10]], m[s[11]]);
+        MIX(v[2], v[7], v[8], v[13], m[s[12]], m[s[13]]);
+        MIX(v[3], v[4], v[9], v[14], m[s[14]], m[s[15]]);
+    }
+    for (int i = 0; i < 8; i++)
+        b->h[i] ^= v[i] ^ v[i + 8];
+}
+
+static void blake_begin(Blake *b, int digest_bytes)
+{
+    memcpy(b->h, IV, sizeof IV);
+    b->h[0] ^= 0x01010000ULL ^ (uint64_t)digest_bytes;
+    b->taken = 0;
+    b->held = 0;
+}
+
+static void blake_add(Blake *b, const void *data, size_t size)
+{
+    const uint8_t *p = data;
+    while (size > 0) {
+        /* The last block waits: only the end knows that it is the last. */
+        if (b->held == sizeof b->block) {
+            b->taken += sizeof b->block;
+            blake_block(b, b->block, 0);
+            b->held = 0;
+        }
+        size_t part = sizeof b->block - b->held;
+        if (part > size)
+            part = size;
+        memcpy(b->block + b->held, p, part);
+        b->held += part;
+        p += part;
+        size -= part;
+    }
+}
+
+/* Write the first 16 bytes of the digest. */
+static void blake_end(Blake *b, uint8_t *digest)
+{
+    b->taken += b->held;
+    memset(b->block + b->held, 0, sizeof b->block - b->held);
+    blake_block(b, b->block, 1);
+    for (int i = 0; i < DIGEST_BYTES; i++)
+        digest[i] = (uint8_t)(b->h[i / 8] >> (8 * (i % 8)));
+}
+
+/* What is read of arrivals. */
+
+static int number_in(PyObject *object, int name, int64_t *number)
+{
+    PyObject *found = field_of(object, name);
+    if (found == NULL)
+        return -1;
+    *number = PyLong_AsLongLong(found);
+    Py_DECREF(found);
+    return *number == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* Return the time of an event: the append time when it has none. */
+static PyObject *time_of(PyObject *event, PyObject *append_time_ms, int64_t *timestamp_ms)
+{
+    PyObject *found = field_of(event, TIMESTAMP_MS);
+    if (found == Py_None) {
+        Py_DECREF(found);
+        found = append_time_ms;
+        Py_INCREF(found);
+    }
+    if (found != NULL) {
+        *timestamp_ms = PyLong_AsLongLong(found);
+        if (*timestamp_ms == -1 && PyErr_Occurred())
+            Py_CLEAR(found);
+    }
+    return found;
+}
+
+static int add_text(Blake *b, PyObject *object, int name)
+{
+    PyObject *found = field_of(object, name);
+    if (found == NULL)
+        return -1;
+    Py_ssize_t size;
+    const char *text = PyUnicode_AsUTF8AndSize(found, &size);
+    if (text != NULL)
+        blake_add(b, text, (size_t)size);
+    Py_DECREF(found);
+    return text == NULL ? -1 : 0;
+}
+
+static void write_be(uint8_t *to, uint64_t number, int bytes)
+{
+    for (int i = 0; i < bytes; i++)
+        to[i] = (uint8_t)(number >> (8 * (bytes - 1 - i)));
+}
+
+static int body_hash_of(PyObject *event, PyObject *hash_of, PyObject *hash_with, uint64_t *hashed)
+{
+    PyObject *envelope = field_of(event, ENVELOPE);
+    if (envelope == NULL)
+        return -1;
+    PyObject *found = NULL;
+    if (PyBytes_Check(envelope) && PyBytes_Size(envelope) == 0) {
+        PyObject *body = field_of(event, BODY);
+        if (body != NULL) {
+            found = PyObject_CallFunctionObjArgs(hash_of, body, NULL);
+            Py_DECREF(body);
+        }
+    } else {
+        found = PyObject_CallFunctionObjArgs(hash_with, event, NULL);
+    }
+    Py_DECREF(envelope);
+    if (found == NULL)
+        return -1;
+    *hashed = PyLong_AsUnsignedLongLong(found);
+    Py_DECREF(found);
+    if (*hashed == (uint64_t)-1 && PyErr_Occurred())
+        return -1;
+    *hashed &= 0xFFFFFFFFFFFFULL;
+    return 0;
+}
+
+/* index_rows: the row of each event of a run, for the event index. */
+
+typedef struct {
+    const char *organization, *subscription;
+    Py_ssize_t organization_size, subscription_size;
+    long long start_ms, end_ms, after_ms, until_ms;
+    PyObject *hash_of, *hash_with;
+} Rows;
+
+/* Write one row; return 0 if the event is out of bounds. */
+static int write_row(const Rows *r, PyObject *arrival, PyObject *event, uint8_t *row)
+{
+    int64_t append_ms, timestamp_ms, partition, offset, index, rekeyed;
+    PyObject *append_time_ms = field_of(arrival, APPEND_TIME_MS);
+    PyObject *time = append_time_ms ? time_of(event, append_time_ms, &timestamp_ms) : NULL;
+    append_ms = time ? PyLong_AsLongLong(append_time_ms) : -1;
+    Py_XDECREF(append_time_ms);
+    Py_XDECREF(time);
+    if (append_ms == -1 && PyErr_Occurred())
+        return -1;
+    if (timestamp_ms < r->start_ms || timestamp_ms >= r->end_ms || append_ms < r->after_ms ||
+        append_ms > r->until_ms)
+        return 0;
+    if (number_in(arrival, RAW_PARTITION, &partition) < 0 ||
+        number_in(arrival, RAW_OFFSET, &offset) < 0 ||
+        number_in(arrival, ARRAY_INDEX, &index) < 0 ||
+        number_in(arrival, REKEYED_OFFSET, &rekeyed) < 0)
+        return -1;
+    const uint64_t most = 1ULL << 48;
+    if ((uint64_t)append_ms >= most || (uint64_t)partition >> 16 || (uint64_t)offset >= most ||
+        (uint64_t)index >> 16 || rekeyed < -1 || rekeyed >= (int64_t)most - 1) {
+        PyErr_SetString(PyExc_ValueError, "a field of an entry is out of its range");
+        return -1;
+    }
+    Blake id;
+    blake_begin(&id, ID_BYTES);
+    blake_add(&id, r->organization, (size_t)r->organization_size);
+    blake_add(&id, "", 1);
+    blake_add(&id, r->subscription, (size_t)r->subscription_size);
+    blake_add(&id, "", 1);
+    if (add_text(&id, event, TRANSACTION_ID) < 0)
+        return -1;
+    uint64_t body;
+    if (body_hash_of(event, r->hash_of, r->hash_with, &body) < 0)
+        return -1;
+    uint8_t digest[DIGEST_BYTES];
+    blake_end(&id, digest);
+    memcpy(row, digest, ID_BYTES);
+    write_be(row + 12, (uint64_t)append_ms, 6);
+    write_be(row + 18, (uint64_t)partition, 2);
+    write_be(row + 20, (uint64_t)offset, 6);
+    write_be(row + 26, (uint64_t)index, 2);
+    write_be(row + 28, rekeyed < 0 ? most - 1 : (uint64_t)rekeyed, 6);
+    write_be(row + 34, body, 6);
+    return 1;
+}
+
+static PyObject *index_rows(PyObject *module, PyObject *args)
+{
+    Rows r;
+    PyObject *run, *ids, *packed;
+    if (!PyArg_ParseTuple(args, "s#s#OLLLLOOO!O!", &r.organization, &r.organization_size,
+                          &r.subscription, &r.subscription_size, &run, &r.start_ms, &r.end_ms,
+                          &r.after_ms, &r.until_ms, &r.hash_of, &r.hash_with, &PyList_Type, &ids,
+                          &PyByteArray_Type, &packed))
+        return NULL;
+    Py_ssize_t size = PySequence_Size(run);
+    if (size < 0)
+        return NULL;
+    Py_ssize_t before = PyByteArray_Size(packed), known = PyList_Size(ids);
+    if (PyByteArray_Resize(packed, before + size * ROW_BYTES) < 0)
+        return NULL;
+    int taken = 1;
+    for (Py_ssize_t i = 0; taken > 0 && i < size; i++) {
+        uint8_t row[ROW_BYTES];
+        PyObject *arrival = PySequence_GetItem(run, i);
+        PyObject *event = arrival ? field_of(arrival, EVENT) : NULL;
+        taken = event ? write_row(&r, arrival, event, row) : -1;
+        Py_XDECREF(event);
+        Py_XDECREF(arrival);
+        if (taken <= 0)
+            break;
+        /* What was called may have changed the length. */
+        Py_ssize_t at = before + i * ROW_BYTES;
+        if (PyByteArray_Size(packed) < at + ROW_BYTES) {
+            PyErr_SetString(PyExc_BufferError, "the rows were cut meanwhile");
+            return NULL;
+        }
+        memcpy(PyByteArray_AsString(packed) + at, row, ROW_BYTES);
+        PyObject *id = PyBytes_FromStringAndSize((char *)row, ID_BYTES);
+        if (id == NULL || PyList_Append(ids, id) < 0)
+            taken = -1;
+        Py_XDECREF(id);
+    }
+    if (taken > 0)
+        Py_RETURN_TRUE;
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    if (PyByteArray_Resize(packed, before) < 0 ||
+        PyList_SetSlice(ids, known, PyList_Size(ids), NULL) < 0)
+        return NULL;
+    PyErr_Restore(type, value, trace);
+    if (taken < 0)
+        return NULL;
+    Py_RETURN_FALSE;
+}
+
+/* read_run: values and digests of the events of a run that falls into one cell. */
+
+static int is_white(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+static const char *after_white(const char *p, const char *end)
+{
+    while (p < end && is_white(*p))
+        p++;
+    return p;
+}
+
+/* Return where a JSON value without escapes ends; NULL: nowhere. */
+static const char *after_value(const char *p, const char *end)
+{
+    int depth = 0;
+    while (p < end) {
+        char c = *p;
+        if (c == '"') {
+            p = memchr(p + 1, '"', (size_t)(end - p - 1));
+            if (p == NULL)
+                return NULL;
+            p++;
+        } else if (c == '{' || c == '[') {
+            depth++;
+            p++;
+            continue;
+        } else if (c == '}' || c == ']') {
+            depth--;
+            p++;
+        } else {
+            if (depth == 0) {
+                while (p < end && *p != ',' && *p != '}' && !is_white(*p))
+                    p++;
+                return p;
+            }
+            p++;
+            continue;
+        }
+        if (depth <= 0)
+            return p;
+    }
+    return NULL;
+}
+
+typedef struct {
+    const char *name, *found;
+    Py_ssize_t name_size, found_size;
+} Literal;
+
+/* Find the literals of properties; return 0 if these are not plain. The last of a name counts. */
+static int find_literals(const char *p, Py_ssize_t size, Literal *wanted, int count)
+{
+    const char *end = p + size;
+    if (size < 2 || *p != '{' || memchr(p, '\\', (size_t)size) != NULL)
+        return 0;
+    p = after_white(p + 1, end);
+    if (p < end && *p == '}')
+        return 1;
+    while (p < end && *p == '"') {
+        const char *name = p + 1;
+        p = memchr(name, '"', (size_t)(end - name));
+        if (p == NULL)
+            return 0;
+        Py_ssize_t name_size = p - name;
+        p = after_white(p + 1, end);
+        if (p == end || *p != ':')
+            return 0;
+        const char *value = after_white(p + 1, end);
+        p = after_value(value, end);
+        if (p == NULL || p == value)
+            return 0;
+        for (int i = 0; i < count; i++)
+            if (wanted[i].name_size == name_size &&
+                memcmp(wanted[i].name, name, (size_t)name_size) == 0) {
+                wanted[i].found = value;
+                wanted[i].found_size = p - value;
+            }
+        p = after_white(p, end);
+        if (p < end && *p == '}')
+            return 1;
+        if (p == end || *p != ',')
+            return 0;
+        p = after_white(p + 1, end);
+    }
+    return 0;
+}
+
+typedef struct {
+    long long start_ms, end_ms, after_ms, until_ms;
+    const char *subscription, *code, *field;
+    Py_ssize_t subscription_size, code_size;
+    Py_ssize_t field_size;
+    Py_ssize_t most_text;
+    PyObject *numbers, *number_of, *zero;
+    int ordered;
+    PyObject *amounts, *found;
+    uint64_t high, low;
+} Reading;
+
+static size_t write_number(char *to, int64_t number)
+{
+    char digits[20];
+    size_t size = 0, count = 0;
+    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    do {
+        digits[count++] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (number < 0)
+        to[size++] = '-';
+    while (count > 0)
+        to[size++] = digits[--count];
+    return size;
+}
+
+/* Return (append time, raw partition, raw offset, array index). */
+static PyObject *position_of(PyObject *arrival, PyObject *append_time_ms)
+{
+    PyObject *position = PyTuple_New(4);
+    if (position == NULL)
+        return NULL;
+    Py_INCREF(append_time_ms);
+    PyTuple_SetItem(position, 0, append_time_ms);
+    for (int i = RAW_PARTITION; i <= ARRAY_INDEX; i++) {
+        PyObject *part = field_of(arrival, i);
+        if (part == NULL) {
+            Py_DECREF(position);
+            return NULL;
+        }
+        PyTuple_SetItem(position, i - RAW_PARTITION + 1, part);
+    }
+    return position;
+}
+
+/* Add the digest text of a number, and note the number; return 0 if it is none. */
+static int read_number(Reading *r, Blake *digest, const Literal *field, PyObject **noted)
+{
+    PyObject *literal = PyUnicode_DecodeUTF8(field->found, field->found_size, NULL);
+    if (literal == NULL)
+        return -1;
+    PyObject *value = PyDict_GetItemWithError(r->numbers, literal);
+    if (value != NULL)
+        Py_INCREF(value);
+    else if (!PyErr_Occurred())
+        value = PyObject_CallFunctionObjArgs(r->number_of, literal, NULL);
+    Py_DECREF(literal);
+    if (value == NULL)
+        return -1;
+    int taken = 0;
+    if (PyTuple_Check(value) && PyTuple_Size(value) == 4) {
+        Py_ssize_t size;
+        const char *text = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(value, 3), &size);
+        taken = text == NULL ? -1 : 1;
+        if (taken > 0) {
+            blake_add(digest, text, (size_t)size);
+            *noted = PyTuple_GetItem(value, 0);
+            Py_INCREF(*noted);
+        }
+    }
+    Py_DECREF(value);
+    return taken;
+}
+
+static int is_text(const Literal *found, const char *text)
+{
+    size_t size = strlen(text);
+    return found->found_size == (Py_ssize_t)size + 2 && memcmp(found->found + 1, text, size) == 0;
+}
+
+/* Add the digest text of an operation, and note its text; return 0 if it is not plain. */
+static int read_operation(Reading *r, Blake *digest, const Literal *wanted, PyObject **noted,
+                          int *adds)
+{
+    const Literal *field = &wanted[0], *kind = &wanted[1];
+    *adds = 1;
+    if (kind->found != NULL) {
+        if (kind->found[0] != '"')
+            return 0;
+        *adds = !is_text(kind, "remove");
+        if (*adds && !is_text(kind, "add") && !is_text(kind, ""))
+            return 0;
+    }
+    if (field->found[0] != '"' || field->found_size - 2 > r->most_text)
+        return 0;
+    blake_add(digest, *adds ? "add:" : "remove:", *adds ? 4 : 7);
+    blake_add(digest, field->found + 1, (size_t)field->found_size - 2);
+    *noted = PyUnicode_DecodeUTF8(field->found + 1, field->found_size - 2, NULL);
+    return *noted == NULL ? -1 : 1;
+}
+
+static int read_amount(Reading *r, PyObject *event)
+{
+    PyObject *amount = field_of(event, AMOUNT);
+    if (amount == NULL)
+        return -1;
+    int failed = 0;
+    /* Of many zeros one is enough. */
+    if (amount != Py_None && !(amount == r->zero && PyList_Size(r->amounts) > 0))
+        failed = PyList_Append(r->amounts, amount);
+    Py_DECREF(amount);
+    return failed;
+}
+
+/* Read one event; return 0 if it is not plain. */
+static int read_event(Reading *r, PyObject *arrival, PyObject *event, PyObject *append_time_ms,
+                      PyObject *time, int64_t timestamp_ms)
+{
+    int64_t append_ms = PyLong_AsLongLong(append_time_ms);
+    if (append_ms == -1 && PyErr_Occurred())
+        return -1;
+    if (timestamp_ms < r->start_ms || timestamp_ms >= r->end_ms || append_ms <= r->after_ms ||
+        append_ms > r->until_ms)
+        return 0;
+    Blake digest;
+    blake_begin(&digest, DIGEST_BYTES);
+    blake_add(&digest, r->subscription, (size_t)r->subscription_size);
+    blake_add(&digest, "", 1);
+    if (add_text(&digest, event, TRANSACTION_ID) < 0)
+        return -1;
+    char time_text[24] = "";
+    size_t time_size = 1 + write_number(time_text + 1, timestamp_ms);
+    blake_add(&digest, time_text, time_size);
+    blake_add(&digest, "", 1);
+    blake_add(&digest, r->code, (size_t)r->code_size);
+    blake_add(&digest, "", 1);
+    if (r->field != NULL) {
+        PyObject *properties = field_of(event, PROPERTIES);
+        if (properties == NULL)
+            return -1;
+        char *text;
+        Py_ssize_t size;
+        Literal wanted[2] = {{r->field, NULL, r->field_size, 0},
+                             {"operation_type", NULL, 14, 0}};
+        PyObject *noted = NULL;
+        int adds = 1, taken = PyBytes_AsStringAndSize(properties, &text, &size);
+        if (taken == 0) {
+            int numeric = r->numbers != Py_None;
+            taken = find_literals(text, size, wanted, numeric ? 1 : 2);
+            if (taken > 0 && wanted[0].found == NULL)
+                taken = 0;
+            if (taken > 0)
+                taken = numeric ? read_number(r, &digest, wanted, &noted)
+                                : read_operation(r, &digest, wanted, &noted, &adds);
+        }
+        Py_DECREF(properties);
+        if (taken <= 0) {
+            Py_XDECREF(noted);
+            return taken;
+        }
+        PyObject *position =
+            r->ordered ? position_of(arrival, append_time_ms) : PyTuple_New(0);
+        PyObject *found = NULL;
+        if (position != NULL) {
+            found = r->numbers != Py_None
+                        ? PyTuple_Pack(3, noted, time, position)
+                        : PyTuple_Pack(4, noted, adds ? Py_True : Py_False, time, position);
+            Py_DECREF(position);
+        }
+        Py_DECREF(noted);
+        if (found == NULL)
+            return -1;
+        int failed = PyList_Append(r->found, found);
+        Py_DECREF(found);
+        if (failed < 0)
+            return -1;
+    }
+    if (read_amount(r, event) < 0)
+        return -1;
+    uint8_t bytes[DIGEST_BYTES];
+    blake_end(&digest, bytes);
+    uint64_t low = load_be(bytes + 8);
+    r->low += low;
+    r->high += load_be(bytes) + (r->low < low);
+    return 1;
+}
+
+static PyObject *digest_sum(const Reading *r)
+{
+    PyObject *high = PyLong_FromUnsignedLongLong(r->high);
+    PyObject *low = PyLong_FromUnsignedLongLong(r->low);
+    PyObject *shifted = high && low ? PyNumber_Lshift(high, shift) : NULL;
+    PyObject *sum = shifted ? PyNumber_Or(shifted, low) : NULL;
+    Py_XDECREF(high);
+    Py_XDECREF(low);
+    Py_XDECREF(shifted);
+    return sum;
+}
+
+static PyObject *read_run(PyObject *module, PyObject *args)
+{
+    Reading r = {.high = 0, .low = 0};
+    PyObject *run;
+    if (!PyArg_ParseTuple(args, "s#s#OLLLLz#nOOOp", &r.subscription, &r.subscription_size, &r.code,
+                          &r.code_size, &run, &r.start_ms, &r.end_ms, &r.after_ms, &r.until_ms,
+                          &r.field, &r.field_size, &r.most_text, &r.numbers, &r.number_of,
+                          &r.zero, &r.ordered))
+        return NULL;
+    if (r.numbers != Py_None && !PyDict_Check(r.numbers)) {
+        PyErr_SetString(PyExc_TypeError, "numbers are in a dict");
+        return NULL;
+    }
+    Py_ssize_t size = PySequence_Size(run);
+    r.amounts = size < 0 ? NULL : PyList_New(0);
+    r.found = r.amounts ? PyList_New(0) : NULL;
+    int taken = r.found ? 1 : -1;
+    for (Py_ssize_t i = 0; taken > 0 && i < size; i++) {
+        PyObject *arrival = PySequence_GetItem(run, i);
+        PyObject *event = arrival ? field_of(arrival, EVENT) : NULL;
+        PyObject *append_time_ms = event ? field_of(arrival, APPEND_TIME_MS) : NULL;
+        int64_t timestamp_ms;
+        PyObject *time = append_time_ms ? time_of(event, append_time_ms, &timestamp_ms) : NULL;
+        taken = time ? read_event(&r, arrival, event, append_time_ms, time, timestamp_ms) : -1;
+        Py_XDECREF(time);
+        Py_XDECREF(append_time_ms);
+        Py_XDECREF(event);
+        Py_XDECREF(arrival);
+    }
+    PyObject *answer = NULL;
+    if (taken > 0) {
+        PyObject *sum = digest_sum(&r);
+        if (sum != NULL)
+            answer = PyTuple_Pack(3, sum, r.amounts, r.found);
+        Py_XDECREF(sum);
+    } else if (taken == 0) {
+        Py_INCREF(Py_None);
+        answer = Py_None;
+    }
+    Py_XDECREF(r.amounts);
+    Py_XDECREF(r.found);
+    return answer;
+}
+
+static PyMethodDef functions[] = {
+    {"learn", learn, METH_O, "See twin.learn."},
+    {"index_rows", index_rows, METH_VARARGS, "See twin.index_rows."},
+    {"read_run", read_run, METH_VARARGS, "See twin.read_run."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_kernel", "What each event costs most, on its bytes.", -1, functions,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__kernel(void)
+{
+    for (int i = 0; i < NAMES; i++)
+        if (names[i] == NULL && (names[i] = PyUnicode_InternFromString(spellings[i])) == NULL)
+            return NULL;
+    if (shift == NULL && (shift = PyLong_FromLong(64)) == NULL)
+        return NULL;
+    PyObject *module = PyModule_Create(&definition);
+    if (module != NULL && PyModule_AddStringConstant(module, "SOURCE", SOURCE) < 0) {
+        Py_DECREF(module);
+        return NULL;
+    }
+    return module;
+}

@@ -1,0 +1,219 @@
+"""The compiled kernel and its twin in Python give the same, and what the rules say."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from decimal import Decimal
+from importlib.machinery import ExtensionFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+import xxhash
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.kernel import twin
+from app.numbers import ZERO
+from app.wire.arrivals import Arrival
+from app.wire.events import Event, decode_plain
+from app.wire.identity import digest_of, event_body_hash, event_id
+from tables.event_index.entries import Entry, pack_entries, unpack_entry
+from tables.values import number_of
+from tests.world.profiles import examples
+
+ROOT = Path(__file__).parents[3]
+ALWAYS = (-(1 << 62), 1 << 62, -(1 << 62), 1 << 62)
+
+
+def _compiled(directory: Path) -> ModuleType:
+    """Compile the kernel, whatever lies in the tree."""
+    found = importlib.util.spec_from_file_location("backend", ROOT / "deploy/build_backend.py")
+    assert found is not None
+    assert found.loader is not None
+    backend = importlib.util.module_from_spec(found)
+    found.loader.exec_module(backend)
+    path = backend.compile_kernel(directory)
+    if path is None:
+        pytest.skip("no compiler, or METER_KERNEL=python")
+    loader = ExtensionFileLoader("_kernel", str(path))
+    spec = importlib.util.spec_from_loader("_kernel", loader)
+    assert spec is not None
+    kernel = importlib.util.module_from_spec(spec)
+    loader.exec_module(kernel)
+    return kernel
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return _compiled(tmp_path_factory.mktemp("kernel"))
+
+
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200)
+times = st.integers(-(10**13), 10**13)
+literals = st.sampled_from(
+    [
+        *("1", "1.50", "-0.0", "1e3", "123456789012345678901234567890", "true", "null", '""'),
+        *('"12"', '"a b"', '"\\u0061"', '"{,}"', "[1,{}]", '{"a":[]}', '"add"', '"remove"', '"é"'),
+    ]
+)
+keys = st.sampled_from(["v", "operation_type", "w", "\\u0076", "v "])
+spaces = st.sampled_from(["", " ", "\n\t"])
+
+
+@st.composite
+def properties(draw: st.DrawFn) -> bytes:
+    """Properties in any spelling; a name may come twice."""
+    pairs = draw(st.lists(st.tuples(keys, literals, spaces), max_size=4))
+    inside = ",".join(f'{s}"{key}"{s}:{s}{literal}{s}' for key, literal, s in pairs)
+    return f"{{{inside}}}".encode()
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> Arrival:
+    amount = draw(st.sampled_from([None, ZERO, Decimal("1.5"), Decimal(0), Decimal(-2)]))
+    envelope = draw(st.just(b"") | st.binary(max_size=20))
+    event = Event(
+        None,
+        "s",
+        draw(names),
+        "c",
+        draw(st.none() | times),
+        amount,
+        draw(properties()),
+        draw(st.binary(max_size=600)),
+        envelope,
+    )
+    at_ms, partition = draw(st.integers(0, 1 << 49)), draw(st.integers(-1, 1 << 17))
+    offset, rekeyed = draw(st.integers(0, 1 << 49)), draw(st.integers(-2, 1 << 49))
+    inside = draw(st.booleans())
+    if inside:
+        at_ms, partition, offset = at_ms % (1 << 48), partition % (1 << 16), offset % (1 << 48)
+        rekeyed = rekeyed % (1 << 47) if rekeyed >= 0 else -1
+    return Arrival(event, "o", at_ms, partition, offset, draw(st.integers(0, 65_535)), rekeyed)
+
+
+runs = st.lists(arrivals(), max_size=4)
+bounds = st.just(ALWAYS) | st.tuples(times, times, times, times)
+Rows = tuple[bool | str, list[bytes], bytes]
+
+
+def rows_of(
+    kernel: Any, run: list[Arrival], limits: tuple[int, ...], names: tuple[str, str] = ("o", "s")
+) -> Rows:
+    """Return what it answers and appends."""
+    ids, packed = [b"before"], bytearray(b"before")
+    hash_of = xxhash.xxh3_64_intdigest
+    try:
+        answer = kernel.index_rows(*names, run, *limits, hash_of, event_body_hash, ids, packed)
+    except ValueError as error:
+        answer = str(error)
+    return answer, ids, bytes(packed)
+
+
+@examples(300)
+@given(run=runs, limits=bounds, names=st.tuples(names, names))
+def test_both_give_the_same_rows(
+    kernel: Any, run: list[Arrival], limits: tuple[int, ...], names: tuple[str, str]
+) -> None:
+    assert rows_of(kernel, run, limits, names) == rows_of(twin, run, limits, names)
+
+
+@examples(100)
+@given(run=runs)
+@pytest.mark.parametrize("which", ["kernel", "twin"])
+def test_rows_are_what_the_index_keeps(kernel: Any, which: str, run: list[Arrival]) -> None:
+    answer, ids, packed = rows_of(kernel if which == "kernel" else twin, run, ALWAYS)
+    entries = [
+        Entry(*each.position, each.rekeyed_offset, event_body_hash(each.event)) for each in run
+    ]
+    try:
+        expected = pack_entries([each.identity for each in run], entries)
+    except (ValueError, OverflowError):
+        assert answer == "a field of an entry is out of its range"
+        assert (ids, packed) == ([b"before"], b"before")
+        return
+    assert packed == b"before" + expected
+    assert ids[1:] == [event_id("o", "s", each.event.transaction_id) for each in run]
+    assert [unpack_entry(expected, i) for i in range(len(run))] == entries
+
+
+def readings(kernel: Any, run: list[Arrival], limits: tuple[int, ...]) -> dict[str, Any]:
+    """Return what it reads of a run in every way."""
+
+    def read(field: str | None, numbers: dict[str, Any] | None, ordered: bool) -> Any:
+        words = (field, 8, numbers, number_of, ZERO, ordered)
+        return kernel.read_run("süb", "c", run, *limits, *words)
+
+    ways: dict[str, Callable[[], Any]] = {
+        "nothing": lambda: read(None, None, False),
+        "number": lambda: read("v", {}, True),
+        "sum": lambda: read("v", {}, False),
+        "operation": lambda: read("v", None, True),
+    }
+    return {name: way() for name, way in ways.items()}
+
+
+@examples(400)
+@given(run=runs, limits=bounds)
+def test_what_the_kernel_reads_the_twin_reads(
+    kernel: Any, run: list[Arrival], limits: tuple[int, ...]
+) -> None:
+    ours, expected = readings(kernel, run, limits), readings(twin, run, limits)
+    for way, read in ours.items():
+        # It may hand back more.
+        assert read is None or repr(read) == repr(expected[way]), way
+    assert ours["nothing"] == expected["nothing"]
+
+
+def plain(number: int, **more: Any) -> Arrival:
+    """Return an event as most are."""
+    body = msgspec.json.encode(
+        {
+            "organization_id": "o",
+            "external_subscription_id": "s",
+            "transaction_id": f"t{number}",
+            "timestamp": f"1767225600.{number:03}",
+            "code": "c",
+            "precise_total_amount_cents": "0.0",
+            "properties": {"w": {"v": "}"}, "v": number % 3, **more},
+        }
+    )
+    event = decode_plain(body)
+    assert event is not None
+    return Arrival(event, "o", 1_767_225_600_500 + number, 1, number, 0)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("size", [1, 7])
+def test_plain_events_are_read_whole(tmp_path: Path, learned: bool, size: int) -> None:
+    kernel: Any = _compiled(tmp_path)
+    if learned:
+        for each in (Event, Arrival):
+            fields: list[Any] = [str(i) for i in range(len(each.__struct_fields__))]
+            kernel.learn(each(*fields))
+    run = [plain(number, v=str(number % 3)) for number in range(size)]
+    ours = readings(kernel, run, ALWAYS)
+    assert ours == readings(twin, run, ALWAYS)
+    total, amounts, found = ours["operation"]
+    digests = (
+        digest_of("süb", f"t{i}", 1_767_225_600_000 + i, "c", f"add:{i % 3}") for i in range(size)
+    )
+    assert total == sum(digests) % (1 << 128)
+    assert (amounts, len(found)) == ([ZERO], size)
+    assert rows_of(kernel, run, ALWAYS) == rows_of(twin, run, ALWAYS)
+
+
+def test_what_is_no_event_raises_and_appends_nothing(kernel: Any) -> None:
+    ids, packed = list[bytes](), bytearray()
+    words = (xxhash.xxh3_64_intdigest, event_body_hash, ids, packed)
+    for one in (None, plain(1).event, msgspec.structs.replace(plain(1), event=None)):
+        for run in ([one], [plain(0), one]):
+            with pytest.raises(AttributeError):
+                kernel.index_rows("o", "s", run, *ALWAYS, *words)
+            with pytest.raises(AttributeError):
+                readings(kernel, run, ALWAYS)  # type: ignore[arg-type]
+    assert (ids, packed) == ([], bytearray())
