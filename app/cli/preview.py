@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
@@ -11,12 +12,11 @@ from typing import Any
 
 import click
 import msgspec
-from rich.markup import escape
-from rich.table import Table
 
 from app.cli.every_worker import Access, EveryWorker, Unproved
-from app.cli.output import Terminal, echo, print_json
+from app.cli.output import echo, print_json
 from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
+from app.cli.rows import Output, Rows
 from app.meter.evidence import FigureTexts, PreviewedCell, PreviewReport
 
 _ROOTS = {"billable_metric": "billable_metrics", "plan": "plans"}
@@ -197,26 +197,29 @@ def _cell_json(cell: PreviewedCell) -> Json:
     return {**shown, "grouped_by": dict(cell.grouped_by) or None, "delta_units": _delta(cell)}
 
 
+_COLUMNS = ("customer", "subscription", "period", "metric", "cell", "now", "then", "difference")
+
+
 def print_preview(outcome: Previewed) -> None:
-    """Print which cells would differ, and how many they are."""
-    table = Table(
-        "Customer", "Subscription", "Period", "Metric", "Cell", "Now", "Then", "Difference"
-    )
-    for cell in outcome.cells:
-        period = f"{cell.period_from[:10]} {'published' if cell.published else 'open'}"
-        row = (cell.external_customer_id, cell.external_subscription_id, period, cell.metric_code)
-        figures = (_units(cell.before), _units(cell.after), _delta(cell))
-        table.add_row(*map(escape, (*row, _cell(cell), *figures)))
+    """Print which cells would differ, and how many they are: in a pipe on standard error."""
+    piped = not sys.stdout.isatty()
     if outcome.cells:
-        Terminal().print(table)
+        Output("tsv" if piped else "table").print_rows(Rows(_COLUMNS, map(_row, outcome.cells)))
     for external_id, code in outcome.skipped:
-        echo(f"{external_id} {code}: is being refolded, ask again")
+        echo(f"{external_id} {code}: is being refolded, ask again", err=piped)
     echo(
         f"{outcome.pairs} metrics of subscriptions: {len(outcome.cells)} cells would differ, of "
         f"{_count(c.external_subscription_id for c in outcome.cells)} subscriptions and "
         f"{_count(c.external_customer_id for c in outcome.cells)} customers; "
-        f"{sum(cell.published for cell in outcome.cells)} of them are published"
+        f"{sum(cell.published for cell in outcome.cells)} of them are published",
+        err=piped,
     )
+
+
+def _row(cell: PreviewedCell) -> tuple[str, ...]:
+    period = f"{cell.period_from[:10]} {'published' if cell.published else 'open'}"
+    names = (cell.external_customer_id, cell.external_subscription_id, period, cell.metric_code)
+    return (*names, _cell(cell), _units(cell.before), _units(cell.after), _delta(cell))
 
 
 def _count(names: Iterable[str]) -> int:

@@ -56,10 +56,11 @@ async def test_the_running_period_of_a_plan_without_its_filter(
 
     found = await meter("preview", str(file), COLUMNS="200")
     assert found.exit_code == 0, found.output
-    rows = [line for line in found.stdout.splitlines() if "storage" in line]
+    header, *rows = found.stdout.splitlines()
+    assert header.split("\t")[:4] == ["customer", "subscription", "period", "metric"]
     assert len(rows) == 2
     assert all("acme [big]" in row and "sub/1" in row and "open" in row for row in rows)
-    assert "2 cells would differ, of 1 subscriptions and 1 customers; 0 of them" in found.stdout
+    assert "2 cells would differ, of 1 subscriptions and 1 customers; 0 of them" in found.stderr
     said = json.loads((await meter("preview", str(file), "--json")).stdout)
     assert [
         (cell["filters"], cell["before"] and cell["before"]["units"], cell["after"] is None)
