@@ -24,6 +24,12 @@ def settings_record(settings: Settings) -> SettingsRecord:
 
 
 def differing_settings(settings: Settings, in_force: SettingsRecord) -> list[str]:
-    """Return names of the settings that this worker has otherwise than the log."""
+    """Return names of the settings that this worker has otherwise than the log.
+
+    An older fold version of the log is none: a newer program keeps to it until a record raises it.
+    """
     wanted = settings_record(settings)
+    wanted = msgspec.structs.replace(
+        wanted, fold_version=min(wanted.fold_version, in_force.fold_version)
+    )
     return [name for name in _MUST_AGREE if getattr(wanted, name) != getattr(in_force, name)]
