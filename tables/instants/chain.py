@@ -105,7 +105,7 @@ def in_advance_units(
     days = inclusive_days(window.from_ms, window.last_ms, window.timezone, upgraded=window.upgraded)
     if days < window.duration_days:
         unbilled = prorate(_multiply(unbilled, Decimal(days)), window.duration_days)
-    return max(ZERO, _add(unbilled, chain.billed))
+    return max(ZERO, round_units(_add(unbilled, chain.billed), *rounding))
 
 
 _add, _subtract, _multiply = EXACT.add, EXACT.subtract, EXACT.multiply

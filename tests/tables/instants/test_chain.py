@@ -142,3 +142,5 @@ def test_usage_of_a_part_of_a_period_shows_its_days() -> None:
     half = JUNE._replace(from_ms=ms("2024-06-16T00:00:00Z"))
     shown = in_advance_units(Decimal(5), chain, half, NO_ROUNDING, prorates=True)
     assert shown == Decimal("2.0")
+    rounded = in_advance_units(Decimal(4), chain, half, ("ceil", 0), prorates=True)
+    assert rounded == Decimal(2)
