@@ -1,0 +1,5 @@
+"""What starts a worker (`main`), its `settings`, and what knows nothing of metering: `clock`,
+`numbers`, `expressions`, `credentials`, `tokens`, `directory`, `errors`, `failpoints`, `log`.
+
+It stands below all packages but `app.bounds` and `app.log`, `main` above them.
+"""

@@ -1,4 +1,5 @@
 """The REST API: Lago's routes, bodies and codes, written against `app.meter`.
 
-It imports the meter's values and the runtime's health, never queries.
+It imports the meter's values, the page, windows and groupings of `tables.reading` and what lies
+below; never queries or the runtime.
 """

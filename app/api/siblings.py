@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp import ClientError, ClientSession
 from yarl import URL
 
-from app.local_servers.directory import private_directory
+from app.directory import private_directory
 
 ASKED_WITHIN_S: Final = 2.0
 """Time for an answer; a worker that gives none counts as missing."""

@@ -1,4 +1,7 @@
-"""The ledger: a partition's own arrivals on local disk, by subscription and code.
+"""The ledger: what a partition took, on local disk by subscription and code, for whoever reads
+events again.
 
-A cache of the logs: what it lacks, or what is found wrong, is read from Kafka.
+It imports the arrivals of `app.wire`, and no Kafka: what it lacks a scan reads there.
+
+It is a cache of the logs: what is found wrong in it is read from Kafka as well.
 """

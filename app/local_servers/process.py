@@ -16,8 +16,8 @@ from typing import NoReturn
 import msgspec
 import psutil
 
+from app.directory import private_directory
 from app.errors import StackError
-from app.local_servers.directory import private_directory
 
 LEASH = Path(__file__).with_name("die_with_parent.py")
 POLL_S = 0.05

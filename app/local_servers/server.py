@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+from app.directory import private_directory
 from app.errors import StackError
-from app.local_servers.directory import private_directory
 from app.local_servers.ports import free_ports, require_free
 from app.local_servers.process import ServerProcess
 from app.settings import HOST

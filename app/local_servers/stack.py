@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
+from app.directory import private_directory
 from app.errors import StackError
-from app.local_servers.directory import private_directory
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.redis import LocalRedis
 from app.local_servers.server import LocalServer

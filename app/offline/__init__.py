@@ -1,4 +1,5 @@
-"""The fold without a worker: two logs in, usage records and usage out; export of the logs; proof.
+"""The fold without a worker: two logs in, usage records and usage out; export of the logs;
+published messages compared to that fold.
 
-It imports tables, Kafka's readers and wire, never the runtime.
+It imports tables, definitions, Kafka's readers, wire and what a proof says, never the runtime.
 """

@@ -1,6 +1,8 @@
-"""What consumers of usage-records need: records as typed values, and what they have come to.
+"""For consumers of `usage-records`: records as typed values, and a ledger with their two rules.
 
-It imports pydantic alone. Installed it is `meterstream.records`:
+It imports nothing of ours, and pydantic alone; nothing of ours imports it.
+
+Installed it is `meterstream.records`:
 
     ledger = Ledger()
     for message in consumer:

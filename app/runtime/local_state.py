@@ -10,8 +10,8 @@ import fcntl
 from itertools import count
 from pathlib import Path
 
+from app.directory import private_directory
 from app.errors import StackError
-from app.local_servers.directory import private_directory
 
 LOCK_NAME = "worker.lock"
 

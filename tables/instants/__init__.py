@@ -1,1 +1,4 @@
-"""Instants: what each event of a charge paid in advance adds to the bill when it comes."""
+"""Charges paid in advance: what each event bills when it comes.
+
+It may import the fold, cells and aggregations.
+"""

@@ -1,1 +1,4 @@
-"""`meter doctor`: what is set up otherwise than it should be, and what mends it."""
+"""`meter doctor`: a module for each area that is checked.
+
+It may import what `app/cli` may.
+"""
