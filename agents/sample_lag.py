@@ -1,11 +1,12 @@
 """Sample lag and throughput of the owned partitions, once a second.
 
-Where they end is seen with what is fetched. What is not fetched now is asked for every few seconds.
+Where they end is seen with what is fetched. Of what is behind, and so may not be fetched now, it is
+asked every few seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 from agents.loop import every
@@ -53,27 +54,42 @@ class _Ends:
 
     def __init__(self, worker: Sampled):
         self._worker = worker
-        self._asked: dict[TopicPartition, tuple[int, int]] = {}
+        self._known: dict[TopicPartition, tuple[int, int]] = {}
         self.asked_s = -ASKED_EVERY_S
         """When it was asked last."""
 
-    async def learn(self, tps: Sequence[TopicPartition]) -> None:
-        """Ask, by two questions, unless what was asked is not old."""
+    async def learn(self, next_offsets: Mapping[TopicPartition, int]) -> None:
+        """Ask, by two questions, where those partitions end that are folded up to these offsets.
+
+        What is folded as far as the last fetch saw is fetched now: the next one tells of more.
+        """
         now_s = self._worker.clock.monotonic_s()
-        if now_s - self.asked_s < ASKED_EVERY_S and self._asked.keys() >= set(tps):
+        if now_s - self.asked_s < ASKED_EVERY_S and self._known.keys() >= next_offsets.keys():
             return
-        offsets = self._worker.offsets
-        readable, written = await offsets.ends(tps), await offsets.written_ends(tps)
-        self._asked = {tp: (readable[tp], written[tp]) for tp in tps}
-        self.asked_s = now_s
+        known = {}
+        for tp, next_offset in next_offsets.items():
+            seen = self._worker.delivery.fetched_ends(tp)
+            if seen is not None and next_offset >= seen[1]:
+                known[tp] = seen
+        behind = [tp for tp in next_offsets if tp not in known]
+        if behind:
+            offsets = self._worker.offsets
+            readable, written = await offsets.ends(behind), await offsets.written_ends(behind)
+            known |= {tp: (readable[tp], written[tp]) for tp in behind}
+        self._known, self.asked_s = known, now_s
 
     def of(self, tp: TopicPartition) -> tuple[int, int]:
         """Return the newest: (for readers of what is committed, for all)."""
-        readable, written = self._asked[tp]
+        readable, written = self._known[tp]
         seen = self._worker.delivery.fetched_ends(tp)
         return (
             (readable, written) if seen is None else (max(readable, seen[0]), max(written, seen[1]))
         )
+
+
+def _folded_to(owned: OwnedPartition) -> tuple[int, int]:
+    checkpoint = owned.state.checkpoint
+    return checkpoint.raw_next, checkpoint.rekeyed_next
 
 
 async def _sample(worker: Sampled, ends: _Ends) -> None:
@@ -81,7 +97,14 @@ async def _sample(worker: Sampled, ends: _Ends) -> None:
     logs = {number: offsets.logs_of(number) for number in worker.owned}
     if not logs:
         return
-    await ends.learn([tp for both in logs.values() for tp in both])
+    await ends.learn(
+        {
+            tp: next_offset
+            for number, both in logs.items()
+            if (owned := worker.owned.get(number)) is not None
+            for tp, next_offset in zip(both, _folded_to(owned), strict=True)
+        }
+    )
     holders = await worker.brokers.holders(
         [
             logs[n][0]

@@ -1,0 +1,76 @@
+"""Where partitions end is asked of those that are behind, however many others there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agents.sample_lag import ASKED_EVERY_S, _Ends
+from app.kafka.names import TopicPartition
+
+PARTITIONS = 64
+TPS = [TopicPartition("raw", number) for number in range(PARTITIONS)]
+
+
+class Worker:
+    """What is fetched, and what is asked for; a fetch of each partition saw its end."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.fetched: dict[TopicPartition, tuple[int, int]] = dict.fromkeys(TPS, (10, 10))
+        self.asked: list[int] = []
+        self.clock = SimpleNamespace(monotonic_s=lambda: self.now_s)
+        self.delivery = SimpleNamespace(fetched_ends=self.fetched.get)
+        self.offsets = SimpleNamespace(ends=self._ends, written_ends=self._ends)
+
+    async def _ends(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        self.asked.append(len(tps))
+        return dict.fromkeys(tps, 50)
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker()
+
+
+@pytest.fixture
+def ends(worker: Worker) -> Any:
+    made: Any = _Ends(worker)  # type: ignore[arg-type]
+    return made
+
+
+async def test_nothing_is_asked_for_where_all_is_folded(worker: Worker, ends: Any) -> None:
+    for _ in range(3):
+        await ends.learn(dict.fromkeys(TPS, 10))
+        worker.now_s += ASKED_EVERY_S
+    assert worker.asked == []
+    assert {ends.of(tp) for tp in TPS} == {(10, 10)}
+
+
+async def test_who_is_behind_is_asked_for(worker: Worker, ends: Any) -> None:
+    # One waits in the worker, so that what came after it is not fetched; one is held by an open
+    # transaction; one was never fetched.
+    worker.fetched[TPS[1]] = (10, 12)
+    del worker.fetched[TPS[2]]
+    folded = {**dict.fromkeys(TPS, 10), TPS[0]: 7}
+    await ends.learn(folded)
+    assert worker.asked == [3, 3]
+    assert [ends.of(tp) for tp in TPS[:4]] == [(50, 50), (50, 50), (50, 50), (10, 10)]
+
+
+async def test_an_answer_that_fails_leaves_what_was_known(worker: Worker, ends: Any) -> None:
+    folded = {**dict.fromkeys(TPS, 10), TPS[0]: 7}
+    await ends.learn(folded)
+    worker.now_s += ASKED_EVERY_S
+
+    async def away(_: object) -> dict[TopicPartition, int]:
+        raise TimeoutError
+
+    worker.offsets.ends = away
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await ends.learn(folded)
+    assert ends.of(TPS[0]) == (50, 50)
