@@ -1,12 +1,14 @@
 """Tail the output: keep the newest usage records and dead letters, for the page.
 
 Only the tail of each topic is read, so that a close of a million cells costs the page nothing.
+Where all partitions end is asked every second while somebody looks, and else now and then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -22,6 +24,10 @@ from app.settings import Settings
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
+UNSEEN_S = 10.0
+"""How often it is read while nobody looks: the first look is at nothing older."""
+READ_AFTER_A_LOOK = 10
+"""Readings after each look, one a second: who keeps looking sees nothing older."""
 TAIL = 20
 """Newest records read of a partition at a time."""
 
@@ -43,10 +49,16 @@ async def tail_output(settings: Settings, status: Status) -> None:
                 # Nothing is fetched of what has not grown.
                 consumer.pause(*tps)
                 while True:
-                    found, cut = await _tail(consumer, seen)
-                    note_left_out(status, found, [tp for tp in cut if tp.topic == refused])
-                    show(status, records, found)
-                    await asyncio.sleep(EVERY_S)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(UNSEEN_S):
+                            await status.output_looked_at.wait()
+                    looked_at = status.output_looked_at.is_set()
+                    status.output_looked_at.clear()
+                    for _ in range(READ_AFTER_A_LOOK if looked_at else 1):
+                        found, cut = await _tail(consumer, seen)
+                        note_left_out(status, found, [tp for tp in cut if tp.topic == refused])
+                        show(status, records, found)
+                        await asyncio.sleep(EVERY_S)
         except NOT_TAKEN:
             # The page shows what it has until the broker is back.
             await asyncio.sleep(EVERY_S)

@@ -37,6 +37,7 @@ class Overviews:
     async def overview(self, query: OverviewQuery) -> Overview:
         """Return the live page's figures."""
         engine = self._engine
+        engine.status.output_looked_at.set()
         views = [self._partition_view(n) for n in range(engine.settings.raw_partitions)]
         work = Work("page", "overview", query.organization_id or "")
         states = {number: owned.state for number, owned in engine.owned.items()}

@@ -109,6 +109,7 @@ class Repairs:
 
     def dead_letters(self, organization_id: str | None) -> list[DeadLetterView]:
         """Return the newest dead letters that this worker has read, newest first."""
+        self._engine.status.output_looked_at.set()
         return [
             letter
             for letter in reversed(self._engine.status.dead_letters)

@@ -5,6 +5,7 @@ Metrics, health and the page show it. Counts are kept when a partition goes else
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -163,6 +164,9 @@ class Status:
         """The last sample of each partition."""
         self.definitions_lag: int | None = None
         """Records of the definitions log that are not applied; None: not known."""
+        self.output_looked_at = asyncio.Event()
+        """Somebody looks at the newest records or dead letters; whoever reads them clears it."""
+        self.output_looked_at.set()
         self.latest_records: deque[RecordView] = deque(maxlen=_SHOWN)
         self.dead_letters: deque[DeadLetterView] = deque(maxlen=_SHOWN)
         self.letters_left_out_ms = -1
