@@ -24,7 +24,7 @@ from mode import Service
 
 from app.bounds.cancellation import CancelledUnderneath, asked_to_end
 from app.kafka.assignor import EvenAssignor
-from app.kafka.clients import Consumer
+from app.kafka.clients import FETCHER_LOOKS_MS, Consumer
 from app.kafka.record_batch import OffsetsLost, RecordBatch, drain
 from app.settings import Settings
 
@@ -32,7 +32,6 @@ LOG_START: Final = -1
 """Next offset of a partition without stored state: read it from the log's first record."""
 
 FETCH_MAX_WAIT_MS: Final = 500
-FETCHER_LOOKS_MS: Final = 1_000
 REQUEST_TIMEOUT_MS: Final = 40_000
 # Faust's own limit on what waits for an agent lets everything through here. The partitions have
 # equal shares, so that one that stands still leaves the others theirs.
@@ -95,7 +94,7 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1_000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
             fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
-            # Everything that lets it fetch wakes the fetcher: data, room, a seek, a leader.
+            keeps_sessions=True,
             consumer_timeout_ms=FETCHER_LOOKS_MS,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             check_crcs=conf.broker_check_crcs,

@@ -23,12 +23,15 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 
 import app.kafka.lenient_fetch  # noqa: F401  # how every consumer reads what it fetches
+from app.kafka.fetch_sessions import SessionFetch
 from app.tokens import refusal_of
 
 NOT_TAKEN: Final = (KafkaError, OSError, TimeoutError)
 """What a client raises when the brokers are away or refuse: no fault of ours, it may be tried
 again."""
 
+FETCHER_LOOKS_MS: Final = 1_000
+"""How often a fetcher looks unasked; all that lets it fetch wakes it: data, room, a seek."""
 _BOOTSTRAP_ENDS_WITHIN_S = 1.0
 _TLS = ("SSL", "SASL_SSL")
 _failed: ContextVar[list[tuple[str, BaseException]]] = ContextVar("_failed")
@@ -108,6 +111,13 @@ class Connections(AIOKafkaClient):  # type: ignore[misc]
             asking.cancel()
             raise
 
+    async def send(self, node_id: Any, request: Any, **options: Any) -> Any:
+        """Send a request to a broker and return its answer."""
+        response = await super().send(node_id, request, **options)
+        if isinstance(request, SessionFetch):
+            request.answered(response)
+        return response
+
 
 class _OfAllTopics(Connections):
     """The connections of who follows topics by a pattern, and asks about all topics for it.
@@ -162,11 +172,12 @@ class _Membership(GroupCoordinator):  # type: ignore[misc]
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """A consumer."""
+    """A consumer. `keeps_sessions`: it names to brokers what has changed, not all it reads."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, keeps_sessions: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._client.__class__ = Connections
+        self._keeps_sessions = keeps_sessions
 
     def subscribe(
         self, topics: Collection[str] = (), pattern: str | None = None, listener: Any = None
@@ -185,6 +196,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         await super().start()
         if isinstance(self._coordinator, GroupCoordinator):
             self._coordinator.__class__ = _Membership
+        if self._keeps_sessions:
+            self._fetcher.keep_sessions()
         # Its own tasks take their first step.
         await asyncio.sleep(0)
 

@@ -35,6 +35,7 @@ from app.bounds.limits import (
     RECORD_HEADERS,
     RECORD_HEADERS_BEFORE,
 )
+from app.kafka.fetch_sessions import FetchSession
 from app.kafka.inflate import Unreadable, inflate_within
 from app.kafka.record_headers import many_headers, refuse_headers
 
@@ -419,6 +420,17 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._longest_wait_ms: int = self._fetch_max_wait_ms
+        self._sessions: dict[Any, FetchSession] | None = None
+
+    def keep_sessions(self) -> None:
+        """Name only what has changed from here on: worth it for who asks for long."""
+        self._sessions = {}
+
+    async def _proc_fetch_request(self, assignment: Any, node_id: Any, request: Any) -> Any:
+        if self._sessions is not None:
+            session = self._sessions.setdefault(node_id, FetchSession())
+            request = session.asking(request, assignment)
+        return await super()._proc_fetch_request(assignment, node_id, request)
 
     def _get_actions_per_node(self, assignment: Any) -> Any:
         # What has data here is left out, and is fetched only when this fetch is over.

@@ -16,7 +16,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from app.bounds.work_done import Operation, WorkDone
-from app.kafka.clients import NOT_TAKEN, Consumer, started
+from app.kafka.clients import FETCHER_LOOKS_MS, NOT_TAKEN, Consumer, started
 from app.settings import Settings
 
 FETCH_BYTES: Final = 8 * 1024 * 1024
@@ -73,6 +73,7 @@ def plain_consumer(
         max_partition_fetch_bytes=fetch_bytes,
         fetch_max_bytes=4 * FETCH_BYTES,
         fetch_max_wait_ms=max_wait_ms,
+        consumer_timeout_ms=FETCHER_LOOKS_MS,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         **(settings.reader_options() if near else settings.kafka_options()),
     )
