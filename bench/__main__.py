@@ -19,7 +19,9 @@ PARTS = {
     "definitions": ("definitions",),
     "idle": ("idle",),
     "start": ("index_start",),
-    "refold": ("corrections",),
+    "growth": ("growth",),
+    # Its rows tell of corrections and refolds, too.
+    "refold": ("growth",),
     "ledger": ("ledger",),
     "transport": ("transport",),
     "page": ("page",),

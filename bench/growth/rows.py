@@ -1,0 +1,324 @@
+"""The rows: what is done, beside what that grows, and by how much its cost may grow with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain
+from typing import NamedTuple
+
+from app.bounds.turns import Turns, drained
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
+from app.meter.overview import OverviewQuery
+from app.queries.trace import entries_of
+from app.queries.usage_lines import UsageLines
+from app.runtime.status import Tally
+from bench.growth.spent import Operation, Spent, spent
+from bench.growth.world import DAY_MS, NOW_MS, ORG, World, name_of
+from tables.closing.close import next_cut, settle
+from tables.partition.cooling import Cooling
+from tables.partition.refold import Refold
+from tables.partition.repair import Original, Repair
+from tables.reading.usage import current_usage
+
+TIMES = 9
+"""Operations a measurement; the last one is counted by steps."""
+OWN = 100
+"""Events of the subscription that an operation is about."""
+
+
+class Row(NamedTuple):
+    """One operation, and what grows beside it."""
+
+    name: str
+    grows: str
+    sizes: tuple[int, int, int]
+    play: Callable[[int], Spent]
+    most: float = 1.2
+    """How many times as many steps it may take at ten times the size."""
+
+
+def _spent(world: World, operations: Sequence[Operation]) -> Spent:
+    return spent(operations, world.state.work)
+
+
+def _filled(events: int) -> World:
+    """Make a world with events of many subscriptions, each of which has as many."""
+    world = World(max(2 * TIMES, events // OWN))
+    settle(world.state, NOW_MS - DAY_MS)
+    world.fold(world.event(number % (events // OWN or 1)) for number in range(events))
+    for number in range(TIMES):
+        world.fold(world.event(number) for _ in range(OWN))
+    world.flush()
+    return world
+
+
+def event(pairs: int) -> Spent:
+    """Fold an event of a pair that is at hand, and flush it."""
+    world = World(pairs)
+    world.fold(map(world.event, range(pairs)))
+    world.flush()
+
+    def fold(number: int) -> None:
+        world.fold([world.event(number)])
+        world.flush()
+
+    return _spent(world, [partial(fold, number * 7) for number in range(TIMES)])
+
+
+def first_touch(months: int) -> Spent:
+    """Fold the first event of a subscription of an age."""
+    world = World(TIMES, months)
+    events = [world.event(number) for number in range(TIMES)]
+    return _spent(world, [partial(world.fold, [each]) for each in events])
+
+
+def first_touch_packed(months: int) -> Spent:
+    """Fold the next event of a subscription whose cells are packed."""
+    world = _aged(months)
+    for number in range(TIMES):
+        world.state.packing.pack(name_of(number))
+    events = [world.event(number) for number in range(TIMES)]
+    return _spent(world, [partial(world.fold, [each]) for each in events])
+
+
+def _aged(months: int) -> World:
+    """Make a world of subscriptions with an event in each month of their life."""
+    world = World(TIMES, months)
+    for month in range(months, -1, -1):
+        at_ms = NOW_MS - month * 2_629_800_000
+        world.fold(world.event(n, at_ms=at_ms, appended_ms=at_ms + 1) for n in range(TIMES))
+        world.close_until(at_ms, TIMES)
+        world.flush()
+    return world
+
+
+def _names() -> list[tuple[str, str]]:
+    return [name_of(number) for number in range(TIMES)]
+
+
+def late_event(months: int) -> Spent:
+    """Fold an event of the month before, which is closed."""
+    world = _aged(months)
+    last_ms = NOW_MS - 20 * DAY_MS
+    world.fold(world.event(n) for n in range(TIMES))
+    events = [world.event(number, at_ms=last_ms, appended_ms=NOW_MS + 1) for number in range(TIMES)]
+
+    def fold(number: int) -> None:
+        world.fold([events[number]])
+        world.owned.cuts.reschedule(world.state.cuts.take_late_names())
+
+    return _spent(world, [partial(fold, number) for number in range(TIMES)])
+
+
+def closing(months: int) -> Spent:
+    """Close a month of a subscription, of one cell."""
+    world = _aged(months)
+    return _spent(world, [partial(world.close, number) for number in range(TIMES)])
+
+
+def usage(months: int) -> Spent:
+    """Ask for current usage."""
+    world = _aged(months)
+    at_ms = NOW_MS + 1
+    return _spent(world, [partial(current_usage, world.state, n, at_ms) for n in _names()])
+
+
+def definition(kind: str, subscriptions: int) -> Spent:
+    """Apply a definition: what is done at once."""
+    world = World(subscriptions)
+    world.fold(map(world.event, range(subscriptions)))
+    made = [
+        {
+            "metric": commands.create_billable_metric(
+                ORG, {"name": "n", "code": f"n{i}", "aggregation_type": "count_agg"}
+            ),
+            "plan": commands.update_plan(ORG, "bench", {"name": f"name {i}"}),
+            "settings": commands.set_settings(SettingsRecord(grace_s=i + 1)),
+            "customer": commands.upsert_customer(
+                ORG, {"external_id": "customer_1", "timezone": ("UTC", "Europe/Paris")[i % 2]}
+            ),
+        }[kind]
+        for i in range(TIMES)
+    ]
+    return _spent(world, [partial(world.define, command) for command in made])
+
+
+def definition_swept(subscriptions: int) -> Spent:
+    """Look at a subscription with an event, of all that new settings concern."""
+    world = World(subscriptions)
+    world.fold(map(world.event, range(subscriptions)))
+    world.flush()
+
+    def change(number: int) -> None:
+        world.define(commands.set_settings(SettingsRecord(grace_s=number + 1)))
+        world.renew()
+
+    found = _spent(world, [partial(change, number) for number in range(3)])
+    touched = {kind: count / subscriptions for kind, count in found.touched.items()}
+    return Spent(found.steps / subscriptions, touched, found.cpu_us / subscriptions)
+
+
+def subscription_created(subscriptions: int) -> Spent:
+    """Create a subscription, and look at what it changes."""
+    world = World(subscriptions)
+
+    def create(number: int) -> None:
+        world.define(world.subscribing(subscriptions + number))
+        world.renew()
+
+    return _spent(world, [partial(create, number) for number in range(TIMES)])
+
+
+def created_with_events(events: int) -> Spent:
+    """Create a subscription for which ten events wait."""
+    world = _filled(events)
+    first = 1_000_000
+    for number in range(TIMES):
+        world.fold(world.event(first + number) for _ in range(10))
+    world.flush()
+
+    def create(number: int) -> None:
+        world.define(world.subscribing(first + number))
+        world.renew()
+        world.flush()
+
+    return _spent(world, [partial(create, number) for number in range(TIMES)])
+
+
+def subscription_changed(events: int) -> Spent:
+    """Refold a subscription's hundred events."""
+    world = _filled(events)
+
+    def refold(number: int) -> None:
+        keys = world.state.event_ranges.meter_keys_of(name_of(number))
+        world.refold(Refold(world.state, keys))
+
+    return _spent(world, [partial(refold, number) for number in range(TIMES)])
+
+
+def correction(events: int) -> Spent:
+    """Cancel an event, once it is read by its place in the index."""
+    world = _filled(events)
+    wrong = [next(iter(world.of([name]))) for name in _names()]
+
+    def repair(number: int) -> None:
+        world.cancel(wrong[number])
+        name = name_of(number)
+        job = Repair(world.state, name, next_cut(world.state, name))
+        originals: dict[bytes, Original | None] = {}
+        for identity in job.turning():
+            entry = world.state.index.find(identity)
+            originals[identity] = None if entry is None else Original.of(entry, wrong[number])
+        if not drained(job.repairing(originals)):
+            raise RuntimeError("a correction needs a refold")
+        job.finish()
+
+    return _spent(world, [partial(repair, number) for number in range(TIMES)])
+
+
+def smaller_duplicate(events: int) -> Spent:
+    """Fold an event again that was appended before the copy that is known."""
+    world = _filled(events)
+    copies = []
+    for number in range(TIMES):
+        earlier = world.event(number, transaction_id=f"twice{number}")
+        world.fold([world.event(number, transaction_id=f"twice{number}")])
+        copies.append(earlier)
+    return _spent(world, [partial(world.fold, [copy]) for copy in copies])
+
+
+def flush(pairs: int) -> Spent:
+    """Flush one changed cell."""
+    world = World(pairs)
+    world.fold(map(world.event, range(pairs)))
+    world.flush()
+
+    def one(number: int) -> None:
+        world.flush()
+
+    operations: list[Operation] = []
+    for number in range(TIMES):
+        world.fold([world.event(number)])
+        operations.append(partial(one, number))
+    return _spent(world, operations)
+
+
+def overview(subscriptions: int) -> Spent:
+    """Look at the overview page once its names are known."""
+    world = World()
+    for number in range(subscriptions):
+        world.state.event_ranges.of(name_of(number), "calls")
+    tally = Tally(work=world.state.work)
+    lines = UsageLines(Turns(clock=lambda: 0.0), tally)
+    query = OverviewQuery(organization_id=ORG)
+    look: Operation = lambda: drained(lines.shown({0: world.state}, query, NOW_MS))  # noqa: E731
+    look()
+    return _spent(world, [look] * TIMES)
+
+
+def event_by_id(subscriptions: int) -> Spent:
+    """Find an event by its id alone, under all subscriptions of an organization."""
+    world = World()
+    for number in range(subscriptions):
+        world.state.event_ranges.of(name_of(number), "calls")
+    find: Operation = lambda: drained(entries_of(world.owned, ORG, "t1"))  # noqa: E731
+    return _spent(world, [find] * TIMES)
+
+
+def next_cuts(subscriptions: int) -> Spent:
+    """Say when the next cut is, and schedule one subscription anew."""
+    world = World(subscriptions)
+    drained(world.owned.cuts.scheduling())
+
+    def one(number: int) -> None:
+        world.owned.cuts.reschedule([name_of(number)])
+        world.owned.cuts.schedule.next_ms()
+
+    return _spent(world, [partial(one, number) for number in range(TIMES)])
+
+
+def cooling(subscriptions: int) -> Spent:
+    """Look at a portion of what is at hand: a twelfth of it."""
+    world = World(subscriptions)
+    world.fold(map(world.event, range(subscriptions)))
+    world.flush()
+    rounds = Cooling(world.state)
+    return _spent(world, [lambda: drained(rounds.cooling(1 << 30))] * TIMES)
+
+
+EVENTS = (1_000, 10_000, 100_000)
+SUBSCRIPTIONS = (100, 1_000, 10_000)
+MONTHS = (1, 10, 100)
+
+ROWS = tuple(
+    chain(
+        (
+            Row("event", "pairs", SUBSCRIPTIONS, event),
+            Row("flush of one cell", "pairs", SUBSCRIPTIONS, flush),
+            Row("first touch, new", "months of age", MONTHS, first_touch),
+            # It unpacks all cells of the subscription, also those of periods that are over.
+            Row("first touch, packed", "months of age", MONTHS, first_touch_packed, 2.2),
+        ),
+        (
+            Row(f"{kind}, at once", "subscriptions", SUBSCRIPTIONS, partial(definition, kind))
+            for kind in ("metric", "plan", "settings", "customer")
+        ),
+        (
+            Row("settings, each looked at", "subscriptions", SUBSCRIPTIONS, definition_swept),
+            Row("subscription created", "subscriptions", SUBSCRIPTIONS, subscription_created),
+            Row("created with 10 events waiting", "events", EVENTS, created_with_events),
+            Row("subscription changed", "events", EVENTS, subscription_changed),
+            Row("correction", "events", EVENTS, correction),
+            Row("smaller duplicate", "events", EVENTS, smaller_duplicate),
+            Row("late event", "months of age", MONTHS, late_event),
+            Row("closing a cell", "months of age", MONTHS, closing),
+            Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),
+            Row("current_usage", "months of age", MONTHS, usage),
+            Row("overview page", "subscriptions", SUBSCRIPTIONS, overview),
+            Row("event by id alone", "subscriptions", SUBSCRIPTIONS, event_by_id, 10),
+            Row("cooling, a portion", "subscriptions", SUBSCRIPTIONS, cooling, 10),
+        ),
+    )
+)

@@ -1,0 +1,165 @@
+"""A partition without servers, as the rows need it: subscriptions of an age, and events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from itertools import count, islice
+
+from app.definitions import commands
+from app.definitions.command import Command
+from app.definitions.log import apply
+from app.definitions.model import SettingsRecord
+from app.definitions.outcome import Applied
+from app.definitions.state import Definitions
+from app.runtime.owned import OwnedPartition
+from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionKey, runs_of
+from app.wire.events import Correction, Event
+from app.wire.usage_records import PublishedRecord
+from bench.world import METRICS, charge_of, plan_of, subscription_of
+from tables.closing.close import close_subscription, next_cut, settle
+from tables.event_index.index import EventIndex
+from tables.partition.partition import Partition
+from tables.partition.redirection import refolds_of
+from tables.partition.refold import Refold
+from tests.app.runtime.alone import NoProducer, context_of
+
+ORG = "bench"
+NOW_MS = 1_768_435_200_000
+"""2026-01-15"""
+DAY_MS = 86_400_000
+SLICE = 1_000
+CORRECTED_FROM = 1 << 40
+"""Offsets of corrections are above it."""
+
+
+class World:
+    """One organization on one partition."""
+
+    def __init__(self, subscriptions: int = 0, months: int = 1):
+        self.definitions = Definitions()
+        self.now_ms = NOW_MS - 40 * DAY_MS * months
+        self.apply(commands.set_settings(SettingsRecord(grace_s=0)))
+        metrics = [
+            self.apply(commands.create_billable_metric(ORG, body)).object for body in METRICS
+        ]
+        self.charges = [charge_of(metric.id) for metric in metrics]
+        self.apply(commands.create_plan(ORG, plan_of(self.charges[:4])))
+        began_ms = NOW_MS - months * 2_629_800_000
+        self._began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began_ms // 1000))
+        for number in range(subscriptions):
+            self.apply(self.subscribing(number))
+        # Whoever ticks has told that nothing else is defined until then.
+        self.definitions.append_time_ms = NOW_MS + DAY_MS
+        self.state = Partition(0, self.definitions, EventIndex())
+        self.state.event_ranges.most_undefined = 1 << 20
+        self.owned = OwnedPartition(self.state, NoProducer(), context_of(self.definitions))
+        self._by_name: dict[SubscriptionKey, list[Arrival]] = {}
+        self._numbers = count()
+
+    def subscribing(self, number: int) -> Command:
+        """Return the command that makes a subscription, a customer for each."""
+        return commands.create_subscription(
+            ORG, {**subscription_of(number), "subscription_at": self._began}
+        )
+
+    def apply(self, command: Command) -> Applied:
+        """Apply a command that has to be accepted."""
+        self.now_ms += 1
+        outcome = apply(self.definitions, command.encode(), self.now_ms, self.definitions.offset)
+        if not isinstance(outcome, Applied):
+            raise TypeError(str(outcome))
+        return outcome
+
+    def define(self, command: Command) -> None:
+        """Apply a command as a worker does: at once, without looking at whom it concerns."""
+        outcome = self.apply(command)
+        self.owned.renewal.define(outcome.impact, self.definitions.offset - 1, self.now_ms)
+
+    def renew(self) -> None:
+        """Look at whom definitions concern, and refold what they send elsewhere."""
+        keys = refolds_of(self.state.redefinition.renewing())
+        if keys:
+            self.refold(Refold(self.state, keys))
+
+    def refold(self, job: Refold) -> None:
+        """Feed a refold what a ledger has of those it seeks, and swap."""
+        names, codes = job.sought()
+        wanted = (a for a in self.of(names) if not codes or a.event.code in codes)
+        for part in sliced(wanted):
+            self.state.work.add("refold", "ledger_rows", len(part))
+            job.feed(part)
+        if not job.swap():
+            raise RuntimeError("a refold waits for definitions")
+
+    def of(self, names: Iterable[SubscriptionKey]) -> Iterator[Arrival]:
+        """Yield what was taken of some subscriptions, found without looking at others."""
+        found = set(names)
+        return (arrival for name in found for arrival in self._by_name.get(name, ()))
+
+    def event(
+        self,
+        number: int,
+        code: str = "calls",
+        at_ms: int = NOW_MS,
+        *,
+        transaction_id: str | None = None,
+        appended_ms: int | None = None,
+    ) -> Arrival:
+        """Make the next event of a subscription."""
+        offset = next(self._numbers)
+        name = str(subscription_of(number)["external_id"])
+        value = b'{"gb":1.25,"cores":%d,"user":"u%d"}' % (offset % 64, offset % 100)
+        event = Event(ORG, name, transaction_id or f"t{offset}", code, at_ms, None, value, b"")
+        return Arrival(event, ORG, appended_ms or max(at_ms, self.now_ms), 0, offset, 0)
+
+    def fold(self, arrivals: Iterable[Arrival]) -> None:
+        """Fold events as they come."""
+        for part in sliced(arrivals):
+            runs = runs_of(part)
+            self.state.missing_members(runs)
+            self.state.fold(runs)
+            for arrival in part:
+                self._by_name.setdefault(arrival.name, []).append(arrival)
+
+    def flush(self) -> None:
+        """Take out what changed, as a flush does."""
+        self.state.take_changes()
+        self.state.index.seal_flush(self.state.checkpoint.flush)
+
+    def cancel(self, arrival: Arrival) -> None:
+        """Take in the cancel of an event."""
+        event = arrival.event
+        told = Correction(
+            ORG, event.external_subscription_id, event.transaction_id, "cancel", None, "c", b""
+        )
+        offset = CORRECTED_FROM + next(self._numbers)
+        coming = CorrectionArrival(told, ORG, NOW_MS + offset % 1_000_000, 0, offset, 0)
+        if not self.state.corrected.correct(coming):
+            raise RuntimeError("a correction is refused")
+
+    def close(self, number: int) -> list[PublishedRecord]:
+        """Take the next cut of a subscription."""
+        name = name_of(number)
+        return list(close_subscription(self.state, name, next_cut(self.state, name)))
+
+    def close_until(self, until_ms: int, subscriptions: int) -> None:
+        """Take and settle all cuts up to a time of the first subscriptions."""
+        names = [name_of(number) for number in range(subscriptions)]
+        while (cut_ms := min(next_cut(self.state, name) for name in names)) <= until_ms:
+            for name in names:
+                if next_cut(self.state, name) == cut_ms:
+                    list(close_subscription(self.state, name, cut_ms))
+            settle(self.state, cut_ms)
+
+
+def name_of(number: int) -> SubscriptionKey:
+    """Name a subscription."""
+    return ORG, str(subscription_of(number)["external_id"])
+
+
+def sliced(arrivals: Iterable[Arrival]) -> Iterator[list[Arrival]]:
+    """Yield arrivals by slices."""
+    rest = iter(arrivals)
+    while part := list(islice(rest, SLICE)):
+        yield part
