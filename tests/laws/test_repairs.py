@@ -31,13 +31,13 @@ from tests.world.definitions import (
 )
 from tests.world.events import event
 from tests.world.partition import Live
-from tests.world.profiles import count
+from tests.world.profiles import count, sized
 
 CODES = tuple(code for code in METRICS if code not in IN_ADVANCE)
 NAME = (ORG, SUBSCRIPTION)
 NUMBERS = ("1", "2.50", "2.5", "-1", "0", "0.0", "7", "1e2")
 AMOUNTS = tuple(map(Decimal, ("1", "2.50", "-1", "0")))
-SEEDS = count(24)
+SEEDS = sized(count(24), 8)
 
 
 class Repaired(Live):

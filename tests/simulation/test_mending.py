@@ -51,6 +51,7 @@ from tests.simulation.script import (
 from tests.simulation.worker import PATIENCE_S, Worker
 from tests.world.clock import HOUR_MS, WEEK_MS
 from tests.world.definitions import definitions_of
+from tests.world.profiles import sized
 
 CODES = ("seats", "sum")
 
@@ -115,7 +116,7 @@ def test_a_torn_changelog_is_noticed_and_mended(
     monkeypatch: pytest.MonkeyPatch, changelog: str, steps: list[Step]
 ) -> None:
     noticed = 0
-    for seed in range(16):
+    for seed in range(sized(16, 6)):
         outcome, said = torn(monkeypatch, changelog, steps, seed)
         assert outcome.check() == []
         noticed += any("torn" in text for text in said)
@@ -273,7 +274,7 @@ def test_what_usage_records_lost_is_published_again(
 
     monkeypatch.setattr(Player, "_tear", lose)
     late, over, most = used("later", 3 * HOUR_MS), Pass(WEEK_MS), 0
-    for seed in range(4):
+    for seed in range(sized(4, 2)):
         steps: list[Step] = [Pass(0), late, over, used("latest"), over]
         outcome, said = torn(monkeypatch, changelog or "none", steps, seed)
         assert outcome.check() == []
