@@ -75,6 +75,49 @@ async def verified(url: str) -> str:
     return result.output
 
 
+async def assert_previewed(url: str, change: Path) -> None:
+    """A preview tells what the published cells would be; of periods not asked about nothing."""
+    said = await previewed(url, change)
+    assert [(c["published"], told(c, "before"), told(c, "after")) for c in said["cells"]] == [
+        (True, "17.0", None),
+        (True, None, "12.0"),
+        (True, None, "5.0"),
+    ]
+    assert [c["grouped_by"] for c in said["cells"]] == [None, {"zone": "eu"}, {"zone": "us"}]
+    assert {(c["external_customer_id"], c["external_subscription_id"]) for c in said["cells"]} == {
+        ("c", SUBSCRIPTION)
+    }
+    later = await previewed(url, change, "--from", "2020-01-01", "--to", "2020-02-01")
+    assert later["cells"] == []
+
+
+async def assert_grouped_by_zone(api: Api, past_s: int) -> None:
+    """Past usage and its explanation have the groups of the history record, and all four events."""
+    status, past_usage = await api.call(
+        "GET", f"/customers/c/past_usage?external_subscription_id={SUBSCRIPTION}"
+    )
+    assert status == 200
+    (charge,) = past_usage["usage_periods"][0]["charges_usage"]
+    groups: list[Json] = charge["grouped_usage"]
+    assert {g["grouped_by"]["zone"]: Decimal(g["units"]) for g in groups} == {
+        "eu": Decimal(12),
+        "us": Decimal(7),
+    }
+    status, answer = await api.call(
+        "GET",
+        f"/customers/c/usage/explain?external_subscription_id={SUBSCRIPTION}"
+        f"&billable_metric_code=gb&at={iso_seconds(past_s * 1000)}",
+    )
+    assert status == 200, answer
+    explained = answer["explanation"]
+    assert explained["equal"]
+    assert sorted(
+        (c["grouped_by"]["zone"], c["live"]["units"], c["published"]["units"])
+        for c in explained["cells"]
+    ) == [("eu", "12.0", "12.0"), ("us", "7.0", "7.0")]
+    assert explained["counts"] == {"counted": 4}
+
+
 async def test_a_published_period_is_revised_under_a_history_record(
     live_settings: Settings, worker: Worker, api: Api, tmp_path: Path
 ) -> None:
@@ -96,18 +139,7 @@ async def test_a_published_period_is_revised_under_a_history_record(
     change.write_text(json.dumps(await grouped(api, "zone")))
     offset = worker.engine.definitions.records_applied
 
-    said = await previewed(worker.url, change)
-    assert [(c["published"], told(c, "before"), told(c, "after")) for c in said["cells"]] == [
-        (True, "17.0", None),
-        (True, None, "12.0"),
-        (True, None, "5.0"),
-    ]
-    assert [c["grouped_by"] for c in said["cells"]] == [None, {"zone": "eu"}, {"zone": "us"}]
-    assert {(c["external_customer_id"], c["external_subscription_id"]) for c in said["cells"]} == {
-        ("c", SUBSCRIPTION)
-    }
-    later = await previewed(worker.url, change, "--from", "2020-01-01", "--to", "2020-02-01")
-    assert later["cells"] == []
+    await assert_previewed(worker.url, change)
     assert worker.engine.definitions.records_applied == offset
 
     await previewed(worker.url, change, "--apply", "--yes")
@@ -135,29 +167,7 @@ async def test_a_published_period_is_revised_under_a_history_record(
     await api.post("/events", {"event": late})
     revised[1] = (1, "us", "7.0", "late_events")
     await eventually(lambda: shown(live_settings), sorted(revised))
-    status, past_usage = await api.call(
-        "GET", f"/customers/c/past_usage?external_subscription_id={SUBSCRIPTION}"
-    )
-    assert status == 200
-    (charge,) = past_usage["usage_periods"][0]["charges_usage"]
-    groups: list[Json] = charge["grouped_usage"]
-    assert {g["grouped_by"]["zone"]: Decimal(g["units"]) for g in groups} == {
-        "eu": Decimal(12),
-        "us": Decimal(7),
-    }
-    status, answer = await api.call(
-        "GET",
-        f"/customers/c/usage/explain?external_subscription_id={SUBSCRIPTION}"
-        f"&billable_metric_code=gb&at={iso_seconds(past_s * 1000)}",
-    )
-    assert status == 200, answer
-    explained = answer["explanation"]
-    assert explained["equal"]
-    assert sorted(
-        (c["grouped_by"]["zone"], c["live"]["units"], c["published"]["units"])
-        for c in explained["cells"]
-    ) == [("eu", "12.0", "12.0"), ("us", "7.0", "7.0")]
-    assert explained["counts"] == {"counted": 4}
+    await assert_grouped_by_zone(api, past_s)
     await verified(worker.url)
     ledger = await read_ledger(live_settings)
     assert ledger.records == await fold_offline(live_settings, tmp_path)
