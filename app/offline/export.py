@@ -22,9 +22,8 @@ from app.definitions.command import Command, UnreadableCommand
 from app.definitions.files import definition_line
 from app.definitions.log import apply
 from app.definitions.state import Definitions
-from app.kafka.clients import started
 from app.kafka.lenient_fetch import limit_after
-from app.kafka.log_readers import LogRecord, plain_consumer, scan
+from app.kafka.log_readers import LogRecord, bounds, scan
 from app.kafka.names import TopicPartition
 from app.kafka.topics import METER_DEFINITIONS, partition_count
 from app.offline.redaction import ALWAYS_READ, names_read, redacted
@@ -54,7 +53,7 @@ async def export(
     if what == "events":
         read = await _learn(settings)
     for tp in await _partitions(settings, what):
-        start, end = await _bounds(settings, tp)
+        start, end = await bounds(settings, tp)
         begin = max(start, (since or {}).get(tp.partition, start))
         async for records in scan(settings, tp, begin, end):
             for each in records:
@@ -71,7 +70,7 @@ async def _learn(settings: Settings) -> frozenset[str]:
     """
     definitions, read = Definitions(), set(ALWAYS_READ)
     for tp in await _partitions(settings, "definitions"):
-        async for records in scan(settings, tp, *await _bounds(settings, tp)):
+        async for records in scan(settings, tp, *await bounds(settings, tp)):
             for record in records:
                 apply(definitions, record.value, record.timestamp_ms, record.offset)
                 with suppress(UnreadableCommand):
@@ -83,12 +82,6 @@ async def _learn(settings: Settings) -> frozenset[str]:
 def _redacted(record: LogRecord, read: frozenset[str]) -> LogRecord:
     value, headers = redacted(record.value, record.headers, read)
     return record._replace(value=value, headers=headers)
-
-
-async def _bounds(settings: Settings, tp: TopicPartition) -> tuple[int, int]:
-    async with started(plain_consumer(settings)) as consumer:
-        start = (await consumer.beginning_offsets([tp]))[tp]
-        return start, (await consumer.end_offsets([tp]))[tp]
 
 
 async def _partitions(settings: Settings, what: What) -> list[TopicPartition]:

@@ -64,8 +64,6 @@ async def preview_organization(
     scope: PreviewScope,
     scanner: Scanner,
     turn: ScanTurn,
-    *,
-    pairs_at_once: int = PAIRS_AT_ONCE,
 ) -> AsyncGenerator[PreviewReport, None]:
     """Preview every subscription of an organization on the partitions owned here.
 
@@ -76,7 +74,7 @@ async def preview_organization(
     progress = _PreviewProgress(tuple(sorted(partitions)), of_partitions)
     for part in partitions.values():
         counted = await turn.run(counting(part, organization_id, branch.codes))
-        for chunk in chunked({part.number: counted}, pairs_at_once):
+        for chunk in chunked({part.number: counted}, PAIRS_AT_ONCE):
             names = chunk[part.number]
             if not names:
                 continue

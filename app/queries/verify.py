@@ -82,7 +82,6 @@ async def verify_organization(
     turn: ScanTurn,
     *,
     repair: bool = False,
-    pairs_at_once: int = PAIRS_AT_ONCE,
 ) -> AsyncGenerator[VerifyReport, None]:
     """Verify an organization on the partitions owned here, from events-raw."""
     partitions = dict(owned)
@@ -90,7 +89,7 @@ async def verify_organization(
         number: await turn.run(counting(part, organization_id))
         for number, part in partitions.items()
     }
-    chunks = list(chunked(counted, pairs_at_once))
+    chunks = list(chunked(counted, PAIRS_AT_ONCE))
     pairs_total = sum(pairs for names in counted.values() for _, pairs in names)
     progress = _VerifyProgress(tally, repair, tuple(sorted(partitions)), of_partitions, pairs_total)
     for number, chunk in enumerate(chunks):

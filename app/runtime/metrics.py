@@ -179,10 +179,9 @@ class EngineCollector(Collector):
         blocked = GaugeMetricFamily(
             "meter_close_blocked", "1: a cut waits, and for what.", labels=["partition", "reason"]
         )
-        overdue = GaugeMetricFamily(
+        overdue = _by_partition(
             "meter_close_overdue_seconds",
             "For how long the next cut could have been taken, but for what it waits for.",
-            labels=["partition"],
         )
         now_ms = self._engine.clock.now_ms()
         for number, owned in self._engine.owned.items():
@@ -204,15 +203,11 @@ class EngineCollector(Collector):
             "Records that were appended and are not folded.",
             labels=["partition", "log"],
         )
-        seconds = GaugeMetricFamily(
-            "meter_lag_seconds",
-            "Age of what was folded last, while there is more to fold.",
-            labels=["partition"],
+        seconds = _by_partition(
+            "meter_lag_seconds", "Age of what was folded last, while there is more to fold."
         )
-        until = GaugeMetricFamily(
-            "meter_folded_until_timestamp_seconds",
-            "Append time up to which everything is folded.",
-            labels=["partition"],
+        until = _by_partition(
+            "meter_folded_until_timestamp_seconds", "Append time up to which everything is folded."
         )
         now_ms = engine.clock.now_ms()
         for number, owned in engine.owned.items():
@@ -226,15 +221,13 @@ class EngineCollector(Collector):
             lag.add_metric([str(number), "rekeyed"], observed.rekeyed_lag)
             behind_ms = now_ms - at_ms if observed.lag and at_ms >= 0 else 0
             seconds.add_metric([str(number)], max(0, behind_ms) / 1000)
-        held = GaugeMetricFamily(
+        held = _by_partition(
             "meter_open_transaction_producer_id",
             "Id of the producer whose open transaction holds back a raw partition; -1: not told.",
-            labels=["partition"],
         )
-        held_s = GaugeMetricFamily(
+        held_s = _by_partition(
             "meter_open_transaction_seconds",
             "For how long a transaction has held back a raw partition.",
-            labels=["partition"],
         )
         for number, seen in engine.status.observed.items():
             since_s = seen.held_since_s
@@ -251,7 +244,7 @@ class EngineCollector(Collector):
 
     def _state(self) -> Iterator[Metric]:
         families = [
-            GaugeMetricFamily(name, text, labels=["partition"])
+            _by_partition(name, text)
             for name, text in (
                 ("meter_cells", "Cells."),
                 ("meter_corrections", "Events that were cancelled or amended."),
@@ -290,10 +283,8 @@ class EngineCollector(Collector):
 
     def _flushes(self) -> Iterator[Metric]:
         engine, tally = self._engine, self._engine.shared.tally
-        last = GaugeMetricFamily(
-            "meter_last_flush_timestamp_seconds",
-            "When a partition was flushed last.",
-            labels=["partition"],
+        last = _by_partition(
+            "meter_last_flush_timestamp_seconds", "When a partition was flushed last."
         )
         for number in engine.owned:
             if number in tally.flushed_ms:
@@ -331,6 +322,10 @@ class EngineCollector(Collector):
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, text, value=float(value))
+
+
+def _by_partition(name: str, text: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, labels=["partition"])
 
 
 def _counter(name: str, text: str, value: float) -> CounterMetricFamily:

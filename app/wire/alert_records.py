@@ -11,7 +11,8 @@ import msgspec
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.definitions.model import Alert, Subscription
 from app.numbers import plain
-from app.wire.usage_records import PublishedRecord, Told, Topic
+from app.wire.keys import message_key
+from app.wire.usage_records import PublishedRecord, Told, Topic, attributes_of, headers_of
 
 ALERTS_NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-alerts")
 USAGE_ALERTS: Topic = "usage-alerts"
@@ -68,16 +69,6 @@ def alert_record(
             "customer_external_id": customer_id,
         },
     }
-    headers = [
-        ("content-type", b"application/json"),
-        ("ce_specversion", b"1.0"),
-        ("ce_id", identity.encode()),
-        ("ce_type", ALERT_TRIGGERED.encode()),
-        ("ce_source", f"/organizations/{organization_id}".encode()),
-        ("ce_subject", external_id.encode()),
-        ("ce_time", iso_milliseconds(cut_ms).encode()),
-    ]
-    key = f"{organization_id}-{external_id}".encode()
-    return PublishedRecord(
-        key, msgspec.json.encode(value), headers, Told(ALERT_TRIGGERED), USAGE_ALERTS
-    )
+    headers = headers_of(identity, ALERT_TRIGGERED, attributes_of(subscription, cut_ms))
+    key, text = message_key(organization_id, external_id), msgspec.json.encode(value)
+    return PublishedRecord(key, text, headers, Told(ALERT_TRIGGERED), USAGE_ALERTS)

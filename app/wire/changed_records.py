@@ -9,7 +9,15 @@ import msgspec
 
 from app.billing_periods.instants import iso_milliseconds
 from app.definitions.model import Subscription
-from app.wire.usage_records import RECORDS_NAMESPACE, PublishedRecord, Told, Topic
+from app.wire.keys import message_key
+from app.wire.usage_records import (
+    RECORDS_NAMESPACE,
+    PublishedRecord,
+    Told,
+    Topic,
+    attributes_of,
+    headers_of,
+)
 
 USAGE_CHANGED: Topic = "usage-changed"
 CHANGED = "usage.changed"
@@ -34,14 +42,6 @@ def changed_record(
         "codes": sorted(codes),
         "as_of": as_of,
     }
-    headers = [
-        ("content-type", b"application/json"),
-        ("ce_specversion", b"1.0"),
-        ("ce_id", identity.encode()),
-        ("ce_type", CHANGED.encode()),
-        ("ce_source", f"/organizations/{organization_id}".encode()),
-        ("ce_subject", external_id.encode()),
-        ("ce_time", as_of.encode()),
-    ]
-    key = f"{organization_id}-{external_id}".encode()
-    return PublishedRecord(key, msgspec.json.encode(value), headers, Told(CHANGED), USAGE_CHANGED)
+    headers = headers_of(identity, CHANGED, attributes_of(subscription, as_of_ms))
+    key, text = message_key(organization_id, external_id), msgspec.json.encode(value)
+    return PublishedRecord(key, text, headers, Told(CHANGED), USAGE_CHANGED)

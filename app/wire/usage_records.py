@@ -5,7 +5,7 @@ Field order, spelling and ids are the contract; the same cut computed again give
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b, sha1
@@ -17,9 +17,11 @@ import msgspec
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
 from app.definitions.timeline import Period
+from app.wire.keys import message_key
 
 RECORDS_NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-records")
 
+Header = tuple[str, bytes]
 Topic = Literal["usage-records", "usage-alerts", "usage-changed", "usage-daily"]
 RecordType = Literal["usage.recorded", "usage.revised", "period.completed"]
 RevisionReason = Literal["correction", "definition", "late_events"]
@@ -40,7 +42,7 @@ class PublishedRecord(NamedTuple):
 
     key: bytes
     value: bytes
-    headers: list[tuple[str, bytes]]
+    headers: list[Header]
     told: Told = Told("")
     """Labels for the metrics of its publisher."""
     topic: Topic = "usage-records"
@@ -100,17 +102,12 @@ class Envelope:
     @cached_property
     def key(self) -> bytes:
         """Key of the Kafka record."""
-        return f"{self.subscription.organization_id}-{self.subscription.external_id}".encode()
+        return message_key(self.subscription.organization_id, self.subscription.external_id)
 
     @cached_property
-    def headers(self) -> list[tuple[str, bytes]]:
+    def about(self) -> list[Header]:
         """CloudEvents attributes that follow the type."""
-        subscription = self.subscription
-        return [
-            ("ce_source", f"/organizations/{subscription.organization_id}".encode()),
-            ("ce_subject", subscription.external_id.encode()),
-            ("ce_time", iso_milliseconds(self.closed_at_ms).encode()),
-        ]
+        return attributes_of(self.subscription, self.closed_at_ms)
 
 
 class CellText(NamedTuple):
@@ -347,12 +344,26 @@ def _quoted(plain_text: str | None) -> str:
     return "null" if plain_text is None else f'"{plain_text}"'
 
 
-def _published(envelope: Envelope, identity: str, told: Told, value: str) -> PublishedRecord:
-    headers = [
+def attributes_of(subscription: Subscription, at_ms: int) -> list[Header]:
+    """Return the CloudEvents attributes that say whom a record is about, and of when it is."""
+    return [
+        ("ce_source", f"/organizations/{subscription.organization_id}".encode()),
+        ("ce_subject", subscription.external_id.encode()),
+        ("ce_time", iso_milliseconds(at_ms).encode()),
+    ]
+
+
+def headers_of(identity: str, kind: str, about: Iterable[Header]) -> list[Header]:
+    """Return all headers of a record, in their order."""
+    return [
         ("content-type", b"application/json"),
         ("ce_specversion", b"1.0"),
         ("ce_id", identity.encode()),
-        ("ce_type", told.type.encode()),
-        *envelope.headers,
+        ("ce_type", kind.encode()),
+        *about,
     ]
+
+
+def _published(envelope: Envelope, identity: str, told: Told, value: str) -> PublishedRecord:
+    headers = headers_of(identity, told.type, envelope.about)
     return PublishedRecord(envelope.key, value.encode(), headers, told)
