@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import click
 
-from app.cli.failures import told_plainly
+from app.cli.failures import NO_VERDICT, told_plainly
 from app.cli.remote import local_settings
 from app.kafka.names import KafkaError
 from app.settings import HOST, Settings
@@ -53,7 +53,9 @@ def reached(settings: Settings) -> Iterator[None]:
         raise click.ClickException(f"{error}.") from error
     except KafkaError as error:
         servers = ",".join(settings.kafka_bootstrap_servers)
-        raise click.ClickException(
+        silent = click.ClickException(
             f"Kafka at {servers} does not answer ({error}). Is `meter up` running? "
             "Another address: METER_KAFKA_BOOTSTRAP_SERVERS."
-        ) from error
+        )
+        silent.exit_code = NO_VERDICT
+        raise silent from error

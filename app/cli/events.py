@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+import time
+from typing import Any, Final
 
 import click
 import msgspec
 
+from app.cli.failures import NO_VERDICT, NOT_THERE
 from app.cli.output import echo, print_json
-from app.cli.remote import Json, remote, remote_options
+from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
 
 _PATH = "/api/v1/events/corrections"
 
@@ -33,25 +36,40 @@ _CORRECTION_ID = click.option(
     "--correction-id", help="Sent again under the same id, a correction changes nothing."
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+_WAIT = click.option(
+    "--wait",
+    "wait_s",
+    default=10.0,
+    show_default=True,
+    help="Seconds for the correction to be folded; 0: do not wait.",
+)
+_AGAIN_S: Final = 0.3
 
 
 @events.command()
 @click.argument("subscription")
 @click.argument("transaction_id")
 @_CORRECTION_ID
+@_WAIT
 @_JSON
 @remote_options
 def cancel(
     subscription: str,
     transaction_id: str,
     correction_id: str | None,
+    wait_s: float,
     as_json: bool,
     url: str | None,
     key: str | None,
 ) -> None:
-    """Take an event out of everything it counted in; its id stays taken."""
+    """Take an event out of everything it counted in; its id stays taken.
+
+    Exit status: 3 when it is not known yet what became of it, 4 when there is no such event yet.
+    """
     body = _correction(subscription, transaction_id, "cancel", correction_id=correction_id)
-    _tell(remote(url, key).post(_PATH, body), as_json)
+    worker = remote(url, key)
+    answer = worker.post(_PATH, body)
+    _tell(worker, answer, wait_s, as_json)
 
 
 @events.command()
@@ -59,6 +77,7 @@ def cancel(
 @click.argument("transaction_id")
 @click.argument("event")
 @_CORRECTION_ID
+@_WAIT
 @_JSON
 @remote_options
 def amend(
@@ -66,11 +85,15 @@ def amend(
     transaction_id: str,
     event: str,
     correction_id: str | None,
+    wait_s: float,
     as_json: bool,
     url: str | None,
     key: str | None,
 ) -> None:
-    """Put another body in an event's place: EVENT is JSON with code, timestamp, properties."""
+    """Put another body in an event's place: EVENT is JSON with code, timestamp, properties.
+
+    Exit status: 3 when it is not known yet what became of it, 4 when there is no such event yet.
+    """
     try:
         # Fields stay as they were typed: a float would lose digits.
         given = msgspec.json.decode(event, type=dict[str, msgspec.Raw])
@@ -79,15 +102,72 @@ def amend(
     body = _correction(
         subscription, transaction_id, "amend", correction_id=correction_id, event=given
     )
-    _tell(remote(url, key).post(_PATH, body), as_json)
+    worker = remote(url, key)
+    answer = worker.post(_PATH, body)
+    _tell(worker, answer, wait_s, as_json)
 
 
-def _tell(answer: Json, as_json: bool) -> None:
-    if as_json:
-        print_json(answer)
-        return
+def _tell(worker: Remote, answer: Json, wait_s: float, as_json: bool) -> None:
+    """Print where the correction is, and what came of it within the time."""
     correction = answer["correction"]
-    echo(
-        f"{correction['operation']} of {correction['transaction_id']} is in the log "
-        f"(correction_id {correction['correction_id']})"
-    )
+    if not as_json:
+        echo(
+            f"{correction['operation']} of {correction['transaction_id']} is in the log "
+            f"(correction_id {correction['correction_id']})"
+        )
+    if wait_s <= 0:
+        if as_json:
+            print_json(answer)
+        return
+    outcome, words = _outcome(worker, correction, wait_s)
+    if as_json:
+        print_json({**answer, "outcome": outcome})
+    else:
+        echo(words)
+    sys.exit({"no_such_event_yet": NOT_THERE, "not_known_yet": NO_VERDICT}.get(outcome, 0))
+
+
+def _outcome(worker: Remote, correction: Json, wait_s: float) -> tuple[str, str]:
+    """Return what became of the event, as a word and in words."""
+    until_s = time.monotonic() + wait_s
+    while True:
+        arrival = _arrival(worker, correction)
+        if arrival is not None:
+            done = _done(correction["operation"], arrival)
+            if done is not None:
+                return done
+        if time.monotonic() >= until_s:
+            break
+        time.sleep(_AGAIN_S)
+    if arrival is None:
+        verb = "cancelled" if correction["operation"] == "cancel" else "amended"
+        return "no_such_event_yet", f"There is no such event yet: it is {verb} when it comes."
+    late = f"Not folded within {wait_s:g} s, or refused"
+    return "not_known_yet", f"{late}: see `meter trace` and `meter dead-letters list`."
+
+
+def _done(operation: str, arrival: Json) -> tuple[str, str] | None:
+    """Return what a correction has made of an event; None: nothing so far."""
+    reason = f" ({arrival['reason']})" if arrival["reason"] else ""
+    cuts = {charge["counts_from_cut"] for charge in arrival["charges"]} - {None}
+    published = f"; published periods follow at the cut of {min(cuts)}" if cuts else ""
+    if operation == "cancel":
+        if arrival["status"] != "cancelled":
+            return None
+        return "cancelled", f"The event is cancelled{published}."
+    if not arrival["amended"]:
+        return None
+    return arrival["status"], f"The event is amended: {arrival['status']}{reason}{published}."
+
+
+def _arrival(worker: Remote, correction: Json) -> Json | None:
+    """Return the arrival of the event that counts; None: it has not come."""
+    path = f"/api/v1/events/{segment(correction['transaction_id'])}/trace"
+    try:
+        answer = worker.get(path, external_subscription_id=correction["external_subscription_id"])
+    except RequestRefused as refused:
+        if refused.status != 404:
+            raise
+        return None
+    arrivals: list[Json] = answer["trace"]["arrivals"]
+    return next((one for one in arrivals if one["duplicate_of"] is None), None)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.cli.failures import no_verdict
+from app.cli.names import require_known
 from app.cli.output import Terminal, echo
 from app.cli.remote import Json, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
@@ -58,7 +59,7 @@ def explain(
 
     Rows (-o tsv, csv, parquet) are all its events, a row for each charge that looked at one.
     Exit status: 0 when that gives the live figures, 1 when it does not, 3 when that could not be
-    found out, 4 when there is no such subscription or period.
+    found out, 4 when there is no such subscription, metric or period.
     """
     wanted_groups = dict(_group(text) for text in groups)
     worker = remote(url, key)
@@ -81,6 +82,9 @@ def explain(
 
     is_whole = page is None and output.form not in ("table", "json")
     answer = asked(page or 1, _MOST if is_whole else per_page)
+    found = answer["explanation"]
+    if not found["events"] and not any(cell["live"]["events_count"] for cell in found["cells"]):
+        require_known(worker, subscription, metric)
     output.show(
         lambda: answer,
         lambda: Rows(EVENT_COLUMNS, _rows(asked, answer, is_whole=is_whole), EVENT_INSTANTS),

@@ -60,6 +60,7 @@ _COMMANDS: Final = {
     "settings": _place("settings", "worker", "Print every setting, or apply them."),
     "stack": _place("stack", "local", "Run only the servers: Kafka and Redis."),
     "statement": _place("statement", "fold", "Write a figure with its proof; check one."),
+    "topics": _place("topics", "worker", "Make the topics of a worker before it starts."),
     "trace": _place("trace", None, "Show what became of an event, and why."),
     "up": _place("up", "local", "Run everything on this machine."),
     "usage": _place("usage", None, "Print the usage of a subscription."),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import click
 import msgspec
 
+from app.cli.names import require_known
 from app.cli.output import lines_to
 from app.cli.remote import Remote, remote, remote_options
 from app.cli.rows import Output, Rows, output_options
@@ -63,7 +65,8 @@ def records(
     """Print published records, of SUBSCRIPTION (an external_id) or of all: the newest of each cell.
 
     As JSON they have the bytes of the topic. What was published for October, and what has changed
-    since: meter records SUBSCRIPTION --from 2026-10-01 --all-revisions.
+    since: meter records SUBSCRIPTION --from 2026-10-01 --all-revisions. Exit status: 4 when there
+    is no such subscription or metric.
     """
     asked = {
         "external_subscription_id": subscription,
@@ -74,7 +77,12 @@ def records(
         "to": until,
         "revisions": "true" if all_revisions else None,
     }
-    found = _published(remote(url, key), asked)
+    worker = remote(url, key)
+    found = _published(worker, asked)
+    first = next(found, None)
+    if first is None:
+        require_known(worker, subscription, metric)
+    found = chain(() if first is None else (first,), found)
     if output.form in ("json", "jsonl"):
         _print_values(found, as_list=output.is_json)
         return

@@ -183,11 +183,22 @@ class Remote:
         content = error.read()
         try:
             body = msgspec.json.decode(content)
-            reason = body.get("code") or body.get("error")
+            reason = f"{body.get('code') or body.get('error')}{_told(body.get('error_details'))}"
         except (ValueError, AttributeError):
             reason = error.reason
         message = f"{self.url} answered {error.code}: {reason}"
         return RequestRefused(message, error.code, (content, error.headers))
+
+
+def _told(details: object) -> str:
+    """Return what is wrong with each field, in brackets; nothing if nothing is said of any."""
+    if not isinstance(details, dict) or not details:
+        return ""
+    fields = (
+        f"{name}: {', '.join(map(str, found)) if isinstance(found, list) else found}"
+        for name, found in details.items()
+    )
+    return f" ({'; '.join(fields)})"
 
 
 def nobody_answers(url: str, reason: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from app.cli.names import require_known
 from app.cli.remote import remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 from app.cli.usage import customer_of
@@ -38,7 +39,10 @@ def series(
     url: str | None,
     key: str | None,
 ) -> None:
-    """Print the usage of METRIC (a code) of SUBSCRIPTION (an external_id), window by window."""
+    """Print the usage of METRIC (a code) of SUBSCRIPTION (an external_id), window by window.
+
+    Exit status: 4 when there is no such subscription or metric.
+    """
     worker = remote(url, key)
     customer = customer or customer_of(worker, subscription)
     asked = {"from": since, "to": until, "timezone": timezone, "window": window}
@@ -48,6 +52,9 @@ def series(
         billable_metric_code=metric,
         **asked,
     )
+    charges = answer["usage_series"]["charges"]
+    if not any(value["events_count"] for charge in charges for value in charge["values"]):
+        require_known(worker, subscription, metric)
     output.show(
         lambda: answer,
         lambda: Rows(SERIES_COLUMNS, series_rows(answer["usage_series"]), SERIES_INSTANTS),

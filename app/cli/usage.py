@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.names import require_known
 from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
@@ -33,13 +34,18 @@ def usage(
     url: str | None,
     key: str | None,
 ) -> None:
-    """Print the usage of SUBSCRIPTION (an external_id): the running period, or the ended ones."""
+    """Print the usage of SUBSCRIPTION (an external_id): the running period, or the ended ones.
+
+    Exit status: 4 when nobody defined it and no event of it came.
+    """
     worker = remote(url, key)
     customer = customer or customer_of(worker, subscription)
     if past:
         periods = list(past_periods(worker, customer, subscription))
     else:
         periods = [_current(worker, customer, subscription)]
+    if not any(c["events_count"] for period in periods for c in period["charges_usage"]):
+        require_known(worker, subscription)
     title = f"{subscription} (customer {customer})"
     output.show(
         lambda: {"usage_periods": periods} if past else {"customer_usage": periods[0]},
@@ -147,7 +153,7 @@ _PAST: Columns = {
     "Revision": _revision,
     "Pending": _pending,
     "Live": lambda figures: str(figures["live"]["units"]),
-    "Events": lambda figures: str(figures["live"]["events_count"]),
+    "Live events": lambda figures: str(figures["live"]["events_count"]),
 }
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from app.cli.every_worker import Access, EveryWorker, Unproved
 from app.cli.failures import NO_VERDICT, no_verdict
+from app.cli.names import require_known
 from app.cli.output import echo, print_json
 from app.cli.remote import local_settings, remote, remote_options
 from app.meter.evidence import Difference, VerifyReport
@@ -86,7 +87,8 @@ def verify(
     With --subscription its figures cost what its events do. Its messages cost a fold from the
     first event of all: --figures-only leaves them out.
 
-    Exit status: 0 all equal, 1 something differs, 3 not everything could be verified.
+    Exit status: 0 all equal, 1 something differs, 3 not everything could be verified, 4 when there
+    is no such subscription.
     """
     outcome = _Outcome()
     body = {
@@ -102,6 +104,8 @@ def verify(
         _print(outcome, figures_only=figures_only)
     if outcome.differences:
         sys.exit(DIFFERS)
+    if outcome.nothing and subscription is not None:
+        require_known(remote(url, key), subscription)
     if outcome.skipped or outcome.unproved or outcome.nothing:
         sys.exit(NO_VERDICT)
 

@@ -232,7 +232,7 @@ async def test_verify_finds_wrong_published_figures_and_messages(
     # Of subscriptions that nobody knows there is nothing to compare, and so nothing is well.
     unknown = await run(worker, verify, "--subscription", "nobody")
     told = "Nothing compared: nothing is known of it here\n"
-    assert (unknown.exit_code, unknown.stdout) == (3, told)
+    assert (unknown.exit_code, unknown.stdout) == (4, told)
 
     # Somebody else writes to the topic: a record again, and one that follows from nothing.
     published = await records_of(live_settings, live_settings.usage_records_topic)

@@ -64,10 +64,47 @@ async def test_past_usage_lists_every_ended_period(api: Api, meter: Meter) -> No
 
 @SERVERS
 async def test_an_undefined_subscription_is_its_own_customer(api: Api, meter: Meter) -> None:
-    shown = await meter("usage", "nobody", "-o", "table")
-    assert (shown.exit_code, "nobody (customer nobody)" in shown.stdout) == (0, True)
+    event = {"external_subscription_id": "nobody", "code": "storage", "transaction_id": "n"}
+    await api.post("/events", {"event": event | {"properties": {"gb": 1}}})
+
+    async def shown() -> tuple[int, bool]:
+        answer = await meter("usage", "nobody", "-o", "table")
+        return answer.exit_code, "nobody (customer nobody)" in answer.stdout
+
+    await eventually(shown, (0, True))
     past = await meter("usage", "nobody", "--past", "-o", "table")
     assert past.stdout == "No period of nobody (customer nobody) has ended yet.\n"
+
+
+@SERVERS
+async def test_a_name_that_nothing_has_is_said_to_be_unknown(api: Api, meter: Meter) -> None:
+    of_subscription = "Subscription sub/2 is unknown: nobody defined it, and no event of it came."
+    for words, said in (
+        (["usage", "sub/2"], f"{of_subscription} Did you mean 'sub/1'?"),
+        (["usage", "sub/2", "--past"], of_subscription),
+        (["explain", "sub/1", "storag"], "There is no metric storag. Did you mean 'storage'?"),
+        (["explain", "sub/2", "storage"], of_subscription),
+        (["series", "sub/2", "storage"], of_subscription),
+        (["records", "sub/2"], of_subscription),
+        (["verify", "--subscription", "sub/2"], of_subscription),
+        (["events", "cancel", "sub/1", "none", "--wait", "0.1"], ""),
+    ):
+        answer = await meter(*words)
+        assert (answer.exit_code, said in answer.stderr) == (4, True), answer.output
+    refused = await meter("events", "cancel", "sub/1", "")
+    assert (refused.exit_code, "(transaction_id: value_is_mandatory)" in refused.stderr) == (
+        1,
+        True,
+    )
+
+
+def test_a_command_that_is_interrupted_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("app.cli.remote.urlopen", interrupted)
+    answer = CliRunner().invoke(cli, ["list", "metrics"])
+    assert (answer.exit_code, answer.stderr) == (130, "Interrupted.\n")
 
 
 @SERVERS
@@ -149,6 +186,7 @@ async def test_amend_keeps_every_digit_of_a_number(api: Api, meter: Meter) -> No
     event = '{"code":"storage","properties":{"gb":0.12345678901234567890123,"region":"eu"}}'
     amended = await meter("events", "amend", "sub/1", "t0", event)
     assert amended.exit_code == 0, amended.output
+    assert "The event is amended: counted." in amended.stdout
 
     async def in_eu() -> str:
         answer = await meter("usage", "sub/1", "--json")

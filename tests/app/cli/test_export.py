@@ -18,7 +18,7 @@ from tests.app.cli.conftest import Meter
 def test_no_kafka_is_one_line(what: str) -> None:
     (port,) = free_ports(1)
     answer = CliRunner(env={"METER_KAFKA_PORT": str(port)}).invoke(cli, ["export", what])
-    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert (answer.exit_code, answer.stdout) == (3, "")
     assert f"Kafka at 127.0.0.1:{port} does not answer" in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
 

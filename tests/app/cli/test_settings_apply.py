@@ -86,7 +86,7 @@ async def test_a_log_that_is_not_there_is_told(worker: Worker, meter: Meter) -> 
 def test_no_kafka_is_one_line() -> None:
     (port,) = free_ports(1)
     answer = CliRunner(env={"METER_KAFKA_PORT": str(port)}).invoke(cli, ["settings", "apply"])
-    assert answer.exit_code == 1
+    assert answer.exit_code == 3
     assert f"Kafka at 127.0.0.1:{port} does not answer" in answer.stderr
 
 

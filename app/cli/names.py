@@ -1,0 +1,50 @@
+"""Names that a command was asked about: where there is nothing to show, whether they are known."""
+
+from __future__ import annotations
+
+import click
+
+from app.cli.failures import NOT_THERE
+from app.cli.objects import KINDS, did_you_mean
+from app.cli.remote import Remote, RequestRefused, segment
+
+_STATUSES = ("active", "pending", "terminated", "canceled")
+
+
+class Unknown(click.ClickException):
+    """Nothing has the name."""
+
+    exit_code = NOT_THERE
+
+
+def require_known(worker: Remote, subscription: str | None, metric: str | None = None) -> None:
+    """Raise Unknown for a subscription without definition and events, or a metric that is none.
+
+    To be asked where an answer is empty: what was deleted may still have usage.
+    """
+    if subscription is not None and not _is_known(worker, subscription):
+        near = did_you_mean(worker, KINDS["subscriptions"], subscription)
+        raise Unknown(
+            f"Subscription {subscription} is unknown: nobody defined it, and no event of it came."
+            f"{near}"
+        )
+    if metric is not None and not _is_there(worker, "billable_metrics", metric):
+        near = did_you_mean(worker, KINDS["metrics"], metric)
+        raise Unknown(f"There is no metric {metric}.{near}")
+
+
+def _is_known(worker: Remote, subscription: str) -> bool:
+    if any(_is_there(worker, "subscriptions", subscription, status=each) for each in _STATUSES):
+        return True
+    found = worker.get("/api/v1/events", external_subscription_id=subscription, per_page=1)
+    return bool(found["events"])
+
+
+def _is_there(worker: Remote, kind: str, name: str, **query: str) -> bool:
+    try:
+        worker.get(f"/api/v1/{kind}/{segment(name)}", **query)
+    except RequestRefused as refused:
+        if refused.status != 404:
+            raise
+        return False
+    return True
