@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Final, NamedTuple
@@ -132,7 +133,9 @@ class _Commands(click.Group):
             error.message = shown(error.message)
             raise
         except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
+            from app.cli.output import echo
+
+            echo("Interrupted.", err=True)
             ctx.exit(_INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -148,7 +151,8 @@ def _show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
 
         from app.kernel import described
 
-        click.echo(f"meter, version {version('meterstream')} (kernel: {described})")
+        # It names nothing that others sent, and `app.cli.output` takes long to load.
+        sys.stdout.write(f"meter, version {version('meterstream')} (kernel: {described})\n")
         ctx.exit()
 
 
