@@ -76,6 +76,9 @@ def test_a_heading_says_all_that_is_asked_at_night(name: str) -> None:
     part = ALERTS.partition(f"### {name}\n")[2].partition("\n### ")[0]
     for word in ("Customers see", "Look", "Mend", "Not this", "If nothing is done it hurts"):
         assert f"- **{word}**: " in part, word
+    (look,) = re.findall(r"^- \*\*Look\*\*: (.*)", part, re.MULTILINE)
+    assert "when all is well" in look
+    assert len(re.findall(r"`(?:meter |curl |kubectl |systemctl |redis-cli |kafka)", look)) <= 3
 
 
 def test_metrics_and_commands_of_the_runbook_exist(known: dict[str, Told]) -> None:
