@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -16,11 +17,11 @@ from app.kafka.topics import MEMBERS_CHANGELOG
 from app.log import facts
 from app.redis.errors import MembersLost, MembersSilent
 from app.redis.members import MemberStore
-from app.runtime.changelogs import newest_values
 from app.runtime.commit import Commits, MemberChange
 from app.runtime.life import Life, State
+from app.runtime.spooled_newest import SpooledNewest, spooled_newest
 from app.settings import Settings
-from tables.changelogged.checksum import ChangelogSum, sum_of
+from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.members import MemberKey, SetKey
 from tables.partition.partition import Partition
 
@@ -213,16 +214,25 @@ async def refill_members(
         MembersTorn: the changelog has something else than was written; a restore rebuilds it.
         StaleEpoch: a newer owner writes it.
     """
-    members = (await newest_values(settings, [MEMBERS_CHANGELOG], number))[MEMBERS_CHANGELOG]
-    if sum_of(members.items()) != expected:
+    members = await newest_members(settings, number)
+    if await members.sum() != expected:
         await store.clear(number, epoch)
         raise MembersTorn(f"the member changelog of partition {number} is torn")
     await fill(store, number, epoch, flush, members)
 
 
-async def fill(
-    store: MemberStore, number: int, epoch: int, flush: int, members: dict[bytes, bytes]
-) -> None:
+async def newest_members(settings: Settings, number: int) -> SpooledNewest:
+    """Return what the member changelog of a partition has: most of it on disk, if it is much."""
+    return await spooled_newest(settings, MEMBERS_CHANGELOG, number)
+
+
+class Listed(Protocol):
+    """Records that can be listed again."""
+
+    def items(self) -> Iterable[tuple[bytes, bytes]]: ...
+
+
+async def fill(store: MemberStore, number: int, epoch: int, flush: int, members: Listed) -> None:
     """Fill the members store; again if Redis loses something meanwhile."""
     while True:
         try:

@@ -31,6 +31,7 @@ from app.runtime.daily_topic import daily_of
 from app.runtime.instants_topic import read_instants
 from app.runtime.member_sync import fill
 from app.runtime.owned import OwnedPartition
+from app.runtime.spooled_newest import spool_of
 from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint, OutputMark
 from tables.changelogged.corrections import CorrectionTable
@@ -39,7 +40,6 @@ from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
-from tables.spool import Spool
 
 _FOLDED_ANEW = (
     MEMBERS_CHANGELOG,
@@ -48,11 +48,6 @@ _FOLDED_ANEW = (
     INSTANTS_CHANGELOG,
 )
 _EPOCH_BITS = 20
-
-
-def spool_of(settings: Settings) -> Spool:
-    """Return the spool on local disk for corrections that have no room in memory."""
-    return Spool(settings.state_dir / "spool")
 
 
 async def fold_anew(

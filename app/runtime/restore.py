@@ -23,7 +23,6 @@ from app.kafka.topics import (
     DAILY_CHANGELOG,
     EVALUATIONS_CHANGELOG,
     INSTANTS_CHANGELOG,
-    MEMBERS_CHANGELOG,
     METER_DEFINITIONS,
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
@@ -35,20 +34,19 @@ from app.runtime.changelogs import (
     CHECKPOINT_KEY,
     Take,
     newest_into,
-    newest_values,
     read_changelogs,
 )
 from app.runtime.context import WorkerContext
 from app.runtime.daily_topic import daily_of
 from app.runtime.followed import DefinitionsLost
 from app.runtime.index_log import restored_index
-from app.runtime.member_sync import fill
+from app.runtime.member_sync import fill, newest_members
 from app.runtime.owned import OwnedPartition
 from app.runtime.published_topic import output_stands, output_tp, read_published
-from app.runtime.rebuild import Published, evaluations_of, fold_anew, spool_of
+from app.runtime.rebuild import Published, evaluations_of, fold_anew
+from app.runtime.spooled_newest import spool_of
 from app.wire.arrivals import MeterKey
 from tables.changelogged.checkpoint import Checkpoint, StateTooNew
-from tables.changelogged.checksum import sum_of
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.published import PublishedTable
 from tables.partition.partition import Partition
@@ -270,8 +268,8 @@ async def _restore_members(number: int, shared: WorkerContext, state: Partition)
     stands = await store.stands_at(number, checkpoint.flush)
     if stands and checkpoint.members_sum is not None:
         return True
-    members = (await newest_values(shared.settings, [MEMBERS_CHANGELOG], number))[MEMBERS_CHANGELOG]
-    found = sum_of(members.items())
+    members = await newest_members(shared.settings, number)
+    found = await members.sum()
     if checkpoint.members_sum not in (None, found):
         return False
     state.members.sum = found
