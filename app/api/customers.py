@@ -8,6 +8,7 @@ from typing import Any
 from app.api.call import Call
 from app.api.definitions_json import customer_json
 from app.api.errors import not_found
+from app.api.selections import check_billing_entities, customer_tests
 from app.definitions import commands
 from app.definitions.model import Customer
 
@@ -42,9 +43,15 @@ async def show(call: Call) -> Any:
 
 async def index(call: Call) -> Any:
     definitions, external_id = call.meter.definitions, call.query.text("external_id")
+    check_billing_entities(call.query)
+    tests = customer_tests(call.query)
     customers: Iterable[Customer | None] = (
         definitions.customers(call.organization_id)
         if external_id is None
         else [definitions.customer(call.organization_id, external_id)]
     )
-    return await call.listing("customers", customers, lambda customer: _json(call, customer))
+    found = (
+        customer if customer is not None and all(test(customer) for test in tests) else None
+        for customer in customers
+    )
+    return await call.listing("customers", found, lambda customer: _json(call, customer))

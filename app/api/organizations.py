@@ -14,7 +14,7 @@ from app.definitions.shapes import ORGANIZATION_TEXT_KEYS
 
 Json = dict[str, Any]
 
-_CODE: Final = "default"
+ENTITY_CODE: Final = "default"
 """Code of the one billing entity."""
 _GRACE: Final = "invoice_grace_period"
 
@@ -57,7 +57,7 @@ async def _define(call: Call, body: Json) -> None:
 
 
 def _require_known(call: Call) -> None:
-    if call.parameters["code"] != _CODE:
+    if call.parameters["code"] != ENTITY_CODE:
         raise not_found("billing_entity")
 
 
@@ -90,7 +90,7 @@ def _billing_entity(call: Call) -> Json:
     organization = call.meter.definitions.organization(call.organization_id)
     return {
         **shown,
-        "code": _CODE,
+        "code": ENTITY_CODE,
         "updated_at": None if organization is None else iso_seconds(organization.updated_at_ms),
         "is_default": True,
         _GRACE: shown["billing_configuration"][_GRACE],

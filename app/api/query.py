@@ -32,9 +32,10 @@ class Query:
                 return values[-1]
         return None
 
-    def texts(self, name: str) -> list[str]:
-        """Return the values of `name` and `name[]`, in the order of the query."""
-        return [value for key, value in self._pairs if key in (name, f"{name}[]")]
+    def texts(self, name: str, *, bare: bool = True) -> list[str]:
+        """Return the values of `name[]`, and of `name` if `bare`, in the order of the query."""
+        names = (name, f"{name}[]") if bare else (f"{name}[]",)
+        return [value for key, value in self._pairs if key in names]
 
     def listed(self, name: str) -> frozenset[str] | None:
         """Read a JSON list of texts in `name`, or `name` and `name[]` repeated; None: not given."""
@@ -111,9 +112,17 @@ class Query:
                 return {key: frozenset(texts) for key, texts in found.items()}
         return {}
 
+    def members(self, name: str) -> dict[str, str]:
+        """Read `name[key]=value`; here an empty value is one."""
+        return _members(parse_qsl(self.raw, keep_blank_values=True, errors="replace"), name)
+
     def _members(self, name: str) -> dict[str, str]:
-        matches = ((_MEMBER.fullmatch(key), value) for key, value in self._pairs)
-        return {match["key"]: value for match, value in matches if match and match["name"] == name}
+        return _members(self._pairs, name)
+
+
+def _members(pairs: Sequence[tuple[str, str]], name: str) -> dict[str, str]:
+    matches = ((_MEMBER.fullmatch(key), value) for key, value in pairs)
+    return {match["key"]: value for match, value in matches if match and match["name"] == name}
 
 
 def _json_object(text: str | None) -> dict[str, str]:

@@ -10,6 +10,7 @@ from app.api import plan_charges
 from app.api.call import Call
 from app.api.definitions_json import charge_json, filter_json, subscription_json
 from app.api.errors import not_found
+from app.api.selections import check_billing_entities, passes, plan_tests
 from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
 from app.definitions.command import Command
@@ -117,25 +118,22 @@ async def index_of_customer(call: Call) -> Any:
 
 async def _listing(call: Call, external_customer_id: str | None) -> Any:
     now_ms, statuses = call.now_ms, _wanted_statuses(call)
-    plan_code = call.query.text("plan_code")
+    definitions, external_id = call.meter.definitions, call.query.text("external_id")
+    check_billing_entities(call.query)
+    tests = plan_tests(call.query)
     found = (
         subscription
         if external_customer_id in (None, subscription.external_customer_id)
         and subscription.status_at(now_ms) in statuses
-        and (plan_code is None or plan_code == _plan_code(call, subscription))
+        and passes(definitions, subscription, tests)
         else None
-        for subscription in _candidates(call, external_customer_id)
+        for subscription in _candidates(call, external_customer_id, external_id)
     )
-    active_of_all = statuses == ("active",) and external_customer_id is None and plan_code is None
+    all_active = statuses == ("active",) and external_customer_id is None is external_id
     total_count = (
-        call.meter.definitions.active_count(call.organization_id, now_ms) if active_of_all else None
+        definitions.active_count(call.organization_id, now_ms) if all_active and not tests else None
     )
     return await call.listing("subscriptions", found, lambda s: _json(call, s), total_count)
-
-
-def _plan_code(call: Call, subscription: Subscription) -> str | None:
-    plan = call.meter.definitions.plan_by_id(subscription.plan_id)
-    return plan.code if plan else None
 
 
 def _plan(call: Call) -> Plan:
@@ -160,12 +158,17 @@ def _wanted_statuses(call: Call, name: str = "status") -> tuple[str, ...]:
     return named or ("active",)
 
 
-def _candidates(call: Call, external_customer_id: str | None) -> Iterable[Subscription]:
-    """Return subscriptions of a customer or of the organization, newest first, as they are now.
+def _candidates(
+    call: Call, external_customer_id: str | None, external_id: str | None
+) -> Iterable[Subscription]:
+    """Return subscriptions of an id, of a customer or of all, newest first, as they are now.
 
     For a deleted customer return all of the organization: the caller picks the customer's.
     """
     definitions, organization_id = call.meter.definitions, call.organization_id
+    if external_id is not None:
+        versions = reversed(definitions.subscriptions(organization_id, external_id))
+        return [now for each in versions if (now := each.at()) is not None]
     if external_customer_id is not None:
         customer = definitions.customer(organization_id, external_customer_id)
         if customer is not None:

@@ -134,6 +134,9 @@ FIELDS: Final = {
     "only_compatible_with_pay_in_advance_and_non_invoiceable": Told(
         "Fees are regrouped of such charges only.", "Leave `regroup_paid_fees` out."
     ),
+    "must be nil when has_customer_type is false": Told(
+        "A customer without a type has none of these types.", "Leave one of the two out."
+    ),
     "must_be_array": Told("The value is no list.", "Send a list."),
     "relation_must_exist": Told("What it names is not there.", "Create that first."),
     "currencies_does_not_match": Told(

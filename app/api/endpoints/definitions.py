@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.api import customers, metrics, plans, subscriptions, usage
-from app.api.endpoints.parameters import PAGE, STATUS, V1
+from app.api.endpoints.parameters import BOOLEAN, PAGE, STATUS, V1
 from app.api.endpoints.resource import Resource
 from app.api.router import Endpoint, Parameter
 from app.api.schemas import definitions as schemas
@@ -23,6 +23,35 @@ _subscription = Resource(
     f"{V1}/subscriptions",
     f"{V1}/subscriptions/{{external_id}}",
     schemas.SubscriptionAnswer,
+)
+
+_TEXTS = {"type": "array", "items": {"type": "string"}}
+_ENTITIES = Parameter("billing_entity_codes[]", "Of these billing entities: `default`.", _TEXTS)
+_SELECTED_CUSTOMERS = (
+    Parameter("external_id", "Only the customer with this id."),
+    Parameter("search_term", "Part of a name, of the external_id or of the email, in any case."),
+    *(
+        Parameter(f"{name}[]", f"With one of these {words}.", _TEXTS)
+        for name, words in (
+            ("countries", "countries"),
+            ("states", "states"),
+            ("zipcodes", "zip codes"),
+            ("currencies", "currencies"),
+            ("account_type", "account types"),
+        )
+    ),
+    Parameter("customer_type", "company or individual."),
+    Parameter("has_customer_type", "With a customer_type, or without.", BOOLEAN),
+    Parameter("has_tax_identification_number", "With a number, or without.", BOOLEAN),
+    Parameter("metadata[key]", "With this value of that key; empty: without the key."),
+    _ENTITIES,
+)
+_SELECTED_SUBSCRIPTIONS = (
+    Parameter("external_id", "Of this external_id."),
+    Parameter("plan_code", "On this plan."),
+    Parameter("overridden", "With a plan of their own, or without.", BOOLEAN),
+    Parameter("currency", "On a plan in this currency."),
+    _ENTITIES,
 )
 
 METRICS = (
@@ -70,7 +99,8 @@ CUSTOMERS = (
         customers.index,
         "List customers, newest first.",
         schemas.CustomerList,
-        query=(Parameter("external_id", "Only the customer with this id."),),
+        query=_SELECTED_CUSTOMERS,
+        errors=(404, 422),
     ),
     Endpoint(
         "GET",
@@ -79,7 +109,7 @@ CUSTOMERS = (
         "subscription",
         "List the subscriptions of a customer.",
         response=schemas.SubscriptionList,
-        query=(*PAGE, STATUS, Parameter("plan_code", "On this plan.")),
+        query=(*PAGE, STATUS, *_SELECTED_SUBSCRIPTIONS),
         errors=(404,),
     ),
     _customer.show(customers.show, "Show a customer."),
@@ -99,8 +129,9 @@ SUBSCRIPTIONS = (
         query=(
             STATUS,
             Parameter("external_customer_id", "Of this customer."),
-            Parameter("plan_code", "On this plan."),
+            *_SELECTED_SUBSCRIPTIONS,
         ),
+        errors=(404,),
     ),
     Endpoint(
         "GET",
