@@ -1,7 +1,7 @@
-"""The kernel: what each event costs most, compiled from `kernel.c`; in Python where it is not.
+"""What each event costs most, compiled from C: ids, rows of the index, values and digests. Its twin
+in Python has the same functions.
 
-Both have the same functions with the same answers, and decide nothing. METER_KERNEL=python uses
-the Python ones.
+It imports nothing of ours and decides nothing. METER_KERNEL=python uses the twin.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ SUSPENDED_AGAIN_S = 5.0
 """A cancellation may be swallowed."""
 
 
-class Packing:
+class FlushPacking:
     """Takes what changed out of the tables of one partition."""
 
     def __init__(
@@ -153,7 +153,7 @@ class Flusher:
         self,
         life: Life,
         lock: asyncio.Lock,
-        packing: Packing,
+        packing: FlushPacking,
         commits: Commits,
         committer: Committer,
         duplicates: Duplicates,

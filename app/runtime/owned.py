@@ -20,7 +20,7 @@ from app.runtime.commit import Commits, Committer, Producer
 from app.runtime.context import WorkerContext
 from app.runtime.cuts import Cuts
 from app.runtime.duplicates import Duplicates
-from app.runtime.flush import Flusher, Packing
+from app.runtime.flush import Flusher, FlushPacking
 from app.runtime.forwarder import Forwards
 from app.runtime.life import Life, State
 from app.runtime.member_sync import MemberSync
@@ -83,7 +83,7 @@ class OwnedPartition:
         )
         self.commits = Commits(state, shared)
         self.members = MemberSync(state, self.life, self.commits)
-        self._packing = Packing(
+        self._packing = FlushPacking(
             state,
             shared,
             self.next_flush,

@@ -10,7 +10,7 @@ import pytest
 from app.definitions.state import Definitions
 from app.kafka.topics import CHANGELOG_MESSAGE_BYTES
 from app.runtime.cuts import Cuts
-from app.runtime.flush import Packing
+from app.runtime.flush import FlushPacking
 from app.runtime.forwarder import Forwards
 from app.runtime.next_flush import NextFlush
 from app.runtime.refold_queue import RefoldQueue
@@ -55,7 +55,7 @@ def test_what_is_under_a_refold_is_so_again_after_a_restart(
     cuts = Cuts(state, context, queue)
     queue.want(meter_keys, 17)
     ledger = context.ledger_room.of(0, state.checkpoint, context.raw_lookup.find_many)
-    packing = Packing(state, context, NextFlush(), queue, cuts, forwards, ledger)
+    packing = FlushPacking(state, context, NextFlush(), queue, cuts, forwards, ledger)
     packed = packing.packed_checkpoint()
     assert len(packed) < CHANGELOG_MESSAGE_BYTES - 1_000
     restored = _known(meter_keys, msgspec.msgpack.decode(packed, type=Checkpoint))
