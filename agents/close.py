@@ -26,6 +26,7 @@ from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord, Topic
 from tables.closing.changed import changed_at
 from tables.closing.close import closing, settling
+from tables.closing.forgetting import forget
 from tables.closing.instants import instants_at, members_wanted
 
 log = logging.getLogger(__name__)
@@ -214,9 +215,10 @@ class _Cut:
             else:
                 # Also one that was left half taken before.
                 state.stale.half_closed.discard(name)
+                forgot = forget(state, name)
                 if packed:
-                    # As they were: nobody else had a turn since.
-                    state.packing.pack(name, packed)
+                    # As they were, if nothing went: nobody else had a turn since.
+                    state.packing.pack(name, () if forgot else packed)
             failpoint("mid-close")
             yield len(first) + 1
         while waiting:
@@ -228,6 +230,7 @@ class _Cut:
                 yield 1
             if left:
                 state.stale.half_closed.discard(name)
+                forget(state, name)
             else:
                 waiting.append((name, records))
 

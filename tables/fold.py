@@ -135,6 +135,8 @@ def _fold_into(
         if not start_ms <= timestamp_ms < end_ms:
             cell, set_name, layer = None, None, span.layer_at(timestamp_ms)
             start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
+            if layer is not None and layer.forgotten:
+                folded.displaced.add(route.meter_key)
         if layer is None:
             whole = False
             if fold.grouped:

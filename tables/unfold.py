@@ -151,6 +151,8 @@ def has_room(route: Route, arrival: Arrival) -> bool:
         if fold.in_advance or (fold.grouped and fold.limits_history):
             return False
         place = reached(span, arrival)
+        if place is not None and place.layer.forgotten:
+            return False
         if place is None or not place.name[1] or place.name in place.layer.cells:
             continue
         layer = place.layer

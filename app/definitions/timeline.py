@@ -55,6 +55,11 @@ class Period(NamedTuple):
         return self.due_at_ms if self.refuses_late else self.late_until_ms
 
     @property
+    def final_ms(self) -> int:
+        """Return the last cut that shows late events; later ones show corrections."""
+        return ceil_to(self.late_until_ms, self.revise_every_ms)
+
+    @property
     def carries_until_ms(self) -> int:
         """The same for recurring metrics, whose events later periods show instead."""
         return self.open_until_ms if self.fold_version > 1 else NEVER_MS

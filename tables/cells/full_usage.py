@@ -45,7 +45,10 @@ def full_figures_steps(
 
 def holds_since(span: Span, from_ms: int) -> bool:
     """Return whether events dated from an instant on are in the cells of a span."""
-    return span.fold.metric.recurring or span.key.start_ms <= from_ms
+    if span.fold.metric.recurring:
+        return True
+    first = span.timeline.holding(max(from_ms, span.key.start_ms))
+    return span.key.start_ms <= from_ms and not (first is not None and span.has_forgotten(first))
 
 
 def adds_up(span: Span, period: Period, from_ms: int, names: list[CellName]) -> bool:

@@ -41,6 +41,8 @@ class EventRanges(msgspec.Struct, gc=False):
     """Least append time, while usage-changed is or was asked for; 0: whoever asks takes it so."""
     touched: dict[int, list[str]] = {}
     """Subscriptions whose usage has changed, by the moment to tell it (records-and-cuts §4)."""
+    forgotten_ms: int = -1
+    """Periods that were final by then have no cells any more (`Span.has_forgotten`); -1: none."""
     written: bool = True
     """Whether the changelog has it as it is, or the next flush writes it."""
     hash: int = 0
@@ -57,6 +59,7 @@ class EventRanges(msgspec.Struct, gc=False):
             row.appended_ms,
             row.first_ms,
             row.touched,
+            row.forgotten_ms,
         )
 
     def packed(self) -> bytes:
@@ -71,6 +74,8 @@ class EventRanges(msgspec.Struct, gc=False):
             ceil_to(self.newest_ms, KEPT_TO_MS),
             ceil_to(self.appended_ms, KEPT_TO_MS),
         )
+        if self.forgotten_ms >= 0:
+            return msgspec.msgpack.encode((*row, self.first_ms, self.touched, self.forgotten_ms))
         if self.touched or self.first_ms:
             return msgspec.msgpack.encode((*row, self.first_ms, self.touched))
         return msgspec.msgpack.encode(row)
@@ -138,6 +143,7 @@ class _Row(msgspec.Struct, array_like=True):
     appended_ms: int
     first_ms: int = 0
     touched: dict[int, list[str]] = {}
+    forgotten_ms: int = -1
 
 
 _decode_row = msgspec.msgpack.Decoder(_Row).decode
@@ -201,6 +207,18 @@ class EventRangesTable:
         entry = self.entry_of(name, code)
         self.mark((*name, code), entry)
         return entry
+
+    def note_forgotten(self, meter_key: MeterKey, forgotten_ms: int) -> None:
+        """Note until when periods of a meter key were final whose cells are gone; -1: none is."""
+        entry = self.find(meter_key[:2], meter_key[2])
+        if entry is not None and entry.forgotten_ms != forgotten_ms:
+            entry.forgotten_ms = forgotten_ms
+            self.mark(meter_key, entry)
+
+    def forgotten_ms(self, meter_key: MeterKey) -> int:
+        """Return until when periods of a meter key were final whose cells are gone; -1: none is."""
+        entry = self.find(meter_key[:2], meter_key[2])
+        return -1 if entry is None else entry.forgotten_ms
 
     def mark(self, meter_key: MeterKey, entry: EventRanges) -> None:
         """Have the next flush write an entry."""

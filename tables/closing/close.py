@@ -106,6 +106,8 @@ class CellShown(NamedTuple):
     charge_filter: ChargeFilter | None
     grouped_by: tuple[tuple[str, str | None], ...]
     figures: CellFigures
+    told: bool = False
+    """Whether its newest record has told the figures, because the cell is forgotten."""
 
 
 def cells_shown(
@@ -128,6 +130,11 @@ def cells_shown(
             charge_id, start_ms = shown.period_charge.charge.id, period.start_ms
             identity = cell_id(subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)
             yield CellShown(identity, *shown[1:5])
+    for told in at_cut.forgotten(partition.views.route_of, codes):
+        if at_cut.qualifies(told):
+            charge_id, start_ms = told.period_charge.charge.id, period.start_ms
+            identity = cell_id(subscription, charge_id, told.name[1], told.grouped_by, start_ms)
+            yield CellShown(identity, *told[1:5], told=True)
 
 
 def settle(partition: Partition, cut_ms: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping
+from decimal import Decimal
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import chain
@@ -221,6 +222,10 @@ class PeriodAtCut:
                     span.key.start_ms <= period.start_ms < span.end_ms
                 ):
                     continue
+                if span.has_forgotten(period):
+                    # It is final: what could revise it has had it refolded.
+                    passed.add(charge.id)
+                    continue
                 if not self._own_cut:
                     if not self._revised_before(span):
                         continue
@@ -244,11 +249,35 @@ class PeriodAtCut:
         for cell in left:
             if cell[0] in passed or not (self._own_cut or cell[0] in followed):
                 continue
-            last = charges.last(cell[0])
-            if last is not None and (codes is None or last.metric.code in codes):
-                grouped_by = tuple(zip(charges.keys_of(cell), cell[2], strict=False))
-                bucket = charges.filter_of(cell[0], cell[1])
-                yield Closing(cell, last, bucket, grouped_by, _NOTHING)
+            yield from self._published_cell(cell, _NOTHING, codes)
+
+    def _published_cell(
+        self, cell: PublishedCellKey, figures: CellFigures, codes: Container[str] | None
+    ) -> Iterator[Closing]:
+        """Yield a published cell with some figures, if there is its charge."""
+        charges = self.charges
+        last = charges.last(cell[0])
+        if last is not None and (codes is None or last.metric.code in codes):
+            grouped_by = tuple(zip(charges.keys_of(cell), cell[2], strict=False))
+            bucket = charges.filter_of(cell[0], cell[1])
+            yield Closing(cell, last, bucket, grouped_by, figures)
+
+    def forgotten(
+        self, route_of: Callable[[MeterKey], Route], codes: Container[str]
+    ) -> Iterator[Closing]:
+        """Yield published cells whose state is forgotten, as their newest records tell them."""
+        gone = {
+            span.key.charge_id
+            for charge, metric, *_ in self.charges.in_force
+            if metric.code in codes
+            for span in route_of((*self.name, metric.code)).spans
+            if span.key[:2] == (self.subscription.id, charge.id)
+            and span.key.start_ms <= self.period.start_ms < span.end_ms
+            and span.has_forgotten(self.period)
+        }
+        for name, cell in self.before.cells.items():
+            if name[0] in gone:
+                yield from self._published_cell(name, _figures_told(cell), codes)
 
     def _shown_until_ms(self, period_charge: PeriodCharge) -> int | None:
         """Return up to when appended events the cut shows; None: earlier cuts have shown them all.
@@ -432,3 +461,20 @@ class PeriodAtCut:
 
 
 _NOTHING = CellFigures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO)
+
+
+def _figures_told(cell: PublishedCell) -> CellFigures:
+    """Return the figures of a record of a metric that is not recurring."""
+    units, prorated = Decimal(cell.units), cell.prorated_units
+    precise = cell.precise_total_amount_cents
+    return CellFigures(
+        units=units,
+        prorated_units=None if prorated is None else Decimal(prorated),
+        total_aggregated_units=Decimal(cell.total_aggregated_units),
+        precise_total_amount_cents=None if precise is None else Decimal(precise),
+        events_count=cell.events_count,
+        digest=int.from_bytes(cell.digest, "big"),
+        carries=False,
+        period_events=cell.events_count,
+        aggregate=units,
+    )

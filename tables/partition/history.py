@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Container, Generator, Iterable, Iterator
 
 from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Impact
 from app.definitions.timeline import ceil_to
-from app.wire.arrivals import SubscriptionKey
+from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
 from tables.partition.redirection import Redirection, Renewed
@@ -53,7 +53,7 @@ class History:
             self._routes.outdate(record.organization_id)
             named = self._definitions.codes_named(record)
             for name in self._redirection.concerned(Impact(record.organization_id, codes=named)):
-                refold = self._redirection.look_at(name, named)
+                refold = self._redirection.look_at(name, named) | self._forgotten(name, named)
                 refolds = refolds or bool(refold)
                 yield Renewed(name, refold, False)
         for renewed in self._redirection.look_again():
@@ -62,6 +62,15 @@ class History:
         self._standing.end_history(refolds=refolds)
         yield from self._announcing(records)
         yield from self._packing.pack_later()
+
+    def _forgotten(self, name: SubscriptionKey, codes: Container[str] | None) -> set[MeterKey]:
+        """Return meter keys of some codes without the cells of periods that a record may revise."""
+        entries = self._event_ranges.codes.get(name, {})
+        return {
+            (*name, code)
+            for code, entry in entries.items()
+            if entry.forgotten_ms >= 0 and (codes is None or code in codes)
+        }
 
     def revises(self, name: SubscriptionKey) -> bool:
         """Return whether history records shape cells of a subscription not revised by them yet."""

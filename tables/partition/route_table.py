@@ -175,11 +175,18 @@ class RouteTable:
         replaced = self.by_key.get(meter_key)
         self.by_key[meter_key] = route
         route.made_at = self.told_of
+        self.lead_by(route)
         for span in route.spans:
             self._adopt(span)
         for span in replaced.spans if replaced is not None else ():
             # One that no event has reached, or the meter key would be refolded.
             self._drop(span)
+
+    def lead_by(self, route: Route) -> None:
+        """Let a route know which of its cells are forgotten."""
+        forgotten_ms = self._event_ranges.forgotten_ms(route.meter_key)
+        for span in route.spans:
+            span.forgotten_ms = forgotten_ms
 
     def _adopt(self, span: Span) -> None:
         """Give a new span the cells that its predecessor has for its key."""
@@ -228,6 +235,7 @@ class RouteTable:
                 for cell in layer.cells.values():
                     self._snapshot.delete(cell)
             self._drop(span)
+        self._event_ranges.note_forgotten(meter_key, -1)
         if refolded is not None:
             self.by_key[meter_key] = refolded
             for span in refolded.spans:

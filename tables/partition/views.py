@@ -98,6 +98,7 @@ class Views:
         """Return a route of its own, with the cells that `Packing.route_of` would give it."""
         if known:
             route = self._routes.compile(meter_key, *self._standing.of(meter_key[:2]))
+            self._routes.lead_by(route)
         elif self._event_ranges.passes_over(meter_key[:2], meter_key[2]):
             # Nothing is kept of it; no charge asks about it.
             timelines = self._routes.timelines.of(meter_key[:2])

@@ -71,6 +71,9 @@ class ExplainedPeriod:
         entry, charge = None, recomputed.fold.charge
         if self._known is not None and self._shown_last is not None:
             entry = self._known.cells.get(self._shown_last.charges.name_of(charge, *cell))
+        if live.has_forgotten(self._period):
+            raw = self._texts(recomputed, cell, OPEN_CUT_MS)
+            return Figures(raw if entry is None else published_texts(entry), raw, entry)
         until_ms = self.shown_until_ms(charge)
         if until_ms is None or until_ms >= self._settled_ms:
             shown_ms = OPEN_CUT_MS if until_ms is None else until_ms

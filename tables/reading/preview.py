@@ -19,7 +19,7 @@ from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.meter.evidence import PreviewedCell
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
-from tables.closing.close import cells_shown
+from tables.closing.close import CellShown, cells_shown
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
 from tables.partition.tables import Carried
@@ -153,7 +153,7 @@ class Preview:
         for cell_id in sorted({**before, **after}):
             old, new = before.get(cell_id), after.get(cell_id)
             one = new or old
-            if one is None or (old and new and old.figures == new.figures):
+            if one is None or (old and new and _same_figures(old, new)):
                 continue
             charge, metric, *_ = one.period_charge
             bucket = one.charge_filter
@@ -171,3 +171,10 @@ class Preview:
                 before=None if old is None else figure_texts(old.figures),
                 after=None if new is None else figure_texts(new.figures),
             )
+
+
+def _same_figures(old: CellShown, new: CellShown) -> bool:
+    """Return whether a cell would not be another; of a forgotten one its record tells."""
+    if old.told:
+        return figure_texts(old.figures) == figure_texts(new.figures)
+    return old.figures == new.figures

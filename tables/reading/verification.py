@@ -21,7 +21,7 @@ from app.numbers import plain
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
 from tables.cells.cell import Cell, Span
 from tables.cells.figures import CellFigures
-from tables.cells.keys import CellKey
+from tables.cells.keys import CellKey, SpanKey
 from tables.changelogged.presence import REST
 from tables.changelogged.published import PublishedPeriod, PublishedTable
 from tables.closing.close import close_subscription, next_cut
@@ -209,6 +209,12 @@ class Verification:
         next_cut_ms = next_cut(partition, meter_key[:2])
         for stranger in group_admission.strangers(shadow):
             theirs.pop(stranger.key, None)
+        forgets = {span.key: span for span in live.spans if span.forgotten_ms >= 0}
+        for key, cell in list(theirs.items()) if forgets else ():
+            known, period = forgets.get(SpanKey(*key[:3])), cell.layer.period
+            if known is not None and period is not None and known.has_forgotten(period):
+                # Its records are compared below.
+                del theirs[key]
         differences = [
             _difference(partition.number, meter_key, key, ours.get(key), theirs.get(key))
             for key in {**ours, **theirs}

@@ -664,6 +664,24 @@ BUGS = (
         "_Stretch(_periods(self.terms, at_ms - _LATE_MS, skips_never=True))",
     ),
     Bug(
+        "forgotten-lost-by-a-restart",
+        "tables/changelogged/presence.py",
+        "            row.forgotten_ms,\n",
+        "",
+    ),
+    Bug(
+        "revises-what-is-forgotten",
+        "tables/closing/period_at_cut.py",
+        "                if span.has_forgotten(period):\n                    # It is final",
+        "                if False:\n                    # It is final",
+    ),
+    Bug(
+        "adds-to-what-is-forgotten",
+        "tables/fold.py",
+        "if layer is not None and layer.forgotten:",
+        "if False:",
+    ),
+    Bug(
         "published-year-begun-anew",
         "tables/changelogged/packed_periods.py",
         "year = years[key] = self._year_of(name)",

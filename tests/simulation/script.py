@@ -228,7 +228,7 @@ class _Writer:
     def _base(self) -> list[Step]:
         choose, codes = self.choose, self.codes
         settings = SettingsRecord(
-            late_window_s=choose.choice((40, 40, 10, 3)) * 86_400,
+            late_window_s=choose.choice((40, 3, 1, 0)) * 86_400,
             late_policy="refuse" if self.refuses else "revise",
             grace_s=choose.choice((0, 0, 86_400, 5_400)),
             close_elapsed=choose.choice((True, True, False)),
