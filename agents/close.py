@@ -24,9 +24,9 @@ from app.runtime.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord, Topic
+from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.closing.changed import changed_at
 from tables.closing.close import closing, settling
-from tables.closing.forgetting import forget
 from tables.closing.instants import instants_at, members_wanted
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,7 @@ async def close_due(
                 await owned.renewal.enter_history()
             else:
                 await _take_cut(owned, cut_ms)
+                await _forget(owned, progress)
 
 
 async def _held_back_by(
@@ -139,11 +140,21 @@ async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
         failpoint("between-cut-flushes")
     await owned.work.run(CLOSING, settling(owned.state, cut_ms))
     owned.next_flush.note_moved()
+    owned.cuts.forgetting.note_due(owned.cuts.unscheduled, cut_ms)
     await owned.work.run(CLOSING, owned.cuts.rescheduling())
     if owned.state.standing.looks:
         # A definition may have waited for this cut.
         owned.renewal.wanted.set()
     await owned.flush()
+
+
+async def _forget(owned: OwnedPartition, progress: ProgressTable) -> None:
+    """Forget cells of final periods, once every worker knows of forgotten ones."""
+    forgetting, partitions = owned.cuts.forgetting, owned.shared.settings.raw_partitions
+    if forgetting.has_work and progress.all_read(FORGETTING_VERSION, partitions):
+        starts = await owned.shared.offsets.log_starts(owned.number)
+        await owned.work.run(CLOSING, forgetting.forgetting(starts))
+        owned.next_flush.note_moved()
 
 
 class _Cut:
@@ -215,10 +226,9 @@ class _Cut:
             else:
                 # Also one that was left half taken before.
                 state.stale.half_closed.discard(name)
-                forgot = forget(state, name)
                 if packed:
-                    # As they were, if nothing went: nobody else had a turn since.
-                    state.packing.pack(name, () if forgot else packed)
+                    # As they were: nobody else had a turn since.
+                    state.packing.pack(name, packed)
             failpoint("mid-close")
             yield len(first) + 1
         while waiting:
@@ -230,7 +240,6 @@ class _Cut:
                 yield 1
             if left:
                 state.stale.half_closed.discard(name)
-                forget(state, name)
             else:
                 waiting.append((name, records))
 

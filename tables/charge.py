@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric
-from app.definitions.per_event import asks
 from app.definitions.timeline import NEVER_MS
 from app.expressions import parse
 from app.wire.arrivals import Position
@@ -72,6 +71,11 @@ class ChargeFold:
         return self.metric.recurring
 
     @property
+    def forgets(self) -> bool:
+        """Whether records of a final period tell all of its cells; folds of one key agree on it."""
+        return self.prices and not (self.metric.recurring or self.unique or self.in_advance)
+
+    @property
     def limits_history(self) -> bool:
         """Whether the limit of groups holds for all history at once, not for each period."""
         return self.metric.recurring
@@ -84,7 +88,6 @@ class ChargeFold:
         "charge",
         "counts_after_ms",
         "default_bucket",
-        "forgets",
         "grouped",
         "in_advance",
         "key",
@@ -125,16 +128,6 @@ class ChargeFold:
             timezone=timezone,
         )
         self.unique = self.aggregation.reads == "operation"
-        self.forgets = self.prices and not (
-            metric.recurring
-            or self.unique
-            or self.in_advance
-            or self.by_day
-            or self.over_life
-            or charge.presents
-            or asks(charge, metric)
-        )
-        """Whether its cells may go once their period is final: nothing else is read of them."""
         self.applies = type(self.aggregation).apply is not Aggregation.apply
         """Whether the state keeps more of an event than that it was."""
         self.read_value = _value_reader(metric, limited_after_ms)

@@ -43,6 +43,14 @@ def buckets_with_entries(charge: Charge, metric: Metric) -> frozenset[str | None
     return frozenset(found)
 
 
+def asks(charge: Charge, metric: Metric) -> bool:
+    """Return whether the price of any bucket asks for single events."""
+    buckets = (None, *charge.filters)
+    return charge.charge_model in MODELS and any(
+        not asked_of(charge, metric, bucket).nothing for bucket in buckets
+    )
+
+
 class EntriesFold(ChargeFold):
     """How a charge folds the entries of some of its buckets."""
 

@@ -17,6 +17,7 @@ from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
 from tables.aggregation import DIGEST_MASK
 from tables.cells.cell import Cell, GroupCell, Layer, Span
+from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import ONLY_CELL
 from tables.changelogged.members import MemberKey, Members
 from tables.charge import FoldParts
@@ -135,7 +136,7 @@ def _fold_into(
         if not start_ms <= timestamp_ms < end_ms:
             cell, set_name, layer = None, None, span.layer_at(timestamp_ms)
             start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
-            if layer is not None and layer.forgotten:
+            if span.forgotten_ms >= 0 and layer is not None and is_forgotten(layer):
                 folded.displaced.add(route.meter_key)
         if layer is None:
             whole = False

@@ -15,6 +15,7 @@ from app.wire.identity import digest_of
 from app.wire.properties import read_properties
 from tables.aggregation import DIGEST_MASK, Groups, State
 from tables.cells.cell import Cell, GroupCell, Layer, Span
+from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import pack_position
 from tables.changelogged.members import Members
 from tables.fold import set_of
@@ -73,6 +74,9 @@ def unfold(
             continue
         cell = place.layer.cells.get(place.name)
         if span.fold.in_advance or cell is None or cell.state.events == 0:
+            return None
+        if is_forgotten(place.layer):
+            # One that a flush left behind.
             return None
         if not _is_in_cut_0(span, cell, arrival, since_ms, settled_ms):
             return None
@@ -151,7 +155,7 @@ def has_room(route: Route, arrival: Arrival) -> bool:
         if fold.in_advance or (fold.grouped and fold.limits_history):
             return False
         place = reached(span, arrival)
-        if place is not None and place.layer.forgotten:
+        if place is not None and is_forgotten(place.layer):
             return False
         if place is None or not place.name[1] or place.name in place.layer.cells:
             continue

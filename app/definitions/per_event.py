@@ -69,11 +69,3 @@ def asked_of(charge: Charge, metric: Metric, bucket: ChargeFilter | None) -> Ask
         free_events=max(events, 0),
         free_total=max(total, ZERO),
     )
-
-
-def asks(charge: Charge, metric: Metric) -> bool:
-    """Return whether the price of any bucket asks for single events."""
-    buckets = (None, *charge.filters)
-    return charge.charge_model in MODELS and any(
-        not asked_of(charge, metric, bucket).nothing for bucket in buckets
-    )

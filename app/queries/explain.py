@@ -351,7 +351,7 @@ def _explained_cells(
         charge = recomputed.fold.charge
         explained = ExplainedPeriod(state, recomputed.key.subscription_id, period, selection.turned)
         selection.shown_until_ms[recomputed.key] = explained.shown_until_ms(charge)
-        for named in dict.fromkeys((*ours.cells_of(period), *recomputed.cells_of(period))):
+        for named in explained.cells(ours, recomputed):
             if not selection.wants_group(recomputed, *named):
                 continue
             figures = explained.figures(ours, recomputed, named)

@@ -8,11 +8,14 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from app.bounds.turns import Steps
+from app.definitions.timeline import NEVER_MS
 from app.runtime.context import WorkerContext
 from app.runtime.progress import Progress
 from app.runtime.refold_queue import RefoldQueue
 from app.wire.arrivals import SubscriptionKey
+from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.closing.close import next_cut
+from tables.closing.forgetting import Forgetting
 from tables.closing.schedule import Schedule
 from tables.partition.partition import Partition
 
@@ -44,6 +47,7 @@ class Cuts:
         self._context = context
         self._refold_queue = refold_queue
         self.schedule = Schedule(state, ())
+        self.forgetting = Forgetting(state)
         self.unscheduled: dict[SubscriptionKey, None] = {}
         """Subscriptions of the cut that is being taken; their next cuts are looked for after it."""
         self.blocked: Blocked | None = None
@@ -94,6 +98,7 @@ class Cuts:
             self._state.checkpoint.epoch,
             self._context.url,
             raw_next,
+            FORGETTING_VERSION,
         )
 
     def is_home(self, name: SubscriptionKey) -> bool:
@@ -135,4 +140,6 @@ class Cuts:
         for name in list(self._context.definitions.all_subscription_keys()):
             if self.is_home(name) and self._schedule(name):
                 self._state.packing.pack(name)
+                if next_cut(self._state, name) >= NEVER_MS and self._state.packing.is_packed(name):
+                    self.forgetting.note_ended(name)
             yield

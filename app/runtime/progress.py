@@ -21,6 +21,8 @@ from app.kafka.topics import METER_PROGRESS
 from app.settings import Settings
 
 _SEAL: Final = "seal"
+_SEALED: Final = 6
+"""Fields that the seal is of."""
 
 
 class Progress(NamedTuple):
@@ -34,6 +36,8 @@ class Progress(NamedTuple):
     epoch: int
     url: str
     raw_next: int
+    state_version: int = 0
+    """Newest version of state that its program reads. Not sealed: earlier programs sealed none."""
 
 
 class Seal:
@@ -54,14 +58,15 @@ class Seal:
         """
         try:
             told = msgspec.json.decode(value or b"")
-            progress = Progress(*(told[name] for name in Progress._fields))
+            progress = Progress(*(told[name] for name in Progress._fields[:_SEALED]))
+            progress = progress._replace(state_version=int(told.get("state_version", 0)))
             seal = str(told[_SEAL])
-        except (msgspec.MsgspecError, KeyError, TypeError):
+        except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError):
             return None
         return progress if hmac.compare_digest(seal.encode(), self._of(progress).encode()) else None
 
     def _of(self, progress: Progress) -> str:
-        said = self._about + msgspec.json.encode(progress)
+        said = self._about + msgspec.json.encode(progress[:_SEALED])
         return hmac.new(self._secret, said, sha256).hexdigest()
 
 
@@ -107,6 +112,11 @@ class ProgressTable:
         """Return the latest cut before now that a partition waits for; None: there is none."""
         cuts = (p.next_cut_ms for p in self._newest.values())
         return max((cut_ms for cut_ms in cuts if cut_ms < now_ms), default=None)
+
+    def all_read(self, state_version: int, partitions: int) -> bool:
+        """Return whether the owners of all partitions read state of a version."""
+        newest = map(self._newest.get, range(partitions))
+        return all(p is not None and p.state_version >= state_version for p in newest)
 
     def of(self, partition: int) -> Progress | None:
         """Return the newest report of a partition."""

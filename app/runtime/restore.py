@@ -92,7 +92,7 @@ async def restore(
         published = await _published(number, shared, unknown, newest[PUBLISHED_CHANGELOG])
         return await fold_anew(number, unknown, None, newest, published, producer, shared)
     checkpoint = msgspec.msgpack.decode(packed_checkpoint, type=Checkpoint)
-    if checkpoint.fold_version > FOLD_VERSION:
+    if checkpoint.is_too_new:
         raise StateTooNew(
             f"partition {number} was written by fold version {checkpoint.fold_version}, this "
             f"program knows {FOLD_VERSION}: start the newer program"

@@ -133,7 +133,6 @@ class Layer:
         "due_at_ms",
         "end_ms",
         "first_shown",
-        "forgotten",
         "group_limit",
         "max_groups",
         "period",
@@ -154,8 +153,6 @@ class Layer:
         self.cells: dict[tuple[str | None, Groups], Cell] = {}
         self.group_limit: GroupLimit | None = None
         """Groups let in, of a metric that is not recurring; None until there are many groups."""
-        self.forgotten = period is not None and span.has_forgotten(period)
-        """Whether it had cells that only a refold brings back."""
 
     def cell(self, filter_id: str | None, groups: Groups) -> Cell:
         """Return the cell of a bucket and group, made if absent."""
@@ -234,12 +231,7 @@ class Span:
     )
 
     def __init__(
-        self,
-        name: tuple[str, str],
-        key: SpanKey,
-        fold: ChargeFold,
-        timeline: Timeline,
-        end_ms: int,
+        self, name: tuple[str, str], key: SpanKey, fold: ChargeFold, timeline: Timeline, end_ms: int
     ):
         self.name = name
         """(organization_id, external_subscription_id)"""
@@ -258,11 +250,7 @@ class Span:
         """Groups let in, of a recurring metric; None until there are many groups."""
         self.watch: Watch | None = None
         self.forgotten_ms = -1
-        """Periods that were final by then have no cells any more; -1: all have theirs."""
-
-    def has_forgotten(self, period: Period) -> bool:
-        """Return whether a period had cells that are forgotten, because it was final."""
-        return self.fold.forgets and period.final_ms <= self.forgotten_ms
+        """Cells of periods that were final by then are forgotten; -1: none are."""
 
     @property
     def max_groups(self) -> int:
@@ -273,7 +261,6 @@ class Span:
         """Return the same span without cells."""
         span = type(self)(self.name, self.key, self.fold, self.timeline, self.end_ms)
         span.generation, span.watch = self.generation, self.watch
-        span.forgotten_ms = self.forgotten_ms
         return span
 
     def drop(self) -> None:

@@ -15,6 +15,7 @@ from app.definitions.timeline import Period
 from tables.aggregation import Groups, State
 from tables.cells.cell import Layer, Span
 from tables.cells.figures import CellFigures
+from tables.cells.forgotten import has_forgotten_since
 from tables.cells.keys import OPEN_CUT_MS
 
 CellName = tuple[str | None, Groups]
@@ -47,8 +48,7 @@ def holds_since(span: Span, from_ms: int) -> bool:
     """Return whether events dated from an instant on are in the cells of a span."""
     if span.fold.metric.recurring:
         return True
-    first = span.timeline.holding(max(from_ms, span.key.start_ms))
-    return span.key.start_ms <= from_ms and not (first is not None and span.has_forgotten(first))
+    return span.key.start_ms <= from_ms and not has_forgotten_since(span, from_ms)
 
 
 def adds_up(span: Span, period: Period, from_ms: int, names: list[CellName]) -> bool:

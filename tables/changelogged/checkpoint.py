@@ -12,6 +12,11 @@ OutputMark = tuple[int, bytes]
 """(offset in usage-records, hash of the value there)"""
 
 
+_FORGETTING = 1_000
+FORGETTING_VERSION = _FORGETTING + FOLD_VERSION
+"""What a checkpoint says since cells were forgotten: an earlier program refuses to take it."""
+
+
 class StateTooNew(RuntimeError):
     """The changelog was written by a newer program; this one must not touch it."""
 
@@ -67,6 +72,11 @@ class Checkpoint(msgspec.Struct, array_like=True, kw_only=True):
     """What usage-changed tells up to it is told, whatever other cuts are to be taken again."""
     changed_name: tuple[int, SubscriptionKey] = (-1, ("", ""))
     """Moment that is being told, and the last external subscription that was."""
+
+    @property
+    def is_too_new(self) -> bool:
+        """Whether a program of a later fold version wrote it."""
+        return self.fold_version % _FORGETTING > FOLD_VERSION
 
     @property
     def grid_done_ms(self) -> int:

@@ -9,7 +9,7 @@ import msgspec
 from app.bounds.limits import RECORD_LIST_BYTES
 from app.bounds.turns import Steps
 from app.definitions.model import Charge, ChargeFilter, Metric
-from app.definitions.per_event import asked_of, asks
+from app.definitions.per_event import asked_of
 from app.definitions.timeline import Period
 from app.numbers import plain
 from app.wire.usage_records import ARREARS, BillingText
@@ -18,7 +18,7 @@ from tables.breakdown_fold import breakdown_id
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
 from tables.cells.entries import source_of
-from tables.entries_fold import entries_id
+from tables.entries_fold import asks, entries_id
 from tables.per_event import PerEvent, per_event
 from tables.routing.route import Route
 

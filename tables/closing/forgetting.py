@@ -1,32 +1,93 @@
-"""Forgetting: cells of periods that no event changes any more go, once nothing asks for them.
+"""Forgetting: cells of final periods go, once their records tell all that anybody asks of them.
 
-What is published of such a period is in the published table. A correction or a history record that
-reaches back refolds the meter key, which brings all its cells back until they are forgotten again.
+A correction, a history record or an admitted event that reaches such a period refolds the meter
+key. That brings all its cells back, until they are forgotten again.
 """
 
 from __future__ import annotations
 
-from app.definitions.per_event import asks
-from app.definitions.timeline import NEVER_MS, Period
+from collections.abc import Iterable
+
+from app.bounds.turns import STEP_ITEMS, Steps, drained
+from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.wire.arrivals import MeterKey, SubscriptionKey
-from tables.cells.cell import Layer, Span
+from tables.cells.cell import Cell, Layer, Span
+from tables.cells.forgotten import is_forgotten
+from tables.changelogged.checkpoint import FORGETTING_VERSION
+from tables.entries_fold import asks
 from tables.partition.partition import Partition
+from tables.routing.route import Route
+
+MOST_CELLS = 20_000
+"""Cells of one meter key that are compared in one step; where more are final, all stay."""
+
+
+class Forgetting:
+    """Which external subscriptions of a partition have periods that become final, and when."""
+
+    def __init__(self, partition: Partition):
+        self._partition = partition
+        self._names: dict[int, dict[SubscriptionKey, None]] = {}
+        """By the time from which they are to be looked at."""
+
+    def note_due(self, names: Iterable[SubscriptionKey], cut_ms: int) -> None:
+        """Note external subscriptions whose periods may have been due at a cut."""
+        settings = self._partition.definitions.settings_at(cut_ms)
+        late_until_ms = cut_ms + settings.late_window_s * 1000
+        self._look_at(names, ceil_to(late_until_ms, settings.revise_every_s * 1000))
+
+    def note_ended(self, name: SubscriptionKey) -> None:
+        """Note an external subscription without a cut to come, after a restore."""
+        self._look_at((name,), 0)
+
+    def _look_at(self, names: Iterable[SubscriptionKey], at_ms: int) -> None:
+        self._names.setdefault(at_ms, {}).update(dict.fromkeys(names))
+
+    @property
+    def has_work(self) -> bool:
+        """Whether periods of anybody may be final by now."""
+        return min(self._names, default=NEVER_MS) <= self._partition.cuts.settled_ms
+
+    def forgetting(self, log_starts: tuple[int, int]) -> Steps[None]:
+        """Forget what is final by now, by small steps.
+
+        `log_starts`: where the logs begin, raw and rekeyed. What only deleted events could bring
+        back stays.
+        """
+        partition = self._partition
+        settled_ms, event_ranges = partition.cuts.settled_ms, partition.event_ranges
+        for at_ms in sorted(at_ms for at_ms in self._names if at_ms <= settled_ms):
+            for name in list(self._names[at_ms]):
+                if not event_ranges.names_before(event_ranges.meter_keys_of(name), *log_starts):
+                    yield from self._forgetting_one(name)
+                del self._names[at_ms][name]
+                yield
+            del self._names[at_ms]
+
+    def _forgetting_one(self, name: SubscriptionKey) -> Steps[None]:
+        partition = self._partition
+        if name in partition.stale.parked:
+            return
+        if not is_at_rest(partition, name):
+            self._look_at((name,), partition.cuts.settled_ms + 1)
+            return
+        packed = partition.packing.is_packed(name)
+        partition.packing.unpack(name)
+        yield from forgetting(partition, name)
+        later_ms = _next_final_ms(partition, name)
+        if later_ms < NEVER_MS:
+            self._look_at((name,), later_ms)
+        if packed:
+            yield from partition.packing.packing(name)
 
 
 def forget(partition: Partition, name: SubscriptionKey) -> bool:
-    """Forget the cells of final periods of an external subscription; return whether any went.
-
-    Nothing goes while a correction, a definition or a refold of it is under way.
-    """
-    if not _is_at_rest(partition, name):
-        return False
-    forgot = False
-    for code in list(partition.event_ranges.codes.get(name, ())):
-        forgot = _forget((*name, code), partition) or forgot
-    return forgot
+    """Forget the cells of final periods of an external subscription; return whether any went."""
+    return is_at_rest(partition, name) and drained(forgetting(partition, name)) > 0
 
 
-def _is_at_rest(partition: Partition, name: SubscriptionKey) -> bool:
+def is_at_rest(partition: Partition, name: SubscriptionKey) -> bool:
+    """Return whether no correction, definition or refold of an external subscription is to come."""
     return not (
         partition.refolding(*name)
         or partition.standing.changes
@@ -36,57 +97,114 @@ def _is_at_rest(partition: Partition, name: SubscriptionKey) -> bool:
     )
 
 
-def _forget(meter_key: MeterKey, partition: Partition) -> bool:
+def forgetting(partition: Partition, name: SubscriptionKey) -> Steps[int]:
+    """Forget the cells of final periods of one at rest, by steps; return how many went.
+
+    A flush that comes between two steps leaves some behind, which nobody reads.
+    """
+    count = 0
+    for code in list(partition.event_ranges.codes.get(name, ())):
+        meter_key = (*name, code)
+        _note_final(partition, meter_key)
+        while gone := _drop_some(partition, meter_key):
+            count += gone
+            yield
+        yield
+    return count
+
+
+def _note_final(partition: Partition, meter_key: MeterKey) -> None:
+    """Note that a meter key does without the cells of its final periods, if it does."""
     stale, route = partition.stale, partition.routes.find(meter_key)
-    if route is None or meter_key in stale.displaced_keys or meter_key in stale.orphaned_keys:
-        return False
+    if route is None or meter_key in stale.displaced_keys | stale.orphaned_keys:
+        return
     settled_ms = partition.cuts.settled_ms
     final = [
         (span, layer, period)
+        for span, layer, period in _layers_of(route)
+        if period.final_ms <= settled_ms and not is_forgotten(layer)
+    ]
+    if not any(layer.cells for _, layer, _ in final):
+        return
+    if sum(len(layer.cells) for _, layer, _ in final) > MOST_CELLS:
+        return
+    if all(_is_told(partition, *each) for each in final):
+        partition.checkpoint.fold_version = FORGETTING_VERSION
+        final_ms = max(period.final_ms for _, _, period in final)
+        known_ms = partition.event_ranges.forgotten_ms(meter_key)
+        partition.event_ranges.note_forgotten(meter_key, max(final_ms, known_ms))
+        partition.routes.lead_by(route)
+
+
+def _layers_of(route: Route) -> Iterable[tuple[Span, Layer, Period]]:
+    """Return the layers of published periods whose cells may ever be forgotten."""
+    return [
+        (span, layer, layer.period)
         for span in route.spans
         if span.fold.forgets and span.timeline.published
         for layer in span.layers.values()
-        if (period := layer.period) is not None and period.final_ms <= settled_ms
+        if layer.period is not None
     ]
-    if not any(layer.cells for _, layer, _ in final):
-        return False
-    if not all(_is_told(partition, *each) for each in final):
-        return False
-    forgotten_ms = partition.event_ranges.forgotten_ms(meter_key)
-    for span, layer, _ in final:
-        for cell in layer.cells.values():
-            partition.snapshot.delete(cell)
-            partition.work.add("close", "cells", 1)
-        del span.layers[layer.start_ms]
-        span.current = None
-    forgotten_ms = max(forgotten_ms, *(period.final_ms for _, _, period in final))
-    partition.event_ranges.note_forgotten(meter_key, forgotten_ms)
-    partition.routes.lead_by(route)
-    return True
 
 
 def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> bool:
     """Return whether the records of a period say all that anybody may ask of its cells."""
-    if period.due_at_ms >= NEVER_MS or layer.group_limit is not None:
-        return False
-    if len(layer.cells) >= layer.max_groups:
+    if layer.group_limit is not None or len(layer.cells) >= layer.max_groups:
         # Which groups have a place only the cells tell.
         return False
-    if any(cell.late or cell.dirty for cell in layer.cells.values()):
-        return False
-    published = partition.published.find((span.key.subscription_id, period.start_ms))
-    return published is not None and published.revision >= 0 and _is_plain(partition, span, period)
-
-
-def _is_plain(partition: Partition, span: Span, period: Period) -> bool:
-    """Return whether a charge says nothing besides its figures, as it stood in the period."""
-    definitions, subscription_id = partition.definitions, span.key.subscription_id
+    subscription_id = span.key.subscription_id
+    definitions = partition.definitions
+    published = partition.published.find((subscription_id, period.start_ms))
     subscription = definitions.subscription_by_id(subscription_id, period.fixed_at_ms)
-    if subscription is None:
+    if published is None or published.revision < 0 or subscription is None:
         return False
     charges = partition.routes.charges_of(subscription, period)
-    return not any(
-        charge.presents or asks(charge, metric)
-        for charge, metric, *_ in charges.in_force
-        if charge.id == span.key.charge_id
+    found = next((one for one in charges.in_force if one.charge.id == span.key.charge_id), None)
+    if found is None or found.charge.presents or asks(found.charge, found.metric):
+        return False
+
+    def tells(cell: Cell) -> bool:
+        known = published.cells.get(charges.name_of(found.charge, cell.filter_id, cell.groups))
+        told = 0 if known is None else int.from_bytes(known.digest, "big")
+        return cell.late is None and cell.state.digest == told
+
+    return all(map(tells, layer.cells.values()))
+
+
+def _drop_some(partition: Partition, meter_key: MeterKey) -> int:
+    """Drop some forgotten cells of a meter key; return how many."""
+    route = partition.routes.find(meter_key)
+    count = 0
+    for span, layer, _ in () if route is None else _layers_of(route):
+        if not is_forgotten(layer):
+            continue
+        # A flush passes over cells of other spans than those in use.
+        nowhere = Layer(span.emptied(), layer.period, layer.first_shown)
+        while layer.cells and count < STEP_ITEMS:
+            _, cell = layer.cells.popitem()
+            partition.snapshot.delete(cell)
+            cell.layer = nowhere
+            count += 1
+        if not layer.cells:
+            del span.layers[layer.start_ms]
+            span.current = None
+    partition.work.add("close", "cells", count)
+    return count
+
+
+def _next_final_ms(partition: Partition, name: SubscriptionKey) -> int:
+    """Return when the next of the periods that were due is final; NEVER_MS: all are."""
+    settled_ms, done_ms = partition.cuts.settled_ms, partition.checkpoint.cut_ms
+    routes = (
+        partition.routes.find((*name, code)) for code in partition.event_ranges.codes.get(name, ())
+    )
+    return min(
+        (
+            period.final_ms
+            for route in routes
+            if route is not None
+            for _, _, period in _layers_of(route)
+            if period.due_at_ms <= done_ms and period.final_ms > settled_ms
+        ),
+        default=NEVER_MS,
     )

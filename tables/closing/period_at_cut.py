@@ -27,6 +27,7 @@ from app.wire.usage_records import (
 from tables.aggregation import Groups
 from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
+from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
 from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.charge import ChargeFold
@@ -222,7 +223,7 @@ class PeriodAtCut:
                     span.key.start_ms <= period.start_ms < span.end_ms
                 ):
                     continue
-                if span.has_forgotten(period):
+                if has_forgotten(span, period):
                     # It is final: what could revise it has had it refolded.
                     passed.add(charge.id)
                     continue
@@ -273,7 +274,7 @@ class PeriodAtCut:
             for span in route_of((*self.name, metric.code)).spans
             if span.key[:2] == (self.subscription.id, charge.id)
             and span.key.start_ms <= self.period.start_ms < span.end_ms
-            and span.has_forgotten(self.period)
+            and has_forgotten(span, self.period)
         }
         for name, cell in self.before.cells.items():
             if name[0] in gone:

@@ -186,7 +186,7 @@ class RouteTable:
         """Let a route know which of its cells are forgotten."""
         forgotten_ms = self._event_ranges.forgotten_ms(route.meter_key)
         for span in route.spans:
-            span.forgotten_ms = forgotten_ms
+            span.forgotten_ms, span.current = forgotten_ms, None
 
     def _adopt(self, span: Span) -> None:
         """Give a new span the cells that its predecessor has for its key."""

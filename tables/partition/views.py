@@ -70,6 +70,8 @@ class Views:
         route = view.routes.get((meter_key[2], known))
         if route is None or any(span.key in self._routes.spans for span in route.spans):
             route = view.routes[meter_key[2], known] = self._made(meter_key, view, known=known)
+        if known:
+            self._routes.lead_by(route)
         return route
 
     def _view_of(self, name: SubscriptionKey) -> _View:
@@ -98,7 +100,6 @@ class Views:
         """Return a route of its own, with the cells that `Packing.route_of` would give it."""
         if known:
             route = self._routes.compile(meter_key, *self._standing.of(meter_key[:2]))
-            self._routes.lead_by(route)
         elif self._event_ranges.passes_over(meter_key[:2], meter_key[2]):
             # Nothing is kept of it; no charge asks about it.
             timelines = self._routes.timelines.of(meter_key[:2])

@@ -15,6 +15,7 @@ from app.definitions.timeline import Period
 from app.meter.evidence import FigureTexts
 from tables.aggregation import Groups
 from tables.cells.cell import Span
+from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
 from tables.changelogged.published import PublishedCell
 from tables.partition.partition import Partition
@@ -71,9 +72,10 @@ class ExplainedPeriod:
         entry, charge = None, recomputed.fold.charge
         if self._known is not None and self._shown_last is not None:
             entry = self._known.cells.get(self._shown_last.charges.name_of(charge, *cell))
-        if live.has_forgotten(self._period):
+        if has_forgotten(live, self._period):
+            told = self._texts(live.emptied(), cell, OPEN_CUT_MS)
             raw = self._texts(recomputed, cell, OPEN_CUT_MS)
-            return Figures(raw if entry is None else published_texts(entry), raw, entry)
+            return Figures(told if entry is None else published_texts(entry), raw, entry)
         until_ms = self.shown_until_ms(charge)
         if until_ms is None or until_ms >= self._settled_ms:
             shown_ms = OPEN_CUT_MS if until_ms is None else until_ms
@@ -90,6 +92,14 @@ class ExplainedPeriod:
         # A cell that is there no more has a record without events.
         gone = raw.units == "0.0" and not entry.events_count and not any(entry.digest)
         return Figures(told, told if gone else raw, entry)
+
+    def cells(self, live: Span, recomputed: Span) -> list[CellOf]:
+        """Return the cells that any of both has; the records have those that are forgotten."""
+        found = dict.fromkeys((*live.cells_of(self._period), *recomputed.cells_of(self._period)))
+        if self._known is not None and has_forgotten(live, self._period):
+            charge_id = live.fold.charge.id
+            found.update((name[1:3], None) for name in self._known.cells if name[0] == charge_id)
+        return list(found)
 
     def _folded(
         self, live: Span, raw: Span, cell: CellOf, entry: PublishedCell | None, cut_ms: int

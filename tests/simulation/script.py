@@ -15,6 +15,7 @@ from app.definitions.alerts import TYPES as ALERT_TYPES
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from tests.simulation.daily import with_daily
+from tests.simulation.forgetting import with_forgetting
 from tests.simulation.steps import (
     CRASH,
     REBALANCE,
@@ -86,11 +87,18 @@ CHANGED_FROM = 5_000_000
 """Seeds from here on also tell whose usage has changed, off and on."""
 
 
+FORGETTING_FROM = 6_000_000
+"""Seeds from here on have periods that are final soon; every other one is widened as well."""
+
+
 def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     """The script of a seed."""
     choose = random.Random(seed)
-    writer = _Writer(choose, widened_by=seed if seed >= WIDENED_FROM else None)
+    widens = seed >= WIDENED_FROM and (seed < FORGETTING_FROM or seed % 2 == 1)
+    writer = _Writer(choose, widened_by=seed if widens else None)
     script = writer.script(choose.randint(events // 2, events), faults)
+    if seed >= FORGETTING_FROM:
+        return with_own_ids(with_forgetting(script, seed), random.Random(f"final ids {seed}"))
     if seed >= CHANGED_FROM:
         return _with_changed(script, seed)
     if seed >= DAILY_FROM:
@@ -228,7 +236,7 @@ class _Writer:
     def _base(self) -> list[Step]:
         choose, codes = self.choose, self.codes
         settings = SettingsRecord(
-            late_window_s=choose.choice((40, 3, 1, 0)) * 86_400,
+            late_window_s=choose.choice((40, 40, 10, 3)) * 86_400,
             late_policy="refuse" if self.refuses else "revise",
             grace_s=choose.choice((0, 0, 86_400, 5_400)),
             close_elapsed=choose.choice((True, True, False)),
