@@ -21,8 +21,9 @@ from app.kafka.topics import METER_PROGRESS
 from app.settings import Settings
 
 _SEAL: Final = "seal"
+_VERSION_SEAL: Final = "version_seal"
 _SEALED: Final = 6
-"""Fields that the seal is of."""
+"""Fields that the seal is of, as an earlier program has it; another one is of all."""
 
 
 class Progress(NamedTuple):
@@ -37,7 +38,7 @@ class Progress(NamedTuple):
     url: str
     raw_next: int
     state_version: int = 0
-    """Newest version of state that its program reads. Not sealed: earlier programs sealed none."""
+    """Newest version of state that its program reads; 0: an earlier program, which tells none."""
 
 
 class Seal:
@@ -49,7 +50,8 @@ class Seal:
 
     def close(self, progress: Progress) -> bytes:
         """Return the record: JSON with the field names, for operators who read the topic."""
-        return msgspec.json.encode({**progress._asdict(), _SEAL: self._of(progress)})
+        seals = {_SEAL: self._of(progress[:_SEALED]), _VERSION_SEAL: self._of(progress)}
+        return msgspec.json.encode({**progress._asdict(), **seals})
 
     def open(self, value: bytes | None) -> Progress | None:
         """Return the report, or None if no worker of ours wrote it.
@@ -59,15 +61,19 @@ class Seal:
         try:
             told = msgspec.json.decode(value or b"")
             progress = Progress(*(told[name] for name in Progress._fields[:_SEALED]))
-            progress = progress._replace(state_version=int(told.get("state_version", 0)))
-            seal = str(told[_SEAL])
-        except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError):
+            if not self._is_of(str(told[_SEAL]), progress[:_SEALED]):
+                return None
+        except (msgspec.MsgspecError, KeyError, TypeError):
             return None
-        return progress if hmac.compare_digest(seal.encode(), self._of(progress).encode()) else None
+        whole = progress._replace(state_version=told.get("state_version", 0))
+        return whole if self._is_of(str(told.get(_VERSION_SEAL)), whole) else progress
 
-    def _of(self, progress: Progress) -> str:
-        said = self._about + msgspec.json.encode(progress[:_SEALED])
-        return hmac.new(self._secret, said, sha256).hexdigest()
+    def _is_of(self, seal: str, said: tuple[object, ...]) -> bool:
+        return hmac.compare_digest(seal.encode(), self._of(said).encode())
+
+    def _of(self, said: tuple[object, ...]) -> str:
+        sealed = self._about + msgspec.json.encode(said)
+        return hmac.new(self._secret, sealed, sha256).hexdigest()
 
 
 class ProgressTable:

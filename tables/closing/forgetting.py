@@ -93,7 +93,10 @@ def is_at_rest(partition: Partition, name: SubscriptionKey) -> bool:
         or partition.standing.changes
         or partition.cuts.late_cuts.get(name)
         or name in partition.corrected.names()
-        or partition.corrections.followed_of(name)
+        or any(
+            not stored.applied or stored.append_time_ms > partition.cuts.settled_ms
+            for stored in partition.corrections.followed_of(name)
+        )
     )
 
 

@@ -1,0 +1,233 @@
+"""What goes when a period is final, when, and what is told of it afterwards."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from app.bounds.turns import drained
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
+from app.wire.arrivals import CorrectionArrival
+from app.wire.events import Correction
+from tables.changelogged.checkpoint import FORGETTING_VERSION
+from tables.closing.forgetting import Forgetting, forget
+from tables.partition.corrected import Counted
+from tables.reading.explained import ExplainedPeriod, Figures
+from tables.reading.tracing import Tracer, verdict
+from tables.reading.verification import Verification
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import arrived
+from tests.world.partition import Live
+from tests.world.past import past_usage
+
+NAME = (ORG, SUBSCRIPTION)
+SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600, late_window_s=86_400)
+FROM_THE_START = (0, 0)
+FINAL_MS = START_MS + WEEK_MS + DAY_MS
+"""The first week is final."""
+
+
+def live(weeks: int, *codes: str, settings: SettingsRecord = SETTINGS) -> Live:
+    """One event of each metric in each week; the last week is over, and due."""
+    made = Live(definitions_of(codes, settings))
+    made.define_all()
+    for week in range(weeks):
+        at_ms = START_MS + week * WEEK_MS + HOUR_MS
+        made.close_until(at_ms - 1)
+        for number, code in enumerate(codes):
+            offset = week * len(codes) + number
+            made.deliver([arrived(code, offset, at_ms, v="1", g="x", u="a")])
+        made.flush()
+    made.close_until(START_MS + weeks * WEEK_MS)
+    made.flush()
+    return made
+
+
+def pass_until(of: Live, at_ms: int) -> None:
+    """Let every cut up to a time be taken, as another subscription's would be."""
+    of.close_until(at_ms)
+    of.partition.checkpoint.cut_ms = at_ms
+
+
+def layers(of: Live, code: str) -> int:
+    """Of how many periods there are cells."""
+    route = of.partition.packing.route_of((*NAME, code))
+    return sum(bool(layer.cells) for span in route.spans for layer in span.layers.values())
+
+
+@pytest.mark.parametrize("code", ["count", "sum", "max", "latest", "average", "filtered"])
+def test_cells_of_a_period_go_when_it_is_final(code: str) -> None:
+    one = live(1, code)
+    pass_until(one, FINAL_MS - HOUR_MS)
+    assert not forget(one.partition, NAME)
+    pass_until(one, FINAL_MS)
+    assert forget(one.partition, NAME)
+    one.flush()
+    assert (one.changelog.cells, one.partition.checkpoint.cells) == ({}, 0)
+    assert one.partition.checkpoint.fold_version == FORGETTING_VERSION
+
+
+@pytest.mark.parametrize("code", ["balance", "unique", "seats", "level", "prepaid", "passes"])
+def test_cells_that_something_else_is_read_of_stay(code: str) -> None:
+    one = live(1, code)
+    pass_until(one, FINAL_MS)
+    assert not forget(one.partition, NAME)
+
+
+def test_closed_periods_leave_no_cells_however_many_there_are() -> None:
+    kept = []
+    for weeks in (2, 12, 60):
+        one = live(weeks, "count", "sum")
+        pass_until(one, START_MS + weeks * WEEK_MS)
+        forget(one.partition, NAME)
+        one.flush()
+        kept.append((len(one.changelog.cells), one.partition.checkpoint.cells))
+        assert len(past_usage(one.partition, NAME, START_MS + weeks * WEEK_MS)) == weeks
+    assert kept == [(2, 2)] * 3
+
+
+def test_what_no_record_tells_stays() -> None:
+    one = live(1, "sum")
+    pass_until(one, FINAL_MS)
+    (published,) = (p for p in one.partition.published.periods.values() if p.cells)
+    ((name, cell),) = published.cells.items()
+    published.cells[name] = replace(cell, digest=bytes(16))
+    assert not forget(one.partition, NAME)
+
+
+def test_an_ended_subscription_is_looked_at_when_its_last_period_is_final() -> None:
+    one = live(1, "sum")
+    at_ms = START_MS + WEEK_MS + 2 * HOUR_MS
+    one.deliver([arrived("sum", 1, at_ms, v="4")])
+    one.append(at_ms + 1, commands.terminate_subscription(ORG, SUBSCRIPTION))
+    one.close_until(at_ms + HOUR_MS)
+    found = Forgetting(one.partition)
+    found.note_due([NAME], one.partition.checkpoint.cut_ms)
+    pass_until(one, FINAL_MS)
+    assert not found.has_work
+    pass_until(one, FINAL_MS + 3 * HOUR_MS)
+    assert found.has_work
+    drained(found.forgetting(FROM_THE_START))
+    assert layers(one, "sum") == 0
+    assert not found.has_work
+
+
+def test_one_that_is_restored_before_is_looked_at_again() -> None:
+    one = live(1, "sum")
+    one.append(START_MS + WEEK_MS, commands.terminate_subscription(ORG, SUBSCRIPTION))
+    one.close_until(START_MS + WEEK_MS + HOUR_MS)
+    one.restart()
+    found = Forgetting(one.partition)
+    found.note_ended(NAME)
+    for at_ms, left in ((FINAL_MS - HOUR_MS, 1), (FINAL_MS, 0)):
+        pass_until(one, at_ms)
+        drained(found.forgetting(FROM_THE_START))
+        assert layers(one, "sum") == left
+
+
+def test_what_deleted_events_would_bring_back_stays() -> None:
+    one = live(1, "sum")
+    pass_until(one, FINAL_MS)
+    found = Forgetting(one.partition)
+    found.note_due([NAME], START_MS + WEEK_MS)
+    drained(found.forgetting((1, 0)))
+    assert layers(one, "sum") == 1
+
+
+def corrected(one: Live, at_ms: int) -> None:
+    told = Correction(ORG, SUBSCRIPTION, "t0", "cancel", None, "c", b"")
+    one.partition.corrected.correct(CorrectionArrival(told, ORG, at_ms, 0, 100, 0))
+
+
+def test_nothing_goes_while_a_correction_waits_for_its_cut() -> None:
+    one = live(1, "sum")
+    pass_until(one, FINAL_MS)
+    corrected(one, FINAL_MS + 1)
+    found = Forgetting(one.partition)
+    found.note_ended(NAME)
+    drained(found.forgetting(FROM_THE_START))
+    assert layers(one, "sum") == 1
+    assert not found.has_work
+
+
+def test_a_flush_between_two_steps_leaves_cells_that_nobody_reads() -> None:
+    """As when the worker is killed then: the rest goes the next time."""
+    one = Live(definitions_of(["sum"], SETTINGS))
+    one.define_all()
+    for number in range(200):
+        at_ms = START_MS + HOUR_MS + number
+        one.deliver([arrived("sum", number, at_ms, v="1", g=f"g{number}")])
+    one.close_until(START_MS + WEEK_MS)
+    pass_until(one, FINAL_MS)
+    before = past_usage(one.partition, NAME, FINAL_MS)[0].rows
+    found = Forgetting(one.partition)
+    found.note_ended(NAME)
+    next(found.forgetting(FROM_THE_START))
+    one.restart()
+    assert 0 < one.partition.checkpoint.cells < 200
+    assert past_usage(one.partition, NAME, FINAL_MS)[0].rows == before
+    assert differences(one) == []
+    found = Forgetting(one.partition)
+    found.note_ended(NAME)
+    drained(found.forgetting(FROM_THE_START))
+    assert layers(one, "sum") == 0
+
+
+def test_an_admitted_event_brings_the_others_back() -> None:
+    one = live(1, "sum")
+    pass_until(one, FINAL_MS)
+    assert forget(one.partition, NAME)
+    one.restart()
+    late = arrived("sum", 7, FINAL_MS + 1, v="5", g="x")
+    event = replace(late.event, timestamp_ms=START_MS + 2 * HOUR_MS)
+    one.deliver([replace(late, event=event, admitted=True)])
+    one.close_until(FINAL_MS + HOUR_MS)
+    (row,) = past_usage(one.partition, NAME, FINAL_MS + HOUR_MS)[0].rows
+    assert (str(row.units), row.events_count, row.revision) == ("6.0", 2, 1)
+
+
+def differences(one: Live) -> list[object]:
+    """What verification finds of the cells, and of the records."""
+    verification = Verification(one.partition, [NAME])
+    verification.feed(one.arrived())
+    found = [each for compared in verification.compare() for each in compared.differences]
+    return [*found, *(each for found in verification.compare_published() for each in found)]
+
+
+def explained(one: Live) -> list[Figures | None]:
+    """The figures of the cells of the first week."""
+    state = one.partition
+    tracer = Tracer(state, (*NAME, "sum"))
+    for each in one.arrived():
+        standing = verdict(state, each)
+        if standing.counted is not None:
+            tracer.trace(standing.counted, standing.corrected_ms)
+    (shown,), (raw,) = state.views.route_of((*NAME, "sum")).spans, tracer.route.spans
+    period = raw.timeline.until(START_MS)[0]
+    turned: dict[str, list[Counted]] = {}
+    of_period = ExplainedPeriod(state, raw.key.subscription_id, period, turned)
+    return [of_period.figures(shown, raw, cell) for cell in of_period.cells(shown, raw)]
+
+
+def test_verify_and_explain_hold_the_events_against_the_records() -> None:
+    one = live(1, "sum")
+    pass_until(one, FINAL_MS)
+    assert forget(one.partition, NAME)
+    assert differences(one) == []
+    (figures,) = explained(one)
+    assert figures is not None
+    assert figures.live == figures.recomputed
+    (published,) = (p for p in one.partition.published.periods.values() if p.cells)
+    ((name, cell),) = published.cells.items()
+    published.cells[name] = replace(cell, units="3.0", digest=bytes(15) + b"1")
+    (figures,) = explained(one)
+    assert figures is not None
+    assert (figures.live.units, figures.recomputed.units) == ("3.0", "1.0")
+    assert differences(one)
+    del published.cells[name]
+    (figures,) = explained(one)
+    assert figures is not None
+    assert (figures.live.units, figures.recomputed.units) == ("0.0", "1.0")
+    assert differences(one)
