@@ -22,7 +22,7 @@ def is_forgotten(layer: Layer) -> bool:
 
 def has_forgotten_since(span: Span, from_ms: int) -> bool:
     """Return whether any cells of a span are forgotten, of the period of an instant or a later."""
-    if span.forgotten_ms < 0:
+    if span.forgotten_ms < 0 or not span.fold.forgets:
         return False
     first = span.timeline.holding(from_ms)
     if first is not None and has_forgotten(span, first):

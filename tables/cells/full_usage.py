@@ -46,9 +46,8 @@ def full_figures_steps(
 
 def holds_since(span: Span, from_ms: int) -> bool:
     """Return whether events dated from an instant on are in the cells of a span."""
-    if span.fold.metric.recurring:
-        return True
-    return span.key.start_ms <= from_ms and not has_forgotten_since(span, from_ms)
+    begun = span.fold.metric.recurring or span.key.start_ms <= from_ms
+    return begun and not has_forgotten_since(span, from_ms)
 
 
 def adds_up(span: Span, period: Period, from_ms: int, names: list[CellName]) -> bool:

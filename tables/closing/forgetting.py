@@ -1,6 +1,6 @@
 """Forgetting: cells of final periods go, once their records tell all that anybody asks of them.
 
-A correction, a history record or an admitted event that reaches such a period refolds the meter
+A correction, a history record or an admitted event that changes such a period refolds the meter
 key. That brings all its cells back, until they are forgotten again.
 """
 
@@ -92,7 +92,6 @@ def is_at_rest(partition: Partition, name: SubscriptionKey) -> bool:
         partition.refolding(*name)
         or partition.standing.changes
         or partition.cuts.late_cuts.get(name)
-        or name in partition.corrected.names()
         or any(
             not stored.applied or stored.append_time_ms > partition.cuts.settled_ms
             for stored in partition.corrections.followed_of(name)

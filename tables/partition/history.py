@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Impact
-from app.definitions.timeline import NEVER_MS, ceil_to
-from app.wire.arrivals import MeterKey, SubscriptionKey
+from app.definitions.timeline import ceil_to
+from app.wire.arrivals import SubscriptionKey
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
 from tables.partition.redirection import Redirection, Renewed
@@ -54,7 +54,6 @@ class History:
             named = self._definitions.codes_named(record)
             for name in self._redirection.concerned(Impact(record.organization_id, codes=named)):
                 refold = self._redirection.look_at(name, named)
-                refold |= self._forgotten(name, named, record)
                 refolds = refolds or bool(refold)
                 yield Renewed(name, refold, False)
         for renewed in self._redirection.look_again():
@@ -63,28 +62,6 @@ class History:
         self._standing.end_history(refolds=refolds)
         yield from self._announcing(records)
         yield from self._packing.pack_later()
-
-    def _forgotten(
-        self, name: SubscriptionKey, codes: Container[str] | None, record: HistoryRecord
-    ) -> set[MeterKey]:
-        """Return meter keys of some codes that have forgotten cells which a record may revise."""
-        forgotten_ms = {
-            code: entry.forgotten_ms
-            for code, entry in self._event_ranges.codes.get(name, {}).items()
-            if entry.forgotten_ms >= 0 and (codes is None or code in codes)
-        }
-        if not forgotten_ms:
-            return set()
-        first_ms = min(
-            (
-                period.start_ms
-                for _, timeline in self._timelines.of(name)
-                for period in timeline.until(max(forgotten_ms.values()))
-                if record.covers(period.start_ms, period.due_at_ms)
-            ),
-            default=NEVER_MS,
-        )
-        return {(*name, code) for code, at_ms in forgotten_ms.items() if first_ms <= at_ms}
 
     def revises(self, name: SubscriptionKey) -> bool:
         """Return whether history records shape cells of a subscription not revised by them yet."""

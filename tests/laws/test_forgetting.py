@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from app.definitions import commands
 from app.definitions.commands import Command
 from app.definitions.model import SettingsRecord
-from app.wire.arrivals import Arrival, MeterKey
+from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey
 from tables.closing.close import next_cut
 from tables.closing.forgetting import forget
 from tables.reading.verification import Verification
@@ -84,7 +84,18 @@ def rewriting(log: Log, metric_ids: dict[str, str]) -> list[Command]:
     )
     code = choose.choice(sorted(metric_ids))
     edit = metric_body(code, rounding_function=choose.choice(("round", "ceil", "floor")))
-    return [*([commands.update_billable_metric(ORG, code, edit)] if code == "sum" else []), history]
+    edits = log.choose.random() < 0.7
+    return [*([commands.update_billable_metric(ORG, code, edit)] if edits else []), history]
+
+
+def moved_back(arrival: CorrectionArrival, log: Log) -> CorrectionArrival:
+    """An amend that dates its event some weeks earlier."""
+    event = arrival.correction.event
+    if event is None:
+        return arrival
+    at_ms = max(START_MS, log.now_ms - log.choose.randrange(6 * WEEK_MS))
+    event = replace(event, timestamp_ms=at_ms)
+    return arrival._replace(correction=replace(arrival.correction, event=event))
 
 
 def play(twins: Iterable[Forgetful], metric_ids: dict[str, str], seed: int) -> None:
@@ -92,7 +103,9 @@ def play(twins: Iterable[Forgetful], metric_ids: dict[str, str], seed: int) -> N
     for _ in range(60):
         each = log.next()
         at_ms, admitted = log.now_ms, log.choose.random() < 0.5
-        rewritten = rewriting(log, metric_ids) if log.choose.random() < 0.05 else []
+        if isinstance(each, CorrectionArrival) and log.choose.random() < 0.5:
+            each = moved_back(each, log)
+        rewritten = rewriting(log, metric_ids) if log.choose.random() < 0.1 else []
         flushed, restarted = log.choose.random() < 0.3, log.choose.random() < 0.05
         copied = isinstance(each, Arrival) and log.choose.random() < 0.15
         for live in twins:

@@ -688,12 +688,6 @@ BUGS = (
         "if False:",
     ),
     Bug(
-        "history-passes-over-what-is-forgotten",
-        "tables/partition/history.py",
-        "                refold |= self._forgotten(name, named, record)\n",
-        "",
-    ),
-    Bug(
         "forgets-what-is-late-yet",
         "tables/closing/forgetting.py",
         "if period.final_ms <= settled_ms and not is_forgotten(layer)",
@@ -708,8 +702,8 @@ BUGS = (
     Bug(
         "forgets-before-a-correction-shows",
         "tables/closing/forgetting.py",
-        "        or name in partition.corrected.names()\n",
-        "",
+        "    return not (\n        partition.refolding(*name)",
+        "    return True or not (\n        partition.refolding(*name)",
     ),
     Bug(
         "forgotten-though-refolded",
@@ -968,8 +962,8 @@ BUGS = (
     Bug(
         "full-usage-of-one-span",
         "tables/cells/full_usage.py",
-        "return span.fold.metric.recurring or span.key.start_ms <= from_ms",
-        "return True",
+        "begun = span.fold.metric.recurring or span.key.start_ms <= from_ms",
+        "begun = True",
     ),
     Bug(
         "full-usage-adds-up-unique-counts",
@@ -1080,7 +1074,7 @@ BUGS = (
     Bug(
         "unsealed-progress-believed",
         "app/runtime/progress.py",
-        "hmac.compare_digest(seal.encode(), self._of(progress).encode())",
+        "hmac.compare_digest(seal.encode(), self._of(said).encode())",
         "True",
     ),
     Bug(

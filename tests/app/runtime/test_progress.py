@@ -79,3 +79,25 @@ def test_only_what_our_workers_seal_is_a_report() -> None:
         None,
     ]
     assert [seal.open(each) for each in forged] == [None] * len(forged)
+
+
+def test_what_a_program_reads_of_state_is_sealed_by_itself() -> None:
+    """Programs of before seal and know nothing of it, and nobody else may say it for them."""
+    seal, progress = Seal(_settings()), report(3, 17, "http://w")._replace(state_version=7)
+    told = msgspec.json.decode(seal.close(progress))
+    assert seal.open(msgspec.json.encode(told)) == progress
+    older = {name: told[name] for name in (*Progress._fields[:6], "seal")}
+    plain = progress._replace(state_version=0)
+    for value in (older, {**older, "state_version": 9}, {**told, "state_version": 9}):
+        assert seal.open(msgspec.json.encode(value)) == plain
+
+
+def test_all_read_what_every_owner_reads() -> None:
+    table = ProgressTable()
+    for partition, version in enumerate((7, 8)):
+        assert not table.all_read(7, 2)
+        table.note(Progress(partition, 0, NEVER_MS, 1, "a", 0, version))
+    assert table.all_read(7, 2)
+    assert not table.all_read(8, 2)
+    table.note(Progress(1, 0, NEVER_MS, 2, "b", 0))
+    assert not table.all_read(7, 2)
