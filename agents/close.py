@@ -53,6 +53,7 @@ async def close(
     async def close_what_is_due() -> None:
         try:
             await close_due(owned, progress, rekeyed_end)
+            await forget_final(owned, progress)
         except NOT_TAKEN as error:
             # How far the logs go cannot be asked now.
             log.debug("Partition %s closes nothing yet: %r", owned.number, error)
@@ -90,7 +91,17 @@ async def close_due(
                 await owned.renewal.enter_history()
             else:
                 await _take_cut(owned, cut_ms)
-                await _forget(owned, progress)
+
+
+async def forget_final(owned: OwnedPartition, progress: ProgressTable) -> None:
+    """Forget the cells of periods that are final, once every owner reads state without them."""
+    forgetting, partitions = owned.cuts.forgetting, owned.shared.settings.raw_partitions
+    if not (forgetting.has_work and progress.all_read(FORGETTING_VERSION, partitions)):
+        return
+    starts = await owned.shared.offsets.log_starts(owned.number)
+    async with owned.work.shaping:
+        await owned.work.run(CLOSING, forgetting.forgetting(starts))
+    owned.next_flush.note_moved()
 
 
 async def _held_back_by(
@@ -146,15 +157,6 @@ async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
         # A definition may have waited for this cut.
         owned.renewal.wanted.set()
     await owned.flush()
-
-
-async def _forget(owned: OwnedPartition, progress: ProgressTable) -> None:
-    """Forget cells of final periods, once every worker knows of forgotten ones."""
-    forgetting, partitions = owned.cuts.forgetting, owned.shared.settings.raw_partitions
-    if forgetting.has_work and progress.all_read(FORGETTING_VERSION, partitions):
-        starts = await owned.shared.offsets.log_starts(owned.number)
-        await owned.work.run(CLOSING, forgetting.forgetting(starts))
-        owned.next_flush.note_moved()
 
 
 class _Cut:

@@ -62,7 +62,8 @@ class Forgetting:
                     yield from self._forgetting_one(name)
                 del self._names[at_ms][name]
                 yield
-            del self._names[at_ms]
+            if not self._names[at_ms]:
+                del self._names[at_ms]
 
     def _forgetting_one(self, name: SubscriptionKey) -> Steps[None]:
         partition = self._partition
