@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from app.bounds.turns import Steps
-from app.definitions.timeline import NEVER_MS
 from app.runtime.context import WorkerContext
 from app.runtime.progress import Progress
 from app.runtime.refold_queue import RefoldQueue
@@ -140,6 +139,6 @@ class Cuts:
         for name in list(self._context.definitions.all_subscription_keys()):
             if self.is_home(name) and self._schedule(name):
                 self._state.packing.pack(name)
-                if next_cut(self._state, name) >= NEVER_MS and self._state.packing.is_packed(name):
+                if name not in self.schedule and self._state.packing.is_packed(name):
                     self.forgetting.note_ended(name)
             yield

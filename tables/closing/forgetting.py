@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
+from app.numbers import plain
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Cell, Layer, Span
 from tables.cells.forgotten import is_forgotten
@@ -88,11 +89,15 @@ def forget(partition: Partition, name: SubscriptionKey) -> bool:
 
 
 def is_at_rest(partition: Partition, name: SubscriptionKey) -> bool:
-    """Return whether no correction, definition or refold of an external subscription is to come."""
+    """Return whether no correction, definition or refold of an external subscription is to come.
+
+    Events may wait for a cut: of a final period they have states of their own.
+    """
     return not (
         partition.refolding(*name)
         or partition.standing.changes
-        or partition.cuts.late_cuts.get(name)
+        or partition.history.revises(name)
+        or not partition.corrections.is_clear(name)
         or any(
             not stored.applied or stored.append_time_ms > partition.cuts.settled_ms
             for stored in partition.corrections.followed_of(name)
@@ -169,7 +174,9 @@ def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> 
     def tells(cell: Cell) -> bool:
         known = published.cells.get(charges.name_of(found.charge, cell.filter_id, cell.groups))
         told = 0 if known is None else int.from_bytes(known.digest, "big")
-        return cell.late is None and cell.state.digest == told
+        amount = None if known is None else known.precise_total_amount_cents
+        precise = None if cell.state.precise is None else plain(cell.state.precise)
+        return cell.late is None and (cell.state.digest, precise) == (told, amount)
 
     return all(map(tells, layer.cells.values()))
 

@@ -38,6 +38,10 @@ class Schedule:
             heappush(self._heap, (cut_ms, name))
         return cut_ms
 
+    def __contains__(self, name: SubscriptionKey) -> bool:
+        """Return whether an external subscription has a cut to come."""
+        return name in self._cuts
+
     def drop(self, name: SubscriptionKey) -> None:
         """Forget when its next cut is; the others' go on."""
         self._cuts.pop(name, None)
