@@ -5,8 +5,11 @@ No cell of such a period is read or published. What changes it brings all of the
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from app.definitions.timeline import Period
-from tables.cells.cell import Layer, Span
+from tables.cells.cell import Cell, Layer, Span
+from tables.cells.keys import CellKey, SpanKey
 
 
 def has_forgotten(span: Span, period: Period) -> bool:
@@ -18,6 +21,18 @@ def is_forgotten(layer: Layer) -> bool:
     """Return whether the cells of a layer are forgotten."""
     span, period = layer.span, layer.period
     return span.forgotten_ms >= 0 and period is not None and has_forgotten(span, period)
+
+
+def forgotten_by(spans: Iterable[Span], cells: Mapping[CellKey, Cell]) -> list[CellKey]:
+    """Return which of some cells, theirs or of others made in their place, spans have forgotten."""
+    forgetful = {span.key: span for span in spans if span.forgotten_ms >= 0}
+    return [
+        key
+        for key, cell in cells.items()
+        if (span := forgetful.get(SpanKey(*key[:3]))) is not None
+        and cell.layer.period is not None
+        and has_forgotten(span, cell.layer.period)
+    ]
 
 
 def has_forgotten_since(span: Span, from_ms: int) -> bool:

@@ -171,6 +171,14 @@ class Followed:
         """Return whether its cells show each event as the corrections in force have it."""
         return name not in self._unclear
 
+    def are_shown(self, name: SubscriptionKey, settled_ms: int) -> bool:
+        """Return whether its cells show all corrections, and cuts until a time have told them."""
+        of_name = self._by_name.get(name)
+        if of_name is None:
+            return self.is_clear(name)
+        told = not of_name.shown or of_name.shown.last_ms <= settled_ms
+        return told and not of_name.waiting and self.is_clear(name)
+
     def mark_unclear(self, name: SubscriptionKey) -> None:
         """Note that cells may show another copy of an event than the one that counts."""
         self._times_unclear += 1

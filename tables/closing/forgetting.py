@@ -97,11 +97,7 @@ def is_at_rest(partition: Partition, name: SubscriptionKey) -> bool:
         partition.refolding(*name)
         or partition.standing.changes
         or partition.history.revises(name)
-        or not partition.corrections.is_clear(name)
-        or any(
-            not stored.applied or stored.append_time_ms > partition.cuts.settled_ms
-            for stored in partition.corrections.followed_of(name)
-        )
+        or not partition.corrections.followed.are_shown(name, partition.cuts.settled_ms)
     )
 
 

@@ -21,8 +21,8 @@ from app.numbers import plain
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
 from tables.cells.cell import Cell, Span
 from tables.cells.figures import CellFigures
-from tables.cells.forgotten import has_forgotten
-from tables.cells.keys import CellKey, SpanKey
+from tables.cells.forgotten import forgotten_by
+from tables.cells.keys import CellKey
 from tables.changelogged.presence import REST
 from tables.changelogged.published import PublishedPeriod, PublishedTable
 from tables.closing.close import close_subscription, next_cut
@@ -210,7 +210,7 @@ class Verification:
         next_cut_ms = next_cut(partition, meter_key[:2])
         for stranger in group_admission.strangers(shadow):
             theirs.pop(stranger.key, None)
-        for key in _forgotten(live, {**ours, **theirs}):
+        for key in forgotten_by(live.spans, {**ours, **theirs}):
             # Their records are compared instead.
             ours.pop(key, None)
             theirs.pop(key, None)
@@ -408,20 +408,6 @@ def _cells(route: Route) -> dict[CellKey, Cell]:
         for cell in layer.cells.values()
         if not cell.blank(span.fold.aggregation)
     }
-
-
-def _forgotten(live: Route, cells: Mapping[CellKey, Cell]) -> list[CellKey]:
-    """Return which of the cells a live route has forgotten."""
-    spans = {span.key: span for span in live.spans if span.forgotten_ms >= 0}
-    if not spans:
-        return []
-    return [
-        key
-        for key, cell in cells.items()
-        if (span := spans.get(SpanKey(*key[:3]))) is not None
-        and cell.layer.period is not None
-        and has_forgotten(span, cell.layer.period)
-    ]
 
 
 def _packed(cell: Cell | None) -> bytes | None:
