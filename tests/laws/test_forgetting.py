@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey
 from tables.closing.close import next_cut

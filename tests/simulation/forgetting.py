@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from app.definitions import commands
-from app.definitions.commands import Command
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from tests.simulation.steps import Correction, Define, Event, Pass, Script, Several, Step
 from tests.world.clock import DAY_MS, HOUR_MS, WEEK_MS

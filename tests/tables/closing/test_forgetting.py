@@ -12,7 +12,7 @@ from app.wire.arrivals import CorrectionArrival
 from app.wire.events import Correction
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.closing.forgetting import Forgetting, forget
-from tables.partition.corrected import Counted
+from tables.partition.revised import Counted
 from tables.reading.explained import ExplainedPeriod, Figures
 from tables.reading.tracing import Tracer, verdict
 from tables.reading.verification import Verification
