@@ -26,7 +26,14 @@ PROPERTIES = {
     # Who is back leads again what it led before, at once.
     "leader.imbalance.check.interval.seconds": "1",
     "leader.imbalance.per.broker.percentage": "0",
+    # Who names its rack is sent to the replica there.
+    "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
 }
+
+
+def rack_of(node: int) -> str:
+    """Return the rack of a broker: each has its own."""
+    return f"zone-{node}"
 
 
 @asynccontextmanager
@@ -40,6 +47,7 @@ async def cluster(directory: Path) -> AsyncIterator[dict[int, LocalKafka]]:
     for node, (port, controller) in nodes.items():
         own = {
             "node.id": str(node),
+            "broker.rack": rack_of(node),
             "controller.quorum.voters": voters,
             "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller}",
         }

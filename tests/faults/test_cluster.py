@@ -5,22 +5,32 @@ Longer absences, and all other ways: `python -m tests.faults.outages --of three`
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic
 
+from app.kafka.clients import started
+from app.kafka.log_readers import plain_consumer, read_to_end
+from app.kafka.topics import admin_client
 from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
-from tests.faults.cluster import cluster
+from tests.faults.cluster import cluster, rack_of
 from tests.faults.outages import TOO_FEW, of_three
 from tests.world.live.load import load, prove, world_on
+from tests.world.live.producer import foreign_producer
 from tests.world.live.worker import worker_process
 from tests.world.live.world import SCALE
+from tests.world.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 AWAY_S = min(60.0, 9.0 * SCALE)
+NEAR = 2
+"""The broker in the worker's rack."""
 SAMPLE = ("active controller killed", TOO_FEW)
 
 
@@ -36,13 +46,47 @@ def cluster_settings(live_settings: Settings, brokers: dict[int, LocalKafka]) ->
     """Every topic has three copies."""
     addresses = tuple(broker.address for broker in brokers.values())
     return live_settings.model_copy(
-        update={"kafka_bootstrap_servers": addresses, "replication_factor": len(brokers)}
+        update={
+            "kafka_bootstrap_servers": addresses,
+            "replication_factor": len(brokers),
+            "kafka_rack": rack_of(NEAR),
+        }
     )
+
+
+async def read_near(settings: Settings) -> None:
+    """Read partitions that each of the brokers leads: the near one answers for all of them."""
+    topic, values = settings.topic("read-near"), [b"a", b"b"]
+    tps = [TopicPartition(topic, number) for number in range(settings.replication_factor)]
+    async with admin_client(settings) as admin:
+        await admin.create_topics([NewTopic(topic, len(tps), settings.replication_factor)])
+    async with foreign_producer(settings) as producer:
+        for tp in tps:
+            for value in values:
+                await producer.send_and_wait(topic, value, partition=tp.partition)
+    async with started(plain_consumer(settings, near=True)) as consumer:
+        ends = await consumer.end_offsets(tps)
+        consumer.assign(tps)
+        for tp in tps:
+            consumer.seek(tp, 0)
+        found: dict[TopicPartition, list[bytes]] = {tp: [] for tp in tps}
+        async with asyncio.timeout(PATIENCE_S):
+            while any(len(found[tp]) < ends[tp] for tp in tps):
+                for tp, records in (await consumer.getmany(timeout_ms=500)).items():
+                    found[tp] += [record.value for record in records]
+        assert found == dict.fromkeys(tps, values)
+        leaders = {tp: consumer._client.cluster.leader_for_partition(tp) for tp in tps}
+        asked = {tp: consumer._fetcher._select_read_replica(tp) for tp in tps}
+        assert len(set(leaders.values())) > 1
+        assert set(asked.values()) == {NEAR}
+    read = [record async for _, records in read_to_end(settings, tps) for record in records]
+    assert sorted(value or b"" for _, _, value in read) == sorted(values * len(tps))
 
 
 async def test_brokers_of_three_are_away(
     cluster_settings: Settings, brokers: dict[int, LocalKafka], tmp_path: Path
 ) -> None:
+    await read_near(cluster_settings)
     only = SAMPLE if SCALE == 1 else ()
     async with (
         worker_process(cluster_settings, tmp_path) as worker,
