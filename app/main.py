@@ -27,9 +27,9 @@ from agents.ingest import add_ingest
 from app.api.auth import KeyRing, PeerTokens
 from app.api.certificate import Certificate
 from app.api.hosts import require_guarded, require_peer_secret
-from app.api.key_metrics import KeysCollector
 from app.api.keys import KeysFile, keys_of
 from app.api.open_files import most_connections, raise_limit
+from app.api.request_metrics import KeysCollector
 from app.api.server import ApiServer, build_app
 from app.api.siblings import Siblings
 from app.bounds.collecting import Collecting

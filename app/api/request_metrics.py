@@ -1,12 +1,17 @@
-"""How many requests an endpoint answered and how fast, what was refused, who is connected."""
+"""Metrics of the API: what endpoints answered and how fast, what was refused, how keys are used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
+from app.api.auth import KeyRing
 from app.api.errors import ApiError
+from app.api.keys import KeysFile
 from app.api.router import Endpoint
 
 _BUCKETS_S = (
@@ -53,3 +58,32 @@ class RequestMetrics:
     def answered(self, endpoint: Endpoint, status: int, took_s: float) -> None:
         """Count one request and its time, however it ended."""
         self._seconds.labels(endpoint.method, endpoint.path, status).observe(took_s)
+
+
+class KeysCollector(Collector):
+    """When each key of the API was used last, and whether their file can be read."""
+
+    def __init__(self, keys: KeyRing, file: KeysFile):
+        self._keys = keys
+        self._file = file
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield metrics of keys; the operator chooses their few names, which are labels."""
+        yield GaugeMetricFamily(
+            "meter_keys_file_valid",
+            "Whether the keys could be read when their file was looked at last.",
+            value=float(self._file.valid),
+        )
+        used = GaugeMetricFamily(
+            "meter_key_last_used_timestamp_seconds",
+            "When a key was used last on this worker.",
+            labels=["key"],
+        )
+        for name, at_s in self._keys.last_used_s.items():
+            used.add_metric([name], at_s)
+        yield used
+        failed = CounterMetricFamily(
+            "meter_failed_logins", "Requests with a key that is not known, or not any more."
+        )
+        failed.add_metric([], self._keys.failures.count)
+        yield failed

@@ -45,8 +45,8 @@ class Parameter:
 class Endpoint:
     """One operation: where it is, who may use it, what it takes and gives."""
 
-    method: str
-    path: str
+    route: str
+    """Method and path, such as `GET /api/v1/plans/{code}`."""
     handler: Handler
     resource: str
     summary: str
@@ -66,6 +66,16 @@ class Endpoint:
     """Writes nothing, whatever its method, or stops where it is: it ends when the client goes."""
     nested: bool = False
     """A code in the path ends at a bare `/`, and a path that matches belongs to no other."""
+
+    @cached_property
+    def method(self) -> str:
+        """What the route begins with."""
+        return self.route.partition(" ")[0]
+
+    @cached_property
+    def path(self) -> str:
+        """What follows the method, with its parameters in braces."""
+        return self.route.partition(" ")[2]
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:

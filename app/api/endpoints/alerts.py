@@ -39,8 +39,7 @@ ALERTS = (
 
 ALL_ALERTS = (
     Endpoint(
-        "DELETE",
-        _ALL,
+        f"DELETE {_ALL}",
         alerts.delete_all,
         "alert",
         "Delete all alerts of a subscription.",

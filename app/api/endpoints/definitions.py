@@ -56,8 +56,7 @@ _SELECTED_SUBSCRIPTIONS = (
 
 METRICS = (
     Endpoint(
-        "POST",
-        f"{V1}/billable_metrics/evaluate_expression",
+        f"POST {V1}/billable_metrics/evaluate_expression",
         metrics.evaluate_expression,
         "billable_metric",
         "Evaluate an expression on an example event.",
@@ -103,8 +102,7 @@ CUSTOMERS = (
         errors=(404, 422),
     ),
     Endpoint(
-        "GET",
-        f"{V1}/customers/{{external_id}}/subscriptions",
+        f"GET {V1}/customers/{{external_id}}/subscriptions",
         subscriptions.index_of_customer,
         "subscription",
         "List the subscriptions of a customer.",
@@ -134,8 +132,7 @@ SUBSCRIPTIONS = (
         errors=(404,),
     ),
     Endpoint(
-        "GET",
-        f"{V1}/subscriptions/{{external_id}}/lifetime_usage",
+        f"GET {V1}/subscriptions/{{external_id}}/lifetime_usage",
         subscriptions.lifetime_usage,
         "lifetime_usage",
         "Amounts since the subscription began: zeros, as nothing is priced.",
@@ -143,8 +140,7 @@ SUBSCRIPTIONS = (
         errors=(404,),
     ),
     Endpoint(
-        "PUT",
-        f"{V1}/subscriptions/{{external_id}}/lifetime_usage",
+        f"PUT {V1}/subscriptions/{{external_id}}/lifetime_usage",
         usage.unpriced,
         "lifetime_usage",
         "Not available.",

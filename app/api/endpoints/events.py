@@ -9,8 +9,7 @@ from app.api.schemas import events as schemas
 
 EVENTS = (
     Endpoint(
-        "POST",
-        f"{V1}/events/corrections",
+        f"POST {V1}/events/corrections",
         corrections.create,
         "event",
         "Cancel or amend an event by transaction_id, at any age.",
@@ -19,8 +18,7 @@ EVENTS = (
         errors=(413, 422),
     ),
     Endpoint(
-        "POST",
-        f"{V1}/events/batch",
+        f"POST {V1}/events/batch",
         event_batch.create,
         "event",
         "Send events: all are taken or none.",
@@ -34,8 +32,7 @@ EVENTS = (
     ),
     *(
         Endpoint(
-            "POST",
-            f"{V1}/events/{name}",
+            f"POST {V1}/events/{name}",
             usage.unpriced,
             "event",
             "Prices are not computed here.",
@@ -44,8 +41,7 @@ EVENTS = (
         for name in ("estimate_instant_fees", "batch_estimate_instant_fees")
     ),
     Endpoint(
-        "POST",
-        f"{V1}/events/estimate_fees",
+        f"POST {V1}/events/estimate_fees",
         estimates.show,
         "event",
         "Tell what an event would bill at once; nothing is kept of it.",
@@ -54,8 +50,7 @@ EVENTS = (
         errors=(404, 422),
     ),
     Endpoint(
-        "POST",
-        f"{V1}/events",
+        f"POST {V1}/events",
         events.create,
         "event",
         "Send an event.",
@@ -64,8 +59,7 @@ EVENTS = (
         errors=(413, 422),
     ),
     Endpoint(
-        "GET",
-        f"{V1}/events",
+        f"GET {V1}/events",
         event_reads.index,
         "event",
         "List events, newest first.",
@@ -83,16 +77,14 @@ EVENTS = (
         errors=(422,),
     ),
     Endpoint(
-        "GET",
-        f"{V1}/events_enriched",
+        f"GET {V1}/events_enriched",
         event_reads.enriched,
         "event",
         "Not available; see the trace of an event.",
         errors=(403,),
     ),
     Endpoint(
-        "GET",
-        f"{V1}/events/not_counted",
+        f"GET {V1}/events/not_counted",
         not_counted.index,
         "event",
         "List what no charge counted, by reason and code, with a few samples.",
@@ -106,8 +98,7 @@ EVENTS = (
 
 ONE_EVENT = (
     Endpoint(
-        "GET",
-        f"{V1}/events/{{transaction_id}}",
+        f"GET {V1}/events/{{transaction_id}}",
         event_reads.show,
         "event",
         "Show an event.",

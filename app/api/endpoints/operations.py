@@ -21,8 +21,7 @@ from app.api.schemas import operations as schemas
 
 HISTORY = (
     Endpoint(
-        "POST",
-        f"{V1}/history",
+        f"POST {V1}/history",
         history.create,
         "history",
         "Fold published periods under the definitions as they are now: revisions follow.",
@@ -34,8 +33,7 @@ HISTORY = (
 
 DEAD_LETTERS = (
     Endpoint(
-        "GET",
-        f"{V1}/dead_letters/{{partition}}/{{offset}}",
+        f"GET {V1}/dead_letters/{{partition}}/{{offset}}",
         dead_letters.show,
         "dead_letter",
         "Show a dead letter with all its bytes.",
@@ -43,8 +41,7 @@ DEAD_LETTERS = (
         errors=(404,),
     ),
     Endpoint(
-        "GET",
-        f"{V1}/dead_letters",
+        f"GET {V1}/dead_letters",
         dead_letters.index,
         "dead_letter",
         "List dead letters, newest first, as their topic has them.",
@@ -58,8 +55,7 @@ DEAD_LETTERS = (
         errors=(422,),
     ),
     Endpoint(
-        "POST",
-        f"{V1}/dead_letters/replay",
+        f"POST {V1}/dead_letters/replay",
         replays.create,
         "dead_letter",
         "Append dead letters anew: some, or all of a code. The answer is JSON lines.",
@@ -73,8 +69,7 @@ DEAD_LETTERS = (
 
 OPERATIONS = (
     Endpoint(
-        "GET",
-        f"{V1}/organizations",
+        f"GET {V1}/organizations",
         organizations.show,
         "organization",
         "Tell a key its organization.",
@@ -82,8 +77,7 @@ OPERATIONS = (
     ),
     *(
         Endpoint(
-            method,
-            f"{V1}/organizations",
+            f"{method} {V1}/organizations",
             organizations.update,
             "organization",
             "Change the organization, and so its billing entity; absent keys stay.",
@@ -94,24 +88,21 @@ OPERATIONS = (
         for method in ("PUT", "PATCH")
     ),
     Endpoint(
-        "GET",
-        f"{V1}/billing_entities",
+        f"GET {V1}/billing_entities",
         organizations.billing_entities,
         "billing_entity",
         "List the one billing entity.",
         response=schemas.BillingEntityList,
     ),
     Endpoint(
-        "POST",
-        f"{V1}/billing_entities",
+        f"POST {V1}/billing_entities",
         usage.unpriced,
         "billing_entity",
         "Not available: there is one billing entity.",
         errors=(403,),
     ),
     Endpoint(
-        "GET",
-        f"{V1}/billing_entities/{{code}}",
+        f"GET {V1}/billing_entities/{{code}}",
         organizations.billing_entity,
         "billing_entity",
         "Show the billing entity `default`.",
@@ -120,8 +111,7 @@ OPERATIONS = (
     ),
     *(
         Endpoint(
-            method,
-            f"{V1}/billing_entities/{{code}}",
+            f"{method} {V1}/billing_entities/{{code}}",
             organizations.update_billing_entity,
             "billing_entity",
             "Change the billing entity `default`, and so the organization; absent keys stay.",
@@ -132,8 +122,7 @@ OPERATIONS = (
         for method in ("PUT", "PATCH")
     ),
     Endpoint(
-        "GET",
-        "/health/live",
+        "GET /health/live",
         operations.live,
         "health",
         "Whether the process runs.",
@@ -142,8 +131,7 @@ OPERATIONS = (
         waits=False,
     ),
     Endpoint(
-        "GET",
-        "/health/ready",
+        "GET /health/ready",
         operations.ready,
         "health",
         "Whether this worker should get traffic.",
@@ -156,19 +144,17 @@ OPERATIONS = (
 
 UNDESCRIBED = (
     Endpoint(
-        "GET", "/metrics", operations.metrics, "metrics", "Prometheus.", public=True, waits=False
+        "GET /metrics", operations.metrics, "metrics", "Prometheus.", public=True, waits=False
     ),
     Endpoint(
-        "POST",
-        f"{V1}/preview",
+        f"POST {V1}/preview",
         preview.preview,
         "preview",
         "What a change would make.",
         interruptible=True,
     ),
     Endpoint(
-        "POST",
-        f"{V1}/verify",
+        f"POST {V1}/verify",
         verification.verify,
         "verification",
         "Compare with raw.",
@@ -176,8 +162,7 @@ UNDESCRIBED = (
         interruptible=True,
     ),
     Endpoint(
-        "GET",
-        f"{V1}/definitions/changes",
+        f"GET {V1}/definitions/changes",
         changes.changes,
         "definition",
         "Who changed which definition, and when.",
@@ -189,15 +174,14 @@ UNDESCRIBED = (
             ),
         ),
     ),
-    Endpoint("GET", f"{V1}/set_aside", set_aside.index, "set_aside", "What no fold looks at."),
-    Endpoint("POST", f"{V1}/set_aside", set_aside.create, "set_aside", "Set records aside."),
+    Endpoint(f"GET {V1}/set_aside", set_aside.index, "set_aside", "What no fold looks at."),
+    Endpoint(f"POST {V1}/set_aside", set_aside.create, "set_aside", "Set records aside."),
     Endpoint(
-        "DELETE",
-        f"{V1}/set_aside/{{lago_id}}",
+        f"DELETE {V1}/set_aside/{{lago_id}}",
         set_aside.lift,
         "set_aside",
         "Append what is set aside anew.",
     ),
-    Endpoint("GET", "/openapi.json", descriptions.openapi, "page", "OpenAPI 3.1.", public=True),
-    Endpoint("GET", "/asyncapi.json", descriptions.asyncapi, "page", "AsyncAPI 3.", public=True),
+    Endpoint("GET /openapi.json", descriptions.openapi, "page", "OpenAPI 3.1.", public=True),
+    Endpoint("GET /asyncapi.json", descriptions.asyncapi, "page", "AsyncAPI 3.", public=True),
 )

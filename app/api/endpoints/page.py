@@ -50,11 +50,11 @@ _PLAN_STEPS: tuple[tuple[str, Handler], ...] = (
 
 
 def _get(path: str, handler: Handler, summary: str) -> Endpoint:
-    return Endpoint("GET", path, handler, "page", summary, public=True)
+    return Endpoint(f"GET {path}", handler, "page", summary, public=True)
 
 
 def _post(path: str, handler: Handler, summary: str) -> Endpoint:
-    return Endpoint("POST", path, handler, "page", summary, public=True)
+    return Endpoint(f"POST {path}", handler, "page", summary, public=True)
 
 
 PAGE = (

@@ -12,8 +12,7 @@ from app.meter.evidence import Status
 
 EVENT_PROOFS = (
     Endpoint(
-        "POST",
-        f"{V1}/events/verdicts",
+        f"POST {V1}/events/verdicts",
         verdicts.create,
         "event",
         "Say what became of up to 100 events, by their ids.",
@@ -24,8 +23,7 @@ EVENT_PROOFS = (
         interruptible=True,
     ),
     Endpoint(
-        "GET",
-        f"{V1}/events/{{transaction_id}}/trace",
+        f"GET {V1}/events/{{transaction_id}}/trace",
         trace.show,
         "event",
         "Say for each charge whether an event counted, and why not.",
@@ -37,8 +35,7 @@ EVENT_PROOFS = (
 
 USAGE_PROOFS = (
     Endpoint(
-        "GET",
-        f"{V1}/customers/{{external_id}}/usage/explain",
+        f"GET {V1}/customers/{{external_id}}/usage/explain",
         explain.show,
         "customer_usage",
         "List the events behind a figure, and compute it from them anew.",

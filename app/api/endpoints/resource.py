@@ -34,8 +34,7 @@ class Resource(NamedTuple):
     ) -> Endpoint:
         """Return the endpoint that makes an object."""
         return Endpoint(
-            "POST",
-            self.all,
+            f"POST {self.all}",
             handler,
             self.name,
             summary,
@@ -57,8 +56,7 @@ class Resource(NamedTuple):
     ) -> Endpoint:
         """Return the endpoint that shows objects by pages."""
         return Endpoint(
-            "GET",
-            self.all,
+            f"GET {self.all}",
             handler,
             self.name,
             summary,
@@ -79,8 +77,7 @@ class Resource(NamedTuple):
         """Return the endpoints that change an object: PUT and PATCH do the same."""
         return tuple(
             Endpoint(
-                method,
-                self.one,
+                f"{method} {self.one}",
                 handler,
                 self.name,
                 summary,
@@ -119,8 +116,7 @@ class Resource(NamedTuple):
         errors: tuple[int, ...],
     ) -> Endpoint:
         return Endpoint(
-            method,
-            self.one,
+            f"{method} {self.one}",
             handler,
             self.name,
             summary,

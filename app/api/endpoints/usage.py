@@ -30,8 +30,7 @@ _RUNNING = (
 
 USAGE = (
     Endpoint(
-        "GET",
-        f"{V1}/customers/{{external_id}}/current_usage",
+        f"GET {V1}/customers/{{external_id}}/current_usage",
         usage.current,
         "customer_usage",
         "Usage of the period that holds now.",
@@ -44,8 +43,7 @@ USAGE = (
         errors=(404, 405, 422),
     ),
     Endpoint(
-        "GET",
-        f"{V1}/customers/{{external_id}}/projected_usage",
+        f"GET {V1}/customers/{{external_id}}/projected_usage",
         usage.projected,
         "customer_usage",
         "The same with what it comes to if it goes on as it did so far.",
@@ -54,8 +52,7 @@ USAGE = (
         errors=(404, 405, 422),
     ),
     Endpoint(
-        "GET",
-        f"{V1}/customers/{{external_id}}/past_usage",
+        f"GET {V1}/customers/{{external_id}}/past_usage",
         usage.past,
         "customer_usage",
         "Usage of ended periods, newest first.",
@@ -74,8 +71,7 @@ USAGE = (
 
 RECORDS = (
     Endpoint(
-        "GET",
-        f"{V1}/usage_records",
+        f"GET {V1}/usage_records",
         records.index,
         "usage_record",
         "List published records: the newest of each cell, or all that was ever published.",
@@ -114,8 +110,7 @@ RECORDS = (
 
 SERIES = (
     Endpoint(
-        "GET",
-        f"{V1}/customers/{{external_id}}/usage/series",
+        f"GET {V1}/customers/{{external_id}}/usage/series",
         series.show,
         "customer_usage",
         "Usage of a metric by minute, hour, day or month.",
@@ -136,16 +131,14 @@ SERIES = (
         errors=(404, 422),
     ),
     Endpoint(
-        "GET",
-        f"{V1}/customers/{{external_id}}/portal_url",
+        f"GET {V1}/customers/{{external_id}}/portal_url",
         usage.unpriced,
         "customer",
         "Not available.",
         errors=(403,),
     ),
     Endpoint(
-        "GET",
-        f"{V1}/analytics/usage",
+        f"GET {V1}/analytics/usage",
         analytics.usage,
         "analytic",
         "What days, weeks or months added to usage; only with the setting daily_records.",

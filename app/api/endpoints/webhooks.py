@@ -33,8 +33,7 @@ WEBHOOKS = (
     _endpoint.show(webhook_endpoints.show, "Show a webhook endpoint."),
     _endpoint.delete(webhook_endpoints.delete, "Delete a webhook endpoint."),
     Endpoint(
-        "GET",
-        f"{V1}/webhooks/json_public_key",
+        f"GET {V1}/webhooks/json_public_key",
         webhook_endpoints.json_public_key,
         "webhook",
         "Show the public key that verifies signatures of the algorithm jwt.",
@@ -45,8 +44,7 @@ WEBHOOKS = (
 
 PUBLIC_KEY_TEXT = (
     Endpoint(
-        "GET",
-        f"{V1}/webhooks/public_key",
+        f"GET {V1}/webhooks/public_key",
         webhook_endpoints.public_key,
         "webhook",
         "The same key as text.",
