@@ -14,13 +14,13 @@ import argparse
 import cProfile
 import pstats
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter
 
 from app.bounds.collecting import Collecting, pass_over
 from app.kafka.transactions import Record
+from app.kernel import arrive
 from app.runtime.owned import slices_of
-from app.wire.arrivals import Arrival, MeterKey, plain_arrival
+from app.wire.arrivals import PLAINLY, Arrival, MeterKey
 from bench.fold import NOW_MS, definitions
 from bench.world import METRICS, event_value, number_of
 from tables.event_index.index import EventIndex
@@ -60,11 +60,7 @@ class Load:
         decoding_s = folding_s = 0.0
         for start in range(0, len(values), PORTION_EVENTS):
             began = clock()
-            runs: defaultdict[MeterKey, list[Arrival]] = defaultdict(list)
-            for arrival in self._decoded(values[start : start + PORTION_EVENTS]):
-                event = arrival.event
-                name = (arrival.organization_id, event.external_subscription_id, event.code)
-                runs[name].append(arrival)
+            runs = self._decoded(values[start : start + PORTION_EVENTS])
             decoded = clock()
             partition = self.partition
             route_of = partition.packing.route_of
@@ -85,13 +81,13 @@ class Load:
         self.partition.index.seal_flush(self.partition.checkpoint.flush)
         return decoding_s, folding_s, packing_s
 
-    def _decoded(self, values: list[bytes]) -> Iterator[Arrival]:
+    def _decoded(self, values: list[bytes]) -> dict[MeterKey, list[Arrival]]:
+        runs: dict[MeterKey, list[Arrival]] = {}
         append_time_ms = self._now_ms(self.taken)
         for offset, value in enumerate(values, self.taken):
-            arrival = plain_arrival(value, append_time_ms, 0, offset, None)
-            if arrival is not None:
-                yield arrival
+            arrive(value, append_time_ms, 0, offset, None, runs, *PLAINLY)
         self.taken += len(values)
+        return runs
 
 
 def measure(pairs: int, rounds: int, profiler: cProfile.Profile | None) -> None:

@@ -30,6 +30,7 @@ def _chosen() -> tuple[ModuleType, str]:
 
 
 chosen, described = _chosen()
+arrive = chosen.arrive
 learn = chosen.learn
 index_rows = chosen.index_rows
 read_run = chosen.read_run

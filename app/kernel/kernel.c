@@ -22,13 +22,14 @@
 
 enum {
     EVENT, APPEND_TIME_MS, RAW_PARTITION, RAW_OFFSET, ARRAY_INDEX, REKEYED_OFFSET,
-    TRANSACTION_ID, TIMESTAMP_MS, AMOUNT, PROPERTIES, BODY, ENVELOPE, NAMES
+    TRANSACTION_ID, TIMESTAMP_MS, AMOUNT, PROPERTIES, BODY, ENVELOPE, ORGANIZATION_ID,
+    EXTERNAL_SUBSCRIPTION_ID, EVENT_CODE, NAMES
 };
 
 static const char *const spellings[NAMES] = {
     "event", "append_time_ms", "raw_partition", "raw_offset", "array_index", "rekeyed_offset",
     "transaction_id", "timestamp_ms", "precise_total_amount_cents", "properties", "body",
-    "envelope",
+    "envelope", "organization_id", "external_subscription_id", "code",
 };
 
 static PyObject *names[NAMES];
@@ -392,6 +393,9 @@ static PyObject *index_rows(PyObject *module, PyObject *args)
 
 /* read_run: values and digests of the events of a run that falls into one cell. */
 
+#define MOST_LEVELS 8
+#define MOST_DIGITS 64
+
 static int is_white(char c)
 {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
@@ -404,53 +408,89 @@ static const char *after_white(const char *p, const char *end)
     return p;
 }
 
-/* Return where a JSON value without escapes ends; NULL: nowhere. */
-static const char *after_value(const char *p, const char *end)
-{
-    int depth = 0;
-    while (p < end) {
-        char c = *p;
-        if (c == '"') {
-            p = memchr(p + 1, '"', (size_t)(end - p - 1));
-            if (p == NULL)
-                return NULL;
-            p++;
-        } else if (c == '{' || c == '[') {
-            depth++;
-            p++;
-            continue;
-        } else if (c == '}' || c == ']') {
-            depth--;
-            p++;
-        } else {
-            if (depth == 0) {
-                while (p < end && *p != ',' && *p != '}' && !is_white(*p))
-                    p++;
-                return p;
-            }
-            p++;
-            continue;
-        }
-        if (depth <= 0)
-            return p;
-    }
-    return NULL;
-}
-
 typedef struct {
     const char *name, *found;
     Py_ssize_t name_size, found_size;
 } Literal;
 
-/* Find the literals of properties; return 0 if these are not plain. The last of a name counts. */
-static int find_literals(const char *p, Py_ssize_t size, Literal *wanted, int count)
+/* Return where a number ends whose text any reader takes alike; NULL: it is another. */
+static const char *after_number(const char *p, const char *end)
+{
+    const char *begun = p;
+    if (p < end && *p == '-')
+        p++;
+    const char *digits = p;
+    while (p < end && *p >= '0' && *p <= '9')
+        p++;
+    if (p == digits || (*digits == '0' && p - digits > 1))
+        return NULL;
+    if (p < end && *p == '.') {
+        const char *fraction = ++p;
+        while (p < end && *p >= '0' && *p <= '9')
+            p++;
+        if (p == fraction)
+            return NULL;
+    }
+    return p - begun > MOST_DIGITS ? NULL : p;
+}
+
+/* Return where a JSON value ends; NULL: it is none, or none that is plain. */
+static const char *after_valid(const char *p, const char *end, int levels)
+{
+    static const char *const words[] = {"true", "false", "null"};
+    if (p == end)
+        return NULL;
+    if (*p == '"') {
+        p = memchr(p + 1, '"', (size_t)(end - p - 1));
+        return p == NULL ? NULL : p + 1;
+    }
+    if (*p != '{' && *p != '[') {
+        for (int i = 0; i < 3; i++) {
+            size_t size = strlen(words[i]);
+            if ((size_t)(end - p) >= size && memcmp(p, words[i], size) == 0)
+                return p + size;
+        }
+        return after_number(p, end);
+    }
+    char close = *p == '{' ? '}' : ']';
+    if (levels == 0)
+        return NULL;
+    p = after_white(p + 1, end);
+    if (p < end && *p == close)
+        return p + 1;
+    while (p < end) {
+        if (close == '}') {
+            p = *p == '"' ? memchr(p + 1, '"', (size_t)(end - p - 1)) : NULL;
+            p = p ? after_white(p + 1, end) : end;
+            if (p == end || *p != ':')
+                return NULL;
+            p = after_white(p + 1, end);
+        }
+        p = after_valid(p, end, levels - 1);
+        p = p ? after_white(p, end) : end;
+        if (p == end)
+            return NULL;
+        if (*p == close)
+            return p + 1;
+        if (*p != ',')
+            return NULL;
+        p = after_white(p + 1, end);
+    }
+    return NULL;
+}
+
+/* Find members of a JSON object by their names; return 0 if it is not plain: if it has an escape, or
+ * one of these names twice.
+ */
+static int find_members(const char *p, Py_ssize_t size, Literal *wanted, int count)
 {
     const char *end = p + size;
-    if (size < 2 || *p != '{' || memchr(p, '\\', (size_t)size) != NULL)
+    p = after_white(p, end);
+    if (p == end || *p != '{' || memchr(p, '\\', (size_t)(end - p)) != NULL)
         return 0;
     p = after_white(p + 1, end);
     if (p < end && *p == '}')
-        return 1;
+        return after_white(p + 1, end) == end;
     while (p < end && *p == '"') {
         const char *name = p + 1;
         p = memchr(name, '"', (size_t)(end - name));
@@ -461,18 +501,20 @@ static int find_literals(const char *p, Py_ssize_t size, Literal *wanted, int co
         if (p == end || *p != ':')
             return 0;
         const char *value = after_white(p + 1, end);
-        p = after_value(value, end);
-        if (p == NULL || p == value)
+        p = after_valid(value, end, MOST_LEVELS);
+        if (p == NULL)
             return 0;
         for (int i = 0; i < count; i++)
             if (wanted[i].name_size == name_size &&
                 memcmp(wanted[i].name, name, (size_t)name_size) == 0) {
+                if (wanted[i].found != NULL)
+                    return 0;
                 wanted[i].found = value;
                 wanted[i].found_size = p - value;
             }
         p = after_white(p, end);
         if (p < end && *p == '}')
-            return 1;
+            return after_white(p + 1, end) == end;
         if (p == end || *p != ',')
             return 0;
         p = after_white(p + 1, end);
@@ -630,7 +672,7 @@ static int read_event(Reading *r, PyObject *arrival, PyObject *event, PyObject *
         int adds = 1, taken = PyBytes_AsStringAndSize(properties, &text, &size);
         if (taken == 0) {
             int numeric = r->numbers != Py_None;
-            taken = find_literals(text, size, wanted, numeric ? 1 : 2);
+            taken = find_members(text, size, wanted, numeric ? 1 : 2);
             if (taken > 0 && wanted[0].found == NULL)
                 taken = 0;
             if (taken > 0)
@@ -725,7 +767,237 @@ static PyObject *read_run(PyObject *module, PyObject *args)
     return answer;
 }
 
+/* arrive: an event as most are, from the bytes of its record to its place beside others like it. */
+
+enum {
+    ORGANIZATION, SUBSCRIPTION, TRANSACTION, CODE, TIME, CENTS, VALUES, SPECVERSION, OPERATION, FIELDS
+};
+
+#define MEMBER(text) {text, NULL, sizeof text - 1, 0}
+
+static const Literal no_fields[FIELDS] = {
+    MEMBER("organization_id"), MEMBER("external_subscription_id"), MEMBER("transaction_id"),
+    MEMBER("code"), MEMBER("timestamp"), MEMBER("precise_total_amount_cents"),
+    MEMBER("properties"), MEMBER("specversion"), MEMBER("operation"),
+};
+
+#define MOST_BYTES 65536
+#define MOST_NAME 256
+#define SHARED 1024
+
+/* Texts that come again and again: each is made, and hashed, once. */
+static PyObject *shared[SHARED];
+
+static PyObject *shared_text(const char *text, Py_ssize_t size)
+{
+    uint64_t ends[2] = {(uint64_t)size, 0};
+    Py_ssize_t part = size < 8 ? size : 8;
+    memcpy(&ends[1], text + size - part, (size_t)part);
+    PyObject **place = &shared[((ends[1] + ends[0]) * 0x9E3779B97F4A7C15ULL) >> 54];
+    if (*place != NULL) {
+        Py_ssize_t known_size;
+        const char *known_text = PyUnicode_AsUTF8AndSize(*place, &known_size);
+        if (known_text != NULL && known_size == size &&
+            memcmp(known_text, text, (size_t)size) == 0) {
+            Py_INCREF(*place);
+            return *place;
+        }
+    }
+    PyObject *made = PyUnicode_FromStringAndSize(text, size);
+    if (made != NULL) {
+        PyObject *before = *place;
+        Py_INCREF(made);
+        *place = made;
+        Py_XDECREF(before);
+    }
+    return made;
+}
+
+/* Return whether bytes are ASCII without control characters. */
+static int is_ascii(const char *text, Py_ssize_t size)
+{
+    unsigned char odd = 0;
+    for (Py_ssize_t i = 0; i < size; i++)
+        odd |= (unsigned char)((unsigned char)(text[i] - 32) >= 95);
+    return !odd;
+}
+
+static int is_null(const Literal *literal)
+{
+    return literal->found == NULL || literal->found[0] == 'n';
+}
+
+/* Return what a Python function makes of a text; NULL without an error: it refuses the text. */
+static PyObject *made_by(PyObject *function, const Literal *literal)
+{
+    PyObject *text = PyUnicode_FromStringAndSize(literal->found + 1, literal->found_size - 2);
+    PyObject *made = text ? PyObject_CallFunctionObjArgs(function, text, NULL) : NULL;
+    Py_XDECREF(text);
+    if (made == NULL && PyErr_ExceptionMatches(PyExc_Exception) &&
+        !PyErr_ExceptionMatches(PyExc_MemoryError))
+        PyErr_Clear();
+    return made;
+}
+
+/* Return the time of a literal in ms, as `text_timestamp` does. */
+static PyObject *moment_of(const Literal *literal, PyObject *text_timestamp)
+{
+    const char *p = literal->found, *end = p + literal->found_size;
+    if (is_null(literal)) {
+        Py_INCREF(Py_None);
+        return Py_None;
+    }
+    int quoted = *p == '"';
+    if (quoted) {
+        p++;
+        end--;
+    } else if (*p == '-' || *p < '0' || *p > '9') {
+        return NULL;
+    }
+    const char *digits = p;
+    long long ms = 0;
+    while (p < end && *p >= '0' && *p <= '9' && p - digits < 12)
+        ms = 10 * ms + (*p++ - '0');
+    const char *point = p;
+    ms *= 1000;
+    if (p > digits && p < end && *p == '.') {
+        for (long long part = 100; ++p < end && *p >= '0' && *p <= '9' && part > 0; part /= 10)
+            ms += part * (*p - '0');
+        if (p == point + 1)
+            p = digits;
+    }
+    if (p == end && point > digits)
+        return PyLong_FromLongLong(ms);
+    return quoted ? made_by(text_timestamp, literal) : NULL;
+}
+
+/* Return an event, made as `decode_plain` does; NULL without an error: it is not plain. */
+static PyObject *plain_event(PyObject *body, PyObject *const *with)
+{
+    PyObject *event_class = with[0], *text_timestamp = with[1], *amount_of = with[2];
+    PyObject *zero = with[3], *event = NULL;
+    char *text;
+    Py_ssize_t size;
+    Literal found[FIELDS];
+    memcpy(found, no_fields, sizeof found);
+    if (PyBytes_AsStringAndSize(body, &text, &size) < 0)
+        return NULL;
+    if (size > MOST_BYTES || !is_ascii(text, size) || !find_members(text, size, found, FIELDS) ||
+        found[SPECVERSION].found != NULL || found[OPERATION].found != NULL)
+        return NULL;
+    for (int i = ORGANIZATION; i <= CODE; i++) {
+        const Literal *name = &found[i];
+        if (i == ORGANIZATION && is_null(name))
+            continue;
+        if (name->found == NULL || name->found[0] != '"' || name->found_size < 3 ||
+            name->found_size > MOST_NAME)
+            return NULL;
+    }
+    const Literal *values = &found[VALUES], *cents = &found[CENTS];
+    if (values->found != NULL && values->found[0] != '{')
+        return NULL;
+    if (!is_null(cents) && cents->found[0] != '"')
+        return NULL;
+    PyObject *parts[8] = {NULL};
+    for (int i = ORGANIZATION; i <= CODE; i++) {
+        const char *name = found[i].found;
+        Py_ssize_t length = found[i].found_size - 2;
+        if (i == ORGANIZATION && is_null(&found[i])) {
+            Py_INCREF(Py_None);
+            parts[i] = Py_None;
+        } else {
+            parts[i] = i == TRANSACTION ? PyUnicode_FromStringAndSize(name + 1, length)
+                                        : shared_text(name + 1, length);
+        }
+        if (parts[i] == NULL)
+            goto done;
+    }
+    parts[4] = moment_of(&found[TIME], text_timestamp);
+    if (parts[4] == NULL)
+        goto done;
+    if (is_null(cents)) {
+        Py_INCREF(Py_None);
+        parts[5] = Py_None;
+    } else if (cents->found_size == 5 && memcmp(cents->found, "\"0.0\"", 5) == 0) {
+        Py_INCREF(zero);
+        parts[5] = zero;
+    } else {
+        parts[5] = made_by(amount_of, cents);
+    }
+    if (parts[5] == NULL)
+        goto done;
+    parts[6] = values->found ? PyBytes_FromStringAndSize(values->found, values->found_size)
+                             : PyBytes_FromStringAndSize("{}", 2);
+    Py_INCREF(body);
+    parts[7] = body;
+    if (parts[6] != NULL)
+        event = PyObject_CallFunctionObjArgs(event_class, parts[0], parts[1], parts[2], parts[3],
+                                             parts[4], parts[5], parts[6], parts[7], NULL);
+done:
+    for (int i = 0; i < 8; i++)
+        Py_XDECREF(parts[i]);
+    return event;
+}
+
+/* Note an arrival beside others of its organization, subscription and code. */
+static int group(PyObject *arrivals, PyObject *event, PyObject *organization, PyObject *arrival)
+{
+    PyObject *subscription = field_of(event, EXTERNAL_SUBSCRIPTION_ID);
+    PyObject *code = subscription ? field_of(event, EVENT_CODE) : NULL;
+    PyObject *key = code ? PyTuple_Pack(3, organization, subscription, code) : NULL;
+    Py_XDECREF(subscription);
+    Py_XDECREF(code);
+    if (key == NULL)
+        return -1;
+    int failed = -1;
+    PyObject *run = PyDict_GetItemWithError(arrivals, key);
+    if (run != NULL) {
+        failed = PyList_Append(run, arrival);
+    } else if (!PyErr_Occurred() && (run = PyList_New(1)) != NULL) {
+        Py_INCREF(arrival);
+        PyList_SetItem(run, 0, arrival);
+        failed = PyDict_SetItem(arrivals, key, run);
+        Py_DECREF(run);
+    }
+    Py_DECREF(key);
+    return failed;
+}
+
+static PyObject *arrive(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 13 || !PyDict_Check(args[5])) {
+        PyErr_SetString(PyExc_TypeError, "arrive takes what twin.arrive takes");
+        return NULL;
+    }
+    PyObject *event = plain_event(args[0], args + 8);
+    if (event == NULL && !PyErr_Occurred())
+        event = PyObject_CallFunctionObjArgs(args[6], args[0], NULL);
+    if (event == NULL || event == Py_None) {
+        int failed = event == NULL;
+        Py_XDECREF(event);
+        return failed ? NULL : PyBool_FromLong(0);
+    }
+    PyObject *organization = field_of(event, ORGANIZATION_ID);
+    if (organization == Py_None) {
+        Py_DECREF(organization);
+        organization = args[4];
+        Py_INCREF(organization);
+    }
+    int taken = organization == NULL ? -1 : organization != Py_None;
+    if (taken > 0) {
+        PyObject *arrival = PyObject_CallFunctionObjArgs(
+            args[7], event, organization, args[1], args[2], args[3], args[12], NULL);
+        if (arrival == NULL || group(args[5], event, organization, arrival) < 0)
+            taken = -1;
+        Py_XDECREF(arrival);
+    }
+    Py_XDECREF(organization);
+    Py_DECREF(event);
+    return taken < 0 ? NULL : PyBool_FromLong(taken);
+}
+
 static PyMethodDef functions[] = {
+    {"arrive", (PyCFunction)(void (*)(void))arrive, METH_FASTCALL, "See twin.arrive."},
     {"learn", learn, METH_O, "See twin.learn."},
     {"index_rows", index_rows, METH_VARARGS, "See twin.index_rows."},
     {"read_run", read_run, METH_VARARGS, "See twin.read_run."},

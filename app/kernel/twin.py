@@ -61,6 +61,42 @@ def learn(known: object) -> None:
     """Find out where objects of a class have their fields, by one whose fields all differ."""
 
 
+def arrive(
+    value: bytes,
+    append_time_ms: int,
+    partition: int,
+    offset: int,
+    default: str | None,
+    arrivals: dict[tuple[str, str, str], list[Any]],
+    decode_plain: Callable[[bytes], Any],
+    arrival_class: Callable[..., Any],
+    event_class: Callable[..., Any],
+    text_timestamp: Callable[[str], int],
+    amount_of: Callable[[object], Decimal | None],
+    zero: Decimal,
+    array_index: int,
+) -> bool:
+    """Note the event of a record beside others of its organization, subscription and code.
+
+    Return False if it is not plain, or of no organization. The kernel makes of most bytes itself
+    what `decode_plain` does.
+    """
+    event = decode_plain(value)
+    if event is None:
+        return False
+    organization_id = event.organization_id or default
+    if organization_id is None:
+        return False
+    arrival = arrival_class(event, organization_id, append_time_ms, partition, offset, array_index)
+    key = (organization_id, event.external_subscription_id, event.code)
+    run = arrivals.get(key)
+    if run is None:
+        arrivals[key] = [arrival]
+    else:
+        run.append(arrival)
+    return True
+
+
 def index_rows(
     organization_id: str,
     external_subscription_id: str,

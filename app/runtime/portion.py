@@ -15,11 +15,13 @@ from app.definitions.judging import Judging
 from app.definitions.timeline import NEVER_MS
 from app.kafka.lenient_fetch import UnreadBatch
 from app.kafka.record_batch import RawRecord, RecordBatch
+from app.kernel import arrive
 from app.runtime.context import WorkerContext
 from app.runtime.forwarder import Forwarder
 from app.runtime.homes import HomePartitions
 from app.runtime.owned import OwnedPartition
 from app.wire.arrivals import (
+    PLAINLY,
     Arrival,
     Arrived,
     CorrectionArrival,
@@ -135,15 +137,14 @@ class Portion:
                     continue
                 self._headers[offset] = headers
             elif value is not None and (aside is None or not aside.touches(offset)):
-                arrival = plain_arrival(value, append_time_ms, number, offset, default)
-                if arrival is not None and (
-                    believed or _is_believed(arrival, judging, append_time_ms)
-                ):
-                    # As `runs_of` does, but while the event is still in the processor's cache.
-                    event = arrival.event
-                    key = (arrival.organization_id, event.external_subscription_id, event.code)
-                    arrivals[key].append(arrival)
-                    continue
+                if believed:
+                    if arrive(value, append_time_ms, number, offset, default, arrivals, *PLAINLY):
+                        continue
+                else:
+                    arrival = plain_arrival(value, append_time_ms, number, offset, default)
+                    if arrival is not None and _is_believed(arrival, judging, append_time_ms):
+                        arrivals[arrival.meter_key].append(arrival)
+                        continue
             elif isinstance(raw, UnreadBatch):
                 if aside is None or not aside.holds(offset):
                     refused.append((_unread(raw), raw))

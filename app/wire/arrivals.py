@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -15,7 +15,7 @@ from app.definitions.indexes.set_asides import Aside
 from app.definitions.judging import GRANTED_HEADER, ORGANIZATION_HEADER, Judging
 from app.kernel import learn
 from app.wire.decode import Headers, decoding
-from app.wire.events import Correction, Event, decode_plain, long_id
+from app.wire.events import PLAIN, Correction, Event, decode_plain, long_id
 from app.wire.grants import is_granted
 from app.wire.identity import event_id
 from app.wire.refusals import OUT_OF_RANGE_MESSAGE, Refusal, RefusalCode, check_range
@@ -93,6 +93,9 @@ class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
 for _type in (Event, Arrival):
     fields: list[Any] = [str(number) for number in range(len(_type.__struct_fields__))]
     learn(_type(*fields))
+
+PLAINLY: Final = (decode_plain, Arrival, *PLAIN, 0)
+"""What `app.kernel.arrive` makes an arrival with."""
 
 Run = tuple[MeterKey, Sequence[Arrival]]
 """Events of one (organization_id, external_subscription_id, code), in any order."""

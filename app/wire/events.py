@@ -297,3 +297,6 @@ def _amount(amount: object) -> Decimal | None:
 
 
 _SCALARS: Final = frozenset((str, int, JsonNumber))
+
+PLAIN: Final = (Event, text_timestamp, _amount, ZERO)
+"""What `app.kernel.arrive` makes a plain event with."""
