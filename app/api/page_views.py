@@ -32,6 +32,7 @@ from app.page import dead_letters as letters_html
 from app.page import explain as explain_html
 from app.page import not_counted as not_counted_html
 from app.page import replays as replays_html
+from app.page import series as series_html
 from app.page import subscription as subscription_html
 from app.page.downloads import ROWS
 from app.page.figures import address
@@ -267,7 +268,7 @@ async def usage_series(call: Call) -> Html | Reply:
     )
     query = series.series_query(asked_for(call, target, external_id=about.customer))
     found = await call.meter.evidence.series(inside(call).organization_id, query)
-    return subscription_html.series_part(found, window, query.timezone)
+    return series_html.series_part(found, window, query.timezone)
 
 
 async def published(call: Call) -> Html | Reply:

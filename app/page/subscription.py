@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 
 from app.billing_periods.instants import iso_milliseconds
 from app.billing_periods.timezones import local_date
-from app.meter.evidence import UsageSeries
 from app.meter.usage import ChargeInForce, PastPeriod, PeriodUsage, Publication, UsageRow
 from app.numbers import exact_sum, plain
 from app.page.downloads import downloads
@@ -30,6 +29,8 @@ from app.page.html import Html, Node, el, markup
 from app.page.tables import Column, Row, facts, table
 
 SHOWN_ROWS: Final = 200
+_SUMMED_ROWS: Final = 5_000
+"""Rows whose units are added up: a thousand take a millisecond."""
 PERIODS_OF_A_PAGE: Final = 6
 _PERIODS_NAMED: Final = 12
 WINDOWS: Final = ("hour", "day", "month")
@@ -177,7 +178,37 @@ def _usage(about: About, usage: PeriodUsage, charge: str | None) -> Html:
             (_row(about, usage, *row) for row in rows[:SHOWN_ROWS]),
             "The plan has no such charge." if charge else "The plan has no charge.",
         ),
+        _in_all(about, usage, charge) if more else None,
     )
+
+
+def _in_all(about: About, usage: PeriodUsage, charge: str | None) -> Html:
+    """Return the sum of each charge that has more rows than are shown, and what prints all."""
+    charges = {c.charge.id: c for c in usage.charges if charge in (None, c.charge.code)}
+    rows: dict[str, list[UsageRow]] = {}
+    for row in usage.rows:
+        if row.charge_id in charges:
+            rows.setdefault(row.charge_id, []).append(row)
+    sums = [
+        el("li", charges[key].metric.name, ": ", *_sum(found), f", {count(len(found), 'row')}")
+        for key, found in rows.items()
+        if len(found) > 1
+    ]
+    past = "" if usage.publication.state == "open" else " --past"
+    return el(
+        "div",
+        el("h3", "In all"),
+        el("ul", sums),
+        el("p", "All rows: ", el("kbd", f"meter usage {about.name}{past} -o csv")),
+        id="in-all",
+    )
+
+
+def _sum(rows: Sequence[UsageRow]) -> tuple[Node, ...]:
+    events = count(sum(row.events_count for row in rows), "event")
+    if len(rows) > _SUMMED_ROWS:
+        return (events,)
+    return figure(exact_sum(row.units for row in rows)), f" units of {events}"
 
 
 def _of_one_charge(about: About, charge: str | None) -> Node:
@@ -463,26 +494,3 @@ def _series_place(about: About, usage: PeriodUsage | None, wanted: Wanted) -> No
     nav = el("nav", choices, aria_label="Chart", class_="pills", id="chart-choices")
     source = about.part("series", metric=metric, window=wanted.window)
     return markup(nav, _lazy("series", source, f"{codes[metric]} by {wanted.window}"))
-
-
-def series_part(series: UsageSeries, window: str, timezone: str) -> Html:
-    """Return usage over time: a place for the chart, and its numbers as a table."""
-    charges = series.charges
-    if not charges:
-        return markup(el("h2", "Usage over time"), el("p", "No charge counts it.", class_="empty"))
-    columns = [Column("From"), *(Column(each.charge_code, "number") for each in charges)]
-    windows = list(zip(*(each.values for each in charges), strict=True))
-    rows = (
-        Row(
-            str(values[0].from_ms),
-            (time(values[0].from_ms, timezone), *(figure(value.units) for value in values)),
-        )
-        for values in windows
-    )
-    title = f"{series.metric_code} by {window}, {timezone}"
-    numbers = table("series-numbers", title, columns, rows, "Nothing.")
-    return markup(
-        el("h2", f"Usage by {window}"),
-        el("div", data_chart="series-numbers", aria_hidden="true", class_="chart"),
-        el("details", el("summary", f"Numbers of {count(len(windows), window)}"), numbers),
-    )

@@ -92,6 +92,23 @@ def test_published_pending_and_live_stand_apart(
     assert "published at 2024-03-15 12:00:00 ; late events revise it until" in text
 
 
+def test_rows_that_are_too_many_to_show_are_summed_up() -> None:
+    row = UsageRow(
+        charge_id="c",
+        filter_id=None,
+        units=Decimal("0.5"),
+        total_aggregated_units=Decimal("0.5"),
+        events_count=2,
+    )
+    rows = tuple(replace(row, grouped_by=(("user", f"u{number}"),)) for number in range(700))
+    charges = (ChargeInForce(CHARGE, METRIC),)
+    usage = period_usage(charges, rows, 0, NOW_MS, Publication(state="open"))
+    text = words(subscription_view(ABOUT, usage, (), WANTED))
+    assert "Running period, first 200 rows" in text
+    assert "In all GB: 350 units of 1,400 events, 700 rows" in text
+    assert "All rows: meter usage sub -o csv" in text
+
+
 def test_a_difference_keeps_every_digit() -> None:
     row = UsageRow(
         charge_id="c",
