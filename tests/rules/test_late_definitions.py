@@ -26,6 +26,7 @@ from tables.partition.refold import Refold
 from tables.reading.usage import current_usage
 from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.events import raw
 from tests.world.past import past_usage
 from tests.world.story import Story
 
@@ -182,6 +183,15 @@ def test_the_id_of_what_was_refused_is_free_again() -> None:
     assert [str(row.units) for row in usage.rows] == ["5"]
     (closed,) = past_usage(worker.partition, NAME, ms("2024-01-23"))
     assert closed.rows == ()
+
+
+def test_a_late_copy_is_refused_and_the_first_one_counts() -> None:
+    told = story(**REFUSE)
+    for appended in ("2024-01-10", "2024-01-11", "2024-02-02"):
+        told.append(appended, raw("m", "t0", ms("2024-01-10"), v=3))
+    meter = told.meter("2024-02-03")
+    assert [str(each.code) for each in meter.refused] == ["period_closed"]
+    assert [record["units"] for record in told.records("2024-02-03")] == ["3.0"]
 
 
 def test_what_came_late_is_shown_on_the_grid_that_its_period_turns_out_to_have() -> None:
