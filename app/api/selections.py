@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import lru_cache
+from importlib.resources import files
 from typing import Any
 
 from app.api.errors import invalid, not_found
@@ -13,7 +15,7 @@ from app.definitions.model import Customer, Plan, Subscription
 from app.definitions.state import Definitions
 
 _SEARCHED = ("name", "firstname", "lastname", "legal_name", "email")
-_PLACES = {"countries": "country", "states": "state", "zipcodes": "zipcode"}
+_PLACES = {"states": "state", "zipcodes": "zipcode"}
 _BOOLEANS = ("true", "false")
 _CUSTOMER_TYPES = ("company", "individual")
 _ACCOUNT_TYPES = ("customer", "partner")
@@ -34,6 +36,7 @@ def customer_tests(query: Query) -> list[CustomerTest]:
     tests: list[CustomerTest] = []
     for name, field in _PLACES.items():
         tests += _one_of(field, query.texts(name))
+    tests += _one_of("country", _known(query, "countries", _country_codes(), errors))
     tests += _one_of("currency", _known(query, "currencies", sorted(CURRENCIES), errors))
     accounts = _known(query, "account_type", _ACCOUNT_TYPES, errors)
     if accounts and "customer" not in accounts:
@@ -71,6 +74,13 @@ def passes(definitions: Definitions, subscription: Subscription, tests: list[Pla
     """Return whether the plan of a subscription passes all tests."""
     plan = definitions.plan_by_id(subscription.plan_id)
     return all(test(plan) for test in tests)
+
+
+@lru_cache
+def _country_codes() -> tuple[str, ...]:
+    """Return the codes of ISO 3166, and the one that Kosovo uses."""
+    lines = (files("tzdata") / "zoneinfo" / "iso3166.tab").read_text("utf-8").splitlines()
+    return (*(line[:2] for line in lines if line[2:3] == "\t"), "XK")
 
 
 def _attribute(customer: Customer, name: str) -> Any:
