@@ -19,6 +19,7 @@ PARTS = {
     "definitions": ("definitions",),
     "idle": ("idle",),
     "start": ("index_start",),
+    "waiting": ("waiting",),
     "growth": ("growth",),
     # Its rows tell of corrections and refolds, too.
     "refold": ("growth",),
