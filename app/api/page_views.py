@@ -5,7 +5,6 @@ A fragment has a tag of its content. A tab that shows it already gets 304.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import date, timedelta
@@ -49,7 +48,6 @@ _LINES: Final = 200
 _FIELDS: Final = 1_000
 _RECORDS: Final = 200
 _LETTERS_NUMBERED: Final = 1_000
-_PLACE: Final = re.compile(r"[0-9]{1,18}/[0-9]{1,18}")
 
 Render = Callable[[Call], Coroutine[Any, Any, Html | Reply]]
 

@@ -119,9 +119,6 @@ def _others(worker: Remote, listed: dict[str, set[str]]) -> Iterator[Outcome]:
             page = answer["meta"]["next_page"]
 
 
-_COLUMNS: Final = ("Subscription", "Transaction", "Code")
-
-
 def _print(found: _Found) -> None:
     if found.differing:
         table = Table()

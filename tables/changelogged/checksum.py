@@ -64,8 +64,3 @@ class Changelogged:
         """Put a value in place of the one before; None: there is none."""
         self.sum = self.sum.replaced(key, before, value)
         self._dirty[key] = value
-
-
-def sum_of(records: Iterable[tuple[bytes, bytes]]) -> ChangelogSum:
-    """Return the sum of (key, value) records."""
-    return ChangelogSum().after((key, None, value) for key, value in records)

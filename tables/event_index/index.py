@@ -100,11 +100,6 @@ class EventIndex:
         return self._flushed.flush_number
 
     @property
-    def flushed_length(self) -> int:
-        """Rows up to the end of that flush."""
-        return self._flushed.length
-
-    @property
     def is_of_log(self) -> bool:
         """Whether the log was read as far as what local disk has, and that is the same."""
         return self._log.length >= self._flushed.length

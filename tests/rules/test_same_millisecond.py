@@ -18,7 +18,6 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.keys import CellKey
-from tables.changelogged.checksum import sum_of
 from tables.changelogged.members import member_changelog_key
 from tables.partition.redirection import refolds_of
 from tables.reading.usage import current_usage
@@ -26,7 +25,7 @@ from tests.world import bodies
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, metric_body
 from tests.world.events import arrived, event
-from tests.world.partition import Live
+from tests.world.partition import Live, sum_of
 
 USED_MS = START_MS + WEEK_MS + DAY_MS
 CHANGED_MS = USED_MS + DAY_MS

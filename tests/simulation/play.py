@@ -42,7 +42,6 @@ from app.runtime.set_aside import set_aside
 from app.settings import Settings
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.keys import home_partition, message_key
-from tables.changelogged.checksum import sum_of
 from tables.changelogged.members import MemberKey, unpack_member
 from tables.closing.close import next_cut
 from tables.reading.usage import current_usage
@@ -76,6 +75,7 @@ from tests.simulation.steps import (
 from tests.simulation.worker import Worker, remember_tasks, simulated
 from tests.world.clock import HOUR_MS, START_MS
 from tests.world.definitions import ORG
+from tests.world.partition import sum_of
 
 T = TypeVar("T")
 

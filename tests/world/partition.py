@@ -22,6 +22,7 @@ from app.wire.arrivals import Arrival, MeterKey, runs_of
 from app.wire.instant_records import INSTANT_TYPES
 from app.wire.usage_records import PublishedRecord
 from tables.changelogged.checkpoint import Checkpoint
+from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.members import MemberKey, SetKey
 from tables.closing.changed import changed_at
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
@@ -266,3 +267,8 @@ class Live:
     def values(self) -> list[bytes]:
         """Published records as bytes, in an order of their own."""
         return sorted(record.value for record in self.records)
+
+
+def sum_of(records: Iterable[tuple[bytes, bytes]]) -> ChangelogSum:
+    """The sum of (key, value) records of a changelog."""
+    return ChangelogSum().after((key, None, value) for key, value in records)

@@ -9,8 +9,8 @@ import pytest
 
 from app.runtime import spooled_newest
 from app.runtime.spooled_newest import PARTS, SpooledNewest
-from tables.changelogged.checksum import sum_of
 from tables.spool import Spool
+from tests.world.partition import sum_of
 
 AT_HAND_BYTES = 50_000
 

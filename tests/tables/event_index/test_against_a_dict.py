@@ -81,13 +81,13 @@ class IndexAgainstDict(RuleBasedStateMachine):
         self.add(between)
         self.flushed.append(end)
         self.index.seal_flush(len(self.flushed) - 1)
-        assert self.index.flushed_length == end
+        assert self.index._flushed.length == end
 
     @rule()
     def seal_without_asking(self) -> None:
         self.flushed.append(len(self.log))
         self.index.seal_flush(len(self.flushed) - 1)
-        assert self.index.flushed_length == len(self.log)
+        assert self.index._flushed.length == len(self.log)
 
     @rule(share=st.floats(0, 1), unread=st.floats(0, 1))
     def truncate(self, share: float, unread: float) -> None:
@@ -108,9 +108,9 @@ class IndexAgainstDict(RuleBasedStateMachine):
             self.stop_uncleanly()
         self.index = self.opened()
         assert self.index.discarded is None
-        assert self.index.flushed_length <= flushed
+        assert self.index._flushed.length <= flushed
         if clean:
-            assert self.index.flushed_length == whole
+            assert self.index._flushed.length == whole
         self.settle_at_flush(unread)
 
     def stop_uncleanly(self) -> None:
@@ -125,7 +125,7 @@ class IndexAgainstDict(RuleBasedStateMachine):
         `share`: of what the index has the log is not read.
         """
         index = self.index
-        assert index.length == index.flushed_length
+        assert index.length == index._flushed.length
         last_flush = self.flushed[-1]
         rest = [(number, end) for number, end in enumerate(self.flushed) if end > index.length]
         full_log = self.log[:last_flush]

@@ -158,7 +158,7 @@ def test_rows_added_while_a_flush_commits_stay_pending() -> None:
     index.pending()
     index.add_many([b"b" * 12], [entry(2)])
     index.seal_flush(1)
-    assert (index.flush_number, index.flushed_length, index.length) == (1, 1, 2)
+    assert (index.flush_number, index._flushed.length, index.length) == (1, 1, 2)
     assert index.pending() == pack_entries([b"b" * 12], [entry(2)])
 
 
