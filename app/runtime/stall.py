@@ -48,7 +48,12 @@ class Stall(Collector):
         )
         registry.register(self)
         self._collecting_since_s = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._output: IO[str] | None = None
+        self._armed_s = 0.0
+        self._due_s = 0.0
+        self._named_s = 0.0
+        """Seconds for which the loop was held, as far as somebody is named for them."""
+        self._next: asyncio.TimerHandle | None = None
 
     def collect(self) -> Iterator[Metric]:
         """Yield the seconds for which the loop was held over 50 ms at a time, by who held it."""
@@ -64,39 +69,37 @@ class Stall(Collector):
     def start(self) -> None:
         """Measure the running loop from now on."""
         gc.callbacks.append(self._note_collection)
-        self._task = asyncio.create_task(self._observe())
+        self._output, self._armed_s = _standard_error(), 0.0
+        self._named_s = _sum(self._turns.held_s)
+        loop = asyncio.get_running_loop()
+        self._due_s = loop.time()
+        self._observe(loop)
 
     async def stop(self) -> None:
         """Measure no more."""
-        if self._task is None:
+        if self._next is None:
             return
         gc.callbacks.remove(self._note_collection)
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        self._task = None
+        self._next.cancel()
+        self._next = None
+        faulthandler.cancel_dump_traceback_later()
 
-    async def _observe(self) -> None:
-        output, armed_s, loop = _standard_error(), 0.0, asyncio.get_running_loop()
-        named_s = _sum(self._turns.held_s)
-        try:
-            due_s = loop.time()
-            while True:
-                now_s = loop.time()
-                late_s = max(0.0, now_s - due_s)
-                self._late.observe(late_s)
-                named_before_s, named_s = named_s, _sum(self._turns.held_s)
-                unnamed_s = late_s - (named_s - named_before_s)
-                if unnamed_s > HELD_S:
-                    self._turns.note_held(_OTHER, unnamed_s)
-                    named_s += unnamed_s
-                if output is not None and now_s - armed_s > _ARMED_EVERY_S:
-                    armed_s = now_s
-                    # Its thread needs no lock of the interpreter, which may be what is held.
-                    faulthandler.dump_traceback_later(STANDS_S + _ARMED_EVERY_S, file=output)
-                due_s = now_s + DUE_EVERY_S
-                await asyncio.sleep(DUE_EVERY_S)
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+    def _observe(self, loop: asyncio.AbstractEventLoop) -> None:
+        # A timer, not a task that sleeps: a hundred times a second that would cost twice as much.
+        now_s = loop.time()
+        late_s = max(0.0, now_s - self._due_s)
+        self._late.observe(late_s)
+        named_before_s, self._named_s = self._named_s, _sum(self._turns.held_s)
+        unnamed_s = late_s - (self._named_s - named_before_s)
+        if unnamed_s > HELD_S:
+            self._turns.note_held(_OTHER, unnamed_s)
+            self._named_s += unnamed_s
+        if self._output is not None and now_s - self._armed_s > _ARMED_EVERY_S:
+            self._armed_s = now_s
+            # Its thread needs no lock of the interpreter, which may be what is held.
+            faulthandler.dump_traceback_later(STANDS_S + _ARMED_EVERY_S, file=self._output)
+        self._due_s = now_s + DUE_EVERY_S
+        self._next = loop.call_at(self._due_s, self._observe, loop)
 
     def _note_collection(self, phase: str, _: Mapping[str, Any]) -> None:
         now_s = time.perf_counter()
