@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from app.cli.failures import NO_VERDICT
 from app.cli.output import Terminal
-from app.cli.remote import nobody_answers
+from app.cli.remote import nobody_answers, told_of
 
 _CONNECT_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 300.0
@@ -128,8 +128,11 @@ class EveryWorker:
                 asked.post, self._path, msgspec.json.encode(self._body)
             )
             if answer.status != 200:
-                text = (await asyncio.to_thread(answer.read)).decode(errors="replace")
-                raise Unproved(f"{access.url} answered {answer.status}: {text}")
+                said = told_of(await asyncio.to_thread(answer.read)) or answer.reason
+                message = f"{access.url} answered {answer.status}: {said}"
+                # What is wrong with the request itself is found out.
+                refused = answer.status in (403, 404, 422)
+                raise click.ClickException(message) if refused else Unproved(message)
             while (line := await asyncio.to_thread(answer.readline)).endswith(b"\n"):
                 yield line[:-1]
         except (HTTPException, OSError) as error:

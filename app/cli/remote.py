@@ -181,13 +181,17 @@ class Remote:
             message = f"{self.url} does not know this key. Set --key or METER_API_KEYS."
             return RequestRefused(message, error.code)
         content = error.read()
-        try:
-            body = msgspec.json.decode(content)
-            reason = f"{body.get('code') or body.get('error')}{_told(body.get('error_details'))}"
-        except (ValueError, AttributeError):
-            reason = error.reason
-        message = f"{self.url} answered {error.code}: {reason}"
+        message = f"{self.url} answered {error.code}: {told_of(content) or error.reason}"
         return RequestRefused(message, error.code, (content, error.headers))
+
+
+def told_of(content: bytes) -> str:
+    """Return what an error says, and of which fields; nothing if it is none of a worker."""
+    try:
+        body = msgspec.json.decode(content)
+        return f"{body.get('code') or body.get('error')}{_told(body.get('error_details'))}"
+    except (ValueError, AttributeError):
+        return ""
 
 
 def _told(details: object) -> str:

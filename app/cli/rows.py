@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from io import StringIO
+from itertools import chain
 from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 import click
@@ -60,7 +61,13 @@ class Output(NamedTuple):
             self.print_rows(rows())
 
     def print_rows(self, found: Rows) -> None:
-        """Print rows in any form but the API's JSON."""
+        """Print rows in any form but the API's JSON.
+
+        Before the first is known nothing is printed: a header alone would say that there is none.
+        """
+        rows = iter(found.rows)
+        first = next(rows, None)
+        found = found._replace(rows=chain(() if first is None else (first,), rows))
         match self.form:
             case "table":
                 _draw(found, header=self.header)

@@ -215,7 +215,7 @@ async def test_a_wrong_key_and_a_wrong_name_are_told(api: Api, meter: Meter) -> 
 def test_nobody_answering_is_one_line(words: list[str]) -> None:
     (port,) = free_ports(1)
     answer = CliRunner(env={"METER_HTTP_PORT": str(port)}).invoke(cli, words)
-    assert answer.exit_code == 3
+    assert (answer.exit_code, answer.stdout) == (3, "")
     by_url = CliRunner(env={"METER_URL": f"http://127.0.0.1:{port}"}).invoke(cli, words)
     assert (by_url.exit_code, by_url.stderr) == (3, answer.stderr)
     assert f"No worker answers at http://127.0.0.1:{port}" in answer.stderr

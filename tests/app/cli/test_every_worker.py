@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from click import ClickException
 
 from app.cli.every_worker import Access, EveryWorker, Unproved
 
@@ -78,7 +79,7 @@ def test_lines_come_whole_however_they_are_cut() -> None:
         pytest.param((FIRST, LINE, LINE[:9]), 200, True, "before it was done", id="half a line"),
         pytest.param((FIRST, LINE), 200, True, "before it was done", id="no last line"),
         pytest.param((FIRST, LINE), 200, False, "stopped", id="torn"),
-        pytest.param((b'{"error":"busy"}',), 429, True, 'answered 429: {"error":"busy"}', id="429"),
+        pytest.param((b'{"error":"busy"}',), 429, True, "answered 429: busy", id="429"),
         pytest.param((FIRST, b'{"error":"no Redis"}\n'), 200, True, "no Redis", id="error"),
     ],
 )
@@ -87,6 +88,14 @@ def test_an_answer_that_is_not_whole_proves_nothing(
 ) -> None:
     with answering(*parts, status=status, whole=whole) as url, pytest.raises(Unproved, match=said):
         asked(url)
+
+
+def test_a_request_that_is_wrong_is_told_field_by_field() -> None:
+    wrong = b'{"code":"validation_errors","error_details":{"field_name":["value_is_mandatory"]}}'
+    with answering(wrong, status=422) as url, pytest.raises(ClickException) as told:
+        asked(url)
+    assert told.value.exit_code == 1
+    assert told.value.message.endswith("validation_errors (field_name: value_is_mandatory)")
 
 
 def test_who_is_not_there_is_told_at_once() -> None:
