@@ -97,7 +97,7 @@ def compile_kernel(directory: Path) -> Path | None:
     shared = "-bundle -undefined dynamic_lookup" if sys.platform == "darwin" else "-shared"
     words = [
         *compiler,
-        *f"-O2 -fPIC {shared}".split(),
+        *f"-O3 -fPIC {shared}".split(),
         f'-DSOURCE="{source}"',
         f"-I{sysconfig.get_path('include')}",
         "kernel.c",

@@ -29,11 +29,13 @@ from app.expressions import (
 )
 from app.kafka import lenient_fetch
 from app.kafka.lenient_fetch import FetchedRecords, UnreadBatch
-from app.numbers import InvalidValue
-from app.wire.arrivals import arrivals_of, hang_on_limits
+from app.kernel import chosen, twin
+from app.numbers import ZERO, InvalidValue
+from app.wire.arrivals import PLAINLY, Arrival, MeterKey, arrivals_of, hang_on_limits
 from app.wire.decode import Headers, decode_record, organizations_named
 from app.wire.events import Event
 from app.wire.properties import read_properties
+from tables.values import number_of
 from tests.world.batches import CODECS, packed_batch
 from tests.world.corrections import current, used
 from tests.world.events import amend, cancel
@@ -94,6 +96,32 @@ def records(data: bytes) -> object:
     found = arrivals_of(value, headers, 17, 0, 7, judging)
     named = organizations_named(value, headers)
     return repr(found), hang_on_limits(found), named
+
+
+# Records of the raw topic without headers, and their values by any property of theirs.
+
+
+def plain_records(data: bytes) -> object:
+    """What arrives of a record and is read of it, by the kernel in use and by its twin."""
+    arrived = []
+    for each in (chosen, twin):
+        runs: dict[MeterKey, list[Arrival]] = {}
+        taken = each.arrive(data, 17, 0, 7, "o", runs, *PLAINLY)
+        arrived.append((taken, runs))
+    assert repr(arrived[0]) == repr(arrived[1])
+    found = []
+    for (_, name, code), run in arrived[0][1].items():
+        for field in (None, *read_properties(run[0].event.properties)):
+            for numbers in (None, dict[str, object]()):
+                limits = (-(1 << 62), 1 << 62, -1, 1 << 62, field, 99, numbers)
+                read, expected = (
+                    each.read_run(name, code, run, *limits, number_of, ZERO, True)
+                    for each in (chosen, twin)
+                )
+                # The kernel may hand back more.
+                assert read is None or repr(read) == repr(expected)
+                found.append(read)
+    return repr((arrived[0], found))
 
 
 # Batches. The first byte says which codec; what follows is what a producer calls the records. Its
@@ -219,5 +247,5 @@ def definitions(data: bytes) -> object:
 
 TARGETS: Final[dict[str, Target]] = {
     each.__name__: each
-    for each in (records, batches, expressions, queries, corrections, definitions)
+    for each in (records, plain_records, batches, expressions, queries, corrections, definitions)
 }
