@@ -52,6 +52,7 @@ STAGES = (
         *(
             "tests/app/offline/test_comparison.py",
             "tests/app/offline/test_fold.py",
+            "tests/app/runtime/test_progress.py",
             "tests/app/wire/test_usage_records.py",
             "tests/app/test_numbers.py",
         ),

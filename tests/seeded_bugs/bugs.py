@@ -712,6 +712,12 @@ BUGS = (
         "",
     ),
     Bug(
+        "forgets-beside-an-earlier-program",
+        "app/runtime/progress.py",
+        "p is not None and p.state_version >= state_version",
+        "p is not None",
+    ),
+    Bug(
         "full-usage-of-what-is-left",
         "tables/cells/full_usage.py",
         " and not has_forgotten_since(span, from_ms)",
