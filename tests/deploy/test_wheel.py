@@ -216,7 +216,11 @@ def test_the_metadata_is_valid_and_whole(backend: Any) -> None:
     assert any("python_version < " in str(each) for each in of_worker)
 
 
-def test_an_editable_install_leads_to_the_tree(backend: Any, tmp_path: Path) -> None:
+def test_an_editable_install_leads_to_the_tree(
+    backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else it compiles the kernel in the tree, which other tests copy meanwhile.
+    monkeypatch.setenv("METER_KERNEL", "python")
     with zipfile.ZipFile(tmp_path / backend.build_editable(str(tmp_path))) as wheel:
         assert wheel.read("meterstream.pth").decode() == f"{ROOT}\n"
         scripts = wheel.read(f"meterstream-{PROJECT['version']}.dist-info/entry_points.txt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Callable
 from decimal import Decimal
 from importlib.machinery import ExtensionFileLoader
@@ -29,16 +30,22 @@ ROOT = Path(__file__).parents[3]
 ALWAYS = (-(1 << 62), 1 << 62, -(1 << 62), 1 << 62)
 
 
-def _compiled(directory: Path) -> ModuleType:
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile the kernel, whatever lies in the tree."""
     found = importlib.util.spec_from_file_location("backend", ROOT / "deploy/build_backend.py")
     assert found is not None
     assert found.loader is not None
     backend = importlib.util.module_from_spec(found)
     found.loader.exec_module(backend)
-    path = backend.compile_kernel(directory)
+    path: Path | None = backend.compile_kernel(tmp_path_factory.mktemp("kernel"))
     if path is None:
         pytest.skip("no compiler, or METER_KERNEL=python")
+    return path
+
+
+def loaded(path: Path) -> ModuleType:
+    """Load a compiled kernel; each file has fields of its own."""
     loader = ExtensionFileLoader("_kernel", str(path))
     spec = importlib.util.spec_from_loader("_kernel", loader)
     assert spec is not None
@@ -48,8 +55,8 @@ def _compiled(directory: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return _compiled(tmp_path_factory.mktemp("kernel"))
+def kernel(compiled: Path) -> Any:
+    return loaded(compiled)
 
 
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200)
@@ -202,8 +209,10 @@ def plain(number: int, **more: Any) -> Arrival:
 
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("size", [1, 7])
-def test_plain_events_are_read_whole(tmp_path: Path, learned: bool, size: int) -> None:
-    kernel: Any = _compiled(tmp_path)
+def test_plain_events_are_read_whole(
+    compiled: Path, tmp_path: Path, learned: bool, size: int
+) -> None:
+    kernel: Any = loaded(Path(shutil.copy(compiled, tmp_path)))
     if learned:
         learn(kernel)
     run = [plain(number, v=str(number % 3)) for number in range(size)]
@@ -337,8 +346,10 @@ def test_what_was_ever_found_arrives_alike(kernel: Any) -> None:
 
 
 @pytest.mark.parametrize("learned", [False, True])
-def test_plain_events_are_decoded_by_the_kernel_itself(tmp_path: Path, learned: bool) -> None:
-    kernel: Any = _compiled(tmp_path)
+def test_plain_events_are_decoded_by_the_kernel_itself(
+    compiled: Path, tmp_path: Path, learned: bool
+) -> None:
+    kernel: Any = loaded(Path(shutil.copy(compiled, tmp_path)))
     if learned:
         learn(kernel)
 
