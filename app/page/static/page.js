@@ -1,5 +1,4 @@
 "use strict";
-
 // The tick, the key, the chart and the keyboard. What is shown is HTML from the worker.
 
 const TICK_MS = 2000;
@@ -13,6 +12,8 @@ let goodAt = Date.now();
 let failure = "";
 let said = "";
 let picking = false;
+let asked = null;
+let askedAt = 0;
 
 function keyFromAddress() {
   const given = new URLSearchParams(location.hash.slice(1)).get("key");
@@ -22,7 +23,6 @@ function keyFromAddress() {
   }
   return given;
 }
-
 const authorized = () => (key ? { Authorization: `Bearer ${key}` } : {});
 
 // The view
@@ -43,15 +43,17 @@ const show = () => htmx.trigger(view, "tick");
 const isPaused = () => byId("pause").getAttribute("aria-pressed") === "true";
 const HELD = "dialog[open], main [data-once], main :is(input, select, textarea):is(:focus, :checked), #key-form:not([hidden])";
 
+/** Ask again, but never before the last answer has come: a slow view would never show. */
 function tick() {
+  const waiting = asked && Date.now() - askedAt;
+  if (waiting > 3000) bad("The worker has not answered yet.");
+  if (waiting && waiting < 35000) return;
   if (!document.hidden && !isPaused() && !document.querySelector(HELD)) show();
 }
-
 /** Say a state once; the clock is never spoken. */
 function say(words) {
   if (words !== said) byId("status").textContent = said = words;
 }
-
 function showAge() {
   const seconds = Math.round((Date.now() - goodAt) / 1000);
   const old = Boolean(failure) && seconds > 5;
@@ -59,7 +61,6 @@ function showAge() {
   document.body.classList.toggle("silent", old);
   byId("age").textContent = old ? `${failure} Figures of ${at}, ${seconds} s ago.` : isPaused() ? `Paused. Figures of ${at}.` : "";
 }
-
 function good() {
   goodAt = Date.now();
   failure = "";
@@ -73,7 +74,6 @@ function good() {
 }
 
 const bad = (words) => say((failure = words));
-
 function askForKey() {
   byId("key-wrong").textContent = key ? "This key is not known." : "";
   byId("key-form").hidden = false;
@@ -84,7 +84,9 @@ function askForKey() {
 document.addEventListener("htmx:config:request", (event) => {
   Object.assign(event.detail.ctx.request.headers, authorized(), { "Meter-Page": "1" });
   event.detail.ctx.request.cache = "no-store";
+  if (event.detail.ctx.sourceElement === view) [asked, askedAt] = [event.detail.ctx, Date.now() - 1];
 });
+document.addEventListener("htmx:finally:request", (event) => event.detail.ctx === asked && (asked = null));
 document.addEventListener("htmx:after:request", (event) => {
   const { ctx } = event.detail;
   const status = ctx.response.status;
@@ -101,10 +103,9 @@ document.addEventListener("htmx:after:swap", () => {
   const reached = view.querySelector("[data-address]");
   if (reached) history.replaceState(null, "", reached.dataset.address);
 });
-
 document.addEventListener("htmx:confirm", (event) => {
-  const dialog = byId("question");
   event.preventDefault();
+  const dialog = byId("question");
   byId("asked").textContent = event.detail.ctx.confirm;
   dialog.returnValue = "";
   dialog.onclose = () => (dialog.returnValue ? event.detail.issueRequest() : event.detail.dropRequest());
@@ -190,8 +191,7 @@ document.addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
-const here = [...document.querySelectorAll("header nav a")].find((link) => link.pathname === location.pathname);
-if (here) here.setAttribute("aria-current", "page");
+[...document.querySelectorAll("header nav a")].find((link) => link.pathname === location.pathname)?.setAttribute("aria-current", "page");
 document.addEventListener("visibilitychange", tick);
 setInterval(tick, TICK_MS);
 setInterval(showAge, 1000);

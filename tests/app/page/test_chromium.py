@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from aiohttp import ClientSession
 
 from app.meter.evidence import Uncounted, UncountedSample
 from app.meter.health import Reason
+from app.meter.overview import Overview, OverviewQuery
 from tests.app.api.conftest import NOW_MS, Running
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION
 from tests.app.page import chromium
@@ -187,6 +189,19 @@ async def test_a_worker_that_is_silent_makes_figures_grey_and_old(
     assert await tab.run("document.getElementById('status').textContent") == (
         "The worker does not answer."
     )
+
+
+async def test_a_view_that_takes_longer_than_a_tick_is_shown(
+    open_api: Running, tab: chromium.Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = open_api.meter.overview
+
+    async def slowly(query: OverviewQuery) -> Overview:
+        await asyncio.sleep(2.5)
+        return await looked(query)
+
+    monkeypatch.setattr(open_api.meter, "overview", slowly)
+    await view(tab, open_api, "/")
 
 
 async def test_brokers_that_are_away_are_said_first(open_api: Running, tab: chromium.Tab) -> None:
