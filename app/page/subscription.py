@@ -405,7 +405,8 @@ def records_part(about: About, rows: Sequence[Mapping[str, str]], total: int, pe
             page=number,
         )
 
-    shown = (Row(row["id"], _record(about, row)) for row in rows)
+    filtered = {row["charge_code"] for row in rows if row["filters"]}
+    shown = (Row(row["id"], _record(about, row, filtered)) for row in rows)
     return markup(
         table("published", f"Published records{more}", columns, shown, "Nothing is published yet."),
         downloads(
@@ -414,7 +415,7 @@ def records_part(about: About, rows: Sequence[Mapping[str, str]], total: int, pe
     )
 
 
-def _record(about: About, row: Mapping[str, str]) -> tuple[Node, ...]:
+def _record(about: About, row: Mapping[str, str], filtered: set[str]) -> tuple[Node, ...]:
     if row["type"] == "period.completed":
         what, figures = "the period is complete", (NOTHING, NOTHING)
     else:
@@ -426,7 +427,7 @@ def _record(about: About, row: Mapping[str, str]) -> tuple[Node, ...]:
         _revision(about, row),
         row["revision_reason"] or row["closing_reason"] or NOTHING,
         instant_in(row["closed_at"], about.timezone),
-        row["filters"] or NOTHING,
+        row["filters"] or (bucket(None) if row["charge_code"] in filtered else NOTHING),
         row["grouped_by"] or NOTHING,
         row["events_count"] or NOTHING,
     )

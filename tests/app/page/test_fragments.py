@@ -25,7 +25,8 @@ from app.page.explain import explain_view
 from app.page.figures import figure
 from app.page.html import el
 from app.page.overview import health_words, sorted_lines
-from app.page.subscription import About, Wanted, subscription_view
+from app.page.subscription import About, Wanted, records_part, subscription_view
+from app.wire.record_rows import COLUMNS
 from tests.world.period_usage import period_usage
 
 NOW_MS = 1_710_504_000_000
@@ -107,6 +108,16 @@ def test_rows_that_are_too_many_to_show_are_summed_up() -> None:
     assert "Running period, first 200 rows" in text
     assert "In all GB: 350 units of 1,400 events, 700 rows" in text
     assert "All rows: meter usage sub -o csv" in text
+
+
+def test_a_record_of_the_default_bucket_is_of_everything_else() -> None:
+    row = dict.fromkeys(COLUMNS, "") | {"type": "usage.recorded", "id": "1", "units": "1"}
+    row |= {"charge_code": "gb", "revision": "0", "closed_at": "2024-03-15T12:00:00.000Z"}
+    of_eu = {**row, "id": "2", "filters": "region=eu"}
+    other = {**row, "id": "3", "charge_code": "calls"}
+    text = words(records_part(ABOUT, [row, of_eu, other], 3, "2024-02-01"))
+    assert text.count("everything else") == 1
+    assert text.count("region=eu") == 1
 
 
 def test_a_difference_keeps_every_digit() -> None:
