@@ -17,7 +17,7 @@ from tests.seeded_bugs.bugs import BUGS, Bug
 from tests.world.profiles import LONG
 
 ROOT = Path(__file__).resolve().parents[2]
-TREES = ("app", "agents", "tables", "tests")
+TREES = ("app", "agents", "tables", "tests", "deploy", "docs")
 FILES = ("pyproject.toml",)
 PATIENCE_S = 240
 
@@ -59,6 +59,7 @@ STAGES = (
         *(
             "tests/tables",
             "tests/agents",
+            "tests/app/kernel",
             "tests/app/wire",
             "tests/app/billing_periods",
             "tests/app/definitions",

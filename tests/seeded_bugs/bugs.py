@@ -115,6 +115,18 @@ BUGS = (
         "return True",
     ),
     Bug(
+        "run-read-past-its-due-time",
+        "app/kernel/twin.py",
+        "and after_ms < append_time_ms <= until_ms):",
+        "and after_ms < append_time_ms):",
+    ),
+    Bug(
+        "kernel-takes-the-first-of-two-members",
+        "app/kernel/kernel.c",
+        "                if (wanted[i].found != NULL)\n                    return 0;",
+        "                if (wanted[i].found != NULL)\n                    continue;",
+    ),
+    Bug(
         "dedupe-removed",
         "tables/partition/intake.py",
         "known = latest.get(identity) or found",

@@ -227,6 +227,24 @@ def test_plain_events_are_read_whole(
     assert rows_of(kernel, run, ALWAYS) == rows_of(twin, run, ALWAYS)
 
 
+@pytest.mark.parametrize("which", ["kernel", "twin"])
+def test_bounds_are_kept_to_the_millisecond(kernel: Any, which: str) -> None:
+    """The first append time is one of an index row, and none of a run that is read."""
+    one = plain(1)
+    time_ms, at_ms = one.timestamp_ms, one.append_time_ms
+    for limits, has_row, is_read in (
+        ((time_ms, time_ms + 1, at_ms - 1, at_ms), True, True),
+        ((time_ms, time_ms + 1, at_ms, at_ms), True, False),
+        ((time_ms + 1, time_ms + 2, at_ms - 1, at_ms), False, False),
+        ((time_ms - 1, time_ms, at_ms - 1, at_ms), False, False),
+        ((time_ms, time_ms + 1, at_ms - 1, at_ms - 1), False, False),
+        ((time_ms, time_ms + 1, at_ms + 1, at_ms + 1), False, False),
+    ):
+        asked = kernel if which == "kernel" else twin
+        assert rows_of(asked, [one], limits)[0] is has_row
+        assert (readings(asked, [one], limits)["nothing"] is not None) is is_read
+
+
 def test_what_is_no_event_raises_and_appends_nothing(kernel: Any) -> None:
     ids, packed = list[bytes](), bytearray()
     words = (xxhash.xxh3_64_intdigest, event_body_hash, ids, packed)
