@@ -219,13 +219,18 @@ class Deciding:
         self, arrival: Arrival, *, groups_known: bool = True
     ) -> Iterator[tuple[Span, Counted]]:
         """Yield where an event counts in charges that are paid in advance."""
-        groups_known = groups_known and self._is_newest
         for span in self._route_of(arrival.meter_key).spans:
             if span.fold.in_advance and span.fold.prices:
-                counted = counted_in(span, arrival, groups_known=groups_known)
+                known = groups_known and self._is_newest
+                counted = counted_in(span, arrival, groups_known=known)
                 # A period that was due by the rules of version 1 is billed at its end as a whole.
-                if counted is not None and counted.period.fold_version > 1:
-                    yield span, self._living(span, counted)
+                if counted is None or counted.period.fold_version <= 1:
+                    continue
+                living = self._living(span, counted)
+                # What was compiled as of the cut has no cells; those that live do know the groups.
+                asks = groups_known and living.layer is not counted.layer and living.groups
+                if not asks or (living.filter_id, living.groups) in living.layer.cells:
+                    yield span, living
 
     def _route_of(self, meter_key: MeterKey) -> Route:
         route = self._routes.get(meter_key)

@@ -22,7 +22,14 @@ from tables.reading.series import Series, SeriesWindow
 from tables.reading.tracing import Tracer
 from tables.reading.verification import Verification
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, CommandAt, definitions_of, logged
+from tests.world.definitions import (
+    ORG,
+    SUBSCRIPTION,
+    CommandAt,
+    definitions_of,
+    logged,
+    metric_body,
+)
 from tests.world.events import amend, cancel, event, raw
 from tests.world.partition import Live
 
@@ -348,3 +355,21 @@ def test_a_row_that_comes_after_a_cut_makes_none_too_many_at_it() -> None:
     live.close_until(due_ms)
     (record, _) = live.bodies()
     assert [row["presentation_by"] for row in record["presentation_breakdowns"]] == [{"g": "x"}]
+
+
+@pytest.mark.parametrize("moved_on", [False, True], ids=["", "a definition came before the cut"])
+def test_an_event_beyond_the_limit_bills_nothing_at_once(moved_on: bool) -> None:
+    """The group of an earlier event has the place, though it came later to its partition."""
+    live = Live(definitions_of(["passes"], replace(LIMITED, max_groups=1)))
+    live.define_all()
+    for number, group in ((5, "y"), (4, "z")):
+        at_ms = INSIDE_MS + number
+        sent = event("passes", f"t{number}", at_ms, u=group, g=group, operation_type="add")
+        live.deliver([Arrival(sent, ORG, at_ms, 0, number, 0)])
+    if moved_on:
+        body = metric_body("passes", name="renamed")
+        live.append(INSIDE_MS + HOUR_MS, commands.update_billable_metric(ORG, "passes", body))
+    live.close_until(INSIDE_MS + HOUR_MS - 1)
+    told = [msgspec.json.decode(r.value) for r in live.records]
+    billed = [each for each in told if each["type"] == "usage.instant"]
+    assert [each["grouped_by"] for each in billed] == [{"g": "z"}]
