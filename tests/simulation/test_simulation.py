@@ -34,9 +34,9 @@ from tests.world.profiles import sized
 
 A_TEST = 5
 SEEDS = [
-    *range(sized(40, 14)),
-    *range(WIDENED_FROM, WIDENED_FROM + sized(6, 4)),
-    *range(ASIDE_FROM, ASIDE_FROM + sized(4, 2)),
+    *range(sized(40, 7)),
+    *range(WIDENED_FROM, WIDENED_FROM + sized(6, 2)),
+    *range(ASIDE_FROM, ASIDE_FROM + sized(4, 1)),
 ]
 """Of seeds that set records aside one costs as much as three others."""
 
