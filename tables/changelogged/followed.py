@@ -224,19 +224,19 @@ class Followed:
         (of_name.shown if applied else of_name.waiting).add(row)
         self._rows.mark(row, applied=applied, followed=True)
 
-    def settle(self, name: SubscriptionKey, settled_ms: int) -> None:
-        """Note that nothing is left to turn; no cut up to `settled_ms` can come any more."""
+    def settle(self, name: SubscriptionKey, decided_ms: int) -> None:
+        """Note that nothing is left to turn; what came up to `decided_ms` every cut has decided."""
         of_name = self._by_name.get(name)
         if of_name is not None:
-            for row in of_name.shown.drop_until(settled_ms):
+            for row in of_name.shown.drop_until(decided_ms):
                 self._rows.mark(row, applied=True, followed=False)
             if not (of_name.shown or of_name.waiting):
                 del self._by_name[name]
 
-    def enforcing(self, name: SubscriptionKey, standing: Standing, settled_ms: int) -> Steps[None]:
+    def enforcing(self, name: SubscriptionKey, standing: Standing, decided_ms: int) -> Steps[None]:
         """Note by small steps that the cells show exactly these, as a refold has made them.
 
-        No cut up to `settled_ms` can come any more.
+        What came up to `decided_ms` every cut has decided.
         """
         if self._unclear.get(name, 0) <= standing.times_unclear:
             self._unclear.pop(name, None)
@@ -247,7 +247,7 @@ class Followed:
         merged = heapq.merge(before.shown, before.waiting, key=rows.position)
         for count, row in enumerate(merged, 1):
             applied = row in now
-            left = not applied or rows.append_time_ms(row) > settled_ms
+            left = not applied or rows.append_time_ms(row) > decided_ms
             rows.mark(row, applied=applied, followed=left)
             if left:
                 (after.shown if applied else after.waiting).add(row)

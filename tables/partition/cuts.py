@@ -45,6 +45,15 @@ class CutsToCome:
         return self._checkpoint.cut_ms // every_ms * every_ms
 
     @property
+    def decided_ms(self) -> int:
+        """What was appended up to it the grid cuts have decided, whatever grid it came under.
+
+        A cut before a history record is on no grid, and decides nothing.
+        """
+        cut_ms = self._checkpoint.cut_ms
+        return min(cut_ms // each * each for _, each in self._definitions.close_grids_ms())
+
+    @property
     def revision_grids_ms(self) -> tuple[int, ...]:
         """Every time between two revisions that there was: periods due keep the one they had."""
         definitions = self._definitions

@@ -357,8 +357,8 @@ class Refold:
         yield from partition.members.forgetting(gone)
         yield from partition.members.replacing(self.members)
         for name, standing in self._standing.items():
-            settled_ms = partition.checkpoint.cut_ms
-            yield from partition.corrections.followed.enforcing(name, standing, settled_ms)
+            decided_ms = partition.cuts.decided_ms
+            yield from partition.corrections.followed.enforcing(name, standing, decided_ms)
         partition.corrected.revise(self._limit_positions, self._revised)
         if self._searches:
             self._keep_found()

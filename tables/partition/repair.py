@@ -125,7 +125,7 @@ class Repair:
     def finish(self) -> None:
         """Follow no more what all cuts to come show, once all of them are in force."""
         partition = self._partition
-        partition.corrections.followed.settle(self._name, partition.checkpoint.cut_ms)
+        partition.corrections.followed.settle(self._name, partition.cuts.decided_ms)
 
     def _repair(self, identity: bytes, original: Original, turning: list[StoredCorrection]) -> bool:
         partition, arrival = self._partition, original.arrival

@@ -224,6 +224,18 @@ BUGS = (
         "pass",
     ),
     Bug(
+        "correction-followed-until-any-cut",
+        "tables/partition/cuts.py",
+        "return min(cut_ms // each * each for _, each in self._definitions.close_grids_ms())",
+        "return cut_ms",
+    ),
+    Bug(
+        "group-beyond-the-limit-billed-after-a-definition",
+        "tables/closing/instants.py",
+        "if not asks or (living.filter_id, living.groups) in living.layer.cells:",
+        "if True:",
+    ),
+    Bug(
         "lost-figure-billed-again-over-later-events",
         "tables/cells/watch.py",
         "(checkpoint.cut_ms if self.is_retaken else checkpoint.grid_done_ms)",

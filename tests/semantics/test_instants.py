@@ -293,6 +293,20 @@ def test_an_event_from_before_its_subscription_is_billed_at_the_end_alone() -> N
     assert (recorded["units"], recorded["billed_in_advance"]) == ("5.0", "3.0")
 
 
+def test_an_event_amended_just_before_its_subscription_is_billed_at_once() -> None:
+    """Another correction between them takes no grid cut, so the first still waits for its own."""
+    told = Story(close_grid_s=60).metric("m", "sum_agg").plan({"pay_in_advance": True})
+    told.send("2024-01-10", v="2").send("2024-01-10T00:00:01", v="3")
+    for second, number in ((10, 0), (20, 1)):
+        amended = raw("m", f"t{number}", ms("2024-01-13"), v="5")
+        told.append(f"2024-01-12T00:00:{second}", amend(amended, f"c{number}"))
+    told.subscribe("2024-01-12T00:00:30")
+    assert shown(instants(told, "2024-01-20"), "event_transaction_id", "units", "closed_at") == [
+        ("t0", "5.0", "2024-01-12T00:01:00.000Z"),
+        ("t1", "5.0", "2024-01-12T00:01:00.000Z"),
+    ]
+
+
 def test_a_seat_does_not_know_of_an_event_that_came_after_its_own() -> None:
     """Both are decided at one cut; the later one is dated earlier."""
     told = story("unique_count_agg")
