@@ -231,23 +231,23 @@ def test_counts_and_sums_need_no_refold() -> None:
     assert live.cells() == cells
 
 
-@pytest.mark.parametrize("fed", [0, 1, 2], ids="{} fed before".format)
-def test_a_correction_that_comes_during_a_refold_is_put_in_force_once(fed: int) -> None:
+def amend(of: str, value: str, correction_id: str) -> Correction:
+    """Return a correction that gives an event of two another value."""
+    event_now = event("sum", of, START_MS, v=value)
+    return Correction(ORG, SUBSCRIPTION, of, "amend", event_now, correction_id, b"")
+
+
+def corrected_during_a_refold(
+    first: CorrectionArrival, second: CorrectionArrival, fed: int
+) -> tuple[Repaired, Repaired]:
+    """Return a partition that took the second while a refold fed, and one that has only events."""
     definitions = definitions_of(["sum"])
     live, alone = (Repaired(definitions, repairs=repairs) for repairs in (True, False))
     for number in range(2):
         at_ms = START_MS + number * DAY_MS
-        live.deliver([Arrival(event("sum", f"t{number}", at_ms, v="3"), ORG, at_ms, 0, number, 0)])
-    told = [
-        Correction(ORG, SUBSCRIPTION, "t0", "cancel", None, "c0", b""),
-        Correction(
-            ORG, SUBSCRIPTION, "t1", "amend", event("sum", "t1", START_MS, v="2"), "c1", b""
-        ),
-    ]
-    first, second = (
-        CorrectionArrival(correction, ORG, START_MS + 2 * DAY_MS, 0, 2 + number, 0)
-        for number, correction in enumerate(told)
-    )
+        arrival = Arrival(event("sum", f"t{number}", at_ms, v="3"), ORG, at_ms, 0, number, 0)
+        live.deliver([arrival])
+        alone.deliver([arrival])
     live.partition.corrected.correct(first)
     meter_keys = live.partition.event_ranges.meter_keys_of(NAME)
     refold = Refold(live.partition, meter_keys, {NAME: next_cut(live.partition, NAME)})
@@ -257,9 +257,17 @@ def test_a_correction_that_comes_during_a_refold_is_put_in_force_once(fed: int) 
     refold.feed(arrived[fed:])
     assert refold.swap()
     live.mend()
+    return live, alone
+
+
+@pytest.mark.parametrize("fed", [0, 1, 2], ids="{} fed before".format)
+def test_a_correction_that_comes_during_a_refold_is_put_in_force_once(fed: int) -> None:
+    cancel = Correction(ORG, SUBSCRIPTION, "t0", "cancel", None, "c0", b"")
+    at_ms = START_MS + 2 * DAY_MS
+    first = CorrectionArrival(cancel, ORG, at_ms, 0, 2, 0)
+    second = CorrectionArrival(amend("t1", "2", "c1"), ORG, at_ms, 0, 3, 0)
+    live, alone = corrected_during_a_refold(first, second, fed)
     assert live.outcomes == {"repaired": 1}
-    for each in arrived:
-        alone.deliver([each])
     alone.correct(first)
     alone.correct(second)
     same(live, alone)
@@ -271,35 +279,10 @@ def test_a_correction_whose_place_is_taken_during_a_refold_counts_nowhere(
     fed: int, of: str
 ) -> None:
     """An earlier one came under its correction_id, about the same event or another."""
-    definitions = definitions_of(["sum"])
-    live, alone = (Repaired(definitions, repairs=repairs) for repairs in (True, False))
-    for number in range(2):
-        at_ms = START_MS + number * DAY_MS
-        live.deliver([Arrival(event("sum", f"t{number}", at_ms, v="3"), ORG, at_ms, 0, number, 0)])
-    later, earlier = (
-        CorrectionArrival(
-            Correction(
-                ORG, SUBSCRIPTION, named, "amend", event("sum", named, START_MS, v=value), "c", b""
-            ),
-            ORG,
-            START_MS + 2 * DAY_MS - number,
-            number,
-            2,
-            0,
-        )
-        for number, (named, value) in enumerate([("t0", "7"), (of, "1")])
-    )
-    live.partition.corrected.correct(later)
-    meter_keys = live.partition.event_ranges.meter_keys_of(NAME)
-    refold = Refold(live.partition, meter_keys, {NAME: next_cut(live.partition, NAME)})
-    arrived = list(live.arrived())
-    refold.feed(arrived[:fed])
-    live.partition.corrected.correct(earlier)
-    refold.feed(arrived[fed:])
-    assert refold.swap()
-    live.mend()
-    for each in arrived:
-        alone.deliver([each])
+    at_ms = START_MS + 2 * DAY_MS
+    later = CorrectionArrival(amend("t0", "7", "c"), ORG, at_ms, 0, 2, 0)
+    earlier = CorrectionArrival(amend(of, "1", "c"), ORG, at_ms - 1, 1, 2, 0)
+    live, alone = corrected_during_a_refold(later, earlier, fed)
     alone.correct(earlier)
     same(live, alone)
 
