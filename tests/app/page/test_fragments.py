@@ -43,6 +43,20 @@ def words(html: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
+def row_of(
+    units: str, events: int, revision: int | None = None, pending: PendingRow | None = None
+) -> UsageRow:
+    return UsageRow(
+        charge_id="c",
+        filter_id=None,
+        units=Decimal(units),
+        total_aggregated_units=Decimal(units),
+        events_count=events,
+        revision=revision,
+        pending=pending,
+    )
+
+
 def closed(row: UsageRow, publication: Publication) -> str:
     charges = (ChargeInForce(CHARGE, METRIC),)
     from_ms = NOW_MS - 31 * 86_400_000
@@ -79,28 +93,14 @@ PUBLISHED = Publication(
 def test_published_pending_and_live_stand_apart(
     revision: int | None, pending: PendingRow | None, told: str
 ) -> None:
-    row = UsageRow(
-        charge_id="c",
-        filter_id=None,
-        units=Decimal("50.75"),
-        total_aggregated_units=Decimal("50.75"),
-        events_count=35,
-        revision=revision,
-        pending=pending,
-    )
+    row = row_of("50.75", 35, revision, pending)
     text = closed(row, PUBLISHED)
     assert told in text
     assert "published at 2024-03-15 12:00:00 ; late events revise it until" in text
 
 
 def test_rows_that_are_too_many_to_show_are_summed_up() -> None:
-    row = UsageRow(
-        charge_id="c",
-        filter_id=None,
-        units=Decimal("0.5"),
-        total_aggregated_units=Decimal("0.5"),
-        events_count=2,
-    )
+    row = row_of("0.5", 2)
     rows = tuple(replace(row, grouped_by=(("user", f"u{number}"),)) for number in range(700))
     charges = (ChargeInForce(CHARGE, METRIC),)
     usage = period_usage(charges, rows, 0, NOW_MS, Publication(state="open"))
@@ -121,15 +121,8 @@ def test_a_record_of_the_default_bucket_is_of_everything_else() -> None:
 
 
 def test_a_difference_keeps_every_digit() -> None:
-    row = UsageRow(
-        charge_id="c",
-        filter_id=None,
-        units=Decimal("1234567890123456789012345678901.5"),
-        total_aggregated_units=Decimal(0),
-        events_count=1,
-        revision=0,
-        pending=PendingRow(Decimal("1234567890123456789012345678901.75"), 2, "late_events"),
-    )
+    pending = PendingRow(Decimal("1234567890123456789012345678901.75"), 2, "late_events")
+    row = row_of("1234567890123456789012345678901.5", 1, 0, pending)
     assert "+0.25" in closed(row, PUBLISHED)
 
 
