@@ -64,11 +64,9 @@ class EntriesFold(ChargeFold):
         metric: Metric,
         timezone: str,
         limited_after_ms: int = NEVER_MS,
-        asking: frozenset[str | None] | None = None,
     ):
-        """Take `asking`: the buckets whose entries are kept; None: those that need them."""
         marked = replace(charge, id=entries_id(charge.id), pay_in_advance=False)
-        asking = buckets_with_entries(charge, metric) if asking is None else asking
+        asking = buckets_with_entries(charge, metric)
         buckets = [None, *charge.filters]
         running = any(asked_of(charge, metric, bucket).running_total for bucket in buckets)
         super().__init__(marked, metric, timezone, limited_after_ms, (asking, running))

@@ -40,7 +40,6 @@ from app.bounds.limits import (
 
 log = logging.getLogger(__name__)
 
-RETRY_AFTER_S = 1
 _LOOKED_AFTER_EVERY_S = 0.5
 _READ_BYTES = 16 * 1024
 """Bytes of aiohttp's read buffer. aiohttp reads twice as many of a body before a handler asks."""
@@ -336,7 +335,7 @@ class Connections:
 
     def _turn_away(self, accepted: socket.socket) -> None:
         """Say 503, and leave the client a moment to read it."""
-        refusal = self.refusal(unavailable("too_many_connections", RETRY_AFTER_S))
+        refusal = self.refusal(unavailable("too_many_connections"))
         if self.tls or len(self._turned_away) >= TURNED_AWAY:
             accepted.close()
             return

@@ -27,13 +27,11 @@ REASONS = {
 class ApiError(Exception):
     """An answer that is not a success; `body` is what the client gets."""
 
-    def __init__(
-        self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
         super().__init__(status, body)
         self.status = status
         self.body = body
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = {}
 
 
 def _error(status: int, **more: Any) -> ApiError:
@@ -128,7 +126,7 @@ def invalid(details: Any) -> ApiError:
     return _error(422, code="validation_errors", error_details=details)
 
 
-def unavailable(code: str, retry_after_s: int) -> ApiError:
+def unavailable(code: str, retry_after_s: int = 1) -> ApiError:
     """Return a 503: try again later; nothing was written."""
     error = _error(503, code=code)
     error.headers["Retry-After"] = str(retry_after_s)

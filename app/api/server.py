@@ -273,8 +273,8 @@ async def _always_json(request: web.Request, handler: Handler) -> web.StreamResp
         return error_response(too_many_requests(_SCAN_AGAIN_AFTER_S))
     except TimeBudgetExceeded:
         return error_response(unavailable("time_budget_exceeded", _SCAN_AGAIN_AFTER_S))
-    except Unavailable as error:
-        return error_response(unavailable("temporarily_unavailable", error.retry_after_s))
+    except Unavailable:
+        return error_response(unavailable("temporarily_unavailable"))
     except web.HTTPException as error:
         return error_response(_of_framework(error))
     except (asyncio.CancelledError, ConnectionResetError):

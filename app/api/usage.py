@@ -206,7 +206,7 @@ async def _wait_for(call: Call, external_subscription_id: str) -> None:
         raise invalid({"wait_for": ["invalid_format"]})
     name = (call.organization_id, external_subscription_id)
     if not await call.meter.ingest.wait_for(*name, int(partition), int(offset), WAIT_FOR_TIMEOUT_S):
-        raise unavailable("not_folded_yet", retry_after_s=1)
+        raise unavailable("not_folded_yet")
 
 
 def _is_count(text: str) -> bool:

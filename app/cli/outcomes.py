@@ -37,10 +37,10 @@ class Outcome(NamedTuple):
         return self._asdict()
 
 
-def batches(items: Iterable[Item], size: int = AT_ONCE) -> Iterator[list[Item]]:
-    """Yield the items by lists of at most `size`."""
+def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Yield the items by lists of at most AT_ONCE."""
     rest = iter(items)
-    while batch := list(islice(rest, size)):
+    while batch := list(islice(rest, AT_ONCE)):
         yield batch
 
 

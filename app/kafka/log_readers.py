@@ -80,19 +80,13 @@ def plain_consumer(
 
 
 async def read_to_end(
-    settings: Settings,
-    tps: Sequence[TopicPartition],
-    from_offsets: Mapping[TopicPartition, int] | None = None,
+    settings: Settings, tps: Sequence[TopicPartition]
 ) -> AsyncIterator[tuple[TopicPartition, list[tuple[int, bytes, bytes | None]]]]:
-    """Yield what is committed until now, by batches of (offset, key or b"", value).
-
-    Begins at `from_offsets`, and where that names nothing, or less than the log has, at its start.
-    """
+    """Yield what is committed until now, by batches of (offset, key or b"", value)."""
     async with started(plain_consumer(settings, near=True)) as consumer:
         ends = await consumer.end_offsets(tps)
         starts = await consumer.beginning_offsets(tps)
-        positions = {tp: max(starts[tp], (from_offsets or {}).get(tp, 0)) for tp in tps}
-        async for tp, records in _between(consumer, positions, ends):
+        async for tp, records in _between(consumer, starts, ends):
             yield tp, [(record.offset, record.key or b"", record.value) for record in records]
 
 

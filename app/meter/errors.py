@@ -18,11 +18,6 @@ class NotSetAside(Exception):
 class Unavailable(Exception):
     """The owner is unknown, restoring or unreachable; nothing was answered or written."""
 
-    def __init__(self, reason: str, retry_after_s: int = 1) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.retry_after_s = retry_after_s
-
 
 class TooOften(Exception):
     """The organization has used up what it may do in this minute or day; nothing was written."""

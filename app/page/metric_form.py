@@ -73,7 +73,6 @@ def metric_view(
     *,
     is_new: bool,
     locked: bool = False,
-    errors: Errors | None = None,
     used: Node = None,
 ) -> Html:
     """Return the fragment."""
@@ -83,7 +82,7 @@ def metric_view(
         el("h1", title),
         el("p", el("a", "All metrics and plans", href=back)),
         used,
-        el("div", form(filled, organization, is_new, locked, errors or {}), id="metric"),
+        el("div", form(filled, organization, is_new, locked, {}), id="metric"),
         el("div", id="preview", role="status"),
     )
 

@@ -60,13 +60,12 @@ class _NoRedirects(HTTPRedirectHandler):
 class Lago:
     """One organization of a Lago, read only."""
 
-    def __init__(self, url: str, key: str, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str, key: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise click.BadParameter(f"{url!r} is no http or https URL", param_hint="the URL")
         self.url = url.rstrip("/").removesuffix("/api/v1")
         self._key = key
-        self._timeout_s = timeout_s
         self._opener = build_opener(_NoRedirects)
 
     def get(self, path: str, query: Query | None = None) -> Json:
@@ -139,7 +138,7 @@ class Lago:
     def _asked(self, address: str) -> Json:
         headers = {"Authorization": f"Bearer {self._key}", "Accept": "application/json"}
         request = Request(address, headers=headers)  # noqa: S310
-        with self._opener.open(request, timeout=self._timeout_s) as answer:
+        with self._opener.open(request, timeout=TIMEOUT_S) as answer:
             content = answer.read()
         try:
             found = _decode(content)

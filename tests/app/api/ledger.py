@@ -178,7 +178,7 @@ class LedgerMeter:
 
     def owner(self, organization_id: str, external_subscription_id: str) -> str | None:
         if self.restoring:
-            raise Unavailable("partition 0 is being restored", retry_after_s=3)
+            raise Unavailable("partition 0 is being restored")
         return self.elsewhere.get(external_subscription_id)
 
     def peers(self) -> Sequence[str]:
@@ -239,7 +239,7 @@ class LedgerMeter:
 
     async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
         if self.restoring:
-            raise Unavailable("partition 0 is being restored", retry_after_s=3)
+            raise Unavailable("partition 0 is being restored")
         for (organization, _, transaction), (event, position) in self.taken.items():
             if (organization, transaction) == (organization_id, transaction_id):
                 return _stored(event, position)

@@ -220,7 +220,7 @@ async def test_restoring_is_not_ready_and_says_when_to_come_back(api: Running) -
     assert (reason["code"], reason["message"]) == ("restoring", "partition 0 is being restored")
     assert (await api.call("GET", "/health/live", key=None)).status == 200
     answer = await api.call("POST", "/api/v1/events", {"event": EVENT})
-    assert (answer.status, answer.headers["Retry-After"]) == (503, "3")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
     assert answer.body["error"] == "Service Unavailable"
     assert api.meter.taken == {}
 
