@@ -43,7 +43,9 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Changing 
     if isinstance(plan, Rejected):
         return plan
     charges = body.get("charges") or ()
-    given = {each.get("id") for each in charges if each.get("properties") is not None}
+    ids = (each.get("id") for each in charges if each.get("properties") is not None)
+    # Another id than a text makes a new charge, as a missing one does.
+    given = {charge_id for charge_id in ids if isinstance(charge_id, str)}
     return changing(definitions, command, old, plan, plan, now_ms, given)
 
 

@@ -354,6 +354,17 @@ def test_charges_are_changed_by_id_created_and_deleted() -> None:
     assert other.id != "unknown"
 
 
+@pytest.mark.parametrize("other", [["x"], {"x": 1}, 5, True, None])
+def test_an_id_that_is_no_text_makes_a_new_charge(other: object) -> None:
+    log = Log()
+    (old,) = created(log, {"charge_model": "standard"})
+    body = {"id": other, "billable_metric_code": "storage", "charge_model": "standard"}
+    (new,) = updated(log, charges=[{**body, "properties": {"amount": "5"}}]).charges
+    assert new.id != old.id
+    assert isinstance(new.id, str)
+    assert new.properties == {"amount": "5"}
+
+
 def test_a_charge_that_moves_to_another_metric_is_a_new_one() -> None:
     """Its cells are of the metric: under one id they would be folded as those of the other."""
     log = Log()
