@@ -48,6 +48,7 @@ def fate_json(fate: EventFate) -> Json:
         "status": fate.status,
         "reason": fate.reason,
         "amended": fate.amended,
+        "corrected_by": None if fate.corrected_by is None else _place(fate.corrected_by),
         "duplicate_of": None if fate.duplicate_of is None else _place(fate.duplicate_of),
         "charges": [_outcome(outcome) for outcome in fate.charges],
         "instants": [_instant(instant) for instant in fate.instants],

@@ -10,8 +10,9 @@ import click
 import msgspec
 
 from app.cli.failures import NO_VERDICT, NOT_THERE
+from app.cli.outcomes import verdicts
 from app.cli.output import echo, print_json
-from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
+from app.cli.remote import Json, Remote, remote, remote_options
 
 _PATH = "/api/v1/events/corrections"
 
@@ -67,9 +68,7 @@ def cancel(
     Exit status: 3 when it is not known yet what became of it, 4 when there is no such event yet.
     """
     body = _correction(subscription, transaction_id, "cancel", correction_id=correction_id)
-    worker = remote(url, key)
-    answer = worker.post(_PATH, body)
-    _tell(worker, answer, wait_s, as_json)
+    _correct(remote(url, key), body, wait_s, as_json)
 
 
 @events.command()
@@ -102,13 +101,12 @@ def amend(
     body = _correction(
         subscription, transaction_id, "amend", correction_id=correction_id, event=given
     )
-    worker = remote(url, key)
-    answer = worker.post(_PATH, body)
-    _tell(worker, answer, wait_s, as_json)
+    _correct(remote(url, key), body, wait_s, as_json)
 
 
-def _tell(worker: Remote, answer: Json, wait_s: float, as_json: bool) -> None:
-    """Print where the correction is, and what came of it within the time."""
+def _correct(worker: Remote, body: Json, wait_s: float, as_json: bool) -> None:
+    """Send a correction; print where it is, and what came of it within the time."""
+    answer, place = worker.post_placed(_PATH, body)
     correction = answer["correction"]
     if not as_json:
         echo(
@@ -119,7 +117,7 @@ def _tell(worker: Remote, answer: Json, wait_s: float, as_json: bool) -> None:
         if as_json:
             print_json(answer)
         return
-    outcome, words = _outcome(worker, correction, wait_s)
+    outcome, words = _outcome(worker, correction, place, wait_s)
     if as_json:
         print_json({**answer, "outcome": outcome})
     else:
@@ -127,13 +125,15 @@ def _tell(worker: Remote, answer: Json, wait_s: float, as_json: bool) -> None:
     sys.exit({"no_such_event_yet": NOT_THERE, "not_known_yet": NO_VERDICT}.get(outcome, 0))
 
 
-def _outcome(worker: Remote, correction: Json, wait_s: float) -> tuple[str, str]:
+def _outcome(worker: Remote, correction: Json, place: str | None, wait_s: float) -> tuple[str, str]:
     """Return what became of the event, as a word and in words."""
     until_s = time.monotonic() + wait_s
+    row = {name: correction[name] for name in ("external_subscription_id", "transaction_id")}
     while True:
-        arrival = _arrival(worker, correction)
+        (verdict,) = verdicts(worker, [(1, row)], compare=False)
+        arrival = verdict["event"]
         if arrival is not None:
-            done = _done(correction["operation"], arrival)
+            done = _done(correction["operation"], place, arrival)
             if done is not None:
                 return done
         if time.monotonic() >= until_s:
@@ -142,12 +142,16 @@ def _outcome(worker: Remote, correction: Json, wait_s: float) -> tuple[str, str]
     if arrival is None:
         verb = "cancelled" if correction["operation"] == "cancel" else "amended"
         return "no_such_event_yet", f"There is no such event yet: it is {verb} when it comes."
-    late = f"Not folded within {wait_s:g} s, or refused"
+    late = f"Not folded within {wait_s:g} s, or refused, or known by its correction_id"
     return "not_known_yet", f"{late}: see `meter trace` and `meter dead-letters list`."
 
 
-def _done(operation: str, arrival: Json) -> tuple[str, str] | None:
-    """Return what a correction has made of an event; None: nothing so far."""
+def _done(operation: str, place: str | None, arrival: Json) -> tuple[str, str] | None:
+    """Return what a correction has made of an event; None: nothing so far.
+
+    An event that is cancelled stays so under a further cancel. What an earlier amendment made of it
+    says nothing of this one.
+    """
     reason = f" ({arrival['reason']})" if arrival["reason"] else ""
     cuts = {charge["counts_from_cut"] for charge in arrival["charges"]} - {None}
     published = f"; published periods follow at the cut of {min(cuts)}" if cuts else ""
@@ -155,19 +159,7 @@ def _done(operation: str, arrival: Json) -> tuple[str, str] | None:
         if arrival["status"] != "cancelled":
             return None
         return "cancelled", f"The event is cancelled{published}."
-    if not arrival["amended"]:
+    by = arrival["corrected_by"]
+    if by is None or f"{by['partition']}:{by['offset']}" != place:
         return None
     return arrival["status"], f"The event is amended: {arrival['status']}{reason}{published}."
-
-
-def _arrival(worker: Remote, correction: Json) -> Json | None:
-    """Return the arrival of the event that counts; None: it has not come."""
-    path = f"/api/v1/events/{segment(correction['transaction_id'])}/trace"
-    try:
-        answer = worker.get(path, external_subscription_id=correction["external_subscription_id"])
-    except RequestRefused as refused:
-        if refused.status != 404:
-            raise
-        return None
-    arrivals: list[Json] = answer["trace"]["arrivals"]
-    return next((one for one in arrivals if one["duplicate_of"] is None), None)

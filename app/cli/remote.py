@@ -106,6 +106,11 @@ class Remote:
         """Return the JSON answer. Raises as `get` does; `msgspec.Raw` is sent as it is."""
         return self._send("POST", path, body, headers)
 
+    def post_placed(self, path: str, body: Json) -> tuple[Json, str | None]:
+        """Do as `post`, and return also where the record went, as partition:offset."""
+        content, headers = self._read(self._sending("POST", path, body, {}))
+        return self._decoded(content), headers.get("Meter-Position")
+
     def put(self, path: str, body: Json) -> Json:
         """Return the JSON answer. Raises as `get` does."""
         return self._send("PUT", path, body, {})
@@ -148,7 +153,9 @@ class Remote:
                 raise NobodyAnswers(f"{self.url} stopped before it was done")
 
     def _ask(self, request: Request) -> Json:
-        content, _ = self._read(request)
+        return self._decoded(self._read(request)[0])
+
+    def _decoded(self, content: bytes) -> Json:
         try:
             # As decimals, so that a figure is printed as the worker spelled it.
             found: Json = _decode(content)

@@ -82,6 +82,8 @@ class EventFate(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     reason: str | None
     amended: bool = False
+    corrected_by: Place | None = None
+    """Where the correction lies that it counts under, or is cancelled by; None: none is folded."""
     duplicate_of: Place | None = None
     charges: tuple[ChargeOutcome, ...] = ()
     instants: tuple[EventInstant, ...] = ()

@@ -110,6 +110,7 @@ async def fate_of(state: Partition, found: Found, find_raw: FindRaw) -> EventFat
     if status == "ignored" and reason is None:
         reason = next(one.reason for one in found.traced)
     winner = standing.winner
+    correction = None if winner else state.corrected.shown(arrival.identity, arrival)
     if winner is not None:
         reason = await _duplicate_kind(arrival, standing, winner, find_raw)
     return EventFate(
@@ -122,6 +123,7 @@ async def fate_of(state: Partition, found: Found, find_raw: FindRaw) -> EventFat
         status=status,  # type: ignore[arg-type]
         reason=reason,
         amended=counted.event is not arrival.event,
+        corrected_by=None if correction is None else Place(*correction),
         duplicate_of=None if winner is None else Place(*winner[:4]),
         charges=tuple(_outcome(one) for one in found.traced),
         instants=tuple(_instants(state, arrival)) if winner is None else (),

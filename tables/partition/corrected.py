@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from msgspec.structs import replace
 
-from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionKey
+from app.wire.arrivals import Arrival, CorrectionArrival, Position, SubscriptionKey
 from app.wire.events import Event
 from app.wire.identity import event_id
 from tables.changelogged.correction_rows import StoredCorrection
@@ -97,6 +97,13 @@ class Corrected:
                 event = stored.event
                 counted = None if event is None else Counted(replace(arrival, event=event), at_ms)
         return counted
+
+    def shown(self, identity: bytes, arrival: Arrival) -> Position | None:
+        """Return where the correction lies that an event counts under in the cells; None: none."""
+        for stored in reversed(self._corrections.history(identity)):
+            if stored.applied or stored.append_time_ms <= arrival.append_time_ms:
+                return stored.position
+        return None
 
     def revised_by(
         self,

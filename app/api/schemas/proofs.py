@@ -57,6 +57,9 @@ class EventFate(Model):
     status: Literal["counted", "ignored", "refused", "duplicate", "cancelled", "lost"]
     reason: str | None
     amended: bool
+    corrected_by: Position | None = Field(
+        description="Of the newest correction that is folded; Meter-Position said it."
+    )
     duplicate_of: Position | None
     charges: list[ChargeOutcome]
     instants: list[EventInstant] = Field(description="What charges paid in advance billed for it.")

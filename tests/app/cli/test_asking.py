@@ -16,6 +16,7 @@ from app.cli.usage import period_usage
 from app.cli.watch import overview_tables
 from app.local_servers.ports import free_ports
 from app.main import Worker
+from tables.partition.corrected import Corrected
 from tests.app.cli.conftest import Meter
 from tests.world.live.api import KEY, Api
 from tests.world.waiting import eventually
@@ -194,6 +195,28 @@ async def test_amend_keeps_every_digit_of_a_number(api: Api, meter: Meter) -> No
         return str(charge["filters"][0]["units"])
 
     await eventually(in_eu, "0.12345678901234567890123")
+
+
+@SERVERS
+async def test_a_second_amendment_is_done_when_it_counts(
+    api: Api, meter: Meter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first one made of the event says nothing of the second."""
+    event = '{"code":"storage","properties":{"gb":%d,"region":"eu"}}'
+    first = await meter("events", "amend", "sub/1", "t0", event % 5, "--json")
+    assert (first.exit_code, json.loads(first.stdout)["outcome"]) == (0, "counted")
+    # Held back as if its refold took long: only the first one shows.
+    monkeypatch.setattr(Corrected, "correct", lambda *_: False)
+    second = await meter("events", "amend", "sub/1", "t0", event % 6, "--wait", "0.5", "--json")
+    assert (second.exit_code, json.loads(second.stdout)["outcome"]) == (3, "not_known_yet")
+    monkeypatch.undo()
+    third = await meter("events", "amend", "sub/1", "t0", event % 7, "--json")
+    assert (third.exit_code, json.loads(third.stdout)["outcome"]) == (0, "counted")
+    answer = await meter("usage", "sub/1", "--json")
+    (charge,) = json.loads(answer.stdout)["customer_usage"]["charges_usage"]
+    assert str(charge["filters"][0]["units"]) == "7.0"
+    cancelled = await meter("events", "cancel", "sub/1", "t0", "--json")
+    assert (cancelled.exit_code, json.loads(cancelled.stdout)["outcome"]) == (0, "cancelled")
 
 
 @pytest.mark.parametrize("event", ["nonsense", "[1]", '{"code":NaN}'])
