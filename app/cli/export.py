@@ -13,6 +13,7 @@ from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.output import lines_to
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.offline.export import What, export
+from app.offline.redaction import CannotRedact
 from app.settings import Settings
 
 
@@ -49,8 +50,11 @@ def export_command(
         since = _last_offsets(what, after)
     except (InvalidDefinitionsFile, InvalidEventsFile) as error:
         raise click.ClickException(str(error)) from error
-    with reached(settings):
-        asyncio.run(_export(settings, what, output, since, redact=redact))
+    try:
+        with reached(settings):
+            asyncio.run(_export(settings, what, output, since, redact=redact))
+    except CannotRedact as error:
+        raise click.ClickException(f"{error}. Export it without --redact.") from error
 
 
 def _last_offsets(what: What, files: Sequence[IO[bytes]]) -> dict[int, int]:

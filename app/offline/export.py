@@ -26,7 +26,7 @@ from app.kafka.lenient_fetch import limit_after
 from app.kafka.log_readers import LogRecord, bounds, scan
 from app.kafka.names import TopicPartition
 from app.kafka.topics import METER_DEFINITIONS, partition_count
-from app.offline.redaction import ALWAYS_READ, names_read, redacted
+from app.offline.redaction import ALWAYS_READ, CannotRedact, names_read, redacted
 from app.settings import Settings
 from app.wire.decode import Headers
 from app.wire.events import MAX_BYTES, is_utf8
@@ -48,6 +48,7 @@ async def export(
 
     Raises:
         TopicRefused: the log is not there.
+        CannotRedact: a record cannot lose what no metric reads.
     """
     read: frozenset[str] = frozenset()
     if what == "events":
@@ -57,7 +58,7 @@ async def export(
         begin = max(start, (since or {}).get(tp.partition, start))
         async for records in scan(settings, tp, begin, end):
             for each in records:
-                record = _redacted(each, read) if redact else each
+                record = _redacted(tp.partition, each, read) if redact else each
                 line = _LINES[what](tp.partition, record)
                 if line is not None:
                     yield line
@@ -79,8 +80,11 @@ async def _learn(settings: Settings) -> frozenset[str]:
     return frozenset(read)
 
 
-def _redacted(record: LogRecord, read: frozenset[str]) -> LogRecord:
-    value, headers = redacted(record.value, record.headers, read)
+def _redacted(partition: int, record: LogRecord, read: frozenset[str]) -> LogRecord:
+    try:
+        value, headers = redacted(record.value, record.headers, read)
+    except CannotRedact as error:
+        raise CannotRedact(f"Record {record.offset} of partition {partition} {error}") from error
     return record._replace(value=value, headers=headers)
 
 

@@ -13,9 +13,10 @@ from app.definitions.command import Command
 from app.definitions.files import read_definitions
 from app.kafka.log_readers import LogRecord
 from app.offline.export import event_line
-from app.offline.redaction import ALWAYS_READ, names_read, redacted
+from app.offline.redaction import ALWAYS_READ, CannotRedact, names_read, redacted
 from app.wire.decode import decode_record
-from app.wire.events import Event
+from app.wire.events import MAX_BYTES, Event
+from app.wire.grants import digest_of
 from tests.rules.golden.digests import digests_of, known_digests
 from tests.rules.golden.folds import LOG, LOG_2, Log, folded_offline
 
@@ -68,7 +69,7 @@ def left(value: object, headers: Any = (), read: frozenset[str] = READ) -> Any:
 
 def test_of_an_event_its_identity_and_what_is_read_is_left() -> None:
     event = {**NAMES, "timestamp": 1767225600.25, "properties": {"gb": "1.50", "mail": SECRET}}
-    known = {**NAMES, "timestamp": "1767225600.25", "properties": {"gb": "1.50"}}
+    known = {**NAMES, "timestamp": 1767225600.25, "properties": {"gb": "1.50"}}
     assert left({**event, "note": SECRET}) == known
     assert left([event, SECRET, {**event, "code": 7}]) == [known, None, None]
 
@@ -100,6 +101,91 @@ def test_a_cloudevent_of_headers_becomes_a_plain_one() -> None:
     assert isinstance(after, Event)
     assert (after.timestamp_ms, after.transaction_id) == (before.timestamp_ms, "t")
     assert json.loads(after.properties) == {"gb": 1}
+
+
+def test_headers_of_producers_are_left_out() -> None:
+    headers = [("traceparent", SECRET.encode()), ("meter-organization", b"o"), ("x", None)]
+    _, kept = redacted(json.dumps({**NAMES, "properties": {}}).encode(), headers, READ)
+    assert kept == [("meter-organization", b"o")]
+
+
+def test_a_full_array_does_not_grow() -> None:
+    """Each event as short as a producer can write it; the array as large as one may be."""
+    name = b"s" * 40
+    bare = b'{"external_subscription_id":"' + name
+    bare += b'","transaction_id":"%d","code":"c","timestamp":1.5'
+    events, size = list[bytes](), 0
+    for number in range(10_000):
+        event = bare % number + (b',"properties":{"gb":1}}' if number % 2 else b"}")
+        size += len(event) + 1
+        if size >= MAX_BYTES:
+            break
+        events.append(event)
+    value = b"[" + b",".join(events) + b"]"
+    assert MAX_BYTES - 200 < len(value) <= MAX_BYTES
+    without, _ = redacted(value, (), READ)
+    assert without == value
+
+
+def test_an_array_that_grows_too_large_is_refused() -> None:
+    """A CloudEvent's attributes have shorter names than what Lago calls them."""
+    event = b'{"specversion":"1.0","subject":"%s","id":"%d","type":"c"}'
+    value = b"[" + b",".join(event % (b"s" * 40, number) for number in range(10_000)) + b"]"
+    assert len(value) <= MAX_BYTES
+    with pytest.raises(CannotRedact, match="over 1000000 bytes"):
+        redacted(value, (), READ)
+
+
+CANCEL = {
+    "operation": "cancel",
+    "organization_id": "o",
+    "external_subscription_id": "s",
+    "transaction_id": "t",
+    "correction_id": "c1",
+}
+AMEND = {**CANCEL, "operation": "amend"}
+OF_THE_API = {"ingested_at": "2026-01-01T00:00:00.000", "source": "http_meterstream"}
+GRANTED = [("meter-granted", b"7")]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        CANCEL,
+        {**AMEND, "event": {**NAMES, **OF_THE_API, "properties": {"gb": "2"}}},
+        {**NAMES, "properties": {"gb": 1}},
+        [{**NAMES, "timestamp": "2026-01-01T00:00:00Z"}, CANCEL],
+    ],
+)
+def test_what_is_granted_stays_byte_for_byte(value: object) -> None:
+    text = json.dumps(value, indent=1).encode()
+    without, kept = redacted(text, [*GRANTED, ("x", b"y")], READ)
+    assert (without, kept) == (text, GRANTED)
+    assert digest_of(without, kept) == digest_of(text, GRANTED)
+
+
+@pytest.mark.parametrize(
+    ("value", "headers"),
+    [
+        ({**CANCEL, "note": SECRET}, []),
+        ({**CANCEL, "event": {"note": SECRET}}, []),
+        ({**AMEND, "event": {**NAMES, "properties": {"mail": SECRET}}}, []),
+        ({**AMEND, "event": {**NAMES, "note": SECRET}}, []),
+        ({**NAMES, "properties": {"mail": SECRET}}, []),
+        ({**NAMES, "note": SECRET}, []),
+        ([NAMES, SECRET], []),
+        (b'{"code":"%s",%s' % (SECRET.encode(), json.dumps(NAMES).encode()[1:]), []),
+        ({"gb": 1}, [("ce_id", b"t"), ("ce_type", b"c"), ("ce_subject", b"s")]),
+    ],
+)
+def test_what_is_granted_and_has_more_is_refused(value: Any, headers: Any) -> None:
+    text = value if isinstance(value, bytes) else json.dumps(value).encode()
+    with pytest.raises(CannotRedact, match="granted with its exact bytes"):
+        redacted(text, [*GRANTED, *headers], READ)
+
+
+def test_what_is_granted_and_refused_all_the_same_is_left_out() -> None:
+    assert redacted(SECRET.encode(), GRANTED, READ) == (None, GRANTED)
 
 
 def test_what_is_refused_anyway_is_left_out_and_does_not_count_then() -> None:
