@@ -85,7 +85,7 @@ class Load:
         runs: dict[MeterKey, list[Arrival]] = {}
         append_time_ms = self._now_ms(self.taken)
         for offset, value in enumerate(values, self.taken):
-            arrive(value, append_time_ms, 0, offset, None, runs, *PLAINLY)
+            arrive(value, append_time_ms, 0, offset, None, runs, PLAINLY)
         self.taken += len(values)
         return runs
 

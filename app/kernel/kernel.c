@@ -22,14 +22,13 @@
 
 enum {
     EVENT, APPEND_TIME_MS, RAW_PARTITION, RAW_OFFSET, ARRAY_INDEX, REKEYED_OFFSET,
-    TRANSACTION_ID, TIMESTAMP_MS, AMOUNT, PROPERTIES, BODY, ENVELOPE, ORGANIZATION_ID,
-    EXTERNAL_SUBSCRIPTION_ID, EVENT_CODE, NAMES
+    TRANSACTION_ID, TIMESTAMP_MS, AMOUNT, PROPERTIES, BODY, ENVELOPE, NAMES
 };
 
 static const char *const spellings[NAMES] = {
     "event", "append_time_ms", "raw_partition", "raw_offset", "array_index", "rekeyed_offset",
     "transaction_id", "timestamp_ms", "precise_total_amount_cents", "properties", "body",
-    "envelope", "organization_id", "external_subscription_id", "code",
+    "envelope",
 };
 
 static PyObject *names[NAMES];
@@ -773,6 +772,9 @@ enum {
     ORGANIZATION, SUBSCRIPTION, TRANSACTION, CODE, TIME, CENTS, VALUES, SPECVERSION, OPERATION, FIELDS
 };
 
+/* What `twin.arrive` takes as `ways`. */
+enum { OTHERWISE, ARRIVAL_CLASS, EVENT_CLASS, TEXT_TIMESTAMP, AMOUNT_OF, ZERO, WAYS };
+
 #define MEMBER(text) {text, NULL, sizeof text - 1, 0}
 
 static const Literal no_fields[FIELDS] = {
@@ -871,11 +873,10 @@ static PyObject *moment_of(const Literal *literal, PyObject *text_timestamp)
     return quoted ? made_by(text_timestamp, literal) : NULL;
 }
 
-/* Return an event, made as `decode_plain` does; NULL without an error: it is not plain. */
-static PyObject *plain_event(PyObject *body, PyObject *const *with)
+/* Return an arrival, made as `plain_arrival` does, and its key; NULL without an error: ask that. */
+static PyObject *plain_arrival(PyObject *const *args, PyObject *const *with, PyObject **key)
 {
-    PyObject *event_class = with[0], *text_timestamp = with[1], *amount_of = with[2];
-    PyObject *zero = with[3], *event = NULL;
+    PyObject *body = args[0], *arrival = NULL;
     char *text;
     Py_ssize_t size;
     Literal found[FIELDS];
@@ -887,7 +888,7 @@ static PyObject *plain_event(PyObject *body, PyObject *const *with)
         return NULL;
     for (int i = ORGANIZATION; i <= CODE; i++) {
         const Literal *name = &found[i];
-        if (i == ORGANIZATION && is_null(name))
+        if (i == ORGANIZATION && is_null(name) && args[4] != Py_None)
             continue;
         if (name->found == NULL || name->found[0] != '"' || name->found_size < 3 ||
             name->found_size > MOST_NAME)
@@ -898,7 +899,7 @@ static PyObject *plain_event(PyObject *body, PyObject *const *with)
         return NULL;
     if (!is_null(cents) && cents->found[0] != '"')
         return NULL;
-    PyObject *parts[8] = {NULL};
+    PyObject *parts[8] = {NULL}, *event = NULL, *index = NULL;
     for (int i = ORGANIZATION; i <= CODE; i++) {
         const char *name = found[i].found;
         Py_ssize_t length = found[i].found_size - 2;
@@ -912,17 +913,17 @@ static PyObject *plain_event(PyObject *body, PyObject *const *with)
         if (parts[i] == NULL)
             goto done;
     }
-    parts[4] = moment_of(&found[TIME], text_timestamp);
+    parts[4] = moment_of(&found[TIME], with[TEXT_TIMESTAMP]);
     if (parts[4] == NULL)
         goto done;
     if (is_null(cents)) {
         Py_INCREF(Py_None);
         parts[5] = Py_None;
     } else if (cents->found_size == 5 && memcmp(cents->found, "\"0.0\"", 5) == 0) {
-        Py_INCREF(zero);
-        parts[5] = zero;
+        Py_INCREF(with[ZERO]);
+        parts[5] = with[ZERO];
     } else {
-        parts[5] = made_by(amount_of, cents);
+        parts[5] = made_by(with[AMOUNT_OF], cents);
     }
     if (parts[5] == NULL)
         goto done;
@@ -931,69 +932,52 @@ static PyObject *plain_event(PyObject *body, PyObject *const *with)
     Py_INCREF(body);
     parts[7] = body;
     if (parts[6] != NULL)
-        event = PyObject_CallFunctionObjArgs(event_class, parts[0], parts[1], parts[2], parts[3],
-                                             parts[4], parts[5], parts[6], parts[7], NULL);
+        event = PyObject_CallFunctionObjArgs(with[EVENT_CLASS], parts[0], parts[1], parts[2],
+                                             parts[3], parts[4], parts[5], parts[6], body, NULL);
+    PyObject *organization = parts[0] == Py_None ? args[4] : parts[0];
+    index = PyLong_FromLong(0);
+    if (event != NULL && index != NULL)
+        arrival = PyObject_CallFunctionObjArgs(with[ARRIVAL_CLASS], event, organization, args[1],
+                                               args[2], args[3], index, NULL);
+    if (arrival != NULL && (*key = PyTuple_Pack(3, organization, parts[1], parts[3])) == NULL)
+        Py_CLEAR(arrival);
 done:
     for (int i = 0; i < 8; i++)
         Py_XDECREF(parts[i]);
-    return event;
+    Py_XDECREF(event);
+    Py_XDECREF(index);
+    return arrival;
 }
 
-/* Note an arrival beside others of its organization, subscription and code. */
-static int group(PyObject *arrivals, PyObject *event, PyObject *organization, PyObject *arrival)
+static PyObject *arrive(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
-    PyObject *subscription = field_of(event, EXTERNAL_SUBSCRIPTION_ID);
-    PyObject *code = subscription ? field_of(event, EVENT_CODE) : NULL;
-    PyObject *key = code ? PyTuple_Pack(3, organization, subscription, code) : NULL;
-    Py_XDECREF(subscription);
-    Py_XDECREF(code);
-    if (key == NULL)
-        return -1;
+    PyObject *with[WAYS];
+    if (count != 7 || !PyDict_Check(args[5]) || !PyTuple_Check(args[6]) ||
+        PyTuple_Size(args[6]) != WAYS) {
+        PyErr_SetString(PyExc_TypeError, "arrive takes what twin.arrive takes");
+        return NULL;
+    }
+    for (int i = 0; i < WAYS; i++)
+        with[i] = PyTuple_GetItem(args[6], i);
+    PyObject *key = NULL, *arrival = plain_arrival(args, with, &key);
+    if (arrival == NULL)
+        return PyErr_Occurred() ? NULL
+                                : PyObject_CallFunctionObjArgs(with[OTHERWISE], args[0], args[1],
+                                                               args[2], args[3], args[4], args[5],
+                                                               NULL);
     int failed = -1;
-    PyObject *run = PyDict_GetItemWithError(arrivals, key);
+    PyObject *run = PyDict_GetItemWithError(args[5], key);
     if (run != NULL) {
         failed = PyList_Append(run, arrival);
     } else if (!PyErr_Occurred() && (run = PyList_New(1)) != NULL) {
         Py_INCREF(arrival);
         PyList_SetItem(run, 0, arrival);
-        failed = PyDict_SetItem(arrivals, key, run);
+        failed = PyDict_SetItem(args[5], key, run);
         Py_DECREF(run);
     }
+    Py_DECREF(arrival);
     Py_DECREF(key);
-    return failed;
-}
-
-static PyObject *arrive(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    if (count != 13 || !PyDict_Check(args[5])) {
-        PyErr_SetString(PyExc_TypeError, "arrive takes what twin.arrive takes");
-        return NULL;
-    }
-    PyObject *event = plain_event(args[0], args + 8);
-    if (event == NULL && !PyErr_Occurred())
-        event = PyObject_CallFunctionObjArgs(args[6], args[0], NULL);
-    if (event == NULL || event == Py_None) {
-        int failed = event == NULL;
-        Py_XDECREF(event);
-        return failed ? NULL : PyBool_FromLong(0);
-    }
-    PyObject *organization = field_of(event, ORGANIZATION_ID);
-    if (organization == Py_None) {
-        Py_DECREF(organization);
-        organization = args[4];
-        Py_INCREF(organization);
-    }
-    int taken = organization == NULL ? -1 : organization != Py_None;
-    if (taken > 0) {
-        PyObject *arrival = PyObject_CallFunctionObjArgs(
-            args[7], event, organization, args[1], args[2], args[3], args[12], NULL);
-        if (arrival == NULL || group(args[5], event, organization, arrival) < 0)
-            taken = -1;
-        Py_XDECREF(arrival);
-    }
-    Py_XDECREF(organization);
-    Py_DECREF(event);
-    return taken < 0 ? NULL : PyBool_FromLong(taken);
+    return failed < 0 ? NULL : PyBool_FromLong(1);
 }
 
 static PyMethodDef functions[] = {

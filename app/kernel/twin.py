@@ -14,10 +14,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-ROW_BYTES = 40
-
-Position = tuple[int, int, int, int]
-
 
 class Event(Protocol):
     """What is read of an event."""
@@ -68,33 +64,16 @@ def arrive(
     offset: int,
     default: str | None,
     arrivals: dict[tuple[str, str, str], list[Any]],
-    decode_plain: Callable[[bytes], Any],
-    arrival_class: Callable[..., Any],
-    event_class: Callable[..., Any],
-    text_timestamp: Callable[[str], int],
-    amount_of: Callable[[object], Decimal | None],
-    zero: Decimal,
-    array_index: int,
+    ways: tuple[Callable[..., Any], *tuple[Any, ...]],
 ) -> bool:
     """Note the event of a record beside others of its organization, subscription and code.
 
-    Return False if it is not plain, or of no organization. The kernel makes of most bytes itself
-    what `decode_plain` does.
+    Return False if it is not plain, or of no organization. The first of `ways` does so. Of most
+    bytes the kernel makes the same itself, with the others: the classes of arrivals and of events,
+    what reads a time and an amount, and zero.
     """
-    event = decode_plain(value)
-    if event is None:
-        return False
-    organization_id = event.organization_id or default
-    if organization_id is None:
-        return False
-    arrival = arrival_class(event, organization_id, append_time_ms, partition, offset, array_index)
-    key = (organization_id, event.external_subscription_id, event.code)
-    run = arrivals.get(key)
-    if run is None:
-        arrivals[key] = [arrival]
-    else:
-        run.append(arrival)
-    return True
+    taken: bool = ways[0](value, append_time_ms, partition, offset, default, arrivals)
+    return taken
 
 
 def index_rows(

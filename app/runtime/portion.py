@@ -138,7 +138,7 @@ class Portion:
                 self._headers[offset] = headers
             elif value is not None and (aside is None or not aside.touches(offset)):
                 if believed:
-                    if arrive(value, append_time_ms, number, offset, default, arrivals, *PLAINLY):
+                    if arrive(value, append_time_ms, number, offset, default, arrivals, PLAINLY):
                         continue
                 else:
                     arrival = plain_arrival(value, append_time_ms, number, offset, default)

@@ -90,13 +90,6 @@ class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return self.append_time_ms if timestamp_ms is None else timestamp_ms
 
 
-for _type in (Event, Arrival):
-    fields: list[Any] = [str(number) for number in range(len(_type.__struct_fields__))]
-    learn(_type(*fields))
-
-PLAINLY: Final = (decode_plain, Arrival, *PLAIN, 0)
-"""What `app.kernel.arrive` makes an arrival with."""
-
 Run = tuple[MeterKey, Sequence[Arrival]]
 """Events of one (organization_id, external_subscription_id, code), in any order."""
 
@@ -268,6 +261,37 @@ def plain_arrival(
     if organization_id is None:
         return None
     return Arrival(event, organization_id, append_time_ms, partition, offset, 0)
+
+
+def note_plain(
+    value: bytes,
+    append_time_ms: int,
+    partition: int,
+    offset: int,
+    default_organization_id: str | None,
+    arrivals: dict[MeterKey, list[Arrival]],
+) -> bool:
+    """Add what `plain_arrival` returns to its run; return False if that is None."""
+    arrival = plain_arrival(value, append_time_ms, partition, offset, default_organization_id)
+    if arrival is None:
+        return False
+    event = arrival.event
+    key = (arrival.organization_id, event.external_subscription_id, event.code)
+    arrivals.setdefault(key, []).append(arrival)
+    return True
+
+
+PLAINLY: Final = (note_plain, Arrival, *PLAIN)
+"""How `app.kernel.arrive` makes an arrival."""
+
+
+def _object_of(kind: Any) -> object:
+    """Return an object of a class whose fields all differ."""
+    return kind(*map(str, range(len(kind.__struct_fields__))))
+
+
+learn(_object_of(Event))
+learn(_object_of(Arrival))
 
 
 def _correction(

@@ -106,7 +106,7 @@ def plain_records(data: bytes) -> object:
     arrived = []
     for each in (chosen, twin):
         runs: dict[MeterKey, list[Arrival]] = {}
-        taken = each.arrive(data, 17, 0, 7, "o", runs, *PLAINLY)
+        taken = each.arrive(data, 17, 0, 7, "o", runs, PLAINLY)
         arrived.append((taken, runs))
     assert repr(arrived[0]) == repr(arrived[1])
     found = []
