@@ -68,9 +68,8 @@ class TimelineTable:
         `until_ms`: the later time; None: now.
         """
         definitions = self._definitions
-        limited_ms = definitions.limited_after_ms(until_ms)
         fixed_ms: int | None = before_ms
-        if limited_ms != definitions.limited_after_ms(before_ms):
+        if _of_all_periods(definitions, before_ms) != _of_all_periods(definitions, until_ms):
             fixed_ms = None
         found = []
         for subscription in definitions.subscriptions(*name):
@@ -119,3 +118,9 @@ def _counts(subscription: Versions[Subscription], until_ms: int | None = None) -
     """Return True if the subscription was made by then, and not canceled."""
     newest = subscription.at(until_ms)
     return newest is not None and newest.canceled_at_ms is None
+
+
+def _of_all_periods(definitions: Definitions, until_ms: int | None) -> tuple[int, int]:
+    """Return what decides the folds of every period, also of those that are fixed."""
+    version = definitions.settings_at(until_ms).fold_version
+    return definitions.limited_after_ms(until_ms), version

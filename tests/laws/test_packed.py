@@ -7,6 +7,7 @@ from unittest.mock import patch
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.bounds.turns import drained
 from app.definitions import commands
@@ -21,7 +22,13 @@ from tables.reading.usage import current_usage_steps
 from tables.reading.verification import Verification
 from tests.laws.test_partition import ALL, GRACES, few, in_order, same
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, changing_definitions, definitions_of
+from tests.world.definitions import (
+    ORG,
+    SETTINGS,
+    SUBSCRIPTION,
+    changing_definitions,
+    definitions_of,
+)
 from tests.world.events import arrivals, arrived
 from tests.world.partition import Live
 
@@ -124,6 +131,24 @@ def test_definitions_of_one_millisecond() -> None:
         live.append(at_ms, commands.delete_billable_metric(ORG, "sum"))
         live.append(at_ms, commands.delete_billable_metric(ORG, "balance"))
         live.deliver([arrived("sum", 2, at_ms + 1, v="1")])
+        folded.append(live.cells())
+    assert folded[0] == folded[1]
+
+
+def test_a_later_fold_version_reaches_periods_that_are_fixed() -> None:
+    """They are asked for by the keys that they are presented by, ever after."""
+    definitions = definitions_of(["sum"], replace(SETTINGS, fold_version=1), presents=True)
+    folded = []
+    for cools in (False, True):
+        live = Live(definitions)
+        live.define_all()
+        live.deliver([arrived("sum", 0, START_MS, v="1")])
+        live.flush()
+        live.close_until(START_MS + 3 * WEEK_MS)
+        if cools:
+            live.partition.packing.pack(NAME)
+            assert live.partition.packing.is_packed(NAME)
+        live.append(START_MS + 4 * WEEK_MS, commands.set_settings(SETTINGS))
         folded.append(live.cells())
     assert folded[0] == folded[1]
 

@@ -682,6 +682,12 @@ BUGS = (
         "until_ms, history_ms = None, self._standing.of(meter_key[:2])[1]",
     ),
     Bug(
+        "fixed-periods-left-at-the-earlier-fold-version",
+        "tables/partition/timelines.py",
+        "return definitions.limited_after_ms(until_ms), version",
+        "return definitions.limited_after_ms(until_ms), 0",
+    ),
+    Bug(
         "periods-that-are-never-due-passed-over",
         "app/definitions/timeline.py",
         "_Stretch(_periods(self.terms, at_ms - _LATE_MS, skips_never=False))",
