@@ -15,5 +15,8 @@ def inclusive_days(from_ms: int, to_ms: int, timezone: str, *, upgraded: bool = 
     if opens_a_local_day(to_ms, timezone):
         to_ms += _SECOND_MS
     clock_change_ms = utc_offset_ms(from_ms, timezone) - utc_offset_ms(to_ms, timezone)
-    days = -(-(to_ms - from_ms - clock_change_ms) // DAY_MS)
+    blocks, rest_ms = divmod(to_ms - from_ms - clock_change_ms, DAY_MS)
+    # A whole period ends with the last millisecond of a day, and that goes on until midnight.
+    begun = rest_ms > 0 or opens_a_local_day(to_ms + 1, timezone)
+    days = blocks + begun
     return max(0, days - 1) if upgraded else days

@@ -636,8 +636,8 @@ BUGS = (
     Bug(
         "days-on-the-utc-clock",
         "app/billing_periods/day_count.py",
-        "(to_ms - from_ms - clock_change_ms)",
-        "(to_ms - from_ms)",
+        "to_ms - from_ms - clock_change_ms",
+        "to_ms - from_ms",
     ),
     Bug(
         "wrong-partitioner",

@@ -29,6 +29,9 @@ ZONES = ["Europe/Paris", "America/New_York", "Australia/Lord_Howe", "UTC"]
         pytest.param(
             "Europe/Paris", "2024-10-26T22:00:00Z", "2024-10-27T22:59:59Z", 1, id="25-hour-day"
         ),
+        pytest.param(
+            "UTC", "2024-01-21T23:59:59.999Z", "2024-01-31T23:59:59.999Z", 11, id="last-millisecond"
+        ),
     ],
 )
 def test_inclusive_days(timezone: str, start: str, end: str, days: int) -> None:
