@@ -65,7 +65,7 @@ def names_read(payload: object) -> Iterator[str]:
 
 
 class CannotRedact(Exception):
-    """Of a record that counts nothing else than all of it can be kept."""
+    """A record cannot lose what no metric reads: it would count otherwise."""
 
 
 def redacted(
