@@ -130,8 +130,10 @@ def _output(context: click.Context, _: click.Parameter, form: Form | None) -> Ou
         by_default: Form = "table" if sys.stdout.isatty() else "tsv"
         form = "json" if context.meta.get(_JSON) else by_default
     if form == "parquet":
-        # Before anything is asked, so that nobody waits for nothing.
+        # Before anything is asked or done, so that nobody waits for nothing.
         _arrow()
+        if sys.stdout.isatty():
+            raise click.UsageError("Parquet is for a file: redirect it, as in `-o parquet > FILE`.")
     return Output(form, header=not context.meta.get(_NO_HEADER))
 
 
@@ -214,8 +216,6 @@ def _arrow() -> Any:
 def write_parquet(found: Rows) -> None:
     """Write Parquet to standard output: texts, and timestamps of instants, never a float."""
     arrow = _arrow()
-    if sys.stdout.isatty():
-        raise click.UsageError("Parquet is for a file: redirect it, as in `-o parquet > FILE`.")
     instant = arrow.timestamp("ms", tz="UTC")
     schema = arrow.schema(
         [(name, instant if name in found.instants else arrow.string()) for name in found.columns]

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -68,6 +69,21 @@ def test_parquet_has_texts_and_timestamps(run: Callable[..., Result]) -> None:
     ]
     assert table.column("at").to_pylist() == [datetime(2026, 10, 1, tzinfo=UTC), None]
     assert table.column("units").to_pylist() == [FIGURE, "1"]
+
+
+def test_parquet_onto_a_terminal_is_refused_before_anything_is_done(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    done: list[object] = []
+    monkeypatch.setattr(Output, "show", lambda *given: done.append(given))
+    terminal = SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("app.cli.rows.sys", terminal)
+    answer = run("-o", "parquet")
+    assert (answer.exit_code, done) == (2, [])
+    assert "redirect it" in answer.stderr
+    assert run().exit_code == 0
+    assert len(done) == 1
 
 
 def test_parquet_without_its_extra_says_what_to_install(
