@@ -6,7 +6,7 @@ import click
 
 from app.cli.failures import NOT_THERE
 from app.cli.objects import KINDS, did_you_mean
-from app.cli.remote import Remote, RequestRefused, segment
+from app.cli.remote import Asked, Remote, RequestRefused, segment
 
 _STATUSES = ("active", "pending", "terminated", "canceled")
 
@@ -34,13 +34,13 @@ def require_known(worker: Remote, subscription: str | None, metric: str | None =
 
 
 def _is_known(worker: Remote, subscription: str) -> bool:
-    if any(_is_there(worker, "subscriptions", subscription, status=each) for each in _STATUSES):
+    if _is_there(worker, "subscriptions", subscription, status=_STATUSES):
         return True
     found = worker.get("/api/v1/events", external_subscription_id=subscription, per_page=1)
     return bool(found["events"])
 
 
-def _is_there(worker: Remote, kind: str, name: str, **query: str) -> bool:
+def _is_there(worker: Remote, kind: str, name: str, **query: Asked) -> bool:
     try:
         worker.get(f"/api/v1/{kind}/{segment(name)}", **query)
     except RequestRefused as refused:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -23,6 +23,7 @@ from app.cli.output import echo
 from app.settings import HOST, Settings
 
 Json = dict[str, Any]
+Asked = str | int | Sequence[str] | None
 Answer = tuple[bytes, Message]
 """Body and headers."""
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -66,20 +67,20 @@ class Remote:
         self.url = url.rstrip("/")
         self.key = key
 
-    def get(self, path: str, **query: str | int | None) -> Json:
-        """Return the JSON answer.
+    def get(self, path: str, **query: Asked) -> Json:
+        """Return the JSON answer; a parameter of several values is sent once for each.
 
         Raises `RequestRefused`, or `ClickException` when nobody answers.
         """
         return self._ask(self._getting(path, query))
 
-    def content(self, path: str, **query: str | int | None) -> bytes:
+    def content(self, path: str, **query: Asked) -> bytes:
         """Return the bytes of an answer. Raises as `get` does."""
         return self._read(self._getting(path, query))[0]
 
-    def _getting(self, path: str, query: Mapping[str, str | int | None]) -> Request:
+    def _getting(self, path: str, query: Mapping[str, Asked]) -> Request:
         given = {name: value for name, value in query.items() if value is not None}
-        return Request(f"{self.url}{path}?{urlencode(given)}")  # noqa: S310
+        return Request(f"{self.url}{path}?{urlencode(given, doseq=True)}")  # noqa: S310
 
     def text(self, path: str) -> str:
         """Return an answer that is no JSON. Raises as `get` does."""

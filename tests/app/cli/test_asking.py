@@ -99,6 +99,15 @@ async def test_a_name_that_nothing_has_is_said_to_be_unknown(api: Api, meter: Me
     )
 
 
+@SERVERS
+async def test_a_subscription_that_has_ended_is_known(api: Api, meter: Meter) -> None:
+    body = {"external_customer_id": "acme [big]", "plan_code": "plan", "external_id": "over"}
+    await api.post("/subscriptions", {"subscription": body})
+    assert (await api.call("DELETE", "/subscriptions/over"))[0] == 200
+    answer = await meter("records", "over")
+    assert answer.exit_code == 0, answer.output
+
+
 def test_a_command_that_is_interrupted_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
