@@ -189,8 +189,10 @@ async def partition_count(settings: Settings, topic: str) -> int:
     return len(found["partitions"])
 
 
-async def ensure_topics(settings: Settings, admin: Admin) -> None:
+async def ensure_topics(settings: Settings, admin: Admin) -> list[str]:
     """Create the absent topics and check the others. Safe when several workers start at once.
+
+    Return the names of those that were created here.
 
     Raises:
         TopicRefused: a topic has another partition count, time type or clean-up than it must
@@ -204,9 +206,10 @@ async def ensure_topics(settings: Settings, admin: Admin) -> None:
     absent = [spec for spec in specs if spec.name not in listed]
     # Before anything is created: beside a topic that is refused no other belongs.
     await _check(present, settings, admin)
-    await _create(absent, settings, admin)
+    made = await _create(absent, settings, admin)
     # Another worker, with other settings, may have been first.
     await _check(absent, settings, admin)
+    return made
 
 
 def _time_type(settings: Settings) -> str:
@@ -218,9 +221,9 @@ def _durability(settings: Settings) -> dict[str, str]:
     return {"min.insync.replicas": "2"} if settings.replication_factor >= 3 else {}
 
 
-async def _create(specs: Sequence[TopicSpec], settings: Settings, admin: Admin) -> None:
+async def _create(specs: Sequence[TopicSpec], settings: Settings, admin: Admin) -> list[str]:
     if not specs:
-        return
+        return []
     new = [
         NewTopic(
             name=spec.name,
@@ -241,6 +244,7 @@ async def _create(specs: Sequence[TopicSpec], settings: Settings, admin: Admin) 
                     "makes it 1."
                 )
             raise TopicRefused(told)
+    return [name for name, code, _ in answer.topic_errors if not code]
 
 
 async def _check(specs: Sequence[TopicSpec], settings: Settings, admin: Admin) -> None:
