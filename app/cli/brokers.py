@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import click
 
-from app.cli.failures import NO_VERDICT, told_plainly
-from app.cli.remote import local_settings
+from app.cli.failures import told_plainly
+from app.cli.remote import NobodyAnswers, local_settings
 from app.kafka.names import KafkaError
 from app.settings import HOST, Settings
 from app.tokens import NotLetIn
@@ -53,9 +53,7 @@ def reached(settings: Settings) -> Iterator[None]:
         raise click.ClickException(f"{error}.") from error
     except KafkaError as error:
         servers = ",".join(settings.kafka_bootstrap_servers)
-        silent = click.ClickException(
+        raise NobodyAnswers(
             f"Kafka at {servers} does not answer ({error}). Is `meter up` running? "
             "Another address: METER_KAFKA_BOOTSTRAP_SERVERS."
-        )
-        silent.exit_code = NO_VERDICT
-        raise silent from error
+        ) from error

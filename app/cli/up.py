@@ -124,8 +124,8 @@ def _producer_lines(settings: Settings) -> str:
 def _demo_lines(settings: Settings) -> str:
     # `python -m app` is started by no file that could be run again.
     is_module = sys.argv[0].endswith("__main__.py")
-    meter = f"{sys.executable} -m {__package__.partition('.')[0]}" if is_module else sys.argv[0]
-    meter = meter if is_module else shlex.quote(meter)
+    module = [sys.executable, "-m", __package__.partition(".")[0]]
+    meter = shlex.join(module if is_module else sys.argv[:1])
     port = settings.http_port
     where = "" if port == DEFAULT_HTTP_PORT else f" --url http://127.0.0.1:{port}"
     return (
