@@ -50,7 +50,6 @@ async def test_every_partition_is_exported_whatever_the_settings_say(
     assert [line for line in kept if "code" in line] == [
         {
             **event,
-            "properties": {},
             "_append_time": ANY,
             "_partition": 0,
             "_offset": ANY,
@@ -58,6 +57,12 @@ async def test_every_partition_is_exported_whatever_the_settings_say(
         }
     ]
     assert all(line["_value"] is None for line in kept if "code" not in line)
+
+    granted = [("meter-granted", b"1")]
+    sent = await worker.engine.append(settings.topic(settings.raw_topic), b"k", value, 0, granted)
+    refused = await meter("export", "events", "--redact", **brokers)
+    assert refused.exit_code == 1
+    assert f"Record {sent.offset} of partition 0 is granted with its exact bytes" in refused.stderr
     wrong = await meter("export", "records", "--redact", **brokers)
     assert wrong.exit_code == 2
 
