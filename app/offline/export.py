@@ -52,7 +52,7 @@ async def export(
     """
     read: frozenset[str] = frozenset()
     if what == "events":
-        read = await _learn(settings)
+        read = await _learn(settings, names=redact)
     for tp in await _partitions(settings, what):
         start, end = await bounds(settings, tp)
         begin = max(start, (since or {}).get(tp.partition, start))
@@ -64,18 +64,19 @@ async def export(
                     yield line
 
 
-async def _learn(settings: Settings) -> frozenset[str]:
+async def _learn(settings: Settings, *, names: bool) -> frozenset[str]:
     """Learn the limits from the definitions log: batches are read as workers read them.
 
-    Return the names of properties that definitions read, or have read.
+    `names`: return those of properties that definitions read, or have read.
     """
     definitions, read = Definitions(), set(ALWAYS_READ)
     for tp in await _partitions(settings, "definitions"):
         async for records in scan(settings, tp, *await bounds(settings, tp)):
             for record in records:
                 apply(definitions, record.value, record.timestamp_ms, record.offset)
-                with suppress(UnreadableCommand):
-                    read.update(names_read(Command.decode(record.value or b"").payload))
+                if names:
+                    with suppress(UnreadableCommand):
+                        read.update(names_read(Command.decode(record.value or b"").payload))
     limit_after(settings.topic(settings.raw_topic), definitions.limited_after_ms())
     return frozenset(read)
 
