@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Collection, Mapping
-from functools import cache
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -93,67 +93,84 @@ def build_app(
     `proxies`: networks of proxies that may name the address of their client.
     """
     app = web.Application(middlewares=[_measured, _always_json])
-    tokens = peers or PeerTokens(secrets.token_hex())
-    router, admin_router = Router(ENDPOINTS), Router(ADMIN_ENDPOINTS)
     app[_METRICS] = RequestMetrics(registry)
-    from_clients, from_workers = Admission(), Admission()
+    tokens = peers or PeerTokens(secrets.token_hex())
+    api = partial(
+        Api,
+        meter,
+        keys,
+        tokens,
+        registry,
+        openapi=described,
+        max_batch=max_batch,
+        open_page=open_page,
+        turns=turns or Turns(),
+        webhook_public_key=webhook_public_key,
+        siblings=siblings,
+    )
+    app.cleanup_ctx.append(partial(_with_session, api, peer_ca_file))
+    app.on_response_prepare.append(_with_headers)
+    door = Door(keys, tokens, own_names, proxies)
+    app.router.add_route("*", r"/{path:[\s\S]*}", door.dispatch, expect_handler=_expected_later)
+    return app
 
-    async def with_session(_: web.Application) -> AsyncIterator[None]:
-        timeout = ClientTimeout(total=PEER_TIMEOUT_S)
-        trusted = True if peer_ca_file is None else ssl_context(peer_ca_file, None, None)
-        connector = TCPConnector(ssl=trusted)
-        async with ClientSession(
-            timeout=timeout, auto_decompress=False, connector=connector
-        ) as session:
-            app[_API] = Api(
-                meter,
-                keys,
-                tokens,
-                registry,
-                session,
-                described,
-                max_batch,
-                open_page,
-                turns or Turns(),
-                webhook_public_key,
-                siblings=siblings,
-            )
-            yield
 
-    async def dispatch(request: web.Request) -> web.StreamResponse:
+async def _with_session(
+    api: Callable[[ClientSession], Api], peer_ca_file: Path | None, app: web.Application
+) -> AsyncIterator[None]:
+    """Give the application what its requests share while it runs, with a client for its peers."""
+    trusted = True if peer_ca_file is None else ssl_context(peer_ca_file, None, None)
+    async with ClientSession(
+        timeout=ClientTimeout(total=PEER_TIMEOUT_S),
+        auto_decompress=False,
+        connector=TCPConnector(ssl=trusted),
+    ) as session:
+        app[_API] = api(session)
+        yield
+
+
+class Door:
+    """Lets requests in: finds the endpoint of each, whose it is, and when it begins."""
+
+    def __init__(
+        self,
+        keys: KeyRing,
+        tokens: PeerTokens,
+        own_names: Collection[str] | None,
+        proxies: Collection[Network],
+    ) -> None:
+        self._keys, self._tokens, self._own_names, self._proxies = keys, tokens, own_names, proxies
+        self._router, self._admin_router = Router(ENDPOINTS), Router(ADMIN_ENDPOINTS)
+        self._from_clients, self._from_workers = Admission(), Admission()
+
+    async def dispatch(self, request: web.Request) -> web.StreamResponse:
         """Refuse a bad request by its head; the body is read when the handler asks for it."""
         require_small_head(request)
         require_plain(request)
-        if own_names is not None:
-            require_own_name(request, own_names)
-        here = admin_router if _is_admin(request) else router
+        if self._own_names is not None:
+            require_own_name(request, self._own_names)
+        here = self._admin_router if _is_admin(request) else self._router
         endpoint, parameters = here.find(request.method, request.rel_url.raw_path)
         request[_ENDPOINT] = endpoint
-        if proxies:
-            request = request.clone(remote=client_address(request, proxies))
-        sender = _sender(tokens, request)
-        forwarded = sender is not None
+        if self._proxies:
+            request = request.clone(remote=client_address(request, self._proxies))
+        api, sender = request.app[_API], _sender(self._tokens, request)
         if not endpoint.waits:
-            return await _answer(app[_API], endpoint, parameters, request)
-        admission = from_workers if forwarded else from_clients
+            return await _answer(api, endpoint, parameters, request)
+        admission = self._from_clients if sender is None else self._from_workers
         try:
-            identity = sender or _identity(keys, endpoint, request)
+            identity = sender or _identity(self._keys, endpoint, request)
             if sender is not None:
                 _require(sender, endpoint)
         except ApiError:
             async with admission.admitted(NOBODY, 0):
                 raise
         body_bytes = announced_bytes(request)
-        if identity is not None and identity.requests is not None and not forwarded:
+        if identity is not None and identity.requests is not None and sender is None:
             identity.requests.take(1)
         organization = NOBODY if identity is None else identity.organization_id
         async with admission.admitted(organization, body_bytes):
-            return await _answer(app[_API], endpoint, parameters, request, identity, sender)
-
-    app.cleanup_ctx.append(with_session)
-    app.on_response_prepare.append(_with_headers)
-    app.router.add_route("*", r"/{path:[\s\S]*}", dispatch, expect_handler=_expected_later)
-    return app
+            return await _answer(api, endpoint, parameters, request, identity, sender)
 
 
 def _is_admin(request: web.Request) -> bool:
