@@ -13,8 +13,6 @@ FILES = sorted(path for top in ("agents", "app", "tables") for path in (ROOT / t
 
 FUNCTION_LINES = 70
 LONG = {
-    "app/api/server.py:build_app": "one closure an aiohttp application, with all that it needs",
-    "app/runtime/restore.py:restore": "read top-down: what a partition is made of, in order",
     "tables/fold.py:_fold_into": "the inner loop: a call more for each event costs a tenth",
 }
 """Functions of more than FUNCTION_LINES lines, with the reason."""

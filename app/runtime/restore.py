@@ -67,10 +67,7 @@ _LOADED_AT_ONCE = 10_000
 
 
 async def restore(
-    number: int,
-    producer: PartitionProducer,
-    shared: WorkerContext,
-    told_epoch: int,
+    number: int, producer: PartitionProducer, shared: WorkerContext, told_epoch: int
 ) -> OwnedPartition:
     """Return the partition as its last flush left it, under a new epoch, ready to be scheduled.
 
@@ -91,18 +88,7 @@ async def restore(
         unknown = Checkpoint(epoch=told_epoch)
         published = await _published(number, shared, unknown, newest[PUBLISHED_CHANGELOG])
         return await fold_anew(number, unknown, None, newest, published, producer, shared)
-    checkpoint = msgspec.msgpack.decode(packed_checkpoint, type=Checkpoint)
-    if checkpoint.is_too_new:
-        raise StateTooNew(
-            f"partition {number} was written by fold version {checkpoint.fold_version}, this "
-            f"program knows {FOLD_VERSION}: start the newer program"
-        )
-    if checkpoint.definitions_offset > end:
-        raise DefinitionsLost(
-            shared.settings.topic(METER_DEFINITIONS),
-            f"ends at offset {end}, but partition {number} was folded with definitions up to "
-            f"{checkpoint.definitions_offset}",
-        )
+    checkpoint = _readable(number, packed_checkpoint, end, shared)
     index = await restored_index(number, shared, checkpoint)
     published = await _published(number, shared, checkpoint, newest[PUBLISHED_CHANGELOG])
     checkpoint.output = published.newest
@@ -117,20 +103,11 @@ async def restore(
         daily=daily.table,
         is_home=partial(shared.homes.is_at, number),
     )
-    work = shared.tally.work
-    state = Partition(number, shared.definitions, index, carried=carried, work=work)
-    for changelog, load in (
-        (PRESENCE_CHANGELOG, state.event_ranges.load),
-        (CELLS_CHANGELOG, state.packing.load_cell),
-        (INSTANTS_CHANGELOG, state.instants.load),
-    ):
-        await _load(newest[changelog], load)
-        work.add("restore", "log_records", len(newest[changelog]))
+    state = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
+    await _load_state(state, newest)
     # What is defined from here on, the caller takes over.
-    seen, impacts = (
-        shared.followed.last,
-        shared.followed.impacts_since(checkpoint.definitions_offset),
-    )
+    seen = shared.followed.last
+    impacts = shared.followed.impacts_since(checkpoint.definitions_offset)
     refolds = await shared.turns.run(Work("restore"), _catching_up(state, impacts))
     state.changed.tell_again(shared.followed.impacts_since(state.changed.next_offset))
     intact = state.restored() and state.index.length == checkpoint.index_length
@@ -149,13 +126,63 @@ async def restore(
     newest.clear()
     cells.clear()
     owned = OwnedPartition(state, producer, shared, packed_checkpoint)
-    evaluations_topic = shared.settings.topic(EVALUATIONS_CHANGELOG)
-    owned.next_flush.add(Record(evaluations_topic, number, key, None) for key in torn)
-    daily_topic = shared.settings.topic(DAILY_CHANGELOG)
-    owned.next_flush.add(Record(daily_topic, number, key, None) for key in daily.torn)
+    for changelog, gone in ((EVALUATIONS_CHANGELOG, torn), (DAILY_CHANGELOG, daily.torn)):
+        topic = shared.settings.topic(changelog)
+        owned.next_flush.add(Record(topic, number, key, None) for key in gone)
     daily.look_at_all(state, shared)
-    queue = owned.refold_queue
     owned.renewal.note_seen(seen[0])
+    _queue(owned, refolds, seen)
+    return owned
+
+
+def _readable(number: int, packed: bytes, end: int, shared: WorkerContext) -> Checkpoint:
+    """Return the checkpoint, if this program can go on with it.
+
+    `end`: where the definitions log ends.
+
+    Raises:
+        StateTooNew: a newer program wrote it.
+        DefinitionsLost: it was folded with definitions that the log does not have.
+    """
+    checkpoint = msgspec.msgpack.decode(packed, type=Checkpoint)
+    if checkpoint.is_too_new:
+        raise StateTooNew(
+            f"partition {number} was written by fold version {checkpoint.fold_version}, this "
+            f"program knows {FOLD_VERSION}: start the newer program"
+        )
+    if checkpoint.definitions_offset > end:
+        raise DefinitionsLost(
+            shared.settings.topic(METER_DEFINITIONS),
+            f"ends at offset {end}, but partition {number} was folded with definitions up to "
+            f"{checkpoint.definitions_offset}",
+        )
+    return checkpoint
+
+
+async def _load_state(state: Partition, newest: dict[str, dict[bytes, bytes]]) -> None:
+    for changelog, load in (
+        (PRESENCE_CHANGELOG, state.event_ranges.load),
+        (CELLS_CHANGELOG, state.packing.load_cell),
+        (INSTANTS_CHANGELOG, state.instants.load),
+    ):
+        await _load(newest[changelog], load)
+        state.work.add("restore", "log_records", len(newest[changelog]))
+
+
+async def _load(newest: dict[bytes, bytes], load: Callable[[bytes, bytes], None]) -> None:
+    for count, (key, value) in enumerate(newest.items()):
+        load(key, value)
+        if count % _LOADED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+
+
+def _queue(owned: OwnedPartition, refolds: Iterable[MeterKey], seen: tuple[int, int]) -> None:
+    """Queue all that is to be folded again; `seen`: the definitions there are, by offset and time.
+
+    `refolds`: what the definitions since the last flush concern.
+    """
+    queue, state = owned.refold_queue, owned.state
+    checkpoint = state.checkpoint
     queue.stand_under((checkpoint.definitions_offset, checkpoint.definitions_ms))
     # One that was queued may be for an earlier copy of an event: all cuts to come wait for it.
     queue.want(refolding_keys(state), checkpoint.cut_ms)
@@ -165,20 +192,12 @@ async def restore(
         queue.stand_under(seen)
     # Which of them the cells show is not written down.
     queue.requeue_corrections(sorted(state.corrected.follow_all()), checkpoint.cut_ms)
-    return owned
 
 
 def refolding_keys(state: Partition) -> Iterable[MeterKey]:
     """Return what was under a refold, or to be, at the last flush."""
     meter_keys = state.checkpoint.refolding
     return state.event_ranges.all_meter_keys() if ANY_METER_KEY in meter_keys else meter_keys
-
-
-async def _load(newest: dict[bytes, bytes], load: Callable[[bytes, bytes], None]) -> None:
-    for count, (key, value) in enumerate(newest.items()):
-        load(key, value)
-        if count % _LOADED_AT_ONCE == 0:
-            await asyncio.sleep(0)
 
 
 def _loading(corrections: CorrectionTable, keys: dict[bytes, bytes]) -> Take:
