@@ -177,7 +177,6 @@ class _Replay:
             self._bodies: list[Json] = [{"places": named[n : n + _MOST_PLACES]} for n in starts]
         else:
             self._bodies = [{"code": code} if code else {"all": True}]
-        self._resumes = not places
         self.sums: Counter[str] = Counter()
 
     def outcomes(self) -> Iterator[Json]:
@@ -187,7 +186,7 @@ class _Replay:
                 asked = {**body, "before": self._before} if self._before else body
                 yield from self._of(asked)
         except BaseException:
-            if self._resumes and self._before:
+            if self._before:
                 echo(f"{self.told()} Go on with: --before {self._before}", err=True)
             raise
 

@@ -128,9 +128,7 @@ def _followed(plan_id: str, charge: Charge, was: Charge, now: Charge, *, is_give
 def _followed_filter(
     own: ChargeFilter, was: ChargeFilter | None, now: ChargeFilter | None
 ) -> ChargeFilter:
-    if was is None or now is None:
-        return own
-    if was.properties == now.properties:
+    if was is None or now is None or was.properties == now.properties:
         return own
     return _replace(own, properties=_properties(own.properties, was.properties, now.properties))
 

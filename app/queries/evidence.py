@@ -90,14 +90,13 @@ class Evidence:
         async with engine.scans.place(
             "trace", organization_id, external_subscription_id or ""
         ) as turn:
-            if external_subscription_id is not None:
-                parts = [self._routing.at_home(organization_id, external_subscription_id)]
-                wanted += [(owned, (organization_id, external_subscription_id)) for owned in parts]
-            else:
-                parts = self._routing.all_owned()
-                for owned in parts:
-                    known = await turn.run(entries_of(owned, organization_id, transaction_id))
-                    wanted += [(owned, name) for _, name in known]
+            parts = self._routing.asked(organization_id, external_subscription_id)
+            for owned in parts:
+                if external_subscription_id is not None:
+                    wanted.append((owned, (organization_id, external_subscription_id)))
+                    continue
+                known = await turn.run(entries_of(owned, organization_id, transaction_id))
+                wanted += [(owned, name) for _, name in known]
             for owned, name in wanted:
                 starts = await engine.offsets.log_starts(owned.number)
                 replay = Replay(owned, engine.scan, turn)
