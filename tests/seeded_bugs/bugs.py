@@ -236,6 +236,12 @@ BUGS = (
         "if True:",
     ),
     Bug(
+        "lost-figure-of-a-charge-that-is-gone-not-decided-again",
+        "tables/partition/partition.py",
+        "if run[0].append_time_ms <= retaken_ms and bills(*route.meter_key):",
+        "if False:",
+    ),
+    Bug(
         "lost-figure-billed-again-over-later-events",
         "tables/cells/watch.py",
         "(checkpoint.cut_ms if self.is_retaken else checkpoint.grid_done_ms)",
