@@ -1,6 +1,7 @@
 """What was not counted: a few samples by organization, reason and code, in bounded memory.
 
 Kept while a worker has the partition: it explains what goes wrong now, and is no part of the state.
+So it says since when it knows.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class NotCounted:
 
     def __init__(self) -> None:
         self._kinds: dict[UncountedKey, Uncounted] = {}
+        self.since_ms = -1
+        """Nothing is known of events appended up to then; -1: of all it is."""
 
     def note(self, reason: Reason, arrival: Arrival) -> None:
         """Count one more event, and keep it as a sample if there is room."""

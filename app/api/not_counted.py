@@ -19,12 +19,21 @@ async def index(call: Call) -> Any:
     """Answer what all workers have not counted, each since it has its partitions."""
     reason, code = call.query.text("reason"), call.query.text("code")
     found = await call.meter.events.not_counted(call.organization_id, reason, code)
+    since_ms = call.meter.events.not_counted_since_ms()
+    since = [] if since_ms < 0 else [iso_milliseconds(since_ms)]
     told: list[Json] = []
     for reply in await ask_all(call, Outgoing("GET", call.request.rel_url.raw_path_qs)):
         value_of(reply)
-        told += json_text.decode(reply.body)["not_counted"]
+        answer = json_text.decode(reply.body)
+        told += answer["not_counted"]
+        # An older program beside this one, while it is rolled out, does not say.
+        if (its := answer.get("since", iso_milliseconds(call.now_ms))) is not None:
+            since.append(its)
     work = Work("request", "not counted", call.organization_id)
-    return {"not_counted": await call.api.turns.run(work, _merged(found, told))}
+    return {
+        "not_counted": await call.api.turns.run(work, _merged(found, told)),
+        "since": max(since, default=None),
+    }
 
 
 def _merged(found: list[Uncounted], told: list[Json]) -> Steps[list[Json]]:

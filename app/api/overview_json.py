@@ -47,8 +47,15 @@ def overview_json(overview: Overview) -> Json:
         ),
         "dead_letters_more": overview.dead_letters_more,
         "not_counted_lately": overview.not_counted_lately,
+        "not_counted_since": _since(overview),
         "each_worker": [_worker(overview)],
     }
+
+
+def _since(overview: Overview) -> str | None:
+    """Return since when what was not counted is known, if that is not for the whole hour."""
+    since_ms = overview.not_counted_since_ms
+    return iso_seconds(since_ms) if since_ms > overview.now_ms - LATELY_MS else None
 
 
 def _worker(overview: Overview) -> Json:
@@ -100,6 +107,10 @@ def merged(overviews: Sequence[Json], limit: int) -> Json:
         "dead_letters_lately": max(each.get("dead_letters_lately", 0) for each in overviews),
         "dead_letters_more": any(each.get("dead_letters_more", False) for each in overviews),
         "not_counted_lately": _known_sum(each.get("not_counted_lately") for each in overviews),
+        "not_counted_since": max(
+            (each["not_counted_since"] for each in overviews if each.get("not_counted_since")),
+            default=None,
+        ),
         "each_worker": [item for each in overviews for item in each.get("each_worker", ())],
     }
 

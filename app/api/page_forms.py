@@ -33,6 +33,7 @@ from app.page import metric_form
 from app.page.figures import address
 from app.page.html import Html, el, markup
 from app.page.metric_form import Filled
+from app.page.not_counted import Uncounted, counts_at_once
 from app.page.previewed import Previewed, preview_part, saved_part
 
 Json = dict[str, Any]
@@ -70,14 +71,14 @@ async def _listed(call: Call, what: str, index: Handler) -> list[Json]:
     return found
 
 
-async def _uncounted(call: Call) -> Mapping[str, int]:
+async def _uncounted(call: Call) -> Uncounted:
     """Return how many events of each code no charge counted."""
     target = address("api", "v1", "events", "not_counted")
-    found = json_of(await not_counted.index(asked_for(call, target)))["not_counted"]
+    answer = json_of(await not_counted.index(asked_for(call, target)))
     counts: Counter[str] = Counter()
-    for one in found:
+    for one in answer["not_counted"]:
         counts[one["code"]] += one["events_count"]
-    return counts
+    return Uncounted(counts, answer["since"])
 
 
 async def plan(call: Call) -> Html | Reply:
@@ -231,8 +232,8 @@ async def preview(call: Call) -> Html | Reply:
     if isinstance(reports, Rejected):
         return _refused(call, filled, is_new, locked, rejected(reports))
     previewed = await gathered(call, reports, {"changes": [{"billable_metric": body}]})
-    waiting = (await _uncounted(call)).get(filled.code, 0) if is_new else None
-    return preview_part("metric", previewed, waiting, carried(call), is_new)
+    fresh = counts_at_once(await _uncounted(call), filled.code) if is_new else None
+    return preview_part("metric", previewed, fresh, carried(call), is_new)
 
 
 def _command(here: Call, code: str, body: Json, is_new: bool) -> Command:

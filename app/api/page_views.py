@@ -397,8 +397,8 @@ async def not_counted_events(call: Call) -> Html | Reply:
     """Show what no charge counted."""
     reason, code = call.query.text("reason"), call.query.text("code")
     target = address("api", "v1", "events", "not_counted", reason=reason, code=code)
-    found = json_of(await not_counted.index(asked_for(call, target)))["not_counted"]
-    return not_counted_html.not_counted_view(found, reason, code, carried(call))
+    answer = json_of(await not_counted.index(asked_for(call, target)))
+    return not_counted_html.not_counted_view(answer, reason, code, carried(call))
 
 
 async def letters(call: Call) -> Html | Reply:

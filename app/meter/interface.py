@@ -137,6 +137,10 @@ class Events(Protocol):
         """Return what no charge counted on the partitions here."""
         ...
 
+    def not_counted_since_ms(self) -> int:
+        """Return up to which append time `not_counted` knows nothing; -1: it knows of all."""
+        ...
+
     async def list_events(
         self, organization_id: str, query: EventQuery, offset: int, limit: int
     ) -> EventPage:

@@ -172,6 +172,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     not_counted_lately: int | None = None
     """Codes, by reason, with an event of the last hour that no charge counted; None: nobody looked,
     as all organizations were asked for."""
+    not_counted_since_ms: int = -1
+    """Append time up to which nobody here knows what was not counted; -1: all is known."""
 
 
 class OverviewQuery(msgspec.Struct, frozen=True, kw_only=True):

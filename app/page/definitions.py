@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from app.definitions.model import Metric
 from app.meter.changes import DefinitionChange
 from app.page.figures import NOTHING, address, bucket, count, time, whole
 from app.page.html import Html, Node, el, markup
+from app.page.not_counted import Uncounted, since_then
 from app.page.tables import Column, Row, facts, table
 
 Json = dict[str, Any]
@@ -17,14 +18,14 @@ Json = dict[str, Any]
 def definitions_view(
     metrics: Sequence[Json],
     plans: Sequence[Json],
-    uncounted: Mapping[str, int],
+    uncounted: Uncounted,
     changes: Sequence[DefinitionChange],
     organization: str | None,
 ) -> Html:
     """Return the fragment."""
     new = address("definitions", "new-metric", organization=organization)
     plan = address("definitions", "new-plan", organization=organization)
-    undefined = sorted(uncounted.keys() - {metric["code"] for metric in metrics})
+    undefined = sorted(uncounted.of_code.keys() - {metric["code"] for metric in metrics})
     return markup(
         el("h1", "Metrics and plans"),
         el("p", el("a", "New billable metric", href=new), " ", el("a", "New plan", href=plan)),
@@ -35,9 +36,7 @@ def definitions_view(
     )
 
 
-def _undefined(
-    codes: Sequence[str], uncounted: Mapping[str, int], organization: str | None
-) -> Node:
+def _undefined(codes: Sequence[str], uncounted: Uncounted, organization: str | None) -> Node:
     if not codes:
         return None
     items = (
@@ -48,16 +47,15 @@ def _undefined(
                 code,
                 href=address("definitions", "new-metric", code=code, organization=organization),
             ),
-            f": {count(uncounted[code], 'event')} not counted",
+            f": {count(uncounted.of_code[code], 'event')} not counted",
+            since_then(uncounted.since),
         )
         for code in codes[:20]
     )
     return el("section", el("h2", "Codes that no metric has"), el("ul", items), id="undefined")
 
 
-def _metrics(
-    metrics: Sequence[Json], uncounted: Mapping[str, int], organization: str | None
-) -> Html:
+def _metrics(metrics: Sequence[Json], uncounted: Uncounted, organization: str | None) -> Html:
     columns = (
         Column("Metric"),
         Column("Aggregation"),
@@ -74,13 +72,15 @@ def _metrics(
                 metric["aggregation_type"] + (", recurring" if metric["recurring"] else ""),
                 whole(metric["plans_count"]),
                 whole(metric["active_subscriptions_count"]),
-                whole(uncounted.get(metric["code"], 0)),
+                whole(uncounted.of_code.get(metric["code"], 0)),
                 metric["expression"] or metric["field_name"] or NOTHING,
             ),
         )
         for metric in metrics
     )
-    return table("metrics", "Billable metrics", columns, rows, "There is no metric yet.")
+    since = since_then(uncounted.since)
+    caption = markup("Billable metrics", since and el("small", " not counted", since))
+    return table("metrics", caption, columns, rows, "There is no metric yet.")
 
 
 def _plans(plans: Sequence[Json], organization: str | None) -> Html:

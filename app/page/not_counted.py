@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from app.page.causes import NOT_COUNTED
-from app.page.figures import NOTHING, address, instant, whole
+from app.page.figures import NOTHING, address, count, instant, whole
 from app.page.html import Html, Node, el, markup
 from app.page.tables import Column, Row, table
 
 Json = dict[str, Any]
 
 
+class Uncounted(NamedTuple):
+    """Events that no charge counted."""
+
+    of_code: Mapping[str, int]
+    since: str | None
+    """Since when that is known; None: it always was."""
+
+
 def not_counted_view(
-    found: list[Json], reason: str | None, code: str | None, organization: str | None
+    answer: Json, reason: str | None, code: str | None, organization: str | None
 ) -> Html:
     """Return the fragment."""
     columns = (
@@ -26,6 +35,7 @@ def not_counted_view(
         Column("Last"),
         Column("Samples"),
     )
+    found, since = answer["not_counted"], answer["since"]
     rows = (Row(f"{one['reason']} {one['code']}", _row(one, organization)) for one in found)
     every = el("a", "Show all", href=address("not-counted", organization=organization))
     only = " and ".join(each for each in (reason, code) if each)
@@ -33,17 +43,51 @@ def not_counted_view(
         el("h1", "Not counted"),
         el(
             "p",
-            "Events that were taken, and that no charge counted, since each worker took its ",
-            "partitions over. An event counts once for every charge that left it out.",
+            "Events that were taken, and that no charge counted. ",
+            "An event counts once for every charge that left it out.",
         ),
+        _not_before(since),
         el("p", f"Only {only}. ", every) if only else None,
         table(
             "uncounted",
             "By reason and code",
             columns,
             rows,
-            "Nothing of that kind." if only else "Nothing since the workers took over.",
+            markup("Nothing of that kind" if only else "Nothing", since_then(since), "."),
         ),
+    )
+
+
+def counts_at_once(uncounted: Uncounted, code: str) -> Html:
+    """Say how many events a new metric finds there."""
+    return el(
+        "p",
+        f"{count(uncounted.of_code.get(code, 0), 'event')} of this code came",
+        since_then(uncounted.since),
+        " and were not counted; ",
+        "they " if uncounted.since is None else "they, and any before, ",
+        "count once a plan has a charge of it.",
+    )
+
+
+def since_then(since: str | None) -> Node:
+    """Return since when it is known what was not counted; nothing, if it always was."""
+    return None if since is None else markup(" since ", instant(since))
+
+
+def _not_before(since: str | None) -> Node:
+    if since is None:
+        return None
+    return el(
+        "p",
+        "Listed is what came since ",
+        instant(since),
+        ", when a worker last took partitions over. What came before is not listed: ",
+        el("kbd", "meter trace"),
+        " tells it of one event, ",
+        el("kbd", "meter reconcile"),
+        " of a producer's list.",
+        id="since",
     )
 
 

@@ -85,7 +85,13 @@ def _waiting(shown: Json) -> Iterator[tuple[int, str, str]]:
     yield shown["parked"], "subscription", "parked"
     yield shown["dead_letters_lately"], "event", f"refused in the last hour{_or_more(shown)}"
     # None: nobody has looked, and nothing is said of it.
-    yield shown["not_counted_lately"] or 0, "code", "with events not counted in the last hour"
+    lately = "with events not counted in the last hour"
+    since = shown.get("not_counted_since")
+    yield (
+        shown["not_counted_lately"] or 0,
+        "code",
+        f"with events not counted since {_clock(since)} UTC" if since else lately,
+    )
     yield sum(each["differing"] for each in shown["each_worker"]), "metric", "that differs from raw"
 
 
@@ -253,7 +259,10 @@ def _attention(shown: Json, look: Look) -> Html:
     refused += _or_more(shown)
     # Of all organizations together nobody has looked.
     known = lately is not None
-    left_out = f"{count(lately, 'code')} not counted in the last hour" if known else "Not counted"
+    since = shown.get("not_counted_since")
+    # Of the events before, a worker that has just taken over knows nothing.
+    when = f"since {_clock(since)} UTC" if since else "in the last hour"
+    left_out = f"{count(lately, 'code')} not counted {when}" if known else "Not counted"
     return el(
         "section",
         el("h2", "What needs attention"),

@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 from app.meter.evidence import PreviewedCell
 from app.numbers import exact_sum, parse_text, plain
 from app.page.figures import NOTHING, address, bucket, count, figure, group, instant, whole
-from app.page.html import Html, el, markup
+from app.page.html import Html, Node, el, markup
 from app.page.tables import Column, Row, table
 
 Kind = Literal["metric", "plan"]
@@ -26,9 +26,9 @@ class Previewed(NamedTuple):
 
 
 def preview_part(
-    kind: Kind, previewed: Previewed, waiting: int | None, organization: str | None, is_new: bool
+    kind: Kind, previewed: Previewed, fresh: Node, organization: str | None, is_new: bool
 ) -> Html:
-    """Return the table of what changes, and the three buttons."""
+    """Return the table of what changes, and the three buttons; `fresh`: what a new one counts."""
     cells = previewed.cells
     published = sum(cell.published for cell in cells)
     columns = (
@@ -45,13 +45,6 @@ def preview_part(
     )
     rows = (_changed(number, cell) for number, cell in enumerate(cells[:SHOWN_CELLS]))
     more = f", first {SHOWN_CELLS} of {whole(len(cells))}" if len(cells) > SHOWN_CELLS else ""
-    fresh = None
-    if is_new and waiting is not None:
-        fresh = el(
-            "p",
-            f"{count(waiting, 'event')} of this code came and were not counted; ",
-            "they count once a plan has a charge of it.",
-        )
     return markup(
         el("h2", "What changes"),
         fresh,

@@ -53,6 +53,10 @@ class Events:
             if reason in (None, one.reason) and code in (None, one.code)
         ]
 
+    def not_counted_since_ms(self) -> int:
+        """Return up to which append time `not_counted` knows nothing; -1: it knows of all."""
+        return max((o.state.not_counted.since_ms for o in self._engine.owned.values()), default=-1)
+
     async def list_events(
         self, organization_id: str, query: EventQuery, offset: int, limit: int
     ) -> EventPage:

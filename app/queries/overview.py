@@ -64,6 +64,9 @@ class Overviews:
             parked=engine.parked_subscriptions,
             about=self._about(),
             not_counted_lately=lately,
+            not_counted_since_ms=max(
+                (owned.state.not_counted.since_ms for owned in engine.owned.values()), default=-1
+            ),
             dead_letters_more=self._has_more_letters(),
             dead_letters=tuple(d for d in reversed(engine.status.dead_letters) if _sees(query, d)),
         )

@@ -293,6 +293,7 @@ class Partition:
 
         Then cuts to come are known again.
         """
+        self.not_counted.since_ms = self.checkpoint.append_time_ms
         self.packing.pack_loaded()
         self.instants.loaded()
         for name, arrivals in self.instants.undecided.items():

@@ -88,7 +88,8 @@ class Earlier:
         }
         with self._log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "worker"],
+                # What `meter` does, and did before `python -m app` was there.
+                [sys.executable, "-c", "from app.cli.main import cli; cli()", "worker"],
                 cwd=tree,
                 env=environment,
                 stdout=log,

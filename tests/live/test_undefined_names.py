@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from app.billing_periods.instants import parse_iso8601_ms
 from app.main import running_worker
 from app.settings import Settings
 from tests.live.test_corrections import correct, event
@@ -21,6 +22,7 @@ NAMES = [f"undefined-{number}" for number in range(9)]
 async def _not_counted(api: Api) -> set[tuple[str, str, int]]:
     status, answer = await api.call("GET", "/events/not_counted")
     assert status == 200
+    assert answer["since"] is None
     return {(o["reason"], o["code"], o["events_count"]) for o in answer["not_counted"]}
 
 
@@ -52,6 +54,10 @@ async def test_nothing_is_lost(live_settings: Settings, monkeypatch: pytest.Monk
         await eventually(lambda: api.units("c", NAMES[8]), {"gb": Decimal(8)})
     # Another process finds what this one has not kept.
     async with running_worker(live_settings, **SESSIONS) as worker, api_of(worker.url) as api:
+        _, answer = await api.call("GET", "/events/not_counted")
+        since_ms = parse_iso8601_ms(answer["since"] or "")
+        assert since_ms is not None, "it calls nothing what it has not seen"
+        assert since_ms >= now_s * 1000
         for name in NAMES[:8]:
             await subscribe(api, name, now_s - 86_400)
         for number, name in enumerate(NAMES):

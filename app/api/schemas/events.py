@@ -108,6 +108,10 @@ class NotCountedKind(Model):
 
 class NotCountedList(Model):
     not_counted: list[NotCountedKind]
+    since: Instant | None = Field(
+        description="A worker knows of events it folded itself: what was appended up to here may "
+        "be missing in the list. null: nothing is."
+    )
 
 
 class FeeItem(Model):

@@ -128,6 +128,7 @@ class LedgerMeter:
         self.published = PublishedValues()
         self.corrections: list[bytes] = []
         self.uncounted: list[Uncounted] = []
+        self.uncounted_since_ms = -1
         self.days: dict[str, list[AnalyticsRow]] = {}
         self.asked_for_days: list[AnalyticsQuery] = []
         self.replayed: list[tuple[int, int]] = []
@@ -253,6 +254,9 @@ class LedgerMeter:
             for one in self.uncounted
             if reason in (None, one.reason) and code in (None, one.code)
         ]
+
+    def not_counted_since_ms(self) -> int:
+        return self.uncounted_since_ms
 
     async def list_events(
         self, organization_id: str, query: EventQuery, offset: int, limit: int
@@ -586,6 +590,8 @@ class LedgerMeter:
                 differing=0,
             ),
             dead_letters=tuple(self.dead_letters(query.organization_id)),
+            not_counted_lately=0 if query.organization_id else None,
+            not_counted_since_ms=self.uncounted_since_ms,
         )
 
     async def replay(

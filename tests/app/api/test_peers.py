@@ -278,6 +278,7 @@ async def test_what_is_not_counted_is_told_by_all(pair: Pair) -> None:
     pair.near.meter.uncounted = [kind("a", 2000, 8), kind("b", 0, 1)]
     pair.far.meter.uncounted = [kind("a", 1000, 9)]
     answer = (await pair.near.call("GET", "/api/v1/events/not_counted")).body
+    assert answer["since"] is None
     first, second = answer["not_counted"]
     assert (second["code"], second["events_count"]) == ("b", 1)
     assert len(first.pop("samples")) == 10
@@ -291,4 +292,8 @@ async def test_what_is_not_counted_is_told_by_all(pair: Pair) -> None:
     answer = (await pair.far.call("GET", "/api/v1/events/not_counted?code=b")).body
     assert [one["code"] for one in answer["not_counted"]] == ["b"]
     answer = (await pair.far.call("GET", "/api/v1/events/not_counted?reason=no_charge")).body
-    assert answer == {"not_counted": []}
+    assert answer == {"not_counted": [], "since": None}
+    pair.near.meter.uncounted_since_ms, pair.far.meter.uncounted_since_ms = 1000, 2000
+    for asked in (pair.near, pair.far):
+        answer = (await asked.call("GET", "/api/v1/events/not_counted")).body
+        assert answer["since"] == "1970-01-01T00:00:02.000Z", "the worker that took over last"

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from app.api.page_views import PTAG
+from app.billing_periods.instants import iso_milliseconds
 from app.meter.evidence import Uncounted, UncountedSample
 from tests.app.api.conftest import NOW_MS, Running
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION
@@ -313,6 +314,26 @@ async def test_what_is_not_counted_says_what_to_do(closed_api: Running) -> None:
     text = await fragment(closed_api, "/not-counted?reason=missing_property", key="full")
     assert "stroage" not in text
     assert "Only missing_property." in text
+    assert 'id="since"' not in text
+
+
+async def test_what_was_not_counted_before_a_restart_is_never_called_nothing(
+    closed_api: Running,
+) -> None:
+    """A worker knows what it left out itself: it says since when, wherever it says how much."""
+    closed_api.meter.uncounted_since_ms = NOW_MS - 60_000
+    exact = iso_milliseconds(NOW_MS - 60_000)
+    since = f'since <time datetime="{exact}"'
+    text = await fragment(closed_api, "/not-counted", key="full")
+    assert f'<p class="empty">Nothing {since}' in text
+    assert f"Listed is what came {since}" in text
+    assert f" not counted {since}" in await fragment(closed_api, "/definitions", key="full")
+    text = await fragment(closed_api, "/", key="full")
+    assert f"0 codes not counted since {exact[11:19]} UTC" in text
+    closed_api.meter.uncounted_since_ms = NOW_MS - 2 * 3_600_000
+    assert "0 codes not counted in the last hour" in await fragment(
+        closed_api, "/?search=sub", key="full"
+    )
 
 
 async def test_dead_letters_stand_by_code_and_one_by_one(closed_api: Running) -> None:
