@@ -38,12 +38,14 @@ class BreakdownFold(ChargeFold):
     def __init__(
         self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int = NEVER_MS
     ):
-        super().__init__(_by_all_keys(charge), metric, timezone, limited_after_ms)
         buckets = (None, *charge.filters)
         self._grouping = {
             None if bucket is None else bucket.id: len(charge.group_keys(bucket))
             for bucket in buckets
         }
+        # Of the same keys fewer may group: then the same cells are rows of other cells.
+        apart = tuple(self._grouping.values())
+        super().__init__(_by_all_keys(charge), metric, timezone, limited_after_ms, apart)
         self.presentation_keys = {
             None if bucket is None else bucket.id: charge.presentation_keys(bucket)
             for bucket in buckets

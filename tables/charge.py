@@ -107,9 +107,9 @@ class ChargeFold:
         metric: Metric,
         timezone: str,
         limited_after_ms: int = NEVER_MS,
-        entries: object = None,
+        apart: object = None,
     ):
-        """Take `entries`: what tells folds apart that keep entries of events."""
+        """Take `apart`: what tells folds apart that lead events to the same cells."""
         self.charge = charge
         self.metric = metric
         self.limited_after_ms = limited_after_ms
@@ -160,7 +160,7 @@ class ChargeFold:
             timezone if charge.prorated else None,
             self.buckets,
             self.default_bucket,
-            entries,
+            apart,
         )
 
     def take_parts(self) -> FoldParts:

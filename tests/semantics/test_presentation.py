@@ -266,3 +266,21 @@ def test_what_groups_no_more_is_in_the_rows() -> None:
     assert kept["charges_usage"][0]["presentation_breakdowns"] == rows(
         (None, "2.0"), ("a", "5.0"), key="zone"
     )
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "late"])
+def test_a_key_that_grouped_before_tells_rows_apart_from_the_next_period_on(*, late: bool) -> None:
+    told = story("sum_agg", properties={"pricing_group_keys": ["team", "cloud"]})
+    told.send("2024-01-05", v="1", team="a", cloud="aws")
+    told.send("2024-02-05", v="3", team="a", cloud="aws")
+    grouped = {"amount": "1", **presented_by("cloud"), "pricing_group_keys": ["team"]}
+    told.define("2024-02-10", commands.update_charge(ORG, "plan", "m", {"properties": grouped}))
+    appended = "2024-03-02" if late else None
+    told.send("2024-02-15", appended=appended, v="4", team="a", cloud="gcp")
+    january, *_, february = told.records("2024-03-10")
+    assert (january["grouped_by"], january["presentation_breakdowns"]) == (
+        {"team": "a", "cloud": "aws"},
+        [{"presentation_by": {}, "units": "1.0"}],
+    )
+    assert (february["grouped_by"], february["units"]) == ({"team": "a"}, "7.0")
+    assert february["presentation_breakdowns"] == rows(("aws", "3.0"), ("gcp", "4.0"))
