@@ -38,6 +38,7 @@ def whole(definitions: Sequence[CommandAt], events: Sequence[Arrival]) -> list[b
 
 def cut_in_steps(live: Live, cut_ms: int, published: list[bytes]) -> Iterator[None]:
     """One cut as a worker takes it."""
+    live.look_up_members(cut_ms)
     for record in instants_at(live.partition, cut_ms):
         if record is not None:
             published.append(record.value)
@@ -66,6 +67,22 @@ def test_between_any_two_steps(data: st.DataObject) -> None:
                 live.restart()
                 break
     assert published == whole(definitions, events)
+
+
+def test_before_the_first_cut_of_a_unique_count_paid_in_advance() -> None:
+    """After the restart the members are in the store alone."""
+    definitions = definitions_of(["passes"], presents=True)
+    at_ms = START_MS + WEEK_MS
+    entry = event("passes", "t", START_MS, u="a", operation_type="add")
+    events = [Arrival(entry, ORG, at_ms, 0, 0, 0)]
+    live = ready(definitions, events)
+    live.restart()
+    published: list[bytes] = []
+    while (cut_ms := next_cut(live.partition, NAME)) <= END_MS:
+        for _ in cut_in_steps(live, cut_ms, published):
+            pass
+    assert published == whole(definitions, events)
+    assert published
 
 
 CODES = ("count", "sum")

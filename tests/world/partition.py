@@ -182,6 +182,10 @@ class Live:
             assert stored == self.changelog.members.get(name)
             self.partition.members.fill(name, stored)
 
+    def look_up_members(self, cut_ms: int) -> None:
+        """Ask the store for what a cut needs, as its owner does beforehand."""
+        self._fill(drained(members_wanted(self.partition, cut_ms)))
+
     def keep(self, arrival: Arrival) -> None:
         """Let the log have it, whoever folds it."""
         self._arrived[arrival.position] = arrival
@@ -234,7 +238,7 @@ class Live:
             if history_ms <= cut_ms:
                 self.refold(refolds_of(entering_history(self.partition)))
                 continue
-            self._fill(drained(members_wanted(self.partition, cut_ms)))
+            self.look_up_members(cut_ms)
             decided = chain(instants_at(self.partition, cut_ms), changed_at(self.partition, cut_ms))
             self.records += (record for record in decided if record is not None)
             for name in names:
