@@ -21,7 +21,7 @@ from app.api.event_json import (
     problem,
     with_expression,
 )
-from app.api.peers import Outgoing, ask, forward, is_forwarded, owner_elsewhere, value_of
+from app.api.peers import Outgoing, ask, forward, owner_elsewhere, value_of
 from app.bounds.limits import BODY_BYTES
 from app.expressions import EvaluationFailed
 from app.meter.events import Accepted, Duplicate, IncomingEvent, Pending, Verdict
@@ -95,7 +95,7 @@ async def _elements(call: Call) -> list[msgspec.Raw]:
         raise invalid({"events": ["no_events"]})
     if len(events) > call.api.max_batch:
         raise invalid({"events": ["too_many_events"]})
-    if not is_forwarded(call):
+    if not call.forwarded:
         call.count_events(len(events))
     return json_text.decode_as(await call.body(), BatchBody).events
 

@@ -14,7 +14,7 @@ from app.api.errors import forbidden, invalid, not_found
 from app.api.event_input import FieldErrors
 from app.api.event_json import as_shown
 from app.api.pagination import PageRequest, merged
-from app.api.peers import Outgoing, ask_all, forward, is_forwarded, owner_elsewhere, value_of
+from app.api.peers import Outgoing, ask_all, forward, owner_elsewhere, value_of
 from app.api.streams import streamed
 from app.api.subscriptions import subscriptions_of
 from app.billing_periods.instants import parse_iso8601_ms
@@ -66,7 +66,7 @@ async def index(call: Call) -> Any:
         if (owner := owner_elsewhere(call, query.external_subscription_id)) is not None:
             return await forward(call, owner)
         return await _page_here(call, query, call.page)
-    if is_forwarded(call):
+    if call.forwarded:
         depth = min(call.query.positive(_DEPTH, limits.LISTED_DEPTH), limits.LISTED_DEPTH)
         found = await call.meter.events.list_events(call.organization_id, query, 0, depth)
         return {"places": found.events, "total_count": found.total_count}

@@ -16,14 +16,14 @@ from app.api.event_json import (
     problem,
     with_expression,
 )
-from app.api.peers import forward, is_forwarded, owner_elsewhere
+from app.api.peers import forward, owner_elsewhere
 from app.expressions import EvaluationFailed
 
 
 async def create(call: Call) -> Any:
     """Append one event: 200 once it is in the log, whatever its code and subscription."""
     await call.root("event")
-    if not is_forwarded(call):
+    if not call.forwarded:
         call.count_events(1)
     fields = json_text.decode_as(await call.body(), SingleBody).event
     try:

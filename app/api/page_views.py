@@ -21,7 +21,7 @@ from app.api.event_reads import show as show_event
 from app.api.explain import explain_query, explained
 from app.api.explain import show as show_explanation
 from app.api.overview_json import tag_of
-from app.api.peers import forward, value_of
+from app.api.peers import forward, owner_elsewhere, value_of
 from app.api.router import Handler
 from app.api.subscriptions import subscriptions_of
 from app.meter.errors import Unavailable
@@ -135,12 +135,8 @@ def asked_for(call: Call, target: str, **parameters: str) -> Call:
 
 async def elsewhere(call: Call, subscription: str) -> Reply | None:
     """Return the fragment as the owner of a subscription makes it; None: that is this worker."""
-    owner = call.meter.routing.owner(inside(call).organization_id, subscription)
-    if owner is None:
-        return None
-    if call.forwarded:
-        raise Unavailable("another worker believed this one to be the owner")
-    return await forward(call, owner)
+    owner = owner_elsewhere(inside(call), subscription)
+    return None if owner is None else await forward(call, owner)
 
 
 # Overview

@@ -32,15 +32,10 @@ class Outgoing:
     body: bytes = b""
 
 
-def is_forwarded(call: Call) -> bool:
-    """Return True if another worker sent this request, as its token has proven."""
-    return call.forwarded
-
-
 def owner_elsewhere(call: Call, external_subscription_id: str) -> str | None:
     """Return the base URL of the worker to ask about a subscription, None for this one."""
     owner = call.meter.routing.owner(call.organization_id, external_subscription_id)
-    if owner is not None and is_forwarded(call):
+    if owner is not None and call.forwarded:
         raise Unavailable("another worker believed this one to be the owner")
     return owner
 
@@ -93,14 +88,14 @@ def _who_asks(call: Call, outgoing: Outgoing) -> dict[str, str]:
 
 async def ask_all(call: Call, outgoing: Outgoing) -> list[Reply]:
     """Return the answers of all other workers; none for a request that is itself forwarded."""
-    peers: Sequence[str] = () if is_forwarded(call) else call.meter.routing.peers()
+    peers: Sequence[str] = () if call.forwarded else call.meter.routing.peers()
     return list(await asyncio.gather(*(ask(call, peer, outgoing) for peer in peers)))
 
 
 async def ask_reachable(call: Call, outgoing: Outgoing) -> list[Reply]:
     """Do the same as `ask_all`, without the workers that do not answer."""
     try:
-        peers: Sequence[str] = () if is_forwarded(call) else call.meter.routing.peers()
+        peers: Sequence[str] = () if call.forwarded else call.meter.routing.peers()
     except Unavailable:
         return []
     replies = await asyncio.gather(*(_ask_or_none(call, peer, outgoing) for peer in peers))

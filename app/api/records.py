@@ -15,7 +15,7 @@ from app.api.csv_text import asks_for_csv, check_format, csv_answer, csv_lines
 from app.api.errors import invalid
 from app.api.event_input import FieldErrors
 from app.api.pagination import PageRequest, merged
-from app.api.peers import Outgoing, ask_all, forward, is_forwarded, owner_elsewhere, value_of
+from app.api.peers import Outgoing, ask_all, forward, owner_elsewhere, value_of
 from app.api.streams import streamed
 from app.billing_periods.instants import parse_iso8601_ms
 from app.bounds import limits
@@ -40,7 +40,7 @@ async def index(call: Call) -> Any:
             call.organization_id, query, page.offset, page.per_page
         )
         return await _answer(call, found, page)
-    if is_forwarded(call):
+    if call.forwarded:
         depth = min(call.query.positive(_DEPTH, limits.LISTED_DEPTH), limits.LISTED_DEPTH)
         found = await call.meter.published.list_records(call.organization_id, query, 0, depth)
         return {"places": found.places, "total_count": found.total_count}
