@@ -460,37 +460,23 @@ def _series_place(about: About, usage: PeriodUsage | None, wanted: Wanted) -> No
         return None
     metric = wanted.metric if wanted.metric in codes else next(iter(codes))
     asked = {"period": wanted.period, "charge": wanted.charge}
+
+    def pills(chosen: str, shown: Iterable[tuple[str, str, str]]) -> Html:
+        """Return a list of links, each of (what it chooses, its words, its address)."""
+        return el(
+            "ul",
+            (
+                el("li", el("a", text, href=href, aria_current="true" if it == chosen else None))
+                for it, text, href in shown
+            ),
+        )
+
+    def chart(code: str, window: str) -> str:
+        return about.address(**asked, metric=code, window=window)
+
     choices = markup(
-        el(
-            "ul",
-            (
-                el(
-                    "li",
-                    el(
-                        "a",
-                        f"by {window}",
-                        href=about.address(**asked, metric=metric, window=window),
-                        aria_current="true" if window == wanted.window else None,
-                    ),
-                )
-                for window in WINDOWS
-            ),
-        ),
-        el(
-            "ul",
-            (
-                el(
-                    "li",
-                    el(
-                        "a",
-                        name,
-                        href=about.address(**asked, metric=code, window=wanted.window),
-                        aria_current="true" if code == metric else None,
-                    ),
-                )
-                for code, name in codes.items()
-            ),
-        ),
+        pills(wanted.window, ((each, f"by {each}", chart(metric, each)) for each in WINDOWS)),
+        pills(metric, ((code, name, chart(code, wanted.window)) for code, name in codes.items())),
     )
     nav = el("nav", choices, aria_label="Chart", class_="pills", id="chart-choices")
     source = about.part("series", metric=metric, window=wanted.window)
