@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka.structs import RecordMetadata
 
 from app.bounds.limits import APPENDED_WITHIN_S
-from app.kafka.clients import NOT_TAKEN, Producer
+from app.kafka.clients import NOT_TAKEN, Producer, start
 from app.kafka.compression import COMPRESSION
 from app.kafka.topics import APPENDED_MESSAGE_BYTES
 from app.settings import Settings
@@ -110,13 +110,7 @@ class Appender:
         async with self._starting:
             if self._producer is None:
                 options = producer_options(self._settings)
-                producer = Producer(enable_idempotence=True, **options)
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
-                self._producer = producer
+                self._producer = await start(Producer(enable_idempotence=True, **options))
             return self._producer
 
     def _give_up(self, producer: Producer) -> None:

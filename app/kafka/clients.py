@@ -309,6 +309,20 @@ class Admin(AIOKafkaAdminClient):  # type: ignore[misc]
 _AnyClient = TypeVar("_AnyClient", Consumer, Producer, InOrderProducer, Admin)
 
 
+async def start(client: _AnyClient) -> _AnyClient:
+    """Start a client that its caller stops; stop it here when it does not start.
+
+    Raises:
+        KafkaError: no broker answers.
+    """
+    try:
+        await client.start()
+    except BaseException:
+        await client.stop()
+        raise
+    return client
+
+
 @asynccontextmanager
 async def started(client: _AnyClient) -> AsyncIterator[_AnyClient]:
     """Start a client for the length of a block; stop it also when it did not start.

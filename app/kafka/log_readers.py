@@ -16,7 +16,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from app.bounds.work_done import Operation, WorkDone
-from app.kafka.clients import FETCHER_LOOKS_MS, NOT_TAKEN, Consumer, started
+from app.kafka.clients import FETCHER_LOOKS_MS, NOT_TAKEN, Consumer, start, started
 from app.settings import Settings
 
 FETCH_BYTES: Final = 8 * 1024 * 1024
@@ -335,13 +335,7 @@ class RecordReader:
 
     async def _started(self) -> Consumer:
         if self._consumer is None:
-            consumer = plain_consumer(self._settings, _LOOK_UP_BYTES)
-            try:
-                await consumer.start()
-            except BaseException:
-                await consumer.stop()
-                raise
-            self._consumer = consumer
+            self._consumer = await start(plain_consumer(self._settings, _LOOK_UP_BYTES))
         return self._consumer
 
     async def stop(self) -> None:

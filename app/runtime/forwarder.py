@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from app.bounds.cancellation import retrieve
-from app.kafka.clients import NOT_TAKEN, InOrderProducer
+from app.kafka.clients import NOT_TAKEN, InOrderProducer, start
 from app.kafka.names import KafkaError
 from app.kafka.topics import EVENTS_REKEYED
 from app.settings import Settings
@@ -89,13 +89,7 @@ class Forwarder:
                 stopping = asyncio.create_task(_stop(failed))
                 self._stopping.add(stopping)
                 stopping.add_done_callback(self._stopping.discard)
-                producer = self._make()
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
-                self.producer = producer
+                self.producer = await start(self._make())
             return self.producer
 
 
