@@ -3,23 +3,63 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import IO
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import IO, Any, Final
 
 import click
+import msgspec
 
 from app.cli.brokers import reached, settings_of_the_log
 from app.cli.event_lines import EventsFile, InvalidEventsFile
+from app.cli.fold import Instant
 from app.cli.output import lines_to
+from app.cli.rows import Form, Output, Rows, output_of
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
-from app.offline.export import What, export
+from app.definitions.timeline import NEVER_MS
+from app.offline.export import Part, What, export
 from app.offline.redaction import CannotRedact
-from app.settings import Settings
+from app.wire.record_rows import COLUMNS, INSTANTS, row_of
+
+_FORMS: Final[Sequence[Form]] = ("tsv", "csv", "parquet")
+_AT_ONCE: Final = 1_000
+"""Lines that are read before some are written."""
+
+
+class _Destination(click.File):
+    """A file for lines, or a form of rows, which go to standard output."""
+
+    name = "file or form"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return an open file, or how to print rows."""
+        return output_of(value) if value in _FORMS else super().convert(value, param, ctx)
+
+
+class _FirstOffset(click.ParamType):
+    """PARTITION:OFFSET."""
+
+    name = "partition:offset"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Return both numbers."""
+        partition, _, offset = str(value).partition(":")
+        if not (partition.isdecimal() and offset.isdecimal()):
+            self.fail(f"{value!r} is not PARTITION:OFFSET, for example 0:17", param, ctx)
+        return int(partition), int(offset)
 
 
 @click.command("export")
 @click.argument("what", type=click.Choice(["definitions", "events", "records"]))
-@click.option("--output", "-o", type=click.File("wb"), default="-", help="File; default: stdout.")
+@click.option(
+    "--output",
+    "-o",
+    type=_Destination("wb"),
+    default="-",
+    help="File for the lines; default: stdout. Or a form for RECORDS as rows on stdout: tsv, csv, "
+    "parquet.",
+)
 @click.option(
     "--after",
     type=click.File("rb"),
@@ -27,34 +67,83 @@ from app.settings import Settings
     help="An earlier export: only what has come since. May be given for each of several.",
 )
 @click.option(
+    "--since-offset",
+    type=_FirstOffset(),
+    multiple=True,
+    help="Begin a partition at this offset, where the earlier export is not at hand. May be given "
+    "for each.",
+)
+@click.option("--subscription", help="Only what has an event of this external_id; arrays whole.")
+@click.option("--from", "from_ms", type=Instant(), help="Only what was appended from here on.")
+@click.option("--to", "to_ms", type=Instant(), help="Only what was appended before.")
+@click.option(
     "--redact",
     is_flag=True,
     help="Events without properties that no metric reads, and without refused ones.",
 )
 def export_command(
-    what: What, output: IO[bytes], after: Sequence[IO[bytes]], *, redact: bool
+    what: What,
+    output: IO[bytes] | Output,
+    after: Sequence[IO[bytes]],
+    since_offset: Sequence[tuple[int, int]],
+    subscription: str | None,
+    from_ms: int | None,
+    to_ms: int | None,
+    *,
+    redact: bool,
 ) -> None:
     """Write a log as JSON lines: all that is committed now.
 
     DEFINITIONS and EVENTS are what `meter fold` takes; RECORDS are the usage records as published.
 
     An export --after others begins each partition with the last record that these have, by which
-    `meter import --go-on` sees that none between is missing.
+    `meter import --go-on` sees that none between is missing. So does one --since-offset of that
+    record.
     """
+    increments = bool(after or since_offset)
     if after and what == "records":
         raise click.UsageError("--after is for definitions and events: `meter import` takes them.")
-    if redact and (after or what != "events"):
+    if redact and (increments or what != "events"):
         raise click.UsageError("--redact is for all events, from the first one on.")
+    if what == "definitions" and (subscription or from_ms is not None or to_ms is not None):
+        raise click.UsageError("Definitions are exported whole: a fold takes all of them.")
+    if isinstance(output, Output) and what != "records":
+        raise click.UsageError("Rows are of records: events and definitions are lines.")
     settings = settings_of_the_log()
     try:
-        since = _last_offsets(what, after)
+        since = {**_last_offsets(what, after), **dict(since_offset)}
     except (InvalidDefinitionsFile, InvalidEventsFile) as error:
         raise click.ClickException(str(error)) from error
+    part = Part(since, from_ms, NEVER_MS if to_ms is None else to_ms, subscription)
     try:
-        with reached(settings):
-            asyncio.run(_export(settings, what, output, since, redact=redact))
+        with reached(settings), asyncio.Runner() as runner:
+            _write(output, _lines(runner, export(settings, what, part, redact=redact)))
     except CannotRedact as error:
         raise click.ClickException(f"{error}. Export it without --redact.") from error
+
+
+def _write(output: IO[bytes] | Output, lines: Iterator[bytes]) -> None:
+    if isinstance(output, Output):
+        rows = (row_of(msgspec.json.decode(line)) for line in lines)
+        output.print_rows(Rows(COLUMNS, rows, INSTANTS))
+        return
+    write = lines_to(output)
+    for line in lines:
+        write(line + b"\n")
+
+
+def _lines(runner: asyncio.Runner, exported: AsyncIterator[bytes]) -> Iterator[bytes]:
+    while some := runner.run(_some(exported)):
+        yield from some
+
+
+async def _some(exported: AsyncIterator[bytes]) -> list[bytes]:
+    some: list[bytes] = []
+    async for line in exported:
+        some.append(line)
+        if len(some) == _AT_ONCE:
+            break
+    return some
 
 
 def _last_offsets(what: What, files: Sequence[IO[bytes]]) -> dict[int, int]:
@@ -70,11 +159,3 @@ def _last_offsets(what: What, files: Sequence[IO[bytes]]) -> dict[int, int]:
                 for line in lines:
                     last[partition] = max(line.offset, last.get(partition, 0))
     return last
-
-
-async def _export(
-    settings: Settings, what: What, output: IO[bytes], since: Mapping[int, int], *, redact: bool
-) -> None:
-    write = lines_to(output)
-    async for line in export(settings, what, since, redact=redact):
-        write(line + b"\n")

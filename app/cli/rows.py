@@ -129,12 +129,17 @@ def _output(context: click.Context, _: click.Parameter, form: Form | None) -> Ou
     if form is None:
         by_default: Form = "table" if sys.stdout.isatty() else "tsv"
         form = "json" if context.meta.get(_JSON) else by_default
+    return output_of(form, header=not context.meta.get(_NO_HEADER))
+
+
+def output_of(form: Form, *, header: bool = True) -> Output:
+    """Return how to print in a form, unless it cannot be printed here."""
     if form == "parquet":
         # Before anything is asked or done, so that nobody waits for nothing.
         _arrow()
         if sys.stdout.isatty():
             raise click.UsageError("Parquet is for a file: redirect it, as in `-o parquet > FILE`.")
-    return Output(form, header=not context.meta.get(_NO_HEADER))
+    return Output(form, header=header)
 
 
 def cell_text(value: object) -> str:

@@ -135,6 +135,13 @@ async def bounds_of(
         return {tp: (int(starts[tp]), int(ends[tp])) for tp in tps}
 
 
+async def first_since(settings: Settings, tp: TopicPartition, at_ms: int) -> int:
+    """Return the offset of the first record appended at or after a time; no such: the end."""
+    async with started(plain_consumer(settings)) as consumer:
+        found = (await consumer.offsets_for_times({tp: at_ms}))[tp]
+        return int((await consumer.end_offsets([tp]))[tp] if found is None else found.offset)
+
+
 async def newest_value(settings: Settings, tp: TopicPartition, key: bytes) -> bytes | None:
     """Return the newest committed value of a key, looked for from the end; None: there is none."""
     async with started(plain_consumer(settings)) as consumer:

@@ -14,7 +14,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -22,29 +22,56 @@ from app.definitions.command import Command, UnreadableCommand
 from app.definitions.files import definition_line
 from app.definitions.log import apply
 from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS
 from app.kafka.lenient_fetch import limit_after
-from app.kafka.log_readers import LogRecord, bounds, scan
+from app.kafka.log_readers import LogRecord, bounds, first_since, scan
 from app.kafka.names import TopicPartition
 from app.kafka.topics import METER_DEFINITIONS, partition_count
 from app.offline.redaction import ALWAYS_READ, CannotRedact, names_read, redacted
 from app.settings import Settings
-from app.wire.decode import Headers
+from app.wire.decode import Headers, decode_record
 from app.wire.events import MAX_BYTES, is_utf8
 from app.wire.keys import message_key
+from app.wire.refusals import Refusal
 
 What = Literal["definitions", "events", "records"]
+
+_CLOCKS_MS: Final = 3_600_000
+"""No broker's clock is an hour behind another's: what is appended later is not looked at."""
+
+
+class Part(NamedTuple):
+    """What of a log is exported: all that is given holds."""
+
+    since: Mapping[int, int] = {}
+    """By partition, the offset to begin at."""
+    from_ms: int | None = None
+    """Append time in ms."""
+    to_ms: int = NEVER_MS
+    """Append time in ms, exclusive."""
+    subscription: str | None = None
+    """External id; an array is exported whole if it has an event of it."""
+
+    def holds(self, what: What, record: LogRecord) -> bool:
+        """Return True if a record from the offset on is to be exported."""
+        if not (self.from_ms or 0) <= record.timestamp_ms < self.to_ms:
+            return False
+        return self.subscription is None or self.subscription in _SUBSCRIPTIONS[what](record)
+
+
+ALL: Final = Part()
 
 
 async def export(
     settings: Settings,
     what: What,
-    since: Mapping[int, int] | None = None,
+    part: Part = ALL,
     *,
     redact: bool = False,
 ) -> AsyncIterator[bytes]:
-    """Yield lines, without their newlines, of all that is in a log now, partition by partition.
+    """Yield lines, without their newlines, of what is in a log now, partition by partition.
 
-    `since`: by partition, the offset to begin at. `redact`: events without what no metric reads.
+    `redact`: events without what no metric reads.
 
     Raises:
         TopicRefused: the log is not there.
@@ -55,9 +82,15 @@ async def export(
         read = await _learn(settings, names=redact)
     for tp in await _partitions(settings, what):
         start, end = await bounds(settings, tp)
-        begin = max(start, (since or {}).get(tp.partition, start))
+        begin = max(start, part.since.get(tp.partition, start))
+        if part.from_ms is not None:
+            begin = max(begin, await first_since(settings, tp, part.from_ms))
         async for records in scan(settings, tp, begin, end):
+            if records[0].timestamp_ms >= part.to_ms + _CLOCKS_MS:
+                break
             for each in records:
+                if not part.holds(what, each):
+                    continue
                 record = _redacted(tp.partition, each, read) if redact else each
                 line = _LINES[what](tp.partition, record)
                 if line is not None:
@@ -197,6 +230,20 @@ def _definition_line(partition: int, record: LogRecord) -> bytes | None:
 def _record_line(partition: int, record: LogRecord) -> bytes | None:
     return record.value
 
+
+def _of_events(record: LogRecord) -> set[str]:
+    elements = decode_record(record.value, record.headers)
+    return {one.external_subscription_id for _, one in elements if not isinstance(one, Refusal)}
+
+
+def _of_record(record: LogRecord) -> set[str]:
+    return set() if record.value is None else {_decode_names(record.value).external_subscription_id}
+
+
+_SUBSCRIPTIONS: dict[What, Callable[[LogRecord], set[str]]] = {
+    "events": _of_events,
+    "records": _of_record,
+}
 
 _LINES: dict[What, Callable[[int, LogRecord], bytes | None]] = {
     "definitions": _definition_line,
