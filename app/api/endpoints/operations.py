@@ -31,6 +31,34 @@ HISTORY = (
     ),
 )
 
+CHANGES = (
+    Endpoint(
+        f"POST {V1}/preview",
+        preview.preview,
+        "preview",
+        "Say what changes of metrics and plans would make of usage. The answer is JSON lines.",
+        request=schemas.PreviewBody,
+        response=schemas.PreviewLine,
+        by_lines=True,
+        errors=(422,),
+        interruptible=True,
+    ),
+    Endpoint(
+        f"GET {V1}/definitions/changes",
+        changes.changes,
+        "definition",
+        "Who changed which definition, and when.",
+        response=schemas.DefinitionChanges,
+        query=(
+            Parameter(
+                "since",
+                "Offset in the log of definitions to begin at; `next_since` of the answer before.",
+                {"type": "integer", "minimum": 0},
+            ),
+        ),
+    ),
+)
+
 DEAD_LETTERS = (
     Endpoint(
         f"GET {V1}/dead_letters/{{partition}}/{{offset}}",
@@ -147,32 +175,12 @@ UNDESCRIBED = (
         "GET /metrics", operations.metrics, "metrics", "Prometheus.", public=True, waits=False
     ),
     Endpoint(
-        f"POST {V1}/preview",
-        preview.preview,
-        "preview",
-        "What a change would make.",
-        interruptible=True,
-    ),
-    Endpoint(
         f"POST {V1}/verify",
         verification.verify,
         "verification",
         "Compare with raw.",
         reads=True,
         interruptible=True,
-    ),
-    Endpoint(
-        f"GET {V1}/definitions/changes",
-        changes.changes,
-        "definition",
-        "Who changed which definition, and when.",
-        query=(
-            Parameter(
-                "since",
-                "Offset in the log of definitions to begin at; `next_since` of the answer before.",
-                {"type": "integer", "minimum": 0},
-            ),
-        ),
     ),
     Endpoint(f"GET {V1}/set_aside", set_aside.index, "set_aside", "What no fold looks at."),
     Endpoint(f"POST {V1}/set_aside", set_aside.create, "set_aside", "Set records aside."),

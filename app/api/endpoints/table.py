@@ -6,7 +6,7 @@ from app.api.endpoints.alerts import ALERTS, ALL_ALERTS
 from app.api.endpoints.charges import PLAN_CHARGES, SUBSCRIPTION_CHARGES
 from app.api.endpoints.definitions import CUSTOMERS, METRICS, PLANS, SUBSCRIPTIONS
 from app.api.endpoints.events import EVENTS, ONE_EVENT
-from app.api.endpoints.operations import DEAD_LETTERS, HISTORY, OPERATIONS, UNDESCRIBED
+from app.api.endpoints.operations import CHANGES, DEAD_LETTERS, HISTORY, OPERATIONS, UNDESCRIBED
 from app.api.endpoints.page import PAGE
 from app.api.endpoints.proofs import EVENT_PROOFS, USAGE_PROOFS
 from app.api.endpoints.usage import RECORDS, SERIES, USAGE
@@ -28,6 +28,7 @@ DESCRIBED = (
     *ALERTS,
     *SUBSCRIPTIONS,
     *HISTORY,
+    *CHANGES,
     *DEAD_LETTERS,
     *WEBHOOKS,
     *OPERATIONS,

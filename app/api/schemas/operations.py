@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from app.api.schemas.common import Count, Instant, Model, OptionalText
@@ -182,3 +184,79 @@ class DeadLetterWhole(DeadLetterListed):
 
 class DeadLetterAnswer(Model):
     dead_letter: DeadLetterWhole
+
+
+class PreviewChange(Model):
+    """A metric or a plan as the API takes it; one whose code exists is updated, else created."""
+
+    billable_metric: dict[str, Any] | None = None
+    plan: dict[str, Any] | None = None
+
+
+class PreviewBody(Model):
+    changes: list[PreviewChange] = Field(min_length=1)
+    from_: OptionalText = Field(
+        None, alias="from", description="ISO 8601: of periods that start from here on; absent: all."
+    )
+    to: OptionalText = Field(
+        None, description="ISO 8601: of periods that start before it; absent: now."
+    )
+
+
+class PreviewedFigures(Model):
+    units: str
+    prorated_units: str | None
+    total_aggregated_units: str
+    precise_total_amount_cents: str | None
+    events_count: Count
+    digest: str = Field(description="32 hex digits.")
+
+
+class PreviewedCell(Model):
+    external_customer_id: str
+    external_subscription_id: str
+    period_from: Instant
+    period_to: Instant
+    published: bool = Field(description="Whether the period is published.")
+    charge_id: str
+    charge_code: str
+    metric_code: str
+    filters: dict[str, list[str]] | None = Field(description="Null: everything else.")
+    grouped_by: list[tuple[str, str | None]]
+    before: PreviewedFigures | None = Field(description="Null: there is no such cell now.")
+    after: PreviewedFigures | None = Field(description="Null: there would be no such cell.")
+
+
+class PreviewLine(Model):
+    """First the other workers, to be asked too; then how far it is, and what would differ."""
+
+    peers: list[str] | None = Field(None, description="URLs of workers that own the rest.")
+    partitions: list[int] | None = Field(None, description="That this worker looks at.")
+    of_partitions: Count | None = Field(None, description="Number of all partitions.")
+    records_read: Count | None = None
+    records_total: Count | None = None
+    pairs: Count | None = Field(None, description="Pairs of subscription and metric folded so far.")
+    cells: list[PreviewedCell] | None = Field(None, description="That would change.")
+    skipped: list[tuple[str, str]] | None = Field(
+        None, description="Subscription and metric that are folded anew just now."
+    )
+    done: bool | None = None
+    error: str | None = Field(None, description="Why it stops; the last line.")
+
+
+class DefinitionChanged(Model):
+    offset: Count
+    changed_at: Instant
+    organization_id: str | None
+    type: str
+    object: str | None
+    changed_by: str | None
+
+
+class ChangesMeta(Model):
+    next_since: int | None
+
+
+class DefinitionChanges(Model):
+    changes: list[DefinitionChanged]
+    meta: ChangesMeta

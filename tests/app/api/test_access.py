@@ -11,6 +11,7 @@ from aiohttp import ClientSession, web
 from app.api.auth import Identity, KeyRing, PeerTokens
 from app.api.errors import ApiError
 from app.api.keys import Key, digest_of, of_environment
+from app.api.schemas.operations import DefinitionChanges
 from app.api.server import ApiServer, build_app
 from app.bounds.limits import FAILED_LOGINS_PER_S, PEER_TOKEN_S
 from app.local_servers.ports import free_ports
@@ -114,6 +115,7 @@ async def test_who_changed_a_definition_is_told_to_who_may_know(api: Running) ->
     async def told(secret: str, query: str = "") -> list[tuple[str, str, str]]:
         answer = await api.call("GET", f"/api/v1/definitions/changes{query}", key=secret)
         assert answer.status == 200, answer.text
+        DefinitionChanges.model_validate(answer.body, strict=True)
         changes = answer.body["changes"]
         return [(c["organization_id"], c["type"], c["changed_by"]) for c in changes]
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from app.api.schemas import operations as schemas
+from app.meter import evidence
 from tests.app.api.conftest import Running
 
 
@@ -69,3 +72,13 @@ async def test_answers_are_as_described(api: Running) -> None:
     validator.validate(answer)
     del answer["billable_metric"]["code"]
     assert not validator.is_valid(answer)
+
+
+def test_lines_of_a_preview_are_described_whole() -> None:
+    for described, told, more in (
+        (schemas.PreviewLine, evidence.PreviewReport, {"peers", "error"}),
+        (schemas.PreviewedCell, evidence.PreviewedCell, set()),
+        (schemas.PreviewedFigures, evidence.FigureTexts, set()),
+    ):
+        fields = {field.name for field in msgspec.structs.fields(told)}
+        assert set(described.model_fields) == fields | more

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.api.schemas.operations import PreviewLine
 from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions.model import HistoryRecord
 from tests.app.api.conftest import Running
@@ -95,6 +96,8 @@ async def test_a_preview_reports_line_by_line_and_defines_nothing(api: Running) 
         first, *reports = [json.loads(line) for line in (await answer.text()).splitlines()]
     assert first == {"peers": []}
     assert reports[-1]["done"]
+    for line in (first, *reports):
+        PreviewLine.model_validate(line)
     assert api.meter.definitions.offset == offset
 
 
