@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
+from app.main import running_worker
+from app.settings import Settings
 from tests.clients.conftest import Months
+from tests.world import bodies
+from tests.world.clock import ManualClock, ms
+from tests.world.live.api import KEY, Api, api_of
+from tests.world.live.worker import SESSIONS
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
 
@@ -18,6 +25,7 @@ VERSION = "1.53.0"
 ROOT = Path(__file__).parents[2]
 INSTALLED = ROOT / ".meter" / "javascript"
 SCRIPT = Path(__file__).parent / "javascript" / "calls.mjs"
+ANALYTICS = SCRIPT.with_name("analytics.mjs")
 TIMEOUT_S = 120.0
 
 
@@ -210,3 +218,53 @@ def assert_refusals(got: Any) -> None:
     assert got["publicKey"]["status"] == 404
     assert got["ended"]["status"] == 405
     assert got["ended"]["body"]["code"] == "no_active_subscription"
+
+
+async def test_analytics_has_a_row_for_each_day_week_and_month(
+    client_module: str, live_settings: Settings
+) -> None:
+    settings = live_settings.model_copy(update={"test_clock": True, "daily_records": True})
+    clock = ManualClock(ms("2024-03-02T09:00:00"))
+    async with running_worker(settings, clock, **SESSIONS) as worker, api_of(worker.url) as api:
+        await used(api, {"2024-03-02": 2, "2024-03-03": 3, "2024-03-05": 4})
+        clock.advance(ms("2024-03-06T00:00:02") - clock.now_ms())
+
+        async def days() -> int:
+            _, answer = await api.call("GET", "/analytics/usage?from_date=2024-03-01")
+            return len(answer["usages"])
+
+        await eventually(days, 3)
+        arguments = (client_module, worker.url, KEY, "2024-03-01", "2024-03-31")
+        code, out, err = await run("node", str(ANALYTICS), *arguments)
+    assert code == 0, err
+    assert {name: [shown(row) for row in rows] for name, rows in json.loads(out).items()} == {
+        "daily": [
+            ("2024-03-02", "2024-03-02", "2.0"),
+            ("2024-03-03", "2024-03-03", "3.0"),
+            ("2024-03-05", "2024-03-05", "4.0"),
+        ],
+        "weekly": [("2024-02-26", "2024-03-03", "5.0"), ("2024-03-04", "2024-03-10", "4.0")],
+        "monthly": [("2024-03-01", "2024-03-31", "9.0")],
+    }
+
+
+async def used(api: Api, units: dict[str, int]) -> None:
+    """Define a subscription, and send it an event on each of some days."""
+    metric = bodies.metric("seats", "sum_agg", field_name="v")
+    await api.post("/billable_metrics", {"billable_metric": metric})
+    await api.post("/plans", {"plan": bodies.plan("plan", [bodies.charge("seats")])})
+    body = {"external_customer_id": "c", "plan_code": "plan", "external_id": "s1"}
+    await api.post("/subscriptions", {"subscription": {**body, "subscription_at": "2024-03-01"}})
+    for day, value in units.items():
+        event = {
+            "transaction_id": day,
+            "external_subscription_id": "s1",
+            "code": "seats",
+            "timestamp": ms(f"{day}T10:00:00") // 1000,
+            "properties": {"v": value},
+        }
+        await api.post("/events", {"event": event})
+
+
+def shown(row: Any) -> tuple[str, str, str]:
+    return row["start_of_period_dt"], row["end_of_period_dt"], row["units"]
