@@ -25,7 +25,7 @@ _STEPS[list(b"]}")] = -1
 
 def deeper_than(text: bytes, levels: int) -> bool:
     """Tell whether arrays and objects of JSON nest more than `levels` deep."""
-    if text.count(123) + text.count(91) <= levels:
+    if len(text) <= levels or text.count(123) + text.count(91) <= levels:
         return False
     _, depths = _outside_strings(text)
     return bool(depths.max(initial=0) > levels)

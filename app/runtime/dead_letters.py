@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
 from app.billing_periods.instants import iso_milliseconds
@@ -173,27 +174,33 @@ def dead_letter(
         if len(value) > RAW_MESSAGE_BYTES:
             value = value[:_CUT_BYTES]
             left_out.append("value")
-    told = {
-        "error-code": refusal.code,
-        "error-message": refusal.message,
-        "source-topic": source.topic,
-        "source-partition": str(source.partition),
-        "source-offset": str(source.offset),
-        "source-index": str(refusal.index),
-        "failed-at": iso_milliseconds(now_ms),
-    }
+    own: list[tuple[str, bytes | None]] = [
+        ("meter-error-code", refusal.code.encode()),
+        ("meter-error-message", refusal.message.encode()),
+        ("meter-source-topic", source.topic.encode()),
+        ("meter-source-partition", b"%d" % source.partition),
+        ("meter-source-offset", b"%d" % source.offset),
+        ("meter-source-index", b"%d" % refusal.index),
+        ("meter-failed-at", _failed_at(now_ms)),
+    ]
     if source.records is not None:
-        told["source-count"] = str(source.records)
-    organization_id = source.organization_id
-    if organization_id is not None:
-        told["organization"] = organization_id if len(organization_id.encode()) <= ID_BYTES else ""
+        own.append(("meter-source-count", b"%d" % source.records))
+    if source.organization_id is not None:
+        organization = source.organization_id.encode()
+        own.append((ORGANIZATION_HEADER, organization if len(organization) <= ID_BYTES else b""))
     if left_out:
-        told["left-out"] = ",".join(left_out)
-    own = [(f"{OWN_PREFIX}{name}", text.encode()) for name, text in told.items()]
+        own.append(("meter-left-out", ",".join(left_out).encode()))
     return Record(topic, partition, key, value, [*kept, *own])
 
 
+@lru_cache(maxsize=1)
+def _failed_at(now_ms: int) -> bytes:
+    """Return the time as text: very many may be refused in the same millisecond."""
+    return iso_milliseconds(now_ms).encode()
+
+
 def _size(headers: Headers) -> int:
-    return sum(
+    sizes = [
         len(name.encode()) + len(text or b"") + _HEADER_LENGTHS_BYTES for name, text in headers
-    )
+    ]
+    return sum(sizes)

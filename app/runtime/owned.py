@@ -241,7 +241,9 @@ class OwnedPartition:
                 if corrections:
                     await self.shared.turns.run(self._fold_work, self._correcting(corrections))
                     self.ledger.note_corrections(corrections)
-                await self.verdicts.refuse_raw(refused)
+                if refused:
+                    refusing = self.verdicts.refusing_raw(refused)
+                    await self.shared.turns.run(self._fold_work, refusing)
                 checkpoint = self.state.checkpoint
                 if raw_next is not None:
                     checkpoint.raw_next = raw_next

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
+from app.bounds.turns import Steps
 from app.definitions.judging import Judging
 from app.failpoints import failpoint
 from app.kafka.lenient_fetch import UnreadBatch
@@ -61,36 +62,42 @@ class Verdicts:
 
     def refuse(self, refused: Iterable[tuple[Refusal, Source]]) -> None:
         """Put what is refused into the next flush."""
-        context, settings = self._context, self._context.settings
-        topic, now_ms = settings.topic(settings.dead_letter_topic), context.clock.now_ms()
-        raw_topic = settings.topic(settings.raw_topic)
         records: dict[tuple[object, ...], tuple[Source, list[Refusal]]] = {}
         for refusal, source in refused:
-            context.tally.refused[refusal.code] += 1
-            if source.topic == raw_topic:
-                verdict = FoldVerdict(refusal.code, refusal.message, identical=False)
-                self._remember((source.partition, source.offset, refusal.index), verdict)
             name = (*source[:3], source.organization_id)
             records.setdefault(name, (source, []))[1].append(refusal)
         for source, refusals in records.values():
-            self._next_flush.add(dead_letters(topic, self._number, refusals, source, now_ms))
-            failpoint("mid-dead-letters")
+            self._refuse_of(source, refusals)
+
+    def _refuse_of(self, source: Source, refusals: Sequence[Refusal]) -> None:
+        """Put what is refused of one record into the next flush."""
+        context, settings = self._context, self._context.settings
+        context.tally.refused.update([refusal.code for refusal in refusals])
+        # Whoever posts events waits for no record of more.
+        if len(refusals) <= settings.max_batch and source.topic == settings.topic(
+            settings.raw_topic
+        ):
+            for refusal in refusals:
+                verdict = FoldVerdict(refusal.code, refusal.message, identical=False)
+                self._remember((source.partition, source.offset, refusal.index), verdict)
+        topic, now_ms = settings.topic(settings.dead_letter_topic), context.clock.now_ms()
+        self._next_flush.add(dead_letters(topic, self._number, refusals, source, now_ms))
+        failpoint("mid-dead-letters")
 
     def refuse_arrivals(self, refused: Iterable[RefusedArrival]) -> None:
         """Refuse events that are not taken, or turned out not to be."""
         self.refuse(self.letter_of(arrival, code, message) for arrival, code, message in refused)
 
-    async def refuse_raw(self, refused: Sequence[tuple[Refusal, RawRecord | UnreadBatch]]) -> None:
-        """Refuse what records of the raw topic hold, in their order, a record at a turn."""
+    def refusing_raw(
+        self, refused: Sequence[tuple[Refusal, RawRecord | UnreadBatch]]
+    ) -> Steps[None]:
+        """Refuse what records of the raw topic hold, in their order, a record at a step."""
         topic = self._context.settings.topic(self._context.settings.raw_topic)
         judging = Judging.by(self._context.definitions)
-        records: dict[int, list[tuple[Refusal, RawRecord | UnreadBatch]]] = {}
-        for each in refused:
-            records.setdefault(each[1].offset, []).append(each)
-        for together in records.values():
-            source = source_of(topic, self._number, together[0][1], judging)
-            self.refuse((refusal, source) for refusal, _ in together)
-            await asyncio.sleep(0)
+        for _, together in groupby(refused, key=_offset_of):
+            refusals, records = zip(*together, strict=True)
+            self._refuse_of(source_of(topic, self._number, records[0], judging), refusals)
+            yield
 
     def letter_of(
         self, arrival: Arrival, code: RefusalCode, message: str
@@ -106,3 +113,7 @@ class Verdicts:
             arrival.organization_id,
         )
         return Refusal(code, message, event.body, arrival.array_index), source
+
+
+def _offset_of(refused: tuple[Refusal, RawRecord | UnreadBatch]) -> int:
+    return refused[1].offset

@@ -41,8 +41,18 @@ _CLOUDEVENTS_TYPE: Final = b"application/cloudevents+json"
 _CLOUDEVENTS_BATCH_TYPE: Final = b"application/cloudevents-batch+json"
 _CLOUDEVENT_PREFIX: Final = "ce_"
 
+
+class _Named(msgspec.Struct, gc=False):
+    """What one typed decode reads of whose an event is; anything else takes the slow path."""
+
+    organization_id: str | None = None
+    # Only CloudEvents have it.
+    specversion: None = None
+
+
 _validate: Final = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_named: Final = msgspec.json.Decoder(_Named).decode
 _decode_elements: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -93,6 +103,9 @@ def organizations_named(value: bytes | None, headers: Headers = ()) -> set[str |
         return {text.decode() or None} if is_utf8(text) else {None}
     if value is None or len(value) > MAX_BYTES or not is_utf8(value):
         return {None}
+    if b"organization" not in value and b"\\" not in value:
+        # Both names of the field begin so, unless they are escaped.
+        return {None}
     if value.lstrip(_WHITESPACE)[:1] != b"[":
         return {_organization_named(value, mode)}
     named: set[str | None] = set()
@@ -109,6 +122,13 @@ def organizations_named(value: bytes | None, headers: Headers = ()) -> set[str |
 def _organization_named(body: bytes, mode: _Mode) -> str | None:
     try:
         _check_depth(body)
+        if mode is _Mode.LAGO:
+            try:
+                named = _decode_named(body).organization_id
+            except msgspec.DecodeError:
+                pass
+            else:
+                return named if named and "\0" not in named else None
         fields = _fields(body)
         cloud = mode is _Mode.STRUCTURED or "specversion" in fields
         names = CLOUDEVENT_NAMES if cloud else LAGO_NAMES
@@ -163,7 +183,8 @@ def _decode_slowly(value: bytes, headers: Headers, mode: _Mode) -> Iterable[tupl
     if mode is _Mode.BINARY:
         return [(0, _binary_event(value, headers))]
     if value.lstrip(_WHITESPACE)[:1] != b"[":
-        return [(0, _decode_element(value, 0, mode))]
+        # Without headers it was tried as a plain event before.
+        return [(0, (_decode_element if headers else _decode_oddly)(value, 0, mode))]
     elements = _elements(value)
     if len(elements) > MAX_ELEMENTS:
         raise ElementRefused(RefusalCode.TOO_LARGE, f"an array may hold {MAX_ELEMENTS} events")
@@ -180,10 +201,15 @@ def _elements(value: bytes) -> list[bytes]:
 
 
 def _decode_element(body: bytes, index: int, mode: _Mode) -> Decoded:
-    if mode is _Mode.LAGO:
+    if mode is _Mode.LAGO and body.lstrip(_WHITESPACE).startswith(b"{"):
         event = decode_plain(body)
         if event is not None:
             return event
+    return _decode_oddly(body, index, mode)
+
+
+def _decode_oddly(body: bytes, index: int, mode: _Mode) -> Decoded:
+    """Decode what is no plain event, or refuse it."""
     try:
         return _decode_object(body, mode)
     except ElementRefused as refused:
@@ -229,12 +255,11 @@ def _with_data(fields: Fields) -> Fields:
 
 def _fields(body: bytes) -> Fields:
     """Read a JSON object; explicit nulls are left out, since they mean absent everywhere."""
-    if body.lstrip(_WHITESPACE)[:1] != b"{":
+    if not body.lstrip(_WHITESPACE).startswith(b"{"):
         _parse(_validate, body)
         raise ElementRefused(RefusalCode.INVALID_EVENT, "an event must be a JSON object")
     fields = _parse(_decode_fields, body)
-    literals = ((name, bytes(literal)) for name, literal in fields.items())
-    return {name: literal for name, literal in literals if literal != b"null"}
+    return {name: literal for name, raw in fields.items() if (literal := bytes(raw)) != b"null"}
 
 
 def _parse(decode: Callable[[bytes], _Parsed], text: bytes) -> _Parsed:

@@ -198,14 +198,17 @@ def build_event(
     fields: Fields, names: Mapping[str, str], body: bytes, envelope: bytes = b""
 ) -> Event:
     """Make an event of JSON literals under `names`; raises `ElementRefused`, naming the field."""
-    named = {field: fields[name] for field, name in names.items() if name in fields}
-    timestamp = named.get("timestamp")
-    amount = named.get("precise_total_amount_cents")
-    return Event(
+    identity = (
         optional_text(fields, names["organization_id"]),
         required_text(fields, names["external_subscription_id"]),
         required_text(fields, names["transaction_id"]),
         required_text(fields, names["code"]),
+    )
+    named = {field: fields[name] for field, name in names.items() if name in fields}
+    timestamp = named.get("timestamp")
+    amount = named.get("precise_total_amount_cents")
+    return Event(
+        *identity,
         None if timestamp is None else _timestamp_ms(_scalar(timestamp)),
         None if amount is None else _amount(_scalar(amount)),
         _properties(named.get("properties", NO_PROPERTIES), names["properties"]),

@@ -199,6 +199,30 @@ async def test_a_record_of_many_refused_elements_has_one_letter(count: int) -> N
     )
 
 
+def test_many_records_are_refused_one_at_a_step() -> None:
+    """A letter each costs what two events do: none waits for those of a whole portion."""
+    owned = _owned()
+    refused = [
+        (Refusal(RefusalCode.INVALID_JSON, "the bytes are not JSON", b"{", 0), _raw(b"{", [], each))
+        for each in range(100)
+    ]
+    assert sum(1 for _ in owned.verdicts.refusing_raw(refused)) == 100
+    assert [dict(letter.headers)["meter-source-offset"] for letter in owned.next_flush.records] == [
+        b"%d" % each for each in range(100)
+    ]
+
+
+async def test_many_refused_elements_leave_verdicts_on_what_was_posted() -> None:
+    owned = _owned()
+    value = b"[" + b",".join([b"1"] * 10_000) + b"]"
+    for offset, text in enumerate([b"{", value, value, value]):
+        raw = _raw(text, [], offset)
+        refused = [(each, raw) for _, each in decode_record(text) if isinstance(each, Refusal)]
+        await owned.fold((), raw_next=offset + 1, refused=refused)
+    assert list(owned.verdicts.known) == [(0, 0)]
+    assert owned.shared.tally.refused.total() == 30_001
+
+
 def test_what_the_fold_refuses_of_one_record_has_one_letter_an_organization() -> None:
     owned = _owned()
     bodies = [

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from agents.close import close_due
 from agents.refold import refold_queued
-from app.bounds.turns import TURN_S, Turns
+from app.bounds.turns import TURN_S, Turns, drained
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Impact
 from app.kafka.record_batch import RawRecord
@@ -305,7 +305,7 @@ async def test_verdicts_on_what_is_refused_are_forgotten_as_others_are() -> None
     refusal = Refusal(RefusalCode.INVALID_JSON, "the bytes are not JSON", b"{", 0)
     for offset in range(REMEMBERED + 1):
         raw = SimpleNamespace(offset=offset, key=None, headers=(), value=b"{", timestamp=0)
-        await owned.verdicts.refuse_raw([(refusal, cast(RawRecord, raw))])
+        drained(owned.verdicts.refusing_raw([(refusal, cast(RawRecord, raw))]))
         owned.next_flush.records.clear()
     assert len(owned.verdicts.known) == REMEMBERED
     assert (REMEMBERED, 0) in owned.verdicts.known
