@@ -24,12 +24,14 @@ from app.api.overview_json import tag_of
 from app.api.peers import forward, owner_elsewhere, value_of
 from app.api.router import Handler
 from app.api.subscriptions import subscriptions_of
+from app.billing_periods.instants import iso_milliseconds
 from app.meter.errors import Unavailable
 from app.meter.overview import DeadLetterQuery
 from app.meter.usage import PastPeriod, PeriodUsage
 from app.page import dead_letters as letters_html
 from app.page import explain as explain_html
 from app.page import not_counted as not_counted_html
+from app.page import published as published_html
 from app.page import replays as replays_html
 from app.page import series as series_html
 from app.page import subscription as subscription_html
@@ -41,6 +43,8 @@ from app.page.overview import Look, overview_view
 from app.wire.record_rows import COLUMNS, row_of
 
 PTAG: Final = "HX-PTag"
+_HOURS_MS: Final = 60 * 86_400_000
+"""The end of a closed period that is shown by the hour: no answer has more than 1,500 windows."""
 _HTML: Final = "text/html; charset=utf-8"
 _ASKED_AGAIN: Final = (401, 429, 503)
 """Statuses that the shell tells in words."""
@@ -208,7 +212,7 @@ def _implicit(call: Call, name: str) -> subscription_html.About:
     customer = definitions.customer(organization_id, name)
     zone = definitions.timezone_of(organization_id, customer)
     plan = "the implicit one, which is not billed"
-    return subscription_html.About(name, carried(call), name, plan, zone, "never created", 0)
+    return subscription_html.About(name, carried(call), name, plan, zone, "never created", None)
 
 
 async def _usage(
@@ -259,10 +263,24 @@ async def usage_series(call: Call) -> Html | Reply:
         external_subscription_id=name,
         billable_metric_code=call.query.text("metric"),
         window=window,
+        **_of_period(call, name, about.customer),
     )
     query = series.series_query(asked_for(call, target, external_id=about.customer))
     found = await call.meter.evidence.series(inside(call).organization_id, query)
     return series_html.series_part(found, window, query.timezone)
+
+
+def _of_period(call: Call, name: str, customer: str) -> dict[str, str]:
+    """Return the bounds of the closed period that is shown; none: the latest windows are."""
+    here, begins = inside(call), call.query.text("period")
+    closed = here.meter.usage.past_periods(here.organization_id, name, customer) if begins else ()
+    for past in closed:
+        if subscription_html.begins_on(past) == begins:
+            from_ms, to_ms = past.period.start_ms, past.period.to_ms
+            if call.query.text("window") == "hour":
+                from_ms = max(from_ms, to_ms - _HOURS_MS)
+            return {"from": iso_milliseconds(from_ms), "to": iso_milliseconds(to_ms)}
+    return {}
 
 
 async def published(call: Call) -> Html | Reply:
@@ -277,7 +295,7 @@ async def published(call: Call) -> Html | Reply:
     rows: list[dict[str, str]] = []
     async for values in here.meter.published.read_records(here.organization_id, found.places):
         rows += (dict(zip(COLUMNS, row_of(msgspec.json.decode(v)), strict=True)) for v in values)
-    return subscription_html.records_part(_about(call, name), rows, found.total_count, period)
+    return published_html.records_part(_about(call, name), rows, found.total_count, period)
 
 
 def _records_of(name: str, period: str, **more: str) -> str:

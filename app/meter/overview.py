@@ -57,9 +57,10 @@ class UsageView(msgspec.Struct, frozen=True, kw_only=True):
     external_customer_id: str
     external_subscription_id: str
     billable_metric_code: str
+    """Empty: the subscription was searched for, and has no figure in a period that runs."""
     charge_code: str
     units: Decimal | None
-    """None: more groups than are summed for a page."""
+    """None: more groups than are summed for a page, or no figure."""
     events_count: int | None
     """None as well then."""
     from_ms: int

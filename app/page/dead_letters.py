@@ -100,7 +100,7 @@ def _group(
 
 def _list(letters: Sequence[DeadLetterView], organization: str | None) -> Html:
     columns = (
-        Column("Mark"),
+        Column("Mark", "short"),
         Column("Letter", "short"),
         Column("Refused because"),
         Column("Code", "short"),

@@ -28,7 +28,7 @@ def definitions_view(
     undefined = sorted(uncounted.of_code.keys() - {metric["code"] for metric in metrics})
     return markup(
         el("h1", "Metrics and plans"),
-        el("p", el("a", "New billable metric", href=new), " ", el("a", "New plan", href=plan)),
+        el("p", el("a", "New billable metric", href=new), " · ", el("a", "New plan", href=plan)),
         _undefined(undefined, uncounted, organization),
         _metrics(metrics, uncounted, organization),
         _plans(plans, organization),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from itertools import islice
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from app.meter.evidence import (
     ExplainQuery,
     Explanation,
 )
+from app.numbers import exact_sum
 from app.page.downloads import downloads
 from app.page.figures import (
     NOTHING,
@@ -74,9 +76,10 @@ def _cells(explanation: Explanation) -> Html:
     columns = (
         Column("Charge"),
         Column("Published", "number"),
+        Column("Pending", "number"),
         Column("Live", "number"),
         Column("From raw", "number"),
-        Column("Equal"),
+        Column("Live and raw"),
         Column("Filter"),
         Column("Group"),
         Column("Events", "number"),
@@ -95,6 +98,7 @@ def _cell(cell: ExplainedCell) -> tuple[Node, ...]:
         "not published"
         if published is None
         else markup(figure(published.units), el("small", f" revision {cell.revision}")),
+        NOTHING if published is None else _pending(published.units, cell.live.units),
         figure(cell.live.units),
         figure(cell.recomputed.units),
         "equal" if cell.equal else el("strong", "differs", class_="bad"),
@@ -102,6 +106,12 @@ def _cell(cell: ExplainedCell) -> tuple[Node, ...]:
         group(cell.grouped_by) or NOTHING,
         whole(cell.live.events_count),
     )
+
+
+def _pending(published: str, live: str) -> Node:
+    """Return by how much the next revision would differ from what is published."""
+    change = exact_sum((Decimal(live), Decimal(published).copy_negate()))
+    return figure(change, signed=True) if change else "nothing"
 
 
 def _since(explanation: Explanation, query: ExplainQuery, organization: str | None) -> Node:
@@ -199,11 +209,11 @@ def _events(explanation: Explanation, organization: str | None) -> Html:
     columns = (
         Column("Event"),
         Column("Value", "number"),
-        Column("Status"),
+        Column("Status", "short"),
         Column("Why"),
         Column("Revision"),
         Column("Time"),
-        Column("Position", "id"),
+        Column("Position", "id short"),
     )
     rows = (_event(fate, explanation.timezone, organization) for fate in explanation.events)
     return table("events", "Events in order of arrival", columns, rows, "None.")

@@ -20,8 +20,11 @@ _SHOWN_DIGITS: Final = 12
 _SHOWN: Final = Context(prec=_SHOWN_DIGITS, rounding=ROUND_HALF_EVEN)
 
 
-def figure(text: str | Decimal | None) -> Html:
-    """Return a figure with 12 significant digits; the whole of it is in the title."""
+def figure(text: str | Decimal | None, *, signed: bool = False) -> Html:
+    """Return a figure with 12 significant digits; the whole of it is in the title.
+
+    `signed`: it is a difference, and one above 0 says so.
+    """
     if text is None:
         return el("span", "not known", class_="quiet")
     whole = plain(text) if isinstance(text, Decimal) else text
@@ -30,7 +33,8 @@ def figure(text: str | Decimal | None) -> Html:
         return el("span", whole)
     shown = grouped(_SHOWN.plus(number))
     about = "" if _SHOWN.plus(number) == number else "≈ "
-    return el("data", about + shown, value=whole, title=whole)
+    sign = "+" if signed and number > 0 else ""
+    return el("data", about + sign + shown, value=whole, title=whole)
 
 
 def grouped(number: Decimal) -> str:
@@ -47,6 +51,11 @@ def whole(number: int) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """Return a count with its noun."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def in_words(code: str) -> str:
+    """Return a code as words."""
+    return code.replace("_", " ")
 
 
 def bounded(text: str, most: int = 500) -> str:

@@ -133,16 +133,32 @@ def _usage(shown: Json, look: Look) -> Html:
         return el(
             "div",
             el("h2", "Subscriptions"),
-            el("p", f"Nothing matches '{look.search}'. ", back, class_="empty"),
+            el(
+                "p",
+                f"Nothing matches '{look.search}'. ",
+                back,
+                ". A subscription that no event has reached is not found here: ",
+                el(
+                    "a",
+                    "open it by its id",
+                    href=address("subscriptions", look.search, organization=look.organization),
+                ),
+                ".",
+                class_="empty",
+            ),
             id="usage",
         )
     total = shown["usage_total"]
     named = len({(line["organization_id"], line["external_subscription_id"]) for line in lines})
-    more = f", first {named} of {whole(total)}" if total > named else ""
+    more = f", {named} of {whole(total)}" if total > named else ""
     caption = f"Subscriptions that match '{look.search}'" if look.search else "Subscriptions"
     empty = "No usage yet. Send an event and it appears here."
     columns = [*([Column("Organization", "id")] if several else []), *_columns(look)]
-    return table("usage", f"{caption}{more}", columns, rows, empty)
+    hint = "Those active lately. One without usage in its running period is found by a search."
+    return markup(
+        table("usage", f"{caption}{more}", columns, rows, empty),
+        el("p", hint, class_="quiet", id="others") if more and not look.search else None,
+    )
 
 
 def _line(line: Json, look: Look, several: bool) -> Row:
@@ -210,6 +226,14 @@ def _cells(line: Json, look: Look) -> list[Node]:
     implicit = " (implicit plan, not billed)" if line["implicit"] else ""
     explain = address("subscriptions", name, "explain", code, organization=organization)
     view = address("subscriptions", name, organization=organization)
+    if not code:
+        return [
+            el("a", name, href=view),
+            el("a", "none in a running period", href=view),
+            *(NOTHING, NOTHING),
+            line["external_customer_id"] or NOTHING,
+            NOTHING,
+        ]
     if line["units"] is None:
         # Of every charge, with filters and groups, they stand in the view of the subscription.
         figures: Node = el("a", f"over {OVERVIEW_CELLS} cells, see each", href=view)

@@ -10,8 +10,7 @@ from typing import Final, NamedTuple
 from app.billing_periods.instants import iso_milliseconds
 from app.billing_periods.timezones import local_date
 from app.meter.usage import ChargeInForce, PastPeriod, PeriodUsage, Publication, UsageRow
-from app.numbers import exact_sum, plain
-from app.page.downloads import downloads
+from app.numbers import exact_sum
 from app.page.figures import (
     NOTHING,
     address,
@@ -20,8 +19,7 @@ from app.page.figures import (
     days,
     figure,
     group,
-    grouped,
-    instant_in,
+    in_words,
     time,
     whole,
 )
@@ -46,7 +44,8 @@ class About(NamedTuple):
     plan: str
     timezone: str
     state: str
-    since_ms: int
+    since_ms: int | None
+    """None: nobody created it."""
 
     def address(self, **query: str | None) -> str:
         """Return the address of a state of this view."""
@@ -282,7 +281,7 @@ def _row(about: About, usage: PeriodUsage, found: ChargeInForce, row: UsageRow |
             *(_closed_figures(usage, row) if closed else (_live(row),)),
             bucket(values) if charge.filters else NOTHING,
             group(groups) or NOTHING,
-            whole(0 if row is None else row.events_count),
+            _events_count(row, closed=closed),
         ),
     )
 
@@ -290,6 +289,13 @@ def _row(about: About, usage: PeriodUsage, found: ChargeInForce, row: UsageRow |
 def filter_values(found: ChargeInForce, filter_id: str | None) -> Mapping[str, object] | None:
     """Return what a filter of a charge selects; None: everything else."""
     return next((dict(f.values) for f in found.charge.filters if f.id == filter_id), None)
+
+
+def _events_count(row: UsageRow | None, *, closed: bool) -> str:
+    """Return how many events a figure has; of a closed period those of its record, if any."""
+    if closed and (row is None or row.revision is None):
+        return NOTHING
+    return whole(0 if row is None else row.events_count)
 
 
 def _live(row: UsageRow | None) -> Node:
@@ -300,22 +306,28 @@ def _live(row: UsageRow | None) -> Node:
     return markup(figure(row.units), beside)
 
 
+_NO_RECORD: Final = {"due": "not yet", "not_billed": NOTHING}
+"""What stands for a figure without a record; of a published period there is none, and says so."""
+
+
 def _closed_figures(usage: PeriodUsage, row: UsageRow | None) -> tuple[Node, Node, Node, Node]:
     """Return what is published, what is pending, what is live, and the revision."""
+    absent = _NO_RECORD.get(usage.publication.state, "no record")
     if row is None:
-        return figure("0"), "nothing", figure("0"), NOTHING
+        return absent, "nothing", figure("0"), NOTHING
     pending = row.pending
     live = figure(row.units if pending is None else pending.units)
     revision = NOTHING if row.revision is None else whole(row.revision)
-    published = "not yet" if row.revision is None else figure(row.units)
+    if pending is not None and usage.publication.state != "not_billed":
+        absent = "not yet"
+    published = absent if row.revision is None else figure(row.units)
     if pending is None:
         return published, "nothing", live, revision
     before = Decimal(0) if row.revision is None else row.units
     change = exact_sum((pending.units, before.copy_negate()))
-    sign = "+" if change > 0 else ""
     waits = markup(
-        el("data", f"{sign}{grouped(change)}", value=plain(change), title=plain(change)),
-        f", {pending.reason or 'first record'}",
+        figure(change, signed=True),
+        f", {in_words(pending.reason or 'first record')}",
         " at ",
         time(usage.publication.pending_cut_ms, usage.timezone),
     )
@@ -380,77 +392,6 @@ def _records_place(about: About, period: str | None) -> Node:
     return _lazy("records", about.part("records", period=period), "Published records")
 
 
-def records_part(about: About, rows: Sequence[Mapping[str, str]], total: int, period: str) -> Html:
-    """Return what was published of a period, every revision, as rows of a download."""
-    columns = (
-        Column("Charge"),
-        Column("Units", "number"),
-        Column("Change", "number"),
-        Column("Revision", "number"),
-        Column("Why"),
-        Column("Cut"),
-        Column("Filter"),
-        Column("Group"),
-        Column("Events", "number"),
-    )
-    more = f", first {whole(len(rows))} of {whole(total)}" if total > len(rows) else ""
-
-    def source(number: str) -> str:
-        return address(
-            "page",
-            "records.csv",
-            subscription=about.name,
-            period=period,
-            organization=about.organization,
-            page=number,
-        )
-
-    filtered = {row["charge_code"] for row in rows if row["filters"]}
-    shown = (Row(row["id"], _record(about, row, filtered)) for row in rows)
-    return markup(
-        table("published", f"Published records{more}", columns, shown, "Nothing is published yet."),
-        downloads(
-            total, source, f"meter records {about.name} --from {period} --all-revisions -o csv"
-        ),
-    )
-
-
-def _record(about: About, row: Mapping[str, str], filtered: set[str]) -> tuple[Node, ...]:
-    if row["type"] == "period.completed":
-        what, figures = "the period is complete", (NOTHING, NOTHING)
-    else:
-        what = row["charge_code"]
-        figures = (figure(row["units"]), figure(row["delta_units"] or row["units"]))
-    return (
-        what,
-        *figures,
-        _revision(about, row),
-        row["revision_reason"] or row["closing_reason"] or NOTHING,
-        instant_in(row["closed_at"], about.timezone),
-        row["filters"] or (bucket(None) if row["charge_code"] in filtered else NOTHING),
-        row["grouped_by"] or NOTHING,
-        row["events_count"] or NOTHING,
-    )
-
-
-def _revision(about: About, row: Mapping[str, str]) -> Node:
-    """Return a revision; one after the first leads to the events that made it."""
-    number = int(row["revision"])
-    if number == 0 or not row["billable_metric_code"]:
-        return whole(number)
-    made_by = address(
-        "subscriptions",
-        about.name,
-        "explain",
-        row["billable_metric_code"],
-        organization=about.organization,
-        at=row["period_from"],
-        charge=row["charge_code"],
-        since_revision=str(number - 1),
-    )
-    return el("a", whole(number), href=made_by, aria_label=f"Events since revision {number - 1}")
-
-
 # Usage over time
 
 
@@ -479,5 +420,5 @@ def _series_place(about: About, usage: PeriodUsage | None, wanted: Wanted) -> No
         pills(metric, ((code, name, chart(code, wanted.window)) for code, name in codes.items())),
     )
     nav = el("nav", choices, aria_label="Chart", class_="pills", id="chart-choices")
-    source = about.part("series", metric=metric, window=wanted.window)
+    source = about.part("series", metric=metric, window=wanted.window, period=wanted.period)
     return markup(nav, _lazy("series", source, f"{codes[metric]} by {wanted.window}"))

@@ -222,7 +222,7 @@ class UsageLines:
 def _lines(state: Partition, name: SubscriptionKey, now_ms: int, search: str) -> list[UsageView]:
     running = active_subscription(state, name, now_ms)
     if running is None:
-        return []
+        return [_bare(name, "")] if search else []
     haystack = " ".join((*name, running.external_customer_id)).casefold()
     if _cells(state, name) > OVERVIEW_CELLS:
         return [
@@ -242,12 +242,12 @@ def _lines(state: Partition, name: SubscriptionKey, now_ms: int, search: str) ->
         ]
     usage = current_usage(state, name, now_ms)
     if usage is None:
-        return []
+        return [_bare(name, running.external_customer_id)] if search else []
     lines: dict[str, list[UsageRow]] = {}
     charges = {c.charge.id: c for c in usage.charges}
     for row in usage.rows:
         lines.setdefault(row.charge_id, []).append(row)
-    return [
+    found = [
         UsageView(
             organization_id=name[0],
             external_customer_id=usage.subscription.external_customer_id,
@@ -264,6 +264,22 @@ def _lines(state: Partition, name: SubscriptionKey, now_ms: int, search: str) ->
         for charge_id, rows in lines.items()
         if search in haystack or search in charges[charge_id].metric.code.casefold()
     ]
+    return found or ([_bare(name, running.external_customer_id)] if search else [])
+
+
+def _bare(name: SubscriptionKey, customer: str) -> UsageView:
+    """Return the line of a subscription without a figure now; its closed periods may have some."""
+    return UsageView(
+        organization_id=name[0],
+        external_customer_id=customer,
+        external_subscription_id=name[1],
+        billable_metric_code="",
+        charge_code="",
+        units=None,
+        events_count=None,
+        from_ms=0,
+        to_ms=0,
+    )
 
 
 def _cells(state: Partition, name: SubscriptionKey) -> int:

@@ -19,13 +19,21 @@ from app.meter.evidence import (
     FigureTexts,
     Place,
 )
-from app.meter.usage import AsOf, ChargeInForce, PendingRow, Publication, UsageRow
+from app.meter.usage import (
+    AsOf,
+    ChargeInForce,
+    PendingRow,
+    PeriodState,
+    Publication,
+    UsageRow,
+)
 from app.page.downloads import downloads
 from app.page.explain import explain_view
 from app.page.figures import figure
 from app.page.html import el
-from app.page.overview import health_words, sorted_lines
-from app.page.subscription import About, Wanted, records_part, subscription_view
+from app.page.overview import Look, health_words, overview_view, sorted_lines
+from app.page.published import records_part
+from app.page.subscription import About, Wanted, subscription_view
 from app.wire.record_rows import COLUMNS
 from tests.world.period_usage import period_usage
 
@@ -78,16 +86,17 @@ PUBLISHED = Publication(
         pytest.param(
             1,
             PendingRow(Decimal("55.75"), 37, "late_events"),
-            "GB gb 50.75 +5 , late_events at 2024-03-15 13:00:00 55.75 1",
+            "GB gb 50.75 +5 , late events at 2024-03-15 13:00:00 55.75 1 — — 35",
             id="revised",
         ),
-        pytest.param(1, None, "GB gb 50.75 nothing 50.75 1", id="as-published"),
+        pytest.param(1, None, "GB gb 50.75 nothing 50.75 1 — — 35", id="as-published"),
         pytest.param(
             None,
             PendingRow(Decimal("50.75"), 35, None),
-            "GB gb not yet +50.75 , first record at 2024-03-15 13:00:00 50.75",
+            "GB gb not yet +50.75 , first record at 2024-03-15 13:00:00 50.75 — — — —",
             id="not-published",
         ),
+        pytest.param(None, None, "GB gb no record nothing 50.75 — — — —", id="without-a-record"),
     ],
 )
 def test_published_pending_and_live_stand_apart(
@@ -97,6 +106,21 @@ def test_published_pending_and_live_stand_apart(
     text = closed(row, PUBLISHED)
     assert told in text
     assert "published at 2024-03-15 12:00:00 ; late events revise it until" in text
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        pytest.param("due", "GB gb not yet nothing 0 — — — —", id="due"),
+        pytest.param("published", "GB gb no record nothing 0 — — — —", id="published"),
+        pytest.param("not_billed", "GB gb — nothing 0 — — — —", id="not-billed"),
+    ],
+)
+def test_what_has_no_record_is_not_published_as_0(state: PeriodState, told: str) -> None:
+    """Zero is a figure of a record; without one there is none."""
+    charges = (ChargeInForce(CHARGE, METRIC),)
+    usage = period_usage(charges, (), 0, NOW_MS, Publication(state=state))
+    assert told in words(subscription_view(ABOUT, usage, (), WANTED))
 
 
 def test_rows_that_are_too_many_to_show_are_summed_up() -> None:
@@ -120,10 +144,30 @@ def test_a_record_of_the_default_bucket_is_of_everything_else() -> None:
     assert text.count("region=eu") == 1
 
 
+def test_records_stand_by_figure_and_their_change_is_that_of_the_record() -> None:
+    """The first one has no delta: nothing of it is a further line or a credit note."""
+    first = dict.fromkeys(COLUMNS, "") | {"type": "usage.recorded", "units": "1"}
+    first |= {"charge_code": "gb", "revision": "0", "closed_at": "2024-03-15T12:00:00.000Z"}
+    first |= {"closing_reason": "period_end"}
+    later = first | {"revision": "1", "units": "3", "delta_units": "2"}
+    later |= {"type": "usage.revised", "revision_reason": "late_events"}
+    complete = first | {"type": "period.completed", "charge_code": ""}
+    rows = [{**row, "id": str(n)} for n, row in enumerate([complete, later, first])]
+    text = words(records_part(ABOUT, rows, 3, "2024-02-01"))
+    one, two, three = (
+        text.index(each)
+        for each in ("gb 1 — 0 period end", "gb 3 +2 1 late events", "the period is complete")
+    )
+    assert one < two < three
+
+
 def test_a_difference_keeps_every_digit() -> None:
     pending = PendingRow(Decimal("1234567890123456789012345678901.75"), 2, "late_events")
     row = row_of("1234567890123456789012345678901.5", 1, 0, pending)
     assert "+0.25" in closed(row, PUBLISHED)
+    long = PendingRow(Decimal("0.26574579599761051374"), 2, "late_events")
+    text = closed(row_of("0", 1, 0, long), PUBLISHED)
+    assert "≈ +0.265745795998 , late events" in text
 
 
 def explanation(since_ms: int | None) -> Explanation:
@@ -199,7 +243,7 @@ def explanation(since_ms: int | None) -> Explanation:
 def test_explain_says_what_is_published_and_in_which_revision_an_event_is() -> None:
     query = ExplainQuery(external_subscription_id="sub", metric_code="gb", at_ms=0)
     text = words(explain_view(explanation(None), query, None, 1))
-    assert "gb 50.75 revision 1 55.75 55.75 equal everything else" in text
+    assert "gb 50.75 revision 1 +5 55.75 55.75 equal everything else" in text
     assert "t-0 5 counted — in 1" in text
     assert "t-1 5 counted — at the cut 2024-03-15 12:00:00" in text
     assert "Only events" not in text
@@ -246,6 +290,7 @@ WELL: dict[str, Any] = {
     "dead_letters_more": False,
     "not_counted_lately": None,
     "each_worker": [{"differing": 0}],
+    "records": [],
 }
 
 
@@ -329,3 +374,22 @@ def test_a_line_that_is_too_much_to_sum_up_comes_first_by_events() -> None:
     many = {**line, "external_subscription_id": "b", "units": None, "events_count": None}
     found = sorted_lines([line, many], "-events")
     assert [each["events_count"] for each in found] == [None, 7]
+
+
+def test_a_subscription_without_a_figure_now_is_shown_to_who_searches_it() -> None:
+    line: dict[str, Any] = dict.fromkeys(("billable_metric_code", "charge_code"), "")
+    line |= {"organization_id": "o", "external_subscription_id": "ended"}
+    line |= {"external_customer_id": "acme", "implicit": False}
+    shown = {
+        **WELL,
+        "partitions": [],
+        "each_worker": [],
+        "usage": [{**line, "units": None, "events_count": None}],
+        "usage_total": 1,
+    }
+    text = overview_view(shown, Look(search="ended"))
+    assert "ended none in a running period — — acme —" in words(text)
+    assert text.count('<a href="/subscriptions/ended">') == 2
+    shown["usage_total"] = 7
+    assert "Subscriptions, 1 of 7" in words(overview_view(shown, Look()))
+    assert "is found by a search" in overview_view(shown, Look())

@@ -263,6 +263,19 @@ async def test_numbers_of_the_chart_stand_in_a_table(closed_api: Running) -> Non
     assert (answer.status, "window: value is invalid" in answer.text) == (422, True)
 
 
+@pytest.mark.parametrize(("window", "numbers"), [("day", "29 days"), ("hour", "696 hours")])
+async def test_the_chart_of_a_closed_period_is_of_that_period(
+    closed_api: Running, window: str, numbers: str
+) -> None:
+    address = f"/page/part/series?subscription=sub_1&metric=storage&window={window}"
+    text = (await closed_api.call("GET", f"{address}&period=2024-02-01", key="full")).text
+    assert f"Numbers of {numbers}" in text
+    assert "2024-02-29" in text
+    assert "2024-03" not in re.sub(r"<time[^>]*>", "", text)
+    view = await fragment(closed_api, "/subscriptions/sub_1?period=2024-02-01", key="full")
+    assert "window=day&amp;period=2024-02-01" in view
+
+
 async def test_an_event_is_traced_to_its_charges(closed_api: Running) -> None:
     text = await fragment(closed_api, "/events/sub_1-storage?subscription=sub_1", key="full")
     assert "First arrival" in text
@@ -291,6 +304,7 @@ async def test_a_search_without_a_match_says_so_and_leads_back(open_api: Running
     assert "Nothing matches 'zzz'." in text
     assert '<a href="/">Show all</a>' in text
     assert "No usage yet" not in text
+    assert '<a href="/subscriptions/zzz">open it by its id</a>' in text
 
 
 async def test_rows_keep_their_order_and_sort_by_what_is_asked(open_api: Running) -> None:
@@ -435,7 +449,7 @@ async def test_what_was_published_of_a_period_is_listed_and_downloaded(
     closed_api.meter.published.values.append(msgspec.json.encode(record))
     query = "?subscription=sub_1&period=2024-02-01"
     text = (await closed_api.call("GET", f"/page/part/records{query}", key="full")).text
-    for shown in ("55.75", ">5<", "late_events", "2024-03-01 16:00:00", "Download all as CSV"):
+    for shown in ("55.75", ">+5<", "late events", "2024-03-01 16:00:00", "Download all as CSV"):
         assert shown in text
     assert "at=2024-02-01T00%3A00%3A00Z&amp;charge=storage&amp;since_revision=0" in text
     (asked,) = closed_api.meter.published.asked

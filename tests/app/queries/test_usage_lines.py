@@ -77,3 +77,9 @@ def test_whose_name_begins_so_is_found_among_many_that_match(looks: Looks) -> No
     found, _ = drained(looks.lines.searched(looks.states, query, "sub-9999", 0))
     assert found[0] == (0, ("org", "sub-9999"))
     assert ("org", "sub-99999") in [name for _, name in found]
+
+
+def test_a_search_finds_who_has_no_figure_now(looks: Looks) -> None:
+    """Closed periods, and so invoices, may be there: it is not called nothing."""
+    assert looks.look("sub-99999")[0] == ["sub-99999"]
+    assert looks.look("")[0] == []
