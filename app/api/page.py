@@ -6,8 +6,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import msgspec
+
 from app import page as page_files
-from app.api import dead_letters, json_text, replays
+from app.api import dead_letters, replays
 from app.api.call import ORGANIZATION_HEADER, Call, Reply
 from app.api.errors import forbidden, not_found
 from app.api.overview_json import Shown, merged, overview_json
@@ -91,7 +93,8 @@ async def shown(call: Call, search: str, limit: int) -> Shown:
             organization_id=query.organization_id,
         )
         replies = await ask_reachable(call, Outgoing("GET", asked))
-        elsewhere = [json_text.decode(reply.body) for reply in replies if reply.status == 200]
+        # Rates are added up and shown, so numbers are read as such, not kept as spelled.
+        elsewhere = [msgspec.json.decode(reply.body) for reply in replies if reply.status == 200]
         return Shown(merged([here, *elsewhere], query.limit))
 
     return await call.api.overviews.of(query, make)

@@ -129,6 +129,8 @@ class LedgerMeter:
         self.corrections: list[bytes] = []
         self.uncounted: list[Uncounted] = []
         self.uncounted_since_ms = -1
+        self.partition = 0
+        """The one that its overview tells of."""
         self.days: dict[str, list[AnalyticsRow]] = {}
         self.asked_for_days: list[AnalyticsQuery] = []
         self.replayed: list[tuple[int, int]] = []
@@ -564,7 +566,7 @@ class LedgerMeter:
             and query.search in f"{external_id} {event.code}"
         ]
         partition = PartitionView(
-            partition=0,
+            partition=self.partition,
             state="running",
             offset=len(self.taken),
             lag=7,

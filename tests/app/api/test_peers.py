@@ -239,6 +239,14 @@ async def test_the_page_shows_all_workers_that_answer(pair: Pair) -> None:
     assert (overview["usage_total"], overview["workers"]) == (1, 1)
 
 
+async def test_the_page_adds_up_what_other_workers_tell(pair: Pair) -> None:
+    """A rate of 12.5 events a second comes from each of two."""
+    pair.far.meter.partition = 1
+    answer = await pair.near.call("GET", "/page/view")
+    assert answer.status == 200, answer.text
+    assert "2 partitions, 14 events behind, 25 events/s" in answer.text
+
+
 def test_of_a_partition_its_owner_tells() -> None:
     near, far = "http://near", "http://far"
     owns = {"partition": 4, "state": "running", "owner": None, "lag": 9}
