@@ -94,7 +94,7 @@ static const uint64_t IV[8] = {
     0x510e527fade682d1ULL, 0x9b05688c2b3e6c1fULL, 0x1f83d9abfb41bd6bULL, 0x5be0cd19137e2179ULL,
 };
 
-static const uint8_t SIGMA[12][16] = {
+static const uint8_t SIGMA[10][16] = {
     {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
     {14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3},
     {11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4},
@@ -105,8 +105,6 @@ static const uint8_t SIGMA[12][16] = {
     {13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10},
     {6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5},
     {10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0},
-    {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
-    {14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3},
 };
 
 static inline uint64_t load_le(const uint8_t *p)
@@ -157,7 +155,7 @@ static void blake_block(Blake *b, const uint8_t *block, int last)
 #pragma GCC unroll 12
 #endif
     for (int round = 0; round < 12; round++) {
-        const uint8_t *s = SIGMA[round];
+        const uint8_t *s = SIGMA[round % 10];
         MIX(v[0], v[4], v[8], v[12], m[s[0]], m[s[1]]);
         MIX(v[1], v[5], v[9], v[13], m[s[2]], m[s[3]]);
         MIX(v[2], v[6], v[10], v[14], m[s[4]], m[s[5]]);
@@ -259,28 +257,20 @@ static void write_be(uint8_t *to, uint64_t number, int bytes)
 
 static int body_hash_of(PyObject *event, PyObject *hash_of, PyObject *hash_with, uint64_t *hashed)
 {
-    PyObject *envelope = field_of(event, ENVELOPE);
+    PyObject *envelope = field_of(event, ENVELOPE), *body = NULL, *found = NULL;
     if (envelope == NULL)
         return -1;
-    PyObject *found = NULL;
-    if (PyBytes_Check(envelope) && PyBytes_Size(envelope) == 0) {
-        PyObject *body = field_of(event, BODY);
-        if (body != NULL) {
-            found = PyObject_CallFunctionObjArgs(hash_of, body, NULL);
-            Py_DECREF(body);
-        }
-    } else {
+    if (!PyBytes_Check(envelope) || PyBytes_Size(envelope) > 0)
         found = PyObject_CallFunctionObjArgs(hash_with, event, NULL);
-    }
+    else if ((body = field_of(event, BODY)) != NULL)
+        found = PyObject_CallFunctionObjArgs(hash_of, body, NULL);
     Py_DECREF(envelope);
+    Py_XDECREF(body);
     if (found == NULL)
         return -1;
-    *hashed = PyLong_AsUnsignedLongLong(found);
+    *hashed = PyLong_AsUnsignedLongLong(found) & 0xFFFFFFFFFFFFULL;
     Py_DECREF(found);
-    if (*hashed == (uint64_t)-1 && PyErr_Occurred())
-        return -1;
-    *hashed &= 0xFFFFFFFFFFFFULL;
-    return 0;
+    return PyErr_Occurred() ? -1 : 0;
 }
 
 /* index_rows: the row of each event of a run, for the event index. */
@@ -552,19 +542,13 @@ static size_t write_number(char *to, int64_t number)
 /* Return (append time, raw partition, raw offset, array index). */
 static PyObject *position_of(PyObject *arrival, PyObject *append_time_ms)
 {
-    PyObject *position = PyTuple_New(4);
-    if (position == NULL)
-        return NULL;
-    Py_INCREF(append_time_ms);
-    PyTuple_SetItem(position, 0, append_time_ms);
-    for (int i = RAW_PARTITION; i <= ARRAY_INDEX; i++) {
-        PyObject *part = field_of(arrival, i);
-        if (part == NULL) {
-            Py_DECREF(position);
-            return NULL;
-        }
-        PyTuple_SetItem(position, i - RAW_PARTITION + 1, part);
-    }
+    PyObject *partition = field_of(arrival, RAW_PARTITION);
+    PyObject *offset = partition ? field_of(arrival, RAW_OFFSET) : NULL;
+    PyObject *index = offset ? field_of(arrival, ARRAY_INDEX) : NULL;
+    PyObject *position = index ? PyTuple_Pack(4, append_time_ms, partition, offset, index) : NULL;
+    Py_XDECREF(partition);
+    Py_XDECREF(offset);
+    Py_XDECREF(index);
     return position;
 }
 
@@ -784,7 +768,7 @@ static const Literal no_fields[FIELDS] = {
 };
 
 #define MOST_BYTES 65536
-#define MOST_NAME 256
+#define MOST_NAME 254
 #define SHARED 1024
 
 /* Texts that come again and again: each is made, and hashed, once. */
@@ -886,14 +870,6 @@ static PyObject *plain_arrival(PyObject *const *args, PyObject *const *with, PyO
     if (size > MOST_BYTES || !is_ascii(text, size) || !find_members(text, size, found, FIELDS) ||
         found[SPECVERSION].found != NULL || found[OPERATION].found != NULL)
         return NULL;
-    for (int i = ORGANIZATION; i <= CODE; i++) {
-        const Literal *name = &found[i];
-        if (i == ORGANIZATION && is_null(name) && args[4] != Py_None)
-            continue;
-        if (name->found == NULL || name->found[0] != '"' || name->found_size < 3 ||
-            name->found_size > MOST_NAME)
-            return NULL;
-    }
     const Literal *values = &found[VALUES], *cents = &found[CENTS];
     if (values->found != NULL && values->found[0] != '{')
         return NULL;
@@ -903,10 +879,10 @@ static PyObject *plain_arrival(PyObject *const *args, PyObject *const *with, PyO
     for (int i = ORGANIZATION; i <= CODE; i++) {
         const char *name = found[i].found;
         Py_ssize_t length = found[i].found_size - 2;
-        if (i == ORGANIZATION && is_null(&found[i])) {
+        if (i == ORGANIZATION && is_null(&found[i]) && args[4] != Py_None) {
             Py_INCREF(Py_None);
             parts[i] = Py_None;
-        } else {
+        } else if (name != NULL && *name == '"' && length > 0 && length <= MOST_NAME) {
             parts[i] = i == TRANSACTION ? PyUnicode_FromStringAndSize(name + 1, length)
                                         : shared_text(name + 1, length);
         }
