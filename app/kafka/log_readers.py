@@ -29,6 +29,8 @@ RETRY_S: Final = 0.5
 _LOOKED_UP_AT_ONCE: Final = 500
 _LOOK_UP_BYTES: Final = 128 * 1024
 """Fetched for a record that is looked up; more would mostly be for nothing."""
+_LOOK_UP_MAX_WAIT_MS: Final = 5
+"""What is looked up is there; a fetch beyond it, at the end of a log, keeps the next waiting."""
 _READ_OVER: Final = 1_000
 """Reading so many records takes less than going to another place in the log."""
 _NEAR_END: Final = 2_000
@@ -309,6 +311,8 @@ class RecordReader:
             while wanted:
                 if not await self._read_from(consumer, tp, wanted, found, operation):
                     break
+            # Else it goes on fetching what nobody asked for.
+            consumer.pause(tp)
         return found
 
     async def _read_from(
@@ -342,7 +346,9 @@ class RecordReader:
 
     async def _started(self) -> Consumer:
         if self._consumer is None:
-            self._consumer = await start(plain_consumer(self._settings, _LOOK_UP_BYTES))
+            self._consumer = await start(
+                plain_consumer(self._settings, _LOOK_UP_BYTES, _LOOK_UP_MAX_WAIT_MS)
+            )
         return self._consumer
 
     async def stop(self) -> None:
