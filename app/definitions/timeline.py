@@ -208,7 +208,7 @@ class Timeline:
         return (period for _, period in _periods(self.terms, done_ms))
 
     def __iter__(self) -> Iterator[Period]:
-        yield from self._first.after(-NEVER_MS)
+        return self._first.after(-NEVER_MS)
 
     def _around(self, at_ms: int) -> _Stretch:
         """Return a stretch that has the period holding an instant, and all after it."""

@@ -84,16 +84,15 @@ class RouteTable:
             plans += lifetime_spans(
                 definitions, subscription, timeline, code, self._folds, until_ms
             )
-        settings = definitions.settings_at(until_ms)
-        if not timelines and settings.implicit_plan:
+        if not timelines and (settings := definitions.settings_at(until_ms)).implicit_plan:
             metric = definitions.metric(organization_id, code, until_ms)
             if metric is not None:
                 limited_after_ms = definitions.limited_after_ms(until_ms)
                 plans.append(self.implicit.span_plan(name, metric, settings, limited_after_ms))
-        spans = tuple((DailySpan if p.fold.by_day else Span)(name, *p) for p in plans)
+        spans = tuple([(DailySpan if p.fold.by_day else Span)(name, *p) for p in plans])
         for span in spans:
             span.watch = self._watch_of(name, span, until_ms)
-        return Route(*meter_key, tuple(timeline for _, timeline in timelines), spans)
+        return Route(*meter_key, tuple([timeline for _, timeline in timelines]), spans)
 
     def _watch_of(self, name: SubscriptionKey, span: Span, until_ms: int | None) -> Watch | None:
         """Return since when the cells of a span are watched; None: nobody does."""

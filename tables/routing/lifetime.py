@@ -25,6 +25,8 @@ def lifetime_spans(
     It has all periods, under the charges of the running one. None of them is published from it, so
     it shows each event from a grid cut on.
     """
+    if not definitions.alerts.by_name:
+        return []
     newest = subscription.at(until_ms)
     if newest is None:
         return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
@@ -47,51 +47,106 @@ def plan_spans(
     if newest is None:
         return []
     plan = definitions.plan_of(newest.id)
-    limited_after_ms = definitions.limited_after_ms(until_ms)
-    presents = definitions.settings_at(until_ms).fold_version > 1
-    daily_ms = definitions.settings.daily_ms(until_ms)
-    changes_ms = [
-        at_ms for at_ms in _changes_ms(definitions, plan) if until_ms is None or at_ms <= until_ms
-    ]
+    charges = folds.of_code(definitions, newest.plan_id, plan, code, until_ms, history)
+    last_terms_ms = timeline.terms[-1].since_ms if timeline.terms else 0
+    alike_from_ms = max(charges.alike_from_ms, last_terms_ms)
     running: dict[str, SpanPlan] = {}
     planned: list[SpanPlan] = []
-    before_in_force: list[tuple[Charge, Metric]] | None = None
-    before: tuple[str, bool] = ("", False)
-    for period, in_force in _charges_by_period(
-        definitions, plan, timeline, code, changes_ms, history, daily_ms
+    before: dict[str, ChargeFold] | None = None
+    for period in timeline:
+        folding = charges.folds_in(period)
+        # As in the period before: that is so for years, and for hundreds of charges.
+        if folding is not before:
+            before, start_ms = folding, period.start_ms
+            for charge_id in [each for each in running if each not in folding]:
+                planned.append(running.pop(charge_id)._replace(end_ms=start_ms))
+            for charge_id, fold in folding.items():
+                earlier = running.get(charge_id)
+                if earlier is not None and earlier.fold.key == fold.key:
+                    continue
+                if earlier is not None:
+                    planned.append(earlier._replace(end_ms=start_ms))
+                key = SpanKey(newest.id, charge_id, start_ms)
+                running[charge_id] = SpanPlan(key, fold, timeline, NEVER_MS)
+        # No change known today comes before a later period, so those are alike until their
+        # timezone changes. A later one may be fixed before this one, but not before it begins.
+        if min(period.fixed_at_ms, period.end_ms) >= alike_from_ms:
+            break
+    return [*planned, *running.values()]
+
+
+class CodeCharges:
+    """What definitions say of the charges of one code in a plan, alike for all who have it."""
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        plan: Versions[Plan],
+        code: str,
+        folds: ChargeFolds,
+        until_ms: int | None,
+        history: Sequence[HistoryRecord],
     ):
-        by_day = any(on < period.end_ms and period.start_ms < off for on, off in daily_ms)
-        if in_force is before_in_force and (period.timezone, by_day) == before:
-            # As in the period before: that is so for years, and for hundreds of charges.
-            continue
-        before_in_force, before = in_force, (period.timezone, by_day)
-        folding = {
-            c.id: folds.fold_of(c, m, period.timezone, limited_after_ms) for c, m in in_force
+        """Take all definitions, or those appended up to a time."""
+        self._definitions = definitions
+        self._plan = plan
+        self._code = code
+        self._compiled = folds
+        self._history = history
+        self._limited_after_ms = definitions.limited_after_ms(until_ms)
+        self._presents = definitions.settings_at(until_ms).fold_version > 1
+        self._daily_ms = definitions.settings.daily_ms(until_ms)
+        changes_ms = _changes_ms(definitions, plan)
+        self._changes_ms = [each for each in changes_ms if until_ms is None or each <= until_ms]
+        turns_ms = [at_ms for each in self._daily_ms for at_ms in each if at_ms < NEVER_MS]
+        self.alike_from_ms = max(
+            self._changes_ms[-1] if self._changes_ms else 0,
+            history[-1].append_time_ms if history else 0,
+            max(turns_ms, default=0),
+        )
+        """Periods that are fixed at or after it have the same charges."""
+        self._made: dict[tuple[int, str, bool], dict[str, ChargeFold]] = {}
+
+    def folds_in(self, period: Period) -> dict[str, ChargeFold]:
+        """Return the folds of a period by name, under its definitions or what history says.
+
+        The same object for periods that are alike in these.
+        """
+        by_day = any(on < period.end_ms and period.start_ms < off for on, off in self._daily_ms)
+        if covering(self._history, period):
+            charges = PeriodCharges(self._definitions, self._plan, period, self._history).in_force
+            named = [(c, m) for c, m, *_ in charges if m.code == self._code]
+            return self._folding(named, period.timezone, by_day)
+        version = bisect_right(self._changes_ms, period.fixed_at_ms)
+        name = (version, period.timezone, by_day)
+        folding = self._made.get(name)
+        if folding is None:
+            as_of_ms = self._changes_ms[version - 1] if version else -1
+            in_force = charges_in_force(self._definitions, self._plan, self._code, as_of_ms)
+            folding = self._made[name] = self._folding(in_force, period.timezone, by_day)
+        return folding
+
+    def _folding(
+        self, in_force: list[tuple[Charge, Metric]], timezone: str, by_day: bool
+    ) -> dict[str, ChargeFold]:
+        folds, limited_after_ms = self._compiled, self._limited_after_ms
+        folding: dict[str, ChargeFold] = {
+            c.id: folds.fold_of(c, m, timezone, limited_after_ms) for c, m in in_force
         }
-        if presents:
+        if self._presents:
             folding |= {
-                breakdown_id(c.id): folds.breakdown_of(c, m, period.timezone, limited_after_ms)
+                breakdown_id(c.id): folds.breakdown_of(c, m, timezone, limited_after_ms)
                 for c, m in in_force
                 if c.presents
             }
             folding |= {
-                entries_id(c.id): folds.entries_of(c, m, period.timezone, limited_after_ms)
+                entries_id(c.id): folds.entries_of(c, m, timezone, limited_after_ms)
                 for c, m in in_force
                 if buckets_with_entries(c, m)
             }
         if by_day:
-            folding |= folds.daily_of(in_force, period.timezone, limited_after_ms, presents)
-        gone = [charge_id for charge_id in running if charge_id not in folding]
-        planned += [running.pop(i)._replace(end_ms=period.start_ms) for i in gone]
-        for charge_id, fold in folding.items():
-            earlier = running.get(charge_id)
-            if earlier is not None and earlier.fold.key == fold.key:
-                continue
-            if earlier is not None:
-                planned.append(earlier._replace(end_ms=period.start_ms))
-            key = SpanKey(newest.id, charge_id, period.start_ms)
-            running[charge_id] = SpanPlan(key, fold, timeline, NEVER_MS)
-    return [*planned, *running.values()]
+            folding |= folds.daily_of(in_force, timezone, limited_after_ms, self._presents)
+        return folding
 
 
 def _changes_ms(definitions: Definitions, plan: Versions[Plan]) -> list[int]:
@@ -103,42 +158,8 @@ def _changes_ms(definitions: Definitions, plan: Versions[Plan]) -> list[int]:
     return sorted(moments)
 
 
-def _charges_by_period(
-    definitions: Definitions,
-    plan: Versions[Plan],
-    timeline: Timeline,
-    code: str,
-    changes_ms: list[int],
-    history: Sequence[HistoryRecord],
-    daily_ms: Sequence[tuple[int, int]],
-) -> Iterator[tuple[Period, list[tuple[Charge, Metric]]]]:
-    """Yield (period, charges of the code under its definitions, or those that history says).
-
-    Stops at the first period that no change known today can come before: the later ones are alike
-    until their timezone changes.
-    """
-    last_change_ms = changes_ms[-1] if changes_ms else 0
-    last_terms_ms = timeline.terms[-1].since_ms if timeline.terms else 0
-    last_history_ms = history[-1].append_time_ms if history else 0
-    last_daily_ms = max(
-        (at_ms for each in daily_ms for at_ms in each if at_ms < NEVER_MS), default=0
-    )
-    seen: tuple[int, list[tuple[Charge, Metric]]] = (-1, [])
-    for period in timeline:
-        version = bisect_right(changes_ms, period.fixed_at_ms)
-        if version != seen[0]:
-            as_of_ms = changes_ms[version - 1] if version else -1
-            seen = (version, charges_in_force(definitions, plan, code, as_of_ms))
-        if covering(history, period):
-            charges = PeriodCharges(definitions, plan, period, history).in_force
-            yield period, [(c, m) for c, m, *_ in charges if m.code == code]
-        else:
-            yield period, seen[1]
-        # A later period may be fixed before this one, but not before it begins.
-        if min(period.fixed_at_ms, period.end_ms) >= max(
-            last_change_ms, last_terms_ms, last_history_ms, last_daily_ms
-        ):
-            break
+MOST_CODES = 1_024
+"""So many codes of plans are remembered until the next definition comes."""
 
 
 class ChargeFolds:
@@ -151,6 +172,31 @@ class ChargeFolds:
         self._lifetimes: dict[ChargeFold, LifetimeFold] = {}
         self._daily: dict[ChargeFold, DailyFold] = {}
         self._daily_breakdowns: dict[ChargeFold, DailyBreakdownFold] = {}
+        self._codes: dict[tuple[str, str, int | None], CodeCharges] = {}
+        """By plan id, code and time, under the definitions before `_offset`."""
+        self._offset = -1
+
+    def of_code(
+        self,
+        definitions: Definitions,
+        plan_id: str,
+        plan: Versions[Plan],
+        code: str,
+        until_ms: int | None,
+        history: Sequence[HistoryRecord],
+    ) -> CodeCharges:
+        """Return the charges of a code in a plan, put together once for all who have the plan."""
+        if history or definitions.plan_versions[plan_id] is not plan:
+            # History is of a moment, and a plan that was changed for another is its subscriber's.
+            return CodeCharges(definitions, plan, code, self, until_ms, history)
+        if self._offset != definitions.offset or len(self._codes) >= MOST_CODES:
+            self._codes.clear()
+            self._offset = definitions.offset
+        name = (plan_id, code, until_ms)
+        charges = self._codes.get(name)
+        if charges is None:
+            charges = self._codes[name] = CodeCharges(definitions, plan, code, self, until_ms, ())
+        return charges
 
     def fold_of(
         self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int

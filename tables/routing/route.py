@@ -46,10 +46,13 @@ class Route:
         self.spans = spans
         self.event_ranges: EventRanges | None = None
         """Its entry in the presence table, once an event has come."""
-        self.grouped = any(span.fold.grouped for span in spans)
+        self.grouped = False
         self.made_at = 0
         """How many definitions the partition had been told of by then."""
-        units = sum(_UNITS_A_SPAN + span.fold.units for span in spans) - _UNITS_A_SPAN
+        units = -_UNITS_A_SPAN
+        for span in spans:
+            units += _UNITS_A_SPAN + span.fold.units
+            self.grouped = self.grouped or span.fold.grouped
         self.weight = 1 + max(0, units) // _UNITS_AN_EVENT
         """How many events of one charge, without an expression, take as long as one of it does."""
 

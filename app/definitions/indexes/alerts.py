@@ -37,6 +37,9 @@ class AlertIndex(Index):
 
         It counts after the alert is deleted, too, or its cells would have to be folded anew.
         """
+        if name not in self.by_name:
+            # As it is of most, whenever a route is made.
+            return NEVER_MS
         return min(self._times_ms(name, metric_id, until_ms), default=NEVER_MS)
 
     def lifetime_since_ms(self, name: CodeKey, metric_id: str, until_ms: int | None) -> int:
