@@ -237,8 +237,14 @@ def _fold_plainly(
 
     Nothing is changed then. It does the same as going through them one by one.
     """
-    layer, reading = span.current, parts.reading
-    if layer is None or reading is None:
+    reading = parts.reading
+    if reading is None:
+        return False
+    layer = span.current
+    if layer is None and span.forgotten_ms < 0:
+        span.layer_at(run[0].timestamp_ms)
+        layer = span.current
+    if layer is None:
         return False
     name, code = route.external_subscription_id, route.code
     bounds = layer.start_ms, layer.end_ms, parts.counts_after_ms, layer.due_at_ms

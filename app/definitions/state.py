@@ -207,6 +207,14 @@ class Definitions(Index):
                 since_ms = at_ms
         return max(code_ms, since_ms)
 
+    def was_ever_known(self, organization_id: str, external_id: str, code: str) -> bool:
+        """Return whether events of a code and an external id ever count."""
+        if (organization_id, code) not in self.metric_index.holders:
+            return False
+        return (organization_id, external_id) in self.subscription_index.by_external_id or any(
+            record.implicit_plan for record in self.settings.all()
+        )
+
     def code_since_ms(self, organization_id: str, code: str) -> int:
         """Return when a metric first had the code; NEVER_MS: none ever had."""
         codes = self.metric_index.holders.get((organization_id, code))

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import xxhash
 
 from app.kernel import index_rows
-from app.wire.arrivals import Arrival, Run
+from app.definitions.timeline import Period
+from app.wire.arrivals import Arrival, Run, SubscriptionKey
 from app.wire.identity import event_body_hash
 from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
 from tables.event_index.entries import Entry, pack_entries, unpack_entry
@@ -85,19 +86,26 @@ class Intake:
             # Most events fall into the period that the last one of the route did, long before it
             # is due; everything else is looked at closely.
             layer = route.spans[0].current if route.spans else None
-            if layer is None or layer.period is None:
+            period = None if layer is None else layer.period
+            name = meter_key[:2]
+            if period is None:
+                period = self._only_period(name, run[0].timestamp_ms)
+            if period is None:
                 bounds = _NEVER
             else:
-                end_ms = layer.end_ms
-                due_at_ms = layer.period.due_at_ms
-                bounds = layer.start_ms, end_ms, end_ms - MAX_EVENT_AHEAD_MS, due_at_ms
-            name = meter_key[:2]
+                start_ms, end_ms = period[:2]
+                bounds = start_ms, end_ms, end_ms - MAX_EVENT_AHEAD_MS, period.due_at_ms
             if not index_rows(*name, run, *bounds, _xxh3, event_body_hash, ids, rows):
                 run = self._looked_at(run, bounds, refused)
                 index_rows(*name, run, *_ALWAYS, _xxh3, event_body_hash, ids, rows)
             if run:
                 taken.append((route, run))
         return taken, ids, rows, refused
+
+    def _only_period(self, name: SubscriptionKey, timestamp_ms: int) -> Period | None:
+        """Return the period that events of that time fall in, if no other subscription has one."""
+        timelines = self._timelines.of(name)
+        return timelines[0][1].holding(timestamp_ms) if len(timelines) == 1 else None
 
     def _looked_at(
         self, run: Sequence[Arrival], bounds: Bounds, refused: list[RefusedArrival]

@@ -18,7 +18,6 @@ from app.bounds.turns import Steps, drained
 from app.bounds.work_done import WorkDone
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, Run, SubscriptionKey
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.corrections import CorrectionTable
@@ -140,7 +139,7 @@ class Partition:
 
     def _is_defined(self, name: SubscriptionKey, code: str) -> bool:
         """Return whether anything is or was defined that may count events of a name."""
-        return self.definitions.known_since_ms(*name, code) < NEVER_MS
+        return self.definitions.was_ever_known(*name, code)
 
     def _begin_rest(self) -> EventRanges:
         """Return what is known of undefined names not kept one by one, before the first is."""

@@ -58,8 +58,9 @@ def plan_spans(
         # As in the period before: that is so for years, and for hundreds of charges.
         if folding is not before:
             before, start_ms = folding, period.start_ms
-            for charge_id in [each for each in running if each not in folding]:
-                planned.append(running.pop(charge_id)._replace(end_ms=start_ms))
+            if running:
+                for charge_id in [each for each in running if each not in folding]:
+                    planned.append(running.pop(charge_id)._replace(end_ms=start_ms))
             for charge_id, fold in folding.items():
                 earlier = running.get(charge_id)
                 if earlier is not None and earlier.fold.key == fold.key:
@@ -112,8 +113,10 @@ class CodeCharges:
 
         The same object for periods that are alike in these.
         """
-        by_day = any(on < period.end_ms and period.start_ms < off for on, off in self._daily_ms)
-        if covering(self._history, period):
+        by_day = bool(self._daily_ms) and any(
+            on < period.end_ms and period.start_ms < off for on, off in self._daily_ms
+        )
+        if self._history and covering(self._history, period):
             charges = PeriodCharges(self._definitions, self._plan, period, self._history).in_force
             named = [(c, m) for c, m, *_ in charges if m.code == self._code]
             return self._folding(named, period.timezone, by_day)
