@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import xxhash
 
-from app.kernel import index_rows
 from app.definitions.timeline import Period
+from app.kernel import index_rows
 from app.wire.arrivals import Arrival, Run, SubscriptionKey
 from app.wire.identity import event_body_hash
 from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range

@@ -59,8 +59,8 @@ def plan_spans(
         if folding is not before:
             before, start_ms = folding, period.start_ms
             if running:
-                for charge_id in [each for each in running if each not in folding]:
-                    planned.append(running.pop(charge_id)._replace(end_ms=start_ms))
+                gone = [each for each in running if each not in folding]
+                planned += [running.pop(each)._replace(end_ms=start_ms) for each in gone]
             for charge_id, fold in folding.items():
                 earlier = running.get(charge_id)
                 if earlier is not None and earlier.fold.key == fold.key:
@@ -162,7 +162,7 @@ def _changes_ms(definitions: Definitions, plan: Versions[Plan]) -> list[int]:
 
 
 MOST_CODES = 1_024
-"""So many codes of plans are remembered until the next definition comes."""
+"""Most codes of plans that are remembered until the next definition comes."""
 
 
 class ChargeFolds:

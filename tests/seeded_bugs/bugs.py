@@ -816,6 +816,12 @@ BUGS = (
         "at_hand.keys()",
     ),
     Bug(
+        "charges-of-a-plan-outlive-a-definition",
+        "tables/routing/plan.py",
+        "self._offset != definitions.offset",
+        "self._offset < 0",
+    ),
+    Bug(
         "refolded-members-stay-in-the-store",
         "tables/partition/route_table.py",
         "gone += span.all_sets().values()",
