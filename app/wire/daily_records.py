@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from app.billing_periods.instants import iso_milliseconds
-from app.definitions.model import Charge, ChargeFilter, Metric
 from app.wire.usage_records import (
     Envelope,
     PublishedRecord,
+    RecordedCell,
     Told,
     Topic,
-    _echo,
     _published,
     _quoted,
-    _text,
     record_id,
 )
 
@@ -36,23 +34,13 @@ class DailyText(NamedTuple):
 
 
 def daily_record(
-    envelope: Envelope,
-    cell: str,
-    day: str,
-    charge: Charge,
-    metric: Metric,
-    charge_filter: ChargeFilter | None,
-    grouped_by: tuple[tuple[str, str | None], ...],
-    text: DailyText,
+    envelope: Envelope, cell: RecordedCell, day: str, text: DailyText
 ) -> PublishedRecord:
     """Return the `usage.daily` record of a cell; `day`: as YYYY-MM-DD."""
-    identity, version = record_id(cell, day), envelope.schema_version
-    echo = _echo(charge, metric, charge_filter, envelope.plan.amount_currency, version)
-    groups = _text(dict(sorted(grouped_by))) if grouped_by else "null"
+    identity = record_id(cell.id, day)
     value = (
-        f'{{"schema_version":{version},"id":"{identity}","cell_id":"{cell}",'
-        f'"type":"{DAILY_TYPE}","day":"{day}",{envelope.names},{echo},'
-        f'"grouped_by":{groups},"period":{envelope.period_text},'
+        f'{{"schema_version":{envelope.schema_version},"id":"{identity}","cell_id":"{cell.id}",'
+        f'"type":"{DAILY_TYPE}","day":"{day}",{envelope.names},{cell.echoed(envelope)},'
         f'"units":"{text.units}","prorated_units":{_quoted(text.prorated_units)},'
         f'"total_aggregated_units":"{text.total_aggregated_units}",'
         f'"events_count":{text.events_count},"delta_units":"{text.delta_units}",'

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from app.billing_periods.instants import iso_milliseconds
-from app.definitions.model import Charge, ChargeFilter, Metric
 from app.wire.arrivals import Position
 from app.wire.usage_records import (
     Envelope,
     PublishedRecord,
+    RecordedCell,
     Told,
-    _echo,
     _head,
     _members,
     _published,
@@ -24,6 +23,16 @@ from app.wire.usage_records import (
 InstantType = Literal["usage.instant", "usage.instant_revised"]
 INSTANT_TYPES: Final = frozenset(("usage.instant", "usage.instant_revised"))
 InstantReason = Literal["correction"]
+
+
+class BilledEvent(NamedTuple):
+    """The event that an instant record bills."""
+
+    transaction_id: str
+    timestamp_ms: int
+    position: Position
+    presentation_by: dict[str, str | None] | None
+    """Its texts under the presentation keys of the charge; None: it has none."""
 
 
 class InstantText(NamedTuple):
@@ -47,16 +56,9 @@ def instant_id(cell: str, transaction_id: str) -> str:
 
 def instant_record(
     envelope: Envelope,
-    cell: str,
+    cell: RecordedCell,
     revision: int,
-    charge: Charge,
-    metric: Metric,
-    charge_filter: ChargeFilter | None,
-    grouped_by: tuple[tuple[str, str | None], ...],
-    transaction_id: str,
-    timestamp_ms: int,
-    position: Position,
-    presentation_by: dict[str, str | None] | None,
+    billed: BilledEvent,
     figures: InstantText,
     previous_units: str | None,
     delta_units: str | None,
@@ -64,15 +66,13 @@ def instant_record(
     """Return a `usage.instant` record (revision 0) or a `usage.instant_revised` record."""
     kind: InstantType = "usage.instant" if revision == 0 else "usage.instant_revised"
     reason: InstantReason | None = None if revision == 0 else "correction"
-    instant = instant_id(cell, transaction_id)
+    instant = instant_id(cell.id, billed.transaction_id)
     identity = record_id(instant, revision)
-    version = envelope.schema_version
-    echo = _echo(charge, metric, charge_filter, envelope.plan.amount_currency, version)
-    append_time_ms, partition, offset, index = position
+    append_time_ms, partition, offset, index = billed.position
     event = _members(
         {
-            "event_transaction_id": transaction_id,
-            "event_timestamp": iso_milliseconds(timestamp_ms),
+            "event_transaction_id": billed.transaction_id,
+            "event_timestamp": iso_milliseconds(billed.timestamp_ms),
             "position": {
                 "append_time": iso_milliseconds(append_time_ms),
                 "partition": partition,
@@ -81,13 +81,13 @@ def instant_record(
             },
         }
     )
-    groups = _text(dict(sorted(grouped_by))) if grouped_by else "null"
-    presented = "null" if presentation_by is None else _text(presentation_by)
-    head = _head(envelope, identity, cell, revision, kind)
+    presented = "null" if billed.presentation_by is None else _text(billed.presentation_by)
+    head = _head(envelope, identity, cell.id, revision, kind)
     # The two ids stand side by side.
-    head = head.replace(f'"cell_id":"{cell}"', f'"instant_id":"{instant}","cell_id":"{cell}"', 1)
+    named = f'"cell_id":"{cell.id}"'
+    head = head.replace(named, f'"instant_id":"{instant}",{named}', 1)
     value = (
-        f'{head},{echo},"grouped_by":{groups},"period":{envelope.period_text},{event},'
+        f"{head},{cell.echoed(envelope)},{event},"
         f'"units":"{figures.units}","prorated_units":{_quoted(figures.prorated_units)},'
         f'"applied_units":"{figures.applied_units}","units_before":"{figures.units_before}",'
         f'"units_after":"{figures.units_after}","current_units":"{figures.current_units}",'

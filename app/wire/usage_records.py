@@ -110,6 +110,23 @@ class Envelope:
         return attributes_of(self.subscription, self.closed_at_ms)
 
 
+class RecordedCell(msgspec.Struct, frozen=True, gc=False):
+    """A cell as its records name it, with the definitions and the group that they repeat."""
+
+    id: str
+    charge: Charge
+    metric: Metric
+    charge_filter: ChargeFilter | None
+    grouped_by: tuple[tuple[str, str | None], ...]
+
+    def echoed(self, envelope: Envelope) -> str:
+        """Return the JSON members from `lago_charge_id` to `period`."""
+        currency, version = envelope.plan.amount_currency, envelope.schema_version
+        echo = _echo(self.charge, self.metric, self.charge_filter, currency, version)
+        groups = _text(dict(sorted(self.grouped_by))) if self.grouped_by else "null"
+        return f'{echo},"grouped_by":{groups},"period":{envelope.period_text}'
+
+
 class CellText(NamedTuple):
     """The figures of one cell as printed."""
 
@@ -182,12 +199,8 @@ _VARIANTS = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
 
 def usage_record(
     envelope: Envelope,
-    cell: str,
+    cell: RecordedCell,
     revision: int,
-    charge: Charge,
-    metric: Metric,
-    charge_filter: ChargeFilter | None,
-    grouped_by: tuple[tuple[str, str | None], ...],
     figures: CellText,
     billing: BillingText,
     previous_units: str | None,
@@ -196,15 +209,12 @@ def usage_record(
 ) -> PublishedRecord:
     """Return a `usage.recorded` record (revision 0) or a `usage.revised` record."""
     kind: RecordType = "usage.recorded" if revision == 0 else "usage.revised"
-    identity = record_id(cell, revision)
-    groups = _text(dict(sorted(grouped_by))) if grouped_by else "null"
-    version = envelope.schema_version
-    echo = _echo(charge, metric, charge_filter, envelope.plan.amount_currency, version)
-    billed = "" if version == 1 else _billed(billing)
+    identity = record_id(cell.id, revision)
+    billed = "" if envelope.schema_version == 1 else _billed(billing)
     # Figures are digits, signs and points: nothing in them is escaped in JSON.
     value = (
-        f"{_head(envelope, identity, cell, revision, kind)},{echo},"
-        f'"grouped_by":{groups},"period":{envelope.period_text},"units":"{figures.units}",'
+        f"{_head(envelope, identity, cell.id, revision, kind)},{cell.echoed(envelope)},"
+        f'"units":"{figures.units}",'
         f'"prorated_units":{_quoted(figures.prorated_units)},'
         f'"total_aggregated_units":"{figures.total_aggregated_units}",'
         f'"precise_total_amount_cents":{_quoted(figures.precise_total_amount_cents)},'

@@ -17,7 +17,7 @@ from app.definitions.timeline import Period
 from app.numbers import EXACT, ZERO, plain
 from app.wire.arrivals import SubscriptionKey
 from app.wire.daily_records import DailyText, daily_record
-from app.wire.usage_records import Envelope, PublishedRecord, cell_id
+from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, cell_id
 from tables.aggregation import Groups
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
@@ -201,16 +201,8 @@ class _AtDay:
             figures.events_count - events_before,
             cell.rows,
         )
-        return daily_record(
-            self._envelope,
-            identity,
-            day,
-            cell.charge,
-            cell.metric,
-            cell.bucket,
-            cell.grouped_by,
-            text,
-        )
+        recorded = RecordedCell(identity, cell.charge, cell.metric, cell.bucket, cell.grouped_by)
+        return daily_record(self._envelope, recorded, day, text)
 
     @cached_property
     def _envelope(self) -> Envelope:

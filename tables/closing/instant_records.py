@@ -10,9 +10,9 @@ from app.definitions.timeline import Period
 from app.numbers import EXACT, ZERO, group_text, plain
 from app.wire.arrivals import Arrival, Position
 from app.wire.events import Event
-from app.wire.instant_records import InstantText, instant_record
+from app.wire.instant_records import BilledEvent, InstantText, instant_record
 from app.wire.properties import read_properties
-from app.wire.usage_records import Envelope, PublishedRecord
+from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell
 from tables.cells.cell import Span, window_of
 from tables.changelogged.instants import StoredChain, StoredFigure
 from tables.instants.chain import Figure
@@ -70,16 +70,14 @@ class InstantRecords:
         before = None if previous is None else previous.units
         return instant_record(
             envelope,
-            stored.cell_id,
+            RecordedCell(stored.cell_id, charge, metric, bucket, chain.grouped_by),
             stored.revision,
-            charge,
-            metric,
-            bucket,
-            chain.grouped_by,
-            stored.transaction_id,
-            stored.timestamp_ms,
-            change.at,
-            _presentation_by(charge, bucket, event),
+            BilledEvent(
+                stored.transaction_id,
+                stored.timestamp_ms,
+                change.at,
+                _presentation_by(charge, bucket, event),
+            ),
             text,
             None if before is None else plain(before),
             None if before is None else plain(EXACT.subtract(figure.units, before)),

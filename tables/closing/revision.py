@@ -11,6 +11,7 @@ from app.wire.usage_records import (
     CellText,
     Envelope,
     PublishedRecord,
+    RecordedCell,
     RevisionReason,
     usage_record,
 )
@@ -66,14 +67,11 @@ def next_revision(
     if published is not None and published.same_figures(entry):
         return None, None
     previous = None if published is None else published.units
+    charge, metric, *_ = shown.period_charge
     record = usage_record(
         envelope,
-        identity,
+        RecordedCell(identity, charge, metric, shown.charge_filter, shown.grouped_by),
         revision,
-        shown.period_charge.charge,
-        shown.period_charge.metric,
-        shown.charge_filter,
-        shown.grouped_by,
         text,
         billing,
         previous,
