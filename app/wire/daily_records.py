@@ -11,8 +11,8 @@ from app.wire.usage_records import (
     RecordedCell,
     Told,
     Topic,
-    _published,
-    _quoted,
+    published_as,
+    quoted,
     record_id,
 )
 
@@ -41,7 +41,7 @@ def daily_record(
     value = (
         f'{{"schema_version":{envelope.schema_version},"id":"{identity}","cell_id":"{cell.id}",'
         f'"type":"{DAILY_TYPE}","day":"{day}",{envelope.names},{cell.echoed(envelope)},'
-        f'"units":"{text.units}","prorated_units":{_quoted(text.prorated_units)},'
+        f'"units":"{text.units}","prorated_units":{quoted(text.prorated_units)},'
         f'"total_aggregated_units":"{text.total_aggregated_units}",'
         f'"events_count":{text.events_count},"delta_units":"{text.delta_units}",'
         f'"delta_events_count":{text.delta_events_count},'
@@ -49,4 +49,4 @@ def daily_record(
         f'"closed_at":"{iso_milliseconds(envelope.closed_at_ms)}",'
         f'"definitions_offset":{envelope.definitions_offset}}}'
     )
-    return _published(envelope, identity, Told(DAILY_TYPE), value)._replace(topic=USAGE_DAILY)
+    return published_as(envelope, identity, Told(DAILY_TYPE), value)._replace(topic=USAGE_DAILY)

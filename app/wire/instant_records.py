@@ -11,13 +11,13 @@ from app.wire.usage_records import (
     PublishedRecord,
     RecordedCell,
     Told,
-    _head,
-    _members,
-    _published,
-    _quoted,
-    _text,
-    _uuid5,
+    head_of,
+    members_of,
+    published_as,
+    quoted,
     record_id,
+    text_of,
+    uuid5_text,
 )
 
 InstantType = Literal["usage.instant", "usage.instant_revised"]
@@ -51,7 +51,7 @@ class InstantText(NamedTuple):
 
 def instant_id(cell: str, transaction_id: str) -> str:
     """Return the id of an event in a cell, the same in every revision."""
-    return _uuid5(f"{cell}:{transaction_id}".encode())
+    return uuid5_text(f"{cell}:{transaction_id}".encode())
 
 
 def instant_record(
@@ -69,7 +69,7 @@ def instant_record(
     instant = instant_id(cell.id, billed.transaction_id)
     identity = record_id(instant, revision)
     append_time_ms, partition, offset, index = billed.position
-    event = _members(
+    event = members_of(
         {
             "event_transaction_id": billed.transaction_id,
             "event_timestamp": iso_milliseconds(billed.timestamp_ms),
@@ -81,21 +81,21 @@ def instant_record(
             },
         }
     )
-    presented = "null" if billed.presentation_by is None else _text(billed.presentation_by)
-    head = _head(envelope, identity, cell.id, revision, kind)
+    presented = "null" if billed.presentation_by is None else text_of(billed.presentation_by)
+    head = head_of(envelope, identity, cell.id, revision, kind)
     # The two ids stand side by side.
     named = f'"cell_id":"{cell.id}"'
     head = head.replace(named, f'"instant_id":"{instant}",{named}', 1)
     value = (
         f"{head},{cell.echoed(envelope)},{event},"
-        f'"units":"{figures.units}","prorated_units":{_quoted(figures.prorated_units)},'
+        f'"units":"{figures.units}","prorated_units":{quoted(figures.prorated_units)},'
         f'"applied_units":"{figures.applied_units}","units_before":"{figures.units_before}",'
         f'"units_after":"{figures.units_after}","current_units":"{figures.current_units}",'
         f'"peak_units":"{figures.peak_units}","presentation_by":{presented},'
-        f'"precise_total_amount_cents":{_quoted(figures.precise_total_amount_cents)},'
-        f'"events_count":{int(figures.counts)},"previous_units":{_quoted(previous_units)},'
-        f'"delta_units":{_quoted(delta_units)},"revision_reason":{_quoted(reason)},'
+        f'"precise_total_amount_cents":{quoted(figures.precise_total_amount_cents)},'
+        f'"events_count":{int(figures.counts)},"previous_units":{quoted(previous_units)},'
+        f'"delta_units":{quoted(delta_units)},"revision_reason":{quoted(reason)},'
         f'"closed_at":"{iso_milliseconds(envelope.closed_at_ms)}",'
         f'"definitions_offset":{envelope.definitions_offset}}}'
     )
-    return _published(envelope, identity, Told(kind, reason or ""), value)
+    return published_as(envelope, identity, Told(kind, reason or ""), value)

@@ -65,7 +65,7 @@ class Envelope:
     def names(self) -> str:
         """JSON members after `revision`."""
         subscription = self.subscription
-        return _members(
+        return members_of(
             {
                 "organization_id": subscription.organization_id,
                 "external_customer_id": subscription.external_customer_id,
@@ -79,7 +79,7 @@ class Envelope:
     def period_text(self) -> str:
         """JSON object `period`."""
         period = self.period
-        return _text(
+        return text_of(
             {
                 "from": iso_seconds(period.start_ms),
                 "to": iso_seconds(period.to_ms),
@@ -91,7 +91,7 @@ class Envelope:
     @cached_property
     def closing(self) -> str:
         """JSON members before `digest`."""
-        return _members(
+        return members_of(
             {
                 "closed_at": iso_milliseconds(self.closed_at_ms),
                 "final_after": iso_milliseconds(self.period.late_until_ms),
@@ -123,7 +123,7 @@ class RecordedCell(msgspec.Struct, frozen=True, gc=False):
         """Return the JSON members from `lago_charge_id` to `period`."""
         currency, version = envelope.plan.amount_currency, envelope.schema_version
         echo = _echo(self.charge, self.metric, self.charge_filter, currency, version)
-        groups = _text(dict(sorted(self.grouped_by))) if self.grouped_by else "null"
+        groups = text_of(dict(sorted(self.grouped_by))) if self.grouped_by else "null"
         return f'{echo},"grouped_by":{groups},"period":{envelope.period_text}'
 
 
@@ -177,15 +177,15 @@ def cell_id(
         grouped_by,
         iso_milliseconds(start_ms),
     )
-    return _uuid5(msgspec.json.encode(name))
+    return uuid5_text(msgspec.json.encode(name))
 
 
 def record_id(cell: str, revision: int | str) -> str:
     """Return the id of one revision of a cell, or of its record of a day."""
-    return _uuid5(f"{cell}:{revision}".encode())
+    return uuid5_text(f"{cell}:{revision}".encode())
 
 
-def _uuid5(name: bytes) -> str:
+def uuid5_text(name: bytes) -> str:
     """Return `str(uuid.uuid5(RECORDS_NAMESPACE, name))` in a third of the time."""
     text = sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
     variant = _VARIANTS[text[16]]
@@ -213,16 +213,16 @@ def usage_record(
     billed = "" if envelope.schema_version == 1 else _billed(billing)
     # Figures are digits, signs and points: nothing in them is escaped in JSON.
     value = (
-        f"{_head(envelope, identity, cell.id, revision, kind)},{cell.echoed(envelope)},"
+        f"{head_of(envelope, identity, cell.id, revision, kind)},{cell.echoed(envelope)},"
         f'"units":"{figures.units}",'
-        f'"prorated_units":{_quoted(figures.prorated_units)},'
+        f'"prorated_units":{quoted(figures.prorated_units)},'
         f'"total_aggregated_units":"{figures.total_aggregated_units}",'
-        f'"precise_total_amount_cents":{_quoted(figures.precise_total_amount_cents)},'
-        f'"events_count":{figures.events_count},"previous_units":{_quoted(previous_units)},'
-        f'"delta_units":{_quoted(delta_units)},{billed}"closing_reason":"{envelope.period.closing_reason}",'
-        f'"revision_reason":{_quoted(reason)},{envelope.closing},"digest":"{figures.digest:032x}"}}'
+        f'"precise_total_amount_cents":{quoted(figures.precise_total_amount_cents)},'
+        f'"events_count":{figures.events_count},"previous_units":{quoted(previous_units)},'
+        f'"delta_units":{quoted(delta_units)},{billed}"closing_reason":"{envelope.period.closing_reason}",'
+        f'"revision_reason":{quoted(reason)},{envelope.closing},"digest":"{figures.digest:032x}"}}'
     )
-    return _published(envelope, identity, Told(kind, reason or ""), value)
+    return published_as(envelope, identity, Told(kind, reason or ""), value)
 
 
 def completion_record(
@@ -233,12 +233,12 @@ def completion_record(
     kind: RecordType = "period.completed"
     identity = record_id(cell, revision)
     value = (
-        f'{_head(envelope, identity, cell, revision, kind)},"period":{envelope.period_text},'
+        f'{head_of(envelope, identity, cell, revision, kind)},"period":{envelope.period_text},'
         f'"records_count":{records_count},"closing_reason":"{envelope.period.closing_reason}",'
         f'{envelope.closing},"digest":"{digest:032x}"}}'
     )
     closing_reason = envelope.period.closing_reason if revision == 0 else ""
-    return _published(envelope, identity, Told(kind, "", closing_reason), value)
+    return published_as(envelope, identity, Told(kind, "", closing_reason), value)
 
 
 def _billed(billing: BillingText) -> str:
@@ -249,7 +249,8 @@ def _billed(billing: BillingText) -> str:
     )
 
 
-def _head(envelope: Envelope, identity: str, cell: str, revision: int, kind: str) -> str:
+def head_of(envelope: Envelope, identity: str, cell: str, revision: int, kind: str) -> str:
+    """Return the JSON text from its brace to `plan_code`."""
     return (
         f'{{"schema_version":{envelope.schema_version},"id":"{identity}","cell_id":"{cell}",'
         f'"type":"{kind}","revision":{revision},{envelope.names}'
@@ -282,7 +283,7 @@ def _echo(
     if echo is None:
         if len(_ECHOES) >= _MOST_ECHOES:
             _ECHOES.clear()
-        text = _members(_echoed(charge, metric, charge_filter, currency, schema_version))
+        text = members_of(_echoed(charge, metric, charge_filter, currency, schema_version))
         # It holds what it is named by: an id is another object's only once this one is gone.
         echo = _ECHOES[name] = _Echo(charge, metric, charge_filter, text)
     return echo.text
@@ -341,16 +342,18 @@ def _sorted(value: Any) -> Any:
     return [_sorted(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _text(value: dict[str, Any]) -> str:
+def text_of(value: dict[str, Any]) -> str:
+    """Return an object as JSON."""
     return msgspec.json.encode(value).decode()
 
 
-def _members(value: dict[str, Any]) -> str:
+def members_of(value: dict[str, Any]) -> str:
     """Return the JSON text of an object without its braces."""
-    return _text(value)[1:-1]
+    return text_of(value)[1:-1]
 
 
-def _quoted(plain_text: str | None) -> str:
+def quoted(plain_text: str | None) -> str:
+    """Return a text that has nothing to escape as JSON, None as null."""
     return "null" if plain_text is None else f'"{plain_text}"'
 
 
@@ -374,6 +377,7 @@ def headers_of(identity: str, kind: str, about: Iterable[Header]) -> list[Header
     ]
 
 
-def _published(envelope: Envelope, identity: str, told: Told, value: str) -> PublishedRecord:
+def published_as(envelope: Envelope, identity: str, told: Told, value: str) -> PublishedRecord:
+    """Return the record with its key and headers."""
     headers = headers_of(identity, told.type, envelope.about)
     return PublishedRecord(envelope.key, value.encode(), headers, told)
