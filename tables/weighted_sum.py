@@ -1,8 +1,8 @@
 """weighted_sum_agg: the time average of a running level (metering-semantics §4.7).
 
 Events carry differences. With S0 = Σd and S1 = Σd·t the integral of the level over a period is
-initial·(to' - from) + S0·to' - S1, so two sums replace the list of events and a late one costs no
-more than any other.
+initial·(to' - from) + S0·to' - S1. So two sums replace the list of events, and a late event costs
+no more than any other.
 """
 
 from __future__ import annotations

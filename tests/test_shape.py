@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 from ast import get_docstring as docstring
 from collections.abc import Iterator, Sequence
 from functools import cache
+from inspect import cleandoc
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +32,18 @@ Never Newest No Nobody None Nothing On One Only Others Some Text The Their These
 What When Where Whether Which Who Whoever Whom Why With Without
 """
 """Words with which the docstring of a function does not begin, for a verb comes first."""
+
+SENTENCE_WORDS = 30
+ARGUMENTS = 7
+MANY = {
+    "app/kernel/twin.py:index_rows": "a call into C: an object more would cost every run",
+    "app/kernel/twin.py:read_run": "a call into C: an object more would cost every run",
+    "app/runtime/believed.py:append_believed": "who appends, for whom, and a whole record",
+    "app/wire/usage_records.py:usage_record": "what a record says, each part named",
+    "tables/fold.py:_fold_into": "the inner loop, beside `fold_run`, which has seven",
+    "tables/partition/redefinition.py:__init__": "the parts of a partition that it joins",
+}
+"""Functions that take more than ARGUMENTS by their place, with the reason."""
 
 PROPERTIES = frozenset({"cached_property", "property", "setter"})
 """Decorators under which a function reads like an attribute, and may be told by a noun."""
@@ -79,12 +93,43 @@ def begins_with_a_verb(text: str) -> bool:
     return first.isalpha() and first.istitle() and not plural and first not in NO_VERBS.split()
 
 
+def is_command(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Return whether click calls it, with each option of the command by its name."""
+    return any(".command(" in ast.unparse(each) for each in node.decorator_list)
+
+
+def many_arguments() -> set[str]:
+    """Return the functions that take too many arguments by their place, as file:function."""
+    return {
+        f"{named(path)}:{node.name}"
+        for path in FILES
+        for node in nodes(path)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_command(node)
+        if len([each for each in node.args.args if each.arg not in ("self", "cls")]) > ARGUMENTS
+    }
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a docstring, without tables and other indented lines."""
+    for part in cleandoc(text).split("\n\n"):
+        lines = [line for line in part.splitlines() if not line.startswith(" ")]
+        yield from re.split(r"(?<=[.!?:;])\s", " ".join(lines))
+
+
 def test_functions_are_short() -> None:
     assert long_functions() - LONG.keys() == set()
 
 
 def test_long_functions_that_are_named_are_long() -> None:
     assert LONG.keys() - long_functions() == set()
+
+
+def test_functions_take_few_arguments() -> None:
+    assert many_arguments() - MANY.keys() == set()
+
+
+def test_functions_that_are_named_take_many_arguments() -> None:
+    assert MANY.keys() - many_arguments() == set()
 
 
 def test_a_long_file_says_why() -> None:
@@ -116,6 +161,17 @@ def test_no_docstring_begins_with_a_riddle() -> None:
         if text.split()[:1] and text.split()[0] in RIDDLES
     ]
     assert riddles == []
+
+
+def test_sentences_are_short() -> None:
+    long = [
+        (named(path), line, sentence)
+        for path in FILES
+        for line, text in texts(nodes(path))
+        for sentence in sentences(text)
+        if len(sentence.split()) > SENTENCE_WORDS
+    ]
+    assert long == []
 
 
 def test_docstring_of_a_function_begins_with_a_verb() -> None:

@@ -137,8 +137,8 @@ class Ingest:
     ) -> bool:
         """Wait until what a raw record holds of a subscription at home here is folded.
 
-        A record on another partition is waited for until its owner reports it, as everything that
-        it forwarded is acknowledged by then, and for the forwarded events that are there then.
+        For a record on another partition wait until its owner reports it: all that it forwarded is
+        acknowledged by then. Then wait for the forwarded events that are there.
         """
         owned = self._routing.at_home(organization_id, external_subscription_id)
         if owned.number == partition:

@@ -1,10 +1,10 @@
 """Members of unique counts in Redis: one exact hash per set, property text → packed operations.
 
-Redis is a rebuildable copy of the member changelog. Beside the sets of a partition stand, written
-by the same transaction, the flush they reflect (watermark), the epoch of the partition's owner and
-how many members each set, and all of them, have. A lower epoch is refused; another watermark or
-count than expected means that members were lost, evicted or rolled back, and they are rebuilt. A
-member is kept with a check sum, so that one that was altered is noticed when it is looked up.
+Redis is a rebuildable copy of the member changelog. One transaction writes the sets of a partition
+and what stands beside them: the flush they reflect (watermark), the epoch of the partition's owner,
+and how many members each set has, and all of them. A lower epoch is refused. Another watermark or
+count than expected means that members were lost, evicted or rolled back: they are rebuilt. A member
+is kept with a check sum, so a look-up notices one that was altered.
 Source: state.md §5.
 """
 

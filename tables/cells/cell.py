@@ -1,8 +1,8 @@
 """Cells: one accumulator per (subscription, charge, filter bucket, group, period) and cut.
 
 Within a period an event counts from a *cut* on. The cut is 0 for an event appended until the period
-was due, else the time of the first cut at or after its append time (records-and-cuts §4), always so
-if somebody watches. A cell at cut T merges its states up to T. Published ones are *settled*: in 0.
+was due. Else, and always if somebody watches, it is the first cut at or after its append time
+(records-and-cuts §4). A cell at cut T merges its states up to T; published ones are *settled* in 0.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ the index log, sorted by id, only the newest row of each id. On disk it is two f
     N.rows     the rows and nothing else
     N.filter   a Bloom filter, 2 bytes a row, ordered like the rows
 
-and a line in `manifest.json` with both checksums. Beside them stay in memory the filter, if the
-budget has room for it, and one id in 128 (`fences`, 0.1 byte a row) that says which block of rows
-to read. A filter without room is read word by word from its file.
+and a line in `manifest.json` with both checksums. One id in 128 stays in memory (`fences`, 0.1 byte
+a row) and says which block of rows to read. So does the filter, if the budget has room for it; a
+filter without room is read word by word from its file.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Regrouping: usage of the running period in other groups, of events with some values alone, or
 since the subscription began.
 
-Usage is merged from the cells if they hold what is asked for. The events are needed for values that
-cells do not tell apart, for properties that are active in several cells at once, and for periods
-that fold otherwise than the running one. The caller then shows the events of the codes in
-`to_admit`, and after that those of the codes in `to_read`.
+Usage is merged from the cells if they hold what is asked for. Three cases need the events: values
+that cells do not tell apart, properties that are active in several cells at once, and periods that
+fold otherwise than the running one. The caller then shows the events of the codes in `to_admit`,
+and after that those of the codes in `to_read`.
 """
 
 from __future__ import annotations
