@@ -24,7 +24,8 @@ async def ready(call: Call) -> Any:
 
     Trouble of all workers, such as absent brokers, gives 200 and `degraded`: with 503 a balancer
     would have no worker left. A monitor that wants 503 asks with `?require=kafka,redis`.
-    On a port of several workers it is 503 while one of them is not ready.
+    On a port of several workers it is 503 while one of them is not ready, and has the reasons of
+    all.
     """
     reasons = call.api.meter.health()
     required = {word for text in call.query.texts("require") for word in text.split(",")}
@@ -32,16 +33,18 @@ async def ready(call: Call) -> Any:
         *(codes for name, codes in (("kafka", OF_KAFKA), ("redis", OF_REDIS)) if name in required)
     )
     siblings = _siblings(call)
-    waiting = (
-        []
-        if siblings is None
-        else await siblings.not_ready(call.api.session, call.request.rel_url.raw_query_string)
-    )
+    waiting: list[int] = []
+    wrong: list[dict[str, Any]] = [reason_json(reason) for reason in reasons]
+    if siblings is not None:
+        wrong = [{**reason, "worker": siblings.number} for reason in wrong]
+        query = call.request.rel_url.raw_query_string
+        waiting, theirs = await siblings.health(call.api.session, query)
+        wrong += theirs
     unready = bool(waiting) or any(reason.code in wanted for reason in reasons)
-    status = "not_ready" if unready else "degraded" if reasons else "ready"
+    status = "not_ready" if unready else "degraded" if wrong else "ready"
     told: dict[str, Any] = {"status": status}
-    if reasons:
-        told["reasons"] = [reason_json(reason) for reason in reasons]
+    if wrong:
+        told["reasons"] = wrong
     if waiting:
         told["workers_not_ready"] = waiting
     return Reply(json_text.encode(told), status=503 if unready else 200)

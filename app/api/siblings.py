@@ -10,12 +10,15 @@ import asyncio
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 from aiohttp import ClientError, ClientSession
 from yarl import URL
 
 from app.directory import private_directory
+
+Json = dict[str, Any]
 
 ASKED_WITHIN_S: Final = 2.0
 """Time for an answer; a worker that gives none counts as missing."""
@@ -52,10 +55,16 @@ class Siblings:
         }
         return (merged(texts) + _UP_HEAD + "\n".join(up) + "\n").encode()
 
-    async def not_ready(self, session: ClientSession, query: str) -> list[int]:
-        """Return the numbers of those that are not ready, or do not answer."""
-        answers = await self._ask(session, f"/health/ready?{query}")
-        return sorted(number for number, (status, _) in answers.items() if status != 200)
+    async def health(self, session: ClientSession, query: str) -> tuple[list[int], list[Json]]:
+        """Return the numbers of those not ready or silent, and what is wrong, by worker."""
+        answers = sorted((await self._ask(session, f"/health/ready?{query}")).items())
+        wrong: list[Json] = [
+            {**reason, "worker": number}
+            for number, (status, body) in answers
+            if status in (200, 503)
+            for reason in msgspec.json.decode(body).get("reasons", ())
+        ]
+        return [number for number, (status, _) in answers if status != 200], wrong
 
     async def _ask(self, session: ClientSession, target: str) -> dict[int, tuple[int, bytes]]:
         """Return (status, body) of each of the others; (0, nothing) of one that does not answer."""

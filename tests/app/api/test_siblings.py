@@ -25,7 +25,9 @@ async def url() -> AsyncIterator[str]:
         return web.Response(text=OTHER)
 
     async def ready(request: web.Request) -> web.Response:
-        return web.Response(status=503 if "require" in request.query else 200)
+        reason = {"code": "open_transaction", "since": "then", "message": "It waits"}
+        status = 503 if "require" in request.query else 200
+        return web.json_response({"status": "degraded", "reasons": [reason]}, status=status)
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)
@@ -66,10 +68,11 @@ async def test_who_is_not_ready_is_named(tmp_path: Path, url: str) -> None:
     Siblings(tmp_path, 2, 2).tell(url)
     own = Siblings(tmp_path, 1, 2)
     async with ClientSession() as session:
-        assert await own.not_ready(session, "") == []
-        assert await own.not_ready(session, "require=kafka") == [2]
+        wrong = {"code": "open_transaction", "since": "then", "message": "It waits", "worker": 2}
+        assert await own.health(session, "") == ([], [wrong])
+        assert await own.health(session, "require=kafka") == ([2], [wrong])
         Siblings(tmp_path, 2, 2).tell("http://127.0.0.1:1")
-        assert await own.not_ready(session, "") == [2]
+        assert await own.health(session, "") == ([2], [])
 
 
 def test_metrics_of_one_worker_have_its_number() -> None:
