@@ -14,7 +14,7 @@ from app.definitions.model import Charge, ChargeFilter, Metric
 from app.definitions.timeline import NEVER_MS
 from tables.aggregation import Groups
 from tables.charge import ChargeFold
-from tables.values import Properties, _group, _is_long
+from tables.values import Properties, group_of, is_long
 
 _MARK = ":presentation"
 
@@ -67,11 +67,11 @@ class BreakdownFold(ChargeFold):
         if self._overwrites is not None:
             properties = self._overwrites(code, timestamp_ms, properties, append_time_ms)
         bucket = self._bucket_of(properties)
-        texts = [_group(properties, key) for key in bucket.group_keys]
+        texts = [group_of(properties, key) for key in bucket.group_keys]
         if append_time_ms > self.limited_after_ms:
             grouping = self._grouping[bucket.filter_id]
             for number, text in enumerate(texts):
-                if text is not None and _is_long(text):
+                if text is not None and is_long(text):
                     if number < grouping:
                         return None
                     texts[number] = None

@@ -17,12 +17,12 @@ from tables.values import (
     Properties,
     Reading,
     ValueReader,
-    _group,
-    _is_long,
-    _text,
-    _value_reader,
+    group_of,
+    is_long,
     overwriter,
     reading_of,
+    text_of,
+    value_reader,
 )
 
 
@@ -130,7 +130,7 @@ class ChargeFold:
         self.unique = self.aggregation.reads == "operation"
         self.applies = type(self.aggregation).apply is not Aggregation.apply
         """Whether the state keeps more of an event than that it was."""
-        self.read_value = _value_reader(metric, limited_after_ms)
+        self.read_value = value_reader(metric, limited_after_ms)
         buckets = (*self.buckets, self.default_bucket)
         self.properties = _properties_read(metric, buckets)
         self._overwrites = overwriter(
@@ -204,10 +204,10 @@ class ChargeFold:
             properties = self._overwrites(code, timestamp_ms, properties, append_time_ms)
         bucket = self._bucket_of(properties)
         # A missing property and a blank text are the same null group.
-        groups = tuple([_group(properties, key) for key in bucket.group_keys])
+        groups = tuple([group_of(properties, key) for key in bucket.group_keys])
         if append_time_ms > self.limited_after_ms:
             for text in groups:
-                if text is not None and _is_long(text):
+                if text is not None and is_long(text):
                     return None
         return bucket.filter_id, groups
 
@@ -226,7 +226,7 @@ class ChargeFold:
         `buckets` is in that order, so the first match decides (metering-semantics §4.8).
         """
         for bucket in self.buckets:
-            if all(_text(properties, key) in values for key, values in bucket.conditions):
+            if all(text_of(properties, key) in values for key, values in bucket.conditions):
                 return bucket
         return self.default_bucket
 

@@ -85,7 +85,7 @@ _COUNTED = Value(ZERO, "", True, "")
 _new = tuple.__new__
 
 
-def _value_reader(metric: Metric, limited_after_ms: int) -> ValueReader:
+def value_reader(metric: Metric, limited_after_ms: int) -> ValueReader:
     """Return how the metric reads an event's value (metering-semantics §4.1, §4.6)."""
     expression = parse(metric.expression) if metric.expression else None
     field = metric.field_name or ""
@@ -205,12 +205,12 @@ def _unique_reader(field: str, expression: Expression | None, limited_after_ms: 
             except EvaluationFailed:
                 return Ignored("expression_failed")
         else:
-            text = _text(properties, field)
+            text = text_of(properties, field)
         if text is None:
             return Ignored("missing_property")
-        if limited and _is_long(text):
+        if limited and is_long(text):
             return Ignored("value_too_long")
-        operation = _text(properties, "operation_type")
+        operation = text_of(properties, "operation_type")
         if operation not in (None, "", "add", "remove"):
             return Ignored("unknown_operation_type")
         if operation == "remove":
@@ -220,24 +220,26 @@ def _unique_reader(field: str, expression: Expression | None, limited_after_ms: 
     return read
 
 
-def _is_long(text: str) -> bool:
+def is_long(text: str) -> bool:
     """Return whether a unique value or a group value is longer than one may be."""
     # A character has at most four bytes: most texts are never encoded.
     return len(text) > VALUE_BYTES // 4 and len(text.encode()) > VALUE_BYTES
 
 
-def _text(properties: Properties, key: str) -> str | None:
+def text_of(properties: Properties, key: str) -> str | None:
+    """Return the text of a property; None: the event has none."""
     raw = properties.get(key)
     return None if raw is None else property_text(raw)
 
 
-def _group(properties: Properties, key: str) -> str | None:
+def group_of(properties: Properties, key: str) -> str | None:
+    """Return the text that a property groups by; None: the event has none."""
     raw = properties.get(key)
     return None if raw is None else group_text(raw)
 
 
-_UNITS_AN_EVENT = 12
+UNITS_AN_EVENT = 12
 """Folding an event takes as long as evaluating so many units of an expression."""
 
-_UNITS_A_SPAN = 4
+UNITS_A_SPAN = 4
 """Folding it into one more span takes as long as so many."""

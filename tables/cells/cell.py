@@ -18,7 +18,7 @@ from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.numbers import round_units
 from app.wire.arrivals import Position
 from tables.aggregation import Aggregation, Groups, State, Window
-from tables.cells.figures import CellFigures, _clamped
+from tables.cells.figures import CellFigures, clamped
 from tables.cells.group_limit import GroupLimit
 from tables.cells.keys import (
     ONLY_CELL,
@@ -380,7 +380,7 @@ class Span:
         if value is None:
             return None
         metric = self.fold.metric
-        return _clamped(round_units(value, metric.rounding_function, metric.rounding_precision))
+        return clamped(round_units(value, metric.rounding_function, metric.rounding_precision))
 
     def states(
         self, period: Period, filter_id: str | None, groups: Groups, cut_ms: int = OPEN_CUT_MS
@@ -434,7 +434,7 @@ class Span:
             full = round_units(
                 result.full_units, metric.rounding_function, metric.rounding_precision
             )
-        units = _clamped(full)
+        units = clamped(full)
         level = result.level
         digest, precise = state.digest, state.precise
         if before is not None:
@@ -443,8 +443,8 @@ class Span:
         carried = result.full_units if level is None else level
         return CellFigures(
             units=units,
-            prorated_units=_clamped(value) if prorated else None,
-            total_aggregated_units=units if level is None else _clamped(level),
+            prorated_units=clamped(value) if prorated else None,
+            total_aggregated_units=units if level is None else clamped(level),
             precise_total_amount_cents=precise,
             events_count=result.events_count,
             digest=digest,

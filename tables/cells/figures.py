@@ -39,5 +39,6 @@ class CellFigures(NamedTuple):
         return self._replace(units=ZERO, prorated_units=ZERO, total_aggregated_units=ZERO)
 
 
-def _clamped(value: Decimal) -> Decimal:
+def clamped(value: Decimal) -> Decimal:
+    """Return the value, 0 where it is less."""
     return value if value > 0 else ZERO

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from app.definitions.timeline import Timeline, ceil_to
 from tables.cells.cell import Span
 from tables.changelogged.presence import EventRanges
-from tables.values import _UNITS_A_SPAN, _UNITS_AN_EVENT
+from tables.values import UNITS_A_SPAN, UNITS_AN_EVENT
 
 
 class Route:
@@ -49,11 +49,11 @@ class Route:
         self.grouped = False
         self.made_at = 0
         """How many definitions the partition had been told of by then."""
-        units = -_UNITS_A_SPAN
+        units = -UNITS_A_SPAN
         for span in spans:
-            units += _UNITS_A_SPAN + span.fold.units
+            units += UNITS_A_SPAN + span.fold.units
             self.grouped = self.grouped or span.fold.grouped
-        self.weight = 1 + max(0, units) // _UNITS_AN_EVENT
+        self.weight = 1 + max(0, units) // UNITS_AN_EVENT
         """How many events of one charge, without an expression, take as long as one of it does."""
 
     @property
