@@ -295,7 +295,10 @@ class PreviewedCell(msgspec.Struct, frozen=True, kw_only=True):
     """Values of the filter it falls in; None: the default bucket."""
     grouped_by: tuple[tuple[str, str | None], ...]
     before: FigureTexts | None
-    """Figures now; None: there is no such cell."""
+    """Figures now; None: there is no such cell.
+
+    Of a balance whose period is open no more they are those of its newest record.
+    """
     after: FigureTexts | None
     """Figures after the change; None: there would be no such cell."""
 

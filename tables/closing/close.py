@@ -7,7 +7,7 @@ published already gives nothing.
 
 from __future__ import annotations
 
-from collections.abc import Container, Generator, Iterator
+from collections.abc import Callable, Container, Generator, Iterator
 from typing import NamedTuple
 
 from app.definitions.model import ChargeFilter, Subscription
@@ -107,7 +107,7 @@ class CellShown(NamedTuple):
     grouped_by: tuple[tuple[str, str | None], ...]
     figures: CellFigures
     told: bool = False
-    """Whether its newest record has told the figures, because the cell is forgotten."""
+    """Whether its newest record has told the figures, because the cell does not."""
 
 
 def cells_shown(
@@ -117,20 +117,24 @@ def cells_shown(
     timeline: Timeline,
     period: Period,
     codes: Container[str],
+    is_told: Callable[[PeriodCharge], bool] = lambda charge: False,
 ) -> Iterator[CellShown]:
     """Yield what a cut after everything folded so far would publish of a period. Change nothing.
 
-    Of metrics of these codes only.
+    Of metrics of these codes only. `is_told`: of which charges the newest records tell the figures,
+    for later events are in the balance and not in the period.
     """
     before = [p for p in timeline.until(period.start_ms) if p.end_ms <= period.start_ms]
     earlier = before[-1] if before else None
     at_cut = PeriodAtCut(partition, name, subscription, period, earlier, OPEN_CUT_MS)
     for shown in at_cut.closings(partition.views.route_of, codes):
-        if shown is not None and at_cut.qualifies(shown):
+        if shown is None or is_told(shown.period_charge):
+            continue
+        if at_cut.qualifies(shown):
             charge_id, start_ms = shown.period_charge.charge.id, period.start_ms
             identity = cell_id(subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)
             yield CellShown(identity, *shown[1:5])
-    for told in at_cut.forgotten(partition.views.route_of, codes):
+    for told in at_cut.told(partition.views.route_of, codes, is_told):
         if at_cut.qualifies(told):
             charge_id, start_ms = told.period_charge.charge.id, period.start_ms
             identity = cell_id(subscription, charge_id, told.name[1], told.grouped_by, start_ms)

@@ -263,11 +263,18 @@ class PeriodAtCut:
             bucket = charges.filter_of(cell[0], cell[1])
             yield Closing(cell, last, bucket, grouped_by, figures)
 
-    def forgotten(
-        self, route_of: Callable[[MeterKey], Route], codes: Container[str]
+    def told(
+        self,
+        route_of: Callable[[MeterKey], Route],
+        codes: Container[str],
+        is_told: Callable[[PeriodCharge], bool],
     ) -> Iterator[Closing]:
-        """Yield published cells whose state is forgotten, as their newest records tell them."""
-        gone = {
+        """Yield published cells as their newest records tell them.
+
+        They are those whose state is forgotten, and those of charges that `is_told` names.
+        """
+        gone = {each.charge.id for each in self.charges.in_force if is_told(each)}
+        gone |= {
             span.key.charge_id
             for charge, metric, *_ in self.charges.in_force
             if metric.code in codes
@@ -465,7 +472,7 @@ _NOTHING = CellFigures(ZERO, None, ZERO, None, 0, 0, carries=False, period_event
 
 
 def _figures_told(cell: PublishedCell) -> CellFigures:
-    """Return the figures of a record of a metric that is not recurring."""
+    """Return the figures of a record."""
     units, prorated = Decimal(cell.units), cell.prorated_units
     precise = cell.precise_total_amount_cents
     return CellFigures(

@@ -8,13 +8,14 @@ stands, the two are compared. Nothing of the live partition is changed.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
 from app.billing_periods.instants import iso_seconds
 from app.bounds.turns import Steps, drained
-from app.definitions.model import Subscription
+from app.definitions.model import HistoryRecord, Subscription
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.meter.evidence import PreviewedCell
@@ -24,6 +25,7 @@ from tables.partition.partition import Partition
 from tables.partition.refold import Refold
 from tables.partition.tables import Carried
 from tables.reading.verification import figure_texts
+from tables.routing.period_charges import PeriodCharge
 
 
 class PreviewScope(NamedTuple):
@@ -73,6 +75,8 @@ class Preview:
         }
         self._refold = Refold(self._shadow, self.meter_keys, begins=False)
         self._repairs = {name: partition.stale.repairs_of(name) for name in self.names}
+        self._revising = branch.history_records[len(partition.definitions.history_records) :]
+        """History records of the branch alone: what they name shows everything."""
         if begins:
             drained(self.beginning())
 
@@ -133,6 +137,22 @@ class Preview:
             return False
         return not self._is_published(period) or scope.from_ms <= period.start_ms < scope.to_ms
 
+    def _is_told(
+        self, period: Period, revising: Sequence[HistoryRecord], period_charge: PeriodCharge
+    ) -> bool:
+        """Return whether only the records tell what a period shows of a balance.
+
+        It is open no more, so later events are in the balance alone, until a record of history
+        has it show everything.
+        """
+        charge, metric, *_ = period_charge
+        return (
+            metric.recurring
+            and self._is_published(period)
+            and period.carries_until_ms < self.partition.checkpoint.append_time_ms
+            and not any(record.names(charge) for record in revising)
+        )
+
     def _is_published(self, period: Period) -> bool:
         return period.due_at_ms <= self.partition.checkpoint.cut_ms
 
@@ -143,12 +163,13 @@ class Preview:
         timeline: Timeline,
         period: Period,
     ) -> Iterator[PreviewedCell]:
+        about = (name, subscription, timeline, period, self._codes)
         before, after = (
-            {
-                cell.cell_id: cell
-                for cell in cells_shown(each, name, subscription, timeline, period, self._codes)
-            }
-            for each in (self.partition, self._shadow)
+            {cell.cell_id: cell for cell in cells_shown(each, *about, is_told)}
+            for each, is_told in (
+                (self.partition, partial(self._is_told, period, ())),
+                (self._shadow, partial(self._is_told, period, self._revising)),
+            )
         )
         for cell_id in sorted({**before, **after}):
             old, new = before.get(cell_id), after.get(cell_id)
@@ -174,7 +195,7 @@ class Preview:
 
 
 def _same_figures(old: CellShown, new: CellShown) -> bool:
-    """Return whether a cell would not be another; of a forgotten one its record tells."""
-    if old.told:
+    """Return whether a cell would not be another; of some the record tells."""
+    if old.told or new.told:
         return figure_texts(old.figures) == figure_texts(new.figures)
     return old.figures == new.figures

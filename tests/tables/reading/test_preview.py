@@ -1,0 +1,79 @@
+"""Previews of published periods: what they are compared with is what was published of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.definitions import commands
+from app.definitions.outcome import Rejected
+from app.definitions.what_if import branch_with
+from tables.reading.preview import Preview, PreviewScope
+from tests.world.bodies import charge
+from tests.world.clock import ms
+from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.story import Story
+
+AT = "2024-05-20"
+SCOPE = PreviewScope(0, ms("2024-06-01"), ms(AT))
+
+
+def previewed(told: Story, **properties: Any) -> list[tuple[str, str | None, str | None]]:
+    """(month, units now, units then) of each cell that would differ."""
+    meter = told.meter(AT)
+    (plan,) = [versions.at() for versions in meter.definitions.plan_versions.values()]
+    assert plan is not None
+    changed = charge("m", id=plan.charges[0].id, properties={"amount": "2", **properties})
+    command = commands.update_plan(ORG, "plan", {"charges": [changed]})
+    branch = branch_with(meter.definitions, ORG, [command], SCOPE.from_ms, SCOPE.to_ms, ms(AT))
+    assert not isinstance(branch, Rejected)
+    job = Preview(meter.partition, branch.definitions, [(ORG, SUBSCRIPTION)], branch.codes)
+    while True:
+        job.feed(told.arrivals())
+        if job.is_whole():
+            break
+    found = [
+        (
+            cell.period_from[:7],
+            None if cell.before is None else cell.before.units,
+            None if cell.after is None else cell.after.units,
+        )
+        for of_one in job.differences(SCOPE)
+        for cell in of_one
+    ]
+    return sorted(found, key=lambda each: each[0])
+
+
+def late_balance(**metric: Any) -> Story:
+    """January and February are final when the second event comes; March is not."""
+    told = Story(close_grid_s=60).metric("m", "sum_agg", **metric).plan({}).subscribe()
+    told.send("2024-01-02", v="5")
+    return told.send("2024-01-05", appended="2024-04-20T10:15:00", v="3")
+
+
+def test_a_balance_is_compared_with_what_was_published_of_it() -> None:
+    """A record of history has a period show everything, also where the change moves nothing."""
+    told = late_balance(recurring=True)
+    assert previewed(told) == [("2024-01", "5.0", "8.0"), ("2024-02", "5.0", "8.0")]
+
+
+def test_what_was_published_goes_where_other_keys_group() -> None:
+    told = late_balance(recurring=True)
+    found = previewed(told, pricing_group_keys=["g"])
+    now = [each for each in found if each[1] is not None]
+    assert [each[:2] for each in now] == [
+        ("2024-01", "5.0"),
+        ("2024-02", "5.0"),
+        ("2024-03", "8.0"),
+        ("2024-04", "8.0"),
+        ("2024-05", "8.0"),
+    ]
+    assert {each[2] for each in found if each[1] is None} == {"8.0"}
+
+
+@pytest.mark.parametrize("recurring", [True, False])
+def test_what_the_change_moves_is_all_that_differs_without_late_events(*, recurring: bool) -> None:
+    told = Story(close_grid_s=60).metric("m", "sum_agg", recurring=recurring).plan({}).subscribe()
+    told.send("2024-01-02", v="5")
+    assert previewed(told) == []
