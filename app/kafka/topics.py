@@ -269,6 +269,8 @@ class TopicReport(NamedTuple):
     """What deletes records that may be needed for a proof."""
     copies: dict[str, int]
     """Fewest copies in sync of a partition, by topic."""
+    weak: list[str]
+    """What has fewer copies than the settings ask for, or takes writes with too few in sync."""
 
 
 async def topic_report(settings: Settings, admin: Admin) -> TopicReport:
@@ -278,19 +280,29 @@ async def topic_report(settings: Settings, admin: Admin) -> TopicReport:
     present = [spec for spec in specs if spec.name in listed]
     absent = [spec.name for spec in specs if spec.name not in listed]
     if not present:
-        return TopicReport(absent, [], [], {})
+        return TopicReport(absent, [], [], {}, [])
     names = [spec.name for spec in present]
     found = await _describe(names, admin)
     deletions = [_deletion(spec, found[spec.name]) for spec in present]
-    copies = {
-        topic["topic"]: min(len(partition["isr"]) for partition in topic["partitions"])
-        for topic in await admin.describe_topics(names)
-    }
+    weak = [
+        f"Topic {spec.name}: {key} is {found[spec.name].configs.get(key)}, not {wanted}"
+        for spec in present
+        for key, wanted in _durability(settings).items()
+        if int(found[spec.name].configs.get(key) or 0) < int(wanted)
+    ]
+    copies: dict[str, int] = {}
+    for topic in await admin.describe_topics(names):
+        name, partitions = topic["topic"], topic["partitions"]
+        copies[name] = min(len(partition["isr"]) for partition in partitions)
+        made = min(len(partition["replicas"]) for partition in partitions)
+        if made < settings.replication_factor:
+            weak.append(f"Topic {name} has {made} copies, not {settings.replication_factor}")
     return TopicReport(
         absent,
         _complaints(present, found, settings),
         [deletion for deletion in deletions if deletion is not None],
         copies,
+        weak,
     )
 
 

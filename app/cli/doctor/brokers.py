@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final
 
 from app.cli.doctor.environment import agreed
 from app.cli.doctor.finding import Finding
 from app.cli.settings_apply import definitions_of
+from app.definitions.state import Definitions
 from app.kafka.clients import NOT_TAKEN, Admin
 from app.kafka.cluster import Cluster, broker_settings, cluster_of, group_of
-from app.kafka.names import KafkaError
-from app.kafka.topics import METER_DEFINITIONS, TopicReport, admin_client, topic_report
+from app.kafka.log_readers import bounds_of
+from app.kafka.names import KafkaError, TopicPartition
+from app.kafka.topics import (
+    EVENTS_REKEYED,
+    METER_DEFINITIONS,
+    TopicReport,
+    admin_client,
+    partition_count,
+    topic_report,
+)
 from app.kafka.transactions import TransactionTooLong, require_long_transactions
 from app.settings import Settings
 from app.tokens import NotLetIn
 
 AREA = "kafka"
 TOPICS = "topics"
+PRODUCERS = "producers"
+CHECKS: Final = (
+    *((AREA, name) for name in ("brokers", "auto-creation", "transactions")),
+    *((TOPICS, name) for name in ("present", "shape", "retention", "copies", "durability")),
+    ("group", "members"),
+    *((PRODUCERS, name) for name in ("partitions", "forwarded")),
+)
+FORWARDED_SHARE: Final = 0.1
+ENOUGH: Final = 100
+"""Records from which on something is told of how they are spread."""
+BROKER_WITHIN_S: Final = 5.0
 ASKED_WITHIN_S: Final = 15.0
 LEAST_COPIES: Final = 3
 LEAST_IN_SYNC: Final = 2
@@ -48,20 +68,41 @@ async def checked(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _asked(settings: Settings, admin: Admin, servers: str) -> AsyncIterator[Finding]:
     cluster = await cluster_of(admin)
-    yield _brokers(settings, cluster, servers)
-    yield await _auto_creation(admin, cluster)
+    told = {broker: await _told(admin, broker) for broker in cluster.brokers}
+    yield _brokers(settings, cluster, servers, told)
+    yield _auto_creation(told)
     yield await _transactions(settings)
     report = await topic_report(settings, admin)
     for finding in _topics(settings, report):
         yield finding
-    if settings.topic(METER_DEFINITIONS) not in report.absent:
-        yield agreed(settings, await definitions_of(settings))
+    there = settings.topic(METER_DEFINITIONS) not in report.absent
+    yield agreed(settings, await definitions_of(settings) if there else Definitions())
     yield await _group(settings, admin)
+    logs = {settings.topic(name) for name in (settings.raw_topic, EVENTS_REKEYED)}
+    if logs.isdisjoint(report.absent):
+        for finding in await _producers(settings):
+            yield finding
 
 
-def _brokers(settings: Settings, cluster: Cluster, servers: str) -> Finding:
+async def _told(admin: Admin, broker: int) -> Mapping[str, str] | KafkaError | TimeoutError | None:
+    """Return the settings of a broker; None: it keeps them to itself; an error: it is silent."""
+    try:
+        async with asyncio.timeout(BROKER_WITHIN_S):
+            return await broker_settings(admin, broker)
+    except (KafkaError, TimeoutError) as error:
+        return error
+
+
+def _brokers(
+    settings: Settings, cluster: Cluster, servers: str, told: Mapping[int, object]
+) -> Finding:
     known, needed = len(cluster.brokers), settings.replication_factor
     found = f"Cluster {cluster.cluster_id} by {servers}: {known} broker(s)."
+    silent = [str(one) for one, answer in told.items() if isinstance(answer, Exception)]
+    if silent:
+        found = f"{found} These do not answer: {', '.join(silent)}."
+        mend = "See whether they run, and whether this machine reaches what they advertise."
+        return Finding(AREA, "brokers", "fail", found, mend)
     if known < needed:
         mend = f"METER_REPLICATION_FACTOR={needed} needs {needed} of them."
         return Finding(AREA, "brokers", "fail", found, mend)
@@ -71,16 +112,16 @@ def _brokers(settings: Settings, cluster: Cluster, servers: str) -> Finding:
     return Finding(AREA, "brokers", "ok", found)
 
 
-async def _auto_creation(admin: Admin, cluster: Cluster) -> Finding:
-    for broker in cluster.brokers:
-        told = await broker_settings(admin, broker)
-        if told is None:
-            found = f"Broker {broker} does not tell its settings to this user."
-            return Finding(AREA, "auto-creation", "unknown", found, "Allow DESCRIBE_CONFIGS.")
-        if told.get("auto.create.topics.enable") == "true":
+def _auto_creation(told: Mapping[int, object]) -> Finding:
+    for broker, answer in told.items():
+        if isinstance(answer, Mapping) and answer.get("auto.create.topics.enable") == "true":
             found = f"Broker {broker} makes topics that anybody names."
             mend = "Set auto.create.topics.enable=false, so that a misspelt topic is refused."
             return Finding(AREA, "auto-creation", "warn", found, mend)
+    for broker, answer in told.items():
+        if not isinstance(answer, Mapping):
+            found = f"Broker {broker} does not tell its settings to this user."
+            return Finding(AREA, "auto-creation", "unknown", found, "Allow DESCRIBE_CONFIGS.")
     return Finding(AREA, "auto-creation", "ok", "A misspelt topic is refused.")
 
 
@@ -102,14 +143,53 @@ def _topics(settings: Settings, report: TopicReport) -> Iterator[Finding]:
     if report.absent:
         found = f"Not there: {', '.join(report.absent)}."
         yield Finding(TOPICS, "present", "warn", found, "A worker makes them when it starts.")
+    else:
+        found = f"All {len(report.copies)} are there."
+        yield Finding(TOPICS, "present", "ok", found)
+    if not report.copies:
+        # Of none there is nothing to say: the rest is looked at once a worker has made them.
+        return
     for deletion in report.deletions:
         mend = "Set retention.ms and retention.bytes to -1, or keep a copy elsewhere."
         yield Finding(TOPICS, "retention", "warn", f"{deletion}.", mend)
+    if not report.deletions:
+        found = f"{len(report.copies)} topics keep what a proof may need."
+        yield Finding(TOPICS, "retention", "ok", found)
     needed = min(settings.replication_factor, LEAST_IN_SYNC)
     short = [name for name, copies in report.copies.items() if copies < needed]
     if short:
         found = f"Fewer than {needed} copies in sync: {', '.join(short)}."
         yield Finding(TOPICS, "copies", "warn", found, "Look after the brokers that lag.")
+    else:
+        found = f"Every partition of {len(report.copies)} topics has {needed} or more in sync."
+        yield Finding(TOPICS, "copies", "ok", found)
+    for weak in report.weak:
+        mend = "Make them as METER_REPLICATION_FACTOR says: a lost broker takes records along."
+        yield Finding(TOPICS, "durability", "warn", f"{weak}.", mend)
+    if not report.weak:
+        found = f"{len(report.copies)} topics have as many copies as is set."
+        yield Finding(TOPICS, "durability", "ok", found)
+
+
+async def _producers(settings: Settings) -> list[Finding]:
+    """Return whether events come to every partition, and to that of their subscription."""
+    raw = await _counts(settings, settings.raw_topic)
+    forwarded, total, empty = sum(await _counts(settings, EVENTS_REKEYED)), sum(raw), raw.count(0)
+    mend = "Key and partition as docs/sending.md says; few subscriptions fill few partitions."
+    found = f"{empty} of {len(raw)} partitions have nothing, the others {total:,} records."
+    is_odd = empty > 0 and total > ENOUGH * len(raw)
+    spread = Finding(PRODUCERS, "partitions", "warn" if is_odd else "ok", found)
+    # Markers of transactions count among them.
+    found = f"At most {forwarded:,} were sent to another partition than their home, of {total:,}."
+    is_odd = forwarded > FORWARDED_SHARE * total and total > ENOUGH
+    home = Finding(PRODUCERS, "forwarded", "warn" if is_odd else "ok", found)
+    return [one if one.outcome == "ok" else one._replace(mend=mend) for one in (spread, home)]
+
+
+async def _counts(settings: Settings, name: str) -> list[int]:
+    topic = settings.topic(name)
+    tps = [TopicPartition(topic, n) for n in range(await partition_count(settings, topic))]
+    return [end - start for start, end in (await bounds_of(settings, tps)).values()]
 
 
 async def _group(settings: Settings, admin: Admin) -> Finding:

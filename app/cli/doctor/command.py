@@ -17,11 +17,18 @@ from rich.table import Table
 
 from app.cli.brokers import settings_of_the_log
 from app.cli.doctor import brokers, environment, host, redis, worker
-from app.cli.doctor.finding import Finding, exit_code
+from app.cli.doctor.finding import Finding, complete, exit_code
 from app.cli.output import Terminal, echo, print_json
 from app.cli.remote import remote, remote_options
 from app.settings import HOST, Settings
 
+CHECKS = (
+    *environment.CHECKS,
+    *brokers.CHECKS,
+    *redis.CHECKS,
+    *host.CHECKS,
+    *worker.CHECKS,
+)
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "magenta"}
 
 
@@ -34,10 +41,10 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "magenta"
 )
 @remote_options
 def doctor(as_json: bool, bundle: Path | None, url: str | None, key: str | None) -> None:
-    """Check settings, Kafka, topics, group, Redis, this machine and a running worker.
+    """Check settings, Kafka, topics, group, producers, Redis, this machine and a running worker.
 
-    Each check prints what was found and what mends it. Nothing is changed. Exit status: 1 when one
-    fails, 3 when something could not be asked, else 0.
+    Each check prints what was found and what mends it; one that nobody could make is unknown.
+    Nothing is changed. Exit status: 1 when one fails, 3 when one is unknown, else 0.
     """
     settings = settings_of_the_log()
     if settings.redis_url is None and os.environ.get("METER_PROFILE", "local") == "local":
@@ -55,8 +62,11 @@ def doctor(as_json: bool, bundle: Path | None, url: str | None, key: str | None)
             Finding(worker.AREA, "worker", "unknown", found, "Start one, or name it by --url.")
         )
     else:
+        found = f"{asked.url} is asked. Workers at other addresses have figures of their own."
+        findings.append(Finding(worker.AREA, "worker", "ok", found))
         samples = worker.samples_of(metrics)
         findings += worker.checked(health, samples, clock_ahead_s)
+    findings = complete(findings, CHECKS)
     if bundle is not None:
         _write(bundle, settings, findings, metrics)
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 from app.api.hosts import require_guarded, require_peer_secret
 from app.cli.doctor.finding import Finding
@@ -13,6 +14,7 @@ from app.runtime.agreement import differing_settings, settings_record
 from app.settings import Settings, environment_names, unknown_variables
 
 AREA = "settings"
+CHECKS: Final = ((AREA, "names"), (AREA, "network"), (AREA, "peer secret"), (AREA, "log"))
 
 
 def checked(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -72,7 +74,10 @@ def agreed(settings: Settings, definitions: Definitions) -> Finding:
     in_force, wanted = definitions.settings_at(), settings_record(settings)
     differing = differing_settings(settings, in_force)
     if not differing:
-        found = f"The log has the same, of fold version {in_force.fold_version}."
+        found = (
+            f"The log has the same, of fold version {in_force.fold_version} and tzdata "
+            f"{in_force.tzdata_version}."
+        )
         return Finding(AREA, "log", "ok", found)
     told = ", ".join(
         f"{name} {getattr(wanted, name)!r} here and {getattr(in_force, name)!r} in the log"

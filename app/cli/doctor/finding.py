@@ -19,6 +19,27 @@ class Finding(NamedTuple):
     mend: str = ""
 
 
+Check = tuple[str, str]
+"""Area, and name in it."""
+
+
+def complete(findings: Iterable[Finding], checks: Iterable[Check]) -> list[Finding]:
+    """Return findings with one for each check that came to nothing: nobody saw whether all is well.
+
+    They stand with those of their area.
+    """
+    found = list(findings)
+    made = {(finding.area, finding.check) for finding in found}
+    mend = "Mend first what fails or is unknown beside it."
+    found += [
+        Finding(*check, "unknown", "It could not be looked at.", mend)
+        for check in checks
+        if check not in made
+    ]
+    areas = list(dict.fromkeys(area for area, _ in checks))
+    return sorted(found, key=lambda finding: areas.index(finding.area))
+
+
 DONE, FAILED, NOT_FOUND_OUT = 0, 1, 3
 
 

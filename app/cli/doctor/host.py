@@ -13,6 +13,7 @@ from app.cli.doctor.finding import Finding
 from app.settings import Settings
 
 AREA = "host"
+CHECKS: Final = tuple((AREA, name) for name in ("disk", "open files", "memory", "cores", "clock"))
 LEAST_FREE_BYTES: Final = 5_000_000_000
 LEAST_FILES: Final = 4_096
 LEAST_MEMORY_BYTES: Final = 1_000_000_000

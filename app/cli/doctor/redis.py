@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -11,6 +12,10 @@ from app.redis.client import RedisError, closed, redis_client
 from app.settings import Settings
 
 AREA = "redis"
+CHECKS: Final = tuple(
+    (AREA, name) for name in ("address", "eviction", "memory", "persistence", "rights", "keys")
+)
+_KEYS_LOOKED_AT: Final = 10_000
 ASKED_WITHIN_S: Final = 5.0
 NEARLY_FULL: Final = 0.9
 USED: Final = ("EVALSHA", "HGETALL", "HLEN", "HMGET", "HSCAN", "HSET", "MULTI", "SCAN", "SCRIPT")
@@ -27,8 +32,10 @@ async def checked(settings: Settings) -> list[Finding]:
         async with asyncio.timeout(3 * ASKED_WITHIN_S):
             await client.ping()
             told = await client.info()
-            policy = await _policy(client)
+            policy = await _configured(client, "maxmemory-policy")
+            snapshots = await _configured(client, "save")
             refused = await _refused(client)
+            keys = await _keys(client, settings.consumer_group)
     except (RedisError, OSError, TimeoutError) as error:
         found = f"It does not answer ({type(error).__name__}: {error})."
         mend = "Set METER_REDIS_URL, METER_REDIS_PASSWORD, METER_REDIS_TLS."
@@ -38,18 +45,44 @@ async def checked(settings: Settings) -> list[Finding]:
     return [
         Finding(AREA, "address", "ok", f"Redis {told.get('redis_version', '?')} answers."),
         *_memory(told, policy),
-        _kept(told),
+        _kept(told, snapshots),
         _rights(refused),
+        *keys,
     ]
 
 
-async def _policy(client: Any) -> str | None:
-    """Return what it does when memory is short; None: it does not tell."""
+async def _configured(client: Any, name: str) -> str | None:
+    """Return a setting; None: it does not tell."""
     try:
-        answer = await client.config_get("maxmemory-policy")
+        answer = await client.config_get(name)
     except RedisError:
         return None
-    return str(answer.get("maxmemory-policy", "")) or None
+    found = answer.get(name)
+    return None if found is None else str(found)
+
+
+async def _keys(client: Any, group: str) -> list[Finding]:
+    """Return whether all keys that begin as ours do are ours; of many some are looked at."""
+    ours = re.compile(rb"\{%s:\d+\}:(meta|counts|set:.*)" % re.escape(group.encode()), re.DOTALL)
+    cursor, seen, others = 0, 0, list[str]()
+    try:
+        there = int(await client.dbsize())
+        while seen < _KEYS_LOOKED_AT:
+            cursor, some = await client.scan(cursor, count=1_000)
+            seen += len(some)
+            alike = [key for key in some if key.startswith(b"{%s:" % group.encode())]
+            others += [key.decode("utf-8", "replace") for key in alike if not ours.fullmatch(key)]
+            if not cursor:
+                break
+    except RedisError:
+        # The check of rights names what is refused.
+        return []
+    if others:
+        found = f"{len(others):,} keys below {group} are not a worker's, such as {others[0]!r}."
+        mend = "Give each product a Redis, or METER_CONSUMER_GROUP a name of its own."
+        return [Finding(AREA, "keys", "warn", found, mend)]
+    found = f"Of {seen:,} keys looked at, of {there:,}, none is another's below {group}."
+    return [Finding(AREA, "keys", "ok", found)]
 
 
 async def _refused(client: Any) -> list[str] | None:
@@ -57,6 +90,13 @@ async def _refused(client: Any) -> list[str] | None:
     try:
         user = await client.execute_command("ACL", "WHOAMI")
         name = user.decode() if isinstance(user, bytes) else str(user)
+        granted = await client.acl_getuser(name)
+    except RedisError:
+        granted = {}
+    if granted.get("categories") == ["+@all"] and not granted.get("commands"):
+        # Before Redis 7 nobody can try more.
+        return []
+    try:
         refused = []
         for command in USED:
             words = [*_SAMPLE.get(command, (command, "meter:doctor"))]
@@ -103,9 +143,15 @@ def _memory(told: Mapping[str, Any], policy: str | None) -> Iterator[Finding]:
         yield Finding(AREA, "memory", "ok", found)
 
 
-def _kept(told: Mapping[str, Any]) -> Finding:
-    if int(told.get("aof_enabled", 0)) or int(told.get("rdb_last_save_time", 0)):
+def _kept(told: Mapping[str, Any], snapshots: str | None) -> Finding:
+    if int(told.get("aof_enabled", 0)):
         return Finding(AREA, "persistence", "ok", "It keeps its data over a restart.")
+    if snapshots is None:
+        found = "It keeps no log of writes, and does not tell whether it makes snapshots."
+        return Finding(AREA, "persistence", "unknown", found, "Allow CONFIG GET save.")
+    if snapshots:
+        found = "It keeps what its last snapshot has over a restart."
+        return Finding(AREA, "persistence", "ok", found)
     mend = "Set appendonly yes: else members are filled in again from Kafka after a restart."
     return Finding(AREA, "persistence", "warn", "It keeps nothing over a restart.", mend)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -13,17 +14,26 @@ LAG_S: Final = 300.0
 OVERDUE_S: Final = 900.0
 CLOCKS_APART_S: Final = 5.0
 
+REBALANCES_AN_HOUR: Final = 6.0
+REVISED_SHARE: Final = 0.1
+
+_OF_STATUS: Final[Mapping[str, Outcome]] = {"ready": "ok", "degraded": "warn", "not_ready": "fail"}
+
 Samples = Mapping[str, float]
 """Sum of a metric's samples by name."""
 
 
 def checked(health: Json, samples: Samples, clock_ahead_s: float) -> Iterator[Finding]:
     """Yield what one worker tells of itself."""
+    status = str(health.get("status"))
+    outcome = _OF_STATUS.get(status, "unknown")
     for reason in health.get("reasons", ()):
-        outcome: Outcome = "warn" if health.get("ready") else "fail"
         found = f"{reason['code']}: {reason['message']}"
         yield Finding(AREA, "health", outcome, found, "docs/runbook.md has what mends it.")
-    if not health.get("reasons"):
+    for one in health.get("workers_not_ready", ()):
+        found = f"Worker {one} of its port is not ready."
+        yield Finding(AREA, "health", outcome, found, "Ask it by its own address.")
+    if status == "ready":
         yield Finding(AREA, "health", "ok", "The worker names nothing that is wrong.")
     apart = abs(clock_ahead_s)
     yield Finding(
@@ -35,6 +45,30 @@ def checked(health: Json, samples: Samples, clock_ahead_s: float) -> Iterator[Fi
     )
     for check in _CHECKS:
         yield check.of(samples)
+    yield from _since_start(samples, time.time())
+
+
+def _since_start(samples: Samples, now_s: float) -> Iterator[Finding]:
+    """Yield what is judged by how much of it there was since the worker began."""
+    began_s = samples.get("meter_start_time_seconds")
+    rebalances = samples.get("meter_rebalances_total")
+    if began_s is not None and rebalances is not None:
+        hours = (now_s - began_s) / 3600
+        found = f"The group was shared out {rebalances:.0f} times in {hours:.1f} h."
+        if rebalances > REBALANCES_AN_HOUR * max(hours, 1.0):
+            mend = "Set METER_GROUP_INSTANCE_ID, and see why workers restart."
+            yield Finding("group", "rebalances", "warn", found, mend)
+        else:
+            yield Finding("group", "rebalances", "ok", found)
+    revisions = samples.get("meter_revisions_total")
+    published = samples.get("meter_records_published_total")
+    if revisions is not None and published is not None:
+        found = f"{revisions:.0f} of {published:.0f} records revised one since the worker began."
+        if revisions > published * REVISED_SHARE:
+            mend = "docs/runbook.md, RevisionsBurst: `meter_revisions_total` has the reasons."
+            yield Finding(AREA, "revisions", "warn", found, mend)
+        else:
+            yield Finding(AREA, "revisions", "ok", found)
 
 
 class _Check:
@@ -43,7 +77,7 @@ class _Check:
     def __init__(
         self, check: str, metric: str, most: float, outcome: Outcome, text: str, mend: str
     ) -> None:
-        self._check, self._metric, self._most = check, metric, most
+        self.name, self._metric, self._most = check, metric, most
         self._outcome, self._text, self._mend = outcome, text, mend
 
     def of(self, samples: Samples) -> Finding:
@@ -51,11 +85,11 @@ class _Check:
         if value is None:
             mend = "Ask a worker of this version."
             found = f"The worker does not tell {self._metric}."
-            return Finding(AREA, self._check, "unknown", found, mend)
+            return Finding(AREA, self.name, "unknown", found, mend)
         found = self._text.format(value)
         if value > self._most:
-            return Finding(AREA, self._check, self._outcome, found, self._mend)
-        return Finding(AREA, self._check, "ok", found)
+            return Finding(AREA, self.name, self._outcome, found, self._mend)
+        return Finding(AREA, self.name, "ok", found)
 
 
 _CHECKS: Final = (
@@ -126,6 +160,15 @@ _CHECKS: Final = (
 )
 
 
+CHECKS: Final = (
+    ("group", "rebalances"),
+    (AREA, "worker"),
+    (AREA, "health"),
+    *((AREA, check.name) for check in _CHECKS),
+    (AREA, "revisions"),
+)
+
+
 def samples_of(text: str) -> dict[str, float]:
     """Return the sum of each metric's samples, the largest of those in seconds.
 
@@ -133,8 +176,9 @@ def samples_of(text: str) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for line in text.splitlines():
-        if line.startswith("# TYPE "):
-            # One with labels has no samples before it has something to tell.
+        if line.startswith("# TYPE ") and not line.split()[2].endswith("_seconds"):
+            # One with labels has no samples before it has something to tell. But seconds are of
+            # partitions: without any nobody has looked.
             found.setdefault(line.split()[2], 0.0)
         if line.startswith("#") or not line.strip():
             continue

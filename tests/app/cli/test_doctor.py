@@ -12,13 +12,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli.doctor import command, environment, worker
+from app.cli.doctor import redis as doctors_redis
 from app.cli.doctor.finding import Finding, exit_code
 from app.cli.main import cli
 from app.local_servers.ports import free_ports
 from app.local_servers.redis import LocalRedis
 from app.main import Worker
+from app.redis.client import closed, redis_client
 from app.settings import Settings
 from tests.app.cli.conftest import Meter
+from tests.world.waiting import eventually
 
 
 def told(result: Result) -> dict[tuple[str, str], dict[str, str]]:
@@ -46,6 +49,12 @@ def surroundings(settings: Settings, **more: str) -> dict[str, str]:
 async def test_a_worker_that_is_well(worker: Worker, meter: Meter, tmp_path: Path) -> None:
     ours = surroundings(worker.settings)
     bundle = tmp_path / "help.zip"
+
+    async def lag() -> str:
+        return told(await meter("doctor", "--json", **ours))["state", "lag"]["outcome"]
+
+    # It has to look at its logs first.
+    await eventually(lag, "ok")
     well = await meter("doctor", "--json", "--bundle", str(bundle), **ours)
     findings = told(well)
     assert well.exit_code == 0, well.output
@@ -63,6 +72,8 @@ async def test_a_worker_that_is_well(worker: Worker, meter: Meter, tmp_path: Pat
         ("state", "differing"),
     ):
         assert findings[check]["outcome"] == "ok", findings[check]
+    assert findings.keys() >= {*command.CHECKS}
+    assert [one for one in findings.values() if one["outcome"] == "unknown"] == []
     assert "1 worker(s)" in findings["group", "members"]["found"]
     with zipfile.ZipFile(bundle) as file:
         assert "meter_lag_seconds" in file.read("metrics.txt").decode()
@@ -115,7 +126,31 @@ def test_a_redis_that_evicts_or_refuses(
     assert "noeviction" in findings["redis", "eviction"]["mend"]
     assert findings["state", "worker"]["outcome"] == "unknown"
     findings = told(asyncio.run(asked(f"redis://weak:secret@127.0.0.1:{port}/0")))
-    assert findings["redis", "rights"]["outcome"] == "unknown"
+    for check in ("rights", "keys"):
+        assert findings["redis", check]["outcome"] == "unknown", findings["redis", check]
+
+
+@pytest.mark.servers
+async def test_a_redis_that_others_use_and_that_keeps_nothing(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    options = ("--save", "", "--appendonly", "no")
+    async with LocalRedis(tmp_path / "redis", port=port, options=options) as redis:
+        client = redis_client(settings.model_copy(update={"redis_url": redis.url}), 5.0)
+        group = settings.consumer_group.encode()
+        await client.set(b"{%s:0}:set:x" % group, b"")
+        await client.set(b"of-others", b"")
+
+        async def outcomes() -> dict[str, str]:
+            asked = settings.model_copy(update={"redis_url": redis.url})
+            return {one.check: one.outcome for one in await doctors_redis.checked(asked)}
+
+        found = await outcomes()
+        assert (found["keys"], found["persistence"]) == ("ok", "warn")
+        await client.set(b"{%s:0}:queue" % group, b"")
+        assert (await outcomes())["keys"] == "warn"
+        await closed(client)
 
 
 @pytest.mark.servers
@@ -135,6 +170,11 @@ def test_servers_that_are_not_there_fail() -> None:
     assert findings["kafka", "brokers"]["outcome"] == "fail"
     assert findings["redis", "address"]["outcome"] == "fail"
     assert findings["state", "worker"]["outcome"] == "unknown"
+    # What nobody saw is never called well.
+    unseen = [check for check in command.CHECKS if check[0] not in ("settings", "host")]
+    assert {findings[check]["outcome"] for check in unseen} == {"fail", "unknown"}
+    assert findings["settings", "log"]["outcome"] == "unknown"
+    assert findings["host", "clock"]["outcome"] == "unknown"
 
 
 def test_a_production_worker_needs_keys_and_an_address() -> None:
@@ -171,7 +211,10 @@ def test_what_a_worker_tells() -> None:
         "meter_parked_subscriptions 1\n"
         "meter_differing_pairs 0\nmeter_offsets_lost 0\n"
     )
-    health: dict[str, Any] = {"ready": True, "reasons": [{"code": "redis_full", "message": "m"}]}
+    health: dict[str, Any] = {
+        "status": "degraded",
+        "reasons": [{"code": "redis_full", "message": "m"}],
+    }
     found = {f.check: f for f in worker.checked(health, worker.samples_of(text), 60.0)}
     assert found["health"].outcome == "warn"
     assert (found["clock"].outcome, found["lag"].found) == ("warn", "Events wait 400 s.")
@@ -180,6 +223,40 @@ def test_what_a_worker_tells() -> None:
     assert found["set aside"].outcome == "ok"
     # What is not told is not well.
     assert found["dead letters"].outcome == "unknown"
+
+
+def test_seconds_of_no_partition_are_not_known() -> None:
+    text = "# TYPE meter_lag_seconds gauge\n# TYPE meter_close_overdue_seconds gauge\n"
+    found = {f.check: f for f in worker.checked({}, worker.samples_of(text), 0.0)}
+    assert {found[check].outcome for check in ("lag", "closing")} == {"unknown"}
+
+
+@pytest.mark.parametrize(
+    ("health", "outcome"),
+    [
+        ({"status": "ready"}, "ok"),
+        ({"status": "degraded", "reasons": [{"code": "c", "message": "m"}]}, "warn"),
+        ({"status": "not_ready", "reasons": [{"code": "c", "message": "m"}]}, "fail"),
+        ({"status": "not_ready", "workers_not_ready": ["http://one"]}, "fail"),
+    ],
+)
+def test_a_worker_is_as_well_as_it_says(health: dict[str, Any], outcome: str) -> None:
+    outcomes = {f.outcome for f in worker.checked(health, {}, 0.0) if f.check == "health"}
+    assert outcomes == {outcome}
+
+
+def test_much_since_the_worker_began_is_told() -> None:
+    text = (
+        "meter_start_time_seconds 3600\nmeter_rebalances_total %d\n"
+        'meter_revisions_total{reason="late_events"} %d\nmeter_records_published_total 100\n'
+    )
+
+    def outcomes(rebalances: int, revisions: int) -> list[str]:
+        samples = worker.samples_of(text % (rebalances, revisions))
+        return [f.outcome for f in worker._since_start(samples, 10_800.0)]
+
+    assert outcomes(12, 10) == ["ok", "ok"]
+    assert outcomes(13, 11) == ["warn", "warn"]
 
 
 @pytest.mark.parametrize(
