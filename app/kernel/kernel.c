@@ -858,7 +858,8 @@ static PyObject *moment_of(const Literal *literal, PyObject *text_timestamp)
 }
 
 /* Return an arrival, made as `plain_arrival` does, and its key; NULL without an error: ask that. */
-static PyObject *plain_arrival(PyObject *const *args, PyObject *const *with, PyObject **key)
+static PyObject *plain_arrival(PyObject *const *args, PyObject *const *with, PyObject *index,
+                               PyObject **key)
 {
     PyObject *body = args[0], *arrival = NULL;
     char *text;
@@ -875,7 +876,7 @@ static PyObject *plain_arrival(PyObject *const *args, PyObject *const *with, PyO
         return NULL;
     if (!is_null(cents) && cents->found[0] != '"')
         return NULL;
-    PyObject *parts[8] = {NULL}, *event = NULL, *index = NULL;
+    PyObject *parts[8] = {NULL}, *event = NULL;
     for (int i = ORGANIZATION; i <= CODE; i++) {
         const char *name = found[i].found;
         Py_ssize_t length = found[i].found_size - 2;
@@ -911,8 +912,7 @@ static PyObject *plain_arrival(PyObject *const *args, PyObject *const *with, PyO
         event = PyObject_CallFunctionObjArgs(with[EVENT_CLASS], parts[0], parts[1], parts[2],
                                              parts[3], parts[4], parts[5], parts[6], body, NULL);
     PyObject *organization = parts[0] == Py_None ? args[4] : parts[0];
-    index = PyLong_FromLong(0);
-    if (event != NULL && index != NULL)
+    if (event != NULL)
         arrival = PyObject_CallFunctionObjArgs(with[ARRIVAL_CLASS], event, organization, args[1],
                                                args[2], args[3], index, NULL);
     if (arrival != NULL && (*key = PyTuple_Pack(3, organization, parts[1], parts[3])) == NULL)
@@ -921,26 +921,32 @@ done:
     for (int i = 0; i < 8; i++)
         Py_XDECREF(parts[i]);
     Py_XDECREF(event);
-    Py_XDECREF(index);
     return arrival;
 }
 
 static PyObject *arrive(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *with[WAYS];
-    if (count != 7 || !PyDict_Check(args[5]) || !PyTuple_Check(args[6]) ||
+    if (count < 7 || count > 8 || !PyDict_Check(args[5]) || !PyTuple_Check(args[6]) ||
         PyTuple_Size(args[6]) != WAYS) {
         PyErr_SetString(PyExc_TypeError, "arrive takes what twin.arrive takes");
         return NULL;
     }
     for (int i = 0; i < WAYS; i++)
         with[i] = PyTuple_GetItem(args[6], i);
-    PyObject *key = NULL, *arrival = plain_arrival(args, with, &key);
-    if (arrival == NULL)
-        return PyErr_Occurred() ? NULL
-                                : PyObject_CallFunctionObjArgs(with[OTHERWISE], args[0], args[1],
-                                                               args[2], args[3], args[4], args[5],
-                                                               NULL);
+    PyObject *index = count > 7 ? Py_NewRef(args[7]) : PyLong_FromLong(0);
+    if (index == NULL)
+        return NULL;
+    PyObject *key = NULL, *arrival = plain_arrival(args, with, index, &key);
+    if (arrival == NULL) {
+        PyObject *answer = NULL;
+        if (!PyErr_Occurred())
+            answer = PyObject_CallFunctionObjArgs(with[OTHERWISE], args[0], args[1], args[2],
+                                                  args[3], args[4], args[5], index, NULL);
+        Py_DECREF(index);
+        return answer;
+    }
+    Py_DECREF(index);
     int failed = -1;
     PyObject *run = PyDict_GetItemWithError(args[5], key);
     if (run != NULL) {

@@ -65,14 +65,16 @@ def arrive(
     default: str | None,
     arrivals: dict[tuple[str, str, str], list[Any]],
     ways: tuple[Callable[..., Any], *tuple[Any, ...]],
+    index: int = 0,
 ) -> bool:
-    """Note the event of a record beside others of its organization, subscription and code.
+    """Note an event beside others of its organization, subscription and code.
 
-    Return False if it is not plain, or of no organization. The first of `ways` does so. Of most
-    bytes the kernel makes the same itself, with the others: the classes of arrivals and of events,
-    what reads a time and an amount, and zero.
+    `value`: all that a record, or an element of one, holds. Return False if that is not plain, or
+    of no organization. The first of `ways` does so. Of most bytes the kernel makes the same itself,
+    with the others: the classes of arrivals and of events, what reads a time and an amount, and
+    zero.
     """
-    taken: bool = ways[0](value, append_time_ms, partition, offset, default, arrivals)
+    taken: bool = ways[0](value, append_time_ms, partition, offset, default, arrivals, index)
     return taken
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterable
 from itertools import islice
 from operator import attrgetter
 
@@ -27,11 +28,12 @@ from app.wire.arrivals import (
     CorrectionArrival,
     MeterKey,
     Run,
+    arrive_elements,
     arriving,
     hang_on_limits,
     plain_arrival,
 )
-from app.wire.decode import Headers, is_tick
+from app.wire.decode import Headers, elements_of, is_tick
 from app.wire.refusals import Refusal, RefusalCode
 from app.wire.rekeyed import POSITION_HEADER, position_of
 
@@ -108,7 +110,7 @@ class Portion:
         default, believed = judging.default_organization_id, not judging.beliefs
         until_ms = min(latest_ms, judging.believed_until_ms)
         aside = shared.definitions.set_asides.of(number)
-        arrivals, away, refused = self._arrivals, self._away, self.refused
+        arrivals, refused = self._arrivals, self.refused
         # What a portion may have is looked at once a step: each line here costs every event.
         events, room, step = 0, PORTION_BYTES, STEP_BYTES
         for raw in islice(batch, bisect_left(batch, next_offset, key=_offset), None):
@@ -140,6 +142,12 @@ class Portion:
                 if believed:
                     if arrive(value, append_time_ms, number, offset, default, arrivals, PLAINLY):
                         continue
+                    place = (append_time_ms, number, offset)
+                    count = yield from self._take_elements(raw, place, homes, judging)
+                    if count:
+                        events += count
+                        step -= ITEM_BYTES * count
+                        continue
                 else:
                     arrival = plain_arrival(value, append_time_ms, number, offset, default)
                     if arrival is not None and _is_believed(arrival, judging, append_time_ms):
@@ -157,18 +165,43 @@ class Portion:
                 return
             events += len(found)
             step -= ITEM_BYTES * len(found)
-            for arrived in found:
-                if isinstance(arrived, Arrival):
-                    self.plain = False
-                    arrivals[arrived.meter_key].append(arrived)
-                elif isinstance(arrived, Refusal):
-                    refused.append((arrived, raw))
-                elif (home := homes.of(*arrived.name)) == number:
-                    self.corrections.append(arrived)
-                else:
-                    away.append((home, arrived))
+            self._take(found, raw, homes, number)
         self.append_time_ms = append_time_ms
         self.next_offset, self.whole = max(batch.next, next_offset), True
+
+    def _take_elements(
+        self, raw: RawRecord, place: tuple[int, int, int], homes: HomePartitions, judging: Judging
+    ) -> Steps[int]:
+        """Take the elements of an array of which all is known; return how many, or 0: of no array.
+
+        They cost a few times less than what `found_in` gives.
+        """
+        hangs = judging.known_before_ms <= place[0] <= judging.limited_after_ms
+        if hangs or raw.value is None or judging.waits_past_ms(place[0], ()) is not None:
+            return 0
+        elements = elements_of(raw.value)
+        self.plain = self.plain and not elements
+        numbered = enumerate(elements)
+        while some := list(islice(numbered, STEP_ITEMS)):
+            found = arrive_elements(some, place, judging, self._arrivals)
+            self._take(found, raw, homes, place[1])
+            yield
+        return len(elements)
+
+    def _take(
+        self, found: Iterable[Arrived], raw: RawRecord, homes: HomePartitions, number: int
+    ) -> None:
+        """Take what a record holds, each where it belongs."""
+        for arrived in found:
+            if isinstance(arrived, Arrival):
+                self.plain = False
+                self._arrivals[arrived.meter_key].append(arrived)
+            elif isinstance(arrived, Refusal):
+                self.refused.append((arrived, raw))
+            elif (home := homes.of(*arrived.name)) == number:
+                self.corrections.append(arrived)
+            else:
+                self._away.append((home, arrived))
 
     def runs(self, homes: HomePartitions, number: int) -> list[Run]:
         """Return what is at home here; the rest goes away."""

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from app.bounds.limits import ID_BYTES
 from app.definitions.indexes.set_asides import Aside
 from app.definitions.judging import GRANTED_HEADER, ORGANIZATION_HEADER, Judging
-from app.kernel import learn
-from app.wire.decode import Headers, decoding
+from app.kernel import arrive, learn
+from app.wire.decode import Decoded, Headers, decode_odd, decoding
 from app.wire.events import PLAIN, Correction, Event, decode_plain, long_id
 from app.wire.grants import is_granted
 from app.wire.identity import event_id
@@ -193,7 +193,41 @@ def arriving(
         granted = is_granted(value, headers, append_time_ms, judging)
         may_correct = belief.may_correct or granted
         admitted = admitted and (belief.may_admit or granted)
-    for index, decoded in decoding(value, headers):
+    place = (append_time_ms, partition, offset)
+    yield from _judged(decoding(value, headers), place, judging, headers, admitted, may_correct)
+
+
+def arrive_elements(
+    elements: Iterable[tuple[int, bytes]],
+    place: tuple[int, int, int],
+    judging: Judging,
+    arrivals: dict[MeterKey, list[Arrival]],
+) -> Iterator[Arrived]:
+    """Note plain events of an array in their runs; yield what its other elements are, in order.
+
+    They came without headers, and everything is believed.
+    """
+    default = judging.default_organization_id
+    odd = (
+        (index, decode_odd(body, index))
+        for index, body in elements
+        if not (body.startswith(b"{") and arrive(body, *place, default, arrivals, PLAINLY, index))
+    )
+    return _judged(odd, place, judging)
+
+
+def _judged(
+    found: Iterable[tuple[int, Decoded]],
+    place: tuple[int, int, int],
+    judging: Judging,
+    headers: Headers = (),
+    admitted: bool = False,
+    may_correct: bool = True,
+) -> Iterator[Arrived]:
+    """Yield what was decoded with its position and organization, or why it is refused."""
+    append_time_ms = place[0]
+    default, belief = judging.default_organization_id, judging.belief_at(append_time_ms)
+    for index, decoded in found:
         if isinstance(decoded, Refusal):
             yield decoded
             continue
@@ -212,7 +246,7 @@ def arriving(
                 code, message = RefusalCode.TOO_LARGE, f"{field} may have {ID_BYTES} bytes"
                 yield Refusal(code, message, decoded.body, index)
                 continue
-        origin = (organization_id, append_time_ms, partition, offset, index)
+        origin = (organization_id, *place, index)
         if not isinstance(decoded, Correction):
             yield Arrival(decoded, *origin, admitted=admitted)
         elif may_correct:
@@ -252,15 +286,16 @@ def plain_arrival(
     partition: int,
     offset: int,
     default_organization_id: str | None,
+    index: int = 0,
 ) -> Arrival | None:
-    """Return the event of an ordinary record without headers; None when it is anything else."""
+    """Return an ordinary event that came without headers; None when it is anything else."""
     event = decode_plain(value)
     if event is None:
         return None
     organization_id = event.organization_id or default_organization_id
     if organization_id is None:
         return None
-    return Arrival(event, organization_id, append_time_ms, partition, offset, 0)
+    return Arrival(event, organization_id, append_time_ms, partition, offset, index)
 
 
 def note_plain(
@@ -270,9 +305,11 @@ def note_plain(
     offset: int,
     default_organization_id: str | None,
     arrivals: dict[MeterKey, list[Arrival]],
+    index: int,
 ) -> bool:
     """Add what `plain_arrival` returns to its run; return False if that is None."""
-    arrival = plain_arrival(value, append_time_ms, partition, offset, default_organization_id)
+    place = (append_time_ms, partition, offset)
+    arrival = plain_arrival(value, *place, default_organization_id, index)
     if arrival is None:
         return False
     event = arrival.event

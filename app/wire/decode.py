@@ -184,11 +184,22 @@ def _decode_slowly(value: bytes, headers: Headers, mode: _Mode) -> Iterable[tupl
         return [(0, _binary_event(value, headers))]
     if value.lstrip(_WHITESPACE)[:1] != b"[":
         # Without headers it was tried as a plain event before.
-        return [(0, (_decode_element if headers else _decode_oddly)(value, 0, mode))]
+        return [(0, (_decode_element if headers else decode_odd)(value, 0, mode))]
     elements = _elements(value)
     if len(elements) > MAX_ELEMENTS:
         raise ElementRefused(RefusalCode.TOO_LARGE, f"an array may hold {MAX_ELEMENTS} events")
     return ((index, _decode_element(body, index, mode)) for index, body in enumerate(elements))
+
+
+def elements_of(value: bytes) -> list[bytes]:
+    """Return the elements of an array that came without headers; none if it is anything else."""
+    if len(value) > MAX_BYTES or value.lstrip(_WHITESPACE)[:1] != b"[" or not is_utf8(value):
+        return []
+    try:
+        elements = _elements(value)
+    except ElementRefused:
+        return []
+    return elements if len(elements) <= MAX_ELEMENTS else []
 
 
 def _elements(value: bytes) -> list[bytes]:
@@ -205,11 +216,11 @@ def _decode_element(body: bytes, index: int, mode: _Mode) -> Decoded:
         event = decode_plain(body)
         if event is not None:
             return event
-    return _decode_oddly(body, index, mode)
+    return decode_odd(body, index, mode)
 
 
-def _decode_oddly(body: bytes, index: int, mode: _Mode) -> Decoded:
-    """Decode what is no plain event, or refuse it."""
+def decode_odd(body: bytes, index: int, mode: _Mode = _Mode.LAGO) -> Decoded:
+    """Decode an element that is no plain event, or refuse it."""
     try:
         return _decode_object(body, mode)
     except ElementRefused as refused:

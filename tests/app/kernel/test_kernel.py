@@ -386,3 +386,16 @@ def test_what_has_no_organization_does_not_arrive(kernel: Any) -> None:
         assert each.arrive(value, 5, 1, 2, None, runs, PLAINLY) is False
         assert each.arrive(value, 5, 1, 2, "d", runs, PLAINLY) is True
         assert list(runs) == [("d", "s", "c")]
+
+
+def test_an_element_arrives_with_its_index(kernel: Any) -> None:
+    value = plain_body(1)
+    for body in (value, value.replace(b'"c"', b'"\xc3\xa9"')):
+        found = []
+        for each in (kernel, twin):
+            runs: dict[Any, Any] = {}
+            assert each.arrive(body, 5, 1, 2, None, runs, PLAINLY, 7) is True
+            found.append(runs)
+        assert found[0] == found[1]
+        ((arrival,),) = found[0].values()
+        assert arrival.position == (5, 1, 2, 7)
