@@ -174,7 +174,7 @@ async def subscription(call: Call) -> Html | Reply:
         return reply
     here = inside(call)
     about = _about(call, name)
-    closed = here.meter.usage.past_periods(here.organization_id, name, about.customer)
+    closed = await here.meter.usage.past_periods(here.organization_id, name, about.customer)
     window = call.query.text("window") or "day"
     wanted = subscription_html.Wanted(
         call.query.text("period"),
@@ -238,7 +238,7 @@ async def past(call: Call) -> Html | Reply:
         return reply
     here, about = inside(call), _about(call, name)
     size, number = subscription_html.PERIODS_OF_A_PAGE, call.query.positive("page", 1)
-    closed = here.meter.usage.past_periods(here.organization_id, name, about.customer)
+    closed = await here.meter.usage.past_periods(here.organization_id, name, about.customer)
     shown = closed[(number - 1) * size : number * size]
     usages = [
         await here.meter.usage.period_usage(here.organization_id, name, each) for each in shown

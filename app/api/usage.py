@@ -150,7 +150,7 @@ async def past(call: Call) -> Any:
     await _wait_for(call, external_subscription_id)
     name, as_csv = (call.organization_id, external_subscription_id), asks_for_csv(call)
     customer_id, page = call.parameters["external_id"], call.page
-    periods = call.meter.usage.past_periods(*name, customer_id)
+    periods = await call.meter.usage.past_periods(*name, customer_id)
     periods = periods[: call.query.positive("periods_count", max(len(periods), 1))]
     shown = periods[page.offset : page.offset + page.per_page]
     wanted = UsageSelection(billable_metric_code=metric_code)

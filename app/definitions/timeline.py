@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from app.billing_periods.grid import PeriodGrid
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.model import ClosingReason, SettingsRecord, Subscription
 
 NEVER_MS = 1 << 62
@@ -195,6 +196,14 @@ class Timeline:
         first = self._first
         first.reach(at_ms)
         return first.periods[: bisect_right(first.starts_ms, at_ms)]
+
+    def reaching(self, at_ms: int) -> Steps[None]:
+        """Make the periods that `until` returns, by steps: there may be thousands."""
+        first, made = self._first, 0
+        while (not first.periods or first.starts_ms[-1] <= at_ms) and first.advance():
+            made += 1
+            if made % STEP_ITEMS == 0:
+                yield
 
     def after(self, start_ms: int) -> Iterator[Period]:
         """Yield periods that start after `start_ms`, in order; endless while nothing ends them."""

@@ -195,7 +195,7 @@ class Usage(Protocol):
         """Return what `current_usage` gave in other groups, of some events, or since the start."""
         ...
 
-    def past_periods(
+    async def past_periods(
         self, organization_id: str, external_subscription_id: str, external_customer_id: str
     ) -> list[PastPeriod]:
         """List a customer's periods of a subscription that ended before now, newest first."""

@@ -96,12 +96,14 @@ class Usage:
             replay = Replay(owned, self._engine.scan, turn)
             return await regrouped_usage(replay, usage, wanted, at_ms)
 
-    def past_periods(
+    async def past_periods(
         self, organization_id: str, external_subscription_id: str, external_customer_id: str
     ) -> list[PastPeriod]:
         """List a customer's periods of a subscription that ended before now, newest first."""
         owned = self._routing.at_home(organization_id, external_subscription_id)
         name = (organization_id, external_subscription_id)
+        work = Work("request", "past_periods", *name)
+        await self._engine.shared.turns.run(work, owned.state.views.walking(name))
         return [
             period
             for period in past_periods(owned.state, name, self._engine.clock.now_ms())

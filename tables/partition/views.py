@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from app.bounds.turns import Steps
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Span
 from tables.cells.keys import CellKey, SpanKey
@@ -73,6 +74,13 @@ class Views:
         if known:
             self._routes.lead_by(route)
         return route
+
+    def walking(self, name: SubscriptionKey) -> Steps[None]:
+        """Make the periods that a route is compiled over by steps: else it makes them in one."""
+        now_ms = self._definitions.append_time_ms
+        for until_ms in dict.fromkeys((None, self._standing.of(name)[0])):
+            for _, timeline in self._routes.timelines.of(name, until_ms):
+                yield from timeline.reaching(now_ms)
 
     def _view_of(self, name: SubscriptionKey) -> _View:
         standing = self._standing

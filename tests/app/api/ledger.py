@@ -346,7 +346,7 @@ class LedgerMeter:
             usage, charges=charges, rows=tuple(rows), from_ms=period.start_ms
         )
 
-    def past_periods(
+    async def past_periods(
         self, organization_id: str, external_subscription_id: str, external_customer_id: str
     ) -> list[PastPeriod]:
         now_ms = self.now_ms()
