@@ -36,6 +36,7 @@ What When Where Whether Which Who Whoever Whom Why With Without
 SENTENCE_WORDS = 30
 ARGUMENTS = 7
 MANY = {
+    "app/kernel/twin.py:arrive": "a call into C: an object more would cost every event",
     "app/kernel/twin.py:index_rows": "a call into C: an object more would cost every run",
     "app/kernel/twin.py:read_run": "a call into C: an object more would cost every run",
     "app/runtime/believed.py:append_believed": "who appends, for whom, and a whole record",
