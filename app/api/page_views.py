@@ -219,7 +219,7 @@ async def _usage(
     here: Call, name: str, closed: list[PastPeriod], begins: str | None
 ) -> PeriodUsage | None:
     usage, organization_id = here.meter.usage, here.organization_id
-    if begins is None:
+    if not begins:
         found = await usage.current_usage(organization_id, name, here.now_ms)
         if found is None and not subscriptions_of(here, name):
             raise not_found("subscription")
@@ -263,18 +263,19 @@ async def usage_series(call: Call) -> Html | Reply:
         external_subscription_id=name,
         billable_metric_code=call.query.text("metric"),
         window=window,
-        **_of_period(call, name, about.customer),
+        **await _of_period(call, name, about.customer),
     )
     query = series.series_query(asked_for(call, target, external_id=about.customer))
     found = await call.meter.evidence.series(inside(call).organization_id, query)
     return series_html.series_part(found, window, query.timezone)
 
 
-def _of_period(call: Call, name: str, customer: str) -> dict[str, str]:
+async def _of_period(call: Call, name: str, customer: str) -> dict[str, str]:
     """Return the bounds of the closed period that is shown; none: the latest windows are."""
     here, begins = inside(call), call.query.text("period")
-    closed = here.meter.usage.past_periods(here.organization_id, name, customer) if begins else ()
-    for past in closed:
+    if not begins:
+        return {}
+    for past in await here.meter.usage.past_periods(here.organization_id, name, customer):
         if subscription_html.begins_on(past) == begins:
             from_ms, to_ms = past.period.start_ms, past.period.to_ms
             if call.query.text("window") == "hour":
