@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from app.cli.dead_letters import PlaceType, letter, letter_fields, letters, place_of
+from app.cli.output import echo
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote, remote_options, segment
 from app.cli.rows import Output, Rows, cell_text, output_options
 
@@ -246,6 +247,8 @@ def objects(worker: Remote, kind: Kind, query: dict[str, str]) -> Iterator[Json]
     while page is not None:
         more = {"page": page, "per_page": _PER_PAGE} if kind.one else {"since": since}
         answer = worker.get(kind.path, **query, **more)
+        if kind.root == "not_counted" and answer.get("since"):
+            echo(f"What came up to {answer['since']} is not listed: others folded it.", err=True)
         yield from answer[root]
         meta = answer.get("meta") or {}
         page = meta.get("next_page")

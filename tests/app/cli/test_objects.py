@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.main import Worker
 from tests.app.cli.conftest import Meter
 from tests.world import bodies
 from tests.world.live.api import Api, Json
@@ -22,7 +23,9 @@ async def rows(meter: Meter, *words: str) -> list[dict[str, str]]:
     return [dict(zip(header, line, strict=True)) for line in lines]
 
 
-async def test_what_there_is_is_listed_and_shown(api: Api, meter: Meter, tmp_path: Path) -> None:
+async def test_what_there_is_is_listed_and_shown(
+    worker: Worker, api: Api, meter: Meter, tmp_path: Path
+) -> None:
     assert [(one["code"], one["aggregation_type"]) for one in await rows(meter, "metrics")] == [
         ("storage", "sum_agg")
     ]
@@ -48,6 +51,11 @@ async def test_what_there_is_is_listed_and_shown(api: Api, meter: Meter, tmp_pat
         return [(one["code"], one["events_count"]) for one in await rows(meter, "not-counted")]
 
     await eventually(uncounted, [("none", "1")])
+    assert (await meter("list", "not-counted")).stderr == ""
+    for owned in worker.engine.owned.values():
+        owned.state.not_counted.since_ms = 1_000
+    told = "What came up to 1970-01-01T00:00:01.000Z is not listed: others folded it.\n"
+    assert (await meter("list", "not-counted")).stderr == told
     kinds = [one["type"] for one in await rows(meter, "changes")]
     assert "create_plan" in kinds
     assert await rows(meter, "dead-letters") == []
