@@ -556,6 +556,12 @@ BUGS = (
         "if append_time_ms <= 0:",
     ),
     Bug(
+        "rows-of-other-groups",
+        "tables/breakdown_fold.py",
+        "limited_after_ms, apart)",
+        "limited_after_ms)",
+    ),
+    Bug(
         "filter-with-fewest-keys",
         "tables/charge.py",
         "(-len(b.conditions), sum(",
