@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
 from app.cli.doctor.finding import Finding
 from app.settings import Settings
 
 AREA = "host"
-CHECKS: Final = tuple((AREA, name) for name in ("disk", "open files", "memory", "cores", "clock"))
+CHECKS: Final = tuple(
+    (AREA, name) for name in ("disk", "speed", "open files", "memory", "cores", "clock")
+)
 LEAST_FREE_BYTES: Final = 5_000_000_000
+SLOW_WRITE_S: Final = 0.1
+_WRITES: Final = 5
+_WRITTEN_BYTES: Final = 65_536
 LEAST_FILES: Final = 4_096
 LEAST_MEMORY_BYTES: Final = 1_000_000_000
 _CGROUP: Final = Path("/sys/fs/cgroup/memory.max")
@@ -23,6 +30,7 @@ _CGROUP: Final = Path("/sys/fs/cgroup/memory.max")
 def checked(settings: Settings) -> Iterator[Finding]:
     """Yield what this machine has for a worker."""
     yield _disk(settings.state_dir)
+    yield _speed(settings.state_dir)
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files < LEAST_FILES:
         mend = f"`ulimit -n {LEAST_FILES}`, or LimitNOFILE of the unit."
@@ -33,8 +41,34 @@ def checked(settings: Settings) -> Iterator[Finding]:
     yield Finding(AREA, "cores", "ok", f"{len(os.sched_getaffinity(0))} for this process.")
 
 
+def _there(directory: Path) -> Path:
+    """Return the directory, or the nearest above it that is there."""
+    return next(path for path in (directory, *directory.absolute().parents) if path.exists())
+
+
+def _speed(directory: Path) -> Finding:
+    """Return how long the slowest of some small writes took; nothing of them is left."""
+    there, slowest_s = _there(directory), 0.0
+    try:
+        with TemporaryFile(dir=there) as file:
+            for _ in range(_WRITES):
+                began_s = time.monotonic()
+                file.write(bytes(_WRITTEN_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+                slowest_s = max(slowest_s, time.monotonic() - began_s)
+    except OSError as error:
+        found = f"Nothing can be written to {there} ({error.strerror})."
+        return Finding(AREA, "speed", "unknown", found, "Let this user write there.")
+    found = f"Of {_WRITES} small writes the slowest took {1000 * slowest_s:.0f} ms."
+    if slowest_s > SLOW_WRITE_S:
+        mend = "Set METER_STATE_DIR to a local disk."
+        return Finding(AREA, "speed", "warn", found, mend)
+    return Finding(AREA, "speed", "ok", found)
+
+
 def _disk(directory: Path) -> Finding:
-    there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    there = _there(directory)
     free = shutil.disk_usage(there).free
     if not os.access(there, os.W_OK):
         mend = f"Let this user write to {there}, or set METER_STATE_DIR."

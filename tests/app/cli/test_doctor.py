@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from app.cli.doctor import command, environment, worker
+from app.cli.doctor import command, environment, host, worker
 from app.cli.doctor import redis as doctors_redis
 from app.cli.doctor.finding import Finding, exit_code
 from app.cli.main import cli
@@ -190,6 +190,21 @@ def test_a_production_worker_needs_keys_and_an_address() -> None:
         "address",
     }
     assert all(finding.mend for finding in found.values() if finding.outcome == "fail")
+
+
+def test_a_slow_disk_and_one_that_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcome(path: Path) -> str:
+        settings = Settings(profile="test").model_copy(update={"state_dir": path})
+        return next(one.outcome for one in host.checked(settings) if one.check == "speed")
+
+    monkeypatch.setattr(host, "SLOW_WRITE_S", 60.0)
+    assert outcome(tmp_path / "not" / "yet") == "ok"
+    assert [*tmp_path.iterdir()] == []
+    monkeypatch.setattr(host, "SLOW_WRITE_S", 0.0)
+    assert outcome(tmp_path) == "warn"
+    assert outcome(Path("/proc")) == "unknown"
 
 
 def test_two_names_for_one_setting() -> None:
