@@ -53,6 +53,15 @@ class Change(NamedTuple):
         """What the units grew by; below 0 is to be credited, and a completion has none."""
         return _units(self.new) - _units(self.old)
 
+    @property
+    def to_bill(self) -> Decimal:
+        """What there is more to bill than before; below 0 is to be credited.
+
+        Prorated where the charge is, and nothing of what was paid in advance. A dynamic charge
+        bills its amount instead.
+        """
+        return _quantity(self.new) - _quantity(self.old)
+
 
 class _Sum(BaseModel):
     """What is held of a period: its cells by count and digest, and how it was completed."""
@@ -142,3 +151,11 @@ def _units(record: Record | None) -> Decimal:
     if record is None or isinstance(record, PeriodCompleted):
         return Decimal(0)
     return record.units
+
+
+def _quantity(record: Record | None) -> Decimal:
+    if record is None or isinstance(record, PeriodCompleted):
+        return Decimal(0)
+    if isinstance(record, UsageRecord) and record.billing == "none":
+        return Decimal(0)
+    return record.units if record.prorated_units is None else record.prorated_units

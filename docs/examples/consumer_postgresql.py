@@ -52,7 +52,7 @@ def take(database, ledger, value):
     change = ledger.take(read(value))
     new = change.new if change else None  # None: seen before, older, or of an unknown type.
     if isinstance(new, UsageRecord):
-        units = change.delta_units
+        units = change.to_bill  # Prorated where it is, and 0 where it was paid in advance.
         kind = "line" if new.revision == 0 else "credit note" if units < 0 else "further line"
         database.execute(LINE, (new.id, invoice(new), new.cell_id, new.revision, kind, units))
     if isinstance(new, UsageRecord | PeriodCompleted):

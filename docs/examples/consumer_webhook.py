@@ -42,6 +42,10 @@ async def main():
                 if isinstance(record, UsageRecord):
                     body = {"id": record.id, "subscription": record.external_subscription_id}
                     body |= {"metric": record.billable_metric.code, "units": str(record.units)}
+                    # Which quantity to invoice hangs on these two: docs/usage-records.md.
+                    prorated = record.prorated_units
+                    body |= {"prorated_units": None if prorated is None else str(prorated)}
+                    body |= {"billing": record.billing}
                     # Of a revision: above 0 is a further line, below 0 a credit note.
                     delta = record.units if record.revision == 0 else record.delta_units
                     await post(session, body | {"delta": str(delta)})

@@ -154,6 +154,27 @@ def test_a_figure_and_its_revision_are_told_with_what_they_replace() -> None:
     assert (second.old, second.delta_units) == (first.new, Decimal("-1.25"))
 
 
+@pytest.mark.parametrize(
+    ("billing", "before", "after", "to_bill"),
+    [
+        pytest.param("arrears", None, None, ("31", "-10"), id="units"),
+        pytest.param("arrears", "15.5", "10.5", ("15.5", "-5.0"), id="prorated"),
+        pytest.param("renewal", None, None, ("31", "-10"), id="a renewal in full"),
+        pytest.param("none", "15.5", "10.5", ("0", "0"), id="billed in advance"),
+    ],
+)
+def test_what_there_is_to_bill_is_prorated_where_the_charge_is(
+    billing: str, before: str | None, after: str | None, to_bill: tuple[str, str]
+) -> None:
+    """Units of a prorated charge are the quantity to print, not the one for the amount."""
+    ledger = Ledger()
+    first = cell("a", 0, "31", 1) | {"billing": billing, "prorated_units": before}
+    second = cell("a", 1, "21", 2) | {"billing": billing, "prorated_units": after}
+    changes = [ledger.take(read(json.dumps(record))) for record in (first, second)]
+    assert [change and change.to_bill for change in changes] == [Decimal(each) for each in to_bill]
+    assert ledger.take(read(json.dumps(first))) is None
+
+
 def test_what_was_seen_and_what_is_older_changes_nothing() -> None:
     ledger, store = taken(ALL)
     before = dict(store)
