@@ -154,6 +154,19 @@ def test_no_import_hides_from_the_running_program() -> None:
     assert hidden == []
 
 
+def test_what_a_module_keeps_for_itself_is_imported_nowhere() -> None:
+    borrowed = [
+        (named(path), each.name)
+        for path in FILES
+        for node in nodes(path)
+        if isinstance(node, ast.ImportFrom) and node.module is not None
+        if node.module.split(".")[0] in ("agents", "app", "tables")
+        for each in node.names
+        if each.name.startswith("_")
+    ]
+    assert borrowed == []
+
+
 def test_no_docstring_begins_with_a_riddle() -> None:
     riddles = [
         (named(path), line, text.split("\n")[0])
