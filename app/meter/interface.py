@@ -1,7 +1,9 @@
 """What may be asked of a meter: a protocol for each concern, and `Meter`, which has one of each.
 
 The values that cross it are in the other modules of this package; `errors` says why there is no
-answer.
+answer. Whatever asks for a subscription raises Unavailable while its partition is not here.
+Whatever asks for all of them raises it while any partition changes hands. Times are in ms since
+the epoch.
 """
 
 from __future__ import annotations
@@ -74,7 +76,13 @@ class Definer(Protocol):
     """Changes of the definitions log."""
 
     async def define(self, command: Command) -> Applied | Rejected:
-        """Append a command and wait until this worker applied it. Raises Unavailable."""
+        """Append a command and wait until this worker applied it.
+
+        Raises:
+            Unavailable: a log that it needs does not answer, or changes all the time.
+            TooOften: the organization has defined enough in this minute or day.
+            BeyondRetention: events that the definition needs are deleted.
+        """
         ...
 
     async def changes(
@@ -108,7 +116,11 @@ class Ingest(Protocol):
     ) -> RawPosition:
         """Append a correction to the raw topic, in the name of a key.
 
-        Raises Unavailable, nothing appended.
+        Raises:
+            Unavailable: nothing was appended.
+            NotAllowed: nothing in the raw topic is this organization's.
+            TooOften: the organization has sent its corrections of this minute.
+            BeyondRetention: events that the correction needs are deleted.
         """
         ...
 
@@ -192,7 +204,12 @@ class Usage(Protocol):
     async def regrouped_usage(
         self, usage: PeriodUsage, wanted: Regrouping, at_ms: int
     ) -> PeriodUsage:
-        """Return what `current_usage` gave in other groups, of some events, or since the start."""
+        """Return what `current_usage` gave in other groups, of some events, or since the start.
+
+        Raises:
+            TooManyGroups: it would have more than may be shown.
+            TooManyScans, TimeBudgetExceeded, BeyondRetention: as in `Evidence`.
+        """
         ...
 
     async def past_periods(
@@ -209,10 +226,17 @@ class Usage(Protocol):
 
 
 class Evidence(Protocol):
-    """What the events say of the figures: they are read again for every answer."""
+    """What the events say of the figures: they are read again for every answer.
+
+    That raises TooManyScans while enough others read, TimeBudgetExceeded when it takes too long,
+    and BeyondRetention when the log has the events no longer.
+    """
 
     async def explain(self, organization_id: str, query: ExplainQuery) -> Explanation | None:
-        """Show how a metric's figures come about; None when no period holds the instant."""
+        """Show how a metric's figures come about; None when no period holds the instant.
+
+        Raises NoSuchRevision if it asks for what came after one that was never published.
+        """
         ...
 
     async def trace(
