@@ -72,8 +72,9 @@ class Load:
         began = clock()
         changes = self.partition.take_changes()
         records = [
-            Record(changelog, 0, key, value, [])
-            for changelog, key, value in self.partition.rows_of(changes)
+            Record(changelog, 0, key, value)
+            for changelog, rows in self.partition.rows_of(changes)
+            for key, value in rows
         ]
         packing_s = clock() - began
         self.records.update(record.topic for record in records)

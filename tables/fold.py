@@ -86,6 +86,12 @@ def fold_run(
     """
     reached = False
     for span in route.spans:
+        # Of a watched cell each event has a cut of its own.
+        if span.watch is None and corrected_ms <= 0:
+            parts = span.fold.parts or span.fold.take_parts()
+            if _fold_plainly(span, parts, route, run, members, folded):
+                reached = reached or parts.prices
+                continue
         whole = _fold_into(span, route, run, settled_ms, members, folded, corrected_ms, untaken)
         reached = reached or whole
     return reached
@@ -111,12 +117,9 @@ def _fold_into(
         parts
     )
     ignore = folded.ignore if prices else _ignore_nothing
-    # Of a watched cell each event has a cut of its own.
     watch = span.watch
     has_cut = corrected_ms > 0 or watch is not None
     in_advance = fold.in_advance and prices
-    if not has_cut and _fold_plainly(span, parts, route, run, members, folded):
-        return prices
     code = route.code
     prefix, suffix = f"{route.external_subscription_id}\0", f"\0{code}\0"
     name: tuple[str | None, tuple[str | None, ...]] = ONLY_CELL

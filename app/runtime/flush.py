@@ -14,7 +14,7 @@ import msgspec
 
 from app.bounds.cancellation import asked_to_end, ended, retrieve
 from app.bounds.limits import FLUSH_BYTES, FLUSH_CHANGES
-from app.bounds.turns import STEP_ITEMS, Steps, Work
+from app.bounds.turns import Steps, Work
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.topics import CELLS_CHANGELOG, INDEX_CHANGELOG
 from app.kafka.transactions import Fenced, Record
@@ -114,12 +114,12 @@ class FlushPacking:
         records = self._next_flush.take_records()
         changes = yield from state.taking_changes()
         topics = {name: settings.topic(full) for name, full in CHANGELOGS.items()}
-        for name, key, value in state.rows_of(changes):
-            records.append(Record(topics[name], number, key, value))
-            if len(records) % STEP_ITEMS == 0:
-                yield
-        rows, topic = changes.index_rows, settings.topic(INDEX_CHANGELOG)
-        for place, part in log_records(state.index.log_place, rows):
+        for name, rows in state.rows_of(changes):
+            topic = topics[name]
+            records += [Record(topic, number, key, value) for key, value in rows]
+            yield
+        topic = settings.topic(INDEX_CHANGELOG)
+        for place, part in log_records(state.index.log_place, changes.index_rows):
             records.append(Record(topic, number, b"", part, [(PLACE_HEADER, place.packed())]))
         # Bounded by itself: of more meter keys than it holds it says that any may be refolding.
         topic, packed = settings.topic(CELLS_CHANGELOG), self.packed_checkpoint()

@@ -227,7 +227,10 @@ class EventRangesTable:
             self._dirty[REST if entry is self.rest else meter_key] = entry
 
     def _keep(self, name: SubscriptionKey, code: str, entry: EventRanges) -> None:
-        self.codes.setdefault(name, {})[code] = entry
+        codes = self.codes.get(name)
+        if codes is None:
+            codes = self.codes[name] = {}
+        codes[code] = entry
         self._names.setdefault((name[0], code), {})[name] = None
         if not self._is_defined(name, code):
             self.undefined.add((*name, code))
@@ -259,9 +262,10 @@ class EventRangesTable:
 
     def find(self, name: SubscriptionKey, code: str) -> EventRanges | None:
         """Return the entry; None: no event ever came, or the name is one of the rest."""
-        if code == REST[2] and (*name, code) == REST:
-            return self.rest
-        return self.codes.get(name, {}).get(code)
+        codes = self.codes.get(name)
+        if codes is not None:
+            return codes.get(code)
+        return self.rest if (*name, code) == REST else None
 
     def meter_keys_of(self, name: SubscriptionKey) -> set[MeterKey]:
         """Return every meter key of an external subscription that has events."""

@@ -68,18 +68,20 @@ class Packing:
     def route_of(self, meter_key: MeterKey) -> Route:
         """Return the route of a meter key, made at its first event and as definitions touch it."""
         route = self._routes.by_key.get(meter_key)
-        if route is not None and route.event_ranges is not None:
-            # An event has taken it, as most have.
-            return route
-        route = self._routes.find(meter_key)
         if route is not None:
-            return route
+            if route.event_ranges is not None:
+                # An event has taken it, as most have.
+                return route
+            route = self._routes.find(meter_key)
+            if route is not None:
+                return route
         organization_id, external_id, code = meter_key = interned(meter_key)
         name = (organization_id, external_id)
-        self.unpack(name)
-        route = self._routes.find(meter_key)
-        if route is not None:
-            return route
+        if self._packed:
+            self.unpack(name)
+            route = self._routes.find(meter_key)
+            if route is not None:
+                return route
         if self._event_ranges.find(name, code) is None:
             if self._event_ranges.passes_over(name, code):
                 # Nothing is kept of it; no charge asks about it.

@@ -40,7 +40,7 @@ from tables.partition.packing import Packing
 from tables.partition.redefinition import Redefinition
 from tables.partition.redirection import Redirection
 from tables.partition.route_table import RouteTable
-from tables.partition.snapshot import Changes, Snapshot, rows_of
+from tables.partition.snapshot import Changes, Row, Snapshot, rows_of
 from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Carried, Tables
@@ -279,8 +279,8 @@ class Partition:
         changes = yield from self.snapshot.taking_changes(self.routes.spans)
         return changes
 
-    def rows_of(self, changes: Changes) -> Iterator[tuple[str, bytes, bytes | None]]:
-        """Yield (changelog, key, value) of changes, but for those of the index.
+    def rows_of(self, changes: Changes) -> Iterator[tuple[str, Sequence[Row]]]:
+        """Yield changelogs with some of their changes each, but for those of the index.
 
         Raises:
             TooLargeForChangelog: no changelog would take one of them.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -200,10 +201,12 @@ class Snapshot:
         return not corrections.outdated and checkpoint.corrections_sum in (None, corrections.sum)
 
 
-def rows_of(
-    changes: Changes, spans: Mapping[SpanKey, Span]
-) -> Iterator[tuple[str, bytes, bytes | None]]:
-    """Yield (changelog, key, value) of changes, without those of the index.
+Row = tuple[bytes, bytes | None]
+"""Key and value of a changelog record."""
+
+
+def rows_of(changes: Changes, spans: Mapping[SpanKey, Span]) -> Iterator[tuple[str, Sequence[Row]]]:
+    """Yield changelogs with some of their changes each, without those of the index.
 
     `spans` give the meter key of a record that is too large.
 
@@ -211,7 +214,7 @@ def rows_of(
         TooLargeForChangelog: no changelog would take one of them.
     """
     members = ((member_changelog_key(name), value) for name, value in changes.members)
-    for changelog, rows in (
+    changelogs: tuple[tuple[str, Iterable[Row]], ...] = (
         ("cells", changes.cells),
         ("members", members),
         ("presence", changes.event_ranges),
@@ -220,11 +223,15 @@ def rows_of(
         ("evaluations", changes.evaluations),
         ("instants", changes.instants),
         ("daily", changes.daily),
-    ):
-        for key, value in rows:
-            if value is not None and len(key) + len(value) > CHANGELOG_RECORD_BYTES:
-                raise TooLargeForChangelog(changelog, key, len(value), _meter_key_of(key, spans))
-            yield changelog, key, value
+    )
+    for changelog, rows in changelogs:
+        left = iter(rows)
+        while some := list(islice(left, STEP_ITEMS)):
+            for key, value in some:
+                if value is not None and len(key) + len(value) > CHANGELOG_RECORD_BYTES:
+                    whose = _meter_key_of(key, spans)
+                    raise TooLargeForChangelog(changelog, key, len(value), whose)
+            yield changelog, some
 
 
 def _meter_key_of(key: bytes, spans: Mapping[SpanKey, Span]) -> MeterKey | None:

@@ -49,6 +49,8 @@ def plan_spans(
     plan = definitions.plan_of(newest.id)
     charges = folds.of_code(definitions, newest.plan_id, plan, code, until_ms, history)
     last_terms_ms = timeline.terms[-1].since_ms if timeline.terms else 0
+    # No change known today comes before a later period, so those are alike until their timezone
+    # changes. A later one may be fixed before this one, but not before it begins.
     alike_from_ms = max(charges.alike_from_ms, last_terms_ms)
     running: dict[str, SpanPlan] = {}
     planned: list[SpanPlan] = []
@@ -69,8 +71,6 @@ def plan_spans(
                     planned.append(earlier._replace(end_ms=start_ms))
                 key = SpanKey(newest.id, charge_id, start_ms)
                 running[charge_id] = SpanPlan(key, fold, timeline, NEVER_MS)
-        # No change known today comes before a later period, so those are alike until their
-        # timezone changes. A later one may be fixed before this one, but not before it begins.
         if min(period.fixed_at_ms, period.end_ms) >= alike_from_ms:
             break
     return [*planned, *running.values()]

@@ -58,8 +58,11 @@ def flushed(settings: Settings, subscriptions: int) -> list[Record]:
     live.deliver(events(subscriptions, EVENTS))
     changes = live.changelog.take(live.partition)
     topics = {name: settings.topic(topic) for name, topic in CHANGELOGS.items()}
-    rows = live.partition.rows_of(changes)
-    records = [Record(topics[name], 0, key, value) for name, key, value in rows]
+    records = [
+        Record(topics[name], 0, key, value)
+        for name, rows in live.partition.rows_of(changes)
+        for key, value in rows
+    ]
     return [*records, Record(settings.topic(INDEX_CHANGELOG), 0, b"", changes.index_rows)]
 
 

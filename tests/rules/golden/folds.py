@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -284,8 +284,9 @@ class Worker(Live):
     def flush(self) -> None:
         """Write what has changed; within a flush the order of its records tells nothing."""
         changes = self.changelog.take(self.partition)
-        for kind, key, value in sorted(self.partition.rows_of(changes), key=itemgetter(0, 1)):
-            self.rows[kind].append(msgspec.msgpack.encode((key, value)))
+        for kind, rows in groupby(self.partition.rows_of(changes), itemgetter(0)):
+            for row in sorted(chain.from_iterable(some for _, some in rows), key=itemgetter(0)):
+                self.rows[kind].append(msgspec.msgpack.encode(row))
         self.rows["index"].append(changes.index_rows)
         self.rows["checkpoints"].append(self.changelog.record)
 
