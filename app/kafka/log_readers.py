@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -164,7 +164,7 @@ async def newest_value(settings: Settings, tp: TopicPartition, key: bytes) -> by
 
 async def scan(
     settings: Settings, tp: TopicPartition, from_offset: int, to_offset: int
-) -> AsyncIterator[list[LogRecord]]:
+) -> AsyncGenerator[list[LogRecord], None]:
     """Yield records from `from_offset` up to and without `to_offset`, by batches.
 
     Raises:
@@ -173,8 +173,12 @@ async def scan(
     if from_offset >= to_offset:
         return
     try:
-        async with started(plain_consumer(settings, near=True)) as consumer:
-            async for _, records in _between(consumer, {tp: from_offset}, {tp: to_offset}):
+        async with (
+            started(plain_consumer(settings, near=True)) as consumer,
+            # Whoever stops before the end leaves nothing behind that has to be closed.
+            aclosing(_between(consumer, {tp: from_offset}, {tp: to_offset})) as batches,
+        ):
+            async for _, records in batches:
                 yield [log_record(record) for record in records]
     except OffsetOutOfRangeError as error:
         raise RecordsDeleted(f"{tp.topic} partition {tp.partition} at {from_offset}") from error
@@ -202,7 +206,7 @@ async def _between(
     consumer: Consumer,
     positions: Mapping[TopicPartition, int],
     ends: Mapping[TopicPartition, int],
-) -> AsyncIterator[tuple[TopicPartition, list[ConsumerRecord]]]:
+) -> AsyncGenerator[tuple[TopicPartition, list[ConsumerRecord]], None]:
     """Yield fetched batches until each position is at its end; a transaction marker may be it."""
     left = [tp for tp, position in positions.items() if position < ends[tp]]
     consumer.assign(left)

@@ -104,6 +104,8 @@ class _Proof:
                 return TopicsReport(unproved=told)
         with ArrivalsOnDisk() as taken:
             self._fold(OfflineMeter(taken, self._is_wanted), lines, list(map(_events, logs)))
+        for log in logs:
+            log.close()
         comparison = self._comparison
         comparison.end()
         return TopicsReport(
@@ -210,6 +212,10 @@ class _Log:
 
         while records := self._runner.run(fetch()):
             yield from records
+
+    def close(self) -> None:
+        """Read no more of it: a fold ends at its last cut, the log may go on."""
+        self._runner.run(self._batches.aclose())
 
 
 def _events(log: _Log) -> Iterator[EventLine]:

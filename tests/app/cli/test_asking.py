@@ -16,6 +16,7 @@ from app.cli.usage import period_usage
 from app.cli.watch import overview_tables
 from app.local_servers.ports import free_ports
 from app.main import Worker
+from app.offline.proof import prove_topics
 from tables.partition.corrected import Corrected
 from tests.app.cli.conftest import Meter
 from tests.world.live.api import KEY, Api
@@ -380,3 +381,16 @@ def test_what_holds_back_closing_is_shown() -> None:
     assert "17 s" in text
     assert "workers 2" in text
     assert "lag 7 and that of 1 partition unknown" in text
+
+
+@SERVERS
+async def test_a_proof_that_stops_before_the_end_of_the_logs_says_nothing(
+    api: Api, worker: Worker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A fold ends at its last cut. What it leaves of the logs is closed."""
+    organization = worker.settings.api_keys[0].organization_id
+    # A running worker says things of its own.
+    capfd.readouterr()
+    report = await prove_topics(worker.settings, organization, None, {0: 1, 1: 1})
+    assert not report.unproved
+    assert "asynchronous generator" not in capfd.readouterr().err
