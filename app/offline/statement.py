@@ -40,8 +40,8 @@ A statement of one metered figure.
 statement.json     the figure, cell by cell, with ids, digests, cut and versions
 records.jsonl      every revision of it, as it was published
 events.csv         each event: counted or not, why, and where it lies in the log
-events.jsonl       the same events as they were appended
-definitions.jsonl  what they count for; definitions of others stand as omitted
+events.jsonl       all events of the subscription as they were appended
+definitions.jsonl  the organization's definitions; those of others stand as omitted
 SHA256SUMS         sums of the files above
 
 To check it, without any server:
