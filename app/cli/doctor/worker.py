@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from app.cli.doctor.finding import Finding, Outcome
 from app.cli.remote import Json
+from app.clock import SystemClock
 
 AREA = "state"
 LAG_S: Final = 300.0
@@ -45,7 +45,7 @@ def checked(health: Json, samples: Samples, clock_ahead_s: float) -> Iterator[Fi
     )
     for check in _CHECKS:
         yield check.of(samples)
-    yield from _since_start(samples, time.time())
+    yield from _since_start(samples, SystemClock().now_ms() / 1000)
 
 
 def _since_start(samples: Samples, now_s: float) -> Iterator[Finding]:
