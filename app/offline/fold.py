@@ -174,7 +174,11 @@ class OfflineMeter:
         self._judging = Judging.by(self.definitions)
         if isinstance(outcome, Applied) and outcome.impact is not None:
             self.partition.redefinition.tell(outcome.impact)
-            self._refold(refolds_of(self.partition.redefinition.renewing()))
+            meter_keys = refolds_of(self.partition.redefinition.renewing())
+            if meter_keys:
+                # Every cut before it is taken: what none of them billed at once nothing bills now.
+                settle(self.partition, append_time_ms - 1)
+            self._refold(meter_keys)
 
     def _take(self, line: EventLine, append_time_ms: int) -> None:
         self.partition.checkpoint.append_time_ms = append_time_ms

@@ -236,6 +236,12 @@ BUGS = (
         "if True:",
     ),
     Bug(
+        "definition-bills-at-once-what-no-cut-billed",
+        "app/offline/fold.py",
+        "settle(self.partition, append_time_ms - 1)",
+        "pass",
+    ),
+    Bug(
         "lost-figure-of-a-charge-that-is-gone-not-decided-again",
         "tables/partition/partition.py",
         "if run[0].append_time_ms <= retaken_ms and bills(*route.meter_key):",

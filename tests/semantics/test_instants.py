@@ -293,6 +293,17 @@ def test_an_event_from_before_its_subscription_is_billed_at_the_end_alone() -> N
     assert (recorded["units"], recorded["billed_in_advance"]) == ("5.0", "3.0")
 
 
+def test_a_group_beyond_the_limit_is_not_billed_at_once_by_what_is_defined_later() -> None:
+    told = Story(close_grid_s=60, max_groups=1).metric("m", "sum_agg")
+    told.plan({"pay_in_advance": True, "properties": {"pricing_group_keys": ["g"]}}).subscribe()
+    told.send("2024-01-10", v="2", g="x").send("2024-01-11", v="3", g="y")
+    every = {"properties": {"amount": "0"}}
+    told.define("2024-01-12", commands.update_charge(ORG, "plan", "m", every))
+    found = instants(told, "2024-01-20")
+    assert shown(found, "event_transaction_id", "units") == [("t0", "2.0")]
+    assert told.usage("2024-01-20")["charges_usage"][0]["units"] == "5.0"
+
+
 def test_an_event_amended_just_before_its_subscription_is_billed_at_once() -> None:
     """Another correction between them takes no grid cut, so the first still waits for its own."""
     told = Story(close_grid_s=60).metric("m", "sum_agg").plan({"pay_in_advance": True})
