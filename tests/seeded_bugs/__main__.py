@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import copytree, ignore_patterns
@@ -19,7 +20,7 @@ from tests.world.profiles import LONG
 ROOT = Path(__file__).resolve().parents[2]
 TREES = ("app", "agents", "tables", "tests", "deploy", "docs")
 FILES = ("pyproject.toml",)
-PATIENCE_S = 240
+PATIENCE_S = 600
 
 
 class Catch(NamedTuple):
@@ -123,8 +124,9 @@ def _is_caught(bug: Bug, tree: Path) -> bool:
         return False
     path.write_text(right.replace(bug.old, bug.new))
     since_s = time.monotonic()
+    stages = (_pytest(bug.guard, bug.guard), *STAGES) if bug.guard else STAGES
     try:
-        caught = _caught(tree)
+        caught = _caught(tree, stages)
     finally:
         path.write_text(right)
     verdict = f"caught by {caught.stage}" if caught else "**missed**"
@@ -132,7 +134,7 @@ def _is_caught(bug: Bug, tree: Path) -> bool:
     return caught is not None
 
 
-def _caught(tree: Path) -> Catch | None:
+def _caught(tree: Path, stages: Iterable[Stage] = STAGES) -> Catch | None:
     """The first stage that fails."""
     environment = {
         **os.environ,
@@ -140,7 +142,7 @@ def _caught(tree: Path) -> Catch | None:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
     }
-    for stage in STAGES:
+    for stage in stages:
         command = [sys.executable, "-m", *stage.arguments]
         try:
             ended = subprocess.run(

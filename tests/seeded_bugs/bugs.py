@@ -15,6 +15,8 @@ class Bug(NamedTuple):
     file: str
     old: str
     new: str
+    guard: str = ""
+    """The test that is to catch it; empty: any test may."""
 
 
 BUGS = (
@@ -23,66 +25,79 @@ BUGS = (
         "tables/cells/days.py",
         "day = day_holding(max(timestamp_ms, append_time_ms - longest_ms, 0), timezone)",
         "day = day_holding(append_time_ms - longest_ms, timezone)",
+        "tests/laws/test_days.py::test_a_day_shows_what_is_known_and_dated_before_its_end",
     ),
     Bug(
         "corrected-day-forgotten-at-a-restart",
         "tables/changelogged/daily.py",
         "            self._touched[_decode_name(name)] = _decode_cuts(value)",
         "            pass",
+        "tests/laws/test_days.py::test_a_definition_shows_at_the_end_of_its_day_after_a_restart",
     ),
     Bug(
         "day-told-again-as-a-whole",
         "tables/closing/daily.py",
         "delta = plain(EXACT.subtract(figures.units, before))",
         "delta = units",
+        "tests/semantics/test_daily.py::test_what_comes_late_shows_in_the_next_day",
     ),
     Bug(
         "late-pair-known-too-early",
         "tables/cells/breakdown.py",
         "append_time_of(cell.first) <= cut_ms",
         "cell.first != b''",
+        "tests/rules/test_groups.py::test_a_row_that_comes_after_a_cut_makes_none_too_many_at_it",
     ),
     Bug(
         "row-that-moved-not-told",
         "tables/closing/beside.py",
         "presentation_breakdowns=self.rows(filter_id, groups),",
         'presentation_breakdowns="[]",',
+        "tests/laws/test_cuts.py::test_published_at_a_cut_is_the_fold_of_the_prefix",
     ),
     Bug(
         "entries-in-order-of-arrival",
         "tables/entries.py",
         "insort(state.entries, Entry(timestamp_ms, position, value))",
         "state.entries.append(Entry(timestamp_ms, position, value))",
+        "tests/semantics/test_single_events.py"
+        "::test_the_first_events_are_enough_for_a_short_running_total",
     ),
     Bug(
         "removal-of-the-same-day-listed",
         "tables/per_event.py",
         "elif day == last_added_day:",
         "elif False:",
+        "tests/conformance/test_vectors.py::test_vector",
     ),
     Bug(
         "billed-below-the-peak",
         "tables/instants/chain.py",
         "units = _subtract(current, chain.peak)",
         "units = part",
+        "tests/semantics/test_instants.py::test_each_event_bills_what_rises_above_the_peak",
     ),
     Bug(
         "figure-not-taken-out",
         "tables/closing/instants.py",
         "changes += [self._taken_out(f, at) for f in known.values() if f.counts]",
         "changes += []",
+        "tests/semantics/test_instants.py::test_a_cancel_takes_its_event_out",
     ),
     Bug(
         "seat-known-too-early",
         "tables/unique_count.py",
         "next((member[i].adds for i in places if member[i].position < known), False)",
         "next((member[i].adds for i in places), False)",
+        "tests/semantics/test_instants.py"
+        "::test_a_seat_does_not_know_of_an_event_that_came_after_its_own",
     ),
     Bug(
         "row-known-too-early",
         "tables/changelogged/operations.py",
         "if position_of(row) < known:",
         "if True:",
+        "tests/laws/test_operations.py::test_rows_know_what_came_before_as_a_whole_member_does",
     ),
     Bug(
         "operations-lost-when-they-are-many",
@@ -101,36 +116,43 @@ BUGS = (
         "tables/reading/member_sets.py",
         "if apart and self._rows_of(text, member) != self.wanted_rows.get(text):",
         "if False:",
+        "tests/laws/test_operations.py::test_verify_finds_nothing_and_misses_no_row",
     ),
     Bug(
         "operations-looked-at-one-by-one",
         "tables/closing/close.py",
         "yield from partition.members.operations.settling(partition.checkpoint.cut_ms)",
         "yield",
+        "tests/laws/test_operations.py::test_the_same_holds_from_event_to_figure",
     ),
     Bug(
         "place-of-a-canceled-amend-lost",
         "tables/partition/repair.py",
         "return not (amended and route_of(arrival.meter_key).grouped)",
         "return True",
+        "tests/laws/test_repairs.py"
+        "::test_a_repair_claims_no_place_for_a_group_that_a_refold_gives_another",
     ),
     Bug(
         "run-read-past-its-due-time",
         "app/kernel/twin.py",
         "and after_ms < append_time_ms <= until_ms):",
         "and after_ms < append_time_ms):",
+        "tests/app/kernel/test_kernel.py::test_bounds_are_kept_to_the_millisecond",
     ),
     Bug(
         "kernel-takes-the-first-of-two-members",
         "app/kernel/kernel.c",
         "                if (wanted[i].found != NULL)\n                    return 0;",
         "                if (wanted[i].found != NULL)\n                    continue;",
+        "tests/app/kernel/test_kernel.py::test_what_arrives_is_what_is_decoded",
     ),
     Bug(
         "dedupe-removed",
         "tables/partition/intake.py",
         "known = latest.get(identity) or found",
         "known = None",
+        "tests/simulation/test_recount.py::test_every_week_is_published_as_recounted",
     ),
     Bug(
         "smaller-position-not-refolded",
@@ -143,6 +165,7 @@ BUGS = (
         "tables/partition/intake.py",
         "return RefusalCode.TOO_LATE",
         "return None",
+        "tests/simulation/test_recount.py::test_a_week_has_what_came_while_it_was_open",
     ),
     Bug(
         "torn-state-unnoticed",
@@ -174,18 +197,23 @@ BUGS = (
         "agents/close.py",
         "if cuts.schedule.next_ms() != cut_ms or _to_be_shaped(owned, cut_ms) is not None:",
         "if False:",
+        "tests/agents/test_close.py"
+        "::test_a_cut_that_is_announced_while_a_later_one_waits_comes_first",
     ),
     Bug(
         "cut-takes-organizations-one-after-another",
         "agents/close.py",
         "turns.append(organization)",
         "turns.appendleft(organization)",
+        "tests/agents/test_close.py::test_organizations_take_turns_within_a_cut",
     ),
     Bug(
         "lost-usage-records-unnoticed",
         "app/runtime/restore.py",
         "mark is not None and await output_stands(settings, number, mark)",
         "mark is not None",
+        "tests/simulation/test_mending.py"
+        "::test_records_of_single_events_that_are_lost_with_a_torn_changelog_are_published_again",
     ),
     Bug(
         "records-of-single-events-lost-unnoticed",
@@ -204,12 +232,16 @@ BUGS = (
         "tables/partition/redirection.py",
         "new = routes.compile(meter_key, self._standing.shown_until_ms)",
         "new = routes.compile(meter_key)",
+        "tests/rules/test_waiting_definitions.py"
+        "::test_one_definition_is_looked_at_without_the_one_after_the_next_grid_cut",
     ),
     Bug(
         "history-waits-for-what-waits-for-it",
         "tables/partition/standing.py",
         "until_ms = max(cut_ms, self.looks_until_ms)",
         "until_ms = NEVER_MS",
+        "tests/rules/test_waiting_definitions.py"
+        "::test_a_history_record_comes_into_force_without_what_waits_for_a_later_cut",
     ),
     Bug(
         "alert-deaf-to-what-was-late-before-it",
@@ -228,24 +260,31 @@ BUGS = (
         "tables/partition/cuts.py",
         "return min(cut_ms // each * each for _, each in self._definitions.close_grids_ms())",
         "return cut_ms",
+        "tests/semantics/test_instants.py"
+        "::test_an_event_amended_just_before_its_subscription_is_billed_at_once",
     ),
     Bug(
         "group-beyond-the-limit-billed-after-a-definition",
         "tables/closing/instants.py",
         "if not asks or (living.filter_id, living.groups) in living.layer.cells:",
         "if True:",
+        "tests/rules/test_groups.py::test_an_event_beyond_the_limit_bills_nothing_at_once",
     ),
     Bug(
         "definition-bills-at-once-what-no-cut-billed",
         "app/offline/fold.py",
         "settle(self.partition, append_time_ms - 1)",
         "pass",
+        "tests/semantics/test_instants.py"
+        "::test_a_group_beyond_the_limit_is_not_billed_at_once_by_what_is_defined_later",
     ),
     Bug(
         "lost-figure-of-a-charge-that-is-gone-not-decided-again",
         "tables/partition/partition.py",
         "if run[0].append_time_ms <= retaken_ms and bills(*route.meter_key):",
         "if False:",
+        "tests/simulation/test_mending.py"
+        "::test_records_of_single_events_that_are_lost_with_a_torn_changelog_are_published_again",
     ),
     Bug(
         "lost-figure-billed-again-over-later-events",
@@ -704,6 +743,7 @@ BUGS = (
         "tables/partition/timelines.py",
         "return definitions.limited_after_ms(until_ms), version",
         "return definitions.limited_after_ms(until_ms), 0",
+        "tests/laws/test_packed.py::test_a_later_fold_version_reaches_periods_that_are_fixed",
     ),
     Bug(
         "periods-that-are-never-due-passed-over",
@@ -1054,66 +1094,81 @@ BUGS = (
         "app/definitions/judging.py",
         "if append_time_ms > belief.after_ms:",
         "if True:",
+        "tests/laws/test_trust.py::test_who_need_not_wait_judges_as_whoever_knows_the_whole_log",
     ),
     Bug(
         "grant-not-waited-for",
         "app/definitions/judging.py",
         "if granted is not None and granted >= self.next_grant:",
         "if False:",
+        "tests/laws/test_trust.py::test_who_need_not_wait_judges_as_whoever_knows_the_whole_log",
     ),
     Bug(
         "organization-moves-no-downgrade",
         "app/definitions/organizations.py",
         "yield subscription if follows else None",
         "yield None",
+        "tests/app/definitions/test_organizations.py::test_planned_downgrades_move_along",
     ),
     Bug(
         "timezone-of-organizations-in-force-at-once",
         "app/definitions/terms.py",
         "organization = organizations.at(at_ms)",
         "organization = organizations.at()",
+        "tests/app/definitions/test_organizations.py"
+        "::test_what_a_customer_says_goes_before_what_its_organization_says",
     ),
     Bug(
         "webhook-key-of-all-endpoints",
         "app/webhooks/message.py",
         "{self.webhook_type}:{self.id}:{endpoint_id}",
         "{self.webhook_type}:{self.id}",
+        "tests/app/webhooks/test_telling.py::test_the_unique_key_is_made_of_type_id_and_endpoint",
     ),
     Bug(
         "webhook-committed-before-it-is-told",
         "app/webhooks/places.py",
         "return next(iter(self._open), self.position)",
         "return self.position",
+        "tests/app/webhooks/test_outboxes.py::test_progress_goes_on_from_what_is_not_done",
     ),
     Bug(
         "webhook-url-twice",
         "app/definitions/webhook_endpoints.py",
         "other.webhook_url == value and other.id != endpoint.id",
         "False",
+        "tests/app/definitions/test_webhook_endpoints.py"
+        "::test_a_url_is_there_once_in_an_organization",
     ),
     Bug(
         "overrides-hold-for-what-is-published",
         "app/definitions/state.py",
         "return moves[0][2] if len(moves) == 1 else Versions.joined(moves)",
         "return moves[-1][2]",
+        "tests/app/definitions/test_overrides.py"
+        "::test_a_put_moves_to_a_child_once_and_then_changes_it",
     ),
     Bug(
         "children-outlive-their-plan",
         "app/definitions/plans.py",
         "gone = [*definitions.children_of(plan.id), plan]",
         "gone = [plan]",
+        "tests/app/definitions/test_overrides.py::test_a_deleted_plan_takes_its_children_along",
     ),
     Bug(
         "cascades-refold-no-children",
         "tables/partition/redirection.py",
         "and impact.plan_id in (known.plan_ids if impact.with_children else (known.plan_id,))",
         "and impact.plan_id == known.plan_id",
+        "tests/semantics/test_overrides.py"
+        "::test_a_cascade_folds_the_running_period_of_children_anew",
     ),
     Bug(
         "own-charges-change-the-plan",
         "app/definitions/subscription_charges.py",
         "if plan.parent_id is None:",
         "if False:",
+        "tests/app/definitions/test_subscription_charges.py::test_the_first_write_makes_the_child",
     ),
     Bug(
         "messages-of-later-cuts-compared",
@@ -1124,24 +1179,28 @@ BUGS = (
         """        if cut_ms is None:
             return
         key = (place.topic, told.record_id)""",
+        "tests/app/offline/test_comparison.py::test_later_cuts_and_other_subscriptions_are_let_be",
     ),
     Bug(
         "surplus-message-not-told",
         "app/offline/comparison.py",
         "self._note(Differing(topic, record_id, found.name, found.place, None))",
         "pass",
+        "tests/app/offline/test_comparison.py::test_one_that_no_event_accounts_for_is_named",
     ),
     Bug(
         "unsealed-progress-believed",
         "app/runtime/progress.py",
         "hmac.compare_digest(seal.encode(), self._of(said).encode())",
         "True",
+        "tests/app/runtime/test_progress.py::test_only_what_our_workers_seal_is_a_report",
     ),
     Bug(
         "life-counts-who-stays-again",
         "tables/lifetime_fold.py",
         "recurring=metric.recurring or unique",
         "recurring=metric.recurring",
+        "tests/semantics/test_alerts.py::test_who_stays_is_counted_once_in_a_life",
     ),
     Bug(
         "life-reaches-before-its-start",
@@ -1154,60 +1213,74 @@ BUGS = (
         "tables/closing/alerts.py",
         "return self._subscription.started_at_ms if alert.is_of_life else self._period.start_ms",
         "return self._period.start_ms",
+        "tests/semantics/test_alerts.py::test_a_life_is_counted_through_all_its_periods",
     ),
     Bug(
         "rows-of-what-came-too-late",
         "tables/reading/presented.py",
         'if figures.digest.to_bytes(16, "big") != cell.digest:',
         "if False:",
+        "tests/semantics/test_presentation.py"
+        "::test_rows_of_a_period_are_not_told_when_its_cells_hold_what_came_too_late",
     ),
     Bug(
         "promised-plans-not-found",
         "app/definitions/indexes/coded.py",
         "self.by_metric.setdefault(metric_id, {}).update(come)",
         "self.by_metric.setdefault(metric_id, {})",
+        "tests/app/definitions/test_at_once.py::test_many_at_once_come_to_what_each_alone_does",
     ),
     Bug(
         "full-usage-without-rows-of-events",
         "tables/reading/regrouping.py",
         "found = yield from breakdowns(second, whole, wanted=self._wanted.presented_by)",
         "found = found and Breakdowns({}, {})",
+        "tests/semantics/test_presentation.py"
+        "::test_who_is_in_two_periods_is_in_one_row_of_full_usage",
     ),
     Bug(
         "events-lost-beside-a-corrected-one",
         "tables/partition/intake.py",
         "runs = [(self._packing.route_of(route.meter_key), left) for route, left in runs]",
         "pass",
+        "tests/laws/test_looking_later.py::test_what_comes_with_a_corrected_event_counts_as_well",
     ),
     Bug(
         "balance-of-a-closed-period-explained-as-it-is-now",
         "tables/reading/explained.py",
         "if self._known is None or self._shown_last is None:",
         "if self._known is None or True:",
+        "tests/tables/reading/test_explained.py"
+        "::test_what_came_too_late_for_a_period_is_not_live_there",
     ),
     Bug(
         "difference-by-a-cancelled-newcomer",
         "app/queries/revisions.py",
         "if came.append_time_ms > self.cut_ms:",
         "if came.append_time_ms > self.cut_ms and now:",
+        "tests/app/queries/test_revisions.py"
+        "::test_what_came_and_was_cancelled_since_makes_no_difference",
     ),
     Bug(
         "ledger-of-another-log-believed",
         "app/ledger/ledger.py",
         "if newest is None or await self._is_of_log(newest):",
         "if True:",
+        "tests/app/ledger/test_ledger.py::test_the_ledger_of_another_log_is_not_believed",
     ),
     Bug(
         "ledger-covers-a-hole",
         "app/ledger/blocks.py",
         "            and found[-1].raw_until == span.raw_from\n",
         "",
+        "tests/app/ledger/test_ledger.py::test_what_has_no_room_in_memory_is_a_hole",
     ),
     Bug(
         "wrong-bytes-of-the-ledger-believed",
         "app/ledger/blocks.py",
         "    if xxh3_64_intdigest(chunk) != check:",
         "    if False:",
+        "tests/app/ledger/test_ledger.py::test_damage_is_found",
     ),
     Bug(
         "ledger-and-log-read-twice",
@@ -1220,84 +1293,99 @@ BUGS = (
         "app/ledger/ledger.py",
         "if span.raw_until > restored.raw or span.rekeyed_until > restored.rekeyed:",
         "if False:",
+        "tests/app/ledger/test_ledger.py::test_what_no_flush_made_durable_is_forgotten",
     ),
     Bug(
         "statement-with-definitions-of-others",
         "app/offline/statement.py",
         'if command.organization_id not in ("", organization_id):',
         "if False:",
+        "tests/app/offline/test_statement.py::test_it_shows_nothing_of_others",
     ),
     Bug(
         "records-behind-others-of-their-cut-not-found",
         "app/queries/records.py",
         "by_cut.setdefault(order[:1], set()).update(ids)",
         "pass",
+        "tests/app/queries/test_records.py::test_every_record_is_found_in_a_log",
     ),
     Bug(
         "local-disk-of-another-log-believed",
         "tables/event_index/index.py",
         "if ends and self._log.log_sum != self._flushed.log_sum:",
         "if False:",
+        "tests/tables/event_index/test_index.py::test_rows_on_disk_that_the_log_lost_are_noticed",
     ),
     Bug(
         "rows-of-a-log-in-another-order-believed",
         "tables/event_index/log.py",
         "hashed = numbers * _FACTORS[0] + _FACTORS[1]",
         "hashed = numbers * np.uint64(0) + _FACTORS[1]",
+        "tests/tables/event_index/test_index.py"
+        "::test_a_log_that_differs_is_noticed_where_local_disk_ends",
     ),
     Bug(
         "redaction-forgets-the-target-wallet",
         "app/offline/redaction.py",
         '    if payload.get("accepts_target_wallet"):\n        yield TARGET_WALLET_KEY\n',
         "",
+        "tests/rules/test_redaction.py::test_usage_and_records_stay_as_they_are",
     ),
     Bug(
         "page-text-not-escaped",
         "app/page/html.py",
         "            return escape(node, quote=False)",
         "            return node",
+        "tests/app/page/test_fragments.py::test_texts_are_escaped_and_attributes_too",
     ),
     Bug(
         "page-download-without-its-choice",
         "app/api/page_views.py",
         '        status=call.query.text("status"),\n',
         "",
+        "tests/app/page/test_page.py::test_explained_events_are_downloaded_as_they_are_chosen",
     ),
     Bug(
         "page-letters-of-everybody",
         "app/api/page_views.py",
         "newest = call.meter.repairs.dead_letters(organization_id)",
         "newest = call.meter.repairs.dead_letters(None)",
+        "tests/app/page/test_page.py::test_dead_letters_stand_by_code_and_one_by_one",
     ),
     Bug(
         "replay-of-anybodys-letter",
         "app/api/replays.py",
         "found = await call.meter.repairs.replay(organization_id, *place, call.key_name)",
         "found = await call.meter.repairs.replay(None, *place, call.key_name)",
+        "tests/app/page/test_page.py::test_a_replay_tells_what_became_of_each_and_a_sum",
     ),
     Bug(
         "plan-form-drops-prices",
         "app/page/plan_form.py",
         "properties = dict(old.properties) if old is not None else {}",
         "properties: dict[str, Any] = {}",
+        "tests/app/page/test_plan_form.py::test_what_the_form_does_not_show_stays_as_it_is",
     ),
     Bug(
         "plan-form-keeps-what-is-removed",
         "app/page/plan_form.py",
         "if not one.removed and (one.id or one.metric)",
         "if one.id or one.metric",
+        "tests/app/page/test_plan_form.py::test_charges_come_and_go",
     ),
     Bug(
         "plan-form-taken-from-another-site",
         "app/api/page_plan_form.py",
         "if page.PAGE_HEADER not in call.request.headers:",
         "if False:",
+        "tests/app/page/test_plan_form.py::test_only_who_may_write_changes_a_plan",
     ),
     Bug(
         "explained-events-of-any-status",
         "app/queries/explain.py",
         "if query.status not in (None, status_of(found)):",
         "if False:",
+        "tests/app/queries/test_explain.py::test_events_are_chosen_by_status_and_reason",
     ),
     Bug(
         "csv-hides-the-next-page",
@@ -1310,59 +1398,71 @@ BUGS = (
         "app/cli/lago/figures.py",
         "for part in sorted({*lago.parts, *here.parts}):",
         "for part in (WHOLE,):",
+        "tests/app/cli/lago/test_compare.py::test_a_planted_difference_is_found_and_nothing_else",
     ),
     Bug(
         "lago-charge-of-ours-alone-overlooked",
         "app/cli/lago/figures.py",
         "    for charge in left:\n",
         "    for charge in left[:0]:\n",
+        "tests/app/cli/lago/test_compare.py::test_a_planted_difference_is_found_and_nothing_else",
     ),
     Bug(
         "lago-moving-called-equal",
         "app/cli/lago/comparing.py",
         "            if lago == again:",
         "            if lago is not None:",
+        "tests/app/cli/lago/test_compare.py::test_what_moves_is_never_equal",
     ),
     Bug(
         "lago-difference-seen-once",
         "app/cli/lago/comparing.py",
         "or before == (lago, here):",
         "or before != (lago, here):",
+        "tests/app/cli/lago/test_compare.py::test_what_is_a_moment_behind_here_is_no_difference",
     ),
     Bug(
         "lago-overwrites-without-a-wish",
         "app/cli/lago/taking.py",
         "if one.here is not None and not (self._wishes.update or update):",
         "if False:",
+        "tests/app/cli/lago/test_migrate.py"
+        "::test_what_differs_is_shown_and_written_only_when_asked",
     ),
     Bug(
         "lago-dry-run-writes",
         "app/cli/lago/taking.py",
         "        if self._wishes.dry_run:\n            self.count",
         "        if False:\n            self.count",
+        "tests/app/cli/lago/test_migrate.py::test_a_dry_run_prints_the_plan_and_writes_nothing",
     ),
     Bug(
         "lago-first-page-alone",
         "app/cli/lago/client.py",
         "            if following is None:\n                break",
         "            if page:\n                break",
+        "tests/app/cli/lago/test_compare.py::test_limits_and_slow_pages_change_nothing",
     ),
     Bug(
         "lago-list-that-moved-is-taken",
         "app/cli/lago/client.py",
         "if totals in ({None}, {len(found)}):",
         "if totals:",
+        "tests/app/cli/lago/test_migrate.py"
+        "::test_a_list_that_changes_while_it_is_read_is_read_again",
     ),
     Bug(
         "statement-figure-not-compared",
         "app/offline/stated.py",
         "            if cell.get(name) != record.get(name)",
         "            if cell is None",
+        "tests/app/offline/test_statement.py::test_what_was_changed_does_not_pass",
     ),
     Bug(
         "statement-lacks-a-record-unnoticed",
         "app/offline/stated.py",
         'is missing" for value in folded - given]',
         'is missing" for value in given - given]',
+        "tests/app/offline/test_statement.py::test_a_revision_that_was_taken_out_is_missed",
     ),
 )
