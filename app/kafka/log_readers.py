@@ -84,7 +84,11 @@ def plain_consumer(
 async def read_to_end(
     settings: Settings, tps: Sequence[TopicPartition]
 ) -> AsyncIterator[tuple[TopicPartition, list[tuple[int, bytes, bytes | None]]]]:
-    """Yield what is committed until now, by batches of (offset, key or b"", value)."""
+    """Yield what is committed until now, by batches of (offset, key or b"", value).
+
+    A transaction whose markers are on their way is not among it: a new owner starts its producer
+    first, which waits for them.
+    """
     async with started(plain_consumer(settings, near=True)) as consumer:
         ends = await consumer.end_offsets(tps)
         starts = await consumer.beginning_offsets(tps)

@@ -29,6 +29,7 @@ from app.kafka.topics import (
 from app.runtime.changelogs import CHECKPOINT_KEY
 from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint
+from tests.world.live.committed import markers_written
 from tests.world.live.load import load, prove, world_on
 from tests.world.live.producer import foreign_producer
 from tests.world.live.worker import WorkerProcess, worker_process
@@ -167,6 +168,7 @@ async def _checkpoint_of(settings: Settings) -> Checkpoint:
     """The newest of partition 0."""
     found = b""
     tp = TopicPartition(settings.topic(CELLS_CHANGELOG), 0)
+    await markers_written(settings, [tp])
     async for _, records in read_to_end(settings, [tp]):
         for _, key, value in records:
             found = value or b"" if key == CHECKPOINT_KEY else found

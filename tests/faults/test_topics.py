@@ -28,6 +28,7 @@ from app.meter.errors import NotSetAside
 from app.runtime.set_aside import set_aside
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tests.world.live.api import text_of
+from tests.world.live.committed import markers_written
 from tests.world.live.load import load, prove, supervised, world_on
 from tests.world.live.producer import encoded, event_key, foreign_producer
 from tests.world.live.worker import GUARDED_EVERY_S, WorkerProcess, worker_process
@@ -285,6 +286,7 @@ async def _state_of(settings: Settings) -> dict[str, int]:
     for changelog in (CELLS_CHANGELOG, INDEX_CHANGELOG, MEMBERS_CHANGELOG):
         topic = settings.topic(changelog)
         tps = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
+        await markers_written(settings, tps)
         async for tp, records in read_to_end(settings, tps):
             found[f"{topic}-{tp.partition}"] = records[-1][0]
     return found

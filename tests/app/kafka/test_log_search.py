@@ -11,6 +11,7 @@ from app.kafka.names import TopicPartition
 from app.kafka.transactions import PartitionProducer, Record
 from app.settings import Settings
 from tests.app.kafka.test_transactions import create_topics
+from tests.world.live.committed import markers_written
 
 pytestmark = pytest.mark.servers
 
@@ -34,6 +35,7 @@ async def tp(settings: Settings) -> TopicPartition:
             some = numbers[first : min(first + A_FLUSH * 5, RECORDS)]
             await producer.commit([Record(topic, 0, b"k", b"%d" % number) for number in some])
     await producer.stop()
+    await markers_written(settings, [TopicPartition(topic, 0)])
     return TopicPartition(topic, 0)
 
 

@@ -17,6 +17,7 @@ from app.meter.records import RecordPlace
 from app.queries.records import _found
 from app.settings import Settings
 from tests.app.kafka.test_transactions import create_topics
+from tests.world.live.committed import markers_written
 
 ROUND = 60_000
 """ms between two cuts."""
@@ -100,6 +101,7 @@ async def test_every_record_is_found(settings: Settings) -> None:
     await producer.commit([Record(tp.topic, 0, b"k", b"no record at all")])
     await producer.commit([Record(tp.topic, 0, b"k", each) for each in published()])
     await producer.stop()
+    await markers_written(settings, [tp])
 
     async with searching(settings, tp, WorkDone()) as log:
         offsets = await _found(log, "o", WANTED, everywhere=False)

@@ -18,6 +18,7 @@ from app.settings import Settings
 from tables.event_index.entries import Entry
 from tables.event_index.index import EventIndex, LogDiffers
 from tables.event_index.log import log_records
+from tests.world.live.committed import markers_written
 
 FLUSH_ROWS = 20
 
@@ -48,9 +49,14 @@ class World:
         self.flushes += 1
         self.index.seal_flush(self.flushes)
 
+    async def settle(self) -> None:
+        """Wait until a reader sees all flushes, as a new owner does by its producer's start."""
+        await markers_written(self.settings, [self.tp])
+
     async def restarted(self) -> int:
         """Open the index again and load its log; return how many rows were read."""
         work = WorkDone()
+        await self.settle()
         self.index = EventIndex(self.directory)
         await load_index(self.settings, work, self.tp, self.index)
         length = self.flushes * FLUSH_ROWS
@@ -120,5 +126,6 @@ async def test_a_log_that_went_on_otherwise_is_noticed_by_its_tail(
     world.index, world.directory = ours, tmp_path / "theirs"
     for _ in range(10):
         await world.flush()
+    await world.settle()
     with pytest.raises(LogDiffers):
         await load_index(world.settings, WorkDone(), world.tp, EventIndex(kept))

@@ -1,0 +1,28 @@
+"""Waiting until readers see what was committed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from app.kafka.names import TopicPartition
+from app.runtime.offsets import Offsets
+from app.settings import Settings
+from tests.world.waiting import eventually
+
+
+async def markers_written(settings: Settings, tps: Collection[TopicPartition]) -> None:
+    """Wait until no transaction of these partitions is on its way.
+
+    A broker says that a transaction is committed before its markers are in every log, and until
+    then readers end before it. A new owner waits for none: its producer starts after them.
+    """
+    offsets = Offsets(settings)
+
+    async def is_on_its_way() -> bool:
+        return await offsets.ends(list(tps)) != await offsets.written_ends(list(tps))
+
+    await offsets.start()
+    try:
+        await eventually(is_on_its_way, False, every_s=0.02)
+    finally:
+        await offsets.stop()
