@@ -29,6 +29,8 @@ class Kind(NamedTuple):
     """Options of `meter list` that choose some."""
     is_deleted: bool = False
     """Whether `meter delete` takes it away."""
+    incomplete: str = ""
+    """What is told of a list that begins at `{since}`."""
 
 
 KINDS: Final = {
@@ -129,6 +131,7 @@ KINDS: Final = {
         "code",
         ("reason", "code", "events_count", "first_at", "last_at"),
         query=("code", "reason"),
+        incomplete="What came up to {since} is not listed: others folded it.",
     ),
     "changes": Kind(
         "",
@@ -247,8 +250,8 @@ def objects(worker: Remote, kind: Kind, query: dict[str, str]) -> Iterator[Json]
     while page is not None:
         more = {"page": page, "per_page": _PER_PAGE} if kind.one else {"since": since}
         answer = worker.get(kind.path, **query, **more)
-        if kind.root == "not_counted" and answer.get("since"):
-            echo(f"What came up to {answer['since']} is not listed: others folded it.", err=True)
+        if kind.incomplete and answer.get("since"):
+            echo(kind.incomplete.format(since=answer["since"]), err=True)
         yield from answer[root]
         meta = answer.get("meta") or {}
         page = meta.get("next_page")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final
 
 from app.cli.doctor.environment import agreed
-from app.cli.doctor.finding import Finding
+from app.cli.doctor.finding import Finding, judged
 from app.cli.settings_apply import definitions_of
 from app.definitions.state import Definitions
 from app.kafka.clients import NOT_TAKEN, Admin
@@ -140,35 +140,35 @@ def _topics(settings: Settings, report: TopicReport) -> Iterator[Finding]:
         yield Finding(TOPICS, "shape", "fail", f"{found}.", mend)
     if not report.complaints and report.copies:
         yield Finding(TOPICS, "shape", "ok", f"{len(report.copies)} topics are as they must be.")
-    if report.absent:
-        found = f"Not there: {', '.join(report.absent)}."
-        yield Finding(TOPICS, "present", "warn", found, "A worker makes them when it starts.")
-    else:
-        found = f"All {len(report.copies)} are there."
-        yield Finding(TOPICS, "present", "ok", found)
+    absent = f"Not there: {', '.join(report.absent)}."
+    found = absent if report.absent else f"All {len(report.copies)} are there."
+    mend = "A worker makes them when it starts."
+    yield judged(TOPICS, "present", bool(report.absent), found, mend)
     if not report.copies:
         # Of none there is nothing to say: the rest is looked at once a worker has made them.
         return
-    for deletion in report.deletions:
-        mend = "Set retention.ms and retention.bytes to -1, or keep a copy elsewhere."
-        yield Finding(TOPICS, "retention", "warn", f"{deletion}.", mend)
-    if not report.deletions:
-        found = f"{len(report.copies)} topics keep what a proof may need."
-        yield Finding(TOPICS, "retention", "ok", found)
+    for complaints, check, well, mend in (
+        (
+            report.deletions,
+            "retention",
+            "keep what a proof may need",
+            "Set retention.ms and retention.bytes to -1, or keep a copy elsewhere.",
+        ),
+        (
+            report.weak,
+            "durability",
+            "have as many copies as is set",
+            "Make them as METER_REPLICATION_FACTOR says: a lost broker takes records along.",
+        ),
+    ):
+        for found in complaints or (f"{len(report.copies)} topics {well}",):
+            yield judged(TOPICS, check, bool(complaints), f"{found}.", mend)
     needed = min(settings.replication_factor, LEAST_IN_SYNC)
     short = [name for name, copies in report.copies.items() if copies < needed]
+    found = f"Every partition of {len(report.copies)} topics has {needed} or more in sync."
     if short:
         found = f"Fewer than {needed} copies in sync: {', '.join(short)}."
-        yield Finding(TOPICS, "copies", "warn", found, "Look after the brokers that lag.")
-    else:
-        found = f"Every partition of {len(report.copies)} topics has {needed} or more in sync."
-        yield Finding(TOPICS, "copies", "ok", found)
-    for weak in report.weak:
-        mend = "Make them as METER_REPLICATION_FACTOR says: a lost broker takes records along."
-        yield Finding(TOPICS, "durability", "warn", f"{weak}.", mend)
-    if not report.weak:
-        found = f"{len(report.copies)} topics have as many copies as is set."
-        yield Finding(TOPICS, "durability", "ok", found)
+    yield judged(TOPICS, "copies", bool(short), found, "Look after the brokers that lag.")
 
 
 async def _producers(settings: Settings) -> list[Finding]:
@@ -178,12 +178,11 @@ async def _producers(settings: Settings) -> list[Finding]:
     mend = "Key and partition as docs/sending.md says; few subscriptions fill few partitions."
     found = f"{empty} of {len(raw)} partitions have nothing, the others {total:,} records."
     is_odd = empty > 0 and total > ENOUGH * len(raw)
-    spread = Finding(PRODUCERS, "partitions", "warn" if is_odd else "ok", found)
+    spread = judged(PRODUCERS, "partitions", is_odd, found, mend)
     # Markers of transactions count among them.
     found = f"At most {forwarded:,} were sent to another partition than their home, of {total:,}."
     is_odd = forwarded > FORWARDED_SHARE * total and total > ENOUGH
-    home = Finding(PRODUCERS, "forwarded", "warn" if is_odd else "ok", found)
-    return [one if one.outcome == "ok" else one._replace(mend=mend) for one in (spread, home)]
+    return [spread, judged(PRODUCERS, "forwarded", is_odd, found, mend)]
 
 
 async def _counts(settings: Settings, name: str) -> list[int]:

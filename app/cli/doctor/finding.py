@@ -19,6 +19,15 @@ class Finding(NamedTuple):
     mend: str = ""
 
 
+def judged(
+    area: str, check: str, is_ill: bool, found: str, mend: str, *, outcome: Outcome = "warn"
+) -> Finding:
+    """Return what was found: ok, or ill with what mends it."""
+    return (
+        Finding(area, check, outcome, found, mend) if is_ill else Finding(area, check, "ok", found)
+    )
+
+
 Check = tuple[str, str]
 """Area, and name in it."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final
 
-from app.cli.doctor.finding import Finding
+from app.cli.doctor.finding import Finding, judged
 from app.settings import Settings
 
 AREA = "host"
@@ -32,11 +32,11 @@ def checked(settings: Settings) -> Iterator[Finding]:
     yield _disk(settings.state_dir)
     yield _speed(settings.state_dir)
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files < LEAST_FILES:
-        mend = f"`ulimit -n {LEAST_FILES}`, or LimitNOFILE of the unit."
-        yield Finding(AREA, "open files", "warn", f"A process may open {files:,}.", mend)
-    else:
-        yield Finding(AREA, "open files", "ok", f"A process may open {files:,}.")
+    found, mend = (
+        f"A process may open {files:,}.",
+        f"`ulimit -n {LEAST_FILES}`, or LimitNOFILE of the unit.",
+    )
+    yield judged(AREA, "open files", files < LEAST_FILES, found, mend)
     yield _memory()
     yield Finding(AREA, "cores", "ok", f"{len(os.sched_getaffinity(0))} for this process.")
 
@@ -61,10 +61,8 @@ def _speed(directory: Path) -> Finding:
         found = f"Nothing can be written to {there} ({error.strerror})."
         return Finding(AREA, "speed", "unknown", found, "Let this user write there.")
     found = f"Of {_WRITES} small writes the slowest took {1000 * slowest_s:.0f} ms."
-    if slowest_s > SLOW_WRITE_S:
-        mend = "Set METER_STATE_DIR to a local disk."
-        return Finding(AREA, "speed", "warn", found, mend)
-    return Finding(AREA, "speed", "ok", found)
+    mend = "Set METER_STATE_DIR to a local disk."
+    return judged(AREA, "speed", slowest_s > SLOW_WRITE_S, found, mend)
 
 
 def _disk(directory: Path) -> Finding:
@@ -74,10 +72,8 @@ def _disk(directory: Path) -> Finding:
         mend = f"Let this user write to {there}, or set METER_STATE_DIR."
         return Finding(AREA, "disk", "fail", f"{there} cannot be written.", mend)
     found = f"{free:,} bytes are free below {there}."
-    if free < LEAST_FREE_BYTES:
-        mend = "Make room, or set METER_STATE_DIR elsewhere: a full disk stops a worker."
-        return Finding(AREA, "disk", "warn", found, mend)
-    return Finding(AREA, "disk", "ok", found)
+    mend = "Make room, or set METER_STATE_DIR elsewhere: a full disk stops a worker."
+    return judged(AREA, "disk", free < LEAST_FREE_BYTES, found, mend)
 
 
 def _memory() -> Finding:
@@ -88,6 +84,6 @@ def _memory() -> Finding:
     except (OSError, ValueError):
         pass
     found = f"{allowed:,} bytes for this process."
-    if allowed < LEAST_MEMORY_BYTES:
-        return Finding(AREA, "memory", "warn", found, "A worker wants 1 GB or more.")
-    return Finding(AREA, "memory", "ok", found)
+    return judged(
+        AREA, "memory", allowed < LEAST_MEMORY_BYTES, found, "A worker wants 1 GB or more."
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from app.cli.doctor.finding import Finding, Outcome
+from app.cli.doctor.finding import Finding, Outcome, judged
 from app.cli.remote import Json
 from app.clock import SystemClock
 
@@ -36,13 +36,8 @@ def checked(health: Json, samples: Samples, clock_ahead_s: float) -> Iterator[Fi
     if status == "ready":
         yield Finding(AREA, "health", "ok", "The worker names nothing that is wrong.")
     apart = abs(clock_ahead_s)
-    yield Finding(
-        "host",
-        "clock",
-        "warn" if apart > CLOCKS_APART_S else "ok",
-        f"The worker's clock is {clock_ahead_s:+.0f} s from this machine's.",
-        "Run a time service on both." if apart > CLOCKS_APART_S else "",
-    )
+    found = f"The worker's clock is {clock_ahead_s:+.0f} s from this machine's."
+    yield judged("host", "clock", apart > CLOCKS_APART_S, found, "Run a time service on both.")
     for check in _CHECKS:
         yield check.of(samples)
     yield from _since_start(samples, SystemClock().now_ms() / 1000)
@@ -55,20 +50,15 @@ def _since_start(samples: Samples, now_s: float) -> Iterator[Finding]:
     if began_s is not None and rebalances is not None:
         hours = (now_s - began_s) / 3600
         found = f"The group was shared out {rebalances:.0f} times in {hours:.1f} h."
-        if rebalances > REBALANCES_AN_HOUR * max(hours, 1.0):
-            mend = "Set METER_GROUP_INSTANCE_ID, and see why workers restart."
-            yield Finding("group", "rebalances", "warn", found, mend)
-        else:
-            yield Finding("group", "rebalances", "ok", found)
+        is_often = rebalances > REBALANCES_AN_HOUR * max(hours, 1.0)
+        mend = "Set METER_GROUP_INSTANCE_ID, and see why workers restart."
+        yield judged("group", "rebalances", is_often, found, mend)
     revisions = samples.get("meter_revisions_total")
     published = samples.get("meter_records_published_total")
     if revisions is not None and published is not None:
         found = f"{revisions:.0f} of {published:.0f} records revised one since the worker began."
-        if revisions > published * REVISED_SHARE:
-            mend = "docs/runbook.md, RevisionsBurst: `meter_revisions_total` has the reasons."
-            yield Finding(AREA, "revisions", "warn", found, mend)
-        else:
-            yield Finding(AREA, "revisions", "ok", found)
+        mend = "docs/runbook.md, RevisionsBurst: `meter_revisions_total` has the reasons."
+        yield judged(AREA, "revisions", revisions > published * REVISED_SHARE, found, mend)
 
 
 class _Check:
@@ -86,10 +76,8 @@ class _Check:
             mend = "Ask a worker of this version."
             found = f"The worker does not tell {self._metric}."
             return Finding(AREA, self.name, "unknown", found, mend)
-        found = self._text.format(value)
-        if value > self._most:
-            return Finding(AREA, self.name, self._outcome, found, self._mend)
-        return Finding(AREA, self.name, "ok", found)
+        found, is_ill = self._text.format(value), value > self._most
+        return judged(AREA, self.name, is_ill, found, self._mend, outcome=self._outcome)
 
 
 _CHECKS: Final = (
