@@ -26,8 +26,10 @@ from app.meter.evidence import (
     ExplainQuery,
     Explanation,
     FigureTexts,
+    PendingFigures,
     Status,
 )
+from app.numbers import plain
 from app.wire.answer_rows import EVENT_COLUMNS, event_rows
 from app.wire.refusals import check_range
 
@@ -168,6 +170,16 @@ def _cell(cell: ExplainedCell) -> Json:
         "published": None
         if cell.published is None
         else {"revision": cell.revision, **_figures(cell.published)},
+        "pending": None if cell.pending is None else _pending(cell.pending),
+    }
+
+
+def _pending(pending: PendingFigures) -> Json:
+    return {
+        "cut": iso_milliseconds(pending.cut_ms),
+        "events": pending.events,
+        "delta_units": plain(pending.delta_units),
+        "reasons": [pending.reason],
     }
 
 

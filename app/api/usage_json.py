@@ -18,6 +18,7 @@ from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import Charge, ChargeFilter, Metric
 from app.meter.projection import passed_share, projected_rows
 from app.meter.usage import (
+    FIRST_RECORD,
     AsOf,
     ChargeInForce,
     PeriodUsage,
@@ -137,7 +138,7 @@ def _three_figures(usage: PeriodUsage, rows: Sequence[UsageRow]) -> Json:
     live = [row.pending or row for row in rows]
     live_units = exact_sum(row.units for row in live)
     live_events = sum(row.events_count for row in live)
-    reasons = {row.pending.reason or "first_record" for row in rows if row.pending is not None}
+    reasons = {row.pending.reason or FIRST_RECORD for row in rows if row.pending is not None}
     cut = _instant(usage.publication.pending_cut_ms)
     figures = {"units": plain(units), "events_count": events}
     return {

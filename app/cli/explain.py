@@ -15,7 +15,7 @@ from app.cli.names import require_known
 from app.cli.output import Terminal, echo
 from app.cli.remote import Json, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
-from app.cli.usage import customer_of
+from app.cli.usage import customer_of, pending_text
 from app.meter.evidence import Status
 from app.wire.answer_rows import EVENT_COLUMNS, EVENT_INSTANTS, event_rows, place_text
 
@@ -132,11 +132,12 @@ def _print(explanation: Json, meta: Json) -> None:
         f"{explanation['from_datetime']} to {explanation['to_datetime']}"
     )
     # What is published comes first: it is what an invoice may show.
-    cells = _table("Charge", "Cell", "Published", "Live", "Events", "Digest", "From raw")
+    cells = _table("Charge", "Cell", "Published", "Pending", "Live", "Events", "Digest", "From raw")
     for cell in explanation["cells"]:
         live, raw = cell["live"], cell["recomputed"]
         proof = "equal" if cell["equal"] else f"{raw['units']} / {raw['digest']}"
-        row = (cell["charge_code"], _cell(cell), _published(cell), live["units"])
+        figures = (_published(cell), pending_text(cell), live["units"])
+        row = (cell["charge_code"], _cell(cell), *figures)
         cells.add_row(*map(escape, (*row, str(live["events_count"]), live["digest"], proof)))
     console.print(cells)
     events = _table(

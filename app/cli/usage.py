@@ -132,7 +132,7 @@ def _revision(figures: Json) -> str:
     return "" if published is None else str(published["revision"])
 
 
-def _pending(figures: Json) -> str:
+def pending_text(figures: Json) -> str:
     """Return what the next revision adds, when, and why."""
     pending = figures["pending"]
     if pending is None:
@@ -151,7 +151,7 @@ _RUNNING: Columns = {
 _PAST: Columns = {
     "Published": _published,
     "Revision": _revision,
-    "Pending": _pending,
+    "Pending": pending_text,
     "Live": lambda figures: str(figures["live"]["units"]),
     "Live events": lambda figures: str(figures["live"]["events_count"]),
 }

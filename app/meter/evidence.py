@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -142,6 +142,15 @@ class DayShare(msgspec.Struct, frozen=True):
     """Days of the whole period."""
 
 
+class PendingFigures(NamedTuple):
+    """What the next revision of a cell adds, and at which cut it comes."""
+
+    cut_ms: int
+    delta_units: Decimal
+    events: int
+    reason: str
+
+
 class ExplainedCell(msgspec.Struct, frozen=True, kw_only=True):
     """One cell: as the tables have it, recomputed from the listed events, and as published."""
 
@@ -154,6 +163,8 @@ class ExplainedCell(msgspec.Struct, frozen=True, kw_only=True):
     published: FigureTexts | None
     revision: int | None
     """Revision of the published figures; None: nothing is published."""
+    pending: PendingFigures | None = None
+    """None: the next cut shows what is published."""
     per_event: EventLists | None = None
     """A page of the lists of single events; None: its price asks for none."""
     days: tuple[CellDay, ...] | None = None

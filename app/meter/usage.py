@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -102,6 +102,10 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """Revision of the record that shows these figures; None: they are not published."""
     pending: PendingRow | None = None
     """What the next revision shows instead; None: the same."""
+
+
+FIRST_RECORD: Final = "first_record"
+"""Why something is pending of a cell that has no record yet."""
 
 
 class PendingRow(msgspec.Struct, frozen=True):

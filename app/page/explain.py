@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from itertools import islice
 from typing import Any, Final
 
@@ -17,7 +16,6 @@ from app.meter.evidence import (
     ExplainQuery,
     Explanation,
 )
-from app.numbers import exact_sum
 from app.page.downloads import downloads
 from app.page.figures import (
     NOTHING,
@@ -29,6 +27,7 @@ from app.page.figures import (
     figure,
     group,
     instant,
+    pending,
     time,
     whole,
 )
@@ -85,20 +84,23 @@ def _cells(explanation: Explanation) -> Html:
         Column("Events", "number"),
     )
     rows = (
-        Row(f"{cell.charge_id} {cell.filter_values} {cell.grouped_by}", _cell(cell))
+        Row(
+            f"{cell.charge_id} {cell.filter_values} {cell.grouped_by}",
+            _cell(cell, explanation.timezone),
+        )
         for cell in explanation.cells[:200]
     )
     return table("cells", "Figures", columns, rows, "None.")
 
 
-def _cell(cell: ExplainedCell) -> tuple[Node, ...]:
+def _cell(cell: ExplainedCell, timezone: str) -> tuple[Node, ...]:
     published = cell.published
     return (
         cell.charge_code,
         "not published"
         if published is None
         else markup(figure(published.units), el("small", f" revision {cell.revision}")),
-        NOTHING if published is None else _pending(published.units, cell.live.units),
+        _pending(cell, timezone),
         figure(cell.live.units),
         figure(cell.recomputed.units),
         "equal" if cell.equal else el("strong", "differs", class_="bad"),
@@ -108,10 +110,11 @@ def _cell(cell: ExplainedCell) -> tuple[Node, ...]:
     )
 
 
-def _pending(published: str, live: str) -> Node:
-    """Return by how much the next revision would differ from what is published."""
-    change = exact_sum((Decimal(live), Decimal(published).copy_negate()))
-    return figure(change, signed=True) if change else "nothing"
+def _pending(cell: ExplainedCell, timezone: str) -> Node:
+    if cell.pending is None:
+        return NOTHING if cell.published is None else "nothing"
+    cut_ms, change, _, reason = cell.pending
+    return pending(change, reason, cut_ms, timezone)
 
 
 def _since(explanation: Explanation, query: ExplainQuery, organization: str | None) -> Node:

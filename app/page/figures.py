@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
 from app.billing_periods.timezones import local_datetime
 from app.numbers import parse_text, plain
-from app.page.html import Html, el
+from app.page.html import Html, el, markup
 
 NOTHING: Final = "—"
 """What stands where there is nothing to say."""
@@ -56,6 +56,12 @@ def count(number: int, one: str, many: str = "") -> str:
 def in_words(code: str) -> str:
     """Return a code as words."""
     return code.replace("_", " ")
+
+
+def pending(change: Decimal, reason: str, cut_ms: int | None, timezone: str) -> Html:
+    """Return what the next revision adds, why and when."""
+    waits = f", {in_words(reason)} at "
+    return markup(figure(change, signed=True), waits, time(cut_ms, timezone))
 
 
 def bounded(text: str, most: int = 500) -> str:

@@ -9,7 +9,14 @@ from typing import Final, NamedTuple
 
 from app.billing_periods.instants import iso_milliseconds
 from app.billing_periods.timezones import local_date
-from app.meter.usage import ChargeInForce, PastPeriod, PeriodUsage, Publication, UsageRow
+from app.meter.usage import (
+    FIRST_RECORD,
+    ChargeInForce,
+    PastPeriod,
+    PeriodUsage,
+    Publication,
+    UsageRow,
+)
 from app.numbers import exact_sum
 from app.page.figures import (
     NOTHING,
@@ -19,7 +26,7 @@ from app.page.figures import (
     days,
     figure,
     group,
-    in_words,
+    pending,
     time,
     whole,
 )
@@ -315,23 +322,18 @@ def _closed_figures(usage: PeriodUsage, row: UsageRow | None) -> tuple[Node, Nod
     absent = _NO_RECORD.get(usage.publication.state, "no record")
     if row is None:
         return absent, "nothing", figure("0"), NOTHING
-    pending = row.pending
-    live = figure(row.units if pending is None else pending.units)
+    to_come = row.pending
+    live = figure(row.units if to_come is None else to_come.units)
     revision = NOTHING if row.revision is None else whole(row.revision)
-    if pending is not None and usage.publication.state != "not_billed":
+    if to_come is not None and usage.publication.state != "not_billed":
         absent = "not yet"
     published = absent if row.revision is None else figure(row.units)
-    if pending is None:
+    if to_come is None:
         return published, "nothing", live, revision
     before = Decimal(0) if row.revision is None else row.units
-    change = exact_sum((pending.units, before.copy_negate()))
-    waits = markup(
-        figure(change, signed=True),
-        f", {in_words(pending.reason or 'first record')}",
-        " at ",
-        time(usage.publication.pending_cut_ms, usage.timezone),
-    )
-    return published, waits, live, revision
+    change = exact_sum((to_come.units, before.copy_negate()))
+    reason, cut_ms = to_come.reason or FIRST_RECORD, usage.publication.pending_cut_ms
+    return published, pending(change, reason, cut_ms, usage.timezone), live, revision
 
 
 # Closed periods

@@ -8,15 +8,24 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
+from decimal import Decimal
 from functools import cache
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.definitions.timeline import Period, Timeline
-from app.meter.evidence import Change, EventFate, ExplainedCell, ExplainQuery, Explanation
-from app.meter.usage import AsOf
+from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.meter.evidence import (
+    Change,
+    EventFate,
+    ExplainedCell,
+    ExplainQuery,
+    Explanation,
+    PendingFigures,
+)
+from app.meter.usage import FIRST_RECORD, AsOf, PendingRow
+from app.numbers import ZERO, exact_sum
 from app.queries.listing import First
 from app.queries.replay import Replay, read_again
 from app.queries.revisions import ListRevisions, Revisions, Since
@@ -25,9 +34,11 @@ from app.runtime.owned import OwnedPartition
 from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
+from tables.changelogged.published import PublishedCell
 from tables.partition.partition import Partition
 from tables.partition.revised import Counted
 from tables.reading.explained import ExplainedPeriod, published_texts
+from tables.reading.publication import Pending, pending_steps
 from tables.reading.shown_last import turned_by
 from tables.reading.single_events import CellEvents, SingleEvents
 from tables.reading.tracing import Traced, Tracer
@@ -48,6 +59,10 @@ class _Place(NamedTuple):
     raw_offset: int
     array_index: int
     rekeyed_offset: int
+
+
+_Pending = tuple[int, Pending]
+"""The next cut that publishes, and what it shows."""
 
 
 class _Selection:
@@ -117,6 +132,16 @@ class _Selection:
         """Note what corrections make of an event that was read."""
         for counted in turned_by(state, arrival):
             self.turned.setdefault(counted.arrival.event.code, []).append(counted)
+
+    def pending(self, state: Partition, meter_key: MeterKey, period: Period) -> Steps[_Pending]:
+        """Return what the next revision shows of the explained cells, and at which cut."""
+        organization_id, external_id, code = meter_key
+        span = next(iter(self.spans.values()), None)
+        if span is None:
+            return NEVER_MS, {}
+        of_whom = (organization_id, external_id), span.key.subscription_id
+        found = yield from pending_steps(state, *of_whom, period, {code})
+        return found
 
     async def fate_of(self, state: Partition, found: Found, find_raw: FindRaw) -> EventFate:
         """Word what became of an event, and that it came too late for the explained figures."""
@@ -234,7 +259,7 @@ async def _explain_once(
     def finish() -> Steps[tuple[list[_Explained], AsOf, bool] | None]:
         if _generations(state, meter_key) != generations and not last:
             return None
-        cells = yield from _by_steps(_explained_cells(state, meter_key, selection, period, lists))
+        cells = yield from _explained(state, meter_key, selection, period, lists)
         return cells, as_of(state), state.refolding(*name)
 
     finished = await replay.meter_key(meter_key, take, finish)
@@ -317,9 +342,17 @@ def _with_revisions(fate: EventFate, listed: _Listed, revisions: Revisions) -> E
     return replace(fate, charges=tuple(charges), change=change)
 
 
-def _by_steps(explained: Iterable[_Explained]) -> Steps[list[_Explained]]:
+def _explained(
+    state: Partition,
+    meter_key: MeterKey,
+    selection: _Selection,
+    period: Period,
+    lists: SingleEvents | None,
+) -> Steps[list[_Explained]]:
+    """Return the cells, each with what its next revision adds."""
+    pending = yield from selection.pending(state, meter_key, period)
     found = []
-    for each in explained:
+    for each in _explained_cells(state, meter_key, selection, period, pending, lists):
         found.append(each)
         yield
     return found
@@ -342,6 +375,7 @@ def _explained_cells(
     meter_key: MeterKey,
     selection: _Selection,
     period: Period,
+    to_come: _Pending,
     lists: SingleEvents | None,
 ) -> Iterable[tuple[ExplainedCell, CellEvents | None]]:
     """Yield each cell, with what its lists are made of if these are asked for."""
@@ -361,6 +395,8 @@ def _explained_cells(
             if lists is not None:
                 newest, metric = explained.newest(charge), recomputed.fold.metric
                 events = lists.of_cell(recomputed, period, newest, metric, *named)
+            name = explained.name_of(charge, named)
+            change = None if name is None else to_come[1].get(name)
             cell = ExplainedCell(
                 charge_id=charge.id,
                 charge_code=charge.code,
@@ -370,8 +406,16 @@ def _explained_cells(
                 recomputed=figures.recomputed,
                 published=None if entry is None else published_texts(entry),
                 revision=None if entry is None else entry.revision,
+                pending=None if change is None else _pending(to_come[0], change.row, entry),
             )
             yield cell, events
+
+
+def _pending(cut_ms: int, row: PendingRow, entry: PublishedCell | None) -> PendingFigures:
+    """Return by how much a revision differs from the record before it."""
+    units, events = (ZERO, 0) if entry is None else (Decimal(entry.units), entry.events_count)
+    delta = exact_sum((row.units, units.copy_negate()))
+    return PendingFigures(cut_ms, delta, row.events_count - events, row.reason or FIRST_RECORD)
 
 
 def _generations(state: Partition, meter_key: MeterKey) -> dict[object, int]:

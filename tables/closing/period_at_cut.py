@@ -117,16 +117,19 @@ class PeriodAtCut:
             envelope = self._envelope(plan, as_of_ms)
             yield completion_record(envelope, revision, len(now.cells), now.digest)
 
-    def to_come(self) -> Iterator[tuple[Closing, RevisionReason | None] | None]:
+    def to_come(
+        self, codes: Container[str] | None = None
+    ) -> Iterator[tuple[Closing, RevisionReason | None] | None]:
         """Yield what the cut would publish: a cell with its figures, and why it is revised.
 
-        The reason of a new cell is None. None is a step. Nothing is changed.
+        The reason of a new cell is None. None is a step. Nothing is changed. `codes`: only of
+        metrics of these codes.
         """
         period, plans = self.period, self.partition.definitions.plan_of(self.subscription.id)
         plan = plans.last_before_deletion(period.fixed_at_ms)
         if self.before.cut_ms >= self.cut_ms or plan is None:
             return
-        for found in self.closings(self.partition.views.route_of):
+        for found in self.closings(self.partition.views.route_of, codes):
             change = None if found is None else self._change_of(found)
             if change is None:
                 yield None

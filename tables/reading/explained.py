@@ -17,7 +17,7 @@ from tables.aggregation import Groups
 from tables.cells.cell import Span
 from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
-from tables.changelogged.published import PublishedCell
+from tables.changelogged.published import PublishedCell, PublishedCellKey
 from tables.partition.partition import Partition
 from tables.reading.shown_last import ShownLast, Turned
 from tables.reading.verification import figure_texts
@@ -61,6 +61,11 @@ class ExplainedPeriod:
         known = None if shown is None else shown.charges.last(charge.id)
         return charge if known is None else known.charge
 
+    def name_of(self, charge: Charge, cell: CellOf) -> PublishedCellKey | None:
+        """Return how published figures name a cell; None: nothing of the period is published."""
+        shown = None if self._known is None else self._shown_last
+        return None if shown is None else shown.charges.name_of(charge, *cell)
+
     def shown_until_ms(self, charge: Charge) -> int | None:
         """Return up to when appended events its records show of a balance; None: they show all."""
         if self._known is None or self._shown_last is None:
@@ -70,8 +75,9 @@ class ExplainedPeriod:
     def figures(self, live: Span, recomputed: Span, cell: CellOf) -> Figures | None:
         """Return the figures of a cell; None: only later periods show it."""
         entry, charge = None, recomputed.fold.charge
-        if self._known is not None and self._shown_last is not None:
-            entry = self._known.cells.get(self._shown_last.charges.name_of(charge, *cell))
+        name = self.name_of(charge, cell)
+        if self._known is not None and name is not None:
+            entry = self._known.cells.get(name)
         if has_forgotten(live, self._period):
             told = self._texts(live.emptied(), cell, OPEN_CUT_MS)
             raw = self._texts(recomputed, cell, OPEN_CUT_MS)

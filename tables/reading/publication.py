@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple
 
 from app.bounds.turns import Steps
 from app.definitions.model import Subscription
-from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
+from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.meter.usage import PendingRow, PeriodState, Publication
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.published import PublishedCellKey
@@ -28,30 +29,39 @@ Pending = dict[PublishedCellKey, PendingCell]
 def pending_steps(
     partition: Partition,
     name: SubscriptionKey,
-    subscription: Subscription,
-    timeline: Timeline,
+    subscription_id: str,
     period: Period,
+    codes: Container[str] | None = None,
 ) -> Steps[tuple[int, Pending]]:
     """Return the cut that publishes what has changed since the last one, and what it shows.
 
     Its figures hold everything folded so far that it will publish; none but of cells that change.
+    Of a period without a record nothing is pending. `codes`: only metrics of these codes.
     """
+    published = partition.published.find((subscription_id, period.start_ms))
+    if published is None or published.revision < 0:
+        return NEVER_MS, {}
     done_ms = partition.checkpoint.cut_ms
     to_come = [cut_ms for cut_ms in partition.cuts.late_cuts.get(name, ()) if cut_ms > done_ms]
     if not to_come:
         return NEVER_MS, {}
     # What waits for several cuts is shown as the last of them will show it.
     cut_ms = ceil_to(max(to_come), period.revise_every_ms)
-    earlier = timeline.holding(period.start_ms - 1)
     pending = Pending()
-    for found in PeriodAtCut(partition, name, subscription, period, earlier, cut_ms).to_come():
-        if found is None:
-            yield
-        else:
-            shown, reason = found
-            figures = shown.figures
-            row = PendingRow(figures.units, figures.events_count, reason)
-            pending[shown.name] = PendingCell(row, shown.grouped_by)
+    for versions, timeline in partition.timelines.of(name):
+        subscription = versions.at()
+        if subscription is None or subscription.id != subscription_id:
+            continue
+        earlier = timeline.holding(period.start_ms - 1)
+        at_cut = PeriodAtCut(partition, name, subscription, period, earlier, cut_ms)
+        for found in at_cut.to_come(codes):
+            if found is None:
+                yield
+            else:
+                shown, reason = found
+                figures = shown.figures
+                row = PendingRow(figures.units, figures.events_count, reason)
+                pending[shown.name] = PendingCell(row, shown.grouped_by)
     return (cut_ms, pending) if pending else (NEVER_MS, {})
 
 

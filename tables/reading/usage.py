@@ -183,16 +183,7 @@ def _published_steps(
     published: PublishedPeriod,
 ) -> Steps[PeriodUsage]:
     """Return usage of a period as published, beside each cell what its next revision shows."""
-    timelines = (
-        timeline
-        for versions, timeline in partition.timelines.of(name)
-        if (newest := versions.at()) is not None and newest.id == subscription.id
-    )
-    pending_cut_ms, pending = NEVER_MS, Pending()
-    for timeline in timelines:
-        pending_cut_ms, pending = yield from pending_steps(
-            partition, name, subscription, timeline, period
-        )
+    pending_cut_ms, pending = yield from pending_steps(partition, name, subscription.id, period)
     state = publication(partition, subscription, period, pending_cut_ms)
     usage = _usage(partition, subscription, plan, charges, (), period, state)
     parts = yield from published_parts(partition, name, subscription.id, charges, period)

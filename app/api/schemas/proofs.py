@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from app.api.schemas.common import Count, Instant, Meta, Model, Units
-from app.api.schemas.usage import AsOfOutput
+from app.api.schemas.usage import AsOfOutput, PendingFigures
 
 
 class Position(Model):
@@ -148,6 +148,7 @@ class ExplainedCell(Model):
     recomputed: ExplainedFigures = Field(description="From the listed events alone.")
     equal: bool
     published: PublishedFigures | None
+    pending: PendingFigures | None = Field(description="Null: no revision is due.")
     per_event: EventLists | None = Field(None, description="Only if asked for.")
     days: list[CellDay] | None = Field(None, description="Only if asked for, of sums.")
     breakdown: list[DayShare] | None = Field(

@@ -17,6 +17,7 @@ from app.meter.evidence import (
     ExplainQuery,
     Explanation,
     FigureTexts,
+    PendingFigures,
     Place,
 )
 from app.meter.usage import (
@@ -195,6 +196,7 @@ def explanation(since_ms: int | None) -> Explanation:
             digest="",
         ),
         revision=1,
+        pending=PendingFigures(NOW_MS, Decimal("5.0"), 2, "late_events"),
     )
     outcome = ChargeOutcome(
         charge_id="c",
@@ -243,7 +245,8 @@ def explanation(since_ms: int | None) -> Explanation:
 def test_explain_says_what_is_published_and_in_which_revision_an_event_is() -> None:
     query = ExplainQuery(external_subscription_id="sub", metric_code="gb", at_ms=0)
     text = words(explain_view(explanation(None), query, None, 1))
-    assert "gb 50.75 revision 1 +5 55.75 55.75 equal everything else" in text
+    waits = "+5 , late events at 2024-03-15 12:00:00"
+    assert f"gb 50.75 revision 1 {waits} 55.75 55.75 equal everything else" in text
     assert "t-0 5 counted — in 1" in text
     assert "t-1 5 counted — at the cut 2024-03-15 12:00:00" in text
     assert "Only events" not in text

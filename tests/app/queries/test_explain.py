@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
+from app.bounds.turns import drained
 from app.definitions import commands
+from app.definitions.timeline import NEVER_MS
 from app.meter.evidence import ExplainQuery, Status
 from app.queries.explain import LATER, _explained_cells, _is_asked_for, _Selection
 from app.queries.trace import fate_of, judged
@@ -49,9 +53,41 @@ async def test_an_event_that_came_too_late_for_a_balance_is_said_to_count_later(
         )
         selection = _Selection(tracer, query)
         assert selection.period is not None
-        (_,) = _explained_cells(state, meter_key, selection, selection.period, None)
+        (_,) = _explained_cells(state, meter_key, selection, selection.period, (NEVER_MS, {}), None)
         fates = [await selection.fate_of(state, one, _unread) for one in found if one is not None]
         assert [fate.reason for fate in fates] == [None, reason]
+
+
+@pytest.mark.parametrize(
+    ("at", "published", "added"),
+    [
+        (
+            "2024-02-10T10:20",
+            "5.0",
+            (ms("2024-02-10T11:00"), Decimal(3), 1, "late_events"),
+        ),
+        ("2024-02-10T11:20", "8.0", None),
+    ],
+)
+def test_what_the_next_revision_adds_is_told_beside_what_is_published(
+    at: str, published: str, added: tuple[int, Decimal, int, str] | None
+) -> None:
+    told = Story(revise_every_s=3_600).metric("m", "sum_agg").plan({}).subscribe()
+    told.send("2024-01-02", v="5").send("2024-01-05", appended="2024-02-10T10:15", v="3")
+    state, meter_key = told.meter(at).partition, (ORG, SUBSCRIPTION, "m")
+    query = ExplainQuery(
+        external_subscription_id=SUBSCRIPTION, metric_code="m", at_ms=ms("2024-01-10")
+    )
+    tracer = Tracer(state, meter_key)
+    for arrival in told.arrivals():
+        judged(state, arrival, lambda _: tracer)
+    selection = _Selection(tracer, query)
+    assert selection.period is not None
+    pending = drained(selection.pending(state, meter_key, selection.period))
+    ((cell, _),) = _explained_cells(state, meter_key, selection, selection.period, pending, None)
+    assert cell.published is not None
+    assert (cell.published.units, cell.live.units) == (published, "8.0")
+    assert cell.pending == added
 
 
 async def test_an_event_that_only_a_later_charge_is_asked_about_has_its_reason() -> None:
