@@ -104,12 +104,15 @@ BUGS = (
         "tables/changelogged/members.py",
         "self.operations.add(name, known)",
         "pass",
+        "tests/laws/test_operations.py::test_what_an_older_program_wrote_gets_rows_when_it_changes",
     ),
     Bug(
         "rows-of-a-refold-lost",
         "tables/changelogged/members.py",
         "yield from self.operations.replacing(others.operations)",
         "yield",
+        "tests/laws/test_operations.py"
+        "::test_order_batches_refolds_and_restarts_tell_and_write_the_same",
     ),
     Bug(
         "rows-not-verified",
@@ -159,6 +162,8 @@ BUGS = (
         "tables/partition/earlier_copies.py",
         "folded.displaced |= self._event_ranges.meter_keys_of(arrival.name)",
         "pass",
+        "tests/simulation/test_between_refolds.py"
+        "::test_cells_that_a_definition_has_made_meanwhile_are_not_taken_for_torn",
     ),
     Bug(
         "too-late-counts",
@@ -173,24 +178,29 @@ BUGS = (
         "(self._loaded, self._loaded_hash % SUM_MODULUS) != (\n"
         "            checkpoint.cells,\n            checkpoint.cells_hash,\n        )",
         "False",
+        "tests/simulation/test_simulation.py::test_seeds_that_found_something[41083]",
     ),
     Bug(
         "torn-presence-unnoticed",
         "tables/partition/snapshot.py",
         "checkpoint.presence_sum not in (None, tables.event_ranges.sum)",
         "False",
+        "tests/simulation/test_mending.py::test_presence_is_checked_where_no_cell_shows_it",
     ),
     Bug(
         "void-members-come-back",
         "tables/partition/route_table.py",
         "span.generation = self._generation()",
         "pass",
+        "tests/rules/test_same_millisecond.py::test_a_set_that_is_gone_is_not_begun_again",
     ),
     Bug(
         "queued-refold-holds-no-cut-after-a-restart",
         "app/runtime/restore.py",
         "queue.want(refolding_keys(state), checkpoint.cut_ms)",
         "pass",
+        "tests/simulation/test_mending.py"
+        "::test_a_refold_that_was_queued_holds_all_cuts_to_come_after_a_restart",
     ),
     Bug(
         "announced-cut-passed-over",
@@ -220,12 +230,15 @@ BUGS = (
         "app/runtime/restore.py",
         "found.sum == expected and (stands or mark is None)",
         "found.sum == expected",
+        "tests/simulation/test_mending.py"
+        "::test_records_of_single_events_that_are_lost_with_a_torn_changelog_are_published_again",
     ),
     Bug(
         "rebuilt-under-what-waits-for-a-grid-cut",
         "app/runtime/rebuild.py",
         "owned.renewal.note_seen(seen[0])",
         "owned.renewal.note_seen(shared.followed.last[0])",
+        "tests/simulation/test_simulation.py::test_seeds_that_found_something[3000419]",
     ),
     Bug(
         "waiting-definition-shown-with-another",
@@ -248,12 +261,16 @@ BUGS = (
         "tables/partition/redefinition.py",
         "self._cuts.remember(cell)",
         "pass",
+        "tests/semantics/test_alerts.py"
+        "::test_what_was_late_before_the_alert_is_seen_when_it_counts",
     ),
     Bug(
         "correction-before-the-charge-paid-in-advance-forgotten",
         "tables/partition/redefinition.py",
         "self._corrected.schedule_again(name)",
         "pass",
+        "tests/rules/test_waiting_definitions.py"
+        "::test_a_correction_is_decided_also_if_it_is_read_before_the_charge_paid_in_advance",
     ),
     Bug(
         "correction-followed-until-any-cut",
@@ -291,114 +308,143 @@ BUGS = (
         "tables/cells/watch.py",
         "(checkpoint.cut_ms if self.is_retaken else checkpoint.grid_done_ms)",
         "checkpoint.grid_done_ms",
+        "tests/simulation/test_simulation.py::test_seeds_that_found_something[3000512]",
     ),
     Bug(
         "balance-of-a-closed-period-not-verified",
         "tables/reading/verification.py",
         "if period.carries_until_ms < settled_ms and subscription is not None:",
         "if False:",
+        "tests/tables/reading/test_verification.py"
+        "::test_a_recurring_figure_is_recounted_when_its_period_is_open_no_more",
     ),
     Bug(
         "refused-event-names-a-subscription",
         "tables/partition/refold.py",
         "entry = index.find(arrival.identity)\n                if entry is None or",
         "entry = index.find(arrival.identity)\n                if entry is not None and",
+        "tests/laws/test_undefined_names.py::test_an_event_that_was_refused_names_nothing",
     ),
     Bug(
         "alert-looked-at-at-a-cut-of-another-grid",
         "tables/closing/alerts.py",
         "return self._partition.cuts.grid_cut_of(append_time_ms) == self._cut_ms",
         "return append_time_ms <= self._cut_ms",
+        "tests/semantics/test_alerts.py"
+        "::test_an_alert_is_looked_at_at_the_grid_cut_of_what_changed",
     ),
     Bug(
         "correction-at-a-cut-of-another-grid",
         "tables/closing/instants.py",
         "and partition.cuts.grid_cut_of(stored.append_time_ms) <= cut_ms",
         "and stored.append_time_ms <= cut_ms",
+        "tests/semantics/test_instants.py"
+        "::test_a_correction_is_decided_at_its_own_grid_cut_when_the_grid_changes",
     ),
     Bug(
         "usage-records-lost-under-the-worker-unnoticed",
         "app/runtime/commit.py",
         "0 <= offset < known[0] + len(published)",
         "False",
+        "tests/simulation/test_mending.py::test_what_usage_records_lost_is_published_again",
     ),
     Bug(
         "correction-known-before-its-time",
         "tables/partition/corrected.py",
         "shown = stored.applied",
         "shown = True",
+        "tests/tables/reading/test_verification.py"
+        "::test_what_changes_while_events_are_read_is_not_called_wrong",
     ),
     Bug(
         "correction-during-a-refold-put-in-force-twice",
         "tables/partition/corrected.py",
         "return known is None or stored.applied or stored.row in known",
         "return True",
+        "tests/laws/test_repairs.py"
+        "::test_a_correction_that_comes_during_a_refold_is_put_in_force_once",
     ),
     Bug(
         "correction-whose-place-was-taken-during-a-refold-left-in-cells",
         "tables/changelogged/followed.py",
         "if self._unclear.get(name, 0) <= standing.times_unclear:",
         "if True:",
+        "tests/laws/test_repairs.py"
+        "::test_a_correction_whose_place_is_taken_during_a_refold_counts_nowhere",
     ),
     Bug(
         "correction-put-in-force-once-too-often",
         "tables/changelogged/followed.py",
         "if self._rows.append_time_ms(row) > horizon_ms:",
         "if False:",
+        "tests/rules/test_corrections.py"
+        "::test_which_corrections_a_cut_turns_is_known_without_looking_at_all",
     ),
     Bug(
         "correction-of-an-event-lost-behind-another",
         "tables/changelogged/correction_rows.py",
         "following = _NONE if first < 0 else first",
         "following = _NONE",
+        "tests/rules/test_corrections.py"
+        "::test_corrections_of_one_event_stand_in_order_and_one_may_take_the_place_of_another",
     ),
     Bug(
         "repair-of-an-event-in-another-cut",
         "tables/unfold.py",
         "return layer.revision_of(cut_ms) <= settled_ms and cut_ms not in cell.late",
         "return True",
+        "tests/laws/test_repairs.py::test_a_repair_comes_to_what_a_refold_does",
     ),
     Bug(
         "repair-takes-the-greatest-along",
         "tables/maximum.py",
         "state.greatest is not None and value < state.greatest",
         "state.greatest is not None and value <= state.greatest",
+        "tests/laws/test_aggregations.py::test_a_removed_event_was_never_there",
     ),
     Bug(
         "earlier-copy-beside-the-later-one",
         "tables/partition/earlier_copies.py",
         "            cell.state = state\n",
         "            pass\n",
+        "tests/laws/test_repairs.py::test_an_earlier_copy_comes_to_what_a_refold_does",
     ),
     Bug(
         "repair-leaves-the-digest",
         "tables/unfold.py",
         "state.digest = (state.digest - digest) & DIGEST_MASK",
         "state.digest = state.digest & DIGEST_MASK",
+        "tests/laws/test_repairs.py"
+        "::test_a_correction_that_comes_during_a_refold_is_put_in_force_once",
     ),
     Bug(
         "repair-forgets-an-amount-of-zero",
         "tables/unfold.py",
         "if not left:",
         "if left is None:",
+        "tests/laws/test_repairs.py::test_a_repair_comes_to_what_a_refold_does",
     ),
     Bug(
         "history-of-open-periods",
         "app/definitions/model.py",
         " and due_at_ms < self.append_time_ms",
         "",
+        "tests/rules/test_history.py::test_a_period_not_yet_due_folds_under_its_own_definitions",
     ),
     Bug(
         "history-half-done-taken-for-done",
         "tables/partition/standing.py",
         "        if not refolds:\n            self._checkpoint.history_ms",
         "        if True:\n            self._checkpoint.history_ms",
+        "tests/rules/test_history.py::test_a_restart_at_any_moment_changes_nothing",
     ),
     Bug(
         "cells-of-other-keys-confused",
         "tables/routing/period_charges.py",
         "return charge_id, filter_id, groups, keys",
         "return charge_id, filter_id, groups",
+        "tests/rules/test_history.py"
+        "::test_other_keys_with_the_same_values_are_other_cells_and_come_back_as_revisions",
     ),
     Bug(
         "amended-event-in-an-earlier-cut",
