@@ -99,8 +99,9 @@ async def flush_and_restore(settings: Settings, count: int) -> None:
     watch.report(f"flush of {FLUSH_RECORDS:,}", count)
     await producer.stop()
     watch, found = Stopwatch(), 0
-    async for _, rows in read_to_end(settings, [TopicPartition(topic, 0)]):
-        found += len(rows)
+    async with read_to_end(settings, [TopicPartition(topic, 0)]) as batches:
+        async for _, rows in batches:
+            found += len(rows)
     watch.report("restore", found)
     assert found == count
 

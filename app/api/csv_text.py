@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -56,7 +56,7 @@ def _weights(headers: Iterable[str]) -> Mapping[str, float]:
 
 
 async def csv_answer(
-    call: Call, text: AsyncIterator[bytes], meta: Mapping[str, Any] | None = None
+    call: Call, text: AsyncGenerator[bytes, None], meta: Mapping[str, Any] | None = None
 ) -> Reply | web.StreamResponse:
     """Answer CSV, and which page comes next if `meta` says that there is one."""
     number = None if meta is None else meta["next_page"]
@@ -66,7 +66,7 @@ async def csv_answer(
 
 async def csv_parts(
     call: Call, work: Work, columns: Sequence[str], rows: Iterable[Sequence[str]]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield a header and rows as CSV, made in turns; no columns: rows alone."""
     header = [columns] if columns else []
     async for part in parts_of(call.api.turns, work, map(_line, chain(header, rows))):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import msgspec
@@ -88,7 +88,9 @@ async def _page_here(
     return await streamed(call, _text(call, found.events, page.meta(found.total_count)))
 
 
-async def _text(call: Call, listed: Sequence[ListedEvent], meta: object) -> AsyncIterator[bytes]:
+async def _text(
+    call: Call, listed: Sequence[ListedEvent], meta: object
+) -> AsyncGenerator[bytes, None]:
     """Yield the JSON of the answer; events are read again when they are written."""
     opening = b'{"events":['
     async for events in call.meter.events.read_events(listed):

@@ -6,6 +6,7 @@ A fragment has a tag of its content. A tab that shows it already gets 304.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, Final
@@ -294,8 +295,10 @@ async def published(call: Call) -> Html | Reply:
     query = records.record_query(asked_for(call, _records_of(name, period)))
     found = await here.meter.published.list_records(here.organization_id, query, 0, _RECORDS)
     rows: list[dict[str, str]] = []
-    async for values in here.meter.published.read_records(here.organization_id, found.places):
-        rows += (dict(zip(COLUMNS, row_of(msgspec.json.decode(v)), strict=True)) for v in values)
+    read = here.meter.published.read_records(here.organization_id, found.places)
+    async with aclosing(read):
+        async for some in read:
+            rows += (dict(zip(COLUMNS, row_of(msgspec.json.decode(v)), strict=True)) for v in some)
     return published_html.records_part(_about(call, name), rows, found.total_count, period)
 
 

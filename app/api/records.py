@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import date
 from typing import Any, Final
 
@@ -68,19 +69,23 @@ async def _answer(call: Call, found: RecordPage, page: PageRequest) -> Reply | w
     return await streamed(call, _json(call, found.places, meta))
 
 
-async def _json(call: Call, places: Sequence[RecordPlace], meta: object) -> AsyncIterator[bytes]:
+async def _json(
+    call: Call, places: Sequence[RecordPlace], meta: object
+) -> AsyncGenerator[bytes, None]:
     """Yield the JSON of the answer: the bytes of the topic, side by side."""
     opening = b'{"usage_records":['
-    async for values in call.meter.published.read_records(call.organization_id, places):
-        yield opening + b",".join(values)
-        opening = b","
+    async with aclosing(call.meter.published.read_records(call.organization_id, places)) as read:
+        async for values in read:
+            yield opening + b",".join(values)
+            opening = b","
     yield (b"" if places else opening) + b'],"meta":' + json_text.encode(meta) + b"}"
 
 
-async def _csv(call: Call, places: Sequence[RecordPlace]) -> AsyncIterator[bytes]:
+async def _csv(call: Call, places: Sequence[RecordPlace]) -> AsyncGenerator[bytes, None]:
     yield csv_lines([COLUMNS])
-    async for values in call.meter.published.read_records(call.organization_id, places):
-        yield csv_lines(row_of(msgspec.json.decode(value)) for value in values)
+    async with aclosing(call.meter.published.read_records(call.organization_id, places)) as read:
+        async for values in read:
+            yield csv_lines(row_of(msgspec.json.decode(value)) for value in values)
 
 
 def record_query(call: Call) -> RecordQuery:

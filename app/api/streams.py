@@ -64,13 +64,13 @@ def _is_lazy(value: object) -> bool:
     return long or isinstance(value, Generator)
 
 
-async def parts(turns: Turns, work: Work, value: Any) -> AsyncIterator[bytes]:
+async def parts(turns: Turns, work: Work, value: Any) -> AsyncGenerator[bytes, None]:
     """Yield the text of a value, made in turns."""
     async for part in parts_of(turns, work, pieces(value)):
         yield part
 
 
-async def parts_of(turns: Turns, work: Work, made: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def parts_of(turns: Turns, work: Work, made: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
     """Yield texts by parts of some size, made in turns."""
     more = True
     while more:
@@ -92,16 +92,18 @@ def _filled(part: bytearray, made: Iterator[bytes]) -> Steps[bool]:
 
 async def streamed(
     call: Call,
-    text: AsyncIterator[bytes],
+    text: AsyncGenerator[bytes, None],
     content_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> Reply | web.StreamResponse:
     """Answer text, sent as the client takes it; short ones whole."""
     held = bytearray()
-    async for part in text:
-        held += part
-        if len(held) > WHOLE_BYTES:
-            return await _sent(call, bytes(held), text, content_type, headers)
+    # A client that leaves early leaves nothing open of what the text is read from.
+    async with aclosing(text):
+        async for part in text:
+            held += part
+            if len(held) > WHOLE_BYTES:
+                return await _sent(call, bytes(held), text, content_type, headers)
     return Reply(bytes(held), headers=headers or {}, content_type=content_type)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import msgspec
@@ -166,7 +166,7 @@ async def _past_text(
     periods: Sequence[PastPeriod],
     wanted: UsageSelection,
     meta: object,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield one period after the other; each is computed when it is written."""
     opening, work = b'{"usage_periods":[', Work("request", "past_usage", *name)
     for period in periods:
@@ -180,7 +180,7 @@ async def _past_text(
 
 async def _past_csv(
     call: Call, name: tuple[str, str], periods: Sequence[PastPeriod], wanted: UsageSelection
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield a row for each cell of one period after the other."""
     yield csv_lines([USAGE_COLUMNS])
     work, customer_id = Work("request", "past_usage", *name), call.parameters["external_id"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import IO, Any, Final
 
 import click
@@ -16,13 +17,12 @@ from app.cli.output import lines_to
 from app.cli.rows import Form, Output, Rows, output_of
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.definitions.timeline import NEVER_MS
+from app.kafka.reading import driven
 from app.offline.export import Part, What, export
 from app.offline.redaction import CannotRedact
 from app.wire.record_rows import COLUMNS, INSTANTS, row_of
 
 _FORMS: Final[Sequence[Form]] = ("tsv", "csv", "parquet")
-_AT_ONCE: Final = 1_000
-"""Lines that are read before some are written."""
 
 
 class _Destination(click.File):
@@ -116,8 +116,9 @@ def export_command(
         raise click.ClickException(str(error)) from error
     part = Part(since, from_ms, NEVER_MS if to_ms is None else to_ms, subscription)
     try:
-        with reached(settings), asyncio.Runner() as runner:
-            _write(output, _lines(runner, export(settings, what, part, redact=redact)))
+        exported = export(settings, what, part, redact=redact)
+        with reached(settings), asyncio.Runner() as runner, driven(runner, exported) as batches:
+            _write(output, chain.from_iterable(batches))
     except CannotRedact as error:
         raise click.ClickException(f"{error}. Export it without --redact.") from error
 
@@ -130,20 +131,6 @@ def _write(output: IO[bytes] | Output, lines: Iterator[bytes]) -> None:
     write = lines_to(output)
     for line in lines:
         write(line + b"\n")
-
-
-def _lines(runner: asyncio.Runner, exported: AsyncIterator[bytes]) -> Iterator[bytes]:
-    while some := runner.run(_some(exported)):
-        yield from some
-
-
-async def _some(exported: AsyncIterator[bytes]) -> list[bytes]:
-    some: list[bytes] = []
-    async for line in exported:
-        some.append(line)
-        if len(some) == _AT_ONCE:
-            break
-    return some
 
 
 def _last_offsets(what: What, files: Sequence[IO[bytes]]) -> dict[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import click
 
@@ -11,13 +11,12 @@ from app.cli.brokers import reached, settings_of_the_log
 from app.definitions.log import apply
 from app.definitions.state import Definitions
 from app.kafka.lenient_fetch import limit_after
-from app.kafka.log_readers import LogRecord, bounds, scan
-from app.kafka.names import TopicPartition
-from app.kafka.topics import METER_DEFINITIONS, partition_count
+from app.kafka.log_readers import LogRecord, whole
+from app.kafka.reading import driven
+from app.kafka.topics import METER_DEFINITIONS
 from app.offline.fold import DefinitionLine, EventLine
 from app.offline.stated import Wanted
 from app.offline.statement import statement
-from app.settings import Settings
 
 
 def made(
@@ -29,43 +28,28 @@ def made(
     if organization_id is None:
         raise click.UsageError("There is no default organization: name one by --organization.")
     wanted = Wanted(organization_id, subscription, metric, period, charge)
+    raw = settings.topic(settings.raw_topic)
     with reached(settings), asyncio.Runner() as runner:
-        logs = _Logs(settings, runner)
-        definitions = [
-            DefinitionLine(record.timestamp_ms, record.offset, record.value)
-            for _, record in logs.records(settings.topic(METER_DEFINITIONS))
-        ]
+        with driven(runner, whole(settings, settings.topic(METER_DEFINITIONS))) as batches:
+            definitions = [
+                DefinitionLine(record.timestamp_ms, record.offset, record.value)
+                for _, records in batches
+                for record in records
+            ]
         # Batches are read as workers read them.
         known = Definitions()
         for line in definitions:
             apply(known, line.value, line.append_time_ms, line.offset)
-        limit_after(settings.topic(settings.raw_topic), known.limited_after_ms())
-        published = (
-            record.value or b""
-            for _, record in logs.records(settings.topic(settings.usage_records_topic))
-        )
-        events = (
-            EventLine(record.timestamp_ms, number, record.offset, record.value, record.headers)
-            for number, record in logs.records(settings.topic(settings.raw_topic))
-        )
-        return statement(wanted, definitions, events, published)
+        limit_after(raw, known.limited_after_ms())
+        published = whole(settings, settings.topic(settings.usage_records_topic))
+        with driven(runner, published) as told, driven(runner, whole(settings, raw)) as arrived:
+            values = (record.value or b"" for _, records in told for record in records)
+            return statement(wanted, definitions, _events(arrived), values)
 
 
-class _Logs:
-    """Whole topics as they are now; the loop runs while more of one is fetched."""
-
-    def __init__(self, settings: Settings, runner: asyncio.Runner):
-        self._settings, self._runner = settings, runner
-
-    def records(self, topic: str) -> Iterator[tuple[int, LogRecord]]:
-        """Yield the records of a topic with their partitions, partition by partition."""
-        for number in range(self._runner.run(partition_count(self._settings, topic))):
-            tp = TopicPartition(topic, number)
-            fetched = scan(self._settings, tp, *self._runner.run(bounds(self._settings, tp)))
-            while records := self._runner.run(_next(fetched)):
-                for record in records:
-                    yield number, record
-
-
-async def _next(fetched: AsyncIterator[list[LogRecord]]) -> list[LogRecord]:
-    return await anext(fetched, [])
+def _events(batches: Iterator[tuple[int, list[LogRecord]]]) -> Iterator[EventLine]:
+    for number, records in batches:
+        for record in records:
+            yield EventLine(
+                record.timestamp_ms, number, record.offset, record.value, record.headers
+            )

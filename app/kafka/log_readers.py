@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -17,6 +17,8 @@ from aiokafka.structs import ConsumerRecord
 
 from app.bounds.work_done import Operation, WorkDone
 from app.kafka.clients import FETCHER_LOOKS_MS, NOT_TAKEN, Consumer, start, started
+from app.kafka.reading import reading
+from app.kafka.topics import partition_count
 from app.settings import Settings
 
 FETCH_BYTES: Final = 8 * 1024 * 1024
@@ -81,9 +83,10 @@ def plain_consumer(
     )
 
 
+@reading
 async def read_to_end(
     settings: Settings, tps: Sequence[TopicPartition]
-) -> AsyncIterator[tuple[TopicPartition, list[tuple[int, bytes, bytes | None]]]]:
+) -> AsyncGenerator[tuple[TopicPartition, list[tuple[int, bytes, bytes | None]]], None]:
     """Yield what is committed until now, by batches of (offset, key or b"", value).
 
     A transaction whose markers are on their way is not among it: a new owner starts its producer
@@ -92,13 +95,15 @@ async def read_to_end(
     async with started(plain_consumer(settings, near=True)) as consumer:
         ends = await consumer.end_offsets(tps)
         starts = await consumer.beginning_offsets(tps)
-        async for tp, records in _between(consumer, starts, ends):
-            yield tp, [(record.offset, record.key or b"", record.value) for record in records]
+        async with _between(consumer, starts, ends) as batches:
+            async for tp, records in batches:
+                yield tp, [(record.offset, record.key or b"", record.value) for record in records]
 
 
+@reading
 async def read_tail(
     settings: Settings, tp: TopicPartition, is_early: Callable[[LogRecord], bool] | None
-) -> AsyncIterator[list[LogRecord]]:
+) -> AsyncGenerator[list[LogRecord], None]:
     """Yield what is committed until now, from a record on that is early enough, by batches.
 
     It is looked for from the end, in ever larger steps. `None`: all of the log is read.
@@ -114,15 +119,17 @@ async def read_tail(
                 if first is not None and is_early is not None and is_early(first):
                     break
             upper = position
-        async for _, records in _between(consumer, {tp: position}, {tp: end}):
-            yield [log_record(record) for record in records]
+        async with _between(consumer, {tp: position}, {tp: end}) as batches:
+            async for _, records in batches:
+                yield [log_record(record) for record in records]
 
 
 async def _first_record(
     consumer: Consumer, tp: TopicPartition, start: int, end: int
 ) -> LogRecord | None:
-    async for _, records in _between(consumer, {tp: start}, {tp: end}):
-        return log_record(records[0])
+    async with _between(consumer, {tp: start}, {tp: end}) as batches:
+        async for _, records in batches:
+            return log_record(records[0])
     return None
 
 
@@ -157,15 +164,17 @@ async def newest_value(settings: Settings, tp: TopicPartition, key: bytes) -> by
         while upper > start:
             lower = max(start, end - reach)
             found: bytes | None = None
-            async for _, records in _between(consumer, {tp: lower}, {tp: upper}):
-                for record in records:
-                    found = record.value if record.key == key else found
+            async with _between(consumer, {tp: lower}, {tp: upper}) as batches:
+                async for _, records in batches:
+                    for record in records:
+                        found = record.value if record.key == key else found
             if found is not None:
                 return found
             upper, reach = lower, 8 * reach
     return None
 
 
+@reading
 async def scan(
     settings: Settings, tp: TopicPartition, from_offset: int, to_offset: int
 ) -> AsyncGenerator[list[LogRecord], None]:
@@ -179,8 +188,7 @@ async def scan(
     try:
         async with (
             started(plain_consumer(settings, near=True)) as consumer,
-            # Whoever stops before the end leaves nothing behind that has to be closed.
-            aclosing(_between(consumer, {tp: from_offset}, {tp: to_offset})) as batches,
+            _between(consumer, {tp: from_offset}, {tp: to_offset}) as batches,
         ):
             async for _, records in batches:
                 yield [log_record(record) for record in records]
@@ -188,24 +196,47 @@ async def scan(
         raise RecordsDeleted(f"{tp.topic} partition {tp.partition} at {from_offset}") from error
 
 
+@reading
+async def whole(
+    settings: Settings, topic: str
+) -> AsyncGenerator[tuple[int, list[LogRecord]], None]:
+    """Yield what a topic has now, partition by partition, by batches with its number.
+
+    It has the partitions that the broker has, whatever METER_RAW_PARTITIONS says here.
+
+    Raises:
+        TopicRefused: there is no such topic.
+    """
+    for number in range(await partition_count(settings, topic)):
+        tp = TopicPartition(topic, number)
+        async with scan(settings, tp, *await bounds(settings, tp)) as batches:
+            async for records in batches:
+                yield number, records
+
+
+@reading
 async def scan_many(
     settings: Settings, ranges: Mapping[TopicPartition, tuple[int, int]]
-) -> AsyncIterator[tuple[TopicPartition, list[LogRecord]]]:
+) -> AsyncGenerator[tuple[TopicPartition, list[LogRecord]], None]:
     """Yield records of several partitions, each from its first offset up to and without its end.
 
     Raises:
         RecordsDeleted: a log begins later.
     """
     ends = {tp: end for tp, (_, end) in ranges.items()}
+    positions = {tp: start for tp, (start, _) in ranges.items()}
     try:
-        async with started(plain_consumer(settings)) as consumer:
-            positions = {tp: start for tp, (start, _) in ranges.items()}
-            async for tp, records in _between(consumer, positions, ends):
+        async with (
+            started(plain_consumer(settings)) as consumer,
+            _between(consumer, positions, ends) as batches,
+        ):
+            async for tp, records in batches:
                 yield tp, [log_record(record) for record in records]
     except OffsetOutOfRangeError as error:
         raise RecordsDeleted("a log begins later than what is read of it") from error
 
 
+@reading
 async def _between(
     consumer: Consumer,
     positions: Mapping[TopicPartition, int],

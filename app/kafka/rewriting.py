@@ -131,7 +131,8 @@ async def _further(
         TopicRefused: they do not follow what is there.
     """
     end = (await bounds_of(settings, [tp]))[tp][1]
-    last = [one async for some in scan(settings, tp, end - 1, end) for one in some] if end else []
+    async with scan(settings, tp, max(0, end - 1), end) as batches:
+        last = [one async for some in batches for one in some]
     return end, _after(tp, end, last, iter(records))
 
 

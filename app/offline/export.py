@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 
@@ -24,8 +24,9 @@ from app.definitions.log import apply
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.kafka.lenient_fetch import limit_after
-from app.kafka.log_readers import LogRecord, bounds, first_since, scan
+from app.kafka.log_readers import LogRecord, bounds, first_since, scan, whole
 from app.kafka.names import TopicPartition
+from app.kafka.reading import reading
 from app.kafka.topics import METER_DEFINITIONS, partition_count
 from app.offline.redaction import ALWAYS_READ, CannotRedact, names_read, redacted
 from app.settings import Settings
@@ -62,14 +63,17 @@ class Part(NamedTuple):
 ALL: Final = Part()
 
 
+@reading
 async def export(
     settings: Settings,
     what: What,
     part: Part = ALL,
     *,
     redact: bool = False,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[list[bytes], None]:
     """Yield lines, without their newlines, of what is in a log now, partition by partition.
+
+    They come by batches, of which none is empty.
 
     `redact`: events without what no metric reads.
 
@@ -85,16 +89,16 @@ async def export(
         begin = max(start, part.since.get(tp.partition, start))
         if part.from_ms is not None:
             begin = max(begin, await first_since(settings, tp, part.from_ms))
-        async for records in scan(settings, tp, begin, end):
-            if records[0].timestamp_ms >= part.to_ms + _CLOCKS_MS:
-                break
-            for each in records:
-                if not part.holds(what, each):
-                    continue
-                record = _redacted(tp.partition, each, read) if redact else each
-                line = _LINES[what](tp.partition, record)
-                if line is not None:
-                    yield line
+        async with scan(settings, tp, begin, end) as batches:
+            async for records in batches:
+                if records[0].timestamp_ms >= part.to_ms + _CLOCKS_MS:
+                    break
+                held = (record for record in records if part.holds(what, record))
+                if redact:
+                    held = (_redacted(tp.partition, record, read) for record in held)
+                lines = [_LINES[what](tp.partition, record) for record in held]
+                if told := [line for line in lines if line is not None]:
+                    yield told
 
 
 async def _learn(settings: Settings, *, names: bool) -> frozenset[str]:
@@ -103,8 +107,8 @@ async def _learn(settings: Settings, *, names: bool) -> frozenset[str]:
     `names`: return those of properties that definitions read, or have read.
     """
     definitions, read = Definitions(), set(ALWAYS_READ)
-    for tp in await _partitions(settings, "definitions"):
-        async for records in scan(settings, tp, *await bounds(settings, tp)):
+    async with whole(settings, settings.topic(METER_DEFINITIONS)) as batches:
+        async for _, records in batches:
             for record in records:
                 apply(definitions, record.value, record.timestamp_ms, record.offset)
                 if names:

@@ -12,7 +12,8 @@ import pickle
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from typing import NamedTuple, get_args
 
 import msgspec
@@ -22,6 +23,7 @@ from app.definitions.state import Definitions
 from app.kafka.lenient_fetch import limit_after
 from app.kafka.log_readers import LogRecord, RecordReader, bounds_of, scan
 from app.kafka.names import TopicPartition
+from app.kafka.reading import driven
 from app.kafka.topics import METER_DEFINITIONS, admin_client
 from app.meter.errors import Unavailable
 from app.meter.evidence import Difference, TopicsReport
@@ -90,22 +92,23 @@ class _Proof:
     def run(self) -> TopicsReport:
         """Return what differs."""
         settings = self._settings
-        (defined,) = self._read([TopicPartition(settings.topic(METER_DEFINITIONS), 0)])
-        lines = [DefinitionLine(r.timestamp_ms, r.offset, r.value) for r in defined]
+        (defined,) = self._logs([TopicPartition(settings.topic(METER_DEFINITIONS), 0)])
+        with self._read(defined) as records:
+            lines = [DefinitionLine(r.timestamp_ms, r.offset, r.value) for r in records]
         for line in lines:
             apply(self._definitions, line.value, line.append_time_ms, line.offset)
         raw = settings.topic(settings.raw_topic)
         limit_after(raw, self._definitions.limited_after_ms())
         self._find_all()
-        logs = self._read([TopicPartition(raw, n) for n in range(settings.raw_partitions)])
+        logs = self._logs([TopicPartition(raw, n) for n in range(settings.raw_partitions)])
         for log in logs:
             if log.start > 0:
                 told = f"{raw} partition {log.tp.partition} begins at offset {log.start}"
                 return TopicsReport(unproved=told)
-        with ArrivalsOnDisk() as taken:
-            self._fold(OfflineMeter(taken, self._is_wanted), lines, list(map(_events, logs)))
-        for log in logs:
-            log.close()
+        with ArrivalsOnDisk() as taken, ExitStack() as stack:
+            # A fold ends at its last cut, a log may go on.
+            events = [_events(log, stack.enter_context(self._read(log))) for log in logs]
+            self._fold(OfflineMeter(taken, self._is_wanted), lines, events)
         comparison = self._comparison
         comparison.end()
         return TopicsReport(
@@ -138,14 +141,15 @@ class _Proof:
         # Nothing makes a topic before it has something to say.
         by_name = {name: topic for topic in TOPICS if (name := self._topic(topic)) in there}
         tps = [TopicPartition(name, n) for name in by_name for n in sorted(self._wanted.cuts_ms)]
-        for log in self._read(tps):
+        for log in self._logs(tps):
             # The first one is the oldest that retention has left.
             first_kept = log.start > 0
-            for record in log:
-                place = Place(by_name[log.tp.topic], log.tp.partition, record.offset)
-                value = record.value or b""
-                self._comparison.find(place, record.headers, value, first_kept=first_kept)
-                first_kept = False
+            with self._read(log) as records:
+                for record in records:
+                    place = Place(by_name[log.tp.topic], log.tp.partition, record.offset)
+                    value = record.value or b""
+                    self._comparison.find(place, record.headers, value, first_kept=first_kept)
+                    first_kept = False
             if first_kept:
                 self._comparison.keeps_nothing(by_name[log.tp.topic], log.tp.partition)
 
@@ -154,9 +158,14 @@ class _Proof:
         settings = self._settings
         return settings.topic(settings.usage_records_topic if topic == TOPICS[0] else topic)
 
-    def _read(self, tps: Sequence[TopicPartition]) -> list[_Log]:
+    def _logs(self, tps: Sequence[TopicPartition]) -> list[_Log]:
         found = self._runner.run(bounds_of(self._settings, tps))
-        return [_Log(self._settings, self._runner, tp, *found[tp]) for tp in tps]
+        return [_Log(tp, *found[tp]) for tp in tps]
+
+    @contextmanager
+    def _read(self, log: _Log) -> Iterator[Iterator[LogRecord]]:
+        with driven(self._runner, scan(self._settings, *log)) as batches:
+            yield chain.from_iterable(batches)
 
     async def _differences(self, differing: Sequence[Differing]) -> list[Difference]:
         reader, told = RecordReader(self._settings), list[Difference]()
@@ -196,30 +205,16 @@ class _Proof:
         return home_partition(message_key(*name), self._settings.raw_partitions, partitioner)
 
 
-class _Log:
-    """One partition of a log as it is now; the loop runs while more of it is fetched."""
+class _Log(NamedTuple):
+    """One partition of a log as it is now."""
 
-    def __init__(
-        self, settings: Settings, runner: asyncio.Runner, tp: TopicPartition, start: int, end: int
-    ):
-        self.tp, self.start = tp, start
-        self._runner = runner
-        self._batches = scan(settings, tp, start, end)
-
-    def __iter__(self) -> Iterator[LogRecord]:
-        async def fetch() -> list[LogRecord]:
-            return await anext(self._batches, [])
-
-        while records := self._runner.run(fetch()):
-            yield from records
-
-    def close(self) -> None:
-        """Read no more of it: a fold ends at its last cut, the log may go on."""
-        self._runner.run(self._batches.aclose())
+    tp: TopicPartition
+    start: int
+    end: int
 
 
-def _events(log: _Log) -> Iterator[EventLine]:
-    for record in log:
+def _events(log: _Log, records: Iterator[LogRecord]) -> Iterator[EventLine]:
+    for record in records:
         place = log.tp.partition, record.offset
         yield EventLine(record.timestamp_ms, *place, record.value, record.headers)
 

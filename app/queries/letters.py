@@ -54,9 +54,10 @@ async def letters_before(
         uppers = {number: end for number, end in lowers.items() if end > starts[number]}
         lowers |= {number: max(starts[number], end - reach) for number, end in uppers.items()}
         ranges = {TopicPartition(topic, n): (lowers[n], end) for n, end in uppers.items()}
-        async for tp, records in scan_many(settings, ranges):
-            work = Work("request", "dead letters", query.organization_id or "")
-            found += await turns.run(work, _read(records, tp.partition, query))
+        work = Work("request", "dead letters", query.organization_id or "")
+        async with scan_many(settings, ranges) as batches:
+            async for tp, records in batches:
+                found += await turns.run(work, _read(records, tp.partition, query))
         shown = _shown(found, lowers, starts)
         if len(shown) >= most or all(lowers[number] == starts[number] for number in starts):
             break
@@ -97,8 +98,9 @@ async def letters_since(
     if grown:
         work = Work("request", "dead letters", organization_id or "")
         query = DeadLetterQuery(organization_id=organization_id)
-        async for tp, records in scan_many(settings, grown):
-            found += await turns.run(work, _read(records, tp.partition, query))
+        async with scan_many(settings, grown) as batches:
+            async for tp, records in batches:
+                found += await turns.run(work, _read(records, tp.partition, query))
     letters = [one.letter for one in found if one.letter is not None]
     return letters, {tp.partition: after for tp, (_, after) in ranges.items()}
 

@@ -8,6 +8,7 @@ partition's live fold waits. Nothing is changed.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from app.definitions.what_if import Branch
@@ -82,8 +83,9 @@ async def preview_organization(
             job = Preview(part.state, branch.definitions, names, branch.codes, begins=False)
             await turn.run(job.beginning())
             replay = Replay(part, scanner, turn)
-            async for report in _previewed(replay, job, branch, scope, progress):
-                yield report
+            async with aclosing(_previewed(replay, job, branch, scope, progress)) as reports:
+                async for report in reports:
+                    yield report
     yield progress.report(done=True)
 
 

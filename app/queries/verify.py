@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -99,8 +100,10 @@ async def verify_organization(
             await turn.run(job.beginning())
             jobs[home] = partitions[home], job
         strangers = number == 0
-        async for report in _pass(jobs, progress, turn, len(chunks), organization_id, strangers):
-            yield report
+        reports = _pass(jobs, progress, turn, len(chunks), organization_id, strangers)
+        async with aclosing(reports):
+            async for report in reports:
+                yield report
         for _, job in jobs.values():
             job.drop()
     yield progress.report(done=True)

@@ -54,11 +54,12 @@ async def read_changelogs(settings: Settings, takes: Mapping[str, Take], number:
     """Read changelogs of a partition to their ends, all by one reader."""
     by_topic = {settings.topic(name): take for name, take in takes.items()}
     tps = [TopicPartition(topic, number) for topic in by_topic]
-    async for tp, records in read_to_end(settings, tps):
-        take = by_topic[tp.topic]
-        for _, key, value in records:
-            take(key, value)
-        await asyncio.sleep(0)
+    async with read_to_end(settings, tps) as batches:
+        async for tp, records in batches:
+            take = by_topic[tp.topic]
+            for _, key, value in records:
+                take(key, value)
+            await asyncio.sleep(0)
 
 
 async def newest_values(

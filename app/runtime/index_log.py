@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from app.bounds.work_done import WorkDone
 from app.kafka.log_readers import LogRecord, read_tail
 from app.kafka.names import TopicPartition
+from app.kafka.reading import Reading
 from app.kafka.topics import INDEX_CHANGELOG
 from app.runtime.changelogs import PLACE_HEADER
 from app.runtime.context import WorkerContext
@@ -54,22 +55,21 @@ async def load_index(
         LogDiffers: local disk has other rows than the log.
     """
     begun = False
-    async for records in _tail(settings, tp, index):
-        place = _place_of(records[0])
-        if not begun and 0 < place.length <= index.length:
-            index.read_from(place)
-        begun = True
-        for rows in _joined(records):
-            index.load(rows)
-            work.add("restore", "index_rows", len(rows) // ROW_BYTES)
-            await asyncio.sleep(0)
+    async with _tail(settings, tp, index) as batches:
+        async for records in batches:
+            place = _place_of(records[0])
+            if not begun and 0 < place.length <= index.length:
+                index.read_from(place)
+            begun = True
+            for rows in _joined(records):
+                index.load(rows)
+                work.add("restore", "index_rows", len(rows) // ROW_BYTES)
+                await asyncio.sleep(0)
     if not index.is_of_log:
         raise LogDiffers("the log has fewer rows than the event index on local disk")
 
 
-def _tail(
-    settings: Settings, tp: TopicPartition, index: EventIndex
-) -> AsyncIterator[list[LogRecord]]:
+def _tail(settings: Settings, tp: TopicPartition, index: EventIndex) -> Reading[list[LogRecord]]:
     return read_tail(
         settings,
         tp,

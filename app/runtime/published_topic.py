@@ -133,8 +133,9 @@ async def output_stands(settings: Settings, number: int, mark: OutputMark) -> bo
     start, end = await bounds(settings, tp)
     if not start <= offset < end:
         return start > offset
-    async for records in scan(settings, tp, offset, offset + 1):
-        return output_mark(offset, records[0].value or b"") == mark
+    async with scan(settings, tp, offset, offset + 1) as batches:
+        async for records in batches:
+            return output_mark(offset, records[0].value or b"") == mark
     return False
 
 
@@ -153,14 +154,15 @@ async def put_all_again(
 ) -> OutputMark | None:
     """Call `put` with each record that a partition has published; return the newest of them."""
     mark = None
-    async for _, records in read_to_end(settings, [tp]):
-        for offset, _, value in records:
-            try:
-                put(value or b"")
-            except (msgspec.MsgspecError, ValueError):
-                log.warning("%s %s/%s is no usage record", tp.topic, tp.partition, offset)
-            else:
-                mark = output_mark(offset, value or b"")
+    async with read_to_end(settings, [tp]) as batches:
+        async for _, records in batches:
+            for offset, _, value in records:
+                try:
+                    put(value or b"")
+                except (msgspec.MsgspecError, ValueError):
+                    log.warning("%s %s/%s is no usage record", tp.topic, tp.partition, offset)
+                else:
+                    mark = output_mark(offset, value or b"")
     return mark
 
 

@@ -65,10 +65,11 @@ async def set_aside(
     spread: dict[int, dict[Element, None]] = defaultdict(dict)
     homes = HomePartitions(definitions, settings.raw_partitions)
     judging = Judging.by(definitions)
-    async for records in scan(settings, raw, max(start, first), after):
-        for record in records:
-            for home, element in _away(record, number, homes, judging):
-                spread[home][element] = None
+    async with scan(settings, raw, max(start, first), after) as batches:
+        async for records in batches:
+            for record in records:
+                for home, element in _away(record, number, homes, judging):
+                    spread[home][element] = None
     offsets = {offset for elements in spread.values() for offset, _ in elements}
     appended: dict[int, list[Command]] = {
         home: [
@@ -137,13 +138,13 @@ def _between(first: int, after: int, without: Iterable[int]) -> list[tuple[int, 
 async def _told(settings: Settings, number: int) -> int:
     """Return the highest raw offset that owners reported; a lost state had reached it, too."""
     told, seal = 0, Seal(settings)
-    async for _, records in read_to_end(
-        settings, [TopicPartition(settings.topic(METER_PROGRESS), 0)]
-    ):
-        for _, key, value in records:
-            if key == str(number).encode() and value is not None:
-                progress = seal.open(value)
-                told = max(told, 0 if progress is None else progress.raw_next)
+    tp = TopicPartition(settings.topic(METER_PROGRESS), 0)
+    async with read_to_end(settings, [tp]) as batches:
+        async for _, records in batches:
+            for _, key, value in records:
+                if key == str(number).encode() and value is not None:
+                    progress = seal.open(value)
+                    told = max(told, 0 if progress is None else progress.raw_next)
     return told
 
 
@@ -151,10 +152,11 @@ async def _newest_checkpoint(settings: Settings, number: int) -> Checkpoint:
     """Return the newest checkpoint, which no owner can replace any more."""
     newest = Checkpoint()
     tp = TopicPartition(settings.topic(CELLS_CHANGELOG), number)
-    async for _, records in read_to_end(settings, [tp]):
-        for _, key, value in records:
-            if key == CHECKPOINT_KEY and value is not None:
-                newest = msgspec.msgpack.decode(value, type=Checkpoint)
+    async with read_to_end(settings, [tp]) as batches:
+        async for _, records in batches:
+            for _, key, value in records:
+                if key == CHECKPOINT_KEY and value is not None:
+                    newest = msgspec.msgpack.decode(value, type=Checkpoint)
     return newest
 
 
@@ -185,17 +187,18 @@ async def append_again(
     start, end = await bounds(settings, raw)
     appended = 0
     first, after = max(start, one.offset), min(end, one.offset + one.count)
-    async for records in scan(settings, raw, first, after):
-        for record in records:
-            value = record.value
-            if is_tick(record.key, value, record.headers):
-                continue
-            if one.index is not None:
-                element = dict(decode_record(value, record.headers))[one.index]
-                value = element.value if isinstance(element, Refusal) else element.body
-            headers = [*record.headers, (ADMIT_HEADER, b"true")]
-            place = (record.key, value, one.partition, headers)
-            # Whose it is it says as before.
-            await append_believed(settings, definitions, append, None, *place, granted_by=None)
-            appended += 1
+    async with scan(settings, raw, first, after) as batches:
+        async for records in batches:
+            for record in records:
+                value = record.value
+                if is_tick(record.key, value, record.headers):
+                    continue
+                if one.index is not None:
+                    element = dict(decode_record(value, record.headers))[one.index]
+                    value = element.value if isinstance(element, Refusal) else element.body
+                headers = [*record.headers, (ADMIT_HEADER, b"true")]
+                place = (record.key, value, one.partition, headers)
+                # Whose it is it says as before.
+                await append_believed(settings, definitions, append, None, *place, granted_by=None)
+                appended += 1
     return appended

@@ -175,8 +175,9 @@ class Session:
             starts = await self._reader.first_from(self._raw, start_ms)
             ends = await self._reader.first_from(self._raw, end_ms)
             for tp in self._raw:
-                async for records in scan(self._settings, tp, starts[tp], ends[tp]):
-                    await in_turns(hour.take(records))
+                async with scan(self._settings, tp, starts[tp], ends[tp]) as batches:
+                    async for records in batches:
+                        await in_turns(hour.take(records))
             await self._put(progress, progress.position, list(hour.messages()))
 
     async def _commit_on(self) -> None:

@@ -20,6 +20,7 @@ from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
 from tests.faults.cluster import cluster, rack_of
 from tests.faults.outages import TOO_FEW, of_three
+from tests.world.live.committed import all_of
 from tests.world.live.load import load, prove, world_on
 from tests.world.live.producer import foreign_producer
 from tests.world.live.worker import worker_process
@@ -79,7 +80,7 @@ async def read_near(settings: Settings) -> None:
         asked = {tp: consumer._fetcher._select_read_replica(tp) for tp in tps}
         assert len(set(leaders.values())) > 1
         assert set(asked.values()) == {NEAR}
-    read = [record async for _, records in read_to_end(settings, tps) for record in records]
+    read = [record for _, records in await all_of(read_to_end(settings, tps)) for record in records]
     assert sorted(value or b"" for _, _, value in read) == sorted(values * len(tps))
 
 

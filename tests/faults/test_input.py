@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from app.kafka.log_readers import read_to_end
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
+from tests.world.live.committed import all_of
 from tests.world.live.consumer import records_of
 from tests.world.live.load import load, prove, prove_by_fold, supervised, world_on
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
@@ -51,7 +52,7 @@ async def _produce_again(settings: Settings) -> int:
     tps = [TopicPartition(topic, number) for number in range(partitions)]
     produced = 0
     async with foreign_producer(settings) as producer:
-        async for tp, records in read_to_end(settings, tps):
+        for tp, records in await all_of(read_to_end(settings, tps)):
             for _, key, value in records:
                 away = produced % AWAY_EVERY == 0
                 partition = (tp.partition + 1) % partitions if away else tp.partition

@@ -29,7 +29,7 @@ from app.kafka.topics import (
 from app.runtime.changelogs import CHECKPOINT_KEY
 from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint
-from tests.world.live.committed import markers_written
+from tests.world.live.committed import all_of, markers_written
 from tests.world.live.load import load, prove, world_on
 from tests.world.live.producer import foreign_producer
 from tests.world.live.worker import WorkerProcess, worker_process
@@ -169,7 +169,7 @@ async def _checkpoint_of(settings: Settings) -> Checkpoint:
     found = b""
     tp = TopicPartition(settings.topic(CELLS_CHANGELOG), 0)
     await markers_written(settings, [tp])
-    async for _, records in read_to_end(settings, [tp]):
+    for _, records in await all_of(read_to_end(settings, [tp])):
         for _, key, value in records:
             found = value or b"" if key == CHECKPOINT_KEY else found
     return msgspec.msgpack.decode(found, type=Checkpoint)

@@ -28,7 +28,7 @@ from app.meter.errors import NotSetAside
 from app.runtime.set_aside import set_aside
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tests.world.live.api import text_of
-from tests.world.live.committed import markers_written
+from tests.world.live.committed import all_of, markers_written
 from tests.world.live.load import load, prove, supervised, world_on
 from tests.world.live.producer import encoded, event_key, foreign_producer
 from tests.world.live.worker import GUARDED_EVERY_S, WorkerProcess, worker_process
@@ -269,7 +269,7 @@ async def _reach(consumer: Consumer, offsets: Mapping[TopicPartition, int]) -> b
 
 async def _count(settings: Settings, topic: str) -> int:
     tps = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
-    return sum([len(records) async for _, records in read_to_end(settings, tps)])
+    return sum(len(records) for _, records in await all_of(read_to_end(settings, tps)))
 
 
 async def _has(settings: Settings, topic: str, count: int) -> bool:
@@ -287,7 +287,7 @@ async def _state_of(settings: Settings) -> dict[str, int]:
         topic = settings.topic(changelog)
         tps = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
         await markers_written(settings, tps)
-        async for tp, records in read_to_end(settings, tps):
+        for tp, records in await all_of(read_to_end(settings, tps)):
             found[f"{topic}-{tp.partition}"] = records[-1][0]
     return found
 

@@ -18,6 +18,7 @@ from app.offline.export import What, export
 from app.settings import Settings
 from tests.live.test_finance import define, send, subscribe
 from tests.world.live.api import api_of
+from tests.world.live.committed import all_of
 from tests.world.live.consumer import records_of
 from tests.world.live.worker import SESSIONS
 from tests.world.waiting import eventually
@@ -28,7 +29,7 @@ LOGS: tuple[What, ...] = ("definitions", "events")
 
 
 async def lines(settings: Settings, what: What) -> list[bytes]:
-    return [line async for line in export(settings, what)]
+    return [line for lines in await all_of(export(settings, what)) for line in lines]
 
 
 async def published(settings: Settings) -> set[bytes]:

@@ -39,6 +39,7 @@ from tests.live.proofs import (
     verified,
 )
 from tests.world.live.api import Api, Json
+from tests.world.live.committed import all_of
 from tests.world.live.consumer import records_of
 from tests.world.live.producer import foreign_producer
 from tests.world.live.worker import worker_process
@@ -178,7 +179,7 @@ async def _forward_again(worker: Worker, home: int) -> int:
     topic = TopicPartition(settings.topic(EVENTS_REKEYED), home)
     end = worker.engine.owned[home].state.checkpoint.rekeyed_next
     copied = 0
-    async for records in scan(settings, topic, 0, end):
+    for records in await all_of(scan(settings, topic, 0, end)):
         for record in records:
             headers = list(record.headers)
             await worker.engine.append(topic.topic, record.key, record.value, home, headers)

@@ -15,6 +15,7 @@ from app.kafka.appender import Appender
 from app.kafka.log_readers import bounds, read_to_end
 from app.kafka.topics import METER_DEFINITIONS, admin_client, ensure_topics
 from app.settings import Settings
+from tests.world.live.committed import all_of
 
 pytestmark = pytest.mark.servers
 
@@ -77,5 +78,5 @@ async def test_all_is_read_in_a_rack_that_the_brokers_do_not_know(
     for value in (b"first", b"second"):
         await appender.append(topic, b"k", value, 0)
     near, tp = settings.model_copy(update={"kafka_rack": "zone-a"}), TopicPartition(topic, 0)
-    found = [record async for _, records in read_to_end(near, [tp]) for record in records]
+    found = [record for _, records in await all_of(read_to_end(near, [tp])) for record in records]
     assert found == [(0, b"k", b"first"), (1, b"k", b"second")]

@@ -10,6 +10,7 @@ from app.kafka.names import TopicPartition
 from app.kafka.rewriting import Written, require_empty, rewrite
 from app.kafka.topics import _configs, admin_client
 from app.settings import Settings
+from tests.world.live.committed import all_of
 
 pytestmark = pytest.mark.servers
 
@@ -26,7 +27,7 @@ async def test_records_come_to_their_places(settings: Settings) -> None:
     topic = settings.topic(settings.raw_topic)
     first, empty = TopicPartition(topic, 0), TopicPartition(topic, 1)
     assert await bounds_of(settings, [first, empty]) == {first: (3, 3_000), empty: (0, 0)}
-    found = [one async for some in scan(settings, first, 3, 3_000) for one in some]
+    found = [one for some in await all_of(scan(settings, first, 3, 3_000)) for one in some]
     assert [(one.offset, one.timestamp_ms, one.key, one.value) for one in found[:4]] == [
         (3, 5_000, b"k", b"a"),
         (4, 4_000, None, None),

@@ -24,7 +24,7 @@ from app.kafka.log_readers import (
 from app.kafka.transactions import MAX_BATCH_BYTES, Fenced, PartitionProducer, Record
 from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
-from tests.world.live.committed import markers_written
+from tests.world.live.committed import all_of, markers_written
 from tests.world.waiting import until
 
 pytestmark = pytest.mark.servers
@@ -83,7 +83,7 @@ def row(tp: TopicPartition, key: bytes | None, value: bytes | None) -> Record:
 async def all_rows(settings: Settings, *tps: TopicPartition) -> list[tuple[bytes, bytes | None]]:
     found: list[tuple[bytes, bytes | None]] = []
     await markers_written(settings, tps)
-    async for _, rows in read_to_end(settings, tps):
+    for _, rows in await all_of(read_to_end(settings, tps)):
         found += [(key, value) for _, key, value in rows]
     return found
 
@@ -107,7 +107,7 @@ async def test_headers_are_kept(
         [Record(cells.topic, 0, b"k", b"v", [("meter-source", b"x"), ("other", b"")])]
     )
     await markers_written(settings, [cells])
-    found = [record async for records in scan(settings, cells, 0, 1) for record in records]
+    found = [record for records in await all_of(scan(settings, cells, 0, 1)) for record in records]
     assert [(r.key, r.value, list(r.headers), r.offset) for r in found] == [
         (b"k", b"v", [("meter-source", b"x"), ("other", b"")], 0)
     ]
@@ -205,7 +205,7 @@ async def test_reading_begins_at_the_first_record_that_is_left(
         await producer.commit([row(cells, b"%d" % number, b"v")])
     # Every record is followed by a transaction marker.
     await markers_written(settings, [cells])
-    found = [rows async for _, rows in read_to_end(settings, [cells])]
+    found = [rows for _, rows in await all_of(read_to_end(settings, [cells]))]
     assert [offset for rows in found for offset, _, _ in rows] == [0, 2, 4]
     await delete_before(settings, cells, 4)
     assert await all_rows(settings, cells) == [(b"2", b"v")]
@@ -219,12 +219,11 @@ async def test_a_scan_stops_before_its_end_and_tells_what_is_gone(
     settings: Settings, cells: TopicPartition
 ) -> None:
     await send(settings, cells, [b"%d" % n for n in range(100)])
-    found = [r async for records in scan(settings, cells, 10, 20) for r in records]
+    found = [r for records in await all_of(scan(settings, cells, 10, 20)) for r in records]
     assert [record.offset for record in found] == list(range(10, 20))
     await delete_before(settings, cells, 11)
     with pytest.raises(RecordsDeleted):
-        async for _ in scan(settings, cells, 10, 20):
-            pass
+        await all_of(scan(settings, cells, 10, 20))
 
 
 async def test_single_records(settings: Settings, cells: TopicPartition, started: Started) -> None:

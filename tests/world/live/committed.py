@@ -1,13 +1,20 @@
-"""Waiting until readers see what was committed."""
+"""What was committed: all of it, and waiting until readers see it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 from app.kafka.names import TopicPartition
+from app.kafka.reading import Reading, T
 from app.runtime.offsets import Offsets
 from app.settings import Settings
 from tests.world.waiting import eventually
+
+
+async def all_of(read: Reading[T]) -> list[T]:
+    """Return what a reader yields."""
+    async with read as batches:
+        return [batch async for batch in batches]
 
 
 async def markers_written(settings: Settings, tps: Collection[TopicPartition]) -> None:

@@ -69,6 +69,7 @@ async def _meter(*arguments: str) -> tuple[int | None, bytes, str]:
 async def _exported(settings: Settings, what: What, directory: Path) -> Path:
     file = directory / f"{what}.jsonl"
     with file.open("wb") as output:
-        async for line in export(settings, what):
-            output.write(line + b"\n")
+        async with export(settings, what) as batches:
+            async for lines in batches:
+                output.writelines(line + b"\n" for line in lines)
     return file
