@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from app.api.schemas.common import Count, Instant, Model, OptionalText
+
+PeriodsFrom = Annotated[
+    OptionalText,
+    Field(alias="from", description="ISO 8601: of periods that start from here on; absent: all."),
+]
+PeriodsTo = Annotated[
+    OptionalText, Field(description="ISO 8601: of periods that start before it; absent: now.")
+]
 
 
 class HistoryInput(Model):
@@ -14,12 +22,8 @@ class HistoryInput(Model):
         None, description="Charges of every metric that has or had one of these codes."
     )
     charge_ids: list[str] | None = None
-    from_: OptionalText = Field(
-        None, alias="from", description="ISO 8601: of periods that start from here on; absent: all."
-    )
-    to: OptionalText = Field(
-        None, description="ISO 8601: of periods that start before it; absent: now."
-    )
+    from_: PeriodsFrom = None
+    to: PeriodsTo = None
 
 
 class HistoryBody(Model):
@@ -195,12 +199,8 @@ class PreviewChange(Model):
 
 class PreviewBody(Model):
     changes: list[PreviewChange] = Field(min_length=1)
-    from_: OptionalText = Field(
-        None, alias="from", description="ISO 8601: of periods that start from here on; absent: all."
-    )
-    to: OptionalText = Field(
-        None, description="ISO 8601: of periods that start before it; absent: now."
-    )
+    from_: PeriodsFrom = None
+    to: PeriodsTo = None
 
 
 class PreviewedFigures(Model):
