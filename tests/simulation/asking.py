@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from app.api.usage_json import current_usage_json
+from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.meter.errors import Unavailable
 from app.meter.usage import PeriodUsage, Regrouping
 from app.offline.fold import OfflineMeter
@@ -49,7 +52,8 @@ async def usage_at(engine: Engine, at_ms: int) -> Answers:
                     if known is None:
                         break
                     current_usage_json(known)
-                    usage = await gateway.usage.regrouped_usage(known, wanted, at_ms)
+                    chosen = _chosen(known, wanted)
+                    usage = await gateway.usage.regrouped_usage(chosen, wanted, at_ms)
                 except Unavailable:
                     if number in engine.owned and number not in engine.restoring:
                         raise
@@ -72,9 +76,23 @@ def offline_usage_at(meter: OfflineMeter, arrivals: Iterable[Arrival], at_ms: in
         if known is None:
             continue
         for wanted in REGROUPINGS:
-            regrouped = merged(meter.partition, known, wanted, at_ms)
+            regrouped = merged(meter.partition, _chosen(known, wanted), wanted, at_ms)
             answers[name, str(wanted)] = answered(regrouped, by_name.get(name, ()))
     return answers
+
+
+def _chosen(usage: PeriodUsage, wanted: Regrouping) -> PeriodUsage:
+    """Leave out what nobody may ask for: full usage of what depends on a period's length."""
+    chosen = tuple(
+        in_force
+        for in_force in usage.charges
+        if not wanted.full
+        or not (
+            in_force.charge.prorated
+            or AGGREGATION_TYPES[in_force.metric.aggregation_type].over_time
+        )
+    )
+    return msgspec.structs.replace(usage, charges=chosen)
 
 
 def _names(state: Partition) -> list[SubscriptionKey]:
