@@ -50,7 +50,8 @@ run: $(STAMP) $(KERNEL) ## Kafka, Redis, worker, API, page and sample events on 
 
 # These measure latency, which a second process would disturb, so they run alone. ATTACK_SLACK
 # multiplies their budgets of time (not of memory): 4 here, for a build machine of two cores has to
-# carry the worker, the broker, Redis, the neighbour and the attack at once. More on a busy one:
+# carry the worker, the broker, Redis, the neighbour and the attack at once. For how long worker and
+# neighbour had no core does not count, where Linux tells it; elsewhere a busy machine needs more:
 # make test ATTACK_SLACK=10. `make attacks` measures by the budgets themselves (slack 1).
 ATTACKS := tests/attacks
 ATTACK_SLACK ?= 4

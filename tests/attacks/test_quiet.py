@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 
 import pytest
 
 from tests.attacks.victim import ATTACKER, Victim, longest_stall_s
+from tests.world.cores import Stopwatch
 
 pytestmark = pytest.mark.servers
 
@@ -40,3 +46,30 @@ def test_a_worker_that_does_not_measure_its_loop_passes_nothing() -> None:
     assert longest_stall_s(before, after) == 0.1
     with pytest.raises(AssertionError, match="does not measure"):
         longest_stall_s({}, {"meter_lag_seconds": 0.0})
+
+
+@pytest.fixture
+def _crowded() -> Iterator[None]:
+    """This process shares one core with others that never rest."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="nobody tells who waited")
+@pytest.mark.usefixtures("_crowded")
+def test_what_others_take_of_the_machine_counts_nowhere() -> None:
+    began_s, worked_s, stopwatch = time.perf_counter(), time.thread_time(), Stopwatch()
+    while time.thread_time() - worked_s < 0.2:
+        pass
+    # What somebody waits for without wanting a core counts.
+    time.sleep(0.2)
+    assert 0.39 < stopwatch.taken_s() < 0.8
+    assert time.perf_counter() - began_s > 0.8

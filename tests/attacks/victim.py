@@ -33,9 +33,10 @@ from app.settings import Settings
 from tests.attacks import neighbour
 from tests.attacks.billing import requests
 from tests.attacks.neighbour import Seen, Situation
+from tests.world.cores import Stopwatch
 from tests.world.live.api import Api, Json, text_of
 from tests.world.live.producer import encoded, foreign_producer, raw_event
-from tests.world.live.worker import FORKS, WorkerProcess
+from tests.world.live.worker import FORKS, STALLS_WITH_A_CORE, WorkerProcess
 
 ATTACKER, NEIGHBOUR = (
     "aaaaaaaa-0000-4000-8000-00000000000a",
@@ -51,7 +52,8 @@ KEYS = {
 
 MEBIBYTE = 1024 * 1024
 SLACK = float(os.environ.get("ATTACK_SLACK", "1"))
-"""By how much a machine that is busy otherwise may exceed the budgets of time."""
+"""By how much a slow machine may exceed the budgets of time. What others take of it counts nowhere:
+times are those for which worker and neighbour had a core."""
 
 REPORT = Path(os.environ["ATTACK_REPORT"]) if "ATTACK_REPORT" in os.environ else None
 """Where each case appends a line of what it cost, whether it kept its budgets or not."""
@@ -140,6 +142,7 @@ class Victim:
         self._producer = foreign_producer(self.settings)
         await self._producer.start()
         situation = Situation(
+            self.worker.pid,
             self.url,
             KEYS["write", NEIGHBOUR],
             NEIGHBOUR,
@@ -167,6 +170,10 @@ class Victim:
     async def _line(self) -> bytes:
         assert self._lines is not None
         return await self._lines[0].readline()
+
+    def stopwatch(self) -> Stopwatch:
+        """Begin to measure what the worker does for this process."""
+        return Stopwatch(self.worker.pid)
 
     async def tell(self) -> Seen:
         """What the neighbour saw since it told last."""
@@ -336,6 +343,7 @@ async def victim_on(
             "METER_API_KEYS": keys,
             "METER_HTTP_HOST": "127.0.0.1",
             "METER_PEER_SECRET": "workers-know-each-other-by-this-secret",
+            STALLS_WITH_A_CORE: "1",
             **(environment or {}),
         },
     )

@@ -30,10 +30,12 @@ from app.clock import SystemClock
 from app.local_servers.ports import free_ports
 from app.log import configure
 from app.main import Worker, run_to_the_end
+from app.runtime.stall import Stall
 from app.settings import Settings
 from tables.changelogged import presence
 from tables.fold import fold_run
 from tables.partition import partition as folding
+from tests.world.cores import waited_s
 from tests.world.waiting import PATIENCE_S, until
 
 READY = "ready "
@@ -43,6 +45,8 @@ SESSIONS: Mapping[str, Any] = {
     "broker_heartbeat_interval": 0.5,
 }
 GUARDED_EVERY_S = 3.0
+STALLS_WITH_A_CORE = "TEST_STALLS_WITH_A_CORE"
+"""A loop that has no core is not late: `meter_loop_stall_seconds` then says what holds it."""
 UNDEFINED_NAMES = "TEST_UNDEFINED_NAMES"
 """Keep so many of them one by one."""
 KILLER = "TEST_KILLER"
@@ -234,6 +238,18 @@ def _plant_killer(transaction_id: str) -> None:
     patch.object(folding, "fold_run", fold).start()
 
 
+class StallWithACore(Stall):
+    """Measures how late the loop runs, but for the time for which no core was free."""
+
+    _waited_s: float | None = None
+
+    def _observe(self, loop: asyncio.AbstractEventLoop) -> None:
+        before_s, self._waited_s = self._waited_s, waited_s(os.getpid())
+        if before_s is not None:
+            self._due_s += self._waited_s - before_s
+        super()._observe(loop)
+
+
 def _run(environment: Mapping[str, str], log_file: Path) -> None:
     """Be the worker, from the fork on."""
     with log_file.open("ab") as log:
@@ -252,6 +268,8 @@ async def _main() -> None:
     check_output.EVERY_S = GUARDED_EVERY_S
     if KILLER in os.environ:
         _plant_killer(os.environ[KILLER])
+    if STALLS_WITH_A_CORE in os.environ:
+        patch("app.main.Stall", StallWithACore).start()
     if UNDEFINED_NAMES in os.environ:
         patch.object(presence, "UNDEFINED_NAMES", int(os.environ[UNDEFINED_NAMES])).start()
     worker = Worker(Settings(), SystemClock(), **SESSIONS)
