@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from aiokafka.structs import RecordMetadata
 
 from app.bounds.limits import APPENDED_WITHIN_S
+from app.clock import SystemClock
 from app.kafka.clients import NOT_TAKEN, Producer, start
 from app.kafka.compression import COMPRESSION
 from app.kafka.topics import APPENDED_MESSAGE_BYTES
 from app.settings import Settings
 from app.wire.decode import Headers
+
+_CLOCK: Final = SystemClock()
+_STAMPED: Final = 1
+"""LogAppendTime."""
 
 
 def producer_options(settings: Settings) -> dict[str, Any]:
@@ -43,6 +48,9 @@ class Appender:
         self._producer: Producer | None = None
         self._starting = asyncio.Lock()
         self._stopping: set[asyncio.Task[None]] = set()
+        self.clock_apart_ms: int | None = None
+        """How far the broker's clock is from ours at least, by the newest record that it stamped;
+        None: it has stamped none."""
 
     async def start(self) -> None:
         """Connect.
@@ -69,14 +77,20 @@ class Appender:
         producer: Producer | None = None
         try:
             async with asyncio.timeout(APPENDED_WITHIN_S):
-                producer = await self._started()
-                return await self._append(
+                producer, asked_ms = await self._started(), _CLOCK.now_ms()
+                sent = await self._append(
                     producer, topic, key, value, partition, headers, timestamp_ms
                 )
         except NOT_TAKEN:
             if producer is not None:
                 self._give_up(producer)
             raise
+        if sent.timestamp_type == _STAMPED:
+            # It did so between two looks at our clock.
+            self.clock_apart_ms = max(
+                asked_ms - sent.timestamp, sent.timestamp - _CLOCK.now_ms(), 0
+            )
+        return sent
 
     async def _append(
         self,

@@ -1,4 +1,4 @@
-"""What brokers tell of themselves and of a group; nothing is changed."""
+"""What brokers tell of themselves; nothing is changed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,6 @@ class Cluster(NamedTuple):
     brokers: list[int]
 
 
-class Group(NamedTuple):
-    """A consumer group as its coordinator has it."""
-
-    state: str
-    members: list[str]
-    """Client id and address of each, sorted."""
-
-
 async def cluster_of(admin: Admin) -> Cluster:
     """Return the brokers of the cluster."""
     told = await admin.describe_cluster()
@@ -39,14 +31,4 @@ async def broker_settings(admin: Admin, broker: int) -> Mapping[str, str] | None
         for code, _, _, _, entries in answer.resources:
             if not code:
                 return {entry[0]: entry[1] for entry in entries}
-    return None
-
-
-async def group_of(admin: Admin, name: str) -> Group | None:
-    """Return a consumer group; None: its coordinator does not tell."""
-    for answer in await admin.describe_consumer_groups([name]):
-        for group in answer.to_object()["groups"]:
-            if not group["error_code"]:
-                members = [f"{m['client_id']} at {m['client_host']}" for m in group["members"]]
-                return Group(str(group["state"]), sorted(members))
     return None

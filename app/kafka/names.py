@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
-from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    OffsetOutOfRangeError,
+    TransactionalIdAuthorizationFailed,
+)
 from aiokafka.structs import ConsumerRecord, RecordMetadata
 from faust.types import TP
 
@@ -18,4 +23,5 @@ __all__ = [
     "RecordMetadata",
     "RecordsToDelete",
     "TopicPartition",
+    "TransactionalIdAuthorizationFailed",
 ]

@@ -92,12 +92,23 @@ async def require_long_transactions(settings: Settings) -> None:
         TransactionTooLong: the broker is set up for shorter ones.
     """
     try:
+        await try_transaction(settings)
+    except NOT_TAKEN as error:
+        log.warning("Whether the broker allows our transactions is not known yet: %r", error)
+
+
+async def try_transaction(settings: Settings) -> None:
+    """Ask the broker for a transaction of our length.
+
+    Raises:
+        TransactionTooLong: the broker is set up for shorter ones.
+        KafkaError, OSError, TimeoutError: it does not say.
+    """
+    try:
         async with asyncio.timeout(ASKED_WITHIN_S), started(_transactional(settings, "start")):
             pass
     except InvalidTransactionTimeout as error:
         raise TransactionTooLong from error
-    except NOT_TAKEN as error:
-        log.warning("Whether the broker allows our transactions is not known yet: %r", error)
 
 
 class PartitionProducer:

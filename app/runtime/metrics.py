@@ -88,6 +88,12 @@ class EngineCollector(Collector):
             "Workers that do not answer.",
             len(engine.status.silent_peers),
         )
+        if engine.appender.clock_apart_ms is not None:
+            yield _gauge(
+                "meter_clock_apart_seconds",
+                "How far the brokers' clock is from the worker's, by the newest append.",
+                engine.appender.clock_apart_ms / 1_000,
+            )
         if engine.status.disk_free_bytes is not None:
             yield _gauge(
                 "meter_disk_free_bytes",

@@ -68,6 +68,7 @@ async def _series_of(state_dir: Path) -> dict[str, Told]:
         profile="test", state_dir=state_dir, kafka_bootstrap_servers=kafka, redis_url=redis
     )
     engine = Worker(settings, SystemClock()).engine
+    engine.appender.clock_apart_ms = 0
     engine.status.disk_free_bytes = 1
     engine.status.redis_memory = (1, 2)
     engine.status.definitions_lag = 0

@@ -61,6 +61,7 @@ METRICS: Table = {
     "meter_kafka_up": ("gauge", {}),
     "meter_redis_up": ("gauge", {}),
     "meter_peers_unreachable": ("gauge", {}),
+    "meter_clock_apart_seconds": ("gauge", {}),
     "meter_disk_free_bytes": ("gauge", {}),
     "meter_kafka_request_seconds": ("histogram", {"api": re.compile("ApiVersions|commit")}),
     "meter_redis_command_seconds": ("histogram", {"command": re.compile("[a-z]+")}),

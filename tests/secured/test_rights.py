@@ -14,6 +14,7 @@ from aiohttp import ClientSession
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from aiokafka.protocol.admin import CreateAclsRequest
 
+from app.cli.doctor import brokers
 from app.clock import SystemClock
 from app.definitions import commands
 from app.kafka.clients import Consumer, Producer, started
@@ -152,10 +153,28 @@ async def test_the_least_rights_suffice_and_reach_no_further(
         await eventually(lambda: _units(api), "3.0")
         assert running.engine.failure is None
         assert not running.gateway.not_ready()
+    await _doctor_says(worker, of("least_producer"))
     # Taken over again: what it may not restore would show.
     async with running_worker(worker, **SESSIONS) as running, Api(running.url) as api:
         await eventually(lambda: _units(api), "3.0")
     await _reads_only(of("least_consumer"), published, raw, group)
+
+
+async def _doctor_says(worker: Settings, another: Settings) -> None:
+    """The doctor finds nothing that a worker lacks, and names what somebody else does."""
+    found = {one.check: one async for one in brokers.checked(worker)}
+    assert (found["rights"].outcome, found["transactions"].outcome) == ("ok", "ok")
+    assert found["brokers"].outcome == "ok"
+    found = {one.check: one async for one in brokers.checked(another)}
+    assert (found["rights"].outcome, found["transactions"].outcome) == ("fail", "fail")
+    told = found["rights"].found
+    raw, group = another.topic(another.raw_topic), another.consumer_group
+    assert f"{raw}: READ, DESCRIBE_CONFIGS;" in told
+    assert f"group {group}: READ, DESCRIBE;" in told
+    assert (
+        f"{another.topic(INDEX_CHANGELOG)}: READ, WRITE, DESCRIBE, DESCRIBE_CONFIGS, DELETE" in told
+    )
+    assert "shape" not in found
 
 
 def teller_rights(settings: Settings) -> list[Right]:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Final
 
 from app.cli.doctor.environment import agreed
 from app.cli.doctor.finding import Finding, judged
+from app.cli.doctor.rights import rights, transactions
 from app.cli.settings_apply import definitions_of
 from app.definitions.state import Definitions
+from app.kafka.broker_facts import (
+    Batch,
+    Group,
+    group_of,
+    newest_batches,
+    release_of,
+)
 from app.kafka.clients import NOT_TAKEN, Admin
-from app.kafka.cluster import Cluster, broker_settings, cluster_of, group_of
+from app.kafka.cluster import Cluster, broker_settings, cluster_of
 from app.kafka.log_readers import bounds_of
 from app.kafka.names import KafkaError, TopicPartition
 from app.kafka.topics import (
@@ -22,7 +30,6 @@ from app.kafka.topics import (
     partition_count,
     topic_report,
 )
-from app.kafka.transactions import TransactionTooLong, require_long_transactions
 from app.settings import Settings
 from app.tokens import NotLetIn
 
@@ -30,16 +37,20 @@ AREA = "kafka"
 TOPICS = "topics"
 PRODUCERS = "producers"
 CHECKS: Final = (
-    *((AREA, name) for name in ("brokers", "auto-creation", "transactions")),
+    *((AREA, name) for name in ("brokers", "version", "auto-creation", "transactions", "rights")),
     *((TOPICS, name) for name in ("present", "shape", "retention", "copies", "durability")),
     ("group", "members"),
-    *((PRODUCERS, name) for name in ("partitions", "forwarded")),
+    *((PRODUCERS, name) for name in ("partitions", "forwarded", "compression")),
 )
+TRIED: Final = (26, "4.1")
+"""The release that the tests run: its least level of `metadata.version`, and its name."""
+WORTH_PACKING_BYTES: Final = 1_000
 FORWARDED_SHARE: Final = 0.1
 ENOUGH: Final = 100
 """Records from which on something is told of how they are spread."""
 BROKER_WITHIN_S: Final = 5.0
 ASKED_WITHIN_S: Final = 15.0
+RETRY_S: Final = 0.2
 LEAST_COPIES: Final = 3
 LEAST_IN_SYNC: Final = 2
 
@@ -71,16 +82,23 @@ async def _asked(settings: Settings, admin: Admin, servers: str) -> AsyncIterato
     told = {broker: await _told(admin, broker) for broker in cluster.brokers}
     yield _brokers(settings, cluster, servers, told)
     yield _auto_creation(told)
-    yield await _transactions(settings)
+    yield await _version(admin, told)
+    yield await transactions(settings)
+    group = await _group_of(settings, admin)
+    allowed = await rights(settings, admin, group)
+    yield allowed
+    if allowed.outcome != "ok":
+        # What it may not see would look as if it were not there.
+        return
     report = await topic_report(settings, admin)
     for finding in _topics(settings, report):
         yield finding
     there = settings.topic(METER_DEFINITIONS) not in report.absent
     yield agreed(settings, await definitions_of(settings) if there else Definitions())
-    yield await _group(settings, admin)
+    yield _group(settings, group)
     logs = {settings.topic(name) for name in (settings.raw_topic, EVENTS_REKEYED)}
     if logs.isdisjoint(report.absent):
-        for finding in await _producers(settings):
+        for finding in await _producers(settings, admin):
             yield finding
 
 
@@ -125,13 +143,16 @@ def _auto_creation(told: Mapping[int, object]) -> Finding:
     return Finding(AREA, "auto-creation", "ok", "A misspelt topic is refused.")
 
 
-async def _transactions(settings: Settings) -> Finding:
-    try:
-        await require_long_transactions(settings)
-    except TransactionTooLong as error:
-        found, _, mend = str(error).partition(". ")
-        return Finding(AREA, "transactions", "fail", f"{found}.", mend)
-    return Finding(AREA, "transactions", "ok", "They may last as long as a flush needs.")
+async def _version(admin: Admin, told: Mapping[int, object]) -> Finding:
+    """Return how old the oldest broker is; silent ones are told of elsewhere."""
+    there = [broker for broker, answer in told.items() if not isinstance(answer, Exception)]
+    known = [release for one in there if (release := await release_of(admin, one)) is not None]
+    if len(known) < len(there) or not known:
+        found = "A broker does not tell its release."
+        return Finding(AREA, "version", "unknown", found, f"The tests run Kafka {TRIED[1]}.")
+    level, name = min(known)
+    found, mend = f"The oldest of {len(known)} is Kafka {name}.", f"The tests run {TRIED[1]}."
+    return judged(AREA, "version", level < TRIED[0], found, mend)
 
 
 def _topics(settings: Settings, report: TopicReport) -> Iterator[Finding]:
@@ -171,10 +192,13 @@ def _topics(settings: Settings, report: TopicReport) -> Iterator[Finding]:
     yield judged(TOPICS, "copies", bool(short), found, "Look after the brokers that lag.")
 
 
-async def _producers(settings: Settings) -> list[Finding]:
-    """Return whether events come to every partition, and to that of their subscription."""
-    raw = await _counts(settings, settings.raw_topic)
-    forwarded, total, empty = sum(await _counts(settings, EVENTS_REKEYED)), sum(raw), raw.count(0)
+async def _producers(settings: Settings, admin: Admin) -> list[Finding]:
+    """Return whether events come packed, to every partition, and to that of their subscription."""
+    bounds = await _bounds(settings, settings.raw_topic)
+    raw = [end - start for start, end in bounds.values()]
+    rekeyed = await _bounds(settings, EVENTS_REKEYED)
+    forwarded, total = sum(end - start for start, end in rekeyed.values()), sum(raw)
+    empty = raw.count(0)
     mend = "Key and partition as docs/sending.md says; few subscriptions fill few partitions."
     found = f"{empty} of {len(raw)} partitions have nothing, the others {total:,} records."
     is_odd = empty > 0 and total > ENOUGH * len(raw)
@@ -182,18 +206,38 @@ async def _producers(settings: Settings) -> list[Finding]:
     # Markers of transactions count among them.
     found = f"At most {forwarded:,} were sent to another partition than their home, of {total:,}."
     is_odd = forwarded > FORWARDED_SHARE * total and total > ENOUGH
-    return [spread, judged(PRODUCERS, "forwarded", is_odd, found, mend)]
+    home = judged(PRODUCERS, "forwarded", is_odd, found, mend)
+    batches = await newest_batches(admin, settings.topic(settings.raw_topic), bounds)
+    return [spread, home, _compression(batches)]
 
 
-async def _counts(settings: Settings, name: str) -> list[int]:
+def _compression(batches: Iterable[Batch]) -> Finding:
+    """Return whether batches that are worth it are packed; a tick or a single event is not."""
+    told = [b for b in batches if b.is_compressed or b.nbytes >= WORTH_PACKING_BYTES]
+    plain = sum(not batch.is_compressed for batch in told)
+    found = f"{plain} of {len(told)} of the newest batches are large and not compressed."
+    mend = "Set compression.type of the producers: zstd, lz4 or gzip."
+    return judged(PRODUCERS, "compression", 2 * plain > len(told), found, mend)
+
+
+async def _bounds(settings: Settings, name: str) -> dict[int, tuple[int, int]]:
     topic = settings.topic(name)
     tps = [TopicPartition(topic, n) for n in range(await partition_count(settings, topic))]
-    return [end - start for start, end in (await bounds_of(settings, tps)).values()]
+    return {tp.partition: bounds for tp, bounds in (await bounds_of(settings, tps)).items()}
 
 
-async def _group(settings: Settings, admin: Admin) -> Finding:
+async def _group_of(settings: Settings, admin: Admin) -> Group | None:
+    """Return the group; on new brokers somebody has to be named for it first."""
+    async with asyncio.timeout(BROKER_WITHIN_S):
+        while True:
+            try:
+                return await group_of(admin, settings.consumer_group)
+            except KafkaError:
+                await asyncio.sleep(RETRY_S)
+
+
+def _group(settings: Settings, group: Group | None) -> Finding:
     name = settings.consumer_group
-    group = await group_of(admin, name)
     if group is None:
         mend = "Allow DESCRIBE of the group to this user."
         return Finding("group", "members", "unknown", f"Nothing is told of group {name}.", mend)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 Outcome = Literal["ok", "warn", "fail", "unknown"]
 """unknown: it could not be asked."""
+
+
+CLOCKS_APART_S: Final = 5.0
 
 
 class Finding(NamedTuple):

@@ -12,11 +12,13 @@ from tempfile import TemporaryFile
 from typing import Final
 
 from app.cli.doctor.finding import Finding, judged
+from app.runtime.local_state import LOCK_NAME
 from app.settings import Settings
 
 AREA = "host"
 CHECKS: Final = tuple(
-    (AREA, name) for name in ("disk", "speed", "open files", "memory", "cores", "clock")
+    (AREA, name)
+    for name in ("disk", "speed", "state directory", "open files", "memory", "cores", "clock")
 )
 LEAST_FREE_BYTES: Final = 5_000_000_000
 SLOW_WRITE_S: Final = 0.1
@@ -24,6 +26,7 @@ _WRITES: Final = 5
 _WRITTEN_BYTES: Final = 65_536
 LEAST_FILES: Final = 4_096
 LEAST_MEMORY_BYTES: Final = 1_000_000_000
+_LOCKS: Final = Path("/proc/locks")
 _CGROUP: Final = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -31,6 +34,7 @@ def checked(settings: Settings) -> Iterator[Finding]:
     """Yield what this machine has for a worker."""
     yield _disk(settings.state_dir)
     yield _speed(settings.state_dir)
+    yield _shared(settings.state_dir)
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     found, mend = (
         f"A process may open {files:,}.",
@@ -74,6 +78,26 @@ def _disk(directory: Path) -> Finding:
     found = f"{free:,} bytes are free below {there}."
     mend = "Make room, or set METER_STATE_DIR elsewhere: a full disk stops a worker."
     return judged(AREA, "disk", free < LEAST_FREE_BYTES, found, mend)
+
+
+def _shared(directory: Path) -> Finding:
+    """Return whether a second worker came to the directory; nothing is locked to find out."""
+    try:
+        locks = [line.split() for line in _LOCKS.read_text().splitlines()]
+    except OSError:
+        found, mend = f"Nobody tells who uses {directory}.", "Look at METER_STATE_DIR of each."
+        return Finding(AREA, "state directory", "unknown", found, mend)
+    held = {lock[5].rpartition(":")[2] for lock in locks if lock[1] == "FLOCK"}
+
+    def is_held(file: Path) -> bool:
+        return file.exists() and str(file.stat().st_ino) in held
+
+    # Processes of one worker have directories below it as well, but leave it itself alone.
+    workers = int(is_held(directory / LOCK_NAME))
+    workers += workers and sum(map(is_held, directory.glob(f"*/{LOCK_NAME}")))
+    found = f"{workers} worker(s) of this machine began with {directory} itself."
+    mend = "Give each a METER_STATE_DIR of its own: else a start may find another's files."
+    return judged(AREA, "state directory", workers > 1, found, mend)
 
 
 def _memory() -> Finding:

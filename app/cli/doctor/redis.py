@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from app.cli.doctor.finding import Finding, Outcome
+from app.cli.doctor.finding import CLOCKS_APART_S, Finding, Outcome, judged
+from app.clock import SystemClock
 from app.redis.client import RedisError, closed, redis_client
 from app.settings import Settings
 
 AREA = "redis"
 CHECKS: Final = tuple(
-    (AREA, name) for name in ("address", "eviction", "memory", "persistence", "rights", "keys")
+    (AREA, name)
+    for name in ("address", "clock", "eviction", "memory", "persistence", "rights", "keys")
 )
 _KEYS_LOOKED_AT: Final = 10_000
 ASKED_WITHIN_S: Final = 5.0
@@ -31,7 +33,9 @@ async def checked(settings: Settings) -> list[Finding]:
     try:
         async with asyncio.timeout(3 * ASKED_WITHIN_S):
             await client.ping()
+            asked_ms = SystemClock().now_ms()
             told = await client.info()
+            answered_ms = SystemClock().now_ms()
             policy = await _configured(client, "maxmemory-policy")
             snapshots = await _configured(client, "save")
             refused = await _refused(client)
@@ -44,11 +48,24 @@ async def checked(settings: Settings) -> list[Finding]:
         await closed(client)
     return [
         Finding(AREA, "address", "ok", f"Redis {told.get('redis_version', '?')} answers."),
+        _clock(told, asked_ms, answered_ms),
         *_memory(told, policy),
         _kept(told, snapshots),
         _rights(refused),
         *keys,
     ]
+
+
+def _clock(told: Mapping[str, Any], asked_ms: int, answered_ms: int) -> Finding:
+    """Return how far its clock is from ours, at least: it answered between two looks at ours."""
+    if "server_time_usec" not in told:
+        found = "It does not tell its time."
+        return Finding(AREA, "clock", "unknown", found, "Compare `date` on both machines.")
+    its_ms = int(told["server_time_usec"]) // 1_000
+    apart_s = max(asked_ms - its_ms, its_ms - answered_ms, 0) / 1_000
+    found = f"Its clock is {apart_s:.0f} s from this machine's."
+    mend = "Run a time service on both."
+    return judged(AREA, "clock", apart_s > CLOCKS_APART_S, found, mend)
 
 
 async def _configured(client: Any, name: str) -> str | None:

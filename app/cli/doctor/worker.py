@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from app.cli.doctor.finding import Finding, Outcome, judged
+from app.cli.doctor.finding import CLOCKS_APART_S, Finding, Outcome, judged
 from app.cli.remote import Json
 from app.clock import SystemClock
 
 AREA = "state"
 LAG_S: Final = 300.0
 OVERDUE_S: Final = 900.0
-CLOCKS_APART_S: Final = 5.0
 
 REBALANCES_AN_HOUR: Final = 6.0
 REVISED_SHARE: Final = 0.1
@@ -81,6 +80,14 @@ class _Check:
 
 
 _CHECKS: Final = (
+    _Check(
+        "brokers' clock",
+        "meter_clock_apart_seconds",
+        CLOCKS_APART_S,
+        "warn",
+        "The brokers' clock is {:.0f} s from the worker's, as its newest append showed.",
+        "Run a time service on brokers and workers: append times decide what is late.",
+    ),
     _Check(
         "lag",
         "meter_lag_seconds",

@@ -11,14 +11,20 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from app.cli.doctor import command, environment, host, worker
+from app.cli.doctor import brokers, command, environment, host, worker
 from app.cli.doctor import redis as doctors_redis
 from app.cli.doctor.finding import Finding, exit_code
 from app.cli.main import cli
+from app.clock import SystemClock
+from app.kafka import appender
+from app.kafka.clients import Producer, started
+from app.kafka.cluster import cluster_of
+from app.kafka.topics import admin_client, ensure_topics
 from app.local_servers.ports import free_ports
 from app.local_servers.redis import LocalRedis
 from app.main import Worker
 from app.redis.client import closed, redis_client
+from app.runtime.local_state import LocalState
 from app.settings import Settings
 from tests.app.cli.conftest import Meter
 from tests.world.waiting import eventually
@@ -62,12 +68,17 @@ async def test_a_worker_that_is_well(worker: Worker, meter: Meter, tmp_path: Pat
         ("settings", "names"),
         ("settings", "log"),
         ("kafka", "brokers"),
+        ("kafka", "version"),
         ("kafka", "transactions"),
+        ("kafka", "rights"),
         ("topics", "shape"),
         ("group", "members"),
         ("redis", "address"),
         ("redis", "rights"),
+        ("redis", "clock"),
         ("host", "clock"),
+        ("host", "state directory"),
+        ("state", "brokers' clock"),
         ("state", "lag"),
         ("state", "differing"),
     ):
@@ -205,6 +216,80 @@ def test_a_slow_disk_and_one_that_takes_nothing(
     monkeypatch.setattr(host, "SLOW_WRITE_S", 0.0)
     assert outcome(tmp_path) == "warn"
     assert outcome(Path("/proc")) == "unknown"
+
+
+def test_a_state_directory_that_two_workers_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> Finding:
+        settings = Settings(profile="test").model_copy(update={"state_dir": tmp_path / "state"})
+        return next(one for one in host.checked(settings) if one.check == "state directory")
+
+    assert found().found.startswith("0 worker(s)")
+    first = LocalState(tmp_path / "state")
+    assert (found().outcome, found().found[:9]) == ("ok", "1 worker(")
+    second = LocalState(tmp_path / "state")
+    assert (found().outcome, found().found[:9]) == ("warn", "2 worker(")
+    first.close()
+    second.close()
+    # Processes of one worker.
+    children = [LocalState(tmp_path / "state" / f"worker-{number}") for number in (1, 2)]
+    assert found().outcome == "ok"
+    for child in children:
+        child.close()
+    monkeypatch.setattr(host, "_LOCKS", tmp_path / "none")
+    assert found().outcome == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("told", "outcome"),
+    [
+        ({"server_time_usec": 1_000_000_000}, "ok"),
+        ({"server_time_usec": 1_006_000_000}, "warn"),
+        ({"server_time_usec": 994_000_000}, "warn"),
+        ({}, "unknown"),
+    ],
+)
+def test_a_redis_with_another_time(told: dict[str, int], outcome: str) -> None:
+    assert doctors_redis._clock(told, 999_900, 1_000_100).outcome == outcome
+
+
+@pytest.mark.servers
+async def test_a_broker_with_another_time_or_of_another_release(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(SystemClock):
+        def now_ms(self) -> int:
+            return super().now_ms() + 60_000
+
+    monkeypatch.setattr(appender, "_CLOCK", Ahead())
+    async with admin_client(settings) as admin:
+        await ensure_topics(settings, admin)
+        appending = appender.Appender(settings)
+        await appending.append(settings.topic(settings.raw_topic), b"k", b"{}", 0)
+        assert (appending.clock_apart_ms or 0) > 50_000
+        await appending.stop()
+        (broker,) = (await cluster_of(admin)).brokers
+        assert (await brokers._version(admin, {broker: None})).outcome == "ok"
+        monkeypatch.setattr(brokers, "TRIED", (99, "9.9"))
+        assert (await brokers._version(admin, {broker: None})).outcome == "warn"
+
+
+@pytest.mark.servers
+async def test_producers_that_do_not_compress(settings: Settings) -> None:
+    async with admin_client(settings) as admin:
+        await ensure_topics(settings, admin)
+
+        async def outcome(codec: str | None) -> str:
+            options = settings.kafka_options()
+            async with started(Producer(compression_type=codec, **options)) as producer:
+                for _ in range(2):
+                    topic = settings.topic(settings.raw_topic)
+                    await producer.send_and_wait(topic, b" " * 5_000, partition=0)
+            found = await brokers._producers(settings, admin)
+            return next(one.outcome for one in found if one.check == "compression")
+
+        assert [await outcome(codec) for codec in ("gzip", None, None)] == ["ok", "ok", "warn"]
 
 
 def test_two_names_for_one_setting() -> None:
