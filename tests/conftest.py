@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import gc
 import os
@@ -23,6 +24,7 @@ from tests.world.live.servers import (
     settings,
     topic_prefix,
 )
+from tests.world.parsing import parse_undisturbed
 from tests.world.profiles import register_profiles
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
 """Fixtures of the kit, for every suite."""
 
 register_profiles()
+ast.parse = parse_undisturbed
 
 os.environ.setdefault("JDK_JAVA_OPTIONS", java_options())
 
