@@ -7,6 +7,7 @@ does not tell it counts as one with cores enough.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from pathlib import Path
@@ -24,16 +25,15 @@ def waited_s(pid: int) -> float:
 class Stopwatch:
     """Runs from when it is made, but not while this process or one of the others has no core.
 
-    Two that wait at the same time both count, so on a crowded machine it tells rather too little.
+    Two may wait at the same time or one after the other; it counts as if either were chance.
     """
 
     def __init__(self, *pids: int) -> None:
-        self._pids = {os.getpid(), *pids}
-        self._began_s = self._now_s()
-
-    def _now_s(self) -> float:
-        return time.perf_counter() - sum(map(waited_s, self._pids))
+        self._began_s = time.perf_counter()
+        self._waited_s = {pid: waited_s(pid) for pid in {os.getpid(), *pids}}
 
     def taken_s(self) -> float:
         """Seconds so far."""
-        return max(0.0, self._now_s() - self._began_s)
+        whole_s = time.perf_counter() - self._began_s
+        shares = ((waited_s(pid) - before_s) / whole_s for pid, before_s in self._waited_s.items())
+        return whole_s * math.prod(max(0.0, 1 - share) for share in shares)
