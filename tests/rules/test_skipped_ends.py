@@ -70,6 +70,13 @@ def test_a_later_subscription_takes_what_was_skipped() -> None:
     assert completed(told, "2024-02-02") == [("2024-01-10T00:00:00Z", TO, "period_end")]
 
 
+def test_usage_of_the_earlier_one_ends_where_the_later_begins() -> None:
+    told = end(story(), "skip").subscribe(at="2024-01-25", subscription_at="2024-01-10T00:00:00Z")
+    found = told.meter("2024-02-02").definitions.subscriptions(ORG, SUBSCRIPTION)
+    newest = [versions.at() for versions in found]
+    assert [one and one.usage_end_ms for one in newest] == [ms("2024-01-10"), None]
+
+
 def test_but_not_what_an_invoice_had() -> None:
     told = end(story(), "generate")
     told.subscribe(at="2024-01-25", subscription_at="2024-01-10T00:00:00Z")
