@@ -19,8 +19,8 @@ from app.definitions.timeline import NEVER_MS
 from app.failpoints import failpoint
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.transactions import Record
-from app.runtime.cuts import HeldBy
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.cuts import HeldBy
+from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord, Topic

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from agents.loop import whenever_wanted
 from app.bounds.turns import Work
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 from tables.partition.cooling import PORTIONS, Cooling
 
 ROUND_S = 60.0

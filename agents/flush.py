@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from agents.loop import whenever_wanted
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 
 
 async def flush(owned: OwnedPartition) -> None:

@@ -17,9 +17,9 @@ from app.kafka.names import TopicPartition
 from app.kafka.record_batch import RawRecord, RecordBatch
 from app.kafka.topics import RAW_MESSAGE_BYTES
 from app.log import facts
-from app.runtime.forwarder import Forwarder
-from app.runtime.owned import OwnedPartition
-from app.runtime.portion import Portion, decoding_of
+from app.runtime.partition.forwarder import Forwarder
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.partition.portion import Portion, decoding_of
 
 READ_TIMEOUT_MS = 500
 MAX_RECORDS = 1_000

@@ -23,11 +23,11 @@ from app.kafka.batch_consumer import DeliveryBroken
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.faust_app import MeterApp
 from app.kafka.record_batch import RecordBatch
-from app.runtime.careful import examine_raw, examine_rekeyed, without_lost
-from app.runtime.forwarder import Forwarder
-from app.runtime.life import State
-from app.runtime.owned import OwnedPartition
-from app.runtime.portion import Portion, RekeyedPortion, decoding_of
+from app.runtime.partition.careful import examine_raw, examine_rekeyed, without_lost
+from app.runtime.partition.forwarder import Forwarder
+from app.runtime.partition.life import State
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.partition.portion import Portion, RekeyedPortion, decoding_of
 from app.wire.arrivals import runs_of
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from app.kafka.clients import NOT_TAKEN
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 
 Work = Callable[[], Awaitable[object]]
 

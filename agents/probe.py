@@ -36,8 +36,8 @@ from app.redis.client import NoPermissionError, RedisError, ResponseError, close
 from app.runtime.agreement import differing_settings
 from app.runtime.context import WorkerContext
 from app.runtime.health import Health
-from app.runtime.life import State
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.life import State
+from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.runtime.status import Observed, Status
 from app.settings import Settings

@@ -15,8 +15,8 @@ from app.bounds.turns import Work
 from app.kafka.clients import NOT_TAKEN
 from app.log import facts
 from app.meter.errors import BeyondRetention
-from app.runtime.owned import OwnedPartition
-from app.runtime.scans import Scanner, ScanTurn, feeding
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.scanning.scans import Scanner, ScanTurn, feeding
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.closing.close import next_cut
 from tables.partition.refold import Refold

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agents.loop import whenever_wanted
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 
 
 async def renew(owned: OwnedPartition) -> None:

@@ -14,7 +14,7 @@ from agents.loop import whenever_wanted
 from app.bounds.turns import Work
 from app.kafka.clients import NOT_TAKEN
 from app.log import facts
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import Arrival, SubscriptionKey
 from tables.closing.close import next_cut
 from tables.event_index.entries import Entry

@@ -16,7 +16,7 @@ from app.kafka.names import TopicPartition
 from app.runtime.delivery import Delivery
 from app.runtime.followed import FollowedDefinitions
 from app.runtime.offsets import Offsets
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 from app.runtime.status import Observed, Status
 
 EVERY_S = 1.0

@@ -19,7 +19,7 @@ from app.kafka.appender import Appender
 from app.kafka.names import RecordMetadata
 from app.kafka.topics import METER_DEFINITIONS
 from app.runtime.followed import FollowedDefinitions
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.settings import Settings
 from app.wire.decode import TICK_HEADER

@@ -15,9 +15,9 @@ from typing import Protocol
 from agents.loop import every
 from app.queries.replay import Replay
 from app.queries.verify import verify_names
-from app.runtime.owned import OwnedPartition
-from app.runtime.scan import Scan
-from app.runtime.scans import Scans
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.scanning.scan import Scan
+from app.runtime.scanning.scans import Scans
 from app.runtime.status import Status
 from app.settings import Settings
 from app.wire.arrivals import SubscriptionKey

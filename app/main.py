@@ -24,14 +24,14 @@ from yarl import URL
 
 from agents import PARTITION_AGENTS, WORKER_AGENTS
 from agents.ingest import add_ingest
-from app.api.auth import KeyRing, PeerTokens
-from app.api.certificate import Certificate
-from app.api.hosts import require_guarded, require_peer_secret
-from app.api.keys import KeysFile, keys_of
-from app.api.open_files import most_connections, raise_limit
+from app.api.http.auth import KeyRing, PeerTokens
+from app.api.http.certificate import Certificate
+from app.api.http.hosts import require_guarded, require_peer_secret
+from app.api.http.keys import KeysFile, keys_of
+from app.api.http.open_files import most_connections, raise_limit
+from app.api.http.siblings import Siblings
 from app.api.request_metrics import KeysCollector
 from app.api.server import ApiServer, build_app
-from app.api.siblings import Siblings
 from app.bounds.collecting import Collecting
 from app.clock import Clock, SystemClock
 from app.definitions.commands import set_settings

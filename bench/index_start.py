@@ -23,8 +23,8 @@ from app.bounds.work_done import WorkDone
 from app.kafka.names import TopicPartition
 from app.kafka.topics import INDEX_CHANGELOG, admin_client, ensure_topics
 from app.kafka.transactions import PartitionProducer, Record
-from app.runtime.changelogs import PLACE_HEADER
-from app.runtime.index_log import load_index
+from app.runtime.restoring.index_log import load_index
+from app.runtime.topics.changelogs import PLACE_HEADER
 from app.settings import Settings
 from bench.world import local_servers
 from tables.event_index.index import EventIndex

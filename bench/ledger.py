@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from app.ledger.ledger import Ledger, LedgerRoom, Place
 from app.ledger.rows import Wanted, rows_of
-from app.runtime.owned import slices_of
+from app.runtime.partition.owned import slices_of
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
 from app.wire.arrivals import Arrival, Arrived, plain_arrival, runs_of
 from bench.fold import NOW_MS, definitions

@@ -11,7 +11,7 @@ import argparse
 import time
 from statistics import median
 
-from app.api.overview_json import Shown, merged, overview_json
+from app.api.overview.overview_json import Shown, merged, overview_json
 from app.bounds.turns import Turns, drained
 from app.definitions import commands
 from app.definitions.command import Command

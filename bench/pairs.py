@@ -19,7 +19,7 @@ from collections import Counter
 from app.bounds.collecting import Collecting, pass_over
 from app.kafka.transactions import Record
 from app.kernel import arrive
-from app.runtime.owned import slices_of
+from app.runtime.partition.owned import slices_of
 from app.wire.arrivals import PLAINLY, Arrival, MeterKey
 from bench.fold import NOW_MS, definitions
 from bench.world import METRICS, event_value, number_of

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent.parent
 
-OWNERS = ("agents/*.py", "app/runtime/*.py")
+OWNERS = ("agents/*.py", "app/runtime/**/*.py")
 """Where it is looked at: the partitions that a worker owns, and the loops beside them."""
 
 VALUES = frozenset({"checkpoint"})
@@ -18,7 +18,7 @@ ALLOWED = {
     "agents/ingest.py: batch.examined": "a batch carries along whether it was examined",
     "app/runtime/engine.py: self.brokers.seconds": "the engine joins its parts",
     "app/runtime/ownership.py: self._tally.rebalances": "counted where it happens",
-    "app/runtime/restore.py: state.members.sum": "a restore makes the tables",
+    "app/runtime/restoring/restore.py: state.members.sum": "a restore makes the tables",
     "app/runtime/tasks.py: lost.__cause__": "an exception that is being made",
     "app/runtime/set_aside.py: newest[home].epoch": "a checkpoint is a value",
 }

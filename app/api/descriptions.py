@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app.api import record_schemas
-from app.api.call import Call
-from app.api.errors import REASONS
-from app.api.router import Endpoint, Parameter
+from app.api.answering.call import Call
+from app.api.answering.router import Endpoint, Parameter
+from app.api.http.errors import REASONS
 from app.api.schemas.common import Error
 
 Json = dict[str, Any]

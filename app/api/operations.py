@@ -6,11 +6,11 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from app.api import json_text
-from app.api.call import Call, Reply
-from app.api.connections import Connection
-from app.api.overview_json import reason_json
-from app.api.siblings import Siblings
+from app.api.answering.call import Call, Reply
+from app.api.http import json_text
+from app.api.http.connections import Connection
+from app.api.http.siblings import Siblings
+from app.api.overview.overview_json import reason_json
 from app.meter.health import OF_KAFKA, OF_REDIS, UNREADY
 
 

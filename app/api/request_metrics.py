@@ -9,10 +9,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from app.api.auth import KeyRing
-from app.api.errors import ApiError
-from app.api.keys import KeysFile
-from app.api.router import Endpoint
+from app.api.answering.router import Endpoint
+from app.api.http.auth import KeyRing
+from app.api.http.errors import ApiError
+from app.api.http.keys import KeysFile
 
 _BUCKETS_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),

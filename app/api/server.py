@@ -15,15 +15,17 @@ from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
-from app.api.admission import NOBODY, Admission
-from app.api.auth import Identity, KeyRing, PeerTokens
-from app.api.bodies import Body, announced_bytes, require_plain, require_small_head
-from app.api.call import Api, Call, Reply
-from app.api.certificate import Certificate
-from app.api.connections import Connection, Connections, error_response
+from app.api.answering.call import Api, Call, Reply
+from app.api.answering.peers import LOOP_GUARD, PEER_TIMEOUT_S
+from app.api.answering.router import Endpoint, Router
 from app.api.descriptions import openapi_document
 from app.api.endpoints.table import ADMIN_ENDPOINTS, DESCRIBED, ENDPOINTS
-from app.api.errors import (
+from app.api.http.admission import NOBODY, Admission
+from app.api.http.auth import Identity, KeyRing, PeerTokens
+from app.api.http.bodies import Body, announced_bytes, require_plain, require_small_head
+from app.api.http.certificate import Certificate
+from app.api.http.connections import Connection, Connections, error_response
+from app.api.http.errors import (
     REASONS,
     ApiError,
     bad_request,
@@ -34,12 +36,10 @@ from app.api.errors import (
     unavailable,
     unexpected,
 )
-from app.api.headers import add_headers
-from app.api.hosts import Network, client_address, require_own_name
-from app.api.peers import LOOP_GUARD, PEER_TIMEOUT_S
+from app.api.http.headers import add_headers
+from app.api.http.hosts import Network, client_address, require_own_name
+from app.api.http.siblings import Siblings
 from app.api.request_metrics import CLIENT_GONE, RequestMetrics
-from app.api.router import Endpoint, Router
-from app.api.siblings import Siblings
 from app.bounds.limits import ADMIN_CONNECTIONS, ANSWER_PIECE_BYTES, CONNECTIONS
 from app.bounds.turns import Turns, Work
 from app.credentials import ssl_context

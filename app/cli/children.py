@@ -24,7 +24,7 @@ from typing import Any, Final
 import click
 import uvloop
 
-from app.api.siblings import Siblings
+from app.api.http.siblings import Siblings
 from app.cli.failures import told_plainly
 from app.cli.interrupts import ended_by_signals
 from app.cli.serving import configure_log, stopped_plainly

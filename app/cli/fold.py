@@ -10,8 +10,8 @@ from typing import IO, get_args
 
 import click
 
-from app.api.json_text import encode
-from app.api.usage_json import current_usage_json
+from app.api.http.json_text import encode
+from app.api.usage.usage_json import current_usage_json
 from app.billing_periods.instants import parse_iso8601_ms
 from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.output import echo, lines_to

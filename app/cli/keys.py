@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from app.api.keys import EVERY_ORGANIZATION, KeyAccess, new_key
+from app.api.http.keys import EVERY_ORGANIZATION, KeyAccess, new_key
 from app.cli.failures import told_plainly
 from app.cli.output import echo
 

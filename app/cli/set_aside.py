@@ -8,7 +8,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from app.api.set_aside import LONGEST_REASON, shown
+from app.api.events.set_aside import LONGEST_REASON, shown
 from app.cli.brokers import reached, settings_of_the_log
 from app.cli.output import Terminal, echo, print_json
 from app.cli.rows import Output, Rows, cell_text, output_options

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import islice
 
 from app.bounds.turns import STEP_ITEMS, Steps, T
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import SubscriptionKey
 
 PAIRS_AT_ONCE = 20_000

@@ -14,8 +14,8 @@ from app.queries.replay import Replay, read_again
 from app.queries.routing import Routing
 from app.queries.trace import entries_of
 from app.runtime.engine import Engine
-from app.runtime.owned import OwnedPartition
-from app.runtime.scans import ScanTurn
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.scanning.scans import ScanTurn
 from app.wire.arrivals import Arrival, SubscriptionKey
 from tables.changelogged.presence import EventRanges, first_offsets
 

@@ -37,7 +37,7 @@ from app.queries.series import usage_series
 from app.queries.trace import entries_of, trace, verdicts
 from app.queries.verify import verify_names, verify_organization
 from app.runtime.engine import Engine
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import SubscriptionKey
 from tables.reading.preview import PreviewScope
 

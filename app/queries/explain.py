@@ -30,7 +30,7 @@ from app.queries.listing import First
 from app.queries.replay import Replay, read_again
 from app.queries.revisions import ListRevisions, Revisions, Since
 from app.queries.trace import FindRaw, Found, fate_of, filter_values_of, group_of, judged, status_of
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey

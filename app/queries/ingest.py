@@ -22,7 +22,7 @@ from app.queries.definer import take_quota
 from app.queries.routing import Routing
 from app.runtime.believed import append_believed
 from app.runtime.engine import Engine
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of
 from app.wire.encode import as_event, record_value
 from app.wire.identity import event_id, same_body

@@ -15,8 +15,8 @@ from app.definitions.what_if import Branch
 from app.meter.evidence import PreviewedCell, PreviewReport
 from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of
 from app.queries.replay import Replay
-from app.runtime.owned import OwnedPartition
-from app.runtime.scans import Scanner, ScanTurn, feeding
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.scanning.scans import Scanner, ScanTurn, feeding
 from tables.reading.preview import Preview, PreviewScope
 
 CELLS_A_LINE = 500

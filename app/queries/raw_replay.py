@@ -10,8 +10,8 @@ from app.kafka.clients import Consumer
 from app.kafka.names import ConsumerRecord, TopicPartition
 from app.kafka.topics import RAW_MESSAGE_BYTES
 from app.runtime.homes import HomePartitions
-from app.runtime.owned import OwnedPartition
-from app.runtime.scans import ScanTurn
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.scanning.scans import ScanTurn
 from app.settings import Settings
 from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of
 from app.wire.refusals import Refusal

@@ -25,9 +25,9 @@ from app.meter.records import RecordPage, RecordPlace, RecordQuery
 from app.queries.listing import First
 from app.queries.routing import Routing
 from app.runtime.engine import Engine
-from app.runtime.owned import OwnedPartition
-from app.runtime.published_topic import output_tp
-from app.runtime.scans import ScanTurn
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.scanning.scans import ScanTurn
+from app.runtime.topics.published_topic import output_tp
 from app.wire.arrivals import SubscriptionKey
 from app.wire.instant_records import INSTANT_TYPES
 from app.wire.usage_records import cell_id, record_id

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from app.bounds.turns import STEP_ITEMS, Steps, T
 from app.meter.errors import BeyondRetention
 from app.runtime.context import RawElements
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 from app.runtime.raw_lookup import RawPlace
-from app.runtime.scan import Scan
-from app.runtime.scans import Scanner, ScanTurn
+from app.runtime.scanning.scan import Scan
+from app.runtime.scanning.scans import Scanner, ScanTurn
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, SubscriptionKey
 from tables.changelogged.presence import first_offsets
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from app.meter.errors import Unavailable
 from app.runtime.engine import Engine
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 
 
 class Routing:

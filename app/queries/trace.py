@@ -13,8 +13,8 @@ from app.meter.evidence import ChargeOutcome, EventFate, EventInstant, KnownEven
 from app.meter.usage import ChargeInForce
 from app.numbers import plain
 from app.queries.replay import Replay
-from app.runtime.owned import OwnedPartition
-from app.runtime.scans import feeding
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.scanning.scans import feeding
 from app.wire.arrivals import Arrival, Arrived, SubscriptionKey
 from app.wire.identity import event_id, same_body
 from app.wire.instant_records import instant_id

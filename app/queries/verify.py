@@ -19,8 +19,8 @@ from app.meter.evidence import Difference, VerifyReport
 from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of
 from app.queries.raw_replay import Jobs, RawReplay
 from app.queries.replay import Replay
-from app.runtime.owned import OwnedPartition
-from app.runtime.scans import FAR_RECORDS, ScanTurn, feeding
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.scanning.scans import FAR_RECORDS, ScanTurn, feeding
 from app.runtime.status import VerifyTally
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.closing.close import next_cut

@@ -31,18 +31,18 @@ from app.runtime.apart import first_failure
 from app.runtime.context import Numbered, WorkerContext
 from app.runtime.delivery import Delivery
 from app.runtime.followed import FollowedDefinitions, FollowedProgress
-from app.runtime.forwarder import Forwarder
 from app.runtime.health import Health
 from app.runtime.homes import HomePartitions
 from app.runtime.offsets import Offsets
-from app.runtime.owned import OwnedPartition
 from app.runtime.ownership import Ownership
+from app.runtime.partition.forwarder import Forwarder
+from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import Progress, ProgressTable, Seal
 from app.runtime.raw_lookup import RawLookup
 from app.runtime.reports import Reports
-from app.runtime.restorer import Restorer
-from app.runtime.scan import Scan
-from app.runtime.scans import Scans
+from app.runtime.restoring.restorer import Restorer
+from app.runtime.scanning.scan import Scan
+from app.runtime.scanning.scans import Scans
 from app.runtime.status import Status, Tally
 from app.runtime.tasks import Work, cancel, failure_of
 from app.settings import Settings

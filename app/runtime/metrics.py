@@ -22,8 +22,8 @@ from app.definitions.model import FOLD_VERSION, ClosingReason
 from app.kafka.brokers import REASONS
 from app.meter.events import DuplicateKind
 from app.runtime.context import Rebuilt
-from app.runtime.cuts import HeldBy
 from app.runtime.engine import Engine
+from app.runtime.partition.cuts import HeldBy
 from app.wire.refusals import RefusalCode
 from app.wire.usage_records import RecordType, RevisionReason
 from tables.event_index.rows import ROW_BYTES

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from app.kafka.clients import Consumer
 from app.kafka.names import TopicPartition
 from app.kafka.topics import EVENTS_REKEYED
-from app.runtime.published_topic import output_tp
+from app.runtime.topics.published_topic import output_tp
 from app.settings import Settings
 
 

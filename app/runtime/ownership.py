@@ -19,9 +19,9 @@ from app.kafka.names import TP
 from app.kafka.transactions import Fenced
 from app.log import facts, told
 from app.meter.errors import BeyondRetention
-from app.runtime.commit import OutputLost
 from app.runtime.context import Numbered
 from app.runtime.delivery import Delivery
+from app.runtime.partition.commit import OutputLost
 from app.runtime.status import Tally
 from app.runtime.tasks import Work, cancel, failure_of
 from tables.changelogged.checkpoint import StateTooNew

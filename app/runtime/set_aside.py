@@ -24,9 +24,9 @@ from app.kafka.topics import CELLS_CHANGELOG, METER_DEFINITIONS, METER_PROGRESS
 from app.kafka.transactions import PartitionProducer, Record
 from app.meter.errors import NotSetAside
 from app.runtime.believed import Append, append_believed
-from app.runtime.changelogs import CHECKPOINT_KEY
 from app.runtime.homes import HomePartitions
 from app.runtime.progress import Seal
+from app.runtime.topics.changelogs import CHECKPOINT_KEY
 from app.settings import Settings
 from app.wire.arrivals import ADMIT_HEADER, Arrived, arrivals_of, index_of
 from app.wire.decode import decode_record, is_tick

@@ -7,7 +7,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from app.api import json_text
+from app.api.http import json_text
 
 _NAMESPACE: Final = uuid5(NAMESPACE_URL, "meterstream:webhooks")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.api import json_text
+from app.api.http import json_text
 from app.bounds.nesting import PARSED_LEVELS, deeper_than
 from app.kafka.log_readers import LogRecord
 from app.kafka.names import TopicPartition

@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
-from app.api.definitions_json import customer_json, metric_json, plan_json, subscription_json
+from app.api.definitions.definitions_json import (
+    customer_json,
+    metric_json,
+    plan_json,
+    subscription_json,
+)
 from app.billing_periods.instants import iso_milliseconds
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.decision import Change, Deletion

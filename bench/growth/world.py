@@ -12,7 +12,7 @@ from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionKey, runs_of
 from app.wire.events import Correction, Event
 from app.wire.usage_records import PublishedRecord

@@ -183,7 +183,7 @@ class Snapshot:
     def is_whole(self) -> bool:
         """Return True if counts and hash sums of loaded records agree with the checkpoint.
 
-        `app.runtime.restore` checks published cells, which it can mend. Members are checked where
+        `app.runtime.restoring` checks published cells, which it can mend. Members are checked where
         they are read.
         """
         checkpoint, tables = self._checkpoint, self._tables

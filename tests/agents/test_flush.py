@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import cast
 
 from agents.flush import flush
-from app.runtime.next_flush import NextFlush
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.next_flush import NextFlush
+from app.runtime.partition.owned import OwnedPartition
 from tests.world.waiting import until
 
 INTERVAL_S = 0.2

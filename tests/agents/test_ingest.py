@@ -21,8 +21,8 @@ from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
 from app.kafka.batch_consumer import DeliveryBroken
 from app.kafka.record_batch import RawRecord, RecordBatch
-from app.runtime.next_flush import NextFlush
-from app.runtime.portion import MAX_STAMP_AHEAD_MS, ClockAhead, Portion
+from app.runtime.partition.next_flush import NextFlush
+from app.runtime.partition.portion import MAX_STAMP_AHEAD_MS, ClockAhead, Portion
 from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint
 from tests.world.waiting import until
@@ -134,7 +134,7 @@ async def test_small_batches_that_wait_at_once_are_folded_together(
 async def test_a_batch_is_taken_by_portions_of_whole_records(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app.runtime.portion.PORTION_EVENTS", 1_000)
+    monkeypatch.setattr("app.runtime.partition.portion.PORTION_EVENTS", 1_000)
     shared = SimpleNamespace(
         settings=Settings(profile="test", test_clock=True),
         homes=SimpleNamespace(of=lambda *_: 3),

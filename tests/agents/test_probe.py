@@ -10,8 +10,8 @@ import pytest
 
 from agents import probe
 from agents.probe import _Looks
-from app.runtime.cuts import Blocked
 from app.runtime.health import Health
+from app.runtime.partition.cuts import Blocked
 from app.settings import Settings
 
 

@@ -17,7 +17,7 @@ from app.definitions.timeline import NEVER_MS
 from app.kafka.appender import Appender
 from app.kafka.log_readers import bounds
 from app.kafka.topics import admin_client
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import Progress, ProgressTable
 from app.settings import Settings
 from tests.world.waiting import until

@@ -10,7 +10,7 @@ import pytest
 
 from agents import verify_samples
 from app.bounds.turns import Turns
-from app.runtime.scans import Scans
+from app.runtime.scanning.scans import Scans
 from app.runtime.status import Observed, Status
 
 

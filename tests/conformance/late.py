@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from app.api.usage_json import current_usage_json
+from app.api.usage.usage_json import current_usage_json
 from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions.model import SettingsRecord
 from app.offline.fold import EventLine, OfflineMeter

@@ -11,12 +11,12 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import make_mocked_request
 from prometheus_client import CollectorRegistry
 
-from app.api.auth import Identity, KeyRing, PeerTokens
-from app.api.bodies import Body
-from app.api.call import Api, Call
+from app.api.answering.call import Api, Call
+from app.api.answering.router import Router
 from app.api.endpoints.table import ENDPOINTS
-from app.api.errors import ApiError
-from app.api.router import Router
+from app.api.http.auth import Identity, KeyRing, PeerTokens
+from app.api.http.bodies import Body
+from app.api.http.errors import ApiError
 from app.bounds.turns import Turns
 from app.definitions import commands
 from app.definitions.command import Command

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.api.hosts import require_guarded
+from app.api.http.hosts import require_guarded
 from app.local_servers.java import KAFKA_VERSION
 from app.local_servers.kafka import PROPERTIES
 from app.settings import LOCAL_ORGANIZATION_ID, Settings, unknown_variables

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.api.hosts import require_guarded, require_peer_secret
+from app.api.http.hosts import require_guarded, require_peer_secret
 from app.local_servers.java import KAFKA_VERSION
 from app.settings import Settings, unknown_variables
 from tests.deploy.metrics import Told, series_of_a_worker, unknown_in

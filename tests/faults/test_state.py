@@ -26,7 +26,7 @@ from app.kafka.topics import (
     admin_client,
     topic_specs,
 )
-from app.runtime.changelogs import CHECKPOINT_KEY
+from app.runtime.topics.changelogs import CHECKPOINT_KEY
 from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint
 from tests.world.live.committed import all_of, markers_written

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from aiokafka import TopicPartition
 
-from app.api.query import Query
+from app.api.http.query import Query
 from app.definitions.judging import Judging
 from app.definitions.log import DECIDE, apply
 from app.definitions.state import Definitions

@@ -11,7 +11,7 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.timeline import NEVER_MS
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
-from app.runtime.published_topic import put_again
+from app.runtime.topics.published_topic import put_again
 from app.wire.arrivals import Arrival
 from tables.changelogged.published import PublishedTable
 from tables.closing.close import entering_history

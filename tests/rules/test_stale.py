@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.api.usage_json import current_usage_json
+from app.api.usage.usage_json import current_usage_json
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.log import apply

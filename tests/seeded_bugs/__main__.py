@@ -71,12 +71,13 @@ STAGES = (
     _pytest(
         "surfaces",
         *("tests/app/page", "--ignore=tests/app/page/test_chromium.py", "tests/app/cli/lago"),
-        *("tests/app/offline/test_statement.py", "tests/app/queries", "tests/app/api/test_csv.py"),
+        *("tests/app/offline/test_statement.py", "tests/app/queries"),
+        "tests/app/api/answering/test_csv.py",
     ),
     _pytest(
         "door",
         *(
-            f"tests/app/api/test_{name}.py"
+            f"tests/app/api/http/test_{name}.py"
             for name in ("admission", "bodies", "connections", "gone_clients", "hosts")
         ),
     ),

@@ -196,7 +196,7 @@ BUGS = (
     ),
     Bug(
         "queued-refold-holds-no-cut-after-a-restart",
-        "app/runtime/restore.py",
+        "app/runtime/restoring/restore.py",
         "queue.want(refolding_keys(state), checkpoint.cut_ms)",
         "pass",
         "tests/simulation/test_mending.py"
@@ -219,7 +219,7 @@ BUGS = (
     ),
     Bug(
         "lost-usage-records-unnoticed",
-        "app/runtime/restore.py",
+        "app/runtime/restoring/restore.py",
         "mark is not None and await output_stands(settings, number, mark)",
         "mark is not None",
         "tests/simulation/test_mending.py"
@@ -227,7 +227,7 @@ BUGS = (
     ),
     Bug(
         "records-of-single-events-lost-unnoticed",
-        "app/runtime/restore.py",
+        "app/runtime/restoring/restore.py",
         "found.sum == expected and (stands or mark is None)",
         "found.sum == expected",
         "tests/simulation/test_mending.py"
@@ -235,7 +235,7 @@ BUGS = (
     ),
     Bug(
         "rebuilt-under-what-waits-for-a-grid-cut",
-        "app/runtime/rebuild.py",
+        "app/runtime/restoring/rebuild.py",
         "owned.renewal.note_seen(seen[0])",
         "owned.renewal.note_seen(shared.followed.last[0])",
         "tests/simulation/test_simulation.py::test_seeds_that_found_something[3000419]",
@@ -297,7 +297,7 @@ BUGS = (
     ),
     Bug(
         "lost-figure-decided-again-over-other-cells",
-        "app/runtime/rebuild.py",
+        "app/runtime/restoring/rebuild.py",
         "checkpoint.grid_ms if published.whole else -1",
         "checkpoint.grid_ms",
         "tests/simulation/test_mending.py"
@@ -351,7 +351,7 @@ BUGS = (
     ),
     Bug(
         "usage-records-lost-under-the-worker-unnoticed",
-        "app/runtime/commit.py",
+        "app/runtime/partition/commit.py",
         "0 <= offset < known[0] + len(published)",
         "False",
         "tests/simulation/test_mending.py::test_what_usage_records_lost_is_published_again",
@@ -823,14 +823,14 @@ BUGS = (
     ),
     Bug(
         "rest-of-array-skipped",
-        "app/runtime/portion.py",
+        "app/runtime/partition/portion.py",
         "position[2:] > marks.get(position[1], (-1, -1))",
         "position[2] > marks.get(position[1], (-1, -1))[0]",
         "tests/simulation/test_set_aside.py::test_of_an_array_only_what_fails_is_set_aside",
     ),
     Bug(
         "portion-passes-over-what-it-left",
-        "app/runtime/portion.py",
+        "app/runtime/partition/portion.py",
         "append_time_ms, next_offset\n                if events",
         "append_time_ms, batch.next\n                if events",
         "tests/agents/test_ingest.py::test_a_batch_is_taken_by_portions_of_whole_records",
@@ -962,7 +962,7 @@ BUGS = (
     ),
     Bug(
         "committed-before-the-rest",
-        "app/runtime/commit.py",
+        "app/runtime/partition/commit.py",
         "await self.producer.commit(*self._output_noted(unsent))",
         "self._output_noted(unsent)\n"
         "            await self.producer.commit(unsent.records[-1:])\n"
@@ -970,19 +970,19 @@ BUGS = (
     ),
     Bug(
         "flush-sent-again-though-committed",
-        "app/runtime/commit.py",
+        "app/runtime/partition/commit.py",
         "            return True\n        if found != self._durable:",
         "        elif found != self._durable:",
     ),
     Bug(
         "flush-not-sent-again-though-aborted",
-        "app/runtime/commit.py",
+        "app/runtime/partition/commit.py",
         "if newest is not None and found in unsent.tried:",
         "if newest is not None and found in (*unsent.tried, self._durable):",
     ),
     Bug(
         "dead-letters-lost",
-        "app/runtime/owned.py",
+        "app/runtime/partition/owned.py",
         "self.verdicts.refuse_arrivals(result.refused)",
         "self.verdicts.refuse_arrivals(result.refused[1:])",
     ),
@@ -1006,7 +1006,7 @@ BUGS = (
     ),
     Bug(
         "redis-declared-whole",
-        "app/runtime/restore.py",
+        "app/runtime/restoring/restore.py",
         "await fill(store, number, checkpoint.epoch, checkpoint.flush, members)",
         "await fill(store, number, checkpoint.epoch, checkpoint.flush, {})",
     ),
@@ -1030,7 +1030,7 @@ BUGS = (
     ),
     Bug(
         "epochs-begin-again",
-        "app/runtime/restore.py",
+        "app/runtime/restoring/restore.py",
         "unknown = Checkpoint(epoch=told_epoch)",
         "unknown = Checkpoint()",
     ),
@@ -1048,7 +1048,7 @@ BUGS = (
     ),
     Bug(
         "rebuilt-at-the-flush-of-the-torn-state",
-        "app/runtime/rebuild.py",
+        "app/runtime/restoring/rebuild.py",
         "max(known.flush, stored.flush or 0) + 1",
         "max(known.flush, stored.flush or 0)",
     ),
@@ -1090,43 +1090,43 @@ BUGS = (
     ),
     Bug(
         "values-of-a-body-not-counted",
-        "app/api/bodies.py",
+        "app/api/http/bodies.py",
         "if holds_more_than(body, BODY_VALUES):",
         "if False:",
     ),
     Bug(
         "a-body-is-waited-for-without-end",
-        "app/api/bodies.py",
+        "app/api/http/bodies.py",
         "async with asyncio.timeout(seconds):",
         "async with asyncio.timeout(None):",
     ),
     Bug(
         "one-organization-has-all-memory",
-        "app/api/admission.py",
+        "app/api/http/admission.py",
         "            and taken.fits(memory, _SHARE)\n",
         "",
     ),
     Bug(
         "no-turns-between-organizations",
-        "app/api/admission.py",
+        "app/api/http/admission.py",
         "self._queues[organization] = self._queues.pop(organization)",
         "pass",
     ),
     Bug(
         "idle-connections-keep-their-place",
-        "app/api/connections.py",
+        "app/api/http/connections.py",
         "and not self._end_longest_idle()",
         "and True",
     ),
     Bug(
         "a-head-is-waited-for-without-end",
-        "app/api/connections.py",
+        "app/api/http/connections.py",
         "now_s - self._head_since_s > HEAD_S",
         "False",
     ),
     Bug(
         "who-takes-nothing-is-kept",
-        "app/api/connections.py",
+        "app/api/http/connections.py",
         "if now_s - self._taken_s > UNTAKEN_S:",
         "if False:",
     ),
@@ -1144,7 +1144,7 @@ BUGS = (
     ),
     Bug(
         "any-name-is-answered",
-        "app/api/hosts.py",
+        "app/api/http/hosts.py",
         "if not is_loopback(host) and host not in others:",
         "if False:",
     ),
@@ -1174,7 +1174,7 @@ BUGS = (
     ),
     Bug(
         "set-aside-folded-by-who-takes-over",
-        "app/runtime/restore.py",
+        "app/runtime/restoring/restore.py",
         "end = await shared.followed.caught_up()\n    cells",
         "end = shared.definitions.offset\n    cells",
     ),
@@ -1198,13 +1198,13 @@ BUGS = (
     ),
     Bug(
         "set-aside-folded-where-it-was-forwarded",
-        "app/runtime/portion.py",
+        "app/runtime/partition/portion.py",
         "if aside is None or not aside.holds_element(offset, index):",
         "if aside is None or offset >= 0:",
     ),
     Bug(
         "set-aside-counted-by-refolds",
-        "app/runtime/scan.py",
+        "app/runtime/scanning/scan.py",
         "if aside is not None and aside.holds_element(raw_offset, index):",
         "if False:",
     ),
@@ -1409,7 +1409,7 @@ BUGS = (
     ),
     Bug(
         "ledger-and-log-read-twice",
-        "app/runtime/scan.py",
+        "app/runtime/scanning/scan.py",
         "stops[tp] = passed.next_stop(self._next[tp], ends[tp])",
         "stops[tp] = max(self._next[tp], ends[tp])",
     ),
@@ -1465,21 +1465,21 @@ BUGS = (
     ),
     Bug(
         "page-download-without-its-choice",
-        "app/api/page_views.py",
+        "app/api/pages/page_views.py",
         '        status=call.query.text("status"),\n',
         "",
         "tests/app/page/test_page.py::test_explained_events_are_downloaded_as_they_are_chosen",
     ),
     Bug(
         "page-letters-of-everybody",
-        "app/api/page_views.py",
+        "app/api/pages/page_views.py",
         "newest = call.meter.repairs.dead_letters(organization_id)",
         "newest = call.meter.repairs.dead_letters(None)",
         "tests/app/page/test_page.py::test_dead_letters_stand_by_code_and_one_by_one",
     ),
     Bug(
         "replay-of-anybodys-letter",
-        "app/api/replays.py",
+        "app/api/events/replays.py",
         "found = await call.meter.repairs.replay(organization_id, *place, call.key_name)",
         "found = await call.meter.repairs.replay(None, *place, call.key_name)",
         "tests/app/page/test_page.py::test_a_replay_tells_what_became_of_each_and_a_sum",
@@ -1500,7 +1500,7 @@ BUGS = (
     ),
     Bug(
         "plan-form-taken-from-another-site",
-        "app/api/page_plan_form.py",
+        "app/api/pages/page_plan_form.py",
         "if page.PAGE_HEADER not in call.request.headers:",
         "if False:",
         "tests/app/page/test_plan_form.py::test_only_who_may_write_changes_a_plan",
@@ -1514,7 +1514,7 @@ BUGS = (
     ),
     Bug(
         "csv-hides-the-next-page",
-        "app/api/csv_text.py",
+        "app/api/answering/csv_text.py",
         "headers = {} if number is None else",
         "headers = {} if number else",
     ),

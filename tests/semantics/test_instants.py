@@ -11,7 +11,7 @@ import pytest
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.runtime.instants_topic import put_again
+from app.runtime.topics.instants_topic import put_again
 from app.wire.arrivals import Arrival
 from app.wire.decode import decode_record
 from app.wire.events import Event

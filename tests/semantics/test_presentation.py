@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.api.query import Query
+from app.api.http.query import Query
 from app.definitions import commands
 from app.numbers import plain
 from tables.reading.usage import current_usage

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from app.api.usage_json import current_usage_json
+from app.api.usage.usage_json import current_usage_json
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.meter.errors import Unavailable
 from app.meter.usage import PeriodUsage, Regrouping

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.definitions.command import Command
-from app.runtime.scan import Scan
+from app.runtime.scanning.scan import Scan
 from tests.simulation.play import Player
 from tests.simulation.script import Script, with_own_ids
 from tests.simulation.steps import Appended, Define, Pass

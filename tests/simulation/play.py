@@ -35,10 +35,10 @@ from app.kafka.topics import (
 )
 from app.kafka.transactions import Fenced
 from app.meter.errors import NotSetAside
-from app.runtime.changelogs import CHECKPOINT_KEY
-from app.runtime.commit import OutputLost
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.commit import OutputLost
+from app.runtime.partition.owned import OwnedPartition
 from app.runtime.set_aside import set_aside
+from app.runtime.topics.changelogs import CHECKPOINT_KEY
 from app.settings import Settings
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.keys import home_partition, message_key

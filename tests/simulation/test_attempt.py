@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from app.kafka.topics import CELLS_CHANGELOG
-from app.runtime.changelogs import CHECKPOINT_KEY
+from app.runtime.topics.changelogs import CHECKPOINT_KEY
 from tables.changelogged.checkpoint import Checkpoint
 from tests.simulation.by_hand import begin
 from tests.simulation.loop import run

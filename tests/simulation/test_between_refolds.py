@@ -11,7 +11,7 @@ import pytest
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
-from app.runtime import restore
+from app.runtime.restoring import restore
 from tests.simulation.by_hand import append, defining, hold, slow_scans
 from tests.simulation.check import Outcome
 from tests.simulation.loop import run

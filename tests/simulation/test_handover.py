@@ -14,10 +14,10 @@ import pytest
 
 from app.definitions.timeline import NEVER_MS
 from app.kafka.topics import MEMBERS_CHANGELOG, METER_PROGRESS
-from app.runtime.forwarder import Forwarder
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.forwarder import Forwarder
+from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import Progress, Seal
-from app.runtime.restorer import Restorer
+from app.runtime.restoring.restorer import Restorer
 from app.wire.keys import home_partition, message_key
 from tests.simulation.by_hand import begin
 from tests.simulation.kafka import PartitionProducer

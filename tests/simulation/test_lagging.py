@@ -13,7 +13,7 @@ import pytest
 from app.definitions import commands
 from app.kafka.log_readers import LogReader, LogRecord
 from app.queries.gateway import Gateway
-from app.runtime import restore
+from app.runtime.restoring import restore
 from app.wire.keys import home_partition, message_key
 from tables.partition.cooling import Cooling
 from tests.simulation.by_hand import append, begin, defining, hold, slow_scans

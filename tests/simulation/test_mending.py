@@ -26,9 +26,10 @@ from app.kafka.topics import (
 )
 from app.redis.errors import MembersLost
 from app.redis.members import MEMBERS_IN_A_CALL
-from app.runtime import index_log, member_sync, rebuild, restore
-from app.runtime.changelogs import CHECKPOINT_KEY
-from app.runtime.refold_queue import RefoldQueue
+from app.runtime.partition import member_sync
+from app.runtime.partition.refold_queue import RefoldQueue
+from app.runtime.restoring import index_log, rebuild, restore
+from app.runtime.topics.changelogs import CHECKPOINT_KEY
 from app.wire.refusals import RefusalCode
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.members import MemberKey

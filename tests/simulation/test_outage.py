@@ -13,8 +13,8 @@ from aiokafka.errors import KafkaError
 
 from app.bounds.limits import COMMIT_TIMEOUT_S, KAFKA_LOST_S
 from app.kafka.topics import CELLS_CHANGELOG
-from app.runtime.changelogs import CHECKPOINT_KEY
-from app.runtime.duplicates import Duplicates
+from app.runtime.partition.duplicates import Duplicates
+from app.runtime.topics.changelogs import CHECKPOINT_KEY
 from app.wire.keys import home_partition, message_key
 from tables.changelogged.checkpoint import Checkpoint
 from tests.simulation.by_hand import begin
@@ -237,7 +237,7 @@ def test_folding_stands_when_the_next_flush_is_full(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     away = Away(monkeypatch, written=False)
-    monkeypatch.setattr("app.runtime.flush.FLUSH_CHANGES", 4)
+    monkeypatch.setattr("app.runtime.partition.flush.FLUSH_CHANGES", 4)
 
     async def act(player: Player) -> None:
         (worker,) = player.workers

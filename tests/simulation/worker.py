@@ -52,32 +52,32 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "app.runtime.offsets.Consumer": lambda **_: Consumer(broker),
         "app.ledger.ledger.to_thread": _at_once,
         "app.ledger.ledger.MERGED_CHUNKS": 8,
-        "app.runtime.scan.Consumer": lambda **_: Consumer(broker),
+        "app.runtime.scanning.scan.Consumer": lambda **_: Consumer(broker),
         "app.kafka.log_readers.Consumer": lambda **_: Consumer(broker),
-        "app.runtime.restorer.PartitionProducer": lambda _, number: PartitionProducer(
+        "app.runtime.restoring.restorer.PartitionProducer": lambda _, number: PartitionProducer(
             broker, number
         ),
         "app.runtime.set_aside.PartitionProducer": lambda _, number: PartitionProducer(
             broker, number
         ),
         "app.runtime.engine.MemberStore": lambda _: Members(redis),
-        "app.runtime.rebuild.admin_client": Admin(broker).connected,
-        "app.runtime.commit.failpoint": failpoint,
-        "app.runtime.verdicts.failpoint": failpoint,
+        "app.runtime.restoring.rebuild.admin_client": Admin(broker).connected,
+        "app.runtime.partition.commit.failpoint": failpoint,
+        "app.runtime.partition.verdicts.failpoint": failpoint,
         "agents.ingest.failpoint": failpoint,
         "agents.close.failpoint": failpoint,
-        "app.runtime.cuts.POLL_S": POLL_S,
+        "app.runtime.partition.cuts.POLL_S": POLL_S,
         "agents.tick.POLL_S": POLL_S,
         "agents.cool.ROUND_S": 6.0,
         "tables.partition.cooling.IDLE_MS": 1_000,
         "app.runtime.tasks.asked_to_end": _asked_to_end,
         "app.runtime.engine.Brokers": _Brokers,
         "app.runtime.engine.first_failure": first_failure_here,
-        "app.runtime.commit.monotonic": _loop_s,
-        "app.runtime.flush.monotonic": _loop_s,
+        "app.runtime.partition.commit.monotonic": _loop_s,
+        "app.runtime.partition.flush.monotonic": _loop_s,
         "app.runtime.delivery.monotonic": _loop_s,
         "app.runtime.ownership.monotonic": _loop_s,
-        "app.runtime.restorer.monotonic": _loop_s,
+        "app.runtime.restoring.restorer.monotonic": _loop_s,
     }
     patches = [patch(name, new) for name, new in replaced.items()]
     for each in patches:

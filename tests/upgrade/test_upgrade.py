@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import pytest
 
-from app.runtime import rebuild, restore
+from app.runtime.restoring import rebuild, restore
 from app.wire.usage_records import Topic
 from tests.simulation.check import Outcome
 from tests.simulation.kafka import Broker

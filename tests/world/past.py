@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.json_text import whole
-from app.api.usage_json import past_usage_stream
+from app.api.http.json_text import whole
+from app.api.usage.usage_json import past_usage_stream
 from app.bounds.turns import drained
 from app.meter.usage import PeriodUsage
 from app.wire.arrivals import SubscriptionKey

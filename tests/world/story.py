@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from app.api.json_text import whole
-from app.api.usage_json import UsageSelection, current_usage_json, projected_usage_stream
+from app.api.http.json_text import whole
+from app.api.usage.usage_json import UsageSelection, current_usage_json, projected_usage_stream
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.judging import Judging

@@ -1,4 +1,4 @@
 """Every endpoint there is: its path, its handler and what `/openapi.json` says of it.
 
-It imports the handlers of `app.api`, `app.api.schemas`, `app.api.router` and names of types.
+It imports the handlers of `app.api`, `app.api.schemas`, `app.api.answering` and names of types.
 """

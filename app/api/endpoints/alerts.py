@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.api import alerts
+from app.api.answering.router import Endpoint
+from app.api.definitions import alerts
 from app.api.endpoints.parameters import SUBSCRIPTION_STATUS, V1
 from app.api.endpoints.resource import Resource
-from app.api.router import Endpoint
 from app.api.schemas import alerts as schemas
 
 _ALL = f"{V1}/subscriptions/{{external_id}}/alerts"

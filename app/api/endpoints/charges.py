@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.api import plan_charges, subscriptions
+from app.api.definitions import plan_charges, subscriptions
 from app.api.endpoints.parameters import SUBSCRIPTION_STATUS, V1
 from app.api.endpoints.resource import Resource
 from app.api.schemas import charges as schemas

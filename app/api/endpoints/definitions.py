@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from app.api import customers, metrics, plans, subscriptions, usage
+from app.api.answering.router import Endpoint, Parameter
+from app.api.definitions import customers, metrics, plans, subscriptions
 from app.api.endpoints.parameters import BOOLEAN, PAGE, STATUS, V1
 from app.api.endpoints.resource import Resource
-from app.api.router import Endpoint, Parameter
 from app.api.schemas import definitions as schemas
+from app.api.usage import usage
 
 _metric = Resource(
     "billable_metric",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from app.api import corrections, estimates, event_batch, event_reads, events, not_counted, usage
+from app.api.answering.router import Endpoint, Parameter
 from app.api.endpoints.parameters import BOOLEAN, PAGE, V1
-from app.api.router import Endpoint, Parameter
+from app.api.events import corrections, estimates, event_batch, event_reads, events, not_counted
 from app.api.schemas import events as schemas
+from app.api.usage import usage
 
 EVENTS = (
     Endpoint(

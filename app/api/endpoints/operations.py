@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from app.api import (
-    changes,
-    dead_letters,
-    descriptions,
-    history,
-    operations,
-    organizations,
-    preview,
-    replays,
-    set_aside,
-    usage,
-    verification,
-)
+from app.api import descriptions, operations
+from app.api.answering.router import Endpoint, Parameter
+from app.api.definitions import changes, history, organizations, preview
 from app.api.endpoints.parameters import POSITIVE, V1
-from app.api.router import Endpoint, Parameter
+from app.api.events import dead_letters, replays, set_aside
 from app.api.schemas import operations as schemas
+from app.api.usage import usage, verification
 
 HISTORY = (
     Endpoint(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from app.api import page, page_forms, page_plan_form, page_views
-from app.api.router import Endpoint, Handler
+from app.api.answering.router import Endpoint, Handler
+from app.api.pages import page, page_forms, page_plan_form, page_views
 
 _VIEWS: tuple[tuple[str, Handler], ...] = (
     ("", page_views.fragment(page_views.overview)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.router import Parameter
+from app.api.answering.router import Parameter
 
 V1 = "/api/v1"
 BOOLEAN: dict[str, Any] = {"type": "boolean"}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import get_args
 
-from app.api import explain, trace, verdicts
+from app.api.answering.router import Endpoint, Parameter
 from app.api.endpoints.parameters import BOOLEAN, FORMAT, PAGE, SUBSCRIPTION, V1
-from app.api.router import Endpoint, Parameter
+from app.api.events import trace, verdicts
 from app.api.schemas import proofs as schemas
+from app.api.usage import explain
 from app.meter.evidence import Status
 
 EVENT_PROOFS = (

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
+from app.api.answering.router import Endpoint, Handler, Parameter
 from app.api.endpoints.parameters import PAGE
-from app.api.router import Endpoint, Handler, Parameter
 
 
 class Resource(NamedTuple):

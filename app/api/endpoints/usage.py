@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from app.api import analytics, record_schemas, records, series, usage
+from app.api import record_schemas
+from app.api.answering.router import Endpoint, Parameter
 from app.api.endpoints.parameters import BOOLEAN, FORMAT, PAGE, POSITIVE, SUBSCRIPTION, V1, WAIT_FOR
-from app.api.router import Endpoint, Parameter
 from app.api.schemas import usage as schemas
+from app.api.usage import analytics, records, series, usage
 
 _DAY = {"type": "string", "format": "date"}
 

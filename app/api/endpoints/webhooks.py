@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.api import webhook_endpoints
+from app.api.answering.router import Endpoint
+from app.api.definitions import webhook_endpoints
 from app.api.endpoints.parameters import V1
 from app.api.endpoints.resource import Resource
-from app.api.router import Endpoint
 from app.api.schemas import webhooks as schemas
 
 _ALL = f"{V1}/webhook_endpoints"

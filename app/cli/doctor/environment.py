@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from app.api.hosts import require_guarded, require_peer_secret
+from app.api.http.hosts import require_guarded, require_peer_secret
 from app.cli.doctor.finding import Finding
 from app.definitions.state import Definitions
 from app.errors import StackError

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, Counter
 from pydantic import SecretStr
 from yarl import URL
 
-from app.api.auth import KeyRing, PeerTokens
-from app.api.keys import of_environment
+from app.api.http.auth import KeyRing, PeerTokens
+from app.api.http.keys import of_environment
 from app.api.server import ApiServer, build_app
 from app.settings import Access, ApiKey
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION, Clock, LedgerMeter

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from app.api.auth import Identity, KeyRing, PeerTokens
-from app.api.errors import ApiError
-from app.api.keys import Key, digest_of, of_environment
+from app.api.http.auth import Identity, KeyRing, PeerTokens
+from app.api.http.errors import ApiError
+from app.api.http.keys import Key, digest_of, of_environment
 from app.api.schemas.operations import DefinitionChanges
 from app.api.server import ApiServer, build_app
 from app.bounds.limits import FAILED_LOGINS_PER_S, PEER_TOKEN_S

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from app.api.bodies import Body
+from app.api.http.bodies import Body
 from app.bounds.limits import BODY_BYTES
 from tests.app.api.conftest import Running
-from tests.app.api.test_bodies import line_to
-from tests.app.api.test_gone_clients import Held
+from tests.app.api.http.test_bodies import line_to
+from tests.app.api.http.test_gone_clients import Held
 
 Play = Callable[[Running], Awaitable[object]]
 LONG = "x" * 100_000

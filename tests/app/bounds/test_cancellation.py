@@ -15,8 +15,8 @@ from app.clock import SystemClock
 from app.kafka.faust_app import MeterApp
 from app.kafka.record_batch import RecordBatch
 from app.runtime.engine import Engine
-from app.runtime.forwarder import Forwarder
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.forwarder import Forwarder
+from app.runtime.partition.owned import OwnedPartition
 from app.settings import Settings
 
 

@@ -12,7 +12,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from app.api.definitions_json import customer_json, metric_json, plan_json, subscription_json
+from app.api.definitions.definitions_json import (
+    customer_json,
+    metric_json,
+    plan_json,
+    subscription_json,
+)
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from app.api.definitions_json import subscription_json
+from app.api.definitions.definitions_json import subscription_json
 from app.definitions import commands
 from app.definitions.outcome import Applied, Impact, Rejected
 from app.definitions.sizes import oversized

@@ -10,7 +10,12 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.definitions_json import customer_json, metric_json, plan_json, subscription_json
+from app.api.definitions.definitions_json import (
+    customer_json,
+    metric_json,
+    plan_json,
+    subscription_json,
+)
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.api.definitions_json import metric_json, plan_json, subscription_json
+from app.api.definitions.definitions_json import metric_json, plan_json, subscription_json
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.charge_terms import refused_terms

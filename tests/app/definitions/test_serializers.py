@@ -7,7 +7,12 @@ from lago_python_client.models.customer import CustomerResponse
 from lago_python_client.models.plan import PlanResponse
 from lago_python_client.models.subscription import SubscriptionResponse
 
-from app.api.definitions_json import customer_json, metric_json, plan_json, subscription_json
+from app.api.definitions.definitions_json import (
+    customer_json,
+    metric_json,
+    plan_json,
+    subscription_json,
+)
 from app.bounds.turns import drained
 from app.definitions import commands
 from tests.world.clock import ms

@@ -10,7 +10,7 @@ from app.kafka.appender import forwarding_options
 from app.kafka.clients import InOrderProducer, started
 from app.kafka.topics import EVENTS_REKEYED, INDEX_CHANGELOG, admin_client, ensure_topics
 from app.kafka.transactions import PartitionProducer, Record
-from app.runtime.changelogs import CHANGELOGS
+from app.runtime.topics.changelogs import CHANGELOGS
 from app.settings import Settings
 from app.wire.arrivals import Arrival
 from tests.app.kafka.test_transactions import create_topics

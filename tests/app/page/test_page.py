@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.api.page_views import PTAG
+from app.api.pages.page_views import PTAG
 from app.billing_periods.instants import iso_milliseconds
 from app.meter.evidence import Uncounted, UncountedSample
 from tests.app.api.conftest import NOW_MS, Running

@@ -16,15 +16,15 @@ from aiohttp import ClientSession
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from app.api.auth import KeyRing, PeerTokens
-from app.api.keys import of_environment
+from app.api.http.auth import KeyRing, PeerTokens
+from app.api.http.keys import of_environment
 from app.api.server import ApiServer, build_app
 from app.bounds.turns import Turns
 from app.queries.gateway import Gateway
 from app.runtime.homes import HomePartitions
 from app.runtime.progress import Progress, ProgressTable
 from app.runtime.raw_lookup import RawPlace
-from app.runtime.scans import Scans
+from app.runtime.scanning.scans import Scans
 from app.runtime.status import Tally
 from app.wire.arrivals import Arrival
 from app.wire.decode import decode_record

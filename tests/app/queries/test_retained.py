@@ -14,9 +14,9 @@ from app.definitions.outcome import Applied, Impact
 from app.definitions.state import Definitions
 from app.meter.errors import BeyondRetention, Unavailable
 from app.queries.gateway import Gateway
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import runs_of
-from tests.app.runtime.test_owned import AT_MS, owned_of, sent
+from tests.app.runtime.partition.test_owned import AT_MS, owned_of, sent
 from tests.world.clock import START_MS, WEEK_MS
 from tests.world.definitions import ORG
 from tests.world.definitions_log import metric_body

@@ -9,12 +9,12 @@ import pytest
 
 from app.definitions.state import Definitions
 from app.kafka.topics import CHANGELOG_MESSAGE_BYTES
-from app.runtime.cuts import Cuts
-from app.runtime.flush import FlushPacking
-from app.runtime.forwarder import Forwards
-from app.runtime.next_flush import NextFlush
-from app.runtime.refold_queue import RefoldQueue
-from app.runtime.restore import refolding_keys
+from app.runtime.partition.cuts import Cuts
+from app.runtime.partition.flush import FlushPacking
+from app.runtime.partition.forwarder import Forwards
+from app.runtime.partition.next_flush import NextFlush
+from app.runtime.partition.refold_queue import RefoldQueue
+from app.runtime.restoring.restore import refolding_keys
 from app.wire.arrivals import MeterKey
 from tables.changelogged.checkpoint import Checkpoint
 from tables.event_index.index import EventIndex

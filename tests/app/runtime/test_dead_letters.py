@@ -18,7 +18,7 @@ from app.kafka.record_batch import RawRecord
 from app.kafka.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.kafka.transactions import Record
 from app.runtime.dead_letters import REPEATED_BYTES, Source, dead_letter, organization_of
-from app.runtime.owned import OwnedPartition
+from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import Arrival, arrivals_of
 from app.wire.decode import Headers, decode_record
 from app.wire.events import MAX_BYTES

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import msgspec
 from click.testing import CliRunner
 
-from app.api.json_text import encode
-from app.api.usage_json import current_usage_json
+from app.api.http.json_text import encode
+from app.api.usage.usage_json import current_usage_json
 from app.bounds.turns import drained
 from app.cli.event_lines import EventsFile
 from app.cli.fold import fold

@@ -1,0 +1,4 @@
+"""Handlers of what is defined: read, changed, previewed, and who changed it.
+
+They import `app.api.answering` and what lies below it.
+"""

@@ -1,0 +1,57 @@
+"""Customers (metering-semantics §7.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from app.api.answering.call import Call
+from app.api.definitions.definitions_json import customer_json
+from app.api.definitions.selections import check_billing_entities, customer_tests
+from app.api.http.errors import not_found
+from app.definitions import commands
+from app.definitions.model import Customer
+
+_ROOT = "customer"
+
+
+def _json(call: Call, customer: Customer) -> dict[str, Any]:
+    return customer_json(call.meter.definitions, customer, call.now_ms)
+
+
+def _root(call: Call, customer: Customer) -> dict[str, Any]:
+    return {_ROOT: _json(call, customer)}
+
+
+async def upsert(call: Call) -> Any:
+    command = commands.upsert_customer(call.organization_id, await call.root(_ROOT))
+    return _root(call, (await call.define(command)).object)
+
+
+async def delete(call: Call) -> Any:
+    command = commands.delete_customer(call.organization_id, call.parameters["external_id"])
+    return _root(call, (await call.define(command)).object)
+
+
+async def show(call: Call) -> Any:
+    external_id = call.parameters["external_id"]
+    customer = call.meter.definitions.customer(call.organization_id, external_id)
+    if customer is None:
+        raise not_found(_ROOT)
+    return _root(call, customer)
+
+
+async def index(call: Call) -> Any:
+    definitions, external_id = call.meter.definitions, call.query.text("external_id")
+    check_billing_entities(call.query)
+    tests = customer_tests(call.query)
+    customers: Iterable[Customer | None] = (
+        definitions.customers(call.organization_id)
+        if external_id is None
+        else [definitions.customer(call.organization_id, external_id)]
+    )
+    found = (
+        customer if customer is not None and all(test(customer) for test in tests) else None
+        for customer in customers
+    )
+    return await call.listing("customers", found, lambda customer: _json(call, customer))

@@ -1,0 +1,135 @@
+"""Charges of a plan and their filters, one at a time (metering-semantics §7.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.answering.call import Call
+from app.api.definitions.definitions_json import charge_json, filter_json
+from app.api.http.errors import not_found
+from app.definitions import commands
+from app.definitions.command import Command
+from app.definitions.model import Charge, ChargeFilter, Plan
+
+Json = dict[str, Any]
+
+
+async def create(call: Call) -> Any:
+    body = await call.root("charge")
+    return await _charge_after(
+        call, commands.create_charge(call.organization_id, call.parameters["code"], body)
+    )
+
+
+async def update(call: Call) -> Any:
+    body = await call.root("charge")
+    return await _charge_after(call, commands.update_charge(*_names(call), body))
+
+
+async def delete(call: Call) -> Any:
+    body = await _body_of_deletion(call, "charge")
+    return await _charge_after(call, commands.delete_charge(*_names(call), body))
+
+
+async def show(call: Call) -> Any:
+    return show_in(call, _plan(call))
+
+
+async def index(call: Call) -> Any:
+    return await index_in(call, _plan(call))
+
+
+async def create_filter(call: Call) -> Any:
+    command = commands.create_charge_filter(*_names(call), await call.root("filter"))
+    return await _filter_after(call, command, command.payload["filter"]["new_id"])
+
+
+async def update_filter(call: Call) -> Any:
+    body, filter_id = await call.root("filter"), call.parameters["id"]
+    command = commands.update_charge_filter(*_names(call), filter_id, body)
+    return await _filter_after(call, command, filter_id)
+
+
+async def delete_filter(call: Call) -> Any:
+    filter_id, body = call.parameters["id"], await _body_of_deletion(call, "filter")
+    command = commands.delete_charge_filter(*_names(call), filter_id, body)
+    return await _filter_after(call, command, filter_id)
+
+
+async def show_filter(call: Call) -> Any:
+    return show_filter_in(call, _plan(call))
+
+
+async def index_filters(call: Call) -> Any:
+    return await index_filters_in(call, _plan(call))
+
+
+def show_in(call: Call, plan: Plan) -> Json:
+    """Return the charge of a plan that the path names. Raises 404."""
+    return _shown(call, _charge(call, plan))
+
+
+async def index_in(call: Call, plan: Plan) -> Json:
+    """List the charges of a plan, the newest first."""
+    charges = sorted(plan.charges, key=lambda charge: -charge.number)
+    definitions = call.meter.definitions
+    return await call.listing("charges", charges, lambda each: charge_json(definitions, each))
+
+
+def show_filter_in(call: Call, plan: Plan) -> Json:
+    """Return the filter of a charge of a plan that the path names. Raises 404."""
+    return _shown_filter(_charge(call, plan), call.parameters["id"])
+
+
+async def index_filters_in(call: Call, plan: Plan) -> Json:
+    """List the filters of a charge, the oldest first: events go to the oldest that matches."""
+    charge = _charge(call, plan)
+    return await call.listing("filters", charge.filters, lambda each: filter_json(charge, each))
+
+
+async def _body_of_deletion(call: Call, root: str) -> object:
+    """Return what stands under the root of a body, which a deletion need not have."""
+    value = await call.json()
+    return value.get(root) if isinstance(value, dict) else None
+
+
+async def _charge_after(call: Call, command: Command) -> Json:
+    return _shown(call, (await call.define(command)).object)
+
+
+async def _filter_after(call: Call, command: Command, filter_id: str) -> Json:
+    return _shown_filter((await call.define(command)).object, filter_id)
+
+
+def _shown(call: Call, charge: Charge) -> Json:
+    return {"charge": charge_json(call.meter.definitions, charge)}
+
+
+def _shown_filter(charge: Charge, filter_id: str) -> Json:
+    return {"filter": filter_json(charge, _filter(charge, filter_id))}
+
+
+def _names(call: Call) -> tuple[str, str, str]:
+    return call.organization_id, call.parameters["code"], call.parameters["charge_code"]
+
+
+def _plan(call: Call) -> Plan:
+    plan = call.meter.definitions.plan(call.organization_id, call.parameters["code"])
+    if plan is None:
+        raise not_found("plan")
+    return plan
+
+
+def _charge(call: Call, plan: Plan) -> Charge:
+    code = call.parameters["charge_code"]
+    for charge in plan.charges:
+        if charge.code == code:
+            return charge
+    raise not_found("charge")
+
+
+def _filter(charge: Charge, filter_id: str) -> ChargeFilter:
+    for charge_filter in charge.filters:
+        if charge_filter.id == filter_id:
+            return charge_filter
+    raise not_found("charge_filter")

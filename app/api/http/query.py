@@ -1,0 +1,154 @@
+"""Query strings, as Rails and the public clients write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+
+from app.api.http.errors import FieldErrors
+from app.billing_periods.instants import parse_iso8601_ms
+
+_FALSE = frozenset({"false", "f", "0", "off", "no"})
+_TRUE = frozenset({"true", "t", "1", "on", "yes"})
+_MEMBER = re.compile(r"(?P<name>[^\[\]]+)\[(?P<key>.*)\]", re.DOTALL)
+
+
+class Query:
+    """The parameters of one request. A parameter given empty counts as absent."""
+
+    def __init__(self, raw: str) -> None:
+        self.raw = raw
+        self._pairs: list[tuple[str, str]] = parse_qsl(raw, errors="replace")
+
+    def text(self, *names: str) -> str | None:
+        """Return the value of the first name that is present; of several the last, as in Rails."""
+        for name in names:
+            values = [value for key, value in self._pairs if key == name]
+            if values:
+                return values[-1]
+        return None
+
+    def texts(self, name: str, *, bare: bool = True) -> list[str]:
+        """Return the values of `name[]`, and of `name` if `bare`, in the order of the query."""
+        names = (name, f"{name}[]") if bare else (f"{name}[]",)
+        return [value for key, value in self._pairs if key in names]
+
+    def listed(self, name: str) -> frozenset[str] | None:
+        """Read a JSON list of texts in `name`, or `name` and `name[]` repeated; None: not given."""
+        texts = self.texts(name)
+        if len(texts) == 1 and texts[0].startswith("["):
+            items = _decoded(texts[0])
+            if isinstance(items, list):
+                return frozenset(item for item in items if isinstance(item, str))
+        return frozenset(texts) if texts else None
+
+    def with_page(self, page: int, per_page: int) -> str:
+        """Return the query string for another page of the same listing."""
+        kept = [pair for pair in self._pairs if pair[0] not in ("page", "per_page")]
+        return urlencode([*kept, ("page", page), ("per_page", per_page)])
+
+    def one_of(self, name: str, known: Sequence[Any], errors: FieldErrors) -> Any:
+        """Return the text if it is a known one; note any other. None: there is none."""
+        text = self.text(name)
+        if text is not None and text not in known:
+            errors[name] = ["value_is_invalid"]
+            return None
+        return text
+
+    def instant_ms(self, name: str, default_ms: int, errors: FieldErrors) -> int:
+        """Return an instant of ISO 8601, the default where there is none; note what is none."""
+        text = self.text(name)
+        at_ms = default_ms if text is None else parse_iso8601_ms(text)
+        if at_ms is None:
+            errors[name] = ["invalid_date"]
+            return default_ms
+        return at_ms
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """Return a boolean of any usual spelling, Python's `True` and `False` included."""
+        word = (self.text(name) or "").lower()
+        if word in _TRUE:
+            return True
+        return False if word in _FALSE else default
+
+    def natural(self, name: str, default: int) -> int:
+        """Return a number from 0 on; anything else counts as the default."""
+        text = self.text(name) or ""
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else default
+
+    def positive(self, name: str, default: int) -> int:
+        """Return a whole number from 1; anything else is the default."""
+        word = self.text(name) or ""
+        if word.isascii() and word.isdecimal() and len(word) <= 9:
+            return max(int(word), 1)
+        return default
+
+    def mapping(self, names: Sequence[str]) -> dict[str, str]:
+        """Read `name[key]=value`, or a JSON object in `name`, of the first of the names present."""
+        for name in names:
+            found = self._members(name) or _json_object(self.text(name))
+            if found:
+                return found
+        return {}
+
+    def choices(self, names: Sequence[str]) -> dict[str, frozenset[str]]:
+        """Read `name[key]=value`, with `[]` for several, or a JSON object of texts or lists.
+
+        Of the first of the names present; null and an empty list are the text "".
+        """
+        for name in names:
+            found: dict[str, set[str]] = {}
+            for key, value in self._pairs:
+                match = _MEMBER.fullmatch(key.removesuffix("[]"))
+                if match and match["name"] == name:
+                    found.setdefault(match["key"], set()).add(value)
+            if not found:
+                found = {key: _texts(item) for key, item in _object(self.text(name)).items()}
+            if found:
+                return {key: frozenset(texts) for key, texts in found.items()}
+        return {}
+
+    def members(self, name: str) -> dict[str, str]:
+        """Read `name[key]=value`; here an empty value is one."""
+        return _members(parse_qsl(self.raw, keep_blank_values=True, errors="replace"), name)
+
+    def _members(self, name: str) -> dict[str, str]:
+        return _members(self._pairs, name)
+
+
+def _members(pairs: Sequence[tuple[str, str]], name: str) -> dict[str, str]:
+    matches = ((_MEMBER.fullmatch(key), value) for key, value in pairs)
+    return {match["key"]: value for match, value in matches if match and match["name"] == name}
+
+
+def _json_object(text: str | None) -> dict[str, str]:
+    return {
+        key: item if isinstance(item, str) else str(item) for key, item in _object(text).items()
+    }
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    value = _decoded(text)
+    return value if isinstance(value, dict) else {}
+
+
+def _decoded(text: str) -> Any:
+    """Return what a text says as JSON; None where it is none."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def _texts(value: Any) -> set[str]:
+    items = value if isinstance(value, list) and value else [value]
+    items = [str(item).lower() if isinstance(item, bool) else item for item in items]
+    return {
+        "" if item in (None, []) else item if isinstance(item, str) else str(item) for item in items
+    }

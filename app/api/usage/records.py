@@ -1,0 +1,124 @@
+"""`GET /usage_records`: what was published, as it lies on the topic, over all workers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from datetime import date
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from app.api.answering.call import Call, Reply
+from app.api.answering.csv_text import asks_for_csv, check_format, csv_answer, csv_lines
+from app.api.answering.peers import Outgoing, ask_all, forward, owner_elsewhere, value_of
+from app.api.answering.streams import streamed
+from app.api.http import json_text
+from app.api.http.errors import FieldErrors, invalid
+from app.api.http.pagination import PageRequest, merged
+from app.billing_periods.instants import parse_iso8601_ms
+from app.bounds import limits
+from app.bounds.turns import Work
+from app.meter.records import Bound, RecordPage, RecordPlace, RecordQuery
+from app.wire.instant_records import INSTANT_TYPES
+from app.wire.record_rows import COLUMNS, row_of
+
+_CLOSING_TYPES: Final = frozenset(("usage.recorded", "usage.revised", "period.completed"))
+_DEPTH: Final = "depth"
+"""How many places one worker asks another for."""
+
+
+async def index(call: Call) -> Any:
+    """List published records by subscription, newest period, cell and revision."""
+    query = record_query(call)
+    if query.external_subscription_id is not None:
+        if (owner := owner_elsewhere(call, query.external_subscription_id)) is not None:
+            return await forward(call, owner)
+        page = call.page
+        found = await call.meter.published.list_records(
+            call.organization_id, query, page.offset, page.per_page
+        )
+        return await _answer(call, found, page)
+    if call.forwarded:
+        depth = min(call.query.positive(_DEPTH, limits.LISTED_DEPTH), limits.LISTED_DEPTH)
+        found = await call.meter.published.list_records(call.organization_id, query, 0, depth)
+        return {"places": found.places, "total_count": found.total_count}
+    return await _answer(call, await _of_all(call, query, call.page), call.page)
+
+
+async def _of_all(call: Call, query: RecordQuery, page: PageRequest) -> RecordPage:
+    """Merge where the first records of every worker lie, up to the end of the page."""
+    depth = page.offset + page.per_page
+    pages = [await call.meter.published.list_records(call.organization_id, query, 0, depth)]
+    target = f"/api/v1/usage_records?{call.query.with_page(1, 1)}&{_DEPTH}={depth}"
+    for reply in await ask_all(call, Outgoing("GET", target)):
+        value_of(reply)
+        pages.append(json_text.decode_as(reply.body, RecordPage))
+    work = Work("request", "records", call.organization_id)
+    steps = merged([each.places for each in pages], page)
+    listed = await call.api.turns.run(work, steps)
+    return RecordPage(listed, sum(each.total_count for each in pages))
+
+
+async def _answer(call: Call, found: RecordPage, page: PageRequest) -> Reply | web.StreamResponse:
+    meta = page.meta(found.total_count)
+    if asks_for_csv(call):
+        return await csv_answer(call, _csv(call, found.places), meta)
+    return await streamed(call, _json(call, found.places, meta))
+
+
+async def _json(
+    call: Call, places: Sequence[RecordPlace], meta: object
+) -> AsyncGenerator[bytes, None]:
+    """Yield the JSON of the answer: the bytes of the topic, side by side."""
+    opening = b'{"usage_records":['
+    async with aclosing(call.meter.published.read_records(call.organization_id, places)) as read:
+        async for values in read:
+            yield opening + b",".join(values)
+            opening = b","
+    yield (b"" if places else opening) + b'],"meta":' + json_text.encode(meta) + b"}"
+
+
+async def _csv(call: Call, places: Sequence[RecordPlace]) -> AsyncGenerator[bytes, None]:
+    yield csv_lines([COLUMNS])
+    async with aclosing(call.meter.published.read_records(call.organization_id, places)) as read:
+        async for values in read:
+            yield csv_lines(row_of(msgspec.json.decode(value)) for value in values)
+
+
+def record_query(call: Call) -> RecordQuery:
+    """Read which records are asked for. Raises 422."""
+    query, errors = call.query, FieldErrors()
+    kind, revisions = query.text("type"), query.flag("revisions")
+    if kind in INSTANT_TYPES and not revisions:
+        # Only the topic has them.
+        errors["type"] = ["only_with_revisions"]
+    elif kind is not None and kind not in _CLOSING_TYPES | INSTANT_TYPES:
+        errors["type"] = ["value_is_invalid"]
+    check_format(call, errors)
+    since, until = _bound(call, "from", errors), _bound(call, "to", errors)
+    call.page.check_depth(errors)
+    if errors:
+        raise invalid(errors)
+    return RecordQuery(
+        external_customer_id=query.text("external_customer_id"),
+        external_subscription_id=query.text("external_subscription_id"),
+        metric_code=query.text("billable_metric_code"),
+        type=kind,
+        since=since,
+        until=until,
+        revisions=revisions,
+    )
+
+
+def _bound(call: Call, name: str, errors: FieldErrors) -> Bound | None:
+    """Read an instant, or a date that stands for its start in each period's timezone."""
+    text = call.query.text(name)
+    if text is None:
+        return None
+    at_ms = parse_iso8601_ms(text)
+    if at_ms is None:
+        errors[name] = ["invalid_date"]
+        return None
+    return date.fromisoformat(text) if len(text) == len("2026-10-01") else at_ms

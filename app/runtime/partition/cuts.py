@@ -1,0 +1,144 @@
+"""When the cuts of a partition are, and what holds the next one back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from app.bounds.turns import Steps
+from app.runtime.context import WorkerContext
+from app.runtime.partition.refold_queue import RefoldQueue
+from app.runtime.progress import Progress
+from app.wire.arrivals import SubscriptionKey
+from tables.changelogged.checkpoint import FORGETTING_VERSION
+from tables.closing.close import next_cut
+from tables.closing.forgetting import Forgetting
+from tables.closing.schedule import Schedule
+from tables.partition.partition import Partition
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+"""What holds a cut back does not tell when it is gone."""
+LOOKS_AGAIN_S = 30.0
+"""Whoever ticks wakes the closer, too, when the clock was set."""
+
+HeldBy = Literal["raw_behind", "peer_silent", "forwarded_behind", "definitions_behind", "refolding"]
+
+
+class Blocked(NamedTuple):
+    """A cut that is held back."""
+
+    cut_ms: int
+    text: str
+    """What it waits for."""
+    since_ms: int
+    held_by: HeldBy
+
+
+class Cuts:
+    """The cuts to come of one partition."""
+
+    def __init__(self, state: Partition, context: WorkerContext, refold_queue: RefoldQueue):
+        self._state = state
+        self._context = context
+        self._refold_queue = refold_queue
+        self.schedule = Schedule(state, ())
+        self.forgetting = Forgetting(state)
+        self.unscheduled: dict[SubscriptionKey, None] = {}
+        """Subscriptions of the cut that is being taken; their next cuts are looked for after it."""
+        self.blocked: Blocked | None = None
+        """The cut that is held back."""
+        self.woken = asyncio.Event()
+        """The closer should look again."""
+        self.asleep_until_ms = -1
+        """The cut that the closer waits for."""
+
+    def pause_s(self) -> float:
+        """Return how long the closer may sleep, unless it is woken."""
+        self.asleep_until_ms = self.schedule.next_ms()
+        if self.blocked is not None or self._context.settings.test_clock:
+            return POLL_S
+        wait_ms = self.asleep_until_ms - self._context.clock.now_ms()
+        return min(max(wait_ms / 1_000, POLL_S), LOOKS_AGAIN_S)
+
+    def look(self) -> None:
+        """Wake the closer if there may be a cut before the one that it waits for."""
+        if self.schedule.next_ms() < self.asleep_until_ms:
+            self.woken.set()
+
+    def look_at(self, now_ms: int) -> None:
+        """Wake the closer if the cut that it waits for is past."""
+        if self.asleep_until_ms < now_ms and self.blocked is None:
+            self.woken.set()
+
+    def look_again(self) -> None:
+        """Wake the closer if a cut is held back: what it waits for may have come."""
+        if self.blocked is not None:
+            self.woken.set()
+
+    def hold_back(self, cut_ms: int, held_by: HeldBy, text: str, now_ms: int) -> None:
+        """Note what a cut waits for; for how long counts from the first time it is the same."""
+        if self.blocked is None or self.blocked[:2] != (cut_ms, text):
+            self.blocked = Blocked(cut_ms, text, now_ms, held_by)
+
+    def let_go(self) -> None:
+        """Note that nothing holds a cut back."""
+        self.blocked = None
+
+    def progress(self, raw_next: int, append_time_ms: int) -> Progress:
+        """Return what to tell all workers when everything before is forwarded and acknowledged."""
+        return Progress(
+            self._state.number,
+            append_time_ms,
+            self.schedule.next_ms(),
+            self._state.checkpoint.epoch,
+            self._context.url,
+            raw_next,
+            FORGETTING_VERSION,
+        )
+
+    def is_home(self, name: SubscriptionKey) -> bool:
+        """Return whether the subscription is at home here."""
+        return self._context.homes.of(*name) == self._state.number
+
+    def reschedule(self, names: Iterable[SubscriptionKey]) -> None:
+        """Look for the next cuts of subscriptions, and so which corrections they show."""
+        state = self._state
+        for name in sorted(names):
+            if self._schedule(name) and state.corrections.touches(name):
+                wrong_ms = state.corrections.followed.wrong_since(name, next_cut(state, name))
+                if wrong_ms is not None:
+                    self._refold_queue.want_repair(name, wrong_ms)
+
+    def _schedule(self, name: SubscriptionKey) -> bool:
+        """Note when its next cut is, if that can be told; the others' go on without it."""
+        try:
+            if self.schedule.update(name) < self.asleep_until_ms:
+                self.woken.set()
+        except MemoryError:
+            raise
+        except Exception as error:
+            log.exception("It cannot be told when the next cut of %s is", name)
+            self.schedule.drop(name)
+            self._state.stale.park(name, repr(error))
+            return False
+        return True
+
+    def rescheduling(self) -> Steps[None]:
+        """Look for the next cuts of those whose cut was taken."""
+        while self.unscheduled:
+            name, _ = self.unscheduled.popitem()
+            self.reschedule([name])
+            yield
+
+    def scheduling(self) -> Steps[None]:
+        """Learn of a restored partition when its cuts are, and pack what need not be at hand."""
+        for name in list(self._context.definitions.all_subscription_keys()):
+            if self.is_home(name) and self._schedule(name):
+                self._state.packing.pack(name)
+                if name not in self.schedule and self._state.packing.is_packed(name):
+                    self.forgetting.note_ended(name)
+            yield

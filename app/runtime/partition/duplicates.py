@@ -1,0 +1,87 @@
+"""Repeated ids with other bytes, compared to the events that they repeat."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from app.bounds.turns import Steps, Work
+from app.runtime.context import WorkerContext
+from app.runtime.dead_letters import Source
+from app.runtime.partition.verdicts import FoldVerdict, Verdicts
+from app.runtime.raw_lookup import RawPlace
+from app.wire.arrivals import Arrival, Arrived
+from app.wire.identity import comparing_bodies
+from app.wire.refusals import Refusal, RefusalCode, quoted
+from tables.partition.intake import Duplicate
+
+_JUDGED_A_STEP = 64
+
+
+class Duplicates:
+    """Repeated ids of one partition, until they are judged."""
+
+    def __init__(self, number: int, context: WorkerContext, verdicts: Verdicts):
+        self._number = number
+        self._context = context
+        self._verdicts = verdicts
+        self._suspects: deque[Duplicate] = deque()
+        self._firsts: dict[RawPlace, Arrived | None] = {}
+
+    def note(self, duplicate: Duplicate) -> None:
+        """Take a repeated id; one whose bytes are not known to be the same is judged later."""
+        if duplicate.identical is None:
+            self._suspects.append(duplicate)
+        else:
+            self._context.tally.duplicates["identical"] += 1
+            self._verdicts.remember(duplicate.arrival, FoldVerdict(None, "", duplicate.identical))
+
+    async def judge(self) -> None:
+        """Compare repeated ids with other bytes to the events they repeat, a turn at a time."""
+        while self._suspects:
+            places: set[RawPlace] = {duplicate.known[1:4] for duplicate in self._suspects}
+            if missing := places - self._firsts.keys():
+                found = await self._context.raw_lookup.find_many(missing, "duplicate")
+                self._firsts |= {place: found.get(place) for place in missing}
+            await self._context.turns.run(
+                Work(
+                    "duplicates",
+                    f"partition {self._number}",
+                    self._suspects[0].arrival.organization_id,
+                ),
+                self._judging(),
+            )
+        self._firsts.clear()
+
+    def _judging(self) -> Steps[None]:
+        """Judge suspects whose first arrivals are read already; each once, or it is left."""
+        refused: list[tuple[Refusal, Source]] = []
+        try:
+            while self._suspects and self._suspects[0].known[1:4] in self._firsts:
+                duplicate = self._suspects[0]
+                arrival, first = duplicate.arrival, self._firsts[duplicate.known[1:4]]
+                identical = False
+                if isinstance(first, Arrival):
+                    identical = yield from comparing_bodies(first.event, arrival.event)
+                self._suspects.popleft()
+                if identical:
+                    self._context.tally.duplicates["identical"] += 1
+                    self._verdicts.remember(arrival, FoldVerdict(None, "", identical=True))
+                else:
+                    loser = first if duplicate.replaced and isinstance(first, Arrival) else arrival
+                    refused.append(self._refuse_repeated(arrival, loser))
+                    if len(refused) == _JUDGED_A_STEP:
+                        self._verdicts.refuse(refused)
+                        refused.clear()
+                yield
+        finally:
+            self._verdicts.refuse(refused)
+
+    def _refuse_repeated(self, arrival: Arrival, loser: Arrival) -> tuple[Refusal, Source]:
+        message = (
+            f"transaction_id {quoted(arrival.event.transaction_id)} was sent before with "
+            "another body; the first one counts. Send a correction to change it"
+        )
+        code = RefusalCode.CONFLICTING_DUPLICATE
+        self._context.tally.duplicates["conflicting"] += 1
+        self._verdicts.remember(arrival, FoldVerdict(code, message, identical=False))
+        return self._verdicts.letter_of(loser, code, message)

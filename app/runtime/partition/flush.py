@@ -1,0 +1,274 @@
+"""Flush: everything that changed in a partition, in one transaction (state.md §3).
+
+What a flush acknowledges is durable. One that the brokers do not take is kept as it was packed, and
+tried until they have it or somebody else has the partition (bounded-work §2.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+import msgspec
+
+from app.bounds.cancellation import asked_to_end, ended, retrieve
+from app.bounds.limits import FLUSH_BYTES, FLUSH_CHANGES
+from app.bounds.turns import Steps, Work
+from app.kafka.clients import NOT_TAKEN
+from app.kafka.topics import CELLS_CHANGELOG, INDEX_CHANGELOG
+from app.kafka.transactions import Fenced, Record
+from app.ledger.ledger import Ledger
+from app.runtime.context import WorkerContext
+from app.runtime.partition.commit import Commits, Committer, MemberChange, Unsent
+from app.runtime.partition.cuts import Cuts
+from app.runtime.partition.duplicates import Duplicates
+from app.runtime.partition.forwarder import Forwards
+from app.runtime.partition.life import Life
+from app.runtime.partition.member_sync import MemberSync
+from app.runtime.partition.next_flush import NextFlush
+from app.runtime.partition.refold_queue import RefoldQueue
+from app.runtime.topics.changelogs import (
+    ANY_METER_KEY,
+    CHANGELOGS,
+    CHECKPOINT_BYTES,
+    CHECKPOINT_KEY,
+    PLACE_HEADER,
+)
+from tables.changelogged.members import SetKey
+from tables.event_index.log import log_records
+from tables.partition.partition import Partition
+
+SUSPENDED_AGAIN_S = 5.0
+"""A cancellation may be swallowed."""
+
+
+class FlushPacking:
+    """Takes what changed out of the tables of one partition."""
+
+    def __init__(
+        self,
+        state: Partition,
+        context: WorkerContext,
+        next_flush: NextFlush,
+        refold_queue: RefoldQueue,
+        cuts: Cuts,
+        forwards: Forwards,
+        ledger: Ledger,
+    ):
+        self._state = state
+        self._context = context
+        self._next_flush = next_flush
+        self._refold_queue = refold_queue
+        self._cuts = cuts
+        self._forwards = forwards
+        self._ledger = ledger
+        self._offsets = (state.checkpoint.raw_next, state.checkpoint.rekeyed_next)
+        """At the last flush."""
+
+    def begin_at(self, raw_next: int, rekeyed_next: int) -> None:
+        """Note where the logs of a partition begin that nothing was ever folded of."""
+        checkpoint = self._state.checkpoint
+        checkpoint.raw_next, checkpoint.rekeyed_next = raw_next, rekeyed_next
+        self._offsets = raw_next, rekeyed_next
+
+    def has_changes(self) -> bool:
+        """Return whether there is anything to flush."""
+        return not self._next_flush.is_empty()
+
+    def is_full(self) -> bool:
+        """Return whether the next flush holds as much as one should."""
+        size = self._next_flush.size()
+        changes = self._state.snapshot.pending_changes() + len(self._next_flush.records)
+        return changes >= FLUSH_CHANGES or size + self._state.index.pending_bytes >= FLUSH_BYTES
+
+    async def take_out(self) -> Unsent:
+        """Take out what changed. Whoever is in the middle of it must go on to the end."""
+        work = Work("flush", f"partition {self._state.number}")
+        self._next_flush.begin()
+        records, members, gone = await self._context.turns.run(work, self._taking())
+        checkpoint = self._state.checkpoint
+        return Unsent(
+            records,
+            members,
+            gone,
+            self._next_flush.take_batches(),
+            self._forwards.count,
+            self._cuts.progress(checkpoint.raw_next, checkpoint.append_time_ms),
+            self._state.members.sum,
+        )
+
+    def _taking(self) -> Steps[tuple[list[Record], list[MemberChange], list[SetKey]]]:
+        """Return the records of this flush, the checkpoint last."""
+        settings, state, number = self._context.settings, self._state, self._state.number
+        checkpoint, definitions = state.checkpoint, self._refold_queue.definitions_taken
+        checkpoint.definitions_offset, checkpoint.definitions_ms = definitions
+        offsets = (checkpoint.raw_next, checkpoint.rekeyed_next)
+        if offsets != self._offsets:
+            self._offsets, checkpoint.attempt = offsets, 0
+        if self._next_flush.leaving:
+            # Whoever takes it over need not be careful.
+            checkpoint.attempt = -1
+        self._ledger.pack()
+        gone = state.members.take_dropped()
+        records = self._next_flush.take_records()
+        changes = yield from state.taking_changes()
+        topics = {name: settings.topic(full) for name, full in CHANGELOGS.items()}
+        for name, rows in state.rows_of(changes):
+            topic = topics[name]
+            records += [Record(topic, number, key, value) for key, value in rows]
+            yield
+        topic = settings.topic(INDEX_CHANGELOG)
+        for place, part in log_records(state.index.log_place, changes.index_rows):
+            records.append(Record(topic, number, b"", part, [(PLACE_HEADER, place.packed())]))
+        # Bounded by itself: of more meter keys than it holds it says that any may be refolding.
+        topic, packed = settings.topic(CELLS_CHANGELOG), self.packed_checkpoint()
+        records.append(Record(topic, number, CHECKPOINT_KEY, packed, []))
+        return records, changes.members, gone
+
+    def keep_on_disk(self, flush: int) -> None:
+        """Let local disk keep what the flush made durable."""
+        self._ledger.commit()
+        index = self._state.index
+        index.seal_flush(flush)
+        if index.disk_error is not None:
+            index.try_disk_again()
+
+    def packed_checkpoint(self) -> bytes:
+        """Return the checkpoint; of too many meter keys it says that any may be refolding."""
+        checkpoint = self._state.checkpoint
+        checkpoint.refolding = tuple(sorted(self._state.stale.refolding_keys))
+        checkpoint.behind = self._state.standing.behind_since_ms is not None
+        packed = msgspec.msgpack.encode(checkpoint)
+        if len(packed) > CHECKPOINT_BYTES:
+            checkpoint.refolding = (ANY_METER_KEY,)
+            packed = msgspec.msgpack.encode(checkpoint)
+        return packed
+
+
+class Flusher:
+    """Flushes one partition, one flush at a time."""
+
+    def __init__(
+        self,
+        life: Life,
+        lock: asyncio.Lock,
+        packing: FlushPacking,
+        commits: Commits,
+        committer: Committer,
+        duplicates: Duplicates,
+        members: MemberSync,
+    ):
+        """Take `lock`, which is held while the tables change."""
+        self._life = life
+        self._lock = lock
+        self._packing = packing
+        self._commits = commits
+        self._committer = committer
+        self._duplicates = duplicates
+        self._members = members
+        self._one = asyncio.Lock()
+        self._running: set[asyncio.Future[None]] = set()
+        """Flushes under way, or waiting for one that is."""
+        self._failing = False
+
+    async def flush(self) -> None:
+        """Write everything changed, then acknowledge it. One at a time, tried until it is taken.
+
+        A caller that is cancelled leaves it running: half of a flush cannot be taken back.
+
+        Raises:
+            Fenced: somebody else has the partition, or it was given up here.
+        """
+        running = asyncio.ensure_future(self._flush())
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        running.add_done_callback(retrieve)
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if running.cancelled() and not asked_to_end():
+                number = self._life.number
+                raise Fenced(f"the flush of partition {number} was left as it is") from None
+            raise
+
+    async def suspend(self) -> None:
+        """Leave the flush under way as it is; the next call of `flush` goes on with it."""
+        while running := set(self._running):
+            for each in running:
+                each.cancel()
+            await asyncio.wait(running, timeout=SUSPENDED_AGAIN_S)
+
+    def is_failing(self) -> bool:
+        """Return whether the brokers did not take the flush under way when it was tried last."""
+        return self._failing
+
+    async def _flush(self) -> None:
+        async with self._one:
+            # What an earlier flush has packed goes first.
+            await self._send()
+            # 1. Take what changed out of the tables.
+            await self._patiently(self._pack)
+            await self._send()
+
+    async def _pack(self) -> None:
+        # Most of it before the fold has to wait.
+        await self._duplicates.judge()
+        async with self._lock:
+            self._life.require_ours()
+            await self._duplicates.judge()
+            if self._packing.has_changes():
+                # What is packed half is lost.
+                await ended(asyncio.create_task(self._take_out()))
+
+    async def _take_out(self) -> None:
+        with self._life.change():
+            unsent = await self._packing.take_out()
+        self._commits.begin(unsent)
+
+    async def _send(self) -> None:
+        """Send what is packed, if anything is, and let everything else follow it."""
+        unsent, context, number = self._commits.unsent, self._life.context, self._life.number
+        if unsent is None:
+            return
+        began_s = monotonic()
+        async with self._commits.committing:
+            # 2. Wait for its forwards. 3. Commit it.
+            await self._patiently(lambda: self._committer.commit(unsent))
+            # 4. Note that it is durable.
+            self._commits.done(unsent)
+            # Also of one that is given up: who stores an earlier flush yet goes on to this one.
+            self._members.add(unsent.gone, unsent.members)
+            self._commits.forget_unsent()
+        # 5. Tell all workers how far the partition is.
+        context.reports.tell(unsent.progress)
+        tally = context.tally
+        tally.flushed_ms[number] = context.clock.now_ms()
+        tally.flush_seconds.observe(monotonic() - began_s)
+        tally.flush_bytes.observe(unsent.bytes)
+        if self._life.is_given_up():
+            # Its next owner may be this very worker, and have the local disk by now.
+            return
+        # 6. Acknowledge its batches. Local disk and Redis follow.
+        for batch in unsent.batches:
+            context.delivery.acknowledge(batch)
+        self._packing.keep_on_disk(unsent.checkpoint.flush)
+        await self._members.follow()
+
+    async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Try until the brokers let it be done; they may be away for any time."""
+        brokers, number, tries = self._life.context.brokers, self._life.number, 0
+        while True:
+            try:
+                await step()
+            except NOT_TAKEN as error:
+                if self._life.is_given_up():
+                    raise Fenced(f"partition {number} was given up") from error
+                self._failing = True
+                brokers.note_refused(number, error)
+                await brokers.pause(tries)
+                tries += 1
+            else:
+                self._failing = False
+                brokers.note_taken(number)
+                return

@@ -1,0 +1,410 @@
+"""A partition that this worker owns: the asynchronous shell around its tables.
+
+It moves data only: arrivals in, flushes out. Everything that decides is in `tables`. What it does
+beside the fold is done by its parts: callers use `owned.cuts`, `owned.refold_queue` and so on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from app.bounds.limits import CAREFUL_RECORDS, UNSENT_BYTES
+from app.bounds.turns import TURN_S, Steps, Work
+from app.definitions.outcome import Impact
+from app.kafka.lenient_fetch import UnreadBatch
+from app.kafka.names import TP
+from app.kafka.record_batch import RawRecord
+from app.kafka.topics import EVENTS_REKEYED
+from app.runtime.context import WorkerContext
+from app.runtime.partition.commit import Commits, Committer, Producer
+from app.runtime.partition.cuts import Cuts
+from app.runtime.partition.duplicates import Duplicates
+from app.runtime.partition.flush import Flusher, FlushPacking
+from app.runtime.partition.forwarder import Forwards
+from app.runtime.partition.life import Life, State
+from app.runtime.partition.member_sync import MemberSync
+from app.runtime.partition.next_flush import NextFlush
+from app.runtime.partition.refold_queue import RefoldQueue
+from app.runtime.partition.renewal import Renewal
+from app.runtime.partition.table_work import TableWork
+from app.runtime.partition.verdicts import Verdicts
+from app.wire.arrivals import CorrectionArrival, MeterKey, Run
+from app.wire.identity import event_id
+from app.wire.refusals import Refusal
+from tables.changelogged.members import MemberKey
+from tables.partition.intake import WaitForDefinitions
+from tables.partition.partition import Partition, Slice
+from tables.routing.route import Route
+
+TURNS_BETWEEN_SLICES = 4
+"""Turns of the event loop between two slices: enough to read a request, begin and answer it."""
+
+DISK_POLL_S = 0.5
+
+
+class OwnedPartition:
+    """State and traffic of one owned partition."""
+
+    def __init__(
+        self,
+        state: Partition,
+        producer: Producer,
+        shared: WorkerContext,
+        durable: bytes | None = None,
+        *,
+        folds_anew: bool = False,
+        is_new: bool = False,
+    ):
+        """Make it of its restored tables.
+
+        `durable`: the newest committed checkpoint; None: there is none.
+        `is_new`: no flush of it is known: nothing was ever folded.
+        """
+        number = state.number
+        self.state = state
+        self.producer = producer
+        self.shared = shared
+        self.folds_anew = folds_anew
+        """Its logs are folded from their start."""
+        self.life = Life(number, shared, State.NEW if is_new else State.RUNNING)
+        self.work = TableWork(self.life)
+        self.lock = self.work.lock
+        self.ledger = shared.ledger_room.of(number, state.checkpoint, shared.raw_lookup.find_many)
+        self.next_flush = NextFlush()
+        self.forwards = Forwards()
+        self._forwarded = (0, -1)
+        self.verdicts = Verdicts(number, shared, self.next_flush)
+        self.duplicates = Duplicates(number, shared, self.verdicts)
+        self.refold_queue = RefoldQueue(state)
+        self.cuts = Cuts(state, shared, self.refold_queue)
+        self.renewal = Renewal(
+            state, shared, self.work, self.refold_queue, self.cuts, self.next_flush
+        )
+        self.commits = Commits(state, shared)
+        self.members = MemberSync(state, self.life, self.commits)
+        self._packing = FlushPacking(
+            state,
+            shared,
+            self.next_flush,
+            self.refold_queue,
+            self.cuts,
+            self.forwards,
+            self.ledger,
+        )
+        self._flusher = Flusher(
+            self.life,
+            self.lock,
+            self._packing,
+            self.commits,
+            Committer(state, producer, self.life, self.forwards, durable),
+            self.duplicates,
+            self.members,
+        )
+        self._fold_work = Work("fold", "events", f"partition {number}")
+        self.attempt = state.checkpoint.attempt
+        """At the take-over: how many, this one included, since a flush moved an offset."""
+        self.careful_records = CAREFUL_RECORDS if self.attempt > 0 else 0
+        """Number of records to try before they are folded: nobody handed the partition over."""
+        self.disk_full: tuple[int, str] | None = None
+        """(since when, what is wanted): the fold stands until local disk takes more."""
+        self.stalled = asyncio.Event()
+        """Set while a batch waits for members that Redis does not give."""
+        self.folded_events = 0
+        self.advanced = asyncio.Condition()
+
+    @property
+    def number(self) -> int:
+        """Number of the partition."""
+        return self.state.number
+
+    @property
+    def abandoned(self) -> bool:
+        """Given up with what is not flushed: the next owner folds it again."""
+        return self.life.is_given_up()
+
+    @property
+    def waits_for_definitions(self) -> bool:
+        """The fold stands still, in the middle of a batch."""
+        return self.life.state is State.WAITING_FOR_DEFINITIONS
+
+    @property
+    def forwarded(self) -> tuple[int, int]:
+        """(next raw offset, append time) after the last record whose forwards were sent."""
+        checkpoint = self.state.checkpoint
+        return max(self._forwarded, (checkpoint.raw_next, checkpoint.append_time_ms))
+
+    def note_forwarded(self, next_offset: int, append_time_ms: int) -> None:
+        """Note that everything before is forwarded."""
+        self._forwarded = max(self._forwarded, (next_offset, append_time_ms))
+
+    def note_examined(self, records: int) -> None:
+        """Note that so many records were tried before they are folded."""
+        self.careful_records -= records
+
+    def next_offsets(self) -> dict[TP, int]:
+        """Return where each of its logs is to be folded on from."""
+        settings, checkpoint = self.shared.settings, self.state.checkpoint
+        return {
+            TP(settings.topic(settings.raw_topic), self.number): checkpoint.raw_next,
+            TP(settings.topic(EVENTS_REKEYED), self.number): checkpoint.rekeyed_next,
+        }
+
+    def begin_at(self, raw_next: int, rekeyed_next: int) -> None:
+        """Begin where the logs do: nothing was ever folded of it, and nobody failed over it."""
+        self._packing.begin_at(raw_next, rekeyed_next)
+        self.careful_records = 0
+        self.life.begin()
+
+    def pass_over_until(self, raw_next: int) -> None:
+        """Go on behind raw records that are set aside and no longer there."""
+        self.state.checkpoint.raw_next = raw_next
+
+    def hand_over(self) -> None:
+        """Let the next flush be the last one here: whoever comes next need not be careful."""
+        self.next_flush.leave()
+
+    def take_back(self) -> None:
+        """Go on as it was left; batches of before are delivered again."""
+        self.next_flush.stay()
+        self.state.checkpoint.attempt = 0
+
+    async def leave(self) -> None:
+        """Leave it as it is, unsent flush and all."""
+        await self.suspend()
+        await self.members.halt()
+        await self.ledger.rest()
+
+    def mark_abandoned(self) -> None:
+        """Write nothing of it any more."""
+        self.life.give_up()
+
+    async def abandon(self) -> None:
+        """Give the partition up as it is; a fold that waits for definitions ends."""
+        self.life.give_up()
+        self.ledger.give_up()
+        self.commits.forget_unsent()
+        await self.life.wake()
+
+    async def give_up(self) -> None:
+        """Write nothing of it from here on, wherever it is in use yet."""
+        await self.abandon()
+        # Nor begun: a producer that starts later would fence the next owner's.
+        await self.leave()
+        await self.producer.stop()
+        self.shared.brokers.note_taken(self.number)
+
+    async def close(self) -> None:
+        """Leave it, and let go of its producer and its files."""
+        await self.leave()
+        await self.producer.stop()
+        self.state.index.close()
+
+    def fail(self, error: BaseException) -> None:
+        """Have the partition given up and restored: something of it failed for good."""
+        self.shared.owner.fail(self, error)
+
+    def look_again(self) -> None:
+        """Have its closer look again if it waits for other logs."""
+        self.cuts.look_again()
+
+    @property
+    def definitions_seen(self) -> int:
+        """Offset of the first definition that it was not told of."""
+        return self.renewal.seen
+
+    def define(self, impact: Impact | None, offset: int, append_time_ms: int) -> None:
+        """Take note of one definition that was applied."""
+        self.renewal.define(impact, offset, append_time_ms)
+
+    async def fold(
+        self,
+        runs: Sequence[Run],
+        *,
+        raw_next: int | None = None,
+        rekeyed_next: int | None = None,
+        append_time_ms: int = -1,
+        marks: dict[int, tuple[int, int]] | None = None,
+        refused: Sequence[tuple[Refusal, RawRecord | UnreadBatch]] = (),
+        corrections: Sequence[CorrectionArrival] = (),
+        plain: bool = False,
+    ) -> None:
+        """Fold arrivals and move the offsets past the records they came from.
+
+        `refused`: what else those raw records hold; it goes with the same flush. `plain`: each
+        event is all that its raw record holds.
+        """
+        await self._room()
+        async with self.lock:
+            with self.life.change():
+                await self._fold(runs, plain)
+                if corrections:
+                    await self.shared.turns.run(self._fold_work, self._correcting(corrections))
+                    self.ledger.note_corrections(corrections)
+                if refused:
+                    refusing = self.verdicts.refusing_raw(refused)
+                    await self.shared.turns.run(self._fold_work, refusing)
+                checkpoint = self.state.checkpoint
+                if raw_next is not None:
+                    checkpoint.raw_next = raw_next
+                    checkpoint.append_time_ms = max(checkpoint.append_time_ms, append_time_ms)
+                if rekeyed_next is not None:
+                    checkpoint.rekeyed_next = rekeyed_next
+                    checkpoint.marks |= marks or {}
+                self.next_flush.note_moved()
+                # A fold may bring usage that is told of at an earlier moment.
+                self.cuts.look()
+        async with self.advanced:
+            self.advanced.notify_all()
+
+    async def _room(self) -> None:
+        """Stand still while as much as a flush holds waits behind one that is not taken."""
+        while not self.life.is_given_up():
+            if self._lacks_disk():
+                await asyncio.sleep(DISK_POLL_S)
+                self.state.index.try_disk_again()
+                continue
+            full = self._packing.is_full()
+            if full:
+                self.next_flush.wanted.set()
+            crowded = full or self.shared.unsent_bytes >= UNSENT_BYTES
+            if self.commits.unsent is None or not crowded:
+                return
+            await self.commits.sent.wait()
+
+    def _lacks_disk(self) -> bool:
+        """Return whether memory is used up by what local disk does not take."""
+        index, directory = self.state.index, self.shared.settings.state_dir
+        wanted = index.wanted_disk_bytes
+        if not wanted:
+            self.disk_full = None
+        elif self.disk_full is None:
+            text = (
+                f"METER_STATE_DIR ({directory}) takes no more ({index.disk_error}): the event "
+                f"index of partition {self.number} wants {wanted} bytes; until then it stands"
+            )
+            self.disk_full = self.shared.clock.now_ms(), text
+        return bool(wanted)
+
+    async def _fold(self, runs: Sequence[Run], plain: bool) -> None:
+        clock = self.shared.turns.clock
+        begun_s = clock()
+        size = self.shared.settings.slice_events
+        for part in slices_of(runs, size, self.state.packing.route_of, clock):
+            if clock() - begun_s >= TURN_S:
+                for _ in range(TURNS_BETWEEN_SLICES):
+                    await asyncio.sleep(0)
+                begun_s = clock()
+            result = await self._folded(part)
+            if result is None:
+                return
+            # While the events are in the processor's cache.
+            self.ledger.note(part, plain=plain)
+            self._note(result)
+        self.shared.tally.recent.note(self.number, runs)
+
+    async def _folded(self, part: Sequence[Run]) -> Slice | None:
+        """Fold a slice once members and definitions are here; return None if it was given up."""
+        while True:
+            try:
+                found = await self.shared.turns.run(self._fold_work, self._fold_slice(part))
+            except WaitForDefinitions as wait:
+                # For the first that it meets of the late events; the next may have to wait longer.
+                with self.life.waiting(State.WAITING_FOR_DEFINITIONS):
+                    await self.life.definitions_past(wait.past_ms)
+                continue
+            if not isinstance(found, list):
+                return found
+            await self.members.prefetch(found)
+
+    def _fold_slice(self, part: Sequence[Run]) -> Steps[Slice | list[MemberKey] | None]:
+        """Fold a slice in one step, or return the members that have to be learnt before."""
+        yield from ()
+        if self.life.is_given_up():
+            return None
+        # Another task may have forgotten members since they were learnt.
+        return self.state.missing_members(part) or self.state.fold(part)
+
+    def _correcting(self, corrections: Iterable[CorrectionArrival]) -> Steps[None]:
+        """Take corrections in; each is refolded for once every cut before it is published."""
+        for correction in corrections:
+            if self.state.corrected.correct(correction):
+                self.cuts.reschedule({correction.name, *self.state.cuts.take_late_names()})
+            yield
+
+    def _note(self, result: Slice) -> None:
+        self.folded_events += result.accepted
+        if self.state.ignored:
+            self.shared.tally.not_counted.update(self.state.ignored)
+            self.state.ignored.clear()
+        self.verdicts.refuse_arrivals(result.refused)
+        for duplicate in result.duplicates:
+            self.duplicates.note(duplicate)
+        self.refold_queue.want_displaced()
+        self.refold_queue.want_orphaned()
+        self.cuts.reschedule(self.state.cuts.take_late_names())
+
+    async def reads_beyond_retention(self, correction: CorrectionArrival) -> bool:
+        """Return whether a correction needs events read again that are deleted."""
+        identity = event_id(*correction.name, correction.correction.transaction_id)
+        state = self.state
+        if state.index.find(identity) is None:
+            return False
+        meter_keys, starts = (
+            state.event_ranges.meter_keys_of(correction.name),
+            self.shared.offsets.log_starts,
+        )
+        return bool(state.event_ranges.names_before(meter_keys, *await starts(self.number)))
+
+    async def flush(self) -> None:
+        """Write everything changed, then acknowledge it; see `Flusher.flush`."""
+        await self._flusher.flush()
+
+    def is_failing(self) -> bool:
+        """Return whether the brokers did not take the flush under way when it was tried last."""
+        return self._flusher.is_failing()
+
+    async def suspend(self) -> None:
+        """Leave the flush under way as it is; the next call of `flush` goes on with it."""
+        await self._flusher.suspend()
+
+    def is_between_flushes(self) -> bool:
+        """Return whether a flush is packed whole, or none is being packed."""
+        return self.commits.unsent is not None or not self.lock.locked()
+
+    def can_store_members(self) -> bool:
+        """Return whether Redis answers."""
+        return self.shared.members.available
+
+
+def slices_of(
+    runs: Sequence[Run],
+    size: int,
+    route_of: Callable[[MeterKey], Route],
+    clock: Callable[[], float],
+) -> Iterator[list[Run]]:
+    """Return runs by slices that take as long as so many plain events; a longer run is cut.
+
+    A slice ends as well when a turn is over: first events have their routes compiled here, and one
+    of many years takes as long as hundreds of events.
+    """
+    part: list[Run] = []
+    room, begun_s = size, clock()
+    for meter_key, arrivals in runs:
+        weight = route_of(meter_key).weight
+        while len(arrivals) * weight > room:
+            # One at least, however much it weighs.
+            fitting = max(room // weight, not part)
+            if fitting:
+                part.append((meter_key, arrivals[:fitting]))
+                arrivals = arrivals[fitting:]
+            yield part
+            part, room, begun_s = [], size, clock()
+        if arrivals:
+            part.append((meter_key, arrivals))
+            room -= len(arrivals) * weight
+        if part and clock() - begun_s >= TURN_S:
+            yield part
+            part, room, begun_s = [], size, clock()
+    if part:
+        yield part

@@ -1,0 +1,94 @@
+"""Take definitions over: look at whom they concern, in turns, while events fold on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+
+from app.bounds.turns import Steps, Work
+from app.definitions.outcome import Impact
+from app.runtime.context import WorkerContext
+from app.runtime.partition.cuts import Cuts
+from app.runtime.partition.next_flush import NextFlush
+from app.runtime.partition.refold_queue import RefoldQueue
+from app.runtime.partition.table_work import TableWork
+from tables.closing.close import entering_history
+from tables.partition.partition import Partition
+from tables.partition.redirection import Renewed
+
+RENEWING = Work("reschedule", "definitions")
+
+
+class Renewal:
+    """Definitions that one partition has heard of, and has yet to look at."""
+
+    def __init__(
+        self,
+        state: Partition,
+        context: WorkerContext,
+        work: TableWork,
+        refold_queue: RefoldQueue,
+        cuts: Cuts,
+        next_flush: NextFlush,
+    ):
+        self._state = state
+        self._context = context
+        self._work = work
+        self._refold_queue = refold_queue
+        self._cuts = cuts
+        self._next_flush = next_flush
+        self.seen = context.followed.last[0]
+        """Next offset of the definitions log: everything before has been taken over or queued."""
+        self.wanted = asyncio.Event()
+
+    def note_seen(self, offset: int) -> None:
+        """Note up to which offset a restore has taken definitions over."""
+        self.seen = offset
+
+    def define(self, impact: Impact | None, offset: int, append_time_ms: int) -> None:
+        """Take note of one definition that was applied; `renew` looks at whom it concerns."""
+        if impact is not None:
+            self._state.redefinition.tell(impact, append_time_ms)
+            self.wanted.set()
+        self.seen = offset + 1
+        self._refold_queue.note_definitions(offset + 1, append_time_ms)
+        self._next_flush.note_moved()
+        self._cuts.woken.set()
+
+    async def renew(self) -> None:
+        """Look at whom definitions concern, in turns; cuts at or after them wait for that."""
+        async with self._work.shaping:
+            standing = self._state.standing
+            while (since_ms := standing.behind_since_ms) is not None:
+                until_ms = standing.looks_until_ms
+                if since_ms > until_ms:
+                    # The cut before it comes first; whoever takes it asks again.
+                    break
+                with closing(self._state.redefinition.renewing(until_ms)) as looking:
+                    await self._work.run(RENEWING, self.taking_over(looking, since_ms))
+                self._refold_queue.note_definitions(*self._context.followed.last)
+                self._next_flush.note_moved()
+        self._cuts.woken.set()
+
+    async def enter_history(self) -> None:
+        """Put the next history records in force; every cut before them is published."""
+        since_ms = self._state.standing.next_history_ms()
+        with closing(entering_history(self._state)) as looking:
+            await self._work.run(RENEWING, self.taking_over(looking, since_ms))
+        self._next_flush.note_moved()
+        if self._state.standing.looks:
+            # A definition may have waited for a grid cut that is none any more.
+            self.wanted.set()
+
+    def taking_over(self, looking: Iterator[Renewed | None], since_ms: int) -> Steps[None]:
+        """Queue what has to be refolded for it, and the cuts that are others now."""
+        for renewed in looking:
+            if renewed is not None:
+                self._refold_queue.want(renewed.refold, since_ms)
+                if renewed.cut_moved and self._cuts.is_home(renewed.name):
+                    self._cuts.reschedule([renewed.name])
+                self._state.packing.spare(renewed.name)
+            yield
+        self._refold_queue.want_orphaned()
+        self._cuts.reschedule(self._state.cuts.take_late_names())

@@ -1,0 +1,102 @@
+"""The log of the event index: a start reads of it what local disk does not have."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from app.bounds.work_done import WorkDone
+from app.kafka.log_readers import LogRecord, read_tail
+from app.kafka.names import TopicPartition
+from app.kafka.reading import Reading
+from app.kafka.topics import INDEX_CHANGELOG
+from app.runtime.context import WorkerContext
+from app.runtime.restoring.rebuild import open_index
+from app.runtime.topics.changelogs import PLACE_HEADER
+from app.settings import Settings
+from tables.changelogged.checkpoint import Checkpoint
+from tables.event_index.index import EventIndex, LogDiffers
+from tables.event_index.log import RECORD_BYTES, LogPlace
+from tables.event_index.rows import ROW_BYTES
+
+log = logging.getLogger(__name__)
+
+_NOWHERE: Final = LogPlace(-1, 0)
+
+
+async def restored_index(number: int, shared: WorkerContext, checkpoint: Checkpoint) -> EventIndex:
+    """Return the event index, from local disk as far as it is intact, the rest from its log."""
+    index = open_index(number, shared, checkpoint.index_epoch)
+    if index.length > checkpoint.index_length:
+        index.truncate(checkpoint.index_length)
+    settings, work = shared.settings, shared.tally.work
+    tp = TopicPartition(settings.topic(INDEX_CHANGELOG), number)
+    try:
+        await load_index(settings, work, tp, index)
+    except LogDiffers as differs:
+        # Brokers lost what was flushed last, and another worker went on from before it.
+        shared.rebuilds["index"] += 1
+        log.warning("%s: %s; it is made again", tp, differs)
+        index.truncate(0)
+        await load_index(settings, work, tp, index)
+    index.seal_flush(checkpoint.flush)
+    return index
+
+
+async def load_index(
+    settings: Settings, work: WorkDone, tp: TopicPartition, index: EventIndex
+) -> None:
+    """Load the log from where local disk ends; from its start if that is not to be found.
+
+    Raises:
+        LogDiffers: local disk has other rows than the log.
+    """
+    begun = False
+    async with _tail(settings, tp, index) as batches:
+        async for records in batches:
+            place = _place_of(records[0])
+            if not begun and 0 < place.length <= index.length:
+                index.read_from(place)
+            begun = True
+            for rows in _joined(records):
+                index.load(rows)
+                work.add("restore", "index_rows", len(rows) // ROW_BYTES)
+                await asyncio.sleep(0)
+    if not index.is_of_log:
+        raise LogDiffers("the log has fewer rows than the event index on local disk")
+
+
+def _tail(settings: Settings, tp: TopicPartition, index: EventIndex) -> Reading[list[LogRecord]]:
+    return read_tail(
+        settings,
+        tp,
+        (lambda record: 0 <= _place_of(record).length <= index.length) if index.length else None,
+    )
+
+
+def _place_of(record: LogRecord) -> LogPlace:
+    """Return where a record stands in the log; it has no place if it does not say."""
+    for name, packed in record.headers:
+        if name == PLACE_HEADER and packed is not None:
+            try:
+                return LogPlace.unpacked(packed)
+            except struct.error:
+                break
+    return _NOWHERE
+
+
+def _joined(records: list[LogRecord]) -> Iterator[bytes]:
+    """Yield the rows of small records together, by no more than a large one has."""
+    parts: list[bytes] = []
+    size = 0
+    for record in records:
+        rows = record.value or b""
+        if parts and size + len(rows) > RECORD_BYTES:
+            yield b"".join(parts)
+            parts, size = [], 0
+        parts.append(rows)
+        size += len(rows)
+    yield b"".join(parts)

@@ -1,0 +1,179 @@
+"""Rebuild: a partition whose state is torn or lost folds its logs from the start.
+
+What it published stays published, as far as usage-records has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from shutil import rmtree
+from typing import NamedTuple
+
+from app.kafka.names import RecordsToDelete, TopicPartition
+from app.kafka.topics import (
+    CELLS_CHANGELOG,
+    CORRECTIONS_CHANGELOG,
+    DAILY_CHANGELOG,
+    EVALUATIONS_CHANGELOG,
+    INDEX_CHANGELOG,
+    INSTANTS_CHANGELOG,
+    MEMBERS_CHANGELOG,
+    PRESENCE_CHANGELOG,
+    PUBLISHED_CHANGELOG,
+    admin_client,
+)
+from app.kafka.transactions import PartitionProducer, Record
+from app.runtime.context import WorkerContext
+from app.runtime.partition.member_sync import fill
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.topics.changelogs import newest_values
+from app.runtime.topics.daily_topic import daily_of
+from app.runtime.topics.instants_topic import read_instants
+from app.runtime.topics.spooled_newest import spool_of
+from app.settings import Settings
+from tables.changelogged.checkpoint import Checkpoint, OutputMark
+from tables.changelogged.corrections import CorrectionTable
+from tables.changelogged.evaluations import EvaluationTable
+from tables.changelogged.published import PublishedTable
+from tables.event_index.index import EventIndex
+from tables.partition.partition import Partition
+from tables.partition.tables import Carried
+
+_FOLDED_ANEW = (
+    MEMBERS_CHANGELOG,
+    PRESENCE_CHANGELOG,
+    CORRECTIONS_CHANGELOG,
+    INSTANTS_CHANGELOG,
+)
+_EPOCH_BITS = 20
+
+
+async def fold_anew(
+    number: int,
+    known: Checkpoint,
+    durable: bytes | None,
+    newest: Mapping[str, Mapping[bytes, bytes]],
+    published: Published,
+    producer: PartitionProducer,
+    shared: WorkerContext,
+) -> OwnedPartition:
+    """Return a partition that folds its logs from the start.
+
+    Records in usage-records stay published. Records missing there are published again with the
+    same bytes and ids, since every record is a function of the logs.
+
+    The first flush at the latest deletes all that an earlier state left behind. With old members
+    and index rows, events folded again would look like repetitions, or count twice.
+    """
+    settings, store = shared.settings, shared.members
+    newest = {**newest, **await newest_values(settings, [MEMBERS_CHANGELOG], number)}
+    log_start = await _empty_log(settings, INDEX_CHANGELOG, number)
+    rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
+    stored = await store.state(number)
+    epoch = max(known.epoch, stored.epoch) + 1
+    # Epochs begin again when all that knew them is lost; offsets never do.
+    begun = (log_start << _EPOCH_BITS) + epoch
+    checkpoint = Checkpoint(epoch=epoch, index_epoch=begun, output=published.newest)
+    # Of one that is torn it was counted by the restore that found it so.
+    checkpoint.attempt = max(1, known.attempt)
+    # Redis never stood at it: what it may go back to is not taken for what is filled in here.
+    checkpoint.flush = max(known.flush, stored.flush or 0) + 1
+    corrections = CorrectionTable(spool_of(settings))
+    evaluations, torn = evaluations_of(known, newest[EVALUATIONS_CHANGELOG])
+    # Grid cuts are not taken again: what they decided hung on definitions that are others now.
+    daily = await daily_of(number, known, newest[DAILY_CHANGELOG], shared)
+    done = (known.grid_done_ms, evaluations.newest_ms, daily.table.newest_ms)
+    checkpoint.grid_ms = max(done)
+    checkpoint.evaluations_lost_ms = known.evaluations_lost_ms
+    checkpoint.changed_ms = max(known.cut_ms, known.changed_ms)
+    checkpoint.changed_name = known.changed_name
+    # Figures of events that usage-records has stay; those that it lacks are decided again.
+    instants = await read_instants(settings, shared.definitions, number)
+    tables = (published.table, corrections, evaluations, instants, daily.table)
+    carried = Carried(checkpoint, None, *tables, partial(shared.homes.is_at, number))
+    index = open_index(number, shared, begun)
+    table = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
+    void = [*_FOLDED_ANEW]
+    if not published.whole:
+        void.append(PUBLISHED_CHANGELOG)
+    table.changed.tell_again(shared.followed.impacts_since(table.changed.next_offset))
+    table.snapshot.forget_stored(newest[CELLS_CHANGELOG])
+    await fill(store, number, checkpoint.epoch, checkpoint.flush, {})
+    owned = OwnedPartition(
+        table, producer, shared, durable, folds_anew=True, is_new=known.flush == 0
+    )
+    # Figures that are lost are decided again, each over the cells that there were at its cut.
+    seen = _decided(shared, checkpoint.grid_ms if published.whole else -1)
+    owned.renewal.note_seen(seen[0])
+    owned.refold_queue.stand_under(seen)
+    for name in void:
+        topic = settings.topic(name)
+        owned.next_flush.add(Record(topic, number, key, None) for key in newest[name])
+    topic = settings.topic(EVALUATIONS_CHANGELOG)
+    owned.next_flush.add(Record(topic, number, key, None) for key in torn)
+    topic = settings.topic(DAILY_CHANGELOG)
+    owned.next_flush.add(Record(topic, number, key, None) for key in daily.torn)
+    table.cuts.announce_days()
+    daily.look_at_all(table, shared)
+    return owned
+
+
+def _decided(shared: WorkerContext, grid_done_ms: int) -> tuple[int, int]:
+    """Return (next offset, append time) of the definitions that a grid cut to come may show.
+
+    The caller takes over what was defined since: it has grid cuts of its own, or waits for one.
+    """
+    definitions = shared.definitions
+    decided_ms = max(grid_done_ms, definitions.first_watched_ms - 1)
+    if decided_ms >= shared.followed.last[1]:
+        return shared.followed.last
+    return definitions.last_offset_at(decided_ms) + 1, decided_ms
+
+
+def evaluations_of(
+    checkpoint: Checkpoint, changelog: Mapping[bytes, bytes]
+) -> tuple[EvaluationTable, Iterable[bytes]]:
+    """Return what alerts came to, and the keys to delete of a changelog that is torn.
+
+    The checkpoint notes until when it is lost.
+    """
+    table = EvaluationTable()
+    for key, value in changelog.items():
+        table.load(key, value)
+    if checkpoint.evaluations_sum in (None, table.sum):
+        return table, ()
+    checkpoint.evaluations_lost_ms = checkpoint.grid_done_ms
+    return EvaluationTable(), list(changelog)
+
+
+async def _empty_log(settings: Settings, log_name: str, number: int) -> int:
+    """Delete all records of a partition of a log; return the offset at which it begins now."""
+    tp = TopicPartition(settings.topic(log_name), number)
+    async with admin_client(settings) as admin:
+        starts: dict[TopicPartition, int] = await admin.delete_records({tp: RecordsToDelete(-1)})
+    return starts[tp]
+
+
+def open_index(number: int, shared: WorkerContext, begun: int) -> EventIndex:
+    """Open the index on local disk, unless it was begun before its log was emptied last."""
+    settings = shared.settings
+    return EventIndex(
+        _index_directory(settings.state_dir, settings.topic_prefix, number),
+        memory_bytes=shared.index_bytes,
+        identity=f"{settings.topic_prefix}/{number}/{begun}",
+    )
+
+
+def _index_directory(state_dir: Path, prefix: str, number: int) -> Path:
+    return state_dir / "index" / f"{prefix or 'meter'}" / str(number)
+
+
+class Published(NamedTuple):
+    """The usage records that a partition has published."""
+
+    table: PublishedTable
+    newest: OutputMark | None
+    whole: bool
+    """False: usage-records is not what the checkpoint expects, and `table` is what it has now."""

@@ -1,0 +1,302 @@
+"""Restore: a partition's state from its changelogs, checked before anything is folded into it.
+
+Counts and hash sums of the checkpoint must agree with what was read; a state that does not is
+thrown away and rebuilt from the raw topic, which is the truth (state.md §3, §4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import msgspec
+
+from app.bounds.turns import Steps, Work
+from app.definitions.model import FOLD_VERSION
+from app.definitions.outcome import Impact
+from app.kafka.log_readers import bounds
+from app.kafka.topics import (
+    CELLS_CHANGELOG,
+    CORRECTIONS_CHANGELOG,
+    DAILY_CHANGELOG,
+    EVALUATIONS_CHANGELOG,
+    INSTANTS_CHANGELOG,
+    METER_DEFINITIONS,
+    PRESENCE_CHANGELOG,
+    PUBLISHED_CHANGELOG,
+)
+from app.kafka.transactions import PartitionProducer, Record
+from app.log import facts
+from app.runtime.context import WorkerContext
+from app.runtime.followed import DefinitionsLost
+from app.runtime.partition.member_sync import fill, newest_members
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.restoring.index_log import restored_index
+from app.runtime.restoring.rebuild import Published, evaluations_of, fold_anew
+from app.runtime.topics.changelogs import (
+    ANY_METER_KEY,
+    CHECKPOINT_KEY,
+    Take,
+    newest_into,
+    read_changelogs,
+)
+from app.runtime.topics.daily_topic import daily_of
+from app.runtime.topics.published_topic import output_stands, output_tp, read_published
+from app.runtime.topics.spooled_newest import spool_of
+from app.wire.arrivals import MeterKey
+from tables.changelogged.checkpoint import Checkpoint, StateTooNew
+from tables.changelogged.corrections import CorrectionTable
+from tables.changelogged.published import PublishedTable
+from tables.partition.partition import Partition
+from tables.partition.tables import Carried
+
+log = logging.getLogger(__name__)
+
+_RESTORED_FROM = (
+    CELLS_CHANGELOG,
+    PRESENCE_CHANGELOG,
+    PUBLISHED_CHANGELOG,
+    EVALUATIONS_CHANGELOG,
+    INSTANTS_CHANGELOG,
+    DAILY_CHANGELOG,
+)
+_LOADED_AT_ONCE = 10_000
+"""Records between two turns of the event loop: partitions taken over before go on meanwhile."""
+
+
+async def restore(
+    number: int, producer: PartitionProducer, shared: WorkerContext, told_epoch: int
+) -> OwnedPartition:
+    """Return the partition as its last flush left it, under a new epoch, ready to be scheduled.
+
+    `told_epoch`: the highest that anybody reported progress of it under.
+    """
+    newest: dict[str, dict[bytes, bytes]] = {name: {} for name in _RESTORED_FROM}
+    takes = {name: newest_into(values) for name, values in newest.items()}
+    corrections, keys = CorrectionTable(spool_of(shared.settings)), dict[bytes, bytes]()
+    takes[CORRECTIONS_CHANGELOG], newest[CORRECTIONS_CHANGELOG] = _loading(corrections, keys), keys
+    await read_changelogs(shared.settings, takes, number)
+    # Who had it before may have been ahead: its cells stand under what is to be read here yet. And
+    # what it set aside just before it was fenced must not be folded here. After the state is read,
+    # for whoever stands still in between reads that of a newer owner.
+    end = await shared.followed.caught_up()
+    cells = newest[CELLS_CHANGELOG]
+    packed_checkpoint = cells.pop(CHECKPOINT_KEY, None)
+    if packed_checkpoint is None:
+        unknown = Checkpoint(epoch=told_epoch)
+        published = await _published(number, shared, unknown, newest[PUBLISHED_CHANGELOG])
+        return await fold_anew(number, unknown, None, newest, published, producer, shared)
+    checkpoint = _readable(number, packed_checkpoint, end, shared)
+    index = await restored_index(number, shared, checkpoint)
+    published = await _published(number, shared, checkpoint, newest[PUBLISHED_CHANGELOG])
+    checkpoint.output = published.newest
+    evaluations, torn = evaluations_of(checkpoint, newest[EVALUATIONS_CHANGELOG])
+    daily = await daily_of(number, checkpoint, newest[DAILY_CHANGELOG], shared)
+    carried = Carried(
+        checkpoint,
+        None,
+        published.table,
+        corrections,
+        evaluations,
+        daily=daily.table,
+        is_home=partial(shared.homes.is_at, number),
+    )
+    state = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
+    await _load_state(state, newest)
+    # What is defined from here on, the caller takes over.
+    seen = shared.followed.last
+    impacts = shared.followed.impacts_since(checkpoint.definitions_offset)
+    refolds = await shared.turns.run(Work("restore"), _catching_up(state, impacts))
+    state.changed.tell_again(shared.followed.impacts_since(state.changed.next_offset))
+    intact = state.restored() and state.index.length == checkpoint.index_length
+    checkpoint.epoch = max(checkpoint.epoch, told_epoch) + 1
+    checkpoint.attempt += 1
+    intact = intact and await _restore_members(number, shared, state)
+    if not intact:
+        shared.rebuilds["partition"] += 1
+        text = "State of partition %s is torn: it is rebuilt from the raw topic"
+        log.error(text, number, extra=facts("note", partition=number))
+    if not (intact and published.whole):
+        state.index.close()
+        return await fold_anew(
+            number, checkpoint, packed_checkpoint, newest, published, producer, shared
+        )
+    newest.clear()
+    cells.clear()
+    owned = OwnedPartition(state, producer, shared, packed_checkpoint)
+    for changelog, gone in ((EVALUATIONS_CHANGELOG, torn), (DAILY_CHANGELOG, daily.torn)):
+        topic = shared.settings.topic(changelog)
+        owned.next_flush.add(Record(topic, number, key, None) for key in gone)
+    daily.look_at_all(state, shared)
+    owned.renewal.note_seen(seen[0])
+    _queue(owned, refolds, seen)
+    return owned
+
+
+def _readable(number: int, packed: bytes, end: int, shared: WorkerContext) -> Checkpoint:
+    """Return the checkpoint, if this program can go on with it.
+
+    `end`: where the definitions log ends.
+
+    Raises:
+        StateTooNew: a newer program wrote it.
+        DefinitionsLost: it was folded with definitions that the log does not have.
+    """
+    checkpoint = msgspec.msgpack.decode(packed, type=Checkpoint)
+    if checkpoint.is_too_new:
+        raise StateTooNew(
+            f"partition {number} was written by fold version {checkpoint.fold_version}, this "
+            f"program knows {FOLD_VERSION}: start the newer program"
+        )
+    if checkpoint.definitions_offset > end:
+        raise DefinitionsLost(
+            shared.settings.topic(METER_DEFINITIONS),
+            f"ends at offset {end}, but partition {number} was folded with definitions up to "
+            f"{checkpoint.definitions_offset}",
+        )
+    return checkpoint
+
+
+async def _load_state(state: Partition, newest: dict[str, dict[bytes, bytes]]) -> None:
+    for changelog, load in (
+        (PRESENCE_CHANGELOG, state.event_ranges.load),
+        (CELLS_CHANGELOG, state.packing.load_cell),
+        (INSTANTS_CHANGELOG, state.instants.load),
+    ):
+        await _load(newest[changelog], load)
+        state.work.add("restore", "log_records", len(newest[changelog]))
+
+
+async def _load(newest: dict[bytes, bytes], load: Callable[[bytes, bytes], None]) -> None:
+    for count, (key, value) in enumerate(newest.items()):
+        load(key, value)
+        if count % _LOADED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+
+
+def _queue(owned: OwnedPartition, refolds: Iterable[MeterKey], seen: tuple[int, int]) -> None:
+    """Queue all that is to be folded again; `seen`: the definitions there are, by offset and time.
+
+    `refolds`: what the definitions since the last flush concern.
+    """
+    queue, state = owned.refold_queue, owned.state
+    checkpoint = state.checkpoint
+    queue.stand_under((checkpoint.definitions_offset, checkpoint.definitions_ms))
+    # One that was queued may be for an earlier copy of an event: all cuts to come wait for it.
+    queue.want(refolding_keys(state), checkpoint.cut_ms)
+    queue.want(refolds, checkpoint.definitions_ms)
+    queue.want_orphaned()
+    if not queue.meter_keys and state.standing.behind_since_ms is None:
+        queue.stand_under(seen)
+    # Which of them the cells show is not written down.
+    queue.requeue_corrections(sorted(state.corrected.follow_all()), checkpoint.cut_ms)
+
+
+def refolding_keys(state: Partition) -> Iterable[MeterKey]:
+    """Return what was under a refold, or to be, at the last flush."""
+    meter_keys = state.checkpoint.refolding
+    return state.event_ranges.all_meter_keys() if ANY_METER_KEY in meter_keys else meter_keys
+
+
+def _loading(corrections: CorrectionTable, keys: dict[bytes, bytes]) -> Take:
+    """Return what takes corrections over as they are read: all of them have no room in memory.
+
+    `keys` gets the keys of what the changelog has, without values.
+    """
+
+    def take(key: bytes, value: bytes | None) -> None:
+        corrections.load(key, value)
+        if value is None:
+            keys.pop(key, None)
+        else:
+            keys[key] = b""
+
+    return take
+
+
+def _catching_up(
+    state: Partition, impacts: Iterable[tuple[int, int, Impact]]
+) -> Steps[set[MeterKey]]:
+    """Apply definitions that came since the flush; return which meter keys they send elsewhere."""
+    checkpoint, refolds = state.checkpoint, set[MeterKey]()
+    for _, append_time_ms, impact in impacts:
+        if append_time_ms <= checkpoint.definitions_ms or checkpoint.refolding or checkpoint.behind:
+            # The same millisecond: as-of look-ups cannot tell the two apart. Or some meter keys
+            # were refolded for one of them, or looked at, and others, at the flush, were to be.
+            for meter_key in state.redirection.meter_keys_of(impact, append_time_ms):
+                refolds.add(meter_key)
+                yield
+        state.redefinition.tell(impact, append_time_ms, until_ms=checkpoint.definitions_ms)
+        yield
+    for renewed in state.redefinition.renewing(state.standing.looks_until_ms):
+        refolds |= renewed.refold if renewed is not None else set()
+        yield
+    return refolds
+
+
+async def _published(
+    number: int, shared: WorkerContext, checkpoint: Checkpoint, changelog: dict[bytes, bytes]
+) -> Published:
+    """Return what was published by its changelog; if that is torn, by the usage records.
+
+    Both are asked: a topic that was deleted or cut has not what its changelog says.
+    """
+    settings, expected = shared.settings, checkpoint.published_sum
+    kept = PublishedTable()
+    await _load(changelog, kept.load)
+    kept.loaded()
+    torn, mark = expected not in (None, kept.sum), checkpoint.output
+    stands = mark is not None and await output_stands(settings, number, mark)
+    if torn:
+        shared.rebuilds["published"] += 1
+        text = "What was published of partition %s is torn: usage-records are read"
+        log.error(text, number, extra=facts("note", partition=number))
+    elif mark is None and not changelog:
+        return Published(kept, None, whole=True)
+    elif stands:
+        return Published(kept, mark, whole=True)
+    found, newest = await read_published(settings, shared.definitions, number)
+    # The sum says nothing of records of single events, but the mark does.
+    if torn and found.sum == expected and (stands or mark is None):
+        return Published(found, newest, whole=True)
+    tp = output_tp(settings, number)
+    if not torn and mark is None:
+        # Retention may have taken what the topic lacks: nothing was noted to tell a cut one by.
+        start, _ = await bounds(settings, tp)
+        if start > 0 or found.sum == kept.sum:
+            return Published(kept, newest, whole=True)
+    shared.rebuilds["published"] += not torn
+    log.error(
+        "%s is not what partition %s published: what it lacks is published again",
+        tp.topic,
+        number,
+        extra=facts("note", partition=number),
+    )
+    return Published(found, newest, whole=False)
+
+
+async def _restore_members(number: int, shared: WorkerContext, state: Partition) -> bool:
+    """Use the members store if it stands at the flush; else fill it from the member changelog.
+
+    While it does not answer, whoever needs it first finds out. False when that changelog has to be
+    read and is torn.
+    """
+    store, checkpoint = shared.members, state.checkpoint
+    stands = await store.stands_at(number, checkpoint.flush)
+    if stands and checkpoint.members_sum is not None:
+        return True
+    members = await newest_members(shared.settings, number)
+    found = await members.sum()
+    if checkpoint.members_sum not in (None, found):
+        return False
+    state.members.sum = found
+    if stands is False:
+        shared.rebuilds["members"] += 1
+        text = "Members of partition %s are rebuilt from their changelog"
+        log.warning(text, number, extra=facts("note", partition=number))
+        # Kafka may have gone back by some owners, and Redis not.
+        checkpoint.epoch = max(checkpoint.epoch, (await store.state(number)).epoch + 1)
+        await fill(store, number, checkpoint.epoch, checkpoint.flush, members)
+    return True

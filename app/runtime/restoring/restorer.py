@@ -1,0 +1,128 @@
+"""Restorer: a partition as it is in Kafka, brought to where it may fold.
+
+It tries until the brokers let the state be read; `app.runtime.restoring.restore` reads it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from time import monotonic
+
+from app.bounds.turns import Work
+from app.kafka.clients import NOT_TAKEN
+from app.kafka.transactions import Fenced, PartitionProducer
+from app.log import facts
+from app.runtime.context import WorkerContext
+from app.runtime.delivery import Delivery
+from app.runtime.offsets import Offsets
+from app.runtime.partition.life import State
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.progress import ProgressTable
+from app.runtime.restoring.restore import restore
+
+log = logging.getLogger(__name__)
+
+
+class Restorer:
+    """Makes partitions of what Kafka has of them."""
+
+    def __init__(
+        self, shared: WorkerContext, delivery: Delivery, offsets: Offsets, progress: ProgressTable
+    ):
+        self._shared = shared
+        self._delivery = delivery
+        self._offsets = offsets
+        self._progress = progress
+
+    async def restore(self, number: int) -> OwnedPartition:
+        """Return the partition as it is in Kafka, tried until the brokers let it be read."""
+        brokers, tries = self._shared.brokers, 0
+        while True:
+            producer, began_s = PartitionProducer(self._shared.settings, number), monotonic()
+            try:
+                await producer.start()
+                owned = await self._restored(number, producer)
+            except (*NOT_TAKEN, Fenced) as error:
+                text, extra = (
+                    "Partition %s could not be restored yet: %r",
+                    facts("note", partition=number),
+                )
+                log.warning(text, number, error, extra=extra)
+                await producer.stop()
+                await brokers.pause(tries)
+                tries += 1
+                # Who has a newer owner's partition would fence them.
+                since_s = monotonic() if isinstance(error, Fenced) else began_s
+                await self._delivery.heard_since(since_s)
+            except BaseException:
+                # A rebalance may end it: nothing of it may write any more.
+                await producer.stop()
+                raise
+            else:
+                brokers.note_restored()
+                source, checkpoint = (
+                    "raw" if owned.folds_anew else "changelog",
+                    owned.state.checkpoint,
+                )
+                rows = 0 if owned.folds_anew else checkpoint.cells + checkpoint.index_length
+                self.tell_restored(number, source, rows, monotonic() - began_s)
+                return owned
+
+    def share_memory(self, count: int, at_hand: Iterable[OwnedPartition]) -> None:
+        """Divide the memory for event indexes among so many; some are at hand already."""
+        self._shared.divide_memory(count)
+        for owned in at_hand:
+            owned.state.index.limit_memory(self._shared.index_bytes)
+
+    def tell_restored(self, number: int, source: str, rows: int, seconds: float) -> None:
+        """Note from where a partition was restored, and how long it took."""
+        self._shared.tally.restore_seconds.labels(source).observe(seconds)
+        log.info(
+            "Partition %s is restored from %s: %s rows in %.1f s",
+            number,
+            source,
+            rows,
+            seconds,
+            extra=facts(
+                "restore", partition=number, source=source, rows=rows, seconds=round(seconds, 3)
+            ),
+        )
+
+    async def _restored(self, number: int, producer: PartitionProducer) -> OwnedPartition:
+        owned = await restore(number, producer, self._shared, self._progress.epoch(number))
+        try:
+            await self._begin(owned)
+        except BaseException:
+            await owned.abandon()
+            await owned.leave()
+            owned.state.index.close()
+            raise
+        return owned
+
+    async def _begin(self, owned: OwnedPartition) -> None:
+        if owned.life.state is State.NEW:
+            await self._begin_at_log_start(owned)
+        await self._pass_deleted(owned)
+        await self._shared.turns.run(Work("restore"), owned.cuts.scheduling())
+        owned.next_flush.note_moved()
+        await owned.flush()
+
+    async def _begin_at_log_start(self, owned: OwnedPartition) -> None:
+        """Begin a partition nothing was ever folded of; what retention took is not missed.
+
+        From here on the offsets stand in the checkpoint, and a gap before them is a loss.
+        """
+        owned.begin_at(*await self._offsets.log_starts(owned.number))
+
+    async def _pass_deleted(self, owned: OwnedPartition) -> None:
+        """Go on behind records that are set aside and no longer there."""
+        aside, checkpoint = (
+            self._shared.definitions.set_asides.of(owned.number),
+            owned.state.checkpoint,
+        )
+        if aside is None:
+            return
+        start, _ = await self._offsets.log_starts(owned.number)
+        if checkpoint.raw_next < start <= aside.after(checkpoint.raw_next):
+            owned.pass_over_until(start)

@@ -1,0 +1,100 @@
+"""Daily records of a partition, taken over from their changelog or, if it is torn, the topic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+
+from app.billing_periods.instants import parse_iso8601_ms
+from app.definitions.state import Definitions
+from app.kafka.names import TopicPartition
+from app.kafka.topics import USAGE_DAILY
+from app.runtime.context import WorkerContext
+from app.runtime.topics.published_topic import OutputRecord, put_all_again
+from app.wire.daily_records import DAILY_TYPE
+from tables.changelogged.checkpoint import Checkpoint
+from tables.changelogged.daily import DailyCell, DailyTable, DayUnits
+from tables.partition.partition import Partition
+
+
+class _RecordMetric(msgspec.Struct):
+    code: str
+    recurring: bool
+
+
+class _DailyRecord(OutputRecord, kw_only=True):
+    """The fields of a daily record that the next ones follow from."""
+
+    revision: int = 0
+    day: str = ""
+    plan_code: str = ""
+    amount_currency: str = ""
+    billable_metric: _RecordMetric
+    units: str = ""
+    total_aggregated_units: str = ""
+    events_count: int = 0
+    delta_units: str = ""
+
+
+_decode = msgspec.json.Decoder(_DailyRecord).decode
+
+
+class Daily(NamedTuple):
+    """What daily records of a partition said."""
+
+    table: DailyTable
+    torn: Iterable[bytes] = ()
+    """Keys to delete from a changelog that is torn."""
+    whole: bool = True
+    """Whether it is known who is to be looked at when a day is over."""
+
+    def look_at_all(self, state: Partition, shared: WorkerContext) -> None:
+        """Have everybody looked at when the next day is over, unless it is known who must be."""
+        if not self.whole:
+            for name in shared.definitions.all_subscription_keys():
+                state.cuts.schedule_grid(name, state.checkpoint.grid_done_ms + 1)
+
+
+async def daily_of(
+    number: int, checkpoint: Checkpoint, changelog: Mapping[bytes, bytes], shared: WorkerContext
+) -> Daily:
+    """Return what was published, from the changelog unless it is torn or lost."""
+    table = DailyTable()
+    for key, value in changelog.items():
+        table.load(key, value)
+    table.loaded()
+    definitions = shared.definitions
+    if not definitions.settings.daily_ms():
+        return Daily(table)
+    if checkpoint.daily_sum in (None, table.sum) and (changelog or checkpoint.flush > 0):
+        return Daily(table)
+    found = DailyTable()
+    tp = TopicPartition(shared.settings.topic(USAGE_DAILY), number)
+    await put_all_again(shared.settings, tp, partial(put_again, found, definitions))
+    return Daily(found, list(changelog), whole=False)
+
+
+def put_again(table: DailyTable, definitions: Definitions, value: bytes) -> None:
+    """Put into the table what a record says; records in the order of the topic."""
+    record = _decode(value)
+    cut_ms, found = parse_iso8601_ms(record.closed_at), record.period_in(definitions)
+    if record.type != DAILY_TYPE or cut_ms is None or found is None:
+        return
+    subscription, period = found
+    metric = record.billable_metric
+    cell = DailyCell(
+        record.day,
+        cut_ms,
+        record.units,
+        record.total_aggregated_units,
+        record.events_count,
+        record.lago_charge_id,
+        record.lago_charge_filter_id,
+        record.groups,
+    )
+    labels = (metric.code, record.plan_code, record.amount_currency, metric.recurring)
+    added = DayUnits(record.day, *labels, record.delta_units)
+    table.put((subscription.id, period.start_ms), record.cell_id, cell, added)

@@ -1,0 +1,52 @@
+"""Answers that are made while they are sent say what they would say at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.api.answering.streams import PART_BYTES, parts, pieces
+from app.api.http.json_text import whole
+from app.api.overview.overview_json import Shown
+from app.api.overview.overviews import Overviews
+from app.bounds.turns import Turns, Work
+from app.meter.overview import OverviewQuery
+
+
+def shown(count: int) -> dict[str, Any]:
+    return {
+        "empty": (n for n in range(0)),
+        "charges": ({"groups": ({"n": n, "of": m} for n in range(m))} for m in range(count)),
+        "long": list(range(count * 100)),
+        "plain": {"a": [1, 2], "b": None},
+    }
+
+
+@pytest.mark.parametrize("count", [0, 1, 30])
+async def test_streamed_text_is_that_of_the_whole_value(count: int) -> None:
+    at_once = msgspec.json.encode(whole(shown(count)))
+    assert b"".join(pieces(shown(count))) == at_once
+    made = [part async for part in parts(Turns(), Work("request"), shown(count))]
+    assert b"".join(made) == at_once
+
+
+async def test_parts_are_bounded() -> None:
+    value = {"items": ({"text": "x" * 500} for _ in range(2_000))}
+    made = [part async for part in parts(Turns(), Work("request"), value)]
+    assert len(made) > 10
+    assert max(map(len, made)) < 2 * PART_BYTES
+
+
+async def test_an_overview_is_made_once_a_second_for_all_who_ask() -> None:
+    overviews, made = Overviews(), 0
+
+    async def make() -> Shown:
+        nonlocal made
+        made += 1
+        return Shown({"number": made})
+
+    query = OverviewQuery(organization_id="o")
+    bodies = {(await overviews.of(query, make)).body for _ in range(20)}
+    assert (bodies, made) == ({b'{"number":1}'}, 1)

@@ -1,0 +1,124 @@
+"""Keys: read from a file of digests, again and again, and refused where they cannot be used."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from app.api.http.keys import KeysFile, KeysRefused, digest_of, keys_of, new_key, read_keys
+from app.cli.main import cli
+from app.settings import ApiKey, Settings
+from tests.world.live.servers import MakeSettings
+from tests.world.waiting import until
+
+ENTRY = {"name": "ours", "organization_id": "acme", "access": "read", "sha256": digest_of("s")}
+
+
+def toml(*entries: dict[str, Any]) -> str:
+    tables = ("".join(f'{k} = "{v}"\n' for k, v in entry.items()) for entry in entries)
+    return "".join(f"[[keys]]\n{table}" for table in tables)
+
+
+def test_a_new_key_is_found_again_by_its_digest(tmp_path: Path) -> None:
+    file = tmp_path / "keys.toml"
+    secret, entry = new_key('tab\t"quoted" \\ ü', "acme", "write")
+    other, second = new_key("op", "*", "operator")
+    file.write_text(entry + second)
+    first, operator = read_keys(file)
+    assert (first.name, first.organization_id) == ('tab\t"quoted" \\ ü', "acme")
+    assert (first.sha256, operator.sha256) == (digest_of(secret), digest_of(other))
+    assert secret not in file.read_text()
+    assert len(secret) >= 43
+
+
+def test_the_command_prints_the_key_apart_from_its_entry(tmp_path: Path) -> None:
+    asked = ["keys", "new", "--name", "ci", "--organization", "acme", "--access", "read"]
+    ran = CliRunner().invoke(cli, asked)
+    assert ran.exit_code == 0, ran.output
+    file = tmp_path / "keys.toml"
+    file.write_text(ran.stdout)
+    (key,) = read_keys(file)
+    secret = ran.stderr.split()[-1]
+    assert (key.name, key.access, key.sha256) == ("ci", "read", digest_of(secret))
+    wrong = CliRunner().invoke(cli, [*asked[:-1], "operator"])
+    assert wrong.exit_code == 2
+    assert 'organization_id is "*"' in wrong.output
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("keys = 1", "keys"),
+        ("[[keys]", "cannot be used"),
+        ("[[key]]\nname = 'x'", "'key' is none of its tables"),
+        (toml(ENTRY | {"access": "admin"}), "access"),
+        (toml(ENTRY | {"sha256": "abc"}), "sha256"),
+        (toml(ENTRY | {"secret": "abc"}), "secret"),
+        (toml(ENTRY | {"organization_id": "*"}), "operator"),
+        (toml(ENTRY | {"access": "operator"}), "operator"),
+        (toml(ENTRY | {"expires_at": "2027-01-31T00:00:00"}), "zone"),
+        (toml(ENTRY, ENTRY | {"name": "again"}), "sha256"),
+        (toml(ENTRY, ENTRY | {"sha256": digest_of("t")}), "name 'ours' stands there twice"),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "keys.toml"
+    file.write_text(text)
+    with pytest.raises(KeysRefused, match=said):
+        read_keys(file)
+
+
+def production(**values: Any) -> Settings:
+    return Settings(profile="production", **values)
+
+
+def test_production_wants_keys_that_nobody_guesses(tmp_path: Path) -> None:
+    with pytest.raises(KeysRefused, match="There is no key"):
+        keys_of(production())
+    with pytest.raises(KeysRefused, match="shorter than 32"):
+        keys_of(production(api_keys="acme:short"))
+    (key,) = keys_of(production(api_keys="acme:0123456789abcdef0123456789abcdef:read"))
+    assert (key.name, key.access) == ("METER_API_KEYS[0]", "read")
+    file = tmp_path / "keys.toml"
+    file.write_text(toml(ENTRY))
+    assert [each.name for each in keys_of(production(api_keys_file=file))] == ["ours"]
+    with pytest.raises(KeysRefused, match="nowhere"):
+        keys_of(production(api_keys_file=tmp_path / "nowhere"))
+    assert keys_of(Settings(profile="local"))
+
+
+async def test_a_broken_file_leaves_the_keys_before_in_force(
+    tmp_path: Path, make_settings: MakeSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "keys.toml"
+    file.write_text(toml(ENTRY))
+    found: list[list[str]] = []
+    following = KeysFile(
+        make_settings(api_keys_file=file, api_keys=()),
+        lambda keys: found.append([key.name for key in keys]),
+    )
+    task = asyncio.create_task(following.follow())
+
+    async def looked_at(count: int, valid: bool) -> None:
+        following.look()
+        await until(lambda: len(found) >= count and following.valid is valid)
+
+    try:
+        file.write_text("[[keys]")
+        await looked_at(0, valid=False)
+        file.write_text(toml(ENTRY, ENTRY | {"name": "new", "sha256": digest_of("n")}))
+        await looked_at(1, valid=True)
+    finally:
+        task.cancel()
+    assert found == [["ours", "new"]]
+    assert [r.getMessage() for r in caplog.records if "keys refused" in r.getMessage()]
+
+
+def test_an_api_key_of_the_environment_keeps_its_rates() -> None:
+    key = ApiKey.model_validate({"organization_id": "o", "key": "k", "requests_per_s": 3})
+    (found,) = keys_of(Settings(profile="test", api_keys=(key,)))
+    assert (found.requests_per_s, found.events_per_s) == (3, None)

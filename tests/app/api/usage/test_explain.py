@@ -1,0 +1,90 @@
+"""`GET …/usage/explain`: which instants can be asked about, and what it says of a figure."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from app.api.usage.explain import explanation_json
+from app.meter.evidence import (
+    ExplainedCell,
+    ExplainQuery,
+    Explanation,
+    FigureTexts,
+    PendingFigures,
+)
+from app.meter.usage import AsOf
+from tests.app.api.conftest import Running
+
+# The clock stands at 2024-03-15T12:00:00Z, and events may be dated 3,652 days ahead of it.
+PATH = "/api/v1/customers/s/usage/explain?external_subscription_id=s&billable_metric_code=c&at={at}"
+
+
+@pytest.mark.parametrize(
+    ("at", "code"),
+    [
+        ("never", "invalid_date"),
+        ("9999-06-01", "value_is_out_of_range"),
+        ("2034-03-15T12:00:00.001Z", "value_is_out_of_range"),
+    ],
+)
+async def test_an_instant_that_no_event_can_have_is_refused(
+    api: Running, at: str, code: str
+) -> None:
+    answer = await api.call("GET", PATH.format(at=at))
+    assert (answer.status, answer.body["error_details"]) == (422, {"at": [code]})
+
+
+async def test_the_last_instant_of_an_event_can_be_asked_about(api: Running) -> None:
+    answer = await api.call("GET", PATH.format(at="2034-03-15T12:00:00Z"))
+    assert (answer.status, answer.body["code"]) == (404, "usage_period_not_found")
+
+
+def test_published_pending_and_live_stand_apart() -> None:
+    def figures(units: str, events: int) -> FigureTexts:
+        return FigureTexts(
+            units=units,
+            prorated_units=None,
+            total_aggregated_units=units,
+            precise_total_amount_cents=None,
+            events_count=events,
+            digest="00" * 16,
+        )
+
+    cell = ExplainedCell(
+        charge_id="c",
+        charge_code="c",
+        filter_values=None,
+        grouped_by=(),
+        live=figures("55.75", 37),
+        recomputed=figures("55.75", 37),
+        published=figures("50.75", 35),
+        revision=1,
+        pending=PendingFigures(0, Decimal("5.0"), 2, "late_events"),
+    )
+    explanation = Explanation(
+        external_subscription_id="s",
+        metric_code="c",
+        from_ms=0,
+        to_ms=1,
+        timezone="UTC",
+        cells=(cell, msgspec.structs.replace(cell, pending=None)),
+        events=(),
+        counts={},
+        listed_count=0,
+        as_of=AsOf(0, 0, 0, 0),
+        stale=False,
+    )
+    query = ExplainQuery(external_subscription_id="s", metric_code="c", at_ms=0)
+    shown = [*explanation_json(explanation, query)["cells"]]
+    assert shown[0]["published"]["units"] == "50.75"
+    assert shown[0]["live"]["units"] == "55.75"
+    assert shown[0]["pending"] == {
+        "cut": "1970-01-01T00:00:00.000Z",
+        "events": 2,
+        "delta_units": "5.0",
+        "reasons": ["late_events"],
+    }
+    assert shown[1]["pending"] is None

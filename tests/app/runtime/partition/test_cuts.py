@@ -1,0 +1,73 @@
+"""When the closer of a partition looks: not again and again while nothing is due."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.definitions.model import SettingsRecord
+from app.runtime.partition.cuts import Cuts
+from app.runtime.partition.owned import OwnedPartition
+from tests.app.runtime.alone import NoProducer, context_of
+from tests.world.clock import START_MS, WEEK_MS, ManualClock
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.partition import Live
+
+END_MS = START_MS + WEEK_MS
+NAME = (ORG, SUBSCRIPTION)
+
+
+def cuts_of(now_ms: int) -> Cuts:
+    """Return the cuts of a partition whose subscription has periods of a week."""
+    live = Live(definitions_of(("count",), SettingsRecord(grace_s=0)))
+    live.define_all()
+    context = context_of(live.definitions, ManualClock(now_ms))
+    return OwnedPartition(live.partition, NoProducer(), context).cuts
+
+
+@pytest.mark.parametrize(
+    ("before_ms", "pause_s"),
+    [(100_000, 30.0), (700, 0.7), (20, 0.1), (-5, 0.1)],
+    ids=["far", "near", "at once", "past"],
+)
+def test_a_closer_sleeps_until_the_next_cut_or_for_half_a_minute(
+    before_ms: int, pause_s: float
+) -> None:
+    cuts = cuts_of(END_MS - before_ms)
+    cuts.reschedule([NAME])
+    assert cuts.pause_s() == pause_s
+
+
+def test_a_closer_looks_often_while_something_holds_a_cut_back() -> None:
+    cuts = cuts_of(END_MS - 10_000)
+    cuts.hold_back(END_MS, "raw_behind", "why", END_MS)
+    assert cuts.pause_s() == 0.1
+
+
+def test_a_cut_that_is_announced_wakes_a_closer_that_waits_for_a_later_one() -> None:
+    cuts = cuts_of(START_MS)
+    assert cuts.pause_s() == 30.0
+    cuts.reschedule([NAME])
+    assert cuts.woken.is_set()
+    cuts.woken.clear()
+    cuts.pause_s()
+    cuts.reschedule([NAME])
+    assert not cuts.woken.is_set()
+
+
+def test_a_closer_is_woken_when_its_cut_is_past_or_what_holds_it_back_may_be_gone() -> None:
+    cuts = cuts_of(START_MS)
+    cuts.reschedule([NAME])
+    cuts.pause_s()
+    cuts.woken.clear()
+    cuts.look()
+    cuts.look_again()
+    cuts.look_at(END_MS)
+    assert not cuts.woken.is_set()
+    cuts.look_at(END_MS + 1)
+    assert cuts.woken.is_set()
+    cuts.woken.clear()
+    cuts.hold_back(END_MS, "peer_silent", "why", END_MS)
+    cuts.look_at(END_MS + 1)
+    assert not cuts.woken.is_set()
+    cuts.look_again()
+    assert cuts.woken.is_set()

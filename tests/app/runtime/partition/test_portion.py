@@ -1,0 +1,74 @@
+"""What a portion decodes: elements of arrays go another way than records, and are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.bounds.limits import ID_BYTES
+from app.bounds.turns import drained
+from app.definitions.indexes.set_asides import SetAsides
+from app.definitions.judging import Judging
+from app.definitions.timeline import NEVER_MS
+from app.kafka.names import TP
+from app.kafka.record_batch import RawRecord, RecordBatch
+from app.runtime.partition.portion import Portion
+from app.settings import Settings
+from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of, runs_of
+from app.wire.refusals import Refusal
+from tests.world.profiles import examples
+
+NAMED = b'"external_subscription_id":"s","transaction_id":"t","code":"%s"'
+ELEMENTS = [
+    b"{" + NAMED % b"c" + b"}",
+    b"{" + NAMED % b"d" + b',"organization_id":"p","timestamp":"7.5"}',
+    b"{" + NAMED % b"\xc3\xa9" + b"}",
+    b"{" + NAMED % (b"c" * (ID_BYTES + 1)) + b"}",
+    b"{" + NAMED % b"c" + b',"properties":' + b"[" * 400 + b"]" * 400 + b"}",
+    b'{"specversion":"1.0","subject":"s","id":"t","type":"c"}',
+    b'{"operation":"cancel","correction_id":"x",' + NAMED % b"c" + b"}",
+    b'{"organization_id":"p"}',
+    b"[]",
+    b"1",
+    b'"{"',
+    b" {} ",
+]
+
+
+def _decoded(value: bytes, judging: Judging) -> Portion:
+    shared = SimpleNamespace(
+        settings=Settings(profile="test", test_clock=True),
+        homes=SimpleNamespace(of=lambda *_: 3),
+        definitions=SimpleNamespace(set_asides=SetAsides()),
+    )
+    raw = SimpleNamespace(offset=5, timestamp=17, key=None, value=value, headers=())
+    batch = RecordBatch([cast(RawRecord, raw)], TP("events", 3), 5, 6, 0)
+    portion = Portion(batch, 5, -1)
+    drained(portion.decode(cast(Any, shared), 3, judging))
+    return portion
+
+
+@pytest.mark.parametrize("default", [None, "o"])
+@pytest.mark.parametrize("limited_after_ms", [0, 17, NEVER_MS])
+@given(st.lists(st.sampled_from(ELEMENTS), max_size=200), st.sampled_from([b"", b" \n", b"["]))
+@examples(60)
+def test_an_array_is_taken_as_its_record_would_be(
+    default: str | None, limited_after_ms: int, elements: Sequence[bytes], before: bytes
+) -> None:
+    value = before + b"[" + b",".join(elements) + b"]"
+    # The definitions are known: nothing has to wait for them.
+    judging = Judging(default, limited_after_ms, known_before_ms=18)
+    portion = _decoded(value, judging)
+    found = arrivals_of(value, (), 17, 3, 5, judging)
+    homes: Any = SimpleNamespace(of=lambda *_: 3)
+    wanted = runs_of([each for each in found if isinstance(each, Arrival)])
+    assert dict(portion.runs(homes, 3)) == dict(wanted)
+    assert [each for each, _ in portion.refused] == [e for e in found if isinstance(e, Refusal)]
+    assert portion.corrections == [e for e in found if isinstance(e, CorrectionArrival)]
+    assert portion.next_offset == 6
+    assert not (wanted and portion.plain)
