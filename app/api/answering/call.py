@@ -52,6 +52,9 @@ class Api:
     webhook_public_key: str | None = None
     """PEM in base64; None: webhooks are not signed with a key of our own."""
     overviews: Overviews = field(default_factory=Overviews)
+    """What pages show, of all workers."""
+    own_overviews: Overviews = field(default_factory=Overviews)
+    """This worker's part of what pages of other workers show: nothing here waits for those."""
     siblings: Siblings | None = None
     """Workers of the same parent; None: this one has none."""
 

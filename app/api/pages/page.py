@@ -97,7 +97,8 @@ async def shown(call: Call, search: str, limit: int) -> Shown:
         elsewhere = [msgspec.json.decode(reply.body) for reply in replies if reply.status == 200]
         return Shown(merged([here, *elsewhere], query.limit))
 
-    return await call.api.overviews.of(query, make)
+    shared = call.api.own_overviews if call.forwarded else call.api.overviews
+    return await shared.of(query, make)
 
 
 async def organizations(call: Call) -> Any:

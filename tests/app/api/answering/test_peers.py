@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 from aiohttp import ClientSession
 
+from app.api.answering.peers import PEER_TIMEOUT_S
 from app.api.overview.overview_json import merged
 from app.bounds.limits import BODY_BYTES
 from app.meter.evidence import Uncounted, UncountedSample
@@ -245,6 +247,19 @@ async def test_the_page_adds_up_what_other_workers_tell(pair: Pair) -> None:
     answer = await pair.near.call("GET", "/page/view")
     assert answer.status == 200, answer.text
     assert "2 partitions, 14 events behind, 25 events/s" in answer.text
+
+
+async def test_pages_of_two_workers_do_not_wait_for_each_other(pair: Pair) -> None:
+    """Each asks the other, whose part is no page of its own, and is not made from one."""
+    workers = (pair.near, pair.far)
+    for _ in range(2):
+        # One that waits for the other's page waits until it gives the other up.
+        async with asyncio.timeout(PEER_TIMEOUT_S):
+            pages = await asyncio.gather(
+                *(worker.must("GET", "/api/page/overview") for worker in workers)
+            )
+        assert [page["workers"] for page in pages] == [2, 2]
+        assert [len(page["each_worker"]) for page in pages] == [2, 2]
 
 
 def test_of_a_partition_its_owner_tells() -> None:
