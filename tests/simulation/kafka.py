@@ -41,6 +41,8 @@ class Written(NamedTuple):
     topic: str
     partition: int
     offset: int
+    timestamp: int
+    timestamp_type: int
 
 
 class Log:
@@ -139,7 +141,7 @@ class Broker:
         log.end += 1
         awaited, self.next_append = self.next_append, NextAppend()
         awaited.happens()
-        return Written(topic, partition, entry.offset)
+        return Written(topic, partition, entry.offset, entry.timestamp, entry.timestamp_type)
 
     def commit(self, records: Sequence[Record], conclude: Conclude | None) -> None:
         """Append a whole transaction."""
