@@ -13,8 +13,10 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from heapq import merge
+from itertools import islice
 from types import TracebackType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -45,6 +47,9 @@ Steps = Generator[None, None, T]
 
 STEP_ITEMS = 64
 """Most items of one step; the other bound of a step is 64 KiB."""
+
+SORTED_AT_ONCE = 1_024
+"""Items that are sorted in one step: some of them cost what one takes elsewhere."""
 
 TURN_S = 0.010
 """Seconds that work goes on in one turn."""
@@ -104,6 +109,16 @@ def in_steps(items: Sequence[T], take: Callable[[Sequence[T]], object]) -> Steps
     for start in range(0, len(items), STEP_ITEMS):
         take(items[start : start + STEP_ITEMS])
         yield
+
+
+def in_order(items: Iterable[T], key: Callable[[T], Any] | None = None) -> Steps[Iterator[T]]:
+    """Sort any number of items by parts, a part at a step; return them in order."""
+    left, parts = iter(items), list[list[T]]()
+    while part := list(islice(left, SORTED_AT_ONCE)):
+        part.sort(key=key)
+        parts.append(part)
+        yield
+    return merge(*parts, key=key)  # type: ignore[arg-type]  # without a key they have an order
 
 
 def drained(steps: Steps[T]) -> T:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from app.bounds.turns import Steps
+from app.bounds.turns import Steps, in_order
 from app.definitions.timeline import Timeline
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from app.wire.changed_records import changed_record
@@ -27,7 +27,7 @@ def changed_at(partition: Partition, cut_ms: int) -> Iterator[PublishedRecord | 
     changed, checkpoint = partition.changed, partition.checkpoint
     codes = yield from _codes_at(partition, cut_ms)
     if partition.definitions.settings_at(cut_ms).usage_changed:
-        for count, name in enumerate(sorted(codes), 1):
+        for count, name in enumerate((yield from in_order(codes)), 1):
             if (cut_ms, name) <= checkpoint.changed_name:
                 continue
             yield from _of_name(partition, name, codes[name], cut_ms)
@@ -40,8 +40,10 @@ def changed_at(partition: Partition, cut_ms: int) -> Iterator[PublishedRecord | 
 def _codes_at(partition: Partition, cut_ms: int) -> Steps[dict[SubscriptionKey, set[str]]]:
     """Return the codes that may have changed, by external subscription."""
     changed, found = partition.changed, dict[SubscriptionKey, set[str]]()
-    for organization_id, external_id, code in changed.touched_at(cut_ms):
+    for count, (organization_id, external_id, code) in enumerate(changed.touched_at(cut_ms), 1):
         found.setdefault((organization_id, external_id), set()).add(code)
+        if count % STEPS_AT_ONCE == 0:
+            yield None
     for impact in changed.impacts_at(cut_ms):
         for count, name in enumerate(partition.redirection.concerned(impact, cut_ms), 1):
             known = partition.event_ranges.codes.get(name, {})

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.bounds.turns import Steps
+from app.bounds.turns import Steps, in_order
 from app.definitions.timeline import NEVER_MS
 from app.numbers import ZERO
 from app.wire.arrivals import Arrival, MeterKey, Position, SubscriptionKey
@@ -54,32 +54,30 @@ def instants_at(partition: Partition, cut_ms: int) -> Iterator[PublishedRecord |
     deciding = Deciding(partition, partition.instants, cut_ms)
     records = InstantRecords(partition, cut_ms)
     says = partition.definitions.settings_at(cut_ms).fold_version >= 2
-    steps: list[Step] = []
-    for found in deciding.steps(partition.instants.names()):
-        if found is None:
+    for count, step in enumerate(deciding.in_order(partition.instants.names()), 1):
+        if step is not None:
+            for change in deciding.take(step) if says else ():
+                yield records.record(change)
+            if not step.corrects:
+                partition.instants.drop(step.name, step.position)
+        if step is None or count % STEPS_AT_ONCE == 0:
             yield None
-        else:
-            steps.append(found)
-    for count, step in enumerate(sorted(steps, key=attrgetter("position")), 1):
-        for change in deciding.take(step) if says else ():
-            yield records.record(change)
-        if not step.corrects:
-            partition.instants.drop(step.name, step.position)
-        if count % STEPS_AT_ONCE == 0:
-            yield None
-    _forget_corrections(partition, cut_ms)
+    yield from _forgetting_corrections(partition, cut_ms)
 
 
-def _forget_corrections(partition: Partition, cut_ms: int) -> None:
+def _forgetting_corrections(partition: Partition, cut_ms: int) -> Iterator[None]:
+    count = 0
     for name, identities in list(partition.instants.corrected.items()):
-        done = {
-            identity
-            for identity in identities
+        done: set[bytes] = set()
+        for identity in list(identities):
             if all(
                 partition.cuts.grid_cut_of(stored.append_time_ms) <= cut_ms
                 for stored in partition.corrections.history(identity)
-            )
-        }
+            ):
+                done.add(identity)
+            count += 1
+            if count % STEPS_AT_ONCE == 0:
+                yield None
         partition.instants.forget_corrections(name, done)
 
 
@@ -127,13 +125,9 @@ def chains_ahead(partition: Partition, name: SubscriptionKey) -> Steps[Book]:
     book = Book(partition.instants)
     if partition.instants.waits(name):
         deciding = Deciding(partition, book, NEVER_MS, partition.views.route_of)
-        found: list[Step] = []
-        for step in deciding.steps([name]):
+        for step in deciding.in_order([name]):
             if step is not None:
-                found.append(step)
-            yield
-        for step in sorted(found, key=attrgetter("position")):
-            deciding.take(step)
+                deciding.take(step)
             yield
     return book
 
@@ -162,18 +156,31 @@ class Deciding:
 
     def steps(self, names: Iterable[SubscriptionKey]) -> Iterator[Step | None]:
         """Yield all that waits for the cut, in no order; None: a chance to let others go on."""
-        for name in list(names):
-            for count, step in enumerate(chain(self._events(name), self._corrections(name)), 1):
+        looked_at = (chain(self._events(name), self._corrections(name)) for name in list(names))
+        for count, step in enumerate(chain.from_iterable(looked_at), 1):
+            if step is not None:
                 yield step
-                if count % STEPS_AT_ONCE == 0:
-                    yield None
+            if count % STEPS_AT_ONCE == 0:
+                yield None
 
-    def _events(self, name: SubscriptionKey) -> Iterator[Step]:
+    def in_order(self, names: Iterable[SubscriptionKey]) -> Iterator[Step | None]:
+        """Yield what `steps` does, in order of position; None: a chance to let others go on."""
+        found: list[Step] = []
+        for step in self.steps(names):
+            if step is None:
+                yield None
+            else:
+                found.append(step)
+        yield from (yield from in_order(found, attrgetter("position")))
+
+    def _events(self, name: SubscriptionKey) -> Iterator[Step | None]:
+        """Yield the events of a name; None for one of a later cut."""
         partition, cut_ms = self._partition, self._cut_ms
         # Others may come while this waits for its turn.
         for position, arrival in list(partition.instants.undecided.get(name, {}).items()):
             first_ms = partition.cuts.grid_cut_of(position[0])
             if first_ms > cut_ms:
+                yield None
                 continue
             identity = arrival.identity
             entry = partition.index.find(identity)
@@ -190,11 +197,13 @@ class Deciding:
                     )
             yield Step(position, name, identity, counts, corrects=False)
 
-    def _corrections(self, name: SubscriptionKey) -> Iterator[Step]:
+    def _corrections(self, name: SubscriptionKey) -> Iterator[Step | None]:
+        """Yield the corrections of a name; None for an event that this cut does not correct."""
         partition, cut_ms = self._partition, self._cut_ms
         for identity in list(partition.instants.corrected.get(name, ())):
             entry = partition.index.find(identity)
             if entry is None:
+                yield None
                 continue
             first_ms = partition.cuts.grid_cut_of(entry.append_time_ms)
             later = [
@@ -204,6 +213,7 @@ class Deciding:
                 and partition.cuts.grid_cut_of(stored.append_time_ms) <= cut_ms
             ]
             if not later or self._has_passed(partition.cuts.grid_cut_of(later[-1].append_time_ms)):
+                yield None
                 continue
             holds, event = later[-1], later[-1].event
             arrival = None if event is None else Arrival(event, name[0], *entry[:5])

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from agents.close import AT_FIRST, OF_ORGANIZATION, _Cut, _held_back_by, close_due
 from app.bounds.turns import drained
@@ -20,6 +21,7 @@ from app.runtime.progress import Progress, ProgressTable
 from app.settings import Settings
 from app.wire.arrivals import SubscriptionKey
 from tables.closing.close import close_subscription
+from tables.closing.instants import STEPS_AT_ONCE, instants_at
 from tables.closing.schedule import Schedule
 from tables.partition.partition import Partition
 from tests.world import bodies
@@ -180,6 +182,36 @@ def test_no_flush_comes_between_what_an_event_bills_and_its_records() -> None:
         billed = [json.loads(record.value or b"")["event_transaction_id"] for record in records]
         assert sorted(billed) == sorted(figure.transaction_id for figure in decided)
     assert (len(records), flushes > 1) == (400, True)
+
+
+def test_however_many_events_bill_at_once_each_step_looks_at_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of very many subscriptions has one; others wait for the cut after it."""
+    told = Story(close_grid_s=60).metric("m", "sum_agg").plan({"pay_in_advance": True})
+    for number in range(300):
+        told.subscribe(external_id=f"s{number}")
+        at = "2024-01-10T10:00:30"
+        told.append(at, raw("m", f"t{number}", ms(at), f"s{number}", v=1))
+    state = told.meter("2024-01-10T10:00:40").partition
+    for name in list(state.instants.undecided):
+        (arrival,) = state.instants.undecided[name].values()
+        state.instants.add(replace(arrival, append_time_ms=ms("2024-01-10T10:01:30")))
+    looked_at = Counter[int]()
+    steps, grid_cut_of = 0, state.cuts.grid_cut_of
+
+    def counted(append_time_ms: int) -> int:
+        looked_at[steps] += 1
+        return grid_cut_of(append_time_ms)
+
+    monkeypatch.setattr(state.cuts, "grid_cut_of", counted)
+    records = 0
+    for record in instants_at(state, ms("2024-01-10T10:01:00")):
+        steps += record is None
+        records += record is not None
+    assert records == 300
+    assert sum(looked_at.values()) >= 600
+    assert max(looked_at.values()) <= STEPS_AT_ONCE
 
 
 CROWD, OTHER, THIRD = "a crowd", "b other", "c third"

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from app.bounds.turns import TURN_S, Kind, Turns, Work
+from app.bounds.turns import SORTED_AT_ONCE, TURN_S, Kind, Turns, Work, drained, in_order
 
 
 class Clock:
@@ -178,3 +178,20 @@ async def test_requests_that_used_much_have_turns_while_events_are_folded(
     await turns.run(Work("request"), clock.busy(0.01))
     assert not folding.done()
     await folding
+
+
+@pytest.mark.parametrize("many", [0, 1, SORTED_AT_ONCE, 3 * SORTED_AT_ONCE + 1])
+def test_many_are_sorted_a_part_at_a_step(many: int) -> None:
+    """Equal ones stay as they were."""
+    items = [(number * 7_919 % 100, number) for number in range(many)]
+    asked: list[int] = []
+
+    def key(item: tuple[int, int]) -> int:
+        asked.append(1)
+        return item[0]
+
+    steps = in_order(items, key)
+    for part in range(-(-many // SORTED_AT_ONCE)):
+        next(steps)
+        assert len(asked) == min(many, (part + 1) * SORTED_AT_ONCE)
+    assert list(drained(steps)) == sorted(items)
