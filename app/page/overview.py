@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from app.billing_periods.instants import parse_iso8601_ms
 from app.bounds.limits import OVERVIEW_CELLS
+from app.meter.health import UNREADY
 from app.numbers import parse_text
 from app.page.figures import NOTHING, address, count, days, duration, figure, instant, whole
 from app.page.html import Html, Node, el, markup
@@ -55,7 +56,10 @@ def health_words(shown: Json) -> tuple[str, State]:
     """Return the state of everything as one line, and how good it is."""
     reasons, partitions = shown["health"], shown["partitions"]
     if reasons:
-        worst = next((r for r in reasons if r["code"] == "kafka_unreachable"), reasons[0])
+        # What stops figures comes before what only threatens to; else the earliest.
+        worst = min(
+            reasons, key=lambda r: (r["code"] != "kafka_unreachable", r["code"] not in UNREADY)
+        )
         until = max((p["append_time"] or "" for p in partitions), default="")
         aged = worst["code"] == "kafka_unreachable" and until
         old = f" Figures of {_clock(until)} UTC." if aged else ""

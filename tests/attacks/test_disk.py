@@ -17,7 +17,7 @@ from app.local_servers.kafka import LocalKafka
 from app.local_servers.redis import LocalRedis
 from app.settings import Settings
 from tests.attacks.test_expressions import CUSTOMER, define, event, units
-from tests.attacks.victim import MEBIBYTE, Victim, restores, victim_on
+from tests.attacks.victim import ATTACKER, KEYS, MEBIBYTE, Victim, restores, victim_on
 from tests.world.live.api import text_of
 from tests.world.waiting import eventually
 
@@ -75,6 +75,15 @@ async def _tells(victim: Victim, reason: str) -> bool:
     return reason in await reasons(victim)
 
 
+async def _page_says(victim: Victim, words: str) -> bool:
+    """Whether the first line of the page begins so."""
+    page = f"{victim.url}/page/view"
+    headers = {"Authorization": f"Bearer {KEYS['read', ATTACKER]}"}
+    async with aiohttp.ClientSession() as session, session.get(page, headers=headers) as told:
+        text = await told.text()
+    return f'data-status="bad">{words}' in text
+
+
 async def test_a_full_disk_takes_nothing_away(victim: Victim, disk: Path) -> None:
     """Folding goes on in memory, then stands and says what it wants; with room it goes on."""
     code = await define(victim, "m24", aggregation_type="count_agg")
@@ -96,6 +105,9 @@ async def test_a_full_disk_takes_nothing_away(victim: Victim, disk: Path) -> Non
     await send(victim, code, sent, sent + 20 * AT_ONCE)
     sent += 20 * AT_ONCE
     assert f"METER_STATE_DIR ({disk}" in await text_of(f"{victim.url}/health/ready")
+    await eventually(
+        lambda: _page_says(victim, f"METER_STATE_DIR ({disk}/state) takes no more"), True
+    )
     await asyncio.sleep(1)
     stood = (await victim.attacker.units(CUSTOMER, code))[code]
     ballast.unlink()

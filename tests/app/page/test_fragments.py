@@ -329,6 +329,17 @@ WELL: dict[str, Any] = {
             "bad",
             id="bad-health",
         ),
+        pytest.param(
+            {
+                "health": [
+                    {"code": "disk_low", "message": "The disk has 9 bytes left"},
+                    {"code": "disk_full", "message": "The disk is full"},
+                ]
+            },
+            "The disk is full.",
+            "bad",
+            id="what-stops-comes-first",
+        ),
     ],
 )
 def test_green_means_that_nothing_is_wrong(wrong: dict[str, Any], told: str, state: str) -> None:
