@@ -8,14 +8,17 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from pyarrow import Table, parquet
 
 from app.cli.main import cli
 from app.main import Worker
+from app.wire.record_rows import COLUMNS, INSTANTS
 from tests.live.installed import INSTALLED, ROOT, NotInstalled, cells_of, install, run
 from tests.world import bodies
 from tests.world.live.api import Api, Json
@@ -188,19 +191,7 @@ async def in_a_notebook(meter: Meter, directory: Path) -> None:
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 50 * DAY_S))
     await write_parquet(directory / "records.parquet", meter, "records", "--all-revisions")
     await write_parquet(directory / "events.parquet", meter, "explain", "s", "traffic", "--at", at)
-    packages = INSTALLED / "python"
-    try:
-        if not (packages / "duckdb").exists():
-            pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps")
-            await install(DUCKDB, *pip, "--target", str(packages))
-    except NotInstalled as error:
-        pytest.skip(f"the rest is well, the notebook was not run: {error}")
-    told = "for each in (top, revisions, compared): print(json.dumps(each.fetchall(), default=str))"
-    script = "\n".join(["import json", *cells_of(NOTEBOOK), told])
-    environment = {"PYTHONPATH": str(packages), "SUBSCRIPTION": "s"}
-    there = ("env", "-C", str(directory))
-    printed = await run(*there, sys.executable, "-c", script, **environment)
-    top, revisions, compared = map(json.loads, printed.splitlines()[-3:])
+    top, revisions, compared = await notebook(directory)
     assert [row[1] for row in top] == ["s", "other"]
     assert {row[6] for row in revisions} == {"late_events", "correction"}
     assert [row[1:] for row in compared] == [
@@ -208,6 +199,57 @@ async def in_a_notebook(meter: Meter, directory: Path) -> None:
         ["zone=z2", "2.500000000000", "2.500000000000", True],
         ["", "1.500000000000", "1.500000000000", True],
     ]
+
+
+async def notebook(directory: Path) -> list[list[list[Any]]]:
+    """Return the rows of its three tables, made of the two files in a directory."""
+    packages = INSTALLED / "python"
+    try:
+        if not (packages / "duckdb").exists():
+            pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps")
+            await install(DUCKDB, *pip, "--target", str(packages))
+    except NotInstalled as error:
+        pytest.skip(f"the notebook was not run: {error}")
+    told = "for each in (top, revisions, compared): print(json.dumps(each.fetchall(), default=str))"
+    script = "\n".join(["import json", *cells_of(NOTEBOOK), told])
+    environment = {"PYTHONPATH": str(packages), "SUBSCRIPTION": "s"}
+    there = ("env", "-C", str(directory))
+    printed = await run(*there, sys.executable, "-c", script, **environment)
+    return [json.loads(line) for line in printed.splitlines()[-3:]]
+
+
+def row(cell: str, **said: str) -> dict[str, str]:
+    """A record of one customer as a row."""
+    usual = {"type": "usage.recorded", "external_customer_id": "c", "billable_metric_code": "m"}
+    figures = {"cell_id": cell, "revision": "0", "units": "10.0", "billing": "arrears"}
+    return {**dict.fromkeys(COLUMNS, ""), "charge_model": "standard", **usual, **figures, **said}
+
+
+async def test_a_notebook_bills_by_the_rules_of_a_consumer(tmp_path: Path) -> None:
+    """As `to_bill`: prorated where the charge is, nothing of what was paid before."""
+    revised = {"type": "usage.revised", "revision": "1", "revision_reason": "late_events"}
+    instant = {"type": "usage.instant", "billing": "", "units": "3.0"}
+    rows = [
+        row("prorated", prorated_units="5.0"),
+        row("prorated", units="12.0", prorated_units="6.5", **revised),
+        row("paid", billing="none"),
+        row("paid", instant_id="first", **instant),
+        row("paid", instant_id="second", **instant),
+        row("dynamic", charge_model="dynamic"),
+        row("", type="period.completed", units="", charge_model="", billing=""),
+    ]
+    days = {name: datetime(2026, 10, 1, tzinfo=UTC) for name in INSTANTS}
+    parquet.write_table(
+        Table.from_pylist([one | days for one in rows]), tmp_path / "records.parquet"
+    )
+    event = {"code": "", "charge_code": "", "filters": "", "grouped_by": "", "value": "1"}
+    event |= {"status": "ignored", "revision": ""}
+    parquet.write_table(
+        Table.from_pylist([event | days | {"timestamp": None}]), tmp_path / "events.parquet"
+    )
+    top, revisions, _ = await notebook(tmp_path)
+    assert top == [["m", "c", "12.500000000000"]]
+    assert [one[-1] for one in revisions] == ["1.500"]
 
 
 async def of_a_statement(meter: Meter, directory: Path) -> None:
