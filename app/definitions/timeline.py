@@ -122,8 +122,8 @@ class _Stretch:
         return self.starts_ms[0] <= at_ms and (self.whole or at_ms < near_ms)
 
     def reach(self, at_ms: int) -> None:
-        """Make the periods up to an instant."""
-        while (not self.periods or self.starts_ms[-1] <= at_ms) and self.advance():
+        """Make the periods up to the one that holds an instant."""
+        while (not self.periods or self.periods[-1].end_ms <= at_ms) and self.advance():
             pass
 
     def begin_after(self, at_ms: int) -> None:
@@ -200,7 +200,7 @@ class Timeline:
     def reaching(self, at_ms: int) -> Steps[None]:
         """Make the periods that `until` returns, by steps: there may be thousands."""
         first, made = self._first, 0
-        while (not first.periods or first.starts_ms[-1] <= at_ms) and first.advance():
+        while (not first.periods or first.periods[-1].end_ms <= at_ms) and first.advance():
             made += 1
             if made % STEP_ITEMS == 0:
                 yield

@@ -101,10 +101,12 @@ class Cell:
         return msgspec.msgpack.encode(self._parts())
 
     def _parts(self) -> tuple[object, ...]:
-        pack = self.layer.span.fold.aggregation.pack
-        late = sorted(self.late.items()) if self.late else ()
-        cuts = [(0, pack(self.state)), *[(cut_ms, pack(state)) for cut_ms, state in late]]
-        return FOLD_VERSION, cuts, self.layer.span.generation
+        span = self.layer.span
+        pack = span.fold.aggregation.pack
+        cuts = [(0, pack(self.state))]
+        if self.late:
+            cuts += [(cut_ms, pack(state)) for cut_ms, state in sorted(self.late.items())]
+        return FOLD_VERSION, cuts, span.generation
 
 
 class GroupCell(Cell):

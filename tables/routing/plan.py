@@ -57,6 +57,13 @@ def plan_spans(
     before: dict[str, ChargeFold] | None = None
     for period in timeline:
         folding = charges.folds_in(period)
+        alike = min(period.fixed_at_ms, period.end_ms) >= alike_from_ms
+        if alike and before is None:
+            # As for most subscriptions: nothing changed since they began.
+            return [
+                SpanPlan(SpanKey(newest.id, charge_id, period.start_ms), fold, timeline, NEVER_MS)
+                for charge_id, fold in folding.items()
+            ]
         # As in the period before: that is so for years, and for hundreds of charges.
         if folding is not before:
             before, start_ms = folding, period.start_ms
@@ -71,7 +78,7 @@ def plan_spans(
                     planned.append(earlier._replace(end_ms=start_ms))
                 key = SpanKey(newest.id, charge_id, start_ms)
                 running[charge_id] = SpanPlan(key, fold, timeline, NEVER_MS)
-        if min(period.fixed_at_ms, period.end_ms) >= alike_from_ms:
+        if alike:
             break
     return [*planned, *running.values()]
 
