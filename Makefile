@@ -42,7 +42,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 # Where it cannot be compiled this says so, and Python does its work.
-$(KERNEL): $(wildcard app/kernel/kernel.c) | $(STAMP)
+$(KERNEL): $(wildcard app/kernel/*.c app/kernel/*.h) | $(STAMP)
 	@$(BIN)/python deploy/build_backend.py
 
 run: $(STAMP) $(KERNEL) ## Kafka, Redis, worker, API, page and sample events on this machine

@@ -87,7 +87,8 @@ def compile_kernel(directory: Path) -> Path | None:
     """Compile the kernel into a directory; return None, and say why, where that cannot be done."""
     if os.environ.get("METER_KERNEL") == "python":
         return None
-    source = sha256((KERNEL / "kernel.c").read_bytes()).hexdigest()
+    texts = (path.read_bytes() for path in sorted(KERNEL.glob("*.[ch]")))
+    source = sha256(b"".join(texts)).hexdigest()
     compiled = directory / COMPILED
     if compiled.is_file() and source.encode() in compiled.read_bytes():
         return compiled

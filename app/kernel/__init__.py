@@ -23,8 +23,8 @@ def _chosen() -> tuple[ModuleType, str]:
         compiled = import_module(f"{__name__}._kernel")
     except ImportError:
         return twin, "python, for none was compiled"
-    source = Path(__file__).with_name("kernel.c").read_bytes()
-    if sha256(source).hexdigest() != compiled.SOURCE:
+    texts = (path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.[ch]")))
+    if sha256(b"".join(texts)).hexdigest() != compiled.SOURCE:
         return twin, "python, for another source was compiled: run make setup"
     return compiled, "compiled"
 
