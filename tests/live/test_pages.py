@@ -3,48 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
-import shlex
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientError
 from click.testing import CliRunner, Result
 
 from app.cli.main import cli
+from app.local_servers.ports import free_ports
 from app.main import Worker
+from app.settings import HOST
 from tests.world import bodies
-from tests.world.live.api import Api
+from tests.world.live.api import Api, text_of
+from tests.world.pages import DOCS, WHOLE_LINES, commands
 from tests.world.waiting import eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
 FIRST = "sending"
 """Its file of events is what the other pages ask about."""
 QUICKSTART = "quickstart"
 """`tests/test_readme.py` runs it."""
-ELSEWHERE = {
-    "worker": "it runs until it is stopped; this test has one",
-    "import": "it needs empty topics; tests/live/test_import.py has them",
-    "migrate": "it needs a Lago; tests/app/cli/lago has a stand-in",
-    "compare": "so does it",
-}
-"""Commands that are not run here, and why."""
+LAGO = "tests/app/cli/lago/test_pages.py"
+ELSEWHERE = {"import": "tests/live/test_import.py", "migrate": LAGO, "compare": LAGO}
+"""Commands that need empty topics or a Lago, and where they are run as pages have them."""
 DAY_S = 86_400
-WHOLE_LINES = re.MULTILINE | re.DOTALL
-
-
-def commands(text: str) -> list[tuple[dict[str, str], list[str]]]:
-    """Return the commands of a page in their order, each with the settings before it."""
-    found = []
-    for block in re.findall(r"^ *```bash\n(.*?)^ *```$", text, WHOLE_LINES):
-        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
-            setting, meter, words = line.partition(".venv/bin/meter ")
-            if meter:
-                named = [pair.partition("=") for pair in setting.split()]
-                found.append(({name: value for name, _, value in named}, shlex.split(words)))
-    return found
 
 
 @pytest.fixture
@@ -62,6 +50,33 @@ async def defined(api: Api) -> None:
         "subscription_at": started,
     }
     await api.post("/subscriptions", {"subscription": subscription})
+
+
+async def starts_and_ends(words: list[str], environment: dict[str, str]) -> None:
+    """A worker serves until it is told to stop, and ends well then."""
+    (port,) = free_ports(1)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "from app.cli.main import cli; cli()", *words),
+        env={**os.environ, **environment, "METER_HTTP_PORT": str(port)},
+        cwd=ROOT,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+
+    async def serves() -> bool:
+        assert process.returncode is None
+        try:
+            return "meter_build_info" in await text_of(f"http://{HOST}:{port}/metrics")
+        except ClientError:
+            return False
+
+    try:
+        await eventually(serves, True)
+        process.terminate()
+        assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_every_command_of_a_page_works(
@@ -97,14 +112,22 @@ async def test_every_command_of_a_page_works(
 
     # A worker that has just started does not tell every figure yet.
     await eventually(looked, 0)
-    ran = set[str]()
+    ran, workers = set[str](), list[tuple[list[str], dict[str, str]]]()
     for text in (first, *pages.values()):
         for name, change in re.findall(r"^cat > (\S+) <<'END'\n(.+?)^END$", text, WHOLE_LINES):
             (tmp_path / name).write_text(change)
         for given, words in commands(text):
+            ran.add(words[0])
             if words[0] in ELSEWHERE:
+                continue
+            if words[0] == "worker":
+                workers.append((words, given))
                 continue
             answer = await run(words, given)
             assert answer.exit_code == 0, (words, answer.output)
-            ran.add(words[0])
+    # They change how partitions are shared, so they come last.
+    for words, given in workers:
+        await starts_and_ends(words, surroundings | given | {"METER_STATE_DIR": str(tmp_path)})
+    assert ran >= ELSEWHERE.keys()
+    assert workers
     assert ran >= {"send", "trace", "events", "preview", "doctor", "settings", "export", "fold"}
