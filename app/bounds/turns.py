@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable,
 from contextlib import contextmanager
 from heapq import merge
 from itertools import islice
-from types import TracebackType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from app.log import facts
@@ -328,12 +327,7 @@ class _Holding:
         self._others_s, turns.others_s = turns.others_s, 0.0
         self._began_s = turns.clock()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         turns = self._turns
         took_s = turns.clock() - self._began_s
         turns.running = self._before

@@ -13,7 +13,6 @@ import tempfile
 from array import array
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import IO, Any, Self
 
 import msgspec
@@ -67,12 +66,7 @@ class EventsFile:
         self._index()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._copy is not None:
             self._copy.close()
 

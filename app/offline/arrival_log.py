@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import IO, Self
 
 import msgspec
@@ -29,12 +28,7 @@ class ArrivalsOnDisk:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def take(self, arrivals: Sequence[Arrival]) -> None:

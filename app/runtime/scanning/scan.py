@@ -14,7 +14,6 @@ from collections.abc import (
     Iterable,
     Sequence,
 )
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 from app.bounds.limits import PORTION_BYTES, PORTION_EVENTS
@@ -107,12 +106,7 @@ class Scan:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._consumer is not None:
             await self._consumer.stop()
 
