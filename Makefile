@@ -113,8 +113,8 @@ simulate: $(STAMP) ## Long simulation: SEEDS= (100000), FIRST= of them, JOBS= pr
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000) \
 	  --first $(or $(FIRST),0) --jobs $(or $(JOBS),0))
 
-seeded-bugs: $(STAMP) ## Plant bugs in a copy: every one must be caught
-	@$(BIN)/python -m tests.seeded_bugs
+seeded-bugs: $(STAMP) $(KERNEL) ## Plant each bug in a copy: the test that it names must fail; ONLY= one of them, JOBS= copies
+	@$(BIN)/python -m tests.seeded_bugs $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 
 chaos: $(STAMP) ## Long run of faults on real servers: MINUTES= SEED=; long absences of brokers: AWAY_S=
 	@$(BIN)/python -m tests.faults.chaos --minutes $(or $(MINUTES),30) --seed $(or $(SEED),7)

@@ -15,8 +15,8 @@ class Bug(NamedTuple):
     file: str
     old: str
     new: str
-    guard: str = ""
-    """The test that is to catch it; empty: any test may."""
+    guard: str
+    """The test that has to fail with it."""
 
 
 BUGS = (
@@ -875,90 +875,108 @@ BUGS = (
         "app/definitions/timeline.py",
         "_Stretch(_periods(self.terms, at_ms - _LATE_MS, skips_never=False))",
         "_Stretch(_periods(self.terms, at_ms - _LATE_MS, skips_never=True))",
+        "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
     ),
     Bug(
         "forgotten-lost-by-a-restart",
         "tables/changelogged/presence.py",
         "            row.forgotten_ms,\n",
         "",
+        "tests/tables/closing/test_forgetting.py"
+        "::test_a_flush_between_two_steps_leaves_cells_that_nobody_reads",
     ),
     Bug(
         "revises-what-is-forgotten",
         "tables/closing/period_at_cut.py",
         "                if has_forgotten(span, period):\n                    # It is final",
         "                if False:\n                    # It is final",
+        "tests/laws/test_forgetting.py::test_the_same_is_published_and_told",
     ),
     Bug(
         "adds-to-what-is-forgotten",
         "tables/fold.py",
         "if span.forgotten_ms >= 0 and layer is not None and is_forgotten(layer):",
         "if False:",
+        "tests/tables/closing/test_forgetting.py::test_an_admitted_event_brings_the_others_back",
     ),
     Bug(
         "amends-into-what-is-forgotten",
         "tables/unfold.py",
         "if place is not None and is_forgotten(place.layer):",
         "if False:",
+        "tests/laws/test_forgetting.py::test_the_same_is_published_and_told",
     ),
     Bug(
         "forgets-what-is-late-yet",
         "tables/closing/forgetting.py",
         "if period.final_ms <= settled_ms and not is_forgotten(layer)",
         "if period.due_at_ms <= settled_ms and not is_forgotten(layer)",
+        "tests/tables/closing/test_forgetting.py::test_cells_of_a_period_go_when_it_is_final",
     ),
     Bug(
         "forgets-what-no-record-tells",
         "tables/closing/forgetting.py",
         "cell.late is None and (cell.state.digest, precise) == (told, amount)",
         "cell.late is None",
+        "tests/tables/closing/test_forgetting.py::test_what_no_record_tells_stays",
     ),
     Bug(
         "forgets-before-a-correction-shows",
         "tables/closing/forgetting.py",
         "    return not (\n        partition.refolding(*name)",
         "    return True or not (\n        partition.refolding(*name)",
+        "tests/tables/closing/test_forgetting.py"
+        "::test_nothing_goes_while_a_correction_waits_for_its_cut",
     ),
     Bug(
         "forgotten-though-refolded",
         "tables/partition/route_table.py",
         "        self._event_ranges.note_forgotten(meter_key, -1)\n",
         "",
+        "tests/laws/test_forgetting.py::test_the_same_is_published_and_told",
     ),
     Bug(
         "forgets-beside-an-earlier-program",
         "app/runtime/progress.py",
         "p is not None and p.state_version >= state_version",
         "p is not None",
+        "tests/app/runtime/test_progress.py::test_all_read_what_every_owner_reads",
     ),
     Bug(
         "full-usage-of-what-is-left",
         "tables/cells/full_usage.py",
         " and not has_forgotten_since(span, from_ms)",
         "",
+        "tests/laws/test_forgetting.py::test_the_same_is_published_and_told",
     ),
     Bug(
         "nothing-explained-as-equal",
         "tables/reading/explained.py",
         "return Figures(told if entry is None else published_texts(entry), raw, entry)",
         "return Figures(raw if entry is None else published_texts(entry), raw, entry)",
+        "tests/tables/closing/test_forgetting.py"
+        "::test_verify_and_explain_hold_the_events_against_the_records",
     ),
     Bug(
         "published-year-begun-anew",
         "tables/changelogged/packed_periods.py",
         "year = years[key] = self._year_of(name)",
         "year = years[key] = {}",
+        "tests/tables/changelogged/test_packed_periods.py::test_each_period_is_found_as_it_was_put",
     ),
     Bug(
         "packed-while-it-changed",
         "tables/partition/packing.py",
         "if any(c.dirty or c.hash != was for c, was in zip(cells, hashes, strict=True)):",
         "if False:",
+        "tests/laws/test_packed.py::test_what_changes_between_two_steps_stays_at_hand",
     ),
     Bug(
         "cut-during-refold",
         "agents/close.py",
         "if since_ms is not None and since_ms <= cut_ms:",
         "if since_ms is not None and since_ms < 0:",
+        "tests/agents/test_close.py::test_each_of_these_holds_it_back",
     ),
     Bug(
         "committed-before-the-rest",
@@ -967,252 +985,311 @@ BUGS = (
         "self._output_noted(unsent)\n"
         "            await self.producer.commit(unsent.records[-1:])\n"
         "            await self.producer.commit(unsent.records[:-1])",
+        "tests/simulation/test_outage.py"
+        "::test_a_flush_without_an_answer_says_that_writes_are_refused",
     ),
     Bug(
         "flush-sent-again-though-committed",
         "app/runtime/partition/commit.py",
         "            return True\n        if found != self._durable:",
         "        elif found != self._durable:",
+        "tests/simulation/test_outage.py::test_a_flush_without_an_answer_is_committed_once",
     ),
     Bug(
         "flush-not-sent-again-though-aborted",
         "app/runtime/partition/commit.py",
         "if newest is not None and found in unsent.tried:",
         "if newest is not None and found in (*unsent.tried, self._durable):",
+        "tests/simulation/test_outage.py"
+        "::test_a_partition_is_parked_with_its_flush_and_goes_on_with_it",
     ),
     Bug(
         "dead-letters-lost",
         "app/runtime/partition/owned.py",
         "self.verdicts.refuse_arrivals(result.refused)",
         "self.verdicts.refuse_arrivals(result.refused[1:])",
+        "tests/app/runtime/partition/test_owned.py"
+        "::test_late_events_of_one_slice_wait_for_each_of_their_cuts",
     ),
     Bug(
         "wrong-members-not-verified",
         "tables/reading/member_sets.py",
         "self.expected.keys() | kept.keys()",
         "at_hand.keys()",
+        "tests/laws/test_proof.py::test_verification_finds_exactly_the_member_that_is_wrong",
     ),
     Bug(
         "charges-of-a-plan-outlive-a-definition",
         "tables/routing/plan.py",
         "self._offset != definitions.offset",
         "self._offset < 0",
+        "tests/semantics/test_plan_charges.py"
+        "::test_a_charge_that_is_grouped_anew_is_so_from_the_start_of_the_period",
     ),
     Bug(
         "refolded-members-stay-in-the-store",
         "tables/partition/route_table.py",
         "gone += span.all_sets().values()",
         "gone += span.sets.values()",
+        "tests/laws/test_partition.py::test_nothing_stays_in_the_store_of_sets_that_were_refolded",
     ),
     Bug(
         "redis-declared-whole",
         "app/runtime/restoring/restore.py",
         "await fill(store, number, checkpoint.epoch, checkpoint.flush, members)",
         "await fill(store, number, checkpoint.epoch, checkpoint.flush, {})",
+        "tests/simulation/test_simulation.py::test_one_fault_between_events",
     ),
     Bug(
         "gap-before-a-batch-unnoticed",
         "agents/ingest.py",
         "if batch.start > next_offset:",
         "if batch.start > next_offset + 1_000:",
+        "tests/agents/test_ingest.py::test_a_batch_that_leaves_a_gap_is_not_folded",
     ),
     Bug(
         "reach-rounded-down",
         "tables/changelogged/presence.py",
         "ceil_to(self.newest_ms, KEPT_TO_MS)",
         "self.newest_ms // KEPT_TO_MS * KEPT_TO_MS",
+        "tests/tables/changelogged/test_presence.py"
+        "::test_a_restored_reach_is_no_shorter_and_an_hour_longer_at_most",
     ),
     Bug(
         "corrections-out-of-reach",
         "tables/changelogged/presence.py",
         "self.appended_ms = max(self.appended_ms, append_time_ms)",
         "self.appended_ms = max(self.appended_ms, -1)",
+        "tests/simulation/test_simulation.py::test_seeds_that_found_something[3546]",
     ),
     Bug(
         "epochs-begin-again",
         "app/runtime/restoring/restore.py",
         "unknown = Checkpoint(epoch=told_epoch)",
         "unknown = Checkpoint()",
+        "tests/simulation/test_mending.py::test_epochs_never_go_back",
     ),
     Bug(
         "lost-while-filled-taken-for-whole",
         "app/redis/members.py",
         "self._expected[number] = {mark}",
         "self._expected[number] = {mark, None}",
+        "tests/simulation/test_mending.py"
+        "::test_redis_that_loses_something_within_a_fill_is_not_taken_for_whole",
     ),
     Bug(
         "gone-back-within-a-fill-taken-for-whole",
         "app/redis/members.py",
         "mark -= 1",
         "mark -= 0",
+        "tests/simulation/test_mending.py"
+        "::test_redis_that_loses_something_within_a_fill_is_not_taken_for_whole",
     ),
     Bug(
         "rebuilt-at-the-flush-of-the-torn-state",
         "app/runtime/restoring/rebuild.py",
         "max(known.flush, stored.flush or 0) + 1",
         "max(known.flush, stored.flush or 0)",
+        "tests/simulation/test_mending.py"
+        "::test_redis_that_goes_back_to_the_flush_of_a_torn_state_is_not_taken_for_whole",
     ),
     Bug(
         "zeros-for-former-group-keys",
         "tables/closing/period_at_cut.py",
         "if now == (self._charges_earlier.keys_of(name) if groups else ()):",
         "if not groups or now == self._charges_earlier.keys_of(name):",
+        "tests/tables/closing/test_close.py"
+        "::test_the_values_of_former_group_keys_name_no_cell_of_the_new_ones",
     ),
     Bug(
         "groups-by-what-an-expression-replaced",
         "tables/charge.py",
         "if self._overwrites is not None:",
         "if self._overwrites is not None and self.metric.recurring:",
+        "tests/semantics/test_grouping.py::test_groups_see_the_result_of_the_expression",
     ),
     Bug(
         "amended-member-not-looked-up",
         "tables/partition/partition.py",
         "for stored in self.corrections.history(arrival.identity):",
         "for stored in ():",
+        "tests/rules/test_corrections.py"
+        "::test_whatever_corrections_may_make_of_a_member_is_looked_up",
     ),
     Bug(
         "period-in-grace-decides-how-another-is-revised",
         "tables/cells/cell.py",
         "own is not None and own.due_at_ms < at_ms",
         "own is not None",
+        "tests/rules/test_termination_in_grace.py"
+        "::test_the_second_is_revised_as_it_was_due_whatever_the_first_will_be",
     ),
     Bug(
         "every-cut-is-one-of-the-period",
         "tables/closing/period_at_cut.py",
         "or cut_ms % period.revise_every_ms == 0",
         "or True",
+        "tests/laws/test_grids.py::test_every_cut_of_a_period_shows_what_was_corrected_until_then",
     ),
     Bug(
         "compressed-bodies-taken",
         "app/api/server.py",
         "        require_plain(request)\n",
         "",
+        "tests/app/api/http/test_bodies.py::test_compressed_bodies_are_refused",
     ),
     Bug(
         "values-of-a-body-not-counted",
         "app/api/http/bodies.py",
         "if holds_more_than(body, BODY_VALUES):",
         "if False:",
+        "tests/app/api/http/test_bodies.py"
+        "::test_a_body_of_crumbs_is_refused_before_it_becomes_objects",
     ),
     Bug(
         "a-body-is-waited-for-without-end",
         "app/api/http/bodies.py",
         "async with asyncio.timeout(seconds):",
         "async with asyncio.timeout(None):",
+        "tests/app/api/http/test_bodies.py::test_a_body_that_does_not_come_is_given_up",
     ),
     Bug(
         "one-organization-has-all-memory",
         "app/api/http/admission.py",
         "            and taken.fits(memory, _SHARE)\n",
         "",
+        "tests/app/api/http/test_admission.py::test_one_organization_cannot_have_all_memory",
     ),
     Bug(
         "no-turns-between-organizations",
         "app/api/http/admission.py",
         "self._queues[organization] = self._queues.pop(organization)",
         "pass",
+        "tests/app/api/http/test_admission.py::test_with_many_organizations_none_is_passed_over",
     ),
     Bug(
         "idle-connections-keep-their-place",
         "app/api/http/connections.py",
         "and not self._end_longest_idle()",
         "and True",
+        "tests/app/api/http/test_connections.py::test_the_longest_idle_makes_room",
     ),
     Bug(
         "a-head-is-waited-for-without-end",
         "app/api/http/connections.py",
         "now_s - self._head_since_s > HEAD_S",
         "False",
+        "tests/app/api/http/test_connections.py::test_a_head_that_does_not_come_is_given_up",
     ),
     Bug(
         "who-takes-nothing-is-kept",
         "app/api/http/connections.py",
         "if now_s - self._taken_s > UNTAKEN_S:",
         "if False:",
+        "tests/app/api/http/test_connections.py::test_who_takes_nothing_is_cut",
     ),
     Bug(
         "reads-outlive-their-client",
         "app/api/server.py",
         "handler_cancellation=True",
         "handler_cancellation=False",
+        "tests/app/api/http/test_gone_clients.py::test_a_read_ends_with_its_client",
     ),
     Bug(
         "writes-end-with-their-client",
         "app/api/server.py",
         "if endpoint.ends_with_client:",
         "if True:",
+        "tests/app/api/http/test_gone_clients.py::test_a_write_goes_on_without_its_client",
     ),
     Bug(
         "any-name-is-answered",
         "app/api/http/hosts.py",
         "if not is_loopback(host) and host not in others:",
         "if False:",
+        "tests/app/api/http/test_hosts.py::test_other_names_are_not",
     ),
     Bug(
         "limits-learnt-late-not-refolded",
         "tables/routing/route.py",
         "min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,",
         "0,",
+        "tests/rules/test_input_limits.py"
+        "::test_a_value_that_is_too_long_counts_only_until_there_are_limits",
     ),
     Bug(
         "long-members-counted",
         "tables/values.py",
         'return Ignored("value_too_long")',
         "pass",
+        "tests/rules/test_input_limits.py"
+        "::test_a_value_that_is_too_long_counts_only_until_there_are_limits",
     ),
     Bug(
         "undefined-names-not-looked-for",
         "tables/partition/redefinition.py",
         "return searched_ms <= definitions.named_since_ms(*name) < NEVER_MS",
         "return False",
+        "tests/laws/test_undefined_names.py::test_a_search_is_for_what_is_defined_since",
     ),
     Bug(
         "set-aside-not-foreseen",
         "app/offline/fold.py",
         "self.definitions.set_asides.foresee(named_in(line.value for _, line in defined))",
         "pass",
+        "tests/simulation/test_set_aside.py::test_an_event_is_set_aside_and_the_others_count",
     ),
     Bug(
         "set-aside-folded-by-who-takes-over",
         "app/runtime/restoring/restore.py",
         "end = await shared.followed.caught_up()\n    cells",
         "end = shared.definitions.offset\n    cells",
+        "tests/simulation/test_lagging.py"
+        "::test_a_history_record_in_force_is_read_before_anything_is_folded",
     ),
     Bug(
         "default-bucket-projected",
         "app/meter/projection.py",
         "if in_force.charge.filters and row.filter_id is None:",
         "if False:",
+        "tests/semantics/test_projection.py"
+        "::test_beside_filters_the_default_bucket_is_not_projected",
     ),
     Bug(
         "full-usage-of-one-span",
         "tables/cells/full_usage.py",
         "begun = span.fold.metric.recurring or span.key.start_ms <= from_ms",
         "begun = True",
+        "tests/semantics/test_full_usage.py::test_each_period_has_room_for_its_first_groups",
     ),
     Bug(
         "full-usage-adds-up-unique-counts",
         "tables/cells/full_usage.py",
         "return sum(name in layer.cells for layer in layers for name in names) <= 1",
         "return len(names) == 1",
+        "tests/semantics/test_full_usage.py::test_one_machine_runs_over_all_months",
     ),
     Bug(
         "set-aside-folded-where-it-was-forwarded",
         "app/runtime/partition/portion.py",
         "if aside is None or not aside.holds_element(offset, index):",
         "if aside is None or offset >= 0:",
+        "tests/simulation/test_set_aside.py::test_an_event_is_set_aside_and_the_others_count",
     ),
     Bug(
         "set-aside-counted-by-refolds",
         "app/runtime/scanning/scan.py",
         "if aside is not None and aside.holds_element(raw_offset, index):",
         "if False:",
+        "tests/app/runtime/scanning/test_scan.py"
+        "::test_a_forwarded_event_that_was_set_aside_is_read_by_no_scan",
     ),
     Bug(
         "silent-brokers-void-a-flush",
         "app/runtime/ownership.py",
         "if late and owned.is_between_flushes() and not owned.waits_for_definitions:",
         "if False:",
+        "tests/app/runtime/test_ownership.py::test_a_last_flush_that_takes_long_holds_nobody_up",
     ),
     Bug(
         "trust-of-today",
@@ -1332,6 +1409,7 @@ BUGS = (
         "tables/lifetime_fold.py",
         'of a recurring metric alone."""\n        return self._recurring',
         'of a recurring metric alone."""\n        return True',
+        "tests/semantics/test_alerts.py::test_a_life_begins_with_its_subscription",
     ),
     Bug(
         "life-begins-with-each-period",
@@ -1412,6 +1490,7 @@ BUGS = (
         "app/runtime/scanning/scan.py",
         "stops[tp] = passed.next_stop(self._next[tp], ends[tp])",
         "stops[tp] = max(self._next[tp], ends[tp])",
+        "tests/simulation/test_simulation.py::test_seeds_that_found_something[219245]",
     ),
     Bug(
         "ledger-runs-ahead-of-the-checkpoint",
@@ -1517,6 +1596,7 @@ BUGS = (
         "app/api/answering/csv_text.py",
         "headers = {} if number is None else",
         "headers = {} if number else",
+        "tests/app/api/answering/test_csv.py::test_csv_says_which_page_comes_next",
     ),
     Bug(
         "lago-groups-not-compared",

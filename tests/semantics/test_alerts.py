@@ -153,6 +153,15 @@ def test_who_stays_is_counted_once_in_a_life() -> None:
     assert crossings(story, "2024-03-20") == [("2024-02-03T10:01:00Z", "9.0", "12.0", ["10.0"])]
 
 
+def test_a_life_begins_with_its_subscription() -> None:
+    """Only a recurring metric counts what is dated before it."""
+    story = watched_for_life("unique_count_agg")
+    for user in range(12):
+        story.send("2023-12-20", v=f"u{user}", appended="2024-01-02T10:00:10Z")
+    story.send("2024-01-03T10:00:10Z", v="later")
+    assert crossings(story, "2024-03-20") == []
+
+
 def test_a_life_counts_as_the_running_period_does() -> None:
     """Also what came before the alert, and before the charge was in the plan."""
     story = Story(close_grid_s=60, since="2023-12-01").metric("m", "sum_agg").metric("n", "sum_agg")

@@ -192,6 +192,7 @@ def test_redis_that_goes_back_to_the_flush_of_a_torn_state_is_not_taken_for_whol
     """Of members that the torn state had, nothing would be counted when they are folded again."""
     fill, take = member_sync.fill, Worker._take
     went_back: list[int] = []
+    flushes: list[tuple[int, int | None]] = []
 
     def tear(player: Player, partition: int) -> None:
         player.redis.save()
@@ -200,12 +201,16 @@ def test_redis_that_goes_back_to_the_flush_of_a_torn_state_is_not_taken_for_whol
         for worker in player.workers:
             worker.process.kill()
 
-    async def fill_and_go_back(store: Members, number: int, *rest: Any) -> None:
-        await fill(store, number, *rest)
+    async def fill_and_go_back(
+        store: Members, number: int, epoch: int, flush: int, members: Any
+    ) -> None:
+        await fill(store, number, epoch, flush, members)
         if store._server._snapshot:
             store._server.roll_back()
             store._server._snapshot.clear()
-            went_back.append(store._server.of(number).members)
+            found = store._server.of(number)
+            went_back.append(found.members)
+            flushes.append((flush, found.flush))
 
     async def take_and_crash(worker: Worker, batch: RecordBatch) -> None:
         await take(worker, batch)
@@ -223,6 +228,8 @@ def test_redis_that_goes_back_to_the_flush_of_a_torn_state_is_not_taken_for_whol
     for seed in range(8):
         assert play(Script(1, 1, steps), seed).check() == []
     assert any(went_back)
+    # The number of members gives them away as well: the flush has to do so by itself.
+    assert all(begun != stood for begun, stood in flushes)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 `make check` asks for its profile by `--hypothesis-profile=check`, `make laws-long` for `long`. This
 one plays LAWS_TIMES as many examples as a law says; more than once as many are others each time.
+Where bugs are planted a law plays all its examples, and the first that fails is enough.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import os
 from typing import TypeVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 T = TypeVar("T")
 
 SUITE = "suite"
 CHECK = "check"
 LONG = "long"
+PLANTED = "planted"
 CHECKED_EXAMPLES = 20
 UNLESS_TOLD = 100
 """How many examples a law has that says no number."""
@@ -25,13 +27,14 @@ TIMES = int(os.environ.get("LAWS_TIMES", "1"))
 
 def register_profiles() -> None:
     """Make all profiles known, and play the suite's unless an option says otherwise."""
-    for name in (CHECK, LONG, SUITE):
+    for name in (CHECK, LONG, PLANTED, SUITE):
         # How fast examples are made is the machine's matter.
         settings.register_profile(
             name,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
             max_examples=_count(name, UNLESS_TOLD),
+            phases=(Phase.explicit, Phase.generate) if name == PLANTED else tuple(Phase),
         )
     settings.load_profile(SUITE)
 
@@ -47,7 +50,7 @@ def count(most: int) -> int:
 
 
 def _count(profile: str, most: int) -> int:
-    if profile == LONG:
+    if profile in (LONG, PLANTED):
         return most * TIMES
     few = min(most, CHECKED_EXAMPLES)
     return few if profile == CHECK else max(few, most // 2)

@@ -18,6 +18,7 @@ from app.definitions.state import Definitions
 from app.runtime.scanning.scan import Scan, may_hold
 from app.wire.arrivals import Arrival, arrivals_of
 from app.wire.decode import Headers
+from app.wire.rekeyed import POSITION_HEADER
 
 NAMES = ["s", "ä/ß", 'quote"', "\u2028", "back\\slash", "tab\t", "emoji \U0001f600"]
 
@@ -81,3 +82,24 @@ def test_one_record_of_many_events_is_decoded_by_small_steps() -> None:
     value = b"[" + b",".join([element] * 10_000) + b"]"
     raw = SimpleNamespace(offset=0, timestamp=0, value=value, headers=())
     assert sum(1 for _ in scan._portion(tp, [raw], 0, 1)) >= 10_000 // 64
+
+
+def test_a_forwarded_event_that_was_set_aside_is_read_by_no_scan() -> None:
+    """Others of its record are."""
+    scan = cast(Any, object.__new__(Scan))
+    raw, rekeyed = TopicPartition("raw", 0), TopicPartition("rekeyed", 0)
+    scan._raw, scan._number, scan._sought, scan._marks = raw, 0, (), {}
+    scan._definitions, scan._judging = Definitions(), Judging()
+    aside = commands.set_aside(1, 7, index=1, code="c", message="m")
+    apply(scan._definitions, aside.encode(), 1, 0)
+    value = (
+        b'{"organization_id":"o","transaction_id":"a","external_subscription_id":"s","code":"c"}'
+    )
+    forwards = [
+        SimpleNamespace(
+            offset=index, timestamp=0, value=value, headers=[(POSITION_HEADER, b"5:1:7:%d" % index)]
+        )
+        for index in range(3)
+    ]
+    found = [each for forward in forwards for each in scan._arrived(rekeyed, forward)]
+    assert [arrival.array_index for arrival in found] == [0, 2]
