@@ -19,6 +19,7 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import Metric
 from app.kafka.clients import Producer, started
+from app.kafka.compression import COMPRESSION
 from app.kafka.names import AIOKafkaProducer, RecordMetadata
 from app.main import Worker
 from app.settings import Settings
@@ -77,7 +78,8 @@ METRICS: list[dict[str, Any]] = [
 async def demo(worker: Worker, settings: Settings) -> None:
     """Define what is not defined yet, then feed events until cancelled."""
     organization_id = settings.api_keys[0].organization_id
-    async with started(Producer(acks="all", **settings.kafka_options())) as producer:
+    options = {"compression_type": COMPRESSION, **settings.kafka_options()}
+    async with started(Producer(acks="all", **options)) as producer:
         sample = Sample(worker, settings, organization_id, producer)
         await sample.define()
         await sample.feed()

@@ -133,11 +133,13 @@ def _print(explanation: Json, meta: Json) -> None:
     )
     # What is published comes first: it is what an invoice may show.
     cells = _table("Charge", "Cell", "Published", "Pending", "Live", "Events", "Digest", "From raw")
+    filtered = {cell["charge_code"] for cell in explanation["cells"] if cell["filters"]}
     for cell in explanation["cells"]:
         live, raw = cell["live"], cell["recomputed"]
         proof = "equal" if cell["equal"] else f"{raw['units']} / {raw['digest']}"
         figures = (_published(cell), pending_text(cell), live["units"])
-        row = (cell["charge_code"], _cell(cell), *figures)
+        name = _cell(cell, is_rest=cell["charge_code"] in filtered and not cell["filters"])
+        row = (cell["charge_code"], name, *figures)
         cells.add_row(*map(escape, (*row, str(live["events_count"]), live["digest"], proof)))
     console.print(cells)
     events = _table(
@@ -174,8 +176,10 @@ def _published(cell: Json) -> str:
     return f"{published['units']} (revision {published['revision']})"
 
 
-def _cell(cell: Json) -> str:
-    parts = [f"{key}: {', '.join(values)}" for key, values in (cell["filters"] or {}).items()]
+def _cell(cell: Json, *, is_rest: bool) -> str:
+    """Return which filter and group it is. `is_rest`: other cells of the charge have filters."""
+    parts = ["everything else"] if is_rest else []
+    parts += [f"{key}: {', '.join(values)}" for key, values in (cell["filters"] or {}).items()]
     parts += [f"{key} = {value}" for key, value in (cell["grouped_by"] or {}).items()]
     return "; ".join(parts)
 

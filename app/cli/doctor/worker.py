@@ -35,7 +35,7 @@ def checked(health: Json, samples: Samples, clock_ahead_s: float) -> Iterator[Fi
     if status == "ready":
         yield Finding(AREA, "health", "ok", "The worker names nothing that is wrong.")
     apart = abs(clock_ahead_s)
-    found = f"The worker's clock is {clock_ahead_s:+.0f} s from this machine's."
+    found = f"The worker's clock is {round(clock_ahead_s):+} s from this machine's."
     yield judged("host", "clock", apart > CLOCKS_APART_S, found, "Run a time service on both.")
     for check in _CHECKS:
         yield check.of(samples)

@@ -325,6 +325,11 @@ def test_what_a_worker_tells() -> None:
     assert found["dead letters"].outcome == "unknown"
 
 
+def test_a_clock_that_is_hardly_behind_is_not_minus_nothing() -> None:
+    found = {f.check: f for f in worker.checked({}, {}, -0.3)}
+    assert found["clock"].found == "The worker's clock is +0 s from this machine's."
+
+
 def test_seconds_of_no_partition_are_not_known() -> None:
     text = "# TYPE meter_lag_seconds gauge\n# TYPE meter_close_overdue_seconds gauge\n"
     found = {f.check: f for f in worker.checked({}, worker.samples_of(text), 0.0)}

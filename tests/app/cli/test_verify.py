@@ -65,13 +65,14 @@ def test_what_is_published_pending_and_live_stands_apart(
         "external_subscription_id": "s",
         "from_datetime": "f",
         "to_datetime": "t",
-        "cells": [cell],
+        "cells": [cell, {**cell, "filters": {"region": ["eu"]}}],
         "events": [],
         "counts": {},
         "since": None,
     }
     explain._print(explanation, {"total_count": 0})
-    row = next(line for line in capsys.readouterr().out.splitlines() if "50.75" in line)
-    figures = [each.strip() for each in row.split("│")]
+    rows = [line for line in capsys.readouterr().out.splitlines() if "50.75" in line]
+    figures, of_eu = ([each.strip() for each in row.split("│")] for row in rows)
+    assert (figures[2], of_eu[2]) == ("everything else", "region: eu")
     told = "+5.0 at 2026-11-01T07:00:00.000Z (late events)"
     assert figures[3:6] == ["50.75 (revision 1)", told, "55.75"]
