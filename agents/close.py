@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 from agents.loop import whenever_wanted
 from app.bounds.limits import FLUSH_BYTES, FLUSH_USAGE_RECORDS
@@ -27,7 +27,7 @@ from app.wire.usage_records import PublishedRecord, Topic
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.closing.changed import changed_at
 from tables.closing.close import closing, settling
-from tables.closing.instants import STEPS_AT_ONCE, instants_at, members_wanted
+from tables.closing.instants import instants_at, members_wanted
 
 log = logging.getLogger(__name__)
 
@@ -183,18 +183,14 @@ class _Cut:
 
     def _closing(self) -> Iterator[None]:
         state = self._owned.state
-        for record in changed_at(state, self._cut_ms):
+        for record in chain(instants_at(state, self._cut_ms), changed_at(state, self._cut_ms)):
+            # No flush comes between what a step decides and what it says of it.
             self._put(record)
             if record is None:
                 yield
-        due = yield from self._due()
-        instants = yield from _by_organization(state.instants.names())
         # Something may have asked for a cut of further subscriptions meanwhile.
-        while due or instants:
-            turns = deque(
-                self._closing_of_organization(instants.get(each, ()), due.get(each, ()))
-                for each in instants | due
-            )
+        while due := (yield from self._due()):
+            turns = deque(map(self._closing_of_organization, due))
             while turns:
                 organization, taken = turns.popleft(), 0
                 for steps in organization:
@@ -203,34 +199,22 @@ class _Cut:
                     if taken >= OF_ORGANIZATION:
                         turns.append(organization)
                         break
-            due, instants = (yield from self._due()), {}
 
-    def _due(self) -> Steps[dict[str, list[SubscriptionKey]]]:
+    def _due(self) -> Steps[list[list[SubscriptionKey]]]:
         """Return whose cut it is, by organization."""
-        cuts, found = self._owned.cuts, list[SubscriptionKey]()
+        cuts, found = self._owned.cuts, dict[str, list[SubscriptionKey]]()
         for count, name in enumerate(cuts.schedule.due(self._cut_ms), 1):
             # Else it is closed already, or waits; something has asked for its cuts again.
             if name not in cuts.unscheduled:
                 cuts.unscheduled[name] = None
-                found.append(name)
+                found.setdefault(name[0], []).append(name)
             if count % OF_ORGANIZATION == 0:
                 yield
-        by_organization = yield from _by_organization(found)
-        return by_organization
+        return list(found.values())
 
-    def _closing_of_organization(
-        self, instants: Iterable[SubscriptionKey], names: Iterable[SubscriptionKey]
-    ) -> Iterator[int]:
-        """Close subscriptions of one organization; yield how many steps were taken.
-
-        `instants`: of which single events bill something at once. That is decided before.
-        """
+    def _closing_of_organization(self, names: Iterable[SubscriptionKey]) -> Iterator[int]:
+        """Close subscriptions of one organization; yield how many steps were taken."""
         state = self._owned.state
-        for record in instants_at(state, self._cut_ms, instants):
-            # No flush comes between what a step decides and what it says of it.
-            self._put(record)
-            if record is None:
-                yield STEPS_AT_ONCE
         waiting: deque[tuple[SubscriptionKey, Iterator[PublishedRecord | None]]] = deque()
         for name in names:
             packed = state.packing.packed_pieces(name)
@@ -266,17 +250,6 @@ class _Cut:
         if record is not None:
             self._bytes += len(record.value)
             self._owned.next_flush.records.append(_to_topic(self._owned, record))
-
-
-def _by_organization(
-    names: Iterable[SubscriptionKey],
-) -> Steps[dict[str, list[SubscriptionKey]]]:
-    found: dict[str, list[SubscriptionKey]] = {}
-    for count, name in enumerate(list(names), 1):
-        found.setdefault(name[0], []).append(name)
-        if count % OF_ORGANIZATION == 0:
-            yield
-    return found
 
 
 def _to_topic(owned: OwnedPartition, record: PublishedRecord) -> Record:

@@ -46,19 +46,15 @@ class Step(NamedTuple):
     corrects: bool
 
 
-def instants_at(
-    partition: Partition, cut_ms: int, of: Iterable[SubscriptionKey] | None = None
-) -> Iterator[PublishedRecord | None]:
+def instants_at(partition: Partition, cut_ms: int) -> Iterator[PublishedRecord | None]:
     """Decide everything that waits for a cut; yield its records, in order; None: a step.
 
     A flush may come at a step only: what was decided before has all of its records by then.
-    `of`: external subscriptions; None: all.
     """
-    names = partition.instants.names() if of is None else of
     deciding = Deciding(partition, partition.instants, cut_ms)
     records = InstantRecords(partition, cut_ms)
     says = partition.definitions.settings_at(cut_ms).fold_version >= 2
-    for count, step in enumerate(deciding.in_order(names), 1):
+    for count, step in enumerate(deciding.in_order(partition.instants.names()), 1):
         if step is not None:
             for change in deciding.take(step) if says else ():
                 yield records.record(change)
@@ -66,16 +62,14 @@ def instants_at(
                 partition.instants.drop(step.name, step.position)
         if step is None or count % STEPS_AT_ONCE == 0:
             yield None
-    yield from _forgetting_corrections(partition, cut_ms, names)
+    yield from _forgetting_corrections(partition, cut_ms)
 
 
-def _forgetting_corrections(
-    partition: Partition, cut_ms: int, names: Iterable[SubscriptionKey]
-) -> Iterator[None]:
+def _forgetting_corrections(partition: Partition, cut_ms: int) -> Iterator[None]:
     count = 0
-    for name in names:
+    for name, identities in list(partition.instants.corrected.items()):
         done: set[bytes] = set()
-        for identity in list(partition.instants.corrected.get(name, ())):
+        for identity in list(identities):
             if all(
                 partition.cuts.grid_cut_of(stored.append_time_ms) <= cut_ms
                 for stored in partition.corrections.history(identity)
@@ -84,8 +78,7 @@ def _forgetting_corrections(
             count += 1
             if count % STEPS_AT_ONCE == 0:
                 yield None
-        if done:
-            partition.instants.forget_corrections(name, done)
+        partition.instants.forget_corrections(name, done)
 
 
 def members_wanted(partition: Partition, cut_ms: int) -> Steps[list[MemberKey]]:

@@ -218,15 +218,13 @@ CROWD, OTHER, THIRD = "a crowd", "b other", "c third"
 """Organizations, in the order of their names."""
 
 
-def closing_at_once(
-    subscriptions: dict[str, dict[str, int]], told: Story | None = None, **charged: Any
-) -> Story:
+def closing_at_once(subscriptions: dict[str, dict[str, int]]) -> Story:
     """Tell of organizations whose subscriptions have so many groups each, all due in February."""
-    told = told or Story()
+    told = Story()
     for organization_id, groups_of in subscriptions.items():
         metric = bodies.metric("m", "sum_agg", field_name="v")
         told.define("2023-12-31", commands.create_billable_metric(organization_id, metric))
-        charge = bodies.charge(properties={"pricing_group_keys": ["g"]}, **charged)
+        charge = bodies.charge(properties={"pricing_group_keys": ["g"]})
         plan = bodies.plan("plan", [charge])
         told.define("2023-12-31", commands.create_plan(organization_id, plan))
         for external_id, groups in groups_of.items():
@@ -280,25 +278,3 @@ def test_organizations_take_turns_within_a_cut(crowd: dict[str, int]) -> None:
 def _is_of(record: Record, name: SubscriptionKey) -> bool:
     told = json.loads(record.value or b"")
     return (told["organization_id"], told["external_subscription_id"]) == name
-
-
-def test_what_events_of_one_bill_at_once_keeps_nobody_waiting() -> None:
-    """All of an organization come in order of position, before the rest of its cut."""
-    told = closing_at_once({OTHER: {"s": 1}}, Story(close_grid_s=60))
-    told = closing_at_once({CROWD: {"s": 0}}, told, pay_in_advance=True)
-    at = "2024-01-31T23:59:30"
-    for number in range(500):
-        one = raw("m", f"t{number}", ms(at), "s", v=1, g="g")
-        told.append(at, {**one, "organization_id": CROWD})
-    state = told.meter("2024-01-31T23:59:40").partition
-    names, records = sorted(state.event_ranges.codes), list[Record]()
-    cut = _Cut(taking(state, records, Settings(), names), ms("2024-02-01"))
-    assert drained(cut.until_full())
-    published = [json.loads(record.value or b"") for record in records]
-    owners = [each["organization_id"] for each in published]
-    assert max(at for at, owner in enumerate(owners) if owner == OTHER) < 3 * OF_ORGANIZATION
-    of_crowd = [each["type"] for each in published if each["organization_id"] == CROWD]
-    assert of_crowd[:500] == ["usage.instant"] * 500
-    assert "usage.instant" not in of_crowd[500:]
-    billed = [each["event_transaction_id"] for each in published if each["type"] == "usage.instant"]
-    assert billed == [f"t{number}" for number in range(500)]
