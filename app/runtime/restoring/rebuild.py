@@ -104,8 +104,7 @@ async def fold_anew(
     owned = OwnedPartition(
         table, producer, shared, durable, folds_anew=True, is_new=known.flush == 0
     )
-    # Figures that are lost are decided again, each over the cells that there were at its cut.
-    seen = _decided(shared, checkpoint.grid_ms if published.whole else -1)
+    seen = _decided(shared, checkpoint.grid_ms)
     owned.renewal.note_seen(seen[0])
     owned.refold_queue.stand_under(seen)
     for name in void:
