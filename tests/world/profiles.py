@@ -32,6 +32,7 @@ def register_profiles() -> None:
         settings.register_profile(
             name,
             deadline=None,
+            derandomize=TIMES == 1,
             suppress_health_check=[HealthCheck.too_slow],
             max_examples=_count(name, UNLESS_TOLD),
             phases=(Phase.explicit, Phase.generate) if name == PLANTED else tuple(Phase),
