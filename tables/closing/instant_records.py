@@ -17,6 +17,7 @@ from tables.cells.cell import Span, window_of
 from tables.changelogged.instants import StoredChain, StoredFigure
 from tables.instants.chain import Figure
 from tables.partition.partition import Partition
+from tables.routing.period_charges import PeriodCharges
 
 
 class Change(NamedTuple):
@@ -110,10 +111,16 @@ class InstantRecords:
                 metric = versions.last_before_deletion(at_ms)
                 if metric is not None:
                     return charge, metric
-        if change.span is None:
-            raise LookupError(f"charge {change.chain.charge_id} is not known at {at_ms}")
         # A history record put it in force for a period that is due.
-        return change.span.fold.charge, change.span.fold.metric
+        if change.span is not None:
+            return change.span.fold.charge, change.span.fold.metric
+        definitions = self._partition.definitions
+        history = definitions.history_of(subscription.organization_id, decided_ms)
+        plans = definitions.plan_of(subscription.id)
+        known = PeriodCharges(definitions, plans, period, history).last(change.chain.charge_id)
+        if known is None:
+            raise LookupError(f"charge {change.chain.charge_id} is not known at {decided_ms}")
+        return known.charge, known.metric
 
     def _plan_of(self, subscription: Subscription, at_ms: int | None) -> Plan:
         versions = self._partition.definitions.plan_of(subscription.id)

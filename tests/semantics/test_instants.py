@@ -17,6 +17,7 @@ from app.wire.decode import decode_record
 from app.wire.events import Event
 from tables.changelogged.instants import InstantTable
 from tables.reading.in_advance import estimated
+from tests.world import bodies
 from tests.world.bodies import Json
 from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
@@ -152,6 +153,23 @@ def test_an_event_is_taken_out_of_a_period_that_is_no_more(*, ended: bool) -> No
     for record in meter.records:
         put_again(again, meter.definitions, record.value)
     assert again.chain(gone["cell_id"]) == meter.partition.instants.chain(gone["cell_id"])
+
+
+def test_an_event_is_taken_out_of_a_charge_that_history_put_in_force() -> None:
+    """The charge came after the period was due: its definitions of then do not know it."""
+    told = Story(close_grid_s=60).metric("m", "sum_agg").plan().subscribe()
+    told.send("2024-01-10T10:00:30", v="2")
+    charges = [bodies.charge("m", pay_in_advance=True)]
+    told.define("2024-02-10", commands.update_plan(ORG, "plan", {"charges": charges}))
+    (metric,) = told.meter("2024-02-10").definitions.metrics(ORG)
+    history = commands.apply_history(ORG, metric_ids=[metric.id], from_ms=0, to_ms=1 << 45)
+    told.define("2024-02-11", history)
+    told.append("2024-02-12T10:00:30", amend(raw("m", "t0", ms("2024-01-10T10:00:30"), v="5")))
+    told.append("2024-02-13T10:00:30", cancel("t0", "c3"))
+    came, gone = instants(told, "2024-02-14")
+    assert shown([came, gone], "revision", "units") == [(0, "5.0"), (1, "0.0")]
+    for same in ("instant_id", "charge", "billable_metric", "period"):
+        assert gone[same] == came[same]
 
 
 def test_an_amended_event_moves_between_cells_and_keeps_its_ids() -> None:
