@@ -43,8 +43,8 @@ class Changed:
         self._routes = routes
         self._touched: dict[int, dict[MeterKey, None]] = {}
         """By moment, meter keys whose event ranges say that something counts."""
-        self._impacts: dict[int, dict[Impact, None]] = {}
-        """By moment, definitions that may refold cells."""
+        self._impacts: dict[int, dict[Impact, int]] = {}
+        """By moment, definitions that may refold cells, with the append time of the first."""
         self._as_of: dict[tuple[MeterKey, int], Route] = {}
         """Routes as of moments that definitions were appended after."""
         self._settings = -1
@@ -172,10 +172,21 @@ class Changed:
     def tell(self, impact: Impact, at_ms: int) -> None:
         """Note a definition that may refold cells."""
         self._as_of.clear()
+        if impact.organization_id is None:
+            self._take_back(at_ms)
         if self.notes and self.is_told(at_ms):
             moment_ms = self.moment_of(at_ms)
             if moment_ms > self.done_ms:
-                self._impacts.setdefault(moment_ms, {})[impact] = None
+                self._impacts.setdefault(moment_ms, {}).setdefault(impact, at_ms)
+
+    def _take_back(self, at_ms: int) -> None:
+        """Drop the definitions of one millisecond: settings of it say when it is told, for all."""
+        for moment_ms, impacts in list(self._impacts.items()):
+            kept = {impact: first_ms for impact, first_ms in impacts.items() if first_ms != at_ms}
+            if kept:
+                self._impacts[moment_ms] = kept
+            else:
+                del self._impacts[moment_ms]
 
     @property
     def next_offset(self) -> int:

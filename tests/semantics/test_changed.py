@@ -141,3 +141,12 @@ def test_a_change_of_the_setting_holds_from_the_next_moment_on() -> None:
     story.define("2024-01-10T10:03:32", off)
     story.send("2024-01-10T10:05:01", v="1")
     assert messages(story) == [("01-10T10:03:00", ["m"])]
+
+
+def test_settings_hold_for_the_definitions_of_their_millisecond() -> None:
+    """A worker may know of both before it looks at the first; the offline fold does not."""
+    story = Story(usage_changed=True).metric("m", "sum_agg").plan({"code": "m"})
+    story.send("2024-01-05", v="1").subscribe("2024-01-10T10:00:30")
+    wider = SettingsRecord(usage_changed=True, close_grid_s=600)
+    story.define("2024-01-10T10:00:30", commands.set_settings(wider))
+    assert messages(story) == [("01-10T10:10:00", ["m"])]
