@@ -14,7 +14,7 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -109,11 +109,8 @@ class MemberStore:
         counts, answers = (answers[0], answers[1:]) if texts else ([], [])
         found: dict[MemberKey, bytes | None] = {}
         for i, (key, wanted) in enumerate(texts.items()):
-            counted, length, packed = int(counts[i] or 0), answers[2 * i], answers[2 * i + 1]
-            if counted != length:
-                raise MembersLost(
-                    f"a set of partition {number} has {length} members, {counted} were written"
-                )
+            length, packed = answers[2 * i], answers[2 * i + 1]
+            await self._check_length(number, key, int(counts[i] or 0), length)
             found.update(((key, text), value) for text, value in zip(wanted, packed, strict=True))
         return found
 
@@ -177,13 +174,20 @@ class MemberStore:
             meta, counted_at_all, counts, *found = await pipeline.execute()
             lengths: list[int] = found
         self._check_standing(number, meta, counted_at_all, allowed)
-        for counted, length in zip(counts, lengths, strict=True):
-            if int(counted or 0) != length:
-                raise MembersLost(
-                    f"a set of partition {number} has {length} members, "
-                    f"{int(counted or 0)} were written"
-                )
+        for key, counted, length in zip(keys, counts, lengths, strict=True):
+            await self._check_length(number, key, int(counted or 0), length)
         return lengths
+
+    async def _check_length(self, number: int, key: SetKey, counted: int, length: int) -> None:
+        """Raise MembersLost if a set has other members than were written to it."""
+        if counted == length:
+            return
+        if not counted:
+            # What was left of it when all else was evicted: no refill would find it.
+            await self._redis.unlink(self._set(number, key))
+        raise MembersLost(
+            f"a set of partition {number} has {length} members, {counted} were written"
+        )
 
     async def _load_whole(
         self, number: int, keys: Sequence[SetKey], lengths: Sequence[int]
@@ -359,16 +363,22 @@ class MemberStore:
         return mark
 
     async def _clear(self, number: int, epoch: int, mark: int) -> None:
-        kept = [self._meta(number), self._counts(number)]
-        await refused(number, call_script(self._redis, CLAIM, kept, [epoch, mark]))
+        kept, mine = [self._meta(number), self._counts(number)], [epoch, mark]
+        named = await refused(number, call_script(self._redis, CLAIM, kept, mine))
+        if named:
+            found = self._redis.hscan_iter(kept[1], count=KEYS_IN_A_CALL)
+            sets: AsyncIterator[bytes] = (key async for key, _ in found)
+        else:
+            # The counts were evicted: only a look at all that Redis has finds the sets.
+            sets = self._redis.scan_iter(match=self._set(number, b"*"), count=KEYS_IN_A_CALL)
         keys: list[bytes] = []
-        async for key in self._redis.scan_iter(match=self._set(number, b"*"), count=KEYS_IN_A_CALL):
+        async for key in sets:
             keys.append(key)
             if len(keys) == KEYS_IN_A_CALL:
-                await self._redis.unlink(*keys)
+                await refused(number, call_script(self._redis, CLAIM, kept + keys, mine))
                 keys.clear()
         if keys:
-            await self._redis.unlink(*keys)
+            await refused(number, call_script(self._redis, CLAIM, kept + keys, mine))
 
     async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat until Redis answers; what is written here may be written twice."""

@@ -40,6 +40,9 @@ end
 local at = 5
 for i = 3 + gone, #KEYS do
   local change = 0
+  if not redis.call('HGET', counts, KEYS[i]) then
+    redis.call('UNLINK', KEYS[i])
+  end
   for _ = 1, tonumber(ARGV[at]) do
     if ARGV[at + 2] == '' then
       change = change - redis.call('HDEL', KEYS[i], ARGV[at + 1])
@@ -61,16 +64,27 @@ end
 return 1
 """
 
-# KEYS: meta, counts. ARGV: epoch, mark. Until all is written anew marks stand for the flush.
+# KEYS: meta, counts, sets that are dropped. ARGV: epoch, mark. Until all is written anew marks
+# stand for the flush. Answers whether the counts name all sets. Without meta nothing is left, or
+# Redis may evict it.
 CLAIM = """
 local known = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
 if known > tonumber(ARGV[1]) then
   return redis.error_reply('STALEEPOCH ' .. known)
 end
+local named = redis.call('EXISTS', KEYS[2]) == 1 or redis.call('EXISTS', KEYS[1]) == 0
+  or redis.call('HGET', KEYS[1], 'members') == '0'
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'flush', ARGV[2])
-redis.call('HDEL', KEYS[1], 'members')
-redis.call('UNLINK', KEYS[2])
-return 1
+if named then
+  redis.call('HSET', KEYS[1], 'members', '0')
+else
+  redis.call('HDEL', KEYS[1], 'members')
+end
+for i = 3, #KEYS do
+  redis.call('UNLINK', KEYS[i])
+  redis.call('HDEL', KEYS[2], KEYS[i])
+end
+return named and 1 or 0
 """
 
 # KEYS: counts, sets. Answers how many members the sets have, and how many of them have others
@@ -101,10 +115,10 @@ def _hash_of(script: str) -> str:
     return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
-async def refused(number: int, call: Awaitable[Any]) -> None:
+async def refused(number: int, call: Awaitable[Any]) -> Any:
     """Await a call of the scripts and name what they refuse."""
     try:
-        await call
+        return await call
     except ResponseError as error:
         if "STALEEPOCH" in str(error):
             raise StaleEpoch(f"partition {number} has a newer owner") from error

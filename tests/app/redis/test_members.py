@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +298,58 @@ async def test_replacing_all_leaves_nothing_of_before(
     keys = {key async for key in redis.scan_iter(match=f"{{{settings.consumer_group}:0}}*")}
     assert len(keys) == 12
     assert await store.load_many(1, [(A, "x")]) == [b"other partition"]
+
+
+async def test_what_others_have_is_not_looked_at_to_replace_all(
+    store: MemberStore, redis: Any
+) -> None:
+    calls = []
+    for others in (100, 10_000):
+        await store.replace_all(0, 1, 1, [((A, "x"), b"1")])
+        await store.write(1, 1, others, [], [member(b"%d" % n, "x", b"1") for n in range(others)])
+        await redis.config_resetstat()
+        await store.replace_all(0, 1, 2, [((B, "x"), b"2")])
+        stats = await redis.info("commandstats")
+        calls.append({name: each["calls"] for name, each in stats.items() if "config" not in name})
+        assert await store.load_many(0, [(A, "x"), (B, "x")]) == [None, b"2"]
+    assert calls[0] == calls[1]
+    assert "cmdstat_scan" not in calls[0]
+
+
+async def test_a_replacement_that_was_broken_off_is_done_again(
+    store: MemberStore, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.write(0, 1, 1, [], [member(b"%d" % n, "x", b"1") for n in range(3_000)])
+    calls = iter(range(3))
+
+    async def broken_off(number: int, call: Awaitable[Any]) -> Any:
+        answer = await call
+        if next(calls) == 2:
+            raise RuntimeError("the worker ends")
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(members, "refused", broken_off)
+        with pytest.raises(RuntimeError):
+            await store.clear(0, 1)
+    assert 0 < len(await redis.keys(store._set(0, b"*"))) < 3_000
+    await store.replace_all(0, 1, 2, [((A, "x"), b"1")])
+    assert await store.state(0) == MembersState(2, 1, sets=1, members=1, intact=True)
+    assert await redis.keys(store._set(0, b"*")) == [store._set(0, A)]
+
+
+async def test_sets_that_outlive_what_counts_them_are_not_believed(
+    store: MemberStore, redis: Any
+) -> None:
+    """Redis that evicts may keep sets of a partition and nothing that names them."""
+    await store.write(0, 1, 1, [], [member(key, text, b"1") for key in (A, B) for text in "xy"])
+    await redis.delete(store._meta(0), store._counts(0))
+    await store.replace_all(0, 1, 2, [((A, "x"), b"2")])
+    assert await store.load_many(0, [(A, "x"), (A, "y")]) == [b"2", None]
+    with pytest.raises(MembersLost):
+        await store.load_many(0, [(B, "x")])
+    await store.replace_all(0, 1, 2, [((A, "x"), b"2")])
+    assert await store.load_many(0, [(B, "x"), (A, "x")]) == [None, b"2"]
 
 
 async def test_a_flush_does_not_declare_whole_what_was_cleared(store: MemberStore) -> None:
