@@ -37,6 +37,10 @@ Headers = Sequence[tuple[str, bytes | None]]
 Decoded = Event | Correction | Refusal
 
 _WHITESPACE: Final = b" \t\r\n"
+_BEGIN_SCALARS: Final = frozenset(bytes([character]) for character in b'"-0123456789tfn')
+"""First bytes of JSON that nests nothing."""
+
+_NO_OBJECT: Final = "an event must be a JSON object"
 _CLOUDEVENTS_TYPE: Final = b"application/cloudevents+json"
 _CLOUDEVENTS_BATCH_TYPE: Final = b"application/cloudevents-batch+json"
 _CLOUDEVENT_PREFIX: Final = "ce_"
@@ -222,6 +226,10 @@ def _decode_element(body: bytes, index: int, mode: _Mode) -> Decoded:
 def decode_odd(body: bytes, index: int, mode: _Mode = _Mode.LAGO) -> Decoded:
     """Decode an element that is no plain event, or refuse it."""
     try:
+        if body[:1] in _BEGIN_SCALARS:
+            # Thousands may come at once: to raise costs more than to look.
+            _parse(_validate, body)
+            return Refusal(RefusalCode.INVALID_EVENT, _NO_OBJECT, body, index)
         return _decode_object(body, mode)
     except ElementRefused as refused:
         return Refusal(refused.code, refused.message, body, index)
@@ -268,7 +276,7 @@ def _fields(body: bytes) -> Fields:
     """Read a JSON object; explicit nulls are left out, since they mean absent everywhere."""
     if not body.lstrip(_WHITESPACE).startswith(b"{"):
         _parse(_validate, body)
-        raise ElementRefused(RefusalCode.INVALID_EVENT, "an event must be a JSON object")
+        raise ElementRefused(RefusalCode.INVALID_EVENT, _NO_OBJECT)
     fields = _parse(_decode_fields, body)
     return {name: literal for name, raw in fields.items() if (literal := bytes(raw)) != b"null"}
 

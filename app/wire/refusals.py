@@ -33,8 +33,11 @@ class RefusalCode(StrEnum):
     BEYOND_RETENTION = "beyond_retention"
     ORGANIZATION_NOT_ALLOWED = "organization_not_allowed"
 
+    # That of an enum is written in Python, and thousands are counted at once.
+    __hash__ = str.__hash__
 
-class Refusal(msgspec.Struct, frozen=True):
+
+class Refusal(msgspec.Struct, frozen=True, gc=False):
     """A refused record or array element: its own bytes, its index, and what to do about it."""
 
     code: RefusalCode

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import xxhash
 
-from app.definitions.timeline import Period
 from app.kernel import index_rows
 from app.wire.arrivals import Arrival, Run, SubscriptionKey
 from app.wire.identity import event_body_hash
@@ -89,9 +88,7 @@ class Intake:
             period = None if layer is None else layer.period
             name = meter_key[:2]
             if period is None:
-                period = self._only_period(name, run[0].timestamp_ms)
-            if period is None:
-                bounds = _NEVER
+                bounds = self._bounds_of(name, run[0])
             else:
                 start_ms, end_ms = period[:2]
                 bounds = start_ms, end_ms, end_ms - MAX_EVENT_AHEAD_MS, period.due_at_ms
@@ -102,10 +99,19 @@ class Intake:
                 taken.append((route, run))
         return taken, ids, rows, refused
 
-    def _only_period(self, name: SubscriptionKey, timestamp_ms: int) -> Period | None:
-        """Return the period that events of that time fall in, if no other subscription has one."""
+    def _bounds_of(self, name: SubscriptionKey, first: Arrival) -> Bounds:
+        """Return between which times all events of a name are taken, like the first of a run."""
         timelines = self._timelines.of(name)
-        return timelines[0][1].holding(timestamp_ms) if len(timelines) == 1 else None
+        if not timelines:
+            # What has no period is never too late.
+            earliest_ms = first.append_time_ms
+            return 0, earliest_ms + MAX_EVENT_AHEAD_MS + 1, earliest_ms, _FOREVER_MS
+        # If another subscription may have a period of that time, events are looked at closely.
+        period = timelines[0][1].holding(first.timestamp_ms) if len(timelines) == 1 else None
+        if period is None:
+            return _NEVER
+        start_ms, end_ms = period[:2]
+        return start_ms, end_ms, end_ms - MAX_EVENT_AHEAD_MS, period.due_at_ms
 
     def _looked_at(
         self, run: Sequence[Arrival], bounds: Bounds, refused: list[RefusedArrival]
@@ -221,8 +227,9 @@ class Intake:
 Bounds = tuple[int, int, int, int]
 """Event times from the first until before the second, append times from the third to the fourth."""
 
+_FOREVER_MS = 1 << 62
 _NEVER: Bounds = (0, -1, 0, -1)
-_ALWAYS: Bounds = (-(1 << 62), 1 << 62, -(1 << 62), 1 << 62)
+_ALWAYS: Bounds = (-_FOREVER_MS, _FOREVER_MS, -_FOREVER_MS, _FOREVER_MS)
 _xxh3 = xxhash.xxh3_64_intdigest
 
 _LATE_MESSAGES = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -10,8 +13,14 @@ import pytest
 from app.bounds.limits import ID_BYTES
 from app.definitions.judging import Judging
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of, hang_on_limits
-from app.wire.decode import Headers
+from app.wire.arrivals import (
+    Arrival,
+    CorrectionArrival,
+    arrivals_of,
+    arrive_elements,
+    hang_on_limits,
+)
+from app.wire.decode import Headers, elements_of
 from app.wire.refusals import Refusal, RefusalCode
 
 EVENT = {
@@ -65,3 +74,26 @@ def test_the_longest_name_is_taken(name: str) -> None:
     found = arrived({**EVENT, name: LONGEST}, 16)
     assert isinstance(found, Arrival)
     assert not hang_on_limits([found])
+
+
+def test_nothing_is_raised_for_each_element_that_is_no_object() -> None:
+    """Thousands of them in a record delay what came behind it by their time."""
+    elements = elements_of(b"[" + b",".join([b"1", b'"{"', b"null", b"-0.5"] * 250) + b"]")
+    raised = 0
+
+    def count(frame: FrameType, event: str, arg: object) -> Callable[..., Any]:
+        nonlocal raised
+        raised += event == "exception"
+        return count
+
+    sys.settrace(count)
+    try:
+        found = list(arrive_elements(enumerate(elements), (0, 0, 0), Judging(), {}))
+    finally:
+        sys.settrace(None)
+    message = "an event must be a JSON object"
+    assert found == [
+        Refusal(RefusalCode.INVALID_EVENT, message, body, index)
+        for index, body in enumerate(elements)
+    ]
+    assert raised == 0
