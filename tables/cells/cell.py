@@ -336,8 +336,9 @@ class Span:
 
         If the span is watched: its grid cut, 0 once that is taken. One appended later counts at the
         next revision of its period. For a recurring metric it counts at the first cut of a period
-        that shows it, if that comes before; or it is kept with what comes until a period is open no
-        more, for that period shows nothing later.
+        that shows it, if that comes before, also a revision of one that is revised more often; or
+        it is kept with what comes until a period is open no more, for that period shows nothing
+        later.
         `corrected`: no later cut may show the event as it was. For a recurring metric the next
         revision of any period then shows what the event is now.
         """
@@ -357,6 +358,7 @@ class Span:
                     cut_ms = min(cut_ms, period.due_at_ms)
                 elif append_time_ms <= period.carries_until_ms:
                     cut_ms = min(cut_ms, period.carries_until_ms)
+                    cut_ms = min(cut_ms, ceil_to(append_time_ms, period.revise_every_ms))
         if watch is not None:
             cut_ms = min(cut_ms, watch.cut_of(append_time_ms) or cut_ms)
         return cut_ms

@@ -158,7 +158,10 @@ class CutsToCome:
             watch, late = layer.span.watch, cut_ms > layer.due_at_ms
             if watch is not None and not (late and watch.is_taken(cut_ms)):
                 self.grid.setdefault(cut_ms, set()).add(name)
-            if late:
+            if late and layer.span.fold.metric.recurring:
+                # A later period may be revised more often.
+                self.late_cuts.setdefault(name, set()).update(self.revisions_after(cut_ms))
+            elif late:
                 self.late_cuts.setdefault(name, set()).add(layer.revision_of(cut_ms))
 
     def announce_grid(self) -> None:

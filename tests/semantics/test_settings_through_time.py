@@ -9,9 +9,16 @@ import pytest
 from app.definitions import commands
 from app.definitions.model import MAX_WAIT_S, SettingsRecord
 from tests.world.clock import ms
+from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.events import amend, cancel, raw
 from tests.world.story import Story
 
+ALERT = {
+    "alert_type": "billable_metric_current_usage_units",
+    "code": "a",
+    "billable_metric_code": "m",
+    "thresholds": [{"value": "1"}],
+}
 GROUPED = {"properties": {"pricing_group_keys": ["g"]}}
 
 
@@ -85,6 +92,25 @@ def test_a_late_event_of_a_balance_shows_everywhere_at_its_own_periods_cut() -> 
     assert closed == [
         ("2024-01", "2024-03-05T11:00:00.000Z", "2.0"),
         ("2024-02", "2024-03-05T11:00:00.000Z", "2.0"),
+    ]
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("dated", ["2023-12-05", "2024-01-10"])
+def test_a_later_period_that_is_revised_more_often_shows_a_late_event_first(
+    dated: str, watched: bool
+) -> None:
+    """Its cut at eleven is of all that was appended by then; somebody watching changes nothing."""
+    story = Story(revise_every_s=86_400).metric("m", "sum_agg", recurring=True)
+    story.plan({}).subscribe()
+    if watched:
+        story.define("2024-01-02", commands.create_alert(ORG, SUBSCRIPTION, ALERT))
+    story.send("2024-01-05", v=1)
+    change(story, "2024-02-10", revise_every_s=3_600)
+    story.send(dated, appended="2024-03-05T10:30:00Z", v=1)
+    assert revisions(story, "2024-03-25") == [
+        ("2024-02", f"2024-03-05{AT_ELEVEN}", "2.0", "late_events"),
+        ("2024-01", f"2024-03-06{AT_MIDNIGHT}", "2.0", "late_events"),
     ]
 
 
