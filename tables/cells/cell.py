@@ -335,10 +335,8 @@ class Span:
         """Return the first cut at which an event of the layer counts; 0 until the period is due.
 
         If the span is watched: its grid cut, 0 once that is taken. One appended later counts at the
-        next revision of its period. For a recurring metric it counts at the first cut of a period
-        that shows it, if that comes before, also a revision of one that is revised more often; or
-        it is kept with what comes until a period is open no more, for that period shows nothing
-        later.
+        next revision of its period. For a recurring metric it counts at the first cut of any period
+        that shows it; or with what comes until one is open no more, which shows nothing later.
         `corrected`: no later cut may show the event as it was. For a recurring metric the next
         revision of any period then shows what the event is now.
         """
