@@ -39,7 +39,8 @@ def main() -> None:
     parser.add_argument("--subscriptions", type=int, default=100_000)
     arguments = parser.parse_args()
     state = folded(arguments.subscriptions)
-    lines = UsageLines(Turns(), Tally())
+    # No time passes for it: a look at a busy machine would show fewer lines, and cost less.
+    lines = UsageLines(Turns(clock=lambda: 0.0), Tally())
     began_s = time.process_time()
     drained(lines.shown({0: state}, OverviewQuery(organization_id=None), NOW_MS))
     print(
@@ -51,8 +52,8 @@ def main() -> None:
         took = sorted(looked(lines, state, query) for _ in range(LOOKS))
         evaluated, fragment = (median(part) * 1e3 for part in zip(*took, strict=True))
         shares.append((evaluated + fragment) / 1e3)
-        parts = f"{evaluated:4.1f} ms of CPU for the steps, {fragment:4.1f} ms for the HTML"
-        print(f"look for {search!r:9}: {parts}")
+        parts = f"{evaluated:4.1f} for the steps, {fragment:4.1f} for the HTML"
+        print(f"look for {search!r:9}: {evaluated + fragment:4.1f} ms of CPU: {parts}")
     print(f"{TABS} tabs share one overview a second: {max(shares):.1%} of a core, without HTTP")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -91,6 +92,7 @@ def instant_in(text: str, timezone: str) -> Html:
     return time(parse_iso8601_ms(text), timezone)
 
 
+@lru_cache(maxsize=256)
 def days(from_ms: int, to_ms: int, timezone: str) -> Html:
     """Return a period as the dates that a zone's calendar has for it, the last one included."""
     first, last = local_datetime(from_ms, timezone), local_datetime(to_ms, timezone)
@@ -111,9 +113,15 @@ def duration(seconds: int) -> str:
 
 def address(*segments: str, **query: str | None) -> str:
     """Return an address: each segment is encoded, `/` too; what is None or empty is left out."""
-    path = "".join(f"/{quote(segment, safe='')}" for segment in segments) or "/"
-    asked = urlencode({name: value for name, value in query.items() if value})
+    path = "".join(map(_segment, segments)) or "/"
+    given = {name: value for name, value in query.items() if value}
+    asked = urlencode(given) if given else ""
     return f"{path}?{asked}" if asked else path
+
+
+@lru_cache(maxsize=1_024)
+def _segment(text: str) -> str:
+    return f"/{quote(text, safe='')}"
 
 
 def bucket(values: Mapping[str, object] | None) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
 from html import escape
 from typing import Final
 
 _VOID: Final = frozenset(("br", "input"))
 _RENAMED: Final = {"class_": "class", "for_": "for"}
+
+
+_IS_MARKUP: Final = re.compile("[&<>\"']").search
+"""Most texts are not: to look is cheaper than to escape."""
 
 
 class Html(str):
@@ -25,30 +31,42 @@ Attribute = str | int | bool | None
 
 def markup(*nodes: Node) -> Html:
     """Return nodes one after the other."""
+    if len(nodes) == 1 and isinstance(nodes[0], Html):
+        return nodes[0]
     return Html("".join(map(_text, nodes)))
 
 
 def el(name: str, /, *nodes: Node, **attributes: Attribute) -> Html:
     """Return an element; `class_` is class, and `hx_get` is hx-get."""
-    opening = f"<{name}{''.join(_attribute(*each) for each in attributes.items())}>"
+    opening = f"<{name}{attributes_of(attributes)}>" if attributes else f"<{name}>"
     return Html(opening if name in _VOID else f"{opening}{markup(*nodes)}</{name}>")
 
 
+def attributes_of(attributes: Mapping[str, Attribute]) -> Html:
+    """Return attributes as they stand in a tag, each after a space."""
+    found = []
+    for name, value in attributes.items():
+        if value is True:
+            found.append(f" {_spelled(name)}")
+        elif value is not None and value is not False:
+            text = str(value)
+            found.append(f' {_spelled(name)}="{escape(text) if _IS_MARKUP(text) else text}"')
+    return Html("".join(found))
+
+
 def _text(node: Node) -> str:
-    match node:
-        case None:
-            return ""
-        case Html():
-            return node
-        case str():
-            return escape(node, quote=False)
-        case int():
-            return str(node)
+    # Thousands of times a page: what a type is asked by `match` costs more than all the rest.
+    if isinstance(node, Html):
+        return node
+    if isinstance(node, str):
+        return escape(node, quote=False) if _IS_MARKUP(node) else node
+    if node is None:
+        return ""
+    if isinstance(node, int):
+        return str(node)
     return "".join(map(_text, node))
 
 
-def _attribute(name: str, value: Attribute) -> str:
-    if value is None or value is False:
-        return ""
-    spelled = _RENAMED.get(name, name.replace("_", "-"))
-    return f" {spelled}" if value is True else f' {spelled}="{escape(str(value))}"'
+@cache
+def _spelled(name: str) -> str:
+    return _RENAMED.get(name, name.replace("_", "-"))

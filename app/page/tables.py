@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from app.page.html import Html, Node, el
+from app.page.html import Html, Node, attributes_of, el, markup
 
 
 class Column(NamedTuple):
@@ -33,7 +33,10 @@ def table(
     name: str, caption: Node, columns: Sequence[Column], rows: Iterable[Row], empty: Node
 ) -> Html:
     """Return a table, or what is said when it has no rows."""
-    body = [_row(name, columns, row) for row in rows]
+    opened = [
+        attributes_of({"class_": column.kind, "data_label": column.title}) for column in columns
+    ]
+    body = [_row(name, opened, row) for row in rows]
     if not body:
         return el("div", el("h2", caption), el("p", empty, class_="empty"), id=name)
     head = el("thead", el("tr", map(_head, columns)))
@@ -52,12 +55,14 @@ def _head(column: Column) -> Html:
     return el("th", title, scope="col", class_=column.kind, aria_sort=column.order)
 
 
-def _row(name: str, columns: Sequence[Column], row: Row) -> Html:
-    cells = (
-        el("td", node, class_=column.kind, data_label=column.title)
-        for column, node in zip(columns, row.cells, strict=True)
+def _row(name: str, opened: Sequence[Html], row: Row) -> Html:
+    cells = "".join(
+        [
+            f"<td{of_column}>{markup(node)}</td>"
+            for of_column, node in zip(opened, row.cells, strict=True)
+        ]
     )
-    return el("tr", cells, id=f"{name}.{quote(row.key, safe='')}", class_=row.class_)
+    return el("tr", Html(cells), id=f"{name}.{quote(row.key, safe='')}", class_=row.class_)
 
 
 def facts(pairs: Iterable[tuple[str, Node]]) -> Html:

@@ -7,8 +7,8 @@ that it shows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from heapq import nsmallest
 from itertools import islice
+from operator import attrgetter
 from typing import NamedTuple
 
 from app.bounds.limits import OVERVIEW_CELLS, OVERVIEW_S, OVERVIEW_SUBSCRIPTIONS
@@ -21,9 +21,9 @@ from app.wire.arrivals import SubscriptionKey
 from tables.partition.partition import Partition
 from tables.reading.usage import active_subscription, current_usage
 
-_INDEXED_AGAIN = 64
-"""Subscriptions of an organization looked at again in each overview: what is searched for may have
-come to be another."""
+_INDEXED_AGAIN = 32
+"""Subscriptions looked at again in each search, one organization of one partition after the other:
+what they are found by may have come to be another."""
 COUNTED = 1_000
 """Subscriptions up to which those that match a search are counted."""
 _CHUNK = 1_024
@@ -38,6 +38,11 @@ class _Entry(NamedTuple):
     name: SubscriptionKey
     text: str
     """What a search finds it by."""
+    rank: tuple[int, str]
+    """The shortest name comes first."""
+
+
+_RANK = attrgetter("rank")
 
 
 class _Chunk:
@@ -104,8 +109,9 @@ class _Names:
         running = active_subscription(state, name, now_ms)
         customer = "" if running is None else running.external_customer_id
         # The subscription stands first: whose name begins so is found before others.
-        text = " ".join((name[1], customer, *codes, name[0])).casefold()
-        return _Entry(self._number, name, text)
+        customers = () if customer == name[1] else (customer,)
+        text = " ".join((name[1], *customers, *codes, name[0])).casefold()
+        return _Entry(self._number, name, text, (len(name[1]), text))
 
 
 class UsageLines:
@@ -116,6 +122,7 @@ class UsageLines:
         self._tally = tally
         self._names: dict[Partition, dict[str, _Names]] = {}
         self._indexed: dict[Partition, int] = {}
+        self._searches = 0
 
     def shown(
         self, states: Mapping[int, Partition], query: OverviewQuery, now_ms: int
@@ -174,8 +181,11 @@ class UsageLines:
         """
         found: list[_Entry] = []
         beginning = 0
-        for names, state in self._wanted(states, query.organization_id):
+        wanted = self._wanted(states, query.organization_id)
+        self._searches += 1
+        for names, state in wanted[self._searches % max(len(wanted), 1) :][:1]:
             yield from names.look_again(state, now_ms)
+        for names, _ in wanted:
             for chunk in names.chunks:
                 if len(found) < COUNTED:
                     found += chunk.matching(search)
@@ -185,11 +195,15 @@ class UsageLines:
                     found += more
                     beginning += len(more)
                 yield
-        shown = nsmallest(
-            OVERVIEW_SUBSCRIPTIONS,
-            found,
-            key=lambda entry: (not entry.text.startswith(search), len(entry.name[1]), entry.text),
-        )
+        # What is in order already is sorted in no time: the shortest were named first.
+        found.sort(key=_RANK)
+        first: list[_Entry] = []
+        others: list[_Entry] = []
+        for entry in found:
+            (first if entry.text.startswith(search) else others).append(entry)
+            if len(first) == OVERVIEW_SUBSCRIPTIONS:
+                break
+        shown = [*first, *others][:OVERVIEW_SUBSCRIPTIONS]
         return [(entry.number, entry.name) for entry in shown], min(len(found), COUNTED)
 
     def _wanted(
@@ -220,29 +234,15 @@ class UsageLines:
 
 
 def _lines(state: Partition, name: SubscriptionKey, now_ms: int, search: str) -> list[UsageView]:
-    running = active_subscription(state, name, now_ms)
-    if running is None:
-        return [_bare(name, "")] if search else []
-    haystack = " ".join((*name, running.external_customer_id)).casefold()
     if _cells(state, name) > OVERVIEW_CELLS:
-        return [
-            UsageView(
-                organization_id=name[0],
-                external_customer_id=running.external_customer_id,
-                external_subscription_id=name[1],
-                billable_metric_code=code,
-                charge_code=code,
-                units=None,
-                events_count=None,
-                from_ms=running.started_at_ms,
-                to_ms=now_ms,
-            )
-            for code in state.event_ranges.codes[name]
-            if search in haystack or search in code.casefold()
-        ]
+        return _uncounted(state, name, now_ms, search)
     usage = current_usage(state, name, now_ms)
     if usage is None:
-        return [_bare(name, running.external_customer_id)] if search else []
+        running = active_subscription(state, name, now_ms)
+        customer = "" if running is None else running.external_customer_id
+        return [_bare(name, customer)] if search else []
+    customer = usage.subscription.external_customer_id
+    haystack = " ".join((*name, customer)).casefold()
     lines: dict[str, list[UsageRow]] = {}
     charges = {c.charge.id: c for c in usage.charges}
     for row in usage.rows:
@@ -250,7 +250,7 @@ def _lines(state: Partition, name: SubscriptionKey, now_ms: int, search: str) ->
     found = [
         UsageView(
             organization_id=name[0],
-            external_customer_id=usage.subscription.external_customer_id,
+            external_customer_id=customer,
             external_subscription_id=name[1],
             billable_metric_code=charges[charge_id].metric.code,
             charge_code=charges[charge_id].charge.code,
@@ -264,7 +264,32 @@ def _lines(state: Partition, name: SubscriptionKey, now_ms: int, search: str) ->
         for charge_id, rows in lines.items()
         if search in haystack or search in charges[charge_id].metric.code.casefold()
     ]
-    return found or ([_bare(name, running.external_customer_id)] if search else [])
+    return found or ([_bare(name, customer)] if search else [])
+
+
+def _uncounted(
+    state: Partition, name: SubscriptionKey, now_ms: int, search: str
+) -> list[UsageView]:
+    """Return the lines of a subscription of more cells than a look adds up."""
+    running = active_subscription(state, name, now_ms)
+    if running is None:
+        return [_bare(name, "")] if search else []
+    haystack = " ".join((*name, running.external_customer_id)).casefold()
+    return [
+        UsageView(
+            organization_id=name[0],
+            external_customer_id=running.external_customer_id,
+            external_subscription_id=name[1],
+            billable_metric_code=code,
+            charge_code=code,
+            units=None,
+            events_count=None,
+            from_ms=running.started_at_ms,
+            to_ms=now_ms,
+        )
+        for code in state.event_ranges.codes[name]
+        if search in haystack or search in code.casefold()
+    ]
 
 
 def _bare(name: SubscriptionKey, customer: str) -> UsageView:

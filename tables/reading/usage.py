@@ -64,7 +64,8 @@ def current_usage_steps(
 
     What is folded between them may be in some rows: `as_of` is what is in all of them.
     """
-    for versions, timeline in reversed(partition.timelines.of(name)):
+    timelines = partition.timelines.of(name)
+    for versions, timeline in reversed(timelines):
         subscription = versions.at()
         if subscription is None or subscription.status_at(at_ms) != "active":
             continue
@@ -75,7 +76,7 @@ def current_usage_steps(
                 partition, name, subscription, period, at_ms, presented_by
             )
             return found
-    if not partition.timelines.of(name) and partition.settings.implicit_plan:
+    if not timelines and partition.settings.implicit_plan:
         running = partition.routes.implicit.timeline(partition.settings).holding(at_ms)
         if running is not None:
             found = yield from _implicit_steps(partition, name, running, at_ms)
@@ -87,11 +88,12 @@ def active_subscription(
     partition: Partition, name: SubscriptionKey, at_ms: int
 ) -> Subscription | None:
     """Return the subscription that is active at a moment, or the implicit one."""
-    for versions, _ in reversed(partition.timelines.of(name)):
+    timelines = partition.timelines.of(name)
+    for versions, _ in reversed(timelines):
         subscription = versions.at()
         if subscription is not None and subscription.status_at(at_ms) == "active":
             return subscription
-    if not partition.timelines.of(name) and partition.settings.implicit_plan:
+    if not timelines and partition.settings.implicit_plan:
         return implicit_subscription(*name, 0)
     return None
 
@@ -434,9 +436,9 @@ def _implicit_steps(
 ) -> Steps[PeriodUsage]:
     metrics = sorted(partition.definitions.metrics(name[0]), key=lambda metric: metric.code)
     subscription = implicit_subscription(*name, 0)
-    known = (ChargeInForce(partition.routes.implicit.charge(m), m) for m in metrics)
+    known = [ChargeInForce(partition.routes.implicit.charge(m), m) for m in metrics]
     charges = tuple(_as_folded(known, partition, name, subscription.id, period))
-    plan = implicit_plan(name[0], metrics)
+    plan = implicit_plan(name[0], tuple(each.charge for each in known))
     state = OPEN if at_ms is not None else NOT_BILLED
     usage = _usage(partition, subscription, plan, charges, (), period, state, implicit=True)
     rows = _live_rows(charges, partition, name, subscription.id, period, at_ms)

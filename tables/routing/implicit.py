@@ -62,9 +62,15 @@ def _timeline(settings: SettingsRecord) -> Timeline:
     return implicit_timeline(settings, implicit_subscription("", "", 0))
 
 
+@lru_cache(maxsize=1_024)
 def subscription_id(organization_id: str, external_id: str) -> str:
     """Return the UUIDv5 of the implicit subscription."""
     return str(uuid5(_NAMESPACE, f"subscription\0{organization_id}\0{external_id}"))
+
+
+@lru_cache(maxsize=1_024)
+def _plan_id(organization_id: str) -> str:
+    return str(uuid5(_NAMESPACE, f"plan\0{organization_id}"))
 
 
 def implicit_subscription(
@@ -76,7 +82,7 @@ def implicit_subscription(
         organization_id=organization_id,
         external_id=external_id,
         external_customer_id=external_id,
-        plan_id=str(uuid5(_NAMESPACE, f"plan\0{organization_id}")),
+        plan_id=_plan_id(organization_id),
         billing_time="calendar",
         subscription_at_ms=started_at_ms,
         started_at_ms=started_at_ms,
@@ -97,10 +103,10 @@ def implicit_charge(metric: Metric) -> Charge:
     )
 
 
-def implicit_plan(organization_id: str, metrics: list[Metric]) -> Plan:
-    """Make the plan itself: one charge per live metric, ordered by code."""
+def implicit_plan(organization_id: str, charges: tuple[Charge, ...]) -> Plan:
+    """Make the plan itself of its charges: one per live metric, ordered by code."""
     return Plan(
-        id=str(uuid5(_NAMESPACE, f"plan\0{organization_id}")),
+        id=_plan_id(organization_id),
         organization_id=organization_id,
         code=PLAN_CODE,
         name="Implicit",
@@ -108,5 +114,5 @@ def implicit_plan(organization_id: str, metrics: list[Metric]) -> Plan:
         amount_cents=0,
         amount_currency="USD",
         created_at_ms=0,
-        charges=tuple(implicit_charge(m) for m in sorted(metrics, key=lambda m: m.code)),
+        charges=charges,
     )

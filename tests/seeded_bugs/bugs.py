@@ -1530,8 +1530,8 @@ BUGS = (
     Bug(
         "page-text-not-escaped",
         "app/page/html.py",
-        "            return escape(node, quote=False)",
-        "            return node",
+        "        return escape(node, quote=False) if _IS_MARKUP(node) else node",
+        "        return node",
         "tests/app/page/test_fragments.py::test_texts_are_escaped_and_attributes_too",
     ),
     Bug(
