@@ -169,6 +169,8 @@ class Door:
         if identity is not None and identity.requests is not None and sender is None:
             identity.requests.take(1)
         organization = NOBODY if identity is None else identity.organization_id
+        if identity is not None and isinstance(request.protocol, Connection):
+            request.protocol.organization = organization
         async with admission.admitted(organization, body_bytes):
             return await _answer(api, endpoint, parameters, request, identity, sender)
 

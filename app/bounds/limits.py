@@ -127,6 +127,14 @@ ADMIN_CONNECTIONS: Final = 64
 ACCEPTED_A_TURN: Final = 16
 """New connections that are accepted in one turn of the loop, at 0.1 ms each."""
 
+IN_USE_S: Final = 1.0
+"""A connection whose last answer is younger makes no room for others, unless those who have it have
+more connections than anybody else. Clients keep connections, and ask again within some 50 ms."""
+
+ROOM_S: Final = 0.5
+"""A new connection waits so long for a place before it is told that there is none. A thousand
+requests that are refused are over by then."""
+
 TURNED_AWAY: Final = 64
 """Connections that get the answer 503 at one time; a worker closes any further one without an
 answer."""

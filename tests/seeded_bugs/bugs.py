@@ -1162,7 +1162,7 @@ BUGS = (
     Bug(
         "idle-connections-keep-their-place",
         "app/api/http/connections.py",
-        "and not self._end_longest_idle()",
+        "and not self._end_idle()",
         "and True",
         "tests/app/api/http/test_connections.py::test_the_longest_idle_makes_room",
     ),

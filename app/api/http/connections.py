@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
@@ -13,6 +14,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestPayloadError
 
+from app.api.http.admission import NOBODY
 from app.api.http.certificate import LOOKED_AT_EVERY_S, Certificate
 from app.api.http.errors import (
     REASONS,
@@ -31,6 +33,8 @@ from app.bounds.limits import (
     HEAD_FIELDS,
     HEAD_S,
     IDLE_S,
+    IN_USE_S,
+    ROOM_S,
     SEND_BUFFER_BYTES,
     TURNED_AWAY,
     UNREAD_BYTES,
@@ -45,6 +49,7 @@ _READ_BYTES = 16 * 1024
 """Bytes of aiohttp's read buffer. aiohttp reads twice as many of a body before a handler asks."""
 
 _NO_FILES_WAIT_S = 0.1
+_ROOM_LOOKED_FOR_EVERY_S = 0.01
 
 
 def error_response(error: ApiError) -> web.Response:
@@ -102,6 +107,8 @@ class Connection(web.RequestHandler):
 
         self.is_idle = True
         """True: no request is in hand; none has come, or only a part of its head."""
+        self.organization = NOBODY
+        """Whose key came with the last request that had a known one."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -231,6 +238,8 @@ class Connections:
         self._open: set[Connection] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._turned_away: set[socket.socket] = set()
+        self._full_since_s: float | None = None
+        """Since when no connection makes room for another; None: the last one found room."""
         self._listeners: list[socket.socket] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -299,11 +308,16 @@ class Connections:
                     await asyncio.sleep(_NO_FILES_WAIT_S)
                 else:
                     failing = False
-                    self._take(accepted)
+                    await self._take(accepted)
             await asyncio.sleep(0)
 
-    def _take(self, accepted: socket.socket) -> None:
-        if len(self._open) + len(self._starting) >= self._most and not self._end_longest_idle():
+    async def _take(self, accepted: socket.socket) -> None:
+        try:
+            is_room = await self._has_room()
+        except asyncio.CancelledError:
+            accepted.close()
+            raise
+        if not is_room:
             self._turn_away(accepted)
             return
         starting = asyncio.create_task(self._start(accepted))
@@ -323,11 +337,30 @@ class Connections:
             log.debug("A connection did not come about: %s", error)
             accepted.close()
 
-    def _end_longest_idle(self) -> bool:
+    async def _has_room(self) -> bool:
+        """Return whether there is room for one more, once some is made or waited for."""
+        loop = asyncio.get_running_loop()
+        while len(self._open) + len(self._starting) >= self._most and not self._end_idle():
+            now_s = loop.time()
+            if self._full_since_s is None:
+                self._full_since_s = now_s
+            if now_s - self._full_since_s >= ROOM_S:
+                return False
+            await asyncio.sleep(_ROOM_LOOKED_FOR_EVERY_S)
+        self._full_since_s = None
+        return True
+
+    def _end_idle(self) -> bool:
+        """End an idle connection of whoever has most, the one idle for longest; or none."""
+        held = Counter(connection.organization for connection in self._open)
         idle = [connection for connection in self._open if connection.is_idle]
         if not idle:
             return False
-        longest = min(idle, key=lambda connection: connection.idle_since_s)
+        longest = min(idle, key=lambda each: (-held[each.organization], each.idle_since_s))
+        idle_s = asyncio.get_running_loop().time() - longest.idle_since_s
+        if idle_s < IN_USE_S and held[longest.organization] < max(held.values()):
+            # Its next request may be on its way, while others have the places.
+            return False
         # Its place is free from here on.
         self._open.discard(longest)
         longest.end()

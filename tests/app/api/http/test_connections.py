@@ -73,6 +73,53 @@ async def test_the_longest_idle_makes_room(small: Running, opened: Open) -> None
     assert (await lines[2].answer())[0] == 401, "it is still there"
 
 
+async def asked(line: Line, key: str) -> None:
+    """Have a request answered to a key."""
+    await line.head("/api/v1/plans", "GET", Authorization=f"Bearer {key}")
+    assert (await line.answer())[0] == 200
+
+
+async def test_who_has_most_makes_room(small: Running, opened: Open) -> None:
+    alone, first, second = [await opened() for _ in range(MOST)]
+    for line, key in ((alone, "other"), (first, "full"), (second, "full")):
+        await asked(line, key)
+        await asyncio.sleep(0.02)
+    await asked(await opened(), "full")
+    assert await first.ended()
+    await asked(alone, "other")
+    await asked(second, "full")
+
+
+async def test_who_asked_just_now_keeps_its_place_while_others_have_the_rest(
+    small: Running, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "IN_USE_S", 60.0)
+    alone, *busy = [await opened() for _ in range(MOST)]
+    await asked(alone, "other")
+    for line in busy:
+        await in_hand(line)
+    assert (await (await opened()).answer())[0] == 503
+    await asked(alone, "other")
+    monkeypatch.setattr(connections, "IN_USE_S", 0.0)
+    await asked(await opened(), "full")
+    assert await alone.ended()
+
+
+async def test_a_new_one_waits_for_a_place(
+    small: Running, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "ROOM_S", 30.0)
+    lines = [await opened() for _ in range(MOST)]
+    for line in lines:
+        await in_hand(line)
+    newest = await opened()
+    asking = asyncio.create_task(asked(newest, "other"))
+    await asyncio.sleep(0.1)
+    assert not asking.done()
+    lines[0].writer.transport.abort()
+    await asking
+
+
 async def test_when_all_are_busy_a_new_one_is_told(small: Running, opened: Open) -> None:
     lines = [await opened() for _ in range(MOST)]
     for line in lines:
