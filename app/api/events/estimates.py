@@ -48,7 +48,14 @@ async def show(call: Call) -> Any:
         raise invalid({"code": ["does_not_match_an_instant_charge"]})
     plan = call.meter.definitions.plan_by_id(subscription.plan_id)
     currency = "" if plan is None else plan.amount_currency
-    return {"fees": [_fee_json(fee, subscription, currency, event) for fee in fees]}
+    customer = call.meter.definitions.customer_of(subscription).at()
+    customer_id = None if customer is None else customer.id
+    return {
+        "fees": [
+            {**_fee_json(fee, subscription, currency, event), "lago_customer_id": customer_id}
+            for fee in fees
+        ]
+    }
 
 
 def _active(call: Call, fields: EventFields) -> Subscription:
@@ -108,6 +115,7 @@ def _fee_json(
             "type": "charge",
             "code": metric.code,
             "name": metric.name,
+            "description": metric.description,
             "invoice_display_name": charge.invoice_display_name or metric.name,
             "filters": None
             if bucket is None
@@ -124,6 +132,7 @@ def _fee_json(
         "precise_amount": "0.0",
         "precise_total_amount": "0.0",
         "precise_unit_amount": "0.0",
+        "precise_coupons_amount_cents": "0.0",
         "taxes_amount_cents": 0,
         "taxes_precise_amount": "0.0",
         "taxes_rate": 0.0,

@@ -118,6 +118,7 @@ class FeeItem(Model):
     type: Literal["charge"]
     code: str
     name: str
+    description: str | None
     invoice_display_name: str
     filters: dict[str, list[str]] | None
     filter_invoice_display_name: str | None
@@ -146,6 +147,7 @@ class Fee(Model):
     precise_amount: str
     precise_total_amount: str
     precise_unit_amount: str
+    precise_coupons_amount_cents: str
     taxes_amount_cents: int
     taxes_precise_amount: str
     taxes_rate: float
@@ -162,6 +164,7 @@ class Fee(Model):
     refunded_at: None
     amount_details: dict[str, Any]
     event_transaction_id: str
+    lago_customer_id: str | None
 
 
 class FeesAnswer(Model):

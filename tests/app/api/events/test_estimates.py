@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.webhooks.records import fee_json
 from tests.app.api.conftest import Running
 from tests.world import bodies
 
@@ -31,6 +32,17 @@ async def test_a_fee_for_each_charge_paid_in_advance(api: Running) -> None:
     (fee,) = answer["fees"]
     assert (fee["item"]["code"], fee["units"], fee["amount_cents"]) == ("ahead", "1.0", 0)
     assert (fee["lago_id"], fee["created_at"], fee["pay_in_advance"]) == (None, None, True)
+
+
+async def test_a_fee_has_every_field_that_a_told_one_has(api: Running) -> None:
+    await subscribed(api)
+    (fee,) = (await api.must("POST", PATH, {"event": EVENT}))["fees"]
+    told = fee_json({})
+    of_a_record = {"from_date", "to_date", "applied_taxes"}
+    assert fee.keys() == told.keys() - of_a_record
+    assert fee["item"].keys() == told["item"].keys()
+    customer = (await api.must("GET", "/api/v1/customers/c"))["customer"]
+    assert fee["lago_customer_id"] == customer["lago_id"]
 
 
 @pytest.mark.parametrize(
