@@ -74,8 +74,7 @@ WORKING_BYTES: Final = 128 * 1024 * 1024
 """Bytes of memory that all requests of a worker together may need: eight times the most of one."""
 
 REQUEST_WORKING_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of memory that one request may need: `BODY_VALUES` objects and several copies of the body.
-"""
+"""Bytes of memory that one request may need: `BODY_VALUES` objects, several copies of the body."""
 
 BASE_WORKING_BYTES: Final = 64 * 1024
 """Bytes of memory that a request without a body counts for."""
@@ -111,8 +110,7 @@ CONNECTIONS: Final = 1_024
 
 FILES_KEPT: Final = 512
 """File descriptors kept for Kafka, Redis and local files: some 20 clients, each connected to up to
-10 brokers, and the files of 100 partitions. Connections get half of the descriptors beyond these.
-"""
+10 brokers, and the files of 100 partitions. Connections get half of the others."""
 
 FILES_LEAST: Final = 1_024
 """Lowest limit of open files with which a worker starts."""
@@ -121,23 +119,19 @@ FILES_MOST: Final = 65_536
 """Limit of open files that a worker asks for when the hard limit allows more."""
 
 ADMIN_CONNECTIONS: Final = 64
-"""Connections of the listener for health and metrics; only probes and Prometheus use this listener.
-"""
+"""Connections of the listener for health and metrics, which only probes and Prometheus use."""
 
 ACCEPTED_A_TURN: Final = 16
 """New connections that are accepted in one turn of the loop, at 0.1 ms each."""
 
 IN_USE_S: Final = 1.0
-"""A connection whose last answer is younger makes no room for others, unless those who have it have
-more connections than anybody else. Clients keep connections, and ask again within some 50 ms."""
+"""A connection answered less ago makes no room, unless its organization has most of all."""
 
 ROOM_S: Final = 0.5
-"""A new connection waits so long for a place before it is told that there is none. A thousand
-requests that are refused are over by then."""
+"""A new connection waits so long for a place: a thousand requests are refused meanwhile."""
 
 TURNED_AWAY: Final = 64
-"""Connections that get the answer 503 at one time; a worker closes any further one without an
-answer."""
+"""Connections that get the answer 503 at one time; any further one is closed without an answer."""
 
 # Events: these decide what counts.
 

@@ -108,7 +108,7 @@ class Connection(web.RequestHandler):
         self.is_idle = True
         """True: no request is in hand; none has come, or only a part of its head."""
         self.organization = NOBODY
-        """Whose key came with the last request that had a known one."""
+        """Owner of the key that came last."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
