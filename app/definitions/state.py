@@ -267,7 +267,7 @@ class Definitions(Index):
     def plan_of(self, subscription_id: str) -> Versions[Plan]:
         """Return the plan of a subscription through time, whichever it has been."""
         versions = self.subscription_versions[subscription_id]
-        first = versions.at() if len(versions) == 1 else None
+        first = versions.only()
         if first is not None:
             return self.plan_versions[first.plan_id]
         moves: list[tuple[int, int, Versions[Plan]]] = []

@@ -156,6 +156,8 @@ class Timeline:
     its first periods and those of now is not kept.
     """
 
+    __slots__ = ("_first", "_last", "_recent", "published", "terms")
+
     def __init__(self, terms: list[Terms], *, published: bool = True, fixed_ms: int | None = None):
         """Make a timeline; with `fixed_ms`, without most periods that are fixed by that time."""
         self.terms = terms
@@ -164,6 +166,8 @@ class Timeline:
         self._first = _Stretch(_periods(terms, fixed_ms, skips_never=False))
         self._recent: _Stretch | None = None
         """Periods around the instant that was asked for last, found by arithmetic."""
+        self._last: Period | None = None
+        """Period that was found last: most events fall into it, too."""
 
     def under(self, terms: list[Terms]) -> Timeline:
         """Return the timeline under other terms; periods fixed before the terms differ are kept."""
@@ -189,7 +193,19 @@ class Timeline:
 
     def holding(self, at_ms: int) -> Period | None:
         """Return the period that holds the instant; None before the start or after the end."""
-        return self._around(at_ms).holding(at_ms)
+        last = self._last
+        if last is not None and last.start_ms <= at_ms < last.end_ms:
+            return last
+        found = self._around(at_ms).holding(at_ms)
+        if found is not None:
+            self._last = found
+        return found
+
+    @property
+    def first(self) -> Period | None:
+        """The first period; None: there is none."""
+        first = self._first
+        return first.periods[0] if first.periods or first.advance() else None
 
     def until(self, at_ms: int) -> list[Period]:
         """Return every period that starts at or before the instant, in order."""
@@ -245,6 +261,8 @@ _LATE_MS = 45 * 86_400 * 1000
 
 class FixedPeriods(Timeline):
     """Given periods that are never due: every event counts from cut 0 on."""
+
+    __slots__ = ()
 
     def __init__(self, periods: Iterable[Period]):
         super().__init__([], published=False)

@@ -47,6 +47,13 @@ class Versions(Generic[T]):
         i = self._count_until(at_ms)
         return self._objects[i - 1] if i else None
 
+    def only(self) -> T | None:
+        """Return the one version of an object that never changed; None: it did, or is deleted."""
+        if self._promised is not None:
+            self._settle()
+        objects = self._objects
+        return objects[0] if len(objects) == 1 else None
+
     def last_before_deletion(self, at_ms: int | None = None) -> T | None:
         """Return what `at` returns, or the last version of an object deleted by then."""
         self._settle()

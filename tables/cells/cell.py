@@ -36,20 +36,17 @@ from tables.charge import ChargeFold
 from tables.unique_count import BEFORE
 
 
-class Cell:
+class Cell(msgspec.Struct, eq=False):
     """States of one cell by cut. Most cells only ever have cut 0."""
 
-    __slots__ = ("dirty", "filter_id", "groups", "hash", "late", "layer", "state")
-
-    def __init__(self, layer: Layer, filter_id: str | None, groups: Groups, state: State):
-        self.layer = layer
-        self.filter_id = filter_id
-        self.groups = groups
-        self.state = state
-        self.late: dict[int, State] | None = None
-        self.dirty = False
-        self.hash = 0
-        """Hash of the changelog record last written; 0 when there is none."""
+    layer: Layer
+    filter_id: str | None
+    groups: Groups
+    state: State
+    late: dict[int, State] | None = None
+    dirty: bool = False
+    hash: int = 0
+    """Hash of the changelog record last written; 0 when there is none."""
 
     def state_at(self, cut_ms: int, aggregation: Aggregation[Any]) -> State:
         """Return the state that the cut adds to, made if absent."""
@@ -109,15 +106,11 @@ class Cell:
         return FOLD_VERSION, cuts, span.generation
 
 
-class GroupCell(Cell):
+class GroupCell(Cell, eq=False):
     """The cell of a group, which knows since when the group is there."""
 
-    __slots__ = ("first",)
-
-    def __init__(self, layer: Layer, filter_id: str | None, groups: Groups, state: State):
-        super().__init__(layer, filter_id, groups, state)
-        self.first = UNKNOWN_POSITION
-        """Position of the group's first event at the last write; a lower bound."""
+    first: PackedPosition = UNKNOWN_POSITION
+    """Position of the group's first event at the last write; a lower bound."""
 
     def note_first(self, position: Position) -> None:
         """Take in the position of an event that may be the group's first."""
@@ -127,34 +120,34 @@ class GroupCell(Cell):
         return *super()._parts(), self.first
 
 
-class Layer:
+class Layer(msgspec.Struct, eq=False):
     """The cells of one period of a span, or of its history (`period` None)."""
 
-    __slots__ = (
-        "cells",
-        "due_at_ms",
-        "end_ms",
-        "first_shown",
-        "group_limit",
-        "max_groups",
-        "period",
-        "span",
-        "start_ms",
-    )
+    span: Span
+    period: Period | None
+    start_ms: int
+    end_ms: int
+    first_shown: Period
+    """Earliest-due period that shows these cells; a recurring metric has several."""
+    due_at_ms: int
+    """Last append time in ms at which an event has cut 0."""
+    max_groups: int
+    cells: dict[tuple[str | None, Groups], Cell] = {}
+    group_limit: GroupLimit | None = None
+    """Groups let in, of a metric that is not recurring; None until there are many groups."""
 
-    def __init__(self, span: Span, period: Period | None, first_shown: Period):
-        self.span = span
-        self.period = period
-        self.start_ms = BEFORE if period is None else period.start_ms
-        self.end_ms = span.key.start_ms if period is None else period.end_ms
-        self.first_shown = first_shown
-        """Earliest-due period that shows these cells; a recurring metric has several."""
-        self.due_at_ms = first_shown.due_at_ms if span.timeline.published else NEVER_MS
-        """Last append time in ms at which an event has cut 0."""
-        self.max_groups = first_shown.max_groups + span.fold.spare_groups
-        self.cells: dict[tuple[str | None, Groups], Cell] = {}
-        self.group_limit: GroupLimit | None = None
-        """Groups let in, of a metric that is not recurring; None until there are many groups."""
+    @classmethod
+    def of(cls, span: Span, period: Period | None, first_shown: Period) -> Layer:
+        """Return the layer of a period of a span without cells."""
+        return cls(
+            span,
+            period,
+            BEFORE if period is None else period.start_ms,
+            span.key.start_ms if period is None else period.end_ms,
+            first_shown,
+            first_shown.due_at_ms if span.timeline.published else NEVER_MS,
+            first_shown.max_groups + span.fold.spare_groups,
+        )
 
     def cell(self, filter_id: str | None, groups: Groups) -> Cell:
         """Return the cell of a bucket and group, made if absent."""
@@ -214,45 +207,27 @@ class Layer:
         return list(self.span.layers.values()) if self.limits is self.span else [self]
 
 
-class Span:
+class Span(msgspec.Struct, eq=False):
     """Consecutive periods of one subscription in which one charge folds alike."""
 
-    __slots__ = (
-        "current",
-        "end_ms",
-        "fold",
-        "forgotten_ms",
-        "generation",
-        "group_limit",
-        "key",
-        "layers",
-        "name",
-        "sets",
-        "timeline",
-        "watch",
-    )
-
-    def __init__(
-        self, name: tuple[str, str], key: SpanKey, fold: ChargeFold, timeline: Timeline, end_ms: int
-    ):
-        self.name = name
-        """(organization_id, external_subscription_id)"""
-        self.key = key
-        self.fold = fold
-        self.timeline = timeline
-        self.end_ms = end_ms
-        """Start of the first period that folds otherwise; NEVER_MS while there is none."""
-        self.layers: dict[int, Layer] = {}
-        self.current: Layer | None = None
-        self.generation = 0
-        """Generation of its sets of members; sets of an earlier refold are void."""
-        self.sets: dict[SpanSetKey, SetKey] = {}
-        """unique_count: the sets of members that were asked for; `all_sets` returns all."""
-        self.group_limit: GroupLimit | None = None
-        """Groups let in, of a recurring metric; None until there are many groups."""
-        self.watch: Watch | None = None
-        self.forgotten_ms = -1
-        """Cells of periods that were final by then are forgotten; -1: none are."""
+    name: tuple[str, str]
+    """(organization_id, external_subscription_id)"""
+    key: SpanKey
+    fold: ChargeFold
+    timeline: Timeline
+    end_ms: int
+    """Start of the first period that folds otherwise; NEVER_MS while there is none."""
+    layers: dict[int, Layer] = {}
+    current: Layer | None = None
+    generation: int = 0
+    """Generation of its sets of members; sets of an earlier refold are void."""
+    sets: dict[SpanSetKey, SetKey] = {}
+    """unique_count: the sets of members that were asked for; `all_sets` returns all."""
+    group_limit: GroupLimit | None = None
+    """Groups let in, of a recurring metric; None until there are many groups."""
+    watch: Watch | None = None
+    forgotten_ms: int = -1
+    """Cells of periods that were final by then are forgotten; -1: none are."""
 
     @property
     def max_groups(self) -> int:
@@ -272,7 +247,7 @@ class Span:
         """
         bare = self.emptied()
         for layer in self.layers.values():
-            blank = Layer(bare, layer.period, layer.first_shown)
+            blank = Layer.of(bare, layer.period, layer.first_shown)
             for cell in layer.cells.values():
                 if cell.layer is layer:
                     cell.layer = blank
@@ -319,7 +294,7 @@ class Span:
         start_ms = BEFORE if period is None else period.start_ms
         layer = self.layers.get(start_ms)
         if layer is None:
-            layer = self.layers[start_ms] = Layer(self, period, self._first_shown(period))
+            layer = self.layers[start_ms] = Layer.of(self, period, self._first_shown(period))
         return layer
 
     def layer_starting(self, start_ms: int) -> Layer | None:

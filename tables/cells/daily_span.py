@@ -6,10 +6,8 @@ from app.definitions.timeline import NEVER_MS, Period
 from tables.cells.cell import Layer, Span
 
 
-class DailySpan(Span):
+class DailySpan(Span, eq=False):
     """A span whose events count from the cuts of their days on, whenever its periods are due."""
-
-    __slots__ = ()
 
     def layer_of(self, period: Period | None) -> Layer:
         """Return the layer of a period of the span, which nothing revises; None: its history."""

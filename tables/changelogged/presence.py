@@ -215,9 +215,9 @@ class EventRangesTable:
             entry.forgotten_ms = forgotten_ms
             self.mark(meter_key, entry)
 
-    def forgotten_ms(self, meter_key: MeterKey) -> int:
+    def forgotten_ms(self, name: SubscriptionKey, code: str) -> int:
         """Return until when periods of a meter key were final whose cells are gone; -1: none is."""
-        entry = self.find(meter_key[:2], meter_key[2])
+        entry = self.find(name, code)
         return -1 if entry is None else entry.forgotten_ms
 
     def mark(self, meter_key: MeterKey, entry: EventRanges) -> None:

@@ -135,7 +135,7 @@ def _note_final(partition: Partition, meter_key: MeterKey) -> None:
     if all(_is_told(partition, *each) for each in final):
         partition.checkpoint.fold_version = FORGETTING_VERSION
         final_ms = max(period.final_ms for _, _, period in final)
-        known_ms = partition.event_ranges.forgotten_ms(meter_key)
+        known_ms = partition.event_ranges.forgotten_ms(meter_key[:2], meter_key[2])
         partition.event_ranges.note_forgotten(meter_key, max(final_ms, known_ms))
         partition.routes.lead_by(route)
 
@@ -185,7 +185,7 @@ def _drop_some(partition: Partition, meter_key: MeterKey) -> int:
         if not is_forgotten(layer):
             continue
         # A flush passes over cells of other spans than those in use.
-        nowhere = Layer(span.emptied(), layer.period, layer.first_shown)
+        nowhere = Layer.of(span.emptied(), layer.period, layer.first_shown)
         while layer.cells and count < STEP_ITEMS:
             _, cell = layer.cells.popitem()
             partition.snapshot.delete(cell)

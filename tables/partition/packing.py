@@ -67,14 +67,15 @@ class Packing:
 
     def route_of(self, meter_key: MeterKey) -> Route:
         """Return the route of a meter key, made at its first event and as definitions touch it."""
-        route = self._routes.by_key.get(meter_key)
-        if route is not None:
-            if route.event_ranges is not None:
-                # An event has taken it, as most have.
-                return route
-            route = self._routes.find(meter_key)
-            if route is not None:
-                return route
+        routes = self._routes
+        route = routes.by_key.get(meter_key)
+        # An event has taken most of them.
+        if route is not None and (
+            route.event_ranges is not None
+            or route.made_at == routes.told_of
+            or not routes.is_outdated(route)
+        ):
+            return route
         organization_id, external_id, code = meter_key = interned(meter_key)
         name = (organization_id, external_id)
         if self._packed:
@@ -82,8 +83,9 @@ class Packing:
             route = self._routes.find(meter_key)
             if route is not None:
                 return route
-        if self._event_ranges.find(name, code) is None:
-            if self._event_ranges.passes_over(name, code):
+        ranges = self._event_ranges
+        if ranges.find(name, code) is None:
+            if ranges.passes_over(name, code):
                 # Nothing is kept of it; no charge asks about it.
                 return Route(
                     *meter_key, tuple(timeline for _, timeline in self._timelines.of(name)), ()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from app.definitions.model import Charge, Metric, Subscription
+from app.definitions.model import Charge, HistoryRecord, Metric, Subscription
 from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS, Period
 from app.wire.arrivals import MeterKey, SubscriptionKey
@@ -74,16 +74,19 @@ class RouteTable:
         if timelines is None:
             timelines = self.timelines.of(name, until_ms)
         plans: list[SpanPlan] = []
-        history = definitions.history_of(
-            organization_id, self._standing.history_ms if history_ms is None else history_ms
-        )
+        history: Sequence[HistoryRecord] = ()
+        if definitions.history.records:
+            history_ms = self._standing.history_ms if history_ms is None else history_ms
+            history = definitions.history_of(organization_id, history_ms)
+        has_alerts = bool(definitions.alerts.by_name)
         for subscription, timeline in timelines:
             plans += plan_spans(
                 definitions, subscription, timeline, code, self._folds, until_ms, history
             )
-            plans += lifetime_spans(
-                definitions, subscription, timeline, code, self._folds, until_ms
-            )
+            if has_alerts:
+                plans += lifetime_spans(
+                    definitions, subscription, timeline, code, self._folds, until_ms
+                )
         if not timelines and (settings := definitions.settings_at(until_ms)).implicit_plan:
             metric = definitions.metric(organization_id, code, until_ms)
             if metric is not None:
@@ -91,7 +94,9 @@ class RouteTable:
                 plans.append(self.implicit.span_plan(name, metric, settings, limited_after_ms))
         spans = tuple([(DailySpan if p.fold.by_day else Span)(name, *p) for p in plans])
         for span in spans:
-            span.watch = self._watch_of(name, span, until_ms)
+            fold = span.fold
+            if has_alerts or fold.in_advance or fold.by_day:
+                span.watch = self._watch_of(name, span, until_ms)
         return Route(*meter_key, tuple([timeline for _, timeline in timelines]), spans)
 
     def _watch_of(self, name: SubscriptionKey, span: Span, until_ms: int | None) -> Watch | None:
@@ -124,11 +129,11 @@ class RouteTable:
     def find(self, meter_key: MeterKey) -> Route | None:
         """Return the route of a meter key; None: it is not at hand or must be compiled again."""
         route = self.by_key.get(meter_key)
-        return None if route is None or self._is_outdated(route) else route
+        return None if route is None or self.is_outdated(route) else route
 
-    def _is_outdated(self, route: Route) -> bool:
+    def is_outdated(self, route: Route) -> bool:
         """Return True if a route must be compiled again: no event took it, and it is old."""
-        if route.event_ranges is not None:
+        if route.made_at == self.told_of or route.event_ranges is not None:
             return False
         old, organization_id = self._old, route.organization_id
         if route.made_at >= max(old.get(organization_id, 0), old.get(None, 0)):
@@ -177,13 +182,15 @@ class RouteTable:
         self.lead_by(route)
         for span in route.spans:
             self._adopt(span)
-        for span in replaced.spans if replaced is not None else ():
-            # One that no event has reached, or the meter key would be refolded.
-            self._drop(span)
+        if replaced is not None:
+            for span in replaced.spans:
+                # One that no event has reached, or the meter key would be refolded.
+                self._drop(span)
 
     def lead_by(self, route: Route) -> None:
         """Let a route know which of its cells are forgotten."""
-        forgotten_ms = self._event_ranges.forgotten_ms(route.meter_key)
+        name = (route.organization_id, route.external_subscription_id)
+        forgotten_ms = self._event_ranges.forgotten_ms(name, route.code)
         for span in route.spans:
             span.forgotten_ms, span.current = forgotten_ms, None
 

@@ -96,7 +96,7 @@ class Snapshot:
         del layer.cells[cell.filter_id, cell.groups]
         self.delete(cell)
         # A flush passes over cells of other spans than those in use.
-        cell.layer = Layer(layer.span.emptied(), layer.period, layer.first_shown)
+        cell.layer = Layer.of(layer.span.emptied(), layer.period, layer.first_shown)
 
     def delete_packed(self, key: bytes, value: bytes) -> None:
         """Delete a packed cell; the next flush deletes its changelog record."""

@@ -32,10 +32,14 @@ class TimelineTable:
         """Return timelines under all definitions, or under those appended up to a time."""
         before: Timelines = []
         if until_ms is None:
-            made_at, before = self._made.get(name, (-1, []))
-            old = self._old
-            if made_at >= max(old.get(name[0], 0), old.get(None, 0)):
-                return before
+            made = self._made.get(name)
+            if made is not None:
+                made_at, before = made
+                if made_at == self._outdated:
+                    return before
+                old = self._old
+                if made_at >= max(old.get(name[0], 0), old.get(None, 0)):
+                    return before
         stood, standing = self._stood
         if stood is not None and stood[0] == name:
             if stood[1:] == (until_ms, self._definitions.offset):

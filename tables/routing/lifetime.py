@@ -25,8 +25,6 @@ def lifetime_spans(
     It has all periods, under the charges of the running one. None of them is published from it, so
     it shows each event from a grid cut on.
     """
-    if not definitions.alerts.by_name:
-        return []
     newest = subscription.at(until_ms)
     if newest is None:
         return []
@@ -35,7 +33,7 @@ def lifetime_spans(
         return []
     # A snapshot of its own: what it has is never due.
     life = Timeline(timeline.terms, published=False)
-    first = next(iter(life), None)
+    first = life.first
     if first is None:
         return []
     end_ms = NEVER_MS if newest.usage_end_ms is None else newest.usage_end_ms

@@ -52,18 +52,18 @@ def plan_spans(
     # No change known today comes before a later period, so those are alike until their timezone
     # changes. A later one may be fixed before this one, but not before it begins.
     alike_from_ms = max(charges.alike_from_ms, last_terms_ms)
+    first = timeline.first
+    if first is not None and first.fixed_at_ms >= alike_from_ms <= first.end_ms:
+        # As for most subscriptions: nothing changed since they began.
+        return [
+            SpanPlan(SpanKey(newest.id, charge_id, first.start_ms), fold, timeline, NEVER_MS)
+            for charge_id, fold in charges.folds_in(first).items()
+        ]
     running: dict[str, SpanPlan] = {}
     planned: list[SpanPlan] = []
     before: dict[str, ChargeFold] | None = None
     for period in timeline:
         folding = charges.folds_in(period)
-        alike = min(period.fixed_at_ms, period.end_ms) >= alike_from_ms
-        if alike and before is None:
-            # As for most subscriptions: nothing changed since they began.
-            return [
-                SpanPlan(SpanKey(newest.id, charge_id, period.start_ms), fold, timeline, NEVER_MS)
-                for charge_id, fold in folding.items()
-            ]
         # As in the period before: that is so for years, and for hundreds of charges.
         if folding is not before:
             before, start_ms = folding, period.start_ms
@@ -78,7 +78,7 @@ def plan_spans(
                     planned.append(earlier._replace(end_ms=start_ms))
                 key = SpanKey(newest.id, charge_id, start_ms)
                 running[charge_id] = SpanPlan(key, fold, timeline, NEVER_MS)
-        if alike:
+        if min(period.fixed_at_ms, period.end_ms) >= alike_from_ms:
             break
     return [*planned, *running.values()]
 

@@ -46,14 +46,17 @@ class Route:
         self.spans = spans
         self.event_ranges: EventRanges | None = None
         """Its entry in the presence table, once an event has come."""
-        self.grouped = False
+        self.grouped, units = False, 0
         self.made_at = 0
         """How many definitions the partition had been told of by then."""
-        units = -UNITS_A_SPAN
         for span in spans:
-            units += UNITS_A_SPAN + span.fold.units
-            self.grouped = self.grouped or span.fold.grouped
-        self.weight = 1 + max(0, units) // UNITS_AN_EVENT
+            fold = span.fold
+            units += fold.units
+            if fold.grouped:
+                self.grouped = True
+        if len(spans) > 1:
+            units += (len(spans) - 1) * UNITS_A_SPAN
+        self.weight = 1 + units // UNITS_AN_EVENT
         """How many events of one charge, without an expression, take as long as one of it does."""
 
     @property
