@@ -9,9 +9,11 @@ is dropped (`tables.cells.cell.Span.drop`).
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 THRESHOLDS = (20_000, 1, 1)
@@ -23,15 +25,25 @@ an object on a busy machine.
 MUCH_S = 0.02
 """A walk over what is passed over from then on takes so long: at least 20,000 objects."""
 
+GROWN = (4 << 20) // (1 if sys.platform == "darwin" else 1024)
+"""So much more memory than ever before: most of what is new will stay, however quick the walk was.
+
+What only comes and goes stays below the most there ever was, so it is not passed over for that.
+In the unit of `ru_maxrss`.
+"""
+
 
 class Collecting:
     """Lets the collector pass over what lives long."""
 
     def __init__(self) -> None:
         self._began_s = 0.0
+        self._most = 0
+        """The most memory there ever was, when objects were frozen last for more of it."""
 
     def start(self) -> None:
-        """Freeze live objects after long collections from now on."""
+        """Freeze live objects after long collections, and as memory grows, from now on."""
+        self._most = _most_memory()
         gc.set_threshold(*THRESHOLDS)
         gc.callbacks.append(self._note)
 
@@ -45,8 +57,17 @@ class Collecting:
             return
         if phase == "start":
             self._began_s = time.perf_counter()
-        elif time.perf_counter() - self._began_s > MUCH_S:
+            return
+        most = _most_memory()
+        has_grown = most - self._most >= GROWN
+        if has_grown:
+            self._most = most
+        if has_grown or time.perf_counter() - self._began_s > MUCH_S:
             gc.freeze()
+
+
+def _most_memory() -> int:
+    return getrusage(RUSAGE_SELF).ru_maxrss
 
 
 def pass_over() -> None:
