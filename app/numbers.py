@@ -234,9 +234,12 @@ def plain(number: Decimal) -> str:
 def spelled(number: Decimal) -> str:
     """Print without exponent or a fraction's trailing zeros: the one text of a stored number."""
     text = str(number)
-    if "E" not in text and (text[-1] != "0" or "." not in text):
+    if "E" in text:
+        return plain(number).removesuffix(".0")
+    if text[-1] != "0" or "." not in text:
         return text
-    return plain(number).removesuffix(".0")
+    text = text.rstrip("0").removesuffix(".")
+    return "0" if text == "-0" else text
 
 
 def canonical(number: Decimal) -> str:

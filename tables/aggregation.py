@@ -199,11 +199,13 @@ class Aggregation(ABC, Generic[S]):
         A number has one text: which events were there before, and are gone, does not show.
         """
         packed: list[Any] = [*astuple(state)]
-        packed[1] = state.digest.to_bytes(16, "big")
+        packed[1] = packed[1].to_bytes(16, "big")
         for i in self._layout[1]:
             number = packed[i]
-            if number is not None:
-                packed[i] = "0" if number is ZERO else spelled(number)
+            if number is ZERO:
+                packed[i] = "0"
+            elif number is not None:
+                packed[i] = spelled(number)
         return packed
 
     def unpack(self, packed: list[Any]) -> S:

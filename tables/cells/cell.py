@@ -35,6 +35,8 @@ from tables.changelogged.members import SetKey, set_key
 from tables.charge import ChargeFold
 from tables.unique_count import BEFORE
 
+_encode = msgspec.msgpack.Encoder().encode
+
 
 class Cell(msgspec.Struct, eq=False):
     """States of one cell by cut. Most cells only ever have cut 0."""
@@ -90,12 +92,12 @@ class Cell(msgspec.Struct, eq=False):
 
     def packed_key(self) -> bytes:
         """Return the key as the changelog has it, of which `key` is a slower copy."""
-        key = (*self.layer.span.key, self.layer.start_ms, self.filter_id, self.groups)
-        return msgspec.msgpack.encode(key)
+        layer = self.layer
+        return _encode((*layer.span.key, layer.start_ms, self.filter_id, self.groups))
 
     def packed(self) -> bytes:
         """Return its changelog value: fold version, (cut, state) pairs, generation of the span."""
-        return msgspec.msgpack.encode(self._parts())
+        return _encode(self._parts())
 
     def _parts(self) -> tuple[object, ...]:
         span = self.layer.span

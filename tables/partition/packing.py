@@ -90,9 +90,10 @@ class Packing:
                 return Route(
                     *meter_key, tuple(timeline for _, timeline in self._timelines.of(name)), ()
                 )
-            self._routes.note_unused(meter_key)
+            routes.note_unused(meter_key)
             until_ms = self._standing.shown_until_ms
-            route = self.install(meter_key, self._routes.compile(meter_key, until_ms))
+            route = routes.compile(meter_key, until_ms)
+            routes.begin(meter_key, route)
             if until_ms is not None:
                 # It is made again at the first event, and when what it does not show is looked at.
                 route.made_at = -1

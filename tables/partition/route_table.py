@@ -97,7 +97,8 @@ class RouteTable:
             fold = span.fold
             if has_alerts or fold.in_advance or fold.by_day:
                 span.watch = self._watch_of(name, span, until_ms)
-        return Route(*meter_key, tuple([timeline for _, timeline in timelines]), spans)
+        found = tuple([timeline for _, timeline in timelines])
+        return Route(organization_id, external_id, code, found, spans)
 
     def _watch_of(self, name: SubscriptionKey, span: Span, until_ms: int | None) -> Watch | None:
         """Return since when the cells of a span are watched; None: nobody does."""
@@ -176,10 +177,14 @@ class RouteTable:
 
     def install(self, meter_key: MeterKey, route: Route) -> None:
         """Put a route in place of the one that a meter key has; its spans take over the cells."""
+        self.lead_by(route)
+        self.begin(meter_key, route)
+
+    def begin(self, meter_key: MeterKey, route: Route) -> None:
+        """Do what `install` does of a meter key without events: nothing of it is forgotten."""
         replaced = self.by_key.get(meter_key)
         self.by_key[meter_key] = route
         route.made_at = self.told_of
-        self.lead_by(route)
         for span in route.spans:
             self._adopt(span)
         if replaced is not None:

@@ -135,6 +135,7 @@ class Snapshot:
         tables, checkpoint = self._tables, self._checkpoint
         deleted = self._deleted
         dirty, self._dirty = self._dirty, []
+        new = hashes = 0
         for count, cell in enumerate(dirty, 1):
             if count % STEP_ITEMS == 0:
                 yield
@@ -143,12 +144,16 @@ class Snapshot:
                 continue
             cell.dirty = False
             key, value = cell.packed_key(), cell.packed()
-            old_hash, cell.hash = cell.hash, record_hash(key, value)
-            checkpoint.cells += old_hash == 0
-            checkpoint.cells_hash = (checkpoint.cells_hash + cell.hash - old_hash) % SUM_MODULUS
+            old_hash, new_hash = cell.hash, record_hash(key, value)
+            if old_hash == 0:
+                new += 1
+            hashes += new_hash - old_hash
+            cell.hash = new_hash
             if deleted:
                 deleted.pop(key, None)
             cells.append((key, value))
+        checkpoint.cells += new
+        checkpoint.cells_hash = (checkpoint.cells_hash + hashes) % SUM_MODULUS
         cells += [(key, None) for key in deleted]
         deleted.clear()
         members = yield from tables.members.taking_changes()

@@ -46,16 +46,16 @@ class Route:
         self.spans = spans
         self.event_ranges: EventRanges | None = None
         """Its entry in the presence table, once an event has come."""
-        self.grouped, units = False, 0
         self.made_at = 0
         """How many definitions the partition had been told of by then."""
-        for span in spans:
-            fold = span.fold
-            units += fold.units
-            if fold.grouped:
-                self.grouped = True
-        if len(spans) > 1:
-            units += (len(spans) - 1) * UNITS_A_SPAN
+        if len(spans) == 1:
+            # As most have.
+            fold = spans[0].fold
+            self.grouped, units = fold.grouped, fold.units
+        else:
+            self.grouped = any(span.fold.grouped for span in spans)
+            units = sum(span.fold.units for span in spans)
+            units += max(0, len(spans) - 1) * UNITS_A_SPAN
         self.weight = 1 + units // UNITS_AN_EVENT
         """How many events of one charge, without an expression, take as long as one of it does."""
 
