@@ -1,9 +1,9 @@
 """The garbage collector walks what is new, never everything that lives.
 
 Cells, definitions and routes live long, and a walk over millions of them holds the event loop for
-seconds. So what a walk has found alive is passed over from then on, once there is much of it. What
-is dropped of it goes as its last reference does: cycles among what lives long are broken where it
-is dropped (`tables.cells.cell.Span.drop`).
+seconds. So what a walk has found alive is passed over from then on, once there is much of it or
+memory grows. What is dropped of it goes as its last reference does: cycles among what lives long
+are broken where it is dropped (`tables.cells.cell.Span.drop`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ MUCH_S = 0.02
 """A walk over what is passed over from then on takes so long: at least 20,000 objects."""
 
 GROWN = (4 << 20) // (1 if sys.platform == "darwin" else 1024)
-"""So much more memory than ever before: most of what is new will stay, however quick the walk was.
+"""Memory grows by so much beyond the most there ever was: most of what is new stays then.
 
-What only comes and goes stays below the most there ever was, so it is not passed over for that.
-In the unit of `ru_maxrss`.
+It is in the unit of `ru_maxrss`. What only comes and goes stays below the most there ever was, so
+it is not passed over for that.
 """
 
 
