@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
+from app.definitions.contacts import tidied
+
 Body = dict[str, Any]
 
 METRIC_KEYS = (
@@ -151,12 +153,14 @@ def plan_body(body: object) -> Body:
 
 def customer_body(body: object) -> Body:
     """Pick the known keys of a customer; each metadata entry gets a `new_id` for its making."""
-    return _pick(body, CUSTOMER_KEYS) | _each(body, "metadata", _metadata_body)
+    shaped = _pick(body, CUSTOMER_KEYS)
+    return shaped | tidied(shaped) | _each(body, "metadata", _metadata_body)
 
 
 def organization_body(body: object) -> Body:
     """Pick the known keys of an organization or of its billing entity."""
-    return _pick(body, ORGANIZATION_KEYS)
+    shaped = _pick(body, ORGANIZATION_KEYS)
+    return shaped | tidied(shaped)
 
 
 def subscription_body(body: object) -> Body:

@@ -13,6 +13,7 @@ import msgspec
 
 from app.bounds import limits
 from app.definitions.command import Command
+from app.definitions.contacts import note_contacts
 from app.definitions.customers import note_errors
 from app.definitions.decision import Decision
 from app.definitions.fields import INVALID, TAKEN, Fields, scalar_text
@@ -137,6 +138,7 @@ def _customer(fields: Fields, body: Body, _: object) -> None:
     for entry in _objects(body.get("metadata")):
         if any(_characters(text) > limits.CUSTOMER_TEXT_CHARACTERS for text in entry.values()):
             fields.fail("metadata", TOO_LONG)
+    note_contacts(fields, body)
     if fields.errors:
         # All that is wrong with a customer is told at once, as in Lago.
         note_errors(fields, body)
@@ -145,6 +147,7 @@ def _customer(fields: Fields, body: Body, _: object) -> None:
 def _organization(fields: Fields, body: Body, _: object) -> None:
     _names(fields, body, (*ORGANIZATION_TEXT_KEYS, "webhook_url"), limits.CUSTOMER_TEXT_CHARACTERS)
     _encoded(fields, body, "billing_configuration", limits.PROPERTIES_BYTES)
+    note_contacts(fields, body)
 
 
 def _subscription(fields: Fields, body: Body, _: object) -> None:

@@ -105,6 +105,8 @@ FIELDS: Final = {
     "value_is_not_valid_number": Told("The value is no number.", "Send a number."),
     "invalid_date": Told("No date, or one that cannot be.", "Send ISO 8601."),
     "invalid_timezone": Told("No timezone of that name is known.", "Send an IANA name."),
+    "invalid_email_format": Told("An email is none.", "Send one, or several between commas."),
+    "not_a_valid_country_code": Told("No country has the code.", "Send one of ISO 3166."),
     "invalid_value": Told("The value is none of those allowed.", "The description names them."),
     "invalid_format": Told("The value has another form than it needs.", "See `/openapi.json`."),
     "invalid_type": Told("The value is of another type than it needs.", "See `/openapi.json`."),

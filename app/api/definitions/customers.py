@@ -7,7 +7,11 @@ from typing import Any
 
 from app.api.answering.call import Call
 from app.api.definitions.definitions_json import customer_json
-from app.api.definitions.selections import check_billing_entities, customer_tests
+from app.api.definitions.selections import (
+    check_billing_entities,
+    check_billing_entity,
+    customer_tests,
+)
 from app.api.http.errors import not_found
 from app.definitions import commands
 from app.definitions.model import Customer
@@ -24,7 +28,9 @@ def _root(call: Call, customer: Customer) -> dict[str, Any]:
 
 
 async def upsert(call: Call) -> Any:
-    command = commands.upsert_customer(call.organization_id, await call.root(_ROOT))
+    body = await call.root(_ROOT)
+    check_billing_entity(body)
+    command = commands.upsert_customer(call.organization_id, body)
     return _root(call, (await call.define(command)).object)
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from functools import lru_cache
-from importlib.resources import files
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from app.api.definitions.organizations import ENTITY_CODE
 from app.api.http.errors import invalid, not_found
 from app.api.http.query import Query
+from app.definitions.contacts import CUSTOMER_TYPES, country_codes
 from app.definitions.currencies import CURRENCIES
+from app.definitions.fields import is_blank
 from app.definitions.model import Customer, Plan, Subscription
 from app.definitions.state import Definitions
 
 _SEARCHED = ("name", "firstname", "lastname", "legal_name", "email")
 _PLACES = {"states": "state", "zipcodes": "zipcode"}
 _BOOLEANS = ("true", "false")
-_CUSTOMER_TYPES = ("company", "individual")
 _ACCOUNT_TYPES = ("customer", "partner")
 
 CustomerTest = Callable[[Customer], bool]
@@ -30,13 +29,20 @@ def check_billing_entities(query: Query) -> None:
         raise not_found("billing_entity")
 
 
+def check_billing_entity(body: Mapping[str, Any]) -> None:
+    """Raise 404 for a body that is for another billing entity."""
+    code = body.get("billing_entity_code")
+    if not is_blank(code) and code != ENTITY_CODE:
+        raise not_found("billing_entity")
+
+
 def customer_tests(query: Query) -> list[CustomerTest]:
     """Return what a listed customer has to pass. Raises 422."""
     errors: dict[str, Any] = {}
     tests: list[CustomerTest] = []
     for name, field in _PLACES.items():
         tests += _one_of(field, query.texts(name))
-    tests += _one_of("country", _known(query, "countries", _country_codes(), errors))
+    tests += _one_of("country", _known(query, "countries", country_codes(), errors))
     tests += _one_of("currency", _known(query, "currencies", sorted(CURRENCIES), errors))
     accounts = _known(query, "account_type", _ACCOUNT_TYPES, errors)
     if accounts and "customer" not in accounts:
@@ -76,13 +82,6 @@ def passes(definitions: Definitions, subscription: Subscription, tests: list[Pla
     return all(test(plan) for test in tests)
 
 
-@lru_cache
-def _country_codes() -> tuple[str, ...]:
-    """Return the codes of ISO 3166, and the one that Kosovo uses."""
-    lines = (files("tzdata") / "zoneinfo" / "iso3166.tab").read_text("utf-8").splitlines()
-    return (*(line[:2] for line in lines if line[2:3] == "\t"), "XK")
-
-
 def _attribute(customer: Customer, name: str) -> Any:
     return customer.attributes.get(name)
 
@@ -97,8 +96,8 @@ def _one_of(field: str, wanted: Collection[str]) -> list[CustomerTest]:
 
 def _typed(query: Query, errors: dict[str, Any]) -> list[CustomerTest]:
     kind, typed = query.text("customer_type"), _flag(query, "has_customer_type", errors)
-    if kind is not None and kind not in _CUSTOMER_TYPES:
-        errors["customer_type"] = [_must_be(_CUSTOMER_TYPES)]
+    if kind is not None and kind not in CUSTOMER_TYPES:
+        errors["customer_type"] = [_must_be(CUSTOMER_TYPES)]
     elif kind is not None and typed is False:
         errors["customer_type"] = ["must be nil when has_customer_type is false"]
     elif kind is not None:

@@ -9,7 +9,12 @@ from typing import Any
 from app.api.answering.call import Call
 from app.api.definitions import plan_charges
 from app.api.definitions.definitions_json import charge_json, filter_json, subscription_json
-from app.api.definitions.selections import check_billing_entities, passes, plan_tests
+from app.api.definitions.selections import (
+    check_billing_entities,
+    check_billing_entity,
+    passes,
+    plan_tests,
+)
 from app.api.http.errors import not_found
 from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
@@ -29,7 +34,9 @@ def _root(call: Call, subscription: Subscription) -> dict[str, Any]:
 
 
 async def create(call: Call) -> Any:
-    command = commands.create_subscription(call.organization_id, await call.root(_ROOT))
+    body = await call.root(_ROOT)
+    check_billing_entity(body)
+    command = commands.create_subscription(call.organization_id, body)
     return _root(call, (await call.define(command)).object)
 
 

@@ -146,3 +146,20 @@ async def test_another_billing_entity_is_not_found(api: Running, path: str) -> N
     codes = "billing_entity_codes[]=default&billing_entity_codes[]=other"
     answer = await api.call("GET", f"/api/v1/{path}?{codes}")
     assert (answer.status, answer.body["code"]) == (404, "billing_entity_not_found")
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "body"),
+    [
+        ("/customers", "customer", {"external_id": "c"}),
+        ("/subscriptions", "subscription", {"external_customer_id": "c", "plan_code": "none"}),
+    ],
+)
+async def test_nothing_is_made_for_another_billing_entity(
+    api: Running, path: str, root: str, body: dict[str, Any]
+) -> None:
+    named = {root: {**body, "billing_entity_code": "other"}}
+    answer = await api.call("POST", f"/api/v1{path}", named)
+    assert (answer.status, answer.body["code"]) == (404, "billing_entity_not_found")
+    own = await api.call("POST", f"/api/v1{path}", {root: {**body, "billing_entity_code": ""}})
+    assert own.body.get("code") != "billing_entity_not_found"
