@@ -260,6 +260,11 @@ def exact_sum(numbers: Iterable[Decimal]) -> Decimal:
     return total
 
 
+def exact_difference(number: Decimal, less: Decimal) -> Decimal:
+    """Subtract exactly; `decimal.Inexact` beyond 200 digits."""
+    return EXACT.subtract(number, less)
+
+
 def round_units(value: Decimal, function: str | None, precision: int | None) -> Decimal:
     """Apply a metric's rounding_function at rounding_precision decimals (null is 0).
 

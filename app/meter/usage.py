@@ -116,6 +116,11 @@ class PendingRow(msgspec.Struct, frozen=True):
     reason: str | None
     """Why it is revised, as the record will say; None: its first record."""
 
+    @property
+    def cause(self) -> str:
+        """Why it comes, in a word for either."""
+        return self.reason or FIRST_RECORD
+
 
 PeriodState = Literal["open", "due", "published", "final", "not_billed"]
 """It runs; ended and awaits its first cut; may be revised by events; no event changes it; implicit.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from app.meter.evidence import PreviewedCell
-from app.numbers import exact_sum, parse_text, plain
+from app.numbers import exact_difference, parse_text, plain
 from app.page.figures import NOTHING, address, bucket, count, figure, group, instant, whole
 from app.page.html import Html, Node, el, markup
 from app.page.tables import Column, Row, table
@@ -84,7 +84,7 @@ def _difference(before: str, after: str) -> str:
     first, second = parse_text(before), parse_text(after)
     if first is None or second is None:
         return "0"
-    return plain(exact_sum((second, first.copy_negate())))
+    return plain(exact_difference(second, first))
 
 
 def _sums(cells: Sequence[PreviewedCell]) -> str:

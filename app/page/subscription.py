@@ -10,14 +10,13 @@ from typing import Final, NamedTuple
 from app.billing_periods.instants import iso_milliseconds
 from app.billing_periods.timezones import local_date
 from app.meter.usage import (
-    FIRST_RECORD,
     ChargeInForce,
     PastPeriod,
     PeriodUsage,
     Publication,
     UsageRow,
 )
-from app.numbers import exact_sum
+from app.numbers import exact_difference, exact_sum
 from app.page.figures import (
     NOTHING,
     address,
@@ -331,9 +330,8 @@ def _closed_figures(usage: PeriodUsage, row: UsageRow | None) -> tuple[Node, Nod
     if to_come is None:
         return published, "nothing", live, revision
     before = Decimal(0) if row.revision is None else row.units
-    change = exact_sum((to_come.units, before.copy_negate()))
-    reason, cut_ms = to_come.reason or FIRST_RECORD, usage.publication.pending_cut_ms
-    return published, pending(change, reason, cut_ms, usage.timezone), live, revision
+    change, cut_ms = exact_difference(to_come.units, before), usage.publication.pending_cut_ms
+    return published, pending(change, to_come.cause, cut_ms, usage.timezone), live, revision
 
 
 # Closed periods

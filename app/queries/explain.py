@@ -24,8 +24,8 @@ from app.meter.evidence import (
     Explanation,
     PendingFigures,
 )
-from app.meter.usage import FIRST_RECORD, AsOf, PendingRow
-from app.numbers import ZERO, exact_sum
+from app.meter.usage import AsOf, PendingRow
+from app.numbers import ZERO, exact_difference
 from app.queries.listing import First
 from app.queries.replay import Replay, read_again
 from app.queries.revisions import ListRevisions, Revisions, Since
@@ -414,8 +414,8 @@ def _explained_cells(
 def _pending(cut_ms: int, row: PendingRow, entry: PublishedCell | None) -> PendingFigures:
     """Return by how much a revision differs from the record before it."""
     units, events = (ZERO, 0) if entry is None else (Decimal(entry.units), entry.events_count)
-    delta = exact_sum((row.units, units.copy_negate()))
-    return PendingFigures(cut_ms, delta, row.events_count - events, row.reason or FIRST_RECORD)
+    delta = exact_difference(row.units, units)
+    return PendingFigures(cut_ms, delta, row.events_count - events, row.cause)
 
 
 def _generations(state: Partition, meter_key: MeterKey) -> dict[object, int]:

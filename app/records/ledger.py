@@ -8,7 +8,7 @@ any order and more than once.
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Annotated, NamedTuple, Protocol
 
 from pydantic import BaseModel, Discriminator, TypeAdapter
@@ -16,6 +16,8 @@ from pydantic import BaseModel, Discriminator, TypeAdapter
 from app.records.models import PeriodCompleted, Record, UsageInstant, UsageRecord
 
 _MODULUS = 1 << 128
+_EXACT = Context(prec=200)
+"""No figure has so many digits. Plain subtraction would round to 28."""
 _RECORDS: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Discriminator("type")])
 
 
@@ -51,7 +53,7 @@ class Change(NamedTuple):
     @property
     def delta_units(self) -> Decimal:
         """What the units grew by; below 0 is to be credited, and a completion has none."""
-        return _units(self.new) - _units(self.old)
+        return _EXACT.subtract(_units(self.new), _units(self.old))
 
     @property
     def to_bill(self) -> Decimal:
@@ -60,7 +62,7 @@ class Change(NamedTuple):
         Prorated where the charge is, and nothing of what was paid in advance. A dynamic charge
         bills its amount instead.
         """
-        return _quantity(self.new) - _quantity(self.old)
+        return _EXACT.subtract(_quantity(self.new), _quantity(self.old))
 
 
 class _Sum(BaseModel):

@@ -15,6 +15,7 @@ from app.runtime.topics.instants_topic import put_again
 from app.wire.arrivals import Arrival
 from app.wire.decode import decode_record
 from app.wire.events import Event
+from app.wire.identity import event_id
 from tables.changelogged.instants import InstantTable
 from tables.reading.in_advance import estimated
 from tests.world import bodies
@@ -153,6 +154,21 @@ def test_an_event_is_taken_out_of_a_period_that_is_no_more(*, ended: bool) -> No
     for record in meter.records:
         put_again(again, meter.definitions, record.value)
     assert again.chain(gone["cell_id"]) == meter.partition.instants.chain(gone["cell_id"])
+
+
+def test_a_chain_is_read_back_from_its_records_without_rounding() -> None:
+    told = story()
+    told.send("2024-01-10T10:00:30", v="1" + 30 * "0" + ".5")
+    told.send("2024-01-11T10:00:30", v="0.25")
+    told.append("2024-01-12T10:00:30", cancel("t1", "c1"))
+    again, meter = InstantTable(), told.meter("2024-01-13")
+    for record in meter.records:
+        put_again(again, meter.definitions, record.value)
+    kept = meter.partition.instants
+    cells = {json.loads(record.value)["cell_id"] for record in meter.records}
+    assert {cell: again.chain(cell) for cell in cells} == {cell: kept.chain(cell) for cell in cells}
+    events = [event_id(ORG, SUBSCRIPTION, f"t{number}") for number in range(2)]
+    assert list(map(again.figures, events)) == list(map(kept.figures, events))
 
 
 def test_an_event_is_taken_out_of_a_charge_that_history_put_in_force() -> None:

@@ -18,7 +18,6 @@ from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import Charge, ChargeFilter, Metric
 from app.meter.projection import passed_share, projected_rows
 from app.meter.usage import (
-    FIRST_RECORD,
     AsOf,
     ChargeInForce,
     PeriodUsage,
@@ -26,7 +25,7 @@ from app.meter.usage import (
     Publication,
     UsageRow,
 )
-from app.numbers import exact_sum, plain
+from app.numbers import exact_difference, exact_sum, plain
 
 Json = dict[str, Any]
 Group = tuple[tuple[str, str | None], ...]
@@ -138,7 +137,7 @@ def _three_figures(usage: PeriodUsage, rows: Sequence[UsageRow]) -> Json:
     live = [row.pending or row for row in rows]
     live_units = exact_sum(row.units for row in live)
     live_events = sum(row.events_count for row in live)
-    reasons = {row.pending.reason or FIRST_RECORD for row in rows if row.pending is not None}
+    reasons = {row.pending.cause for row in rows if row.pending is not None}
     cut = _instant(usage.publication.pending_cut_ms)
     figures = {"units": plain(units), "events_count": events}
     return {
@@ -146,7 +145,7 @@ def _three_figures(usage: PeriodUsage, rows: Sequence[UsageRow]) -> Json:
         "pending": {
             "cut": cut,
             "events": live_events - events,
-            "delta_units": plain(live_units - units),
+            "delta_units": plain(exact_difference(live_units, units)),
             "reasons": sorted(reasons),
         }
         if reasons

@@ -9,7 +9,7 @@ import msgspec
 
 from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions.state import Definitions
-from app.numbers import ZERO
+from app.numbers import ZERO, exact_difference, exact_sum
 from app.runtime.topics.published_topic import OutputRecord, output_tp, put_all_again
 from app.settings import Settings
 from app.wire.identity import event_id
@@ -63,16 +63,17 @@ def put_again(table: InstantTable, definitions: Definitions, value: bytes) -> No
     known = {figure.cell_id: figure for figure in table.figures(identity)}
     before = known.get(record.cell_id)
     # What the chain moved by is the part, and what the event's earlier part was.
-    part = record.current_units - (chain.current if chain is not None else ZERO)
+    moved = exact_difference(record.current_units, ZERO if chain is None else chain.current)
     billed = record.units if record.prorated_units is None else record.prorated_units
     if before is not None:
-        part += before.part
-        billed -= before.units if before.prorated_units is None else before.prorated_units
+        moved = exact_sum((moved, before.part))
+        shown = before.units if before.prorated_units is None else before.prorated_units
+        billed = exact_difference(billed, shown)
     known[record.cell_id] = StoredFigure(
         record.cell_id,
         record.event_transaction_id,
         timestamp_ms,
-        part,
+        moved,
         record.units,
         record.prorated_units,
         record.revision,
@@ -90,7 +91,7 @@ def put_again(table: InstantTable, definitions: Definitions, value: bytes) -> No
             start_ms,
             record.current_units,
             record.peak_units,
-            billed + (chain.billed if chain is not None else ZERO),
+            exact_sum((billed, ZERO if chain is None else chain.billed)),
             cut_ms,
         ),
     )

@@ -154,6 +154,14 @@ def test_a_figure_and_its_revision_are_told_with_what_they_replace() -> None:
     assert (second.old, second.delta_units) == (first.new, Decimal("-1.25"))
 
 
+def test_what_is_billed_is_not_rounded() -> None:
+    ledger = Ledger()
+    ledger.take(read(json.dumps(cell("a", 0, "1", 1))))
+    change = ledger.take(read(json.dumps(cell("a", 1, "1" + 30 * "0" + ".5", 2))))
+    assert change is not None
+    assert change.delta_units == change.to_bill == Decimal(30 * "9" + ".5")
+
+
 @pytest.mark.parametrize(
     ("billing", "before", "after", "to_bill"),
     [

@@ -252,6 +252,14 @@ def test_past_usage_names_three_figures() -> None:
     assert other["pending"]["delta_units"] == "7.0"
 
 
+def test_what_is_pending_is_not_rounded() -> None:
+    pending = PendingRow(Decimal("1" + 30 * "0" + ".5"), 1, "late_events")
+    state = Publication(state="published", pending_cut_ms=0)
+    revised = replace(row("1", 1), revision=0, pending=pending)
+    total = only(past_usage_json(usage([charge()], [revised], publication=state)))
+    assert total["pending"]["delta_units"] == 30 * "9" + ".5"
+
+
 def test_past_usage_leaves_out_what_was_not_used() -> None:
     charges = [charge(filters=(EU, US)), charge("api")]
     state = Publication(state="published")
