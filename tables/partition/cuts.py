@@ -37,6 +37,9 @@ class CutsToCome:
         self.instants: dict[int, set[SubscriptionKey]] = {}
         """By grid cut, external subscriptions with events to be billed at it."""
         self._late_names: set[SubscriptionKey] = set()
+        self._carrying: dict[str, bool] = {}
+        """Whether a plan has or had a metric that recurs, before `_carrying_offset` of the log."""
+        self._carrying_offset = -1
 
     @property
     def settled_ms(self) -> int:
@@ -125,12 +128,24 @@ class CutsToCome:
         return found
 
     def _carries(self, versions: Versions[Subscription]) -> bool:
-        newest = versions.at()
-        plan = None if newest is None else self._definitions.plan_by_id(newest.plan_id)
-        metrics = (
-            self._definitions.metric_by_id(c.metric_id) for c in (plan.charges if plan else ())
-        )
-        return any(metric is not None and metric.recurring for metric in metrics)
+        """Return whether a metric recurs, or did: what came since may be later than a cut."""
+        if self._carrying_offset != self._definitions.offset:
+            self._carrying.clear()
+            self._carrying_offset = self._definitions.offset
+        return any(self._is_carrying(plan_id) for plan_id in {v.plan_id for v in versions.all()})
+
+    def _is_carrying(self, plan_id: str) -> bool:
+        carries = self._carrying.get(plan_id)
+        if carries is None:
+            definitions = self._definitions
+            plans = definitions.plan_versions[plan_id].all()
+            metric_ids = {charge.metric_id for plan in plans for charge in plan.charges}
+            carries = self._carrying[plan_id] = any(
+                metric.recurring
+                for metric_id in metric_ids
+                for metric in definitions.metric_versions[metric_id].all()
+            )
+        return carries
 
     def expect(self, name: SubscriptionKey, cut_ms: int) -> None:
         """Have a revision cut taken; one that finds nothing new publishes nothing."""

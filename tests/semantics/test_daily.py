@@ -8,6 +8,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
+from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.events import cancel
 from tests.world.story import Story
@@ -44,6 +45,17 @@ def test_a_balance_shows_on_the_first_day_of_a_period_and_not_again() -> None:
         ("2024-04-01", "8.0", "8.0"),
         ("2024-05-01", "8.0", "8.0"),
     ]
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+def test_a_balance_shows_on_a_first_day_before_its_charge_ended(*, deleted: bool) -> None:
+    """A worker may have read the end of it before it takes the cut."""
+    story = told(recurring=True).send("2024-03-20T10:00:00Z", v=8)
+    without = commands.update_plan(ORG, "plan", {"charges": []})
+    ended = commands.delete_billable_metric(ORG, "m") if deleted else without
+    partition = story.define("2024-04-04", ended).meter("2024-04-05").partition
+    partition.checkpoint.cut_ms = ms("2024-03-31")
+    assert partition.cuts.next_first_day((ORG, SUBSCRIPTION)) == ms("2024-04-02")
 
 
 def test_an_event_dated_ahead_counts_on_its_own_day() -> None:
