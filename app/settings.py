@@ -475,7 +475,9 @@ class Settings(BaseSettings):
         description="Read unknown subscriptions as if on a plan with every metric. On locally.",
     )
     max_groups: Count = Field(
-        10_000, description="Most groups per subscription, charge and period."
+        10_000,
+        le=limits.GROUPS,
+        description="Most groups per subscription, charge and period; 50,000 at most.",
     )
     default_organization_id: str | None = Field(
         default_factory=lambda values: None if _is_production(values) else LOCAL_ORGANIZATION_ID,

@@ -163,18 +163,17 @@ definitions are further behind than this, folding waits for them. While events c
 two ticks in this time. Ticks are never deleted: 18,000 a year."""
 
 COMPARED_BYTES: Final = 65_536
-"""Bytes of properties up to which a repeated id is compared value by value; longer properties must
-have equal bytes.
-
-Values are compared 64 at a step; decoding them takes one step.
-"""
+"""Bytes of properties up to which a repeated id is compared value by value, 64 at a step; longer
+properties must have equal bytes. Decoding them takes one step."""
 
 REFUSED_LETTERS: Final = 20
-"""Most refused elements of a record with a dead letter each; if there are more, the record has one
-dead letter.
+"""Most refused elements of a record with a dead letter each; with more the record has one letter.
 
 A record may have 10,000 elements: a letter for each would take ten times the bytes of the record.
 """
+
+GROUPS: Final = 50_000
+"""The most that `max_groups` may be: to put so many in order is one step of 30 ms."""
 
 # Expressions: these decide what counts.
 

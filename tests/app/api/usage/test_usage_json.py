@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from app.api.usage.usage_json import UsageSelection, current_usage_json
+from app.api.usage.usage_json import UsageSelection, current_usage_json, current_usage_stream
 from app.definitions.model import Charge, ChargeFilter, Metric
 from app.meter.usage import (
     OPEN,
@@ -196,6 +197,31 @@ def test_groups(properties: Any, rows: list[UsageRow], expected: Any) -> None:
     assert groups(shown) == expected
     assert all(entry["filters"] == [] for entry in shown["grouped_usage"])
     assert all("amount_currency" not in entry for entry in shown["grouped_usage"])
+
+
+class Compared(str):
+    """Text that counts how often it is put in order."""
+
+    times = 0
+    __hash__ = str.__hash__
+
+    def __lt__(self, other: str) -> bool:
+        Compared.times += 1
+        return super().__lt__(other)
+
+
+def test_many_groups_are_put_in_order_while_they_are_written() -> None:
+    """To sort them all at once is a long step before the first is written."""
+    clouds = [Compared(number) for number in range(10_000)]
+    random.Random(7).shuffle(clouds)
+    rows = [row("1", 1, grouped_by=(("cloud", each), ("region", None))) for each in clouds]
+    Compared.times = 0
+    (told,) = current_usage_stream(usage([charge(properties=CLOUD)], rows))["charges_usage"]
+    entries = told["grouped_usage"]
+    found = [next(entries)]
+    assert Compared.times < 3 * len(clouds)
+    found += entries
+    assert [entry["grouped_by"]["cloud"] for entry in found] == sorted(map(str, clouds))
 
 
 def test_filters_nest_in_groups_and_a_filter_groups_by_its_own_keys() -> None:
