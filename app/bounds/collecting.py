@@ -25,7 +25,7 @@ an object on a busy machine.
 MUCH_S = 0.02
 """A walk over what is passed over from then on takes so long: at least 20,000 objects."""
 
-GROWN = (4 << 20) // (1 if sys.platform == "darwin" else 1024)
+GROWN = (2 << 20) // (1 if sys.platform == "darwin" else 1024)
 """Memory grows by so much beyond the most there ever was: most of what is new stays then.
 
 It is in the unit of `ru_maxrss`. What only comes and goes stays below the most there ever was, so
@@ -53,16 +53,14 @@ class Collecting:
             gc.callbacks.remove(self._note)
 
     def _note(self, phase: str, told: Mapping[str, Any]) -> None:
-        if told["generation"] == 0:
-            return
         if phase == "start":
             self._began_s = time.perf_counter()
             return
         most = _most_memory()
-        has_grown = most - self._most >= GROWN
-        if has_grown:
+        if most - self._most >= GROWN:
             self._most = most
-        if has_grown or time.perf_counter() - self._began_s > MUCH_S:
+            gc.freeze()
+        elif told["generation"] and time.perf_counter() - self._began_s > MUCH_S:
             gc.freeze()
 
 

@@ -296,7 +296,10 @@ class Span(msgspec.Struct, eq=False):
         start_ms = BEFORE if period is None else period.start_ms
         layer = self.layers.get(start_ms)
         if layer is None:
-            layer = self.layers[start_ms] = Layer.of(self, period, self._first_shown(period))
+            shown = period
+            if shown is None or self.fold.metric.recurring:
+                shown = self._first_shown(period)
+            layer = self.layers[start_ms] = Layer.of(self, period, shown)
         return layer
 
     def layer_starting(self, start_ms: int) -> Layer | None:

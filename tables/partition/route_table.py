@@ -92,13 +92,14 @@ class RouteTable:
             if metric is not None:
                 limited_after_ms = definitions.limited_after_ms(until_ms)
                 plans.append(self.implicit.span_plan(name, metric, settings, limited_after_ms))
-        spans = tuple([(DailySpan if p.fold.by_day else Span)(name, *p) for p in plans])
-        for span in spans:
-            fold = span.fold
+        spans: list[Span] = []
+        for key, fold, timeline, end_ms in plans:
+            span = (DailySpan if fold.by_day else Span)(name, key, fold, timeline, end_ms)
             if has_alerts or fold.in_advance or fold.by_day:
                 span.watch = self._watch_of(name, span, until_ms)
+            spans.append(span)
         found = tuple([timeline for _, timeline in timelines])
-        return Route(organization_id, external_id, code, found, spans)
+        return Route(organization_id, external_id, code, found, tuple(spans))
 
     def _watch_of(self, name: SubscriptionKey, span: Span, until_ms: int | None) -> Watch | None:
         """Return since when the cells of a span are watched; None: nobody does."""

@@ -232,11 +232,16 @@ def rows_of(changes: Changes, spans: Mapping[SpanKey, Span]) -> Iterator[tuple[s
     for changelog, rows in changelogs:
         left = iter(rows)
         while some := list(islice(left, STEP_ITEMS)):
-            for key, value in some:
-                if value is not None and len(key) + len(value) > CHANGELOG_RECORD_BYTES:
-                    whose = _meter_key_of(key, spans)
-                    raise TooLargeForChangelog(changelog, key, len(value), whose)
+            keys, values = zip(*some, strict=True)
+            if sum(map(len, keys)) + sum(map(len, filter(None, values))) > CHANGELOG_RECORD_BYTES:
+                _require_small(changelog, some, spans)
             yield changelog, some
+
+
+def _require_small(changelog: str, rows: Sequence[Row], spans: Mapping[SpanKey, Span]) -> None:
+    for key, value in rows:
+        if value is not None and len(key) + len(value) > CHANGELOG_RECORD_BYTES:
+            raise TooLargeForChangelog(changelog, key, len(value), _meter_key_of(key, spans))
 
 
 def _meter_key_of(key: bytes, spans: Mapping[SpanKey, Span]) -> MeterKey | None:

@@ -48,11 +48,11 @@ def plan_spans(
         return []
     plan = definitions.plan_of(newest.id)
     charges = folds.of_code(definitions, newest.plan_id, plan, code, until_ms, history)
-    last_terms_ms = timeline.terms[-1].since_ms if timeline.terms else 0
     # No change known today comes before a later period, so those are alike until their timezone
     # changes. A later one may be fixed before this one, but not before it begins.
-    alike_from_ms = max(charges.alike_from_ms, last_terms_ms)
-    first = timeline.first
+    alike_from_ms, first = charges.alike_from_ms, timeline.first
+    if timeline.terms:
+        alike_from_ms = max(alike_from_ms, timeline.terms[-1].since_ms)
     if first is not None and first.fixed_at_ms >= alike_from_ms <= first.end_ms:
         # As for most subscriptions: nothing changed since they began.
         identity, start_ms, folding = newest.id, first.start_ms, charges.folds_in(first)

@@ -390,19 +390,22 @@ def slices_of(
     """
     part: list[Run] = []
     room, begun_s = size, clock()
-    for meter_key, arrivals in runs:
+    for run in runs:
+        meter_key, arrivals = run
         weight = route_of(meter_key).weight
-        while len(arrivals) * weight > room:
+        took = len(arrivals) * weight
+        while took > room:
             # One at least, however much it weighs.
             fitting = max(room // weight, not part)
             if fitting:
                 part.append((meter_key, arrivals[:fitting]))
                 arrivals = arrivals[fitting:]
+                run, took = (meter_key, arrivals), len(arrivals) * weight
             yield part
             part, room, begun_s = [], size, clock()
-        if arrivals:
-            part.append((meter_key, arrivals))
-            room -= len(arrivals) * weight
+        if took:
+            part.append(run)
+            room -= took
         if part and clock() - begun_s >= TURN_S:
             yield part
             part, room, begun_s = [], size, clock()
