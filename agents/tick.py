@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Protocol
 
 from app.bounds.limits import TRUST_AFTER_MS
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 TICK_EVERY_S = 1.0
 POLL_S = 0.1
+_asleep_until_ms = attrgetter("cuts.asleep_until_ms")
 
 
 class Ticking(Protocol):
@@ -112,7 +114,7 @@ class Ticker:
             return False
         if 0 <= self._behind_ms >= self._definitions.append_time_ms:
             return False
-        asleep_ms = min((each.cuts.asleep_until_ms for each in partitions), default=NEVER_MS)
+        asleep_ms = min(map(_asleep_until_ms, partitions), default=NEVER_MS)
         return min(self._quiet_until_ms, asleep_ms) > self._clock.now_ms()
 
     async def tick_where_needed(self, owned: OwnedPartition, past_ms: int | None) -> None:

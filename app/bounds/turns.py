@@ -152,6 +152,7 @@ class Turns:
         """Work of the step that runs now; None: no step runs."""
         self.held_s: dict[str, float] = {}
         """Seconds of steps over 50 ms, by kind."""
+        self.held_in_all_s = 0.0
 
     async def run(self, work: Work, steps: Steps[T]) -> T:
         """Run the steps to their end, 10 ms at a turn; whoever is cancelled closes them."""
@@ -216,6 +217,7 @@ class Turns:
     def note_held(self, work: Work, took_s: float) -> None:
         """Count a step over 50 ms; log it when it took over 250 ms, every 10 s at most."""
         self.held_s[work.kind] = self.held_s.get(work.kind, 0.0) + took_s
+        self.held_in_all_s += took_s
         now_s = self.clock()
         if took_s > TOLD_S and now_s - self._told_s.get(work.kind, -_TOLD_EVERY_S) >= _TOLD_EVERY_S:
             self._told_s[work.kind] = now_s

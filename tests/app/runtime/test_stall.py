@@ -7,8 +7,9 @@ import gc
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -58,6 +59,63 @@ async def test_a_stall_is_observed_and_its_holder_named() -> None:
         assert over(registry, "0.25") > before
         assert held(registry, "refold") >= 0.3
         assert held(registry, "other") < held(registry, "refold")
+
+
+class Loop:
+    """A loop that stands still."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self._handle = asyncio.get_running_loop().call_later(0, str)
+
+    def time(self) -> float:
+        return self.now_s
+
+    def call_at(self, *_: object) -> asyncio.TimerHandle:
+        return self._handle
+
+
+@pytest.fixture
+async def observed() -> tuple[CollectorRegistry, Callable[[float], None]]:
+    """What is measured, and how to observe once more, so late."""
+    registry, loop = CollectorRegistry(), Loop()
+    stall = Stall(Turns(), registry)
+
+    def observe(late_s: float) -> None:
+        stall._due_s = loop.now_s - late_s
+        stall._observe(loop)  # type: ignore[arg-type]
+
+    observe(0.0)
+    return registry, observe
+
+
+async def test_each_observation_is_in_its_bucket(
+    observed: tuple[CollectorRegistry, Callable[[float], None]],
+) -> None:
+    registry, observe = observed
+    for late_s in (-0.001, 0.009, 0.011, 0.024, 29.0, 40.0):
+        observe(late_s)
+    name = "meter_loop_stall_seconds"
+    bounds = ("0.01", "0.025", "0.05", "30.0", "+Inf")
+    counts = [registry.get_sample_value(f"{name}_bucket", {"le": bound}) for bound in bounds]
+    assert counts == [3, 5, 5, 6, 7]
+    assert registry.get_sample_value(f"{name}_count") == 7
+    assert registry.get_sample_value(f"{name}_sum") == pytest.approx(69.044)
+
+
+async def test_an_observation_on_time_calls_nothing_but_the_loop(
+    observed: tuple[CollectorRegistry, Callable[[float], None]],
+) -> None:
+    """It comes a hundred times a second, also while there is nothing to do."""
+    calls: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        calls.extend([frame.f_code.co_name] if event == "call" else [])
+
+    sys.setprofile(note)
+    observed[1](0.001)
+    sys.setprofile(None)
+    assert calls == ["observe", "_observe", "time", "call_at"]
 
 
 async def test_whoever_is_not_named_counts_as_other() -> None:
