@@ -408,21 +408,6 @@ class Definitions(Index):
             for subscription in versions.all()
         )
 
-    def was_billed_at_once(self, organization_id: str, external_id: str, code: str) -> bool:
-        """Return True if a charge of a plan of an external id bills, or did, each event of a code.
-
-        It looks at every version of its plans.
-        """
-        if not self.pays_in_advance(organization_id, external_id):
-            return False
-        metric_ids = {next(v.all()).id for v in self.metric_history(organization_id, code)}
-        return any(
-            charge.pay_in_advance and charge.metric_id in metric_ids
-            for versions in self.subscriptions(organization_id, external_id)
-            for plan in self.plan_of(next(versions.all()).id).all()
-            for charge in plan.charges
-        )
-
     def has_subscribers(self, plan_id: str) -> bool:
         """Return True if the plan or a child has or had any subscription, canceled ones aside."""
         return bool(self.subscription_index.active_by_plan.get(plan_id))

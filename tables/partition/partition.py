@@ -189,7 +189,6 @@ class Partition:
         """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""
         settled_ms, intake, members = self.cuts.settled_ms, self.intake, self.members
         changed, event_ranges = self.changed if self.changed.notes else None, self.event_ranges
-        retaken_ms, bills = self.checkpoint.grid_ms, self.definitions.was_billed_at_once
         taken, ids, rows, refused = intake.admit(runs)
         stored = self.index.find_many(ids)
         folded = Folded()
@@ -209,9 +208,6 @@ class Partition:
                 event_ranges.mark(route.meter_key, noted)
             if not fold_run(route, run, settled_ms, members, folded):
                 self._note_unrouted(route, run, folded)
-            if run[0].append_time_ms <= retaken_ms and bills(*route.meter_key):
-                # Its cut is taken again, under the definitions of then.
-                folded.billed_at_once += run
         self.index.add_rows(ids, rows)
         apply_members(folded.unique, members, settled_ms, folded)
         earlier = intake.take_earlier()

@@ -186,7 +186,7 @@ class Standing:
         waiting_ms, definitions = self._waiting_ms, self._definitions
         if not waiting_ms:
             return NEVER_MS
-        next_ms = grid_cut_after(self._checkpoint.grid_done_ms, definitions.close_grids_ms())
+        next_ms = grid_cut_after(self._checkpoint.cut_ms, definitions.close_grids_ms())
         first = bisect_right(waiting_ms, next_ms)
         return waiting_ms[first] - 1 if first < len(waiting_ms) else NEVER_MS
 

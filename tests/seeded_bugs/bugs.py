@@ -296,10 +296,18 @@ BUGS = (
         "::test_a_group_beyond_the_limit_is_not_billed_at_once_by_what_is_defined_later",
     ),
     Bug(
-        "lost-figure-of-a-charge-that-is-gone-not-decided-again",
-        "tables/partition/partition.py",
-        "if run[0].append_time_ms <= retaken_ms and bills(*route.meter_key):",
-        "if False:",
+        "lost-figure-decided-again-over-other-cells",
+        "app/runtime/restoring/rebuild.py",
+        "-1 if loses else checkpoint.grid_ms",
+        "checkpoint.grid_ms",
+        "tests/simulation/test_mending.py"
+        "::test_records_of_single_events_that_are_lost_with_a_torn_changelog_are_published_again",
+    ),
+    Bug(
+        "lost-figure-decided-again-behind-later-definitions",
+        "tables/partition/standing.py",
+        "next_ms = grid_cut_after(self._checkpoint.cut_ms, definitions.close_grids_ms())",
+        "next_ms = grid_cut_after(self._checkpoint.grid_done_ms, definitions.close_grids_ms())",
         "tests/simulation/test_mending.py"
         "::test_records_of_single_events_that_are_lost_with_a_torn_changelog_are_published_again",
     ),

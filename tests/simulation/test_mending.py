@@ -147,9 +147,17 @@ def test_the_index_of_a_torn_state_does_not_add_to_that_of_the_rebuilt_one(
     assert set(counted) == {6}
 
 
-@pytest.mark.parametrize("code", ["prepaid", "passes"])
+@pytest.mark.parametrize(
+    ("code", "since"),
+    [
+        pytest.param("prepaid", None, id="nothing has changed since"),
+        # What recurs would carry a balance that no cell has any more.
+        pytest.param("passes", [], id="the charge is gone since"),
+        pytest.param("prepaid", ["g"], id="what is carried is in other groups since"),
+    ],
+)
 def test_records_of_single_events_that_are_lost_with_a_torn_changelog_are_published_again(
-    monkeypatch: pytest.MonkeyPatch, code: str
+    monkeypatch: pytest.MonkeyPatch, code: str, since: list[str] | None
 ) -> None:
     """The closing records that are left come to what the torn changelog should have."""
     lost: list[int] = []
@@ -167,9 +175,12 @@ def test_records_of_single_events_that_are_lost_with_a_torn_changelog_are_publis
     defining = [Define(line.command.type, line.command.encode()) for line in made]
     first, second = (Event(code, name, properties={"v": "3", "u": name}) for name in "ab")
     weeks, hour = [Pass(1, WEEK_MS), Pass(HOUR_MS)], Pass(HOUR_MS)
-    without = commands.update_plan("org", "plan", {"charges": []})
-    # The charge is gone since. What recurs would carry a balance that no cell has any more.
-    then: list[Step] = [Define(without.type, without.encode()), hour] if code == "passes" else []
+    (plan,) = (line.command for line in made if line.command.type == "create_plan")
+    (charge,) = plan.payload["plan"]["charges"]
+    grouped = {**charge["properties"], "pricing_group_keys": since}
+    charges = [{**charge, "id": charge["new_id"], "properties": grouped}] if since else []
+    changed = commands.update_plan("org", "plan", {"charges": charges})
+    then: list[Step] = [Define(changed.type, changed.encode()), hour] if since is not None else []
     steps: list[Step] = [*defining, *weeks, first, *weeks, second, hour, *then, TORN, hour]
     assert play(Script(1, 1, steps), 1).check() == []
     assert lost == [1], "more than the record of the second event is lost"

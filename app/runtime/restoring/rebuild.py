@@ -104,7 +104,9 @@ async def fold_anew(
     owned = OwnedPartition(
         table, producer, shared, durable, folds_anew=True, is_new=known.flush == 0
     )
-    seen = _decided(shared, checkpoint.grid_ms)
+    # Figures that are lost are decided again, each over the cells that there were at its cut.
+    loses = _may_lose_figures(known, published, shared)
+    seen = _decided(shared, -1 if loses else checkpoint.grid_ms)
     owned.renewal.note_seen(seen[0])
     owned.refold_queue.stand_under(seen)
     for name in void:
@@ -117,6 +119,13 @@ async def fold_anew(
     table.cuts.announce_days()
     daily.look_at_all(table, shared)
     return owned
+
+
+def _may_lose_figures(known: Checkpoint, published: Published, shared: WorkerContext) -> bool:
+    """Return whether usage-records may lack figures of events that were decided before."""
+    # A state that had cuts to take again may not have come to them yet.
+    whole = published.whole and known.flush > 0 and known.cut_ms >= known.grid_ms
+    return bool(shared.definitions.plan_index.in_advance) and not whole
 
 
 def _decided(shared: WorkerContext, grid_done_ms: int) -> tuple[int, int]:
