@@ -1,8 +1,8 @@
 """A statement: one published figure with all that it follows from, in a file that anybody checks.
 
-It holds the records, the events of the subscription and the definitions, as `meter fold` reads
-them. Definitions of other organizations stand as omitted, with offset and time. The same figure
-gives the same bytes: nothing in the file tells when or where it was made.
+It holds the records, the events of the subscription and the definitions that the figure follows
+from, as `meter fold` reads them. The same figure gives the same bytes: nothing in the file tells
+when or where it was made.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ import msgspec
 
 from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
 from app.billing_periods.timezones import tzdata_version
-from app.definitions.command import Command, UnreadableCommand
+from app.definitions.command import Command
 from app.definitions.files import definition_line
+from app.definitions.indexes.set_asides import Aside, SetAsides
 from app.definitions.judging import Judging
 from app.definitions.log import apply
+from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
 from app.kafka.log_readers import LogRecord
 from app.offline.export import event_line
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
-from app.offline.stated import FORMAT, NAMES, OMITTED, SUMS, Wanted
+from app.offline.stated import FORMAT, NAMES, SUMS, Wanted
+from app.offline.stated_definitions import shown
 from app.wire.arrivals import Arrival, SubscriptionKey, arrivals_of
 from app.wire.record_rows import pairs_text
 from tables.reading.tracing import Traced, Tracer, verdict
@@ -41,7 +44,7 @@ statement.json     the figure, cell by cell, with ids, digests, cut and versions
 records.jsonl      every revision of it, as it was published
 events.csv         each event: counted or not, why, and where it lies in the log
 events.jsonl       all events of the subscription as they were appended
-definitions.jsonl  the organization's definitions; those of others stand as omitted
+definitions.jsonl  the definitions that it follows from; all others stand as omitted
 SHA256SUMS         sums of the files above
 
 To check it, without any server:
@@ -82,11 +85,15 @@ def statement(
     """
     chosen = wanted.chosen(records)
     cut_ms = _cut_ms(chosen)
-    defined = list(_shown(definitions, wanted.organization_id, cut_ms))
+    definitions = list(definitions)
+    defined = shown(definitions, wanted, cut_ms)
+    # Also those after the cut: what is set aside was never there, and nothing else tells so.
+    asides = SetAsides()
+    asides.foresee(named_in(line.value for line in definitions))
     known = Definitions()
     for line in defined:
         apply(known, line.value, line.append_time_ms, line.offset)
-    kept = list(_own(events, wanted.name, known, cut_ms))
+    kept = list(_own(events, wanted.name, known, asides, cut_ms))
     meter = _folded(defined, kept, cut_ms)
     rows = io.StringIO()
     csv.writer(rows).writerows([COLUMNS, *_rows(meter, wanted, chosen, kept)])
@@ -106,24 +113,12 @@ def _cut_ms(records: Iterable[bytes]) -> int:
     return max(cut or 0 for cut in cuts)
 
 
-def _shown(
-    definitions: Iterable[DefinitionLine], organization_id: str, cut_ms: int
-) -> Iterator[DefinitionLine]:
-    """Yield what was defined until a cut; of others only that something was."""
-    for line in definitions:
-        if line.append_time_ms > cut_ms:
-            continue
-        try:
-            command = Command.decode(line.value or b"")
-        except UnreadableCommand:
-            continue
-        if command.organization_id not in ("", organization_id):
-            command = Command(type=OMITTED, id="", organization_id="", payload={})
-        yield line._replace(value=command.encode())
-
-
 def _own(
-    events: Iterable[EventLine], name: SubscriptionKey, known: Definitions, cut_ms: int
+    events: Iterable[EventLine],
+    name: SubscriptionKey,
+    known: Definitions,
+    asides: SetAsides,
+    cut_ms: int,
 ) -> Iterator[EventLine]:
     """Yield the records of a subscription, with those that moved append time on before them."""
     judging = Judging.by(known)
@@ -134,7 +129,7 @@ def _own(
         at_ms = max(line.append_time_ms, -1 if before is None else before.append_time_ms)
         if at_ms > cut_ms:
             continue
-        own = _own_value(line, name, judging)
+        own = _own_value(line, name, judging, asides.of(line.partition))
         if own is None:
             if before is None or line.append_time_ms > before.append_time_ms:
                 reached[line.partition] = line._replace(value=None, headers=())
@@ -145,10 +140,12 @@ def _own(
         yield line._replace(value=own)
 
 
-def _own_value(line: EventLine, name: SubscriptionKey, judging: Judging) -> bytes | None:
+def _own_value(
+    line: EventLine, name: SubscriptionKey, judging: Judging, aside: Aside | None
+) -> bytes | None:
     """Return a record's value, in an array null for what is another's; None: all of it is."""
     place = (line.append_time_ms, line.partition, line.offset)
-    arrived = arrivals_of(line.value, line.headers, *place, judging)
+    arrived = arrivals_of(line.value, line.headers, *place, judging, aside)
     own = {getattr(one, "array_index", 0) for one in arrived if getattr(one, "name", None) == name}
     if not own or line.value is None:
         return None

@@ -1501,9 +1501,9 @@ BUGS = (
     ),
     Bug(
         "statement-with-definitions-of-others",
-        "app/offline/statement.py",
-        'if command.organization_id not in ("", organization_id):',
-        "if False:",
+        "app/offline/stated_definitions.py",
+        "_told(command, names.isdisjoint(needed))",
+        "_told(command, False)",
         "tests/app/offline/test_statement.py::test_it_shows_nothing_of_others",
     ),
     Bug(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from app.cli.main import cli
 from app.definitions import commands
@@ -96,8 +97,47 @@ def test_it_shows_nothing_of_others() -> None:
     for text in (b"their", b"theirs", b'"other"', b'"v":100'):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for name in archive.namelist():
-                if name != "definitions.jsonl" or text == b"their":
-                    assert text not in archive.read(name), (text, name)
+                assert text not in archive.read(name), (text, name)
+
+
+def test_it_shows_only_definitions_that_the_figure_follows_from(tmp_path: Path) -> None:
+    told = story()
+    told.metric("secret-m", "count_agg").plan({"code": "secret-m"}, code="secret-plan")
+    told.subscribe(
+        external_id="secret-sub", external_customer_id="secret-customer", plan_code="secret-plan"
+    )
+    customer = {"external_id": "customer", "timezone": "Europe/Berlin", "name": "Own"}
+    for changed_by, body in (
+        ("secret-key", {**customer, "name": "Ours"}),
+        (None, {"external_id": "secret-too", "name": "Acme"}),
+    ):
+        command = commands.upsert_customer(ORG, body)
+        told.define("2023-12-31", replace(command, changed_by=changed_by))
+    told.define("2024-01-02", commands.delete_plan(ORG, "secret-plan"))
+    told.define("2024-01-03", commands.set_aside(0, 0, code="set_aside", message="secret of Acme"))
+    content = made(told, "2024-02-06")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        defined = archive.read("definitions.jsonl")
+    assert b"secret" not in defined
+    assert b"Acme" not in defined
+    assert b"Ours" in defined
+    assert defined.count(b'"omitted"') == 8
+    result = check(content, tmp_path / "it.zip")
+    assert result.exit_code == 0, result.output
+
+
+def test_what_was_set_aside_later_does_not_count(tmp_path: Path) -> None:
+    """It was never there, not even for cuts before: whoever folds the file must not count it."""
+    told = story()
+    places: tuple[tuple[int, int | None], ...] = ((1, None), (4, 1))
+    for offset, index in places:
+        aside = commands.set_aside(0, offset, index=index, code="set_aside", message="")
+        told.define("2024-02-10", aside)
+    content = made(told, "2024-02-11")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert b'"t1"' not in archive.read("events.csv")
+    result = check(content, tmp_path / "it.zip")
+    assert result.exit_code == 0, result.output
 
 
 def test_every_event_is_listed_with_its_reason() -> None:
