@@ -124,7 +124,8 @@ def _fold_into(
     prefix, suffix = f"{route.external_subscription_id}\0", f"\0{code}\0"
     name: tuple[str | None, tuple[str | None, ...]] = ONLY_CELL
     properties: Properties = _NOTHING
-    layer = span.current
+    # Whoever forgets has every layer looked at: it may be one whose cells have to come back.
+    layer = span.current if span.forgotten_ms < 0 else None
     start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
     cell: Cell | None = None
     set_name: bytes | None = None

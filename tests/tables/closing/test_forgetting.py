@@ -188,6 +188,21 @@ def test_an_admitted_event_brings_the_others_back() -> None:
     assert (str(row.units), row.events_count, row.revision) == ("6.0", 2, 1)
 
 
+def test_an_event_that_was_amended_before_it_came_brings_them_back() -> None:
+    """Also where somebody has looked at its period just before, for usage-changed."""
+    one = live(1, "sum", settings=replace(SETTINGS, usage_changed=True))
+    event = arrived("sum", 1, START_MS + 2 * HOUR_MS, v="9", g="x").event
+    amend = Correction(*NAME, event.transaction_id, "amend", event, "c", b"")
+    one.partition.corrected.correct(CorrectionArrival(amend, ORG, START_MS + DAY_MS, 0, 1, 0))
+    pass_until(one, FINAL_MS)
+    assert forget(one.partition, NAME)
+    one.flush()
+    one.deliver([arrived("sum", 2, FINAL_MS + DAY_MS, transaction_id=event.transaction_id, v="3")])
+    one.close_until(FINAL_MS + 2 * DAY_MS)
+    told = [body["units"] for body in one.bodies() if body["type"].startswith("usage.re")]
+    assert told == ["1.0", "10.0"]
+
+
 def differences(one: Live) -> list[object]:
     """What verification finds of the cells, and of the records."""
     verification = Verification(one.partition, [NAME])
