@@ -1175,6 +1175,21 @@ BUGS = (
         "tests/app/api/http/test_connections.py::test_the_longest_idle_makes_room",
     ),
     Bug(
+        "who-has-few-connections-makes-room",
+        "app/api/http/connections.py",
+        "key=lambda each: (-held[each.organization], each.idle_since_s)",
+        "key=lambda each: each.idle_since_s",
+        "tests/app/api/http/test_connections.py::test_who_has_most_makes_room",
+    ),
+    Bug(
+        "a-connection-in-use-makes-room",
+        "app/api/http/connections.py",
+        "if idle_s < IN_USE_S and ",
+        "if False and ",
+        "tests/app/api/http/test_connections.py"
+        "::test_who_asked_just_now_keeps_its_place_while_others_have_the_rest",
+    ),
+    Bug(
         "a-head-is-waited-for-without-end",
         "app/api/http/connections.py",
         "now_s - self._head_since_s > HEAD_S",
