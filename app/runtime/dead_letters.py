@@ -136,7 +136,7 @@ def _one_for_all(
     topic: str, partition: int, refused: Sequence[Refusal], source: Source, now_ms: int
 ) -> Record:
     """Return one letter for many refusals: sent again, what counted is a duplicate."""
-    counts = Counter(str(refusal.code) for refusal in refused)
+    counts = Counter([refusal.code for refusal in refused])
     told = ", ".join(f"{count} {code}" for code, count in counts.most_common())
     first = refused[0]
     message = (
