@@ -1321,6 +1321,21 @@ BUGS = (
         "tests/laws/test_trust.py::test_who_need_not_wait_judges_as_whoever_knows_the_whole_log",
     ),
     Bug(
+        "customer-of-another-billing-entity-made-in-silence",
+        "app/api/definitions/selections.py",
+        "if not is_blank(code) and code != ENTITY_CODE:",
+        "if False:",
+        "tests/app/api/definitions/test_selections.py"
+        "::test_nothing_is_made_for_another_billing_entity",
+    ),
+    Bug(
+        "email-of-several-judged-by-its-first",
+        "app/definitions/contacts.py",
+        'not all(map(_is_email, email.split(",")))',
+        'not _is_email(email.split(",")[0])',
+        "tests/app/definitions/test_contacts.py::test_what_is_no_email",
+    ),
+    Bug(
         "organization-moves-no-downgrade",
         "app/definitions/organizations.py",
         "yield subscription if follows else None",
