@@ -13,6 +13,7 @@ import pytest
 from agents.tick import Ticker
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
+from app.failpoints import Name
 from app.kafka.log_readers import LogRecord, RecordReader
 from app.kafka.record_batch import RecordBatch
 from app.kafka.topics import (
@@ -36,7 +37,7 @@ from tables.changelogged.members import MemberKey
 from tests.simulation import play as playing
 from tests.simulation.check import Outcome
 from tests.simulation.play import Player, play
-from tests.simulation.process import PROCESS, Process
+from tests.simulation.process import PROCESS, Process, failpoint
 from tests.simulation.redis import Members, Redis
 from tests.simulation.script import (
     CRASH,
@@ -50,8 +51,8 @@ from tests.simulation.script import (
     Step,
 )
 from tests.simulation.worker import PATIENCE_S, Worker
-from tests.world.clock import HOUR_MS, WEEK_MS
-from tests.world.definitions import definitions_of
+from tests.world.clock import DAY_MS, HOUR_MS, WEEK_MS
+from tests.world.definitions import ORG, definitions_of, subscription_body
 from tests.world.profiles import sized
 
 CODES = ("seats", "sum")
@@ -184,6 +185,47 @@ def test_records_of_single_events_that_are_lost_with_a_torn_changelog_are_publis
     steps: list[Step] = [*defining, *weeks, first, *weeks, second, hour, *then, TORN, hour]
     assert play(Script(1, 1, steps), 1).check() == []
     assert lost == [1], "more than the record of the second event is lost"
+
+
+def test_a_cut_that_was_half_done_when_its_state_was_torn_is_taken_to_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the newest daily records tell of others was not told of everybody yet."""
+    players, torn = list[Player](), list[int]()
+    begin = Player.begin
+
+    async def begin_known(player: Player) -> None:
+        players.append(player)
+        await begin(player)
+
+    def tear(name: Name) -> None:
+        failpoint(name)
+        told = len(players[-1].broker.log("usage-daily").entries)
+        if name == "between-cut-flushes" and told and len(torn) < len(players):
+            torn.append(told)
+            log = players[-1].broker.log(CELLS_CHANGELOG)
+            log.entries[:] = [entry for entry in log.entries if entry.key == CHECKPOINT_KEY]
+            for each in players[-1].workers:
+                each.process.kill()
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(Player, "begin", begin_known)
+    monkeypatch.setattr("tests.simulation.worker.failpoint", tear)
+    names = ("sub", "sub-b", "sub-c")
+    made = [
+        commands.create_subscription(ORG, subscription_body(external_id=name)) for name in names[1:]
+    ]
+    events = [used("a" * n)._replace(external_id=name) for n in (1, 2, 3) for name in names]
+    steps: list[Step] = [
+        *defined(daily_records=True),
+        *(Define(command.type, command.encode()) for command in made),
+        Pass(1, WEEK_MS),
+        *events,
+        *[Pass(1, DAY_MS), Pass(HOUR_MS)] * 2,
+    ]
+    for seed in range(4):
+        assert play(Script(1, 1, steps), seed).check() == []
+    assert torn
 
 
 def test_redis_that_goes_back_to_the_flush_of_a_torn_state_is_not_taken_for_whole(

@@ -84,8 +84,9 @@ async def fold_anew(
     evaluations, torn = evaluations_of(known, newest[EVALUATIONS_CHANGELOG])
     # Grid cuts are not taken again: what they decided hung on definitions that are others now.
     daily = await daily_of(number, known, newest[DAILY_CHANGELOG], shared)
-    done = (known.grid_done_ms, evaluations.newest_ms, daily.table.newest_ms)
-    checkpoint.grid_ms = max(done)
+    # The newest may be half done: a cut ends with the checkpoint, and taken again it says the same.
+    begun_ms = max(evaluations.newest_ms, daily.table.newest_ms)
+    checkpoint.grid_ms = max(known.grid_done_ms, begun_ms - 1)
     checkpoint.evaluations_lost_ms = known.evaluations_lost_ms
     checkpoint.changed_ms = max(known.cut_ms, known.changed_ms)
     checkpoint.changed_name = known.changed_name
