@@ -50,12 +50,13 @@ DEAD_LETTERS: Final = {
         "Look at `meter-refused`, which counts them by code; mend the record; send it anew.",
     ),
     "too_late": Told(
-        "The event came after the late window of the period that holds its timestamp.",
-        "Credit or charge it by hand. A larger `late_window_s` holds for later events only.",
+        "The event, or a copy of it, came after the late window of the period that holds it.",
+        "If `meter trace` shows no copy that counts: credit or charge it by hand.",
     ),
     "period_closed": Told(
-        "`late_policy` is `refuse`, and the period that holds its timestamp is closed.",
-        "Credit or charge it by hand, or take late events: `late_policy` `revise`.",
+        "`late_policy` is `refuse`, and the period that holds the event, or its copy, is closed.",
+        "If `meter trace` shows no copy that counts: credit or charge it by hand, or let "
+        "late events count from now on: `late_policy` `revise`.",
     ),
     "conflicting_duplicate": Told(
         "An event of that `transaction_id` is there already, with another body or time.",

@@ -194,6 +194,18 @@ def test_two_corrections_of_one_event_show_each_at_its_own_cut() -> None:
     ]
 
 
+def test_a_correction_that_changes_nothing_counted_is_told_by_no_record() -> None:
+    """Neither of the cell nor of its period: an event that never counted, or the same again."""
+    meter = fold(
+        (INSIDE_MS, used("a", "5")),
+        (INSIDE_MS, used("b", "no number")),
+        (AFTER_DUE_MS + 1, cancel("b", "c1")),
+        (AFTER_DUE_MS + HOUR_MS + 1, amend(used("a", "5.0"), "c2")),
+        at_ms=AFTER_DUE_MS + 4 * HOUR_MS,
+    )
+    assert [msgspec.json.decode(r.value)["revision"] for r in meter.records] == [0, 0]
+
+
 def test_an_amend_into_a_period_that_is_defined_later_counts_there() -> None:
     """The event as it was lies before the subscription begins."""
     meter = OfflineMeter()

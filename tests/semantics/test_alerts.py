@@ -9,7 +9,7 @@ from app.definitions.model import SettingsRecord
 from tests.world import bodies
 from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
-from tests.world.events import cancel
+from tests.world.events import cancel, raw
 from tests.world.story import Story
 
 THRESHOLDS = [
@@ -83,6 +83,50 @@ def test_what_was_late_before_the_alert_is_seen_when_it_counts() -> None:
     assert crossings(story, "2024-02-20") == [
         ("2024-02-01T01:00:00Z", "0.0", "12.0", ["10.0"]),
     ]
+
+
+def test_an_alert_that_is_made_above_its_thresholds_tells_them_at_once() -> None:
+    story = told().send("2024-01-02", v=60)
+    story.define("2024-01-05T00:10:10Z", commands.create_alert(ORG, SUBSCRIPTION, alert()))
+    assert crossings(story, "2024-01-20") == [
+        ("2024-01-05T00:11:00Z", "0.0", "60.0", ["10.0", "50.0"]),
+    ]
+
+
+def test_a_threshold_that_is_put_below_the_value_is_not_crossed() -> None:
+    story = watched().send("2024-01-02", v=8)
+    lower = {"thresholds": [{"value": "5"}, {"value": "9"}]}
+    story.define("2024-01-03", commands.update_alert(ORG, SUBSCRIPTION, "a", lower))
+    story.send("2024-01-04", v=1)
+    assert crossings(story, "2024-01-20") == [("2024-01-04T00:00:00Z", "8.0", "9.0", ["9.0"])]
+
+
+def test_a_balance_that_is_carried_is_told_with_the_first_event_that_counts() -> None:
+    story = watched(recurring=True).send("2024-01-02", v=60)
+    story.send("2024-02-03", v="no number")
+    story.append("2024-02-04", raw("m", "t0", ms("2024-01-02"), v=60))
+    story.send("2024-02-05", v=0)
+    assert crossings(story, "2024-02-20")[1:] == [
+        ("2024-02-05T00:00:00Z", "0.0", "60.0", ["10.0", "50.0"]),
+    ]
+
+
+def test_a_late_event_of_a_period_that_is_closed_is_seen_in_the_balance() -> None:
+    story = watched(recurring=True).send("2024-01-02", v=5)
+    story.send("2024-01-05", appended="2024-04-20T10:00:10Z", v=20)
+    assert crossings(story, "2024-04-25") == [("2024-04-20T10:01:00Z", "0.0", "25.0", ["10.0"])]
+
+
+def test_a_definition_that_makes_other_cells_is_looked_at() -> None:
+    """Not the greatest of two cells any more, but one that has both."""
+    regions = {"key": "region", "values": ["eu", "us"]}
+    story = Story(close_grid_s=60, since="2023-12-01").metric("m", "sum_agg", filters=[regions])
+    story.plan({"code": "m", "filters": [{"values": {"region": ["eu"]}}]}).subscribe()
+    story.define("2024-01-01T00:10:00Z", commands.create_alert(ORG, SUBSCRIPTION, alert()))
+    story.send("2024-01-02", v=6, region="eu").send("2024-01-02", v=6, region="us")
+    whole = bodies.plan("plan", [bodies.charge("m")])
+    story.define("2024-01-03T10:00:10Z", commands.update_plan(ORG, "plan", whole))
+    assert crossings(story, "2024-01-20") == [("2024-01-03T10:01:00Z", "6.0", "12.0", ["10.0"])]
 
 
 def test_what_comes_in_the_millisecond_of_settings_is_decided_by_them() -> None:

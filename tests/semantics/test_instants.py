@@ -216,6 +216,19 @@ def test_a_correction_before_the_first_figure_simply_holds() -> None:
     assert shown(instants(told, "2024-01-20"), "units", "revision") == [("7.0", 0)]
 
 
+def test_of_two_corrections_between_two_grid_cuts_the_last_one_holds() -> None:
+    told = story(charge={"properties": {"pricing_group_keys": ["g"]}})
+    told.send("2024-01-10T10:00:10", v="10", g="x")
+    for second, number, group in ((10, "7", "y"), (20, "3", "z")):
+        amended = raw("m", "t0", ms("2024-01-10T10:00:10"), v=number, g=group)
+        told.append(f"2024-01-10T11:00:{second}", amend(amended, f"c{second}"))
+    assert shown(instants(told, "2024-01-20"), "grouped_by", "revision", "units") == [
+        ({"g": "x"}, 0, "10.0"),
+        ({"g": "x"}, 1, "0.0"),
+        ({"g": "z"}, 0, "3.0"),
+    ]
+
+
 def test_what_is_not_known_at_the_cut_bills_nothing_for_ever() -> None:
     told = Story(close_grid_s=60).metric("m", "sum_agg")
     told.send("2024-01-10T10:00:10", v="10")
