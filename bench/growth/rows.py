@@ -171,6 +171,20 @@ def subscription_created(subscriptions: int) -> Spent:
     return _spent(world, [partial(create, number) for number in range(TIMES)])
 
 
+def created_and_touched(charges: int) -> Spent:
+    """Create a subscription of a plan of so many charges, and fold its first event."""
+    world = World()
+    world.charge_more(charges)
+    world.fold([world.event(1_000_000)])
+
+    def create(number: int) -> None:
+        world.define(world.subscribing(number))
+        world.renew()
+        world.fold([world.event(number)])
+
+    return _spent(world, [partial(create, number) for number in range(TIMES)])
+
+
 def created_with_events(events: int) -> Spent:
     """Create a subscription for which ten events wait."""
     world = _filled(events)
@@ -291,6 +305,7 @@ def cooling(subscriptions: int) -> Spent:
 EVENTS = (1_000, 10_000, 100_000)
 SUBSCRIPTIONS = (100, 1_000, 10_000)
 MONTHS = (1, 10, 100)
+CHARGES = (5, 50, 500)
 
 ROWS = tuple(
     chain(
@@ -309,6 +324,7 @@ ROWS = tuple(
         (
             Row("settings, each looked at", "subscriptions", SUBSCRIPTIONS, definition_swept),
             Row("subscription created", "subscriptions", SUBSCRIPTIONS, subscription_created),
+            Row("created and touched", "charges of its plan", CHARGES, created_and_touched),
             Row("created with 10 events waiting", "events", EVENTS, created_with_events),
             Row("subscription changed", "events", EVENTS, subscription_changed),
             Row("correction", "events", EVENTS, correction),

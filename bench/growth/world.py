@@ -57,6 +57,16 @@ class World:
         self._by_name: dict[SubscriptionKey, list[Arrival]] = {}
         self._numbers = count()
 
+    def charge_more(self, charges: int) -> None:
+        """Give the plan so many charges more, each of a metric of its own."""
+        for number in range(charges):
+            metric = {"name": "n", "code": f"more{number}", "aggregation_type": "count_agg"}
+            made = self.apply(commands.create_billable_metric(ORG, metric)).object
+            self.charges.append(charge_of(made.id))
+        more = {"charges": plan_of(self.charges[:4] + self.charges[-charges:])["charges"]}
+        self.apply(commands.update_plan(ORG, "bench", more))
+        self.definitions.append_time_ms = NOW_MS + DAY_MS
+
     def subscribing(self, number: int) -> Command:
         """Return the command that makes a subscription, a customer for each."""
         return commands.create_subscription(

@@ -174,15 +174,15 @@ class Partition:
 
     def _unique_codes(self) -> frozenset[str]:
         """Return codes that a metric with members has or had, in any organization."""
-        offset, codes = self._known_unique_codes
-        if offset != self.definitions.offset:
+        changed, codes = self._known_unique_codes
+        if changed != self.definitions.metric_index.changed:
             codes = frozenset(
                 metric.code
                 for versions in self.definitions.metric_versions.values()
                 for metric in versions.all()
                 if AGGREGATIONS[metric.aggregation_type].reads == "operation"
             )
-            self._known_unique_codes = (self.definitions.offset, codes)
+            self._known_unique_codes = (self.definitions.metric_index.changed, codes)
         return codes
 
     def fold(self, runs: Iterable[Run]) -> Slice:

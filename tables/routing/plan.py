@@ -174,7 +174,7 @@ def _changes_ms(definitions: Definitions, plan: Versions[Plan]) -> list[int]:
 
 
 MOST_CODES = 1_024
-"""Most codes of plans that are remembered until the next definition comes."""
+"""Most codes of plans that are remembered."""
 
 
 class ChargeFolds:
@@ -187,9 +187,10 @@ class ChargeFolds:
         self._lifetimes: dict[ChargeFold, LifetimeFold] = {}
         self._daily: dict[ChargeFold, DailyFold] = {}
         self._daily_breakdowns: dict[ChargeFold, DailyBreakdownFold] = {}
-        self._codes: dict[tuple[str, str, int | None], CodeCharges] = {}
-        """By plan id, code and time, under the definitions before `_offset`."""
-        self._offset = -1
+        self._codes: dict[tuple[str, str, int | None, int], CodeCharges] = {}
+        """By plan id, code, time and versions of the plan, under the definitions of `_under`."""
+        self._under = (-1, -1)
+        """Changes of metrics, and of settings."""
 
     def of_code(
         self,
@@ -204,10 +205,12 @@ class ChargeFolds:
         if history or definitions.plan_versions[plan_id] is not plan:
             # History is of a moment, and a plan that was changed for another is its subscriber's.
             return CodeCharges(definitions, plan, code, self, until_ms, history)
-        if self._offset != definitions.offset or len(self._codes) >= MOST_CODES:
+        # What else is defined, such as subscriptions, decides nothing here.
+        under = (definitions.metric_index.changed, len(definitions.settings.changes))
+        if self._under != under or len(self._codes) >= MOST_CODES:
             self._codes.clear()
-            self._offset = definitions.offset
-        name = (plan_id, code, until_ms)
+            self._under = under
+        name = (plan_id, code, until_ms, len(plan.changes))
         charges = self._codes.get(name)
         if charges is None:
             charges = self._codes[name] = CodeCharges(definitions, plan, code, self, until_ms, ())

@@ -1021,10 +1021,25 @@ BUGS = (
     Bug(
         "charges-of-a-plan-outlive-a-definition",
         "tables/routing/plan.py",
-        "self._offset != definitions.offset",
-        "self._offset < 0",
+        "until_ms, len(plan.changes))",
+        "until_ms, 0)",
         "tests/semantics/test_plan_charges.py"
         "::test_a_charge_that_is_grouped_anew_is_so_from_the_start_of_the_period",
+    ),
+    Bug(
+        "charges-of-a-plan-outlive-a-change-of-a-metric",
+        "tables/routing/plan.py",
+        "under = (definitions.metric_index.changed, len",
+        "under = (0, len",
+        "tests/rules/test_shared_charges.py::test_who_begins_after_a_change_has_it[metric]",
+    ),
+    Bug(
+        "unique-codes-outlive-a-new-metric",
+        "tables/partition/partition.py",
+        "if changed != self.definitions.metric_index.changed:",
+        "if changed < 0:",
+        "tests/rules/test_shared_charges.py"
+        "::test_a_code_whose_members_are_asked_for_is_known_as_soon_as_its_metric_is",
     ),
     Bug(
         "refolded-members-stay-in-the-store",

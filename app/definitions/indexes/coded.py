@@ -24,6 +24,8 @@ class CodedIndex(Index, Generic[Coded]):
     """Id of the object that holds a code, through time."""
     live: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
     """Ids of objects that are not deleted, by organization, in creation order."""
+    changed: int = 0
+    """How often an object that holds a code was made, changed or deleted."""
 
     def holder(self, organization_id: str, code: str, at_ms: int | None) -> Coded | None:
         """Return the object that holds a code at a moment, as it is at that moment."""
@@ -43,12 +45,14 @@ class CodedIndex(Index, Generic[Coded]):
                 self.holders[_code_key(old)].push(now_ms, offset, None)
             self.holders.setdefault(_code_key(new), Versions()).push(now_ms, offset, new.id)
         self.live.setdefault(new.organization_id, {})[new.id] = None
+        self.changed += 1
         return old
 
     def _delete(self, gone: Coded, now_ms: int, offset: int) -> None:
         self.versions[gone.id].push(now_ms, offset, None)
         self.holders[_code_key(gone)].push(now_ms, offset, None)
         self.live[gone.organization_id].pop(gone.id, None)
+        self.changed += 1
 
 
 @dataclass

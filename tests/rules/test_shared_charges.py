@@ -1,0 +1,83 @@
+"""Charges that are put together once for all who have a plan: under the definitions of now."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import pytest
+
+from app.definitions import commands
+from app.definitions.command import Command
+from app.wire.arrivals import Arrival
+from tables.routing.plan import CodeCharges
+from tests.world.clock import DAY_MS, START_MS
+from tests.world.definitions import ORG, definitions_of, metric_body, plan_body, subscription_body
+from tests.world.events import event
+from tests.world.partition import Live
+
+NOW_MS = START_MS + DAY_MS
+
+
+def defined() -> Live:
+    live = Live(definitions_of(["sum"]))
+    live.define_all()
+    return live
+
+
+def subscribe(live: Live, name: str) -> None:
+    live.append(NOW_MS, commands.create_subscription(ORG, subscription_body(external_id=name)))
+
+
+def send(live: Live, name: str) -> None:
+    number = len(live.arrived())
+    sent = event("sum", f"t{number}", NOW_MS, name, v="1", g="x")
+    live.deliver([Arrival(sent, ORG, NOW_MS + number, 0, number, 0)])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        commands.update_billable_metric(
+            ORG, "sum", metric_body("sum", filters=[{"key": "g", "values": ["x"]}])
+        ),
+        commands.update_plan(ORG, "plan", plan_body(["sum"], presents=True)),
+    ],
+    ids=["metric", "plan"],
+)
+def test_who_begins_after_a_change_has_it(command: Command) -> None:
+    live = defined()
+    for name in ("early", "late"):
+        subscribe(live, name)
+    send(live, "early")
+    live.append(NOW_MS + DAY_MS, command)
+    send(live, "late")
+    assert live.definitions.records.times_ms[-1] == NOW_MS + DAY_MS, "the change is taken"
+    (plan,) = live.definitions.plans(ORG)
+    wanted = live.definitions.metric(ORG, "sum"), plan.charges[0]
+    for name in ("late", "early"):
+        spans = live.partition.packing.route_of((ORG, name, "sum")).spans
+        assert wanted in [(span.fold.metric, span.fold.charge) for span in spans]
+
+
+def test_they_are_put_together_once_however_many_subscriptions_are_created() -> None:
+    for count in (10, 100):
+        live = defined()
+        with patch.object(CodeCharges, "__init__", autospec=True, side_effect=_made) as making:
+            for number in range(count):
+                subscribe(live, f"sub{number}")
+                send(live, f"sub{number}")
+        assert making.call_count == 1
+
+
+_made = CodeCharges.__init__
+
+
+def test_a_code_whose_members_are_asked_for_is_known_as_soon_as_its_metric_is() -> None:
+    live = defined()
+    send(live, "nobody")
+    before = live.partition._unique_codes()
+    subscribe(live, "sub")
+    assert live.partition._unique_codes() is before, "looked for in vain among all metrics"
+    live.append(NOW_MS, commands.create_billable_metric(ORG, metric_body("unique")))
+    send(live, "nobody")
+    assert live.partition._unique_codes() == {"unique"}
