@@ -19,10 +19,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownMemberIdError
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 
 import app.kafka.lenient_fetch  # noqa: F401  # how every consumer reads what it fetches
+from app.errors import StackError
 from app.kafka.fetch_sessions import SessionFetch
 from app.tokens import refusal_of
 
@@ -153,21 +154,63 @@ async def _stop(stop: Callable[[], Awaitable[None]], connections: AIOKafkaClient
     await asyncio.shield(stopping)
 
 
-class _Membership(GroupCoordinator):  # type: ignore[misc]
+DISPLACED_S: Final = 60.0
+"""Seconds within which a worker is put out again by whoever has its instance id as well."""
+
+
+PUT_OUT_BY_NEWER: Final = 6
+"""Times that a worker is put out before it ends though it was there first."""
+
+
+class Membership(GroupCoordinator):  # type: ignore[misc]
     """Our part in a group, with the time of its last answer that we are in it."""
 
     heard_s = -1.0
     """On the monotonic clock of the process."""
+    is_doubled = False
+    """Whether another runs with our instance id as well, and we are to end: the newer one."""
+    _began_s: float | None = None
+    _displaced = 0
+    """How often lately we were put out before our session ended. Only who joins by our instance
+    id does that, and we put it out in turn."""
+    _displaced_s = -DISPLACED_S
+    _code = 0
+
+    def check_errors(self) -> None:
+        """Raise what ended the coordination, and StackError when another has our instance id."""
+        if self.is_doubled:
+            raise StackError(
+                f"Another worker runs with the instance id {self._group_instance_id} as well, and "
+                "each puts the other out: give each its own METER_GROUP_INSTANCE_ID, or none."
+            )
+        super().check_errors()
+
+    async def _send_req(self, request: Any) -> Any:
+        response = await super()._send_req(request)
+        self._code = getattr(response, "error_code", 0)
+        return response
 
     async def _do_heartbeat(self) -> bool:
-        asked_s = monotonic()
+        asked_s, self._code = monotonic(), 0
         alive: bool = await super()._do_heartbeat()
         if alive:
             self.heard_s = asked_s
+        elif self._group_instance_id and self._code == UnknownMemberIdError.errno:
+            self._note_displaced(asked_s)
         return alive
+
+    def _note_displaced(self, now_s: float) -> None:
+        if now_s - self.heard_s >= self._session_timeout_ms / 1_000:
+            return
+        again = now_s - self._displaced_s < DISPLACED_S
+        self._displaced = self._displaced + 1 if again else 1
+        self._displaced_s = now_s
+        is_new = now_s - (self._began_s or now_s) < DISPLACED_S
+        self.is_doubled = self._displaced >= (2 if is_new else PUT_OUT_BY_NEWER)
 
     async def _on_join_complete(self, *arguments: Any) -> None:
         self.heard_s = monotonic()
+        self._began_s = self._began_s or self.heard_s
         await super()._on_join_complete(*arguments)
 
 
@@ -195,7 +238,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         """
         await super().start()
         if isinstance(self._coordinator, GroupCoordinator):
-            self._coordinator.__class__ = _Membership
+            self._coordinator.__class__ = Membership
         if self._keeps_sessions:
             self._fetcher.keep_sessions()
         # Its own tasks take their first step.
