@@ -45,6 +45,8 @@ class Changed:
         """By moment, meter keys whose event ranges say that something counts."""
         self._impacts: dict[int, dict[Impact, int]] = {}
         """By moment, definitions that may refold cells, with the append time of the first."""
+        self._newest_ms, self._newest = -1, dict[Impact, None]()
+        """Definitions of the millisecond that was told of last."""
         self._as_of: dict[tuple[MeterKey, int], Route] = {}
         """Routes as of moments that definitions were appended after."""
         self._settings = -1
@@ -172,15 +174,22 @@ class Changed:
     def tell(self, impact: Impact, at_ms: int) -> None:
         """Note a definition that may refold cells."""
         self._as_of.clear()
+        if at_ms != self._newest_ms:
+            self._newest_ms, self._newest = at_ms, {}
+        self._newest[impact] = None
+        told = [impact]
         if impact.organization_id is None:
+            # Settings hold for all definitions of their millisecond.
             self._take_back(at_ms)
+            told = list(self._newest)
         if self.notes and self.is_told(at_ms):
             moment_ms = self.moment_of(at_ms)
             if moment_ms > self.done_ms:
-                self._impacts.setdefault(moment_ms, {}).setdefault(impact, at_ms)
+                for each in told:
+                    self._impacts.setdefault(moment_ms, {}).setdefault(each, at_ms)
 
     def _take_back(self, at_ms: int) -> None:
-        """Drop the definitions of one millisecond: settings of it say when it is told, for all."""
+        """Drop what is noted of the definitions of one millisecond alone."""
         for moment_ms, impacts in list(self._impacts.items()):
             kept = {impact: first_ms for impact, first_ms in impacts.items() if first_ms != at_ms}
             if kept:

@@ -143,10 +143,20 @@ def test_a_change_of_the_setting_holds_from_the_next_moment_on() -> None:
     assert messages(story) == [("01-10T10:03:00", ["m"])]
 
 
-def test_settings_hold_for_the_definitions_of_their_millisecond() -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "moment"),
+    [
+        ({"usage_changed": True}, {"close_grid_s": 600}, "10:10:00"),
+        ({"usage_changed": False}, {}, "10:01:00"),
+    ],
+    ids=["another grid", "on"],
+)
+def test_settings_hold_for_the_definitions_of_their_millisecond(
+    before: dict[str, object], after: dict[str, object], moment: str
+) -> None:
     """A worker may know of both before it looks at the first; the offline fold does not."""
-    story = Story(usage_changed=True).metric("m", "sum_agg").plan({"code": "m"})
+    story = Story(**before).metric("m", "sum_agg").plan({"code": "m"})
     story.send("2024-01-05", v="1").subscribe("2024-01-10T10:00:30")
-    wider = SettingsRecord(usage_changed=True, close_grid_s=600)
-    story.define("2024-01-10T10:00:30", commands.set_settings(wider))
-    assert messages(story) == [("01-10T10:10:00", ["m"])]
+    settings = SettingsRecord(**{"usage_changed": True, **after})  # type: ignore[arg-type]
+    story.define("2024-01-10T10:00:30", commands.set_settings(settings))
+    assert messages(story) == [(f"01-10T{moment}", ["m"])]
