@@ -76,13 +76,11 @@ class Days:
             return 0
         latest_ms = max(append_time_ms - max(each_ms for _, each_ms in self._grids), own.start_ms)
         later = [timeline.holding(at_ms) for at_ms in (latest_ms, append_time_ms)]
-        found: list[tuple[int, int]] = []
-        running = own
-        for period in (own, *later):
-            if period is not None and period.start_ms >= own.start_ms:
-                running = period
-                found.append(self._first(period.timezone, timestamp_ms, append_time_ms))
-        cut_ms, end_ms = min(found)
+        # A period that is over shows no day any more.
+        shown = [each for each in later if each is not None and each.start_ms >= own.start_ms]
+        running = shown[-1] if shown else own
+        zones = {each.timezone for each in (*shown, running)}
+        cut_ms, end_ms = min(self._first(zone, timestamp_ms, append_time_ms) for zone in zones)
         if len({period.timezone for period in later if period is not None} | {own.timezone}) == 1:
             first = self._first(own.timezone, -1, append_time_ms)
             if first == (cut_ms, end_ms) and append_time_ms < running.end_ms:

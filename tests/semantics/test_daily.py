@@ -91,6 +91,18 @@ def test_a_day_is_over_at_midnight_of_the_customer(timezone: str, closed_at: str
     assert days(story, "2024-03-20", "closed_at") == [("2024-03-04", "2.0", "2.0", closed_at)]
 
 
+def test_a_late_event_of_a_balance_shows_at_midnight_of_the_period_that_runs() -> None:
+    """Its own period had another timezone; a day of that one nobody is shown any more."""
+    story = told(recurring=True)
+    for at, timezone in (("2024-01-02", "Asia/Tokyo"), ("2024-03-10", "UTC")):
+        body = {"external_id": "customer", "timezone": timezone}
+        story.define(at, commands.upsert_customer(ORG, body))
+    story.send("2024-02-20T10:00:00Z", appended="2024-03-12T10:00:00Z", v=2)
+    assert days(story, "2024-03-20", "closed_at") == [
+        ("2024-03-12", "2.0", "2.0", "2024-03-13T00:00:00.000Z")
+    ]
+
+
 def test_days_of_a_clock_that_changes_have_23_and_25_hours() -> None:
     story = told()
     body = {"external_id": "customer", "timezone": "Europe/Paris"}
