@@ -249,14 +249,15 @@ class Anew:
 
     def note(self, arrival: Arrival, identity: bytes, routes: Mapping[MeterKey, Route]) -> None:
         """Note an event as it came and as corrections have it."""
-        for at_ms, version in steps_of(arrival, self._corrections.history(identity)):
+        history = self._corrections.history(identity)
+        for code, at_ms in codes_of(arrival, history).items():
+            meter_key = (*arrival.name, code)
+            if meter_key in routes:
+                self._first_ms[meter_key] = min(at_ms, self._first_ms.get(meter_key, NEVER_MS))
+        for at_ms, version in steps_of(arrival, history):
             meter_key = version.meter_key
             route = routes.get(meter_key)
-            if route is None:
-                continue
-            if at_ms < self._first_ms.get(meter_key, NEVER_MS):
-                self._first_ms[meter_key] = at_ms
-            if at_ms > self._after_ms:
+            if route is not None and at_ms > self._after_ms:
                 touched = self._touched.setdefault(meter_key, {})
                 self._changed.note(route, version, at_ms, touched)
 
@@ -286,6 +287,19 @@ def counts_in(span: Span, arrival: Arrival) -> bool:
         arrival.append_time_ms,
     )
     return not isinstance(fold.read_value(*read), Ignored) and fold.place_of(*read) is not None
+
+
+def codes_of(arrival: Arrival, history: Iterable[StoredCorrection]) -> dict[str, int]:
+    """Return the codes that an event came with or was given, by the time that each had it from on.
+
+    It is of them whether it ever counted there or not.
+    """
+    codes = {arrival.event.code: arrival.append_time_ms}
+    for stored in history:
+        if stored.event is not None:
+            at_ms = max(arrival.append_time_ms, stored.append_time_ms)
+            codes[stored.event.code] = min(at_ms, codes.get(stored.event.code, NEVER_MS))
+    return codes
 
 
 def steps_of(

@@ -12,7 +12,7 @@ from app.wire.events import Event
 from app.wire.identity import event_id
 from tables.changelogged.correction_rows import StoredCorrection
 from tables.fold import Folded, fold_run
-from tables.partition.changed import Changed
+from tables.partition.changed import Changed, codes_of
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
 from tables.partition.revised import Counted, Kept, Revised, Versions
@@ -245,10 +245,12 @@ class Corrected:
         """Note an event's ranges as it is and as its corrections have it."""
         versions = ((stored.event, stored.append_time_ms) for stored in history)
         amended = [(event, at_ms) for event, at_ms in versions if event is not None]
-        for code in sorted({arrival.event.code, *(event.code for event, _ in amended)}):
+        for code, at_ms in sorted(codes_of(arrival, history).items()):
             # A route is renewed until its first event takes it.
             self._packing.route_of((*name, code))
-            self._event_ranges.of(name, code).note((arrival,))
+            entry = self._event_ranges.of(name, code)
+            entry.note((arrival,))
+            entry.first_ms = min(entry.first_ms, at_ms)
         for event, corrected_ms in amended:
             self._reach(name, event, arrival.append_time_ms, corrected_ms)
 

@@ -125,6 +125,15 @@ def test_a_subscription_is_told_of_events_that_came_before_it() -> None:
     assert messages(story) == [("01-10T10:01:00", ["m"])]
 
 
+@pytest.mark.parametrize("dated", ["2023-11-05", "2024-01-05"], ids=["before it", "in its period"])
+def test_it_is_told_of_events_that_were_cancelled_before_they_came(dated: str) -> None:
+    """The message is the same as if the event had come first."""
+    story = Story(usage_changed=True).metric("m", "sum_agg").metric("n", "count_agg")
+    story.plan({"code": "m"}, {"code": "n"}).append("2024-01-06", cancel("t1"))
+    story.send(dated, appended="2024-01-07", v="1").subscribe("2024-01-10T10:00:30")
+    assert messages(story) == [("01-10T10:01:00", ["m"])]
+
+
 def test_who_is_not_active_at_the_moment_is_not_told() -> None:
     story = told().send("2024-01-10T10:00:01", v="1")
     command = commands.terminate_subscription(ORG, SUBSCRIPTION)
