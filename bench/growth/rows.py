@@ -313,7 +313,7 @@ ROWS = tuple(
             Row("event", "pairs", SUBSCRIPTIONS, event),
             Row("flush of one cell", "pairs", SUBSCRIPTIONS, flush),
             # From the second year on its periods are found by arithmetic: 1,000 steps more.
-            Row("first touch, new", "months of age", MONTHS, first_touch, 1.25),
+            Row("first touch, new", "months of age", MONTHS, first_touch, 1.3),
             # It unpacks all cells of the subscription, also those of periods that are over.
             Row("first touch, packed", "months of age", MONTHS, first_touch_packed, 2.6),
         ),
