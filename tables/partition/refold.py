@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from app.bounds.turns import Steps, drained
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
-from tables.cells.cell import Span
-from tables.cells.keys import SpanKey
+from tables.cells.cell import GroupCell, Span
+from tables.cells.keys import SpanKey, append_time_of
 from tables.changelogged.members import Members, SetKey
 from tables.changelogged.presence import REST, first_offsets
 from tables.event_index.entries import Entry
@@ -338,8 +338,10 @@ class Refold:
             cells = sum(len(layer.cells) for span in route.spans for layer in span.layers.values())
             partition.work.add("refold", "cells", cells)
             for cell in self.group_admission.settle(route):
-                cell.dirty = True
-                self.folded.dirty.append(cell)
+                if not cell.dirty:
+                    cell.dirty = True
+                    self.folded.dirty.append(cell)
+                self._await_pair(cell)
             yield
         self.folded.displaced.clear()
         # They were told when they came.
@@ -368,6 +370,21 @@ class Refold:
                 yield
         partition.take_folded(self.folded)
         return True
+
+    def _await_pair(self, cell: GroupCell) -> None:
+        """Have the cut taken that may be the first to show too many rows, for a cancelled event.
+
+        An empty state of that cut asks for it, also after a restore.
+        """
+        layer, span = cell.layer, cell.layer.span
+        since_ms = append_time_of(cell.first)
+        if not span.fold.spare_groups or since_ms <= layer.due_at_ms:
+            return
+        cut_ms = span.cut_of(layer, since_ms)
+        settled_ms = self.partition.cuts.settled_ms if self._merges else -1
+        if layer.revision_of(cut_ms) > settled_ms:
+            cell.state_at(cut_ms, span.fold.aggregation)
+            self.folded.late.append(cell)
 
     def _keep_found(self) -> None:
         partition = self.partition

@@ -420,18 +420,22 @@ def _packed(cell: Cell | None) -> bytes | None:
 def _at_cut(cell: Cell | None, next_cut_ms: int) -> tuple[object, dict[int, object]] | None:
     """Return the packed cell with everything that the next cut shows merged into one state.
 
-    After corrections a refold may have merged them already: no cut shows them apart.
+    After corrections a refold may have merged them already: no cut shows them apart. None for one
+    that only keeps a place, whether it asks for a cut or not.
     """
     if cell is None:
         return None
     aggregation = cell.layer.span.fold.aggregation
     state, later = aggregation.unpack(aggregation.pack(cell.state)), dict[int, object]()
+    nothing = aggregation.initialize()
     for cut_ms, late in sorted((cell.late or {}).items()):
+        if late == nothing:
+            continue
         if cut_ms <= next_cut_ms:
             aggregation.merge(state, aggregation.unpack(aggregation.pack(late)))
         else:
             later[cut_ms] = aggregation.pack(late)
-    return aggregation.pack(state), later
+    return (aggregation.pack(state), later) if later or state != nothing else None
 
 
 def _difference(

@@ -131,7 +131,7 @@ class GroupAdmission:
                         yield cell
 
     def settle(self, route: Route) -> Iterator[GroupCell]:
-        """Let the cells know the first positions; those that had to be made for it.
+        """Let the cells know the first positions; yield those that did not by what they fold.
 
         A group whose events are all cancelled keeps its place by a cell without events.
         """
@@ -139,8 +139,9 @@ class GroupAdmission:
             left = dict(self._admitted(_scope(span, layer)))
             cells = list(grouped_cells(_layers(span, layer)))
             for groups, cell in cells:
-                if groups in left:
+                if groups in left and cell.first != left[groups].position:
                     cell.first = left[groups].position
+                    yield cell
             for groups, _ in cells:
                 left.pop(groups, None)
             for groups, first in left.items():

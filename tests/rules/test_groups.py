@@ -29,6 +29,7 @@ from tests.world.definitions import (
     definitions_of,
     logged,
     metric_body,
+    presented_by,
 )
 from tests.world.events import amend, cancel, event, raw
 from tests.world.partition import Live
@@ -36,6 +37,7 @@ from tests.world.partition import Live
 LIMITED = SettingsRecord(close_grid_s=60, revise_every_s=3600, max_groups=2)
 METER_KEY = (ORG, SUBSCRIPTION, "sum")
 INSIDE_MS = START_MS + DAY_MS
+LATE_MS = START_MS + 5 * WEEK_MS
 
 
 def arrival(offset: int, group: str, partition: int = 0) -> Arrival:
@@ -278,6 +280,33 @@ def test_a_cancelled_groups_place_is_known_beside_a_group_with_cells_in_many_per
     (span,) = live.partition.packing.route_of((*name, "balance")).spans
     cells = {groups[0] for layer in span.layers.values() for _, groups in layer.cells}
     assert cells == {"w", "x"}
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["alone", "with a later event"])
+def test_a_restart_knows_the_cut_that_shows_the_rows_of_a_cancelled_late_event(
+    later: bool,
+) -> None:
+    definitions = definitions_of(["sum"], replace(LIMITED, max_groups=1))
+    (charge,) = definitions[2].command.payload["plan"]["charges"]
+    charge["properties"] = {"amount": "1", **presented_by("g")}
+    live = Live(definitions)
+    live.define_all()
+    live.deliver([arrival(0, "x")])
+    live.close_until(LATE_MS)
+    # Its own revision is taken by the time the event comes.
+    cancelled = Correction(ORG, SUBSCRIPTION, "t0-1", "cancel", None, "c", b"")
+    live.partition.corrected.correct(CorrectionArrival(cancelled, ORG, LATE_MS, 0, 1, 0))
+    late_ms = LATE_MS + 2 * HOUR_MS + 1
+    live.close_until(late_ms)
+    live.deliver([replace(arrival(1, "y"), append_time_ms=late_ms, raw_offset=2)])
+    if later:
+        next_ms = late_ms + 2 * HOUR_MS
+        live.deliver([replace(arrival(2, "y"), append_time_ms=next_ms, raw_offset=3)])
+        live.refold_all()
+    live.restart()
+    live.close_until(late_ms + HOUR_MS)
+    recorded = [body for body in live.bodies() if body["type"].startswith("usage.re")]
+    assert [body["presentation_breakdowns"] is None for body in recorded] == [False, True]
 
 
 def verified(live: Live) -> list[Any]:

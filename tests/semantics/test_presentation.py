@@ -13,7 +13,7 @@ from tables.reading.usage import current_usage
 from tests.world.bodies import Json
 from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION, presented_by
-from tests.world.events import amend, raw
+from tests.world.events import amend, cancel, raw
 from tests.world.story import Story
 
 
@@ -168,6 +168,21 @@ def test_rows_that_become_too_many_by_a_late_event_stay_in_earlier_revisions() -
     first, second = told.records("2024-02-04")
     assert first["presentation_breakdowns"] == rows(("a", "1.0"))
     assert (second["units"], second["presentation_breakdowns"]) == ("2.0", None)
+
+
+@pytest.mark.parametrize("cancelled", ["2024-02-03T10:10", "2024-02-03T10:20"])
+def test_a_late_event_takes_a_place_whenever_it_was_cancelled(cancelled: str) -> None:
+    told = Story(max_groups=1).metric("m", "count_agg")
+    told.plan({"properties": {"amount": "1", **presented_by("cloud")}}).subscribe()
+    told.send("2024-01-10", cloud="a")
+    late = raw("m", "late", ms("2024-01-11"), cloud="b")
+    both = {"2024-02-03T10:15": late, cancelled: cancel("late")}
+    for at in sorted(both):
+        told.append(at, both[at])
+    recorded, revised = told.records("2024-02-04")
+    assert recorded["presentation_breakdowns"] == rows(("a", "1.0"))
+    assert (revised["units"], revised["presentation_breakdowns"]) == ("1.0", None)
+    assert revised["closed_at"] == "2024-02-03T11:00:00.000Z"
 
 
 def test_under_fold_version_1_nothing_is_presented() -> None:
