@@ -583,6 +583,9 @@ class Player:
                 return f"partition {number} does not fold what is forwarded to it"
             if one.refold_queue.meter_keys or one.refold_queue.since_ms is not None:
                 return f"partition {number} goes on refolding ({one.cuts.blocked})"
+            since_ms = one.state.standing.behind_since_ms
+            if since_ms is not None and since_ms <= min(end_ms, one.state.standing.looks_until_ms):
+                return f"partition {number} does not look at its definitions"
             # While a cut is taken, the schedule does not have those whose cut it is.
             names = (
                 one.state.event_ranges.codes.keys() | one.shared.definitions.all_subscription_keys()
