@@ -124,10 +124,13 @@ def in_force_later(
     )
 
 
+@pytest.mark.parametrize("revise_every_s", [6 * 3600, 1800])
 @pytest.mark.parametrize("at_ms", [START_MS + 1, START_MS - DAY_MS])
-def test_the_second_is_revised_as_it_was_due_whatever_the_first_will_be(at_ms: int) -> None:
+def test_the_second_is_revised_as_it_was_due_whatever_the_first_will_be(
+    at_ms: int, revise_every_s: int
+) -> None:
     """For events of the first, or of before it: revise_every_s changes while it is in grace."""
-    changed = msgspec.structs.replace(GRACE, revise_every_s=6 * 3600)
+    changed = msgspec.structs.replace(GRACE, revise_every_s=revise_every_s)
     told = [
         in_force_later(changed, [("late", at_ms, {"v": "10"})], in_time=in_time)
         for in_time in (True, False)
