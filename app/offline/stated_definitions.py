@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from msgspec.structs import replace
 
 from app.definitions.command import Command, UnreadableCommand
-from app.definitions.decision import Change, Decision, Deletion, MalformedPayload
+from app.definitions.decision import Change, Decision, Deletion
 from app.definitions.log import apply, decide
 from app.definitions.model import (
     Alert,
@@ -68,10 +68,7 @@ def _changed(
     """Yield what a command changes; nothing for one that is rejected, or of others."""
     if command.organization_id not in ("", wanted.organization_id):
         return
-    try:
-        decision = decide(known, command, max(known.append_time_ms, line.append_time_ms))
-    except MalformedPayload:
-        return
+    decision = decide(known, command, line.append_time_ms)
     if isinstance(decision, Decision):
         for change in decision.changes:
             yield _name(change)
