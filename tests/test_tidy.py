@@ -20,7 +20,6 @@ ALLOWED = {
     "app/runtime/ownership.py: self._tally.rebalances": "counted where it happens",
     "app/runtime/restoring/restore.py: state.members.sum": "a restore makes the tables",
     "app/runtime/tasks.py: lost.__cause__": "an exception that is being made",
-    "app/runtime/set_aside.py: newest[home].epoch": "a checkpoint is a value",
 }
 """What may be assigned from outside, with the reason."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from itertools import chain
 
 import msgspec
 
@@ -62,14 +63,7 @@ async def set_aside(
     start, end = await bounds(settings, raw)
     if not 0 <= first < after <= end:
         raise NotSetAside(f"partition {number} ends at offset {end}: name offsets before it")
-    spread: dict[int, dict[Element, None]] = defaultdict(dict)
-    homes = HomePartitions(definitions, settings.raw_partitions)
-    judging = Judging.by(definitions)
-    async with scan(settings, raw, max(start, first), after) as batches:
-        async for records in batches:
-            for record in records:
-                for home, element in _away(record, number, homes, judging):
-                    spread[home][element] = None
+    spread = await _spread(settings, definitions, raw, max(start, first), after)
     offsets = {offset for elements in spread.values() for offset, _ in elements}
     appended: dict[int, list[Command]] = {
         home: [
@@ -81,7 +75,6 @@ async def set_aside(
     for begin, upto in _between(first, after, offsets):
         whole = commands.set_aside(number, begin, count=upto - begin, code=code, message=message)
         appended.setdefault(number, []).append(whole)
-    topic = settings.topic(METER_DEFINITIONS)
     async with AsyncExitStack() as stack:
         fences: dict[int, PartitionProducer] = {}
         for home in appended:
@@ -93,17 +86,45 @@ async def set_aside(
             newest[home] = await _newest_checkpoint(settings, home)
             if newest[home].raw_next < await _told(settings, home):
                 raise NotSetAside(f"partition {home} is folded anew; wait until it is done")
-            _require_unfolded(newest[home], number, home, first, spread[home])
+            _require_unfolded(newest[home], number, home, first, spread.get(home, ()))
         for home, made in appended.items():
-            records_of = [Record(topic, 0, None, c.encode(), (), timestamp_ms) for c in made]
-            if newest[home].flush > 0:
-                # Whoever has a flush that was not taken sees by it that it is not the owner.
-                newest[home].epoch += 1
-                value = msgspec.msgpack.encode(newest[home])
-                changelog = settings.topic(CELLS_CHANGELOG)
-                records_of.append(Record(changelog, home, CHECKPOINT_KEY, value))
-            await fences[home].commit(records_of)
+            records = _records_of(settings, home, made, newest[home], timestamp_ms)
+            await fences[home].commit(records)
     return [command for made in appended.values() for command in made]
+
+
+async def _spread(
+    settings: Settings, definitions: Definitions, raw: TopicPartition, first: int, after: int
+) -> dict[int, dict[Element, None]]:
+    """Return the elements that are to be folded at other homes, in order, by home."""
+    spread: dict[int, dict[Element, None]] = defaultdict(dict)
+    homes = HomePartitions(definitions, settings.raw_partitions)
+    judging = Judging.by(definitions)
+    async with scan(settings, raw, first, after) as batches:
+        async for records in batches:
+            away = (_away(record, raw.partition, homes, judging) for record in records)
+            for home, element in chain.from_iterable(away):
+                spread[home][element] = None
+    return spread
+
+
+def _records_of(
+    settings: Settings,
+    home: int,
+    made: Iterable[Command],
+    checkpoint: Checkpoint,
+    timestamp_ms: int | None,
+) -> list[Record]:
+    """Return what is committed under the fence of one home."""
+    topic = settings.topic(METER_DEFINITIONS)
+    records = [Record(topic, 0, None, c.encode(), (), timestamp_ms) for c in made]
+    if checkpoint.flush > 0:
+        # Whoever has a flush that was not taken sees by it that it is not the owner.
+        checkpoint.epoch += 1
+        value = msgspec.msgpack.encode(checkpoint)
+        changelog = settings.topic(CELLS_CHANGELOG)
+        records.append(Record(changelog, home, CHECKPOINT_KEY, value))
+    return records
 
 
 def _away(
