@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 
 import pytest
 
@@ -47,9 +47,22 @@ class Asking:
         await asyncio.wait([self._tasks[name]])
         await asyncio.sleep(0)
 
+    async def end_all(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.wait(self._tasks.values())
 
-async def test_two_run_and_the_second_of_an_organization_comes_after_those_of_others() -> None:
-    asking = Asking()
+
+@pytest.fixture
+async def asking() -> AsyncIterator[Asking]:
+    asked = Asking()
+    yield asked
+    await asked.end_all()
+
+
+async def test_two_run_and_the_second_of_an_organization_comes_after_those_of_others(
+    asking: Asking,
+) -> None:
     for name in ("a1", "a2", "a3", "a4", "b1"):
         await asking.ask(name)
     assert asking.began == ["a1", "a2"]
@@ -64,8 +77,7 @@ async def test_two_run_and_the_second_of_an_organization_comes_after_those_of_ot
     assert (asking.scans.running, asking.scans.waiting) == (0, 0)
 
 
-async def test_one_that_is_cancelled_while_it_waits_has_no_place() -> None:
-    asking = Asking()
+async def test_one_that_is_cancelled_while_it_waits_has_no_place(asking: Asking) -> None:
     for name in ("a1", "b1", "c1", "d1"):
         await asking.ask(name)
     await asking.cancel("c1")
@@ -73,8 +85,7 @@ async def test_one_that_is_cancelled_while_it_waits_has_no_place() -> None:
     assert asking.began == ["a1", "b1", "d1"]
 
 
-async def test_of_those_without_end_but_one_runs() -> None:
-    asking = Asking()
+async def test_of_those_without_end_but_one_runs(asking: Asking) -> None:
     for name in ("a1", "b1"):
         await asking.ask(name, endless=True)
     await asking.ask("b2")
@@ -83,8 +94,7 @@ async def test_of_those_without_end_but_one_runs() -> None:
     assert asking.began[2:] == ["b1"]
 
 
-async def test_who_finds_too_many_waiting_is_refused() -> None:
-    asking = Asking()
+async def test_who_finds_too_many_waiting_is_refused(asking: Asking) -> None:
     for n in range(2 + SCANS_WAITING_OF_ORGANIZATION):
         await asking.ask(f"a{n}")
     with pytest.raises(TooManyScans):
