@@ -120,24 +120,27 @@ class Json(_Lines):
 
 
 class Repeats(logging.Filter):
-    """Lets pass what a client says again, with whatever values, only now and then.
+    """Lets pass a line of a library and level only now and then; one with a traceback by its place.
 
-    With a broker away each of many clients tries ten times a second, and tells every time.
+    With a broker away each of many clients tries ten times a second. Each part of a client tells of
+    it in words of its own. What the loss means a line of ours says.
     """
 
     def __init__(self, repeated_s: float) -> None:
         super().__init__()
         self._repeated_s = repeated_s
         self._said: dict[tuple[str, int, str], tuple[float, int]] = {}
-        """When a kind was last let pass, and how often it was not since."""
+        """When a kind was last let pass, and how many lines were not since."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to log it; say how often it was left out."""
+        """Return whether to log it; say how many of its kind were left out."""
         if _is_ours(record):
             return True
         raised = record.exc_info[0] if record.exc_info else None
-        # The place in its source that says it: texts differ in their values.
-        kind = record.name, record.lineno, "" if raised is None else raised.__name__
+        kind = record.name.partition(".")[0], record.levelno, ""
+        if raised is not None:
+            # The place in its source that says it: texts differ in their values.
+            kind = record.name, record.lineno, raised.__name__
         at_s, left_out = self._said.get(kind, (-self._repeated_s, 0))
         if record.created - at_s < self._repeated_s:
             self._said[kind] = at_s, left_out + 1
@@ -146,7 +149,7 @@ class Repeats(logging.Filter):
             self._said.clear()
         self._said[kind] = record.created, 0
         if left_out:
-            record.msg, record.args = f"{record.getMessage()} ({left_out} times more)", ()
+            record.msg, record.args = f"{record.getMessage()} ({left_out} lines more)", ()
         return True
 
 

@@ -102,25 +102,53 @@ def test_a_traceback_is_told_without_what_it_may_quote_of_an_event() -> None:
         assert "what an event says"[::-1] not in text
 
 
-def test_what_a_client_repeats_is_logged_once_in_a_while() -> None:
-    repeats = Repeats(LOG_REPEATED_S)
+class Said:
+    """What comes of lines through the filter; None: nothing."""
 
-    def said(name: str, text: str, place: int, at_s: float) -> str | None:
-        record = logging.LogRecord(name, logging.ERROR, "", place, "%s", (text,), None)
+    def __init__(self) -> None:
+        self._repeats = Repeats(LOG_REPEATED_S)
+
+    def __call__(
+        self,
+        name: str,
+        text: str,
+        at_s: float,
+        *,
+        place: int = 7,
+        level: int = logging.ERROR,
+        raised: Exception | None = None,
+    ) -> str | None:
+        info = None if raised is None else (type(raised), raised, None)
+        record = logging.LogRecord(name, level, "", place, "%s", (text,), info)
         record.created = at_s
-        return record.getMessage() if repeats.filter(record) else None
+        return record.getMessage() if self._repeats.filter(record) else None
 
-    assert said("aiokafka", "refused by 1", 7, 0.0) == "refused by 1"
-    assert [said("aiokafka", f"refused by {n}", 7, 1.0 + n / 100) for n in range(70)] == [None] * 70
-    assert said("aiokafka", "refused by 1", 8, 1.0) == "refused by 1"
-    assert (
-        said("app.runtime.engine", "kept", 7, 1.0)
-        == said("app.runtime.engine", "kept", 7, 1.0)
-        == "kept"
-    )
-    told = said("aiokafka", "refused by 2", 7, LOG_REPEATED_S)
-    assert told == "refused by 2 (70 times more)"
-    assert said("aiokafka", "refused by 2", 7, 3 * LOG_REPEATED_S) == "refused by 2"
+
+def test_what_a_client_repeats_is_logged_once_in_a_while() -> None:
+    said = Said()
+    assert said("aiokafka", "refused by 1", 0.0) == "refused by 1"
+    assert [said("aiokafka", f"refused by {n}", 1.0 + n / 100) for n in range(70)] == [None] * 70
+    assert said("redis", "refused by 1", 1.0) == "refused by 1"
+    ours = [said("app.runtime.engine", "kept", 1.0) for _ in range(2)]
+    assert ours == ["kept"] * 2
+    assert said("aiokafka", "refused by 2", LOG_REPEATED_S) == "refused by 2 (70 lines more)"
+    assert said("aiokafka", "refused by 2", 3 * LOG_REPEATED_S) == "refused by 2"
+
+
+def test_parts_of_a_client_tell_one_loss_once() -> None:
+    """Each part of aiokafka needs the broker; a minute without one began with ten lines of it."""
+    said = Said()
+    parts = ["aiokafka", "aiokafka.consumer.fetcher", "aiokafka.producer.sender"]
+    told = [
+        said(name, f"no answer at {place}", second + place / 10, place=place)
+        for second in range(60)
+        for place, name in enumerate(parts)
+    ]
+    lines = list(filter(None, told))
+    assert lines == ["no answer at 0", "no answer at 0 (89 lines more)"]
+    assert said("aiokafka.conn", "joined anew", 5.0, level=logging.WARNING) == "joined anew"
+    assert said("aiokafka.conn", "a defect", 5.0, raised=KeyError()) == "a defect"
+    assert said("aiokafka.conn", "a defect", 6.0, raised=KeyError()) is None
 
 
 @pytest.mark.parametrize(
