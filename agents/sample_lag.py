@@ -17,7 +17,7 @@ from app.runtime.delivery import Delivery
 from app.runtime.followed import FollowedDefinitions
 from app.runtime.offsets import Offsets
 from app.runtime.partition.owned import OwnedPartition
-from app.runtime.status import Observed, Status
+from app.runtime.status import Observed, Status, Tally
 
 EVERY_S = 1.0
 ASKED_EVERY_S = 5.0
@@ -32,6 +32,7 @@ class Sampled(Protocol):
     followed: FollowedDefinitions
     offsets: Offsets
     status: Status
+    tally: Tally
 
     @property
     def owned(self) -> Mapping[int, OwnedPartition]: ...
@@ -118,6 +119,7 @@ async def _sample(worker: Sampled, ends: _Ends) -> None:
         if owned is None:
             continue
         folded, rate = owned.folded_events, 0.0
+        worker.tally.loads.note(number, folded, now_s)
         if before is not None and now_s > before.at_s and folded >= before.folded_events:
             rate = (folded - before.folded_events) / (now_s - before.at_s)
         checkpoint = owned.state.checkpoint

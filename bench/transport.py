@@ -57,6 +57,10 @@ class NothingKept:
     async def release(self, partitions: frozenset[int]) -> None:
         """There is nothing to flush."""
 
+    def loads(self) -> Mapping[int, int]:
+        """Nothing is measured."""
+        return {}
+
 
 async def deliver(settings: Settings, count: int) -> None:
     """Everything in the raw topic, through the transport."""

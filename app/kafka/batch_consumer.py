@@ -23,7 +23,7 @@ from faust.types.tuples import ConsumerMessage
 from mode import Service
 
 from app.bounds.cancellation import CancelledUnderneath, asked_to_end
-from app.kafka.assignor import EvenAssignor
+from app.kafka.assignor import assignors
 from app.kafka.clients import FETCHER_LOOKS_MS, Consumer
 from app.kafka.record_batch import OffsetsLost, RecordBatch, drain
 from app.settings import Settings
@@ -65,6 +65,9 @@ class PartitionOwner(Protocol):
         """
         ...
 
+    def loads(self) -> Mapping[int, int]:
+        """Return the events a minute of partitions, as far as known. Asked in another thread."""
+
 
 class OwningApp(faust.App):
     """The app as its consumer and its producer see it."""
@@ -85,7 +88,7 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
             client_id=conf.broker_client_id,
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
-            partition_assignment_strategy=[EvenAssignor(app.settings.raw_partitions)],
+            partition_assignment_strategy=assignors(app.settings, app.partition_owner.loads),
             enable_auto_commit=False,
             # A reset would pass silently over what retention took.
             auto_offset_reset="none",

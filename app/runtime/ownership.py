@@ -189,6 +189,10 @@ class Ownership(Generic[P]):
             offsets |= (self._owned.get(number) or taken[number]).next_offsets()
         return offsets
 
+    def loads(self) -> Mapping[int, int]:
+        """Return the events a minute of partitions that have been here for a while."""
+        return self._tally.loads.per_minute()
+
     async def release(self, partitions: frozenset[int]) -> None:
         """Flush and acknowledge; the state stays at hand in case the partitions come back.
 

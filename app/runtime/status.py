@@ -15,6 +15,7 @@ from prometheus_client import Histogram
 
 from app.bounds.work_done import WorkDone
 from app.meter.overview import DeadLetterView, RecordView
+from app.runtime.loads import Loads
 from app.wire.arrivals import MeterKey, Run, SubscriptionKey
 from app.wire.usage_records import Told
 from tables.not_counted import Reason
@@ -87,6 +88,8 @@ class Tally:
     """What operations have touched."""
     recent: Recent = field(default_factory=Recent)
     """Subscriptions whose usage flushes changed last."""
+    loads: Loads = field(default_factory=Loads)
+    """How many events come to each partition."""
     rebalances: int = 0
     """How often the group told which partitions are ours."""
     flushed_ms: dict[int, int] = field(default_factory=dict)

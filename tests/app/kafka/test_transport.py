@@ -18,7 +18,7 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from app.bounds.cancellation import CancelledUnderneath
-from app.kafka.assignor import EvenAssignor
+from app.kafka.assignor import LoadAssignor
 from app.kafka.batch_consumer import LOG_START, QUEUED_BATCHES, BatchConsumer, DeliveryBroken
 from app.kafka.faust_app import make_app
 from app.kafka.lenient_fetch import FetchedRecords
@@ -443,7 +443,7 @@ async def test_a_worker_that_fell_out_of_the_group_crashes(
         raise ValueError("nobody can share")
 
     owner = Owner("a", Durable(), ready)
-    monkeypatch.setattr(EvenAssignor, "assign", broken)
+    monkeypatch.setattr(LoadAssignor, "assign", broken)
     error = await crash_of(running(owner, ready))
     assert "nobody can share" in str(error)
 

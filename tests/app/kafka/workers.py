@@ -54,6 +54,8 @@ class Owner:
         self.flush_s: float | None = 0.05
         self.can_fold = asyncio.Event()
         self.can_fold.set()
+        self.told: dict[int, int] = {}
+        """Events a minute of partitions."""
         self.app: MeterApp
 
     async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
@@ -65,6 +67,9 @@ class Owner:
         tps = [TP(topic, partition) for topic in self.topics for partition in partitions]
         self.next = {tp: self.durable.next.get(tp, LOG_START) for tp in tps}
         return dict(self.next)
+
+    def loads(self) -> Mapping[int, int]:
+        return self.told
 
     async def release(self, partitions: frozenset[int]) -> None:
         self.log.append(f"release {sorted(partitions)}")
