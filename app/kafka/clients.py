@@ -157,9 +157,12 @@ async def _stop(stop: Callable[[], Awaitable[None]], connections: AIOKafkaClient
 DISPLACED_S: Final = 60.0
 """Seconds within which a worker is put out again by whoever has its instance id as well."""
 
+PUT_OUT: Final = 2
+"""Times that a worker is put out before it ends. One that was there first may be more often: once
+for each two heartbeats that it was alone. The newer one is put out before they are over."""
 
 PUT_OUT_BY_NEWER: Final = 6
-"""Times that a worker is put out before it ends though it was there first."""
+"""Times at most."""
 
 
 class Membership(GroupCoordinator):  # type: ignore[misc]
@@ -174,6 +177,7 @@ class Membership(GroupCoordinator):  # type: ignore[misc]
     """How often lately we were put out before our session ended. Only who joins by our instance
     id does that, and we put it out in turn."""
     _displaced_s = -DISPLACED_S
+    _most = PUT_OUT
     _code = 0
 
     def check_errors(self) -> None:
@@ -202,11 +206,20 @@ class Membership(GroupCoordinator):  # type: ignore[misc]
     def _note_displaced(self, now_s: float) -> None:
         if now_s - self.heard_s >= self._session_timeout_ms / 1_000:
             return
-        again = now_s - self._displaced_s < DISPLACED_S
-        self._displaced = self._displaced + 1 if again else 1
+        if now_s - self._displaced_s >= DISPLACED_S:
+            alone_ms = 1_000 * (now_s - (self._began_s or now_s))
+            more = int(alone_ms // (2 * self._heartbeat_interval_ms))
+            self._displaced, self._most = 0, min(PUT_OUT + more, PUT_OUT_BY_NEWER)
+        self._displaced += 1
         self._displaced_s = now_s
-        is_new = now_s - (self._began_s or now_s) < DISPLACED_S
-        self.is_doubled = self._displaced >= (2 if is_new else PUT_OUT_BY_NEWER)
+        self.is_doubled = self._displaced >= self._most
+
+    async def ensure_active_group(self, *arguments: Any) -> Any:
+        """Join, unless we are to end: the other one would be put out once more, and end as well."""
+        if self.is_doubled:
+            await asyncio.wait([self._closing])
+            return None
+        return await super().ensure_active_group(*arguments)
 
     async def _on_join_complete(self, *arguments: Any) -> None:
         self.heard_s = monotonic()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import IllegalGenerationError, UnknownMemberIdError
@@ -12,6 +14,7 @@ from app.kafka.clients import PUT_OUT_BY_NEWER, Membership
 
 UNKNOWN = UnknownMemberIdError.errno
 SESSION_S = 20.0
+HEARTBEAT_S = 3.0
 
 
 class Member(Membership):
@@ -20,6 +23,7 @@ class Member(Membership):
     def __init__(self, instance_id: str | None = "w0") -> None:
         self._group_instance_id = instance_id
         self._session_timeout_ms = SESSION_S * 1_000
+        self._heartbeat_interval_ms = HEARTBEAT_S * 1_000
         self._began_s = self.heard_s = 0.0
 
 
@@ -57,6 +61,38 @@ async def test_who_is_put_out_again_and_again_ends(beat, began_s: float, times: 
     assert found == [*[False] * (times - 1), True]
     with pytest.raises(StackError, match="instance id w0 as well"):
         member.check_errors()
+
+
+@pytest.mark.parametrize("apart_s", [2 * HEARTBEAT_S, 20, 40, 59, 61, 600])
+async def test_who_was_there_first_goes_on(beat, apart_s: float) -> None:  # type: ignore[no-untyped-def]
+    older, newer = Member(), Member()
+    older._began_s, newer._began_s = -apart_s, 0.0
+    at_s = 0.0
+    while not newer.is_doubled:
+        for member in (older, newer):
+            # Each notices at its next heartbeat, and joins at once.
+            at_s += HEARTBEAT_S
+            await beat(member, at_s, UNKNOWN)
+        assert not older.is_doubled
+
+
+async def test_who_is_to_end_puts_nobody_out_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined = []
+
+    async def joins(self: Member, *arguments: object) -> str:
+        joined.append(self)
+        return "assignment"
+
+    monkeypatch.setattr(GroupCoordinator, "ensure_active_group", joins)
+    member = Member()
+    assert await member.ensure_active_group("topics", None) == "assignment"
+    member.is_doubled, member._closing = True, asyncio.get_running_loop().create_future()
+    ending = asyncio.create_task(member.ensure_active_group("topics", None))
+    await asyncio.sleep(0)
+    assert not ending.done()
+    member._closing.set_result(None)
+    assert await ending is None
+    assert joined == [member]
 
 
 @pytest.mark.parametrize(
