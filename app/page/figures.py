@@ -29,13 +29,19 @@ def figure(text: str | Decimal | None, *, signed: bool = False) -> Html:
     if text is None:
         return el("span", "not known", class_="quiet")
     whole = plain(text) if isinstance(text, Decimal) else text
+    if parse_text(whole) is None:
+        return el("span", whole)
+    return el("data", shown(whole, signed=signed), value=whole, title=whole)
+
+
+def shown(whole: str, *, signed: bool = False) -> str:
+    """Return the text that stands for a figure; the name of a link around it has to hold it."""
     number = parse_text(whole)
     if number is None:
-        return el("span", whole)
-    shown = grouped(_SHOWN.plus(number))
+        return whole
     about = "" if _SHOWN.plus(number) == number else "≈ "
     sign = "+" if signed and number > 0 else ""
-    return el("data", about + sign + shown, value=whole, title=whole)
+    return about + sign + grouped(_SHOWN.plus(number))
 
 
 def grouped(number: Decimal) -> str:

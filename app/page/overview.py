@@ -10,7 +10,17 @@ from app.billing_periods.instants import parse_iso8601_ms
 from app.bounds.limits import OVERVIEW_CELLS
 from app.meter.health import UNREADY
 from app.numbers import parse_text
-from app.page.figures import NOTHING, address, count, days, duration, figure, instant, whole
+from app.page.figures import (
+    NOTHING,
+    address,
+    count,
+    days,
+    duration,
+    figure,
+    instant,
+    shown,
+    whole,
+)
 from app.page.html import Html, Node, el, markup
 from app.page.tables import Column, Row, table
 
@@ -242,7 +252,7 @@ def _cells(line: Json, look: Look) -> list[Node]:
         # Of every charge, with filters and groups, they stand in the view of the subscription.
         figures: Node = el("a", f"over {OVERVIEW_CELLS} cells, see each", href=view)
     else:
-        told = f"Explain {line['units']} of {code}"
+        told = f"Explain {shown(line['units'])} of {code}"
         figures = el("a", figure(line["units"]), href=explain, aria_label=told)
     # An older program beside this one, while it is rolled out, says no zone.
     zone = line.get("timezone", "UTC")

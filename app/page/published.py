@@ -86,4 +86,5 @@ def _revision(about: About, row: Mapping[str, str]) -> Node:
         charge=row["charge_code"],
         since_revision=str(number - 1),
     )
-    return el("a", whole(number), href=made_by, aria_label=f"Events since revision {number - 1}")
+    told = f"{whole(number)}: events since revision {number - 1}"
+    return el("a", whole(number), href=made_by, aria_label=told)

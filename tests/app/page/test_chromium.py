@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import ClientSession
 
@@ -61,13 +62,17 @@ VIEWS = (
     pytest.param("/", SHOWN, id="overview"),
     pytest.param("/?search=zzz", "document.querySelector('#usage .empty')", id="no-match"),
     pytest.param(
+        "/?search=" + "z" * 3_000, "document.querySelector('#usage .empty')", id="long-search"
+    ),
+    pytest.param(
         "/subscriptions/sub_1",
         "document.querySelector('#closed') && document.querySelector('.uplot')",
         id="subscription",
     ),
     pytest.param(
         "/subscriptions/sub_1?period=2024-02-01",
-        "document.querySelector('#closed') && document.querySelector('.uplot')",
+        "document.querySelector('#closed') && document.querySelector('.uplot')"
+        " && document.querySelector('#records td a')",
         id="closed-period",
     ),
     pytest.param(
@@ -97,6 +102,24 @@ VIEWS = (
 )
 
 
+REVISION: dict[str, Any] = {
+    "id": "id-1",
+    "cell_id": "cell-1",
+    "type": "usage.revised",
+    "revision": 1,
+    "organization_id": ORGANIZATION,
+    "external_subscription_id": "sub_1",
+    "units": "55.75",
+    "delta_units": "5.0",
+    "revision_reason": "late_events",
+    "closed_at": "2024-03-01T07:00:00.000Z",
+    "events_count": 37,
+    "charge": {"code": "storage"},
+    "billable_metric": {"code": "storage"},
+    "period": {"from": "2024-02-01T00:00:00Z"},
+}
+
+
 @pytest.mark.parametrize(("address", "ready"), VIEWS)
 async def test_every_view_is_whole_for_everybody(
     open_api: Running, tab: chromium.Tab, address: str, ready: str
@@ -105,6 +128,7 @@ async def test_every_view_is_whole_for_everybody(
     uncounted = Uncounted("unknown_code", "stroage", 15, NOW_MS, NOW_MS, [sample])
     open_api.meter.uncounted.append(uncounted)
     open_api.meter.letter_bytes[5] = bytes(range(256))
+    open_api.meter.published.values.append(msgspec.json.encode(REVISION))
     await tab.size(1280)
     await view(tab, open_api, address, ready)
     await tab.run(AXE)

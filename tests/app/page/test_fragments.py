@@ -407,3 +407,17 @@ def test_a_subscription_without_a_figure_now_is_shown_to_who_searches_it() -> No
     shown["usage_total"] = 7
     assert "Subscriptions, 1 of 7" in words(overview_view(shown, Look()))
     assert "is found by a search" in overview_view(shown, Look())
+
+
+@pytest.mark.parametrize(
+    ("units", "seen"), [("1066.75", "1,066.75"), ("0.1234567890126", "≈ 0.123456789013")]
+)
+def test_the_spoken_name_of_a_figure_holds_what_is_seen(units: str, seen: str) -> None:
+    line = {"organization_id": "o", "external_subscription_id": "s", "external_customer_id": "c"}
+    of = {"billable_metric_code": "gb", "charge_code": "gb", "implicit": False}
+    period = {"from": "2024-03-01T00:00:00Z", "to": "2024-03-31T23:59:59Z", "timezone": "UTC"}
+    figures = {"units": units, "events_count": 1}
+    shown = {**WELL, "partitions": [], "each_worker": [], "usage_total": 1}
+    text = overview_view({**shown, "usage": [{**line, **of, **period, **figures}]}, Look())
+    assert f'aria-label="Explain {seen} of gb"' in text
+    assert f">{seen}</data>" in text
