@@ -23,6 +23,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownMemberIdErr
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 
 import app.kafka.lenient_fetch  # noqa: F401  # how every consumer reads what it fetches
+from app.bounds.cancellation import retrieve
 from app.errors import StackError
 from app.kafka.fetch_sessions import SessionFetch
 from app.tokens import refusal_of
@@ -315,6 +316,7 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.client.__class__ = Connections
+        self._message_accumulator.__class__ = _Batches
 
     async def stop(self) -> None:
         """Deliver what was sent and close the connections."""
@@ -334,8 +336,18 @@ class InOrderProducer(Producer):
         self._message_accumulator.__class__ = _InOrder
 
 
-class _InOrder(MessageAccumulator):  # type: ignore[misc]
+class _Batches(MessageAccumulator):  # type: ignore[misc]
     """Batches that are not sent yet."""
+
+    def _append_batch(self, builder: object, tp: TopicPartition) -> MessageBatch:
+        batch = super()._append_batch(builder, tp)
+        # Mostly nobody waits for it to be taken, and what fails it the batch tells too.
+        batch._drain_waiter.add_done_callback(retrieve)
+        return batch
+
+
+class _InOrder(_Batches):
+    """The same of one that delivers nothing after what failed."""
 
     def _append_batch(self, builder: object, tp: TopicPartition) -> MessageBatch:
         batch = super()._append_batch(builder, tp)

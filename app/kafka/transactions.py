@@ -185,6 +185,8 @@ class PartitionProducer:
         if not batches:
             return
         await self._producer.begin_transaction()
+        # A fence fails it, which whoever waits for the first batch is told.
+        self._producer._txn_manager._transaction_waiter.add_done_callback(retrieve)
         offsets = await self._send_all(batches)
         if conclude is not None:
             await self._send_all(await self._pack(conclude(offsets)))

@@ -137,6 +137,8 @@ class Ledger:
         """The files of before are among them."""
         self._current: LedgerFile | None = None
         """The one that flushes are appended to."""
+        self._fails = False
+        """The disk took nothing when it was asked last."""
         self._void: list[Path] = []
         """Merged into another; deleted with the next ones, when nobody reads them any more."""
         self._disk = asyncio.Lock()
@@ -217,8 +219,14 @@ class Ledger:
                 async with self._disk:
                     await self._append(self._durable[0])
                     await self._merge()
+                if self._fails:
+                    self._fails = False
+                    log.info("The ledger in %s is written again", self._directory)
         except (OSError, MemoryError) as error:
-            log.warning("The ledger in %s begins anew: %r", self._directory, error)
+            # A full disk fails each flush.
+            if not self._fails:
+                log.warning("The ledger in %s begins anew: %r", self._directory, error)
+            self._fails = True
             self.forget()
             while self._durable and not self._gone:
                 self._release(self._durable.popleft().chunks)

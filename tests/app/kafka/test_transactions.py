@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -159,6 +160,28 @@ async def test_a_newer_owner_fences_the_older_one(
     await new.commit([row(cells, b"k", b"newer")])
     values = [value for _, value in await all_rows(settings, cells)]
     assert values == [b"old", b"new", b"other", b"newer"]
+
+
+async def test_whoever_is_fenced_leaves_no_failure_that_nobody_took(
+    settings: Settings, cells: TopicPartition, started: Started
+) -> None:
+    """asyncio tells of such a one with a traceback of twenty lines, at each rebalance."""
+    untaken: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: untaken.append(context))
+    try:
+        older = PartitionProducer(settings, 0)
+        await older.start()
+        await started()
+        with pytest.raises(Fenced):
+            await older.commit([row(cells, b"k", b"older")])
+        await older.stop()
+        del older
+        gc.collect()
+        await asyncio.sleep(0)
+    finally:
+        loop.set_exception_handler(None)
+    assert untaken == []
 
 
 async def test_a_newer_owner_aborts_what_the_older_one_had_begun(

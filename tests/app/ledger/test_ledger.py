@@ -335,8 +335,10 @@ async def test_without_disk_there_is_none(tmp_path: Path) -> None:
 
 
 async def test_a_disk_that_takes_nothing_ends_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """It is told once, not with each flush, and once more when the disk takes something."""
+    caplog.set_level("INFO", "app.ledger")
     world.portion(8)
     await world.flush()
 
@@ -345,13 +347,17 @@ async def test_a_disk_that_takes_nothing_ends_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr("app.ledger.blocks.os.write", full)
+        for _ in range(3):
+            world.portion(8)
+            await world.flush()
+    assert await world.check(NAMES) == 0
+    for _ in range(2):
         world.portion(8)
         await world.flush()
-    assert await world.check(NAMES) == 0
-    world.portion(8)
-    await world.flush()
     assert await world.check(NAMES) > 0
     assert world.room.memory_bytes == 0
+    told = [record.levelname for record in caplog.records]
+    assert told == ["WARNING", "INFO"]
 
 
 def test_a_row_that_cannot_be_decoded_is_damage() -> None:
