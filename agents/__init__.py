@@ -12,7 +12,7 @@ from agents import (
     close,
     cool,
     flush,
-    forward_while_stalled,
+    forward_ahead,
     probe,
     refold,
     renew,
@@ -31,7 +31,7 @@ PARTITION_AGENTS: Final[tuple[PartitionAgent, ...]] = (
     lambda engine, owned: cool.cool(owned, lambda: len(engine.owned)),
     lambda engine, owned: repair.repair(owned),
     lambda engine, owned: refold.refold(owned, engine.scan),
-    lambda engine, owned: forward_while_stalled.forward_while_stalled(owned, engine.forwarder),
+    lambda engine, owned: forward_ahead.forward_ahead(owned, engine.ahead),
 )
 
 WORKER_AGENTS: Final[tuple[WorkerAgent, ...]] = (

@@ -45,6 +45,11 @@ class Ticking(Protocol):
     @property
     def owned(self) -> Mapping[int, OwnedPartition]: ...
 
+    @property
+    def coming(self) -> frozenset[int]:
+        """The partitions that are ours and do not fold yet."""
+        ...
+
 
 async def tick(worker: Ticking) -> None:
     """Tick until cancelled."""
@@ -56,7 +61,7 @@ async def tick(worker: Ticking) -> None:
         worker.appender,
         lambda: worker.followed.wanted_ms,
     )
-    await ticker.run(lambda: worker.owned.values())
+    await ticker.run(lambda: worker.owned.values(), lambda: worker.coming)
 
 
 class Ticker:
@@ -92,7 +97,11 @@ class Ticker:
         self._behind_ms = -1
         """When the definitions have passed this they keep up with the events, in ms."""
 
-    async def run(self, owned: Callable[[], Iterable[OwnedPartition]]) -> None:
+    async def run(
+        self,
+        owned: Callable[[], Iterable[OwnedPartition]],
+        coming: Callable[[], Iterable[int]] = frozenset,
+    ) -> None:
         """Tick until cancelled; try again what is refused."""
         while True:
             await asyncio.sleep(POLL_S)
@@ -104,6 +113,10 @@ class Ticker:
                 for partition in partitions:
                     partition.cuts.look_at(self._clock.now_ms())
                     await self.tick_where_needed(partition, past_ms)
+                for number in coming():
+                    # Nobody else passes its log on while it is restored.
+                    if past_ms is not None and self._progress.append_time_ms(number) <= past_ms:
+                        await self._tick_raw(number)
             # A fold stands until then.
             wanted_ms = self._wanted_definitions_ms()
             await self._tick_definitions(wanted_ms, self._clock.now_ms(), POLL_S)
@@ -125,8 +138,7 @@ class Ticker:
         now_ms, at_ms = self._clock.now_ms(), owned.state.checkpoint.append_time_ms
         waited_for = past_ms is not None and at_ms <= past_ms
         if waited_for or at_ms <= owned.cuts.schedule.next_ms() < now_ms:
-            topic = self._settings.topic(self._settings.raw_topic)
-            await self._tick(topic, owned.number, TICK_EVERY_S)
+            await self._tick_raw(owned.number)
         if owned.number == 0:
             cut_ms = self._next_cut_ms(owned, self._definitions.append_time_ms)
             if cut_ms < now_ms:
@@ -135,6 +147,9 @@ class Ticker:
             # Events need none of their own while the definitions keep up with them so far.
             self._behind_ms = self._newest_ms(owned) - TRUST_AFTER_MS // 2
             await self._tick_definitions(self._behind_ms, now_ms, TICK_EVERY_S)
+
+    async def _tick_raw(self, number: int) -> None:
+        await self._tick(self._settings.topic(self._settings.raw_topic), number, TICK_EVERY_S)
 
     def _next_cut_ms(self, owned: OwnedPartition, from_ms: int) -> int:
         """Return the earliest cut anywhere that a log at `from_ms` has not passed, or NEVER_MS."""

@@ -35,6 +35,7 @@ from app.runtime.health import Health
 from app.runtime.homes import HomePartitions
 from app.runtime.offsets import Offsets
 from app.runtime.ownership import Ownership
+from app.runtime.partition.ahead import Ahead
 from app.runtime.partition.forwarder import Forwarder
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import Progress, ProgressTable, Seal
@@ -103,7 +104,10 @@ class Engine:
         self.shared = self._shared(url, turns or Turns())
         self.brokers.seconds = self.shared.tally.kafka_seconds
         self.scans = Scans(self.shared.turns)
-        self.restorer = Restorer(self.shared, self.delivery, self.offsets, self.progress)
+        self.ahead = Ahead(self.forwarder, self.progress)
+        self.restorer = Restorer(
+            self.shared, self.delivery, self.offsets, self.progress, self.ahead
+        )
         self.ownership = Ownership(
             self.delivery, self.restorer, self._begin, self.crash, self.shared.tally
         )
@@ -228,6 +232,11 @@ class Engine:
     def restoring(self) -> frozenset[int]:
         """The partitions that are being taken over."""
         return self.ownership.restoring
+
+    @property
+    def coming(self) -> frozenset[int]:
+        """The partitions that are ours and do not fold yet."""
+        return self.ownership.coming
 
     @property
     def parked_subscriptions(self) -> int:

@@ -37,8 +37,6 @@ _MENDED_AFTER_S = 0.5
 _MENDED_AFTER_MOST_S = 30.0
 """What fails again and again is restored ever less often, and others have the time."""
 _SOUND_AFTER_S = 120.0
-_RESTORED_AT_ONCE = 8
-"""Small ones wait for brokers most of the time; of large ones no more should be in memory twice."""
 
 
 class AtHand(Protocol):
@@ -164,6 +162,11 @@ class Ownership(Generic[P]):
         """The partitions that were released, but are still ours unless others have taken them."""
         return self._parked
 
+    @property
+    def coming(self) -> frozenset[int]:
+        """Partitions of ours that are not owned yet: taken over, or restored as they failed."""
+        return (self.restoring | self._mending.keys()) - self._owned.keys()
+
     async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
         """Take over partitions: reclaim what nobody else took, restore the rest."""
         self._rebalancing_s = self._rebalancing_s or monotonic()
@@ -227,15 +230,13 @@ class Ownership(Generic[P]):
         log.info("Partitions %s are ours", ours, extra=facts("assignment", partitions=ours))
 
     async def _take_over(self, wanted: list[int]) -> dict[int, P]:
-        """Take several at a time: one waits for the broker while another decodes."""
-        at_once = asyncio.Semaphore(_RESTORED_AT_ONCE)
+        """Take all at a time: what is at hand waits for nothing that has to be read."""
         taken: dict[int, P] = {}
 
         async def take(number: int) -> None:
-            async with at_once:
-                reclaimed = await self._reclaim(number)
-                taken[number] = reclaimed or await self._restoring.restore(number)
-                self._own(taken[number])
+            reclaimed = await self._reclaim(number)
+            taken[number] = reclaimed or await self._restoring.restore(number)
+            self._own(taken[number])
 
         taking = [asyncio.create_task(take(number)) for number in wanted]
         try:

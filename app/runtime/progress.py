@@ -114,9 +114,12 @@ class ProgressTable:
         cuts = (p.next_cut_ms for p in self._newest.values())
         return min((cut_ms for cut_ms in cuts if cut_ms >= from_ms), default=NEVER_MS)
 
-    def latest_past_ms(self, now_ms: int) -> int | None:
-        """Return the latest cut before now that a partition waits for; None: there is none."""
-        cuts = (p.next_cut_ms for p in self._newest.values())
+    def latest_past_ms(self, now_ms: int, besides: int | None = None) -> int | None:
+        """Return the latest cut before now that a partition waits for; None: there is none.
+
+        `besides`: what this partition waits for is not asked.
+        """
+        cuts = (p.next_cut_ms for p in self._newest.values() if p.partition != besides)
         return max((cut_ms for cut_ms in cuts if cut_ms < now_ms), default=None)
 
     def all_read(self, state_version: int, partitions: int) -> bool:

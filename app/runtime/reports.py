@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from app.meter.errors import Unavailable
-from app.runtime.progress import Progress, Seal
+from app.runtime.progress import Progress, ProgressTable, Seal
 
 RETRY_S = 0.5
 
@@ -25,15 +25,16 @@ class Reports:
         self._seal = seal
         self._append = append
         self._newest: dict[int, Progress] = {}
+        self._told = ProgressTable()
+        """All that was ever told here."""
         self._wanted = asyncio.Event()
 
     def tell(self, progress: Progress) -> None:
         """Tell it soon, in place of what is not told yet of the partition."""
-        known = self._newest.get(progress.partition)
-        if known is not None and known.append_time_ms > progress.append_time_ms:
-            # What was forwarded ahead of the flush stays acknowledged.
-            progress = progress._replace(append_time_ms=known.append_time_ms)
-        self._newest[progress.partition] = progress
+        # What was forwarded ahead of the flush stays acknowledged, and of the topic, which is
+        # compacted, a worker that comes later reads the newest report alone.
+        self._told.note(progress)
+        self._newest[progress.partition] = self._told.of(progress.partition) or progress
         self._wanted.set()
 
     async def run(self) -> None:

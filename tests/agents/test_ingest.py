@@ -9,7 +9,6 @@ import pytest
 from faust.types import TP
 
 from agents import ingest
-from agents.forward_while_stalled import _forward
 from agents.ingest import _Lanes, take_raw, take_rekeyed
 from app.bounds.limits import ID_BYTES
 from app.bounds.turns import Turns
@@ -21,8 +20,10 @@ from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
 from app.kafka.batch_consumer import DeliveryBroken
 from app.kafka.record_batch import RawRecord, RecordBatch
+from app.runtime.partition.ahead import Ahead
 from app.runtime.partition.next_flush import NextFlush
 from app.runtime.partition.portion import MAX_STAMP_AHEAD_MS, ClockAhead, Portion
+from app.runtime.progress import ProgressTable
 from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint
 from tests.world.waiting import until
@@ -33,7 +34,8 @@ def _owned(shared: SimpleNamespace, checkpoint: Checkpoint, **more: Any) -> Any:
     state = SimpleNamespace(checkpoint=checkpoint)
     places = {"number": 3, "shared": shared, "state": state, "forwarded": (0, -1)}
     more["note_forwarded"] = lambda *_: None
-    return SimpleNamespace(**places, abandoned=False, careful_records=0, **more)
+    more.setdefault("life", SimpleNamespace(is_given_up=lambda: False))
+    return SimpleNamespace(**places, abandoned=False, careful_records=0, is_careful=False, **more)
 
 
 @pytest.mark.parametrize("raw", [True, False], ids=["raw", "rekeyed"])
@@ -66,7 +68,7 @@ async def test_a_broker_whose_clock_is_hours_ahead_is_not_followed(ahead: bool) 
     stamped = [cast(RawRecord, raw)]
     nobody = cast(Any, None)
     batch = RecordBatch(stamped, TP("events", 3), 0, 1, 0)
-    reading = _forward(owned, nobody, TP("events", 3), stamped, 1)
+    reading = Ahead(nobody, ProgressTable()).forward(owned, TP("events", 3), stamped, 1)
     taking = take_raw(owned, batch, nobody)
     read, left = (reading, taking) if ahead else (taking, reading)
     left.close()

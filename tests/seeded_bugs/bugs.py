@@ -21,6 +21,43 @@ class Bug(NamedTuple):
 
 BUGS = (
     Bug(
+        "late-fold-holds-back-all",
+        "app/runtime/partition/ahead.py",
+        "looks = looks + 1 if self._is_waited_for(going) else 0",
+        "looks = 0",
+        "tests/simulation/test_ahead.py::test_a_fold_that_is_late_holds_back_no_other_partition",
+    ),
+    Bug(
+        "restored-log-that-nobody-passes-on",
+        "agents/tick.py",
+        "for number in coming():",
+        "for number in ():",
+        "tests/simulation/test_ahead.py::test_a_partition_that_is_restored_holds_back_no_other",
+    ),
+    Bug(
+        "read-ahead-without-care",
+        "app/runtime/partition/ahead.py",
+        "if records and going.is_careful:",
+        "if False:",
+        "tests/simulation/test_ahead.py::test_what_may_end_the_process_is_not_read_ahead",
+    ),
+    Bug(
+        "told-before-it-is-acknowledged",
+        "app/runtime/partition/ahead.py",
+        "await going.forwards.settle(going.forwards.count)",
+        "await asyncio.sleep(0)",
+        "tests/app/runtime/partition/test_ahead.py"
+        "::test_progress_is_told_once_all_of_it_is_acknowledged",
+    ),
+    Bug(
+        "flush-takes-back-what-was-forwarded",
+        "app/runtime/reports.py",
+        "= self._told.of(progress.partition) or progress",
+        "= progress",
+        "tests/app/runtime/test_progress.py"
+        "::test_a_flush_takes_back_nothing_that_was_forwarded_ahead_of_it",
+    ),
+    Bug(
         "event-dated-ahead-in-a-day-before",
         "tables/cells/days.py",
         "day = day_holding(max(timestamp_ms, append_time_ms - longest_ms, 0), timezone)",

@@ -13,6 +13,7 @@ import pytest
 from app.definitions import commands
 from app.kafka.log_readers import LogReader, LogRecord
 from app.queries.gateway import Gateway
+from app.runtime.partition.ahead import Ahead
 from app.runtime.restoring import restore
 from app.wire.keys import home_partition, message_key
 from tables.partition.cooling import Cooling
@@ -141,6 +142,8 @@ def test_a_repair_holds_back_the_cut_that_waits(
     """For another partition; what it would publish is wrong until the cell is refolded."""
     # The cell that is made wrong stays at hand.
     monkeypatch.setattr(Cooling, "_is_idle", lambda *_: False)
+    # Nor is the partition that the cut waits for read ahead.
+    monkeypatch.setattr(Ahead, "_is_waited_for", lambda *_: False)
 
     async def act(player: Player) -> Outcome:
         await begin(player)

@@ -52,6 +52,7 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "app.runtime.offsets.Consumer": lambda **_: Consumer(broker),
         "app.ledger.ledger.to_thread": _at_once,
         "app.ledger.ledger.MERGED_CHUNKS": 8,
+        "app.runtime.partition.ahead.Consumer": lambda **_: Consumer(broker),
         "app.runtime.scanning.scan.Consumer": lambda **_: Consumer(broker),
         "app.kafka.log_readers.Consumer": lambda **_: Consumer(broker),
         "app.runtime.restoring.restorer.PartitionProducer": lambda _, number: PartitionProducer(

@@ -29,6 +29,7 @@ from app.runtime.partition.refold_queue import RefoldQueue
 from app.runtime.partition.renewal import Renewal
 from app.runtime.partition.table_work import TableWork
 from app.runtime.partition.verdicts import Verdicts
+from app.runtime.progress import Progress
 from app.wire.arrivals import CorrectionArrival, MeterKey, Run
 from app.wire.identity import event_id
 from app.wire.refusals import Refusal
@@ -137,6 +138,19 @@ class OwnedPartition:
     def note_forwarded(self, next_offset: int, append_time_ms: int) -> None:
         """Note that everything before is forwarded."""
         self._forwarded = max(self._forwarded, (next_offset, append_time_ms))
+
+    @property
+    def is_careful(self) -> bool:
+        """Whether records are tried before they are folded: nobody handed the partition over."""
+        return self.careful_records > 0
+
+    async def find_place(self) -> bool:
+        """Return whether it is known from where on something is left to forward; it is."""
+        return True
+
+    def reported(self, told: Progress) -> Progress:
+        """Return how far it is forwarded now, and folded by what was told before."""
+        return self.cuts.progress(told.raw_next, self.forwarded[1])
 
     def note_examined(self, records: int) -> None:
         """Note that so many records were tried before they are folded."""

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from itertools import islice
 from operator import attrgetter
+from typing import Protocol
 
 from app.bounds.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
 from app.bounds.turns import STEP_ITEMS, Steps, Work
@@ -19,8 +20,7 @@ from app.kafka.record_batch import RawRecord, RecordBatch
 from app.kernel import arrive
 from app.runtime.context import WorkerContext
 from app.runtime.homes import HomePartitions
-from app.runtime.partition.forwarder import Forwarder
-from app.runtime.partition.owned import OwnedPartition
+from app.runtime.partition.forwarder import Forwarder, Forwards
 from app.wire.arrivals import (
     PLAINLY,
     Arrival,
@@ -81,6 +81,21 @@ def found_in(
             yield
     decided = not judging.known_before_ms <= place[0] <= judging.limited_after_ms
     return found if decided or not hang_on_limits(found) else None
+
+
+class Forwarding(Protocol):
+    """A partition, as far as forwarding asks."""
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def forwards(self) -> Forwards: ...
+
+    @property
+    def forwarded(self) -> tuple[int, int]:
+        """(next raw offset, append time) after the last record whose forwards were sent."""
+        ...
 
 
 class Portion:
@@ -214,7 +229,7 @@ class Portion:
                 self._away += [(home, arrival) for arrival in run]
         return runs
 
-    async def forward(self, owned: OwnedPartition, forwarder: Forwarder) -> None:
+    async def forward(self, owned: Forwarding, forwarder: Forwarder) -> None:
         """Send what is away; homes skip what lies before the last they took, hence the order."""
         # What was forwarded ahead is acknowledged.
         forwarded_next, _ = owned.forwarded
@@ -226,7 +241,7 @@ class Portion:
                 await asyncio.sleep(0)
 
 
-def decoding_of(owned: OwnedPartition) -> Work:
+def decoding_of(owned: Forwarding) -> Work:
     """Return the work of one partition; by it each has its share of turns."""
     return Work("decode", "events", f"partition {owned.number}")
 

@@ -120,9 +120,12 @@ async def restore(
         log.error(text, number, extra=facts("note", partition=number))
     if not (intact and published.whole):
         state.index.close()
-        return await fold_anew(
+        owned = await fold_anew(
             number, checkpoint, packed_checkpoint, newest, published, producer, shared
         )
+        # Whatever was before the flush has gone to its homes; others wait for what came since.
+        owned.note_forwarded(checkpoint.raw_next, checkpoint.append_time_ms)
+        return owned
     newest.clear()
     cells.clear()
     owned = OwnedPartition(state, producer, shared, packed_checkpoint)

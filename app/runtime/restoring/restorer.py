@@ -5,6 +5,7 @@ It tries until the brokers let the state be read; `app.runtime.restoring.restore
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from time import monotonic
@@ -16,27 +17,53 @@ from app.log import facts
 from app.runtime.context import WorkerContext
 from app.runtime.delivery import Delivery
 from app.runtime.offsets import Offsets
+from app.runtime.partition.ahead import Ahead, Coming
 from app.runtime.partition.life import State
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.runtime.restoring.restore import restore
+from app.runtime.tasks import cancel
 
 log = logging.getLogger(__name__)
+
+RESTORED_AT_ONCE = 8
+"""Small ones wait for brokers most of the time; of large ones no more should be in memory twice."""
 
 
 class Restorer:
     """Makes partitions of what Kafka has of them."""
 
     def __init__(
-        self, shared: WorkerContext, delivery: Delivery, offsets: Offsets, progress: ProgressTable
+        self,
+        shared: WorkerContext,
+        delivery: Delivery,
+        offsets: Offsets,
+        progress: ProgressTable,
+        ahead: Ahead,
     ):
         self._shared = shared
         self._delivery = delivery
         self._offsets = offsets
         self._progress = progress
+        self._ahead = ahead
+        self._at_once = asyncio.Semaphore(RESTORED_AT_ONCE)
 
     async def restore(self, number: int) -> OwnedPartition:
-        """Return the partition as it is in Kafka, tried until the brokers let it be read."""
+        """Return the partition as it is in Kafka, tried until the brokers let it be read.
+
+        Others need not wait for it meanwhile: what lies there for them is forwarded.
+        """
+        coming = Coming(number, self._shared)
+        going = [asyncio.create_task(self._ahead.go(coming))]
+        try:
+            async with self._at_once:
+                owned = await self._restored_at_last(number)
+        finally:
+            await cancel(going)
+        owned.note_forwarded(*coming.forwarded)
+        return owned
+
+    async def _restored_at_last(self, number: int) -> OwnedPartition:
         brokers, tries = self._shared.brokers, 0
         while True:
             producer, began_s = PartitionProducer(self._shared.settings, number), monotonic()

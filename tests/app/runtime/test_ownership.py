@@ -484,16 +484,15 @@ async def test_memory_is_divided_among_the_partitions_that_are_here(world: World
     assert world.divided == [(2, []), (3, [2])]
 
 
-async def test_eight_partitions_are_restored_at_once(world: World) -> None:
-    """Of small ones nearly all the time is waiting for brokers; eight large ones fit memory."""
-    waiting, all_wait = list[None](), asyncio.Event()
-
-    async def wait_for_others() -> None:
-        waiting.append(None)
-        if len(waiting) == 8:
-            all_wait.set()
-        await all_wait.wait()
-
-    world.restoring = wait_for_others
-    async with asyncio.timeout(5):
-        await world.assign(*range(8))
+async def test_what_is_at_hand_waits_for_nothing_that_is_restored(world: World) -> None:
+    """However much that is."""
+    await world.assign(9)
+    await world.release(9)
+    may_restore = asyncio.Event()
+    world.restoring = may_restore.wait  # type: ignore[assignment]
+    assigning = asyncio.create_task(world.assign(*range(10)))
+    await until(lambda: 9 in world.ownership.owned, every_s=0)
+    assert world.ownership.coming == frozenset(range(9))
+    may_restore.set()
+    await assigning
+    assert world.ownership.coming == frozenset()

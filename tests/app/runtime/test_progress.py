@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -9,7 +10,9 @@ import pytest
 
 from app.definitions.timeline import NEVER_MS
 from app.runtime.progress import Progress, ProgressTable, Seal
+from app.runtime.reports import Reports
 from app.settings import Settings
+from tests.world.waiting import until
 
 
 def report(epoch: int, append_time_ms: int, url: str) -> Progress:
@@ -55,6 +58,30 @@ def test_the_latest_cut_that_is_past_is_known_to_all(now_ms: int, cut_ms: int | 
     for partition, next_cut_ms in enumerate((30, 10, NEVER_MS)):
         table.note(Progress(partition, 0, next_cut_ms, 1, "a", 0))
     assert table.latest_past_ms(now_ms) == cut_ms
+
+
+def test_what_a_partition_waits_for_itself_is_not_what_others_wait_for() -> None:
+    table = ProgressTable()
+    for partition, next_cut_ms in enumerate((30, 10)):
+        table.note(Progress(partition, 0, next_cut_ms, 1, "a", 0))
+    assert [table.latest_past_ms(31, besides=each) for each in (0, 1, 2)] == [10, 30, 30]
+
+
+async def test_a_flush_takes_back_nothing_that_was_forwarded_ahead_of_it() -> None:
+    """The topic is compacted: a worker that comes later reads the newest report alone."""
+    seal, told = Seal(_settings()), list[Progress | None]()
+
+    async def append(topic: str, key: bytes, value: bytes, partition: int) -> None:
+        told.append(seal.open(value))
+
+    reports = Reports("progress", seal, append)
+    running = asyncio.create_task(reports.run())
+    ahead, flush = report(1, 20, "before"), report(2, 10, "now")
+    for count, each in enumerate((ahead, flush, report(1, 30, "before")), 1):
+        reports.tell(each)
+        await until(lambda count=count: len(told) == count, every_s=0)  # type: ignore[misc]
+    running.cancel()
+    assert told == [ahead, *(flush._replace(append_time_ms=reached) for reached in (20, 30))]
 
 
 def _settings(**values: Any) -> Settings:
