@@ -50,6 +50,9 @@ class DefinitionsLost(StackError):
 class Follower(Protocol):
     """A partition that is told of definitions and progress."""
 
+    @property
+    def number(self) -> int: ...
+
     def look_again(self) -> None:
         """Have its closer look again if it waits for other logs."""
         ...
@@ -154,7 +157,7 @@ class FollowedDefinitions:
                 self._homes.forget()
                 self._limit_batches()
         for owned in self._owned():
-            owned.define(impact, offset, append_time_ms)
+            owned.define(self._for(owned, impact), offset, append_time_ms)
         waiting = self.awaited.pop(value or b"", None)
         if waiting is not None and not waiting.done():
             waiting.set_result(outcome)
@@ -169,7 +172,17 @@ class FollowedDefinitions:
     def tell_missed(self, owned: Follower) -> None:
         """Tell a partition what was defined while it was not among the owned ones."""
         for offset, append_time_ms, impact in self.impacts_since(owned.definitions_seen):
-            owned.define(impact, offset, append_time_ms)
+            owned.define(self._for(owned, impact), offset, append_time_ms)
+
+    def _for(self, owned: Follower, impact: Impact | None) -> Impact | None:
+        """Return what a partition looks at: one subscription concerns its home alone."""
+        if impact is None or impact.organization_id is None:
+            return impact
+        name = impact.external_subscription_id
+        is_foreign = name is not None and not self._homes.is_at(
+            owned.number, (impact.organization_id, name)
+        )
+        return None if is_foreign else impact
 
     def _limit_batches(self) -> None:
         raw_topic = self._settings.topic(self._settings.raw_topic)
