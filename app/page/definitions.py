@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from app.definitions.model import Metric
 from app.meter.changes import DefinitionChange
 from app.page.figures import NOTHING, address, bucket, count, time, whole
-from app.page.html import Html, Node, el, markup
+from app.page.html import Html, Node, el, lazy, markup
 from app.page.not_counted import Uncounted, since_then
 from app.page.tables import Column, Row, facts, table
 
 Json = dict[str, Any]
+
+LATEST: Final = "Latest changes, UTC"
 
 
 def definitions_view(
     metrics: Sequence[Json],
     plans: Sequence[Json],
     uncounted: Uncounted,
-    changes: Sequence[DefinitionChange],
     organization: str | None,
 ) -> Html:
     """Return the fragment."""
@@ -32,7 +33,7 @@ def definitions_view(
         _undefined(undefined, uncounted, organization),
         _metrics(metrics, uncounted, organization),
         _plans(plans, organization),
-        _changes(changes),
+        lazy("changes", address("page", "part", "changes", organization=organization), LATEST),
     )
 
 
@@ -111,7 +112,8 @@ def _link(kind: str, one: Json, organization: str | None) -> Html:
     )
 
 
-def _changes(changes: Sequence[DefinitionChange]) -> Html:
+def changes_part(changes: Sequence[DefinitionChange]) -> Html:
+    """Return who changed what, as the log has it."""
     columns = (Column("What"), Column("Which"), Column("When"), Column("By key"))
     rows = (
         Row(
@@ -125,7 +127,7 @@ def _changes(changes: Sequence[DefinitionChange]) -> Html:
         )
         for change in changes
     )
-    return table("log", "Latest changes, UTC", columns, rows, "None lately.")
+    return table("log", LATEST, columns, rows, "None lately.")
 
 
 def metric_used(

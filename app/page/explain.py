@@ -16,6 +16,7 @@ from app.meter.evidence import (
     ExplainQuery,
     Explanation,
 )
+from app.page.corrections import correction_forms
 from app.page.downloads import downloads
 from app.page.figures import (
     NOTHING,
@@ -53,7 +54,16 @@ def explain_view(
     )
     return markup(
         el("h1", f"{code} of ", el("a", name, href=back, class_="id")),
-        el("p", days(explanation.from_ms, explanation.to_ms, zone), f" {zone}. "),
+        el(
+            "p",
+            days(explanation.from_ms, explanation.to_ms, zone),
+            f" {zone}. Read up to ",
+            time(explanation.as_of.append_time_ms, zone),
+            "; ",
+            el("a", "look again", href=_here(query, organization, page)),
+            ".",
+            id="read",
+        ),
         el("p", proof if explanation.cells else "No charge has a figure of it.", id="proof")
         if not explanation.stale
         else el("p", "A changed definition is being folded: figures follow.", id="proof"),
@@ -156,6 +166,11 @@ def _kept(query: ExplainQuery, **changed: str | None) -> dict[str, str | None]:
         "reason": query.reason,
     }
     return kept | changed
+
+
+def _here(query: ExplainQuery, organization: str | None, page: int) -> str:
+    """Return the address of the same look."""
+    return explain_address(query, organization, **_kept(query, page=str(page)))
 
 
 def _csv_address(query: ExplainQuery, organization: str | None, number: str) -> str:
@@ -263,8 +278,7 @@ def _revision(fate: EventFate, timezone: str) -> Node:
 
 def _pages(query: ExplainQuery, organization: str | None, page: int, total: int) -> Html:
     def link(text: str, number: int) -> Html:
-        here = explain_address(query, organization, **_kept(query, page=str(number)))
-        return el("a", text, href=here)
+        return el("a", text, href=_here(query, organization, number))
 
     return el(
         "p",
@@ -284,6 +298,7 @@ def event_view(trace: Json, event: Json | None, organization: str | None) -> Htm
         parts.append(_arrival(number, arrival, organization))
     if event is not None:
         parts.append(_properties(event))
+    parts.append(correction_forms(trace["arrivals"][0], event, organization))
     return markup(parts)
 
 

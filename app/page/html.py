@@ -70,3 +70,17 @@ def _text(node: Node) -> str:
 @cache
 def _spelled(name: str) -> str:
     return _RENAMED.get(name, name.replace("_", "-"))
+
+
+def lazy(name: str, source: str, title: str) -> Html:
+    """Return the place of a part that is asked for once, and left alone when the view changes."""
+    return el(
+        "section",
+        el("h2", title),
+        el("p", "Loading…", class_="empty"),
+        id=name,
+        hx_get=source,
+        hx_trigger="load",
+        hx_swap="innerHTML",
+        hx_morph_skip_children=True,
+    )

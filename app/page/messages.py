@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from app.page.figures import address
-from app.page.html import Html, el, markup
+from app.page.html import Html, Node, el, markup
 
 _WORDS: Final = {
     "subscription_not_found": "There is no subscription of this name.",
@@ -16,6 +16,7 @@ _WORDS: Final = {
     "billable_metric_not_found": "There is no metric of this code.",
     "plan_not_found": "There is no plan of this code.",
     "dead_letter_not_found": "There is no such dead letter, or it names another organization.",
+    "validation_errors": "What is asked for is not understood.",
     "beyond_retention": "Kafka keeps the events no longer.",
 }
 
@@ -24,17 +25,20 @@ def refusal(status: int, body: Mapping[str, Any]) -> Html:
     """Return why there is nothing to see, and a way back."""
     code = str(body.get("code", body.get("error", "")))
     words = _WORDS.get(code, f"{code.replace('_', ' ')}.")
-    details = body.get("error_details")
-    named = None
-    if isinstance(details, Mapping):
-        told = (f"{field}: {_joined(codes)}" for field, codes in details.items())
-        named = el("ul", (el("li", each) for each in told))
     return markup(
         el("h1", "Nothing to show"),
         el("p", words, class_="empty", data_status="bad", data_code=status),
-        named,
+        details(body),
         el("p", el("a", "Back to the overview", href="/")),
     )
+
+
+def details(body: Mapping[str, Any]) -> Node:
+    """Return what is wrong with which field; None: that is not told."""
+    told = body.get("error_details")
+    if not isinstance(told, Mapping):
+        return None
+    return el("ul", (el("li", f"{field}: {_joined(codes)}") for field, codes in told.items()))
 
 
 def _joined(codes: object) -> str:

@@ -29,7 +29,7 @@ from app.page.figures import (
     time,
     whole,
 )
-from app.page.html import Html, Node, el, markup
+from app.page.html import Html, Node, el, lazy, markup
 from app.page.tables import Column, Row, facts, table
 
 SHOWN_ROWS: Final = 200
@@ -95,21 +95,7 @@ def subscription_view(
         else _usage(about, usage, wanted.charge),
         _records_place(about, wanted.period),
         _series_place(about, usage, wanted),
-        _lazy("past", about.part("past"), "Closed periods"),
-    )
-
-
-def _lazy(name: str, source: str, title: str) -> Html:
-    """Return the place of a part that is asked for once, and left alone when the view changes."""
-    return el(
-        "section",
-        el("h2", title),
-        el("p", "Loading…", class_="empty"),
-        id=name,
-        hx_get=source,
-        hx_trigger="load",
-        hx_swap="innerHTML",
-        hx_morph_skip_children=True,
+        lazy("past", about.part("past"), "Closed periods"),
     )
 
 
@@ -389,7 +375,7 @@ def _past(about: About, usage: PeriodUsage) -> Html:
 def _records_place(about: About, period: str | None) -> Node:
     if period is None:
         return None
-    return _lazy("records", about.part("records", period=period), "Published records")
+    return lazy("records", about.part("records", period=period), "Published records")
 
 
 # Usage over time
@@ -421,4 +407,4 @@ def _series_place(about: About, usage: PeriodUsage | None, wanted: Wanted) -> No
     )
     nav = el("nav", choices, aria_label="Chart", class_="pills", id="chart-choices")
     source = about.part("series", metric=metric, window=wanted.window, period=wanted.period)
-    return markup(nav, _lazy("series", source, f"{codes[metric]} by {wanted.window}"))
+    return markup(nav, lazy("series", source, f"{codes[metric]} by {wanted.window}"))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.api.answering.router import Endpoint, Handler
-from app.api.pages import page, page_forms, page_plan_form, page_views
+from app.api.pages import page, page_events, page_forms, page_plan_form, page_views
 
 _VIEWS: tuple[tuple[str, Handler], ...] = (
     ("", page_views.fragment(page_views.overview)),
     (
         "/subscriptions/{external_id}/explain/{code}",
-        page_views.of_one(page_views.explain),
+        page_views.of_one(page_events.once(page_events.explain)),
     ),
     ("/subscriptions/{external_id}", page_views.of_one(page_views.subscription)),
-    ("/events/{transaction_id}", page_views.of_one(page_views.event)),
+    ("/events/{transaction_id}", page_views.of_one(page_events.once(page_events.event))),
     ("/not-counted", page_views.of_one(page_views.not_counted_events)),
     ("/dead-letters/{partition}/{offset}", page_views.fragment(page_views.letter)),
     ("/dead-letters", page_views.fragment(page_views.letters)),
@@ -31,6 +31,7 @@ _PARTS: tuple[tuple[str, Handler], ...] = (
     ("past", page_views.of_one(page_views.past)),
     ("series", page_views.of_one(page_views.usage_series)),
     ("records", page_views.of_one(page_views.published)),
+    ("changes", page_views.of_one(page_forms.changes)),
 )
 
 _STEPS: tuple[tuple[str, Handler], ...] = (
@@ -65,8 +66,9 @@ PAGE = (
     *(_post(f"/page/plan/{name}", act, "A step of a form.") for name, act in _PLAN_STEPS),
     _get("/page/dead-letters/replay", page_views.fragment(page_views.ask_replay), "A question."),
     _post("/page/dead-letters/replay", page_views.fragment(page_views.replay_letters), "Replay."),
+    _post("/page/events/correct", page_views.of_one(page_events.correct), "Correct an event."),
     _get("/page/records.csv", page_views.records_csv, "Records of a period."),
-    _get("/page/explain.csv", page_views.explain_csv, "The events behind a figure."),
+    _get("/page/explain.csv", page_events.explain_csv, "The events behind a figure."),
     _get("/page/{name}", page.asset, "A file of the page."),
     _get("/api/page/overview", page.overview, "The figures of its first view."),
     _get("/api/page/organizations", page.organizations, "Whose figures it may show."),

@@ -11,6 +11,7 @@ from app.api.answering.call import Call, Reply
 from app.api.events.event_input import EventFields, InvalidEvent, read_event
 from app.api.http import json_text
 from app.api.http.errors import invalid
+from app.meter.events import RawPosition
 from app.wire.arrivals import long_name
 from app.wire.decode import decode_record
 from app.wire.encode import record_value
@@ -21,7 +22,7 @@ _MANDATORY = ["value_is_mandatory"]
 _INVALID = ["value_is_invalid"]
 
 
-class _Fields(msgspec.Struct):
+class Fields(msgspec.Struct):
     """The keys that are read; of any type until they are checked."""
 
     external_subscription_id: Any = None
@@ -32,13 +33,19 @@ class _Fields(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    correction: _Fields
+    correction: Fields
 
 
 async def create(call: Call) -> Any:
     """Append a correction: 200 once it is in the log, whether its event has come or not."""
     await call.root("correction")
-    fields = json_text.decode_as(await call.body(), _Body).correction
+    shown, position = await append(call, json_text.decode_as(await call.body(), _Body).correction)
+    headers = {"Meter-Position": f"{position.partition}:{position.offset}"}
+    return Reply.json({"correction": shown}, headers)
+
+
+async def append(call: Call, fields: Fields) -> tuple[dict[str, str], RawPosition]:
+    """Append a correction; return it as it is answered, and where it lies. Raises 422."""
     errors = _errors(fields)
     if errors:
         raise invalid(errors)
@@ -58,11 +65,10 @@ async def create(call: Call) -> Any:
         "transaction_id": decoded.transaction_id,
         "operation": decoded.operation,
     }
-    headers = {"Meter-Position": f"{position.partition}:{position.offset}"}
-    return Reply.json({"correction": shown}, headers)
+    return shown, position
 
 
-def _errors(fields: _Fields) -> dict[str, list[str]]:
+def _errors(fields: Fields) -> dict[str, list[str]]:
     errors: dict[str, list[str]] = {}
     for name in ("external_subscription_id", "transaction_id"):
         value = getattr(fields, name)
@@ -79,7 +85,7 @@ def _errors(fields: _Fields) -> dict[str, list[str]]:
     return errors
 
 
-def _value(call: Call, fields: _Fields, correction_id: str) -> bytes:
+def _value(call: Call, fields: Fields, correction_id: str) -> bytes:
     """Return the raw record's value; an amended event keeps the identity in the correction."""
     correction: dict[str, Any] = {
         "organization_id": call.organization_id,

@@ -54,17 +54,19 @@ RETARGETED: Final = {"HX-Retarget": "#metric", "HX-Reswap": "innerHTML"}
 
 
 async def definitions(call: Call) -> Html | Reply:
-    """List metrics and plans, with who uses them and what was changed lately."""
-    here = inside(call)
-    known = here.meter.definitions
+    """List metrics and plans, with who uses them."""
     listed = await _listed(call, "billable_metrics", metrics.index)
     all_plans = await _listed(call, "plans", plans.index)
-    since = max(known.offset - _CHANGES, 0)
-    changes, _ = await here.meter.definer.changes(here.organization_id, since)
-    latest = list(reversed(changes))[:_CHANGES_SHOWN]
-    return definitions_html.definitions_view(
-        listed, all_plans, await _uncounted(call), latest, carried(call)
-    )
+    uncounted = await _uncounted(call)
+    return definitions_html.definitions_view(listed, all_plans, uncounted, carried(call))
+
+
+async def changes(call: Call) -> Html | Reply:
+    """List who changed what lately; it is read from the log, so not at every tick."""
+    here = inside(call)
+    since = max(here.meter.definitions.offset - _CHANGES, 0)
+    found, _ = await here.meter.definer.changes(here.organization_id, since)
+    return definitions_html.changes_part(list(reversed(found))[:_CHANGES_SHOWN])
 
 
 async def _listed(call: Call, what: str, index: Handler) -> list[Json]:

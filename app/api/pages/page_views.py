@@ -19,21 +19,17 @@ from app.api.answering.call import Call, Reply
 from app.api.answering.peers import forward, owner_elsewhere, value_of
 from app.api.answering.router import Handler
 from app.api.definitions.subscriptions import subscriptions_of
-from app.api.events import dead_letters, not_counted, replays, trace
-from app.api.events.event_reads import show as show_event
+from app.api.events import dead_letters, not_counted, replays
 from app.api.http import json_text
 from app.api.http.errors import ApiError, bad_request, invalid, not_found
 from app.api.overview.overview_json import tag_of
 from app.api.pages import page
 from app.api.usage import records, series
-from app.api.usage.explain import explain_query, explained
-from app.api.usage.explain import show as show_explanation
 from app.billing_periods.instants import iso_milliseconds
 from app.meter.errors import Unavailable
 from app.meter.overview import DeadLetterQuery
 from app.meter.usage import PastPeriod, PeriodUsage
 from app.page import dead_letters as letters_html
-from app.page import explain as explain_html
 from app.page import not_counted as not_counted_html
 from app.page import published as published_html
 from app.page import replays as replays_html
@@ -177,7 +173,7 @@ async def subscription(call: Call) -> Html | Reply:
     if reply is not None:
         return reply
     here = inside(call)
-    about = _about(call, name)
+    about = about_of(call, name)
     closed = await here.meter.usage.past_periods(here.organization_id, name, about.customer)
     window = call.query.text("window") or "day"
     wanted = subscription_html.Wanted(
@@ -190,7 +186,7 @@ async def subscription(call: Call) -> Html | Reply:
     return subscription_html.subscription_view(about, usage, closed, wanted)
 
 
-def _about(call: Call, name: str) -> subscription_html.About:
+def about_of(call: Call, name: str) -> subscription_html.About:
     here, definitions = inside(call), call.meter.definitions
     organization_id, now_ms = here.organization_id, call.now_ms
     known = subscriptions_of(here, name)
@@ -236,11 +232,11 @@ async def _usage(
 
 async def past(call: Call) -> Html | Reply:
     """Show closed periods of a subscription."""
-    name = _named(call)
+    name = named(call)
     reply = await elsewhere(call, name)
     if reply is not None:
         return reply
-    here, about = inside(call), _about(call, name)
+    here, about = inside(call), about_of(call, name)
     size, number = subscription_html.PERIODS_OF_A_PAGE, call.query.positive("page", 1)
     closed = await here.meter.usage.past_periods(here.organization_id, name, about.customer)
     shown = closed[(number - 1) * size : number * size]
@@ -252,11 +248,11 @@ async def past(call: Call) -> Html | Reply:
 
 async def usage_series(call: Call) -> Html | Reply:
     """Show usage of a metric over time."""
-    name = _named(call)
+    name = named(call)
     reply = await elsewhere(call, name)
     if reply is not None:
         return reply
-    about, window = _about(call, name), call.query.text("window") or "day"
+    about, window = about_of(call, name), call.query.text("window") or "day"
     target = address(
         "api",
         "v1",
@@ -290,7 +286,7 @@ async def _of_period(call: Call, name: str, customer: str) -> dict[str, str]:
 
 async def published(call: Call) -> Html | Reply:
     """Show what was published of a period."""
-    name = _named(call)
+    name = named(call)
     reply = await elsewhere(call, name)
     if reply is not None:
         return reply
@@ -302,7 +298,7 @@ async def published(call: Call) -> Html | Reply:
     async with aclosing(read):
         async for some in read:
             rows += (dict(zip(COLUMNS, row_of(msgspec.json.decode(v)), strict=True)) for v in some)
-    return published_html.records_part(_about(call, name), rows, found.total_count, period)
+    return published_html.records_part(about_of(call, name), rows, found.total_count, period)
 
 
 def _records_of(name: str, period: str, **more: str) -> str:
@@ -323,7 +319,7 @@ def _day_after(text: str) -> str | None:
 async def records_csv(call: Call) -> Any:
     """Answer what was published of a period as CSV."""
     target = _records_of(
-        _named(call),
+        named(call),
         call.query.text("period") or "",
         format="csv",
         per_page=str(ROWS),
@@ -332,74 +328,11 @@ async def records_csv(call: Call) -> Any:
     return await records.index(asked_for(call, target))
 
 
-def _named(call: Call) -> str:
+def named(call: Call) -> str:
     name = call.query.text("subscription")
     if name is None:
         raise not_found("subscription")
     return name
-
-
-# Explain and trace
-
-
-async def explain(call: Call) -> Html | Reply:
-    """Show the events behind a figure."""
-    name, code = call.parameters["external_id"], call.parameters["code"]
-    reply = await elsewhere(call, name)
-    if reply is not None:
-        return reply
-    query = explain_query(asked_for(call, _explanation(call, name, name, code, per_page="50")))
-    found = await explained(inside(call), query)
-    page_number = call.query.positive("page", 1)
-    return explain_html.explain_view(found, query, carried(call), page_number)
-
-
-def _explanation(call: Call, customer: str, name: str, code: str, **more: str) -> str:
-    """Return where the API explains what the page is asked for."""
-    groups = call.query.mapping(("group",))
-    return address(
-        "api",
-        "v1",
-        "customers",
-        customer,
-        "usage",
-        "explain",
-        external_subscription_id=name,
-        billable_metric_code=code,
-        at=call.query.text("at"),
-        charge_code=call.query.text("charge"),
-        since_revision=call.query.text("since_revision"),
-        status=call.query.text("status"),
-        reason=call.query.text("reason"),
-        page=call.query.text("page"),
-        **more,
-        **{f"group[{key}]": value for key, value in groups.items()},
-    )
-
-
-async def explain_csv(call: Call) -> Any:
-    """Answer the events behind a figure as CSV."""
-    name, customer = _named(call), _about(call, _named(call)).customer
-    size = str(ROWS)
-    code = call.query.text("code") or ""
-    target = _explanation(call, customer, name, code, per_page=size, format="csv")
-    return await show_explanation(asked_for(call, target, external_id=customer))
-
-
-async def event(call: Call) -> Html | Reply:
-    """Show what became of an event."""
-    transaction_id = call.parameters["transaction_id"]
-    subscription_id = call.query.text("subscription")
-    path = ("api", "v1", "events", transaction_id)
-    target = address(*path, "trace", external_subscription_id=subscription_id)
-    asked = asked_for(call, target, transaction_id=transaction_id)
-    found = json_of(await trace.show(asked))["trace"]
-    asked = asked_for(call, address(*path), transaction_id=transaction_id)
-    try:
-        stored = json_of(await show_event(asked))["event"]
-    except ApiError:
-        stored = None
-    return explain_html.event_view(found, stored, carried(call))
 
 
 def json_of(answer: Any) -> Any:

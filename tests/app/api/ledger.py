@@ -482,7 +482,9 @@ class LedgerMeter:
         ]
 
     def _fates(self, organization_id: str) -> list[EventFate]:
-        """Everything that was appended counts."""
+        """Everything that was appended counts, but what was cancelled."""
+        corrections = [msgspec.json.decode(value) for value in self.corrections]
+        cancelled = {c["transaction_id"] for c in corrections if c["operation"] == "cancel"}
         return [
             EventFate(
                 transaction_id=event.transaction_id,
@@ -491,7 +493,7 @@ class LedgerMeter:
                 timestamp_ms=_stored(event, position).timestamp_ms,
                 place=Place(position.append_time_ms, position.partition, position.offset, 0),
                 rekeyed_offset=None,
-                status="counted",
+                status="cancelled" if event.transaction_id in cancelled else "counted",
                 reason=None,
             )
             for (organization, _, _), (event, position) in self.taken.items()

@@ -382,6 +382,27 @@ async def test_all_of_a_code_are_replayed(open_api: Running, tab: chromium.Tab) 
     assert await tab.run("location.search") == "?code=invalid_timestamp"
 
 
+async def test_an_event_is_cancelled_after_a_question(open_api: Running, tab: chromium.Tab) -> None:
+    address = "/events/sub_1-storage?subscription=sub_1"
+    await view(tab, open_api, address, "document.querySelector('#properties tr')")
+    await tab.run("document.querySelector('section > form button').focus()")
+    for press, sent in (("Escape", 0), ("Enter", 1)):
+        await tab.press("Enter")
+        await tab.wait_until("document.getElementById('question').open")
+        assert "Cancel sub_1-storage?" in await tab.text("#question")
+        await tab.press(press)
+        await tab.wait_until("!document.getElementById('question').open")
+        if sent:
+            await tab.wait_until("document.querySelector('#corrected a')")
+        assert len(open_api.meter.corrections) == sent
+    assert "The event is cancelled." in await tab.text("#corrected")
+    await tab.run("document.getElementById('amend').open = true")
+    await tab.run(AXE)
+    assert await tab.run(FINDINGS) == []
+    await tab.click("#corrected a")
+    await tab.wait_until("document.querySelector('.facts').innerText.includes('cancelled')")
+
+
 async def test_a_metric_is_made_tried_previewed_and_saved_by_keyboard(
     open_api: Running, tab: chromium.Tab
 ) -> None:

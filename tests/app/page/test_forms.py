@@ -31,7 +31,11 @@ async def test_metrics_and_plans_say_who_uses_them(closed_api: Running) -> None:
     assert '<a href="/definitions/metrics/storage">storage</a>' in text
     assert '<a href="/definitions/plans/pro">pro</a>' in text
     assert '<a href="/definitions/new-metric?code=stroage">stroage</a>: 15 events' in text
+    assert 'hx-get="/page/part/changes"' in text
+    text = (await closed_api.call("GET", "/page/part/changes", key="full")).text
     assert "create billable metric" in text
+    text = (await closed_api.call("GET", "/page/part/changes", key="other")).text
+    assert "create billable metric" not in text
     text = (await closed_api.call("GET", "/page/view/definitions/plans/pro", key="full")).text
     assert "region=eu" in text
     text = (await closed_api.call("GET", "/page/view/definitions", key="other")).text
