@@ -1626,7 +1626,7 @@ BUGS = (
     ),
     Bug(
         "page-download-without-its-choice",
-        "app/api/pages/page_views.py",
+        "app/api/pages/page_events.py",
         '        status=call.query.text("status"),\n',
         "",
         "tests/app/page/test_page.py::test_explained_events_are_downloaded_as_they_are_chosen",
