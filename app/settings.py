@@ -227,6 +227,13 @@ class Settings(BaseSettings):
         description="Name of this worker in the group, its own and the same after a restart: "
         "partitions then wait for it until the session ends. Empty: none.",
     )
+    group_session_timeout_s: float = Field(
+        20.0,
+        ge=6,
+        le=1_800,
+        description="After so long without a sign of it a worker's partitions go to others, as "
+        "Kafka's session.timeout.ms. Brokers may allow less.",
+    )
     topic_prefix: str = Field(
         "", description="Put before topic, changelog and consumer group names as it stands."
     )

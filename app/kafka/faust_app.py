@@ -104,7 +104,7 @@ def make_app(settings: Settings, partition_owner: PartitionOwner, **overrides: A
         "broker_max_poll_records": MAX_POLL_RECORDS,
         "consumer_group_instance_id": settings.group_instance_id or None,
         "broker_commit_interval": 1.0,
-        "broker_session_timeout": 20.0,
+        "broker_session_timeout": settings.group_session_timeout_s,
         "broker_heartbeat_interval": 2.0,
         # Who does not let go is left out: well before the requests of those who wait time out.
         "broker_rebalance_timeout": 30.0,

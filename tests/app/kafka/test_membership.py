@@ -11,6 +11,9 @@ from aiokafka.errors import IllegalGenerationError, UnknownMemberIdError
 from app.errors import StackError
 from app.kafka import clients
 from app.kafka.clients import PUT_OUT_BY_NEWER, Membership
+from app.kafka.faust_app import make_app
+from app.settings import Settings
+from tests.app.kafka.workers import Durable, Owner
 
 UNKNOWN = UnknownMemberIdError.errno
 SESSION_S = 20.0
@@ -116,3 +119,14 @@ async def test_what_happens_once_in_a_while_ends_nobody(beat) -> None:  # type: 
     for minute in range(1, 9):
         await beat(member, 60.0 * minute - 2)
         assert not await beat(member, 60.0 * minute, UNKNOWN)
+
+
+def test_how_long_a_dead_worker_is_missed_can_be_set() -> None:
+    settings = Settings(
+        profile="test",
+        kafka_bootstrap_servers=("localhost:9",),
+        redis_url="redis://localhost:9",
+        group_session_timeout_s=9,
+    )
+    app = make_app(settings, Owner("a", Durable(), settings))
+    assert app.conf.broker_session_timeout == 9.0
