@@ -6,6 +6,7 @@ import io
 import sys
 import zipfile
 from hashlib import sha256
+from itertools import chain
 from typing import IO, Any, Final
 
 import click
@@ -20,6 +21,7 @@ from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.offline.arrival_log import ArrivalsOnDisk
 from app.offline.fold import DefinitionLine, OfflineMeter
 from app.offline.stated import FORMAT, NAMES, SUMS, NoStatement, Verdict, Wanted, compared
+from app.offline.stated_events import events_csv
 
 
 class _CannotTell(click.ClickException):
@@ -157,7 +159,14 @@ def _verdict(contents: dict[str, bytes], stated: dict[str, Any], wanted: Wanted)
         with ArrivalsOnDisk() as taken, EventsFile(events) as arrived:
             meter = OfflineMeter(taken)
             meter.run_logs(defined, arrived.logs(), cut_ms)
-        return compared(wanted, stated, values, meter.records)
+            found = compared(wanted, stated, values, meter.records)
+            # Whoever disputes a figure reads these.
+            every = chain.from_iterable(arrived.logs())
+            listed = events_csv(meter, wanted, values, every) if values else b""
+        if found.records and listed != contents["events.csv"]:
+            more = "events.csv is not what the events make"
+            return found._replace(differences=(*found.differences, more))
+        return found
     except (InvalidDefinitionsFile, InvalidEventsFile, msgspec.MsgspecError, LookupError) as error:
         raise _CannotTell(f"Its logs or records cannot be read: {error}") from error
 

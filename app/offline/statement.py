@@ -7,7 +7,6 @@ when or where it was made.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import zipfile
@@ -31,9 +30,8 @@ from app.offline.export import event_line
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.offline.stated import FORMAT, NAMES, SUMS, Wanted
 from app.offline.stated_definitions import shown
-from app.wire.arrivals import Arrival, SubscriptionKey, arrivals_of
-from app.wire.record_rows import pairs_text
-from tables.reading.tracing import Traced, Tracer, verdict
+from app.offline.stated_events import events_csv
+from app.wire.arrivals import SubscriptionKey, arrivals_of
 
 _BEGUN: Final = (1980, 1, 1, 0, 0, 0)
 
@@ -55,22 +53,6 @@ To check it, without any server:
 It folds events and definitions anew and compares records and digests byte by byte. It cannot prove
 that the events in it are all there are: compare events.csv to your own list.
 """
-
-COLUMNS: Final = (
-    "counted",
-    "status",
-    "reason",
-    "transaction_id",
-    "timestamp",
-    "code",
-    "value",
-    "charge_code",
-    "filters",
-    "grouped_by",
-    "counts_from_cut",
-    "append_time",
-    "position",
-)
 
 
 def statement(
@@ -95,12 +77,10 @@ def statement(
         apply(known, line.value, line.append_time_ms, line.offset)
     kept = list(_own(events, wanted.name, known, asides, cut_ms))
     meter = _folded(defined, kept, cut_ms)
-    rows = io.StringIO()
-    csv.writer(rows).writerows([COLUMNS, *_rows(meter, wanted, chosen, kept)])
     contents = (
         _text(_figure(wanted, chosen, cut_ms)),
         b"".join(value + b"\n" for value in chosen),
-        rows.getvalue().encode(),
+        events_csv(meter, wanted, chosen, kept),
         b"".join(_event_line(line) + b"\n" for line in kept),
         b"".join(map(_definition_line, defined)),
         _README.encode(),
@@ -200,72 +180,6 @@ def _figure(wanted: Wanted, chosen: Sequence[bytes], cut_ms: int) -> dict[str, A
         ],
         "versions": {"schema_version": first["schema_version"], "tzdata": tzdata_version()},
     }
-
-
-def _rows(
-    meter: OfflineMeter, wanted: Wanted, chosen: Sequence[bytes], events: Sequence[EventLine]
-) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each event of the figure and charge that looked at it."""
-    state = meter.partition
-    code, period = wanted.metric_code, msgspec.json.decode(chosen[0])["period"]
-    start_ms, to_ms = parse_iso8601_ms(period["from"]) or 0, parse_iso8601_ms(period["to"]) or 0
-    tracer, judging = Tracer(state, (*wanted.name, code)), Judging.by(meter.definitions)
-    for line in events:
-        place = (line.append_time_ms, line.partition, line.offset)
-        for arrival in arrivals_of(line.value, line.headers, *place, judging):
-            if not isinstance(arrival, Arrival) or arrival.name != wanted.name:
-                continue
-            standing = verdict(state, arrival)
-            counted = standing.counted or arrival
-            if counted.event.code != code:
-                continue
-            traced: list[Traced | None] = []
-            if standing.counted is not None:
-                traced += tracer.trace(standing.counted, standing.corrected_ms)
-            traced = [one for one in traced if _is_of(one, wanted, start_ms)]
-            is_within = start_ms <= counted.timestamp_ms <= to_ms + 999
-            if not traced and (standing.counted is not None or not is_within):
-                continue
-            for one in traced or [None]:
-                yield _row(arrival, counted, standing.standing, standing.reason, one)
-
-
-def _is_of(traced: Traced | None, wanted: Wanted, start_ms: int) -> bool:
-    if traced is None:
-        return False
-    charge, layer = traced.span.fold.charge, traced.layer
-    carried = traced.span.fold.metric.recurring and layer.start_ms <= start_ms + 999
-    return wanted.charge_code in (None, charge.code) and (
-        carried or start_ms <= layer.start_ms <= start_ms + 999
-    )
-
-
-def _row(
-    arrival: Arrival, counted: Arrival, standing: str, reason: str | None, traced: Traced | None
-) -> tuple[str, ...]:
-    counts = traced is not None and traced.reason is None
-    status = "counted" if counts else "ignored" if standing == "taken" else standing
-    place = f"{arrival.raw_partition}:{arrival.raw_offset}:{arrival.array_index}"
-    about: tuple[str, ...] = ("", "", "", "", "")
-    if traced is not None:
-        charge = traced.span.fold.charge
-        bucket = next((one for one in charge.filters if one.id == traced.filter_id), None)
-        groups = dict(zip(charge.group_keys(bucket), traced.groups, strict=False))
-        values = None if bucket is None else {k: list(v) for k, v in bucket.values.items()}
-        cut = iso_milliseconds(traced.cut_ms) if counts and traced.cut_ms else ""
-        shown = (traced.value, charge.code, pairs_text(values), pairs_text(groups), cut)
-        about = shown if counts else ("", charge.code, "", "", "")
-    return (
-        "yes" if counts else "no",
-        status,
-        (None if traced is None else traced.reason) or reason or "",
-        arrival.event.transaction_id,
-        iso_milliseconds(counted.timestamp_ms),
-        counted.event.code,
-        *about,
-        iso_milliseconds(arrival.append_time_ms),
-        place,
-    )
 
 
 def _event_line(line: EventLine) -> bytes:

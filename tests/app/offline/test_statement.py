@@ -163,6 +163,8 @@ def test_every_event_is_listed_with_its_reason() -> None:
         ("events.jsonl", b'"v":4', b'"v":5', False, 1),
         ("records.jsonl", b'"units":"7.0"', b'"units":"6.0"', True, 1),
         ("statement.json", b'"units": "7.0"', b'"units": "6.0"', True, 1),
+        ("events.csv", b"yes,counted", b"no,ignored", True, 1),
+        ("events.csv", b"t2", b"t9", True, 1),
         ("README.txt", b"without", b"with", False, 1),
         ("statement.json", b'"format": 1', b'"format": 9', True, 3),
         ("statement.json", b"{", b"", True, 3),
