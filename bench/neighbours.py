@@ -28,6 +28,7 @@ from aiokafka import AIOKafkaProducer
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.redis import LocalRedis
 from tests.attacks.neighbour import Seen
+from tests.attacks.test_dead_letters import ENVIRONMENT
 from tests.attacks.victim import QUERY_P99_S, VISIBLE_P99_S, Attacked, Victim, production, victim_on
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -247,7 +248,7 @@ async def run(rate: int, minutes: float, only: str) -> None:
         ):
             settings = production(kafka, redis, directory)
             async with (
-                victim_on(settings, directory, None, Unmeasured, rate) as victim,
+                victim_on(settings, directory, ENVIRONMENT, Unmeasured, rate) as victim,
                 AIOKafkaProducer(
                     request_timeout_ms=60_000,
                     max_request_size=4 << 20,
