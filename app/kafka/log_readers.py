@@ -31,6 +31,8 @@ RETRY_S: Final = 0.5
 _LOOKED_UP_AT_ONCE: Final = 500
 _LOOK_UP_BYTES: Final = 128 * 1024
 """Fetched for a record that is looked up; more would mostly be for nothing."""
+_LOOKED_UP_BYTES: Final = 4 * 1024 * 1024
+"""Records that are looked up at once have so many bytes, or one more than that."""
 _LOOK_UP_MAX_WAIT_MS: Final = 5
 """What is looked up is there; a fetch beyond it, at the end of a log, keeps the next waiting."""
 _READ_OVER: Final = 1_000
@@ -339,6 +341,19 @@ class RecordReader:
 
         `operation`: what they are read for.
         """
+        found, left = dict[int, LogRecord](), sorted(set(offsets))
+        while left:
+            some, left = await self.read_some(topic, partition, left, operation)
+            found |= some
+        return found
+
+    async def read_some(
+        self, topic: str, partition: int, offsets: Sequence[int], operation: Operation = "query"
+    ) -> tuple[dict[int, LogRecord], list[int]]:
+        """Return the first of the records at these offsets, and which offsets are left to read.
+
+        All of them may be more than memory takes. `offsets`: in order.
+        """
         tp = TopicPartition(topic, partition)
         found: dict[int, LogRecord] = {}
         async with self._lock:
@@ -346,13 +361,13 @@ class RecordReader:
             consumer.assign([tp])
             start = (await consumer.beginning_offsets([tp]))[tp]
             end = (await consumer.end_offsets([tp]))[tp]
-            wanted = sorted({offset for offset in offsets if start <= offset < end})
-            while wanted:
+            wanted = [offset for offset in offsets if start <= offset < end]
+            while wanted and _bytes_of(found) < _LOOKED_UP_BYTES:
                 if not await self._read_from(consumer, tp, wanted, found, operation):
-                    break
+                    wanted.clear()
             # Else it goes on fetching what nobody asked for.
             consumer.pause(tp)
-        return found
+        return found, wanted
 
     async def _read_from(
         self,
@@ -363,11 +378,11 @@ class RecordReader:
         operation: Operation,
     ) -> bool:
         """Read from the first wanted offset on, over what lies between it and the next ones."""
-        position = wanted[0]
+        position, room = wanted[0], _LOOKED_UP_BYTES - _bytes_of(found)
         asked = set(wanted)
         consumer.seek(tp, position)
         try:
-            while wanted and wanted[0] - position < _READ_OVER:
+            while wanted and wanted[0] - position < _READ_OVER and room > 0:
                 fetched = await consumer.getmany(
                     tp, timeout_ms=READ_TIMEOUT_MS, max_records=_LOOKED_UP_AT_ONCE
                 )
@@ -377,6 +392,7 @@ class RecordReader:
                 for record in fetched.get(tp, ()):
                     if record.offset in asked:
                         found[record.offset] = log_record(record)
+                        room -= len(record.value or b"")
                 del wanted[: bisect_left(wanted, position)]
         except OffsetOutOfRangeError:
             # Deleted since the bounds were read.
@@ -396,6 +412,10 @@ class RecordReader:
             consumer, self._consumer = self._consumer, None
             if consumer is not None:
                 await consumer.stop()
+
+
+def _bytes_of(records: Mapping[int, LogRecord]) -> int:
+    return sum(len(record.value or b"") for record in records.values())
 
 
 def log_record(record: ConsumerRecord) -> LogRecord:

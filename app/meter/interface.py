@@ -250,7 +250,7 @@ class Evidence(Protocol):
     ) -> list[KnownEvent | None]:
         """Say what became of events at home here, by (external_subscription_id, transaction_id).
 
-        None: none was folded. Nothing is scanned.
+        None: none was folded. Only the records of those events are read.
         """
         ...
 

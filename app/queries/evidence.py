@@ -108,21 +108,22 @@ class Evidence:
     async def verdicts(
         self, organization_id: str, identities: Sequence[tuple[str, str]]
     ) -> list[KnownEvent | None]:
-        """Say what became of events at home here; nothing is scanned."""
+        """Say what became of events at home here; only their records are read."""
         by_partition: dict[OwnedPartition, list[int]] = {}
         for index, (external_id, _) in enumerate(identities):
             owned = self._routing.at_home(organization_id, external_id)
             by_partition.setdefault(owned, []).append(index)
         found: list[KnownEvent | None] = [None] * len(identities)
-        lookup = self._engine.raw_lookup
-        for owned, indexes in by_partition.items():
-            wanted = [
-                ((organization_id, external_id), transaction_id)
-                for external_id, transaction_id in (identities[index] for index in indexes)
-            ]
-            answers = await verdicts(owned, lookup.find_many, lookup.find, wanted)
-            for index, answer in zip(indexes, answers, strict=True):
-                found[index] = answer
+        # Each may lie in a record of a megabyte.
+        async with self._engine.scans.place("verdicts", organization_id) as turn:
+            for owned, indexes in by_partition.items():
+                wanted = [
+                    ((organization_id, external_id), transaction_id)
+                    for external_id, transaction_id in (identities[index] for index in indexes)
+                ]
+                answers = await verdicts(owned, self._engine.raw_lookup, wanted, turn)
+                for index, answer in zip(indexes, answers, strict=True):
+                    found[index] = answer
         return found
 
     async def series(self, organization_id: str, query: SeriesQuery) -> UsageSeries:

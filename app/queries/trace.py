@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -14,7 +14,8 @@ from app.meter.usage import ChargeInForce
 from app.numbers import plain
 from app.queries.replay import Replay
 from app.runtime.partition.owned import OwnedPartition
-from app.runtime.scanning.scans import feeding
+from app.runtime.raw_lookup import RawLookup
+from app.runtime.scanning.scans import ScanTurn, feeding
 from app.wire.arrivals import Arrival, Arrived, SubscriptionKey
 from app.wire.identity import event_id, same_body
 from app.wire.instant_records import instant_id
@@ -75,7 +76,12 @@ async def trace(
     async with replay.reading(feeding(show), [name], offsets) as reading:
         await reading.so_far()
     found.sort(key=lambda one: one.arrival.position)
-    return [await fate_of(state, one, find_raw) for one in found]
+    fates = []
+    for one in found:
+        fates.append(await fate_of(state, one, find_raw))
+        # Each may count for hundreds of charges.
+        await replay.turn.pause()
+    return fates
 
 
 def judged(
@@ -204,16 +210,11 @@ def entries_of(
     return found
 
 
-FindManyRaw = Callable[
-    [Iterable[tuple[int, int, int]]], Awaitable[Mapping[tuple[int, int, int], Arrived]]
-]
-
-
 async def verdicts(
     owned: OwnedPartition,
-    find_many: FindManyRaw,
-    find_raw: FindRaw,
+    lookup: RawLookup,
     wanted: Sequence[tuple[SubscriptionKey, str]],
+    turn: ScanTurn,
 ) -> list[KnownEvent | None]:
     """Return what became of the first event of each (subscription, transaction_id).
 
@@ -222,7 +223,7 @@ async def verdicts(
     state = owned.state
     ids = [event_id(*name, transaction_id) for name, transaction_id in wanted]
     entries = state.index.find_many(ids)
-    arrivals = await find_many(entry[1:4] for entry in entries if entry is not None)
+    arrivals = await lookup.find_many([entry[1:4] for entry in entries if entry is not None])
     tracers: dict[tuple[SubscriptionKey, str], Tracer] = {}
     found: list[KnownEvent | None] = []
     for (name, _), entry in zip(wanted, entries, strict=True):
@@ -240,6 +241,7 @@ async def verdicts(
             arrival, append_time_ms=entry.append_time_ms, rekeyed_offset=entry.rekeyed_offset
         )
         one = judged(state, placed, tracer_of)
-        fate: EventFate | None = None if one is None else await fate_of(state, one, find_raw)
+        fate: EventFate | None = None if one is None else await fate_of(state, one, lookup.find)
         found.append(None if fate is None else KnownEvent(fate, arrival.event.properties))
+        await turn.pause()
     return found

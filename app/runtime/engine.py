@@ -88,7 +88,11 @@ class Engine:
         self.offsets = Offsets(settings)
         self.tally = Tally()
         self.raw_records = RecordReader(settings, self.tally.work)
-        self.raw_lookup = RawLookup(settings, self.definitions, self.raw_records)
+        self._records_to_fold = RecordReader(settings, self.tally.work)
+        turns = turns or Turns()
+        self.raw_lookup = RawLookup(
+            settings, self.definitions, turns, self.raw_records, self._records_to_fold
+        )
         self.forwarder = Forwarder(
             settings, lambda: InOrderProducer(**forwarding_options(settings))
         )
@@ -101,7 +105,7 @@ class Engine:
         self._followed_progress = FollowedProgress(
             settings, self.progress, seal, lambda: self.owned, self._tell_again
         )
-        self.shared = self._shared(url, turns or Turns())
+        self.shared = self._shared(url, turns)
         self.brokers.seconds = self.shared.tally.kafka_seconds
         self.scans = Scans(self.shared.turns)
         self.ahead = Ahead(self.forwarder, self.progress)
@@ -180,7 +184,8 @@ class Engine:
         await cancel(self._tasks)
         await self.ownership.close()
         logs = (self.followed.log, self._followed_progress.log)
-        for part in (*logs, self.raw_records, self.shared.members):
+        readers = (self.raw_records, self._records_to_fold)
+        for part in (*logs, *readers, self.shared.members):
             await part.stop()
         await self.offsets.stop()
         await self.forwarder.stop()

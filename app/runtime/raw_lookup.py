@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
+from app.bounds.turns import STEP_ITEMS, Steps, Turns, Work
 from app.bounds.work_done import Operation
 from app.definitions.judging import Judging
 from app.definitions.state import Definitions
-from app.kafka.log_readers import RecordReader
+from app.kafka.log_readers import LogRecord, RecordReader
 from app.settings import Settings
-from app.wire.arrivals import Arrived, arrivals_of
+from app.wire.arrivals import Arrived, arriving
+from app.wire.refusals import Refusal
 
 RawPlace = tuple[int, int, int]
 """(raw partition, offset, array index)"""
+
+_FOR_QUERIES = Work("request", "events read again")
+_WORK: dict[Operation, Work] = {
+    "duplicate": Work("duplicates", "events read again"),
+    "correction": Work("refold", "events read again"),
+}
 
 
 class RawLookup:
     """Finds elements of raw records."""
 
-    def __init__(self, settings: Settings, definitions: Definitions, records: RecordReader):
+    def __init__(
+        self,
+        settings: Settings,
+        definitions: Definitions,
+        turns: Turns,
+        records: RecordReader,
+        for_folding: RecordReader,
+    ):
+        """Read `records` for queries; what a partition waits for does not wait for those."""
         self._topic = settings.topic(settings.raw_topic)
         self._definitions = definitions
-        self._records = records
+        self._turns = turns
+        self._records, self._for_folding = records, for_folding
 
     async def find(self, partition: int, offset: int, index: int) -> Arrived | None:
         """Return one element of one raw record; None when the log has it no longer."""
@@ -41,12 +58,31 @@ class RawLookup:
         for partition, offset, index in places:
             wanted.setdefault(partition, {}).setdefault(offset, set()).add(index)
         found: dict[RawPlace, Arrived] = {}
+        reader = self._records if operation == "query" else self._for_folding
+        work = _WORK.get(operation, _FOR_QUERIES)
         for partition, indexes in wanted.items():
-            records = await self._records.read_many(self._topic, partition, indexes, operation)
-            for offset, record in records.items():
-                place = (record.timestamp_ms, partition, offset)
-                for arrived in arrivals_of(record.value, record.headers, *place, judging):
-                    at = getattr(arrived, "array_index", None)
-                    if at is not None and at in indexes[offset]:
-                        found[partition, offset, at] = arrived
+            left = sorted(indexes)
+            while left:
+                records, left = await reader.read_some(self._topic, partition, left, operation)
+                steps = _elements(partition, records, indexes, judging, found)
+                await self._turns.run(work, steps)
         return found
+
+
+def _elements(
+    partition: int,
+    records: Mapping[int, LogRecord],
+    indexes: Mapping[int, Collection[int]],
+    judging: Judging,
+    found: dict[RawPlace, Arrived],
+) -> Steps[None]:
+    """Note the wanted elements of records; each of these may have thousands."""
+    for offset, record in records.items():
+        place, wanted = (record.timestamp_ms, partition, offset), indexes[offset]
+        elements = arriving(record.value, record.headers, *place, judging)
+        for number, arrived in enumerate(elements, 1):
+            if not isinstance(arrived, Refusal) and arrived.array_index in wanted:
+                found[partition, offset, arrived.array_index] = arrived
+            if number % STEP_ITEMS == 0:
+                yield
+        yield

@@ -427,16 +427,18 @@ def test_a_rebalance_does_not_wait_for_definitions(monkeypatch: pytest.MonkeyPat
 def test_a_rebalance_does_not_wait_for_a_flush_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The partition is given up as it was last flushed; whoever has it next folds the rest."""
     hung = 0
-    read_many = RecordReader.read_many
+    read_some = RecordReader.read_some
 
-    async def hang_once(reader: RecordReader, *where: Any) -> dict[int, LogRecord]:
+    async def hang_once(
+        reader: RecordReader, *where: Any
+    ) -> tuple[dict[int, LogRecord], list[int]]:
         nonlocal hung
         if not hung:
             hung += 1
             await asyncio.sleep(10 * PATIENCE_S)
-        return await read_many(reader, *where)
+        return await read_some(reader, *where)
 
-    monkeypatch.setattr(RecordReader, "read_many", hang_once)
+    monkeypatch.setattr(RecordReader, "read_some", hang_once)
     first, other = used("a"), used("a")._replace(properties={"v": "5", "u": "b"})
     steps = [*defined(), first, *[Pass(0)] * 4, other, *[Pass(0)] * 4, Fault.REBALANCE, used("b")]
     for seed in range(4):

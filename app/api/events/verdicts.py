@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,8 @@ from app.api.answering.peers import Outgoing, ask, owner_elsewhere, value_of
 from app.api.events.trace import fate_json
 from app.api.http import json_text
 from app.api.http.errors import invalid
+from app.bounds.limits import COMPARED_BYTES
+from app.bounds.turns import Steps, Work
 from app.meter.evidence import KnownEvent
 from app.wire.refusals import ElementRefused
 from app.wire.timestamps import parse_timestamp
@@ -39,7 +42,7 @@ class _Body(msgspec.Struct):
 
 
 async def create(call: Call) -> Any:
-    """Answer, in the order asked, what became of up to `max_batch` events. Nothing is scanned."""
+    """Answer, in the order asked, what became of up to `max_batch` events."""
     return {"verdicts": await verdicts_on(call, await _asked(call))}
 
 
@@ -78,7 +81,16 @@ async def _asked(call: Call) -> list[Asked]:
 async def _here(call: Call, asked: list[Asked]) -> list[Json]:
     identities = [(one.external_subscription_id, one.transaction_id) for one in asked]
     known = await call.meter.evidence.verdicts(call.organization_id, identities)
-    return [_verdict(one, found) for one, found in zip(asked, known, strict=True)]
+    work = Work("request", "verdicts", call.organization_id)
+    return await call.api.turns.run(work, _verdicts(asked, known))
+
+
+def _verdicts(asked: Sequence[Asked], known: Sequence[KnownEvent | None]) -> Steps[list[Json]]:
+    verdicts = []
+    for one, found in zip(asked, known, strict=True):
+        verdicts.append(_verdict(one, found))
+        yield
+    return verdicts
 
 
 async def _there(call: Call, owner: str, asked: list[Asked]) -> list[Json]:
@@ -121,7 +133,9 @@ def _differing(asked: Asked, known: KnownEvent) -> list[str]:
     ):
         differs.append("timestamp")
     if bytes(asked.properties) not in (b"", b"null"):
-        given, came = _object(bytes(asked.properties)), _object(known.properties)
+        is_long = max(len(asked.properties), len(known.properties)) > COMPARED_BYTES
+        decode = _apart if is_long else _exact
+        given, came = _object(bytes(asked.properties), decode), _object(known.properties, decode)
         differs += [f"properties.{key}" for key in given if given[key] != came.get(key)]
     return differs
 
@@ -133,13 +147,17 @@ def _timestamp_ms(literal: bytes) -> int | None:
         return None
 
 
-def _object(text: bytes) -> Json:
-    """Return a JSON object, its numbers exact; anything else has nothing to compare."""
+def _object(text: bytes, decode: Callable[[bytes], Any]) -> Json:
+    """Return a JSON object; anything else has nothing to compare."""
     try:
-        found = _exact(text)
+        found = decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
 _exact = msgspec.json.Decoder(float_hook=Decimal).decode
+"""Values that say the same are equal, however they are written."""
+
+_apart = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+"""Values are equal when their bytes are: of long properties more would hold the loop."""

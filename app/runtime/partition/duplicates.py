@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 
 from app.bounds.turns import Steps, Work
 from app.runtime.context import WorkerContext
@@ -15,6 +16,8 @@ from app.wire.refusals import Refusal, RefusalCode, quoted
 from tables.partition.intake import Duplicate
 
 _JUDGED_A_STEP = 64
+_READ_AT_ONCE = 256
+"""Suspects whose first arrivals are in memory together; each of those may have a megabyte."""
 
 
 class Duplicates:
@@ -38,10 +41,10 @@ class Duplicates:
     async def judge(self) -> None:
         """Compare repeated ids with other bytes to the events they repeat, a turn at a time."""
         while self._suspects:
-            places: set[RawPlace] = {duplicate.known[1:4] for duplicate in self._suspects}
-            if missing := places - self._firsts.keys():
-                found = await self._context.raw_lookup.find_many(missing, "duplicate")
-                self._firsts |= {place: found.get(place) for place in missing}
+            first = islice(self._suspects, _READ_AT_ONCE)
+            places: set[RawPlace] = {duplicate.known[1:4] for duplicate in first}
+            found = await self._context.raw_lookup.find_many(places, "duplicate")
+            self._firsts = {place: found.get(place) for place in places}
             await self._context.turns.run(
                 Work(
                     "duplicates",

@@ -23,7 +23,7 @@ from app.bounds.limits import (
     SCANS_WAITING,
     SCANS_WAITING_OF_ORGANIZATION,
 )
-from app.bounds.turns import Steps, T, Turns, Work, in_steps
+from app.bounds.turns import TURN_S, Steps, T, Turns, Work, in_steps
 from app.meter.errors import TimeBudgetExceeded, TooManyScans
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.scanning.scan import Scan
@@ -48,6 +48,7 @@ class ScanTurn:
         self._turns, self._work, self._most_s = turns, work, most_s
         self._urgent = work._replace(urgent=True)
         self.used_s = 0.0
+        self._paused_s = turns.clock()
 
     async def run(self, steps: Steps[T], *, urgent: bool = False) -> T:
         """Run steps to their end, 10 ms at a turn; `urgent`: while a live fold waits for it.
@@ -57,6 +58,13 @@ class ScanTurn:
         """
         work = self._urgent if urgent else self._work
         return await self._turns.run(work, self._limited(steps))
+
+    async def pause(self) -> None:
+        """Leave the loop to others for a moment, once it was held for a turn."""
+        clock = self._turns.clock
+        if clock() - self._paused_s >= TURN_S:
+            await self._turns.wait(self._work)
+            self._paused_s = clock()
 
     def watched(self, task: Coroutine[Any, Any, T]) -> Awaitable[T]:
         """Run a coroutine, with the time counted for which it holds the loop."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.bounds.limits import COMPARED_BYTES
 from tests.app.api.conftest import Running
 
 PATH = "/api/v1/events/verdicts"
@@ -42,6 +43,22 @@ async def test_verdicts_are_in_the_order_asked(api: Running) -> None:
     assert found[3]["differs"] == ["code", "timestamp", "properties.gb"]
     assert found[0]["event"] is None
     assert found[1]["event"]["code"] == "c"
+
+
+async def test_long_properties_differ_where_their_bytes_do(api: Running) -> None:
+    """To compare what they say would hold the loop."""
+    properties = {"a": 1.0, "long": "x" * COMPARED_BYTES}
+    event = {
+        "transaction_id": "t1",
+        "external_subscription_id": "s",
+        "code": "c",
+        "properties": properties,
+    }
+    await api.must("POST", "/api/v1/events", {"event": event})
+    identity = {"external_subscription_id": "s", "transaction_id": "t1"}
+    asked = [{**identity, "properties": {**properties, "a": a}} for a in (1.0, 1, "1.0")]
+    found = (await api.must("POST", PATH, {"events": asked}))["verdicts"]
+    assert [one["differs"] for one in found] == [[], ["properties.a"], ["properties.a"]]
 
 
 async def test_reading_suffices_and_the_number_is_bounded(api: Running) -> None:

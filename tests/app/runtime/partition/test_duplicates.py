@@ -1,0 +1,52 @@
+"""Repeated ids, compared to the events that they repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from app.bounds.work_done import Operation
+from app.definitions.judging import Judging
+from app.definitions.state import Definitions
+from app.runtime.partition.duplicates import Duplicates
+from app.runtime.partition.next_flush import NextFlush
+from app.runtime.partition.verdicts import Verdicts
+from app.runtime.raw_lookup import RawPlace
+from app.wire.arrivals import Arrival, Arrived, arrivals_of
+from tables.event_index.entries import Entry
+from tables.partition.intake import Duplicate
+from tests.app.runtime.alone import Alone, context_of
+from tests.world.live.producer import encoded, raw_event
+
+SUSPECTS = 1_000
+
+
+class _Log(Alone):
+    """Notes of how many places events are wanted together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    async def find_many(
+        self, places: Iterable[RawPlace], operation: Operation = "query"
+    ) -> dict[RawPlace, Arrived]:
+        self.asked.append(len(list(places)))
+        return {}
+
+
+async def test_few_of_the_first_ones_are_in_memory_together() -> None:
+    """Each may have a megabyte."""
+    log, definitions = _Log(), Definitions()
+    context = replace(context_of(definitions), raw_lookup=log)
+    duplicates = Duplicates(0, context, Verdicts(0, context, NextFlush()))
+    value = encoded(raw_event("s", "e", "c"))
+    (arrival,) = arrivals_of(value, (), 1, 0, 2 * SUSPECTS, Judging.by(definitions))
+    assert isinstance(arrival, Arrival)
+    for offset in range(SUSPECTS):
+        known = Entry(1, 0, offset, 0, -1, 0)
+        duplicates.note(Duplicate(arrival, known, identical=None))
+    await duplicates.judge()
+    assert context.tally.duplicates["conflicting"] == SUSPECTS
+    assert sum(log.asked) == SUSPECTS
+    assert max(log.asked) <= 256
