@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from app.bounds.nesting import PARSED_LEVELS, deeper_than
 
@@ -43,9 +45,12 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if deeper_than(value, PARSED_LEVELS):
             raise UnreadableCommand("it nests deeper than a parser may be asked to follow")
         try:
-            return _DECODER.decode(value)
+            command = _DECODER.decode(value)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise UnreadableCommand(str(error)) from error
+        # Very many records, and what is made of them, have the same.
+        force_setattr(command, "organization_id", intern(command.organization_id))
+        return command
 
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")

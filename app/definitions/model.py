@@ -188,7 +188,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Id of the plan that it is a copy of, for one subscription with terms of its own."""
 
 
-class Customer(msgspec.Struct, frozen=True, kw_only=True):
+class Customer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A customer. `attributes` holds the fields that are only echoed (name, currency …)."""
 
     id: str
@@ -257,7 +257,7 @@ class WebhookEndpoint(msgspec.Struct, frozen=True, kw_only=True):
         return self.event_types is None or webhook_type in self.event_types
 
 
-class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+class Subscription(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One subscription. Its status at a moment follows from its times; nothing schedules a change.
 
     Pending before `started_at_ms`, terminated from `terminated_at_ms` (exclusive end of its usage).

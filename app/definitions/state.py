@@ -17,7 +17,7 @@ from app.definitions.indexes.index import CodeKey, Index, newest
 from app.definitions.indexes.organizations import CustomerIndex, OrganizationIndex, WebhookEndpoints
 from app.definitions.indexes.records import HistoryIndex, RecordIndex, SettingsVersions
 from app.definitions.indexes.set_asides import SetAsides
-from app.definitions.indexes.subscriptions import SubscriptionIndex
+from app.definitions.indexes.subscriptions import SubscriptionIndex, ids_of
 from app.definitions.model import (
     DEFAULT_TIMEZONE,
     Customer,
@@ -223,8 +223,8 @@ class Definitions(Index):
     def named_since_ms(self, organization_id: str, external_id: str) -> int:
         """Return when a subscription first had the external id; NEVER_MS: none ever had."""
         index = self.subscription_index
-        named = index.by_external_id.get((organization_id, external_id))
-        return NEVER_MS if named is None else index.versions[named[0]].changes[0]
+        named = index.of_external_id((organization_id, external_id))
+        return named[0].changes[0] if named else NEVER_MS
 
     @property
     def metric_versions(self) -> Mapping[str, Versions[Metric]]:
@@ -415,14 +415,14 @@ class Definitions(Index):
     def has_subscriptions(self, customer: Customer) -> bool:
         """Return True if a customer that is not deleted has or had any subscription."""
         key = (customer.organization_id, customer.external_id)
-        return bool(self.subscription_index.by_customer.get(key))
+        return key in self.subscription_index.by_customer
 
     def subscriptions_of_customer(
         self, customer: Customer, *, newest_first: bool = False
     ) -> Iterator[Subscription]:
         """Return every subscription of a customer that is not deleted, whatever its status."""
         key = (customer.organization_id, customer.external_id)
-        ids = list(self.subscription_index.by_customer.get(key, ()))
+        ids = list(ids_of(self.subscription_index.by_customer, key))
         return self.subscription_index.newest_of(ids[::-1] if newest_first else ids)
 
     def organizations(self) -> list[str]:
@@ -460,8 +460,8 @@ class Definitions(Index):
             yield from self._names_of(list(index.by_plan.get(impact.plan_id, ())))
         elif impact.external_customer_id is not None:
             key = (organization_id, impact.external_customer_id)
-            left = index.left.get(key, ())
-            yield from self._names_of([*left, *index.by_customer.get(key, ())])
+            ids = [*ids_of(index.left, key), *ids_of(index.by_customer, key)]
+            yield from self._names_of(ids)
         else:
             yield from self._names_of(list(index.by_organization.get(organization_id, ())))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from app.billing_periods.day_count import DAY_MS
 from app.billing_periods.grid import BILLING_TIMES, BillingTime
@@ -69,6 +69,10 @@ def request_of(definitions: Definitions, command: Command, now_ms: int) -> Reque
     return invalid(fields.errors) if fields.errors else request
 
 
+_NOTHING_SAID: Final[Mapping[str, Any]] = {}
+"""One for all: most customers come with their subscriptions, and are told nothing more of."""
+
+
 def _new_customer(command: Command, external_id: str, now_ms: int) -> Customer:
     return Customer(
         id=payload_text(command, "customer_id"),
@@ -76,6 +80,7 @@ def _new_customer(command: Command, external_id: str, now_ms: int) -> Customer:
         external_id=external_id,
         created_at_ms=now_ms,
         updated_at_ms=now_ms,
+        attributes=_NOTHING_SAID,
     )
 
 

@@ -22,37 +22,74 @@ class Coming:
         """Whether all of them are in force: every look-up then sees the new versions."""
 
 
+class _Several(Generic[T]):
+    """Append times, offsets and objects of several versions."""
+
+    __slots__ = ("append_times_ms", "objects", "offsets", "told")
+
+    def __init__(self, append_times_ms: Iterable[int], offsets: Iterable[int], objects: list[T]):
+        self.append_times_ms = array("q", append_times_ms)
+        self.offsets = array("q", offsets)
+        self.objects = objects
+        self.told: tuple[int, list[int]] | None = None
+        """(versions looked at, what `changes_of` found)"""
+
+
 class Versions(Generic[T]):
     """Append-only versions of one object, each in force from its append time on.
 
     A deleted object has None as its version; a later one may follow under the same key.
+    Of a million objects most never change: one version takes no lists.
     """
 
-    __slots__ = ("_append_times_ms", "_objects", "_offsets", "_promised", "_told")
+    __slots__ = ("_append_time_ms", "_object", "_offset", "_promised", "_several")
 
     def __init__(self) -> None:
-        self._append_times_ms = array("q")
-        self._offsets = array("q")
-        self._objects: list[T | None] = []
-        self._told: tuple[int, list[int]] | None = None
-        """(versions looked at, what `changes_of` found)"""
+        self._append_time_ms: int | None = None
+        """Of the one version; None: there are several, or none."""
+        self._offset = -1
+        self._object: T | None = None
+        self._several: _Several[T | None] | None = None
         self._promised: tuple[Coming, T] | None = None
+
+    @property
+    def _append_times_ms(self) -> Sequence[int]:
+        if self._several is not None:
+            return self._several.append_times_ms
+        return () if self._append_time_ms is None else (self._append_time_ms,)
+
+    @property
+    def _offsets(self) -> Sequence[int]:
+        if self._several is not None:
+            return self._several.offsets
+        return () if self._append_time_ms is None else (self._offset,)
+
+    @property
+    def _objects(self) -> Sequence[T | None]:
+        if self._several is not None:
+            return self._several.objects
+        return () if self._append_time_ms is None else (self._object,)
 
     def at(self, at_ms: int | None = None) -> T | None:
         """Return the version in force at a moment (None: the newest); None before the first."""
         if self._promised is not None:
             self._settle()
+        several = self._several
+        if several is None:
+            # Of none the object is None, too.
+            first_ms = self._append_time_ms
+            is_here = at_ms is None or (first_ms is not None and first_ms <= at_ms)
+            return self._object if is_here else None
         if at_ms is None:
-            return self._objects[-1] if self._objects else None
-        i = self._count_until(at_ms)
-        return self._objects[i - 1] if i else None
+            return several.objects[-1]
+        i = bisect_right(several.append_times_ms, at_ms)
+        return several.objects[i - 1] if i else None
 
     def only(self) -> T | None:
         """Return the one version of an object that never changed; None: it did, or is deleted."""
         if self._promised is not None:
             self._settle()
-        objects = self._objects
-        return objects[0] if len(objects) == 1 else None
+        return self._object
 
     def last_before_deletion(self, at_ms: int | None = None) -> T | None:
         """Return what `at` returns, or the last version of an object deleted by then."""
@@ -70,11 +107,7 @@ class Versions(Generic[T]):
         self._settle()
         for i in range(bisect_right(self._offsets, offset), len(self._objects)):
             if self._objects[i] is None:
-                life: Versions[T] = Versions()
-                life._append_times_ms = self._append_times_ms[:i]
-                life._offsets = self._offsets[:i]
-                life._objects = self._objects[:i]
-                return life
+                return self._first(i)
         return self
 
     @staticmethod
@@ -87,7 +120,8 @@ class Versions(Generic[T]):
         for number, (at_ms, offset, part) in enumerate(parts):
             part._settle()
             begins = bisect_left(whole._offsets, offset) if number else 0
-            del whole._append_times_ms[begins:], whole._offsets[begins:], whole._objects[begins:]
+            if begins < len(whole):
+                whole = whole._first(begins)
             known = bisect_right(part._offsets, offset) if number else 0
             if known:
                 whole._append(at_ms, offset, part._objects[known - 1])
@@ -117,15 +151,18 @@ class Versions(Generic[T]):
         Callers always pass the same `shape`: the answer is kept until the next version.
         """
         self._settle()
-        if self._told is None or self._told[0] != len(self._objects):
+        several = self._several
+        if several is None:
+            return self._append_times_ms if self._object is not None else ()
+        if several.told is None or several.told[0] != len(several.objects):
             found: list[int] = []
             before: object = None
-            for at_ms, version in zip(self._append_times_ms, self._objects, strict=True):
+            for at_ms, version in zip(several.append_times_ms, several.objects, strict=True):
                 if version is not None and (now := shape(version)) != before:
                     before = now
                     found.append(at_ms)
-            self._told = len(self._objects), found
-        return self._told[1]
+            several.told = len(several.objects), found
+        return several.told[1]
 
     @property
     def offsets(self) -> Sequence[int]:
@@ -158,7 +195,10 @@ class Versions(Generic[T]):
         The append time and the offset of the newest version stay.
         """
         self._settle()
-        self._objects[-1] = obj
+        if self._several is None:
+            self._object = obj
+        else:
+            self._several.objects[-1] = obj
 
     def _settle(self) -> None:
         promised = self._promised
@@ -168,13 +208,23 @@ class Versions(Generic[T]):
             self._append(coming.append_time_ms, coming.offset, obj)
 
     def _check_follows(self, append_time_ms: int) -> None:
-        if self._append_times_ms and append_time_ms < self._append_times_ms[-1]:
+        times_ms = self._append_times_ms
+        if times_ms and append_time_ms < times_ms[-1]:
             raise ValueError("a version older than the newest one")
 
     def _append(self, append_time_ms: int, offset: int, obj: T | None) -> None:
-        self._append_times_ms.append(append_time_ms)
-        self._offsets.append(offset)
-        self._objects.append(obj)
+        several = self._several
+        if several is not None:
+            several.append_times_ms.append(append_time_ms)
+            several.offsets.append(offset)
+            several.objects.append(obj)
+        elif self._append_time_ms is None:
+            self._append_time_ms, self._offset, self._object = append_time_ms, offset, obj
+        else:
+            self._several = _Several(
+                (self._append_time_ms, append_time_ms), (self._offset, offset), [self._object, obj]
+            )
+            self._append_time_ms, self._offset, self._object = None, -1, None
 
     def _count_until(self, at_ms: int) -> int:
         return bisect_right(self._append_times_ms, at_ms)
@@ -182,10 +232,17 @@ class Versions(Generic[T]):
     def __copy__(self) -> Self:
         """Return a copy with the same versions; both go on independently."""
         self._settle()
+        return self._first(len(self._objects))
+
+    def _first(self, count: int) -> Self:
+        """Return the first versions as versions of their own."""
         copied = type(self)()
-        copied._append_times_ms = self._append_times_ms[:]
-        copied._offsets = self._offsets[:]
-        copied._objects = list(self._objects)
+        if count > 1:
+            times_ms, offsets = self._append_times_ms[:count], self._offsets[:count]
+            copied._several = _Several(times_ms, offsets, list(self._objects[:count]))
+        elif count:
+            copied._append_time_ms, copied._offset = self._append_times_ms[0], self._offsets[0]
+            copied._object = self._objects[0]
         return copied
 
     def __len__(self) -> int:
@@ -197,11 +254,7 @@ class Versions(Generic[T]):
             return NotImplemented
         self._settle()
         other._settle()
-        return (
-            self._append_times_ms == other._append_times_ms
-            and self._offsets == other._offsets
-            and self._objects == other._objects
-        )
+        return list(self.entries()) == list(other.entries())
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -75,7 +75,7 @@ class Replay:
         `finish` is asked while the live fold waits exactly where the last arrival was read.
         """
         name, code, state = meter_key[:2], meter_key[2], self.owned.state
-        codes = state.event_ranges.codes.get(name, {})
+        codes = state.event_ranges.codes_of(name)
         # An amend may have given any event of the subscription this code.
         corrected = state.corrections.touches(name)
         entries = [entry for known, entry in codes.items() if corrected or known == code]

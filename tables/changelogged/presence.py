@@ -10,7 +10,10 @@ search the logs from there on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
@@ -22,6 +25,12 @@ from tables.changelogged.checksum import SUM_MODULUS, ChangelogSum, record_hash
 REST: MeterKey = ("", "", "undefined")
 """Stands for every undefined name that is not kept one by one; no organization has that id."""
 
+
+Touched = dict[int, list[str]]
+"""Subscriptions whose usage has changed, by the moment to tell it (records-and-cuts §4)."""
+
+_NOTHING: Final[Mapping[int, list[str]]] = MappingProxyType({})
+"""One for all who have nothing to tell, and they are nearly all."""
 
 KEPT_TO_MS = 3_600_000
 """The changelog has times rounded up to it: a pair is written about once an hour."""
@@ -39,8 +48,8 @@ class EventRanges(msgspec.Struct, gc=False):
     """Greatest append time; after a restore up to an hour more."""
     first_ms: int = 0
     """Least append time, while usage-changed is or was asked for; 0: whoever asks takes it so."""
-    touched: dict[int, list[str]] = {}
-    """Subscriptions whose usage has changed, by the moment to tell it (records-and-cuts §4)."""
+    touched: Mapping[int, list[str]] = _NOTHING
+    """As `Touched`; who adds to it asks for `own_touched`."""
     forgotten_ms: int = -1
     """Periods that were final by then have no cells any more (`Span.has_forgotten`); -1: none."""
     written: bool = True
@@ -55,10 +64,10 @@ class EventRanges(msgspec.Struct, gc=False):
         return cls(
             row.raw_first,
             row.rekeyed_first,
-            row.newest_ms,
-            row.appended_ms,
+            _shared(row.newest_ms),
+            _shared(row.appended_ms),
             row.first_ms,
-            row.touched,
+            row.touched or _NOTHING,
             row.forgotten_ms,
         )
 
@@ -75,10 +84,18 @@ class EventRanges(msgspec.Struct, gc=False):
             ceil_to(self.appended_ms, KEPT_TO_MS),
         )
         if self.forgotten_ms >= 0:
-            return msgspec.msgpack.encode((*row, self.first_ms, self.touched, self.forgotten_ms))
+            told = (self.first_ms, dict(self.touched), self.forgotten_ms)
+            return msgspec.msgpack.encode((*row, *told))
         if self.touched or self.first_ms:
-            return msgspec.msgpack.encode((*row, self.first_ms, self.touched))
+            return msgspec.msgpack.encode((*row, self.first_ms, dict(self.touched)))
         return msgspec.msgpack.encode(row)
+
+    def own_touched(self) -> Touched:
+        """Return `touched` to be added to."""
+        touched = self.touched
+        if not isinstance(touched, dict):
+            touched = self.touched = {}
+        return touched
 
     def note(self, arrivals: Sequence[Arrival]) -> bool:
         """Extend the entry over some events; return whether the changelog has to have it anew."""
@@ -130,6 +147,12 @@ class EventRanges(msgspec.Struct, gc=False):
         self.appended_ms = max(self.appended_ms, other.appended_ms)
 
 
+@lru_cache(maxsize=4096)
+def _shared(time_ms: int) -> int:
+    """Return the time as one object: rounded to hours very many have the same."""
+    return time_ms
+
+
 class _Row(msgspec.Struct, array_like=True):
     """A record of the changelog; what is empty in it only older programs wrote or read."""
 
@@ -142,7 +165,7 @@ class _Row(msgspec.Struct, array_like=True):
     newest_ms: int
     appended_ms: int
     first_ms: int = 0
-    touched: dict[int, list[str]] = {}
+    touched: Touched = {}
     forgotten_ms: int = -1
 
 
@@ -162,6 +185,37 @@ def first_offsets(entries: Iterable[EventRanges]) -> tuple[int | None, int | Non
     return min(raw, default=None), min(rekeyed, default=None)
 
 
+class Codes(Mapping[str, EventRanges]):
+    """Event ranges of an external subscription by code: most of a million have one, or a few."""
+
+    __slots__ = ("_code", "_entry", "_others")
+
+    def __init__(self, code: str, entry: EventRanges):
+        self._code = code
+        self._entry = entry
+        self._others: dict[str, EventRanges] | None = None
+        """All of them, once there are several."""
+
+    def put(self, code: str, entry: EventRanges) -> None:
+        """Keep the entry of one more code."""
+        if self._others is None:
+            self._others = {self._code: self._entry}
+        self._others[code] = entry
+
+    def __getitem__(self, code: str) -> EventRanges:
+        if self._others is not None:
+            return self._others[code]
+        if code != self._code:
+            raise KeyError(code)
+        return self._entry
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self._code,) if self._others is None else self._others)
+
+    def __len__(self) -> int:
+        return 1 if self._others is None else len(self._others)
+
+
 class EventRangesTable:
     """Event ranges of one partition, by external subscription and code."""
 
@@ -179,7 +233,7 @@ class EventRangesTable:
         """`first_ms` of an entry before its first event."""
         self.rest: EventRanges | None = None
         """Common entry of all undefined names beyond `most_undefined`; None: there are none."""
-        self.codes: dict[SubscriptionKey, dict[str, EventRanges]] = {}
+        self.codes: dict[SubscriptionKey, Codes] = {}
         self._names: dict[tuple[str, str], dict[SubscriptionKey, None]] = {}
         """External subscriptions with events, by organization and code."""
         self.sum = ChangelogSum()
@@ -229,8 +283,9 @@ class EventRangesTable:
     def _keep(self, name: SubscriptionKey, code: str, entry: EventRanges) -> None:
         codes = self.codes.get(name)
         if codes is None:
-            codes = self.codes[name] = {}
-        codes[code] = entry
+            self.codes[name] = Codes(code, entry)
+        else:
+            codes.put(code, entry)
         self._names.setdefault((name[0], code), {})[name] = None
         if not self._is_defined(name, code):
             self.undefined.add((*name, code))
@@ -251,7 +306,7 @@ class EventRangesTable:
     def extend_to(self, name: SubscriptionKey, code: str) -> None:
         """Extend a code's entry over all other codes, because their events may count as its own."""
         entry = self.of(name, code)
-        for other in list(self.codes.get(name, {}).values()):
+        for other in list(self.codes_of(name).values()):
             entry.merge(other)
         if self.rest is not None:
             entry.merge(self.rest)
@@ -267,9 +322,13 @@ class EventRangesTable:
             return codes.get(code)
         return self.rest if (*name, code) == REST else None
 
+    def codes_of(self, name: SubscriptionKey) -> Mapping[str, EventRanges]:
+        """Return the entries of an external subscription by code."""
+        return self.codes.get(name, {})
+
     def meter_keys_of(self, name: SubscriptionKey) -> set[MeterKey]:
         """Return every meter key of an external subscription that has events."""
-        return {(*name, code) for code in self.codes.get(name, {})}
+        return {(*name, code) for code in self.codes_of(name)}
 
     def all_meter_keys(self) -> set[MeterKey]:
         """Return every meter key that has events; names not kept one by one count as REST."""
@@ -289,7 +348,7 @@ class EventRangesTable:
 
     def entries_of(self, name: SubscriptionKey) -> list[EventRanges]:
         """Return the entries that cover all events of an external subscription."""
-        entries = list(self.codes.get(name, {}).values())
+        entries = list(self.codes_of(name).values())
         return entries if self.rest is None else [*entries, self.rest]
 
     @property

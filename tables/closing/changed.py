@@ -46,7 +46,7 @@ def _codes_at(partition: Partition, cut_ms: int) -> Steps[dict[SubscriptionKey, 
             yield None
     for impact in changed.impacts_at(cut_ms):
         for count, name in enumerate(partition.redirection.concerned(impact, cut_ms), 1):
-            known = partition.event_ranges.codes.get(name, {})
+            known = partition.event_ranges.codes_of(name)
             codes = {code for code in known if impact.codes is None or code in impact.codes}
             if codes:
                 found.setdefault(name, set()).update(codes)

@@ -20,7 +20,7 @@ from app.wire.properties import read_properties
 from tables.cells.cell import Span
 from tables.changelogged.correction_rows import StoredCorrection
 from tables.changelogged.corrections import CorrectionTable
-from tables.changelogged.presence import EventRanges
+from tables.changelogged.presence import EventRanges, Touched
 from tables.partition.route_table import RouteTable
 from tables.partition.tables import Tables
 from tables.routing.route import Route
@@ -28,9 +28,6 @@ from tables.values import Ignored
 
 LEAST_S = 10
 """Least time between two moments."""
-
-Touched = dict[int, list[str]]
-"""By moment, the subscriptions in which something counts."""
 
 
 class Changed:
@@ -91,16 +88,17 @@ class Changed:
         if entry is self._event_ranges.rest:
             return
         first_ms, last_ms, spans = 0, -1, list[Span]()
+        touched = entry.own_touched()
         for arrival in run:
             at_ms = arrival.append_time_ms
             if not first_ms <= at_ms <= last_ms:
                 # Most events of a run are told at one moment.
                 entry.first_ms = min(entry.first_ms, at_ms)
                 first_ms, last_ms, moment_ms = self._stretch(at_ms)
-                spans = self._asked(route, moment_ms, entry.touched) if moment_ms else []
-            if spans and _touch(entry.touched, moment_ms, spans, arrival):
-                spans = self._asked(route, moment_ms, entry.touched)
-        self._keep(route.meter_key, entry.touched)
+                spans = self._asked(route, moment_ms, touched) if moment_ms else []
+            if spans and _touch(touched, moment_ms, spans, arrival):
+                spans = self._asked(route, moment_ms, touched)
+        self._keep(route.meter_key, touched)
 
     def note_corrected(self, route: Route, arrival: Arrival) -> None:
         """Note a new event that a correction before it has made so."""
@@ -118,8 +116,9 @@ class Changed:
     def note_step(self, route: Route, arrival: Arrival, at_ms: int, entry: EventRanges) -> None:
         """Note an event as a correction has it from a time on, or had it until then."""
         entry.first_ms = min(entry.first_ms, at_ms)
-        self.note(route, arrival, at_ms, entry.touched)
-        self._keep(route.meter_key, entry.touched)
+        touched = entry.own_touched()
+        self.note(route, arrival, at_ms, touched)
+        self._keep(route.meter_key, touched)
 
     def replace(self, meter_key: MeterKey, first_ms: int, touched: Touched) -> None:
         """Put what a refold has found in place of what was noted of a meter key."""

@@ -61,6 +61,6 @@ class Cooling:
         partition = self._partition
         if partition.stale.includes(name):
             return False
-        entries = partition.event_ranges.codes.get(name, {}).values()
+        entries = partition.event_ranges.codes_of(name).values()
         touched_ms = max((entry.appended_ms for entry in entries), default=-1)
         return touched_ms + self._idle_ms <= partition.checkpoint.append_time_ms

@@ -117,7 +117,7 @@ class Redirection:
             yield Renewed(name, refold, False)
 
     def _newly_routed(self, name: SubscriptionKey, codes: Container[str] | None) -> set[MeterKey]:
-        presences = self._event_ranges.codes.get(name, {})
+        presences = self._event_ranges.codes_of(name)
         found = {(*name, c): p for c, p in presences.items() if codes is None or c in codes}
         if not found:
             return set()
@@ -173,7 +173,7 @@ class Redirection:
             # comes back to a code that another definition of that millisecond left packed.
             self._packing.unpack(name)
             self._standing.need_not_look_again(name)
-            codes = self._event_ranges.codes.get(name, {})
+            codes = self._event_ranges.codes_of(name)
             meter_keys = {(*name, code): event_ranges for code, event_ranges in codes.items()}
         return {
             meter_key

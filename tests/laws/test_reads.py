@@ -59,7 +59,10 @@ def state_of(partition: Partition) -> dict[str, Any]:
         "cuts": {name: set(cuts) for name, cuts in partition.cuts.late_cuts.items()},
         "orphaned_keys": set(partition.stale.orphaned_keys),
         "events": {
-            name: {code: msgspec.msgpack.encode(entry) for code, entry in codes.items()}
+            name: {
+                code: {**msgspec.structs.asdict(entry), "touched": dict(entry.touched)}
+                for code, entry in codes.items()
+            }
             for name, codes in partition.event_ranges.codes.items()
         },
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from app.definitions.active_counts import ActiveCounts
 from app.definitions.indexes.index import CodeKey, Index, newest, push
@@ -12,26 +13,29 @@ from app.definitions.model import Customer, Subscription
 from app.definitions.texts import differ_in_texts_only
 from app.definitions.versions import Coming, Versions
 
+Ids: TypeAlias = str | list[str]
+"""Of the subscriptions under a name: nearly always there is one, which takes no list."""
+
 
 @dataclass
 class SubscriptionIndex(Index):
     """Every subscription that ever was."""
 
     versions: MutableMapping[str, Versions[Subscription]] = field(default_factory=dict)
-    by_external_id: MutableMapping[CodeKey, list[str]] = field(default_factory=dict)
+    by_external_id: MutableMapping[CodeKey, Ids] = field(default_factory=dict)
     """Subscription ids in creation order; `by_organization` has the same order."""
     by_organization: MutableMapping[str, list[str]] = field(default_factory=dict)
     by_plan: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
     """A subscription on a child plan is among the parent's, too; so in `active_by_plan`."""
-    by_customer: MutableMapping[CodeKey, dict[str, None]] = field(default_factory=dict)
-    left: MutableMapping[CodeKey, dict[str, None]] = field(default_factory=dict)
+    by_customer: MutableMapping[CodeKey, Ids] = field(default_factory=dict)
+    left: MutableMapping[CodeKey, Ids] = field(default_factory=dict)
     """Subscriptions of deleted customers, by organization and external customer id."""
     active_by_plan: MutableMapping[str, ActiveCounts] = field(default_factory=dict)
     active_by_organization: MutableMapping[str, ActiveCounts] = field(default_factory=dict)
 
     def of_external_id(self, key: CodeKey) -> list[Versions[Subscription]]:
         """Return all that ever had the external id, in creation order."""
-        return list(map(self.versions.__getitem__, self.by_external_id.get(key, ())))
+        return list(map(self.versions.__getitem__, ids_of(self.by_external_id, key)))
 
     def newest_of(self, ids: Iterable[str]) -> Iterator[Subscription]:
         """Yield subscriptions as they are when each is asked for."""
@@ -43,10 +47,10 @@ class SubscriptionIndex(Index):
         old = push(self.versions, identity, now_ms, offset, subscription)
         if old is None:
             key = (organization_id, subscription.external_id)
-            self.by_external_id.setdefault(key, []).append(identity)
+            _add(self.by_external_id, key, identity)
             self.by_organization.setdefault(organization_id, []).append(identity)
             customer = (organization_id, subscription.external_customer_id)
-            self.by_customer.setdefault(customer, {})[identity] = None
+            _add(self.by_customer, customer, identity)
         else:
             self.active_by_organization[organization_id].remove(old)
             for plan_id in old.plan_ids:
@@ -61,9 +65,12 @@ class SubscriptionIndex(Index):
     def commit_deletion(self, customer: Customer) -> None:
         """Move the subscriptions of a deleted customer to `left`."""
         key = (customer.organization_id, customer.external_id)
-        left = self.by_customer.pop(key, {})
-        if (before := self.left.setdefault(key, left)) is not left:
-            before.update(left)
+        gone = self.by_customer.pop(key, None)
+        if gone is None:
+            return
+        if self.left.setdefault(key, gone) is not gone:
+            for identity in ids_of({key: gone}, key):
+                _add(self.left, key, identity)
 
     def promise(self, new: Subscription, promised: Promised) -> bool:
         """Promise a version of a subscription on the plan that it has; False: it cannot be."""
@@ -99,6 +106,22 @@ class Promised:
         self.active_by_plan: dict[str, ActiveCounts] = {}
         """Counts of active subscriptions by plan, promised versions included."""
         self.active_by_organization: dict[str, ActiveCounts] = {}
+
+
+def ids_of(ids: Mapping[CodeKey, Ids], key: CodeKey) -> Sequence[str]:
+    """Return the ids under a name, in creation order."""
+    known = ids.get(key, ())
+    return (known,) if isinstance(known, str) else known
+
+
+def _add(ids: MutableMapping[CodeKey, Ids], key: CodeKey, identity: str) -> None:
+    known = ids.get(key)
+    if known is None:
+        ids[key] = identity
+    elif isinstance(known, str):
+        ids[key] = [known, identity]
+    else:
+        known.append(identity)
 
 
 def _counts(of: MutableMapping[str, ActiveCounts], identity: str) -> ActiveCounts:
