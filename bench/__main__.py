@@ -17,6 +17,7 @@ PARTS = {
     "latency": ("latency",),
     "restore": ("restore",),
     "definitions": ("definitions",),
+    "subscriptions": ("subscriptions",),
     "idle": ("idle",),
     "start": ("index_start",),
     "waiting": ("waiting",),

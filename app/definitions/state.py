@@ -350,6 +350,19 @@ class Definitions(Index):
         """Return all subscriptions ever under the external id, canceled too, in creation order."""
         return self.subscription_index.of_external_id((organization_id, external_id))
 
+    def same_id(self, subscription_id: str) -> str:
+        """Return the id as it is kept here, if it is: who keeps that one takes no room for it."""
+        versions = self.subscription_index.versions.get(subscription_id)
+        newest = versions.last_before_deletion() if versions else None
+        return subscription_id if newest is None else newest.id
+
+    def same_name(self, name: CodeKey) -> CodeKey:
+        """Do the same for the external id of a subscription."""
+        organization_id, external_id = name
+        named = self.subscription_index.of_external_id(name)
+        newest = named[0].last_before_deletion() if named else None
+        return (organization_id, external_id if newest is None else newest.external_id)
+
     def subscription_by_id(
         self, subscription_id: str, at_ms: int | None = None
     ) -> Subscription | None:

@@ -77,7 +77,7 @@ class Partition:
         self.index = index
         self.checkpoint = carried.checkpoint or Checkpoint()
         self.event_ranges = carried.event_ranges or EventRangesTable(
-            self._is_defined, self._begin_rest
+            self._is_defined, self._begin_rest, definitions.same_name
         )
         self.published = carried.published or PublishedTable()
         # A table without corrections is as good as none to whoever asks for its truth.
