@@ -46,7 +46,7 @@ class Versions(Generic[T]):
 
     def __init__(self) -> None:
         self._append_time_ms: int | None = None
-        """Of the one version; None: there are several, or none."""
+        """Append time of the one version; None: there are several, or none."""
         self._offset = -1
         self._object: T | None = None
         self._several: _Several[T | None] | None = None

@@ -227,7 +227,7 @@ class EventRangesTable:
     ) -> None:
         """Begin without any.
 
-        `same_name`: return a name that is equal, of texts that somebody else keeps if there are any.
+        `same_name`: return an equal name, of texts that somebody else keeps if there are any.
         """
         self._same_name = same_name
         self._is_defined = is_defined

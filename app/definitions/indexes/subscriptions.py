@@ -14,7 +14,7 @@ from app.definitions.texts import differ_in_texts_only
 from app.definitions.versions import Coming, Versions
 
 Ids: TypeAlias = str | list[str]
-"""Of the subscriptions under a name: nearly always there is one, which takes no list."""
+"""Ids of the subscriptions under a name. Nearly always there is one, which takes no list."""
 
 
 @dataclass

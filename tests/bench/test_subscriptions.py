@@ -1,0 +1,64 @@
+"""What a subscription weighs, in bytes that were asked for: the same on any machine."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.subscriptions import Shape, defined, write
+from tables.changelogged.checkpoint import Checkpoint
+from tables.event_index.index import EventIndex
+from tables.partition.partition import Partition
+from tables.partition.tables import Carried
+
+SUBSCRIPTIONS = 1_300
+"""Dicts that grow by doubling are well filled then."""
+
+
+class Grown:
+    """Tells how many bytes a subscription more are held than when it was asked last."""
+
+    def __init__(self) -> None:
+        gc.collect()
+        tracemalloc.start()
+        self._before = 0
+
+    def __call__(self) -> float:
+        gc.collect()
+        before, self._before = self._before, tracemalloc.get_traced_memory()[0]
+        return (self._before - before) / SUBSCRIPTIONS
+
+
+@pytest.fixture(autouse=True)
+def stop_counting() -> Iterator[None]:
+    yield
+    tracemalloc.stop()
+
+
+def test_what_a_subscription_with_one_cell_weighs(tmp_path: Path) -> None:
+    """With a customer of its own: defined, with a meter key that has events, and a cold cell."""
+    write(Shape(SUBSCRIPTIONS, cells=1, partitions=1, parts=False), tmp_path)
+    grown = Grown()
+
+    known = defined(tmp_path)
+    assert grown() < 1_300
+
+    checkpoint, newest = msgspec.msgpack.decode(
+        (tmp_path / "state0").read_bytes(), type=tuple[Checkpoint, dict[str, dict[bytes, bytes]]]
+    )
+    state = Partition(0, known, EventIndex(), carried=Carried(checkpoint))
+    grown()
+
+    for key, value in newest["presence"].items():
+        state.event_ranges.load(key, value)
+    assert grown() < 380
+
+    for key, value in newest["cells"].items():
+        state.packing.load_cell(key, value)
+    state.packing.pack_loaded()
+    assert grown() < 170
