@@ -202,6 +202,12 @@ class Codes(Mapping[str, EventRanges]):
             self._others = {self._code: self._entry}
         self._others[code] = entry
 
+    def find(self, code: str) -> EventRanges | None:
+        """Return the entry of a code; None: no event of it ever came."""
+        if self._others is not None:
+            return self._others.get(code)
+        return self._entry if code == self._code else None
+
     def __getitem__(self, code: str) -> EventRanges:
         if self._others is not None:
             return self._others[code]
@@ -326,7 +332,7 @@ class EventRangesTable:
         """Return the entry; None: no event ever came, or the name is one of the rest."""
         codes = self.codes.get(name)
         if codes is not None:
-            return codes.get(code)
+            return codes.find(code)
         return self.rest if (*name, code) == REST else None
 
     def codes_of(self, name: SubscriptionKey) -> Mapping[str, EventRanges]:

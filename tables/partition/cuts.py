@@ -37,9 +37,10 @@ class CutsToCome:
         self.instants: dict[int, set[SubscriptionKey]] = {}
         """By grid cut, external subscriptions with events to be billed at it."""
         self._late_names: set[SubscriptionKey] = set()
-        self._carrying: dict[str, bool] = {}
-        """Whether a plan has or had a metric that recurs, before `_carrying_offset` of the log."""
-        self._carrying_offset = -1
+        self._carrying: dict[str, tuple[int, bool]] = {}
+        """By plan: of how many versions, and whether a metric of it recurs or did."""
+        self._carrying_changed = -1
+        """Changes of metrics that `_carrying` stands under."""
 
     @property
     def settled_ms(self) -> int:
@@ -131,22 +132,24 @@ class CutsToCome:
 
     def _carries(self, versions: Versions[Subscription]) -> bool:
         """Return whether a metric recurs, or did: what came since may be later than a cut."""
-        if self._carrying_offset != self._definitions.offset:
+        changed = self._definitions.metric_index.changed
+        if self._carrying_changed != changed:
             self._carrying.clear()
-            self._carrying_offset = self._definitions.offset
+            self._carrying_changed = changed
         return any(self._is_carrying(plan_id) for plan_id in {v.plan_id for v in versions.all()})
 
     def _is_carrying(self, plan_id: str) -> bool:
-        carries = self._carrying.get(plan_id)
-        if carries is None:
-            definitions = self._definitions
-            plans = definitions.plan_versions[plan_id].all()
-            metric_ids = {charge.metric_id for plan in plans for charge in plan.charges}
-            carries = self._carrying[plan_id] = any(
+        definitions = self._definitions
+        versions = definitions.plan_versions[plan_id]
+        known, carries = self._carrying.get(plan_id, (0, False))
+        if known != len(versions):
+            metric_ids = {charge.metric_id for plan in versions.all() for charge in plan.charges}
+            carries = any(
                 metric.recurring
                 for metric_id in metric_ids
                 for metric in definitions.metric_versions[metric_id].all()
             )
+            self._carrying[plan_id] = len(versions), carries
         return carries
 
     def expect(self, name: SubscriptionKey, cut_ms: int) -> None:

@@ -49,6 +49,9 @@ from tables.partition.views import Views
 from tables.registry import AGGREGATIONS
 from tables.routing.route import Route
 
+UNIQUE = tuple(name for name, each in AGGREGATIONS.items() if each.reads == "operation")
+"""Aggregation types that have members."""
+
 
 class Slice(NamedTuple):
     """What folding a slice came to, besides changed cells."""
@@ -130,7 +133,6 @@ class Partition:
         )
         self.ignored: Counter[Reason] = Counter()
         self.not_counted = NotCounted()
-        self._known_unique_codes: tuple[int, frozenset[str]] = (-1, frozenset())
 
     @property
     def settings(self) -> SettingsRecord:
@@ -150,9 +152,10 @@ class Partition:
     def missing_members(self, runs: Iterable[Run]) -> list[MemberKey]:
         """Return members that must be learnt before the slice can be folded."""
         unknown: dict[MemberKey, None] = {}
-        codes, members = self._unique_codes(), self.members
+        by_type, members = self.definitions.metric_index.codes_of_type, self.members
+        unique = [by_type[each] for each in UNIQUE if each in by_type]
         for meter_key, arrivals in self._counted_runs(runs) if self.corrections else runs:
-            if meter_key[2] in codes:
+            if any(meter_key[2] in codes for codes in unique):
                 names = members_wanted(self.packing.route_of(meter_key), arrivals, members)
                 unknown.update((n, None) for n in names if members.is_missing(n))
         return list(unknown)
@@ -171,19 +174,6 @@ class Partition:
                     event = stored.event
                     if event is not None:
                         yield (*meter_key[:2], event.code), (replace(arrival, event=event),)
-
-    def _unique_codes(self) -> frozenset[str]:
-        """Return codes that a metric with members has or had, in any organization."""
-        changed, codes = self._known_unique_codes
-        if changed != self.definitions.metric_index.changed:
-            codes = frozenset(
-                metric.code
-                for versions in self.definitions.metric_versions.values()
-                for metric in versions.all()
-                if AGGREGATIONS[metric.aggregation_type].reads == "operation"
-            )
-            self._known_unique_codes = (self.definitions.metric_index.changed, codes)
-        return codes
 
     def fold(self, runs: Iterable[Run]) -> Slice:
         """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""

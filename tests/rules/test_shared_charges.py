@@ -8,10 +8,18 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.command import Command
+from app.definitions.versions import Versions
 from app.wire.arrivals import Arrival
 from tables.routing.plan import CodeCharges
 from tests.world.clock import DAY_MS, START_MS
-from tests.world.definitions import ORG, definitions_of, metric_body, plan_body, subscription_body
+from tests.world.definitions import (
+    ORG,
+    SUBSCRIPTION,
+    definitions_of,
+    metric_body,
+    plan_body,
+    subscription_body,
+)
 from tests.world.events import event
 from tests.world.partition import Live
 
@@ -72,12 +80,26 @@ def test_they_are_put_together_once_however_many_subscriptions_are_created() -> 
 _made = CodeCharges.__init__
 
 
-def test_a_code_whose_members_are_asked_for_is_known_as_soon_as_its_metric_is() -> None:
+def test_members_are_asked_for_as_soon_as_a_metric_has_any() -> None:
     live = defined()
-    send(live, "nobody")
-    before = live.partition._unique_codes()
-    subscribe(live, "sub")
-    assert live.partition._unique_codes() is before, "looked for in vain among all metrics"
-    live.append(NOW_MS, commands.create_billable_metric(ORG, metric_body("unique")))
-    send(live, "nobody")
-    assert live.partition._unique_codes() == {"unique"}
+    sent = event("unique", "t", NOW_MS, u="a", g="x")
+    arrived = [((ORG, SUBSCRIPTION, "unique"), [Arrival(sent, ORG, NOW_MS, 0, 0, 0)])]
+    with patch("tables.partition.partition.members_wanted", return_value=[]) as asked:
+        live.partition.missing_members(arrived)
+        assert asked.call_count == 0
+        live.append(NOW_MS, commands.create_billable_metric(ORG, metric_body("unique")))
+        live.partition.missing_members(arrived)
+        assert asked.call_count == 1
+
+
+def test_which_codes_have_members_is_not_looked_for_among_all_metrics() -> None:
+    live = defined()
+    for number in range(10):
+        body = {**metric_body("unique"), "code": f"unique{number}"}
+        live.append(NOW_MS, commands.create_billable_metric(ORG, body))
+    with patch.object(Versions, "all", autospec=True, side_effect=_all) as walking:
+        live.partition.missing_members([((ORG, "nobody", "sum"), [])])
+    assert walking.call_count == 0
+
+
+_all = Versions.all

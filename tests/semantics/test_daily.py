@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from app.definitions import commands
+from app.definitions.command import Command
+from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
+from app.definitions.outcome import Applied
+from app.definitions.timeline import NEVER_MS
+from app.definitions.versions import Versions
 from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.events import cancel
@@ -56,6 +62,38 @@ def test_a_balance_shows_on_a_first_day_before_its_charge_ended(*, deleted: bool
     partition = story.define("2024-04-04", ended).meter("2024-04-05").partition
     partition.checkpoint.cut_ms = ms("2024-03-31")
     assert partition.cuts.next_first_day((ORG, SUBSCRIPTION)) == ms("2024-04-02")
+
+
+def test_whether_a_plan_carries_is_known_until_it_or_a_metric_changes() -> None:
+    story = told().send("2024-03-20T10:00:00Z", v=8)
+    metric = {"name": "r", "code": "r", "aggregation_type": "sum_agg", "field_name": "v"}
+    partition = story.meter("2024-03-21").partition
+    definitions, cuts = partition.definitions, partition.cuts
+    definitions.append_time_ms = ms("2024-03-21")
+
+    def define(command: Command) -> None:
+        at_ms = definitions.append_time_ms + 1
+        assert isinstance(apply(definitions, command.encode(), at_ms, definitions.offset), Applied)
+
+    def looked() -> tuple[bool, int]:
+        with patch.object(Versions, "all", autospec=True, side_effect=_all) as walking:
+            first_ms = cuts.next_first_day((ORG, SUBSCRIPTION))
+        return first_ms < NEVER_MS, walking.call_count
+
+    carries, _ = looked()
+    assert not carries
+    carries, known = looked()
+    define(commands.upsert_customer(ORG, {"external_id": "another"}))
+    assert looked() == (False, known), "a customer decides nothing of it"
+    define(commands.create_billable_metric(ORG, {**metric, "recurring": True}))
+    charge = {"billable_metric_code": "r", "charge_model": "standard"}
+    define(commands.update_plan(ORG, "plan", {"charges": [charge]}))
+    carries, looks = looked()
+    assert carries
+    assert looks > known
+
+
+_all = Versions.all
 
 
 def test_an_event_dated_ahead_counts_on_its_own_day() -> None:

@@ -61,6 +61,8 @@ class MetricIndex(CodedIndex[Metric]):
 
     ids_by_code: MutableMapping[CodeKey, dict[str, None]] = field(default_factory=dict)
     """All that ever had the code, in the order in which they took it."""
+    codes_of_type: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
+    """Every code that a metric of an aggregation type has or had, in any organization."""
     code_deleted_at_ms: MutableMapping[CodeKey, int] = field(default_factory=dict)
     """When a metric of the code was last deleted."""
 
@@ -68,6 +70,7 @@ class MetricIndex(CodedIndex[Metric]):
         """Take a new version over."""
         self._push(metric, now_ms, offset)
         self.ids_by_code.setdefault(_code_key(metric), {})[metric.id] = None
+        self.codes_of_type.setdefault(metric.aggregation_type, {})[metric.code] = None
 
     def commit_deletion(self, metric: Metric, now_ms: int, offset: int) -> None:
         """End a metric and free its code."""
