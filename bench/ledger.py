@@ -142,8 +142,8 @@ async def reading(events: int) -> None:
         job, rows = world.refold(), 0
         began = time.process_time()
         names, codes = job.sought()
-        async for _, chunks in world.ledger.chunks(Wanted.of(names, codes)):
-            for chunk in chunks:
+        for found_part in await world.ledger.locate(Wanted.of(names, codes)):
+            for chunk in await world.ledger.read(found_part) or ():
                 found = [row for row in rows_of(chunk, 0) if isinstance(row, Arrival)]
                 job.feed(found)
                 rows += len(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric
 from app.definitions.timeline import NEVER_MS
@@ -53,6 +53,8 @@ class FoldParts(NamedTuple):
 class ChargeFold:
     """How one charge folds events, compiled from the charge and its metric."""
 
+    _made_of: tuple[Any, ...]
+
     prices = True
     """Whether its cells are billed; others only show where the units come from."""
 
@@ -81,6 +83,7 @@ class ChargeFold:
         return self.metric.recurring
 
     __slots__ = (
+        "_made_of",
         "_overwrites",
         "aggregation",
         "applies",
@@ -100,6 +103,15 @@ class ChargeFold:
         "unique",
         "units",
     )
+
+    def __new__(cls, *made_of: Any) -> Self:
+        """Keep what it is compiled from: another process compiles it again."""
+        fold = super().__new__(cls)
+        fold._made_of = made_of
+        return fold
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._made_of
 
     def __init__(
         self,

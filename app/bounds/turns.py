@@ -103,10 +103,15 @@ class Work(NamedTuple):
         return 0 if self.urgent else self.rank
 
 
+def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield so many items at a time."""
+    return (items[first : first + size] for first in range(0, len(items), size))
+
+
 def in_steps(items: Sequence[T], take: Callable[[Sequence[T]], object]) -> Steps[None]:
     """Take items, `STEP_ITEMS` at a step."""
-    for start in range(0, len(items), STEP_ITEMS):
-        take(items[start : start + STEP_ITEMS])
+    for some in batches(items, STEP_ITEMS):
+        take(some)
         yield
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.billing_periods.grid import PeriodGrid
 from app.bounds.turns import STEP_ITEMS, Steps
@@ -168,6 +168,10 @@ class Timeline:
         """Periods around the instant that was asked for last, found by arithmetic."""
         self._last: Period | None = None
         """Period that was found last: most events fall into it, too."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process make its periods again: they follow from the terms."""
+        return _timeline_of, (self.terms, self.published)
 
     def under(self, terms: list[Terms]) -> Timeline:
         """Return the timeline under other terms; periods fixed before the terms differ are kept."""
@@ -461,6 +465,10 @@ def _closing_reason(subscription: Subscription, ended_ms: int | None) -> Closing
 def ceil_to(at_ms: int, grid_ms: int) -> int:
     """Return the first multiple of `grid_ms` at or after the instant."""
     return -(-at_ms // grid_ms) * grid_ms
+
+
+def _timeline_of(terms: list[Terms], published: bool) -> Timeline:
+    return Timeline(terms, published=published)
 
 
 def implicit_timeline(settings: SettingsRecord, subscription: Subscription) -> Timeline:

@@ -234,19 +234,42 @@ class LedgerFile:
         except OSError as error:
             raise LedgerDamaged(f"{self.path}: {error}") from error
 
-    def collect(self, wanted: Wanted, directory: Directory | None) -> list[bytes]:
-        """Return the chunks that are wanted, in the order they were written.
+    def locate(self, wanted: Wanted, directory: Directory | None) -> Located:
+        """Return where the chunks lie that are wanted, in the order they were written.
+
+        Raises:
+            LedgerDamaged: the directory is not as it was written.
+        """
+        try:
+            directory = directory or self._read_directory()
+        except OSError as error:
+            raise LedgerDamaged(f"{self.path}: {error}") from error
+        return Located(self.path, directory.ordered(directory.find(wanted)))
+
+
+class Located(NamedTuple):
+    """Chunks that are wanted of one file."""
+
+    path: Path
+    directory: Directory
+
+    @property
+    def size(self) -> int:
+        """How many bytes they have."""
+        return int(self.directory.sizes.sum())
+
+    def read(self) -> list[bytes]:
+        """Return the chunks.
 
         Raises:
             LedgerDamaged: they are not as they were written.
         """
+        _, starts, sizes, checks = self.directory
+        if not len(starts):
+            return []
+        columns = (starts, sizes, checks)
+        places = zip(*(column.tolist() for column in columns), strict=True)
         try:
-            directory = directory or self._read_directory()
-            numbers = directory.find(wanted)
-            if not len(numbers):
-                return []
-            columns = (directory.starts, directory.sizes, directory.checks)
-            places = zip(*(column[numbers].tolist() for column in columns), strict=True)
             with self.path.open("rb") as file:
                 return [_chunk(file.fileno(), *place) for place in places]
         except OSError as error:

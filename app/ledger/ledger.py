@@ -11,7 +11,7 @@ import logging
 import shutil
 from asyncio import to_thread
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -20,6 +20,7 @@ from uuid import uuid4
 from app.ledger.blocks import (
     Block,
     LedgerFile,
+    Located,
     Span,
     collected,
     directory_of,
@@ -104,6 +105,13 @@ class _Frame(NamedTuple):
 
     chunks: Chunks
     span: Span
+
+
+class Part(NamedTuple):
+    """Stretches of both logs, and the chunks of what is wanted in them, or where these lie."""
+
+    spans: list[Span]
+    chunks: list[bytes] | Located
 
 
 class Ledger:
@@ -277,27 +285,39 @@ class Ledger:
 
     # Reading
 
-    async def chunks(self, wanted: Wanted) -> AsyncIterator[tuple[list[Span], list[bytes]]]:
-        """Yield stretches of the logs with all that they have of what is wanted, in order.
+    async def locate(self, wanted: Wanted) -> list[Part]:
+        """Return stretches of the logs, in order, with all that they have of what is wanted.
 
         What no stretch covers is to be read from the logs.
         """
         if not self._is_loaded:
             await self._load()
         files = [(file, file.spans, file.known()) for file in sorted(self._files, key=_order)]
-        recent = [([frame.span], collected(frame.chunks, wanted)) for frame in self._frames()]
+        recent = [Part([frame.span], collected(frame.chunks, wanted)) for frame in self._frames()]
         if not self._overflown:
-            recent.append(([self._span(self._ends())], collected(self._chunks, wanted)))
+            recent.append(Part([self._span(self._ends())], collected(self._chunks, wanted)))
+        found: list[Part] = []
         for file, spans, known in files:
             try:
-                found = await to_thread(file.collect, wanted, known)
+                found.append(Part(spans, await to_thread(file.locate, wanted, known)))
             except LedgerDamaged as error:
-                log.warning("Read from Kafka, as the ledger is damaged: %s", error)
-                self._lose(file)
-                continue
-            yield spans, found
-        for each in recent:
-            yield each
+                self._lose_damaged(file.path, error)
+        return found + recent
+
+    async def read(self, part: Part) -> list[bytes] | None:
+        """Return what a stretch has of what is wanted; None: it is damaged, the logs have it."""
+        if isinstance(part.chunks, list):
+            return part.chunks
+        try:
+            return await to_thread(part.chunks.read)
+        except LedgerDamaged as error:
+            self._lose_damaged(part.chunks.path, error)
+            return None
+
+    def _lose_damaged(self, path: Path, error: LedgerDamaged) -> None:
+        log.warning("Read from Kafka, as the ledger is damaged: %s", error)
+        for file in [file for file in self._files if file.path == path]:
+            self._lose(file)
 
     def _lose(self, file: LedgerFile) -> None:
         """Go on without a file."""

@@ -7,13 +7,13 @@ since the last flush. A set begun here is known in full, so that its new members
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from app.bounds.turns import STEP_ITEMS, Steps
+from app.bounds.turns import STEP_ITEMS, Steps, batches
 from tables.changelogged.checksum import ChangelogSum
-from tables.changelogged.operations import Operations
+from tables.changelogged.operations import NamedRow, Operations
 from tables.unique_count import Member, MemberOperation, is_full
 
 SetKey = bytes
@@ -58,6 +58,10 @@ def unpack_member(packed: bytes) -> Member:
     """Return the member that `pack_member` wrote."""
     operations = msgspec.msgpack.decode(packed, type=_Operations)
     return tuple(MemberOperation(*operation) for operation in operations)
+
+
+ToldMembers = tuple[list[tuple[MemberKey, bytes]], Sequence[SetKey], Sequence[NamedRow]]
+"""Members, sets that are whole, and rows of operations."""
 
 
 class Members:
@@ -191,6 +195,23 @@ class Members:
                 yield
         yield from self.operations.replacing(others.operations)
         self._complete |= others._complete
+
+    def told(self) -> Iterator[ToldMembers]:
+        """Yield by small parts what a refold made, for another process to take over."""
+        for first in batches(list(self._cache.items()), STEP_ITEMS):
+            yield [(name, pack_member(member)) for name, member in first], [], []
+        for sets in batches(list(self._complete), STEP_ITEMS):
+            yield [], sets, []
+        for rows in self.operations.told():
+            yield [], [], rows
+
+    def take_over(self, told: ToldMembers) -> None:
+        """Take over what a refold made in another process."""
+        members, sets, rows = told
+        for name, packed in members:
+            self.put(name, unpack_member(packed))
+        self._complete.update(sets)
+        self.operations.take_over(rows)
 
     def take_dropped(self) -> list[SetKey]:
         """Return the sets to empty in the store before the changes are written to it."""

@@ -9,12 +9,12 @@ however many there are.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
 
 import msgspec
 
-from app.bounds.turns import STEP_ITEMS, Steps
+from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.wire.arrivals import Position
 from tables.unique_count import MemberOperation
 
@@ -28,6 +28,9 @@ _Name = tuple[bytes, str]
 """(set, property text), as of a member."""
 Row = bytes
 """Time, position and kind of an operation, sorted as bytes as they are by event time."""
+
+NamedRow = tuple[_Name, Row]
+"""A row, and of which property it is."""
 
 _EVENT_TIME = Struct(">QQIQI")
 _POSITION = slice(8, _EVENT_TIME.size)
@@ -251,6 +254,17 @@ class Operations:
                     count += 1
                     if count % STEP_ITEMS == 0:
                         yield
+
+    def told(self) -> Iterator[Sequence[NamedRow]]:
+        """Yield all rows by small parts, for another process to take over."""
+        for key in self._sets:
+            for text, rows in self.of_set(key).items():
+                yield from batches([((key, text), row) for row in rows], STEP_ITEMS)
+
+    def take_over(self, rows: Iterable[NamedRow]) -> None:
+        """Take over rows that a refold made in another process."""
+        for name, row in rows:
+            self._put(name, row)
 
 
 def _by_position(row: Row) -> bytes:

@@ -9,6 +9,7 @@ fold counted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
 
 from msgspec.structs import replace
 
@@ -66,6 +67,27 @@ class Refold:
         self.routes: dict[MeterKey, Route] = {}
         if begins:
             drained(self.beginning())
+
+    @classmethod
+    def of_routes(cls, partition: Partition, routes: dict[MeterKey, Route]) -> Self:
+        """Return one that has just begun with routes that were compiled elsewhere."""
+        job = cls(partition, routes, begins=False)
+        job._look_ahead()
+        job._begin(routes)
+        return job
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether it was not fed yet, and what it comes to follows from routes and index alone.
+
+        Then another process may feed it.
+        """
+        partition = self.partition
+        if self._searches or self._limit_positions or self._anew is not None:
+            return False
+        spans = (span for route in self.routes.values() for span in route.spans)
+        corrected = any(map(partition.corrections.touches, self._names))
+        return not (corrected or any(span.layers for span in spans))
 
     def _look_ahead(self) -> None:
         partition = self.partition

@@ -63,6 +63,10 @@ class TimelineTable:
             self._stood = (name, until_ms, self._definitions.offset), timelines
         return timelines
 
+    def lend(self, name: SubscriptionKey, timelines: Timelines) -> None:
+        """Take over timelines that were made elsewhere, under the same definitions."""
+        self._made[name] = self._outdated, timelines
+
     def unfixed(
         self, name: SubscriptionKey, before_ms: int, until_ms: int | None = None
     ) -> tuple[Timelines, Timelines]:

@@ -7,9 +7,10 @@ to the admitted ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, cast
 
+from app.bounds.turns import STEP_ITEMS, batches
 from app.wire.arrivals import Arrival, Position
 from app.wire.events import Event
 from app.wire.properties import read_properties
@@ -31,6 +32,10 @@ class _First(NamedTuple):
 
 LimitScope = tuple[SpanKey, int | None]
 """What one limit holds for: a span and the start of its period; None: all of its history."""
+
+
+ToldAdmission = tuple[LimitScope, int, PackedPosition | None, Sequence[tuple[Groups, _First]]]
+"""A scope, how many groups it admits, from where on none is, and some of those noted."""
 
 
 class GroupAdmission:
@@ -77,6 +82,21 @@ class GroupAdmission:
         if len(firsts) > 2 * self._most[scope]:
             kept = self._firsts[scope] = self._admitted(scope)
             self._limit_positions[scope] = max(known.position for known in kept.values())
+
+    def told(self) -> Iterator[ToldAdmission]:
+        """Yield by small parts what was noted, for another process to take over."""
+        for scope, firsts in self._firsts.items():
+            limit_position = self._limit_positions.get(scope)
+            for some in batches(list(firsts.items()), STEP_ITEMS):
+                yield scope, self._most[scope], limit_position, some
+
+    def take_over(self, told: ToldAdmission) -> None:
+        """Take over what was noted in another process."""
+        scope, most, limit_position, firsts = told
+        self._most[scope] = most
+        self._firsts.setdefault(scope, {}).update(firsts)
+        if limit_position is not None:
+            self._limit_positions[scope] = limit_position
 
     def _admitted(self, scope: LimitScope) -> dict[Groups, _First]:
         firsts, most = self._firsts.get(scope, {}), self._most.get(scope, 0)

@@ -6,6 +6,7 @@ arrivals, so that refolds can read them again.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, TypeVar
@@ -32,12 +33,20 @@ from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold, cells_of
+from tables.partition.refold_apart import (
+    EntriesElsewhere,
+    TakingOver,
+    outcome,
+    told,
+    told_again,
+)
 from tables.partition.snapshot import Changes
 from tables.partition.tables import Carried
 from tests.world.definitions import (
     CommandAt,
 )
 
+T = TypeVar("T")
 Key = TypeVar("Key", bytes, MemberKey)
 
 
@@ -116,14 +125,32 @@ def _compact(kept: dict[Key, bytes], changes: Iterable[tuple[Key, bytes | None]]
             kept[key] = value
 
 
+def feed_apart(job: Refold, arrivals: Sequence[Arrival]) -> None:
+    """Feed a refold that has just begun as another process does, told of it in bytes."""
+    index = EntriesElsewhere(job.partition.index.find_many)
+    there = told_again(map(_sent, told(job)), index)
+    there.feed(arrivals)
+    taking = TakingOver(job)
+    for part in map(_sent, outcome(there)):
+        taking.take(part)
+
+
+def _sent(part: T) -> T:
+    found: T = pickle.loads(pickle.dumps(part))
+    return found
+
+
 class Live:
     """A partition with everything that was delivered to it."""
+
+    refolds_apart = False
+    """Whether the first events of a refold are fed to it where another process would be."""
 
     def __init__(self, definitions: Sequence[CommandAt] = ()):
         self.definitions = Definitions()
         self.partition = Partition(0, self.definitions, EventIndex())
         self.records: list[PublishedRecord] = []
-        self.accepted = 0
+        self.accepted = self.fed_apart = 0
         self.changelog = Changelog()
         self._to_define = list(definitions)
         self._impacts: list[tuple[int, int, Impact]] = []
@@ -210,7 +237,13 @@ class Live:
         if meter_keys:
             refold, swapped = Refold(self.partition, meter_keys), False
             while not swapped:
-                refold.feed(list(self._arrived.values()))
+                arrivals = list(self._arrived.values())
+                if self.refolds_apart and refold.stands_alone:
+                    self.fed_apart += 1
+                    first = max(1, len(arrivals) * 2 // 3)
+                    feed_apart(refold, arrivals[:first])
+                    arrivals = arrivals[first:]
+                refold.feed(arrivals)
                 if refold.waits_past_ms >= 0:
                     # Whether an event is too late hangs on what is not defined yet.
                     self.define_until(refold.waits_past_ms + 1)

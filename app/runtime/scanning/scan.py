@@ -24,11 +24,12 @@ from app.definitions.state import Definitions
 from app.kafka.clients import Consumer
 from app.kafka.names import ConsumerRecord, OffsetOutOfRangeError, TopicPartition
 from app.kafka.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
-from app.ledger.ledger import Ledger
-from app.ledger.rows import LedgerDamaged, Wanted, rows_of
+from app.ledger.ledger import Ledger, Part
+from app.ledger.rows import LedgerDamaged, Wanted
 from app.meter.errors import BeyondRetention
 from app.runtime.homes import HomePartitions
-from app.runtime.scanning.passed_over import PassedOver, note_forward
+from app.runtime.scanning.ledger_rows import LedgerRows
+from app.runtime.scanning.passed_over import PassedOver
 from app.settings import Settings
 from app.wire.arrivals import (
     Arrival,
@@ -95,8 +96,10 @@ class Scan:
         self._sought: tuple[bytes, ...] = ()
         self._ledger = ledger
         self._wanted: Wanted | None = None
-        """What is looked for in the ledger; None: nothing any more."""
-        self._passed: dict[TopicPartition, PassedOver] = {}
+        """What is looked for in the ledger; None: nothing."""
+        self._parts: list[Part] | None = None
+        """What the ledger has of it and was not read yet; None: it was not asked."""
+        self._rows = LedgerRows(number, 0, 0)
         self._work = work or WorkDone()
         self._operation: Operation = "query"
         self._settings = settings
@@ -118,7 +121,7 @@ class Scan:
             self._raw: checkpoint.raw_next if raw_offset is None else raw_offset,
             self._rekeyed: checkpoint.rekeyed_next if rekeyed_offset is None else rekeyed_offset,
         }
-        self._passed = {tp: PassedOver(offset) for tp, offset in self._next.items()}
+        self._rows = LedgerRows(self._number, self._next[self._raw], self._next[self._rekeyed])
         self._marks.clear()
         self._reached_ms = -1
 
@@ -136,12 +139,15 @@ class Scan:
         if len(names) <= SOUGHT_NAMES:
             self._sought = tuple(external_id.encode() for _, external_id in names)
         if names and self._ledger is not None:
-            self._wanted = Wanted.of(names, codes)
+            self._wanted, self._parts = Wanted.of(names, codes), None
 
     def behind(self, checkpoint: Checkpoint) -> int:
         """Return how many offsets lie between here and the live fold, without what was read."""
         ends = self._ends(checkpoint)
-        return sum(self._passed[tp].left(at, ends[tp]) for tp, at in self._next.items())
+        return sum(passed.left(self._next[tp], ends[tp]) for tp, passed in self._passed())
+
+    def _passed(self) -> Iterable[tuple[TopicPartition, PassedOver]]:
+        return (self._raw, self._rows.raw), (self._rekeyed, self._rows.rekeyed)
 
     def _ends(self, checkpoint: Checkpoint) -> dict[TopicPartition, int]:
         return {self._raw: checkpoint.raw_next, self._rekeyed: checkpoint.rekeyed_next}
@@ -206,7 +212,7 @@ class Scan:
         """Pass over what the ledger had; return up to where the logs are to be read next."""
         ends = self._ends(checkpoint)
         stops = {}
-        for tp, passed in self._passed.items():
+        for tp, passed in self._passed():
             while (stretch := passed.holding(self._next[tp])) is not None:
                 self._next[tp] = stretch.until
                 consumer.seek(tp, stretch.until)
@@ -226,59 +232,42 @@ class Scan:
 
     async def _of_ledger(self, turn: LoopTime, *, urgent: bool) -> AsyncIterator[list[Arrival]]:
         """Yield what the ledger has of what is wanted, the first time it is asked."""
-        wanted, self._wanted = self._wanted, None
-        if self._ledger is None or wanted is None:
-            return
-        async for spans, chunks in self._ledger.chunks(wanted):
-            for span in spans:
-                told = (span.raw_from, span.raw_until, span.append_time_ms)
-                self._passed[self._raw].add(*told)
-                told = (span.rekeyed_from, span.rekeyed_until, span.append_time_ms)
-                self._passed[self._rekeyed].add(*told)
+        parts, self._parts = await self.located(), []
+        for part in parts:
+            chunks = await self._ledger.read(part) if self._ledger is not None else None
+            if chunks is None:
+                continue
+            self._rows.pass_over(part.spans)
             first = 0
             while first < len(chunks):
-                steps = self._portion_of_ledger(chunks, first)
+                told = (self._definitions.set_asides, self._work, self._operation)
+                steps = self._rows.portion(chunks, first, *told)
                 try:
                     first, arrived = await turn.run(steps, urgent=urgent)
                 except LedgerDamaged:
                     # Some of it may be fed already: whoever reads begins again, without it.
-                    self._ledger.forget()
+                    if self._ledger is not None:
+                        self._ledger.forget()
                     raise
                 if arrivals := self._told(arrived):
                     yield arrivals
 
-    def _portion_of_ledger(
-        self, chunks: Sequence[bytes], first: int
-    ) -> Steps[tuple[int, list[Arrived]]]:
-        """Return which chunk comes next, and what those before it hold from the first one on."""
-        found: list[Arrived] = []
-        count = step_rows = 0
-        while first < len(chunks) and count < PORTION_EVENTS:
-            rows = rows_of(chunks[first], self._number)
-            first, count, step_rows = first + 1, count + len(rows), step_rows + len(rows)
-            found += [row for row in rows if self._is_read_now(row)]
-            if step_rows >= STEP_ITEMS:
-                step_rows = 0
-                yield
-        self._work.add(self._operation, "ledger_rows", count)
-        return first, found
+    async def located(self) -> list[Part]:
+        """Return what the ledger has of what is wanted and was not read yet."""
+        if self._parts is None:
+            if self._ledger is None or self._wanted is None:
+                return []
+            self._parts = await self._ledger.locate(self._wanted)
+        return self._parts
 
-    def _is_read_now(self, row: Arrival | CorrectionArrival) -> bool:
-        """Return whether a row of the ledger lies where it is passed over in the logs."""
-        aside = self._definitions.set_asides.of(row.raw_partition)
-        if aside is not None and (
-            aside.holds_element(row.raw_offset, row.array_index)
-            or (row.raw_partition == self._number and aside.holds(row.raw_offset))
-        ):
-            return False
-        if row.raw_partition == self._number:
-            return self._passed[self._raw].holding(row.raw_offset) is not None
-        if isinstance(row, CorrectionArrival):
-            return True
-        stretch = self._passed[self._rekeyed].holding(row.rekeyed_offset)
-        if stretch is not None:
-            note_forward(stretch, row)
-        return stretch is not None
+    @property
+    def rows(self) -> LedgerRows:
+        """What is passed over in the logs so far."""
+        return self._rows
+
+    def take_over(self, rows: LedgerRows, left: list[Part]) -> None:
+        """Go on where a child has read what the ledger had but for what is left."""
+        self._rows, self._parts = rows, left
 
     def _portion(
         self, tp: TopicPartition, records: Sequence[ConsumerRecord], first: int, end: int

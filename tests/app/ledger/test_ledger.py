@@ -129,8 +129,11 @@ class World:
         """Compare what is covered with what was taken there; return how many rows that were."""
         found: list[Arrival | CorrectionArrival] = []
         spans = []
-        async for some, chunks in self.ledger.chunks(Wanted.of(names, codes)):
-            spans += some
+        for part in await self.ledger.locate(Wanted.of(names, codes)):
+            chunks = await self.ledger.read(part)
+            if chunks is None:
+                continue
+            spans += part.spans
             for chunk in chunks:
                 found += rows_of(chunk, HERE)
 
