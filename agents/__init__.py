@@ -30,7 +30,7 @@ PARTITION_AGENTS: Final[tuple[PartitionAgent, ...]] = (
     lambda engine, owned: close.close(owned, engine.progress, engine.offsets.rekeyed_end),
     lambda engine, owned: cool.cool(owned, lambda: len(engine.owned)),
     lambda engine, owned: repair.repair(owned),
-    lambda engine, owned: refold.refold(owned, engine.scan),
+    lambda engine, owned: refold.refold(owned, engine.scan, engine.refolder),
     lambda engine, owned: forward_ahead.forward_ahead(owned, engine.ahead),
 )
 

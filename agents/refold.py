@@ -16,6 +16,8 @@ from app.kafka.clients import NOT_TAKEN
 from app.log import facts
 from app.meter.errors import BeyondRetention
 from app.runtime.partition.owned import OwnedPartition
+from app.runtime.refolder import Refolder
+from app.runtime.scanning.scan import Scan
 from app.runtime.scanning.scans import Scanner, ScanTurn, feeding
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.closing.close import next_cut
@@ -30,7 +32,7 @@ AGAIN_S = 1.0
 """After this time it is tried again to refold what is left."""
 
 
-async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
+async def refold(owned: OwnedPartition, scanner: Scanner, refolder: Refolder) -> None:
     """Refold what is queued until cancelled."""
     loop = asyncio.get_running_loop()
 
@@ -38,7 +40,7 @@ async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
         try:
             while owned.refold_queue.meter_keys and not owned.abandoned:
                 began_s = loop.time()
-                await refold_queued(owned, scanner)
+                await refold_queued(owned, scanner, refolder)
                 # Half of the time belongs to others; what is queued meanwhile is read only once.
                 await asyncio.sleep(min(loop.time() - began_s, LONGEST_PAUSE_S))
         except NOT_TAKEN as error:
@@ -52,7 +54,7 @@ async def refold(owned: OwnedPartition, scanner: Scanner) -> None:
     )
 
 
-async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
+async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refolder) -> None:
     """Refold everything that is queued now; what comes meanwhile waits for the next refold."""
     work = Work("refold", f"partition {owned.number}")
     queue, shaping = owned.refold_queue, owned.work.shaping
@@ -76,7 +78,7 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
                     return
                 scan.seek_only(*job.sought())
                 scan.start(owned.state.checkpoint, *job.start_offsets())
-                await turn.near(scan, owned.state.checkpoint, feed)
+                await _come_near(owned, refolder, job, scan, turn)
                 async with shaping:
                     # A cut that was being taken may have let the live fold go on for long.
                     await turn.near(scan, owned.state.checkpoint, feed)
@@ -122,6 +124,14 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner) -> None:
         return
     owned.next_flush.wanted.set()
     owned.cuts.woken.set()
+
+
+async def _come_near(
+    owned: OwnedPartition, refolder: Refolder, job: Refold, scan: Scan, turn: ScanTurn
+) -> None:
+    """Feed all but the last stretch, while the live fold goes on."""
+    await refolder.feed(job, scan, turn)
+    await turn.near(scan, owned.state.checkpoint, feeding(job.feed))
 
 
 _DELETED = (

@@ -400,6 +400,13 @@ class Settings(BaseSettings):
         ge=0,
         description="Most local disk for events that are read again; the oldest go. 0: none.",
     )
+    refold_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of a core for the process that feeds a large refold, less while a "
+        "partition lags. 0: none, all is fed on the worker's loop.",
+    )
     verify_pairs_per_minute: int = Field(
         10,
         ge=0,

@@ -24,6 +24,7 @@ PARTS = {
     "growth": ("growth",),
     # Its rows tell of corrections and refolds, too.
     "refold": ("growth",),
+    "large_refold": ("large_refold",),
     "ledger": ("ledger",),
     "transport": ("transport",),
     "page": ("page",),

@@ -174,6 +174,7 @@ def of_child(settings: Settings, number: int, count: int) -> Settings:
         update={
             **budgets,
             "ledger_bytes": settings.ledger_bytes // count,
+            "refold_share": settings.refold_share / count,
             "group_instance_id": f"{settings.group_instance_id or socket.gethostname()}-{number}",
             "state_dir": settings.state_dir / f"worker-{number}",
         }

@@ -40,6 +40,7 @@ from app.runtime.partition.forwarder import Forwarder
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import Progress, ProgressTable, Seal
 from app.runtime.raw_lookup import RawLookup
+from app.runtime.refolder import Refolder
 from app.runtime.reports import Reports
 from app.runtime.restoring.restorer import Restorer
 from app.runtime.scanning.scan import Scan
@@ -50,6 +51,9 @@ from app.settings import Settings
 from app.wire.decode import Headers
 
 log = logging.getLogger(__name__)
+
+LAGGING_RECORDS = 10_000
+"""A partition that is further behind lags: that is as much as is decoded at once."""
 
 WorkerAgent = Callable[["Engine"], Coroutine[Any, Any, None]]
 """Runs once in a worker, until it is cancelled; its failure ends the worker."""
@@ -108,6 +112,7 @@ class Engine:
         self.shared = self._shared(url, turns)
         self.brokers.seconds = self.shared.tally.kafka_seconds
         self.scans = Scans(self.shared.turns)
+        self.refolder = Refolder(settings.refold_share, self._lags)
         self.ahead = Ahead(self.forwarder, self.progress)
         self.restorer = Restorer(
             self.shared, self.delivery, self.offsets, self.progress, self.ahead
@@ -275,6 +280,15 @@ class Engine:
             )
         except NOT_TAKEN as error:
             raise Unavailable(f"{topic} takes no record now: {error!r}") from error
+
+    def _lags(self) -> bool:
+        """Return whether a partition is so far behind that live events wait."""
+        observed = self.status.observed
+        return any(
+            seen.lag + seen.rekeyed_lag > LAGGING_RECORDS
+            for number, seen in observed.items()
+            if number in self.owned
+        )
 
     def _begin(self, owned: OwnedPartition) -> list[Work]:
         """Tell a partition what it missed; return what runs beside it."""

@@ -24,6 +24,7 @@ from app.meter.events import DuplicateKind
 from app.runtime.context import Rebuilt
 from app.runtime.engine import Engine
 from app.runtime.partition.cuts import HeldBy
+from app.runtime.refolder import FedBy
 from app.wire.refusals import RefusalCode
 from app.wire.usage_records import RecordType, RevisionReason
 from tables.event_index.rows import ROW_BYTES
@@ -66,6 +67,19 @@ class EngineCollector(Collector):
             "meter_rebalances",
             "How often the group said which partitions are this worker's.",
             self._engine.shared.tally.rebalances,
+        )
+        refolder = self._engine.refolder
+        yield _counters(
+            "meter_large_refolds",
+            "Large refolds, by where they were fed: the loop, where their process has failed.",
+            "by",
+            refolder.fed,
+            get_args(FedBy),
+        )
+        yield _gauge(
+            "meter_refold_process_memory_bytes",
+            "Most memory of the last process that fed a large refold.",
+            refolder.memory_bytes,
         )
         scans = GaugeMetricFamily("meter_scans", "Scans of the logs.", labels=["state"])
         scans.add_metric(["running"], self._engine.scans.running)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from app.wire.arrivals import Arrival
+from tables.partition.refold import Refold
 from tests.laws import test_groups as groups
 from tests.laws import test_operations as operations
 from tests.world.clock import START_MS, WEEK_MS
@@ -21,7 +22,7 @@ from tests.world.definitions import (
     definitions_of,
 )
 from tests.world.events import arrivals
-from tests.world.partition import Live
+from tests.world.partition import Live, feed_apart
 from tests.world.profiles import examples
 
 ALL = tuple(METRICS)
@@ -51,7 +52,32 @@ def written(live: Live) -> list[object]:
     return [log.cells, log.members, log.store, log.tables, log.record]
 
 
+def noted(job: Refold) -> list[object]:
+    """All that a refold has made of its events when it is swapped in."""
+    folded, members = job.folded, job.members
+    return [
+        [(cell.key, cell.packed()) for cell in folded.dirty],
+        list(dict.fromkeys(cell.key for cell in folded.late)),
+        folded.billed_at_once,
+        folded.ignored,
+        job.refused,
+        job.events,
+        job.waits_past_ms,
+        {key: members.at_hand([key]) for key in members._complete},
+        {key: members.operations.of_set(key) for key in members.operations._sets},
+        list(job.group_admission.told()),
+        [(span.key, list(span.layers)) for route in job.routes.values() for span in route.spans],
+    ]
+
+
 def check(definitions: Sequence[CommandAt], events: Sequence[Arrival], cut_ms: int) -> None:
+    live = refolded(definitions, events, cut_ms, apart=False)
+    names = live.partition.event_ranges.codes.items()
+    keys = [(*name, code) for name, codes in names for code in codes]
+    jobs = [Refold(live.partition, keys) for _ in range(2)]
+    jobs[0].feed(events)
+    feed_apart(jobs[1], events)
+    assert noted(jobs[0]) == noted(jobs[1])
     here = refolded(definitions, events, cut_ms, apart=False)
     there = refolded(definitions, events, cut_ms, apart=True)
     assert there.fed_apart > 0 or not here.partition.event_ranges.codes

@@ -124,6 +124,8 @@ METRICS: Table = {
     ),
     "meter_http_connections": ("gauge", {"state": "active idle"}),
     "meter_requests_refused": ("counter", {"code": re.compile("[a-z_]+")}),
+    "meter_large_refolds": ("counter", {"by": "child loop"}),
+    "meter_refold_process_memory_bytes": ("gauge", {}),
     "meter_scans": ("gauge", {"state": "running waiting"}),
     "meter_key_last_used_timestamp_seconds": ("gauge", {"key": re.compile("ci")}),
     "meter_verified_pairs": ("counter", {}),

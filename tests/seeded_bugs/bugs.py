@@ -152,6 +152,21 @@ BUGS = (
         "::test_order_batches_refolds_and_restarts_tell_and_write_the_same",
     ),
     Bug(
+        "late-cells-of-a-large-refold-lost",
+        "tables/partition/refold_apart.py",
+        "folded.late += [folded.dirty[number] for number in told]",
+        "pass",
+        "tests/laws/test_refold_apart.py::test_of_all_metrics",
+    ),
+    Bug(
+        "large-refold-fed-twice",
+        "app/runtime/refolder.py",
+        "scan.take_over(answer.rows, left)",
+        "pass",
+        "tests/app/runtime/test_refolder.py"
+        "::test_a_child_feeds_what_is_on_disk_and_the_loop_the_rest",
+    ),
+    Bug(
         "rows-not-verified",
         "tables/reading/member_sets.py",
         "if apart and self._rows_of(text, member) != self.wanted_rows.get(text):",

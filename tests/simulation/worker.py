@@ -33,6 +33,7 @@ from tests.simulation.kafka import Admin, Broker, Consumer, PartitionProducer, P
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.process import PROCESS, Process, SimulatedClock, SkewedClock, failpoint
 from tests.simulation.redis import Members, Redis
+from tests.simulation.refolds import ChildHere
 
 T = TypeVar("T")
 
@@ -74,6 +75,7 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "app.runtime.tasks.asked_to_end": _asked_to_end,
         "app.runtime.engine.Brokers": _Brokers,
         "app.runtime.engine.first_failure": first_failure_here,
+        "app.runtime.refolder.ChildProcess": ChildHere,
         "app.runtime.partition.commit.monotonic": _loop_s,
         "app.runtime.partition.flush.monotonic": _loop_s,
         "app.runtime.delivery.monotonic": _loop_s,

@@ -252,9 +252,12 @@ class Scan:
                 if arrivals := self._told(arrived):
                     yield arrivals
 
-    async def located(self) -> list[Part]:
-        """Return what the ledger has of what is wanted and was not read yet."""
-        if self._parts is None:
+    async def located(self, *, anew: bool = False) -> list[Part]:
+        """Return what the ledger has of what is wanted and was not read yet.
+
+        `anew`: as it is now, before anything of it is read.
+        """
+        if anew or self._parts is None:
             if self._ledger is None or self._wanted is None:
                 return []
             self._parts = await self._ledger.locate(self._wanted)

@@ -23,6 +23,7 @@ from app.runtime.partition.commit import Producer, Unsent
 from app.runtime.partition.owned import OwnedPartition, slices_of
 from app.runtime.partition.verdicts import REMEMBERED
 from app.runtime.progress import ProgressTable
+from app.runtime.refolder import Refolder
 from app.wire.arrivals import Arrival, MeterKey, runs_of
 from app.wire.refusals import Refusal, RefusalCode
 from app.wire.usage_records import usage_record
@@ -189,7 +190,7 @@ async def test_a_refold_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.M
     packing = owned.state.packing
     monkeypatch.setattr(packing, "replace", _NoMemory(packing.replace, len(meter_keys)))
     with pytest.raises(MemoryError):
-        await refold_queued(owned, lambda _: cast(Any, _EmptyLog()))
+        await refold_queued(owned, lambda _: cast(Any, _EmptyLog()), Refolder(0, lambda: False))
     await refuses_to_flush(owned)
 
 
