@@ -114,13 +114,20 @@ class ProgressTable:
         cuts = (p.next_cut_ms for p in self._newest.values())
         return min((cut_ms for cut_ms in cuts if cut_ms >= from_ms), default=NEVER_MS)
 
-    def latest_past_ms(self, now_ms: int, besides: int | None = None) -> int | None:
-        """Return the latest cut before now that a partition waits for; None: there is none.
-
-        `besides`: what this partition waits for is not asked.
-        """
-        cuts = (p.next_cut_ms for p in self._newest.values() if p.partition != besides)
+    def latest_past_ms(self, now_ms: int) -> int | None:
+        """Return the latest cut before now that a partition waits for; None: there is none."""
+        cuts = (p.next_cut_ms for p in self._newest.values())
         return max((cut_ms for cut_ms in cuts if cut_ms < now_ms), default=None)
+
+    def is_waited_for(self, partition: int, append_time_ms: int) -> bool:
+        """Return whether another one is past its cut, and this one at an append time is not.
+
+        One that is not past it itself would not take it yet.
+        """
+        others = (p for p in self._newest.values() if p.partition != partition)
+        cuts = (p.next_cut_ms for p in others if p.next_cut_ms < p.append_time_ms)
+        reached_ms = max(append_time_ms, self.append_time_ms(partition))
+        return any(reached_ms <= cut_ms for cut_ms in cuts)
 
     def all_read(self, state_version: int, partitions: int) -> bool:
         """Return whether the owners of all partitions read state of a version."""

@@ -156,11 +156,7 @@ class Ahead:
             looks = looks + 1 if self._is_waited_for(going) else 0
 
     def _is_waited_for(self, going: Going) -> bool:
-        """Return whether a cut of others that is past waits for this partition."""
-        now_ms = going.shared.clock.now_ms()
-        past_ms = self._progress.latest_past_ms(now_ms, besides=going.number)
-        told_ms = self._progress.append_time_ms(going.number)
-        return past_ms is not None and max(told_ms, going.forwarded[1]) <= past_ms
+        return self._progress.is_waited_for(going.number, going.forwarded[1])
 
     async def _read_on(self, going: Going) -> None:
         if going.forwarded[0] < 0 and not await going.find_place():

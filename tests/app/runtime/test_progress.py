@@ -60,11 +60,14 @@ def test_the_latest_cut_that_is_past_is_known_to_all(now_ms: int, cut_ms: int | 
     assert table.latest_past_ms(now_ms) == cut_ms
 
 
-def test_what_a_partition_waits_for_itself_is_not_what_others_wait_for() -> None:
+def test_others_wait_for_a_partition_once_they_are_past_their_cuts_themselves() -> None:
     table = ProgressTable()
-    for partition, next_cut_ms in enumerate((30, 10)):
-        table.note(Progress(partition, 0, next_cut_ms, 1, "a", 0))
-    assert [table.latest_past_ms(31, besides=each) for each in (0, 1, 2)] == [10, 30, 30]
+    # The second is at its cut yet, the third past it and the cut of the first not due.
+    for partition, (append_time_ms, next_cut_ms) in enumerate(((5, 30), (10, 10), (25, 20))):
+        table.note(Progress(partition, append_time_ms, next_cut_ms, 1, "a", 0))
+    assert [table.is_waited_for(each, -1) for each in range(4)] == [True, True, False, True]
+    # By what is forwarded and not told yet, too.
+    assert [table.is_waited_for(0, each) for each in (20, 21)] == [True, False]
 
 
 async def test_a_flush_takes_back_nothing_that_was_forwarded_ahead_of_it() -> None:
