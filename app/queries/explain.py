@@ -30,7 +30,6 @@ from app.queries.listing import First
 from app.queries.replay import Replay, read_again
 from app.queries.revisions import ListRevisions, Revisions, Since
 from app.queries.trace import FindRaw, Found, fate_of, filter_values_of, group_of, judged, status_of
-from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
@@ -273,7 +272,7 @@ async def _explain_once(
     again = _Shown(state, meter_key, query)
     listed = [
         _with_revisions(await selection.fate_of(state, one[0], looked_up[0]), one, revisions)
-        async for one in _listed_again(replay.owned, again, places, since)
+        async for one in _listed_again(replay, again, places, since)
     ]
     return Explanation(
         external_subscription_id=query.external_subscription_id,
@@ -300,12 +299,12 @@ def _is_asked_for(found: Found, query: ExplainQuery) -> bool:
 
 
 async def _listed_again(
-    owned: OwnedPartition, shown: _Shown, places: Sequence[_Place], since: Since | None
+    replay: Replay, shown: _Shown, places: Sequence[_Place], since: Since | None
 ) -> AsyncIterator[_Listed]:
     """Yield the arrivals of a page, read again."""
     for start in range(0, len(places), STEP_ITEMS):
         part = places[start : start + STEP_ITEMS]
-        arrivals = await read_again(owned.shared.raw_lookup, [place[1:4] for place in part])
+        arrivals = await read_again(replay.owned.shared.raw_lookup, [place[1:4] for place in part])
         for place, arrival in zip(part, arrivals, strict=True):
             at_ms, rekeyed_offset = place.append_time_ms, place.rekeyed_offset
             # As it was when it was read first.
@@ -315,6 +314,8 @@ async def _listed_again(
             listed = None if found is None else shown.listed(found, since)
             if listed is not None:
                 yield listed
+            # It may count for hundreds of charges.
+            await replay.turn.pause()
 
 
 def _since(

@@ -15,7 +15,7 @@ from app.numbers import plain
 from app.queries.replay import Replay
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.raw_lookup import RawLookup
-from app.runtime.scanning.scans import ScanTurn, feeding
+from app.runtime.scanning.scans import ScanTurn
 from app.wire.arrivals import Arrival, Arrived, SubscriptionKey
 from app.wire.identity import event_id, same_body
 from app.wire.instant_records import instant_id
@@ -66,14 +66,18 @@ async def trace(
 
     found: list[Found] = []
 
-    def show(arrivals: Sequence[Arrival]) -> None:
-        for arrival in arrivals:
+    def show(arrivals: Sequence[Arrival]) -> Steps[None]:
+        for number, arrival in enumerate(arrivals, 1):
             if arrival.name == name and arrival.event.transaction_id == transaction_id:
                 one = judged(state, arrival, tracer_of)
                 if one is not None and len(found) < PER_PAGE:
                     found.append(one)
+                # It may count for hundreds of charges.
+                yield
+            elif number % STEP_ITEMS == 0:
+                yield
 
-    async with replay.reading(feeding(show), [name], offsets) as reading:
+    async with replay.reading(show, [name], offsets) as reading:
         await reading.so_far()
     found.sort(key=lambda one: one.arrival.position)
     fates = []

@@ -1,0 +1,88 @@
+"""Events that are read again are judged one at a step: each may count for hundreds of charges."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from app.bounds.turns import Steps, drained
+from app.queries.replay import Feed, Replay
+from app.queries.trace import trace
+from app.wire.arrivals import Arrival
+from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.story import Story
+
+EVENTS = 40
+
+
+class _Turn:
+    """Counts how often the loop is left to others."""
+
+    pauses = 0
+
+    async def pause(self) -> None:
+        self.pauses += 1
+
+    async def run(self, steps: Steps[Any], *, urgent: bool = False) -> Any:
+        return drained(steps)
+
+
+class _Replay(Replay):
+    """Reads what a story sent, and counts the steps."""
+
+    def __init__(self, told: Story) -> None:
+        state: Any = SimpleNamespace(state=told.meter("2024-01-20").partition)
+        turn: Any = _Turn()
+        super().__init__(state, lambda _: None, turn)  # type: ignore[arg-type,return-value]
+        self.arrivals: Sequence[Arrival] = told.arrivals()
+        self.steps = 0
+
+    @asynccontextmanager
+    async def reading(self, feed: Feed, *_: Any, **__: Any) -> AsyncIterator[Any]:
+        async def read() -> None:
+            self.steps = sum(1 for _ in feed(list(self.arrivals)))
+
+        @asynccontextmanager
+        async def caught_up() -> AsyncIterator[None]:
+            yield
+
+        yield SimpleNamespace(near=read, so_far=read, caught_up=caught_up)
+
+
+def _told() -> Story:
+    return Story().metric("m", "sum_agg").plan({}).subscribe()
+
+
+async def test_an_id_that_was_sent_again_and_again_is_traced_by_small_steps() -> None:
+    told = _told().send("2024-01-02", v="1")
+    for _ in range(EVENTS - 1):
+        told.events.append(told.events[0]._replace(offset=len(told.events)))
+    replay = _Replay(told)
+
+    async def unread(*_: int) -> None:
+        return None
+
+    fates = await trace(replay, unread, (ORG, SUBSCRIPTION), "t0", (0, 0))
+    assert len(fates) == EVENTS
+    assert replay.steps >= EVENTS
+    assert replay.turn.pauses == EVENTS  # type: ignore[attr-defined]
+
+
+async def test_events_of_a_figure_are_shown_one_at_a_step() -> None:
+    told = _told()
+    for _ in range(EVENTS):
+        told.send("2024-01-02", v="1")
+    replay, shown = _Replay(told), list[Arrival]()
+
+    def take(arrival: Arrival) -> Steps[None]:
+        shown.append(arrival)
+        yield from ()
+
+    def finish() -> Steps[int]:
+        yield from ()
+        return len(shown)
+
+    assert await replay.meter_key((ORG, SUBSCRIPTION, "m"), take, finish) == EVENTS
+    assert replay.steps >= EVENTS
