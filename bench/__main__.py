@@ -19,6 +19,7 @@ PARTS = {
     "definitions": ("definitions",),
     "subscriptions": ("subscriptions",),
     "idle": ("idle",),
+    "rebalance": ("rebalance",),
     "start": ("index_start",),
     "waiting": ("waiting",),
     "growth": ("growth",),

@@ -88,15 +88,15 @@ async def local_servers(partitions: int) -> AsyncIterator[Settings]:
             )
 
 
-async def define(worker: Worker, subscriptions: int) -> None:
-    """The metrics, a plan of all of them, and subscriptions."""
+async def define(worker: Worker, subscriptions: int, **properties: Any) -> None:
+    """The metrics, a plan of all of them with these properties, and subscriptions."""
     accept, org = worker.gateway.definer.define, LOCAL_ORGANIZATION_ID
     charges = []
     for body in METRICS:
         outcome = await accept(commands.create_billable_metric(org, body))
         if not isinstance(outcome, Applied):
             raise TypeError(str(outcome))
-        charges.append(charge_of(outcome.object.id))
+        charges.append(charge_of(outcome.object.id, **properties))
     await accept(commands.create_plan(org, plan_of(charges)))
     for start in range(0, subscriptions, 50):
         await asyncio.gather(
