@@ -248,7 +248,8 @@ def _wait_s(headers: Message, attempt: int) -> float:
     for name in ("x-ratelimit-reset", "Retry-After"):
         told = headers.get(name)
         if told is not None and told.strip().replace(".", "", 1).isdigit():
-            return min(float(told), LONGEST_WAIT_S)
+            # Told 0, whoever asks at once has used up its tries before the limit is lifted.
+            return min(max(float(told), FIRST_WAIT_S), LONGEST_WAIT_S)
     return _backoff_s(attempt)
 
 

@@ -138,6 +138,8 @@ class Comparing:
             return (period_of(answer["customer_usage"]),)
         except RequestRefused as refused:
             raise _NotCompared(f"here: {refused.message}") from refused
+        except (KeyError, TypeError, ArithmeticError) as error:
+            raise _NotCompared(f"here is a figure that cannot be compared: {error!r}") from error
 
     def _subscription(self, external_id: str) -> Json | None:
         return self._here.found(f"/subscriptions/{segment(external_id)}", "subscription")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
@@ -12,6 +14,7 @@ from app.cli.remote import Json
 from app.numbers import exact_sum, plain
 
 DEFAULT: Final = "everything else"
+_CLEAR: Final = re.compile(r'[^,=|()"]+')
 _FIELDS: Final = ("units", "total_aggregated_units", "events_count")
 
 
@@ -111,8 +114,9 @@ def _parts(usage: Json) -> Iterator[tuple[Part, Figures]]:
 
 
 def _figures(usage: Json) -> Figures:
-    units, *others = (usage.get(name) for name in _FIELDS)
-    return Figures(Decimal(str(units or 0)), *(_decimal(other) for other in others))
+    _, *others = (usage.get(name) for name in _FIELDS)
+    # Units that are not said are no 0.
+    return Figures(Decimal(str(usage["units"])), *(_decimal(other) for other in others))
 
 
 def compared(
@@ -120,19 +124,20 @@ def compared(
 ) -> list[Found]:
     """Return everything that differs. What only one side shows as nothing is no difference."""
     found: list[Found] = []
-    ours = {period.starts: period for period in here}
+    ours = list(here)
     for period in lago:
-        known = ours.pop(period.starts, None)
-        if known is None:
+        # Of two that begin at once, as one of them ends at its first instant, both are looked at.
+        those = [each for each in ours if each.starts == period.starts]
+        if not those:
             found.append(Found(period.starts, None, WHOLE, "period", period.ends, "none"))
             continue
+        known = next((each for each in those if each.ends == period.ends), those[0])
+        ours.remove(known)
         if known.ends != period.ends:
             found.append(Found(period.starts, None, WHOLE, "end", period.ends, known.ends))
         found += _of_period(period, known, past)
     # Lago's list of ended periods may begin later than ours; periods of a pair must not.
-    return found + [
-        Found(each.starts, None, WHOLE, "period", "none", each.ends) for each in ours.values()
-    ]
+    return found + [Found(each.starts, None, WHOLE, "period", "none", each.ends) for each in ours]
 
 
 def _of_period(lago: PeriodFigures, here: PeriodFigures, past: bool) -> Iterator[Found]:
@@ -150,14 +155,21 @@ def _of_period(lago: PeriodFigures, here: PeriodFigures, past: bool) -> Iterator
 
 
 def _pair(charge: ChargeFigures, ours: Sequence[ChargeFigures]) -> ChargeFigures | None:
-    """Return our charge of its code; where Lago names none, of its metric and model."""
-    for each in ours:
-        if charge.code and each.code:
-            if each.code == charge.code:
-                return each
-        elif (each.metric, each.charge_model) == (charge.metric, charge.charge_model):
-            return each
-    return None
+    """Return our charge of its code; where Lago names none, of its metric and model.
+
+    Of several such the one that shows the same, for they may come in another order.
+    """
+    found = [
+        each
+        for each in ours
+        if (
+            each.code == charge.code
+            if charge.code and each.code
+            else (each.metric, each.charge_model) == (charge.metric, charge.charge_model)
+        )
+    ]
+    alike = (each for each in found if not any(_of_charge("", charge, each)))
+    return next(alike, found[0] if found else None)
 
 
 def _of_charge(period: str, lago: ChargeFigures, here: ChargeFigures) -> Iterator[Found]:
@@ -174,16 +186,17 @@ def share(
 ) -> tuple[Fraction, Fraction]:
     """Return how many units agree, and of how many, charge by charge."""
     agreed = total = Fraction(0)
-    ours = {period.starts: list(period.charges) for period in here}
+    ours: dict[str, list[ChargeFigures]] = {}
+    for period in here:
+        ours.setdefault(period.starts, []).extend(period.charges)
     for period in lago:
-        left = ours.pop(period.starts, [])
+        left = ours.setdefault(period.starts, [])
         for charge in period.charges:
             known = _pair(charge, left)
             if known is not None:
                 left.remove(known)
             pair = _size(charge), Fraction(0) if known is None else _size(known)
             agreed, total = agreed + min(pair), total + max(pair)
-        total += sum(map(_size, left))
     return agreed, total + sum(_size(charge) for left in ours.values() for charge in left)
 
 
@@ -201,13 +214,22 @@ def _bucket(bucket: Json) -> str:
     values: Mapping[str, Sequence[str]] | None = bucket.get("values")
     if not values:
         return DEFAULT
-    return ", ".join(f"{key}={'|'.join(sorted(texts))}" for key, texts in sorted(values.items()))
+    return ", ".join(
+        f"{_named(key)}={'|'.join(sorted(map(_named, texts)))}"
+        for key, texts in sorted(values.items())
+    )
 
 
 def _group(group: Mapping[str, str | None]) -> str:
     return ", ".join(
-        f"{key}={'(none)' if value is None else value}" for key, value in sorted(group.items())
+        f"{_named(key)}={'(none)' if value is None else _named(value)}"
+        for key, value in sorted(group.items())
     )
+
+
+def _named(text: str) -> str:
+    """Return a key or value so that no two parts of a charge have one name."""
+    return text if _CLEAR.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def _is_used(charge: ChargeFigures) -> bool:
@@ -224,6 +246,8 @@ def instant(text: str) -> str:
         at = datetime.fromisoformat(text)
     except ValueError:
         return text
+    if at.tzinfo is not None:
+        at = at.astimezone(UTC)
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

@@ -248,6 +248,13 @@ async def test_a_lago_without_codes_of_charges_is_compared(usage: Json, compare:
     assert (await compare()).exit_code == 1
 
 
+async def test_units_that_lago_does_not_say_are_no_nothing(usage: Json, compare: Compare) -> None:
+    usage["charges_usage"][STORAGE]["units"] = None
+    ran = await compare()
+    assert ran.exit_code == 3, ran.output
+    assert "not compared s/1 of acme: Lago shows usage of another shape" in ran.output
+
+
 async def test_events_of_one_side_are_named(
     lago: StandIn, usage: Json, compare: Compare, here: Running
 ) -> None:
