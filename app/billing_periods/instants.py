@@ -14,7 +14,7 @@ _ISO_8601 = re.compile(
     r"(?:Z|[+-][0-9]{2}(?::[0-9]{2}(?::[0-9]{2})?|[0-9]{2}(?:[0-9]{2})?)?)?)?",
     re.DOTALL,
 )
-"""What every Python reads alike. 3.14 reads 24:00, too, and earlier ones a second of three digits."""
+"""What every Python reads alike: 3.14 reads 24:00, too, others a second of three digits."""
 LAST_MS = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z, the last instant that has a spelling."""
 
