@@ -26,6 +26,7 @@ import psutil
 import uvloop
 from aiokafka import AIOKafkaProducer
 
+from app.api.pages.page_views import PTAG
 from app.bounds.turns import Turns, Work
 from app.kafka.topics import admin_client, ensure_topics
 from app.main import running_worker
@@ -68,6 +69,9 @@ LOOKS: dict[str, str] = {
     "  its form": "/page/view/definitions/plans/bench/edit",
 }
 """What is looked at, and where it is asked for."""
+
+HELD = ("/subscriptions/{id}/explain/{code}", "/events/{id}")
+"""Views that read events again: once, and at no tick of a tab that shows them."""
 
 
 @click.command(help=__doc__)
@@ -133,6 +137,11 @@ class Bench:
         async with self._session.get(path) as response:
             return response.status, await response.read()
 
+    async def _tag(self, path: str) -> dict[str, str]:
+        """Return what a tab says that shows a fragment."""
+        async with self._session.get(path) as response:
+            return {PTAG: response.headers[PTAG]}
+
     async def until(self, path: str, says: bytes = b"", within_s: float = 300.0) -> None:
         """Wait until an answer says something."""
         async with asyncio.timeout(within_s):
@@ -166,16 +175,21 @@ class Bench:
         click.echo(f"{'ms of CPU a look':38}{'all':>7}{'loop':>7}{'scan':>7}{'rest':>7}{'KB':>7}")
         month = f"{last_month():%Y-%m-%d}"
         for name, path in LOOKS.items():
-            await self._look(name, path.format(month=month), quiet)
+            await self._look(name, path.format(month=month), quiet, {})
+        for name in HELD:
+            await self._look(f"a tick of {name}", LOOKS[name], quiet, await self._tag(LOOKS[name]))
 
-    async def _look(self, name: str, path: str, quiet: list[float]) -> None:
+    async def _look(
+        self, name: str, path: str, quiet: list[float], headers: dict[str, str]
+    ) -> None:
         for _ in range(3):
             status, body = await self.get(path)
             if status != 200:
                 raise RuntimeError(f"{path}: {status} {body[:300]!r}")
         before = self._spent()
         for _ in range(self._looks):
-            await self.get(path)
+            async with self._session.get(path, headers=headers) as response:
+                await response.read()
         took_s, *spent = map(sub, self._spent(), before)
         looks = self._looks / 1e3
         ours = [(s - idle * took_s) / looks for s, idle in zip(spent, quiet, strict=True)]

@@ -41,7 +41,7 @@ function changeAddress(change) {
 
 const show = () => htmx.trigger(view, "tick");
 const isPaused = () => byId("pause").getAttribute("aria-pressed") === "true";
-const HELD = "dialog[open], main [data-once], main :is(input, select, textarea):is(:focus, :checked), #key-form:not([hidden])";
+const HELD = "dialog[open], #view [data-once], #view :is(input, select, textarea):is(:focus, :checked), #key-form:not([hidden])";
 
 /** Ask again, but never before the last answer has come: a slow view would never show. */
 function tick() {

@@ -207,6 +207,8 @@ async def test_a_worker_that_is_silent_makes_figures_grey_and_old(
     await open_api.server.stop()
     await tab.run("{ goodAt -= 10000; show(); }")
     await tab.wait_until("document.body.classList.contains('silent')")
+    await tab.run(AXE)
+    assert await tab.run(FINDINGS) == []
     assert "The worker does not answer. Figures of" in await tab.text("#age")
     assert "s ago" in await tab.text("#age")
     # The clock is not spoken.
@@ -298,6 +300,8 @@ async def test_a_key_is_asked_for_shows_its_organization_and_is_forgotten(
         document.getElementById('key-form').requestSubmit()"""
     await tab.run(enter.format("nonsense"))
     await tab.wait_until("document.getElementById('key-wrong').textContent.includes('not known')")
+    await tab.run(AXE)
+    assert await tab.run(FINDINGS) == []
     assert await tab.run("document.getElementById('view').hidden")
     await tab.run(enter.format("other"))
     await tab.wait_until(f"{SHOWN} === 1")
