@@ -165,9 +165,10 @@ def run(shape: Shape, directory: Path) -> None:
     homes: list[list[SubscriptionKey]] = [[] for _ in owned]
     for name in known.all_subscription_keys():
         homes[home_of(name, shape)].append(name)
-    schedules = [Schedule(state, homes[state.number]) for state in owned]
-    for state in owned:
+    schedules = [Schedule(state, ()) for state in owned]
+    for state, schedule in zip(owned, schedules, strict=True):
         for name in homes[state.number]:
+            schedule.update(name)
             state.packing.pack(name)
     del homes
     weigh("cuts to come: after a start")

@@ -82,14 +82,15 @@ _made = CodeCharges.__init__
 
 def test_members_are_asked_for_as_soon_as_a_metric_has_any() -> None:
     live = defined()
-    sent = event("unique", "t", NOW_MS, u="a", g="x")
-    arrived = [((ORG, SUBSCRIPTION, "unique"), [Arrival(sent, ORG, NOW_MS, 0, 0, 0)])]
-    with patch("tables.partition.partition.members_wanted", return_value=[]) as asked:
-        live.partition.missing_members(arrived)
-        assert asked.call_count == 0
-        live.append(NOW_MS, commands.create_billable_metric(ORG, metric_body("unique")))
-        live.partition.missing_members(arrived)
-        assert asked.call_count == 1
+    for code in ("unique", "seats"):
+        sent = event(code, "t", NOW_MS, u="a", g="x")
+        arrived = [((ORG, SUBSCRIPTION, code), [Arrival(sent, ORG, NOW_MS, 0, 0, 0)])]
+        with patch("tables.partition.partition.members_wanted", return_value=[]) as asked:
+            live.partition.missing_members(arrived)
+            assert asked.call_count == 0
+            live.append(NOW_MS, commands.create_billable_metric(ORG, metric_body(code)))
+            live.partition.missing_members(arrived)
+            assert asked.call_count == 1
 
 
 def test_which_codes_have_members_is_not_looked_for_among_all_metrics() -> None:

@@ -1087,11 +1087,11 @@ BUGS = (
     ),
     Bug(
         "unique-codes-outlive-a-new-metric",
-        "tables/partition/partition.py",
-        "if changed != self.definitions.metric_index.changed:",
-        "if changed < 0:",
+        "app/definitions/indexes/coded.py",
+        "self.codes_of_type.setdefault(metric.aggregation_type, {})[metric.code] = None",
+        "self.codes_of_type.setdefault(metric.aggregation_type, {metric.code: None})",
         "tests/rules/test_shared_charges.py"
-        "::test_a_code_whose_members_are_asked_for_is_known_as_soon_as_its_metric_is",
+        "::test_members_are_asked_for_as_soon_as_a_metric_has_any",
     ),
     Bug(
         "refolded-members-stay-in-the-store",
