@@ -125,6 +125,12 @@ class Standing:
     held: list[int] = field(default_factory=list)
     loads: Mapping[int, int] = field(default_factory=dict)
     """What all workers told when partitions were shared last."""
+    telling: Mapping[int, int] | None = None
+    """Loads that it tells until it has its share; None: it has, and measures anew.
+
+    Who joins again meanwhile with another word has the group begin again, and with it the others,
+    who have measured something else by then: no end of it was seen.
+    """
 
 
 class EvenAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # aiokafka has no types
@@ -161,6 +167,7 @@ class EvenAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # aiokafka
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
         """Remember what this worker got."""
         self._standing.held = sorted({tp.partition for tp in assignment.partitions()})
+        self._standing.telling = None
 
     def _told(self) -> bytes:
         return msgspec.msgpack.encode(self._standing.held)
@@ -192,9 +199,11 @@ class LoadAssignor(EvenAssignor):
 
     def _told(self) -> bytes:
         standing = self._standing
-        measured = standing.measured()
-        ours = {number: measured[number] for number in measured.keys() & set(standing.held)}
-        return msgspec.msgpack.encode(_Told(standing.held, {**standing.loads, **ours}))
+        if standing.telling is None:
+            measured = standing.measured()
+            ours = {number: measured[number] for number in measured.keys() & set(standing.held)}
+            standing.telling = {**standing.loads, **ours}
+        return msgspec.msgpack.encode(_Told(standing.held, dict(standing.telling)))
 
     def _share(
         self, partitions: set[int], told: Mapping[str, bytes]

@@ -263,6 +263,23 @@ def members_of(told: dict[str, Standing], kind: type[EvenAssignor]) -> dict[str,
     return {name: standing.held for name, standing in told.items()}
 
 
+@pytest.mark.parametrize("kind", [EvenAssignor, LoadAssignor])
+def test_who_joins_again_before_it_has_its_share_says_the_same(kind: type[EvenAssignor]) -> None:
+    """Another word has the brokers begin again, for all: the group would never come to an end."""
+    measured = {0: 900, 1: 800}
+    assignor = kind(Standing(4, lambda: measured, [0, 1]))
+    said = assignor.metadata(["raw"])
+    measured[0] = 950
+    assert assignor.metadata(["raw"]).encode() == said.encode()
+    heard_by_all = assignor.assign(heard(raw=4), {"a": said})
+    assignor.on_assignment(heard_by_all["a"])
+    measured[1] = 850
+    again = assignor.metadata(["raw"])
+    if kind is LoadAssignor:
+        told = msgspec.msgpack.decode(again.user_data)
+        assert told["loads"] == {0: 950, 1: 850}
+
+
 def test_a_partition_takes_its_load_along() -> None:
     """Its new worker has not measured it yet when the next one comes or goes."""
     measured = {0: 900, 1: 800, 2: 10, 3: 10}
