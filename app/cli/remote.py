@@ -186,7 +186,7 @@ class Remote:
 
     def _refused(self, error: HTTPError) -> RequestRefused:
         if error.code == 401:
-            message = f"{self.url} does not know this key. Set --key or METER_API_KEYS."
+            message = f"{self.url} does not know this key. Set METER_API_KEY or --key-file."
             return RequestRefused(message, error.code)
         content = error.read()
         message = f"{self.url} answered {error.code}: {told_of(content) or error.reason}"

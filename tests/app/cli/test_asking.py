@@ -239,7 +239,8 @@ def test_an_amended_event_is_a_json_object(event: str) -> None:
 @SERVERS
 async def test_a_wrong_key_and_a_wrong_name_are_told(api: Api, meter: Meter) -> None:
     wrong = await meter("usage", "sub/1", "--key", "nonsense")
-    assert (wrong.exit_code, "does not know this key" in wrong.stderr) == (1, True)
+    told = "does not know this key. Set METER_API_KEY or --key-file."
+    assert (wrong.exit_code, told in wrong.stderr) == (1, True)
     other = await meter("usage", "sub/1", "--customer", "somebody")
     assert (other.exit_code, "answered 404: customer_not_found" in other.stderr) == (4, True)
 
