@@ -230,6 +230,9 @@ class Span(msgspec.Struct, eq=False):
     watch: Watch | None = None
     forgotten_ms: int = -1
     """Cells of periods that were final by then are forgotten; -1: none are."""
+    stands: bool = False
+    """Whether the table of routes has it under its key. A flush asks that of each cell's: to look
+    it up among 100,000 spans took 1.4 us."""
 
     @property
     def max_groups(self) -> int:

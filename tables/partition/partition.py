@@ -262,8 +262,7 @@ class Partition:
 
     def taking_changes(self) -> Steps[Changes]:
         """Do `take_changes` by small steps; nothing may be folded or swapped between them."""
-        changes = yield from self.snapshot.taking_changes(self.routes.spans)
-        return changes
+        return self.snapshot.taking_changes()
 
     def rows_of(self, changes: Changes) -> Iterator[tuple[str, Sequence[Row]]]:
         """Yield changelogs with some of their changes each, but for those of the index.

@@ -174,7 +174,7 @@ class RouteTable:
             if self._event_ranges.find(name, code) is None:
                 route = self.by_key.pop((*name, code), None)
                 for span in route.spans if route is not None else ():
-                    self.spans.pop(span.key, None)
+                    self._take_out(span.key)
 
     def install(self, meter_key: MeterKey, route: Route) -> None:
         """Put a route in place of the one that a meter key has; its spans take over the cells."""
@@ -202,8 +202,7 @@ class RouteTable:
 
     def _adopt(self, span: Span) -> None:
         """Give a new span the cells that its predecessor has for its key."""
-        old = self.spans.get(span.key)
-        self.spans[span.key] = span
+        old = self._put(span)
         if old is not None and old is not span:
             for layer in old.layers.values():
                 self._move_layer(layer, span)
@@ -223,14 +222,29 @@ class RouteTable:
     def _drop(self, span: Span) -> None:
         # A span of another code, which its charge is about now, may have replaced it already.
         if self.spans.get(span.key) is span:
-            del self.spans[span.key]
+            self._take_out(span.key)
         span.drop()
+
+    def _put(self, span: Span) -> Span | None:
+        """Have a span under its key; return the one that was there."""
+        old = self.spans.get(span.key)
+        if old is not None:
+            old.stands = False
+        self.spans[span.key] = span
+        span.stands = True
+        return old
+
+    def _take_out(self, key: SpanKey) -> None:
+        """Have no span under a key."""
+        old = self.spans.pop(key, None)
+        if old is not None:
+            old.stands = False
 
     def remove(self, meter_key: MeterKey) -> None:
         """Take out a route whose cells are packed."""
         route = self.by_key.pop(meter_key, None)
         for span in route.spans if route is not None else ():
-            self.spans.pop(span.key, None)
+            self._take_out(span.key)
             span.drop()
 
     def replace(self, meter_key: MeterKey, refolded: Route | None) -> list[SetKey]:
@@ -251,7 +265,7 @@ class RouteTable:
         if refolded is not None:
             self.by_key[meter_key] = refolded
             for span in refolded.spans:
-                self.spans[span.key] = span
+                self._put(span)
         return gone
 
     def lend(self, routes: Mapping[MeterKey, Route]) -> None:

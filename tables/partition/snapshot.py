@@ -126,10 +126,10 @@ class Snapshot:
         )
         return len(self._dirty) + len(self._deleted) + sum(each.pending for each in changed)
 
-    def taking_changes(self, spans: Mapping[SpanKey, Span]) -> Steps[Changes]:
+    def taking_changes(self) -> Steps[Changes]:
         """Return everything changed since the last flush, by small steps, and describe it.
 
-        `spans`: spans of the table of routes; changed cells of other spans are not written.
+        Changed cells of spans that the table of routes does not have are not written.
         """
         cells: list[tuple[bytes, bytes | None]] = []
         tables, checkpoint = self._tables, self._checkpoint
@@ -140,7 +140,7 @@ class Snapshot:
             if count % STEP_ITEMS == 0:
                 yield
             span = cell.layer.span
-            if spans.get(span.key) is not span:
+            if not span.stands:
                 continue
             cell.dirty = False
             key, value = cell.packed_key(), cell.packed()

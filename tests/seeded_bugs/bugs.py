@@ -1123,6 +1123,14 @@ BUGS = (
         "::test_a_restored_reach_is_no_shorter_and_an_hour_longer_at_most",
     ),
     Bug(
+        "writes-cells-of-a-span-that-is-gone",
+        "tables/partition/route_table.py",
+        "            old.stands = False\n        self.spans[span.key] = span",
+        "            pass\n        self.spans[span.key] = span",
+        "tests/tables/partition/test_route_table.py"
+        "::test_a_cell_that_no_layer_takes_over_is_not_written",
+    ),
+    Bug(
         "corrections-out-of-reach",
         "tables/changelogged/presence.py",
         "self.appended_ms = max(self.appended_ms, append_time_ms)",
