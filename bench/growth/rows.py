@@ -10,7 +10,7 @@ from typing import NamedTuple
 from app.bounds.turns import Turns, drained
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.meter.overview import OverviewQuery
+from app.meter.overview import OverviewQuery, UsageView
 from app.queries.trace import entries_of
 from app.queries.usage_lines import UsageLines
 from app.runtime.status import Tally
@@ -261,14 +261,19 @@ def flush(pairs: int) -> Spent:
 
 def overview(subscriptions: int) -> Spent:
     """Look at the overview page once its names are known."""
-    world = World()
-    for number in range(subscriptions):
-        world.state.event_ranges.of(name_of(number), "calls")
+    world = World(subscriptions)
+    world.fold(map(world.event, range(subscriptions)))
+    world.flush()
     tally = Tally(work=world.state.work)
     lines = UsageLines(Turns(clock=lambda: 0.0), tally)
     query = OverviewQuery(organization_id=ORG)
-    look: Operation = lambda: drained(lines.shown({0: world.state}, query, NOW_MS))  # noqa: E731
-    look()
+
+    def look() -> tuple[list[UsageView], int]:
+        return drained(lines.shown({0: world.state}, query, NOW_MS))
+
+    views, _ = look()
+    if not views:
+        raise RuntimeError("the page shows no usage")
     return _spent(world, [look] * TIMES)
 
 
