@@ -186,7 +186,8 @@ class Remote:
 
     def _refused(self, error: HTTPError) -> RequestRefused:
         if error.code == 401:
-            message = f"{self.url} does not know this key. Set METER_API_KEY or --key-file."
+            wrong = "does not know this key" if self.key else "wants a key and none is set"
+            message = f"{self.url} {wrong}. Set METER_API_KEY, --key-file or a context's key."
             return RequestRefused(message, error.code)
         content = error.read()
         message = f"{self.url} answered {error.code}: {told_of(content) or error.reason}"

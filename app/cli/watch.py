@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 from rich.console import Group, RenderableType
@@ -38,12 +39,21 @@ def watch(
     A look every EVERY seconds; LIMIT lines of usage, those with most events first.
     """
     worker = operated(url, key)
+    terminal = Terminal()
     overview = look(worker, search, limit)
     try:
-        if as_json:
-            _print_lines(worker, overview, search, limit, None if once else every_s)
-        else:
-            _show(worker, overview, search, limit, None if once else every_s)
+        if not as_json and not once and terminal.is_terminal:
+            _show(worker, overview, search, limit, every_s)
+        # A pipe has no figures that are written over: each look follows the last.
+        while True:
+            if as_json:
+                echo(json.dumps(overview, default=str))
+            else:
+                terminal.print(overview_tables(overview))
+            if once:
+                return
+            time.sleep(every_s)
+            overview = look(worker, search, limit)
     except KeyboardInterrupt:
         # The way to end it, not a failure.
         echo(err=True)
@@ -54,21 +64,7 @@ def look(worker: Remote, search: str, limit: int) -> Json:
     return worker.get("/api/page/overview", search=search, limit=limit)
 
 
-def _print_lines(
-    worker: Remote, overview: Json, search: str, limit: int, every_s: float | None
-) -> None:
-    while True:
-        echo(json.dumps(overview, default=str))
-        if every_s is None:
-            return
-        time.sleep(every_s)
-        overview = look(worker, search, limit)
-
-
-def _show(worker: Remote, overview: Json, search: str, limit: int, every_s: float | None) -> None:
-    if every_s is None:
-        Terminal().print(overview_tables(overview))
-        return
+def _show(worker: Remote, overview: Json, search: str, limit: int, every_s: float) -> NoReturn:
     with Live(Drawn(overview_tables(overview)), auto_refresh=False) as live:
         while True:
             time.sleep(every_s)

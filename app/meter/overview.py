@@ -170,9 +170,9 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     health: tuple[Reason, ...] = ()
     """What of this worker is not as it should be."""
     about: WorkerView
-    not_counted_lately: int | None = None
-    """Codes, by reason, with an event of the last hour that no charge counted; None: nobody looked,
-    as all organizations were asked for."""
+    not_counted_lately: frozenset[tuple[str, str]] | None = None
+    """Reasons and codes with an event of the last hour that no charge counted, as many as are
+    looked at; None: nobody looked, as all organizations were asked for."""
     not_counted_since_ms: int = -1
     """Append time up to which nobody here knows what was not counted; -1: all is known."""
 

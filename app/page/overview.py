@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from app.billing_periods.instants import parse_iso8601_ms
-from app.bounds.limits import OVERVIEW_CELLS
+from app.bounds.limits import NOT_COUNTED_KINDS, OVERVIEW_CELLS
 from app.meter.health import UNREADY
 from app.numbers import parse_text
 from app.page.figures import (
@@ -300,7 +300,9 @@ def _attention(shown: Json, look: Look) -> Html:
     since = shown.get("not_counted_since")
     # Of the events before, a worker that has just taken over knows nothing.
     when = f"since {_clock(since)} UTC" if since else "in the last hour"
-    left_out = f"{count(lately, 'code')} not counted {when}" if known else "Not counted"
+    # Each worker tells of so many at most.
+    more = " or more" if known and lately >= NOT_COUNTED_KINDS else ""
+    left_out = f"{count(lately, 'code')}{more} not counted {when}" if known else "Not counted"
     return el(
         "section",
         el("h2", "What needs attention"),

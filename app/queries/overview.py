@@ -7,6 +7,7 @@ from os import sysconf
 from pathlib import Path
 from typing import Final
 
+from app.bounds.limits import NOT_COUNTED_KINDS
 from app.bounds.turns import Steps, Work
 from app.clock import SystemClock
 from app.meter.overview import (
@@ -85,8 +86,8 @@ class Overviews:
             differing=verified.differing,
         )
 
-    def _lately(self, organization_id: str | None) -> Steps[int | None]:
-        """Count the codes that were not counted in the last hour, by reason.
+    def _lately(self, organization_id: str | None) -> Steps[frozenset[tuple[str, str]] | None]:
+        """Return the codes that were not counted in the last hour, by reason, up to a limit.
 
         Of all organizations together nobody looks, unless there is only one.
         """
@@ -96,10 +97,12 @@ class Overviews:
         since_ms, found = self._engine.clock.now_ms() - LATELY_MS, set[tuple[str, str]]()
         for owned in list(self._engine.owned.values()) if known else ():
             for one in owned.state.not_counted.of(known[0]):
+                if len(found) == NOT_COUNTED_KINDS:
+                    break
                 if one is not None and one.last_ms >= since_ms:
                     found.add((one.reason, one.code))
                 yield
-        return len(found)
+        return frozenset(found)
 
     def _partition_view(self, number: int) -> PartitionView:
         engine = self._engine

@@ -46,10 +46,17 @@ def overview_json(overview: Overview) -> Json:
             overview.now_ms - letter.failed_at_ms < LATELY_MS for letter in overview.dead_letters
         ),
         "dead_letters_more": overview.dead_letters_more,
-        "not_counted_lately": overview.not_counted_lately,
+        "not_counted_codes": _digests(overview.not_counted_lately),
         "not_counted_since": _since(overview),
         "each_worker": [_worker(overview)],
     }
+
+
+def _digests(codes: Iterable[tuple[str, str]] | None) -> list[str] | None:
+    """Return one short name for each reason and code; a code itself may be long."""
+    if codes is None:
+        return None
+    return [blake2b("\n".join(each).encode(), digest_size=8).hexdigest() for each in codes]
 
 
 def _since(overview: Overview) -> str | None:
@@ -106,7 +113,7 @@ def merged(overviews: Sequence[Json], limit: int) -> Json:
         # Every worker reads all dead letters.
         "dead_letters_lately": max(each.get("dead_letters_lately", 0) for each in overviews),
         "dead_letters_more": any(each.get("dead_letters_more", False) for each in overviews),
-        "not_counted_lately": _known_sum(each.get("not_counted_lately") for each in overviews),
+        "not_counted_lately": _distinct(each.get("not_counted_codes") for each in overviews),
         "not_counted_since": max(
             (each["not_counted_since"] for each in overviews if each.get("not_counted_since")),
             default=None,
@@ -126,9 +133,10 @@ def _partitions(overviews: Sequence[Json]) -> Iterator[Json]:
                 yield partition
 
 
-def _known_sum(counts: Iterable[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+def _distinct(digests: Iterable[Sequence[str] | None]) -> int | None:
+    """Return how many codes the workers tell of together: several may tell of the same."""
+    known = [each for each in digests if each is not None]
+    return len(set().union(*known)) if known else None
 
 
 def _events_count(line: Json) -> float:

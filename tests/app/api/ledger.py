@@ -594,7 +594,7 @@ class LedgerMeter:
                 differing=0,
             ),
             dead_letters=tuple(self.dead_letters(query.organization_id)),
-            not_counted_lately=0 if query.organization_id else None,
+            not_counted_lately=frozenset() if query.organization_id else None,
             not_counted_since_ms=self.uncounted_since_ms,
         )
 

@@ -130,6 +130,24 @@ async def test_watch_once(api: Api, meter: Meter) -> None:
     assert [partition["partition"] for partition in overview["partitions"]] == [0, 1]
 
 
+def test_watch_prints_each_look_where_nothing_can_be_written_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = iter((3, 4))
+
+    def looked(*_: object) -> dict[str, Any]:
+        number = next(looks, None)
+        if number is None:
+            raise KeyboardInterrupt
+        shown = {"worker": "w", "workers": number, "now": "", "usage_total": 0}
+        return shown | dict.fromkeys(("partitions", "closing", "usage", "dead_letters"), ())
+
+    monkeypatch.setattr("app.cli.watch.look", looked)
+    answer = CliRunner().invoke(cli, ["watch", "--every", "0.1"])
+    assert answer.exit_code == 0, answer.output
+    assert re.findall(r"workers (\d)", answer.stdout) == ["3", "4"]
+
+
 @SERVERS
 async def test_watch_has_a_line_a_charge_with_every_digit(api: Api, meter: Meter) -> None:
     _, plan = await api.call("GET", "/plans/plan")
@@ -239,7 +257,7 @@ def test_an_amended_event_is_a_json_object(event: str) -> None:
 @SERVERS
 async def test_a_wrong_key_and_a_wrong_name_are_told(api: Api, meter: Meter) -> None:
     wrong = await meter("usage", "sub/1", "--key", "nonsense")
-    told = "does not know this key. Set METER_API_KEY or --key-file."
+    told = "does not know this key. Set METER_API_KEY, --key-file or a context's key."
     assert (wrong.exit_code, told in wrong.stderr) == (1, True)
     other = await meter("usage", "sub/1", "--customer", "somebody")
     assert (other.exit_code, "answered 404: customer_not_found" in other.stderr) == (4, True)

@@ -280,6 +280,14 @@ def test_the_most_used_of_all_workers_come_first() -> None:
     assert [line["events_count"] for line in shown] == [9, 7, 2]
 
 
+def test_a_code_that_two_workers_do_not_count_is_one() -> None:
+    overviews = [_overview("http://near"), _overview("http://far"), _overview("http://older")]
+    for overview, codes in zip(overviews, [["a", "b"], ["b", "c"]], strict=False):
+        overview["not_counted_codes"] = codes
+    assert merged(overviews, 3)["not_counted_lately"] == 3
+    assert merged(overviews[2:], 3)["not_counted_lately"] is None
+
+
 def _overview(worker: str, *partitions: dict[str, Any]) -> dict[str, Any]:
     return {
         "now": "",
