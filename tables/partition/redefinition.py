@@ -60,14 +60,15 @@ class Redefinition:
         self._standing.tell(impact, at_ms, until_ms)
         self._changed.tell(impact, at_ms)
 
-    def renewing(self, until_ms: int = NEVER_MS) -> Generator[Renewed | None, None, None]:
+    def renewing(self, *, waits: bool = False) -> Generator[Renewed | None, None, None]:
         """Look at each subscription that queued definitions concern, one step for each.
 
         Events fold on meanwhile by the present routes. A run that ends early begins again.
-        `until_ms`: only at definitions appended until then.
+        `waits`: at none that waits for a grid cut, of those that are queued at the first step,
+        which comes later than this is called.
         """
         standing = self._standing
-        standing.begin_looking(until_ms)
+        standing.begin_looking(standing.looks_until_ms if waits else NEVER_MS)
         try:
             yield from self._looking()
         finally:

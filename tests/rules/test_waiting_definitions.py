@@ -78,8 +78,7 @@ class Watched(Live):
 
     def look(self) -> None:
         """Look at what does not wait, and refold what it changes."""
-        until_ms = self.partition.standing.looks_until_ms
-        self.refold(refolds_of(self.partition.redefinition.renewing(until_ms)))
+        self.refold(refolds_of(self.partition.redefinition.renewing(waits=True)))
 
     def keys(self, at_ms: int = NOW_MS) -> tuple[str, ...]:
         """Group keys under which the cells of the charge stand in a period."""
@@ -142,8 +141,7 @@ def test_a_subscription_that_nobody_watches_waits_for_no_grid_cut() -> None:
 def test_what_has_to_wait_ends_a_look_at_others_of_its_millisecond() -> None:
     watched = Watched()
     watched.group_the_other_by(NOW_MS + 1, "u")
-    until_ms = watched.partition.standing.looks_until_ms
-    looking = watched.partition.redefinition.renewing(until_ms)
+    looking = watched.partition.redefinition.renewing(waits=True)
     found = [next(looking)]
     watched.group_by(NOW_MS + 1, "u")
     watched.refold(refolds_of([*found, *looking]))
@@ -154,6 +152,18 @@ def test_what_has_to_wait_ends_a_look_at_others_of_its_millisecond() -> None:
     settle(watched.partition, NOW_MS)
     watched.look()
     assert (watched.keys(), watched.others_keys()) == (("u",), ())
+
+
+def test_what_comes_before_a_look_had_its_turn_waits_too() -> None:
+    watched = Watched()
+    watched.group_the_other_by(NOW_MS + 1, "u")
+    looking = watched.partition.redefinition.renewing(waits=True)
+    watched.group_by(NOW_MS + 2, "u")
+    watched.refold(refolds_of(looking))
+    assert (watched.keys(), watched.others_keys()) == (("g",), ("u",))
+    settle(watched.partition, NOW_MS)
+    watched.look()
+    assert watched.keys() == ("u",)
 
 
 def test_the_last_cut_of_a_grid_that_settings_end_is_waited_for() -> None:

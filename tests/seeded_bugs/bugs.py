@@ -592,6 +592,14 @@ BUGS = (
         "::test_what_has_to_wait_ends_a_look_at_others_of_its_millisecond",
     ),
     Bug(
+        "definition-before-a-look-had-its-turn-does-not-wait",
+        "tables/partition/standing.py",
+        "        self.looks_for_ms = until_ms\n",
+        "        self.looks_for_ms = NEVER_MS\n",
+        "tests/rules/test_waiting_definitions.py"
+        "::test_what_comes_before_a_look_had_its_turn_waits_too",
+    ),
+    Bug(
         "last-cut-of-a-grid-not-awaited",
         "tables/cells/grids.py",
         "NEVER_MS if following is None else ceil_to(following, each_ms)",

@@ -61,11 +61,10 @@ class Renewal:
         async with self._work.shaping:
             standing = self._state.standing
             while (since_ms := standing.behind_since_ms) is not None:
-                until_ms = standing.looks_until_ms
-                if since_ms > until_ms:
+                if since_ms > standing.looks_until_ms:
                     # The cut before it comes first; whoever takes it asks again.
                     break
-                with closing(self._state.redefinition.renewing(until_ms)) as looking:
+                with closing(self._state.redefinition.renewing(waits=True)) as looking:
                     await self._work.run(RENEWING, self.taking_over(looking, since_ms))
                 self._refold_queue.note_definitions(*self._context.followed.last)
                 self._next_flush.note_moved()

@@ -233,7 +233,7 @@ def _catching_up(
                 yield
         state.redefinition.tell(impact, append_time_ms, until_ms=checkpoint.definitions_ms)
         yield
-    for renewed in state.redefinition.renewing(state.standing.looks_until_ms):
+    for renewed in state.redefinition.renewing(waits=True):
         refolds |= renewed.refold if renewed is not None else set()
         yield
     return refolds
