@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import zipfile
+from collections import Counter
 from hashlib import sha256
 from itertools import chain
 from typing import IO, Any, Final
@@ -117,12 +118,17 @@ def check(file: IO[bytes]) -> None:
 def _contents(file: IO[bytes]) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(file.read())) as archive:
-            contents = {name: archive.read(name) for name in archive.namelist()}
+            named = archive.namelist()
+            contents = {name: archive.read(name) for name in named}
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise _CannotTell(f"{file.name} is no statement: {error}") from error
     missing = sorted({*NAMES, SUMS} - contents.keys())
     if missing:
         raise _CannotTell(f"{file.name} is no statement: it lacks {', '.join(missing)}.")
+    if len(named) != len(NAMES) + 1:
+        # Whoever opens it would read what nothing here compares.
+        more = sorted((Counter(named) - Counter((*NAMES, SUMS))).elements())
+        raise _CannotTell(f"{file.name} holds what no statement has: {', '.join(more)}.")
     return contents
 
 
@@ -137,7 +143,8 @@ def _stated(contents: dict[str, bytes]) -> dict[str, Any]:
         stated: dict[str, Any] = msgspec.json.decode(contents["statement.json"])
         number = stated["format"]
         named = (stated["organization_id"], stated["external_subscription_id"])
-        told = (*named, stated["billable_metric"]["code"], stated["charge_code"], stated["period"])
+        code, zones = stated["billable_metric"]["code"], stated["versions"]["tzdata"]
+        told = (*named, code, stated["charge_code"], stated["period"], zones)
         if not all(isinstance(cell["cell_id"], str) for cell in stated["cells"]) or not told:
             raise TypeError("cells")
     except (msgspec.MsgspecError, ValueError, LookupError, TypeError) as error:
@@ -186,6 +193,6 @@ def _tell(stated: dict[str, Any], verdict: Verdict) -> None:
         f"({period['timezone']}), cut {stated['cut']}: equal, {verdict.records} records."
     )
     echo(_PROVED)
-    zones = stated.get("versions", {}).get("tzdata")
+    zones = stated["versions"]["tzdata"]
     if zones != tzdata_version():
         echo(f"It was made with tzdata {zones}, and checked with {tzdata_version()}.")

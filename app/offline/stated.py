@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from app.billing_periods.instants import parse_iso8601_ms
+from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
 from app.billing_periods.timezones import local_date
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord
@@ -29,8 +29,11 @@ OMITTED: Final = "omitted"
 """Type of a definition that is not shown; nothing applies it."""
 _TYPES: Final = ("usage.recorded", "usage.revised")
 _STATED: Final = (
+    "cell_id",
     "id",
     "revision",
+    "filters",
+    "grouped_by",
     "units",
     "prorated_units",
     "total_aggregated_units",
@@ -38,6 +41,7 @@ _STATED: Final = (
     "events_count",
     "digest",
     "closed_at",
+    "final_after",
 )
 
 
@@ -104,6 +108,33 @@ def _order(value: bytes) -> tuple[str, int]:
     return record["cell_id"], record["revision"]
 
 
+def last_cut_ms(records: Iterable[bytes]) -> int:
+    """Return the cut of the newest record of a figure."""
+    cuts = [parse_iso8601_ms(msgspec.json.decode(value)["closed_at"]) for value in records]
+    return max(cut or 0 for cut in cuts)
+
+
+def figure(wanted: Wanted, chosen: Sequence[bytes], tzdata: str) -> dict[str, Any]:
+    """Return what statement.json says of records in their order, made with this tzdata."""
+    newest = {record["cell_id"]: record for record in map(msgspec.json.decode, chosen)}
+    first = next(iter(newest.values()))
+    return {
+        "format": FORMAT,
+        "organization_id": wanted.organization_id,
+        "external_customer_id": first["external_customer_id"],
+        "external_subscription_id": wanted.external_subscription_id,
+        "billable_metric": first["billable_metric"],
+        "charge_code": wanted.charge_code,
+        "period": first["period"],
+        "cut": iso_milliseconds(last_cut_ms(chosen)),
+        "cells": [
+            {name: record[name] for name in _STATED} | {"charge_code": record["charge"]["code"]}
+            for record in newest.values()
+        ],
+        "versions": {"schema_version": first["schema_version"], "tzdata": tzdata},
+    }
+
+
 class Verdict(NamedTuple):
     """What a check found out."""
 
@@ -126,19 +157,28 @@ def compared(
     given = set(values)
     differences = [f"record {_id(value)} is not what the logs make" for value in given - folded]
     differences += [f"record {_id(value)} is missing" for value in folded - given]
-    newest: dict[str, dict[str, Any]] = {}
-    for record in sorted(map(msgspec.json.decode, values), key=lambda one: int(one["revision"])):
-        newest[record["cell_id"]] = record
-    cells = {cell["cell_id"]: cell for cell in stated["cells"]}
-    for cell_id in sorted(newest.keys() | cells.keys()):
-        record, cell = newest.get(cell_id, {}), cells.get(cell_id, {})
-        differences += [
-            f"statement.json says {cell.get(name)!r} and the record {record.get(name)!r} for "
-            f"{name} of cell {cell_id}"
-            for name in _STATED
-            if cell.get(name) != record.get(name)
-        ]
+    chosen = sorted(given, key=_order)
+    if list(values) != chosen:
+        differences.append("records.jsonl has its records twice or in another order")
+    if chosen:
+        differences += _told_otherwise(stated, figure(wanted, chosen, stated["versions"]["tzdata"]))
     return Verdict(len(given & folded), tuple(sorted(differences)))
+
+
+def _told_otherwise(stated: dict[str, Any], told: dict[str, Any]) -> Iterator[str]:
+    """Yield where statement.json says something else than the records tell."""
+    cells, others = ({one["cell_id"]: one for one in each["cells"]} for each in (stated, told))
+    names = sorted(cells.keys() | others.keys())
+    of_cells = ((f" of cell {name}", cells.get(name, {}), others.get(name, {})) for name in names)
+    for where, said, recorded in (("", stated, told), *of_cells):
+        for name in sorted(said.keys() | recorded.keys()):
+            if name != "cells" and said.get(name) != recorded.get(name):
+                yield (
+                    f"statement.json says {said.get(name)!r} and the records "
+                    f"{recorded.get(name)!r} for {name}{where}"
+                )
+    if [one["cell_id"] for one in stated["cells"]] != list(others):
+        yield "statement.json has its cells twice, in another order, or not all of them"
 
 
 def _id(value: bytes) -> str:

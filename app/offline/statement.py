@@ -12,11 +12,10 @@ import json
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
 from app.billing_periods.timezones import tzdata_version
 from app.definitions.command import Command
 from app.definitions.files import definition_line
@@ -28,7 +27,7 @@ from app.definitions.state import Definitions
 from app.kafka.log_readers import LogRecord
 from app.offline.export import event_line
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
-from app.offline.stated import FORMAT, NAMES, SUMS, Wanted
+from app.offline.stated import NAMES, SUMS, Wanted, figure, last_cut_ms
 from app.offline.stated_definitions import shown
 from app.offline.stated_events import events_csv
 from app.wire.arrivals import SubscriptionKey, arrivals_of
@@ -66,7 +65,7 @@ def statement(
     `events`: partition by partition, each by offset. `records`: the published ones.
     """
     chosen = wanted.chosen(records)
-    cut_ms = _cut_ms(chosen)
+    cut_ms = last_cut_ms(chosen)
     definitions = list(definitions)
     defined = shown(definitions, wanted, cut_ms)
     # Also those after the cut: what is set aside was never there, and nothing else tells so.
@@ -78,7 +77,7 @@ def statement(
     kept = list(_own(events, wanted.name, known, asides, cut_ms))
     meter = _folded(defined, kept, cut_ms)
     contents = (
-        _text(_figure(wanted, chosen, cut_ms)),
+        _text(figure(wanted, chosen, tzdata_version())),
         b"".join(value + b"\n" for value in chosen),
         events_csv(meter, wanted, chosen, kept),
         b"".join(_event_line(line) + b"\n" for line in kept),
@@ -86,11 +85,6 @@ def statement(
         _README.encode(),
     )
     return _packed(dict(zip(NAMES, contents, strict=True)))
-
-
-def _cut_ms(records: Iterable[bytes]) -> int:
-    cuts = [parse_iso8601_ms(msgspec.json.decode(value)["closed_at"]) for value in records]
-    return max(cut or 0 for cut in cuts)
 
 
 def _own(
@@ -142,44 +136,6 @@ def _folded(
     meter = OfflineMeter()
     meter.run(definitions, events, cut_ms)
     return meter
-
-
-def _figure(wanted: Wanted, chosen: Sequence[bytes], cut_ms: int) -> dict[str, Any]:
-    newest = {record["cell_id"]: record for record in map(msgspec.json.decode, chosen)}
-    first = next(iter(newest.values()))
-    return {
-        "format": FORMAT,
-        "organization_id": wanted.organization_id,
-        "external_customer_id": first["external_customer_id"],
-        "external_subscription_id": wanted.external_subscription_id,
-        "billable_metric": first["billable_metric"],
-        "charge_code": wanted.charge_code,
-        "period": first["period"],
-        "cut": iso_milliseconds(cut_ms),
-        "cells": [
-            {
-                name: record[name]
-                for name in (
-                    "cell_id",
-                    "id",
-                    "revision",
-                    "filters",
-                    "grouped_by",
-                    "units",
-                    "prorated_units",
-                    "total_aggregated_units",
-                    "precise_total_amount_cents",
-                    "events_count",
-                    "digest",
-                    "closed_at",
-                    "final_after",
-                )
-            }
-            | {"charge_code": record["charge"]["code"]}
-            for record in newest.values()
-        ],
-        "versions": {"schema_version": first["schema_version"], "tzdata": tzdata_version()},
-    }
 
 
 def _event_line(line: EventLine) -> bytes:

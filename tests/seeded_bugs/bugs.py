@@ -1772,8 +1772,8 @@ BUGS = (
     Bug(
         "statement-figure-not-compared",
         "app/offline/stated.py",
-        "            if cell.get(name) != record.get(name)",
-        "            if cell is None",
+        'if name != "cells" and said.get(name) != recorded.get(name)',
+        'if name != "cells" and said is None',
         "tests/app/offline/test_statement.py::test_what_was_changed_does_not_pass",
     ),
     Bug(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from io import StringIO
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from app.cli.main import cli
+from app.cli.remote import Remote, RequestRefused
 from app.cli.usage import period_usage
 from app.cli.watch import overview_tables
 from app.local_servers.ports import free_ports
@@ -255,10 +257,14 @@ def test_an_amended_event_is_a_json_object(event: str) -> None:
 
 
 @SERVERS
-async def test_a_wrong_key_and_a_wrong_name_are_told(api: Api, meter: Meter) -> None:
+async def test_a_wrong_key_and_a_wrong_name_are_told(
+    api: Api, worker: Worker, meter: Meter
+) -> None:
     wrong = await meter("usage", "sub/1", "--key", "nonsense")
     told = "does not know this key. Set METER_API_KEY, --key-file or a context's key."
     assert (wrong.exit_code, told in wrong.stderr) == (1, True)
+    with pytest.raises(RequestRefused, match="wants a key and none is set"):
+        await asyncio.to_thread(Remote(worker.url, None).get, "/api/v1/plans")
     other = await meter("usage", "sub/1", "--customer", "somebody")
     assert (other.exit_code, "answered 404: customer_not_found" in other.stderr) == (4, True)
 

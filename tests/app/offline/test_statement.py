@@ -163,6 +163,13 @@ def test_every_event_is_listed_with_its_reason() -> None:
         ("events.jsonl", b'"v":4', b'"v":5', False, 1),
         ("records.jsonl", b'"units":"7.0"', b'"units":"6.0"', True, 1),
         ("statement.json", b'"units": "7.0"', b'"units": "6.0"', True, 1),
+        ("statement.json", b'"region": "us"', b'"region": "eu"', True, 1),
+        ("statement.json", b'"external_customer_id": "', b'"external_customer_id": "x', True, 1),
+        ("statement.json", b'"cut": "2024-02-05', b'"cut": "2024-02-06', True, 1),
+        ("statement.json", b'"final_after": "2', b'"final_after": "3', True, 1),
+        ("statement.json", b'"schema_version": 2', b'"schema_version": 1', True, 1),
+        ("statement.json", b'"name": "', b'"name": "x', True, 1),
+        ("statement.json", b'"cells": [', b'"cells": [{"cell_id": "x"},', True, 1),
         ("events.csv", b"yes,counted", b"no,ignored", True, 1),
         ("events.csv", b"t2", b"t9", True, 1),
         ("README.txt", b"without", b"with", False, 1),
@@ -187,6 +194,26 @@ def test_a_revision_that_was_taken_out_is_missed(tmp_path: Path) -> None:
     older = next(line for line in lines if json.loads(line)["revision"] == 0)
     answer = check(changed(content, "records.jsonl", older, b"", sums=True), tmp_path / "s.zip")
     assert (answer.exit_code, "is missing" in answer.output) == (1, True), answer.output
+
+
+def test_a_record_twice_or_elsewhere_is_told(tmp_path: Path) -> None:
+    content = made(story(), "2024-02-06")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        written = archive.read("records.jsonl")
+    lines = written.splitlines(keepends=True)
+    for other in (b"".join([*lines, lines[0]]), b"".join(reversed(lines))):
+        answer = check(changed(content, "records.jsonl", written, other), tmp_path / "s.zip")
+        assert (answer.exit_code, "in another order" in answer.output) == (1, True), answer.output
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", ["events.csv", "events (corrected).csv"])
+def test_nothing_lies_beside_what_is_compared(name: str, tmp_path: Path) -> None:
+    packed = io.BytesIO(made(story(), "2024-02-06"))
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr(name, b"counted")
+    answer = check(packed.getvalue(), tmp_path / "s.zip")
+    assert (answer.exit_code, name in answer.output) == (3, True), answer.output
 
 
 def test_no_statement_is_none(tmp_path: Path) -> None:
