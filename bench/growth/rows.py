@@ -320,7 +320,7 @@ ROWS = tuple(
             # From the second year on its periods are found by arithmetic: 1,000 steps more.
             Row("first touch, new", "months of age", MONTHS, first_touch, 1.3),
             # It unpacks all cells of the subscription, also those of periods that are over.
-            Row("first touch, packed", "months of age", MONTHS, first_touch_packed, 2.6),
+            Row("first touch, packed", "months of age", MONTHS, first_touch_packed, 1.6),
         ),
         (
             Row(f"{kind}, at once", "subscriptions", SUBSCRIPTIONS, partial(definition, kind))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
 
+from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.log import apply
@@ -154,13 +155,15 @@ class World:
         return list(close_subscription(self.state, name, next_cut(self.state, name)))
 
     def close_until(self, until_ms: int, subscriptions: int) -> None:
-        """Take and settle all cuts up to a time of the first subscriptions."""
+        """Take and settle all cuts up to a time of the first subscriptions, then forget."""
         names = [name_of(number) for number in range(subscriptions)]
         while (cut_ms := min(next_cut(self.state, name) for name in names)) <= until_ms:
             for name in names:
                 if next_cut(self.state, name) == cut_ms:
                     list(close_subscription(self.state, name, cut_ms))
             settle(self.state, cut_ms)
+            self.owned.cuts.forgetting.note_due(names, cut_ms)
+        drained(self.owned.cuts.forgetting.forgetting((0, 0)))
 
 
 def name_of(number: int) -> SubscriptionKey:
