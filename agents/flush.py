@@ -1,4 +1,7 @@
-"""Flush: a partition's changes made durable, at most every flush_interval_s."""
+"""Flush: a partition's changes made durable, at most every flush_interval_s.
+
+While very many cells change it waits some times as long, unless somebody waits for the flush.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 from contextlib import suppress
 
 from agents.loop import whenever_wanted
+from app.runtime.flush_pace import LATER
 from app.runtime.partition.owned import OwnedPartition
 
 
@@ -18,11 +22,17 @@ async def flush(owned: OwnedPartition) -> None:
     loop = asyncio.get_running_loop()
     due_s = loop.time() + interval_s
 
+    async def wanted_until(at_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(at_s):
+                await next_flush.wanted.wait()
+
     async def flush_when_due() -> None:
         nonlocal due_s
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(due_s):
-                await next_flush.wanted.wait()
+        latest_s = due_s + (LATER - 1) * interval_s
+        await wanted_until(due_s)
+        while not next_flush.wanted.is_set() and loop.time() < latest_s and owned.may_flush_later():
+            await wanted_until(min(loop.time() + interval_s / 4, latest_s))
         next_flush.wanted.clear()
         next_flush.begun.clear()
         await owned.flush()

@@ -19,7 +19,7 @@ from collections import Counter
 from app.bounds.collecting import Collecting, pass_over
 from app.kafka.transactions import Record
 from app.kernel import arrive
-from app.runtime.partition.owned import slices_of
+from app.runtime.partition.owned import parts_of, slices_of
 from app.wire.arrivals import PLAINLY, Arrival, MeterKey
 from bench.fold import NOW_MS, definitions
 from bench.world import METRICS, event_value, number_of
@@ -64,9 +64,11 @@ class Load:
             decoded = clock()
             partition = self.partition
             route_of = partition.packing.route_of
-            for part in slices_of(list(runs.items()), SLICE_EVENTS, route_of, time.monotonic):
-                partition.missing_members(part)
-                partition.fold(part)
+            for some in parts_of(list(runs.items()), SLICE_EVENTS):
+                rest = partition.fold_straight(some).rest
+                for part in slices_of(rest, SLICE_EVENTS, route_of, time.monotonic):
+                    partition.missing_members(part)
+                    partition.fold_closely(part)
             folding_s += clock() - decoded
             decoding_s += decoded - began
         began = clock()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from decimal import Decimal
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric
 from app.definitions.timeline import NEVER_MS
 from app.expressions import parse
-from app.wire.arrivals import Position
 from tables.aggregation import Aggregation, Groups
 from tables.registry import AGGREGATIONS
 from tables.values import (
+    Apply,
     Ignored,
     Properties,
     Reading,
@@ -41,13 +40,13 @@ class FoldParts(NamedTuple):
     plain: bool
     unique: bool
     counts_after_ms: int
-    apply: Callable[[Any, Decimal, int, Position], None] | None
+    apply: Apply | None
     reads: bool
     whole_members: bool
     prices: bool
     by_day: bool
     reading: Reading | None
-    """How `app.kernel` reads it; None: it does not."""
+    """How `app.kernel` reads and folds it; None: it does not."""
 
 
 class ChargeFold:
@@ -194,11 +193,13 @@ class ChargeFold:
     def _reading(self) -> Reading | None:
         if not self.plain or self.metric.expression:
             return None
-        reading = reading_of(self.metric, ordered=self.aggregation.ordered)
-        if reading.field is None:
-            # Nothing is told of single events.
-            return None if self.applies else reading
-        return reading if reading.numbers is not None or self.unique else None
+        apply = self.aggregation.apply if self.applies else None
+        reading = reading_of(self.metric, apply, ordered=self.aggregation.ordered)
+        if reading.numbers is not None:
+            return reading
+        # Of single events only operations are told, and these to members alone.
+        told = self.unique or reading.field is None
+        return reading if told and not self.applies else None
 
     @property
     def limited(self) -> bool:

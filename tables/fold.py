@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from app.kernel import read_run
+from app.kernel import take_run
 from app.numbers import EXACT, ZERO
-from app.wire.arrivals import Arrival
+from app.wire.arrivals import Arrival, Position
 from app.wire.properties import read_properties
 from tables.aggregation import DIGEST_MASK
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import ONLY_CELL
-from tables.changelogged.members import MemberKey, Members
+from tables.changelogged.members import MemberKey, Members, SetKey
 from tables.charge import FoldParts
 from tables.not_counted import NotCounted, Reason
 from tables.routing.route import Route
@@ -252,39 +252,42 @@ def _fold_plainly(
         return False
     name, code = route.external_subscription_id, route.code
     bounds = layer.start_ms, layer.end_ms, parts.counts_after_ms, layer.due_at_ms
-    read = read_run(name, code, run, *bounds, *reading)
-    if read is None:
+    known = layer.cells.get(ONLY_CELL)
+    cell = known or Cell(layer, *ONLY_CELL, span.fold.aggregation.initialize())
+    found = take_run(cell, name, code, run, *bounds, reading, folded.dirty)
+    if found is False:
         return False
-    digest, amounts, found = read
-    cell = layer.cells.get(ONLY_CELL) or layer.cell(*ONLY_CELL)
-    state = cell.state
-    state.events += len(run)
-    state.digest = (state.digest + digest) & DIGEST_MASK
-    for amount in amounts:
-        total = state.precise
-        if total is None:
-            state.precise = amount
-        elif amount is not ZERO:
-            state.precise = _add(total, amount)
-    if parts.apply is not None:
-        for number, timestamp_ms, position in found:
-            parts.apply(state, number, timestamp_ms, position)
-    elif parts.unique:
+    layer.cells[ONLY_CELL] = cell
+    if found is not True:
         set_name = set_of(layer, *ONLY_CELL, members)
-        for text, adds, timestamp_ms, position in found:
-            operation = _new(MemberOperation, (layer.start_ms, 0, timestamp_ms, position, adds))
-            member = (set_name, text)
-            change = None if parts.whole_members else members.simple_change(member, operation)
-            if change is None:
-                folded.unique.append(_new(UniqueOperation, (cell, member, operation)))
-            elif change:
-                state.active += change  # type: ignore[attr-defined]
+        operate(cell, set_name, found, members, folded, simply=not parts.whole_members)
     if span.fold.in_advance and parts.prices:
         folded.billed_at_once += run
-    if not cell.dirty:
-        cell.dirty = True
-        folded.dirty.append(cell)
     return True
+
+
+def operate(
+    cell: Cell,
+    set_name: SetKey,
+    found: Iterable[tuple[str, bool, int, Position]],
+    members: Members,
+    folded: Folded,
+    *,
+    simply: bool = True,
+) -> None:
+    """Take operations that fall into one cell before it is due, of the members of its set.
+
+    `simply`: most of them are `Members.simple_change`.
+    """
+    period_ms = cell.layer.start_ms
+    for text, adds, timestamp_ms, position in found:
+        operation = _new(MemberOperation, (period_ms, 0, timestamp_ms, position, adds))
+        member = (set_name, text)
+        change = members.simple_change(member, operation) if simply else None
+        if change is None:
+            folded.unique.append(_new(UniqueOperation, (cell, member, operation)))
+        elif change:
+            cell.state.active += change  # type: ignore[attr-defined]
 
 
 def _claim(span: Span, route: Route, arrival: Arrival, timestamp_ms: int, folded: Folded) -> None:

@@ -64,10 +64,12 @@ def unfold(
 ) -> list[Unfolded] | None:
     """Return what the cells of a route hold without an event; None: only a refold can tell.
 
-    Nothing is changed. `since_ms`: append time of the correction that made the event, or -1.
-    `after`: what it becomes, in whatever route; None: it is cancelled.
+    Nothing is changed, but the route loses its aim: a cell may go with its only event. `since_ms`:
+    append time of the correction that made the event, or -1. `after`: what it becomes, in whatever
+    route; None: it is cancelled.
     """
     found: list[Unfolded] = []
+    route.lose_aim()
     for span in route.spans:
         place = reached(span, arrival)
         if place is None:

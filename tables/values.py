@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,7 @@ from app.expressions import (
     result_value,
 )
 from app.numbers import (
+    EXACT,
     ZERO,
     InvalidValue,
     canonical,
@@ -27,6 +28,7 @@ from app.numbers import (
     parse_value,
     property_text,
 )
+from app.wire.arrivals import Position
 from tables.not_counted import Reason
 from tables.registry import AGGREGATIONS
 
@@ -156,26 +158,32 @@ def number_of(literal: str) -> Value | None:
     return None if number is None else _remember_number(literal, number)
 
 
+Apply = Callable[[Any, Decimal, int, Position], None]
+"""Takes state, number, event time and position."""
+
+
 class Reading(NamedTuple):
-    """How `app.kernel.read_run` reads events that fall into one cell."""
+    """How `app.kernel` reads events that fall into one cell, and folds them into its state."""
 
     field: str | None
     most_text: int
     numbers: dict[str, Value] | None
     number_of: Callable[[str], Value | None]
-    zero: Decimal
     ordered: bool
+    zero: Decimal
+    add: Callable[[Decimal, Decimal], Decimal]
+    apply: Apply | None
 
 
-def reading_of(metric: Metric, *, ordered: bool) -> Reading:
+def reading_of(metric: Metric, apply: Apply | None, *, ordered: bool) -> Reading:
     """Return how the events of a metric without an expression are read.
 
-    `ordered`: the positions of events are wanted.
+    `apply`: takes their numbers, if any does. `ordered`: it looks at their positions.
     """
     reads = AGGREGATIONS[metric.aggregation_type].reads
     field = None if reads == "nothing" else metric.field_name or ""
     numbers = _NUMBERS if reads == "number" else None
-    return Reading(field, VALUE_BYTES // 4, numbers, number_of, ZERO, ordered)
+    return Reading(field, VALUE_BYTES // 4, numbers, number_of, ordered, ZERO, EXACT.add, apply)
 
 
 # Streams repeat numbers, so that most literals are one lookup.

@@ -38,7 +38,7 @@ ARGUMENTS = 7
 MANY = {
     "app/kernel/twin.py:arrive": "a call into C: an object more would cost every event",
     "app/kernel/twin.py:index_rows": "a call into C: an object more would cost every run",
-    "app/kernel/twin.py:read_run": "a call into C: an object more would cost every run",
+    "app/kernel/twin.py:take_run": "a call into C: an object more would cost every run",
     "app/runtime/believed.py:append_believed": "who appends, for whom, and a whole record",
     "app/wire/usage_records.py:usage_record": "what a record says, each part named",
     "tables/fold.py:_fold_into": "the inner loop, beside `fold_run`, which has seven",

@@ -253,7 +253,7 @@ tenth less."""
 DELIVERED_BYTES: Final = 16 * 1024 * 1024
 """Bytes delivered at once; at most eight deliveries wait for a worker."""
 
-PORTION_EVENTS: Final = 10_000
+PORTION_EVENTS: Final = 2_500
 """Events decoded before they are folded, unless one record has more: at most 20 MB. With half as
 many the runs of a route are half as long, which costs a tenth more CPU an event."""
 

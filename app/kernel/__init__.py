@@ -33,4 +33,6 @@ chosen, described = _chosen()
 arrive = chosen.arrive
 learn = chosen.learn
 index_rows = chosen.index_rows
-read_run = chosen.read_run
+take_run = chosen.take_run
+lead = chosen.lead
+fold_led = chosen.fold_led

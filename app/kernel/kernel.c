@@ -19,21 +19,23 @@
 #define ID_BYTES 12
 #define ROW_BYTES 40
 
-/* Names of the fields that are read of an arrival and of its event. */
+/* Names of the fields that are read: of an arrival, its event, a route, a cell and its state. */
 
 enum {
     EVENT, APPEND_TIME_MS, RAW_PARTITION, RAW_OFFSET, ARRAY_INDEX, REKEYED_OFFSET,
-    TRANSACTION_ID, TIMESTAMP_MS, AMOUNT, PROPERTIES, BODY, ENVELOPE, NAMES
+    TRANSACTION_ID, TIMESTAMP_MS, AMOUNT, PROPERTIES, BODY, ENVELOPE,
+    BOUNDS, CELL, READING, SET_KEY, STATE, DIRTY, EVENTS, DIGEST, PRECISE, NAMES
 };
 
 static const char *const spellings[NAMES] = {
     "event", "append_time_ms", "raw_partition", "raw_offset", "array_index", "rekeyed_offset",
     "transaction_id", "timestamp_ms", "precise_total_amount_cents", "properties", "body",
-    "envelope",
+    "envelope", "bounds", "cell", "reading", "set_key", "state", "dirty", "events", "digest",
+    "precise",
 };
 
 static PyObject *names[NAMES];
-static PyObject *shift;
+static PyObject *shift, *mask;
 
 /* Where the objects of a class have their fields; 0: ask by the name. */
 static PyTypeObject *known[NAMES];
@@ -162,12 +164,14 @@ typedef struct {
     Py_ssize_t organization_size, subscription_size;
     long long start_ms, end_ms, after_ms, until_ms;
     PyObject *hash_of, *hash_with;
+    /* Of the last event: */
+    int64_t timestamp_ms, append_ms, raw_offset, rekeyed_offset;
 } Rows;
 
 /* Write one row; return 0 if the event is out of bounds. */
-static int write_row(const Rows *r, PyObject *arrival, PyObject *event, uint8_t *row)
+static int write_row(Rows *r, PyObject *arrival, PyObject *event, uint8_t *row)
 {
-    int64_t append_ms, timestamp_ms, partition, offset, index, rekeyed;
+    int64_t append_ms, timestamp_ms = 0, partition, offset, index, rekeyed;
     PyObject *append_time_ms = field_of(arrival, APPEND_TIME_MS);
     PyObject *time = append_time_ms ? time_of(event, append_time_ms, &timestamp_ms) : NULL;
     append_ms = time ? PyLong_AsLongLong(append_time_ms) : -1;
@@ -189,6 +193,10 @@ static int write_row(const Rows *r, PyObject *arrival, PyObject *event, uint8_t 
         PyErr_SetString(PyExc_ValueError, "a field of an entry is out of its range");
         return -1;
     }
+    r->timestamp_ms = timestamp_ms;
+    r->append_ms = append_ms;
+    r->raw_offset = offset;
+    r->rekeyed_offset = rekeyed;
     Blake id;
     blake_begin(&id, ID_BYTES);
     blake_add(&id, r->organization, (size_t)r->organization_size);
@@ -212,6 +220,66 @@ static int write_row(const Rows *r, PyObject *arrival, PyObject *event, uint8_t 
     return 1;
 }
 
+/* Until where events of a route reach that nothing has to be noted of. */
+typedef struct {
+    int64_t newest_ms, appended_ms, raw_first, rekeyed_first;
+} Reach;
+
+static int is_farther(const Rows *r, const Reach *reach)
+{
+    int is_raw = r->rekeyed_offset < 0;
+    int64_t first = is_raw ? reach->raw_first : reach->rekeyed_first;
+    return r->timestamp_ms > reach->newest_ms || r->append_ms > reach->appended_ms || first < 0 ||
+           (is_raw ? r->raw_offset : r->rekeyed_offset) < first;
+}
+
+/* Append id and row of each event of a run; append none and return 0 if one is out of bounds.
+ * With a reach `*farther` is set if one is beyond it.
+ */
+static int add_rows(Rows *r, PyObject *run, PyObject *ids, PyObject *packed, const Reach *reach,
+                    int *farther)
+{
+    Py_ssize_t size = PySequence_Size(run);
+    if (size < 0)
+        return -1;
+    Py_ssize_t before = PyByteArray_Size(packed), known = PyList_Size(ids);
+    if (PyByteArray_Resize(packed, before + size * ROW_BYTES) < 0)
+        return -1;
+    int taken = 1;
+    for (Py_ssize_t i = 0; taken > 0 && i < size; i++) {
+        uint8_t row[ROW_BYTES];
+        PyObject *arrival = PySequence_GetItem(run, i);
+        PyObject *event = arrival ? field_of(arrival, EVENT) : NULL;
+        taken = event ? write_row(r, arrival, event, row) : -1;
+        Py_XDECREF(event);
+        Py_XDECREF(arrival);
+        if (taken <= 0)
+            break;
+        if (reach != NULL && is_farther(r, reach))
+            *farther = 1;
+        /* What was called may have changed the length. */
+        Py_ssize_t at = before + i * ROW_BYTES;
+        if (PyByteArray_Size(packed) < at + ROW_BYTES) {
+            PyErr_SetString(PyExc_BufferError, "the rows were cut meanwhile");
+            return -1;
+        }
+        memcpy(PyByteArray_AsString(packed) + at, row, ROW_BYTES);
+        PyObject *id = PyBytes_FromStringAndSize((char *)row, ID_BYTES);
+        if (id == NULL || PyList_Append(ids, id) < 0)
+            taken = -1;
+        Py_XDECREF(id);
+    }
+    if (taken > 0)
+        return 1;
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    if (PyByteArray_Resize(packed, before) < 0 ||
+        PyList_SetSlice(ids, known, PyList_Size(ids), NULL) < 0)
+        return -1;
+    PyErr_Restore(type, value, trace);
+    return taken;
+}
+
 static PyObject *index_rows(PyObject *module, PyObject *args)
 {
     Rows r;
@@ -221,48 +289,11 @@ static PyObject *index_rows(PyObject *module, PyObject *args)
                           &r.after_ms, &r.until_ms, &r.hash_of, &r.hash_with, &PyList_Type, &ids,
                           &PyByteArray_Type, &packed))
         return NULL;
-    Py_ssize_t size = PySequence_Size(run);
-    if (size < 0)
-        return NULL;
-    Py_ssize_t before = PyByteArray_Size(packed), known = PyList_Size(ids);
-    if (PyByteArray_Resize(packed, before + size * ROW_BYTES) < 0)
-        return NULL;
-    int taken = 1;
-    for (Py_ssize_t i = 0; taken > 0 && i < size; i++) {
-        uint8_t row[ROW_BYTES];
-        PyObject *arrival = PySequence_GetItem(run, i);
-        PyObject *event = arrival ? field_of(arrival, EVENT) : NULL;
-        taken = event ? write_row(&r, arrival, event, row) : -1;
-        Py_XDECREF(event);
-        Py_XDECREF(arrival);
-        if (taken <= 0)
-            break;
-        /* What was called may have changed the length. */
-        Py_ssize_t at = before + i * ROW_BYTES;
-        if (PyByteArray_Size(packed) < at + ROW_BYTES) {
-            PyErr_SetString(PyExc_BufferError, "the rows were cut meanwhile");
-            return NULL;
-        }
-        memcpy(PyByteArray_AsString(packed) + at, row, ROW_BYTES);
-        PyObject *id = PyBytes_FromStringAndSize((char *)row, ID_BYTES);
-        if (id == NULL || PyList_Append(ids, id) < 0)
-            taken = -1;
-        Py_XDECREF(id);
-    }
-    if (taken > 0)
-        Py_RETURN_TRUE;
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    if (PyByteArray_Resize(packed, before) < 0 ||
-        PyList_SetSlice(ids, known, PyList_Size(ids), NULL) < 0)
-        return NULL;
-    PyErr_Restore(type, value, trace);
-    if (taken < 0)
-        return NULL;
-    Py_RETURN_FALSE;
+    int taken = add_rows(&r, run, ids, packed, NULL, NULL);
+    return taken < 0 ? NULL : PyBool_FromLong(taken);
 }
 
-/* read_run: values and digests of the events of a run that falls into one cell. */
+/* Values and digests of the events of a run that falls into one cell. */
 
 typedef struct {
     long long start_ms, end_ms, after_ms, until_ms;
@@ -459,49 +490,30 @@ static PyObject *digest_sum(const Reading *r)
     return sum;
 }
 
-static PyObject *read_run(PyObject *module, PyObject *args)
+/* Read the events of a run; return 0 if one is not plain. */
+static int read_events(Reading *r, PyObject *run)
 {
-    Reading r = {.high = 0, .low = 0};
-    PyObject *run;
-    if (!PyArg_ParseTuple(args, "s#s#OLLLLz#nOOOp", &r.subscription, &r.subscription_size, &r.code,
-                          &r.code_size, &run, &r.start_ms, &r.end_ms, &r.after_ms, &r.until_ms,
-                          &r.field, &r.field_size, &r.most_text, &r.numbers, &r.number_of,
-                          &r.zero, &r.ordered))
-        return NULL;
-    if (r.numbers != Py_None && !PyDict_Check(r.numbers)) {
-        PyErr_SetString(PyExc_TypeError, "numbers are in a dict");
-        return NULL;
-    }
     Py_ssize_t size = PySequence_Size(run);
-    r.amounts = size < 0 ? NULL : PyList_New(0);
-    r.found = r.amounts ? PyList_New(0) : NULL;
-    int taken = r.found ? 1 : -1;
+    r->high = r->low = 0;
+    r->amounts = size < 0 ? NULL : PyList_New(0);
+    r->found = r->amounts ? PyList_New(0) : NULL;
+    int taken = r->found ? 1 : -1;
     for (Py_ssize_t i = 0; taken > 0 && i < size; i++) {
         PyObject *arrival = PySequence_GetItem(run, i);
         PyObject *event = arrival ? field_of(arrival, EVENT) : NULL;
         PyObject *append_time_ms = event ? field_of(arrival, APPEND_TIME_MS) : NULL;
         int64_t timestamp_ms;
         PyObject *time = append_time_ms ? time_of(event, append_time_ms, &timestamp_ms) : NULL;
-        taken = time ? read_event(&r, arrival, event, append_time_ms, time, timestamp_ms) : -1;
+        taken = time ? read_event(r, arrival, event, append_time_ms, time, timestamp_ms) : -1;
         Py_XDECREF(time);
         Py_XDECREF(append_time_ms);
         Py_XDECREF(event);
         Py_XDECREF(arrival);
     }
-    PyObject *answer = NULL;
-    if (taken > 0) {
-        PyObject *sum = digest_sum(&r);
-        if (sum != NULL)
-            answer = PyTuple_Pack(3, sum, r.amounts, r.found);
-        Py_XDECREF(sum);
-    } else if (taken == 0) {
-        Py_INCREF(Py_None);
-        answer = Py_None;
-    }
-    Py_XDECREF(r.amounts);
-    Py_XDECREF(r.found);
-    return answer;
+    return taken;
 }
+
+#include "straight.h"
 
 /* arrive: an event as most are, from the bytes of its record to its place beside others like it. */
 
@@ -719,7 +731,9 @@ static PyMethodDef functions[] = {
     {"arrive", (PyCFunction)(void (*)(void))arrive, METH_FASTCALL, "See twin.arrive."},
     {"learn", learn, METH_O, "See twin.learn."},
     {"index_rows", index_rows, METH_VARARGS, "See twin.index_rows."},
-    {"read_run", read_run, METH_VARARGS, "See twin.read_run."},
+    {"take_run", take_run, METH_VARARGS, "See twin.take_run."},
+    {"lead", lead, METH_VARARGS, "See twin.lead."},
+    {"fold_led", fold_led, METH_VARARGS, "See twin.fold_led."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -734,6 +748,9 @@ PyMODINIT_FUNC PyInit__kernel(void)
         if (names[i] == NULL && (names[i] = PyUnicode_InternFromString(spellings[i])) == NULL)
             return NULL;
     if (shift == NULL && (shift = PyLong_FromLong(64)) == NULL)
+        return NULL;
+    if (mask == NULL &&
+        (mask = PyLong_FromString("ffffffffffffffffffffffffffffffff", NULL, 16)) == NULL)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && PyModule_AddStringConstant(module, "SOURCE", SOURCE) < 0) {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -49,8 +49,79 @@ class Arrival(Protocol):
     def rekeyed_offset(self) -> int: ...
 
 
-Run = tuple[int, list[Decimal], list[tuple[Any, ...]]]
-"""Sum of the digests, amounts and what was read of each event."""
+Key = tuple[str, str, str]
+"""(organization_id, external_subscription_id, code)"""
+
+Run = tuple[Key, Sequence[Arrival]]
+"""Events of one key."""
+
+Operations = list[tuple[str, bool, int, tuple[int, int, int, int]]]
+"""(text, whether it is added, event time, position) of each event."""
+
+
+class Reading(Protocol):
+    """How events that fall into one cell are read and folded, in this order."""
+
+    @property
+    def field(self) -> str | None:
+        """The property that is read; None: none is."""
+
+    @property
+    def most_text(self) -> int:
+        """Characters that a text may have."""
+
+    @property
+    def numbers(self) -> Mapping[str, Any] | None:
+        """Known numbers by their literal; None: a text is added or removed."""
+
+    @property
+    def number_of(self) -> Callable[[str], Any]:
+        """What makes a number of any other literal; None: it is none."""
+
+    @property
+    def ordered(self) -> bool:
+        """Whether positions are given; else they are empty."""
+
+    @property
+    def zero(self) -> Decimal:
+        """The amount of which one is as good as many."""
+
+    @property
+    def add(self) -> Callable[[Decimal, Decimal], Decimal]:
+        """How amounts are added."""
+
+    @property
+    def apply(self) -> Callable[[Any, Decimal, int, tuple[int, ...]], None] | None:
+        """Takes state, number, event time and position; None: a state keeps none."""
+
+
+class Cell(Protocol):
+    """What is read and changed of a cell."""
+
+    state: Any
+    dirty: bool
+
+
+class Route(Protocol):
+    """What is read of a route."""
+
+    @property
+    def bounds(self) -> bytes:
+        """Packed as `BOUNDS` when events within lead straight into its cell; else shorter."""
+
+    @property
+    def cell(self) -> Any: ...
+    @property
+    def reading(self) -> Any: ...
+    @property
+    def set_key(self) -> bytes | None:
+        """The set that its operations change; None: it has none."""
+
+
+BOUNDS = struct.Struct("=8q")
+"""Event times from the first until before the second, append times from the third to the fourth.
+Then what is noted of them already: greatest event time, greatest append time, first raw offset and
+first rekeyed offset."""
 
 
 def learn(known: object) -> None:
@@ -139,7 +210,8 @@ def index_rows(
     return True
 
 
-def read_run(
+def take_run(
+    cell: Cell,
     external_subscription_id: str,
     code: str,
     run: Sequence[Arrival],
@@ -147,28 +219,51 @@ def read_run(
     end_ms: int,
     after_ms: int,
     until_ms: int,
-    field: str | None,
-    most_text: int,
-    numbers: Mapping[str, Any] | None,
-    number_of: Callable[[str], Any],
-    zero: Decimal,
-    ordered: bool,
-) -> Run | None:
-    """Read events that all fall into one cell; return None if one of them is not plain.
+    reading: Reading,
+    dirty: list[Any],
+) -> Operations | bool:
+    """Fold events that all fall into one cell; return False, and change nothing, if one is odd.
 
     Event times are from `start_ms` on and before `end_ms`, append times after `after_ms` until
-    `until_ms`. `field`: the property that is read; None: none is, and nothing is noted of events.
-    With `numbers` (literal to value) and `number_of` it is a number, and (number, event time,
-    position) is noted. Else it is a text of at most `most_text` characters, and (text, whether
-    it is added, event time, position) is noted. Of amounts that are `zero` not all are given.
-    Unless `ordered` positions are empty.
+    `until_ms`. A cell that becomes dirty is appended to `dirty`. Return operations, if such are
+    read; else True.
     """
+    read = _read(
+        external_subscription_id, code, run, (start_ms, end_ms, after_ms, until_ms), reading
+    )
+    if read is None:
+        return False
+    digest, amounts, found = read
+    state, apply = cell.state, reading.apply
+    state.digest = (state.digest + digest) & _DIGEST_MASK
+    state.events += len(run)
+    for amount in amounts:
+        if state.precise is None:
+            state.precise = amount
+        elif amount is not reading.zero:
+            state.precise = reading.add(state.precise, amount)
+    if apply is not None:
+        for number, timestamp_ms, position in found:
+            apply(state, number, timestamp_ms, position)
+    if not cell.dirty:
+        cell.dirty = True
+        dirty.append(cell)
+    return found if reading.field is not None and reading.numbers is None else True
+
+
+def _read(
+    external_subscription_id: str,
+    code: str,
+    run: Sequence[Arrival],
+    bounds: tuple[int, int, int, int],
+    reading: Reading,
+) -> tuple[int, list[Decimal], list[Any]] | None:
+    """Return the sum of the digests, amounts and what is read of each event; None: one is odd."""
+    start_ms, end_ms, after_ms, until_ms = bounds
     total = 0
     amounts: list[Decimal] = []
     found: list[tuple[Any, ...]] = []
     prefix, suffix = f"{external_subscription_id}\0", f"\0{code}\0"
-    text = ""
-    position: tuple[int, ...] = ()
     for arrival in run:
         event, append_time_ms = arrival.event, arrival.append_time_ms
         timestamp_ms = event.timestamp_ms
@@ -176,35 +271,110 @@ def read_run(
             timestamp_ms = append_time_ms
         if not (start_ms <= timestamp_ms < end_ms and after_ms < append_time_ms <= until_ms):
             return None
-        if field is not None:
-            properties = _properties_of(event.properties)
-            raw = properties.get(field)
-            if raw is None:
+        text = ""
+        if reading.field is not None:
+            value = _value_of(event.properties, reading)
+            if value is None:
                 return None
-            literal = str(raw, "utf-8")
-            if ordered:
+            *words, text = value
+            position: tuple[int, ...] = ()
+            if reading.ordered:
                 partition, offset = arrival.raw_partition, arrival.raw_offset
                 position = append_time_ms, partition, offset, arrival.array_index
-            if numbers is not None:
-                value = numbers.get(literal) or number_of(literal)
-                if value is None:
-                    return None
-                found.append((value[0], timestamp_ms, position))
-                text = value[3]
-            else:
-                adds = _adds(properties.get("operation_type"))
-                text = literal[1:-1]
-                if adds is None or literal[0] != '"' or "\\" in literal or len(text) > most_text:
-                    return None
-                found.append((text, adds, timestamp_ms, position))
-                text = f"add:{text}" if adds else f"remove:{text}"
+            found.append((*words, timestamp_ms, position))
         hashing = _blank_digest()
         hashing.update(f"{prefix}{event.transaction_id}\0{timestamp_ms}{suffix}{text}".encode())
         total += _from_bytes(hashing.digest(), "big")
         amount = event.precise_total_amount_cents
-        if amount is not None and not (amount is zero and amounts):
+        if amount is not None and not (amount is reading.zero and amounts):
             amounts.append(amount)
     return total & _DIGEST_MASK, amounts, found
+
+
+def _value_of(packed: bytes, reading: Reading) -> tuple[Any, ...] | None:
+    """Return what is read of properties, and its digest text last; None: that is not plain."""
+    properties = _properties_of(packed)
+    raw = properties.get(reading.field or "")
+    if raw is None:
+        return None
+    literal = str(raw, "utf-8")
+    if reading.numbers is not None:
+        value = reading.numbers.get(literal) or reading.number_of(literal)
+        return None if value is None else (value[0], value[3])
+    adds, text = _adds(properties.get("operation_type")), literal[1:-1]
+    if adds is None or literal[0] != '"' or "\\" in literal or len(text) > reading.most_text:
+        return None
+    return text, adds, f"add:{text}" if adds else f"remove:{text}"
+
+
+Led = tuple[list[Any], list[Run], list[tuple[Any, Run]], list[Run], list[Run]]
+"""Routes, the run of each, pairs of them of which more has to be noted, runs whose set of members
+is not whole, and runs that do not lead straight."""
+
+
+def lead(
+    runs: list[Run],
+    routes: Mapping[Key, Route],
+    complete: Set[bytes],
+    hash_of: Callable[[bytes], int],
+    hash_with: Callable[[Any], int],
+    ids: list[bytes],
+    packed: bytearray,
+) -> Led:
+    """Find the runs that lead straight into a cell; append their ids and rows as `index_rows` does.
+
+    `complete`: the sets whose members are all at hand.
+    """
+    led: Led = ([], [], [], [], [])
+    for run in runs:
+        key, arrivals = run
+        route = routes.get(key)
+        if route is None or len(route.bounds) != BOUNDS.size:
+            led[4].append(run)
+            continue
+        start_ms, end_ms, after_ms, until_ms, *reach = BOUNDS.unpack(route.bounds)
+        newest_ms, appended_ms, raw_first, rekeyed_first = reach
+        name, bounds = (key[0], key[1], arrivals), (start_ms, end_ms, after_ms, until_ms)
+        if not index_rows(*name, *bounds, hash_of, hash_with, ids, packed):
+            led[4].append(run)
+            continue
+        led[0].append(route)
+        led[1].append(run)
+        if route.set_key is not None and route.set_key not in complete:
+            led[3].append(run)
+        for arrival in arrivals:
+            timestamp_ms, rekeyed = arrival.event.timestamp_ms, arrival.rekeyed_offset
+            offset, first = (
+                (arrival.raw_offset, raw_first) if rekeyed < 0 else (rekeyed, rekeyed_first)
+            )
+            if (
+                (arrival.append_time_ms if timestamp_ms is None else timestamp_ms) > newest_ms
+                or arrival.append_time_ms > appended_ms
+                or not 0 <= first <= offset
+            ):
+                led[2].append((route, run))
+                break
+    return led
+
+
+def fold_led(
+    led: Sequence[Route],
+    runs: Sequence[Run],
+    dirty: list[Any],
+    operations: list[tuple[Any, Operations]],
+) -> list[int]:
+    """Fold runs that lead straight as `take_run` does; return the places of those that are odd.
+
+    Of operations the route and what `take_run` returns are appended.
+    """
+    unread: list[int] = []
+    for place, (route, (key, run)) in enumerate(zip(led, runs, strict=True)):
+        found = take_run(route.cell, *key[1:], run, *_ALWAYS, route.reading, dirty)
+        if found is False:
+            unread.append(place)
+        elif found is not True:
+            operations.append((route, found))
+    return unread
 
 
 def _adds(kind: msgspec.Raw | None) -> bool | None:
@@ -212,6 +382,8 @@ def _adds(kind: msgspec.Raw | None) -> bool | None:
     return True if kind is None else _OPERATIONS.get(bytes(kind))
 
 
+_FOREVER_MS = 1 << 62
+_ALWAYS = (-_FOREVER_MS, _FOREVER_MS, -_FOREVER_MS, _FOREVER_MS)
 _OPERATIONS = {b'"add"': True, b'""': True, b'"remove"': False}
 _DIGEST_MASK = (1 << 128) - 1
 _LARGEST_48_BITS = (1 << 48) - 1

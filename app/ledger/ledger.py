@@ -39,6 +39,9 @@ MERGED_CHUNKS = 65_536
 MEMORY_BYTES = 256 * 1024 * 1024
 """Most that the ledgers of a worker hold for flushes to come; what is more has a hole."""
 
+LEAST_FLUSHED_BYTES = 1024 * 1024
+"""A ledger with less asks for no flush."""
+
 _APPENDED, _MERGED = ".appended", ".merged"
 
 
@@ -180,6 +183,11 @@ class Ledger:
 
     def _release(self, chunks: Chunks) -> None:
         self._room.memory_bytes -= len(chunks.buffer)
+
+    def is_full(self) -> bool:
+        """Return whether a flush had better come: ledgers hold much, and this one some of it."""
+        large = len(self._chunks.buffer) >= LEAST_FLUSHED_BYTES
+        return large and self._room.memory_bytes >= MEMORY_BYTES // 4
 
     # Writing
 

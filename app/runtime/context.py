@@ -18,6 +18,7 @@ from app.ledger.ledger import LedgerRoom
 from app.redis.members import MemberStore
 from app.runtime.apart import FirstFailure
 from app.runtime.delivery import Delivery
+from app.runtime.flush_pace import FlushPace
 from app.runtime.homes import HomePartitions
 from app.runtime.progress import Progress
 from app.runtime.raw_lookup import RawPlace
@@ -121,6 +122,7 @@ class WorkerContext:
     """Rebuilds since the start, by the torn or lost part: partition, index, members, published."""
     unsent_bytes: int = 0
     """Size of all flushes that are packed and not committed."""
+    flush_pace: FlushPace = field(default_factory=FlushPace)
     ledger_room: LedgerRoom = field(init=False)
 
     def __post_init__(self) -> None:

@@ -73,7 +73,8 @@ class Members:
         self.operations = operations or Operations()
         """Operations of properties paid in advance that have many, each in a row."""
         self._cache: dict[MemberKey, Member] = {}
-        self._complete: set[SetKey] = set()
+        self.complete: set[SetKey] = set()
+        """Sets whose members are all here."""
         self._dropped: set[SetKey] = set()
         self.sum = ChangelogSum()
         """Sum of the member changelog, up to the changes that were taken."""
@@ -83,16 +84,16 @@ class Members:
 
     def create_empty(self, key: SetKey) -> None:
         """Begin a set that is empty in the store: all its members are here."""
-        self._complete.add(key)
+        self.complete.add(key)
 
     def is_complete(self, key: SetKey) -> bool:
         """Return True if all members of a set are here."""
-        return key in self._complete
+        return key in self.complete
 
     def is_missing(self, name: MemberKey) -> bool:
         """Return True if the store must be asked before the member can be folded."""
         return (
-            name not in self._cache and name[0] not in self._complete and self.capacity is not None
+            name not in self._cache and name[0] not in self.complete and self.capacity is not None
         )
 
     def fill(self, name: MemberKey, packed: bytes | None) -> None:
@@ -172,7 +173,7 @@ class Members:
         dropped = set(keys)
         self.operations.drop(dropped)
         self._dropped |= dropped
-        self._complete |= dropped
+        self.complete |= dropped
         names = list(self._cache) if dropped else []
         for first in range(0, len(names), STEP_ITEMS):
             for name in names[first : first + STEP_ITEMS]:
@@ -194,13 +195,13 @@ class Members:
             if count % STEP_ITEMS == 0:
                 yield
         yield from self.operations.replacing(others.operations)
-        self._complete |= others._complete
+        self.complete |= others.complete
 
     def told(self) -> Iterator[ToldMembers]:
         """Yield by small parts what a refold made, for another process to take over."""
         for first in batches(list(self._cache.items()), STEP_ITEMS):
             yield [(name, pack_member(member)) for name, member in first], [], []
-        for sets in batches(list(self._complete), STEP_ITEMS):
+        for sets in batches(list(self.complete), STEP_ITEMS):
             yield [], sets, []
         for rows in self.operations.told():
             yield [], [], rows
@@ -210,7 +211,7 @@ class Members:
         members, sets, rows = told
         for name, packed in members:
             self.put(name, unpack_member(packed))
-        self._complete.update(sets)
+        self.complete.update(sets)
         self.operations.take_over(rows)
 
     def take_dropped(self) -> list[SetKey]:
@@ -251,7 +252,7 @@ class Members:
         if self.capacity is None or len(self._cache) <= self.capacity:
             return
         # A whole set that loses a member would take it for new, so none stays whole.
-        self._complete.clear()
+        self.complete.clear()
         keep = self._dirty.keys() | self._unwritten.keys()
         excess = len(self._cache) - self.capacity // 2
         for name in [name for name in self._cache if name not in keep][:excess]:

@@ -35,6 +35,9 @@ _NOTHING: Final[Mapping[int, list[str]]] = MappingProxyType({})
 KEPT_TO_MS = 3_600_000
 """The changelog has times rounded up to it: a pair is written about once an hour."""
 
+NOTED_TO_MS = 60_000
+"""Here they are rounded up to it: most events then change nothing, and are not looked at."""
+
 
 class EventRanges(msgspec.Struct, gc=False):
     """Where events of one code of one external subscription lie on its home partition."""
@@ -43,9 +46,9 @@ class EventRanges(msgspec.Struct, gc=False):
     """Offset in the home's own raw partition of the first event; -1 when none came that way."""
     rekeyed_first: int = -1
     newest_ms: int = -1
-    """Greatest event timestamp; after a restore up to an hour more, as the changelog has it."""
+    """Greatest event timestamp, and up to a minute more; after a restore up to an hour more."""
     appended_ms: int = -1
-    """Greatest append time; after a restore up to an hour more."""
+    """Greatest append time, as far off as that."""
     first_ms: int = 0
     """Least append time, while usage-changed is or was asked for; 0: whoever asks takes it so."""
     touched: Mapping[int, list[str]] = _NOTHING
@@ -117,10 +120,10 @@ class EventRanges(msgspec.Struct, gc=False):
                 self.raw_first, anew = arrival.raw_offset, True
         if newest_ms > self.newest_ms:
             anew = anew or (newest_ms - 1) // KEPT_TO_MS != (self.newest_ms - 1) // KEPT_TO_MS
-            self.newest_ms = newest_ms
+            self.newest_ms = _shared(ceil_to(newest_ms, NOTED_TO_MS))
         if appended_ms > self.appended_ms:
             anew = anew or (appended_ms - 1) // KEPT_TO_MS != (self.appended_ms - 1) // KEPT_TO_MS
-            self.appended_ms = appended_ms
+            self.appended_ms = _shared(ceil_to(appended_ms, NOTED_TO_MS))
         return anew
 
     def extend(self, timestamp_ms: int, append_time_ms: int) -> None:
@@ -149,7 +152,7 @@ class EventRanges(msgspec.Struct, gc=False):
 
 @lru_cache(maxsize=4096)
 def _shared(time_ms: int) -> int:
-    """Return the time as one object: rounded to hours very many have the same."""
+    """Return the time as one object: rounded up, very many have the same."""
     return time_ms
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
+from itertools import islice
 from typing import NamedTuple
 
 import xxhash
 
-from app.kernel import index_rows
+from app.kernel import index_rows, lead
 from app.wire.arrivals import Arrival, Run, SubscriptionKey
 from app.wire.identity import event_body_hash
 from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
+from tables.changelogged.members import SetKey
 from tables.event_index.entries import Entry, pack_entries, unpack_entry
+from tables.event_index.rows import ROW_BYTES
 from tables.fold import Folded
 from tables.partition.corrected import Corrected
 from tables.partition.earlier_copies import EarlierCopy
@@ -37,6 +40,43 @@ class Duplicate(NamedTuple):
     identical: bool | None
     replaced: bool = False
     """The arrival has the smaller position: it counts now, the known one no longer."""
+
+
+class Led(NamedTuple):
+    """Runs that lead straight into a cell, whose events are all new."""
+
+    routes: list[Route]
+    runs: list[Run]
+    """One for each route."""
+    farther: list[tuple[Route, Run]]
+    """Some of them, which the event ranges do not cover yet."""
+    unsure: list[Run]
+    """Some of them, whose members may have to be learnt."""
+    rest: list[Run]
+    """All others, which are to be looked at closely."""
+    ids: list[bytes]
+    rows: bytearray
+    """One for each event of `runs`, in order."""
+
+    def without(self, odd: Collection[int]) -> Led:
+        """Return the same with the runs of some places among the rest."""
+        if not odd:
+            return self
+        left = Led([], [], [], [], [*self.rest], [], bytearray())
+        begin = 0
+        for place, (route, run) in enumerate(zip(self.routes, self.runs, strict=True)):
+            first, begin = begin, begin + len(run[1])
+            if place in odd:
+                left.rest.append(run)
+                continue
+            left.routes.append(route)
+            left.runs.append(run)
+            left.ids.extend(self.ids[first:begin])
+            left.rows.extend(self.rows[first * ROW_BYTES : begin * ROW_BYTES])
+        kept = set(map(id, left.runs))
+        left.farther.extend(pair for pair in self.farther if id(pair[1]) in kept)
+        left.unsure.extend(run for run in self.unsure if id(run) in kept)
+        return left
 
 
 class WaitForDefinitions(Exception):
@@ -65,6 +105,31 @@ class Intake:
         self._packing = packing
         self._corrected = corrected
         self._earlier: list[EarlierCopy] = []
+
+    def lead(self, runs: list[Run], complete: Set[SetKey]) -> Led:
+        """Find the runs that lead straight into a cell. Nothing is changed.
+
+        `complete`: the sets whose members are all at hand.
+        """
+        ids: list[bytes] = []
+        rows = bytearray()
+        found = lead(runs, self._routes.by_key, complete, _xxh3, event_body_hash, ids, rows)
+        routes, straight, farther, unsure, rest = found
+        led = Led(routes, straight, farther, unsure, rest, ids, rows)
+        stored = self._index.find_many(ids)
+        if not (any(stored) or len(set(ids)) < len(ids) or self._corrections):
+            return led
+        odd: set[int] = set()
+        seen: set[bytes] = set()
+        known = zip(ids, stored, strict=True)
+        for place, (meter_key, run) in enumerate(led.runs):
+            if self._corrections.touches(meter_key[:2]):
+                odd.add(place)
+            for identity, entry in islice(known, len(run)):
+                if entry is not None or identity in seen:
+                    odd.add(place)
+                seen.add(identity)
+        return led.without(odd)
 
     def admit(
         self, runs: Iterable[Run]

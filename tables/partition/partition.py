@@ -18,6 +18,8 @@ from app.bounds.turns import Steps, drained
 from app.bounds.work_done import WorkDone
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
+from app.kernel import fold_led
+from app.kernel.twin import Operations
 from app.wire.arrivals import Arrival, Run, SubscriptionKey
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.corrections import CorrectionTable
@@ -28,7 +30,7 @@ from tables.changelogged.members import MemberKey, Members
 from tables.changelogged.presence import REST, EventRanges, EventRangesTable
 from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex
-from tables.fold import Folded, apply_members, fold_run, members_wanted
+from tables.fold import Folded, apply_members, fold_run, members_wanted, operate
 from tables.not_counted import NotCounted, Reason
 from tables.partition.changed import Changed
 from tables.partition.corrected import Corrected
@@ -59,6 +61,16 @@ class Slice(NamedTuple):
     accepted: int
     refused: list[RefusedArrival]
     duplicates: list[Duplicate]
+
+
+class Straight(NamedTuple):
+    """What folding straight came to, besides changed cells."""
+
+    accepted: int
+    rest: list[Run]
+    """What is to be folded closely."""
+    missing: list[MemberKey]
+    """Members that must be learnt before; if there are any, nothing is folded."""
 
 
 class Partition:
@@ -176,6 +188,39 @@ class Partition:
                         yield (*meter_key[:2], event.code), (replace(arrival, event=event),)
 
     def fold(self, runs: Iterable[Run]) -> Slice:
+        """Fold a slice, straight and closely. What `WaitForDefinitions` stops may come again."""
+        straight = self.fold_straight(list(runs))
+        closely = self.fold_closely(straight.rest)
+        return closely._replace(accepted=straight.accepted + closely.accepted)
+
+    def fold_straight(self, runs: list[Run]) -> Straight:
+        """Fold the runs whose events are new and lead straight into a cell, as most do."""
+        led = self.intake.lead(runs, self.members.complete)
+        missing = self.missing_members(led.unsure)
+        if missing:
+            return Straight(0, runs, missing)
+        if self.changed.notes:
+            for route, (_, run) in zip(led.routes, led.runs, strict=True):
+                if route.event_ranges is not None:
+                    self.event_ranges.mark(route.meter_key, route.event_ranges)
+                    self.changed.note_run(route, run, route.event_ranges)
+        for route, (_, run) in led.farther:
+            if route.event_ranges is not None and route.event_ranges.note(run):
+                self.event_ranges.mark(route.meter_key, route.event_ranges)
+            route.reach()
+        folded, operations = Folded(), list[tuple[Route, Operations]]()
+        led = led.without(fold_led(led.routes, led.runs, folded.dirty, operations))
+        for route, found in operations:
+            if route.cell is not None and route.set_key is not None:
+                operate(route.cell, route.set_key, found, self.members, folded)
+        self.index.add_rows(led.ids, led.rows)
+        apply_members(folded.unique, self.members, self.cuts.settled_ms, folded)
+        self.take_folded(folded)
+        self.work.add("fold", "index_rows", len(led.ids))
+        self.work.add("fold", "cells", len(folded.dirty))
+        return Straight(len(led.ids), led.rest, [])
+
+    def fold_closely(self, runs: Iterable[Run]) -> Slice:
         """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""
         settled_ms, intake, members = self.cuts.settled_ms, self.intake, self.members
         changed, event_ranges = self.changed if self.changed.notes else None, self.event_ranges
@@ -196,7 +241,9 @@ class Partition:
                 changed.note_run(route, run, noted)
             if noted.note(run):
                 event_ranges.mark(route.meter_key, noted)
-            if not fold_run(route, run, settled_ms, members, folded):
+            if fold_run(route, run, settled_ms, members, folded):
+                route.aim()
+            else:
                 self._note_unrouted(route, run, folded)
         self.index.add_rows(ids, rows)
         apply_members(folded.unique, members, settled_ms, folded)

@@ -197,6 +197,7 @@ class RouteTable:
         """Let a route know which of its cells are forgotten."""
         name = (route.organization_id, route.external_subscription_id)
         forgotten_ms = self._event_ranges.forgotten_ms(name, route.code)
+        route.lose_aim()
         for span in route.spans:
             span.forgotten_ms, span.current = forgotten_ms, None
 

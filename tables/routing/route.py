@@ -9,23 +9,36 @@ span and begins the next. Each span of a recurring metric also holds all history
 from __future__ import annotations
 
 from collections.abc import Iterator
+from struct import Struct
 
 from app.definitions.timeline import Timeline, ceil_to
-from tables.cells.cell import Span
+from app.kernel import learn
+from app.wire.refusals import MAX_EVENT_AHEAD_MS
+from tables.cells.cell import Cell, Span
+from tables.cells.forgotten import is_forgotten
+from tables.cells.keys import ONLY_CELL
+from tables.changelogged.members import SetKey
 from tables.changelogged.presence import EventRanges
-from tables.values import UNITS_A_SPAN, UNITS_AN_EVENT
+from tables.values import UNITS_A_SPAN, UNITS_AN_EVENT, Reading
+
+_BOUNDS = Struct("=4q")
+"""Half of `app.kernel.twin.BOUNDS`: where events lead straight, or what is known of them."""
 
 
 class Route:
     """Where the events of one (organization, external_subscription_id, code) go."""
 
     __slots__ = (
+        "bounds",
+        "cell",
         "code",
         "event_ranges",
         "external_subscription_id",
         "grouped",
         "made_at",
         "organization_id",
+        "reading",
+        "set_key",
         "spans",
         "timelines",
         "weight",
@@ -58,6 +71,55 @@ class Route:
             units += max(0, len(spans) - 1) * UNITS_A_SPAN
         self.weight = 1 + units // UNITS_AN_EVENT
         """How many events of one charge, without an expression, take as long as one of it does."""
+        self.bounds = b""
+        """Within which events lead straight into `cell`, as `app.kernel` has it; else empty."""
+        self.cell: Cell | None = None
+        self.reading: Reading | None = None
+        self.set_key: SetKey | None = None
+        """The set of members of `cell`."""
+
+    def aim(self) -> None:
+        """Lead events like those that were folded last straight into their cell.
+
+        Those that follow then ask for no span, layer or charge, which lie far apart in memory.
+        """
+        span = self.spans[0] if len(self.spans) == 1 else None
+        layer = None if span is None else span.current
+        if span is None or layer is None or layer.period is None or span.watch is not None:
+            return
+        fold, cell = span.fold, layer.cells.get(ONLY_CELL)
+        parts = fold.parts
+        if cell is None or cell is self.cell or parts is None or parts.reading is None:
+            return
+        if fold.in_advance or not fold.prices or is_forgotten(layer):
+            return
+        if self.cell is not None and self.cell.layer.start_ms > layer.start_ms:
+            # Of a late event.
+            return
+        set_key = None
+        if fold.unique:
+            if parts.whole_members:
+                return
+            name = (*ONLY_CELL, None if fold.metric.recurring else layer.start_ms)
+            set_key = span.sets.get(name)
+            if set_key is None:
+                return
+        self.cell, self.reading, self.set_key = cell, parts.reading, set_key
+        after_ms = max(layer.end_ms - MAX_EVENT_AHEAD_MS, fold.counts_after_ms + 1)
+        until_ms = min(layer.period.due_at_ms, layer.due_at_ms)
+        self.bounds = _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
+        self.reach()
+
+    def reach(self) -> None:
+        """Lead straight whatever adds nothing to the event ranges, which say how far that is."""
+        ranges = self.event_ranges
+        if ranges is not None:
+            reach = ranges.newest_ms, ranges.appended_ms, ranges.raw_first, ranges.rekeyed_first
+            self.bounds = self.bounds[: _BOUNDS.size] + _BOUNDS.pack(*reach)
+
+    def lose_aim(self) -> None:
+        """Lead events straight nowhere: the cell goes, or another may take its place."""
+        self.bounds, self.cell = b"", None
 
     @property
     def meter_key(self) -> tuple[str, str, str]:
@@ -151,3 +213,15 @@ def _reached(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]
         )
         for period in periods
     )
+
+
+def _learn() -> None:
+    """Let the kernel know where routes and cells have their fields."""
+    route = object.__new__(Route)
+    for slot in Route.__slots__:
+        setattr(route, slot, object())
+    learn(route)
+    learn(Cell(*(object() for _ in Cell.__struct_fields__)))  # type: ignore[arg-type]
+
+
+_learn()

@@ -1,4 +1,4 @@
-"""When a partition is flushed: what changes nothing is not looked at."""
+"""When a partition is flushed: what changes nothing is not looked at, and much waits for more."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from agents.flush import flush
+from app.runtime.flush_pace import LATER, FlushPace
 from app.runtime.partition.next_flush import NextFlush
 from app.runtime.partition.owned import OwnedPartition
 from tests.world.waiting import until
@@ -21,6 +22,10 @@ class Flushed:
         self.next_flush = NextFlush()
         self.shared = SimpleNamespace(settings=SimpleNamespace(flush_interval_s=INTERVAL_S))
         self.at_s: list[float] = []
+        self.waits = False
+
+    def may_flush_later(self) -> bool:
+        return self.waits
 
     async def flush(self) -> None:
         self.at_s.append(asyncio.get_running_loop().time())
@@ -47,3 +52,33 @@ async def test_a_partition_is_flushed_when_something_changed_and_no_more_often_t
         assert len(owned.at_s) == 3
     finally:
         flushing.cancel()
+
+
+async def test_a_flush_waits_for_more_unless_it_is_wanted() -> None:
+    owned = Flushed()
+    owned.waits = True
+    flushing = asyncio.create_task(flush(cast(OwnedPartition, owned)))
+    try:
+        begun_s = asyncio.get_running_loop().time()
+        owned.next_flush.note_moved()
+        await until(lambda: len(owned.at_s) == 1)
+        assert owned.at_s[0] - begun_s >= (LATER - 1) * INTERVAL_S
+        owned.next_flush.note_moved()
+        owned.next_flush.wanted.set()
+        await until(lambda: len(owned.at_s) == 2)
+        assert owned.at_s[1] - owned.at_s[0] < INTERVAL_S
+        owned.next_flush.note_moved()
+        owned.waits = False
+        await until(lambda: len(owned.at_s) == 3)
+        assert owned.at_s[2] - owned.at_s[1] < 2 * INTERVAL_S
+    finally:
+        flushing.cancel()
+
+
+def test_flushes_wait_while_very_many_cells_change() -> None:
+    pace = FlushPace()
+    rates = [(9_000, False), (11_000, True), (4_000, True), (2_000, False), (9_000, False)]
+    for second, (each_s, slow) in enumerate(rates):
+        for step in range(1, 6):
+            pace.note(each_s, 5 * second + step)
+        assert pace.is_slow is slow, each_s

@@ -63,7 +63,7 @@ def noted(job: Refold) -> list[object]:
         job.refused,
         job.events,
         job.waits_past_ms,
-        {key: members.at_hand([key]) for key in members._complete},
+        {key: members.at_hand([key]) for key in members.complete},
         {key: members.operations.of_set(key) for key in members.operations._sets},
         list(job.group_admission.told()),
         [(span.key, list(span.layers)) for route in job.routes.values() for span in route.spans],

@@ -19,7 +19,7 @@ from app.definitions.log import apply
 from app.definitions.outcome import Applied, Impact
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import Arrival, MeterKey, runs_of
+from app.wire.arrivals import Arrival, MeterKey, Run, runs_of
 from app.wire.instant_records import INSTANT_TYPES
 from app.wire.usage_records import PublishedRecord
 from tables.changelogged.checkpoint import Checkpoint
@@ -150,7 +150,7 @@ class Live:
         self.definitions = Definitions()
         self.partition = Partition(0, self.definitions, EventIndex())
         self.records: list[PublishedRecord] = []
-        self.accepted = self.fed_apart = 0
+        self.accepted = self.straight = self.fed_apart = 0
         self.changelog = Changelog()
         self._to_define = list(definitions)
         self._impacts: list[tuple[int, int, Impact]] = []
@@ -195,13 +195,21 @@ class Live:
             self._arrived[arrival.position] = arrival
         runs = runs_of(arrivals)
         self._fill(self.partition.missing_members(runs))
+        rest = self.fold_straight(runs)
         while True:
             try:
-                self.accepted += self.partition.fold(runs).accepted
+                self.accepted += self.partition.fold_closely(rest).accepted
                 break
             except WaitForDefinitions as wait:
                 self.define_until(wait.past_ms + 1)
         self.refold(self.partition.stale.take_displaced_keys())
+
+    def fold_straight(self, runs: list[Run]) -> list[Run]:
+        """Fold what leads straight into a cell; return the rest."""
+        straight = self.partition.fold_straight(runs)
+        self.accepted += straight.accepted
+        self.straight += straight.accepted
+        return straight.rest
 
     def _fill(self, missing: Iterable[MemberKey]) -> None:
         for name in missing:

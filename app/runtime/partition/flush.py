@@ -70,6 +70,8 @@ class FlushPacking:
         self._ledger = ledger
         self._offsets = (state.checkpoint.raw_next, state.checkpoint.rekeyed_next)
         """At the last flush."""
+        self._told_ms = state.checkpoint.append_time_ms
+        """Append time of the last flush."""
 
     def begin_at(self, raw_next: int, rekeyed_next: int) -> None:
         """Note where the logs of a partition begin that nothing was ever folded of."""
@@ -81,11 +83,23 @@ class FlushPacking:
         """Return whether there is anything to flush."""
         return not self._next_flush.is_empty()
 
+    def may_wait(self) -> bool:
+        """Return whether the next flush had better wait for more events.
+
+        It carries nothing that others wait for, and no cut of the grid waits for its progress.
+        """
+        if not self._context.flush_pace.is_slow or self._next_flush.leaving:
+            return False
+        told_ms, at_ms = self._told_ms, self._state.checkpoint.append_time_ms
+        grid_ms = self._state.definitions.grid_ms(at_ms)
+        return not self._next_flush.records and told_ms // grid_ms == at_ms // grid_ms
+
     def is_full(self) -> bool:
         """Return whether the next flush holds as much as one should."""
         size = self._next_flush.size()
         changes = self._state.snapshot.pending_changes() + len(self._next_flush.records)
-        return changes >= FLUSH_CHANGES or size + self._state.index.pending_bytes >= FLUSH_BYTES
+        full = changes >= FLUSH_CHANGES or size + self._state.index.pending_bytes >= FLUSH_BYTES
+        return full or self._ledger.is_full()
 
     async def take_out(self) -> Unsent:
         """Take out what changed. Whoever is in the middle of it must go on to the end."""
@@ -114,6 +128,8 @@ class FlushPacking:
         if self._next_flush.leaving:
             # Whoever takes it over need not be careful.
             checkpoint.attempt = -1
+        self._told_ms = checkpoint.append_time_ms
+        self._context.flush_pace.note(state.snapshot.pending_changes(), monotonic())
         self._ledger.pack()
         gone = state.members.take_dropped()
         records = self._next_flush.take_records()
@@ -203,6 +219,10 @@ class Flusher:
             for each in running:
                 each.cancel()
             await asyncio.wait(running, timeout=SUSPENDED_AGAIN_S)
+
+    def may_wait(self) -> bool:
+        """Return whether the next flush had better wait for more events."""
+        return self._packing.may_wait()
 
     def is_failing(self) -> bool:
         """Return whether the brokers did not take the flush under way when it was tried last."""

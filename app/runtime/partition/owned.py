@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from app.bounds.limits import CAREFUL_RECORDS, UNSENT_BYTES
 from app.bounds.turns import TURN_S, Steps, Work
@@ -35,8 +36,10 @@ from app.wire.identity import event_id
 from app.wire.refusals import Refusal
 from tables.changelogged.members import MemberKey
 from tables.partition.intake import WaitForDefinitions
-from tables.partition.partition import Partition, Slice
+from tables.partition.partition import Partition, Slice, Straight
 from tables.routing.route import Route
+
+_Result = TypeVar("_Result", Slice, Straight)
 
 TURNS_BETWEEN_SLICES = 4
 """Turns of the event loop between two slices: enough to read a request, begin and answer it."""
@@ -301,27 +304,41 @@ class OwnedPartition:
         return bool(wanted)
 
     async def _fold(self, runs: Sequence[Run], plain: bool) -> None:
-        clock = self.shared.turns.clock
+        clock, route_of = self.shared.turns.clock, self.state.packing.route_of
         begun_s = clock()
         size = self.shared.settings.slice_events
-        for part in slices_of(runs, size, self.state.packing.route_of, clock):
-            if clock() - begun_s >= TURN_S:
-                for _ in range(TURNS_BETWEEN_SLICES):
-                    await asyncio.sleep(0)
-                begun_s = clock()
-            result = await self._folded(part)
-            if result is None:
+        for part in parts_of(runs, size):
+            begun_s = await self._after_others(begun_s)
+            straight = await self._folded(self._fold_straight, part)
+            if straight is None:
                 return
+            self.folded_events += straight.accepted
+            for some in slices_of(straight.rest, size, route_of, clock):
+                begun_s = await self._after_others(begun_s)
+                result = await self._folded(self._fold_closely, some)
+                if result is None:
+                    return
+                self._note(result)
             # While the events are in the processor's cache.
             self.ledger.note(part, plain=plain)
-            self._note(result)
         self.shared.tally.recent.note(self.number, runs)
 
-    async def _folded(self, part: Sequence[Run]) -> Slice | None:
+    async def _after_others(self, begun_s: float) -> float:
+        """Let others run if a turn is over; return when the present one began."""
+        clock = self.shared.turns.clock
+        if clock() - begun_s < TURN_S:
+            return begun_s
+        for _ in range(TURNS_BETWEEN_SLICES):
+            await asyncio.sleep(0)
+        return clock()
+
+    async def _folded(
+        self, fold: Callable[[list[Run]], _Result | list[MemberKey]], part: list[Run]
+    ) -> _Result | None:
         """Fold a slice once members and definitions are here; return None if it was given up."""
         while True:
             try:
-                found = await self.shared.turns.run(self._fold_work, self._fold_slice(part))
+                found = await self.shared.turns.run(self._fold_work, self._in_one_step(fold, part))
             except WaitForDefinitions as wait:
                 # For the first that it meets of the late events; the next may have to wait longer.
                 with self.life.waiting(State.WAITING_FOR_DEFINITIONS):
@@ -331,13 +348,20 @@ class OwnedPartition:
                 return found
             await self.members.prefetch(found)
 
-    def _fold_slice(self, part: Sequence[Run]) -> Steps[Slice | list[MemberKey] | None]:
-        """Fold a slice in one step, or return the members that have to be learnt before."""
+    def _in_one_step(
+        self, fold: Callable[[list[Run]], _Result | list[MemberKey]], part: list[Run]
+    ) -> Steps[_Result | list[MemberKey] | None]:
+        """Fold a slice, or return the members that have to be learnt before."""
         yield from ()
-        if self.life.is_given_up():
-            return None
+        return None if self.life.is_given_up() else fold(part)
+
+    def _fold_straight(self, part: list[Run]) -> Straight | list[MemberKey]:
+        straight = self.state.fold_straight(part)
+        return straight.missing or straight
+
+    def _fold_closely(self, part: list[Run]) -> Slice | list[MemberKey]:
         # Another task may have forgotten members since they were learnt.
-        return self.state.missing_members(part) or self.state.fold(part)
+        return self.state.missing_members(part) or self.state.fold_closely(part)
 
     def _correcting(self, corrections: Iterable[CorrectionArrival]) -> Steps[None]:
         """Take corrections in; each is refolded for once every cut before it is published."""
@@ -374,6 +398,10 @@ class OwnedPartition:
         """Write everything changed, then acknowledge it; see `Flusher.flush`."""
         await self._flusher.flush()
 
+    def may_flush_later(self) -> bool:
+        """Return whether the next flush had better wait for more events."""
+        return self._flusher.may_wait()
+
     def is_failing(self) -> bool:
         """Return whether the brokers did not take the flush under way when it was tried last."""
         return self._flusher.is_failing()
@@ -389,6 +417,24 @@ class OwnedPartition:
     def can_store_members(self) -> bool:
         """Return whether Redis answers."""
         return self.shared.members.available
+
+
+def parts_of(runs: Iterable[Run], size: int) -> Iterator[list[Run]]:
+    """Return runs by parts of so many events; a longer run is cut."""
+    part: list[Run] = []
+    room = size
+    for meter_key, arrivals in runs:
+        begin = 0
+        while len(arrivals) - begin > room:
+            part.append((meter_key, arrivals[begin : begin + room]))
+            begin += room
+            yield part
+            part, room = [], size
+        left = arrivals[begin:] if begin else arrivals
+        part.append((meter_key, left))
+        room -= len(left)
+    if part:
+        yield part
 
 
 def slices_of(

@@ -42,6 +42,7 @@ from app.wire.refusals import Refusal
 from app.wire.usage_records import PublishedRecord
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.closing.instants import instants_at, members_ahead, members_wanted
+from tables.event_index.rows import ID_BYTES, ROW_BYTES
 from tables.partition.intake import Duplicate, RefusedArrival, WaitForDefinitions
 from tables.partition.partition import Slice
 from tables.partition.redirection import refolds_of
@@ -287,7 +288,11 @@ class Worker(Live):
         for kind, rows in groupby(self.partition.rows_of(changes), itemgetter(0)):
             for row in sorted(chain.from_iterable(some for _, some in rows), key=itemgetter(0)):
                 self.rows[kind].append(msgspec.msgpack.encode(row))
-        self.rows["index"].append(changes.index_rows)
+        packed = changes.index_rows
+        index = [packed[at : at + ROW_BYTES] for at in range(0, len(packed), ROW_BYTES)]
+        # The order of one id's rows tells which is the newest.
+        index.sort(key=lambda row: row[:ID_BYTES])
+        self.rows["index"].append(b"".join(index))
         self.rows["checkpoints"].append(self.changelog.record)
 
     def answer(self, at_ms: int) -> None:

@@ -1,0 +1,39 @@
+"""Pace: how often the partitions of one worker are flushed.
+
+A flush packs each changed cell once, however many events changed it. So while very many cells
+change, it pays to wait for more events; what is durable then lags by some seconds.
+"""
+
+from __future__ import annotations
+
+LATER = 5
+"""Flushes that wait do so for so many times as long as others."""
+
+_MANY = 10_000
+"""Changes a second of all partitions of a worker beyond which flushes wait: to pack and send them
+takes about a tenth of a core."""
+
+_FEW = 2_500
+"""Changes a second below which they wait no longer."""
+
+_WINDOW_S = 5.0
+
+
+class FlushPace:
+    """How many changes the flushes of a worker have packed of late."""
+
+    def __init__(self) -> None:
+        self._since_s = 0.0
+        self._changes = 0
+        self.is_slow = False
+        """Whether packing takes so much of the time that flushes had better wait."""
+
+    def note(self, changes: int, now_s: float) -> None:
+        """Note that a flush has packed so many changes."""
+        self._changes += changes
+        passed_s = now_s - self._since_s
+        if passed_s >= _WINDOW_S:
+            each_s = self._changes / passed_s
+            # Waiting makes them fewer, which is no reason to hurry again.
+            self.is_slow = each_s >= (_FEW if self.is_slow else _MANY)
+            self._since_s, self._changes = now_s, 0

@@ -1,0 +1,160 @@
+"""What arrives of a record is the same, whether the compiled kernel or its twin makes it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.kernel import twin
+from app.numbers import ZERO
+from app.wire.arrivals import PLAINLY, Arrival, note_plain
+from tests.app.kernel.runs import ROOT, learn, loaded, plain_body, spaces
+from tests.world.profiles import examples
+
+TEXTS = (
+    '"s"',
+    '""',
+    "null",
+    "1",
+    '"a\\u0000b"',
+    '"\\u00e9"',
+    '"é"',
+    f'"{"x" * 255}"',
+    f'"{"x" * 2000}"',
+)
+FIELDS = {
+    "organization_id": TEXTS,
+    "external_subscription_id": TEXTS,
+    "transaction_id": TEXTS,
+    "code": TEXTS,
+    "timestamp": (
+        *('"1767225600.123"', "1767225600", "1767225600.5", "1767225600.1234", "-5", "1e9", "-0"),
+        *('"1767225600."', '"-5"', '"+5"', '"0123.12"', "0.5", "0123", '"2026-01-01T00:00:00Z"'),
+        *("999999999999.999", "9999999999999", '"9999999999999"', '".5"', '""', "true", "null"),
+        *('"1767225600.12 "', '"٣"', "12345678901234567890", '"999999999999"', "1767225600.000"),
+    ),
+    "precise_total_amount_cents": ('"0.0"', '"0"', '"1.50"', '"x"', "1.5", "0", "null", '"1e2"'),
+    "properties": (
+        *("{}", "null", "[]", '""', '{"a" : "b" ,"c":[1, 2 ,{ }] , "d":false}', '{"a":1e400}'),
+        *('{"a":%s}' % ("[" * n + "]" * n) for n in (7, 8, 9, 15, 16, 400)),
+        *('{"a":%s}' % (digits * n) for digits in "19" for n in (15, 64, 65, 400)),
+        *('{"a":01}', '{"a":-}', '{"a":1.}', '{"a":tru}', '{"a":1,}', '{"a"}', '{"a":"\x01"}'),
+        *('{"a":-1.50}', '{"a":nulls}', '{"a":"\x7f"}', "{,}", '{"a":.5}', '{"a":"\\n"}', "{"),
+    ),
+    "specversion": ("null", '"1.0"'),
+    "operation": ("null", '"cancel"'),
+    "other": ("null", "1", '"\x02"', "[[]]", "{}", "nope", "1e5"),
+}
+
+
+PLAIN = [
+    (name, FIELDS[name][0])
+    for name in ("external_subscription_id", "transaction_id", "code", "timestamp", "properties")
+]
+
+ends = st.sampled_from(["", "", "", " ", "}", ","])
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> bytes:
+    """Return a record that is an event, or nearly one."""
+    members = list(PLAIN)
+    for _ in range(draw(st.integers(0, 2))):
+        # One or two are odd, or come twice.
+        name = draw(st.sampled_from(list(FIELDS)))
+        members = [each for each in members if each[0] != name or draw(st.booleans())]
+        members.append((name, draw(st.sampled_from(FIELDS[name]))))
+    members = draw(st.permutations(members))
+    inside = ",".join(f'{draw(spaces)}"{name}"{draw(spaces)}:{text}' for name, text in members)
+    whole = f"{draw(spaces)}{{{inside}}}{draw(ends)}".encode()
+    for _ in range(draw(st.sampled_from([0, 0, 0, 0, 1, 2]))):
+        at = draw(st.integers(0, len(whole)))
+        whole = whole[:at] + draw(st.binary(max_size=2)) + whole[at + draw(st.integers(0, 2)) :]
+    return whole
+
+
+def arrived(kernel: Any, value: bytes, otherwise: Any = note_plain) -> tuple[object, str]:
+    """Return what it answers and notes."""
+    runs: dict[Any, list[Arrival]] = {("o", "s", "c"): []}
+    answer = kernel.arrive(value, 5, 1, 2, "d", runs, (otherwise, *PLAINLY[1:]))
+    amounts = [
+        each.event.precise_total_amount_cents is ZERO for run in runs.values() for each in run
+    ]
+    return answer, repr((runs, amounts))
+
+
+@examples(1_000)
+@given(value=bodies())
+def test_what_arrives_is_what_is_decoded(kernel: Any, value: bytes) -> None:
+    assert arrived(kernel, value) == arrived(twin, value)
+
+
+def body_of(members: list[tuple[str, str]]) -> bytes:
+    """Return an event of these members."""
+    inside = ",".join(f'"{name}":{text}' for name, text in members)
+    return f"{{{inside}}}".encode()
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_each_odd_member_arrives_alike(kernel: Any, name: str) -> None:
+    without = [member for member in PLAIN if member[0] != name]
+    assert arrived(kernel, body_of(without)) == arrived(twin, body_of(without))
+    for text in FIELDS[name]:
+        odd, usual = (name, text), (name, FIELDS[name][0])
+        for members in ([*without, odd], [odd, *without, usual], [usual, *without, odd]):
+            value = body_of(members)
+            assert arrived(kernel, value) == arrived(twin, value), value
+
+
+def test_what_was_ever_found_arrives_alike(kernel: Any) -> None:
+    corpus = (ROOT / "tests" / "fuzz" / "corpus" / "records").iterdir()
+    values = [path.read_bytes()[1:] for path in sorted(corpus) if path.is_file()]
+    for log in (ROOT / "tests" / "rules" / "golden").glob("events*.jsonl"):
+        values += log.read_bytes().splitlines()
+    assert len(values) > 20
+    for value in values:
+        assert arrived(kernel, value) == arrived(twin, value)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_plain_events_are_decoded_by_the_kernel_itself(
+    compiled: Path, tmp_path: Path, learned: bool
+) -> None:
+    kernel: Any = loaded(Path(shutil.copy(compiled, tmp_path)))
+    if learned:
+        learn(kernel)
+
+    def otherwise(*_: object) -> None:
+        raise AssertionError("it was handed back")
+
+    for number in range(3):
+        for value in (plain_body(number), plain_body(number).replace(b":", b" : ")):
+            assert arrived(kernel, value, otherwise) == arrived(twin, value)
+            assert arrived(kernel, value)[0] is True
+
+
+def test_what_has_no_organization_does_not_arrive(kernel: Any) -> None:
+    value = plain_body(1).replace(b'"o"', b"null")
+    for each in (kernel, twin):
+        runs: dict[Any, Any] = {}
+        assert each.arrive(value, 5, 1, 2, None, runs, PLAINLY) is False
+        assert each.arrive(value, 5, 1, 2, "d", runs, PLAINLY) is True
+        assert list(runs) == [("d", "s", "c")]
+
+
+def test_an_element_arrives_with_its_index(kernel: Any) -> None:
+    value = plain_body(1)
+    for body in (value, value.replace(b'"c"', b'"\xc3\xa9"')):
+        found = []
+        for each in (kernel, twin):
+            runs: dict[Any, Any] = {}
+            assert each.arrive(body, 5, 1, 2, None, runs, PLAINLY, 7) is True
+            found.append(runs)
+        assert found[0] == found[1]
+        ((arrival,),) = found[0].values()
+        assert arrival.position == (5, 1, 2, 7)

@@ -1,0 +1,60 @@
+"""When a flush may wait for more events: nobody waits for what it carries."""
+
+from __future__ import annotations
+
+from app.kafka.transactions import Record
+from app.runtime.partition.owned import OwnedPartition
+from app.wire.arrivals import runs_of
+from tests.app.runtime.alone import NoProducer, context_of
+from tests.world.clock import START_MS, ManualClock
+from tests.world.definitions import SETTINGS, definitions_of
+from tests.world.events import arrived
+from tests.world.partition import Live
+
+GRID_MS = SETTINGS.close_grid_s * 1000
+
+
+def owned_of() -> OwnedPartition:
+    """Return a partition of a worker whose flushes have packed very many changes."""
+    live = Live(definitions_of(["count"]))
+    live.define_all()
+    live.partition.checkpoint.append_time_ms = START_MS
+    context = context_of(live.partition.definitions, ManualClock(START_MS))
+    context.flush_pace.is_slow = True
+    return OwnedPartition(live.partition, NoProducer(), context)
+
+
+async def fold(owned: OwnedPartition, at_ms: int) -> None:
+    """Fold an event that was appended then."""
+    runs = runs_of([arrived("count", at_ms, START_MS, at_ms, transaction_id=str(at_ms))])
+    await owned.fold(runs, raw_next=at_ms + 1, append_time_ms=at_ms)
+
+
+async def test_it_waits_while_very_many_cells_change() -> None:
+    owned = owned_of()
+    await fold(owned, START_MS + 1)
+    assert owned.may_flush_later()
+    owned.shared.flush_pace.is_slow = False
+    assert not owned.may_flush_later()
+
+
+async def test_it_does_not_wait_where_a_cut_of_the_grid_may_wait_for_it() -> None:
+    owned = owned_of()
+    await fold(owned, START_MS + GRID_MS - 1)
+    assert owned.may_flush_later()
+    await fold(owned, START_MS + GRID_MS)
+    assert not owned.may_flush_later()
+
+
+async def test_it_does_not_wait_with_records_that_others_read() -> None:
+    owned = owned_of()
+    await fold(owned, START_MS + 1)
+    owned.next_flush.add([Record("topic", 0, b"key", b"value")])
+    assert not owned.may_flush_later()
+
+
+async def test_it_does_not_wait_where_the_partition_is_handed_over() -> None:
+    owned = owned_of()
+    await fold(owned, START_MS + 1)
+    owned.hand_over()
+    assert not owned.may_flush_later()

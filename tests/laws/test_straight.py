@@ -1,0 +1,109 @@
+"""A law of the straight way: it folds as whoever looks at each event closely.
+
+Most events of a route are new and fall into the cell that the last one fell into. They ask for no
+span, layer or charge.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.wire.arrivals import Run
+from tests.laws.test_partition import ALL, END_MS, GRACES
+from tests.world.clock import DAY_MS, START_MS
+from tests.world.definitions import changing_definitions, definitions_of
+from tests.world.events import arrivals, arrived, slices
+from tests.world.partition import Live
+from tests.world.profiles import examples
+
+PLAIN = ("count", "max", "latest", "average", "level", "heads")
+"""Codes whose charges have one cell a period."""
+
+
+class Close(Live):
+    """A partition that looks at each event closely."""
+
+    def fold_straight(self, runs: list[Run]) -> list[Run]:
+        return runs
+
+
+def same(straight: Live, close: Live) -> None:
+    """Whatever is kept, told or published is the same."""
+    for live in (straight, close):
+        live.define_all()
+        live.close_until(END_MS)
+    assert straight.cells() == close.cells()
+    assert straight.values() == close.values()
+    assert straight.accepted == close.accepted
+    one, other = straight.partition, close.partition
+    assert one.event_ranges.codes.keys() == other.event_ranges.codes.keys()
+    for name, codes in one.event_ranges.codes.items():
+        assert dict(codes) == dict(other.event_ranges.codes[name])
+    assert one.ignored == other.ignored
+    assert one.index.length == other.index.length
+    for live in (straight, close):
+        live.flush()
+    assert straight.changelog.tables == close.changelog.tables
+    assert straight.changelog.members == close.changelog.members
+
+
+@examples(150)
+@given(st.data())
+def test_straight_is_closely(data: st.DataObject) -> None:
+    """Among definitions that change, restarts and cuts; ids come again in other batches."""
+    settings = data.draw(GRACES)
+    changing = data.draw(st.booleans())
+    definitions = (
+        data.draw(changing_definitions(ALL)) if changing else definitions_of(ALL, settings)
+    )
+    codes = data.draw(st.sampled_from([ALL, PLAIN, PLAIN[-1:]]))
+    events = data.draw(arrivals(codes, ids=20, max_events=30))
+    lives = Live(definitions), Close(definitions)
+    for batch in data.draw(slices(events, shuffle=data.draw(st.booleans()))):
+        count, closes, restarts = data.draw(
+            st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 5))
+        )
+        for live in lives:
+            live.define(count)
+            live.deliver(batch)
+            if closes and batch and not changing:
+                live.close_until(min(each.append_time_ms for each in batch) - 1)
+            if restarts == 0:
+                live.restart()
+    same(*lives)
+
+
+def test_the_second_event_of_a_cell_goes_straight() -> None:
+    live = Live(definitions_of(PLAIN))
+    live.define_all()
+    for code in PLAIN:
+        for number in range(3):
+            name, at_ms = f"{code}{number}", START_MS + number
+            live.deliver([arrived(code, number, at_ms, transaction_id=name, u="a", v="1")])
+    assert (live.accepted, live.straight) == (3 * len(PLAIN), 2 * len(PLAIN))
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "transaction_id", "value", "aimed"),
+    [
+        pytest.param(START_MS, "a", "1", True, id="sent again"),
+        pytest.param(START_MS + 8 * DAY_MS, "b", "1", False, id="of a later period"),
+        pytest.param(START_MS - 1, "b", "1", True, id="of an earlier period"),
+        pytest.param(START_MS, "b", None, True, id="without its property"),
+        pytest.param(START_MS, "b", "odd", True, id="not a number"),
+        pytest.param(START_MS + 5_000 * DAY_MS, "b", "1", True, id="of a time far ahead"),
+    ],
+)
+def test_what_does_not_lead_straight_is_looked_at(
+    at_ms: int, transaction_id: str, value: str | None, aimed: bool
+) -> None:
+    live = Live(definitions_of(["max"]))
+    live.define_all()
+    live.deliver([arrived("max", 0, START_MS, transaction_id="a", v="1")])
+    appended_ms = max(START_MS, min(at_ms, START_MS + 9 * DAY_MS))
+    live.deliver([arrived("max", 1, at_ms, appended_ms, transaction_id=transaction_id, v=value)])
+    assert live.straight == 0
+    live.deliver([arrived("max", 2, START_MS, transaction_id="c", v="1")])
+    assert live.straight == aimed
