@@ -377,7 +377,10 @@ class Settings(BaseSettings):
 
     # Pace and memory.
     flush_interval_s: float = Field(
-        1.0, gt=0, description="Longest time between two flushes of a partition."
+        1.0,
+        gt=0,
+        description="Longest time between two flushes of a partition; five times as long while very "
+        "many cells change and nobody waits for them.",
     )
     flush_max_changes: Count = Field(
         50_000, description="Changed cells and members after which a partition is flushed early."
