@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from itertools import chain
 from typing import Any
 
 import faust
@@ -179,7 +178,8 @@ def _joined(batches: Sequence[RecordBatch]) -> RecordBatch:
     first = batches[0]
     if len(batches) == 1:
         return first
-    joined = RecordBatch(chain(*batches), first.tp, first.start, batches[-1].next, first.era)
+    parts = [part for batch in batches for part in batch.parts]
+    joined = RecordBatch(parts, first.tp, first.start, batches[-1].next, first.era)
     for batch in batches:
         batch.clear()
     return joined

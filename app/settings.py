@@ -379,8 +379,8 @@ class Settings(BaseSettings):
     flush_interval_s: float = Field(
         1.0,
         gt=0,
-        description="Longest time between two flushes of a partition; five times as long while very "
-        "many cells change and nobody waits for them.",
+        description="Longest time between two flushes of a partition; five times as long while "
+        "very many cells change and nobody waits for them.",
     )
     flush_max_changes: Count = Field(
         50_000, description="Changed cells and members after which a partition is flushed early."

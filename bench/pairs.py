@@ -16,9 +16,11 @@ import pstats
 import time
 from collections import Counter
 
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
 from app.bounds.collecting import Collecting, pass_over
 from app.kafka.transactions import Record
-from app.kernel import arrive
+from app.kernel import arrive, arrive_many, split
 from app.runtime.partition.owned import parts_of, slices_of
 from app.wire.arrivals import PLAINLY, Arrival, MeterKey
 from bench.fold import NOW_MS, definitions
@@ -28,9 +30,11 @@ from tables.partition.partition import Partition
 
 ROUND_EVENTS = 50_000
 """As much as a flush takes in a second or two."""
-PORTION_EVENTS = 10_000
+PORTION_EVENTS = 5_000
+RECORDS_AT = 61
+"""Where the records of a batch begin."""
 SLICE_EVENTS = 1_000
-PORTION_MS = 200
+PORTION_MS = 100
 
 
 class Load:
@@ -41,15 +45,25 @@ class Load:
         self.partition = Partition(0, definitions(self.subscriptions), EventIndex())
         self.partition.event_ranges.most_undefined = pairs
         self.taken = 0
+        self._batches: dict[int, tuple[bytes, int, int]] = {}
+        """Batches of what comes, by first event: bytes, and where the records begin and end."""
         self.records: Counter[str] = Counter()
         self.record_bytes = 0
 
     def values(self, count: int) -> list[bytes]:
         """Return the next events as they are read."""
         span = range(self.taken, self.taken + count)
-        return [
+        values = [
             event_value(i, number_of(i, self.subscriptions), self._now_ms(i) / 1000) for i in span
         ]
+        for first in range(0, count, PORTION_EVENTS):
+            part = values[first : first + PORTION_EVENTS]
+            batch = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 40)
+            for number, value in enumerate(part):
+                batch.append(number, timestamp=0, key=None, value=value, headers=[])
+            packed = bytes(batch.build())
+            self._batches[self.taken + first] = packed, RECORDS_AT, len(packed)
+        return values
 
     def _now_ms(self, number: int) -> int:
         return NOW_MS + number // PORTION_EVENTS * PORTION_MS
@@ -86,10 +100,17 @@ class Load:
 
     def _decoded(self, values: list[bytes]) -> dict[MeterKey, list[Arrival]]:
         runs: dict[MeterKey, list[Arrival]] = {}
-        append_time_ms = self._now_ms(self.taken)
-        for offset, value in enumerate(values, self.taken):
-            arrive(value, append_time_ms, 0, offset, None, runs, PLAINLY)
-        self.taken += len(values)
+        at_ms, first, size = self._now_ms(self.taken), self.taken, len(values)
+        self.taken += size
+        records = split(
+            *self._batches.pop(first), size, first, first + size, first, 0, at_ms, tuple
+        )
+        if records is None:
+            for offset, value in enumerate(values, first):
+                arrive(value, at_ms, 0, offset, None, runs, PLAINLY)
+        else:
+            room = 1 << 40
+            arrive_many(records, 0, room, 0, first, at_ms, at_ms, 0, None, runs, PLAINLY)
         return runs
 
 

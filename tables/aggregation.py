@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 from msgspec.structs import astuple
@@ -50,6 +50,12 @@ property that is added or removed. Only subclasses of UniqueCount can fold opera
 
 Lists = Literal["none", "each", "number", "greatest"]
 """What a list of events holds: nothing, 1 for each, its number, or 0 but for the greatest one."""
+
+
+Kept = Literal["", "sum", "greatest"]
+"""How the first field of its own of a state keeps numbers; "": otherwise."""
+
+KEPT: tuple[Kept, ...] = get_args(Kept)
 
 
 class Window(NamedTuple):
@@ -117,6 +123,11 @@ class Aggregation(ABC, Generic[S]):
     """Whether `apply` looks at the positions of events."""
 
     state_type: type[S]
+
+    @property
+    def kept(self) -> Kept:
+        """How `apply` keeps numbers, if that is all it does."""
+        return ""
 
     def __init__(
         self,

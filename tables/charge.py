@@ -194,7 +194,8 @@ class ChargeFold:
         if not self.plain or self.metric.expression:
             return None
         apply = self.aggregation.apply if self.applies else None
-        reading = reading_of(self.metric, apply, ordered=self.aggregation.ordered)
+        aggregation = self.aggregation
+        reading = reading_of(self.metric, apply, aggregation.kept, ordered=aggregation.ordered)
         if reading.numbers is not None:
             return reading
         # Of single events only operations are told, and these to members alone.

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from app.kernel import take_run
+from app.kernel import reach_of, take_run
 from app.numbers import EXACT, ZERO
 from app.wire.arrivals import Arrival, Position
 from app.wire.properties import read_properties
@@ -246,7 +246,7 @@ def _fold_plainly(
         return False
     layer = span.current
     if layer is None and span.forgotten_ms < 0:
-        span.layer_at(run[0].timestamp_ms)
+        span.layer_at(reach_of(run)[0])
         layer = span.current
     if layer is None:
         return False

@@ -23,6 +23,7 @@ class Maximum(Aggregation[MaximumState]):
     lists = "greatest"
     state_type = MaximumState
     decimals = frozenset({"precise", "greatest"})
+    kept = "greatest"
 
     def apply(
         self,

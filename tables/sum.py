@@ -12,6 +12,7 @@ from app.wire.arrivals import Position
 from tables.aggregation import (
     AggregateResult,
     Aggregation,
+    Kept,
     State,
     Window,
     add,
@@ -37,6 +38,11 @@ class Sum(Aggregation[SumState]):
     lists = "number"
     state_type = SumState
     decimals = frozenset({"precise", "total", "dated"})
+
+    @property
+    def kept(self) -> Kept:
+        """How `apply` keeps numbers."""
+        return "" if self.prorated else "sum"
 
     def apply(
         self,

@@ -29,6 +29,7 @@ from app.numbers import (
     property_text,
 )
 from app.wire.arrivals import Position
+from tables.aggregation import KEPT, Kept
 from tables.not_counted import Reason
 from tables.registry import AGGREGATIONS
 
@@ -173,17 +174,21 @@ class Reading(NamedTuple):
     zero: Decimal
     add: Callable[[Decimal, Decimal], Decimal]
     apply: Apply | None
+    kept: int
+    """How `apply` keeps numbers: index in `KEPT`."""
 
 
-def reading_of(metric: Metric, apply: Apply | None, *, ordered: bool) -> Reading:
+def reading_of(metric: Metric, apply: Apply | None, kept: Kept = "", *, ordered: bool) -> Reading:
     """Return how the events of a metric without an expression are read.
 
-    `apply`: takes their numbers, if any does. `ordered`: it looks at their positions.
+    `apply`: takes their numbers, if any does; `kept`: as an aggregation says. `ordered`: it looks
+    at their positions.
     """
     reads = AGGREGATIONS[metric.aggregation_type].reads
     field = None if reads == "nothing" else metric.field_name or ""
     numbers = _NUMBERS if reads == "number" else None
-    return Reading(field, VALUE_BYTES // 4, numbers, number_of, ordered, ZERO, EXACT.add, apply)
+    parts = (ordered, ZERO, EXACT.add, apply, KEPT.index(kept))
+    return Reading(field, VALUE_BYTES // 4, numbers, number_of, *parts)
 
 
 # Streams repeat numbers, so that most literals are one lookup.

@@ -51,7 +51,7 @@ class WeightedSum(Aggregation[WeightedSumState]):
     ) -> None:
         """Add the difference and its moment."""
         state.change = add(state.change, value)
-        state.moment = add(state.moment, multiply(value, Decimal(timestamp_ms)))
+        state.moment = EXACT.fma(value, timestamp_ms, state.moment)
         state.newest_ms = max(state.newest_ms, timestamp_ms)
 
     def remove(

@@ -253,9 +253,10 @@ tenth less."""
 DELIVERED_BYTES: Final = 16 * 1024 * 1024
 """Bytes delivered at once; at most eight deliveries wait for a worker."""
 
-PORTION_EVENTS: Final = 2_500
+PORTION_EVENTS: Final = 5_000
 """Events decoded before they are folded, unless one record has more: at most 20 MB. With half as
-many the runs of a route are half as long, which costs a tenth more CPU an event."""
+many the runs of a route are half as long, which costs a tenth more CPU an event; with twice as many
+they leave the processor's cache before they are folded."""
 
 PORTION_BYTES: Final = 8 * 1024 * 1024
 """Bytes of the values decoded before they are folded: eight of the largest records."""

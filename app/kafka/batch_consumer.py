@@ -133,7 +133,7 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
                 asyncio.run_coroutine_threadsafe(app.crash(error), self.parent_loop)
                 return
 
-    async def _fetch_records(
+    async def _fetch_records(  # type: ignore[override]  # a batch has more than a list
         self,
         consumer: AIOKafkaConsumer,
         active_partitions: set[TP] | None,

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, dropwhile, islice
+from operator import attrgetter
 from threading import Lock
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, overload
 from weakref import WeakKeyDictionary
 
+import msgspec
 from aiokafka.consumer import consumer, fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
@@ -38,6 +41,7 @@ from app.bounds.limits import (
 from app.kafka.fetch_sessions import FetchSession
 from app.kafka.inflate import Unreadable, inflate_within
 from app.kafka.record_headers import many_headers, refuse_headers
+from app.kernel import split
 
 # Of a batch: where it states its length, which is counted from behind that, its format and, in the
 # current format, how many records it has.
@@ -46,6 +50,7 @@ _LENGTH_AT: Final = 8
 _AFTER_LENGTH: Final = 12
 _MAGIC_AT: Final = 16
 _COUNT_AT: Final = 57
+_RECORDS_AT: Final = 61
 LEAVES_OUT_MAX_WAIT_MS: Final = 100
 """How long the brokers may wait for data of some partitions while others are not asked for."""
 _CURRENT_FORMAT: Final = 2
@@ -93,6 +98,58 @@ class UnreadBatch(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]] = ()
 
 
+class Fetched(msgspec.Struct, gc=False):
+    """A record of a batch that `app.kernel` has split, as aiokafka would give it."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+    @property
+    def checksum(self) -> None:
+        """None: no record of the current format has one."""
+
+
+class Parts(Sequence[Any]):
+    """Records of one partition, as the batches that were read have them."""
+
+    def __init__(self, parts: Iterable[Sequence[Any]] = ()) -> None:
+        self.parts = [part for part in parts if len(part)]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __iter__(self) -> Iterator[Any]:
+        return chain.from_iterable(self.parts)
+
+    @overload
+    def __getitem__(self, at: int) -> Any: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Any]: ...
+    def __getitem__(self, at: int | slice) -> Any:
+        """Return one record, or a list; whoever needs many goes by parts."""
+        if isinstance(at, int) and at in (0, -1) and self.parts:
+            return self.parts[at][at]
+        return list(self)[at]
+
+    def parts_from(self, offset: int) -> Iterator[tuple[Sequence[Any], int]]:
+        """Yield each part with the place of its first record from an offset on."""
+        for part in self.parts:
+            place = bisect_left(part, offset, key=_offset)
+            if place < len(part):
+                yield part, place
+
+    def clear(self) -> None:
+        """Let all records go."""
+        self.parts = []
+
+
+_offset = attrgetter("offset")
+
+
 class _KeptRecords(MemoryRecords):  # type: ignore[misc]
     """Fetched records, with their bytes as an attribute."""
 
@@ -129,11 +186,15 @@ class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
 class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     """Records of one partition, read batch by batch."""
 
+    by_parts = False
+    """Whether `take` returns `Parts`, with records that are made when they are asked for."""
+
     def __init__(self, tp: Any, records: _KeptRecords, aborted: Any, offset: int, *rest: Any):
         super().__init__(tp, records, aborted, offset, *rest)
         # It holds this object, so both and what was fetched would live until the collector came.
         self._records_iterator = None
         self.next_fetch_offset: int
+        self._bytes = records.data
         self._data = memoryview(records.data)
         self._at = 0
         """Position at which the next batch begins."""
@@ -152,31 +213,36 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             self._records_iterator = self._unpack_records()
         return super().__next__()
 
-    def take(self, most: int | None) -> list[Any]:
+    def take(self, most: int | None) -> Sequence[Any]:
         """Return the next records, bounded in number and size; more follow unless `ended`."""
+        parts = list(self._taken(most))
+        return Parts(parts) if self.by_parts else list(chain.from_iterable(parts))
+
+    def _taken(self, most: int | None) -> Iterator[Sequence[Any]]:
         if self.is_inflating:
-            return []
-        most = DELIVERED_RECORDS if most is None else min(most, DELIVERED_RECORDS)
-        taken: list[Any] = []
+            return
+        left = DELIVERED_RECORDS if most is None else min(most, DELIVERED_RECORDS)
         room = DELIVERED_BYTES
-        while len(taken) < most and room > 0:
+        while left > 0 and room > 0:
             batch = self._batch or self._opened(INFLATED_ON_LOOP_BYTES)
             if batch is None:
                 break
             try:
-                part = batch.read(most - len(taken), room)
+                part = batch.read(left, room)
             except UnicodeDecodeError:
                 self._lenient_at = batch.start
                 part = None
             if part is None:
                 self._batch, self._at = None, batch.start
                 continue
-            taken += map(self._given, part.records)
             room -= part.size
+            left -= len(part.records)
             if part.whole:
                 self._batch = None
             self.next_fetch_offset = max(self.next_fetch_offset, part.next_offset)
-        return taken
+            # What was split has few headers, and is as aiokafka gives it.
+            is_split = self.by_parts and not isinstance(part.records, list)
+            yield part.records if is_split else list(map(self._given, part.records))
 
     @property
     def is_inflating(self) -> bool:
@@ -226,6 +292,9 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                 if current and len(inflated) > INFLATED_ON_LOOP_BYTES:
                     (count,) = _INT.unpack_from(data, _COUNT_AT)
                     refuse_headers(inflated, count, limits.headers)
+                elif current and start != self._lenient_at:
+                    whole = (inflated, 0) if inflated else (self._bytes, start + _RECORDS_AT)
+                    opened.split(*whole, len(inflated) or self._at)
             except Unreadable as reason:
                 if reason.too_large and (ceiling or most) < most:
                     self._at, self.waits = start, True
@@ -261,7 +330,7 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
 class _Part(NamedTuple):
     """Records read from one batch."""
 
-    records: list[Any]
+    records: Sequence[Any]
     size: int
     next_offset: int
     whole: bool
@@ -278,6 +347,8 @@ class _OpenBatch:
         self._from_offset = from_offset
         self._records: Iterator[Any] | None = None
         """Records not read yet; None: not inflated yet, or freed by `let_go`."""
+        self._split: Sequence[Any] | None = None
+        """They, if the batch could be split; None: it is read by `_records`."""
         self.start = start
         """Position of the batch in the fetched bytes."""
         self.inflated_bytes = 0
@@ -293,6 +364,16 @@ class _OpenBatch:
             self._records = dropwhile(lambda record: record.offset < self._from_offset, records)
         else:
             self._records = _until_damaged(self._batch, self._data, self._from_offset, records)
+
+    def split(self, data: bytes, at: int, end: int) -> None:
+        """Find all records at once, if they are sound: reading them one by one costs more."""
+        batch = self._batch
+        (count,) = _INT.unpack_from(self._data, _COUNT_AT)
+        append_ms = batch.max_timestamp if batch.timestamp_type else -1
+        offsets = batch.base_offset, batch.next_offset, self._from_offset
+        self._split = split(
+            data, at, end, count, *offsets, batch.first_timestamp, append_ms, Fetched
+        )
 
     def begin_unread(self, reason: Unreadable) -> None:
         """Replace all records of the batch by one `UnreadBatch`."""
@@ -313,6 +394,11 @@ class _OpenBatch:
         unread = self._records
         if unread is None:
             return None
+        if self._split is not None:
+            some, self._split = self._split[:most], self._split[most:]
+            whole = not self._split
+            next_offset = self._next_offset if whole else self._split[0].offset
+            return _Part(some, self.inflated_bytes, next_offset, whole=whole)
         size = 0
         if self.inflated_bytes > INFLATED_ON_LOOP_BYTES:
             records = []
@@ -402,7 +488,7 @@ class FetchResult(fetcher.FetchResult):  # type: ignore[misc]
         waits = records is not None and (records.waits or records.is_inflating)
         return records if waits else None
 
-    def getall(self, max_records: int | None = None) -> list[Any]:
+    def getall(self, max_records: int | None = None) -> Sequence[Any]:
         """Return many records at a time; aiokafka itself takes them one by one."""
         records = self._partition_records
         if records is None or not self.check_assignment(self._topic_partition):

@@ -10,7 +10,7 @@ from aiokafka.consumer.fetcher import Fetcher as AIOKafkaFetcher
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.types import TP
 
-from app.kafka.lenient_fetch import FetchedRecords, FetchResult
+from app.kafka.lenient_fetch import FetchedRecords, FetchResult, Parts
 
 
 class OffsetsLost(Exception):
@@ -44,23 +44,28 @@ class RawRecord(Protocol):
 class _LeanRecords(FetchedRecords):
     """Records as the decoder made them: a `ConsumerRecord` of each costs as much as reading it."""
 
+    by_parts = True
+
     def _consumer_record(self, tp: Any, record: RawRecord) -> RawRecord:
         return record
 
 
-class RecordBatch(list[RawRecord]):
+class RecordBatch(Parts):
     """Consecutive records of one partition, offsets ascending.
 
     It covers the offsets `start` … `next` - 1; those without a record are transaction markers,
     aborted or compacted. So it may be empty: then only the position has moved on.
     """
 
-    __slots__ = ("era", "examined", "next", "start", "tp")
-
     def __init__(
-        self, records: Iterable[RawRecord], tp: TP, start: int, next_offset: int, era: int
+        self,
+        parts: Iterable[Sequence[RawRecord]],
+        tp: TP,
+        start: int,
+        next_offset: int,
+        era: int,
     ) -> None:
-        super().__init__(records)
+        super().__init__(parts)
         self.tp = tp
         self.start = start
         self.next = next_offset
@@ -107,5 +112,6 @@ async def drain(
     for tp, start in starts.items():
         if nexts[tp] > start:
             ours = TP(tp.topic, tp.partition)
-            found[tp] = RecordBatch(drained.get(tp, ()), ours, start, nexts[tp], eras(ours))
+            parts = drained[tp].parts if tp in drained else ()
+            found[tp] = RecordBatch(parts, ours, start, nexts[tp], eras(ours))
     return found

@@ -30,9 +30,14 @@ def _chosen() -> tuple[ModuleType, str]:
 
 
 chosen, described = _chosen()
+split = chosen.split
 arrive = chosen.arrive
+arrive_many = chosen.arrive_many
 learn = chosen.learn
+learn_state = chosen.learn_state
+reach_of = chosen.reach_of
 index_rows = chosen.index_rows
 take_run = chosen.take_run
 lead = chosen.lead
 fold_led = chosen.fold_led
+write_plain = chosen.write_plain

@@ -1,7 +1,7 @@
 /* Events that fall straight into one cell: read, and folded into its state. */
 
 /* What `tables.values.Reading` has. */
-enum { FIELD, MOST_TEXT, NUMBERS, NUMBER_OF, ORDERED, NOTHING, ADD, APPLY, READINGS };
+enum { FIELD, MOST_TEXT, NUMBERS, NUMBER_OF, ORDERED, NOTHING, ADD, APPLY, KEPT, READINGS };
 
 static int begin_reading(Reading *r, PyObject *reading, PyObject *subscription, PyObject *code)
 {
@@ -16,7 +16,9 @@ static int begin_reading(Reading *r, PyObject *reading, PyObject *subscription, 
     r->number_of = PyTuple_GetItem(reading, NUMBER_OF);
     r->ordered = PyTuple_GetItem(reading, ORDERED) == Py_True;
     r->zero = PyTuple_GetItem(reading, NOTHING);
-    if ((field != Py_None && r->field == NULL) || (r->most_text == -1 && PyErr_Occurred()))
+    r->add = PyTuple_GetItem(reading, ADD);
+    r->kept = (int)PyLong_AsLong(PyTuple_GetItem(reading, KEPT));
+    if ((field != Py_None && r->field == NULL) || PyErr_Occurred())
         return -1;
     if (r->numbers != Py_None && !PyDict_Check(r->numbers)) {
         PyErr_SetString(PyExc_TypeError, "numbers are in a dict");
@@ -27,87 +29,121 @@ static int begin_reading(Reading *r, PyObject *reading, PyObject *subscription, 
     return r->code == NULL ? -1 : 0;
 }
 
-/* Put a new value in place of a field; takes it over. */
-static int put(PyObject *object, int name, PyObject *value)
+/* Return a field of a state. */
+static PyObject *kept_in(PyObject *state, const struct Layout *l, int field)
 {
-    int failed = value == NULL ? -1 : PyObject_SetAttr(object, names[name], value);
-    Py_XDECREF(value);
-    return failed;
+    PyObject *found = l ? *(PyObject **)((char *)state + l->at[field]) : NULL;
+    return found ? Py_NewRef(found) : PyObject_GetAttrString(state, of_state[field]);
 }
 
-/* Return the sum of a field and a number, which it takes over. */
-static PyObject *added_to(PyObject *object, int name, PyObject *number)
+/* Put a new value, which it takes over, in a field of a state. */
+static int keep(PyObject *state, const struct Layout *l, int field, PyObject *value)
 {
-    PyObject *before = number ? PyObject_GetAttr(object, names[name]) : NULL;
+    if (value == NULL)
+        return -1;
+    if (l == NULL) {
+        int failed = PyObject_SetAttrString(state, of_state[field], value);
+        Py_DECREF(value);
+        return failed;
+    }
+    PyObject **place = (PyObject **)((char *)state + l->at[field]), *before = *place;
+    *place = value;
+    Py_XDECREF(before);
+    return 0;
+}
+
+/* Return the sum of a field and an integer, which it takes over. */
+static PyObject *added_to(PyObject *state, const struct Layout *l, int field, PyObject *number)
+{
+    PyObject *before = number ? kept_in(state, l, field) : NULL;
     PyObject *sum = before ? PyNumber_Add(before, number) : NULL;
     Py_XDECREF(before);
     Py_XDECREF(number);
     return sum;
 }
 
-static int add_amounts(const Reading *r, PyObject *add, PyObject *state)
+/* Join what was read to what a field of a state keeps, if anything was. */
+static int join_to(PyObject *state, const struct Layout *l, int field, PyObject *read, int kept,
+                   const Reading *r)
 {
-    Py_ssize_t size = PyList_Size(r->amounts);
-    PyObject *total = size ? PyObject_GetAttr(state, names[PRECISE]) : Py_NewRef(Py_None);
-    PyObject *before = total;
-    for (Py_ssize_t i = 0; total != NULL && i < size; i++) {
-        PyObject *amount = PyList_GetItem(r->amounts, i), *sum;
-        if (total != Py_None && amount == r->zero)
-            continue;
-        sum = total == Py_None ? Py_NewRef(amount)
-                               : PyObject_CallFunctionObjArgs(add, total, amount, NULL);
-        if (total != before)
-            Py_DECREF(total);
-        total = sum;
+    if (read == NULL)
+        return 0;
+    PyObject *number = kept_in(state, l, field);
+    if (number == NULL)
+        return -1;
+    /* Of many zeros one is enough. */
+    if (number != Py_None && read == r->zero && kept == SUMMED) {
+        Py_DECREF(number);
+        return 0;
     }
-    int failed = total == NULL || (total != before && PyObject_SetAttr(state, names[PRECISE], total) < 0);
-    if (total != before)
-        Py_XDECREF(total);
-    Py_XDECREF(before);
-    return failed ? -1 : 0;
+    if (number == Py_None)
+        Py_CLEAR(number);
+    if (join(&number, read, kept, r->add) == 0)
+        return keep(state, l, field, number);
+    Py_XDECREF(number);
+    return -1;
 }
 
-/* Fold what was read into the state of a cell, and note the cell if it was not dirty. */
-static int fold_read(const Reading *r, PyObject *reading, PyObject *cell, Py_ssize_t events,
-                     PyObject *dirty)
+static int apply_found(PyObject *apply, PyObject *state, PyObject *found)
 {
-    PyObject *state = field_of(cell, STATE), *apply = PyTuple_GetItem(reading, APPLY);
-    if (state == NULL)
-        return -1;
-    PyObject *sum = added_to(state, DIGEST, digest_sum(r));
-    int failed = put(state, DIGEST, sum ? PyNumber_And(sum, mask) : NULL) < 0 ||
-                 put(state, EVENTS, added_to(state, EVENTS, PyLong_FromSsize_t(events))) < 0 ||
-                 add_amounts(r, PyTuple_GetItem(reading, ADD), state) < 0;
-    Py_XDECREF(sum);
-    for (Py_ssize_t i = 0; !failed && apply != Py_None && i < PyList_Size(r->found); i++) {
-        PyObject *found = PyList_GetItem(r->found, i);
+    Py_ssize_t size = apply == Py_None || found == NULL ? 0 : PyList_Size(found);
+    for (Py_ssize_t i = 0; i < size; i++) {
+        PyObject *one = PyList_GetItem(found, i);
         PyObject *applied =
-            PyObject_CallFunctionObjArgs(apply, state, PyTuple_GetItem(found, 0),
-                                         PyTuple_GetItem(found, 1), PyTuple_GetItem(found, 2), NULL);
-        failed = applied == NULL;
-        Py_XDECREF(applied);
+            PyObject_CallFunctionObjArgs(apply, state, PyTuple_GetItem(one, 0),
+                                         PyTuple_GetItem(one, 1), PyTuple_GetItem(one, 2), NULL);
+        if (applied == NULL)
+            return -1;
+        Py_DECREF(applied);
     }
-    Py_DECREF(state);
-    PyObject *was = failed ? NULL : field_of(cell, DIRTY);
-    if (was == Py_False)
-        failed = put(cell, DIRTY, Py_NewRef(Py_True)) < 0 || PyList_Append(dirty, cell) < 0;
-    Py_XDECREF(was);
-    return failed ? -1 : 0;
+    return 0;
+}
+
+/* Fold what was read into a state. */
+static int fold_read(const Reading *r, PyObject *reading, PyObject *state, Py_ssize_t events)
+{
+    const struct Layout *l = layout_of(state);
+    PyObject *sum = added_to(state, l, OF_DIGEST, digest_sum(r));
+    PyObject *digest = sum ? PyNumber_And(sum, mask) : NULL;
+    Py_XDECREF(sum);
+    if (keep(state, l, OF_DIGEST, digest) < 0)
+        return -1;
+    sum = added_to(state, l, OF_EVENTS, PyLong_FromSsize_t(events));
+    if (keep(state, l, OF_EVENTS, sum) < 0 ||
+        join_to(state, l, OF_PRECISE, r->amount, SUMMED, r) < 0 ||
+        join_to(state, l, OF_OWN, r->number, r->kept, r) < 0)
+        return -1;
+    return apply_found(PyTuple_GetItem(reading, APPLY), state, r->found);
 }
 
 /* Read a run and fold it into a cell; return 0, with nothing changed, if an event is not plain.
- * Operations are noted, for they change more than the state.
+ * Operations are noted, for they change more than the state. A cell that becomes dirty is noted.
  */
 static int fold_events(Reading *r, PyObject *reading, PyObject *cell, PyObject *run,
                        PyObject *dirty, PyObject **operations)
 {
+    PyObject *state = field_of(cell, STATE), *was = NULL;
+    if (state == NULL)
+        return -1;
+    const struct Layout *l = layout_of(state);
+    if (l == NULL || l->at[OF_OWN] == 0)
+        r->kept = APPLIED;
     int taken = read_events(r, run);
-    if (taken > 0 && fold_read(r, reading, cell, PySequence_Size(run), dirty) < 0)
+    if (taken > 0 && fold_read(r, reading, state, PySequence_Size(run)) < 0)
         taken = -1;
-    if (taken > 0)
-        *operations = Py_NewRef(r->field != NULL && r->numbers == Py_None ? r->found : Py_None);
-    Py_XDECREF(r->amounts);
-    Py_XDECREF(r->found);
+    if (taken > 0) {
+        int is_told = r->field != NULL && r->numbers == Py_None;
+        *operations = Py_NewRef(is_told && r->found != NULL ? r->found : Py_None);
+        was = field_of(cell, DIRTY);
+    }
+    if (was == Py_False && (PyObject_SetAttr(cell, names[DIRTY], Py_True) < 0 ||
+                            PyList_Append(dirty, cell) < 0))
+        taken = -1;
+    if (taken < 0)
+        Py_CLEAR(*operations);
+    Py_XDECREF(was);
+    Py_DECREF(state);
+    end_reading(r);
     return taken;
 }
 

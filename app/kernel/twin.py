@@ -94,6 +94,11 @@ class Reading(Protocol):
     def apply(self) -> Callable[[Any, Decimal, int, tuple[int, ...]], None] | None:
         """Takes state, number, event time and position; None: a state keeps none."""
 
+    @property
+    def kept(self) -> int:
+        """1 or 2: all that `apply` does is to keep the sum, or the greatest, of the numbers in the
+        first field beside those that all states have; 0: it does something else."""
+
 
 class Cell(Protocol):
     """What is read and changed of a cell."""
@@ -128,6 +133,15 @@ def learn(known: object) -> None:
     """Find out where objects of a class have their fields, by one whose fields all differ."""
 
 
+def learn_state(
+    state: object, events: object, digest: object, precise: object, own: object
+) -> None:
+    """Find out where states of a type have their first fields, by one with these objects in them.
+
+    `own`: in the first field beside those that all states have; None: there is none.
+    """
+
+
 def arrive(
     value: bytes,
     append_time_ms: int,
@@ -147,6 +161,78 @@ def arrive(
     """
     taken: bool = ways[0](value, append_time_ms, partition, offset, default, arrivals, index)
     return taken
+
+
+def split(
+    data: bytes,
+    at: int,
+    end: int,
+    count: int,
+    base_offset: int,
+    next_offset: int,
+    from_offset: int,
+    first_ms: int,
+    append_ms: int,
+    kind: Callable[..., Any],
+) -> Any:
+    """Return the records of a batch from an offset on, each made when it is asked for, or None.
+
+    `data`: has the batch, inflated and without its head, from `at` until `end`. The head tells the
+    number of records, the first offset, that of the next batch, and the first time; `append_ms`:
+    the time of all of them, or -1. `kind` makes a record of (offset, time, whether the time is that
+    of all, key, value, headers). Of a batch that is damaged, or whose headers are no UTF-8 or too
+    many, the kernel returns None; the twin does so of any.
+    """
+    return None
+
+
+def arrive_many(
+    records: Sequence[Any],
+    place: int,
+    room: int,
+    each: int,
+    next_offset: int,
+    append_time_ms: int,
+    until_ms: int,
+    partition: int,
+    default: str | None,
+    arrivals: dict[tuple[str, str, str], Any],
+    ways: tuple[Callable[..., Any], *tuple[Any, ...]],
+) -> tuple[int, int, int, int, int]:
+    """Note plain events of records that `split` returned, beside others of their key.
+
+    It begins at a place, and ends before the first record that is no plain event without headers,
+    or was appended after all before it and after `until_ms`. It ends as well where nothing is left
+    of `room`: a record takes its bytes and `each` more. `append_time_ms` and `next_offset` are
+    those after the records before. Return the next place, how many were noted, what is left of the
+    room, and these two as they are then. The kernel keeps the events as sequences of arrivals, each
+    made when it is asked for. The twin notes none.
+    """
+    return place, 0, room, next_offset, append_time_ms
+
+
+def reach_of(run: Sequence[Arrival]) -> tuple[int, int, int, int, int]:
+    """Return what of events decides what is noted of them; there is one at least.
+
+    (greatest event time, least append time, greatest append time, least raw offset of those that
+    came by raw, least rekeyed offset of the others); -1: there are none such.
+    """
+    newest_ms = max(
+        each.append_time_ms if each.event.timestamp_ms is None else each.event.timestamp_ms
+        for each in run
+    )
+    times = [each.append_time_ms for each in run]
+    raw = [each.raw_offset for each in run if each.rekeyed_offset < 0]
+    rekeyed = [each.rekeyed_offset for each in run if each.rekeyed_offset >= 0]
+    return newest_ms, min(times), max(times), min(raw, default=-1), min(rekeyed, default=-1)
+
+
+def write_plain(run: Sequence[Arrival], buffer: bytearray, head: bytes) -> bool:
+    """Append a head, and lists of MessagePack: offsets, append times and bodies of events.
+
+    Return False, and append nothing, unless all are as `arrive_many` has noted them.
+    """
+    return False
 
 
 def index_rows(

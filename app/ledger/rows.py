@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest as _hashed
 
+from app.kernel import write_plain
 from app.wire.arrivals import (
     Arrival,
     CorrectionArrival,
@@ -59,6 +60,12 @@ def _code_key(code: str) -> int:
     return crc32(code.encode()) & ((1 << _CODE_BITS) - 1)
 
 
+@lru_cache(1_000)
+def _plain_head(organization_id: str) -> bytes:
+    """Return how a chunk of plain rows begins: an array of four, the organization first."""
+    return bytes((_PLAIN, 0x94)) + msgspec.msgpack.encode(organization_id)
+
+
 def _first_key(name: SubscriptionKey) -> int:
     return _hashed("\0".join(name).encode()) >> _CODE_BITS << _CODE_BITS
 
@@ -94,29 +101,20 @@ class Chunks:
     def add(self, runs: Sequence[Run], *, plain: bool) -> None:
         """Write arrivals; `plain`: each is all that its raw record holds."""
         buffer, note_key, note_end = self.buffer, self.keys.append, self.ends.append
-        kind = _PLAIN if plain else _WHOLE
         # Each line here costs every event, or nearly.
         for (organization_id, external_id, code), arrivals in runs:
-            buffer.append(kind)
-            if plain and len(arrivals) == 1:
-                # As with many meter keys: a list comprehension is a call.
-                (one,) = arrivals
-                rows: object = (
-                    organization_id,
-                    [one.raw_offset],
-                    [one.append_time_ms],
-                    [one.event.body],
-                )
-            elif plain:
+            if not plain:
+                buffer.append(_WHOLE)
+                _encode_into(list(arrivals), buffer, len(buffer))
+            elif not write_plain(arrivals, buffer, _plain_head(organization_id)):
                 rows = (
                     organization_id,
                     [arrival.raw_offset for arrival in arrivals],
                     [arrival.append_time_ms for arrival in arrivals],
                     [arrival.event.body for arrival in arrivals],
                 )
-            else:
-                rows = arrivals
-            _encode_into(rows, buffer, len(buffer))
+                buffer.append(_PLAIN)
+                _encode_into(rows, buffer, len(buffer))
             name = f"{organization_id}\0{external_id}".encode()
             note_key(_hashed(name) >> _CODE_BITS << _CODE_BITS | _code_key(code))
             note_end(len(buffer))

@@ -94,6 +94,10 @@ Run = tuple[MeterKey, Sequence[Arrival]]
 """Events of one (organization_id, external_subscription_id, code), in any order."""
 
 
+Arrivals = list[Arrival]
+"""A run that arrivals are added to. What `app.kernel.arrive_many` makes stands for such a list."""
+
+
 def runs_of(arrivals: Iterable[Arrival]) -> list[Run]:
     """Group arrivals by what their route is looked up with."""
     runs: defaultdict[MeterKey, list[Arrival]] = defaultdict(list)

@@ -19,6 +19,7 @@ import msgspec
 
 from app.bounds.limits import UNDEFINED_NAMES
 from app.definitions.timeline import ceil_to
+from app.kernel import reach_of
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey, interned
 from tables.changelogged.checksum import SUM_MODULUS, ChangelogSum, record_hash
 
@@ -102,22 +103,12 @@ class EventRanges(msgspec.Struct, gc=False):
 
     def note(self, arrivals: Sequence[Arrival]) -> bool:
         """Extend the entry over some events; return whether the changelog has to have it anew."""
-        newest_ms, appended_ms = self.newest_ms, self.appended_ms
+        newest_ms, _, appended_ms, raw, rekeyed = reach_of(arrivals)
         anew = False
-        for arrival in arrivals:
-            append_time_ms, timestamp_ms = arrival.append_time_ms, arrival.event.timestamp_ms
-            if append_time_ms > appended_ms:
-                appended_ms = append_time_ms
-            if timestamp_ms is None:
-                timestamp_ms = append_time_ms
-            if timestamp_ms > newest_ms:
-                newest_ms = timestamp_ms
-            rekeyed_offset = arrival.rekeyed_offset
-            if rekeyed_offset >= 0:
-                if self.rekeyed_first < 0 or rekeyed_offset < self.rekeyed_first:
-                    self.rekeyed_first, anew = rekeyed_offset, True
-            elif not 0 <= self.raw_first <= arrival.raw_offset:
-                self.raw_first, anew = arrival.raw_offset, True
+        if raw >= 0 and not 0 <= self.raw_first <= raw:
+            self.raw_first, anew = raw, True
+        if rekeyed >= 0 and not 0 <= self.rekeyed_first <= rekeyed:
+            self.rekeyed_first, anew = rekeyed, True
         if newest_ms > self.newest_ms:
             anew = anew or (newest_ms - 1) // KEPT_TO_MS != (self.newest_ms - 1) // KEPT_TO_MS
             self.newest_ms = _shared(ceil_to(newest_ms, NOTED_TO_MS))

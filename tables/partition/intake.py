@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import xxhash
 
-from app.kernel import index_rows, lead
+from app.kernel import index_rows, lead, reach_of
 from app.wire.arrivals import Arrival, Run, SubscriptionKey
 from app.wire.identity import event_body_hash
 from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
@@ -153,7 +153,7 @@ class Intake:
             period = None if layer is None else layer.period
             name = meter_key[:2]
             if period is None:
-                bounds = self._bounds_of(name, run[0])
+                bounds = self._bounds_of(name, run)
             else:
                 start_ms, end_ms = period[:2]
                 bounds = start_ms, end_ms, end_ms - MAX_EVENT_AHEAD_MS, period.due_at_ms
@@ -164,15 +164,15 @@ class Intake:
                 taken.append((route, run))
         return taken, ids, rows, refused
 
-    def _bounds_of(self, name: SubscriptionKey, first: Arrival) -> Bounds:
-        """Return between which times all events of a name are taken, like the first of a run."""
+    def _bounds_of(self, name: SubscriptionKey, run: Sequence[Arrival]) -> Bounds:
+        """Return between which times all events of a name are taken, like those of a run."""
         timelines = self._timelines.of(name)
+        newest_ms, earliest_ms, *_ = reach_of(run)
         if not timelines:
             # What has no period is never too late.
-            earliest_ms = first.append_time_ms
             return 0, earliest_ms + MAX_EVENT_AHEAD_MS + 1, earliest_ms, _FOREVER_MS
         # If another subscription may have a period of that time, events are looked at closely.
-        period = timelines[0][1].holding(first.timestamp_ms) if len(timelines) == 1 else None
+        period = timelines[0][1].holding(newest_ms) if len(timelines) == 1 else None
         if period is None:
             return _NEVER
         start_ms, end_ms = period[:2]

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from struct import Struct
+from typing import Any
 
 from app.definitions.timeline import Timeline, ceil_to
-from app.kernel import learn
+from app.kernel import learn, learn_state
 from app.wire.refusals import MAX_EVENT_AHEAD_MS
 from tables.cells.cell import Cell, Span
 from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import ONLY_CELL
 from tables.changelogged.members import SetKey
 from tables.changelogged.presence import EventRanges
+from tables.registry import AGGREGATIONS
 from tables.values import UNITS_A_SPAN, UNITS_AN_EVENT, Reading
 
 _BOUNDS = Struct("=4q")
@@ -216,12 +218,17 @@ def _reached(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]
 
 
 def _learn() -> None:
-    """Let the kernel know where routes and cells have their fields."""
+    """Let the kernel know where routes, cells and states have their fields."""
     route = object.__new__(Route)
     for slot in Route.__slots__:
         setattr(route, slot, object())
     learn(route)
     learn(Cell(*(object() for _ in Cell.__struct_fields__)))  # type: ignore[arg-type]
+    for aggregation in AGGREGATIONS.values():
+        kind: type[Any] = aggregation.state_type
+        fields = [object() for _ in kind.__struct_fields__]
+        events, digest, precise, own, *_ = [*fields, None]
+        learn_state(kind(*fields), events, digest, precise, own)
 
 
 _learn()

@@ -67,7 +67,7 @@ async def test_a_broker_whose_clock_is_hours_ahead_is_not_followed(ahead: bool) 
     )
     stamped = [cast(RawRecord, raw)]
     nobody = cast(Any, None)
-    batch = RecordBatch(stamped, TP("events", 3), 0, 1, 0)
+    batch = RecordBatch([stamped], TP("events", 3), 0, 1, 0)
     reading = Ahead(nobody, ProgressTable()).forward(owned, TP("events", 3), stamped, 1)
     taking = take_raw(owned, batch, nobody)
     read, left = (reading, taking) if ahead else (taking, reading)
@@ -91,7 +91,7 @@ def _array_batch(records: int, events: int) -> RecordBatch:
         )
         for at in range(records)
     ]
-    return RecordBatch(cast(list[RawRecord], entries), TP("events", 3), 0, records + 2, 0)
+    return RecordBatch([cast(list[RawRecord], entries)], TP("events", 3), 0, records + 2, 0)
 
 
 async def test_small_batches_that_wait_at_once_are_folded_together(
@@ -114,7 +114,7 @@ async def test_small_batches_that_wait_at_once_are_folded_together(
 
     def put(topic: str, start: int, next_offset: int, era: int = 1) -> RecordBatch:
         record = cast(RawRecord, SimpleNamespace(offset=start))
-        batch = RecordBatch([record], TP(topic, 0), start, next_offset, era)
+        batch = RecordBatch([[record]], TP(topic, 0), start, next_offset, era)
         lanes.put(batch)
         return batch
 
@@ -212,7 +212,7 @@ async def test_a_long_name_waits_for_the_definitions_that_say_whether_it_is_too_
         SimpleNamespace(offset=n, timestamp=n + 10, key=None, value=body % text, headers=())
         for n, text in enumerate(ids)
     ]
-    batch = RecordBatch(cast(list[RawRecord], entries), TP("events", 3), 0, 4, 0)
+    batch = RecordBatch([cast(list[RawRecord], entries)], TP("events", 3), 0, 4, 0)
     while await take_raw(owned, batch, cast(Any, None)):
         pass
     assert took == [(2, 11, 2, 0), (4, 13, 1 if limited else 2, int(limited))]

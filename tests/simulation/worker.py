@@ -320,7 +320,7 @@ class Worker:
         entries = log.read(start, size)
         end = log.end if len(entries) < size else entries[-1].offset + 1
         self._positions[tp] = end
-        return RecordBatch(entries, tp, start, end, self._era + self._eras[tp.partition])
+        return RecordBatch([entries], tp, start, end, self._era + self._eras[tp.partition])
 
 
 def remember_tasks(loop: VirtualLoop) -> None:

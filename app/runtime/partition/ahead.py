@@ -183,7 +183,7 @@ class Ahead:
         self, going: Going, tp: TopicPartition, records: list[RawRecord], next_offset: int
     ) -> None:
         """Forward what is in records up to an offset, and tell how far that is."""
-        batch = RecordBatch(records, tp, going.forwarded[0], next_offset, 0)
+        batch = RecordBatch([records], tp, going.forwarded[0], next_offset, 0)
         shared, work = going.shared, decoding_of(going)
         if records and going.is_careful:
             failed = await shared.first_failure([partial(_decode, going, batch)])

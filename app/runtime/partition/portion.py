@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
-from itertools import islice
-from operator import attrgetter
-from typing import Protocol
+from itertools import chain, islice
+from typing import NamedTuple, Protocol
 
 from app.bounds.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
 from app.bounds.turns import STEP_ITEMS, Steps, Work
@@ -17,13 +15,14 @@ from app.definitions.judging import Judging
 from app.definitions.timeline import NEVER_MS
 from app.kafka.lenient_fetch import UnreadBatch
 from app.kafka.record_batch import RawRecord, RecordBatch
-from app.kernel import arrive
+from app.kernel import arrive, arrive_many
 from app.runtime.context import WorkerContext
 from app.runtime.homes import HomePartitions
 from app.runtime.partition.forwarder import Forwarder, Forwards
 from app.wire.arrivals import (
     PLAINLY,
     Arrival,
+    Arrivals,
     Arrived,
     CorrectionArrival,
     MeterKey,
@@ -98,6 +97,19 @@ class Forwarding(Protocol):
         ...
 
 
+class _Reading(NamedTuple):
+    """What decides how the records of one raw partition are read."""
+
+    homes: HomePartitions
+    number: int
+    judging: Judging
+    latest_ms: int
+    """Latest append time that we accept."""
+    until_ms: int
+    """Append time up to which all that decides is known."""
+    aside: Aside | None
+
+
 class Portion:
     """What is decoded of a raw batch before it is folded."""
 
@@ -113,84 +125,106 @@ class Portion:
         """Each event is all that its raw record holds, without a header."""
         self.refused: list[tuple[Refusal, RawRecord | UnreadBatch]] = []
         self.corrections: list[CorrectionArrival] = []
-        self._arrivals: defaultdict[MeterKey, list[Arrival]] = defaultdict(list)
+        self._arrivals: defaultdict[MeterKey, Arrivals] = defaultdict(list)
         self._away: list[tuple[int, Arrival | CorrectionArrival]] = []
         self._headers: dict[int, Headers] = {}
         self._batch = batch
 
     def decode(self, shared: WorkerContext, number: int, judging: Judging) -> Steps[None]:
         """Decode whole records from its beginning on, until it has as much as it may have."""
-        batch, next_offset, append_time_ms = self._batch, self.next_offset, self.append_time_ms
-        homes, latest_ms = shared.homes, latest_stamp_ms(shared)
-        default, believed = judging.default_organization_id, not judging.beliefs
+        latest_ms = latest_stamp_ms(shared)
         until_ms = min(latest_ms, judging.believed_until_ms)
         aside = shared.definitions.set_asides.of(number)
-        arrivals, refused = self._arrivals, self.refused
-        # What a portion may have is looked at once a step: each line here costs every event.
+        reading = _Reading(shared.homes, number, judging, latest_ms, until_ms, aside)
+        default, plainly = judging.default_organization_id, not judging.beliefs and aside is None
         events, room, step = 0, PORTION_BYTES, STEP_BYTES
-        for raw in islice(batch, bisect_left(batch, next_offset, key=_offset), None):
-            if step <= 0:
-                room += step - STEP_BYTES
-                self.append_time_ms, self.next_offset = append_time_ms, next_offset
-                if events >= PORTION_EVENTS or room + events * ITEM_BYTES <= 0:
-                    return
-                step = STEP_BYTES
-                yield
-            offset, timestamp_ms, before_ms = raw.offset, raw.timestamp, append_time_ms
-            if timestamp_ms > append_time_ms:
-                if timestamp_ms > until_ms:
-                    if timestamp_ms > latest_ms:
-                        raise ClockAhead(number, offset, timestamp_ms)
-                    self.append_time_ms, self.next_offset = append_time_ms, next_offset
-                    self.waits_past_ms = timestamp_ms - TRUST_AFTER_MS - 1
-                    return
-                append_time_ms = timestamp_ms
-            headers, value = raw.headers, raw.value
-            events += 1
-            step -= ITEM_BYTES if value is None else ITEM_BYTES + len(value)
-            before_offset, next_offset = next_offset, offset + 1
-            if headers:
-                if is_tick(raw.key, value, headers):
-                    continue
-                self._headers[offset] = headers
-            elif value is not None and (aside is None or not aside.touches(offset)):
-                if believed:
-                    if arrive(value, append_time_ms, number, offset, default, arrivals, PLAINLY):
-                        continue
-                    place = (append_time_ms, number, offset)
-                    count = yield from self._take_elements(raw, place, homes, judging)
+        for part, place in self._batch.parts_from(self.next_offset):
+            while place < len(part):
+                if step <= 0:
+                    room += step - STEP_BYTES
+                    if events >= PORTION_EVENTS or room + events * ITEM_BYTES <= 0:
+                        return
+                    step = STEP_BYTES
+                    yield
+                if plainly:
+                    left = step, ITEM_BYTES, self.next_offset, self.append_time_ms, until_ms
+                    noted = arrive_many(
+                        part, place, *left, number, default, self._arrivals, PLAINLY
+                    )
+                    place, count, step, self.next_offset, self.append_time_ms = noted
+                    events += count
                     if count:
-                        events += count
-                        step -= ITEM_BYTES * count
                         continue
-                else:
-                    arrival = plain_arrival(value, append_time_ms, number, offset, default)
-                    if arrival is not None and _is_believed(arrival, judging, append_time_ms):
-                        arrivals[arrival.meter_key].append(arrival)
-                        continue
-            elif isinstance(raw, UnreadBatch):
-                if aside is None or not aside.holds(offset):
-                    refused.append((_unread(raw), raw))
-                continue
-            place = (append_time_ms, number, offset)
-            found = yield from found_in(value, headers, place, judging, aside)
-            if found is None:
-                self.append_time_ms, self.next_offset = before_ms, before_offset
-                self.waits_past_ms = append_time_ms
-                return
-            events += len(found)
-            step -= ITEM_BYTES * len(found)
-            self._take(found, raw, homes, number)
-        self.append_time_ms = append_time_ms
-        self.next_offset, self.whole = max(batch.next, next_offset), True
+                raw, place = part[place], place + 1
+                items = yield from self._take_record(raw, reading)
+                if items == 0:
+                    return
+                events += items
+                step -= items * ITEM_BYTES + len(raw.value or b"")
+        self.next_offset, self.whole = max(self._batch.next, self.next_offset), True
+
+    def _take_record(self, raw: RawRecord, reading: _Reading) -> Steps[int]:
+        """Take what one record holds; return for how many it counts, 0: it waits."""
+        offset, timestamp_ms = raw.offset, raw.timestamp
+        before = self.append_time_ms, self.next_offset
+        if timestamp_ms > self.append_time_ms:
+            if timestamp_ms > reading.until_ms:
+                if timestamp_ms > reading.latest_ms:
+                    raise ClockAhead(reading.number, offset, timestamp_ms)
+                self.waits_past_ms = timestamp_ms - TRUST_AFTER_MS - 1
+                return 0
+            self.append_time_ms = timestamp_ms
+        self.next_offset = offset + 1
+        place = (self.append_time_ms, reading.number, offset)
+        headers, value, aside = raw.headers, raw.value, reading.aside
+        if headers:
+            if is_tick(raw.key, value, headers):
+                return 1
+            self._headers[offset] = headers
+        elif value is not None and (aside is None or not aside.touches(offset)):
+            count = yield from self._take_plainly(raw, value, place, reading)
+            if count:
+                return count
+        elif isinstance(raw, UnreadBatch):
+            if aside is None or not aside.holds(offset):
+                self.refused.append((_unread(raw), raw))
+            return 1
+        found = yield from found_in(value, headers, place, reading.judging, aside)
+        if found is None:
+            self.waits_past_ms = self.append_time_ms
+            self.append_time_ms, self.next_offset = before
+            return 0
+        self._take(found, raw, reading)
+        return 1 + len(found)
+
+    def _take_plainly(
+        self, raw: RawRecord, value: bytes, place: tuple[int, int, int], reading: _Reading
+    ) -> Steps[int]:
+        """Take an event as most are, or an array; return for how many it counts, 0: it is neither.
+
+        It came without headers.
+        """
+        judging, arrivals = reading.judging, self._arrivals
+        default = judging.default_organization_id
+        if judging.beliefs:
+            arrival = plain_arrival(value, *place, default)
+            if arrival is None or not _is_believed(arrival, judging, place[0]):
+                return 0
+            arrivals[arrival.meter_key].append(arrival)
+            return 1
+        if arrive(value, *place, default, arrivals, PLAINLY):
+            return 1
+        count = yield from self._take_elements(raw, place, reading)
+        return 1 + count if count else 0
 
     def _take_elements(
-        self, raw: RawRecord, place: tuple[int, int, int], homes: HomePartitions, judging: Judging
+        self, raw: RawRecord, place: tuple[int, int, int], reading: _Reading
     ) -> Steps[int]:
         """Take the elements of an array of which all is known; return how many, or 0: of no array.
 
         They cost a few times less than what `found_in` gives.
         """
+        judging = reading.judging
         hangs = judging.known_before_ms <= place[0] <= judging.limited_after_ms
         if hangs or raw.value is None or judging.waits_past_ms(place[0], ()) is not None:
             return 0
@@ -199,13 +233,11 @@ class Portion:
         numbered = enumerate(elements)
         while some := list(islice(numbered, STEP_ITEMS)):
             found = arrive_elements(some, place, judging, self._arrivals)
-            self._take(found, raw, homes, place[1])
+            self._take(found, raw, reading)
             yield
         return len(elements)
 
-    def _take(
-        self, found: Iterable[Arrived], raw: RawRecord, homes: HomePartitions, number: int
-    ) -> None:
+    def _take(self, found: Iterable[Arrived], raw: RawRecord, reading: _Reading) -> None:
         """Take what a record holds, each where it belongs."""
         for arrived in found:
             if isinstance(arrived, Arrival):
@@ -213,7 +245,7 @@ class Portion:
                 self._arrivals[arrived.meter_key].append(arrived)
             elif isinstance(arrived, Refusal):
                 self.refused.append((arrived, raw))
-            elif (home := homes.of(*arrived.name)) == number:
+            elif (home := reading.homes.of(*arrived.name)) == reading.number:
                 self.corrections.append(arrived)
             else:
                 self._away.append((home, arrived))
@@ -258,9 +290,6 @@ def _unread(batch: UnreadBatch) -> Refusal:
     return Refusal(code, str(batch.reason), batch.data)
 
 
-_offset = attrgetter("offset")
-
-
 def _raw_order(sent: tuple[int, Arrival | CorrectionArrival]) -> tuple[int, int]:
     return sent[1].raw_offset, sent[1].array_index
 
@@ -285,7 +314,8 @@ class RekeyedPortion:
         """Decode records from its beginning on, until it has as much as it may have."""
         batch, marks = self._batch, self.marks
         room, step = PORTION_BYTES, STEP_BYTES
-        left = islice(batch, bisect_left(batch, self.next_offset, key=_offset), None)
+        parts = batch.parts_from(self.next_offset)
+        left = chain.from_iterable(islice(part, place, None) for part, place in parts)
         for events, forwarded in enumerate(left):
             if step <= 0:
                 room += step - STEP_BYTES

@@ -200,7 +200,7 @@ def test_many_small_batches_that_inflate_to_much_are_delivered_piece_by_piece() 
         for n in range(50)
     ]
     records = fetched_records(b"".join(one))
-    taken = []
+    taken: list[Any] = []
     while not records.ended:
         part = records.take(None)
         assert sum(len(each.value) for each in part) <= DELIVERED_BYTES + MEBIBYTE

@@ -47,7 +47,7 @@ def _decoded(value: bytes, judging: Judging) -> Portion:
         definitions=SimpleNamespace(set_asides=SetAsides()),
     )
     raw = SimpleNamespace(offset=5, timestamp=17, key=None, value=value, headers=())
-    batch = RecordBatch([cast(RawRecord, raw)], TP("events", 3), 5, 6, 0)
+    batch = RecordBatch([[cast(RawRecord, raw)]], TP("events", 3), 5, 6, 0)
     portion = Portion(batch, 5, -1)
     drained(portion.decode(cast(Any, shared), 3, judging))
     return portion

@@ -1,0 +1,605 @@
+/* Plain events: found in their bytes, and kept there until somebody asks for them as objects. */
+
+#define NO_TIME INT64_MIN
+
+/* An event where it lies, or an arrival that somebody has asked for. */
+typedef struct {
+    PyObject *owner;  /* Whose bytes these are; the arrival itself where `body` is NULL. */
+    const char *body;
+    int32_t body_size, transaction_at, transaction_size, values_at, values_size, has_organization;
+    PyObject *amount; /* NULL: it has none. */
+    int64_t timestamp_ms, append_ms, offset;
+} Entry;
+
+/* Events of one key in one raw partition: a sequence of arrivals, made when they are asked for. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *key, *ways;
+    int64_t partition;
+    Py_ssize_t size, room;
+    Entry *entries;
+} Events;
+
+static PyTypeObject *events_type;
+
+/* What is read of an event, packed or not. */
+typedef struct {
+    PyObject *arrival, *event; /* NULL where it is packed. */
+    const Entry *entry;
+    int64_t timestamp_ms, append_ms;
+} View;
+
+static int view_of(PyObject *run, Py_ssize_t i, View *v)
+{
+    v->arrival = v->event = NULL;
+    v->entry = NULL;
+    if (Py_TYPE(run) == events_type) {
+        Entry *entry = &((Events *)run)->entries[i];
+        if (entry->body != NULL) {
+            v->entry = entry;
+            v->append_ms = entry->append_ms;
+            v->timestamp_ms =
+                entry->timestamp_ms == NO_TIME ? entry->append_ms : entry->timestamp_ms;
+            return 0;
+        }
+        v->arrival = Py_NewRef(entry->owner);
+    } else {
+        v->arrival = PySequence_GetItem(run, i);
+    }
+    v->event = v->arrival ? field_of(v->arrival, EVENT) : NULL;
+    if (v->event == NULL || number_in(v->arrival, APPEND_TIME_MS, &v->append_ms) < 0)
+        return -1;
+    PyObject *time = field_of(v->event, TIMESTAMP_MS);
+    v->timestamp_ms = v->append_ms;
+    if (time != NULL && time != Py_None)
+        v->timestamp_ms = PyLong_AsLongLong(time);
+    Py_XDECREF(time);
+    return time == NULL || (v->timestamp_ms == -1 && PyErr_Occurred()) ? -1 : 0;
+}
+
+static void end_view(View *v)
+{
+    Py_XDECREF(v->event);
+    Py_XDECREF(v->arrival);
+}
+
+/* Where its records lie: (raw partition, raw offset, array index, rekeyed offset). */
+static int place_in(PyObject *run, const View *v, int64_t place[4])
+{
+    if (v->entry != NULL) {
+        place[0] = ((Events *)run)->partition;
+        place[1] = v->entry->offset;
+        place[2] = 0;
+        place[3] = -1;
+        return 0;
+    }
+    for (int i = 0; i < 4; i++)
+        if (number_in(v->arrival, RAW_PARTITION + i, &place[i]) < 0)
+            return -1;
+    return 0;
+}
+
+static int add_transaction(Blake *b, const View *v)
+{
+    if (v->entry != NULL) {
+        blake_add(b, v->entry->body + v->entry->transaction_at,
+                  (size_t)v->entry->transaction_size);
+        return 0;
+    }
+    PyObject *found = field_of(v->event, TRANSACTION_ID);
+    Py_ssize_t size;
+    const char *text = found ? PyUnicode_AsUTF8AndSize(found, &size) : NULL;
+    if (text != NULL)
+        blake_add(b, text, (size_t)size);
+    Py_XDECREF(found);
+    return text == NULL ? -1 : 0;
+}
+
+/* Return the amount, or NULL: it has none if no error is set. */
+static PyObject *amount_in(const View *v)
+{
+    if (v->entry != NULL)
+        return Py_XNewRef(v->entry->amount);
+    PyObject *amount = field_of(v->event, AMOUNT);
+    if (amount == Py_None)
+        Py_CLEAR(amount);
+    return amount;
+}
+
+static int hash_body(const View *v, PyObject *hash_of, PyObject *hash_with, uint64_t *hashed)
+{
+    PyObject *body = NULL, *found = NULL;
+    if (v->entry != NULL) {
+        body = PyMemoryView_FromMemory((char *)v->entry->body, v->entry->body_size, PyBUF_READ);
+    } else {
+        PyObject *envelope = field_of(v->event, ENVELOPE);
+        if (envelope == NULL)
+            return -1;
+        if (!PyBytes_Check(envelope) || PyBytes_Size(envelope) > 0)
+            found = PyObject_CallFunctionObjArgs(hash_with, v->event, NULL);
+        else
+            body = field_of(v->event, BODY);
+        Py_DECREF(envelope);
+    }
+    if (body != NULL)
+        found = PyObject_CallFunctionObjArgs(hash_of, body, NULL);
+    Py_XDECREF(body);
+    if (found == NULL)
+        return -1;
+    *hashed = PyLong_AsUnsignedLongLong(found) & 0xFFFFFFFFFFFFULL;
+    Py_DECREF(found);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* What is told of an event as most are: `decode_plain` and `plain_arrival` say the same. */
+
+enum {
+    ORGANIZATION, SUBSCRIPTION, TRANSACTION, CODE, TIME, CENTS, VALUES, SPECVERSION, OPERATION, FIELDS
+};
+
+/* What `twin.arrive` takes as `ways`. */
+enum { OTHERWISE, ARRIVAL_CLASS, EVENT_CLASS, TEXT_TIMESTAMP, AMOUNT_OF, ZERO, WAYS };
+
+#define MEMBER(text) {text, NULL, sizeof text - 1, 0}
+
+static const Literal no_fields[FIELDS] = {
+    MEMBER("organization_id"), MEMBER("external_subscription_id"), MEMBER("transaction_id"),
+    MEMBER("code"), MEMBER("timestamp"), MEMBER("precise_total_amount_cents"),
+    MEMBER("properties"), MEMBER("specversion"), MEMBER("operation"),
+};
+
+#define MOST_BYTES 65536
+#define MOST_NAME 254
+#define SHARED 1024
+
+/* Texts that come again and again: each is made, and hashed, once. */
+static PyObject *shared[SHARED];
+
+static PyObject *shared_text(const char *text, Py_ssize_t size)
+{
+    uint64_t ends[2] = {(uint64_t)size, 0};
+    Py_ssize_t part = size < 8 ? size : 8;
+    memcpy(&ends[1], text + size - part, (size_t)part);
+    PyObject **place = &shared[((ends[1] + ends[0]) * 0x9E3779B97F4A7C15ULL) >> 54];
+    if (*place != NULL) {
+        Py_ssize_t known_size;
+        const char *known_text = PyUnicode_AsUTF8AndSize(*place, &known_size);
+        if (known_text != NULL && known_size == size &&
+            memcmp(known_text, text, (size_t)size) == 0)
+            return Py_NewRef(*place);
+    }
+    PyObject *made = PyUnicode_FromStringAndSize(text, size);
+    if (made != NULL) {
+        PyObject *before = *place;
+        *place = Py_NewRef(made);
+        Py_XDECREF(before);
+    }
+    return made;
+}
+
+/* Return whether bytes are ASCII without control characters. */
+static int is_ascii(const char *text, Py_ssize_t size)
+{
+    unsigned char odd = 0;
+    for (Py_ssize_t i = 0; i < size; i++)
+        odd |= (unsigned char)((unsigned char)(text[i] - 32) >= 95);
+    return !odd;
+}
+
+static int is_null(const Literal *literal)
+{
+    return literal->found == NULL || literal->found[0] == 'n';
+}
+
+/* Return what a Python function makes of a text; NULL without an error: it refuses the text. */
+static PyObject *made_by(PyObject *function, const Literal *literal)
+{
+    PyObject *text = PyUnicode_FromStringAndSize(literal->found + 1, literal->found_size - 2);
+    PyObject *made = text ? PyObject_CallFunctionObjArgs(function, text, NULL) : NULL;
+    Py_XDECREF(text);
+    if (made == NULL && PyErr_ExceptionMatches(PyExc_Exception) &&
+        !PyErr_ExceptionMatches(PyExc_MemoryError))
+        PyErr_Clear();
+    return made;
+}
+
+/* Read the time of a literal in ms, as `text_timestamp` does; return 0 if it refuses the text. */
+static int read_time(const Literal *literal, PyObject *text_timestamp, int64_t *time_ms)
+{
+    const char *p = literal->found, *end = p + literal->found_size;
+    *time_ms = NO_TIME;
+    if (is_null(literal))
+        return 1;
+    int quoted = *p == '"';
+    if (quoted) {
+        p++;
+        end--;
+    } else if (*p == '-' || *p < '0' || *p > '9') {
+        return 0;
+    }
+    const char *digits = p;
+    int64_t ms = 0;
+    while (p < end && *p >= '0' && *p <= '9' && p - digits < 12)
+        ms = 10 * ms + (*p++ - '0');
+    const char *point = p;
+    ms *= 1000;
+    if (p > digits && p < end && *p == '.') {
+        for (int64_t part = 100; ++p < end && *p >= '0' && *p <= '9' && part > 0; part /= 10)
+            ms += part * (*p - '0');
+        if (p == point + 1)
+            p = digits;
+    }
+    if (p == end && point > digits) {
+        *time_ms = ms;
+        return 1;
+    }
+    PyObject *made = quoted ? made_by(text_timestamp, literal) : NULL;
+    if (made == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    int overflow = 1;
+    if (PyLong_Check(made))
+        *time_ms = PyLong_AsLongLongAndOverflow(made, &overflow);
+    Py_DECREF(made);
+    return PyErr_Occurred() ? -1 : !overflow && *time_ms != NO_TIME;
+}
+
+/* Find a plain event in its body; return 0 if it is another. The key is (organization,
+ * subscription, code), with the default where the event has no organization.
+ */
+static int find_plain(const char *text, Py_ssize_t size, PyObject *default_organization,
+                      PyObject *const *with, Entry *entry, PyObject **key)
+{
+    Literal found[FIELDS];
+    memcpy(found, no_fields, sizeof found);
+    if (size > MOST_BYTES || !is_ascii(text, size) || !find_members(text, size, found, FIELDS) ||
+        found[SPECVERSION].found != NULL || found[OPERATION].found != NULL)
+        return 0;
+    const Literal *values = &found[VALUES], *cents = &found[CENTS];
+    if ((values->found != NULL && values->found[0] != '{') ||
+        (!is_null(cents) && cents->found[0] != '"'))
+        return 0;
+    entry->has_organization = !is_null(&found[ORGANIZATION]);
+    if (!entry->has_organization && default_organization == Py_None)
+        return 0;
+    for (int i = entry->has_organization ? ORGANIZATION : SUBSCRIPTION; i <= CODE; i++)
+        if (found[i].found == NULL || found[i].found[0] != '"' || found[i].found_size <= 2 ||
+            found[i].found_size - 2 > MOST_NAME)
+            return 0;
+    int taken = read_time(&found[TIME], with[TEXT_TIMESTAMP], &entry->timestamp_ms);
+    if (taken <= 0)
+        return taken;
+    entry->body = text;
+    entry->body_size = (int32_t)size;
+    entry->transaction_at = (int32_t)(found[TRANSACTION].found + 1 - text);
+    entry->transaction_size = (int32_t)(found[TRANSACTION].found_size - 2);
+    entry->values_at = values->found ? (int32_t)(values->found - text) : 0;
+    entry->values_size = (int32_t)values->found_size;
+    entry->amount = NULL;
+    if (cents->found_size == 5 && memcmp(cents->found, "\"0.0\"", 5) == 0)
+        entry->amount = Py_NewRef(with[ZERO]);
+    else if (!is_null(cents) && (entry->amount = made_by(with[AMOUNT_OF], cents)) == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    PyObject *parts[3] = {NULL};
+    static const int fields[3] = {ORGANIZATION, SUBSCRIPTION, CODE};
+    for (int i = 0; i < 3; i++)
+        parts[i] = i == 0 && !entry->has_organization
+                       ? Py_NewRef(default_organization)
+                       : shared_text(found[fields[i]].found + 1, found[fields[i]].found_size - 2);
+    *key = parts[0] && parts[1] && parts[2] ? PyTuple_Pack(3, parts[0], parts[1], parts[2]) : NULL;
+    for (int i = 0; i < 3; i++)
+        Py_XDECREF(parts[i]);
+    if (*key == NULL)
+        Py_CLEAR(entry->amount);
+    return *key == NULL ? -1 : 1;
+}
+
+/* Return the arrival of a packed event, as `plain_arrival` makes it. `body`: an object that has it,
+ * or NULL.
+ */
+static PyObject *arrival_of(const Entry *e, PyObject *key, PyObject *ways, PyObject *body,
+                            PyObject *origin[4])
+{
+    PyObject *event = NULL, *arrival = NULL;
+    PyObject *parts[] = {
+        Py_NewRef(e->has_organization ? PyTuple_GetItem(key, 0) : Py_None),
+        Py_XNewRef(PyTuple_GetItem(key, 1)),
+        PyUnicode_FromStringAndSize(e->body + e->transaction_at, e->transaction_size),
+        Py_XNewRef(PyTuple_GetItem(key, 2)),
+        e->timestamp_ms == NO_TIME ? Py_NewRef(Py_None) : PyLong_FromLongLong(e->timestamp_ms),
+        Py_NewRef(e->amount ? e->amount : Py_None),
+        e->values_size ? PyBytes_FromStringAndSize(e->body + e->values_at, e->values_size)
+                       : PyBytes_FromStringAndSize("{}", 2),
+        body ? Py_NewRef(body) : PyBytes_FromStringAndSize(e->body, e->body_size),
+    };
+    if (!PyErr_Occurred())
+        event = PyObject_CallFunctionObjArgs(PyTuple_GetItem(ways, EVENT_CLASS), parts[0], parts[1],
+                                             parts[2], parts[3], parts[4], parts[5], parts[6],
+                                             parts[7], NULL);
+    if (event != NULL)
+        arrival = PyObject_CallFunctionObjArgs(PyTuple_GetItem(ways, ARRIVAL_CLASS), event,
+                                               PyTuple_GetItem(key, 0), origin[0], origin[1],
+                                               origin[2], origin[3], NULL);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        Py_XDECREF(parts[i]);
+    Py_XDECREF(event);
+    return arrival;
+}
+
+/* The sequence */
+
+static int make_room(Events *self, Py_ssize_t more)
+{
+    if (self->size + more <= self->room)
+        return 0;
+    Py_ssize_t room = self->size + (more > self->size ? more : self->size);
+    Entry *larger = PyMem_Realloc(self->entries, (size_t)room * sizeof(Entry));
+    if (larger == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    self->entries = larger;
+    self->room = room;
+    return 0;
+}
+
+static Events *new_events(PyObject *key, PyObject *ways, int64_t partition)
+{
+    Events *self = PyObject_New(Events, events_type);
+    if (self != NULL) {
+        self->key = Py_NewRef(key);
+        self->ways = Py_NewRef(ways);
+        self->partition = partition;
+        self->size = self->room = 0;
+        self->entries = NULL;
+    }
+    return self;
+}
+
+static void free_events(PyObject *object)
+{
+    Events *self = (Events *)object;
+    for (Py_ssize_t i = 0; i < self->size; i++) {
+        Py_XDECREF(self->entries[i].amount);
+        Py_DECREF(self->entries[i].owner);
+    }
+    PyMem_Free(self->entries);
+    Py_DECREF(self->key);
+    Py_DECREF(self->ways);
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_Free(object);
+    Py_DECREF(type);
+}
+
+static Py_ssize_t count_events(PyObject *self)
+{
+    return ((Events *)self)->size;
+}
+
+static PyObject *event_at(PyObject *object, Py_ssize_t i)
+{
+    Events *self = (Events *)object;
+    if (i < 0 || i >= self->size) {
+        PyErr_SetString(PyExc_IndexError, "there is no such event");
+        return NULL;
+    }
+    Entry *entry = &self->entries[i];
+    if (entry->body == NULL)
+        return Py_NewRef(entry->owner);
+    PyObject *origin[4] = {
+        PyLong_FromLongLong(entry->append_ms), PyLong_FromLongLong(self->partition),
+        PyLong_FromLongLong(entry->offset), PyLong_FromLong(0),
+    };
+    PyObject *arrival = NULL;
+    if (!PyErr_Occurred())
+        arrival = arrival_of(entry, self->key, self->ways, NULL, origin);
+    for (int part = 0; part < 4; part++)
+        Py_XDECREF(origin[part]);
+    if (arrival != NULL) {
+        /* Whoever asks for one asks again. */
+        PyObject *bytes = entry->owner;
+        entry->owner = Py_NewRef(arrival);
+        Py_DECREF(bytes);
+        Py_CLEAR(entry->amount);
+        entry->body = NULL;
+    }
+    return arrival;
+}
+
+/* Return the events of a slice, or one event. */
+static PyObject *some_events(PyObject *object, PyObject *asked)
+{
+    Events *self = (Events *)object;
+    Py_ssize_t start, stop, step;
+    if (!PySlice_Check(asked)) {
+        Py_ssize_t i = PyNumber_AsSsize_t(asked, PyExc_IndexError);
+        if (i == -1 && PyErr_Occurred())
+            return NULL;
+        return event_at(object, i < 0 ? i + self->size : i);
+    }
+    if (PySlice_Unpack(asked, &start, &stop, &step) < 0)
+        return NULL;
+    Py_ssize_t count = PySlice_AdjustIndices(self->size, &start, &stop, step);
+    Events *part = new_events(self->key, self->ways, self->partition);
+    if (part == NULL || make_room(part, count) < 0) {
+        Py_XDECREF((PyObject *)part);
+        return NULL;
+    }
+    for (; part->size < count; part->size++, start += step) {
+        Entry *entry = &part->entries[part->size];
+        *entry = self->entries[start];
+        Py_INCREF(entry->owner);
+        Py_XINCREF(entry->amount);
+    }
+    return (PyObject *)part;
+}
+
+static PyObject *append_arrival(PyObject *object, PyObject *arrival)
+{
+    Events *self = (Events *)object;
+    if (make_room(self, 1) < 0)
+        return NULL;
+    Entry *entry = &self->entries[self->size++];
+    memset(entry, 0, sizeof *entry);
+    entry->owner = Py_NewRef(arrival);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef events_methods[] = {
+    {"append", append_arrival, METH_O, "Add an arrival."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot events_slots[] = {
+    {Py_tp_dealloc, free_events},     {Py_sq_length, count_events},
+    {Py_mp_length, count_events},     {Py_sq_item, event_at},
+    {Py_mp_subscript, some_events},   {Py_tp_methods, events_methods},
+    {0, NULL},
+};
+
+static PyType_Spec events_spec = {
+    "app.kernel.Events", sizeof(Events), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, events_slots,
+};
+
+/* arrive and arrive_many: from bytes to the events of a key. */
+
+static int ways_of(PyObject *ways, PyObject *with[WAYS])
+{
+    if (!PyTuple_Check(ways) || PyTuple_Size(ways) != WAYS) {
+        PyErr_SetString(PyExc_TypeError, "ways are a tuple as twin.arrive takes");
+        return -1;
+    }
+    for (int i = 0; i < WAYS; i++)
+        with[i] = PyTuple_GetItem(ways, i);
+    return 0;
+}
+
+/* Add an arrival to the run of its key. */
+static int add_arrival(PyObject *arrivals, PyObject *key, PyObject *arrival)
+{
+    PyObject *run = PyDict_GetItemWithError(arrivals, key), *done = NULL;
+    if (run == NULL) {
+        int failed = PyErr_Occurred() || (run = PyList_New(0)) == NULL ||
+                     PyList_Append(run, arrival) < 0 || PyDict_SetItem(arrivals, key, run) < 0;
+        Py_XDECREF(run);
+        return failed ? -1 : 0;
+    }
+    if (PyList_Check(run))
+        return PyList_Append(run, arrival);
+    if (Py_TYPE(run) == events_type)
+        done = append_arrival(run, arrival);
+    else
+        PyErr_SetString(PyExc_TypeError, "events of a key are in a list");
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static PyObject *arrive(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *with[WAYS], *key = NULL, *arrival = NULL, *answer = NULL;
+    if (count < 7 || count > 8 || !PyDict_Check(args[5])) {
+        PyErr_SetString(PyExc_TypeError, "arrive takes what twin.arrive takes");
+        return NULL;
+    }
+    char *text;
+    Py_ssize_t size;
+    Entry entry = {.amount = NULL};
+    if (ways_of(args[6], with) < 0 || PyBytes_AsStringAndSize(args[0], &text, &size) < 0)
+        return NULL;
+    PyObject *index = count > 7 ? Py_NewRef(args[7]) : PyLong_FromLong(0);
+    int taken = index ? find_plain(text, size, args[4], with, &entry, &key) : -1;
+    if (taken > 0) {
+        PyObject *origin[4] = {args[1], args[2], args[3], index};
+        arrival = arrival_of(&entry, key, args[6], args[0], origin);
+        if (arrival != NULL && add_arrival(args[5], key, arrival) == 0)
+            answer = Py_NewRef(Py_True);
+    } else if (taken == 0) {
+        answer = PyObject_CallFunctionObjArgs(with[OTHERWISE], args[0], args[1], args[2], args[3],
+                                              args[4], args[5], index, NULL);
+    }
+    Py_XDECREF(entry.amount);
+    Py_XDECREF(arrival);
+    Py_XDECREF(index);
+    Py_XDECREF(key);
+    return answer;
+}
+
+/* Add a packed event to the events of its key; takes its amount over. */
+static int add_entry(PyObject *arrivals, PyObject *key, PyObject *ways, int64_t partition,
+                     Entry *entry)
+{
+    PyObject *run = PyDict_GetItemWithError(arrivals, key);
+    if (run != NULL && Py_TYPE(run) != events_type) {
+        /* Others of them are arrivals already. */
+        PyObject *origin[4] = {
+            PyLong_FromLongLong(entry->append_ms), PyLong_FromLongLong(partition),
+            PyLong_FromLongLong(entry->offset), PyLong_FromLong(0),
+        };
+        PyObject *arrival = NULL;
+        if (!PyErr_Occurred())
+            arrival = arrival_of(entry, key, ways, NULL, origin);
+        for (int part = 0; part < 4; part++)
+            Py_XDECREF(origin[part]);
+        Py_CLEAR(entry->amount);
+        int failed = arrival == NULL || add_arrival(arrivals, key, arrival) < 0;
+        Py_XDECREF(arrival);
+        return failed ? -1 : 0;
+    }
+    int failed = run == NULL && PyErr_Occurred();
+    PyObject *events = Py_XNewRef(run);
+    if (events == NULL && !failed) {
+        events = (PyObject *)new_events(key, ways, partition);
+        failed = events == NULL || PyDict_SetItem(arrivals, key, events) < 0;
+    }
+    failed = failed || make_room((Events *)events, 1) < 0;
+    if (!failed) {
+        Events *into = (Events *)events;
+        Py_INCREF(entry->owner);
+        into->entries[into->size++] = *entry;
+    } else {
+        Py_CLEAR(entry->amount);
+    }
+    Py_XDECREF(events);
+    return failed ? -1 : 0;
+}
+
+static PyObject *arrive_many(PyObject *module, PyObject *args)
+{
+    PyObject *object, *default_organization, *arrivals, *ways, *with[WAYS];
+    Py_ssize_t place;
+    long long room, each, append_ms, until_ms, partition, next;
+    if (!PyArg_ParseTuple(args, "OnLLLLLLOO!O", &object, &place, &room, &each, &next, &append_ms,
+                          &until_ms, &partition, &default_organization, &PyDict_Type, &arrivals,
+                          &ways) ||
+        ways_of(ways, with) < 0)
+        return NULL;
+    Records *records = Py_TYPE(object) == records_type ? (Records *)object : NULL;
+    Py_ssize_t begun = place;
+    int taken = records != NULL && place >= 0;
+    while (taken > 0 && place < records->size && room > 0) {
+        const Record *r = &records->records[place];
+        PyObject *key = NULL;
+        Entry entry = {.amount = NULL};
+        if (r->headers != NULL || r->value_size < 0 ||
+            (r->timestamp_ms > append_ms && r->timestamp_ms > until_ms))
+            break;
+        taken = find_plain(r->value, r->value_size, default_organization, with, &entry, &key);
+        if (taken > 0) {
+            if (r->timestamp_ms > append_ms)
+                append_ms = r->timestamp_ms;
+            entry.owner = object;
+            entry.append_ms = append_ms;
+            entry.offset = r->offset;
+            taken = add_entry(arrivals, key, ways, partition, &entry) < 0 ? -1 : 1;
+            room -= each + r->value_size;
+            next = r->offset + 1;
+            place++;
+        } else {
+            Py_XDECREF(entry.amount);
+        }
+        Py_XDECREF(key);
+    }
+    if (taken < 0)
+        return NULL;
+    return Py_BuildValue("nnLLL", place, place - begun, room, next, append_ms);
+}

@@ -1,0 +1,226 @@
+/* Records of a batch, each where it lies in the bytes of the batch. */
+
+typedef struct {
+    const char *key, *value;
+    int32_t key_size, value_size; /* -1: there is none */
+    int64_t offset, timestamp_ms;
+    PyObject *headers; /* NULL: it has none */
+} Record;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *data, *kind; /* The bytes, and the class of a record for whoever asks for one. */
+    Record *records;
+    Py_ssize_t size;
+    int timestamp_type;
+} Records;
+
+static PyTypeObject *records_type;
+
+/* Read a number of at most 64 bits, zigzag; return where it ends, or NULL. */
+static const uint8_t *varint(const uint8_t *p, const uint8_t *end, int64_t *number)
+{
+    uint64_t read = 0;
+    for (int bits = 0; p < end && bits < 64; bits += 7) {
+        uint8_t byte = *p++;
+        read |= (uint64_t)(byte & 0x7F) << bits;
+        if (byte < 0x80) {
+            *number = (int64_t)(read >> 1) ^ -(int64_t)(read & 1);
+            return p;
+        }
+    }
+    return NULL;
+}
+
+/* Read a length and skip so many bytes; -1 stands for none. */
+static const uint8_t *stretch(const uint8_t *p, const uint8_t *end, const char **text, int32_t *size)
+{
+    int64_t length;
+    p = varint(p, end, &length);
+    if (p == NULL || length < -1 || length > end - p)
+        return NULL;
+    *text = (const char *)p;
+    *size = (int32_t)length;
+    return length > 0 ? p + length : p;
+}
+
+#define MOST_HEADERS 1000
+
+/* Read headers into a list; return where they end, or NULL. */
+static const uint8_t *headers_of(const uint8_t *p, const uint8_t *end, PyObject **headers)
+{
+    int64_t count;
+    p = varint(p, end, &count);
+    if (p == NULL || count == 0)
+        return p;
+    if (count < 0 || count > MOST_HEADERS || (*headers = PyList_New(0)) == NULL)
+        return NULL;
+    for (int64_t i = 0; p != NULL && i < count; i++) {
+        const char *name, *text;
+        int32_t name_size, text_size;
+        p = stretch(p, end, &name, &name_size);
+        p = p && name_size >= 0 ? stretch(p, end, &text, &text_size) : NULL;
+        PyObject *first = p ? PyUnicode_DecodeUTF8(name, name_size, NULL) : NULL, *other = NULL;
+        if (first != NULL)
+            other = text_size < 0 ? Py_NewRef(Py_None) : PyBytes_FromStringAndSize(text, text_size);
+        PyObject *pair = other ? PyTuple_Pack(2, first, other) : NULL;
+        if (pair == NULL || PyList_Append(*headers, pair) < 0)
+            p = NULL;
+        Py_XDECREF(first);
+        Py_XDECREF(other);
+        Py_XDECREF(pair);
+    }
+    return p;
+}
+
+/* Read one record; return where it ends, or NULL. */
+static const uint8_t *read_record(const uint8_t *p, const uint8_t *end, Record *r)
+{
+    int64_t length;
+    p = varint(p, end, &length);
+    if (p == NULL || length < 1 || length > end - p)
+        return NULL;
+    end = p++ + length; /* A byte of attributes, of which none is in use. */
+    p = varint(p, end, &r->timestamp_ms);
+    p = p ? varint(p, end, &r->offset) : NULL;
+    p = p ? stretch(p, end, &r->key, &r->key_size) : NULL;
+    p = p ? stretch(p, end, &r->value, &r->value_size) : NULL;
+    p = p ? headers_of(p, end, &r->headers) : NULL;
+    return p == end ? p : NULL;
+}
+
+static void free_records(PyObject *object)
+{
+    Records *self = (Records *)object;
+    for (Py_ssize_t i = 0; i < self->size; i++)
+        Py_XDECREF(self->records[i].headers);
+    PyMem_Free(self->records);
+    Py_XDECREF(self->data);
+    Py_XDECREF(self->kind);
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_Free(object);
+    Py_DECREF(type);
+}
+
+static Records *new_records(PyObject *data, PyObject *kind, Py_ssize_t room, int timestamp_type)
+{
+    Records *self = PyObject_New(Records, records_type);
+    if (self == NULL)
+        return NULL;
+    self->data = Py_NewRef(data);
+    self->kind = Py_NewRef(kind);
+    self->size = 0;
+    self->timestamp_type = timestamp_type;
+    self->records = PyMem_Malloc((size_t)(room ? room : 1) * sizeof(Record));
+    if (self->records == NULL) {
+        Py_DECREF((PyObject *)self);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    return self;
+}
+
+static PyObject *split(PyObject *module, PyObject *args)
+{
+    PyObject *data, *kind;
+    Py_ssize_t at, end;
+    long long base, next, from, first_ms, append_ms;
+    int count;
+    if (!PyArg_ParseTuple(args, "O!nniLLLLLO", &PyBytes_Type, &data, &at, &end, &count, &base, &next,
+                          &from, &first_ms, &append_ms, &kind))
+        return NULL;
+    const uint8_t *begin = (const uint8_t *)PyBytes_AsString(data), *p = begin + at;
+    if (at < 0 || end < at || end > PyBytes_Size(data) || count < 0 || count > end - at)
+        return Py_NewRef(Py_None);
+    Records *self = new_records(data, kind, count, append_ms >= 0);
+    if (self == NULL)
+        return NULL;
+    int64_t expected = base;
+    for (int i = 0; p != NULL && i < count; i++) {
+        Record *r = &self->records[self->size];
+        r->headers = NULL;
+        p = read_record(p, begin + end, r);
+        if (p != NULL && (r->offset < 0 || r->offset >= next - base || base + r->offset < expected))
+            p = NULL;
+        r->offset += base;
+        expected = r->offset + 1;
+        r->timestamp_ms = append_ms >= 0 ? append_ms : first_ms + r->timestamp_ms;
+        if (p != NULL && r->offset >= from)
+            self->size++;
+        else
+            Py_CLEAR(r->headers);
+    }
+    if (p == begin + end && !PyErr_Occurred())
+        return (PyObject *)self;
+    Py_DECREF((PyObject *)self);
+    /* It may be damaged, or be read more leniently. */
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+        return NULL;
+    PyErr_Clear();
+    return Py_NewRef(Py_None);
+}
+
+static Py_ssize_t count_records(PyObject *self)
+{
+    return ((Records *)self)->size;
+}
+
+static PyObject *bytes_or_none(const char *bytes, int32_t size)
+{
+    return size < 0 ? Py_NewRef(Py_None) : PyBytes_FromStringAndSize(bytes, size);
+}
+
+static PyObject *record_at(PyObject *object, Py_ssize_t i)
+{
+    Records *self = (Records *)object;
+    if (i < 0 || i >= self->size) {
+        PyErr_SetString(PyExc_IndexError, "there is no such record");
+        return NULL;
+    }
+    Record *r = &self->records[i];
+    PyObject *key = bytes_or_none(r->key, r->key_size);
+    PyObject *value = key ? bytes_or_none(r->value, r->value_size) : NULL;
+    PyObject *headers = value && !r->headers ? PyTuple_New(0) : Py_XNewRef(r->headers);
+    PyObject *record = NULL;
+    if (headers != NULL && value != NULL)
+        record = PyObject_CallFunction(self->kind, "LLiOOO", (long long)r->offset,
+                                       (long long)r->timestamp_ms, self->timestamp_type, key, value,
+                                       headers);
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    Py_XDECREF(headers);
+    return record;
+}
+
+/* Return the records of a slice, or one record. */
+static PyObject *some_records(PyObject *object, PyObject *asked)
+{
+    Records *self = (Records *)object;
+    Py_ssize_t start, stop, step;
+    if (!PySlice_Check(asked)) {
+        Py_ssize_t i = PyNumber_AsSsize_t(asked, PyExc_IndexError);
+        if (i == -1 && PyErr_Occurred())
+            return NULL;
+        return record_at(object, i < 0 ? i + self->size : i);
+    }
+    if (PySlice_Unpack(asked, &start, &stop, &step) < 0)
+        return NULL;
+    Py_ssize_t count = PySlice_AdjustIndices(self->size, &start, &stop, step);
+    Records *part = new_records(self->data, self->kind, count, self->timestamp_type);
+    for (; part != NULL && part->size < count; part->size++, start += step) {
+        part->records[part->size] = self->records[start];
+        Py_XINCREF(self->records[start].headers);
+    }
+    return (PyObject *)part;
+}
+
+static PyType_Slot records_slots[] = {
+    {Py_tp_dealloc, free_records},     {Py_sq_length, count_records},
+    {Py_mp_length, count_records},     {Py_sq_item, record_at},
+    {Py_mp_subscript, some_records},   {0, NULL},
+};
+
+static PyType_Spec records_spec = {
+    "app.kernel.Records", sizeof(Records), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, records_slots,
+};
