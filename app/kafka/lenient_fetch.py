@@ -8,18 +8,12 @@ One such record would stop a partition for ever, so names are decoded leniently 
 from __future__ import annotations
 
 import asyncio
-import struct
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, dropwhile, islice
-from operator import attrgetter
-from threading import Lock
+from itertools import chain
 from time import monotonic
-from typing import Any, Final, NamedTuple, overload
-from weakref import WeakKeyDictionary
+from typing import Any, Final, NamedTuple
 
-import msgspec
 from aiokafka.consumer import consumer, fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
@@ -30,26 +24,23 @@ from aiokafka.record.util import decode_varint_py
 from app.bounds.limits import (
     DELIVERED_BYTES,
     DELIVERED_RECORDS,
-    HEADER_BYTES,
     INFLATED_BEFORE_BYTES,
     INFLATED_BYTES,
-    INFLATED_IN_WORKER_BYTES,
     INFLATED_ON_LOOP_BYTES,
     RECORD_HEADERS,
     RECORD_HEADERS_BEFORE,
 )
 from app.kafka.fetch_sessions import FetchSession
 from app.kafka.inflate import Unreadable, inflate_within
+from app.kafka.open_batch import COUNT_AT, HELD, INT, OpenBatch, UnreadBatch
+from app.kafka.parts import Parts
 from app.kafka.record_headers import many_headers, refuse_headers
-from app.kernel import split
 
 # Of a batch: where it states its length, which is counted from behind that, its format and, in the
-# current format, how many records it has.
-_INT: Final = struct.Struct(">i")
+# current format, where its records begin.
 _LENGTH_AT: Final = 8
 _AFTER_LENGTH: Final = 12
 _MAGIC_AT: Final = 16
-_COUNT_AT: Final = 57
 _RECORDS_AT: Final = 61
 LEAVES_OUT_MAX_WAIT_MS: Final = 100
 """How long the brokers may wait for data of some partitions while others are not asked for."""
@@ -79,75 +70,6 @@ def limit_after(topic: str, at_ms: int) -> None:
 
 def _limits_of(topic: str, at_ms: int) -> _Limits:
     return _LIMITS if at_ms > _limited_after_ms.get(topic, -1) else _BEFORE
-
-
-class UnreadBatch(NamedTuple):
-    """Stands for the unreadable records of a batch; most readers see a record without value."""
-
-    offset: int
-    """Offset of the first unreadable record."""
-    timestamp: int
-    timestamp_type: int
-    records: int
-    """Number of records from `offset` on, as the batch states it; 0: unknown."""
-    data: bytes
-    """Bytes of the batch as it was fetched, or the value of the one record."""
-    reason: Unreadable
-    key: bytes | None = None
-    value: bytes | None = None
-    headers: Sequence[tuple[str, bytes | None]] = ()
-
-
-class Fetched(msgspec.Struct, gc=False):
-    """A record of a batch that `app.kernel` has split, as aiokafka would give it."""
-
-    offset: int
-    timestamp: int
-    timestamp_type: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
-
-    @property
-    def checksum(self) -> None:
-        """None: no record of the current format has one."""
-
-
-class Parts(Sequence[Any]):
-    """Records of one partition, as the batches that were read have them."""
-
-    def __init__(self, parts: Iterable[Sequence[Any]] = ()) -> None:
-        self.parts = [part for part in parts if len(part)]
-
-    def __len__(self) -> int:
-        return sum(map(len, self.parts))
-
-    def __iter__(self) -> Iterator[Any]:
-        return chain.from_iterable(self.parts)
-
-    @overload
-    def __getitem__(self, at: int) -> Any: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Any]: ...
-    def __getitem__(self, at: int | slice) -> Any:
-        """Return one record, or a list; whoever needs many goes by parts."""
-        if isinstance(at, int) and at in (0, -1) and self.parts:
-            return self.parts[at][at]
-        return list(self)[at]
-
-    def parts_from(self, offset: int) -> Iterator[tuple[Sequence[Any], int]]:
-        """Yield each part with the place of its first record from an offset on."""
-        for part in self.parts:
-            place = bisect_left(part, offset, key=_offset)
-            if place < len(part):
-                yield part, place
-
-    def clear(self) -> None:
-        """Let all records go."""
-        self.parts = []
-
-
-_offset = attrgetter("offset")
 
 
 class _KeptRecords(MemoryRecords):  # type: ignore[misc]
@@ -198,7 +120,7 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         self._data = memoryview(records.data)
         self._at = 0
         """Position at which the next batch begins."""
-        self._batch: _OpenBatch | None = None
+        self._batch: OpenBatch | None = None
         self._lenient_at = -1
         """Position of the batch that must be read leniently; -1: none."""
         self.ended = False
@@ -265,7 +187,7 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             return UnreadBatch(record.offset, at_ms, kind, 1, value, many_headers())
         return self._consumer_record(self._tp, record)
 
-    def _opened(self, ceiling: int | None) -> _OpenBatch | None:
+    def _opened(self, ceiling: int | None) -> OpenBatch | None:
         """Return the next batch with records to read; None: there is none, or it waits.
 
         `ceiling`: bytes up to which a batch is inflated here and now; None: up to its limit.
@@ -283,14 +205,14 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                 continue
             if start == self._lenient_at:
                 batch = _LenientBatch(data)
-            opened = _OpenBatch(batch, data, start, self.next_fetch_offset)
+            opened = OpenBatch(batch, data, start, self.next_fetch_offset)
             limits = _limits_of(self._tp.topic, batch.max_timestamp if current else 0)
             most = limits.inflated_bytes
             try:
                 inflated = inflate_within(ceiling or most, opened.begin)
                 opened.inflated_bytes = len(inflated)
                 if current and len(inflated) > INFLATED_ON_LOOP_BYTES:
-                    (count,) = _INT.unpack_from(data, _COUNT_AT)
+                    (count,) = INT.unpack_from(data, COUNT_AT)
                     refuse_headers(inflated, count, limits.headers)
                 elif current and start != self._lenient_at:
                     whole = (inflated, 0) if inflated else (self._bytes, start + _RECORDS_AT)
@@ -302,7 +224,7 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                 opened.begin_unread(reason)
             self._batch, self.waits = opened, False
             if opened.inflated_bytes > INFLATED_ON_LOOP_BYTES:
-                _HELD.add(opened)
+                HELD.add(opened)
             return opened
         self.ended, self.waits = True, False
         return None
@@ -312,7 +234,7 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         start = self._at
         if len(self._data) - start < _AFTER_LENGTH:
             return None
-        (length,) = _INT.unpack_from(self._data, start + _LENGTH_AT)
+        (length,) = INT.unpack_from(self._data, start + _LENGTH_AT)
         end = start + _AFTER_LENGTH + length
         return None if end > len(self._data) else (start, end)
 
@@ -327,151 +249,6 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         return bool(batch.is_control_batch)
 
 
-class _Part(NamedTuple):
-    """Records read from one batch."""
-
-    records: Sequence[Any]
-    size: int
-    next_offset: int
-    whole: bool
-    """True: the batch has no more records."""
-
-
-class _OpenBatch:
-    """A batch that is being read, by the thread of its owner only."""
-
-    def __init__(self, batch: Any, data: memoryview, start: int, from_offset: int) -> None:
-        self._batch = batch
-        self._data = data
-        self._next_offset = batch.next_offset
-        self._from_offset = from_offset
-        self._records: Iterator[Any] | None = None
-        """Records not read yet; None: not inflated yet, or freed by `let_go`."""
-        self._split: Sequence[Any] | None = None
-        """They, if the batch could be split; None: it is read by `_records`."""
-        self.start = start
-        """Position of the batch in the fetched bytes."""
-        self.inflated_bytes = 0
-
-    def begin(self) -> None:
-        """Inflate the batch."""
-        # It can be asked for an iterator but once; all records are true.
-        records: Iterator[Any] = filter(None, self._batch)
-        if isinstance(self._batch, LegacyRecordBatch):
-            # It inflates with the first record.
-            records = chain(tuple(islice(records, 1)), records)
-            # A fetch may begin in the middle of a batch.
-            self._records = dropwhile(lambda record: record.offset < self._from_offset, records)
-        else:
-            self._records = _until_damaged(self._batch, self._data, self._from_offset, records)
-
-    def split(self, data: bytes, at: int, end: int) -> None:
-        """Find all records at once, if they are sound: reading them one by one costs more."""
-        batch = self._batch
-        (count,) = _INT.unpack_from(self._data, _COUNT_AT)
-        append_ms = batch.max_timestamp if batch.timestamp_type else -1
-        offsets = batch.base_offset, batch.next_offset, self._from_offset
-        self._split = split(
-            data, at, end, count, *offsets, batch.first_timestamp, append_ms, Fetched
-        )
-
-    def begin_unread(self, reason: Unreadable) -> None:
-        """Replace all records of the batch by one `UnreadBatch`."""
-        batch, data = self._batch, bytes(self._data)
-        first, at_ms, kind, count = self._from_offset, 0, 0, 0
-        if not isinstance(batch, LegacyRecordBatch):
-            first = max(batch.base_offset, first)
-            at_ms, kind = batch.max_timestamp, batch.timestamp_type
-            (count,) = _INT.unpack_from(data, _COUNT_AT)
-        self._records = iter((UnreadBatch(first, at_ms, kind, count, data, reason),))
-
-    def let_go(self) -> None:
-        """Free the inflated bytes, from any thread; the batch can be inflated again."""
-        self._records = self._batch = None
-
-    def read(self, most: int, room: int) -> _Part | None:
-        """Return the next records; None: the batch was freed by `let_go`."""
-        unread = self._records
-        if unread is None:
-            return None
-        if self._split is not None:
-            some, self._split = self._split[:most], self._split[most:]
-            whole = not self._split
-            next_offset = self._next_offset if whole else self._split[0].offset
-            return _Part(some, self.inflated_bytes, next_offset, whole=whole)
-        size = 0
-        if self.inflated_bytes > INFLATED_ON_LOOP_BYTES:
-            records = []
-            for record in unread:
-                records.append(record)
-                size += len(record.key or b"") + len(record.value or b"")
-                size += HEADER_BYTES * len(record.headers)
-                if len(records) == most or size >= room:
-                    break
-            else:
-                return _Part(records, size, self._next_offset, whole=True)
-        else:
-            records = list(islice(unread, most))
-            if self.inflated_bytes:
-                # One that was not compressed has no more than was fetched.
-                headers = sum([len(record.headers) for record in records])
-                size = self.inflated_bytes + HEADER_BYTES * headers
-            if len(records) < most:
-                return _Part(records, size, self._next_offset, whole=True)
-        return _Part(records, size, records[-1].offset + 1, whole=False)
-
-
-def _until_damaged(
-    batch: Any, data: memoryview, from_offset: int, records: Iterator[Any]
-) -> Iterator[Any]:
-    """Yield the records; from the first unreadable one on yield one `UnreadBatch` for the rest.
-
-    Brokers accept compressed batches with wrong record sizes, or with offsets beyond the batch.
-    Such offsets would make a reader skip records of other batches.
-    """
-    offset, end = batch.base_offset, batch.next_offset
-    try:
-        for record in records:
-            if not offset <= record.offset < end:
-                break
-            offset = record.offset + 1
-            if offset > from_offset:
-                yield record
-        else:
-            return
-    except UnicodeDecodeError:
-        raise
-    except (CorruptRecordException, ValueError, IndexError):
-        # What aiokafka says of it may name bytes that lie behind the batch in memory.
-        pass
-    # Who begins behind it has told of it.
-    if offset >= from_offset:
-        message = f"the batch is damaged: the record of offset {offset} cannot be read"
-        reason = Unreadable(message, too_large=False)
-        at_ms, kind = batch.max_timestamp, batch.timestamp_type
-        yield UnreadBatch(offset, at_ms, kind, end - offset, bytes(data), reason)
-
-
-class _Held:
-    """The large inflated batches of this process."""
-
-    def __init__(self) -> None:
-        self._batches: WeakKeyDictionary[_OpenBatch, int] = WeakKeyDictionary()
-        self._changing = Lock()
-
-    def add(self, batch: _OpenBatch) -> None:
-        """Add a batch; free the oldest ones while all together are too large."""
-        with self._changing:
-            self._batches[batch] = batch.inflated_bytes
-            size = sum(self._batches.values())
-            for oldest in list(self._batches):
-                if size <= INFLATED_IN_WORKER_BYTES:
-                    break
-                size -= self._batches.pop(oldest)
-                oldest.let_go()
-
-
-_HELD: Final = _Held()
 _THREADS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="inflating")
 """Threads that inflate at most two batches at a time: one of a scan leaves the fold the other."""
 

@@ -10,7 +10,8 @@ from aiokafka.consumer.fetcher import Fetcher as AIOKafkaFetcher
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.types import TP
 
-from app.kafka.lenient_fetch import FetchedRecords, FetchResult, Parts
+from app.kafka.lenient_fetch import FetchedRecords, FetchResult
+from app.kafka.parts import Parts
 
 
 class OffsetsLost(Exception):

@@ -16,8 +16,8 @@ from typing import Final, NamedTuple, Protocol
 from app.billing_periods.instants import iso_milliseconds
 from app.bounds.limits import ID_BYTES, REFUSED_LETTERS
 from app.definitions.judging import ORGANIZATION_HEADER, Judging
-from app.kafka.lenient_fetch import UnreadBatch
 from app.kafka.log_readers import LogRecord
+from app.kafka.open_batch import UnreadBatch
 from app.kafka.record_batch import RawRecord
 from app.kafka.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.kafka.transactions import Record

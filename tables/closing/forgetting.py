@@ -182,9 +182,8 @@ def _drop_some(partition: Partition, meter_key: MeterKey) -> int:
     route = partition.routes.find(meter_key)
     count = 0
     for span, layer, _ in () if route is None else _layers_of(route):
-        if route is None or not is_forgotten(layer):
+        if not is_forgotten(layer):
             continue
-        route.lose_aim()
         # A flush passes over cells of other spans than those in use.
         nowhere = Layer.of(span.emptied(), layer.period, layer.first_shown)
         while layer.cells and count < STEP_ITEMS:

@@ -29,7 +29,8 @@ from app.expressions import (
     result_value,
 )
 from app.kafka import lenient_fetch
-from app.kafka.lenient_fetch import FetchedRecords, UnreadBatch
+from app.kafka.lenient_fetch import FetchedRecords
+from app.kafka.open_batch import UnreadBatch
 from app.kernel import chosen, twin
 from app.numbers import EXACT, ZERO, InvalidValue
 from app.wire.arrivals import PLAINLY, Arrival, MeterKey, arrivals_of, hang_on_limits

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.wire.arrivals import Run
+from app.wire.arrivals import CorrectionArrival, Run
+from app.wire.events import Correction
 from tests.laws.test_partition import ALL, END_MS, GRACES
+from tests.laws.test_repairs import Repaired
 from tests.world.clock import DAY_MS, START_MS
-from tests.world.definitions import changing_definitions, definitions_of
+from tests.world.definitions import ORG, SUBSCRIPTION, changing_definitions, definitions_of
 from tests.world.events import arrivals, arrived, slices
 from tests.world.partition import Live
 from tests.world.profiles import examples
@@ -107,3 +109,53 @@ def test_what_does_not_lead_straight_is_looked_at(
     assert live.straight == 0
     live.deliver([arrived("max", 2, START_MS, transaction_id="c", v="1")])
     assert live.straight == aimed
+
+
+@pytest.mark.parametrize(("late_ms", "straight"), [(0, True), (1, False)])
+def test_what_is_late_is_looked_at(late_ms: int, straight: bool) -> None:
+    """Appended when its period is due it counts as ever, and a moment later from a cut on."""
+    live = Live(definitions_of(["max"]))
+    live.define_all()
+    live.deliver([arrived("max", 0, START_MS, transaction_id="a", v="1")])
+    (timeline,) = live.partition.routes.by_key[ORG, SUBSCRIPTION, "max"].timelines
+    period = timeline.holding(START_MS)
+    assert period is not None
+    appended_ms = period.due_at_ms + late_ms
+    live.deliver([arrived("max", 1, START_MS, appended_ms, transaction_id="b", v="1")])
+    assert live.straight == straight
+
+
+def corrected(offset: int, transaction_id: str) -> CorrectionArrival:
+    """Return a correction that cancels an event."""
+    body = Correction(ORG, SUBSCRIPTION, transaction_id, "cancel", None, "c", b"{}")
+    return CorrectionArrival(body, ORG, START_MS + offset, 0, offset, 0)
+
+
+def counting() -> Repaired:
+    """Return a partition with one event, whose next leads straight."""
+    live = Repaired(definitions_of(["count"]), repairs=True)
+    live.deliver([arrived("count", 0, START_MS, transaction_id="a")])
+    return live
+
+
+def test_nothing_leads_into_a_cell_that_went() -> None:
+    live = counting()
+    live.correct(corrected(1, "a"))
+    assert live.outcomes["repaired"] == 1
+    assert live.cells() == {}
+    live.deliver([arrived("count", 2, START_MS, START_MS + 2, transaction_id="b")])
+    (cell,) = live.cells().values()
+    live.flush()
+    assert len(live.changelog.cells) == 1
+    live.restart()
+    assert list(live.cells().values()) == [cell]
+
+
+def test_what_was_corrected_before_it_came_is_looked_at() -> None:
+    live = counting()
+    live.correct(corrected(1, "b"))
+    live.deliver([arrived("count", 2, START_MS, START_MS + 2, transaction_id="b")])
+    live.deliver([arrived("count", 3, START_MS, START_MS + 3, transaction_id="c")])
+    assert live.straight == 0
+    ((_, cuts),) = live.cells().values()
+    assert cuts[0][1][0] == 2

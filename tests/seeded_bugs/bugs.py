@@ -200,7 +200,49 @@ BUGS = (
         "app/kernel/plain_json.h",
         "                if (wanted[i].found != NULL)\n                    return 0;",
         "                if (wanted[i].found != NULL)\n                    continue;",
-        "tests/app/kernel/test_kernel.py::test_what_arrives_is_what_is_decoded",
+        "tests/app/kernel/test_arriving.py::test_what_arrives_is_what_is_decoded",
+    ),
+    Bug(
+        "kernel-keeps-another-offset",
+        "app/kernel/events.h",
+        "place[1] = v->entry->offset;",
+        "place[1] = v->entry->offset + 1;",
+        "tests/app/kernel/test_records.py::test_events_are_hashed_read_and_written_like_arrivals",
+    ),
+    Bug(
+        "kernel-keeps-the-least",
+        "app/kernel/reading.h",
+        "PyObject_RichCompareBool(other, before, Py_GT)",
+        "PyObject_RichCompareBool(other, before, Py_LT)",
+        "tests/app/kernel/test_kept.py::test_numbers_are_kept_as_they_are_applied",
+    ),
+    Bug(
+        "kernel-splits-what-has-another-length",
+        "app/kernel/records.h",
+        "return p == end ? p : NULL;",
+        "return p ? end : NULL;",
+        "tests/app/kernel/test_records.py::test_a_record_of_another_length_is_left_to_aiokafka",
+    ),
+    Bug(
+        "straight-after-the-period-is-due",
+        "tables/routing/route.py",
+        "until_ms = min(layer.period.due_at_ms, layer.due_at_ms)",
+        "until_ms = layer.period.due_at_ms + 1",
+        "tests/laws/test_straight.py::test_what_is_late_is_looked_at",
+    ),
+    Bug(
+        "straight-though-the-id-is-known",
+        "tables/partition/intake.py",
+        "if entry is not None or identity in seen:",
+        "if identity in seen:",
+        "tests/laws/test_straight.py::test_what_does_not_lead_straight_is_looked_at",
+    ),
+    Bug(
+        "straight-though-it-is-corrected",
+        "tables/partition/intake.py",
+        "if self._corrections.touches(meter_key[:2]):",
+        "if False:",
+        "tests/laws/test_straight.py::test_what_was_corrected_before_it_came_is_looked_at",
     ),
     Bug(
         "dedupe-removed",
@@ -891,8 +933,9 @@ BUGS = (
     Bug(
         "portion-passes-over-what-it-left",
         "app/runtime/partition/portion.py",
-        "append_time_ms, next_offset\n                if events",
-        "append_time_ms, batch.next\n                if events",
+        "return\n                    step = STEP_BYTES",
+        "return setattr(self, 'next_offset', self._batch.next)\n"
+        "                    step = STEP_BYTES",
         "tests/agents/test_ingest.py::test_a_batch_is_taken_by_portions_of_whole_records",
     ),
     Bug(

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, cast
 
 import cramjam
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c, encode_varint
+
+from app.kernel import split
 
 CODECS: Final = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 _XERIAL_HEAD: Final = bytes((0x82, *b"SNAPPY\0", 0, 0, 0, 1, 0, 0, 0, 1))
 _XERIAL_BLOCK: Final = 32 * 1024
+_RECORDS_AT: Final = 61
+
+
+class Record(NamedTuple):
+    """A record as the kernel tells it."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 def record_bytes(
@@ -87,3 +102,22 @@ def _xerial(records: bytes) -> bytes:
         for at in range(0, len(records), _XERIAL_BLOCK)
     ]
     return _XERIAL_HEAD + b"".join(struct.pack(">i", len(block)) + block for block in blocks)
+
+
+def split_records(records: Sequence[Any]) -> Sequence[Any]:
+    """Return records as a reader finds them in the batch that a producer makes of them.
+
+    Their kernel may split no batch; then they are returned as they are.
+    """
+    if not records:
+        return records
+    first, last = records[0], records[-1]
+    made = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 40)
+    for record in records:
+        delta, headers = record.offset - first.offset, list(record.headers)
+        made.append(delta, record.timestamp, record.key, record.value, headers)
+    data = bytes(made.build())
+    offsets = first.offset, last.offset + 1, first.offset
+    times = first.timestamp, -1
+    found = split(data, _RECORDS_AT, len(data), len(records), *offsets, *times, Record)
+    return records if found is None else cast(Sequence[Any], found)

@@ -13,8 +13,8 @@ from typing import TypeVar
 from app.bounds.limits import CAREFUL_RECORDS, UNSENT_BYTES
 from app.bounds.turns import TURN_S, Steps, Work
 from app.definitions.outcome import Impact
-from app.kafka.lenient_fetch import UnreadBatch
 from app.kafka.names import TP
+from app.kafka.open_batch import UnreadBatch
 from app.kafka.record_batch import RawRecord
 from app.kafka.topics import EVENTS_REKEYED
 from app.runtime.context import WorkerContext

@@ -13,7 +13,7 @@ from app.bounds.turns import STEP_ITEMS, Steps, Work
 from app.definitions.indexes.set_asides import Aside, SetAsides
 from app.definitions.judging import Judging
 from app.definitions.timeline import NEVER_MS
-from app.kafka.lenient_fetch import UnreadBatch
+from app.kafka.open_batch import UnreadBatch
 from app.kafka.record_batch import RawRecord, RecordBatch
 from app.kernel import arrive, arrive_many
 from app.runtime.context import WorkerContext

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from app.bounds.turns import Steps
 from app.definitions.judging import Judging
 from app.failpoints import failpoint
-from app.kafka.lenient_fetch import UnreadBatch
+from app.kafka.open_batch import UnreadBatch
 from app.kafka.record_batch import RawRecord
 from app.runtime.context import WorkerContext
 from app.runtime.dead_letters import Source, dead_letters, source_of

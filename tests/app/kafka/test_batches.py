@@ -20,8 +20,9 @@ from app.bounds.limits import (
     INFLATED_IN_WORKER_BYTES,
     RECORD_HEADERS,
 )
-from app.kafka import lenient_fetch
-from app.kafka.lenient_fetch import FetchedRecords, UnreadBatch
+from app.kafka import lenient_fetch, open_batch
+from app.kafka.lenient_fetch import FetchedRecords
+from app.kafka.open_batch import UnreadBatch
 from tests.world.batches import batch_bytes, packed_batch, record_bytes
 
 MEBIBYTE = 1024 * 1024
@@ -189,7 +190,7 @@ def test_a_worker_keeps_a_bounded_sum_inflated_and_loses_nothing() -> None:
             if not records.ended:
                 records.inflate()
                 found[number] += [each.offset for each in records.take(1)]
-            assert sum(lenient_fetch._HELD._batches.values()) <= INFLATED_IN_WORKER_BYTES
+            assert sum(open_batch.HELD._batches.values()) <= INFLATED_IN_WORKER_BYTES
     assert found == {number: list(range(4)) for number in range(6)}
 
 

@@ -16,6 +16,7 @@ from app.numbers import ZERO
 from app.wire.arrivals import Arrival
 from app.wire.events import Event, decode_plain
 from tables.cells.cell import Cell
+from tables.registry import AGGREGATIONS
 from tables.routing.route import Route
 
 ROOT = Path(__file__).parents[3]
@@ -88,6 +89,10 @@ def learn(kernel: Any) -> None:
     for slot in Route.__slots__:
         setattr(route, slot, object())
     kernel.learn(route)
+    for aggregation in AGGREGATIONS.values():
+        first: list[Any] = [object() for _ in aggregation.state_type.__struct_fields__]
+        events, digest, precise, own, *_ = [*first, None]
+        kernel.learn_state(aggregation.state_type(*first), events, digest, precise, own)
 
 
 def plain_body(number: int, **more: Any) -> bytes:
