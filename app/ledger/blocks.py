@@ -1,7 +1,8 @@
 """Blocks: chunks on local disk, with a directory of where those of each key lie.
 
-A file is one block after another. Each flush appends one; later many are merged into one that is
-sorted by key. Every directory and every chunk has a checksum, which is compared at each reading.
+A file is one block after another. Each flush appends one. A file of few large ones stays as it is;
+many small ones are merged into one that is sorted by key. Every directory and every chunk has a
+checksum, which is compared at each reading.
 """
 
 from __future__ import annotations
@@ -183,14 +184,14 @@ class LedgerFile:
         self.merged = merged
         self.spans: list[Span] = []
         """A list that is replaced, never changed: who reads may keep it."""
-        self.bytes = 0
-        self.chunks = 0
+        self.bytes = self.blocks = self.chunks = 0
         self._directories: list[Directory] = []
 
     def add(self, block: Block) -> None:
         """Take note of a block that it has."""
         self.spans = joined([*self.spans, *block.spans])
         self.bytes = block.end
+        self.blocks += 1
         if self.merged:
             return
         self.chunks += len(block.directory.keys)
@@ -216,9 +217,9 @@ class LedgerFile:
 
     def _read_directory(self) -> Directory:
         blocks = list(read_blocks(self.path))
-        if len(blocks) != 1 or blocks[0].spans != self.spans:
+        if joined(span for block in blocks for span in block.spans) != self.spans:
             raise LedgerDamaged(f"{self.path}: its directory is torn")
-        return blocks[0].directory
+        return Directory.over([block.directory for block in blocks])
 
     def newest(self, directory: Directory | None) -> bytes:
         """Return its last chunk.
@@ -281,6 +282,14 @@ def _chunk(file: int, begin: int, size: int, check: int) -> bytes:
     if xxh3_64_intdigest(chunk) != check:
         raise LedgerDamaged(f"the chunk at {begin} is wrong")
     return chunk
+
+
+def closed(file: LedgerFile, path: Path) -> LedgerFile:
+    """Return a file under another name, to which nothing is appended any more."""
+    os.link(file.path, path)
+    found = LedgerFile(path, merged=True)
+    found.spans, found.bytes = file.spans, file.bytes
+    return found
 
 
 def merged(files: Sequence[LedgerFile], directories: Sequence[Directory], path: Path) -> LedgerFile:

@@ -22,6 +22,7 @@ from app.ledger.blocks import (
     LedgerFile,
     Located,
     Span,
+    closed,
     collected,
     directory_of,
     merged,
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 MERGED_BYTES = 64 * 1024 * 1024
 MERGED_CHUNKS = 65_536
 """Files that flushes append to are merged when they have as much; their directory is in memory."""
+
+FEW_BLOCKS = 256
+"""A file of more is merged: each has its directory, which whoever looks something up reads."""
 
 MEMORY_BYTES = 256 * 1024 * 1024
 """Most that the ledgers of a worker hold for flushes to come; what is more has a hole."""
@@ -269,13 +273,17 @@ class Ledger:
         self._release(self._durable.popleft().chunks)
 
     async def _merge(self) -> None:
-        """Merge what flushes have written, if it is enough."""
+        """Close the file that flushes were appended to, or merge them, if it is enough."""
         files = sorted((file for file in self._files if not file.merged), key=_order)
         size, chunks = sum(file.bytes for file in files), sum(file.chunks for file in files)
         if size < MERGED_BYTES and chunks < MERGED_CHUNKS:
             return
-        known = [known for file in files if (known := file.known()) is not None]
-        whole = await to_thread(merged, files, known, self._path(_MERGED))
+        if len(files) == 1 and files[0].blocks <= FEW_BLOCKS:
+            # To write all of it once more costs as much as all else that is done with an event.
+            whole = await to_thread(closed, files[0], self._path(_MERGED))
+        else:
+            known = [known for file in files if (known := file.known()) is not None]
+            whole = await to_thread(merged, files, known, self._path(_MERGED))
         if not all(file in self._files for file in files):
             # Some was found damaged meanwhile.
             await to_thread(whole.path.unlink, missing_ok=True)

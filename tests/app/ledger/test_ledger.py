@@ -160,11 +160,33 @@ class World:
         return sorted(path for path in self.directory.rglob("*") if path.is_file())
 
 
-@pytest.fixture(params=[3, 50, 10**6])
+@pytest.fixture(params=[(3, 0), (50, 0), (50, 3), (50, 256), (10**6, 256)])
 def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
-    """Make one whose files are merged after so many chunks."""
-    monkeypatch.setattr(module, "MERGED_CHUNKS", request.param)
+    """Make one whose files are closed after so many chunks, and merged if they have more blocks."""
+    chunks, blocks = request.param
+    monkeypatch.setattr(module, "MERGED_CHUNKS", chunks)
+    monkeypatch.setattr(module, "FEW_BLOCKS", blocks)
     return World(tmp_path)
+
+
+async def test_a_file_of_few_blocks_is_closed_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its bytes are not written again; one of many is sorted by key."""
+    monkeypatch.setattr(module, "MERGED_CHUNKS", 20)
+    for blocks, stays in ((256, True), (1, False)):
+        monkeypatch.setattr(module, "FEW_BLOCKS", blocks)
+        world = World(tmp_path / str(blocks))
+        world.portion(8)
+        await world.flush()
+        (appended,) = world.files()
+        inode = appended.stat().st_ino
+        for _ in range(4):
+            world.portion(8)
+            await world.flush()
+        inodes = {path.stat().st_ino for path in world.files() if path.suffix == ".merged"}
+        assert (inode in inodes) is stays
+        assert await world.check(NAMES) == len(world.taken)
 
 
 async def test_all_that_was_taken_is_found_as_it_came(world: World) -> None:
