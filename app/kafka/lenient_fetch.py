@@ -35,12 +35,14 @@ from app.kafka.inflate import Unreadable, inflate_within
 from app.kafka.open_batch import COUNT_AT, HELD, INT, OpenBatch, UnreadBatch
 from app.kafka.parts import Parts
 from app.kafka.record_headers import many_headers, refuse_headers
+from app.kernel import checksum
 
 # Of a batch: where it states its length, which is counted from behind that, its format and, in the
-# current format, where its records begin.
+# current format, where begins what has a checksum, and where its records do.
 _LENGTH_AT: Final = 8
 _AFTER_LENGTH: Final = 12
 _MAGIC_AT: Final = 16
+_SUMMED_AT: Final = 21
 _RECORDS_AT: Final = 61
 LEAVES_OUT_MAX_WAIT_MS: Final = 100
 """How long the brokers may wait for data of some partitions while others are not asked for."""
@@ -198,7 +200,7 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             magic = data[_MAGIC_AT]
             current = magic >= _CURRENT_FORMAT
             batch = DefaultRecordBatch(data) if current else LegacyRecordBatch(data, magic)
-            if self._check_crcs and not batch.validate_crc():
+            if self._check_crcs and not self._is_sound(batch, start, current):
                 raise CorruptRecordException(f"Invalid CRC - {self._tp}")
             if self._is_void(batch) or batch.next_offset <= self.next_fetch_offset:
                 self.next_fetch_offset = max(self.next_fetch_offset, batch.next_offset)
@@ -228,6 +230,11 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             return opened
         self.ended, self.waits = True, False
         return None
+
+    def _is_sound(self, batch: Any, start: int, current: bool) -> bool:
+        """Return whether the checksum of a batch is that of its bytes."""
+        known = checksum(self._bytes, start + _SUMMED_AT, self._at) if current else None
+        return bool(batch.validate_crc() if known is None else known == batch.crc)
 
     def _next_bounds(self) -> tuple[int, int] | None:
         """Return (start, end) of the next batch; None: no further batch is here as a whole."""

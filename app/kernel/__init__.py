@@ -30,6 +30,7 @@ def _chosen() -> tuple[ModuleType, str]:
 
 
 chosen, described = _chosen()
+checksum = chosen.checksum
 split = chosen.split
 arrive = chosen.arrive
 arrive_many = chosen.arrive_many

@@ -163,6 +163,11 @@ def arrive(
     return taken
 
 
+def checksum(data: bytes, at: int, end: int) -> int | None:
+    """Return the CRC-32C of bytes from `at` until `end`; None: there is no instruction for it."""
+    return None
+
+
 def split(
     data: bytes,
     at: int,

@@ -13,6 +13,7 @@ import pytest
 import xxhash
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.util import calc_crc32c
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -252,6 +253,16 @@ def test_events_join_arrivals_that_came_before_them(kernel: Any) -> None:
     runs: dict[Any, Any] = {key: both[:1]}
     kernel.arrive_many(records, 0, 1_000, 0, 0, 7, 7, 3, "d", runs, PLAINLY)
     assert runs == expected
+
+
+@examples(100)
+@given(data=st.binary(max_size=100), at=st.integers(0, 20))
+def test_checksums_are_those_that_kafka_wants(kernel: Any, data: bytes, at: int) -> None:
+    at = min(at, len(data))
+    found = kernel.checksum(data, at, len(data))
+    assert found is None or found == calc_crc32c(data[at:])
+    assert kernel.checksum(data, at, len(data) + 1) is None
+    assert twin.checksum(data, 0, len(data)) is None
 
 
 @examples(200)
