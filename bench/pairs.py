@@ -21,7 +21,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from app.bounds.collecting import Collecting, pass_over
 from app.kafka.transactions import Record
 from app.kernel import arrive, arrive_many, split
-from app.runtime.partition.owned import parts_of, slices_of
+from app.runtime.partition.owned import STRAIGHT_AT_ONCE, parts_of, slices_of
 from app.wire.arrivals import PLAINLY, Arrival, MeterKey
 from bench.fold import NOW_MS, definitions
 from bench.world import METRICS, event_value, number_of
@@ -78,7 +78,7 @@ class Load:
             decoded = clock()
             partition = self.partition
             route_of = partition.packing.route_of
-            for some in parts_of(list(runs.items()), SLICE_EVENTS):
+            for some in parts_of(list(runs.items()), STRAIGHT_AT_ONCE * SLICE_EVENTS):
                 rest = partition.fold_straight(some).rest
                 for part in slices_of(rest, SLICE_EVENTS, route_of, time.monotonic):
                     partition.missing_members(part)

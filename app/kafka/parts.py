@@ -47,7 +47,10 @@ class Parts(Sequence[Any]):
     def __getitem__(self, at: slice) -> list[Any]: ...
     def __getitem__(self, at: int | slice) -> Any:
         """Return one record, or a list; whoever needs many goes by parts."""
-        if isinstance(at, int) and at in (0, -1) and self.parts:
+        if not isinstance(at, int | slice):
+            # Faust asks each message for a name.
+            raise TypeError("records have no names")
+        if at in (0, -1) and self.parts:
             return self.parts[at][at]
         return list(self)[at]
 
