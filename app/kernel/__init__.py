@@ -41,4 +41,5 @@ index_rows = chosen.index_rows
 take_run = chosen.take_run
 lead = chosen.lead
 fold_led = chosen.fold_led
+Head = chosen.Head
 write_plain = chosen.write_plain

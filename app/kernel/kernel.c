@@ -17,6 +17,7 @@
 #include "rows.h"
 #include "reading.h"
 #include "straight.h"
+#include "head.h"
 
 #ifndef SOURCE
 #define SOURCE "unknown"
@@ -57,13 +58,18 @@ static int begin(void)
         shift = PyLong_FromLong(64);
     if (mask == NULL)
         mask = PyLong_FromString("ffffffffffffffffffffffffffffffff", NULL, 16);
-    return records_type && events_type && shift && mask ? 0 : -1;
+    if (head_type == NULL)
+        head_type = (PyTypeObject *)PyType_FromSpec(&head_spec);
+    if (!records_type || !events_type || !head_type || !shift || !mask)
+        return -1;
+    return choose_secrets();
 }
 
 PyMODINIT_FUNC PyInit__kernel(void)
 {
     PyObject *module = begin() < 0 ? NULL : PyModule_Create(&definition);
-    if (module != NULL && PyModule_AddStringConstant(module, "SOURCE", SOURCE) < 0)
+    if (module != NULL && (PyModule_AddStringConstant(module, "SOURCE", SOURCE) < 0 ||
+                           PyModule_AddObjectRef(module, "Head", (PyObject *)head_type) < 0))
         Py_CLEAR(module);
     return module;
 }

@@ -62,16 +62,16 @@ static int write_row(const Rows *r, const View *v, const int64_t place[4], uint8
     return 1;
 }
 
-/* Append id and row of each event of a run; append none and return 0 if one is out of bounds.
+/* Append the row of each event of a run; append none and return 0 if one is out of bounds.
  * With a reach `*farther` is set if one is beyond it.
  */
-static int add_rows(const Rows *r, PyObject *run, PyObject *ids, PyObject *packed,
-                    const Reach *reach, int *farther)
+static int add_rows(const Rows *r, PyObject *run, PyObject *packed, const Reach *reach,
+                    int *farther)
 {
     Py_ssize_t size = PySequence_Size(run);
     if (size < 0)
         return -1;
-    Py_ssize_t before = PyByteArray_Size(packed), known = PyList_Size(ids);
+    Py_ssize_t before = PyByteArray_Size(packed);
     if (PyByteArray_Resize(packed, before + size * ROW_BYTES) < 0)
         return -1;
     int taken = 1;
@@ -94,17 +94,12 @@ static int add_rows(const Rows *r, PyObject *run, PyObject *ids, PyObject *packe
             return -1;
         }
         memcpy(PyByteArray_AsString(packed) + at, row, ROW_BYTES);
-        PyObject *id = PyBytes_FromStringAndSize((char *)row, ID_BYTES);
-        if (id == NULL || PyList_Append(ids, id) < 0)
-            taken = -1;
-        Py_XDECREF(id);
     }
     if (taken > 0)
         return 1;
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
-    if (PyByteArray_Resize(packed, before) < 0 ||
-        PyList_SetSlice(ids, known, PyList_Size(ids), NULL) < 0)
+    if (PyByteArray_Resize(packed, before) < 0)
         return -1;
     PyErr_Restore(type, value, trace);
     return taken;
@@ -113,13 +108,13 @@ static int add_rows(const Rows *r, PyObject *run, PyObject *ids, PyObject *packe
 static PyObject *index_rows(PyObject *module, PyObject *args)
 {
     Rows r;
-    PyObject *run, *ids, *packed;
-    if (!PyArg_ParseTuple(args, "s#s#OLLLLOOO!O!", &r.organization, &r.organization_size,
+    PyObject *run, *packed;
+    if (!PyArg_ParseTuple(args, "s#s#OLLLLOOO!", &r.organization, &r.organization_size,
                           &r.subscription, &r.subscription_size, &run, &r.start_ms, &r.end_ms,
-                          &r.after_ms, &r.until_ms, &r.hash_of, &r.hash_with, &PyList_Type, &ids,
-                          &PyByteArray_Type, &packed))
+                          &r.after_ms, &r.until_ms, &r.hash_of, &r.hash_with, &PyByteArray_Type,
+                          &packed))
         return NULL;
-    int taken = add_rows(&r, run, ids, packed, NULL, NULL);
+    int taken = add_rows(&r, run, packed, NULL, NULL);
     return taken < 0 ? NULL : PyBool_FromLong(taken);
 }
 

@@ -214,10 +214,9 @@ static int parts_of(PyObject *run, PyObject **key, PyObject **events)
 static PyObject *lead(PyObject *module, PyObject *args)
 {
     Rows r;
-    PyObject *runs, *routes, *complete, *ids, *packed;
-    if (!PyArg_ParseTuple(args, "O!O!OOOO!O!", &PyList_Type, &runs, &PyDict_Type, &routes,
-                          &complete, &r.hash_of, &r.hash_with, &PyList_Type, &ids,
-                          &PyByteArray_Type, &packed))
+    PyObject *runs, *routes, *complete, *packed;
+    if (!PyArg_ParseTuple(args, "O!O!OOOO!", &PyList_Type, &runs, &PyDict_Type, &routes, &complete,
+                          &r.hash_of, &r.hash_with, &PyByteArray_Type, &packed))
         return NULL;
     PyObject *parts[5];
     for (int i = 0; i < 5; i++)
@@ -245,7 +244,7 @@ static PyObject *lead(PyObject *module, PyObject *args)
             r.subscription = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(key, 1), &r.subscription_size);
             taken = !r.organization || !r.subscription
                         ? -1
-                        : add_rows(&r, events, ids, packed, &bounds.reach, &beyond);
+                        : add_rows(&r, events, packed, &bounds.reach, &beyond);
         }
         if (taken > 0) {
             int whole = is_whole(route, complete);

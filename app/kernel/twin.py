@@ -14,6 +14,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from app.kernel.twin_head import Head
+
+__all__ = ["Head"]
+
 
 class Event(Protocol):
     """What is read of an event."""
@@ -250,10 +254,9 @@ def index_rows(
     until_ms: int,
     hash_of: Callable[[bytes], int],
     hash_with: Callable[[Any], int],
-    ids: list[bytes],
     packed: bytearray,
 ) -> bool:
-    """Append the id and the packed row of each event; return False, and append none, if one is out.
+    """Append the packed row of each event; return False, and append none, if one is out of bounds.
 
     Event times are from `start_ms` on and before `end_ms`, append times from `after_ms` until
     `until_ms`. `hash_of` hashes a body, `hash_with` an event with an envelope.
@@ -262,7 +265,6 @@ def index_rows(
         ValueError: a field is out of its range.
     """
     prefix = f"{organization_id}\0{external_subscription_id}\0"
-    new_ids: list[bytes] = []
     rows: list[bytes] = []
     for arrival in run:
         event, append_time_ms = arrival.event, arrival.append_time_ms
@@ -273,7 +275,6 @@ def index_rows(
             return False
         identity = _blank_id()
         identity.update((prefix + event.transaction_id).encode())
-        event_id = identity.digest()
         body = (hash_with(event) if event.envelope else hash_of(event.body)) & _LARGEST_48_BITS
         partition, index = arrival.raw_partition, arrival.array_index
         offset, rekeyed = arrival.raw_offset, arrival.rekeyed_offset
@@ -286,17 +287,15 @@ def index_rows(
             raise ValueError("a field of an entry is out of its range")
         if rekeyed < 0:
             rekeyed = _LARGEST_48_BITS
-        new_ids.append(event_id)
         rows.append(
             _pack_row(
-                event_id,
+                identity.digest(),
                 append_time_ms << 16 | partition,
                 offset << 16 | index,
                 rekeyed << 16 | body >> 32,
                 body & 0xFFFFFFFF,
             )
         )
-    ids += new_ids
     packed += b"".join(rows)
     return True
 
@@ -409,10 +408,9 @@ def lead(
     complete: Set[bytes],
     hash_of: Callable[[bytes], int],
     hash_with: Callable[[Any], int],
-    ids: list[bytes],
     packed: bytearray,
 ) -> Led:
-    """Find the runs that lead straight into a cell; append their ids and rows as `index_rows` does.
+    """Find the runs that lead straight into a cell; append their rows as `index_rows` does.
 
     `complete`: the sets whose members are all at hand.
     """
@@ -426,7 +424,7 @@ def lead(
         start_ms, end_ms, after_ms, until_ms, *reach = BOUNDS.unpack(route.bounds)
         newest_ms, appended_ms, raw_first, rekeyed_first = reach
         name, bounds = (key[0], key[1], arrivals), (start_ms, end_ms, after_ms, until_ms)
-        if not index_rows(*name, *bounds, hash_of, hash_with, ids, packed):
+        if not index_rows(*name, *bounds, hash_of, hash_with, packed):
             led[4].append(run)
             continue
         led[0].append(route)

@@ -3,11 +3,12 @@
 Entries are 40 bytes (state.md §2): id hash 12, append_time ms 6, raw partition 2, raw offset 6,
 array index 2, rekeyed offset 6 (all ones: came from raw), raw-body hash 6; big-endian.
 
-Shape: new rows go to a dict (the head); a full head becomes a sorted segment in memory; four
-segments of a level are merged into one of the next, on local disk, a few thousand rows at a time
-between slices. Every segment has a Bloom filter, so an unknown id costs a few vector operations
-and hardly ever a read. Local disk holds whole committed flushes only, and is a cache: what is
-torn, altered or of another index is discarded at open, and the caller loads the index log again.
+Shape: new rows go to the head, with a table of their ids; a full head becomes a sorted segment in
+memory; four segments of a level are merged into one of the next, on local disk, a few thousand rows
+at a time between slices. Every segment has a Bloom filter, so an unknown id costs a few vector
+operations and hardly ever a read. Local disk holds whole committed flushes only, and is a cache:
+what is torn, altered or of another index is discarded at open, and the caller loads the index log
+again.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
+from app.kernel import Head
 from tables.event_index.directory import SegmentDirectory
 from tables.event_index.entries import REFUSED_INDEX, Entry, pack_entries, unpack_entry
 from tables.event_index.filters import Keys, filter_bytes
-from tables.event_index.head import Head, ids_in
 from tables.event_index.log import LOG_START, LogPlace
 from tables.event_index.merge import MemorySegmentWriter, Merge, SegmentWriter
-from tables.event_index.rows import ROW, ROW_BYTES, sort_rows
+from tables.event_index.rows import ROW, ROW_BYTES, IdsIn, sort_rows
 from tables.event_index.segments import START, UNKNOWN_SUM, FlushMark, Segment
 
 FANOUT = 4
@@ -39,6 +40,8 @@ MERGE_ROWS_PER_NEW_ROW = 4
 
 MAX_HEAD_ROWS = 32_768
 MIN_HEAD_ROWS = 64
+HEAD_ROW_BYTES = 200
+"""Memory of a row of the head, with its place in the table of ids; the kernel takes half of it."""
 RECENT_ROW_BYTES = 500
 """Memory of head and memory segments (one and a half fanouts) per row of head."""
 
@@ -125,7 +128,7 @@ class EventIndex:
         """An estimate of the memory in use."""
         segments = sum(segment.resident_bytes for segment in self._segments)
         writers = sum(merge.writer.resident_bytes for merge in self._merges)
-        return self._head.resident_bytes + len(self._pending) + segments + writers
+        return len(self._head) * HEAD_ROW_BYTES + len(self._pending) + segments + writers
 
     @property
     def segment_count(self) -> int:
@@ -153,14 +156,23 @@ class EventIndex:
             return found  # as most slices, whose ids are all new
         return [None if e is None or e[3] == REFUSED_INDEX else e for e in found]
 
+    def known(self, packed: bytes | bytearray) -> set[int]:
+        """Return the places of rows whose id came before, here or among them, refused or not."""
+        places = set(self._head.known(packed))
+        if self._segments and packed:
+            keys, ids = Keys(np.frombuffer(packed, ROW)), IdsIn(packed)
+            for segment in self._segments:
+                places.update(place for place, _ in segment.find(keys, ids))
+        return places
+
     def add_many(self, ids: Sequence[bytes], entries: Sequence[Entry]) -> None:
         """Remember new ids."""
-        self.add_rows(ids, pack_entries(ids, entries))
+        self.add_rows(pack_entries(ids, entries))
 
-    def add_rows(self, ids: Sequence[bytes], packed: bytes | bytearray) -> None:
+    def add_rows(self, packed: bytes | bytearray) -> None:
         """Remember new ids, whose entries are packed."""
         self._pending += packed
-        self._append(ids, packed)
+        self._append(packed)
 
     def replace(self, event_id: bytes, entry: Entry) -> None:
         """Remember another entry for a known id: a smaller position won."""
@@ -170,11 +182,11 @@ class EventIndex:
         """Free a known id again: its event turned out to be refused."""
         self.add_many([event_id], [entry._replace(array_index=REFUSED_INDEX)])
 
-    def _append(self, ids: Sequence[bytes], packed: bytes | bytearray) -> None:
-        self._head.append(ids, packed)
+    def _append(self, packed: bytes | bytearray) -> None:
+        self._head.append(packed)
         if len(self._head) >= self._head_rows:
             self._roll_head()
-        self._advance_merges(len(ids))
+        self._advance_merges(len(packed) // ROW_BYTES)
 
     @property
     def pending_bytes(self) -> int:
@@ -240,7 +252,7 @@ class EventIndex:
         at_once = self._head_rows * ROW_BYTES
         for first in range(0, len(packed), at_once):
             part = packed[first : first + at_once]
-            self._append(ids_in(part), part)
+            self._append(part)
             self._log = self._log.after(part)
             # What the log has is committed, so it may go to local disk: memory stays in its bound.
             self.seal_flush(self._flushed.flush_number)
@@ -337,7 +349,8 @@ class EventIndex:
         self._plan_merges()
 
     def _cut_head(self, rows: int) -> None:
-        self._head = Head(self._head.first(rows))
+        left, self._head = self._head.first(rows), Head()
+        self._head.append(left)
 
     def _last_mark(self) -> FlushMark:
         return (self._segments[-1].mark or START) if self._segments else START

@@ -28,6 +28,7 @@ from tables.event_index.rows import (
     ROW_BYTES,
     DamagedSegmentError,
     Ids,
+    IdsIn,
     ReadByPosition,
     Words,
     ids_of,
@@ -163,7 +164,7 @@ class Segment:
         rows = 0 if self.on_disk else self.row_count * ROW_BYTES
         return rows + self._filter.resident_bytes + self._fences.nbytes
 
-    def find(self, keys: Keys, ids: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+    def find(self, keys: Keys, ids: Sequence[bytes] | IdsIn) -> Iterator[tuple[int, bytes]]:
         """Yield (index into ids, row) of those ids that are here."""
         candidates = self._filter.candidates(keys)
         if not len(candidates):

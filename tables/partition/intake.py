@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence, Set
-from itertools import islice
 from typing import NamedTuple
 
 import xxhash
@@ -14,7 +13,7 @@ from app.wire.identity import event_body_hash
 from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
 from tables.changelogged.members import SetKey
 from tables.event_index.entries import Entry, pack_entries, unpack_entry
-from tables.event_index.rows import ROW_BYTES
+from tables.event_index.rows import ROW_BYTES, ids_in
 from tables.fold import Folded
 from tables.partition.corrected import Corrected
 from tables.partition.earlier_copies import EarlierCopy
@@ -54,7 +53,6 @@ class Led(NamedTuple):
     """Some of them, whose members may have to be learnt."""
     rest: list[Run]
     """All others, which are to be looked at closely."""
-    ids: list[bytes]
     rows: bytearray
     """One for each event of `runs`, in order."""
 
@@ -62,7 +60,7 @@ class Led(NamedTuple):
         """Return the same with the runs of some places among the rest."""
         if not odd:
             return self
-        left = Led([], [], [], [], [*self.rest], [], bytearray())
+        left = Led([], [], [], [], [*self.rest], bytearray())
         begin = 0
         for place, (route, run) in enumerate(zip(self.routes, self.runs, strict=True)):
             first, begin = begin, begin + len(run[1])
@@ -71,7 +69,6 @@ class Led(NamedTuple):
                 continue
             left.routes.append(route)
             left.runs.append(run)
-            left.ids.extend(self.ids[first:begin])
             left.rows.extend(self.rows[first * ROW_BYTES : begin * ROW_BYTES])
         kept = set(map(id, left.runs))
         left.farther.extend(pair for pair in self.farther if id(pair[1]) in kept)
@@ -111,24 +108,21 @@ class Intake:
 
         `complete`: the sets whose members are all at hand.
         """
-        ids: list[bytes] = []
         rows = bytearray()
-        found = lead(runs, self._routes.by_key, complete, _xxh3, event_body_hash, ids, rows)
+        found = lead(runs, self._routes.by_key, complete, _xxh3, event_body_hash, rows)
         routes, straight, farther, unsure, rest = found
-        led = Led(routes, straight, farther, unsure, rest, ids, rows)
-        stored = self._index.find_many(ids)
-        if not (any(stored) or len(set(ids)) < len(ids) or self._corrections):
+        led = Led(routes, straight, farther, unsure, rest, rows)
+        known = self._index.known(rows)
+        if not (known or self._corrections):
             return led
         odd: set[int] = set()
-        seen: set[bytes] = set()
-        known = zip(ids, stored, strict=True)
+        begin = 0
         for place, (meter_key, run) in enumerate(led.runs):
+            first, begin = begin, begin + len(run)
             if self._corrections.touches(meter_key[:2]):
                 odd.add(place)
-            for identity, entry in islice(known, len(run)):
-                if entry is not None or identity in seen:
-                    odd.add(place)
-                seen.add(identity)
+            if not known.isdisjoint(range(first, begin)):
+                odd.add(place)
         return led.without(odd)
 
     def admit(
@@ -139,7 +133,6 @@ class Intake:
         Hot path: `index_rows` hashes as `event_id` and `event_body_hash` do.
         """
         taken: list[tuple[Route, Sequence[Arrival]]] = []
-        ids: list[bytes] = []
         rows = bytearray()
         refused: list[RefusedArrival] = []
         routes = self._routes.by_key
@@ -157,12 +150,12 @@ class Intake:
             else:
                 start_ms, end_ms = period[:2]
                 bounds = start_ms, end_ms, end_ms - MAX_EVENT_AHEAD_MS, period.due_at_ms
-            if not index_rows(*name, run, *bounds, _xxh3, event_body_hash, ids, rows):
+            if not index_rows(*name, run, *bounds, _xxh3, event_body_hash, rows):
                 run = self._looked_at(run, bounds, refused)
-                index_rows(*name, run, *_ALWAYS, _xxh3, event_body_hash, ids, rows)
+                index_rows(*name, run, *_ALWAYS, _xxh3, event_body_hash, rows)
             if run:
                 taken.append((route, run))
-        return taken, ids, rows, refused
+        return taken, ids_in(rows), rows, refused
 
     def _bounds_of(self, name: SubscriptionKey, run: Sequence[Arrival]) -> Bounds:
         """Return between which times all events of a name are taken, like those of a run."""

@@ -30,6 +30,7 @@ from tables.changelogged.members import MemberKey, Members
 from tables.changelogged.presence import REST, EventRanges, EventRangesTable
 from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex
+from tables.event_index.rows import ROW_BYTES
 from tables.fold import Folded, apply_members, fold_run, members_wanted, operate
 from tables.not_counted import NotCounted, Reason
 from tables.partition.changed import Changed
@@ -213,12 +214,13 @@ class Partition:
         for route, found in operations:
             if route.cell is not None and route.set_key is not None:
                 operate(route.cell, route.set_key, found, self.members, folded)
-        self.index.add_rows(led.ids, led.rows)
+        self.index.add_rows(led.rows)
         apply_members(folded.unique, self.members, self.cuts.settled_ms, folded)
         self.take_folded(folded)
-        self.work.add("fold", "index_rows", len(led.ids))
+        accepted = len(led.rows) // ROW_BYTES
+        self.work.add("fold", "index_rows", accepted)
         self.work.add("fold", "cells", len(folded.dirty))
-        return Straight(len(led.ids), led.rest, [])
+        return Straight(accepted, led.rest, [])
 
     def fold_closely(self, runs: Iterable[Run]) -> Slice:
         """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""
@@ -245,7 +247,7 @@ class Partition:
                 route.aim()
             else:
                 self._note_unrouted(route, run, folded)
-        self.index.add_rows(ids, rows)
+        self.index.add_rows(rows)
         apply_members(folded.unique, members, settled_ms, folded)
         earlier = intake.take_earlier()
         if earlier:

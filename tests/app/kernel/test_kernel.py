@@ -19,24 +19,25 @@ from app.wire.identity import digest_of, event_body_hash, event_id
 from tables.aggregation import State
 from tables.cells.cell import Cell
 from tables.event_index.entries import Entry, pack_entries, unpack_entry
+from tables.event_index.rows import ids_in
 from tables.values import Reading, number_of
 from tests.app.kernel.runs import ALWAYS, arrivals, bounds, learn, loaded, names, plain, runs, times
 from tests.world.profiles import examples
 
-Rows = tuple[bool | str, list[bytes], bytes]
+Rows = tuple[bool | str, bytes]
 
 
 def rows_of(
     kernel: Any, run: list[Arrival], limits: tuple[int, ...], names: tuple[str, str] = ("o", "s")
 ) -> Rows:
     """Return what it answers and appends."""
-    ids, packed = [b"before"], bytearray(b"before")
+    packed = bytearray(b"before")
     hash_of = xxhash.xxh3_64_intdigest
     try:
-        answer = kernel.index_rows(*names, run, *limits, hash_of, event_body_hash, ids, packed)
+        answer = kernel.index_rows(*names, run, *limits, hash_of, event_body_hash, packed)
     except ValueError as error:
         answer = str(error)
-    return answer, ids, bytes(packed)
+    return answer, bytes(packed)
 
 
 @examples(300)
@@ -51,7 +52,7 @@ def test_both_give_the_same_rows(
 @given(run=runs)
 @pytest.mark.parametrize("which", ["kernel", "twin"])
 def test_rows_are_what_the_index_keeps(kernel: Any, which: str, run: list[Arrival]) -> None:
-    answer, ids, packed = rows_of(kernel if which == "kernel" else twin, run, ALWAYS)
+    answer, packed = rows_of(kernel if which == "kernel" else twin, run, ALWAYS)
     entries = [
         Entry(*each.position, each.rekeyed_offset, event_body_hash(each.event)) for each in run
     ]
@@ -59,10 +60,10 @@ def test_rows_are_what_the_index_keeps(kernel: Any, which: str, run: list[Arriva
         expected = pack_entries([each.identity for each in run], entries)
     except (ValueError, OverflowError):
         assert answer == "a field of an entry is out of its range"
-        assert (ids, packed) == ([b"before"], b"before")
+        assert packed == b"before"
         return
     assert packed == b"before" + expected
-    assert ids[1:] == [event_id("o", "s", each.event.transaction_id) for each in run]
+    assert ids_in(expected) == [event_id("o", "s", each.event.transaction_id) for each in run]
     assert [unpack_entry(expected, i) for i in range(len(run))] == entries
 
 
@@ -164,15 +165,15 @@ def test_bounds_are_kept_to_the_millisecond(kernel: Any, which: str) -> None:
 
 
 def test_what_is_no_event_raises_and_appends_nothing(kernel: Any) -> None:
-    ids, packed = list[bytes](), bytearray()
-    words = (xxhash.xxh3_64_intdigest, event_body_hash, ids, packed)
+    packed = bytearray()
+    words = (xxhash.xxh3_64_intdigest, event_body_hash, packed)
     for one in (None, plain(1).event, msgspec.structs.replace(plain(1), event=None)):
         for run in ([one], [plain(0), one]):
             with pytest.raises(AttributeError):
                 kernel.index_rows("o", "s", run, *ALWAYS, *words)
             with pytest.raises(AttributeError):
                 folded(kernel, run, ALWAYS, "nothing")  # type: ignore[arg-type]
-    assert (ids, packed) == ([], bytearray())
+    assert packed == bytearray()
 
 
 class Routed:
@@ -204,8 +205,8 @@ def led(kernel: Any, runs: list[list[Arrival]], aims: list[tuple[Any, ...]]) -> 
     """Lead runs by routes that are aimed so, and fold them."""
     every = [(("o", f"s{number}", "c"), run) for number, run in enumerate(runs)]
     routes = {key: Routed(*aim) for (key, _), aim in zip(every, aims, strict=False)}
-    ids, packed = [b"before"], bytearray(b"before")
-    hashes = (xxhash.xxh3_64_intdigest, event_body_hash, ids, packed)
+    packed = bytearray(b"before")
+    hashes = (xxhash.xxh3_64_intdigest, event_body_hash, packed)
     try:
         found = kernel.lead(every, routes, {b"whole"}, *hashes)
     except ValueError as error:
@@ -216,7 +217,6 @@ def led(kernel: Any, runs: list[list[Arrival]], aims: list[tuple[Any, ...]]) -> 
         [place[id(each)] for each in found[1]],
         [(place[id(route)], place[id(run)]) for route, run in found[2]],
         *([place[id(run)] for run in some] for some in found[3:]),
-        ids,
         packed,
     ]
     dirty, operations = list[Any](), list[Any]()

@@ -208,10 +208,10 @@ def test_events_are_hashed_read_and_written_like_arrivals(
         assert run[place] == expected[place]
     rows = []
     for each in (run, expected):
-        ids, packed = list[bytes](), bytearray()
-        hashes = xxhash.xxh3_64_intdigest, event_body_hash, ids, packed
+        packed = bytearray()
+        hashes = xxhash.xxh3_64_intdigest, event_body_hash, packed
         assert kernel.index_rows("o", "s", each, *ALWAYS, *hashes)
-        rows.append((ids, packed))
+        rows.append(packed)
     assert rows[0] == rows[1]
     assert kernel.reach_of(run) == kernel.reach_of(expected) == twin.reach_of(expected)
     field, numeric, ordered = READINGS[way]
