@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from app.kernel import reach_of, take_run
 from app.numbers import EXACT, ZERO
-from app.wire.arrivals import Arrival, Position
+from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
 from tables.aggregation import DIGEST_MASK
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import ONLY_CELL
-from tables.changelogged.members import MemberKey, Members, SetKey
+from tables.changelogged.members import Found, MemberKey, Members, SetKey
 from tables.charge import FoldParts
 from tables.not_counted import NotCounted, Reason
 from tables.routing.route import Route
@@ -28,7 +28,7 @@ from tables.values import Ignored, Properties
 
 
 class UniqueOperation(NamedTuple):
-    """An operation that is not `Members.simple_change`."""
+    """An operation that `Members.take_simple` left."""
 
     cell: Cell
     name: MemberKey
@@ -212,15 +212,8 @@ def _fold_into(
             if set_name is None or not plain:
                 set_name = set_of(layer, *name, members)
             position = (append_time_ms, partition, offset, index)
-            operation = _new(
-                MemberOperation, (layer.start_ms, cut_ms, timestamp_ms, position, adds)
-            )
-            member = (set_name, property_text)
-            change = None if whole_members else members.simple_change(member, operation)
-            if change is None:
-                folded.unique.append(_new(UniqueOperation, (cell, member, operation)))
-            elif change:
-                state.active += change  # type: ignore[attr-defined]
+            found = ((property_text, adds, timestamp_ms, position),)
+            operate(cell, cut_ms, set_name, found, members, folded, simply=not whole_members)
         if in_advance:
             folded.billed_at_once.append(arrival)
         if not cell.dirty:
@@ -260,7 +253,7 @@ def _fold_plainly(
     layer.cells[ONLY_CELL] = cell
     if found is not True:
         set_name = set_of(layer, *ONLY_CELL, members)
-        operate(cell, set_name, found, members, folded, simply=not parts.whole_members)
+        operate(cell, 0, set_name, found, members, folded, simply=not parts.whole_members)
     if span.fold.in_advance and parts.prices:
         folded.billed_at_once += run
     return True
@@ -268,26 +261,30 @@ def _fold_plainly(
 
 def operate(
     cell: Cell,
+    cut_ms: int,
     set_name: SetKey,
-    found: Iterable[tuple[str, bool, int, Position]],
+    found: Iterable[Found],
     members: Members,
     folded: Folded,
     *,
     simply: bool = True,
 ) -> None:
-    """Take operations that fall into one cell before it is due, of the members of its set.
+    """Take operations of the members of a set that fall into one cell, seen by one cut (0: none).
 
-    `simply`: most of them are `Members.simple_change`.
+    `simply`: `Members.take_simple` takes most of them.
     """
     period_ms = cell.layer.start_ms
-    for text, adds, timestamp_ms, position in found:
-        operation = _new(MemberOperation, (period_ms, 0, timestamp_ms, position, adds))
-        member = (set_name, text)
-        change = members.simple_change(member, operation) if simply else None
-        if change is None:
-            folded.unique.append(_new(UniqueOperation, (cell, member, operation)))
-        elif change:
-            cell.state.active += change  # type: ignore[attr-defined]
+    if simply:
+        change, others = members.take_simple(set_name, period_ms, cut_ms, found)
+        if change:
+            state = cell.state_at(cut_ms, cell.layer.span.fold.aggregation)
+            state.active += change  # type: ignore[attr-defined]
+    else:
+        others = [
+            ((set_name, text), MemberOperation(period_ms, cut_ms, timestamp_ms, position, adds))
+            for text, adds, timestamp_ms, position in found
+        ]
+    folded.unique += [UniqueOperation(cell, name, operation) for name, operation in others]
 
 
 def _claim(span: Span, route: Route, arrival: Arrival, timestamp_ms: int, folded: Folded) -> None:
@@ -319,8 +316,6 @@ _NOTHING: Properties = {}
 _blank_digest = hashlib.blake2b(digest_size=16).copy
 _from_bytes = int.from_bytes
 _add = EXACT.add
-# Plain __new__: the generated one costs three times as much, on every event.
-_new = tuple.__new__
 
 
 def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> list[MemberKey]:

@@ -52,7 +52,8 @@ class WeightedSum(Aggregation[WeightedSumState]):
         """Add the difference and its moment."""
         state.change = add(state.change, value)
         state.moment = EXACT.fma(value, timestamp_ms, state.moment)
-        state.newest_ms = max(state.newest_ms, timestamp_ms)
+        if timestamp_ms > state.newest_ms:
+            state.newest_ms = timestamp_ms
 
     def remove(
         self, state: WeightedSumState, value: Decimal, timestamp_ms: int, position: Position

@@ -14,9 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from app.kernel.twin_head import Head
-
-__all__ = ["Head"]
+from app.kernel.twin_head import Head as Head
 
 
 class Event(Protocol):

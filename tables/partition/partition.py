@@ -213,7 +213,7 @@ class Partition:
         led = led.without(fold_led(led.routes, led.runs, folded.dirty, operations))
         for route, found in operations:
             if route.cell is not None and route.set_key is not None:
-                operate(route.cell, route.set_key, found, self.members, folded)
+                operate(route.cell, 0, route.set_key, found, self.members, folded)
         self.index.add_rows(led.rows)
         apply_members(folded.unique, self.members, self.cuts.settled_ms, folded)
         self.take_folded(folded)

@@ -222,9 +222,11 @@ def test_what_is_simple_comes_to_the_same(data: st.DataObject) -> None:
     made = data.draw(st.permutations(data.draw(operations())))
     members, name = Members(capacity=None), (b"set", "user")
     for i, operation in enumerate(made):
-        change = members.simple_change(name, operation)
-        if change is None:
-            members.put(name, aggregation.joined(members.get(name), operation))
+        found = ("user", operation.adds, operation.timestamp_ms, operation.position)
+        change, others = members.take_simple(b"set", operation.period_ms, operation.cut_ms, [found])
+        for _, other in others:
+            members.put(name, aggregation.joined(members.get(name), other))
+        if others:
             continue
         changed = aggregation.change(joined(aggregation, made[:i]), operation)
         place = (operation.period_ms, operation.cut_ms)
