@@ -24,6 +24,9 @@ typedef struct {
     PyObject *number; /* The sum of all numbers, or the greatest one. */
     PyObject *found;  /* A list of what single events hold. */
     uint64_t high, low;
+    /* Digests to be ended. */
+    Blake digests[TOGETHER];
+    int waiting;
 } Reading;
 
 static size_t write_number(char *to, int64_t number)
@@ -183,34 +186,45 @@ static int read_properties(Reading *r, PyObject *run, const View *v, Blake *dige
     return taken;
 }
 
+/* Add the digests that wait to their sum. */
+static void end_digests(Reading *r)
+{
+    blake_end(r->digests, r->waiting);
+    for (int i = 0; i < r->waiting; i++) {
+        uint8_t bytes[DIGEST_BYTES];
+        blake_write(&r->digests[i], bytes, DIGEST_BYTES);
+        uint64_t low = load_be(bytes + 8);
+        r->low += low;
+        r->high += load_be(bytes) + (r->low < low);
+    }
+    r->waiting = 0;
+}
+
 /* Read one event; return 0 if it is not plain. */
 static int read_event(Reading *r, PyObject *run, const View *v)
 {
     if (v->timestamp_ms < r->start_ms || v->timestamp_ms >= r->end_ms ||
         v->append_ms <= r->after_ms || v->append_ms > r->until_ms)
         return 0;
-    Blake digest;
-    blake_begin(&digest, DIGEST_BYTES);
-    blake_add(&digest, r->subscription, (size_t)r->subscription_size);
-    blake_add(&digest, "", 1);
-    if (add_transaction(&digest, v) < 0)
+    Blake *digest = &r->digests[r->waiting];
+    blake_begin(digest, DIGEST_BYTES);
+    blake_add(digest, r->subscription, (size_t)r->subscription_size);
+    blake_add(digest, "", 1);
+    if (add_transaction(digest, v) < 0)
         return -1;
     char time_text[24] = "";
     size_t time_size = 1 + write_number(time_text + 1, v->timestamp_ms);
-    blake_add(&digest, time_text, time_size);
-    blake_add(&digest, "", 1);
-    blake_add(&digest, r->code, (size_t)r->code_size);
-    blake_add(&digest, "", 1);
-    int taken = r->field == NULL ? 1 : read_properties(r, run, v, &digest);
+    blake_add(digest, time_text, time_size);
+    blake_add(digest, "", 1);
+    blake_add(digest, r->code, (size_t)r->code_size);
+    blake_add(digest, "", 1);
+    int taken = r->field == NULL ? 1 : read_properties(r, run, v, digest);
     if (taken <= 0)
         return taken;
     if (read_amount(r, v) < 0)
         return -1;
-    uint8_t bytes[DIGEST_BYTES];
-    blake_end(&digest, bytes);
-    uint64_t low = load_be(bytes + 8);
-    r->low += low;
-    r->high += load_be(bytes) + (r->low < low);
+    if (++r->waiting == TOGETHER)
+        end_digests(r);
     return 1;
 }
 
@@ -240,6 +254,7 @@ static int read_events(Reading *r, PyObject *run)
 {
     Py_ssize_t size = PySequence_Size(run);
     r->high = r->low = 0;
+    r->waiting = 0;
     r->amount = r->number = r->found = NULL;
     int taken = size < 0 ? -1 : 1;
     if (taken > 0 && r->field != NULL && r->kept == APPLIED && (r->found = PyList_New(0)) == NULL)
@@ -249,5 +264,6 @@ static int read_events(Reading *r, PyObject *run)
         taken = view_of(run, i, &v) < 0 ? -1 : read_event(r, run, &v);
         end_view(&v);
     }
+    end_digests(r);
     return taken;
 }

@@ -13,7 +13,11 @@ typedef struct {
     const char *organization, *subscription;
     Py_ssize_t organization_size, subscription_size;
     long long start_ms, end_ms, after_ms, until_ms;
-    PyObject *hash_of, *hash_with;
+    PyObject *hash_of, *hash_with, *packed;
+    /* Ids to be ended, and where their rows are. */
+    Blake ids[TOGETHER];
+    Py_ssize_t at[TOGETHER];
+    int waiting;
 } Rows;
 
 /* Until where events of a route reach that nothing has to be noted of. */
@@ -29,8 +33,28 @@ static int is_farther(const View *v, const int64_t place[4], const Reach *reach)
            place[is_raw ? 1 : 3] < first;
 }
 
-/* Write one row; return 0 if the event is out of bounds. */
-static int write_row(const Rows *r, const View *v, const int64_t place[4], uint8_t *row)
+/* Write the ids that wait into their rows. */
+static int end_ids(Rows *r)
+{
+    int count = r->waiting;
+    r->waiting = 0;
+    if (count == 0)
+        return 0;
+    blake_end(r->ids, count);
+    for (int i = 0; i < count; i++) {
+        /* What was called may have changed the length. */
+        if (PyByteArray_Size(r->packed) < r->at[i] + ROW_BYTES) {
+            PyErr_SetString(PyExc_BufferError, "the rows were cut meanwhile");
+            return -1;
+        }
+        uint8_t *row = (uint8_t *)PyByteArray_AsString(r->packed) + r->at[i];
+        blake_write(&r->ids[i], row, ID_BYTES);
+    }
+    return 0;
+}
+
+/* Write one row, except for its id, which waits; return 0 if the event is out of bounds. */
+static int write_row(Rows *r, const View *v, const int64_t place[4], Py_ssize_t at)
 {
     if (v->timestamp_ms < r->start_ms || v->timestamp_ms >= r->end_ms ||
         v->append_ms < r->after_ms || v->append_ms > r->until_ms)
@@ -41,65 +65,59 @@ static int write_row(const Rows *r, const View *v, const int64_t place[4], uint8
         PyErr_SetString(PyExc_ValueError, "a field of an entry is out of its range");
         return -1;
     }
-    Blake id;
-    blake_begin(&id, ID_BYTES);
-    blake_add(&id, r->organization, (size_t)r->organization_size);
-    blake_add(&id, "", 1);
-    blake_add(&id, r->subscription, (size_t)r->subscription_size);
-    blake_add(&id, "", 1);
+    Blake *id = &r->ids[r->waiting];
+    blake_begin(id, ID_BYTES);
+    blake_add(id, r->organization, (size_t)r->organization_size);
+    blake_add(id, "", 1);
+    blake_add(id, r->subscription, (size_t)r->subscription_size);
+    blake_add(id, "", 1);
     uint64_t body;
-    uint8_t digest[DIGEST_BYTES];
-    if (add_transaction(&id, v) < 0 || hash_body(v, r->hash_of, r->hash_with, &body) < 0)
+    if (add_transaction(id, v) < 0 || hash_body(v, r->hash_of, r->hash_with, &body) < 0)
         return -1;
-    blake_end(&id, digest);
-    memcpy(row, digest, ID_BYTES);
+    r->at[r->waiting++] = at;
+    if (PyByteArray_Size(r->packed) < at + ROW_BYTES) {
+        PyErr_SetString(PyExc_BufferError, "the rows were cut meanwhile");
+        return -1;
+    }
+    uint8_t *row = (uint8_t *)PyByteArray_AsString(r->packed) + at;
     write_be(row + 12, (uint64_t)v->append_ms, 6);
     write_be(row + 18, (uint64_t)place[0], 2);
     write_be(row + 20, (uint64_t)place[1], 6);
     write_be(row + 26, (uint64_t)place[2], 2);
     write_be(row + 28, place[3] < 0 ? most - 1 : (uint64_t)place[3], 6);
     write_be(row + 34, body, 6);
-    return 1;
+    return r->waiting < TOGETHER || end_ids(r) == 0 ? 1 : -1;
 }
 
 /* Append the row of each event of a run; append none and return 0 if one is out of bounds.
  * With a reach `*farther` is set if one is beyond it.
  */
-static int add_rows(const Rows *r, PyObject *run, PyObject *packed, const Reach *reach,
-                    int *farther)
+static int add_rows(Rows *r, PyObject *run, const Reach *reach, int *farther)
 {
     Py_ssize_t size = PySequence_Size(run);
     if (size < 0)
         return -1;
-    Py_ssize_t before = PyByteArray_Size(packed);
-    if (PyByteArray_Resize(packed, before + size * ROW_BYTES) < 0)
+    Py_ssize_t before = PyByteArray_Size(r->packed);
+    if (PyByteArray_Resize(r->packed, before + size * ROW_BYTES) < 0)
         return -1;
     int taken = 1;
     for (Py_ssize_t i = 0; taken > 0 && i < size; i++) {
-        uint8_t row[ROW_BYTES];
         int64_t place[4];
         View v;
         taken = view_of(run, i, &v) < 0 || place_in(run, &v, place) < 0
                     ? -1
-                    : write_row(r, &v, place, row);
+                    : write_row(r, &v, place, before + i * ROW_BYTES);
         if (taken > 0 && reach != NULL && is_farther(&v, place, reach))
             *farther = 1;
         end_view(&v);
-        if (taken <= 0)
-            break;
-        /* What was called may have changed the length. */
-        Py_ssize_t at = before + i * ROW_BYTES;
-        if (PyByteArray_Size(packed) < at + ROW_BYTES) {
-            PyErr_SetString(PyExc_BufferError, "the rows were cut meanwhile");
-            return -1;
-        }
-        memcpy(PyByteArray_AsString(packed) + at, row, ROW_BYTES);
     }
     if (taken > 0)
         return 1;
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
-    if (PyByteArray_Resize(packed, before) < 0)
+    while (r->waiting > 0 && r->at[r->waiting - 1] >= before)
+        r->waiting--;
+    if (PyByteArray_Resize(r->packed, before) < 0)
         return -1;
     PyErr_Restore(type, value, trace);
     return taken;
@@ -107,15 +125,15 @@ static int add_rows(const Rows *r, PyObject *run, PyObject *packed, const Reach 
 
 static PyObject *index_rows(PyObject *module, PyObject *args)
 {
-    Rows r;
-    PyObject *run, *packed;
+    Rows r = {.waiting = 0};
+    PyObject *run;
     if (!PyArg_ParseTuple(args, "s#s#OLLLLOOO!", &r.organization, &r.organization_size,
                           &r.subscription, &r.subscription_size, &run, &r.start_ms, &r.end_ms,
                           &r.after_ms, &r.until_ms, &r.hash_of, &r.hash_with, &PyByteArray_Type,
-                          &packed))
+                          &r.packed))
         return NULL;
-    int taken = add_rows(&r, run, packed, NULL, NULL);
-    return taken < 0 ? NULL : PyBool_FromLong(taken);
+    int taken = add_rows(&r, run, NULL, NULL);
+    return taken < 0 || end_ids(&r) < 0 ? NULL : PyBool_FromLong(taken);
 }
 
 static PyObject *reach_of(PyObject *module, PyObject *run)

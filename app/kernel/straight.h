@@ -213,10 +213,10 @@ static int parts_of(PyObject *run, PyObject **key, PyObject **events)
 
 static PyObject *lead(PyObject *module, PyObject *args)
 {
-    Rows r;
-    PyObject *runs, *routes, *complete, *packed;
+    Rows r = {.waiting = 0};
+    PyObject *runs, *routes, *complete;
     if (!PyArg_ParseTuple(args, "O!O!OOOO!", &PyList_Type, &runs, &PyDict_Type, &routes, &complete,
-                          &r.hash_of, &r.hash_with, &PyByteArray_Type, &packed))
+                          &r.hash_of, &r.hash_with, &PyByteArray_Type, &r.packed))
         return NULL;
     PyObject *parts[5];
     for (int i = 0; i < 5; i++)
@@ -244,7 +244,7 @@ static PyObject *lead(PyObject *module, PyObject *args)
             r.subscription = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(key, 1), &r.subscription_size);
             taken = !r.organization || !r.subscription
                         ? -1
-                        : add_rows(&r, events, packed, &bounds.reach, &beyond);
+                        : add_rows(&r, events, &bounds.reach, &beyond);
         }
         if (taken > 0) {
             int whole = is_whole(route, complete);
@@ -260,7 +260,7 @@ static PyObject *lead(PyObject *module, PyObject *args)
         Py_XDECREF(route);
         Py_XDECREF(run);
     }
-    if (!failed)
+    if (!failed && end_ids(&r) == 0)
         answer = PyTuple_Pack(5, parts[0], parts[1], parts[2], parts[3], parts[4]);
     for (int i = 0; i < 5; i++)
         Py_XDECREF(parts[i]);
