@@ -5,21 +5,18 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from app.main import Worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from tables.fold import fold_run
-from tables.partition import partition as folding
+from app.wire.arrivals import Arrival
 from tests.live.weekly import define, subscribe
 from tests.world.live.api import Api, api_of, text_of
 from tests.world.live.producer import encoded, event_key, foreign_producer
-from tests.world.live.worker import KILLER, WorkerProcess
+from tests.world.live.worker import KILLER, WorkerProcess, look_before_folding
 from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
@@ -48,19 +45,17 @@ async def test_an_event_that_cannot_be_folded(
     live_settings: Settings,
     worker: Worker,
     api: Api,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "app.runtime.followed")
 
-    def fold(route: Any, arrivals: Sequence[Any], *more: Any) -> None:
-        if any(arrival.event.transaction_id == POISON for arrival in arrivals):
+    def look(arrival: Arrival) -> None:
+        if arrival.event.transaction_id == POISON:
             raise ZeroDivisionError("no fold ends")
-        fold_run(route, arrivals, *more)
 
     await define(api)
     await subscribe(api, SUBSCRIPTION, int(time.time()) - 3600)
-    monkeypatch.setattr(folding, "fold_run", fold)
+    planted = look_before_folding(look)
     restores = worker.engine.brokers.restores
     topic = live_settings.topic(live_settings.raw_topic)
     async with foreign_producer(live_settings) as producer:
@@ -83,7 +78,7 @@ async def test_an_event_that_cannot_be_folded(
 
     await eventually(told, ["set_aside"])
     # Mended: it is appended anew, and counts.
-    monkeypatch.undo()
+    planted.close()
     status, answer = await api.call("DELETE", f"/set_aside/{one['lago_id']}")
     assert (status, answer["set_aside"]["appended"]) == (200, 1)
     await eventually(lambda: api.units("c", SUBSCRIPTION), {"gb": Decimal(4)})

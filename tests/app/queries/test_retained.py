@@ -16,12 +16,15 @@ from app.meter.errors import BeyondRetention, Unavailable
 from app.queries.gateway import Gateway
 from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import runs_of
+from tables.changelogged.presence import NOTED_TO_MS
 from tests.app.runtime.partition.test_owned import AT_MS, owned_of, sent
 from tests.world.clock import START_MS, WEEK_MS
 from tests.world.definitions import ORG
 from tests.world.definitions_log import metric_body
 from tests.world.topics import no_topics
 
+ENDED_MS = START_MS + 2 * NOTED_TO_MS
+"""Of when events are is noted to this; what ends within it is taken to end among them."""
 DELETE = commands.delete_plan(ORG, "plan")
 
 
@@ -44,7 +47,7 @@ async def with_event(at_ms: int) -> tuple[Gateway, OwnedPartition]:
         owned={0: owned},
         shared=owned.shared,
         brokers=owned.shared.brokers,
-        clock=SimpleNamespace(now_ms=lambda: START_MS + 2_000),
+        clock=SimpleNamespace(now_ms=lambda: ENDED_MS),
         offsets=SimpleNamespace(log_starts_of=starts),
         settings=owned.shared.settings,
         append=None,
@@ -53,7 +56,7 @@ async def with_event(at_ms: int) -> tuple[Gateway, OwnedPartition]:
 
 
 def impact_of(owned: OwnedPartition) -> Impact:
-    decision = decide(owned.state.definitions, DELETE, START_MS + 2_000)
+    decision = decide(owned.state.definitions, DELETE, ENDED_MS)
     impact = getattr(decision, "impact", None)
     assert isinstance(impact, Impact)
     return impact
