@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
-from agents.loop import whenever_wanted
 from app.bounds.turns import Work
 from app.runtime.partition.owned import OwnedPartition
-from tables.partition.cooling import PORTIONS, Cooling
+from tables.partition.cooling import Cooling
 
-ROUND_S = 60.0
-"""Each external subscription at hand is looked at once in that time."""
+LOOK_S = 5.0
+"""Between two looks at what has become idle."""
+REST_S = 60.0
+"""Between two of a partition where no event came: looks of others may have left something."""
 
 COOLING = Work("other", "cool")
 
@@ -19,11 +21,17 @@ COOLING = Work("other", "cool")
 async def cool(owned: OwnedPartition, partitions: Callable[[], int]) -> None:
     """Pack the cells of who is idle until cancelled; `partitions`: how many this worker owns."""
     cooling = Cooling(owned.state)
-
-    async def cool_some() -> None:
-        if cooling.has_work and not owned.work.shaping.locked():
-            async with owned.work.shaping:
-                most = owned.shared.settings.warm_bytes // max(1, partitions())
-                await owned.work.run(COOLING, cooling.cooling(most))
-
-    await whenever_wanted(owned, asyncio.Event(), lambda: ROUND_S / PORTIONS, cool_some)
+    while True:
+        if not cooling.has_work:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REST_S):
+                    await owned.next_flush.begun.wait()
+        await asyncio.sleep(LOOK_S)
+        try:
+            if cooling.has_work and not owned.work.shaping.locked():
+                async with owned.work.shaping:
+                    most = owned.shared.settings.warm_bytes // max(1, partitions())
+                    await owned.work.run(COOLING, cooling.cooling(most))
+        except Exception as error:
+            owned.fail(error)
+            return

@@ -96,6 +96,9 @@ class Ticker:
         """The earliest cut that they tell of."""
         self._behind_ms = -1
         """When the definitions have passed this they keep up with the events, in ms."""
+        self._asleep_until_ms = -1
+        """The earliest cut that a closer here waits for, as they said when they were last asked."""
+        self._asked_s = -TICK_EVERY_S
 
     async def run(
         self,
@@ -127,8 +130,12 @@ class Ticker:
             return False
         if 0 <= self._behind_ms >= self._definitions.append_time_ms:
             return False
-        asleep_ms = min(map(_asleep_until_ms, partitions), default=NEVER_MS)
-        return min(self._quiet_until_ms, asleep_ms) > self._clock.now_ms()
+        now_s = self._clock.monotonic_s()
+        if now_s - self._asked_s >= TICK_EVERY_S:
+            # With many partitions this is most of what a look costs.
+            self._asked_s = now_s
+            self._asleep_until_ms = min(map(_asleep_until_ms, partitions), default=NEVER_MS)
+        return min(self._quiet_until_ms, self._asleep_until_ms) > self._clock.now_ms()
 
     async def tick_where_needed(self, owned: OwnedPartition, past_ms: int | None) -> None:
         """Append a tick if a cut anywhere waits for this partition's logs and it is past it.

@@ -37,7 +37,7 @@ from bench.world import METRICS, charge_of, plan_of, subscription_of
 from tables.changelogged.checkpoint import Checkpoint
 from tables.closing.schedule import Schedule
 from tables.event_index.index import EventIndex
-from tables.partition.cooling import PORTIONS, Cooling
+from tables.partition.cooling import Cooling
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
 
@@ -215,8 +215,7 @@ def a_day(shape: Shape, state: Partition) -> None:
         state.definitions.append_time_ms = max(state.definitions.append_time_ms, at_ms)
         for _ in flush(state):
             pass
-        for _ in range(PORTIONS):
-            drained(cooling.cooling(WARM_BYTES // shape.partitions))
+        drained(cooling.cooling(WARM_BYTES // shape.partitions))
 
 
 class Scale:

@@ -158,6 +158,8 @@ class Turns:
         self.held_s: dict[str, float] = {}
         """Seconds of steps over 50 ms, by kind."""
         self.held_in_all_s = 0.0
+        self.stirred: Callable[[], None] | None = None
+        """Called when the next step begins; whoever measures the loop asks for it again."""
 
     async def run(self, work: Work, steps: Steps[T]) -> T:
         """Run the steps to their end, 10 ms at a turn; whoever is cancelled closes them."""
@@ -330,6 +332,8 @@ class _Holding:
 
     def __enter__(self) -> None:
         turns = self._turns
+        if turns.stirred is not None:
+            turns.stirred()
         self._before, turns.running = turns.running, self._work
         self._others_s, turns.others_s = turns.others_s, 0.0
         self._began_s = turns.clock()

@@ -37,6 +37,7 @@ arrive_many = chosen.arrive_many
 learn = chosen.learn
 learn_state = chosen.learn_state
 reach_of = chosen.reach_of
+event_ids = chosen.event_ids
 index_rows = chosen.index_rows
 take_run = chosen.take_run
 lead = chosen.lead

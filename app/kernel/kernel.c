@@ -27,6 +27,7 @@ static PyMethodDef functions[] = {
     {"arrive", (PyCFunction)(void (*)(void))arrive, METH_FASTCALL, "See twin.arrive."},
     {"arrive_many", arrive_many, METH_VARARGS, "See twin.arrive_many."},
     {"checksum", checksum, METH_VARARGS, "See twin.checksum."},
+    {"event_ids", event_ids, METH_VARARGS, "See twin.event_ids."},
     {"fold_led", fold_led, METH_VARARGS, "See twin.fold_led."},
     {"index_rows", index_rows, METH_VARARGS, "See twin.index_rows."},
     {"lead", lead, METH_VARARGS, "See twin.lead."},

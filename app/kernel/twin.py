@@ -242,6 +242,16 @@ def write_plain(run: Sequence[Arrival], buffer: bytearray, head: bytes) -> bool:
     return False
 
 
+def event_ids(names: list[tuple[str, str]], transaction_id: str) -> list[bytes]:
+    """Return the id of a transaction under each organization and subscription."""
+    ids = []
+    for organization_id, external_subscription_id in names:
+        identity = _blank_id()
+        identity.update(f"{organization_id}\0{external_subscription_id}\0{transaction_id}".encode())
+        ids.append(identity.digest())
+    return ids
+
+
 def index_rows(
     organization_id: str,
     external_subscription_id: str,

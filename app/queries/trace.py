@@ -8,7 +8,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from app.bounds.limits import PER_PAGE
-from app.bounds.turns import STEP_ITEMS, Steps
+from app.bounds.turns import STEP_ITEMS, Steps, batches
+from app.kernel import event_ids
 from app.meter.evidence import ChargeOutcome, EventFate, EventInstant, KnownEvent, Place
 from app.meter.usage import ChargeInForce
 from app.numbers import plain
@@ -26,6 +27,9 @@ from tables.event_index.entries import Entry
 from tables.partition.partition import Partition
 from tables.reading.tracing import Traced, TracedArrival, Tracer, verdict
 from tables.reading.usage import grouped_by
+
+ASKED_AT_ONCE = 1_024
+"""Subscriptions asked for an event in one step, of about half a millisecond."""
 
 FindRaw = Callable[[int, int, int], Awaitable[Arrived | None]]
 
@@ -205,11 +209,11 @@ def entries_of(
 ) -> Steps[list[tuple[Entry, SubscriptionKey]]]:
     """Find an event id in the index, under every subscription of an organization."""
     state, found = owned.state, list[tuple[Entry, SubscriptionKey]]()
-    names = list(state.event_ranges.codes)
-    for start in range(0, len(names), STEP_ITEMS):
-        some = [name for name in names[start : start + STEP_ITEMS] if name[0] == organization_id]
-        entries = state.index.find_many([event_id(*name, transaction_id) for name in some])
-        found += [(e, n) for e, n in zip(entries, some, strict=True) if e is not None]
+    for part in batches(list(state.event_ranges.codes), ASKED_AT_ONCE):
+        names = [name for name in part if name[0] == organization_id]
+        entries = state.index.find_many(event_ids(names, transaction_id))
+        if any(entries):
+            found += [(e, n) for e, n in zip(entries, names, strict=True) if e is not None]
         yield
     return found
 

@@ -81,6 +81,8 @@ class ProgressTable:
 
     def __init__(self) -> None:
         self._newest: dict[int, Progress] = {}
+        self._waiting: dict[int, int] = {}
+        """The cut of each partition that is past it and has not taken it."""
         self.noted = 0
         """How many reports it has taken over."""
 
@@ -93,6 +95,10 @@ class ProgressTable:
             newest = progress if progress.epoch >= known.epoch else known
             progress = newest._replace(append_time_ms=append_time_ms)
         self._newest[progress.partition] = progress
+        if progress.next_cut_ms < progress.append_time_ms:
+            self._waiting[progress.partition] = progress.next_cut_ms
+        else:
+            self._waiting.pop(progress.partition, None)
         self.noted += 1
 
     def append_time_ms(self, partition: int) -> int:
@@ -124,10 +130,11 @@ class ProgressTable:
 
         One that is not past it itself would not take it yet.
         """
-        others = (p for p in self._newest.values() if p.partition != partition)
-        cuts = (p.next_cut_ms for p in others if p.next_cut_ms < p.append_time_ms)
+        waiting = self._waiting.items()
+        if not waiting:
+            return False
         reached_ms = max(append_time_ms, self.append_time_ms(partition))
-        return any(reached_ms <= cut_ms for cut_ms in cuts)
+        return any(reached_ms <= cut_ms for other, cut_ms in waiting if other != partition)
 
     def all_read(self, state_version: int, partitions: int) -> bool:
         """Return whether the owners of all partitions read state of a version."""

@@ -1,7 +1,9 @@
 """The worker measures itself: how late its event loop runs, and who held it.
 
-Seen here: a task due every 10 ms observes how late it runs. Who holds the loop, the turns know for
-all that runs by turns and for requests; what nobody is named for counts as `other`.
+Seen here: a task due every 10 ms observes how late it runs. While nothing runs by turns it is due
+every 40 ms, so that a loop with nothing to do wakes seldom and what holds it for 50 ms is seen.
+Who holds the loop, the turns know for all that runs by turns and for requests; what nobody is named
+for counts as `other`.
 """
 
 from __future__ import annotations
@@ -26,12 +28,14 @@ from prometheus_client.registry import Collector
 from app.bounds.turns import HELD_S, Kind, Turns, Work
 
 DUE_EVERY_S = 0.010
+DUES_AT_REST = 4
+"""Times at which the task would be due, for one at which it is, while nothing runs by turns."""
 STANDS_S = 5.0
 """When the loop has not turned for so long, the main thread's stack is written."""
 
 _BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _ON_TIME_S = _BUCKETS_S[0]
-_ARMED_EVERY_S = 0.5
+_ARMED_EVERY_S = 2.0
 """Arming makes a thread: not for every turn."""
 
 _GC = Work("gc", "garbage collection")
@@ -51,6 +55,8 @@ class Stall(Collector):
         self._output: IO[str] | None = None
         self._armed_s = 0.0
         self._due_s = 0.0
+        self._dues = 1
+        """Times at which the task would have been due by the next one, that one included."""
         self._named_s = 0.0
         """Seconds for which the loop was held, as far as somebody is named for them."""
         self._next: asyncio.TimerHandle | None = None
@@ -60,7 +66,7 @@ class Stall(Collector):
         bounds = [*map(str, _BUCKETS_S), "+Inf"]
         yield HistogramMetricFamily(
             "meter_loop_stall_seconds",
-            "How late a task of the event loop runs that is due every 10 ms.",
+            "How late a task of the event loop runs that is due every 10 ms, at rest every 40.",
             buckets=list(zip(bounds, accumulate(self._counts), strict=True)),
             sum_value=self._late_s,
         )
@@ -79,7 +85,7 @@ class Stall(Collector):
         self._output, self._armed_s = _standard_error(), 0.0
         self._named_s = self._turns.held_in_all_s
         loop = asyncio.get_running_loop()
-        self._due_s = loop.time()
+        self._due_s, self._dues = loop.time(), 1
         self._observe(loop)
 
     async def stop(self) -> None:
@@ -88,18 +94,18 @@ class Stall(Collector):
             return
         gc.callbacks.remove(self._note_collection)
         self._next.cancel()
-        self._next = None
+        self._next = self._turns.stirred = None
         faulthandler.cancel_dump_traceback_later()
 
     def _observe(self, loop: asyncio.AbstractEventLoop) -> None:
-        # A timer, not a task that sleeps, and counts of our own: a hundred times a second all else
-        # would be half of what an idle worker costs.
+        # A timer, not a task that sleeps, and counts of our own: it comes a hundred times a second
+        # while something runs, and 25 times while nothing does.
         now_s = loop.time()
         late_s = now_s - self._due_s
         if late_s > _ON_TIME_S:
             self._note_late(late_s)
         else:
-            self._counts[0] += 1
+            self._counts[0] += self._dues
             if late_s > 0.0:
                 self._late_s += late_s
             self._named_s = self._turns.held_in_all_s
@@ -107,8 +113,22 @@ class Stall(Collector):
             self._armed_s = now_s
             # Its thread needs no lock of the interpreter, which may be what is held.
             faulthandler.dump_traceback_later(STANDS_S + _ARMED_EVERY_S, file=self._output)
-        self._due_s = now_s + DUE_EVERY_S
+        turns = self._turns
+        # A step that began since the last time has taken it away.
+        self._dues = 1 if turns.stirred is None else DUES_AT_REST
+        turns.stirred = self._stir
+        self._due_s = now_s + DUE_EVERY_S * self._dues
         self._next = loop.call_at(self._due_s, self._observe, loop)
+
+    def _stir(self) -> None:
+        """Be due in 10 ms: something runs."""
+        self._turns.stirred = None
+        if self._dues > 1 and self._next is not None:
+            self._next.cancel()
+            self._dues = 1
+            loop = asyncio.get_running_loop()
+            self._due_s = min(self._due_s, loop.time() + DUE_EVERY_S)
+            self._next = loop.call_at(self._due_s, self._observe, loop)
 
     def _note_late(self, late_s: float) -> None:
         self._counts[bisect_left(_BUCKETS_S, late_s)] += 1

@@ -17,7 +17,7 @@ from app.runtime.status import Tally
 from bench.growth.spent import Operation, Spent, spent
 from bench.growth.world import DAY_MS, NOW_MS, ORG, World, name_of
 from tables.closing.close import next_cut, settle
-from tables.partition.cooling import Cooling
+from tables.partition.cooling import GRAIN_MS, IDLE_MS, Cooling
 from tables.partition.refold import Refold
 from tables.partition.repair import Original, Repair
 from tables.reading.usage import current_usage
@@ -299,12 +299,20 @@ def next_cuts(subscriptions: int) -> Spent:
 
 
 def cooling(subscriptions: int) -> Spent:
-    """Look at a portion of what is at hand: a twelfth of it."""
-    world = World(subscriptions)
-    world.fold(map(world.event, range(subscriptions)))
+    """Pack what is idle: one subscription, while all others are touched later."""
+    world = World(subscriptions + TIMES)
+    now_ms = NOW_MS + DAY_MS
+    world.fold(world.event(n, appended_ms=NOW_MS + n * 60_000) for n in range(TIMES))
+    world.fold(world.event(TIMES + n, appended_ms=now_ms) for n in range(subscriptions))
     world.flush()
     rounds = Cooling(world.state)
-    return _spent(world, [lambda: drained(rounds.cooling(1 << 30))] * TIMES)
+
+    def look(number: int) -> None:
+        world.state.checkpoint.append_time_ms = NOW_MS + number * 60_000 + IDLE_MS + GRAIN_MS
+        drained(rounds.cooling(1 << 30))
+
+    look(-1)
+    return _spent(world, [partial(look, number) for number in range(TIMES)])
 
 
 EVENTS = (1_000, 10_000, 100_000)
@@ -340,7 +348,7 @@ ROWS = tuple(
             Row("current_usage", "months of age", MONTHS, usage),
             Row("overview page", "subscriptions", SUBSCRIPTIONS, overview),
             Row("event by id alone", "subscriptions", SUBSCRIPTIONS, event_by_id, 10),
-            Row("cooling, a portion", "subscriptions", SUBSCRIPTIONS, cooling, 10),
+            Row("cooling of one that is idle", "subscriptions", SUBSCRIPTIONS, cooling),
         ),
     )
 )

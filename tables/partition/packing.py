@@ -241,6 +241,7 @@ class Packing:
             had_spans = had_spans or (route is not None and bool(route.spans))
             routes.remove((*name, code))
         self._timelines.forget(name)
+        routes.note_gone(name)
         if had_spans:
             self._standing.note_packed(name)
 
@@ -276,6 +277,7 @@ class Packing:
         """Drop what was made to look at an external subscription that has no routes at hand."""
         if name not in self._event_ranges.codes or self.is_packed(name):
             self._timelines.forget(name)
+            self._routes.note_gone(name)
 
     def _subscription_ids(self, name: SubscriptionKey) -> Iterable[str]:
         for versions in self._definitions.subscriptions(*name):

@@ -33,6 +33,7 @@ from tables.event_index.index import EventIndex
 from tables.event_index.rows import ROW_BYTES
 from tables.fold import Folded, apply_members, fold_run, members_wanted, operate
 from tables.not_counted import NotCounted, Reason
+from tables.partition.at_hand import AtHand
 from tables.partition.changed import Changed
 from tables.partition.corrected import Corrected
 from tables.partition.cuts import CutsToCome
@@ -117,11 +118,12 @@ class Partition:
             self.work,
         )
         self.stale = Staleness()
-        self.timelines = TimelineTable(definitions)
+        self.at_hand = AtHand()
+        self.timelines = TimelineTable(definitions, self.at_hand)
         self.cuts = CutsToCome(tables, self.timelines, carried.is_home)
         self.standing = Standing(definitions, self.checkpoint)
         self.snapshot = Snapshot(tables)
-        self.routes = RouteTable(tables, self.snapshot, self.standing, self.timelines)
+        self.routes = RouteTable(tables, self.snapshot, self.standing, self.timelines, self.at_hand)
         self.packing = Packing(tables, self.snapshot, self.standing, self.routes, self.stale)
         self.views = Views(tables, self.standing, self.routes, self.packing)
         self.changed = Changed(tables, self.routes)

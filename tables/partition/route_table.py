@@ -15,6 +15,7 @@ from tables.cells.keys import SpanKey
 from tables.cells.watch import Watch
 from tables.changelogged.members import SetKey
 from tables.charge import ChargeFold
+from tables.partition.at_hand import AtHand
 from tables.partition.snapshot import Snapshot
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
@@ -38,6 +39,7 @@ class RouteTable:
         snapshot: Snapshot,
         standing: Standing,
         timelines: TimelineTable,
+        at_hand: AtHand,
     ):
         self._definitions = tables.definitions
         self._checkpoint = tables.checkpoint
@@ -45,6 +47,7 @@ class RouteTable:
         self._snapshot = snapshot
         self._standing = standing
         self.timelines = timelines
+        self._at_hand = at_hand
         self._folds = ChargeFolds()
         self.implicit = ImplicitPlan(self._folds)
         self.by_key: dict[MeterKey, Route] = {}
@@ -143,6 +146,19 @@ class RouteTable:
         name = (organization_id, route.external_subscription_id)
         return self._event_ranges.find(name, route.code) is None
 
+    def is_at_hand(self, name: SubscriptionKey) -> bool:
+        """Return whether anything of an external subscription is made and not packed."""
+        return (
+            self.timelines.has(name)
+            or name in self._unused_routes
+            or any((*name, code) in self.by_key for code in self._event_ranges.codes_of(name))
+        )
+
+    def note_gone(self, name: SubscriptionKey) -> None:
+        """Spare cooling a look at an external subscription, if nothing of it is at hand."""
+        if not self.is_at_hand(name):
+            self._at_hand.drop(name)
+
     def tell(self, impact: Impact) -> None:
         """Outdate the timelines and routes that a definition may change."""
         self.note_told()
@@ -185,6 +201,7 @@ class RouteTable:
         """Do what `install` does of a meter key without events: nothing of it is forgotten."""
         replaced = self.by_key.get(meter_key)
         self.by_key[meter_key] = route
+        self._at_hand.note(meter_key[:2])
         route.made_at = self.told_of
         for span in route.spans:
             self._adopt(span)
@@ -265,6 +282,7 @@ class RouteTable:
         self._event_ranges.note_forgotten(meter_key, -1)
         if refolded is not None:
             self.by_key[meter_key] = refolded
+            self._at_hand.note(meter_key[:2])
             for span in refolded.spans:
                 self._put(span)
         return gone

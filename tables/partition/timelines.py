@@ -10,6 +10,7 @@ from app.definitions.terms import subscription_terms, subscription_timeline
 from app.definitions.timeline import Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
+from tables.partition.at_hand import AtHand
 
 Timelines = list[tuple[Versions[Subscription], Timeline]]
 """(versions, timeline) of every subscription of an external id, without canceled ones."""
@@ -18,8 +19,9 @@ Timelines = list[tuple[Versions[Subscription], Timeline]]
 class TimelineTable:
     """Timelines of the external subscriptions of one partition."""
 
-    def __init__(self, definitions: Definitions):
+    def __init__(self, definitions: Definitions, at_hand: AtHand):
         self._definitions = definitions
+        self._at_hand = at_hand
         self._made: dict[SubscriptionKey, tuple[int, Timelines]] = {}
         """By name: (value of `_outdated` when they were made, timelines)."""
         self._stood: tuple[tuple[SubscriptionKey, int, int] | None, Timelines] = (None, [])
@@ -59,6 +61,7 @@ class TimelineTable:
                 timelines.append((subscription, timeline))
         if until_ms is None:
             self._made[name] = self._outdated, timelines
+            self._at_hand.note(name)
         else:
             self._stood = (name, until_ms, self._definitions.offset), timelines
         return timelines
@@ -111,6 +114,10 @@ class TimelineTable:
     def names(self) -> Iterable[SubscriptionKey]:
         """Return the external subscriptions that have timelines at hand."""
         return self._made
+
+    def has(self, name: SubscriptionKey) -> bool:
+        """Return whether the timelines of an external subscription are at hand."""
+        return name in self._made
 
     def outdate(self, organization_id: str | None) -> None:
         """Outdate the timelines of an organization; None: of all."""

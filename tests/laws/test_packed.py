@@ -5,6 +5,7 @@ from __future__ import annotations
 from unittest.mock import patch
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -15,13 +16,13 @@ from app.definitions.model import SettingsRecord
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.checksum import record_hash
 from tables.closing.close import close_subscription
-from tables.partition.cooling import IDLE_MS, PORTIONS, Cooling
+from tables.partition.cooling import GRAIN_MS, IDLE_MS, WARM_BYTES, Cooling
 from tables.reading.series import Series, SeriesWindow
 from tables.reading.tracing import Tracer
 from tables.reading.usage import current_usage_steps
 from tables.reading.verification import Verification
 from tests.laws.test_partition import ALL, GRACES, few, in_order, same
-from tests.world.clock import DAY_MS, START_MS, WEEK_MS
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
     SETTINGS,
@@ -86,17 +87,104 @@ def test_cells_that_no_event_touches_are_packed() -> None:
 
     def warm_after(idle_ms: int, most_bytes: int = 1 << 20) -> bool:
         checkpoint.append_time_ms = START_MS + idle_ms
-        for _ in range(PORTIONS):
-            drained(cooling.cooling(most_bytes))
+        drained(cooling.cooling(most_bytes))
         return bool(partition.routes.by_key)
 
+    assert warm_after(0)
     assert warm_after(IDLE_MS - 1)
-    assert not warm_after(IDLE_MS)
+    assert not warm_after(IDLE_MS + GRAIN_MS)
     assert not any(partition.timelines.names())
     assert not cooling.has_work
     partition.packing.unpack(NAME)
     assert warm_after(IDLE_MS // 2)
     assert not warm_after(IDLE_MS // 2, most_bytes=1)
+
+
+@few
+@given(st.data())
+def test_whatever_is_at_hand_cools_once_it_is_idle(data: st.DataObject) -> None:
+    """Definitions, looks, restarts and looks that break off leave none that is forgotten."""
+    definitions = data.draw(changing_definitions(ALL))
+    live = Live(definitions)
+    for arrival in data.draw(arrivals(ALL)):
+        live.define(data.draw(st.integers(0, 3)))
+        live.deliver([arrival])
+        live.partition.checkpoint.append_time_ms = arrival.append_time_ms
+        step = data.draw(st.sampled_from(["flush", "look", "restart", "cool", "break off", ""]))
+        if step == "restart":
+            live.restart()
+        elif step == "flush":
+            live.flush()
+        elif step == "look":
+            drained(current_usage_steps(live.partition, NAME, arrival.append_time_ms))
+        elif step:
+            steps = Cooling(live.partition).cooling(data.draw(st.sampled_from([0, 1 << 30])))
+            next(steps, None)
+            if step == "cool":
+                drained(steps)
+            steps.close()
+    live.define_all()
+    live.flush()
+    # Restored times of events are up to an hour late.
+    live.partition.checkpoint.append_time_ms += IDLE_MS + HOUR_MS + GRAIN_MS
+    cooling = Cooling(live.partition)
+    drained(cooling.cooling(1 << 30))
+    for _ in live.partition.packing.pack_later():
+        pass
+    assert not live.partition.routes.by_key
+    assert not any(live.partition.timelines.names())
+    live.partition.checkpoint.append_time_ms += IDLE_MS + 2 * GRAIN_MS
+    drained(cooling.cooling(1 << 30))
+    assert not cooling.has_work
+
+
+@pytest.mark.parametrize("breaks_off", [False, True])
+def test_what_stays_at_hand_at_a_look_is_looked_at_again(breaks_off: bool) -> None:
+    live = Live(definitions_of(["sum"]))
+    live.define_all()
+    live.deliver([arrived("sum", 0, START_MS, v="1")])
+    if breaks_off:
+        live.flush()
+    partition, cooling = live.partition, Cooling(live.partition)
+    partition.checkpoint.append_time_ms = START_MS + IDLE_MS + GRAIN_MS
+    with patch("tables.partition.packing.STEP_ITEMS", 1):
+        steps = cooling.cooling(1 << 30)
+        next(steps, None)
+        steps.close()
+    assert partition.routes.by_key
+    live.flush()
+    partition.checkpoint.append_time_ms += IDLE_MS + 2 * GRAIN_MS
+    drained(cooling.cooling(1 << 30))
+    assert not partition.routes.by_key
+
+
+def test_beyond_the_room_for_warm_cells_those_touched_longest_ago_are_packed() -> None:
+    live = Live(definitions_of(["sum"]))
+    live.define_all()
+    names = [(ORG, f"idle_{number}") for number in range(4)]
+    for number, name in enumerate(names):
+        at_ms = START_MS + number * GRAIN_MS
+        live.deliver([arrived("sum", number, at_ms, external_id=name[1], v="1")])
+    live.flush()
+    partition = live.partition
+    partition.checkpoint.append_time_ms = START_MS + 4 * GRAIN_MS
+    drained(Cooling(partition).cooling(2 * WARM_BYTES))
+    assert [key[:2] for key in partition.routes.by_key] == names[2:]
+
+
+def test_who_was_touched_is_not_looked_at_before_it_may_be_idle() -> None:
+    live = Live(definitions_of(["sum"]))
+    live.define_all()
+    live.deliver([arrived("sum", n, START_MS, external_id=f"warm_{n}", v="1") for n in range(9)])
+    live.flush()
+    partition, cooling = live.partition, Cooling(live.partition)
+    partition.checkpoint.append_time_ms = START_MS
+    drained(cooling.cooling(1 << 30))
+    looked = partition.work.counts["cool", "names"]
+    for idle_ms in range(0, IDLE_MS, GRAIN_MS):
+        partition.checkpoint.append_time_ms = START_MS + idle_ms
+        drained(cooling.cooling(1 << 30))
+    assert partition.work.counts["cool", "names"] == looked == 9
 
 
 def test_a_look_installs_nothing_that_stays() -> None:
@@ -108,10 +196,11 @@ def test_a_look_installs_nothing_that_stays() -> None:
     partition.packing.pack(NAME)
     drained(current_usage_steps(partition, NAME, START_MS))
     assert not partition.routes.by_key
-    partition.checkpoint.append_time_ms = START_MS + IDLE_MS
+    assert any(partition.timelines.names())
+    partition.checkpoint.append_time_ms = START_MS + IDLE_MS + GRAIN_MS
     cooling = Cooling(partition)
-    for _ in range(PORTIONS):
-        drained(cooling.cooling(1 << 20))
+    drained(cooling.cooling(1 << 20))
+    assert not any(partition.timelines.names())
     assert not cooling.has_work
 
 

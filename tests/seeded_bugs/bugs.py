@@ -1068,6 +1068,28 @@ BUGS = (
         "tests/tables/changelogged/test_packed_periods.py::test_each_period_is_found_as_it_was_put",
     ),
     Bug(
+        "stall-that-begins-at-rest",
+        "app/bounds/turns.py",
+        "        if turns.stirred is not None:\n            turns.stirred()\n",
+        "",
+        "tests/app/runtime/test_stall.py"
+        "::test_at_rest_it_wakes_seldom_and_a_step_is_measured_from_its_beginning",
+    ),
+    Bug(
+        "made-and-never-cooled",
+        "tables/partition/timelines.py",
+        "            self._at_hand.note(name)\n",
+        "",
+        "tests/laws/test_packed.py::test_a_look_installs_nothing_that_stays",
+    ),
+    Bug(
+        "kept-at-hand-and-never-cooled",
+        "tables/partition/cooling.py",
+        "                    if partition.routes.is_at_hand(name):",
+        "                    if touched != now and partition.routes.is_at_hand(name):",
+        "tests/laws/test_packed.py::test_what_stays_at_hand_at_a_look_is_looked_at_again",
+    ),
+    Bug(
         "packed-while-it-changed",
         "tables/partition/packing.py",
         "if any(c.dirty or c.hash != was for c, was in zip(cells, hashes, strict=True)):",

@@ -141,7 +141,7 @@ def test_a_repair_holds_back_the_cut_that_waits(
 ) -> None:
     """For another partition; what it would publish is wrong until the cell is refolded."""
     # The cell that is made wrong stays at hand.
-    monkeypatch.setattr(Cooling, "_is_idle", lambda *_: False)
+    monkeypatch.setattr(Cooling, "has_work", False)
     # Nor is the partition that the cut waits for read ahead.
     monkeypatch.setattr(Ahead, "_is_waited_for", lambda *_: False)
 

@@ -57,7 +57,7 @@ def test_the_others_are_refolded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     # A reading compiles what is packed: here that would fail as well.
-    monkeypatch.setattr(Cooling, "_is_idle", lambda *_: False)
+    monkeypatch.setattr(Cooling, "has_work", False)
 
     async def act(player: Player) -> None:
         await begin(player)

@@ -148,10 +148,12 @@ class Ahead:
 
     async def _needed(self, going: Going) -> None:
         """Wait until the fold stands, or others wait for it and have done so for a while."""
-        looks = 0
+        looks, loop = 0, asyncio.get_running_loop()
         while looks < 2 and not going.stalled.is_set():
+            # All partitions look at one time: a loop with nothing to do wakes once for them.
+            at_s = (loop.time() // LOOKS_S + 1) * LOOKS_S
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOKS_S):
+                async with asyncio.timeout_at(at_s):
                     await going.stalled.wait()
             looks = looks + 1 if self._is_waited_for(going) else 0
 

@@ -49,6 +49,16 @@ def test_both_give_the_same_rows(
 
 
 @examples(100)
+@given(under=st.lists(st.tuples(names, names), max_size=4), transaction_id=names)
+@pytest.mark.parametrize("which", ["kernel", "twin"])
+def test_ids_of_a_transaction_are_those_of_its_events(
+    kernel: Any, which: str, under: list[tuple[str, str]], transaction_id: str
+) -> None:
+    ids = (kernel if which == "kernel" else twin).event_ids(under, transaction_id)
+    assert ids == [event_id(*name, transaction_id) for name in under]
+
+
+@examples(100)
 @given(run=runs)
 @pytest.mark.parametrize("which", ["kernel", "twin"])
 def test_rows_are_what_the_index_keeps(kernel: Any, which: str, run: list[Arrival]) -> None:

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from app.bounds.turns import Turns, Work
-from app.runtime.stall import DUE_EVERY_S, Stall
+from app.runtime.stall import DUE_EVERY_S, DUES_AT_REST, Stall
 
 
 @asynccontextmanager
@@ -65,13 +65,14 @@ class Loop:
     """A loop that stands still."""
 
     def __init__(self) -> None:
-        self.now_s = 100.0
+        self.now_s = self.due_s = 100.0
         self._handle = asyncio.get_running_loop().call_later(0, str)
 
     def time(self) -> float:
         return self.now_s
 
-    def call_at(self, *_: object) -> asyncio.TimerHandle:
+    def call_at(self, due_s: float, *_: object) -> asyncio.TimerHandle:
+        self.due_s = due_s
         return self._handle
 
 
@@ -82,7 +83,7 @@ async def observed() -> tuple[CollectorRegistry, Callable[[float], None]]:
     stall = Stall(Turns(), registry)
 
     def observe(late_s: float) -> None:
-        stall._due_s = loop.now_s - late_s
+        stall._due_s, stall._dues = loop.now_s - late_s, 1
         stall._observe(loop)  # type: ignore[arg-type]
 
     observe(0.0)
@@ -118,11 +119,43 @@ async def test_an_observation_on_time_calls_nothing_but_the_loop(
     assert calls == ["observe", "_observe", "time", "call_at"]
 
 
+async def test_at_rest_it_wakes_seldom_and_a_step_is_measured_from_its_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns, registry, loop = Turns(), CollectorRegistry(), Loop()
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
+    stall, rest_s = Stall(turns, registry), DUES_AT_REST * DUE_EVERY_S
+
+    def observed() -> tuple[float, float]:
+        """Until when it sleeps after this observation, and how many there were in all."""
+        stall._observe(loop)  # type: ignore[arg-type]
+        count = registry.get_sample_value("meter_loop_stall_seconds_count")
+        return round(loop.due_s - loop.now_s, 3), count or 0
+
+    stall._due_s = loop.now_s
+    assert observed() == (DUE_EVERY_S, 1)
+    loop.now_s += DUE_EVERY_S
+    assert observed() == (rest_s, 2)
+    loop.now_s += rest_s
+    assert observed() == (rest_s, 2 + DUES_AT_REST)
+    loop.now_s += 0.001
+    with turns.holding(Work("refold")):
+        assert loop.due_s == loop.now_s + DUE_EVERY_S
+        loop.now_s += 0.08
+    assert observed() == (DUE_EVERY_S, 3 + DUES_AT_REST)
+    assert over(registry, "0.05") == 1
+    with turns.holding(Work("refold")):
+        loop.now_s += DUE_EVERY_S
+    assert observed() == (DUE_EVERY_S, 4 + DUES_AT_REST)
+    loop.now_s += DUE_EVERY_S
+    assert observed() == (rest_s, 5 + DUES_AT_REST)
+
+
 async def test_whoever_is_not_named_counts_as_other() -> None:
     async with measured(Turns()) as registry:
         time.sleep(0.3)  # noqa: ASYNC251
         await asyncio.sleep(0.05)
-        assert held(registry, "other") >= 0.3 - DUE_EVERY_S
+        assert held(registry, "other") >= 0.3 - DUES_AT_REST * DUE_EVERY_S
 
 
 async def test_a_request_is_measured_between_its_waits() -> None:
@@ -202,6 +235,7 @@ def the_culprit():
     time.sleep(1.5)
 
 stall.STANDS_S = 0.2
+stall._ARMED_EVERY_S = 0.5
 asyncio.run(main())
 """
 
