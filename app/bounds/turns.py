@@ -158,8 +158,11 @@ class Turns:
         self.held_s: dict[str, float] = {}
         """Seconds of steps over 50 ms, by kind."""
         self.held_in_all_s = 0.0
-        self.stirred: Callable[[], None] | None = None
-        """Called when the next step begins; whoever measures the loop asks for it again."""
+        self.at_next: Callable[[], None] | None = None
+
+    def call_at_next(self, called: Callable[[], None] | None) -> None:
+        """Call `called`, and nothing else, when the next step begins; None: call nothing."""
+        self.at_next = called
 
     async def run(self, work: Work, steps: Steps[T]) -> T:
         """Run the steps to their end, 10 ms at a turn; whoever is cancelled closes them."""
@@ -332,8 +335,9 @@ class _Holding:
 
     def __enter__(self) -> None:
         turns = self._turns
-        if turns.stirred is not None:
-            turns.stirred()
+        if turns.at_next is not None:
+            called, turns.at_next = turns.at_next, None
+            called()
         self._before, turns.running = turns.running, self._work
         self._others_s, turns.others_s = turns.others_s, 0.0
         self._began_s = turns.clock()

@@ -57,6 +57,8 @@ class Stall(Collector):
         self._due_s = 0.0
         self._dues = 1
         """Times at which the task would have been due by the next one, that one included."""
+        self._stirred = True
+        """Whether a step has begun since the task ran."""
         self._named_s = 0.0
         """Seconds for which the loop was held, as far as somebody is named for them."""
         self._next: asyncio.TimerHandle | None = None
@@ -85,7 +87,7 @@ class Stall(Collector):
         self._output, self._armed_s = _standard_error(), 0.0
         self._named_s = self._turns.held_in_all_s
         loop = asyncio.get_running_loop()
-        self._due_s, self._dues = loop.time(), 1
+        self._due_s, self._dues, self._stirred = loop.time(), 1, True
         self._observe(loop)
 
     async def stop(self) -> None:
@@ -94,7 +96,8 @@ class Stall(Collector):
             return
         gc.callbacks.remove(self._note_collection)
         self._next.cancel()
-        self._next = self._turns.stirred = None
+        self._next = None
+        self._turns.call_at_next(None)
         faulthandler.cancel_dump_traceback_later()
 
     def _observe(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -113,16 +116,16 @@ class Stall(Collector):
             self._armed_s = now_s
             # Its thread needs no lock of the interpreter, which may be what is held.
             faulthandler.dump_traceback_later(STANDS_S + _ARMED_EVERY_S, file=self._output)
-        turns = self._turns
-        # A step that began since the last time has taken it away.
-        self._dues = 1 if turns.stirred is None else DUES_AT_REST
-        turns.stirred = self._stir
+        self._dues = 1 if self._stirred else DUES_AT_REST
+        if self._stirred:
+            self._stirred = False
+            self._turns.call_at_next(self._stir)
         self._due_s = now_s + DUE_EVERY_S * self._dues
         self._next = loop.call_at(self._due_s, self._observe, loop)
 
     def _stir(self) -> None:
         """Be due in 10 ms: something runs."""
-        self._turns.stirred = None
+        self._stirred = True
         if self._dues > 1 and self._next is not None:
             self._next.cancel()
             self._dues = 1

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.wire.arrivals import SubscriptionKey
+from tables.changelogged.presence import NOTED_TO_MS
 from tables.partition.at_hand import NOT_KNOWN
 from tables.partition.partition import Partition
 
 IDLE_MS = 600_000
 """Cells are packed when no event has touched them for so long."""
-GRAIN_MS = 10_000
+GRAIN_MS = NOTED_TO_MS
 """Touches within it are not told apart."""
 WARM_BYTES = 3_000
 """What the route and the cells of a meter key take at hand, measured with one cell."""

@@ -1070,8 +1070,8 @@ BUGS = (
     Bug(
         "stall-that-begins-at-rest",
         "app/bounds/turns.py",
-        "        if turns.stirred is not None:\n            turns.stirred()\n",
-        "",
+        "            called()\n",
+        "            pass\n",
         "tests/app/runtime/test_stall.py"
         "::test_at_rest_it_wakes_seldom_and_a_step_is_measured_from_its_beginning",
     ),
