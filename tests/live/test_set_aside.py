@@ -14,9 +14,10 @@ from app.main import Worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from app.wire.arrivals import Arrival
 from tests.live.weekly import define, subscribe
+from tests.world.folding import look_before_folding
 from tests.world.live.api import Api, api_of, text_of
 from tests.world.live.producer import encoded, event_key, foreign_producer
-from tests.world.live.worker import KILLER, WorkerProcess, look_before_folding
+from tests.world.live.worker import KILLER, WorkerProcess
 from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers

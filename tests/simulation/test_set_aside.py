@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -10,27 +10,27 @@ import pytest
 from app.definitions.log import apply
 from app.definitions.state import Definitions
 from app.kafka.topics import METER_DEFINITIONS
-from tables.fold import fold_run
-from tables.partition import partition as folding
+from app.wire.arrivals import Arrival
 from tests.simulation.check import Outcome
 from tests.simulation.play import play
 from tests.simulation.script import Event, Pass, Script, Several, Step
 from tests.simulation.test_simulation import base, used
 from tests.world.clock import HOUR_MS, WEEK_MS
+from tests.world.folding import look_before_folding
 
 POISON = "poison"
 
 
 @pytest.fixture(autouse=True)
-def _planted(monkeypatch: pytest.MonkeyPatch) -> None:
+def _planted() -> Iterator[None]:
     """A defect: folding one event raises."""
 
-    def fold(route: Any, arrivals: Sequence[Any], *more: Any) -> None:
-        if any(arrival.event.transaction_id.startswith(POISON) for arrival in arrivals):
+    def look(arrival: Arrival) -> None:
+        if arrival.event.transaction_id.startswith(POISON):
             raise ZeroDivisionError("no fold ends")
-        fold_run(route, arrivals, *more)
 
-    monkeypatch.setattr(folding, "fold_run", fold)
+    with look_before_folding(look):
+        yield
 
 
 def played(steps: Iterable[Step], seed: int) -> Outcome:

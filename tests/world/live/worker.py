@@ -12,8 +12,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -27,17 +27,15 @@ from app import failpoints
 from app.bounds.limits import LOG_REPEATED_S
 from app.cli.interrupts import ended_by_signals
 from app.clock import SystemClock
-from app.kernel import fold_led
 from app.local_servers.ports import free_ports
 from app.log import configure
 from app.main import Worker, run_to_the_end
 from app.runtime.stall import Stall
 from app.settings import Settings
-from app.wire.arrivals import Arrival, Run
+from app.wire.arrivals import Arrival
 from tables.changelogged import presence
-from tables.fold import fold_run
-from tables.partition import partition as folding
 from tests.world.cores import waited_s
+from tests.world.folding import look_before_folding
 from tests.world.waiting import PATIENCE_S, until
 
 READY = "ready "
@@ -227,26 +225,6 @@ def _tell_tasks(worker: Worker) -> None:
 def _tell_url(worker: Worker) -> None:
     sys.stdout.write(f"{READY}{worker.url}\n")
     sys.stdout.flush()
-
-
-def look_before_folding(look: Callable[[Arrival], None]) -> ExitStack:
-    """Show each event to `look` before it is folded, straight or closely, until it is closed."""
-
-    def closely(route: Any, arrivals: Sequence[Arrival], *more: Any) -> bool:
-        for arrival in arrivals:
-            look(arrival)
-        return fold_run(route, arrivals, *more)
-
-    def straight(routes: Any, runs: Sequence[Run], *more: Any) -> Any:
-        for _, arrivals in runs:
-            for arrival in arrivals:
-                look(arrival)
-        return fold_led(routes, runs, *more)
-
-    planted = ExitStack()
-    planted.enter_context(patch.object(folding, "fold_run", closely))
-    planted.enter_context(patch.object(folding, "fold_led", straight))
-    return planted
 
 
 def _plant_killer(transaction_id: str) -> None:
