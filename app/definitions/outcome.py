@@ -34,6 +34,8 @@ class Impact(msgspec.Struct, frozen=True):
     """Also those of child plans of the plan."""
     external_customer_id: str | None = None
     """Only subscriptions that the customer has or had."""
+    of_settings: bool = False
+    """Of a settings record alone, not of definitions that nobody remembers one by one."""
 
     @property
     def of_all(self) -> bool:

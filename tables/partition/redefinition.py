@@ -11,6 +11,7 @@ from tables.changelogged.presence import REST
 from tables.partition.changed import Changed
 from tables.partition.corrected import Corrected
 from tables.partition.cuts import CutsToCome
+from tables.partition.due_times import DueTimes
 from tables.partition.packing import Packing
 from tables.partition.redirection import Redirection, Renewed
 from tables.partition.route_table import RouteTable
@@ -32,6 +33,7 @@ class Redefinition:
         routes: RouteTable,
         packing: Packing,
         redirection: Redirection,
+        due_times: DueTimes,
         cuts: CutsToCome,
         changed: Changed,
     ):
@@ -46,6 +48,7 @@ class Redefinition:
         self._routes = routes
         self._packing = packing
         self._redirection = redirection
+        self._due_times = due_times
         self._searched_for = set[str | None]()
         """Organizations with definitions that may be of names not kept one by one; None: all."""
 
@@ -135,9 +138,11 @@ class Redefinition:
 
     def _renewed_for(self, impacts: Iterable[Impact]) -> Iterator[Renewed | None]:
         """Look at concerned subscriptions; after an impact on all codes, not again at the same."""
-        redirection = self._redirection
+        redirection, due_times = self._redirection, self._due_times
         seen: set[SubscriptionKey] = set()
-        for impact in sorted(dict.fromkeys(impacts), key=lambda impact: impact.codes is not None):
+        impacts = sorted(dict.fromkeys(impacts), key=lambda impact: impact.codes is not None)
+        moves_due_times = due_times.are_all(impacts)
+        for impact in impacts:
             for name in redirection.concerned(impact):
                 self._work.add("definition", "names", 1)
                 if name in seen:
@@ -145,7 +150,8 @@ class Redefinition:
                     continue
                 if impact.codes is None:
                     seen.add(name)
-                yield Renewed(name, redirection.look_at(name, impact.codes), impact.moves_cuts)
+                codes = due_times.moving(name) if moves_due_times else impact.codes
+                yield Renewed(name, redirection.look_at(name, codes), impact.moves_cuts)
 
     def _defines(self, impact: Impact) -> bool:
         """Return True if a definition may be the first of a name that events came for."""
