@@ -35,7 +35,7 @@ class Impact(msgspec.Struct, frozen=True):
     external_customer_id: str | None = None
     """Only subscriptions that the customer has or had."""
     of_settings: bool = False
-    """Of a settings record alone, not of definitions that nobody remembers one by one."""
+    """Whether it is of a settings record, not of definitions that are forgotten one by one."""
 
     @property
     def of_all(self) -> bool:

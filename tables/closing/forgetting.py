@@ -201,9 +201,8 @@ def _drop_some(partition: Partition, meter_key: MeterKey) -> int:
 def _next_final_ms(partition: Partition, name: SubscriptionKey) -> int:
     """Return when the next of the periods that were due is final; NEVER_MS: all are."""
     settled_ms, done_ms = partition.cuts.settled_ms, partition.checkpoint.cut_ms
-    routes = (
-        partition.packing.route_at_hand((*name, code)) for code in partition.event_ranges.codes.get(name, ())
-    )
+    codes = partition.event_ranges.codes_of(name)
+    routes = (partition.packing.route_at_hand((*name, code)) for code in codes)
     return min(
         (
             period.final_ms

@@ -37,7 +37,6 @@ from tables.partition.at_hand import AtHand
 from tables.partition.changed import Changed
 from tables.partition.corrected import Corrected
 from tables.partition.cuts import CutsToCome
-from tables.partition.due_times import DueTimes
 from tables.partition.earlier_copies import EarlierCopies
 from tables.partition.history import History
 from tables.partition.intake import Duplicate, Intake, RefusedArrival
@@ -141,7 +140,6 @@ class Partition:
             self.routes,
             self.packing,
             self.redirection,
-            DueTimes(tables, self.standing, self.routes, self.stale),
             self.cuts,
             self.changed,
         )

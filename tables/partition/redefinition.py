@@ -11,7 +11,6 @@ from tables.changelogged.presence import REST
 from tables.partition.changed import Changed
 from tables.partition.corrected import Corrected
 from tables.partition.cuts import CutsToCome
-from tables.partition.due_times import DueTimes
 from tables.partition.packing import Packing
 from tables.partition.redirection import Redirection, Renewed
 from tables.partition.route_table import RouteTable
@@ -33,7 +32,6 @@ class Redefinition:
         routes: RouteTable,
         packing: Packing,
         redirection: Redirection,
-        due_times: DueTimes,
         cuts: CutsToCome,
         changed: Changed,
     ):
@@ -48,7 +46,6 @@ class Redefinition:
         self._routes = routes
         self._packing = packing
         self._redirection = redirection
-        self._due_times = due_times
         self._searched_for = set[str | None]()
         """Organizations with definitions that may be of names not kept one by one; None: all."""
 
@@ -138,10 +135,10 @@ class Redefinition:
 
     def _renewed_for(self, impacts: Iterable[Impact]) -> Iterator[Renewed | None]:
         """Look at concerned subscriptions; after an impact on all codes, not again at the same."""
-        redirection, due_times = self._redirection, self._due_times
+        redirection = self._redirection
         seen: set[SubscriptionKey] = set()
         impacts = sorted(dict.fromkeys(impacts), key=lambda impact: impact.codes is not None)
-        moves_due_times = due_times.are_all(impacts)
+        due_times = redirection.due_times if redirection.due_times.are_all(impacts) else None
         for impact in impacts:
             for name in redirection.concerned(impact):
                 self._work.add("definition", "names", 1)
@@ -150,7 +147,7 @@ class Redefinition:
                     continue
                 if impact.codes is None:
                     seen.add(name)
-                codes = due_times.moving(name) if moves_due_times else impact.codes
+                codes = impact.codes if due_times is None else due_times.moving(name)
                 yield Renewed(name, redirection.look_at(name, codes), impact.moves_cuts)
 
     def _defines(self, impact: Impact) -> bool:
