@@ -420,30 +420,22 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
     # What ends with the period itself, as a downgrade does and an upgrade may, has all of its last
     # day and no more.
     whole = ended_ms is None or ended_ms == natural_end_ms
-    period = Period(
-        start_ms=start_ms,
-        end_ms=end_ms,
-        to_ms=end_ms - 1000 if whole else end_ms // 1000 * 1000,
-        last_ms=end_ms - 1 if whole else end_ms,
-        duration_days=grid.duration_days(k),
-        timezone=grid.timezone,
-        fixed_at_ms=fixed_at_ms,
-        due_at_ms=due_at_ms,
-        late_until_ms=due_at_ms + terms.late_window_ms,
-        closing_reason=reason,
-        upgraded=subscription.upgraded and not whole,
-        refuses_late=terms.refuses_late,
-        revise_every_ms=terms.revise_every_ms,
-        max_groups=terms.max_groups,
-        fold_version=terms.fold_version,
+    to_ms = end_ms - 1000 if whole else end_ms // 1000 * 1000
+    last_ms = end_ms - 1 if whole else end_ms
+    days, late_until_ms = grid.duration_days(k), due_at_ms + terms.late_window_ms
+    upgraded = subscription.upgraded and not whole
+    return _shared(
+        (start_ms, end_ms, to_ms, last_ms, days, grid.timezone)
+        + (fixed_at_ms, due_at_ms, late_until_ms, reason, upgraded)
+        # What the terms say of it, in the same order.
+        + terms[-4:]
     )
-    return _shared(period)
 
 
 @lru_cache(16_384)
-def _shared(period: Period) -> Period:
-    """Return the one kept copy of a period: subscriptions of a plan share most periods."""
-    return period
+def _shared(fields: tuple[Any, ...]) -> Period:
+    """Return the one kept period of these fields: subscriptions of a plan share most periods."""
+    return Period(*fields)
 
 
 def _fixed_at(end_ms: int, ended: bool, terms: Terms, created_ms: int) -> int:
