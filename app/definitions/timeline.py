@@ -424,12 +424,10 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
     last_ms = end_ms - 1 if whole else end_ms
     days, late_until_ms = grid.duration_days(k), due_at_ms + terms.late_window_ms
     upgraded = subscription.upgraded and not whole
-    return _shared(
-        (start_ms, end_ms, to_ms, last_ms, days, grid.timezone)
-        + (fixed_at_ms, due_at_ms, late_until_ms, reason, upgraded)
-        # What the terms say of it, in the same order.
-        + terms[-4:]
-    )
+    bounds = (start_ms, end_ms, to_ms, last_ms, days, grid.timezone)
+    closing = (fixed_at_ms, due_at_ms, late_until_ms, reason, upgraded)
+    # What the terms say of it comes in the same order.
+    return _shared((*bounds, *closing, *terms[-4:]))
 
 
 @lru_cache(16_384)
