@@ -401,9 +401,13 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
     if subscription.canceled_at_ms is not None:
         return None
     start_ms = subscription.started_at_ms if previous is None else previous.end_ms
+    wished_ms = subscription.usage_end_ms
+    if wished_ms is None and (previous is None or previous.timezone == grid.timezone):
+        running = _running(start_ms, terms[2:])
+        if created_ms < running.end_ms and terms.since_ms <= running.fixed_at_ms:
+            return running
     k = _index_after(previous, grid, start_ms)
     natural_end_ms = grid.start_ms(k + 1)
-    wished_ms = subscription.usage_end_ms
     ended_ms = wished_ms if wished_ms is not None and wished_ms <= natural_end_ms else None
     if ended_ms == natural_end_ms and subscription.superseded_at_ms == ended_ms:
         # The period after it is the one that a later subscription has taken over.
@@ -420,20 +424,60 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
     # What ends with the period itself, as a downgrade does and an upgrade may, has all of its last
     # day and no more.
     whole = ended_ms is None or ended_ms == natural_end_ms
-    to_ms = end_ms - 1000 if whole else end_ms // 1000 * 1000
-    last_ms = end_ms - 1 if whole else end_ms
-    days, late_until_ms = grid.duration_days(k), due_at_ms + terms.late_window_ms
-    upgraded = subscription.upgraded and not whole
-    bounds = (start_ms, end_ms, to_ms, last_ms, days, grid.timezone)
-    closing = (fixed_at_ms, due_at_ms, late_until_ms, reason, upgraded)
-    # What the terms say of it comes in the same order.
-    return _shared((*bounds, *closing, *terms[-4:]))
+    period = Period(
+        start_ms=start_ms,
+        end_ms=end_ms,
+        to_ms=end_ms - 1000 if whole else end_ms // 1000 * 1000,
+        last_ms=end_ms - 1 if whole else end_ms,
+        duration_days=grid.duration_days(k),
+        timezone=grid.timezone,
+        fixed_at_ms=fixed_at_ms,
+        due_at_ms=due_at_ms,
+        late_until_ms=due_at_ms + terms.late_window_ms,
+        closing_reason=reason,
+        upgraded=subscription.upgraded and not whole,
+        refuses_late=terms.refuses_late,
+        revise_every_ms=terms.revise_every_ms,
+        max_groups=terms.max_groups,
+        fold_version=terms.fold_version,
+    )
+    return _shared(period)
 
 
 @lru_cache(16_384)
-def _shared(fields: tuple[Any, ...]) -> Period:
-    """Return the one kept period of these fields: subscriptions of a plan share most periods."""
-    return Period(*fields)
+def _running(start_ms: int, terms: tuple[Any, ...]) -> Period:
+    """Return the period from a moment on that nothing cuts short; `terms` from their grid on.
+
+    Most periods are like it, and most subscriptions of a plan share them.
+    """
+    grid, grace_ms, close_grid_ms, late_window_ms, _, *rules = terms
+    refuses_late, revise_every_ms, max_groups, fold_version = rules
+    k = grid.index_at(start_ms)
+    end_ms = grid.start_ms(k + 1)
+    due_at_ms = ceil_to(end_ms + grace_ms, close_grid_ms)
+    return Period(
+        start_ms=start_ms,
+        end_ms=end_ms,
+        to_ms=end_ms - 1000,
+        last_ms=end_ms - 1,
+        duration_days=grid.duration_days(k),
+        timezone=grid.timezone,
+        fixed_at_ms=due_at_ms,
+        due_at_ms=due_at_ms,
+        late_until_ms=due_at_ms + late_window_ms,
+        closing_reason="period_end",
+        upgraded=False,
+        refuses_late=refuses_late,
+        revise_every_ms=revise_every_ms,
+        max_groups=max_groups,
+        fold_version=fold_version,
+    )
+
+
+@lru_cache(16_384)
+def _shared(period: Period) -> Period:
+    """Return the one kept copy of a period: subscriptions of a plan share most periods."""
+    return period
 
 
 def _fixed_at(end_ms: int, ended: bool, terms: Terms, created_ms: int) -> int:

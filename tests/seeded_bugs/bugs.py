@@ -722,6 +722,22 @@ BUGS = (
         "::test_cells_of_final_periods_are_forgotten_by_routes_that_rest",
     ),
     Bug(
+        "period-of-later-terms-shared",
+        "app/definitions/timeline.py",
+        "if created_ms < running.end_ms and terms.since_ms <= running.fixed_at_ms:",
+        "if created_ms < running.end_ms:",
+        "tests/semantics/test_organizations.py"
+        "::test_grace_is_the_customers_then_the_organizations_then_that_of_the_settings",
+    ),
+    Bug(
+        "period-over-before-its-subscription-shared",
+        "app/definitions/timeline.py",
+        "if created_ms < running.end_ms and terms.since_ms <= running.fixed_at_ms:",
+        "if terms.since_ms <= running.fixed_at_ms:",
+        "tests/app/definitions/test_timeline.py"
+        "::test_a_period_that_elapsed_in_its_grace_is_no_running_one",
+    ),
+    Bug(
         "recurring-carry-ignored",
         "tables/cells/cell.py",
         "elif start_ms < period.start_ms and recurring:",
