@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from app.billing_periods.grid import PeriodGrid
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.definitions.model import ClosingReason, SettingsRecord, Subscription
+from app.definitions.model import ClosingReason, Subscription
 
 NEVER_MS = 1 << 62
 """Later than any instant: the due time of a period that is never published."""
@@ -451,27 +451,13 @@ def _running(start_ms: int, terms: tuple[Any, ...]) -> Period:
     Most periods are like it, and most subscriptions of a plan share them.
     """
     grid, grace_ms, close_grid_ms, late_window_ms, _, *rules = terms
-    refuses_late, revise_every_ms, max_groups, fold_version = rules
     k = grid.index_at(start_ms)
     end_ms = grid.start_ms(k + 1)
     due_at_ms = ceil_to(end_ms + grace_ms, close_grid_ms)
-    return Period(
-        start_ms=start_ms,
-        end_ms=end_ms,
-        to_ms=end_ms - 1000,
-        last_ms=end_ms - 1,
-        duration_days=grid.duration_days(k),
-        timezone=grid.timezone,
-        fixed_at_ms=due_at_ms,
-        due_at_ms=due_at_ms,
-        late_until_ms=due_at_ms + late_window_ms,
-        closing_reason="period_end",
-        upgraded=False,
-        refuses_late=refuses_late,
-        revise_every_ms=revise_every_ms,
-        max_groups=max_groups,
-        fold_version=fold_version,
-    )
+    bounds = (start_ms, end_ms, end_ms - 1000, end_ms - 1, grid.duration_days(k), grid.timezone)
+    due_ms = (due_at_ms, due_at_ms, due_at_ms + late_window_ms)
+    fields: tuple[Any, ...] = (*bounds, *due_ms, "period_end", False, *rules)
+    return Period(*fields)
 
 
 @lru_cache(16_384)
@@ -503,22 +489,3 @@ def ceil_to(at_ms: int, grid_ms: int) -> int:
 
 def _timeline_of(terms: list[Terms], published: bool) -> Timeline:
     return Timeline(terms, published=published)
-
-
-def implicit_timeline(settings: SettingsRecord, subscription: Subscription) -> Timeline:
-    """Return calendar months in UTC, none of them ever published."""
-    grid = PeriodGrid("monthly", "calendar", subscription.subscription_at_ms, "UTC")
-    terms = Terms(
-        since_ms=0,
-        subscription=subscription,
-        grid=grid,
-        grace_ms=0,
-        close_grid_ms=settings.close_grid_s * 1000,
-        late_window_ms=0,
-        close_elapsed=True,
-        refuses_late=False,
-        revise_every_ms=settings.revise_every_s * 1000,
-        max_groups=settings.max_groups,
-        fold_version=settings.fold_version,
-    )
-    return Timeline([terms], published=False)
