@@ -31,3 +31,12 @@ def billing_of(instants: InstantTable, charge: Charge, metric: Metric, cell_id: 
     billed = plain(ZERO if chain is None else chain.billed)
     billing = RENEWAL if metric.recurring else NOTHING_LEFT
     return BillingText(billing=billing, billed_in_advance=f'"{billed}"')
+
+
+def is_taken_again(instants: InstantTable, cell_id: str, cut_ms: int) -> bool:
+    """Return True if an event of a cell was billed after a cut, which then was taken by that time.
+
+    A state that is folded anew takes its cuts again, over what all records say of billing.
+    """
+    chain = instants.chain(cell_id)
+    return chain is not None and chain.decided_ms > cut_ms

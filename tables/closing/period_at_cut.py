@@ -32,7 +32,7 @@ from tables.cells.keys import OPEN_CUT_MS
 from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.charge import ChargeFold
 from tables.closing.beside import beside
-from tables.closing.billing import billing_of, ends_unpublished
+from tables.closing.billing import billing_of, ends_unpublished, is_taken_again
 from tables.closing.revision import Closing, next_revision
 from tables.partition.partition import Partition
 from tables.partition.revised import Kept
@@ -157,7 +157,8 @@ class PeriodAtCut:
         """Return the next revision of a cell, None when it would say nothing new."""
         envelope = self._envelope(plan, shown.period_charge.as_of_ms)
         billing = self._billing(identity, shown.period_charge)
-        return next_revision(envelope, identity, shown, billing, known, reason)
+        again = is_taken_again(self.partition.instants, identity, self.cut_ms)
+        return next_revision(envelope, identity, shown, billing, known, reason, again)
 
     def _change_of(self, found: Closing) -> _Change | None:
         """Return what may have to be published of a cell; None: it neither is nor was shown."""

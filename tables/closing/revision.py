@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from app.definitions.model import ChargeFilter
 from app.numbers import EXACT, ZERO, plain
 from app.wire.usage_records import (
@@ -41,8 +43,12 @@ def next_revision(
     billing: BillingText,
     published: PublishedCell | None,
     reason: RevisionReason | None,
+    again: bool,
 ) -> tuple[PublishedCell | None, PublishedRecord | None]:
-    """Return the next revision of a cell, None when it would say nothing new."""
+    """Return the next revision of a cell, None when it would say nothing new.
+
+    `again`: the cut was taken before, and what was billed by then was told then.
+    """
     figures, cut_ms = shown.figures, envelope.closed_at_ms
     text = CellText(
         plain(figures.units),
@@ -64,8 +70,10 @@ def next_revision(
         cut_ms=cut_ms,
         billing_digest=billing.digest,
     )
-    if published is not None and published.same_figures(entry):
-        return None, None
+    if published is not None:
+        told = replace(entry, billing_digest=published.billing_digest) if again else entry
+        if published.same_figures(told):
+            return None, None
     previous = None if published is None else published.units
     charge, metric, *_ = shown.period_charge
     record = usage_record(

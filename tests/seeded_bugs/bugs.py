@@ -1148,6 +1148,14 @@ BUGS = (
         "tests/tables/changelogged/test_packed_periods.py::test_each_period_is_found_as_it_was_put",
     ),
     Bug(
+        "billing-of-after-the-cut",
+        "tables/closing/billing.py",
+        "return chain is not None and chain.decided_ms > cut_ms",
+        "return chain is None",
+        "tests/semantics/test_instants.py"
+        "::test_a_cut_that_is_taken_again_says_nothing_of_what_was_billed_after_it",
+    ),
+    Bug(
         "stall-that-begins-at-rest",
         "app/bounds/turns.py",
         "            called()\n",

@@ -17,6 +17,7 @@ from app.wire.decode import decode_record
 from app.wire.events import Event
 from app.wire.identity import event_id
 from tables.changelogged.instants import InstantTable
+from tables.closing.period_at_cut import PeriodAtCut
 from tables.reading.in_advance import estimated
 from tests.world import bodies
 from tests.world.bodies import Json
@@ -154,6 +155,26 @@ def test_an_event_is_taken_out_of_a_period_that_is_no_more(*, ended: bool) -> No
     for record in meter.records:
         put_again(again, meter.definitions, record.value)
     assert again.chain(gone["cell_id"]) == meter.partition.instants.chain(gone["cell_id"])
+
+
+def test_a_cut_that_is_taken_again_says_nothing_of_what_was_billed_after_it() -> None:
+    """As where a torn state is folded anew: records tell of instants beyond its cuts."""
+    told = story()
+    told.send("2024-01-10T10:00:30", v="1")
+    told.send("2024-01-20T10:00:30", appended="2024-02-02T10:00:30", v="2")
+    partition = told.meter("2024-02-02T10:01:30").partition
+    ((versions, timeline),) = partition.timelines.of((ORG, SUBSCRIPTION))
+    period, subscription = timeline.first, versions.at(None)
+    assert period is not None
+    assert subscription is not None
+
+    def records(cut: str) -> list[Json]:
+        at_cut = PeriodAtCut(partition, (ORG, SUBSCRIPTION), subscription, period, None, ms(cut))
+        return [json.loads(record.value) for record in at_cut.records() if record is not None]
+
+    assert records("2024-02-02T10:00:00") == []
+    billed, _ = records("2024-02-02T11:00:00")
+    assert (billed["units"], billed["billed_in_advance"]) == ("3.0", "3.0")
 
 
 def test_a_chain_is_read_back_from_its_records_without_rounding() -> None:
