@@ -14,8 +14,9 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from mode import CrashingSupervisor
 
-from app.kafka.batch_consumer import REQUEST_TIMEOUT_MS, BatchConsumer, OwningApp, PartitionOwner
+from app.kafka.batch_consumer import REQUEST_TIMEOUT_MS, BatchConsumer, OwningApp
 from app.kafka.clients import Producer
+from app.kafka.placing import PartitionOwner
 from app.kafka.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 from app.settings import Settings
 
