@@ -149,8 +149,8 @@ class Ownership(Generic[P]):
         """What the group told last; None: nothing yet."""
         self._rebalancing_s: float | None = None
         """Since when it is being told anew."""
-        self._dropped = False
-        """Whether a partition was given up since the collector was last told what stays."""
+        self._torn = False
+        """Whether an error, which holds what it came through, gave up a partition of late."""
         self._agents: dict[int, list[asyncio.Task[None]]] = {}
         self._mending: dict[int, asyncio.Task[None]] = {}
         """Partitions of ours that are being restored: they are new, or failed."""
@@ -317,7 +317,8 @@ class Ownership(Generic[P]):
             await self._leave(owned)
             raise
         except Exception as error:
-            await self._give_up(owned)
+            await owned.give_up()
+            self._torn = True
             if isinstance(error, _ONLY_BY_HAND):
                 raise
             # What is at hand cannot be gone on with; Kafka has all of it.
@@ -341,7 +342,8 @@ class Ownership(Generic[P]):
             text = "Partition %s could not be flushed: its next owner goes on"
             log.warning(text, number, extra=facts("note", partition=number))
             if self._owned.pop(number, None) is not None:
-                await self._give_up(owned)
+                await owned.give_up()
+                self._torn = True
             return
         if self._owned.pop(number, None) is not None:
             await self._leave(owned)
@@ -386,21 +388,17 @@ class Ownership(Generic[P]):
         At once: they may have it while much else is restored here.
         """
         for owned in [self._parked.pop(number) for number in sorted(numbers)]:
-            await self._give_up(owned)
-
-    async def _give_up(self, owned: P) -> None:
-        await owned.give_up()
-        self._dropped = True
+            await owned.give_up()
 
     def _settle_memory(self) -> None:
-        """Let the collector pass over what stays, but not over a partition that was given up.
+        """Let the collector pass over what stays: to walk it would hold the loop for seconds.
 
-        What was restored is not walked at all: it would hold the loop for seconds.
+        What is given up goes without it. Only an error leads back to what it came through.
         """
-        if self._dropped:
+        if self._torn:
             gc.unfreeze()
             gc.collect()
-            self._dropped = False
+            self._torn = False
         gc.freeze()
 
     def fail(self, failed: Numbered, error: BaseException) -> None:
@@ -439,7 +437,8 @@ class Ownership(Generic[P]):
         times = times + 1 if failed_s - last_s < _SOUND_AFTER_S else 1
         self._failures[number] = times, failed_s
         await cancel(self._agents.pop(number, []))
-        giving_up = asyncio.create_task(self._give_up(owned))
+        self._torn = True
+        giving_up = asyncio.create_task(owned.give_up())
         try:
             await asyncio.shield(giving_up)
         finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -93,8 +94,11 @@ class Partition:
         self.definitions = definitions
         self.index = index
         self.checkpoint = carried.checkpoint or Checkpoint()
+        # Nothing in it may lead back to this: it is let go of without the collector.
         self.event_ranges = carried.event_ranges or EventRangesTable(
-            self._is_defined, self._begin_rest, definitions.same_name
+            partial(_is_defined, definitions),
+            partial(_rest_begun, definitions, self.checkpoint),
+            definitions.same_name,
         )
         self.published = carried.published or PublishedTable()
         # A table without corrections is as good as none to whoever asks for its truth.
@@ -153,16 +157,6 @@ class Partition:
     def settings(self) -> SettingsRecord:
         """The settings in force now."""
         return self.definitions.settings_at()
-
-    def _is_defined(self, name: SubscriptionKey, code: str) -> bool:
-        """Return whether anything is or was defined that may count events of a name."""
-        return self.definitions.was_ever_known(*name, code)
-
-    def _begin_rest(self) -> EventRanges:
-        """Return what is known of undefined names not kept one by one, before the first is."""
-        checkpoint = self.checkpoint
-        checkpoint.searched_ms = self.definitions.append_time_ms
-        return EventRanges(raw_first=checkpoint.raw_next, rekeyed_first=checkpoint.rekeyed_next)
 
     def missing_members(self, runs: Iterable[Run]) -> list[MemberKey]:
         """Return members that must be learnt before the slice can be folded."""
@@ -356,3 +350,14 @@ class Partition:
                     for cell in layer.cells.values():
                         self.cuts.remember(cell)
         return True
+
+
+def _is_defined(definitions: Definitions, name: SubscriptionKey, code: str) -> bool:
+    """Return whether anything is or was defined that may count events of a name."""
+    return definitions.was_ever_known(*name, code)
+
+
+def _rest_begun(definitions: Definitions, checkpoint: Checkpoint) -> EventRanges:
+    """Return what is known of undefined names not kept one by one, before the first is."""
+    checkpoint.searched_ms = definitions.append_time_ms
+    return EventRanges(raw_first=checkpoint.raw_next, rekeyed_first=checkpoint.rekeyed_next)
