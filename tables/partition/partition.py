@@ -94,12 +94,7 @@ class Partition:
         self.definitions = definitions
         self.index = index
         self.checkpoint = carried.checkpoint or Checkpoint()
-        # Nothing in it may lead back to this: it is let go of without the collector.
-        self.event_ranges = carried.event_ranges or EventRangesTable(
-            partial(_is_defined, definitions),
-            partial(_rest_begun, definitions, self.checkpoint),
-            definitions.same_name,
-        )
+        self.event_ranges = carried.event_ranges or _event_ranges(definitions, self.checkpoint)
         self.published = carried.published or PublishedTable()
         # A table without corrections is as good as none to whoever asks for its truth.
         known = carried.corrections
@@ -352,12 +347,21 @@ class Partition:
         return True
 
 
+def _event_ranges(definitions: Definitions, checkpoint: Checkpoint) -> EventRangesTable:
+    # Nothing in it may lead back to the partition, which is let go of without the collector.
+    is_defined, begin_rest = (
+        partial(_is_defined, definitions),
+        partial(_rest, definitions, checkpoint),
+    )
+    return EventRangesTable(is_defined, begin_rest, definitions.same_name)
+
+
 def _is_defined(definitions: Definitions, name: SubscriptionKey, code: str) -> bool:
     """Return whether anything is or was defined that may count events of a name."""
     return definitions.was_ever_known(*name, code)
 
 
-def _rest_begun(definitions: Definitions, checkpoint: Checkpoint) -> EventRanges:
+def _rest(definitions: Definitions, checkpoint: Checkpoint) -> EventRanges:
     """Return what is known of undefined names not kept one by one, before the first is."""
     checkpoint.searched_ms = definitions.append_time_ms
     return EventRanges(raw_first=checkpoint.raw_next, rekeyed_first=checkpoint.rekeyed_next)
