@@ -18,9 +18,9 @@ from app.bounds.cancellation import asked_to_end
 from app.bounds.turns import Turns
 from app.definitions.judging import Judging
 from app.failpoints import failpoint
-from app.kafka.batch_consumer import DeliveryBroken
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.faust_app import MeterApp
+from app.kafka.placing import DeliveryBroken
 from app.kafka.record_batch import RecordBatch
 from app.runtime.partition.careful import examine_raw, examine_rekeyed, without_lost
 from app.runtime.partition.forwarder import Forwarder

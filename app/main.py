@@ -57,6 +57,7 @@ log = logging.getLogger(__name__)
 SCRAPED_S = 15.0
 """How long the metrics of a worker that gave up stay there."""
 
+_WHOLE_POLL_S = 0.05
 STOPPED_WITHIN_S = 60
 """A worker that has not stopped by then is ended as it is; the next start restores its state."""
 
@@ -129,7 +130,7 @@ class Worker:
         return self.engine.url
 
     async def start(self) -> None:
-        """Bring everything up; partitions arrive a moment later."""
+        """Bring everything up, and wait for the partitions that the group gives."""
         self._collecting.start()
         self._tell_start()
         self.stall.start()
@@ -146,6 +147,9 @@ class Worker:
         self.app.in_worker = True
         self.app.finalize()
         await self.app.start()
+        # Whoever replaces workers one after the other takes the next when this one is of use.
+        while not (engine.ownership.is_whole or engine.failed.is_set() or self.app.should_stop):
+            await asyncio.sleep(_WHOLE_POLL_S)
 
     async def _listen(self) -> None:
         settings, siblings = self.settings, self._siblings

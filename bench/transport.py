@@ -19,9 +19,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from faust.types import TP
 
-from app.kafka.batch_consumer import LOG_START
 from app.kafka.faust_app import MeterApp, make_app
 from app.kafka.log_readers import read_to_end
+from app.kafka.placing import LOG_START, TakenOver
 from app.kafka.topics import CELLS_CHANGELOG, EVENTS_REKEYED, ensure_topics
 from app.kafka.transactions import PartitionProducer, Record
 from app.local_servers.kafka import LocalKafka
@@ -50,9 +50,10 @@ class NothingKept:
         self.topics = (settings.topic(settings.raw_topic), settings.topic(EVENTS_REKEYED))
         self.assigned = asyncio.Event()
 
-    async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+    async def assign(self, partitions: frozenset[int]) -> TakenOver:
         self.assigned.set()
-        return {TP(topic, number): LOG_START for topic in self.topics for number in partitions}
+        tps = [TP(topic, number) for topic in self.topics for number in partitions]
+        return TakenOver(dict.fromkeys(tps, LOG_START))
 
     async def release(self, partitions: frozenset[int]) -> None:
         """There is nothing to flush."""

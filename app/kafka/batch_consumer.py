@@ -11,7 +11,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer
@@ -25,11 +25,16 @@ from mode import Service
 from app.bounds.cancellation import CancelledUnderneath, asked_to_end
 from app.kafka.assignor import assignors
 from app.kafka.clients import FETCHER_LOOKS_MS, Consumer
-from app.kafka.record_batch import OffsetsLost, RecordBatch, drain
+from app.kafka.placing import (
+    DeliveryBroken,
+    PartitionOwner,
+    TakenOver,
+    checked,
+    common_partitions,
+    require_all,
+)
+from app.kafka.record_batch import RecordBatch, drain
 from app.settings import Settings
-
-LOG_START: Final = -1
-"""Next offset of a partition without stored state: read it from the log's first record."""
 
 FETCH_MAX_WAIT_MS: Final = 500
 REQUEST_TIMEOUT_MS: Final = 40_000
@@ -38,35 +43,6 @@ REQUEST_TIMEOUT_MS: Final = 40_000
 QUEUED_BATCHES: Final = 8
 ROOM_POLL_S: Final = 0.05
 WATCH_S: Final = 1.0
-
-
-class DeliveryBroken(Exception):
-    """A promise of the transport does not hold; going on would fold too much or too little."""
-
-
-class PartitionOwner(Protocol):
-    """Keeps the state of the partitions. The two calls never overlap."""
-
-    async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
-        """Take over `partitions`, all that this worker has now; drop the state of others.
-
-        Returns the next offset to fold (or LOG_START) of the raw and the rekeyed topic for each.
-        May be called again for the same partitions, and be cancelled by a rebalance; `release`
-        follows then. An exception crashes the app.
-        """
-        ...
-
-    async def release(self, partitions: frozenset[int]) -> None:
-        """Make what is folded durable and acknowledge it: the partitions may go elsewhere.
-
-        No batch is delivered meanwhile. Called before a rebalance and before a stop, but not
-        after a crash, and also for partitions whose `assign` was cancelled. An exception
-        crashes the app.
-        """
-        ...
-
-    def loads(self) -> Mapping[int, int]:
-        """Return the events a minute of partitions, as far as known. Asked in another thread."""
 
 
 class OwningApp(faust.App):
@@ -195,7 +171,7 @@ class BatchConsumer(driver.Consumer):
         self._turn = 0
         self._owned: frozenset[int] = frozenset()
         self._ownership = asyncio.Lock()
-        self._taking: asyncio.Task[dict[TP, int]] | None = None
+        self._taking: asyncio.Task[TakenOver] | None = None
         self._next: dict[TP, int] = {}
         self._unacknowledged: defaultdict[TP, deque[int]] = defaultdict(deque)
         self._acknowledged: defaultdict[TP, set[int]] = defaultdict(set)
@@ -283,7 +259,7 @@ class BatchConsumer(driver.Consumer):
         self._forget(tps)
 
     def _of(self, partition: int) -> frozenset[TP]:
-        return frozenset(tp for tp in self._next if tp.partition == partition)
+        return frozenset(TP(topic, partition) for topic in self.app.batch_topics)
 
     def _forget(self, tps: Iterable[TP]) -> None:
         for tp in tps:
@@ -298,7 +274,9 @@ class BatchConsumer(driver.Consumer):
 
         Raises:
             OffsetsLost: the log has no such offset.
+            DeliveryBroken: the offsets are not of all of its logs.
         """
+        require_all(self._of(partition), offsets)
         async with self._ownership:
             if self._released or partition not in self._owned:
                 return False
@@ -307,7 +285,7 @@ class BatchConsumer(driver.Consumer):
             self.hold(partition)
             starts = await self.earliest_offsets(*offsets)
             ends = await self.highwaters(*offsets)
-            offsets = {tp: _checked(tp, at, starts[tp], ends[tp]) for tp, at in offsets.items()}
+            offsets = {tp: checked(tp, at, starts[tp], ends[tp]) for tp, at in offsets.items()}
             await self.seek_wait(offsets)
             if turn != self._turn or self._released:
                 return False
@@ -426,16 +404,11 @@ class BatchConsumer(driver.Consumer):
         self._turn += 1
         turn = self._turn
         try:
-            offsets = await self._take_over(turn)
-            self.era += 1
-            self._released = False
-            self._queued.clear()
-            self.full = self.held = frozenset()
-            self._unacknowledged.clear()
-            self._acknowledged.clear()
-            self._next = offsets
-            if offsets:
-                await self.seek_wait(offsets)
+            async with self._ownership:
+                taken = await self._take_over(turn)
+                self._begin_era(taken)
+            if taken.offsets:
+                await self.seek_wait(taken.offsets)
         except RebalanceAgain:
             raise
         except Exception as error:
@@ -444,57 +417,46 @@ class BatchConsumer(driver.Consumer):
             await self.app.crash(error)
             raise
 
-    async def _take_over(self, turn: int) -> dict[TP, int]:
-        async with self._ownership:
-            if turn != self._turn:
-                raise RebalanceAgain
-            taking = self._taking = asyncio.ensure_future(self._take())
-            try:
+    def _begin_era(self, taken: TakenOver) -> None:
+        # In this order: who fetches looks at the era first.
+        self.held = frozenset(tp for number in taken.coming for tp in self._of(number))
+        self.era += 1
+        self._released = False
+        self._queued.clear()
+        self.full = frozenset()
+        self._unacknowledged.clear()
+        self._acknowledged.clear()
+        self._next = dict(taken.offsets)
+
+    async def _take_over(self, turn: int) -> TakenOver:
+        if turn != self._turn:
+            raise RebalanceAgain
+        taking = self._taking = asyncio.ensure_future(self._take())
+        try:
+            await asyncio.wait([taking])
+        finally:
+            self._taking = None
+            if not taking.done():
+                taking.cancel()
                 await asyncio.wait([taking])
-            finally:
-                self._taking = None
-                if not taking.done():
-                    taking.cancel()
-                    await asyncio.wait([taking])
         if turn != self._turn:
             if not taking.cancelled() and (error := taking.exception()):
                 self.log.warning("Taking over failed in a rebalance: %r", error)
             raise RebalanceAgain
         return taking.result()
 
-    async def _take(self) -> dict[TP, int]:
+    async def _take(self) -> TakenOver:
         assigned = {TP(tp.topic, tp.partition) for tp in self.assignment()}
-        self._owned = _common_partitions(assigned, self.app.batch_topics)
-        stored = await self.app.partition_owner.assign(self._owned)
-        if set(stored) != assigned:
-            raise DeliveryBroken(f"Offsets are of {sorted(stored)}, assigned {sorted(assigned)}")
-        if not assigned:
-            return {}
-        starts = await self.earliest_offsets(*assigned)
-        ends = await self.highwaters(*assigned)
-        return {tp: _checked(tp, stored[tp], starts[tp], ends[tp]) for tp in assigned}
-
-
-def _common_partitions(assigned: set[TP], topics: frozenset[str]) -> frozenset[int]:
-    """Return the assigned partitions, which must be the same for each topic."""
-    by_topic = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in topics}
-    partitions = frozenset(tp.partition for tp in assigned)
-    if any(found != partitions for found in by_topic.values()):
-        raise DeliveryBroken(f"The topics are not assigned alike: {by_topic}")
-    return partitions
-
-
-def _checked(tp: TP, stored: int, start: int, end: int) -> int:
-    if stored == LOG_START:
-        return start
-    if stored < start:
-        raise OffsetsLost(
-            f"{tp.topic} partition {tp.partition} begins at offset {start}, but the records from "
-            f"{stored} on are not folded yet: retention overtook the reader."
+        self._owned = common_partitions(assigned, self.app.batch_topics)
+        stored, coming = await self.app.partition_owner.assign(self._owned)
+        at_hand = {tp for tp in assigned if tp.partition not in coming}
+        require_all(at_hand, stored)
+        if not coming <= self._owned:
+            raise DeliveryBroken(f"{sorted(coming - self._owned)} are coming, but not assigned")
+        if not at_hand:
+            return TakenOver({}, coming)
+        starts = await self.earliest_offsets(*at_hand)
+        ends = await self.highwaters(*at_hand)
+        return TakenOver(
+            {tp: checked(tp, stored[tp], starts[tp], ends[tp]) for tp in at_hand}, coming
         )
-    if stored > end:
-        raise OffsetsLost(
-            f"{tp.topic} partition {tp.partition} ends at offset {end}, but is folded up to "
-            f"{stored}: records were lost, or the topic was created anew."
-        )
-    return stored

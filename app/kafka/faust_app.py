@@ -14,8 +14,9 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from mode import CrashingSupervisor
 
-from app.kafka.batch_consumer import REQUEST_TIMEOUT_MS, BatchConsumer, OwningApp, PartitionOwner
+from app.kafka.batch_consumer import REQUEST_TIMEOUT_MS, BatchConsumer, OwningApp
 from app.kafka.clients import Producer
+from app.kafka.placing import PartitionOwner
 from app.kafka.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 from app.settings import Settings
 
@@ -105,7 +106,8 @@ def make_app(settings: Settings, partition_owner: PartitionOwner, **overrides: A
         "consumer_group_instance_id": settings.group_instance_id or None,
         "broker_commit_interval": 1.0,
         "broker_session_timeout": settings.group_session_timeout_s,
-        "broker_heartbeat_interval": 2.0,
+        # For so long the first to let go in a rebalance may stand, until the last one hears of it.
+        "broker_heartbeat_interval": 0.5,
         # Who does not let go is left out: well before the requests of those who wait time out.
         "broker_rebalance_timeout": 30.0,
         # A batch of one partition has at most this, or one record.

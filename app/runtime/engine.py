@@ -218,7 +218,7 @@ class Engine:
         if self.failure is not None:
             code: Code = "offsets_lost" if self.offsets_lost else "stopping"
             reasons.insert(0, Reason(code, now_ms, f"the worker stops: {self.failure}"))
-        elif self.restoring and not self.owned.keys() - self.restoring:
+        elif self.restoring and not (self.owned and self.ownership.was_whole):
             numbers = ", ".join(map(str, sorted(self.restoring)))
             reasons.insert(0, Reason("restoring", now_ms, f"restoring partitions {numbers}"))
         elif self.ownership.assigned is None:

@@ -1,8 +1,8 @@
 """Ownership: which partitions are this worker's, and how one comes, goes and comes back.
 
 The group decides (`assign`, `release`). A partition is owned: it folds, and its agents run. Or it
-is parked: released, but still ours unless somebody else has taken it. Or it is mended: it failed,
-is restored and goes on. Any other is not ours, or is being taken over.
+is parked: released, but still ours unless somebody else has taken it. Or it is restored: it is new
+here, or it failed. Any other is not ours. What is owned never waits for what is restored.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
 from app.errors import StackError
 from app.kafka.names import TP
+from app.kafka.placing import TakenOver
 from app.kafka.transactions import Fenced
 from app.log import facts, told
 from app.meter.errors import BeyondRetention
@@ -119,7 +121,7 @@ class Restoring(Protocol[P]):
 
 
 class Ownership(Generic[P]):
-    """Implements `app.kafka.batch_consumer.PartitionOwner`."""
+    """Implements `app.kafka.placing.PartitionOwner`."""
 
     def __init__(
         self,
@@ -137,17 +139,21 @@ class Ownership(Generic[P]):
         self._tally = tally
         self._owned: dict[int, P] = {}
         self._parked: dict[int, P] = {}
-        self.restoring: frozenset[int] = frozenset()
-        """Partitions that are being taken over."""
+        self._reclaiming: frozenset[int] = frozenset()
+        """Partitions that are looked at: they are taken back, or have to be restored."""
+        self._new: set[int] = set()
+        """Partitions that are restored since they were given to us."""
+        self.was_whole = False
+        """Whether all of some partitions that were given to us were owned at a time."""
         self.assigned: frozenset[int] | None = None
         """What the group told last; None: nothing yet."""
         self._rebalancing_s: float | None = None
         """Since when it is being told anew."""
-        self._dropped = False
-        """Whether a partition was given up since the collector was last told what stays."""
+        self._torn = False
+        """Whether an error, which holds what it came through, gave up a partition of late."""
         self._agents: dict[int, list[asyncio.Task[None]]] = {}
         self._mending: dict[int, asyncio.Task[None]] = {}
-        """Partitions of ours that failed and are being restored."""
+        """Partitions of ours that are being restored: they are new, or failed."""
         self._failures: dict[int, tuple[int, float]] = {}
         """(how often in a row, when at last) a partition failed."""
         self._crashing: list[asyncio.Task[None]] = []
@@ -163,34 +169,40 @@ class Ownership(Generic[P]):
         return self._parked
 
     @property
+    def restoring(self) -> frozenset[int]:
+        """Partitions that are being taken over."""
+        return self._reclaiming | self._new
+
+    @property
     def coming(self) -> frozenset[int]:
         """Partitions of ours that are not owned yet: taken over, or restored as they failed."""
         return (self.restoring | self._mending.keys()) - self._owned.keys()
 
-    async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
-        """Take over partitions: reclaim what nobody else took, restore the rest."""
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that the group told last is owned."""
+        return self._owned.keys() == self.assigned
+
+    async def assign(self, partitions: frozenset[int]) -> TakenOver:
+        """Reclaim what nobody else took, and begin to restore the rest: nobody waits for that."""
         self._rebalancing_s = self._rebalancing_s or monotonic()
         await self._stop_mending(list(self._mending))
         await self.release(frozenset(self._owned.keys() - partitions))
         await self.forget(self._parked.keys() - partitions)
         at_hand = [*self._owned.values(), *self._parked.values()]
         self._restoring.share_memory(len(partitions), at_hand)
-        wanted = [number for number in partitions if number not in self._owned]
-        self.restoring = frozenset(wanted)
-        # What is restored stays: the collector need not walk a million cells again and again.
-        gc.disable()
+        self._reclaiming = partitions - self._owned.keys()
         try:
-            taken = await self._take_over(wanted)
+            await self._take_back(sorted(self._parked))
         finally:
-            self.restoring = frozenset()
-            gc.enable()
+            self._reclaiming = frozenset()
         self._tell_rebalance(partitions)
-        self._settle_memory()
+        self._bring(sorted(partitions - self._owned.keys() - self._mending.keys()))
         offsets: dict[TP, int] = {}
-        for number in partitions:
-            # One may have failed since: it is restored, and then delivered from elsewhere.
-            offsets |= (self._owned.get(number) or taken[number]).next_offsets()
-        return offsets
+        for number in partitions & self._owned.keys():
+            offsets |= self._owned[number].next_offsets()
+        # One that was taken back may have failed since, and is among the others.
+        return TakenOver(offsets, partitions - self._owned.keys())
 
     def loads(self) -> Mapping[int, int]:
         """Return the events a minute of partitions that have been here for a while."""
@@ -229,21 +241,53 @@ class Ownership(Generic[P]):
         ours = sorted(partitions)
         log.info("Partitions %s are ours", ours, extra=facts("assignment", partitions=ours))
 
-    async def _take_over(self, wanted: list[int]) -> dict[int, P]:
-        """Take all at a time: what is at hand waits for nothing that has to be read."""
-        taken: dict[int, P] = {}
+    async def _take_back(self, parked: list[int]) -> None:
+        """Own again what nobody else took."""
 
         async def take(number: int) -> None:
-            reclaimed = await self._reclaim(number)
-            taken[number] = reclaimed or await self._restoring.restore(number)
-            self._own(taken[number])
+            if (reclaimed := await self._reclaim(number)) is not None:
+                self._own(reclaimed)
 
-        taking = [asyncio.create_task(take(number)) for number in wanted]
+        taking = [asyncio.create_task(take(number)) for number in parked]
         try:
             await asyncio.gather(*taking)
         finally:
             await cancel(taking)
-        return taken
+
+    def _bring(self, numbers: list[int]) -> None:
+        """Restore each for itself, and own it then."""
+        self._new = set(numbers)
+        if numbers:
+            # What is restored stays: the collector need not walk a million cells again and again.
+            gc.disable()
+        else:
+            self._settle()
+        for number in numbers:
+            self._mending[number] = asyncio.create_task(
+                self._mended(partial(self._restored, number))
+            )
+
+    async def _restored(self, number: int) -> None:
+        """Own a partition as it is in Kafka, once it is delivered from there."""
+        restored = await self._restoring.restore(number)
+        delivering = False
+        try:
+            delivering = await self._delivery.deliver_from(number, restored.next_offsets())
+        finally:
+            if not delivering:
+                # A rebalance has begun: it is as one that was released.
+                await self._leave(restored)
+        if delivering:
+            self._mending.pop(number, None)
+            self._own(restored)
+            self._new.discard(number)
+            if not self._new:
+                self._settle()
+
+    def _settle(self) -> None:
+        gc.enable()
+        self._settle_memory()
+        self.was_whole |= self.is_whole and bool(self._owned)
 
     def _own(self, owned: P) -> None:
         """Do nothing else between the last of its definitions and the first new one."""
@@ -273,7 +317,8 @@ class Ownership(Generic[P]):
             await self._leave(owned)
             raise
         except Exception as error:
-            await self._give_up(owned)
+            await owned.give_up()
+            self._torn = True
             if isinstance(error, _ONLY_BY_HAND):
                 raise
             # What is at hand cannot be gone on with; Kafka has all of it.
@@ -297,7 +342,8 @@ class Ownership(Generic[P]):
             text = "Partition %s could not be flushed: its next owner goes on"
             log.warning(text, number, extra=facts("note", partition=number))
             if self._owned.pop(number, None) is not None:
-                await self._give_up(owned)
+                await owned.give_up()
+                self._torn = True
             return
         if self._owned.pop(number, None) is not None:
             await self._leave(owned)
@@ -342,21 +388,17 @@ class Ownership(Generic[P]):
         At once: they may have it while much else is restored here.
         """
         for owned in [self._parked.pop(number) for number in sorted(numbers)]:
-            await self._give_up(owned)
-
-    async def _give_up(self, owned: P) -> None:
-        await owned.give_up()
-        self._dropped = True
+            await owned.give_up()
 
     def _settle_memory(self) -> None:
-        """Let the collector pass over what stays, but not over a partition that was given up.
+        """Let the collector pass over what stays: to walk it would hold the loop for seconds.
 
-        What was restored is not walked at all: it would hold the loop for seconds.
+        What is given up goes without it. Only an error leads back to what it came through.
         """
-        if self._dropped:
+        if self._torn:
             gc.unfreeze()
             gc.collect()
-            self._dropped = False
+            self._torn = False
         gc.freeze()
 
     def fail(self, failed: Numbered, error: BaseException) -> None:
@@ -381,10 +423,11 @@ class Ownership(Generic[P]):
             text = "Partition %s failed and is restored: %s"
             log.error(text, number, told(error), exc_info=error, extra=extra)
         self._delivery.hold(number)
-        self._mending[number] = asyncio.create_task(self._mended(owned, monotonic()))
+        mend = partial(self._mend, owned, monotonic())
+        self._mending[number] = asyncio.create_task(self._mended(mend))
 
-    async def _mended(self, owned: P, failed_s: float) -> None:
-        failure = await failure_of(lambda: self._mend(owned, failed_s))
+    async def _mended(self, mend: Work) -> None:
+        failure = await failure_of(mend)
         if failure is not None:
             await self._crash(failure)
 
@@ -394,29 +437,25 @@ class Ownership(Generic[P]):
         times = times + 1 if failed_s - last_s < _SOUND_AFTER_S else 1
         self._failures[number] = times, failed_s
         await cancel(self._agents.pop(number, []))
-        giving_up = asyncio.create_task(self._give_up(owned))
+        self._torn = True
+        giving_up = asyncio.create_task(owned.give_up())
         try:
             await asyncio.shield(giving_up)
         finally:
             await asyncio.wait([giving_up])
         await asyncio.sleep(min(_MENDED_AFTER_S * 2 ** (times - 1), _MENDED_AFTER_MOST_S))
         await self._delivery.heard_since(failed_s)
-        restored = await self._restoring.restore(number)
-        delivering = False
-        try:
-            delivering = await self._delivery.deliver_from(number, restored.next_offsets())
-        finally:
-            if not delivering:
-                # A rebalance has begun: it is as one that was released.
-                await self._leave(restored)
-        if delivering:
-            self._mending.pop(number, None)
-            self._own(restored)
+        await self._restored(number)
 
     async def _stop_mending(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            if (mending := self._mending.pop(number, None)) is not None:
-                await cancel([mending])
+        stopped = [number for number in numbers if number in self._mending]
+        # Who is cancelled over it leaves them to the next one: none may be restored twice at once.
+        await cancel([self._mending[number] for number in stopped])
+        for number in stopped:
+            self._mending.pop(number, None)
+            self._new.discard(number)
+        if not self._new:
+            gc.enable()
 
     async def end_agents(self) -> None:
         """End all that runs for partitions."""

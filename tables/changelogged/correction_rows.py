@@ -7,6 +7,7 @@ to it at most 32 more.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -68,9 +69,10 @@ class CorrectionRows:
         self._numbers: dict[SubscriptionKey, int] = {}
         self._names: list[SubscriptionKey] = []
         """Corrected external subscriptions; a row has the number of one."""
-        self._by_event = Slots(self.identity)
+        # Of the rows alone: nothing in it leads back to this, which goes without the collector.
+        self._by_event = Slots(partial(_hash, self._rows, _IDENTITY_AT))
         """Newest row of each event id; it leads to the next."""
-        self._by_key = Slots(lambda row: self._hash(row, _KEY_AT))
+        self._by_key = Slots(partial(_hash, self._rows, _KEY_AT))
 
     def __len__(self) -> int:
         """Return how many there were; those without a key any more are void."""
@@ -186,7 +188,7 @@ class CorrectionRows:
 
     def identity(self, row: int) -> bytes:
         """Return the event id of a correction."""
-        return self._hash(row, _IDENTITY_AT)
+        return _hash(self._rows, _IDENTITY_AT, row)
 
     def _next(self, row: int) -> int:
         following: int = _NEXT.unpack_from(self._rows, row * _ROW.size + _NEXT_AT)[0]
@@ -195,9 +197,10 @@ class CorrectionRows:
     def _flags(self, row: int) -> int:
         return self._rows[row * _ROW.size + _FLAGS_AT]
 
-    def _hash(self, row: int, at: int) -> bytes:
-        begin = row * _ROW.size + at
-        return bytes(self._rows[begin : begin + _HASH_BYTES])
+
+def _hash(rows: bytearray, at: int, row: int) -> bytes:
+    begin = row * _ROW.size + at
+    return bytes(rows[begin : begin + _HASH_BYTES])
 
 
 _decode_event = msgspec.msgpack.Decoder(Event).decode

@@ -6,6 +6,7 @@ An event waits until its grid cut. Then it has a *figure* in every cell that it 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -61,7 +62,9 @@ class InstantTable(Changelogged):
         """Events with a correction that waits for its cut."""
         self._chains: dict[bytes, bytes] = {}
         self._figures = PackedRows()
-        self.operations = Operations(self._put)
+        # A table that is let go of goes at once, without the collector.
+        itself = weakref.proxy(self)
+        self.operations = Operations(lambda *row: itself._put(*row))
         """Operations of properties that have many; members keep those of the others."""
 
     def decided(self) -> InstantTable:

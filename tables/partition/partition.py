@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -93,9 +94,7 @@ class Partition:
         self.definitions = definitions
         self.index = index
         self.checkpoint = carried.checkpoint or Checkpoint()
-        self.event_ranges = carried.event_ranges or EventRangesTable(
-            self._is_defined, self._begin_rest, definitions.same_name
-        )
+        self.event_ranges = carried.event_ranges or _event_ranges(definitions, self.checkpoint)
         self.published = carried.published or PublishedTable()
         # A table without corrections is as good as none to whoever asks for its truth.
         known = carried.corrections
@@ -153,16 +152,6 @@ class Partition:
     def settings(self) -> SettingsRecord:
         """The settings in force now."""
         return self.definitions.settings_at()
-
-    def _is_defined(self, name: SubscriptionKey, code: str) -> bool:
-        """Return whether anything is or was defined that may count events of a name."""
-        return self.definitions.was_ever_known(*name, code)
-
-    def _begin_rest(self) -> EventRanges:
-        """Return what is known of undefined names not kept one by one, before the first is."""
-        checkpoint = self.checkpoint
-        checkpoint.searched_ms = self.definitions.append_time_ms
-        return EventRanges(raw_first=checkpoint.raw_next, rekeyed_first=checkpoint.rekeyed_next)
 
     def missing_members(self, runs: Iterable[Run]) -> list[MemberKey]:
         """Return members that must be learnt before the slice can be folded."""
@@ -356,3 +345,23 @@ class Partition:
                     for cell in layer.cells.values():
                         self.cuts.remember(cell)
         return True
+
+
+def _event_ranges(definitions: Definitions, checkpoint: Checkpoint) -> EventRangesTable:
+    # Nothing in it may lead back to the partition, which is let go of without the collector.
+    is_defined, begin_rest = (
+        partial(_is_defined, definitions),
+        partial(_rest, definitions, checkpoint),
+    )
+    return EventRangesTable(is_defined, begin_rest, definitions.same_name)
+
+
+def _is_defined(definitions: Definitions, name: SubscriptionKey, code: str) -> bool:
+    """Return whether anything is or was defined that may count events of a name."""
+    return definitions.was_ever_known(*name, code)
+
+
+def _rest(definitions: Definitions, checkpoint: Checkpoint) -> EventRanges:
+    """Return what is known of undefined names not kept one by one, before the first is."""
+    checkpoint.searched_ms = definitions.append_time_ms
+    return EventRanges(raw_first=checkpoint.raw_next, rekeyed_first=checkpoint.rekeyed_next)

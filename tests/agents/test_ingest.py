@@ -18,7 +18,7 @@ from app.definitions.judging import Judging
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
-from app.kafka.batch_consumer import DeliveryBroken
+from app.kafka.placing import DeliveryBroken
 from app.kafka.record_batch import RawRecord, RecordBatch
 from app.runtime.partition.ahead import Ahead
 from app.runtime.partition.next_flush import NextFlush

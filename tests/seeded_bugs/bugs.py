@@ -1936,4 +1936,34 @@ BUGS = (
         'is missing" for value in given - given]',
         "tests/app/offline/test_statement.py::test_a_revision_that_was_taken_out_is_missed",
     ),
+    Bug(
+        "restore-that-outlives-its-rebalance",
+        "app/runtime/ownership.py",
+        "await cancel([self._mending[number] for number in stopped])",
+        "await cancel([self._mending.pop(number) for number in stopped])",
+        "tests/app/runtime/test_ownership.py"
+        "::test_who_was_cancelled_in_ending_a_restore_leaves_it_to_the_next",
+    ),
+    Bug(
+        "restored-partition-delivered-in-a-rebalance",
+        "app/runtime/ownership.py",
+        "if not delivering:",
+        "if False:",
+        "tests/app/runtime/test_ownership.py"
+        "::test_who_is_mended_when_a_rebalance_has_begun_is_parked",
+    ),
+    Bug(
+        "new-partition-not-held",
+        "app/kafka/batch_consumer.py",
+        "self.held = frozenset(tp for number in taken.coming for tp in self._of(number))",
+        "self.held = frozenset()",
+        "tests/app/kafka/test_coming.py::test_the_others_go_on_while_a_partition_is_restored",
+    ),
+    Bug(
+        "table-that-leads-back-to-itself",
+        "tables/changelogged/instants.py",
+        "itself = weakref.proxy(self)",
+        "itself = self",
+        "tests/simulation/test_memory.py::test_a_partition_given_up_is_forgotten",
+    ),
 )

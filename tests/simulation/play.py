@@ -159,8 +159,10 @@ async def in_simulation(
 
 async def _to_the_end(player: Player) -> Outcome:
     await player.begin()
+    player.waits = False
     for step in player.steps:
         await player.step(step)
+    player.waits = True
     return await player.end()
 
 
@@ -201,6 +203,8 @@ class Player:
         self.workers: list[Worker] = []
         self.slow: set[int] = set()
         self.started = 0
+        self.waits = True
+        """Whether a rebalance is over only when all partitions are restored."""
         self.violations: list[str] = []
 
     async def begin(self) -> None:
@@ -234,7 +238,8 @@ class Player:
         homes = {p: self.choose.choice(answering) for p in range(self.script.partitions)}
         for worker in answering:
             partitions = frozenset(p for p, owner in homes.items() if owner is worker)
-            await self._survives(worker, partial(worker.assign, partitions))
+            take = worker.assign if self.waits else worker.given
+            await self._survives(worker, partial(take, partitions))
         self._spread_slowness()
 
     async def _survives(self, worker: Worker, call: Callable[[], Awaitable[None]]) -> None:

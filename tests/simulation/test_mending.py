@@ -462,7 +462,7 @@ def test_epochs_never_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The progress of the second life would be taken for that of an owner of before."""
     monkeypatch.setattr(Player, "_tear", lose_cells_and_redis)
     # A partition without anything to do reports little.
-    lives = [step for n in range(6, 9) for step in (CRASH, Pass(HOUR_MS), used("c" * n), Pass(0))]
+    lives = [step for n in range(6, 12) for step in (CRASH, Pass(HOUR_MS), used("c" * n), Pass(0))]
     outcome = play(Script(1, 1, [*eventful(), *lives, TORN, used("b")]))
     reports = [entry.value for entry in outcome.broker.log(METER_PROGRESS).entries if entry.value]
     epochs = [msgspec.json.decode(value)["epoch"] for value in reports]

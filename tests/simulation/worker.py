@@ -149,6 +149,8 @@ class Worker:
         """Grows with every assignment, as that of the transport does with every seek."""
         self._eras: Counter[int] = Counter()
         self._held: set[int] = set()
+        self._given: frozenset[int] = frozenset()
+        self._ownership = asyncio.Lock()
         self._out_of_group_s: float | None = None
         """Since when the others have gone on without it."""
         self.engine: Engine
@@ -200,7 +202,13 @@ class Worker:
     async def release(self) -> None:
         """A rebalance begins: everything is given back."""
         self._delivering = False
-        await self.run(lambda: self.engine.ownership.release(frozenset(self.engine.owned)))
+        given, self._given = self._given, frozenset()
+
+        async def release() -> None:
+            async with self._ownership:
+                await self.engine.ownership.release(given)
+
+        await self.run(release)
 
     @property
     def batches(self) -> Worker:
@@ -235,22 +243,39 @@ class Worker:
 
     async def deliver_from(self, partition: int, offsets: Mapping[TP, int]) -> bool:
         """Deliver a held partition again."""
-        await self.process.passes()
-        if not self._delivering:
-            return False
-        self.hold(partition)
-        self._positions |= {tp: max(0, offset) for tp, offset in offsets.items()}
-        self._held.discard(partition)
-        return True
+        async with self._ownership:
+            await self.process.passes()
+            if not self._delivering or partition not in self._given:
+                return False
+            self.hold(partition)
+            self._positions |= {tp: max(0, offset) for tp, offset in offsets.items()}
+            self._held.discard(partition)
+            return True
 
     async def assign(self, partitions: frozenset[int]) -> None:
-        """A rebalance ends: these are ours now."""
+        """A rebalance ends: these are ours now, and all of them fold."""
+        await self.given(partitions)
+        await self.run(self._whole)
+
+    async def _whole(self) -> None:
+        while self.engine.coming:
+            await asyncio.sleep(0.01)
+
+    async def given(self, partitions: frozenset[int]) -> None:
+        """A rebalance ends: these are ours now. What is not at hand is restored yet."""
         self._out_of_group_s = None
-        offsets = await self.run(lambda: self.engine.ownership.assign(partitions))
-        self._positions = {tp: max(0, offset) for tp, offset in offsets.items()}
-        self._held.clear()
-        self._era += 1
-        self._delivering = True
+
+        async def assign() -> None:
+            async with self._ownership:
+                self._given = partitions
+                offsets, coming = await self.engine.ownership.assign(partitions)
+                assert {tp.partition for tp in offsets} == partitions - coming
+                self._positions = {tp: max(0, offset) for tp, offset in offsets.items()}
+                self._held = set(coming)
+                self._era += 1
+                self._delivering = True
+
+        await self.run(assign)
 
     async def stop(self) -> None:
         """SIGTERM: hand over cleanly and end."""

@@ -6,7 +6,7 @@ It has over 500 lines: the tests share a broker's topics, and one part promises 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from threading import Event
 from typing import Any, cast
@@ -19,9 +19,10 @@ from faust.types import TP
 
 from app.bounds.cancellation import CancelledUnderneath
 from app.kafka.assignor import LoadAssignor
-from app.kafka.batch_consumer import LOG_START, QUEUED_BATCHES, BatchConsumer, DeliveryBroken
+from app.kafka.batch_consumer import QUEUED_BATCHES, BatchConsumer
 from app.kafka.faust_app import make_app
 from app.kafka.lenient_fetch import FetchedRecords
+from app.kafka.placing import LOG_START, DeliveryBroken, TakenOver
 from app.kafka.record_batch import OffsetsLost, RecordBatch
 from app.kafka.topics import EVENTS_REKEYED, ensure_topics
 from app.settings import Settings
@@ -219,7 +220,7 @@ async def test_a_crash_loses_what_was_not_flushed_and_reads_it_again(ready: Sett
 
 async def test_an_owner_that_cannot_restore_crashes_the_app(ready: Settings) -> None:
     class Broken(Owner):
-        async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+        async def assign(self, partitions: frozenset[int]) -> TakenOver:
             raise RuntimeError("the changelog is torn")
 
     broken = Broken("a", Durable(), ready)
@@ -291,11 +292,11 @@ async def test_a_restore_is_given_up_for_a_rebalance(ready: Settings) -> None:
     await send(ready, raw, numbers(400))
 
     class Slow(Owner):
-        async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
-            offsets = await super().assign(partitions)
+        async def assign(self, partitions: frozenset[int]) -> TakenOver:
+            taken = await super().assign(partitions)
             if len(partitions) == 4:
                 await asyncio.sleep(3_600)
-            return offsets
+            return taken
 
     slow = Slow("slow", durable, ready)
     app = slow.app = make_app(ready, slow, **QUICK)
@@ -325,8 +326,9 @@ async def test_a_restore_is_given_up_for_a_rebalance(ready: Settings) -> None:
 
 async def test_an_owner_must_know_every_partition(ready: Settings) -> None:
     class Forgetful(Owner):
-        async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
-            return dict(list((await super().assign(partitions)).items())[1:])
+        async def assign(self, partitions: frozenset[int]) -> TakenOver:
+            taken = await super().assign(partitions)
+            return TakenOver(dict(list(taken.offsets.items())[1:]))
 
     owner = Forgetful("a", Durable(), ready)
     app = owner.app = make_app(ready, owner, **QUICK)
@@ -399,7 +401,7 @@ class Cancelled(Owner):
         super().__init__(*args)
         self.when = when
 
-    async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+    async def assign(self, partitions: frozenset[int]) -> TakenOver:
         if self.when == "assign":
             await self._gone()
         return await super().assign(partitions)

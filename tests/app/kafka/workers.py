@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from faust.types import TP
 
-from app.kafka.batch_consumer import LOG_START
 from app.kafka.faust_app import MeterApp, make_app
+from app.kafka.placing import LOG_START, TakenOver
 from app.kafka.record_batch import RecordBatch
 from app.kafka.topics import EVENTS_REKEYED
 from app.settings import Settings
@@ -58,7 +58,7 @@ class Owner:
         """Events a minute of partitions."""
         self.app: MeterApp
 
-    async def assign(self, partitions: frozenset[int]) -> Mapping[TP, int]:
+    async def assign(self, partitions: frozenset[int]) -> TakenOver:
         self.log.append(f"assign {sorted(partitions)}")
         self.partitions = partitions
         self.folded.clear()
@@ -66,7 +66,7 @@ class Owner:
             self.durable.owner[partition] = self.name
         tps = [TP(topic, partition) for topic in self.topics for partition in partitions]
         self.next = {tp: self.durable.next.get(tp, LOG_START) for tp in tps}
-        return dict(self.next)
+        return TakenOver(dict(self.next))
 
     def loads(self) -> Mapping[int, int]:
         return self.told

@@ -1,0 +1,124 @@
+"""Partitions that are given and not at hand yet: held, while the others go on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from faust.types import TP
+
+from app.kafka.placing import LOG_START, DeliveryBroken, TakenOver
+from app.kafka.topics import ensure_topics
+from app.settings import Settings
+from tests.app.kafka.workers import (
+    Durable,
+    Owner,
+    committed,
+    crash_of,
+    numbers,
+    running,
+    send,
+    worker,
+)
+from tests.world.waiting import until
+
+pytestmark = pytest.mark.servers
+
+LATE = frozenset({1, 3})
+
+
+class Late(Owner):
+    """Has to restore some of the partitions first."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.coming: frozenset[int] = frozenset()
+
+    async def assign(self, partitions: frozenset[int]) -> TakenOver:
+        offsets, _ = await super().assign(partitions)
+        self.coming = partitions & LATE
+        at_hand = {tp: at for tp, at in offsets.items() if tp.partition not in LATE}
+        return TakenOver(at_hand, self.coming)
+
+    async def restored(self, number: int) -> bool:
+        tps = [TP(topic, number) for topic in self.topics]
+        offsets = {tp: self.next.get(tp, LOG_START) for tp in tps}
+        return await self.app.batches.deliver_from(number, offsets)
+
+    def values_of(self, *partitions: int) -> list[bytes]:
+        of = self.durable.values.items()
+        return sorted(value for tp, each in of if tp.partition in partitions for value in each)
+
+
+@pytest.fixture
+async def ready(settings: Settings) -> Settings:
+    """Settings whose topics exist, with four partitions."""
+    admin = AIOKafkaAdminClient(**settings.kafka_options())
+    await admin.start()
+    try:
+        await ensure_topics(settings, admin)
+    finally:
+        await admin.close()
+    return settings
+
+
+def of_partitions(values: list[bytes], *partitions: int) -> list[bytes]:
+    return [value for value in values if int(value) % 4 in partitions]
+
+
+async def test_the_others_go_on_while_a_partition_is_restored(ready: Settings) -> None:
+    raw, sent = ready.topic(ready.raw_topic), numbers(400)
+    await send(ready, raw, sent)
+    async with worker("a", ready, Durable(), Late) as owner:
+        assert isinstance(owner, Late)
+        await until(lambda: owner.values_of(0, 2) == of_partitions(sent, 0, 2))
+        await asyncio.sleep(0.5)
+        assert owner.values_of(*LATE) == []
+        assert not {tp for tp in await committed(ready) if tp.partition in LATE}
+        assert await owner.restored(1)
+        await until(lambda: owner.values_of(1) == of_partitions(sent, 1))
+        await asyncio.sleep(0.5)
+        assert owner.values_of(3) == []
+        assert await owner.restored(3)
+        await until(lambda: owner.values_of(3) == of_partitions(sent, 3))
+        assert sorted(owner.durable.all_values()) == sent
+        await until(lambda: not owner.folded)
+    assert (await committed(ready))[TP(raw, 3)] == 100
+
+
+async def test_a_rebalance_begins_while_partitions_are_restored(ready: Settings) -> None:
+    raw, durable, sent = ready.topic(ready.raw_topic), Durable(), numbers(400)
+    await send(ready, raw, sent)
+    async with worker("a", ready, durable, Late) as first:
+        assert isinstance(first, Late)
+        await until(lambda: first.coming == LATE)
+        async with worker("b", ready, durable) as second:
+            await until(lambda: len(second.partitions) == 2 and len(first.partitions) == 2)
+            assert not any([await first.restored(number) for number in second.partitions])
+            here = second.partitions | (first.partitions - LATE)
+            await until(lambda: first.values_of(*here) == of_partitions(sent, *here))
+            assert first.values_of(*first.coming) == []
+        # What the other had comes back, and its part of `LATE` has to be restored now.
+        await until(lambda: first.coming == LATE)
+        assert all([await first.restored(number) for number in LATE])
+        await until(lambda: len(durable.all_values()) == 400)
+    assert sorted(durable.all_values()) == sent
+
+
+async def test_a_partition_goes_on_with_all_of_its_logs_or_not_at_all(ready: Settings) -> None:
+    async with worker("a", ready, Durable(), Late) as owner:
+        assert isinstance(owner, Late)
+        await until(lambda: owner.coming == LATE)
+        with pytest.raises(DeliveryBroken):
+            await owner.app.batches.deliver_from(1, {TP(owner.topics[0], 1): LOG_START})
+
+
+async def test_nothing_is_coming_that_was_not_given(ready: Settings) -> None:
+    class Beyond(Owner):
+        async def assign(self, partitions: frozenset[int]) -> TakenOver:
+            offsets, _ = await super().assign(partitions)
+            return TakenOver(offsets, frozenset({4}))
+
+    assert isinstance(await crash_of(running(Beyond("a", Durable(), ready), ready)), DeliveryBroken)
