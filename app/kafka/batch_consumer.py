@@ -382,6 +382,9 @@ class BatchConsumer(driver.Consumer):
         self.app.flow_control.clear()
         if self._taking is not None:
             self._taking.cancel()
+        if self.app.crashed:
+            # Its thread ends: who has the lock may wait for it for ever.
+            return
         async with self._ownership:
             owned, self._owned = self._owned, frozenset()
             if not owned or self.app.crashed:

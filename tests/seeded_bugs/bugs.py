@@ -1156,6 +1156,13 @@ BUGS = (
         "::test_a_cut_that_is_taken_again_says_nothing_of_what_was_billed_after_it",
     ),
     Bug(
+        "crash-that-waits-for-who-begins",
+        "app/kafka/batch_consumer.py",
+        "        if self.app.crashed:\n            # Its thread ends",
+        "        if False:\n            # Its thread ends",
+        "tests/app/kafka/test_coming.py::test_a_crash_waits_for_no_partition_that_begins",
+    ),
+    Bug(
         "stall-that-begins-at-rest",
         "app/bounds/turns.py",
         "            called()\n",

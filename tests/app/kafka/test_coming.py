@@ -122,3 +122,25 @@ async def test_nothing_is_coming_that_was_not_given(ready: Settings) -> None:
             return TakenOver(offsets, frozenset({4}))
 
     assert isinstance(await crash_of(running(Beyond("a", Durable(), ready), ready)), DeliveryBroken)
+
+
+async def test_a_crash_waits_for_no_partition_that_begins(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the consumer's thread, which answers nobody any more."""
+    asked = asyncio.Event()
+
+    async def never(*_: TP) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    async with worker("a", ready, Durable(), Late) as owner:
+        assert isinstance(owner, Late)
+        await until(lambda: owner.coming == LATE)
+        monkeypatch.setattr(owner.app.batches, "earliest_offsets", never)
+        beginning = asyncio.create_task(owner.restored(1))
+        await asked.wait()
+        await owner.app.crash(ValueError("another partition cannot be restored"))
+        async with asyncio.timeout(20):
+            await owner.app.stop()
+        beginning.cancel()
