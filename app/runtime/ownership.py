@@ -39,6 +39,8 @@ _MENDED_AFTER_S = 0.5
 _MENDED_AFTER_MOST_S = 30.0
 """What fails again and again is restored ever less often, and others have the time."""
 _SOUND_AFTER_S = 120.0
+_UNCOLLECTED_S = 60.0
+"""The collector rests for so long at most while partitions are restored: others fold meanwhile."""
 
 
 class AtHand(Protocol):
@@ -260,6 +262,7 @@ class Ownership(Generic[P]):
         if numbers:
             # What is restored stays: the collector need not walk a million cells again and again.
             gc.disable()
+            asyncio.get_running_loop().call_later(_UNCOLLECTED_S, gc.enable)
         else:
             self._settle()
         for number in numbers:

@@ -1163,6 +1163,13 @@ BUGS = (
         "tests/app/kafka/test_coming.py::test_a_crash_waits_for_no_partition_that_begins",
     ),
     Bug(
+        "collector-that-rests-for-good",
+        "app/runtime/ownership.py",
+        "            asyncio.get_running_loop().call_later(_UNCOLLECTED_S, gc.enable)\n",
+        "",
+        "tests/app/runtime/test_ownership.py::test_the_collector_rests_no_longer_than_a_while",
+    ),
+    Bug(
         "stall-that-begins-at-rest",
         "app/bounds/turns.py",
         "            called()\n",

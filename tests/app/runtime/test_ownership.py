@@ -524,6 +524,18 @@ async def test_the_collector_walks_nothing_while_partitions_are_restored(world: 
     assert gc.isenabled()
 
 
+async def test_the_collector_rests_no_longer_than_a_while(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restore may wait for brokers for hours, while others fold."""
+    monkeypatch.setattr("app.runtime.ownership._UNCOLLECTED_S", 0.05)
+    world.restoring = asyncio.Event().wait  # type: ignore[assignment]
+    await world.given(0)
+    assert not gc.isenabled()
+    await until(gc.isenabled)
+    await world.release(0)
+
+
 async def test_who_was_cancelled_in_ending_a_restore_leaves_it_to_the_next(world: World) -> None:
     """It would be restored twice at once otherwise, and the one would fence the other."""
     running = 0
