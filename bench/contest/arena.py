@@ -189,8 +189,10 @@ class Run(NamedTuple):
 
 def measured(count: int, results: Sequence[Result], rss_bytes: int) -> Run:
     """Return the figures of the processes of one contestant."""
-    took = count - sum(each.before for each in results)
-    seconds = max(each.last_s for each in results) - min(each.first_s for each in results)
+    # So few events as a test has may all be taken at one look.
+    took = max(1, count - sum(each.before for each in results))
+    began_s = min(each.first_s for each in results)
+    seconds = max(0.001, max(each.last_s for each in results) - began_s)
     cpu_s = sum(each.cpu_s for each in results)
     return Run(took / seconds, cpu_s / took * 1e6, rss_bytes / 1e6)
 
