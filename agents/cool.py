@@ -27,11 +27,7 @@ async def cool(owned: OwnedPartition, partitions: Callable[[], int]) -> None:
                 async with asyncio.timeout(REST_S):
                     await owned.next_flush.begun.wait()
         await asyncio.sleep(LOOK_S)
-        try:
-            if cooling.has_work and not owned.work.shaping.locked():
-                async with owned.work.shaping:
-                    most = owned.shared.settings.warm_bytes // max(1, partitions())
-                    await owned.work.run(COOLING, cooling.cooling(most))
-        except Exception as error:
-            owned.fail(error)
-            return
+        if cooling.has_work and not owned.work.shaping.locked():
+            async with owned.work.shaping:
+                most = owned.shared.settings.warm_bytes // max(1, partitions())
+                await owned.work.run(COOLING, cooling.cooling(most))

@@ -283,9 +283,7 @@ class BatchConsumer(driver.Consumer):
             turn = self._turn
             # Also what was held before a rebalance that is over.
             self.hold(partition)
-            starts = await self.earliest_offsets(*offsets)
-            ends = await self.highwaters(*offsets)
-            offsets = {tp: checked(tp, at, starts[tp], ends[tp]) for tp, at in offsets.items()}
+            offsets = await self._checked(offsets)
             await self.seek_wait(offsets)
             if turn != self._turn or self._released:
                 return False
@@ -456,10 +454,10 @@ class BatchConsumer(driver.Consumer):
         require_all(at_hand, stored)
         if not coming <= self._owned:
             raise DeliveryBroken(f"{sorted(coming - self._owned)} are coming, but not assigned")
-        if not at_hand:
-            return TakenOver({}, coming)
-        starts = await self.earliest_offsets(*at_hand)
-        ends = await self.highwaters(*at_hand)
-        return TakenOver(
-            {tp: checked(tp, stored[tp], starts[tp], ends[tp]) for tp in at_hand}, coming
-        )
+        return TakenOver(await self._checked(stored) if stored else {}, coming)
+
+    async def _checked(self, stored: Mapping[TP, int]) -> dict[TP, int]:
+        """Return the offsets to go on at; raise OffsetsLost if a log does not have one."""
+        starts = await self.earliest_offsets(*stored)
+        ends = await self.highwaters(*stored)
+        return {tp: checked(tp, at, starts[tp], ends[tp]) for tp, at in stored.items()}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from app.definitions.model import ChargeFilter
 from app.numbers import EXACT, ZERO, plain
 from app.wire.usage_records import (
@@ -71,8 +69,8 @@ def next_revision(
         billing_digest=billing.digest,
     )
     if published is not None:
-        told = replace(entry, billing_digest=published.billing_digest) if again else entry
-        if published.same_figures(told):
+        is_same = published.same_but_billing if again else published.same_figures
+        if is_same(entry):
             return None, None
     previous = None if published is None else published.units
     charge, metric, *_ = shown.period_charge

@@ -117,7 +117,7 @@ class ShownLast(PeriodAtCut):
         """Return what the figures should be; None when they are, whatever is said beside them."""
         entry, record = super()._revision(plan, identity, shown, known, reason)
         if known is not None and entry is not None:
-            if known.same_figures(replace(entry, billing_digest=known.billing_digest)):
+            if known.same_but_billing(entry):
                 return None, None
             if not (shown.figures.units or known.events_count or any(known.digest)):
                 # It was there no more.

@@ -25,6 +25,7 @@ from tables.cells.forgotten import forgotten_by
 from tables.cells.keys import CellKey
 from tables.changelogged.presence import REST
 from tables.changelogged.published import PublishedPeriod, PublishedTable
+from tables.closing.billing import is_taken_again
 from tables.closing.close import close_subscription, next_cut
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
@@ -338,8 +339,7 @@ class Verification:
                 if record.topic != "usage-records":
                     continue
                 body = msgspec.json.decode(record.value)
-                chain = partition.instants.chain(body["cell_id"])
-                if chain is not None and chain.decided_ms > cut_ms:
+                if is_taken_again(partition.instants, body["cell_id"], cut_ms):
                     # What was billed in advance since then the next revision tells.
                     continue
                 if _is_full(body):

@@ -6,11 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 from faust.types import TP
 
 from app.kafka.placing import LOG_START, DeliveryBroken, TakenOver
-from app.kafka.topics import ensure_topics
 from app.settings import Settings
 from tests.app.kafka.workers import (
     Durable,
@@ -50,18 +48,6 @@ class Late(Owner):
     def values_of(self, *partitions: int) -> list[bytes]:
         of = self.durable.values.items()
         return sorted(value for tp, each in of if tp.partition in partitions for value in each)
-
-
-@pytest.fixture
-async def ready(settings: Settings) -> Settings:
-    """Settings whose topics exist, with four partitions."""
-    admin = AIOKafkaAdminClient(**settings.kafka_options())
-    await admin.start()
-    try:
-        await ensure_topics(settings, admin)
-    finally:
-        await admin.close()
-    return settings
 
 
 def of_partitions(values: list[bytes], *partitions: int) -> list[bytes]:

@@ -24,7 +24,7 @@ from app.kafka.faust_app import make_app
 from app.kafka.lenient_fetch import FetchedRecords
 from app.kafka.placing import LOG_START, DeliveryBroken, TakenOver
 from app.kafka.record_batch import OffsetsLost, RecordBatch
-from app.kafka.topics import EVENTS_REKEYED, ensure_topics
+from app.kafka.topics import EVENTS_REKEYED
 from app.settings import Settings
 from tests.app.kafka.workers import (
     QUICK,
@@ -44,18 +44,6 @@ from tests.world.live.producer import send_bytes
 from tests.world.waiting import until
 
 pytestmark = pytest.mark.servers
-
-
-@pytest.fixture
-async def ready(settings: Settings) -> Settings:
-    """Settings whose topics exist, with four partitions."""
-    admin = AIOKafkaAdminClient(**settings.kafka_options())
-    await admin.start()
-    try:
-        await ensure_topics(settings, admin)
-    finally:
-        await admin.close()
-    return settings
 
 
 async def test_everything_arrives_once_over_restarts(ready: Settings) -> None:
