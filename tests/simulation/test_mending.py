@@ -141,6 +141,8 @@ def test_the_index_of_a_torn_state_does_not_add_to_that_of_the_rebuilt_one(
     monkeypatch.setattr(Player, "_rest", count)
     steps = [*eventful(), TORN, Pass(0), Fault.CRASH_AFTER_COMMIT, Pass(0), Fault.CRASH]
     monkeypatch.setattr(playing, "_TORN", (CELLS_CHANGELOG,))
+    # A restore that a rebalance cuts off before its first flush finds the state torn again.
+    monkeypatch.setattr(Player, "waits", property(lambda _: True, lambda *_: None), raising=False)
     for seed in range(6):
         said.clear()
         assert play(Script(1, 1, steps), seed).check() == []
