@@ -44,4 +44,5 @@ take_run = chosen.take_run
 lead = chosen.lead
 fold_led = chosen.fold_led
 Head = chosen.Head
+maybe_among = chosen.maybe_among
 write_plain = chosen.write_plain

@@ -18,6 +18,7 @@
 #include "reading.h"
 #include "straight.h"
 #include "head.h"
+#include "filters.h"
 
 #ifndef SOURCE
 #define SOURCE "unknown"
@@ -33,6 +34,7 @@ static PyMethodDef functions[] = {
     {"lead", lead, METH_VARARGS, "See twin.lead."},
     {"learn", learn, METH_O, "See twin.learn."},
     {"learn_state", learn_state, METH_VARARGS, "See twin.learn_state."},
+    {"maybe_among", maybe_among, METH_VARARGS, "See twin_filters.maybe_among."},
     {"reach_of", reach_of, METH_O, "See twin.reach_of."},
     {"split", split, METH_VARARGS, "See twin.split."},
     {"take_run", take_run, METH_VARARGS, "See twin.take_run."},

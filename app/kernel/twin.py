@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from app.kernel.twin_filters import maybe_among as maybe_among
 from app.kernel.twin_head import Head as Head
 
 

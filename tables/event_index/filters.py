@@ -13,15 +13,15 @@ from typing import Protocol
 
 import numpy as np
 
+from app.kernel import maybe_among
+from app.kernel.twin_filters import MASKS
 from tables.event_index.rows import (
-    ID,
+    ID_BYTES,
     DamagedSegmentError,
-    Ids,
     Indexes,
     ReadByPosition,
     Rows,
     Words,
-    ids_of,
 )
 
 ROWS_PER_FILTER_WORD = 4
@@ -30,48 +30,59 @@ FILTER_WORD_BYTES = 8
 
 _KEY = np.dtype([("high", ">u8"), ("low", ">u4")])
 
-
-def _filter_masks() -> Words:
-    """Return three of the 64 bits for each 12-bit number; they are part of the file format."""
-    numbers = np.arange(4096, dtype=np.uint64)
-    scattered = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    masks = np.zeros(4096, np.uint64)
-    for shift in (58, 52, 46):
-        masks |= np.uint64(1) << ((scattered >> np.uint64(shift)) & np.uint64(63))
-    return masks
-
-
-_MASKS = _filter_masks()
 _U12 = np.uint64(12)
 _U32 = np.uint64(32)
 _LOW_12 = np.uint64(0xFFF)
 
 
+class Asked:
+    """Ids that are looked for in every segment: alone, or each at the beginning of a row."""
+
+    __slots__ = ("_keys", "_packed", "_stride")
+
+    def __init__(self, packed: bytes | bytearray, stride: int = ID_BYTES) -> None:
+        """Take `packed`: an id every `stride` bytes."""
+        self._packed = packed
+        self._stride = stride
+        self._keys: Keys | None = None
+
+    def __getitem__(self, place: int) -> bytes:
+        at = place * self._stride
+        return bytes(self._packed[at : at + ID_BYTES])
+
+    def among(self, words: Words) -> list[int]:
+        """Return the places of ids that may be in a segment, given the words of its filter."""
+        places: list[int] = maybe_among(self._packed, self._stride, words)
+        return places
+
+    @property
+    def keys(self) -> Keys:
+        """The filter word and bits of each id, for those who look at some words only."""
+        if self._keys is None:
+            whole = np.frombuffer(self._packed, np.uint8).reshape(-1, self._stride)
+            ids = np.ascontiguousarray(whole[:, :ID_BYTES])
+            self._keys = Keys(ids.view(_KEY).ravel())
+        return self._keys
+
+
 class Keys:
-    """The ids of one slice, prepared once for the probes of every segment."""
+    """The filter word and bits of ids."""
 
-    __slots__ = ("bits", "ids", "leading")
+    __slots__ = ("bits", "leading")
 
-    def __init__(self, packed: bytes | Rows) -> None:
-        """Take `packed`: ids one after the other, or rows."""
-        if isinstance(packed, bytes):
-            keys = np.frombuffer(packed, _KEY)
-            self.ids: Ids = np.frombuffer(packed, ID)
-        else:
-            keys = packed
-            self.ids = ids_of(packed)
-        low = keys["low"].astype(np.uint64)
-        self.leading: Indexes = (keys["high"] >> _U32).astype(np.int64)
-        self.bits: Words = _MASKS[low & _LOW_12] | _MASKS[(low >> _U12) & _LOW_12]
+    def __init__(self, ids: Rows) -> None:
+        """Take ids, or rows, as records of `high` and `low`."""
+        low = ids["low"].astype(np.uint64)
+        self.leading: Indexes = (ids["high"] >> _U32).astype(np.int64)
+        self.bits: Words = MASKS[low & _LOW_12] | MASKS[(low >> _U12) & _LOW_12]
 
     def words(self, word_count: int) -> Indexes:
         """Return the filter word of each id, in a filter of `word_count` words (less than 2^31)."""
         return (self.leading * word_count) >> 32
 
-    def among(self, words: Words) -> Indexes:
-        """Return indexes of the ids that may be in a segment, given the filter word of each."""
-        words &= self.bits
-        matching: Indexes = (words == self.bits).nonzero()[0]
+    def among(self, words: Words) -> list[int]:
+        """Return the places of ids that may be in a segment, given the filter word of each."""
+        matching: list[int] = ((words & self.bits) == self.bits).nonzero()[0].tolist()
         return matching
 
 
@@ -90,8 +101,8 @@ class FilterSource(Protocol):
 
     resident_bytes: int
 
-    def candidates(self, keys: Keys) -> Indexes:
-        """Return indexes of the ids that may be in the segment."""
+    def candidates(self, asked: Asked) -> list[int]:
+        """Return the places of ids that may be in the segment."""
 
     def close(self) -> None:
         """Let go of what is held."""
@@ -104,8 +115,8 @@ class ResidentFilter:
         self._words = words
         self.resident_bytes = words.nbytes
 
-    def candidates(self, keys: Keys) -> Indexes:
-        return keys.among(self._words.take(keys.words(len(self._words))))
+    def candidates(self, asked: Asked) -> list[int]:
+        return asked.among(self._words)
 
     def close(self) -> None:
         self._words = np.zeros(1, np.uint64)
@@ -120,7 +131,8 @@ class ColdFilter(ReadByPosition):
         super().__init__(path)
         self._word_count = word_count
 
-    def candidates(self, keys: Keys) -> Indexes:
+    def candidates(self, asked: Asked) -> list[int]:
+        keys = asked.keys
         offsets = (keys.words(self._word_count) * FILTER_WORD_BYTES).tolist()
         descriptor = self._descriptor
         packed = b"".join([os.pread(descriptor, FILTER_WORD_BYTES, offset) for offset in offsets])

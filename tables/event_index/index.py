@@ -22,10 +22,10 @@ import numpy as np
 from app.kernel import Head
 from tables.event_index.directory import SegmentDirectory
 from tables.event_index.entries import REFUSED_INDEX, Entry, pack_entries, unpack_entry
-from tables.event_index.filters import Keys, filter_bytes
+from tables.event_index.filters import Asked, filter_bytes
 from tables.event_index.log import LOG_START, LogPlace
 from tables.event_index.merge import MemorySegmentWriter, Merge, SegmentWriter
-from tables.event_index.rows import ROW, ROW_BYTES, IdsIn, sort_rows
+from tables.event_index.rows import ROW, ROW_BYTES, sort_rows
 from tables.event_index.segments import START, UNKNOWN_SUM, FlushMark, Segment
 
 FANOUT = 4
@@ -147,9 +147,9 @@ class EventIndex:
         for index, row in self._head.find(ids):
             found[index] = unpack_entry(row)
         if self._segments:
-            keys = Keys(b"".join(ids))
+            asked = Asked(b"".join(ids))
             for segment in reversed(self._segments):
-                for index, row in segment.find(keys, ids):
+                for index, row in segment.find(asked):
                     if found[index] is None:
                         found[index] = unpack_entry(row)
         if not any(found):
@@ -160,9 +160,9 @@ class EventIndex:
         """Return the places of rows whose id came before, here or among them, refused or not."""
         places = set(self._head.known(packed))
         if self._segments and packed:
-            keys, ids = Keys(np.frombuffer(packed, ROW)), IdsIn(packed)
+            asked = Asked(packed, ROW_BYTES)
             for segment in self._segments:
-                places.update(place for place, _ in segment.find(keys, ids))
+                places.update(place for place, _ in segment.find(asked))
         return places
 
     def add_many(self, ids: Sequence[bytes], entries: Sequence[Entry]) -> None:

@@ -11,7 +11,15 @@ import numpy as np
 import xxhash
 
 from tables.event_index.filters import FilterBuilder, Keys, ResidentFilter
-from tables.event_index.rows import ROW, ROW_BYTES, DamagedSegmentError, Rows, Words, sort_rows
+from tables.event_index.rows import (
+    ROW,
+    ROW_BYTES,
+    DamagedSegmentError,
+    Rows,
+    Words,
+    ids_of,
+    sort_rows,
+)
 from tables.event_index.segments import (
     FILTER_SUFFIX,
     ROWS_SUFFIX,
@@ -60,7 +68,7 @@ class MemorySegmentWriter:
             return
         keys = Keys(rows)
         self._words.append(self._filter.add(keys))
-        self._fences.add(keys.ids)
+        self._fences.add(ids_of(rows))
         self._rows.append(rows.tobytes())
 
     def finish(self, first_row: int, end_row: int, level: int, mark: FlushMark | None) -> Segment:
@@ -106,7 +114,7 @@ class FileSegmentWriter:
         if not len(rows):
             return
         keys = Keys(rows)
-        self._fences.add(keys.ids)
+        self._fences.add(ids_of(rows))
         packed = rows.tobytes()
         self._rows_digest.update(packed)
         self._rows_file.write(packed)

@@ -32,17 +32,6 @@ def ids_in(packed: bytes | bytearray) -> list[bytes]:
     return [bytes(packed[at : at + ID_BYTES]) for at in range(0, len(packed), ROW_BYTES)]
 
 
-class IdsIn:
-    """The ids of rows, each made when somebody asks for it: of most rows nobody does."""
-
-    def __init__(self, packed: bytes | bytearray) -> None:
-        self._packed = packed
-
-    def __getitem__(self, place: int) -> bytes:
-        at = place * ROW_BYTES
-        return bytes(self._packed[at : at + ID_BYTES])
-
-
 def ids_of(rows: Rows) -> Ids:
     """Return the ids of rows, contiguous and comparable as bytes (numpy compares all twelve)."""
     packed = np.ascontiguousarray(rows).view(np.uint8).reshape(-1, ROW_BYTES)

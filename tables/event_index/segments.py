@@ -14,21 +14,20 @@ filter without room is read word by word from its file.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
-from tables.event_index.filters import ColdFilter, FilterSource, Keys, ResidentFilter
+from tables.event_index.filters import Asked, ColdFilter, FilterSource, ResidentFilter
 from tables.event_index.rows import (
     ID,
     ROW,
     ROW_BYTES,
     DamagedSegmentError,
     Ids,
-    IdsIn,
     ReadByPosition,
     Words,
     ids_of,
@@ -164,16 +163,17 @@ class Segment:
         rows = 0 if self.on_disk else self.row_count * ROW_BYTES
         return rows + self._filter.resident_bytes + self._fences.nbytes
 
-    def find(self, keys: Keys, ids: Sequence[bytes] | IdsIn) -> Iterator[tuple[int, bytes]]:
-        """Yield (index into ids, row) of those ids that are here."""
-        candidates = self._filter.candidates(keys)
-        if not len(candidates):
+    def find(self, asked: Asked) -> Iterator[tuple[int, bytes]]:
+        """Yield (place, row) of those ids that are here."""
+        candidates = self._filter.candidates(asked)
+        if not candidates:
             return
-        blocks = self._fences.searchsorted(keys.ids[candidates], side="right") - 1
-        for index, block in zip(candidates.tolist(), blocks.tolist(), strict=True):
-            row = self._find_in_block(block, ids[index])
+        ids = [asked[place] for place in candidates]
+        blocks = self._fences.searchsorted(np.array(ids, ID), side="right") - 1
+        for place, event_id, block in zip(candidates, ids, blocks.tolist(), strict=True):
+            row = self._find_in_block(block, event_id)
             if row is not None:
-                yield index, row
+                yield place, row
 
     def _find_in_block(self, block: int, event_id: bytes) -> bytes | None:
         if block < 0:

@@ -1,0 +1,45 @@
+/* Filters of the event index: whether an id may be in a segment. */
+
+static inline uint32_t be32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* Three of 64 bits for a number of 12 bits. */
+static inline uint64_t three_bits(uint32_t number)
+{
+    uint64_t scattered = ((uint64_t)number + 1) * 0x9E3779B97F4A7C15u;
+    return (uint64_t)1 << (scattered >> 58) | (uint64_t)1 << (scattered >> 52 & 63) |
+           (uint64_t)1 << (scattered >> 46 & 63);
+}
+
+static PyObject *maybe_among(PyObject *module, PyObject *args)
+{
+    PyObject *packed, *words;
+    Py_ssize_t stride;
+    Py_buffer ids, filter;
+    if (!PyArg_ParseTuple(args, "OnO", &packed, &stride, &words) ||
+        PyObject_GetBuffer(packed, &ids, PyBUF_SIMPLE) < 0)
+        return NULL;
+    if (PyObject_GetBuffer(words, &filter, PyBUF_SIMPLE) < 0) {
+        PyBuffer_Release(&ids);
+        return NULL;
+    }
+    uint64_t word_count = (uint64_t)filter.len / 8;
+    PyObject *places = NULL;
+    if (stride < ID_BYTES || ids.len % stride || word_count == 0)
+        PyErr_SetString(PyExc_ValueError, "ids are 12 bytes at the beginning of rows");
+    else
+        places = PyList_New(0);
+    for (Py_ssize_t i = 0; places != NULL && i < ids.len / stride; i++) {
+        const uint8_t *id = (const uint8_t *)ids.buf + i * stride;
+        uint32_t low = be32(id + 8);
+        uint64_t word, bits = three_bits(low & 0xfff) | three_bits(low >> 12 & 0xfff);
+        memcpy(&word, (const uint8_t *)filter.buf + (be32(id) * word_count >> 32) * 8, sizeof word);
+        if ((word & bits) == bits && note_place(places, i) < 0)
+            Py_CLEAR(places);
+    }
+    PyBuffer_Release(&filter);
+    PyBuffer_Release(&ids);
+    return places;
+}
