@@ -34,6 +34,8 @@ class Impact(msgspec.Struct, frozen=True):
     """Also those of child plans of the plan."""
     external_customer_id: str | None = None
     """Only subscriptions that the customer has or had."""
+    of_settings: bool = False
+    """Whether it is of a settings record, not of definitions that are forgotten one by one."""
 
     @property
     def of_all(self) -> bool:

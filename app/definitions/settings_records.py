@@ -68,7 +68,7 @@ def _impact(before: SettingsRecord, after: SettingsRecord) -> Impact | None:
         return None
     # What changed is told of all; it leaves each cell as it is.
     same = msgspec.structs.replace(before, usage_changed=after.usage_changed) == after
-    return Impact(None, codes=frozenset()) if same else Impact(None)
+    return Impact(None, codes=frozenset()) if same else Impact(None, of_settings=True)
 
 
 def changed_fixed_settings(before: SettingsRecord, after: SettingsRecord) -> list[str]:

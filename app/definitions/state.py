@@ -326,8 +326,10 @@ class Definitions(Index):
         One made anew under the external id is another: its terms are none of this subscription's.
         """
         key = (subscription.organization_id, subscription.external_customer_id)
-        created = self.subscription_versions[subscription.id].offsets[0]
-        return self.customer_versions[key].until_deleted(created)
+        customer = self.customer_versions[key]
+        if customer.only() is not None:
+            return customer
+        return customer.until_deleted(self.subscription_versions[subscription.id].offsets[0])
 
     def customers(self, organization_id: str) -> Iterator[Customer]:
         """Yield the customers of an organization, newest first."""

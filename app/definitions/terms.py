@@ -57,14 +57,14 @@ def subscription_terms(
         definitions.settings.changes_of(_settings_shape),
         organization.changes_of(_organization_shape),
     )
-    moments = {
-        at_ms
-        for each in changes
-        for at_ms in each
-        if at_ms > created_ms and (until_ms is None or at_ms <= until_ms)
-    }
+    moments = {created_ms}
+    for each in changes:
+        # Nothing changed since, as for most.
+        if each and each[-1] > created_ms:
+            later = (at_ms for at_ms in each if at_ms > created_ms)
+            moments.update(at_ms for at_ms in later if until_ms is None or at_ms <= until_ms)
     terms: list[Terms] = []
-    for at_ms in sorted(moments | {created_ms}):
+    for at_ms in sorted(moments):
         entry = _terms_at(at_ms, subscription, customer, plan, organization, definitions)
         if entry is not None and newest.superseded_at_ms is not None:
             # From the first moment on: only what is never published is taken from it.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from app.billing_periods.grid import PeriodGrid
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.definitions.model import ClosingReason, SettingsRecord, Subscription
+from app.definitions.model import ClosingReason, Subscription
 
 NEVER_MS = 1 << 62
 """Later than any instant: the due time of a period that is never published."""
@@ -401,9 +401,13 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
     if subscription.canceled_at_ms is not None:
         return None
     start_ms = subscription.started_at_ms if previous is None else previous.end_ms
+    wished_ms = subscription.usage_end_ms
+    if wished_ms is None and (previous is None or previous.timezone == grid.timezone):
+        running = _running(start_ms, terms[2:])
+        if created_ms < running.end_ms and terms.since_ms <= running.fixed_at_ms:
+            return running
     k = _index_after(previous, grid, start_ms)
     natural_end_ms = grid.start_ms(k + 1)
-    wished_ms = subscription.usage_end_ms
     ended_ms = wished_ms if wished_ms is not None and wished_ms <= natural_end_ms else None
     if ended_ms == natural_end_ms and subscription.superseded_at_ms == ended_ms:
         # The period after it is the one that a later subscription has taken over.
@@ -441,6 +445,22 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
 
 
 @lru_cache(16_384)
+def _running(start_ms: int, terms: tuple[Any, ...]) -> Period:
+    """Return the period from a moment on that nothing cuts short; `terms` from their grid on.
+
+    Most periods are like it, and most subscriptions of a plan share them.
+    """
+    grid, grace_ms, close_grid_ms, late_window_ms, _, *rules = terms
+    k = grid.index_at(start_ms)
+    end_ms = grid.start_ms(k + 1)
+    due_at_ms = ceil_to(end_ms + grace_ms, close_grid_ms)
+    bounds = (start_ms, end_ms, end_ms - 1000, end_ms - 1, grid.duration_days(k), grid.timezone)
+    due_ms = (due_at_ms, due_at_ms, due_at_ms + late_window_ms)
+    fields: tuple[Any, ...] = (*bounds, *due_ms, "period_end", False, *rules)
+    return Period(*fields)
+
+
+@lru_cache(16_384)
 def _shared(period: Period) -> Period:
     """Return the one kept copy of a period: subscriptions of a plan share most periods."""
     return period
@@ -469,22 +489,3 @@ def ceil_to(at_ms: int, grid_ms: int) -> int:
 
 def _timeline_of(terms: list[Terms], published: bool) -> Timeline:
     return Timeline(terms, published=published)
-
-
-def implicit_timeline(settings: SettingsRecord, subscription: Subscription) -> Timeline:
-    """Return calendar months in UTC, none of them ever published."""
-    grid = PeriodGrid("monthly", "calendar", subscription.subscription_at_ms, "UTC")
-    terms = Terms(
-        since_ms=0,
-        subscription=subscription,
-        grid=grid,
-        grace_ms=0,
-        close_grid_ms=settings.close_grid_s * 1000,
-        late_window_ms=0,
-        close_elapsed=True,
-        refuses_late=False,
-        revise_every_ms=settings.revise_every_s * 1000,
-        max_groups=settings.max_groups,
-        fold_version=settings.fold_version,
-    )
-    return Timeline([terms], published=False)

@@ -93,7 +93,9 @@ class Versions(Generic[T]):
 
     def last_before_deletion(self, at_ms: int | None = None) -> T | None:
         """Return what `at` returns, or the last version of an object deleted by then."""
-        self._settle()
+        found = self.at(at_ms)
+        if found is not None:
+            return found
         i = len(self._objects) if at_ms is None else self._count_until(at_ms)
         while i and self._objects[i - 1] is None:
             i -= 1
@@ -142,18 +144,22 @@ class Versions(Generic[T]):
     @property
     def changes(self) -> Sequence[int]:
         """Append times of the versions in ms, ascending; equal ones are possible."""
-        self._settle()
-        return self._append_times_ms
+        if self._promised is not None:
+            self._settle()
+        if self._several is not None:
+            return self._several.append_times_ms
+        return () if self._append_time_ms is None else (self._append_time_ms,)
 
     def changes_of(self, shape: Callable[[T], object]) -> Sequence[int]:
         """Return append times in ms at which the shape changed; a deletion changes no shape.
 
         Callers always pass the same `shape`: the answer is kept until the next version.
         """
-        self._settle()
+        if self._promised is not None:
+            self._settle()
         several = self._several
         if several is None:
-            return self._append_times_ms if self._object is not None else ()
+            return self.changes if self._object is not None else ()
         if several.told is None or several.told[0] != len(several.objects):
             found: list[int] = []
             before: object = None

@@ -150,6 +150,7 @@ def definition_swept(subscriptions: int) -> Spent:
     world = World(subscriptions)
     world.fold(map(world.event, range(subscriptions)))
     world.flush()
+    world.now_ms = NOW_MS + DAY_MS
 
     def change(number: int) -> None:
         world.define(commands.set_settings(SettingsRecord(grace_s=number + 1)))

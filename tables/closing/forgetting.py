@@ -119,7 +119,7 @@ def forgetting(partition: Partition, name: SubscriptionKey) -> Steps[int]:
 
 def _note_final(partition: Partition, meter_key: MeterKey) -> None:
     """Note that a meter key does without the cells of its final periods, if it does."""
-    stale, route = partition.stale, partition.routes.find(meter_key)
+    stale, route = partition.stale, partition.packing.route_at_hand(meter_key)
     if route is None or meter_key in stale.displaced_keys | stale.orphaned_keys:
         return
     settled_ms = partition.cuts.settled_ms
@@ -179,7 +179,7 @@ def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> 
 
 def _drop_some(partition: Partition, meter_key: MeterKey) -> int:
     """Drop some forgotten cells of a meter key; return how many."""
-    route = partition.routes.find(meter_key)
+    route = partition.packing.route_at_hand(meter_key)
     count = 0
     for span, layer, _ in () if route is None else _layers_of(route):
         if not is_forgotten(layer):
@@ -201,9 +201,8 @@ def _drop_some(partition: Partition, meter_key: MeterKey) -> int:
 def _next_final_ms(partition: Partition, name: SubscriptionKey) -> int:
     """Return when the next of the periods that were due is final; NEVER_MS: all are."""
     settled_ms, done_ms = partition.cuts.settled_ms, partition.checkpoint.cut_ms
-    routes = (
-        partition.routes.find((*name, code)) for code in partition.event_ranges.codes.get(name, ())
-    )
+    codes = partition.event_ranges.codes_of(name)
+    routes = (partition.packing.route_at_hand((*name, code)) for code in codes)
     return min(
         (
             period.final_ms

@@ -101,6 +101,10 @@ class Packing:
             return route
         return self.install(meter_key, self._compiled_as_it_stands(meter_key))
 
+    def route_at_hand(self, meter_key: MeterKey) -> Route | None:
+        """Return the route of a meter key; None: it is not at hand."""
+        return self.route_of(meter_key) if meter_key in self._routes.by_key else None
+
     def _compiled_as_it_stands(self, meter_key: MeterKey) -> Route:
         """Compile a route of a meter key that has events, under what these were folded under."""
         until_ms, history_ms = self._standing.of(meter_key[:2])

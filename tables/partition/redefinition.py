@@ -137,7 +137,9 @@ class Redefinition:
         """Look at concerned subscriptions; after an impact on all codes, not again at the same."""
         redirection = self._redirection
         seen: set[SubscriptionKey] = set()
-        for impact in sorted(dict.fromkeys(impacts), key=lambda impact: impact.codes is not None):
+        impacts = sorted(dict.fromkeys(impacts), key=lambda impact: impact.codes is not None)
+        due_times = redirection.due_times if redirection.due_times.are_all(impacts) else None
+        for impact in impacts:
             for name in redirection.concerned(impact):
                 self._work.add("definition", "names", 1)
                 if name in seen:
@@ -145,7 +147,8 @@ class Redefinition:
                     continue
                 if impact.codes is None:
                     seen.add(name)
-                yield Renewed(name, redirection.look_at(name, impact.codes), impact.moves_cuts)
+                codes = impact.codes if due_times is None else due_times.moving(name)
+                yield Renewed(name, redirection.look_at(name, codes), impact.moves_cuts)
 
     def _defines(self, impact: Impact) -> bool:
         """Return True if a definition may be the first of a name that events came for."""

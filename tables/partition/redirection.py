@@ -9,6 +9,7 @@ from typing import NamedTuple
 from app.definitions.outcome import Impact
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.changelogged.presence import EventRanges
+from tables.partition.due_times import DueTimes
 from tables.partition.packing import Packing
 from tables.partition.route_table import RouteTable
 from tables.partition.staleness import Staleness
@@ -47,6 +48,7 @@ class Redirection:
         self._routes = routes
         self._packing = packing
         self._stale = stale
+        self.due_times = DueTimes(tables, standing, routes, stale)
 
     @property
     def refolds(self) -> bool:
@@ -128,7 +130,7 @@ class Redirection:
         until_ms, history_ms = standing.of(name)
         refold: set[MeterKey] = set()
         if standing.looks and standing.is_unclear(name):
-            refold.update(meter_key for meter_key in found if meter_key not in self._routes.by_key)
+            refold.update(meter_key for meter_key in found if not self._routes.find(meter_key))
         elif self._stays_cold(name, found, until_ms, history_ms):
             return refold
         refold |= self._redirected(name, found, until_ms, history_ms)
@@ -192,11 +194,12 @@ class Redirection:
     ) -> bool:
         """Swap the route in place if no folded event goes elsewhere; else say so."""
         routes = self._routes
-        old = routes.by_key.get(meter_key) or routes.compile(meter_key, before_ms, history_ms)
+        known = routes.find(meter_key)
+        old = known or routes.compile(meter_key, before_ms, history_ms)
         new = routes.compile(meter_key, self._standing.shown_until_ms)
         reach = _reach(event_ranges)
         if old.shape(*reach) != new.shape(*reach):
-            if meter_key not in routes.by_key:
+            if known is None:
                 self._packing.install(meter_key, old)
             return True
         self._packing.install(meter_key, new)

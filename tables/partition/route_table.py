@@ -26,6 +26,9 @@ from tables.routing.period_charges import PeriodCharges
 from tables.routing.plan import ChargeFolds, SpanPlan, plan_spans
 from tables.routing.route import Route
 
+RESTS = -2
+"""`made_at` of a route that is compiled again when it is taken."""
+
 
 class RouteTable:
     """Routes of one partition, compiled from the definitions, with their spans.
@@ -137,7 +140,12 @@ class RouteTable:
         return None if route is None or self.is_outdated(route) else route
 
     def is_outdated(self, route: Route) -> bool:
-        """Return True if a route must be compiled again: no event took it, and it is old."""
+        """Return True if a route must be compiled again: no event took it, and it is old.
+
+        Or it rests.
+        """
+        if route.made_at == RESTS:
+            return True
         if route.made_at == self.told_of or route.event_ranges is not None:
             return False
         old, organization_id = self._old, route.organization_id
@@ -145,6 +153,14 @@ class RouteTable:
             return False
         name = (organization_id, route.external_subscription_id)
         return self._event_ranges.find(name, route.code) is None
+
+    def rest(self, route: Route) -> None:
+        """Have a route compiled again when it is taken next; the new one has its cells.
+
+        For definitions that send no event of it elsewhere.
+        """
+        route.lose_aim()
+        route.event_ranges, route.made_at = None, RESTS
 
     def is_at_hand(self, name: SubscriptionKey) -> bool:
         """Return whether anything of an external subscription is made and not packed."""

@@ -42,6 +42,8 @@ class Standing:
         """Append times of queued definitions that wait for the grid cut before them, in order."""
         self._until_ms = -1
         """Append time up to which packed cells include definitions, while others are looked at."""
+        self._looked_ms = -1
+        """Append time of the last definition that was looked at."""
         self.looks_for_ms = -1
         """Until when definitions are being looked at, whatever waits; -1: none are."""
         self._history_until_ms: int | None = None
@@ -78,6 +80,14 @@ class Standing:
             return None, self._history_until_ms
         until_ms = self._unclear_until_ms if name in self._unclear else self._until_ms
         return until_ms, self._history_until_ms
+
+    @property
+    def separated_ms(self) -> int | None:
+        """Append time up to which all was looked at, and nothing after it; None: there is none.
+
+        One that was looked at may be of the millisecond of one that was not.
+        """
+        return self._until_ms if self._told and self._until_ms >= self._looked_ms else None
 
     def is_unclear(self, name: SubscriptionKey) -> bool:
         """Return True if look-ups cannot tell which definitions of one ms the cells include."""
@@ -140,8 +150,9 @@ class Standing:
 
     def looked_at(self, told: Iterable[Told]) -> None:
         """Take the first definitions off the queue: all they concern was looked at."""
-        for impact, _, waits in told:
+        for impact, at_ms, waits in told:
             self._told.popleft()
+            self._looked_ms = at_ms
             if waits:
                 del self._waiting_ms[0]
             about = impact.organization_id, impact.external_subscription_id

@@ -9,8 +9,9 @@ from __future__ import annotations
 from functools import lru_cache
 from uuid import NAMESPACE_URL, uuid5
 
+from app.billing_periods.grid import PeriodGrid
 from app.definitions.model import Charge, Metric, Plan, SettingsRecord, Subscription
-from app.definitions.timeline import NEVER_MS, Timeline, implicit_timeline
+from app.definitions.timeline import NEVER_MS, Terms, Timeline
 from tables.cells.keys import SpanKey
 from tables.routing.plan import ChargeFolds, SpanPlan
 
@@ -59,7 +60,22 @@ class ImplicitPlan:
 @lru_cache(maxsize=4)
 def _timeline(settings: SettingsRecord) -> Timeline:
     """Make hundreds of months, which partitions need not make each for itself."""
-    return implicit_timeline(settings, implicit_subscription("", "", 0))
+    subscription = implicit_subscription("", "", 0)
+    grid = PeriodGrid("monthly", "calendar", subscription.subscription_at_ms, "UTC")
+    terms = Terms(
+        since_ms=0,
+        subscription=subscription,
+        grid=grid,
+        grace_ms=0,
+        close_grid_ms=settings.close_grid_s * 1000,
+        late_window_ms=0,
+        close_elapsed=True,
+        refuses_late=False,
+        revise_every_ms=settings.revise_every_s * 1000,
+        max_groups=settings.max_groups,
+        fold_version=settings.fold_version,
+    )
+    return Timeline([terms], published=False)
 
 
 @lru_cache(maxsize=1_024)

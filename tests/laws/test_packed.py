@@ -116,6 +116,7 @@ def test_whatever_is_at_hand_cools_once_it_is_idle(data: st.DataObject) -> None:
         elif step == "flush":
             live.flush()
         elif step == "look":
+            live.look_up_ahead(NAME)
             drained(current_usage_steps(live.partition, NAME, arrival.append_time_ms))
         elif step:
             steps = Cooling(live.partition).cooling(data.draw(st.sampled_from([0, 1 << 30])))

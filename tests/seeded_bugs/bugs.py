@@ -658,6 +658,86 @@ BUGS = (
         "::test_a_definition_of_a_plan_shows_although_one_that_waits_leads_to_another_plan",
     ),
     Bug(
+        "forgotten-definitions-taken-for-settings",
+        "tables/partition/due_times.py",
+        "not all(impact.of_settings for impact in impacts)",
+        "not all(i.organization_id is None for i in impacts)",
+        "tests/tables/partition/test_due_times.py"
+        "::test_definitions_that_are_forgotten_one_by_one_are_looked_at",
+    ),
+    Bug(
+        "other-settings-taken-for-due-times",
+        "tables/partition/due_times.py",
+        "return all(each == old for each in later)",
+        "return True",
+        "tests/tables/partition/test_due_times.py"
+        "::test_other_settings_are_looked_at[{'close_grid_s': 1800}]",
+    ),
+    Bug(
+        "what-came-in-a-grace-not-looked-at",
+        "tables/partition/due_times.py",
+        "if reach_ms > before_ms and (",
+        "if False and (",
+        "tests/tables/partition/test_due_times.py"
+        "::test_what_came_in_the_grace_that_is_no_more_is_late",
+    ),
+    Bug(
+        "grace-of-the-period-before-not-looked-at",
+        "tables/partition/due_times.py",
+        "return over_ms + terms.grace_ms + terms.close_grid_ms <= before_ms",
+        "return True",
+        "tests/tables/partition/test_due_times.py"
+        "::test_what_came_in_the_grace_of_the_period_before_is_looked_at",
+    ),
+    Bug(
+        "late-event-of-a-recurring-metric-not-looked-at",
+        "tables/partition/due_times.py",
+        "if self._does_recur(organization_id, code):",
+        "if False:",
+        "tests/tables/partition/test_due_times.py"
+        "::test_a_late_event_of_a_recurring_metric_counts_from_the_next_period_on",
+    ),
+    Bug(
+        "looked-at-in-the-same-millisecond",
+        "tables/partition/standing.py",
+        "if self._told and self._until_ms >= self._looked_ms else None",
+        "if self._told else None",
+        "tests/tables/partition/test_due_times.py"
+        "::test_settings_of_the_millisecond_of_what_was_looked_at_are_looked_at",
+    ),
+    Bug(
+        "resting-route-taken",
+        "tables/partition/route_table.py",
+        "if route.made_at == RESTS:",
+        "if False:",
+        "tests/tables/partition/test_due_times.py"
+        "::test_nothing_is_compiled_for_another_grace[False-sum]",
+    ),
+    Bug(
+        "resting-route-forgets-nothing",
+        "tables/closing/forgetting.py",
+        "stale, route = partition.stale, partition.packing.route_at_hand(meter_key)",
+        "stale, route = partition.stale, partition.routes.find(meter_key)",
+        "tests/tables/partition/test_due_times.py"
+        "::test_cells_of_final_periods_are_forgotten_by_routes_that_rest",
+    ),
+    Bug(
+        "period-of-later-terms-shared",
+        "app/definitions/timeline.py",
+        "if created_ms < running.end_ms and terms.since_ms <= running.fixed_at_ms:",
+        "if created_ms < running.end_ms:",
+        "tests/semantics/test_organizations.py"
+        "::test_grace_is_the_customers_then_the_organizations_then_that_of_the_settings",
+    ),
+    Bug(
+        "period-over-before-its-subscription-shared",
+        "app/definitions/timeline.py",
+        "if created_ms < running.end_ms and terms.since_ms <= running.fixed_at_ms:",
+        "if terms.since_ms <= running.fixed_at_ms:",
+        "tests/app/definitions/test_timeline.py"
+        "::test_a_period_that_elapsed_in_its_grace_is_no_running_one",
+    ),
+    Bug(
         "recurring-carry-ignored",
         "tables/cells/cell.py",
         "elif start_ms < period.start_ms and recurring:",

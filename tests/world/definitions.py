@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 from hypothesis import strategies as st
 
 from app.definitions import commands
@@ -231,6 +232,22 @@ def _organization(draw: st.DrawFn, code: str, made: Made) -> Command:
     return commands.update_organization(ORG, body)
 
 
+def _settings(draw: st.DrawFn, code: str, made: Made) -> Command:
+    """Mostly periods are due at other times, sooner or later; events go elsewhere by others."""
+    record = SETTINGS
+    if draw(st.integers(0, 3)) == 0:
+        record = msgspec.structs.replace(record, max_groups=draw(st.integers(1, 3)))
+    return commands.set_settings(
+        msgspec.structs.replace(
+            record,
+            grace_s=draw(st.sampled_from([0, 3600, 3 * 86_400])),
+            late_window_s=draw(st.sampled_from([86_400, record.late_window_s])),
+            late_policy=draw(st.sampled_from(["revise", "revise", "refuse"])),
+            close_elapsed=draw(st.booleans()),
+        )
+    )
+
+
 def _plan(draw: st.DrawFn, code: str, made: Made) -> Command:
     """Some charges go, one comes, groups change."""
     kept = [
@@ -338,6 +355,8 @@ _CHANGES = [
     _customer,
     _customer,
     _organization,
+    _settings,
+    _settings,
     _override,
     _override,
     _own_charge,

@@ -19,7 +19,7 @@ from app.definitions.log import apply
 from app.definitions.outcome import Applied, Impact
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import Arrival, MeterKey, Run, runs_of
+from app.wire.arrivals import Arrival, MeterKey, Run, SubscriptionKey, runs_of
 from app.wire.instant_records import INSTANT_TYPES
 from app.wire.usage_records import PublishedRecord
 from tables.changelogged.checkpoint import Checkpoint
@@ -27,7 +27,7 @@ from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.members import MemberKey, SetKey
 from tables.closing.changed import changed_at
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
-from tables.closing.instants import instants_at, members_wanted
+from tables.closing.instants import instants_at, members_ahead, members_wanted
 from tables.event_index.index import EventIndex
 from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition
@@ -220,6 +220,10 @@ class Live:
     def look_up_members(self, cut_ms: int) -> None:
         """Ask the store for what a cut needs, as its owner does beforehand."""
         self._fill(drained(members_wanted(self.partition, cut_ms)))
+
+    def look_up_ahead(self, name: SubscriptionKey) -> None:
+        """Ask the store for what a query needs, as a worker does beforehand."""
+        self._fill(drained(members_ahead(self.partition, name)))
 
     def keep(self, arrival: Arrival) -> None:
         """Let the log have it, whoever folds it."""

@@ -22,7 +22,7 @@ def test_the_first_record_of_the_log_holds_for_what_was_appended_before_it() -> 
     assert not log.definitions.settings
     wanted = SettingsRecord(grace_s=60, tzdata_version="2026.1")
     outcome = log.append(commands.set_settings(wanted))
-    assert outcome == Applied("settings", wanted, Impact(None))
+    assert outcome == Applied("settings", wanted, Impact(None, of_settings=True))
     assert log.definitions.settings.at() == log.definitions.settings_at() == wanted
     assert log.definitions.settings_at(0) == wanted
     again = log.append(commands.set_settings(wanted))

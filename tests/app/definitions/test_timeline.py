@@ -106,6 +106,21 @@ def test_elapsed_periods_may_be_left_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("close_elapsed", "due"), [(True, "2024-02-01T01:01:00.000Z"), (False, "never")]
+)
+def test_a_period_that_elapsed_in_its_grace_is_no_running_one(
+    close_elapsed: bool, due: str
+) -> None:
+    """Others on the plan have the same period, and it is due at another time."""
+    log = world("2024-01-10T00:00:00Z", grace_s=3600, close_elapsed=close_elapsed)
+    log.subscribe(billing_time="calendar", subscription_at="2024-01-10T00:00:00Z")
+    assert periods(log, "2024-01-10T00:00:00Z")[0][2] == "2024-02-01T01:00:00.000Z"
+    log = world("2024-02-01T00:00:30Z", grace_s=3600, close_elapsed=close_elapsed)
+    log.subscribe(billing_time="calendar", subscription_at="2024-01-10T00:00:00Z")
+    assert periods(log, "2024-01-10T00:00:00Z")[0][2] == due
+
+
+@pytest.mark.parametrize(
     ("fold_version", "due"),
     [(1, "2024-01-20T12:01:00.000Z"), (2, "2024-01-21T12:01:00.000Z")],
     ids=["version-1", "version-2"],

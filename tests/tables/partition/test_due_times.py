@@ -1,0 +1,153 @@
+"""Due times: whom settings leave alone that only move when periods are due."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+import pytest
+
+from app.bounds.turns import drained
+from app.definitions import commands
+from app.definitions.command import Command
+from app.definitions.log import apply
+from app.definitions.outcome import Applied, Impact
+from tables.closing.forgetting import forgetting
+from tables.partition.redirection import refolds_of
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of, metric_body
+from tests.world.events import arrived
+from tests.world.partition import Live
+
+NAME = (ORG, SUBSCRIPTION)
+END_MS = START_MS + WEEK_MS
+
+
+def settings(**changes: Any) -> Command:
+    return commands.set_settings(msgspec.structs.replace(SETTINGS, **changes))
+
+
+def used(code: str, *appended_ms: int, first: Command | None = None) -> Live:
+    """Return a partition with events of the first week that came then."""
+    live = Live(definitions_of([code]))
+    live.define_all()
+    if first is not None:
+        live.append(START_MS, first)
+    fold(live, code, *appended_ms)
+    return live
+
+
+def fold(live: Live, code: str, *appended_ms: int) -> None:
+    for at_ms in appended_ms:
+        number = len(live.arrived())
+        live.deliver(
+            [arrived(code, number, START_MS + number, at_ms, v="1", u=f"u{number}", g="x")]
+        )
+
+
+def tell(live: Live, at_ms: int, command: Command, impact: Impact | None = None) -> None:
+    """Apply a definition; nobody looks at whom it concerns."""
+    applied = apply(live.definitions, command.encode(), at_ms, live.definitions.offset)
+    assert isinstance(applied, Applied)
+    told = impact or applied.impact
+    assert told is not None
+    live.partition.redefinition.tell(told)
+
+
+def looked(live: Live) -> tuple[set[str], int]:
+    """Look at whom definitions concern; return codes to refold, and how often it compiled."""
+    routes = live.partition.routes
+    with patch.object(routes, "compile", wraps=routes.compile) as compiled:
+        keys = refolds_of(live.partition.redefinition.renewing())
+    live.refold(keys)
+    return {code for _, _, code in keys}, compiled.call_count
+
+
+@pytest.mark.parametrize("code", ["sum", "balance", "seats", "filtered", "passes"])
+@pytest.mark.parametrize("packs", [False, True])
+def test_nothing_is_compiled_for_another_grace(code: str, packs: bool) -> None:
+    live = used(code, START_MS + 1)
+    live.flush()
+    if packs:
+        live.partition.packing.pack(NAME)
+    tell(live, START_MS + DAY_MS, settings(grace_s=90))
+    assert looked(live) == (set(), 0)
+    fold(live, code, END_MS + 80_000)
+    live.close_until(END_MS + DAY_MS)
+    (body,) = [one for one in live.bodies() if one["type"] == "usage.recorded"]
+    assert (body["events_count"], body["closed_at"]) == (2, "2024-01-08T00:02:00.000Z")
+
+
+def test_of_a_busy_one_neither_while_its_period_runs() -> None:
+    live = used("sum", START_MS + 1)
+    tell(live, START_MS + DAY_MS, settings(grace_s=90))
+    fold(live, "sum", START_MS + 2 * DAY_MS)
+    live.partition.standing.need_not_look_again(NAME)
+    assert looked(live) == (set(), 0)
+
+
+def test_what_came_in_the_grace_that_is_no_more_is_late() -> None:
+    live = used("sum", START_MS + 1, first=settings(grace_s=86_400))
+    tell(live, END_MS + 60_000, settings(grace_s=0))
+    fold(live, "sum", END_MS + 2 * HOUR_MS)
+    assert looked(live)[0] == {"sum"}
+
+
+def test_what_came_in_the_grace_of_the_period_before_is_looked_at() -> None:
+    live = used("sum", START_MS + 1, first=settings(grace_s=86_400))
+    tell(live, END_MS + 60_000, settings(grace_s=0))
+    fold(live, "sum", END_MS + 2 * HOUR_MS)
+    new = arrived("sum", 9, END_MS + 1, END_MS + 2 * HOUR_MS, v="1")
+    live.deliver([new])
+    assert looked(live)[0] == {"sum"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"max_groups": 1}, {"close_grid_s": 1800}, {"input_limits": 1}, {"daily_records": True}],
+    ids=str,
+)
+def test_other_settings_are_looked_at(change: dict[str, Any]) -> None:
+    live = used("sum", START_MS + 1)
+    tell(live, START_MS + DAY_MS, settings(grace_s=90, **change))
+    assert looked(live)[1] > 0
+
+
+def test_definitions_that_are_forgotten_one_by_one_are_looked_at() -> None:
+    live = used("sum", START_MS + 1)
+    deleted = commands.delete_billable_metric(ORG, "sum")
+    tell(live, START_MS + DAY_MS, deleted, Impact(None))
+    assert looked(live)[0] == {"sum"}
+
+
+def test_settings_of_the_millisecond_of_what_was_looked_at_are_looked_at() -> None:
+    """Nobody could tell later under which of them cells stand."""
+    live, at_ms = used("sum", START_MS + 1), START_MS + DAY_MS
+    tell(
+        live,
+        at_ms,
+        commands.update_billable_metric(ORG, "sum", metric_body("sum", name="n")),
+        Impact(ORG, codes=frozenset({"sum"})),
+    )
+    looked(live)
+    tell(live, at_ms, settings(grace_s=90))
+    assert looked(live)[1] > 0
+
+
+def test_a_late_event_of_a_recurring_metric_counts_from_the_next_period_on() -> None:
+    """It came before the settings, and the revision that shows it comes after them."""
+    live = used("balance", START_MS + 1, first=settings(grace_s=0))
+    live.close_until(END_MS)
+    fold(live, "balance", END_MS + WEEK_MS - HOUR_MS // 2)
+    tell(live, END_MS + WEEK_MS, settings(grace_s=1800))
+    assert looked(live)[1] > 0
+
+
+def test_cells_of_final_periods_are_forgotten_by_routes_that_rest() -> None:
+    live = used("sum", START_MS + 1, first=settings(late_window_s=DAY_MS // 1000))
+    live.close_until(END_MS + 2 * DAY_MS)
+    live.partition.checkpoint.cut_ms = END_MS + 2 * DAY_MS
+    tell(live, END_MS + 2 * DAY_MS, settings(grace_s=60, late_window_s=DAY_MS // 1000))
+    assert looked(live) == (set(), 0)
+    assert drained(forgetting(live.partition, NAME)) == 1
