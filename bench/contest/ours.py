@@ -153,6 +153,10 @@ async def _fold(
     while len(owned) < share or any(o.folded_events < at_home[n] for n, o in owned.items()):
         _require_sound(worker)
         await asyncio.sleep(0.01)
+    # Figures of pairs that are folded again, for an earlier copy, are stale until then.
+    while any(one.refold_queue.since_ms is not None for one in owned.values()):
+        _require_sound(worker)
+        await asyncio.sleep(0.01)
     for one in owned.values():
         await one.flush()
     watch.end()
