@@ -39,7 +39,11 @@ class State(msgspec.Struct, gc=False):
     """Sum of the events' BLAKE2b-128 digests, mod 2^128."""
     precise: Decimal | None = None
     """Sum of precise_total_amount_cents; None until an event carried one."""
+    bare: int = 0
+    """How many of the events carried none; 0 as long as `precise` is None."""
 
+
+_BARE = State.__struct_fields__.index("bare")
 
 S = TypeVar("S", bound=State)
 
@@ -95,11 +99,32 @@ multiply = EXACT.multiply
 """Exact product of two numbers."""
 
 
+def _bare(state: State) -> int:
+    """Return how many events of a state carried no amount, whether or not any did."""
+    return state.events if state.precise is None else state.bare
+
+
 def add_precise(left: Decimal | None, right: Decimal | None) -> Decimal | None:
     """Return the sum of two amounts of which any may be absent."""
     if left is None:
         return right
     return left if right is None else EXACT.add(left, right)
+
+
+def lose(state: State, digest: int, amount: Decimal | None) -> bool:
+    """Take out of a state what all types keep of one of its events; False: it was not in there."""
+    if amount is None:
+        state.bare -= state.precise is not None
+    elif state.precise is None:
+        return False
+    elif state.events - state.bare == 1:
+        # No other event carried one.
+        state.precise, state.bare = None, 0
+    else:
+        state.precise = subtract(state.precise, amount)
+    state.events -= 1
+    state.digest = (state.digest - digest) & DIGEST_MASK
+    return True
 
 
 def local_ordinal(day: date) -> int:
@@ -162,6 +187,8 @@ class Aggregation(ABC, Generic[S]):
 
     def merge(self, state: S, other: S) -> None:
         """Fold another state into this one; the two hold different events."""
+        if state.precise is not None or other.precise is not None:
+            state.bare = _bare(state) + _bare(other)
         state.events += other.events
         state.digest = (state.digest + other.digest) & DIGEST_MASK
         state.precise = add_precise(state.precise, other.precise)
@@ -207,9 +234,11 @@ class Aggregation(ABC, Generic[S]):
     def pack(self, state: S) -> list[Any]:
         """Return the state as scalars for the changelog: decimals as text, digest as 16 bytes.
 
-        A number has one text: which events were there before, and are gone, does not show.
+        A number has one text: which events were there before, and are gone, does not show. `bare`
+        comes last, if it is not 0.
         """
         packed: list[Any] = [*astuple(state)]
+        bare = packed.pop(_BARE)
         packed[1] = packed[1].to_bytes(16, "big")
         for i in self._layout[1]:
             number = packed[i]
@@ -217,21 +246,25 @@ class Aggregation(ABC, Generic[S]):
                 packed[i] = "0"
             elif number is not None:
                 packed[i] = spelled(number)
+        if bare:
+            packed.append(bare)
         return packed
 
     def unpack(self, packed: list[Any]) -> S:
         """Return the state that `pack` wrote; change the list."""
         fields, decimals = self._layout
+        bare = packed.pop() if len(packed) == fields + 1 else 0
         if len(packed) != fields:
             raise ValueError(f"a packed state of {len(packed)} fields, not {fields}")
         packed[1] = int.from_bytes(packed[1], "big")
         for i in decimals:
             if packed[i] is not None:
                 packed[i] = Decimal(packed[i])
+        packed.insert(_BARE, bare)
         return self.state_type(*packed)
 
     @cached_property
     def _layout(self) -> tuple[int, list[int]]:
-        """How many fields a state has, and which of them are decimals."""
-        names = self.state_type.__struct_fields__
+        """How many fields a packed state has but `bare`, and which of them are decimals."""
+        names = [name for name in self.state_type.__struct_fields__ if name != "bare"]
         return len(names), [i for i, name in enumerate(names) if name in self.decimals]

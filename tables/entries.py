@@ -102,4 +102,5 @@ def _is_over(state: EntriesState) -> bool:
     return state.events > MOST_ENTRIES or state.size > MOST_CHARACTERS
 
 
-_ENTRIES = EntriesState.__struct_fields__.index("entries")
+_ENTRIES = State.__struct_fields__.index("bare")
+"""Where `pack` has them: `bare` is last there."""

@@ -203,9 +203,11 @@ def _fold_into(
         if precise is not None:
             total = state.precise
             if total is None:
-                state.precise = precise
+                state.precise, state.bare = precise, state.events - 1
             elif precise is not ZERO:
                 state.precise = _add(total, precise)
+        elif state.precise is not None:
+            state.bare += 1
         if apply is not None:
             apply(state, number, timestamp_ms, (append_time_ms, partition, offset, index))
         elif unique:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from copy import copy
 from typing import NamedTuple
 
-from app.numbers import EXACT
 from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of
 from app.wire.properties import read_properties
-from tables.aggregation import DIGEST_MASK, Groups, State
+from tables.aggregation import Groups, State, lose
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import pack_position
@@ -135,19 +134,10 @@ def _without(
             return None
     elif not fold.aggregation.remove(state, number, timestamp_ms, arrival.position):
         return None
-    precise = event.precise_total_amount_cents
-    if precise is not None:
-        left = None if state.precise is None else EXACT.subtract(state.precise, precise)
-        if not left:
-            # Whether any other event carried an amount is not known.
-            return None
-        state.precise = left
     digest = digest_of(
         event.external_subscription_id, event.transaction_id, timestamp_ms, event.code, text
     )
-    state.events -= 1
-    state.digest = (state.digest - digest) & DIGEST_MASK
-    return state
+    return state if lose(state, digest, event.precise_total_amount_cents) else None
 
 
 def has_room(route: Route, arrival: Arrival) -> bool:

@@ -8,7 +8,7 @@ enum {
 };
 
 /* The first fields of a state, by name, where nobody told where they lie. */
-static const char *const of_state[] = {"events", "digest", "precise"};
+static const char *const of_state[] = {"events", "digest", "precise", "bare"};
 
 static const char *const spellings[NAMES] = {
     "event", "append_time_ms", "raw_partition", "raw_offset", "array_index", "rekeyed_offset",
@@ -65,7 +65,7 @@ static PyObject *learn(PyObject *module, PyObject *object)
 }
 
 /* The fields that all states begin with, and the first of their own. */
-enum { OF_EVENTS, OF_DIGEST, OF_PRECISE, OF_OWN, OF_STATE };
+enum { OF_EVENTS, OF_DIGEST, OF_PRECISE, OF_BARE, OF_OWN, OF_STATE };
 
 /* Where states of some types have them. */
 static struct Layout {
@@ -88,7 +88,8 @@ static inline const struct Layout *layout_of(PyObject *object)
 static PyObject *learn_state(PyObject *module, PyObject *args)
 {
     PyObject *state, *fields[OF_STATE];
-    if (!PyArg_ParseTuple(args, "OOOOO", &state, &fields[0], &fields[1], &fields[2], &fields[3]))
+    if (!PyArg_ParseTuple(args, "OOOOOO", &state, &fields[0], &fields[1], &fields[2], &fields[3],
+                          &fields[4]))
         return NULL;
     PyObject *size = PyObject_GetAttrString((PyObject *)Py_TYPE(state), "__basicsize__");
     Py_ssize_t bytes = size ? PyLong_AsSsize_t(size) : -1, word = sizeof(PyObject *);
@@ -100,8 +101,9 @@ static PyObject *learn_state(PyObject *module, PyObject *args)
         for (Py_ssize_t at = sizeof(PyObject); at + word <= bytes && !found.at[i]; at += word)
             if (fields[i] != Py_None && *(PyObject **)((char *)state + at) == fields[i])
                 found.at[i] = at;
-    if (l < layouts + 16 && found.at[0] && found.at[1] && found.at[2] &&
-        (found.at[3] || fields[3] == Py_None)) {
+    int all = found.at[OF_EVENTS] && found.at[OF_DIGEST] && found.at[OF_PRECISE] &&
+              found.at[OF_BARE] && (found.at[OF_OWN] || fields[OF_OWN] == Py_None);
+    if (l < layouts + 16 && all) {
         if (l->type == NULL)
             Py_INCREF((PyObject *)found.type);
         *l = found;

@@ -21,6 +21,7 @@ typedef struct {
     int ordered, kept;
     /* What was read. NULL where there is nothing. */
     PyObject *amount; /* The sum of all amounts. */
+    Py_ssize_t carried; /* How many events have one. */
     PyObject *number; /* The sum of all numbers, or the greatest one. */
     PyObject *found;  /* A list of what single events hold. */
     uint64_t high, low;
@@ -128,6 +129,7 @@ static int read_amount(Reading *r, const View *v)
 {
     PyObject *amount = amount_in(v);
     int failed = amount == NULL && PyErr_Occurred();
+    r->carried += amount != NULL;
     if (amount != NULL && (amount != r->zero || r->amount == NULL))
         failed = join(&r->amount, amount, SUMMED, r->add) < 0;
     Py_XDECREF(amount);
@@ -255,6 +257,7 @@ static int read_events(Reading *r, PyObject *run)
     Py_ssize_t size = PySequence_Size(run);
     r->high = r->low = 0;
     r->waiting = 0;
+    r->carried = 0;
     r->amount = r->number = r->found = NULL;
     int taken = size < 0 ? -1 : 1;
     if (taken > 0 && r->field != NULL && r->kept == APPLIED && (r->found = PyList_New(0)) == NULL)

@@ -99,10 +99,26 @@ static int apply_found(PyObject *apply, PyObject *state, PyObject *found)
     return 0;
 }
 
+/* Count events that carry no amount: those before the first one that does from then on. */
+static int count_bare(const Reading *r, PyObject *state, const struct Layout *l, Py_ssize_t events)
+{
+    PyObject *precise = kept_in(state, l, OF_PRECISE);
+    if (precise == NULL)
+        return -1;
+    int is_first = precise == Py_None;
+    Py_DECREF(precise);
+    if (is_first ? r->carried == 0 : r->carried == events)
+        return 0;
+    PyObject *more = PyLong_FromSsize_t(events - r->carried);
+    return keep(state, l, OF_BARE, added_to(state, l, is_first ? OF_EVENTS : OF_BARE, more));
+}
+
 /* Fold what was read into a state. */
 static int fold_read(const Reading *r, PyObject *reading, PyObject *state, Py_ssize_t events)
 {
     const struct Layout *l = layout_of(state);
+    if (count_bare(r, state, l, events) < 0)
+        return -1;
     PyObject *sum = added_to(state, l, OF_DIGEST, digest_sum(r));
     PyObject *digest = sum ? PyNumber_And(sum, mask) : NULL;
     Py_XDECREF(sum);

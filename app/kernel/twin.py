@@ -137,7 +137,7 @@ def learn(known: object) -> None:
 
 
 def learn_state(
-    state: object, events: object, digest: object, precise: object, own: object
+    state: object, events: object, digest: object, precise: object, bare: object, own: object
 ) -> None:
     """Find out where states of a type have their first fields, by one with these objects in them.
 
@@ -332,8 +332,12 @@ def take_run(
     )
     if read is None:
         return False
-    digest, amounts, found = read
+    digest, amounts, carried, found = read
     state, apply = cell.state, reading.apply
+    if carried or state.precise is not None:
+        # Those before the first amount are counted from then on.
+        before = state.events if state.precise is None else state.bare
+        state.bare = before + len(run) - carried
     state.digest = (state.digest + digest) & _DIGEST_MASK
     state.events += len(run)
     for amount in amounts:
@@ -356,10 +360,10 @@ def _read(
     run: Sequence[Arrival],
     bounds: tuple[int, int, int, int],
     reading: Reading,
-) -> tuple[int, list[Decimal], list[Any]] | None:
-    """Return the sum of the digests, amounts and what is read of each event; None: one is odd."""
+) -> tuple[int, list[Decimal], int, list[Any]] | None:
+    """Return the sum of the digests, amounts, how many have one, what is read; None: one is odd."""
     start_ms, end_ms, after_ms, until_ms = bounds
-    total = 0
+    total = carried = 0
     amounts: list[Decimal] = []
     found: list[tuple[Any, ...]] = []
     prefix, suffix = f"{external_subscription_id}\0", f"\0{code}\0"
@@ -385,9 +389,10 @@ def _read(
         hashing.update(f"{prefix}{event.transaction_id}\0{timestamp_ms}{suffix}{text}".encode())
         total += _from_bytes(hashing.digest(), "big")
         amount = event.precise_total_amount_cents
+        carried += amount is not None
         if amount is not None and not (amount is reading.zero and amounts):
             amounts.append(amount)
-    return total & _DIGEST_MASK, amounts, found
+    return total & _DIGEST_MASK, amounts, carried, found
 
 
 def _value_of(packed: bytes, reading: Reading) -> tuple[Any, ...] | None:

@@ -13,6 +13,7 @@ from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
+from app.numbers import ZERO
 from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionKey, runs_of
 from app.wire.events import Correction, Event
@@ -117,11 +118,11 @@ class World:
         transaction_id: str | None = None,
         appended_ms: int | None = None,
     ) -> Arrival:
-        """Make the next event of a subscription."""
+        """Make the next event of a subscription, with an amount as Lago's producer writes it."""
         offset = next(self._numbers)
         name = str(subscription_of(number)["external_id"])
         value = b'{"gb":1.25,"cores":%d,"user":"u%d"}' % (offset % 64, offset % 100)
-        event = Event(ORG, name, transaction_id or f"t{offset}", code, at_ms, None, value, b"")
+        event = Event(ORG, name, transaction_id or f"t{offset}", code, at_ms, ZERO, value, b"")
         return Arrival(event, ORG, appended_ms or max(at_ms, self.now_ms), 0, offset, 0)
 
     def fold(self, arrivals: Iterable[Arrival]) -> None:

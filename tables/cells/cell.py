@@ -24,6 +24,7 @@ from tables.cells.keys import (
     ONLY_CELL,
     OPEN_CUT_MS,
     UNKNOWN_POSITION,
+    WITH_BARE,
     CellKey,
     PackedPosition,
     SpanKey,
@@ -96,16 +97,17 @@ class Cell(msgspec.Struct, eq=False):
         return _encode((*layer.span.key, layer.start_ms, self.filter_id, self.groups))
 
     def packed(self) -> bytes:
-        """Return its changelog value: fold version, (cut, state) pairs, generation of the span."""
+        """Return its changelog value: version, (cut, state) pairs, generation of the span."""
         return _encode(self._parts())
 
     def _parts(self) -> tuple[object, ...]:
         span = self.layer.span
         pack = span.fold.aggregation.pack
-        cuts = [(0, pack(self.state))]
+        cuts, bare = [(0, pack(self.state))], self.state.bare > 0
         if self.late:
             cuts += [(cut_ms, pack(state)) for cut_ms, state in sorted(self.late.items())]
-        return FOLD_VERSION, cuts, span.generation
+            bare = bare or any(state.bare for state in self.late.values())
+        return FOLD_VERSION + WITH_BARE * bare, cuts, span.generation
 
 
 class GroupCell(Cell, eq=False):

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from app.definitions.model import FOLD_VERSION
+from tables.cells.keys import WITH_BARE
 
 Packed = tuple[bytes, bytes]
 """(key, value) of a changelog record."""
@@ -144,8 +145,8 @@ def integer_end(packed: bytes, start: int) -> int:
 
 def is_newer(cell: bytes) -> bool:
     """Return whether a newer program packed the cell."""
-    # An array of three or four, the fold version first; larger numbers begin with a greater byte.
-    return cell[1] > FOLD_VERSION
+    # An array of three or four, the version first; larger numbers begin with a greater byte.
+    return cell[1] & ~WITH_BARE > FOLD_VERSION
 
 
 def has_late_cuts(cell: bytes) -> bool:

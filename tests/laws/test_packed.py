@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from unittest.mock import patch
 
 import msgspec
@@ -290,6 +291,32 @@ def test_a_number_that_an_older_program_spelled_otherwise() -> None:
     assert log.cells == {key: written}
     live.partition.packing.pack(NAME)
     assert not live.partition.routes.spans
+
+
+@pytest.mark.parametrize(
+    ("carry", "version"),
+    [([False, False], 2), ([True, True], 2), ([False, True], 66), ([True, False], 66)],
+)
+def test_an_earlier_program_leaves_a_cell_with_bare_events_alone(
+    carry: list[bool], version: int
+) -> None:
+    """It would lose count of those without an amount; this one comes back to the same cell."""
+    live = Live(definitions_of(["sum"]))
+    live.define_all()
+    for offset, carries in enumerate(carry):
+        arrival = arrived("sum", offset, START_MS, v="1")
+        amount = Decimal(2) if carries else None
+        event = replace(arrival.event, precise_total_amount_cents=amount)
+        live.deliver([replace(arrival, event=event)])
+    live.flush()
+    (written,) = live.changelog.cells.values()
+    assert msgspec.msgpack.decode(written)[0] == version
+    live.restart()
+    live.deliver([arrived("sum", 2, START_MS, v="0")])
+    live.flush()
+    bare = 0 if not any(carry) else 1 + carry.count(False)
+    ((_, ((_, state),), *_),) = map(msgspec.msgpack.decode, live.changelog.cells.values())
+    assert state[3:] == ["2", "0", *([bare] if bare else [])]
 
 
 def test_traces_and_series_of_packed_cells_know_which_groups_are_admitted() -> None:

@@ -60,10 +60,14 @@ def event(
     transaction_id: str,
     timestamp_ms: int | None,
     external_id: str = SUBSCRIPTION,
+    *,
+    amount: str | None = None,
     **properties: Any,
 ) -> Event:
-    """Return an event as it is decoded from `raw`."""
+    """Return an event as it is decoded from `raw`; `amount`: its precise_total_amount_cents."""
     body = raw(code, transaction_id, timestamp_ms, external_id, **properties)
+    if amount is not None:
+        body["precise_total_amount_cents"] = amount
     ((_, decoded),) = decode_record(msgspec.json.encode(body))
     assert isinstance(decoded, Event), decoded
     return decoded
@@ -128,6 +132,7 @@ def arrivals(
         properties["operation_type"] = draw(st.sampled_from(["add", "remove", "add"]))
         if draw(st.booleans()):
             properties["g"] = draw(st.sampled_from(["x", "y", " "]))
+        amount = draw(st.sampled_from([None, "0.0", "2.50", "-2.5"]))
         partition = draw(st.sampled_from([0, 0, 1]))
         identity = f"t{draw(st.integers(0, ids))}"
         made.append(
@@ -137,6 +142,7 @@ def arrivals(
                     identity,
                     timestamp_ms,
                     draw(st.sampled_from(external_ids)),
+                    amount=amount,
                     **properties,
                 ),
                 ORG,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -80,8 +81,8 @@ def test_rows_are_what_the_index_keeps(kernel: Any, which: str, run: list[Arriva
 class Taken:
     """A cell of its own, and all that is folded into it."""
 
-    def __init__(self) -> None:
-        state = State(3, (1 << 128) - 5)
+    def __init__(self, carried: bool = False) -> None:
+        state = State(3, (1 << 128) - 5, *((Decimal(1), 2) if carried else ()))
         # Its layer and its place are nobody's business here.
         self.cell = Cell(cast(Any, None), None, (), state)
         self.applied: list[tuple[Any, ...]] = []
@@ -111,27 +112,32 @@ READINGS: dict[str, tuple[str | None, bool, bool]] = {
 """What is read of events: field, whether it is a number, and whether the order is told."""
 
 
-def folded(kernel: Any, run: list[Arrival], limits: tuple[int, ...], way: str) -> tuple[Any, str]:
-    """Return what it answers for a run and what changes."""
+def folded(
+    kernel: Any, run: list[Arrival], limits: tuple[int, ...], way: str, carried: bool = False
+) -> tuple[Any, str]:
+    """Return what it answers for a run and what changes.
+
+    `carried`: whether an event before them carried an amount.
+    """
     field, numeric, ordered = READINGS[way]
-    taken = Taken()
+    taken = Taken(carried)
     reading = taken.reading(field, {} if numeric else None, ordered)
     answer = kernel.take_run(taken.cell, "süb", "c", run, *limits, reading, taken.dirty)
     return answer, taken.told(answer)
 
 
-UNCHANGED = Taken().told(False)
-
-
 @examples(400)
-@given(run=runs, limits=bounds)
+@given(run=runs, limits=bounds, carried=st.booleans())
 @pytest.mark.parametrize("way", READINGS)
 def test_what_the_kernel_folds_the_twin_folds(
-    kernel: Any, way: str, run: list[Arrival], limits: tuple[int, ...]
+    kernel: Any, way: str, run: list[Arrival], limits: tuple[int, ...], carried: bool
 ) -> None:
-    (answer, ours), (_, expected) = (folded(each, run, limits, way) for each in (kernel, twin))
+    (answer, ours), (_, expected) = (
+        folded(each, run, limits, way, carried) for each in (kernel, twin)
+    )
     # It may hand back more, and changes nothing then.
-    assert ours == (UNCHANGED if answer is False and way != "nothing" else expected)
+    unchanged = Taken(carried).told(False)
+    assert ours == (unchanged if answer is False and way != "nothing" else expected)
 
 
 @pytest.mark.parametrize("learned", [False, True])
@@ -151,7 +157,8 @@ def test_plain_events_are_read_whole(
     digests = (
         digest_of("süb", f"t{i}", 1_767_225_600_000 + i, "c", f"add:{i % 3}") for i in range(size)
     )
-    expected = State(3 + size, (sum(digests) - 5) % (1 << 128), ZERO)
+    # The three before it carried no amount.
+    expected = State(3 + size, (sum(digests) - 5) % (1 << 128), ZERO, 3)
     assert (taken.cell.state, len(found)) == (expected, size)
     assert rows_of(kernel, run, ALWAYS) == rows_of(twin, run, ALWAYS)
 
