@@ -148,6 +148,13 @@ static const Literal no_fields[FIELDS] = {
     MEMBER("properties"), MEMBER("specversion"), MEMBER("operation"),
 };
 
+/* The same of CloudEvents; they have no amount, and `data_base64` stands for what is not plain. */
+static const Literal no_attributes[FIELDS + 1] = {
+    MEMBER("organizationid"), MEMBER("subject"), MEMBER("id"), MEMBER("type"), MEMBER("time"),
+    {"", NULL, -1, 0}, MEMBER("data"), MEMBER("specversion"), MEMBER("operation"),
+    MEMBER("data_base64"),
+};
+
 #define MOST_BYTES 65536
 #define MOST_NAME 254
 #define SHARED 1024
@@ -203,6 +210,50 @@ static PyObject *made_by(PyObject *function, const Literal *literal)
     return made;
 }
 
+/* Return the number of some digits; -1: these are none. */
+static int digits_at(const char *p, int count)
+{
+    int number = 0;
+    for (int i = 0; i < count; i++) {
+        if (p[i] < '0' || p[i] > '9')
+            return -1;
+        number = 10 * number + (p[i] - '0');
+    }
+    return number;
+}
+
+/* Read an RFC 3339 time in UTC in ms, as 2026-01-01T00:00:00.000Z; return 0 if it is another. */
+static int read_utc(const char *p, const char *end, int64_t *time_ms)
+{
+    static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365};
+    if (end - p < 20 || p[4] != '-' || p[7] != '-' || p[10] != 'T' || p[13] != ':' ||
+        p[16] != ':' || end[-1] != 'Z')
+        return 0;
+    int year = digits_at(p, 4), month = digits_at(p + 5, 2), day = digits_at(p + 8, 2);
+    int hour = digits_at(p + 11, 2), minute = digits_at(p + 14, 2), second = digits_at(p + 17, 2);
+    if (year < 1 || month < 1 || month > 12 || day < 1 || hour < 0 || hour > 23 || minute < 0 ||
+        minute > 59 || second < 0 || second > 59)
+        return 0;
+    int is_leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    if (day > before[month] - before[month - 1] + (month == 2 && is_leap))
+        return 0;
+    int ms = 0, part = 100, last = year - 1;
+    const char *fraction = p + 20;
+    if (p[19] == '.' && fraction == end - 1)
+        return 0;
+    if (p[19] != '.' && p + 19 != end - 1)
+        return 0;
+    for (; fraction < end - 1; fraction++, part /= 10) {
+        if (*fraction < '0' || *fraction > '9')
+            return 0;
+        ms += part * (*fraction - '0');
+    }
+    int64_t days = 365 * (int64_t)last + last / 4 - last / 100 + last / 400 - 719162;
+    days += before[month - 1] + (month > 2 && is_leap) + day - 1;
+    *time_ms = (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + ms;
+    return 1;
+}
+
 /* Read the time of a literal in ms, as `text_timestamp` does; return 0 if it refuses the text. */
 static int read_time(const Literal *literal, PyObject *text_timestamp, int64_t *time_ms)
 {
@@ -233,6 +284,8 @@ static int read_time(const Literal *literal, PyObject *text_timestamp, int64_t *
         *time_ms = ms;
         return 1;
     }
+    if (quoted && read_utc(digits, end, time_ms))
+        return 1;
     PyObject *made = quoted ? made_by(text_timestamp, literal) : NULL;
     if (made == NULL)
         return PyErr_Occurred() ? -1 : 0;
@@ -249,11 +302,18 @@ static int read_time(const Literal *literal, PyObject *text_timestamp, int64_t *
 static int find_plain(const char *text, Py_ssize_t size, PyObject *default_organization,
                       PyObject *const *with, Entry *entry, PyObject **key)
 {
-    Literal found[FIELDS];
-    memcpy(found, no_fields, sizeof found);
+    Literal found[FIELDS + 1];
+    memcpy(found, no_fields, sizeof no_fields);
     if (size > MOST_BYTES || !is_ascii(text, size) || !find_members(text, size, found, FIELDS) ||
-        found[SPECVERSION].found != NULL || found[OPERATION].found != NULL)
+        found[OPERATION].found != NULL)
         return 0;
+    if (found[SPECVERSION].found != NULL) {
+        if (found[SPECVERSION].found[0] != '"')
+            return 0;
+        memcpy(found, no_attributes, sizeof no_attributes);
+        if (!find_members(text, size, found, FIELDS + 1) || found[FIELDS].found != NULL)
+            return 0;
+    }
     const Literal *values = &found[VALUES], *cents = &found[CENTS];
     if ((values->found != NULL && values->found[0] != '{') ||
         (!is_null(cents) && cents->found[0] != '"'))

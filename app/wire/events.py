@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Final, Literal, Protocol
 
 import msgspec
 
@@ -102,12 +102,28 @@ class _PlainEvent(msgspec.Struct, kw_only=True, gc=False):
     operation: None = None
 
 
+class _PlainCloudEvent(msgspec.Struct, kw_only=True, gc=False, rename=CLOUDEVENT_NAMES):
+    """The same of an event in the JSON format of CloudEvents."""
+
+    organization_id: _Text | None = None
+    external_subscription_id: _Text
+    transaction_id: _Text
+    timestamp: Any = None
+    code: _Text
+    properties: msgspec.Raw = msgspec.Raw(NO_PROPERTIES)
+    specversion: str
+    data_base64: None = None
+    operation: None = None
+    precise_total_amount_cents: ClassVar[None] = None
+
+
 _decode_plain: Final = msgspec.json.Decoder(_PlainEvent, float_hook=JsonNumber).decode
+_decode_cloud: Final = msgspec.json.Decoder(_PlainCloudEvent, float_hook=JsonNumber).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 
 
 def decode_plain(body: bytes) -> Event | None:
-    """Decode one event in Lago's raw format, fast; None when it is anything but ordinary.
+    """Decode an event in Lago's raw format or CloudEvents', fast; None when it is not ordinary.
 
     What is refused is decided by `build_event` alone. This is the hot path: what is called
     elsewhere is spelled out here.
@@ -115,7 +131,7 @@ def decode_plain(body: bytes) -> Event | None:
     if len(body) > MAX_BYTES or not (body.isascii() or is_utf8(body)):
         return None
     try:
-        plain = _decode_plain(body)
+        plain = _decoded(body)
         properties = bytes(plain.properties)
         if properties[0] != 123:
             return None
@@ -148,6 +164,15 @@ def decode_plain(body: bytes) -> Event | None:
         )
     except (msgspec.DecodeError, RecursionError, ElementRefused):
         return None
+
+
+def _decoded(body: bytes) -> _PlainEvent | _PlainCloudEvent:
+    try:
+        return _decode_plain(body)
+    except msgspec.DecodeError:
+        if b"specversion" in body:
+            return _decode_cloud(body)
+        raise
 
 
 def is_utf8(text: bytes) -> bool:
@@ -189,7 +214,7 @@ _NAMES: Final = (
 )
 
 
-def _has_nul(plain: _PlainEvent) -> bool:
+def _has_nul(plain: _PlainEvent | _PlainCloudEvent) -> bool:
     identity = (plain.external_subscription_id, plain.transaction_id, plain.code)
     return any("\0" in text for text in (*identity, plain.organization_id or ""))
 

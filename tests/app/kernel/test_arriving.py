@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from app.kernel import twin
 from app.numbers import ZERO
 from app.wire.arrivals import PLAINLY, Arrival, note_plain
+from app.wire.events import CLOUDEVENT_NAMES
 from tests.app.kernel.runs import ROOT, learn, loaded, plain_body, spaces
 from tests.world.profiles import examples
 
@@ -37,6 +39,13 @@ FIELDS = {
         *('"1767225600."', '"-5"', '"+5"', '"0123.12"', "0.5", "0123", '"2026-01-01T00:00:00Z"'),
         *("999999999999.999", "9999999999999", '"9999999999999"', '".5"', '""', "true", "null"),
         *('"1767225600.12 "', '"٣"', "12345678901234567890", '"999999999999"', "1767225600.000"),
+        *('"2024-02-29T23:59:59.999Z"', '"2026-02-29T00:00:00Z"', '"1900-02-29T00:00:00Z"'),
+        *('"2000-02-29T00:00:00Z"', '"0001-01-01T00:00:00Z"', '"0000-01-01T00:00:00Z"'),
+        *('"9999-12-31T23:59:59.9Z"', '"2026-01-01T00:00:00.1239Z"', '"2026-01-01T00:00:00.Z"'),
+        *('"2026-01-01T24:00:00Z"', '"2026-01-01T00:60:00Z"', '"2026-01-01T00:00:60Z"'),
+        *('"2026-13-01T00:00:00Z"', '"2026-00-01T00:00:00Z"', '"2026-01-00T00:00:00Z"'),
+        *('"2026-01-01t00:00:00z"', '"2026-01-01T00:00:00+02:00"', '"2026-01-01 00:00:00Z"'),
+        *('"2026-01-01T00:00:00.5xZ"', '"2026-1-01T00:00:00.00Z"', '"2026-01-01T00:00:00"'),
     ),
     "precise_total_amount_cents": ('"0.0"', '"0"', '"1.50"', '"x"', "1.5", "0", "null", '"1e2"'),
     "properties": (
@@ -46,16 +55,28 @@ FIELDS = {
         *('{"a":01}', '{"a":-}', '{"a":1.}', '{"a":tru}', '{"a":1,}', '{"a"}', '{"a":"\x01"}'),
         *('{"a":-1.50}', '{"a":nulls}', '{"a":"\x7f"}', "{,}", '{"a":.5}', '{"a":"\\n"}', "{"),
     ),
-    "specversion": ("null", '"1.0"'),
+    "specversion": ("null", '"1.0"', "1"),
     "operation": ("null", '"cancel"'),
     "other": ("null", "1", '"\x02"', "[[]]", "{}", "nope", "1e5"),
 }
 
 
+ATTRIBUTES = {
+    "specversion": ('"1.0"', "null", "1", '""', "{}"),
+    **{name: FIELDS[field] for field, name in CLOUDEVENT_NAMES.items()},
+    "time": FIELDS["timestamp"][::-1],
+    "data_base64": ("null", '"e30="'),
+    **{name: FIELDS[name] for name in ("operation", "other", "code", "precise_total_amount_cents")},
+}
 PLAIN = [
     (name, FIELDS[name][0])
     for name in ("external_subscription_id", "transaction_id", "code", "timestamp", "properties")
 ]
+CLOUD = [
+    (name, ATTRIBUTES[name][0]) for name in ("specversion", "subject", "id", "type", "time", "data")
+]
+SHAPES = ((PLAIN, FIELDS), (CLOUD, ATTRIBUTES))
+"""Members that most events have, and what may be odd of them: Lago's events, and CloudEvents."""
 
 ends = st.sampled_from(["", "", "", " ", "}", ","])
 
@@ -63,12 +84,13 @@ ends = st.sampled_from(["", "", "", " ", "}", ","])
 @st.composite
 def bodies(draw: st.DrawFn) -> bytes:
     """Return a record that is an event, or nearly one."""
-    members = list(PLAIN)
+    usual, odd = draw(st.sampled_from(SHAPES))
+    members = list(usual)
     for _ in range(draw(st.integers(0, 2))):
         # One or two are odd, or come twice.
-        name = draw(st.sampled_from(list(FIELDS)))
+        name = draw(st.sampled_from(list(odd)))
         members = [each for each in members if each[0] != name or draw(st.booleans())]
-        members.append((name, draw(st.sampled_from(FIELDS[name]))))
+        members.append((name, draw(st.sampled_from(odd[name]))))
     members = draw(st.permutations(members))
     inside = ",".join(f'{draw(spaces)}"{name}"{draw(spaces)}:{text}' for name, text in members)
     whole = f"{draw(spaces)}{{{inside}}}{draw(ends)}".encode()
@@ -76,6 +98,18 @@ def bodies(draw: st.DrawFn) -> bytes:
         at = draw(st.integers(0, len(whole)))
         whole = whole[:at] + draw(st.binary(max_size=2)) + whole[at + draw(st.integers(0, 2)) :]
     return whole
+
+
+def never(*_: object) -> None:
+    """Stand for whoever is handed back what is not plain."""
+    raise AssertionError("it was handed back")
+
+
+def cloud_body(number: int) -> bytes:
+    """Return a CloudEvent as most are."""
+    time = f'"2026-01-01T00:00:0{number}.123Z"'
+    more = [("source", '"s"'), ("datacontenttype", '"application/json"'), ("time", time)]
+    return body_of([*CLOUD[:-2], *more, ("data", '{"v":"1"}')])
 
 
 def arrived(kernel: Any, value: bytes, otherwise: Any = note_plain) -> tuple[object, str]:
@@ -100,15 +134,27 @@ def body_of(members: list[tuple[str, str]]) -> bytes:
     return f"{{{inside}}}".encode()
 
 
-@pytest.mark.parametrize("name", FIELDS)
-def test_each_odd_member_arrives_alike(kernel: Any, name: str) -> None:
-    without = [member for member in PLAIN if member[0] != name]
+@pytest.mark.parametrize(
+    ("shape", "name"), [(shape, name) for shape in (0, 1) for name in SHAPES[shape][1]]
+)
+def test_each_odd_member_arrives_alike(kernel: Any, shape: int, name: str) -> None:
+    plain, texts = SHAPES[shape]
+    without = [member for member in plain if member[0] != name]
     assert arrived(kernel, body_of(without)) == arrived(twin, body_of(without))
-    for text in FIELDS[name]:
-        odd, usual = (name, text), (name, FIELDS[name][0])
+    for text in texts[name]:
+        odd, usual = (name, text), (name, texts[name][0])
         for members in ([*without, odd], [odd, *without, usual], [usual, *without, odd]):
             value = body_of(members)
             assert arrived(kernel, value) == arrived(twin, value), value
+
+
+@examples(500)
+@given(at=st.datetimes(), digits=st.integers(0, 6))
+def test_a_time_in_utc_arrives_alike(kernel: Any, at: datetime, digits: int) -> None:
+    fraction = f".{at.microsecond:06d}"[: digits + 1] if digits else ""
+    text = f"{at.replace(microsecond=0).isoformat()}{fraction}Z"
+    value = body_of([*CLOUD[:-2], ("time", f'"{text}"')])
+    assert arrived(kernel, value, never) == arrived(twin, value)
 
 
 def test_what_was_ever_found_arrives_alike(kernel: Any) -> None:
@@ -129,13 +175,11 @@ def test_plain_events_are_decoded_by_the_kernel_itself(
     if learned:
         learn(kernel)
 
-    def otherwise(*_: object) -> None:
-        raise AssertionError("it was handed back")
-
     for number in range(3):
-        for value in (plain_body(number), plain_body(number).replace(b":", b" : ")):
-            assert arrived(kernel, value, otherwise) == arrived(twin, value)
-            assert arrived(kernel, value)[0] is True
+        for value in (plain_body(number), cloud_body(number)):
+            for spelled in (value, value.replace(b'":', b'" : ')):
+                assert arrived(kernel, spelled, never) == arrived(twin, spelled)
+                assert arrived(kernel, spelled)[0] is True
 
 
 def test_what_has_no_organization_does_not_arrive(kernel: Any) -> None:
