@@ -12,6 +12,7 @@ class Count(Aggregation[State]):
     """The number of events of the window; needs no property."""
 
     type_name = "count_agg"
+    ordered = False
     reads = "nothing"
     lists = "each"
     state_type = State

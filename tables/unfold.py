@@ -53,6 +53,36 @@ def reached(span: Span, arrival: Arrival) -> Reached | None:
     return None if name is None else Reached(layer, name, value)
 
 
+def stands(route: Route, known: Arrival, earlier: Arrival) -> bool:
+    """Return whether cells hold the same of an event at an earlier position: they do not keep it.
+
+    It counts from the same cut on then, with the same value, and nothing is to be done.
+    """
+    if known.timestamp_ms != earlier.timestamp_ms:
+        return False
+    for span in route.spans:
+        fold = span.fold
+        if fold.in_advance or fold.aggregation.ordered or span.watch is not None:
+            return False
+        place = reached(span, known)
+        if place != reached(span, earlier):
+            return False
+        if place is None:
+            continue
+        layer = place.layer
+        # A group has its place by its first event.
+        if place.name[1] or is_forgotten(layer):
+            return False
+        if _cut_of(span, layer, known) != _cut_of(span, layer, earlier):
+            return False
+    return True
+
+
+def _cut_of(span: Span, layer: Layer, arrival: Arrival) -> int:
+    append_time_ms = arrival.append_time_ms
+    return 0 if append_time_ms <= layer.due_at_ms else span.cut_of(layer, append_time_ms)
+
+
 def unfold(
     route: Route,
     arrival: Arrival,

@@ -21,7 +21,7 @@ from tables.partition.snapshot import Snapshot
 from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
-from tables.unfold import has_room, unfold
+from tables.unfold import has_room, stands, unfold
 
 
 class EarlierCopy(NamedTuple):
@@ -90,6 +90,9 @@ class EarlierCopies:
             array_index=known.array_index,
             rekeyed_offset=known.rekeyed_offset,
         )
+        self._stale.note_repaired(arrival.name)
+        if stands(route, later, arrival):
+            return True
         unfolded = unfold(route, later, -1, settled_ms, self._members, arrival)
         if unfolded is None or not has_room(route, arrival):
             return False
@@ -101,6 +104,5 @@ class EarlierCopies:
         apply_members(operations, self._members, settled_ms, folded)
         for cell, _ in unfolded:
             self._snapshot.delete_blank(cell)
-        self._stale.note_repaired(arrival.name)
         self._work.add("duplicate", "cells", len(unfolded))
         return True

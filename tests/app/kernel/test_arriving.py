@@ -64,7 +64,7 @@ FIELDS = {
 ATTRIBUTES = {
     "specversion": ('"1.0"', "null", "1", '""', "{}"),
     **{name: FIELDS[field] for field, name in CLOUDEVENT_NAMES.items()},
-    "time": FIELDS["timestamp"][::-1],
+    "time": ('"2026-01-01T00:00:00.5Z"', *FIELDS["timestamp"]),
     "data_base64": ("null", '"e30="'),
     **{name: FIELDS[name] for name in ("operation", "other", "code", "precise_total_amount_cents")},
 }
