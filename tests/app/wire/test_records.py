@@ -117,6 +117,12 @@ def test_an_event_of_the_api() -> None:
     assert decode_plain(value) == only(value)
 
 
+def test_a_cloud_event_is_as_plain_as_one_of_the_api() -> None:
+    value = encode(CLOUDEVENT)
+    assert decode_plain(value) == only(value)
+    assert isinstance(only(value), Event)
+
+
 @pytest.mark.parametrize(
     ("literal", "expected"),
     [
@@ -506,11 +512,15 @@ def test_any_json_is_answered(value: Any, headers: Headers) -> None:
     check_everything_is_answered(json.dumps(value).encode(), headers)
 
 
-@given(st.dictionaries(names, literals), st.booleans())
-@example(event={"precise_total_amount_cents": "0.0"}, plain=True)
-@example(event={"timestamp": "1767225600.2509"}, plain=True)
-def test_the_fast_path_is_only_faster(event: dict[str, str], plain: bool) -> None:
-    fields = {name: json.dumps(value) for name, value in BASE.items()} if plain else {}
+@given(st.dictionaries(names, literals), st.sampled_from([{}, BASE, CLOUDEVENT]))
+@example(event={"precise_total_amount_cents": "0.0"}, usual=BASE)
+@example(event={"timestamp": "1767225600.2509"}, usual=BASE)
+@example(event={"data_base64": '"e30="'}, usual=CLOUDEVENT)
+@example(event={"specversion": "1"}, usual=CLOUDEVENT)
+@example(event={"operation": '"cancel"'}, usual=CLOUDEVENT)
+@example(event={"precise_total_amount_cents": '"1"', "code": "1"}, usual=CLOUDEVENT)
+def test_the_fast_path_is_only_faster(event: dict[str, str], usual: dict[str, Any]) -> None:
+    fields = {name: json.dumps(value) for name, value in usual.items()}
     members = (f'"{name}":{literal}' for name, literal in (fields | event).items())
     value = ("{" + ",".join(members) + "}").encode()
     fast = decode_record(value)
