@@ -43,6 +43,10 @@ class State(msgspec.Struct, gc=False):
     """How many of the events carried none; 0 as long as `precise` is None."""
 
 
+WITH_BARE = 64
+"""Added to the fold version of a packed cell that counts events without an amount beside others:
+programs that do not count them take it for one of a later version, and leave it alone."""
+
 _BARE = State.__struct_fields__.index("bare")
 
 S = TypeVar("S", bound=State)

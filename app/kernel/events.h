@@ -296,11 +296,53 @@ static int read_time(const Literal *literal, PyObject *text_timestamp, int64_t *
     return PyErr_Occurred() ? -1 : !overflow && *time_ms != NO_TIME;
 }
 
+/* Whether headers decide what an event is: not at all, CLOUD if it is in the JSON format of
+ * CloudEvents, or otherwise.
+ */
+enum { NOT_AT_ALL, CLOUD, OTHERWISE_DECIDED };
+
+/* Return whether a text has a lower-case word in it, whatever the case. */
+static int has_word(const char *text, Py_ssize_t size, const char *word)
+{
+    Py_ssize_t length = (Py_ssize_t)strlen(word);
+    for (Py_ssize_t at = 0; at + length <= size; at++) {
+        Py_ssize_t same = 0;
+        while (same < length && (text[at + same] | 0x20) == word[same])
+            same++;
+        if (same == length)
+            return 1;
+    }
+    return 0;
+}
+
+static int decided_by(PyObject *headers)
+{
+    int decided = NOT_AT_ALL;
+    for (Py_ssize_t i = 0; headers != NULL && i < PyList_Size(headers); i++) {
+        PyObject *pair = PyList_GetItem(headers, i), *value = PyTuple_GetItem(pair, 1);
+        Py_ssize_t size, text_size;
+        const char *name = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(pair, 0), &size);
+        if (name == NULL)
+            return -1;
+        if (strncmp(name, "ce_", 3) == 0 || strncmp(name, "meter-", 6) == 0)
+            return OTHERWISE_DECIDED;
+        char *text;
+        if (size != 12 || !has_word(name, size, "content-type") || value == Py_None)
+            continue;
+        if (PyBytes_AsStringAndSize(value, &text, &text_size) < 0)
+            return -1;
+        if (has_word(text, text_size, "cloudevents"))
+            decided = CLOUD;
+    }
+    return decided;
+}
+
 /* Find a plain event in its body; return 0 if it is another. The key is (organization,
- * subscription, code), with the default where the event has no organization.
+ * subscription, code), with the default where the event has no organization. `decided`: what its
+ * headers say, NOT_AT_ALL or CLOUD.
  */
 static int find_plain(const char *text, Py_ssize_t size, PyObject *default_organization,
-                      PyObject *const *with, Entry *entry, PyObject **key)
+                      PyObject *const *with, int decided, Entry *entry, PyObject **key)
 {
     Literal found[FIELDS + 1];
     memcpy(found, no_fields, sizeof no_fields);
@@ -313,6 +355,8 @@ static int find_plain(const char *text, Py_ssize_t size, PyObject *default_organ
         memcpy(found, no_attributes, sizeof no_attributes);
         if (!find_members(text, size, found, FIELDS + 1) || found[FIELDS].found != NULL)
             return 0;
+    } else if (decided == CLOUD) {
+        return 0;
     }
     const Literal *values = &found[VALUES], *cents = &found[CENTS];
     if ((values->found != NULL && values->found[0] != '{') ||
@@ -567,7 +611,7 @@ static PyObject *arrive(PyObject *module, PyObject *const *args, Py_ssize_t coun
     if (ways_of(args[6], with) < 0 || PyBytes_AsStringAndSize(args[0], &text, &size) < 0)
         return NULL;
     PyObject *index = count > 7 ? Py_NewRef(args[7]) : PyLong_FromLong(0);
-    int taken = index ? find_plain(text, size, args[4], with, &entry, &key) : -1;
+    int taken = index ? find_plain(text, size, args[4], with, NOT_AT_ALL, &entry, &key) : -1;
     if (taken > 0) {
         PyObject *origin[4] = {args[1], args[2], args[3], index};
         arrival = arrival_of(&entry, key, args[6], args[0], origin);
@@ -640,10 +684,14 @@ static PyObject *arrive_many(PyObject *module, PyObject *args)
         const Record *r = &records->records[place];
         PyObject *key = NULL;
         Entry entry = {.amount = NULL};
-        if (r->headers != NULL || r->value_size < 0 ||
-            (r->timestamp_ms > append_ms && r->timestamp_ms > until_ms))
+        if (r->value_size < 0 || (r->timestamp_ms > append_ms && r->timestamp_ms > until_ms))
             break;
-        taken = find_plain(r->value, r->value_size, default_organization, with, &entry, &key);
+        int decided = decided_by(r->headers);
+        if (decided == OTHERWISE_DECIDED)
+            break;
+        taken = decided < 0 ? -1
+                            : find_plain(r->value, r->value_size, default_organization, with,
+                                         decided, &entry, &key);
         if (taken > 0) {
             if (r->timestamp_ms > append_ms)
                 append_ms = r->timestamp_ms;

@@ -209,12 +209,12 @@ def arrive_many(
 ) -> tuple[int, int, int, int, int]:
     """Note plain events of records that `split` returned, beside others of their key.
 
-    It begins at a place, and ends before the first record that is no plain event without headers,
-    or was appended after all before it and after `until_ms`. It ends as well where nothing is left
-    of `room`: a record takes its bytes and `each` more. `append_time_ms` and `next_offset` are
-    those after the records before. Return the next place, how many were noted, what is left of the
-    room, and these two as they are then. The kernel keeps the events as sequences of arrivals, each
-    made when it is asked for. The twin notes none.
+    It begins at a place, and ends before the first record that is no plain event, or has a header
+    that decides what it is, or was appended after all before it and after `until_ms`. It ends as
+    well where nothing is left of `room`: a record takes its bytes and `each` more. `append_time_ms`
+    and `next_offset` are those after the records before. Return the next place, how many were
+    noted, what is left of the room, and these two as they are then. The kernel keeps the events as
+    sequences of arrivals, each made when it is asked for. The twin notes none.
     """
     return place, 0, room, next_offset, append_time_ms
 

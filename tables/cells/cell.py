@@ -17,14 +17,13 @@ from app.definitions.model import FOLD_VERSION
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.numbers import round_units
 from app.wire.arrivals import Position
-from tables.aggregation import Aggregation, Groups, State, Window
+from tables.aggregation import WITH_BARE, Aggregation, Groups, State, Window
 from tables.cells.figures import CellFigures, clamped
 from tables.cells.group_limit import GroupLimit
 from tables.cells.keys import (
     ONLY_CELL,
     OPEN_CUT_MS,
     UNKNOWN_POSITION,
-    WITH_BARE,
     CellKey,
     PackedPosition,
     SpanKey,

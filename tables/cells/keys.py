@@ -61,11 +61,6 @@ ONLY_CELL: tuple[str | None, Groups] = (None, ())
 """Name of a cell without a filter or a group; one object, for there are very many."""
 
 
-WITH_BARE = 64
-"""Added to the fold version of a packed cell that counts events without an amount beside others:
-programs that do not count them take it for one of a later version, and leave it alone."""
-
-
 class PackedCell(msgspec.Struct, array_like=True):
     """The value of a cell as `Cell.packed` wrote it."""
 

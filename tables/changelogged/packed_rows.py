@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from app.definitions.model import FOLD_VERSION
-from tables.cells.keys import WITH_BARE
+from tables.aggregation import WITH_BARE
 
 Packed = tuple[bytes, bytes]
 """(key, value) of a changelog record."""

@@ -122,7 +122,7 @@ class Portion:
         self.waits_past_ms: int | None = None
         """What comes next hangs on the definitions up to then."""
         self.plain = True
-        """Each event is all that its raw record holds, without a header."""
+        """Each event is all that its raw record holds, and no header decides what it is."""
         self.refused: list[tuple[Refusal, RawRecord | UnreadBatch]] = []
         self.corrections: list[CorrectionArrival] = []
         self._arrivals: defaultdict[MeterKey, Arrivals] = defaultdict(list)

@@ -17,13 +17,14 @@ from aiokafka.record.util import calc_crc32c
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from app.definitions.judging import Judging
 from app.kafka.parts import Fetched
 from app.kernel import twin
 from app.ledger.rows import Chunks, rows_of
-from app.wire.arrivals import PLAINLY, Arrival, plain_arrival
+from app.wire.arrivals import PLAINLY, Arrival, arrivals_of, plain_arrival
 from app.wire.identity import event_body_hash
 from tests.app.kernel.runs import ALWAYS, learn, plain_body
-from tests.app.kernel.test_arriving import bodies
+from tests.app.kernel.test_arriving import bodies, cloud_body
 from tests.app.kernel.test_kernel import READINGS, Taken
 from tests.world.batches import packed_batch, record_bytes
 from tests.world.profiles import examples
@@ -144,6 +145,51 @@ def test_what_is_noted_is_what_arrives(kernel: Any, values: list[bytes]) -> None
     }
     usual = {n for n, value in enumerate(values) if value in map(plain_body, range(10))}
     assert usual <= offsets
+
+
+TRACE = ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+TYPES = (
+    None,
+    b"",
+    b"application/json",
+    b"text/cloudevents",
+    b"application/cloudevents+json",
+    b"Application/CloudEvents+JSON; charset=utf-8",
+    b"application/cloudevents-batch+json",
+)
+USUAL = [*map(plain_body, range(3)), *map(cloud_body, range(3))]
+DECIDE = [("meter-admit", b"true"), ("meter-admit", None), ("meter-tick", b"1"), ("ce_id", b"t")]
+NAMED = st.tuples(
+    st.sampled_from(["content-type", "Content-Type", "content_type"]), st.sampled_from(TYPES)
+)
+BESIDE = st.lists(st.sampled_from([TRACE, *DECIDE]) | NAMED, max_size=2)
+
+
+@examples(500)
+@given(records=st.lists(st.tuples(bodies() | st.sampled_from(USUAL), BESIDE), max_size=5))
+def test_what_is_noted_beside_headers_is_what_they_leave_it(
+    kernel: Any, records: list[tuple[bytes, list[tuple[str, bytes | None]]]]
+) -> None:
+    """What decides is not taken; a trace, or the type of what it is anyway, holds nobody up."""
+    payload = b"".join(
+        record_bytes(n, value, [(name.encode(), text) for name, text in beside])
+        for n, (value, beside) in enumerate(records)
+    )
+    split_up = split(kernel, packed_batch(payload, len(records), "none"), len(records))
+    runs: dict[Any, Any] = {}
+    place = 0
+    while place < len(records):
+        place, *_ = kernel.arrive_many(split_up, place, 1 << 40, 0, 0, 7, 7, 3, "d", runs, PLAINLY)
+        place += 1
+    found = {each.raw_offset: each for run in runs.values() for each in run}
+    for offset, (value, beside) in enumerate(records):
+        if offset in found:
+            assert [found[offset]] == arrivals_of(value, beside, 7, 3, offset, Judging("d"))
+        decided = any(header in DECIDE for header in beside)
+        assert not (decided and offset in found)
+        types_it = any(text in TYPES[3:] for name, text in beside if "-" in name)
+        if value in USUAL and not decided and (not types_it or b"specversion" in value):
+            assert offset in found
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
