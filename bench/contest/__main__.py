@@ -80,6 +80,8 @@ async def contest(
                     turning = deque(contestants)
                     for turn in range(results.rounds):
                         for name in turning:
+                            if turn and CONTESTANTS[name].slow:
+                                continue
                             run = f"{load.name}-{turn}-{name}"
                             await _take(CONTESTANTS[name], here, run, series[name])
                             await here.sweep(run)
