@@ -1,33 +1,39 @@
 """Packed periods: what is published of each, kept packed until it is asked for.
 
-Most periods have a few cells, and stay for years. In a row of its own each would cost twice what it
-holds. So the periods of a subscription stand together by the year.
+Most periods have a few cells, and are told of for years. Those that may change soon are in memory,
+together by subscription. The others lie on local disk, and so does what tells where: a subscription
+takes the same memory after one year and after five.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from tables.changelogged.packed_rows import Packed, paired
+from tables.spool import Place, Spool
 
 PeriodKey = tuple[str, int]
 """(subscription id, period start ms)"""
 
-SMALL_BYTES = 2_048
-"""A period of more bytes has a row of its own: the others are copied together."""
-_YEAR_BITS = 35
-"""Lower bits of a time in ms that tell moments of one year apart, of about 13 months."""
+
+class _Kept(msgspec.Struct, array_like=True, gc=False):
+    """The periods of one subscription, by start; each in one piece."""
+
+    recent: dict[int, bytes]
+    newest_away_ms: int = -1
+    """Start of the newest that was put away."""
+    away: Place | None = None
+    """Where the spool has the places of those that were put away. A recent one holds instead."""
 
 
 class PackedPeriods:
     """Changelog records by period: (rest of the key, value) of each, one after the other."""
 
-    def __init__(self) -> None:
-        self._years: dict[bytes, bytes] = {}
-        """By subscription and year, the small periods by their start."""
-        self._large: dict[PeriodKey, bytes] = {}
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._kept: dict[str, bytes] = {}
         self._open: dict[PeriodKey, list[bytes]] = {}
         """Put or loaded since they were packed the last time."""
 
@@ -43,40 +49,56 @@ class PackedPeriods:
         """Return (rest of the key, value) of the records of a period; they stay."""
         rows = self._open.get(name)
         if rows is None:
-            piece = self._large.get(name) or self._year_of(name).get(name[1])
+            piece = self._piece_of(*name)
             rows = [] if piece is None else _decode_rows(piece)
         return paired(rows)
 
-    def pack(self) -> None:
-        """Put together what was added since the last time."""
-        years: dict[bytes, dict[int, bytes]] = {}
-        for name, rows in self._open.items():
-            key = _year_key(name)
-            year = years.get(key)
-            if year is None:
-                year = years[key] = self._year_of(name)
-            piece = msgspec.msgpack.encode(rows)
-            if len(piece) > SMALL_BYTES:
-                self._large[name] = piece
-                year.pop(name[1], None)
-            else:
-                year[name[1]] = piece
-                self._large.pop(name, None)
-        for key, year in years.items():
-            if year:
-                self._years[key] = msgspec.msgpack.encode(year)
-            else:
-                self._years.pop(key, None)
+    def _piece_of(self, subscription_id: str, start_ms: int) -> bytes | None:
+        kept = self._kept_of(subscription_id)
+        piece = kept.recent.get(start_ms)
+        # Whoever asks for a new period, as each cut does, reads no disk.
+        if piece is None and start_ms <= kept.newest_away_ms:
+            place = self._places(kept).get(start_ms)
+            piece = None if place is None else self._spool.get(place)
+        return piece
+
+    def pack(self) -> set[str]:
+        """Put together what was added since the last time; return of which subscriptions."""
+        changed: dict[str, dict[int, bytes]] = {}
+        for (subscription_id, start_ms), rows in self._open.items():
+            changed.setdefault(subscription_id, {})[start_ms] = msgspec.msgpack.encode(rows)
+        for subscription_id, pieces in changed.items():
+            kept = self._kept_of(subscription_id)
+            kept.recent.update(pieces)
+            self._kept[subscription_id] = msgspec.msgpack.encode(kept)
         self._open.clear()
+        return {*changed}
 
-    def _year_of(self, name: PeriodKey) -> dict[int, bytes]:
-        packed = self._years.get(_year_key(name))
-        return {} if packed is None else _decode_year(packed)
+    def put_away(self, subscription_id: str, is_over: Callable[[Sequence[Packed]], bool]) -> int:
+        """Put on local disk what is packed of periods that are over; return how many they are."""
+        kept = self._kept_of(subscription_id)
+        over = [start for start, piece in kept.recent.items() if is_over(_pairs_of(piece))]
+        if over:
+            places = self._places(kept)
+            for start_ms in over:
+                places[start_ms] = self._spool.put(kept.recent.pop(start_ms))
+            kept.newest_away_ms = max(places)
+            kept.away = self._spool.put(msgspec.msgpack.encode(places))
+            self._kept[subscription_id] = msgspec.msgpack.encode(kept)
+        return len(over)
+
+    def _kept_of(self, subscription_id: str) -> _Kept:
+        packed = self._kept.get(subscription_id)
+        return _Kept({}) if packed is None else _decode_kept(packed)
+
+    def _places(self, kept: _Kept) -> dict[int, Place]:
+        return {} if kept.away is None else _decode_places(self._spool.get(kept.away))
 
 
-def _year_key(name: PeriodKey) -> bytes:
-    return msgspec.msgpack.encode((name[0], name[1] >> _YEAR_BITS))
+def _pairs_of(piece: bytes) -> Sequence[Packed]:
+    return paired(_decode_rows(piece))
 
 
 _decode_rows = msgspec.msgpack.Decoder(list[bytes]).decode
-_decode_year = msgspec.msgpack.Decoder(dict[int, bytes]).decode
+_decode_kept = msgspec.msgpack.Decoder(_Kept).decode
+_decode_places = msgspec.msgpack.Decoder(dict[int, Place]).decode

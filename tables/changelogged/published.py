@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
+from app.definitions.timeline import NEVER_MS
 from tables.changelogged.checksum import Changelogged
 from tables.changelogged.packed_periods import PackedPeriods, PeriodKey
-from tables.changelogged.packed_rows import integer_end, text_end
+from tables.changelogged.packed_rows import Packed, integer_end, text_end
+from tables.spool import Spool
 
 _OwnName = tuple[str, str | None, tuple[str | None, ...]]
 _NewName = tuple[str, str | None, tuple[str | None, ...], tuple[str, ...]]
@@ -74,13 +78,18 @@ class PublishedPeriod(msgspec.Struct):
 
 
 class PublishedTable(Changelogged):
-    """Published periods of one partition: those at hand, and all others packed."""
+    """Published periods of one partition: those at hand, and all others packed.
 
-    def __init__(self) -> None:
+    `spool`: takes those that hardly change any more; None: memory does.
+    """
+
+    def __init__(self, spool: Spool | None = None) -> None:
         super().__init__()
         self.periods: dict[PeriodKey, PublishedPeriod] = {}
-        """Periods at hand: changed since the last flush, or looked at lately."""
-        self._packed = PackedPeriods()
+        """Periods at hand: changed since they were packed, or looked at lately."""
+        self._changed: set[PeriodKey] = set()
+        """Those of them that have to be packed."""
+        self._packed = PackedPeriods(spool or Spool())
 
     def find(self, name: PeriodKey) -> PublishedPeriod | None:
         """Return the period as published; None before its first cut."""
@@ -120,6 +129,7 @@ class PublishedTable(Changelogged):
         period = self.find(name)
         if period is None:
             period = self.periods[name] = PublishedPeriod()
+        self._changed.add(name)
         return period
 
     def take_changes(self) -> list[tuple[bytes, bytes | None]]:
@@ -131,7 +141,8 @@ class PublishedTable(Changelogged):
 
     def _pack(self) -> None:
         encode = msgspec.msgpack.encode
-        for name, period in self.periods.items():
+        for name in self._changed:
+            period = self.periods[name]
             rows = [
                 packed
                 for cell, published in period.cells.items()
@@ -140,6 +151,7 @@ class PublishedTable(Changelogged):
             if period.revision >= 0:
                 rows += (encode(None), encode((period.revision, period.cut_ms)))
             self._packed.put(name, rows)
+        self._changed.clear()
         self.periods.clear()
         self._packed.pack()
 
@@ -150,15 +162,34 @@ class PublishedTable(Changelogged):
         self._packed.add(_decode_period(key[1:end]), key[end:], value)
         self.sum = self.sum.replaced(key, None, value)
 
-    def loaded(self) -> None:
-        """Pack what was taken over, now that it is all there."""
-        self._packed.pack()
+    def loaded(self) -> set[str]:
+        """Pack what was taken over of some subscriptions, all that there is; return of which."""
+        return self._packed.pack()
+
+    def put_away(self, subscription_id: str, over_ms: int) -> int:
+        """Put away what was published last at that cut or before it, and is packed.
+
+        It is found as before, from local disk. Return how many periods went.
+        """
+        return self._packed.put_away(subscription_id, lambda rows: _published_ms(rows) <= over_ms)
 
 
 _AT_HAND = 200
 """Periods that are not packed at once."""
 
 
+def subscription_in(key: bytes) -> bytes:
+    """Return whose a changelog record is, packed, by its key."""
+    return key[2 : text_end(key, 2)]
+
+
+def _published_ms(rows: Sequence[Packed]) -> int:
+    """Return the newest cut of a period; NEVER_MS if its completion is to come."""
+    found = (value for rest, value in rows if rest == _COMPLETION)
+    return max((_decode_completion(value)[1] for value in found), default=NEVER_MS)
+
+
+_COMPLETION = msgspec.msgpack.encode(None)
 _decode_name = msgspec.msgpack.Decoder(_OwnName | None).decode
 _decode_new_name = msgspec.msgpack.Decoder(_NewName).decode
 _ARRAY_OF_FOUR = 0x94

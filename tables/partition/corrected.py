@@ -194,8 +194,12 @@ class Corrected:
             if max(self._cuts.revisions_after(at_ms)) > self._checkpoint.cut_ms
         ]
         for stored in sorted(to_come, key=_position_of):
-            if self._index.find(stored.identity) is not None:
+            entry = self._index.find(stored.identity)
+            if entry is not None:
                 self._corrections.followed.follow(stored)
+                # It may be an earlier copy that no cell shows yet: its cut comes before that of the
+                # correction, and the refold must not put the one in force for the other.
+                self._cuts.schedule_revision(stored.name, entry.append_time_ms)
                 self._schedule(stored)
                 names.add(stored.name)
         return names

@@ -409,6 +409,24 @@ def test_a_correction_that_the_first_cut_showed_is_no_reason_of_the_next() -> No
     assert told == [("7.0", None), ("10.0", "late_events")]
 
 
+def test_an_earlier_copy_has_its_own_cut_though_the_worker_starts_again_before_its_refold() -> None:
+    """Else the refold would put the correction in force for the cuts before it as well."""
+    first_ms = AFTER_DUE_MS + HOUR_MS - 1_000
+    again_ms = first_ms + 2 * HOUR_MS
+    live = Live(definitions_of(["max"]))
+    live.close_until(AFTER_DUE_MS)
+    ((_, late),) = decode_record(msgspec.json.encode(used("a", "4", INSIDE_MS, code="max")))
+    ((_, amended),) = decode_record(msgspec.json.encode(amend(used("a", "3", code="max"))))
+    assert isinstance(late, Event)
+    assert isinstance(amended, Correction)
+    live.partition.fold(runs_of([Arrival(late, ORG, again_ms, 1, 0, 0)]))
+    live.partition.corrected.correct(CorrectionArrival(amended, ORG, again_ms + 1, 0, 1, 0))
+    live.partition.fold(runs_of([Arrival(late, ORG, first_ms, 0, 0, 0)]))
+    live.restart()
+    live.partition.corrected.follow_all()
+    assert next_cut(live.partition, (ORG, SUBSCRIPTION)) == AFTER_DUE_MS + HOUR_MS
+
+
 def test_an_earlier_copy_is_corrected_as_the_one_it_replaces_was() -> None:
     """The reasons of a revision are of the copy that counts, whichever was corrected first."""
     live, over_ms = Live(definitions_of(["sum"])), AFTER_DUE_MS

@@ -36,6 +36,7 @@ from app.kafka.topics import (
 from app.kafka.transactions import Fenced
 from app.meter.errors import NotSetAside
 from app.runtime.partition.commit import OutputLost
+from app.runtime.partition.member_sync import MembersTorn
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.set_aside import set_aside
 from app.runtime.topics.changelogs import CHECKPOINT_KEY
@@ -206,6 +207,8 @@ class Player:
         self.waits = True
         """Whether a rebalance is over only when all partitions are restored."""
         self.violations: list[str] = []
+        self._torn: set[str] = set()
+        """Changelogs that lost records."""
 
     async def begin(self) -> None:
         """Start the workers; the settings are in the log before anything else."""
@@ -266,8 +269,12 @@ class Player:
 
     def _note_death(self, worker: Worker) -> None:
         failure = worker.engine.failure
-        # Only who publishes to a topic that has lost records is to be started again.
-        if failure is not None and not isinstance(failure, OutputLost):
+        # Who publishes to a topic that has lost records is to be started again. So is who finds,
+        # once Redis is empty, that the changelog of members has lost some.
+        remedied: tuple[type[Exception], ...] = (OutputLost,)
+        if MEMBERS_CHANGELOG in self._torn:
+            remedied = (OutputLost, MembersTorn)
+        if failure is not None and not isinstance(failure, remedied):
             self.violations.append(f"{worker.name} failed: {failure!r}")
 
     def _spread_slowness(self) -> None:
@@ -466,7 +473,9 @@ class Player:
 
     def _tear(self, partition: int) -> None:
         """Take records out of a changelog, and let somebody restore from it."""
-        log = self.broker.log(self.choose.choice(_TORN), partition)
+        changelog = self.choose.choice(_TORN)
+        self._torn.add(changelog)
+        log = self.broker.log(changelog, partition)
         torn = [e for e in log.entries if e.key != CHECKPOINT_KEY]
         most = self.choose.choice((1, 3, len(torn)))
         for entry in self.choose.sample(torn, min(len(torn), most)):

@@ -31,7 +31,7 @@ from app.runtime.partition.owned import OwnedPartition
 from app.runtime.topics.changelogs import newest_values
 from app.runtime.topics.daily_topic import daily_of
 from app.runtime.topics.instants_topic import read_instants
-from app.runtime.topics.spooled_newest import spool_of
+from app.runtime.topics.spooled_newest import SpooledNewest, spool_of
 from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint, OutputMark
 from tables.changelogged.corrections import CorrectionTable
@@ -96,9 +96,6 @@ async def fold_anew(
     carried = Carried(checkpoint, None, *tables, partial(shared.homes.is_at, number))
     index = open_index(number, shared, begun)
     table = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
-    void = [*_FOLDED_ANEW]
-    if not published.whole:
-        void.append(PUBLISHED_CHANGELOG)
     table.changed.tell_again(shared.followed.impacts_since(table.changed.next_offset))
     table.snapshot.forget_stored(newest[CELLS_CHANGELOG])
     await fill(store, number, checkpoint.epoch, checkpoint.flush, {})
@@ -110,9 +107,12 @@ async def fold_anew(
     seen = _decided(shared, -1 if loses else checkpoint.grid_ms)
     owned.renewal.note_seen(seen[0])
     owned.refold_queue.stand_under(seen)
-    for name in void:
+    gone = [(name, list(newest[name])) for name in _FOLDED_ANEW]
+    if not published.whole:
+        gone.append((PUBLISHED_CHANGELOG, [key for key, _ in published.changelog.items()]))
+    for name, keys in gone:
         topic = settings.topic(name)
-        owned.next_flush.add(Record(topic, number, key, None) for key in newest[name])
+        owned.next_flush.add(Record(topic, number, key, None) for key in keys)
     topic = settings.topic(EVALUATIONS_CHANGELOG)
     owned.next_flush.add(Record(topic, number, key, None) for key in torn)
     topic = settings.topic(DAILY_CHANGELOG)
@@ -186,3 +186,5 @@ class Published(NamedTuple):
     newest: OutputMark | None
     whole: bool
     """False: usage-records is not what the checkpoint expects, and `table` is what it has now."""
+    changelog: SpooledNewest
+    """What the changelog has."""

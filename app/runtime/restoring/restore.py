@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from app.bounds.turns import Steps, Work
+from app.bounds.turns import STEP_ITEMS, Steps, Work
 from app.definitions.model import FOLD_VERSION
 from app.definitions.outcome import Impact
 from app.kafka.log_readers import bounds
@@ -44,11 +44,11 @@ from app.runtime.topics.changelogs import (
 )
 from app.runtime.topics.daily_topic import daily_of
 from app.runtime.topics.published_topic import output_stands, output_tp, read_published
-from app.runtime.topics.spooled_newest import spool_of
+from app.runtime.topics.spooled_newest import SpooledNewest, spool_of
 from app.wire.arrivals import MeterKey
 from tables.changelogged.checkpoint import Checkpoint, StateTooNew
 from tables.changelogged.corrections import CorrectionTable
-from tables.changelogged.published import PublishedTable
+from tables.changelogged.published import PublishedTable, subscription_in
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
 
@@ -57,7 +57,6 @@ log = logging.getLogger(__name__)
 _RESTORED_FROM = (
     CELLS_CHANGELOG,
     PRESENCE_CHANGELOG,
-    PUBLISHED_CHANGELOG,
     EVALUATIONS_CHANGELOG,
     INSTANTS_CHANGELOG,
     DAILY_CHANGELOG,
@@ -77,6 +76,8 @@ async def restore(
     takes = {name: newest_into(values) for name, values in newest.items()}
     corrections, keys = CorrectionTable(spool_of(shared.settings)), dict[bytes, bytes]()
     takes[CORRECTIONS_CHANGELOG], newest[CORRECTIONS_CHANGELOG] = _loading(corrections, keys), keys
+    told = SpooledNewest(spool_of(shared.settings), subscription_in)
+    takes[PUBLISHED_CHANGELOG] = told.take
     await read_changelogs(shared.settings, takes, number)
     # Who had it before may have been ahead: its cells stand under what is to be read here yet. And
     # what it set aside just before it was fenced must not be folded here. After the state is read,
@@ -86,11 +87,11 @@ async def restore(
     packed_checkpoint = cells.pop(CHECKPOINT_KEY, None)
     if packed_checkpoint is None:
         unknown = Checkpoint(epoch=told_epoch)
-        published = await _published(number, shared, unknown, newest[PUBLISHED_CHANGELOG])
+        published = await _published(number, shared, unknown, told)
         return await fold_anew(number, unknown, None, newest, published, producer, shared)
     checkpoint = _readable(number, packed_checkpoint, end, shared)
     index = await restored_index(number, shared, checkpoint)
-    published = await _published(number, shared, checkpoint, newest[PUBLISHED_CHANGELOG])
+    published = await _published(number, shared, checkpoint, told)
     checkpoint.output = published.newest
     evaluations, torn = evaluations_of(checkpoint, newest[EVALUATIONS_CHANGELOG])
     daily = await daily_of(number, checkpoint, newest[DAILY_CHANGELOG], shared)
@@ -240,36 +241,41 @@ def _catching_up(
 
 
 async def _published(
-    number: int, shared: WorkerContext, checkpoint: Checkpoint, changelog: dict[bytes, bytes]
+    number: int, shared: WorkerContext, checkpoint: Checkpoint, changelog: SpooledNewest
 ) -> Published:
     """Return what was published by its changelog; if that is torn, by the usage records.
 
     Both are asked: a topic that was deleted or cut has not what its changelog says.
     """
     settings, expected = shared.settings, checkpoint.published_sum
-    kept = PublishedTable()
-    await _load(changelog, kept.load)
-    kept.loaded()
+    kept = PublishedTable(spool_of(settings))
+    late_window_s = shared.definitions.settings_at(checkpoint.cut_ms).late_window_s
+    for part in changelog.parts():
+        await _load(part, kept.load)
+        for count, subscription_id in enumerate(kept.loaded()):
+            kept.put_away(subscription_id, checkpoint.cut_ms - late_window_s * 1000)
+            if count % STEP_ITEMS == 0:
+                await asyncio.sleep(0)
     torn, mark = expected not in (None, kept.sum), checkpoint.output
     stands = mark is not None and await output_stands(settings, number, mark)
     if torn:
         shared.rebuilds["published"] += 1
         text = "What was published of partition %s is torn: usage-records are read"
         log.error(text, number, extra=facts("note", partition=number))
-    elif mark is None and not changelog:
-        return Published(kept, None, whole=True)
+    elif mark is None and kept.sum.records == 0:
+        return Published(kept, None, whole=True, changelog=changelog)
     elif stands:
-        return Published(kept, mark, whole=True)
+        return Published(kept, mark, whole=True, changelog=changelog)
     found, newest = await read_published(settings, shared.definitions, number)
     # The sum says nothing of records of single events, but the mark does.
     if torn and found.sum == expected and (stands or mark is None):
-        return Published(found, newest, whole=True)
+        return Published(found, newest, whole=True, changelog=changelog)
     tp = output_tp(settings, number)
     if not torn and mark is None:
         # Retention may have taken what the topic lacks: nothing was noted to tell a cut one by.
         start, _ = await bounds(settings, tp)
         if start > 0 or found.sum == kept.sum:
-            return Published(kept, newest, whole=True)
+            return Published(kept, newest, whole=True, changelog=changelog)
     shared.rebuilds["published"] += not torn
     log.error(
         "%s is not what partition %s published: what it lacks is published again",
@@ -277,7 +283,7 @@ async def _published(
         number,
         extra=facts("note", partition=number),
     )
-    return Published(found, newest, whole=False)
+    return Published(found, newest, whole=False, changelog=changelog)
 
 
 async def _restore_members(number: int, shared: WorkerContext, state: Partition) -> bool:
