@@ -7,6 +7,7 @@ python -m bench.capacity --cpu       takes CPU an event from bench/results.json,
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import tempfile
@@ -28,6 +29,7 @@ from bench.contest.loads import LOADS
 from bench.contest.results import read, with_region
 from bench.contest.tools import ROOT
 from tables.changelogged.published import PublishedCell, PublishedTable
+from tables.spool import Place, Spool
 
 UNITS = ROOT / "bench" / "units.json"
 PAGE = ROOT / "docs" / "capacity.md"
@@ -56,7 +58,8 @@ BY_SUBSCRIPTIONS = (
     "subscriptions",
     "memory in every worker",
     "memory of cells, all workers",
-    "memory of published figures, each year, all workers",
+    "memory of published figures, all workers",
+    "workers' disks: published figures, each year",
     "Redis",
     "records a month in Kafka",
 )
@@ -122,7 +125,9 @@ def _by_subscriptions(cost: dict[str, float]) -> list[str]:
         sizes = (
             count * cost["subscription_bytes"],
             cells * cost["cell_bytes"],
-            cells * PERIODS * cost["published_bytes"],
+            cells * cost["published_periods"] * cost["published_bytes"]
+            + count * cost["published_name_bytes"],
+            cells * PERIODS * cost["published_disk_bytes"],
             count * cost["members"] * cost["member_bytes"],
             cells * cost["record_bytes"] * cost["replicas"],
         )
@@ -149,7 +154,7 @@ async def measured(events: int) -> dict[str, float]:
                     found |= await _bytes_of(here, load)
     async with LocalRedis(Path(tempfile.mkdtemp()) / "redis") as server:
         found["member_bytes"] = await _member_bytes(server.url)
-    found["published_bytes"] = _published_bytes(int(units()["cells"]["value"]))
+    found |= _published_bytes(int(units()["cells"]["value"]))
     return {name: round(value) for name, value in found.items()}
 
 
@@ -188,23 +193,46 @@ async def _member_bytes(url: str) -> float:
     return float(after - before) / (SETS * MEMBERS)
 
 
-def _published_bytes(cells: int) -> float:
-    """Return the memory of a published figure, of subscriptions with a year of periods."""
-    table, subscriptions, charges = PublishedTable(), 500, [str(uuid.uuid4()) for _ in range(cells)]
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
-    for _ in range(subscriptions):
-        subscription = str(uuid.uuid4())
+class _Counted(Spool):
+    """A spool that knows how many bytes were put."""
+
+    size = 0
+
+    def put(self, value: bytes) -> Place:
+        self.size += len(value)
+        return super().put(value)
+
+
+def _published_bytes(cells: int) -> dict[str, float]:
+    """Return what a published figure takes, of subscriptions that close a period a month."""
+    subscriptions, charges = 5_000, [str(uuid.uuid4()) for _ in range(cells)]
+    with tempfile.TemporaryDirectory() as directory:
+        spool = _Counted(Path(directory))
+        table, names = PublishedTable(spool), [str(uuid.uuid4()) for _ in range(subscriptions)]
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        most = 0
         for period in range(PERIODS):
-            name = (subscription, YEAR_S * 1000 * (50 * PERIODS + period) // PERIODS)
-            for charge in charges:
-                cell = PublishedCell(0, "123.5", None, "123.5", None, 42, os.urandom(16), name[1])
-                table.put_cell(name, (charge, None, ()), cell)
-            table.put_completion(name, 0, name[1])
-        table.take_changes()
-    taken = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    return taken / (subscriptions * PERIODS * cells)
+            start_ms = YEAR_S * 1000 * (50 * PERIODS + period) // PERIODS
+            for subscription in names:
+                name = subscription, start_ms
+                for charge in charges:
+                    cell = PublishedCell(0, "123.5", None, "123.5", None, 42, os.urandom(16), 0)
+                    table.put_cell(name, (charge, None, ()), cell)
+                table.put_completion(name, 0, 0)
+                table.take_changes()
+            gc.collect()
+            most = max(most, tracemalloc.get_traced_memory()[0] - before)
+            for subscription in names:
+                table.put_away(subscription, 0)
+        gc.collect()
+        left = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+    return {
+        "published_bytes": (most - left) / (subscriptions * cells),
+        "published_name_bytes": left / subscriptions,
+        "published_disk_bytes": spool.size / (subscriptions * PERIODS * cells),
+    }
 
 
 def cpu() -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -80,11 +80,15 @@ class PublishedPeriod(msgspec.Struct):
 class PublishedTable(Changelogged):
     """Published periods of one partition: those at hand, and all others packed.
 
-    `spool`: takes those that hardly change any more; None: memory does.
+    `spool`: takes those that hardly change any more; None: memory does. `same`: returns an id that
+    is equal, and kept by somebody else if there is any.
     """
 
-    def __init__(self, spool: Spool | None = None) -> None:
+    def __init__(
+        self, spool: Spool | None = None, same: Callable[[str], str] = lambda identity: identity
+    ) -> None:
         super().__init__()
+        self._same = same
         self.periods: dict[PeriodKey, PublishedPeriod] = {}
         """Periods at hand: changed since they were packed, or looked at lately."""
         self._changed: set[PeriodKey] = set()
@@ -159,7 +163,8 @@ class PublishedTable(Changelogged):
         """Take over one changelog record."""
         # (period, cell), the period an array of two itself
         end = integer_end(key, text_end(key, 2))
-        self._packed.add(_decode_period(key[1:end]), key[end:], value)
+        subscription_id, start_ms = _decode_period(key[1:end])
+        self._packed.add((self._same(subscription_id), start_ms), key[end:], value)
         self.sum = self.sum.replaced(key, None, value)
 
     def loaded(self) -> set[str]:

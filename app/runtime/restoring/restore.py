@@ -248,7 +248,7 @@ async def _published(
     Both are asked: a topic that was deleted or cut has not what its changelog says.
     """
     settings, expected = shared.settings, checkpoint.published_sum
-    kept = PublishedTable(spool_of(settings))
+    kept = PublishedTable(spool_of(settings), shared.definitions.same_id)
     late_window_s = shared.definitions.settings_at(checkpoint.cut_ms).late_window_s
     for part in changelog.parts():
         await _load(part, kept.load)
