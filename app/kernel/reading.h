@@ -8,8 +8,10 @@ static inline uint64_t load_be(const uint8_t *p)
     return number;
 }
 
-/* How a state keeps numbers: as `apply` does, as a sum, or the greatest one. */
-enum { APPLIED, SUMMED, GREATEST };
+/* How a state keeps numbers: as `apply` does, as a sum, the greatest one, or as sum, moment and
+ * newest time.
+ */
+enum { APPLIED, SUMMED, GREATEST, MOMENTS };
 
 typedef struct {
     long long start_ms, end_ms, after_ms, until_ms;
@@ -17,13 +19,16 @@ typedef struct {
     Py_ssize_t subscription_size, code_size;
     Py_ssize_t field_size;
     Py_ssize_t most_text;
-    PyObject *numbers, *number_of, *zero, *add;
+    PyObject *numbers, *number_of, *zero, *add, *fma;
     int ordered, kept;
     /* What was read. NULL where there is nothing. */
     PyObject *amount; /* The sum of all amounts. */
     Py_ssize_t carried; /* How many events have one. */
     PyObject *number; /* The sum of all numbers, or the greatest one. */
     PyObject *found;  /* A list of what single events hold. */
+    /* What a state that keeps moments will have, and the newest time of what was read. */
+    PyObject *change, *moment;
+    int64_t newest_ms;
     uint64_t high, low;
     /* Digests to be ended. */
     Blake digests[TOGETHER];
@@ -125,6 +130,24 @@ static int join(PyObject **number, PyObject *other, int kept, PyObject *add)
     return 0;
 }
 
+/* Add a number, and its product with the time, to what a state will have. */
+static int add_moment(Reading *r, PyObject *number, int64_t timestamp_ms)
+{
+    if (join(&r->change, number, SUMMED, r->add) < 0)
+        return -1;
+    PyObject *time = PyLong_FromLongLong(timestamp_ms);
+    PyObject *moment =
+        time ? PyObject_CallFunctionObjArgs(r->fma, number, time, r->moment, NULL) : NULL;
+    Py_XDECREF(time);
+    if (moment == NULL)
+        return -1;
+    Py_DECREF(r->moment);
+    r->moment = moment;
+    if (timestamp_ms > r->newest_ms)
+        r->newest_ms = timestamp_ms;
+    return 0;
+}
+
 static int read_amount(Reading *r, const View *v)
 {
     PyObject *amount = amount_in(v);
@@ -171,7 +194,9 @@ static int read_properties(Reading *r, PyObject *run, const View *v, Blake *dige
         taken = numeric ? read_number(r, digest, wanted, &noted)
                         : read_operation(r, digest, wanted, &noted, &adds);
     Py_XDECREF(properties);
-    if (taken > 0 && r->kept != APPLIED) {
+    if (taken > 0 && r->kept == MOMENTS) {
+        taken = add_moment(r, noted, v->timestamp_ms) < 0 ? -1 : 1;
+    } else if (taken > 0 && r->kept != APPLIED) {
         taken = join(&r->number, noted, r->kept, r->add) < 0 ? -1 : 1;
     } else if (taken > 0) {
         PyObject *position = position_of(r, run, v);
@@ -249,6 +274,8 @@ static void end_reading(Reading *r)
     Py_CLEAR(r->amount);
     Py_CLEAR(r->number);
     Py_CLEAR(r->found);
+    Py_CLEAR(r->change);
+    Py_CLEAR(r->moment);
 }
 
 /* Read the events of a run; return 0 if one is not plain. */
@@ -258,7 +285,6 @@ static int read_events(Reading *r, PyObject *run)
     r->high = r->low = 0;
     r->waiting = 0;
     r->carried = 0;
-    r->amount = r->number = r->found = NULL;
     int taken = size < 0 ? -1 : 1;
     if (taken > 0 && r->field != NULL && r->kept == APPLIED && (r->found = PyList_New(0)) == NULL)
         taken = -1;

@@ -56,7 +56,7 @@ def test_numbers_are_kept_as_they_are_applied(
     cells = []
     for each in (kernel, twin):
         cell = Cell(cast(Any, None), None, (), aggregation.initialize())
-        parts = (aggregation.ordered, ZERO, EXACT.add, aggregation.apply, kept)
+        parts = (aggregation.ordered, ZERO, EXACT.add, aggregation.apply, kept, EXACT.fma)
         reading = Reading("v", 8, {}, number_of, *parts)
         for batch in batches:
             run = [plain_number(number, literal) for number, literal in enumerate(batch)]
@@ -65,10 +65,11 @@ def test_numbers_are_kept_as_they_are_applied(
     assert repr(cells[0].state) == repr(cells[1].state)
 
 
-def test_sums_and_maxima_are_kept_so() -> None:
+def test_sums_maxima_and_moments_are_kept_so() -> None:
     assert {name: AGGREGATIONS[name]().kept for name in NUMBERS} == {
         **dict.fromkeys(NUMBERS, ""),
         "sum_agg": "sum",
         "max_agg": "greatest",
+        "weighted_sum_agg": "moments",
     }
     assert AGGREGATIONS["sum_agg"](prorated=True).kept == ""
