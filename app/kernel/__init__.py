@@ -41,6 +41,7 @@ reach_of = chosen.reach_of
 event_ids = chosen.event_ids
 index_rows = chosen.index_rows
 take_run = chosen.take_run
+take_operations = chosen.take_operations
 lead = chosen.lead
 fold_led = chosen.fold_led
 Head = chosen.Head

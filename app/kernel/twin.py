@@ -16,6 +16,7 @@ import msgspec
 
 from app.kernel.twin_filters import maybe_among as maybe_among
 from app.kernel.twin_head import Head as Head
+from app.kernel.twin_members import take_operations as take_operations
 
 
 class Event(Protocol):
