@@ -15,6 +15,7 @@
 #include "records.h"
 #include "events.h"
 #include "rows.h"
+#include "few_digits.h"
 #include "reading.h"
 #include "straight.h"
 #include "members.h"

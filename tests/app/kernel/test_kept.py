@@ -50,7 +50,7 @@ def plain_number(number: int, literal: str, timestamp_ms: int) -> Arrival:
 
 
 @examples(150)
-@given(batches=st.lists(st.lists(st.tuples(LITERALS, TIMES), max_size=4), max_size=3))
+@given(batches=st.lists(st.lists(st.tuples(LITERALS, TIMES), max_size=6), max_size=3))
 @pytest.mark.parametrize("prorated", [False, True])
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_are_kept_as_they_are_applied(
