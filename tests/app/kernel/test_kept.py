@@ -20,13 +20,15 @@ from tests.app.kernel.runs import ALWAYS, learn, plain
 from tests.world.profiles import examples
 
 NUMBERS = sorted(name for name, each in AGGREGATIONS.items() if each.reads == "number")
-LITERALS = st.sampled_from(
+ANY_NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,13})(\.[0-9]{1,8})?", fullmatch=True)
+LITERALS = ANY_NUMBERS | st.sampled_from(
     [
         *("1", "-2.50", "0", "0.0", "-0.0", "7.125", '"3.10"', "99999999999.5", "0.00000050"),
         *("1000000000000000000000000000000000000.00", "true"),
     ]
 )
 TIMES = st.integers(-2, 2) | st.integers(1_767_225_600_000, 1_767_225_600_003)
+ANY_TIMES = TIMES | st.sampled_from([10**14, 10**14 + 1, -(10**14), -(10**14) - 1])
 
 
 def plain_number(number: int, literal: str, timestamp_ms: int) -> Arrival:
@@ -49,6 +51,19 @@ def plain_number(number: int, literal: str, timestamp_ms: int) -> Arrival:
     )
 
 
+def kept(kernel: Any, aggregation: Any, batches: list[list[tuple[str, int]]]) -> str:
+    """Return what becomes of a cell."""
+    cell = Cell(cast(Any, None), None, (), aggregation.initialize())
+    way = KEPT.index(aggregation.kept)
+    parts = (aggregation.ordered, ZERO, EXACT.add, aggregation.apply, way, EXACT.fma)
+    reading = Reading("v", 8, {}, number_of, *parts)
+    for batch in batches:
+        run = [plain_number(number, *one) for number, one in enumerate(batch)]
+        answer = kernel.take_run(cell, "s", "c", run, *ALWAYS, reading, [])
+        assert answer is ("true" not in [literal for literal, _ in batch])
+    return repr(cell.state)
+
+
 @examples(150)
 @given(batches=st.lists(st.lists(st.tuples(LITERALS, TIMES), max_size=6), max_size=3))
 @pytest.mark.parametrize("prorated", [False, True])
@@ -58,18 +73,25 @@ def test_numbers_are_kept_as_they_are_applied(
 ) -> None:
     learn(kernel)
     aggregation = AGGREGATIONS[name](prorated=prorated)
-    kept = KEPT.index(aggregation.kept)
-    cells, answers = [], []
-    for each in (kernel, twin):
-        cell = Cell(cast(Any, None), None, (), aggregation.initialize())
-        parts = (aggregation.ordered, ZERO, EXACT.add, aggregation.apply, kept, EXACT.fma)
-        reading = Reading("v", 8, {}, number_of, *parts)
-        for batch in batches:
-            run = [plain_number(number, *one) for number, one in enumerate(batch)]
-            answers.append(each.take_run(cell, "s", "c", run, *ALWAYS, reading, []))
-            assert answers[-1] is ("true" not in [literal for literal, _ in batch])
-        cells.append(cell)
-    assert repr(cells[0].state) == repr(cells[1].state)
+    assert kept(kernel, aggregation, batches) == kept(twin, aggregation, batches)
+
+
+@examples(150)
+@given(events=st.lists(st.tuples(LITERALS, ANY_TIMES), max_size=9))
+def test_moments_of_any_time_are_kept_so(kernel: Any, events: list[tuple[str, int]]) -> None:
+    learn(kernel)
+    aggregation = AGGREGATIONS["weighted_sum_agg"]()
+    assert kept(kernel, aggregation, [events]) == kept(twin, aggregation, [events])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_of_the_longest_numbers_are_whole(kernel: Any, sign: int) -> None:
+    """Each number is aligned to the most decimals, and the greatest time multiplies it."""
+    learn(kernel)
+    aggregation = AGGREGATIONS["weighted_sum_agg"]()
+    longest = [("999999999999", sign * 10**14), ("-999999.999999", sign * 10**14)] * 500
+    for events in (longest, [(literal.removeprefix("-"), time) for literal, time in longest]):
+        assert kept(kernel, aggregation, [events]) == kept(twin, aggregation, [events])
 
 
 def test_sums_maxima_and_moments_are_kept_so() -> None:
