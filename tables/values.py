@@ -177,7 +177,7 @@ class Reading(NamedTuple):
     kept: int
     """How `apply` keeps numbers: index in `KEPT`."""
     fma: Callable[[Decimal, int, Decimal], Decimal]
-    """How moments are added."""
+    """How products with event times are added."""
 
 
 def reading_of(metric: Metric, apply: Apply | None, kept: Kept = "", *, ordered: bool) -> Reading:

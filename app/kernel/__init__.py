@@ -1,5 +1,5 @@
 """What each event costs most, compiled from C: records of a batch, plain events, ids, the head of
-the index, the straight way to a cell, values and digests. Its twin in Python has the same
+the index, the straight way to a cell, values, digests and members. Its twin in Python has the same
 functions.
 
 It imports nothing of ours and decides nothing. METER_KERNEL=python uses the twin.

@@ -88,7 +88,7 @@ class Reading(Protocol):
 
     @property
     def zero(self) -> Decimal:
-        """The amount of which one is as good as many."""
+        """The amount of which one is as good as many. Its class makes numbers of texts."""
 
     @property
     def add(self) -> Callable[[Decimal, Decimal], Decimal]:
