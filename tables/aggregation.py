@@ -60,8 +60,11 @@ Lists = Literal["none", "each", "number", "greatest"]
 """What a list of events holds: nothing, 1 for each, its number, or 0 but for the greatest one."""
 
 
-Kept = Literal["", "sum", "greatest"]
-"""How the first field of its own of a state keeps numbers; "": otherwise."""
+Kept = Literal["", "sum", "greatest", "moments"]
+"""How the first field of its own of a state keeps numbers; "": otherwise.
+
+"moments": their sum, with Σ number x event time in the second and the newest time in the third.
+"""
 
 KEPT: tuple[Kept, ...] = get_args(Kept)
 

@@ -265,7 +265,7 @@ def operate(
     cell: Cell,
     cut_ms: int,
     set_name: SetKey,
-    found: Iterable[Found],
+    found: Sequence[Found],
     members: Members,
     folded: Folded,
     *,

@@ -176,6 +176,8 @@ class Reading(NamedTuple):
     apply: Apply | None
     kept: int
     """How `apply` keeps numbers: index in `KEPT`."""
+    fma: Callable[[Decimal, int, Decimal], Decimal]
+    """How products with event times are added."""
 
 
 def reading_of(metric: Metric, apply: Apply | None, kept: Kept = "", *, ordered: bool) -> Reading:
@@ -187,7 +189,7 @@ def reading_of(metric: Metric, apply: Apply | None, kept: Kept = "", *, ordered:
     reads = AGGREGATIONS[metric.aggregation_type].reads
     field = None if reads == "nothing" else metric.field_name or ""
     numbers = _NUMBERS if reads == "number" else None
-    parts = (ordered, ZERO, EXACT.add, apply, KEPT.index(kept))
+    parts = (ordered, ZERO, EXACT.add, apply, KEPT.index(kept), EXACT.fma)
     return Reading(field, VALUE_BYTES // 4, numbers, number_of, *parts)
 
 

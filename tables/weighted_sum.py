@@ -41,6 +41,7 @@ class WeightedSum(Aggregation[WeightedSumState]):
     ordered = False
     state_type = WeightedSumState
     decimals = frozenset({"precise", "change", "moment"})
+    kept = "moments"
 
     def apply(
         self,

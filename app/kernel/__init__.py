@@ -1,5 +1,5 @@
 """What each event costs most, compiled from C: records of a batch, plain events, ids, the head of
-the index, the straight way to a cell, values and digests. Its twin in Python has the same
+the index, the straight way to a cell, values, digests and members. Its twin in Python has the same
 functions.
 
 It imports nothing of ours and decides nothing. METER_KERNEL=python uses the twin.
@@ -41,6 +41,7 @@ reach_of = chosen.reach_of
 event_ids = chosen.event_ids
 index_rows = chosen.index_rows
 take_run = chosen.take_run
+take_operations = chosen.take_operations
 lead = chosen.lead
 fold_led = chosen.fold_led
 Head = chosen.Head

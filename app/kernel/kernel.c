@@ -15,8 +15,10 @@
 #include "records.h"
 #include "events.h"
 #include "rows.h"
+#include "few_digits.h"
 #include "reading.h"
 #include "straight.h"
+#include "members.h"
 #include "head.h"
 #include "filters.h"
 
@@ -37,6 +39,7 @@ static PyMethodDef functions[] = {
     {"maybe_among", maybe_among, METH_VARARGS, "See twin_filters.maybe_among."},
     {"reach_of", reach_of, METH_O, "See twin.reach_of."},
     {"split", split, METH_VARARGS, "See twin.split."},
+    {"take_operations", take_operations, METH_VARARGS, "See twin_members.take_operations."},
     {"take_run", take_run, METH_VARARGS, "See twin.take_run."},
     {"write_plain", write_plain, METH_VARARGS, "See twin.write_plain."},
     {NULL, NULL, 0, NULL},

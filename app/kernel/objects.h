@@ -64,8 +64,10 @@ static PyObject *learn(PyObject *module, PyObject *object)
     Py_RETURN_NONE;
 }
 
-/* The fields that all states begin with, and the first of their own. */
-enum { OF_EVENTS, OF_DIGEST, OF_PRECISE, OF_BARE, OF_OWN, OF_STATE };
+/* The fields that all states begin with, and the first of their own. One that keeps moments has
+ * three.
+ */
+enum { OF_EVENTS, OF_DIGEST, OF_PRECISE, OF_BARE, OF_OWN, OF_MOMENT, OF_NEWEST, OF_STATE };
 
 /* Where states of some types have them. */
 static struct Layout {
@@ -82,14 +84,11 @@ static inline const struct Layout *layout_of(PyObject *object)
     return NULL;
 }
 
-/* learn_state: find out where states of a type have their first fields, which differ. None stands
- * for a field that they lack.
- */
+/* learn_state: find out where states of a type have their first fields, which differ. */
 static PyObject *learn_state(PyObject *module, PyObject *args)
 {
-    PyObject *state, *fields[OF_STATE];
-    if (!PyArg_ParseTuple(args, "OOOOOO", &state, &fields[0], &fields[1], &fields[2], &fields[3],
-                          &fields[4]))
+    PyObject *state, *fields;
+    if (!PyArg_ParseTuple(args, "OO!", &state, &PyTuple_Type, &fields))
         return NULL;
     PyObject *size = PyObject_GetAttrString((PyObject *)Py_TYPE(state), "__basicsize__");
     Py_ssize_t bytes = size ? PyLong_AsSsize_t(size) : -1, word = sizeof(PyObject *);
@@ -97,12 +96,15 @@ static PyObject *learn_state(PyObject *module, PyObject *args)
     struct Layout *l = layouts, found = {Py_TYPE(state), {0}};
     while (l < layouts + 16 && l->type != NULL && l->type != found.type)
         l++;
-    for (int i = 0; i < OF_STATE; i++)
+    Py_ssize_t count = PyTuple_Size(fields);
+    int all = count >= OF_OWN;
+    for (int i = 0; i < OF_STATE && i < count; i++) {
+        PyObject *field = PyTuple_GetItem(fields, i);
         for (Py_ssize_t at = sizeof(PyObject); at + word <= bytes && !found.at[i]; at += word)
-            if (fields[i] != Py_None && *(PyObject **)((char *)state + at) == fields[i])
+            if (*(PyObject **)((char *)state + at) == field)
                 found.at[i] = at;
-    int all = found.at[OF_EVENTS] && found.at[OF_DIGEST] && found.at[OF_PRECISE] &&
-              found.at[OF_BARE] && (found.at[OF_OWN] || fields[OF_OWN] == Py_None);
+        all = all && found.at[i];
+    }
     if (l < layouts + 16 && all) {
         if (l->type == NULL)
             Py_INCREF((PyObject *)found.type);

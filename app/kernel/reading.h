@@ -8,8 +8,10 @@ static inline uint64_t load_be(const uint8_t *p)
     return number;
 }
 
-/* How a state keeps numbers: as `apply` does, as a sum, or the greatest one. */
-enum { APPLIED, SUMMED, GREATEST };
+/* How a state keeps numbers: as `apply` does, as a sum, the greatest one, or as sum, moment and
+ * newest time.
+ */
+enum { APPLIED, SUMMED, GREATEST, MOMENTS };
 
 typedef struct {
     long long start_ms, end_ms, after_ms, until_ms;
@@ -17,13 +19,19 @@ typedef struct {
     Py_ssize_t subscription_size, code_size;
     Py_ssize_t field_size;
     Py_ssize_t most_text;
-    PyObject *numbers, *number_of, *zero, *add;
+    PyObject *numbers, *number_of, *zero, *add, *fma;
     int ordered, kept;
     /* What was read. NULL where there is nothing. */
     PyObject *amount; /* The sum of all amounts. */
     Py_ssize_t carried; /* How many events have one. */
     PyObject *number; /* The sum of all numbers, or the greatest one. */
     PyObject *found;  /* A list of what single events hold. */
+    /* What a state that keeps moments will have, and the newest time of what was read. */
+    PyObject *change, *moment;
+    int64_t newest_ms;
+    /* Sums of numbers that are in none of these yet, if they are taken so. */
+    Few few;
+    int takes_few;
     uint64_t high, low;
     /* Digests to be ended. */
     Blake digests[TOGETHER];
@@ -73,6 +81,21 @@ static int read_number(Reading *r, Blake *digest, const Literal *field, PyObject
     }
     Py_DECREF(value);
     return taken;
+}
+
+/* Take a number of few digits; return 0 if it is none. */
+static int take_few(Reading *r, Blake *digest, const Literal *field, int64_t timestamp_ms)
+{
+    int64_t number;
+    int decimals;
+    if (!r->takes_few || r->few.count >= MOST_SUMMED || timestamp_ms > FEW_TIME_MS ||
+        timestamp_ms < -FEW_TIME_MS || !read_few(field, &number, &decimals))
+        return 0;
+    add_canonical(digest, field);
+    add_few(&r->few, number, decimals, timestamp_ms);
+    if (timestamp_ms > r->newest_ms)
+        r->newest_ms = timestamp_ms;
+    return 1;
 }
 
 static int is_text(const Literal *found, const char *text)
@@ -125,6 +148,45 @@ static int join(PyObject **number, PyObject *other, int kept, PyObject *add)
     return 0;
 }
 
+/* Add a number, and its product with the time, to what a state will have. */
+static int add_moment(Reading *r, PyObject *number, int64_t timestamp_ms)
+{
+    if (join(&r->change, number, SUMMED, r->add) < 0)
+        return -1;
+    PyObject *time = PyLong_FromLongLong(timestamp_ms);
+    PyObject *moment =
+        time ? PyObject_CallFunctionObjArgs(r->fma, number, time, r->moment, NULL) : NULL;
+    Py_XDECREF(time);
+    if (moment == NULL)
+        return -1;
+    Py_DECREF(r->moment);
+    r->moment = moment;
+    if (timestamp_ms > r->newest_ms)
+        r->newest_ms = timestamp_ms;
+    return 0;
+}
+
+/* Add a sum of numbers of few digits to one of others. */
+static int join_sum(const Reading *r, PyObject **number, Wide sum)
+{
+    PyObject *made = decimal_of(&r->few, sum, (PyObject *)Py_TYPE(r->zero));
+    int failed = made == NULL ? -1 : join(number, made, SUMMED, r->add);
+    Py_XDECREF(made);
+    return failed;
+}
+
+static int join_few(Reading *r)
+{
+    if (r->few.count == 0)
+        return 0;
+    if (r->kept == SUMMED)
+        return join_sum(r, &r->number, r->few.numbers);
+    return join_sum(r, &r->change, r->few.numbers) < 0 ||
+                   join_sum(r, &r->moment, r->few.products) < 0
+               ? -1
+               : 0;
+}
+
 static int read_amount(Reading *r, const View *v)
 {
     PyObject *amount = amount_in(v);
@@ -167,11 +229,17 @@ static int read_properties(Reading *r, PyObject *run, const View *v, Blake *dige
         taken = find_members(text, size, wanted, numeric ? 1 : 2);
     if (taken > 0 && wanted[0].found == NULL)
         taken = 0;
+    if (taken > 0 && numeric && take_few(r, digest, wanted, v->timestamp_ms)) {
+        Py_XDECREF(properties);
+        return 1;
+    }
     if (taken > 0)
         taken = numeric ? read_number(r, digest, wanted, &noted)
                         : read_operation(r, digest, wanted, &noted, &adds);
     Py_XDECREF(properties);
-    if (taken > 0 && r->kept != APPLIED) {
+    if (taken > 0 && r->kept == MOMENTS) {
+        taken = add_moment(r, noted, v->timestamp_ms) < 0 ? -1 : 1;
+    } else if (taken > 0 && r->kept != APPLIED) {
         taken = join(&r->number, noted, r->kept, r->add) < 0 ? -1 : 1;
     } else if (taken > 0) {
         PyObject *position = position_of(r, run, v);
@@ -249,6 +317,8 @@ static void end_reading(Reading *r)
     Py_CLEAR(r->amount);
     Py_CLEAR(r->number);
     Py_CLEAR(r->found);
+    Py_CLEAR(r->change);
+    Py_CLEAR(r->moment);
 }
 
 /* Read the events of a run; return 0 if one is not plain. */
@@ -258,8 +328,9 @@ static int read_events(Reading *r, PyObject *run)
     r->high = r->low = 0;
     r->waiting = 0;
     r->carried = 0;
-    r->amount = r->number = r->found = NULL;
     int taken = size < 0 ? -1 : 1;
+    r->few = (Few){0};
+    r->takes_few = HAS_WIDE && size >= LEAST_SUMMED && (r->kept == SUMMED || r->kept == MOMENTS);
     if (taken > 0 && r->field != NULL && r->kept == APPLIED && (r->found = PyList_New(0)) == NULL)
         taken = -1;
     for (Py_ssize_t i = 0; taken > 0 && i < size; i++) {
@@ -268,5 +339,5 @@ static int read_events(Reading *r, PyObject *run)
         end_view(&v);
     }
     end_digests(r);
-    return taken;
+    return taken > 0 && join_few(r) < 0 ? -1 : taken;
 }

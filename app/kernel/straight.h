@@ -1,7 +1,7 @@
 /* Events that fall straight into one cell: read, and folded into its state. */
 
 /* What `tables.values.Reading` has. */
-enum { FIELD, MOST_TEXT, NUMBERS, NUMBER_OF, ORDERED, NOTHING, ADD, APPLY, KEPT, READINGS };
+enum { FIELD, MOST_TEXT, NUMBERS, NUMBER_OF, ORDERED, NOTHING, ADD, APPLY, KEPT, FMA, READINGS };
 
 static int begin_reading(Reading *r, PyObject *reading, PyObject *subscription, PyObject *code)
 {
@@ -9,6 +9,7 @@ static int begin_reading(Reading *r, PyObject *reading, PyObject *subscription, 
         PyErr_SetString(PyExc_TypeError, "a reading is a tuple as tables.values.Reading");
         return -1;
     }
+    r->amount = r->number = r->found = r->change = r->moment = NULL;
     PyObject *field = PyTuple_GetItem(reading, FIELD);
     r->field = field == Py_None ? NULL : PyUnicode_AsUTF8AndSize(field, &r->field_size);
     r->most_text = PyLong_AsSsize_t(PyTuple_GetItem(reading, MOST_TEXT));
@@ -18,6 +19,7 @@ static int begin_reading(Reading *r, PyObject *reading, PyObject *subscription, 
     r->zero = PyTuple_GetItem(reading, NOTHING);
     r->add = PyTuple_GetItem(reading, ADD);
     r->kept = (int)PyLong_AsLong(PyTuple_GetItem(reading, KEPT));
+    r->fma = PyTuple_GetItem(reading, FMA);
     if ((field != Py_None && r->field == NULL) || PyErr_Occurred())
         return -1;
     if (r->numbers != Py_None && !PyDict_Check(r->numbers)) {
@@ -29,11 +31,16 @@ static int begin_reading(Reading *r, PyObject *reading, PyObject *subscription, 
     return r->code == NULL ? -1 : 0;
 }
 
-/* Return a field of a state. */
+/* Return a field of a state; those of its own only where somebody told. */
 static PyObject *kept_in(PyObject *state, const struct Layout *l, int field)
 {
     PyObject *found = l ? *(PyObject **)((char *)state + l->at[field]) : NULL;
-    return found ? Py_NewRef(found) : PyObject_GetAttrString(state, of_state[field]);
+    if (found != NULL)
+        return Py_NewRef(found);
+    if (field < OF_OWN)
+        return PyObject_GetAttrString(state, of_state[field]);
+    PyErr_SetString(PyExc_AttributeError, "a state lacks a field");
+    return NULL;
 }
 
 /* Put a new value, which it takes over, in a field of a state. */
@@ -84,6 +91,27 @@ static int join_to(PyObject *state, const struct Layout *l, int field, PyObject 
     return -1;
 }
 
+/* Put what moments are read as in a state. It began with the state's own, so that each number is
+ * added as `apply` does.
+ */
+static int keep_moments(Reading *r, PyObject *state, const struct Layout *l)
+{
+    PyObject *time = PyLong_FromLongLong(r->newest_ms);
+    PyObject *before = time ? kept_in(state, l, OF_NEWEST) : NULL;
+    int newer = before ? PyObject_RichCompareBool(time, before, Py_GT) : -1;
+    Py_XDECREF(before);
+    if (newer < 0) {
+        Py_XDECREF(time);
+        return -1;
+    }
+    keep(state, l, OF_OWN, Py_NewRef(r->change));
+    keep(state, l, OF_MOMENT, Py_NewRef(r->moment));
+    if (newer)
+        return keep(state, l, OF_NEWEST, time);
+    Py_DECREF(time);
+    return 0;
+}
+
 static int apply_found(PyObject *apply, PyObject *state, PyObject *found)
 {
     Py_ssize_t size = apply == Py_None || found == NULL ? 0 : PyList_Size(found);
@@ -114,7 +142,7 @@ static int count_bare(const Reading *r, PyObject *state, const struct Layout *l,
 }
 
 /* Fold what was read into a state. */
-static int fold_read(const Reading *r, PyObject *reading, PyObject *state, Py_ssize_t events)
+static int fold_read(Reading *r, PyObject *reading, PyObject *state, Py_ssize_t events)
 {
     const struct Layout *l = layout_of(state);
     if (count_bare(r, state, l, events) < 0)
@@ -127,9 +155,20 @@ static int fold_read(const Reading *r, PyObject *reading, PyObject *state, Py_ss
     sum = added_to(state, l, OF_EVENTS, PyLong_FromSsize_t(events));
     if (keep(state, l, OF_EVENTS, sum) < 0 ||
         join_to(state, l, OF_PRECISE, r->amount, SUMMED, r) < 0 ||
-        join_to(state, l, OF_OWN, r->number, r->kept, r) < 0)
+        join_to(state, l, OF_OWN, r->number, r->kept, r) < 0 ||
+        (r->moment != NULL && events > 0 && keep_moments(r, state, l) < 0))
         return -1;
     return apply_found(PyTuple_GetItem(reading, APPLY), state, r->found);
+}
+
+/* Begin with the moments that a state has, if it keeps them. */
+static int begin_moments(Reading *r, PyObject *state, const struct Layout *l)
+{
+    int kept = r->kept == MOMENTS;
+    r->newest_ms = INT64_MIN;
+    r->change = kept ? kept_in(state, l, OF_OWN) : NULL;
+    r->moment = r->change ? kept_in(state, l, OF_MOMENT) : NULL;
+    return kept && r->moment == NULL ? -1 : 0;
 }
 
 /* Read a run and fold it into a cell; return 0, with nothing changed, if an event is not plain.
@@ -142,9 +181,9 @@ static int fold_events(Reading *r, PyObject *reading, PyObject *cell, PyObject *
     if (state == NULL)
         return -1;
     const struct Layout *l = layout_of(state);
-    if (l == NULL || l->at[OF_OWN] == 0)
+    if (l == NULL || l->at[r->kept == MOMENTS ? OF_NEWEST : OF_OWN] == 0)
         r->kept = APPLIED;
-    int taken = read_events(r, run);
+    int taken = begin_moments(r, state, l) < 0 ? -1 : read_events(r, run);
     if (taken > 0 && fold_read(r, reading, state, PySequence_Size(run)) < 0)
         taken = -1;
     if (taken > 0) {

@@ -16,6 +16,7 @@ import msgspec
 
 from app.kernel.twin_filters import maybe_among as maybe_among
 from app.kernel.twin_head import Head as Head
+from app.kernel.twin_members import take_operations as take_operations
 
 
 class Event(Protocol):
@@ -87,7 +88,7 @@ class Reading(Protocol):
 
     @property
     def zero(self) -> Decimal:
-        """The amount of which one is as good as many."""
+        """The amount of which one is as good as many. Its class makes numbers of texts."""
 
     @property
     def add(self) -> Callable[[Decimal, Decimal], Decimal]:
@@ -100,7 +101,13 @@ class Reading(Protocol):
     @property
     def kept(self) -> int:
         """1 or 2: all that `apply` does is to keep the sum, or the greatest, of the numbers in the
-        first field beside those that all states have; 0: it does something else."""
+        first field beside those that all states have. 3: it keeps the sum there, that of their
+        products with event times in the second, and the newest time in the third. 0: it does
+        something else."""
+
+    @property
+    def fma(self) -> Callable[[Decimal, int, Decimal], Decimal]:
+        """What multiplies the first two and adds the third."""
 
 
 class Cell(Protocol):
@@ -136,12 +143,10 @@ def learn(known: object) -> None:
     """Find out where objects of a class have their fields, by one whose fields all differ."""
 
 
-def learn_state(
-    state: object, events: object, digest: object, precise: object, bare: object, own: object
-) -> None:
+def learn_state(state: object, fields: tuple[object, ...]) -> None:
     """Find out where states of a type have their first fields, by one with these objects in them.
 
-    `own`: in the first field beside those that all states have; None: there is none.
+    Those that all states have are the first four.
     """
 
 

@@ -12,6 +12,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
+from app.kernel import take_operations
 from app.wire.arrivals import Position
 from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.operations import NamedRow, Operations
@@ -26,8 +27,6 @@ AtHand = Mapping[str, tuple[Member, bool]]
 """Property text → (member, whether the store still lacks this version of it), of one set."""
 
 _EVERY_PERIOD = -2
-# Plain __new__: the generated one costs three times as much, on every event.
-_new = tuple.__new__
 
 
 def set_key(
@@ -150,39 +149,18 @@ class Members:
         return {**found}
 
     def take_simple(
-        self, key: SetKey, period_ms: int, cut_ms: int, found: Iterable[Found]
+        self, key: SetKey, period_ms: int, cut_ms: int, found: Sequence[Found]
     ) -> tuple[int, list[tuple[MemberKey, MemberOperation]]]:
         """Take operations, without proration, of members that have none or one just like them.
 
         Return by how much they change the number of active properties where they count, and those
         whose members are less simple; nothing is done with these.
         """
-        cache, dirty = self._cache, self._dirty
-        change, others = 0, list[tuple[MemberKey, MemberOperation]]()
-        for text, adds, timestamp_ms, position in found:
-            name = (key, text)
-            operation = _new(MemberOperation, (period_ms, cut_ms, timestamp_ms, position, adds))
-            known = cache.get(name)
-            if known is None:
-                known = self._absent(name)
-            if not known:
-                change += adds
-            elif len(known) > 1:
-                others.append((name, operation))
-                continue
-            else:
-                known_period_ms, known_cut_ms, known_ms, known_position, known_adds = known[0]
-                if (known_period_ms, known_cut_ms, known_adds) != (period_ms, cut_ms, adds):
-                    others.append((name, operation))
-                    continue
-                if known_ms > timestamp_ms or (
-                    known_ms == timestamp_ms and known_position >= position
-                ):
-                    continue
-            if name not in dirty:
-                dirty[name] = known
-            cache[name] = (operation,)
-        return change, others
+        is_whole = key in self.complete or self.capacity is None
+        words = (None if is_whole else self._absent, key, period_ms, cut_ms, MemberOperation, found)
+        taken: tuple[int, list[tuple[MemberKey, MemberOperation]]]
+        taken = take_operations(self._cache, self._dirty, *words)
+        return taken
 
     def forgetting(self, keys: Iterable[SetKey]) -> Steps[None]:
         """Remove refolded sets from here and, with the next write, from the store; in steps."""

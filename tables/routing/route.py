@@ -227,8 +227,7 @@ def _learn() -> None:
     for aggregation in AGGREGATIONS.values():
         kind: type[Any] = aggregation.state_type
         fields = [object() for _ in kind.__struct_fields__]
-        events, digest, precise, bare, own, *_ = [*fields, None]
-        learn_state(kind(*fields), events, digest, precise, bare, own)
+        learn_state(kind(*fields), tuple(fields))
 
 
 _learn()

@@ -137,7 +137,7 @@ def _folded(
 
     cell = Cell(cast(Any, None), None, (), State())
     applies = None if numbers is None else apply
-    reading = Reading(field, 99, numbers, number_of, True, ZERO, EXACT.add, applies, 0)
+    reading = Reading(field, 99, numbers, number_of, True, ZERO, EXACT.add, applies, 0, EXACT.fma)
     limits = (-(1 << 62), 1 << 62, -1, 1 << 62)
     answer = kernel.take_run(cell, *run, *limits, reading, [])
     assert answer is not False or cell.state == State()

@@ -91,8 +91,7 @@ def learn(kernel: Any) -> None:
     kernel.learn(route)
     for aggregation in AGGREGATIONS.values():
         first: list[Any] = [object() for _ in aggregation.state_type.__struct_fields__]
-        events, digest, precise, bare, own, *_ = [*first, None]
-        kernel.learn_state(aggregation.state_type(*first), events, digest, precise, bare, own)
+        kernel.learn_state(aggregation.state_type(*first), tuple(first))
 
 
 def plain_body(number: int, **more: Any) -> bytes:

@@ -20,11 +20,19 @@ from tests.app.kernel.runs import ALWAYS, learn, plain
 from tests.world.profiles import examples
 
 NUMBERS = sorted(name for name, each in AGGREGATIONS.items() if each.reads == "number")
-LITERALS = st.sampled_from(["1", "-2.50", "0", "0.0", "7.125", '"3.10"', "99999999999.5"])
+ANY_NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,13})(\.[0-9]{1,8})?", fullmatch=True)
+LITERALS = ANY_NUMBERS | st.sampled_from(
+    [
+        *("1", "-2.50", "0", "0.0", "-0.0", "7.125", '"3.10"', "99999999999.5", "0.00000050"),
+        *("1000000000000000000000000000000000000.00", "true"),
+    ]
+)
+TIMES = st.integers(-2, 2) | st.integers(1_767_225_600_000, 1_767_225_600_003)
+ANY_TIMES = TIMES | st.sampled_from([10**14, 10**14 + 1, -(10**14), -(10**14) - 1])
 
 
-def plain_number(number: int, literal: str) -> Arrival:
-    """Return a plain event with a number."""
+def plain_number(number: int, literal: str, timestamp_ms: int) -> Arrival:
+    """Return a plain event with a number, if it is one."""
     arrival = plain(number)
     event = arrival.event
     values = b'{"v":%s}' % literal.encode()
@@ -34,7 +42,7 @@ def plain_number(number: int, literal: str) -> Arrival:
             event.external_subscription_id,
             event.transaction_id,
             event.code,
-            event.timestamp_ms,
+            timestamp_ms,
             ZERO if number % 2 else Decimal("1.5"),
             values,
             event.body,
@@ -43,32 +51,54 @@ def plain_number(number: int, literal: str) -> Arrival:
     )
 
 
+def kept(kernel: Any, aggregation: Any, batches: list[list[tuple[str, int]]]) -> str:
+    """Return what becomes of a cell."""
+    cell = Cell(cast(Any, None), None, (), aggregation.initialize())
+    way = KEPT.index(aggregation.kept)
+    parts = (aggregation.ordered, ZERO, EXACT.add, aggregation.apply, way, EXACT.fma)
+    reading = Reading("v", 8, {}, number_of, *parts)
+    for batch in batches:
+        run = [plain_number(number, *one) for number, one in enumerate(batch)]
+        answer = kernel.take_run(cell, "s", "c", run, *ALWAYS, reading, [])
+        assert answer is ("true" not in [literal for literal, _ in batch])
+    return repr(cell.state)
+
+
 @examples(150)
-@given(batches=st.lists(st.lists(LITERALS, min_size=1, max_size=4), min_size=1, max_size=3))
+@given(batches=st.lists(st.lists(st.tuples(LITERALS, TIMES), max_size=6), max_size=3))
 @pytest.mark.parametrize("prorated", [False, True])
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_are_kept_as_they_are_applied(
-    kernel: Any, name: str, prorated: bool, batches: list[list[str]]
+    kernel: Any, name: str, prorated: bool, batches: list[list[tuple[str, int]]]
 ) -> None:
     learn(kernel)
     aggregation = AGGREGATIONS[name](prorated=prorated)
-    kept = KEPT.index(aggregation.kept)
-    cells = []
-    for each in (kernel, twin):
-        cell = Cell(cast(Any, None), None, (), aggregation.initialize())
-        parts = (aggregation.ordered, ZERO, EXACT.add, aggregation.apply, kept)
-        reading = Reading("v", 8, {}, number_of, *parts)
-        for batch in batches:
-            run = [plain_number(number, literal) for number, literal in enumerate(batch)]
-            assert each.take_run(cell, "s", "c", run, *ALWAYS, reading, []) is True
-        cells.append(cell)
-    assert repr(cells[0].state) == repr(cells[1].state)
+    assert kept(kernel, aggregation, batches) == kept(twin, aggregation, batches)
 
 
-def test_sums_and_maxima_are_kept_so() -> None:
+@examples(150)
+@given(events=st.lists(st.tuples(LITERALS, ANY_TIMES), max_size=9))
+def test_moments_of_any_time_are_kept_so(kernel: Any, events: list[tuple[str, int]]) -> None:
+    learn(kernel)
+    aggregation = AGGREGATIONS["weighted_sum_agg"]()
+    assert kept(kernel, aggregation, [events]) == kept(twin, aggregation, [events])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_of_the_longest_numbers_are_whole(kernel: Any, sign: int) -> None:
+    """Each number is aligned to the most decimals, and the greatest time multiplies it."""
+    learn(kernel)
+    aggregation = AGGREGATIONS["weighted_sum_agg"]()
+    longest = [("999999999999", sign * 10**14), ("-999999.999999", sign * 10**14)] * 500
+    for events in (longest, [(literal.removeprefix("-"), time) for literal, time in longest]):
+        assert kept(kernel, aggregation, [events]) == kept(twin, aggregation, [events])
+
+
+def test_sums_maxima_and_moments_are_kept_so() -> None:
     assert {name: AGGREGATIONS[name]().kept for name in NUMBERS} == {
         **dict.fromkeys(NUMBERS, ""),
         "sum_agg": "sum",
         "max_agg": "greatest",
+        "weighted_sum_agg": "moments",
     }
     assert AGGREGATIONS["sum_agg"](prorated=True).kept == ""

@@ -91,7 +91,8 @@ class Taken:
     def reading(self, field: str | None, numbers: dict[str, Any] | None, ordered: bool) -> Reading:
         """Return how events are read."""
         applies = self._apply if numbers is not None else None
-        return Reading(field, 8, numbers, number_of, ordered, ZERO, EXACT.add, applies, 0)
+        words = (ordered, ZERO, EXACT.add, applies, 0, EXACT.fma)
+        return Reading(field, 8, numbers, number_of, *words)
 
     def _apply(self, state: State, *found: Any) -> None:
         assert state is self.cell.state
