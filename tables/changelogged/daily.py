@@ -10,8 +10,8 @@ import msgspec
 from app.numbers import EXACT, plain
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.checksum import Changelogged
-from tables.changelogged.packed_periods import PeriodKey
 from tables.changelogged.packed_rows import PackedRows
+from tables.changelogged.published_store import PeriodKey
 
 
 class DailyCell(msgspec.Struct, frozen=True, array_like=True, gc=False):

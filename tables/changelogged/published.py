@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import msgspec
 
-from app.definitions.timeline import NEVER_MS
 from tables.changelogged.checksum import Changelogged
-from tables.changelogged.packed_periods import PackedPeriods, PeriodKey
-from tables.changelogged.packed_rows import Packed, integer_end, text_end
-from tables.spool import Spool
+from tables.changelogged.packed_rows import integer_end, paired, text_end
+from tables.changelogged.published_store import PeriodKey, PublishedStore, Stands
 
 _OwnName = tuple[str, str | None, tuple[str | None, ...]]
 _NewName = tuple[str, str | None, tuple[str | None, ...], tuple[str, ...]]
@@ -78,29 +74,39 @@ class PublishedPeriod(msgspec.Struct):
 
 
 class PublishedTable(Changelogged):
-    """Published periods of one partition: those at hand, and all others packed.
+    """Published periods of one partition: those at hand, and all others in one piece each.
 
-    `spool`: takes those that hardly change any more; None: memory does. `same`: returns an id that
-    is equal, and kept by somebody else if there is any.
+    `store`: local disk, which has the pieces of committed flushes; None: memory has all pieces.
     """
 
-    def __init__(
-        self, spool: Spool | None = None, same: Callable[[str], str] = lambda identity: identity
-    ) -> None:
+    def __init__(self, store: PublishedStore | None = None) -> None:
         super().__init__()
-        self._same = same
+        self.store = store
         self.periods: dict[PeriodKey, PublishedPeriod] = {}
-        """Periods at hand: changed since they were packed, or looked at lately."""
+        """Periods at hand: changed since the last flush, or looked at lately."""
         self._changed: set[PeriodKey] = set()
-        """Those of them that have to be packed."""
-        self._packed = PackedPeriods(spool or Spool())
+        """Those of them that have changed since the last flush."""
+        self._pieces: dict[PeriodKey, bytes] = {}
+        """What local disk does not have yet, or not at all."""
+        self._loading: dict[PeriodKey, dict[bytes, bytes]] = {}
+        """By the rest of its key, the value of each record of periods that are being loaded."""
+        self._newest_ms = -1
+        """Newest cut of any record."""
+        self._taken = Stands(-1, self.sum)
+        """What the last flush came to."""
 
     def find(self, name: PeriodKey) -> PublishedPeriod | None:
-        """Return the period as published; None before its first cut."""
+        """Return the period as published; None before its first cut.
+
+        Raises:
+            PublishedLost: local disk does not give it any more; a restore makes it again.
+        """
+        if self._loading:
+            self.loaded()
         period = self.periods.get(name)
-        if period is None and (rows := self._packed.read(name)):
+        if period is None and (piece := self._piece_of(name)) is not None:
             period = self.periods[name] = PublishedPeriod()
-            for rest, value in rows:
+            for rest, value in paired(_decode_rows(piece)):
                 cell = _cell_name(rest)
                 if cell is None:
                     period.revision, period.cut_ms = _decode_completion(value)
@@ -108,9 +114,15 @@ class PublishedTable(Changelogged):
                     period.cells[cell] = _decode_cell(value)
         return period
 
+    def _piece_of(self, name: PeriodKey) -> bytes | None:
+        piece = self._pieces.get(name)
+        if piece is None and self.store is not None:
+            piece = self.store.find(name)
+        return piece
+
     def put_cell(self, name: PeriodKey, cell: PublishedCellKey, published: PublishedCell) -> None:
         """Remember a record that goes out with the next flush."""
-        cells = self._made(name).cells
+        cells = self._made(name, published.cut_ms).cells
         before, cells[cell] = cells.get(cell), published
         self._put(
             msgspec.msgpack.encode((name, cell)),
@@ -120,7 +132,7 @@ class PublishedTable(Changelogged):
 
     def put_completion(self, name: PeriodKey, revision: int, cut_ms: int) -> None:
         """Remember a period.completed that goes out with the next flush."""
-        period = self._made(name)
+        period = self._made(name, cut_ms)
         before = (period.revision, period.cut_ms)
         period.revision, period.cut_ms = revision, cut_ms
         self._put(
@@ -129,72 +141,109 @@ class PublishedTable(Changelogged):
             msgspec.msgpack.encode((revision, cut_ms)),
         )
 
-    def _made(self, name: PeriodKey) -> PublishedPeriod:
+    def _made(self, name: PeriodKey, cut_ms: int) -> PublishedPeriod:
         period = self.find(name)
         if period is None:
             period = self.periods[name] = PublishedPeriod()
         self._changed.add(name)
+        self._newest_ms = max(cut_ms, self._newest_ms)
         return period
 
     def take_changes(self) -> list[tuple[bytes, bytes | None]]:
-        """Return what changed since the last call; with many periods at hand pack them."""
+        """Return what changed since the last call, and keep the pieces of it for `stored`."""
         changes = super().take_changes()
+        for name in self._changed:
+            self._pieces[name] = _piece(self.periods[name])
+        self._changed.clear()
+        self._taken = Stands(self._newest_ms, self.sum)
         if len(self.periods) > _AT_HAND:
-            self._pack()
+            self.periods.clear()
         return changes
 
-    def _pack(self) -> None:
-        encode = msgspec.msgpack.encode
-        for name in self._changed:
-            period = self.periods[name]
-            rows = [
-                packed
-                for cell, published in period.cells.items()
-                for packed in (encode(cell), encode(published))
-            ]
-            if period.revision >= 0:
-                rows += (encode(None), encode((period.revision, period.cut_ms)))
-            self._packed.put(name, rows)
-        self._changed.clear()
-        self.periods.clear()
-        self._packed.pack()
+    def stored(self) -> None:
+        """Let local disk have what was taken, now that it is committed; or keep it in memory."""
+        store = self.store
+        if store is None or not (self._pieces or store.is_writing):
+            return
+        if store.write(self._pieces.items()) and store.commit(self._taken):
+            self._pieces.clear()
 
-    def load(self, key: bytes, value: bytes) -> None:
-        """Take over one changelog record."""
-        # (period, cell), the period an array of two itself
-        end = integer_end(key, text_end(key, 2))
-        subscription_id, start_ms = _decode_period(key[1:end])
-        self._packed.add((self._same(subscription_id), start_ms), key[end:], value)
-        self.sum = self.sum.replaced(key, None, value)
+    def begin_at(self, stands: Stands) -> None:
+        """Begin with what local disk has, before the rest of the changelog is loaded."""
+        self._newest_ms, self.sum = stands
+        self._taken = stands
 
-    def loaded(self) -> set[str]:
-        """Pack what was taken over of some subscriptions, all that there is; return of which."""
-        return self._packed.pack()
+    def load(self, key: bytes, value: bytes | None) -> None:
+        """Take over one changelog record; records come in the order of the changelog."""
+        end = _period_end(key)
+        name, rest = _decode_period(key[1:end]), key[end:]
+        rows = self._loading.get(name)
+        if rows is None:
+            piece = self._piece_of(name)
+            rows = {} if piece is None else dict(paired(_decode_rows(piece)))
+            self._loading[name] = rows
+        self.sum = self.sum.replaced(key, rows.get(rest), value)
+        if value is None:
+            rows.pop(rest, None)
+        else:
+            rows[rest] = value
+            self._newest_ms = max(self._newest_ms, _cut_in(rest, value))
 
-    def put_away(self, subscription_id: str, over_ms: int) -> int:
-        """Put away what was published last at that cut or before it, and is packed.
+    def loaded(self) -> bool:
+        """Put together what was loaded, and let local disk have it; `stored` makes that last.
 
-        It is found as before, from local disk. Return how many periods went.
+        Return False if it does not take it: then what it had of this load is gone.
         """
-        return self._packed.put_away(subscription_id, lambda rows: _published_ms(rows) <= over_ms)
+        for name, rows in self._loading.items():
+            flat = [packed for row in rows.items() for packed in row]
+            self._pieces[name] = msgspec.msgpack.encode(flat)
+        self._loading.clear()
+        self._taken = Stands(self._newest_ms, self.sum)
+        if self.store is None:
+            return True
+        if not self.store.write(self._pieces.items()):
+            return False
+        self._pieces.clear()
+        return True
+
+    def close(self) -> None:
+        """Let go of local disk."""
+        if self.store is not None:
+            self.store.close()
 
 
 _AT_HAND = 200
-"""Periods that are not packed at once."""
+"""Periods that are not let go of at once."""
 
 
-def subscription_in(key: bytes) -> bytes:
-    """Return whose a changelog record is, packed, by its key."""
-    return key[2 : text_end(key, 2)]
+def cut_in(key: bytes, value: bytes) -> int:
+    """Return the cut that a changelog record is of, in ms."""
+    return _cut_in(key[_period_end(key) :], value)
 
 
-def _published_ms(rows: Sequence[Packed]) -> int:
-    """Return the newest cut of a period; NEVER_MS if its completion is to come."""
-    found = (value for rest, value in rows if rest == _COMPLETION)
-    return max((_decode_completion(value)[1] for value in found), default=NEVER_MS)
+def _cut_in(rest: bytes, value: bytes) -> int:
+    return _decode_completion(value)[1] if rest == _COMPLETION else _decode_cell(value).cut_ms
+
+
+def _period_end(key: bytes) -> int:
+    # (period, cell), the period an array of two itself
+    return integer_end(key, text_end(key, 2))
+
+
+def _piece(period: PublishedPeriod) -> bytes:
+    encode = msgspec.msgpack.encode
+    rows = [
+        packed
+        for cell, published in period.cells.items()
+        for packed in (encode(cell), encode(published))
+    ]
+    if period.revision >= 0:
+        rows += (encode(None), encode((period.revision, period.cut_ms)))
+    return encode(rows)
 
 
 _COMPLETION = msgspec.msgpack.encode(None)
+_decode_rows = msgspec.msgpack.Decoder(list[bytes]).decode
 _decode_name = msgspec.msgpack.Decoder(_OwnName | None).decode
 _decode_new_name = msgspec.msgpack.Decoder(_NewName).decode
 _ARRAY_OF_FOUR = 0x94

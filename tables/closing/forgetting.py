@@ -61,7 +61,6 @@ class Forgetting:
             for name in list(self._names[at_ms]):
                 if not event_ranges.names_before(event_ranges.meter_keys_of(name), *log_starts):
                     yield from self._forgetting_one(name)
-                yield from _putting_away(partition, name)
                 del self._names[at_ms][name]
                 yield
             if not self._names[at_ms]:
@@ -82,19 +81,6 @@ class Forgetting:
             self._look_at((name,), later_ms)
         if packed:
             yield from partition.packing.packing(name)
-
-
-def _putting_away(partition: Partition, name: SubscriptionKey) -> Steps[None]:
-    """Put away what was published of periods that no late event changes any more.
-
-    Whoever asks for them finds them; a correction brings one back until it is put away again.
-    """
-    settled_ms = partition.cuts.settled_ms
-    late_window_s = partition.definitions.settings_at(settled_ms).late_window_s
-    for subscription_id in partition.packing.subscription_ids(name):
-        count = partition.published.put_away(subscription_id, settled_ms - late_window_s * 1000)
-        partition.work.add("close", "periods", count)
-        yield
 
 
 def forget(partition: Partition, name: SubscriptionKey) -> bool:

@@ -136,17 +136,17 @@ class Packing:
 
     def is_packed(self, name: SubscriptionKey) -> bool:
         """Return whether the cells of an external subscription are packed, and its routes gone."""
-        return bool(self._packed) and any(i in self._packed for i in self.subscription_ids(name))
+        return bool(self._packed) and any(i in self._packed for i in self._subscription_ids(name))
 
     def packed_pieces(self, name: SubscriptionKey) -> list[Piece]:
         """Return the packed cells of a packed external subscription, for `pack`."""
-        found = ((i, self._packed.piece(i)) for i in self.subscription_ids(name) if self._packed)
+        found = ((i, self._packed.piece(i)) for i in self._subscription_ids(name) if self._packed)
         return [(identity, piece) for identity, piece in found if piece is not None]
 
     def pieces(self, name: SubscriptionKey) -> list[tuple[str, bytes | None]]:
         """Return the packed cells of each subscription of an external id, for `has`."""
         return [
-            (identity, self._packed.piece(identity)) for identity in self.subscription_ids(name)
+            (identity, self._packed.piece(identity)) for identity in self._subscription_ids(name)
         ]
 
     def has(self, pieces: Iterable[tuple[str, bytes | None]]) -> bool:
@@ -155,13 +155,13 @@ class Packing:
 
     def read(self, name: SubscriptionKey) -> list[Packed]:
         """Return the packed cells of an external subscription, which stay packed."""
-        return [cell for i in self.subscription_ids(name) for cell in self._packed.read(i)]
+        return [cell for i in self._subscription_ids(name) for cell in self._packed.read(i)]
 
     def unpack(self, name: SubscriptionKey) -> None:
         """Make routes and cells of a packed external subscription, as they stand."""
         if not self._packed:
             return
-        packed = [cell for i in self.subscription_ids(name) for cell in self._packed.drain(i)]
+        packed = [cell for i in self._subscription_ids(name) for cell in self._packed.drain(i)]
         if not packed:
             return
         for key, cells in by_span(packed).items():
@@ -283,8 +283,7 @@ class Packing:
             self._timelines.forget(name)
             self._routes.note_gone(name)
 
-    def subscription_ids(self, name: SubscriptionKey) -> Iterable[str]:
-        """Yield the ids of all subscriptions ever under an external id, and of one without any."""
+    def _subscription_ids(self, name: SubscriptionKey) -> Iterable[str]:
         for versions in self._definitions.subscriptions(*name):
             yield next(versions.all()).id
         yield subscription_id(*name)

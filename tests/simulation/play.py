@@ -174,6 +174,8 @@ def tear_ledger(directory: Path, choose: random.Random) -> None:
         return
     path = choose.choice(files)
     content = bytearray(path.read_bytes())
+    if not content:
+        return
     match choose.randrange(3):
         case 0:
             path.unlink()

@@ -150,6 +150,7 @@ class FlushPacking:
     def keep_on_disk(self, flush: int) -> None:
         """Let local disk keep what the flush made durable."""
         self._ledger.commit()
+        self._state.published.stored()
         index = self._state.index
         index.seal_flush(flush)
         if index.disk_error is not None:

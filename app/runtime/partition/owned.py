@@ -220,6 +220,7 @@ class OwnedPartition:
         await self.leave()
         await self.producer.stop()
         self.state.index.close()
+        self.state.published.close()
 
     def fail(self, error: BaseException) -> None:
         """Have the partition given up and restored: something of it failed for good."""

@@ -31,12 +31,13 @@ from app.runtime.partition.owned import OwnedPartition
 from app.runtime.topics.changelogs import newest_values
 from app.runtime.topics.daily_topic import daily_of
 from app.runtime.topics.instants_topic import read_instants
-from app.runtime.topics.spooled_newest import SpooledNewest, spool_of
+from app.runtime.topics.spooled_newest import spool_of
 from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint, OutputMark
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.evaluations import EvaluationTable
 from tables.changelogged.published import PublishedTable
+from tables.changelogged.published_store import PublishedStore
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
@@ -68,7 +69,8 @@ async def fold_anew(
     and index rows, events folded again would look like repetitions, or count twice.
     """
     settings, store = shared.settings, shared.members
-    newest = {**newest, **await newest_values(settings, [MEMBERS_CHANGELOG], number)}
+    more = [MEMBERS_CHANGELOG] if published.whole else [MEMBERS_CHANGELOG, PUBLISHED_CHANGELOG]
+    newest = {**newest, **await newest_values(settings, more, number)}
     log_start = await _empty_log(settings, INDEX_CHANGELOG, number)
     rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
     stored = await store.state(number)
@@ -96,6 +98,9 @@ async def fold_anew(
     carried = Carried(checkpoint, None, *tables, partial(shared.homes.is_at, number))
     index = open_index(number, shared, begun)
     table = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
+    void = [*_FOLDED_ANEW]
+    if not published.whole:
+        void.append(PUBLISHED_CHANGELOG)
     table.changed.tell_again(shared.followed.impacts_since(table.changed.next_offset))
     table.snapshot.forget_stored(newest[CELLS_CHANGELOG])
     await fill(store, number, checkpoint.epoch, checkpoint.flush, {})
@@ -107,12 +112,9 @@ async def fold_anew(
     seen = _decided(shared, -1 if loses else checkpoint.grid_ms)
     owned.renewal.note_seen(seen[0])
     owned.refold_queue.stand_under(seen)
-    gone = [(name, list(newest[name])) for name in _FOLDED_ANEW]
-    if not published.whole:
-        gone.append((PUBLISHED_CHANGELOG, [key for key, _ in published.changelog.items()]))
-    for name, keys in gone:
+    for name in void:
         topic = settings.topic(name)
-        owned.next_flush.add(Record(topic, number, key, None) for key in keys)
+        owned.next_flush.add(Record(topic, number, key, None) for key in newest[name])
     topic = settings.topic(EVALUATIONS_CHANGELOG)
     owned.next_flush.add(Record(topic, number, key, None) for key in torn)
     topic = settings.topic(DAILY_CHANGELOG)
@@ -175,6 +177,14 @@ def open_index(number: int, shared: WorkerContext, begun: int) -> EventIndex:
     )
 
 
+def published_store(number: int, shared: WorkerContext) -> PublishedStore:
+    """Open what local disk has of what a partition has published."""
+    settings = shared.settings
+    prefix = settings.topic_prefix or "meter"
+    path = settings.state_dir / "published" / prefix / f"{number}.db"
+    return PublishedStore(path, f"{prefix}/{number}")
+
+
 def _index_directory(state_dir: Path, prefix: str, number: int) -> Path:
     return state_dir / "index" / f"{prefix or 'meter'}" / str(number)
 
@@ -186,5 +196,3 @@ class Published(NamedTuple):
     newest: OutputMark | None
     whole: bool
     """False: usage-records is not what the checkpoint expects, and `table` is what it has now."""
-    changelog: SpooledNewest
-    """What the changelog has."""

@@ -13,10 +13,11 @@ from functools import partial
 
 import msgspec
 
-from app.bounds.turns import STEP_ITEMS, Steps, Work
+from app.bounds.turns import Steps, Work
 from app.definitions.model import FOLD_VERSION
 from app.definitions.outcome import Impact
-from app.kafka.log_readers import bounds
+from app.kafka.log_readers import LogRecord, bounds, read_tail
+from app.kafka.names import TopicPartition
 from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
@@ -34,7 +35,7 @@ from app.runtime.followed import DefinitionsLost
 from app.runtime.partition.member_sync import fill, newest_members
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.restoring.index_log import restored_index
-from app.runtime.restoring.rebuild import Published, evaluations_of, fold_anew
+from app.runtime.restoring.rebuild import Published, evaluations_of, fold_anew, published_store
 from app.runtime.topics.changelogs import (
     ANY_METER_KEY,
     CHECKPOINT_KEY,
@@ -44,11 +45,12 @@ from app.runtime.topics.changelogs import (
 )
 from app.runtime.topics.daily_topic import daily_of
 from app.runtime.topics.published_topic import output_stands, output_tp, read_published
-from app.runtime.topics.spooled_newest import SpooledNewest, spool_of
+from app.runtime.topics.spooled_newest import spool_of
 from app.wire.arrivals import MeterKey
 from tables.changelogged.checkpoint import Checkpoint, StateTooNew
 from tables.changelogged.corrections import CorrectionTable
-from tables.changelogged.published import PublishedTable, subscription_in
+from tables.changelogged.published import PublishedTable, cut_in
+from tables.changelogged.published_store import PublishedStore
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
 
@@ -76,8 +78,6 @@ async def restore(
     takes = {name: newest_into(values) for name, values in newest.items()}
     corrections, keys = CorrectionTable(spool_of(shared.settings)), dict[bytes, bytes]()
     takes[CORRECTIONS_CHANGELOG], newest[CORRECTIONS_CHANGELOG] = _loading(corrections, keys), keys
-    told = SpooledNewest(spool_of(shared.settings), subscription_in)
-    takes[PUBLISHED_CHANGELOG] = told.take
     await read_changelogs(shared.settings, takes, number)
     # Who had it before may have been ahead: its cells stand under what is to be read here yet. And
     # what it set aside just before it was fenced must not be folded here. After the state is read,
@@ -87,11 +87,11 @@ async def restore(
     packed_checkpoint = cells.pop(CHECKPOINT_KEY, None)
     if packed_checkpoint is None:
         unknown = Checkpoint(epoch=told_epoch)
-        published = await _published(number, shared, unknown, told)
+        published = await _published(number, shared, unknown)
         return await fold_anew(number, unknown, None, newest, published, producer, shared)
     checkpoint = _readable(number, packed_checkpoint, end, shared)
     index = await restored_index(number, shared, checkpoint)
-    published = await _published(number, shared, checkpoint, told)
+    published = await _published(number, shared, checkpoint)
     checkpoint.output = published.newest
     evaluations, torn = evaluations_of(checkpoint, newest[EVALUATIONS_CHANGELOG])
     daily = await daily_of(number, checkpoint, newest[DAILY_CHANGELOG], shared)
@@ -240,22 +240,19 @@ def _catching_up(
     return refolds
 
 
-async def _published(
-    number: int, shared: WorkerContext, checkpoint: Checkpoint, changelog: SpooledNewest
-) -> Published:
+async def _published(number: int, shared: WorkerContext, checkpoint: Checkpoint) -> Published:
     """Return what was published by its changelog; if that is torn, by the usage records.
 
     Both are asked: a topic that was deleted or cut has not what its changelog says.
     """
     settings, expected = shared.settings, checkpoint.published_sum
-    kept = PublishedTable(spool_of(settings), shared.definitions.same_id)
-    late_window_s = shared.definitions.settings_at(checkpoint.cut_ms).late_window_s
-    for part in changelog.parts():
-        await _load(part, kept.load)
-        for count, subscription_id in enumerate(kept.loaded()):
-            kept.put_away(subscription_id, checkpoint.cut_ms - late_window_s * 1000)
-            if count % STEP_ITEMS == 0:
-                await asyncio.sleep(0)
+    store = published_store(number, shared)
+    stood = store.stands is not None
+    kept = await _load_published(number, shared, store)
+    if stood and expected != kept.sum:
+        # It is another log, or of a flush that the brokers have lost.
+        store.discard()
+        kept = await _load_published(number, shared, store)
     torn, mark = expected not in (None, kept.sum), checkpoint.output
     stands = mark is not None and await output_stands(settings, number, mark)
     if torn:
@@ -263,19 +260,21 @@ async def _published(
         text = "What was published of partition %s is torn: usage-records are read"
         log.error(text, number, extra=facts("note", partition=number))
     elif mark is None and kept.sum.records == 0:
-        return Published(kept, None, whole=True, changelog=changelog)
+        return Published(kept, None, whole=True)
     elif stands:
-        return Published(kept, mark, whole=True, changelog=changelog)
+        return Published(kept, mark, whole=True)
     found, newest = await read_published(settings, shared.definitions, number)
+    store.discard()
+    found.store = store
     # The sum says nothing of records of single events, but the mark does.
     if torn and found.sum == expected and (stands or mark is None):
-        return Published(found, newest, whole=True, changelog=changelog)
+        return Published(found, newest, whole=True)
     tp = output_tp(settings, number)
     if not torn and mark is None:
         # Retention may have taken what the topic lacks: nothing was noted to tell a cut one by.
         start, _ = await bounds(settings, tp)
         if start > 0 or found.sum == kept.sum:
-            return Published(kept, newest, whole=True, changelog=changelog)
+            return Published(kept, newest, whole=True)
     shared.rebuilds["published"] += not torn
     log.error(
         "%s is not what partition %s published: what it lacks is published again",
@@ -283,7 +282,38 @@ async def _published(
         number,
         extra=facts("note", partition=number),
     )
-    return Published(found, newest, whole=False, changelog=changelog)
+    return Published(found, newest, whole=False)
+
+
+async def _load_published(
+    number: int, shared: WorkerContext, store: PublishedStore | None
+) -> PublishedTable:
+    """Return what local disk has, and of the changelog what came since; None: all of that."""
+    table, stands = PublishedTable(store), None if store is None else store.stands
+    tp = TopicPartition(shared.settings.topic(PUBLISHED_CHANGELOG), number)
+    is_early: Callable[[LogRecord], bool] | None = None
+    if stands is not None:
+        table.begin_at(stands)
+        is_early = partial(_is_before, stands.cut_ms)
+    async with read_tail(shared.settings, tp, is_early) as batches:
+        async for records in batches:
+            for record in records:
+                table.load(record.key or b"", record.value)
+            shared.tally.work.add("restore", "log_records", len(records))
+            if not table.loaded() and store is not None:
+                text = "Local disk takes nothing of what partition %s published, memory does: %s"
+                extra = facts("note", partition=number)
+                log.warning(text, number, store.disk_error, extra=extra)
+                store.discard()
+                return await _load_published(number, shared, None)
+            await asyncio.sleep(0)
+    table.stored()
+    return table
+
+
+def _is_before(cut_ms: int, record: LogRecord) -> bool:
+    """Return whether a record, and so all records before it, is of an earlier cut."""
+    return record.value is not None and cut_in(record.key or b"", record.value) < cut_ms
 
 
 async def _restore_members(number: int, shared: WorkerContext, state: Partition) -> bool:

@@ -124,6 +124,7 @@ class Restorer:
             await owned.abandon()
             await owned.leave()
             owned.state.index.close()
+            owned.state.published.close()
             raise
         return owned
 

@@ -16,7 +16,6 @@ from app.definitions.terms import subscription_timeline
 from app.definitions.timeline import NEVER_MS, Period
 from app.kafka.log_readers import bounds, read_to_end, scan
 from app.kafka.names import TopicPartition
-from app.runtime.topics.spooled_newest import spool_of
 from app.settings import Settings
 from app.wire.instant_records import INSTANT_TYPES
 from app.wire.usage_records import BillingText, cell_id
@@ -144,7 +143,7 @@ async def read_published(
     settings: Settings, definitions: Definitions, number: int
 ) -> tuple[PublishedTable, OutputMark | None]:
     """Return the published state of a partition as usage-records has it, and its newest record."""
-    table = PublishedTable(spool_of(settings))
+    table = PublishedTable()
     tp = output_tp(settings, number)
     mark = await put_all_again(settings, tp, partial(put_again, table, definitions))
     return table, mark

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -28,22 +28,17 @@ _decode = msgspec.msgpack.Decoder(list[tuple[bytes, bytes | None]]).decode
 
 
 class SpooledNewest:
-    """The newest value of every key.
+    """The newest value of every key."""
 
-    `together`: what keys have in common that are to be in one part; None: nothing.
-    """
-
-    def __init__(self, spool: Spool, together: Callable[[bytes], bytes] | None = None):
+    def __init__(self, spool: Spool):
         self._spool = spool
-        self._together = together
         self._places: list[list[Place]] = [[] for _ in range(PARTS)]
         self._at_hand: list[dict[bytes, bytes | None]] = [{} for _ in range(PARTS)]
         self.at_hand_bytes = 0
 
     def take(self, key: bytes, value: bytes | None) -> None:
         """Take over one record of the changelog; a None value deletes."""
-        common = key if self._together is None else self._together(key)
-        self._at_hand[xxhash.xxh3_64_intdigest(common) % PARTS][key] = value
+        self._at_hand[xxhash.xxh3_64_intdigest(key) % PARTS][key] = value
         self.at_hand_bytes += len(key) + len(value or b"") + _ENTRY_BYTES
         if self.at_hand_bytes > AT_HAND_BYTES:
             for at_hand, places in zip(self._at_hand, self._places, strict=True):

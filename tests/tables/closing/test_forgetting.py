@@ -88,23 +88,6 @@ def test_closed_periods_leave_no_cells_however_many_there_are() -> None:
     assert kept == [(2, 2)] * 3
 
 
-def test_what_was_published_of_final_periods_leaves_memory_and_is_found() -> None:
-    one, weeks = live(12, "count", "sum"), 12
-    at_ms = START_MS + weeks * WEEK_MS
-    published, found = one.partition.published, Forgetting(one.partition)
-    before = past_usage(one.partition, NAME, at_ms)
-    published._pack()
-    found.note_due([NAME], at_ms)
-    pass_until(one, at_ms + DAY_MS - HOUR_MS)
-    drained(found.forgetting(FROM_THE_START))
-    subscription_id, *_ = one.partition.packing.subscription_ids(NAME)
-    assert published.put_away(subscription_id, START_MS + WEEK_MS) == 1, "it was not final"
-    pass_until(one, at_ms + DAY_MS)
-    drained(found.forgetting(FROM_THE_START))
-    assert published.put_away(subscription_id, at_ms) == 0
-    assert past_usage(one.partition, NAME, at_ms) == before
-
-
 def test_what_no_record_tells_stays() -> None:
     one = live(1, "sum")
     pass_until(one, FINAL_MS)

@@ -1,0 +1,207 @@
+"""The published periods of one partition on local disk, each in one piece.
+
+It is a cache of their changelog, and holds whole committed flushes only. SQLite keeps it whole when
+the process ends. Nothing is synced: of a machine that has started anew it is discarded. What the
+disk has altered is noticed by the hash of each piece.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+import xxhash
+
+from tables.changelogged.checksum import ChangelogSum
+
+PeriodKey = tuple[str, int]
+"""(subscription id, period start ms)"""
+
+_HASH_BYTES: Final = 8
+_CACHE_KIB: Final = 256
+"""Memory that SQLite takes of a partition for what it has read or written last."""
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_FORMAT: Final = 1
+_MAKE: Final = """
+CREATE TABLE IF NOT EXISTS stands (one INTEGER PRIMARY KEY CHECK (one = 1), packed BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS periods (
+    start_ms INTEGER NOT NULL, subscription_id TEXT NOT NULL, piece BLOB NOT NULL,
+    PRIMARY KEY (start_ms, subscription_id)
+) WITHOUT ROWID;
+"""
+
+
+class PublishedLost(OSError):
+    """Local disk does not give what was written to it; it is made again from the changelog."""
+
+
+class Stands(NamedTuple):
+    """How far the changelog is on local disk."""
+
+    cut_ms: int
+    """Newest cut of which anything is here; what is not here is of that one or later."""
+    sum: ChangelogSum
+    """Of the changelog up to there."""
+
+
+class _Stands(msgspec.Struct, array_like=True):
+    format: int
+    identity: str
+    cut_ms: int
+    sum: ChangelogSum
+
+
+class PublishedStore:
+    """The file of one partition. One thread at a time."""
+
+    def __init__(self, path: Path, identity: str):
+        """Open what is there; `identity` says whose it is, and of another one it is discarded."""
+        self._path = path
+        self._identity = f"{identity} {_machine_start()}"
+        self.disk_error: str | None = None
+        """Why local disk took nothing when it was tried last."""
+        self._db: sqlite3.Connection | None = None
+        self._lost = False
+        self.stands: Stands | None = None
+        """None: it has nothing."""
+        if path.exists():
+            self._open()
+            if self.stands is None:
+                self._remove()
+
+    def find(self, name: PeriodKey) -> bytes | None:
+        """Return the piece of a period, None if there is none.
+
+        Raises:
+            PublishedLost: it is not what was written. All of it is discarded, and who opens it
+                again begins anew: until then nothing is found.
+        """
+        if self._lost:
+            raise PublishedLost(f"{self._path} is closed, or has lost what was written to it")
+        if self._db is None:
+            return None
+        subscription_id, start_ms = name
+        query = "SELECT piece FROM periods WHERE start_ms = ? AND subscription_id = ?"
+        try:
+            found = self._db.execute(query, (start_ms, subscription_id)).fetchone()
+        except sqlite3.Error as error:
+            self._lose()
+            raise PublishedLost(f"{self._path}: {error}") from error
+        if found is None:
+            return None
+        signed: bytes = found[0]
+        piece = signed[_HASH_BYTES:]
+        if signed[:_HASH_BYTES] != _hash(name, piece):
+            self._lose()
+            raise PublishedLost(f"{self._path} has other bytes than were written to it")
+        return piece
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether anything was written that is not made last."""
+        return self._db is not None and self._db.in_transaction
+
+    def write(self, pieces: Iterable[tuple[PeriodKey, bytes]]) -> bool:
+        """Write pieces, which `commit` makes last; return whether local disk takes them."""
+        if self._db is None and not self._lost:
+            self._open()
+        if self._db is None:
+            return False
+        rows = [(name[1], name[0], _hash(name, piece) + piece) for name, piece in pieces]
+        try:
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT OR REPLACE INTO periods VALUES (?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            self._fail(error)
+            return False
+        return True
+
+    def commit(self, stands: Stands) -> bool:
+        """Let what was written last; return whether it does."""
+        if self._db is None:
+            return False
+        packed = msgspec.msgpack.encode(_Stands(_FORMAT, self._identity, *stands))
+        try:
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("INSERT OR REPLACE INTO stands VALUES (1, ?)", (packed,))
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._fail(error)
+            return False
+        self.stands, self.disk_error = stands, None
+        return True
+
+    def discard(self) -> None:
+        """Begin anew, without anything."""
+        self._remove()
+        self._lost = False
+
+    def _lose(self) -> None:
+        self._lost = True
+        self._remove()
+
+    def _remove(self) -> None:
+        self._disconnect()
+        self.stands = None
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(OSError):
+                self._path.with_name(self._path.name + suffix).unlink()
+
+    def close(self) -> None:
+        """Let go of the file; what was not made last is gone, and nothing is found any more."""
+        self._lost = True
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._db is not None:
+            with suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+
+    def _open(self) -> None:
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            # Where nobody tells when the machine started, the power may have ended in between.
+            synced = "OFF" if _BOOT_ID.exists() else "NORMAL"
+            self._db.execute(f"PRAGMA synchronous = {synced}")
+            self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            self._db.executescript(_MAKE)
+            found = self._db.execute("SELECT packed FROM stands").fetchone()
+            known = None if found is None else _decode(found[0])
+        except (sqlite3.Error, OSError, msgspec.MsgspecError) as error:
+            self._disconnect()
+            self.disk_error = str(error)
+        else:
+            if known is not None and (known.format, known.identity) == (_FORMAT, self._identity):
+                self.stands = Stands(known.cut_ms, known.sum)
+
+    def _fail(self, error: sqlite3.Error) -> None:
+        self.disk_error = str(error)
+        if self._db is not None:
+            with suppress(sqlite3.Error):
+                self._db.rollback()
+
+
+def _machine_start() -> str:
+    """Return what tells one start of this machine from another, where it tells."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _hash(name: PeriodKey, piece: bytes) -> bytes:
+    start = xxhash.xxh3_64_intdigest(f"{name[0]}/{name[1]}".encode())
+    return xxhash.xxh3_64_digest(piece, start)
+
+
+_decode = msgspec.msgpack.Decoder(_Stands).decode
