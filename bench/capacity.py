@@ -7,11 +7,9 @@ python -m bench.capacity --cpu       takes CPU an event from bench/results.json,
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import tempfile
-import tracemalloc
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,7 +27,7 @@ from bench.contest.loads import LOADS
 from bench.contest.results import read, with_region
 from bench.contest.tools import ROOT
 from tables.changelogged.published import PublishedCell, PublishedTable
-from tables.spool import Place, Spool
+from tables.changelogged.published_store import PublishedStore
 
 UNITS = ROOT / "bench" / "units.json"
 PAGE = ROOT / "docs" / "capacity.md"
@@ -58,7 +56,6 @@ BY_SUBSCRIPTIONS = (
     "subscriptions",
     "memory in every worker",
     "memory of cells, all workers",
-    "memory of published figures, all workers",
     "workers' disks: published figures, each year",
     "Redis",
     "records a month in Kafka",
@@ -125,8 +122,6 @@ def _by_subscriptions(cost: dict[str, float]) -> list[str]:
         sizes = (
             count * cost["subscription_bytes"],
             cells * cost["cell_bytes"],
-            cells * cost["published_periods"] * cost["published_bytes"]
-            + count * cost["published_name_bytes"],
             cells * PERIODS * cost["published_disk_bytes"],
             count * cost["members"] * cost["member_bytes"],
             cells * cost["record_bytes"] * cost["replicas"],
@@ -193,46 +188,24 @@ async def _member_bytes(url: str) -> float:
     return float(after - before) / (SETS * MEMBERS)
 
 
-class _Counted(Spool):
-    """A spool that knows how many bytes were put."""
-
-    size = 0
-
-    def put(self, value: bytes) -> Place:
-        self.size += len(value)
-        return super().put(value)
-
-
 def _published_bytes(cells: int) -> dict[str, float]:
-    """Return what a published figure takes, of subscriptions that close a period a month."""
-    subscriptions, charges = 5_000, [str(uuid.uuid4()) for _ in range(cells)]
+    """Return what a published figure takes on disk, of subscriptions that close a period a month."""
+    subscriptions, charges = 2_000, [str(uuid.uuid4()) for _ in range(cells)]
     with tempfile.TemporaryDirectory() as directory:
-        spool = _Counted(Path(directory))
-        table, names = PublishedTable(spool), [str(uuid.uuid4()) for _ in range(subscriptions)]
-        tracemalloc.start()
-        before, _ = tracemalloc.get_traced_memory()
-        most = 0
+        table = PublishedTable(PublishedStore(Path(directory) / "published.db", ""))
         for period in range(PERIODS):
             start_ms = YEAR_S * 1000 * (50 * PERIODS + period) // PERIODS
-            for subscription in names:
-                name = subscription, start_ms
+            for _ in range(subscriptions):
+                name = str(uuid.uuid4()), start_ms
                 for charge in charges:
                     cell = PublishedCell(0, "123.5", None, "123.5", None, 42, os.urandom(16), 0)
                     table.put_cell(name, (charge, None, ()), cell)
                 table.put_completion(name, 0, 0)
-                table.take_changes()
-            gc.collect()
-            most = max(most, tracemalloc.get_traced_memory()[0] - before)
-            for subscription in names:
-                table.put_away(subscription, 0)
-        gc.collect()
-        left = tracemalloc.get_traced_memory()[0] - before
-        tracemalloc.stop()
-    return {
-        "published_bytes": (most - left) / (subscriptions * cells),
-        "published_name_bytes": left / subscriptions,
-        "published_disk_bytes": spool.size / (subscriptions * PERIODS * cells),
-    }
+            table.take_changes()
+            table.stored()
+        table.close()
+        size = sum(each.stat().st_size for each in Path(directory).iterdir())
+    return {"published_disk_bytes": size / (subscriptions * PERIODS * cells)}
 
 
 def cpu() -> dict[str, float]:
