@@ -189,7 +189,7 @@ async def _member_bytes(url: str) -> float:
 
 
 def _published_bytes(cells: int) -> dict[str, float]:
-    """Return what a published figure takes on disk, of subscriptions that close a period a month."""
+    """Return what a published figure takes on disk, of those that close a period a month."""
     subscriptions, charges = 2_000, [str(uuid.uuid4()) for _ in range(cells)]
     with tempfile.TemporaryDirectory() as directory:
         table = PublishedTable(PublishedStore(Path(directory) / "published.db", ""))

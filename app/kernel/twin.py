@@ -1,7 +1,9 @@
 """What the compiled kernel does, in Python: the same functions with the same answers.
 
-It is used where no kernel was built, and it says what each function returns. The kernel hands more
-back: escapes in properties, for one. What is handed back goes the way of one event after the other.
+It is used where no kernel was built, and says what each function returns. The kernel hands more
+back: escapes in properties, for one. That goes the way of one event after the other.
+
+It has over 500 lines: one function for each of the kernel, and what it is given.
 """
 
 from __future__ import annotations
@@ -215,11 +217,11 @@ def arrive_many(
     """Note plain events of records that `split` returned, beside others of their key.
 
     It begins at a place, and ends before the first record that is no plain event, or has a header
-    that decides what it is, or was appended after all before it and after `until_ms`. It ends as
-    well where nothing is left of `room`: a record takes its bytes and `each` more. `append_time_ms`
-    and `next_offset` are those after the records before. Return the next place, how many were
-    noted, what is left of the room, and these two as they are then. The kernel keeps the events as
-    sequences of arrivals, each made when it is asked for. The twin notes none.
+    that decides what it is. It ends as well before one that was appended after all before it and
+    after `until_ms`, or where nothing is left of `room`: a record takes its bytes and `each` more.
+    Return the next place, how many were noted, what is left of the room, and the next offset and
+    the append time as they are then. The kernel keeps events as sequences of arrivals, each made
+    when it is asked for; the twin notes none.
     """
     return place, 0, room, next_offset, append_time_ms
 

@@ -85,7 +85,7 @@ class PublishedTable(Changelogged):
         self.periods: dict[PeriodKey, PublishedPeriod] = {}
         """Periods at hand: changed since the last flush, or looked at lately."""
         self._changed: set[PeriodKey] = set()
-        """Those of them that have changed since the last flush."""
+        """Names of periods that have changed since the last flush."""
         self._pieces: dict[PeriodKey, bytes] = {}
         """What local disk does not have yet, or not at all."""
         self._loading: dict[PeriodKey, dict[bytes, bytes]] = {}
@@ -205,6 +205,10 @@ class PublishedTable(Changelogged):
             return False
         self._pieces.clear()
         return True
+
+    def keep_in(self, store: PublishedStore) -> None:
+        """Let local disk, which has nothing yet, have all of it."""
+        self.store = store
 
     def close(self) -> None:
         """Let go of local disk."""

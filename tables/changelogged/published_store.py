@@ -46,7 +46,7 @@ class Stands(NamedTuple):
     cut_ms: int
     """Newest cut of which anything is here; what is not here is of that one or later."""
     sum: ChangelogSum
-    """Of the changelog up to there."""
+    """Sum of the changelog up to there."""
 
 
 class _Stands(msgspec.Struct, array_like=True):

@@ -1285,7 +1285,7 @@ BUGS = (
         "app/runtime/restoring/restore.py",
         "if stood and expected != kept.sum:",
         "if False:",
-        "tests/simulation/test_mending.py::test_local_disk_that_has_something_else_published_is_made_again",
+        "tests/simulation/test_published.py::test_local_disk_that_has_something_else_published_is_made_again",
     ),
     Bug(
         "published-figure-loaded-twice",

@@ -33,10 +33,7 @@ from app.runtime.restoring import index_log, rebuild, restore
 from app.runtime.topics.changelogs import CHECKPOINT_KEY
 from app.wire.refusals import RefusalCode
 from tables.changelogged.checkpoint import Checkpoint
-from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.members import MemberKey
-from tables.changelogged.published import PublishedTable
-from tables.changelogged.published_store import PublishedStore, Stands
 from tests.simulation import play as playing
 from tests.simulation.check import Outcome
 from tests.simulation.play import Player, play
@@ -351,64 +348,6 @@ def test_what_usage_records_lost_is_published_again(
         assert any("what it lacks is published again" in text for text in said) == (lost > 0)
         most = max(most, lost)
     assert most
-
-
-def test_a_start_reads_what_was_published_since_the_last_flush(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """However much was published before; without local disk, all of it."""
-    loads, load = 0, PublishedTable.load
-
-    def count(table: PublishedTable, key: bytes, value: bytes | None) -> None:
-        nonlocal loads
-        loads += 1
-        load(table, key, value)
-
-    monkeypatch.setattr(PublishedTable, "load", count)
-    read: dict[Fault, list[int]] = {Fault.CRASH: [], Fault.INDEX_LOST: []}
-    for fault, found in read.items():
-        for weeks in (4, 40):
-            steps: list[Step] = [*eventful(), *[Pass(WEEK_MS)] * weeks]
-            assert play(Script(1, 1, steps)).check() == []
-            loads = 0
-            assert play(Script(1, 1, [*steps, Pass(0), fault, Pass(0)])).check() == []
-            found.append(loads)
-    few, many = read[Fault.CRASH]
-    assert 0 < few == many
-    few, many = read[Fault.INDEX_LOST]
-    assert many > 5 * few
-
-
-@pytest.mark.parametrize("at_fault", ["sum", "rows"])
-def test_local_disk_that_has_something_else_published_is_made_again(
-    monkeypatch: pytest.MonkeyPatch, at_fault: str
-) -> None:
-    """As of another log, or of a flush that the brokers have lost."""
-    commit, altered = PublishedStore.commit, 0
-
-    def alter(store: PublishedStore, stands: Stands) -> bool:
-        nonlocal altered
-        altered += 1
-        if at_fault == "rows":
-            store.write([(("of-another", 0), b"\x90")])
-        return commit(store, stands._replace(sum=ChangelogSum(stands.sum.records + 1, 3)))
-
-    monkeypatch.setattr(PublishedStore, "commit", alter)
-    discards, discard = 0, PublishedStore.discard
-
-    def note(store: PublishedStore) -> None:
-        nonlocal discards
-        discards += 1
-        discard(store)
-
-    said: list[str] = []
-    monkeypatch.setattr(restore.log, "error", lambda text, *_, **__: said.append(text))
-    monkeypatch.setattr(PublishedStore, "discard", note)
-    steps: list[Step] = [*eventful(), Pass(WEEK_MS), Fault.CRASH, Pass(WEEK_MS), used("b")]
-    assert play(Script(1, 1, steps)).check() == []
-    assert altered
-    assert discards
-    assert not said, "the changelog is whole"
 
 
 def test_state_without_sums_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

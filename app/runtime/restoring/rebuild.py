@@ -69,8 +69,9 @@ async def fold_anew(
     and index rows, events folded again would look like repetitions, or count twice.
     """
     settings, store = shared.settings, shared.members
-    more = [MEMBERS_CHANGELOG] if published.whole else [MEMBERS_CHANGELOG, PUBLISHED_CHANGELOG]
-    newest = {**newest, **await newest_values(settings, more, number)}
+    void = _FOLDED_ANEW if published.whole else (*_FOLDED_ANEW, PUBLISHED_CHANGELOG)
+    unread = [name for name in void if name not in newest]
+    newest = {**newest, **await newest_values(settings, unread, number)}
     log_start = await _empty_log(settings, INDEX_CHANGELOG, number)
     rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
     stored = await store.state(number)
@@ -98,9 +99,6 @@ async def fold_anew(
     carried = Carried(checkpoint, None, *tables, partial(shared.homes.is_at, number))
     index = open_index(number, shared, begun)
     table = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
-    void = [*_FOLDED_ANEW]
-    if not published.whole:
-        void.append(PUBLISHED_CHANGELOG)
     table.changed.tell_again(shared.followed.impacts_since(table.changed.next_offset))
     table.snapshot.forget_stored(newest[CELLS_CHANGELOG])
     await fill(store, number, checkpoint.epoch, checkpoint.flush, {})

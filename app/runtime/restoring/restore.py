@@ -265,7 +265,7 @@ async def _published(number: int, shared: WorkerContext, checkpoint: Checkpoint)
         return Published(kept, mark, whole=True)
     found, newest = await read_published(settings, shared.definitions, number)
     store.discard()
-    found.store = store
+    found.keep_in(store)
     # The sum says nothing of records of single events, but the mark does.
     if torn and found.sum == expected and (stands or mark is None):
         return Published(found, newest, whole=True)
