@@ -206,8 +206,9 @@ class PublishedTable(Changelogged):
         self._pieces.clear()
         return True
 
-    def keep_in(self, store: PublishedStore) -> None:
-        """Let local disk, which has nothing yet, have all of it."""
+    def take_over(self, store: PublishedStore) -> None:
+        """Let local disk have all of it, and nothing of what it had."""
+        store.discard()
         self.store = store
 
     def close(self) -> None:

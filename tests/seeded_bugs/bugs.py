@@ -1288,6 +1288,13 @@ BUGS = (
         "tests/simulation/test_published.py::test_local_disk_that_has_something_else_published_is_made_again",
     ),
     Bug(
+        "published-figures-discarded-though-kept",
+        "app/runtime/restoring/restore.py",
+        "    # The sum says nothing of records of single events, but the mark does.",
+        "    store.discard()",
+        "tests/simulation/test_published.py::test_what_was_published_is_not_forgotten_with_the_checkpoint",
+    ),
+    Bug(
         "published-figure-loaded-twice",
         "tables/changelogged/published.py",
         "replaced(key, rows.get(rest), value)",

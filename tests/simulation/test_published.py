@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from app.kafka.topics import CELLS_CHANGELOG
 from app.runtime.restoring import restore
 from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.published import PublishedTable
 from tables.changelogged.published_store import PublishedStore, Stands
-from tests.simulation.play import play
-from tests.simulation.script import Fault, Pass, Script, Step
+from tests.simulation.play import Player, play
+from tests.simulation.script import TORN, Fault, Pass, Script, Step
 from tests.simulation.test_mending import eventful, used
 from tests.world.clock import WEEK_MS
 
@@ -70,3 +72,23 @@ def test_local_disk_that_has_something_else_published_is_made_again(
     assert altered
     assert discards
     assert not said, "the changelog is whole"
+
+
+def test_what_was_published_is_not_forgotten_with_the_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cells and checkpoint are gone, the rest is whole: nothing is published a second time."""
+
+    def empty(player: Player, partition: int) -> None:
+        player.broker.log(CELLS_CHANGELOG, partition).entries.clear()
+        for worker in player.workers:
+            worker.process.kill()
+
+    monkeypatch.setattr(Player, "_tear", empty)
+    steps: list[Step] = [*eventful(), Pass(WEEK_MS), TORN, Pass(WEEK_MS), used("b"), Pass(WEEK_MS)]
+    outcome = play(Script(1, 1, steps))
+    assert outcome.check() == []
+    entries = outcome.broker.log("usage-records").entries
+    ids = [msgspec.json.decode(entry.value)["id"] for entry in entries if entry.value]
+    assert len(ids) > 2
+    assert len(ids) == len(set(ids))

@@ -264,10 +264,9 @@ async def _published(number: int, shared: WorkerContext, checkpoint: Checkpoint)
     elif stands:
         return Published(kept, mark, whole=True)
     found, newest = await read_published(settings, shared.definitions, number)
-    store.discard()
-    found.keep_in(store)
     # The sum says nothing of records of single events, but the mark does.
     if torn and found.sum == expected and (stands or mark is None):
+        found.take_over(store)
         return Published(found, newest, whole=True)
     tp = output_tp(settings, number)
     if not torn and mark is None:
@@ -282,6 +281,7 @@ async def _published(number: int, shared: WorkerContext, checkpoint: Checkpoint)
         number,
         extra=facts("note", partition=number),
     )
+    found.take_over(store)
     return Published(found, newest, whole=False)
 
 
