@@ -10,6 +10,7 @@ from app.runtime.restoring import restore
 from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.published import PublishedTable
 from tables.changelogged.published_store import PublishedStore, Stands
+from tests.simulation import play as playing
 from tests.simulation.play import Player, play
 from tests.simulation.script import TORN, Fault, Pass, Script, Step
 from tests.simulation.test_mending import eventful, used
@@ -85,6 +86,7 @@ def test_what_was_published_is_not_forgotten_with_the_checkpoint(
             worker.process.kill()
 
     monkeypatch.setattr(Player, "_tear", empty)
+    monkeypatch.setattr(playing, "_OUTPUT_LOST", 0)
     steps: list[Step] = [*eventful(), Pass(WEEK_MS), TORN, Pass(WEEK_MS), used("b"), Pass(WEEK_MS)]
     outcome = play(Script(1, 1, steps))
     assert outcome.check() == []
