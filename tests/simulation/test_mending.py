@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from shutil import rmtree
 from typing import Any
 
 import msgspec
@@ -171,6 +172,8 @@ def test_records_of_single_events_that_are_lost_with_a_torn_changelog_are_publis
         lost.append(player.lose_output(partition, (len(records) - 1) / len(records)))
         for worker in player.workers:
             worker.process.kill()
+            # Else local disk has what the changelog lost.
+            rmtree(worker.directory, ignore_errors=True)
 
     monkeypatch.setattr(Player, "_tear", tear)
     record = SettingsRecord(grace_s=0, default_organization_id="org")
