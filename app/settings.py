@@ -578,6 +578,10 @@ class Settings(BaseSettings):
         """Return the full name of a topic."""
         return self.topic_prefix + name
 
+    def directory_of(self, kind: str) -> Path:
+        """Return where partitions have files of a kind on local disk."""
+        return self.state_dir / kind / (self.topic_prefix or "meter")
+
     def kafka_options(self) -> dict[str, Any]:
         """Return keyword arguments that any aiokafka client takes to reach the brokers."""
         if not self.kafka_bootstrap_servers:

@@ -149,7 +149,7 @@ async def measured(events: int) -> dict[str, float]:
                     found |= await _bytes_of(here, load)
     async with LocalRedis(Path(tempfile.mkdtemp()) / "redis") as server:
         found["member_bytes"] = await _member_bytes(server.url)
-    found |= _published_bytes(int(units()["cells"]["value"]))
+    found["published_disk_bytes"] = _published_disk_bytes(int(units()["cells"]["value"]))
     return {name: round(value) for name, value in found.items()}
 
 
@@ -188,7 +188,7 @@ async def _member_bytes(url: str) -> float:
     return float(after - before) / (SETS * MEMBERS)
 
 
-def _published_bytes(cells: int) -> dict[str, float]:
+def _published_disk_bytes(cells: int) -> float:
     """Return what a published figure takes on disk, of those that close a period a month."""
     subscriptions, charges = 2_000, [str(uuid.uuid4()) for _ in range(cells)]
     with tempfile.TemporaryDirectory() as directory:
@@ -205,7 +205,7 @@ def _published_bytes(cells: int) -> dict[str, float]:
             table.stored()
         table.close()
         size = sum(each.stat().st_size for each in Path(directory).iterdir())
-    return {"published_disk_bytes": size / (subscriptions * PERIODS * cells)}
+    return size / (subscriptions * PERIODS * cells)
 
 
 def cpu() -> dict[str, float]:

@@ -127,8 +127,7 @@ class WorkerContext:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        directory = settings.state_dir / "ledger" / (settings.topic_prefix or "meter")
-        self.ledger_room = LedgerRoom(directory, settings.ledger_bytes)
+        self.ledger_room = LedgerRoom(settings.directory_of("ledger"), settings.ledger_bytes)
 
     partitions_at_hand: int = 0
     """Among how many partitions memory is divided; 0: not known yet."""

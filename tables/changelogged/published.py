@@ -82,6 +82,8 @@ class PublishedTable(Changelogged):
     def __init__(self, store: PublishedStore | None = None) -> None:
         super().__init__()
         self.store = store
+        self.began = None if store is None else store.stands
+        """What local disk had when it was opened; the rest of the changelog is to be loaded."""
         self.periods: dict[PeriodKey, PublishedPeriod] = {}
         """Periods at hand: changed since the last flush, or looked at lately."""
         self._changed: set[PeriodKey] = set()
@@ -90,9 +92,11 @@ class PublishedTable(Changelogged):
         """What local disk does not have yet, or not at all."""
         self._loading: dict[PeriodKey, dict[bytes, bytes]] = {}
         """By the rest of its key, the value of each record of periods that are being loaded."""
-        self._newest_ms = -1
+        if self.began is not None:
+            self.sum = self.began.sum
+        self._newest_ms = -1 if self.began is None else self.began.cut_ms
         """Newest cut of any record."""
-        self._taken = Stands(-1, self.sum)
+        self._taken = Stands(self._newest_ms, self.sum)
         """What the last flush came to."""
 
     def find(self, name: PeriodKey) -> PublishedPeriod | None:
@@ -101,8 +105,6 @@ class PublishedTable(Changelogged):
         Raises:
             PublishedLost: local disk does not give it any more; a restore makes it again.
         """
-        if self._loading:
-            self.loaded()
         period = self.periods.get(name)
         if period is None and (piece := self._piece_of(name)) is not None:
             period = self.periods[name] = PublishedPeriod()
@@ -167,11 +169,6 @@ class PublishedTable(Changelogged):
             return
         if store.write(self._pieces.items()) and store.commit(self._taken):
             self._pieces.clear()
-
-    def begin_at(self, stands: Stands) -> None:
-        """Begin with what local disk has, before the rest of the changelog is loaded."""
-        self._newest_ms, self.sum = stands
-        self._taken = stands
 
     def load(self, key: bytes, value: bytes | None) -> None:
         """Take over one changelog record; records come in the order of the changelog."""

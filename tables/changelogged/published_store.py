@@ -123,13 +123,11 @@ class PublishedStore:
         return True
 
     def commit(self, stands: Stands) -> bool:
-        """Let what was written last; return whether it does."""
+        """Let what `write` wrote last; return whether it does."""
         if self._db is None:
             return False
         packed = msgspec.msgpack.encode(_Stands(_FORMAT, self._identity, *stands))
         try:
-            if not self._db.in_transaction:
-                self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("INSERT OR REPLACE INTO stands VALUES (1, ?)", (packed,))
             self._db.execute("COMMIT")
         except sqlite3.Error as error:

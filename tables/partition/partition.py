@@ -296,6 +296,11 @@ class Partition:
         searched_for = self.redefinition.is_searched_for(organization_id)
         return searched_for and REST[:2] in self.stale.names
 
+    def close(self) -> None:
+        """Let go of its files on local disk."""
+        self.index.close()
+        self.published.close()
+
     def take_changes(self) -> Changes:
         """Return what changed since the last flush; advance `checkpoint` to describe it."""
         return drained(self.taking_changes())

@@ -1292,7 +1292,7 @@ BUGS = (
     Bug(
         "published-figures-of-another-log-believed",
         "app/runtime/restoring/restore.py",
-        "if stood and expected != kept.sum:",
+        "if kept.began is not None and expected != kept.sum:",
         "if False:",
         "tests/simulation/test_published.py::test_local_disk_that_has_something_else_published_is_made_again",
     ),

@@ -219,8 +219,7 @@ class OwnedPartition:
         """Leave it, and let go of its producer and its files."""
         await self.leave()
         await self.producer.stop()
-        self.state.index.close()
-        self.state.published.close()
+        self.state.close()
 
     def fail(self, error: BaseException) -> None:
         """Have the partition given up and restored: something of it failed for good."""

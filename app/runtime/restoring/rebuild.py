@@ -73,7 +73,7 @@ async def fold_anew(
     unread = [name for name in void if name not in newest]
     newest = {**newest, **await newest_values(settings, unread, number)}
     log_start = await _empty_log(settings, INDEX_CHANGELOG, number)
-    rmtree(_index_directory(settings.state_dir, settings.topic_prefix, number), ignore_errors=True)
+    rmtree(_index_directory(settings, number), ignore_errors=True)
     stored = await store.state(number)
     epoch = max(known.epoch, stored.epoch) + 1
     # Epochs begin again when all that knew them is lost; offsets never do.
@@ -169,7 +169,7 @@ def open_index(number: int, shared: WorkerContext, begun: int) -> EventIndex:
     """Open the index on local disk, unless it was begun before its log was emptied last."""
     settings = shared.settings
     return EventIndex(
-        _index_directory(settings.state_dir, settings.topic_prefix, number),
+        _index_directory(settings, number),
         memory_bytes=shared.index_bytes,
         identity=f"{settings.topic_prefix}/{number}/{begun}",
     )
@@ -178,13 +178,12 @@ def open_index(number: int, shared: WorkerContext, begun: int) -> EventIndex:
 def published_store(number: int, shared: WorkerContext) -> PublishedStore:
     """Open what local disk has of what a partition has published."""
     settings = shared.settings
-    prefix = settings.topic_prefix or "meter"
-    path = settings.state_dir / "published" / prefix / f"{number}.db"
-    return PublishedStore(path, f"{prefix}/{number}")
+    path = settings.directory_of("published") / f"{number}.db"
+    return PublishedStore(path, f"{settings.topic_prefix}/{number}")
 
 
-def _index_directory(state_dir: Path, prefix: str, number: int) -> Path:
-    return state_dir / "index" / f"{prefix or 'meter'}" / str(number)
+def _index_directory(settings: Settings, number: int) -> Path:
+    return settings.directory_of("index") / str(number)
 
 
 class Published(NamedTuple):

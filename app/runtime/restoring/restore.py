@@ -78,7 +78,10 @@ async def restore(
     takes = {name: newest_into(values) for name, values in newest.items()}
     corrections, keys = CorrectionTable(spool_of(shared.settings)), dict[bytes, bytes]()
     takes[CORRECTIONS_CHANGELOG], newest[CORRECTIONS_CHANGELOG] = _loading(corrections, keys), keys
-    await read_changelogs(shared.settings, takes, number)
+    store = published_store(number, shared)
+    _, kept = await asyncio.gather(
+        read_changelogs(shared.settings, takes, number), _load_published(number, shared, store)
+    )
     # Who had it before may have been ahead: its cells stand under what is to be read here yet. And
     # what it set aside just before it was fenced must not be folded here. After the state is read,
     # for whoever stands still in between reads that of a newer owner.
@@ -87,23 +90,16 @@ async def restore(
     packed_checkpoint = cells.pop(CHECKPOINT_KEY, None)
     if packed_checkpoint is None:
         unknown = Checkpoint(epoch=told_epoch)
-        published = await _published(number, shared, unknown)
+        published = await _published(number, shared, unknown, store, kept)
         return await fold_anew(number, unknown, None, newest, published, producer, shared)
     checkpoint = _readable(number, packed_checkpoint, end, shared)
     index = await restored_index(number, shared, checkpoint)
-    published = await _published(number, shared, checkpoint)
+    published = await _published(number, shared, checkpoint, store, kept)
     checkpoint.output = published.newest
     evaluations, torn = evaluations_of(checkpoint, newest[EVALUATIONS_CHANGELOG])
     daily = await daily_of(number, checkpoint, newest[DAILY_CHANGELOG], shared)
-    carried = Carried(
-        checkpoint,
-        None,
-        published.table,
-        corrections,
-        evaluations,
-        daily=daily.table,
-        is_home=partial(shared.homes.is_at, number),
-    )
+    tables = (published.table, corrections, evaluations, None, daily.table)
+    carried = Carried(checkpoint, None, *tables, partial(shared.homes.is_at, number))
     state = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
     await _load_state(state, newest)
     # What is defined from here on, the caller takes over.
@@ -240,16 +236,21 @@ def _catching_up(
     return refolds
 
 
-async def _published(number: int, shared: WorkerContext, checkpoint: Checkpoint) -> Published:
+async def _published(
+    number: int,
+    shared: WorkerContext,
+    checkpoint: Checkpoint,
+    store: PublishedStore,
+    kept: PublishedTable,
+) -> Published:
     """Return what was published by its changelog; if that is torn, by the usage records.
+
+    `kept`: what was loaded of `store` and the changelog.
 
     Both are asked: a topic that was deleted or cut has not what its changelog says.
     """
     settings, expected = shared.settings, checkpoint.published_sum
-    store = published_store(number, shared)
-    stood = store.stands is not None
-    kept = await _load_published(number, shared, store)
-    if stood and expected != kept.sum:
+    if kept.began is not None and expected != kept.sum:
         # It is another log, or of a flush that the brokers have lost.
         store.discard()
         kept = await _load_published(number, shared, store)
@@ -289,12 +290,9 @@ async def _load_published(
     number: int, shared: WorkerContext, store: PublishedStore | None
 ) -> PublishedTable:
     """Return what local disk has, and of the changelog what came since; None: all of that."""
-    table, stands = PublishedTable(store), None if store is None else store.stands
+    table = PublishedTable(store)
     tp = TopicPartition(shared.settings.topic(PUBLISHED_CHANGELOG), number)
-    is_early: Callable[[LogRecord], bool] | None = None
-    if stands is not None:
-        table.begin_at(stands)
-        is_early = partial(_is_before, stands.cut_ms)
+    is_early = None if table.began is None else partial(_is_before, table.began.cut_ms)
     async with read_tail(shared.settings, tp, is_early) as batches:
         async for records in batches:
             for record in records:

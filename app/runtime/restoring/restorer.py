@@ -123,8 +123,7 @@ class Restorer:
         except BaseException:
             await owned.abandon()
             await owned.leave()
-            owned.state.index.close()
-            owned.state.published.close()
+            owned.state.close()
             raise
         return owned
 

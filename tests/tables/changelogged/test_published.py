@@ -47,10 +47,8 @@ def opened(
     store: PublishedStore | None, changelog: list[tuple[bytes, bytes | None]]
 ) -> PublishedTable:
     """Return a table as a start makes it: of local disk, and of what came since."""
-    table, since_ms = PublishedTable(store), -1
-    if store is not None and store.stands is not None:
-        table.begin_at(store.stands)
-        since_ms = store.stands.cut_ms
+    table = PublishedTable(store)
+    since_ms = -1 if table.began is None else table.began.cut_ms
     for key, value in changelog:
         if value is None or cut_in(key, value) >= since_ms:
             table.load(key, value)
