@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
@@ -34,6 +34,13 @@ def binary() -> str | None:
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
+GONE = "Inspected target navigated or closed"
+
+
+class Navigated(Exception):
+    """The page that was asked went away before it answered."""
+
+
 class Tab:
     """One tab."""
 
@@ -42,7 +49,7 @@ class Tab:
         self._last_id = 0
 
     async def send(self, method: str, **parameters: Any) -> Any:
-        """Call a method of the protocol; its result."""
+        """Call a method of the protocol; its result, Navigated if its page went away."""
         self._last_id += 1
         await self._socket.send_json({"id": self._last_id, "method": method, "params": parameters})
         while True:
@@ -50,6 +57,8 @@ class Tab:
             assert message.type is WSMsgType.TEXT, message
             answer = message.json()
             if answer.get("id") == self._last_id:
+                if answer.get("error", {}).get("message") == GONE:
+                    raise Navigated(answer)
                 assert "error" not in answer, answer
                 return answer["result"]
 
@@ -65,10 +74,16 @@ class Tab:
         await self.send("Page.navigate", url=url)
 
     async def wait_until(self, script: str, timeout_s: float = 15.0) -> None:
-        """Wait until an expression is true; one that fails is not, as before the page is there."""
+        """Wait until an expression is true; one that fails is not, as before the page is there.
+
+        Nor is one whose page a link took away while it was asked: the next page is asked.
+        """
         guarded = f"(() => {{ try {{ return Boolean({script}) }} catch {{ return false }} }})()"
         async with asyncio.timeout(timeout_s):
-            while not await self.run(guarded):
+            while True:
+                with suppress(Navigated):
+                    if await self.run(guarded):
+                        return
                 await asyncio.sleep(0.05)
 
     async def click(self, selector: str) -> None:
