@@ -43,6 +43,7 @@ index_rows = chosen.index_rows
 take_run = chosen.take_run
 take_operations = chosen.take_operations
 lead = chosen.lead
+apart = chosen.apart
 fold_led = chosen.fold_led
 Head = chosen.Head
 maybe_among = chosen.maybe_among

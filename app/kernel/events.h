@@ -509,6 +509,14 @@ static PyObject *event_at(PyObject *object, Py_ssize_t i)
     return arrival;
 }
 
+/* Add an event of others; there is room. */
+static void copy_entry(Events *self, const Entry *entry)
+{
+    Py_INCREF(entry->owner);
+    Py_XINCREF(entry->amount);
+    self->entries[self->size++] = *entry;
+}
+
 /* Return the events of a slice, or one event. */
 static PyObject *some_events(PyObject *object, PyObject *asked)
 {
@@ -528,12 +536,8 @@ static PyObject *some_events(PyObject *object, PyObject *asked)
         Py_XDECREF((PyObject *)part);
         return NULL;
     }
-    for (; part->size < count; part->size++, start += step) {
-        Entry *entry = &part->entries[part->size];
-        *entry = self->entries[start];
-        Py_INCREF(entry->owner);
-        Py_XINCREF(entry->amount);
-    }
+    for (; part->size < count; start += step)
+        copy_entry(part, &self->entries[start]);
     return (PyObject *)part;
 }
 

@@ -27,6 +27,7 @@
 #endif
 
 static PyMethodDef functions[] = {
+    {"apart", apart, METH_VARARGS, "See twin.apart."},
     {"arrive", (PyCFunction)(void (*)(void))arrive, METH_FASTCALL, "See twin.arrive."},
     {"arrive_many", arrive_many, METH_VARARGS, "See twin.arrive_many."},
     {"checksum", checksum, METH_VARARGS, "See twin.checksum."},

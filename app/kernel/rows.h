@@ -2,6 +2,8 @@
 
 #define ID_BYTES 12
 #define ROW_BYTES 40
+/* Of what ledgers sort by, the last bits are the code's. */
+#define CODE_BITS 24
 
 static void write_be(uint8_t *to, uint64_t number, int bytes)
 {
@@ -53,11 +55,17 @@ static int end_ids(Rows *r)
     return 0;
 }
 
+static int is_outside(const View *v, int64_t start_ms, int64_t end_ms, int64_t after_ms,
+                      int64_t until_ms)
+{
+    return v->timestamp_ms < start_ms || v->timestamp_ms >= end_ms || v->append_ms < after_ms ||
+           v->append_ms > until_ms;
+}
+
 /* Write one row, except for its id, which waits; return 0 if the event is out of bounds. */
 static int write_row(Rows *r, const View *v, const int64_t place[4], Py_ssize_t at)
 {
-    if (v->timestamp_ms < r->start_ms || v->timestamp_ms >= r->end_ms ||
-        v->append_ms < r->after_ms || v->append_ms > r->until_ms)
+    if (is_outside(v, r->start_ms, r->end_ms, r->after_ms, r->until_ms))
         return 0;
     const uint64_t most = 1ULL << 48;
     if ((uint64_t)v->append_ms >= most || (uint64_t)place[0] >> 16 || (uint64_t)place[1] >= most ||
@@ -198,33 +206,82 @@ static PyObject *reach_of(PyObject *module, PyObject *run)
     return Py_BuildValue("LLLLL", newest_ms, since_ms, appended_ms, firsts[0], firsts[1]);
 }
 
-static PyObject *write_plain(PyObject *module, PyObject *args)
+/* The parts of a run: (key, events), and (organization, subscription, code) of the key. */
+static int parts_of(PyObject *run, PyObject **key, PyObject **events)
 {
-    PyObject *run, *buffer;
-    const char *head;
-    Py_ssize_t head_size;
-    if (!PyArg_ParseTuple(args, "OO!s#", &run, &PyByteArray_Type, &buffer, &head, &head_size))
-        return NULL;
-    Events *events = Py_TYPE(run) == events_type ? (Events *)run : NULL;
-    for (Py_ssize_t i = 0; events != NULL && i < events->size; i++)
-        if (events->entries[i].body == NULL)
-            events = NULL;
-    if (events == NULL)
-        return Py_NewRef(Py_False);
-    Py_ssize_t size = head_size + 15, at = PyByteArray_Size(buffer);
+    if (run == NULL || !PyTuple_Check(run) || PyTuple_Size(run) != 2 ||
+        !PyTuple_Check(*key = PyTuple_GetItem(run, 0)) || PyTuple_Size(*key) != 3) {
+        PyErr_SetString(PyExc_TypeError, "a run is ((organization, subscription, code), events)");
+        return -1;
+    }
+    *events = PyTuple_GetItem(run, 1);
+    return 0;
+}
+
+/* Write a text as MessagePack does, and return where it ends; with no place only count. */
+static Py_ssize_t pack_text(char *p, const char *text, Py_ssize_t size)
+{
+    int head = size < 32 ? 1 : size < 256 ? 2 : size < 65536 ? 3 : 5;
+    if (p != NULL) {
+        *p = (char)(head == 1 ? 0xA0 | size : head == 2 ? 0xD9 : head == 3 ? 0xDA : 0xDB);
+        write_be((uint8_t *)p + 1, (uint64_t)size, head - 1);
+        memcpy(p + head, text, (size_t)size);
+    }
+    return head + size;
+}
+
+/* Make room for more bytes, doubled where Python itself adds an eighth: each is moved less often. */
+static int grow(PyObject *buffer, Py_ssize_t more)
+{
+    Py_ssize_t at = PyByteArray_Size(buffer), room = 1;
+    while (room <= at + more)
+        room *= 2;
+    return (room > 2 * at && PyByteArray_Resize(buffer, room) < 0) ||
+                   PyByteArray_Resize(buffer, at + more) < 0
+               ? -1
+               : 0;
+}
+
+/* Return what rows of a key are sorted by: what both functions make of its parts. */
+static int sort_key(PyObject *key, PyObject *hash_of, PyObject *code_key, uint64_t *found)
+{
+    Py_ssize_t sizes[2];
+    const char *parts[2];
+    for (int i = 0; i < 2; i++)
+        if ((parts[i] = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(key, i), &sizes[i])) == NULL)
+            return -1;
+    PyObject *name = PyBytes_FromStringAndSize(NULL, sizes[0] + 1 + sizes[1]);
+    if (name == NULL)
+        return -1;
+    char *text = PyBytes_AsString(name);
+    memcpy(text, parts[0], (size_t)sizes[0] + 1);
+    memcpy(text + sizes[0] + 1, parts[1], (size_t)sizes[1]);
+    PyObject *first = PyObject_CallFunctionObjArgs(hash_of, name, NULL);
+    PyObject *last = PyObject_CallFunctionObjArgs(code_key, PyTuple_GetItem(key, 2), NULL);
+    if (first != NULL && last != NULL)
+        *found = PyLong_AsUnsignedLongLong(first) >> CODE_BITS << CODE_BITS |
+                 PyLong_AsUnsignedLongLong(last);
+    Py_DECREF(name);
+    Py_XDECREF(first);
+    Py_XDECREF(last);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Write the events of a key, all of which lie in their bytes. */
+static int write_events(const Events *events, const char *organization, Py_ssize_t name_size,
+                        PyObject *buffer)
+{
+    Py_ssize_t size = 2 + pack_text(NULL, organization, name_size) + 15;
+    Py_ssize_t at = PyByteArray_Size(buffer);
     for (Py_ssize_t i = 0; i < events->size; i++)
         size += 23 + events->entries[i].body_size;
-    Py_ssize_t room = 1;
-    while (room <= at + size)
-        room *= 2;
-    /* Doubled, where Python itself adds an eighth: each byte is moved less often. */
-    if ((room > 2 * at && PyByteArray_Resize(buffer, room) < 0) ||
-        PyByteArray_Resize(buffer, at + size) < 0)
-        return NULL;
+    if (grow(buffer, size) < 0)
+        return -1;
     char *p = PyByteArray_AsString(buffer) + at;
-    memcpy(p, head, (size_t)head_size);
-    p += head_size;
-    /* Three lists of MessagePack: offsets, append times, bodies. */
+    /* An array of four: the organization, and three lists of offsets, append times, bodies. */
+    *p++ = 0;
+    *p++ = (char)0x94;
+    p += pack_text(p, organization, name_size);
     for (int column = 0; column < 3; column++) {
         *p++ = (char)0xDD;
         write_be((uint8_t *)p, (uint64_t)events->size, 4);
@@ -242,5 +299,42 @@ static PyObject *write_plain(PyObject *module, PyObject *args)
             }
         }
     }
-    return Py_NewRef(Py_True);
+    return 0;
+}
+
+/* Add a number to an array of them. */
+static int note_number(PyObject *array, uint64_t number)
+{
+    Py_ssize_t at = PyByteArray_Size(array);
+    if (PyByteArray_Resize(array, at + 8) < 0)
+        return -1;
+    memcpy(PyByteArray_AsString(array) + at, &number, 8);
+    return 0;
+}
+
+static PyObject *write_plain(PyObject *module, PyObject *args)
+{
+    PyObject *runs, *buffer, *hash_of, *code_key, *keys, *ends, *key, *events;
+    Py_ssize_t i;
+    if (!PyArg_ParseTuple(args, "O!nO!OOO!O!", &PyList_Type, &runs, &i, &PyByteArray_Type, &buffer,
+                          &hash_of, &code_key, &PyByteArray_Type, &keys, &PyByteArray_Type, &ends))
+        return NULL;
+    for (; i < PyList_Size(runs); i++) {
+        if (parts_of(PyList_GetItem(runs, i), &key, &events) < 0)
+            return NULL;
+        int taken = Py_TYPE(events) == events_type;
+        for (Py_ssize_t n = 0; taken && n < ((Events *)events)->size; n++)
+            taken = ((Events *)events)->entries[n].body != NULL;
+        if (!taken)
+            break;
+        Py_ssize_t size;
+        uint64_t sorted;
+        const char *organization = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(key, 0), &size);
+        if (organization == NULL || sort_key(key, hash_of, code_key, &sorted) < 0 ||
+            write_events((Events *)events, organization, size, buffer) < 0 ||
+            note_number(keys, sorted) < 0 ||
+            note_number(ends, (uint64_t)PyByteArray_Size(buffer)) < 0)
+            return NULL;
+    }
+    return PyLong_FromSsize_t(i);
 }

@@ -254,16 +254,123 @@ static int note(PyObject *list, PyObject *object)
     return PyList_Append(list, object);
 }
 
-/* The parts of a run: (key, events), and (organization, subscription, code) of the key. */
-static int parts_of(PyObject *run, PyObject **key, PyObject **events)
+/* Split a run in two: the events that are not chosen, and those that are. */
+static int split_run(PyObject *run, const uint8_t *chosen, PyObject *parts[2])
 {
-    if (run == NULL || !PyTuple_Check(run) || PyTuple_Size(run) != 2 ||
-        !PyTuple_Check(*key = PyTuple_GetItem(run, 0)) || PyTuple_Size(*key) != 3) {
-        PyErr_SetString(PyExc_TypeError, "a run is ((organization, subscription, code), events)");
+    Events *events = Py_TYPE(run) == events_type ? (Events *)run : NULL, *halves[2] = {NULL, NULL};
+    Py_ssize_t size = PySequence_Size(run), counts[2] = {0, 0};
+    for (Py_ssize_t i = 0; i < size; i++)
+        counts[chosen[i]]++;
+    parts[0] = parts[1] = NULL;
+    for (int half = 0; half < 2; half++) {
+        if (events == NULL) {
+            parts[half] = PyList_New(0);
+            continue;
+        }
+        halves[half] = new_events(events->key, events->ways, events->partition);
+        parts[half] = (PyObject *)halves[half];
+        if (parts[half] != NULL && make_room(halves[half], counts[half]) < 0)
+            Py_CLEAR(parts[half]);
+    }
+    int failed = parts[0] == NULL || parts[1] == NULL;
+    for (Py_ssize_t i = 0; !failed && i < size; i++) {
+        if (events != NULL) {
+            copy_entry(halves[chosen[i]], &events->entries[i]);
+            continue;
+        }
+        PyObject *one = PySequence_GetItem(run, i);
+        failed = one == NULL || PyList_Append(parts[chosen[i]], one) < 0;
+        Py_XDECREF(one);
+    }
+    for (int half = 0; failed && half < 2; half++)
+        Py_CLEAR(parts[half]);
+    return failed ? -1 : 0;
+}
+
+static PyObject *apart(PyObject *module, PyObject *args)
+{
+    PyObject *run, *places, *parts[2], *answer = NULL;
+    if (!PyArg_ParseTuple(args, "OO!", &run, &PyList_Type, &places))
+        return NULL;
+    Py_ssize_t size = PySequence_Size(run);
+    uint8_t *chosen = size < 0 ? NULL : PyMem_Calloc((size_t)size + 1, 1);
+    if (chosen == NULL)
+        return size < 0 ? NULL : PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < PyList_Size(places) && !PyErr_Occurred(); i++) {
+        Py_ssize_t place = PyLong_AsSsize_t(PyList_GetItem(places, i));
+        if (place >= 0 && place < size)
+            chosen[place] = 1;
+        else if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_IndexError, "there is no such event");
+    }
+    if (!PyErr_Occurred() && split_run(run, chosen, parts) == 0)
+        answer = Py_BuildValue("(NN)", parts[0], parts[1]);
+    PyMem_Free(chosen);
+    return answer;
+}
+
+/* Take the events of a run that are in bounds apart; return how many these are, 0 if none is, and
+ * the two parts with the run's key. Whoever finds an event out of bounds asks.
+ */
+static Py_ssize_t in_bounds(PyObject *key, PyObject *events, const Bounds *b, PyObject *parts[2])
+{
+    Py_ssize_t size = PySequence_Size(events), inside = 0;
+    uint8_t *outside = size < 0 ? NULL : PyMem_Calloc((size_t)size + 1, 1);
+    if (outside == NULL) {
+        if (size >= 0)
+            PyErr_NoMemory();
         return -1;
     }
-    *events = PyTuple_GetItem(run, 1);
-    return 0;
+    PyObject *halves[2];
+    for (Py_ssize_t i = 0; inside >= 0 && i < size; i++) {
+        View v;
+        if (view_of(events, i, &v) < 0)
+            inside = -1;
+        else if (is_outside(&v, b->start_ms, b->end_ms, b->after_ms, b->until_ms))
+            outside[i] = 1;
+        else
+            inside++;
+        end_view(&v);
+    }
+    if (inside > 0 && split_run(events, outside, halves) < 0)
+        inside = -1;
+    PyMem_Free(outside);
+    for (int half = 0; inside > 0 && half < 2; half++)
+        parts[half] = Py_BuildValue("(ON)", key, halves[half]);
+    if (inside > 0 && (parts[0] == NULL || parts[1] == NULL))
+        inside = -1;
+    return inside;
+}
+
+/* What `lead` answers: routes, their runs, some of these, and what is left. */
+enum { LED, RUNS, FARTHER, UNSURE, REST, ANSWERS };
+
+/* Take a run of a route straight if all of its events are in bounds; return 0 if not. */
+static int lead_run(Rows *r, PyObject *route, PyObject *run, const Bounds *b, PyObject *complete,
+                    PyObject *answers[ANSWERS])
+{
+    PyObject *key, *events;
+    if (parts_of(run, &key, &events) < 0)
+        return -1;
+    int beyond = 0;
+    r->start_ms = b->start_ms;
+    r->end_ms = b->end_ms;
+    r->after_ms = b->after_ms;
+    r->until_ms = b->until_ms;
+    r->organization = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(key, 0), &r->organization_size);
+    r->subscription = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(key, 1), &r->subscription_size);
+    if (!r->organization || !r->subscription)
+        return -1;
+    int taken = add_rows(r, events, &b->reach, &beyond);
+    if (taken <= 0)
+        return taken;
+    int whole = is_whole(route, complete);
+    int failed = whole < 0 || note(answers[LED], route) < 0 || note(answers[RUNS], run) < 0 ||
+                 (!whole && note(answers[UNSURE], run) < 0);
+    PyObject *pair = failed || !beyond ? NULL : PyTuple_Pack(2, route, run);
+    failed = failed || (beyond && (pair == NULL || note(answers[FARTHER], pair) < 0));
+    Py_XDECREF(pair);
+    return failed ? -1 : 1;
 }
 
 static PyObject *lead(PyObject *module, PyObject *args)
@@ -273,52 +380,37 @@ static PyObject *lead(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!O!OOOO!", &PyList_Type, &runs, &PyDict_Type, &routes, &complete,
                           &r.hash_of, &r.hash_with, &PyByteArray_Type, &r.packed))
         return NULL;
-    PyObject *parts[5];
-    for (int i = 0; i < 5; i++)
-        parts[i] = PyList_New(0);
-    PyObject *led = parts[0], *taken_runs = parts[1], *farther = parts[2], *unsure = parts[3];
-    PyObject *answer = NULL, *key, *events;
-    int failed = !led || !taken_runs || !farther || !unsure || !parts[4];
+    PyObject *answers[ANSWERS], *answer = NULL, *key, *events;
+    int failed = 0;
+    for (int i = 0; i < ANSWERS; i++)
+        failed = (answers[i] = PyList_New(0)) == NULL || failed;
     for (Py_ssize_t i = 0; !failed && i < PyList_Size(runs); i++) {
         PyObject *run = Py_XNewRef(PyList_GetItem(runs, i)), *route = NULL;
+        PyObject *parts[2] = {NULL, NULL};
+        Bounds bounds;
         failed = parts_of(run, &key, &events) < 0;
         if (!failed)
             route = Py_XNewRef(PyDict_GetItemWithError(routes, key));
-        Bounds bounds;
-        int beyond = 0, taken = 0;
-        if (route != NULL)
-            taken = bounds_of(route, &bounds);
-        else
-            failed = failed || PyErr_Occurred() != NULL;
-        if (taken > 0) {
-            r.start_ms = bounds.start_ms;
-            r.end_ms = bounds.end_ms;
-            r.after_ms = bounds.after_ms;
-            r.until_ms = bounds.until_ms;
-            r.organization = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(key, 0), &r.organization_size);
-            r.subscription = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(key, 1), &r.subscription_size);
-            taken = !r.organization || !r.subscription
-                        ? -1
-                        : add_rows(&r, events, &bounds.reach, &beyond);
-        }
-        if (taken > 0) {
-            int whole = is_whole(route, complete);
-            failed = whole < 0 || note(led, route) < 0 || note(taken_runs, run) < 0 ||
-                     (!whole && note(unsure, run) < 0);
-            PyObject *pair = failed || !beyond ? NULL : PyTuple_Pack(2, route, run);
-            failed = failed || (beyond && (pair == NULL || note(farther, pair) < 0));
-            Py_XDECREF(pair);
-        } else if (taken == 0 && !failed) {
-            failed = note(parts[4], run) < 0;
-        }
-        failed = failed || taken < 0;
+        failed = failed || (route == NULL && PyErr_Occurred() != NULL);
+        int taken = failed ? -1 : route == NULL ? 0 : bounds_of(route, &bounds), aimed = taken > 0;
+        if (aimed)
+            taken = lead_run(&r, route, run, &bounds, complete, answers);
+        /* An event that is late takes no others with it. */
+        Py_ssize_t inside = aimed && taken == 0 ? in_bounds(key, events, &bounds, parts) : 0;
+        if (inside > 0)
+            taken = lead_run(&r, route, parts[0], &bounds, complete, answers) > 0 ? 0 : -1;
+        failed = taken < 0 || inside < 0 ||
+                 (taken == 0 && note(answers[REST], inside ? parts[1] : run) < 0);
+        Py_XDECREF(parts[0]);
+        Py_XDECREF(parts[1]);
         Py_XDECREF(route);
         Py_XDECREF(run);
     }
     if (!failed && end_ids(&r) == 0)
-        answer = PyTuple_Pack(5, parts[0], parts[1], parts[2], parts[3], parts[4]);
-    for (int i = 0; i < 5; i++)
-        Py_XDECREF(parts[i]);
+        answer = PyTuple_Pack(ANSWERS, answers[LED], answers[RUNS], answers[FARTHER],
+                              answers[UNSURE], answers[REST]);
+    for (int i = 0; i < ANSWERS; i++)
+        Py_XDECREF(answers[i]);
     return answer;
 }
 

@@ -242,12 +242,23 @@ def reach_of(run: Sequence[Arrival]) -> tuple[int, int, int, int, int]:
     return newest_ms, min(times), max(times), min(raw, default=-1), min(rekeyed, default=-1)
 
 
-def write_plain(run: Sequence[Arrival], buffer: bytearray, head: bytes) -> bool:
-    """Append a head, and lists of MessagePack: offsets, append times and bodies of events.
+def write_plain(
+    runs: list[Run],
+    first: int,
+    buffer: bytearray,
+    hash_of: Callable[[bytes], int],
+    code_key: Callable[[str], int],
+    keys: bytearray,
+    ends: bytearray,
+) -> int:
+    """Write runs from `first` on as ledgers do, until one has events that `arrive_many` did not
+    note; return the place of that one.
 
-    Return False, and append nothing, unless all are as `arrive_many` has noted them.
+    A chunk of each goes to `buffer`: 0, and in MessagePack the organization and lists of offsets,
+    append times and bodies. What it is sorted by goes to `keys`, by the hashes of its name and its
+    code, and where it ends to `ends`; 8 bytes each.
     """
-    return False
+    return first
 
 
 def event_ids(names: list[tuple[str, str]], transaction_id: str) -> list[bytes]:
@@ -284,10 +295,7 @@ def index_rows(
     rows: list[bytes] = []
     for arrival in run:
         event, append_time_ms = arrival.event, arrival.append_time_ms
-        timestamp_ms = event.timestamp_ms
-        if timestamp_ms is None:
-            timestamp_ms = append_time_ms
-        if not (start_ms <= timestamp_ms < end_ms and after_ms <= append_time_ms <= until_ms):
+        if not _is_inside(arrival, start_ms, end_ms, after_ms, until_ms):
             return False
         identity = _blank_id()
         identity.update((prefix + event.transaction_id).encode())
@@ -433,7 +441,8 @@ def lead(
 ) -> Led:
     """Find the runs that lead straight into a cell; append their rows as `index_rows` does.
 
-    `complete`: the sets whose members are all at hand.
+    Of a run that does not, those events that would alone. `complete`: the sets whose members are
+    all at hand.
     """
     led: Led = ([], [], [], [], [])
     for run in runs:
@@ -444,10 +453,16 @@ def lead(
             continue
         start_ms, end_ms, after_ms, until_ms, *reach = BOUNDS.unpack(route.bounds)
         newest_ms, appended_ms, raw_first, rekeyed_first = reach
-        name, bounds = (key[0], key[1], arrivals), (start_ms, end_ms, after_ms, until_ms)
-        if not index_rows(*name, *bounds, hash_of, hash_with, packed):
+        bounds = start_ms, end_ms, after_ms, until_ms
+        outside = [at for at, one in enumerate(arrivals) if not _is_inside(one, *bounds)]
+        if arrivals and len(outside) == len(arrivals):
             led[4].append(run)
             continue
+        if outside:
+            arrivals, others = apart(arrivals, outside)
+            run = key, arrivals
+            led[4].append((key, others))
+        index_rows(key[0], key[1], arrivals, *bounds, hash_of, hash_with, packed)
         led[0].append(route)
         led[1].append(run)
         if route.set_key is not None and route.set_key not in complete:
@@ -465,6 +480,21 @@ def lead(
                 led[2].append((route, run))
                 break
     return led
+
+
+def apart(run: Sequence[Arrival], places: list[int]) -> tuple[Sequence[Arrival], Sequence[Arrival]]:
+    """Return the events of a run without those of some places, and those."""
+    taken = {range(len(run))[place] for place in places if place >= 0}
+    if len(taken) < len(set(places)):
+        raise IndexError("there is no such event")
+    kept = [one for place, one in enumerate(run) if place not in taken]
+    return kept, [one for place, one in enumerate(run) if place in taken]
+
+
+def _is_inside(arrival: Arrival, start_ms: int, end_ms: int, after_ms: int, until_ms: int) -> bool:
+    timestamp_ms, append_time_ms = arrival.event.timestamp_ms, arrival.append_time_ms
+    timestamp_ms = append_time_ms if timestamp_ms is None else timestamp_ms
+    return start_ms <= timestamp_ms < end_ms and after_ms <= append_time_ms <= until_ms
 
 
 def fold_led(

@@ -60,12 +60,6 @@ def _code_key(code: str) -> int:
     return crc32(code.encode()) & ((1 << _CODE_BITS) - 1)
 
 
-@lru_cache(1_000)
-def _plain_head(organization_id: str) -> bytes:
-    """Return how a chunk of plain rows begins: an array of four, the organization first."""
-    return bytes((_PLAIN, 0x94)) + msgspec.msgpack.encode(organization_id)
-
-
 def _first_key(name: SubscriptionKey) -> int:
     return _hashed("\0".join(name).encode()) >> _CODE_BITS << _CODE_BITS
 
@@ -100,13 +94,15 @@ class Chunks:
 
     def add(self, runs: Sequence[Run], *, plain: bool) -> None:
         """Write arrivals; `plain`: each is all that its raw record holds."""
-        buffer, note_key, note_end = self.buffer, self.keys.append, self.ends.append
-        # Each line here costs every event, or nearly.
-        for (organization_id, external_id, code), arrivals in runs:
-            if not plain:
-                buffer.append(_WHOLE)
-                _encode_into(list(arrivals), buffer, len(buffer))
-            elif not write_plain(arrivals, buffer, _plain_head(organization_id)):
+        runs, buffer, place = list(runs), self.buffer, 0
+        while place < len(runs):
+            if plain:
+                place = self._written(runs, place)
+            if place == len(runs):
+                break
+            (organization_id, external_id, code), arrivals = runs[place]
+            place += 1
+            if plain:
                 rows = (
                     organization_id,
                     [arrival.raw_offset for arrival in arrivals],
@@ -115,9 +111,19 @@ class Chunks:
                 )
                 buffer.append(_PLAIN)
                 _encode_into(rows, buffer, len(buffer))
-            name = f"{organization_id}\0{external_id}".encode()
-            note_key(_hashed(name) >> _CODE_BITS << _CODE_BITS | _code_key(code))
-            note_end(len(buffer))
+            else:
+                buffer.append(_WHOLE)
+                _encode_into(list(arrivals), buffer, len(buffer))
+            self.keys.append(row_key((organization_id, external_id), code))
+            self.ends.append(len(buffer))
+
+    def _written(self, runs: list[Run], place: int) -> int:
+        """Write what the kernel can, from a place on; return the place of what it leaves."""
+        keys, ends = bytearray(), bytearray()
+        place = write_plain(runs, place, self.buffer, _hashed, _code_key, keys, ends)
+        self.keys.frombytes(keys)
+        self.ends.frombytes(ends)
+        return place
 
     def add_corrections(self, corrections: Sequence[CorrectionArrival]) -> None:
         """Write corrections, one at a time: there are few."""

@@ -162,8 +162,8 @@ class CutsToCome:
         for cell in dict.fromkeys(cells):
             span = cell.layer.span
             if not span.fold.by_day:
-                self._late_names.add(span.name)
-                self.remember(cell)
+                if self.remember(cell):
+                    self._late_names.add(span.name)
                 continue
             for cut_ms in cell.late or ():
                 names = self.grid.setdefault(cut_ms, set())
@@ -171,18 +171,26 @@ class CutsToCome:
                     names.add(span.name)
                     self._late_names.add(span.name)
 
-    def remember(self, cell: Cell) -> None:
-        """Know of the cuts that states of a cell wait for; somebody else asks for them."""
-        layer, name = cell.layer, cell.layer.span.name
+    def remember(self, cell: Cell) -> bool:
+        """Know of the cuts that states of a cell wait for; return whether some are new.
+
+        Somebody else asks for them.
+        """
+        layer, name, known = cell.layer, cell.layer.span.name, True
         for cut_ms in cell.late or ():
             watch, late = layer.span.watch, cut_ms > layer.due_at_ms
             if watch is not None and not (late and watch.is_taken(cut_ms)):
-                self.grid.setdefault(cut_ms, set()).add(name)
-            if late and layer.span.fold.metric.recurring:
-                # A later period may be revised more often.
-                self.late_cuts.setdefault(name, set()).update(self.revisions_after(cut_ms))
-            elif late:
-                self.late_cuts.setdefault(name, set()).add(layer.revision_of(cut_ms))
+                names = self.grid.setdefault(cut_ms, set())
+                known = known and name in names
+                names.add(name)
+            if late:
+                # A later period may be revised more often, and shows what recurs.
+                recurs = layer.span.fold.metric.recurring
+                cuts = self.revisions_after(cut_ms) if recurs else {layer.revision_of(cut_ms)}
+                late_cuts = self.late_cuts.setdefault(name, set())
+                known = known and cuts <= late_cuts
+                late_cuts |= cuts
+        return not known
 
     def announce_grid(self) -> None:
         """Have the grid cuts taken of definitions that none has shown yet, after a restore."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence, Set
+from functools import partial
+from itertools import accumulate, groupby
 from typing import NamedTuple
 
 import xxhash
 
-from app.kernel import index_rows, lead, reach_of
+from app.kernel import apart, index_rows, lead, reach_of
 from app.wire.arrivals import Arrival, Run, SubscriptionKey
 from app.wire.identity import event_body_hash
 from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
@@ -56,24 +59,50 @@ class Led(NamedTuple):
     rows: bytearray
     """One for each event of `runs`, in order."""
 
-    def without(self, odd: Collection[int]) -> Led:
+    def without(self, odd: Set[int]) -> Led:
+        """Return the same with the events of some places among the rest: alone, not their runs."""
+        if not odd:
+            return self
+        odd_places = sorted(odd)
+        ends = list(accumulate(len(events) for _, events in self.runs))
+        runs: list[Run | None] = [*self.runs]
+        rest = [*self.rest]
+        left: dict[int, Run | None] = {}
+        """Of runs that lose events, by identity; None: nothing."""
+        for number, places in groupby(odd_places, partial(bisect_right, ends)):
+            run = self.runs[number]
+            first = ends[number] - len(run[1])
+            kept, others = apart(run[1], [place - first for place in places])
+            left[id(run)] = runs[number] = (run[0], kept) if kept else None
+            rest.append((run[0], others))
+        rows, begin, packed = bytearray(), 0, memoryview(self.rows)
+        for place in odd_places:
+            rows += packed[begin * ROW_BYTES : place * ROW_BYTES]
+            begin = place + 1
+        rows += packed[begin * ROW_BYTES :]
+        farther = [(route, left.get(id(run), run)) for route, run in self.farther]
+        unsure = [left.get(id(run), run) for run in self.unsure]
+        return Led(
+            [route for route, run in zip(self.routes, runs, strict=True) if run],
+            [run for run in runs if run],
+            [(route, run) for route, run in farther if run],
+            [run for run in unsure if run],
+            rest,
+            rows,
+        )
+
+    def without_runs(self, odd: Collection[int]) -> Led:
         """Return the same with the runs of some places among the rest."""
         if not odd:
             return self
-        left = Led([], [], [], [], [*self.rest], bytearray())
-        begin = 0
-        for place, (route, run) in enumerate(zip(self.routes, self.runs, strict=True)):
-            first, begin = begin, begin + len(run[1])
-            if place in odd:
-                left.rest.append(run)
-                continue
-            left.routes.append(route)
-            left.runs.append(run)
-            left.rows.extend(self.rows[first * ROW_BYTES : begin * ROW_BYTES])
-        kept = set(map(id, left.runs))
-        left.farther.extend(pair for pair in self.farther if id(pair[1]) in kept)
-        left.unsure.extend(run for run in self.unsure if id(run) in kept)
-        return left
+        ends = list(accumulate(len(events) for _, events in self.runs))
+        return self.without(
+            {
+                place
+                for number in odd
+                for place in range(ends[number] - len(self.runs[number][1]), ends[number])
+            }
+        )
 
 
 class WaitForDefinitions(Exception):
@@ -112,18 +141,11 @@ class Intake:
         found = lead(runs, self._routes.by_key, complete, _xxh3, event_body_hash, rows)
         routes, straight, farther, unsure, rest = found
         led = Led(routes, straight, farther, unsure, rest, rows)
-        known = self._index.known(rows)
-        if not (known or self._corrections):
+        led = led.without(self._index.known(rows))
+        if not self._corrections:
             return led
-        odd: set[int] = set()
-        begin = 0
-        for place, (meter_key, run) in enumerate(led.runs):
-            first, begin = begin, begin + len(run)
-            if self._corrections.touches(meter_key[:2]):
-                odd.add(place)
-            if not known.isdisjoint(range(first, begin)):
-                odd.add(place)
-        return led.without(odd)
+        touches = self._corrections.touches
+        return led.without_runs([at for at, run in enumerate(led.runs) if touches(run[0][:2])])
 
     def admit(
         self, runs: Iterable[Run]

@@ -201,7 +201,7 @@ class Partition:
                 self.event_ranges.mark(route.meter_key, route.event_ranges)
             route.reach()
         folded, operations = Folded(), list[tuple[Route, Operations]]()
-        led = led.without(fold_led(led.routes, led.runs, folded.dirty, operations))
+        led = led.without_runs(fold_led(led.routes, led.runs, folded.dirty, operations))
         for route, found in operations:
             if route.cell is not None and route.set_key is not None:
                 operate(route.cell, 0, route.set_key, found, self.members, folded)

@@ -229,12 +229,18 @@ def led(kernel: Any, runs: list[list[Arrival]], aims: list[tuple[Any, ...]]) -> 
         found = kernel.lead(every, routes, {b"whole"}, *hashes)
     except ValueError as error:
         return Outcome(str(error), [], [])
-    place = {id(one): at for some in (every, routes.values()) for at, one in enumerate(some)}
+    place = {id(one): at for at, one in enumerate(routes.values())}
+    events = {id(one): at for run in runs for at, one in enumerate(run)}
+
+    def told_of(some: list[Any]) -> list[Any]:
+        return [(key[1], [events[id(one)] for one in run]) for key, run in some]
+
     told = [
         [place[id(each)] for each in found[0]],
-        [place[id(each)] for each in found[1]],
-        [(place[id(route)], place[id(run)]) for route, run in found[2]],
-        *([place[id(run)] for run in some] for some in found[3:]),
+        told_of(found[1]),
+        [place[id(route)] for route, _ in found[2]],
+        told_of([run for _, run in found[2]]),
+        *map(told_of, found[3:]),
         packed,
     ]
     dirty, operations = list[Any](), list[Any]()
@@ -271,5 +277,6 @@ def test_plain_runs_are_led_and_folded(compiled: Path, tmp_path: Path, learned: 
     aims = [(way, ALWAYS, (1 << 62, 1 << 62, 0, 0), True) for way in READINGS]
     ours = led(kernel, several, aims)
     assert ours == led(twin, several, aims)
-    assert ours.led.startswith("[[0, 1, 2, 3], [0, 1, 2, 3], [], [3], []")
+    assert ours.led.startswith("[[0, 1, 2, 3], [('s0', [0]), ('s1', [0, 1, 2]), ")
+    assert "], [], [], [('s3', [0, 1, 2, 3])], [], bytearray(" in ours.led
     assert (ours.unread, len(ours.folded)) == ([], 4)

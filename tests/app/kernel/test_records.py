@@ -5,8 +5,11 @@ They are what aiokafka reads and what `plain_arrival` makes of each.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -14,7 +17,7 @@ import xxhash
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.util import calc_crc32c
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from app.definitions.judging import Judging
@@ -268,25 +271,74 @@ def test_events_are_hashed_read_and_written_like_arrivals(
         answer = kind.take_run(taken.cell, "s", "c", each, *ALWAYS, reading, taken.dirty)
         outcomes.append(taken.told(answer))
     assert outcomes[0] == outcomes[1] == outcomes[2]
-    head, buffer = bytes((0, 0x94)) + msgspec.msgpack.encode("o"), bytearray(b"before")
-    assert kernel.write_plain(run, buffer, head) is (asked == ())
-    assert not kernel.write_plain(expected, bytearray(), head)
+    told = bytearray(b"before"), lambda _: 5 << 24 | 9, len, bytearray(), bytearray()
+    left = kernel.write_plain([(("o", "s", "code"), run)], 0, *told)
+    assert left == (asked == ())
+    assert kernel.write_plain([(("o", "s", "code"), expected)], 0, bytearray(), *told[1:]) == 0
     if asked == ():
-        assert list(rows_of(bytes(buffer[6:]), 3)) == expected
+        assert list(rows_of(bytes(told[0][6:]), 3)) == expected
+        assert struct.unpack("QQ", told[3] + told[4]) == (5 << 24 | 4, len(told[0]))
 
 
 @examples(50)
-@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=8))
-def test_the_ledger_has_the_same_rows(kernel: Any, sizes: list[int]) -> None:
-    chunks, expected = Chunks(), list[list[Arrival]]()
-    for size in sizes:
-        run, arrivals = events(kernel, size)
-        chunks.add([(arrivals[0].meter_key, run)], plain=True)
-        expected.append(arrivals)
-    begin = 0
-    for end, arrivals in zip(chunks.ends, expected, strict=True):
-        assert list(rows_of(bytes(chunks.buffer[begin:end]), 3)) == arrivals
-        begin = end
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=8),
+    name=st.text(min_size=1, max_size=70_000),
+)
+@example(sizes=[(1, True)], name="n" * 31)
+@example(sizes=[(1, True)], name="n" * 32)
+@example(sizes=[(1, True)], name="n" * 256)
+@example(sizes=[(1, True)], name="n" * 65_536)
+def test_the_ledger_has_the_same_rows(
+    kernel: Any, sizes: list[tuple[int, bool]], name: str
+) -> None:
+    """Of runs that the kernel has noted, and of others between them."""
+    packed, listed = Chunks(), Chunks()
+    pairs = [(*events(kernel, size), is_packed) for size, is_packed in sizes]
+    keys = [(name, *arrivals[0].meter_key[1:]) for _, arrivals, _ in pairs]
+    runs = [run if is_packed else arrivals for run, arrivals, is_packed in pairs]
+    with patch("app.ledger.rows.write_plain", kernel.write_plain):
+        packed.add(list(zip(keys, runs, strict=True)), plain=True)
+    with patch("app.ledger.rows.write_plain", twin.write_plain):
+        listed.add([(key, pair[1]) for key, pair in zip(keys, pairs, strict=True)], plain=True)
+    assert packed.keys == listed.keys
+    for number, (_, arrivals, _) in enumerate(pairs):
+        ours, theirs = (chunk_of(chunks, number) for chunks in (packed, listed))
+        assert list(rows_of(ours, 3)) == arrivals
+        assert msgspec.msgpack.decode(ours[1:]) == msgspec.msgpack.decode(theirs[1:])
+        assert ours[0] == theirs[0]
+
+
+def chunk_of(chunks: Chunks, number: int) -> bytes:
+    begin = chunks.ends[number - 1] if number else 0
+    return bytes(chunks.buffer[begin : chunks.ends[number]])
+
+
+@pytest.mark.parametrize("places", [[], [0], [1, 3], [0, 1, 2, 3]])
+def test_a_run_is_taken_apart(kernel: Any, places: list[int]) -> None:
+    run, arrivals = events(kernel, 4)
+    assert run[3] == arrivals[3], "somebody has asked for it"
+    expected = twin.apart(arrivals, places)
+    for each in (run, arrivals):
+        assert tuple(map(list, kernel.apart(each, places))) == expected
+    for odd in (-1, 4):
+        for kind in (kernel, twin):
+            with pytest.raises(IndexError):
+                kind.apart(run, [odd])
+
+
+def test_an_event_out_of_bounds_leaves_the_others_of_its_run_led(kernel: Any) -> None:
+    run, arrivals = events(kernel, 4)
+    key, packed, listed = arrivals[0].meter_key, bytearray(), bytearray()
+    bounds = twin.BOUNDS.pack(0, arrivals[2].timestamp_ms, 0, 1 << 62, *[1 << 62] * 2, 0, 0)
+    routes = {key: SimpleNamespace(bounds=bounds, set_key=None)}
+    hashes = xxhash.xxh3_64_intdigest, event_body_hash
+    found = kernel.lead([(key, run)], routes, set(), *hashes, packed)
+    expected = twin.lead([(key, arrivals)], routes, set(), *hashes, listed)
+    for each in (found, expected):
+        assert [list(events) for _, events in each[1]] == [arrivals[:2]]
+        assert [list(events) for _, events in each[4]] == [arrivals[2:]]
+    assert packed == listed
 
 
 def test_events_join_arrivals_that_came_before_them(kernel: Any) -> None:
