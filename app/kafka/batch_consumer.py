@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any, Final, cast
@@ -150,6 +150,14 @@ def _is_of_brokers(error: BaseException) -> bool:
     return isinstance(error, KafkaError) and error.retriable
 
 
+class _Asked:
+    """Logs whose ends are asked for at once."""
+
+    def __init__(self) -> None:
+        self.tps: set[TP] = set()
+        self.ends: dict[TP, tuple[int, int]] | None = None
+
+
 class BatchConsumer(driver.Consumer):
     """The group consumer of the app: every topic it reads is delivered by batch."""
 
@@ -171,6 +179,8 @@ class BatchConsumer(driver.Consumer):
         self._turn = 0
         self._owned: frozenset[int] = frozenset()
         self._ownership = asyncio.Lock()
+        self._to_ask = _Asked()
+        self._asking = asyncio.Lock()
         self._taking: asyncio.Task[TakenOver] | None = None
         self._next: dict[TP, int] = {}
         self._unacknowledged: defaultdict[TP, deque[int]] = defaultdict(deque)
@@ -277,13 +287,15 @@ class BatchConsumer(driver.Consumer):
             DeliveryBroken: the offsets are not of all of its logs.
         """
         require_all(self._of(partition), offsets)
+        # Before its turn: partitions that wait for theirs ask together.
+        ends = await self._ends_of(offsets)
         async with self._ownership:
             if self._released or partition not in self._owned:
                 return False
             turn = self._turn
             # Also what was held before a rebalance that is over.
             self.hold(partition)
-            offsets = await self._checked(offsets)
+            offsets = {tp: checked(tp, at, *ends[tp]) for tp, at in offsets.items()}
             await self.seek_wait(offsets)
             if turn != self._turn or self._released:
                 return False
@@ -458,6 +470,31 @@ class BatchConsumer(driver.Consumer):
 
     async def _checked(self, stored: Mapping[TP, int]) -> dict[TP, int]:
         """Return the offsets to go on at; raise OffsetsLost if a log does not have one."""
-        starts = await self.earliest_offsets(*stored)
-        ends = await self.highwaters(*stored)
-        return {tp: checked(tp, at, starts[tp], ends[tp]) for tp, at in stored.items()}
+        ends = await self._ends_of(stored)
+        return {tp: checked(tp, at, *ends[tp]) for tp, at in stored.items()}
+
+    async def _ends_of(self, tps: Iterable[TP]) -> Mapping[TP, tuple[int, int]]:
+        """Return where logs begin and end. Whoever waits for an answer is asked for in the next.
+
+        Brokers take the requests of a connection one by one, and a fetch may wait there for what
+        comes: an answer takes as long however many partitions it tells of.
+        """
+        wanted, asked = set(tps), self._to_ask
+        asked.tps |= wanted
+        async with self._asking:
+            if asked.ends is None:
+                # Who comes from here on was not asked for.
+                self._to_ask = _Asked()
+                try:
+                    asked.ends = await self._told_ends(asked.tps)
+                except KafkaError as error:
+                    # One that has no leader is no matter of the others.
+                    self.log.warning("Ends of %s logs were not told: %r", len(asked.tps), error)
+                    asked.ends = {}
+        left = wanted - asked.ends.keys()
+        return asked.ends | await self._told_ends(left) if left else asked.ends
+
+    async def _told_ends(self, tps: Collection[TP]) -> dict[TP, tuple[int, int]]:
+        starts = await self.earliest_offsets(*tps)
+        ends = await self.highwaters(*tps)
+        return {tp: (starts[tp], ends[tp]) for tp in tps}

@@ -7,7 +7,10 @@ beside the fold is done by its parts: callers use `owned.cuts`, `owned.refold_qu
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
+from operator import itemgetter
 from typing import TypeVar
 
 from app.bounds.limits import CAREFUL_RECORDS, UNSENT_BYTES
@@ -423,22 +426,23 @@ class OwnedPartition:
         return self.shared.members.available
 
 
-def parts_of(runs: Iterable[Run], size: int) -> Iterator[list[Run]]:
+def parts_of(runs: Sequence[Run], size: int) -> Iterator[list[Run]]:
     """Return runs by parts of so many events; a longer run is cut."""
-    part: list[Run] = []
-    room = size
-    for meter_key, arrivals in runs:
-        begin = 0
-        while len(arrivals) - begin > room:
-            part.append((meter_key, arrivals[begin : begin + room]))
-            begin += room
-            yield part
-            part, room = [], size
-        left = arrivals[begin:] if begin else arrivals
-        part.append((meter_key, left))
-        room -= len(left)
-    if part:
+    ends = list(accumulate(map(len, map(itemgetter(1), runs))))
+    begin, total = 0, ends[-1] if ends else 0
+    while begin < total:
+        end = min(begin + size, total)
+        first, last = bisect_right(ends, begin), bisect_left(ends, end)
+        part = list(runs[first : last + 1])
+        meter_key, arrivals = part[-1]
+        if ends[last] > end:
+            part[-1] = meter_key, arrivals[: len(arrivals) - (ends[last] - end)]
+        meter_key, arrivals = part[0]
+        taken = begin - (ends[first] - len(runs[first][1]))
+        if taken:
+            part[0] = meter_key, arrivals[taken:]
         yield part
+        begin = end
 
 
 def slices_of(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 
 from app.kafka.placing import LOG_START, DeliveryBroken, TakenOver
@@ -30,14 +32,16 @@ LATE = frozenset({1, 3})
 class Late(Owner):
     """Has to restore some of the partitions first."""
 
+    late = LATE
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.coming: frozenset[int] = frozenset()
 
     async def assign(self, partitions: frozenset[int]) -> TakenOver:
         offsets, _ = await super().assign(partitions)
-        self.coming = partitions & LATE
-        at_hand = {tp: at for tp, at in offsets.items() if tp.partition not in LATE}
+        self.coming = partitions & self.late
+        at_hand = {tp: at for tp, at in offsets.items() if tp.partition not in self.late}
         return TakenOver(at_hand, self.coming)
 
     async def restored(self, number: int) -> bool:
@@ -99,6 +103,49 @@ async def test_a_partition_goes_on_with_all_of_its_logs_or_not_at_all(ready: Set
         await until(lambda: owner.coming == LATE)
         with pytest.raises(DeliveryBroken):
             await owner.app.batches.deliver_from(1, {TP(owner.topics[0], 1): LOG_START})
+
+
+async def test_partitions_that_are_ready_at_once_are_asked_for_at_once(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, each answer waits for a fetch: 64 partitions took ten seconds."""
+    asked: list[set[int]] = []
+
+    class All(Late):
+        late = frozenset(range(4))
+
+    async with worker("a", ready, Durable(), All) as owner:
+        assert isinstance(owner, All)
+        await until(lambda: owner.coming == All.late)
+        batches = owner.app.batches
+        tell = batches.earliest_offsets
+
+        async def told(*tps: TP) -> Mapping[TP, int]:
+            asked.append({tp.partition for tp in tps})
+            return await tell(*tps)
+
+        monkeypatch.setattr(batches, "earliest_offsets", told)
+        assert all(await asyncio.gather(*map(owner.restored, range(4))))
+    assert asked == [{0}, {1, 2, 3}] or asked == [{0, 1, 2, 3}]
+
+
+async def test_a_partition_that_nobody_tells_of_is_no_matter_of_the_others(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with worker("a", ready, Durable(), Late) as owner:
+        assert isinstance(owner, Late)
+        await until(lambda: owner.coming == LATE)
+        batches = owner.app.batches
+        tell = batches.earliest_offsets
+
+        async def told(*tps: TP) -> Mapping[TP, int]:
+            if any(tp.partition == 3 for tp in tps):
+                raise KafkaTimeoutError
+            return await tell(*tps)
+
+        monkeypatch.setattr(batches, "earliest_offsets", told)
+        both = await asyncio.gather(*map(owner.restored, (3, 1)), return_exceptions=True)
+        assert [type(both[0]), both[1]] == [KafkaTimeoutError, True]
 
 
 async def test_nothing_is_coming_that_was_not_given(ready: Settings) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import accumulate, pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from agents.close import close_due
@@ -20,7 +23,7 @@ from app.kafka.transactions import Fenced
 from app.meter.events import Accepted, Duplicate, RawPosition, Verdict
 from app.queries.gateway import Gateway
 from app.runtime.partition.commit import Producer, Unsent
-from app.runtime.partition.owned import OwnedPartition, slices_of
+from app.runtime.partition.owned import OwnedPartition, parts_of, slices_of
 from app.runtime.partition.verdicts import REMEMBERED
 from app.runtime.progress import ProgressTable
 from app.runtime.refolder import Refolder
@@ -34,6 +37,7 @@ from tests.world.clock import START_MS, WEEK_MS, ManualClock
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived, event
 from tests.world.partition import Live
+from tests.world.profiles import examples
 from tests.world.topics import no_topics
 
 AT_MS = START_MS + 1_000
@@ -359,6 +363,19 @@ def test_events_with_a_costly_expression_are_folded_by_fewer() -> None:
         [(heaviest, 1)],
         [(heaviest, 1)],
     ]
+
+
+@examples(200)
+@given(sizes=st.lists(st.integers(1, 9), max_size=12), size=st.integers(1, 12))
+def test_parts_are_full_and_have_every_event_once(sizes: list[int], size: int) -> None:
+    ends = list(accumulate(sizes, initial=0))
+    runs = [((ORG, f"s{n}", "c"), range(*each)) for n, each in enumerate(pairwise(ends))]
+    parts = list(parts_of(cast(Any, runs), size))
+    events = [(key, one) for part in parts for key, run in part for one in run]
+    assert events == [(key, one) for key, run in runs for one in run]
+    counts = [sum(len(run) for _, run in part) for part in parts]
+    assert counts == [min(size, ends[-1] - at) for at in range(0, ends[-1], size)]
+    assert all(len(run) for part in parts for _, run in part)
 
 
 def test_no_slice_takes_longer_than_a_turn_to_have_its_routes_compiled() -> None:
