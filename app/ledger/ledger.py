@@ -282,8 +282,18 @@ class Ledger:
             # To write all of it once more costs as much as all else that is done with an event.
             whole = await to_thread(closed, files[0], self._path(_MERGED))
         else:
-            known = [known for file in files if (known := file.known()) is not None]
-            whole = await to_thread(merged, files, known, self._path(_MERGED))
+            known, contents = [], []
+            for file in files:
+                directory = file.known()
+                if directory is None:
+                    continue
+                try:
+                    contents.append(await to_thread(file.unpacked, directory))
+                except LedgerDamaged as error:
+                    self._lose_damaged(file.path, error)
+                    return
+                known.append(directory)
+            whole = await to_thread(merged, files, known, contents, self._path(_MERGED))
         if not all(file in self._files for file in files):
             # Some was found damaged meanwhile.
             await to_thread(whole.path.unlink, missing_ok=True)

@@ -160,12 +160,16 @@ class World:
         return sorted(path for path in self.directory.rglob("*") if path.is_file())
 
 
-@pytest.fixture(params=[(3, 0), (50, 0), (50, 3), (50, 256), (10**6, 256)])
+@pytest.fixture(params=[(3, 0, 1), (50, 0, 700), (50, 3, 10**6), (50, 256, 700), (10**6, 256, 700)])
 def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
-    """Make one whose files are closed after so many chunks, and merged if they have more blocks."""
-    chunks, blocks = request.param
+    """Make one whose files are closed after so many chunks, and merged if they have more blocks.
+
+    So many bytes of chunks, and one chunk at least, are compressed together.
+    """
+    chunks, blocks, slab_bytes = request.param
     monkeypatch.setattr(module, "MERGED_CHUNKS", chunks)
     monkeypatch.setattr(module, "FEW_BLOCKS", blocks)
+    monkeypatch.setattr("app.ledger.blocks._SLAB_BYTES", slab_bytes)
     return World(tmp_path)
 
 
@@ -187,6 +191,21 @@ async def test_a_file_of_few_blocks_is_closed_as_it_is(
         inodes = {path.stat().st_ino for path in world.files() if path.suffix == ".merged"}
         assert (inode in inodes) is stays
         assert await world.check(NAMES) == len(world.taken)
+
+
+@pytest.mark.parametrize("blocks", [256, 0])
+async def test_local_disk_has_events_compressed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, blocks: int
+) -> None:
+    monkeypatch.setattr(module, "MERGED_CHUNKS", 40)
+    monkeypatch.setattr(module, "FEW_BLOCKS", blocks)
+    world = World(tmp_path)
+    for _ in range(6):
+        world.portion(400)
+        await world.flush()
+    came = sum(len(row.event.body) for row in world.taken if isinstance(row, Arrival))
+    assert sum(path.stat().st_size for path in world.files()) < came / 2
+    assert await world.check(NAMES) == len(world.taken)
 
 
 async def test_all_that_was_taken_is_found_as_it_came(world: World) -> None:
