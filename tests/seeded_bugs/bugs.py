@@ -1931,7 +1931,7 @@ BUGS = (
     Bug(
         "wrong-bytes-of-the-ledger-believed",
         "app/ledger/blocks.py",
-        "    if xxh3_64_intdigest(chunk) != check:",
+        "    if xxh3_64_intdigest(packed) != int(slabs.checks[number]):",
         "    if False:",
         "tests/app/ledger/test_ledger.py::test_damage_is_found",
     ),
