@@ -111,6 +111,29 @@ def test_what_does_not_lead_straight_is_looked_at(
     assert live.straight == aimed
 
 
+def test_an_odd_event_takes_no_others_with_it() -> None:
+    """One came before, and one is of an earlier period; the others of their run go straight."""
+    definitions = definitions_of(["max"])
+    lives = Live(definitions), Close(definitions)
+    first = arrived("max", 0, START_MS, transaction_id="a", v="1")
+    batch = [
+        arrived("max", 1, START_MS + 1, transaction_id="b", v="2"),
+        arrived("max", 2, START_MS, transaction_id="a", v="1"),
+        arrived("max", 3, START_MS + 3, transaction_id="c", v="3"),
+        arrived("max", 4, START_MS - 1, transaction_id="d", v="9"),
+        arrived("max", 5, START_MS + 5, transaction_id="e", v="4"),
+    ]
+    for live in lives:
+        live.define_all()
+        live.deliver([first])
+        live.deliver(batch)
+    straight, close = lives
+    assert straight.straight == 3
+    ids = [each.identity for each in batch]
+    assert straight.partition.index.find_many(ids) == close.partition.index.find_many(ids)
+    same(straight, close)
+
+
 @pytest.mark.parametrize(("late_ms", "straight"), [(0, True), (1, False)])
 def test_what_is_late_is_looked_at(late_ms: int, straight: bool) -> None:
     """Appended when its period is due it counts as ever, and a moment later from a cut on."""
