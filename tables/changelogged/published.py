@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from tables.changelogged.checksum import Changelogged
 from tables.changelogged.packed_rows import integer_end, paired, text_end
-from tables.changelogged.published_store import PeriodKey, PublishedStore, Stands
+from tables.changelogged.published_store import PeriodKey, PublishedLost, PublishedStore, Stands
 
 _OwnName = tuple[str, str | None, tuple[str | None, ...]]
 _NewName = tuple[str, str | None, tuple[str | None, ...], tuple[str, ...]]
@@ -73,6 +75,10 @@ class PublishedPeriod(msgspec.Struct):
         return sum(int.from_bytes(c.digest, "big") for c in self.cells.values()) % (1 << 128)
 
 
+def _told_to_nobody(error: PublishedLost) -> None:
+    """Leave it to whoever asked."""
+
+
 class PublishedTable(Changelogged):
     """Published periods of one partition: those at hand, and all others in one piece each.
 
@@ -82,6 +88,8 @@ class PublishedTable(Changelogged):
     def __init__(self, store: PublishedStore | None = None) -> None:
         super().__init__()
         self.store = store
+        self.on_lost: Callable[[PublishedLost], None] = _told_to_nobody
+        """Is told that local disk does not give what it was given."""
         self.began = None if store is None else store.stands
         """What local disk had when it was opened; the rest of the changelog is to be loaded."""
         self.periods: dict[PeriodKey, PublishedPeriod] = {}
@@ -119,7 +127,11 @@ class PublishedTable(Changelogged):
     def _piece_of(self, name: PeriodKey) -> bytes | None:
         piece = self._pieces.get(name)
         if piece is None and self.store is not None:
-            piece = self.store.find(name)
+            try:
+                piece = self.store.find(name)
+            except PublishedLost as error:
+                self.on_lost(error)
+                raise
         return piece
 
     def put_cell(self, name: PeriodKey, cell: PublishedCellKey, published: PublishedCell) -> None:

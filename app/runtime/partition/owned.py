@@ -11,7 +11,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import itemgetter
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import WeakMethod
 
 from app.bounds.limits import CAREFUL_RECORDS, UNSENT_BYTES
 from app.bounds.turns import TURN_S, Steps, Work
@@ -117,6 +118,9 @@ class OwnedPartition:
         """At the take-over: how many, this one included, since a flush moved an offset."""
         self.careful_records = CAREFUL_RECORDS if self.attempt > 0 else 0
         """Number of records to try before they are folded: nobody handed the partition over."""
+        # Without a reference: a partition is let go of without the collector.
+        failing = WeakMethod(self.fail)
+        state.published.on_lost = lambda error: _failed(failing, error)
         self.disk_full: tuple[int, str] | None = None
         """(since when, what is wanted): the fold stands until local disk takes more."""
         self.stalled = asyncio.Event()
@@ -424,6 +428,13 @@ class OwnedPartition:
     def can_store_members(self) -> bool:
         """Return whether Redis answers."""
         return self.shared.members.available
+
+
+def _failed(failing: WeakMethod[Any], error: BaseException) -> None:
+    """Have a partition restored, if it is in use yet."""
+    fail = failing()
+    if fail is not None:
+        fail(error)
 
 
 def parts_of(runs: Sequence[Run], size: int) -> Iterator[list[Run]]:

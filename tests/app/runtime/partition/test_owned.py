@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from itertools import accumulate, pairwise
+from pathlib import Path
+from sqlite3 import connect
 from types import SimpleNamespace
 from typing import Any, cast
+from weakref import ref
 
 import pytest
 from hypothesis import given
@@ -30,6 +34,8 @@ from app.runtime.refolder import Refolder
 from app.wire.arrivals import Arrival, MeterKey, runs_of
 from app.wire.refusals import Refusal, RefusalCode
 from app.wire.usage_records import usage_record
+from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.published_store import PublishedLost, PublishedStore, Stands
 from tables.closing.close import settling
 from tables.partition.snapshot import TooLargeForChangelog
 from tests.app.runtime.alone import Followed, NoProducer, context_of
@@ -370,7 +376,7 @@ def test_events_with_a_costly_expression_are_folded_by_fewer() -> None:
 def test_parts_are_full_and_have_every_event_once(sizes: list[int], size: int) -> None:
     ends = list(accumulate(sizes, initial=0))
     runs = [((ORG, f"s{n}", "c"), range(*each)) for n, each in enumerate(pairwise(ends))]
-    parts = list(parts_of(cast(Any, runs), size))
+    parts: list[Any] = list(parts_of(cast(Any, runs), size))
     events = [(key, one) for part in parts for key, run in part for one in run]
     assert events == [(key, one) for key, run in runs for one in run]
     counts = [sum(len(run) for _, run in part) for part in parts]
@@ -390,6 +396,28 @@ def test_no_slice_takes_longer_than_a_turn_to_have_its_routes_compiled() -> None
     runs = [(("o", f"s{n}", "code"), [sent(str(n))]) for n in range(10)]
     parts = slices_of(runs, 1_000, route_of, lambda: now_s)
     assert [len(part) for part in parts] == [4, 4, 2]
+
+
+def test_a_partition_that_local_disk_has_altered_is_restored_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only at the next cut: until then every question of what was published fails."""
+    owned, failed = owned_of("count"), list[tuple[OwnedPartition, BaseException]]()
+    owner = SimpleNamespace(fail=lambda *which: failed.append(which))
+    monkeypatch.setattr(owned.shared, "owner", owner)
+    published = owned.state.published
+    published.store = PublishedStore(tmp_path / "0.db", "meter/0")
+    published.store.write([(("s", 0), b"piece")])
+    published.store.commit(Stands(0, ChangelogSum()))
+    with closing(connect(tmp_path / "0.db")) as db, db:
+        db.execute("UPDATE periods SET piece = x'00'")
+    for _ in range(2):
+        with pytest.raises(PublishedLost) as raised:
+            published.find(("s", 0))
+        assert failed.pop() == (owned, raised.value)
+    itself = ref(owned)
+    del owned
+    assert itself() is None, "nothing leads back to it"
 
 
 async def test_a_partition_whose_index_finds_no_disk_stands_and_says_what_it_wants(
