@@ -1297,6 +1297,14 @@ BUGS = (
         "tests/tables/changelogged/test_published.py::test_what_the_disk_has_altered_is_noticed",
     ),
     Bug(
+        "partition-goes-on-with-altered-published-figures",
+        "tables/changelogged/published.py",
+        "                self.on_lost(error)\n",
+        "",
+        "tests/app/runtime/partition/test_owned.py"
+        "::test_a_partition_that_local_disk_has_altered_is_restored_at_once",
+    ),
+    Bug(
         "lost-published-figures-taken-for-none",
         "tables/changelogged/published_store.py",
         "        self._lost = True\n        self._remove()",
