@@ -251,10 +251,9 @@ def write_plain(
     keys: bytearray,
     ends: bytearray,
 ) -> int:
-    """Write runs from `first` on as ledgers do, until one has events that `arrive_many` did not
-    note; return the place of that one.
+    """Write runs from `first` on as ledgers do; return the place of the first that is left.
 
-    A chunk of each goes to `buffer`: 0, and in MessagePack the organization and lists of offsets,
+    That one has events which `arrive_many` did not note, or that somebody has asked for. A chunk of each goes to `buffer`: 0, and in MessagePack the organization and lists of offsets,
     append times and bodies. What it is sorted by goes to `keys`, by the hashes of its name and its
     code, and where it ends to `ends`; 8 bytes each.
     """

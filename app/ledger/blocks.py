@@ -3,9 +3,9 @@
 A file is one block after another. Each flush appends one. A file of few large ones stays as it is;
 many small ones are merged into one that is sorted by key.
 
-Chunks that follow each other are compressed together, as a slab. Every directory and every slab has
-a checksum, which is compared at each reading. To compress an event with lz4 took
-0.14 us, and to write it as it is 0.95: a new page of the file is cleared and filled.
+Chunks that follow each other are compressed together, as a slab. To compress an event with lz4 took
+0.14 us, and to write it as it is 0.95: a new page of the file is cleared and filled. Every directory
+and every slab has a checksum, which is compared at each reading.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SPAN_BYTES: Final = 5 * 8
 _ENTRY_BYTES: Final = 8 + 4
 _PLACE_BYTES: Final = 8 + 4 + 8
 _SLAB_BYTES: Final = 64 * 1024
-"""Of whole chunks, before they are compressed: what is unpacked to read one of them."""
+"""Size of whole chunks that are compressed together, and unpacked to read one of them."""
 _BLOCKS_APART: Final = 256
 """Directories of one file that are kept as they came; of more one is made."""
 

@@ -75,7 +75,7 @@ class PublishedPeriod(msgspec.Struct):
         return sum(int.from_bytes(c.digest, "big") for c in self.cells.values()) % (1 << 128)
 
 
-def _told_to_nobody(error: PublishedLost) -> None:
+def _tell_nobody(error: PublishedLost) -> None:
     """Leave it to whoever asked."""
 
 
@@ -88,8 +88,7 @@ class PublishedTable(Changelogged):
     def __init__(self, store: PublishedStore | None = None) -> None:
         super().__init__()
         self.store = store
-        self.on_lost: Callable[[PublishedLost], None] = _told_to_nobody
-        """Is told that local disk does not give what it was given."""
+        self._tell_lost: Callable[[PublishedLost], None] = _tell_nobody
         self.began = None if store is None else store.stands
         """What local disk had when it was opened; the rest of the changelog is to be loaded."""
         self.periods: dict[PeriodKey, PublishedPeriod] = {}
@@ -106,6 +105,10 @@ class PublishedTable(Changelogged):
         """Newest cut of any record."""
         self._taken = Stands(self._newest_ms, self.sum)
         """What the last flush came to."""
+
+    def when_lost(self, tell: Callable[[PublishedLost], None]) -> None:
+        """Tell somebody that local disk does not give what it was given; who asked fails."""
+        self._tell_lost = tell
 
     def find(self, name: PeriodKey) -> PublishedPeriod | None:
         """Return the period as published; None before its first cut.
@@ -130,7 +133,7 @@ class PublishedTable(Changelogged):
             try:
                 piece = self.store.find(name)
             except PublishedLost as error:
-                self.on_lost(error)
+                self._tell_lost(error)
                 raise
         return piece
 

@@ -68,7 +68,7 @@ class Led(NamedTuple):
         runs: list[Run | None] = [*self.runs]
         rest = [*self.rest]
         left: dict[int, Run | None] = {}
-        """Of runs that lose events, by identity; None: nothing."""
+        """Runs that lose events, by identity of what they were; None: all events."""
         for number, places in groupby(odd_places, partial(bisect_right, ends)):
             run = self.runs[number]
             first = ends[number] - len(run[1])

@@ -1299,7 +1299,7 @@ BUGS = (
     Bug(
         "partition-goes-on-with-altered-published-figures",
         "tables/changelogged/published.py",
-        "                self.on_lost(error)\n",
+        "                self._tell_lost(error)\n",
         "",
         "tests/app/runtime/partition/test_owned.py"
         "::test_a_partition_that_local_disk_has_altered_is_restored_at_once",

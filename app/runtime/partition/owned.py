@@ -120,7 +120,7 @@ class OwnedPartition:
         """Number of records to try before they are folded: nobody handed the partition over."""
         # Without a reference: a partition is let go of without the collector.
         failing = WeakMethod(self.fail)
-        state.published.on_lost = lambda error: _failed(failing, error)
+        state.published.when_lost(lambda error: _failed(failing, error))
         self.disk_full: tuple[int, str] | None = None
         """(since when, what is wanted): the fold stands until local disk takes more."""
         self.stalled = asyncio.Event()
