@@ -253,9 +253,10 @@ def write_plain(
 ) -> int:
     """Write runs from `first` on as ledgers do; return the place of the first that is left.
 
-    That one has events which `arrive_many` did not note, or that somebody has asked for. A chunk of each goes to `buffer`: 0, and in MessagePack the organization and lists of offsets,
-    append times and bodies. What it is sorted by goes to `keys`, by the hashes of its name and its
-    code, and where it ends to `ends`; 8 bytes each.
+    That one has events which `arrive_many` did not note, or that somebody has asked for. A chunk of
+    each goes to `buffer`: 0, and in MessagePack the organization and lists of offsets, append times
+    and bodies. What it is sorted by goes to `keys`, by the hashes of its name and its code, and
+    where it ends to `ends`; 8 bytes each.
     """
     return first
 

@@ -4,8 +4,8 @@ A file is one block after another. Each flush appends one. A file of few large o
 many small ones are merged into one that is sorted by key.
 
 Chunks that follow each other are compressed together, as a slab. To compress an event with lz4 took
-0.14 us, and to write it as it is 0.95: a new page of the file is cleared and filled. Every directory
-and every slab has a checksum, which is compared at each reading.
+0.14 us, and to write it as it is 0.95: a new page of the file is cleared and filled. Every
+directory and every slab has a checksum, which is compared at each reading.
 """
 
 from __future__ import annotations
