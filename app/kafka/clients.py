@@ -21,6 +21,7 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownMemberIdError
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
+from aiokafka.protocol.group import JoinGroupRequest
 
 import app.kafka.lenient_fetch  # noqa: F401  # how every consumer reads what it fetches
 from app.bounds.cancellation import retrieve
@@ -191,6 +192,13 @@ class Membership(GroupCoordinator):  # type: ignore[misc]
         super().check_errors()
 
     async def _send_req(self, request: Any) -> Any:
+        if isinstance(request, JoinGroupRequest):
+            # aiokafka joins once for each assignor, with one more of them each time. The group
+            # would begin again for each, and two that join in turns found no end of it.
+            told = request._group_protocols
+            topics = self._subscription.subscription.topics
+            left = [(each.name, each.metadata(topics)) for each in self._assignors[len(told) :]]
+            request._group_protocols = [*told, *((name, it.encode()) for name, it in left)]
         response = await super()._send_req(request)
         self._code = getattr(response, "error_code", 0)
         return response
