@@ -281,17 +281,18 @@ class LedgerFile:
         """Append a block, which the caller adds."""
         ends = _slab_ends(directory.sizes)
         with memoryview(data) as view:
-            begins = [0, *ends.tolist()]
-            slabs = [_compressed(view[b:e]) for b, e in pairwise(begins)]
+            packed = [_compressed(view[b:e]) for b, e in pairwise([0, *ends.tolist()])]
+        slabs = Slabs.of(ends, packed, 0)
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            head = _head_of(spans, directory._replace(slabs=Slabs.of(ends, slabs, 0)))
+            head = _head_of(spans, directory._replace(slabs=slabs))
             begin = os.fstat(file).st_size + len(head)
-            _write(file, b"".join((head, *slabs)))
+            _write(file, b"".join((head, *packed)))
         finally:
             os.close(file)
-        placed = directory._replace(slabs=Slabs.of(ends, slabs, begin))
-        return Block(list(spans), placed, begin + sum(map(len, slabs)))
+        placed = slabs._replace(begins=slabs.begins + np.uint64(begin))
+        end = begin + sum(map(len, packed))
+        return Block(list(spans), directory._replace(slabs=placed), end)
 
     def unpacked(self, directory: Directory) -> bytes:
         """Return all its chunks one after another.
@@ -307,14 +308,13 @@ class LedgerFile:
             raise LedgerDamaged(f"{self.path}: {error}") from error
 
     def _read_directory(self) -> Directory:
-        blocks = list(read_blocks(self.path))
-        if joined(span for block in blocks for span in block.spans) != self.spans:
+        found = LedgerFile(self.path, merged=False)
+        for block in read_blocks(self.path):
+            found.add(block)
+        directory = found.known() if found.spans == self.spans else None
+        if directory is None:
             raise LedgerDamaged(f"{self.path}: its directory is torn")
-        behind, parts = 0, []
-        for block in blocks:
-            parts.append(_behind(block.directory, behind))
-            behind += _unpacked(block.directory)
-        return Directory.over(parts)
+        return directory
 
     def newest(self, directory: Directory | None) -> bytes:
         """Return its last chunk.
