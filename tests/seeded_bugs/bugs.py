@@ -245,6 +245,13 @@ BUGS = (
         "tests/laws/test_straight.py::test_what_was_corrected_before_it_came_is_looked_at",
     ),
     Bug(
+        "joins-once-for-each-assignor",
+        "app/kafka/clients.py",
+        "        if isinstance(request, JoinGroupRequest):",
+        "        if False:",
+        "tests/app/kafka/test_sharing.py::test_who_joins_tells_all_it_can_share_by_each_time",
+    ),
+    Bug(
         "row-of-an-odd-event-kept",
         "tables/partition/intake.py",
         "            begin = place + 1\n",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.protocol.group import JoinGroupRequest
 
 from app.kafka import batch_consumer
 from app.kafka.assignor import EvenAssignor, assignors
@@ -84,6 +87,25 @@ async def test_a_hot_partition_has_a_worker_to_itself(ready: Settings) -> None:
             assert frozenset({0}) in await shared(a, b)
         await until(lambda: len(durable.all_values()) == 800)
     assert sorted(durable.all_values()) == numbers(800)
+
+
+async def test_who_joins_tells_all_it_can_share_by_each_time(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the group begins again for each request, and two that join in turns find no end."""
+    told: list[list[str]] = []
+    send_req = GroupCoordinator._send_req
+
+    async def note(self: GroupCoordinator, request: Any) -> Any:
+        if isinstance(request, JoinGroupRequest):
+            told.append([name for name, _ in request._group_protocols])
+        return await send_req(self, request)
+
+    monkeypatch.setattr(GroupCoordinator, "_send_req", note)
+    durable = Durable()
+    async with worker("a", ready, durable) as first, worker("b", ready, durable) as second:
+        await shared(first, second)
+    assert {tuple(names) for names in told} == {("meterstream-load", "meterstream-even")}
 
 
 @pytest.mark.parametrize("leads", ["an earlier one", "a new one"])
