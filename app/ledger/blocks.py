@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -45,6 +46,10 @@ class Span(NamedTuple):
     rekeyed_until: int
     append_time_ms: int
     """The append time that the raw log had reached at its end."""
+
+    def reaches(self, raw: int, rekeyed: int) -> bool:
+        """Return whether some offset of one of the logs lies at or behind these."""
+        return self.raw_until > raw or self.rekeyed_until > rekeyed
 
     def overlaps(self, other: Span) -> bool:
         """Return whether some offset is in both."""
@@ -260,6 +265,8 @@ class LedgerFile:
         self.bytes = self.blocks = self.chunks = 0
         """How many it has; bytes as its chunks are unpacked."""
         self._directories: list[Directory] = []
+        self._ends: list[tuple[Span, int]] = []
+        """Of each block its last stretch, and how many chunks there are before the block."""
 
     def add(self, block: Block) -> None:
         """Take note of a block that it has."""
@@ -267,6 +274,7 @@ class LedgerFile:
         self.blocks += 1
         if self.merged:
             return
+        self._ends.append((block.spans[-1], self.chunks))
         self.chunks += len(block.directory.keys)
         self._directories.append(_behind(block.directory, self.bytes))
         self.bytes += _unpacked(block.directory)
@@ -276,6 +284,11 @@ class LedgerFile:
     def known(self) -> Directory | None:
         """Return its directory as it is now; None: `collect` reads it from the file."""
         return None if self.merged else Directory.over(self._directories)
+
+    def chunks_before(self, raw: int, rekeyed: int) -> int:
+        """Return how many chunks lie before the first block that reaches beyond these offsets."""
+        first = bisect_left(self._ends, True, key=lambda end: end[0].reaches(raw, rekeyed))
+        return self._ends[first][1] if first < len(self._ends) else 0
 
     def append(self, spans: Sequence[Span], directory: Directory, data: bytearray) -> Block:
         """Append a block, which the caller adds."""
@@ -328,8 +341,10 @@ class LedgerFile:
         except OSError as error:
             raise LedgerDamaged(f"{self.path}: {error}") from error
 
-    def locate(self, wanted: Wanted, directory: Directory | None) -> Located:
+    def locate(self, wanted: Wanted, directory: Directory | None, first: int = 0) -> Located:
         """Return where the chunks lie that are wanted, in the order they were written.
+
+        `first`: only from this chunk on.
 
         Raises:
             LedgerDamaged: the directory is not as it was written.
@@ -338,7 +353,8 @@ class LedgerFile:
             directory = directory or self._read_directory()
         except OSError as error:
             raise LedgerDamaged(f"{self.path}: {error}") from error
-        return Located(self.path, directory.ordered(directory.find(wanted)))
+        found = directory.find(wanted)
+        return Located(self.path, directory.ordered(found[np.searchsorted(found, first) :]))
 
 
 class Located(NamedTuple):

@@ -311,24 +311,34 @@ class Ledger:
 
     # Reading
 
-    async def locate(self, wanted: Wanted) -> list[Part]:
+    async def locate(self, wanted: Wanted, raw: int = 0, rekeyed: int = 0) -> list[Part]:
         """Return stretches of the logs, in order, with all that they have of what is wanted.
 
-        What no stretch covers is to be read from the logs.
+        `raw`, `rekeyed`: only stretches that reach beyond these offsets; such a one may have rows
+        before them or not. What no stretch covers is to be read from the logs.
         """
         if not self._is_loaded:
             await self._load()
-        files = [(file, file.spans, file.known()) for file in sorted(self._files, key=_order)]
-        recent = [Part([frame.span], collected(frame.chunks, wanted)) for frame in self._frames()]
+        files = [
+            (file, file.spans, file.known(), file.chunks_before(raw, rekeyed))
+            for file in sorted(self._files, key=_order)
+            if any(span.reaches(raw, rekeyed) for span in file.spans)
+        ]
+        recent = [(frame.chunks, frame.span) for frame in self._frames()]
         if not self._overflown:
-            recent.append(Part([self._span(self._ends())], collected(self._chunks, wanted)))
+            recent.append((self._chunks, self._span(self._ends())))
+        at_hand = [
+            Part([span], collected(chunks, wanted))
+            for chunks, span in recent
+            if span.reaches(raw, rekeyed)
+        ]
         found: list[Part] = []
-        for file, spans, known in files:
+        for file, spans, known, first in files:
             try:
-                found.append(Part(spans, await to_thread(file.locate, wanted, known)))
+                found.append(Part(spans, await to_thread(file.locate, wanted, known, first)))
             except LedgerDamaged as error:
                 self._lose_damaged(file.path, error)
-        return found + recent
+        return found + at_hand
 
     async def read(self, part: Part) -> list[bytes] | None:
         """Return what a stretch has of what is wanted; None: it is damaged, the logs have it."""

@@ -81,15 +81,41 @@ class ShownLast(PeriodAtCut):
 
     def _recounted_at(self, period_charge: PeriodCharge) -> Iterator[int]:
         """Yield append times of history records and corrections that concern a charge."""
-        charge, metric, *_ = period_charge
-        yield from self.charges.named_at(charge)
-        fold = self.partition.routes.fold_of(charge, metric, self.period.timezone)
-        for arrival, since_ms in self._turned.get(metric.code, ()):
+        yield from self.charges.named_at(period_charge.charge)
+        for arrival, since_ms in self._turned_of(period_charge):
             if arrival.timestamp_ms < self.period.end_ms:
-                event, properties = arrival.event, read_properties(arrival.event.properties)
-                place = (event.code, arrival.timestamp_ms, properties, arrival.append_time_ms)
-                if fold.cell_of(*place) is not None:
-                    yield since_ms
+                yield since_ms
+
+    def _turned_of(self, period_charge: PeriodCharge) -> Iterator[Counted]:
+        """Yield events of a charge before and after their corrections."""
+        charge, metric, *_ = period_charge
+        fold = self.partition.routes.fold_of(charge, metric, self.period.timezone)
+        for counted in self._turned.get(metric.code, ()):
+            arrival = counted.arrival
+            event, properties = arrival.event, read_properties(arrival.event.properties)
+            place = (event.code, arrival.timestamp_ms, properties, arrival.append_time_ms)
+            if fold.cell_of(*place) is not None:
+                yield counted
+
+    def _gives_way(self, shown: Closing) -> bool:
+        """Return whether a correction of a later period may have changed who is admitted.
+
+        What the period showed of a group that lost its place by that stays (records-and-cuts §7).
+        """
+        if not shown.grouped_by:
+            return False
+        charge, metric, *_ = shown.period_charge
+        full = any(
+            span.key[:2] == (self.subscription.id, charge.id)
+            and span.fold.limits_history
+            and span.group_limit is not None
+            and len(span.group_limit.firsts) >= span.max_groups
+            for span in self.partition.packing.route_of((*self.name, metric.code)).spans
+        )
+        return full and any(
+            counted.arrival.timestamp_ms >= self.period.end_ms
+            for counted in self._turned_of(shown.period_charge)
+        )
 
     def closings(
         self, route_of: Callable[[MeterKey], Route], codes: object = None
@@ -116,6 +142,9 @@ class ShownLast(PeriodAtCut):
     ) -> tuple[PublishedCell | None, PublishedRecord | None]:
         """Return what the figures should be; None when they are, whatever is said beside them."""
         entry, record = super()._revision(plan, identity, shown, known, reason)
+        one_sided = known is None or not shown.figures.digest
+        if entry is not None and one_sided and self._gives_way(shown):
+            return None, None
         if known is not None and entry is not None:
             if known.same_but_billing(entry):
                 return None, None

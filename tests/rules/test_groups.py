@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from app.wire.arrivals import Arrival, CorrectionArrival, Position, runs_of
 from app.wire.events import Correction
 from tables.cells.group_limit import GroupLimit
 from tables.cells.keys import UNKNOWN_POSITION, PackedCell, pack_position
+from tables.closing.close import next_cut
 from tables.partition.refold import Refold
 from tables.reading.series import Series, SeriesWindow
 from tables.reading.tracing import Tracer
@@ -24,6 +26,7 @@ from tables.reading.verification import Verification
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
+    SHORT_SETTINGS,
     SUBSCRIPTION,
     CommandAt,
     definitions_of,
@@ -315,6 +318,43 @@ def verified(live: Live) -> list[Any]:
     (compared,) = verification.compare()
     assert not compared.skipped
     return compared.differences
+
+
+def test_a_closed_period_keeps_what_it_showed_of_a_group_that_a_later_one_displaced() -> None:
+    """A correction of the later period took its place; the balance is without it from there."""
+    definitions = definitions_of(["balance", "sum"], replace(SHORT_SETTINGS, max_groups=1))
+    for charge in definitions[3].command.payload["plan"]["charges"]:
+        charge["properties"] = {**charge["properties"], **GROUPED}
+    live = Live(definitions)
+    live.define_all()
+    end_ms = START_MS + WEEK_MS
+    early = event("sum", "a", end_ms + HOUR_MS, v="1", g="x")
+    live.deliver([Arrival(early, ORG, end_ms - 3 * HOUR_MS, 0, 0, 0)])
+    taken_ms = end_ms - 2 * HOUR_MS
+    live.deliver([replace(used("b", "y", taken_ms, 1), append_time_ms=taken_ms)])
+    live.close_until(end_ms + WEEK_MS + DAY_MS)
+    amended = Correction(ORG, SUBSCRIPTION, "a", "amend", replace(early, code="balance"), "c", b"")
+    at_ms = end_ms + WEEK_MS + 2 * DAY_MS
+    assert live.partition.corrected.correct(CorrectionArrival(amended, ORG, at_ms, 0, 2, 0))
+    keys = [(ORG, SUBSCRIPTION, code) for code in ("balance", "sum")]
+    refold = Refold(live.partition, keys, {METER_KEY[:2]: next_cut(live.partition, METER_KEY[:2])})
+    refold.feed(live.arrived())
+    if not refold.swap():
+        refold.feed(live.arrived())
+        assert refold.swap()
+    live.close_until(end_ms + 3 * WEEK_MS)
+    balance = [
+        (body["period"]["from"][8:10], body["grouped_by"]["g"], body["units"])
+        for body in live.bodies()
+        if body["type"].startswith("usage") and body["billable_metric"]["code"] == "balance"
+    ]
+    # Cells of one cut come in the order of their ids.
+    assert balance[:2] == [("01", "y", "1.0"), ("08", "y", "1.0")]
+    assert sorted(balance[2:]) == [("08", "x", "1.0"), ("08", "y", "0.0"), ("15", "x", "1.0")]
+    verification = Verification(live.partition, [METER_KEY[:2]])
+    verification.feed(list(live.arrived()))
+    assert not [one.differences for one in verification.compare() if one.differences]
+    assert not list(chain.from_iterable(verification.compare_published()))
 
 
 def test_verification_admits_the_same_groups_in_any_order() -> None:

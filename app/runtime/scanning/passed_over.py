@@ -39,6 +39,10 @@ class PassedOver:
             return self._stretches[at]
         return None
 
+    def lies_beyond(self, offset: int) -> bool:
+        """Return whether a stretch begins at an offset or behind it."""
+        return bool(self._stretches) and self._stretches[-1].first >= offset
+
     def next_stop(self, offset: int, end: int) -> int:
         """Return up to where the log is to be read from an offset on."""
         at = bisect_right(self._stretches, offset, key=_first)

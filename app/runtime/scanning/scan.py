@@ -24,7 +24,7 @@ from app.definitions.state import Definitions
 from app.kafka.clients import Consumer
 from app.kafka.names import ConsumerRecord, OffsetOutOfRangeError, TopicPartition
 from app.kafka.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
-from app.ledger.ledger import Ledger, Part
+from app.ledger.ledger import Checkpoint, Ledger, Part
 from app.ledger.rows import LedgerDamaged, Wanted
 from app.meter.errors import BeyondRetention
 from app.runtime.homes import HomePartitions
@@ -35,6 +35,7 @@ from app.wire.arrivals import (
     Arrival,
     Arrived,
     CorrectionArrival,
+    Position,
     SubscriptionKey,
     arrivals_of,
     arriving,
@@ -42,7 +43,6 @@ from app.wire.arrivals import (
 from app.wire.decode import Headers
 from app.wire.refusals import Refusal
 from app.wire.rekeyed import POSITION_HEADER, position_of
-from tables.changelogged.checkpoint import Checkpoint
 
 READ_TIMEOUT_MS = 200
 FETCH_MAX_WAIT_MS = 20
@@ -98,7 +98,9 @@ class Scan:
         self._wanted: Wanted | None = None
         """What is looked for in the ledger; None: nothing."""
         self._parts: list[Part] | None = None
-        """What the ledger has of it and was not read yet; None: it was not asked."""
+        """What the ledger has of it and was not read yet; None: it is asked next."""
+        self._told_of: set[Position] = set()
+        """Corrections from elsewhere that were read; a part that has grown tells them again."""
         self._rows = LedgerRows(number, 0, 0)
         self._work = work or WorkDone()
         self._operation: Operation = "query"
@@ -160,7 +162,7 @@ class Scan:
         Raises:
             BeyondRetention: some of it is deleted.
         """
-        async for found in self._of_ledger(turn, urgent=urgent):
+        async for found in self._of_ledger(checkpoint, turn, urgent=urgent):
             yield found
         while self.behind(checkpoint):
             consumer = await self._connected()
@@ -210,47 +212,68 @@ class Scan:
 
     def _stops(self, checkpoint: Checkpoint, consumer: Consumer) -> dict[TopicPartition, int]:
         """Pass over what the ledger had; return up to where the logs are to be read next."""
-        ends = self._ends(checkpoint)
-        stops = {}
+        before, ends = dict(self._next), self._ends(checkpoint)
+        self._go_on()
+        for tp, offset in self._next.items():
+            if offset != before[tp]:
+                consumer.seek(tp, offset)
+        return {tp: passed.next_stop(self._next[tp], ends[tp]) for tp, passed in self._passed()}
+
+    def _go_on(self) -> None:
+        """Go on behind what the ledger had of what comes next."""
         for tp, passed in self._passed():
             while (stretch := passed.holding(self._next[tp])) is not None:
                 self._next[tp] = stretch.until
-                consumer.seek(tp, stretch.until)
                 if tp == self._raw:
                     self._reached_ms = max(self._reached_ms, stretch.append_time_ms)
                 for partition, mark in stretch.marks.items():
                     self._marks[partition] = max(mark, self._marks.get(partition, mark))
-            stops[tp] = passed.next_stop(self._next[tp], ends[tp])
-        return stops
 
     def _told(self, arrived: Sequence[Arrived]) -> list[Arrival]:
         """Tell of the corrections; return the events."""
         corrections = [each for each in arrived if isinstance(each, CorrectionArrival)]
+        if corrections and self._wanted is not None:
+            corrections = [each for each in corrections if each.position not in self._told_of]
+            self._told_of.update(
+                each.position for each in corrections if each.raw_partition != self._number
+            )
         if corrections:
             self.on_corrections(corrections)
         return [each for each in arrived if isinstance(each, Arrival)]
 
-    async def _of_ledger(self, turn: LoopTime, *, urgent: bool) -> AsyncIterator[list[Arrival]]:
-        """Yield what the ledger has of what is wanted, the first time it is asked."""
-        parts, self._parts = await self.located(), []
-        for part in parts:
-            chunks = await self._ledger.read(part) if self._ledger is not None else None
-            if chunks is None:
-                continue
-            self._rows.pass_over(part.spans)
-            first = 0
-            while first < len(chunks):
-                told = (self._definitions.set_asides, self._work, self._operation)
-                steps = self._rows.portion(chunks, first, *told)
-                try:
-                    first, arrived = await turn.run(steps, urgent=urgent)
-                except LedgerDamaged:
-                    # Some of it may be fed already: whoever reads begins again, without it.
-                    if self._ledger is not None:
-                        self._ledger.forget()
-                    raise
-                if arrivals := self._told(arrived):
-                    yield arrivals
+    async def _of_ledger(
+        self, checkpoint: Checkpoint, turn: LoopTime, *, urgent: bool
+    ) -> AsyncIterator[list[Arrival]]:
+        """Yield what the ledger has of what is wanted, also what it has got meanwhile."""
+        before = -1
+        while (behind := self.behind(checkpoint)) and behind != before:
+            before = behind
+            parts, self._parts = await self.located(), None
+            for part in parts:
+                async for found in self._of_part(part, turn, urgent=urgent):
+                    yield found
+            self._go_on()
+
+    async def _of_part(
+        self, part: Part, turn: LoopTime, *, urgent: bool
+    ) -> AsyncIterator[list[Arrival]]:
+        chunks = await self._ledger.read(part) if self._ledger is not None else None
+        if chunks is None:
+            return
+        self._rows.pass_over(part.spans)
+        first = 0
+        while first < len(chunks):
+            told = (self._definitions.set_asides, self._work, self._operation)
+            steps = self._rows.portion(chunks, first, *told)
+            try:
+                first, arrived = await turn.run(steps, urgent=urgent)
+            except LedgerDamaged:
+                # Some of it may be fed already: whoever reads begins again, without it.
+                if self._ledger is not None:
+                    self._ledger.forget()
+                raise
+            if arrivals := self._told(arrived):
+                yield arrivals
 
     async def located(self, *, anew: bool = False) -> list[Part]:
         """Return what the ledger has of what is wanted and was not read yet.
@@ -258,9 +281,13 @@ class Scan:
         `anew`: as it is now, before anything of it is read.
         """
         if anew or self._parts is None:
-            if self._ledger is None or self._wanted is None:
+            # Behind a hole some was read: what the logs have before it comes first.
+            read = any(passed.lies_beyond(self._next[tp]) for tp, passed in self._passed())
+            if self._ledger is None or self._wanted is None or read:
                 return []
-            self._parts = await self._ledger.locate(self._wanted)
+            raw, rekeyed = self._next[self._raw], self._next[self._rekeyed]
+            self._rows = LedgerRows(self._number, raw, rekeyed)
+            self._parts = await self._ledger.locate(self._wanted, raw, rekeyed)
         return self._parts
 
     @property

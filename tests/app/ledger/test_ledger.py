@@ -11,9 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from app.bounds.turns import Turns, Work
+from app.definitions.state import Definitions
 from app.ledger import ledger as module
 from app.ledger.ledger import LedgerRoom, Place
 from app.ledger.rows import LedgerDamaged, Wanted, rows_of
+from app.runtime.homes import HomePartitions
+from app.runtime.scanning.scan import Scan
+from app.runtime.scanning.scans import ScanTurn
 from app.wire.arrivals import (
     Arrival,
     Arrived,
@@ -23,6 +28,7 @@ from app.wire.arrivals import (
     runs_of,
 )
 from app.wire.events import Correction, Event
+from tests.app.runtime.alone import settings_of
 
 NAMES = [("org", f"sub-{number}") for number in range(5)] + [("other", "sub-0")]
 CODES = ["calls", "gb"]
@@ -105,6 +111,16 @@ class World:
         arrival = CorrectionArrival(told, name[0], 10**12, HERE, checkpoint.raw_next, 0)
         checkpoint.raw_next += 1
         self.taken.append(arrival)
+        return arrival
+
+    def corrected_elsewhere(self, name: SubscriptionKey) -> CorrectionArrival:
+        """Take a correction that came by events-rekeyed."""
+        self.elsewhere += 1
+        arrival = self.corrected(name)
+        self.checkpoint.raw_next -= 1
+        self.checkpoint.rekeyed_next += 1
+        arrival = arrival._replace(raw_partition=ELSEWHERE, raw_offset=self.elsewhere)
+        self.taken[-1] = arrival
         return arrival
 
     def portion(self, events: int) -> None:
@@ -227,6 +243,35 @@ async def test_all_that_was_taken_is_found_as_it_came(world: World) -> None:
     assert await world.check(NAMES) == len(world.taken)
     world.portion(8)
     assert await world.check(NAMES) == len(world.taken)
+
+
+async def test_a_scan_reads_on_in_the_ledger_while_more_comes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row once, in whichever file or flush it has come to lie, and no log is asked."""
+    ledger, found = world.ledger, list[Arrival | CorrectionArrival]()
+    scan = Scan(settings_of(), HERE, HomePartitions(Definitions(), 1), Definitions(), None, ledger)
+    monkeypatch.setattr(scan, "_connected", None)
+    scan.on_corrections = found.extend
+    scan.seek_only(NAMES[:3])
+    first = Checkpoint()
+    scan.start(first, first.raw_next, first.rekeyed_next)
+    turn = ScanTurn(Turns(), Work("scan"))
+    for number in range(60):
+        world.portion(world.choose.randrange(9))
+        if number % 4 == 1:
+            world.ledger.note_corrections([world.corrected_elsewhere(NAMES[number % 6])])
+        if number % 5 == 2:
+            await world.flush()
+        elif number % 7 == 0:
+            world.ledger.pack()
+            world.ledger.commit()
+        if number % 3 == 0:
+            async for part in scan.read(world.checkpoint, turn):
+                found += part
+            assert not scan.behind(world.checkpoint)
+            wanted = [row for row in world.taken if row.name in NAMES[:3]]
+            assert sorted(map(repr, found)) == sorted(map(repr, wanted))
 
 
 async def test_only_rows_of_the_meter_key_are_read(world: World) -> None:
