@@ -1967,9 +1967,31 @@ BUGS = (
     Bug(
         "ledger-and-log-read-twice",
         "app/runtime/scanning/scan.py",
-        "stops[tp] = passed.next_stop(self._next[tp], ends[tp])",
-        "stops[tp] = max(self._next[tp], ends[tp])",
+        "{tp: passed.next_stop(self._next[tp], ends[tp]) for tp",
+        "{tp: max(self._next[tp], ends[tp]) for tp",
         "tests/simulation/test_simulation.py::test_seeds_that_found_something[219245]",
+    ),
+    Bug(
+        "ledger-read-again-from-where-it-was-asked",
+        "app/runtime/scanning/scan.py",
+        "self._rows = LedgerRows(self._number, raw, rekeyed)",
+        "self._rows = LedgerRows(self._number, 0, 0)",
+        "tests/app/ledger/test_ledger.py::test_a_scan_reads_on_in_the_ledger_while_more_comes",
+    ),
+    Bug(
+        "ledger-asked-again-behind-a-hole",
+        "app/runtime/scanning/scan.py",
+        "if self._ledger is None or self._wanted is None or read:",
+        "if self._ledger is None or self._wanted is None:",
+        "tests/app/ledger/test_ledger.py::test_a_scan_leaves_a_hole_to_the_logs",
+    ),
+    Bug(
+        "displaced-group-called-wrong-where-it-was-shown",
+        "tables/reading/shown_last.py",
+        "return full and any(",
+        "return False and any(",
+        "tests/rules/test_groups.py"
+        "::test_a_closed_period_keeps_what_it_showed_of_a_group_that_a_later_one_displaced",
     ),
     Bug(
         "ledger-runs-ahead-of-the-checkpoint",

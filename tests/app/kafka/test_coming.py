@@ -163,14 +163,14 @@ async def test_a_crash_waits_for_no_partition_that_begins(
     """It waits for the consumer's thread, which answers nobody any more."""
     asked = asyncio.Event()
 
-    async def never(*_: TP) -> None:
+    async def never(_: object) -> None:
         asked.set()
         await asyncio.Event().wait()
 
     async with worker("a", ready, Durable(), Late) as owner:
         assert isinstance(owner, Late)
         await until(lambda: owner.coming == LATE)
-        monkeypatch.setattr(owner.app.batches, "earliest_offsets", never)
+        monkeypatch.setattr(owner.app.batches, "seek_wait", never)
         beginning = asyncio.create_task(owner.restored(1))
         await asked.wait()
         await owner.app.crash(ValueError("another partition cannot be restored"))

@@ -245,17 +245,23 @@ async def test_all_that_was_taken_is_found_as_it_came(world: World) -> None:
     assert await world.check(NAMES) == len(world.taken)
 
 
+def reading(world: World) -> Scan:
+    """Return a scan of some subscriptions from the start of both logs on."""
+    definitions = Definitions()
+    homes = HomePartitions(definitions, 1)
+    scan = Scan(settings_of(), HERE, homes, definitions, ledger=world.ledger)
+    scan.seek_only(NAMES[:3])
+    scan.start(Checkpoint(), 0, 0)
+    return scan
+
+
 async def test_a_scan_reads_on_in_the_ledger_while_more_comes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each row once, in whichever file or flush it has come to lie, and no log is asked."""
-    ledger, found = world.ledger, list[Arrival | CorrectionArrival]()
-    scan = Scan(settings_of(), HERE, HomePartitions(Definitions(), 1), Definitions(), None, ledger)
-    monkeypatch.setattr(scan, "_connected", None)
+    scan, found = reading(world), list[Arrival | CorrectionArrival]()
     scan.on_corrections = found.extend
-    scan.seek_only(NAMES[:3])
-    first = Checkpoint()
-    scan.start(first, first.raw_next, first.rekeyed_next)
+    monkeypatch.setattr(scan, "_connected", None)
     turn = ScanTurn(Turns(), Work("scan"))
     for number in range(60):
         world.portion(world.choose.randrange(9))
@@ -272,6 +278,36 @@ async def test_a_scan_reads_on_in_the_ledger_while_more_comes(
             assert not scan.behind(world.checkpoint)
             wanted = [row for row in world.taken if row.name in NAMES[:3]]
             assert sorted(map(repr, found)) == sorted(map(repr, wanted))
+
+
+async def test_a_scan_leaves_a_hole_to_the_logs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies behind it is read once, and not again in search of what is not there."""
+    for number in range(9):
+        world.portion(8)
+        if number % 2:
+            await world.flush()
+    hole = [world.plain(NAMES[0], "gb") for _ in range(5)]
+    world.restart()
+    for _ in range(9):
+        world.portion(8)
+    scan, found = reading(world), list[Arrival | CorrectionArrival]()
+    scan.on_corrections = found.extend
+
+    class LogAsked(Exception):
+        pass
+
+    async def connected() -> None:
+        raise LogAsked
+
+    monkeypatch.setattr(scan, "_connected", connected)
+    with pytest.raises(LogAsked):
+        async for part in scan.read(world.checkpoint, ScanTurn(Turns(), Work("scan"))):
+            found += part
+    missing = [row for row in world.taken if row.name in NAMES[:3] and row not in found]
+    assert set(hole) < set(missing)
+    assert len(found) == len(set(found))
 
 
 async def test_only_rows_of_the_meter_key_are_read(world: World) -> None:
