@@ -302,9 +302,13 @@ async def test_a_scan_leaves_a_hole_to_the_logs(
         raise LogAsked
 
     monkeypatch.setattr(scan, "_connected", connected)
-    with pytest.raises(LogAsked):
+
+    async def read_all() -> None:
         async for part in scan.read(world.checkpoint, ScanTurn(Turns(), Work("scan"))):
-            found += part
+            found.extend(part)
+
+    with pytest.raises(LogAsked):
+        await read_all()
     missing = [row for row in world.taken if row.name in NAMES[:3] and row not in found]
     assert set(hole) < set(missing)
     assert len(found) == len(set(found))
