@@ -71,7 +71,8 @@ class LedgerRoom:
     def __init__(self, directory: Path, disk_bytes: int):
         self.directory = directory
         self.disk_bytes = disk_bytes
-        self.memory_bytes = 0
+        self.memory_bytes = self.ledgers = 0
+        """How much the ledgers hold, and how many there are."""
 
     def of(self, number: int, checkpoint: Checkpoint, find: FindRaw) -> Ledger:
         """Return the ledger of a partition; another begins when its index does."""
@@ -134,6 +135,7 @@ class Ledger:
     ):
         """Take where the live fold stands: what lies behind that on disk is void."""
         self._room = room
+        room.ledgers += 1
         self._number = number
         self._find = find
         self._directory = directory
@@ -190,8 +192,11 @@ class Ledger:
 
     def is_full(self) -> bool:
         """Return whether a flush had better come: ledgers hold much, and this one some of it."""
-        large = len(self._chunks.buffer) >= LEAST_FLUSHED_BYTES
-        return large and self._room.memory_bytes >= MEMORY_BYTES // 4
+        held, room = len(self._chunks.buffer), self._room
+        if held < LEAST_FLUSHED_BYTES or room.memory_bytes < MEMORY_BYTES // 2:
+            return False
+        # Not one that was flushed a moment ago: others hold it.
+        return held * 2 * room.ledgers >= room.memory_bytes
 
     # Writing
 
@@ -228,6 +233,7 @@ class Ledger:
             for frame in self._frames():
                 self._release(frame.chunks)
             self._release(self._chunks)
+            self._room.ledgers -= 1
         self._gone = self._overflown = True
 
     def _frames(self) -> list[_Frame]:

@@ -20,7 +20,7 @@ from app.runtime.apart import FirstFailure
 from app.runtime.delivery import Delivery
 from app.runtime.flush_pace import FlushPace
 from app.runtime.homes import HomePartitions
-from app.runtime.progress import Progress
+from app.runtime.progress import Progress, ProgressTable
 from app.runtime.raw_lookup import RawPlace
 from app.runtime.status import Tally
 from app.settings import Settings
@@ -123,6 +123,8 @@ class WorkerContext:
     unsent_bytes: int = 0
     """Size of all flushes that are packed and not committed."""
     flush_pace: FlushPace = field(default_factory=FlushPace)
+    progress: ProgressTable = field(default_factory=ProgressTable)
+    """What the owners of all partitions have reported."""
     ledger_room: LedgerRoom = field(init=False)
 
     def __post_init__(self) -> None:

@@ -139,6 +139,7 @@ class Engine:
             raw_lookup=self.raw_lookup,
             offsets=self.offsets,
             followed=self.followed,
+            progress=self.progress,
             first_failure=first_failure,
             tally=self.tally,
             turns=turns,

@@ -9,14 +9,16 @@ from __future__ import annotations
 LATER = 5
 """Flushes that wait do so for so many times as long as others."""
 
-_MANY = 10_000
+MANY = 10_000
 """Changes a second of all partitions of a worker beyond which flushes wait: to pack and send them
 takes about a tenth of a core."""
 
-_FEW = 2_500
+FEW = 2_500
 """Changes a second below which they wait no longer."""
 
-_WINDOW_S = 5.0
+_SOON_S, _WINDOW_S = 1.0, 5.0
+"""For how long changes are counted to see that they are many, and that they are few again: flushes
+that wait are seldom."""
 
 
 class FlushPace:
@@ -32,8 +34,8 @@ class FlushPace:
         """Note that a flush has packed so many changes."""
         self._changes += changes
         passed_s = now_s - self._since_s
-        if passed_s >= _WINDOW_S:
+        if passed_s >= (_WINDOW_S if self.is_slow else _SOON_S):
             each_s = self._changes / passed_s
             # Waiting makes them fewer, which is no reason to hurry again.
-            self.is_slow = each_s >= (_FEW if self.is_slow else _MANY)
+            self.is_slow = each_s >= (FEW if self.is_slow else MANY)
             self._since_s, self._changes = now_s, 0

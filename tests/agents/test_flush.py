@@ -79,6 +79,16 @@ def test_flushes_wait_while_very_many_cells_change() -> None:
     pace = FlushPace()
     rates = [(9_000, False), (11_000, True), (4_000, True), (2_000, False), (9_000, False)]
     for second, (each_s, slow) in enumerate(rates):
-        for step in range(1, 6):
-            pace.note(each_s, 5 * second + step)
+        for step in range(1, 11):
+            pace.note(each_s, 10 * second + step)
         assert pace.is_slow is slow, each_s
+
+
+def test_a_second_of_very_many_changes_is_enough_to_wait() -> None:
+    pace = FlushPace()
+    pace.note(0, 1)
+    for changes, at_s, slow in ((9_000, 1.5, False), (9_000, 2.1, True), (0, 7.0, True)):
+        pace.note(changes, at_s)
+        assert pace.is_slow is slow, at_s
+    pace.note(2_000, 7.2)
+    assert not pace.is_slow

@@ -1994,6 +1994,22 @@ BUGS = (
         "::test_a_closed_period_keeps_what_it_showed_of_a_group_that_a_later_one_displaced",
     ),
     Bug(
+        "flush-that-waits-past-a-cut-of-others",
+        "app/runtime/partition/flush.py",
+        "self._context.progress.next_cut_ms(told_ms) >= at_ms",
+        "self._context.progress.next_cut_ms(told_ms) >= 0",
+        "tests/app/runtime/partition/test_flush.py"
+        "::test_it_does_not_wait_where_another_partition_has_a_cut_to_take",
+    ),
+    Bug(
+        "flush-that-waits-past-a-cut-of-its-own",
+        "app/runtime/partition/flush.py",
+        "return not told_ms <= own_ms < at_ms and (",
+        "return (",
+        "tests/app/runtime/partition/test_flush.py"
+        "::test_it_does_not_wait_where_it_has_a_cut_to_take_itself",
+    ),
+    Bug(
         "ledger-runs-ahead-of-the-checkpoint",
         "app/ledger/ledger.py",
         "if span.raw_until > restored.raw or span.rekeyed_until > restored.rekeyed:",

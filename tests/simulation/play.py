@@ -35,6 +35,7 @@ from app.kafka.topics import (
 )
 from app.kafka.transactions import Fenced
 from app.meter.errors import NotSetAside
+from app.runtime.flush_pace import FEW, MANY
 from app.runtime.partition.commit import OutputLost
 from app.runtime.partition.member_sync import MembersTorn
 from app.runtime.partition.owned import OwnedPartition
@@ -154,7 +155,10 @@ async def in_simulation(
     apart = patch("tables.unique_count.WHOLE_OPERATIONS", _WHOLE_OPERATIONS[seed // 3 % 3])
     # What the ledger has of a refold is fed by its child, or on the loop.
     large = patch("app.runtime.refolder.REFOLD_ON_LOOP_BYTES", -1 if seed % 2 else 1 << 40)
-    with simulated(player.broker, player.redis), few, apart, large:
+    # Flushes wait as where very many cells change.
+    many = patch("app.runtime.flush_pace.MANY", 0 if seed % 7 == 1 else MANY)
+    none = patch("app.runtime.flush_pace.FEW", 0 if seed % 7 == 1 else FEW)
+    with simulated(player.broker, player.redis), few, apart, large, many, none:
         return await act(player)
 
 

@@ -443,6 +443,28 @@ async def test_what_has_no_room_in_memory_is_a_hole(
     assert world.room.memory_bytes == 0
 
 
+def test_who_holds_most_of_the_memory_is_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was flushed a moment ago holds little of it, and is left alone."""
+    monkeypatch.setattr(module, "MEMORY_BYTES", 100_000)
+    monkeypatch.setattr(module, "LEAST_FLUSHED_BYTES", 100)
+    world = World(tmp_path)
+    beside = world.room.of(ELSEWHERE, world.checkpoint, world.ledger._find)
+    beside.note(runs_of([world.plain(NAMES[0], "gb")] * 5), plain=True)
+    for _ in range(20):
+        world.portion(3)
+    assert not world.ledger.is_full()
+    while world.room.memory_bytes < 50_000:
+        world.portion(8)
+    assert world.ledger.is_full()
+    assert not beside.is_full()
+    world.ledger.give_up()
+    beside.note(runs_of([world.plain(NAMES[0], "gb")] * 300), plain=True)
+    assert world.room.memory_bytes >= 50_000
+    assert beside.is_full()
+
+
 async def test_the_oldest_files_go_when_there_are_too_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

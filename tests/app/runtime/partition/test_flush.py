@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from app.kafka.transactions import Record
 from app.runtime.partition.owned import OwnedPartition
+from app.runtime.progress import Progress
 from app.wire.arrivals import runs_of
 from tests.app.runtime.alone import NoProducer, context_of
 from tests.world.clock import START_MS, ManualClock
-from tests.world.definitions import SETTINGS, definitions_of
+from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
 from tests.world.partition import Live
 
@@ -38,11 +39,27 @@ async def test_it_waits_while_very_many_cells_change() -> None:
     assert not owned.may_flush_later()
 
 
-async def test_it_does_not_wait_where_a_cut_of_the_grid_may_wait_for_it() -> None:
-    owned = owned_of()
-    await fold(owned, START_MS + GRID_MS - 1)
+async def test_it_does_not_wait_where_another_partition_has_a_cut_to_take() -> None:
+    owned, cut_ms = owned_of(), START_MS + GRID_MS
+    await fold(owned, cut_ms - 2 * GRID_MS)
+    owned.shared.progress.note(Progress(1, cut_ms, cut_ms, 1, "", 0))
+    await fold(owned, cut_ms)
+    # It is past the cut with the next event only.
     assert owned.may_flush_later()
-    await fold(owned, START_MS + GRID_MS)
+    await fold(owned, cut_ms + 1)
+    assert not owned.may_flush_later()
+    owned.shared.progress.note(Progress(1, cut_ms + 2, cut_ms + GRID_MS, 1, "", 0))
+    assert owned.may_flush_later()
+
+
+async def test_it_does_not_wait_where_it_has_a_cut_to_take_itself() -> None:
+    owned = owned_of()
+    await fold(owned, START_MS + 1)
+    owned.cuts.reschedule([(ORG, SUBSCRIPTION)])
+    cut_ms = owned.cuts.schedule.next_ms()
+    await fold(owned, cut_ms)
+    assert owned.may_flush_later()
+    await fold(owned, cut_ms + 1)
     assert not owned.may_flush_later()
 
 
