@@ -122,7 +122,6 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
         # What the log says by then decides whether events are late: all of it again after that.
         await owned.life.definitions_past(job.waits_past_ms)
         return
-    owned.next_flush.wanted.set()
     owned.cuts.woken.set()
 
 
