@@ -266,7 +266,7 @@ class LedgerFile:
         """How many it has; bytes as its chunks are unpacked."""
         self._directories: list[Directory] = []
         self._ends: list[tuple[Span, int]] = []
-        """Of each block its last stretch, and how many chunks there are before the block."""
+        """The last stretch of each block, and how many chunks there are before the block."""
 
     def add(self, block: Block) -> None:
         """Take note of a block that it has."""
@@ -353,8 +353,8 @@ class LedgerFile:
             directory = directory or self._read_directory()
         except OSError as error:
             raise LedgerDamaged(f"{self.path}: {error}") from error
-        found = directory.find(wanted)
-        return Located(self.path, directory.ordered(found[np.searchsorted(found, first) :]))
+        found = directory._replace(keys=directory.keys[first:]).find(wanted) + first
+        return Located(self.path, directory.ordered(found))
 
 
 class Located(NamedTuple):

@@ -1976,14 +1976,22 @@ BUGS = (
         "app/runtime/scanning/scan.py",
         "self._rows = LedgerRows(self._number, raw, rekeyed)",
         "self._rows = LedgerRows(self._number, 0, 0)",
-        "tests/app/ledger/test_ledger.py::test_a_scan_reads_on_in_the_ledger_while_more_comes",
+        "tests/app/ledger/test_scanned.py::test_a_scan_reads_on_in_the_ledger_while_more_comes",
+    ),
+    Bug(
+        "reader-left-behind-while-the-ledger-is-read",
+        "app/runtime/scanning/scan.py",
+        "                    self._consumer.seek(tp, stretch.until)",
+        "                    pass",
+        "tests/simulation/test_ledger.py"
+        "::test_each_event_is_read_once_by_turns_from_kafka_and_from_the_ledger",
     ),
     Bug(
         "ledger-asked-again-behind-a-hole",
         "app/runtime/scanning/scan.py",
         "if self._ledger is None or self._wanted is None or read:",
         "if self._ledger is None or self._wanted is None:",
-        "tests/app/ledger/test_ledger.py::test_a_scan_leaves_a_hole_to_the_logs",
+        "tests/app/ledger/test_scanned.py::test_a_scan_leaves_a_hole_to_the_logs",
     ),
     Bug(
         "displaced-group-called-wrong-where-it-was-shown",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from app.queries.replay import Replay
 from app.queries.series import usage_series
 from tests.simulation.by_hand import append, begin
 from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation
+from tests.simulation.process import PROCESS
 from tests.simulation.script import Event, Script
 from tests.simulation.test_parked import with_six
 from tests.world.clock import HOUR_MS
@@ -79,3 +82,44 @@ def test_the_same_is_read_beside_ever_more_events(
         return run(in_simulation(script, 0, tmp_path / str(others), act))
 
     assert [touched(others) for others in (OWN, 10 * OWN, 100 * OWN)] == [{"ledger_rows": OWN}] * 3
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_each_event_is_read_once_by_turns_from_kafka_and_from_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Files are lost and memory is full, before it is begun to read and in between."""
+    homes, choose = 1 + seed % 2, random.Random(seed)
+
+    async def act(player: Player) -> tuple[list[str], list[str]]:
+        await begin(player)
+        await player.workers[0].assign(frozenset(range(homes)))
+        engine, sent, read = player.workers[0].engine, list[str](), list[str]()
+        PROCESS.set(player.workers[0].process)
+        owned = engine.owned[engine.homes.of(ORG, "sub-a")]
+
+        async def send(room_bytes: int) -> None:
+            monkeypatch.setattr("app.ledger.ledger.MEMORY_BYTES", room_bytes)
+            for number in range(len(sent), len(sent) + choose.randrange(1, 9)):
+                sent.append(f"t-{number}")
+                event = Event("count", sent[-1], number % homes, "sub-a", {"g": "x"})
+                await append(player, event, pause_s=0.1)
+            await asyncio.sleep(choose.choice([0.3, 3]))
+
+        await send(1 << 20)
+        owned.ledger.forget()
+        async with engine.scans.place("series", ORG) as turn, engine.scan(owned) as scan:
+            scan.seek_only([(ORG, "sub-a")])
+            scan.start(owned.state.checkpoint, 0, 0)
+            for _ in range(12):
+                for _ in range(choose.randrange(3)):
+                    await send(choose.choice([0, 1 << 20, 1 << 20]))
+                if choose.random() < 0.2:
+                    owned.ledger.forget()
+                async for part in scan.read(replace(owned.state.checkpoint), turn):
+                    read += [arrival.event.transaction_id for arrival in part]
+        return sent, read
+
+    script = Script(homes, 1, with_six())
+    sent, read = run(in_simulation(script, 0, tmp_path, act))
+    assert sorted(read) == sorted(sent)

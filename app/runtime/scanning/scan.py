@@ -166,7 +166,7 @@ class Scan:
             yield found
         while self.behind(checkpoint):
             consumer = await self._connected()
-            stops = self._stops(checkpoint, consumer)
+            stops = self._stops(checkpoint)
             try:
                 fetched = await turn.watched(
                     consumer.getmany(timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS)
@@ -210,13 +210,10 @@ class Scan:
                 self._consumer.seek(tp, offset)
         return self._consumer
 
-    def _stops(self, checkpoint: Checkpoint, consumer: Consumer) -> dict[TopicPartition, int]:
+    def _stops(self, checkpoint: Checkpoint) -> dict[TopicPartition, int]:
         """Pass over what the ledger had; return up to where the logs are to be read next."""
-        before, ends = dict(self._next), self._ends(checkpoint)
         self._go_on()
-        for tp, offset in self._next.items():
-            if offset != before[tp]:
-                consumer.seek(tp, offset)
+        ends = self._ends(checkpoint)
         return {tp: passed.next_stop(self._next[tp], ends[tp]) for tp, passed in self._passed()}
 
     def _go_on(self) -> None:
@@ -224,6 +221,8 @@ class Scan:
         for tp, passed in self._passed():
             while (stretch := passed.holding(self._next[tp])) is not None:
                 self._next[tp] = stretch.until
+                if self._consumer is not None:
+                    self._consumer.seek(tp, stretch.until)
                 if tp == self._raw:
                     self._reached_ms = max(self._reached_ms, stretch.append_time_ms)
                 for partition, mark in stretch.marks.items():
@@ -246,13 +245,16 @@ class Scan:
     ) -> AsyncIterator[list[Arrival]]:
         """Yield what the ledger has of what is wanted, also what it has got meanwhile."""
         before = -1
-        while (behind := self.behind(checkpoint)) and behind != before:
+        while True:
+            self._go_on()
+            behind = self.behind(checkpoint)
+            if behind in (0, before):
+                return
             before = behind
             parts, self._parts = await self.located(), None
             for part in parts:
                 async for found in self._of_part(part, turn, urgent=urgent):
                     yield found
-            self._go_on()
 
     async def _of_part(
         self, part: Part, turn: LoopTime, *, urgent: bool

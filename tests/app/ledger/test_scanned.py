@@ -1,0 +1,90 @@
+"""A scan reads each row of the ledger once while more comes; what that lacks the logs have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.bounds.turns import Turns, Work
+from app.definitions.state import Definitions
+from app.runtime.homes import HomePartitions
+from app.runtime.scanning.scan import Scan
+from app.runtime.scanning.scans import ScanTurn
+from app.wire.arrivals import Arrival, CorrectionArrival
+from tests.app.ledger.world import HERE, NAMES, SIZES, Checkpoint, World, world_of
+from tests.app.runtime.alone import settings_of
+
+
+@pytest.fixture(params=SIZES)
+def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    return world_of(request.param, monkeypatch, tmp_path)
+
+
+def reading(world: World) -> Scan:
+    """Return a scan of some subscriptions from the start of both logs on."""
+    definitions = Definitions()
+    homes = HomePartitions(definitions, 1)
+    scan = Scan(settings_of(), HERE, homes, definitions, ledger=world.ledger)
+    scan.seek_only(NAMES[:3])
+    scan.start(Checkpoint(), 0, 0)
+    return scan
+
+
+async def test_a_scan_reads_on_in_the_ledger_while_more_comes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row once, in whichever file or flush it has come to lie, and no log is asked."""
+    scan, found = reading(world), list[Arrival | CorrectionArrival]()
+    scan.on_corrections = found.extend
+    monkeypatch.setattr(scan, "_connected", None)
+    turn = ScanTurn(Turns(), Work("scan"))
+    for number in range(60):
+        world.portion(world.choose.randrange(9))
+        if number % 4 == 1:
+            world.ledger.note_corrections([world.corrected_elsewhere(NAMES[number % 6])])
+        if number % 5 == 2:
+            await world.flush()
+        elif number % 7 == 0:
+            world.ledger.pack()
+            world.ledger.commit()
+        if number % 3 == 0:
+            async for part in scan.read(world.checkpoint, turn):
+                found += part
+            assert not scan.behind(world.checkpoint)
+            wanted = [row for row in world.taken if row.name in NAMES[:3]]
+            assert sorted(map(repr, found)) == sorted(map(repr, wanted))
+
+
+async def test_a_scan_leaves_a_hole_to_the_logs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies behind it is read once, and not again in search of what is not there."""
+    for number in range(9):
+        world.portion(8)
+        if number % 2:
+            await world.flush()
+    hole = [world.plain(NAMES[0], "gb") for _ in range(5)]
+    world.restart()
+    for _ in range(9):
+        world.portion(8)
+    scan, found = reading(world), list[Arrival | CorrectionArrival]()
+    scan.on_corrections = found.extend
+
+    class LogAsked(Exception):
+        pass
+
+    async def connected() -> None:
+        raise LogAsked
+
+    monkeypatch.setattr(scan, "_connected", connected)
+
+    async def read_all() -> None:
+        async for part in scan.read(world.checkpoint, ScanTurn(Turns(), Work("scan"))):
+            found.extend(part)
+
+    with pytest.raises(LogAsked):
+        await read_all()
+    missing = [row for row in world.taken if row.name in NAMES[:3] and row not in found]
+    assert set(hole) < set(missing)
+    assert len(found) == len(set(found))
