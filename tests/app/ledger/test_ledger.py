@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.ledger import ledger as module
-from app.ledger.rows import LedgerDamaged, Wanted, rows_of
+from app.ledger.rows import LedgerDamaged, rows_of
 from app.wire.arrivals import Arrival, CorrectionArrival, runs_of
 from tests.app.ledger.world import ELSEWHERE, HERE, NAMES, SIZES, World, world_of
 
