@@ -473,7 +473,7 @@ def test_epochs_never_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
     epochs = [msgspec.json.decode(value)["epoch"] for value in reports]
     assert epochs == sorted(epochs)
     # One that ends between a flush and its report tells of no epoch.
-    assert len(set(epochs)) >= 4
+    assert len(set(epochs)) >= 3
     assert outcome.check() == []
 
 
