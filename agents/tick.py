@@ -147,7 +147,8 @@ class Ticker:
         if waited_for or at_ms <= owned.cuts.schedule.next_ms() < now_ms:
             await self._tick_raw(owned.number)
         if owned.number == 0:
-            cut_ms = self._next_cut_ms(owned, self._definitions.append_time_ms)
+            own_ms = owned.cuts.schedule.next_ms()
+            cut_ms = self._progress.next_cut_ms(self._definitions.append_time_ms, own_ms)
             if cut_ms < now_ms:
                 every_s = min(self._definitions.settings_at().close_grid_s, 60)
                 await self._tick_definitions(cut_ms, now_ms, every_s)
@@ -157,11 +158,6 @@ class Ticker:
 
     async def _tick_raw(self, number: int) -> None:
         await self._tick(self._settings.topic(self._settings.raw_topic), number, TICK_EVERY_S)
-
-    def _next_cut_ms(self, owned: OwnedPartition, from_ms: int) -> int:
-        """Return the earliest cut anywhere that a log at `from_ms` has not passed, or NEVER_MS."""
-        own_ms = owned.cuts.schedule.next_ms()
-        return min(self._progress.next_cut_ms(from_ms), own_ms if own_ms >= from_ms else NEVER_MS)
 
     def _newest_ms(self, owned: OwnedPartition) -> int:
         """Return the append time of the newest event anywhere."""

@@ -282,7 +282,7 @@ class LedgerFile:
             self._directories = [Directory.over(self._directories)]
 
     def known(self) -> Directory | None:
-        """Return its directory as it is now; None: `collect` reads it from the file."""
+        """Return its directory as it is now; None: `locate` reads it from the file."""
         return None if self.merged else Directory.over(self._directories)
 
     def chunks_before(self, raw: int, rekeyed: int) -> int:

@@ -111,13 +111,13 @@ class ProgressTable:
         newest = self._newest.get(partition)
         return 0 if newest is None else newest.epoch
 
-    def next_cut_ms(self, from_ms: int) -> int:
+    def next_cut_ms(self, from_ms: int, own_ms: int = NEVER_MS) -> int:
         """Return the earliest cut that a partition waits for and a log at `from_ms` has not passed.
 
         Earlier cuts wait for something other than time, such as a refold, and block no other
-        partition.
+        partition. `own_ms`: the next cut of whoever asks, which it may not have reported yet.
         """
-        cuts = (p.next_cut_ms for p in self._newest.values())
+        cuts = (own_ms, *(p.next_cut_ms for p in self._newest.values()))
         return min((cut_ms for cut_ms in cuts if cut_ms >= from_ms), default=NEVER_MS)
 
     def latest_past_ms(self, now_ms: int) -> int | None:

@@ -1989,7 +1989,7 @@ BUGS = (
     Bug(
         "ledger-asked-again-behind-a-hole",
         "app/runtime/scanning/scan.py",
-        "if self._ledger is None or self._wanted is None or read:",
+        "if self._ledger is None or self._wanted is None or holes:",
         "if self._ledger is None or self._wanted is None:",
         "tests/app/ledger/test_scanned.py::test_a_scan_leaves_a_hole_to_the_logs",
     ),
@@ -2004,16 +2004,16 @@ BUGS = (
     Bug(
         "flush-that-waits-past-a-cut-of-others",
         "app/runtime/partition/flush.py",
-        "self._context.progress.next_cut_ms(told_ms) >= at_ms",
-        "self._context.progress.next_cut_ms(told_ms) >= 0",
+        "return self._context.progress.next_cut_ms(told_ms, own_ms) >= at_ms",
+        "return not told_ms <= own_ms < at_ms",
         "tests/app/runtime/partition/test_flush.py"
         "::test_it_does_not_wait_where_another_partition_has_a_cut_to_take",
     ),
     Bug(
         "flush-that-waits-past-a-cut-of-its-own",
         "app/runtime/partition/flush.py",
-        "return not told_ms <= own_ms < at_ms and (",
-        "return (",
+        "self._context.progress.next_cut_ms(told_ms, own_ms) >= at_ms",
+        "self._context.progress.next_cut_ms(told_ms) >= at_ms",
         "tests/app/runtime/partition/test_flush.py"
         "::test_it_does_not_wait_where_it_has_a_cut_to_take_itself",
     ),

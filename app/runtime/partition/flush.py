@@ -88,18 +88,16 @@ class FlushPacking:
 
         It carries nothing that others wait for, and no cut waits for its progress.
         """
-        if not self._context.flush_pace.is_slow or self._next_flush.leaving:
-            return False
-        if self._next_flush.records:
+        slow, going = self._context.flush_pace.is_slow, self._next_flush
+        if not slow or going.leaving or going.records:
             return False
         told_ms, at_ms = self._told_ms, self._state.checkpoint.append_time_ms
         grid_ms = self._state.definitions.grid_ms(at_ms)
         if told_ms // grid_ms == at_ms // grid_ms:
+            # No cut lies in between: nobody has to be asked.
             return True
         own_ms = self._cuts.schedule.next_ms()
-        return not told_ms <= own_ms < at_ms and (
-            self._context.progress.next_cut_ms(told_ms) >= at_ms
-        )
+        return self._context.progress.next_cut_ms(told_ms, own_ms) >= at_ms
 
     def is_full(self) -> bool:
         """Return whether the next flush holds as much as one should."""

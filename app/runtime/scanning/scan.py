@@ -283,9 +283,9 @@ class Scan:
         `anew`: as it is now, before anything of it is read.
         """
         if anew or self._parts is None:
-            # Behind a hole some was read: what the logs have before it comes first.
-            read = any(passed.lies_beyond(self._next[tp]) for tp, passed in self._passed())
-            if self._ledger is None or self._wanted is None or read:
+            # What the logs have of a hole comes first: behind it some was read.
+            holes = any(passed.lies_beyond(self._next[tp]) for tp, passed in self._passed())
+            if self._ledger is None or self._wanted is None or holes:
                 return []
             raw, rekeyed = self._next[self._raw], self._next[self._rekeyed]
             self._rows = LedgerRows(self._number, raw, rekeyed)
