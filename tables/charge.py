@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Self
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric
 from app.definitions.timeline import NEVER_MS
 from app.expressions import parse
+from app.wire.arrivals import Arrival
+from app.wire.properties import read_properties
 from tables.aggregation import Aggregation, Groups
 from tables.registry import AGGREGATIONS
 from tables.values import (
@@ -233,6 +235,11 @@ class ChargeFold:
         if isinstance(value, Ignored):
             return None
         return self.place_of(code, timestamp_ms, properties, append_time_ms)
+
+    def cell_of_event(self, arrival: Arrival) -> tuple[str | None, Groups] | None:
+        """Return what `cell_of` does, of an event with its properties unread."""
+        event, properties = arrival.event, read_properties(arrival.event.properties)
+        return self.cell_of(event.code, arrival.timestamp_ms, properties, arrival.append_time_ms)
 
     def _bucket_of(self, properties: Properties) -> Bucket:
         """Return the bucket of an event: most keys, fewest values, oldest; else the default.

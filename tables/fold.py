@@ -297,8 +297,7 @@ def _claim(span: Span, route: Route, arrival: Arrival, timestamp_ms: int, folded
     layer, fold = span.place_layer(timestamp_ms), span.fold
     if layer is None or arrival.append_time_ms <= fold.counts_after_ms:
         return
-    properties = read_properties(arrival.event.properties)
-    name = fold.cell_of(arrival.event.code, timestamp_ms, properties, arrival.append_time_ms)
+    name = fold.cell_of_event(arrival)
     if name is None or not name[1] or any(name in other.cells for other in span.layers.values()):
         return
     cell = layer.admit(*name, arrival.position)

@@ -14,7 +14,6 @@ from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
 from app.definitions.timeline import Period, ceil_to
 from app.numbers import ZERO
 from app.wire.arrivals import MeterKey, SubscriptionKey
-from app.wire.properties import read_properties
 from app.wire.usage_records import (
     ARREARS,
     BillingText,
@@ -222,11 +221,7 @@ class PeriodAtCut:
             filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
             default_keys = charge.group_keys(None)
             route = route_of((*self.name, metric.code))
-            for span in route.spans:
-                if span.key[:2] != (self.subscription.id, charge.id) or not (
-                    span.key.start_ms <= period.start_ms < span.end_ms
-                ):
-                    continue
+            for span in self._spans_of(charge, route):
                 if has_forgotten(span, period):
                     # It is final: what could revise it has had it refolded.
                     passed.add(charge.id)
@@ -256,6 +251,14 @@ class PeriodAtCut:
                 continue
             yield from self._published_cell(cell, _NOTHING, codes)
 
+    def _spans_of(self, charge: Charge, route: Route) -> Iterator[Span]:
+        """Yield the spans of a charge that hold the period."""
+        for span in route.spans:
+            if span.key[:2] == (self.subscription.id, charge.id) and (
+                span.key.start_ms <= self.period.start_ms < span.end_ms
+            ):
+                yield span
+
     def _published_cell(
         self, cell: PublishedCellKey, figures: CellFigures, codes: Container[str] | None
     ) -> Iterator[Closing]:
@@ -282,10 +285,8 @@ class PeriodAtCut:
             span.key.charge_id
             for charge, metric, *_ in self.charges.in_force
             if metric.code in codes
-            for span in route_of((*self.name, metric.code)).spans
-            if span.key[:2] == (self.subscription.id, charge.id)
-            and span.key.start_ms <= self.period.start_ms < span.end_ms
-            and has_forgotten(span, self.period)
+            for span in self._spans_of(charge, route_of((*self.name, metric.code)))
+            if has_forgotten(span, self.period)
         }
         for name, cell in self.before.cells.items():
             if name[0] in gone:
@@ -445,11 +446,7 @@ class PeriodAtCut:
         since_ms = 0 if fold.metric.recurring else self.period.start_ms
         for kept in self._corrections(fold.metric.code):
             if since_ms <= kept.timestamp_ms < self.period.end_ms:
-                version = kept.arrival()
-                event, properties = version.event, read_properties(version.event.properties)
-                cell = fold.cell_of(
-                    event.code, version.timestamp_ms, properties, version.append_time_ms
-                )
+                cell = fold.cell_of_event(kept.arrival())
                 if cell is not None:
                     yield cell, kept.since_ms
 

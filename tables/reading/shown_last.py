@@ -14,7 +14,6 @@ from app.definitions.model import Plan, Subscription
 from app.definitions.timeline import Period, ceil_to
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from app.wire.events import Event
-from app.wire.properties import read_properties
 from app.wire.usage_records import PublishedRecord, RevisionReason
 from tables.changelogged.published import PublishedCell
 from tables.closing.period_at_cut import PeriodAtCut
@@ -91,10 +90,7 @@ class ShownLast(PeriodAtCut):
         charge, metric, *_ = period_charge
         fold = self.partition.routes.fold_of(charge, metric, self.period.timezone)
         for counted in self._turned.get(metric.code, ()):
-            arrival = counted.arrival
-            event, properties = arrival.event, read_properties(arrival.event.properties)
-            place = (event.code, arrival.timestamp_ms, properties, arrival.append_time_ms)
-            if fold.cell_of(*place) is not None:
+            if fold.cell_of_event(counted.arrival) is not None:
                 yield counted
 
     def _gives_way(self, shown: Closing) -> bool:
@@ -105,12 +101,12 @@ class ShownLast(PeriodAtCut):
         if not shown.grouped_by:
             return False
         charge, metric, *_ = shown.period_charge
+        route = self.partition.packing.route_of((*self.name, metric.code))
         full = any(
-            span.key[:2] == (self.subscription.id, charge.id)
-            and span.fold.limits_history
+            span.fold.limits_history
             and span.group_limit is not None
             and len(span.group_limit.firsts) >= span.max_groups
-            for span in self.partition.packing.route_of((*self.name, metric.code)).spans
+            for span in self._spans_of(charge, route)
         )
         return full and any(
             counted.arrival.timestamp_ms >= self.period.end_ms

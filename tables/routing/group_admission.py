@@ -196,10 +196,7 @@ def is_admitted(layer: Layer, counted: Arrival) -> bool:
     group_limit, fold = layer.limits.group_limit, layer.span.fold
     if group_limit is None:
         return True
-    properties = read_properties(counted.event.properties)
-    name = fold.cell_of(
-        counted.event.code, counted.timestamp_ms, properties, counted.append_time_ms
-    )
+    name = fold.cell_of_event(counted)
     return name is None or not name[1] or name[1] in group_limit.firsts
 
 
