@@ -10,12 +10,7 @@ import pytest
 from app.ledger import ledger as module
 from app.ledger.rows import LedgerDamaged, rows_of
 from app.wire.arrivals import Arrival, CorrectionArrival, runs_of
-from tests.app.ledger.world import ELSEWHERE, HERE, NAMES, SIZES, World, world_of
-
-
-@pytest.fixture(params=SIZES)
-def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
-    return world_of(request.param, monkeypatch, tmp_path)
+from tests.app.ledger.world import ELSEWHERE, HERE, NAMES, World
 
 
 async def test_a_file_of_few_blocks_is_closed_as_it_is(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from app.bounds.turns import Turns, Work
@@ -12,13 +10,8 @@ from app.runtime.homes import HomePartitions
 from app.runtime.scanning.scan import Scan
 from app.runtime.scanning.scans import ScanTurn
 from app.wire.arrivals import Arrival, CorrectionArrival
-from tests.app.ledger.world import HERE, NAMES, SIZES, Checkpoint, World, world_of
+from tests.app.ledger.world import HERE, NAMES, Checkpoint, World
 from tests.app.runtime.alone import settings_of
-
-
-@pytest.fixture(params=SIZES)
-def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
-    return world_of(request.param, monkeypatch, tmp_path)
 
 
 def reading(world: World) -> Scan:

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
-
-from app.ledger import ledger as module
 from app.ledger.ledger import LedgerRoom, Place
 from app.ledger.rows import Wanted, rows_of
 from app.wire.arrivals import (
@@ -167,18 +164,3 @@ class World:
     def files(self) -> list[Path]:
         """Return what lies on local disk."""
         return sorted(path for path in self.directory.rglob("*") if path.is_file())
-
-
-SIZES = [(3, 0, 1), (50, 0, 700), (50, 3, 10**6), (50, 256, 700), (10**6, 256, 700)]
-
-
-def world_of(sizes: tuple[int, int, int], patch: pytest.MonkeyPatch, directory: Path) -> World:
-    """Make one whose files are closed after so many chunks, and merged if they have more blocks.
-
-    So many bytes of chunks, and one chunk at least, are compressed together.
-    """
-    chunks, blocks, slab_bytes = sizes
-    patch.setattr(module, "MERGED_CHUNKS", chunks)
-    patch.setattr(module, "FEW_BLOCKS", blocks)
-    patch.setattr("app.ledger.blocks._SLAB_BYTES", slab_bytes)
-    return World(directory)
