@@ -16,10 +16,10 @@ from tables.aggregation import Groups, State, lose
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import pack_position
-from tables.changelogged.members import Members
+from tables.changelogged.members import MemberKey, Members
 from tables.fold import set_of
 from tables.routing.route import Route
-from tables.unique_count import holds
+from tables.unique_count import Member, UniqueCount, holds
 from tables.values import Ignored, Value
 
 
@@ -53,29 +53,45 @@ def reached(span: Span, arrival: Arrival) -> Reached | None:
     return None if name is None else Reached(layer, name, value)
 
 
-def stands(route: Route, known: Arrival, earlier: Arrival) -> bool:
-    """Return whether cells hold the same of an event at an earlier position: they do not keep it.
+def members_moved(
+    route: Route, known: Arrival, earlier: Arrival, members: Members
+) -> dict[MemberKey, Member] | None:
+    """Return what members become with an event at an earlier position; None: cells may change.
 
-    It counts from the same cut on then, with the same value, and nothing is to be done.
+    It counts from the same cut on then, with the same value, and no cell keeps its position.
     """
+    moved: dict[MemberKey, Member] = {}
     if known.timestamp_ms != earlier.timestamp_ms:
-        return False
+        return None
     for span in route.spans:
         fold = span.fold
-        if fold.in_advance or fold.aggregation.ordered or span.watch is not None:
-            return False
+        if fold.in_advance or span.watch is not None:
+            return None
+        if fold.aggregation.ordered and not fold.unique:
+            return None
         place = reached(span, known)
         if place != reached(span, earlier):
-            return False
+            return None
         if place is None:
             continue
         layer = place.layer
         # A group has its place by its first event.
         if place.name[1] or is_forgotten(layer):
-            return False
+            return None
         if _cut_of(span, layer, known) != _cut_of(span, layer, earlier):
-            return False
-    return True
+            return None
+        if fold.unique:
+            aggregation: UniqueCount = fold.aggregation  # type: ignore[assignment]
+            name = (set_of(layer, *place.name, members), place.value.text)
+            if members.is_missing(name):
+                return None
+            member = members.get(name)
+            now = aggregation.moved(member, known.position, earlier.position)
+            if now is None:
+                return None
+            if now is not member:
+                moved[name] = now
+    return moved
 
 
 def _cut_of(span: Span, layer: Layer, arrival: Arrival) -> int:

@@ -45,6 +45,15 @@ class MemberOperation(NamedTuple):
     adds: bool
 
 
+class LoneOperation(MemberOperation):
+    """One of which memory knows that no other of its member has its time, period and cut.
+
+    It equals one of which that is not known, and has the same bytes.
+    """
+
+    __slots__ = ()
+
+
 Member = tuple[MemberOperation, ...]
 """The operations of one property that still matter, in event-time order."""
 
@@ -99,10 +108,9 @@ class UniqueCount(Aggregation[UniqueCountState]):
         """Return the member with the published cuts up to `settled_ms` merged into cut 0."""
         if not any(0 < cut_ms <= settled_ms for cut_ms in set(map(_cut_ms, member))):
             return member
-        return self.reduced(
-            tuple(o._replace(cut_ms=0) if o.cut_ms <= settled_ms else o for o in member),
-            whole=whole,
-        )
+        # Two cuts may have had an operation of one time each.
+        merged = (o._replace(cut_ms=0) if o.cut_ms <= settled_ms else o for o in member)
+        return self.reduced(tuple(MemberOperation(*o) for o in merged), whole=whole)
 
     def reduced(self, member: Member, *, whole: bool = False) -> Member:
         """Return the operations that still matter; older programs kept others, too.
@@ -118,14 +126,33 @@ class UniqueCount(Aggregation[UniqueCountState]):
 
     def joined(self, member: Member, operation: MemberOperation, *, whole: bool = False) -> Member:
         """Return the member with one more operation, unless that operation does not matter."""
-        if not member:
-            return (operation,)
         if whole:
             return _with(member, operation)
         first, after = self._group(member, operation)
         group = member[first:after]
-        kept = self._kept(sorted((*group, operation), key=_event_time))
-        return member if kept == group else (*member[:first], *kept, *member[after:])
+        met = group
+        if not self.prorated:
+            met, operation = _met(group, operation)
+        kept = self._kept(sorted((*met, operation), key=_event_time))
+        if met is group and kept == group:
+            return member
+        return (*member[:first], *kept, *member[after:])
+
+    def moved(self, member: Member, known: Position, earlier: Position) -> Member | None:
+        """Return the member with an operation at an earlier position; None: a refold can tell.
+
+        It counts as before, from the same cut on, unless another one of its time lies between.
+        """
+        if self.prorated:
+            return None
+        at = next((i for i, o in enumerate(member) if o.position == known), None)
+        if at is None:
+            return member
+        operation = member[at]
+        of_its_time = [o for o in member if o.timestamp_ms == operation.timestamp_ms]
+        if not isinstance(operation, LoneOperation) or len(of_its_time) > 1:
+            return None
+        return (*member[:at], operation._replace(position=earlier), *member[at + 1 :])
 
     def change(self, member: Member, operation: MemberOperation) -> Contributions:
         """Return what one more operation changes in the states of each (period_ms, cut_ms).
@@ -245,6 +272,18 @@ def _with(member: Member, operation: MemberOperation) -> Member:
             return member
         same -= 1
     return (*member[:place], operation, *member[place:])
+
+
+def _met(group: Member, operation: MemberOperation) -> tuple[Member, MemberOperation]:
+    """Return the operations of a period and one more as they are known to be alone or not."""
+    rivals = (o for o in group if o.cut_ms == operation.cut_ms)
+    last = max(rivals, key=_event_time, default=None)
+    # Whatever is kept no more is dated before the last one, or at its time.
+    if last is None or last.timestamp_ms < operation.timestamp_ms:
+        return group, LoneOperation(*operation)
+    if last.timestamp_ms == operation.timestamp_ms and last.position != operation.position:
+        return tuple(MemberOperation(*o) if o is last else o for o in group), operation
+    return group, operation
 
 
 def _change_of_last(

@@ -6,7 +6,7 @@ enum { MEMBER_PERIOD, MEMBER_CUT, MEMBER_MS, MEMBER_POSITION, MEMBER_ADDS, MEMBE
 
 /* What `take_operations` is given, all borrowed. */
 typedef struct {
-    PyObject *cache, *dirty, *absent, *key, *period_ms, *cut_ms, *kind;
+    PyObject *cache, *dirty, *absent, *key, *period_ms, *cut_ms, *lone, *kind;
     newfunc make;
 } Sets;
 
@@ -19,14 +19,14 @@ static int is_tuple_of(PyObject *object, Py_ssize_t size)
 }
 
 /* Return a tuple of the kind that members keep. `tuple` makes it: only it knows what one has. */
-static PyObject *kept_operation(const Sets *s, PyObject *one)
+static PyObject *kept_operation(const Sets *s, PyObject *one, PyObject *kind)
 {
     PyObject *fields = PyTuple_Pack(MEMBER_FIELDS, s->period_ms, s->cut_ms,
                                     PyTuple_GetItem(one, OPERATION_MS),
                                     PyTuple_GetItem(one, OPERATION_POSITION),
                                     PyTuple_GetItem(one, OPERATION_ADDS));
     PyObject *words = fields ? PyTuple_Pack(1, fields) : NULL;
-    PyObject *made = words ? s->make((PyTypeObject *)s->kind, words, NULL) : NULL;
+    PyObject *made = words ? s->make((PyTypeObject *)kind, words, NULL) : NULL;
     Py_XDECREF(fields);
     Py_XDECREF(words);
     return made;
@@ -39,7 +39,7 @@ static int are_equal(PyObject *known, int field, PyObject *other)
 }
 
 /* How an operation meets what is known of its member. */
-enum { KEEP, PASS, LEAVE };
+enum { KEEP, KEEP_BESIDE, PASS, LEAVE };
 
 /* Return how an operation meets the only one that is known. */
 static int meets(const Sets *s, PyObject *known, PyObject *one)
@@ -53,17 +53,26 @@ static int meets(const Sets *s, PyObject *known, PyObject *one)
         return same < 0 ? -1 : LEAVE;
     PyObject *known_ms = PyTuple_GetItem(known, MEMBER_MS);
     PyObject *timestamp_ms = PyTuple_GetItem(one, OPERATION_MS);
-    int passes = PyObject_RichCompareBool(known_ms, timestamp_ms, Py_GT);
-    if (passes == 0 && (passes = are_equal(known, MEMBER_MS, timestamp_ms)) > 0)
-        passes = PyObject_RichCompareBool(PyTuple_GetItem(known, MEMBER_POSITION),
-                                          PyTuple_GetItem(one, OPERATION_POSITION), Py_GE);
-    return passes < 0 ? -1 : passes ? PASS : KEEP;
+    int later = PyObject_RichCompareBool(known_ms, timestamp_ms, Py_GT);
+    if (later != 0)
+        return later < 0 ? -1 : PASS;
+    same = are_equal(known, MEMBER_MS, timestamp_ms);
+    if (same <= 0)
+        return same < 0 ? -1 : KEEP;
+    PyObject *place = PyTuple_GetItem(known, MEMBER_POSITION);
+    PyObject *position = PyTuple_GetItem(one, OPERATION_POSITION);
+    later = PyObject_RichCompareBool(place, position, Py_GE);
+    if (later >= 0 && (PyObject *)Py_TYPE(known) == s->lone) {
+        same = PyObject_RichCompareBool(place, position, Py_EQ);
+        return same < 0 ? -1 : same ? PASS : LEAVE;
+    }
+    return later < 0 ? -1 : later ? PASS : KEEP_BESIDE;
 }
 
 /* Keep an operation as the only one of its member. */
-static int keep_only(const Sets *s, PyObject *name, PyObject *known, PyObject *one)
+static int keep_only(const Sets *s, PyObject *name, PyObject *known, PyObject *one, int met)
 {
-    PyObject *operation = kept_operation(s, one);
+    PyObject *operation = kept_operation(s, one, met == KEEP ? s->lone : s->kind);
     PyObject *member = operation ? PyTuple_Pack(1, operation) : NULL;
     Py_XDECREF(operation);
     int noted = member ? PyDict_Contains(s->dirty, name) : -1;
@@ -77,7 +86,7 @@ static int keep_only(const Sets *s, PyObject *name, PyObject *known, PyObject *o
 /* Leave an operation whose member is less simple to others. */
 static int leave(const Sets *s, PyObject *name, PyObject *one, PyObject *others)
 {
-    PyObject *operation = kept_operation(s, one);
+    PyObject *operation = kept_operation(s, one, s->kind);
     PyObject *pair = operation ? PyTuple_Pack(2, name, operation) : NULL;
     int failed = pair == NULL || PyList_Append(others, pair) < 0;
     Py_XDECREF(pair);
@@ -117,8 +126,8 @@ static int take_operation(const Sets *s, PyObject *one, PyObject *others, Py_ssi
         met = meets(s, PyTuple_GetItem(known, 0), one);
     else if (size == 0)
         adds = PyObject_IsTrue(PyTuple_GetItem(one, OPERATION_ADDS));
-    if (met == KEEP && (adds < 0 || keep_only(s, name, known, one) < 0))
-        met = -1;
+    if (met == KEEP || met == KEEP_BESIDE)
+        met = adds < 0 || keep_only(s, name, known, one, met) < 0 ? -1 : met;
     if (met == LEAVE && leave(s, name, one, others) < 0)
         met = -1;
     Py_XDECREF(known);
@@ -131,11 +140,12 @@ static PyObject *take_operations(PyObject *module, PyObject *args)
 {
     Sets s;
     PyObject *found;
-    if (!PyArg_ParseTuple(args, "O!O!OOOOO!O", &PyDict_Type, &s.cache, &PyDict_Type, &s.dirty,
-                          &s.absent, &s.key, &s.period_ms, &s.cut_ms, &PyType_Type, &s.kind,
-                          &found))
+    if (!PyArg_ParseTuple(args, "O!O!OOOOO!O!O", &PyDict_Type, &s.cache, &PyDict_Type, &s.dirty,
+                          &s.absent, &s.key, &s.period_ms, &s.cut_ms, &PyType_Type, &s.lone,
+                          &PyType_Type, &s.kind, &found))
         return NULL;
-    if (!PyType_IsSubtype((PyTypeObject *)s.kind, &PyTuple_Type)) {
+    if (!PyType_IsSubtype((PyTypeObject *)s.lone, &PyTuple_Type)
+        || !PyType_IsSubtype((PyTypeObject *)s.kind, &PyTuple_Type)) {
         PyErr_SetString(PyExc_TypeError, "operations are tuples");
         return NULL;
     }

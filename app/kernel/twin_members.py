@@ -16,39 +16,49 @@ def take_operations(
     key: bytes,
     period_ms: int,
     cut_ms: int,
+    lone: type[Any],
     kind: type[Any],
     found: Sequence[tuple[str, bool, int, tuple[int, int, int, int]]],
 ) -> tuple[int, list[tuple[Name, Any]]]:
     """Take operations of members of a set that have none, or one just like them.
 
     `found`: (text, whether it adds, event time, position) of each. `kind` is a tuple of period,
-    cut, event time, position and whether it adds: a member has such, and `cache` has members by
-    name. `absent` tells of any other; None: it has no operation. `dirty` has changed members as
-    they were before. Return by how much the number of active ones changes, and (name, operation)
-    of those that are less simple; nothing is done with these.
+    cut, event time, position and whether it adds, and `lone` one that has its time for itself: a
+    member has such, and `cache` has members by name. `absent` tells of any other; None: it has no
+    operation. `dirty` has changed members as they were before. Return by how much the number of
+    active ones changes, and (name, operation) of those that are less simple; nothing is done with
+    these.
     """
     change, others = 0, list[tuple[Name, Any]]()
     for text, adds, timestamp_ms, position in found:
         name = (key, text)
-        operation = _new(kind, (period_ms, cut_ms, timestamp_ms, position, adds))
+        operation = (period_ms, cut_ms, timestamp_ms, position, adds)
         known = cache.get(name)
+        kept = lone
         if known is None:
             known = () if absent is None else absent(name)
         if not known:
             change += adds
         elif len(known) > 1:
-            others.append((name, operation))
+            others.append((name, _new(kind, operation)))
             continue
         else:
             known_period_ms, known_cut_ms, known_ms, known_position, known_adds = known[0]
             if (known_period_ms, known_cut_ms, known_adds) != (period_ms, cut_ms, adds):
-                others.append((name, operation))
+                others.append((name, _new(kind, operation)))
                 continue
-            if known_ms > timestamp_ms or (known_ms == timestamp_ms and known_position >= position):
+            if known_ms > timestamp_ms:
                 continue
+            if known_ms == timestamp_ms:
+                if type(known[0]) is lone and known_position != position:
+                    others.append((name, _new(kind, operation)))
+                    continue
+                if known_position >= position:
+                    continue
+                kept = kind
         if name not in dirty:
             dirty[name] = known
-        cache[name] = (operation,)
+        cache[name] = (_new(kept, operation),)
     return change, others
 
 

@@ -7,6 +7,8 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from app.bounds.turns import Turns, drained
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
@@ -233,15 +235,18 @@ def correction(events: int) -> Spent:
     return _spent(world, [partial(repair, number) for number in range(TIMES)])
 
 
-def smaller_duplicate(events: int) -> Spent:
+def smaller_duplicate(code: str, events: int) -> Spent:
     """Fold an event again that was appended before the copy that is known."""
     world = _filled(events)
     copies = []
     for number in range(TIMES):
-        earlier = world.event(number, transaction_id=f"twice{number}")
-        world.fold([world.event(number, transaction_id=f"twice{number}")])
-        copies.append(earlier)
-    return _spent(world, [partial(world.fold, [copy]) for copy in copies])
+        known = world.event(number, code, NOW_MS + number)
+        world.fold([known])
+        copies.append(replace(known, append_time_ms=known.append_time_ms - 1, raw_partition=1))
+    spent = _spent(world, [partial(world.fold, [copy]) for copy in copies])
+    if world.state.stale.displaced_keys:
+        raise RuntimeError("an earlier copy calls for a refold")
+    return spent
 
 
 def flush(pairs: int) -> Spent:
@@ -342,7 +347,8 @@ ROWS = tuple(
             Row("created with 10 events waiting", "events", EVENTS, created_with_events),
             Row("subscription changed", "events", EVENTS, subscription_changed),
             Row("correction", "events", EVENTS, correction),
-            Row("smaller duplicate", "events", EVENTS, smaller_duplicate),
+            Row("smaller duplicate", "events", EVENTS, partial(smaller_duplicate, "calls")),
+            Row("… of a unique value", "events", EVENTS, partial(smaller_duplicate, "users")),
             Row("late event", "months of age", MONTHS, late_event),
             Row("closing a cell", "months of age", MONTHS, closing),
             Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),

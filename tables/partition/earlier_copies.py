@@ -21,7 +21,7 @@ from tables.partition.snapshot import Snapshot
 from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
-from tables.unfold import has_room, stands, unfold
+from tables.unfold import has_room, members_moved, unfold
 
 
 class EarlierCopy(NamedTuple):
@@ -91,7 +91,10 @@ class EarlierCopies:
             rekeyed_offset=known.rekeyed_offset,
         )
         self._stale.note_repaired(arrival.name)
-        if stands(route, later, arrival):
+        moved = members_moved(route, later, arrival, self._members)
+        if moved is not None:
+            for name, member in moved.items():
+                self._members.put(name, member)
             return True
         unfolded = unfold(route, later, -1, settled_ms, self._members, arrival)
         if unfolded is None or not has_room(route, arrival):

@@ -310,12 +310,16 @@ def test_an_earlier_copy_comes_to_what_a_refold_does(codes: tuple[str, ...]) -> 
             log.now_ms += log.choose.choice([1, 60_000, HOUR_MS, DAY_MS])
             again = sent and log.choose.random() < 0.5
             one = log.choose.choice(sent) if again else log.event(f"t{number}")
+            if sent and not again and log.choose.random() < 0.2:
+                # At the time of another.
+                one = replace(one, timestamp_ms=log.choose.choice(sent).timestamp_ms)
             sent.append(one)
             came_ms = log.choose.randint(closed_ms + 1, log.now_ms + 1) if again else log.now_ms + 1
             for live in twins:
                 live.define_until(log.now_ms)
                 live.deliver([Arrival(one, ORG, came_ms, 1, number, 0, number)])
             assert twins[0].cells() == twins[1].cells()
+            assert twins[0].members() == twins[1].members()
             if log.choose.random() < 0.1:
                 closed_ms = log.now_ms + 1
                 for live in twins:
@@ -323,6 +327,7 @@ def test_an_earlier_copy_comes_to_what_a_refold_does(codes: tuple[str, ...]) -> 
         for live in twins:
             live.close_until(log.now_ms + 3 * WEEK_MS)
         assert twins[0].cells() == twins[1].cells()
+        assert twins[0].members() == twins[1].members()
         assert twins[0].values() == twins[1].values()
         moved += twins[0].partition.work.counts["duplicate", "cells"]
     assert moved

@@ -19,6 +19,7 @@ from tables.changelogged.members import Members, pack_member, unpack_member
 from tables.unique_count import (
     BEFORE,
     Contributions,
+    LoneOperation,
     Member,
     MemberOperation,
     UniqueCount,
@@ -232,6 +233,62 @@ def test_what_is_simple_comes_to_the_same(data: st.DataObject) -> None:
         place = (operation.period_ms, operation.cut_ms)
         assert changed == ({place: (change, 0)} if change else {})
     assert members.get(name) == joined(aggregation, made)
+
+
+@st.composite
+def crowded(draw: st.DrawFn) -> list[MemberOperation]:
+    """Operations of one property, many of which share their time; corrections choose the cut."""
+    made = []
+    for offset in range(draw(st.integers(1, 6))):
+        period_ms = draw(st.sampled_from(STARTS_MS[:2]))
+        timestamp_ms = period_ms + draw(st.integers(0, 2))
+        cut_ms = draw(st.sampled_from(CUTS_MS[:2]))
+        position = (0, 0, offset, 0)
+        made.append(MemberOperation(period_ms, cut_ms, timestamp_ms, position, draw(st.booleans())))
+    return made
+
+
+def taken(aggregation: UniqueCount, made: Iterable[MemberOperation]) -> Members:
+    """Members that took operations as the fold does."""
+    members, name = Members(capacity=None), (b"set", "user")
+    for o in made:
+        found = [("user", o.adds, o.timestamp_ms, o.position)]
+        _, others = members.take_simple(b"set", o.period_ms, o.cut_ms, found)
+        for _, other in others:
+            members.put(name, aggregation.joined(members.get(name), other))
+    return members
+
+
+@examples(300)
+@given(st.data())
+def test_an_operation_moves_as_if_it_had_come_so(data: st.DataObject) -> None:
+    """Where a member knows that it does."""
+    aggregation = UniqueCount(recurring=True, prorated=False, timezone=TIMEZONE)
+    made = data.draw(crowded())
+    one = data.draw(st.sampled_from(made))
+    earlier = (0, 0, data.draw(st.integers(-1, one.position[2] - 1)), 1)
+    instead = [o._replace(position=earlier) if o is one else o for o in made]
+    name = (b"set", "user")
+    member = taken(aggregation, data.draw(st.permutations(made))).get(name)
+    if data.draw(st.booleans()):
+        member = aggregation.settled(member, CUTS_MS[1])
+        one, instead = one._replace(cut_ms=0), [o._replace(cut_ms=0) for o in instead]
+    moved = aggregation.moved(member, one.position, earlier)
+    if moved is not None:
+        assert moved == taken(aggregation, instead).get(name)
+        assert changes(aggregation, (), instead) == changes(
+            aggregation, (), [one if o.position == earlier else o for o in instead]
+        )
+
+
+@examples(300)
+@given(st.data())
+def test_what_is_alone_in_its_time_is_known_to_be(data: st.DataObject) -> None:
+    aggregation = UniqueCount(recurring=True, prorated=False, timezone=TIMEZONE)
+    made = data.draw(crowded())
+    times = Counter(o[:3] for o in made)
+    for kept in taken(aggregation, data.draw(st.permutations(made))).get((b"set", "user")):
+        assert isinstance(kept, LoneOperation) == (times[kept[:3]] == 1)
 
 
 def test_days_are_counted_in_the_customers_timezone() -> None:

@@ -304,6 +304,15 @@ class Live:
                         found[span, key] = msgspec.msgpack.decode(value)[:2]
         return found
 
+    def members(self) -> dict[Any, Any]:
+        """Every member that has operations, but for the refold that made its set."""
+        found: dict[Any, Any] = {}
+        for (packed, text), kept in self.partition.members._cache.items():
+            subscription_id, charge_id, start_ms, _, *place = msgspec.msgpack.decode(packed)
+            if kept:
+                found[subscription_id, charge_id, start_ms, repr(place), text] = kept
+        return found
+
     def bodies(self) -> list[dict[str, Any]]:
         """Published records as JSON, without those of single events."""
         bodies = (msgspec.json.decode(record.value) for record in self.records)

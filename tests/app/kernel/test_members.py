@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.kernel import twin
-from tables.unique_count import MemberOperation
+from tables.unique_count import LoneOperation, MemberOperation
 from tests.world.profiles import examples
 
 SET = b"set"
+KINDS = LoneOperation, MemberOperation
 TIMES = st.sampled_from([-(1 << 70), 0, 1 << 70])
 POSITIONS = st.sampled_from([(1, 2, 3, 4), (1, 2, 3, 5), (1, 2, 2, 6)])
 TEXTS = st.sampled_from(["", "a", "é"])
-OPERATIONS = st.builds(
-    MemberOperation, st.integers(0, 1), st.integers(0, 1), TIMES, POSITIONS, st.booleans()
-)
+PARTS = st.tuples(st.integers(0, 1), st.integers(0, 1), TIMES, POSITIONS, st.booleans())
+OPERATIONS = st.one_of(PARTS.map(MemberOperation._make), PARTS.map(LoneOperation._make))
 FOUND = st.tuples(TEXTS, st.booleans(), TIMES, POSITIONS)
 CACHES = st.dictionaries(
     TEXTS.map(lambda text: (SET, text)), st.lists(OPERATIONS, max_size=2).map(tuple)
@@ -35,13 +35,14 @@ def taken(kernel: Any, cache: dict[Any, Any], whole: bool, found: Any) -> Any:
             raise LookupError(str(name))
         return ()
 
-    words = (SET, 1, 0, MemberOperation, found)
+    words = (SET, 1, 0, *KINDS, found)
     answer: object
     try:
         answer = kernel.take_operations(cache, dirty, None if whole else absent, *words)
     except LookupError as error:
         answer = str(error)
-    kinds = [type(one) for member in cache.values() for one in member]
+    members = [*cache.values(), [one for _, one in answer[1]] if isinstance(answer, tuple) else []]
+    kinds = [type(one) for member in members for one in member]
     return repr((answer, cache, dirty, asked, kinds))
 
 
@@ -58,7 +59,7 @@ def test_what_it_keeps_equals_what_anyone_makes(kernel: Any) -> None:
     """Also by its hash: who reduces a member finds equal operations by that."""
     cache: dict[Any, Any] = {}
     found = [("a", True, 5, (1, 2, 3, 4))]
-    assert kernel.take_operations(cache, {}, None, SET, 1, 0, MemberOperation, found) == (1, [])
+    assert kernel.take_operations(cache, {}, None, SET, 1, 0, *KINDS, found) == (1, [])
     made = MemberOperation(1, 0, 5, (1, 2, 3, 4), adds=True)
     assert cache == {(SET, "a"): (made,)}
     assert {made, *cache[SET, "a"]} == {made}
@@ -68,9 +69,10 @@ def test_what_it_keeps_equals_what_anyone_makes(kernel: Any) -> None:
 def test_the_kernel_refuses_what_is_no_operation(kernel: Any, found: Any) -> None:
     cache: dict[Any, Any] = {}
     with pytest.raises(TypeError):
-        kernel.take_operations(cache, {}, None, SET, 1, 0, MemberOperation, found)
+        kernel.take_operations(cache, {}, None, SET, 1, 0, *KINDS, found)
     with pytest.raises(TypeError):
-        kernel.take_operations({(SET, "a"): 5}, {}, None, SET, 1, 0, MemberOperation, found)
-    with pytest.raises(TypeError):
-        kernel.take_operations(cache, {}, None, SET, 1, 0, int, [])
+        kernel.take_operations({(SET, "a"): 5}, {}, None, SET, 1, 0, *KINDS, found)
+    for kinds in [(int, MemberOperation), (LoneOperation, int)]:
+        with pytest.raises(TypeError):
+            kernel.take_operations(cache, {}, None, SET, 1, 0, *kinds, [])
     assert cache == {}
