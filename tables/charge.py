@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
+import msgspec
+
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric
 from app.definitions.timeline import NEVER_MS
 from app.expressions import parse
@@ -25,6 +27,12 @@ from tables.values import (
     text_of,
     value_reader,
 )
+
+Literals = tuple[bytes | None, ...]
+"""JSON literals of some properties; None: there is no such property."""
+
+MOST_NAMES = 8
+"""How many properties `app.kernel.by_literals` splits a run by, at most."""
 
 
 class Bucket(NamedTuple):
@@ -98,6 +106,7 @@ class ChargeFold:
         "limited_after_ms",
         "metric",
         "parts",
+        "place_names",
         "plain",
         "properties",
         "read_value",
@@ -145,12 +154,12 @@ class ChargeFold:
         """Whether the state keeps more of an event than that it was."""
         self.read_value = value_reader(metric, limited_after_ms)
         buckets = (*self.buckets, self.default_bucket)
-        self.properties = _properties_read(metric, buckets)
-        self._overwrites = overwriter(
-            metric,
-            {key for b in buckets for key in (*b.group_keys, *(key for key, _ in b.conditions))},
-            limited_after_ms,
+        self.place_names = tuple(
+            sorted({n for b in buckets for n in (*b.group_keys, *(key for key, _ in b.conditions))})
         )
+        """The properties that an event's filter and groups hang on."""
+        self.properties = _properties_read(metric, buckets)
+        self._overwrites = overwriter(metric, self.place_names, limited_after_ms)
         self.units = 0 if not metric.expression else parse(metric.expression).units
         """What evaluating its expression costs for one event, at least."""
         if self._overwrites:
@@ -193,7 +202,7 @@ class ChargeFold:
         return self.parts
 
     def _reading(self) -> Reading | None:
-        if not self.plain or self.metric.expression:
+        if self.metric.expression or len(self.place_names) > MOST_NAMES:
             return None
         apply = self.aggregation.apply if self.applies else None
         aggregation = self.aggregation
@@ -226,6 +235,18 @@ class ChargeFold:
                 if text is not None and is_long(text):
                     return None
         return bucket.filter_id, groups
+
+    def place_named(self, literals: Literals) -> tuple[str | None, Groups] | None:
+        """Return what `place_of` does, by the literals of `place_names`; None: the event decides.
+
+        Whoever has an expression asks `place_of`.
+        """
+        named = zip(self.place_names, literals, strict=True)
+        properties = {name: msgspec.Raw(raw) for name, raw in named if raw is not None}
+        place = self.place_of("", 0, properties, -1)
+        # Events appended earlier may have a long group.
+        is_plain = place is not None and not any(text and is_long(text) for text in place[1])
+        return place if is_plain else None
 
     def cell_of(
         self, code: str, timestamp_ms: int, properties: Properties, append_time_ms: int

@@ -9,18 +9,19 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
-from app.kernel import reach_of, take_run
+from app.kernel import by_literals, reach_of, take_run
 from app.numbers import EXACT, ZERO
 from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
-from tables.aggregation import DIGEST_MASK
+from tables.aggregation import DIGEST_MASK, Groups
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import ONLY_CELL
 from tables.changelogged.members import Found, MemberKey, Members, SetKey
-from tables.charge import FoldParts
+from tables.charge import ChargeFold, FoldParts, Literals
 from tables.not_counted import NotCounted, Reason
 from tables.routing.route import Route
 from tables.unique_count import Contributions, MemberOperation, UniqueCount, UniqueCountState
@@ -237,7 +238,7 @@ def _fold_plainly(
     Nothing is changed then. It does the same as going through them one by one.
     """
     reading = parts.reading
-    if reading is None:
+    if reading is None or not parts.plain:
         return False
     layer = span.current
     if layer is None and span.forgotten_ms < 0:
@@ -259,6 +260,47 @@ def _fold_plainly(
     if span.fold.in_advance and parts.prices:
         folded.billed_at_once += run
     return True
+
+
+def fold_apart(
+    route: Route, run: Sequence[Arrival], settled_ms: int, members: Members, folded: Folded
+) -> bool:
+    """Fold events that lead straight into a period in which the charge has several cells.
+
+    Return False, with nothing changed, if some cell or its members are not at hand.
+    """
+    layer, reading = route.layer, route.reading
+    if layer is None or reading is None or route.cell is not None:
+        return False
+    span, aims = layer.span, list[tuple[Cell, SetKey | None, Sequence[Arrival]]]()
+    fold = span.fold
+    period_ms = None if fold.metric.recurring else layer.start_ms
+    for literals, part in by_literals(run, fold.place_names).items():
+        name = None if literals is None else _place_named(fold, literals)
+        cell = None if name is None else layer.cells.get(name)
+        if name is None or cell is None:
+            return False
+        set_name = span.sets.get((*name, period_ms)) if fold.unique else None
+        if fold.unique and (set_name is None or not members.is_complete(set_name)):
+            return False
+        aims.append((cell, set_name, part))
+    words = route.external_subscription_id, route.code
+    for cell, set_name, part in aims:
+        found = take_run(cell, *words, part, *_ALWAYS, reading, folded.dirty)
+        if found is False:
+            _fold_into(span, route, part, settled_ms, members, folded, -1, _ALL_TAKEN)
+        elif found is not True and set_name is not None:
+            operate(cell, 0, set_name, found, members, folded)
+    return True
+
+
+@lru_cache(maxsize=1 << 14)
+def _place_named(fold: ChargeFold, literals: Literals) -> tuple[str | None, Groups] | None:
+    return fold.place_named(literals)
+
+
+_FOREVER_MS = 1 << 62
+_ALWAYS = (-_FOREVER_MS, _FOREVER_MS, -_FOREVER_MS, _FOREVER_MS)
 
 
 def operate(

@@ -44,6 +44,7 @@ take_run = chosen.take_run
 take_operations = chosen.take_operations
 lead = chosen.lead
 apart = chosen.apart
+by_literals = chosen.by_literals
 fold_led = chosen.fold_led
 Head = chosen.Head
 maybe_among = chosen.maybe_among

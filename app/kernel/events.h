@@ -95,6 +95,27 @@ static int add_transaction(Blake *b, const View *v)
     return text == NULL ? -1 : 0;
 }
 
+/* Bytes, and what has to be let go of after them, if anything. */
+typedef struct {
+    PyObject *owner;
+    char *text;
+    Py_ssize_t size;
+} Owned;
+
+/* Find the properties of an event. */
+static int properties_in(const View *v, Owned *found)
+{
+    if (v->entry != NULL) {
+        found->text = (char *)v->entry->body + v->entry->values_at;
+        found->size = v->entry->values_size;
+        return 0;
+    }
+    found->owner = field_of(v->event, PROPERTIES);
+    return found->owner == NULL
+               ? -1
+               : PyBytes_AsStringAndSize(found->owner, &found->text, &found->size);
+}
+
 /* Return the amount, or NULL: it has none if no error is set. */
 static PyObject *amount_in(const View *v)
 {

@@ -30,6 +30,7 @@ static PyMethodDef functions[] = {
     {"apart", apart, METH_VARARGS, "See twin.apart."},
     {"arrive", (PyCFunction)(void (*)(void))arrive, METH_FASTCALL, "See twin.arrive."},
     {"arrive_many", arrive_many, METH_VARARGS, "See twin.arrive_many."},
+    {"by_literals", by_literals, METH_VARARGS, "See twin.by_literals."},
     {"checksum", checksum, METH_VARARGS, "See twin.checksum."},
     {"event_ids", event_ids, METH_VARARGS, "See twin.event_ids."},
     {"fold_led", fold_led, METH_VARARGS, "See twin.fold_led."},

@@ -212,31 +212,22 @@ static PyObject *position_of(const Reading *r, PyObject *run, const View *v)
 /* Note what the properties of an event say, and add its digest text; return 0 if it is not plain. */
 static int read_properties(Reading *r, PyObject *run, const View *v, Blake *digest)
 {
-    char *text = NULL;
-    Py_ssize_t size = 0;
-    PyObject *properties = NULL, *noted = NULL, *found = NULL;
-    int adds = 1, numeric = r->numbers != Py_None, taken = 0;
-    if (v->entry != NULL) {
-        text = (char *)v->entry->body + v->entry->values_at;
-        size = v->entry->values_size;
-    } else if ((properties = field_of(v->event, PROPERTIES)) == NULL) {
-        return -1;
-    } else {
-        taken = PyBytes_AsStringAndSize(properties, &text, &size);
-    }
+    Owned owned = {NULL, NULL, 0};
+    PyObject *noted = NULL, *found = NULL;
+    int adds = 1, numeric = r->numbers != Py_None, taken = properties_in(v, &owned);
     Literal wanted[2] = {{r->field, NULL, r->field_size, 0}, {"operation_type", NULL, 14, 0}};
-    if (taken == 0 && size > 0)
-        taken = find_members(text, size, wanted, numeric ? 1 : 2);
+    if (taken == 0 && owned.size > 0)
+        taken = find_members(owned.text, owned.size, wanted, numeric ? 1 : 2);
     if (taken > 0 && wanted[0].found == NULL)
         taken = 0;
     if (taken > 0 && numeric && take_few(r, digest, wanted, v->timestamp_ms)) {
-        Py_XDECREF(properties);
+        Py_XDECREF(owned.owner);
         return 1;
     }
     if (taken > 0)
         taken = numeric ? read_number(r, digest, wanted, &noted)
                         : read_operation(r, digest, wanted, &noted, &adds);
-    Py_XDECREF(properties);
+    Py_XDECREF(owned.owner);
     if (taken > 0 && r->kept == MOMENTS) {
         taken = add_moment(r, noted, v->timestamp_ms) < 0 ? -1 : 1;
     } else if (taken > 0 && r->kept != APPLIED) {

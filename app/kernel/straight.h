@@ -254,6 +254,78 @@ static int note(PyObject *list, PyObject *object)
     return PyList_Append(list, object);
 }
 
+/* Most properties that a run is split by. */
+#define MOST_NAMES 8
+
+/* Return the literals of an event's properties, or None if they are not plain. */
+static PyObject *literals_of(const View *v, const Literal *names, Py_ssize_t count)
+{
+    Literal wanted[MOST_NAMES];
+    Owned owned = {NULL, NULL, 0};
+    memcpy(wanted, names, sizeof wanted);
+    int found = properties_in(v, &owned);
+    if (found == 0)
+        found = owned.size == 0 ? 1 : find_members(owned.text, owned.size, wanted, (int)count);
+    PyObject *literals = found < 0 ? NULL : found ? PyTuple_New(count) : Py_NewRef(Py_None);
+    for (Py_ssize_t i = 0; found > 0 && literals != NULL && i < count; i++) {
+        PyObject *one = wanted[i].found == NULL
+                            ? Py_NewRef(Py_None)
+                            : PyBytes_FromStringAndSize(wanted[i].found, wanted[i].found_size);
+        /* It takes over `one`, also where that is NULL. */
+        if (PyTuple_SetItem(literals, i, one) < 0 || one == NULL)
+            Py_CLEAR(literals);
+    }
+    Py_XDECREF(owned.owner);
+    return literals;
+}
+
+/* Add an event of a run to those of its literals. */
+static int add_to_part(PyObject *parts, PyObject *literals, PyObject *run, Py_ssize_t i)
+{
+    Events *events = Py_TYPE(run) == events_type ? (Events *)run : NULL;
+    PyObject *part = Py_XNewRef(PyDict_GetItemWithError(parts, literals));
+    int failed = part == NULL && PyErr_Occurred() != NULL;
+    if (part == NULL && !failed) {
+        part = events ? (PyObject *)new_events(events->key, events->ways, events->partition)
+                      : PyList_New(0);
+        failed = part == NULL || PyDict_SetItem(parts, literals, part) < 0;
+    }
+    if (!failed && events != NULL) {
+        failed = make_room((Events *)part, 1) < 0;
+        if (!failed)
+            copy_entry((Events *)part, &events->entries[i]);
+    } else if (!failed) {
+        PyObject *one = PySequence_GetItem(run, i);
+        failed = one == NULL || PyList_Append(part, one) < 0;
+        Py_XDECREF(one);
+    }
+    Py_XDECREF(part);
+    return failed ? -1 : 0;
+}
+
+static PyObject *by_literals(PyObject *module, PyObject *args)
+{
+    PyObject *run, *named;
+    Literal names[MOST_NAMES] = {{NULL, NULL, 0, 0}};
+    if (!PyArg_ParseTuple(args, "OO!", &run, &PyTuple_Type, &named))
+        return NULL;
+    Py_ssize_t count = PyTuple_Size(named), size = PySequence_Size(run);
+    if (count > MOST_NAMES)
+        PyErr_SetString(PyExc_ValueError, "a run is split by fewer properties");
+    for (Py_ssize_t i = 0; i < count && !PyErr_Occurred(); i++)
+        names[i].name = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(named, i), &names[i].name_size);
+    PyObject *parts = PyErr_Occurred() ? NULL : PyDict_New();
+    for (Py_ssize_t i = 0; parts != NULL && i < size; i++) {
+        View v;
+        PyObject *literals = view_of(run, i, &v) < 0 ? NULL : literals_of(&v, names, count);
+        if (literals == NULL || add_to_part(parts, literals, run, i) < 0)
+            Py_CLEAR(parts);
+        Py_XDECREF(literals);
+        end_view(&v);
+    }
+    return parts;
+}
+
 /* Split a run in two: the events that are not chosen, and those that are. */
 static int split_run(PyObject *run, const uint8_t *chosen, PyObject *parts[2])
 {
@@ -431,8 +503,11 @@ static PyObject *fold_led(PyObject *module, PyObject *args)
         PyObject *cell = field_of(route, CELL), *reading = cell ? field_of(route, READING) : NULL;
         PyObject *noted = NULL;
         int taken = -1;
-        if (reading != NULL && begin_reading(&r, reading, PyTuple_GetItem(key, 1),
-                                             PyTuple_GetItem(key, 2)) == 0)
+        /* A charge with several cells has none here. */
+        if (cell == Py_None)
+            taken = 0;
+        else if (reading != NULL && begin_reading(&r, reading, PyTuple_GetItem(key, 1),
+                                                  PyTuple_GetItem(key, 2)) == 0)
             taken = fold_events(&r, reading, cell, events, dirty, &noted);
         if (taken == 0) {
             PyObject *place = PyLong_FromSsize_t(i);

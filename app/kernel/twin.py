@@ -491,6 +491,30 @@ def apart(run: Sequence[Arrival], places: list[int]) -> tuple[Sequence[Arrival],
     return kept, [one for place, one in enumerate(run) if place in taken]
 
 
+def by_literals(
+    run: Sequence[Arrival], names: tuple[str, ...]
+) -> dict[tuple[bytes | None, ...] | None, Sequence[Arrival]]:
+    """Return the events of a run by the JSON literals of some of their properties.
+
+    A literal is None if there is no such property. Under None are the events whose properties are
+    not plain: some have an escape, or a name twice. At most 8 names.
+    """
+    if len(names) > 8:
+        raise ValueError("a run is split by fewer properties")
+    parts: dict[tuple[bytes | None, ...] | None, list[Arrival]] = {}
+    for arrival in run:
+        parts.setdefault(_literals_of(arrival.event.properties, names), []).append(arrival)
+    return {**parts}
+
+
+def _literals_of(packed: bytes, names: tuple[str, ...]) -> tuple[bytes | None, ...] | None:
+    if b"\\" in packed:
+        return None
+    properties = _properties_of(packed)
+    found = [properties.get(name) for name in names]
+    return tuple(None if raw is None else bytes(raw) for raw in found)
+
+
 def _is_inside(arrival: Arrival, start_ms: int, end_ms: int, after_ms: int, until_ms: int) -> bool:
     timestamp_ms, append_time_ms = arrival.event.timestamp_ms, arrival.append_time_ms
     timestamp_ms = append_time_ms if timestamp_ms is None else timestamp_ms
@@ -505,11 +529,14 @@ def fold_led(
 ) -> list[int]:
     """Fold runs that lead straight as `take_run` does; return the places of those that are odd.
 
-    Of operations the route and what `take_run` returns are appended.
+    A run is odd as well if its route has no cell. Of operations the route and what `take_run`
+    returns are appended.
     """
     unread: list[int] = []
     for place, (route, (key, run)) in enumerate(zip(led, runs, strict=True)):
-        found = take_run(route.cell, *key[1:], run, *_ALWAYS, route.reading, dirty)
+        found: Operations | bool = False
+        if route.cell is not None:
+            found = take_run(route.cell, *key[1:], run, *_ALWAYS, route.reading, dirty)
         if found is False:
             unread.append(place)
         elif found is not True:

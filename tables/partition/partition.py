@@ -32,7 +32,7 @@ from tables.changelogged.presence import REST, EventRanges, EventRangesTable
 from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex
 from tables.event_index.rows import ROW_BYTES
-from tables.fold import Folded, apply_members, fold_run, members_wanted, operate
+from tables.fold import Folded, apply_members, fold_apart, fold_run, members_wanted, operate
 from tables.not_counted import NotCounted, Reason
 from tables.partition.at_hand import AtHand
 from tables.partition.changed import Changed
@@ -201,12 +201,22 @@ class Partition:
                 self.event_ranges.mark(route.meter_key, route.event_ranges)
             route.reach()
         folded, operations = Folded(), list[tuple[Route, Operations]]()
-        led = led.without_runs(fold_led(led.routes, led.runs, folded.dirty, operations))
+        settled_ms = self.cuts.settled_ms
+        unread = fold_led(led.routes, led.runs, folded.dirty, operations)
+        led = led.without_runs(
+            [
+                number
+                for number in unread
+                if not fold_apart(
+                    led.routes[number], led.runs[number][1], settled_ms, self.members, folded
+                )
+            ]
+        )
         for route, found in operations:
             if route.cell is not None and route.set_key is not None:
                 operate(route.cell, 0, route.set_key, found, self.members, folded)
         self.index.add_rows(led.rows)
-        apply_members(folded.unique, self.members, self.cuts.settled_ms, folded)
+        apply_members(folded.unique, self.members, settled_ms, folded)
         self.take_folded(folded)
         accepted = len(led.rows) // ROW_BYTES
         self.work.add("fold", "index_rows", accepted)

@@ -15,7 +15,7 @@ from typing import Any
 from app.definitions.timeline import Timeline, ceil_to
 from app.kernel import learn, learn_state
 from app.wire.refusals import MAX_EVENT_AHEAD_MS
-from tables.cells.cell import Cell, Span
+from tables.cells.cell import Cell, Layer, Span
 from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import ONLY_CELL
 from tables.changelogged.members import SetKey
@@ -37,6 +37,7 @@ class Route:
         "event_ranges",
         "external_subscription_id",
         "grouped",
+        "layer",
         "made_at",
         "organization_id",
         "reading",
@@ -74,14 +75,16 @@ class Route:
         self.weight = 1 + units // UNITS_AN_EVENT
         """How many events of one charge, without an expression, take as long as one of it does."""
         self.bounds = b""
-        """Within which events lead straight into `cell`, as `app.kernel` has it; else empty."""
+        """Within which events lead straight into `layer`, as `app.kernel` has it; else empty."""
+        self.layer: Layer | None = None
         self.cell: Cell | None = None
+        """The only cell of `layer`; None: its charge has several."""
         self.reading: Reading | None = None
         self.set_key: SetKey | None = None
         """The set of members of `cell`."""
 
     def aim(self) -> None:
-        """Lead events like those that were folded last straight into their cell.
+        """Lead events like those that were folded last straight into their cell, or period.
 
         Those that follow then ask for no span, layer or charge, which lie far apart in memory.
         """
@@ -89,13 +92,15 @@ class Route:
         layer = None if span is None else span.current
         if span is None or layer is None or layer.period is None or span.watch is not None:
             return
-        fold, cell = span.fold, layer.cells.get(ONLY_CELL)
-        parts = fold.parts
-        if cell is None or cell is self.cell or parts is None or parts.reading is None:
+        fold, parts = span.fold, span.fold.parts
+        if parts is None or parts.reading is None:
+            return
+        cell = layer.cells.get(ONLY_CELL) if parts.plain else None
+        if (parts.plain and cell is None) or (layer is self.layer and cell is self.cell):
             return
         if fold.in_advance or not fold.prices or is_forgotten(layer):
             return
-        if self.cell is not None and self.cell.layer.start_ms > layer.start_ms:
+        if self.layer is not None and self.layer.start_ms > layer.start_ms:
             # Of a late event.
             return
         set_key = None
@@ -104,9 +109,9 @@ class Route:
                 return
             name = (*ONLY_CELL, None if fold.metric.recurring else layer.start_ms)
             set_key = span.sets.get(name)
-            if set_key is None:
+            if set_key is None and parts.plain:
                 return
-        self.cell, self.reading, self.set_key = cell, parts.reading, set_key
+        self.layer, self.cell, self.reading, self.set_key = layer, cell, parts.reading, set_key
         after_ms = max(layer.end_ms - MAX_EVENT_AHEAD_MS, fold.counts_after_ms + 1)
         until_ms = min(layer.period.due_at_ms, layer.due_at_ms)
         self.bounds = _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
@@ -121,7 +126,7 @@ class Route:
 
     def lose_aim(self) -> None:
         """Lead events straight nowhere: the cell goes, or another may take its place."""
-        self.bounds, self.cell = b"", None
+        self.bounds, self.layer, self.cell = b"", None, None
 
     @property
     def meter_key(self) -> tuple[str, str, str]:

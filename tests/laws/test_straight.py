@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.wire.arrivals import CorrectionArrival, Run
+from app.wire.arrivals import Arrival, CorrectionArrival, Run, runs_of
 from app.wire.events import Correction
 from tests.laws.test_partition import ALL, END_MS, GRACES
 from tests.laws.test_repairs import Repaired
@@ -22,6 +22,9 @@ from tests.world.profiles import examples
 
 PLAIN = ("count", "max", "latest", "average", "level", "heads")
 """Codes whose charges have one cell a period."""
+
+APART = ("sum", "unique", "filtered")
+"""Codes whose charges have several, by groups or filters."""
 
 
 class Close(Live):
@@ -60,7 +63,7 @@ def test_straight_is_closely(data: st.DataObject) -> None:
     definitions = (
         data.draw(changing_definitions(ALL)) if changing else definitions_of(ALL, settings)
     )
-    codes = data.draw(st.sampled_from([ALL, PLAIN, PLAIN[-1:]]))
+    codes = data.draw(st.sampled_from([ALL, PLAIN, PLAIN[-1:], APART]))
     events = data.draw(arrivals(codes, ids=20, max_events=30))
     lives = Live(definitions), Close(definitions)
     for batch in data.draw(slices(events, shuffle=data.draw(st.booleans()))):
@@ -85,6 +88,81 @@ def test_the_second_event_of_a_cell_goes_straight() -> None:
             name, at_ms = f"{code}{number}", START_MS + number
             live.deliver([arrived(code, number, at_ms, transaction_id=name, u="a", v="1")])
     assert (live.accepted, live.straight) == (3 * len(PLAIN), 2 * len(PLAIN))
+
+
+@pytest.mark.parametrize("code", APART)
+def test_events_of_several_cells_go_straight_once_these_are_there(code: str) -> None:
+    live = Live(definitions_of([code]))
+    live.define_all()
+
+    def deliver(*groups: str) -> int:
+        before, first = live.straight, live.accepted
+        live.deliver(
+            [
+                arrived(code, n, START_MS + n, transaction_id=f"t{n}", u="a", v="1", g=group)
+                for n, group in enumerate(groups, first)
+            ]
+        )
+        return live.straight - before
+
+    assert deliver("x", "y") == 0
+    assert deliver("y", "x", "y") == 3
+    # A new group has its place found. To filters it is not new: it has the bucket that "y" has.
+    cells = 2 if code == "filtered" else 3
+    assert deliver("x", "z") == 2 * (3 - cells)
+    assert deliver("z", "x", "z") == 3
+    live.restart()
+    assert deliver("x", "y") == 0
+    assert len(live.cells()) == cells
+    assert sum(cuts[0][1][0] for _, cuts in live.cells().values()) == live.accepted == 12
+
+
+def test_an_event_without_a_value_takes_no_others_along() -> None:
+    definitions = definitions_of(["sum"])
+    lives = Live(definitions), Close(definitions)
+    values = ["1", "2", "odd", None, "4", "5"]
+    for live in lives:
+        live.define_all()
+        live.deliver([arrived("sum", 0, START_MS, transaction_id="a", v="3", g="x")])
+        live.deliver(
+            [
+                arrived("sum", n, START_MS + n, transaction_id=f"t{n}", v=value, g="x")
+                for n, value in enumerate(values, 1)
+            ]
+        )
+    assert lives[0].straight == len(values)
+    assert lives[0].partition.ignored
+    same(*lives)
+
+
+def test_straight_asks_for_members_that_are_not_at_hand() -> None:
+    """After a start no set is known to be whole."""
+    live = Live(definitions_of(["unique"]))
+    live.define_all()
+
+    def used(n: int, user: str) -> Arrival:
+        return arrived("unique", n, START_MS + n, transaction_id=f"t{n}", u=user, g="x")
+
+    live.deliver([used(0, "a")])
+    live.deliver([used(1, "b")])
+    assert live.straight == 1
+    live.flush()
+    live.restart()
+    live.deliver([used(2, "c")])
+    runs = runs_of([used(3, "b")])
+    assert live.fold_straight(runs) == runs
+
+
+def test_a_group_that_is_too_long_takes_no_place() -> None:
+    definitions = definitions_of(["sum"])
+    lives = Live(definitions), Close(definitions)
+    for live in lives:
+        live.define_all()
+        for n, group in enumerate(["x", "y" * 5_000, "y" * 5_000, "x"]):
+            at_ms = START_MS + n
+            live.deliver([arrived("sum", n, at_ms, transaction_id=f"t{n}", v="3", g=group)])
+    assert lives[0].straight == 1
+    same(*lives)
 
 
 @pytest.mark.parametrize(

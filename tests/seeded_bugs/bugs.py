@@ -238,6 +238,36 @@ BUGS = (
         "tests/laws/test_straight.py::test_what_does_not_lead_straight_is_looked_at",
     ),
     Bug(
+        "straight-into-members-that-are-not-at-hand",
+        "tables/fold.py",
+        "        if fold.unique and (set_name is None or not members.is_complete(set_name)):\n"
+        "            return False\n",
+        "",
+        "tests/laws/test_straight.py::test_straight_asks_for_members_that_are_not_at_hand",
+    ),
+    Bug(
+        "straight-drops-what-has-no-value",
+        "tables/fold.py",
+        "            _fold_into(span, route, part, settled_ms, members, folded, -1, _ALL_TAKEN)\n",
+        "            pass\n",
+        "tests/laws/test_straight.py::test_an_event_without_a_value_takes_no_others_along",
+    ),
+    Bug(
+        "straight-into-a-group-that-is-too-long",
+        "tables/charge.py",
+        "return place if is_plain else None",
+        "return place",
+        "tests/laws/test_straight.py::test_a_group_that_is_too_long_takes_no_place",
+    ),
+    Bug(
+        "kernel-parts-events-by-the-first-of-two-names",
+        "app/kernel/straight.h",
+        "PyObject *literals = found < 0 ? NULL : found ? PyTuple_New(count) : Py_NewRef(Py_None);",
+        "found = found < 0 ? found : 1;\n"
+        "    PyObject *literals = found < 0 ? NULL : PyTuple_New(count);",
+        "tests/app/kernel/test_kernel.py::test_events_are_parted_by_the_same_literals",
+    ),
+    Bug(
         "straight-though-it-is-corrected",
         "tables/partition/intake.py",
         "for at, run in enumerate(led.runs) if touches(run[0][:2])",

@@ -12,6 +12,7 @@ import pytest
 import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.kernel import twin
 from app.numbers import EXACT, ZERO
@@ -19,10 +20,22 @@ from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of, event_body_hash, event_id
 from tables.aggregation import State
 from tables.cells.cell import Cell
+from tables.charge import MOST_NAMES
 from tables.event_index.entries import Entry, pack_entries, unpack_entry
 from tables.event_index.rows import ids_in
 from tables.values import Reading, number_of
-from tests.app.kernel.runs import ALWAYS, arrivals, bounds, learn, loaded, names, plain, runs, times
+from tests.app.kernel.runs import (
+    ALWAYS,
+    arrivals,
+    bounds,
+    keys,
+    learn,
+    loaded,
+    names,
+    plain,
+    runs,
+    times,
+)
 from tests.world.profiles import examples
 
 Rows = tuple[bool | str, bytes]
@@ -266,6 +279,47 @@ def test_what_the_kernel_leads_the_twin_leads(
     assert set(expected.unread) <= set(ours.unread)
     for place, (one, other) in enumerate(zip(ours.folded, expected.folded, strict=True)):
         assert one == (Taken().told(None) if place in ours.unread else other)
+
+
+@examples(400)
+@given(run=runs, some=st.lists(keys, max_size=3, unique=True).map(tuple))
+def test_events_are_parted_by_the_same_literals(
+    kernel: Any, run: list[Arrival], some: tuple[str, ...]
+) -> None:
+    ours, expected = (each.by_literals(run, some) for each in (kernel, twin))
+    found = {id(one): literals for literals, part in expected.items() for one in part}
+    assert sorted(id(one) for part in ours.values() for one in part) == sorted(found)
+    for literals, part in ours.items():
+        # The kernel may take more for odd.
+        assert literals is None or [found[id(one)] for one in part] == [literals] * len(part)
+
+
+def test_a_name_that_comes_twice_is_odd(kernel: Any) -> None:
+    one = plain(1)
+    twice = replace(one, event=replace(one.event, properties=b'{"v":1,"v":2}'))
+    absent = replace(one, event=replace(one.event, properties=b"{}"))
+    assert kernel.by_literals([twice, one, absent], ("v",)) == {
+        None: [twice],
+        (b"1",): [one],
+        (None,): [absent],
+    }
+    for each in (kernel, twin):
+        with pytest.raises(ValueError, match="fewer properties"):
+            each.by_literals([], ("v",) * (MOST_NAMES + 1))
+        assert each.by_literals([one], ("v",) * MOST_NAMES) == {(b"1",) * MOST_NAMES: [one]}
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_what_leads_to_several_cells_is_left(compiled: Path, tmp_path: Path, learned: bool) -> None:
+    kernel: Any = loaded(Path(shutil.copy(compiled, tmp_path)))
+    if learned:
+        learn(kernel)
+    one, other = (Routed("sum", ALWAYS, (1 << 62, 1 << 62, 0, 0), True) for _ in range(2))
+    several: Any = other
+    several.cell = None
+    runs = [(("o", "s", "c"), [plain(n, v=str(n))]) for n in range(2)]
+    for each in (kernel, twin):
+        assert each.fold_led([several, one], runs, [], []) == [0]
 
 
 @pytest.mark.parametrize("learned", [False, True])

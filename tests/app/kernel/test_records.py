@@ -327,6 +327,16 @@ def test_a_run_is_taken_apart(kernel: Any, places: list[int]) -> None:
                 kind.apart(run, [odd])
 
 
+def test_events_are_parted_without_an_object_each(kernel: Any) -> None:
+    run, arrivals = events(kernel, 7)
+    expected = twin.by_literals(arrivals, ("v", "none"))
+    assert len(expected) == 3
+    found = kernel.by_literals(run, ("v", "none"))
+    assert [type(part) for part in found.values()] == [type(run)] * 3
+    assert {literals: list(part) for literals, part in found.items()} == expected
+    assert list(found) == list(expected)
+
+
 def test_an_event_out_of_bounds_leaves_the_others_of_its_run_led(kernel: Any) -> None:
     run, arrivals = events(kernel, 4)
     key, packed, listed = arrivals[0].meter_key, bytearray(), bytearray()
