@@ -1,4 +1,5 @@
-"""Sample lag and throughput of the owned partitions, once a second.
+"""Sample lag and throughput of the owned partitions: once a second of those that fold or are behind,
+and every few seconds of all.
 
 Where they end is seen with what is fetched. Of what is behind, and so may not be fetched now, it is
 asked every few seconds.
@@ -6,7 +7,7 @@ asked every few seconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from agents.loop import every
@@ -43,11 +44,25 @@ async def sample_lag(worker: Sampled) -> None:
     ends = _Ends(worker)
 
     async def sample() -> None:
-        if worker.clock.monotonic_s() - ends.asked_s >= ASKED_EVERY_S:
-            worker.status.note_definitions_lag(await worker.followed.behind())
-        await _sample(worker, ends)
+        if worker.clock.monotonic_s() - ends.asked_s < ASKED_EVERY_S:
+            await _sample(worker, ends, _astir(worker))
+            return
+        worker.status.note_definitions_lag(await worker.followed.behind())
+        await _sample(worker, ends, list(worker.owned))
 
     await every(EVERY_S, sample)
+
+
+def _astir(worker: Sampled) -> list[int]:
+    """Return the partitions that have folded since they were sampled last, or were not at rest."""
+    observed = worker.status.observed
+    return [
+        number
+        for number, owned in worker.owned.items()
+        if (seen := observed.get(number)) is None
+        or seen.folded_events != owned.folded_events
+        or not seen.is_at_rest
+    ]
 
 
 class _Ends:
@@ -65,19 +80,23 @@ class _Ends:
         What is folded as far as the last fetch saw is fetched now: the next one tells of more.
         """
         now_s = self._worker.clock.monotonic_s()
-        if now_s - self.asked_s < ASKED_EVERY_S and self._known.keys() >= next_offsets.keys():
-            return
+        is_due, wanted = now_s - self.asked_s >= ASKED_EVERY_S, next_offsets
+        if not is_due:
+            wanted = {tp: end for tp, end in next_offsets.items() if tp not in self._known}
         known = {}
-        for tp, next_offset in next_offsets.items():
+        for tp, next_offset in wanted.items():
             seen = self._worker.delivery.fetched_ends(tp)
             if seen is not None and next_offset >= seen[1]:
                 known[tp] = seen
-        behind = [tp for tp in next_offsets if tp not in known]
+        behind = [tp for tp in wanted if tp not in known]
         if behind:
             offsets = self._worker.offsets
             readable, written = await offsets.ends(behind), await offsets.written_ends(behind)
             known |= {tp: (readable[tp], written[tp]) for tp in behind}
-        self._known, self.asked_s = known, now_s
+        if is_due:
+            self._known, self.asked_s = known, now_s
+        else:
+            self._known |= known
 
     def of(self, tp: TopicPartition) -> tuple[int, int]:
         """Return the newest: (for readers of what is committed, for all)."""
@@ -93,9 +112,9 @@ def _folded_to(owned: OwnedPartition) -> tuple[int, int]:
     return checkpoint.raw_next, checkpoint.rekeyed_next
 
 
-async def _sample(worker: Sampled, ends: _Ends) -> None:
+async def _sample(worker: Sampled, ends: _Ends, numbers: Iterable[int]) -> None:
     status, offsets = worker.status, worker.offsets
-    logs = {number: offsets.logs_of(number) for number in worker.owned}
+    logs = {number: offsets.logs_of(number) for number in numbers}
     if not logs:
         return
     await ends.learn(

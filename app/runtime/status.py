@@ -150,6 +150,11 @@ class Observed(NamedTuple):
     producer_id: int = -1
     """Id of the producer with the open transaction; -1: none is open, or no broker tells."""
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing came, and nothing is left to fold."""
+        return not (self.lag or self.rekeyed_lag or self.events_per_s or self.held_since_s)
+
 
 @dataclass
 class VerifyTally:

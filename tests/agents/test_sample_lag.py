@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agents.sample_lag import ASKED_EVERY_S, _Ends
+from agents.sample_lag import ASKED_EVERY_S, _astir, _Ends, _sample
 from app.kafka.names import TopicPartition
 
 PARTITIONS = 64
@@ -59,6 +59,54 @@ async def test_who_is_behind_is_asked_for(worker: Worker, ends: Any) -> None:
     await ends.learn(folded)
     assert worker.asked == [3, 3]
     assert [ends.of(tp) for tp in TPS[:4]] == [(50, 50), (50, 50), (50, 50), (10, 10)]
+
+
+async def test_between_two_looks_only_those_that_fold_or_are_behind_are_sampled() -> None:
+    worker: Any = Worker()
+    looked: list[int] = []
+
+    class Loads:
+        def note(self, number: int, *_: object) -> None:
+            looked.append(number)
+
+    def logs_of(number: int) -> tuple[TopicPartition, TopicPartition]:
+        return TPS[number], TopicPartition("rekeyed", number)
+
+    async def holders(_: object) -> dict[int, int]:
+        return {}
+
+    async def sampled() -> list[int]:
+        looked.clear()
+        await _sample(worker, ends, _astir(worker))
+        worker.now_s += 1
+        return list(looked)
+
+    checkpoints = [SimpleNamespace(raw_next=10, rekeyed_next=0) for _ in TPS]
+    worker.owned = {
+        n: SimpleNamespace(state=SimpleNamespace(checkpoint=checkpoint), folded_events=0)
+        for n, checkpoint in enumerate(checkpoints)
+    }
+    worker.fetched |= {logs_of(n)[1]: (0, 0) for n in range(PARTITIONS)}
+    worker.offsets.logs_of = logs_of
+    worker.status = SimpleNamespace(observed={})
+    worker.tally = SimpleNamespace(loads=Loads())
+    worker.brokers = SimpleNamespace(holders=holders)
+    ends = _Ends(worker)
+    assert await sampled() == [*range(PARTITIONS)]
+    assert await sampled() == []
+    worker.owned[3].folded_events = 7
+    worker.fetched[TPS[3]] = (12, 12)
+    assert await sampled() == [3]
+    assert worker.status.observed[3].lag == 2
+    checkpoints[3].raw_next = 12
+    assert await sampled() == [3]
+    assert worker.status.observed[3].is_at_rest
+    assert await sampled() == []
+    # One that has just come is looked at, and asked for alone.
+    del worker.fetched[TPS[5]], worker.status.observed[5], ends._known[TPS[5]]
+    checkpoints[5].raw_next = 50
+    assert await sampled() == [5]
+    assert worker.asked == [1, 1]
 
 
 async def test_an_answer_that_fails_leaves_what_was_known(worker: Worker, ends: Any) -> None:
