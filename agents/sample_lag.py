@@ -1,5 +1,6 @@
-"""Sample lag and throughput of the owned partitions: once a second of those that fold or are behind,
-and every few seconds of all.
+"""Sample lag and throughput of the owned partitions.
+
+That is once a second of those that fold or are behind, and every few seconds of all.
 
 Where they end is seen with what is fetched. Of what is behind, and so may not be fetched now, it is
 asked every few seconds.

@@ -14,6 +14,7 @@ PARTS = {
     "dedupe": ("dedupe", "1000000"),
     "fold": ("fold",),
     "pairs": ("pairs",),
+    "charges": ("charges",),
     "latency": ("latency",),
     "restore": ("restore",),
     "definitions": ("definitions",),

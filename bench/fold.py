@@ -79,15 +79,16 @@ def definitions(subscriptions: int) -> Definitions:
     definitions = Definitions()
     charges = []
     for body in METRICS:
-        applied = _apply(definitions, commands.create_billable_metric(ORG, body))
+        applied = define(definitions, commands.create_billable_metric(ORG, body))
         charges.append(charge_of(applied.object.id))
-    _apply(definitions, commands.create_plan(ORG, plan_of(charges)))
+    define(definitions, commands.create_plan(ORG, plan_of(charges)))
     for i in range(subscriptions):
-        _apply(definitions, commands.create_subscription(ORG, subscription_of(i)))
+        define(definitions, commands.create_subscription(ORG, subscription_of(i)))
     return definitions
 
 
-def _apply(definitions: Definitions, command: Command) -> Applied:
+def define(definitions: Definitions, command: Command) -> Applied:
+    """Apply a command that has to be accepted."""
     outcome = apply(definitions, command.encode(), NOW_MS, definitions.offset)
     if not isinstance(outcome, Applied):
         raise TypeError(str(outcome))

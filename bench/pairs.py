@@ -15,10 +15,12 @@ import cProfile
 import pstats
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from app.bounds.collecting import Collecting, pass_over
+from app.definitions.state import Definitions
 from app.kafka.transactions import Record
 from app.kernel import arrive, arrive_many, split
 from app.runtime.partition.owned import STRAIGHT_AT_ONCE, parts_of, slices_of
@@ -37,12 +39,19 @@ SLICE_EVENTS = 1_000
 PORTION_MS = 100
 
 
+ValueOf = Callable[[int, int, float], bytes]
+"""From the number of an event, its subscription and the time in seconds."""
+
+
 class Load:
     """A partition that takes events of so many pairs in turns."""
 
-    def __init__(self, pairs: int):
+    def __init__(
+        self, pairs: int, made: Definitions | None = None, value_of: ValueOf = event_value
+    ):
         self.subscriptions = pairs // len(METRICS)
-        self.partition = Partition(0, definitions(self.subscriptions), EventIndex())
+        self._value_of = value_of
+        self.partition = Partition(0, made or definitions(self.subscriptions), EventIndex())
         self.partition.event_ranges.most_undefined = pairs
         self.taken = 0
         self._batches: dict[int, tuple[bytes, int, int]] = {}
@@ -54,7 +63,8 @@ class Load:
         """Return the next events as they are read."""
         span = range(self.taken, self.taken + count)
         values = [
-            event_value(i, number_of(i, self.subscriptions), self._now_ms(i) / 1000) for i in span
+            self._value_of(i, number_of(i, self.subscriptions), self._now_ms(i) / 1000)
+            for i in span
         ]
         for first in range(0, count, PORTION_EVENTS):
             part = values[first : first + PORTION_EVENTS]

@@ -15,6 +15,7 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
+from app.definitions.by_identity import ByIdentity
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
 from app.definitions.timeline import Period
 from app.wire.keys import message_key
@@ -122,7 +123,7 @@ class RecordedCell(msgspec.Struct, frozen=True, gc=False):
     def echoed(self, envelope: Envelope) -> str:
         """Return the JSON members from `lago_charge_id` to `period`."""
         currency, version = envelope.plan.amount_currency, envelope.schema_version
-        echo = _echo(self.charge, self.metric, self.charge_filter, currency, version)
+        echo = _echoes.of(self.charge, self.metric, self.charge_filter, currency, version)
         groups = text_of(dict(sorted(self.grouped_by))) if self.grouped_by else "null"
         return f'{echo},"grouped_by":{groups},"period":{envelope.period_text}'
 
@@ -257,19 +258,6 @@ def head_of(envelope: Envelope, identity: str, cell: str, revision: int, kind: s
     )
 
 
-class _Echo(NamedTuple):
-    """Definitions as records repeat them. They never change, so their identity tells them apart."""
-
-    charge: Charge
-    metric: Metric
-    charge_filter: ChargeFilter | None
-    text: str
-
-
-_ECHOES: dict[tuple[int, int, int, str, int], _Echo] = {}
-_MOST_ECHOES = 10_000
-
-
 def _echo(
     charge: Charge,
     metric: Metric,
@@ -278,25 +266,7 @@ def _echo(
     schema_version: int,
 ) -> str:
     """Return the JSON members from `lago_charge_id` to `filters`."""
-    name = (id(charge), id(metric), id(charge_filter), currency, schema_version)
-    echo = _ECHOES.get(name)
-    if echo is None:
-        if len(_ECHOES) >= _MOST_ECHOES:
-            _ECHOES.clear()
-        text = members_of(_echoed(charge, metric, charge_filter, currency, schema_version))
-        # It holds what it is named by: an id is another object's only once this one is gone.
-        echo = _ECHOES[name] = _Echo(charge, metric, charge_filter, text)
-    return echo.text
-
-
-def _echoed(
-    charge: Charge,
-    metric: Metric,
-    charge_filter: ChargeFilter | None,
-    currency: str,
-    schema_version: int,
-) -> dict[str, Any]:
-    return {
+    echoed = {
         "lago_charge_id": charge.id,
         "lago_charge_filter_id": None if charge_filter is None else charge_filter.id,
         "charge": _charge(charge, charge_filter, schema_version),
@@ -312,6 +282,10 @@ def _echoed(
         if charge_filter is None
         else {key: list(values) for key, values in sorted(charge_filter.values.items())},
     }
+    return members_of(echoed)
+
+
+_echoes = ByIdentity(_echo)
 
 
 def _charge(

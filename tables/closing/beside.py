@@ -8,6 +8,7 @@ import msgspec
 
 from app.bounds.limits import RECORD_LIST_BYTES
 from app.bounds.turns import Steps
+from app.definitions.by_identity import ByIdentity
 from app.definitions.model import Charge, ChargeFilter, Metric
 from app.definitions.per_event import asked_of
 from app.definitions.timeline import Period
@@ -70,13 +71,16 @@ class Beside(NamedTuple):
         return text if len(text) <= RECORD_LIST_BYTES else _lists_text(PerEvent(lists.length))
 
 
+def says_more(charge: Charge, metric: Metric) -> bool:
+    """Return whether records of a charge say anything besides their figures."""
+    return charge.presents or asks(charge, metric)
+
+
 def beside(
     route: Route, span: Span, charge: Charge, metric: Metric, period: Period, cut_ms: int
-) -> Steps[Beside | None]:
-    """Return what the records of a charge say as of a cut, by steps; None: nothing."""
+) -> Steps[Beside]:
+    """Return what the records of a charge that says more say as of a cut, by steps."""
     asked = asks(charge, metric)
-    if not charge.presents and not asked:
-        return None
     found: Breakdowns | None = None
     if charge.presents:
         presenting = span_named(route, span, breakdown_id(charge.id), period)
@@ -87,7 +91,7 @@ def beside(
     return Beside(charge, metric, period, cut_ms, span, entries, found)
 
 
-def no_events(charge: Charge, metric: Metric, bucket: ChargeFilter | None) -> BillingText:
+def _no_events(charge: Charge, metric: Metric, bucket: ChargeFilter | None) -> BillingText:
     """Return what the record of a cell says that has nothing any more."""
     asked = asked_of(charge, metric, bucket)
     nothing = PerEvent(
@@ -100,6 +104,9 @@ def no_events(charge: Charge, metric: Metric, bucket: ChargeFilter | None) -> Bi
         presentation_breakdowns="[]" if charge.presents else "null",
         per_event="null" if asked.nothing else _lists_text(nothing),
     )
+
+
+no_events = ByIdentity(_no_events)
 
 
 def span_named(route: Route, span: Span, name: str, period: Period) -> Span | None:

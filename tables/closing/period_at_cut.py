@@ -10,7 +10,8 @@ from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
-from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
+from app.definitions.by_identity import ByIdentity
+from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
 from app.definitions.timeline import Period, ceil_to
 from app.numbers import ZERO
 from app.wire.arrivals import MeterKey, SubscriptionKey
@@ -30,7 +31,7 @@ from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
 from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.charge import ChargeFold
-from tables.closing.beside import beside
+from tables.closing.beside import beside, says_more
 from tables.closing.billing import billing_of, ends_unpublished, is_taken_again
 from tables.closing.revision import Closing, next_revision
 from tables.partition.partition import Partition
@@ -51,6 +52,23 @@ class _Change(NamedTuple):
     known: PublishedCell | None
     """As it was published last."""
     reason: RevisionReason | None
+
+
+class _Told(NamedTuple):
+    """What of a charge is the same for all subscriptions."""
+
+    default_keys: tuple[str, ...]
+    """What its default bucket is grouped by."""
+    says_more: bool
+    filters: dict[str, ChargeFilter]
+
+
+def _told(charge: Charge, metric: Metric) -> _Told:
+    filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
+    return _Told(charge.group_keys(None), says_more(charge, metric), filters)
+
+
+_telling = ByIdentity(_told)
 
 
 class PeriodAtCut:
@@ -156,7 +174,7 @@ class PeriodAtCut:
         """Return the next revision of a cell, None when it would say nothing new."""
         envelope = self._envelope(plan, shown.period_charge.as_of_ms)
         billing = self._billing(identity, shown.period_charge)
-        again = is_taken_again(self.partition.instants, identity, self.cut_ms)
+        again = known is not None and is_taken_again(self.partition.instants, identity, self.cut_ms)
         return next_revision(envelope, identity, shown, billing, known, reason, again)
 
     def _change_of(self, found: Closing) -> _Change | None:
@@ -218,8 +236,7 @@ class PeriodAtCut:
             if until_ms is None:
                 passed.add(charge.id)
                 continue
-            filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
-            default_keys = charge.group_keys(None)
+            default_keys, has_more, filters = _telling.of(charge, metric)
             route = route_of((*self.name, metric.code))
             for span in self._spans_of(charge, route):
                 if has_forgotten(span, period):
@@ -230,7 +247,9 @@ class PeriodAtCut:
                     if not self._revised_before(span):
                         continue
                     followed.add(charge.id)
-                told = yield from beside(route, span, charge, metric, period, until_ms)
+                told = None
+                if has_more:
+                    told = yield from beside(route, span, charge, metric, period, until_ms)
                 names = dict.fromkeys(span.cells_of(period))
                 if metric.recurring:
                     names.update(dict.fromkeys(self._shown_before(charge, filters)))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from app.definitions.model import ChargeFilter
 from app.numbers import EXACT, ZERO, plain
 from app.wire.usage_records import (
+    ARREARS,
     BillingText,
     CellText,
     Envelope,
@@ -93,7 +94,9 @@ def _with_events(billing: BillingText, shown: Closing) -> BillingText:
     if shown.beside is not None:
         found = shown.beside.text(shown.charge_filter, shown.name[2])
     else:
-        found = no_events(charge, metric, shown.charge_filter)
+        found = no_events.of(charge, metric, shown.charge_filter)
+    if found == ARREARS:
+        return billing
     # Where nothing is left to bill no price asks for single events.
     per_event = "null" if billing.billing == NOTHING_LEFT else found.per_event
     return billing._replace(

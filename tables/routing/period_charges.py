@@ -67,6 +67,8 @@ class PeriodCharges:
     ):
         """Take `records`: history records of the organization that are in force, in order."""
         self._records = covering(records, period)
+        self._known_keys: dict[tuple[str, str | None], tuple[str, ...]] = {}
+        """What `_first_keys` has told: each cell asks."""
         at_ms = period.fixed_at_ms
         own = charges_in_force(definitions, plan, None, at_ms)
         self._stages: list[Stage] = [{c.id: PeriodCharge(c, m, at_ms) for c, m in own}]
@@ -134,7 +136,11 @@ class PeriodCharges:
         return name[3] if len(name) == 4 else self._first_keys(name[0], name[1])
 
     def _first_keys(self, charge_id: str, filter_id: str | None) -> tuple[str, ...]:
-        return next(self.keys_through_time(charge_id, filter_id), ())
+        keys = self._known_keys.get((charge_id, filter_id))
+        if keys is None:
+            keys = next(self.keys_through_time(charge_id, filter_id), ())
+            self._known_keys[charge_id, filter_id] = keys
+        return keys
 
     def keys_through_time(self, charge_id: str, filter_id: str | None) -> Iterator[tuple[str, ...]]:
         """Yield group keys of a bucket, the first it had first."""

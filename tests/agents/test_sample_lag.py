@@ -77,7 +77,7 @@ async def test_between_two_looks_only_those_that_fold_or_are_behind_are_sampled(
 
     async def sampled() -> list[int]:
         looked.clear()
-        await _sample(worker, ends, _astir(worker))
+        await _sample(worker, known, _astir(worker))
         worker.now_s += 1
         return list(looked)
 
@@ -91,7 +91,7 @@ async def test_between_two_looks_only_those_that_fold_or_are_behind_are_sampled(
     worker.status = SimpleNamespace(observed={})
     worker.tally = SimpleNamespace(loads=Loads())
     worker.brokers = SimpleNamespace(holders=holders)
-    ends = _Ends(worker)
+    known = _Ends(worker)
     assert await sampled() == [*range(PARTITIONS)]
     assert await sampled() == []
     worker.owned[3].folded_events = 7
@@ -103,7 +103,7 @@ async def test_between_two_looks_only_those_that_fold_or_are_behind_are_sampled(
     assert worker.status.observed[3].is_at_rest
     assert await sampled() == []
     # One that has just come is looked at, and asked for alone.
-    del worker.fetched[TPS[5]], worker.status.observed[5], ends._known[TPS[5]]
+    del worker.fetched[TPS[5]], worker.status.observed[5], known._known[TPS[5]]
     checkpoints[5].raw_next = 50
     assert await sampled() == [5]
     assert worker.asked == [1, 1]

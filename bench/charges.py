@@ -1,0 +1,124 @@
+"""What an event costs by what its charge does with it: groups, filters, an expression.
+
+The core alone, as `bench.pairs` has it: 1,000 subscriptions of one metric, five events of each at
+once. Reading is not in it.
+
+    python -m bench.charges [--rounds N] [KIND ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import msgspec
+
+from app.bounds.collecting import Collecting, pass_over
+from app.definitions import commands
+from app.definitions.state import Definitions
+from app.settings import LOCAL_ORGANIZATION_ID as ORG
+from bench.fold import define
+from bench.pairs import ROUND_EVENTS, Load
+from bench.world import charge_of, plan_of, subscription_of
+
+SUBSCRIPTIONS = 1_000
+REGIONS = ("eu", "us", "asia")
+
+
+class Kind(NamedTuple):
+    """A metric beside what every metric has, and a charge beside what every charge has."""
+
+    metric: dict[str, Any]
+    properties: Mapping[str, Any] = MappingProxyType({})
+    charge: Mapping[str, Any] = MappingProxyType({})
+
+
+SUM: dict[str, Any] = {"aggregation_type": "sum_agg", "field_name": "gb"}
+UNIQUE: dict[str, Any] = {"aggregation_type": "unique_count_agg", "field_name": "user"}
+BY_REGION = {"pricing_group_keys": ["region"]}
+FILTERS = [
+    {"values": {"region": [region]}, "properties": {"amount": "1"}} for region in REGIONS[:2]
+]
+KINDS = {
+    "count": Kind({"aggregation_type": "count_agg"}),
+    "sum": Kind(SUM),
+    "maximum": Kind({**SUM, "aggregation_type": "max_agg"}),
+    "latest": Kind({**SUM, "aggregation_type": "latest_agg"}),
+    "weighted sum": Kind(
+        {**SUM, "aggregation_type": "weighted_sum_agg", "weighted_interval": "seconds"}
+    ),
+    "unique count": Kind(UNIQUE),
+    "sum, recurring": Kind({**SUM, "recurring": True}),
+    "sum, prorated": Kind({**SUM, "recurring": True}, {}, {"prorated": True}),
+    "sum, two filters": Kind(
+        {**SUM, "filters": [{"key": "region", "values": list(REGIONS)}]}, {}, {"filters": FILTERS}
+    ),
+    "sum, by 3 groups": Kind(SUM, BY_REGION),
+    "sum, by 21 groups": Kind(SUM, {"pricing_group_keys": ["region", "model"]}),
+    "unique count, by 3 groups": Kind(UNIQUE, BY_REGION),
+    "sum, shown by 3 groups": Kind(SUM, {"presentation_group_keys": [{"value": "region"}]}),
+    "sum, of an expression": Kind({**SUM, "expression": "event.properties.gb * 2"}),
+    "sum, paid in advance": Kind(SUM, {}, {"pay_in_advance": True}),
+}
+
+
+def definitions_of(kind: Kind) -> Definitions:
+    """Define subscriptions of one charge."""
+    definitions = Definitions()
+    body = {"name": "calls", "code": "calls", **kind.metric}
+    metric = define(definitions, commands.create_billable_metric(ORG, body)).object
+    charge = {**charge_of(metric.id, **kind.properties), **kind.charge}
+    define(definitions, commands.create_plan(ORG, plan_of([charge])))
+    for number in range(SUBSCRIPTIONS):
+        define(definitions, commands.create_subscription(ORG, subscription_of(number)))
+    return definitions
+
+
+def value_of(number: int, subscription: int, now_s: float) -> bytes:
+    """Return an event as Lago's own producer writes it."""
+    own = number // 5
+    properties = {
+        "gb": number % 997 / 4,
+        "user": f"u{number % 5000}",
+        "region": REGIONS[own % 3],
+        "model": f"m{own % 7}",
+    }
+    return msgspec.json.encode(
+        {
+            "organization_id": ORG,
+            "external_customer_id": None,
+            "external_subscription_id": subscription_of(subscription)["external_id"],
+            "transaction_id": f"transaction-{number:012d}",
+            "timestamp": f"{now_s + number % 100_000 / 1000:.3f}",
+            "code": "calls",
+            "precise_total_amount_cents": "0.0",
+            "properties": properties,
+            "ingested_at": "2026-01-01T00:00:01.118",
+            "source": "bench",
+        }
+    )
+
+
+def main() -> None:
+    """Measure each kind, or those that are named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("kinds", nargs="*", choices=[[], *KINDS])
+    told = parser.parse_args()
+    Collecting().start()
+    for name in told.kinds or KINDS:
+        load = Load(5 * SUBSCRIPTIONS, definitions_of(KINDS[name]), value_of)
+        load.take(load.values(5 * SUBSCRIPTIONS))
+        pass_over()
+        rounds = (load.take(load.values(ROUND_EVENTS)) for _ in range(told.rounds))
+        decode, fold, pack = (each / ROUND_EVENTS * 1e6 for each in min(rounds, key=sum))
+        print(
+            f"{name:26} {decode + fold + pack:6.2f} us an event: decode {decode:.2f},"
+            f" fold {fold:.2f}, pack {pack:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
