@@ -71,9 +71,22 @@ class Beside(NamedTuple):
         return text if len(text) <= RECORD_LIST_BYTES else _lists_text(PerEvent(lists.length))
 
 
-def says_more(charge: Charge, metric: Metric) -> bool:
-    """Return whether records of a charge say anything besides their figures."""
-    return charge.presents or asks(charge, metric)
+class ToldOfAll(NamedTuple):
+    """What of a charge is the same for all of its cells."""
+
+    default_keys: tuple[str, ...]
+    """What its default bucket is grouped by."""
+    has_more: bool
+    """Whether records say anything besides their figures."""
+    filters: dict[str, ChargeFilter]
+
+
+def _told_of_all(charge: Charge, metric: Metric) -> ToldOfAll:
+    filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
+    return ToldOfAll(charge.group_keys(None), charge.presents or asks(charge, metric), filters)
+
+
+told_of_all = ByIdentity(_told_of_all)
 
 
 def beside(

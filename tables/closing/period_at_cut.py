@@ -10,8 +10,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
-from app.definitions.by_identity import ByIdentity
-from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
+from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
 from app.definitions.timeline import Period, ceil_to
 from app.numbers import ZERO
 from app.wire.arrivals import MeterKey, SubscriptionKey
@@ -31,7 +30,7 @@ from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
 from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.charge import ChargeFold
-from tables.closing.beside import beside, says_more
+from tables.closing.beside import beside, told_of_all
 from tables.closing.billing import billing_of, ends_unpublished, is_taken_again
 from tables.closing.revision import Closing, next_revision
 from tables.partition.partition import Partition
@@ -52,23 +51,6 @@ class _Change(NamedTuple):
     known: PublishedCell | None
     """As it was published last."""
     reason: RevisionReason | None
-
-
-class _Told(NamedTuple):
-    """What of a charge is the same for all subscriptions."""
-
-    default_keys: tuple[str, ...]
-    """What its default bucket is grouped by."""
-    says_more: bool
-    filters: dict[str, ChargeFilter]
-
-
-def _told(charge: Charge, metric: Metric) -> _Told:
-    filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
-    return _Told(charge.group_keys(None), says_more(charge, metric), filters)
-
-
-_telling = ByIdentity(_told)
 
 
 class PeriodAtCut:
@@ -236,7 +218,7 @@ class PeriodAtCut:
             if until_ms is None:
                 passed.add(charge.id)
                 continue
-            default_keys, has_more, filters = _telling.of(charge, metric)
+            default_keys, has_more, filters = told_of_all.of(charge, metric)
             route = route_of((*self.name, metric.code))
             for span in self._spans_of(charge, route):
                 if has_forgotten(span, period):
