@@ -262,36 +262,56 @@ def _fold_plainly(
     return True
 
 
+class Apart(NamedTuple):
+    """What folding a run by its cells came to."""
+
+    cells: int
+    """How many cells it has; 0: nothing was folded."""
+    unread: list[int]
+    """Places of events that were not folded: of a cell, some of which cannot be read."""
+
+
+_NOT_APART = Apart(0, [])
+
+
 def fold_apart(
-    route: Route, run: Sequence[Arrival], settled_ms: int, members: Members, folded: Folded
-) -> bool:
+    route: Route, run: Sequence[Arrival], most: int, members: Members, folded: Folded
+) -> Apart:
     """Fold events that lead straight into a period in which the charge has several cells.
 
-    Return False, with nothing changed, if some cell or its members are not at hand.
+    Nothing is folded of more than `most` cells, or if some cell or its members are not at hand.
     """
     layer, reading = route.layer, route.reading
-    if layer is None or reading is None or route.cell is not None:
-        return False
-    span, aims = layer.span, list[tuple[Cell, SetKey | None, Sequence[Arrival]]]()
+    if layer is None or reading is None or route.cell is not None or most <= 0:
+        return _NOT_APART
+    span, aims = layer.span, list[tuple[Cell, SetKey | None]]()
     fold = span.fold
     period_ms = None if fold.metric.recurring else layer.start_ms
-    for literals, part in by_literals(run, fold.place_names).items():
+    parts = by_literals(run, fold.place_names)
+    if len(parts) > most:
+        return _NOT_APART
+    for literals in parts:
         name = None if literals is None else _place_named(fold, literals)
         cell = None if name is None else layer.cells.get(name)
         if name is None or cell is None:
-            return False
+            return _NOT_APART
         set_name = span.sets.get((*name, period_ms)) if fold.unique else None
         if fold.unique and (set_name is None or not members.is_complete(set_name)):
-            return False
-        aims.append((cell, set_name, part))
-    words = route.external_subscription_id, route.code
-    for cell, set_name, part in aims:
+            return _NOT_APART
+        aims.append((cell, set_name))
+    words, unread = (route.external_subscription_id, route.code), set[object]()
+    for (cell, set_name), (literals, part) in zip(aims, parts.items(), strict=True):
         found = take_run(cell, *words, part, *_ALWAYS, reading, folded.dirty)
         if found is False:
-            _fold_into(span, route, part, settled_ms, members, folded, -1, _ALL_TAKEN)
+            unread.add(literals)
         elif found is not True and set_name is not None:
             operate(cell, 0, set_name, found, members, folded)
-    return True
+    if not unread:
+        return Apart(len(aims), [])
+    alone = (by_literals(run[place : place + 1], fold.place_names) for place in range(len(run)))
+    return Apart(
+        len(aims), [place for place, one in enumerate(alone) if not unread.isdisjoint(one)]
+    )
 
 
 @lru_cache(maxsize=1 << 14)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -40,7 +41,7 @@ from tables.partition.corrected import Corrected
 from tables.partition.cuts import CutsToCome
 from tables.partition.earlier_copies import EarlierCopies
 from tables.partition.history import History
-from tables.partition.intake import Duplicate, Intake, RefusedArrival
+from tables.partition.intake import Duplicate, Intake, Led, RefusedArrival
 from tables.partition.packing import Packing
 from tables.partition.redefinition import Redefinition
 from tables.partition.redirection import Redirection
@@ -56,6 +57,9 @@ from tables.routing.route import Route
 
 UNIQUE = tuple(name for name, each in AGGREGATIONS.items() if each.reads == "operation")
 """Aggregation types that have members."""
+
+CELLS_AT_ONCE = 2_500
+"""Parts of runs, each of one cell, that are folded straight in one step."""
 
 
 class Slice(NamedTuple):
@@ -201,27 +205,38 @@ class Partition:
                 self.event_ranges.mark(route.meter_key, route.event_ranges)
             route.reach()
         folded, operations = Folded(), list[tuple[Route, Operations]]()
-        settled_ms = self.cuts.settled_ms
         unread = fold_led(led.routes, led.runs, folded.dirty, operations)
-        led = led.without_runs(
-            [
-                number
-                for number in unread
-                if not fold_apart(
-                    led.routes[number], led.runs[number][1], settled_ms, self.members, folded
-                )
-            ]
-        )
+        if unread:
+            led = led.without(self._left_apart(led, unread, folded))
         for route, found in operations:
             if route.cell is not None and route.set_key is not None:
                 operate(route.cell, 0, route.set_key, found, self.members, folded)
         self.index.add_rows(led.rows)
-        apply_members(folded.unique, self.members, settled_ms, folded)
+        apply_members(folded.unique, self.members, self.cuts.settled_ms, folded)
         self.take_folded(folded)
         accepted = len(led.rows) // ROW_BYTES
         self.work.add("fold", "index_rows", accepted)
         self.work.add("fold", "cells", len(folded.dirty))
         return Straight(accepted, led.rest, [])
+
+    def _left_apart(self, led: Led, numbers: Iterable[int], folded: Folded) -> set[int]:
+        """Fold runs by their cells; return the places of events that are left, among all."""
+        ends, left, room = (
+            list(accumulate(len(run) for _, run in led.runs)),
+            set[int](),
+            CELLS_AT_ONCE,
+        )
+        for number in numbers:
+            _, run = led.runs[number]
+            first = ends[number] - len(run)
+            apart = fold_apart(led.routes[number], run, room, self.members, folded)
+            room -= apart.cells
+            left.update(
+                (first + place for place in apart.unread)
+                if apart.cells
+                else range(first, ends[number])
+            )
+        return left
 
     def fold_closely(self, runs: Iterable[Run]) -> Slice:
         """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""

@@ -6,12 +6,15 @@ span, layer or charge.
 
 from __future__ import annotations
 
+from itertools import count, product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.wire.arrivals import Arrival, CorrectionArrival, Run, runs_of
 from app.wire.events import Correction
+from tables.partition import partition
 from tests.laws.test_partition import ALL, END_MS, GRACES
 from tests.laws.test_repairs import Repaired
 from tests.world.clock import DAY_MS, START_MS
@@ -120,17 +123,18 @@ def test_events_of_several_cells_go_straight_once_these_are_there(code: str) -> 
 def test_an_event_without_a_value_takes_no_others_along() -> None:
     definitions = definitions_of(["sum"])
     lives = Live(definitions), Close(definitions)
-    values = ["1", "2", "odd", None, "4", "5"]
+    values = ["1", "2", "odd", None, "4", "5"]  # Of groups x, y, x, x, y and x.
     for live in lives:
         live.define_all()
-        live.deliver([arrived("sum", 0, START_MS, transaction_id="a", v="3", g="x")])
+        live.deliver([grouped("sum", n, group) for n, group in enumerate("xy")])
         live.deliver(
             [
-                arrived("sum", n, START_MS + n, transaction_id=f"t{n}", v=value, g="x")
-                for n, value in enumerate(values, 1)
+                arrived("sum", n, START_MS + n, transaction_id=f"t{n}", v=value, g=group)
+                for n, (value, group) in enumerate(zip(values, "xyxxyx", strict=True), 2)
             ]
         )
-    assert lives[0].straight == len(values)
+    # Those of its cell are looked at with it; of the other cell they go straight.
+    assert lives[0].straight == 2
     assert lives[0].partition.ignored
     same(*lives)
 
@@ -151,6 +155,28 @@ def test_straight_asks_for_members_that_are_not_at_hand() -> None:
     live.deliver([used(2, "c")])
     runs = runs_of([used(3, "b")])
     assert live.fold_straight(runs) == runs
+
+
+def grouped(code: str, n: int, letter: str) -> Arrival:
+    """Return an event of a group."""
+    return arrived(code, n, START_MS + n, transaction_id=f"t{n}", v="1", g=letter, u="a")
+
+
+def test_one_step_folds_into_so_many_cells_straight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is more is looked at closely, in smaller steps."""
+    monkeypatch.setattr(partition, "CELLS_AT_ONCE", 3)
+    definitions = definitions_of(["sum", "filtered"])
+    lives = Live(definitions), Close(definitions)
+    batches = ["xy", "xyx", "xx", "xyz"]
+    for live in lives:
+        live.define_all()
+        numbers = count()
+        for batch in batches:
+            sent = product(("sum", "filtered"), batch)
+            live.deliver([grouped(code, next(numbers), letter) for code, letter in sent])
+    # Two cells and no room for two more; one each; one that is new, and two.
+    assert lives[0].straight == 3 + 4 + 3
+    same(*lives)
 
 
 def test_a_group_that_is_too_long_takes_no_place() -> None:

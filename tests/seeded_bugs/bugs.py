@@ -241,14 +241,14 @@ BUGS = (
         "straight-into-members-that-are-not-at-hand",
         "tables/fold.py",
         "        if fold.unique and (set_name is None or not members.is_complete(set_name)):\n"
-        "            return False\n",
+        "            return _NOT_APART\n",
         "",
         "tests/laws/test_straight.py::test_straight_asks_for_members_that_are_not_at_hand",
     ),
     Bug(
         "straight-drops-what-has-no-value",
         "tables/fold.py",
-        "            _fold_into(span, route, part, settled_ms, members, folded, -1, _ALL_TAKEN)\n",
+        "            unread.add(literals)\n",
         "            pass\n",
         "tests/laws/test_straight.py::test_an_event_without_a_value_takes_no_others_along",
     ),
@@ -266,6 +266,13 @@ BUGS = (
         "found = found < 0 ? found : 1;\n"
         "    PyObject *literals = found < 0 ? NULL : PyTuple_New(count);",
         "tests/app/kernel/test_kernel.py::test_events_are_parted_by_the_same_literals",
+    ),
+    Bug(
+        "straight-into-any-number-of-cells",
+        "tables/partition/partition.py",
+        "            room -= apart.cells\n",
+        "",
+        "tests/laws/test_straight.py::test_one_step_folds_into_so_many_cells_straight",
     ),
     Bug(
         "straight-though-it-is-corrected",

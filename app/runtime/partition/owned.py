@@ -324,6 +324,7 @@ class OwnedPartition:
             if straight is None:
                 return
             self.folded_events += straight.accepted
+            self._tell_ignored()
             for some in slices_of(straight.rest, size, route_of, clock):
                 begun_s = await self._after_others(begun_s)
                 result = await self._folded(self._fold_closely, some)
@@ -383,15 +384,18 @@ class OwnedPartition:
 
     def _note(self, result: Slice) -> None:
         self.folded_events += result.accepted
-        if self.state.ignored:
-            self.shared.tally.not_counted.update(self.state.ignored)
-            self.state.ignored.clear()
+        self._tell_ignored()
         self.verdicts.refuse_arrivals(result.refused)
         for duplicate in result.duplicates:
             self.duplicates.note(duplicate)
         self.refold_queue.want_displaced()
         self.refold_queue.want_orphaned()
         self.cuts.reschedule(self.state.cuts.take_late_names())
+
+    def _tell_ignored(self) -> None:
+        if self.state.ignored:
+            self.shared.tally.not_counted.update(self.state.ignored)
+            self.state.ignored.clear()
 
     async def reads_beyond_retention(self, correction: CorrectionArrival) -> bool:
         """Return whether a correction needs events read again that are deleted."""
