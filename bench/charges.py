@@ -13,15 +13,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import msgspec
-
 from app.bounds.collecting import Collecting, pass_over
 from app.definitions import commands
 from app.definitions.state import Definitions
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
 from bench.fold import define
 from bench.pairs import ROUND_EVENTS, Load
-from bench.world import charge_of, plan_of, subscription_of
+from bench.world import charge_of, event_value, plan_of, subscription_of
 
 SUBSCRIPTIONS = 1_000
 REGIONS = ("eu", "us", "asia")
@@ -79,26 +77,8 @@ def definitions_of(kind: Kind) -> Definitions:
 def value_of(number: int, subscription: int, now_s: float) -> bytes:
     """Return an event as Lago's own producer writes it."""
     own = number // 5
-    properties = {
-        "gb": number % 997 / 4,
-        "user": f"u{number % 5000}",
-        "region": REGIONS[own % 3],
-        "model": f"m{own % 7}",
-    }
-    return msgspec.json.encode(
-        {
-            "organization_id": ORG,
-            "external_customer_id": None,
-            "external_subscription_id": subscription_of(subscription)["external_id"],
-            "transaction_id": f"transaction-{number:012d}",
-            "timestamp": f"{now_s + number % 100_000 / 1000:.3f}",
-            "code": "calls",
-            "precise_total_amount_cents": "0.0",
-            "properties": properties,
-            "ingested_at": "2026-01-01T00:00:01.118",
-            "source": "bench",
-        }
-    )
+    groups = {"region": REGIONS[own % 3], "model": f"m{own % 7}"}
+    return event_value(number, subscription, now_s, "calls", **groups)
 
 
 def main() -> None:

@@ -112,8 +112,11 @@ def number_of(i: int, subscriptions: int) -> int:
     return i // 5 * 7919 % subscriptions
 
 
-def event_value(i: int, n: int, now_s: float) -> bytes:
-    """The i-th event, of subscription n, as Lago's own producer writes it."""
+def event_value(i: int, n: int, now_s: float, code: str | None = None, **properties: str) -> bytes:
+    """The i-th event, of subscription n, as Lago's own producer writes it.
+
+    `code`: its own instead of that of the metrics in turns. `properties`: more of them.
+    """
     return msgspec.json.encode(
         {
             "organization_id": LOCAL_ORGANIZATION_ID,
@@ -121,9 +124,10 @@ def event_value(i: int, n: int, now_s: float) -> bytes:
             "external_subscription_id": f"subscription_{n:06d}",
             "transaction_id": f"transaction-{i:012d}",
             "timestamp": f"{now_s + (i % 100_000) / 1000:.3f}",
-            "code": METRICS[i % 5]["code"],
+            "code": code or METRICS[i % 5]["code"],
             "precise_total_amount_cents": "0.0",
-            "properties": {"gb": (i % 997) / 4, "cores": i % 64, "user": f"u{i % 5000}"},
+            "properties": {"gb": (i % 997) / 4, "cores": i % 64, "user": f"u{i % 5000}"}
+            | properties,
             "ingested_at": "2026-01-01T00:00:01.118",
             "source": "bench",
         }

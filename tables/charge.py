@@ -10,6 +10,7 @@ import msgspec
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric
 from app.definitions.timeline import NEVER_MS
 from app.expressions import parse
+from app.kernel.twin import MOST_NAMES
 from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
 from tables.aggregation import Aggregation, Groups
@@ -30,9 +31,6 @@ from tables.values import (
 
 Literals = tuple[bytes | None, ...]
 """JSON literals of some properties; None: there is no such property."""
-
-MOST_NAMES = 8
-"""How many properties `app.kernel.by_literals` splits a run by, at most."""
 
 
 class Bucket(NamedTuple):
@@ -158,7 +156,7 @@ class ChargeFold:
             sorted({n for b in buckets for n in (*b.group_keys, *(key for key, _ in b.conditions))})
         )
         """The properties that an event's filter and groups hang on."""
-        self.properties = _properties_read(metric, buckets)
+        self.properties = _properties_read(metric, self.place_names)
         self._overwrites = overwriter(metric, self.place_names, limited_after_ms)
         self.units = 0 if not metric.expression else parse(metric.expression).units
         """What evaluating its expression costs for one event, at least."""
@@ -290,9 +288,9 @@ def _buckets(charge: Charge, metric: Metric) -> tuple[Bucket, ...]:
     )
 
 
-def _properties_read(metric: Metric, buckets: Iterable[Bucket]) -> frozenset[str]:
+def _properties_read(metric: Metric, place_names: Iterable[str]) -> frozenset[str]:
     """Return names of all event properties that the charge looks at."""
-    names: set[str] = set()
+    names = {*place_names}
     reads = AGGREGATIONS[metric.aggregation_type].reads
     if reads != "nothing" and metric.field_name:
         names.add(metric.field_name)
@@ -300,7 +298,4 @@ def _properties_read(metric: Metric, buckets: Iterable[Bucket]) -> frozenset[str
         names.add("operation_type")
     if metric.expression:
         names |= parse(metric.expression).properties
-    for bucket in buckets:
-        names.update(bucket.group_keys)
-        names.update(key for key, _ in bucket.conditions)
     return frozenset(names)

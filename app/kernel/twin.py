@@ -491,15 +491,19 @@ def apart(run: Sequence[Arrival], places: list[int]) -> tuple[Sequence[Arrival],
     return kept, [one for place, one in enumerate(run) if place in taken]
 
 
+MOST_NAMES = 8
+"""How many properties a run is parted by, at most."""
+
+
 def by_literals(
     run: Sequence[Arrival], names: tuple[str, ...]
 ) -> dict[tuple[bytes | None, ...] | None, Sequence[Arrival]]:
     """Return the events of a run by the JSON literals of some of their properties.
 
     A literal is None if there is no such property. Under None are the events whose properties are
-    not plain: some have an escape, or a name twice. At most 8 names.
+    not plain: some have an escape, or a name twice. At most `MOST_NAMES`.
     """
-    if len(names) > 8:
+    if len(names) > MOST_NAMES:
         raise ValueError("a run is split by fewer properties")
     parts: dict[tuple[bytes | None, ...] | None, list[Arrival]] = {}
     for arrival in run:

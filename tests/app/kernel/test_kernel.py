@@ -20,7 +20,6 @@ from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of, event_body_hash, event_id
 from tables.aggregation import State
 from tables.cells.cell import Cell
-from tables.charge import MOST_NAMES
 from tables.event_index.entries import Entry, pack_entries, unpack_entry
 from tables.event_index.rows import ids_in
 from tables.values import Reading, number_of
@@ -305,8 +304,10 @@ def test_a_name_that_comes_twice_is_odd(kernel: Any) -> None:
     }
     for each in (kernel, twin):
         with pytest.raises(ValueError, match="fewer properties"):
-            each.by_literals([], ("v",) * (MOST_NAMES + 1))
-        assert each.by_literals([one], ("v",) * MOST_NAMES) == {(b"1",) * MOST_NAMES: [one]}
+            each.by_literals([], ("v",) * (twin.MOST_NAMES + 1))
+        assert each.by_literals([one], ("v",) * twin.MOST_NAMES) == {
+            (b"1",) * twin.MOST_NAMES: [one]
+        }
 
 
 @pytest.mark.parametrize("learned", [False, True])
