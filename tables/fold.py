@@ -90,7 +90,9 @@ def fold_run(
         # Of a watched cell each event has a cut of its own.
         if span.watch is None and corrected_ms <= 0:
             parts = span.fold.parts or span.fold.take_parts()
-            if _fold_plainly(span, parts, route, run, members, folded):
+            if _fold_plainly(span, parts, route, run, members, folded) or _fold_late(
+                span, parts, route, run, settled_ms, members, folded, untaken
+            ):
                 reached = reached or parts.prices
                 continue
         whole = _fold_into(span, route, run, settled_ms, members, folded, corrected_ms, untaken)
@@ -259,6 +261,58 @@ def _fold_plainly(
         operate(cell, 0, set_name, found, members, folded, simply=not parts.whole_members)
     if span.fold.in_advance and parts.prices:
         folded.billed_at_once += run
+    return True
+
+
+def _fold_late(
+    span: Span,
+    parts: FoldParts,
+    route: Route,
+    run: Sequence[Arrival],
+    settled_ms: int,
+    members: Members,
+    folded: Folded,
+    untaken: range,
+) -> bool:
+    """Fold events that all fall into one cell after it is due, and count from the same cut on.
+
+    Return False if they do not; nothing is changed then. It does the same as going through them
+    one by one. Periods of what recurs show such events at other cuts than their own.
+    """
+    reading, fold = parts.reading, span.fold
+    if reading is None or not parts.plain or fold.metric.recurring:
+        return False
+    newest_ms, earliest_ms, *_ = reach_of(run)
+    layer = span.layer_at(newest_ms)
+    if layer is None or earliest_ms <= layer.due_at_ms or is_forgotten(layer):
+        return False
+    cut_ms = until_ms = span.cut_of(layer, earliest_ms)
+    if cut_ms <= settled_ms or cut_ms in untaken:
+        cut_ms = 0
+    cell = layer.cells.get(ONLY_CELL) or Cell(layer, *ONLY_CELL, fold.aggregation.initialize())
+    state = cell.state if cut_ms == 0 else (cell.late or {}).get(cut_ms)
+    if state is None:
+        state = fold.aggregation.initialize()
+    # One that has only the state of the cut: no cell may keep a state that nothing was folded into.
+    alone = Cell(layer, *ONLY_CELL, state)
+    name, code = route.external_subscription_id, route.code
+    bounds = layer.start_ms, layer.end_ms, parts.counts_after_ms, until_ms
+    found = take_run(alone, name, code, run, *bounds, reading, [])
+    if found is False:
+        return False
+    layer.cells[ONLY_CELL] = cell
+    if cut_ms:
+        cell.late = cell.late or {}
+        cell.late[cut_ms] = state
+        folded.late.append(cell)
+    if found is not True:
+        set_name = set_of(layer, *ONLY_CELL, members)
+        operate(cell, cut_ms, set_name, found, members, folded, simply=not parts.whole_members)
+    if fold.in_advance and parts.prices:
+        folded.billed_at_once += run
+    if not cell.dirty:
+        cell.dirty = True
+        folded.dirty.append(cell)
     return True
 
 

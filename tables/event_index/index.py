@@ -166,17 +166,13 @@ class EventIndex:
         return places
 
     def add_many(self, ids: Sequence[bytes], entries: Sequence[Entry]) -> None:
-        """Remember new ids."""
+        """Remember new ids, or other entries of known ones: a smaller position won."""
         self.add_rows(pack_entries(ids, entries))
 
     def add_rows(self, packed: bytes | bytearray) -> None:
         """Remember new ids, whose entries are packed."""
         self._pending += packed
         self._append(packed)
-
-    def replace(self, event_id: bytes, entry: Entry) -> None:
-        """Remember another entry for a known id: a smaller position won."""
-        self.add_many([event_id], [entry])
 
     def refuse(self, event_id: bytes, entry: Entry) -> None:
         """Free a known id again: its event turned out to be refused."""

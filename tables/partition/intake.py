@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence, Set
 from functools import partial
-from itertools import accumulate, groupby
+from itertools import accumulate, compress, groupby
 from typing import NamedTuple
 
 import xxhash
@@ -172,9 +173,12 @@ class Intake:
             else:
                 start_ms, end_ms = period[:2]
                 bounds = start_ms, end_ms, end_ms - MAX_EVENT_AHEAD_MS, period.due_at_ms
-            if not index_rows(*name, run, *bounds, _xxh3, event_body_hash, rows):
+            hashing = _xxh3, event_body_hash, rows
+            if not index_rows(*name, run, *bounds, *hashing) and (
+                period is None or not index_rows(*name, run, *self._bounds_of(name, run), *hashing)
+            ):
                 run = self._looked_at(run, bounds, refused)
-                index_rows(*name, run, *_ALWAYS, _xxh3, event_body_hash, rows)
+                index_rows(*name, run, *_ALWAYS, *hashing)
             if run:
                 taken.append((route, run))
         return taken, ids_in(rows), rows, refused
@@ -191,7 +195,7 @@ class Intake:
         if period is None:
             return _NEVER
         start_ms, end_ms = period[:2]
-        return start_ms, end_ms, end_ms - MAX_EVENT_AHEAD_MS, period.due_at_ms
+        return start_ms, end_ms, end_ms - MAX_EVENT_AHEAD_MS, period.open_until_ms
 
     def _looked_at(
         self, run: Sequence[Arrival], bounds: Bounds, refused: list[RefusedArrival]
@@ -251,18 +255,32 @@ class Intake:
         stored: list[Entry | None],
         duplicates: list[Duplicate],
         folded: Folded,
-    ) -> tuple[list[tuple[Route, Sequence[Arrival]]], list[bytes], bytes]:
-        """Leave out what is known already, and what was corrected before it came."""
+    ) -> tuple[list[tuple[Route, Sequence[Arrival]]], bytearray]:
+        """Leave out what is known already, and what was corrected before it came.
+
+        Return runs, and rows of new events.
+        """
         runs: list[tuple[Route, Sequence[Arrival]]] = []
         latest: dict[bytes, Entry] = {}
+        moved: dict[bytes, Entry] = {}
         new: list[bytes] = []
-        entries = [unpack_entry(packed, number) for number in range(len(ids))]
-        rows = zip(ids, entries, stored, strict=True)
+        rows = bytearray()
+        touches = self._corrections.touches if self._corrections else None
+        repeated = {identity for identity, times in Counter(ids).items() if times > 1}
+        repeated.update(compress(ids, stored))
+        end = 0
         for route, run in taken:
+            begin, end = end, end + len(run)
+            corrected = touches is not None and touches(route.meter_key[:2])
+            if not corrected and repeated.isdisjoint(ids[begin:end]):
+                # As most late events, whose runs need not be taken apart.
+                rows += packed[begin * ROW_BYTES : end * ROW_BYTES]
+                runs.append((route, run))
+                continue
             left: list[Arrival] = []
-            corrected = self._corrections.touches(route.meter_key[:2])
-            for arrival, (identity, entry, found) in zip(run, rows, strict=False):
-                known = latest.get(identity) or found
+            for at, arrival in enumerate(run, begin):
+                identity, entry = ids[at], unpack_entry(packed, at)
+                known = latest.get(identity) or stored[at]
                 if known is None:
                     new.append(identity)
                     latest[identity] = entry
@@ -273,17 +291,18 @@ class Intake:
                     continue
                 if entry[:4] < known[:4]:
                     latest[identity] = entry
-                    if found is not None:
-                        self._index.replace(identity, entry)
+                    if stored[at] is not None:
+                        moved[identity] = entry
                 duplicate = self._repeated(arrival, entry, known)
                 if duplicate is not None:
                     duplicates.append(duplicate)
             if left:
                 runs.append((route, left))
+        self._index.add_many([*moved], [*moved.values()])
         if self._corrections:
             # A corrected event may have had a route made anew that no event had taken yet.
             runs = [(self._packing.route_of(route.meter_key), left) for route, left in runs]
-        return runs, new, pack_entries(new, [latest[identity] for identity in new])
+        return runs, rows + pack_entries(new, [latest[identity] for identity in new])
 
     def _repeated(self, arrival: Arrival, entry: Entry, known: Entry) -> Duplicate | None:
         """Judge an event with a known id: the smallest position wins (records-and-cuts §3)."""

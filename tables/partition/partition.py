@@ -247,8 +247,7 @@ class Partition:
         folded = Folded()
         duplicates: list[Duplicate] = []
         if any(stored) or len(set(ids)) < len(ids) or self.corrections:
-            taken, ids, left = intake.only_new(taken, ids, rows, stored, duplicates, folded)
-            rows = bytearray(left)
+            taken, rows = intake.only_new(taken, ids, rows, stored, duplicates, folded)
         for route, run in taken:
             noted = route.event_ranges
             if noted is None:
@@ -273,9 +272,10 @@ class Partition:
                 folded.displaced.update(copy.arrival.meter_key for copy in earlier)
             self.earlier_copies.take(earlier, folded)
         self.take_folded(folded)
-        self.work.add("fold", "index_rows", len(ids))
+        accepted = len(rows) // ROW_BYTES
+        self.work.add("fold", "index_rows", accepted)
         self.work.add("fold", "cells", len(folded.dirty))
-        return Slice(len(ids), refused, duplicates)
+        return Slice(accepted, refused, duplicates)
 
     def take_folded(self, folded: Folded) -> None:
         """Remember what a fold changed, for the next flush and for the cuts to come."""

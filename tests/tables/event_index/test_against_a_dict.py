@@ -60,7 +60,7 @@ class IndexAgainstDict(RuleBasedStateMachine):
 
     @rule(event_id=ids, winner=entries)
     def replace(self, event_id: bytes, winner: Entry) -> None:
-        self.index.replace(event_id, winner)
+        self.index.add_many([event_id], [winner])
         self.log.append((event_id, winner))
 
     @rule(event_id=ids, taken=entries)

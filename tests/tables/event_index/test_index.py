@@ -257,7 +257,7 @@ def test_a_replaced_entry_wins_in_every_later_segment(tmp_path: Path) -> None:
     index = EventIndex(tmp_path, head_rows=100)
     event_ids = fill(index, 2_000)
     for event_id in event_ids[::7]:
-        index.replace(event_id, entry(999_999))
+        index.add_many([event_id], [entry(999_999)])
     fill(index, 5_000, seed=1)
     expected = [entry(i if i % 7 else 999_999) for i in range(2_000)]
     assert index.find_many(event_ids) == expected
@@ -365,7 +365,7 @@ def test_of_an_id_added_twice_before_sorting_the_newest_entry_wins() -> None:
     index = EventIndex(head_rows=10)
     event_id = b"twice at all"
     index.add_many([event_id, *random_ids(4, 0)], [entry(i) for i in range(5)])
-    index.replace(event_id, entry(99))
+    index.add_many([event_id], [entry(99)])
     index.add_many(random_ids(20, 1), [entry(i) for i in range(20)])
     assert index.segment_count > 0
     assert index.find(event_id) == entry(99)
