@@ -19,7 +19,7 @@ from app.wire.properties import read_properties
 from tables.aggregation import DIGEST_MASK, Groups
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.forgotten import is_forgotten
-from tables.cells.keys import ONLY_CELL
+from tables.cells.keys import ONLY_CELL, pack_position
 from tables.changelogged.members import Found, MemberKey, Members, SetKey
 from tables.charge import ChargeFold, FoldParts, Literals
 from tables.not_counted import NotCounted, Reason
@@ -87,15 +87,21 @@ def fold_run(
     """
     reached = False
     for span in route.spans:
+        left = run
         # Of a watched cell each event has a cut of its own.
         if span.watch is None and corrected_ms <= 0:
             parts = span.fold.parts or span.fold.take_parts()
-            if _fold_plainly(span, parts, route, run, members, folded) or _fold_late(
-                span, parts, route, run, settled_ms, members, folded, untaken
-            ):
+            if parts.reading is not None:
+                if not parts.plain:
+                    left = _fold_by_cells(span, parts, route, run, members, folded)
+                elif _fold_plainly(span, parts, route, run, members, folded) or _fold_late(
+                    span, parts, route, run, settled_ms, members, folded, untaken
+                ):
+                    left = ()
+            if not left:
                 reached = reached or parts.prices
                 continue
-        whole = _fold_into(span, route, run, settled_ms, members, folded, corrected_ms, untaken)
+        whole = _fold_into(span, route, left, settled_ms, members, folded, corrected_ms, untaken)
         reached = reached or whole
     return reached
 
@@ -239,9 +245,6 @@ def _fold_plainly(
 
     Nothing is changed then. It does the same as going through them one by one.
     """
-    reading = parts.reading
-    if reading is None or not parts.plain:
-        return False
     layer = span.current
     if layer is None and span.forgotten_ms < 0:
         span.layer_at(reach_of(run)[0])
@@ -252,7 +255,7 @@ def _fold_plainly(
     bounds = layer.start_ms, layer.end_ms, parts.counts_after_ms, layer.due_at_ms
     known = layer.cells.get(ONLY_CELL)
     cell = known or Cell(layer, *ONLY_CELL, span.fold.aggregation.initialize())
-    found = take_run(cell, name, code, run, *bounds, reading, folded.dirty)
+    found = take_run(cell, name, code, run, *bounds, parts.reading, folded.dirty)
     if found is False:
         return False
     layer.cells[ONLY_CELL] = cell
@@ -279,8 +282,8 @@ def _fold_late(
     Return False if they do not; nothing is changed then. It does the same as going through them
     one by one. Periods of what recurs show such events at other cuts than their own.
     """
-    reading, fold = parts.reading, span.fold
-    if reading is None or not parts.plain or fold.metric.recurring:
+    fold = span.fold
+    if fold.metric.recurring:
         return False
     newest_ms, earliest_ms, *_ = reach_of(run)
     layer = span.layer_at(newest_ms)
@@ -297,7 +300,7 @@ def _fold_late(
     alone = Cell(layer, *ONLY_CELL, state)
     name, code = route.external_subscription_id, route.code
     bounds = layer.start_ms, layer.end_ms, parts.counts_after_ms, until_ms
-    found = take_run(alone, name, code, run, *bounds, reading, [])
+    found = take_run(alone, name, code, run, *bounds, parts.reading, [])
     if found is False:
         return False
     layer.cells[ONLY_CELL] = cell
@@ -314,6 +317,46 @@ def _fold_late(
         cell.dirty = True
         folded.dirty.append(cell)
     return True
+
+
+def _fold_by_cells(
+    span: Span,
+    parts: FoldParts,
+    route: Route,
+    run: Sequence[Arrival],
+    members: Members,
+    folded: Folded,
+) -> Sequence[Arrival]:
+    """Fold events before their period is due, into cells that are there; return those left.
+
+    Of a charge with several cells. It does the same as going through them one by one.
+    """
+    newest_ms, earliest_ms, latest_ms, *_ = reach_of(run)
+    layer, fold = span.layer_at(newest_ms), span.fold
+    if layer is None or latest_ms > layer.due_at_ms or is_forgotten(layer):
+        return run
+    words = route.external_subscription_id, route.code
+    bounds = layer.start_ms, layer.end_ms, parts.counts_after_ms, layer.due_at_ms
+    since, left = pack_position((earliest_ms, 0, 0, 0)), list[Arrival]()
+    for literals, part in by_literals(run, fold.place_names).items():
+        name = None if literals is None else _place_named(fold, literals)
+        cell = None if name is None else layer.cells.get(name)
+        is_known = cell is not None and (
+            # What nobody is billed by has no limits, and takes in its first event at any time.
+            parts.prices or not isinstance(cell, GroupCell) or cell.first < since
+        )
+        found: Sequence[Found] | bool = False
+        if cell is not None and is_known:
+            found = take_run(cell, *words, part, *bounds, parts.reading, folded.dirty)
+        if cell is None or found is False:
+            left += part
+            continue
+        if found is not True:
+            set_name = set_of(layer, cell.filter_id, cell.groups, members)
+            operate(cell, 0, set_name, found, members, folded, simply=not parts.whole_members)
+        if fold.in_advance and parts.prices:
+            folded.billed_at_once += part
+    return left
 
 
 class Apart(NamedTuple):

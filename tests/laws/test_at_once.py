@@ -1,0 +1,120 @@
+"""A law of runs: events of a run that are folded at once come to what they do one by one.
+
+Before their period is due or after it, into one cell or by their groups, shown by other keys too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.wire.arrivals import Arrival
+from tables import fold
+from tests.laws.test_partition import ALL, GRACES
+from tests.laws.test_straight import APART, Close, grouped, same
+from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import changing_definitions, definitions_of
+from tests.world.events import arrivals, arrived, slices
+from tests.world.profiles import examples
+
+_offsets = count(1_000)
+
+
+@contextmanager
+def one_by_one() -> Iterator[None]:
+    """Have no events folded at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fold, "_fold_plainly", lambda *_: False)
+        patch.setattr(fold, "_fold_late", lambda *_: False)
+        patch.setattr(fold, "_fold_by_cells", lambda span, parts, route, run, *_: run)
+        yield
+
+
+@examples(200)
+@given(st.data())
+def test_at_once_is_one_by_one(data: st.DataObject) -> None:
+    """Among definitions that change, restarts, cuts and refolds."""
+    settings = data.draw(GRACES)
+    changing = data.draw(st.booleans())
+    codes = data.draw(st.sampled_from([ALL, APART, *[(code,) for code in ALL]]))
+    definitions = (
+        data.draw(changing_definitions(codes))
+        if changing
+        else definitions_of(codes, settings, presents=True)
+    )
+    events = data.draw(arrivals(codes, max_events=30))
+    lives = Close(definitions), Close(definitions)
+    for batch in data.draw(slices(events, shuffle=data.draw(st.booleans()))):
+        defined, closes, refolds, restarts = data.draw(
+            st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 3), st.integers(0, 5))
+        )
+        for live, way in zip(lives, (nullcontext, one_by_one), strict=True):
+            with way():
+                live.define(defined)
+                live.deliver(batch)
+                if closes and batch and not changing:
+                    live.close_until(min(each.append_time_ms for each in batch) - 1)
+                if refolds == 0:
+                    live.refold_all()
+                if restarts == 0:
+                    live.restart()
+    same(*lives)
+
+
+def both(codes: list[str], *batches: list[Arrival]) -> tuple[Close, Close]:
+    """Return what batches come to at once, and one by one; each closes what was due before it."""
+    definitions = definitions_of(codes, presents=True)
+    lives = Close(definitions), Close(definitions)
+    for live, way in zip(lives, (nullcontext, one_by_one), strict=True):
+        live.define_all()
+        for batch in batches:
+            with way():
+                live.close_until(batch[0].append_time_ms - 1)
+                live.deliver(batch)
+    return lives
+
+
+def late(code: str, *appended_ms: int, group: str = "x") -> list[Arrival]:
+    """Return events of the first week that were appended so much after it."""
+    return [
+        arrived(
+            code,
+            next(_offsets),
+            START_MS,
+            START_MS + WEEK_MS + at_ms,
+            transaction_id=f"late{at_ms}",
+            v="2",
+            u=f"u{at_ms}",
+            g=group,
+        )
+        for at_ms in appended_ms
+    ]
+
+
+@pytest.mark.parametrize("code", ["count", "max", "heads", "level"])
+def test_late_events_of_two_cuts_are_told_apart(code: str) -> None:
+    """Those of one revision are folded at once; a later one takes them all one by one."""
+    first = [arrived(code, 1, START_MS, transaction_id="a", v="1", u="a")]
+    lives = both(
+        [code],
+        first,
+        late(code, 30 * HOUR_MS, 31 * HOUR_MS),
+        late(code, 50 * HOUR_MS, 51 * HOUR_MS, 200 * HOUR_MS),
+    )
+    assert lives[0].cells() == lives[1].cells()
+    same(*lives)
+
+
+def test_what_comes_first_of_a_group_is_known_though_it_comes_later() -> None:
+    """Rows that only show usage keep where each of them began."""
+    batches = [
+        [grouped("sum", 5, "x"), grouped("sum", 6, "y")],
+        [grouped("sum", 3, "y"), grouped("sum", 7, "x")],
+        [grouped("sum", 2, "x"), grouped("sum", 8, "y")],
+    ]
+    same(*both(["sum"], *batches))
