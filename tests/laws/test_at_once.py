@@ -13,12 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival
 from tables import fold
+from tables.fold import Folded
 from tests.laws.test_partition import ALL, GRACES
 from tests.laws.test_straight import APART, Close, grouped, same
-from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import changing_definitions, definitions_of
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import (
+    ORG,
+    SUBSCRIPTION,
+    changing_definitions,
+    definitions_of,
+)
 from tests.world.events import arrivals, arrived, slices
 from tests.world.profiles import examples
 
@@ -33,6 +40,12 @@ def one_by_one() -> Iterator[None]:
         patch.setattr(fold, "_fold_late", lambda *_: False)
         patch.setattr(fold, "_fold_by_cells", lambda span, parts, route, run, *_: run)
         yield
+
+
+def same_bytes(lives: tuple[Close, Close]) -> None:
+    """Whatever is kept or published is the same, and cells know the same first events."""
+    same(*lives)
+    assert lives[0].changelog.cells == lives[1].changelog.cells
 
 
 @examples(200)
@@ -63,12 +76,12 @@ def test_at_once_is_one_by_one(data: st.DataObject) -> None:
                     live.refold_all()
                 if restarts == 0:
                     live.restart()
-    same(*lives)
+    same_bytes(lives)
 
 
 def both(codes: list[str], *batches: list[Arrival]) -> tuple[Close, Close]:
     """Return what batches come to at once, and one by one; each closes what was due before it."""
-    definitions = definitions_of(codes, presents=True)
+    definitions = definitions_of(codes, presents="average" in codes)
     lives = Close(definitions), Close(definitions)
     for live, way in zip(lives, (nullcontext, one_by_one), strict=True):
         live.define_all()
@@ -103,18 +116,48 @@ def test_late_events_of_two_cuts_are_told_apart(code: str) -> None:
     lives = both(
         [code],
         first,
-        late(code, 30 * HOUR_MS, 31 * HOUR_MS),
-        late(code, 50 * HOUR_MS, 51 * HOUR_MS, 200 * HOUR_MS),
+        late(code, 30 * HOUR_MS + 1, 30 * HOUR_MS + 2),
+        late(code, 50 * HOUR_MS + 1, 50 * HOUR_MS + 2, 200 * HOUR_MS),
     )
     assert lives[0].cells() == lives[1].cells()
-    same(*lives)
+    same_bytes(lives)
+
+
+@pytest.mark.parametrize("settled_ms", [-1, NEVER_MS])
+@pytest.mark.parametrize("untaken", [range(0), range(NEVER_MS)])
+def test_late_events_count_from_cuts_that_are_to_come(settled_ms: int, untaken: range) -> None:
+    """What is published, or was being taken when a refold began, shows them no more."""
+    lives = both(["count"], late("count", HOUR_MS))
+    run = late("count", 30 * HOUR_MS + 1, 30 * HOUR_MS + 2)
+    for live, way in zip(lives, (nullcontext, one_by_one), strict=True):
+        route = live.partition.routes.by_key[ORG, SUBSCRIPTION, "count"]
+        folded = Folded()
+        with way():
+            fold.fold_run(route, run, settled_ms, live.partition.members, folded, untaken=untaken)
+        assert len(set(map(id, folded.late))) == (settled_ms < 0 and not untaken)
+    assert lives[0].cells() == lives[1].cells()
+
+
+@pytest.mark.parametrize(("code", "at_ms"), [("count", DAY_MS), ("sum", -DAY_MS), ("sum", DAY_MS)])
+def test_no_event_is_folded_at_once_into_cells_that_are_forgotten(code: str, at_ms: int) -> None:
+    """A refold has to bring them back."""
+    live, _ = both([code], late(code, HOUR_MS))
+    route = live.partition.routes.by_key[ORG, SUBSCRIPTION, code]
+    folded, run = Folded(), late(code, at_ms + 1, at_ms + 2)
+    for span in route.spans:
+        span.forgotten_ms = NEVER_MS
+    with one_by_one():
+        fold.fold_run(route, run, -1, live.partition.members, folded)
+    apart = Folded()
+    fold.fold_run(route, run, -1, live.partition.members, apart)
+    assert folded.displaced == apart.displaced == {(ORG, SUBSCRIPTION, code)}
 
 
 def test_what_comes_first_of_a_group_is_known_though_it_comes_later() -> None:
     """Rows that only show usage keep where each of them began."""
     batches = [
-        [grouped("sum", 5, "x"), grouped("sum", 6, "y")],
-        [grouped("sum", 3, "y"), grouped("sum", 7, "x")],
-        [grouped("sum", 2, "x"), grouped("sum", 8, "y")],
+        [grouped("average", 5, "x"), grouped("average", 6, "y")],
+        [grouped("average", 3, "y"), grouped("average", 7, "x")],
+        [grouped("average", 2, "x"), grouped("average", 8, "y")],
     ]
-    same(*both(["sum"], *batches))
+    same_bytes(both(["average"], *batches))
