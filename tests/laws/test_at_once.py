@@ -5,8 +5,8 @@ Before their period is due or after it, into one cell or by their groups, shown 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 
 import pytest
@@ -42,6 +42,9 @@ def one_by_one() -> Iterator[None]:
         yield
 
 
+WAYS: tuple[Callable[[], AbstractContextManager[None]], ...] = (nullcontext, one_by_one)
+
+
 def same_bytes(lives: tuple[Close, Close]) -> None:
     """Whatever is kept or published is the same, and cells know the same first events."""
     same(*lives)
@@ -66,7 +69,7 @@ def test_at_once_is_one_by_one(data: st.DataObject) -> None:
         defined, closes, refolds, restarts = data.draw(
             st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 3), st.integers(0, 5))
         )
-        for live, way in zip(lives, (nullcontext, one_by_one), strict=True):
+        for live, way in zip(lives, WAYS, strict=True):
             with way():
                 live.define(defined)
                 live.deliver(batch)
@@ -83,7 +86,7 @@ def both(codes: list[str], *batches: list[Arrival]) -> tuple[Close, Close]:
     """Return what batches come to at once, and one by one; each closes what was due before it."""
     definitions = definitions_of(codes, presents="average" in codes)
     lives = Close(definitions), Close(definitions)
-    for live, way in zip(lives, (nullcontext, one_by_one), strict=True):
+    for live, way in zip(lives, WAYS, strict=True):
         live.define_all()
         for batch in batches:
             with way():
@@ -129,7 +132,7 @@ def test_late_events_count_from_cuts_that_are_to_come(settled_ms: int, untaken: 
     """What is published, or was being taken when a refold began, shows them no more."""
     lives = both(["count"], late("count", HOUR_MS))
     run = late("count", 30 * HOUR_MS + 1, 30 * HOUR_MS + 2)
-    for live, way in zip(lives, (nullcontext, one_by_one), strict=True):
+    for live, way in zip(lives, WAYS, strict=True):
         route = live.partition.routes.by_key[ORG, SUBSCRIPTION, "count"]
         folded = Folded()
         with way():
