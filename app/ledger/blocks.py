@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -161,7 +161,7 @@ class Block(NamedTuple):
 
 
 def directory_of(chunks: Chunks) -> Directory:
-    """Return where chunks lie in their buffer."""
+    """Return where chunks lie among all of them."""
     ends = np.array(chunks.ends, np.uint64)
     starts = np.concatenate((np.zeros(min(1, len(ends)), np.uint64), ends[:-1]))
     return Directory(np.array(chunks.keys, np.uint64), starts, (ends - starts).astype(np.uint32))
@@ -172,7 +172,36 @@ def collected(chunks: Chunks, wanted: Wanted) -> list[bytes]:
     keys, ends = np.array(chunks.keys, np.uint64), chunks.ends
     none = np.empty(0, np.uint64)
     numbers = Directory(keys, none, none.astype(np.uint32)).find(wanted).tolist()
-    return [bytes(chunks.buffer[ends[n - 1] if n else 0 : ends[n]]) for n in numbers]
+    packed, found, slab, at_hand, begun = chunks.packed, list[bytes](), b"", -1, 0
+    for n in numbers:
+        begin = ends[n - 1] if n else 0
+        if begin >= packed:
+            found.append(bytes(chunks.buffer[begin - packed : ends[n] - packed]))
+            continue
+        number = bisect_right(chunks.slab_ends, begin)
+        if number != at_hand:
+            at_hand, begun = number, chunks.slab_ends[number - 1] if number else 0
+            slab = _unpacked(chunks.slabs[number], chunks.slab_ends[number] - begun)
+        found.append(slab[begin - begun : ends[n] - begun])
+    return found
+
+
+def pack(chunks: Chunks, most: int) -> None:
+    """Pack the first slabs of chunks that are not packed, as files have them; so many at most."""
+    ends, begun = chunks.ends, chunks.packed
+    first = bisect_right(ends, begun) if begun else 0
+    with memoryview(chunks.buffer) as view:
+        for _ in range(most):
+            begin = chunks.packed
+            last = bisect_left(ends, begin + _SLAB_BYTES, first)
+            if last == len(ends):
+                break
+            slab = _compressed(view[begin - begun : ends[last] - begun])
+            chunks.slabs.append(slab)
+            chunks.slab_ends.append(ends[last])
+            chunks.slab_bytes += len(slab)
+            first = last + 1
+    del chunks.buffer[: chunks.packed - begun]
 
 
 def _slab_ends(sizes: NDArray[np.uint32]) -> NDArray[np.uint64]:
@@ -190,6 +219,10 @@ def _slab_ends(sizes: NDArray[np.uint32]) -> NDArray[np.uint64]:
 
 def _compressed(data: bytes | memoryview) -> bytes:
     return bytes(cramjam.lz4.compress_block(data, store_size=False))
+
+
+def _unpacked(slab: bytes, size: int) -> bytes:
+    return bytes(cramjam.lz4.decompress_block(slab, output_len=size))
 
 
 def _head_of(spans: Sequence[Span], directory: Directory) -> bytes:
@@ -277,7 +310,7 @@ class LedgerFile:
         self._ends.append((block.spans[-1], self.chunks))
         self.chunks += len(block.directory.keys)
         self._directories.append(_behind(block.directory, self.bytes))
-        self.bytes += _unpacked(block.directory)
+        self.bytes += _size(block.directory)
         if len(self._directories) > _BLOCKS_APART:
             self._directories = [Directory.over(self._directories)]
 
@@ -290,21 +323,27 @@ class LedgerFile:
         first = bisect_left(self._ends, True, key=lambda end: end[0].reaches(raw, rekeyed))
         return self._ends[first][1] if first < len(self._ends) else 0
 
-    def append(self, spans: Sequence[Span], directory: Directory, data: bytearray) -> Block:
+    def append(self, spans: Sequence[Span], chunks: Chunks) -> Block:
         """Append a block, which the caller adds."""
-        ends = _slab_ends(directory.sizes)
-        with memoryview(data) as view:
-            packed = [_compressed(view[b:e]) for b, e in pairwise([0, *ends.tolist()])]
+        directory, begin = directory_of(chunks), np.uint64(chunks.packed)
+        # Some may be packed already.
+        ends = _slab_ends(directory.sizes[directory.starts >= begin])
+        with memoryview(chunks.buffer) as view:
+            packed = [
+                *chunks.slabs,
+                *(_compressed(view[b:e]) for b, e in pairwise([0, *ends.tolist()])),
+            ]
+        ends = np.concatenate((np.array(chunks.slab_ends, np.uint64), ends + begin))
         slabs = Slabs.of(ends, packed, 0)
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             head = _head_of(spans, directory._replace(slabs=slabs))
-            begin = os.fstat(file).st_size + len(head)
+            at = os.fstat(file).st_size + len(head)
             _write(file, b"".join((head, *packed)))
         finally:
             os.close(file)
-        placed = slabs._replace(begins=slabs.begins + np.uint64(begin))
-        end = begin + sum(map(len, packed))
+        placed = slabs._replace(begins=slabs.begins + np.uint64(at))
+        end = at + sum(map(len, packed))
         return Block(list(spans), directory._replace(slabs=placed), end)
 
     def unpacked(self, directory: Directory) -> bytes:
@@ -398,10 +437,10 @@ def _slab(file: int, slabs: Slabs, number: int) -> bytes:
     packed = os.pread(file, size, begin)
     if xxh3_64_intdigest(packed) != int(slabs.checks[number]):
         raise LedgerDamaged(f"slab {number} is wrong")
-    return bytes(cramjam.lz4.decompress_block(packed, output_len=unpacked))
+    return _unpacked(packed, unpacked)
 
 
-def _unpacked(directory: Directory) -> int:
+def _size(directory: Directory) -> int:
     """Return how many bytes all chunks have."""
     return int(directory.slabs.ends[-1]) if len(directory.slabs.ends) else 0
 

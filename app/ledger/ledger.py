@@ -24,8 +24,8 @@ from app.ledger.blocks import (
     Span,
     closed,
     collected,
-    directory_of,
     merged,
+    pack,
     read_blocks,
 )
 from app.ledger.rows import Chunks, LedgerDamaged, Wanted, rows_of
@@ -42,6 +42,9 @@ FEW_BLOCKS = 256
 
 MEMORY_BYTES = 256 * 1024 * 1024
 """Most that the ledgers of a worker hold for flushes to come; what is more has a hole."""
+
+SLABS_AT_ONCE = 16
+"""A ledger packs so many at each slice that is folded, which has fewer: 0.5 ms."""
 
 LEAST_FLUSHED_BYTES = 1024 * 1024
 """A ledger with less asks for no flush."""
@@ -169,17 +172,20 @@ class Ledger:
         if self._overflown:
             return
         chunks = self._chunks
-        before = len(chunks.buffer)
+        before = chunks.size
         chunks.add(part, plain=plain)
-        self._grown(len(chunks.buffer) - before)
+        if self._room.memory_bytes >= MEMORY_BYTES // 2:
+            # Before that it is left to the thread that writes.
+            pack(chunks, SLABS_AT_ONCE)
+        self._grown(chunks.size - before)
 
     def note_corrections(self, corrections: Sequence[CorrectionArrival]) -> None:
         """Note corrections that were taken in."""
         if self._overflown:
             return
-        before = len(self._chunks.buffer)
+        before = self._chunks.size
         self._chunks.add_corrections(corrections)
-        self._grown(len(self._chunks.buffer) - before)
+        self._grown(self._chunks.size - before)
 
     def _grown(self, size: int) -> None:
         self._room.memory_bytes += size
@@ -188,12 +194,12 @@ class Ledger:
             self._chunks, self._overflown = Chunks(), True
 
     def _release(self, chunks: Chunks) -> None:
-        self._room.memory_bytes -= len(chunks.buffer)
+        self._room.memory_bytes -= chunks.size
 
     def is_full(self) -> bool:
         """Return whether a flush had better come: ledgers hold much, and this one some of it."""
-        held, room = len(self._chunks.buffer), self._room
-        if held < LEAST_FLUSHED_BYTES or room.memory_bytes < MEMORY_BYTES // 2:
+        held, room = self._chunks.size, self._room
+        if held < LEAST_FLUSHED_BYTES or room.memory_bytes < MEMORY_BYTES // 4 * 3:
             return False
         # Not one that was flushed a moment ago: others hold it.
         return held * 2 * room.ledgers >= room.memory_bytes
@@ -267,7 +273,7 @@ class Ledger:
 
         def append() -> Block:
             self._directory.mkdir(parents=True, exist_ok=True)
-            return current.append([frame.span], directory_of(frame.chunks), frame.chunks.buffer)
+            return current.append([frame.span], frame.chunks)
 
         block = await to_thread(append)
         if self._gone:

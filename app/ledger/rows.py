@@ -85,12 +85,28 @@ class Wanted(NamedTuple):
 
 
 class Chunks:
-    """Rows in memory, chunk after chunk in one buffer."""
+    """Rows in memory, chunk after chunk; `app.ledger.blocks` packs the first of them."""
 
     def __init__(self) -> None:
         self.buffer = bytearray()
+        """Those that are not packed."""
         self.keys = array("Q")
         self.ends = array("Q")
+        """Where each ends among all, as they are unpacked."""
+        self.slabs: list[bytes] = []
+        """Those that are packed, some in each."""
+        self.slab_ends = array("Q")
+        self.slab_bytes = 0
+
+    @property
+    def packed(self) -> int:
+        """How many bytes the packed ones have unpacked: there the buffer begins."""
+        return self.slab_ends[-1] if self.slab_ends else 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has in memory."""
+        return len(self.buffer) + self.slab_bytes
 
     def add(self, runs: Sequence[Run], *, plain: bool) -> None:
         """Write arrivals; `plain`: each is all that its raw record holds."""
@@ -115,14 +131,15 @@ class Chunks:
                 buffer.append(_WHOLE)
                 _encode_into(list(arrivals), buffer, len(buffer))
             self.keys.append(row_key((organization_id, external_id), code))
-            self.ends.append(len(buffer))
+            self.ends.append(self.packed + len(buffer))
 
     def _written(self, runs: list[Run], place: int) -> int:
         """Write what the kernel can, from a place on; return the place of what it leaves."""
         keys, ends = bytearray(), bytearray()
         place = write_plain(runs, place, self.buffer, _hashed, _code_key, keys, ends)
         self.keys.frombytes(keys)
-        self.ends.frombytes(ends)
+        packed, written = self.packed, array("Q", bytes(ends))
+        self.ends.extend((packed + end for end in written) if packed else written)
         return place
 
     def add_corrections(self, corrections: Sequence[CorrectionArrival]) -> None:
@@ -131,7 +148,7 @@ class Chunks:
             self.buffer.append(_CORRECTIONS)
             _encode_into([correction], self.buffer, len(self.buffer))
             self.keys.append(row_key(correction.name, CORRECTIONS_CODE))
-            self.ends.append(len(self.buffer))
+            self.ends.append(self.packed + len(self.buffer))
 
 
 def rows_of(chunk: bytes, number: int) -> Sequence[Arrival] | Sequence[CorrectionArrival]:

@@ -253,6 +253,20 @@ BUGS = (
         "tests/laws/test_straight.py::test_an_event_without_a_value_takes_no_others_along",
     ),
     Bug(
+        "rows-placed-as-if-none-were-packed",
+        "app/ledger/rows.py",
+        "self.ends.extend((packed + end for end in written) if packed else written)",
+        "self.ends.extend(written)",
+        "tests/app/ledger/test_ledger.py::test_what_is_held_is_packed_once_it_is_much",
+    ),
+    Bug(
+        "packed-rows-not-written",
+        "app/ledger/blocks.py",
+        "                *chunks.slabs,\n",
+        "",
+        "tests/app/ledger/test_ledger.py::test_what_is_held_is_packed_once_it_is_much",
+    ),
+    Bug(
         "late-events-at-once-whatever-their-cuts",
         "tables/fold.py",
         "bounds = layer.start_ms, layer.end_ms, parts.counts_after_ms, until_ms",

@@ -34,6 +34,7 @@ from app.kafka.topics import (
     PUBLISHED_CHANGELOG,
 )
 from app.kafka.transactions import Fenced
+from app.ledger.blocks import _SLAB_BYTES
 from app.ledger.ledger import MEMORY_BYTES
 from app.meter.errors import NotSetAside
 from app.runtime.flush_pace import FEW, MANY
@@ -161,7 +162,9 @@ async def in_simulation(
     none = patch("app.runtime.flush_pace.FEW", 0 if seed % 7 == 1 else FEW)
     # Some of what comes finds no room in the ledgers' memory, and leaves holes in them.
     room = patch("app.ledger.ledger.MEMORY_BYTES", 3_000 if seed % 7 == 3 else MEMORY_BYTES)
-    with simulated(player.broker, player.redis), few, apart, large, many, none, room:
+    # Or is packed in memory.
+    slab = patch("app.ledger.blocks._SLAB_BYTES", 300 if seed % 7 == 3 else _SLAB_BYTES)
+    with simulated(player.broker, player.redis), few, apart, large, many, none, room, slab:
         return await act(player)
 
 
