@@ -257,7 +257,7 @@ BUGS = (
         "app/ledger/rows.py",
         "self.ends.extend((packed + end for end in written) if packed else written)",
         "self.ends.extend(written)",
-        "tests/app/ledger/test_ledger.py::test_what_is_held_is_packed_once_it_is_much",
+        "tests/app/kernel/test_records.py::test_rows_behind_packed_ones_have_their_places",
     ),
     Bug(
         "packed-rows-not-written",

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from app.definitions.judging import Judging
 from app.kafka.parts import Fetched
 from app.kernel import twin
-from app.ledger.rows import Chunks, rows_of
+from app.ledger.blocks import collected, pack
+from app.ledger.rows import Chunks, Wanted, rows_of
 from app.wire.arrivals import PLAINLY, Arrival, arrivals_of, plain_arrival
 from app.wire.identity import event_body_hash
 from tests.app.kernel.runs import ALWAYS, learn, plain_body
@@ -307,6 +308,24 @@ def test_the_ledger_has_the_same_rows(
         assert list(rows_of(ours, 3)) == arrivals
         assert msgspec.msgpack.decode(ours[1:]) == msgspec.msgpack.decode(theirs[1:])
         assert ours[0] == theirs[0]
+
+
+def test_rows_behind_packed_ones_have_their_places(kernel: Any) -> None:
+    run, arrivals = events(kernel, 4)
+    (organization_id, external_id, code), chunks = arrivals[0].meter_key, Chunks()
+    wanted = Wanted.of([(organization_id, external_id)], [code])
+    with (
+        patch("app.ledger.rows.write_plain", kernel.write_plain),
+        patch("app.ledger.blocks._SLAB_BYTES", 1),
+    ):
+        for times in range(1, 4):
+            chunks.add([(arrivals[0].meter_key, run)] * 2, plain=True)
+            assert [list(rows_of(each, 3)) for each in collected(chunks, wanted)] == (
+                [arrivals] * (2 * times)
+            )
+            # All but the last one.
+            pack(chunks, 2 * times - 1 - len(chunks.slabs))
+            assert len(chunks.slabs) == 2 * times - 1
 
 
 def chunk_of(chunks: Chunks, number: int) -> bytes:
