@@ -9,7 +9,7 @@ import logging
 import tempfile
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,23 +59,29 @@ def main(
     writing: bool,
 ) -> None:
     """Measure all contestants in one run."""
-    date = datetime.now(UTC).date().isoformat()
-    results = Results(date, machine(), events, rounds, note, {})
-    uvloop.run(contest(results, loads, contestants, profile))
-    if writing and not profile:
-        for path in write(results):
+    results = Results(machine(), events, rounds, note, {})
+
+    def keep() -> None:
+        for path in write(results) if writing and not profile else ():
             click.echo(f"written: {path.relative_to(ROOT)}")
+
+    uvloop.run(contest(results, loads, contestants, profile, keep))
 
 
 async def contest(
-    results: Results, loads: list[str], contestants: list[str], profile: bool
+    results: Results,
+    loads: list[str],
+    contestants: list[str],
+    profile: bool,
+    keep: Callable[[], None],
 ) -> None:
-    """Add to the results what each contestant needed of each load."""
+    """Add to the results what each contestant needed of each load, and have each load kept."""
     with tempfile.TemporaryDirectory(prefix="bench-kafka-") as directory:
         async with broker(Path(directory) / "kafka") as kafka:
             for load in (LOADS[name] for name in loads):
                 series = {name: Series() for name in contestants}
-                results.loads[load.name] = LoadResults(load.subscriptions, load.words, series)
+                date = datetime.now(UTC).date().isoformat()
+                told = LoadResults(date, load.subscriptions, load.words, series)
                 async with arena(kafka, load, results.events, profile) as here:
                     turning = deque(contestants)
                     for turn in range(results.rounds):
@@ -87,6 +93,8 @@ async def contest(
                             await here.sweep(run)
                         turning.rotate(-1)
                     await _close(here, {name: series[name] for name in OURS if name in series})
+                results.loads[load.name] = told
+                keep()
 
 
 async def _close(here: Arena, series: Mapping[str, Series]) -> None:

@@ -12,9 +12,11 @@ from typing import NamedTuple
 
 import msgspec
 import psutil
+from msgspec.structs import replace
 
 from bench.contest.arena import Run
 from bench.contest.contestants import CONTESTANTS
+from bench.contest.loads import LOADS
 from bench.contest.tools import ROOT
 
 RESULTS = ROOT / "bench" / "results.json"
@@ -55,15 +57,15 @@ class Series(msgspec.Struct):
 class LoadResults(msgspec.Struct):
     """What one load came to."""
 
+    date: str
     subscriptions: int
     words: str
     contestants: dict[str, Series]
 
 
 class Results(msgspec.Struct):
-    """What one contest came to."""
+    """What contests came to: of each load the last one."""
 
-    date: str
     machine: str
     events: int
     rounds: int
@@ -90,8 +92,20 @@ def read(path: Path = RESULTS) -> Results:
     return msgspec.json.decode(path.read_bytes(), type=Results)
 
 
+def joined(results: Results, known: Results) -> Results:
+    """Return results with the other loads that were measured before, in the order of `LOADS`.
+
+    None of another machine, or of fewer or more events or rounds.
+    """
+    like = (results.machine, results.events, results.rounds)
+    loads = {**known.loads} if like == (known.machine, known.events, known.rounds) else {}
+    loads |= results.loads
+    return replace(results, loads={name: loads[name] for name in LOADS if name in loads})
+
+
 def write(results: Results) -> list[Path]:
-    """Keep results; write table and plot anew."""
+    """Keep results beside those of other loads; write table and plot anew."""
+    results = joined(results, read())
     RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
     page = PAGE.read_text()
     PAGE.write_text(with_region(page, table(results)))
@@ -115,11 +129,11 @@ def table(results: Results) -> str:
     """Return the tables as Markdown, one a load."""
     rounds = f"{results.rounds} round{'s' if results.rounds > 1 else ''}"
     note = f" {results.note}" if results.note else ""
-    said = f"{results.date}, {results.events:,} events a load, {rounds}, {results.machine}.{note}"
+    said = f"{results.events:,} events a load, {rounds}, {results.machine}.{note}"
     lines = [said, ""]
     for name, load in results.loads.items():
         lines += [
-            f"**{name.capitalize()}**: {load.words}.",
+            f"**{name.capitalize()}**, {load.date}: {load.words}.",
             "",
             f"| {' | '.join(COLUMNS)} |",
             "|---" * len(COLUMNS) + "|",
@@ -199,7 +213,7 @@ def plot(results: Results) -> str:
         f'height="{height}" font-family="system-ui, sans-serif" font-size="14" role="img" '
         'aria-labelledby="t d">\n'
         f'<title id="t">{title}</title>\n'
-        f'<desc id="d">The same figures as the tables of bench/README.md, {results.date}.</desc>\n'
+        f'<desc id="d">The same figures as the tables of bench/README.md.</desc>\n'
         "<style>.bg{fill:#fff}.ours{fill:#1a7f37}.peer{fill:#8c959f}text{fill:#1b1f24}"
         ".s{font-size:12px;fill:#59636e}.b{font-weight:600}</style>\n"
         f'<rect class="bg" width="880" height="{height}" rx="10"/>\n'

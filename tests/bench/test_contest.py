@@ -19,6 +19,7 @@ from bench.contest.results import (
     LoadResults,
     Results,
     Series,
+    joined,
     plot,
     read,
     region,
@@ -85,7 +86,8 @@ def test_who_was_wrong_or_skipped_has_no_figure() -> None:
         "streams-rocksdb": Series([Run(40_000, 18, 300)]),
         "faust": Series([run], wrong="its table: 1 of 2 keys differ"),
     }
-    results = Results("2026-01-01", "2 cores", 5, 2, "", {"narrow": LoadResults(1, "few", series)})
+    load = LoadResults("2026-01-01", 1, "few", series)
+    results = Results("2 cores", 5, 2, "", {"narrow": load})
     rows = {row.split(" | ")[0].strip("| "): row for row in table(results).splitlines()}
     assert (
         "55,000 (50,000 to 60,000) | 9.00 (8.00 to 10.00) | 2.25 | 0.50 | 100 |"
@@ -96,6 +98,16 @@ def test_who_was_wrong_or_skipped_has_no_figure() -> None:
     for row in ("plain Faust", "Kafka Streams, in memory"):
         assert "50,000" not in rows[row]
     assert re.findall(r">(wrong|skipped)<", plot(results)) == ["skipped", "wrong"]
+
+
+def test_loads_that_were_measured_before_are_kept_if_they_can_be_compared() -> None:
+    old, new = (LoadResults(f"2026-01-0{day}", 1, "few", {}) for day in (1, 2))
+    known = Results("2 cores", 5, 2, "old", {"narrow": old, "mixed": old})
+    found = joined(Results("2 cores", 5, 2, "new", {"mixed": new, "wide": new}), known)
+    assert list(found.loads.items()) == [("narrow", old), ("wide", new), ("mixed", new)]
+    assert found.note == "new"
+    for other in (("4 cores", 5, 2), ("2 cores", 6, 2), ("2 cores", 5, 3)):
+        assert joined(Results(*other, "", {"wide": new}), known).loads == {"wide": new}
 
 
 def test_the_page_and_the_plot_show_the_results_that_are_kept() -> None:
