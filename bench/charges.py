@@ -31,6 +31,8 @@ class Kind(NamedTuple):
     metric: dict[str, Any]
     properties: Mapping[str, Any] = MappingProxyType({})
     charge: Mapping[str, Any] = MappingProxyType({})
+    other: Mapping[str, Any] | None = None
+    """Properties of a second charge on the metric."""
 
 
 SUM: dict[str, Any] = {"aggregation_type": "sum_agg", "field_name": "gb"}
@@ -57,6 +59,7 @@ KINDS = {
     "sum, by 21 groups": Kind(SUM, {"pricing_group_keys": ["region", "model"]}),
     "unique count, by 3 groups": Kind(UNIQUE, BY_REGION),
     "sum, shown by 3 groups": Kind(SUM, {"presentation_group_keys": [{"value": "region"}]}),
+    "sum, and one by 3 groups": Kind(SUM, other=BY_REGION),
     "sum, of an expression": Kind({**SUM, "expression": "event.properties.gb * 2"}),
     "sum, paid in advance": Kind(SUM, {}, {"pay_in_advance": True}),
 }
@@ -67,8 +70,10 @@ def definitions_of(kind: Kind) -> Definitions:
     definitions = Definitions()
     body = {"name": "calls", "code": "calls", **kind.metric}
     metric = define(definitions, commands.create_billable_metric(ORG, body)).object
-    charge = {**charge_of(metric.id, **kind.properties), **kind.charge}
-    define(definitions, commands.create_plan(ORG, plan_of([charge])))
+    charges = [{**charge_of(metric.id, **kind.properties), **kind.charge}]
+    if kind.other is not None:
+        charges.append({**charge_of(metric.id, **kind.other), "code": "other"})
+    define(definitions, commands.create_plan(ORG, plan_of(charges)))
     for number in range(SUBSCRIPTIONS):
         define(definitions, commands.create_subscription(ORG, subscription_of(number)))
     return definitions
