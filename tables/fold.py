@@ -2,6 +2,8 @@
 
 Live folding, refolds, previews and the offline fold all call `fold_run`. They differ only in the
 routes they pass and in what they do with the changed cells.
+
+It has over 500 lines: beside the way of one event stand those of a run at once, to the same end.
 """
 
 from __future__ import annotations

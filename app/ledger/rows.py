@@ -89,12 +89,12 @@ class Chunks:
 
     def __init__(self) -> None:
         self.buffer = bytearray()
-        """Those that are not packed."""
+        """Chunks that are not packed."""
         self.keys = array("Q")
         self.ends = array("Q")
         """Where each ends among all, as they are unpacked."""
         self.slabs: list[bytes] = []
-        """Those that are packed, some in each."""
+        """Chunks that are packed, some in each slab."""
         self.slab_ends = array("Q")
         self.slab_bytes = 0
 

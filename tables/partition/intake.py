@@ -187,6 +187,9 @@ class Intake:
         """Return between which times all events of a name are taken, like those of a run."""
         timelines = self._timelines.of(name)
         newest_ms, earliest_ms, *_ = reach_of(run)
+        if check_range(newest_ms, earliest_ms) is not None:
+            # No calendar may have such a time.
+            return _NEVER
         if not timelines:
             # What has no period is never too late.
             return 0, earliest_ms + MAX_EVENT_AHEAD_MS + 1, earliest_ms, _FOREVER_MS

@@ -320,7 +320,7 @@ BUGS = (
         "tables/partition/intake.py",
         "for identity, times in Counter(ids).items() if times > 1}",
         "for identity, times in Counter(ids).items() if times > 2}",
-        "tests/laws/test_partition.py",
+        "tests/laws/test_partition.py::test_redelivery_of_ranges",
     ),
     Bug(
         "straight-into-a-group-that-is-too-long",
