@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from app.wire.arrivals import Arrival, CorrectionArrival, Run, runs_of
 from app.wire.events import Correction
+from app.wire.refusals import RefusalCode
 from tables.partition import partition
 from tests.laws.test_partition import ALL, END_MS, GRACES
 from tests.laws.test_repairs import Repaired
@@ -286,3 +287,17 @@ def test_what_was_corrected_before_it_came_is_looked_at() -> None:
     assert live.straight == 0
     ((_, cuts),) = live.cells().values()
     assert cuts[0][1][0] == 2
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_time_that_no_calendar_has_is_refused(before: int) -> None:
+    """Whether a period is known that events fall into, or has to be looked for."""
+    live = Live(definitions_of(["count"]))
+    live.define_all()
+    live.deliver([arrived("count", n, START_MS, transaction_id="a") for n in range(before)])
+    ahead = [arrived("count", 5, year * 366 * DAY_MS, START_MS + 5) for year in (9_000, 40_000)]
+    for far in ahead:
+        told = live.partition.fold(runs_of([far]))
+        assert [(each.arrival, each.code) for each in told.refused] == [
+            (far, RefusalCode.TIMESTAMP_OUT_OF_RANGE)
+        ]

@@ -238,6 +238,13 @@ BUGS = (
         "tests/laws/test_straight.py::test_what_does_not_lead_straight_is_looked_at",
     ),
     Bug(
+        "period-looked-for-at-any-time",
+        "tables/partition/intake.py",
+        "        if check_range(newest_ms, earliest_ms) is not None:\n",
+        "        if False:\n",
+        "tests/laws/test_straight.py::test_a_time_that_no_calendar_has_is_refused",
+    ),
+    Bug(
         "straight-into-members-that-are-not-at-hand",
         "tables/fold.py",
         "        if fold.unique and (set_name is None or not members.is_complete(set_name)):\n"
