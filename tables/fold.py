@@ -261,12 +261,25 @@ def _fold_plainly(
     if found is False:
         return False
     layer.cells[ONLY_CELL] = cell
-    if found is not True:
-        set_name = set_of(layer, *ONLY_CELL, members)
-        operate(cell, 0, set_name, found, members, folded, simply=not parts.whole_members)
-    if span.fold.in_advance and parts.prices:
-        folded.billed_at_once += run
+    _take_found(cell, 0, run, found, parts, members, folded)
     return True
+
+
+def _take_found(
+    cell: Cell,
+    cut_ms: int,
+    run: Sequence[Arrival],
+    found: Sequence[Found] | bool,
+    parts: FoldParts,
+    members: Members,
+    folded: Folded,
+) -> None:
+    """Take what reading events in one call came to, beside the state that a cut sees (0: none)."""
+    if not isinstance(found, bool):
+        set_name = set_of(cell.layer, cell.filter_id, cell.groups, members)
+        operate(cell, cut_ms, set_name, found, members, folded, simply=not parts.whole_members)
+    if parts.prices and cell.layer.span.fold.in_advance:
+        folded.billed_at_once += run
 
 
 def _fold_late(
@@ -310,11 +323,7 @@ def _fold_late(
         cell.late = cell.late or {}
         cell.late[cut_ms] = state
         folded.late.append(cell)
-    if found is not True:
-        set_name = set_of(layer, *ONLY_CELL, members)
-        operate(cell, cut_ms, set_name, found, members, folded, simply=not parts.whole_members)
-    if fold.in_advance and parts.prices:
-        folded.billed_at_once += run
+    _take_found(cell, cut_ms, run, found, parts, members, folded)
     if not cell.dirty:
         cell.dirty = True
         folded.dirty.append(cell)
@@ -341,23 +350,17 @@ def _fold_by_cells(
     bounds = layer.start_ms, layer.end_ms, parts.counts_after_ms, layer.due_at_ms
     since, left = pack_position((earliest_ms, 0, 0, 0)), list[Arrival]()
     for literals, part in by_literals(run, fold.place_names).items():
-        name = None if literals is None else _place_named(fold, literals)
-        cell = None if name is None else layer.cells.get(name)
-        is_known = cell is not None and (
-            # What nobody is billed by has no limits, and takes in its first event at any time.
-            parts.prices or not isinstance(cell, GroupCell) or cell.first < since
-        )
+        cell = _cell_named(layer, literals)
         found: Sequence[Found] | bool = False
-        if cell is not None and is_known:
+        # What nobody is billed by has no limits, and takes in its first event at any time.
+        if cell is not None and (
+            parts.prices or not isinstance(cell, GroupCell) or cell.first < since
+        ):
             found = take_run(cell, *words, part, *bounds, parts.reading, folded.dirty)
         if cell is None or found is False:
             left += part
-            continue
-        if found is not True:
-            set_name = set_of(layer, cell.filter_id, cell.groups, members)
-            operate(cell, 0, set_name, found, members, folded, simply=not parts.whole_members)
-        if fold.in_advance and parts.prices:
-            folded.billed_at_once += part
+        else:
+            _take_found(cell, 0, part, found, parts, members, folded)
     return left
 
 
@@ -390,11 +393,11 @@ def fold_apart(
     if len(parts) > most:
         return _NOT_APART
     for literals in parts:
-        name = None if literals is None else _place_named(fold, literals)
-        cell = None if name is None else layer.cells.get(name)
-        if name is None or cell is None:
+        cell = _cell_named(layer, literals)
+        if cell is None:
             return _NOT_APART
-        set_name = span.sets.get((*name, period_ms)) if fold.unique else None
+        name = cell.filter_id, cell.groups, period_ms
+        set_name = span.sets.get(name) if fold.unique else None
         if fold.unique and (set_name is None or not members.is_complete(set_name)):
             return _NOT_APART
         aims.append((cell, set_name))
@@ -411,6 +414,12 @@ def fold_apart(
     return Apart(
         len(aims), [place for place, one in enumerate(alone) if not unread.isdisjoint(one)]
     )
+
+
+def _cell_named(layer: Layer, literals: Literals | None) -> Cell | None:
+    """Return the cell of events of these literals, if it is there and they alone decide it."""
+    name = None if literals is None else _place_named(layer.span.fold, literals)
+    return None if name is None else layer.cells.get(name)
 
 
 @lru_cache(maxsize=1 << 14)

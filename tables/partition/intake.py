@@ -60,12 +60,17 @@ class Led(NamedTuple):
     rows: bytearray
     """One for each event of `runs`, in order."""
 
+    @property
+    def ends(self) -> list[int]:
+        """Where each run ends among all events."""
+        return list(accumulate(len(events) for _, events in self.runs))
+
     def without(self, odd: Set[int]) -> Led:
         """Return the same with the events of some places among the rest: alone, not their runs."""
         if not odd:
             return self
         odd_places = sorted(odd)
-        ends = list(accumulate(len(events) for _, events in self.runs))
+        ends = self.ends
         runs: list[Run | None] = [*self.runs]
         rest = [*self.rest]
         left: dict[int, Run | None] = {}
@@ -96,7 +101,7 @@ class Led(NamedTuple):
         """Return the same with the runs of some places among the rest."""
         if not odd:
             return self
-        ends = list(accumulate(len(events) for _, events in self.runs))
+        ends = self.ends
         return self.without(
             {
                 place

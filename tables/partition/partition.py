@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import accumulate
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -221,11 +220,7 @@ class Partition:
 
     def _left_apart(self, led: Led, numbers: Iterable[int], folded: Folded) -> set[int]:
         """Fold runs by their cells; return the places of events that are left, among all."""
-        ends, left, room = (
-            list(accumulate(len(run) for _, run in led.runs)),
-            set[int](),
-            CELLS_AT_ONCE,
-        )
+        ends, left, room = led.ends, set[int](), CELLS_AT_ONCE
         for number in numbers:
             _, run = led.runs[number]
             first = ends[number] - len(run)

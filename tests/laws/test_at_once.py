@@ -18,7 +18,7 @@ from app.wire.arrivals import Arrival
 from tables import fold
 from tables.fold import Folded
 from tests.laws.test_partition import ALL, GRACES
-from tests.laws.test_straight import APART, Close, grouped, same
+from tests.laws.test_straight import APART, Close, grouped, play, same
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
@@ -71,14 +71,9 @@ def test_at_once_is_one_by_one(data: st.DataObject) -> None:
         )
         for live, way in zip(lives, WAYS, strict=True):
             with way():
-                live.define(defined)
-                live.deliver(batch)
-                if closes and batch and not changing:
-                    live.close_until(min(each.append_time_ms for each in batch) - 1)
+                play(live, batch, defined, closes=closes and not changing, restarts=restarts == 0)
                 if refolds == 0:
                     live.refold_all()
-                if restarts == 0:
-                    live.restart()
     same_bytes(lives)
 
 

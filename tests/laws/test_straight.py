@@ -38,6 +38,16 @@ class Close(Live):
         return runs
 
 
+def play(live: Live, batch: list[Arrival], defined: int, *, closes: bool, restarts: bool) -> None:
+    """Let definitions come, then a batch; then take the cuts before it, or restart."""
+    live.define(defined)
+    live.deliver(batch)
+    if closes and batch:
+        live.close_until(min(each.append_time_ms for each in batch) - 1)
+    if restarts:
+        live.restart()
+
+
 def same(straight: Live, close: Live) -> None:
     """Whatever is kept, told or published is the same."""
     for live in (straight, close):
@@ -71,16 +81,11 @@ def test_straight_is_closely(data: st.DataObject) -> None:
     events = data.draw(arrivals(codes, ids=20, max_events=30))
     lives = Live(definitions), Close(definitions)
     for batch in data.draw(slices(events, shuffle=data.draw(st.booleans()))):
-        count, closes, restarts = data.draw(
+        defined, closes, restarts = data.draw(
             st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 5))
         )
         for live in lives:
-            live.define(count)
-            live.deliver(batch)
-            if closes and batch and not changing:
-                live.close_until(min(each.append_time_ms for each in batch) - 1)
-            if restarts == 0:
-                live.restart()
+            play(live, batch, defined, closes=closes and not changing, restarts=restarts == 0)
     same(*lives)
 
 
