@@ -82,7 +82,7 @@ class ChargeFold:
     @property
     def forgets(self) -> bool:
         """Whether records of a final period tell all of its cells; folds of one key agree on it."""
-        return self.prices and not (self.metric.recurring or self.unique or self.in_advance)
+        return self.prices and not (self.metric.recurring or self.in_advance)
 
     @property
     def limits_history(self) -> bool:

@@ -14,7 +14,16 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -32,8 +41,14 @@ from tables.changelogged.members import MemberKey, SetKey
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Packed = dict[str, bytes]
+"""Packed members of one set, by property text."""
+SomeMembers = dict[SetKey, tuple[int, Packed]]
+"""By set where it is read on, 0: it is read to its end, and members."""
 
 MEMBERS_IN_A_CALL: Final = 2_000
+MOST_MEMBERS: Final = 10_000
+"""About how many members of sets are loaded together."""
 KEYS_IN_A_CALL: Final = 1_000
 SOCKET_TIMEOUT_S: Final = 10.0
 RETRY_S: Final = 0.5
@@ -134,33 +149,70 @@ class MemberStore:
             # With its count evicted, too, a set that is gone looks like one that never was.
             raise MembersLost(f"it is not known what sets partition {number} has")
 
-    async def load_sets(self, number: int, keys: Sequence[SetKey]) -> list[dict[str, bytes]]:
-        """Return all packed members of sets, by property text. A silent Redis is not waited for.
+    async def load_sets(self, number: int, keys: Sequence[SetKey]) -> list[Packed]:
+        """Return all packed members of sets. A silent Redis is not waited for.
 
         Raises:
             MembersLost: as `load_many` does.
             MembersSilent: Redis does not answer.
         """
-        if not keys:
-            return []
+        cursors = dict.fromkeys(keys, 0)
+        found: dict[SetKey, Packed] = {key: {} for key in keys}
+        async with self._asking(number):
+            while cursors:
+                for key, (cursor, members) in (await self._load_some(number, cursors)).items():
+                    found[key] |= members
+                    if cursor:
+                        cursors[key] = cursor
+                    else:
+                        del cursors[key]
+        return [found[key] for key in keys]
+
+    async def load_some(self, number: int, cursors: Mapping[SetKey, int]) -> SomeMembers:
+        """Return packed members of the first sets, of a large one only a part.
+
+        `cursors`: where each set is read from, 0 for its beginning; with its members comes where it
+        is read on, 0 at its end. It raises what `load_sets` does.
+        """
+        async with self._asking(number):
+            return await self._load_some(number, cursors)
+
+    @asynccontextmanager
+    async def _asking(self, number: int) -> AsyncIterator[None]:
         filling = self._filling[number]
         if filling.locked() or not self.available:
             raise MembersSilent(f"members of partition {number}")
         async with filling:
             try:
-                lengths = await self._lengths(number, keys)
-                found = await self._load_whole(number, keys, lengths)
+                yield
             except RedisError as error:
                 if not is_away(error):
                     raise
                 raise MembersSilent(f"members of partition {number}: {error}") from error
-        return [
-            {
-                text: opened_member(number, (key, text), kept) or b""
-                for text, kept in members.items()
-            }
-            for key, members in zip(keys, found, strict=True)
-        ]
+
+    async def _load_some(self, number: int, cursors: Mapping[SetKey, int]) -> SomeMembers:
+        found = await self._scan(number, list(cursors.items())[:KEYS_IN_A_CALL])
+        return {
+            key: (cursor, {t: opened_member(number, (key, t), m) or b"" for t, m in kept.items()})
+            for key, (cursor, kept) in found.items()
+        }
+
+    async def _scan(self, number: int, cursors: Sequence[tuple[SetKey, int]]) -> SomeMembers:
+        lengths = await self._lengths(number, [key for key, _ in cursors])
+        count, some = 0, list[tuple[SetKey, int]]()
+        for one, length in zip(cursors, lengths, strict=True):
+            if count >= MOST_MEMBERS:
+                break
+            count += min(length, MEMBERS_IN_A_CALL)
+            some.append(one)
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for key, cursor in some:
+                pipeline.hscan(self._set(number, key), cursor, count=MEMBERS_IN_A_CALL)
+            answers = await pipeline.execute()
+        return {
+            key: (int(after), {text.decode(): kept for text, kept in members.items()})
+            for (key, _), (after, members) in zip(some, answers, strict=True)
+        }
 
     async def _lengths(self, number: int, keys: Sequence[SetKey]) -> list[int]:
         """Return how many members sets have; raise MembersLost if others were written."""
@@ -188,40 +240,6 @@ class MemberStore:
         raise MembersLost(
             f"a set of partition {number} has {length} members, {counted} were written"
         )
-
-    async def _load_whole(
-        self, number: int, keys: Sequence[SetKey], lengths: Sequence[int]
-    ) -> list[dict[str, bytes]]:
-        """Load small sets together, large ones in parts."""
-        found: list[dict[str, bytes]] = [{} for _ in keys]
-        together: list[int] = []
-        size = 0
-        for i, length in enumerate(lengths):
-            if length > MEMBERS_IN_A_CALL:
-                name = self._set(number, keys[i])
-                async for text, kept in self._redis.hscan_iter(name, count=MEMBERS_IN_A_CALL):
-                    found[i][text.decode()] = kept
-                continue
-            together.append(i)
-            size += length
-            if size > MEMBERS_IN_A_CALL:
-                await self._load_together(number, keys, together, found)
-                together, size = [], 0
-        await self._load_together(number, keys, together, found)
-        return found
-
-    async def _load_together(
-        self,
-        number: int,
-        keys: Sequence[SetKey],
-        which: Sequence[int],
-        found: list[dict[str, bytes]],
-    ) -> None:
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for i in which:
-                pipeline.hgetall(self._set(number, keys[i]))
-            for i, members in zip(which, await pipeline.execute(), strict=True):
-                found[i] = {text.decode(): kept for text, kept in members.items()}
 
     async def write(
         self,

@@ -183,6 +183,24 @@ class Members:
         self.operations.drop(dropped)
         self._dropped.update(dropped)
 
+    def removing(self, keys: Container[SetKey], stored: Mapping[MemberKey, bytes]) -> Steps[None]:
+        """Remove members of sets that nothing is folded into any more, in steps.
+
+        `stored`: members that the store has of them. Those that it lacks yet go as well: they are
+        looked for among all that changed since it was written last.
+        """
+        for names in batches([*self._dirty, *self._unwritten], STEP_ITEMS):
+            for name in names:
+                if name[0] in keys and self._cache.get(name):
+                    self.put(name, ())
+            yield
+        for found in batches(list(stored.items()), STEP_ITEMS):
+            for name, packed in found:
+                self.fill(name, packed)
+                if self._cache[name]:
+                    self.put(name, ())
+            yield
+
     def replacing(self, others: Members) -> Steps[None]:
         """Take over the members that a refold made, in steps."""
         for count, (name, member) in enumerate(others._cache.items(), 1):
@@ -241,6 +259,9 @@ class Members:
         for name in names:
             if name not in self._dirty:
                 self._unwritten.pop(name, None)
+                if self._cache.get(name) == ():
+                    # Of a set that nothing is folded into any more.
+                    del self._cache[name]
         self._evict()
 
     def _evict(self) -> None:

@@ -2,25 +2,31 @@
 
 A correction, a history record or an admitted event that changes such a period refolds the meter
 key. That brings all its cells back, until they are forgotten again.
+
+The members of a unique count go before their cell does, so that one whose members are not all gone
+is found again after a restart. Their names are in the members store, which the caller asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from app.bounds.turns import STEP_ITEMS, Steps, drained
+from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.numbers import plain
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Cell, Layer, Span
 from tables.cells.forgotten import is_forgotten
 from tables.changelogged.checkpoint import FORGETTING_VERSION
+from tables.changelogged.members import SetKey
 from tables.entries_fold import asks
 from tables.partition.partition import Partition
 from tables.routing.route import Route
 
 MOST_CELLS = 20_000
 """Cells of one meter key that are compared in one step; where more are final, all stay."""
+MOST_SETS = 1_000
+"""About how many sets of members go together."""
 
 
 class Forgetting:
@@ -30,6 +36,11 @@ class Forgetting:
         self._partition = partition
         self._names: dict[int, dict[SubscriptionKey, None]] = {}
         """By the time from which they are to be looked at."""
+        self.sets: dict[SetKey, int] = {}
+        """Sets whose members go, and where in the store each is read from, as of `emptying`."""
+        self._names_of: dict[SetKey, SubscriptionKey] = {}
+        self._empty: dict[SubscriptionKey, set[SetKey]] = {}
+        """Sets without members, whose cells may go."""
 
     def note_due(self, names: Iterable[SubscriptionKey], cut_ms: int) -> None:
         """Note external subscriptions whose periods may have been due at a cut."""
@@ -46,21 +57,25 @@ class Forgetting:
 
     @property
     def has_work(self) -> bool:
-        """Whether periods of anybody may be final by now."""
-        return min(self._names, default=NEVER_MS) <= self._partition.cuts.settled_ms
+        """Whether periods of anybody may be final by now, or members are left of one."""
+        due_ms = min(self._names, default=NEVER_MS)
+        return due_ms <= self._partition.cuts.settled_ms or bool(self.sets)
 
     def forgetting(self, log_starts: tuple[int, int]) -> Steps[None]:
         """Forget what is final by now, by small steps.
 
         `log_starts`: where the logs begin, raw and rekeyed. What only deleted events could bring
-        back stays.
+        back stays. While the members of many sets are to go, nothing more is looked at.
         """
         partition = self._partition
         settled_ms, event_ranges = partition.cuts.settled_ms, partition.event_ranges
         for at_ms in sorted(at_ms for at_ms in self._names if at_ms <= settled_ms):
             for name in list(self._names[at_ms]):
+                if len(self.sets) >= MOST_SETS:
+                    return
                 if not event_ranges.names_before(event_ranges.meter_keys_of(name), *log_starts):
                     yield from self._forgetting_one(name)
+                self._empty.pop(name, None)
                 del self._names[at_ms][name]
                 yield
             if not self._names[at_ms]:
@@ -75,17 +90,78 @@ class Forgetting:
             return
         packed = partition.packing.is_packed(name)
         partition.packing.unpack(name)
-        yield from forgetting(partition, name)
+        for code in list(partition.event_ranges.codes.get(name, ())):
+            _note_final(partition, (*name, code))
+            yield from self._dropping((*name, code))
         later_ms = _next_final_ms(partition, name)
         if later_ms < NEVER_MS:
             self._look_at((name,), later_ms)
         if packed:
             yield from partition.packing.packing(name)
 
+    def _dropping(self, meter_key: MeterKey) -> Steps[None]:
+        """Drop the forgotten cells of a meter key, by steps, but for those with members.
 
-def forget(partition: Partition, name: SubscriptionKey) -> bool:
-    """Forget the cells of final periods of an external subscription; return whether any went."""
-    return is_at_rest(partition, name) and drained(forgetting(partition, name)) > 0
+        A flush that comes between two steps leaves some behind, which nobody reads.
+        """
+        partition = self._partition
+        for cells in batches(_forgotten_cells(partition, meter_key), STEP_ITEMS):
+            # A flush passes over cells of other spans than those in use.
+            nowhere: dict[int, Layer] = {}
+            count = 0
+            for cell in cells:
+                layer, span = cell.layer, cell.layer.span
+                name = (cell.filter_id, cell.groups)
+                if not (span.stands and is_forgotten(layer) and layer.cells.get(name) is cell):
+                    continue
+                if span.fold.unique and not self._is_empty(cell):
+                    continue
+                partition.snapshot.delete(layer.cells.pop(name))
+                if id(layer) not in nowhere:
+                    nowhere[id(layer)] = Layer.of(span.emptied(), layer.period, layer.first_shown)
+                cell.layer = nowhere[id(layer)]
+                count += 1
+                if not layer.cells:
+                    del span.layers[layer.start_ms]
+                    span.current = None
+            partition.work.add("close", "cells", count)
+            yield
+        yield
+
+    def _is_empty(self, cell: Cell) -> bool:
+        """Return whether a cell has no members any more; if it may have some, they are to go."""
+        span = cell.layer.span
+        set_name = (cell.filter_id, cell.groups, cell.layer.start_ms)
+        key = span.set_named(set_name)
+        if key in self._empty.get(span.name, ()):
+            span.sets.pop(set_name, None)
+            self._partition.members.complete.discard(key)
+            return True
+        self.sets.setdefault(key, 0)
+        self._names_of[key] = span.name
+        return False
+
+    def emptying(self, stored: Mapping[SetKey, tuple[int, Mapping[str, bytes]]]) -> Steps[None]:
+        """Remove members of some of `sets`, by small steps.
+
+        `stored`: members that the store has of a set from the place on that `sets` has for it, and
+        where it is to be read on, 0: these are the last. Nobody may fold or refold meanwhile.
+        """
+        found = {
+            (key, text): packed
+            for key, (_, members) in stored.items()
+            for text, packed in members.items()
+        }
+        yield from self._partition.members.removing(stored, found)
+        for key, (cursor, _) in stored.items():
+            if cursor or self.sets[key]:
+                # Of a large one it is only known that it is empty when it is looked at once more.
+                self.sets[key] = cursor
+                continue
+            del self.sets[key]
+            name = self._names_of.pop(key)
+            self._empty.setdefault(name, set()).add(key)
+            self._look_at((name,), 0)
 
 
 def is_at_rest(partition: Partition, name: SubscriptionKey) -> bool:
@@ -99,22 +175,6 @@ def is_at_rest(partition: Partition, name: SubscriptionKey) -> bool:
         or partition.history.revises(name)
         or not partition.corrections.followed.are_shown(name, partition.cuts.settled_ms)
     )
-
-
-def forgetting(partition: Partition, name: SubscriptionKey) -> Steps[int]:
-    """Forget the cells of final periods of one at rest, by steps; return how many went.
-
-    A flush that comes between two steps leaves some behind, which nobody reads.
-    """
-    count = 0
-    for code in list(partition.event_ranges.codes.get(name, ())):
-        meter_key = (*name, code)
-        _note_final(partition, meter_key)
-        while gone := _drop_some(partition, meter_key):
-            count += gone
-            yield
-        yield
-    return count
 
 
 def _note_final(partition: Partition, meter_key: MeterKey) -> None:
@@ -177,25 +237,11 @@ def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> 
     return all(map(tells, layer.cells.values()))
 
 
-def _drop_some(partition: Partition, meter_key: MeterKey) -> int:
-    """Drop some forgotten cells of a meter key; return how many."""
+def _forgotten_cells(partition: Partition, meter_key: MeterKey) -> list[Cell]:
+    """Return the cells of a meter key that are forgotten and still there."""
     route = partition.packing.route_at_hand(meter_key)
-    count = 0
-    for span, layer, _ in () if route is None else _layers_of(route):
-        if not is_forgotten(layer):
-            continue
-        # A flush passes over cells of other spans than those in use.
-        nowhere = Layer.of(span.emptied(), layer.period, layer.first_shown)
-        while layer.cells and count < STEP_ITEMS:
-            _, cell = layer.cells.popitem()
-            partition.snapshot.delete(cell)
-            cell.layer = nowhere
-            count += 1
-        if not layer.cells:
-            del span.layers[layer.start_ms]
-            span.current = None
-    partition.work.add("close", "cells", count)
-    return count
+    layers = () if route is None else _layers_of(route)
+    return [cell for _, layer, _ in layers if is_forgotten(layer) for cell in layer.cells.values()]
 
 
 def _next_final_ms(partition: Partition, name: SubscriptionKey) -> int:

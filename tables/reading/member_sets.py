@@ -13,6 +13,7 @@ from app.billing_periods.instants import iso_seconds
 from app.meter.evidence import Difference
 from app.wire.arrivals import MeterKey
 from tables.cells.cell import Span
+from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import SpanSetKey
 from tables.changelogged.members import AtHand, SetKey, unpack_member
 from tables.changelogged.operations import Row, row_of
@@ -95,6 +96,13 @@ def _shown(member: Member) -> str:
     return " ".join(f"{'+' if o.adds else '-'}{o.timestamp_ms}" for o in member) or "none"
 
 
+def _is_forgotten(span: Span, name: SpanSetKey) -> bool:
+    """Return whether members of a set are forgotten; a few of them may still be there."""
+    start_ms = name[2]
+    period = None if start_ms is None else span.timeline.holding(start_ms)
+    return period is not None and has_forgotten(span, period)
+
+
 def member_sets(
     partition: Partition, refold: Refold, meter_keys: Iterable[MeterKey]
 ) -> Iterator[MemberSet]:
@@ -117,7 +125,7 @@ def member_sets(
             for cell in refold.group_admission.strangers(refold.routes[meter_key])
         }
         for name in {**live.all_sets(), **shadow.sets}:
-            if name[:2] in strangers:
+            if name[:2] in strangers or _is_forgotten(live, name):
                 continue
             shadow_key, key = shadow.sets.get(name, b""), live.set_named(name)
             found = expected.get(shadow_key, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -12,8 +13,8 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey
+from tables.cells.forgotten import has_forgotten
 from tables.closing.close import next_cut
-from tables.closing.forgetting import forget
 from tables.reading.verification import Verification
 from tests.laws.test_full_usage import figures
 from tests.laws.test_repairs import NAME, Log, Repaired
@@ -22,7 +23,7 @@ from tests.world.definitions import ORG, CommandAt, definitions_of, metric_body
 from tests.world.past import past_usage
 from tests.world.profiles import count
 
-CODES = ("count", "sum", "max", "latest", "average", "filtered", "balance", "unique")
+CODES = ("count", "sum", "max", "latest", "average", "filtered", "balance", "unique", "visitors")
 SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600, late_window_s=86_400)
 SEEDS = count(10)
 
@@ -40,7 +41,7 @@ class Forgetful(Repaired):
         """Publish every cut up to a time, and forget what is final by then."""
         while (cut_ms := next_cut(self.partition, NAME)) <= at_ms:
             super().close_until(cut_ms)
-            if self.forgets and forget(self.partition, NAME):
+            if self.forgets and self.forget(NAME):
                 self.seen["forgot"] += 1
         super().close_until(at_ms)
 
@@ -151,6 +152,23 @@ def test_the_same_is_published_and_told(seed: int) -> None:
     assert ours
     assert figures(forgetful, at_ms) == figures(keeping, at_ms) != {}
     assert differences(forgetful) == []
+    forgetful.forget(NAME)
+    forgetful.flush()
+    assert left_of_forgotten(forgetful) == []
+
+
+def left_of_forgotten(live: Forgetful) -> list[str]:
+    """Return members of unique counts whose cells are forgotten; of cells refolded since, none."""
+    routes = [live.partition.packing.route_of((*NAME, code)) for code in ("unique", "visitors")]
+    spans = {(*span.key, span.generation): span for route in routes for span in route.spans}
+    found = []
+    for key, text in live.changelog.members:
+        *of_span, start_ms, _, _ = msgspec.msgpack.decode(key)
+        span = spans.get(tuple(of_span))
+        period = None if span is None else span.timeline.holding(start_ms)
+        if span is not None and period is not None and has_forgotten(span, period):
+            found.append(text)
+    return found
 
 
 def differences(live: Forgetful) -> list[object]:

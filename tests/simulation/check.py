@@ -59,13 +59,18 @@ Members = dict[tuple[SpanKey, SpanSetKey, str], tuple[Member, list[Row]]]
 """Each with all its operations if it is paid in advance, by span, set and property text."""
 
 
+Forgotten = dict[SpanKey, int]
+"""Until when periods are forgotten, by span; -1: none are."""
+
+
 def members_of(
     partition: Partition,
     name: SubscriptionKey,
     kept: Mapping[MemberKey, Member],
     settled_ms: int,
+    forgotten: Mapping[SpanKey, int],
 ) -> Members:
-    """Those of `kept` that are of a set of the subscription."""
+    """Those of `kept` that are of a set of the subscription, and not of a forgotten period."""
     found: dict[SetKey, tuple[Span, SpanSetKey]] = {}
     for code in partition.event_ranges.codes.get(name, ()):
         for span in partition.packing.route_of((*name, code)).spans:
@@ -75,6 +80,10 @@ def members_of(
     for (key, text), member in kept.items():
         if key in found and member:
             span, known = found[key]
+            period = None if known[2] is None else span.timeline.holding(known[2])
+            forgotten_ms = forgotten.get(span.key, -1) if span.fold.forgets else -1
+            if period is not None and period.final_ms <= forgotten_ms:
+                continue
             aggregation, rows = cast(UniqueCount, span.fold.aggregation), list[Row]()
             if span.fold.in_advance:
                 apart = partition.members.operations.of_set(key).get(text)
@@ -82,6 +91,13 @@ def members_of(
                 member = aggregation.reduced(member)
             members[span.key, known, text] = aggregation.settled(member, settled_ms), rows
     return members
+
+
+def forgotten_of(partition: Partition, name: SubscriptionKey) -> Forgotten:
+    """What a live partition has forgotten of a subscription."""
+    codes = partition.event_ranges.codes.get(name, ())
+    routes = (partition.packing.route_of((*name, code)) for code in codes)
+    return {span.key: span.forgotten_ms for route in routes for span in route.spans}
 
 
 class _Everything(Container[SetKey]):
@@ -97,7 +113,7 @@ class Outcome:
     partitions: int
     end_ms: int
     usage: dict[SubscriptionKey, PeriodUsage | None]
-    members: dict[SubscriptionKey, Members]
+    members: dict[SubscriptionKey, tuple[Members, Forgotten]]
     """What the changelogs have, where no fault has torn them."""
     answers: Answers | None
     """Usage of past periods and in other groups, where the script asks for it."""
@@ -196,8 +212,8 @@ class Outcome:
             for key, found in at_hand.items()
             for text, (member, _) in found.items()
         }
-        for name, ours in sorted(self.members.items()):
-            theirs = members_of(offline.partition, name, kept, self.end_ms)
+        for name, (ours, forgotten) in sorted(self.members.items()):
+            theirs = members_of(offline.partition, name, kept, self.end_ms, forgotten)
             for one in sorted(ours.keys() | theirs.keys(), key=repr):
                 if ours.get(one) != theirs.get(one):
                     yield f"member {one}: live {ours.get(one)}, offline {theirs.get(one)}"

@@ -51,7 +51,7 @@ from tables.closing.close import next_cut
 from tables.reading.usage import current_usage
 from tables.unique_count import WHOLE_OPERATIONS, Member
 from tests.simulation.asking import Answers, usage_at
-from tests.simulation.check import Outcome, arrivals_in, members_of, verified
+from tests.simulation.check import Outcome, arrivals_in, forgotten_of, members_of, verified
 from tests.simulation.kafka import Broker, Log
 from tests.simulation.loop import VirtualLoop, run
 from tests.simulation.process import SimulatedClock
@@ -539,9 +539,10 @@ class Player:
         usage = {name: current_usage(owner.state, name, end_ms) for owner, name in homes}
         kept = {p.number: self._kept_members(p) for p in owned}
         members = {
-            name: members_of(partition.state, name, known, end_ms)
+            name: (members_of(partition.state, name, known, end_ms, gone), gone)
             for partition, name in homes
             if (known := kept[partition.number]) is not None
+            for gone in (forgotten_of(partition.state, name),)
         }
         answers: Answers | None = None
         if any(isinstance(step, Ask) for step in self.steps):

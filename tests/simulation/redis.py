@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from app.redis.errors import MembersLost, StaleEpoch
-from app.redis.members import MembersState, MemberStore
+from app.redis.members import MembersState, MemberStore, SomeMembers
 from tables.changelogged.members import MemberKey, SetKey
 from tests.simulation.process import PROCESS
 
@@ -105,6 +105,16 @@ class Members(MemberStore):
             if keys.counts.get(key, 0) != len(members):
                 raise MembersLost(f"a set of partition {number} has {len(members)} members")
             found.update(((key, text), members.get(text)) for text in wanted)
+        return found
+
+    async def _scan(self, number: int, cursors: Sequence[tuple[SetKey, int]]) -> SomeMembers:
+        keys = self._server.of(number)
+        await self._load(number, {key: [] for key, _ in cursors})
+        found: SomeMembers = {}
+        for key, cursor in cursors:
+            members = sorted(keys.sets.get(key, {}).items())
+            after = cursor + 2 if cursor + 2 < len(members) else 0
+            found[key] = after, dict(members[cursor : cursor + 2])
         return found
 
     async def _write_all(

@@ -45,6 +45,7 @@ METRICS: dict[str, dict[str, Any]] = {
     "average": {"aggregation_type": "weighted_sum_agg", "field_name": "v"},
     "prepaid": {"aggregation_type": "sum_agg", "field_name": "v", "recurring": True},
     "passes": {"aggregation_type": "unique_count_agg", "field_name": "u"},
+    "visitors": {"aggregation_type": "unique_count_agg", "field_name": "u"},
 }
 # A new type is in every law as soon as it is registered.
 METRICS |= {

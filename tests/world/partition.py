@@ -7,7 +7,7 @@ arrivals, so that refolds can read them again.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.members import MemberKey, SetKey
 from tables.closing.changed import changed_at
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
+from tables.closing.forgetting import Forgetting
 from tables.closing.instants import instants_at, members_ahead, members_wanted
 from tables.event_index.index import EventIndex
 from tables.partition.intake import WaitForDefinitions
@@ -48,6 +49,9 @@ from tests.world.definitions import (
 
 T = TypeVar("T")
 Key = TypeVar("Key", bytes, MemberKey)
+
+FROM_THE_START = (0, 0)
+"""The logs have lost nothing."""
 
 
 class Changelog:
@@ -87,6 +91,15 @@ class Changelog:
         partition.index.seal_flush(partition.checkpoint.flush)
         self.record = msgspec.msgpack.encode(partition.checkpoint)
         return changes
+
+    def some_of(self, cursors: Mapping[SetKey, int]) -> dict[SetKey, tuple[int, dict[str, bytes]]]:
+        """Two members of each set from its cursor on, as the store tells them."""
+        found = {}
+        for key, cursor in cursors.items():
+            members = sorted((t, packed) for (of, t), packed in self.store.items() if of == key)
+            after = cursor + 2 if cursor + 2 < len(members) else 0
+            found[key] = after, dict(members[cursor : cursor + 2])
+        return found
 
     def stored_sets(self) -> set[SetKey]:
         """Sets that the store has members of."""
@@ -291,6 +304,19 @@ class Live:
                 if next_cut(self.partition, name) == cut_ms:
                     self.records += close_subscription(self.partition, name, cut_ms)
             settle(self.partition, cut_ms)
+
+    def forget(self, name: SubscriptionKey) -> bool:
+        """Forget what is final, as the owner does; return whether any cells went."""
+        found, counts = Forgetting(self.partition), self.partition.work.counts
+        before = counts["close", "cells"]
+        found.note_ended(name)
+        while found.has_work:
+            drained(found.forgetting(FROM_THE_START))
+            drained(found.emptying(self.changelog.some_of(found.sets)))
+            if found.sets:
+                # Of a large set the store has no more what is gone.
+                self.flush()
+        return counts["close", "cells"] > before
 
     def cells(self) -> dict[Any, Any]:
         """Every cell as packed for the changelog, but for the refold that made it."""

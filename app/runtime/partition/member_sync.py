@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -16,7 +16,7 @@ from app.kafka.clients import NOT_TAKEN
 from app.kafka.topics import MEMBERS_CHANGELOG
 from app.log import facts
 from app.redis.errors import MembersLost, MembersSilent
-from app.redis.members import MemberStore
+from app.redis.members import MemberStore, Packed, SomeMembers
 from app.runtime.partition.commit import Commits, MemberChange
 from app.runtime.partition.life import Life, State
 from app.runtime.topics.spooled_newest import SpooledNewest, spooled_newest
@@ -26,6 +26,8 @@ from tables.changelogged.members import MemberKey, SetKey
 from tables.partition.partition import Partition
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _REFILLED = "Members are filled in from their changelog: %s"
 
@@ -80,20 +82,29 @@ class MemberSync:
             await self._refill()
         return await self._load(names)
 
-    async def stored(self, keys: Sequence[SetKey]) -> list[dict[str, bytes]] | None:
+    async def stored(self, keys: Sequence[SetKey]) -> list[Packed] | None:
         """Return all packed members that the store has of sets; None while it does not answer.
 
         What it has lost it is given again first.
         """
-        try:
-            return await self._context.members.load_sets(self._state.number, keys)
-        except MembersSilent:
-            return None
-        except MembersLost as lost:
-            self._tell_lost(lost)
-        async with self._storing:
-            await self._refill()
-        return await self.stored(keys)
+        return await self._asked(lambda: self._context.members.load_sets(self._state.number, keys))
+
+    async def stored_in_part(self, cursors: Mapping[SetKey, int]) -> SomeMembers | None:
+        """Return what `MemberStore.load_some` does, as `stored` does."""
+        return await self._asked(
+            lambda: self._context.members.load_some(self._state.number, cursors)
+        )
+
+    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T | None:
+        while True:
+            try:
+                return await ask()
+            except MembersSilent:
+                return None
+            except MembersLost as lost:
+                self._tell_lost(lost)
+            async with self._storing:
+                await self._refill()
 
     def _tell_lost(self, lost: MembersLost) -> None:
         log.warning(_REFILLED, lost, extra=facts("note", partition=self._state.number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -11,7 +12,7 @@ from app.definitions.model import SettingsRecord
 from app.wire.arrivals import CorrectionArrival
 from app.wire.events import Correction
 from tables.changelogged.checkpoint import FORGETTING_VERSION
-from tables.closing.forgetting import Forgetting, forget
+from tables.closing.forgetting import Forgetting
 from tables.partition.revised import Counted
 from tables.reading.explained import ExplainedPeriod, Figures
 from tables.reading.tracing import Tracer, verdict
@@ -19,12 +20,11 @@ from tables.reading.verification import Verification
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
-from tests.world.partition import Live
+from tests.world.partition import FROM_THE_START, Live
 from tests.world.past import past_usage
 
 NAME = (ORG, SUBSCRIPTION)
 SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600, late_window_s=86_400)
-FROM_THE_START = (0, 0)
 FINAL_MS = START_MS + WEEK_MS + DAY_MS
 """The first week is final."""
 
@@ -57,23 +57,27 @@ def layers(of: Live, code: str) -> int:
     return sum(bool(layer.cells) for span in route.spans for layer in span.layers.values())
 
 
-@pytest.mark.parametrize("code", ["count", "sum", "max", "latest", "average", "filtered"])
+CODES = ("count", "sum", "max", "latest", "average", "filtered", "unique", "visitors")
+
+
+@pytest.mark.parametrize("code", CODES)
 def test_cells_of_a_period_go_when_it_is_final(code: str) -> None:
     one = live(1, code)
     pass_until(one, FINAL_MS - HOUR_MS)
-    assert not forget(one.partition, NAME)
+    assert not one.forget(NAME)
     pass_until(one, FINAL_MS)
-    assert forget(one.partition, NAME)
+    assert one.forget(NAME)
     one.flush()
     assert (one.changelog.cells, one.partition.checkpoint.cells) == ({}, 0)
+    assert (one.changelog.members, one.changelog.store) == ({}, {})
     assert one.partition.checkpoint.fold_version == FORGETTING_VERSION
 
 
-@pytest.mark.parametrize("code", ["balance", "unique", "seats", "level", "prepaid", "passes"])
+@pytest.mark.parametrize("code", ["balance", "seats", "level", "prepaid", "passes"])
 def test_cells_that_something_else_is_read_of_stay(code: str) -> None:
     one = live(1, code)
     pass_until(one, FINAL_MS)
-    assert not forget(one.partition, NAME)
+    assert not one.forget(NAME)
 
 
 def test_closed_periods_leave_no_cells_however_many_there_are() -> None:
@@ -81,7 +85,7 @@ def test_closed_periods_leave_no_cells_however_many_there_are() -> None:
     for weeks in (2, 12, 60):
         one = live(weeks, "count", "sum")
         pass_until(one, START_MS + weeks * WEEK_MS)
-        forget(one.partition, NAME)
+        one.forget(NAME)
         one.flush()
         kept.append((len(one.changelog.cells), one.partition.checkpoint.cells))
         assert len(past_usage(one.partition, NAME, START_MS + weeks * WEEK_MS)) == weeks
@@ -94,7 +98,7 @@ def test_what_no_record_tells_stays() -> None:
     (published,) = (p for p in one.partition.published.periods.values() if p.cells)
     ((name, cell),) = published.cells.items()
     published.cells[name] = replace(cell, digest=bytes(16))
-    assert not forget(one.partition, NAME)
+    assert not one.forget(NAME)
 
 
 def test_an_ended_subscription_is_looked_at_when_its_last_period_is_final() -> None:
@@ -134,6 +138,84 @@ def test_what_deleted_events_would_bring_back_stays() -> None:
     found.note_due([NAME], START_MS + WEEK_MS)
     drained(found.forgetting((1, 0)))
     assert layers(one, "sum") == 1
+
+
+def visited_weeks(one: Live) -> set[int]:
+    """The weeks of which the changelog has visitors, by their beginning in ms."""
+    return {msgspec.msgpack.decode(key)[4] for key, _ in one.changelog.members}
+
+
+def visited(count: int) -> Live:
+    """Visitors of a week that is final, and one of the next."""
+    one = Live(definitions_of(["visitors"], SETTINGS))
+    one.define_all()
+    for number in range(count):
+        one.deliver([arrived("visitors", number, START_MS + HOUR_MS + number, u=f"u{number}")])
+    one.close_until(START_MS + WEEK_MS)
+    at_ms = START_MS + WEEK_MS + HOUR_MS
+    one.deliver([arrived("visitors", count, at_ms, u="u0")])
+    one.flush()
+    pass_until(one, FINAL_MS)
+    return one
+
+
+def test_members_that_the_store_lacks_yet_go_too() -> None:
+    one = visited(200)
+    one.changelog.store.clear()
+    found = Forgetting(one.partition)
+    found.note_ended(NAME)
+    while found.has_work:
+        drained(found.forgetting(FROM_THE_START))
+        drained(found.emptying(one.changelog.some_of(found.sets)))
+    assert layers(one, "visitors") == 1
+    one.flush()
+    assert len(one.changelog.members) == 1
+    assert differences(one) == []
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_members_go_before_their_cell_and_nobody_reads_what_is_left(*, restarts: bool) -> None:
+    one = visited(9)
+    one.restart()
+    before = past_usage(one.partition, NAME, FINAL_MS)[0].rows
+    found = Forgetting(one.partition)
+    found.note_ended(NAME)
+    drained(found.forgetting(FROM_THE_START))
+    left = []
+    while found.sets:
+        assert layers(one, "visitors") == 2
+        assert past_usage(one.partition, NAME, FINAL_MS)[0].rows == before
+        assert differences(one) == []
+        drained(found.emptying(one.changelog.some_of(found.sets)))
+        one.flush()
+        left.append(len(one.changelog.members))
+        if restarts and left[-1] > 1:
+            one.restart()
+            found = Forgetting(one.partition)
+            found.note_ended(NAME)
+            drained(found.forgetting(FROM_THE_START))
+    assert left[:2] == [8, 6]
+    drained(found.forgetting(FROM_THE_START))
+    one.flush()
+    assert (layers(one, "visitors"), len(one.changelog.members)) == (1, 1)
+    assert one.changelog.members == one.changelog.store
+
+
+def test_an_event_of_a_visitor_who_is_forgotten_brings_the_others_back() -> None:
+    one = visited(3)
+    assert one.forget(NAME)
+    one.restart()
+    late = arrived("visitors", 7, FINAL_MS + 1, u="u1")
+    event = replace(late.event, timestamp_ms=START_MS + 2 * HOUR_MS)
+    one.deliver([replace(late, event=event, admitted=True)])
+    one.close_until(FINAL_MS + HOUR_MS)
+    (row,) = past_usage(one.partition, NAME, FINAL_MS + HOUR_MS)[0].rows
+    assert (str(row.units), row.events_count, row.revision) == ("3.0", 3, 1)
+    pass_until(one, FINAL_MS + HOUR_MS)
+    assert one.forget(NAME)
+    one.flush()
+    assert layers(one, "visitors") == 1
+    assert visited_weeks(one) == {START_MS + WEEK_MS}
 
 
 def corrected(one: Live, at_ms: int) -> None:
@@ -178,7 +260,7 @@ def test_a_flush_between_two_steps_leaves_cells_that_nobody_reads() -> None:
 def test_an_admitted_event_brings_the_others_back() -> None:
     one = live(1, "sum")
     pass_until(one, FINAL_MS)
-    assert forget(one.partition, NAME)
+    assert one.forget(NAME)
     one.restart()
     late = arrived("sum", 7, FINAL_MS + 1, v="5", g="x")
     event = replace(late.event, timestamp_ms=START_MS + 2 * HOUR_MS)
@@ -195,7 +277,7 @@ def test_an_event_that_was_amended_before_it_came_brings_them_back() -> None:
     amend = Correction(*NAME, event.transaction_id, "amend", event, "c", b"")
     one.partition.corrected.correct(CorrectionArrival(amend, ORG, START_MS + DAY_MS, 0, 1, 0))
     pass_until(one, FINAL_MS)
-    assert forget(one.partition, NAME)
+    assert one.forget(NAME)
     one.flush()
     one.deliver([arrived("sum", 2, FINAL_MS + DAY_MS, transaction_id=event.transaction_id, v="3")])
     one.close_until(FINAL_MS + 2 * DAY_MS)
@@ -229,7 +311,7 @@ def explained(one: Live) -> list[Figures | None]:
 def test_verify_and_explain_hold_the_events_against_the_records() -> None:
     one = live(1, "sum")
     pass_until(one, FINAL_MS)
-    assert forget(one.partition, NAME)
+    assert one.forget(NAME)
     assert differences(one) == []
     (figures,) = explained(one)
     assert figures is not None

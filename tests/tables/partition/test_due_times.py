@@ -8,12 +8,10 @@ from unittest.mock import patch
 import msgspec
 import pytest
 
-from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.outcome import Applied, Impact
-from tables.closing.forgetting import forgetting
 from tables.partition.redirection import refolds_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of, metric_body
@@ -150,4 +148,4 @@ def test_cells_of_final_periods_are_forgotten_by_routes_that_rest() -> None:
     live.partition.checkpoint.cut_ms = END_MS + 2 * DAY_MS
     tell(live, END_MS + 2 * DAY_MS, settings(grace_s=60, late_window_s=DAY_MS // 1000))
     assert looked(live) == (set(), 0)
-    assert drained(forgetting(live.partition, NAME)) == 1
+    assert live.forget(NAME)
