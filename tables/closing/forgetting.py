@@ -111,12 +111,9 @@ class Forgetting:
             count = 0
             for cell in cells:
                 layer, span = cell.layer, cell.layer.span
-                name = (cell.filter_id, cell.groups)
-                if not (span.stands and is_forgotten(layer) and layer.cells.get(name) is cell):
-                    continue
                 if span.fold.unique and not self._is_empty(cell):
                     continue
-                partition.snapshot.delete(layer.cells.pop(name))
+                partition.snapshot.delete(layer.cells.pop((cell.filter_id, cell.groups)))
                 if id(layer) not in nowhere:
                     nowhere[id(layer)] = Layer.of(span.emptied(), layer.period, layer.first_shown)
                 cell.layer = nowhere[id(layer)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from tables.cells.forgotten import has_forgotten
 from tables.closing.close import next_cut
 from tables.reading.verification import Verification
 from tests.laws.test_full_usage import figures
+from tests.laws.test_proof import wrong_members
 from tests.laws.test_repairs import NAME, Log, Repaired
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, CommandAt, definitions_of, metric_body
@@ -176,4 +178,5 @@ def differences(live: Forgetful) -> list[object]:
     verification = Verification(live.partition, [NAME])
     verification.feed(live.arrived())
     found = [each for compared in verification.compare() for each in compared.differences]
-    return [*found, *(each for found in verification.compare_published() for each in found)]
+    published = chain.from_iterable(verification.compare_published())
+    return [*found, *wrong_members(live, verification), *published]

@@ -1417,6 +1417,59 @@ BUGS = (
         "::test_nothing_goes_while_a_correction_waits_for_its_cut",
     ),
     Bug(
+        "cells-go-before-their-members",
+        "tables/closing/forgetting.py",
+        "if span.fold.unique and not self._is_empty(cell):",
+        "if False:",
+        "tests/tables/closing/test_forgetting.py"
+        "::test_members_go_before_their_cell_and_nobody_reads_what_is_left",
+    ),
+    Bug(
+        "cells-go-when-a-part-of-their-members-has-gone",
+        "tables/closing/forgetting.py",
+        "if cursor or self.sets[key]:",
+        "if False:",
+        "tests/tables/closing/test_forgetting.py"
+        "::test_members_go_before_their_cell_and_nobody_reads_what_is_left",
+    ),
+    Bug(
+        "sets-taken-for-empty-at-their-end",
+        "tables/closing/forgetting.py",
+        "if cursor or self.sets[key]:",
+        "if cursor:",
+        "tests/tables/closing/test_forgetting.py"
+        "::test_a_set_that_is_read_in_parts_is_looked_at_once_more",
+    ),
+    Bug(
+        "members-that-the-store-lacks-stay",
+        "tables/changelogged/members.py",
+        "if name[0] in keys and self._cache.get(name):",
+        "if False:",
+        "tests/tables/closing/test_forgetting.py::test_members_that_the_store_lacks_yet_go_too",
+    ),
+    Bug(
+        "members-removed-that-are-gone",
+        "tables/changelogged/members.py",
+        "                if self._cache[name]:\n                    self.put(name, ())",
+        "                self._cache[name] = unpack_member(packed)\n"
+        "                self.put(name, ())",
+        "tests/tables/changelogged/test_members.py::test_members_that_are_not_at_hand_go_as_well",
+    ),
+    Bug(
+        "members-that-are-gone-kept-at-hand",
+        "tables/changelogged/members.py",
+        "if self._cache.get(name) == ():",
+        "if False:",
+        "tests/tables/changelogged/test_members.py::test_all_members_of_a_set_go_and_no_others",
+    ),
+    Bug(
+        "verify-misses-members-that-are-forgotten",
+        "tables/reading/member_sets.py",
+        " or _is_forgotten(live, name)",
+        "",
+        "tests/laws/test_forgetting.py::test_the_same_is_published_and_told",
+    ),
+    Bug(
         "forgotten-though-refolded",
         "tables/partition/route_table.py",
         "        self._event_ranges.note_forgotten(meter_key, -1)\n",

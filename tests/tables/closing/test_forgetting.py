@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -17,6 +19,7 @@ from tables.partition.revised import Counted
 from tables.reading.explained import ExplainedPeriod, Figures
 from tables.reading.tracing import Tracer, verdict
 from tables.reading.verification import Verification
+from tests.laws.test_proof import wrong_members
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
@@ -201,6 +204,20 @@ def test_members_go_before_their_cell_and_nobody_reads_what_is_left(*, restarts:
     assert one.changelog.members == one.changelog.store
 
 
+def test_a_set_that_is_read_in_parts_is_looked_at_once_more() -> None:
+    """The store may have been filled in anew between two parts, and its order with it."""
+    one = visited(4)
+    found = Forgetting(one.partition)
+    found.note_ended(NAME)
+    drained(found.forgetting(FROM_THE_START))
+    (key,) = found.sets
+    drained(found.emptying({key: (2, {})}))
+    drained(found.emptying({key: (0, {})}))
+    assert found.sets == {key: 0}
+    drained(found.emptying(one.changelog.some_of(found.sets)))
+    assert found.sets == {key: 2}
+
+
 def test_an_event_of_a_visitor_who_is_forgotten_brings_the_others_back() -> None:
     one = visited(3)
     assert one.forget(NAME)
@@ -290,7 +307,8 @@ def differences(one: Live) -> list[object]:
     verification = Verification(one.partition, [NAME])
     verification.feed(one.arrived())
     found = [each for compared in verification.compare() for each in compared.differences]
-    return [*found, *(each for found in verification.compare_published() for each in found)]
+    published = chain.from_iterable(verification.compare_published())
+    return [*found, *wrong_members(one, verification), *published]
 
 
 def explained(one: Live) -> list[Figures | None]:

@@ -1,0 +1,104 @@
+"""Unique counts of a month that is final: their members leave Redis and the changelog."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from app.main import running_worker
+from app.redis.members import MEMBERS_IN_A_CALL
+from app.runtime.partition.member_sync import newest_members
+from app.settings import Settings
+from tests.world import bodies
+from tests.world.clock import ManualClock, ms
+from tests.world.live.api import Api, Json, api_of
+from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.worker import SESSIONS
+from tests.world.waiting import eventually
+
+pytestmark = pytest.mark.servers
+
+CUSTOMER, NAME = "c", "s"
+VISITORS = 2 * MEMBERS_IN_A_CALL + 500
+"""They are not read in one call."""
+
+
+async def test_members_go_when_their_month_is_final_and_come_back_for_a_correction(
+    live_settings: Settings,
+) -> None:
+    settings = live_settings.model_copy(
+        update={"test_clock": True, "revise_every_s": 3600, "late_window_s": 86_400}
+    )
+    clock = ManualClock(ms("2024-01-01T00:00:00"))
+    redis: Any = Redis.from_url(settings.redis_url or "")
+
+    async def kept() -> tuple[int, int]:
+        """How many members Redis has, and the changelogs."""
+        pattern = f"{{{settings.consumer_group}:*}}:set:*"
+        in_redis = [await redis.hlen(key) async for key in redis.scan_iter(match=pattern)]
+        changelogs = [await newest_members(settings, n) for n in range(settings.raw_partitions)]
+        return sum(in_redis), sum(len(list(each.items())) for each in changelogs)
+
+    async with (
+        running_worker(settings, clock, **SESSIONS) as worker,
+        api_of(worker.url) as api,
+        foreign_producer(settings) as out,
+    ):
+        await _define(api)
+        clock.advance(ms("2024-01-05T00:00:00") - clock.now_ms())
+        topic = settings.topic(settings.raw_topic)
+        for number in range(VISITORS):
+            at = f"{ms('2024-01-04T12:00:00') // 1000 + number}"
+            event = raw_event(NAME, f"t{number}", "visitors", at, user=f"u{number}")
+            await out.send(topic, encoded(event), key=event_key(NAME), timestamp_ms=clock.now_ms())
+        await out.flush()
+        await eventually(lambda: _units(api), f"{VISITORS}.0")
+        await eventually(kept, (VISITORS, VISITORS))
+        clock.advance(ms("2024-02-01T00:00:02") - clock.now_ms())
+        await eventually(lambda: _january(api), [f"{VISITORS}.0"])
+        assert await kept() == (VISITORS, VISITORS)
+        # The late window is over; the next cut is that of February.
+        clock.advance(ms("2024-03-01T00:00:02") - clock.now_ms())
+        await eventually(kept, (0, 0))
+        assert await _january(api) == [f"{VISITORS}.0"]
+        cancel = {"external_subscription_id": NAME, "operation": "cancel", "transaction_id": "t7"}
+        await api.post("/events/corrections", {"correction": cancel})
+        await eventually(kept, (VISITORS - 1, VISITORS - 1))
+        clock.advance(ms("2024-03-01T01:00:02") - clock.now_ms())
+        await eventually(lambda: _january(api), [f"{VISITORS - 1}.0"])
+        clock.advance(ms("2024-04-01T00:00:02") - clock.now_ms())
+        await eventually(kept, (0, 0))
+        assert await _january(api) == [f"{VISITORS - 1}.0"]
+    await redis.aclose()
+
+
+async def _define(api: Api) -> None:
+    metric = bodies.metric("visitors", "unique_count_agg", field_name="user")
+    await api.post("/billable_metrics", {"billable_metric": metric})
+    charge = {"billable_metric_code": "visitors", "charge_model": "standard"}
+    await api.post("/plans", {"plan": bodies.plan("p", [charge])})
+    await api.post("/customers", {"customer": {"external_id": CUSTOMER}})
+    subscription = {
+        "external_customer_id": CUSTOMER,
+        "plan_code": "p",
+        "external_id": NAME,
+        "billing_time": "calendar",
+    }
+    await api.post("/subscriptions", {"subscription": subscription})
+
+
+async def _units(api: Api) -> str:
+    return f"{(await api.units(CUSTOMER, NAME))['visitors']:f}"
+
+
+async def _january(api: Api) -> list[str]:
+    """The published units of the first month."""
+    path = f"/customers/{CUSTOMER}/past_usage?external_subscription_id={NAME}"
+    status, answer = await api.call("GET", path)
+    assert status == 200, answer
+    periods: list[Json] = [
+        each for each in answer["usage_periods"] if each["from_datetime"].startswith("2024-01")
+    ]
+    return [charge["units"] for each in periods for charge in each["charges_usage"]]
