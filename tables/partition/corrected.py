@@ -177,6 +177,8 @@ class Corrected:
             changes = True
             event = stored.event
             if event is not None:
+                # A route is renewed until its first event takes it.
+                self._packing.route_of((*name, event.code))
                 # The event lies where those of its old code do.
                 self._event_ranges.extend_to(name, event.code)
                 self._reach(name, event, entry.append_time_ms, stored.append_time_ms)

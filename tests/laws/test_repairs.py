@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from app.bounds.turns import drained
+from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction, Event
@@ -29,7 +30,7 @@ from tests.world.definitions import (
     CommandAt,
     definitions_of,
 )
-from tests.world.events import event
+from tests.world.events import arrived, event
 from tests.world.partition import Live
 from tests.world.profiles import count, sized
 
@@ -73,11 +74,11 @@ class Repaired(Live):
         if not job.is_possible:
             self.outcomes["not possible"] += 1
             return False
-        arrived = {arrival.place: arrival for arrival in self.arrived()}
+        placed = {arrival.place: arrival for arrival in self.arrived()}
         originals: dict[bytes, Original | None] = {}
         for identity in job.turning():
             entry = self.partition.index.find(identity)
-            originals[identity] = entry and Original.of(entry, arrived[entry[1:5]])
+            originals[identity] = entry and Original.of(entry, placed[entry[1:5]])
         self._fill(job.missing_members(originals))
         if not drained(job.repairing(originals)):
             self.outcomes["left"] += 1
@@ -155,15 +156,15 @@ def play(seed: int, codes: tuple[str, ...], settings: SettingsRecord) -> Counter
     twins = [Repaired(definitions, repairs=repairs) for repairs in (True, False)]
     log = Log(seed, codes)
     for _ in range(40):
-        arrived = log.next()
+        appended = log.next()
         for live in twins:
             live.close_until(log.now_ms - 1)
             live.define_until(log.now_ms)
-            if isinstance(arrived, Arrival):
-                live.deliver([arrived])
+            if isinstance(appended, Arrival):
+                live.deliver([appended])
                 live.mend()
             else:
-                live.correct(arrived)
+                live.correct(appended)
         cuts = {next_cut(live.partition, NAME) for live in twins}
         # A refold may look for a cut that then finds nothing, and wait with corrections for it.
         if len(cuts) == 1:
@@ -331,3 +332,24 @@ def test_an_earlier_copy_comes_to_what_a_refold_does(codes: tuple[str, ...]) -> 
         assert twins[0].values() == twins[1].values()
         moved += twins[0].partition.work.counts["duplicate", "cells"]
     assert moved
+
+
+def test_an_amend_to_a_code_without_events_finds_the_definitions_of_now() -> None:
+    """Though somebody has looked where events of it would go under those of before."""
+    definitions = definitions_of(("count", "max"), SETTINGS)
+    end_ms = START_MS + WEEK_MS
+
+    def told(*, looks: bool) -> list[bytes]:
+        live = Repaired(definitions, repairs=True)
+        live.deliver([arrived("count", 0, START_MS + HOUR_MS)])
+        if looks:
+            live.partition.packing.route_of((*NAME, "max"))
+        live.append(START_MS + HOUR_MS, commands.set_settings(replace(SETTINGS, grace_s=90)))
+        moved = event("max", "t0", START_MS + HOUR_MS, v="1")
+        amend = Correction(*NAME, "t0", "amend", moved, "c", b"")
+        live.correct(CorrectionArrival(amend, ORG, START_MS + 2 * HOUR_MS, 0, 1, 0))
+        live.deliver([arrived("max", 2, end_ms - 1, end_ms + 60_000, v="5")])
+        live.close_until(end_ms + DAY_MS)
+        return live.values()
+
+    assert told(looks=True) == told(looks=False)
