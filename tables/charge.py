@@ -81,8 +81,11 @@ class ChargeFold:
 
     @property
     def forgets(self) -> bool:
-        """Whether records of a final period tell all of its cells; folds of one key agree on it."""
-        return self.prices and not (self.metric.recurring or self.in_advance)
+        """Whether records of a final period tell all of its cells; folds of one key agree on it.
+
+        What recurs is carried on, in one cell for all periods that are forgotten.
+        """
+        return self.prices and not self.in_advance
 
     @property
     def limits_history(self) -> bool:

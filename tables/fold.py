@@ -562,7 +562,10 @@ def _move(cell: Cell, changes: Contributions, settled_ms: int, folded: Folded) -
     """Change the sums of all layers that a member counts in."""
     span = cell.layer.span
     for (period_ms, cut_ms), (active, spells) in changes.items():
-        layer = cell.layer if period_ms == cell.layer.start_ms else span.layers[period_ms]
+        layer = cell.layer if period_ms == cell.layer.start_ms else span.layers.get(period_ms)
+        if layer is None:
+            # It is forgotten, and what it came to is carried on there.
+            layer = span.layer_of(None)
         target = layer.cell(cell.filter_id, cell.groups)
         open_cut_ms = 0 if layer.is_settled(cut_ms, settled_ms) else cut_ms
         state: UniqueCountState = target.state_at(  # type: ignore[assignment]

@@ -1,6 +1,7 @@
 """Forgotten cells: those of periods that were final, of which the records tell all.
 
 No cell of such a period is read or published. What changes it brings all of them back, by a refold.
+Of a recurring metric they are carried on: they are one with what lies before the first period.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from app.definitions.timeline import Period
-from tables.cells.cell import Cell, Layer, Span
+from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.keys import CellKey, SpanKey
+from tables.unique_count import BEFORE
 
 
 def has_forgotten(span: Span, period: Period) -> bool:
@@ -18,21 +20,43 @@ def has_forgotten(span: Span, period: Period) -> bool:
 
 
 def is_forgotten(layer: Layer) -> bool:
-    """Return whether the cells of a layer are forgotten."""
+    """Return whether the cells of a layer are forgotten, or one with some that are."""
     span, period = layer.span, layer.period
-    return span.forgotten_ms >= 0 and period is not None and has_forgotten(span, period)
+    if span.forgotten_ms < 0:
+        return False
+    return span.fold.forgets if period is None else has_forgotten(span, period)
 
 
-def forgotten_by(spans: Iterable[Span], cells: Mapping[CellKey, Cell]) -> list[CellKey]:
-    """Return which of some cells, theirs or of others made in their place, spans have forgotten."""
+def carry(cell: Cell, into: Cell) -> None:
+    """Add a cell of a recurring metric to that of what lies before the first period."""
+    cell.layer.span.fold.aggregation.merge(into.state, cell.state)
+    if isinstance(cell, GroupCell) and isinstance(into, GroupCell):
+        into.first = min(into.first, cell.first)
+
+
+def as_forgotten_by(spans: Iterable[Span], cells: Mapping[CellKey, Cell]) -> dict[CellKey, Cell]:
+    """Return cells of spans, or others made in their place, as who forgot them has them."""
     forgetful = {span.key: span for span in spans if span.forgotten_ms >= 0}
-    return [
-        key
-        for key, cell in cells.items()
-        if (span := forgetful.get(SpanKey(*key[:3]))) is not None
-        and cell.layer.period is not None
-        and has_forgotten(span, cell.layer.period)
-    ]
+    kept, gone = dict[CellKey, Cell](), dict[CellKey, Cell]()
+    for key, cell in cells.items():
+        span, period = forgetful.get(SpanKey(*key[:3])), cell.layer.period
+        forgotten = span is not None and period is not None and has_forgotten(span, period)
+        (gone if forgotten else kept)[key] = cell
+    carried = dict[CellKey, Cell]()
+    for key, cell in gone.items():
+        span = cell.layer.span
+        if not span.fold.metric.recurring:
+            continue
+        name = key._replace(layer_ms=BEFORE)
+        if name not in carried:
+            known, nothing = kept.get(name), span.fold.aggregation.initialize()
+            layer = Layer.of(span, None, cell.layer.first_shown)
+            carried[name] = type(cell)(layer, cell.filter_id, cell.groups, nothing)
+            if known is not None:
+                carry(known, carried[name])
+                carried[name].late = known.late
+        carry(cell, carried[name])
+    return kept | carried
 
 
 def has_forgotten_since(span: Span, from_ms: int) -> bool:

@@ -1,7 +1,8 @@
 """Forgetting: cells of final periods go, once their records tell all that anybody asks of them.
 
 A correction, a history record or an admitted event that changes such a period refolds the meter
-key. That brings all its cells back, until they are forgotten again.
+key. That brings all its cells back, until they are forgotten again. Those of a recurring metric are
+carried on in one cell for all periods that are forgotten.
 
 The members of a unique count go before their cell does, so that one whose members are not all gone
 is found again after a restart. Their names are in the members store, which the caller asks.
@@ -16,7 +17,8 @@ from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.numbers import plain
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Cell, Layer, Span
-from tables.cells.forgotten import is_forgotten
+from tables.cells.forgotten import carry, is_forgotten
+from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.members import SetKey
 from tables.entries_fold import asks
@@ -111,7 +113,11 @@ class Forgetting:
             count = 0
             for cell in cells:
                 layer, span = cell.layer, cell.layer.span
-                if span.fold.unique and not self._is_empty(cell):
+                if span.fold.metric.recurring:
+                    carried = span.layer_of(None).cell(cell.filter_id, cell.groups)
+                    carry(cell, carried)
+                    partition.snapshot.mark(carried)
+                elif span.fold.unique and not self._is_empty(cell):
                     continue
                 partition.snapshot.delete(layer.cells.pop((cell.filter_id, cell.groups)))
                 if id(layer) not in nowhere:
@@ -189,12 +195,37 @@ def _note_final(partition: Partition, meter_key: MeterKey) -> None:
         return
     if sum(len(layer.cells) for _, layer, _ in final) > MOST_CELLS:
         return
-    if all(_is_told(partition, *each) for each in final):
+    if all(_is_told(partition, *each) for each in final) and _is_in_order(partition, final):
         partition.checkpoint.fold_version = FORGETTING_VERSION
         final_ms = max(period.final_ms for _, _, period in final)
         known_ms = partition.event_ranges.forgotten_ms(meter_key[:2], meter_key[2])
         partition.event_ranges.note_forgotten(meter_key, max(final_ms, known_ms))
         partition.routes.lead_by(route)
+
+
+def _is_in_order(partition: Partition, final: Iterable[tuple[Span, Layer, Period]]) -> bool:
+    """Return whether nothing may change any more before what is carried on of recurring metrics.
+
+    A period may be final before an earlier one, if settings or a termination made its wait shorter.
+    """
+    settled_ms = partition.cuts.settled_ms
+    last_ms: dict[SpanKey, tuple[Span, int]] = {}
+    for span, _, period in final:
+        if span.fold.metric.recurring:
+            _, known_ms = last_ms.get(span.key, (span, -1))
+            last_ms[span.key] = span, max(known_ms, period.start_ms)
+    waits_ms = max(
+        (each.late_window_s + each.revise_every_s) * 1000
+        for each in partition.definitions.settings.all()
+    )
+    for span, until_ms in last_ms.values():
+        # The others were due before, and their wait is over.
+        for period in span.timeline.due_after(settled_ms - waits_ms):
+            if period.start_ms >= until_ms:
+                break
+            if period.start_ms >= span.key.start_ms and period.final_ms > settled_ms:
+                return False
+    return True
 
 
 def _layers_of(route: Route) -> Iterable[tuple[Span, Layer, Period]]:
@@ -210,7 +241,13 @@ def _layers_of(route: Route) -> Iterable[tuple[Span, Layer, Period]]:
 
 def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> bool:
     """Return whether the records of a period say all that anybody may ask of its cells."""
-    if layer.group_limit is not None or len(layer.cells) >= layer.max_groups:
+    recurring = span.fold.metric.recurring
+    if recurring and period.carries_until_ms >= NEVER_MS:
+        # What is dated before the first period changes it at any age.
+        return False
+    layers = span.layers.values() if recurring else (layer,)
+    groups = len({name for each in layers for name in each.cells})
+    if layer.limits.group_limit is not None or groups >= layer.limits.max_groups:
         # Which groups have a place only the cells tell.
         return False
     subscription_id = span.key.subscription_id
@@ -228,6 +265,9 @@ def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> 
         known = published.cells.get(charges.name_of(found.charge, cell.filter_id, cell.groups))
         told = 0 if known is None else int.from_bytes(known.digest, "big")
         amount = None if known is None else known.precise_total_amount_cents
+        if recurring:
+            # It tells what all periods until then come to, without what came when it was over.
+            return cell.late is None and known is not None
         precise = None if cell.state.precise is None else plain(cell.state.precise)
         return cell.late is None and (cell.state.digest, precise) == (told, amount)
 

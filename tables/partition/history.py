@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Iterator
 from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Impact
 from app.definitions.timeline import ceil_to
-from app.wire.arrivals import SubscriptionKey
+from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
 from tables.partition.redirection import Redirection, Renewed
@@ -53,7 +53,7 @@ class History:
             self._routes.outdate(record.organization_id)
             named = self._definitions.codes_named(record)
             for name in self._redirection.concerned(Impact(record.organization_id, codes=named)):
-                refold = self._redirection.look_at(name, named)
+                refold = self._redirection.look_at(name, named) | self._carried_on(name, named)
                 refolds = refolds or bool(refold)
                 yield Renewed(name, refold, False)
         for renewed in self._redirection.look_again():
@@ -62,6 +62,19 @@ class History:
         self._standing.end_history(refolds=refolds)
         yield from self._announcing(records)
         yield from self._packing.pack_later()
+
+    def _carried_on(self, name: SubscriptionKey, codes: Iterable[str]) -> set[MeterKey]:
+        """Return meter keys of recurring metrics that have forgotten cells.
+
+        Their periods are recounted, with what came when they were open no more.
+        """
+        return {
+            (*name, code)
+            for code in codes
+            if self._event_ranges.forgotten_ms(name, code) >= 0
+            for history in self._definitions.metric_history(name[0], code)
+            if any(metric.recurring for metric in history.all())
+        }
 
     def revises(self, name: SubscriptionKey) -> bool:
         """Return whether history records shape cells of a subscription not revised by them yet."""

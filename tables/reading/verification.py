@@ -21,7 +21,7 @@ from app.numbers import plain
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
 from tables.cells.cell import Cell, Span
 from tables.cells.figures import CellFigures
-from tables.cells.forgotten import forgotten_by
+from tables.cells.forgotten import as_forgotten_by
 from tables.cells.keys import CellKey
 from tables.changelogged.presence import REST
 from tables.changelogged.published import PublishedPeriod, PublishedTable
@@ -211,10 +211,8 @@ class Verification:
         next_cut_ms = next_cut(partition, meter_key[:2])
         for stranger in group_admission.strangers(shadow):
             theirs.pop(stranger.key, None)
-        for key in forgotten_by(live.spans, {**ours, **theirs}):
-            # Their records are compared instead.
-            ours.pop(key, None)
-            theirs.pop(key, None)
+        # Of what is forgotten the records are compared instead.
+        ours, theirs = (as_forgotten_by(live.spans, cells) for cells in (ours, theirs))
         differences = [
             _difference(partition.number, meter_key, key, ours.get(key), theirs.get(key))
             for key in {**ours, **theirs}

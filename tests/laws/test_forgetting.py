@@ -25,9 +25,10 @@ from tests.world.definitions import ORG, CommandAt, definitions_of, metric_body
 from tests.world.past import past_usage
 from tests.world.profiles import count
 
-CODES = ("count", "sum", "max", "latest", "average", "filtered", "balance", "unique", "visitors")
+RECURRING = ("balance", "seats", "heads", "level")
+CODES = ("count", "sum", "max", "latest", "average", "filtered", "unique", "visitors", *RECURRING)
 SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600, late_window_s=86_400)
-SEEDS = count(10)
+SEEDS = count(24)
 
 
 class Forgetful(Repaired):
@@ -96,13 +97,28 @@ def moved_back(arrival: CorrectionArrival, log: Log) -> CorrectionArrival:
     event = arrival.correction.event
     if event is None:
         return arrival
-    at_ms = max(START_MS, log.now_ms - log.choose.randrange(6 * WEEK_MS))
+    at_ms = max(START_MS - WEEK_MS, log.now_ms - log.choose.randrange(6 * WEEK_MS))
     event = replace(event, timestamp_ms=at_ms)
     return arrival._replace(correction=replace(arrival.correction, event=event))
 
 
+def dated_before(arrival: Arrival, log: Log) -> Arrival:
+    """An event dated before the subscription begins, which what recurs counts."""
+    at_ms = START_MS - 1 - log.choose.randrange(2 * WEEK_MS)
+    return replace(arrival, event=replace(arrival.event, timestamp_ms=at_ms))
+
+
+def other_waits(log: Log) -> Command:
+    """Settings by which later periods are final sooner, or not as soon."""
+    choose = log.choose
+    late_window_s = choose.choice((3_600, 86_400, 20 * 86_400))
+    return commands.set_settings(
+        replace(SETTINGS, late_window_s=late_window_s, grace_s=choose.choice((0, 90)))
+    )
+
+
 def play(twins: Iterable[Forgetful], metric_ids: dict[str, str], seed: int) -> int:
-    """Play a log; return until when cuts were taken."""
+    """Play a log; return until when cuts were taken. Every other one has waits that change."""
     log = Log(seed, CODES)
     for _ in range(60):
         each = log.next()
@@ -110,6 +126,10 @@ def play(twins: Iterable[Forgetful], metric_ids: dict[str, str], seed: int) -> i
         if isinstance(each, CorrectionArrival) and log.choose.random() < 0.5:
             each = moved_back(each, log)
         rewritten = rewriting(log, metric_ids) if log.choose.random() < 0.1 else []
+        if seed % 2 and log.choose.random() < 0.1:
+            rewritten.append(other_waits(log))
+        if isinstance(each, Arrival) and seed % 2 and log.choose.random() < 0.1:
+            each = dated_before(each, log)
         flushed, restarted = log.choose.random() < 0.3, log.choose.random() < 0.05
         copied = isinstance(each, Arrival) and log.choose.random() < 0.15
         for live in twins:

@@ -1470,6 +1470,88 @@ BUGS = (
         "tests/laws/test_forgetting.py::test_the_same_is_published_and_told",
     ),
     Bug(
+        "amended-into-a-route-of-before",
+        "tables/partition/corrected.py",
+        "                self._packing.route_of((*name, event.code))\n                # The event",
+        "                # The event",
+        "tests/laws/test_repairs.py"
+        "::test_an_amend_to_a_code_without_events_finds_the_definitions_of_now",
+    ),
+    Bug(
+        "corrects-before-what-is-carried-on",
+        "tables/cells/forgotten.py",
+        "return span.fold.forgets if period is None else",
+        "return False if period is None else",
+        "tests/tables/closing/test_carrying.py::test_the_same_is_told_whether_it_is_carried_on",
+    ),
+    Bug(
+        "carries-on-before-an-earlier-period-is-final",
+        "tables/closing/forgetting.py",
+        " and _is_in_order(partition, final):",
+        ":",
+        "tests/tables/closing/test_carrying.py::test_the_same_is_told_whether_it_is_carried_on",
+    ),
+    Bug(
+        "carries-nothing-on",
+        "tables/cells/forgotten.py",
+        "    cell.layer.span.fold.aggregation.merge(into.state, cell.state)\n",
+        "",
+        "tests/tables/closing/test_carrying.py"
+        "::test_there_is_one_cell_however_many_periods_there_were",
+    ),
+    Bug(
+        "carried-on-and-not-written",
+        "tables/closing/forgetting.py",
+        "                    partition.snapshot.mark(carried)\n",
+        "",
+        "tests/tables/closing/test_carrying.py"
+        "::test_there_is_one_cell_however_many_periods_there_were",
+    ),
+    Bug(
+        "moves-a-member-in-a-period-that-is-gone",
+        "tables/fold.py",
+        "span.layers.get(period_ms)\n",
+        "span.layers[period_ms]\n",
+        "tests/tables/closing/test_carrying.py::test_the_same_is_told_whether_it_is_carried_on",
+    ),
+    Bug(
+        "carried-group-forgets-its-place",
+        "tables/cells/forgotten.py",
+        "        into.first = min(into.first, cell.first)\n",
+        "        pass\n",
+        "tests/tables/closing/test_carrying.py::test_a_group_keeps_the_place_of_its_first_event",
+    ),
+    Bug(
+        "carries-on-groups-that-are-as-many-as-may-be",
+        "tables/closing/forgetting.py",
+        "layers = span.layers.values() if recurring else (layer,)",
+        "layers = (layer,)",
+        "tests/tables/closing/test_carrying.py"
+        "::test_groups_that_are_as_many_as_may_be_are_not_carried_on",
+    ),
+    Bug(
+        "carries-on-by-the-first-rules",
+        "tables/closing/forgetting.py",
+        "if recurring and period.carries_until_ms >= NEVER_MS:",
+        "if False:",
+        "tests/tables/closing/test_carrying.py"
+        "::test_what_earlier_events_change_at_any_age_is_not_carried_on",
+    ),
+    Bug(
+        "recounts-without-what-is-carried-on",
+        "tables/partition/history.py",
+        " | self._carried_on(name, named)",
+        "",
+        "tests/tables/closing/test_carrying.py::test_the_same_is_told_whether_it_is_carried_on",
+    ),
+    Bug(
+        "verifies-what-is-carried-on-without-what-was-before",
+        "tables/cells/forgotten.py",
+        "                carry(known, carried[name])\n",
+        "",
+        "tests/laws/test_forgetting.py::test_the_same_is_published_and_told",
+    ),
+    Bug(
         "forgotten-though-refolded",
         "tables/partition/route_table.py",
         "        self._event_ranges.note_forgotten(meter_key, -1)\n",

@@ -76,7 +76,7 @@ def test_cells_of_a_period_go_when_it_is_final(code: str) -> None:
     assert one.partition.checkpoint.fold_version == FORGETTING_VERSION
 
 
-@pytest.mark.parametrize("code", ["balance", "seats", "level", "prepaid", "passes"])
+@pytest.mark.parametrize("code", ["prepaid", "passes"])
 def test_cells_that_something_else_is_read_of_stay(code: str) -> None:
     one = live(1, code)
     pass_until(one, FINAL_MS)

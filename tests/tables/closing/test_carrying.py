@@ -1,0 +1,210 @@
+"""What recurs is carried on: cells of its final periods become one, and tell the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
+from app.wire.arrivals import Arrival, CorrectionArrival
+from app.wire.events import Correction
+from tables.cells.keys import pack_position
+from tables.reading.usage import current_usage
+from tables.unique_count import BEFORE
+from tests.laws.test_repairs import Repaired
+from tests.tables.closing.test_forgetting import (
+    FINAL_MS,
+    NAME,
+    SETTINGS,
+    differences,
+    live,
+    pass_until,
+)
+from tests.world import definitions
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, definitions_of
+from tests.world.events import arrived
+from tests.world.partition import Live
+from tests.world.past import past_usage
+
+RECURRING = ("balance", "seats", "heads", "level")
+BEFORE_MS = START_MS - DAY_MS
+"""Nobody was subscribed then."""
+
+
+class Scenario:
+    """A log of one metric, for one who forgets and for one who does not."""
+
+    settings = SETTINGS
+
+    def __init__(self, code: str):
+        self.code = code
+        self.definitions = definitions_of([code], self.settings)
+
+    def played(self, *, forgets: bool) -> Repaired:
+        """What comes of it."""
+        one = Repaired(self.definitions, repairs=True)
+        self.play(one, forgets=forgets)
+        return one
+
+    def play(self, one: Repaired, *, forgets: bool) -> None:
+        raise NotImplementedError
+
+    def event(
+        self, number: int, at_ms: int, appended_ms: int | None = None, **properties: Any
+    ) -> Arrival:
+        return arrived(self.code, number, at_ms, appended_ms, **properties)
+
+
+@pytest.mark.parametrize("code", RECURRING)
+def test_there_is_one_cell_however_many_periods_there_were(code: str) -> None:
+    kept = []
+    for weeks in (2, 12, 60):
+        one = live(weeks, code)
+        at_ms = START_MS + weeks * WEEK_MS
+        before = current_usage(one.partition, NAME, at_ms)
+        pass_until(one, at_ms)
+        assert one.forget(NAME)
+        one.restart()
+        assert current_usage(one.partition, NAME, at_ms) == before
+        assert differences(one) == []
+        kept.append((len(one.changelog.cells), one.partition.checkpoint.cells))
+        assert len(past_usage(one.partition, NAME, at_ms)) == weeks
+    assert kept == [(2, 2)] * 3
+
+
+class CorrectedFromBefore(Scenario):
+    """An event from before the subscription is cancelled when its first week is final."""
+
+    def play(self, one: Repaired, *, forgets: bool) -> None:
+        one.deliver([self.event(0, BEFORE_MS, v="5", u="b")])
+        one.deliver([self.event(1, START_MS + HOUR_MS, v="1", u="a")])
+        one.close_until(START_MS + WEEK_MS)
+        pass_until(one, FINAL_MS)
+        assert not forgets or one.forget(NAME)
+        cancel = Correction(*NAME, "t0", "cancel", None, "c", b"")
+        one.correct(CorrectionArrival(cancel, ORG, FINAL_MS + 1, 0, 9, 0))
+        one.close_until(START_MS + 2 * WEEK_MS)
+
+
+class FollowedByAMember(Scenario):
+    """Who has been there in a week that is final comes again, dated before all weeks."""
+
+    def play(self, one: Repaired, *, forgets: bool) -> None:
+        one.deliver([self.event(0, START_MS + HOUR_MS, v="1", u="a")])
+        one.close_until(START_MS + WEEK_MS)
+        pass_until(one, FINAL_MS)
+        assert not forgets or one.forget(NAME)
+        one.deliver([self.event(5, BEFORE_MS, FINAL_MS + HOUR_MS, v="3", u="a")])
+        one.close_until(START_MS + 2 * WEEK_MS)
+
+
+class FinalBeforeAnEarlierOne(Scenario):
+    """The second week waits for an hour, the first one for three weeks."""
+
+    settings = replace(SETTINGS, late_window_s=21 * 86_400)
+
+    def play(self, one: Repaired, *, forgets: bool) -> None:
+        end_ms = START_MS + 2 * WEEK_MS
+        one.deliver([self.event(0, START_MS + HOUR_MS, v="1", u="a")])
+        one.close_until(START_MS + WEEK_MS)
+        at_ms = START_MS + WEEK_MS + HOUR_MS
+        one.append(at_ms, commands.set_settings(replace(SETTINGS, late_window_s=3_600)))
+        one.deliver([self.event(3, at_ms, v="4", u="b")])
+        one.close_until(end_ms)
+        pass_until(one, end_ms + 2 * HOUR_MS)
+        assert not one.forget(NAME)
+        one.deliver([self.event(4, START_MS, end_ms + 3 * HOUR_MS, v="2", u="c")])
+        one.close_until(end_ms + DAY_MS)
+        pass_until(one, START_MS + 5 * WEEK_MS)
+        assert not forgets or one.forget(NAME)
+
+
+class RecountedByHistory(Scenario):
+    """A history record recounts a week that was over when something dated before it came."""
+
+    def play(self, one: Repaired, *, forgets: bool) -> None:
+        one.deliver([self.event(0, START_MS + HOUR_MS, v="1", u="a")])
+        one.close_until(START_MS + WEEK_MS)
+        one.deliver([self.event(1, BEFORE_MS, FINAL_MS + HOUR_MS, v="3", u="b")])
+        at_ms = START_MS + 2 * WEEK_MS
+        one.close_until(at_ms)
+        assert not forgets or one.forget(NAME)
+        metric = one.definitions.metric(ORG, self.code)
+        assert metric is not None
+        history = commands.apply_history(
+            ORG, metric_ids=[metric.id], from_ms=START_MS, to_ms=START_MS + WEEK_MS
+        )
+        one.append(at_ms + HOUR_MS, history)
+        one.close_until(at_ms + DAY_MS)
+        assert one.bodies()[-2]["period"]["from"].startswith("2024-01-01")
+
+
+SCENARIOS = [RecountedByHistory, CorrectedFromBefore, FollowedByAMember, FinalBeforeAnEarlierOne]
+
+
+@pytest.mark.parametrize("code", RECURRING)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_same_is_told_whether_it_is_carried_on(scenario: type[Scenario], code: str) -> None:
+    made = scenario(code)
+    forgetful, keeping = made.played(forgets=True), made.played(forgets=False)
+    assert forgetful.values() == keeping.values()
+    at_ms = START_MS + 6 * WEEK_MS
+    ours, theirs = (current_usage(one.partition, NAME, at_ms) for one in (forgetful, keeping))
+    assert ours == theirs
+    assert ours is not None
+    assert differences(forgetful) == []
+
+
+def grouped(max_groups: int, monkeypatch: pytest.MonkeyPatch) -> Live:
+    """A balance of two groups, one in each week, both final."""
+    monkeypatch.setattr(definitions, "GROUPED", ("balance",))
+    settings = replace(SETTINGS, max_groups=max_groups)
+    one = Live(definitions_of(["balance"], settings))
+    one.define_all()
+    for week, group in enumerate("xyx"):
+        at_ms = START_MS + week * WEEK_MS + HOUR_MS
+        one.close_until(at_ms - 1)
+        one.deliver([arrived("balance", week, at_ms, v="1", g=group)])
+        one.flush()
+    one.close_until(START_MS + 3 * WEEK_MS)
+    pass_until(one, START_MS + 4 * WEEK_MS)
+    return one
+
+
+def test_a_group_keeps_the_place_of_its_first_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = grouped(3, monkeypatch)
+    assert one.forget(NAME)
+    one.flush()
+    rows = {}
+    for key, value in one.changelog.cells.items():
+        _, _, _, start_ms, _, (group,) = msgspec.msgpack.decode(key)
+        rows[start_ms, group] = msgspec.msgpack.decode(value)[3]
+    first = {
+        group: pack_position((START_MS + week * WEEK_MS + HOUR_MS, 0, week, 0))
+        for week, group in enumerate("xy")
+    }
+    assert rows == {(BEFORE, group): position for group, position in first.items()}
+
+
+def test_groups_that_are_as_many_as_may_be_are_not_carried_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not grouped(2, monkeypatch).forget(NAME)
+
+
+def test_what_earlier_events_change_at_any_age_is_not_carried_on() -> None:
+    """So it is under the rules of the first version."""
+    one = live(
+        1,
+        "balance",
+        settings=SettingsRecord(
+            close_grid_s=60, revise_every_s=3600, late_window_s=86_400, fold_version=1
+        ),
+    )
+    pass_until(one, FINAL_MS)
+    assert not one.forget(NAME)
