@@ -76,21 +76,21 @@ def first_touch(months: int) -> Spent:
     return _spent(world, [partial(world.fold, [each]) for each in events])
 
 
-def first_touch_packed(months: int) -> Spent:
+def first_touch_packed(code: str, months: int) -> Spent:
     """Fold the next event of a subscription whose cells are packed."""
-    world = _aged(months)
+    world = _aged(months, code)
     for number in range(TIMES):
         world.state.packing.pack(name_of(number))
-    events = [world.event(number) for number in range(TIMES)]
+    events = [world.event(number, code) for number in range(TIMES)]
     return _spent(world, [partial(world.fold, [each]) for each in events])
 
 
-def _aged(months: int) -> World:
+def _aged(months: int, code: str = "calls") -> World:
     """Make a world of subscriptions with an event in each month of their life."""
-    world = World(TIMES, months)
+    world = World(TIMES, months, recurs=code == "balance")
     for month in range(months, -1, -1):
         at_ms = NOW_MS - month * 2_629_800_000
-        world.fold(world.event(n, at_ms=at_ms, appended_ms=at_ms + 1) for n in range(TIMES))
+        world.fold(world.event(n, code, at_ms, appended_ms=at_ms + 1) for n in range(TIMES))
         world.close_until(at_ms, TIMES)
         world.flush()
     return world
@@ -334,7 +334,21 @@ ROWS = tuple(
             # From the second year on its periods are found by arithmetic: 1,000 steps more.
             Row("first touch, new", "months of age", MONTHS, first_touch, 1.3),
             # It unpacks all cells of the subscription, also those of periods that are over.
-            Row("first touch, packed", "months of age", MONTHS, first_touch_packed, 1.6),
+            Row(
+                "first touch, packed",
+                "months of age",
+                MONTHS,
+                partial(first_touch_packed, "calls"),
+                1.6,
+            ),
+            # What recurs is carried on in one cell, and the months that are not final yet.
+            Row(
+                "… of what recurs",
+                "months of age",
+                MONTHS,
+                partial(first_touch_packed, "balance"),
+                1.6,
+            ),
         ),
         (
             Row(f"{kind}, at once", "subscriptions", SUBSCRIPTIONS, partial(definition, kind))

@@ -31,6 +31,13 @@ NOW_MS = 1_768_435_200_000
 """2026-01-15"""
 DAY_MS = 86_400_000
 SLICE = 1_000
+BALANCE = {
+    "name": "balance",
+    "code": "balance",
+    "aggregation_type": "sum_agg",
+    "field_name": "gb",
+    "recurring": True,
+}
 CORRECTED_FROM = 1 << 40
 """Offsets of corrections are above it."""
 
@@ -38,15 +45,19 @@ CORRECTED_FROM = 1 << 40
 class World:
     """One organization on one partition."""
 
-    def __init__(self, subscriptions: int = 0, months: int = 1):
+    def __init__(self, subscriptions: int = 0, months: int = 1, *, recurs: bool = False):
+        """`recurs`: the plan has a charge for `BALANCE`, too."""
         self.definitions = Definitions()
         self.now_ms = NOW_MS - 40 * DAY_MS * months
         self.apply(commands.set_settings(SettingsRecord(grace_s=0)))
         metrics = [
-            self.apply(commands.create_billable_metric(ORG, body)).object for body in METRICS
+            self.apply(commands.create_billable_metric(ORG, body)).object
+            for body in (*METRICS, BALANCE)
         ]
         self.charges = [charge_of(metric.id) for metric in metrics]
-        self.apply(commands.create_plan(ORG, plan_of(self.charges[:4])))
+        balance = self.charges.pop()
+        charges = self.charges[:4] + [balance] * recurs
+        self.apply(commands.create_plan(ORG, plan_of(charges)))
         began_ms = NOW_MS - months * 2_629_800_000
         self._began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began_ms // 1000))
         for number in range(subscriptions):

@@ -1,4 +1,4 @@
-"""Unique counts of a month that is final: their members leave Redis and the changelog."""
+"""Months that are final: members leave Redis and the changelog, and a balance is carried on."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from app.main import running_worker
+from app.main import Worker, running_worker
 from app.redis.members import MEMBERS_IN_A_CALL
 from app.runtime.partition.member_sync import newest_members
 from app.settings import Settings
+from tests.live.proofs import verified
 from tests.world import bodies
 from tests.world.clock import ManualClock, ms
 from tests.world.live.api import Api, Json, api_of
@@ -21,6 +22,7 @@ from tests.world.waiting import eventually
 pytestmark = pytest.mark.servers
 
 CUSTOMER, NAME = "c", "s"
+SOON_FINAL = {"test_clock": True, "revise_every_s": 3600, "late_window_s": 86_400}
 VISITORS = 2 * MEMBERS_IN_A_CALL + 500
 """They are not read in one call."""
 
@@ -28,9 +30,7 @@ VISITORS = 2 * MEMBERS_IN_A_CALL + 500
 async def test_members_go_when_their_month_is_final_and_come_back_for_a_correction(
     live_settings: Settings,
 ) -> None:
-    settings = live_settings.model_copy(
-        update={"test_clock": True, "revise_every_s": 3600, "late_window_s": 86_400}
-    )
+    settings = live_settings.model_copy(update=SOON_FINAL)
     clock = ManualClock(ms("2024-01-01T00:00:00"))
     redis: Any = Redis.from_url(settings.redis_url or "")
 
@@ -46,7 +46,7 @@ async def test_members_go_when_their_month_is_final_and_come_back_for_a_correcti
         api_of(worker.url) as api,
         foreign_producer(settings) as out,
     ):
-        await _define(api)
+        await _define(api, bodies.metric("visitors", "unique_count_agg", field_name="user"))
         clock.advance(ms("2024-01-05T00:00:00") - clock.now_ms())
         topic = settings.topic(settings.raw_topic)
         for number in range(VISITORS):
@@ -74,10 +74,36 @@ async def test_members_go_when_their_month_is_final_and_come_back_for_a_correcti
     await redis.aclose()
 
 
-async def _define(api: Api) -> None:
-    metric = bodies.metric("visitors", "unique_count_agg", field_name="user")
+async def test_a_balance_is_one_cell_and_the_running_months(live_settings: Settings) -> None:
+    settings = live_settings.model_copy(update=SOON_FINAL)
+    clock = ManualClock(ms("2024-01-01T00:00:00"))
+    async with (
+        running_worker(settings, clock, **SESSIONS) as worker,
+        api_of(worker.url) as api,
+        foreign_producer(settings) as out,
+    ):
+        more = {"field_name": "gb", "recurring": True}
+        await _define(api, bodies.metric("balance", "sum_agg", **more))
+        topic = settings.topic(settings.raw_topic)
+        for month in range(1, 7):
+            clock.advance(ms(f"2024-{month:02}-05T00:00:02") - clock.now_ms())
+            at = f"{clock.now_ms() // 1000}"
+            event = raw_event(NAME, f"t{month}", "balance", at, gb=month)
+            await out.send_and_wait(
+                topic, encoded(event), key=event_key(NAME), timestamp_ms=clock.now_ms()
+            )
+            await eventually(lambda: _units(api, "balance"), f"{sum(range(month + 1))}.0")
+        # The one before all months, and those of May and June.
+        await eventually(lambda: _cells(worker), 3)
+    async with running_worker(settings, clock, **SESSIONS) as worker, api_of(worker.url) as api:
+        await eventually(lambda: _units_if_owned(api), "21.0")
+        exit_code, found = await verified(worker)
+        assert exit_code == 0, found
+
+
+async def _define(api: Api, metric: Json) -> None:
     await api.post("/billable_metrics", {"billable_metric": metric})
-    charge = {"billable_metric_code": "visitors", "charge_model": "standard"}
+    charge = {"billable_metric_code": metric["code"], "charge_model": "standard"}
     await api.post("/plans", {"plan": bodies.plan("p", [charge])})
     await api.post("/customers", {"customer": {"external_id": CUSTOMER}})
     subscription = {
@@ -89,8 +115,20 @@ async def _define(api: Api) -> None:
     await api.post("/subscriptions", {"subscription": subscription})
 
 
-async def _units(api: Api) -> str:
-    return f"{(await api.units(CUSTOMER, NAME))['visitors']:f}"
+async def _cells(worker: Worker) -> int:
+    """How many cells the changelogs have."""
+    for owned in worker.engine.owned.values():
+        await owned.flush()
+    return sum(owned.state.checkpoint.cells for owned in worker.engine.owned.values())
+
+
+async def _units_if_owned(api: Api) -> str | None:
+    usage = await api.usage_if_owned(CUSTOMER, NAME)
+    return None if usage is None else usage["charges_usage"][0]["units"]
+
+
+async def _units(api: Api, code: str = "visitors") -> str:
+    return f"{(await api.units(CUSTOMER, NAME))[code]:f}"
 
 
 async def _january(api: Api) -> list[str]:
