@@ -96,21 +96,27 @@ async def close_due(
 async def forget_final(owned: OwnedPartition, progress: ProgressTable) -> None:
     """Forget the cells of periods that are final, once every owner reads state without them.
 
-    Members of their unique counts go some at a time, and between that cuts are taken.
+    Sets of members that nothing is folded into any more are emptied, some of them at a time. In
+    between cuts are taken.
     """
     forgetting, partitions = owned.cuts.forgetting, owned.shared.settings.raw_partitions
-    if not (forgetting.has_work and progress.all_read(FORGETTING_VERSION, partitions)):
+    if forgetting.has_work and progress.all_read(FORGETTING_VERSION, partitions):
+        starts = await owned.shared.offsets.log_starts(owned.number)
+        async with owned.work.shaping:
+            await owned.work.run(CLOSING, forgetting.forgetting(starts))
+        owned.next_flush.note_moved()
+    members = owned.state.members
+    if not members.leaving:
         return
-    starts = await owned.shared.offsets.log_starts(owned.number)
+    # A refold may have sets leave meanwhile, and none come back.
     async with owned.work.shaping:
-        await owned.work.run(CLOSING, forgetting.forgetting(starts))
-        stored = await owned.members.stored_in_part(forgetting.sets) if forgetting.sets else None
-        if stored is not None:
-            await owned.work.run(CLOSING, forgetting.emptying(stored))
+        stored = await owned.members.stored_in_part(members.leaving)
+        if stored is None:
+            return
+        await owned.work.run(CLOSING, members.emptying(stored))
     owned.next_flush.note_moved()
-    if stored is not None:
-        await owned.flush()
-        owned.cuts.woken.set()
+    await owned.flush()
+    owned.cuts.woken.set()
 
 
 async def _held_back_by(

@@ -246,7 +246,6 @@ class MemberStore:
         number: int,
         epoch: int,
         flush: int,
-        gone: Sequence[SetKey],
         members: Sequence[tuple[MemberKey, bytes | None]],
     ) -> None:
         """Write what a flush changed, its number with it: all or nothing, and again if need be.
@@ -260,7 +259,7 @@ class MemberStore:
         # A look-up that overtakes the answer sees the new flush already, as a repetition does.
         self._expected[number] = before | {flush}
         try:
-            await self._insist(lambda: self._write_all(number, epoch, flush, gone, sealed))
+            await self._insist(lambda: self._write_all(number, epoch, flush, sealed))
         except (MembersLost, StaleEpoch):
             self._expected[number] = before
             raise
@@ -271,16 +270,13 @@ class MemberStore:
         number: int,
         epoch: int,
         flush: int,
-        gone: Sequence[SetKey],
         members: Iterable[tuple[MemberKey, bytes | None]],
     ) -> None:
         """Write all changes in one transaction of several calls, none of them large."""
         async with self._redis.pipeline(transaction=True) as pipeline:
-            for keys in _chunks(gone, KEYS_IN_A_CALL):
-                self._add_call(pipeline, number, epoch, None, keys, [])
             for chunk in _chunks(members, MEMBERS_IN_A_CALL):
-                self._add_call(pipeline, number, epoch, None, [], chunk)
-            self._add_call(pipeline, number, epoch, flush, [], [])
+                self._add_call(pipeline, number, epoch, None, chunk)
+            self._add_call(pipeline, number, epoch, flush, [])
             await refused(number, pipeline.execute())
 
     def _add_call(
@@ -289,19 +285,17 @@ class MemberStore:
         number: int,
         epoch: int,
         flush: int | None,
-        gone: Sequence[SetKey],
         members: Sequence[tuple[MemberKey, bytes | None]],
     ) -> None:
         by_set: dict[SetKey, list[bytes]] = {}
         for (key, text), packed in members:
             by_set.setdefault(key, []).extend((text.encode(), packed or b""))
         keys = [self._meta(number), self._counts(number)]
-        keys += [self._set(number, key) for key in (*gone, *by_set)]
+        keys += [self._set(number, key) for key in by_set]
         accepted = ("" if mark is None else str(mark) for mark in self._expected[number])
         arguments: list[Any] = [
             epoch,
             "" if flush is None else flush,
-            len(gone),
             f",{','.join(accepted)},",
         ]
         for pairs in by_set.values():
@@ -361,8 +355,8 @@ class MemberStore:
                 for chunk in _chunks(members, MEMBERS_IN_A_CALL):
                     # Redis may come back as a snapshot has it that was taken a few chunks ago.
                     mark -= 1
-                    await self.write(number, epoch, mark, [], chunk)
-                await self.write(number, epoch, flush, [], [])
+                    await self.write(number, epoch, mark, chunk)
+                await self.write(number, epoch, flush, [])
             except BaseException:
                 # Half of them must not be taken for all.
                 self._expected[number] = {_NO_FLUSH}

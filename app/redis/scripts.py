@@ -11,10 +11,10 @@ from redis.exceptions import ResponseError
 
 from app.redis.errors import MembersLost, StaleEpoch
 
-# KEYS: meta, counts, the sets that are gone, the sets that change.
-# ARGV: epoch, flush (empty in all calls but the last), number of sets that are gone, the flushes at
-# which the partition may stand (",12,13,", ",," for none); for each set that changes the number of
-# its members, and for each of them property text and packed operations (empty: it is no member).
+# KEYS: meta, counts, the sets that change.
+# ARGV: epoch, flush (empty in all calls but the last), the flushes at which the partition may stand
+# (",12,13,", ",," for none); for each set the number of its members, and for each of them property
+# text and packed operations (empty: it is no member).
 WRITE = """
 local meta, counts = KEYS[1], KEYS[2]
 local known = tonumber(redis.call('HGET', meta, 'epoch') or '0')
@@ -22,7 +22,7 @@ if known > tonumber(ARGV[1]) then
   return redis.error_reply('STALEEPOCH ' .. known)
 end
 local stands = redis.call('HGET', meta, 'flush') or ''
-if not string.find(ARGV[4], ',' .. stands .. ',', 1, true) then
+if not string.find(ARGV[3], ',' .. stands .. ',', 1, true) then
   return redis.error_reply('MEMBERSLOST ' .. stands)
 end
 local members = tonumber(redis.call('HGET', meta, 'members') or '0')
@@ -31,14 +31,8 @@ if members > 0 and redis.call('EXISTS', counts) == 0 then
 end
 redis.call('HSET', meta, 'epoch', ARGV[1])
 local total = 0
-local gone = tonumber(ARGV[3])
-for i = 3, 2 + gone do
-  total = total - tonumber(redis.call('HGET', counts, KEYS[i]) or '0')
-  redis.call('UNLINK', KEYS[i])
-  redis.call('HDEL', counts, KEYS[i])
-end
-local at = 5
-for i = 3 + gone, #KEYS do
+local at = 4
+for i = 3, #KEYS do
   local change = 0
   if not redis.call('HGET', counts, KEYS[i]) then
     redis.call('UNLINK', KEYS[i])

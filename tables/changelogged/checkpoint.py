@@ -72,6 +72,8 @@ class Checkpoint(msgspec.Struct, array_like=True, kw_only=True):
     """What usage-changed tells up to it is told, whatever other cuts are to be taken again."""
     changed_name: tuple[int, SubscriptionKey] = (-1, ("", ""))
     """Moment that is being told, and the last external subscription that was."""
+    leaving: tuple[bytes, ...] = ()
+    """Sets of members that are being emptied, because nothing is folded into them any more."""
 
     @property
     def is_too_new(self) -> bool:

@@ -79,7 +79,8 @@ class Members:
         self._cache: dict[MemberKey, Member] = {}
         self.complete: set[SetKey] = set()
         """Sets whose members are all here."""
-        self._dropped: set[SetKey] = set()
+        self.leaving: dict[SetKey, int] = {}
+        """Sets that nothing is folded into any more, and where in the store each is read on."""
         self.sum = ChangelogSum()
         """Sum of the member changelog, up to the changes that were taken."""
         self._dirty: dict[MemberKey, Member] = {}
@@ -163,43 +164,39 @@ class Members:
         taken = take_operations(self._cache, self._dirty, *words)
         return taken
 
-    def forgetting(self, keys: Iterable[SetKey]) -> Steps[None]:
-        """Remove refolded sets from here and, with the next write, from the store; in steps."""
-        dropped = set(keys)
-        self.operations.drop(dropped)
-        self._dropped |= dropped
-        self.complete |= dropped
-        names = list(self._cache) if dropped else []
-        for first in range(0, len(names), STEP_ITEMS):
-            for name in names[first : first + STEP_ITEMS]:
-                # One that left meanwhile is stored, and goes with its set.
-                if name[0] in dropped and name in self._cache:
-                    self.put(name, ())
-            yield
+    def leave(self, keys: Iterable[SetKey]) -> None:
+        """Have sets emptied that nothing is folded into any more; `emptying` does it."""
+        found = list(keys)
+        for key in found:
+            self.leaving.setdefault(key, 0)
+            self.complete.discard(key)
+        self.operations.drop(found)
 
-    def drop(self, keys: Iterable[SetKey]) -> None:
-        """Remove sets that no span has any more from the store, with the next write."""
-        dropped = list(keys)
-        self.operations.drop(dropped)
-        self._dropped.update(dropped)
+    def emptying(self, stored: Mapping[SetKey, tuple[int, Mapping[str, bytes]]]) -> Steps[None]:
+        """Remove members of some of the sets that leave, in steps.
 
-    def removing(self, keys: Container[SetKey], stored: Mapping[MemberKey, bytes]) -> Steps[None]:
-        """Remove members of sets that nothing is folded into any more, in steps.
-
-        `stored`: members that the store has of them. Those that it lacks yet go as well: they are
-        looked for among all that changed since it was written last.
+        `stored`: members that the store has of a set, from the place on that `leaving` has for it,
+        and where it is to be read on, 0: these are the last. Those that the store lacks yet go as
+        well: they are looked for among all that changed since it was written last.
         """
         for names in batches([*self._dirty, *self._unwritten], STEP_ITEMS):
             for name in names:
-                if name[0] in keys and self._cache.get(name):
+                if name[0] in stored and self._cache.get(name):
                     self.put(name, ())
             yield
-        for found in batches(list(stored.items()), STEP_ITEMS):
-            for name, packed in found:
-                self.fill(name, packed)
-                if self._cache[name]:
-                    self.put(name, ())
-            yield
+        found = ((key, text, m) for key, (_, kept) in stored.items() for text, m in kept.items())
+        for count, (key, text, packed) in enumerate(found, 1):
+            self.fill((key, text), packed)
+            if self._cache[key, text]:
+                self.put((key, text), ())
+            if count % STEP_ITEMS == 0:
+                yield
+        for key, (cursor, _) in stored.items():
+            if cursor or self.leaving[key]:
+                # Of a large one it is only known that it is empty when it is looked at once more.
+                self.leaving[key] = cursor
+            else:
+                del self.leaving[key]
 
     def replacing(self, others: Members) -> Steps[None]:
         """Take over the members that a refold made, in steps."""
@@ -226,12 +223,6 @@ class Members:
             self.put(name, unpack_member(packed))
         self.complete.update(sets)
         self.operations.take_over(rows)
-
-    def take_dropped(self) -> list[SetKey]:
-        """Return the sets to empty in the store before the changes are written to it."""
-        dropped = sorted(self._dropped)
-        self._dropped.clear()
-        return dropped
 
     @property
     def pending(self) -> int:
@@ -260,7 +251,7 @@ class Members:
             if name not in self._dirty:
                 self._unwritten.pop(name, None)
                 if self._cache.get(name) == ():
-                    # Of a set that nothing is folded into any more.
+                    # Of a set that leaves.
                     del self._cache[name]
         self._evict()
 

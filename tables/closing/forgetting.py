@@ -10,7 +10,7 @@ is found again after a restart. Their names are in the members store, which the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
@@ -28,7 +28,7 @@ from tables.routing.route import Route
 MOST_CELLS = 20_000
 """Cells of one meter key that are compared in one step; where more are final, all stay."""
 MOST_SETS = 1_000
-"""About how many sets of members go together."""
+"""About how many sets of members are emptied before those of others."""
 
 
 class Forgetting:
@@ -38,11 +38,8 @@ class Forgetting:
         self._partition = partition
         self._names: dict[int, dict[SubscriptionKey, None]] = {}
         """By the time from which they are to be looked at."""
-        self.sets: dict[SetKey, int] = {}
-        """Sets whose members go, and where in the store each is read from, as of `emptying`."""
-        self._names_of: dict[SetKey, SubscriptionKey] = {}
-        self._empty: dict[SubscriptionKey, set[SetKey]] = {}
-        """Sets without members, whose cells may go."""
+        self._waiting: dict[SubscriptionKey, set[SetKey]] = {}
+        """Sets whose cells go when they are empty."""
 
     def note_due(self, names: Iterable[SubscriptionKey], cut_ms: int) -> None:
         """Note external subscriptions whose periods may have been due at a cut."""
@@ -59,9 +56,11 @@ class Forgetting:
 
     @property
     def has_work(self) -> bool:
-        """Whether periods of anybody may be final by now, or members are left of one."""
+        """Whether periods of anybody may be final by now, or cells that waited may go."""
         due_ms = min(self._names, default=NEVER_MS)
-        return due_ms <= self._partition.cuts.settled_ms or bool(self.sets)
+        leaving = self._partition.members.leaving
+        waits = (sets.isdisjoint(leaving) for sets in self._waiting.values())
+        return due_ms <= self._partition.cuts.settled_ms or any(waits)
 
     def forgetting(self, log_starts: tuple[int, int]) -> Steps[None]:
         """Forget what is final by now, by small steps.
@@ -71,19 +70,22 @@ class Forgetting:
         """
         partition = self._partition
         settled_ms, event_ranges = partition.cuts.settled_ms, partition.event_ranges
+        leaving = partition.members.leaving
+        for name in [name for name, sets in self._waiting.items() if sets.isdisjoint(leaving)]:
+            self._look_at((name,), 0)
         for at_ms in sorted(at_ms for at_ms in self._names if at_ms <= settled_ms):
             for name in list(self._names[at_ms]):
-                if len(self.sets) >= MOST_SETS:
+                if len(leaving) >= MOST_SETS:
                     return
+                waited_for = self._waiting.pop(name, set())
                 if not event_ranges.names_before(event_ranges.meter_keys_of(name), *log_starts):
-                    yield from self._forgetting_one(name)
-                self._empty.pop(name, None)
+                    yield from self._forgetting_one(name, waited_for)
                 del self._names[at_ms][name]
                 yield
             if not self._names[at_ms]:
                 del self._names[at_ms]
 
-    def _forgetting_one(self, name: SubscriptionKey) -> Steps[None]:
+    def _forgetting_one(self, name: SubscriptionKey, waited_for: Container[SetKey]) -> Steps[None]:
         partition = self._partition
         if name in partition.stale.parked:
             return
@@ -94,17 +96,18 @@ class Forgetting:
         partition.packing.unpack(name)
         for code in list(partition.event_ranges.codes.get(name, ())):
             _note_final(partition, (*name, code))
-            yield from self._dropping((*name, code))
+            yield from self._dropping((*name, code), waited_for)
         later_ms = _next_final_ms(partition, name)
         if later_ms < NEVER_MS:
             self._look_at((name,), later_ms)
         if packed:
             yield from partition.packing.packing(name)
 
-    def _dropping(self, meter_key: MeterKey) -> Steps[None]:
+    def _dropping(self, meter_key: MeterKey, waited_for: Container[SetKey]) -> Steps[None]:
         """Drop the forgotten cells of a meter key, by steps, but for those with members.
 
-        A flush that comes between two steps leaves some behind, which nobody reads.
+        `waited_for`: sets that left before. A flush that comes between two steps leaves some cells
+        behind, which nobody reads.
         """
         partition = self._partition
         for cells in batches(_forgotten_cells(partition, meter_key), STEP_ITEMS):
@@ -117,7 +120,7 @@ class Forgetting:
                     carried = span.layer_of(None).cell(cell.filter_id, cell.groups)
                     carry(cell, carried)
                     partition.snapshot.mark(carried)
-                elif span.fold.unique and not self._is_empty(cell):
+                elif span.fold.unique and not self._is_empty(cell, waited_for):
                     continue
                 partition.snapshot.delete(layer.cells.pop((cell.filter_id, cell.groups)))
                 if id(layer) not in nowhere:
@@ -131,40 +134,17 @@ class Forgetting:
             yield
         yield
 
-    def _is_empty(self, cell: Cell) -> bool:
+    def _is_empty(self, cell: Cell, waited_for: Container[SetKey]) -> bool:
         """Return whether a cell has no members any more; if it may have some, they are to go."""
-        span = cell.layer.span
+        span, members = cell.layer.span, self._partition.members
         set_name = (cell.filter_id, cell.groups, cell.layer.start_ms)
         key = span.set_named(set_name)
-        if key in self._empty.get(span.name, ()):
+        if key in waited_for and key not in members.leaving:
             span.sets.pop(set_name, None)
-            self._partition.members.complete.discard(key)
             return True
-        self.sets.setdefault(key, 0)
-        self._names_of[key] = span.name
+        members.leave([key])
+        self._waiting.setdefault(span.name, set()).add(key)
         return False
-
-    def emptying(self, stored: Mapping[SetKey, tuple[int, Mapping[str, bytes]]]) -> Steps[None]:
-        """Remove members of some of `sets`, by small steps.
-
-        `stored`: members that the store has of a set from the place on that `sets` has for it, and
-        where it is to be read on, 0: these are the last. Nobody may fold or refold meanwhile.
-        """
-        found = {
-            (key, text): packed
-            for key, (_, members) in stored.items()
-            for text, packed in members.items()
-        }
-        yield from self._partition.members.removing(stored, found)
-        for key, (cursor, _) in stored.items():
-            if cursor or self.sets[key]:
-                # Of a large one it is only known that it is empty when it is looked at once more.
-                self.sets[key] = cursor
-                continue
-            del self.sets[key]
-            name = self._names_of.pop(key)
-            self._empty.setdefault(name, set()).add(key)
-            self._look_at((name,), 0)
 
 
 def is_at_rest(partition: Partition, name: SubscriptionKey) -> bool:

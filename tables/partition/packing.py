@@ -194,7 +194,7 @@ class Packing:
                     else:
                         gone.append(set_key(*span_key, generation, set_name[2], *set_name[:2]))
         self._unpacked.clear()
-        self._members.drop(gone)
+        self._members.leave(gone)
         self._stale.miss(self._event_ranges.meter_keys_of(name))
 
     def pack(self, name: SubscriptionKey, pieces: Sequence[Piece] = ()) -> None:

@@ -378,7 +378,7 @@ class Refold:
         for meter_key in self.meter_keys | self.routes.keys():
             gone += partition.packing.replace(meter_key, self.routes.get(meter_key))
             yield
-        yield from partition.members.forgetting(gone)
+        partition.members.leave(gone)
         yield from partition.members.replacing(self.members)
         for name, standing in self._standing.items():
             decided_ms = partition.cuts.decided_ms

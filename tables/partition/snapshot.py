@@ -17,6 +17,10 @@ from tables.changelogged.checksum import SUM_MODULUS, record_hash
 from tables.changelogged.members import MemberKey, member_changelog_key
 from tables.partition.tables import Tables
 
+MOST_LEAVING = 2_000
+"""Sets of members that a checkpoint says are to be emptied. Of more, a restart leaves the rest in
+the changelog, where nobody reads them."""
+
 
 class Changes(NamedTuple):
     """Changelog records of one flush; a None value deletes."""
@@ -172,6 +176,7 @@ class Snapshot:
         checkpoint.flush += 1
         checkpoint.index_length = tables.index.length
         checkpoint.members_sum = tables.members.sum
+        checkpoint.leaving = tuple(sorted(tables.members.leaving)[:MOST_LEAVING])
         checkpoint.presence_sum = tables.event_ranges.sum
         checkpoint.published_sum = tables.published.sum
         checkpoint.corrections_sum = tables.corrections.sum
@@ -193,6 +198,7 @@ class Snapshot:
         """
         checkpoint, tables = self._checkpoint, self._tables
         tables.members.sum = checkpoint.members_sum or tables.members.sum
+        tables.members.leave(checkpoint.leaving)
         if (self._loaded, self._loaded_hash % SUM_MODULUS) != (
             checkpoint.cells,
             checkpoint.cells_hash,

@@ -184,6 +184,8 @@ def told(live: Live) -> tuple[list[bytes], dict[Any, Any]]:
 def changelogs(live: Live) -> tuple[dict[MemberKey, bytes], dict[bytes, bytes]]:
     """Members and rows as they are written, whatever refold made them."""
     live.flush()
+    live.empty_sets()
+    live.flush()
 
     def ungenerated(key: bytes) -> bytes:
         named = msgspec.msgpack.decode(key)

@@ -84,7 +84,8 @@ def wrong_members(live: Live, verification: Verification) -> list[Difference]:
 
 
 def store(live: Live) -> None:
-    """A flush, and the store follows it."""
+    """A flush, and the store follows it: what was refolded is gone from it."""
+    live.empty_sets()
     live.flush()
     live.partition.members.written(list(live.changelog.members))
 

@@ -39,7 +39,8 @@ async def works(settings: Settings, number: int = 0) -> None:
     try:
         await store.replace_all(number, 1, 7, [((A, "x"), b"1"), ((B, "y"), b"2")])
         assert await store.stands_at(number, 7)
-        await store.write(number, 1, 8, [B], [((A, "z"), b"3"), ((A, "x"), None)])
+        changed = [((A, "z"), b"3"), ((A, "x"), None), ((B, "y"), None)]
+        await store.write(number, 1, 8, changed)
         found = await store.load_many(number, [(A, "x"), (A, "z"), (B, "y")])
         assert found == [None, b"3", None]
         assert await store.load_sets(number, [A]) == [{"z": b"3"}]
@@ -161,7 +162,7 @@ async def test_behind_sentinel_the_next_master_is_found(
         await eventually(copied.dbsize, 3)
         master.kill()
         # It waits for whoever takes over, and goes on there.
-        await asyncio.wait_for(store.write(0, 1, 8, [], [((A, "y"), b"2")]), 30)
+        await asyncio.wait_for(store.write(0, 1, 8, [((A, "y"), b"2")]), 30)
         assert await store.load_many(0, [(A, "x"), (A, "y")]) == [b"1", b"2"]
         promoted: Any = Redis.from_url(replica.url)
         servers.push_async_callback(promoted.aclose)
@@ -221,5 +222,5 @@ async def test_in_a_cluster_each_partition_lies_on_one_node(
         # Scripts are gone after a restart.
         for client in clients:
             await client.script_flush()
-        await asyncio.wait_for(store.write(5, 1, 4, [], [((A, "y"), b"2")]), 10)
+        await asyncio.wait_for(store.write(5, 1, 4, [((A, "y"), b"2")]), 10)
         assert await store.load_many(5, [(A, "x"), (A, "y")]) == [b"5", b"2"]

@@ -122,7 +122,6 @@ class Members(MemberStore):
         number: int,
         epoch: int,
         flush: int,
-        gone: Sequence[SetKey],
         members: Iterable[tuple[MemberKey, bytes | None]],
     ) -> None:
         process = PROCESS.get()
@@ -135,9 +134,6 @@ class Members(MemberStore):
         if keys.members > 0 and not keys.counts:
             raise MembersLost(f"it is not known what sets partition {number} has")
         keys.epoch = epoch
-        for key in gone:
-            keys.sets.pop(key, None)
-            keys.members -= keys.counts.pop(key, 0)
         for (key, text), packed in members:
             _put(keys, key, text, packed)
         keys.flush = flush

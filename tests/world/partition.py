@@ -75,8 +75,6 @@ class Changelog:
 
     def take(self, partition: Partition) -> Changes:
         """Apply one flush, and return what it has."""
-        gone = set(partition.members.take_dropped())
-        self.store = {n: v for n, v in self.store.items() if n[0] not in gone}
         changes = partition.take_changes()
         _compact(self.cells, changes.cells)
         _compact(self.store, changes.members)
@@ -312,11 +310,17 @@ class Live:
         found.note_ended(name)
         while found.has_work:
             drained(found.forgetting(FROM_THE_START))
-            drained(found.emptying(self.changelog.some_of(found.sets)))
-            if found.sets:
+            self.empty_sets()
+        return counts["close", "cells"] > before
+
+    def empty_sets(self) -> None:
+        """Empty the sets of members that nothing is folded into any more, as the owner does."""
+        members = self.partition.members
+        while members.leaving:
+            drained(members.emptying(self.changelog.some_of(members.leaving)))
+            if members.leaving:
                 # Of a large set the store has no more what is gone.
                 self.flush()
-        return counts["close", "cells"] > before
 
     def cells(self) -> dict[Any, Any]:
         """Every cell as packed for the changelog, but for the refold that made it."""
@@ -335,7 +339,7 @@ class Live:
         found: dict[Any, Any] = {}
         for (packed, text), kept in self.partition.members._cache.items():
             subscription_id, charge_id, start_ms, _, *place = msgspec.msgpack.decode(packed)
-            if kept:
+            if kept and packed not in self.partition.members.leaving:
                 found[subscription_id, charge_id, start_ms, repr(place), text] = kept
         return found
 

@@ -23,7 +23,7 @@ from app.runtime.topics.changelogs import CHECKPOINT_KEY
 from app.runtime.topics.published_topic import output_mark, output_tp
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.checksum import ChangelogSum
-from tables.changelogged.members import MemberKey, SetKey
+from tables.changelogged.members import MemberKey
 from tables.partition.partition import Partition
 
 HEARD_POLL_S = 0.1
@@ -67,7 +67,6 @@ class Unsent:
         self,
         records: list[Record],
         members: list[MemberChange],
-        gone: list[SetKey],
         batches: list[RecordBatch],
         forwards: int,
         progress: Progress,
@@ -76,7 +75,6 @@ class Unsent:
         self.records = records
         """The checkpoint is the last one."""
         self.members = members
-        self.gone = gone
         self.batches = batches
         self.forwards = forwards
         """How many forwards of the partition are acknowledged before it is committed."""

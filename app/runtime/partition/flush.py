@@ -37,7 +37,6 @@ from app.runtime.topics.changelogs import (
     CHECKPOINT_KEY,
     PLACE_HEADER,
 )
-from tables.changelogged.members import SetKey
 from tables.event_index.log import log_records
 from tables.partition.partition import Partition
 
@@ -110,19 +109,18 @@ class FlushPacking:
         """Take out what changed. Whoever is in the middle of it must go on to the end."""
         work = Work("flush", f"partition {self._state.number}")
         self._next_flush.begin()
-        records, members, gone = await self._context.turns.run(work, self._taking())
+        records, members = await self._context.turns.run(work, self._taking())
         checkpoint = self._state.checkpoint
         return Unsent(
             records,
             members,
-            gone,
             self._next_flush.take_batches(),
             self._forwards.count,
             self._cuts.progress(checkpoint.raw_next, checkpoint.append_time_ms),
             self._state.members.sum,
         )
 
-    def _taking(self) -> Steps[tuple[list[Record], list[MemberChange], list[SetKey]]]:
+    def _taking(self) -> Steps[tuple[list[Record], list[MemberChange]]]:
         """Return the records of this flush, the checkpoint last."""
         settings, state, number = self._context.settings, self._state, self._state.number
         checkpoint, definitions = state.checkpoint, self._refold_queue.definitions_taken
@@ -136,7 +134,6 @@ class FlushPacking:
         self._told_ms = checkpoint.append_time_ms
         self._context.flush_pace.note(state.snapshot.pending_changes(), monotonic())
         self._ledger.pack()
-        gone = state.members.take_dropped()
         records = self._next_flush.take_records()
         changes = yield from state.taking_changes()
         topics = {name: settings.topic(full) for name, full in CHANGELOGS.items()}
@@ -150,7 +147,7 @@ class FlushPacking:
         # Bounded by itself: of more meter keys than it holds it says that any may be refolding.
         topic, packed = settings.topic(CELLS_CHANGELOG), self.packed_checkpoint()
         records.append(Record(topic, number, CHECKPOINT_KEY, packed, []))
-        return records, changes.members, gone
+        return records, changes.members
 
     def keep_on_disk(self, flush: int) -> None:
         """Let local disk keep what the flush made durable."""
@@ -269,7 +266,7 @@ class Flusher:
             # 4. Note that it is durable.
             self._commits.done(unsent)
             # Also of one that is given up: who stores an earlier flush yet goes on to this one.
-            self._members.add(unsent.gone, unsent.members)
+            self._members.add(unsent.members)
             self._commits.forget_unsent()
         # 5. Tell all workers how far the partition is.
         context.reports.tell(unsent.progress)

@@ -139,9 +139,9 @@ class MemberSync:
             # What the changelog stands at is known again when the flush is sent or given up.
             await commits.sent.wait()
 
-    def add(self, gone: Sequence[SetKey], members: Iterable[MemberChange]) -> None:
+    def add(self, members: Iterable[MemberChange]) -> None:
         """Take over what a flush has changed; `follow` gives it to the store."""
-        self._unstored.add(gone, members)
+        self._unstored.add(members)
 
     async def follow(self) -> None:
         """Let the members store follow; while Redis does not answer, later flushes need not wait.
@@ -163,14 +163,14 @@ class MemberSync:
         number, epoch = self._state.number, self._state.checkpoint.epoch
         async with self._storing:
             while self._stored < self._commits.flush:
-                flush, (gone, members) = self._commits.flush, self._unstored.all()
+                flush, members = self._commits.flush, self._unstored.all()
                 try:
-                    await self._context.members.write(number, epoch, flush, gone, members)
+                    await self._context.members.write(number, epoch, flush, members)
                     self._stored = flush
                 except MembersLost as lost:
                     self._tell_lost(lost)
                     await self._refill()
-                self._state.members.written(self._unstored.remove(gone, members))
+                self._state.members.written(self._unstored.remove(members))
 
     async def halt(self) -> None:
         """Leave the members store alone from here on; the next flush would go on with it."""
@@ -184,27 +184,21 @@ class Unstored:
     """Members that flushes have changed and the members store does not have yet."""
 
     def __init__(self) -> None:
-        self._gone: list[SetKey] = []
         self._members: dict[MemberKey, bytes | None] = {}
 
     def __len__(self) -> int:
         return len(self._members)
 
-    def add(self, gone: Sequence[SetKey], members: Iterable[MemberChange]) -> None:
+    def add(self, members: Iterable[MemberChange]) -> None:
         """Take over what one more flush changed."""
-        if gone:
-            void = set(gone)
-            self._gone += gone
-            self._members = {n: v for n, v in self._members.items() if n[0] not in void}
         self._members.update(members)
 
-    def all(self) -> tuple[list[SetKey], list[MemberChange]]:
-        """Return sets that go, and then the members as they are to be."""
-        return list(self._gone), list(self._members.items())
+    def all(self) -> list[MemberChange]:
+        """Return the members as they are to be."""
+        return list(self._members.items())
 
-    def remove(self, gone: Sequence[SetKey], members: Iterable[MemberChange]) -> list[MemberKey]:
+    def remove(self, members: Iterable[MemberChange]) -> list[MemberKey]:
         """Note that they are stored; return those that were not changed again meanwhile."""
-        del self._gone[: len(gone)]
         stored = [name for name, value in members if self._members.get(name, b"") is value]
         for name in stored:
             del self._members[name]

@@ -1,4 +1,7 @@
-"""The members store on a real Redis: exactness over loss, eviction, roll-back and zombies."""
+"""The members store on a real Redis: exactness over loss, eviction, roll-back and zombies.
+
+It is over 500 lines: each way to lose members takes a few, and all of them share one store.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from redis.exceptions import RedisError
 from app.local_servers.redis import LocalRedis
 from app.redis import members
 from app.redis.errors import MembersLost, MembersSilent, StaleEpoch
-from app.redis.members import MEMBERS_IN_A_CALL, MembersState, MemberStore
+from app.redis.members import MEMBERS_IN_A_CALL, MOST_MEMBERS, MembersState, MemberStore
 from app.settings import Settings
 from tables.changelogged.members import MemberKey
 from tests.world.live.servers import MakeSettings
@@ -45,9 +48,7 @@ def member(key: bytes, text: str, packed: bytes | None) -> tuple[MemberKey, byte
 
 
 async def test_members_are_read_back(store: MemberStore) -> None:
-    await store.write(
-        0, 1, 1, [], [member(A, "x", b"1"), member(B, "ü", b"\x00"), member(B, "", b"3")]
-    )
+    await store.write(0, 1, 1, [member(A, "x", b"1"), member(B, "ü", b"\x00"), member(B, "", b"3")])
     names = [(B, ""), (A, "x"), (A, "absent"), (b"none", "x"), (B, "ü"), (A, "x")]
     assert await store.load_many(0, names) == [b"3", b"1", None, None, b"\x00", b"1"]
     assert await store.load_many(0, []) == []
@@ -56,15 +57,14 @@ async def test_members_are_read_back(store: MemberStore) -> None:
 
 
 async def test_a_flush_overwrites_deletes_and_empties(store: MemberStore) -> None:
-    await store.write(
-        0, 1, 1, [], [member(A, "x", b"1"), member(A, "y", b"1"), member(B, "z", b"1")]
-    )
-    await store.write(0, 1, 2, [B], [member(A, "x", b"2"), member(A, "y", None)])
+    await store.write(0, 1, 1, [member(A, "x", b"1"), member(A, "y", b"1"), member(B, "z", b"1")])
+    changed = [member(A, "x", b"2"), member(A, "y", None), member(B, "z", None)]
+    await store.write(0, 1, 2, changed)
     assert await store.load_many(0, [(A, "x"), (A, "y"), (B, "z")]) == [b"2", None, None]
     assert await store.state(0) == MembersState(flush=2, epoch=1, sets=1, members=1, intact=True)
-    await store.write(0, 1, 3, [A], [member(A, "new", b"3")])
+    await store.write(0, 1, 3, [member(A, "x", None), member(A, "new", b"3")])
     assert await store.load_many(0, [(A, "x"), (A, "new")]) == [None, b"3"]
-    await store.write(0, 1, 4, [], [member(A, "new", None), member(A, "never was", None)])
+    await store.write(0, 1, 4, [member(A, "new", None), member(A, "never was", None)])
     assert await store.state(0) == MembersState(flush=4, epoch=1, sets=0, members=0, intact=True)
 
 
@@ -73,7 +73,7 @@ async def test_whole_sets_are_read_back(store: MemberStore, redis: Any) -> None:
     small = {b"%d" % n: {f"small {n}": b"s", "": b"%d" % n} for n in range(MEMBERS_IN_A_CALL)}
     sets = {**small, A: large, B: {"ü": b"\x00"}}
     members = [member(key, text, v) for key, found in sets.items() for text, v in found.items()]
-    await store.write(0, 1, 1, [], members)
+    await store.write(0, 1, 1, members)
     assert await store.load_sets(0, [*sets, b"none"]) == [*sets.values(), {}]
     assert await store.load_sets(0, []) == []
     await redis.hdel(store._set(0, A), "large 7")
@@ -84,11 +84,28 @@ async def test_whole_sets_are_read_back(store: MemberStore, redis: Any) -> None:
         await store.load_sets(0, [B])
 
 
+async def test_a_large_set_is_read_in_parts_until_all_of_it_was_told(store: MemberStore) -> None:
+    large = {f"large {n}": b"%d" % n for n in range(3 * MEMBERS_IN_A_CALL)}
+    small = [member(b"%d" % n, "x", b"s") for n in range(MOST_MEMBERS)]
+    await store.write(0, 1, 1, [*small, *(member(A, text, v) for text, v in large.items())])
+    keys = [A, *(key for (key, _), _ in small), b"none"]
+    some = await store.load_some(0, dict.fromkeys(keys, 0))
+    assert 1 < len(some) < len(keys)
+    found, calls, cursor = dict[str, bytes](), 0, -1
+    while cursor:
+        ((_, (cursor, part)),) = (await store.load_some(0, {A: max(cursor, 0)})).items()
+        assert len(part) < len(large)
+        found |= part
+        calls += 1
+    assert (found, calls > 1) == (large, True)
+    assert await store.load_some(0, {b"none": 0}) == {b"none": (0, {})}
+
+
 async def test_whole_sets_are_not_waited_for(tmp_path: Path, make_settings: MakeSettings) -> None:
     async with LocalRedis(tmp_path / "redis") as redis:
         store = MemberStore(make_settings(redis_url=redis.url))
         await store.start()
-        await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+        await store.write(0, 1, 1, [member(A, "x", b"1")])
         await redis.stop()
         with pytest.raises(MembersSilent):
             await store.load_sets(0, [A])
@@ -97,7 +114,7 @@ async def test_whole_sets_are_not_waited_for(tmp_path: Path, make_settings: Make
 
 async def test_a_flush_written_twice_counts_once(store: MemberStore) -> None:
     for _ in range(2):
-        await store.write(0, 1, 1, [B], [member(A, "x", b"1"), member(B, "y", b"1")])
+        await store.write(0, 1, 1, [member(A, "x", b"1"), member(B, "y", b"1")])
     assert await store.state(0) == MembersState(flush=1, epoch=1, sets=2, members=2, intact=True)
 
 
@@ -112,7 +129,7 @@ async def test_a_large_flush_is_one_transaction(store: MemberStore, redis: Any) 
             seen.add((state.flush, state.members))
 
     watching = asyncio.create_task(watch())
-    await store.write(0, 1, 1, [], members)
+    await store.write(0, 1, 1, members)
     await asyncio.sleep(0.2)
     watching.cancel()
     assert await store.load_many(0, [name for name, _ in members]) == [
@@ -123,11 +140,11 @@ async def test_a_large_flush_is_one_transaction(store: MemberStore, redis: Any) 
 
 async def test_a_lower_epoch_is_refused(settings: Settings, store: MemberStore) -> None:
     zombie = MemberStore(settings)
-    await zombie.write(0, 1, 1, [], [member(A, "x", b"1")])
+    await zombie.write(0, 1, 1, [member(A, "x", b"1")])
     assert await store.stands_at(0, 1)
-    await store.write(0, 2, 2, [], [member(A, "x", b"2")])
+    await store.write(0, 2, 2, [member(A, "x", b"2")])
     with pytest.raises(StaleEpoch):
-        await zombie.write(0, 1, 2, [A], [member(A, "y", b"zombie")])
+        await zombie.write(0, 1, 2, [member(A, "y", b"zombie")])
     with pytest.raises(StaleEpoch):
         await zombie.replace_all(0, 1, 2, [((A, "y"), b"zombie")])
     with pytest.raises(MembersLost):
@@ -141,7 +158,7 @@ async def test_flushall_is_noticed(
 ) -> None:
     async with LocalRedis(tmp_path / "own-redis") as own:
         store = MemberStore(make_settings(redis_url=own.url))
-        await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+        await store.write(0, 1, 1, [member(A, "x", b"1")])
         client: Any = Redis.from_url(own.url)
         await client.flushall()
         with pytest.raises(MembersLost):
@@ -149,7 +166,7 @@ async def test_flushall_is_noticed(
         assert not await store.stands_at(0, 1)
         # A later flush must not cover the loss up.
         with pytest.raises(MembersLost):
-            await store.write(0, 1, 2, [], [member(A, "y", b"2")])
+            await store.write(0, 1, 2, [member(A, "y", b"2")])
         assert (await store.state(0)).flush is None
         await store.replace_all(0, 1, 2, [((A, "x"), b"1"), ((A, "y"), b"2")])
         assert await store.load_many(0, [(A, "x"), (A, "y")]) == [b"1", b"2"]
@@ -161,7 +178,7 @@ async def test_flushall_is_noticed(
 async def test_an_evicted_key_is_noticed(
     settings: Settings, store: MemberStore, redis: Any, lost: str
 ) -> None:
-    await store.write(0, 1, 1, [], [member(A, "x", b"1"), member(B, "y", b"1")])
+    await store.write(0, 1, 1, [member(A, "x", b"1"), member(B, "y", b"1")])
     pattern = f"{{{settings.consumer_group}:0}}:{lost}*"
     evicted = [key async for key in redis.scan_iter(match=pattern) if not key.endswith(B)]
     assert len(evicted) == 1
@@ -174,14 +191,14 @@ async def test_an_evicted_key_is_noticed(
 async def test_an_evicted_set_is_noticed_although_its_count_was_evicted_too(
     settings: Settings, store: MemberStore, redis: Any
 ) -> None:
-    await store.write(0, 1, 1, [], [member(A, "x", b"1"), member(B, "y", b"1")])
+    await store.write(0, 1, 1, [member(A, "x", b"1"), member(B, "y", b"1")])
     await redis.delete(store._counts(0), store._set(0, A))
     with pytest.raises(MembersLost):
         await store.load_many(0, [(A, "x")])
     with pytest.raises(MembersLost):
         await store.load_sets(0, [A])
     with pytest.raises(MembersLost):
-        await store.write(0, 1, 2, [], [member(A, "z", b"1")])
+        await store.write(0, 1, 2, [member(A, "z", b"1")])
     assert not await store.stands_at(0, 1)
 
 
@@ -198,9 +215,11 @@ async def test_writes_wait_while_redis_takes_none(
     async with LocalRedis(tmp_path / "redis") as server, Redis.from_url(server.url) as redis:
         store = MemberStore(make_settings(redis_url=server.url))
         await store.start()
-        await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+        await store.write(0, 1, 1, [member(A, "x", b"1")])
         await _told(redis, refuse)
-        writing = asyncio.create_task(store.write(0, 1, 2, [A], [member(B, "y", b"1")]))
+        writing = asyncio.create_task(
+            store.write(0, 1, 2, [member(A, "x", None), member(B, "y", b"1")])
+        )
         await asyncio.sleep(0.3)
         assert (writing.done(), store.available) == (False, False)
         await _told(redis, take)
@@ -222,7 +241,7 @@ async def test_who_writes_to_a_full_redis_ends_when_asked(
         await store.start()
         await _told(redis, "CONFIG SET maxmemory 1")
         for each in range(60):
-            writing = asyncio.create_task(store.write(0, 1, 1, [], []))
+            writing = asyncio.create_task(store.write(0, 1, 1, []))
             await asyncio.sleep(each % 20 / 1000)
             writing.cancel()
             ended, _ = await asyncio.wait([writing], timeout=5)
@@ -235,7 +254,7 @@ async def _told(redis: Any, command: str) -> None:
 
 
 async def test_a_lost_member_is_noticed(settings: Settings, store: MemberStore, redis: Any) -> None:
-    await store.write(0, 1, 1, [], [member(A, "x", b"1"), member(A, "y", b"1")])
+    await store.write(0, 1, 1, [member(A, "x", b"1"), member(A, "y", b"1")])
     await redis.hdel(f"{{{settings.consumer_group}:0}}:set:".encode() + A, "x")
     with pytest.raises(MembersLost):
         await store.load_many(0, [(A, "y")])
@@ -245,7 +264,7 @@ async def test_a_lost_member_is_noticed(settings: Settings, store: MemberStore, 
 async def test_an_altered_member_is_noticed(
     settings: Settings, store: MemberStore, redis: Any
 ) -> None:
-    await store.write(0, 1, 1, [], [member(A, "x", b"1"), member(A, "y", b"1")])
+    await store.write(0, 1, 1, [member(A, "x", b"1"), member(A, "y", b"1")])
     key = f"{{{settings.consumer_group}:0}}:set:".encode() + A
     kept = await redis.hget(key, "x")
     await redis.hset(key, "x", kept[:-1] + b"2")
@@ -264,10 +283,10 @@ async def test_a_roll_back_to_an_older_dump_is_noticed(
     options = ("--appendonly", "no", "--dbfilename", "dump.rdb")
     async with LocalRedis(directory, options=options) as own:
         store = MemberStore(make_settings(redis_url=own.url))
-        await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+        await store.write(0, 1, 1, [member(A, "x", b"1")])
         client: Any = Redis.from_url(own.url)
         await client.save()
-        await store.write(0, 1, 2, [], [member(A, "x", b"2")])
+        await store.write(0, 1, 2, [member(A, "x", b"2")])
         assert await store.stands_at(0, 2)
         await client.aclose()
         own.kill()
@@ -286,8 +305,8 @@ async def test_replacing_all_leaves_nothing_of_before(
     settings: Settings, store: MemberStore, redis: Any
 ) -> None:
     sets = [member(b"%d" % n, "x", b"1") for n in range(3_000)]
-    await store.write(0, 1, 1, [], sets)
-    await store.write(1, 1, 1, [], [member(A, "x", b"other partition")])
+    await store.write(0, 1, 1, sets)
+    await store.write(1, 1, 1, [member(A, "x", b"other partition")])
     # Sets whose count was lost go too.
     await redis.delete(f"{{{settings.consumer_group}:0}}:counts")
     new = [((b"new %d" % (n % 10), str(n)), b"v%d" % n) for n in range(2 * MEMBERS_IN_A_CALL + 5)]
@@ -311,7 +330,7 @@ async def test_what_others_have_is_not_looked_at_to_replace_all(
         for others in (100, 10_000):
             await store.replace_all(0, 1, 1, [((A, "x"), b"1")])
             theirs = [member(b"%d" % n, "x", b"1") for n in range(others)]
-            await store.write(1, 1, others, [], theirs)
+            await store.write(1, 1, others, theirs)
             await client.config_resetstat()
             await store.replace_all(0, 1, 2, [((B, "x"), b"2")])
             stats = await client.info("commandstats")
@@ -326,7 +345,7 @@ async def test_what_others_have_is_not_looked_at_to_replace_all(
 async def test_a_replacement_that_was_broken_off_is_done_again(
     store: MemberStore, redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await store.write(0, 1, 1, [], [member(b"%d" % n, "x", b"1") for n in range(3_000)])
+    await store.write(0, 1, 1, [member(b"%d" % n, "x", b"1") for n in range(3_000)])
     calls = iter(range(3))
 
     async def broken_off(number: int, call: Awaitable[Any]) -> Any:
@@ -349,7 +368,7 @@ async def test_sets_that_outlive_what_counts_them_are_not_believed(
     store: MemberStore, redis: Any
 ) -> None:
     """Redis that evicts may keep sets of a partition and nothing that names them."""
-    await store.write(0, 1, 1, [], [member(key, text, b"1") for key in (A, B) for text in "xy"])
+    await store.write(0, 1, 1, [member(key, text, b"1") for key in (A, B) for text in "xy"])
     await redis.delete(store._meta(0), store._counts(0))
     await store.replace_all(0, 1, 2, [((A, "x"), b"2")])
     assert await store.load_many(0, [(A, "x"), (A, "y")]) == [b"2", None]
@@ -361,17 +380,17 @@ async def test_sets_that_outlive_what_counts_them_are_not_believed(
 
 async def test_a_flush_does_not_declare_whole_what_was_cleared(store: MemberStore) -> None:
     """A changelog that turns out to be torn leaves nothing to fill in, and flushes may go on."""
-    await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+    await store.write(0, 1, 1, [member(A, "x", b"1")])
     await store.clear(0, 1)
     with pytest.raises(MembersLost):
-        await store.write(0, 1, 2, [], [member(A, "y", b"2")])
+        await store.write(0, 1, 2, [member(A, "y", b"2")])
     with pytest.raises(MembersLost):
         await store.load_many(0, [(A, "x")])
     assert not await store.stands_at(0, 2)
 
 
 async def test_half_a_replacement_stands_at_no_flush(store: MemberStore) -> None:
-    await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+    await store.write(0, 1, 1, [member(A, "x", b"1")])
 
     def torn() -> Any:
         yield from (((A, str(n)), b"v") for n in range(MEMBERS_IN_A_CALL + 1))
@@ -390,7 +409,7 @@ async def test_redis_that_is_lost_while_it_is_filled_is_not_taken_for_whole(
     """An empty Redis stands at no flush, as one does that is being filled."""
     async with LocalRedis(tmp_path / "own-redis") as own:
         store = MemberStore(make_settings(redis_url=own.url))
-        await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+        await store.write(0, 1, 1, [member(A, "x", b"1")])
 
         def lost_half_way() -> Iterator[tuple[MemberKey, bytes]]:
             yield from (((A, str(n)), b"v") for n in range(filled))
@@ -435,9 +454,9 @@ async def test_calls_wait_while_redis_is_away(make_settings: MakeSettings, tmp_p
     options = ("--appendfsync", "always")
     async with LocalRedis(tmp_path / "own-redis", options=options) as own:
         store = MemberStore(make_settings(redis_url=own.url))
-        await store.write(0, 1, 1, [], [member(A, "x", b"1")])
+        await store.write(0, 1, 1, [member(A, "x", b"1")])
         own.kill()
-        writing = asyncio.create_task(store.write(0, 1, 2, [], [member(A, "y", b"2")]))
+        writing = asyncio.create_task(store.write(0, 1, 2, [member(A, "y", b"2")]))
         loading = asyncio.create_task(store.load_many(0, [(A, "x")]))
         await asyncio.sleep(1.5)
         assert not writing.done()
@@ -486,6 +505,6 @@ async def test_members_that_were_filled_in_halfway_are_lost(store: MemberStore) 
     with pytest.raises(MembersLost):
         await store.load_many(0, [(A, "0")])
     with pytest.raises(MembersLost):
-        await store.write(0, 1, 2, [], [member(A, "x", b"2")])
+        await store.write(0, 1, 2, [member(A, "x", b"2")])
     await store.replace_all(0, 1, 1, [((A, "0"), b"1")])
     assert await store.load_many(0, [(A, "0")]) == [b"1"]

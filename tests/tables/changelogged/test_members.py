@@ -24,6 +24,13 @@ def flushed(members: Members) -> dict[MemberKey, bytes | None]:
     return dict(changes)
 
 
+def empty(members: Members, stored: dict[MemberKey, bytes]) -> None:
+    """Empty a set of which the store tells all at once."""
+    members.leave([FINAL])
+    drained(members.emptying({FINAL: (0, {text: packed for (_, text), packed in stored.items()})}))
+    assert members.leaving == {}
+
+
 def filled() -> Members:
     """Two sets of 200 members each that the store has, and one of each that it lacks yet."""
     members = Members()
@@ -40,7 +47,7 @@ def filled() -> Members:
 def test_all_members_of_a_set_go_and_no_others() -> None:
     members = filled()
     stored = {named(FINAL, number): pack_member(member(number)) for number in range(200)}
-    drained(members.removing({FINAL}, stored))
+    empty(members, stored)
     gone = flushed(members)
     assert gone.keys() == {*(named(FINAL, n) for n in range(201)), named(RUNNING, 200)}
     assert [name for name, packed in gone.items() if packed is not None] == [named(RUNNING, 200)]
@@ -58,11 +65,20 @@ def test_members_that_are_not_at_hand_go_as_well() -> None:
     members = Members()
     members.sum = known.sum
     stored = {named(FINAL, number): pack_member(member(number)) for number in range(201)}
-    drained(members.removing({FINAL}, stored))
+    empty(members, stored)
     assert dict(drained(members.taking_changes())) == dict.fromkeys(stored)
     # The store has them until it follows.
-    drained(members.removing({FINAL}, stored))
+    empty(members, stored)
     assert flushed(members) == {}
-    drained(known.removing({FINAL}, stored))
+    empty(known, stored)
     flushed(known)
     assert members.sum == known.sum
+
+
+def test_a_set_that_is_read_in_parts_is_looked_at_once_more() -> None:
+    """The store may have been filled in anew between two parts, and its order with it."""
+    members = filled()
+    members.leave([FINAL])
+    for cursor, left in ((7, {FINAL: 7}), (0, {FINAL: 0}), (0, {})):
+        drained(members.emptying({FINAL: (cursor, {})}))
+        assert members.leaving == left

@@ -162,6 +162,12 @@ def visited(count: int) -> Live:
     return one
 
 
+def empty_some(one: Live) -> None:
+    """Empty sets as far as the store tells them in one call."""
+    members = one.partition.members
+    drained(members.emptying(one.changelog.some_of(members.leaving)))
+
+
 def test_members_that_the_store_lacks_yet_go_too() -> None:
     one = visited(200)
     one.changelog.store.clear()
@@ -169,7 +175,7 @@ def test_members_that_the_store_lacks_yet_go_too() -> None:
     found.note_ended(NAME)
     while found.has_work:
         drained(found.forgetting(FROM_THE_START))
-        drained(found.emptying(one.changelog.some_of(found.sets)))
+        empty_some(one)
     assert layers(one, "visitors") == 1
     one.flush()
     assert len(one.changelog.members) == 1
@@ -185,11 +191,11 @@ def test_members_go_before_their_cell_and_nobody_reads_what_is_left(*, restarts:
     found.note_ended(NAME)
     drained(found.forgetting(FROM_THE_START))
     left = []
-    while found.sets:
+    while one.partition.members.leaving:
         assert layers(one, "visitors") == 2
         assert past_usage(one.partition, NAME, FINAL_MS)[0].rows == before
         assert differences(one) == []
-        drained(found.emptying(one.changelog.some_of(found.sets)))
+        empty_some(one)
         one.flush()
         left.append(len(one.changelog.members))
         if restarts and left[-1] > 1:
@@ -202,20 +208,6 @@ def test_members_go_before_their_cell_and_nobody_reads_what_is_left(*, restarts:
     one.flush()
     assert (layers(one, "visitors"), len(one.changelog.members)) == (1, 1)
     assert one.changelog.members == one.changelog.store
-
-
-def test_a_set_that_is_read_in_parts_is_looked_at_once_more() -> None:
-    """The store may have been filled in anew between two parts, and its order with it."""
-    one = visited(4)
-    found = Forgetting(one.partition)
-    found.note_ended(NAME)
-    drained(found.forgetting(FROM_THE_START))
-    (key,) = found.sets
-    drained(found.emptying({key: (2, {})}))
-    drained(found.emptying({key: (0, {})}))
-    assert found.sets == {key: 0}
-    drained(found.emptying(one.changelog.some_of(found.sets)))
-    assert found.sets == {key: 2}
 
 
 def test_an_event_of_a_visitor_who_is_forgotten_brings_the_others_back() -> None:

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 from app.runtime.partition.member_sync import Unstored
 
-SET, OTHER = b"set", b"other"
+SET = b"set"
 
 
 def test_a_newer_change_takes_the_place_of_an_older_one() -> None:
     unstored = Unstored()
-    unstored.add([], [((SET, "a"), b"1"), ((SET, "b"), b"1")])
-    unstored.add([], [((SET, "a"), b"2"), ((SET, "b"), None)])
-    assert unstored.all() == ([], [((SET, "a"), b"2"), ((SET, "b"), None)])
+    unstored.add([((SET, "a"), b"1"), ((SET, "b"), b"1")])
+    unstored.add([((SET, "a"), b"2"), ((SET, "b"), None)])
+    assert unstored.all() == [((SET, "a"), b"2"), ((SET, "b"), None)]
 
 
 def test_what_changed_again_while_it_was_stored_stays() -> None:
     unstored = Unstored()
-    unstored.add([], [((SET, "a"), b"1"), ((SET, "b"), b"1"), ((SET, "c"), None)])
+    unstored.add([((SET, "a"), b"1"), ((SET, "b"), b"1"), ((SET, "c"), None)])
     taken = unstored.all()
-    unstored.add([], [((SET, "a"), b"2")])
-    assert unstored.remove(*taken) == [(SET, "b"), (SET, "c")]
-    assert unstored.all() == ([], [((SET, "a"), b"2")])
-
-
-def test_a_set_that_goes_takes_its_earlier_changes_along_but_not_the_later_ones() -> None:
-    unstored = Unstored()
-    unstored.add([], [((SET, "a"), b"1"), ((OTHER, "a"), b"1")])
-    unstored.add([SET], [((SET, "b"), b"2")])
-    taken = unstored.all()
-    assert taken == ([SET], [((OTHER, "a"), b"1"), ((SET, "b"), b"2")])
-    unstored.add([OTHER], [])
-    assert unstored.remove(*taken) == [(SET, "b")]
-    assert unstored.all() == ([OTHER], [])
+    unstored.add([((SET, "a"), b"2")])
+    assert unstored.remove(taken) == [(SET, "b"), (SET, "c")]
+    assert unstored.all() == [((SET, "a"), b"2")]

@@ -333,7 +333,7 @@ async def test_members_of_what_is_committed_are_stored_though_the_partition_is_g
     taken = arrived("seats", 0, AT_MS, transaction_id="a", u="b")
     await owned.fold(runs_of([taken]), raw_next=1, append_time_ms=AT_MS)
     await owned.flush()
-    _, members = owned.members._unstored.all()
+    members = owned.members._unstored.all()
     assert [text for (_, text), _ in members] == ["b"]
 
 
