@@ -32,7 +32,7 @@ from app.queries.explain import explain
 from app.queries.preview import Overtaken, preview_organization
 from app.queries.records import Records
 from app.queries.replay import Replay
-from app.queries.routing import Routing
+from app.queries.routing import CHANGED_HANDS, Routing
 from app.queries.series import usage_series
 from app.queries.trace import entries_of, trace, verdicts
 from app.queries.verify import verify_names, verify_organization
@@ -197,7 +197,7 @@ class Evidence:
                 )
             except Fenced as error:
                 # Of its members, say: another worker has them by now.
-                raise Unavailable("partitions changed hands meanwhile") from error
+                raise Unavailable(CHANGED_HANDS) from error
             finally:
                 proof.cancel()
                 with suppress(asyncio.CancelledError, Exception):

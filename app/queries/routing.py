@@ -8,6 +8,8 @@ from app.meter.errors import Unavailable
 from app.runtime.engine import Engine
 from app.runtime.partition.owned import OwnedPartition
 
+CHANGED_HANDS = "partitions changed hands meanwhile: ask again, once no worker comes or goes"
+
 
 class Routing:
     """Knows the partitions here, and by their reports the owners of the others."""
@@ -65,4 +67,4 @@ class Routing:
         The other workers, which are asked now, would answer for some of them too, or for none.
         """
         if self.all_owned() != parts:
-            raise Unavailable("partitions changed hands meanwhile")
+            raise Unavailable(CHANGED_HANDS)

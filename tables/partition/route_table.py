@@ -284,7 +284,7 @@ class RouteTable:
     def replace(self, meter_key: MeterKey, refolded: Route | None) -> list[SetKey]:
         """Replace a meter key's route and cells by those of a refold; return the sets to forget.
 
-        A set that is not at hand stays in the changelog: no span has its generation again.
+        No span has their generation again.
         """
         route = self.by_key.pop(meter_key, None)
         gone: list[SetKey] = []

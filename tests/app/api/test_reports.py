@@ -14,6 +14,7 @@ from app.cli.failures import NO_VERDICT
 from app.cli.verify import verify
 from app.meter.errors import TimeBudgetExceeded, TooManyScans, Unavailable
 from app.meter.evidence import VerifyReport
+from app.queries.routing import CHANGED_HANDS
 from tests.app.api.conftest import Running
 
 FIRST = VerifyReport(
@@ -38,7 +39,7 @@ def failing(api: Running, monkeypatch: pytest.MonkeyPatch, error: Exception) -> 
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (Unavailable("partitions changed hands meanwhile"), "partitions changed hands meanwhile"),
+        (Unavailable(CHANGED_HANDS), CHANGED_HANDS),
         (TimeBudgetExceeded("it took longer than 120 s"), "it took longer than 120 s"),
         (TooManyScans(), "too much is asked at once: try again later"),
     ],
