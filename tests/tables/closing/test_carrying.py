@@ -21,6 +21,7 @@ from tests.tables.closing.test_forgetting import (
     NAME,
     SETTINGS,
     differences,
+    explained,
     live,
     pass_until,
 )
@@ -34,6 +35,16 @@ from tests.world.past import past_usage
 RECURRING = ("balance", "seats", "heads", "level")
 BEFORE_MS = START_MS - DAY_MS
 """Nobody was subscribed then."""
+
+
+@pytest.mark.parametrize("code", RECURRING)
+def test_each_week_is_explained_as_before(code: str) -> None:
+    one = live(3, code)
+    pass_until(one, START_MS + 3 * WEEK_MS)
+    before = [explained(one, code, week) for week in range(3)]
+    assert one.forget(NAME)
+    assert [explained(one, code, week) for week in range(3)] == before
+    assert all(figures is not None for (figures,) in before)
 
 
 class Scenario:

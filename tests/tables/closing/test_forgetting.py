@@ -303,16 +303,16 @@ def differences(one: Live) -> list[object]:
     return [*found, *wrong_members(one, verification), *published]
 
 
-def explained(one: Live) -> list[Figures | None]:
-    """The figures of the cells of the first week."""
+def explained(one: Live, code: str = "sum", week: int = 0) -> list[Figures | None]:
+    """The figures of the cells of a week."""
     state = one.partition
-    tracer = Tracer(state, (*NAME, "sum"))
+    tracer = Tracer(state, (*NAME, code))
     for each in one.arrived():
         standing = verdict(state, each)
         if standing.counted is not None:
             tracer.trace(standing.counted, standing.corrected_ms)
-    (shown,), (raw,) = state.views.route_of((*NAME, "sum")).spans, tracer.route.spans
-    period = raw.timeline.until(START_MS)[0]
+    (shown,), (raw,) = state.views.route_of((*NAME, code)).spans, tracer.route.spans
+    period = raw.timeline.until(START_MS + week * WEEK_MS)[week]
     turned: dict[str, list[Counted]] = {}
     of_period = ExplainedPeriod(state, raw.key.subscription_id, period, turned)
     return [of_period.figures(shown, raw, cell) for cell in of_period.cells(shown, raw)]
