@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from itertools import chain
 
 import msgspec
 import pytest
@@ -16,14 +15,14 @@ from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey
 from tables.cells.forgotten import has_forgotten
 from tables.closing.close import next_cut
-from tables.reading.verification import Verification
 from tests.laws.test_full_usage import figures
-from tests.laws.test_proof import wrong_members
-from tests.laws.test_repairs import NAME, Log, Repaired
+from tests.laws.test_repairs import Log
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, CommandAt, definitions_of, metric_body
 from tests.world.past import past_usage
 from tests.world.profiles import count
+from tests.world.repaired import NAME, Repaired
+from tests.world.verified import differences
 
 RECURRING = ("balance", "seats", "heads", "level")
 CODES = ("count", "sum", "max", "latest", "average", "filtered", "unique", "visitors", *RECURRING)
@@ -191,12 +190,3 @@ def left_of_forgotten(live: Forgetful) -> list[str]:
         if span is not None and period is not None and has_forgotten(span, period):
             found.append(text)
     return found
-
-
-def differences(live: Forgetful) -> list[object]:
-    """Return what verification finds of the cells, and of the records."""
-    verification = Verification(live.partition, [NAME])
-    verification.feed(live.arrived())
-    found = [each for compared in verification.compare() for each in compared.differences]
-    published = chain.from_iterable(verification.compare_published())
-    return [*found, *wrong_members(live, verification), *published]

@@ -16,7 +16,6 @@ from app.wire.identity import digest_of
 from tables.aggregation import DIGEST_MASK
 from tables.cells.cell import Cell
 from tables.changelogged.members import pack_member, unpack_member
-from tables.closing.close import next_cut
 from tables.reading.tracing import Traced, Tracer, verdict
 from tables.reading.verification import Verification
 from tests.world.clock import START_MS, WEEK_MS
@@ -24,6 +23,7 @@ from tests.world.definitions import METRICS, ORG, SUBSCRIPTION, changing_definit
 from tests.world.events import arrivals, arrived
 from tests.world.partition import Live
 from tests.world.profiles import examples
+from tests.world.verified import wrong_members
 
 ALL = tuple(METRICS)
 NAME = (ORG, SUBSCRIPTION)
@@ -68,19 +68,6 @@ def verified(live: Live, events: Sequence[Arrival]) -> list[Difference]:
     members = wrong_members(live, verification)
     published = chain.from_iterable(verification.compare_published())
     return [*verification.lost, *cells, *members, *published]
-
-
-def wrong_members(live: Live, verification: Verification) -> list[Difference]:
-    """What differs of the members that are stored, and of those at hand."""
-    state = live.partition
-    sets = verification.member_sets(verification.meter_keys)
-    at_hand = state.members.at_hand({each.key for each in sets})
-    found = []
-    for each in sets:
-        stored = {t: v for (key, t), v in live.changelog.store.items() if key == each.key}
-        known = at_hand.get(each.key, {})
-        found.append(each.difference(state.number, stored, known, next_cut(state, NAME)))
-    return [difference for difference in found if difference is not None]
 
 
 def store(live: Live) -> None:

@@ -17,12 +17,12 @@ from app.wire.events import Correction
 from app.wire.refusals import RefusalCode
 from tables.partition import partition
 from tests.laws.test_partition import ALL, END_MS, GRACES
-from tests.laws.test_repairs import Repaired
 from tests.world.clock import DAY_MS, START_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, changing_definitions, definitions_of
 from tests.world.events import arrivals, arrived, slices
 from tests.world.partition import Live
 from tests.world.profiles import examples
+from tests.world.repaired import Repaired
 
 PLAIN = ("count", "max", "latest", "average", "level", "heads")
 """Codes whose charges have one cell a period."""

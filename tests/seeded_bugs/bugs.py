@@ -467,7 +467,7 @@ BUGS = (
         "app/runtime/restoring/rebuild.py",
         "owned.renewal.note_seen(seen[0])",
         "owned.renewal.note_seen(shared.followed.last[0])",
-        "tests/simulation/test_simulation.py::test_seeds_that_found_something[3000467]",
+        "tests/simulation/test_simulation.py::test_seeds_that_found_something[3000419]",
     ),
     Bug(
         "waiting-definition-shown-with-another",

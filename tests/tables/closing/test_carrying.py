@@ -15,12 +15,10 @@ from app.wire.events import Correction
 from tables.cells.keys import pack_position
 from tables.reading.usage import current_usage
 from tables.unique_count import BEFORE
-from tests.laws.test_repairs import Repaired
 from tests.tables.closing.test_forgetting import (
     FINAL_MS,
     NAME,
     SETTINGS,
-    differences,
     explained,
     live,
     pass_until,
@@ -31,6 +29,8 @@ from tests.world.definitions import ORG, definitions_of
 from tests.world.events import arrived
 from tests.world.partition import Live
 from tests.world.past import past_usage
+from tests.world.repaired import Repaired
+from tests.world.verified import differences
 
 RECURRING = ("balance", "seats", "heads", "level")
 BEFORE_MS = START_MS - DAY_MS

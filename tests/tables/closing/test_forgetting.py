@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -18,13 +16,12 @@ from tables.closing.forgetting import Forgetting
 from tables.partition.revised import Counted
 from tables.reading.explained import ExplainedPeriod, Figures
 from tables.reading.tracing import Tracer, verdict
-from tables.reading.verification import Verification
-from tests.laws.test_proof import wrong_members
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
 from tests.world.partition import FROM_THE_START, Live
 from tests.world.past import past_usage
+from tests.world.verified import differences
 
 NAME = (ORG, SUBSCRIPTION)
 SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600, late_window_s=86_400)
@@ -292,15 +289,6 @@ def test_an_event_that_was_amended_before_it_came_brings_them_back() -> None:
     one.close_until(FINAL_MS + 2 * DAY_MS)
     told = [body["units"] for body in one.bodies() if body["type"].startswith("usage.re")]
     assert told == ["1.0", "10.0"]
-
-
-def differences(one: Live) -> list[object]:
-    """What verification finds of the cells, and of the records."""
-    verification = Verification(one.partition, [NAME])
-    verification.feed(one.arrived())
-    found = [each for compared in verification.compare() for each in compared.differences]
-    published = chain.from_iterable(verification.compare_published())
-    return [*found, *wrong_members(one, verification), *published]
 
 
 def explained(one: Live, code: str = "sum", week: int = 0) -> list[Figures | None]:

@@ -1,0 +1,77 @@
+"""A partition whose corrections are put in force by repairs, as a worker puts them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from app.bounds.turns import drained
+from app.wire.arrivals import CorrectionArrival
+from tables.closing.close import next_cut
+from tables.partition.refold import Refold
+from tables.partition.repair import Original, Repair
+from tests.world.definitions import ORG, SUBSCRIPTION, CommandAt
+from tests.world.partition import Live
+
+NAME = (ORG, SUBSCRIPTION)
+
+
+class Repaired(Live):
+    """A partition whose corrections are put in force by repairs, or by refolds alone."""
+
+    def __init__(self, definitions: list[CommandAt], *, repairs: bool):
+        super().__init__(definitions)
+        self.outcomes: Counter[str] = Counter()
+        self._repairs = repairs
+        self.define_all()
+
+    def correct(self, arrival: CorrectionArrival) -> None:
+        """Take a correction in, and put it in force if the next cut shows it."""
+        self.partition.corrected.correct(arrival)
+        self.mend()
+
+    def close_until(self, at_ms: int) -> None:
+        """Publish every cut up to a time; after each the next one may show other corrections."""
+        while (cut_ms := next_cut(self.partition, NAME)) <= at_ms:
+            super().close_until(cut_ms)
+            self.mend()
+        super().close_until(at_ms)
+
+    def mend(self) -> None:
+        """Do what an owner does while cells show other corrections than the next cut."""
+        corrections = self.partition.corrections
+        while corrections.followed.wrong_since(NAME, next_cut(self.partition, NAME)) is not None:
+            if not (self._repairs and self._repaired()):
+                self._refolded()
+
+    def _repaired(self) -> bool:
+        job = Repair(self.partition, NAME, next_cut(self.partition, NAME))
+        if not job.is_possible:
+            self.outcomes["not possible"] += 1
+            return False
+        placed = {arrival.place: arrival for arrival in self.arrived()}
+        originals: dict[bytes, Original | None] = {}
+        for identity in job.turning():
+            entry = self.partition.index.find(identity)
+            originals[identity] = entry and Original.of(entry, placed[entry[1:5]])
+        self._fill(job.missing_members(originals))
+        if not drained(job.repairing(originals)):
+            self.outcomes["left"] += 1
+            return False
+        self.outcomes["repaired"] += len(originals)
+        job.finish()
+        return True
+
+    def _refolded(self) -> None:
+        meter_keys = self.partition.event_ranges.meter_keys_of(NAME)
+        horizons = {NAME: next_cut(self.partition, NAME)}
+        refold, swapped = Refold(self.partition, meter_keys, horizons), False
+        while not swapped:
+            refold.feed(self.arrived())
+            swapped = refold.swap()
+
+    def revised(self) -> dict[object, list[tuple[int, int]]]:
+        """Return what cuts to come revise, without the events themselves."""
+        return {
+            key: sorted({(kept.since_ms, kept.timestamp_ms) for kept in found})
+            for key, found in self.partition.corrected._revised.items()
+        }

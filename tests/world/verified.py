@@ -1,0 +1,35 @@
+"""What verification finds of a partition without a worker."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from app.meter.evidence import Difference
+from tables.closing.close import next_cut
+from tables.reading.verification import Verification
+from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.partition import Live
+
+NAME = (ORG, SUBSCRIPTION)
+
+
+def differences(live: Live) -> list[Difference]:
+    """What differs of the cells, of their members and of the records."""
+    verification = Verification(live.partition, [NAME])
+    verification.feed(live.arrived())
+    found = [each for compared in verification.compare() for each in compared.differences]
+    published = chain.from_iterable(verification.compare_published())
+    return [*found, *wrong_members(live, verification), *published]
+
+
+def wrong_members(live: Live, verification: Verification) -> list[Difference]:
+    """What differs of the members that are stored, and of those at hand."""
+    state = live.partition
+    sets = verification.member_sets(verification.meter_keys)
+    at_hand = state.members.at_hand({each.key for each in sets})
+    found = []
+    for each in sets:
+        stored = {t: v for (key, t), v in live.changelog.store.items() if key == each.key}
+        known = at_hand.get(each.key, {})
+        found.append(each.difference(state.number, stored, known, next_cut(state, NAME)))
+    return [difference for difference in found if difference is not None]
