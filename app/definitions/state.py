@@ -246,6 +246,11 @@ class Definitions(Index):
         ids = index.ids_by_code.get((organization_id, code), ())
         return [index.versions[metric_id] for metric_id in ids]
 
+    def recurs(self, organization_id: str, code: str) -> bool:
+        """Return whether a metric of the code is recurring, or was."""
+        histories = self.metric_history(organization_id, code)
+        return any(metric.recurring for versions in histories for metric in versions.all())
+
     def code_deleted_at_ms(self, organization_id: str, code: str) -> int:
         """Return when a metric of this code was last deleted; -1: never."""
         return self.metric_index.code_deleted_at_ms.get((organization_id, code), -1)

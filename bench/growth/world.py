@@ -50,13 +50,10 @@ class World:
         self.definitions = Definitions()
         self.now_ms = NOW_MS - 40 * DAY_MS * months
         self.apply(commands.set_settings(SettingsRecord(grace_s=0)))
-        metrics = [
-            self.apply(commands.create_billable_metric(ORG, body)).object
-            for body in (*METRICS, BALANCE)
-        ]
+        bodies = [*METRICS, BALANCE] if recurs else METRICS
+        metrics = [self.apply(commands.create_billable_metric(ORG, body)).object for body in bodies]
         self.charges = [charge_of(metric.id) for metric in metrics]
-        balance = self.charges.pop()
-        charges = self.charges[:4] + [balance] * recurs
+        charges = self.charges[:4] + self.charges[len(METRICS) :]
         self.apply(commands.create_plan(ORG, plan_of(charges)))
         began_ms = NOW_MS - months * 2_629_800_000
         self._began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began_ms // 1000))

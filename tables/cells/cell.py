@@ -186,7 +186,7 @@ class Layer(msgspec.Struct, eq=False):
         first, most = pack_position(position), self.limits.max_groups
         group_limit = self.limits.group_limit
         if group_limit is None:
-            layers = self._limited_layers()
+            layers = self.limited_layers()
             if sum(len(layer.cells) for layer in layers) >= most:
                 group_limit = self.limits.group_limit = group_limit_of(layers)
         if group_limit is not None and not group_limit.admits(groups, first, most):
@@ -206,7 +206,8 @@ class Layer(msgspec.Struct, eq=False):
         """Owner of the group limit: the layer, or the whole span of a recurring metric."""
         return self.span if self.span.fold.limits_history else self
 
-    def _limited_layers(self) -> list[Layer]:
+    def limited_layers(self) -> list[Layer]:
+        """Return the layers that share its limit of groups."""
         return list(self.span.layers.values()) if self.limits is self.span else [self]
 
 

@@ -175,6 +175,8 @@ def _note_final(partition: Partition, meter_key: MeterKey) -> None:
         return
     if sum(len(layer.cells) for _, layer, _ in final) > MOST_CELLS:
         return
+    if any(map(_is_limited, {id(layer.limits): layer for _, layer, _ in final}.values())):
+        return
     if all(_is_told(partition, *each) for each in final) and _is_in_order(partition, final):
         partition.checkpoint.fold_version = FORGETTING_VERSION
         final_ms = max(period.final_ms for _, _, period in final)
@@ -188,24 +190,26 @@ def _is_in_order(partition: Partition, final: Iterable[tuple[Span, Layer, Period
 
     A period may be final before an earlier one, if settings or a termination made its wait shorter.
     """
-    settled_ms = partition.cuts.settled_ms
-    last_ms: dict[SpanKey, tuple[Span, int]] = {}
+    open_ms: dict[SpanKey, int] = {}
     for span, _, period in final:
-        if span.fold.metric.recurring:
-            _, known_ms = last_ms.get(span.key, (span, -1))
-            last_ms[span.key] = span, max(known_ms, period.start_ms)
-    waits_ms = max(
-        (each.late_window_s + each.revise_every_s) * 1000
-        for each in partition.definitions.settings.all()
-    )
-    for span, until_ms in last_ms.values():
-        # The others were due before, and their wait is over.
-        for period in span.timeline.due_after(settled_ms - waits_ms):
-            if period.start_ms >= until_ms:
-                break
-            if period.start_ms >= span.key.start_ms and period.final_ms > settled_ms:
-                return False
+        if not span.fold.metric.recurring:
+            continue
+        if span.key not in open_ms:
+            open_ms[span.key] = _open_from(partition, span)
+        if period.start_ms > open_ms[span.key]:
+            return False
     return True
+
+
+def _open_from(partition: Partition, span: Span) -> int:
+    """Return when the first period of a span begins that is not final; NEVER_MS: all are."""
+    settled_ms, settings = partition.cuts.settled_ms, partition.definitions.settings.all()
+    waits_ms = max((each.late_window_s + each.revise_every_s) * 1000 for each in settings)
+    # The others were due before, and their wait is over.
+    for period in span.timeline.due_after(settled_ms - waits_ms):
+        if period.start_ms >= span.key.start_ms and period.final_ms > settled_ms:
+            return period.start_ms
+    return NEVER_MS
 
 
 def _layers_of(route: Route) -> Iterable[tuple[Span, Layer, Period]]:
@@ -219,16 +223,18 @@ def _layers_of(route: Route) -> Iterable[tuple[Span, Layer, Period]]:
     ]
 
 
+def _is_limited(layer: Layer) -> bool:
+    """Return whether groups may be refused: which have a place only the cells tell."""
+    limits = layer.limits
+    names = {name for each in layer.limited_layers() for name in each.cells}
+    return limits.group_limit is not None or len(names) >= limits.max_groups
+
+
 def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> bool:
     """Return whether the records of a period say all that anybody may ask of its cells."""
     recurring = span.fold.metric.recurring
     if recurring and period.carries_until_ms >= NEVER_MS:
         # What is dated before the first period changes it at any age.
-        return False
-    layers = span.layers.values() if recurring else (layer,)
-    groups = len({name for each in layers for name in each.cells})
-    if layer.limits.group_limit is not None or groups >= layer.limits.max_groups:
-        # Which groups have a place only the cells tell.
         return False
     subscription_id = span.key.subscription_id
     definitions = partition.definitions

@@ -86,11 +86,8 @@ class DueTimes:
         """Return whether a metric of the code recurs, or did."""
         recurs = self._recurs.get((organization_id, code))
         if recurs is None:
-            recurs = self._recurs[organization_id, code] = any(
-                metric.recurring
-                for versions in self._definitions.metric_history(organization_id, code)
-                for metric in versions.all()
-            )
+            recurs = self._definitions.recurs(organization_id, code)
+            self._recurs[organization_id, code] = recurs
         return recurs
 
 

@@ -72,8 +72,7 @@ class History:
             (*name, code)
             for code in codes
             if self._event_ranges.forgotten_ms(name, code) >= 0
-            for history in self._definitions.metric_history(name[0], code)
-            if any(metric.recurring for metric in history.all())
+            and self._definitions.recurs(name[0], code)
         }
 
     def revises(self, name: SubscriptionKey) -> bool:

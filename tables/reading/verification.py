@@ -97,12 +97,7 @@ class Verification:
     def _recurring(self) -> list[MeterKey]:
         """Return meter keys of codes that a recurring metric has or had."""
         definitions = self.partition.definitions
-        return [
-            meter_key
-            for meter_key in self.meter_keys
-            for history in definitions.metric_history(meter_key[0], meter_key[2])
-            if any(metric.recurring for metric in history.all())
-        ]
+        return [each for each in self.meter_keys if definitions.recurs(each[0], each[2])]
 
     def drop(self) -> None:
         """Drop the shadow cells, because nobody asks for the result any more."""
