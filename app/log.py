@@ -39,6 +39,14 @@ Event = Literal[
 Fact = str | int | float | Sequence[int] | Sequence[str] | Mapping[str, str]
 
 STARTING_MS = 120_000
+_COORDINATOR = "aiokafka.consumer.group_coordinator"
+_START_NOISE = (
+    (_COORDINATOR, "", "GroupCoordinatorNotAvailable"),
+    (_COORDINATOR, "Marking the coordinator dead", ""),
+    ("aiokafka.cluster", "No broker metadata found", ""),
+    ("aiokafka", "Unable connect to node", "StaleMetadata"),
+)
+"""(logger, how its line begins, what the line holds)."""
 _TOP = __name__.partition(".")[0]
 _OURS = (_TOP, "agents", "tables", "tests", "__main__")
 FAUST_SERVICES = tuple(f"{_TOP}.kafka.{name}" for name in ("batch_consumer", "faust_app"))
@@ -154,17 +162,18 @@ class Repeats(logging.Filter):
 
 
 def no_start_noise(record: logging.LogRecord) -> bool:
-    """Drop that a broker has no coordinator for some seconds of its first run; clients wait.
+    """Drop what clients say of a broker in the first seconds of its run, which they wait out.
 
-    So says Kafka itself: the topic of committed offsets is made when it is first asked for.
+    It answers before it names itself among the brokers, and has no coordinator until the topic of
+    committed offsets, made when it is first asked for, is there.
     """
-    if record.name != "aiokafka.consumer.group_coordinator":
+    if record.relativeCreated >= STARTING_MS:
         return True
     text = record.getMessage()
-    waits = "GroupCoordinatorNotAvailable" in text or text.startswith(
-        "Marking the coordinator dead"
+    return not any(
+        record.name == logger and text.startswith(start) and part in text
+        for logger, start, part in _START_NOISE
     )
-    return not (waits and record.relativeCreated < STARTING_MS)
 
 
 def _is_ours(record: logging.LogRecord) -> bool:

@@ -26,6 +26,9 @@ from app.log import (
 )
 
 
+COORDINATOR = "aiokafka.consumer.group_coordinator"
+
+
 def line(extra: Mapping[str, object], name: str = "app.runtime.engine") -> logging.LogRecord:
     record = logging.LogRecord(name, logging.INFO, "", 1, "Partition %s", ("3",), None)
     record.created = 1_700_000_000.25
@@ -152,20 +155,20 @@ def test_parts_of_a_client_tell_one_loss_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "at_ms", "shown"),
+    ("logger", "message", "at_ms", "shown"),
     [
-        ("Group Coordinator Request failed: GroupCoordinatorNotAvailableError", 1_000, False),
-        ("Marking the coordinator dead (node 1)for group meterstream.", 1_000, False),
-        ("Marking the coordinator dead (node 1)for group meterstream.", STARTING_MS, True),
-        ("Heartbeat session expired", 1_000, True),
+        (COORDINATOR, "Group Request failed: GroupCoordinatorNotAvailableError", 1_000, False),
+        (COORDINATOR, "Marking the coordinator dead (node 1)for group x.", 1_000, False),
+        (COORDINATOR, "Marking the coordinator dead (node 1)for group x.", STARTING_MS, True),
+        (COORDINATOR, "Heartbeat session expired", 1_000, True),
+        ("aiokafka.cluster", "No broker metadata found in MetadataResponse", 1_000, False),
+        ("aiokafka.cluster", "Topic events-raw is not available", 1_000, True),
+        ("aiokafka", "Unable connect to node with id None: StaleMetadata: not in", 1_000, False),
+        ("aiokafka", "Unable connect to node with id 1: [Errno 111] refused", 1_000, True),
     ],
 )
-def test_only_a_starting_broker_is_passed_over(message: str, at_ms: int, shown: bool) -> None:
-    record = logging.makeLogRecord(
-        {
-            "name": "aiokafka.consumer.group_coordinator",
-            "msg": message,
-            "relativeCreated": at_ms,
-        }
-    )
+def test_only_a_starting_broker_is_passed_over(
+    logger: str, message: str, at_ms: int, shown: bool
+) -> None:
+    record = logging.makeLogRecord({"name": logger, "msg": message, "relativeCreated": at_ms})
     assert no_start_noise(record) is shown
