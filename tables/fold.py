@@ -151,7 +151,7 @@ def _fold_into(
         if not start_ms <= timestamp_ms < end_ms:
             cell, set_name, layer = None, None, span.layer_at(timestamp_ms)
             start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
-            if span.forgotten_ms >= 0 and layer is not None and is_forgotten(layer):
+            if layer is not None and not fold.metric.recurring and is_forgotten(layer):
                 folded.displaced.add(route.meter_key)
         if layer is None:
             whole = False

@@ -236,26 +236,34 @@ class Timeline:
         """
         return (period for _, period in _periods(self.terms, done_ms))
 
+    def open_after(self, at_ms: int, start_ms: int) -> Iterator[Period]:
+        """Yield periods that start at or after `start_ms`, in order.
+
+        Without most of those that events appended at `at_ms` or later do not change.
+        """
+        if at_ms - start_ms < _LATE_MS or any(each.fold_version == 1 for each in self.terms):
+            return self.after(start_ms - 1)
+        done_ms = at_ms - max(each.late_window_ms for each in self.terms) - 1
+        return (period for period in self.due_after(done_ms) if period.start_ms >= start_ms)
+
     def __iter__(self) -> Iterator[Period]:
         return self._first.after(-NEVER_MS)
 
     def _around(self, at_ms: int) -> _Stretch:
         """Return a stretch that has the period holding an instant, and all after it."""
         first, recent = self._first, self._recent
-        if not first.periods:
-            first.advance()
-        if not first.periods or at_ms < first.starts_ms[0] or first.is_near(at_ms):
+        if self.first is None or at_ms < first.starts_ms[0] or first.is_near(at_ms):
             return first
         if recent is not None and recent.is_near(at_ms):
             return recent
         # As far back as late events mostly are, so that these do not ask for others.
         recent = _Stretch(_periods(self.terms, at_ms - _LATE_MS, skips_never=False))
         recent.begin_after(at_ms - _LATE_MS)
-        if not recent.periods or recent.starts_ms[0] <= first.starts_ms[-1]:
-            # No period was passed over.
-            return first
-        self._recent = recent
-        return recent
+        if recent.periods and recent.starts_ms[0] > first.starts_ms[-1]:
+            self._recent = recent
+            return recent
+        # No period was passed over.
+        return first
 
 
 _NEAR_PERIODS = 8

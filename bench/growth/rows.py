@@ -103,12 +103,24 @@ def _names() -> list[tuple[str, str]]:
 def late_event(months: int) -> Spent:
     """Fold an event of the month before, which is closed."""
     world = _aged(months)
-    last_ms = NOW_MS - 20 * DAY_MS
     world.fold(world.event(n) for n in range(TIMES))
-    events = [world.event(number, at_ms=last_ms, appended_ms=NOW_MS + 1) for number in range(TIMES)]
+    return _late(world, "calls", NOW_MS - 20 * DAY_MS)
+
+
+def very_late_event(months: int) -> Spent:
+    """Fold an event of the first month of what recurs, for which it is never too late."""
+    world = _aged(months, "balance")
+    world.fold(world.event(n, "balance") for n in range(TIMES))
+    return _late(world, "balance", NOW_MS - months * 2_629_800_000)
+
+
+def _late(world: World, code: str, at_ms: int) -> Spent:
+    events = [world.event(n, code, at_ms=at_ms, appended_ms=NOW_MS + 1) for n in range(TIMES)]
 
     def fold(number: int) -> None:
         world.fold([events[number]])
+        if world.state.stale.displaced_keys:
+            raise RuntimeError("a late event calls for a refold")
         world.owned.cuts.reschedule(world.state.cuts.take_late_names())
 
     return _spent(world, [partial(fold, number) for number in range(TIMES)])
@@ -364,6 +376,7 @@ ROWS = tuple(
             Row("smaller duplicate", "events", EVENTS, partial(smaller_duplicate, "calls")),
             Row("… of a unique value", "events", EVENTS, partial(smaller_duplicate, "users")),
             Row("late event", "months of age", MONTHS, late_event),
+            Row("very late event of what recurs", "months of age", MONTHS, very_late_event),
             Row("closing a cell", "months of age", MONTHS, closing),
             Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),
             Row("current_usage", "months of age", MONTHS, usage),

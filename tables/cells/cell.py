@@ -334,7 +334,7 @@ class Span(msgspec.Struct, eq=False):
                 for period in self.timeline.until(append_time_ms):
                     if period.due_at_ms < append_time_ms:
                         cut_ms = min(cut_ms, ceil_to(append_time_ms, period.revise_every_ms))
-            for period in self.timeline.after(layer.start_ms - 1):
+            for period in self.timeline.open_after(append_time_ms, layer.start_ms):
                 if period.start_ms >= self.end_ms or period.start_ms > append_time_ms:
                     break
                 if append_time_ms <= period.due_at_ms:

@@ -1,7 +1,8 @@
 """Forgotten cells: those of periods that were final, of which the records tell all.
 
 No cell of such a period is read or published. What changes it brings all of them back, by a refold.
-Of a recurring metric they are carried on: they are one with what lies before the first period.
+Of a recurring metric they are carried on: they are one with what lies before the first period. What
+comes in later has cells of its own, which are carried on, too.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ def is_forgotten(layer: Layer) -> bool:
 
 def carry(cell: Cell, into: Cell) -> None:
     """Add a cell of a recurring metric to that of what lies before the first period."""
-    cell.layer.span.fold.aggregation.merge(into.state, cell.state)
+    aggregation = cell.layer.span.fold.aggregation
+    aggregation.merge(into.state, cell.state)
+    for cut_ms, state in (cell.late or {}).items():
+        aggregation.merge(into.state_at(cut_ms, aggregation), state)
     if isinstance(cell, GroupCell) and isinstance(into, GroupCell):
         into.first = min(into.first, cell.first)
 
@@ -54,7 +58,6 @@ def as_forgotten_by(spans: Iterable[Span], cells: Mapping[CellKey, Cell]) -> dic
             carried[name] = type(cell)(layer, cell.filter_id, cell.groups, nothing)
             if known is not None:
                 carry(known, carried[name])
-                carried[name].late = known.late
         carry(cell, carried[name])
     return kept | carried
 

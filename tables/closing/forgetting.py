@@ -2,7 +2,7 @@
 
 A correction, a history record or an admitted event that changes such a period refolds the meter
 key. That brings all its cells back, until they are forgotten again. Those of a recurring metric are
-carried on in one cell for all periods that are forgotten.
+carried on in one cell for all periods that are forgotten; an event only adds to them.
 
 The members of a unique count go before their cell does, so that one whose members are not all gone
 is found again after a restart. Their names are in the members store, which the caller asks.
@@ -117,6 +117,9 @@ class Forgetting:
             for cell in cells:
                 layer, span = cell.layer, cell.layer.span
                 if span.fold.metric.recurring:
+                    if cell.late is not None:
+                        # It came when the period was final. A cut to come shows it.
+                        continue
                     carried = span.layer_of(None).cell(cell.filter_id, cell.groups)
                     carry(cell, carried)
                     partition.snapshot.mark(carried)

@@ -25,7 +25,6 @@ from app.log import (
     no_start_noise,
 )
 
-
 COORDINATOR = "aiokafka.consumer.group_coordinator"
 
 

@@ -26,12 +26,18 @@ CHANGES = st.lists(
         st.integers(0, 90 * DAY_MS),
         st.one_of(
             st.builds(
-                lambda grid_s, grace_s, elapsed: commands.set_settings(
-                    SettingsRecord(close_grid_s=grid_s, grace_s=grace_s, close_elapsed=elapsed)
+                lambda grid_s, grace_s, elapsed, late_window_s: commands.set_settings(
+                    SettingsRecord(
+                        close_grid_s=grid_s,
+                        grace_s=grace_s,
+                        close_elapsed=elapsed,
+                        late_window_s=late_window_s,
+                    )
                 ),
                 st.sampled_from([60, 3600, 86_400]),
                 st.sampled_from([0, 90, 40 * 86_400]),
                 st.booleans(),
+                st.sampled_from([0, 3600, 30 * 86_400]),
             ),
             st.builds(
                 lambda zone, days: commands.upsert_customer(
@@ -56,7 +62,9 @@ CHANGES = st.lists(
 def timelines(draw: st.DrawFn) -> Timeline:
     """Of a subscription that began years before or after it was made, under terms that change."""
     log = Log(NOW)
-    log.accept(commands.set_settings(SettingsRecord(close_elapsed=draw(st.booleans()))))
+    elapsed, fold_version = draw(st.booleans()), draw(st.sampled_from([1, 2]))
+    settings = SettingsRecord(close_elapsed=elapsed, fold_version=fold_version)
+    log.accept(commands.set_settings(settings))
     log.plan(interval=draw(st.sampled_from(["weekly", "monthly", "quarterly", "yearly"])))
     log.customer(timezone=draw(st.sampled_from(ZONES)))
     more: dict[str, Any] = {}
@@ -98,6 +106,32 @@ def test_what_is_due_later_is_found_without_what_was_due_before(
     before = {later.start_ms: earlier for earlier, later in pairwise(every)}
     at_hand = set(found)
     assert all(before.get(p.start_ms) in {None, *at_hand} for p in found if is_due(p, done_ms))
+
+
+def is_open(period: Period, at_ms: int) -> bool:
+    last_ms = max(period.due_at_ms, period.carries_until_ms)
+    return at_ms <= last_ms and period.due_at_ms < NEVER_MS
+
+
+DAYS = st.integers(-13 * 366, 500).map(lambda day: ms(NOW) + day * DAY_MS)
+
+
+AGES = st.integers(0, 300).map(lambda day: ms(NOW) + day * DAY_MS)
+
+
+@given(timelines(), AGES, DAYS | st.just(-1), DAYS)
+def test_what_late_events_change_is_found_without_what_is_over(
+    timeline: Timeline, at_ms: int, start_ms: int, asked_ms: int
+) -> None:
+    every = [p for p in Timeline(timeline.terms).until(at_ms) if p.start_ms >= start_ms]
+    timeline.holding(asked_ms)
+    found = []
+    for period in timeline.open_after(at_ms, start_ms):
+        if period.start_ms > at_ms:
+            break
+        found.append(period)
+    assert [p for p in found if is_open(p, at_ms)] == [p for p in every if is_open(p, at_ms)]
+    assert set(found) <= set(every)
 
 
 @given(timelines(), st.lists(st.integers(-13 * 366, 500).map(lambda day: day * DAY_MS), max_size=6))

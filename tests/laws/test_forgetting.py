@@ -101,9 +101,9 @@ def moved_back(arrival: CorrectionArrival, log: Log) -> CorrectionArrival:
     return arrival._replace(correction=replace(arrival.correction, event=event))
 
 
-def dated_before(arrival: Arrival, log: Log) -> Arrival:
-    """An event dated before the subscription begins, which what recurs counts."""
-    at_ms = START_MS - 1 - log.choose.randrange(2 * WEEK_MS)
+def dated_back(arrival: Arrival, log: Log) -> Arrival:
+    """An event dated in any period that is over, or before all, which what recurs counts."""
+    at_ms = log.choose.randrange(START_MS - 2 * WEEK_MS, log.now_ms)
     return replace(arrival, event=replace(arrival.event, timestamp_ms=at_ms))
 
 
@@ -127,8 +127,8 @@ def play(twins: Iterable[Forgetful], metric_ids: dict[str, str], seed: int) -> i
         rewritten = rewriting(log, metric_ids) if log.choose.random() < 0.1 else []
         if seed % 2 and log.choose.random() < 0.1:
             rewritten.append(other_waits(log))
-        if isinstance(each, Arrival) and seed % 2 and log.choose.random() < 0.1:
-            each = dated_before(each, log)
+        if isinstance(each, Arrival) and seed % 2 and log.choose.random() < 0.2:
+            each = dated_back(each, log)
         flushed, restarted = log.choose.random() < 0.3, log.choose.random() < 0.05
         copied = isinstance(each, Arrival) and log.choose.random() < 0.15
         for live in twins:

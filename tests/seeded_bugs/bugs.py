@@ -1359,6 +1359,20 @@ BUGS = (
         "tests/laws/test_packed.py::test_a_later_fold_version_reaches_periods_that_are_fixed",
     ),
     Bug(
+        "late-windows-passed-over",
+        "app/definitions/timeline.py",
+        "at_ms - max(each.late_window_ms for each in self.terms) - 1",
+        "at_ms - 1",
+        "tests/laws/test_due_after.py::test_what_late_events_change_is_found_without_what_is_over",
+    ),
+    Bug(
+        "periods-that-are-open-for-ever-passed-over",
+        "app/definitions/timeline.py",
+        "any(each.fold_version == 1 for each in self.terms)",
+        "False",
+        "tests/laws/test_due_after.py::test_what_late_events_change_is_found_without_what_is_over",
+    ),
+    Bug(
         "periods-that-are-never-due-passed-over",
         "app/definitions/timeline.py",
         "_Stretch(_periods(self.terms, at_ms - _LATE_MS, skips_never=False))",
@@ -1383,9 +1397,30 @@ BUGS = (
     Bug(
         "adds-to-what-is-forgotten",
         "tables/fold.py",
-        "if span.forgotten_ms >= 0 and layer is not None and is_forgotten(layer):",
+        "if layer is not None and not fold.metric.recurring and is_forgotten(layer):",
         "if False:",
         "tests/tables/closing/test_forgetting.py::test_an_admitted_event_brings_the_others_back",
+    ),
+    Bug(
+        "refolds-for-each-very-late-event-of-what-recurs",
+        "tables/fold.py",
+        "layer is not None and not fold.metric.recurring and is_forgotten(layer):",
+        "layer is not None and is_forgotten(layer):",
+        "tests/tables/closing/test_carrying.py::test_the_same_is_told_whether_it_is_carried_on",
+    ),
+    Bug(
+        "carries-on-what-a-cut-to-come-shows",
+        "tables/closing/forgetting.py",
+        "                    if cell.late is not None:\n",
+        "                    if False:\n",
+        "tests/tables/closing/test_carrying.py::test_the_same_is_told_whether_it_is_carried_on",
+    ),
+    Bug(
+        "verifies-what-is-carried-on-without-what-came-late",
+        "tables/cells/forgotten.py",
+        "    for cut_ms, state in (cell.late or {}).items():\n",
+        "    for cut_ms, state in {}.items():\n",
+        "tests/tables/closing/test_carrying.py::test_the_same_is_told_whether_it_is_carried_on",
     ),
     Bug(
         "amends-into-what-is-forgotten",
@@ -1494,7 +1529,7 @@ BUGS = (
     Bug(
         "carries-nothing-on",
         "tables/cells/forgotten.py",
-        "    cell.layer.span.fold.aggregation.merge(into.state, cell.state)\n",
+        "    aggregation.merge(into.state, cell.state)\n",
         "",
         "tests/tables/closing/test_carrying.py"
         "::test_there_is_one_cell_however_many_periods_there_were",

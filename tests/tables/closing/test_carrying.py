@@ -20,6 +20,7 @@ from tests.tables.closing.test_forgetting import (
     NAME,
     SETTINGS,
     explained,
+    layers,
     live,
     pass_until,
 )
@@ -88,6 +89,11 @@ def test_there_is_one_cell_however_many_periods_there_were(code: str) -> None:
     assert kept == [(2, 2)] * 3
 
 
+def is_carried(one: Repaired, code: str) -> bool:
+    """Whether no refold has brought back what is carried on."""
+    return one.partition.event_ranges.forgotten_ms(NAME, code) >= 0
+
+
 class CorrectedFromBefore(Scenario):
     """An event from before the subscription is cancelled when its first week is final."""
 
@@ -111,9 +117,34 @@ class FollowedByAMember(Scenario):
         pass_until(one, FINAL_MS)
         assert not forgets or one.forget(NAME)
         one.deliver([self.event(5, BEFORE_MS, FINAL_MS + HOUR_MS, v="3", u="a")])
+        assert not forgets or is_carried(one, self.code)
+        # A cut to come shows it, and what it changes of the week that it is followed by.
+        assert differences(one) == []
         one.close_until(START_MS + 2 * WEEK_MS)
-        pass_until(one, START_MS + 3 * WEEK_MS)
+
+
+class VeryLate(Scenario):
+    """Events come in a week that is carried on, and in one without any; the next cut shows them."""
+
+    def play(self, one: Repaired, *, forgets: bool) -> None:
+        one.deliver([self.event(0, START_MS + HOUR_MS, v="1", u="a")])
+        for week in (1, 2, 3):
+            one.close_until(START_MS + week * WEEK_MS)
+        at_ms = START_MS + 3 * WEEK_MS + DAY_MS
+        pass_until(one, at_ms)
         assert not forgets or one.forget(NAME)
+        late = [self.event(5, START_MS + 2 * HOUR_MS, at_ms + HOUR_MS, v="3", u="b")]
+        late.append(self.event(6, START_MS + WEEK_MS, at_ms + 2 * HOUR_MS, v="-1", u="a"))
+        one.deliver(late)
+        assert not forgets or is_carried(one, self.code)
+        one.restart()
+        assert not forgets or not one.forget(NAME)
+        assert differences(one) == []
+        for week in (4, 5):
+            one.close_until(START_MS + week * WEEK_MS)
+        pass_until(one, START_MS + 5 * WEEK_MS + DAY_MS)
+        assert not forgets or one.forget(NAME)
+        assert not forgets or layers(one, self.code) == 1
 
 
 class FinalBeforeAnEarlierOne(Scenario):
@@ -157,7 +188,13 @@ class RecountedByHistory(Scenario):
         assert one.bodies()[-2]["period"]["from"].startswith("2024-01-01")
 
 
-SCENARIOS = [RecountedByHistory, CorrectedFromBefore, FollowedByAMember, FinalBeforeAnEarlierOne]
+SCENARIOS = [
+    RecountedByHistory,
+    CorrectedFromBefore,
+    FollowedByAMember,
+    VeryLate,
+    FinalBeforeAnEarlierOne,
+]
 
 
 @pytest.mark.parametrize("code", RECURRING)
