@@ -2,12 +2,14 @@
 
 A period is fixed once its due time is reached under the definitions known by then
 (records-and-cuts §2). A later change shapes only the periods after it.
+
+It has over 500 lines: what finds periods by arithmetic is the other way round of what makes them.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -178,22 +180,23 @@ class Timeline:
         if terms == self.terms:
             return self
         timeline = Timeline(terms, published=self.published)
-        common = 0
-        for old, new in zip(self.terms, terms, strict=False):
-            if old != new:
-                break
-            common += 1
-        since_ms = min(each[common].since_ms for each in (self.terms, terms) if each[common:])
+        since_ms = _differ_ms(self.terms, terms)
         fixed, first = 0, self._first
         while fixed < len(first.periods) and first.periods[fixed].fixed_at_ms < since_ms:
             fixed += 1
-        if common and fixed:
+        if fixed:
             kept = timeline._first
             kept.periods = first.periods[:fixed]
             kept.starts_ms = first.starts_ms[:fixed]
             kept.made_under = first.made_under[:fixed]
             kept.more = _periods(terms, previous=kept.periods[-1], first=kept.made_under[-1])
         return timeline
+
+    def alike_until_ms(self, other: Timeline) -> int:
+        """Return when the first period is fixed that may differ from that of another timeline."""
+        if not self.terms or not other.terms:
+            return -NEVER_MS
+        return _differ_ms(self.terms, other.terms)
 
     def holding(self, at_ms: int) -> Period | None:
         """Return the period that holds the instant; None before the start or after the end."""
@@ -236,6 +239,33 @@ class Timeline:
         """
         return (period for _, period in _periods(self.terms, done_ms))
 
+    def fixed_since(self, at_ms: int, until_ms: int) -> list[Period]:
+        """Return the periods fixed at or after `at_ms` that start until `until_ms`, in order."""
+        if at_ms <= -NEVER_MS:
+            return self.until(until_ms)
+        if at_ms >= NEVER_MS:
+            return []
+        first, found = self._first, list[Period]()
+        if len(first.periods) <= _NEAR_PERIODS and first.is_near(until_ms):
+            return [period for period in self.until(until_ms) if period.fixed_at_ms >= at_ms]
+        for _, period in _periods(self.terms, at_ms - 1, skips_never=False):
+            if period.start_ms > until_ms:
+                break
+            if period.fixed_at_ms >= at_ms:
+                found.append(period)
+        return found
+
+    def parting(self, alike_until_ms: Callable[[Period], int]) -> Iterator[Period]:
+        """Yield periods in order, without most of those like the one that is yielded before.
+
+        `alike_until_ms`: of a period, when the first one after it is fixed that may be another,
+        as far as they stand under the same terms.
+        """
+        if not self.terms:
+            return iter(self)
+        periods = _periods(self.terms, alike_until_ms=alike_until_ms)
+        return (period for _, period in periods)
+
     def open_after(self, at_ms: int, start_ms: int) -> Iterator[Period]:
         """Yield periods that start at or after `start_ms`, in order.
 
@@ -266,6 +296,14 @@ class Timeline:
         return first
 
 
+def _differ_ms(one: list[Terms], other: list[Terms]) -> int:
+    """Return since when terms differ from others; NEVER_MS: they do not."""
+    pairs = enumerate(zip(one, other, strict=False))
+    alike = min(len(one), len(other))
+    common = next((number for number, (ours, theirs) in pairs if ours != theirs), alike)
+    return min((each[common].since_ms for each in (one, other) if each[common:]), default=NEVER_MS)
+
+
 _NEAR_PERIODS = 8
 """Most periods that are made one after the other, rather than one of them by arithmetic."""
 _LATE_MS = 45 * 86_400 * 1000
@@ -293,14 +331,15 @@ def _periods(
     done_ms: int | None = None,
     *,
     skips_never: bool = True,
+    alike_until_ms: Callable[[Period], int] | None = None,
     previous: Period | _Place | None = None,
     first: int = 0,
 ) -> Iterator[tuple[int, Period]]:
     """Yield periods in order: each fixed by the first terms under which its due time is reached.
 
     With the number of the terms that made it. `done_ms`: as `Timeline.due_after` has them, or also
-    those that are never due and not fixed by then. `previous`, made under the terms number `first`:
-    those after it.
+    those that are never due and not fixed by then. `alike_until_ms`: as `Timeline.parting` has
+    them. `previous`, made under the terms number `first`: those after it.
     """
     for i in range(first, len(terms)):
         entry = terms[i]
@@ -321,6 +360,13 @@ def _periods(
                 period = _due_under(period, terms[i + 1 :], terms[0].since_ms)
             yield i, period
             previous = period
+            # The next two periods are as quickly made as passed over.
+            near_ms = 3 * period.end_ms - 2 * period.start_ms
+            if alike_until_ms is not None and near_ms < changes_ms:
+                until_ms = min(alike_until_ms(period), changes_ms)
+                if near_ms < until_ms < NEVER_MS:
+                    args = previous, entry, terms[0].since_ms, until_ms - 1, changes_ms
+                    previous = _passed(*args, skips_never=False)
 
 
 def _passed(

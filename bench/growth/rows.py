@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from app.bounds.turns import Turns, drained
 from app.definitions import commands
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.meter.overview import OverviewQuery, UsageView
 from app.queries.trace import entries_of
@@ -28,6 +29,8 @@ TIMES = 9
 """Operations a measurement; the last one is counted by steps."""
 OWN = 100
 """Events of the subscription that an operation is about."""
+SWEPT = 100
+"""Subscriptions that are looked at in one sweep, where their number does not grow."""
 
 
 class Row(NamedTuple):
@@ -72,6 +75,16 @@ def event(pairs: int) -> Spent:
 def first_touch(months: int) -> Spent:
     """Fold the first event of a subscription of an age."""
     world = World(TIMES, months)
+    events = [world.event(number) for number in range(TIMES)]
+    return _spent(world, [partial(world.fold, [each]) for each in events])
+
+
+def first_touch_redefined(months: int) -> Spent:
+    """Fold the first event of a subscription of an age, all of which was redefined lately."""
+    world = World(TIMES, months)
+    world.now_ms = NOW_MS - 40 * DAY_MS
+    world.define(commands.set_settings(SettingsRecord(max_groups=1_000)))
+    world.define(commands.update_billable_metric(ORG, "calls", {"rounding_function": "ceil"}))
     events = [world.event(number) for number in range(TIMES)]
     return _spent(world, [partial(world.fold, [each]) for each in events])
 
@@ -126,6 +139,16 @@ def _late(world: World, code: str, at_ms: int) -> Spent:
     return _spent(world, [partial(fold, number) for number in range(TIMES)])
 
 
+def revision(code: str, months: int) -> Spent:
+    """Take the revision cut of a late event of the month before."""
+    world = _aged(months, code)
+    world.fold(world.event(n, code) for n in range(TIMES))
+    at_ms, came_ms = NOW_MS - 20 * DAY_MS, NOW_MS + 1
+    world.fold(world.event(n, code, at_ms, appended_ms=came_ms) for n in range(TIMES))
+    world.flush()
+    return _spent(world, [partial(world.close, number) for number in range(TIMES)])
+
+
 def closing(months: int) -> Spent:
     """Close a month of a subscription, of one cell."""
     world = _aged(months)
@@ -161,16 +184,26 @@ def definition(kind: str, subscriptions: int) -> Spent:
 
 def definition_swept(subscriptions: int) -> Spent:
     """Look at a subscription with an event, of all that new settings concern."""
-    world = World(subscriptions)
+    made = (commands.set_settings(SettingsRecord(grace_s=number + 1)) for number in range(3))
+    return _swept(World(subscriptions), subscriptions, made)
+
+
+def definition_swept_at_an_age(months: int) -> Spent:
+    """Look at a subscription of an age with an event, under other settings than of due times."""
+    made = (commands.set_settings(SettingsRecord(max_groups=number + 1)) for number in range(3))
+    return _swept(World(SWEPT, months), SWEPT, made)
+
+
+def _swept(world: World, subscriptions: int, made: Iterable[Command]) -> Spent:
     world.fold(map(world.event, range(subscriptions)))
     world.flush()
     world.now_ms = NOW_MS + DAY_MS
 
-    def change(number: int) -> None:
-        world.define(commands.set_settings(SettingsRecord(grace_s=number + 1)))
+    def change(command: Command) -> None:
+        world.define(command)
         world.renew()
 
-    found = _spent(world, [partial(change, number) for number in range(3)])
+    found = _spent(world, [partial(change, command) for command in made])
     touched = {kind: count / subscriptions for kind, count in found.touched.items()}
     return Spent(found.steps / subscriptions, touched, found.cpu_us / subscriptions)
 
@@ -345,6 +378,7 @@ ROWS = tuple(
             Row("flush of one cell", "pairs", SUBSCRIPTIONS, flush),
             # From the second year on its periods are found by arithmetic: 1,000 steps more.
             Row("first touch, new", "months of age", MONTHS, first_touch, 1.3),
+            Row("… redefined since", "months of age", MONTHS, first_touch_redefined, 1.7),
             # It unpacks all cells of the subscription, also those of periods that are over.
             Row(
                 "first touch, packed",
@@ -368,6 +402,7 @@ ROWS = tuple(
         ),
         (
             Row("settings, each looked at", "subscriptions", SUBSCRIPTIONS, definition_swept),
+            Row("… of groups, at an age", "months of age", MONTHS, definition_swept_at_an_age, 1.7),
             Row("subscription created", "subscriptions", SUBSCRIPTIONS, subscription_created),
             Row("created and touched", "charges of its plan", CHARGES, created_and_touched),
             Row("created with 10 events waiting", "events", EVENTS, created_with_events),
@@ -376,8 +411,10 @@ ROWS = tuple(
             Row("smaller duplicate", "events", EVENTS, partial(smaller_duplicate, "calls")),
             Row("… of a unique value", "events", EVENTS, partial(smaller_duplicate, "users")),
             Row("late event", "months of age", MONTHS, late_event),
-            Row("very late event of what recurs", "months of age", MONTHS, very_late_event),
+            Row("very late event of what recurs", "months of age", MONTHS, very_late_event, 1.4),
             Row("closing a cell", "months of age", MONTHS, closing),
+            Row("revising a cell", "months of age", MONTHS, partial(revision, "calls")),
+            Row("… of what recurs", "months of age", MONTHS, partial(revision, "balance")),
             Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),
             Row("current_usage", "months of age", MONTHS, usage),
             Row("overview page", "subscriptions", SUBSCRIPTIONS, overview),

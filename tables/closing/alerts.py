@@ -194,4 +194,4 @@ class _AtCut:
         compiled, meter_key = self._partition.routes.compile, (*self._name, metric.code)
         reach = (self._period.end_ms - 1, cut_ms)
         before, after = (compiled(meter_key, at_ms).priced() for at_ms in (before_ms, cut_ms))
-        return before.shape(*reach) != after.shape(*reach)
+        return not before.leads_like(after, *reach)

@@ -20,6 +20,7 @@ from tables.cells.keys import OPEN_CUT_MS
 from tables.closing.alerts import triggered
 from tables.closing.daily import daily_at
 from tables.closing.period_at_cut import CELLS_A_STEP, PeriodAtCut
+from tables.partition.cuts import EVERY_PERIOD
 from tables.partition.partition import Partition
 from tables.partition.redirection import Renewed
 from tables.routing.period_charges import PeriodCharge
@@ -69,10 +70,15 @@ def closing(
     A cell that already shows what the cut shows then gives no record. A period that has some cells
     of the cut still gives its completion.
     """
-    revises = cut_ms in partition.cuts.late_cuts.get(name, ())
+    revising: _Revising | None = None
+    if cut_ms in partition.cuts.late_cuts.get(name, ()):
+        revising = _Revising.of(partition, name, cut_ms)
     partition.work.add("close", "names", 1)
     for subscription_versions, timeline in partition.timelines.of(name):
-        for period, earlier in _periods_at(timeline, cut_ms, revises=revises):
+        periods = (
+            _due_at(timeline, cut_ms) if revising is None else revising.periods(timeline, cut_ms)
+        )
+        for period, earlier in periods:
             subscription = subscription_versions.at(period.fixed_at_ms)
             partition.work.add("close", "periods", 1)
             if subscription is not None:
@@ -85,17 +91,64 @@ def closing(
     yield from daily_at(partition, name, cut_ms)
 
 
-def _periods_at(
-    timeline: Timeline, cut_ms: int, *, revises: bool
-) -> Iterator[tuple[Period, Period | None]]:
-    """Yield periods that a cut may publish, each with the one before it."""
+def _due_at(timeline: Timeline, cut_ms: int) -> Iterator[tuple[Period, Period | None]]:
+    """Yield the periods that are due at a cut, each with the one before it."""
     earlier: Period | None = None
-    for period in timeline.until(cut_ms) if revises else timeline.due_after(cut_ms - 1):
+    for period in timeline.due_after(cut_ms - 1):
         if period.start_ms > cut_ms:
             break
-        if period.due_at_ms == cut_ms or (revises and period.due_at_ms < cut_ms):
+        if period.due_at_ms == cut_ms:
             yield period, earlier
         earlier = period
+
+
+class _Revising(NamedTuple):
+    """Which final periods a revision cut may revise, beside all that are not final."""
+
+    times_ms: set[int]
+    """Times in such periods."""
+    from_ms: int
+    """A time from which on it may revise all, for a correction changed what is carried on."""
+
+    @classmethod
+    def of(cls, partition: Partition, name: SubscriptionKey, cut_ms: int) -> _Revising:
+        """Return what corrections, history records and admitted events have a cut revise."""
+        times_ms, from_ms = partition.cuts.reopened(name, cut_ms), NEVER_MS
+        if EVERY_PERIOD in times_ms:
+            return cls(set(), 0)
+        for code, at_ms in partition.corrected.revised_at(name, cut_ms):
+            if partition.definitions.recurs(name[0], code):
+                from_ms = min(from_ms, at_ms)
+            else:
+                times_ms.add(at_ms)
+        return cls(times_ms, from_ms)
+
+    def periods(self, timeline: Timeline, cut_ms: int) -> Iterator[tuple[Period, Period | None]]:
+        """Yield the periods that the cut may revise or that are due at it, and those before."""
+        first = timeline.first
+        if first is None:
+            return
+        found = dict[int, Period]()
+        every_ms = max(each.revise_every_ms for each in timeline.terms)
+        for period in timeline.open_after(cut_ms - every_ms, first.start_ms):
+            if period.start_ms > cut_ms:
+                break
+            if period.final_ms >= cut_ms or period.fold_version == 1:
+                found[period.start_ms] = period
+        times_ms = {*self.times_ms}
+        if self.from_ms < NEVER_MS:
+            from_ms = max(self.from_ms, first.start_ms)
+            times_ms.add(from_ms)
+            for period in timeline.after(from_ms):
+                if period.start_ms > cut_ms:
+                    break
+                found[period.start_ms] = period
+        for holding in map(timeline.holding, times_ms):
+            if holding is not None:
+                found[holding.start_ms] = holding
+        for start_ms, period in sorted(found.items()):
+            if period.due_at_ms <= cut_ms:
+                yield period, timeline.holding(start_ms - 1)
 
 
 class CellShown(NamedTuple):

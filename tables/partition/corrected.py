@@ -40,8 +40,11 @@ class Corrected:
         self._instants = tables.instants
         self._cuts = cuts
         self._packing = packing
-        self._revised: dict[Revised, Versions] = {}
-        """What corrections revise in cuts to come: the events before and after each."""
+        self._revised: dict[SubscriptionKey, dict[tuple[str, int], Versions]] = {}
+        """What corrections revise in cuts to come: the events before and after each.
+
+        By metric code and the last cut that may be the first to show it.
+        """
         self._spool = Spool(tables.corrections.spool.directory)
 
     def fold_new(self, arrival: Arrival, identity: bytes, folded: Folded) -> None:
@@ -134,33 +137,45 @@ class Corrected:
 
     def names(self) -> set[SubscriptionKey]:
         """Return external subscriptions that a cut to come revises for a correction."""
-        return {name for name, _, _ in self._revised}
+        return set(self._revised)
 
     def revised(self, name: SubscriptionKey, code: str, last_ms: int) -> Iterable[Kept]:
         """Return events before and after corrections that a cut until then is the first to show."""
-        return self._revised.get((name, code, last_ms), ())
+        return self._revised.get(name, {}).get((code, last_ms), ())
+
+    def revised_at(self, name: SubscriptionKey, cut_ms: int) -> Iterator[tuple[str, int]]:
+        """Yield (code, time) of events before and after what a cut may be the first to show."""
+        if name in self._revised:
+            lasts_ms = self._cuts.revisions_after(cut_ms)
+            for (code, last_ms), versions in self._revised[name].items():
+                if last_ms in lasts_ms:
+                    yield from ((code, kept.timestamp_ms) for kept in versions)
 
     def revise(self, names: Iterable[SubscriptionKey], revised: Mapping[Revised, Versions]) -> None:
         """Put what a refold found in place of what there was of these external subscriptions."""
-        names = set(names)
-        for known in [one for one in self._revised if one[0] in names]:
-            del self._revised[known]
-        self._revised.update(revised)
+        for name in names:
+            self._revised.pop(name, None)
+        for (name, code, last_ms), versions in revised.items():
+            self._revised.setdefault(name, {})[code, last_ms] = versions
 
     def revise_more(self, revised: Iterable[tuple[Revised, Counted]]) -> None:
         """Add what the corrections of one event revise."""
-        for key, version in revised:
+        for (name, code, last_ms), version in revised:
             if not self._revised:
                 # Nothing that was put on disk before is asked for any more.
                 self._spool = Spool(self._corrections.spool.directory)
-            if key not in self._revised:
-                self._revised[key] = Versions(self._spool)
-            self._revised[key].add(version)
+            of_name = self._revised.setdefault(name, {})
+            if (code, last_ms) not in of_name:
+                of_name[code, last_ms] = Versions(self._spool)
+            of_name[code, last_ms].add(version)
 
     def settle(self, cut_ms: int) -> None:
         """Forget what cuts until then were to revise."""
-        for revised in [revised for revised in self._revised if revised[2] <= cut_ms]:
-            del self._revised[revised]
+        for name, of_name in list(self._revised.items()):
+            for key in [key for key in of_name if key[1] <= cut_ms]:
+                del of_name[key]
+            if not of_name:
+                del self._revised[name]
 
     def correct(self, arrival: CorrectionArrival) -> bool:
         """Take a correction in; whether it changes what events count that are known.

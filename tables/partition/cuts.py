@@ -15,6 +15,9 @@ from tables.cells.days import Days, next_first_day
 from tables.partition.tables import Tables
 from tables.partition.timelines import TimelineTable
 
+EVERY_PERIOD = -1
+"""In place of the start of a period."""
+
 
 class CutsToCome:
     """Revision cuts of one partition that are not taken yet."""
@@ -32,6 +35,8 @@ class CutsToCome:
         self._is_home = is_home
         self.late_cuts: dict[SubscriptionKey, set[int]] = {}
         """Revision cuts that events wait for."""
+        self._reopened: dict[SubscriptionKey, set[tuple[int, int]]] = {}
+        """(revision cut, start of a period) of those that are final and yet may be revised."""
         self.grid: dict[int, set[SubscriptionKey]] = {}
         """By grid cut, external subscriptions with something to be decided at it."""
         self.instants: dict[int, set[SubscriptionKey]] = {}
@@ -152,10 +157,20 @@ class CutsToCome:
             self._carrying[plan_id] = len(versions), carries
         return carries
 
-    def expect(self, name: SubscriptionKey, cut_ms: int) -> None:
-        """Have a revision cut taken; one that finds nothing new publishes nothing."""
+    def expect(self, name: SubscriptionKey, cut_ms: int, *, of_all: bool = False) -> None:
+        """Have a revision cut taken; one that finds nothing new publishes nothing.
+
+        `of_all`: it may revise any period, also those that are final.
+        """
         self.late_cuts.setdefault(name, set()).add(cut_ms)
         self._late_names.add(name)
+        if of_all:
+            self._reopened.setdefault(name, set()).add((cut_ms, EVERY_PERIOD))
+
+    def reopened(self, name: SubscriptionKey, cut_ms: int) -> set[int]:
+        """Return the starts of final periods that a revision cut may revise, or `EVERY_PERIOD`."""
+        found = self._reopened.get(name, ())
+        return {start_ms for revision_ms, start_ms in found if revision_ms == cut_ms}
 
     def expect_late(self, cells: Iterable[Cell]) -> None:
         """Have the cuts taken that states of cells wait for."""
@@ -190,6 +205,10 @@ class CutsToCome:
                 late_cuts = self.late_cuts.setdefault(name, set())
                 known = known and cuts <= late_cuts
                 late_cuts |= cuts
+                period = layer.period
+                if not recurs and period is not None and max(cuts) > period.final_ms:
+                    # Of an event that was admitted, or that a correction brought there.
+                    self._reopened.setdefault(name, set()).update((c, layer.start_ms) for c in cuts)
         return not known
 
     def announce_grid(self) -> None:
@@ -264,6 +283,9 @@ class CutsToCome:
         left = {cut for cut in self.late_cuts.pop(name, ()) if cut > settled_ms}
         if left:
             self.late_cuts[name] = left
+        reopened = {each for each in self._reopened.pop(name, ()) if each[0] > settled_ms}
+        if reopened:
+            self._reopened[name] = reopened
         for cut_ms in [cut_ms for cut_ms in self.grid if cut_ms <= self._checkpoint.cut_ms]:
             self.grid[cut_ms].discard(name)
             if not self.grid[cut_ms]:

@@ -111,4 +111,4 @@ class History:
                 }
                 for cut_ms in cuts:
                     if cut_ms > done_ms:
-                        self._cuts.expect(name, cut_ms)
+                        self._cuts.expect(name, cut_ms, of_all=True)

@@ -15,7 +15,6 @@ from tables.partition.route_table import RouteTable
 from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
-from tables.partition.timelines import Timelines
 
 log = logging.getLogger(__name__)
 
@@ -148,14 +147,13 @@ class Redirection:
         """Return True if definitions change nothing for a packed external subscription."""
         if name in self._stale.names or not self._packing.is_packed(name):
             return False
-        old: Timelines | None = None
-        new: Timelines | None = None
-        if before_ms is not None and history_ms is None:
-            old, new = self._timelines.unfixed(name, before_ms, self._standing.shown_until_ms)
         compiled, until_ms = self._routes.compile, self._standing.shown_until_ms
+        # Once for all codes.
+        old, new = (self._timelines.of(name, at_ms) for at_ms in (before_ms, until_ms))
         return all(
-            compiled(meter_key, before_ms, history_ms, old).shape(*_reach(event_ranges))
-            == compiled(meter_key, until_ms, timelines=new).shape(*_reach(event_ranges))
+            compiled(meter_key, before_ms, history_ms, old).leads_like(
+                compiled(meter_key, until_ms, timelines=new), *_reach(event_ranges)
+            )
             for meter_key, event_ranges in meter_keys.items()
         )
 
@@ -197,8 +195,7 @@ class Redirection:
         known = routes.find(meter_key)
         old = known or routes.compile(meter_key, before_ms, history_ms)
         new = routes.compile(meter_key, self._standing.shown_until_ms)
-        reach = _reach(event_ranges)
-        if old.shape(*reach) != new.shape(*reach):
+        if not old.leads_like(new, *_reach(event_ranges)):
             if known is None:
                 self._packing.install(meter_key, old)
             return True
@@ -212,5 +209,5 @@ def refolds_of(steps: Iterable[Renewed | None]) -> set[MeterKey]:
 
 
 def _reach(event_ranges: EventRanges) -> tuple[int, int]:
-    """Return how far the events of a meter key reach, for `Route.shape`."""
+    """Return how far the events of a meter key reach, for `Route.leads_like`."""
     return event_ranges.newest_ms, event_ranges.appended_ms

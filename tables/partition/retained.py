@@ -49,5 +49,5 @@ def _goes_elsewhere(state: Partition, meter_key: MeterKey, then: Partition) -> b
         (event_ranges.newest_ms, event_ranges.appended_ms),
         state.standing.history_ms,
     )
-    now = state.routes.compile(meter_key).shape(*reach)
-    return then.routes.compile(meter_key, None, history_ms).shape(*reach) != now
+    now = state.routes.compile(meter_key)
+    return not then.routes.compile(meter_key, None, history_ms).leads_like(now, *reach)

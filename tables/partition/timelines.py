@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
-from app.definitions.terms import subscription_terms, subscription_timeline
+from app.definitions.terms import subscription_timeline
 from app.definitions.timeline import Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
@@ -70,34 +70,6 @@ class TimelineTable:
         """Take over timelines that were made elsewhere, under the same definitions."""
         self._made[name] = self._outdated, timelines
 
-    def unfixed(
-        self, name: SubscriptionKey, before_ms: int, until_ms: int | None = None
-    ) -> tuple[Timelines, Timelines]:
-        """Return timelines as of a time and a later one, without most periods fixed by the first.
-
-        Fixed periods are alike in both; if they might differ, both timelines are whole.
-        `until_ms`: the later time; None: now.
-        """
-        definitions = self._definitions
-        fixed_ms: int | None = before_ms
-        if _of_all_periods(definitions, before_ms) != _of_all_periods(definitions, until_ms):
-            fixed_ms = None
-        found = []
-        for subscription in definitions.subscriptions(*name):
-            was = subscription_terms(definitions, subscription, before_ms)
-            now = subscription_terms(definitions, subscription, until_ms)
-            if was != now[: len(was)]:
-                fixed_ms = None
-            found.append((subscription, was, now))
-        old: Timelines = []
-        new: Timelines = []
-        for subscription, was, now in found:
-            if _counts(subscription, before_ms):
-                old.append((subscription, Timeline(was, fixed_ms=fixed_ms)))
-            if _counts(subscription, until_ms):
-                new.append((subscription, Timeline(now, fixed_ms=fixed_ms)))
-        return old, new
-
     def period_at(
         self, name: SubscriptionKey, timestamp_ms: int, until_ms: int | None = None
     ) -> Period | None:
@@ -133,9 +105,3 @@ def _counts(subscription: Versions[Subscription], until_ms: int | None = None) -
     """Return True if the subscription was made by then, and not canceled."""
     newest = subscription.at(until_ms)
     return newest is not None and newest.canceled_at_ms is None
-
-
-def _of_all_periods(definitions: Definitions, until_ms: int | None) -> tuple[int, int]:
-    """Return what decides the folds of every period, also of those that are fixed."""
-    version = definitions.settings_at(until_ms).fold_version
-    return definitions.limited_after_ms(until_ms), version

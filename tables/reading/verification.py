@@ -252,9 +252,10 @@ class Verification:
             return True
         event_ranges = partition.event_ranges.codes[name][meter_key[2]]
         reach = (event_ranges.newest_ms, event_ranges.appended_ms)
-        return self._terms_of(name) != self._terms[name] or self._refold.routes[meter_key].shape(
-            *reach
-        ) != partition.views.route_of(meter_key).shape(*reach)
+        if self._terms_of(name) != self._terms[name]:
+            return True
+        live = partition.views.route_of(meter_key)
+        return not self._refold.routes[meter_key].leads_like(live, *reach)
 
     def compare_published(self) -> Iterator[list[Difference]]:
         """Yield, for each subscription, what closing it again over the shadow cells would publish.
@@ -327,7 +328,7 @@ class Verification:
         for cut_ms in sorted({settled_ms, *dues_ms}):
             shadow = self._shadow(_published_before(partition, name, cut_ms), routes)
             if cut_ms == settled_ms:
-                shadow.cuts.expect(name, cut_ms)
+                shadow.cuts.expect(name, cut_ms, of_all=True)
             for record in close_subscription(shadow, name, cut_ms):
                 if record.topic != "usage-records":
                     continue

@@ -48,12 +48,12 @@ def plan_spans(
         return []
     plan = definitions.plan_of(newest.id)
     charges = folds.of_code(definitions, newest.plan_id, plan, code, until_ms, history)
-    # No change known today comes before a later period, so those are alike until their timezone
-    # changes. A later one may be fixed before this one, but not before it begins.
-    alike_from_ms, first = charges.alike_from_ms, timeline.first
+    first, made_ms, alike_from_ms = timeline.first, -1, charges.alike_from_ms
     if timeline.terms:
+        made_ms = timeline.terms[0].since_ms
         alike_from_ms = max(alike_from_ms, timeline.terms[-1].since_ms)
-    if first is not None and first.fixed_at_ms >= alike_from_ms <= first.end_ms:
+    alike = made_ms, alike_from_ms, charges.turned_ms
+    if first is not None and _is_like_all_later(first, *alike):
         # As for most subscriptions: nothing changed since they began.
         identity, start_ms, folding = newest.id, first.start_ms, charges.folds_in(first)
         return [
@@ -63,7 +63,7 @@ def plan_spans(
     running: dict[str, SpanPlan] = {}
     planned: list[SpanPlan] = []
     before: dict[str, ChargeFold] | None = None
-    for period in timeline:
+    for period in timeline.parting(charges.alike_until_ms):
         folding = charges.folds_in(period)
         # As in the period before: that is so for years, and for hundreds of charges.
         if folding is not before:
@@ -79,9 +79,19 @@ def plan_spans(
                     planned.append(earlier._replace(end_ms=start_ms))
                 key = SpanKey(newest.id, charge_id, start_ms)
                 running[charge_id] = SpanPlan(key, fold, timeline, NEVER_MS)
-        if min(period.fixed_at_ms, period.end_ms) >= alike_from_ms:
+        if _is_like_all_later(period, *alike):
             break
     return [*planned, *running.values()]
+
+
+def _is_like_all_later(period: Period, made_ms: int, alike_from_ms: int, turned_ms: int) -> bool:
+    """Return whether no period after one has other folds, until its timezone changes.
+
+    No change known today comes before a later one then. It may be fixed before this one, but not
+    before it begins, or was made.
+    """
+    known_ms = max(period.end_ms, made_ms)
+    return turned_ms <= period.start_ms and period.fixed_at_ms >= alike_from_ms <= known_ms
 
 
 # Plain __new__: the generated one costs three times as much, for every route.
@@ -112,13 +122,32 @@ class CodeCharges:
         changes_ms = _changes_ms(definitions, plan)
         self._changes_ms = [each for each in changes_ms if until_ms is None or each <= until_ms]
         turns_ms = [at_ms for each in self._daily_ms for at_ms in each if at_ms < NEVER_MS]
-        self.alike_from_ms = max(
-            self._changes_ms[-1] if self._changes_ms else 0,
-            history[-1].append_time_ms if history else 0,
-            max(turns_ms, default=0),
-        )
+        for each in history:
+            # It covers only what was due before it.
+            until_ms = each.append_time_ms
+            turns_ms += min(each.from_ms, until_ms), min(each.to_ms, until_ms), until_ms
+        self._turns_ms = sorted(turns_ms)
+        """When daily records and what history covers begin and end."""
+        self.turned_ms = max(turns_ms, default=-1)
+        """Periods that begin before it may be alike in all else and have other folds."""
+        self.alike_from_ms = self._changes_ms[-1] if self._changes_ms else 0
         """Periods that are fixed at or after it have the same charges."""
         self._made: dict[tuple[int, str, bool], dict[str, ChargeFold]] = {}
+
+    def alike_until_ms(self, period: Period) -> int:
+        """Return when the first of those after a period is fixed that may have other folds.
+
+        As far as they stand under the same terms.
+        """
+        fixed_ms, turns_ms = period.fixed_at_ms, self._turns_ms
+        turned = bisect_right(turns_ms, fixed_ms)
+        if turns_ms and (
+            turned > bisect_right(turns_ms, period.start_ms) or period.due_at_ms >= NEVER_MS
+        ):
+            return fixed_ms
+        changed = bisect_right(self._changes_ms, fixed_ms)
+        following = *self._changes_ms[changed : changed + 1], *turns_ms[turned : turned + 1]
+        return min(following, default=NEVER_MS)
 
     def folds_in(self, period: Period) -> dict[str, ChargeFold]:
         """Return the folds of a period by name, under its definitions or what history says.

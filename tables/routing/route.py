@@ -8,11 +8,11 @@ span and begins the next. Each span of a recurring metric also holds all history
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Any
 
-from app.definitions.timeline import Timeline, ceil_to
+from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.kernel import learn, learn_state
 from app.wire.refusals import MAX_EVENT_AHEAD_MS
 from tables.cells.cell import Cell, Layer, Span
@@ -138,24 +138,38 @@ class Route:
         spans = tuple(span for span in self.spans if span.fold.prices)
         return Route(*self.meter_key, self.timelines, spans)
 
-    def shape(self, newest_ms: int, appended_ms: int) -> tuple[object, ...]:
-        """Return everything that decides where events up to these times go.
+    def leads_like(self, other: Route, newest_ms: int, appended_ms: int) -> bool:
+        """Return whether another route sends events up to these times to the same cells and cuts.
 
-        Two routes of equal shape send every event dated up to `newest_ms` and appended up to
-        `appended_ms` to the same cells and cuts. No refold is needed between them.
+        Those dated up to `newest_ms` and appended up to `appended_ms`. No refold is needed then.
+        Periods that are fixed in both, as most are, are not looked at.
         """
+        since_ms = -NEVER_MS
+        if len(self.timelines) == len(other.timelines):
+            pairs = zip(self.timelines, other.timelines, strict=True)
+            since_ms = min((one.alike_until_ms(two) for one, two in pairs), default=since_ms)
+        reach = newest_ms, appended_ms, since_ms
+        return self._shape(*reach) == other._shape(*reach)
+
+    def _shape(self, newest_ms: int, appended_ms: int, since_ms: int) -> tuple[object, ...]:
+        """Return everything that decides where events up to some times go.
+
+        `since_ms`: but for periods that are fixed before.
+        """
+        reach, until_ms = (newest_ms, appended_ms, since_ms), max(newest_ms, appended_ms)
+        known = {id(each): each.fixed_since(since_ms, until_ms) for each in self.timelines}
         spans = tuple(
             (
-                *_led(span, newest_ms, appended_ms),
+                *_led(span, *reach, known.get(id(span.timeline))),
                 None if span.watch is None else span.watch.reached(appended_ms),
             )
             for span in self._spans_until(newest_ms)
         )
         refusing = tuple(
             (period.start_ms, min(period.end_ms, newest_ms + 1), period.open_until_ms)
-            for timeline in self.timelines
-            for period in timeline.until(newest_ms)
-            if period.open_until_ms < appended_ms
+            for periods in known.values()
+            for period in periods
+            if period.start_ms <= newest_ms and period.open_until_ms < appended_ms
         )
         return spans, refusing
 
@@ -177,14 +191,23 @@ class Route:
         )
 
 
-def _led(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]:
-    """Return what of a span decides to which cells it leads events."""
+def _led(
+    span: Span,
+    newest_ms: int,
+    appended_ms: int,
+    since_ms: int = -NEVER_MS,
+    periods: Iterable[Period] | None = None,
+) -> tuple[object, ...]:
+    """Return what of a span decides to which cells it leads events, as `Route._shape` has it.
+
+    `periods`: those of its timeline, if they are known.
+    """
     return (
         span.key,
         span.fold.key,
         _history_groups(span),
         min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,
-        _reached(span, newest_ms, appended_ms),
+        _reached(span, newest_ms, appended_ms, since_ms, periods),
     )
 
 
@@ -194,21 +217,28 @@ def _history_groups(span: Span) -> int:
     return span.max_groups if fold.metric.recurring and not fold.plain else 0
 
 
-def _reached(span: Span, newest_ms: int, appended_ms: int) -> tuple[object, ...]:
-    """Return what `shape` says of the periods of a span."""
+def _reached(
+    span: Span,
+    newest_ms: int,
+    appended_ms: int,
+    since_ms: int,
+    periods: Iterable[Period] | None,
+) -> tuple[object, ...]:
     recurring = span.fold.metric.recurring
-    periods = [
-        period
-        for period in span.timeline.until(max(newest_ms, appended_ms) if recurring else newest_ms)
-        if span.key.start_ms <= period.start_ms < span.end_ms
-    ]
+    until_ms = max(newest_ms, appended_ms) if recurring else newest_ms
+    if periods is None:
+        periods = span.timeline.fixed_since(since_ms, until_ms)
+    before_ms = min(span.end_ms, until_ms + 1)
+    periods = [p for p in periods if span.key.start_ms <= p.start_ms < before_ms]
     last_cut_ms = appended_ms
     if recurring:
         # A late event of a recurring metric counts from a cut of a later period on, if one is due
         # before the next revision; and a period that closes to it before then does not show it.
         every_ms = {period.revise_every_ms for period in periods}
+        # Of those that are not looked at.
+        every_ms |= {t.revise_every_ms for t in span.timeline.terms if t.since_ms < since_ms}
         last_cut_ms = max((ceil_to(appended_ms, each) for each in every_ms), default=appended_ms)
-    return tuple(
+    return before_ms, tuple(
         (
             period.start_ms,
             min(period.end_ms, newest_ms + 1),

@@ -15,6 +15,7 @@ from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey
 from tables.cells.forgotten import has_forgotten
 from tables.closing.close import next_cut
+from tables.partition.cuts import EVERY_PERIOD
 from tests.laws.test_full_usage import figures
 from tests.laws.test_repairs import Log
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
@@ -73,6 +74,15 @@ class Forgetful(Repaired):
 
 class Keeping(Forgetful):
     forgets = False
+
+
+class Thorough(Keeping):
+    """Its revision cuts look at every period there was."""
+
+    def close_until(self, at_ms: int) -> None:
+        # A restart makes another partition.
+        vars(self.partition.cuts)["reopened"] = lambda name, cut_ms: {EVERY_PERIOD}
+        super().close_until(at_ms)
 
 
 def rewriting(log: Log, metric_ids: dict[str, str]) -> list[Command]:
@@ -156,16 +166,19 @@ def play(twins: Iterable[Forgetful], metric_ids: dict[str, str], seed: int) -> i
     return end_ms
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_the_same_is_published_and_told(seed: int) -> None:
-    definitions = definitions_of(CODES, SETTINGS)
-    metric_ids = {
+def metric_ids_of(definitions: Iterable[CommandAt]) -> dict[str, str]:
+    return {
         line.command.payload["billable_metric"]["code"]: line.command.payload["id"]
         for line in definitions
         if line.command.type == "create_billable_metric"
     }
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_the_same_is_published_and_told(seed: int) -> None:
+    definitions = definitions_of(CODES, SETTINGS)
     forgetful, keeping = Forgetful(definitions), Keeping(definitions)
-    at_ms = play((forgetful, keeping), metric_ids, seed)
+    at_ms = play((forgetful, keeping), metric_ids_of(definitions), seed)
     assert forgetful.values() == keeping.values()
     assert forgetful.forgotten() > 0 == keeping.forgotten()
     ours, theirs = (past_usage(live.partition, NAME, at_ms) for live in (forgetful, keeping))
@@ -176,6 +189,16 @@ def test_the_same_is_published_and_told(seed: int) -> None:
     forgetful.forget(NAME)
     forgetful.flush()
     assert left_of_forgotten(forgetful) == []
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_revision_looks_at_all_that_it_revises(seed: int) -> None:
+    definitions = definitions_of(CODES, SETTINGS)
+    some, all_ = Keeping(definitions), Thorough(definitions)
+    play((some, all_), metric_ids_of(definitions), seed)
+    assert some.values() == all_.values() != []
+    periods = [live.partition.work.counts["close", "periods"] for live in (some, all_)]
+    assert periods[0] <= periods[1]
 
 
 def left_of_forgotten(live: Forgetful) -> list[str]:

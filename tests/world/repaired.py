@@ -72,6 +72,7 @@ class Repaired(Live):
     def revised(self) -> dict[object, list[tuple[int, int]]]:
         """Return what cuts to come revise, without the events themselves."""
         return {
-            key: sorted({(kept.since_ms, kept.timestamp_ms) for kept in found})
-            for key, found in self.partition.corrected._revised.items()
+            (name, *key): sorted({(kept.since_ms, kept.timestamp_ms) for kept in found})
+            for name, of_name in self.partition.corrected._revised.items()
+            for key, found in of_name.items()
         }

@@ -57,6 +57,14 @@ def layers(of: Live, code: str) -> int:
     return sum(bool(layer.cells) for span in route.spans for layer in span.layers.values())
 
 
+def test_the_final_cut_shows_what_came_until_then() -> None:
+    one = live(1, "count")
+    one.deliver([arrived("count", 7, START_MS + HOUR_MS, FINAL_MS - 1)])
+    one.close_until(FINAL_MS)
+    (revised,) = [body for body in one.bodies() if body["type"] == "usage.revised"]
+    assert revised["units"] == "2.0"
+
+
 CODES = ("count", "sum", "max", "latest", "average", "filtered", "unique", "visitors")
 
 

@@ -1,0 +1,133 @@
+"""A law of periods that are passed over: who looks at all of them finds the same."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from app.definitions import commands
+from app.definitions.command import Command
+from app.definitions.model import SettingsRecord
+from app.definitions.terms import subscription_terms
+from app.definitions.timeline import NEVER_MS, Timeline
+from tables.event_index.index import EventIndex
+from tables.partition.partition import Partition
+from tables.routing.plan import ChargeFolds, CodeCharges, plan_spans
+from tests.laws.lives import DAY_MS, ZONES
+from tests.world.bodies import charge
+from tests.world.clock import ms
+from tests.world.definitions_log import ORG, Log
+from tests.world.profiles import count
+
+BEGAN = "2022-03-15T12:00:00Z"
+INTERVALS = ("weekly", "weekly", "monthly", "quarterly")
+SEEDS = count(200)
+
+
+class Life:
+    """A subscription of some years, with definitions that change now and then."""
+
+    def __init__(self, seed: int):
+        self.choose = Random(seed)
+        self._revise_s = (3_600,) if seed % 2 else (3_600, 86_400)
+        self.log = Log("2019-01-01T00:00:00Z")
+        self._settings: dict[str, Any] = {}
+        self.log.accept(self._other_settings())
+        self._recurs = recurring = self.choose.random() < 0.5
+        self.metric = self.log.metric("calls", recurring=recurring)
+        self.log.metric("other")
+        self.log.plan(interval=self.choose.choice(INTERVALS), charges=self._charges())
+        self.log.customer()
+        self.log.now_ms = ms(BEGAN) + self.choose.randrange(-300, 300) * DAY_MS
+        self._change_for_a_while()
+        self.log.subscribe(subscription_at=BEGAN)
+        self._change_for_a_while()
+
+    def _change_for_a_while(self) -> None:
+        for _ in range(self.choose.randrange(8)):
+            days = self.choose.choice((0.1, 3, 40, 300)) * self.choose.random()
+            self.log.now_ms += int(days * DAY_MS)
+            self.log.append(self._change())
+
+    def _charges(self) -> list[dict[str, Any]]:
+        codes = self.choose.choice((["calls"], ["other"], ["calls", "other"]))
+        prorated = self._recurs and self.choose.random() < 0.3
+        return [charge(code, prorated=prorated and code == "calls") for code in codes]
+
+    def _other_settings(self) -> Command:
+        choose = self.choose
+        changed = {
+            "close_elapsed": choose.random() < 0.5,
+            "grace_s": choose.choice((0, 90, 9 * 86_400)),
+            "late_window_s": choose.choice((0, 3_600, 40 * 86_400)),
+            "revise_every_s": choose.choice(self._revise_s),
+            "daily_records": choose.random() < 0.5,
+            "max_groups": choose.choice((10, 100)),
+        }
+        self._settings |= {name: value for name, value in changed.items() if choose.random() < 0.5}
+        return commands.set_settings(SettingsRecord(**self._settings))
+
+    def _change(self) -> Command:
+        choose, kind = self.choose, self.choose.randrange(8)
+        if kind == 0:
+            return commands.upsert_customer(
+                ORG, {"external_id": "cust_1", "timezone": choose.choice(ZONES)}
+            )
+        if kind == 1:
+            rounding = choose.choice(("round", "ceil", "floor"))
+            return commands.update_billable_metric(ORG, "calls", {"rounding_function": rounding})
+        if kind == 2:
+            return commands.update_plan(ORG, "plan_code", {"charges": self._charges()})
+        if kind == 3:
+            from_ms = ms(BEGAN) + choose.randrange(900) * DAY_MS
+            return commands.apply_history(
+                ORG,
+                metric_ids=[self.metric.id],
+                from_ms=from_ms,
+                to_ms=from_ms + choose.choice((1, 30, 3_000)) * DAY_MS,
+            )
+        if kind == 4:
+            return commands.update_plan(ORG, "plan_code", {"interval": choose.choice(INTERVALS)})
+        return self._other_settings()
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_spans_are_those_of_all_periods(seed: int) -> None:
+    life = Life(seed)
+    definitions = life.log.definitions
+    (subscription,) = definitions.subscriptions(ORG, "sub_1")
+    newest = subscription.at(None)
+    assert newest is not None
+    plan = definitions.plan_of(newest.id)
+    moments = [at_ms for _, at_ms, _ in life.log.records if at_ms >= subscription.changes[0]]
+    for until_ms in moments:
+        history, folds = definitions.history_of(ORG, until_ms), ChargeFolds()
+        terms = subscription_terms(definitions, subscription, until_ms)
+        spans = plan_spans(
+            definitions, subscription, Timeline(terms), "calls", folds, until_ms, history
+        )
+        charges = CodeCharges(definitions, plan, "calls", folds, until_ms, history)
+        for period in Timeline(terms).until(life.log.now_ms + 400 * DAY_MS):
+            planned = {
+                span.key.charge_id: span.fold.key
+                for span in spans
+                if span.key.start_ms <= period.start_ms < span.end_ms
+            }
+            assert planned == {name: f.key for name, f in charges.folds_in(period).items()}
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_what_leads_alike_is_told_without_periods_that_are_fixed(seed: int) -> None:
+    life = Life(seed)
+    routes = Partition(0, life.log.definitions, EventIndex()).routes
+    for _, at_ms, _ in life.log.records:
+        one, other = (routes.compile((ORG, "sub_1", "calls"), ms, ms) for ms in (at_ms - 1, None))
+        for _ in range(8):
+            newest_ms = life.log.now_ms - int(life.choose.random() ** 3 * 900 * DAY_MS)
+            reach = newest_ms, newest_ms + life.choose.randrange(60) * DAY_MS
+            of_all = one._shape(*reach, -NEVER_MS) == other._shape(*reach, -NEVER_MS)
+            alike = one.leads_like(other, *reach)
+            # Where revisions come as often throughout, it is told exactly.
+            assert alike == of_all if seed % 2 else alike >= of_all
