@@ -232,6 +232,18 @@ class Timeline:
         """Yield periods that start after `start_ms`, in order; endless while nothing ends them."""
         return self._around(start_ms).after(start_ms)
 
+    def within(self, from_ms: int, until_ms: int) -> Iterator[Period]:
+        """Yield periods that end after an instant and start at or before another, in order."""
+        if from_ms > until_ms:
+            return
+        holding = self.holding(from_ms)
+        if holding is not None:
+            yield holding
+        for period in self.after(from_ms):
+            if period.start_ms > until_ms:
+                break
+            yield period
+
     def due_after(self, done_ms: int) -> Iterator[Period]:
         """Yield periods in order, without most of those that are due by then or never will be.
 

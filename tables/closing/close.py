@@ -135,15 +135,9 @@ class _Revising(NamedTuple):
                 break
             if period.final_ms >= cut_ms or period.fold_version == 1:
                 found[period.start_ms] = period
-        times_ms = {*self.times_ms}
-        if self.from_ms < NEVER_MS:
-            from_ms = max(self.from_ms, first.start_ms)
-            times_ms.add(from_ms)
-            for period in timeline.after(from_ms):
-                if period.start_ms > cut_ms:
-                    break
-                found[period.start_ms] = period
-        for holding in map(timeline.holding, times_ms):
+        for period in timeline.within(self.from_ms, cut_ms):
+            found[period.start_ms] = period
+        for holding in map(timeline.holding, self.times_ms):
             if holding is not None:
                 found[holding.start_ms] = holding
         for start_ms, period in sorted(found.items()):

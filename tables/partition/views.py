@@ -76,11 +76,9 @@ class Views:
         return route
 
     def walking(self, name: SubscriptionKey) -> Steps[None]:
-        """Make the periods that a route is compiled over by steps: else it makes them in one."""
-        now_ms = self._definitions.append_time_ms
-        for until_ms in dict.fromkeys((None, self._standing.of(name)[0])):
-            for _, timeline in self._routes.timelines.of(name, until_ms):
-                yield from timeline.reaching(now_ms)
+        """Make all periods until now by steps: whoever lists them makes them in one."""
+        for _, timeline in self._routes.timelines.of(name):
+            yield from timeline.reaching(self._definitions.append_time_ms)
 
     def _view_of(self, name: SubscriptionKey) -> _View:
         standing = self._standing

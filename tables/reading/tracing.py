@@ -183,9 +183,13 @@ def _first_cut(span: Span, layer: Layer, append_time_ms: int) -> int:
     cut_ms = span.cut_of(layer, append_time_ms)
     if cut_ms <= layer.due_at_ms:
         return 0
-    dues_ms = (0, *(period.due_at_ms for period in span.timeline.until(append_time_ms)))
-    # Others are revisions, or come before one: a period was open until then.
-    return cut_ms if cut_ms in dues_ms else layer.revision_of(cut_ms)
+    for period in span.timeline.due_after(append_time_ms - 1):
+        if period.start_ms > append_time_ms:
+            break
+        if period.due_at_ms == cut_ms:
+            return cut_ms
+    # It is a revision, or comes before one: a period was open until then.
+    return layer.revision_of(cut_ms)
 
 
 def _worded(reason: Reason, span: Span, counted: Arrival) -> str:

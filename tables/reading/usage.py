@@ -150,7 +150,6 @@ def _period_steps(
     presented_by: Container[str] | None = None,
 ) -> Steps[PeriodUsage]:
     """Return usage of one period: as published, or else live, with what accrued by `at_ms`."""
-    yield from partition.views.walking(name)
     definitions = partition.definitions
     versions = definitions.plan_of(subscription.id)
     plan = versions.last_before_deletion(period.fixed_at_ms)

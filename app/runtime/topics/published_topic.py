@@ -85,7 +85,7 @@ class OutputRecord(msgspec.Struct, kw_only=True):
             if known is None or known.id != self.lago_subscription_id:
                 continue
             timeline = subscription_timeline(definitions, subscription, until_ms)
-            for period in reversed(timeline.until(printed_ms + 999)):
+            for period in reversed([*timeline.within(printed_ms, printed_ms + 999)]):
                 if iso_seconds(period.start_ms) == self.period.from_:
                     return known, period
         return None
