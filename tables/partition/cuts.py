@@ -35,6 +35,8 @@ class CutsToCome:
         self._is_home = is_home
         self.late_cuts: dict[SubscriptionKey, set[int]] = {}
         """Revision cuts that events wait for."""
+        self._late_at: dict[int, dict[SubscriptionKey, None]] = {}
+        """The same by cut: whoever takes one looks at no others."""
         self._reopened: dict[SubscriptionKey, set[tuple[int, int]]] = {}
         """(revision cut, start of a period) of those that are final and yet may be revised."""
         self.grid: dict[int, set[SubscriptionKey]] = {}
@@ -162,10 +164,19 @@ class CutsToCome:
 
         `of_all`: it may revise any period, also those that are final.
         """
-        self.late_cuts.setdefault(name, set()).add(cut_ms)
+        self._wait_for(name, (cut_ms,))
         self._late_names.add(name)
         if of_all:
             self._reopened.setdefault(name, set()).add((cut_ms, EVERY_PERIOD))
+
+    def _wait_for(self, name: SubscriptionKey, cuts: Iterable[int]) -> bool:
+        """Note revision cuts of an external subscription; return whether some are new."""
+        late_cuts = self.late_cuts.setdefault(name, set())
+        new = [cut_ms for cut_ms in cuts if cut_ms not in late_cuts]
+        late_cuts.update(new)
+        for cut_ms in new:
+            self._late_at.setdefault(cut_ms, {})[name] = None
+        return bool(new)
 
     def reopened(self, name: SubscriptionKey, cut_ms: int) -> set[int]:
         """Return the starts of final periods that a revision cut may revise, or `EVERY_PERIOD`."""
@@ -202,9 +213,7 @@ class CutsToCome:
                 # A later period may be revised more often, and shows what recurs.
                 recurs = layer.span.fold.metric.recurring
                 cuts = self.revisions_after(cut_ms) if recurs else {layer.revision_of(cut_ms)}
-                late_cuts = self.late_cuts.setdefault(name, set())
-                known = known and cuts <= late_cuts
-                late_cuts |= cuts
+                known = not self._wait_for(name, cuts) and known
                 period = layer.period
                 if not recurs and period is not None and max(cuts) > period.final_ms:
                     # Of an event that was admitted, or that a correction brought there.
@@ -239,14 +248,13 @@ class CutsToCome:
     def next_ms(self) -> int:
         """Return the first cut to come that anybody's events or corrections wait for."""
         done_ms = self._checkpoint.cut_ms
-        late = (cut_ms for cuts in self.late_cuts.values() for cut_ms in cuts)
-        waited_for = chain(late, self.grid, self.instants)
+        waited_for = chain(self._late_at, self.grid, self.instants)
         to_come = (cut_ms for cut_ms in waited_for if cut_ms > done_ms)
         return min(to_come, default=NEVER_MS)
 
     def names_at(self, cut_ms: int) -> list[SubscriptionKey]:
         """Return whose events or corrections wait for a cut, in order."""
-        late = {name for name, cuts in self.late_cuts.items() if cut_ms in cuts}
+        late = self._late_at.get(cut_ms, {}).keys()
         return sorted(late | self.grid.get(cut_ms, set()) | self.instants.get(cut_ms, set()))
 
     def next_of(self, name: SubscriptionKey, done_ms: int) -> int:
@@ -272,7 +280,9 @@ class CutsToCome:
     def due(self, settled_ms: int) -> list[SubscriptionKey]:
         """Return external subscriptions with a cut that is settled."""
         done_ms = self._checkpoint.cut_ms
-        found = {name: None for name, cuts in self.late_cuts.items() if min(cuts) <= settled_ms}
+        found = dict[SubscriptionKey, None]()
+        for cut_ms in sorted(cut_ms for cut_ms in self._late_at if cut_ms <= settled_ms):
+            found |= self._late_at[cut_ms]
         for cut_ms in sorted(self.grid):
             if cut_ms <= done_ms:
                 found |= dict.fromkeys(sorted(self.grid[cut_ms]))
@@ -280,9 +290,14 @@ class CutsToCome:
 
     def forget(self, name: SubscriptionKey, settled_ms: int) -> None:
         """Drop the cuts of an external subscription that are settled."""
-        left = {cut for cut in self.late_cuts.pop(name, ()) if cut > settled_ms}
-        if left:
-            self.late_cuts[name] = left
+        cuts = self.late_cuts.pop(name, set())
+        for cut_ms in [cut_ms for cut_ms in cuts if cut_ms <= settled_ms]:
+            cuts.discard(cut_ms)
+            self._late_at[cut_ms].pop(name)
+            if not self._late_at[cut_ms]:
+                del self._late_at[cut_ms]
+        if cuts:
+            self.late_cuts[name] = cuts
         reopened = {each for each in self._reopened.pop(name, ()) if each[0] > settled_ms}
         if reopened:
             self._reopened[name] = reopened
