@@ -218,8 +218,11 @@ class PeriodAtCut:
             if until_ms is None:
                 passed.add(charge.id)
                 continue
+            meter_key = (*self.name, metric.code)
+            if not self.partition.routes.may_have_cells(meter_key):
+                continue
             default_keys, has_more, filters = told_of_all.of(charge, metric)
-            route = route_of((*self.name, metric.code))
+            route = route_of(meter_key)
             for span in self._spans_of(charge, route):
                 if has_forgotten(span, period):
                     # It is final: what could revise it has had it refolded.

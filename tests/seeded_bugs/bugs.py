@@ -1416,6 +1416,13 @@ BUGS = (
         "tests/laws/test_alike_periods.py::test_spans_are_those_of_all_periods",
     ),
     Bug(
+        "closes-without-what-is-packed",
+        "tables/partition/route_table.py",
+        "return known is not None or meter_key in self.by_key",
+        "return meter_key in self.by_key",
+        "tests/laws/test_packed.py",
+    ),
+    Bug(
         "late-windows-passed-over",
         "app/definitions/timeline.py",
         "at_ms - max(each.late_window_ms for each in self.terms) - 1",
