@@ -97,9 +97,6 @@ def _is_redefined(
     period = timeline.holding(cut_ms)
     newest_ms = cut_ms if period is None else period.end_ms - 1
     before, after = (
-        partition.routes.compile(meter_key, until_ms, cut_ms).shape_in(
-            subscription_id, newest_ms, cut_ms
-        )
-        for until_ms in (since_ms, cut_ms)
+        partition.routes.compile(meter_key, until_ms, cut_ms) for until_ms in (since_ms, cut_ms)
     )
-    return before != after
+    return not before.leads_like_in(subscription_id, after, newest_ms, cut_ms)

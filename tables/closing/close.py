@@ -115,7 +115,7 @@ class _Revising(NamedTuple):
         """Return what corrections, history records and admitted events have a cut revise."""
         times_ms, from_ms = partition.cuts.reopened(name, cut_ms), NEVER_MS
         if EVERY_PERIOD in times_ms:
-            return cls(set(), 0)
+            return cls(set(), -NEVER_MS)
         for code, at_ms in partition.corrected.revised_at(name, cut_ms):
             if partition.definitions.recurs(name[0], code):
                 from_ms = min(from_ms, at_ms)

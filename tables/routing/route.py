@@ -144,12 +144,30 @@ class Route:
         Those dated up to `newest_ms` and appended up to `appended_ms`. No refold is needed then.
         Periods that are fixed in both, as most are, are not looked at.
         """
-        since_ms = -NEVER_MS
-        if len(self.timelines) == len(other.timelines):
-            pairs = zip(self.timelines, other.timelines, strict=True)
-            since_ms = min((one.alike_until_ms(two) for one, two in pairs), default=since_ms)
-        reach = newest_ms, appended_ms, since_ms
+        reach = newest_ms, appended_ms, self._alike_until_ms(other)
         return self._shape(*reach) == other._shape(*reach)
+
+    def leads_like_in(
+        self, subscription_id: str, other: Route, newest_ms: int, appended_ms: int
+    ) -> bool:
+        """Return whether another route sends them to the same cells of one subscription."""
+        reach = newest_ms, appended_ms, self._alike_until_ms(other)
+        mine, theirs = (
+            [
+                _led(span, *reach)
+                for span in route._spans_until(newest_ms)
+                if span.key.subscription_id == subscription_id
+            ]
+            for route in (self, other)
+        )
+        return mine == theirs
+
+    def _alike_until_ms(self, other: Route) -> int:
+        """Return when the first period is fixed that may differ from that of another route."""
+        if len(self.timelines) != len(other.timelines):
+            return -NEVER_MS
+        pairs = zip(self.timelines, other.timelines, strict=True)
+        return min((one.alike_until_ms(two) for one, two in pairs), default=-NEVER_MS)
 
     def _shape(self, newest_ms: int, appended_ms: int, since_ms: int) -> tuple[object, ...]:
         """Return everything that decides where events up to some times go.
@@ -173,16 +191,6 @@ class Route:
         )
         return spans, refusing
 
-    def shape_in(
-        self, subscription_id: str, newest_ms: int, appended_ms: int
-    ) -> tuple[object, ...]:
-        """Return what of the shape decides the cells of one subscription."""
-        return tuple(
-            _led(span, newest_ms, appended_ms)
-            for span in self._spans_until(newest_ms)
-            if span.key.subscription_id == subscription_id
-        )
-
     def _spans_until(self, newest_ms: int) -> Iterator[Span]:
         return (
             span
@@ -195,7 +203,7 @@ def _led(
     span: Span,
     newest_ms: int,
     appended_ms: int,
-    since_ms: int = -NEVER_MS,
+    since_ms: int,
     periods: Iterable[Period] | None = None,
 ) -> tuple[object, ...]:
     """Return what of a span decides to which cells it leads events, as `Route._shape` has it.
