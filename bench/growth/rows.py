@@ -42,6 +42,8 @@ class Row(NamedTuple):
     play: Callable[[int], Spent]
     most: float = 1.2
     """How many times as many steps it may take at ten times the size."""
+    falls_short: bool = False
+    """It touches more of what there is, as README says: a limit to it is all that is held."""
 
 
 def _spent(world: World, operations: Sequence[Operation]) -> Spent:
@@ -260,6 +262,17 @@ def subscription_changed(events: int) -> Spent:
     return _spent(world, [partial(refold, number) for number in range(TIMES)])
 
 
+def aged_subscription_changed(months: int) -> Spent:
+    """Refold a subscription of an age, with an event a month."""
+    world = _aged(months)
+
+    def refold(number: int) -> None:
+        keys = world.state.event_ranges.meter_keys_of(name_of(number))
+        world.refold(Refold(world.state, keys))
+
+    return _spent(world, [partial(refold, number) for number in range(TIMES)])
+
+
 def correction(events: int) -> Spent:
     """Cancel an event, once it is read by its place in the index."""
     world = _filled(events)
@@ -407,6 +420,7 @@ ROWS = tuple(
             Row("created and touched", "charges of its plan", CHARGES, created_and_touched),
             Row("created with 10 events waiting", "events", EVENTS, created_with_events),
             Row("subscription changed", "events", EVENTS, subscription_changed),
+            Row("… at an age", "months of age", MONTHS, aged_subscription_changed, 6, True),
             Row("correction", "events", EVENTS, correction),
             Row("smaller duplicate", "events", EVENTS, partial(smaller_duplicate, "calls")),
             Row("… of a unique value", "events", EVENTS, partial(smaller_duplicate, "users")),

@@ -35,8 +35,11 @@ def spans_of(
     in_force: ChargeInForce,
     period: Period,
 ) -> Iterator[Span]:
-    """Yield the spans that fold a charge in a period: one, or none if it is not in force."""
-    for span in partition.views.route_of((*name, in_force.metric.code)).spans:
+    """Yield the spans that fold a charge in a period: one, or none if it has no cells there."""
+    meter_key = (*name, in_force.metric.code)
+    if not partition.routes.may_have_cells(meter_key):
+        return
+    for span in partition.views.route_of(meter_key).spans:
         if span.key[:2] == (subscription_id, in_force.charge.id) and (
             span.key.start_ms <= period.start_ms < span.end_ms
         ):
