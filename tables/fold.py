@@ -137,6 +137,8 @@ def _fold_into(
     properties: Properties = _NOTHING
     # Whoever forgets has every layer looked at: it may be one whose cells have to come back.
     layer = span.current if span.forgotten_ms < 0 else None
+    # Of what recurs an event only adds to what is carried on.
+    brings_back = span.forgotten_ms >= 0 and not fold.metric.recurring
     start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
     cell: Cell | None = None
     set_name: bytes | None = None
@@ -151,7 +153,7 @@ def _fold_into(
         if not start_ms <= timestamp_ms < end_ms:
             cell, set_name, layer = None, None, span.layer_at(timestamp_ms)
             start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
-            if layer is not None and not fold.metric.recurring and is_forgotten(layer):
+            if brings_back and layer is not None and is_forgotten(layer):
                 folded.displaced.add(route.meter_key)
         if layer is None:
             whole = False

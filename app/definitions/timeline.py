@@ -192,7 +192,7 @@ class Timeline:
             kept.more = _periods(terms, previous=kept.periods[-1], first=kept.made_under[-1])
         return timeline
 
-    def alike_until_ms(self, other: Timeline) -> int:
+    def differs_ms(self, other: Timeline) -> int:
         """Return when the first period is fixed that may differ from that of another timeline."""
         if not self.terms or not other.terms:
             return -NEVER_MS

@@ -253,19 +253,15 @@ def created_with_events(events: int) -> Spent:
 
 def subscription_changed(events: int) -> Spent:
     """Refold a subscription's hundred events."""
-    world = _filled(events)
-
-    def refold(number: int) -> None:
-        keys = world.state.event_ranges.meter_keys_of(name_of(number))
-        world.refold(Refold(world.state, keys))
-
-    return _spent(world, [partial(refold, number) for number in range(TIMES)])
+    return _refolded(_filled(events))
 
 
 def aged_subscription_changed(months: int) -> Spent:
     """Refold a subscription of an age, with an event a month."""
-    world = _aged(months)
+    return _refolded(_aged(months))
 
+
+def _refolded(world: World) -> Spent:
     def refold(number: int) -> None:
         keys = world.state.event_ranges.meter_keys_of(name_of(number))
         world.refold(Refold(world.state, keys))

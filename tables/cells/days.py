@@ -109,20 +109,20 @@ class Days:
 
     def next_first(self, done_ms: int) -> int:
         """Return the first cut to come of the first day of a period; NEVER_MS: no period begins."""
-        for period in self._timeline.within(done_ms - self._longest_ms, done_ms):
+        for period in self._timeline.within(done_ms - self._shown_within_ms, done_ms):
             if (cut_ms := self.first_of(period)) > done_ms:
                 return cut_ms
         following = next(self._timeline.after(done_ms), None)
         return NEVER_MS if following is None else self.first_of(following)
 
     @property
-    def _longest_ms(self) -> int:
+    def _shown_within_ms(self) -> int:
         """No cut shows a day first that was over for so long."""
         return _LONGEST_MS + max(each_ms for _, each_ms in self._grids)
 
     def ended_at(self, cut_ms: int) -> Iterator[tuple[Period, LocalDay]]:
         """Yield the periods with a day that is over at a cut, each with the last such day."""
-        first_ms = cut_ms - self._longest_ms
+        first_ms = cut_ms - self._shown_within_ms
         for period in self._timeline.within(first_ms, cut_ms):
             day = day_holding(max(period.start_ms, first_ms), period.timezone)
             last: LocalDay | None = None

@@ -176,12 +176,8 @@ class _AtCut:
         return self._partition.cuts.grid_cut_of(append_time_ms) == self._cut_ms
 
     def _is_corrected(self, metric: Metric) -> bool:
-        corrected = self._partition.corrected
-        return any(
-            self._is_decided(kept.since_ms)
-            for last_ms in self._partition.cuts.revisions_after(self._cut_ms)
-            for kept in corrected.revised(self._name, metric.code, last_ms)
-        )
+        revised = self._partition.corrected.revised(self._name, metric.code, self._cut_ms)
+        return any(self._is_decided(kept.since_ms) for kept in revised)
 
     def _is_redefined(self, metric: Metric) -> bool:
         """Return whether a definition that the cut decides makes other cells of the metric."""

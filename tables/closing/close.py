@@ -116,11 +116,13 @@ class _Revising(NamedTuple):
         times_ms, from_ms = partition.cuts.reopened(name, cut_ms), NEVER_MS
         if EVERY_PERIOD in times_ms:
             return cls(set(), -NEVER_MS)
-        for code, at_ms in partition.corrected.revised_at(name, cut_ms):
+        for code in partition.corrected.revised_codes(name):
+            revised = partition.corrected.revised(name, code, cut_ms)
+            revised_ms = {kept.timestamp_ms for kept in revised}
             if partition.definitions.recurs(name[0], code):
-                from_ms = min(from_ms, at_ms)
+                from_ms = min([from_ms, *revised_ms])
             else:
-                times_ms.add(at_ms)
+                times_ms |= revised_ms
         return cls(times_ms, from_ms)
 
     def periods(self, timeline: Timeline, cut_ms: int) -> Iterator[tuple[Period, Period | None]]:

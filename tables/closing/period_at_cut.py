@@ -457,10 +457,9 @@ class PeriodAtCut:
     def _corrections(self, code: str) -> Iterator[Kept]:
         """Yield events before and after corrections that no earlier cut of this period showed."""
         partition, every_ms = self.partition, self.period.revise_every_ms
-        for last_ms in partition.cuts.revisions_after(self.cut_ms):
-            for version in partition.corrected.revised(self.name, code, last_ms):
-                if ceil_to(version.since_ms, every_ms) >= self.cut_ms:
-                    yield version
+        for version in partition.corrected.revised(self.name, code, self.cut_ms):
+            if ceil_to(version.since_ms, every_ms) >= self.cut_ms:
+                yield version
 
     @cached_property
     def _known_ms(self) -> int:

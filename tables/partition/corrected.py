@@ -139,17 +139,16 @@ class Corrected:
         """Return external subscriptions that a cut to come revises for a correction."""
         return set(self._revised)
 
-    def revised(self, name: SubscriptionKey, code: str, last_ms: int) -> Iterable[Kept]:
-        """Return events before and after corrections that a cut until then is the first to show."""
-        return self._revised.get(name, {}).get((code, last_ms), ())
+    def revised(self, name: SubscriptionKey, code: str, cut_ms: int) -> Iterator[Kept]:
+        """Yield events before and after corrections that a cut may be the first to show."""
+        of_name = self._revised.get(name)
+        if of_name:
+            for last_ms in self._cuts.revisions_after(cut_ms):
+                yield from of_name.get((code, last_ms), ())
 
-    def revised_at(self, name: SubscriptionKey, cut_ms: int) -> Iterator[tuple[str, int]]:
-        """Yield (code, time) of events before and after what a cut may be the first to show."""
-        if name in self._revised:
-            lasts_ms = self._cuts.revisions_after(cut_ms)
-            for (code, last_ms), versions in self._revised[name].items():
-                if last_ms in lasts_ms:
-                    yield from ((code, kept.timestamp_ms) for kept in versions)
+    def revised_codes(self, name: SubscriptionKey) -> set[str]:
+        """Return metric codes of events that cuts to come revise for a correction."""
+        return {code for code, _ in self._revised.get(name, ())}
 
     def revise(self, names: Iterable[SubscriptionKey], revised: Mapping[Revised, Versions]) -> None:
         """Put what a refold found in place of what there was of these external subscriptions."""

@@ -124,8 +124,8 @@ class CodeCharges:
         turns_ms = [at_ms for each in self._daily_ms for at_ms in each if at_ms < NEVER_MS]
         for each in history:
             # It covers only what was due before it.
-            until_ms = each.append_time_ms
-            turns_ms += min(each.from_ms, until_ms), min(each.to_ms, until_ms), until_ms
+            at_ms = each.append_time_ms
+            turns_ms += min(each.from_ms, at_ms), min(each.to_ms, at_ms), at_ms
         self._turns_ms = sorted(turns_ms)
         """When daily records and what history covers begin and end."""
         self.turned_ms = max(turns_ms, default=-1)

@@ -144,14 +144,14 @@ class Route:
         Those dated up to `newest_ms` and appended up to `appended_ms`. No refold is needed then.
         Periods that are fixed in both, as most are, are not looked at.
         """
-        reach = newest_ms, appended_ms, self._alike_until_ms(other)
+        reach = newest_ms, appended_ms, self._differs_ms(other)
         return self._shape(*reach) == other._shape(*reach)
 
     def leads_like_in(
         self, subscription_id: str, other: Route, newest_ms: int, appended_ms: int
     ) -> bool:
         """Return whether another route sends them to the same cells of one subscription."""
-        reach = newest_ms, appended_ms, self._alike_until_ms(other)
+        reach = newest_ms, appended_ms, self._differs_ms(other)
         mine, theirs = (
             [
                 _led(span, *reach)
@@ -162,12 +162,12 @@ class Route:
         )
         return mine == theirs
 
-    def _alike_until_ms(self, other: Route) -> int:
+    def _differs_ms(self, other: Route) -> int:
         """Return when the first period is fixed that may differ from that of another route."""
         if len(self.timelines) != len(other.timelines):
             return -NEVER_MS
         pairs = zip(self.timelines, other.timelines, strict=True)
-        return min((one.alike_until_ms(two) for one, two in pairs), default=-NEVER_MS)
+        return min((one.differs_ms(two) for one, two in pairs), default=-NEVER_MS)
 
     def _shape(self, newest_ms: int, appended_ms: int, since_ms: int) -> tuple[object, ...]:
         """Return everything that decides where events up to some times go.

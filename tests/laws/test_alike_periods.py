@@ -24,6 +24,7 @@ from tests.world.profiles import count
 BEGAN = "2022-03-15T12:00:00Z"
 INTERVALS = ("weekly", "weekly", "monthly", "quarterly")
 SEEDS = count(200)
+CALLS = (ORG, "sub_1", "calls")
 
 
 class Life:
@@ -123,7 +124,7 @@ def test_what_leads_alike_is_told_without_periods_that_are_fixed(seed: int) -> N
     life = Life(seed)
     routes = Partition(0, life.log.definitions, EventIndex()).routes
     for _, at_ms, _ in life.log.records:
-        one, other = (routes.compile((ORG, "sub_1", "calls"), ms, ms) for ms in (at_ms - 1, None))
+        one, other = (routes.compile(CALLS, until, until) for until in (at_ms - 1, None))
         for _ in range(8):
             newest_ms = life.log.now_ms - int(life.choose.random() ** 3 * 900 * DAY_MS)
             reach = newest_ms, newest_ms + life.choose.randrange(60) * DAY_MS

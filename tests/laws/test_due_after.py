@@ -114,8 +114,6 @@ def is_open(period: Period, at_ms: int) -> bool:
 
 
 DAYS = st.integers(-13 * 366, 500).map(lambda day: ms(NOW) + day * DAY_MS)
-
-
 AGES = st.integers(0, 300).map(lambda day: ms(NOW) + day * DAY_MS)
 
 
