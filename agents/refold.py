@@ -63,7 +63,8 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
     try:
         async with owned.lock:
             horizons = {name: next_cut(owned.state, name) for name in names}
-            job = Refold(owned.state, meter_keys, horizons, begins=False)
+            redefined = meter_keys.keys() - owned.state.stale.whole_keys
+            job = Refold(owned.state, meter_keys, horizons, redefined=redefined, begins=False)
         turn, feed = ScanTurn(owned.shared.turns, work), feeding(job.feed)
         await turn.run(job.beginning())
         while meter_keys and job.waits_past_ms < 0:
@@ -77,7 +78,7 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
                         meter_keys, names = {}, {}
                     return
                 scan.seek_only(*job.sought())
-                scan.start(owned.state.checkpoint, *job.start_offsets())
+                scan.start(owned.state.checkpoint, *await _start_offsets(owned, job))
                 await _come_near(owned, refolder, job, scan, turn)
                 async with shaping:
                     # A cut that was being taken may have let the live fold go on for long.
@@ -123,6 +124,13 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
         await owned.life.definitions_past(job.waits_past_ms)
         return
     owned.cuts.woken.set()
+
+
+async def _start_offsets(owned: OwnedPartition, job: Refold) -> tuple[int | None, int | None]:
+    since_ms = job.appended_from_ms
+    if since_ms is None:
+        return job.start_offsets()
+    return job.start_offsets(await owned.shared.offsets.logs_since(owned.number, since_ms))
 
 
 async def _come_near(

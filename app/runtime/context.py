@@ -62,11 +62,15 @@ class RawElements(Protocol):
         ...
 
 
-class LogStarts(Protocol):
-    """Where the logs begin now."""
+class LogOffsets(Protocol):
+    """Where the logs begin now, and at a time."""
 
     async def log_starts(self, number: int) -> tuple[int, int]:
         """Return the first offsets that events-raw and events-rekeyed of a partition still have."""
+        ...
+
+    async def logs_since(self, number: int, at_ms: int) -> tuple[int, int]:
+        """Return the first offsets of both that were appended at or after a time."""
         ...
 
 
@@ -111,7 +115,7 @@ class WorkerContext:
     delivery: Delivery
     brokers: Brokers
     raw_lookup: RawElements
-    offsets: LogStarts
+    offsets: LogOffsets
     followed: AppliedDefinitions
     first_failure: FirstFailure
     """Tries events that may end the process; returns the first failure."""

@@ -70,6 +70,17 @@ class Offsets:
         """Return the first offsets that a partition of events-raw and events-rekeyed still has."""
         return (await self.log_starts_of([number]))[number]
 
+    async def logs_since(self, number: int, at_ms: int) -> tuple[int, int]:
+        """Return the first offsets of both logs that were appended at or after a time.
+
+        The end of a log if it has no such yet.
+        """
+        tps = self.logs_of(number)
+        found = await self._written.offsets_for_times(dict.fromkeys(tps, at_ms))
+        ends = await self._written.end_offsets(tps)
+        raw, rekeyed = (ends[tp] if found[tp] is None else found[tp].offset for tp in tps)
+        return int(raw), int(rekeyed)
+
     async def log_starts_of(self, numbers: Iterable[int]) -> dict[int, tuple[int, int]]:
         """Return `log_starts` of several partitions, asked for together."""
         tps = {number: self.logs_of(number) for number in numbers}

@@ -256,15 +256,15 @@ def subscription_changed(events: int) -> Spent:
     return _refolded(_filled(events))
 
 
-def aged_subscription_changed(months: int) -> Spent:
+def aged_subscription_changed(code: str, months: int) -> Spent:
     """Refold a subscription of an age, with an event a month."""
-    return _refolded(_aged(months))
+    return _refolded(_aged(months, code))
 
 
 def _refolded(world: World) -> Spent:
     def refold(number: int) -> None:
         keys = world.state.event_ranges.meter_keys_of(name_of(number))
-        world.refold(Refold(world.state, keys))
+        world.refold(Refold(world.state, keys, redefined=keys))
 
     return _spent(world, [partial(refold, number) for number in range(TIMES)])
 
@@ -416,7 +416,15 @@ ROWS = tuple(
             Row("created and touched", "charges of its plan", CHARGES, created_and_touched),
             Row("created with 10 events waiting", "events", EVENTS, created_with_events),
             Row("subscription changed", "events", EVENTS, subscription_changed),
-            Row("… at an age", "months of age", MONTHS, aged_subscription_changed, 6, True),
+            Row(
+                "… at an age", "months of age", MONTHS, partial(aged_subscription_changed, "calls")
+            ),
+            Row(
+                "… of what recurs",
+                "months of age",
+                MONTHS,
+                partial(aged_subscription_changed, "balance"),
+            ),
             Row("correction", "events", EVENTS, correction),
             Row("smaller duplicate", "events", EVENTS, partial(smaller_duplicate, "calls")),
             Row("… of a unique value", "events", EVENTS, partial(smaller_duplicate, "users")),

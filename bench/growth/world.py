@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
 
@@ -100,22 +101,28 @@ class World:
         """Look at whom definitions concern, and refold what they send elsewhere."""
         keys = refolds_of(self.state.redefinition.renewing())
         if keys:
-            self.refold(Refold(self.state, keys))
+            self.refold(Refold(self.state, keys, redefined=keys))
 
     def refold(self, job: Refold) -> None:
         """Feed a refold what a ledger has of those it seeks, and swap."""
         names, codes = job.sought()
-        wanted = (a for a in self.of(names) if not codes or a.event.code in codes)
+        since_ms = -1 if job.appended_from_ms is None else job.appended_from_ms
+        wanted = (a for a in self.of(names, since_ms) if not codes or a.event.code in codes)
         for part in sliced(wanted):
             self.state.work.add("refold", "ledger_rows", len(part))
             job.feed(part)
         if not job.swap():
             raise RuntimeError("a refold waits for definitions")
 
-    def of(self, names: Iterable[SubscriptionKey]) -> Iterator[Arrival]:
-        """Yield what was taken of some subscriptions, found without looking at others."""
-        found = set(names)
-        return (arrival for name in found for arrival in self._by_name.get(name, ()))
+    def of(self, names: Iterable[SubscriptionKey], since_ms: int = -1) -> Iterator[Arrival]:
+        """Yield what was taken of some subscriptions, found without looking at others.
+
+        `since_ms`: nor at what was appended before.
+        """
+        for name in set(names):
+            found = self._by_name.get(name, [])
+            first = bisect_left(found, since_ms, key=lambda arrival: arrival.append_time_ms)
+            yield from islice(found, first, None)
 
     def event(
         self,

@@ -17,8 +17,9 @@ from typing import Final
 
 import msgspec
 
+from app.billing_periods.day_count import DAY_MS
 from app.bounds.limits import UNDEFINED_NAMES
-from app.definitions.timeline import ceil_to
+from app.definitions.timeline import NEVER_MS, ceil_to
 from app.kernel import reach_of
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey, interned
 from tables.changelogged.checksum import SUM_MODULUS, ChangelogSum, record_hash
@@ -35,6 +36,9 @@ _NOTHING: Final[Mapping[int, list[str]]] = MappingProxyType({})
 
 KEPT_TO_MS = 3_600_000
 """The changelog has times rounded up to it: a pair is written about once an hour."""
+
+EARLY_MS = DAY_MS
+"""By so much the clock of a producer may be ahead, or a period begin before its events come."""
 
 NOTED_TO_MS = 60_000
 """Here they are rounded up to it: most events then change nothing, and are not looked at."""
@@ -56,6 +60,10 @@ class EventRanges(msgspec.Struct, gc=False):
     """As `Touched`; who adds to it asks for `own_touched`."""
     forgotten_ms: int = -1
     """Periods that were final by then have no cells any more (`Span.has_forgotten`); -1: none."""
+    early_ms: int = -1
+    """Greatest timestamp, and up to an hour more, of the events appended more than `EARLY_MS`
+    before it; -1: there is none. Those that lead straight into a period are not appended so long
+    before it begins."""
     written: bool = True
     """Whether the changelog has it as it is, or the next flush writes it."""
     hash: int = 0
@@ -73,13 +81,14 @@ class EventRanges(msgspec.Struct, gc=False):
             row.first_ms,
             row.touched or _NOTHING,
             row.forgotten_ms,
+            row.early_ms if row.notes_early else NEVER_MS,
         )
 
     def packed(self) -> bytes:
         """Return the bytes of the changelog, as ever for who never asked for usage-changed."""
         row = (
             True,
-            0,
+            1,
             self.raw_first,
             -1,
             self.rekeyed_first,
@@ -87,12 +96,11 @@ class EventRanges(msgspec.Struct, gc=False):
             ceil_to(self.newest_ms, KEPT_TO_MS),
             ceil_to(self.appended_ms, KEPT_TO_MS),
         )
-        if self.forgotten_ms >= 0:
-            told = (self.first_ms, dict(self.touched), self.forgotten_ms)
-            return msgspec.msgpack.encode((*row, *told))
-        if self.touched or self.first_ms:
-            return msgspec.msgpack.encode((*row, self.first_ms, dict(self.touched)))
-        return msgspec.msgpack.encode(row)
+        told = 4 if self.early_ms >= 0 else 3 if self.forgotten_ms >= 0 else 2
+        if told == 2 and not (self.touched or self.first_ms):
+            return msgspec.msgpack.encode(row)
+        more = (self.first_ms, dict(self.touched), self.forgotten_ms, self.early_ms)
+        return msgspec.msgpack.encode((*row, *more[:told]))
 
     def own_touched(self) -> Touched:
         """Return `touched` to be added to."""
@@ -103,8 +111,8 @@ class EventRanges(msgspec.Struct, gc=False):
 
     def note(self, arrivals: Sequence[Arrival]) -> bool:
         """Extend the entry over some events; return whether the changelog has to have it anew."""
-        newest_ms, _, appended_ms, raw, rekeyed = reach_of(arrivals)
-        anew = False
+        newest_ms, earliest_ms, appended_ms, raw, rekeyed = reach_of(arrivals)
+        anew = newest_ms - earliest_ms > EARLY_MS and self._note_early(arrivals)
         if raw >= 0 and not 0 <= self.raw_first <= raw:
             self.raw_first, anew = raw, True
         if rekeyed >= 0 and not 0 <= self.rekeyed_first <= rekeyed:
@@ -117,6 +125,16 @@ class EventRanges(msgspec.Struct, gc=False):
             self.appended_ms = _shared(ceil_to(appended_ms, NOTED_TO_MS))
         return anew
 
+    def _note_early(self, arrivals: Iterable[Arrival]) -> bool:
+        dated_ms = (
+            a.timestamp_ms for a in arrivals if a.timestamp_ms - a.append_time_ms > EARLY_MS
+        )
+        early_ms = ceil_to(max(dated_ms, default=-1), KEPT_TO_MS)
+        if early_ms <= self.early_ms:
+            return False
+        self.early_ms = early_ms
+        return True
+
     def extend(self, timestamp_ms: int, append_time_ms: int) -> None:
         """Extend the greatest times to another time at which an event may count."""
         self.newest_ms = max(self.newest_ms, timestamp_ms)
@@ -126,6 +144,16 @@ class EventRanges(msgspec.Struct, gc=False):
         """Return True if some event lies before all events of another entry."""
         return (
             0 <= self.raw_first < other.raw_first or 0 <= self.rekeyed_first < other.rekeyed_first
+        )
+
+    def since(self, raw: int, rekeyed: int) -> EventRanges:
+        """Return the entry without what lies before an offset of raw and one of rekeyed."""
+        return msgspec.structs.replace(
+            self,
+            raw_first=self.raw_first if self.raw_first < 0 else max(self.raw_first, raw),
+            rekeyed_first=(
+                self.rekeyed_first if self.rekeyed_first < 0 else max(self.rekeyed_first, rekeyed)
+            ),
         )
 
     def merge(self, other: EventRanges) -> None:
@@ -139,6 +167,7 @@ class EventRanges(msgspec.Struct, gc=False):
             self.rekeyed_first = first
         self.newest_ms = max(self.newest_ms, other.newest_ms)
         self.appended_ms = max(self.appended_ms, other.appended_ms)
+        self.early_ms = max(self.early_ms, other.early_ms)
 
 
 @lru_cache(maxsize=4096)
@@ -151,7 +180,8 @@ class _Row(msgspec.Struct, array_like=True):
     """A record of the changelog; what is empty in it only older programs wrote or read."""
 
     written: bool
-    events: int
+    notes_early: int
+    """0: it does not tell whether events came early."""
     raw_first: int
     raw_last: int
     rekeyed_first: int
@@ -161,6 +191,7 @@ class _Row(msgspec.Struct, array_like=True):
     first_ms: int = 0
     touched: Touched = {}
     forgotten_ms: int = -1
+    early_ms: int = -1
 
 
 _decode_row = msgspec.msgpack.Decoder(_Row).decode

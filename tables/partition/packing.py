@@ -126,13 +126,16 @@ class Packing:
         if left:
             self._unpacked[span.key] = left
 
-    def replace(self, meter_key: MeterKey, refolded: Route | None) -> list[SetKey]:
+    def replace(
+        self, meter_key: MeterKey, refolded: Route | None, *, keeps: bool = False
+    ) -> list[SetKey]:
         """Put a refolded route in place of a meter key's own; return the member sets to forget.
 
-        Of a packed external subscription the other meter keys have to be at hand as well.
+        Of a packed external subscription the other meter keys have to be at hand as well. `keeps`:
+        what is forgotten is forgotten of the refolded one, too.
         """
         self.unpack(meter_key[:2])
-        return self._routes.replace(meter_key, refolded)
+        return self._routes.replace(meter_key, refolded, keeps=keeps)
 
     def is_packed(self, name: SubscriptionKey) -> bool:
         """Return whether the cells of an external subscription are packed, and its routes gone."""

@@ -8,7 +8,7 @@ fold counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Self
 
 from msgspec.structs import replace
@@ -25,6 +25,7 @@ from tables.fold import Folded, apply_members, fold_run
 from tables.not_counted import NotCounted
 from tables.partition.changed import Anew
 from tables.partition.intake import RefusedArrival, WaitForDefinitions
+from tables.partition.left_out import FROM_THE_FIRST, appended_from, dated_from, first_kept_ms
 from tables.partition.partition import Partition
 from tables.partition.revised import Counted, Revised, Versions
 from tables.routing.group_admission import GroupAdmission
@@ -41,6 +42,7 @@ class Refold:
         meter_keys: Iterable[MeterKey],
         horizons: Mapping[SubscriptionKey, int] | None = None,
         *,
+        redefined: Container[MeterKey] = (),
         begins: bool = True,
         merges: bool = True,
     ):
@@ -48,8 +50,9 @@ class Refold:
 
         `horizons`: subscriptions all of whose meter keys are refolded, under the corrections
         appended until their next cut; others keep those that are in force. NEVER_MS: under all
-        corrections. `begins`: False for whoever takes the steps of `beginning` first. `merges`:
-        False for whoever asks for figures as of cuts that are settled.
+        corrections. `redefined`: those that nothing but definitions sends elsewhere; what is
+        forgotten of them stays so where it can. `begins`: False for whoever takes the steps of
+        `beginning` first. `merges`: False for whoever asks for figures as of cuts that are settled.
         """
         self.partition = partition
         self._merges = merges
@@ -65,13 +68,21 @@ class Refold:
         """Once it is swapped in: names that were found and that corrections are about."""
         self._limit_positions = dict(horizons or {})
         self.routes: dict[MeterKey, Route] = {}
+        self._redefined = redefined
+        self.dated_from: dict[MeterKey, int] = {}
+        """Since when events are dated that are folded, where what is forgotten stays so."""
+        self.appended_from: dict[MeterKey, int] = {}
+        """Since when all that is folded was appended, unless some came early; not of the others."""
         if begins:
             drained(self.beginning())
 
     @classmethod
-    def of_routes(cls, partition: Partition, routes: dict[MeterKey, Route]) -> Self:
+    def of_routes(
+        cls, partition: Partition, routes: dict[MeterKey, Route], dated_from: dict[MeterKey, int]
+    ) -> Self:
         """Return one that has just begun with routes that were compiled elsewhere."""
         job = cls(partition, routes, begins=False)
+        job.dated_from = dated_from
         job._look_ahead()
         job._begin(routes)
         return job
@@ -117,12 +128,25 @@ class Refold:
         Definitions may come meanwhile: meter keys that these concern are refolded once more.
         """
         routes: dict[MeterKey, Route] = {}
+        self.dated_from, self.appended_from = {}, {}
         for meter_key in self.meter_keys - {REST}:
-            routes[meter_key] = self._compile(meter_key)
+            route = routes[meter_key] = self._compile(meter_key)
+            if meter_key in self._redefined:
+                self._leave_out(meter_key, route)
             yield
         # Corrections that came meanwhile are known as it begins.
         self._look_ahead()
         self._begin(routes)
+
+    def _leave_out(self, meter_key: MeterKey, route: Route) -> None:
+        known = self.partition.event_ranges.find(meter_key[:2], meter_key[2])
+        if known is None or known.forgotten_ms < 0:
+            return
+        dated_ms = dated_from(self.partition, meter_key, route, known)
+        if dated_ms > FROM_THE_FIRST:
+            self.dated_from[meter_key] = dated_ms
+            if known.early_ms < dated_ms:
+                self.appended_from[meter_key] = appended_from(dated_ms)
 
     def _compile(self, meter_key: MeterKey) -> Route:
         until_ms = self.partition.standing.shown_until_ms
@@ -157,13 +181,23 @@ class Refold:
             # Sets of members of earlier ones are void once it is swapped in.
             span.generation = self._generation
 
-    def start_offsets(self) -> tuple[int | None, int | None]:
-        """Return where to begin on raw and rekeyed; None where no event of the meter keys lies."""
-        found = (
-            self.partition.event_ranges.find((org, name), code)
-            for org, name, code in self.meter_keys
+    @property
+    def appended_from_ms(self) -> int | None:
+        """The least of `appended_from`; None: nothing is left out."""
+        return min(self.appended_from.values(), default=None)
+
+    def start_offsets(self, since: tuple[int, int] = (0, 0)) -> tuple[int | None, int | None]:
+        """Return where to begin on raw and rekeyed; None where no event of the meter keys lies.
+
+        `since`: where what was appended from `appended_from_ms` on begins.
+        """
+        find, late = self.partition.event_ranges.find, self.appended_from
+        found = ((key, find(key[:2], key[2])) for key in self.meter_keys)
+        return first_offsets(
+            entry.since(*since) if key in late else entry
+            for key, entry in found
+            if entry is not None
         )
-        return first_offsets(entry for entry in found if entry is not None)
 
     def sought(self) -> tuple[set[SubscriptionKey], set[str] | None]:
         """Return whose events to feed, of which codes; no names, or no codes: any may be wanted."""
@@ -191,6 +225,8 @@ class Refold:
                 continue
             # Scanning may begin anywhere; the index knows the append time that the log had reached.
             placed = replace(arrival, append_time_ms=entry[0])
+            if placed.timestamp_ms < self.dated_from.get(placed.meter_key, FROM_THE_FIRST):
+                continue
             # As it came: what a correction makes of it is never too late, but one of an event that
             # was not taken has nothing to correct.
             refused = self._refusal(placed)
@@ -301,7 +337,10 @@ class Refold:
         if self.partition.corrections.touches(arrival.name):
             # An amend may have given it one of the codes.
             return arrival.name in self._names
-        return arrival.meter_key in self.routes
+        meter_key, dated_ms = arrival.meter_key, arrival.event.timestamp_ms
+        if dated_ms is not None and dated_ms < self.dated_from.get(meter_key, FROM_THE_FIRST):
+            return False
+        return meter_key in self.routes
 
     def _refusal(self, arrival: Arrival) -> RefusedArrival | None:
         if arrival.meter_key not in self.routes:
@@ -353,9 +392,15 @@ class Refold:
             self._limit_positions |= self._unforeseen
             yield from self.beginning()
             return False
+        partition = self.partition
+        for meter_key, from_ms in self.dated_from.items():
+            if first_kept_ms(partition.packing.route_of(meter_key)) < from_ms:
+                # A late event came meanwhile, of a period that had none.
+                yield from self.beginning()
+                return False
+            yield
         if not (yield from self.admitted()):
             return False
-        partition = self.partition
         for route in self.routes.values():
             cells = sum(len(layer.cells) for span in route.spans for layer in span.layers.values())
             partition.work.add("refold", "cells", cells)
@@ -376,7 +421,8 @@ class Refold:
         partition.checkpoint.generation = partition.routes.next_generation()
         gone: list[SetKey] = []
         for meter_key in self.meter_keys | self.routes.keys():
-            gone += partition.packing.replace(meter_key, self.routes.get(meter_key))
+            keeps = meter_key in self.dated_from
+            gone += partition.packing.replace(meter_key, self.routes.get(meter_key), keeps=keeps)
             yield
         partition.members.leave(gone)
         yield from partition.members.replacing(self.members)

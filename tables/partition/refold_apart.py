@@ -49,6 +49,8 @@ class ToldRoutes(NamedTuple):
     """Routes, with the periods and metrics that decide whether their events are refused."""
 
     routes: dict[MeterKey, Route]
+    dated_from: dict[MeterKey, int]
+    """As `Refold` has it."""
     timelines: dict[SubscriptionKey, Timelines]
     holders: dict[CodeKey, Versions[str]]
     metrics: dict[str, Versions[Metric]]
@@ -77,6 +79,7 @@ def told(job: Refold) -> Iterator[Told | ToldRoutes]:
         ids = {i for held in holders.values() for i in held.all()}
         yield ToldRoutes(
             dict(routes),
+            {key: job.dated_from[key] for key, _ in routes if key in job.dated_from},
             {name: partition.timelines.of(name) for name in names},
             holders,
             {i: index.versions[i] for i in ids},
@@ -87,6 +90,7 @@ def told(job: Refold) -> Iterator[Told | ToldRoutes]:
 def told_again(found: Iterator[Told | ToldRoutes], index: EntriesElsewhere) -> Refold:
     """Return the refold that was told, in this process."""
     definitions, routes = Definitions(), dict[MeterKey, Route]()
+    dated_from: dict[MeterKey, int] = {}
     partition: Partition | None = None
     for each in found:
         if isinstance(each, Told):
@@ -96,13 +100,14 @@ def told_again(found: Iterator[Told | ToldRoutes], index: EntriesElsewhere) -> R
             partition = Partition(each.number, definitions, cast(Any, index), carried=carried)
         elif partition is not None:
             routes |= each.routes
+            dated_from |= each.dated_from
             definitions.metric_index.holders.update(each.holders)
             definitions.metric_index.versions.update(each.metrics)
             for name, timelines in each.timelines.items():
                 partition.timelines.lend(name, timelines)
     if partition is None:
         raise LookupError("no partition was told")
-    return Refold.of_routes(partition, routes)
+    return Refold.of_routes(partition, routes, dated_from)
 
 
 Part = tuple[str, Any]

@@ -286,10 +286,12 @@ class RouteTable:
             self._take_out(span.key)
             span.drop()
 
-    def replace(self, meter_key: MeterKey, refolded: Route | None) -> list[SetKey]:
+    def replace(
+        self, meter_key: MeterKey, refolded: Route | None, *, keeps: bool = False
+    ) -> list[SetKey]:
         """Replace a meter key's route and cells by those of a refold; return the sets to forget.
 
-        No span has their generation again.
+        No span has their generation again. `keeps`: what is forgotten stays so.
         """
         route = self.by_key.pop(meter_key, None)
         gone: list[SetKey] = []
@@ -300,8 +302,10 @@ class RouteTable:
                 for cell in layer.cells.values():
                     self._snapshot.delete(cell)
             self._drop(span)
-        self._event_ranges.note_forgotten(meter_key, -1)
+        if not keeps:
+            self._event_ranges.note_forgotten(meter_key, -1)
         if refolded is not None:
+            self.lead_by(refolded)
             self.by_key[meter_key] = refolded
             self._at_hand.note(meter_key[:2])
             for span in refolded.spans:

@@ -14,6 +14,8 @@ class Staleness:
     def __init__(self) -> None:
         self.refolding_keys: set[MeterKey] = set()
         """Meter keys whose refold is queued or running: their routes stay until the swap."""
+        self.whole_keys: set[MeterKey] = set()
+        """Refolding meter keys of which all events are to be folded: not for definitions alone."""
         self.names: set[SubscriptionKey] = set()
         """External subscriptions under a refold."""
         self.repairing: set[SubscriptionKey] = set()
@@ -44,10 +46,12 @@ class Staleness:
         """Return how often that happened to an external subscription."""
         return self._repaired[name]
 
-    def queue(self, meter_keys: Iterable[MeterKey]) -> None:
-        """Note meter keys whose refold is queued."""
+    def queue(self, meter_keys: Iterable[MeterKey], *, redefined: bool = False) -> None:
+        """Note meter keys whose refold is queued; `redefined`: for definitions alone."""
         meter_keys = list(meter_keys)
         self.refolding_keys.update(meter_keys)
+        if not redefined:
+            self.whole_keys.update(meter_keys)
         self.names.update((org, external_id) for org, external_id, _ in meter_keys)
 
     def finish(self, queued: Iterable[MeterKey]) -> None:
@@ -55,6 +59,7 @@ class Staleness:
         # Parked meter keys still stand under the definitions they stood under before.
         standing = {meter_key for meter_key in self.refolding_keys if meter_key[:2] in self.parked}
         self.refolding_keys = {*queued, *standing}
+        self.whole_keys &= self.refolding_keys
         self.names = {(org, external_id) for org, external_id, _ in self.refolding_keys}
 
     def park(self, name: SubscriptionKey, reason: str) -> None:

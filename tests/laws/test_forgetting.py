@@ -55,10 +55,10 @@ class Forgetful(Repaired):
             self._refolded()
         self.mend()
 
-    def refold(self, meter_keys: Iterable[MeterKey]) -> None:
+    def refold(self, meter_keys: Iterable[MeterKey], *, redefined: bool = False) -> None:
         """Count what is brought back."""
         before = self.forgotten() if hasattr(self, "partition") else 0
-        super().refold(meter_keys)
+        super().refold(meter_keys, redefined=redefined)
         self.seen["brought back"] += self.forgotten() < before
 
     def _refolded(self) -> None:

@@ -54,7 +54,7 @@ class Worker(Live):
             else:
                 checkpoint.raw_next = arrival.raw_offset + 1
 
-    def refold(self, meter_keys: Iterable[MeterKey]) -> None:
+    def refold(self, meter_keys: Iterable[MeterKey], *, redefined: bool = False) -> None:
         wanted = set(meter_keys)
         if not wanted:
             return
@@ -184,7 +184,11 @@ def test_a_search_is_for_what_is_defined_since() -> None:
     worker.append(START_MS - HOUR_MS, commands.set_settings(SETTINGS))
     worker.deliver([arrived("count", 0, START_MS, transaction_id="t")])
     refolded: list[set[MeterKey]] = []
-    worker.refold = lambda meter_keys: refolded.append(set(meter_keys))  # type: ignore[method-assign]
+
+    def refold(meter_keys: Iterable[MeterKey], *, redefined: bool = False) -> None:
+        refolded.append(set(meter_keys))
+
+    worker.refold = refold  # type: ignore[method-assign]
     at_ms = START_MS + HOUR_MS
     worker.append(at_ms, commands.upsert_customer(ORG, {"external_id": "customer"}))
     worker.append(at_ms, commands.create_plan(ORG, plan_body([])))

@@ -318,6 +318,15 @@ class Consumer:
         """Starts of logs."""
         return {tp: self._broker.log(tp.topic, tp.partition).start for tp in tps}
 
+    async def offsets_for_times(
+        self, times: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, LogEntry | None]:
+        """First entries appended at or after times; None: no such is there yet."""
+        return {
+            tp: next((one for one in self._broker.log(*tp).entries if one.timestamp >= at_ms), None)
+            for tp, at_ms in times.items()
+        }
+
     async def getmany(
         self, *tps: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> Mapping[TopicPartition, list[LogEntry]]:

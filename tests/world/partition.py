@@ -157,12 +157,14 @@ class Live:
 
     refolds_apart = False
     """Whether the first events of a refold are fed to it where another process would be."""
+    keeps_forgotten = True
+    """Whether a refold for definitions leaves out what is forgotten."""
 
     def __init__(self, definitions: Sequence[CommandAt] = ()):
         self.definitions = Definitions()
         self.partition = Partition(0, self.definitions, EventIndex())
         self.records: list[PublishedRecord] = []
-        self.accepted = self.straight = self.fed_apart = 0
+        self.accepted = self.straight = self.fed_apart = self.left_out = 0
         self.changelog = Changelog()
         self._to_define = list(definitions)
         self._impacts: list[tuple[int, int, Impact]] = []
@@ -180,7 +182,8 @@ class Live:
             if isinstance(applied, Applied) and applied.impact is not None:
                 self._impacts.append((line.offset, line.append_time_ms, applied.impact))
                 self.partition.redefinition.tell(applied.impact)
-                self.refold(refolds_of(self.partition.redefinition.renewing()))
+                found = refolds_of(self.partition.redefinition.renewing())
+                self.refold(found, redefined=self.keeps_forgotten)
 
     def append(self, at_ms: int, command: Command) -> None:
         """One more definition, applied at once."""
@@ -255,13 +258,20 @@ class Live:
         self.partition = self.changelog.restored(self.definitions)
         self.partition.changed.tell_again(self._impacts)
 
-    def refold(self, meter_keys: Iterable[MeterKey]) -> None:
-        """Refold meter keys from everything delivered so far."""
+    def refold(self, meter_keys: Iterable[MeterKey], *, redefined: bool = False) -> None:
+        """Refold meter keys from all that was delivered; `redefined`: for definitions alone."""
         meter_keys = set(meter_keys)
+        keeping = meter_keys if redefined else set[MeterKey]()
         if meter_keys:
-            refold, swapped = Refold(self.partition, meter_keys), False
+            refold, swapped = Refold(self.partition, meter_keys, redefined=keeping), False
+            self.left_out += bool(refold.dated_from)
             while not swapped:
-                arrivals = list(self._arrived.values())
+                begin = refold.appended_from
+                arrivals = [
+                    each
+                    for each in self._arrived.values()
+                    if each.append_time_ms >= begin.get(each.meter_key, -1)
+                ]
                 if self.refolds_apart and refold.stands_alone:
                     self.fed_apart += 1
                     first = max(1, len(arrivals) * 2 // 3)
@@ -271,7 +281,7 @@ class Live:
                 if refold.waits_past_ms >= 0:
                     # Whether an event is too late hangs on what is not defined yet.
                     self.define_until(refold.waits_past_ms + 1)
-                    refold = Refold(self.partition, meter_keys)
+                    refold = Refold(self.partition, meter_keys, redefined=keeping)
                 else:
                     swapped = refold.swap()
 

@@ -45,13 +45,18 @@ class RefoldQueue:
 
     # Queueing
 
-    def want(self, meter_keys: Iterable[MeterKey], since_ms: int) -> None:
-        """Queue meter keys; cuts later than `since_ms` wait until they are swapped in."""
+    def want(
+        self, meter_keys: Iterable[MeterKey], since_ms: int, *, redefined: bool = False
+    ) -> None:
+        """Queue meter keys; cuts later than `since_ms` wait until they are swapped in.
+
+        `redefined`: for definitions alone.
+        """
         wanted = dict.fromkeys(meter_keys)
         if not wanted:
             return
         self.meter_keys.update(wanted)
-        self._state.stale.queue(wanted)
+        self._state.stale.queue(wanted, redefined=redefined)
         if self._refolds_since_ms is None or since_ms < self._refolds_since_ms:
             self._refolds_since_ms = since_ms
         self.wanted.set()

@@ -65,7 +65,8 @@ class Renewal:
                     # The cut before it comes first; whoever takes it asks again.
                     break
                 with closing(self._state.redefinition.renewing(waits=True)) as looking:
-                    await self._work.run(RENEWING, self.taking_over(looking, since_ms))
+                    taking = self.taking_over(looking, since_ms, redefined=True)
+                    await self._work.run(RENEWING, taking)
                 self._refold_queue.note_definitions(*self._context.followed.last)
                 self._next_flush.note_moved()
         self._cuts.woken.set()
@@ -80,11 +81,16 @@ class Renewal:
             # A definition may have waited for a grid cut that is none any more.
             self.wanted.set()
 
-    def taking_over(self, looking: Iterator[Renewed | None], since_ms: int) -> Steps[None]:
-        """Queue what has to be refolded for it, and the cuts that are others now."""
+    def taking_over(
+        self, looking: Iterator[Renewed | None], since_ms: int, *, redefined: bool = False
+    ) -> Steps[None]:
+        """Queue what has to be refolded for it, and the cuts that are others now.
+
+        `redefined`: for definitions; history records change periods that are final, too.
+        """
         for renewed in looking:
             if renewed is not None:
-                self._refold_queue.want(renewed.refold, since_ms)
+                self._refold_queue.want(renewed.refold, since_ms, redefined=redefined)
                 if renewed.cut_moved and self._cuts.is_home(renewed.name):
                     self._cuts.reschedule([renewed.name])
                 self._state.packing.spare(renewed.name)

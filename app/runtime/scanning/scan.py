@@ -119,10 +119,10 @@ class Scan:
         self, checkpoint: Checkpoint, raw_offset: int | None, rekeyed_offset: int | None
     ) -> None:
         """Begin at these offsets; None: nothing came that way until now, but it may yet."""
-        self._next = {
-            self._raw: checkpoint.raw_next if raw_offset is None else raw_offset,
-            self._rekeyed: checkpoint.rekeyed_next if rekeyed_offset is None else rekeyed_offset,
-        }
+        self._next = self._ends(checkpoint)
+        for tp, offset in ((self._raw, raw_offset), (self._rekeyed, rekeyed_offset)):
+            if offset is not None:
+                self._next[tp] = min(offset, self._next[tp])
         self._rows = LedgerRows(self._number, self._next[self._raw], self._next[self._rekeyed])
         self._marks.clear()
         self._reached_ms = -1

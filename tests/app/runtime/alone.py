@@ -43,6 +43,9 @@ class Alone:
     async def log_starts(self, number: int) -> tuple[int, int]:
         return 0, 0
 
+    async def logs_since(self, number: int, at_ms: int) -> tuple[int, int]:
+        return 0, 0
+
 
 class Followed:
     """A definitions log that only the test moves on."""

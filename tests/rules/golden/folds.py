@@ -221,10 +221,11 @@ class Worker(Live):
             identical = same_body(self._events[known[1:4]].event, arrival.event)
         return encode([arrival.place, known[1:5], identical, replaced])
 
-    def refold(self, meter_keys: Iterable[MeterKey]) -> None:
+    def refold(self, meter_keys: Iterable[MeterKey], *, redefined: bool = False) -> None:
         """Refold meter keys under the corrections that are in force."""
         if meter_keys := sorted(meter_keys):
-            while not self._swapped(Refold(self.partition, meter_keys)):
+            keeping = meter_keys if redefined else ()
+            while not self._swapped(Refold(self.partition, meter_keys, redefined=keeping)):
                 pass
 
     def _recorrect(self, names: Iterable[SubscriptionKey]) -> None:

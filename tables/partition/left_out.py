@@ -1,0 +1,73 @@
+"""What a refold leaves out: events of periods whose cells are forgotten, and stay so.
+
+No definition changes a final period. So a refold for definitions folds what is dated from the first
+period on that is not forgotten, unless something else is to be counted anew.
+"""
+
+from __future__ import annotations
+
+from app.definitions.timeline import NEVER_MS
+from app.wire.arrivals import MeterKey
+from tables.cells.forgotten import has_forgotten_since, is_forgotten
+from tables.changelogged.presence import EARLY_MS, EventRanges
+from tables.partition.partition import Partition
+from tables.routing.route import Route
+
+FROM_THE_FIRST = -NEVER_MS
+"""Since when events are folded of which none is left out."""
+
+CLOCKS_APART_MS = 3_600_000
+"""By so much the clocks of two brokers may differ, of which one forwards what the other took."""
+
+
+def dated_from(partition: Partition, meter_key: MeterKey, new: Route, known: EventRanges) -> int:
+    """Return since when events are dated that a refold to a new route has to fold.
+
+    Of a meter key with forgotten cells, by its entry.
+
+    Those before lead to cells that are forgotten, or to none, by the route that they took as by the
+    new one. Corrections may date an event anywhere, and of what recurs each event is in all periods
+    after it.
+    """
+    if partition.changed.notes or partition.corrections.touches(meter_key[:2]):
+        return FROM_THE_FIRST
+    old = partition.packing.route_of(meter_key)
+    if any(span.fold.metric.recurring for span in (*old.spans, *new.spans)):
+        return FROM_THE_FIRST
+    from_ms = min(known.newest_ms + 1, first_kept_ms(old), *_open_ms(old, new, known.forgotten_ms))
+    if any(has_forgotten_since(span, from_ms) for span in old.spans):
+        # It was final before an earlier one.
+        return FROM_THE_FIRST
+    alike = old.leads_like(new, from_ms - 1, known.appended_ms)
+    return from_ms if alike else FROM_THE_FIRST
+
+
+def first_kept_ms(route: Route) -> int:
+    """Return the start of the first period with cells that are not forgotten; NEVER_MS: none is."""
+    return min(
+        (
+            layer.start_ms
+            for span in route.spans
+            for layer in span.layers.values()
+            if layer.cells and not is_forgotten(layer)
+        ),
+        default=NEVER_MS,
+    )
+
+
+def _open_ms(old: Route, new: Route, forgotten_ms: int) -> list[int]:
+    """Return when the first period of each timeline begins that was due after some were final."""
+    return [
+        next(
+            (p.start_ms for p in line.due_after(forgotten_ms) if p.due_at_ms > forgotten_ms),
+            NEVER_MS,
+        )
+        for route in (old, new)
+        for line in route.timelines
+        if line.published
+    ]
+
+
+def appended_from(dated_ms: int) -> int:
+    """Return since when events dated from a period's start on are appended, but for early ones."""
+    return dated_ms - EARLY_MS - CLOCKS_APART_MS
