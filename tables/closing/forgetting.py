@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
+from app.definitions.model import Charge
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.numbers import plain
 from app.wire.arrivals import MeterKey, SubscriptionKey
@@ -23,6 +24,7 @@ from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.members import SetKey
 from tables.entries_fold import asks
 from tables.partition.partition import Partition
+from tables.routing.period_charges import PeriodCharges
 from tables.routing.route import Route
 
 MOST_CELLS = 20_000
@@ -180,10 +182,12 @@ def _note_final(partition: Partition, meter_key: MeterKey) -> None:
         return
     if any(map(_is_limited, {id(layer.limits): layer for _, layer, _ in final}.values())):
         return
+    known_ms = partition.event_ranges.forgotten_ms(meter_key[:2], meter_key[2])
+    if any(_shows_before(partition, span, known_ms) for span in route.spans):
+        return
     if all(_is_told(partition, *each) for each in final) and _is_in_order(partition, final):
         partition.checkpoint.fold_version = FORGETTING_VERSION
         final_ms = max(period.final_ms for _, _, period in final)
-        known_ms = partition.event_ranges.forgotten_ms(meter_key[:2], meter_key[2])
         partition.event_ranges.note_forgotten(meter_key, max(final_ms, known_ms))
         partition.routes.lead_by(route)
 
@@ -206,13 +210,35 @@ def _is_in_order(partition: Partition, final: Iterable[tuple[Span, Layer, Period
 
 def _open_from(partition: Partition, span: Span) -> int:
     """Return when the first period of a span begins that is not final; NEVER_MS: all are."""
-    settled_ms, settings = partition.cuts.settled_ms, partition.definitions.settings.all()
-    waits_ms = max((each.late_window_s + each.revise_every_s) * 1000 for each in settings)
+    settled_ms = partition.cuts.settled_ms
     # The others were due before, and their wait is over.
-    for period in span.timeline.due_after(settled_ms - waits_ms):
+    for period in span.timeline.due_after(settled_ms - _longest_wait_ms(partition)):
         if period.start_ms >= span.key.start_ms and period.final_ms > settled_ms:
             return period.start_ms
     return NEVER_MS
+
+
+def _longest_wait_ms(partition: Partition) -> int:
+    """Return the longest time there may be from when a period is due until it is final."""
+    settings = partition.definitions.settings.all()
+    return max((each.late_window_s + each.revise_every_s) * 1000 for each in settings)
+
+
+def _shows_before(partition: Partition, span: Span, known_ms: int) -> bool:
+    """Return whether a period that became final since `known_ms` may be asked for more than told.
+
+    What recurs is shown there with all that lies before: it need have no event of its own.
+    """
+    settled_ms = partition.cuts.settled_ms
+    if not (span.fold.metric.recurring and span.fold.forgets and span.timeline.published):
+        return False
+    for period in span.timeline.due_after(known_ms - _longest_wait_ms(partition)):
+        if period.start_ms >= min(span.end_ms, settled_ms):
+            break
+        is_new = period.start_ms >= span.key.start_ms and known_ms < period.final_ms <= settled_ms
+        if is_new and _telling(partition, span, period) is None:
+            return True
+    return False
 
 
 def _layers_of(route: Route) -> Iterable[tuple[Span, Layer, Period]]:
@@ -239,19 +265,14 @@ def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> 
     if recurring and period.carries_until_ms >= NEVER_MS:
         # What is dated before the first period changes it at any age.
         return False
-    subscription_id = span.key.subscription_id
-    definitions = partition.definitions
-    published = partition.published.find((subscription_id, period.start_ms))
-    subscription = definitions.subscription_by_id(subscription_id, period.fixed_at_ms)
-    if published is None or published.revision < 0 or subscription is None:
+    published = partition.published.find((span.key.subscription_id, period.start_ms))
+    telling = _telling(partition, span, period)
+    if published is None or published.revision < 0 or telling is None:
         return False
-    charges = partition.routes.charges_of(subscription, period)
-    found = next((one for one in charges.in_force if one.charge.id == span.key.charge_id), None)
-    if found is None or found.charge.presents or asks(found.charge, found.metric):
-        return False
+    charges, charge = telling
 
     def tells(cell: Cell) -> bool:
-        known = published.cells.get(charges.name_of(found.charge, cell.filter_id, cell.groups))
+        known = published.cells.get(charges.name_of(charge, cell.filter_id, cell.groups))
         told = 0 if known is None else int.from_bytes(known.digest, "big")
         amount = None if known is None else known.precise_total_amount_cents
         if recurring:
@@ -261,6 +282,22 @@ def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> 
         return cell.late is None and (cell.state.digest, precise) == (told, amount)
 
     return all(map(tells, layer.cells.values()))
+
+
+def _telling(
+    partition: Partition, span: Span, period: Period
+) -> tuple[PeriodCharges, Charge] | None:
+    """Return the charges of a period, and the one of a span; None: more may be asked than told."""
+    subscription = partition.definitions.subscription_by_id(
+        span.key.subscription_id, period.fixed_at_ms
+    )
+    if subscription is None:
+        return None
+    charges = partition.routes.charges_of(subscription, period)
+    found = next((one for one in charges.in_force if one.charge.id == span.key.charge_id), None)
+    if found is None or found.charge.presents or asks(found.charge, found.metric):
+        return None
+    return charges, found.charge
 
 
 def _forgotten_cells(partition: Partition, meter_key: MeterKey) -> list[Cell]:

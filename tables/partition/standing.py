@@ -111,9 +111,11 @@ class Standing:
             self._until_ms = at_ms - 1 if until_ms is None else until_ms
         if until_ms is None and self._unclear is not _EVERYBODY:
             # As-of look-ups cannot tell what cells were restored or packed under from what came
-            # after, in the same millisecond.
-            if at_ms <= self._restored_ms:
-                self._unclear, self._unclear_until_ms = _EVERYBODY, self._restored_ms
+            # after, in the same millisecond. What was left to be looked at at a restore begins with
+            # the millisecond of the checkpoint.
+            included_ms = max(self._restored_ms, self._until_ms)
+            if at_ms <= included_ms:
+                self._unclear, self._unclear_until_ms = _EVERYBODY, included_ms
             elif at_ms == self._packed_ms:
                 self._unclear, self._unclear_until_ms = self._packed, at_ms
         definitions = self._definitions

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from app.definitions import commands
 from app.definitions.command import Command
@@ -23,7 +24,7 @@ from tables.partition.redirection import refolds_of
 from tables.reading.usage import current_usage
 from tests.world import bodies
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, metric_body
+from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of, metric_body
 from tests.world.events import arrived, event
 from tests.world.partition import Live, sum_of
 
@@ -106,6 +107,16 @@ def test_they_do_not_come_back_with_a_span_that_reaches_them() -> None:
     live.close_until(START_MS + 2 * WEEK_MS + HOUR_MS)
     shown = [msgspec.json.decode(value) for value in live.values()]
     assert [r["units"] for r in shown if r["type"] != "period.completed"] == ["5.0"]
+
+
+def test_one_that_comes_while_another_of_then_waits_is_told_apart() -> None:
+    """The restore leaves the first one to be looked at later, as who waits for a grid cut."""
+    live = used_in_the_second_week()
+    first = applied(live, commands.set_settings(replace(SETTINGS, grace_s=60)))
+    live.partition = live.changelog.restored(live.definitions, [first])
+    live.partition.redefinition.tell(applied(live, TRIMMED))
+    refolded = refolds_of(live.partition.redefinition.renewing())
+    assert refolded == {(ORG, SUBSCRIPTION, "filtered")}
 
 
 def test_a_cell_of_another_aggregation_is_counted_anew() -> None:

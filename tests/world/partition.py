@@ -103,8 +103,8 @@ class Changelog:
         """Sets that the store has members of."""
         return {key for key, _ in self.store}
 
-    def restored(self, definitions: Definitions) -> Partition:
-        """A partition as a worker restores it."""
+    def restored(self, definitions: Definitions, untold: Iterable[Impact] = ()) -> Partition:
+        """A partition as a worker restores it; `untold`: what the flush had not taken over."""
         checkpoint = msgspec.msgpack.decode(self.record, type=Checkpoint)
         partition = Partition(0, definitions, EventIndex(), carried=Carried(checkpoint))
         partition.index.load(self.index_rows)
@@ -124,6 +124,8 @@ class Changelog:
         partition.daily.loaded()
         for key, value in self.cells.items():
             partition.packing.load_cell(key, value)
+        for impact in untold:
+            partition.redefinition.tell(impact, until_ms=checkpoint.definitions_ms)
         assert partition.restored()
         assert partition.index.length == partition.checkpoint.index_length
         return partition

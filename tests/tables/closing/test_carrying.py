@@ -48,6 +48,30 @@ def test_each_week_is_explained_as_before(code: str) -> None:
     assert all(figures is not None for (figures,) in before)
 
 
+def test_a_week_shown_by_keys_is_told_as_before_though_it_has_no_event() -> None:
+    """What comes after it stays apart, or nobody could tell what it was made of."""
+    settings = replace(SETTINGS, close_elapsed=False)
+    *found, subscribing = definitions_of(["level"], settings, presents=True)
+    # The first week is over by then, and never published.
+    found.append(subscribing._replace(append_time_ms=START_MS + WEEK_MS + 1))
+    told, shown_ms = [], START_MS + 2 * WEEK_MS
+    for forgets in (False, True):
+        one = Live(found)
+        one.deliver([arrived("level", 0, START_MS, v="2", u="a")])
+        one.close_until(shown_ms)
+        plain = {"charge_model": "standard", "properties": {"amount": "1"}}
+        one.append(shown_ms + 1, commands.update_charge(ORG, "plan", "level", plain))
+        one.deliver([arrived("level", 1, shown_ms + HOUR_MS, v="3", u="b")])
+        at_ms = shown_ms + WEEK_MS + DAY_MS
+        pass_until(one, at_ms)
+        if forgets:
+            one.forget(NAME)
+        told.append([usage.rows for usage in past_usage(one.partition, NAME, at_ms)])
+    assert told[0] == told[1]
+    (shown,) = told[1][1]
+    assert [row.presentation_by for row in shown.presented or ()] == [(("u", "a"),)]
+
+
 class Scenario:
     """A log of one metric, for one who forgets and for one who does not."""
 
