@@ -44,6 +44,9 @@ NOTED_TO_MS = 60_000
 """Here they are rounded up to it: most events then change nothing, and are not looked at."""
 
 
+_NOTES_EARLY = -1
+
+
 class EventRanges(msgspec.Struct, gc=False):
     """Where events of one code of one external subscription lie on its home partition."""
 
@@ -81,14 +84,14 @@ class EventRanges(msgspec.Struct, gc=False):
             row.first_ms,
             row.touched or _NOTHING,
             row.forgotten_ms,
-            row.early_ms if row.notes_early else NEVER_MS,
+            row.early_ms if row.events == _NOTES_EARLY else NEVER_MS,
         )
 
     def packed(self) -> bytes:
         """Return the bytes of the changelog, as ever for who never asked for usage-changed."""
         row = (
             True,
-            1,
+            _NOTES_EARLY,
             self.raw_first,
             -1,
             self.rekeyed_first,
@@ -180,8 +183,8 @@ class _Row(msgspec.Struct, array_like=True):
     """A record of the changelog; what is empty in it only older programs wrote or read."""
 
     written: bool
-    notes_early: int
-    """0: it does not tell whether events came early."""
+    events: int
+    """`_NOTES_EARLY`, or what older programs wrote, which did not note what came early."""
     raw_first: int
     raw_last: int
     rekeyed_first: int

@@ -165,6 +165,7 @@ def test_it_is_what_all_events_come_to(seed: int) -> None:
     other = commands.create_plan(ORG, plan_body(log.codes, code="other", interval="monthly"))
     definitions.append(CommandAt(definitions[-1].append_time_ms, len(definitions), other))
     some, whole, keeping = Forgetful(definitions), Whole(definitions), Keeping(definitions)
+    some.refolds_apart = seed % 2 == 1
     at_ms = play((some, whole, keeping), definitions, log)
     assert some.values() == whole.values() == keeping.values()
     assert differences(some) == []

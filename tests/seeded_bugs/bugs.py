@@ -1444,6 +1444,129 @@ BUGS = (
         "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
     ),
     Bug(
+        "refold-leaves-out-weeks-that-fold-otherwise",
+        "tables/partition/left_out.py",
+        "    return from_ms if alike else FROM_THE_FIRST",
+        "    return from_ms",
+        "tests/tables/partition/test_left_out.py::test_all_is_folded_where_a_week_folds_otherwise",
+    ),
+    Bug(
+        "refold-leaves-out-weeks-that-are-kept",
+        "tables/partition/left_out.py",
+        "known.newest_ms + 1, first_kept_ms(old), ",
+        "known.newest_ms + 1, ",
+        "tests/tables/partition/test_left_out.py"
+        "::test_it_begins_again_when_an_event_comes_of_a_week_that_had_none",
+    ),
+    Bug(
+        "refold-leaves-out-a-week-final-after-a-later-one",
+        "tables/partition/left_out.py",
+        "if any(has_forgotten_since(span, from_ms) for span in old.spans):",
+        "if False:",
+        "tests/tables/partition/test_left_out.py"
+        "::test_it_begins_again_when_an_event_comes_of_a_week_that_had_none",
+    ),
+    Bug(
+        "refold-leaves-out-what-came-meanwhile",
+        "tables/partition/refold.py",
+        "if first_kept_ms(partition.packing.route_of(meter_key)) < from_ms:",
+        "if False:",
+        "tests/tables/partition/test_left_out.py"
+        "::test_it_begins_again_when_an_event_comes_of_a_week_that_had_none",
+    ),
+    Bug(
+        "refold-leaves-out-what-corrections-move",
+        "tables/partition/left_out.py",
+        " or partition.corrections.touches(meter_key[:2]):",
+        ":",
+        "tests/tables/partition/test_left_out.py"
+        "::test_all_is_folded_where_more_than_definitions_decides",
+    ),
+    Bug(
+        "refold-leaves-out-what-recurs",
+        "tables/partition/left_out.py",
+        "if any(span.fold.metric.recurring for span in (*old.spans, *new.spans)):",
+        "if False:",
+        "tests/tables/partition/test_left_out.py::test_all_is_folded_of_what_recurs",
+    ),
+    Bug(
+        "refold-folds-what-has-no-timestamp-into-what-is-forgotten",
+        "tables/partition/refold.py",
+        "if placed.timestamp_ms < self.dated_from.get(placed.meter_key, FROM_THE_FIRST):",
+        "if False:",
+        "tests/tables/partition/test_left_out.py"
+        "::test_an_event_without_a_timestamp_is_dated_when_it_was_appended",
+    ),
+    Bug(
+        "refold-elsewhere-folds-what-is-forgotten",
+        "tables/partition/refold_apart.py",
+        "for key, _ in routes if key in job.dated_from}",
+        "for key, _ in routes if key in ()}",
+        "tests/tables/partition/test_left_out.py::test_another_process_leaves_them_out_too",
+    ),
+    Bug(
+        "refolded-route-does-not-know-what-is-forgotten",
+        "tables/partition/route_table.py",
+        "            self.lead_by(refolded)\n",
+        "",
+        "tests/tables/partition/test_left_out.py::test_the_weeks_are_forgotten_by_the_new_route",
+    ),
+    Bug(
+        "refold-for-an-earlier-copy-leaves-out-what-is-forgotten",
+        "tables/partition/staleness.py",
+        "        if not redefined:\n",
+        "        if False:\n",
+        "tests/app/runtime/partition/test_refold_queue.py"
+        "::test_what_an_earlier_copy_changes_is_refolded_as_a_whole",
+    ),
+    Bug(
+        "refold-reads-from-too-late-where-events-came-early",
+        "tables/partition/refold.py",
+        "            if known.early_ms < dated_ms:\n",
+        "            if True:\n",
+        "tests/tables/partition/test_left_out.py"
+        "::test_all_is_read_where_an_event_came_long_before_its_time",
+    ),
+    Bug(
+        "straight-event-of-long-before-not-noted",
+        "tables/routing/route.py",
+        "max(layer.start_ms - EARLY_MS, fold.counts_after_ms + 1)",
+        "max(layer.start_ms - 99 * EARLY_MS, fold.counts_after_ms + 1)",
+        "tests/tables/changelogged/test_presence.py"
+        "::test_what_leads_straight_into_a_period_is_looked_at_if_it_came_long_before_it",
+    ),
+    Bug(
+        "older-state-taken-to-have-no-early-events",
+        "tables/changelogged/presence.py",
+        "row.early_ms if row.events == _NOTES_EARLY else NEVER_MS",
+        "row.early_ms",
+        "tests/tables/changelogged/test_presence.py"
+        "::test_a_record_of_an_older_program_is_read_and_replaced_when_it_changes",
+    ),
+    Bug(
+        "refold-of-a-test-clock-begins-at-a-time-of-another",
+        "app/runtime/offsets.py",
+        "        if self._settings.test_clock:\n",
+        "        if False:\n",
+        "tests/app/runtime/test_offsets.py::test_times_of_a_test_clock_tell_nothing",
+    ),
+    Bug(
+        "definition-of-the-millisecond-of-a-restore-missed",
+        "tables/partition/standing.py",
+        "included_ms = max(self._restored_ms, self._until_ms)",
+        "included_ms = self._restored_ms",
+        "tests/rules/test_same_millisecond.py"
+        "::test_one_that_comes_while_another_of_then_waits_is_told_apart",
+    ),
+    Bug(
+        "carries-on-what-an-earlier-week-is-shown-by",
+        "tables/closing/forgetting.py",
+        "    if any(_shows_before(partition, span, known_ms) for span in route.spans):\n",
+        "    if False:\n",
+        "tests/tables/closing/test_carrying.py"
+        "::test_a_week_shown_by_keys_is_told_as_before_though_it_has_no_event",
+    ),
+    Bug(
         "forgotten-lost-by-a-restart",
         "tables/changelogged/presence.py",
         "            row.forgotten_ms,\n",

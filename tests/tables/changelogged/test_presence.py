@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from app.definitions.timeline import NEVER_MS
 from tables.changelogged.presence import NOTED_TO_MS, EventRanges
-from tests.world.clock import DAY_MS, HOUR_MS, START_MS
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
 from tests.world.partition import Live
@@ -85,6 +86,34 @@ def test_a_restored_reach_is_no_shorter_and_an_hour_longer_at_most(
     assert "presence" not in flushed(live)
 
 
+def test_events_that_come_long_before_their_time_are_noted() -> None:
+    live = counting()
+    at_ms = START_MS + 3 * DAY_MS
+    live.deliver([arrived("count", 0, at_ms, at_ms - DAY_MS)])
+    assert ranges(live).early_ms == -1
+    flushed(live)
+    live.deliver([arrived("count", 1, at_ms + 1, at_ms - DAY_MS)])
+    assert flushed(live)["presence"] == 1
+    live.deliver([arrived("count", 2, at_ms + 2, at_ms - DAY_MS)])
+    assert "presence" not in flushed(live), "an hour is told as one"
+    live.restart()
+    assert ranges(live).early_ms == at_ms + HOUR_MS
+
+
+def test_what_leads_straight_into_a_period_is_looked_at_if_it_came_long_before_it() -> None:
+    """Another partition may be behind: the newest event does not tell when others came."""
+    live = counting()
+    week_ms = START_MS + WEEK_MS
+    for offset in range(2):
+        live.deliver([arrived("count", offset, week_ms + HOUR_MS)])
+    came_ms = week_ms - DAY_MS
+    live.deliver([arrived("count", 7, week_ms, came_ms, partition=1).forwarded(0, 0)])
+    assert (live.straight, ranges(live).early_ms) == (2, -1)
+    late = arrived("count", 8, week_ms + 1, came_ms - 1, partition=1)
+    live.deliver([late.forwarded(0, 1)])
+    assert (live.straight, ranges(live).early_ms) == (2, week_ms + HOUR_MS)
+
+
 def test_an_event_with_a_smaller_offset_is_written_at_once() -> None:
     live = counting()
     live.deliver([arrived("count", 7, START_MS + 1)])
@@ -118,6 +147,7 @@ def test_a_record_of_an_older_program_is_read_and_replaced_when_it_changes(
     known = ranges(live)
     assert (known.raw_first, known.newest_ms, known.appended_ms) == (5, START_MS + 1, START_MS + 2)
     assert (known.first_ms, known.touched) == (told or (0, {}))
+    assert known.early_ms == NEVER_MS, "it noted nothing of the kind"
     live.deliver([arrived("count", 6, START_MS + HOUR_MS + 1)])
     live.restart()
     assert ranges(live).newest_ms == START_MS + 2 * HOUR_MS

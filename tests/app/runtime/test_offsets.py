@@ -1,0 +1,46 @@
+"""Where the logs of a partition stood at a time, as a real broker tells."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.kafka.clients import Producer
+from app.kafka.topics import EVENTS_REKEYED, admin_client, ensure_topics
+from app.runtime.offsets import Offsets
+from app.settings import Settings
+
+pytestmark = pytest.mark.servers
+
+
+async def test_it_is_the_first_record_since_then_or_the_end(settings: Settings) -> None:
+    async with admin_client(settings) as admin:
+        await ensure_topics(settings, admin)
+    raw, rekeyed = settings.topic(settings.raw_topic), settings.topic(EVENTS_REKEYED)
+    producer = Producer(**settings.kafka_options())
+    await producer.start()
+    appended_ms = []
+    for _ in range(3):
+        sent = await producer.send_and_wait(raw, b"{}", partition=0)
+        assert sent.timestamp_type == 1, "the broker stamps it"
+        appended_ms.append(sent.timestamp)
+        await asyncio.sleep(0.02)
+    later_ms = (await producer.send_and_wait(rekeyed, b"{}", partition=0)).timestamp
+    await producer.stop()
+    offsets = Offsets(settings)
+    await offsets.start()
+    try:
+        assert await offsets.logs_since(0, 0) == (0, 0)
+        assert await offsets.logs_since(0, appended_ms[1]) == (1, 0)
+        assert await offsets.logs_since(0, appended_ms[1] + 1) == (2, 0)
+        assert await offsets.logs_since(0, later_ms) == (3, 0)
+        assert await offsets.logs_since(0, later_ms + 1) == (3, 1)
+    finally:
+        await offsets.stop()
+
+
+async def test_times_of_a_test_clock_tell_nothing(settings: Settings) -> None:
+    offsets = Offsets(settings.model_copy(update={"test_clock": True}))
+    assert await offsets.logs_since(0, 1) == (0, 0)
+    await offsets.stop()

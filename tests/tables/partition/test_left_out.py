@@ -1,0 +1,192 @@
+"""What a refold for definitions leaves out, and when it leaves out nothing."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from app.definitions import commands
+from app.definitions.command import Command
+from app.wire.arrivals import CorrectionArrival
+from app.wire.events import Correction
+from tables.partition.redirection import refolds_of
+from tables.partition.refold import Refold
+from tests.tables.closing.test_forgetting import (
+    FINAL_MS,
+    NAME,
+    SETTINGS,
+    layers,
+    live,
+    pass_until,
+)
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG
+from tests.world.events import arrived
+from tests.world.partition import Live, feed_apart
+
+WEEKS = 4
+NOW_MS = START_MS + WEEKS * WEEK_MS + 2 * DAY_MS
+"""All four weeks are final; an event of the fifth has come."""
+LAST_MS = START_MS + WEEKS * WEEK_MS
+REGROUPED = commands.update_charge(
+    ORG, "plan", "sum", {"properties": {"amount": "1", "pricing_group_keys": ["u"]}}
+)
+
+
+def forgetful(*codes: str) -> Live:
+    """A partition that has forgotten four weeks, and an event of each code in the fifth."""
+    one = live(WEEKS, *codes)
+    pass_until(one, LAST_MS + DAY_MS)
+    assert one.forget(NAME)
+    for number, code in enumerate(codes):
+        one.deliver([arrived(code, 100 + number, LAST_MS + DAY_MS + HOUR_MS, v="5", g="x", u="b")])
+    return one
+
+
+def sent_elsewhere(one: Live, command: Command, at_ms: int = NOW_MS) -> Refold:
+    """Apply a definition; return the refold that it asks for, which has just begun."""
+    one.keeps_forgotten = False
+    applied: list[set[tuple[str, str, str]]] = []
+    vars(one)["refold"] = lambda keys, **_: applied.append(set(keys))
+    one.append(at_ms, command)
+    del vars(one)["refold"]
+    (keys,) = (each for each in applied if each)
+    return Refold(one.partition, keys, redefined=keys)
+
+
+def test_events_of_weeks_that_are_forgotten_are_not_read_again() -> None:
+    one = forgetful("sum")
+    job = sent_elsewhere(one, REGROUPED)
+    assert set(job.dated_from.values()) == {LAST_MS}
+    assert job.appended_from_ms == LAST_MS - DAY_MS - HOUR_MS
+    assert job.start_offsets((90, 7)) == (90, None)
+    assert job.start_offsets() == (0, None)
+    job.feed(one.arrived())
+    assert job.events == 1
+    assert job.swap()
+    assert layers(one, "sum") == 1
+    (entry,) = one.partition.event_ranges.codes_of(NAME).values()
+    assert entry.forgotten_ms == LAST_MS + DAY_MS
+
+
+def test_another_process_leaves_them_out_too() -> None:
+    one = forgetful("sum")
+    job = sent_elsewhere(one, REGROUPED)
+    feed_apart(job, one.arrived())
+    assert job.events == 1
+    assert job.swap()
+    assert layers(one, "sum") == 1
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_weeks_are_forgotten_by_the_new_route(*, restarts: bool) -> None:
+    one = forgetful("sum")
+    job = sent_elsewhere(one, REGROUPED)
+    job.feed(one.arrived())
+    assert job.swap()
+    if restarts:
+        one.restart()
+    late = arrived("sum", 200, NOW_MS + 1, v="7", g="x")
+    event = replace(late.event, timestamp_ms=START_MS + 2 * HOUR_MS)
+    one.deliver([replace(late, event=event, admitted=True)])
+    assert layers(one, "sum") == WEEKS + 1, "it brings the others back"
+
+
+def test_all_is_read_where_an_event_came_long_before_its_time() -> None:
+    one = live(WEEKS, "sum")
+    one.deliver([arrived("sum", 50, LAST_MS + HOUR_MS, LAST_MS - WEEK_MS, v="1", g="x")])
+    pass_until(one, LAST_MS + DAY_MS)
+    assert one.forget(NAME)
+    job = sent_elsewhere(one, REGROUPED)
+    assert set(job.dated_from.values()) == {LAST_MS}
+    assert job.appended_from_ms is None
+    assert job.start_offsets((90, 7)) == (0, None)
+    job.feed(one.arrived())
+    assert job.events == 1
+
+
+def test_who_knows_nothing_of_early_events_reads_all() -> None:
+    one = forgetful("sum")
+    (entry,) = one.partition.event_ranges.codes_of(NAME).values()
+    entry.early_ms = LAST_MS + WEEK_MS
+    assert sent_elsewhere(one, REGROUPED).appended_from_ms is None
+
+
+def test_an_event_without_a_timestamp_is_dated_when_it_was_appended() -> None:
+    one = live(WEEKS - 1, "sum")
+    for offset, at_ms in ((50, LAST_MS - 1), (51, LAST_MS + HOUR_MS)):
+        sent = arrived("sum", offset, at_ms, v="1", g="x")
+        one.close_until(at_ms - 1)
+        one.deliver([replace(sent, event=replace(sent.event, timestamp_ms=None))])
+    pass_until(one, LAST_MS + DAY_MS)
+    assert one.forget(NAME)
+    job = sent_elsewhere(one, REGROUPED)
+    job.feed(one.arrived())
+    assert job.events == 1
+
+
+def cancelled(one: Live) -> None:
+    """Correct an event of the week that is open."""
+    cancel = Correction(*NAME, "t100", "cancel", None, "c", b"")
+    one.partition.corrected.correct(CorrectionArrival(cancel, ORG, NOW_MS - 1, 0, 300, 0))
+
+
+def asked_for_changes(one: Live) -> None:
+    """Ask for usage-changed."""
+    one.append(NOW_MS - 1, commands.set_settings(replace(SETTINGS, usage_changed=True)))
+
+
+@pytest.mark.parametrize("beforehand", [cancelled, asked_for_changes])
+def test_all_is_folded_where_more_than_definitions_decides(beforehand: object) -> None:
+    one = forgetful("sum")
+    assert callable(beforehand)
+    beforehand(one)
+    assert sent_elsewhere(one, REGROUPED).dated_from == {}
+
+
+def test_all_is_folded_of_what_recurs() -> None:
+    """Under new rules each of its events is in all periods to come."""
+    one = forgetful("balance")
+    body = {"properties": {"amount": "1", "pricing_group_keys": ["u"]}}
+    keys = one.partition.event_ranges.meter_keys_of(NAME)
+    assert Refold(one.partition, keys, redefined=keys).dated_from == {}
+    job = sent_elsewhere(one, commands.update_charge(ORG, "plan", "balance", body))
+    assert job.dated_from == {}
+
+
+def test_all_is_folded_where_a_week_folds_otherwise() -> None:
+    """A history record changes weeks that are final."""
+    one = forgetful("sum")
+    one.append(NOW_MS, REGROUPED)
+    (metric,) = one.definitions.metrics(ORG)
+    until_ms = START_MS + WEEK_MS
+    record = commands.apply_history(ORG, metric_ids=[metric.id], from_ms=START_MS, to_ms=until_ms)
+    one.append(NOW_MS + 1, record)
+    partition = one.partition
+    one.close_until(NOW_MS)
+    keys = refolds_of(partition.history.entering())
+    assert keys
+    assert Refold(partition, keys, redefined=keys).dated_from == {}
+
+
+def test_it_begins_again_when_an_event_comes_of_a_week_that_had_none() -> None:
+    """The first week may be late for long; the second is final before it."""
+    waits = replace(SETTINGS, late_window_s=20 * 86_400)
+    one = live(0, "sum", settings=waits)
+    one.close_until(START_MS + WEEK_MS)
+    one.append(START_MS + WEEK_MS + 1, commands.set_settings(SETTINGS))
+    one.deliver([arrived("sum", 0, START_MS + WEEK_MS + HOUR_MS, v="1", g="x", u="a")])
+    pass_until(one, FINAL_MS + WEEK_MS)
+    assert one.forget(NAME)
+    one.deliver([arrived("sum", 1, FINAL_MS + WEEK_MS + 1, v="2", g="x", u="a")])
+    job = sent_elsewhere(one, REGROUPED, FINAL_MS + WEEK_MS + 2)
+    assert set(job.dated_from.values()) == {START_MS + 2 * WEEK_MS}
+    job.feed(one.arrived())
+    late = arrived("sum", 2, START_MS + HOUR_MS, FINAL_MS + WEEK_MS + 3, v="4", g="x", u="a")
+    one.deliver([late])
+    job.feed([late])
+    assert not job.swap()
+    assert job.dated_from == {}
+    job.feed(one.arrived())
+    assert job.swap()
+    assert layers(one, "sum") == 3
