@@ -43,6 +43,14 @@ def grid_cut_before(at_ms: int, grids: Grids) -> int:
     return found
 
 
+def decided_until(cut_ms: int, grids: Grids) -> int:
+    """Return until when all that was appended is decided, whatever grid it came under.
+
+    `cut_ms`: of the last cut. One before a history record is on no grid, and decides nothing.
+    """
+    return min(cut_ms // each_ms * each_ms for _, each_ms in grids)
+
+
 def _stretches(grids: Grids) -> Iterator[tuple[int, int, int]]:
     """Yield of each grid its first and last cut, and the time between two."""
     for number, (from_ms, each_ms) in enumerate(grids):

@@ -12,6 +12,7 @@ from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
 from tables.cells.cell import Cell
 from tables.cells.days import Days, next_first_day
+from tables.cells.grids import decided_until
 from tables.partition.tables import Tables
 from tables.partition.timelines import TimelineTable
 
@@ -57,12 +58,8 @@ class CutsToCome:
 
     @property
     def decided_ms(self) -> int:
-        """What was appended up to it the grid cuts have decided, whatever grid it came under.
-
-        A cut before a history record is on no grid, and decides nothing.
-        """
-        cut_ms = self._checkpoint.cut_ms
-        return min(cut_ms // each * each for _, each in self._definitions.close_grids_ms())
+        """What was appended up to it the grid cuts have decided."""
+        return decided_until(self._checkpoint.cut_ms, self._definitions.close_grids_ms())
 
     @property
     def revision_grids_ms(self) -> tuple[int, ...]:
@@ -223,7 +220,8 @@ class CutsToCome:
     def announce_grid(self) -> None:
         """Have the grid cuts taken of definitions that none has shown yet, after a restore."""
         definitions, done_ms = self._definitions, self._checkpoint.grid_done_ms
-        for at_ms in definitions.times_after_ms(done_ms):
+        decided_ms = decided_until(done_ms, definitions.close_grids_ms())
+        for at_ms in definitions.times_after_ms(decided_ms):
             for name in definitions.alerts.by_name:
                 self.schedule_grid(name, at_ms)
         self.announce_days()

@@ -112,6 +112,17 @@ def test_one_definition_is_looked_at_without_the_one_after_the_next_grid_cut() -
     assert watched.keys() == ("operation_type",)
 
 
+def test_a_cut_before_a_history_record_leaves_what_came_since_the_grid_cut() -> None:
+    """Such a cut is on no grid; after a restart the one that decides it is taken all the same."""
+    watched = Watched()
+    settle(watched.partition, NOW_MS)
+    other = commands.create_alert(ORG, SUBSCRIPTION, {**ALERT, "code": "b"})
+    watched.append(NOW_MS + 1, other)
+    settle(watched.partition, NOW_MS + 2)
+    watched.restart()
+    assert watched.partition.cuts.grid == {NOW_MS + 60_000: {(ORG, SUBSCRIPTION)}}
+
+
 def test_only_what_shapes_a_watched_metric_waits_and_what_comes_behind_it() -> None:
     watched = Watched()
     watched.group_the_other_by(NOW_MS + 1, "u")

@@ -1559,6 +1559,21 @@ BUGS = (
         "::test_one_that_comes_while_another_of_then_waits_is_told_apart",
     ),
     Bug(
+        "definition-before-a-cut-off-the-grid-lost-by-a-restart",
+        "tables/partition/cuts.py",
+        "decided_ms = decided_until(done_ms, definitions.close_grids_ms())",
+        "decided_ms = done_ms",
+        "tests/rules/test_waiting_definitions.py"
+        "::test_a_cut_before_a_history_record_leaves_what_came_since_the_grid_cut",
+    ),
+    Bug(
+        "definition-before-a-cut-off-the-grid-lost-by-folding-anew",
+        "app/runtime/restoring/rebuild.py",
+        "decided_ms = decided_until(grid_done_ms, definitions.close_grids_ms())",
+        "decided_ms = grid_done_ms",
+        "tests/simulation/test_simulation.py::test_seeds_that_found_something[3010201]",
+    ),
+    Bug(
         "carries-on-what-an-earlier-week-is-shown-by",
         "tables/closing/forgetting.py",
         "    if any(_shows_before(partition, span, known_ms) for span in route.spans):\n",

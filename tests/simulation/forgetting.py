@@ -13,6 +13,10 @@ from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from tests.simulation.steps import Correction, Define, Event, Pass, Script, Several, Step
 from tests.world.clock import DAY_MS, HOUR_MS, WEEK_MS
+from tests.world.definitions import ORG
+
+REGROUPING_FROM = 6_010_000
+"""Seeds before it have the scripts they always had."""
 
 _BESIDE = ("presentation_group_keys", "per_transaction_min_amount")
 _FREE = ("free_units_per_events", "free_units_per_total_aggregation")
@@ -31,7 +35,23 @@ def with_forgetting(script: Script, seed: int) -> Script:
         known = list(_events(steps[:at]))
         if known:
             steps.insert(at, _old(choose, choose.choice(known), number))
+    for _ in range(choose.randint(2, 8) if seed >= REGROUPING_FROM else 0):
+        at = choose.randint((begin + len(steps)) // 2, len(steps))
+        steps.insert(at, _regrouped(choose, steps[:at]))
     return script._replace(steps=steps)
+
+
+def _regrouped(choose: random.Random, steps: Iterable[Step]) -> Step:
+    """A charge of a plan that folds otherwise from here on: what is final stays as it is."""
+    defined = [step for step in steps if isinstance(step, Define) and step.kind == "create_plan"]
+    plan = Command.decode(choose.choice(defined).value).payload["plan"]
+    codes = [charge["code"] for charge in plan.get("charges") or ()] or ["none"]
+    properties: dict[str, Any] = {"amount": "1"}
+    if choose.random() < 0.7:
+        properties["pricing_group_keys"] = [choose.choice("gu")]
+    body = {"properties": properties}
+    made = commands.update_charge(ORG, plan["code"], choose.choice(codes), body)
+    return Define(made.type, made.encode())
 
 
 def _old(choose: random.Random, known: Event, number: int) -> Step:

@@ -33,6 +33,7 @@ from app.runtime.topics.daily_topic import daily_of
 from app.runtime.topics.instants_topic import read_instants
 from app.runtime.topics.spooled_newest import spool_of
 from app.settings import Settings
+from tables.cells.grids import decided_until
 from tables.changelogged.checkpoint import Checkpoint, OutputMark
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.evaluations import EvaluationTable
@@ -135,7 +136,8 @@ def _decided(shared: WorkerContext, grid_done_ms: int) -> tuple[int, int]:
     The caller takes over what was defined since: it has grid cuts of its own, or waits for one.
     """
     definitions = shared.definitions
-    decided_ms = max(grid_done_ms, definitions.first_watched_ms - 1)
+    decided_ms = decided_until(grid_done_ms, definitions.close_grids_ms())
+    decided_ms = max(decided_ms, definitions.first_watched_ms - 1)
     if decided_ms >= shared.followed.last[1]:
         return shared.followed.last
     return definitions.last_offset_at(decided_ms) + 1, decided_ms
