@@ -504,8 +504,8 @@ BUGS = (
     Bug(
         "correction-followed-until-any-cut",
         "tables/partition/cuts.py",
-        "return min(cut_ms // each * each for _, each in self._definitions.close_grids_ms())",
-        "return cut_ms",
+        "return decided_until(self._checkpoint.cut_ms, self._definitions.close_grids_ms())",
+        "return self._checkpoint.cut_ms",
         "tests/semantics/test_instants.py"
         "::test_an_event_amended_just_before_its_subscription_is_billed_at_once",
     ),
