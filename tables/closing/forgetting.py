@@ -183,9 +183,11 @@ def _note_final(partition: Partition, meter_key: MeterKey) -> None:
     if any(map(_is_limited, {id(layer.limits): layer for _, layer, _ in final}.values())):
         return
     known_ms = partition.event_ranges.forgotten_ms(meter_key[:2], meter_key[2])
-    if any(_shows_before(partition, span, known_ms) for span in route.spans):
-        return
-    if all(_is_told(partition, *each) for each in final) and _is_in_order(partition, final):
+    if (
+        all(_is_told(partition, *each) for each in final)
+        and _is_in_order(partition, final)
+        and not any(_shows_before(partition, span, known_ms) for span in route.spans)
+    ):
         partition.checkpoint.fold_version = FORGETTING_VERSION
         final_ms = max(period.final_ms for _, _, period in final)
         partition.event_ranges.note_forgotten(meter_key, max(final_ms, known_ms))

@@ -23,11 +23,9 @@ CLOCKS_APART_MS = 3_600_000
 def dated_from(partition: Partition, meter_key: MeterKey, new: Route, known: EventRanges) -> int:
     """Return since when events are dated that a refold to a new route has to fold.
 
-    Of a meter key with forgotten cells, by its entry.
-
     Those before lead to cells that are forgotten, or to none, by the route that they took as by the
     new one. Corrections may date an event anywhere, and of what recurs each event is in all periods
-    after it.
+    after it. `known`: the entry of the meter key, which has forgotten cells.
     """
     if partition.changed.notes or partition.corrections.touches(meter_key[:2]):
         return FROM_THE_FIRST
@@ -70,4 +68,4 @@ def _open_ms(old: Route, new: Route, forgotten_ms: int) -> list[int]:
 
 def appended_from(dated_ms: int) -> int:
     """Return since when events dated from a period's start on are appended, but for early ones."""
-    return dated_ms - EARLY_MS - CLOCKS_APART_MS
+    return max(0, dated_ms - EARLY_MS - CLOCKS_APART_MS)
