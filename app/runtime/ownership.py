@@ -426,7 +426,10 @@ class Ownership(Generic[P]):
             text = "Partition %s failed and is restored: %s"
             log.error(text, number, told(error), exc_info=error, extra=extra)
         self._delivery.hold(number)
-        mend = partial(self._mend, owned, monotonic())
+        # Also if a rebalance ends the mending before it has begun: whoever waits for a flush of it
+        # would hold up what is delivered.
+        letting_go = asyncio.create_task(self._let_go(owned))
+        mend = partial(self._mend, letting_go, number, monotonic())
         self._mending[number] = asyncio.create_task(self._mended(mend))
 
     async def _mended(self, mend: Work) -> None:
@@ -434,21 +437,22 @@ class Ownership(Generic[P]):
         if failure is not None:
             await self._crash(failure)
 
-    async def _mend(self, owned: P, failed_s: float) -> None:
-        number = owned.number
+    async def _mend(self, letting_go: asyncio.Task[None], number: int, failed_s: float) -> None:
         times, last_s = self._failures.get(number, (0, failed_s))
         times = times + 1 if failed_s - last_s < _SOUND_AFTER_S else 1
         self._failures[number] = times, failed_s
-        await cancel(self._agents.pop(number, []))
         self._torn = True
-        giving_up = asyncio.create_task(owned.give_up())
         try:
-            await asyncio.shield(giving_up)
+            await asyncio.shield(letting_go)
         finally:
-            await asyncio.wait([giving_up])
+            await asyncio.wait([letting_go])
         await asyncio.sleep(min(_MENDED_AFTER_S * 2 ** (times - 1), _MENDED_AFTER_MOST_S))
         await self._delivery.heard_since(failed_s)
         await self._restored(number)
+
+    async def _let_go(self, owned: P) -> None:
+        await cancel(self._agents.pop(owned.number, []))
+        await owned.give_up()
 
     async def _stop_mending(self, numbers: Iterable[int]) -> None:
         stopped = [number for number in numbers if number in self._mending]

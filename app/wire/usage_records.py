@@ -6,8 +6,6 @@ Field order, spelling and ids are the contract; the same cut computed again give
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from hashlib import blake2b, sha1
 from typing import Any, Literal, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
@@ -50,37 +48,47 @@ class PublishedRecord(NamedTuple):
     """Name as everybody has it; settings may call the topic of usage records otherwise."""
 
 
-@dataclass(frozen=True)
 class Envelope:
     """Values that all records of one period and cut share; each of their texts is made once."""
 
-    subscription: Subscription
-    plan: Plan
-    period: Period
-    closed_at_ms: int
-    definitions_offset: int
-    schema_version: int
-    """2: a record tells how it is billed. 1: it does not, under settings of fold version 1."""
+    __slots__ = (
+        "about",
+        "closed_at_ms",
+        "closing",
+        "definitions_offset",
+        "key",
+        "names",
+        "period",
+        "period_text",
+        "plan",
+        "schema_version",
+        "subscription",
+    )
 
-    @cached_property
-    def names(self) -> str:
-        """JSON members after `revision`."""
-        subscription = self.subscription
-        return members_of(
+    def __init__(
+        self,
+        subscription: Subscription,
+        plan: Plan,
+        period: Period,
+        closed_at_ms: int,
+        definitions_offset: int,
+        schema_version: int,
+    ):
+        """Take `schema_version`: 2 tells how a cell is billed; 1, of settings of then, does not."""
+        self.subscription, self.plan, self.period = subscription, plan, period
+        self.closed_at_ms, self.definitions_offset = closed_at_ms, definitions_offset
+        self.schema_version = schema_version
+        self.names = members_of(
             {
                 "organization_id": subscription.organization_id,
                 "external_customer_id": subscription.external_customer_id,
                 "external_subscription_id": subscription.external_id,
                 "lago_subscription_id": subscription.id,
-                "plan_code": self.plan.code,
+                "plan_code": plan.code,
             }
         )
-
-    @cached_property
-    def period_text(self) -> str:
-        """JSON object `period`."""
-        period = self.period
-        return text_of(
+        """JSON members after `revision`."""
+        self.period_text = text_of(
             {
                 "from": iso_seconds(period.start_ms),
                 "to": iso_seconds(period.to_ms),
@@ -88,27 +96,19 @@ class Envelope:
                 "charges_duration_in_days": period.duration_days,
             }
         )
-
-    @cached_property
-    def closing(self) -> str:
-        """JSON members before `digest`."""
-        return members_of(
+        """JSON object `period`."""
+        self.closing = members_of(
             {
-                "closed_at": iso_milliseconds(self.closed_at_ms),
-                "final_after": iso_milliseconds(self.period.late_until_ms),
-                "definitions_offset": self.definitions_offset,
+                "closed_at": iso_milliseconds(closed_at_ms),
+                "final_after": iso_milliseconds(period.late_until_ms),
+                "definitions_offset": definitions_offset,
             }
         )
-
-    @cached_property
-    def key(self) -> bytes:
+        """JSON members before `digest`."""
+        self.key = message_key(subscription.organization_id, subscription.external_id)
         """Key of the Kafka record."""
-        return message_key(self.subscription.organization_id, self.subscription.external_id)
-
-    @cached_property
-    def about(self) -> list[Header]:
+        self.about = attributes_of(subscription, closed_at_ms)
         """CloudEvents attributes that follow the type."""
-        return attributes_of(self.subscription, self.closed_at_ms)
 
 
 class RecordedCell(msgspec.Struct, frozen=True, gc=False):

@@ -31,23 +31,18 @@ def next_cut(partition: Partition, name: SubscriptionKey) -> int:
     done_ms = partition.checkpoint.cut_ms
     cuts = [partition.cuts.next_of(name, done_ms), partition.cuts.next_first_day(name)]
     for _, timeline in partition.timelines.of(name):
-        due_at_ms = _next_due(timeline, done_ms)
-        if due_at_ms is not None:
-            cuts.append(due_at_ms)
+        cuts.append(_next_due(timeline, done_ms))
     return min(cuts)
 
 
-def _next_due(timeline: Timeline, done_ms: int) -> int | None:
-    dues_ms = (period.due_at_ms for period in timeline.due_after(done_ms))
-    earliest_ms = next((due_ms for due_ms in dues_ms if done_ms < due_ms < NEVER_MS), None)
-    if earliest_ms is None:
-        return None
-    # A termination has no grace: it may be due before the period that is in grace before it.
-    for period in timeline.due_after(earliest_ms):
+def _next_due(timeline: Timeline, done_ms: int) -> int:
+    earliest_ms = NEVER_MS
+    for period in timeline.due_after(done_ms):
         if period.start_ms >= earliest_ms:
             break
-        if done_ms < period.due_at_ms:
-            earliest_ms = min(earliest_ms, period.due_at_ms)
+        # A termination has no grace: it may be due before the period that is in grace before it.
+        if done_ms < period.due_at_ms < earliest_ms:
+            earliest_ms = period.due_at_ms
     return earliest_ms
 
 

@@ -178,17 +178,12 @@ class PeriodAtCut:
     def _envelope(self, plan: Plan, as_of_ms: int) -> Envelope:
         envelope = self._envelopes.get(as_of_ms)
         if envelope is None:
-            offset = self.partition.definitions.last_offset_at(as_of_ms)
-            envelope = Envelope(
-                self.subscription, plan, self.period, self.cut_ms, offset, self._version
-            )
+            definitions, cut_ms = self.partition.definitions, self.cut_ms
+            offset = definitions.last_offset_at(as_of_ms)
+            version = min(definitions.settings_at(cut_ms).fold_version, 2)
+            envelope = Envelope(self.subscription, plan, self.period, cut_ms, offset, version)
             self._envelopes[as_of_ms] = envelope
         return envelope
-
-    @cached_property
-    def _version(self) -> int:
-        """Schema version of its records."""
-        return min(self.partition.definitions.settings_at(self.cut_ms).fold_version, 2)
 
     def closings(
         self, route_of: Callable[[MeterKey], Route], codes: Container[str] | None = None

@@ -169,7 +169,7 @@ def test_the_next_cut_is_the_earliest_that_is_due(timeline: Timeline, later_ms: 
     dues_ms = [
         p.due_at_ms for p in timeline.until(ms("2027-06-01T00:00:00Z")) if is_due(p, done_ms)
     ]
-    assert _next_due(timeline, done_ms) == min(dues_ms, default=None)
+    assert _next_due(timeline, done_ms) == min(dues_ms, default=NEVER_MS)
 
 
 def test_of_years_that_are_closed_hardly_a_period_is_made() -> None:

@@ -1149,8 +1149,8 @@ BUGS = (
     Bug(
         "due-times-taken-to-ascend",
         "tables/closing/close.py",
-        "earliest_ms = min(earliest_ms, period.due_at_ms)",
-        "continue",
+        "        if period.start_ms >= earliest_ms:\n",
+        "        if earliest_ms < NEVER_MS:\n",
         "tests/tables/closing/test_close.py"
         "::test_by_version_1_a_terminated_period_closes_before_one_that_is_in_grace",
     ),
@@ -1572,6 +1572,22 @@ BUGS = (
         "decided_ms = decided_until(grid_done_ms, definitions.close_grids_ms())",
         "decided_ms = grid_done_ms",
         "tests/simulation/test_simulation.py::test_seeds_that_found_something[3010201]",
+    ),
+    Bug(
+        "partition-that-failed-kept-when-a-rebalance-ends-the-mending",
+        "app/runtime/ownership.py",
+        "letting_go = asyncio.create_task(self._let_go(owned))",
+        "letting_go = asyncio.create_task(cancel(self._agents.pop(number, [])))",
+        "tests/app/runtime/test_ownership.py"
+        "::test_who_failed_is_given_up_though_a_rebalance_ends_the_mending",
+    ),
+    Bug(
+        "full-usage-without-groups-of-before-the-subscription",
+        "tables/reading/regrouping.py",
+        "reaches = refolded.span.fold.reaches_back or arrival.timestamp_ms >= self._from_ms",
+        "reaches = arrival.timestamp_ms >= self._from_ms",
+        "tests/tables/closing/test_carrying.py"
+        "::test_full_usage_has_the_groups_that_were_there_before_the_subscription",
     ),
     Bug(
         "carries-on-what-an-earlier-week-is-shown-by",

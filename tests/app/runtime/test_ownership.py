@@ -478,6 +478,34 @@ async def test_a_rebalance_ends_the_mending(world: World) -> None:
     assert world.state_of(world.parts[1]) == "owned"
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_who_failed_is_given_up_though_a_rebalance_ends_the_mending(
+    world: World, *, begun: bool
+) -> None:
+    """Also before it has begun, or while its agents end: others may wait for a flush of it."""
+    goes_on = asyncio.Event()
+
+    async def ends_late() -> None:
+        try:
+            await asyncio.sleep(3_600)
+        finally:
+            await goes_on.wait()
+
+    world.agents.append(ends_late)
+    await world.assign(0)
+    await asyncio.sleep(0)
+    (part,) = world.parts
+    world.ownership.fail(part, RuntimeError("as from any defect"))
+    if begun:
+        await asyncio.sleep(0)
+    releasing = asyncio.create_task(world.release(0))
+    await asyncio.sleep(0)
+    goes_on.set()
+    await releasing
+    await until(lambda: "give up" in part.said, every_s=0)
+    assert world.ownership.owned == {}
+
+
 async def test_who_is_mended_when_a_rebalance_has_begun_is_parked(world: World) -> None:
     await world.assign(0)
     world.app.rebalancing = True

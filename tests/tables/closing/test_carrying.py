@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -10,9 +11,11 @@ from msgspec.structs import replace
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
+from app.meter.usage import Regrouping
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction
 from tables.cells.keys import pack_position
+from tables.reading.tracing import verdict
 from tables.reading.usage import current_usage
 from tables.unique_count import BEFORE
 from tests.tables.closing.test_forgetting import (
@@ -30,6 +33,7 @@ from tests.world.definitions import ORG, definitions_of
 from tests.world.events import arrived
 from tests.world.partition import Live
 from tests.world.past import past_usage
+from tests.world.regrouped import answered, merged
 from tests.world.repaired import Repaired
 from tests.world.verified import differences
 
@@ -70,6 +74,30 @@ def test_a_week_shown_by_keys_is_told_as_before_though_it_has_no_event() -> None
     assert told[0] == told[1]
     (shown,) = told[1][1]
     assert [row.presentation_by for row in shown.presented or ()] == [(("u", "a"),)]
+
+
+def test_full_usage_has_the_groups_that_were_there_before_the_subscription() -> None:
+    """There is room for two; of forgotten weeks the events are read, in the order of the log."""
+    found, shown = definitions_of(["heads"], replace(SETTINGS, max_groups=2)), []
+    for forgets in (False, True):
+        one = Live(found)
+        one.define_all()
+        for number, group in enumerate("xy"):
+            one.deliver([arrived("heads", number, BEFORE_MS, START_MS, u="a", g=group)])
+        one.deliver([arrived("heads", 2, START_MS + HOUR_MS, u="b", g="z")])
+        one.close_until(START_MS + WEEK_MS)
+        grouped = {"properties": {"amount": "1", "pricing_group_keys": ["g"]}}
+        one.append(START_MS + WEEK_MS + 1, commands.update_charge(ORG, "plan", "heads", grouped))
+        pass_until(one, FINAL_MS)
+        if forgets:
+            assert one.forget(NAME)
+        usage = current_usage(one.partition, NAME, FINAL_MS)
+        assert usage is not None
+        regrouped = merged(one.partition, usage, Regrouping(full=True), FINAL_MS)
+        assert bool(regrouped.to_read) == forgets
+        traced = [verdict(one.partition, each) for each in one.arrived()]
+        shown.append([(r.grouped_by, r.units) for r in answered(regrouped, traced).rows])
+    assert shown[0] == shown[1] == [((("g", group),), Decimal(1)) for group in "xy"]
 
 
 class Scenario:
