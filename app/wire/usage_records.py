@@ -52,9 +52,9 @@ class Envelope:
     """Values that all records of one period and cut share; each of their texts is made once."""
 
     __slots__ = (
+        "_closing",
         "about",
         "closed_at_ms",
-        "closing",
         "definitions_offset",
         "key",
         "names",
@@ -97,18 +97,24 @@ class Envelope:
             }
         )
         """JSON object `period`."""
-        self.closing = members_of(
-            {
-                "closed_at": iso_milliseconds(closed_at_ms),
-                "final_after": iso_milliseconds(period.late_until_ms),
-                "definitions_offset": definitions_offset,
-            }
-        )
-        """JSON members before `digest`."""
+        self._closing = ""
         self.key = message_key(subscription.organization_id, subscription.external_id)
         """Key of the Kafka record."""
         self.about = attributes_of(subscription, closed_at_ms)
         """CloudEvents attributes that follow the type."""
+
+    @property
+    def closing(self) -> str:
+        """JSON members before `digest`, of a period that is due some time."""
+        if not self._closing:
+            self._closing = members_of(
+                {
+                    "closed_at": iso_milliseconds(self.closed_at_ms),
+                    "final_after": iso_milliseconds(self.period.late_until_ms),
+                    "definitions_offset": self.definitions_offset,
+                }
+            )
+        return self._closing
 
 
 class RecordedCell(msgspec.Struct, frozen=True, gc=False):

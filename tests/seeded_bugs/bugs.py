@@ -1590,6 +1590,14 @@ BUGS = (
         "::test_full_usage_has_the_groups_that_were_there_before_the_subscription",
     ),
     Bug(
+        "texts-of-a-period-that-is-never-due",
+        "app/wire/usage_records.py",
+        '        self._closing = ""\n',
+        '        self._closing = ""\n        self._closing = self.closing\n',
+        "tests/tables/closing/test_close.py"
+        "::test_an_event_of_a_period_that_is_never_published_is_billed_at_once",
+    ),
+    Bug(
         "carries-on-what-an-earlier-week-is-shown-by",
         "tables/closing/forgetting.py",
         "        and not any(_shows_before(partition, span, known_ms) for span in route.spans)\n",

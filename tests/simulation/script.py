@@ -91,12 +91,18 @@ FORGETTING_FROM = 6_000_000
 """Seeds from here on have periods that are final soon; every other one is widened as well."""
 
 
+TOGETHER_FROM = 7_000_000
+"""Seeds from here on have that beside alerts, daily records, usage-changed or what is set aside."""
+
+
 def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     """The script of a seed."""
     choose = random.Random(seed)
     widens = seed >= WIDENED_FROM and (seed < FORGETTING_FROM or seed % 2 == 1)
     writer = _Writer(choose, widened_by=seed if widens else None)
     script = writer.script(choose.randint(events // 2, events), faults)
+    if seed >= TOGETHER_FROM:
+        script = _beside(script, seed, writer.codes)
     if seed >= FORGETTING_FROM:
         return with_own_ids(with_forgetting(script, seed), random.Random(f"final ids {seed}"))
     if seed >= CHANGED_FROM:
@@ -109,6 +115,19 @@ def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     if seed >= ALERTS_FROM:
         return _with_alerts(script, seed, writer.codes)
     return _with_asides(script, seed) if seed >= ASIDE_FROM else script
+
+
+def _beside(script: Script, seed: int, codes: Sequence[str]) -> Script:
+    """What every other seed has alone."""
+    match seed // 2 % 4:
+        case 0:
+            return _with_alerts(script, seed, codes)
+        case 1:
+            return _with_alerts(with_daily(script, seed), seed, codes)
+        case 2:
+            return _with_changed(script, seed)
+        case _:
+            return _with_asides(script, seed)
 
 
 def _with_alerts(script: Script, seed: int, codes: Sequence[str]) -> Script:

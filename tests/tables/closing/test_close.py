@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from app.definitions import commands
 from app.definitions.command import Command
@@ -379,3 +380,17 @@ def test_by_version_1_a_terminated_period_closes_before_one_that_is_in_grace() -
         ("11T00:00", "2024-01-08", "7.0"),
         ("17T00:00", "2024-01-01", "7.0"),
     ]
+
+
+def test_an_event_of_a_period_that_is_never_published_is_billed_at_once() -> None:
+    """A subscription that began before it was made, under settings that pass over what is over."""
+    settings = replace(SETTINGS, close_elapsed=False)
+    *found, subscribing = definitions_of(["prepaid"], settings)
+    found.append(subscribing._replace(append_time_ms=START_MS + WEEK_MS + 1))
+    live = Live(found)
+    live.close_until(START_MS + WEEK_MS + HOUR_MS)
+    live.deliver([arrived("prepaid", 0, START_MS, START_MS + WEEK_MS + HOUR_MS + 1, v="2")])
+    live.close_until(START_MS + WEEK_MS + 2 * HOUR_MS)
+    (billed,) = live.instants()
+    assert (billed["type"], billed["units"]) == ("usage.instant", "2.0")
+    assert billed["period"]["from"] == "2024-01-01T00:00:00Z"
