@@ -111,11 +111,17 @@ class Redirection:
 
     def look_again(self) -> Iterator[Renewed]:
         """Look once more at subscriptions that were routed under older definitions."""
+        looked_at: list[SubscriptionKey] = []
         while (name := self._standing.next_again()) is not None:
+            looked_at.append(name)
             refold = self.look_at(name, None)
             if self._standing.is_unclear(name):
                 refold |= self._event_ranges.meter_keys_of(name)
             yield Renewed(name, refold, False)
+        if self._standing.shown_until_ms is not None:
+            # What they were routed without may be of those that wait yet.
+            for name in looked_at:
+                self._standing.look_again(name)
 
     def _newly_routed(self, name: SubscriptionKey, codes: Container[str] | None) -> set[MeterKey]:
         presences = self._event_ranges.codes_of(name)

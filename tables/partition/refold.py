@@ -68,6 +68,8 @@ class Refold:
         """Once it is swapped in: names that were found and that corrections are about."""
         self._limit_positions = dict(horizons or {})
         self.routes: dict[MeterKey, Route] = {}
+        self._shown_until_ms: int | None = None
+        """As `Standing` had it, if some route does not show all definitions; else None."""
         self._redefined = redefined
         self.dated_from: dict[MeterKey, int] = {}
         """Since when events are dated that are folded, where what is forgotten stays so."""
@@ -128,7 +130,7 @@ class Refold:
         Definitions may come meanwhile: meter keys that these concern are refolded once more.
         """
         routes: dict[MeterKey, Route] = {}
-        self.dated_from, self.appended_from = {}, {}
+        self.dated_from, self.appended_from, self._shown_until_ms = {}, {}, None
         for meter_key in self.meter_keys - {REST}:
             route = routes[meter_key] = self._compile(meter_key)
             if meter_key in self._redefined:
@@ -150,6 +152,8 @@ class Refold:
 
     def _compile(self, meter_key: MeterKey) -> Route:
         until_ms = self.partition.standing.shown_until_ms
+        if until_ms is not None:
+            self._shown_until_ms = until_ms
         return self.partition.routes.compile(meter_key, until_ms, self._history_ms)
 
     def _begin(self, routes: dict[MeterKey, Route]) -> None:
@@ -393,6 +397,14 @@ class Refold:
             yield from self.beginning()
             return False
         partition = self.partition
+        if self._shown_until_ms is not None:
+            if partition.standing.shown_until_ms != self._shown_until_ms:
+                # What waited was looked at meanwhile, without these routes.
+                yield from self.beginning()
+                return False
+            # One that waits may be of the millisecond of one that these routes are made for.
+            for name in self._names:
+                partition.standing.look_again(name)
         for meter_key, from_ms in self.dated_from.items():
             if first_kept_ms(partition.packing.route_of(meter_key)) < from_ms:
                 # A late event came meanwhile, of a period that had none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from app.definitions import commands
 from app.definitions.command import Command
@@ -14,6 +15,7 @@ from app.wire.events import Correction
 from tables.closing.changed import changed_at
 from tables.closing.close import entering_history, settle
 from tables.partition.redirection import refolds_of
+from tables.partition.refold import Refold
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
@@ -121,6 +123,43 @@ def test_a_cut_before_a_history_record_leaves_what_came_since_the_grid_cut() -> 
     settle(watched.partition, NOW_MS + 2)
     watched.restart()
     assert watched.partition.cuts.grid == {NOW_MS + 60_000: {(ORG, SUBSCRIPTION)}}
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_a_refold_shows_a_definition_though_one_of_its_millisecond_waits(
+    *, looked_at: bool
+) -> None:
+    """Look-ups cannot tell the two apart: it is looked at again when the other one is."""
+    watched = Watched()
+    settle(watched.partition, NOW_MS)
+    used = event("count", "t3", NOW_MS, g="x", u="a", operation_type="c")
+    watched.deliver([Arrival(used, ORG, NOW_MS + 1, 0, 2, 0)])
+    # A history record comes into force between the two looks.
+    until_ms = START_MS + WEEK_MS
+    record = commands.apply_history(
+        ORG, charge_ids=[watched.charge_id], from_ms=START_MS, to_ms=until_ms
+    )
+    watched.tell(NOW_MS + 2, record)
+    at_ms = NOW_MS + 60_001
+    watched.group_the_other_by(at_ms, "u")
+    meter_keys = refolds_of(watched.partition.redefinition.renewing(waits=True))
+    assert meter_keys == {(ORG, SUBSCRIPTION, "count")}
+    waiting = {"properties": {"amount": "1", "pricing_group_keys": ["u"]}}
+    watched.tell(at_ms, commands.update_charge(ORG, "plan", "sum", waiting))
+    refold = Refold(watched.partition, meter_keys)
+    refold.feed(watched.arrived())
+    if looked_at:
+        settle(watched.partition, NOW_MS + 60_000)
+        watched.look()
+        assert not refold.swap(), "what it was made without is looked at now"
+        refold.feed(watched.arrived())
+    assert refold.swap()
+    if not looked_at:
+        watched.refold(refolds_of(entering_history(watched.partition)))
+    settle(watched.partition, NOW_MS + 60_000)
+    watched.look()
+    assert watched.others_keys() == ("u",)
+    assert watched.keys() == ("u",)
 
 
 def test_only_what_shapes_a_watched_metric_waits_and_what_comes_behind_it() -> None:

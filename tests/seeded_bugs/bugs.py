@@ -1598,6 +1598,30 @@ BUGS = (
         "::test_an_event_of_a_period_that_is_never_published_is_billed_at_once",
     ),
     Bug(
+        "refold-behind-a-definition-of-its-millisecond-that-waits",
+        "tables/partition/refold.py",
+        "                partition.standing.look_again(name)\n",
+        "                pass\n",
+        "tests/rules/test_waiting_definitions.py"
+        "::test_a_refold_shows_a_definition_though_one_of_its_millisecond_waits",
+    ),
+    Bug(
+        "refold-without-what-was-looked-at-meanwhile",
+        "tables/partition/refold.py",
+        "if partition.standing.shown_until_ms != self._shown_until_ms:",
+        "if False:",
+        "tests/rules/test_waiting_definitions.py"
+        "::test_a_refold_shows_a_definition_though_one_of_its_millisecond_waits",
+    ),
+    Bug(
+        "history-takes-what-is-to-be-looked-at-again",
+        "tables/partition/redirection.py",
+        "        if self._standing.shown_until_ms is not None:\n",
+        "        if False:\n",
+        "tests/rules/test_waiting_definitions.py"
+        "::test_a_refold_shows_a_definition_though_one_of_its_millisecond_waits",
+    ),
+    Bug(
         "carries-on-what-an-earlier-week-is-shown-by",
         "tables/closing/forgetting.py",
         "        and not any(_shows_before(partition, span, known_ms) for span in route.spans)\n",

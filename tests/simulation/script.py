@@ -70,26 +70,20 @@ WIDENED_FROM = 1_000_000
 """Seeds from here on are widened (`widened.py`). Those before were played in runs that are told of
 (bench/simulation.md), and some are kept because they found something: their scripts stay."""
 
-
 ASIDE_FROM = 2_000_000
 """Seeds from here on also set records aside, as soon as those are appended."""
-
 
 ALERTS_FROM = 3_000_000
 """Seeds from here on also have alerts, which come, change and go."""
 
-
 DAILY_FROM = 4_000_000
 """Seeds from here on have daily records, and every other one has alerts, too."""
-
 
 CHANGED_FROM = 5_000_000
 """Seeds from here on also tell whose usage has changed, off and on."""
 
-
 FORGETTING_FROM = 6_000_000
 """Seeds from here on have periods that are final soon; every other one is widened as well."""
-
 
 TOGETHER_FROM = 7_000_000
 """Seeds from here on have that beside alerts, daily records, usage-changed or what is set aside."""
