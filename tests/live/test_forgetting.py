@@ -101,6 +101,49 @@ async def test_a_balance_is_one_cell_and_the_running_months(live_settings: Setti
         assert exit_code == 0, found
 
 
+async def test_a_definition_reads_no_event_of_months_that_are_forgotten(
+    live_settings: Settings,
+) -> None:
+    settings = live_settings.model_copy(update=SOON_FINAL)
+    clock = ManualClock(ms("2024-01-01T00:00:00"))
+    async with (
+        running_worker(settings, clock, **SESSIONS) as worker,
+        api_of(worker.url) as api,
+        foreign_producer(settings) as out,
+    ):
+        await _define(api, bodies.metric("calls", "count_agg"))
+        topic = settings.topic(settings.raw_topic)
+        for month in range(1, 7):
+            clock.advance(ms(f"2024-{month:02}-05T00:00:02") - clock.now_ms())
+            event = raw_event(NAME, f"t{month}", "calls", f"{clock.now_ms() // 1000}", g="x")
+            await out.send_and_wait(
+                topic, encoded(event), key=event_key(NAME), timestamp_ms=clock.now_ms()
+            )
+            await eventually(lambda: _units(api, "calls"), "1.0")
+        # Those of May, which the next cut finds final, and of June.
+        await eventually(lambda: _cells(worker), 2)
+        work = worker.engine.tally.work.counts
+        before = work["refold", "index_rows"]
+        grouped: Json = {"billable_metric_code": "calls", "charge_model": "standard"}
+        grouped["properties"] = {"amount": "1", "pricing_group_keys": ["g"]}
+        await api.call("PUT", "/plans/p", {"plan": {"charges": [grouped]}})
+        await eventually(lambda: _groups(api), [{"g": "x"}])
+        assert work["refold", "index_rows"] - before == 2
+        assert await _january(api) == ["1.0"]
+        exit_code, found = await verified(worker)
+        assert exit_code == 0, found
+
+
+async def _groups(api: Api) -> list[Any]:
+    """By what the running month is grouped."""
+    usage = await api.usage_if_owned(CUSTOMER, NAME)
+    return (
+        []
+        if usage is None
+        else [each["grouped_by"] for each in usage["charges_usage"][0]["grouped_usage"]]
+    )
+
+
 async def _define(api: Api, metric: Json) -> None:
     await api.post("/billable_metrics", {"billable_metric": metric})
     charge = {"billable_metric_code": metric["code"], "charge_model": "standard"}
