@@ -274,7 +274,7 @@ class EventRangesTable:
         self.rest: EventRanges | None = None
         """Common entry of all undefined names beyond `most_undefined`; None: there are none."""
         self.codes: dict[SubscriptionKey, Codes] = {}
-        self._names: dict[tuple[str, str], dict[SubscriptionKey, None]] = {}
+        self._names: dict[tuple[str, str], list[SubscriptionKey]] = {}
         """External subscriptions with events, by organization and code."""
         self.sum = ChangelogSum()
         """Sum of the changelog records that were loaded or taken."""
@@ -327,7 +327,7 @@ class EventRangesTable:
             self.codes[name] = Codes(code, entry)
         else:
             codes.put(code, entry)
-        self._names.setdefault((name[0], code), {})[name] = None
+        self._names.setdefault((name[0], code), []).append(name)
         if not self._is_defined(name, code):
             self.undefined.add((*name, code))
 
