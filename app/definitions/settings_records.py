@@ -28,6 +28,9 @@ _AT_LEAST = {
 _WAITS = ("close_grid_s", "revise_every_s", "late_window_s", "grace_s")
 """Settings of at most `MAX_WAIT_S`."""
 
+_OF_NO_CELL = ("usage_changed", "producer_trust", "producers_may_correct", "producers_may_admit")
+"""Settings that leave each cell as it is: what is told of it, and what later raw records may do."""
+
 FIXED_SETTINGS = ("home_partitioner", "default_organization_id")
 """Settings that decide an event's organization and home; only the first record gives them.
 
@@ -66,8 +69,8 @@ def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Dec
 def _impact(before: SettingsRecord, after: SettingsRecord) -> Impact | None:
     if after == before:
         return None
-    # What changed is told of all; it leaves each cell as it is.
-    same = msgspec.structs.replace(before, usage_changed=after.usage_changed) == after
+    told = {field: getattr(after, field) for field in _OF_NO_CELL}
+    same = msgspec.structs.replace(before, **told) == after
     return Impact(None, codes=frozenset()) if same else Impact(None, of_settings=True)
 
 

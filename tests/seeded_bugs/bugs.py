@@ -1622,6 +1622,14 @@ BUGS = (
         "::test_a_refold_shows_a_definition_though_one_of_its_millisecond_waits",
     ),
     Bug(
+        "grace-looked-at-by-nobody-when-trust-changes-with-it",
+        "app/definitions/settings_records.py",
+        "    same = msgspec.structs.replace(before, **told) == after\n",
+        "    same = any(getattr(before, field) != told[field] for field in told)\n",
+        "tests/app/definitions/test_settings_records.py"
+        "::test_what_leaves_every_cell_as_it_is_has_nobody_looked_at",
+    ),
+    Bug(
         "carries-on-what-an-earlier-week-is-shown-by",
         "tables/closing/forgetting.py",
         "        and not any(_shows_before(partition, span, known_ms) for span in route.spans)\n",

@@ -128,3 +128,24 @@ def test_a_history_record_of_nothing_or_without_a_range_is_refused(payload: dict
     command = Command(type="history", id="c", organization_id=ORG, payload=payload)
     assert log.refuse(command).details == {"history": ["value_is_invalid"]}
     assert log.definitions.history_records == []
+
+
+@pytest.mark.parametrize(
+    ("change", "impact"),
+    [
+        ({"usage_changed": True}, Impact(None, codes=frozenset())),
+        ({"producer_trust": "header"}, Impact(None, codes=frozenset())),
+        ({"producers_may_correct": False}, Impact(None, codes=frozenset())),
+        ({"producers_may_admit": False, "grace_s": 7}, Impact(None, of_settings=True)),
+        ({"daily_records": True}, Impact(None, of_settings=True)),
+        ({}, None),
+    ],
+)
+def test_what_leaves_every_cell_as_it_is_has_nobody_looked_at(
+    change: dict[str, Any], impact: Impact | None
+) -> None:
+    log, first = Log(), SettingsRecord(grace_s=0)
+    log.append(commands.set_settings(first))
+    outcome = log.append(commands.set_settings(msgspec.structs.replace(first, **change)))
+    assert isinstance(outcome, Applied)
+    assert outcome.impact == impact
