@@ -97,6 +97,11 @@ class Definitions(Index):
         times_ms = self.records.times_ms
         return bisect_right(times_ms, at_ms) < bisect_right(times_ms, until_ms)
 
+    def is_alone_at(self, at_ms: int) -> bool:
+        """Return whether no more than one command was appended at that millisecond so far."""
+        times_ms = self.records.times_ms
+        return bisect_right(times_ms, at_ms) - bisect_left(times_ms, at_ms) <= 1
+
     def times_after_ms(self, at_ms: int, until_ms: int = NEVER_MS) -> list[int]:
         """Return the append times of commands after a moment, and until another one, each once."""
         times_ms = self.records.times_ms

@@ -17,6 +17,7 @@ from tables.cells.cell import Layer, Span
 from tables.cells.figures import CellFigures
 from tables.cells.forgotten import has_forgotten_since
 from tables.cells.keys import OPEN_CUT_MS
+from tables.lifetime_fold import adds_over_life
 
 CellName = tuple[str | None, Groups]
 T = TypeVar("T")
@@ -45,9 +46,14 @@ def full_figures_steps(
 
 
 def holds_since(span: Span, from_ms: int) -> bool:
-    """Return whether events dated from an instant on are in the cells of a span."""
-    begun = span.fold.metric.recurring or span.key.start_ms <= from_ms
-    return begun and not has_forgotten_since(span, from_ms)
+    """Return whether events dated from an instant on are in the cells of a span.
+
+    Those of what recurs are, also where it is carried on, if it does not matter when they came.
+    """
+    fold = span.fold
+    begun = fold.metric.recurring or span.key.start_ms <= from_ms
+    adds = fold.metric.recurring and adds_over_life(fold.charge, fold.metric)
+    return begun and (adds or not has_forgotten_since(span, from_ms))
 
 
 def adds_up(span: Span, period: Period, from_ms: int, names: list[CellName]) -> bool:

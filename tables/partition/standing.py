@@ -114,7 +114,10 @@ class Standing:
             # after, in the same millisecond. What was left to be looked at at a restore begins with
             # the millisecond of the checkpoint.
             included_ms = max(self._restored_ms, self._until_ms)
-            if at_ms <= included_ms:
+            if self._definitions.is_alone_at(at_ms):
+                # It is the log that had come so far by then: cells include nothing of that time.
+                self._until_ms = min(self._until_ms, at_ms - 1)
+            elif at_ms <= included_ms:
                 self._unclear, self._unclear_until_ms = _EVERYBODY, included_ms
             elif at_ms == self._packed_ms:
                 self._unclear, self._unclear_until_ms = self._packed, at_ms

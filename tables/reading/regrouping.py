@@ -110,12 +110,10 @@ class Regrouped:
     def note(self, traced: TracedArrival) -> None:
         """Note the group of one arrival, which a cancelled one keeps its place in as well."""
         arrival = traced.counted or traced.came
-        if arrival is None or arrival.timestamp_ms >= self._period.end_ms:
+        if arrival is None or not self._from_ms <= arrival.timestamp_ms < self._period.end_ms:
             return
         for refolded in self._refolded:
-            # What recurs has groups of all its history.
-            reaches = refolded.span.fold.reaches_back or arrival.timestamp_ms >= self._from_ms
-            if refolded.unknown and reaches and refolded.route.code == arrival.event.code:
+            if refolded.unknown and refolded.route.code == arrival.event.code:
                 self._admission.note(
                     refolded.admitting, arrival.event, arrival.timestamp_ms, arrival.position
                 )

@@ -162,6 +162,25 @@ def test_a_refold_shows_a_definition_though_one_of_its_millisecond_waits(
     assert watched.keys() == ("u",)
 
 
+def test_who_is_packed_in_the_millisecond_of_a_definition_alone_shows_it_later() -> None:
+    """The log had come so far by a tick: nothing that was appended then is in the cells."""
+    watched = Watched()
+    settle(watched.partition, NOW_MS)
+    used = event("sum", "t3", NOW_MS, v="5", g="x", u="a", operation_type="c")
+    watched.deliver([Arrival(used, ORG, NOW_MS + 1, 0, 2, 0)])
+    at_ms = NOW_MS + 60_001
+    watched.definitions.append_time_ms = at_ms
+    watched.flush()
+    watched.partition.packing.pack((ORG, SUBSCRIPTION))
+    watched.group_by(at_ms, "u")
+    watched.look()
+    # A grid cut before it is to be taken.
+    assert watched.keys() == ("g",)
+    settle(watched.partition, NOW_MS + 60_000)
+    watched.look()
+    assert watched.keys() == ("u",)
+
+
 def test_only_what_shapes_a_watched_metric_waits_and_what_comes_behind_it() -> None:
     watched = Watched()
     watched.group_the_other_by(NOW_MS + 1, "u")

@@ -1582,10 +1582,10 @@ BUGS = (
         "::test_who_failed_is_given_up_though_a_rebalance_ends_the_mending",
     ),
     Bug(
-        "full-usage-without-groups-of-before-the-subscription",
-        "tables/reading/regrouping.py",
-        "reaches = refolded.span.fold.reaches_back or arrival.timestamp_ms >= self._from_ms",
-        "reaches = arrival.timestamp_ms >= self._from_ms",
+        "full-usage-of-what-is-carried-on-read-from-its-events",
+        "tables/cells/full_usage.py",
+        "begun and (adds or not has_forgotten_since(span, from_ms))",
+        "begun and not has_forgotten_since(span, from_ms)",
         "tests/tables/closing/test_carrying.py"
         "::test_full_usage_has_the_groups_that_were_there_before_the_subscription",
     ),
@@ -1628,6 +1628,21 @@ BUGS = (
         "    same = any(getattr(before, field) != told[field] for field in told)\n",
         "tests/app/definitions/test_settings_records.py"
         "::test_what_leaves_every_cell_as_it_is_has_nobody_looked_at",
+    ),
+    Bug(
+        "definition-alone-in-its-millisecond-taken-for-known-before",
+        "tables/partition/standing.py",
+        "            if self._definitions.is_alone_at(at_ms):\n",
+        "            if False:\n",
+        "tests/rules/test_waiting_definitions.py"
+        "::test_who_is_packed_in_the_millisecond_of_a_definition_alone_shows_it_later",
+    ),
+    Bug(
+        "cut-over-routes-of-a-later-definition-of-a-restores-millisecond",
+        "app/runtime/restoring/restore.py",
+        "queue.want(unclear, checkpoint.cut_ms, redefined=True)",
+        "queue.want(unclear, checkpoint.definitions_ms, redefined=True)",
+        "tests/simulation/test_simulation.py::test_seeds_that_found_something[7004162]",
     ),
     Bug(
         "carries-on-what-an-earlier-week-is-shown-by",
@@ -1868,7 +1883,7 @@ BUGS = (
     Bug(
         "full-usage-of-what-is-left",
         "tables/cells/full_usage.py",
-        " and not has_forgotten_since(span, from_ms)",
+        " and (adds or not has_forgotten_since(span, from_ms))",
         "",
         "tests/laws/test_forgetting.py::test_the_same_is_published_and_told",
     ),
@@ -2306,7 +2321,7 @@ BUGS = (
     Bug(
         "full-usage-of-one-span",
         "tables/cells/full_usage.py",
-        "begun = span.fold.metric.recurring or span.key.start_ms <= from_ms",
+        "begun = fold.metric.recurring or span.key.start_ms <= from_ms",
         "begun = True",
         "tests/semantics/test_full_usage.py::test_each_period_has_room_for_its_first_groups",
     ),

@@ -105,7 +105,7 @@ async def restore(
     # What is defined from here on, the caller takes over.
     seen = shared.followed.last
     impacts = shared.followed.impacts_since(checkpoint.definitions_offset)
-    refolds = await shared.turns.run(Work("restore"), _catching_up(state, impacts))
+    refolds, unclear = await shared.turns.run(Work("restore"), _catching_up(state, impacts))
     state.changed.tell_again(shared.followed.impacts_since(state.changed.next_offset))
     intact = state.restored() and state.index.length == checkpoint.index_length
     checkpoint.epoch = max(checkpoint.epoch, told_epoch) + 1
@@ -131,7 +131,7 @@ async def restore(
         owned.next_flush.add(Record(topic, number, key, None) for key in gone)
     daily.look_at_all(state, shared)
     owned.renewal.note_seen(seen[0])
-    _queue(owned, refolds, seen)
+    _queue(owned, refolds, unclear, seen)
     return owned
 
 
@@ -176,10 +176,16 @@ async def _load(newest: dict[bytes, bytes], load: Callable[[bytes, bytes], None]
             await asyncio.sleep(0)
 
 
-def _queue(owned: OwnedPartition, refolds: Iterable[MeterKey], seen: tuple[int, int]) -> None:
+def _queue(
+    owned: OwnedPartition,
+    refolds: Iterable[MeterKey],
+    unclear: Iterable[MeterKey],
+    seen: tuple[int, int],
+) -> None:
     """Queue all that is to be folded again; `seen`: the definitions there are, by offset and time.
 
-    `refolds`: what the definitions since the last flush concern.
+    `refolds`: what the definitions since the last flush send elsewhere. `unclear`: whose routes may
+    show them already, which a cut before them must not.
     """
     queue, state = owned.refold_queue, owned.state
     checkpoint = state.checkpoint
@@ -187,6 +193,7 @@ def _queue(owned: OwnedPartition, refolds: Iterable[MeterKey], seen: tuple[int, 
     # One that was queued may be for an earlier copy of an event: all cuts to come wait for it.
     queue.want(refolding_keys(state), checkpoint.cut_ms)
     queue.want(refolds, checkpoint.definitions_ms, redefined=True)
+    queue.want(unclear, checkpoint.cut_ms, redefined=True)
     queue.want_orphaned()
     if not queue.meter_keys and state.standing.behind_since_ms is None:
         queue.stand_under(seen)
@@ -218,22 +225,25 @@ def _loading(corrections: CorrectionTable, keys: dict[bytes, bytes]) -> Take:
 
 def _catching_up(
     state: Partition, impacts: Iterable[tuple[int, int, Impact]]
-) -> Steps[set[MeterKey]]:
-    """Apply definitions that came since the flush; return which meter keys they send elsewhere."""
-    checkpoint, refolds = state.checkpoint, set[MeterKey]()
+) -> Steps[tuple[set[MeterKey], set[MeterKey]]]:
+    """Apply definitions that came since the flush; return which meter keys they send elsewhere.
+
+    And those of whose cells it is not known under which of them they stand.
+    """
+    checkpoint, refolds, unclear = state.checkpoint, set[MeterKey](), set[MeterKey]()
     for _, append_time_ms, impact in impacts:
         if append_time_ms <= checkpoint.definitions_ms or checkpoint.refolding or checkpoint.behind:
             # The same millisecond: as-of look-ups cannot tell the two apart. Or some meter keys
             # were refolded for one of them, or looked at, and others, at the flush, were to be.
             for meter_key in state.redirection.meter_keys_of(impact, append_time_ms):
-                refolds.add(meter_key)
+                unclear.add(meter_key)
                 yield
         state.redefinition.tell(impact, append_time_ms, until_ms=checkpoint.definitions_ms)
         yield
     for renewed in state.redefinition.renewing(waits=True):
         refolds |= renewed.refold if renewed is not None else set()
         yield
-    return refolds
+    return refolds, unclear
 
 
 async def _published(
