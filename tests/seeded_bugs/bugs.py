@@ -1640,8 +1640,8 @@ BUGS = (
     Bug(
         "cut-over-routes-of-a-later-definition-of-a-restores-millisecond",
         "app/runtime/restoring/restore.py",
-        "queue.want(unclear, checkpoint.cut_ms, redefined=True)",
-        "queue.want(unclear, checkpoint.definitions_ms, redefined=True)",
+        "queue.want({*refolding_keys(state), *unclear}, checkpoint.cut_ms)",
+        "queue.want({*refolding_keys(state), *unclear}, checkpoint.definitions_ms)",
         "tests/simulation/test_simulation.py::test_seeds_that_found_something[7004162]",
     ),
     Bug(

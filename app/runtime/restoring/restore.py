@@ -191,9 +191,8 @@ def _queue(
     checkpoint = state.checkpoint
     queue.stand_under((checkpoint.definitions_offset, checkpoint.definitions_ms))
     # One that was queued may be for an earlier copy of an event: all cuts to come wait for it.
-    queue.want(refolding_keys(state), checkpoint.cut_ms)
+    queue.want({*refolding_keys(state), *unclear}, checkpoint.cut_ms)
     queue.want(refolds, checkpoint.definitions_ms, redefined=True)
-    queue.want(unclear, checkpoint.cut_ms, redefined=True)
     queue.want_orphaned()
     if not queue.meter_keys and state.standing.behind_since_ms is None:
         queue.stand_under(seen)
