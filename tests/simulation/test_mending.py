@@ -388,11 +388,11 @@ def test_a_refold_that_was_queued_holds_all_cuts_to_come_after_a_restart(
             decoded.refolding = (("org", "sub", "sum"),)
         return decoded
 
-    def note(queue: RefoldQueue, meter_keys: Any, since_ms: int) -> None:
+    def note(queue: RefoldQueue, meter_keys: Any, since_ms: int, **of: bool) -> None:
         checkpoint = queue._state.checkpoint
         if checkpoint.refolding:
             held.append((since_ms, checkpoint.cut_ms, checkpoint.definitions_ms))
-        want(queue, meter_keys, since_ms)
+        want(queue, meter_keys, since_ms, **of)
 
     monkeypatch.setattr(msgspec.msgpack, "decode", queued)
     monkeypatch.setattr(RefoldQueue, "want", note)
