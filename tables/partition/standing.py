@@ -85,9 +85,12 @@ class Standing:
     def separated_ms(self) -> int | None:
         """Append time up to which all was looked at, and nothing after it; None: there is none.
 
-        One that was looked at may be of the millisecond of one that was not.
+        One that was looked at, or that cells of a restore include, may be of the millisecond of one
+        that was not.
         """
-        return self._until_ms if self._told and self._until_ms >= self._looked_ms else None
+        if not self._told or not self._looked_ms <= self._until_ms < self._told[0].at_ms:
+            return None
+        return self._until_ms
 
     def is_unclear(self, name: SubscriptionKey) -> bool:
         """Return True if look-ups cannot tell which definitions of one ms the cells include."""
@@ -107,17 +110,18 @@ class Standing:
 
     def tell(self, impact: Impact, at_ms: int, until_ms: int | None) -> None:
         """Queue a definition to be looked at."""
+        # Where the log had come so far by a tick, cells include nothing of that time.
+        alone = self._definitions.is_alone_at(at_ms)
         if not self._told:
             self._until_ms = at_ms - 1 if until_ms is None else until_ms
-        if until_ms is None and self._unclear is not _EVERYBODY:
+        if alone:
+            self._until_ms = min(self._until_ms, at_ms - 1)
+        elif until_ms is None and self._unclear is not _EVERYBODY:
             # As-of look-ups cannot tell what cells were restored or packed under from what came
             # after, in the same millisecond. What was left to be looked at at a restore begins with
             # the millisecond of the checkpoint.
             included_ms = max(self._restored_ms, self._until_ms)
-            if self._definitions.is_alone_at(at_ms):
-                # It is the log that had come so far by then: cells include nothing of that time.
-                self._until_ms = min(self._until_ms, at_ms - 1)
-            elif at_ms <= included_ms:
+            if at_ms <= included_ms:
                 self._unclear, self._unclear_until_ms = _EVERYBODY, included_ms
             elif at_ms == self._packed_ms:
                 self._unclear, self._unclear_until_ms = self._packed, at_ms

@@ -996,10 +996,18 @@ BUGS = (
     Bug(
         "looked-at-in-the-same-millisecond",
         "tables/partition/standing.py",
-        "if self._told and self._until_ms >= self._looked_ms else None",
-        "if self._told else None",
+        "not self._looked_ms <= self._until_ms < self._told[0].at_ms",
+        "not self._until_ms < self._told[0].at_ms",
         "tests/tables/partition/test_due_times.py"
         "::test_settings_of_the_millisecond_of_what_was_looked_at_are_looked_at",
+    ),
+    Bug(
+        "restored-in-the-same-millisecond",
+        "tables/partition/standing.py",
+        "not self._looked_ms <= self._until_ms < self._told[0].at_ms",
+        "not self._looked_ms <= self._until_ms",
+        "tests/tables/partition/test_due_times.py"
+        "::test_settings_of_the_millisecond_of_a_restore_are_looked_at",
     ),
     Bug(
         "resting-route-taken",
@@ -1632,8 +1640,8 @@ BUGS = (
     Bug(
         "definition-alone-in-its-millisecond-taken-for-known-before",
         "tables/partition/standing.py",
-        "            if self._definitions.is_alone_at(at_ms):\n",
-        "            if False:\n",
+        "        alone = self._definitions.is_alone_at(at_ms)\n",
+        "        alone = False\n",
         "tests/rules/test_waiting_definitions.py"
         "::test_who_is_packed_in_the_millisecond_of_a_definition_alone_shows_it_later",
     ),

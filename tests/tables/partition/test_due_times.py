@@ -133,6 +133,20 @@ def test_settings_of_the_millisecond_of_what_was_looked_at_are_looked_at() -> No
     assert looked(live)[1] > 0
 
 
+def test_settings_of_the_millisecond_of_a_restore_are_looked_at() -> None:
+    """Cells may show a definition of then, and look-ups show the settings with it."""
+    live, at_ms = used("sum", START_MS + 1), START_MS + DAY_MS
+    live.append(at_ms, commands.upsert_customer(ORG, {"external_id": "customer", "name": "n"}))
+    live.partition.checkpoint.definitions_ms = at_ms
+    live.flush()
+    told = settings(grace_s=90, daily_records=True)
+    applied = apply(live.definitions, told.encode(), at_ms, live.definitions.offset)
+    assert isinstance(applied, Applied)
+    assert applied.impact is not None
+    live.partition = live.changelog.restored(live.definitions, [applied.impact])
+    assert looked(live)[1] > 0
+
+
 def test_a_late_event_of_a_recurring_metric_counts_from_the_next_period_on() -> None:
     """It came before the settings, and the revision that shows it comes after them."""
     live = used("balance", START_MS + 1, first=settings(grace_s=0))
