@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
 from app.main import Worker, running_worker
@@ -41,11 +44,7 @@ async def test_members_go_when_their_month_is_final_and_come_back_for_a_correcti
         changelogs = [await newest_members(settings, n) for n in range(settings.raw_partitions)]
         return sum(in_redis), sum(len(list(each.items())) for each in changelogs)
 
-    async with (
-        running_worker(settings, clock, **SESSIONS) as worker,
-        api_of(worker.url) as api,
-        foreign_producer(settings) as out,
-    ):
+    async with _running(settings, clock) as (_, api, out):
         await _define(api, bodies.metric("visitors", "unique_count_agg", field_name="user"))
         clock.advance(ms("2024-01-05T00:00:00") - clock.now_ms())
         topic = settings.topic(settings.raw_topic)
@@ -77,21 +76,12 @@ async def test_members_go_when_their_month_is_final_and_come_back_for_a_correcti
 async def test_a_balance_is_one_cell_and_the_running_months(live_settings: Settings) -> None:
     settings = live_settings.model_copy(update=SOON_FINAL)
     clock = ManualClock(ms("2024-01-01T00:00:00"))
-    async with (
-        running_worker(settings, clock, **SESSIONS) as worker,
-        api_of(worker.url) as api,
-        foreign_producer(settings) as out,
-    ):
+    topic = settings.topic(settings.raw_topic)
+    async with _running(settings, clock) as (worker, api, out):
         more = {"field_name": "gb", "recurring": True}
         await _define(api, bodies.metric("balance", "sum_agg", **more))
-        topic = settings.topic(settings.raw_topic)
         for month in range(1, 7):
-            clock.advance(ms(f"2024-{month:02}-05T00:00:02") - clock.now_ms())
-            at = f"{clock.now_ms() // 1000}"
-            event = raw_event(NAME, f"t{month}", "balance", at, gb=month)
-            await out.send_and_wait(
-                topic, encoded(event), key=event_key(NAME), timestamp_ms=clock.now_ms()
-            )
+            await _send_in(month, clock, out, topic, "balance", gb=month)
             await eventually(lambda: _units(api, "balance"), f"{sum(range(month + 1))}.0")
         # The one before all months, and those of May and June.
         await eventually(lambda: _cells(worker), 3)
@@ -106,19 +96,11 @@ async def test_a_definition_reads_no_event_of_months_that_are_forgotten(
 ) -> None:
     settings = live_settings.model_copy(update=SOON_FINAL)
     clock = ManualClock(ms("2024-01-01T00:00:00"))
-    async with (
-        running_worker(settings, clock, **SESSIONS) as worker,
-        api_of(worker.url) as api,
-        foreign_producer(settings) as out,
-    ):
+    topic = settings.topic(settings.raw_topic)
+    async with _running(settings, clock) as (worker, api, out):
         await _define(api, bodies.metric("calls", "count_agg"))
-        topic = settings.topic(settings.raw_topic)
         for month in range(1, 7):
-            clock.advance(ms(f"2024-{month:02}-05T00:00:02") - clock.now_ms())
-            event = raw_event(NAME, f"t{month}", "calls", f"{clock.now_ms() // 1000}", g="x")
-            await out.send_and_wait(
-                topic, encoded(event), key=event_key(NAME), timestamp_ms=clock.now_ms()
-            )
+            await _send_in(month, clock, out, topic, "calls", g="x")
             await eventually(lambda: _units(api, "calls"), "1.0")
         # Those of May, which the next cut finds final, and of June.
         await eventually(lambda: _cells(worker), 2)
@@ -132,6 +114,29 @@ async def test_a_definition_reads_no_event_of_months_that_are_forgotten(
         assert await _january(api) == ["1.0"]
         exit_code, found = await verified(worker)
         assert exit_code == 0, found
+
+
+@asynccontextmanager
+async def _running(
+    settings: Settings, clock: ManualClock
+) -> AsyncIterator[tuple[Worker, Api, AIOKafkaProducer]]:
+    """A worker, a client of its API and a producer of events."""
+    async with (
+        running_worker(settings, clock, **SESSIONS) as worker,
+        api_of(worker.url) as api,
+        foreign_producer(settings) as out,
+    ):
+        yield worker, api, out
+
+
+async def _send_in(
+    month: int, clock: ManualClock, out: AIOKafkaProducer, topic: str, code: str, **properties: Any
+) -> None:
+    """Let the fifth of a month of 2024 come, and send one event of that time."""
+    clock.advance(ms(f"2024-{month:02}-05T00:00:02") - clock.now_ms())
+    now_ms = clock.now_ms()
+    event = raw_event(NAME, f"t{month}", code, f"{now_ms // 1000}", **properties)
+    await out.send_and_wait(topic, encoded(event), key=event_key(NAME), timestamp_ms=now_ms)
 
 
 async def _groups(api: Api) -> list[Any]:
