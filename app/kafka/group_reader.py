@@ -13,7 +13,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from app.kafka.clients import Consumer
-from app.kafka.log_readers import FETCH_MAX_WAIT_MS, READ_TIMEOUT_MS, LogRecord
+from app.kafka.log_readers import FETCH_MAX_WAIT_MS, READ_TIMEOUT_MS, LogRecord, first_from
 from app.settings import Settings
 
 _METADATA_MS: Final = 5_000
@@ -89,11 +89,7 @@ class GroupReader:
         self, tps: Sequence[TopicPartition], at_ms: int
     ) -> dict[TopicPartition, int]:
         """Return the first offset of each partition from a time on, its end if there is none."""
-        if not tps:
-            return {}
-        ends = await self._reader.end_offsets(list(tps))
-        found = await self._reader.offsets_for_times(dict.fromkeys(tps, at_ms))
-        return {tp: int(ends[tp] if found[tp] is None else found[tp].offset) for tp in tps}
+        return await first_from(self._reader, tps, at_ms)
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         """Read on from an offset."""

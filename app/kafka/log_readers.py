@@ -150,11 +150,24 @@ async def bounds_of(
         return {tp: (int(starts[tp]), int(ends[tp])) for tp in tps}
 
 
+async def first_from(
+    consumer: Consumer, tps: Sequence[TopicPartition], at_ms: int
+) -> dict[TopicPartition, int]:
+    """Return the first offset of each partition from a time on, its end if there is none.
+
+    The ends are asked for first: none is after what is appended meanwhile.
+    """
+    if not tps:
+        return {}
+    ends = await consumer.end_offsets(tps)
+    found = await consumer.offsets_for_times(dict.fromkeys(tps, at_ms))
+    return {tp: int(ends[tp] if found[tp] is None else found[tp].offset) for tp in tps}
+
+
 async def first_since(settings: Settings, tp: TopicPartition, at_ms: int) -> int:
     """Return the offset of the first record appended at or after a time; no such: the end."""
     async with started(plain_consumer(settings)) as consumer:
-        found = (await consumer.offsets_for_times({tp: at_ms}))[tp]
-        return int((await consumer.end_offsets([tp]))[tp] if found is None else found.offset)
+        return (await first_from(consumer, [tp], at_ms))[tp]
 
 
 async def newest_value(settings: Settings, tp: TopicPartition, key: bytes) -> bytes | None:

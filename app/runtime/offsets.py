@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from app.kafka.clients import Consumer
+from app.kafka.log_readers import first_from
 from app.kafka.names import TopicPartition
 from app.kafka.topics import EVENTS_REKEYED
 from app.runtime.topics.published_topic import output_tp
@@ -78,11 +79,9 @@ class Offsets:
         if self._settings.test_clock:
             # What is forwarded has the time of another clock.
             return 0, 0
-        tps = self.logs_of(number)
-        found = await self._written.offsets_for_times(dict.fromkeys(tps, at_ms))
-        ends = await self._written.end_offsets(tps)
-        raw, rekeyed = (ends[tp] if found[tp] is None else found[tp].offset for tp in tps)
-        return int(raw), int(rekeyed)
+        raw, rekeyed = self.logs_of(number)
+        firsts = await first_from(self._written, [raw, rekeyed], at_ms)
+        return firsts[raw], firsts[rekeyed]
 
     async def log_starts_of(self, numbers: Iterable[int]) -> dict[int, tuple[int, int]]:
         """Return `log_starts` of several partitions, asked for together."""
