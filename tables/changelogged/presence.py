@@ -43,8 +43,8 @@ EARLY_MS = DAY_MS
 NOTED_TO_MS = 60_000
 """Here they are rounded up to it: most events then change nothing, and are not looked at."""
 
-
 _NOTES_EARLY = -1
+"""No number of events: it stands in their place where what came early is noted."""
 
 
 class EventRanges(msgspec.Struct, gc=False):

@@ -229,6 +229,7 @@ class Refold:
                 continue
             # Scanning may begin anywhere; the index knows the append time that the log had reached.
             placed = replace(arrival, append_time_ms=entry[0])
+            # Most of them are not looked up at all; one that names no time has it only now.
             if placed.timestamp_ms < self.dated_from.get(placed.meter_key, FROM_THE_FIRST):
                 continue
             # As it came: what a correction makes of it is never too late, but one of an event that
