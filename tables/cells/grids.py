@@ -51,6 +51,22 @@ def decided_until(cut_ms: int, grids: Grids) -> int:
     return min(cut_ms // each_ms * each_ms for _, each_ms in grids)
 
 
+def told_until(cut_ms: int, grids: Grids) -> int:
+    """Return until when definitions are decided at a grid cut, or were at one before it.
+
+    A grid's last cut comes after the settings that end it: they, and what is defined later, are
+    decided at the first cut of the next grid.
+    """
+    return min(
+        [cut_ms]
+        + [
+            from_ms - 1
+            for from_ms, each_ms in grids[1:]
+            if from_ms <= cut_ms < ceil_to(from_ms, each_ms)
+        ]
+    )
+
+
 def _stretches(grids: Grids) -> Iterator[tuple[int, int, int]]:
     """Yield of each grid its first and last cut, and the time between two."""
     for number, (from_ms, each_ms) in enumerate(grids):

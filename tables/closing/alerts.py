@@ -14,6 +14,7 @@ from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord
 from tables.cells.cell import Span
 from tables.cells.full_usage import full_figures_steps
+from tables.cells.grids import told_until
 from tables.changelogged.evaluations import Evaluation
 from tables.closing.period_at_cut import CELLS_A_STEP
 from tables.crossing import Threshold, crossed
@@ -182,12 +183,13 @@ class _AtCut:
     def _is_redefined(self, metric: Metric) -> bool:
         """Return whether a definition that the cut decides makes other cells of the metric."""
         cut_ms, definitions = self._cut_ms, self._partition.definitions
-        longest_ms = max(each_ms for _, each_ms in definitions.close_grids_ms(cut_ms))
+        grids = definitions.close_grids_ms(cut_ms)
+        longest_ms = max(each_ms for _, each_ms in grids)
         defined_ms = definitions.times_after_ms(cut_ms - longest_ms, cut_ms)
         before_ms = next((at_ms for at_ms in defined_ms if self._is_decided(at_ms)), 0) - 1
         if before_ms < 0:
             return False
         compiled, meter_key = self._partition.routes.compile, (*self._name, metric.code)
-        reach = (self._period.end_ms - 1, cut_ms)
-        before, after = (compiled(meter_key, at_ms).priced() for at_ms in (before_ms, cut_ms))
+        reach, told_ms = (self._period.end_ms - 1, cut_ms), told_until(cut_ms, grids)
+        before, after = (compiled(meter_key, at_ms).priced() for at_ms in (before_ms, told_ms))
         return not before.leads_like(after, *reach)

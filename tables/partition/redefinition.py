@@ -122,8 +122,14 @@ class Redefinition:
                         yield from self._remember_late(name, impact.codes or ())
                     yield Renewed(name, set(), True)
 
-    def _remember_late(self, name: SubscriptionKey, codes: Iterable[str]) -> Iterator[None]:
+    def _remember_late(
+        self, name: SubscriptionKey, codes: Iterable[str]
+    ) -> Iterator[Renewed | None]:
         """Have the cuts looked at that states wait for since before an alert was there."""
+        if self._packing.is_packed(name):
+            # It comes back as of before the alert, with nobody who watches it.
+            self._packing.unpack(name)
+            yield Renewed(name, self._redirection.look_at(name, None), False)
         for code in codes:
             if self._event_ranges.find(name, code) is None:
                 continue

@@ -181,6 +181,22 @@ def test_who_is_packed_in_the_millisecond_of_a_definition_alone_shows_it_later()
     assert watched.keys() == ("u",)
 
 
+def test_an_alert_on_who_is_packed_sees_what_waits_since_before() -> None:
+    watched = Watched()
+    late = event("count", "t3", START_MS + DAY_MS, g="x", u="a", operation_type="c")
+    watched.deliver([Arrival(late, ORG, NOW_MS + 1, 0, 2, 0)])
+    cuts, name = watched.partition.cuts, (ORG, SUBSCRIPTION)
+    (revision_ms,) = cuts.late_cuts[name]
+    watched.flush()
+    watched.partition.packing.pack(name)
+    body = {**ALERT, "code": "b", "billable_metric_code": "count"}
+    settle(watched.partition, NOW_MS + 120_000)
+    watched.tell(NOW_MS + 120_001, commands.create_alert(ORG, SUBSCRIPTION, body))
+    assert name not in cuts.grid.get(revision_ms, ())
+    watched.look()
+    assert name in cuts.grid[revision_ms]
+
+
 def test_only_what_shapes_a_watched_metric_waits_and_what_comes_behind_it() -> None:
     watched = Watched()
     watched.group_the_other_by(NOW_MS + 1, "u")

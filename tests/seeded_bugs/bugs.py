@@ -1582,6 +1582,22 @@ BUGS = (
         "tests/simulation/test_simulation.py::test_seeds_that_found_something[3010201]",
     ),
     Bug(
+        "alert-of-who-is-packed-not-told-of-what-waits",
+        "tables/partition/redefinition.py",
+        "        if self._packing.is_packed(name):\n",
+        "        if False:\n",
+        "tests/rules/test_waiting_definitions.py"
+        "::test_an_alert_on_who_is_packed_sees_what_waits_since_before",
+    ),
+    Bug(
+        "alert-told-at-the-last-cut-of-a-grid-of-what-the-next-one-decides",
+        "tables/closing/alerts.py",
+        "told_until(cut_ms, grids)",
+        "cut_ms",
+        "tests/semantics/test_alerts.py"
+        "::test_what_is_defined_with_a_coarser_grid_is_told_of_by_that_one",
+    ),
+    Bug(
         "partition-that-failed-kept-when-a-rebalance-ends-the-mending",
         "app/runtime/ownership.py",
         "letting_go = asyncio.create_task(self._let_go(owned))",

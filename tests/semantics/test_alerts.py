@@ -141,6 +141,19 @@ def test_what_comes_in_the_millisecond_of_settings_is_decided_by_them() -> None:
     ]
 
 
+def test_what_is_defined_with_a_coarser_grid_is_told_of_by_that_one() -> None:
+    """Also if it is read before the settings, and the old grid has one cut more for others."""
+    story = told().send("2024-01-02", v=60)
+    other = bodies.metric("n", "count_agg")
+    story.define("2024-01-02T10:00:10Z", commands.create_billable_metric(ORG, other))
+    at = "2024-01-02T10:00:20Z"
+    story.define(at, commands.create_alert(ORG, SUBSCRIPTION, alert(alert_type=LIFE)))
+    story.define(at, commands.set_settings(SettingsRecord(close_grid_s=600)))
+    assert crossings(story, "2024-01-20") == [
+        ("2024-01-02T10:10:00Z", "0.0", "60.0", ["10.0", "50.0"]),
+    ]
+
+
 def test_an_alert_is_looked_at_at_the_grid_cut_of_what_changed() -> None:
     story = Story(close_grid_s=60, since="2023-12-01").metric("m", "sum_agg")
     story.metric("n", "sum_agg").plan({"billable_metric_code": "m"}, {"billable_metric_code": "n"})
