@@ -326,6 +326,8 @@ def _fold_late(
         cell.late[cut_ms] = state
         folded.late.append(cell)
     _take_found(cell, cut_ms, run, found, parts, members, folded)
+    if cut_ms:
+        route.aim_late(cell, cut_ms, alone, earliest_ms)
     if not cell.dirty:
         cell.dirty = True
         folded.dirty.append(cell)

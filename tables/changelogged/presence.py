@@ -132,7 +132,8 @@ class EventRanges(msgspec.Struct, gc=False):
         dated_ms = (
             a.timestamp_ms for a in arrivals if a.timestamp_ms - a.append_time_ms > EARLY_MS
         )
-        early_ms = ceil_to(max(dated_ms, default=-1), KEPT_TO_MS)
+        newest_ms = max(dated_ms, default=-1)
+        early_ms = -1 if newest_ms < 0 else ceil_to(newest_ms, KEPT_TO_MS)
         if early_ms <= self.early_ms:
             return False
         self.early_ms = early_ms

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import xxhash
 
 from app.kernel import apart, index_rows, lead, reach_of
-from app.wire.arrivals import Arrival, Run, SubscriptionKey
+from app.wire.arrivals import Arrival, MeterKey, Run, SubscriptionKey
 from app.wire.identity import event_body_hash
 from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
 from tables.changelogged.members import SetKey
@@ -24,7 +24,7 @@ from tables.partition.earlier_copies import EarlierCopy
 from tables.partition.packing import Packing
 from tables.partition.route_table import RouteTable
 from tables.partition.tables import Tables
-from tables.routing.route import Route
+from tables.routing.route import LateRoute, Route
 
 
 class RefusedArrival(NamedTuple):
@@ -59,6 +59,8 @@ class Led(NamedTuple):
     """All others, which are to be looked at closely."""
     rows: bytearray
     """One for each event of `runs`, in order."""
+    late: list[LateRoute]
+    """Routes of late events among them, also if no event is left."""
 
     @property
     def ends(self) -> list[int]:
@@ -95,6 +97,7 @@ class Led(NamedTuple):
             [run for run in unsure if run],
             rest,
             rows,
+            self.late,
         )
 
     def without_runs(self, odd: Collection[int]) -> Led:
@@ -144,14 +147,31 @@ class Intake:
         `complete`: the sets whose members are all at hand.
         """
         rows = bytearray()
-        found = lead(runs, self._routes.by_key, complete, _xxh3, event_body_hash, rows)
-        routes, straight, farther, unsure, rest = found
-        led = Led(routes, straight, farther, unsure, rest, rows)
+        hashing = _xxh3, event_body_hash, rows
+        *found, rest = lead(runs, self._routes.by_key, complete, *hashing)
+        late = self._late_routes(rest)
+        if late:
+            *more, rest = lead(rest, late, complete, *hashing)
+            found = [one + other for one, other in zip(found, more, strict=True)]
+        routes, straight, farther, unsure = found
+        led = Led(routes, straight, farther, unsure, rest, rows, [*late.values()])
         led = led.without(self._index.known(rows))
         if not self._corrections:
             return led
         touches = self._corrections.touches
         return led.without_runs([at for at, run in enumerate(led.runs) if touches(run[0][:2])])
+
+    def _late_routes(self, runs: Iterable[Run]) -> dict[MeterKey, LateRoute]:
+        """Return where late events of runs may go that came like others before."""
+        found: dict[MeterKey, LateRoute] = {}
+        for meter_key, _ in runs:
+            route = self._routes.by_key.get(meter_key)
+            late = None if route is None else route.late
+            if late is not None:
+                timelines = self._timelines.of(meter_key[:2])
+                if len(timelines) == 1 and late.holds(timelines[0][1]):
+                    found[meter_key] = late
+        return found
 
     def admit(
         self, runs: Iterable[Run]

@@ -52,7 +52,7 @@ from tables.partition.tables import Carried, Tables
 from tables.partition.timelines import TimelineTable
 from tables.partition.views import Views
 from tables.registry import AGGREGATIONS
-from tables.routing.route import Route
+from tables.routing.route import LateRoute, Route
 
 UNIQUE = tuple(name for name, each in AGGREGATIONS.items() if each.reads == "operation")
 """Aggregation types that have members."""
@@ -207,9 +207,16 @@ class Partition:
         unread = fold_led(led.routes, led.runs, folded.dirty, operations)
         if unread:
             led = led.without(self._left_apart(led, unread, folded))
+        for late in led.late:
+            if not late.revised.dirty:
+                late.revised.dirty = True
+                folded.dirty.append(late.revised)
         for route, found in operations:
             if route.cell is not None and route.set_key is not None:
-                operate(route.cell, 0, route.set_key, found, self.members, folded)
+                cell, cut_ms = route.cell, 0
+                if isinstance(route, LateRoute):
+                    cell, cut_ms = route.revised, route.cut_ms
+                operate(cell, cut_ms, route.set_key, found, self.members, folded)
         self.index.add_rows(led.rows)
         apply_members(folded.unique, self.members, self.cuts.settled_ms, folded)
         self.take_folded(folded)

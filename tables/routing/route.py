@@ -36,6 +36,7 @@ class Route:
         "event_ranges",
         "external_subscription_id",
         "grouped",
+        "late",
         "layer",
         "made_at",
         "organization_id",
@@ -81,6 +82,8 @@ class Route:
         self.reading: Reading | None = None
         self.set_key: SetKey | None = None
         """The set of members of `cell`."""
+        self.late: LateRoute | None = None
+        """Where events of a closed period go that count from one cut on; None: none came."""
 
     def aim(self) -> None:
         """Lead events like those that were folded last straight into their cell, or period.
@@ -126,7 +129,35 @@ class Route:
 
     def lose_aim(self) -> None:
         """Lead events straight nowhere: the cell goes, or another may take its place."""
-        self.bounds, self.layer, self.cell = b"", None, None
+        self.bounds, self.layer, self.cell, self.late = b"", None, None, None
+
+    def aim_late(self, cell: Cell, cut_ms: int, alone: Cell, since_ms: int) -> None:
+        """Lead late events straight to what a cut shows of a cell, as `aim` does those in time.
+
+        `alone`: a cell of the same place that has only the state of the cut. `since_ms`: append
+        time of an event that counts from the cut on.
+        """
+        fold, ranges = cell.layer.span.fold, self.event_ranges
+        parts, period = fold.parts, self.timelines[0].holding(cell.layer.start_ms)
+        if ranges is None or parts is None or period is None:
+            return
+        if len(self.spans) > 1 or len(self.timelines) > 1 or fold.in_advance or not fold.prices:
+            return
+        set_key = None
+        if fold.unique:
+            set_key = cell.layer.span.sets.get((*ONLY_CELL, cell.layer.start_ms))
+            if set_key is None or parts.whole_members:
+                return
+        # Nobody else asks whether it is dirty: what a flush writes is the cell.
+        alone.dirty = True
+        self.late = LateRoute(*self.meter_key, self.timelines, self.spans)
+        self.late.revised, self.late.cut_ms = cell, cut_ms
+        self.late.cell, self.late.reading, self.late.set_key = alone, parts.reading, set_key
+        self.late.event_ranges = ranges
+        layer, until_ms = cell.layer, min(cut_ms, period.open_until_ms)
+        after_ms = max(since_ms, fold.counts_after_ms + 1)
+        self.late.bounds = _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
+        self.late.reach()
 
     @property
     def meter_key(self) -> tuple[str, str, str]:
@@ -196,6 +227,28 @@ class Route:
             span
             for span in self.spans
             if span.fold.metric.recurring or span.key.start_ms <= newest_ms
+        )
+
+
+class LateRoute(Route):
+    """Where late events go that count like one that came before: to what one cut shows."""
+
+    __slots__ = ("cut_ms", "revised")
+    revised: Cell
+    """The cell; the route's own has only the state of the cut."""
+    cut_ms: int
+
+    def holds(self, timeline: Timeline) -> bool:
+        """Return whether the cut is to come, and shows the same state yet.
+
+        `timeline`: the newest, which says until when events are taken.
+        """
+        late, own = self.revised.late, self.cell
+        return (
+            timeline is self.timelines[0]
+            and own is not None
+            and late is not None
+            and late.get(self.cut_ms) is own.state
         )
 
 

@@ -12,12 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.definitions import commands
+from app.definitions.log import apply
+from app.definitions.outcome import Applied
 from app.wire.arrivals import Arrival, CorrectionArrival, Run, runs_of
 from app.wire.events import Correction
 from app.wire.refusals import RefusalCode
 from tables.partition import partition
 from tests.laws.test_partition import ALL, END_MS, GRACES
-from tests.world.clock import DAY_MS, START_MS
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, changing_definitions, definitions_of
 from tests.world.events import arrivals, arrived, slices
 from tests.world.partition import Live
@@ -26,6 +29,9 @@ from tests.world.repaired import Repaired
 
 PLAIN = ("count", "max", "latest", "average", "level", "heads")
 """Codes whose charges have one cell a period."""
+
+LATE = ("count", "max", "latest", "average", "visitors")
+"""Codes whose late events count at the revisions of their own period alone."""
 
 APART = ("sum", "unique", "filtered")
 """Codes whose charges have several, by groups or filters."""
@@ -87,6 +93,111 @@ def test_straight_is_closely(data: st.DataObject) -> None:
         for live in lives:
             play(live, batch, defined, closes=closes and not changing, restarts=restarts == 0)
     same(*lives)
+
+
+@st.composite
+def late_arrivals(draw: st.DrawFn) -> list[Arrival]:
+    """Events of one or two codes in order of position, most of them late, some sent twice."""
+    appended_ms, made = START_MS + DAY_MS, list[Arrival]()
+    codes = sorted(draw(st.sets(st.sampled_from(LATE), min_size=1, max_size=2)))
+    each = st.tuples(
+        st.sampled_from(codes),
+        st.sampled_from([0, 0, 0, 3, -4]),
+        st.sampled_from(["1", "2.5", "-1", "3", "7"]),
+        st.sampled_from("abc"),
+        st.sampled_from(["add", "remove", "add"]),
+    )
+    sent = draw(st.lists(each, min_size=8, max_size=40))
+    steps = st.sampled_from([1, 1, 60_000, 600_000, HOUR_MS, DAY_MS])
+    for offset in range(draw(st.integers(2, 40))):
+        appended_ms += draw(steps)
+        if offset == 2:
+            appended_ms += WEEK_MS
+        number = draw(st.integers(0, len(sent) - 1))
+        code, day, value, user, operation = sent[number]
+        made.append(
+            arrived(
+                code,
+                offset,
+                START_MS + day * DAY_MS,
+                appended_ms,
+                transaction_id=f"t{number}",
+                v=value,
+                u=user,
+                operation_type=operation,
+            )
+        )
+    return made
+
+
+@examples(200)
+@given(st.data())
+def test_late_events_go_straight_as_closely(data: st.DataObject) -> None:
+    """Among revisions that are taken, definitions that change, restarts and events that go."""
+    settings = data.draw(GRACES)
+    changing = data.draw(st.booleans())
+    definitions = (
+        data.draw(changing_definitions(LATE)) if changing else definitions_of(LATE, settings)
+    )
+    lives, coming = (Live(definitions), Close(definitions)), data.draw(late_arrivals())
+    known = data.draw(st.integers(5, 20)) if changing else len(definitions)
+    for live in lives:
+        live.define(known)
+    while coming:
+        size, defined, closes, restarts = data.draw(
+            st.tuples(st.integers(1, 4), st.integers(0, 2), st.booleans(), st.integers(0, 12))
+        )
+        batch, coming = coming[:size], coming[size:]
+        for live in lives:
+            play(live, batch, defined, closes=closes and not changing, restarts=restarts == 0)
+            if restarts < 6:
+                live.flush()
+    same(*lives)
+
+
+def late(code: str, number: int, appended_ms: int) -> Arrival:
+    """Return an event of the first week."""
+    name = f"{code}{number}"
+    return arrived(code, number, START_MS, appended_ms, transaction_id=name, u="a", v="1")
+
+
+def test_the_second_late_event_of_a_cut_goes_straight() -> None:
+    live = Live(definitions_of(LATE))
+    live.define_all()
+    number, first_ms = count(), START_MS + WEEK_MS + DAY_MS
+
+    def deliver(*appended_ms: int) -> int:
+        before = live.straight
+        for at_ms in appended_ms:
+            live.deliver([late(code, next(number), at_ms) for code in LATE])
+        return (live.straight - before) // len(LATE)
+
+    assert deliver(first_ms + 60_000, first_ms + 60_000, first_ms + 120_000) == 2
+    # Of another cut, of that one again, and of one before the event that found the other.
+    assert deliver(first_ms + 2 * HOUR_MS, first_ms + 2 * HOUR_MS, first_ms + 60_000) == 1
+    live.close_until(first_ms + DAY_MS)
+    assert deliver(first_ms + 120_000, first_ms + DAY_MS + 1) == 0
+    assert deliver(first_ms + DAY_MS + 2) == 1
+    live.flush()
+    live.restart()
+    # No set of members is known to be whole, and no way is known.
+    assert deliver(first_ms + DAY_MS + 3) == 0
+
+
+def test_late_events_ask_the_newest_periods_whether_they_are_taken() -> None:
+    """Also while a route is that of before, for nobody has looked at it since."""
+    live = Live(definitions_of(["count"]))
+    live.define_all()
+    at_ms = START_MS + WEEK_MS + DAY_MS
+    live.deliver([late("count", 0, at_ms + 1)])
+    live.deliver([late("count", 1, at_ms + 2)])
+    assert live.straight == 1
+    ended = commands.terminate_subscription(ORG, SUBSCRIPTION).encode()
+    told = apply(live.definitions, ended, at_ms + 3, live.definitions.offset)
+    assert isinstance(told, Applied)
+    assert told.impact is not None
+    live.partition.redefinition.tell(told.impact)
+    assert live.fold_straight(runs_of([late("count", 2, at_ms + 4)]))
 
 
 def test_the_second_event_of_a_cell_goes_straight() -> None:

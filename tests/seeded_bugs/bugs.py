@@ -1598,6 +1598,50 @@ BUGS = (
         "::test_what_is_defined_with_a_coarser_grid_is_told_of_by_that_one",
     ),
     Bug(
+        "late-event-led-to-a-cut-that-is-taken",
+        "tables/routing/route.py",
+        "            and late is not None\n            and late.get(self.cut_ms) is own.state\n",
+        "",
+        "tests/laws/test_straight.py::test_the_second_late_event_of_a_cut_goes_straight",
+    ),
+    Bug(
+        "late-event-led-by-periods-of-before",
+        "tables/routing/route.py",
+        "            timeline is self.timelines[0]\n            and own is not None",
+        "            own is not None",
+        "tests/laws/test_straight.py"
+        "::test_late_events_ask_the_newest_periods_whether_they_are_taken",
+    ),
+    Bug(
+        "late-event-led-to-a-cut-after-its-own",
+        "tables/routing/route.py",
+        "after_ms = max(since_ms, fold.counts_after_ms + 1)",
+        "after_ms = fold.counts_after_ms + 1",
+        "tests/laws/test_straight.py::test_the_second_late_event_of_a_cut_goes_straight",
+    ),
+    Bug(
+        "member-of-a-late-event-led-straight-counted-at-once",
+        "tables/partition/partition.py",
+        "cell, cut_ms = route.revised, route.cut_ms",
+        "cell, cut_ms = route.revised, 0",
+        "tests/laws/test_straight.py::test_late_events_go_straight_as_closely",
+    ),
+    Bug(
+        "late-event-led-straight-not-written",
+        "tables/partition/partition.py",
+        "                folded.dirty.append(late.revised)\n",
+        "                pass\n",
+        "tests/laws/test_straight.py::test_late_events_go_straight_as_closely",
+    ),
+    Bug(
+        "events-that-come-at-once-noted-as-early",
+        "tables/changelogged/presence.py",
+        "early_ms = -1 if newest_ms < 0 else ceil_to(newest_ms, KEPT_TO_MS)",
+        "early_ms = ceil_to(newest_ms, KEPT_TO_MS)",
+        "tests/tables/changelogged/test_presence.py"
+        "::test_events_far_apart_that_come_at_once_are_not_noted_as_early",
+    ),
+    Bug(
         "partition-that-failed-kept-when-a-rebalance-ends-the-mending",
         "app/runtime/ownership.py",
         "letting_go = asyncio.create_task(self._let_go(owned))",

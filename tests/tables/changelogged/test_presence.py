@@ -100,6 +100,12 @@ def test_events_that_come_long_before_their_time_are_noted() -> None:
     assert ranges(live).early_ms == at_ms + HOUR_MS
 
 
+def test_events_far_apart_that_come_at_once_are_not_noted_as_early() -> None:
+    live = counting()
+    live.deliver([arrived("count", n, START_MS + n * 2 * DAY_MS) for n in range(2)])
+    assert ranges(live).early_ms == -1
+
+
 def test_what_leads_straight_into_a_period_is_looked_at_if_it_came_long_before_it() -> None:
     """Another partition may be behind: the newest event does not tell when others came."""
     live = counting()
