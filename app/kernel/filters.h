@@ -13,6 +13,15 @@ static inline uint64_t three_bits(uint32_t number)
            (uint64_t)1 << (scattered >> 46 & 63);
 }
 
+/* Return the word of a filter that an id has its bits in. */
+static inline const uint8_t *word_of(const uint8_t *id, const uint8_t *words, uint64_t count)
+{
+    return words + (be32(id) * count >> 32) * 8;
+}
+
+/* Words of ids are fetched so many ids ahead: a filter is larger than the cache. */
+#define AHEAD 16
+
 static PyObject *maybe_among(PyObject *module, PyObject *args)
 {
     PyObject *packed, *words;
@@ -31,11 +40,14 @@ static PyObject *maybe_among(PyObject *module, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "ids are 12 bytes at the beginning of rows");
     else
         places = PyList_New(0);
-    for (Py_ssize_t i = 0; places != NULL && i < ids.len / stride; i++) {
+    Py_ssize_t count = places == NULL ? 0 : ids.len / stride;
+    for (Py_ssize_t i = 0; places != NULL && i < count; i++) {
         const uint8_t *id = (const uint8_t *)ids.buf + i * stride;
         uint32_t low = be32(id + 8);
         uint64_t word, bits = three_bits(low & 0xfff) | three_bits(low >> 12 & 0xfff);
-        memcpy(&word, (const uint8_t *)filter.buf + (be32(id) * word_count >> 32) * 8, sizeof word);
+        if (i + AHEAD < count)
+            __builtin_prefetch(word_of(id + AHEAD * stride, filter.buf, word_count));
+        memcpy(&word, word_of(id, filter.buf, word_count), sizeof word);
         if ((word & bits) == bits && note_place(places, i) < 0)
             Py_CLEAR(places);
     }

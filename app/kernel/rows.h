@@ -131,24 +131,21 @@ static int add_rows(Rows *r, PyObject *run, const Reach *reach, int *farther)
     return taken;
 }
 
-static PyObject *event_id_under(PyObject *name, const char *transaction, Py_ssize_t size)
+/* Begin the id of an event of an external subscription. */
+static int begin_id_under(Blake *id, PyObject *name, const char *transaction, Py_ssize_t size)
 {
-    uint8_t digest[ID_BYTES];
-    Blake id;
-    blake_begin(&id, ID_BYTES);
+    blake_begin(id, ID_BYTES);
     for (Py_ssize_t i = 0; i < 2; i++) {
         Py_ssize_t part_size;
         PyObject *part = PyTuple_GetItem(name, i);
         const char *text = part ? PyUnicode_AsUTF8AndSize(part, &part_size) : NULL;
         if (text == NULL)
-            return NULL;
-        blake_add(&id, text, (size_t)part_size);
-        blake_add(&id, "", 1);
+            return -1;
+        blake_add(id, text, (size_t)part_size);
+        blake_add(id, "", 1);
     }
-    blake_add(&id, transaction, (size_t)size);
-    blake_end(&id, 1);
-    blake_write(&id, digest, ID_BYTES);
-    return PyBytes_FromStringAndSize((char *)digest, ID_BYTES);
+    blake_add(id, transaction, (size_t)size);
+    return 0;
 }
 
 static PyObject *event_ids(PyObject *module, PyObject *args)
@@ -159,11 +156,24 @@ static PyObject *event_ids(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!s#", &PyList_Type, &names, &transaction, &size))
         return NULL;
     PyObject *ids = PyList_New(0);
-    for (Py_ssize_t i = 0; ids != NULL && i < PyList_Size(names); i++) {
-        PyObject *id = event_id_under(PyList_GetItem(names, i), transaction, size);
-        if (id == NULL || PyList_Append(ids, id) < 0)
+    Py_ssize_t count = PyList_Size(names);
+    for (Py_ssize_t first = 0; ids != NULL && first < count; first += TOGETHER) {
+        Blake some[TOGETHER];
+        int waiting = 0, failed = 0;
+        for (; !failed && waiting < TOGETHER && first + waiting < count; waiting++)
+            failed = begin_id_under(&some[waiting], PyList_GetItem(names, first + waiting),
+                                    transaction, size) < 0;
+        if (!failed)
+            blake_end(some, waiting);
+        for (int i = 0; !failed && i < waiting; i++) {
+            uint8_t digest[ID_BYTES];
+            blake_write(&some[i], digest, ID_BYTES);
+            PyObject *id = PyBytes_FromStringAndSize((char *)digest, ID_BYTES);
+            failed = id == NULL || PyList_Append(ids, id) < 0;
+            Py_XDECREF(id);
+        }
+        if (failed)
             Py_CLEAR(ids);
-        Py_XDECREF(id);
     }
     return ids;
 }
