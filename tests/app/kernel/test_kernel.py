@@ -62,7 +62,7 @@ def test_both_give_the_same_rows(
 
 
 @examples(100)
-@given(under=st.lists(st.tuples(names, names), max_size=4), transaction_id=names)
+@given(under=st.lists(st.tuples(names, names), max_size=9), transaction_id=names)
 @pytest.mark.parametrize("which", ["kernel", "twin"])
 def test_ids_of_a_transaction_are_those_of_its_events(
     kernel: Any, which: str, under: list[tuple[str, str]], transaction_id: str
