@@ -93,6 +93,8 @@ class PublishedTable(Changelogged):
         """What local disk had when it was opened; the rest of the changelog is to be loaded."""
         self.periods: dict[PeriodKey, PublishedPeriod] = {}
         """Periods at hand: changed since the last flush, or looked at lately."""
+        self._absent: set[PeriodKey] = set()
+        """Names of some that were looked for lately, and were not there."""
         self._changed: set[PeriodKey] = set()
         """Names of periods that have changed since the last flush."""
         self._pieces: dict[PeriodKey, bytes] = {}
@@ -117,14 +119,22 @@ class PublishedTable(Changelogged):
             PublishedLost: local disk does not give it any more; a restore makes it again.
         """
         period = self.periods.get(name)
-        if period is None and (piece := self._piece_of(name)) is not None:
-            period = self.periods[name] = PublishedPeriod()
-            for rest, value in paired(_decode_rows(piece)):
-                cell = _cell_name(rest)
-                if cell is None:
-                    period.revision, period.cut_ms = _decode_completion(value)
-                else:
-                    period.cells[cell] = _decode_cell(value)
+        if period is not None or name in self._absent:
+            return period
+        piece = self._piece_of(name)
+        if piece is None:
+            # Whoever closes it asks twice.
+            if len(self._absent) >= _AT_HAND:
+                self._absent.clear()
+            self._absent.add(name)
+            return None
+        period = self.periods[name] = PublishedPeriod()
+        for rest, value in paired(_decode_rows(piece)):
+            cell = _cell_name(rest)
+            if cell is None:
+                period.revision, period.cut_ms = _decode_completion(value)
+            else:
+                period.cells[cell] = _decode_cell(value)
         return period
 
     def _piece_of(self, name: PeriodKey) -> bytes | None:
@@ -162,6 +172,7 @@ class PublishedTable(Changelogged):
         period = self.find(name)
         if period is None:
             period = self.periods[name] = PublishedPeriod()
+            self._absent.discard(name)
         self._changed.add(name)
         self._newest_ms = max(cut_ms, self._newest_ms)
         return period
@@ -210,6 +221,7 @@ class PublishedTable(Changelogged):
             flat = [packed for row in rows.items() for packed in row]
             self._pieces[name] = msgspec.msgpack.encode(flat)
         self._loading.clear()
+        self._absent.clear()
         self._taken = Stands(self._newest_ms, self.sum)
         if self.store is None:
             return True
@@ -225,6 +237,7 @@ class PublishedTable(Changelogged):
 
     def close(self) -> None:
         """Let go of local disk."""
+        self._absent.clear()
         if self.store is not None:
             self.store.close()
 

@@ -1642,6 +1642,14 @@ BUGS = (
         "::test_events_far_apart_that_come_at_once_are_not_noted_as_early",
     ),
     Bug(
+        "local-disk-asked-twice-for-what-is-not-published",
+        "tables/changelogged/published.py",
+        "if period is not None or name in self._absent:",
+        "if period is not None:",
+        "tests/tables/changelogged/test_published.py"
+        "::test_who_closes_a_period_asks_local_disk_once",
+    ),
+    Bug(
         "partition-that-failed-kept-when-a-rebalance-ends-the-mending",
         "app/runtime/ownership.py",
         "letting_go = asyncio.create_task(self._let_go(owned))",

@@ -98,6 +98,26 @@ def test_each_period_is_found_as_it_was_put(tmp_path: Path, on_disk: bool) -> No
         assert each.sum == sum_of(changelog)
 
 
+def test_who_closes_a_period_asks_local_disk_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, find = list[PeriodKey](), PublishedStore.find
+
+    def asking(store: PublishedStore, name: PeriodKey) -> bytes | None:
+        asked.append(name)
+        return find(store, name)
+
+    monkeypatch.setattr(PublishedStore, "find", asking)
+    table = PublishedTable(store_in(tmp_path))
+    assert table.find(("s", 0)) is None
+    table.put_cell(("s", 0), CELL, cell(0, 7))
+    table.put_completion(("s", 0), 0, 7)
+    assert asked == [("s", 0)]
+    found = table.find(("s", 0))
+    assert found is not None
+    assert found.cells == {CELL: cell(0, 7)}
+
+
 Step = tuple[str, int, int]
 NAMES: list[PeriodKey] = [("s", 0), ("s", WEEK_MS), ("t", 0)]
 STEPS = st.lists(
