@@ -1141,6 +1141,13 @@ BUGS = (
         "tests/conformance/test_vectors.py::test_vector",
     ),
     Bug(
+        "balance-left-to-a-plan-without-the-metric",
+        "tables/closing/period_at_cut.py",
+        "                and metric.id in self._carried_on_at(as_of_ms)\n",
+        "                and metric.recurring\n",
+        "tests/simulation/test_widened.py::test_a_metric_that_nobody_carries_on_is_a_violation",
+    ),
+    Bug(
         "completion-counts-this-cut-only",
         "tables/closing/period_at_cut.py",
         "completion_record(envelope, revision, len(now.cells), now.digest)",

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
+from app.definitions.timeline import Period
 from app.offline.fold import OfflineMeter
 from app.wire.arrivals import Arrival, MeterKey
 from app.wire.instant_records import INSTANT_TYPES
@@ -131,7 +132,8 @@ def _carried_by_nobody(
 ) -> Iterator[str]:
     """What an upgraded subscription does not publish, the next one does.
 
-    What came after the next one's first period was open only later periods show.
+    What came after the next one's first period was open only later periods show. And what came
+    after the last period of the upgraded one was open nobody shows, if the next plan has it not.
     """
     shown: _Shown = {
         (period.subscription_id, period.from_ms): {
@@ -147,35 +149,54 @@ def _carried_by_nobody(
         if upgraded is None or not upgraded.upgraded:
             continue
         carriers = list(_beginning_at(definitions, upgraded))
-        for metric_id in _left_out(partition, upgraded, shown):
+        for metric_id, last in _left_out(partition, upgraded, shown):
+            if not any(_has(definitions, carrier, metric_id) for carrier in carriers) and (
+                _had_late(partition, upgraded, last, metric_id, newest_ms)
+            ):
+                continue
             if not carriers:
                 yield f"nobody carries on metric {metric_id} of {upgraded.external_id}"
             for carrier in carriers:
-                first = (carrier.id, carrier.started_at_ms // 1000 * 1000)
+                first = _first_of(partition, carrier)
+                named = (carrier.id, carrier.started_at_ms // 1000 * 1000)
                 # One that is upgraded itself may leave it to the next, and a plan that changed
                 # meanwhile need not have the metric any more.
                 changed = carrier.upgraded or len(definitions.plan_of(carrier.id)) > 1
-                if changed or _had_late(partition, carrier, metric_id, newest_ms):
+                if changed or _had_late(partition, carrier, first, metric_id, newest_ms):
                     continue
-                if metric_id not in shown.get(first, {metric_id}):
-                    yield f"metric {metric_id} of {upgraded.external_id} is not in {first}"
+                if metric_id not in shown.get(named, {metric_id}):
+                    yield f"metric {metric_id} of {upgraded.external_id} is not in {named}"
+
+
+def _has(definitions: Definitions, subscription: Subscription, metric_id: str) -> bool:
+    """Return True if a plan of the subscription ever had the metric."""
+    plans = definitions.plan_of(subscription.id).all()
+    return any(charge.metric_id == metric_id for plan in plans for charge in plan.charges)
+
+
+def _first_of(partition: Partition, subscription: Subscription) -> Period | None:
+    name = (subscription.organization_id, subscription.external_id)
+    for versions, timeline in partition.timelines.of(name):
+        newest = versions.at()
+        if newest is not None and newest.id == subscription.id:
+            return timeline.holding(subscription.started_at_ms)
+    return None
 
 
 def _had_late(
-    partition: Partition, carrier: Subscription, metric_id: str, newest_ms: Mapping[MeterKey, int]
+    partition: Partition,
+    subscription: Subscription,
+    period: Period | None,
+    metric_id: str,
+    newest_ms: Mapping[MeterKey, int],
 ) -> bool:
-    """Return True if events came after the subscription's first period was open."""
-    name = (carrier.organization_id, carrier.external_id)
+    """Return True if events came after a period of the subscription was open."""
     versions = partition.definitions.metric_versions.get(metric_id)
     metric = versions.at() if versions is not None else None
-    if metric is None:
+    if metric is None or period is None:
         return False
-    for known, timeline in partition.timelines.of(name):
-        first = timeline.holding(carrier.started_at_ms)
-        newest = known.at()
-        if first is not None and newest is not None and newest.id == carrier.id:
-            return newest_ms.get((*name, metric.code), 0) > first.carries_until_ms
-    return False
+    key = (subscription.organization_id, subscription.external_id, metric.code)
+    return newest_ms.get(key, 0) > period.carries_until_ms
 
 
 _Shown = dict[tuple[str, int], set[str]]
@@ -192,8 +213,10 @@ def _beginning_at(definitions: Definitions, upgraded: Subscription) -> Iterator[
             yield one
 
 
-def _left_out(partition: Partition, upgraded: Subscription, shown: _Shown) -> Iterator[str]:
-    """Metrics with units in its last period, which is published without them."""
+def _left_out(
+    partition: Partition, upgraded: Subscription, shown: _Shown
+) -> Iterator[tuple[str, Period]]:
+    """Metrics with units in its last period, which is published without them, and that period."""
     name, cut_ms = (upgraded.organization_id, upgraded.external_id), partition.checkpoint.cut_ms
     periods = [
         period
@@ -219,4 +242,4 @@ def _left_out(partition: Partition, upgraded: Subscription, shown: _Shown) -> It
                         if not groups
                     ]
                     if any(at_end):
-                        yield metric.id
+                        yield metric.id, period

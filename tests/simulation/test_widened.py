@@ -14,6 +14,7 @@ import pytest
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.judging import Judging
+from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival, arrivals_of
 from tests.simulation import play as playing
 from tests.simulation.check import Outcome, arrivals_in
@@ -36,7 +37,7 @@ from tests.simulation.steps import (
 )
 from tests.simulation.test_simulation import FOUND, base, used
 from tests.simulation.widened import GREATEST
-from tests.world.clock import DAY_MS, START_MS, WEEK_MS
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, plan_body, subscription_body
 
 
@@ -243,23 +244,46 @@ def test_periods_that_overlap_are_a_violation() -> None:
     assert any(" does not follow " in told for told in broken(outcome, records))
 
 
-def test_a_metric_that_nobody_carries_on_is_a_violation() -> None:
-    """seats is recurring, and both plans have it."""
-    dearer = plan_body(["seats"], name="dearer", code="dearer", amount_cents=100)
-    dearer["charges"][0]["prorated"] = False
-    body = subscription_body(plan_code="dearer")
-    made = (commands.create_plan(ORG, dearer), commands.create_subscription(ORG, body))
-    upgrade = [Define(command.type, command.encode()) for command in made]
-    cheap = _without_proration(base())
+@pytest.mark.parametrize("codes", [["seats"], ["average"]], ids=["both-plans", "the-old-plan"])
+def test_a_metric_that_nobody_carries_on_is_a_violation(codes: list[str]) -> None:
+    """seats is recurring."""
     joined = Event("seats", "t", properties={"u": "a"})
-    steps: list[Step] = [*cheap, Pass(DAY_MS), joined, Pass(DAY_MS), *upgrade, Pass(WEEK_MS)]
-    outcome = play(with_own_ids(Script(1, 1, steps), random.Random(3)))
+    outcome = _upgraded(codes, Pass(DAY_MS), joined, Pass(DAY_MS))
+    assert outcome.check() == []
     records = [msgspec.json.decode(value) for value in outcome.records]
-    assert broken(outcome, records) == []
-    assert any(record.get("plan_code") == "dearer" for record in records)
+    shown = [record["plan_code"] for record in records if record["type"] == "usage.recorded"]
+    assert shown == ["dearer" if codes == ["seats"] else "plan"]
     left = [record for record in records if record["type"] == "period.completed"]
     (told,) = broken(outcome, left)
     assert told.startswith("metric ")
+
+
+@pytest.mark.parametrize(("codes", "missed"), [(["seats"], True), (["average"], False)])
+def test_a_balance_that_came_too_late_for_the_old_plan_is_of_the_new_one(
+    codes: list[str], missed: bool
+) -> None:
+    """The period that the upgrade ended is open no more; the next one is."""
+    late = Event("seats", "t", lag_ms=11 * DAY_MS, properties={"u": "a"})
+    outcome = _upgraded(codes, Pass(DAY_MS), then=(Pass(10 * DAY_MS + HOUR_MS), late))
+    assert outcome.check() == []
+    records = [msgspec.json.decode(value) for value in outcome.records]
+    left = [record for record in records if record["type"] == "period.completed"]
+    assert bool(broken(outcome, left)) is missed
+
+
+def _upgraded(codes: list[str], *before: Step, then: Iterable[Step] = (Pass(WEEK_MS),)) -> Outcome:
+    """From a plan that has `seats` to one that has these, and nothing is prorated."""
+    dearer = plan_body(codes, name="dearer", code="dearer", amount_cents=100)
+    settings = SettingsRecord(grace_s=0, default_organization_id=ORG, late_window_s=10 * 86_400)
+    made = (
+        commands.set_settings(settings),
+        commands.create_plan(ORG, dearer),
+        commands.create_subscription(ORG, subscription_body(plan_code="dearer")),
+    )
+    upgrade = [Define(command.type, command.encode()) for command in made]
+    steps: list[Step] = [*_without_proration([*base(), upgrade[0]])]
+    steps += [*before, *_without_proration(upgrade[1:]), *then]
+    return play(with_own_ids(Script(1, 1, steps), random.Random(3)))
 
 
 def _without_proration(steps: Iterable[Define]) -> list[Define]:
