@@ -140,21 +140,22 @@ def _with_alerts(script: Script, seed: int, codes: Sequence[str]) -> Script:
 
 def _with_changed(script: Script, seed: int) -> Script:
     """Most settings records have usage_changed on; some more switch it off, or on again."""
-    choose = random.Random(f"changed {seed}")
+    choose, ids = random.Random(f"changed {seed}"), random.Random(f"changed ids {seed}")
     known, settings = list[Step](), SettingsRecord()
     for step in script.steps:
         if isinstance(step, Define) and step.kind == "settings":
             settings = msgspec.convert(Command.decode(step.value).payload, SettingsRecord)
-            step = _telling(settings, tells=choose.random() < 0.8)
+            step = _telling(settings, ids, tells=choose.random() < 0.8)
         known.append(step)
         if choose.random() < 0.02:
-            known.append(_telling(settings, tells=choose.random() < 0.6))
+            known.append(_telling(settings, ids, tells=choose.random() < 0.6))
     return script._replace(steps=known)
 
 
-def _telling(settings: SettingsRecord, *, tells: bool) -> Define:
+def _telling(settings: SettingsRecord, ids: random.Random, *, tells: bool) -> Step:
     record = msgspec.structs.replace(settings, usage_changed=tells)
-    return _defined(commands.set_settings(record))
+    made: list[Step] = [_defined(commands.set_settings(record))]
+    return with_own_ids(Script(1, 1, made), ids).steps[0]
 
 
 def _is_of(step: Step, kind: str) -> bool:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
+import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
@@ -46,6 +48,11 @@ PATIENCE_S = 300.0
 @contextmanager
 def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
     """Let the clients of engine, scans and stores be simulated ones."""
+    numbers = count(1)
+
+    def next_id() -> uuid.UUID:
+        return uuid.UUID(int=next(numbers))
+
     replaced: dict[str, Any] = {
         "app.runtime.engine.gc": _Collector,
         "app.runtime.ownership.gc": _Collector,
@@ -53,6 +60,8 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "app.kafka.appender.Producer": lambda **_: Producer(broker),
         "app.runtime.offsets.Consumer": lambda **_: Consumer(broker),
         "app.ledger.ledger.to_thread": _at_once,
+        "app.ledger.ledger.uuid4": next_id,
+        "app.definitions.shapes.uuid4": next_id,
         "app.ledger.ledger.MERGED_CHUNKS": 8,
         "app.runtime.partition.ahead.Consumer": lambda **_: Consumer(broker),
         "app.runtime.scanning.scan.Consumer": lambda **_: Consumer(broker),
