@@ -246,6 +246,9 @@ class Refold:
                 self._note_cancelled(placed)
                 continue
             counted, since_ms = corrected
+            if 0 <= since_ms <= placed.append_time_ms:
+                # Amended before it came.
+                self._foresee(counted)
             route = self._route_of(counted)
             if route is None:
                 continue
@@ -312,8 +315,8 @@ class Refold:
         cuts = {cut_ms for cut_ms in cuts if done_ms < cut_ms <= taken_ms}
         if not cuts:
             return
-        period = partition.timelines.period_at(name, arrival.timestamp_ms)
-        if period is not None and period.due_at_ms < append_time_ms:
+        recurs = partition.definitions.recurs(name[0], arrival.event.code)
+        if partition.timelines.is_late(name, arrival.timestamp_ms, append_time_ms, recurs):
             self._unforeseen[name] = min(*cuts, self._unforeseen.get(name, NEVER_MS))
 
     def _note_cancelled(self, arrival: Arrival) -> None:

@@ -83,6 +83,23 @@ class TimelineTable:
                 return period
         return None
 
+    def is_late(
+        self, name: SubscriptionKey, timestamp_ms: int, append_time_ms: int, recurs: bool
+    ) -> bool:
+        """Return whether a period that may show an event was due before it was appended.
+
+        What recurs shows in later periods, too: one of them may be due first, and there need be
+        none that holds the event.
+        """
+        if not recurs:
+            period = self.period_at(name, timestamp_ms)
+            return period is not None and period.due_at_ms < append_time_ms
+        return any(
+            period.due_at_ms < append_time_ms
+            for _, timeline in self.of(name)
+            for period in timeline.within(timestamp_ms, append_time_ms)
+        )
+
     def names(self) -> Iterable[SubscriptionKey]:
         """Return the external subscriptions that have timelines at hand."""
         return self._made

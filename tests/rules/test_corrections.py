@@ -15,6 +15,8 @@ import pytest
 
 from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
 from app.bounds.turns import drained
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
 from app.definitions.timeline import NEVER_MS
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, CorrectionArrival, runs_of
@@ -316,31 +318,72 @@ def test_a_refold_for_a_definition_leaves_a_corrected_event_at_the_cut_of_its_co
     assert min(cuts) >= corrected_ms
 
 
-def test_an_earlier_copy_that_comes_late_has_its_own_cut_before_it_is_cancelled() -> None:
+@pytest.mark.parametrize(
+    ("code", "dated_ms"),
+    [("max", INSIDE_MS), ("balance", INSIDE_MS), ("balance", START_MS - DAY_MS)],
+    ids=["of-its-period", "of-a-balance", "of-a-balance-before-the-first-period"],
+)
+def test_an_earlier_copy_that_comes_late_has_its_own_cut_before_it_is_cancelled(
+    code: str, dated_ms: int
+) -> None:
     """Nothing has announced that cut: the refold that counts the copy finds it."""
-    name, first_ms = (ORG, SUBSCRIPTION), AFTER_DUE_MS + HOUR_MS - 1_000
-    again_ms = first_ms + 2 * HOUR_MS
-    live = Live(definitions_of(["max"]))
+    live = Live(definitions_of([code]))
     live.close_until(AFTER_DUE_MS)
-    ((_, late),) = decode_record(msgspec.json.encode(used("a", "4", INSIDE_MS, code="max")))
-    ((_, cancelled),) = decode_record(msgspec.json.encode(cancel("a")))
+    assert cuts_of_late_copies(live, used("a", "4", dated_ms, code=code), "a") == [COPIED_CUT_MS]
+
+
+def test_an_earlier_copy_that_only_a_later_period_is_late_for_has_its_own_cut() -> None:
+    """The week of the event is in grace; a termination has none by the rules of version 1."""
+    settings = SettingsRecord(close_grid_s=60, revise_every_s=3600, grace_s=86_400, fold_version=1)
+    live = Live(definitions_of(["balance"], settings))
+    live.define_all()
+    live.append(AFTER_DUE_MS - 1, commands.terminate_subscription(ORG, SUBSCRIPTION))
+    live.close_until(AFTER_DUE_MS)
+    copied = used("a", "4", INSIDE_MS, code="balance")
+    assert cuts_of_late_copies(live, copied, "a") == [COPIED_CUT_MS]
+
+
+def test_an_earlier_copy_that_was_amended_into_a_closed_period_has_its_own_cut() -> None:
+    """The amend came before any copy; the refold is for another correction."""
+    live = Live(definitions_of(["max"]))
+    live.define_all()
+    live.deliver([Arrival(event("max", "b", INSIDE_MS, v="1"), ORG, INSIDE_MS, 0, 0, 0)])
+    live.close_until(AFTER_DUE_MS)
+    ((_, amended),) = decode_record(
+        msgspec.json.encode(amend(used("a", "4", INSIDE_MS, code="max")))
+    )
+    assert isinstance(amended, Correction)
+    live.partition.corrected.correct(CorrectionArrival(amended, ORG, AFTER_DUE_MS + 1, 0, 3, 0))
+    copied = used("a", "4", START_MS + WEEK_MS, code="max")
+    assert cuts_of_late_copies(live, copied, "b") == [COPIED_CUT_MS]
+
+
+COPIED_CUT_MS = AFTER_DUE_MS + HOUR_MS
+
+
+def cuts_of_late_copies(live: Live, copied: dict[str, Any], cancelled: str) -> list[int]:
+    """Refold for a cancel after two copies, the earlier one last; return what cells wait for."""
+    name, first_ms = (ORG, SUBSCRIPTION), COPIED_CUT_MS - 1_000
+    again_ms = first_ms + 2 * HOUR_MS
+    ((_, late),) = decode_record(msgspec.json.encode(copied))
+    ((_, gone),) = decode_record(msgspec.json.encode(cancel(cancelled)))
     assert isinstance(late, Event)
-    assert isinstance(cancelled, Correction)
-    arrivals = [Arrival(late, ORG, again_ms, 1, 0, 0), Arrival(late, ORG, first_ms, 0, 0, 0)]
+    assert isinstance(gone, Correction)
+    arrivals = [Arrival(late, ORG, again_ms, 1, 0, 0), Arrival(late, ORG, first_ms, 0, 4, 0)]
     for arrival in arrivals:
         live.partition.fold(runs_of([arrival]))
-    live.partition.corrected.correct(CorrectionArrival(cancelled, ORG, again_ms + 1, 0, 1, 0))
+    live.partition.corrected.correct(CorrectionArrival(gone, ORG, again_ms + 1, 0, 5, 0))
     horizons = {name: next_cut(live.partition, name)}
     refold = Refold(live.partition, live.partition.event_ranges.meter_keys_of(name), horizons)
     fed = 0
     while not fed or not refold.swap():
-        refold.feed(arrivals)
+        refold.feed([*live.arrived(), *arrivals])
         fed += 1
     assert fed == 2
-    assert next_cut(live.partition, name) == AFTER_DUE_MS + HOUR_MS
-    (span,) = live.partition.packing.route_of((*name, "max")).spans
-    cuts = [c for layer in span.layers.values() for x in layer.cells.values() for c in x.late or ()]
-    assert cuts == [AFTER_DUE_MS + HOUR_MS]
+    assert next_cut(live.partition, name) == COPIED_CUT_MS
+    spans = live.partition.packing.route_of((*name, copied["code"])).spans
+    layers = [layer for span in spans for layer in span.layers.values()]
+    return [cut for layer in layers for cell in layer.cells.values() for cut in cell.late or ()]
 
 
 @pytest.mark.parametrize("code", ["seats", "heads"])

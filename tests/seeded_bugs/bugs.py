@@ -556,6 +556,22 @@ BUGS = (
         "::test_a_recurring_figure_is_recounted_when_its_period_is_open_no_more",
     ),
     Bug(
+        "copy-late-for-a-later-period-unforeseen",
+        "tables/partition/timelines.py",
+        "if not recurs:",
+        "if True:",
+        "tests/rules/test_corrections.py"
+        "::test_an_earlier_copy_that_only_a_later_period_is_late_for_has_its_own_cut",
+    ),
+    Bug(
+        "copy-amended-before-it-came-unforeseen",
+        "tables/partition/refold.py",
+        "if 0 <= since_ms <= placed.append_time_ms:",
+        "if False:",
+        "tests/rules/test_corrections.py"
+        "::test_an_earlier_copy_that_was_amended_into_a_closed_period_has_its_own_cut",
+    ),
+    Bug(
         "refused-event-names-a-subscription",
         "tables/partition/refold.py",
         "entry = index.find(arrival.identity)\n                if entry is None or",
