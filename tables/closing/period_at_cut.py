@@ -236,7 +236,11 @@ class PeriodAtCut:
                 for filter_id, groups in names:
                     bucket, keys = None, default_keys
                     if filter_id is not None:
-                        bucket = filters[filter_id]
+                        bucket = filters.get(filter_id)
+                        if bucket is None:
+                            # A history record comes into force: who reads finds cells of before.
+                            fold = span.fold
+                            bucket = told_of_all.of(fold.charge, fold.metric).filters[filter_id]
                         keys = charge.group_keys(bucket)
                     cell = charges.name_under(charge.id, filter_id, groups, keys)
                     left.pop(cell, None)

@@ -1673,6 +1673,13 @@ BUGS = (
         "::test_who_closes_a_period_asks_local_disk_once",
     ),
     Bug(
+        "filter-of-before-a-history-record-not-read",
+        "tables/closing/period_at_cut.py",
+        "bucket = told_of_all.of(fold.charge, fold.metric).filters[filter_id]",
+        "bucket = filters[filter_id]",
+        "tests/simulation/test_simulation.py::test_seeds_that_found_something[1050324]",
+    ),
+    Bug(
         "partition-that-failed-kept-when-a-rebalance-ends-the-mending",
         "app/runtime/ownership.py",
         "letting_go = asyncio.create_task(self._let_go(owned))",
