@@ -197,7 +197,7 @@ def commit(definitions: Definitions, change: Change, now_ms: int, offset: int) -
             definitions.plan_index.commit_deletion(plan, now_ms, offset)
         case Deletion(Customer() as customer):
             definitions.customer_index.commit_deletion(customer, now_ms, offset)
-            definitions.subscription_index.commit_deletion(customer)
+            definitions.subscription_index.commit_deletion(customer, offset)
 
 
 def _deciding(

@@ -257,13 +257,8 @@ class EventRangesTable:
         self,
         is_defined: Callable[[SubscriptionKey, str], bool],
         begin_rest: Callable[[], EventRanges],
-        same_name: Callable[[SubscriptionKey], SubscriptionKey] = lambda name: name,
     ) -> None:
-        """Begin without any.
-
-        `same_name`: return an equal name, of texts that somebody else keeps if there are any.
-        """
-        self._same_name = same_name
+        """Begin without any."""
         self._is_defined = is_defined
         self._begin_rest = begin_rest
         self.undefined: set[MeterKey] = set()
@@ -323,7 +318,6 @@ class EventRangesTable:
     def _keep(self, name: SubscriptionKey, code: str, entry: EventRanges) -> None:
         codes = self.codes.get(name)
         if codes is None:
-            name = self._same_name(name)
             self.codes[name] = Codes(code, entry)
         else:
             codes.put(code, entry)
