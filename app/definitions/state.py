@@ -342,12 +342,9 @@ class Definitions(Index):
         return customer.until_deleted(self.subscription_versions[subscription.id].offsets[0])
 
     def customers(self, organization_id: str) -> Iterator[Customer]:
-        """Yield the customers of an organization, newest first."""
-        for name in self.customer_index.live.keys(organization_id, newest_first=True):
-            customer = self.customer(*name)
-            # It may be deleted meanwhile.
-            if customer is not None:
-                yield customer
+        """Return the customers of an organization, newest first; none is deleted meanwhile."""
+        index = self.customer_index
+        return index.live.newest(organization_id, index.versions, newest_first=True)
 
     def customers_count(self, organization_id: str) -> int:
         """Return how many customers the organization has."""
@@ -392,7 +389,7 @@ class Definitions(Index):
     def subscriptions_from_newest(self, organization_id: str) -> Iterator[Subscription]:
         """Return all past and present subscriptions of the organization, newest first."""
         index = self.subscription_index
-        return index.newest_of(index.by_organization.keys(organization_id, newest_first=True))
+        return index.by_organization.newest(organization_id, index.versions, newest_first=True)
 
     def subscriptions_count(self, organization_id: str) -> int:
         """Return how many subscriptions the organization ever had."""
@@ -405,7 +402,8 @@ class Definitions(Index):
 
     def subscriptions_of_plan(self, plan_id: str) -> Iterator[Subscription]:
         """Return every subscription on the plan or on a child of it, whatever its status."""
-        return self.subscription_index.newest_of(self.subscription_index.by_plan.keys(plan_id))
+        index = self.subscription_index
+        return index.by_plan.newest(plan_id, index.versions)
 
     def active_subscriptions_count(self, plan_id: str, at_ms: int) -> int:
         """Return how many subscriptions are active on the plan, or on a child, at a moment."""
@@ -468,15 +466,13 @@ class Definitions(Index):
         elif impact.external_subscription_id is not None:
             yield organization_id, impact.external_subscription_id
         elif impact.plan_id is not None:
-            yield from self._names_of(index.by_plan.keys(impact.plan_id))
+            yield from _names_of(index.by_plan.newest(impact.plan_id, index.versions))
         elif impact.external_customer_id is not None:
             key = (organization_id, impact.external_customer_id)
-            yield from self._names_of(index.by_customer.ids(key))
+            yield from _names_of(newest(index.versions[i]) for i in index.by_customer.ids(key))
         else:
-            yield from self._names_of(index.by_organization.keys(organization_id))
+            yield from _names_of(index.by_organization.newest(organization_id, index.versions))
 
-    def _names_of(self, ids: Iterable[str]) -> Iterator[CodeKey]:
-        versions_of = self.subscription_index.versions
-        for identity in ids:
-            subscription = newest(versions_of[identity])
-            yield subscription.organization_id, subscription.external_id
+
+def _names_of(subscriptions: Iterable[Subscription]) -> Iterator[CodeKey]:
+    return ((each.organization_id, each.external_id) for each in subscriptions)

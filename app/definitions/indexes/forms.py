@@ -55,6 +55,11 @@ class Form(ABC, Generic[D]):
             told += (at_ms, offset, None if one is None else self.told(one))
         return _encode(told)
 
+    def newest(self, row: bytes) -> D | None:
+        """Return the newest version that was packed; None: it is a deletion."""
+        one = _decode(row)[-1]
+        return None if one is None else self.made(one)
+
     def unpacked(self, row: bytes) -> Versions[D]:
         """Return the versions that were packed."""
         at_ms, offset, one, *others = _decode(row)

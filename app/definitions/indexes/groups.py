@@ -4,33 +4,24 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from copy import copy
 from itertools import chain
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
+from app.definitions.indexes.forms import D
 from app.definitions.indexes.index import Index, Overlay
-
-K = TypeVar("K")
-
-
-class Numbered(Protocol[K]):
-    """Objects that have numbers beside their keys."""
-
-    def number_of(self, key: K) -> int | None:
-        """Return the number of an object; None: it has none."""
-
-    def key_of(self, number: int) -> K:
-        """Return the key of the object that has a number."""
+from app.definitions.indexes.packed import K, PackedVersions
+from app.definitions.versions import Versions
 
 
-class _Members(Generic[K]):
+class _Members(Generic[K, D]):
     """Keys of objects, at four bytes each: their numbers are kept."""
 
-    __slots__ = ("_gone", "_gone_count", "_numbered", "more", "numbers")
+    __slots__ = ("_gone", "_gone_count", "_packed", "more", "numbers")
 
-    def __init__(self, numbered: Numbered[K]):
-        self._numbered = numbered
+    def __init__(self, packed: PackedVersions[K, D]):
+        self._packed = packed
         self.numbers = array("I")
         self._gone = Counter[int]()
         """How often each left: so many times it is passed over, from the first on."""
@@ -40,7 +31,7 @@ class _Members(Generic[K]):
 
     def discard(self, key: K) -> None:
         """Let one of them leave."""
-        number = None if key in self.more else self._numbered.number_of(key)
+        number = None if key in self.more else self._packed.number_of(key)
         if number is None:
             self.more.pop(key, None)
             return
@@ -52,11 +43,14 @@ class _Members(Generic[K]):
 
     def keys(self, *, newest_first: bool = False) -> Iterator[K]:
         """Return all, as they are now, though some join or leave meanwhile."""
-        numbers, more = self._stayed(), list(self.more)
-        key_of = self._numbered.key_of
-        if newest_first:
-            return chain(reversed(more), map(key_of, reversed(numbers)))
-        return chain(map(key_of, numbers), more)
+        numbers = map(self._packed.key_of, self.order(newest_first=newest_first))
+        more = list(self.more)
+        return chain(reversed(more), numbers) if newest_first else chain(numbers, more)
+
+    def order(self, *, newest_first: bool = False) -> Iterator[int]:
+        """Return the numbers of all that have any, as they are now."""
+        stayed = self._stayed()
+        return reversed(stayed) if newest_first else iter(stayed)
 
     def _stayed(self) -> array[int]:
         if not self._gone:
@@ -72,29 +66,31 @@ class _Members(Generic[K]):
     def __len__(self) -> int:
         return len(self.numbers) - self._gone_count + len(self.more)
 
-    def __copy__(self) -> _Members[K]:
+    def __copy__(self) -> _Members[K, D]:
         """Return the same ones; each copy goes on by itself."""
-        copied = _Members(self._numbered)
+        copied = _Members(self._packed)
         copied.numbers = self.numbers[:]
         copied._gone, copied._gone_count = self._gone.copy(), self._gone_count
         copied.more = self.more.copy()
         return copied
 
 
-class Groups(Index, Generic[K]):
+class Groups(Index, Generic[K, D]):
     """Members by the id of what they belong to."""
 
     def __init__(
-        self, numbered: Numbered[K], members: MutableMapping[str, _Members[K]] | None = None
+        self,
+        packed: PackedVersions[K, D],
+        members: MutableMapping[str, _Members[K, D]] | None = None,
     ):
-        self._numbered = numbered
-        self._members: MutableMapping[str, _Members[K]] = {} if members is None else members
+        self._packed = packed
+        self._members: MutableMapping[str, _Members[K, D]] = {} if members is None else members
 
     def add(self, group: str, key: K, number: int | None) -> None:
         """Let one join that is not in a group. None for its number: it has none."""
         members = self._members.get(group)
         if members is None:
-            members = self._members[group] = _Members(self._numbered)
+            members = self._members[group] = _Members(self._packed)
         if number is None or members.more:
             members.more[key] = None
         else:
@@ -102,7 +98,7 @@ class Groups(Index, Generic[K]):
 
     def number_of(self, key: K) -> int | None:
         """Return the number of what is to join; None: it was made in a branch, and has none."""
-        return self._numbered.number_of(key)
+        return self._packed.number_of(key)
 
     def discard(self, group: str, key: K) -> None:
         """Let one leave that is in a group."""
@@ -112,6 +108,23 @@ class Groups(Index, Generic[K]):
         """Return all of a group, as they are now, though some join or leave meanwhile."""
         members = self._members.get(group)
         return iter(()) if members is None else members.keys(newest_first=newest_first)
+
+    def newest(
+        self, group: str, versions: Mapping[K, Versions[D]], *, newest_first: bool = False
+    ) -> Iterator[D]:
+        """Yield all of a group that are not deleted, each as it is when it is asked for.
+
+        Of these versions by key: a branch has others than what is packed.
+        """
+        members = self._members.get(group)
+        if members is None:
+            return iter(())
+        if versions is self._packed:
+            found = map(self._packed.newest, members.order(newest_first=newest_first))
+        else:
+            keys = members.keys(newest_first=newest_first)
+            found = map(Versions.at, map(versions.__getitem__, keys))
+        return (one for one in found if one is not None)
 
     def count(self, group: str) -> int:
         """Return how many a group has."""
@@ -131,6 +144,6 @@ class Groups(Index, Generic[K]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def copy(self) -> Groups[K]:
+    def copy(self) -> Groups[K, D]:
         """Return groups that go their own way; it costs what is touched."""
-        return Groups(self._numbered, Overlay(self._members, copy))
+        return Groups(self._packed, Overlay(self._members, copy))

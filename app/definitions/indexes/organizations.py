@@ -33,7 +33,7 @@ class CustomerIndex(Index):
     """Customers, deleted ones too: one made anew follows under the same key."""
 
     versions: MutableMapping[CodeKey, Versions[Customer]]
-    live: Groups[CodeKey]
+    live: Groups[CodeKey, Customer]
     """Customers that are not deleted, by organization."""
 
     def __init__(self) -> None:

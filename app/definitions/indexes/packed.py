@@ -81,6 +81,13 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         self._held[number] = ref(versions)
         return self._hand(self._key(one), versions)
 
+    def newest(self, number: int) -> D | None:
+        """Return the newest version of the key that has a number, without keeping it at hand."""
+        row = self._rows[number]
+        if isinstance(row, bytes) and number not in self._held:
+            return self._form.newest(row)
+        return self.numbered(number).at()
+
     def row(self, number: int) -> bytes:
         """Return what is packed of the key that has a number, without what is promised."""
         row = self._rows[number]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from operator import attrgetter
@@ -28,9 +28,9 @@ class SubscriptionIndex(Index):
     """Subscriptions of deleted customers are among them."""
     left: MutableMapping[CodeKey, int]
     """Offset of the last deletion of a customer: its name leads no more to those before."""
-    by_organization: Groups[str]
+    by_organization: Groups[str, Subscription]
     """In creation order."""
-    by_plan: Groups[str]
+    by_plan: Groups[str, Subscription]
     """A subscription on a child plan is among the parent's, too; so in `active_by_plan`."""
     active_by_plan: MutableMapping[str, ActiveCounts]
     active_by_organization: MutableMapping[str, ActiveCounts]
@@ -58,10 +58,6 @@ class SubscriptionIndex(Index):
             versions = self.versions[identity]
             if versions.offsets[0] > left:
                 yield newest(versions)
-
-    def newest_of(self, ids: Iterable[str]) -> Iterator[Subscription]:
-        """Yield subscriptions as they are when each is asked for."""
-        return (newest(self.versions[i]) for i in ids)
 
     def commit(self, subscription: Subscription, now_ms: int, offset: int) -> None:
         """Take over a new version of a subscription."""
