@@ -216,9 +216,10 @@ def first_offsets(entries: Iterable[EventRanges]) -> tuple[int | None, int | Non
 class Codes(Mapping[str, EventRanges]):
     """Event ranges of an external subscription by code: most of a million have one, or a few."""
 
-    __slots__ = ("_code", "_entry", "_others")
+    __slots__ = ("_code", "_entry", "_others", "name")
 
-    def __init__(self, code: str, entry: EventRanges):
+    def __init__(self, name: SubscriptionKey, code: str, entry: EventRanges):
+        self.name = name
         self._code = code
         self._entry = entry
         self._others: dict[str, EventRanges] | None = None
@@ -309,6 +310,11 @@ class EventRangesTable:
         entry = self.find(name, code)
         return -1 if entry is None else entry.forgotten_ms
 
+    def same(self, name: SubscriptionKey) -> SubscriptionKey:
+        """Return a name as it is kept here, if it is: who keeps that one takes no room for it."""
+        codes = self.codes.get(name)
+        return name if codes is None else codes.name
+
     def mark(self, meter_key: MeterKey, entry: EventRanges) -> None:
         """Have the next flush write an entry."""
         if entry.written:
@@ -318,7 +324,7 @@ class EventRangesTable:
     def _keep(self, name: SubscriptionKey, code: str, entry: EventRanges) -> None:
         codes = self.codes.get(name)
         if codes is None:
-            self.codes[name] = Codes(code, entry)
+            self.codes[name] = Codes(name, code, entry)
         else:
             codes.put(code, entry)
         self._names.setdefault((name[0], code), []).append(name)
