@@ -15,8 +15,11 @@ from app.definitions.versions import Coming, Versions
 
 K = TypeVar("K", bound=Hashable)
 
-_Row: TypeAlias = bytes | tuple[bytes, Coming, bytes]
-"""Versions; or versions, and one more that is promised."""
+_Row: TypeAlias = bytes | tuple[bytes, Coming, bytes] | Versions[D]
+"""Versions; or versions, and one more that is promised; or many versions as they are."""
+
+_MOST_PACKED: Final = 4
+"""Each change packs all versions anew, so what changes often is left as it is."""
 
 _LEAST_SWEPT: Final = 64
 """How many that nobody holds any more are looked for, at least."""
@@ -34,7 +37,7 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
     def __init__(self, form: Form[D], key: Callable[[D], K]):
         self._form = form
         self._key = key
-        self._rows: list[_Row] = []
+        self._rows: list[_Row[D]] = []
         self._places = Places()
         self._held: dict[int, ref[Versions[D]]] = {}
         """All that somebody holds, by number of the row, and some that nobody does any more."""
@@ -71,6 +74,8 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         row = self._rows[number]
         if isinstance(row, bytes):
             versions = self._form.unpacked(row)
+        elif isinstance(row, Versions):
+            return row
         else:
             versions = self._promised(number, *row)
         one = versions.only() or versions.last_before_deletion()
@@ -89,8 +94,10 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         return self.numbered(number).at()
 
     def row(self, number: int) -> bytes:
-        """Return what is packed of the key that has a number, without what is promised."""
+        """Return bytes of the key that has a number: of its first version at least."""
         row = self._rows[number]
+        if isinstance(row, Versions):
+            return self._form.packed(-1, -1, next(row.all()))
         return row if isinstance(row, bytes) else row[0]
 
     def __getitem__(self, key: K) -> Versions[D]:
@@ -134,7 +141,7 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def _append(self, key: K, row: _Row) -> int:
+    def _append(self, key: K, row: _Row[D]) -> int:
         number = len(self._rows)
         self._places.add(hash(key), number)
         self._rows.append(row)
@@ -153,10 +160,12 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         self._held = {number: held for number, held in self._held.items() if held() is not None}
         self._most_held = 2 * len(self._held) + _LEAST_SWEPT
 
-    def _packed(self, versions: Versions[D]) -> _Row:
+    def _packed(self, versions: Versions[D]) -> _Row[D]:
         single = versions.single()
         if single is not None:
             return self._form.packed(*single)
+        if len(versions) > _MOST_PACKED:
+            return versions
         promised = versions.promised
         row = self._form.packed_all(versions.entries())
         if promised is None:

@@ -182,6 +182,19 @@ def test_what_is_promised_and_comes_is_there_though_nobody_held_it() -> None:
     twins.play("look at all")
 
 
+def test_what_changes_often_is_not_packed_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    key, packed = KEYS[0], list[int]()
+    twins = play([("push", key, f"p{times}", None) for times in range(10)])
+    form = SubscriptionForm()
+    twins.packed._form = form
+    with monkeypatch.context() as patch:
+        patch.setattr(form, "told", lambda one: packed.append(1))
+        twins.play("push", key, "q", None)
+        twins.play("look at all")
+    assert not packed
+    assert form.external_name(twins.packed.row(0)) == ("org", f"sub {key}")
+
+
 texts = st.text(max_size=40)
 times = st.integers(0, 1 << 62)
 optional = st.none() | texts
