@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right, insort
 from copy import copy
 from typing import Final
@@ -60,13 +61,19 @@ class _Sorted:
     __slots__ = ("_lasts", "_runs")
 
     def __init__(self) -> None:
-        self._runs: list[list[int]] = []
+        self._runs: list[array[int]] = []
         self._lasts: list[int] = []
         """The greatest of each run."""
 
     def add(self, value: int) -> None:
         if not self._runs:
-            self._runs, self._lasts = [[value]], [value]
+            self._runs, self._lasts = [array("q", (value,))], [value]
+            return
+        run = self._runs[-1]
+        if value >= self._lasts[-1] and len(run) < _MOST_IN_A_RUN:
+            # As most come.
+            run.append(value)
+            self._lasts[-1] = value
             return
         i = min(bisect_left(self._lasts, value), len(self._runs) - 1)
         run = self._runs[i]

@@ -18,7 +18,8 @@ class UnreadableCommand(ValueError):
     """The bytes are not a command."""
 
 
-def _verbatim(number: str) -> msgspec.Raw:
+def verbatim(number: str) -> msgspec.Raw:
+    """Return a fraction of JSON as it is spelled."""
     return msgspec.Raw(number.encode())
 
 
@@ -54,4 +55,4 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
-_DECODER = msgspec.json.Decoder(Command, float_hook=_verbatim)
+_DECODER = msgspec.json.Decoder(Command, float_hook=verbatim)

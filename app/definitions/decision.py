@@ -71,7 +71,8 @@ def payload_text(command: Command, key: str) -> str:
 def payload_body(command: Command, key: str) -> Mapping[str, Any]:
     """Return the request body in the command; raise MalformedPayload when it is no object."""
     value = command.payload.get(key)
-    if not isinstance(value, Mapping):
+    # A plain dict is told sooner than a mapping.
+    if not isinstance(value, dict | Mapping):
         raise MalformedPayload(f"{key} is not an object")
     return value
 

@@ -98,7 +98,11 @@ class Fields:
 
     def mandatory_text(self, field: str) -> str:
         """Read a text that is not blank."""
-        if is_blank(self._body.get(field)):
+        value = self._body.get(field)
+        if isinstance(value, str) and value.strip():
+            # As nearly all are.
+            return value
+        if is_blank(value):
             self.fail(field, MANDATORY)
             return ""
         return self.text(field) or ""

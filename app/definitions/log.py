@@ -6,7 +6,7 @@ What the definitions become is a pure function of the records.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions import (
@@ -121,20 +121,26 @@ def applying(
         return Rejected(422, "invalid_record")
     definitions.begin(offset)
     decision = yield from _deciding(definitions, command, now_ms)
-    promised = Promised(now_ms, offset)
-    plans = PromisedPlans(promised.coming)
-    others: Sequence[Change] = ()
+    changes: Sequence[Change] = ()
+    promised: tuple[Promised, PromisedPlans] | None = None
     if isinstance(decision, Decision):
-        others = yield from _promising(definitions, decision.changes, promised, plans)
+        changes = decision.changes
+        # Nearly always a step takes them all.
+        if len(changes) > STEP_ITEMS:
+            subscriptions = Promised(now_ms, offset)
+            promised = subscriptions, PromisedPlans(subscriptions.coming)
+            changes = yield from _promising(definitions, changes, *promised)
     # All that follows is one step.
     definitions.pass_over(now_ms, offset)
     definitions.records.commit(now_ms, offset)
     if isinstance(decision, Rejected):
         return decision
-    definitions.subscription_index.commit_promised(promised)
-    for change in others:
+    if promised is not None:
+        definitions.subscription_index.commit_promised(promised[0])
+    for change in changes:
         commit(definitions, change, now_ms, offset)
-    definitions.plan_index.commit_promised(plans)
+    if promised is not None:
+        definitions.plan_index.commit_promised(promised[1])
     return Applied(command.type, decision.object, decision.impact)
 
 
@@ -191,7 +197,7 @@ def commit(definitions: Definitions, change: Change, now_ms: int, offset: int) -
             definitions.plan_index.commit_deletion(plan, now_ms, offset)
         case Deletion(Customer() as customer):
             definitions.customer_index.commit_deletion(customer, now_ms, offset)
-            definitions.subscription_index.commit_deletion(customer)
+            definitions.subscription_index.commit_deletion(customer, offset)
 
 
 def _deciding(
@@ -202,7 +208,9 @@ def _deciding(
         return Rejected(422, "invalid_record")
     try:
         decision = decide_one(definitions, command, now_ms)
-        return (yield from decision) if isinstance(decision, Generator) else decision
+        if isinstance(decision, Decision | Rejected):
+            return decision
+        return (yield from decision)
     except MalformedPayload:
         return Rejected(422, "invalid_record")
     except MemoryError:
@@ -220,8 +228,6 @@ def _promising(
     promised_plans: PromisedPlans,
 ) -> Steps[Sequence[Change]]:
     """Promise what can be promised; return the rest, which is committed at once: never much."""
-    if len(changes) <= STEP_ITEMS:
-        return changes
     others: list[Change] = []
     subscriptions, plans = definitions.subscription_index, definitions.plan_index
     for count, change in enumerate(changes, 1):

@@ -17,7 +17,7 @@ from app.definitions.indexes.index import CodeKey, Index, newest
 from app.definitions.indexes.organizations import CustomerIndex, OrganizationIndex, WebhookEndpoints
 from app.definitions.indexes.records import HistoryIndex, RecordIndex, SettingsVersions
 from app.definitions.indexes.set_asides import SetAsides
-from app.definitions.indexes.subscriptions import SubscriptionIndex, ids_of
+from app.definitions.indexes.subscriptions import SubscriptionIndex
 from app.definitions.model import (
     DEFAULT_TIMEZONE,
     Customer,
@@ -216,7 +216,7 @@ class Definitions(Index):
         """Return whether events of a code and an external id ever count."""
         if (organization_id, code) not in self.metric_index.holders:
             return False
-        return (organization_id, external_id) in self.subscription_index.by_external_id or any(
+        return bool(self.subscriptions(organization_id, external_id)) or any(
             record.implicit_plan for record in self.settings.all()
         )
 
@@ -243,7 +243,7 @@ class Definitions(Index):
     def metric_by_id(self, metric_id: str, at_ms: int | None = None) -> Metric | None:
         """Return the metric, None once deleted."""
         versions = self.metric_index.versions.get(metric_id)
-        return versions.at(at_ms) if versions else None
+        return versions.at(at_ms) if versions is not None else None
 
     def metric_history(self, organization_id: str, code: str) -> list[Versions[Metric]]:
         """Return all metrics that ever had the code, in the order in which they took it."""
@@ -272,7 +272,7 @@ class Definitions(Index):
     def plan_by_id(self, plan_id: str, at_ms: int | None = None) -> Plan | None:
         """Return the plan; a deleted one as it last was, since its periods have yet to close."""
         versions = self.plan_index.versions.get(plan_id)
-        return versions.last_before_deletion(at_ms) if versions else None
+        return versions.last_before_deletion(at_ms) if versions is not None else None
 
     def plan_of(self, subscription_id: str) -> Versions[Plan]:
         """Return the plan of a subscription through time, whichever it has been."""
@@ -328,7 +328,7 @@ class Definitions(Index):
     ) -> Customer | None:
         """Return the customer, None once deleted."""
         versions = self.customer_index.versions.get((organization_id, external_id))
-        return versions.at(at_ms) if versions else None
+        return versions.at(at_ms) if versions is not None else None
 
     def customer_of(self, subscription: Subscription) -> Versions[Customer]:
         """Return the customer of a subscription, up to its deletion.
@@ -342,45 +342,31 @@ class Definitions(Index):
         return customer.until_deleted(self.subscription_versions[subscription.id].offsets[0])
 
     def customers(self, organization_id: str) -> Iterator[Customer]:
-        """Yield the customers of an organization, newest first."""
-        for name in reversed(list(self.customer_index.live.get(organization_id, ()))):
-            customer = self.customer(organization_id, name)
-            # It may be deleted meanwhile.
-            if customer is not None:
-                yield customer
+        """Return the customers of an organization, newest first; none is deleted meanwhile."""
+        index = self.customer_index
+        return index.live.newest(organization_id, index.versions, newest_first=True)
 
     def customers_count(self, organization_id: str) -> int:
         """Return how many customers the organization has."""
-        return len(self.customer_index.live.get(organization_id, ()))
+        return self.customer_index.live.count(organization_id)
 
     @property
     def subscription_versions(self) -> Mapping[str, Versions[Subscription]]:
         """Every subscription that ever was, by id."""
         return self.subscription_index.versions
 
-    def subscriptions(self, organization_id: str, external_id: str) -> list[Versions[Subscription]]:
+    def subscriptions(
+        self, organization_id: str, external_id: str
+    ) -> Sequence[Versions[Subscription]]:
         """Return all subscriptions ever under the external id, canceled too, in creation order."""
         return self.subscription_index.of_external_id((organization_id, external_id))
-
-    def same_id(self, subscription_id: str) -> str:
-        """Return the id as it is kept here, if it is: who keeps that one takes no room for it."""
-        versions = self.subscription_index.versions.get(subscription_id)
-        newest = versions.last_before_deletion() if versions else None
-        return subscription_id if newest is None else newest.id
-
-    def same_name(self, name: CodeKey) -> CodeKey:
-        """Do the same for the external id of a subscription."""
-        organization_id, external_id = name
-        named = self.subscription_index.of_external_id(name)
-        newest = named[0].last_before_deletion() if named else None
-        return (organization_id, external_id if newest is None else newest.external_id)
 
     def subscription_by_id(
         self, subscription_id: str, at_ms: int | None = None
     ) -> Subscription | None:
         """Return the subscription, whatever its status."""
         versions = self.subscription_index.versions.get(subscription_id)
-        return versions.at(at_ms) if versions else None
+        return versions.at(at_ms) if versions is not None else None
 
     def current_subscription(
         self, organization_id: str, external_id: str, now_ms: int
@@ -396,18 +382,18 @@ class Definitions(Index):
                 pending = pending or subscription
         return pending
 
-    def all_subscription_keys(self) -> Iterable[CodeKey]:
-        """Return (organization id, external id) of every subscription that ever was."""
-        return self.subscription_index.by_external_id.keys()
+    def all_subscription_keys(self) -> Iterator[CodeKey]:
+        """Yield (organization id, external id) of every subscription that was until now."""
+        return iter(self.subscription_index.by_external_id)
 
     def subscriptions_from_newest(self, organization_id: str) -> Iterator[Subscription]:
         """Return all past and present subscriptions of the organization, newest first."""
-        ids = self.subscription_index.by_organization.get(organization_id, ())
-        return self.subscription_index.newest_of(reversed(ids))
+        index = self.subscription_index
+        return index.by_organization.newest(organization_id, index.versions, newest_first=True)
 
     def subscriptions_count(self, organization_id: str) -> int:
         """Return how many subscriptions the organization ever had."""
-        return len(self.subscription_index.by_organization.get(organization_id, ()))
+        return self.subscription_index.by_organization.count(organization_id)
 
     def active_count(self, organization_id: str, at_ms: int) -> int:
         """Return how many subscriptions of the organization are active at a moment."""
@@ -416,8 +402,8 @@ class Definitions(Index):
 
     def subscriptions_of_plan(self, plan_id: str) -> Iterator[Subscription]:
         """Return every subscription on the plan or on a child of it, whatever its status."""
-        ids = list(self.subscription_index.by_plan.get(plan_id, ()))
-        return self.subscription_index.newest_of(ids)
+        index = self.subscription_index
+        return index.by_plan.newest(plan_id, index.versions)
 
     def active_subscriptions_count(self, plan_id: str, at_ms: int) -> int:
         """Return how many subscriptions are active on the plan, or on a child, at a moment."""
@@ -439,16 +425,14 @@ class Definitions(Index):
 
     def has_subscriptions(self, customer: Customer) -> bool:
         """Return True if a customer that is not deleted has or had any subscription."""
-        key = (customer.organization_id, customer.external_id)
-        return key in self.subscription_index.by_customer
+        return next(self.subscriptions_of_customer(customer), None) is not None
 
     def subscriptions_of_customer(
         self, customer: Customer, *, newest_first: bool = False
     ) -> Iterator[Subscription]:
         """Return every subscription of a customer that is not deleted, whatever its status."""
         key = (customer.organization_id, customer.external_id)
-        ids = list(ids_of(self.subscription_index.by_customer, key))
-        return self.subscription_index.newest_of(ids[::-1] if newest_first else ids)
+        return self.subscription_index.of_customer(key, newest_first=newest_first)
 
     def organizations(self) -> list[str]:
         """Return all organizations that the log tells of anything but history."""
@@ -478,20 +462,17 @@ class Definitions(Index):
         """
         organization_id, index = impact.organization_id, self.subscription_index
         if organization_id is None:
-            yield from list(index.by_external_id)
+            yield from index.by_external_id
         elif impact.external_subscription_id is not None:
             yield organization_id, impact.external_subscription_id
         elif impact.plan_id is not None:
-            yield from self._names_of(list(index.by_plan.get(impact.plan_id, ())))
+            yield from _names_of(index.by_plan.newest(impact.plan_id, index.versions))
         elif impact.external_customer_id is not None:
             key = (organization_id, impact.external_customer_id)
-            ids = [*ids_of(index.left, key), *ids_of(index.by_customer, key)]
-            yield from self._names_of(ids)
+            yield from _names_of(newest(index.versions[i]) for i in index.by_customer.ids(key))
         else:
-            yield from self._names_of(list(index.by_organization.get(organization_id, ())))
+            yield from _names_of(index.by_organization.newest(organization_id, index.versions))
 
-    def _names_of(self, ids: Iterable[str]) -> Iterator[CodeKey]:
-        versions_of = self.subscription_index.versions
-        for identity in ids:
-            subscription = newest(versions_of[identity])
-            yield subscription.organization_id, subscription.external_id
+
+def _names_of(subscriptions: Iterable[Subscription]) -> Iterator[CodeKey]:
+    return ((each.organization_id, each.external_id) for each in subscriptions)

@@ -42,13 +42,23 @@ class Versions(Generic[T]):
     Of a million objects most never change: one version takes no lists.
     """
 
-    __slots__ = ("_append_time_ms", "_object", "_offset", "_promised", "_several")
+    __slots__ = (
+        "__weakref__",
+        "_append_time_ms",
+        "_object",
+        "_offset",
+        "_promised",
+        "_several",
+    )
 
-    def __init__(self) -> None:
-        self._append_time_ms: int | None = None
+    def __init__(
+        self, append_time_ms: int | None = None, offset: int = -1, one: T | None = None
+    ) -> None:
+        """Begin with one version, or with none."""
+        self._append_time_ms = append_time_ms
         """Append time of the one version; None: there are several, or none."""
-        self._offset = -1
-        self._object: T | None = None
+        self._offset = offset
+        self._object = one
         self._several: _Several[T | None] | None = None
         self._promised: tuple[Coming, T] | None = None
 
@@ -77,9 +87,9 @@ class Versions(Generic[T]):
         several = self._several
         if several is None:
             # Of none the object is None, too.
-            first_ms = self._append_time_ms
-            is_here = at_ms is None or (first_ms is not None and first_ms <= at_ms)
-            return self._object if is_here else None
+            if at_ms is None or (first_ms := self._append_time_ms) is None or first_ms <= at_ms:
+                return self._object
+            return None
         if at_ms is None:
             return several.objects[-1]
         i = bisect_right(several.append_times_ms, at_ms)
@@ -177,8 +187,12 @@ class Versions(Generic[T]):
         return self._offsets
 
     def push(self, append_time_ms: int, offset: int, obj: T | None) -> None:
-        """Add a version; times never go back (`ValueError`)."""
+        """Add a version; times never go back (`ValueError`).
+
+        One that is promised and is not here never comes, and is forgotten.
+        """
         self._settle()
+        self._promised = None
         self._check_follows(append_time_ms)
         self._append(append_time_ms, offset, obj)
 
@@ -191,6 +205,22 @@ class Versions(Generic[T]):
         self._check_follows(coming.append_time_ms)
         self._promised = coming, obj
 
+    def single(self) -> tuple[int, int, T] | None:
+        """Return append time in ms, offset and object of one that never changed; None: it did.
+
+        It is none if another is promised.
+        """
+        first_ms, one = self._append_time_ms, self._object
+        if self._promised is not None or first_ms is None or one is None:
+            return None
+        return first_ms, self._offset, one
+
+    @property
+    def promised(self) -> tuple[Coming, T] | None:
+        """What is promised and is not here, with that which brings it; None: nothing is."""
+        self._settle()
+        return self._promised
+
     def is_promised(self, coming: Coming) -> bool:
         """Return True if a version of the object is promised with these."""
         return self._promised is not None and self._promised[0] is coming
@@ -198,9 +228,11 @@ class Versions(Generic[T]):
     def replace_newest(self, obj: T) -> None:
         """Replace the newest version by an object that acts alike in the past.
 
-        The append time and the offset of the newest version stay.
+        The append time and the offset of the newest version stay. What is promised is forgotten,
+        as by a push.
         """
         self._settle()
+        self._promised = None
         if self._several is None:
             self._object = obj
         else:

@@ -7,9 +7,6 @@ about 150.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, TypeVar
-
 import msgspec
 
 from app.definitions.model import FOLD_VERSION
@@ -19,24 +16,21 @@ Packed = tuple[bytes, bytes]
 """(key, value) of a changelog record."""
 
 
-First = TypeVar("First", bytes, str)
-
-
-class PackedRows(Generic[First]):
+class PackedRows:
     """Records by the first part of their key, which names what they belong to."""
 
     def __init__(self) -> None:
-        self._pieces: dict[First, bytes] = {}
+        self._pieces: dict[bytes, bytes] = {}
         """By first part: the rest of each key, with its value."""
-        self._open: dict[First, list[bytes]] = {}
+        self._open: dict[bytes, list[bytes]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._pieces or self._open)
 
-    def __contains__(self, first_part: First) -> bool:
+    def __contains__(self, first_part: bytes) -> bool:
         return first_part in self._pieces or first_part in self._open
 
-    def add(self, first_part: First, rest: bytes, value: bytes) -> None:
+    def add(self, first_part: bytes, rest: bytes, value: bytes) -> None:
         """Keep one more record."""
         rows = self._open.get(first_part)
         if rows is None:
@@ -49,24 +43,24 @@ class PackedRows(Generic[First]):
             self._pieces[first_part] = msgspec.msgpack.encode(rows)
         self._open.clear()
 
-    def piece(self, first_part: First) -> bytes | None:
+    def piece(self, first_part: bytes) -> bytes | None:
         """Return what belongs together in one piece, for `put`."""
         return self._pieces.get(first_part)
 
-    def put(self, first_part: First, piece: bytes) -> None:
+    def put(self, first_part: bytes, piece: bytes) -> None:
         """Keep again what was taken and did not change."""
         self._pieces[first_part] = piece
 
-    def read(self, first_part: First) -> list[Packed]:
+    def read(self, first_part: bytes) -> list[Packed]:
         """Return (rest of the key, value) of all records, which stay."""
         rows = self._pieces.get(first_part)
         return paired(_decode_rows(rows) if rows is not None else self._open.get(first_part, []))
 
-    def drain(self, first_part: First) -> list[Packed]:
+    def drain(self, first_part: bytes) -> list[Packed]:
         """Hand out (rest of the key, value) of all records, which are here no longer."""
         return paired(self._taken(first_part))
 
-    def _taken(self, first_part: First) -> list[bytes]:
+    def _taken(self, first_part: bytes) -> list[bytes]:
         rows = self._pieces.pop(first_part, None)
         if rows is not None:
             return _decode_rows(rows)
@@ -82,25 +76,21 @@ def paired(rows: list[bytes]) -> list[Packed]:
 
 
 class PackedCells:
-    """Packed cells by subscription. A cell's key is an array of six, the subscription first.
+    """Packed cells by subscription. A cell's key is an array of six, the subscription first."""
 
-    `same`: return an id that is equal, and kept by somebody else if there is any.
-    """
-
-    def __init__(self, same: Callable[[str], str] = lambda identity: identity) -> None:
-        self._rows: PackedRows[str] = PackedRows()
-        self._same = same
+    def __init__(self) -> None:
+        self._rows = PackedRows()
 
     def __bool__(self) -> bool:
         return bool(self._rows)
 
     def __contains__(self, subscription_id: str) -> bool:
-        return subscription_id in self._rows
+        return _first_part(subscription_id) in self._rows
 
     def add(self, key: bytes, value: bytes) -> None:
         """Keep one cell more."""
         end = text_end(key, 1)
-        self._rows.add(self._same(_decode_text(key[1:end])), key[end:], value)
+        self._rows.add(key[:end], key[end:], value)
 
     def pack(self) -> None:
         """Pack all cells of a subscription in one row."""
@@ -108,21 +98,21 @@ class PackedCells:
 
     def piece(self, subscription_id: str) -> bytes | None:
         """Return the cells of a subscription in one piece, for `put`."""
-        return self._rows.piece(subscription_id)
+        return self._rows.piece(_first_part(subscription_id))
 
     def put(self, subscription_id: str, piece: bytes) -> None:
         """Keep again cells that were taken and did not change."""
-        self._rows.put(subscription_id, piece)
+        self._rows.put(_first_part(subscription_id), piece)
 
     def drain(self, subscription_id: str) -> list[Packed]:
         """Hand out the cells of a subscription, which are here no longer."""
         first_part = _first_part(subscription_id)
-        return [(first_part + rest, value) for rest, value in self._rows.drain(subscription_id)]
+        return [(first_part + rest, value) for rest, value in self._rows.drain(first_part)]
 
     def read(self, subscription_id: str) -> list[Packed]:
         """Return the cells of a subscription, which stay packed."""
         first_part = _first_part(subscription_id)
-        return [(first_part + rest, value) for rest, value in self._rows.read(subscription_id)]
+        return [(first_part + rest, value) for rest, value in self._rows.read(first_part)]
 
 
 def _first_part(subscription_id: str) -> bytes:

@@ -217,9 +217,10 @@ def first_offsets(entries: Iterable[EventRanges]) -> tuple[int | None, int | Non
 class Codes(Mapping[str, EventRanges]):
     """Event ranges of an external subscription by code: most of a million have one, or a few."""
 
-    __slots__ = ("_code", "_entry", "_others")
+    __slots__ = ("_code", "_entry", "_others", "name")
 
-    def __init__(self, code: str, entry: EventRanges):
+    def __init__(self, name: SubscriptionKey, code: str, entry: EventRanges):
+        self.name = name
         self._code = code
         self._entry = entry
         self._others: dict[str, EventRanges] | None = None
@@ -258,13 +259,8 @@ class EventRangesTable:
         self,
         is_defined: Callable[[SubscriptionKey, str], bool],
         begin_rest: Callable[[], EventRanges],
-        same_name: Callable[[SubscriptionKey], SubscriptionKey] = lambda name: name,
     ) -> None:
-        """Begin without any.
-
-        `same_name`: return an equal name, of texts that somebody else keeps if there are any.
-        """
-        self._same_name = same_name
+        """Begin without any."""
         self._is_defined = is_defined
         self._begin_rest = begin_rest
         self.undefined: set[MeterKey] = set()
@@ -315,6 +311,11 @@ class EventRangesTable:
         entry = self.find(name, code)
         return -1 if entry is None else entry.forgotten_ms
 
+    def same(self, name: SubscriptionKey) -> SubscriptionKey:
+        """Return a name as it is kept here, if it is: who keeps that one takes no room for it."""
+        codes = self.codes.get(name)
+        return name if codes is None else codes.name
+
     def mark(self, meter_key: MeterKey, entry: EventRanges) -> None:
         """Have the next flush write an entry."""
         if entry.written:
@@ -324,8 +325,7 @@ class EventRangesTable:
     def _keep(self, name: SubscriptionKey, code: str, entry: EventRanges) -> None:
         codes = self.codes.get(name)
         if codes is None:
-            name = self._same_name(name)
-            self.codes[name] = Codes(code, entry)
+            self.codes[name] = Codes(name, code, entry)
         else:
             codes.put(code, entry)
         self._names.setdefault((name[0], code), []).append(name)

@@ -34,6 +34,7 @@ class Schedule:
         if cut_ms >= NEVER_MS:
             self._cuts.pop(name, None)
         elif self._cuts.get(name) != cut_ms:
+            name = self._partition.event_ranges.same(name)
             self._cuts[name] = cut_ms
             heappush(self._heap, (cut_ms, name))
         return cut_ms

@@ -57,7 +57,7 @@ class Packing:
         self._timelines = routes.timelines
         self._routes = routes
         self._stale = stale
-        self._packed = PackedCells(tables.definitions.same_id)
+        self._packed = PackedCells()
         """Cells of external subscriptions that have no routes here."""
         self._unpacked: dict[SpanKey, list[tuple[CellKey, Packed]]] = {}
         self._to_pack: dict[SubscriptionKey, None] = {}

@@ -385,7 +385,7 @@ def _event_ranges(definitions: Definitions, checkpoint: Checkpoint) -> EventRang
         partial(_is_defined, definitions),
         partial(_rest, definitions, checkpoint),
     )
-    return EventRangesTable(is_defined, begin_rest, definitions.same_name)
+    return EventRangesTable(is_defined, begin_rest)
 
 
 def _is_defined(definitions: Definitions, name: SubscriptionKey, code: str) -> bool:

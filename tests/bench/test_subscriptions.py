@@ -46,7 +46,7 @@ def test_what_a_subscription_with_one_cell_weighs(tmp_path: Path) -> None:
     grown = Grown()
 
     known = defined(tmp_path)
-    assert grown() < 1_300
+    assert grown() < 400
 
     checkpoint, newest = msgspec.msgpack.decode(
         (tmp_path / "state0").read_bytes(), type=tuple[Checkpoint, dict[str, dict[bytes, bytes]]]
@@ -56,9 +56,9 @@ def test_what_a_subscription_with_one_cell_weighs(tmp_path: Path) -> None:
 
     for key, value in newest["presence"].items():
         state.event_ranges.load(key, value)
-    assert grown() < 380
+    assert grown() < 390
 
     for key, value in newest["cells"].items():
         state.packing.load_cell(key, value)
     state.packing.pack_loaded()
-    assert grown() < 170
+    assert grown() < 240

@@ -2930,4 +2930,40 @@ BUGS = (
         "itself = self",
         "tests/simulation/test_memory.py::test_a_partition_given_up_is_forgotten",
     ),
+    Bug(
+        "packed-found-by-its-hash-alone",
+        "app/definitions/indexes/packed.py",
+        "if self.key_of(number) == key:",
+        "if number >= 0:",
+        "tests/app/definitions/indexes/test_packed.py::test_names_of_one_hash_are_told_apart",
+    ),
+    Bug(
+        "subscription-found-by-the-hash-of-its-name",
+        "app/definitions/indexes/names.py",
+        "if self._name_of(newest(self._packed.numbered(first))) == name:",
+        "if first >= 0:",
+        "tests/app/definitions/indexes/test_names.py::test_each_is_found_by_its_names[one hash]",
+    ),
+    Bug(
+        "changed-definition-not-packed-anew",
+        "app/definitions/indexes/index.py",
+        "    versions_of[key] = versions\n    return old",
+        "    return old",
+        "tests/app/definitions/indexes/test_packed.py::test_what_is_packed_is_as_in_a_plain_dict",
+    ),
+    Bug(
+        "held-versions-forgotten",
+        "app/definitions/indexes/packed.py",
+        "if held() is not None}",
+        "if held() is None}",
+        "tests/app/definitions/indexes/test_packed.py"
+        "::test_who_holds_versions_sees_what_others_change",
+    ),
+    Bug(
+        "promise-lost-in-packing",
+        "app/definitions/indexes/subscriptions.py",
+        "self.versions[new.id] = versions",
+        "pass",
+        "tests/app/definitions/test_at_once.py::test_what_is_left_half_way_never_was",
+    ),
 )

@@ -30,7 +30,7 @@ class CodedIndex(Index, Generic[Coded]):
     def holder(self, organization_id: str, code: str, at_ms: int | None) -> Coded | None:
         """Return the object that holds a code at a moment, as it is at that moment."""
         holders = self.holders.get((organization_id, code))
-        identity = holders.at(at_ms) if holders else None
+        identity = holders.at(at_ms) if holders is not None else None
         return self.versions[identity].at(at_ms) if identity else None
 
     def listed(self, organization_id: str) -> list[Coded]:

@@ -9,6 +9,7 @@ from copy import copy
 from typing import Any, Self, TypeAlias, TypeVar
 
 from app.definitions.active_counts import ActiveCounts
+from app.definitions.indexes.packed import PackedVersions
 from app.definitions.model import Customer, Metric, Organization, Plan, SetAside, Subscription
 from app.definitions.texts import differ_in_texts_only
 from app.definitions.versions import Versions
@@ -98,12 +99,18 @@ def push(
     """Add a version, or put it in place of one that has other texts only; return the one before."""
     versions = versions_of.get(key)
     if versions is None:
-        versions = versions_of[key] = Versions()
+        if isinstance(versions_of, PackedVersions):
+            versions_of.begin(key, now_ms, offset, new)
+        else:
+            versions_of[key] = Versions(now_ms, offset, new)
+        return None
     old = versions.at()
     if old is not None and differ_in_texts_only(old, new):
         versions.replace_newest(new)
     else:
         versions.push(now_ms, offset, new)
+    # What is kept packed is packed anew.
+    versions_of[key] = versions
     return old
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 
+from app.definitions.indexes.forms import CustomerForm
+from app.definitions.indexes.groups import Groups
 from app.definitions.indexes.index import CodeKey, Index, push
+from app.definitions.indexes.packed import PackedVersions
 from app.definitions.model import Customer, Organization, WebhookEndpoint
 from app.definitions.versions import Versions
 
@@ -21,25 +25,34 @@ class OrganizationIndex(Index):
         push(self.versions, organization.id, now_ms, offset, organization)
 
 
-@dataclass
+_name_of: Callable[[Customer], CodeKey] = attrgetter("organization_id", "external_id")
+
+
+@dataclass(init=False)
 class CustomerIndex(Index):
     """Customers, deleted ones too: one made anew follows under the same key."""
 
-    versions: MutableMapping[CodeKey, Versions[Customer]] = field(default_factory=dict)
-    live: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
-    """External ids of customers that are not deleted, by organization."""
+    versions: MutableMapping[CodeKey, Versions[Customer]]
+    live: Groups[CodeKey, Customer]
+    """Customers that are not deleted, by organization."""
+
+    def __init__(self) -> None:
+        packed = PackedVersions(CustomerForm(), _name_of)
+        self.versions, self.live = packed, Groups(packed)
 
     def commit(self, customer: Customer, now_ms: int, offset: int) -> None:
         """Take a new version over."""
-        organization_id, external_id = customer.organization_id, customer.external_id
-        push(self.versions, (organization_id, external_id), now_ms, offset, customer)
-        self.live.setdefault(organization_id, {})[external_id] = None
+        name = _name_of(customer)
+        if push(self.versions, name, now_ms, offset, customer) is None:
+            self.live.add(customer.organization_id, name, self.live.number_of(name))
 
     def commit_deletion(self, customer: Customer, now_ms: int, offset: int) -> None:
         """End a customer."""
-        organization_id, external_id = customer.organization_id, customer.external_id
-        self.versions[organization_id, external_id].push(now_ms, offset, None)
-        self.live[organization_id].pop(external_id, None)
+        name = _name_of(customer)
+        versions = self.versions[name]
+        versions.push(now_ms, offset, None)
+        self.versions[name] = versions
+        self.live.discard(customer.organization_id, name)
 
 
 @dataclass

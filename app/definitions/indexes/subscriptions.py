@@ -2,75 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass
+from operator import attrgetter
 
 from app.definitions.active_counts import ActiveCounts
+from app.definitions.indexes.forms import SubscriptionForm
+from app.definitions.indexes.groups import Groups
 from app.definitions.indexes.index import CodeKey, Index, newest, push
+from app.definitions.indexes.names import Names
+from app.definitions.indexes.packed import PackedVersions
 from app.definitions.model import Customer, Subscription
 from app.definitions.texts import differ_in_texts_only
 from app.definitions.versions import Coming, Versions
 
-Ids: TypeAlias = str | list[str]
-"""Ids of the subscriptions under a name. Nearly always there is one, which takes no list."""
 
-
-@dataclass
+@dataclass(init=False)
 class SubscriptionIndex(Index):
     """Every subscription that ever was."""
 
-    versions: MutableMapping[str, Versions[Subscription]] = field(default_factory=dict)
-    by_external_id: MutableMapping[CodeKey, Ids] = field(default_factory=dict)
-    """Subscription ids in creation order; `by_organization` has the same order."""
-    by_organization: MutableMapping[str, list[str]] = field(default_factory=dict)
-    by_plan: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
+    versions: MutableMapping[str, Versions[Subscription]]
+    by_external_id: Names
+    by_customer: Names
+    """Subscriptions of deleted customers are among them."""
+    left: MutableMapping[CodeKey, int]
+    """Offset of the last deletion of a customer: its name leads no more to those before."""
+    by_organization: Groups[str, Subscription]
+    """In creation order."""
+    by_plan: Groups[str, Subscription]
     """A subscription on a child plan is among the parent's, too; so in `active_by_plan`."""
-    by_customer: MutableMapping[CodeKey, Ids] = field(default_factory=dict)
-    left: MutableMapping[CodeKey, Ids] = field(default_factory=dict)
-    """Subscriptions of deleted customers, by organization and external customer id."""
-    active_by_plan: MutableMapping[str, ActiveCounts] = field(default_factory=dict)
-    active_by_organization: MutableMapping[str, ActiveCounts] = field(default_factory=dict)
+    active_by_plan: MutableMapping[str, ActiveCounts]
+    active_by_organization: MutableMapping[str, ActiveCounts]
 
-    def of_external_id(self, key: CodeKey) -> list[Versions[Subscription]]:
+    def __init__(self) -> None:
+        form = SubscriptionForm()
+        packed = PackedVersions(form, attrgetter("id"))
+        external_name = attrgetter("organization_id", "external_id")
+        customer_name = attrgetter("organization_id", "external_customer_id")
+        self.versions = packed
+        self.by_external_id = Names(packed, external_name, form.external_name)
+        self.by_customer = Names(packed, customer_name, form.customer_name)
+        self.left = {}
+        self.by_organization, self.by_plan = Groups(packed), Groups(packed)
+        self.active_by_plan, self.active_by_organization = {}, {}
+
+    def of_external_id(self, key: CodeKey) -> Sequence[Versions[Subscription]]:
         """Return all that ever had the external id, in creation order."""
-        return list(map(self.versions.__getitem__, ids_of(self.by_external_id, key)))
+        return self.by_external_id.found(key, self.versions)
 
-    def newest_of(self, ids: Iterable[str]) -> Iterator[Subscription]:
-        """Yield subscriptions as they are when each is asked for."""
-        return (newest(self.versions[i]) for i in ids)
+    def of_customer(self, key: CodeKey, *, newest_first: bool = False) -> Iterator[Subscription]:
+        """Yield those of a customer that is not deleted, as they are when each is asked for."""
+        left = self.left.get(key, -1)
+        for identity in self.by_customer.ids(key, newest_first=newest_first):
+            versions = self.versions[identity]
+            if versions.offsets[0] > left:
+                yield newest(versions)
 
     def commit(self, subscription: Subscription, now_ms: int, offset: int) -> None:
         """Take over a new version of a subscription."""
         organization_id, identity = subscription.organization_id, subscription.id
         old = push(self.versions, identity, now_ms, offset, subscription)
         if old is None:
-            key = (organization_id, subscription.external_id)
-            _add(self.by_external_id, key, identity)
-            self.by_organization.setdefault(organization_id, []).append(identity)
-            customer = (organization_id, subscription.external_customer_id)
-            _add(self.by_customer, customer, identity)
+            number = self.by_plan.number_of(identity)
+            self.by_external_id.add(subscription, number)
+            self.by_customer.add(subscription, number)
+            self.by_organization.add(organization_id, identity, number)
         else:
             self.active_by_organization[organization_id].remove(old)
             for plan_id in old.plan_ids:
                 self.active_by_plan[plan_id].remove(old)
                 if plan_id not in subscription.plan_ids:
-                    self.by_plan[plan_id].pop(identity, None)
+                    self.by_plan.discard(plan_id, identity)
         _counts(self.active_by_organization, organization_id).add(subscription)
         for plan_id in subscription.plan_ids:
             _counts(self.active_by_plan, plan_id).add(subscription)
-            self.by_plan.setdefault(plan_id, {})[identity] = None
+            if old is None or plan_id not in old.plan_ids:
+                self.by_plan.add(plan_id, identity, self.by_plan.number_of(identity))
 
-    def commit_deletion(self, customer: Customer) -> None:
-        """Move the subscriptions of a deleted customer to `left`."""
-        key = (customer.organization_id, customer.external_id)
-        gone = self.by_customer.pop(key, None)
-        if gone is None:
-            return
-        if self.left.setdefault(key, gone) is not gone:
-            for identity in ids_of({key: gone}, key):
-                _add(self.left, key, identity)
+    def commit_deletion(self, customer: Customer, offset: int) -> None:
+        """Let the name of a deleted customer lead to none of its subscriptions."""
+        self.left[customer.organization_id, customer.external_id] = offset
 
     def promise(self, new: Subscription, promised: Promised) -> bool:
         """Promise a version of a subscription on the plan that it has; False: it cannot be."""
@@ -81,6 +93,7 @@ class SubscriptionIndex(Index):
         if old.plan_id != new.plan_id or differ_in_texts_only(old, new):
             return False
         versions.promise(promised.coming, new)
+        self.versions[new.id] = versions
         counts = [
             _later(promised.active_by_plan, self.active_by_plan, plan_id)
             for plan_id in new.plan_ids
@@ -106,22 +119,6 @@ class Promised:
         self.active_by_plan: dict[str, ActiveCounts] = {}
         """Counts of active subscriptions by plan, promised versions included."""
         self.active_by_organization: dict[str, ActiveCounts] = {}
-
-
-def ids_of(ids: Mapping[CodeKey, Ids], key: CodeKey) -> Sequence[str]:
-    """Return the ids under a name, in creation order."""
-    known = ids.get(key, ())
-    return (known,) if isinstance(known, str) else known
-
-
-def _add(ids: MutableMapping[CodeKey, Ids], key: CodeKey, identity: str) -> None:
-    known = ids.get(key)
-    if known is None:
-        ids[key] = identity
-    elif isinstance(known, str):
-        ids[key] = [known, identity]
-    else:
-        known.append(identity)
 
 
 def _counts(of: MutableMapping[str, ActiveCounts], identity: str) -> ActiveCounts:

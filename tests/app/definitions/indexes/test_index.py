@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.active_counts import ActiveCounts
 from app.definitions.command import Command
+from app.definitions.indexes.groups import Groups
 from app.definitions.indexes.index import Index
+from app.definitions.indexes.places import Places
 from app.definitions.log import apply
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
@@ -73,8 +75,15 @@ def defined(records: Iterable[tuple[Command, int]]) -> Definitions:
 def written(held: object) -> bytes:
     """Return all that is held, in its order, as bytes."""
     match held:
+        case Groups():
+            return written([(group, list(held.keys(group))) for group in held])
         case Index():
-            return written(vars(held))
+            # What is packed stands in one of its fields already, and what was asked for last is
+            # no state.
+            passed_over = ("_packed", "_asked")
+            return written({k: v for k, v in vars(held).items() if k not in passed_over})
+        case Places():
+            return written(held._buckets)
         case Mapping():
             return b"{%b}" % b",".join(written(key) + written(held[key]) for key in held)
         case Versions():

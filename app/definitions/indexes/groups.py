@@ -1,0 +1,149 @@
+"""Groups: what belongs to each organization or plan, in the order in which it joined."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, MutableMapping
+from copy import copy
+from itertools import chain
+from typing import Generic
+
+from app.definitions.indexes.forms import D
+from app.definitions.indexes.index import Index, Overlay
+from app.definitions.indexes.packed import K, PackedVersions
+from app.definitions.versions import Versions
+
+
+class _Members(Generic[K, D]):
+    """Keys of objects, at four bytes each: their numbers are kept."""
+
+    __slots__ = ("_gone", "_gone_count", "_packed", "more", "numbers")
+
+    def __init__(self, packed: PackedVersions[K, D]):
+        self._packed = packed
+        self.numbers = array("I")
+        self._gone = Counter[int]()
+        """How often each left: so many times it is passed over, from the first on."""
+        self._gone_count = 0
+        self.more: dict[K, None] = {}
+        """Keys that joined a branch from the first on that has no number; they come last."""
+
+    def discard(self, key: K) -> None:
+        """Let one of them leave."""
+        number = None if key in self.more else self._packed.number_of(key)
+        if number is None:
+            self.more.pop(key, None)
+            return
+        self._gone[number] += 1
+        self._gone_count += 1
+        if 2 * self._gone_count > len(self.numbers):
+            self.numbers = self._stayed()
+            self._gone, self._gone_count = Counter(), 0
+
+    def keys(self, *, newest_first: bool = False) -> Iterator[K]:
+        """Return all, as they are now, though some join or leave meanwhile."""
+        numbers = map(self._packed.key_of, self.order(newest_first=newest_first))
+        more = list(self.more)
+        return chain(reversed(more), numbers) if newest_first else chain(numbers, more)
+
+    def order(self, *, newest_first: bool = False) -> Iterator[int]:
+        """Return the numbers of all that have any, as they are now."""
+        stayed = self._stayed()
+        return reversed(stayed) if newest_first else iter(stayed)
+
+    def _stayed(self) -> array[int]:
+        if not self._gone:
+            return self.numbers[:]
+        gone, stayed = self._gone.copy(), array("I")
+        for number in self.numbers:
+            if gone[number]:
+                gone[number] -= 1
+            else:
+                stayed.append(number)
+        return stayed
+
+    def __len__(self) -> int:
+        return len(self.numbers) - self._gone_count + len(self.more)
+
+    def __copy__(self) -> _Members[K, D]:
+        """Return the same ones; each copy goes on by itself."""
+        copied = _Members(self._packed)
+        copied.numbers = self.numbers[:]
+        copied._gone, copied._gone_count = self._gone.copy(), self._gone_count
+        copied.more = self.more.copy()
+        return copied
+
+
+class Groups(Index, Generic[K, D]):
+    """Members by the id of what they belong to."""
+
+    def __init__(
+        self,
+        packed: PackedVersions[K, D],
+        members: MutableMapping[str, _Members[K, D]] | None = None,
+    ):
+        self._packed = packed
+        self._members: MutableMapping[str, _Members[K, D]] = {} if members is None else members
+
+    def add(self, group: str, key: K, number: int | None) -> None:
+        """Let one join that is not in a group. None for its number: it has none."""
+        members = self._members.get(group)
+        if members is None:
+            members = self._members[group] = _Members(self._packed)
+        if number is None or members.more:
+            members.more[key] = None
+        else:
+            members.numbers.append(number)
+
+    def number_of(self, key: K) -> int | None:
+        """Return the number of what is to join; None: it was made in a branch, and has none."""
+        return self._packed.number_of(key)
+
+    def discard(self, group: str, key: K) -> None:
+        """Let one leave that is in a group."""
+        self._members[group].discard(key)
+
+    def keys(self, group: str, *, newest_first: bool = False) -> Iterator[K]:
+        """Return all of a group, as they are now, though some join or leave meanwhile."""
+        members = self._members.get(group)
+        return iter(()) if members is None else members.keys(newest_first=newest_first)
+
+    def newest(
+        self, group: str, versions: Mapping[K, Versions[D]], *, newest_first: bool = False
+    ) -> Iterator[D]:
+        """Yield all of a group that are not deleted, each as it is when it is asked for.
+
+        Of these versions by key: a branch has others than what is packed.
+        """
+        members = self._members.get(group)
+        if members is None:
+            return iter(())
+        if versions is self._packed:
+            found = map(self._packed.newest, members.order(newest_first=newest_first))
+        else:
+            keys = members.keys(newest_first=newest_first)
+            found = map(Versions.at, map(versions.__getitem__, keys))
+        return (one for one in found if one is not None)
+
+    def count(self, group: str) -> int:
+        """Return how many a group has."""
+        members = self._members.get(group)
+        return 0 if members is None else len(members)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the groups that have or had any."""
+        return iter(self._members)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Groups):
+            return NotImplemented
+        return {group: list(self.keys(group)) for group in self} == {
+            group: list(other.keys(group)) for group in other
+        }
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def copy(self) -> Groups[K, D]:
+        """Return groups that go their own way; it costs what is touched."""
+        return Groups(self._packed, Overlay(self._members, copy))

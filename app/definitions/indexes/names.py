@@ -1,0 +1,117 @@
+"""Names: the subscriptions under an external id of their own, or of a customer."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from itertools import chain
+
+from app.definitions.indexes.index import CodeKey, Index, newest
+from app.definitions.indexes.packed import PackedVersions
+from app.definitions.indexes.places import Places
+from app.definitions.model import Subscription
+from app.definitions.versions import Versions
+
+
+class Names(Index):
+    """Ids of subscriptions by what they are called, in creation order. It never changes for one."""
+
+    def __init__(
+        self,
+        packed: PackedVersions[str, Subscription],
+        name_of: Callable[[Subscription], CodeKey],
+        name_in: Callable[[bytes], CodeKey],
+    ):
+        """Find subscriptions by a name; `name_in` reads it where one is packed."""
+        self._packed = packed
+        self._name_of = name_of
+        self._name_in = name_in
+        self._places = Places()
+        """Where the first of each name is."""
+        self._more: dict[int, array[int]] = {}
+        """Numbers of all others of its name, by the number of the first."""
+        self._again = array("I")
+        """Numbers of all that are not the first of their name."""
+        self._branched: int | None = None
+        """How many there were when this began as a branch: of others it knows its own only."""
+        self._own: dict[CodeKey, list[str]] = {}
+        """Ids of what was made in the branch, and has no number."""
+        self._asked: tuple[CodeKey, Sequence[Versions[Subscription]]] | None = None
+        """What was asked for last: whoever makes or folds something asks more than once."""
+
+    def found(
+        self, name: CodeKey, versions: Mapping[str, Versions[Subscription]]
+    ) -> Sequence[Versions[Subscription]]:
+        """Return those under a name that has few, of these versions by id."""
+        asked = self._asked
+        if asked is None or asked[0] != name:
+            if self._branched is None:
+                several = [self._packed.numbered(number) for number in self._numbers(name)]
+            else:
+                several = [versions[identity] for identity in self.ids(name)]
+            asked = self._asked = name, several
+        return asked[1]
+
+    def ids(self, name: CodeKey, *, newest_first: bool = False) -> Iterator[str]:
+        """Return the ids under a name, as they are now, though more come meanwhile."""
+        numbers, own = self._numbers(name), self._own.get(name, [])[:]
+        key_of = self._packed.key_of
+        if newest_first:
+            return chain(reversed(own), map(key_of, reversed(numbers)))
+        return chain(map(key_of, numbers), own)
+
+    def _numbers(self, name: CodeKey) -> Sequence[int]:
+        for first in self._places.find(hash(name)):
+            if self._name_of(newest(self._packed.numbered(first))) == name:
+                more = self._more.get(first)
+                numbers = (first,) if more is None else array("I", (first,)) + more
+                if self._branched is None:
+                    return numbers
+                return numbers[: bisect_left(numbers, self._branched)]
+        return ()
+
+    def add(self, subscription: Subscription, number: int | None) -> None:
+        """Find one that is new by its name. None for its number: it has none."""
+        name, asked, self._asked = self._name_of(subscription), self._asked, None
+        if number is None or self._branched is not None:
+            self._own.setdefault(name, []).append(subscription.id)
+            return
+        hashed = hash(name)
+        if asked is None or asked[0] != name or asked[1]:
+            for first in self._places.find(hashed):
+                if self._name_in(self._packed.row(first)) == name:
+                    self._more.setdefault(first, array("I")).append(number)
+                    self._again.append(number)
+                    return
+        self._places.add(hashed, number)
+
+    def __iter__(self) -> Iterator[CodeKey]:
+        """Yield all names that there are now, each once, though more come meanwhile."""
+        own, again = list(self._own), iter(self._again)
+        passed_over = next(again, -1)
+        for number in range(len(self._packed) if self._branched is None else self._branched):
+            if number == passed_over:
+                passed_over = next(again, -1)
+            else:
+                yield self._name_in(self._packed.row(number))
+        for name in own:
+            if not self._numbers(name):
+                yield name
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Names):
+            return NotImplemented
+        return {n: list(self.ids(n)) for n in self} == {n: list(other.ids(n)) for n in other}
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def copy(self) -> Names:
+        """Return names that go their own way; only those of a branch are copied."""
+        copied = copy(self)
+        copied._own = {name: list(ids) for name, ids in self._own.items()}
+        copied._asked = None
+        if self._branched is None:
+            copied._branched = len(self._packed)
+        return copied

@@ -1,0 +1,182 @@
+"""Packed: versions of very many objects, as bytes while nobody looks at them.
+
+Nearly all subscriptions and customers are asked for seldom, and change once or never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, MutableMapping
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+from weakref import ref
+
+from app.definitions.indexes.forms import D, Form
+from app.definitions.indexes.places import Places
+from app.definitions.versions import Coming, Versions
+
+K = TypeVar("K", bound=Hashable)
+
+_Row: TypeAlias = bytes | tuple[bytes, Coming, bytes] | Versions[D]
+"""Versions; or versions, and one more that is promised; or many versions as they are."""
+
+_MOST_PACKED: Final = 4
+"""Each change packs all versions anew, so what changes often is left as it is."""
+
+_LEAST_SWEPT: Final = 64
+"""How many that nobody holds any more are looked for, at least."""
+_MOST_AT_HAND: Final = 16
+"""An operation asks for a few objects, several times each."""
+
+
+class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
+    """Versions by key, in the order in which the keys came; none ever goes.
+
+    All who were given the versions of a key hold the same ones. Whoever changes them sets them
+    again: what is packed does not change by itself.
+    """
+
+    def __init__(self, form: Form[D], key: Callable[[D], K]):
+        self._form = form
+        self._key = key
+        self._rows: list[_Row[D]] = []
+        self._places = Places()
+        self._held: dict[int, ref[Versions[D]]] = {}
+        """All that somebody holds, by number of the row, and some that nobody does any more."""
+        self._most_held = _LEAST_SWEPT
+        self._at_hand: dict[K, Versions[D]] = {}
+        """Some that were asked for last."""
+        self._missed: K | None = None
+        """What was asked for last and is not there: whoever makes it asks more than once."""
+        self._last: K | None = None
+        """Key of the last row."""
+
+    def number_of(self, key: K) -> int | None:
+        """Return the number of a key in the order in which they came; None: it did not come."""
+        if key == self._last:
+            return len(self._rows) - 1
+        for number in () if key == self._missed else self._places.find(hash(key)):
+            if self.key_of(number) == key:
+                return number
+        self._missed = key
+        return None
+
+    def key_of(self, number: int) -> K:
+        """Return the key that has a number."""
+        one = self.numbered(number).last_before_deletion()
+        if one is None:
+            raise LookupError("what has a key was there once")
+        return self._key(one)
+
+    def numbered(self, number: int) -> Versions[D]:
+        """Return the versions of the key that has a number."""
+        held = self._held.get(number)
+        if held is not None and (versions := held()) is not None:
+            return versions
+        row = self._rows[number]
+        if isinstance(row, bytes):
+            versions = self._form.unpacked(row)
+        elif isinstance(row, Versions):
+            return row
+        else:
+            versions = self._promised(number, *row)
+        one = versions.only() or versions.last_before_deletion()
+        if one is None:
+            raise LookupError("what has a key was there once")
+        if len(self._held) >= self._most_held:
+            self._sweep()
+        self._held[number] = ref(versions)
+        return self._hand(self._key(one), versions)
+
+    def newest(self, number: int) -> D | None:
+        """Return the newest version of the key that has a number, without keeping it at hand."""
+        row = self._rows[number]
+        if isinstance(row, bytes) and number not in self._held:
+            return self._form.newest(row)
+        return self.numbered(number).at()
+
+    def row(self, number: int) -> bytes:
+        """Return bytes of the key that has a number: of its first version at least."""
+        row = self._rows[number]
+        if isinstance(row, Versions):
+            return self._form.packed(-1, -1, next(row.all()))
+        return row if isinstance(row, bytes) else row[0]
+
+    def __getitem__(self, key: K) -> Versions[D]:
+        # Most are asked for several times, and this for every event of a new meter key.
+        try:
+            return self._at_hand[key]
+        except KeyError:
+            number = self.number_of(key)
+            if number is None:
+                raise
+            return self._hand(key, self.numbered(number))
+
+    def get(self, key: K, default: Any = None) -> Any:
+        """Return the versions of a key."""
+        found = self._at_hand.get(key)
+        if found is None and (number := self.number_of(key)) is not None:
+            found = self._hand(key, self.numbered(number))
+        return default if found is None else found
+
+    def __setitem__(self, key: K, versions: Versions[D]) -> None:
+        number = self.number_of(key)
+        if number is None:
+            number = self._append(key, self._packed(versions))
+        else:
+            self._rows[number] = self._packed(versions)
+        self._held[number] = ref(self._hand(key, versions))
+
+    def begin(self, key: K, append_time_ms: int, offset: int, one: D) -> None:
+        """Set one version of a key that is not there: most have no other, and nobody looks."""
+        self._append(key, self._form.packed(append_time_ms, offset, one))
+
+    def __delitem__(self, key: K) -> None:
+        raise TypeError("what was defined stays")
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._at_hand or self.number_of(key) is not None  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[K]:
+        return map(self.key_of, range(len(self._rows)))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _append(self, key: K, row: _Row[D]) -> int:
+        number = len(self._rows)
+        self._places.add(hash(key), number)
+        self._rows.append(row)
+        self._last, self._missed = key, None
+        return number
+
+    def _hand(self, key: K, versions: Versions[D]) -> Versions[D]:
+        """Keep versions at hand, and return them."""
+        if len(self._at_hand) >= _MOST_AT_HAND:
+            self._at_hand.clear()
+        self._at_hand[key] = versions
+        return versions
+
+    def _sweep(self) -> None:
+        """Forget what nobody holds any more; it comes again after as many as are held."""
+        self._held = {number: held for number, held in self._held.items() if held() is not None}
+        self._most_held = 2 * len(self._held) + _LEAST_SWEPT
+
+    def _packed(self, versions: Versions[D]) -> _Row[D]:
+        single = versions.single()
+        if single is not None:
+            return self._form.packed(*single)
+        if len(versions) > _MOST_PACKED:
+            return versions
+        promised = versions.promised
+        row = self._form.packed_all(versions.entries())
+        if promised is None:
+            return row
+        coming, one = promised
+        return row, coming, self._form.packed(coming.append_time_ms, coming.offset, one)
+
+    def _promised(self, number: int, row: bytes, coming: Coming, promised: bytes) -> Versions[D]:
+        versions, one = self._form.unpacked(row), self._form.unpacked(promised).only()
+        if one is not None:
+            versions.promise(coming, one)
+        if coming.is_here:
+            self._rows[number] = self._packed(versions)
+        return versions
