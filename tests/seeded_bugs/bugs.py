@@ -1680,6 +1680,14 @@ BUGS = (
         "tests/simulation/test_simulation.py::test_seeds_that_found_something[1050324]",
     ),
     Bug(
+        "who-came-again-put-where-it-was-before",
+        "app/definitions/indexes/groups.py",
+        "leaving[np.flatnonzero(numbers == number)[count:]] = False",
+        "leaving[np.flatnonzero(numbers == number)[:-count]] = False",
+        "tests/app/definitions/indexes/test_groups.py"
+        "::test_groups_are_as_plain_dicts_and_so_are_their_branches",
+    ),
+    Bug(
         "partition-that-failed-kept-when-a-rebalance-ends-the-mending",
         "app/runtime/ownership.py",
         "letting_go = asyncio.create_task(self._let_go(owned))",
