@@ -17,7 +17,7 @@ from app.definitions.indexes.packed import K, PackedVersions
 from app.definitions.versions import Versions
 
 _MOST_GONE: Final = 1 << 14
-"""So many are passed over in one go by who looks; then they are taken out."""
+"""How many are passed over in one go by who looks, until they are taken out."""
 
 
 class _Members(Generic[K, D]):
