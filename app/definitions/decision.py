@@ -71,8 +71,7 @@ def payload_text(command: Command, key: str) -> str:
 def payload_body(command: Command, key: str) -> Mapping[str, Any]:
     """Return the request body in the command; raise MalformedPayload when it is no object."""
     value = command.payload.get(key)
-    # A plain dict is told sooner than a mapping.
-    if not isinstance(value, dict | Mapping):
+    if not isinstance(value, Mapping):
         raise MalformedPayload(f"{key} is not an object")
     return value
 

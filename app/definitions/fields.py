@@ -98,11 +98,7 @@ class Fields:
 
     def mandatory_text(self, field: str) -> str:
         """Read a text that is not blank."""
-        value = self._body.get(field)
-        if isinstance(value, str) and value.strip():
-            # As nearly all are.
-            return value
-        if is_blank(value):
+        if is_blank(self._body.get(field)):
             self.fail(field, MANDATORY)
             return ""
         return self.text(field) or ""

@@ -33,8 +33,7 @@ Body = Mapping[str, Any]
 def overrides_of(body: Body) -> Body | None:
     """Return what a body of a subscription overrides, without nulls; None: nothing at all."""
     given = body.get("plan_overrides")
-    # Most have none.
-    if given is None or not isinstance(given, Mapping):
+    if not isinstance(given, Mapping):
         return None
     return {
         key: given[key]
