@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.definitions import commands
 from app.definitions.command import Command
-from app.definitions.model import SettingsRecord
+from app.definitions.model import SettingsRecord, Subscription
 from app.offline.fold import DefinitionLine
 from tables.registry import AGGREGATIONS
 from tests.world import bodies
@@ -142,6 +142,21 @@ def subscription_body(**changes: Any) -> dict[str, Any]:
         "subscription_at": "2024-01-01T00:00:00Z",
         **changes,
     }
+
+
+def subscription_object(identity: str, **changes: Any) -> Subscription:
+    """A subscription as the definitions keep it, with what every one has."""
+    terms = {
+        "organization_id": ORG,
+        "external_id": SUBSCRIPTION,
+        "external_customer_id": "customer",
+        "plan_id": "plan",
+        "billing_time": "calendar",
+        "subscription_at_ms": 0,
+        "started_at_ms": 0,
+        "created_at_ms": 0,
+    }
+    return Subscription(id=identity, **{**terms, **changes})
 
 
 def lines(commands_at: Iterable[tuple[int, Command]]) -> list[CommandAt]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from app.definitions.model import Plan, Subscription
+from app.definitions.model import Plan
 from app.meter.usage import AsOf, ChargeInForce, PeriodUsage, Publication, UsageRow
+from tests.world.definitions import subscription_object
 
 
 def period_usage(
@@ -18,16 +19,12 @@ def period_usage(
 ) -> PeriodUsage:
     """Return usage of a subscription `sub` to a monthly plan."""
     return PeriodUsage(
-        subscription=Subscription(
-            id="s",
+        subscription=subscription_object(
+            "s",
             organization_id="o",
             external_id="sub",
             external_customer_id="cust",
             plan_id="p",
-            billing_time="calendar",
-            subscription_at_ms=0,
-            started_at_ms=0,
-            created_at_ms=0,
         ),
         plan=Plan(
             id="p",

@@ -14,6 +14,7 @@ from app.definitions.indexes.index import Overlay
 from app.definitions.indexes.packed import PackedVersions
 from app.definitions.model import Subscription
 from app.definitions.versions import Versions
+from tests.world.definitions import subscription_object
 
 KNOWN = ["a", "b", "c", "d", "e"]
 """They have numbers."""
@@ -28,18 +29,7 @@ later = st.lists(st.tuples(st.sampled_from("gh"), st.sampled_from(KNOWN + MADE))
 
 
 def versions_of(key: str) -> Versions[Subscription]:
-    one = Subscription(
-        id=key,
-        organization_id="org",
-        external_id=key,
-        external_customer_id="customer",
-        plan_id="plan",
-        billing_time="calendar",
-        subscription_at_ms=0,
-        started_at_ms=0,
-        created_at_ms=0,
-    )
-    return Versions(0, 0, one)
+    return Versions(0, 0, subscription_object(key, external_id=key))
 
 
 class Grouped:

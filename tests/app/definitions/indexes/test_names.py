@@ -8,21 +8,14 @@ from app.definitions.indexes import names as names_module
 from app.definitions.indexes.index import newest
 from app.definitions.indexes.subscriptions import SubscriptionIndex
 from app.definitions.model import Customer, Subscription
+from tests.world.definitions import subscription_object
 
 ORG = "org"
 
 
 def subscription(number: int, external_id: str, customer_id: str) -> Subscription:
-    return Subscription(
-        id=f"id {number}",
-        organization_id=ORG,
-        external_id=external_id,
-        external_customer_id=customer_id,
-        plan_id="plan",
-        billing_time="calendar",
-        subscription_at_ms=0,
-        started_at_ms=0,
-        created_at_ms=0,
+    return subscription_object(
+        f"id {number}", external_id=external_id, external_customer_id=customer_id
     )
 
 

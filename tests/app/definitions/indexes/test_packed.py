@@ -17,6 +17,7 @@ from app.definitions.indexes.index import Overlay, push
 from app.definitions.indexes.packed import PackedVersions
 from app.definitions.model import Customer, Subscription
 from app.definitions.versions import Coming, Versions
+from tests.world.definitions import subscription_object
 
 NAMESPACE = UUID(int=7)
 KEYS = [str(uuid5(NAMESPACE, str(number))) for number in range(20)] + [
@@ -38,13 +39,10 @@ def little_is_kept() -> Iterator[None]:
 
 
 def subscription(identity: str, plan_id: str, ends_ms: int | None) -> Subscription:
-    return Subscription(
-        id=identity,
-        organization_id="org",
+    return subscription_object(
+        identity,
         external_id=f"sub {identity}",
-        external_customer_id="customer",
         plan_id=plan_id,
-        billing_time="calendar",
         subscription_at_ms=1_700_000_000_000,
         started_at_ms=1_700_000_000_000,
         created_at_ms=1_700_000_000_000,
