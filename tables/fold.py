@@ -58,6 +58,12 @@ class Folded:
         self.displaced: set[tuple[str, str, str]] = set()
         """Meter keys with a group that found no room, though its event lies before others'."""
 
+    def touch(self, cell: Cell) -> None:
+        """Have a flush write a cell."""
+        if not cell.dirty:
+            cell.dirty = True
+            self.dirty.append(cell)
+
     def ignore(self, reason: Reason, arrival: Arrival) -> None:
         """Note an event that a charge, or every charge, leaves uncounted."""
         self.ignored[reason] += 1
@@ -328,9 +334,7 @@ def _fold_late(
     _take_found(cell, cut_ms, run, found, parts, members, folded)
     if cut_ms:
         route.aim_late(cell, cut_ms, alone, earliest_ms)
-    if not cell.dirty:
-        cell.dirty = True
-        folded.dirty.append(cell)
+    folded.touch(cell)
     return True
 
 
@@ -579,6 +583,4 @@ def _move(cell: Cell, changes: Contributions, settled_ms: int, folded: Folded) -
             folded.late.append(target)
         state.active += active
         state.spells += spells
-        if not target.dirty:
-            target.dirty = True
-            folded.dirty.append(target)
+        folded.touch(target)

@@ -57,14 +57,12 @@ def told_until(cut_ms: int, grids: Grids) -> int:
     A grid's last cut comes after the settings that end it: they, and what is defined later, are
     decided at the first cut of the next grid.
     """
-    return min(
-        [cut_ms]
-        + [
-            from_ms - 1
-            for from_ms, each_ms in grids[1:]
-            if from_ms <= cut_ms < ceil_to(from_ms, each_ms)
-        ]
+    begun = (
+        from_ms - 1
+        for from_ms, each_ms in grids[1:]
+        if from_ms <= cut_ms < ceil_to(from_ms, each_ms)
     )
+    return min(begun, default=cut_ms)
 
 
 def _stretches(grids: Grids) -> Iterator[tuple[int, int, int]]:

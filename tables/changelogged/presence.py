@@ -130,10 +130,11 @@ class EventRanges(msgspec.Struct, gc=False):
 
     def _note_early(self, arrivals: Iterable[Arrival]) -> bool:
         dated_ms = (
-            a.timestamp_ms for a in arrivals if a.timestamp_ms - a.append_time_ms > EARLY_MS
+            ceil_to(a.timestamp_ms, KEPT_TO_MS)
+            for a in arrivals
+            if a.timestamp_ms - a.append_time_ms > EARLY_MS
         )
-        newest_ms = max(dated_ms, default=-1)
-        early_ms = -1 if newest_ms < 0 else ceil_to(newest_ms, KEPT_TO_MS)
+        early_ms = max(dated_ms, default=-1)
         if early_ms <= self.early_ms:
             return False
         self.early_ms = early_ms

@@ -208,9 +208,7 @@ class Partition:
         if unread:
             led = led.without(self._left_apart(led, unread, folded))
         for late in led.late:
-            if not late.revised.dirty:
-                late.revised.dirty = True
-                folded.dirty.append(late.revised)
+            folded.touch(late.revised)
         for route, found in operations:
             if route.cell is not None and route.set_key is not None:
                 cell, cut_ms = route.cell, 0

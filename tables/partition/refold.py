@@ -421,9 +421,7 @@ class Refold:
             cells = sum(len(layer.cells) for span in route.spans for layer in span.layers.values())
             partition.work.add("refold", "cells", cells)
             for cell in self.group_admission.settle(route):
-                if not cell.dirty:
-                    cell.dirty = True
-                    self.folded.dirty.append(cell)
+                self.folded.touch(cell)
                 self._await_pair(cell)
             yield
         self.folded.displaced.clear()

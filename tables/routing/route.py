@@ -137,27 +137,28 @@ class Route:
         `alone`: a cell of the same place that has only the state of the cut. `since_ms`: append
         time of an event that counts from the cut on.
         """
-        fold, ranges = cell.layer.span.fold, self.event_ranges
-        parts, period = fold.parts, self.timelines[0].holding(cell.layer.start_ms)
-        if ranges is None or parts is None or period is None:
+        layer, fold = cell.layer, cell.layer.span.fold
+        # A refold leads nothing straight: its routes have no event ranges.
+        if self.event_ranges is None or len(self.spans) != 1 or len(self.timelines) != 1:
             return
-        if len(self.spans) > 1 or len(self.timelines) > 1 or fold.in_advance or not fold.prices:
+        parts, period = fold.parts, self.timelines[0].holding(layer.start_ms)
+        if parts is None or period is None or fold.in_advance or not fold.prices:
             return
         set_key = None
         if fold.unique:
-            set_key = cell.layer.span.sets.get((*ONLY_CELL, cell.layer.start_ms))
+            set_key = layer.span.sets.get((*ONLY_CELL, layer.start_ms))
             if set_key is None or parts.whole_members:
                 return
         # Nobody else asks whether it is dirty: what a flush writes is the cell.
         alone.dirty = True
-        self.late = LateRoute(*self.meter_key, self.timelines, self.spans)
-        self.late.revised, self.late.cut_ms = cell, cut_ms
-        self.late.cell, self.late.reading, self.late.set_key = alone, parts.reading, set_key
-        self.late.event_ranges = ranges
-        layer, until_ms = cell.layer, min(cut_ms, period.open_until_ms)
+        late = self.late = LateRoute(*self.meter_key, self.timelines, self.spans)
+        late.revised, late.cut_ms = cell, cut_ms
+        late.cell, late.reading, late.set_key = alone, parts.reading, set_key
+        late.event_ranges = self.event_ranges
         after_ms = max(since_ms, fold.counts_after_ms + 1)
-        self.late.bounds = _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
-        self.late.reach()
+        until_ms = min(cut_ms, period.open_until_ms)
+        late.bounds = _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
+        late.reach()
 
     @property
     def meter_key(self) -> tuple[str, str, str]:

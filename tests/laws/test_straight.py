@@ -6,6 +6,7 @@ span, layer or charge.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count, product
 
 import pytest
@@ -21,7 +22,13 @@ from app.wire.refusals import RefusalCode
 from tables.partition import partition
 from tests.laws.test_partition import ALL, END_MS, GRACES
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, changing_definitions, definitions_of
+from tests.world.definitions import (
+    ORG,
+    SUBSCRIPTION,
+    CommandAt,
+    changing_definitions,
+    definitions_of,
+)
 from tests.world.events import arrivals, arrived, slices
 from tests.world.partition import Live
 from tests.world.profiles import examples
@@ -74,15 +81,20 @@ def same(straight: Live, close: Live) -> None:
     assert straight.changelog.members == close.changelog.members
 
 
+def drawn_definitions(data: st.DataObject, codes: Sequence[str]) -> tuple[list[CommandAt], bool]:
+    """Return definitions, and whether they change among the events."""
+    settings = data.draw(GRACES)
+    changing = data.draw(st.booleans())
+    if changing:
+        return data.draw(changing_definitions(codes)), True
+    return definitions_of(codes, settings), False
+
+
 @examples(150)
 @given(st.data())
 def test_straight_is_closely(data: st.DataObject) -> None:
     """Among definitions that change, restarts and cuts; ids come again in other batches."""
-    settings = data.draw(GRACES)
-    changing = data.draw(st.booleans())
-    definitions = (
-        data.draw(changing_definitions(ALL)) if changing else definitions_of(ALL, settings)
-    )
+    definitions, changing = drawn_definitions(data, ALL)
     codes = data.draw(st.sampled_from([ALL, PLAIN, PLAIN[-1:], APART]))
     events = data.draw(arrivals(codes, ids=20, max_events=30))
     lives = Live(definitions), Close(definitions)
@@ -134,11 +146,7 @@ def late_arrivals(draw: st.DrawFn) -> list[Arrival]:
 @given(st.data())
 def test_late_events_go_straight_as_closely(data: st.DataObject) -> None:
     """Among revisions that are taken, definitions that change, restarts and events that go."""
-    settings = data.draw(GRACES)
-    changing = data.draw(st.booleans())
-    definitions = (
-        data.draw(changing_definitions(LATE)) if changing else definitions_of(LATE, settings)
-    )
+    definitions, changing = drawn_definitions(data, LATE)
     lives, coming = (Live(definitions), Close(definitions)), data.draw(late_arrivals())
     known = data.draw(st.integers(5, 20)) if changing else len(definitions)
     for live in lives:
@@ -152,6 +160,7 @@ def test_late_events_go_straight_as_closely(data: st.DataObject) -> None:
             play(live, batch, defined, closes=closes and not changing, restarts=restarts == 0)
             if restarts < 6:
                 live.flush()
+        assert lives[0].changelog.cells == lives[1].changelog.cells
     same(*lives)
 
 

@@ -1652,15 +1652,15 @@ BUGS = (
     Bug(
         "late-event-led-straight-not-written",
         "tables/partition/partition.py",
-        "                folded.dirty.append(late.revised)\n",
-        "                pass\n",
+        "            folded.touch(late.revised)\n",
+        "            pass\n",
         "tests/laws/test_straight.py::test_late_events_go_straight_as_closely",
     ),
     Bug(
         "events-that-come-at-once-noted-as-early",
         "tables/changelogged/presence.py",
-        "early_ms = -1 if newest_ms < 0 else ceil_to(newest_ms, KEPT_TO_MS)",
-        "early_ms = ceil_to(newest_ms, KEPT_TO_MS)",
+        "early_ms = max(dated_ms, default=-1)",
+        "early_ms = max(dated_ms, default=0)",
         "tests/tables/changelogged/test_presence.py"
         "::test_events_far_apart_that_come_at_once_are_not_noted_as_early",
     ),

@@ -95,10 +95,8 @@ class SubscriptionForm(Form[Subscription]):
 
     def made(self, told: list[Any]) -> Subscription:
         """Return the subscription that was told."""
-        texts, identity = self._texts, told[0]
-        if isinstance(identity, bytes):
-            told[0] = _UUID % _unpack_uuid(identity)
-        told[1], told[4] = texts[told[1]], texts[told[4]]
+        texts = self._texts
+        told[0], told[1], told[4] = _spelled_id(told[0]), texts[told[1]], texts[told[4]]
         return Subscription(**dict(zip(_OF_SUBSCRIPTIONS, told, strict=False)))
 
 
@@ -117,10 +115,7 @@ class CustomerForm(Form[Customer]):
 
     def made(self, told: list[Any]) -> Customer:
         """Return the customer that was told."""
-        identity = told[0]
-        if isinstance(identity, bytes):
-            told[0] = _UUID % _unpack_uuid(identity)
-        told[1] = self._texts[told[1]]
+        told[0], told[1] = _spelled_id(told[0]), self._texts[told[1]]
         if len(told) > 5:
             told[7] = _decode_json(told[7])
         return Customer(**dict(zip(_OF_CUSTOMERS, told, strict=False)))
@@ -142,6 +137,11 @@ class _Numbers(dict[str, int]):
 def _packed_id(identity: str) -> bytes | str:
     """Return an id as bytes if it is spelled as those that we make."""
     return bytes.fromhex(identity.replace("-", "")) if _is_uuid(identity) else identity
+
+
+def _spelled_id(packed: bytes | str) -> str:
+    """Return the id that `_packed_id` packed."""
+    return _UUID % _unpack_uuid(packed) if isinstance(packed, bytes) else packed
 
 
 _OF_SUBSCRIPTIONS = Subscription.__struct_fields__
