@@ -35,7 +35,8 @@ _PLAIN, _WHOLE, _CORRECTIONS = 0, 1, 2
 _Plain = tuple[str, list[int], list[int], list[bytes]]
 """(organization, raw offsets, append times, bodies)"""
 
-_encode_into = msgspec.msgpack.Encoder().encode_into
+_encode = msgspec.msgpack.Encoder().encode
+# `encode_into` gives a buffer half as much room again each time, and takes it back.
 _decode_plain = msgspec.msgpack.Decoder(_Plain).decode
 _decode_whole = msgspec.msgpack.Decoder(list[Arrival]).decode
 _decode_corrections = msgspec.msgpack.Decoder(list[CorrectionArrival]).decode
@@ -126,10 +127,10 @@ class Chunks:
                     [arrival.event.body for arrival in arrivals],
                 )
                 buffer.append(_PLAIN)
-                _encode_into(rows, buffer, len(buffer))
+                buffer += _encode(rows)
             else:
                 buffer.append(_WHOLE)
-                _encode_into(list(arrivals), buffer, len(buffer))
+                buffer += _encode(list(arrivals))
             self.keys.append(row_key((organization_id, external_id), code))
             self.ends.append(self.packed + len(buffer))
 
@@ -146,7 +147,7 @@ class Chunks:
         """Write corrections, one at a time: there are few."""
         for correction in corrections:
             self.buffer.append(_CORRECTIONS)
-            _encode_into([correction], self.buffer, len(self.buffer))
+            self.buffer += _encode([correction])
             self.keys.append(row_key(correction.name, CORRECTIONS_CODE))
             self.ends.append(self.packed + len(self.buffer))
 

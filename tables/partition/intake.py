@@ -17,6 +17,7 @@ from app.wire.identity import event_body_hash
 from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
 from tables.changelogged.members import SetKey
 from tables.event_index.entries import Entry, pack_entries, unpack_entry
+from tables.event_index.index import EventIndex
 from tables.event_index.rows import ROW_BYTES, ids_in
 from tables.fold import Folded
 from tables.partition.corrected import Corrected
@@ -61,6 +62,10 @@ class Led(NamedTuple):
     """One for each event of `runs`, in order."""
     late: list[LateRoute]
     """Routes of late events among them, also if no event is left."""
+    known: list[Run]
+    """Runs of events whose ids are known, or come twice: only copies need no closer look."""
+    known_rows: bytes
+    """One for each event of `known`, in order."""
 
     @property
     def ends(self) -> list[int]:
@@ -71,10 +76,23 @@ class Led(NamedTuple):
         """Return the same with the events of some places among the rest: alone, not their runs."""
         if not odd:
             return self
-        odd_places = sorted(odd)
+        led, apart = self._parted(sorted(odd))
+        return led._replace(rest=led.rest + apart)
+
+    def without_known(self, index: EventIndex) -> Led:
+        """Return the same with the events whose ids are known, or came before, among the known."""
+        places = sorted(index.known(self.rows))
+        if not places:
+            return self
+        led, known = self._parted(places)
+        rows = [self.rows[at * ROW_BYTES : (at + 1) * ROW_BYTES] for at in places]
+        return led._replace(known=known, known_rows=b"".join(rows))
+
+    def _parted(self, odd_places: list[int]) -> tuple[Led, list[Run]]:
+        """Return the same without the events of some places, and these in runs, in order."""
         ends = self.ends
         runs: list[Run | None] = [*self.runs]
-        rest = [*self.rest]
+        parted: list[Run] = []
         left: dict[int, Run | None] = {}
         """Runs that lose events, by identity of what they were; None: all events."""
         for number, places in groupby(odd_places, partial(bisect_right, ends)):
@@ -82,7 +100,7 @@ class Led(NamedTuple):
             first = ends[number] - len(run[1])
             kept, others = apart(run[1], [place - first for place in places])
             left[id(run)] = runs[number] = (run[0], kept) if kept else None
-            rest.append((run[0], others))
+            parted.append((run[0], others))
         rows, begin, packed = bytearray(), 0, memoryview(self.rows)
         for place in odd_places:
             rows += packed[begin * ROW_BYTES : place * ROW_BYTES]
@@ -90,15 +108,18 @@ class Led(NamedTuple):
         rows += packed[begin * ROW_BYTES :]
         farther = [(route, left.get(id(run), run)) for route, run in self.farther]
         unsure = [left.get(id(run), run) for run in self.unsure]
-        return Led(
+        led = Led(
             [route for route, run in zip(self.routes, runs, strict=True) if run],
             [run for run in runs if run],
             [(route, run) for route, run in farther if run],
             [run for run in unsure if run],
-            rest,
+            self.rest,
             rows,
             self.late,
+            self.known,
+            self.known_rows,
         )
+        return led, parted
 
     def without_runs(self, odd: Collection[int]) -> Led:
         """Return the same with the runs of some places among the rest."""
@@ -154,12 +175,34 @@ class Intake:
             *more, rest = lead(rest, late, complete, *hashing)
             found = [one + other for one, other in zip(found, more, strict=True)]
         routes, straight, farther, unsure = found
-        led = Led(routes, straight, farther, unsure, rest, rows, [*late.values()])
-        led = led.without(self._index.known(rows))
+        led = Led(routes, straight, farther, unsure, rest, rows, [*late.values()], [], b"")
+        led = led.without_known(self._index)
         if not self._corrections:
             return led
         touches = self._corrections.touches
         return led.without_runs([at for at, run in enumerate(led.runs) if touches(run[0][:2])])
+
+    def copies(self, led: Led) -> list[Duplicate]:
+        """Return what is the same as an event that came before it; the rest gets other events.
+
+        The index has what is new by now: a first one may have come with its copy.
+        """
+        if not led.known:
+            return []
+        stored, at = self._index.find_many(ids_in(led.known_rows)), 0
+        copies: list[Duplicate] = []
+        for meter_key, run in led.known:
+            others: list[Arrival] = []
+            for arrival in run:
+                known = stored[at]
+                if known is not None and _is_copy(unpack_entry(led.known_rows, at), known):
+                    copies.append(Duplicate(arrival, known, identical=True))
+                else:
+                    others.append(arrival)
+                at += 1
+            if others:
+                led.rest.append((meter_key, others))
+        return copies
 
     def _late_routes(self, runs: Iterable[Run]) -> dict[MeterKey, LateRoute]:
         """Return where late events of runs may go that came like others before."""
@@ -341,14 +384,17 @@ class Intake:
             same = entry.body_hash == known.body_hash
             self._earlier.append(EarlierCopy(arrival, known, same))
             return Duplicate(arrival, known, True if same else None, replaced=True)
-        if entry.body_hash == known.body_hash:
-            return Duplicate(arrival, known, identical=True)
-        return Duplicate(arrival, known, identical=None)
+        return Duplicate(arrival, known, identical=True if _is_copy(entry, known) else None)
 
     def take_earlier(self) -> list[EarlierCopy]:
         """Hand out copies of known events that were appended before these."""
         taken, self._earlier = self._earlier, []
         return taken
+
+
+def _is_copy(entry: Entry, known: Entry) -> bool:
+    """Return whether an event came after a known one of its id, with the same body."""
+    return entry[:4] > known[:4] and entry.body_hash == known.body_hash
 
 
 Bounds = tuple[int, int, int, int]

@@ -77,6 +77,8 @@ class Straight(NamedTuple):
     """What is to be folded closely."""
     missing: list[MemberKey]
     """Members that must be learnt before; if there are any, nothing is folded."""
+    copies: list[Duplicate]
+    """What was known already."""
 
 
 class Partition:
@@ -186,14 +188,17 @@ class Partition:
         """Fold a slice, straight and closely. What `WaitForDefinitions` stops may come again."""
         straight = self.fold_straight(list(runs))
         closely = self.fold_closely(straight.rest)
-        return closely._replace(accepted=straight.accepted + closely.accepted)
+        return closely._replace(
+            accepted=straight.accepted + closely.accepted,
+            duplicates=straight.copies + closely.duplicates,
+        )
 
     def fold_straight(self, runs: list[Run]) -> Straight:
         """Fold the runs whose events are new and lead straight into a cell, as most do."""
         led = self.intake.lead(runs, self.members.complete)
         missing = self.missing_members(led.unsure)
         if missing:
-            return Straight(0, runs, missing)
+            return Straight(0, runs, missing, [])
         if self.changed.notes:
             for route, (_, run) in zip(led.routes, led.runs, strict=True):
                 if route.event_ranges is not None:
@@ -216,12 +221,13 @@ class Partition:
                     cell, cut_ms = route.revised, route.cut_ms
                 operate(cell, cut_ms, route.set_key, found, self.members, folded)
         self.index.add_rows(led.rows)
+        copies = self.intake.copies(led)
         apply_members(folded.unique, self.members, self.cuts.settled_ms, folded)
         self.take_folded(folded)
         accepted = len(led.rows) // ROW_BYTES
         self.work.add("fold", "index_rows", accepted)
         self.work.add("fold", "cells", len(folded.dirty))
-        return Straight(accepted, led.rest, [])
+        return Straight(accepted, led.rest, [], copies)
 
     def _left_apart(self, led: Led, numbers: Iterable[int], folded: Folded) -> set[int]:
         """Fold runs by their cells; return the places of events that are left, among all."""

@@ -69,6 +69,7 @@ def same(straight: Live, close: Live) -> None:
     assert straight.cells() == close.cells()
     assert straight.values() == close.values()
     assert straight.accepted == close.accepted
+    assert len(straight.duplicates) == len(close.duplicates)
     one, other = straight.partition, close.partition
     assert one.event_ranges.codes.keys() == other.event_ranges.codes.keys()
     for name, codes in one.event_ranges.codes.items():
@@ -207,6 +208,35 @@ def test_late_events_ask_the_newest_periods_whether_they_are_taken() -> None:
     assert told.impact is not None
     live.partition.redefinition.tell(told.impact)
     assert live.fold_straight(runs_of([late("count", 2, at_ms + 4)]))
+
+
+def test_only_copies_of_known_events_are_not_looked_at() -> None:
+    live = Live(definitions_of(["count"]))
+    live.define_all()
+
+    def sent(offset: int, number: int, value: str = "1") -> Arrival:
+        name = f"t{number}"
+        return arrived("count", offset, START_MS, START_MS + offset, transaction_id=name, v=value)
+
+    live.deliver([sent(9, 0)])
+    live.deliver([sent(10, 1), sent(20, 2)])
+    assert live.straight == 2
+    copy, other, earlier, same, again = (
+        sent(30, 1),
+        sent(31, 1, "2"),
+        sent(15, 2),
+        sent(10, 1),
+        sent(40, 3),
+    )
+    batch = [copy, other, earlier, same, sent(39, 3), again]
+    straight = live.partition.fold_straight(runs_of(batch))
+    assert straight.accepted == 1
+    found = [(each.arrival, each.identical) for each in straight.copies]
+    assert found == [(copy, True), (again, True)]
+    assert [run for _, run in straight.rest] == [[other, earlier, same]]
+    closely = live.partition.fold_closely(straight.rest)
+    looked_at = [(each.arrival, each.identical, each.replaced) for each in closely.duplicates]
+    assert looked_at == [(other, None, False), (earlier, True, True)]
 
 
 def test_the_second_event_of_a_cell_goes_straight() -> None:

@@ -30,7 +30,7 @@ from tables.closing.close import close_subscription, entering_history, next_cut,
 from tables.closing.forgetting import Forgetting
 from tables.closing.instants import instants_at, members_ahead, members_wanted
 from tables.event_index.index import EventIndex
-from tables.partition.intake import WaitForDefinitions
+from tables.partition.intake import Duplicate, WaitForDefinitions
 from tables.partition.partition import Partition
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold, cells_of
@@ -167,6 +167,7 @@ class Live:
         self.partition = Partition(0, self.definitions, EventIndex())
         self.records: list[PublishedRecord] = []
         self.accepted = self.straight = self.fed_apart = self.left_out = 0
+        self.duplicates: list[Duplicate] = []
         self.changelog = Changelog()
         self._to_define = list(definitions)
         self._impacts: list[tuple[int, int, Impact]] = []
@@ -215,10 +216,12 @@ class Live:
         rest = self.fold_straight(runs)
         while True:
             try:
-                self.accepted += self.partition.fold_closely(rest).accepted
+                closely = self.partition.fold_closely(rest)
                 break
             except WaitForDefinitions as wait:
                 self.define_until(wait.past_ms + 1)
+        self.accepted += closely.accepted
+        self.duplicates += closely.duplicates
         self.refold(self.partition.stale.take_displaced_keys())
 
     def fold_straight(self, runs: list[Run]) -> list[Run]:
@@ -226,6 +229,7 @@ class Live:
         straight = self.partition.fold_straight(runs)
         self.accepted += straight.accepted
         self.straight += straight.accepted
+        self.duplicates += straight.copies
         return straight.rest
 
     def _fill(self, missing: Iterable[MemberKey]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from itertools import islice
 
 from app.bounds.turns import Steps, Work
@@ -15,6 +16,7 @@ from app.wire.identity import comparing_bodies
 from app.wire.refusals import Refusal, RefusalCode, quoted
 from tables.partition.intake import Duplicate
 
+_IDENTICAL = FoldVerdict(None, "", identical=True)
 _JUDGED_A_STEP = 64
 _READ_AT_ONCE = 256
 """Suspects whose first arrivals are in memory together; each of those may have a megabyte."""
@@ -30,13 +32,14 @@ class Duplicates:
         self._suspects: deque[Duplicate] = deque()
         self._firsts: dict[RawPlace, Arrived | None] = {}
 
-    def note(self, duplicate: Duplicate) -> None:
-        """Take a repeated id; one whose bytes are not known to be the same is judged later."""
-        if duplicate.identical is None:
-            self._suspects.append(duplicate)
-        else:
-            self._context.tally.duplicates["identical"] += 1
-            self._verdicts.remember(duplicate.arrival, FoldVerdict(None, "", duplicate.identical))
+    def note(self, duplicates: Iterable[Duplicate]) -> None:
+        """Take repeated ids; those whose bytes are not known to be the same are judged later."""
+        for duplicate in duplicates:
+            if duplicate.identical is None:
+                self._suspects.append(duplicate)
+            else:
+                self._context.tally.duplicates["identical"] += 1
+                self._verdicts.remember(duplicate.arrival, _IDENTICAL)
 
     async def judge(self) -> None:
         """Compare repeated ids with other bytes to the events they repeat, a turn at a time."""
@@ -68,7 +71,7 @@ class Duplicates:
                 self._suspects.popleft()
                 if identical:
                     self._context.tally.duplicates["identical"] += 1
-                    self._verdicts.remember(arrival, FoldVerdict(None, "", identical=True))
+                    self._verdicts.remember(arrival, _IDENTICAL)
                 else:
                     loser = first if duplicate.replaced and isinstance(first, Arrival) else arrival
                     refused.append(self._refuse_repeated(arrival, loser))

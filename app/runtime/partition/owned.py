@@ -325,6 +325,7 @@ class OwnedPartition:
                 return
             self.folded_events += straight.accepted
             self._tell_ignored()
+            self.duplicates.note(straight.copies)
             for some in slices_of(straight.rest, size, route_of, clock):
                 begun_s = await self._after_others(begun_s)
                 result = await self._folded(self._fold_closely, some)
@@ -386,8 +387,7 @@ class OwnedPartition:
         self.folded_events += result.accepted
         self._tell_ignored()
         self.verdicts.refuse_arrivals(result.refused)
-        for duplicate in result.duplicates:
-            self.duplicates.note(duplicate)
+        self.duplicates.note(result.duplicates)
         self.refold_queue.want_displaced()
         self.refold_queue.want_orphaned()
         self.cuts.reschedule(self.state.cuts.take_late_names())

@@ -343,7 +343,15 @@ class RekeyedPortion:
     ) -> Steps[bool]:
         """Take what one record holds; return False if that hangs on definitions yet to come."""
         headers = [header for header in forwarded.headers if header[0] != POSITION_HEADER]
-        found = yield from found_in(forwarded.value, headers, place, judging)
+        value, plain = forwarded.value, dict[MeterKey, Arrivals]()
+        if not headers and value is not None and place[0] <= judging.believed_until_ms:
+            # As most are. It costs a few times less than what `found_in` gives.
+            default = judging.default_organization_id
+            if arrive(value, *place, default, plain, PLAINLY, index):
+                for (arrival,) in plain.values():
+                    self.arrivals.append(arrival.forwarded(index, forwarded.offset))
+                return True
+        found = yield from found_in(value, headers, place, judging)
         for arrived in found or ():
             # What is refused was refused where it was read first.
             if isinstance(arrived, Arrival):

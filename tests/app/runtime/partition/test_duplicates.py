@@ -43,9 +43,8 @@ async def test_few_of_the_first_ones_are_in_memory_together() -> None:
     value = encoded(raw_event("s", "e", "c"))
     (arrival,) = arrivals_of(value, (), 1, 0, 2 * SUSPECTS, Judging.by(definitions))
     assert isinstance(arrival, Arrival)
-    for offset in range(SUSPECTS):
-        known = Entry(1, 0, offset, 0, -1, 0)
-        duplicates.note(Duplicate(arrival, known, identical=None))
+    known = [Entry(1, 0, offset, 0, -1, 0) for offset in range(SUSPECTS)]
+    duplicates.note([Duplicate(arrival, each, identical=None) for each in known])
     await duplicates.judge()
     assert context.tally.duplicates["conflicting"] == SUSPECTS
     assert sum(log.asked) == SUSPECTS
