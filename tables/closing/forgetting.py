@@ -205,13 +205,20 @@ def _is_in_order(partition: Partition, final: Iterable[tuple[Span, Layer, Period
             continue
         if span.key not in open_ms:
             open_ms[span.key] = _open_from(partition, span)
-        if period.start_ms > open_ms[span.key]:
+        if period.start_ms >= open_ms[span.key]:
             return False
     return True
 
 
 def _open_from(partition: Partition, span: Span) -> int:
-    """Return when the first period of a span begins that is not final; NEVER_MS: all are."""
+    """Return when the first period of a span begins that is not final; NEVER_MS: all are.
+
+    Those of version 1 never are, with or without events, and they are the first of their span:
+    what is dated before one changes it at any age.
+    """
+    first = span.timeline.holding(span.key.start_ms)
+    if first is not None and first.carries_until_ms >= NEVER_MS:
+        return first.start_ms
     settled_ms = partition.cuts.settled_ms
     # The others were due before, and their wait is over.
     for period in span.timeline.due_after(settled_ms - _longest_wait_ms(partition)):
@@ -264,9 +271,6 @@ def _is_limited(layer: Layer) -> bool:
 def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> bool:
     """Return whether the records of a period say all that anybody may ask of its cells."""
     recurring = span.fold.metric.recurring
-    if recurring and period.carries_until_ms >= NEVER_MS:
-        # What is dated before the first period changes it at any age.
-        return False
     published = partition.published.find((span.key.subscription_id, period.start_ms))
     telling = _telling(partition, span, period)
     if published is None or published.revision < 0 or telling is None:

@@ -1954,10 +1954,18 @@ BUGS = (
     Bug(
         "carries-on-by-the-first-rules",
         "tables/closing/forgetting.py",
-        "if recurring and period.carries_until_ms >= NEVER_MS:",
+        "if first is not None and first.carries_until_ms >= NEVER_MS:",
         "if False:",
         "tests/tables/closing/test_carrying.py"
         "::test_what_earlier_events_change_at_any_age_is_not_carried_on",
+    ),
+    Bug(
+        "carries-on-after-a-week-of-the-first-rules-without-events",
+        "tables/closing/forgetting.py",
+        "        if period.start_ms >= open_ms[span.key]:\n",
+        "        if period.start_ms == open_ms[span.key]:\n",
+        "tests/tables/closing/test_carrying.py"
+        "::test_such_a_week_without_events_shows_what_is_amended_into_it",
     ),
     Bug(
         "recounts-without-what-is-carried-on",

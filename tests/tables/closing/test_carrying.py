@@ -10,7 +10,6 @@ import pytest
 from msgspec.structs import replace
 
 from app.definitions import commands
-from app.definitions.model import SettingsRecord
 from app.meter.usage import Regrouping
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction
@@ -302,14 +301,35 @@ def test_groups_that_are_as_many_as_may_be_are_not_carried_on(
     assert not one.forget(NAME)
 
 
+FIRST_VERSION = replace(SETTINGS, fold_version=1)
+"""By its rules late events change what recurs at any age."""
+
+
 def test_what_earlier_events_change_at_any_age_is_not_carried_on() -> None:
-    """So it is under the rules of the first version."""
-    one = live(
-        1,
-        "balance",
-        settings=SettingsRecord(
-            close_grid_s=60, revise_every_s=3600, late_window_s=86_400, fold_version=1
-        ),
-    )
+    one = live(1, "balance", settings=FIRST_VERSION)
     pass_until(one, FINAL_MS)
     assert not one.forget(NAME)
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_such_a_week_without_events_shows_what_is_amended_into_it(forgets: bool) -> None:
+    one = Live(definitions_of(["balance"], FIRST_VERSION))
+    one.define_all()
+    pass_until(one, START_MS + WEEK_MS)
+    one.append(START_MS + WEEK_MS + 1, commands.set_settings(SETTINGS))
+    one.deliver([arrived("balance", 1, START_MS + WEEK_MS + HOUR_MS, v="2")])
+    at_ms = START_MS + 2 * WEEK_MS + DAY_MS
+    pass_until(one, at_ms)
+    if forgets:
+        one.forget(NAME)
+    # It counts as of before the first week: its correction came first.
+    sent = arrived("balance", 2, at_ms, at_ms + 1, v="7")
+    amended = replace(sent.event, timestamp_ms=BEFORE_MS)
+    correction = Correction(
+        ORG, NAME[1], sent.event.transaction_id, "amend", amended, "c", amended.body
+    )
+    one.partition.corrected.correct(CorrectionArrival(correction, ORG, at_ms, 0, 1, 0))
+    one.deliver([sent])
+    one.close_until(at_ms + HOUR_MS)
+    (revised,) = [body for body in one.bodies() if body["type"] == "usage.recorded"][1:]
+    assert (revised["period"]["from"], revised["units"]) == ("2024-01-01T00:00:00Z", "7.0")
