@@ -6,6 +6,7 @@ Field order, spelling and ids are the contract; the same cut computed again give
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import blake2b, sha1
 from typing import Any, Literal, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
@@ -52,7 +53,6 @@ class Envelope:
     """Values that all records of one period and cut share; each of their texts is made once."""
 
     __slots__ = (
-        "_closing",
         "about",
         "closed_at_ms",
         "definitions_offset",
@@ -88,16 +88,10 @@ class Envelope:
             }
         )
         """JSON members after `revision`."""
-        self.period_text = text_of(
-            {
-                "from": iso_seconds(period.start_ms),
-                "to": iso_seconds(period.to_ms),
-                "timezone": period.timezone,
-                "charges_duration_in_days": period.duration_days,
-            }
+        self.period_text = _period_text(
+            period.start_ms, period.to_ms, period.timezone, period.duration_days
         )
         """JSON object `period`."""
-        self._closing = ""
         self.key = message_key(subscription.organization_id, subscription.external_id)
         """Key of the Kafka record."""
         self.about = attributes_of(subscription, closed_at_ms)
@@ -106,15 +100,31 @@ class Envelope:
     @property
     def closing(self) -> str:
         """JSON members before `digest`, of a period that is due some time."""
-        if not self._closing:
-            self._closing = members_of(
-                {
-                    "closed_at": iso_milliseconds(self.closed_at_ms),
-                    "final_after": iso_milliseconds(self.period.late_until_ms),
-                    "definitions_offset": self.definitions_offset,
-                }
-            )
-        return self._closing
+        return _closing_text(self.closed_at_ms, self.period.late_until_ms, self.definitions_offset)
+
+
+# Most subscriptions of a plan close with the same texts.
+@lru_cache(1_024)
+def _period_text(start_ms: int, to_ms: int, timezone: str, duration_days: int) -> str:
+    return text_of(
+        {
+            "from": iso_seconds(start_ms),
+            "to": iso_seconds(to_ms),
+            "timezone": timezone,
+            "charges_duration_in_days": duration_days,
+        }
+    )
+
+
+@lru_cache(1_024)
+def _closing_text(closed_at_ms: int, late_until_ms: int, definitions_offset: int) -> str:
+    return members_of(
+        {
+            "closed_at": iso_milliseconds(closed_at_ms),
+            "final_after": iso_milliseconds(late_until_ms),
+            "definitions_offset": definitions_offset,
+        }
+    )
 
 
 class RecordedCell(msgspec.Struct, frozen=True, gc=False):

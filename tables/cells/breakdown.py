@@ -58,7 +58,7 @@ def breakdowns(
         for filter_id, listed in fold.presentation_keys.items()
     }
     parts: dict[tuple[str | None, Groups, Groups], tuple[Any, Any]] = {}
-    for count, (filter_id, groups) in enumerate(list(span.cells_of(period)), 1):
+    for count, (filter_id, groups) in enumerate(span.cells_of(period), 1):
         if count % STEP_ITEMS == 0:
             yield
         group, texts = fold.split(filter_id, groups)

@@ -401,7 +401,7 @@ class Span(msgspec.Struct, eq=False):
                 aggregation.merge(before, before_cell)
         return state, before if self.fold.metric.recurring else None
 
-    def cells_of(self, period: Period) -> Iterator[tuple[str | None, Groups]]:
+    def cells_of(self, period: Period) -> dict[tuple[str | None, Groups], None]:
         """Return names of the cells of a period: of a recurring metric those of history too."""
         names: dict[tuple[str | None, Groups], None] = {}
         for start_ms, layer in self.layers.items():
@@ -409,7 +409,7 @@ class Span(msgspec.Struct, eq=False):
                 start_ms < period.start_ms and self.fold.metric.recurring
             ):
                 names.update(dict.fromkeys(layer.cells if self.fold.plain else layer.used()))
-        return iter(names)
+        return names
 
     def shown(self, state: State, before: State | None, period: Period) -> CellFigures:
         """Return the figures of merged states, rounded and clamped."""

@@ -148,7 +148,7 @@ class _AtCut:
                 span.key.start_ms <= period.start_ms < span.end_ms
             ):
                 continue
-            for count, (filter_id, groups) in enumerate(list(span.cells_of(period)), 1):
+            for count, (filter_id, groups) in enumerate(span.cells_of(period), 1):
                 units = span.figures(period, filter_id, groups, at_ms).units
                 greatest = max(greatest, units)
                 if count % CELLS_A_STEP == 0:

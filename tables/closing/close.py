@@ -38,11 +38,12 @@ def next_cut(partition: Partition, name: SubscriptionKey) -> int:
 def _next_due(timeline: Timeline, done_ms: int) -> int:
     earliest_ms = NEVER_MS
     for period in timeline.due_after(done_ms):
-        if period.start_ms >= earliest_ms:
-            break
         # A termination has no grace: it may be due before the period that is in grace before it.
         if done_ms < period.due_at_ms < earliest_ms:
             earliest_ms = period.due_at_ms
+        # The next begins there.
+        if period.end_ms >= earliest_ms:
+            break
     return earliest_ms
 
 
@@ -90,10 +91,11 @@ def _due_at(timeline: Timeline, cut_ms: int) -> Iterator[tuple[Period, Period | 
     """Yield the periods that are due at a cut, each with the one before it."""
     earlier: Period | None = None
     for period in timeline.due_after(cut_ms - 1):
-        if period.start_ms > cut_ms:
-            break
         if period.due_at_ms == cut_ms:
             yield period, earlier
+        # The next begins there, and is due later than it begins.
+        if period.end_ms >= cut_ms:
+            break
         earlier = period
 
 

@@ -134,7 +134,7 @@ class _AtDay:
                         found = yield from breakdowns(presenting, period, self._cut_ms)
                 told = Beside(charge, metric, period, self._cut_ms, span, None, found)
                 buckets = {bucket.id: bucket for bucket in charge.filters}
-                for filter_id, groups in dict.fromkeys(span.cells_of(period)):
+                for filter_id, groups in span.cells_of(period):
                     bucket = None if filter_id is None else buckets[filter_id]
                     yield self._cell(span, told, bucket, groups)
 

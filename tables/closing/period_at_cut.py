@@ -84,9 +84,8 @@ class PeriodAtCut:
 
     def records(self) -> Iterator[PublishedRecord | None]:
         """Yield what the cut publishes, by cell id, and note it as published; None: a step."""
-        definitions, published = self.partition.definitions, self.partition.published
+        published, plan = self.partition.published, self.charges.plan
         period, period_name = self.period, (self.subscription.id, self.period.start_ms)
-        plan = definitions.plan_of(self.subscription.id).last_before_deletion(period.fixed_at_ms)
         if self.before.cut_ms >= self.cut_ms or plan is None:
             return
 
@@ -124,8 +123,7 @@ class PeriodAtCut:
         The reason of a new cell is None. None is a step. Nothing is changed. `codes`: only of
         metrics of these codes.
         """
-        period, plans = self.period, self.partition.definitions.plan_of(self.subscription.id)
-        plan = plans.last_before_deletion(period.fixed_at_ms)
+        plan = self.charges.plan
         if self.before.cut_ms >= self.cut_ms or plan is None:
             return
         for found in self.closings(self.partition.views.route_of, codes):
@@ -195,7 +193,8 @@ class PeriodAtCut:
         """
         charges, period = self.charges, self.period
         left, followed, passed = dict(self.before.cells), set[str](), set[str]()
-        for period_charge in charges.in_force:
+        has_any = left or self.partition.routes.may_have_any(self.name)
+        for period_charge in charges.in_force if has_any else ():
             charge, metric, as_of_ms, _ = period_charge
             yield None
             if codes is not None and metric.code not in codes:
@@ -230,7 +229,7 @@ class PeriodAtCut:
                 told = None
                 if has_more:
                     told = yield from beside(route, span, charge, metric, period, until_ms)
-                names = dict.fromkeys(span.cells_of(period))
+                names = span.cells_of(period)
                 if metric.recurring:
                     names.update(dict.fromkeys(self._shown_before(charge, filters)))
                 for filter_id, groups in names:

@@ -22,12 +22,16 @@ from tables.partition.tables import Tables
 from tables.partition.timelines import Timelines, TimelineTable
 from tables.routing.implicit import ImplicitPlan
 from tables.routing.lifetime import lifetime_spans
-from tables.routing.period_charges import PeriodCharges
+from tables.routing.period_charges import PeriodCharges, covering
 from tables.routing.plan import ChargeFolds, SpanPlan, plan_spans
 from tables.routing.route import Route
 
 RESTS = -2
 """`made_at` of a route that is compiled again when it is taken."""
+
+
+ALIKE = 256
+"""How many charges of periods are at hand."""
 
 
 class RouteTable:
@@ -57,8 +61,14 @@ class RouteTable:
         self.spans: dict[SpanKey, Span] = {}
         self._unused_routes: dict[SubscriptionKey, set[str]] = {}
         """Codes whose routes were compiled before any event of theirs counted."""
+        self._lends = False
+        """Whether it has routes whose events others have."""
         self.told_of = 0
         """Number of definitions that the partition was told of."""
+        self._charges: dict[tuple[int, int, tuple[int, ...]], tuple[object, PeriodCharges]] = {}
+        """With the plan, what the periods of one cut fold under: most of a plan are alike."""
+        self._charges_known = (0, -1)
+        """Definitions and history records by which it stands."""
         self._old: dict[str | None, int] = {}
         """By organization (None: all), the `made_at` below which routes may be outdated."""
 
@@ -129,15 +139,28 @@ class RouteTable:
 
     def charges_of(self, subscription: Subscription, period: Period) -> PeriodCharges:
         """Return the charges that a period of a subscription folds under."""
-        definitions = self._definitions
-        history = definitions.history_of(subscription.organization_id, self._standing.history_ms)
+        definitions, history_ms = self._definitions, self._standing.history_ms
+        history = definitions.history_of(subscription.organization_id, history_ms)
         plans = definitions.plan_of(subscription.id)
-        return PeriodCharges(definitions, plans, period, history)
+        if self._charges_known != (definitions.offset, history_ms) or len(self._charges) >= ALIKE:
+            self._charges.clear()
+            self._charges_known = definitions.offset, history_ms
+        covered = tuple(record.append_time_ms for record in covering(history, period))
+        key = (id(plans), period.fixed_at_ms, covered)
+        found = self._charges.get(key)
+        if found is None:
+            # As long as the plan is kept, no other object has its id.
+            found = self._charges[key] = plans, PeriodCharges(definitions, plans, period, history)
+        return found[1]
 
     def find(self, meter_key: MeterKey) -> Route | None:
         """Return the route of a meter key; None: it is not at hand or must be compiled again."""
         route = self.by_key.get(meter_key)
         return None if route is None or self.is_outdated(route) else route
+
+    def may_have_any(self, name: SubscriptionKey) -> bool:
+        """Return whether `may_have_cells` is true of any meter key of an external subscription."""
+        return bool(self._lends or name in self._unused_routes or self._event_ranges.codes_of(name))
 
     def may_have_cells(self, meter_key: MeterKey) -> bool:
         """Return whether events of a meter key came, or its route was lent with cells."""
@@ -314,6 +337,7 @@ class RouteTable:
 
     def lend(self, routes: Mapping[MeterKey, Route]) -> None:
         """Add routes for reading only; somebody else keeps their cells."""
+        self._lends = True
         self.by_key.update(routes)
 
     def _generation(self) -> int:

@@ -70,6 +70,8 @@ class PeriodCharges:
         self._known_keys: dict[tuple[str, str | None], tuple[str, ...]] = {}
         """What `_first_keys` has told: each cell asks."""
         at_ms = period.fixed_at_ms
+        self.plan = plan.last_before_deletion(at_ms)
+        """The plan as the period has it; None: there was none yet."""
         own = charges_in_force(definitions, plan, None, at_ms)
         self._stages: list[Stage] = [{c.id: PeriodCharge(c, m, at_ms) for c, m in own}]
         for record in self._records:

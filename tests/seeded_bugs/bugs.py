@@ -1180,7 +1180,7 @@ BUGS = (
     Bug(
         "due-times-taken-to-ascend",
         "tables/closing/close.py",
-        "        if period.start_ms >= earliest_ms:\n",
+        "        if period.end_ms >= earliest_ms:\n",
         "        if earliest_ms < NEVER_MS:\n",
         "tests/tables/closing/test_close.py"
         "::test_by_version_1_a_terminated_period_closes_before_one_that_is_in_grace",
@@ -1704,10 +1704,34 @@ BUGS = (
         "::test_full_usage_has_the_groups_that_were_there_before_the_subscription",
     ),
     Bug(
+        "charges-of-a-period-as-they-were-before-a-definition",
+        "tables/partition/route_table.py",
+        "if self._charges_known != (definitions.offset, history_ms) or",
+        "if self._charges_known[1] != history_ms or",
+        "tests/tables/partition/test_route_table.py"
+        "::test_charges_are_shared_by_what_stands_under_the_same_definitions",
+    ),
+    Bug(
+        "charges-of-a-period-as-they-were-before-history",
+        "tables/partition/route_table.py",
+        "key = (id(plans), period.fixed_at_ms, covered)",
+        "key = (id(plans), period.fixed_at_ms, ())",
+        "tests/tables/partition/test_route_table.py"
+        "::test_charges_are_shared_by_what_stands_under_the_same_definitions",
+    ),
+    Bug(
+        "closes-without-cells-that-were-published",
+        "tables/closing/period_at_cut.py",
+        "has_any = left or self.partition.routes.may_have_any(self.name)",
+        "has_any = bool(left)",
+        "tests/tables/closing/test_close.py"
+        "::test_records_of_a_cut_come_by_period_and_cell_with_the_completion_last",
+    ),
+    Bug(
         "texts-of-a-period-that-is-never-due",
         "app/wire/usage_records.py",
-        '        self._closing = ""\n',
-        '        self._closing = ""\n        self._closing = self.closing\n',
+        "        self.schema_version = schema_version\n",
+        "        self.schema_version = schema_version\n        _ = self.closing\n",
         "tests/tables/closing/test_close.py"
         "::test_an_event_of_a_period_that_is_never_published_is_billed_at_once",
     ),
