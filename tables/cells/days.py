@@ -96,11 +96,13 @@ class Days:
         return cut_ms, day.end_ms
 
     def cuts_after(self, at_ms: int) -> set[int]:
-        """Return the first cuts at or after an instant of the periods that run around it."""
-        longest_ms = max(each_ms for _, each_ms in self._grids)
-        around = [self._timeline.holding(at_ms - longest_ms), self._timeline.holding(at_ms)]
+        """Return the first cuts at or after an instant of the periods that run around it.
+
+        The last day of a period goes on after its end, and what comes then shows in it.
+        """
+        around = list(self._timeline.within(at_ms - self._shown_within_ms, at_ms))
         around += [p for p in (next(self._timeline.after(at_ms), None),) if p is not None]
-        zones = {period.timezone for period in around if period is not None}
+        zones = {period.timezone for period in around}
         return {self._first(timezone, -1, at_ms)[0] for timezone in zones}
 
     def first_of(self, period: Period) -> int:

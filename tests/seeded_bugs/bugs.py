@@ -72,6 +72,22 @@ BUGS = (
         "tests/laws/test_days.py::test_a_definition_shows_at_the_end_of_its_day_after_a_restart",
     ),
     Bug(
+        "day-of-what-was-defined-since-the-last-cut-lost-with-its-changelog",
+        "app/runtime/topics/daily_topic.py",
+        "if offset < told_from and definitions",
+        "if offset < 0 and definitions",
+        "tests/simulation/test_daily.py"
+        "::test_a_torn_changelog_takes_no_day_from_what_was_defined_since_the_last_cut",
+    ),
+    Bug(
+        "last-day-over-with-its-period",
+        "tables/cells/days.py",
+        "list(self._timeline.within(at_ms - self._shown_within_ms, at_ms))",
+        "list(self._timeline.within(at_ms, at_ms))",
+        "tests/semantics/test_daily.py"
+        "::test_a_correction_after_a_planned_end_shows_in_the_last_day",
+    ),
+    Bug(
         "day-told-again-as-a-whole",
         "tables/closing/daily.py",
         "delta = plain(EXACT.subtract(figures.units, before))",

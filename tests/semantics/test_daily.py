@@ -112,6 +112,17 @@ def test_a_correction_shows_in_the_next_day() -> None:
     ]
 
 
+def test_a_correction_after_a_planned_end_shows_in_the_last_day() -> None:
+    story = Story(close_grid_s=60, daily_records=True, since="2023-12-01").metric("m", "sum_agg")
+    story.plan({"billable_metric_code": "m"}).subscribe(ending_at="2024-03-06T11:00:00Z")
+    story.send("2024-03-04T10:00:00Z", v=5)
+    story.append("2024-03-06T15:00:00Z", cancel("t0"))
+    assert days(story, "2024-03-20", "closed_at") == [
+        ("2024-03-04", "5.0", "5.0", "2024-03-05T00:00:00.000Z"),
+        ("2024-03-06", "0.0", "-5.0", "2024-03-07T00:00:00.000Z"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("timezone", "closed_at"),
     [

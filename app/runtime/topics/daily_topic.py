@@ -53,9 +53,19 @@ class Daily(NamedTuple):
 
     def look_at_all(self, state: Partition, shared: WorkerContext) -> None:
         """Have everybody looked at when the next day is over, unless it is known who must be."""
-        if not self.whole:
-            for name in shared.definitions.all_subscription_keys():
-                state.cuts.schedule_grid(name, state.checkpoint.grid_done_ms + 1)
+        if self.whole:
+            return
+        definitions, checkpoint = shared.definitions, state.checkpoint
+        done_ms, told_from = checkpoint.grid_done_ms, checkpoint.definitions_offset
+        for name in definitions.all_subscription_keys():
+            state.cuts.schedule_grid(name, done_ms + 1)
+        # Cells may show definitions since then that nobody tells of again. Only as of these are
+        # there daily records, or a subscription, or days of another timezone.
+        first = definitions.last_offset_at(done_ms) + 1
+        for offset, at_ms, impact in shared.followed.impacts_since(first):
+            if offset < told_from and definitions.settings_at(at_ms).daily_records:
+                for name in state.redirection.concerned(impact):
+                    state.cuts.schedule_grid(name, at_ms)
 
 
 async def daily_of(
