@@ -88,6 +88,14 @@ class ChargeFold:
         return self.prices and not self.in_advance
 
     @property
+    def gives_places(self) -> bool:
+        """Whether an event that does not count may have a place for its group, or for its row.
+
+        For a row alone a closed period of what recurs does not show what came later.
+        """
+        return self.grouped or (self.charge.presents and not self.metric.recurring)
+
+    @property
     def limits_history(self) -> bool:
         """Whether the limit of groups holds for all history at once, not for each period."""
         return self.metric.recurring

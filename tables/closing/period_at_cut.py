@@ -335,6 +335,7 @@ class PeriodAtCut:
         corrected = (
             (layer, kept.since_ms)
             for kept in self._corrections(span.fold.metric.code)
+            if not kept.place_only or span.fold.gives_places
             if (layer := span.layer_at(kept.timestamp_ms)) is not None
         )
         return any(
@@ -447,6 +448,8 @@ class PeriodAtCut:
         """Yield cells of corrected events, before and after, with the corrections' append times."""
         since_ms = 0 if fold.metric.recurring else self.period.start_ms
         for kept in self._corrections(fold.metric.code):
+            if kept.place_only and not fold.gives_places:
+                continue
             if since_ms <= kept.timestamp_ms < self.period.end_ms:
                 cell = fold.cell_of_event(kept.arrival())
                 if cell is not None:

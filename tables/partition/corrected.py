@@ -15,7 +15,7 @@ from tables.fold import Folded, fold_run
 from tables.partition.changed import Changed, codes_of
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
-from tables.partition.revised import Counted, Kept, Revised, Versions
+from tables.partition.revised import Counted, Kept, Revised, Versions, turned
 from tables.partition.tables import Tables
 from tables.spool import Spool
 
@@ -130,10 +130,8 @@ class Corrected:
                 continue
             last_ms = max(self._cuts.revisions_after(at_ms))
             if last_ms > self._checkpoint.cut_ms:
-                for version in (before, event):
-                    if version is not None:
-                        revised = (stored.name, version.code, last_ms)
-                        yield revised, Counted(replace(arrival, event=version), at_ms)
+                for version in turned(arrival, before, event, at_ms):
+                    yield (stored.name, version.arrival.event.code, last_ms), version
 
     def names(self) -> set[SubscriptionKey]:
         """Return external subscriptions that a cut to come revises for a correction."""

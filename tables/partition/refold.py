@@ -245,7 +245,7 @@ class Refold:
             if corrected is None:
                 self._note_cancelled(placed)
                 continue
-            counted, since_ms = corrected
+            counted, since_ms, _ = corrected
             if 0 <= since_ms <= placed.append_time_ms:
                 # Amended before it came.
                 self._foresee(counted)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from app.wire.arrivals import Arrival, SubscriptionKey
+from app.wire.events import Event
 from tables.spool import Place, Spool
 
 Revised = tuple[SubscriptionKey, str, int]
@@ -25,6 +26,8 @@ class Counted(NamedTuple):
     arrival: Arrival
     since_ms: int
     """Append time of the correction that made it so; -1: none did."""
+    place_only: bool = False
+    """Whether it counted nowhere, and only its group had a place by it."""
 
 
 class Kept(NamedTuple):
@@ -32,6 +35,7 @@ class Kept(NamedTuple):
 
     since_ms: int
     timestamp_ms: int
+    place_only: bool
     spool: Spool
     place: Place
 
@@ -53,23 +57,37 @@ class Versions:
 
     def add(self, counted: Counted) -> None:
         """Keep an event with all that decides in which cells it counts."""
-        arrival, since_ms = counted
+        arrival, since_ms, place_only = counted
         event = replace(arrival.event, body=b"")
         place = self._spool.put(msgspec.msgpack.encode(replace(arrival, event=event)))
         if isinstance(place, bytes):
             self._in_memory.append(place)
             place = -len(self._in_memory)
         told = place.to_bytes(_PLACE_BYTES, "big", signed=True)
-        self._rows += _ROW.pack(since_ms, arrival.timestamp_ms, told)
+        self._rows += _ROW.pack(since_ms, arrival.timestamp_ms, place_only, told)
 
     def __iter__(self) -> Iterator[Kept]:
-        for since_ms, timestamp_ms, told in _ROW.iter_unpack(bytes(self._rows)):
+        for since_ms, timestamp_ms, place_only, told in _ROW.iter_unpack(bytes(self._rows)):
             at = int.from_bytes(told, "big", signed=True)
             place = at if at >= 0 else self._in_memory[-at - 1]
-            yield Kept(since_ms, timestamp_ms, self._spool, place)
+            yield Kept(since_ms, timestamp_ms, place_only, self._spool, place)
+
+
+def turned(
+    arrival: Arrival, before: Event | None, after: Event | None, at_ms: int
+) -> Iterator[Counted]:
+    """Yield an event before and after a correction that was appended at a time; None: cancelled.
+
+    While it is cancelled, the group that it came with keeps its place.
+    """
+    for version in (before, after):
+        if version is not None:
+            yield Counted(replace(arrival, event=version), at_ms)
+    if (before is None) != (after is None) and before is not arrival.event:
+        yield Counted(arrival, at_ms, place_only=True)
 
 
 _PLACE_BYTES: Final = 12
-_ROW: Final = Struct("<qq12s")
-"""Append time of the correction, time of the event, place in the spool."""
+_ROW: Final = Struct("<qq?12s")
+"""Append time of the correction, time of the event, whether it has a place only, where it lies."""
 _decode_arrival = msgspec.msgpack.Decoder(Arrival).decode

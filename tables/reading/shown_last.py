@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from msgspec.structs import replace
-
 from app.definitions.model import Plan, Subscription
 from app.definitions.timeline import Period, ceil_to
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
@@ -19,7 +17,7 @@ from tables.changelogged.published import PublishedCell
 from tables.closing.period_at_cut import PeriodAtCut
 from tables.closing.revision import Closing
 from tables.partition.partition import Partition
-from tables.partition.revised import Counted
+from tables.partition.revised import Counted, turned
 from tables.routing.period_charges import PeriodCharge
 from tables.routing.route import Route
 
@@ -33,11 +31,9 @@ def turned_by(partition: Partition, arrival: Arrival) -> Iterator[Counted]:
         return
     event: Event | None = arrival.event
     for stored in partition.corrections.history(arrival.identity):
-        versions, event = (event, stored.event), stored.event
+        before, event = event, stored.event
         if stored.append_time_ms > arrival.append_time_ms:
-            for version in versions:
-                if version is not None:
-                    yield Counted(replace(arrival, event=version), stored.append_time_ms)
+            yield from turned(arrival, before, event, stored.append_time_ms)
 
 
 class ShownLast(PeriodAtCut):
@@ -81,7 +77,7 @@ class ShownLast(PeriodAtCut):
     def _recounted_at(self, period_charge: PeriodCharge) -> Iterator[int]:
         """Yield append times of history records and corrections that concern a charge."""
         yield from self.charges.named_at(period_charge.charge)
-        for arrival, since_ms in self._turned_of(period_charge):
+        for arrival, since_ms, _ in self._turned_of(period_charge):
             if arrival.timestamp_ms < self.period.end_ms:
                 yield since_ms
 
@@ -90,13 +86,16 @@ class ShownLast(PeriodAtCut):
         charge, metric, *_ = period_charge
         fold = self.partition.routes.fold_of(charge, metric, self.period.timezone)
         for counted in self._turned.get(metric.code, ()):
+            if counted.place_only and not fold.gives_places:
+                continue
             if fold.cell_of_event(counted.arrival) is not None:
                 yield counted
 
     def _gives_way(self, shown: Closing) -> bool:
         """Return whether a correction of a later period may have changed who is admitted.
 
-        What the period showed of a group that lost its place by that stays (records-and-cuts §7).
+        What the period showed of a group that lost or gained its place by that stays
+        (records-and-cuts §7).
         """
         if not shown.grouped_by:
             return False
@@ -138,13 +137,14 @@ class ShownLast(PeriodAtCut):
     ) -> tuple[PublishedCell | None, PublishedRecord | None]:
         """Return what the figures should be; None when they are, whatever is said beside them."""
         entry, record = super()._revision(plan, identity, shown, known, reason)
-        one_sided = known is None or not shown.figures.digest
+        was_there = known is not None and bool(known.events_count or any(known.digest))
+        one_sided = not was_there or not shown.figures.digest
         if entry is not None and one_sided and self._gives_way(shown):
             return None, None
         if known is not None and entry is not None:
             if known.same_but_billing(entry):
                 return None, None
-            if not (shown.figures.units or known.events_count or any(known.digest)):
+            if not (shown.figures.units or was_there):
                 # It was there no more.
                 return None, None
         return entry, record

@@ -1413,6 +1413,30 @@ BUGS = (
         "tests/laws/test_forgetting.py::test_a_revision_looks_at_all_that_it_revises",
     ),
     Bug(
+        "place-of-a-canceled-event-reopens-no-period",
+        "tables/partition/revised.py",
+        "if (before is None) != (after is None) and before is not arrival.event:",
+        "if False:",
+        "tests/rules/test_places.py"
+        "::test_a_period_shows_who_has_the_place_of_a_cancelled_event[True-sum-balance-final]",
+    ),
+    Bug(
+        "place-where-there-are-no-groups",
+        "tables/closing/period_at_cut.py",
+        "if kept.place_only and not fold.gives_places:",
+        "if False:",
+        "tests/rules/test_places.py"
+        "::test_without_groups_there_is_no_place_and_a_late_event_alone_is_the_reason",
+    ),
+    Bug(
+        "group-that-a-later-period-lets-in-called-missing",
+        "tables/reading/shown_last.py",
+        "one_sided = not was_there or not",
+        "one_sided = known is None or not",
+        "tests/rules/test_places.py::test_a_closed_period_keeps_that_it_shows_nothing_of_a_group"
+        "_that_a_later_one_lets_in",
+    ),
+    Bug(
         "corrections-of-what-recurs-reopen-one-period",
         "tables/closing/close.py",
         "                from_ms = min([from_ms, *revised_ms])",

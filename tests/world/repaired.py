@@ -69,10 +69,12 @@ class Repaired(Live):
             refold.feed(self.arrived())
             swapped = refold.swap()
 
-    def revised(self) -> dict[object, list[tuple[int, int]]]:
+    def revised(self) -> dict[object, list[tuple[int, int, bool]]]:
         """Return what cuts to come revise, without the events themselves."""
         return {
-            (name, *key): sorted({(kept.since_ms, kept.timestamp_ms) for kept in found})
+            (name, *key): sorted(
+                {(kept.since_ms, kept.timestamp_ms, kept.place_only) for kept in found}
+            )
             for name, of_name in self.partition.corrected._revised.items()
             for key, found in of_name.items()
         }
