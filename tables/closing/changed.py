@@ -6,7 +6,7 @@ and a definition is looked at here, by what it makes of the routes of before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from app.bounds.turns import Steps, in_order
 from app.definitions.timeline import Timeline
@@ -37,26 +37,29 @@ def changed_at(partition: Partition, cut_ms: int) -> Iterator[PublishedRecord | 
     changed.told(cut_ms)
 
 
-def _codes_at(partition: Partition, cut_ms: int) -> Steps[dict[SubscriptionKey, set[str]]]:
-    """Return the codes that may have changed, by external subscription."""
-    changed, found = partition.changed, dict[SubscriptionKey, set[str]]()
+def _codes_at(partition: Partition, cut_ms: int) -> Steps[dict[SubscriptionKey, dict[str, bool]]]:
+    """Return the codes that may have changed, by external subscription.
+
+    With each whether definitions of this moment concern it: those of others are not asked for.
+    """
+    changed, found = partition.changed, dict[SubscriptionKey, dict[str, bool]]()
     for count, (organization_id, external_id, code) in enumerate(changed.touched_at(cut_ms), 1):
-        found.setdefault((organization_id, external_id), set()).add(code)
+        found.setdefault((organization_id, external_id), {})[code] = False
         if count % STEPS_AT_ONCE == 0:
             yield None
     for impact in changed.impacts_at(cut_ms):
         for count, name in enumerate(partition.redirection.concerned(impact, cut_ms), 1):
             known = partition.event_ranges.codes_of(name)
-            codes = {code for code in known if impact.codes is None or code in impact.codes}
+            codes = [code for code in known if impact.codes is None or code in impact.codes]
             if codes:
-                found.setdefault(name, set()).update(codes)
+                found.setdefault(name, {}).update(dict.fromkeys(codes, True))
             if count % STEPS_AT_ONCE == 0:
                 yield None
     return found
 
 
 def _of_name(
-    partition: Partition, name: SubscriptionKey, codes: set[str], cut_ms: int
+    partition: Partition, name: SubscriptionKey, codes: Mapping[str, bool], cut_ms: int
 ) -> Iterator[PublishedRecord]:
     later = partition.definitions.has_commands_after(cut_ms)
     for versions, timeline in partition.timelines.of(name, cut_ms if later else None):
@@ -65,9 +68,12 @@ def _of_name(
             continue
         told = [
             code
-            for code in codes
+            for code, is_concerned in codes.items()
             if _is_touched(partition, (*name, code), subscription.id, cut_ms)
-            or _is_redefined(partition, (*name, code), subscription.id, timeline, cut_ms)
+            or (
+                is_concerned
+                and _is_redefined(partition, (*name, code), subscription.id, timeline, cut_ms)
+            )
         ]
         if told:
             yield changed_record(subscription, told, cut_ms)

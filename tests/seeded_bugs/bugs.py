@@ -1768,6 +1768,14 @@ BUGS = (
         "::test_records_of_a_cut_come_by_period_and_cell_with_the_completion_last",
     ),
     Bug(
+        "changes-told-of-definitions-of-another-moment",
+        "tables/closing/changed.py",
+        "                is_concerned\n",
+        "                True\n",
+        "tests/semantics/test_changed.py"
+        "::test_a_moment_tells_of_the_definitions_that_belong_to_it_alone",
+    ),
+    Bug(
         "texts-of-a-period-that-is-never-due",
         "app/wire/usage_records.py",
         "        self.schema_version = schema_version\n",

@@ -118,6 +118,16 @@ def test_a_definition_is_told_of_codes_whose_events_it_leads_elsewhere() -> None
     assert messages(story)[len(before) + 1 :] == []
 
 
+def test_a_moment_tells_of_the_definitions_that_belong_to_it_alone() -> None:
+    """They bring another grid. What came within the minute is cancelled in its millisecond."""
+    story = Story(usage_changed=True).metric("m", "sum_agg", recurring=True)
+    story.plan({"code": "m"}).subscribe().send("2024-01-10T10:00:01", v="1")
+    story.append("2024-01-10T10:00:01", cancel("t0"))
+    later = SettingsRecord(usage_changed=True, close_grid_s=600, revise_every_s=7200)
+    story.define("2024-01-10T10:00:30", commands.set_settings(later))
+    assert messages(story) == [("01-10T10:10:00", ["m"])]
+
+
 def test_a_subscription_is_told_of_events_that_came_before_it() -> None:
     story = Story(usage_changed=True).metric("m", "sum_agg").metric("n", "count_agg")
     story.plan({"code": "m"}, {"code": "n"}).send("2024-01-05", v="1")
