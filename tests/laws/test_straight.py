@@ -6,8 +6,8 @@ span, layer or charge.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import count, product
+from collections.abc import Iterator, Sequence
+from itertools import chain, count, product
 
 import pytest
 from hypothesis import given
@@ -91,6 +91,19 @@ def drawn_definitions(data: st.DataObject, codes: Sequence[str]) -> tuple[list[C
     return definitions_of(codes, settings), False
 
 
+def with_ids_once(batch: list[Arrival]) -> Iterator[list[Arrival]]:
+    """Yield a batch in parts that have no id twice.
+
+    A later copy that is folded before the first one of its batch leaves traces, in event ranges and
+    in sets of members that nobody reads; it hangs on the way of each which is folded first.
+    """
+    while batch:
+        firsts = {arrival.identity: arrival for arrival in reversed(batch)}
+        part = [arrival for arrival in batch if firsts[arrival.identity] is arrival]
+        yield part
+        batch = [arrival for arrival in batch if firsts[arrival.identity] is not arrival]
+
+
 @examples(150)
 @given(st.data())
 def test_straight_is_closely(data: st.DataObject) -> None:
@@ -99,7 +112,8 @@ def test_straight_is_closely(data: st.DataObject) -> None:
     codes = data.draw(st.sampled_from([ALL, PLAIN, PLAIN[-1:], APART]))
     events = data.draw(arrivals(codes, ids=20, max_events=30))
     lives = Live(definitions), Close(definitions)
-    for batch in data.draw(slices(events, shuffle=data.draw(st.booleans()))):
+    batches = data.draw(slices(events, shuffle=data.draw(st.booleans())))
+    for batch in chain.from_iterable(map(with_ids_once, batches)):
         defined, closes, restarts = data.draw(
             st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 5))
         )
