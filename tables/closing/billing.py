@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
 from app.definitions.model import Charge, Metric
-from app.definitions.timeline import Period
+from app.definitions.timeline import Period, ceil_to
 from app.numbers import ZERO, plain
+from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import ARREARS, BillingText
-from tables.changelogged.instants import InstantTable
+from tables.aggregation import Groups
+from tables.changelogged.instants import InstantTable, StoredChain
+from tables.partition.partition import Partition
 
 NOTHING_LEFT = '"none"'
 RENEWAL = '"renewal"'
@@ -40,3 +46,48 @@ def is_taken_again(instants: InstantTable, cell_id: str, cut_ms: int) -> bool:
     """
     chain = instants.chain(cell_id)
     return chain is not None and chain.decided_ms > cut_ms
+
+
+def moved_by(instants: InstantTable, identity: bytes, corrected_ms: int) -> Iterator[StoredChain]:
+    """Yield the chains that a correction of an event, or a later one, took it out of or into."""
+    for figure in instants.figures(identity):
+        if figure.decided_ms >= corrected_ms:
+            chain = instants.chain(figure.cell_id)
+            if chain is not None:
+                yield chain
+
+
+class Moved:
+    """What was billed at once and corrected, as far as a cut may be the first to show it.
+
+    The event need not be dated in the period that it was billed in, which may have been cut short.
+    """
+
+    def __init__(self, partition: Partition, name: SubscriptionKey, cut_ms: int):
+        self._partition = partition
+        self._name = name
+        self._cut_ms = cut_ms
+
+    @cached_property
+    def by_start(self) -> Mapping[int, Mapping[StoredChain, int]]:
+        """Chains with the append time of the newest correction, by the start of the period."""
+        partition, found = self._partition, dict[int, dict[StoredChain, int]]()
+        if not partition.definitions.pays_in_advance(*self._name):
+            return found
+        for code in partition.corrected.revised_codes(self._name):
+            for kept in partition.corrected.revised(self._name, code, self._cut_ms):
+                identity = kept.arrival().identity
+                for chain in moved_by(partition.instants, identity, kept.since_ms):
+                    chains = found.setdefault(chain.start_ms, {})
+                    chains[chain] = max(chains.get(chain, -1), kept.since_ms)
+        return found
+
+    def cells(
+        self, subscription_id: str, charge_id: str, period: Period
+    ) -> Iterator[tuple[tuple[str | None, Groups], int]]:
+        """Yield cells of a charge in a period, with the append time of the newest correction."""
+        for chain, corrected_ms in self.by_start.get(period.start_ms, {}).items():
+            is_of_it = (chain.subscription_id, chain.charge_id) == (subscription_id, charge_id)
+            if is_of_it and ceil_to(corrected_ms, period.revise_every_ms) >= self._cut_ms:
+                groups = tuple(value for _, value in chain.grouped_by)
+                yield (chain.filter_id, groups), corrected_ms

@@ -18,6 +18,7 @@ from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
 from tables.cells.keys import OPEN_CUT_MS
 from tables.closing.alerts import triggered
+from tables.closing.billing import Moved
 from tables.closing.daily import daily_at
 from tables.closing.period_at_cut import CELLS_A_STEP, PeriodAtCut
 from tables.partition.cuts import EVERY_PERIOD
@@ -67,8 +68,9 @@ def closing(
     of the cut still gives its completion.
     """
     revising: _Revising | None = None
+    moved = Moved(partition, name, cut_ms)
     if cut_ms in partition.cuts.late_cuts.get(name, ()):
-        revising = _Revising.of(partition, name, cut_ms)
+        revising = _Revising.of(partition, name, cut_ms, moved)
     partition.work.add("close", "names", 1)
     for subscription_versions, timeline in partition.timelines.of(name):
         periods = (
@@ -79,7 +81,7 @@ def closing(
             partition.work.add("close", "periods", 1)
             if subscription is not None:
                 yield from PeriodAtCut(
-                    partition, name, subscription, period, earlier, cut_ms
+                    partition, name, subscription, period, earlier, cut_ms, moved=moved
                 ).records()
     # A state that is folded anew bills again what was lost, and tells nobody of alerts again.
     if cut_ms > partition.checkpoint.grid_ms and name in partition.cuts.grid.get(cut_ms, ()):
@@ -108,11 +110,14 @@ class _Revising(NamedTuple):
     """A time from which on it may revise all, for a correction changed what is carried on."""
 
     @classmethod
-    def of(cls, partition: Partition, name: SubscriptionKey, cut_ms: int) -> _Revising:
+    def of(
+        cls, partition: Partition, name: SubscriptionKey, cut_ms: int, moved: Moved
+    ) -> _Revising:
         """Return what corrections, history records and admitted events have a cut revise."""
         times_ms, from_ms = partition.cuts.reopened(name, cut_ms), NEVER_MS
         if EVERY_PERIOD in times_ms:
             return cls(set(), -NEVER_MS)
+        times_ms |= moved.by_start.keys()
         for code in partition.corrected.revised_codes(name):
             revised = partition.corrected.revised(name, code, cut_ms)
             revised_ms = {kept.timestamp_ms for kept in revised}

@@ -31,7 +31,7 @@ from tables.cells.keys import OPEN_CUT_MS
 from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.charge import ChargeFold
 from tables.closing.beside import beside, told_of_all
-from tables.closing.billing import billing_of, ends_unpublished, is_taken_again
+from tables.closing.billing import Moved, billing_of, ends_unpublished, is_taken_again
 from tables.closing.revision import Closing, next_revision
 from tables.partition.partition import Partition
 from tables.partition.revised import Kept
@@ -64,8 +64,10 @@ class PeriodAtCut:
         period: Period,
         earlier: Period | None,
         cut_ms: int,
+        *,
+        moved: Moved | None = None,
     ):
-        """Take `earlier`: the period before this one."""
+        """Take `earlier`: the period before this one; `moved`: for all periods of the cut."""
         self.partition = partition
         self.name = name
         self.subscription = subscription
@@ -76,6 +78,7 @@ class PeriodAtCut:
         self.charges = partition.routes.charges_of(subscription, period)
         self._carried_on: dict[int, frozenset[str]] = {}
         self._envelopes: dict[int, Envelope] = {}
+        self._moved = moved or Moved(partition, name, cut_ms)
         self._corrected: dict[ChargeFold, dict[tuple[str | None, Groups], int]] = {}
         self._own_cut = (
             cut_ms in (period.due_at_ms, OPEN_CUT_MS) or cut_ms % period.revise_every_ms == 0
@@ -454,6 +457,8 @@ class PeriodAtCut:
                 cell = fold.cell_of_event(kept.arrival())
                 if cell is not None:
                     yield cell, kept.since_ms
+        if fold.in_advance:
+            yield from self._moved.cells(self.subscription.id, fold.charge.id, self.period)
 
     def _corrections(self, code: str) -> Iterator[Kept]:
         """Yield events before and after corrections that no earlier cut of this period showed."""

@@ -14,6 +14,7 @@ from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from app.wire.events import Event
 from app.wire.usage_records import PublishedRecord, RevisionReason
 from tables.changelogged.published import PublishedCell
+from tables.closing.billing import moved_by
 from tables.closing.period_at_cut import PeriodAtCut
 from tables.closing.revision import Closing
 from tables.partition.partition import Partition
@@ -80,6 +81,17 @@ class ShownLast(PeriodAtCut):
         for arrival, since_ms, _ in self._turned_of(period_charge):
             if arrival.timestamp_ms < self.period.end_ms:
                 yield since_ms
+        yield from self._moved_at(period_charge)
+
+    def _moved_at(self, period_charge: PeriodCharge) -> Iterator[int]:
+        """Yield append times of corrections of what a charge billed at once in the period."""
+        charge, metric, *_ = period_charge
+        wanted = (self.subscription.id, charge.id, self.period.start_ms)
+        turned = self._turned.get(metric.code, ()) if charge.is_billed_at_once(metric) else ()
+        for arrival, since_ms, _ in turned:
+            for chain in moved_by(self.partition.instants, arrival.identity, since_ms):
+                if (chain.subscription_id, chain.charge_id, chain.start_ms) == wanted:
+                    yield since_ms
 
     def _turned_of(self, period_charge: PeriodCharge) -> Iterator[Counted]:
         """Yield events of a charge before and after their corrections."""

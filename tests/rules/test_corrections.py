@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
 from app.bounds.turns import drained
@@ -34,7 +35,9 @@ from tests.world.corrections import INSIDE_MS, current, fold, units, used
 from tests.world.definitions import GRACE_SETTINGS, ORG, SETTINGS, SUBSCRIPTION, definitions_of
 from tests.world.events import amend, cancel, event
 from tests.world.partition import Live
+from tests.world.repaired import Repaired
 from tests.world.story import Story
+from tests.world.verified import differences
 
 HOUR_MS = 3_600_000
 AFTER_DUE_MS = START_MS + WEEK_MS + HOUR_MS
@@ -468,6 +471,35 @@ def test_an_earlier_copy_has_its_own_cut_though_the_worker_starts_again_before_i
     live.restart()
     live.partition.corrected.follow_all()
     assert next_cut(live.partition, (ORG, SUBSCRIPTION)) == AFTER_DUE_MS + HOUR_MS
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_final_period_tells_what_it_has_billed_after_a_restart_too(*, restarts: bool) -> None:
+    """An event dated beyond the end was billed in it at once; its cancel is decided by then."""
+    settings = replace(SETTINGS, late_window_s=3_600)
+    live = Repaired(definitions_of(["passes"], settings), repairs=True)
+    for number, dated_ms in enumerate((INSIDE_MS, INSIDE_MS + DAY_MS)):
+        sent = event("passes", f"t{number}", dated_ms, u=f"{number}")
+        live.deliver([Arrival(sent, ORG, INSIDE_MS, 0, number, 0)])
+    live.close_until(INSIDE_MS + HOUR_MS)
+    live.append(INSIDE_MS + HOUR_MS, commands.terminate_subscription(ORG, SUBSCRIPTION))
+    at_ms = AFTER_DUE_MS + 1
+    live.close_until(at_ms)
+    one = Correction(ORG, SUBSCRIPTION, "t1", "cancel", None, "c", b"")
+    live.correct(CorrectionArrival(one, ORG, at_ms, 0, 2, 0))
+    live.close_until(at_ms + HOUR_MS // 2)
+    assert [told["units"] for told in live.instants()] == ["1.0", "1.0", "0.0"]
+    if restarts:
+        live.restart()
+        live.partition.corrected.follow_all()
+        live.mend()
+    live.close_until(at_ms + HOUR_MS)
+    told = [body for body in live.bodies() if body["type"] != "period.completed"]
+    assert [(body["billed_in_advance"], body["revision_reason"]) for body in told] == [
+        ("2.0", None),
+        ("1.0", "correction"),
+    ]
+    assert differences(live) == []
 
 
 def test_an_earlier_copy_is_corrected_as_the_one_it_replaces_was() -> None:

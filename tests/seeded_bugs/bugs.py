@@ -1273,6 +1273,38 @@ BUGS = (
         "tests/semantics/test_instants.py::test_an_event_is_taken_out_of_a_period_that_is_no_more",
     ),
     Bug(
+        "billed-beyond-an-end-reopens-no-period",
+        "tables/closing/close.py",
+        "times_ms |= moved.by_start.keys()",
+        "pass",
+        "tests/semantics/test_instants.py::test_a_period_cut_short_tells_that_what_it_billed"
+        "_beyond_its_end_is_taken_out[True-False-final]",
+    ),
+    Bug(
+        "billed-beyond-an-end-is-late",
+        "tables/closing/period_at_cut.py",
+        "if fold.in_advance:",
+        "if False:",
+        "tests/semantics/test_instants.py::test_a_period_cut_short_tells_that_what_it_billed"
+        "_beyond_its_end_is_taken_out[True-False-not final]",
+    ),
+    Bug(
+        "billed-beyond-an-end-shows-no-balance-again",
+        "tables/reading/shown_last.py",
+        "        yield from self._moved_at(period_charge)\n",
+        "",
+        "tests/semantics/test_instants.py"
+        "::test_a_balance_shows_all_once_what_it_billed_is_taken_out",
+    ),
+    Bug(
+        "billed-once-and-corrected-for-ever",
+        "tables/closing/billing.py",
+        "if figure.decided_ms >= corrected_ms:",
+        "if figure.decided_ms >= 0:",
+        "tests/semantics/test_instants.py"
+        "::test_a_balance_is_left_alone_when_what_it_billed_is_corrected_elsewhere",
+    ),
+    Bug(
         "renewal-billed-by-its-share",
         "tables/cells/figures.py",
         "if in_advance or self.prorated_units is None or self.aggregate >= 0:",

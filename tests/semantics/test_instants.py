@@ -19,6 +19,7 @@ from app.wire.identity import event_id
 from tables.changelogged.instants import InstantTable
 from tables.closing.period_at_cut import PeriodAtCut
 from tables.reading.in_advance import estimated
+from tables.reading.verification import Verification
 from tests.world import bodies
 from tests.world.bodies import Json
 from tests.world.clock import ms
@@ -27,8 +28,14 @@ from tests.world.events import amend, cancel, raw
 from tests.world.story import Story
 
 
-def story(aggregation: str = "sum_agg", *, charge: Json | None = None, **metric: Any) -> Story:
-    made = Story(close_grid_s=60).metric("m", aggregation, **metric)
+def story(
+    aggregation: str = "sum_agg",
+    *,
+    charge: Json | None = None,
+    late_window_s: int = SettingsRecord().late_window_s,
+    **metric: Any,
+) -> Story:
+    made = Story(close_grid_s=60, late_window_s=late_window_s).metric("m", aggregation, **metric)
     return made.plan({"pay_in_advance": True, **(charge or {})}).subscribe()
 
 
@@ -155,6 +162,75 @@ def test_an_event_is_taken_out_of_a_period_that_is_no_more(*, ended: bool) -> No
     for record in meter.records:
         put_again(again, meter.definitions, record.value)
     assert again.chain(gone["cell_id"]) == meter.partition.instants.chain(gone["cell_id"])
+
+
+@pytest.mark.parametrize("late_window_s", [3_600, 400 * 86_400], ids=["final", "not final"])
+@pytest.mark.parametrize(("ended", "recurring"), [(True, False), (False, False), (False, True)])
+def test_a_period_cut_short_tells_that_what_it_billed_beyond_its_end_is_taken_out(
+    *, ended: bool, recurring: bool, late_window_s: int
+) -> None:
+    """A cancel of it revises the period in which it was billed, though it counts there no more."""
+    told = story(recurring=recurring, late_window_s=late_window_s)
+    told.send("2024-01-10T10:00:30", v="1")
+    told.send("2024-01-31T20:00:00", appended="2024-01-10T10:00:40", v="2")
+    elsewhere = {"external_id": "customer", "timezone": "Asia/Tokyo"}
+    told.define(
+        "2024-01-15",
+        commands.terminate_subscription(ORG, SUBSCRIPTION)
+        if ended
+        else commands.upsert_customer(ORG, elsewhere),
+    )
+    told.append("2024-02-20T10:00:30", cancel("t1"))
+    meter = told.meter("2024-02-21")
+    bodies = [json.loads(record.value) for record in meter.records]
+    records = [body for body in bodies if body["type"].startswith("usage.re")]
+    fields = ("units", "billed_in_advance", "revision_reason", "closed_at")
+    assert shown(records, *fields)[1:] == [("1.0", "1.0", "correction", "2024-02-20T11:00:00.000Z")]
+    assert shown(records, "units", "billed_in_advance")[0] == ("1.0", "3.0")
+    verification = Verification(meter.partition, [(ORG, SUBSCRIPTION)])
+    verification.feed(told.arrivals())
+    assert not any(compared.differences for compared in verification.compare())
+    assert not any(verification.compare_published())
+
+
+def test_a_balance_shows_all_once_what_it_billed_is_taken_out() -> None:
+    """What came when the period was open no more is in it too, as after any correction."""
+    told = story(recurring=True, late_window_s=3_600)
+    told.send("2024-01-31T20:00:00", appended="2024-01-10T10:00:40", v="2")
+    told.send("2024-01-10T10:00:30", appended="2024-01-11T10:00:30", v="1")
+    elsewhere = {"external_id": "customer", "timezone": "Asia/Tokyo"}
+    told.define("2024-01-15", commands.upsert_customer(ORG, elsewhere))
+    told.send("2024-01-12", appended="2024-02-05", v="7")
+    told.append("2024-02-20T10:00:30", cancel("t0"))
+    meter = told.meter("2024-02-22")
+    bodies = [json.loads(record.value) for record in meter.records]
+    records = [body for body in bodies if body["type"].startswith("usage.re")]
+    assert shown(records, "units", "billed_in_advance", "revision_reason") == [
+        ("1.0", "3.0", None),
+        ("8.0", "8.0", "correction"),
+    ]
+    verification = Verification(meter.partition, [(ORG, SUBSCRIPTION)])
+    verification.feed(told.arrivals())
+    assert not any(verification.compare_published())
+
+
+def test_a_balance_is_left_alone_when_what_it_billed_is_corrected_elsewhere() -> None:
+    """The event was moved to the next period before: its cancel is no affair of the first."""
+    told = story(recurring=True, late_window_s=3_600)
+    told.send("2024-01-31T20:00:00", appended="2024-01-10T10:00:40", v="2")
+    told.send("2024-01-10T10:00:30", appended="2024-01-11T10:00:30", v="1")
+    elsewhere = {"external_id": "customer", "timezone": "Asia/Tokyo"}
+    told.define("2024-01-15", commands.upsert_customer(ORG, elsewhere))
+    told.append("2024-02-20T10:00:30", amend(raw("m", "t0", ms("2024-02-10"), v="2"), "c1"))
+    told.send("2024-01-12", appended="2024-03-05", v="7")
+    told.append("2024-03-20T10:00:30", cancel("t0", "c2"))
+    records = [r for r in told.records("2024-03-22") if r["type"].startswith("usage.re")]
+    assert shown(records, "units", "billed_in_advance", "closed_at") == [
+        ("1.0", "3.0", "2024-01-31T15:00:00.000Z"),
+        ("1.0", "1.0", "2024-02-20T11:00:00.000Z"),
+        ("3.0", "2.0", "2024-02-29T15:00:00.000Z"),
+        ("8.0", "0.0", "2024-03-20T11:00:00.000Z"),
+    ]
 
 
 def test_a_cut_that_is_taken_again_says_nothing_of_what_was_billed_after_it() -> None:
