@@ -35,8 +35,8 @@ _PLAIN, _WHOLE, _CORRECTIONS = 0, 1, 2
 _Plain = tuple[str, list[int], list[int], list[bytes]]
 """(organization, raw offsets, append times, bodies)"""
 
-_encode = msgspec.msgpack.Encoder().encode
 # `encode_into` gives a buffer half as much room again each time, and takes it back.
+_encode = msgspec.msgpack.Encoder().encode
 _decode_plain = msgspec.msgpack.Decoder(_Plain).decode
 _decode_whole = msgspec.msgpack.Decoder(list[Arrival]).decode
 _decode_corrections = msgspec.msgpack.Decoder(list[CorrectionArrival]).decode

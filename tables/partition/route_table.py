@@ -145,7 +145,9 @@ class RouteTable:
         if self._charges_known != (definitions.offset, history_ms) or len(self._charges) >= ALIKE:
             self._charges.clear()
             self._charges_known = definitions.offset, history_ms
-        covered = tuple(record.append_time_ms for record in covering(history, period))
+        covered: tuple[int, ...] = ()
+        if history:
+            covered = tuple(record.append_time_ms for record in covering(history, period))
         key = (id(plans), period.fixed_at_ms, covered)
         found = self._charges.get(key)
         if found is None:

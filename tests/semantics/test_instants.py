@@ -193,13 +193,19 @@ def test_a_period_cut_short_tells_that_what_it_billed_beyond_its_end_is_taken_ou
     assert not any(verification.compare_published())
 
 
-def test_a_balance_shows_all_once_what_it_billed_is_taken_out() -> None:
-    """What came when the period was open no more is in it too, as after any correction."""
+def moved_beyond_its_period() -> Story:
+    """Return a balance with two events, the first of which is of the next period by now."""
     told = story(recurring=True, late_window_s=3_600)
     told.send("2024-01-31T20:00:00", appended="2024-01-10T10:00:40", v="2")
     told.send("2024-01-10T10:00:30", appended="2024-01-11T10:00:30", v="1")
     elsewhere = {"external_id": "customer", "timezone": "Asia/Tokyo"}
     told.define("2024-01-15", commands.upsert_customer(ORG, elsewhere))
+    return told
+
+
+def test_a_balance_shows_all_once_what_it_billed_is_taken_out() -> None:
+    """What came when the period was open no more is in it too, as after any correction."""
+    told = moved_beyond_its_period()
     told.send("2024-01-12", appended="2024-02-05", v="7")
     told.append("2024-02-20T10:00:30", cancel("t0"))
     meter = told.meter("2024-02-22")
@@ -216,11 +222,7 @@ def test_a_balance_shows_all_once_what_it_billed_is_taken_out() -> None:
 
 def test_a_balance_is_left_alone_when_what_it_billed_is_corrected_elsewhere() -> None:
     """The event was moved to the next period before: its cancel is no affair of the first."""
-    told = story(recurring=True, late_window_s=3_600)
-    told.send("2024-01-31T20:00:00", appended="2024-01-10T10:00:40", v="2")
-    told.send("2024-01-10T10:00:30", appended="2024-01-11T10:00:30", v="1")
-    elsewhere = {"external_id": "customer", "timezone": "Asia/Tokyo"}
-    told.define("2024-01-15", commands.upsert_customer(ORG, elsewhere))
+    told = moved_beyond_its_period()
     told.append("2024-02-20T10:00:30", amend(raw("m", "t0", ms("2024-02-10"), v="2"), "c1"))
     told.send("2024-01-12", appended="2024-03-05", v="7")
     told.append("2024-03-20T10:00:30", cancel("t0", "c2"))
