@@ -26,7 +26,8 @@ from bench.contest.contestants import OURS, ours_once
 from bench.contest.loads import LOADS
 from bench.contest.results import read, with_region
 from bench.contest.tools import ROOT
-from tables.changelogged.published import PublishedCell, PublishedTable
+from tables.changelogged.published import PublishedTable
+from tables.changelogged.published_period import PublishedCell
 from tables.changelogged.published_store import PublishedStore
 
 UNITS = ROOT / "bench" / "units.json"

@@ -33,7 +33,7 @@ from app.queries.trace import FindRaw, Found, fate_of, filter_values_of, group_o
 from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
-from tables.changelogged.published import PublishedCell
+from tables.changelogged.published_period import PublishedCell
 from tables.partition.partition import Partition
 from tables.partition.revised import Counted
 from tables.reading.explained import ExplainedPeriod, published_texts

@@ -19,7 +19,7 @@ from app.wire.properties import read_properties
 from app.wire.usage_records import cell_id
 from tables.aggregation import Groups
 from tables.cells.cell import Span
-from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedPeriod
+from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.charge import ChargeFold
 from tables.partition.partition import Partition
 from tables.reading.tracing import Traced, Tracer

@@ -149,6 +149,32 @@ def revision(code: str, months: int) -> Spent:
     return _spent(world, [partial(world.close, number) for number in range(TIMES)])
 
 
+def group_revised(groups: int) -> Spent:
+    """Take and settle the revision cut of a late event of one of many groups."""
+    world = World(TIMES, 2, groups=True)
+    came_ms = NOW_MS - 20 * DAY_MS
+    for group in range(groups):
+        world.fold(world.event(n, "gb", came_ms, group=group) for n in range(TIMES))
+    world.flush()
+    world.close_until(NOW_MS, TIMES)
+    world.flush()
+    late = [
+        world.event(n, "gb", came_ms, appended_ms=NOW_MS + n * DAY_MS + 1) for n in range(TIMES)
+    ]
+
+    def revise(number: int) -> None:
+        world.fold([late[number]])
+        world.flush()
+        cut_ms = next_cut(world.state, name_of(number))
+        told = world.close(number)
+        if len(told) != 2:
+            raise RuntimeError("a revision tells of one cell")
+        settle(world.state, cut_ms)
+        world.flush()
+
+    return _spent(world, [partial(revise, number) for number in range(TIMES)])
+
+
 def closing(months: int) -> Spent:
     """Close a month of a subscription, of one cell."""
     world = _aged(months)
@@ -375,6 +401,7 @@ def cooling(subscriptions: int) -> Spent:
 
 EVENTS = (1_000, 10_000, 100_000)
 SUBSCRIPTIONS = (100, 1_000, 10_000)
+GROUPS = (30, 300, 3_000)
 MONTHS = (1, 10, 100)
 OLDER = (3, 30, 300)
 """Some months are forgotten at each."""
@@ -425,6 +452,7 @@ ROWS = tuple(
             Row("closing a cell", "months of age", MONTHS, closing),
             Row("revising a cell", "months of age", MONTHS, partial(revision, "calls")),
             Row("… of what recurs", "months of age", MONTHS, partial(revision, "balance")),
+            Row("… of many groups", "groups", GROUPS, group_revised),
             Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),
             Row("current_usage", "months of age", MONTHS, usage),
             Row("overview page", "subscriptions", SUBSCRIPTIONS, overview),

@@ -46,14 +46,23 @@ CORRECTED_FROM = 1 << 40
 class World:
     """One organization on one partition."""
 
-    def __init__(self, subscriptions: int = 0, months: int = 1, *, recurs: bool = False):
-        """`recurs`: the plan has a charge for `BALANCE`, too."""
+    def __init__(
+        self,
+        subscriptions: int = 0,
+        months: int = 1,
+        *,
+        recurs: bool = False,
+        groups: bool = False,
+    ):
+        """`recurs`: the plan has a charge for `BALANCE`, too. `groups`: the sum is by groups."""
         self.definitions = Definitions()
         self.now_ms = NOW_MS - 40 * DAY_MS * months
         self.apply(commands.set_settings(SettingsRecord(grace_s=0)))
         bodies = [*METRICS, BALANCE] if recurs else METRICS
         metrics = [self.apply(commands.create_billable_metric(ORG, body)).object for body in bodies]
         self.charges = [charge_of(metric.id) for metric in metrics]
+        if groups:
+            self.charges[1]["properties"]["pricing_group_keys"] = ["group"]
         charges = self.charges[:4] + self.charges[len(METRICS) :]
         self.apply(commands.create_plan(ORG, plan_of(charges)))
         began_ms = NOW_MS - months * 2_629_800_000
@@ -132,11 +141,13 @@ class World:
         *,
         transaction_id: str | None = None,
         appended_ms: int | None = None,
+        group: int = 0,
     ) -> Arrival:
         """Make the next event of a subscription, with an amount as Lago's producer writes it."""
         offset = next(self._numbers)
         name = str(subscription_of(number)["external_id"])
-        value = b'{"gb":1.25,"cores":%d,"user":"u%d"}' % (offset % 64, offset % 100)
+        properties = offset % 64, offset % 100, group
+        value = b'{"gb":1.25,"cores":%d,"user":"u%d","group":"g%d"}' % properties
         event = Event(ORG, name, transaction_id or f"t{offset}", code, at_ms, ZERO, value, b"")
         return Arrival(event, ORG, appended_ms or max(at_ms, self.now_ms), 0, offset, 0)
 

@@ -30,6 +30,7 @@ from tables.cells.keys import (
     SpanSetKey,
     pack_position,
 )
+from tables.cells.noted import FEW_CELLS, Noted
 from tables.cells.watch import Watch
 from tables.changelogged.members import SetKey, set_key
 from tables.charge import ChargeFold
@@ -138,6 +139,8 @@ class Layer(msgspec.Struct, eq=False):
     cells: dict[tuple[str | None, Groups], Cell] = {}
     group_limit: GroupLimit | None = None
     """Groups let in, of a metric that is not recurring; None until there are many groups."""
+    noted: Noted[Cell] | None = None
+    """Which of many cells changed; None until somebody asks."""
 
     @classmethod
     def of(cls, span: Span, period: Period | None, first_shown: Period) -> Layer:
@@ -175,6 +178,17 @@ class Layer(msgspec.Struct, eq=False):
         """Return whether states of a cut are one with cut 0; revisions are settled until then."""
         watch = self.span.watch if cut_ms <= self.due_at_ms else None
         return cut_ms <= settled_ms or (watch is not None and watch.is_taken(cut_ms))
+
+    def noting(self) -> Noted[Cell] | None:
+        """Return which of its cells change from now on; None: they are few."""
+        if self.noted is None and len(self.cells) > FEW_CELLS:
+            self.noted = Noted(self.cells.values())
+        return self.noted
+
+    def late_cells(self) -> Iterable[Cell]:
+        """Return cells with states of cuts to come, and maybe some without."""
+        noted = self.noting()
+        return list(self.cells.values()) if noted is None else noted.late()
 
     def used(self) -> Iterator[tuple[str | None, Groups]]:
         """Return the names of cells, without cells that only keep the place of a group."""

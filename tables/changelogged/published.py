@@ -7,72 +7,17 @@ from collections.abc import Callable
 import msgspec
 
 from tables.changelogged.checksum import Changelogged
-from tables.changelogged.packed_rows import integer_end, paired, text_end
+from tables.changelogged.packed_rows import integer_end, text_end
+from tables.changelogged.published_period import (
+    SUMS,
+    PublishedCell,
+    PublishedCellKey,
+    PublishedPeriod,
+    cut_of_row,
+    period_of,
+    rows_of,
+)
 from tables.changelogged.published_store import PeriodKey, PublishedLost, PublishedStore, Stands
-
-_OwnName = tuple[str, str | None, tuple[str | None, ...]]
-_NewName = tuple[str, str | None, tuple[str | None, ...], tuple[str, ...]]
-
-PublishedCellKey = _OwnName | _NewName
-"""(charge id, filter id, group values): a cell within its subscription and period.
-
-Where a history record made other group keys of it than there were, they follow.
-"""
-
-
-class PublishedCell(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The figures in the newest record of a cell."""
-
-    revision: int
-    units: str
-    prorated_units: str | None
-    total_aggregated_units: str
-    precise_total_amount_cents: str | None
-    events_count: int
-    digest: bytes
-    cut_ms: int
-    billing_digest: bytes = b""
-    """`app.wire.usage_records.BillingText.digest` of the record."""
-
-    @property
-    def shows_usage(self) -> bool:
-        """Whether any figure is not 0: a cell may be published for its level alone."""
-        figures = (self.units, self.prorated_units, self.total_aggregated_units)
-        return self.events_count != 0 or any(figure not in (None, "0.0") for figure in figures)
-
-    def same_figures(self, other: PublishedCell) -> bool:
-        """Return True if a revision would say nothing new."""
-        return self.same_but_billing(other) and self.billing_digest == other.billing_digest
-
-    def same_but_billing(self, other: PublishedCell) -> bool:
-        """Return True if the figures are the same, whatever is said beside them."""
-        return (
-            self.digest == other.digest
-            and self.units == other.units
-            and self.prorated_units == other.prorated_units
-            and self.total_aggregated_units == other.total_aggregated_units
-            and self.precise_total_amount_cents == other.precise_total_amount_cents
-            and self.events_count == other.events_count
-        )
-
-
-class PublishedPeriod(msgspec.Struct):
-    """Everything published of one period of one subscription."""
-
-    revision: int = -1
-    """Revision of the newest period.completed; -1 before the first."""
-    cut_ms: int = -1
-    """Time in ms of the newest published cut; -1 before the first."""
-    cells: dict[PublishedCellKey, PublishedCell] = msgspec.field(default_factory=dict)
-
-    def is_half_taken(self, cut_ms: int) -> bool:
-        """Return True if some of its cells are published at that cut, but its completion is not."""
-        return self.cut_ms < cut_ms and any(c.cut_ms == cut_ms for c in self.cells.values())
-
-    @property
-    def digest(self) -> int:
-        """Sum of the newest digests, mod 2^128."""
-        return sum(int.from_bytes(c.digest, "big") for c in self.cells.values()) % (1 << 128)
 
 
 def _tell_nobody(error: PublishedLost) -> None:
@@ -128,13 +73,7 @@ class PublishedTable(Changelogged):
                 self._absent.clear()
             self._absent.add(name)
             return None
-        period = self.periods[name] = PublishedPeriod()
-        for rest, value in paired(_decode_rows(piece)):
-            cell = _cell_name(rest)
-            if cell is None:
-                period.revision, period.cut_ms = _decode_completion(value)
-            else:
-                period.cells[cell] = _decode_cell(value)
+        period = self.periods[name] = period_of(piece)
         return period
 
     def _piece_of(self, name: PeriodKey) -> bytes | None:
@@ -149,8 +88,7 @@ class PublishedTable(Changelogged):
 
     def put_cell(self, name: PeriodKey, cell: PublishedCellKey, published: PublishedCell) -> None:
         """Remember a record that goes out with the next flush."""
-        cells = self._made(name, published.cut_ms).cells
-        before, cells[cell] = cells.get(cell), published
+        before = self._made(name, published.cut_ms).put(cell, published)
         self._put(
             msgspec.msgpack.encode((name, cell)),
             None if before is None else msgspec.msgpack.encode(before),
@@ -181,7 +119,11 @@ class PublishedTable(Changelogged):
         """Return what changed since the last call, and keep the pieces of it for `stored`."""
         changes = super().take_changes()
         for name in self._changed:
-            self._pieces[name] = _piece(self.periods[name])
+            period = self.periods[name]
+            self._pieces[name] = period.piece()
+            if period.is_unpacked:
+                # Whoever revises it reads it packed.
+                del self.periods[name]
         self._changed.clear()
         self._taken = Stands(self._newest_ms, self.sum)
         if len(self.periods) > _AT_HAND:
@@ -203,14 +145,15 @@ class PublishedTable(Changelogged):
         rows = self._loading.get(name)
         if rows is None:
             piece = self._piece_of(name)
-            rows = {} if piece is None else dict(paired(_decode_rows(piece)))
+            rows = {} if piece is None else rows_of(piece)
+            rows.pop(SUMS, None)
             self._loading[name] = rows
         self.sum = self.sum.replaced(key, rows.get(rest), value)
         if value is None:
             rows.pop(rest, None)
         else:
             rows[rest] = value
-            self._newest_ms = max(self._newest_ms, _cut_in(rest, value))
+            self._newest_ms = max(self._newest_ms, cut_of_row(rest, value))
 
     def loaded(self) -> bool:
         """Put together what was loaded, and let local disk have it; `stored` makes that last.
@@ -248,11 +191,7 @@ _AT_HAND = 200
 
 def cut_in(key: bytes, value: bytes) -> int:
     """Return the cut that a changelog record is of, in ms."""
-    return _cut_in(key[_period_end(key) :], value)
-
-
-def _cut_in(rest: bytes, value: bytes) -> int:
-    return _decode_completion(value)[1] if rest == _COMPLETION else _decode_cell(value).cut_ms
+    return cut_of_row(key[_period_end(key) :], value)
 
 
 def _period_end(key: bytes) -> int:
@@ -260,33 +199,4 @@ def _period_end(key: bytes) -> int:
     return integer_end(key, text_end(key, 2))
 
 
-def _piece(period: PublishedPeriod) -> bytes:
-    encode = msgspec.msgpack.encode
-    rows = [
-        packed
-        for cell, published in period.cells.items()
-        for packed in (encode(cell), encode(published))
-    ]
-    if period.revision >= 0:
-        rows += (encode(None), encode((period.revision, period.cut_ms)))
-    return encode(rows)
-
-
-_COMPLETION = msgspec.msgpack.encode(None)
-_decode_rows = msgspec.msgpack.Decoder(list[bytes]).decode
-_decode_name = msgspec.msgpack.Decoder(_OwnName | None).decode
-_decode_new_name = msgspec.msgpack.Decoder(_NewName).decode
-_ARRAY_OF_FOUR = 0x94
-
-
-def _cell_name(packed: bytes) -> PublishedCellKey | None:
-    if packed[0] == _ARRAY_OF_FOUR:
-        renamed: PublishedCellKey = _decode_new_name(packed)
-        return renamed
-    own: PublishedCellKey | None = _decode_name(packed)
-    return own
-
-
-_decode_cell = msgspec.msgpack.Decoder(PublishedCell).decode
 _decode_period = msgspec.msgpack.Decoder(PeriodKey).decode
-_decode_completion = msgspec.msgpack.Decoder(tuple[int, int]).decode

@@ -26,7 +26,7 @@ _CACHE_KIB: Final = 256
 """Memory that SQLite takes of a partition for what it has read or written last."""
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _MAKE: Final = """
 CREATE TABLE IF NOT EXISTS stands (one INTEGER PRIMARY KEY CHECK (one = 1), packed BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS periods (

@@ -164,7 +164,7 @@ class _AtCut:
             return True
         for span in self._spans(metric):
             layers = list(span.layers.values())
-            cells = (cell for layer in layers for cell in list(layer.cells.values()))
+            cells = (cell for layer in layers for cell in layer.late_cells())
             for count, cell in enumerate(cells, 1):
                 if cell.late is not None and cut_ms in cell.late:
                     return True

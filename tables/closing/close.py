@@ -68,6 +68,7 @@ def closing(
     of the cut still gives its completion.
     """
     revising: _Revising | None = None
+    partition.snapshot.note()
     moved = Moved(partition, name, cut_ms)
     if cut_ms in partition.cuts.late_cuts.get(name, ()):
         revising = _Revising.of(partition, name, cut_ms, moved)
@@ -206,6 +207,7 @@ def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
     partition.checkpoint.cut_ms = max(partition.checkpoint.cut_ms, cut_ms)
     partition.corrected.settle(cut_ms)
     settled_ms = partition.cuts.settled_ms
+    partition.snapshot.note()
     for name in partition.cuts.due(settled_ms):
         for code in list(partition.event_ranges.codes.get(name, ())):
             for span in partition.packing.route_of((*name, code)).spans:
@@ -227,7 +229,7 @@ def entering_history(partition: Partition) -> Generator[Renewed | None, None, No
 
 def _settling_span(partition: Partition, span: Span, settled_ms: int) -> Iterator[None]:
     for layer in list(span.layers.values()):
-        for count, cell in enumerate(list(layer.cells.values()), 1):
+        for count, cell in enumerate(layer.late_cells(), 1):
             if cell.settle(settled_ms, span.fold.aggregation):
                 partition.snapshot.mark(cell)
             if count % CELLS_A_STEP == 0:

@@ -7,7 +7,6 @@ from decimal import Decimal
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import chain
-from operator import itemgetter
 from typing import NamedTuple
 
 from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
@@ -24,17 +23,17 @@ from app.wire.usage_records import (
     completion_record,
 )
 from tables.aggregation import Groups
-from tables.cells.cell import Span
+from tables.cells.cell import Cell, Span
 from tables.cells.figures import CellFigures
 from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
-from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedPeriod
-from tables.charge import ChargeFold
+from tables.cells.noted import Noted
+from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.closing.beside import beside, told_of_all
 from tables.closing.billing import Moved, billing_of, ends_unpublished, is_taken_again
+from tables.closing.reasons import Reasons
 from tables.closing.revision import Closing, next_revision
 from tables.partition.partition import Partition
-from tables.partition.revised import Kept
 from tables.routing.period_charges import PeriodCharge, PeriodCharges
 from tables.routing.route import Route
 
@@ -79,11 +78,12 @@ class PeriodAtCut:
         self._carried_on: dict[int, frozenset[str]] = {}
         self._envelopes: dict[int, Envelope] = {}
         self._moved = moved or Moved(partition, name, cut_ms)
-        self._corrected: dict[ChargeFold, dict[tuple[str | None, Groups], int]] = {}
         self._own_cut = (
             cut_ms in (period.due_at_ms, OPEN_CUT_MS) or cut_ms % period.revise_every_ms == 0
         )
         """Whether it is a cut of this period; others show what comes from periods before it."""
+        self._looked: list[Noted[Cell]] | None = None
+        """Layers with many cells that were looked at; None: whoever reads looks at all."""
 
     def records(self) -> Iterator[PublishedRecord | None]:
         """Yield what the cut publishes, by cell id, and note it as published; None: a step."""
@@ -96,6 +96,7 @@ class PeriodAtCut:
         completes = revision == 0 or self.before.is_half_taken(self.cut_ms)
         heap: list[tuple[str, int, _Change]] = []
         count = 0
+        self._looked = looked = list[Noted[Cell]]()
         for count, found in enumerate(self.closings(self.partition.packing.route_of), 1):
             if found is not None and (change := self._change_of(found)) is not None:
                 heappush(heap, (self._identity(found), count, change))
@@ -117,6 +118,8 @@ class PeriodAtCut:
             as_of_ms = max(period.fixed_at_ms, self.charges.as_of_ms)
             envelope = self._envelope(plan, as_of_ms)
             yield completion_record(envelope, revision, len(now.cells), now.digest)
+        for noted in looked:
+            noted.told(published)
 
     def to_come(
         self, codes: Container[str] | None = None
@@ -195,21 +198,14 @@ class PeriodAtCut:
         these codes. None is a step: a charge without cells takes time, too.
         """
         charges, period = self.charges, self.period
-        left, followed, passed = dict(self.before.cells), set[str](), set[str]()
-        has_any = left or self.partition.routes.may_have_any(self.name)
+        seen, followed, passed = set[PublishedCellKey](), set[str](), set[str]()
+        has_any = self.before.cells or self.partition.routes.may_have_any(self.name)
         for period_charge in charges.in_force if has_any else ():
-            charge, metric, as_of_ms, _ = period_charge
+            charge, metric, *_ = period_charge
             yield None
             if codes is not None and metric.code not in codes:
                 continue
-            if (
-                self.subscription.upgraded
-                and period.closing_reason == "plan_change"
-                and not charge.prorated
-                and metric.id in self._carried_on_at(as_of_ms)
-            ):
-                continue
-            if ends_unpublished(charge, metric, period):
+            if self._is_carried_on(period_charge) or ends_unpublished(charge, metric, period):
                 continue
             until_ms = self._shown_until_ms(period_charge)
             if until_ms is None:
@@ -229,10 +225,14 @@ class PeriodAtCut:
                     if not self._revised_before(span):
                         continue
                     followed.add(charge.id)
-                told = None
+                told, changed = None, None
                 if has_more:
                     told = yield from beside(route, span, charge, metric, period, until_ms)
-                names = span.cells_of(period)
+                else:
+                    changed = self._changed_in(span)
+                if changed is not None:
+                    passed.add(charge.id)
+                names = span.cells_of(period) if changed is None else changed
                 if metric.recurring:
                     names.update(dict.fromkeys(self._shown_before(charge, filters)))
                 for filter_id, groups in names:
@@ -245,16 +245,36 @@ class PeriodAtCut:
                             bucket = told_of_all.of(fold.charge, fold.metric).filters[filter_id]
                         keys = charge.group_keys(bucket)
                     cell = charges.name_under(charge.id, filter_id, groups, keys)
-                    left.pop(cell, None)
+                    seen.add(cell)
                     grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
                     figures = span.figures(period, filter_id, groups, until_ms)
                     if period.fold_version > 1:
                         figures = figures.billed(in_advance=span.fold.in_advance)
                     yield Closing(cell, period_charge, bucket, grouped_by, figures, told)
-        for cell in left:
+        if passed.issuperset(self.before.charge_ids()):
+            return
+        for cell in [cell for cell in self.before.cells if cell not in seen]:
             if cell[0] in passed or not (self._own_cut or cell[0] in followed):
                 continue
             yield from self._published_cell(cell, _NOTHING, codes)
+
+    def _changed_in(self, span: Span) -> dict[tuple[str | None, Groups], None] | None:
+        """Return the cells of a span that may show anything new; None: all of them may.
+
+        A cell of a metric that recurs shows what earlier periods hold, and one that is paid in
+        advance what was billed. What definitions change of others has spans of its own.
+        """
+        layer = span.layers.get(self.period.start_ms)
+        if self._looked is None or layer is None or span.fold.metric.recurring:
+            return None
+        noted = None if span.fold.in_advance else layer.noting()
+        if noted is None:
+            return None
+        self._looked.append(noted)
+        changed = noted.look(self.partition.published)
+        if changed is None:
+            return None
+        return {(cell.filter_id, cell.groups): None for cell in changed}
 
     def _spans_of(self, charge: Charge, route: Route) -> Iterator[Span]:
         """Yield the spans of a charge that hold the period."""
@@ -320,10 +340,10 @@ class PeriodAtCut:
     def _is_recounted(self, period_charge: PeriodCharge) -> bool:
         """Return True if the cut is the first that shows a correction or history record."""
         charge, metric, *_ = period_charge
-        if self.charges.named_since(charge, self._known_ms):
+        if self.charges.named_since(charge, self._reasons.known_ms):
             return True
         fold = self.partition.routes.fold_of(charge, metric, self.period.timezone)
-        return bool(self._corrections_in(fold))
+        return bool(self._reasons.corrected_in(fold))
 
     def _revised_before(self, span: Span) -> bool:
         """Return True for a cut of an earlier period's cells: a balance shows those at once."""
@@ -337,7 +357,7 @@ class PeriodAtCut:
         )
         corrected = (
             (layer, kept.since_ms)
-            for kept in self._corrections(span.fold.metric.code)
+            for kept in self._reasons.corrections(span.fold.metric.code)
             if not kept.place_only or span.fold.gives_places
             if (layer := span.layer_at(kept.timestamp_ms)) is not None
         )
@@ -360,6 +380,16 @@ class PeriodAtCut:
                 # The same values of other keys are another cell.
                 if now == (self._charges_earlier.keys_of(name) if groups else ()):
                     yield filter_id, groups
+
+    def _is_carried_on(self, period_charge: PeriodCharge) -> bool:
+        """Return whether the next period carries a charge on, after an upgrade."""
+        charge, metric, as_of_ms, _ = period_charge
+        return (
+            self.subscription.upgraded
+            and self.period.closing_reason == "plan_change"
+            and not charge.prorated
+            and metric.id in self._carried_on_at(as_of_ms)
+        )
 
     def _carried_on_at(self, as_of_ms: int) -> frozenset[str]:
         """Return recurring metrics of an upgrade's next plan too: the next period carries them."""
@@ -417,65 +447,14 @@ class PeriodAtCut:
     def _charges_earlier(self) -> PeriodCharges:
         return self.partition.routes.charges_of(self.subscription, self._earlier or self.period)
 
+    @cached_property
+    def _reasons(self) -> Reasons:
+        about = self.name, self.subscription, self.period, self.cut_ms
+        return Reasons(self.partition, *about, self._moved)
+
     def _reason(self, closing: Closing, known: PublishedCell) -> RevisionReason:
         """Return why the cut revises a cell."""
-        # What was shown before, in time or for an earlier period, is no reason any more.
-        shown_ms = known.cut_ms
-        if self._is_corrected(closing, shown_ms):
-            return "correction"
-        known_ms = max(self._known_ms, shown_ms)
-        if self.charges.changed_since(closing.period_charge.charge.id, known_ms):
-            return "definition"
-        return "late_events"
-
-    def _is_corrected(self, closing: Closing, shown_ms: int) -> bool:
-        """Return True if the cut shows corrections of events that count or counted in the cell.
-
-        A group without events may have lost its place to a group that a correction made.
-        """
-        charge, metric, *_ = closing.period_charge
-        fold = self.partition.routes.fold_of(charge, metric, self.period.timezone)
-        corrected = self._corrections_in(fold)
-        if closing.figures.digest == 0 and closing.name[2]:
-            return any(at_ms > shown_ms for at_ms in corrected.values())
-        return corrected.get(closing.name[1:3], -1) > shown_ms
-
-    def _corrections_in(self, fold: ChargeFold) -> Mapping[tuple[str | None, Groups], int]:
-        """Return cells of corrected events with the append time of the newest correction (ms)."""
-        if fold not in self._corrected:
-            # The newest of several corrections wins: it comes last.
-            self._corrected[fold] = dict(sorted(self._corrected_cells(fold), key=itemgetter(1)))
-        return self._corrected[fold]
-
-    def _corrected_cells(self, fold: ChargeFold) -> Iterator[tuple[tuple[str | None, Groups], int]]:
-        """Yield cells of corrected events, before and after, with the corrections' append times."""
-        since_ms = 0 if fold.metric.recurring else self.period.start_ms
-        for kept in self._corrections(fold.metric.code):
-            if kept.place_only and not fold.gives_places:
-                continue
-            if since_ms <= kept.timestamp_ms < self.period.end_ms:
-                cell = fold.cell_of_event(kept.arrival())
-                if cell is not None:
-                    yield cell, kept.since_ms
-        if fold.in_advance:
-            yield from self._moved.cells(self.subscription.id, fold.charge.id, self.period)
-
-    def _corrections(self, code: str) -> Iterator[Kept]:
-        """Yield events before and after corrections that no earlier cut of this period showed."""
-        partition, every_ms = self.partition, self.period.revise_every_ms
-        for version in partition.corrected.revised(self.name, code, self.cut_ms):
-            if ceil_to(version.since_ms, every_ms) >= self.cut_ms:
-                yield version
-
-    @cached_property
-    def _known_ms(self) -> int:
-        """History records appended until then had their revision cut before."""
-        partition = self.partition
-        records = partition.definitions.history_of(self.name[0], partition.standing.history_ms)
-        times_ms = [record.append_time_ms for record in records]
-        every_ms = self.period.revise_every_ms
-        done_ms = [at_ms for at_ms in times_ms if ceil_to(at_ms, every_ms) < self.cut_ms]
-        return max(done_ms, default=-1)
+        return self._reasons.of(closing, known, self.charges)
 
 
 _NOTHING = CellFigures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO)

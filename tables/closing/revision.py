@@ -17,7 +17,7 @@ from app.wire.usage_records import (
     usage_record,
 )
 from tables.cells.figures import CellFigures
-from tables.changelogged.published import PublishedCell, PublishedCellKey
+from tables.changelogged.published_period import PublishedCell, PublishedCellKey
 from tables.closing.beside import Beside, no_events
 from tables.closing.billing import NOTHING_LEFT, RENEWAL
 from tables.routing.period_charges import PeriodCharge

@@ -64,6 +64,8 @@ class Snapshot:
         self._tables = tables
         self._checkpoint = tables.checkpoint
         self._dirty: list[Cell] = []
+        self._noted = 0
+        """How many of them their layers know of."""
         self._deleted: dict[bytes, None] = {}
         self._loaded = 0
         self._loaded_hash = 0
@@ -79,6 +81,14 @@ class Snapshot:
     def mark_folded(self, dirty: Iterable[Cell]) -> None:
         """Take over cells that a fold has changed and already called dirty."""
         self._dirty += dirty
+
+    def note(self) -> None:
+        """Tell layers which of their cells changed until now, for cuts to look at."""
+        for cell in self._dirty[self._noted :]:
+            noted = cell.layer.noted
+            if noted is not None:
+                noted.add(cell)
+        self._noted = len(self._dirty)
 
     def delete(self, cell: Cell) -> None:
         """Delete a cell; the next flush deletes its changelog record."""
@@ -97,6 +107,8 @@ class Snapshot:
         layer = cell.layer
         if isinstance(cell, GroupCell) or not cell.blank(layer.span.fold.aggregation):
             return
+        if layer.noted is not None:
+            layer.noted.add(cell)
         del layer.cells[cell.filter_id, cell.groups]
         self.delete(cell)
         # A flush passes over cells of other spans than those in use.
@@ -138,7 +150,8 @@ class Snapshot:
         cells: list[tuple[bytes, bytes | None]] = []
         tables, checkpoint = self._tables, self._checkpoint
         deleted = self._deleted
-        dirty, self._dirty = self._dirty, []
+        self.note()
+        dirty, self._dirty, self._noted = self._dirty, [], 0
         new = hashes = 0
         for count, cell in enumerate(dirty, 1):
             if count % STEP_ITEMS == 0:

@@ -17,7 +17,7 @@ from tables.aggregation import Groups
 from tables.cells.cell import Span
 from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
-from tables.changelogged.published import PublishedCell, PublishedCellKey
+from tables.changelogged.published_period import PublishedCell, PublishedCellKey
 from tables.partition.partition import Partition
 from tables.reading.shown_last import ShownLast, Turned
 from tables.reading.verification import figure_texts

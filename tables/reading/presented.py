@@ -13,7 +13,7 @@ from tables.aggregation import Groups
 from tables.breakdown_fold import breakdown_id
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
-from tables.changelogged.published import PublishedCell
+from tables.changelogged.published_period import PublishedCell
 from tables.closing.beside import span_named
 from tables.partition.partition import Partition
 

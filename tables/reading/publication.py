@@ -10,7 +10,7 @@ from app.definitions.model import Subscription
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.meter.usage import PendingRow, PeriodState, Publication
 from app.wire.arrivals import SubscriptionKey
-from tables.changelogged.published import PublishedCellKey
+from tables.changelogged.published_period import PublishedCellKey
 from tables.closing.period_at_cut import PeriodAtCut
 from tables.partition.partition import Partition
 

@@ -13,7 +13,7 @@ from app.definitions.timeline import Period, ceil_to
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from app.wire.events import Event
 from app.wire.usage_records import PublishedRecord, RevisionReason
-from tables.changelogged.published import PublishedCell
+from tables.changelogged.published_period import PublishedCell
 from tables.closing.billing import moved_by
 from tables.closing.period_at_cut import PeriodAtCut
 from tables.closing.revision import Closing

@@ -26,7 +26,7 @@ from app.wire.arrivals import SubscriptionKey
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
-from tables.changelogged.published import PublishedCell, PublishedPeriod
+from tables.changelogged.published_period import PublishedCell, PublishedPeriod
 from tables.partition.partition import Partition
 from tables.reading.in_advance import with_in_advance
 from tables.reading.presented import (

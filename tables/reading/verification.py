@@ -24,7 +24,8 @@ from tables.cells.figures import CellFigures
 from tables.cells.forgotten import as_forgotten_by
 from tables.cells.keys import CellKey
 from tables.changelogged.presence import REST
-from tables.changelogged.published import PublishedPeriod, PublishedTable
+from tables.changelogged.published import PublishedTable
+from tables.changelogged.published_period import PublishedPeriod
 from tables.closing.billing import is_taken_again
 from tables.closing.close import close_subscription, next_cut
 from tables.partition.partition import Partition

@@ -14,7 +14,7 @@ from app.definitions.state import Definitions
 from app.definitions.timeline import Period
 from app.definitions.versions import Versions
 from tables.aggregation import Groups
-from tables.changelogged.published import PublishedCellKey
+from tables.changelogged.published_period import PublishedCellKey
 
 
 class PeriodCharge(NamedTuple):

@@ -1153,7 +1153,7 @@ BUGS = (
     ),
     Bug(
         "digest-dropped",
-        "tables/changelogged/published.py",
+        "tables/changelogged/published_period.py",
         "self.digest == other.digest\n            and ",
         "",
         "tests/rules/test_redaction.py::test_usage_and_records_stay_as_they_are",
@@ -1175,8 +1175,8 @@ BUGS = (
     Bug(
         "balance-left-to-a-plan-without-the-metric",
         "tables/closing/period_at_cut.py",
-        "                and metric.id in self._carried_on_at(as_of_ms)\n",
-        "                and metric.recurring\n",
+        "            and metric.id in self._carried_on_at(as_of_ms)\n",
+        "            and metric.recurring\n",
         "tests/simulation/test_widened.py::test_a_metric_that_nobody_carries_on_is_a_violation",
     ),
     Bug(
@@ -1282,7 +1282,7 @@ BUGS = (
     ),
     Bug(
         "billed-beyond-an-end-is-late",
-        "tables/closing/period_at_cut.py",
+        "tables/closing/reasons.py",
         "if fold.in_advance:",
         "if False:",
         "tests/semantics/test_instants.py::test_a_period_cut_short_tells_that_what_it_billed"
@@ -1454,7 +1454,7 @@ BUGS = (
     ),
     Bug(
         "place-where-there-are-no-groups",
-        "tables/closing/period_at_cut.py",
+        "tables/closing/reasons.py",
         "if kept.place_only and not fold.gives_places:",
         "if False:",
         "tests/rules/test_places.py"
@@ -1792,10 +1792,84 @@ BUGS = (
         "::test_charges_are_shared_by_what_stands_under_the_same_definitions",
     ),
     Bug(
+        "cell-that-changes-again-before-a-flush-unseen",
+        "tables/cells/noted.py",
+        "self._changed = {cell: None for cell in self._changed if cell.dirty}",
+        "self._changed = {}",
+        "tests/tables/closing/test_noted.py::test_who_changes_is_looked_at_once_it_is_told_and_longer_while_nobody_would_note_it",
+    ),
+    Bug(
+        "cut-that-ended-early-takes-all-for-told",
+        "tables/cells/noted.py",
+        "        self._told_to = None\n        return found",
+        "        return found",
+        "tests/tables/closing/test_noted.py::test_all_are_looked_at_until_all_were_told",
+    ),
+    Bug(
+        "told-to-somebody-else-is-told",
+        "tables/cells/noted.py",
+        "if self._told_to is teller else None",
+        "if self._told_to is not None else None",
+        "tests/tables/closing/test_noted.py::test_all_are_looked_at_until_all_were_told",
+    ),
+    Bug(
+        "changes-since-a-flush-unseen-by-a-cut",
+        "tables/closing/close.py",
+        "    partition.snapshot.note()\n    moved",
+        "    moved",
+        "tests/tables/closing/test_noted.py::test_a_group_that_changes_twice_is_told_twice",
+    ),
+    Bug(
+        "changes-that-are-flushed-unseen-by-a-cut",
+        "tables/partition/snapshot.py",
+        "        self.note()\n        dirty, self._dirty",
+        "        dirty, self._dirty",
+        "tests/tables/closing/test_noted.py::test_a_group_that_changes_twice_is_told_twice",
+    ),
+    Bug(
+        "late-states-settled-of-what-was-noted-first",
+        "tables/cells/noted.py",
+        "        if cell.late:\n            self._late[cell] = None\n",
+        "",
+        "tests/tables/closing/test_noted.py::test_what_is_settled_is_found_without_going_through_all",
+    ),
+    Bug(
+        "cell-that-a-correction-deletes-unseen",
+        "tables/partition/snapshot.py",
+        "            layer.noted.add(cell)\n        del layer",
+        "            pass\n        del layer",
+        "tests/tables/closing/test_noted.py"
+        "::test_a_cell_that_a_correction_leaves_nothing_in_is_revised",
+    ),
+    Bug(
+        "digest-of-packed-cells-not-kept",
+        "tables/changelogged/published_period.py",
+        " - lost + _number(cell.digest)",
+        " + _number(cell.digest)",
+        "tests/tables/changelogged/test_published_period.py"
+        "::test_it_tells_the_same_after_any_revisions",
+    ),
+    Bug(
+        "newest-cut-of-packed-cells-not-kept",
+        "tables/changelogged/published_period.py",
+        "            sums.cut_ms = max(sums.cut_ms, cell.cut_ms)\n",
+        "",
+        "tests/tables/changelogged/test_published_period.py"
+        "::test_it_tells_the_same_after_any_revisions",
+    ),
+    Bug(
+        "sums-of-before-kept-when-rows-are-loaded",
+        "tables/changelogged/published.py",
+        "            rows.pop(SUMS, None)\n",
+        "",
+        "tests/tables/changelogged/test_published_period.py"
+        "::test_it_tells_the_same_after_any_revisions",
+    ),
+    Bug(
         "closes-without-cells-that-were-published",
         "tables/closing/period_at_cut.py",
-        "has_any = left or self.partition.routes.may_have_any(self.name)",
-        "has_any = bool(left)",
+        "has_any = self.before.cells or self.partition.routes.may_have_any(self.name)",
+        "has_any = bool(self.before.cells)",
         "tests/tables/closing/test_close.py"
         "::test_records_of_a_cut_come_by_period_and_cell_with_the_completion_last",
     ),

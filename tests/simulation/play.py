@@ -46,6 +46,7 @@ from app.runtime.topics.changelogs import CHECKPOINT_KEY
 from app.settings import Settings
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.keys import home_partition, message_key
+from tables.cells.noted import FEW_CELLS
 from tables.changelogged.members import MemberKey, unpack_member
 from tables.closing.close import next_cut
 from tables.reading.usage import current_usage
@@ -164,7 +165,11 @@ async def in_simulation(
     room = patch("app.ledger.ledger.MEMORY_BYTES", 3_000 if seed % 7 == 3 else MEMORY_BYTES)
     # Or is packed in memory.
     slab = patch("app.ledger.blocks._SLAB_BYTES", 300 if seed % 7 == 3 else _SLAB_BYTES)
-    with simulated(player.broker, player.redis), few, apart, large, many, none, room, slab:
+    # It is noted which cells change of however few, and published cells stay packed.
+    noted = patch("tables.cells.cell.FEW_CELLS", 0 if seed // 2 % 2 else FEW_CELLS)
+    packed = patch("tables.changelogged.published_period.FEW_CELLS", 0 if seed // 2 % 2 else 16)
+    servers = simulated(player.broker, player.redis)
+    with servers, few, apart, large, many, none, room, slab, noted, packed:
         return await act(player)
 
 

@@ -20,7 +20,8 @@ from app.settings import Settings
 from app.wire.instant_records import INSTANT_TYPES
 from app.wire.usage_records import BillingText, cell_id
 from tables.changelogged.checkpoint import OutputMark
-from tables.changelogged.published import PublishedCell, PublishedCellKey, PublishedTable
+from tables.changelogged.published import PublishedTable
+from tables.changelogged.published_period import PublishedCell, PublishedCellKey
 from tables.routing.period_charges import PeriodCharges
 
 log = logging.getLogger(__name__)

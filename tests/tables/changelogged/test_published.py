@@ -14,13 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tables.changelogged.checksum import ChangelogSum
-from tables.changelogged.published import (
-    PublishedCell,
-    PublishedCellKey,
-    PublishedPeriod,
-    PublishedTable,
-    cut_in,
-)
+from tables.changelogged.published import PublishedTable, cut_in
+from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.changelogged.published_store import PeriodKey, PublishedLost, PublishedStore, Stands
 from tests.world.profiles import examples
 
@@ -286,7 +281,7 @@ def test_a_file_of_another_is_discarded(
     elif what == "machine":
         monkeypatch.setattr("tables.changelogged.published_store._machine_start", lambda: "later")
     elif what == "format":
-        monkeypatch.setattr("tables.changelogged.published_store._FORMAT", 2)
+        monkeypatch.setattr("tables.changelogged.published_store._FORMAT", 1)
     other = store_in(tmp_path, "meter/1" if what == "identity" else "meter/0")
     assert other.stands is None
     assert other.find(("s", 0)) is None

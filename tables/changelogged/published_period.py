@@ -1,0 +1,228 @@
+"""A published period: the newest revision of each of its cells, and its piece on local disk.
+
+A period of many cells stays packed: a revision reads those that it is about, and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, MutableMapping
+from itertools import chain
+from typing import Final
+
+import msgspec
+
+from tables.changelogged.packed_rows import paired
+
+FEW_CELLS: Final = 16
+"""A period of more cells stays packed, and each is read when it is asked for."""
+
+_OwnName = tuple[str, str | None, tuple[str | None, ...]]
+_NewName = tuple[str, str | None, tuple[str | None, ...], tuple[str, ...]]
+
+PublishedCellKey = _OwnName | _NewName
+"""(charge id, filter id, group values): a cell within its subscription and period.
+
+Where a history record made other group keys of it than there were, they follow.
+"""
+
+
+class PublishedCell(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The figures in the newest record of a cell."""
+
+    revision: int
+    units: str
+    prorated_units: str | None
+    total_aggregated_units: str
+    precise_total_amount_cents: str | None
+    events_count: int
+    digest: bytes
+    cut_ms: int
+    billing_digest: bytes = b""
+    """`app.wire.usage_records.BillingText.digest` of the record."""
+
+    @property
+    def shows_usage(self) -> bool:
+        """Whether any figure is not 0: a cell may be published for its level alone."""
+        figures = (self.units, self.prorated_units, self.total_aggregated_units)
+        return self.events_count != 0 or any(figure not in (None, "0.0") for figure in figures)
+
+    def same_figures(self, other: PublishedCell) -> bool:
+        """Return True if a revision would say nothing new."""
+        return self.same_but_billing(other) and self.billing_digest == other.billing_digest
+
+    def same_but_billing(self, other: PublishedCell) -> bool:
+        """Return True if the figures are the same, whatever is said beside them."""
+        return (
+            self.digest == other.digest
+            and self.units == other.units
+            and self.prorated_units == other.prorated_units
+            and self.total_aggregated_units == other.total_aggregated_units
+            and self.precise_total_amount_cents == other.precise_total_amount_cents
+            and self.events_count == other.events_count
+        )
+
+
+class PackedPeriod(MutableMapping[PublishedCellKey, PublishedCell]):
+    """Many cells of a period as they lie in its piece; one is unpacked when it is asked for."""
+
+    __slots__ = ("_cells", "_rows")
+
+    def __init__(self, rows: dict[bytes, bytes]):
+        """Take packed cells by their packed names."""
+        self._rows = rows
+        self._cells: dict[PublishedCellKey, PublishedCell] = {}
+
+    def __getitem__(self, name: PublishedCellKey) -> PublishedCell:
+        cell = self._cells.get(name)
+        if cell is None:
+            cell = self._cells[name] = _decode_cell(self._rows[_encode(name)])
+        return cell
+
+    def __setitem__(self, name: PublishedCellKey, cell: PublishedCell) -> None:
+        self._cells[name] = cell
+        self._rows[_encode(name)] = _encode(cell)
+
+    def __delitem__(self, name: PublishedCellKey) -> None:
+        del self._rows[_encode(name)]
+        self._cells.pop(name, None)
+
+    def __iter__(self) -> Iterator[PublishedCellKey]:
+        return map(name_of_cell, list(self._rows))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def packed(self) -> Iterator[bytes]:
+        """Yield the packed name of each cell, and the packed cell."""
+        return chain.from_iterable(self._rows.items())
+
+
+class Sums(msgspec.Struct, array_like=True):
+    """What a period of many cells would have to read all of them for."""
+
+    digest: bytes
+    cut_ms: int
+    """Newest cut of any cell."""
+    charge_ids: list[str]
+
+
+class PublishedPeriod(msgspec.Struct):
+    """Everything published of one period of one subscription."""
+
+    revision: int = -1
+    """Revision of the newest period.completed; -1 before the first."""
+    cut_ms: int = -1
+    """Time in ms of the newest published cut; -1 before the first."""
+    cells: MutableMapping[PublishedCellKey, PublishedCell] = msgspec.field(default_factory=dict)
+    sums: Sums | None = None
+    """Sums of packed cells; None: they are added up when asked for."""
+
+    @property
+    def is_unpacked(self) -> bool:
+        """Whether its many cells are at hand, and not in a piece."""
+        return self.sums is None and len(self.cells) > FEW_CELLS
+
+    def put(self, name: PublishedCellKey, cell: PublishedCell) -> PublishedCell | None:
+        """Take a cell as it is now; return what it was."""
+        before, sums = self.cells.get(name), self.sums
+        self.cells[name] = cell
+        if sums is not None:
+            lost = 0 if before is None else _number(before.digest)
+            sums.digest = _packed_digest(_number(sums.digest) - lost + _number(cell.digest))
+            sums.cut_ms = max(sums.cut_ms, cell.cut_ms)
+            if name[0] not in sums.charge_ids:
+                sums.charge_ids.append(name[0])
+        return before
+
+    def is_half_taken(self, cut_ms: int) -> bool:
+        """Return True if some of its cells are published at that cut, but its completion is not."""
+        if self.cut_ms >= cut_ms:
+            return False
+        if self.sums is not None and self.sums.cut_ms < cut_ms:
+            return False
+        return any(cell.cut_ms == cut_ms for cell in self.cells.values())
+
+    def charge_ids(self) -> Iterable[str]:
+        """Return the charges that its cells are of."""
+        return {name[0] for name in self.cells} if self.sums is None else self.sums.charge_ids
+
+    @property
+    def digest(self) -> int:
+        """Sum of the newest digests, mod 2^128."""
+        return _number(self.summed().digest)
+
+    def summed(self) -> Sums:
+        """Return its sums; they are read from the cells unless they came with them."""
+        if self.sums is not None:
+            return self.sums
+        cells = self.cells.values()
+        digest = _packed_digest(sum(_number(cell.digest) for cell in cells))
+        newest_ms = max((cell.cut_ms for cell in cells), default=-1)
+        return Sums(digest, newest_ms, sorted(self.charge_ids()))
+
+    def piece(self) -> bytes:
+        """Return it in one piece; `period_of` reads that."""
+        cells, rows = self.cells, list[bytes]()
+        if len(cells) > FEW_CELLS:
+            rows += (SUMS, _encode(self.summed()))
+        if isinstance(cells, PackedPeriod):
+            rows += cells.packed()
+        else:
+            rows += (packed for row in cells.items() for packed in map(_encode, row))
+        if self.revision >= 0:
+            rows += (COMPLETION, _encode((self.revision, self.cut_ms)))
+        return _encode(rows)
+
+
+def period_of(piece: bytes) -> PublishedPeriod:
+    """Return the period that a piece has."""
+    rows = rows_of(piece)
+    sums, completion = rows.pop(SUMS, None), rows.pop(COMPLETION, None)
+    told = (-1, -1) if completion is None else decode_completion(completion)
+    if len(rows) <= FEW_CELLS:
+        cells = {name_of_cell(name): _decode_cell(cell) for name, cell in rows.items()}
+        return PublishedPeriod(*told, cells)
+    period = PublishedPeriod(*told, PackedPeriod(rows))
+    period.sums = period.summed() if sums is None else _decode_sums(sums)
+    return period
+
+
+def rows_of(piece: bytes) -> dict[bytes, bytes]:
+    """Return the rows of a piece by name: those of cells, `COMPLETION` and `SUMS`."""
+    return dict(paired(_decode_rows(piece)))
+
+
+def name_of_cell(packed: bytes) -> PublishedCellKey:
+    """Return the name of a cell from its packed name."""
+    if packed[0] == _ARRAY_OF_FOUR:
+        renamed: PublishedCellKey = _decode_new_name(packed)
+        return renamed
+    own: PublishedCellKey = _decode_name(packed)
+    return own
+
+
+def cut_of_row(name: bytes, value: bytes) -> int:
+    """Return the cut that a row of a cell or a completion is of, in ms."""
+    return decode_completion(value)[1] if name == COMPLETION else _decode_cell(value).cut_ms
+
+
+def _number(digest: bytes) -> int:
+    return int.from_bytes(digest, "big")
+
+
+def _packed_digest(number: int) -> bytes:
+    return (number % (1 << 128)).to_bytes(16, "big")
+
+
+_encode = msgspec.msgpack.encode
+COMPLETION: Final = _encode(None)
+"""Name of the row of the newest period.completed."""
+SUMS: Final = b""
+"""Name of the row of sums, which no changelog has."""
+_ARRAY_OF_FOUR: Final = 0x94
+_decode_rows = msgspec.msgpack.Decoder(list[bytes]).decode
+_decode_name = msgspec.msgpack.Decoder(_OwnName).decode
+_decode_new_name = msgspec.msgpack.Decoder(_NewName).decode
+_decode_cell = msgspec.msgpack.Decoder(PublishedCell).decode
+_decode_sums = msgspec.msgpack.Decoder(Sums).decode
+decode_completion = msgspec.msgpack.Decoder(tuple[int, int]).decode

@@ -1,0 +1,158 @@
+"""A cut looks at cells that changed since the one before, and at no others."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.wire.arrivals import Arrival, CorrectionArrival
+from app.wire.events import Correction
+from tables.cells.noted import Noted
+from tables.closing.close import close_subscription
+from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import arrived
+from tests.world.partition import Live
+from tests.world.repaired import Repaired
+
+GROUPS = 40
+NAME = (ORG, SUBSCRIPTION)
+DUE_MS = START_MS + WEEK_MS
+
+
+class Named:
+    """A cell, as far as its changes go."""
+
+    def __init__(self) -> None:
+        self.late: dict[int, object] | None = None
+        self.dirty = False
+
+
+def test_all_are_looked_at_until_all_were_told() -> None:
+    cell, teller = Named(), object()
+    noted = Noted([cell])
+    assert noted.look(teller) is None
+    assert noted.look(teller) is None  # the first did not come to its end
+    noted.told(teller)
+    assert noted.look(object()) is None
+    noted.told(teller)
+    assert noted.look(teller) is not None
+    assert noted.look(teller) is None
+
+
+def test_who_changes_is_looked_at_once_it_is_told_and_longer_while_nobody_would_note_it() -> None:
+    clean, dirty, teller = Named(), Named(), object()
+    noted = Noted([clean, dirty])
+    noted.look(teller)
+    noted.told(teller)
+    dirty.dirty = True
+    noted.add(clean)
+    noted.add(dirty)
+    assert set(noted.look(teller) or ()) == {clean, dirty}
+    noted.told(teller)
+    assert list(noted.look(teller) or ()) == [dirty]
+    dirty.dirty = False
+    noted.told(teller)
+    assert list(noted.look(teller) or ()) == [dirty]
+    noted.told(teller)
+    assert list(noted.look(teller) or ()) == []
+
+
+def test_states_of_cuts_to_come_are_looked_at_until_they_are_settled() -> None:
+    late, teller = Named(), object()
+    noted = Noted([late])
+    noted.look(teller)
+    late.late = {1: object()}
+    noted.add(late)
+    for _ in range(2):
+        noted.told(teller)
+        assert list(noted.look(teller) or ()) == [late]
+    assert noted.late() == [late]
+    late.late = None
+    assert noted.late() == []
+
+
+def sent(offset: int, appended_ms: int, group: int, value: str = "1") -> Arrival:
+    return arrived("sum", offset, START_MS, appended_ms, v=value, g=f"g{group}")
+
+
+def closed() -> Live:
+    """A week of many groups, told by its first cut."""
+    live = Live(definitions_of(["sum"]))
+    live.define_all()
+    live.deliver([sent(group, START_MS, group) for group in range(GROUPS)])
+    live.flush()
+    live.close_until(DUE_MS)
+    live.flush()
+    return live
+
+
+def revised(live: Live, cut_ms: int) -> list[tuple[str, str]]:
+    """(group, units) of what a revision cut tells."""
+    known = len(live.records)
+    live.close_until(cut_ms)
+    return [
+        (body["grouped_by"]["g"], body["units"])
+        for body in live.bodies()[known:]
+        if body["type"] != "period.completed"
+    ]
+
+
+def cells_of_cuts(live: Live) -> int:
+    return live.partition.work.counts["close", "cells"]
+
+
+def test_a_revision_looks_at_the_group_that_changed() -> None:
+    live = closed()
+    looked = cells_of_cuts(live)
+    live.deliver([sent(100, DUE_MS + 1, 7)])
+    assert revised(live, DUE_MS + HOUR_MS) == [("g7", "2.0")]
+    assert cells_of_cuts(live) - looked < GROUPS / 2
+
+
+@pytest.mark.parametrize("flushes", [False, True])
+def test_a_group_that_changes_twice_is_told_twice(flushes: bool) -> None:
+    live = closed()
+    for hour in (1, 2, 3):
+        live.deliver([sent(100 + hour, DUE_MS + hour * HOUR_MS - 1, 7)])
+        if flushes:
+            live.flush()
+        assert revised(live, DUE_MS + hour * HOUR_MS) == [("g7", f"{hour + 1}.0")]
+
+
+def test_a_cut_that_ends_early_looks_at_all_when_it_is_taken_again() -> None:
+    live = closed()
+    cut_ms = DUE_MS + HOUR_MS
+    live.deliver([sent(100, DUE_MS + 1, 7), sent(101, DUE_MS + 1, 8)])
+    live.flush()
+    steps = close_subscription(live.partition, NAME, cut_ms)
+    live.records.append(next(steps))
+    del steps
+    live.flush()
+    assert len(revised(live, cut_ms)) == 1
+    assert revised(live, DUE_MS + 2 * HOUR_MS) == []
+
+
+def test_a_cell_that_a_correction_leaves_nothing_in_is_revised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tables.cells.cell.FEW_CELLS", 0)
+    live = Repaired(definitions_of(["count"]), repairs=True)
+    live.deliver([arrived("count", 0, START_MS, transaction_id="t")])
+    live.flush()
+    live.close_until(DUE_MS)
+    live.flush()
+    cancel = Correction(ORG, SUBSCRIPTION, "t", "cancel", None, "c", b"")
+    live.correct(CorrectionArrival(cancel, ORG, DUE_MS + 1, 0, 1, 0))
+    assert live.outcomes == {"repaired": 1}
+    live.close_until(DUE_MS + HOUR_MS)
+    told = [body["units"] for body in live.bodies() if body["type"] != "period.completed"]
+    assert told == ["1.0", "0.0"]
+
+
+def test_what_is_settled_is_found_without_going_through_all() -> None:
+    live = closed()
+    live.deliver([sent(100, DUE_MS + 1, 7)])
+    revised(live, DUE_MS + HOUR_MS)
+    route = live.partition.routes.by_key[(*NAME, "sum")]
+    (layer,) = (layer for span in route.spans for layer in span.layers.values())
+    assert not any(cell.late for cell in layer.cells.values())
