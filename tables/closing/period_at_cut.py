@@ -251,7 +251,7 @@ class PeriodAtCut:
                     if period.fold_version > 1:
                         figures = figures.billed(in_advance=span.fold.in_advance)
                     yield Closing(cell, period_charge, bucket, grouped_by, figures, told)
-        if passed.issuperset(self.before.charge_ids()):
+        if passed and passed.issuperset(self.before.charge_ids()):
             return
         for cell in [cell for cell in self.before.cells if cell not in seen]:
             if cell[0] in passed or not (self._own_cut or cell[0] in followed):
