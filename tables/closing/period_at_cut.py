@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator
 from decimal import Decimal
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import chain
 from typing import NamedTuple
 
-from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
+from app.definitions.model import Charge, Plan, Subscription
 from app.definitions.timeline import Period, ceil_to
 from app.numbers import ZERO
 from app.wire.arrivals import MeterKey, SubscriptionKey
@@ -31,10 +31,11 @@ from tables.cells.noted import Noted
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.closing.beside import beside, told_of_all
 from tables.closing.billing import Moved, billing_of, ends_unpublished, is_taken_again
+from tables.closing.period_before import PeriodBefore
 from tables.closing.reasons import Reasons
 from tables.closing.revision import Closing, next_revision
 from tables.partition.partition import Partition
-from tables.routing.period_charges import PeriodCharge, PeriodCharges
+from tables.routing.period_charges import PeriodCharge
 from tables.routing.route import Route
 
 CELLS_A_STEP = 64
@@ -71,7 +72,7 @@ class PeriodAtCut:
         self.name = name
         self.subscription = subscription
         self.period = period
-        self._earlier = earlier
+        self._period_before = PeriodBefore(partition, subscription, earlier, cut_ms)
         self.cut_ms = cut_ms
         self.before = partition.published.find((subscription.id, period.start_ms)) or _UNPUBLISHED
         self.charges = partition.routes.charges_of(subscription, period)
@@ -172,6 +173,9 @@ class PeriodAtCut:
             return _Change(found, known, reason)
         if known is None:
             return None
+        if found.period_charge.metric.recurring and self._period_before.is_ahead(found):
+            # The cut was taken before, and what the cell came to was told then.
+            return None
         return _Change(found._replace(figures=_NOTHING, beside=None), known, reason)
 
     def _billing(self, identity: str, period_charge: PeriodCharge) -> BillingText:
@@ -234,7 +238,7 @@ class PeriodAtCut:
                     passed.add(charge.id)
                 names = span.cells_of(period) if changed is None else changed
                 if metric.recurring:
-                    names.update(dict.fromkeys(self._shown_before(charge, filters)))
+                    names.update(dict.fromkeys(self._period_before.closed(charge, filters)))
                 for filter_id, groups in names:
                     bucket, keys = None, default_keys
                     if filter_id is not None:
@@ -366,21 +370,6 @@ class PeriodAtCut:
             for layer, at_ms in chain(late, corrected)
         )
 
-    def _shown_before(
-        self, charge: Charge, filters: Mapping[str, ChargeFilter]
-    ) -> Iterator[tuple[str | None, Groups]]:
-        """Yield cells of a recurring charge that the period before showed units of: a zero follows.
-
-        Whether the tables still have such a cell depends on what came after the cut.
-        """
-        for name in self._published_before_of.get(charge.id, ()):
-            _, filter_id, groups, *_ = name
-            if filter_id is None or filter_id in filters:
-                now = charge.group_keys(None if filter_id is None else filters[filter_id])
-                # The same values of other keys are another cell.
-                if now == (self._charges_earlier.keys_of(name) if groups else ()):
-                    yield filter_id, groups
-
     def _is_carried_on(self, period_charge: PeriodCharge) -> bool:
         """Return whether the next period carries a charge on, after an upgrade."""
         charge, metric, as_of_ms, _ = period_charge
@@ -416,36 +405,7 @@ class PeriodAtCut:
         figures = closing.figures
         if not closing.period_charge.metric.recurring:
             return bool(figures.units or figures.prorated_units or figures.events_count)
-        if figures.shows:
-            return True
-        if not self._published_before:
-            return False
-        name = closing.name
-        if name[2]:
-            keys = tuple(key for key, _ in closing.grouped_by)
-            name = self._charges_earlier.name_under(name[0], name[1], name[2], keys)
-        return name in self._published_before
-
-    @cached_property
-    def _published_before(self) -> dict[PublishedCellKey, PublishedCell]:
-        """Cells of the period before that were published with units."""
-        if self._earlier is None:
-            return {}
-        before = self.partition.published.find((self.subscription.id, self._earlier.start_ms))
-        cells = {} if before is None else before.cells
-        return {name: cell for name, cell in cells.items() if cell.units != "0.0"}
-
-    @cached_property
-    def _published_before_of(self) -> dict[str, list[PublishedCellKey]]:
-        """The same by charge: it is looked at for each."""
-        names: dict[str, list[PublishedCellKey]] = {}
-        for name in self._published_before:
-            names.setdefault(name[0], []).append(name)
-        return names
-
-    @cached_property
-    def _charges_earlier(self) -> PeriodCharges:
-        return self.partition.routes.charges_of(self.subscription, self._earlier or self.period)
+        return figures.shows or self._period_before.closes(closing)
 
     @cached_property
     def _reasons(self) -> Reasons:

@@ -1188,10 +1188,26 @@ BUGS = (
     ),
     Bug(
         "no-closing-zero",
-        "tables/closing/period_at_cut.py",
-        'if cell.units != "0.0"}',
-        "if False}",
+        "tables/closing/period_before.py",
+        'return cell.units != "0.0" and cell.cut_ms <= self._cut_ms',
+        "return False",
         "tests/rules/test_cut_edges.py::test_a_level_that_has_ended_is_closed_by_one_zero",
+    ),
+    Bug(
+        "zero-after-what-a-later-cut-showed",
+        "tables/closing/period_before.py",
+        'return cell.units != "0.0" and cell.cut_ms <= self._cut_ms',
+        'return cell.units != "0.0"',
+        "tests/tables/closing/test_close.py"
+        "::test_a_cut_taken_again_knows_nothing_of_what_the_week_before_shows_since[False]",
+    ),
+    Bug(
+        "zero-told-otherwise-for-what-a-later-cut-showed",
+        "tables/closing/period_at_cut.py",
+        "if found.period_charge.metric.recurring and self._period_before.is_ahead(found):",
+        "if False:",
+        "tests/tables/closing/test_close.py"
+        "::test_a_cut_taken_again_knows_nothing_of_what_the_week_before_shows_since[True]",
     ),
     Bug(
         "due-times-taken-to-ascend",
@@ -2443,9 +2459,9 @@ BUGS = (
     ),
     Bug(
         "zeros-for-former-group-keys",
-        "tables/closing/period_at_cut.py",
-        "if now == (self._charges_earlier.keys_of(name) if groups else ()):",
-        "if not groups or now == self._charges_earlier.keys_of(name):",
+        "tables/closing/period_before.py",
+        "if now == (self._charges.keys_of(name) if groups else ()):",
+        "if not groups or now == self._charges.keys_of(name):",
         "tests/tables/closing/test_close.py"
         "::test_the_values_of_former_group_keys_name_no_cell_of_the_new_ones",
     ),

@@ -11,6 +11,9 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival
+from tables.event_index.index import EventIndex
+from tables.partition.partition import Partition
+from tables.partition.tables import Carried
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     GRACE_SETTINGS,
@@ -138,6 +141,36 @@ def test_a_cut_taken_again_publishes_nothing() -> None:
     live.partition.checkpoint.cut_ms = -1
     told(live, WEEK_MS)
     assert len(live.records) == count
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_cut_taken_again_knows_nothing_of_what_the_week_before_shows_since(
+    *, closes: bool
+) -> None:
+    """As where a torn state is folded anew; a zero that was told then is not told otherwise."""
+    settings = replace(SETTINGS, late_window_s=86_400)
+    events: list[Event] = [("balance", 0, 2 * WEEK_MS + 2 * DAY_MS, {"v": "3"})]
+    shown = [("2024-01-01", 0, "3.0", 1)]
+    if closes:
+        # The second comes when the first week is open no more.
+        came = [(0, "3"), (WEEK_MS + 2 * DAY_MS, "-3")]
+        events = [("balance", 0, at_ms, {"v": v}) for at_ms, v in came]
+        shown = [*shown, ("2024-01-08", 0, "0.0", 2), ("2024-01-01", 1, "0.0", 2)]
+    live = live_of(["balance", "sum"], *events, settings=settings)
+    balance, other = sorted(live.definitions.metrics(ORG), key=lambda metric: metric.code)
+    # The first has a cut look at the second week once more, the second revises the first week.
+    for metric, week, days in ((other, 1, 0), (balance, 0, 3)):
+        at_ms, from_ms = START_MS + 2 * WEEK_MS + days * DAY_MS, START_MS + week * WEEK_MS
+        live.close_until(at_ms)
+        to_ms = from_ms + WEEK_MS
+        again = commands.apply_history(ORG, metric_ids=[metric.id], from_ms=from_ms, to_ms=to_ms)
+        live.append(at_ms + 1, again)
+    assert [(start, *rest) for start, _, *rest in told(live, 3 * WEEK_MS - 1)] == shown
+    count, carried = len(live.records), Carried(published=live.partition.published)
+    live.partition = Partition(0, live.definitions, EventIndex(), carried=carried)
+    live.deliver(live.arrived())
+    live.close_until(START_MS + 3 * WEEK_MS - 1)
+    assert live.records[count:] == []
 
 
 def test_a_recurring_balance_goes_on_and_closes_with_one_zero() -> None:
