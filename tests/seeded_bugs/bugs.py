@@ -869,6 +869,20 @@ BUGS = (
         "tests/rules/test_history.py::test_a_restart_at_any_moment_changes_nothing",
     ),
     Bug(
+        "history-of-nobody-has-no-cut",
+        "tables/closing/schedule.py",
+        "            self._partition.cuts.next_of_history(),\n",
+        "",
+        "tests/rules/test_history.py::test_a_period_without_events_shows_it_from_its_cut_on[False]",
+    ),
+    Bug(
+        "history-shown-at-a-later-records-cut",
+        "tables/partition/cuts.py",
+        "definitions.history_after(done_ms // every_ms * every_ms)",
+        "definitions.history_after(done_ms)",
+        "tests/rules/test_history.py::test_a_period_without_events_shows_it_from_its_cut_on[False]",
+    ),
+    Bug(
         "cells-of-other-keys-confused",
         "tables/routing/period_charges.py",
         "return charge_id, filter_id, groups, keys",
