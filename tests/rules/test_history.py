@@ -19,8 +19,15 @@ from tables.closing.schedule import Schedule
 from tables.partition.redirection import refolds_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.corrections import used
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, metric_body, plan_body
-from tests.world.events import cancel, event
+from tests.world.definitions import (
+    ORG,
+    SUBSCRIPTION,
+    definitions_of,
+    metric_body,
+    plan_body,
+    subscription_body,
+)
+from tests.world.events import cancel, event, raw
 from tests.world.partition import Live
 from tests.world.past import past_usage
 
@@ -439,6 +446,28 @@ def restarted_at(moment: str) -> list[bytes]:
         assert live.partition.cuts.late_cuts == {}
     live.close_until(AT_MS)
     return live.values()
+
+
+def test_records_of_one_millisecond_concern_their_own_periods() -> None:
+    """Two weeks are over when the subscription is made, so both have the same due time."""
+    world = World("sum", "max")
+    made_ms = START_MS + 2 * WEEK_MS + HOUR_MS
+    body = subscription_body(external_id="late")
+    world.define(made_ms, commands.create_subscription(ORG, body))
+    for week_ms in (START_MS, MONDAY_MS):
+        sent = raw("sum", f"t{week_ms}", week_ms + DAY_MS, "late", v="5", g="x")
+        world.send((made_ms - HOUR_MS, sent))
+    at_ms = made_ms + DAY_MS
+    world.update_plan(at_ms, grouped(world), world.charge("max"))
+    world.history(at_ms, code="sum")
+    world.history(at_ms, code="max", from_ms=MONDAY_MS, to_ms=MONDAY_MS + WEEK_MS)
+    found = [(r["period"]["from"][:10], *shown(r)) for r in cells(world.records(at_ms + DAY_MS))]
+    assert sorted(found) == [
+        ("2024-01-01", 0, "", "5.0", None),
+        ("2024-01-01", 0, "g=x", "5.0", None),
+        ("2024-01-01", 1, "g=x", "0.0", "5.0"),
+        ("2024-01-08", 0, "g=x", "5.0", None),
+    ]
 
 
 @pytest.mark.parametrize("at_hand", [True, False])

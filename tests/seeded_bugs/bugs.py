@@ -1806,6 +1806,13 @@ BUGS = (
         "::test_charges_are_shared_by_what_stands_under_the_same_definitions",
     ),
     Bug(
+        "charges-of-a-period-by-the-millisecond-of-history",
+        "tables/partition/route_table.py",
+        "record.offset for record in covering",
+        "record.append_time_ms for record in covering",
+        "tests/rules/test_history.py::test_records_of_one_millisecond_concern_their_own_periods",
+    ),
+    Bug(
         "closes-without-cells-that-were-published",
         "tables/closing/period_at_cut.py",
         "has_any = left or self.partition.routes.may_have_any(self.name)",
