@@ -50,13 +50,14 @@ class Schedule:
     def next_ms(self) -> int:
         """Return the earliest cut to come, or history record to put in force; NEVER_MS: neither.
 
-        A history record waits for the logs as a cut does. A definition may wait for a cut at which
-        nobody is due.
+        A history record waits for the logs as a cut does. Nobody need be due at the cut that shows
+        it, or at one that a definition waits for.
         """
         standing = self._partition.standing
         others_ms = min(
             standing.next_history_ms(),
             standing.next_awaited_ms(),
+            self._partition.cuts.next_of_history(),
             self._partition.changed.next_ms(),
         )
         while self._heap:

@@ -250,6 +250,20 @@ class CutsToCome:
         to_come = (cut_ms for cut_ms in waited_for if cut_ms > done_ms)
         return min(to_come, default=NEVER_MS)
 
+    def next_of_history(self) -> int:
+        """Return the first cut to come that shows history records; NEVER_MS: none.
+
+        It is taken though nobody waits for it: a published period without events has the charges of
+        the record from then on, and who has no events waits for a cut only while at hand.
+        """
+        definitions, done_ms, found = self._definitions, self._checkpoint.cut_ms, NEVER_MS
+        if definitions.history.records:
+            for every_ms in self.revision_grids_ms:
+                records = definitions.history_after(done_ms // every_ms * every_ms)
+                if records:
+                    found = min(found, ceil_to(records[0].append_time_ms, every_ms))
+        return found
+
     def names_at(self, cut_ms: int) -> list[SubscriptionKey]:
         """Return whose events or corrections wait for a cut, in order."""
         late = self._late_at.get(cut_ms, {}).keys()

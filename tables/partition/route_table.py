@@ -147,7 +147,7 @@ class RouteTable:
             self._charges_known = definitions.offset, history_ms
         covered: tuple[int, ...] = ()
         if history:
-            covered = tuple(record.append_time_ms for record in covering(history, period))
+            covered = tuple(record.offset for record in covering(history, period))
         key = (id(plans), period.fixed_at_ms, covered)
         found = self._charges.get(key)
         if found is None:

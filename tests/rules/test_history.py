@@ -14,12 +14,20 @@ from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.runtime.topics.published_topic import put_again
 from app.wire.arrivals import Arrival
 from tables.changelogged.published import PublishedTable
-from tables.closing.close import entering_history
+from tables.closing.close import entering_history, settle
+from tables.closing.schedule import Schedule
 from tables.partition.redirection import refolds_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.corrections import used
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, metric_body, plan_body
-from tests.world.events import cancel, event
+from tests.world.definitions import (
+    ORG,
+    SUBSCRIPTION,
+    definitions_of,
+    metric_body,
+    plan_body,
+    subscription_body,
+)
+from tests.world.events import cancel, event, raw
 from tests.world.partition import Live
 from tests.world.past import past_usage
 
@@ -438,3 +446,55 @@ def restarted_at(moment: str) -> list[bytes]:
         assert live.partition.cuts.late_cuts == {}
     live.close_until(AT_MS)
     return live.values()
+
+
+def test_records_of_one_millisecond_concern_their_own_periods() -> None:
+    """Two weeks are over when the subscription is made, so both have the same due time."""
+    world = World("sum", "max")
+    made_ms = START_MS + 2 * WEEK_MS + HOUR_MS
+    body = subscription_body(external_id="late")
+    world.define(made_ms, commands.create_subscription(ORG, body))
+    for week_ms in (START_MS, MONDAY_MS):
+        sent = raw("sum", f"t{week_ms}", week_ms + DAY_MS, "late", v="5", g="x")
+        world.send((made_ms - HOUR_MS, sent))
+    at_ms = made_ms + DAY_MS
+    world.update_plan(at_ms, grouped(world), world.charge("max"))
+    world.history(at_ms, code="sum")
+    world.history(at_ms, code="max", from_ms=MONDAY_MS, to_ms=MONDAY_MS + WEEK_MS)
+    found = [(r["period"]["from"][:10], *shown(r)) for r in cells(world.records(at_ms + DAY_MS))]
+    assert sorted(found) == [
+        ("2024-01-01", 0, "", "5.0", None),
+        ("2024-01-01", 0, "g=x", "5.0", None),
+        ("2024-01-01", 1, "g=x", "0.0", "5.0"),
+        ("2024-01-08", 0, "g=x", "5.0", None),
+    ]
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+def test_a_period_without_events_shows_it_from_its_cut_on(*, at_hand: bool) -> None:
+    """Nothing is told of the period, and what a worker has at hand makes no difference."""
+    live = Live(BASE)
+    live.close_until(LATER_MS - 1)
+    (codes,) = shown_charges(live)
+    live.append(LATER_MS, commands.update_plan(ORG, "plan", {"charges": []}))
+    ids = [line.command.payload["id"] for line in BASE if "metric" in line.command.type]
+    record = commands.apply_history(ORG, metric_ids=ids, from_ms=START_MS, to_ms=MONDAY_MS)
+    live.append(LATER_MS, record)
+    if not at_hand:
+        live.restart()
+    assert not refolds_of(entering_history(live.partition))
+    cut_ms = MONDAY_MS + 3 * HOUR_MS
+    # Somebody else is due in between.
+    settle(live.partition, cut_ms - 1)
+    assert Schedule(live.partition, [(ORG, SUBSCRIPTION)]).next_ms() == cut_ms
+    assert shown_charges(live) == [codes] == [["sum"]]
+    told = live.values()
+    live.close_until(cut_ms)
+    assert shown_charges(live) == [[]]
+    assert live.values() == told
+
+
+def shown_charges(live: Live) -> list[list[str]]:
+    """By period, codes of the charges that past usage shows."""
+    past = past_usage(live.partition, (ORG, SUBSCRIPTION), LATER_MS)
+    return [[in_force.charge.code for in_force in usage.charges] for usage in past]

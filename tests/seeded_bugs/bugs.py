@@ -869,6 +869,20 @@ BUGS = (
         "tests/rules/test_history.py::test_a_restart_at_any_moment_changes_nothing",
     ),
     Bug(
+        "history-of-nobody-has-no-cut",
+        "tables/closing/schedule.py",
+        "            self._partition.cuts.next_of_history(),\n",
+        "",
+        "tests/rules/test_history.py::test_a_period_without_events_shows_it_from_its_cut_on[False]",
+    ),
+    Bug(
+        "history-shown-at-a-later-records-cut",
+        "tables/partition/cuts.py",
+        "definitions.history_after(done_ms // every_ms * every_ms)",
+        "definitions.history_after(done_ms)",
+        "tests/rules/test_history.py::test_a_period_without_events_shows_it_from_its_cut_on[False]",
+    ),
+    Bug(
         "cells-of-other-keys-confused",
         "tables/routing/period_charges.py",
         "return charge_id, filter_id, groups, keys",
@@ -1880,6 +1894,13 @@ BUGS = (
         "",
         "tests/tables/changelogged/test_published_period.py"
         "::test_it_tells_the_same_after_any_revisions",
+    ),
+    Bug(
+        "charges-of-a-period-by-the-millisecond-of-history",
+        "tables/partition/route_table.py",
+        "record.offset for record in covering",
+        "record.append_time_ms for record in covering",
+        "tests/rules/test_history.py::test_records_of_one_millisecond_concern_their_own_periods",
     ),
     Bug(
         "closes-without-cells-that-were-published",

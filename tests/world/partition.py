@@ -18,7 +18,6 @@ from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.outcome import Applied, Impact
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, MeterKey, Run, SubscriptionKey, runs_of
 from app.wire.instant_records import INSTANT_TYPES
 from app.wire.usage_records import PublishedRecord
@@ -303,8 +302,9 @@ class Live:
         self.define_until(at_ms)
         names = sorted(self.definitions.all_subscription_keys())
         while True:
-            cuts = (next_cut(self.partition, name) for name in names)
-            cut_ms = min(*cuts, self.partition.changed.next_ms(), NEVER_MS)
+            cuts = [next_cut(self.partition, name) for name in names]
+            cuts += self.partition.changed.next_ms(), self.partition.cuts.next_of_history()
+            cut_ms = min(cuts)
             history_ms = self.partition.standing.next_history_ms()
             if min(cut_ms, history_ms) > at_ms:
                 break
