@@ -72,7 +72,7 @@ class PeriodAtCut:
         self.name = name
         self.subscription = subscription
         self.period = period
-        self._period_before = PeriodBefore(partition, subscription, earlier, cut_ms)
+        self._earlier = earlier
         self.cut_ms = cut_ms
         self.before = partition.published.find((subscription.id, period.start_ms)) or _UNPUBLISHED
         self.charges = partition.routes.charges_of(subscription, period)
@@ -406,6 +406,10 @@ class PeriodAtCut:
         if not closing.period_charge.metric.recurring:
             return bool(figures.units or figures.prorated_units or figures.events_count)
         return figures.shows or self._period_before.closes(closing)
+
+    @cached_property
+    def _period_before(self) -> PeriodBefore:
+        return PeriodBefore(self.partition, self.subscription, self._earlier, self.cut_ms)
 
     @cached_property
     def _reasons(self) -> Reasons:
