@@ -135,6 +135,9 @@ class Redirection:
         until_ms, history_ms = standing.of(name)
         refold: set[MeterKey] = set()
         if standing.looks and standing.is_unclear(name):
+            if self._packing.is_packed(name):
+                # All of it comes back, under definitions that its cells may not show.
+                found = {(*name, code): presence for code, presence in presences.items()}
             refold.update(meter_key for meter_key in found if not self._routes.find(meter_key))
         elif self._stays_cold(name, found, until_ms, history_ms):
             return refold

@@ -198,3 +198,29 @@ def test_a_set_that_is_gone_is_not_begun_again(reaches: bool) -> None:
     members = live.changelog.members.items()
     packed = [(member_changelog_key(name), value) for name, value in members]
     assert sum_of(packed) == live.partition.members.sum
+
+
+def test_what_comes_back_with_another_code_is_refolded_too() -> None:
+    """Two alerts on who was packed in their millisecond: each asks for a code's whole life."""
+    codes = ["sum", "count"]
+    live = Live(definitions_of(codes))
+    live.define_all()
+    uses = [event(code, code, USED_MS, v="5") for code in codes]
+    live.deliver([Arrival(use, ORG, USED_MS, 0, i, 0) for i, use in enumerate(uses)])
+    live.append(CHANGED_MS, RENAMED)
+    live.flush()
+    live.partition.packing.pack((ORG, SUBSCRIPTION))
+    for code in codes:
+        alert = {
+            "alert_type": "billable_metric_lifetime_usage_units",
+            "code": code,
+            "billable_metric_code": code,
+            "thresholds": [{"value": "1"}],
+        }
+        impact = applied(live, commands.create_alert(ORG, SUBSCRIPTION, alert))
+        live.partition.redefinition.tell(impact)
+    refolded = refolds_of(live.partition.redefinition.renewing())
+    assert refolded == {(ORG, SUBSCRIPTION, code) for code in codes}
+    live.refold(refolded)
+    live.flush()
+    assert sum(cell.charge_id.endswith(":lifetime") for cell in cells(live)) == len(codes)

@@ -1967,6 +1967,14 @@ BUGS = (
         "::test_who_is_packed_in_the_millisecond_of_a_definition_alone_shows_it_later",
     ),
     Bug(
+        "comes-back-with-another-code-under-a-later-definition-of-its-millisecond",
+        "tables/partition/redirection.py",
+        "            if self._packing.is_packed(name):\n                # All of it comes back,",
+        "            if False:\n                # All of it comes back,",
+        "tests/rules/test_same_millisecond.py"
+        "::test_what_comes_back_with_another_code_is_refolded_too",
+    ),
+    Bug(
         "cut-over-routes-of-a-later-definition-of-a-restores-millisecond",
         "app/runtime/restoring/restore.py",
         "queue.want({*refolding_keys(state), *unclear}, checkpoint.cut_ms)",
