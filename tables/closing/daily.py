@@ -52,6 +52,8 @@ def daily_at(
                 as_of = period._replace(fixed_at_ms=as_of_ms)
                 at_day = _AtDay(partition, name, subscription, plan, as_of, cut_ms)
                 yield from at_day.records(day.date.isoformat())
+                if at_day.holds_back:
+                    partition.cuts.schedule_day_after(name, cut_ms)
 
 
 class _Cell(NamedTuple):
@@ -85,6 +87,8 @@ class _AtDay:
         self._period = period
         self._cut_ms = cut_ms
         self._known = partition.daily.cells((subscription.id, period.start_ms))
+        self.holds_back = False
+        """Whether a cell has changed and no record says so: the day has one already."""
 
     def records(self, day: str) -> Iterator[PublishedRecord | None]:
         """Yield the records of a day by cell id; None: a step."""
@@ -109,10 +113,14 @@ class _AtDay:
         known, figures = self._known.get(identity), cell.figures
         if known is None:
             return bool(figures.units or figures.total_aggregated_units or figures.events_count)
-        return known.day < day and (
-            (known.units, known.total_aggregated_units, known.events_count)
-            != (plain(figures.units), plain(figures.total_aggregated_units), figures.events_count)
+        differs = (known.units, known.total_aggregated_units, known.events_count) != (
+            plain(figures.units),
+            plain(figures.total_aggregated_units),
+            figures.events_count,
         )
+        if differs and known.day >= day and known.cut_ms < self._cut_ms:
+            self.holds_back = True
+        return differs and known.day < day
 
     def _cells(self) -> Iterator[tuple[str, _Cell] | None]:
         """Yield the cells of the period with their ids; None: a step."""

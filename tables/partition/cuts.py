@@ -98,20 +98,28 @@ class CutsToCome:
         if cut_ms > taken_ms and definitions.is_watched_each_cut(name):
             self.grid.setdefault(cut_ms, set()).add(name)
         if self._definitions.settings_at(append_time_ms).daily_records:
-            for day_ms in self._day_cuts(name, append_time_ms):
+            for day_ms in self._day_cuts(name, append_time_ms, append_time_ms):
                 if day_ms > done_ms:
-                    self.grid.setdefault(day_ms, set()).add(name)
-                    self._daily.touch(name, day_ms)
+                    self._schedule_day(name, day_ms)
 
-    def _day_cuts(self, name: SubscriptionKey, at_ms: int) -> set[int]:
-        """Return the cuts of the days that show what was appended at a time."""
+    def schedule_day_after(self, name: SubscriptionKey, cut_ms: int) -> None:
+        """Have the day after the one of a cut looked at, for what the cut could not tell."""
+        for day_ms in self._day_cuts(name, cut_ms, cut_ms + 1):
+            self._schedule_day(name, day_ms)
+
+    def _schedule_day(self, name: SubscriptionKey, day_ms: int) -> None:
+        self.grid.setdefault(day_ms, set()).add(name)
+        self._daily.touch(name, day_ms)
+
+    def _day_cuts(self, name: SubscriptionKey, as_of_ms: int, from_ms: int) -> set[int]:
+        """Return the cuts of the days that show what was appended at a time, as of another."""
         grids = self._definitions.close_grids_ms()
-        later = self._definitions.has_commands_after(at_ms)
-        timelines = self._timelines.of(name, at_ms if later else None)
+        later = self._definitions.has_commands_after(as_of_ms)
+        timelines = self._timelines.of(name, as_of_ms if later else None)
         return {
             cut_ms
             for _, timeline in timelines
-            for cut_ms in Days(timeline, grids).cuts_after(at_ms)
+            for cut_ms in Days(timeline, grids).cuts_after(from_ms)
         }
 
     def next_first_day(self, name: SubscriptionKey) -> int:

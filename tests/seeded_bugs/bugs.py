@@ -88,6 +88,13 @@ BUGS = (
         "::test_a_correction_after_a_planned_end_shows_in_the_last_day",
     ),
     Bug(
+        "repeated-day-keeps-what-it-cannot-tell",
+        "tables/closing/daily.py",
+        "                if at_day.holds_back:",
+        "                if False:",
+        "tests/semantics/test_daily.py::test_what_a_repeated_day_cannot_tell_shows_in_the_next_day",
+    ),
+    Bug(
         "day-told-again-as-a-whole",
         "tables/closing/daily.py",
         "delta = plain(EXACT.subtract(figures.units, before))",

@@ -152,6 +152,26 @@ def test_a_late_event_of_a_balance_shows_at_midnight_of_the_period_that_runs() -
     ]
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_what_a_repeated_day_cannot_tell_shows_in_the_next_day(*, cancelled: bool) -> None:
+    """The clock goes back behind midnight: 4 March is over again eight hours later."""
+    story = told().send("2024-03-04T10:00:00Z", v=2)
+    body = {"external_id": "customer", "timezone": "America/Los_Angeles"}
+    story.define("2024-03-05T01:00:00Z", commands.upsert_customer(ORG, body))
+    if cancelled:
+        story.append("2024-03-05T02:00:00Z", cancel("t0"))
+    else:
+        story.send("2024-03-05T02:00:00Z", v=3)
+    assert days(story, "2024-03-20", "closed_at") == [
+        ("2024-03-04", "2.0", "2.0", "2024-03-05T00:00:00.000Z"),
+        (
+            "2024-03-05",
+            *(("0.0", "-2.0") if cancelled else ("5.0", "3.0")),
+            "2024-03-06T08:00:00.000Z",
+        ),
+    ]
+
+
 def test_days_of_a_clock_that_changes_have_23_and_25_hours() -> None:
     story = told()
     body = {"external_id": "customer", "timezone": "Europe/Paris"}
