@@ -53,14 +53,19 @@ def _crowded() -> Iterator[None]:
     """This process shares one core with others that never rest."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    busy = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
+    others = [subprocess.Popen(busy, stdout=subprocess.PIPE) for _ in range(3)]
     try:
+        # One that has yet to start takes nothing of the core.
+        for other in others:
+            assert other.stdout is not None
+            other.stdout.readline()
         yield
     finally:
         os.sched_setaffinity(0, cores)
         for other in others:
-            other.kill()
-            other.wait()
+            with other:
+                other.kill()
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="nobody tells who waited")
