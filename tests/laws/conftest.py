@@ -1,15 +1,7 @@
-"""Laws are about few cells; it is noted which of them change, as of many."""
+"""Laws hold whether it is noted which cells change or not; here it is, however few they are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from tests.world.noting import all_noted
 
-import pytest
-
-
-@pytest.fixture(autouse=True, scope="package")
-def all_noted() -> Iterator[None]:
-    """Note which cells change of layers with however few."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tables.cells.cell.FEW_CELLS", 0)
-        yield
+__all__ = ["all_noted"]
