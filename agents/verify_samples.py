@@ -112,7 +112,7 @@ class RoundRobin:
             if name is None:
                 if names or not codes:
                     break
-                self._left[self._partition] = iter(list(codes))
+                self._left[self._partition] = iter(codes)
                 continue
             if name in codes:
                 names.append(name)

@@ -131,38 +131,65 @@ static int add_rows(Rows *r, PyObject *run, const Reach *reach, int *farther)
     return taken;
 }
 
-/* Begin the id of an event of an external subscription. */
-static int begin_id_under(Blake *id, PyObject *name, const char *transaction, Py_ssize_t size)
+/* Find a text of MessagePack; return NULL if there is none. */
+static const char *text_at(const uint8_t *row, Py_ssize_t size, Py_ssize_t at, Py_ssize_t *length)
 {
-    blake_begin(id, ID_BYTES);
-    for (Py_ssize_t i = 0; i < 2; i++) {
-        Py_ssize_t part_size;
-        PyObject *part = PyTuple_GetItem(name, i);
-        const char *text = part ? PyUnicode_AsUTF8AndSize(part, &part_size) : NULL;
-        if (text == NULL)
-            return -1;
-        blake_add(id, text, (size_t)part_size);
-        blake_add(id, "", 1);
+    if (at < 0 || at >= size)
+        return NULL;
+    int kind = row[at++], digits = kind == 0xd9 ? 1 : kind == 0xda ? 2 : kind == 0xdb ? 4 : 0;
+    if (size - at < digits || (!digits && (kind & 0xe0) != 0xa0))
+        return NULL;
+    uint64_t told = digits ? 0 : kind & 0x1f;
+    for (int i = 0; i < digits; i++)
+        told = told << 8 | row[at++];
+    if (told > (uint64_t)(size - at))
+        return NULL;
+    *length = (Py_ssize_t)told;
+    return (const char *)row + at;
+}
+
+/* The organization and the transaction of ids, and where rows have the subscription. */
+typedef struct {
+    const char *organization, *transaction;
+    Py_ssize_t organization_size, transaction_size, at;
+} Under;
+
+/* Begin the id of an event of the external subscription that a row names. */
+static int begin_id_under(Blake *id, PyObject *row, const Under *under)
+{
+    char *bytes;
+    Py_ssize_t size, length = 0;
+    if (row == NULL || PyBytes_AsStringAndSize(row, &bytes, &size) < 0)
+        return -1;
+    const char *text = text_at((const uint8_t *)bytes, size, under->at, &length);
+    if (text == NULL) {
+        PyErr_SetString(PyExc_ValueError, "a row has no text there");
+        return -1;
     }
-    blake_add(id, transaction, (size_t)size);
+    blake_begin(id, ID_BYTES);
+    blake_add(id, under->organization, (size_t)under->organization_size);
+    blake_add(id, "", 1);
+    blake_add(id, text, (size_t)length);
+    blake_add(id, "", 1);
+    blake_add(id, under->transaction, (size_t)under->transaction_size);
     return 0;
 }
 
 static PyObject *event_ids(PyObject *module, PyObject *args)
 {
-    PyObject *names;
-    const char *transaction;
-    Py_ssize_t size;
-    if (!PyArg_ParseTuple(args, "O!s#", &PyList_Type, &names, &transaction, &size))
+    PyObject *rows;
+    Under under;
+    if (!PyArg_ParseTuple(args, "O!ns#s#", &PyList_Type, &rows, &under.at, &under.organization,
+                          &under.organization_size, &under.transaction, &under.transaction_size))
         return NULL;
     PyObject *ids = PyList_New(0);
-    Py_ssize_t count = PyList_Size(names);
+    Py_ssize_t count = PyList_Size(rows);
     for (Py_ssize_t first = 0; ids != NULL && first < count; first += TOGETHER) {
         Blake some[TOGETHER];
         int waiting = 0, failed = 0;
         for (; !failed && waiting < TOGETHER && first + waiting < count; waiting++)
-            failed = begin_id_under(&some[waiting], PyList_GetItem(names, first + waiting),
-                                    transaction, size) < 0;
+            failed = begin_id_under(&some[waiting], PyList_GetItem(rows, first + waiting), &under)
+                     < 0;
         if (!failed)
             blake_end(some, waiting);
         for (int i = 0; !failed && i < waiting; i++) {

@@ -261,14 +261,30 @@ def write_plain(
     return first
 
 
-def event_ids(names: list[tuple[str, str]], transaction_id: str) -> list[bytes]:
-    """Return the id of a transaction under each organization and subscription."""
+def event_ids(
+    rows: list[bytes], start: int, organization_id: str, transaction_id: str
+) -> list[bytes]:
+    """Return the id of a transaction under the external subscription of each row.
+
+    A row has it as text of MessagePack from `start` on. Raises ValueError if it has none there.
+    """
     ids = []
-    for organization_id, external_subscription_id in names:
+    for row in rows:
         identity = _blank_id()
-        identity.update(f"{organization_id}\0{external_subscription_id}\0{transaction_id}".encode())
+        text = _text_at(row, start)
+        identity.update(f"{organization_id}\0{text}\0{transaction_id}".encode())
         ids.append(identity.digest())
     return ids
+
+
+def _text_at(row: bytes, start: int) -> str:
+    kind = row[start] if 0 <= start < len(row) else 0
+    digits = {0xD9: 1, 0xDA: 2, 0xDB: 4}.get(kind, 0)
+    first = start + 1 + digits
+    length = int.from_bytes(row[start + 1 : first], "big") if digits else kind & 0x1F
+    if (not digits and kind & 0xE0 != 0xA0) or first > len(row) or first + length > len(row):
+        raise ValueError("a row has no text there")
+    return row[first : first + length].decode()
 
 
 def index_rows(

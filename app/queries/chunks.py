@@ -20,7 +20,7 @@ def counting(
 
     `codes`: only meter keys of these count."""
     counted: list[tuple[SubscriptionKey, int]] = []
-    for number, (name, known) in enumerate(list(owned.state.event_ranges.codes.items()), 1):
+    for number, (name, known) in enumerate(owned.state.event_ranges.codes.items(), 1):
         if name[0] == organization_id:
             pairs = len(known) if codes is None else sum(code in codes for code in known)
             if pairs or codes is None:

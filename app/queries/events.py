@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -160,18 +160,17 @@ def _first_listed(
 ) -> Steps[tuple[int | None, int | None]]:
     """Return where the first events of a listing may lie, on raw and on rekeyed."""
     found = EventRanges()
-    codes = owned.state.event_ranges.codes
+    ranges = owned.state.event_ranges
+    names: Iterable[tuple[SubscriptionKey, Mapping[str, EventRanges]]] = ranges.codes.items()
     if query.external_subscription_id is not None:
         name = (organization_id, query.external_subscription_id)
-        names = [name] if name in codes else []
-    else:
-        names = list(codes)
-    for start in range(0, len(names), STEP_ITEMS):
-        for name in names[start : start + STEP_ITEMS]:
-            for code, entry in codes.get(name, {}).items():
-                if _asks_for(query, organization_id, name, code):
-                    found.merge(entry)
-        yield
+        names = [(name, ranges.codes_of(name))]
+    for number, (name, codes) in enumerate(names, 1):
+        for code, entry in codes.items():
+            if _asks_for(query, organization_id, name, code):
+                found.merge(entry)
+        if number % STEP_ITEMS == 0:
+            yield
     if owned.state.event_ranges.rest is not None:
         found.merge(owned.state.event_ranges.rest)
     return first_offsets([found])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from app.bounds.limits import PER_PAGE
-from app.bounds.turns import STEP_ITEMS, Steps, batches
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.kernel import event_ids
 from app.meter.evidence import ChargeOutcome, EventFate, EventInstant, KnownEvent, Place
 from app.meter.usage import ChargeInForce
@@ -209,11 +209,17 @@ def entries_of(
 ) -> Steps[list[tuple[Entry, SubscriptionKey]]]:
     """Find an event id in the index, under every subscription of an organization."""
     state, found = owned.state, list[tuple[Entry, SubscriptionKey]]()
-    for part in batches(list(state.event_ranges.codes), ASKED_AT_ONCE):
-        names = [name for name in part if name[0] == organization_id]
-        entries = state.index.find_many(event_ids(names, transaction_id))
+    codes = state.event_ranges.codes
+    start, parts = codes.rows_of(organization_id, ASKED_AT_ONCE)
+    for rows in parts:
+        ids = event_ids(rows, start, organization_id, transaction_id)
+        entries = state.index.find_many(ids)
         if any(entries):
-            found += [(e, n) for e, n in zip(entries, names, strict=True) if e is not None]
+            found += [
+                (entry, codes.name_in(row))
+                for entry, row in zip(entries, rows, strict=True)
+                if entry is not None
+            ]
         yield
     return found
 

@@ -226,7 +226,7 @@ class UsageLines:
             known = self._indexed.setdefault(state, 0)
             if known == len(state.event_ranges.codes):
                 continue
-            for name in list(islice(state.event_ranges.codes, known, None)):
+            for name in state.event_ranges.codes.since(known):
                 names = by_organization.setdefault(name[0], _Names(number))
                 names.add(state, name, now_ms)
                 self._indexed[state] += 1

@@ -11,24 +11,28 @@ import msgspec
 
 from app.definitions.model import FOLD_VERSION
 from tables.aggregation import WITH_BARE
+from tables.changelogged.keyed_rows import KeyedRows
 
 Packed = tuple[bytes, bytes]
 """(key, value) of a changelog record."""
 
 
 class PackedRows:
-    """Records by the first part of their key, which names what they belong to."""
+    """Records by the first part of their key, which names what they belong to.
+
+    No first part is the beginning of another.
+    """
 
     def __init__(self) -> None:
-        self._pieces: dict[bytes, bytes] = {}
-        """By first part: the rest of each key, with its value."""
+        self._pieces = KeyedRows()
+        """The first part, and then the rest of each key with its value."""
         self._open: dict[bytes, list[bytes]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._pieces or self._open)
 
     def __contains__(self, first_part: bytes) -> bool:
-        return first_part in self._pieces or first_part in self._open
+        return first_part in self._open or self._pieces.find(first_part) >= 0
 
     def add(self, first_part: bytes, rest: bytes, value: bytes) -> None:
         """Keep one more record."""
@@ -40,7 +44,7 @@ class PackedRows:
     def pack(self) -> None:
         """Put together what was added since the last time."""
         for first_part, rows in self._open.items():
-            self._pieces[first_part] = msgspec.msgpack.encode(rows)
+            self._pieces.put(first_part, first_part + msgspec.msgpack.encode(rows))
         self._open.clear()
 
     def piece(self, first_part: bytes) -> bytes | None:
@@ -49,22 +53,28 @@ class PackedRows:
 
     def put(self, first_part: bytes, piece: bytes) -> None:
         """Keep again what was taken and did not change."""
-        self._pieces[first_part] = piece
+        self._pieces.put(first_part, piece)
 
     def read(self, first_part: bytes) -> list[Packed]:
         """Return (rest of the key, value) of all records, which stay."""
-        rows = self._pieces.get(first_part)
-        return paired(_decode_rows(rows) if rows is not None else self._open.get(first_part, []))
+        piece = self._pieces.get(first_part)
+        if piece is None:
+            return paired(self._open.get(first_part, []))
+        return paired(_rows_of(first_part, piece))
 
     def drain(self, first_part: bytes) -> list[Packed]:
         """Hand out (rest of the key, value) of all records, which are here no longer."""
         return paired(self._taken(first_part))
 
     def _taken(self, first_part: bytes) -> list[bytes]:
-        rows = self._pieces.pop(first_part, None)
-        if rows is not None:
-            return _decode_rows(rows)
+        piece = self._pieces.pop(first_part)
+        if piece is not None:
+            return _rows_of(first_part, piece)
         return self._open.pop(first_part, [])
+
+
+def _rows_of(first_part: bytes, piece: bytes) -> list[bytes]:
+    return _decode_rows(memoryview(piece)[len(first_part) :])
 
 
 _decode_rows = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -76,10 +86,17 @@ def paired(rows: list[bytes]) -> list[Packed]:
 
 
 class PackedCells:
-    """Packed cells by subscription. A cell's key is an array of six, the subscription first."""
+    """Packed cells by subscription.
+
+    A cell's key is an array of six, the subscription first and then the charge. Very many cells
+    have the same charge, so that its number stands in its place here.
+    """
 
     def __init__(self) -> None:
         self._rows = PackedRows()
+        self._charges: list[bytes] = []
+        self._numbers: dict[bytes, bytes] = {}
+        """By charge as it is in keys, its number, packed."""
 
     def __bool__(self) -> bool:
         return bool(self._rows)
@@ -90,7 +107,13 @@ class PackedCells:
     def add(self, key: bytes, value: bytes) -> None:
         """Keep one cell more."""
         end = text_end(key, 1)
-        self._rows.add(key[:end], key[end:], value)
+        after = text_end(key, end)
+        charge = key[end:after]
+        number = self._numbers.get(charge)
+        if number is None:
+            number = self._numbers[charge] = msgspec.msgpack.encode(len(self._charges))
+            self._charges.append(charge)
+        self._rows.add(key[:end], number + key[after:], value)
 
     def pack(self) -> None:
         """Pack all cells of a subscription in one row."""
@@ -107,12 +130,21 @@ class PackedCells:
     def drain(self, subscription_id: str) -> list[Packed]:
         """Hand out the cells of a subscription, which are here no longer."""
         first_part = _first_part(subscription_id)
-        return [(first_part + rest, value) for rest, value in self._rows.drain(first_part)]
+        return self._whole(first_part, self._rows.drain(first_part))
 
     def read(self, subscription_id: str) -> list[Packed]:
         """Return the cells of a subscription, which stay packed."""
         first_part = _first_part(subscription_id)
-        return [(first_part + rest, value) for rest, value in self._rows.read(first_part)]
+        return self._whole(first_part, self._rows.read(first_part))
+
+    def _whole(self, first_part: bytes, rows: list[Packed]) -> list[Packed]:
+        """Return cells with their whole keys."""
+        whole: list[Packed] = []
+        for rest, value in rows:
+            end = integer_end(rest, 0)
+            charge = self._charges[_decode_number(rest[:end])]
+            whole.append((first_part + charge + rest[end:], value))
+        return whole
 
 
 def _first_part(subscription_id: str) -> bytes:
@@ -151,3 +183,4 @@ def subscription_of(key: bytes) -> str:
 
 
 _decode_text = msgspec.msgpack.Decoder(str).decode
+_decode_number = msgspec.msgpack.Decoder(int).decode

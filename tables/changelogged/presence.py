@@ -10,7 +10,7 @@ search the logs from there on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -18,11 +18,9 @@ from typing import Final
 import msgspec
 
 from app.billing_periods.day_count import DAY_MS
-from app.bounds.limits import UNDEFINED_NAMES
 from app.definitions.timeline import NEVER_MS, ceil_to
 from app.kernel import reach_of
-from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey, interned
-from tables.changelogged.checksum import SUM_MODULUS, ChangelogSum, record_hash
+from app.wire.arrivals import Arrival, MeterKey
 
 REST: MeterKey = ("", "", "undefined")
 """Stands for every undefined name that is not kept one by one; no organization has that id."""
@@ -69,8 +67,6 @@ class EventRanges(msgspec.Struct, gc=False):
     before it begins."""
     written: bool = True
     """Whether the changelog has it as it is, or the next flush writes it."""
-    hash: int = 0
-    """Hash of the changelog record last written; 0 when there is none."""
 
     @classmethod
     def unpacked(cls, value: bytes) -> EventRanges:
@@ -200,7 +196,13 @@ class _Row(msgspec.Struct, array_like=True):
 
 
 _decode_row = msgspec.msgpack.Decoder(_Row).decode
-_decode_key: Callable[[bytes], MeterKey] = msgspec.msgpack.Decoder(MeterKey).decode
+_TELLS_NOTHING: Final = 0x98
+"""Array of eight: what a record begins with that has no `first_ms` and no `touched`."""
+
+
+def touched_in(value: bytes) -> Touched:
+    """Return what a record of the changelog has to tell."""
+    return {} if value[0] == _TELLS_NOTHING else _decode_row(value).touched
 
 
 def first_offsets(entries: Iterable[EventRanges]) -> tuple[int | None, int | None]:
@@ -213,215 +215,3 @@ def first_offsets(entries: Iterable[EventRanges]) -> tuple[int | None, int | Non
         if entry.rekeyed_first >= 0:
             rekeyed.append(entry.rekeyed_first)
     return min(raw, default=None), min(rekeyed, default=None)
-
-
-class Codes(Mapping[str, EventRanges]):
-    """Event ranges of an external subscription by code: most of a million have one, or a few."""
-
-    __slots__ = ("_code", "_entry", "_others", "name")
-
-    def __init__(self, name: SubscriptionKey, code: str, entry: EventRanges):
-        self.name = name
-        self._code = code
-        self._entry = entry
-        self._others: dict[str, EventRanges] | None = None
-        """All of them, once there are several."""
-
-    def put(self, code: str, entry: EventRanges) -> None:
-        """Keep the entry of one more code."""
-        if self._others is None:
-            self._others = {self._code: self._entry}
-        self._others[code] = entry
-
-    def find(self, code: str) -> EventRanges | None:
-        """Return the entry of a code; None: no event of it ever came."""
-        if self._others is not None:
-            return self._others.get(code)
-        return self._entry if code == self._code else None
-
-    def __getitem__(self, code: str) -> EventRanges:
-        if self._others is not None:
-            return self._others[code]
-        if code != self._code:
-            raise KeyError(code)
-        return self._entry
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((self._code,) if self._others is None else self._others)
-
-    def __len__(self) -> int:
-        return 1 if self._others is None else len(self._others)
-
-
-class EventRangesTable:
-    """Event ranges of one partition, by external subscription and code."""
-
-    def __init__(
-        self,
-        is_defined: Callable[[SubscriptionKey, str], bool],
-        begin_rest: Callable[[], EventRanges],
-    ) -> None:
-        """Begin without any."""
-        self._is_defined = is_defined
-        self._begin_rest = begin_rest
-        self.undefined: set[MeterKey] = set()
-        """Names kept one by one although nothing defines them."""
-        self.most_undefined = UNDEFINED_NAMES
-        self.begins_ms = 0
-        """`first_ms` of an entry before its first event."""
-        self.rest: EventRanges | None = None
-        """Common entry of all undefined names beyond `most_undefined`; None: there are none."""
-        self.codes: dict[SubscriptionKey, Codes] = {}
-        self._names: dict[tuple[str, str], list[SubscriptionKey]] = {}
-        """External subscriptions with events, by organization and code."""
-        self.sum = ChangelogSum()
-        """Sum of the changelog records that were loaded or taken."""
-        self._dirty: dict[MeterKey, EventRanges] = {}
-        """Changed entries, which the next flush writes."""
-
-    def entry_of(self, name: SubscriptionKey, code: str) -> EventRanges:
-        """Return the entry to note an event in; whoever changes it calls `mark`."""
-        entry = self.find(name, code)
-        if entry is not None:
-            return entry
-        if not self.passes_over(name, code):
-            entry = EventRanges(first_ms=self.begins_ms)
-            self._keep(name, code, entry)
-        elif self.rest is None:
-            entry = self.rest = self._begin_rest()
-        else:
-            return self.rest
-        self.mark((*name, code), entry)
-        return entry
-
-    def of(self, name: SubscriptionKey, code: str) -> EventRanges:
-        """Return the entry to note an event in; the entry counts as changed."""
-        entry = self.entry_of(name, code)
-        self.mark((*name, code), entry)
-        return entry
-
-    def note_forgotten(self, meter_key: MeterKey, forgotten_ms: int) -> None:
-        """Note until when periods of a meter key were final whose cells are gone; -1: none is."""
-        entry = self.find(meter_key[:2], meter_key[2])
-        if entry is not None and entry.forgotten_ms != forgotten_ms:
-            entry.forgotten_ms = forgotten_ms
-            self.mark(meter_key, entry)
-
-    def forgotten_ms(self, name: SubscriptionKey, code: str) -> int:
-        """Return until when periods of a meter key were final whose cells are gone; -1: none is."""
-        entry = self.find(name, code)
-        return -1 if entry is None else entry.forgotten_ms
-
-    def same(self, name: SubscriptionKey) -> SubscriptionKey:
-        """Return a name as it is kept here, if it is: who keeps that one takes no room for it."""
-        codes = self.codes.get(name)
-        return name if codes is None else codes.name
-
-    def mark(self, meter_key: MeterKey, entry: EventRanges) -> None:
-        """Have the next flush write an entry."""
-        if entry.written:
-            entry.written = False
-            self._dirty[REST if entry is self.rest else meter_key] = entry
-
-    def _keep(self, name: SubscriptionKey, code: str, entry: EventRanges) -> None:
-        codes = self.codes.get(name)
-        if codes is None:
-            self.codes[name] = Codes(name, code, entry)
-        else:
-            codes.put(code, entry)
-        self._names.setdefault((name[0], code), []).append(name)
-        if not self._is_defined(name, code):
-            self.undefined.add((*name, code))
-
-    def passes_over(self, name: SubscriptionKey, code: str) -> bool:
-        """Return True if an event of this name is noted in the common entry `rest`."""
-        return (
-            len(self.undefined) >= self.most_undefined
-            and self.find(name, code) is None
-            and not self._is_defined(name, code)
-        )
-
-    def note_defined(self, name: SubscriptionKey, code: str) -> None:
-        """Stop counting a name as undefined if it is defined now, which makes room for another."""
-        if (*name, code) in self.undefined and self._is_defined(name, code):
-            self.undefined.remove((*name, code))
-
-    def extend_to(self, name: SubscriptionKey, code: str) -> None:
-        """Extend a code's entry over all other codes, because their events may count as its own."""
-        entry = self.of(name, code)
-        for other in list(self.codes_of(name).values()):
-            entry.merge(other)
-        if self.rest is not None:
-            entry.merge(self.rest)
-
-    def names_with(self, organization_id: str, code: str) -> list[SubscriptionKey]:
-        """Return the external subscriptions of an organization that have events of a code."""
-        return list(self._names.get((organization_id, code), ()))
-
-    def find(self, name: SubscriptionKey, code: str) -> EventRanges | None:
-        """Return the entry; None: no event ever came, or the name is one of the rest."""
-        codes = self.codes.get(name)
-        if codes is not None:
-            return codes.find(code)
-        return self.rest if (*name, code) == REST else None
-
-    def codes_of(self, name: SubscriptionKey) -> Mapping[str, EventRanges]:
-        """Return the entries of an external subscription by code."""
-        return self.codes.get(name, {})
-
-    def meter_keys_of(self, name: SubscriptionKey) -> set[MeterKey]:
-        """Return every meter key of an external subscription that has events."""
-        return {(*name, code) for code in self.codes_of(name)}
-
-    def all_meter_keys(self) -> set[MeterKey]:
-        """Return every meter key that has events; names not kept one by one count as REST."""
-        meter_keys = {(*name, code) for name, codes in self.codes.items() for code in codes}
-        return meter_keys | ({REST} if self.rest is not None else set())
-
-    def names_before(
-        self, meter_keys: Iterable[MeterKey], raw_start: int, rekeyed_start: int
-    ) -> set[SubscriptionKey]:
-        """Return external subscriptions with an event from before the present start of a log."""
-        return {
-            (org, external_id)
-            for org, external_id, code in meter_keys
-            if (entry := self.find((org, external_id), code)) is not None
-            and (0 <= entry.raw_first < raw_start or 0 <= entry.rekeyed_first < rekeyed_start)
-        }
-
-    def entries_of(self, name: SubscriptionKey) -> list[EventRanges]:
-        """Return the entries that cover all events of an external subscription."""
-        entries = list(self.codes_of(name).values())
-        return entries if self.rest is None else [*entries, self.rest]
-
-    @property
-    def pending(self) -> int:
-        """How many have changed since the last flush."""
-        return len(self._dirty)
-
-    def take_changes(self) -> list[tuple[bytes, bytes]]:
-        """Return changelog records of what changed since the last call."""
-        encode = msgspec.msgpack.encode
-        changes = []
-        records, hashes = self.sum
-        for name, entry in self._dirty.items():
-            key, value = encode(name), entry.packed()
-            new_hash = record_hash(key, value)
-            records += entry.hash == 0
-            hashes += new_hash - entry.hash
-            entry.hash, entry.written = new_hash, True
-            changes.append((key, value))
-        self._dirty.clear()
-        self.sum = ChangelogSum(records, hashes % SUM_MODULUS)
-        return changes
-
-    def load(self, key: bytes, value: bytes) -> None:
-        """Take over one changelog record."""
-        organization_id, external_id, code = interned(_decode_key(key))
-        entry = EventRanges.unpacked(value)
-        entry.hash = record_hash(key, value)
-        if (organization_id, external_id, code) == REST:
-            self.rest = entry
-        else:
-            self._keep((organization_id, external_id), code, entry)
-        self.sum = self.sum.replaced(key, None, value)

@@ -96,7 +96,7 @@ class Forgetting:
             return
         packed = partition.packing.is_packed(name)
         partition.packing.unpack(name)
-        for code in list(partition.event_ranges.codes.get(name, ())):
+        for code in list(partition.event_ranges.codes_of(name)):
             _note_final(partition, (*name, code))
             yield from self._dropping((*name, code), waited_for)
         later_ms = _next_final_ms(partition, name)

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import SubscriptionKey
+from tables.changelogged.named_rows import NamedRows
 from tables.closing.close import next_cut
 from tables.partition.partition import Partition
 
 
 class Schedule:
-    """A heap of cuts; entries that no longer hold are passed over when they come up."""
+    """Cuts to come, each with whose it is; entries that no longer hold are passed over.
+
+    Very many have their next cut at one time.
+    """
 
     def __init__(self, partition: Partition, names: Iterable[SubscriptionKey]):
         self._partition = partition
-        self._cuts: dict[SubscriptionKey, int] = {}
-        self._heap: list[tuple[int, SubscriptionKey]] = []
+        self._names = NamedRows()
+        self._cuts = array("q")
+        """By number of the name, its next cut; NEVER_MS: it has none."""
+        self._times: list[int] = []
+        """A heap of cuts."""
+        self._due: dict[int, array[int]] = {}
+        """By cut, numbers of the names whose next cut it is, or was."""
         for name in names:
-            cut_ms = next_cut(partition, name)
-            if cut_ms < NEVER_MS:
-                self._cuts[name] = cut_ms
-                self._heap.append((cut_ms, name))
-        heapify(self._heap)
+            self.update(name)
 
     def update(self, name: SubscriptionKey) -> int:
         """Look the subscription's next cut up again: definitions or late events may move it.
@@ -32,20 +38,31 @@ class Schedule:
         """
         cut_ms = next_cut(self._partition, name)
         if cut_ms >= NEVER_MS:
-            self._cuts.pop(name, None)
-        elif self._cuts.get(name) != cut_ms:
-            name = self._partition.event_ranges.same(name)
-            self._cuts[name] = cut_ms
-            heappush(self._heap, (cut_ms, name))
+            self.drop(name)
+            return cut_ms
+        number = self._names.find(name)
+        if number < 0:
+            number = self._names.add(name, None)
+            self._cuts.append(NEVER_MS)
+        if self._cuts[number] != cut_ms:
+            self._cuts[number] = cut_ms
+            due = self._due.get(cut_ms)
+            if due is None:
+                due = self._due[cut_ms] = array("I")
+                heappush(self._times, cut_ms)
+            due.append(number)
         return cut_ms
 
     def __contains__(self, name: SubscriptionKey) -> bool:
         """Return whether an external subscription has a cut to come."""
-        return name in self._cuts
+        number = self._names.find(name)
+        return number >= 0 and self._cuts[number] < NEVER_MS
 
     def drop(self, name: SubscriptionKey) -> None:
         """Forget when its next cut is; the others' go on."""
-        self._cuts.pop(name, None)
+        number = self._names.find(name)
+        if number >= 0:
+            self._cuts[number] = NEVER_MS
 
     def next_ms(self) -> int:
         """Return the earliest cut to come, or history record to put in force; NEVER_MS: neither.
@@ -54,23 +71,30 @@ class Schedule:
         it, or at one that a definition waits for.
         """
         standing = self._partition.standing
-        others_ms = min(
+        return min(
+            self._next(),
             standing.next_history_ms(),
             standing.next_awaited_ms(),
             self._partition.cuts.next_of_history(),
             self._partition.changed.next_ms(),
         )
-        while self._heap:
-            cut_ms, name = self._heap[0]
-            if self._cuts.get(name) == cut_ms:
-                return min(cut_ms, others_ms)
-            heappop(self._heap)
-        return others_ms
 
     def due(self, cut_ms: int) -> Iterator[SubscriptionKey]:
-        """Yield subscriptions whose next cut it is, in order; unschedule each as it is yielded."""
-        while self._heap and self._heap[0][0] <= cut_ms:
-            at_ms, name = heappop(self._heap)
-            if self._cuts.get(name) == at_ms:
-                del self._cuts[name]
-                yield name
+        """Yield subscriptions whose next cut it is; unschedule each as it is yielded."""
+        while (at_ms := self._next()) <= cut_ms:
+            number = self._due[at_ms].pop()
+            self._cuts[number] = NEVER_MS
+            yield from self._names.named([number])
+
+    def _next(self) -> int:
+        """Return the earliest cut that somebody has, the last of `_due` among them; or NEVER_MS."""
+        while self._times:
+            cut_ms = self._times[0]
+            due = self._due[cut_ms]
+            while due:
+                if self._cuts[due[-1]] == cut_ms:
+                    return cut_ms
+                due.pop()
+            heappop(self._times)
+            del self._due[cut_ms]
+        return NEVER_MS

@@ -165,10 +165,9 @@ class Changed:
     def loaded(self) -> None:
         """Know again, after a restore, what is to be told."""
         if self.notes:
-            for name, codes in self._event_ranges.codes.items():
-                for code, entry in codes.items():
-                    if entry.touched:
-                        self._keep((*name, code), dict(entry.touched))
+            for meter_key, touched in self._event_ranges.touched_when_loaded.items():
+                self._keep(meter_key, touched)
+        self._event_ranges.touched_when_loaded.clear()
 
     def tell(self, impact: Impact, at_ms: int) -> None:
         """Note a definition that may refold cells."""
@@ -209,7 +208,7 @@ class Changed:
     def missed(self, at_ms: int) -> Iterator[MeterKey | None]:
         """Yield meter keys with events that settings came too late for; None: a step."""
         if self.notes:
-            for name, codes in list(self._event_ranges.codes.items()):
+            for name, codes in self._event_ranges.codes.items():
                 yield None
                 for code, entry in list(codes.items()):
                     if entry.appended_ms >= at_ms:

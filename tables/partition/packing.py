@@ -169,7 +169,7 @@ class Packing:
             return
         for key, cells in by_span(packed).items():
             self._unpacked.setdefault(key, []).extend(cells)
-        for code in self._event_ranges.codes.get(name, ()):
+        for code in self._event_ranges.codes_of(name):
             meter_key = (*name, code)
             if meter_key not in self._routes.by_key:
                 self.install(meter_key, self._compiled_as_it_stands(meter_key))
@@ -218,7 +218,7 @@ class Packing:
         cells = self._at_hand(name)
         if any(cell.dirty for cell in cells):
             return
-        meter_keys = [(*name, code) for code in self._event_ranges.codes.get(name, ())]
+        meter_keys = [(*name, code) for code in self._event_ranges.codes_of(name)]
         if pieces and self._stale.orphaned_keys.isdisjoint(meter_keys):
             for identity, piece in pieces:
                 self._packed.put(identity, piece)
@@ -243,10 +243,11 @@ class Packing:
                 self._packed.add(key, value)
             self._packed.pack()
         had_spans = False
-        for code in list(self._event_ranges.codes.get(name, ())):
+        for code in list(self._event_ranges.codes_of(name)):
             route = routes.by_key.get((*name, code))
             had_spans = had_spans or (route is not None and bool(route.spans))
             routes.remove((*name, code))
+        self._event_ranges.rest_again(name)
         self._timelines.forget(name)
         routes.note_gone(name)
         if had_spans:
@@ -266,7 +267,7 @@ class Packing:
         by_key = self._routes.by_key
         return [
             cell
-            for code in self._event_ranges.codes.get(name, ())
+            for code in self._event_ranges.codes_of(name)
             if (route := by_key.get((*name, code))) is not None
             for span in route.spans
             for layer in span.layers.values()

@@ -28,7 +28,8 @@ from tables.changelogged.daily import DailyTable
 from tables.changelogged.evaluations import EvaluationTable
 from tables.changelogged.instants import InstantTable
 from tables.changelogged.members import MemberKey, Members
-from tables.changelogged.presence import REST, EventRanges, EventRangesTable
+from tables.changelogged.presence import REST, EventRanges
+from tables.changelogged.presence_table import EventRangesTable
 from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex
 from tables.event_index.rows import ROW_BYTES
@@ -354,6 +355,7 @@ class Partition:
         Then cuts to come are known again.
         """
         self.not_counted.since_ms = self.checkpoint.append_time_ms
+        self.event_ranges.loaded()
         self.packing.pack_loaded()
         self.instants.loaded()
         for name, arrivals in self.instants.undecided.items():
@@ -375,7 +377,7 @@ class Partition:
             return False
         subscription = next(versions.all())
         name = (subscription.organization_id, subscription.external_id)
-        for code in self.event_ranges.codes.get(name, ()):
+        for code in self.event_ranges.codes_of(name):
             for span in self.packing.route_of((*name, code)).spans:
                 for layer in span.layers.values():
                     for cell in layer.cells.values():

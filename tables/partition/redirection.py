@@ -71,7 +71,7 @@ class Redirection:
             return
         if impact.of_all:
             # Also without a subscription: for the implicit plan.
-            for name in list(self._event_ranges.codes):
+            for name in self._event_ranges.codes:
                 if impact.organization_id in (None, name[0]):
                     yield name
         yield from self._definitions.names_affected(impact)
@@ -94,7 +94,7 @@ class Redirection:
     def meter_keys_of(self, impact: Impact, at_ms: int) -> Iterator[MeterKey]:
         """Yield every meter key with events that a definition may concern, as of a moment."""
         for name in self.concerned(impact, at_ms):
-            for code in list(self._event_ranges.codes.get(name, ())):
+            for code in list(self._event_ranges.codes_of(name)):
                 if impact.codes is None or code in impact.codes:
                     yield (*name, code)
 

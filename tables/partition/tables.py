@@ -15,7 +15,7 @@ from tables.changelogged.daily import DailyTable
 from tables.changelogged.evaluations import EvaluationTable
 from tables.changelogged.instants import InstantTable
 from tables.changelogged.members import Members
-from tables.changelogged.presence import EventRangesTable
+from tables.changelogged.presence_table import EventRangesTable
 from tables.changelogged.published import PublishedTable
 from tables.event_index.index import EventIndex
 

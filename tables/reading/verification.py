@@ -61,10 +61,8 @@ class Verification:
         """Begin at once; `begins` False: the caller runs `beginning` before it feeds anything."""
         self.partition = partition
         self.names = frozenset(names)
-        codes = partition.event_ranges.codes
-        self.meter_keys = [
-            (*name, code) for name in sorted(self.names) for code in codes.get(name, ())
-        ]
+        codes_of = partition.event_ranges.codes_of
+        self.meter_keys = [(*name, code) for name in sorted(self.names) for code in codes_of(name)]
         self.lost: list[Difference] = []
         self._refold = Refold(partition, self.meter_keys, begins=False)
         self._apart = Refold(partition, self._recurring(), begins=False, merges=False)

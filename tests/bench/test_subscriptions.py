@@ -56,6 +56,7 @@ def test_what_a_subscription_with_one_cell_weighs(tmp_path: Path) -> None:
 
     for key, value in newest["presence"].items():
         state.event_ranges.load(key, value)
+    state.event_ranges.loaded()
     assert grown() < 390
 
     for key, value in newest["cells"].items():

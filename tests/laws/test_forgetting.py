@@ -68,7 +68,7 @@ class Forgetful(Repaired):
 
     def forgotten(self) -> int:
         """Return of how many meter keys something is forgotten."""
-        entries = self.partition.event_ranges.codes.get(NAME, {}).values()
+        entries = self.partition.event_ranges.codes_of(NAME).values()
         return sum(entry.forgotten_ms >= 0 for entry in entries)
 
 

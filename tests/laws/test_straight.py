@@ -79,7 +79,7 @@ def same(straight: Live, close: Live, *, traces: bool = True) -> None:
         assert one.index.find(arrival.identity) == other.index.find(arrival.identity)
     if not traces:
         return
-    assert one.event_ranges.codes.keys() == other.event_ranges.codes.keys()
+    assert list(one.event_ranges.codes) == list(other.event_ranges.codes)
     for name, codes in one.event_ranges.codes.items():
         assert dict(codes) == dict(other.event_ranges.codes[name])
     assert one.index.length == other.index.length

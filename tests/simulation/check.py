@@ -72,7 +72,7 @@ def members_of(
 ) -> Members:
     """Those of `kept` that are of a set of the subscription, and not of a forgotten period."""
     found: dict[SetKey, tuple[Span, SpanSetKey]] = {}
-    for code in partition.event_ranges.codes.get(name, ()):
+    for code in partition.event_ranges.codes_of(name):
         for span in partition.packing.route_of((*name, code)).spans:
             if span.fold.unique:
                 found.update((key, (span, known)) for known, key in span.all_sets().items())
@@ -95,7 +95,7 @@ def members_of(
 
 def forgotten_of(partition: Partition, name: SubscriptionKey) -> Forgotten:
     """What a live partition has forgotten of a subscription."""
-    codes = partition.event_ranges.codes.get(name, ())
+    codes = partition.event_ranges.codes_of(name)
     routes = (partition.packing.route_of((*name, code)) for code in codes)
     return {span.key: span.forgotten_ms for route in routes for span in route.spans}
 

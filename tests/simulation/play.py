@@ -622,9 +622,10 @@ class Player:
             if since_ms is not None and since_ms <= min(end_ms, one.state.standing.looks_until_ms):
                 return f"partition {number} does not look at its definitions"
             # While a cut is taken, the schedule does not have those whose cut it is.
-            names = (
-                one.state.event_ranges.codes.keys() | one.shared.definitions.all_subscription_keys()
-            )
+            names = {
+                *one.state.event_ranges.codes,
+                *one.shared.definitions.all_subscription_keys(),
+            }
             homes = one.shared.homes
             cuts = [next_cut(one.state, name) for name in names if homes.of(*name) == number]
             if min(one.cuts.schedule.next_ms(), *cuts, NEVER_MS) <= end_ms:

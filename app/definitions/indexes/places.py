@@ -63,6 +63,20 @@ class Places:
         if self._room < 0:
             self._split()
 
+    def remove(self, hashed: int, number: int) -> None:
+        """Take out a number that was added with a hash."""
+        buckets = self._buckets
+        at = hashed & self._mask
+        if at >= len(buckets):
+            at &= self._mask >> 1
+        bucket, entry = buckets[at], _entry(hashed & _HASH_MASK, number)
+        place = bucket.index(entry)
+        while place % _ENTRY_BYTES:
+            # It is across two entries.
+            place = bucket.index(entry, place + 1)
+        buckets[at] = bucket[:place] + bucket[place + _ENTRY_BYTES :]
+        self._room += 1
+
     def _split(self) -> None:
         """Move about half of the next bucket in turn to a new one."""
         if len(self._buckets) > self._mask:

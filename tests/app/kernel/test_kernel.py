@@ -61,14 +61,39 @@ def test_both_give_the_same_rows(
     assert rows_of(kernel, run, limits, names) == rows_of(twin, run, limits, names)
 
 
+long_names = st.integers(0, 70_000).map(lambda length: "ä" + "x" * length)
+
+
 @examples(100)
-@given(under=st.lists(st.tuples(names, names), max_size=9), transaction_id=names)
+@given(
+    under=st.lists(st.one_of(names, long_names), max_size=9),
+    before=st.binary(max_size=5),
+    organization_id=names,
+    transaction_id=names,
+)
 @pytest.mark.parametrize("which", ["kernel", "twin"])
 def test_ids_of_a_transaction_are_those_of_its_events(
-    kernel: Any, which: str, under: list[tuple[str, str]], transaction_id: str
+    kernel: Any,
+    which: str,
+    under: list[str],
+    before: bytes,
+    organization_id: str,
+    transaction_id: str,
 ) -> None:
-    ids = (kernel if which == "kernel" else twin).event_ids(under, transaction_id)
-    assert ids == [event_id(*name, transaction_id) for name in under]
+    rows = [before + msgspec.msgpack.encode(name) + b"more" for name in under]
+    one = kernel if which == "kernel" else twin
+    ids = one.event_ids(rows, len(before), organization_id, transaction_id)
+    assert ids == [event_id(organization_id, name, transaction_id) for name in under]
+
+
+@pytest.mark.parametrize("which", ["kernel", "twin"])
+@pytest.mark.parametrize("length", [1, 40, 300, 70_000])
+def test_a_row_that_has_no_whole_text_is_not_read(kernel: Any, which: str, length: int) -> None:
+    one = kernel if which == "kernel" else twin
+    row = msgspec.msgpack.encode("x" * length)
+    for torn, start in ((b"", 0), (row[:-1], 0), (row[:1], 0), (row, len(row)), (b"\x93", 0)):
+        with pytest.raises(ValueError, match="a row has no text there"):
+            one.event_ids([torn], start, "o", "t")
 
 
 @examples(100)

@@ -1,0 +1,96 @@
+"""Named rows: bytes by external subscription, in the order in which these came; none ever goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, Final
+
+import msgspec
+
+from app.wire.arrivals import SubscriptionKey
+from tables.changelogged.keyed_rows import KeyedRows
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_names = msgspec.msgpack.Decoder(list[tuple[int, str, msgspec.Raw]]).decode
+_ROW: Final = b"\x93"
+"""A row is an array of three: number of the organization, external id, and what it is kept for."""
+_AT_ONCE: Final = 64
+"""How many rows are decoded at once; it is less than 65,536."""
+
+
+class NamedRows:
+    """External subscriptions with something of each, numbered as they came."""
+
+    def __init__(self) -> None:
+        self.rows = KeyedRows()
+        self.texts: list[str] = []
+        """Organizations, and whatever else very many rows have, by number."""
+        self._numbers: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[SubscriptionKey]:
+        return self.since(0)
+
+    def number_of_text(self, text: str) -> int:
+        """Return the number that stands for a text."""
+        number = self._numbers.get(text)
+        if number is None:
+            number = self._numbers[text] = len(self.texts)
+            self.texts.append(text)
+        return number
+
+    def find(self, name: SubscriptionKey) -> int:
+        """Return the number of an external subscription; -1: it did not come."""
+        organization = self._numbers.get(name[0])
+        return -1 if organization is None else self.rows.find(_key(organization, name[1]))
+
+    def add(self, name: SubscriptionKey, kept: Any) -> int:
+        """Keep something of an external subscription that did not come yet; return its number."""
+        key = _key(self.number_of_text(name[0]), name[1])
+        return self.rows.add(key, key + _encode(kept))
+
+    def put(self, name: SubscriptionKey, kept: Any) -> None:
+        """Keep something of an external subscription in place of the last."""
+        key = _key(self.number_of_text(name[0]), name[1])
+        self.rows.put(key, key + _encode(kept))
+
+    def named(self, numbers: Iterable[int]) -> Iterator[SubscriptionKey]:
+        """Yield external subscriptions by their numbers."""
+        return (self.name_in(self.rows[number]) for number in numbers)
+
+    def name_in(self, row: bytes) -> SubscriptionKey:
+        """Return the external subscription whose row it is."""
+        return next(self._names_in([row]))
+
+    def since(self, number: int) -> Iterator[SubscriptionKey]:
+        """Yield external subscriptions from a number on; none of those that come meanwhile."""
+        return chain.from_iterable(map(self._names_in, self._parts(number, _AT_ONCE)))
+
+    def rows_of(self, organization_id: str, most: int) -> tuple[int, Iterator[list[bytes]]]:
+        """Return where in each row the external id is, and rows of an organization, some at a time.
+
+        It is a text of MessagePack. `name_in` tells whose a row is. `most`: how many are looked at
+        at a time.
+        """
+        organization = self._numbers.get(organization_id)
+        if organization is None:
+            return 0, iter(())
+        start = _ROW + _encode(organization)
+        parts = self._parts(0, most)
+        return len(start), ([row for row in part if row.startswith(start)] for part in parts)
+
+    def _parts(self, first: int, most: int) -> Iterator[list[bytes]]:
+        end = len(self.rows)
+        return (self.rows.some(at, min(at + most, end)) for at in range(first, end, most))
+
+    def _names_in(self, rows: list[bytes]) -> Iterator[SubscriptionKey]:
+        texts, head = self.texts, b"\xdc" + len(rows).to_bytes(2, "big")
+        for organization, external_id, _ in _decode_names(head + b"".join(rows)):
+            yield texts[organization], external_id
+
+
+def _key(organization: int, external_id: str) -> bytes:
+    return _ROW + _encode((organization, external_id))[1:]

@@ -1,0 +1,161 @@
+"""Event ranges at rest: bytes between uses, the same entries for all who may change them."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.wire.arrivals import MeterKey, SubscriptionKey
+from tables.changelogged.presence import REST, EventRanges
+from tables.changelogged.presence_table import EventRangesTable
+from tests.world.clock import HOUR_MS, START_MS
+
+NAME = ("org", "sub")
+OTHER = ("org", "other")
+
+
+def table() -> EventRangesTable:
+    """Return a table to which every name is defined."""
+    return EventRangesTable(lambda name, code: True, EventRanges)
+
+
+def noted(ranges: EventRangesTable, name: SubscriptionKey, code: str, raw: int) -> EventRanges:
+    """Note an event by its offset, as a route does that holds the entry."""
+    entry = ranges.entry_of(name, code)
+    entry.raw_first, entry.newest_ms, entry.appended_ms = raw, START_MS, START_MS + HOUR_MS
+    ranges.mark((*name, code), entry)
+    return entry
+
+
+def firsts(ranges: EventRangesTable) -> dict[MeterKey, int]:
+    """Return the first offset of each meter key."""
+    return {
+        (*name, code): entry.raw_first
+        for name, codes in ranges.codes.items()
+        for code, entry in codes.items()
+    }
+
+
+def test_all_who_ask_get_the_same_entry_until_it_rests() -> None:
+    ranges = table()
+    entry = noted(ranges, NAME, "calls", 7)
+    assert ranges.find(NAME, "calls") is ranges.entry_of(NAME, "calls") is entry
+    assert ranges.of(NAME, "calls") is entry
+    ranges.take_changes()
+    assert ranges.codes[NAME]["calls"] is entry
+    ranges.rest_again(NAME)
+    again = ranges.find(NAME, "calls")
+    assert again == entry
+    assert again is not entry
+    assert ranges.entry_of(NAME, "calls") is ranges.codes_of(NAME)["calls"]
+
+
+def test_what_is_not_written_rests_after_the_flush() -> None:
+    ranges = table()
+    entry = noted(ranges, NAME, "calls", 7)
+    noted(ranges, NAME, "seats", 9)
+    ranges.rest_again(NAME)
+    assert ranges.codes.count_awake == 1
+    assert ranges.find(NAME, "calls") is entry
+    assert len(ranges.take_changes()) == 2
+    assert ranges.codes.count_awake == 0
+    assert firsts(ranges) == {(*NAME, "calls"): 7, (*NAME, "seats"): 9}
+    assert ranges.take_changes() == []
+
+
+def test_an_entry_that_a_route_took_again_stays_through_the_flush() -> None:
+    ranges = table()
+    noted(ranges, NAME, "calls", 7)
+    ranges.rest_again(NAME)
+    entry = ranges.entry_of(NAME, "calls")
+    ranges.take_changes()
+    entry.raw_first = 3
+    ranges.mark((*NAME, "calls"), entry)
+    assert len(ranges.take_changes()) == 1
+    assert firsts(ranges) == {(*NAME, "calls"): 3}
+
+
+def test_who_is_changed_at_rest_rests_again_after_the_flush() -> None:
+    ranges = table()
+    noted(ranges, NAME, "calls", 7)
+    ranges.take_changes()
+    ranges.rest_again(NAME)
+    ranges.note_forgotten((*NAME, "calls"), START_MS)
+    assert ranges.codes.count_awake == 1
+    assert ranges.forgotten_ms(NAME, "calls") == START_MS
+    assert len(ranges.take_changes()) == 1
+    assert ranges.codes.count_awake == 0
+    assert ranges.forgotten_ms(NAME, "calls") == START_MS
+    ranges.note_forgotten((*NAME, "calls"), START_MS)
+    assert ranges.take_changes() == []
+
+
+def test_a_code_more_joins_those_that_rest() -> None:
+    ranges = table()
+    noted(ranges, NAME, "calls", 7)
+    noted(ranges, OTHER, "calls", 8)
+    ranges.take_changes()
+    for name in (NAME, OTHER):
+        ranges.rest_again(name)
+    noted(ranges, NAME, "seats", 9)
+    assert firsts(ranges) == {
+        (*NAME, "calls"): 7,
+        (*NAME, "seats"): 9,
+        (*OTHER, "calls"): 8,
+    }
+    assert list(ranges.names_with("org", "calls")) == [NAME, OTHER]
+    assert list(ranges.names_with("org", "seats")) == [NAME]
+
+
+def test_looking_wakes_nobody() -> None:
+    ranges = table()
+    names = [("org", f"sub-{number}") for number in range(100)]
+    for number, name in enumerate(names):
+        noted(ranges, name, "calls", number)
+    ranges.take_changes()
+    for name in names:
+        ranges.rest_again(name)
+    assert [entry.raw_first for name in names for entry in ranges.entries_of(name)] == list(
+        range(100)
+    )
+    assert ranges.meter_keys_of(names[3]) == {(*names[3], "calls")}
+    assert ("org", "nobody") not in ranges.codes
+    assert len(firsts(ranges)) == 100
+    assert ranges.codes.count_awake == 0
+
+
+@pytest.mark.parametrize("most", [1, 3, 10_000])
+def test_what_is_loaded_in_any_order_is_what_was_written(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tables.changelogged.presence_table._MOST_LOADED", most)
+    ranges, loaded = table(), table()
+    ranges.most_undefined = 0
+    for number in range(40):
+        noted(ranges, ("org", f"sub-{number % 10}"), f"code{number // 10}", number)
+    rows = ranges.take_changes()
+    for key, value in rows:
+        loaded.load(key, value)
+    loaded.loaded()
+    assert loaded.codes.count_awake == 0
+    assert firsts(loaded) == firsts(ranges)
+    assert loaded.sum == ranges.sum
+    noted(loaded, ("org", "sub-3"), "code0", 99)
+    noted(ranges, ("org", "sub-3"), "code0", 99)
+    assert loaded.take_changes() == ranges.take_changes()
+    assert loaded.sum == ranges.sum
+
+
+def test_the_entry_of_all_others_is_written_like_any() -> None:
+    rest = EventRanges(raw_first=5)
+    ranges = EventRangesTable(lambda name, code: False, lambda: rest)
+    ranges.most_undefined = 0
+    assert ranges.of(NAME, "calls") is rest
+    first = ranges.take_changes()
+    rest.raw_first = 4
+    assert ranges.of(OTHER, "seats") is rest
+    second = ranges.take_changes()
+    loaded = table()
+    for key, value in second:
+        loaded.load(key, value)
+    assert loaded.find(REST[:2], REST[2]) == loaded.rest
+    assert (len(first), len(second), loaded.sum) == (1, 1, ranges.sum)
