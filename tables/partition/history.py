@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
+from itertools import chain
 
 from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Impact
@@ -99,7 +100,8 @@ class History:
             at_ms, done_ms = record.append_time_ms, self._checkpoint.cut_ms
             if max(self._cuts.revisions_after(at_ms)) <= done_ms:
                 continue
-            for name in dict.fromkeys([*self._event_ranges.codes, *self._timelines.names()]):
+            known, others = self._event_ranges.codes, list(self._timelines.names())
+            for name in chain(known, (name for name in others if name not in known)):
                 yield None
                 if name[0] != record.organization_id:
                     continue

@@ -52,7 +52,11 @@ def test_cooling_between_definitions_and_events(data: st.DataObject) -> None:
         # What the changelog does not have yet must stay as it is.
         live.partition.packing.pack(NAME)
         assert not (flushed and live.partition.routes.spans)
-    same(in_order(definitions, events), live)
+    never = in_order(definitions, events)
+    same(never, live)
+    for one in (never, live):
+        one.flush()
+    assert never.changelog.tables["presence"] == live.changelog.tables["presence"]
 
 
 def test_what_changes_between_two_steps_stays_at_hand() -> None:
@@ -93,7 +97,9 @@ def test_cells_that_no_event_touches_are_packed() -> None:
 
     assert warm_after(0)
     assert warm_after(IDLE_MS - 1)
+    assert partition.event_ranges.codes.count_awake == 1
     assert not warm_after(IDLE_MS + GRAIN_MS)
+    assert partition.event_ranges.codes.count_awake == 0
     assert not any(partition.timelines.names())
     assert not cooling.has_work
     partition.packing.unpack(NAME)
@@ -138,6 +144,8 @@ def test_whatever_is_at_hand_cools_once_it_is_idle(data: st.DataObject) -> None:
     live.partition.checkpoint.append_time_ms += IDLE_MS + 2 * GRAIN_MS
     drained(cooling.cooling(1 << 30))
     assert not cooling.has_work
+    live.flush()
+    assert live.partition.event_ranges.codes.count_awake == 0
 
 
 @pytest.mark.parametrize("breaks_off", [False, True])

@@ -28,7 +28,7 @@ async def _not_counted(api: Api) -> set[tuple[str, str, int]]:
 
 @pytest.mark.servers
 async def test_nothing_is_lost(live_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tables.changelogged.presence.UNDEFINED_NAMES", 1)
+    monkeypatch.setattr("tables.changelogged.presence_table.UNDEFINED_NAMES", 1)
     now_s = int(time.time())
     async with running_worker(live_settings, **SESSIONS) as worker, api_of(worker.url) as api:
         await define(api)

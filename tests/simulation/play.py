@@ -154,7 +154,7 @@ async def in_simulation(
     """Do something with a cluster that has not been started."""
     remember_tasks(cast(VirtualLoop, asyncio.get_running_loop()))
     player = Player(script, seed, directory)
-    few = patch("tables.changelogged.presence.UNDEFINED_NAMES", _UNDEFINED_NAMES[seed % 3])
+    few = patch("tables.changelogged.presence_table.UNDEFINED_NAMES", _UNDEFINED_NAMES[seed % 3])
     apart = patch("tables.unique_count.WHOLE_OPERATIONS", _WHOLE_OPERATIONS[seed // 3 % 3])
     # What the ledger has of a refold is fed by its child, or on the loop.
     large = patch("app.runtime.refolder.REFOLD_ON_LOOP_BYTES", -1 if seed % 2 else 1 << 40)

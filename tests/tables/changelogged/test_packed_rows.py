@@ -50,8 +50,8 @@ def test_where_an_integer_ends(number: int) -> None:
     assert packed[integer_end(packed, 1) :] == encode("rest")
 
 
-def key(subscription_id: str, group: str) -> bytes:
-    return encode(CellKey(subscription_id, "charge", 1, 2, None, (group,)))
+def key(subscription_id: str, group: str, charge_id: str = "charge") -> bytes:
+    return encode(CellKey(subscription_id, charge_id, 1, 2, None, (group,)))
 
 
 def test_cells_come_back_by_subscription() -> None:
@@ -79,6 +79,16 @@ def test_a_cell_more_joins_those_that_are_packed() -> None:
         packed.add(key("s", group), b"value")
         packed.pack()
     assert packed.drain("s") == [(key("s", "a"), b"value"), (key("s", "b"), b"value")]
+
+
+@pytest.mark.parametrize("charges", [1, 2, 300])
+def test_cells_of_any_number_of_charges_keep_their_keys(charges: int) -> None:
+    packed = PackedCells()
+    cells = [(key("s", "g", f"charge-{number}"), b"value") for number in range(charges)]
+    for cell in cells:
+        packed.add(*cell)
+    packed.pack()
+    assert packed.read("s") == packed.drain("s") == cells
 
 
 def test_a_key_names_its_subscription() -> None:

@@ -68,6 +68,7 @@ def test_an_entry_that_a_route_took_again_stays_through_the_flush() -> None:
     ranges.rest_again(NAME)
     entry = ranges.entry_of(NAME, "calls")
     ranges.take_changes()
+    assert ranges.find(NAME, "calls") is entry
     entry.raw_first = 3
     ranges.mark((*NAME, "calls"), entry)
     assert len(ranges.take_changes()) == 1

@@ -33,7 +33,7 @@ from app.main import Worker, run_to_the_end
 from app.runtime.stall import Stall
 from app.settings import Settings
 from app.wire.arrivals import Arrival
-from tables.changelogged import presence
+from tables.changelogged import presence_table
 from tests.world.cores import waited_s
 from tests.world.folding import look_before_folding
 from tests.world.waiting import PATIENCE_S, until
@@ -270,7 +270,7 @@ async def _main() -> None:
     if STALLS_WITH_A_CORE in os.environ:
         patch("app.main.Stall", StallWithACore).start()
     if UNDEFINED_NAMES in os.environ:
-        patch.object(presence, "UNDEFINED_NAMES", int(os.environ[UNDEFINED_NAMES])).start()
+        patch.object(presence_table, "UNDEFINED_NAMES", int(os.environ[UNDEFINED_NAMES])).start()
     worker = Worker(Settings(), SystemClock(), **SESSIONS)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _tell_tasks, worker)
     with ended_by_signals():
