@@ -60,6 +60,10 @@ class KeyedRows:
         self._places.add(hash(key), number)
         return number
 
+    def replace(self, number: int, row: bytes) -> None:
+        """Keep a row in place of another with the same key."""
+        self._rows[number] = row
+
     def pop(self, key: bytes) -> bytes | None:
         """Take out the row that begins with a key."""
         number = self.find(key)

@@ -52,10 +52,9 @@ class NamedRows:
         key = _key(self.number_of_text(name[0]), name[1])
         return self.rows.add(key, key + _encode(kept))
 
-    def put(self, name: SubscriptionKey, kept: Any) -> None:
-        """Keep something of an external subscription in place of the last."""
-        key = _key(self.number_of_text(name[0]), name[1])
-        self.rows.put(key, key + _encode(kept))
+    def replace(self, number: int, name: SubscriptionKey, kept: Any) -> None:
+        """Keep something of the external subscription with a number in place of the last."""
+        self.rows.replace(number, _key(self.number_of_text(name[0]), name[1]) + _encode(kept))
 
     def named(self, numbers: Iterable[int]) -> Iterator[SubscriptionKey]:
         """Yield external subscriptions by their numbers."""

@@ -16,6 +16,8 @@ from tables.changelogged.keyed_rows import KeyedRows
 Packed = tuple[bytes, bytes]
 """(key, value) of a changelog record."""
 
+_NUMBER_BYTES = 3
+
 
 class PackedRows:
     """Records by the first part of their key, which names what they belong to.
@@ -44,7 +46,8 @@ class PackedRows:
     def pack(self) -> None:
         """Put together what was added since the last time."""
         for first_part, rows in self._open.items():
-            self._pieces.put(first_part, first_part + msgspec.msgpack.encode(rows))
+            # Its row was taken out when it was opened.
+            self._pieces.add(first_part, first_part + msgspec.msgpack.encode(rows))
         self._open.clear()
 
     def piece(self, first_part: bytes) -> bytes | None:
@@ -96,7 +99,7 @@ class PackedCells:
         self._rows = PackedRows()
         self._charges: list[bytes] = []
         self._numbers: dict[bytes, bytes] = {}
-        """By charge as it is in keys, its number, packed."""
+        """By charge as it is in keys, its number in three bytes."""
 
     def __bool__(self) -> bool:
         return bool(self._rows)
@@ -111,7 +114,7 @@ class PackedCells:
         charge = key[end:after]
         number = self._numbers.get(charge)
         if number is None:
-            number = self._numbers[charge] = msgspec.msgpack.encode(len(self._charges))
+            number = self._numbers[charge] = len(self._charges).to_bytes(_NUMBER_BYTES)
             self._charges.append(charge)
         self._rows.add(key[:end], number + key[after:], value)
 
@@ -139,12 +142,14 @@ class PackedCells:
 
     def _whole(self, first_part: bytes, rows: list[Packed]) -> list[Packed]:
         """Return cells with their whole keys."""
-        whole: list[Packed] = []
-        for rest, value in rows:
-            end = integer_end(rest, 0)
-            charge = self._charges[_decode_number(rest[:end])]
-            whole.append((first_part + charge + rest[end:], value))
-        return whole
+        charges, number = self._charges, int.from_bytes
+        return [
+            (
+                first_part + charges[number(rest[:_NUMBER_BYTES])] + rest[_NUMBER_BYTES:],
+                value,
+            )
+            for rest, value in rows
+        ]
 
 
 def _first_part(subscription_id: str) -> bytes:
@@ -183,4 +188,3 @@ def subscription_of(key: bytes) -> str:
 
 
 _decode_text = msgspec.msgpack.Decoder(str).decode
-_decode_number = msgspec.msgpack.Decoder(int).decode

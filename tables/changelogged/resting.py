@@ -136,7 +136,8 @@ class RestingRanges(NamedRows):
             return False
         del self._awake[name]
         number_of = self.number_of_text
-        self.put(name, {number_of(code): value for code, value in codes.values_written.items()})
+        values = {number_of(code): value for code, value in codes.values_written.items()}
+        self.replace(codes.number, name, values)
         return True
 
     def rest_all(self) -> None:

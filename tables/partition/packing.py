@@ -247,11 +247,11 @@ class Packing:
             route = routes.by_key.get((*name, code))
             had_spans = had_spans or (route is not None and bool(route.spans))
             routes.remove((*name, code))
-        self._event_ranges.rest_again(name)
         self._timelines.forget(name)
         routes.note_gone(name)
         if had_spans:
             self._standing.note_packed(name)
+        self._event_ranges.rest_again(name)
 
     def _stays(self, name: SubscriptionKey) -> bool:
         """Return whether an external subscription has to stay at hand, for now at least."""

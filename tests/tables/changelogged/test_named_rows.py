@@ -35,7 +35,7 @@ def test_who_did_not_come_is_not_found(name: SubscriptionKey) -> None:
 
 def test_what_is_kept_is_replaced() -> None:
     rows = named(NAMES)
-    rows.put(NAMES[5], {1: b"more"})
+    rows.replace(5, NAMES[5], {1: b"more"})
     assert msgspec.msgpack.decode(rows.rows[5]) == [2, NAMES[5][1], {1: b"more"}]
     assert list(rows) == NAMES
 
