@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions.model import FOLD_VERSION
 from tables.aggregation import WITH_BARE
 from tables.changelogged.keyed_rows import KeyedRows
@@ -45,9 +46,15 @@ class PackedRows:
 
     def pack(self) -> None:
         """Put together what was added since the last time."""
-        for first_part, rows in self._open.items():
+        drained(self.packing())
+
+    def packing(self) -> Steps[None]:
+        """Do what `pack` does by steps; nothing is asked for between two of them."""
+        for count, (first_part, rows) in enumerate(self._open.items(), 1):
             # Its row was taken out when it was opened.
             self._pieces.add(first_part, first_part + msgspec.msgpack.encode(rows))
+            if count % STEP_ITEMS == 0:
+                yield
         self._open.clear()
 
     def piece(self, first_part: bytes) -> bytes | None:
@@ -121,6 +128,10 @@ class PackedCells:
     def pack(self) -> None:
         """Pack all cells of a subscription in one row."""
         self._rows.pack()
+
+    def packing(self) -> Steps[None]:
+        """Do what `pack` does by steps; nothing is asked for between two of them."""
+        return self._rows.packing()
 
     def piece(self, subscription_id: str) -> bytes | None:
         """Return the cells of a subscription in one piece, for `put`."""

@@ -17,7 +17,7 @@ from tables.changelogged.presence import REST, EventRanges, Touched, touched_in
 from tables.changelogged.resting import Codes, RestingRanges
 
 _NO_CODES: Final[Mapping[str, EventRanges]] = MappingProxyType({})
-_MOST_LOADED: Final = 10_000
+_MOST_LOADED: Final = 1_000
 """How many are objects while they are loaded: the codes of one come in any order."""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -59,7 +59,7 @@ class EventRangesTable:
     def entry_of(self, name: SubscriptionKey, code: str) -> EventRanges:
         """Return the entry to note events in; whoever changes it calls `mark`.
 
-        A route holds it until `rest`.
+        A route holds it until `rest_again`.
         """
         entry = self._awake(name, code)
         self._to_rest.pop(name, None)

@@ -301,9 +301,9 @@ class Packing:
         if has_late_cuts(value):
             self._late.add(subscription_of(key))
 
-    def pack_loaded(self) -> None:
-        """Pack what was taken over, now that it is all there."""
-        self._packed.pack()
+    def packing_loaded(self) -> Steps[None]:
+        """Pack what was taken over, now that it is all there; nothing is asked for meanwhile."""
+        return self._packed.packing()
 
     def loaded_late(self) -> list[str]:
         """Return subscriptions that were restored with states of cuts to come."""

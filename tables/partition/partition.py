@@ -349,15 +349,18 @@ class Partition:
         """
         return rows_of(changes, self.routes.spans)
 
+    def loaded(self) -> Steps[None]:
+        """Pack what was loaded, now that it is all there; nothing is asked for meanwhile."""
+        self.event_ranges.loaded()
+        yield from self.packing.packing_loaded()
+        self.instants.loaded()
+
     def restored(self) -> bool:
-        """Return whether counts and hash sums of what was loaded agree.
+        """Return whether counts and hash sums of what was `loaded` agree.
 
         Then cuts to come are known again.
         """
         self.not_counted.since_ms = self.checkpoint.append_time_ms
-        self.event_ranges.loaded()
-        self.packing.pack_loaded()
-        self.instants.loaded()
         for name, arrivals in self.instants.undecided.items():
             for position in arrivals:
                 self.cuts.expect_instants(name, position[0])

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from app.bounds.turns import drained
 from bench.subscriptions import Shape, defined, write
 from tables.changelogged.checkpoint import Checkpoint
 from tables.event_index.index import EventIndex
@@ -61,5 +62,5 @@ def test_what_a_subscription_with_one_cell_weighs(tmp_path: Path) -> None:
 
     for key, value in newest["cells"].items():
         state.packing.load_cell(key, value)
-    state.packing.pack_loaded()
+    drained(state.packing.packing_loaded())
     assert grown() < 240

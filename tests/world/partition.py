@@ -125,6 +125,7 @@ class Changelog:
             partition.packing.load_cell(key, value)
         for impact in untold:
             partition.redefinition.tell(impact, until_ms=checkpoint.definitions_ms)
+        drained(partition.loaded())
         assert partition.restored()
         assert partition.index.length == partition.checkpoint.index_length
         return partition

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 import msgspec
 
-from app.bounds.turns import Steps, Work
+from app.bounds.turns import STEP_ITEMS, Steps, Work, in_steps
 from app.definitions.model import FOLD_VERSION
 from app.definitions.outcome import Impact
 from app.kafka.log_readers import LogRecord, bounds, read_tail
@@ -63,8 +63,8 @@ _RESTORED_FROM = (
     INSTANTS_CHANGELOG,
     DAILY_CHANGELOG,
 )
-_LOADED_AT_ONCE = 10_000
-"""Records between two turns of the event loop: partitions taken over before go on meanwhile."""
+_RESTORING = Work("restore", "state")
+"""In turns with the fold: partitions taken over before go on meanwhile."""
 
 
 async def restore(
@@ -101,11 +101,11 @@ async def restore(
     tables = (published.table, corrections, evaluations, None, daily.table)
     carried = Carried(checkpoint, None, *tables, partial(shared.homes.is_at, number))
     state = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
-    await _load_state(state, newest)
+    await shared.turns.run(_RESTORING, _loading_state(state, newest))
     # What is defined from here on, the caller takes over.
     seen = shared.followed.last
     impacts = shared.followed.impacts_since(checkpoint.definitions_offset)
-    refolds, unclear = await shared.turns.run(Work("restore"), _catching_up(state, impacts))
+    refolds, unclear = await shared.turns.run(_RESTORING, _catching_up(state, impacts))
     state.changed.tell_again(shared.followed.impacts_since(state.changed.next_offset))
     intact = state.restored() and state.index.length == checkpoint.index_length
     checkpoint.epoch = max(checkpoint.epoch, told_epoch) + 1
@@ -159,21 +159,18 @@ def _readable(number: int, packed: bytes, end: int, shared: WorkerContext) -> Ch
     return checkpoint
 
 
-async def _load_state(state: Partition, newest: dict[str, dict[bytes, bytes]]) -> None:
+def _loading_state(state: Partition, newest: dict[str, dict[bytes, bytes]]) -> Steps[None]:
     for changelog, load in (
         (PRESENCE_CHANGELOG, state.event_ranges.load),
         (CELLS_CHANGELOG, state.packing.load_cell),
         (INSTANTS_CHANGELOG, state.instants.load),
     ):
-        await _load(newest[changelog], load)
+        for count, (key, value) in enumerate(newest[changelog].items(), 1):
+            load(key, value)
+            if count % STEP_ITEMS == 0:
+                yield
         state.work.add("restore", "log_records", len(newest[changelog]))
-
-
-async def _load(newest: dict[bytes, bytes], load: Callable[[bytes, bytes], None]) -> None:
-    for count, (key, value) in enumerate(newest.items()):
-        load(key, value)
-        if count % _LOADED_AT_ONCE == 0:
-            await asyncio.sleep(0)
+    yield from state.loaded()
 
 
 def _queue(
@@ -304,8 +301,7 @@ async def _load_published(
     is_early = None if table.began is None else partial(_is_before, table.began.cut_ms)
     async with read_tail(shared.settings, tp, is_early) as batches:
         async for records in batches:
-            for record in records:
-                table.load(record.key or b"", record.value)
+            await shared.turns.run(_RESTORING, in_steps(records, partial(_load_records, table)))
             shared.tally.work.add("restore", "log_records", len(records))
             if not table.loaded() and store is not None:
                 text = "Local disk takes nothing of what partition %s published, memory does: %s"
@@ -313,9 +309,13 @@ async def _load_published(
                 log.warning(text, number, store.disk_error, extra=extra)
                 store.discard()
                 return await _load_published(number, shared, None)
-            await asyncio.sleep(0)
     table.stored()
     return table
+
+
+def _load_records(table: PublishedTable, records: Iterable[LogRecord]) -> None:
+    for record in records:
+        table.load(record.key or b"", record.value)
 
 
 def _is_before(cut_ms: int, record: LogRecord) -> bool:
