@@ -46,7 +46,7 @@ def test_what_a_subscription_with_one_cell_weighs(tmp_path: Path) -> None:
     grown = Grown()
 
     known = defined(tmp_path)
-    assert grown() < 400
+    assert grown() < 235
 
     checkpoint, newest = msgspec.msgpack.decode(
         (tmp_path / "state0").read_bytes(), type=tuple[Checkpoint, dict[str, dict[bytes, bytes]]]

@@ -3212,4 +3212,48 @@ BUGS = (
         "pass",
         "tests/app/definitions/test_at_once.py::test_what_is_left_half_way_never_was",
     ),
+    Bug(
+        "row-left-in-a-chunk-that-is-emptied",
+        "app/definitions/indexes/rows.py",
+        "            self._places[number] = place\n            self._leave(before)",
+        "            self._leave(before)",
+        "tests/app/definitions/indexes/test_rows.py::test_what_was_changed_takes_no_room_for_long",
+    ),
+    Bug(
+        "chunk-of-dead-rows-kept",
+        "app/definitions/indexes/rows.py",
+        "elif self._live[at] < _CHUNK_BYTES // 2 and at not in self._thin:",
+        "elif at not in self._thin and not self._live[at]:",
+        "tests/app/definitions/indexes/test_rows.py::test_what_was_changed_takes_no_room_for_long",
+    ),
+    Bug(
+        "chunk-emptied-at-once",
+        "app/definitions/indexes/rows.py",
+        "np.flatnonzero(places // _CHUNK_BYTES == at)[:_MOVED]",
+        "np.flatnonzero(places // _CHUNK_BYTES == at)",
+        "tests/app/definitions/indexes/test_rows.py::test_no_change_moves_many_rows",
+    ),
+    Bug(
+        "length-of-a-row-cut-to-a-byte",
+        "app/definitions/indexes/rows.py",
+        "return chunk[first : first + ((length - _SHORT) << 8 | found[1])]",
+        "return chunk[first : first + found[1]]",
+        "tests/app/definitions/indexes/test_rows.py::test_rows_are_as_in_a_list",
+    ),
+    Bug(
+        "start-of-a-subscription-taken-for-its-date",
+        "app/definitions/indexes/forms.py",
+        "if rest != [since_ms, at_ms, *_OF_MOST_SUBSCRIPTIONS]:",
+        "if rest[1:] != [at_ms, *_OF_MOST_SUBSCRIPTIONS]:",
+        "tests/app/definitions/indexes/test_packed.py"
+        "::test_who_started_later_than_its_date_comes_back_as_it_was",
+    ),
+    Bug(
+        "long-name-in-the-time-of-a-plain-row",
+        "app/definitions/indexes/forms.py",
+        "if (shape | length) >> 16 or at_ms >> _TIME_BITS:",
+        "if shape >> 16 or at_ms >> _TIME_BITS:",
+        "tests/app/definitions/indexes/test_packed.py"
+        "::test_long_names_and_very_many_plans_are_told_apart",
+    ),
 )

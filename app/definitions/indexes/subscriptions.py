@@ -63,6 +63,7 @@ class SubscriptionIndex(Index):
         """Take over a new version of a subscription."""
         organization_id, identity = subscription.organization_id, subscription.id
         old = push(self.versions, identity, now_ms, offset, subscription)
+        number = None
         if old is None:
             number = self.by_plan.number_of(identity)
             self.by_external_id.add(subscription, number)
@@ -77,7 +78,9 @@ class SubscriptionIndex(Index):
         _counts(self.active_by_organization, organization_id).add(subscription)
         for plan_id in subscription.plan_ids:
             _counts(self.active_by_plan, plan_id).add(subscription)
-            if old is None or plan_id not in old.plan_ids:
+            if old is None:
+                self.by_plan.add(plan_id, identity, number)
+            elif plan_id not in old.plan_ids:
                 self.by_plan.add(plan_id, identity, self.by_plan.number_of(identity))
 
     def commit_deletion(self, customer: Customer, offset: int) -> None:
