@@ -33,13 +33,15 @@ _PLAIN: Final = 1 << 7
 """A plain row begins with a lesser byte, and msgpack begins a list with a greater one."""
 _TIME_BITS: Final = 47
 """A time in ms of a plain row has no more; a number of 16 bits stands behind it."""
-_of_subscription: Callable[..., bytes] = Struct(">QQI16s").pack
-_in_subscription = Struct(">QQIIHHHHI").unpack_from
-_words_in = Struct(">QQ").unpack_from
-_SUBSCRIPTION_BYTES: Final = 36
-_of_customer: Callable[..., bytes] = Struct(">QI16s").pack
-_in_customer = Struct(">QIIHHHHI").unpack_from
-_CUSTOMER_BYTES: Final = 28
+_SUBSCRIPTION: Final = Struct(">QQI16s")
+"""Append time and shape, date and length of the external id, offset, id; names follow."""
+_CUSTOMER: Final = Struct(">QI16s")
+"""Append time and organization, offset, id; the external id follows."""
+_of_subscription: Callable[..., bytes] = _SUBSCRIPTION.pack
+_of_customer: Callable[..., bytes] = _CUSTOMER.pack
+_in_subscription, _in_customer = _SUBSCRIPTION.unpack_from, _CUSTOMER.unpack_from
+_NAMES_AT: Final = _SUBSCRIPTION.size
+_NAME_AT: Final = _CUSTOMER.size
 
 
 class Form(ABC, Generic[D]):
@@ -62,19 +64,15 @@ class Form(ABC, Generic[D]):
         """Return the object that was told; the list is used up."""
 
     @abstractmethod
-    def plain(self, at_ms: int, offset: int, one: D) -> bytes | None:
-        """Return one version as a plain row; None: it is not as nearly all are."""
+    def packed(self, at_ms: int, offset: int, one: D) -> bytes:
+        """Return one version as bytes: its append time in ms, its offset and the object."""
 
     @abstractmethod
     def from_plain(self, row: Row) -> tuple[int, int, D]:
         """Return append time in ms, offset and object of a plain row."""
 
-    def packed(self, at_ms: int, offset: int, one: D) -> bytes:
-        """Return one version as bytes: its append time in ms, its offset and the object."""
-        return self.plain(at_ms, offset, one) or _encode((at_ms, offset, self.told(one)))
-
     def packed_all(self, entries: Iterable[tuple[int, int, D | None]]) -> bytes:
-        """Do `packed` for any number of versions."""
+        """Do `packed` for any number of versions, however they are."""
         told: list[Any] = []
         for at_ms, offset, one in entries:
             told += (at_ms, offset, None if one is None else self.told(one))
@@ -118,8 +116,8 @@ class SubscriptionForm(Form[Subscription]):
         plan, organization = numbers[plan_id], numbers[organization_id]
         return _packed_id(identity), organization, external_id, customer_id, plan, *rest
 
-    def plain(self, at_ms: int, offset: int, one: Subscription) -> bytes | None:
-        """Return a plain row of one that nothing was done to since it was made."""
+    def packed(self, at_ms: int, offset: int, one: Subscription) -> bytes:
+        """Return one version as bytes: a plain row if nothing was done to it since it was made."""
         (
             identity,
             organization_id,
@@ -130,32 +128,31 @@ class SubscriptionForm(Form[Subscription]):
             since_ms,
             *rest,
         ) = astuple(one)
-        if rest != [since_ms, at_ms, *_OF_MOST_SUBSCRIPTIONS]:
-            return None
-        shape = self._shape_numbers[organization_id, plan_id, billing_time]
-        length = len(external_id)
-        if (shape | length) >> 16 or at_ms >> _TIME_BITS:
-            return None
-        at_ms, since_ms = at_ms << 16 | shape, since_ms << 16 | length
-        try:
-            numbers = _of_subscription(at_ms, since_ms, offset, _packed_id(identity))
-        except struct.error:
-            # Its id is none of ours, or the log is very long, or it is of a time before 1970.
-            return None
-        return numbers + bytes(external_id + customer_id, "utf-8")
+        if rest == [since_ms, at_ms, *_OF_MOST_SUBSCRIPTIONS]:
+            shape = self._shape_numbers[organization_id, plan_id, billing_time]
+            length = len(external_id)
+            if not ((shape | length) >> 16 or at_ms >> _TIME_BITS):
+                began, told = at_ms << 16 | shape, since_ms << 16 | length
+                try:
+                    numbers = _of_subscription(began, told, offset, _packed_id(identity))
+                    return numbers + bytes(external_id + customer_id, "utf-8")
+                except struct.error:
+                    # Its id is none of ours, the log is very long, or a time is before 1970.
+                    pass
+        return self.packed_all(((at_ms, offset, one),))
 
     def from_plain(self, row: Row) -> tuple[int, int, Subscription]:
         """Return append time in ms, offset and the subscription of a plain row."""
-        at_ms, since_ms, offset, *identity = _in_subscription(row)
+        at_ms, since_ms, offset, identity = _in_subscription(row)
         organization_id, plan_id, billing_time = self._shapes[at_ms & 0xFFFF]
-        names, cut = str(row[_SUBSCRIPTION_BYTES:], "utf-8"), since_ms & 0xFFFF
+        names, cut = str(row[_NAMES_AT:], "utf-8"), since_ms & 0xFFFF
         at_ms >>= 16
         since_ms >>= 16
         return (
             at_ms,
             offset,
             Subscription(
-                id=_UUID % tuple(identity),
+                id=_UUID % _unpack_uuid(identity),
                 organization_id=organization_id,
                 external_id=names[:cut],
                 external_customer_id=names[cut:],
@@ -185,8 +182,8 @@ class SubscriptionForm(Form[Subscription]):
 
     def _names(self, row: Row) -> tuple[str, str, str]:
         """Return organization, external id and that of the customer, of a plain row."""
-        at_ms, since_ms = _words_in(row)
-        names, cut = str(row[_SUBSCRIPTION_BYTES:], "utf-8"), since_ms & 0xFFFF
+        at_ms, since_ms, _, _ = _in_subscription(row)
+        names, cut = str(row[_NAMES_AT:], "utf-8"), since_ms & 0xFFFF
         return self._shapes[at_ms & 0xFFFF][0], names[:cut], names[cut:]
 
     def made(self, told: list[Any]) -> Subscription:
@@ -209,32 +206,32 @@ class CustomerForm(Form[Customer]):
             rest[-1] = _encode_json(rest[-1])
         return _packed_id(identity), self._numbers[organization_id], *rest
 
-    def plain(self, at_ms: int, offset: int, one: Customer) -> bytes | None:
-        """Return a plain row of one of which only its name was said."""
+    def packed(self, at_ms: int, offset: int, one: Customer) -> bytes:
+        """Return one version as bytes: a plain row if only its name was said."""
         identity, organization_id, external_id, *rest = astuple(one)
-        if rest != [at_ms, at_ms, *_OF_MOST_CUSTOMERS]:
-            return None
-        organization = self._numbers[organization_id]
-        if organization >> 16 or at_ms >> _TIME_BITS:
-            return None
-        try:
-            numbers = _of_customer(at_ms << 16 | organization, offset, _packed_id(identity))
-        except struct.error:
-            return None
-        return numbers + bytes(external_id, "utf-8")
+        if rest == [at_ms, at_ms, *_OF_MOST_CUSTOMERS]:
+            organization = self._numbers[organization_id]
+            if not (organization >> 16 or at_ms >> _TIME_BITS):
+                began = at_ms << 16 | organization
+                try:
+                    numbers = _of_customer(began, offset, _packed_id(identity))
+                    return numbers + bytes(external_id, "utf-8")
+                except struct.error:
+                    pass
+        return self.packed_all(((at_ms, offset, one),))
 
     def from_plain(self, row: Row) -> tuple[int, int, Customer]:
         """Return append time in ms, offset and the customer of a plain row."""
-        at_ms, offset, *identity = _in_customer(row)
+        at_ms, offset, identity = _in_customer(row)
         organization_id = self._texts[at_ms & 0xFFFF]
         at_ms >>= 16
         return (
             at_ms,
             offset,
             Customer(
-                id=_UUID % tuple(identity),
+                id=_UUID % _unpack_uuid(identity),
                 organization_id=organization_id,
-                external_id=str(row[_CUSTOMER_BYTES:], "utf-8"),
+                external_id=str(row[_NAME_AT:], "utf-8"),
                 created_at_ms=at_ms,
                 updated_at_ms=at_ms,
             ),

@@ -11,7 +11,7 @@ from weakref import ref
 
 from app.definitions.indexes.forms import D, Form, Row
 from app.definitions.indexes.places import Places
-from app.definitions.indexes.rows import Rows
+from app.definitions.indexes.rows import Keep, Rows
 from app.definitions.versions import Coming, Versions
 
 K = TypeVar("K", bound=Hashable)
@@ -35,10 +35,11 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
     again: what is packed does not change by itself.
     """
 
-    def __init__(self, form: Form[D], key: Callable[[D], K]):
+    def __init__(self, form: Form[D], key: Callable[[D], K], keep: Keep = bytes):
+        """Pack objects by a form; `keep` takes over the bytes of many at once."""
         self._form = form
         self._key = key
-        self._rows = Rows()
+        self._rows = Rows(keep)
         self._others: dict[int, _Rest[D]] = {}
         """All that is not among the rows, by number: it is promised one more, or is too long."""
         self._places = Places()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from array import array
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 
-_CHUNK_BYTES: Final = 1 << 18
+CHUNK_BYTES: Final = 1 << 18
 """A chunk has less than so many bytes: one that is full is copied as a whole."""
 _MOST_CHUNKS: Final = (1 << 14) - 1
 """A place has 32 bits, and one of them all is no place."""
 _LONGEST: Final = 1 << 12
 """A longer row is not taken: nothing is gained if it lies here."""
-_FULL: Final = _CHUNK_BYTES - _LONGEST - 2
+_FULL: Final = CHUNK_BYTES - _LONGEST - 2
 """A chunk of so many bytes may have no room for the next row."""
 _SHORT: Final = 1 << 7
 """The length of a shorter row takes one byte, else it takes two."""
@@ -24,6 +25,17 @@ _LOOKED_AT: Final = 1 << 14
 """How many places a change looks at, for rows of a chunk that is to be emptied."""
 _MOVED: Final = 128
 """How many of these rows it moves at most: no change takes long."""
+
+
+class Chunk(Protocol):
+    """Bytes that do not change, wherever they are."""
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """Return some of them."""
+
+
+Keep: TypeAlias = Callable[[bytes], Chunk]
+"""Takes over a chunk that is full. `bytes` leaves it in memory."""
 
 
 class Rows:
@@ -38,19 +50,21 @@ class Rows:
         "_filling",
         "_first",
         "_free",
+        "_keep",
         "_live",
         "_places",
         "_thin",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Keep = bytes) -> None:
+        self._keep = keep
         self._places = array("I")
         """Where each row begins, counted through all chunks as if each were full."""
         self._filling = bytearray()
         """The chunk that takes rows."""
         self._first = 0
         """The place where it begins."""
-        self._chunks: list[bytes | bytearray] = [self._filling]
+        self._chunks: list[Chunk | bytearray] = [self._filling]
         self._live = [0]
         """How many bytes of each full chunk are of rows that are there; of others, less its own."""
         self._free: list[int] = []
@@ -65,7 +79,7 @@ class Rows:
         place = self._places[number]
         if place == _ELSEWHERE:
             return None
-        at, first = divmod(place, _CHUNK_BYTES)
+        at, first = divmod(place, CHUNK_BYTES)
         chunk = self._chunks[at]
         found = chunk[first : first + _SHORT]
         length = found[0]
@@ -112,9 +126,10 @@ class Rows:
         """Begin another chunk; False: there are as many as there can be."""
         if not self._free and len(self._chunks) == _MOST_CHUNKS:
             return False
-        full, self._filling = self._first // _CHUNK_BYTES, bytearray()
-        self._live[full] += len(self._chunks[full])
-        self._chunks[full] = bytes(self._chunks[full])
+        full = self._first // CHUNK_BYTES
+        self._live[full] += len(self._filling)
+        self._chunks[full] = self._keep(bytes(self._filling))
+        self._filling = bytearray()
         if self._free:
             following = self._free.pop()
             self._chunks[following] = self._filling
@@ -122,13 +137,13 @@ class Rows:
             following = len(self._chunks)
             self._chunks.append(self._filling)
             self._live.append(0)
-        self._first = following * _CHUNK_BYTES
+        self._first = following * CHUNK_BYTES
         self._weigh(full)
         return True
 
     def _leave(self, place: int) -> None:
         """Count the row at a place as dead."""
-        at, first = divmod(place, _CHUNK_BYTES)
+        at, first = divmod(place, CHUNK_BYTES)
         found = self._chunks[at][first : first + 2]
         length = found[0]
         self._live[at] -= 1 + length if length < _SHORT else 2 + ((length - _SHORT) << 8 | found[1])
@@ -143,14 +158,14 @@ class Rows:
             if at in self._thin:
                 self._cursor *= self._thin[0] != at
                 self._thin.remove(at)
-        elif self._live[at] < _CHUNK_BYTES // 2 and at not in self._thin:
+        elif self._live[at] < CHUNK_BYTES // 2 and at not in self._thin:
             self._thin.append(at)
 
     def _empty_some(self) -> None:
         """Move some rows out of the chunk that is being emptied."""
         at, first = self._thin[0], self._cursor
         places = np.frombuffer(self._places, np.uint32, offset=4 * first)[:_LOOKED_AT]
-        found = np.flatnonzero(places // _CHUNK_BYTES == at)[:_MOVED]
+        found = np.flatnonzero(places // CHUNK_BYTES == at)[:_MOVED]
         end = first + (len(places) if len(found) < _MOVED else int(found[-1]) + 1)
         self._cursor = end if end < len(self._places) else 0
         for number in (found + first).tolist():

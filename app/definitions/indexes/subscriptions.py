@@ -13,6 +13,7 @@ from app.definitions.indexes.groups import Groups
 from app.definitions.indexes.index import CodeKey, Index, newest, push
 from app.definitions.indexes.names import Names
 from app.definitions.indexes.packed import PackedVersions
+from app.definitions.indexes.rows import Keep
 from app.definitions.model import Customer, Subscription
 from app.definitions.texts import differ_in_texts_only
 from app.definitions.versions import Coming, Versions
@@ -35,9 +36,9 @@ class SubscriptionIndex(Index):
     active_by_plan: MutableMapping[str, ActiveCounts]
     active_by_organization: MutableMapping[str, ActiveCounts]
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Keep = bytes) -> None:
         form = SubscriptionForm()
-        packed = PackedVersions(form, attrgetter("id"))
+        packed = PackedVersions(form, attrgetter("id"), keep)
         external_name = attrgetter("organization_id", "external_id")
         customer_name = attrgetter("organization_id", "external_customer_id")
         self.versions = packed
