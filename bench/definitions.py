@@ -13,8 +13,10 @@ import asyncio
 import gc
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
@@ -25,6 +27,7 @@ from app.definitions.log import applying
 from app.definitions.state import Definitions
 from app.kafka.log_readers import LogRecord
 from app.runtime.followed import in_steps
+from app.runtime.shelf import Shelf
 
 COUNTS = (10_000, 100_000, 1_000_000)
 PLANS = 100
@@ -66,10 +69,10 @@ def definitions(count: int) -> Iterator[Command]:
         )
 
 
-async def applied(count: int) -> None:
+async def applied(count: int, directory: Path) -> None:
     """Apply so many; print what it took."""
     values = [command.encode() for command in definitions(count)]
-    known, turns, process = Definitions(), Turns(), psutil.Process()
+    known, turns, process = Definitions(Shelf(directory).keep), Turns(), psutil.Process()
 
     def take(record: LogRecord) -> Steps[object]:
         return applying(known, record.value, record.timestamp_ms, record.offset)
@@ -115,4 +118,5 @@ async def _longest_stall() -> float:
 
 if __name__ == "__main__":
     for argument in sys.argv[1:] or COUNTS:
-        asyncio.run(applied(int(argument)))
+        with tempfile.TemporaryDirectory() as shelf:
+            asyncio.run(applied(int(argument), Path(shelf)))

@@ -30,6 +30,7 @@ from app.definitions import commands
 from app.definitions.log import applying
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
+from app.runtime.shelf import Shelf
 from app.wire.arrivals import Arrival, SubscriptionKey, runs_of
 from app.wire.events import Event
 from app.wire.keys import home_partition, message_key
@@ -86,8 +87,8 @@ def logged(shape: Shape, directory: Path) -> None:
 
 
 def defined(directory: Path) -> Definitions:
-    """Apply the log of definitions."""
-    known = Definitions()
+    """Apply the log of definitions; as in a worker most of it rests on local disk."""
+    known = Definitions(Shelf(directory / "shelf").keep)
     with (directory / "log").open("rb") as log:
         for offset, value in enumerate(log):
             outcome = drained(applying(known, value, NOW_MS - DAY_MS + offset, offset))

@@ -213,8 +213,9 @@ def _deciding(
         return (yield from decision)
     except MalformedPayload:
         return Rejected(422, "invalid_record")
-    except MemoryError:
-        # No fault of the record's: another worker, or this one at its next start, has enough.
+    except (MemoryError, OSError):
+        # No fault of the record's: another worker, or this one at its next start, has enough
+        # memory, and a disk that can be read.
         raise
     except Exception:
         log.exception("A definition of type %s cannot be decided", command.type)

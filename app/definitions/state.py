@@ -16,6 +16,7 @@ from app.definitions.indexes.grants import Grants
 from app.definitions.indexes.index import CodeKey, Index, newest
 from app.definitions.indexes.organizations import CustomerIndex, OrganizationIndex, WebhookEndpoints
 from app.definitions.indexes.records import HistoryIndex, RecordIndex, SettingsVersions
+from app.definitions.indexes.rows import Keep
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.indexes.subscriptions import SubscriptionIndex
 from app.definitions.model import (
@@ -42,7 +43,8 @@ class Definitions(Index):
     (ticks count), -1 at first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Keep = bytes) -> None:
+        """Know nothing yet; `keep` takes over the bytes of very many objects at rest."""
         self.offset = 0
         self.append_time_ms = -1
         self.decided_offset = -1
@@ -55,8 +57,8 @@ class Definitions(Index):
         self.organization_index = OrganizationIndex()
         self.metric_index = MetricIndex()
         self.plan_index = PlanIndex()
-        self.customer_index = CustomerIndex()
-        self.subscription_index = SubscriptionIndex()
+        self.customer_index = CustomerIndex(keep)
+        self.subscription_index = SubscriptionIndex(keep)
         self.webhook_endpoints = WebhookEndpoints()
         self.alerts = AlertIndex()
 

@@ -27,7 +27,6 @@ from app.log import told
 from app.meter.errors import Unavailable
 from app.meter.health import Code, Reason
 from app.redis.members import MemberStore
-from app.runtime.apart import first_failure
 from app.runtime.context import Numbered, WorkerContext
 from app.runtime.delivery import Delivery
 from app.runtime.followed import FollowedDefinitions, FollowedProgress
@@ -45,6 +44,7 @@ from app.runtime.reports import Reports
 from app.runtime.restoring.restorer import Restorer
 from app.runtime.scanning.scan import Scan
 from app.runtime.scanning.scans import Scans
+from app.runtime.shelf import Shelf
 from app.runtime.status import Status, Tally
 from app.runtime.tasks import Work, cancel, failure_of
 from app.settings import Settings
@@ -84,7 +84,8 @@ class Engine:
         self.health = Health(clock.now_ms)
         self.status = Status()
         self.taken = Taken()
-        self.definitions = Definitions()
+        self._shelf = Shelf(settings.state_dir / "shelf")
+        self.definitions = Definitions(self._shelf.keep)
         self.progress = ProgressTable()
         self.homes = HomePartitions(self.definitions, settings.raw_partitions)
         self.brokers = Brokers(settings)
@@ -140,7 +141,7 @@ class Engine:
             offsets=self.offsets,
             followed=self.followed,
             progress=self.progress,
-            first_failure=first_failure,
+            first_failure=self._shelf.first_failure,
             tally=self.tally,
             turns=turns,
         )

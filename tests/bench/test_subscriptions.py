@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from app.bounds.turns import drained
-from bench.subscriptions import Shape, defined, write
+from app.definitions.indexes import rows
+from bench.subscriptions import Shape, defined, logged, write
 from tables.changelogged.checkpoint import Checkpoint
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
@@ -41,13 +42,18 @@ def stop_counting() -> Iterator[None]:
     tracemalloc.stop()
 
 
-def test_what_a_subscription_with_one_cell_weighs(tmp_path: Path) -> None:
+def test_what_a_subscription_with_one_cell_weighs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a customer of its own: defined, with a meter key that has events, and a cold cell."""
+    # Of so few the rows are hardly on disk else.
+    monkeypatch.setattr(rows, "CHUNK_BYTES", 1 << 13)
+    monkeypatch.setattr(rows, "_FULL", 1 << 12)
     write(Shape(SUBSCRIPTIONS, cells=1, partitions=1, parts=False), tmp_path)
     grown = Grown()
 
     known = defined(tmp_path)
-    assert grown() < 400
+    assert grown() < 115
 
     checkpoint, newest = msgspec.msgpack.decode(
         (tmp_path / "state0").read_bytes(), type=tuple[Checkpoint, dict[str, dict[bytes, bytes]]]
@@ -64,3 +70,13 @@ def test_what_a_subscription_with_one_cell_weighs(tmp_path: Path) -> None:
         state.packing.load_cell(key, value)
     drained(state.packing.packing_loaded())
     assert grown() < 240
+
+
+def test_what_the_definition_of_a_subscription_weighs_without_a_disk(tmp_path: Path) -> None:
+    logged(Shape(SUBSCRIPTIONS, cells=1, partitions=1, parts=False), tmp_path)
+    (tmp_path / "shelf").write_bytes(b"no directory")
+    grown = Grown()
+
+    known = defined(tmp_path)
+    assert grown() < 230
+    assert len(known.subscription_versions) == SUBSCRIPTIONS

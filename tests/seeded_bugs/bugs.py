@@ -3310,4 +3310,85 @@ BUGS = (
         "                if due:",
         "tests/tables/closing/test_schedule.py::test_it_is_as_a_dict_would_have_it",
     ),
+    Bug(
+        "row-left-in-a-chunk-that-is-emptied",
+        "app/definitions/indexes/rows.py",
+        "            self._places[number] = place\n            self._leave(before)",
+        "            self._leave(before)",
+        "tests/app/definitions/indexes/test_rows.py::test_what_was_changed_takes_no_room_for_long",
+    ),
+    Bug(
+        "chunk-of-dead-rows-kept",
+        "app/definitions/indexes/rows.py",
+        "elif self._live[at] < CHUNK_BYTES // 2 and at not in self._thin:",
+        "elif at not in self._thin and not self._live[at]:",
+        "tests/app/definitions/indexes/test_rows.py::test_what_was_changed_takes_no_room_for_long",
+    ),
+    Bug(
+        "chunk-emptied-at-once",
+        "app/definitions/indexes/rows.py",
+        "np.flatnonzero(places // CHUNK_BYTES == at)[:_MOVED]",
+        "np.flatnonzero(places // CHUNK_BYTES == at)",
+        "tests/app/definitions/indexes/test_rows.py::test_no_change_moves_many_rows",
+    ),
+    Bug(
+        "length-of-a-row-cut-to-a-byte",
+        "app/definitions/indexes/rows.py",
+        "return chunk[first : first + ((length - _SHORT) << 8 | found[1])]",
+        "return chunk[first : first + found[1]]",
+        "tests/app/definitions/indexes/test_rows.py::test_rows_are_as_in_a_list",
+    ),
+    Bug(
+        "start-of-a-subscription-taken-for-its-date",
+        "app/definitions/indexes/forms.py",
+        "if rest == [since_ms, at_ms, *_OF_MOST_SUBSCRIPTIONS]:",
+        "if rest[1:] == [at_ms, *_OF_MOST_SUBSCRIPTIONS]:",
+        "tests/app/definitions/indexes/test_packed.py"
+        "::test_who_started_later_than_its_date_comes_back_as_it_was",
+    ),
+    Bug(
+        "long-name-in-the-time-of-a-plain-row",
+        "app/definitions/indexes/forms.py",
+        "if not ((shape | length) >> 16 or at_ms >> _TIME_BITS):",
+        "if not (shape >> 16 or at_ms >> _TIME_BITS):",
+        "tests/app/definitions/indexes/test_packed.py"
+        "::test_long_names_and_very_many_plans_are_told_apart",
+    ),
+    Bug(
+        "record-refused-because-a-disk-cannot-be-read",
+        "app/definitions/log.py",
+        "except (MemoryError, OSError):",
+        "except MemoryError:",
+        "tests/app/definitions/test_total.py"
+        "::test_want_of_memory_or_of_a_disk_is_no_fault_of_the_record",
+    ),
+    Bug(
+        "chunk-overwritten-under-a-copy-of-the-process",
+        "app/runtime/shelf.py",
+        "again = bool(self._free) and not self._copies",
+        "again = bool(self._free)",
+        "tests/app/runtime/test_shelf.py"
+        "::test_nothing_that_a_copy_of_the_process_may_read_is_overwritten",
+    ),
+    Bug(
+        "chunk-that-the-disk-did-not-take-whole-read-from-it",
+        "app/runtime/shelf.py",
+        "if self._file is None or written < len(chunk):",
+        "if self._file is None or written < 0:",
+        "tests/app/runtime/test_shelf.py::test_what_the_disk_does_not_take_stays_in_memory",
+    ),
+    Bug(
+        "lost-end-of-a-chunk-taken-for-a-row",
+        "app/runtime/shelf.py",
+        "if len(found) != end - first:",
+        "if not found:",
+        "tests/app/runtime/test_shelf.py::test_what_the_disk_lost_is_no_definition",
+    ),
+    Bug(
+        "room-of-dead-chunks-never-given-anew",
+        "app/runtime/shelf.py",
+        "        self._free.append(self._first)\n\n    def __getitem__",
+        "        pass\n\n    def __getitem__",
+        "tests/app/runtime/test_shelf.py::test_rows_on_the_shelf_are_as_in_a_list",
+    ),
 )

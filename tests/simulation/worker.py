@@ -85,7 +85,9 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "tables.partition.cooling.GRAIN_MS": 100,
         "app.runtime.tasks.asked_to_end": _asked_to_end,
         "app.runtime.engine.Brokers": _Brokers,
-        "app.runtime.engine.first_failure": first_failure_here,
+        "app.runtime.apart.first_failure": first_failure_here,
+        # A row each: then nearly all are on the shelf.
+        "app.definitions.indexes.rows._FULL": 1,
         "app.runtime.refolder.ChildProcess": ChildHere,
         "app.runtime.partition.commit.monotonic": _loop_s,
         "app.runtime.partition.flush.monotonic": _loop_s,

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from struct import Struct
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import astuple
 
+from app.billing_periods.grid import BillingTime
 from app.definitions.command import verbatim
 from app.definitions.model import Customer, Subscription
 from app.definitions.versions import Versions
 
 D = TypeVar("D", bound=Subscription | Customer)
+T = TypeVar("T", bound=Hashable)
+
+Row: TypeAlias = bytes | bytearray
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Any]).decode
@@ -24,12 +29,26 @@ _decode_json = msgspec.json.Decoder(float_hook=verbatim).decode
 _is_uuid = re.compile("-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12))).fullmatch
 _unpack_uuid = Struct(">IHHHHI").unpack
 _UUID: Final = "%08x-%04x-%04x-%04x-%04x%08x"
+_PLAIN: Final = 1 << 7
+"""A plain row begins with a lesser byte, and msgpack begins a list with a greater one."""
+_TIME_BITS: Final = 47
+"""A time in ms of a plain row has no more; a number of 16 bits stands behind it."""
+_SUBSCRIPTION: Final = Struct(">QQI16s")
+"""Append time and shape, date and length of the external id, offset, id; names follow."""
+_CUSTOMER: Final = Struct(">QI16s")
+"""Append time and organization, offset, id; the external id follows."""
+_of_subscription: Callable[..., bytes] = _SUBSCRIPTION.pack
+_of_customer: Callable[..., bytes] = _CUSTOMER.pack
+_in_subscription, _in_customer = _SUBSCRIPTION.unpack_from, _CUSTOMER.unpack_from
+_NAMES_AT: Final = _SUBSCRIPTION.size
+_NAME_AT: Final = _CUSTOMER.size
 
 
 class Form(ABC, Generic[D]):
     """How objects of one type are packed: what is as it is without a word is left out.
 
-    Texts that very many have are kept once.
+    Texts that very many have are kept once. An object that is as nearly all are is a plain row:
+    the numbers that it has, and its names behind them. Others are values that msgpack knows.
     """
 
     def __init__(self) -> None:
@@ -44,24 +63,32 @@ class Form(ABC, Generic[D]):
     def made(self, told: list[Any]) -> D:
         """Return the object that was told; the list is used up."""
 
+    @abstractmethod
     def packed(self, at_ms: int, offset: int, one: D) -> bytes:
         """Return one version as bytes: its append time in ms, its offset and the object."""
-        return _encode((at_ms, offset, self.told(one)))
+
+    @abstractmethod
+    def from_plain(self, row: Row) -> tuple[int, int, D]:
+        """Return append time in ms, offset and object of a plain row."""
 
     def packed_all(self, entries: Iterable[tuple[int, int, D | None]]) -> bytes:
-        """Do `packed` for any number of versions."""
+        """Do `packed` for any number of versions, however they are."""
         told: list[Any] = []
         for at_ms, offset, one in entries:
             told += (at_ms, offset, None if one is None else self.told(one))
         return _encode(told)
 
-    def newest(self, row: bytes) -> D | None:
+    def newest(self, row: Row) -> D | None:
         """Return the newest version that was packed; None: it is a deletion."""
+        if row[0] < _PLAIN:
+            return self.from_plain(row)[2]
         one = _decode(row)[-1]
         return None if one is None else self.made(one)
 
-    def unpacked(self, row: bytes) -> Versions[D]:
+    def unpacked(self, row: Row) -> Versions[D]:
         """Return the versions that were packed."""
+        if row[0] < _PLAIN:
+            return Versions(*self.from_plain(row))
         at_ms, offset, one, *others = _decode(row)
         versions = Versions(at_ms, offset, self.made(one))
         if others:
@@ -74,6 +101,12 @@ class Form(ABC, Generic[D]):
 class SubscriptionForm(Form[Subscription]):
     """The first nine fields of a subscription, or all."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shapes: list[tuple[str, str, BillingTime]] = []
+        """Organization, plan and billing time of plain rows: many subscriptions have the same."""
+        self._shape_numbers = _Numbers(self._shapes)
+
     def told(self, one: Subscription) -> Sequence[Any]:
         """Return a subscription as values that msgpack knows."""
         identity, organization_id, external_id, customer_id, plan_id, *rest = astuple(one)
@@ -83,15 +116,75 @@ class SubscriptionForm(Form[Subscription]):
         plan, organization = numbers[plan_id], numbers[organization_id]
         return _packed_id(identity), organization, external_id, customer_id, plan, *rest
 
-    def external_name(self, row: bytes) -> tuple[str, str]:
+    def packed(self, at_ms: int, offset: int, one: Subscription) -> bytes:
+        """Return one version as bytes: a plain row if nothing was done to it since it was made."""
+        (
+            identity,
+            organization_id,
+            external_id,
+            customer_id,
+            plan_id,
+            billing_time,
+            since_ms,
+            *rest,
+        ) = astuple(one)
+        if rest == [since_ms, at_ms, *_OF_MOST_SUBSCRIPTIONS]:
+            shape = self._shape_numbers[organization_id, plan_id, billing_time]
+            length = len(external_id)
+            if not ((shape | length) >> 16 or at_ms >> _TIME_BITS):
+                began, told = at_ms << 16 | shape, since_ms << 16 | length
+                try:
+                    numbers = _of_subscription(began, told, offset, _packed_id(identity))
+                    return numbers + bytes(external_id + customer_id, "utf-8")
+                except struct.error:
+                    # Its id is none of ours, the log is very long, or a time is before 1970.
+                    pass
+        return self.packed_all(((at_ms, offset, one),))
+
+    def from_plain(self, row: Row) -> tuple[int, int, Subscription]:
+        """Return append time in ms, offset and the subscription of a plain row."""
+        at_ms, since_ms, offset, identity = _in_subscription(row)
+        organization_id, plan_id, billing_time = self._shapes[at_ms & 0xFFFF]
+        names, cut = str(row[_NAMES_AT:], "utf-8"), since_ms & 0xFFFF
+        at_ms >>= 16
+        since_ms >>= 16
+        return (
+            at_ms,
+            offset,
+            Subscription(
+                id=_UUID % _unpack_uuid(identity),
+                organization_id=organization_id,
+                external_id=names[:cut],
+                external_customer_id=names[cut:],
+                plan_id=plan_id,
+                billing_time=billing_time,
+                subscription_at_ms=since_ms,
+                started_at_ms=since_ms,
+                created_at_ms=at_ms,
+            ),
+        )
+
+    def external_name(self, row: Row) -> tuple[str, str]:
         """Return organization and external id of a packed subscription: they never change."""
+        if row[0] < _PLAIN:
+            organization_id, external_id, _ = self._names(row)
+            return organization_id, external_id
         told = _decode(row)[2]
         return self._texts[told[1]], told[2]
 
-    def customer_name(self, row: bytes) -> tuple[str, str]:
+    def customer_name(self, row: Row) -> tuple[str, str]:
         """Return its organization and the external id of its customer."""
+        if row[0] < _PLAIN:
+            organization_id, _, customer_id = self._names(row)
+            return organization_id, customer_id
         told = _decode(row)[2]
         return self._texts[told[1]], told[3]
+
+    def _names(self, row: Row) -> tuple[str, str, str]:
+        """Return organization, external id and that of the customer, of a plain row."""
+        at_ms, since_ms, _, _ = _in_subscription(row)
+        names, cut = str(row[_NAMES_AT:], "utf-8"), since_ms & 0xFFFF
+        return self._shapes[at_ms & 0xFFFF][0], names[:cut], names[cut:]
 
     def made(self, told: list[Any]) -> Subscription:
         """Return the subscription that was told."""
@@ -113,6 +206,37 @@ class CustomerForm(Form[Customer]):
             rest[-1] = _encode_json(rest[-1])
         return _packed_id(identity), self._numbers[organization_id], *rest
 
+    def packed(self, at_ms: int, offset: int, one: Customer) -> bytes:
+        """Return one version as bytes: a plain row if only its name was said."""
+        identity, organization_id, external_id, *rest = astuple(one)
+        if rest == [at_ms, at_ms, *_OF_MOST_CUSTOMERS]:
+            organization = self._numbers[organization_id]
+            if not (organization >> 16 or at_ms >> _TIME_BITS):
+                began = at_ms << 16 | organization
+                try:
+                    numbers = _of_customer(began, offset, _packed_id(identity))
+                    return numbers + bytes(external_id, "utf-8")
+                except struct.error:
+                    pass
+        return self.packed_all(((at_ms, offset, one),))
+
+    def from_plain(self, row: Row) -> tuple[int, int, Customer]:
+        """Return append time in ms, offset and the customer of a plain row."""
+        at_ms, offset, identity = _in_customer(row)
+        organization_id = self._texts[at_ms & 0xFFFF]
+        at_ms >>= 16
+        return (
+            at_ms,
+            offset,
+            Customer(
+                id=_UUID % _unpack_uuid(identity),
+                organization_id=organization_id,
+                external_id=str(row[_NAME_AT:], "utf-8"),
+                created_at_ms=at_ms,
+                updated_at_ms=at_ms,
+            ),
+        )
+
     def made(self, told: list[Any]) -> Customer:
         """Return the customer that was told."""
         told[0], told[1] = _spelled_id(told[0]), self._texts[told[1]]
@@ -121,16 +245,16 @@ class CustomerForm(Form[Customer]):
         return Customer(**dict(zip(_OF_CUSTOMERS, told, strict=False)))
 
 
-class _Numbers(dict[str, int]):
-    """Numbers of texts; whoever asks for one more is given the next."""
+class _Numbers(dict[T, int]):
+    """Numbers of what very many have; whoever asks for one more is given the next."""
 
-    def __init__(self, texts: list[str]):
+    def __init__(self, numbered: list[T]):
         super().__init__()
-        self._texts = texts
+        self._numbered = numbered
 
-    def __missing__(self, text: str) -> int:
-        number = self[text] = len(self._texts)
-        self._texts.append(text)
+    def __missing__(self, one: T) -> int:
+        number = self[one] = len(self._numbered)
+        self._numbered.append(one)
         return number
 
 

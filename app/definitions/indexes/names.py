@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from itertools import chain
 
+from app.definitions.indexes.forms import Row
 from app.definitions.indexes.index import CodeKey, Index, newest
 from app.definitions.indexes.packed import PackedVersions
 from app.definitions.indexes.places import Places
@@ -22,7 +23,7 @@ class Names(Index):
         self,
         packed: PackedVersions[str, Subscription],
         name_of: Callable[[Subscription], CodeKey],
-        name_in: Callable[[bytes], CodeKey],
+        name_in: Callable[[Row], CodeKey],
     ):
         """Find subscriptions by a name; `name_in` reads it where one is packed."""
         self._packed = packed

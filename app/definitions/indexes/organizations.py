@@ -10,6 +10,7 @@ from app.definitions.indexes.forms import CustomerForm
 from app.definitions.indexes.groups import Groups
 from app.definitions.indexes.index import CodeKey, Index, push
 from app.definitions.indexes.packed import PackedVersions
+from app.definitions.indexes.rows import Keep
 from app.definitions.model import Customer, Organization, WebhookEndpoint
 from app.definitions.versions import Versions
 
@@ -36,8 +37,8 @@ class CustomerIndex(Index):
     live: Groups[CodeKey, Customer]
     """Customers that are not deleted, by organization."""
 
-    def __init__(self) -> None:
-        packed = PackedVersions(CustomerForm(), _name_of)
+    def __init__(self, keep: Keep = bytes) -> None:
+        packed = PackedVersions(CustomerForm(), _name_of, keep)
         self.versions, self.live = packed, Groups(packed)
 
     def commit(self, customer: Customer, now_ms: int, offset: int) -> None:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Hashable, Iterator, MutableMapping
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 from weakref import ref
 
-from app.definitions.indexes.forms import D, Form
+from app.definitions.indexes.forms import D, Form, Row
 from app.definitions.indexes.places import Places
+from app.definitions.indexes.rows import Keep, Rows
 from app.definitions.versions import Coming, Versions
 
 K = TypeVar("K", bound=Hashable)
 
-_Row: TypeAlias = bytes | tuple[bytes, Coming, bytes] | Versions[D]
+_Rest: TypeAlias = bytes | tuple[bytes, Coming, bytes] | Versions[D]
 """Versions; or versions, and one more that is promised; or many versions as they are."""
 
 _MOST_PACKED: Final = 4
@@ -34,10 +35,13 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
     again: what is packed does not change by itself.
     """
 
-    def __init__(self, form: Form[D], key: Callable[[D], K]):
+    def __init__(self, form: Form[D], key: Callable[[D], K], keep: Keep = bytes):
+        """Pack objects by a form; `keep` takes over the bytes of many at once."""
         self._form = form
         self._key = key
-        self._rows: list[_Row[D]] = []
+        self._rows = Rows(keep)
+        self._others: dict[int, _Rest[D]] = {}
+        """All that is not among the rows, by number: it is promised one more, or is too long."""
         self._places = Places()
         self._held: dict[int, ref[Versions[D]]] = {}
         """All that somebody holds, by number of the row, and some that nobody does any more."""
@@ -48,11 +52,12 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         """What was asked for last and is not there: whoever makes it asks more than once."""
         self._last: K | None = None
         """Key of the last row."""
+        self._last_number = -1
 
     def number_of(self, key: K) -> int | None:
         """Return the number of a key in the order in which they came; None: it did not come."""
         if key == self._last:
-            return len(self._rows) - 1
+            return self._last_number
         for number in () if key == self._missed else self._places.find(hash(key)):
             if self.key_of(number) == key:
                 return number
@@ -71,13 +76,17 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         held = self._held.get(number)
         if held is not None and (versions := held()) is not None:
             return versions
-        row = self._rows[number]
-        if isinstance(row, bytes):
+        row = self._rows.get(number)
+        if row is not None:
             versions = self._form.unpacked(row)
-        elif isinstance(row, Versions):
-            return row
         else:
-            versions = self._promised(number, *row)
+            other = self._others[number]
+            if isinstance(other, Versions):
+                return other
+            if isinstance(other, bytes):
+                versions = self._form.unpacked(other)
+            else:
+                versions = self._promised(number, *other)
         one = versions.only() or versions.last_before_deletion()
         if one is None:
             raise LookupError("what has a key was there once")
@@ -88,17 +97,21 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
 
     def newest(self, number: int) -> D | None:
         """Return the newest version of the key that has a number, without keeping it at hand."""
-        row = self._rows[number]
-        if isinstance(row, bytes) and number not in self._held:
-            return self._form.newest(row)
+        if number not in self._held:
+            row = self._rows.get(number)
+            if row is not None:
+                return self._form.newest(row)
         return self.numbered(number).at()
 
-    def row(self, number: int) -> bytes:
+    def row(self, number: int) -> Row:
         """Return bytes of the key that has a number: of its first version at least."""
-        row = self._rows[number]
-        if isinstance(row, Versions):
-            return self._form.packed(-1, -1, next(row.all()))
-        return row if isinstance(row, bytes) else row[0]
+        row = self._rows.get(number)
+        if row is not None:
+            return row
+        other = self._others[number]
+        if isinstance(other, Versions):
+            return self._form.packed(-1, -1, next(other.all()))
+        return other if isinstance(other, bytes) else other[0]
 
     def __getitem__(self, key: K) -> Versions[D]:
         # Most are asked for several times, and this for every event of a new meter key.
@@ -122,7 +135,7 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         if number is None:
             number = self._append(key, self._packed(versions))
         else:
-            self._rows[number] = self._packed(versions)
+            self._replace(number, self._packed(versions))
         self._held[number] = ref(self._hand(key, versions))
 
     def begin(self, key: K, append_time_ms: int, offset: int, one: D) -> None:
@@ -136,17 +149,24 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         return key in self._at_hand or self.number_of(key) is not None  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[K]:
-        return map(self.key_of, range(len(self._rows)))
+        return map(self.key_of, range(len(self)))
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._last_number + 1
 
-    def _append(self, key: K, row: _Row[D]) -> int:
-        number = len(self._rows)
+    def _append(self, key: K, rest: _Rest[D]) -> int:
+        number = self._last_number + 1
         self._places.add(hash(key), number)
-        self._rows.append(row)
-        self._last, self._missed = key, None
+        if not self._rows.append(rest if isinstance(rest, bytes) else None):
+            self._others[number] = rest
+        self._last, self._last_number, self._missed = key, number, None
         return number
+
+    def _replace(self, number: int, rest: _Rest[D]) -> None:
+        if self._rows.replace(number, rest if isinstance(rest, bytes) else None):
+            self._others.pop(number, None)
+        else:
+            self._others[number] = rest
 
     def _hand(self, key: K, versions: Versions[D]) -> Versions[D]:
         """Keep versions at hand, and return them."""
@@ -160,7 +180,7 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         self._held = {number: held for number, held in self._held.items() if held() is not None}
         self._most_held = 2 * len(self._held) + _LEAST_SWEPT
 
-    def _packed(self, versions: Versions[D]) -> _Row[D]:
+    def _packed(self, versions: Versions[D]) -> _Rest[D]:
         single = versions.single()
         if single is not None:
             return self._form.packed(*single)
@@ -178,5 +198,5 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         if one is not None:
             versions.promise(coming, one)
         if coming.is_here:
-            self._rows[number] = self._packed(versions)
+            self._replace(number, self._packed(versions))
         return versions

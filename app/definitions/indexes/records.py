@@ -18,12 +18,17 @@ class RecordIndex(Index):
     """Every command of the log that was looked at, refused ones too; no ticks."""
 
     times_ms: array[int] = field(default_factory=partial(array, "q"))
-    offsets: array[int] = field(default_factory=partial(array, "q"))
+    offsets: array[int] = field(default_factory=partial(array, "I"))
 
     def commit(self, now_ms: int, offset: int) -> None:
         """Take the next one over."""
         self.times_ms.append(now_ms)
-        self.offsets.append(offset)
+        try:
+            self.offsets.append(offset)
+        except OverflowError:
+            # Few logs are so long: four bytes do for the others.
+            self.offsets = array("q", self.offsets)
+            self.offsets.append(offset)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from app.definitions.indexes.groups import Groups
 from app.definitions.indexes.index import CodeKey, Index, newest, push
 from app.definitions.indexes.names import Names
 from app.definitions.indexes.packed import PackedVersions
+from app.definitions.indexes.rows import Keep
 from app.definitions.model import Customer, Subscription
 from app.definitions.texts import differ_in_texts_only
 from app.definitions.versions import Coming, Versions
@@ -35,9 +36,9 @@ class SubscriptionIndex(Index):
     active_by_plan: MutableMapping[str, ActiveCounts]
     active_by_organization: MutableMapping[str, ActiveCounts]
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Keep = bytes) -> None:
         form = SubscriptionForm()
-        packed = PackedVersions(form, attrgetter("id"))
+        packed = PackedVersions(form, attrgetter("id"), keep)
         external_name = attrgetter("organization_id", "external_id")
         customer_name = attrgetter("organization_id", "external_customer_id")
         self.versions = packed
@@ -63,6 +64,7 @@ class SubscriptionIndex(Index):
         """Take over a new version of a subscription."""
         organization_id, identity = subscription.organization_id, subscription.id
         old = push(self.versions, identity, now_ms, offset, subscription)
+        number = None
         if old is None:
             number = self.by_plan.number_of(identity)
             self.by_external_id.add(subscription, number)
@@ -77,7 +79,9 @@ class SubscriptionIndex(Index):
         _counts(self.active_by_organization, organization_id).add(subscription)
         for plan_id in subscription.plan_ids:
             _counts(self.active_by_plan, plan_id).add(subscription)
-            if old is None or plan_id not in old.plan_ids:
+            if old is None:
+                self.by_plan.add(plan_id, identity, number)
+            elif plan_id not in old.plan_ids:
                 self.by_plan.add(plan_id, identity, self.by_plan.number_of(identity))
 
     def commit_deletion(self, customer: Customer, offset: int) -> None:

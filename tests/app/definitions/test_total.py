@@ -36,10 +36,13 @@ def test_what_cannot_be_decided_is_rejected(
         assert name in moved or value == before[name], name
 
 
-def test_want_of_memory_is_no_fault_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [MemoryError(), OSError(5, "Input/output error")])
+def test_want_of_memory_or_of_a_disk_is_no_fault_of_the_record(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     log = Log()
-    monkeypatch.setitem(DECIDE, "create_plan", failing(MemoryError()))
-    with pytest.raises(MemoryError):
+    monkeypatch.setitem(DECIDE, "create_plan", failing(error))
+    with pytest.raises(type(error)):
         log.append(commands.create_plan(ORG, {}))
 
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.definitions.indexes import packed as packed_module
 from app.definitions.indexes.forms import CustomerForm, SubscriptionForm
@@ -17,6 +18,7 @@ from app.definitions.indexes.index import Overlay, push
 from app.definitions.indexes.packed import PackedVersions
 from app.definitions.model import Customer, Subscription
 from app.definitions.versions import Coming, Versions
+from tests.app.definitions.indexes.test_rows import small_chunks
 from tests.world.definitions import subscription_object
 
 NAMESPACE = UUID(int=7)
@@ -31,10 +33,11 @@ KEYS = [str(uuid5(NAMESPACE, str(number))) for number in range(20)] + [
 
 @pytest.fixture(autouse=True, scope="module")
 def little_is_kept() -> Iterator[None]:
-    """Keep next to nothing at hand, and sweep again and again."""
+    """Keep next to nothing at hand, sweep again and again, and begin chunk after chunk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packed_module, "_MOST_AT_HAND", 1)
         patch.setattr(packed_module, "_LEAST_SWEPT", 1)
+        small_chunks(patch)
         yield
 
 
@@ -256,6 +259,77 @@ def test_any_customer_comes_back_as_it_was(told: list[Customer]) -> None:
     form, entries = CustomerForm(), [(at, at, one) for at, one in enumerate(told)]
     assert list(form.unpacked(form.packed_all(entries)).entries()) == entries
     assert list(form.unpacked(form.packed(*entries[0])).entries()) == entries[:1]
+
+
+edges = st.sampled_from([-1, 0, 1, (1 << 47) - 1, 1 << 47, (1 << 48) - 1, 1 << 48]) | times
+offsets = st.sampled_from([-1, 0, (1 << 32) - 1, 1 << 32]) | st.integers(0, 1 << 40)
+
+
+@given(edges, edges, offsets, keys, texts, texts, st.sampled_from(["calendar", "anniversary"]))
+def test_what_nothing_was_done_to_comes_back_as_it_was(
+    at_ms: int, since_ms: int, offset: int, identity: str, one: str, other: str, billing_time: Any
+) -> None:
+    form = SubscriptionForm()
+    subscription = Subscription(
+        id=identity,
+        organization_id=other,
+        external_id=one,
+        external_customer_id=other,
+        plan_id=one,
+        billing_time=billing_time,
+        subscription_at_ms=since_ms,
+        started_at_ms=since_ms,
+        created_at_ms=at_ms,
+    )
+    row = form.packed(at_ms, offset, subscription)
+    assert list(form.unpacked(row).entries()) == [(at_ms, offset, subscription)]
+    assert form.newest(row) == subscription
+    assert form.external_name(row) == (other, one)
+    assert form.customer_name(row) == (other, other)
+
+    of_customers = CustomerForm()
+    customer = Customer(
+        id=identity,
+        organization_id=one,
+        external_id=other,
+        created_at_ms=at_ms,
+        updated_at_ms=at_ms,
+    )
+    row = of_customers.packed(at_ms, offset, customer)
+    assert list(of_customers.unpacked(row).entries()) == [(at_ms, offset, customer)]
+
+
+def test_long_names_and_very_many_plans_are_told_apart() -> None:
+    form, of_customers = SubscriptionForm(), CustomerForm()
+    one = subscription(KEYS[0], "p", None)
+    at_ms = one.created_at_ms
+    of_all = [one, replace(one, external_id="ü" * 65_536), replace(one, external_id="ü" * 65_535)]
+    form._shapes += [("o", str(number), "calendar") for number in range(65_535)]
+    of_customers._texts += [str(number) for number in range(65_535)]
+    of_all += [replace(one, plan_id="q"), replace(one, plan_id="r")]
+    rows = [form.packed(at_ms, 0, each) for each in of_all]
+    assert [form.newest(row) for row in rows] == of_all
+    for organization_id in "ab":
+        customer = Customer(
+            id=KEYS[0],
+            organization_id=organization_id,
+            external_id="c",
+            created_at_ms=0,
+            updated_at_ms=0,
+        )
+        assert of_customers.newest(of_customers.packed(0, 0, customer)) == customer
+
+
+def test_who_started_later_than_its_date_comes_back_as_it_was() -> None:
+    form, one = SubscriptionForm(), subscription(KEYS[0], "p", None)
+    later = replace(one, started_at_ms=one.started_at_ms + 1)
+    assert form.newest(form.packed(one.created_at_ms, 0, later)) == later
+
+
+def test_what_nothing_was_done_to_takes_little_room() -> None:
+    one = subscription(KEYS[0], str(UUID(int=3)), None)
+    row = SubscriptionForm().packed(one.created_at_ms, 1 << 20, one)
+    assert len(row) == 36 + len(one.external_id + one.external_customer_id)
 
 
 @pytest.mark.parametrize(
