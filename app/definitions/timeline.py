@@ -322,7 +322,8 @@ class Timeline:
         if at_ms - start_ms < _LATE_MS or any(each.fold_version == 1 for each in self.terms):
             return self.after(start_ms - 1)
         done_ms = at_ms - max(each.late_window_ms for each in self.terms) - 1
-        return (period for period in self.due_after(done_ms) if period.start_ms >= start_ms)
+        periods = _periods(self.terms, done_ms)
+        return (period for _, period in periods if period.start_ms >= start_ms)
 
     def __iter__(self) -> Iterator[Period]:
         return self._first.after(-NEVER_MS)
@@ -409,9 +410,11 @@ def _periods(
                 period = _due_under(period, terms[i + 1 :], created_ms)
             yield i, period
             previous = period
+            if alike_until_ms is None:
+                continue
             # The next two periods are as quickly made as passed over.
             near_ms = 3 * period.end_ms - 2 * period.start_ms
-            if alike_until_ms is not None and near_ms < changes_ms:
+            if near_ms < changes_ms:
                 until_ms = min(alike_until_ms(period), changes_ms)
                 if near_ms < until_ms < NEVER_MS:
                     args = previous, entry, created_ms, until_ms - 1, changes_ms
