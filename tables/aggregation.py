@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec.structs import astuple
@@ -69,7 +69,7 @@ Kept = Literal["", "sum", "greatest", "moments"]
 KEPT: tuple[Kept, ...] = get_args(Kept)
 
 
-class Window(NamedTuple):
+class Window(msgspec.Struct, frozen=True, gc=False):
     """The period that a result is asked for."""
 
     from_ms: int
@@ -84,7 +84,7 @@ class Window(NamedTuple):
     """Ended by an upgrade: the last day belongs to the new plan."""
 
 
-class AggregateResult(NamedTuple):
+class AggregateResult(msgspec.Struct, frozen=True, gc=False):
     """A result before metric rounding and clamping."""
 
     value: Decimal

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from app.billing_periods.day_count import DAY_MS
 from app.numbers import EXACT, ZERO, weighted_average
 from app.wire.arrivals import Position
@@ -99,4 +101,4 @@ class WeightedSum(Aggregation[WeightedSumState]):
         if state.newest_ms > at_ms:
             return None
         end_ms = min(max(at_ms // 1000 * 1000, window.from_ms), window.end_ms)
-        return self.result(state, before, window._replace(end_ms=end_ms)).value
+        return self.result(state, before, replace(window, end_ms=end_ms)).value

@@ -295,10 +295,11 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def usage_end_ms(self) -> int | None:
         """Exclusive end of what counts in it, in ms, or None while it has no end."""
-        end_ms, superseded_ms = self.end_ms, self.superseded_at_ms
-        if end_ms is None or superseded_ms is None:
-            return end_ms
-        return min(end_ms, superseded_ms)
+        superseded_ms = self.superseded_at_ms
+        if superseded_ms is None:
+            return self.end_ms
+        end_ms = self.end_ms
+        return None if end_ms is None else min(end_ms, superseded_ms)
 
     @property
     def end_ms(self) -> int | None:

@@ -278,7 +278,10 @@ class Definitions(Index):
 
     def plan_of(self, subscription_id: str) -> Versions[Plan]:
         """Return the plan of a subscription through time, whichever it has been."""
-        versions = self.subscription_versions[subscription_id]
+        return self.plan_through(self.subscription_versions[subscription_id])
+
+    def plan_through(self, versions: Versions[Subscription]) -> Versions[Plan]:
+        """Return what `plan_of` returns: to look a subscription up takes longer than all else."""
         first = versions.only()
         if first is not None:
             return self.plan_versions[first.plan_id]

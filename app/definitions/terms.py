@@ -46,7 +46,7 @@ def subscription_terms(
     if newest is None:
         return []
     customer = definitions.customer_of(newest)
-    plan = definitions.plan_of(newest.id)
+    plan = definitions.plan_through(subscription)
     organization = definitions.organization_versions(newest.organization_id)
     created_ms = subscription.changes[0]
     changes = (

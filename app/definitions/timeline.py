@@ -85,6 +85,17 @@ class Terms(NamedTuple):
     fold_version: int
 
 
+class Due(NamedTuple):
+    """The next cut at which periods of a subscription are published first."""
+
+    done_ms: int
+    """The cut that it comes after; there is none between them."""
+    at_ms: int
+    """NEVER_MS: there is none."""
+    periods: tuple[tuple[Period, Period | None], ...]
+    """Each with the one before it."""
+
+
 class _Stretch:
     """Periods that follow each other, made as far as they are asked for."""
 
@@ -158,7 +169,7 @@ class Timeline:
     its first periods and those of now is not kept.
     """
 
-    __slots__ = ("_first", "_last", "_recent", "published", "terms")
+    __slots__ = ("_due", "_first", "_last", "_recent", "published", "terms")
 
     def __init__(self, terms: list[Terms], *, published: bool = True, fixed_ms: int | None = None):
         """Make a timeline; with `fixed_ms`, without most periods that are fixed by that time."""
@@ -170,6 +181,8 @@ class Timeline:
         """Periods around the instant that was asked for last, found by arithmetic."""
         self._last: Period | None = None
         """Period that was found last: most events fall into it, too."""
+        self._due: Due | None = None
+        """What `next_due` found last: who waits for a cut asks again when it is taken."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let another process make its periods again: they follow from the terms."""
@@ -251,6 +264,29 @@ class Timeline:
         """
         return (period for _, period in _periods(self.terms, done_ms))
 
+    def next_due(self, done_ms: int) -> Due:
+        """Return the periods that are due first after a cut."""
+        due = self._due
+        if due is None or not due.done_ms <= done_ms < due.at_ms:
+            due = self._due = self._found_due(done_ms)
+        return due
+
+    def _found_due(self, done_ms: int) -> Due:
+        earliest_ms, found = NEVER_MS, list[tuple[Period, Period | None]]()
+        earlier: Period | None = None
+        for period in self.due_after(done_ms):
+            # A termination has no grace: it may be due before the period that is in grace before
+            # it.
+            if done_ms < period.due_at_ms < earliest_ms:
+                earliest_ms, found = period.due_at_ms, [(period, earlier)]
+            elif period.due_at_ms == earliest_ms < NEVER_MS:
+                found.append((period, earlier))
+            # The next begins there, and is due later than it begins.
+            if period.end_ms >= earliest_ms:
+                break
+            earlier = period
+        return Due(done_ms, earliest_ms, tuple(found))
+
     def fixed_since(self, at_ms: int, until_ms: int) -> list[Period]:
         """Return the periods fixed at or after `at_ms` that start until `until_ms`, in order."""
         if at_ms <= -NEVER_MS:
@@ -286,7 +322,8 @@ class Timeline:
         if at_ms - start_ms < _LATE_MS or any(each.fold_version == 1 for each in self.terms):
             return self.after(start_ms - 1)
         done_ms = at_ms - max(each.late_window_ms for each in self.terms) - 1
-        return (period for period in self.due_after(done_ms) if period.start_ms >= start_ms)
+        periods = _periods(self.terms, done_ms)
+        return (period for _, period in periods if period.start_ms >= start_ms)
 
     def __iter__(self) -> Iterator[Period]:
         return self._first.after(-NEVER_MS)
@@ -353,31 +390,34 @@ def _periods(
     those that are never due and not fixed by then. `alike_until_ms`: as `Timeline.parting` has
     them. `previous`, made under the terms number `first`: those after it.
     """
+    created_ms = terms[0].since_ms if terms else NEVER_MS
     for i in range(first, len(terms)):
         entry = terms[i]
         changes_ms = terms[i + 1].since_ms if i + 1 < len(terms) else NEVER_MS
         if done_ms is not None:
             previous = _passed(
-                previous, entry, terms[0].since_ms, done_ms, changes_ms, skips_never=skips_never
+                previous, entry, created_ms, done_ms, changes_ms, skips_never=skips_never
             )
         while True:
-            period = _next_period(previous, entry, terms[0].since_ms)
+            period = _next_period(previous, entry, created_ms)
             if period is None:
                 break
             if period.fixed_at_ms >= changes_ms:
-                if not _ended_in_grace(period, entry, terms[0].since_ms, changes_ms):
+                if not _ended_in_grace(period, entry, created_ms, changes_ms):
                     break
                 # A period after it is fixed, and with it where this one ends: only its due time
                 # is not.
-                period = _due_under(period, terms[i + 1 :], terms[0].since_ms)
+                period = _due_under(period, terms[i + 1 :], created_ms)
             yield i, period
             previous = period
+            if alike_until_ms is None:
+                continue
             # The next two periods are as quickly made as passed over.
             near_ms = 3 * period.end_ms - 2 * period.start_ms
-            if alike_until_ms is not None and near_ms < changes_ms:
+            if near_ms < changes_ms:
                 until_ms = min(alike_until_ms(period), changes_ms)
                 if near_ms < until_ms < NEVER_MS:
-                    args = previous, entry, terms[0].since_ms, until_ms - 1, changes_ms
+                    args = previous, entry, created_ms, until_ms - 1, changes_ms
                     previous = _passed(*args, skips_never=False)
 
 

@@ -144,15 +144,16 @@ class RecordedCell(msgspec.Struct, frozen=True, gc=False):
         return f'{echo},"grouped_by":{groups},"period":{envelope.period_text}'
 
 
-class CellText(NamedTuple):
-    """The figures of one cell as printed."""
+class CellText(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The figures of one cell as printed in one of its records."""
 
+    revision: int
     units: str
     prorated_units: str | None
     total_aggregated_units: str
     precise_total_amount_cents: str | None
     events_count: int
-    digest: int
+    digest: bytes
 
 
 class BillingText(NamedTuple):
@@ -217,7 +218,6 @@ _VARIANTS = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
 def usage_record(
     envelope: Envelope,
     cell: RecordedCell,
-    revision: int,
     figures: CellText,
     billing: BillingText,
     previous_units: str | None,
@@ -225,6 +225,7 @@ def usage_record(
     reason: RevisionReason | None,
 ) -> PublishedRecord:
     """Return a `usage.recorded` record (revision 0) or a `usage.revised` record."""
+    revision = figures.revision
     kind: RecordType = "usage.recorded" if revision == 0 else "usage.revised"
     identity = record_id(cell.id, revision)
     billed = "" if envelope.schema_version == 1 else _billed(billing)
@@ -237,7 +238,7 @@ def usage_record(
         f'"precise_total_amount_cents":{quoted(figures.precise_total_amount_cents)},'
         f'"events_count":{figures.events_count},"previous_units":{quoted(previous_units)},'
         f'"delta_units":{quoted(delta_units)},{billed}"closing_reason":"{envelope.period.closing_reason}",'
-        f'"revision_reason":{quoted(reason)},{envelope.closing},"digest":"{figures.digest:032x}"}}'
+        f'"revision_reason":{quoted(reason)},{envelope.closing},"digest":"{figures.digest.hex()}"}}'
     )
     return published_as(envelope, identity, Told(kind, reason or ""), value)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from itertools import chain
 from typing import Any, cast
 
 import msgspec
@@ -417,13 +418,12 @@ class Span(msgspec.Struct, eq=False):
 
     def cells_of(self, period: Period) -> dict[tuple[str | None, Groups], None]:
         """Return names of the cells of a period: of a recurring metric those of history too."""
-        names: dict[tuple[str | None, Groups], None] = {}
-        for start_ms, layer in self.layers.items():
-            if start_ms == period.start_ms or (
-                start_ms < period.start_ms and self.fold.metric.recurring
-            ):
-                names.update(dict.fromkeys(layer.cells if self.fold.plain else layer.used()))
-        return names
+        if self.fold.metric.recurring:
+            layers = [each for at_ms, each in self.layers.items() if at_ms <= period.start_ms]
+        else:
+            layers = [self.layers[period.start_ms]] if period.start_ms in self.layers else []
+        names = [layer.cells if self.fold.plain else layer.used() for layer in layers]
+        return dict.fromkeys(chain.from_iterable(names))
 
     def shown(self, state: State, before: State | None, period: Period) -> CellFigures:
         """Return the figures of merged states, rounded and clamped."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from app.numbers import ZERO
 
 
-class CellFigures(NamedTuple):
+class CellFigures(msgspec.Struct, frozen=True, gc=False):
     """The shown figures of a cell at a cut, rounded and clamped."""
 
     units: Decimal
@@ -36,7 +38,7 @@ class CellFigures(NamedTuple):
         """
         if in_advance or self.prorated_units is None or self.aggregate >= 0:
             return self
-        return self._replace(units=ZERO, prorated_units=ZERO, total_aggregated_units=ZERO)
+        return replace(self, units=ZERO, prorated_units=ZERO, total_aggregated_units=ZERO)
 
 
 def clamped(value: Decimal) -> Decimal:

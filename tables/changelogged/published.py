@@ -107,12 +107,14 @@ class PublishedTable(Changelogged):
         )
 
     def _made(self, name: PeriodKey, cut_ms: int) -> PublishedPeriod:
-        period = self.find(name)
-        if period is None:
+        # Most were asked for just before, by who makes the record.
+        period = self.periods.get(name)
+        if period is None and (period := self.find(name)) is None:
             period = self.periods[name] = PublishedPeriod()
             self._absent.discard(name)
         self._changed.add(name)
-        self._newest_ms = max(cut_ms, self._newest_ms)
+        if cut_ms > self._newest_ms:
+            self._newest_ms = cut_ms
         return period
 
     def take_changes(self) -> list[tuple[bytes, bytes | None]]:

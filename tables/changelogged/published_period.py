@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from app.wire.usage_records import CellText
 from tables.changelogged.packed_rows import paired
 
 FEW_CELLS: Final = 16
@@ -26,16 +27,9 @@ Where a history record made other group keys of it than there were, they follow.
 """
 
 
-class PublishedCell(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The figures in the newest record of a cell."""
+class PublishedCell(CellText, frozen=True, array_like=True, gc=False):
+    """The newest record of a cell."""
 
-    revision: int
-    units: str
-    prorated_units: str | None
-    total_aggregated_units: str
-    precise_total_amount_cents: str | None
-    events_count: int
-    digest: bytes
     cut_ms: int
     billing_digest: bytes = b""
     """`app.wire.usage_records.BillingText.digest` of the record."""
@@ -149,16 +143,17 @@ class PublishedPeriod(msgspec.Struct):
     @property
     def digest(self) -> int:
         """Sum of the newest digests, mod 2^128."""
-        return _number(self.summed().digest)
+        if self.sums is not None:
+            return _number(self.sums.digest)
+        return sum([_number(cell.digest) for cell in self.cells.values()]) % (1 << 128)
 
     def summed(self) -> Sums:
         """Return its sums; they are read from the cells unless they came with them."""
         if self.sums is not None:
             return self.sums
         cells = self.cells.values()
-        digest = _packed_digest(sum(_number(cell.digest) for cell in cells))
         newest_ms = max((cell.cut_ms for cell in cells), default=-1)
-        return Sums(digest, newest_ms, sorted(self.charge_ids()))
+        return Sums(_packed_digest(self.digest), newest_ms, sorted(self.charge_ids()))
 
     def piece(self) -> bytes:
         """Return it in one piece; `period_of` reads that."""

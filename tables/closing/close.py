@@ -7,7 +7,7 @@ published already gives nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator, Iterator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from typing import NamedTuple
 
 from app.definitions.model import ChargeFilter, Subscription
@@ -30,22 +30,10 @@ from tables.routing.period_charges import PeriodCharge
 def next_cut(partition: Partition, name: SubscriptionKey) -> int:
     """Return when a cut of this external subscription is due next (ms); NEVER_MS: none is known."""
     done_ms = partition.checkpoint.cut_ms
-    cuts = [partition.cuts.next_of(name, done_ms), partition.cuts.next_first_day(name)]
+    next_ms = min(partition.cuts.next_of(name, done_ms), partition.cuts.next_first_day(name))
     for _, timeline in partition.timelines.of(name):
-        cuts.append(_next_due(timeline, done_ms))
-    return min(cuts)
-
-
-def _next_due(timeline: Timeline, done_ms: int) -> int:
-    earliest_ms = NEVER_MS
-    for period in timeline.due_after(done_ms):
-        # A termination has no grace: it may be due before the period that is in grace before it.
-        if done_ms < period.due_at_ms < earliest_ms:
-            earliest_ms = period.due_at_ms
-        # The next begins there.
-        if period.end_ms >= earliest_ms:
-            break
-    return earliest_ms
+        next_ms = min(next_ms, timeline.next_due(done_ms).at_ms)
+    return next_ms
 
 
 def close_subscription(
@@ -81,25 +69,27 @@ def closing(
             subscription = subscription_versions.at(period.fixed_at_ms)
             partition.work.add("close", "periods", 1)
             if subscription is not None:
-                yield from PeriodAtCut(
-                    partition, name, subscription, period, earlier, cut_ms, moved=moved
-                ).records()
+                at_cut = PeriodAtCut(
+                    partition,
+                    name,
+                    subscription,
+                    period,
+                    earlier,
+                    cut_ms,
+                    moved=moved,
+                    versions=subscription_versions,
+                )
+                yield from at_cut.records()
     # A state that is folded anew bills again what was lost, and tells nobody of alerts again.
     if cut_ms > partition.checkpoint.grid_ms and name in partition.cuts.grid.get(cut_ms, ()):
         yield from triggered(partition, name, cut_ms)
     yield from daily_at(partition, name, cut_ms)
 
 
-def _due_at(timeline: Timeline, cut_ms: int) -> Iterator[tuple[Period, Period | None]]:
-    """Yield the periods that are due at a cut, each with the one before it."""
-    earlier: Period | None = None
-    for period in timeline.due_after(cut_ms - 1):
-        if period.due_at_ms == cut_ms:
-            yield period, earlier
-        # The next begins there, and is due later than it begins.
-        if period.end_ms >= cut_ms:
-            break
-        earlier = period
+def _due_at(timeline: Timeline, cut_ms: int) -> Iterable[tuple[Period, Period | None]]:
+    """Return the periods that are due at a cut, each with the one before it."""
+    due = timeline.next_due(cut_ms - 1)
+    return due.periods if due.at_ms == cut_ms else ()
 
 
 class _Revising(NamedTuple):

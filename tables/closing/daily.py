@@ -47,7 +47,7 @@ def daily_at(
         for period, day in Days(timeline, grids).ended_at(cut_ms):
             as_of_ms = min(cut_ms, period.fixed_at_ms)
             subscription = versions.at(as_of_ms)
-            plan = definitions.plan_of(next(versions.all()).id).last_before_deletion(as_of_ms)
+            plan = definitions.plan_through(versions).last_before_deletion(as_of_ms)
             if subscription is not None and plan is not None:
                 as_of = period._replace(fixed_at_ms=as_of_ms)
                 at_day = _AtDay(partition, name, subscription, plan, as_of, cut_ms)

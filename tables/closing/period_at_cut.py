@@ -9,8 +9,9 @@ from heapq import heappop, heappush
 from itertools import chain
 from typing import NamedTuple
 
-from app.definitions.model import Charge, Plan, Subscription
+from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
 from app.definitions.timeline import Period, ceil_to
+from app.definitions.versions import Versions
 from app.numbers import ZERO
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from app.wire.usage_records import (
@@ -66,8 +67,12 @@ class PeriodAtCut:
         cut_ms: int,
         *,
         moved: Moved | None = None,
+        versions: Versions[Subscription] | None = None,
     ):
-        """Take `earlier`: the period before this one; `moved`: for all periods of the cut."""
+        """Take `earlier`: the period before this one; `moved`: for all periods of the cut.
+
+        `versions`: those of the subscription, of who has them.
+        """
         self.partition = partition
         self.name = name
         self.subscription = subscription
@@ -75,14 +80,10 @@ class PeriodAtCut:
         self._earlier = earlier
         self.cut_ms = cut_ms
         self.before = partition.published.find((subscription.id, period.start_ms)) or _UNPUBLISHED
-        self.charges = partition.routes.charges_of(subscription, period)
+        self.charges = partition.routes.charges_of(subscription, period, versions)
         self._carried_on: dict[int, frozenset[str]] = {}
         self._envelopes: dict[int, Envelope] = {}
         self._moved = moved or Moved(partition, name, cut_ms)
-        self._own_cut = (
-            cut_ms in (period.due_at_ms, OPEN_CUT_MS) or cut_ms % period.revise_every_ms == 0
-        )
-        """Whether it is a cut of this period; others show what comes from periods before it."""
         self._looked: list[Noted[Cell]] | None = None
         """Layers with many cells that were looked at; None: whoever reads looks at all."""
 
@@ -103,7 +104,8 @@ class PeriodAtCut:
                 heappush(heap, (self._identity(found), count, change))
             if count % CELLS_A_STEP == 0:
                 yield None
-        self.partition.work.add("close", "cells", count)
+        if count:
+            self.partition.work.add("close", "cells", count)
         while heap:
             identity, count, (shown, known, reason) = heappop(heap)
             entry, record = self._revision(plan, identity, shown, known, reason)
@@ -202,16 +204,22 @@ class PeriodAtCut:
         these codes. None is a step: a charge without cells takes time, too.
         """
         charges, period = self.charges, self.period
-        seen, followed, passed = set[PublishedCellKey](), set[str](), set[str]()
         has_any = self.before.cells or self.partition.routes.may_have_any(self.name)
-        for period_charge in charges.in_force if has_any else ():
+        if not has_any:
+            return
+        seen, followed, passed = set[PublishedCellKey](), set[str](), set[str]()
+        upgraded, shows_all = self.subscription.upgraded, self._shows_all
+        own_cut = self._own_cut
+        for period_charge in charges.in_force:
             charge, metric, *_ = period_charge
             yield None
             if codes is not None and metric.code not in codes:
                 continue
-            if self._is_carried_on(period_charge) or ends_unpublished(charge, metric, period):
+            if upgraded and self._is_carried_on(period_charge):
                 continue
-            until_ms = self._shown_until_ms(period_charge)
+            if ends_unpublished(charge, metric, period):
+                continue
+            until_ms = self.cut_ms if shows_all else self._shown_until_ms(period_charge)
             if until_ms is None:
                 passed.add(charge.id)
                 continue
@@ -225,7 +233,7 @@ class PeriodAtCut:
                     # It is final: what could revise it has had it refolded.
                     passed.add(charge.id)
                     continue
-                if not self._own_cut:
+                if not own_cut:
                     if not self._revised_before(span):
                         continue
                     followed.add(charge.id)
@@ -242,11 +250,7 @@ class PeriodAtCut:
                 for filter_id, groups in names:
                     bucket, keys = None, default_keys
                     if filter_id is not None:
-                        bucket = filters.get(filter_id)
-                        if bucket is None:
-                            # A history record comes into force: who reads finds cells of before.
-                            fold = span.fold
-                            bucket = told_of_all.of(fold.charge, fold.metric).filters[filter_id]
+                        bucket = filters.get(filter_id) or _bucket_before(span, filter_id)
                         keys = charge.group_keys(bucket)
                     cell = charges.name_under(charge.id, filter_id, groups, keys)
                     seen.add(cell)
@@ -258,7 +262,7 @@ class PeriodAtCut:
         if passed and passed.issuperset(self.before.charge_ids()):
             return
         for cell in [cell for cell in self.before.cells if cell not in seen]:
-            if cell[0] in passed or not (self._own_cut or cell[0] in followed):
+            if cell[0] in passed or not (own_cut or cell[0] in followed):
                 continue
             yield from self._published_cell(cell, _NOTHING, codes)
 
@@ -321,8 +325,20 @@ class PeriodAtCut:
             if name[0] in gone:
                 yield from self._published_cell(name, _figures_told(cell), codes)
 
+    @property
+    def _own_cut(self) -> bool:
+        """Whether it is a cut of this period; others show what comes from periods before it."""
+        cut_ms, period = self.cut_ms, self.period
+        return cut_ms in (period.due_at_ms, OPEN_CUT_MS) or cut_ms % period.revise_every_ms == 0
+
+    @property
+    def _shows_all(self) -> bool:
+        """Whether the cut shows what was appended until then, whatever it is of."""
+        cut_ms, period = self.cut_ms, self.period
+        return cut_ms in (OPEN_CUT_MS, period.due_at_ms) or cut_ms <= period.carries_until_ms
+
     def _shown_until_ms(self, period_charge: PeriodCharge) -> int | None:
-        """Return up to when appended events the cut shows; None: earlier cuts have shown them all.
+        """Return up to when appended events a later cut shows; None: earlier ones have shown all.
 
         Events of a recurring metric that came after the period was open are in its balance, and
         only later periods show them. Those of a metric that was gone by then are of no metric. A
@@ -330,8 +346,6 @@ class PeriodAtCut:
         """
         cut_ms, period, metric = self.cut_ms, self.period, period_charge.metric
         open_until_ms = period.carries_until_ms
-        if cut_ms in (OPEN_CUT_MS, period.due_at_ms) or cut_ms <= open_until_ms:
-            return cut_ms
         known = self.partition.definitions.metric_by_id(metric.id, open_until_ms)
         if (known is not None and not metric.recurring) or self._is_recounted(period_charge):
             return cut_ms
@@ -371,11 +385,10 @@ class PeriodAtCut:
         )
 
     def _is_carried_on(self, period_charge: PeriodCharge) -> bool:
-        """Return whether the next period carries a charge on, after an upgrade."""
+        """Return whether the next period carries a charge on, after the upgrade."""
         charge, metric, as_of_ms, _ = period_charge
         return (
-            self.subscription.upgraded
-            and self.period.closing_reason == "plan_change"
+            self.period.closing_reason == "plan_change"
             and not charge.prorated
             and metric.id in self._carried_on_at(as_of_ms)
         )
@@ -422,6 +435,11 @@ class PeriodAtCut:
 
 
 _NOTHING = CellFigures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO)
+
+
+def _bucket_before(span: Span, filter_id: str) -> ChargeFilter:
+    """Return a bucket of cells of before: a history record comes into force, and somebody reads."""
+    return told_of_all.of(span.fold.charge, span.fold.metric).filters[filter_id]
 
 
 def _figures_told(cell: PublishedCell) -> CellFigures:

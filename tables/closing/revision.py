@@ -9,7 +9,6 @@ from app.numbers import EXACT, ZERO, plain
 from app.wire.usage_records import (
     ARREARS,
     BillingText,
-    CellText,
     Envelope,
     PublishedRecord,
     RecordedCell,
@@ -48,26 +47,24 @@ def next_revision(
 
     `again`: the cut was taken before, and what was billed by then was told then.
     """
-    figures, cut_ms = shown.figures, envelope.closed_at_ms
-    text = CellText(
-        plain(figures.units),
-        _prorated_text(shown, billing),
-        plain(figures.total_aggregated_units),
-        None
-        if figures.precise_total_amount_cents is None
-        else plain(figures.precise_total_amount_cents),
-        figures.events_count,
-        figures.digest,
-    )
+    figures, precise = shown.figures, shown.figures.precise_total_amount_cents
+    units = plain(figures.units)
+    # The same object, but of a level.
+    is_total = figures.total_aggregated_units is figures.units
+    prorated_text = _prorated_text(shown, billing)
     if envelope.period.fold_version > 1:
         billing = _with_events(billing, shown)
     revision = 0 if published is None else published.revision + 1
     entry = PublishedCell(
         revision,
-        *text[:5],
-        digest=figures.digest.to_bytes(16, "big"),
-        cut_ms=cut_ms,
-        billing_digest=billing.digest,
+        units,
+        prorated_text,
+        units if is_total else plain(figures.total_aggregated_units),
+        None if precise is None else plain(precise),
+        figures.events_count,
+        figures.digest.to_bytes(16, "big"),
+        envelope.closed_at_ms,
+        billing.digest,
     )
     if published is not None:
         is_same = published.same_but_billing if again else published.same_figures
@@ -78,11 +75,10 @@ def next_revision(
     record = usage_record(
         envelope,
         RecordedCell(identity, charge, metric, shown.charge_filter, shown.grouped_by),
-        revision,
-        text,
+        entry,
         billing,
         previous,
-        None if previous is None else _delta(text.units, previous),
+        None if previous is None else _delta(units, previous),
         reason,
     )
     return entry, record

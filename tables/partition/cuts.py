@@ -279,13 +279,15 @@ class CutsToCome:
 
     def next_of(self, name: SubscriptionKey, done_ms: int) -> int:
         """Return the first cut to come that events or corrections wait for; NEVER_MS: none."""
-        late = (cut_ms for cut_ms in self.late_cuts.get(name, ()) if cut_ms > done_ms)
-        grid = (
-            cut_ms
-            for cut_ms, names in chain(self.grid.items(), self.instants.items())
-            if cut_ms > done_ms and name in names
-        )
-        return min(chain(late, grid), default=NEVER_MS)
+        found = NEVER_MS
+        for cut_ms in self.late_cuts.get(name, ()):
+            if done_ms < cut_ms < found:
+                found = cut_ms
+        for waited_for in (self.grid, self.instants):
+            for cut_ms, names in waited_for.items():
+                if done_ms < cut_ms < found and name in names:
+                    found = cut_ms
+        return found
 
     def take_late_names(self) -> set[SubscriptionKey]:
         """Return external subscriptions that got late events since the last call."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from app.definitions.model import Charge, HistoryRecord, Metric, Subscription
 from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS, Period
+from app.definitions.versions import Versions
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Layer, Span
 from tables.cells.daily_span import DailySpan
@@ -137,11 +138,21 @@ class RouteTable:
         limited_after_ms = self._definitions.limited_after_ms()
         return self._folds.fold_of(charge, metric, timezone, limited_after_ms)
 
-    def charges_of(self, subscription: Subscription, period: Period) -> PeriodCharges:
-        """Return the charges that a period of a subscription folds under."""
+    def charges_of(
+        self,
+        subscription: Subscription,
+        period: Period,
+        versions: Versions[Subscription] | None = None,
+    ) -> PeriodCharges:
+        """Return the charges that a period of a subscription folds under.
+
+        `versions`: those of the subscription, of who has them; None: they are looked up.
+        """
         definitions, history_ms = self._definitions, self._standing.history_ms
         history = definitions.history_of(subscription.organization_id, history_ms)
-        plans = definitions.plan_of(subscription.id)
+        if versions is None:
+            versions = definitions.subscription_versions[subscription.id]
+        plans = definitions.plan_through(versions)
         if self._charges_known != (definitions.offset, history_ms) or len(self._charges) >= ALIKE:
             self._charges.clear()
             self._charges_known = definitions.offset, history_ms

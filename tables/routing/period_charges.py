@@ -77,20 +77,15 @@ class PeriodCharges:
         for record in self._records:
             then = charges_in_force(definitions, plan, None, record.append_time_ms)
             self._stages.append(_after(self._stages[-1], record, then))
-
-    @property
-    def in_force(self) -> Iterator[PeriodCharge]:
+        newest = self._stages[-1].values()
+        self.in_force = tuple([entry for entry in newest if not entry.gone])
         """The charges of the period."""
-        return (entry for entry in self._stages[-1].values() if not entry.gone)
+        self.as_of_ms = max((entry.as_of_ms for entry in newest), default=-1)
+        """Append time in ms of the newest definitions that hold for any charge; -1: no charge."""
 
     def last(self, charge_id: str) -> PeriodCharge | None:
         """Return a charge as it is in force, or as it was before it was gone."""
         return self._stages[-1].get(charge_id)
-
-    @property
-    def as_of_ms(self) -> int:
-        """Append time in ms of the newest definitions that hold for any charge; -1: no charge."""
-        return max((entry.as_of_ms for entry in self._stages[-1].values()), default=-1)
 
     def changed_since(self, charge_id: str, after_ms: int) -> bool:
         """Return True if a history record appended after a time changed a charge."""

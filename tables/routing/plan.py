@@ -46,7 +46,7 @@ def plan_spans(
     newest = subscription.at(until_ms)
     if newest is None:
         return []
-    plan = definitions.plan_of(newest.id)
+    plan = definitions.plan_through(subscription)
     charges = folds.of_code(definitions, newest.plan_id, plan, code, until_ms, history)
     first, made_ms, alike_from_ms = timeline.first, -1, charges.alike_from_ms
     if timeline.terms:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.numbers import EXACT, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS
 from tables.aggregation import Aggregation, State, Window, lose
@@ -228,7 +229,7 @@ def test_prorated_sum_weighs_by_days_left(data: st.DataObject) -> None:
     """With UTC and whole weeks, an event on day k of 7 counts (7 - k) / 7."""
     events = [i for i in data.draw(items()) if i.timestamp_ms >= START_MS]
     aggregation = Sum(recurring=True, prorated=True, timezone="UTC")
-    window = WINDOW._replace(timezone="UTC")
+    window = replace(WINDOW, timezone="UTC")
     exact = sum(
         (Fraction(i.value) * (7 - (i.timestamp_ms - START_MS) // DAY_MS) for i in events),
         Fraction(0),

@@ -13,7 +13,6 @@ from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.terms import subscription_timeline
 from app.definitions.timeline import NEVER_MS, Period, Timeline
-from tables.closing.close import _next_due
 from tests.laws.lives import ZONES
 from tests.world.clock import ms
 from tests.world.definitions_log import ORG, Log
@@ -169,7 +168,21 @@ def test_the_next_cut_is_the_earliest_that_is_due(timeline: Timeline, later_ms: 
     dues_ms = [
         p.due_at_ms for p in timeline.until(ms("2027-06-01T00:00:00Z")) if is_due(p, done_ms)
     ]
-    assert _next_due(timeline, done_ms) == min(dues_ms, default=NEVER_MS)
+    assert timeline.next_due(done_ms).at_ms == min(dues_ms, default=NEVER_MS)
+
+
+@given(timelines(), st.lists(st.integers(-1, 500).map(lambda day: day * DAY_MS), max_size=6))
+def test_what_is_due_next_is_found_whatever_was_asked_for_before(
+    timeline: Timeline, later_ms: list[int]
+) -> None:
+    every = Timeline(timeline.terms).until(ms("2027-06-01T00:00:00Z"))
+    pairs = list(zip(every, [None, *every], strict=False))
+    for done_ms in (each if each < 0 else ms(NOW) + each for each in later_ms):
+        due = timeline.next_due(done_ms)
+        dues_ms = [period.due_at_ms for period in every if is_due(period, done_ms)]
+        assert due.at_ms == min(dues_ms, default=NEVER_MS)
+        first = [pair for pair in pairs if pair[0].due_at_ms == due.at_ms < NEVER_MS]
+        assert list(due.periods) == first
 
 
 def test_of_years_that_are_closed_hardly_a_period_is_made() -> None:

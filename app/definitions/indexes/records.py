@@ -49,17 +49,32 @@ class HistoryIndex(Index):
 class SettingsVersions(Versions[SettingsRecord]):
     """The settings records, each in force from its append time on."""
 
-    __slots__ = ()
+    __slots__ = ("_daily",)
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        super().__init__()
+        self._daily: tuple[int, tuple[tuple[int, int], ...]] = (0, ())
+        """(versions looked at, when there are daily records under all of these)"""
 
     def daily_ms(self, until_ms: int | None = None) -> tuple[tuple[int, int], ...]:
         """Return from when until when there are daily records: pairs of append times.
 
         Under records appended until `until_ms` (None: all). The last pair may have no end yet.
         """
+        if until_ms is not None:
+            return self._daily_until(until_ms)
+        # Each subscription asks, whenever its next cut is looked up.
+        known = len(self.changes)
+        if self._daily[0] != known:
+            self._daily = known, self._daily_until(NEVER_MS)
+        return self._daily[1]
+
+    def _daily_until(self, until_ms: int) -> tuple[tuple[int, int], ...]:
         found: list[tuple[int, int]] = []
         since_ms = -2
         for at_ms, record in zip(self.changes, self.all(), strict=True):
-            if until_ms is not None and at_ms > until_ms:
+            if at_ms > until_ms:
                 break
             if record.daily_records and since_ms == -2:
                 since_ms = at_ms

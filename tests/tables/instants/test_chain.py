@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.billing_periods.instants import parse_iso8601_ms
 from tables.aggregation import Window
@@ -139,7 +140,7 @@ def test_usage_of_a_whole_period_shows_what_is_carried_in_full() -> None:
 
 def test_usage_of_a_part_of_a_period_shows_its_days() -> None:
     chain = Chain(Decimal(2), Decimal(2), Decimal("0.5"))
-    half = JUNE._replace(from_ms=ms("2024-06-16T00:00:00Z"))
+    half = replace(JUNE, from_ms=ms("2024-06-16T00:00:00Z"))
     shown = in_advance_units(Decimal(5), chain, half, NO_ROUNDING, prorates=True)
     assert shown == Decimal("2.0")
     rounded = in_advance_units(Decimal(4), chain, half, ("ceil", 0), prorates=True)

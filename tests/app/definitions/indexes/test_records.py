@@ -1,8 +1,12 @@
-"""Records of the log are found again, however far the log goes."""
+"""Records of the log are found again, however far it goes, and settings hold through time."""
 
 from __future__ import annotations
 
-from app.definitions.indexes.records import RecordIndex
+from copy import copy
+
+from app.definitions.indexes.records import RecordIndex, SettingsVersions
+from app.definitions.model import SettingsRecord
+from app.definitions.timeline import NEVER_MS
 
 
 def test_offsets_of_a_very_long_log_are_kept() -> None:
@@ -14,3 +18,15 @@ def test_offsets_of_a_very_long_log_are_kept() -> None:
     assert list(records.offsets) == offsets
     assert list(records.times_ms) == [0, 1, 2, 3, 4]
     assert [list(each.offsets) for each in branches] == [offsets[: n + 1] for n in range(5)]
+
+
+def test_daily_records_are_told_under_the_newest_settings() -> None:
+    settings = SettingsVersions()
+    assert settings.daily_ms() == ()
+    settings.commit(SettingsRecord(daily_records=True), 5, 1)
+    assert settings.daily_ms() == ((5, NEVER_MS),)
+    before = copy(settings)
+    settings.commit(SettingsRecord(daily_records=False), 9, 2)
+    assert settings.daily_ms() == ((5, 9),)
+    assert settings.daily_ms(7) == ((5, NEVER_MS),)
+    assert before.daily_ms() == ((5, NEVER_MS),)
