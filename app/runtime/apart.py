@@ -15,6 +15,7 @@ import signal
 import struct
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
@@ -76,7 +77,7 @@ async def first_failure_here(attempts: Sequence[Attempt]) -> Failed | None:
     """Make attempts in this very process; an attempt that ends the process is not found."""
     for number, attempt in enumerate(attempts):
         try:
-            attempt()
+            _make(attempt)
         except Exception as error:
             return Failed(number, repr(error))
         await asyncio.sleep(0)
@@ -132,13 +133,19 @@ def _make_all(attempts: Sequence[Attempt], writing: int) -> NoReturn:
             os.write(writing, _NUMBER.pack(number))
             signal.setitimer(signal.ITIMER_REAL, CAREFUL_TRIAL_S)
             _limit_memory()
-            attempt()
+            _make(attempt)
         os.write(writing, _NUMBER.pack(_DONE))
     except BaseException as error:
         _unlimit_memory()
         os.write(writing, _NUMBER.pack(_RAISED) + repr(error).encode(errors="replace"))
     finally:
         os._exit(0)
+
+
+def _make(attempt: Attempt) -> None:
+    """Make an attempt. A disk that cannot be read is no fault of what is tried."""
+    with suppress(OSError):
+        attempt()
 
 
 def _limit_memory() -> None:

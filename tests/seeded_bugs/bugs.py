@@ -3358,8 +3358,8 @@ BUGS = (
     Bug(
         "length-of-a-row-cut-to-a-byte",
         "app/definitions/indexes/rows.py",
-        "return chunk[first : first + ((length - _SHORT) << 8 | found[1])]",
-        "return chunk[first : first + found[1]]",
+        "end = first + 4 + ((length - _SHORT) << 8 | found[1])",
+        "end = first + 4 + found[1]",
         "tests/app/definitions/indexes/test_rows.py::test_rows_are_as_in_a_list",
     ),
     Bug(
@@ -3414,5 +3414,20 @@ BUGS = (
         "        self._free.append(self._first)\n\n    def __getitem__",
         "        pass\n\n    def __getitem__",
         "tests/app/runtime/test_shelf.py::test_rows_on_the_shelf_are_as_in_a_list",
+    ),
+    Bug(
+        "bytes-of-definitions-not-checked",
+        "app/definitions/indexes/rows.py",
+        "if _hash(row)[:2] != told:",
+        "if not told:",
+        "tests/app/runtime/test_shelf.py::test_a_row_with_other_bytes_than_were_put_is_not_read",
+    ),
+    Bug(
+        "event-set-aside-for-a-bad-disk",
+        "app/runtime/apart.py",
+        "    with suppress(OSError):\n        attempt()",
+        "    attempt()",
+        "tests/app/runtime/test_apart.py"
+        "::test_a_disk_that_cannot_be_read_is_no_fault_of_what_is_tried",
     ),
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
 import numpy as np
+import xxhash
 
 CHUNK_BYTES: Final = 1 << 18
 """A chunk has less than so many bytes: one that is full is copied as a whole."""
@@ -14,12 +15,16 @@ _MOST_CHUNKS: Final = (1 << 14) - 1
 """A place has 32 bits, and one of them all is no place."""
 _LONGEST: Final = 1 << 12
 """A longer row is not taken: nothing is gained if it lies here."""
-_FULL: Final = CHUNK_BYTES - _LONGEST - 2
+_FULL: Final = CHUNK_BYTES - _LONGEST - 4
 """A chunk of so many bytes may have no room for the next row."""
 _SHORT: Final = 1 << 7
-"""The length of a shorter row takes one byte, else it takes two."""
+"""The length of a shorter row takes one byte, else it takes two; two of its hash follow."""
+_READ: Final = _SHORT + 2
+"""How many bytes are read at first: a short row, with what stands before it."""
 _ELSEWHERE: Final = (1 << 32) - 1
 """The place of what is not here."""
+
+_hash = xxhash.xxh3_64_digest
 
 _LOOKED_AT: Final = 1 << 14
 """How many places a change looks at, for rows of a chunk that is to be emptied."""
@@ -75,18 +80,22 @@ class Rows:
         """No row before this one is in the chunk that is being emptied."""
 
     def get(self, number: int) -> bytes | bytearray | None:
-        """Return a row; None: it is not here."""
+        """Return a row; None: it is not here. Raises OSError if it is not what was put."""
         place = self._places[number]
         if place == _ELSEWHERE:
             return None
         at, first = divmod(place, CHUNK_BYTES)
         chunk = self._chunks[at]
-        found = chunk[first : first + _SHORT]
+        found = chunk[first : first + _READ]
         length = found[0]
         if length < _SHORT:
-            return found[1 : length + 1]
-        first += 2
-        return chunk[first : first + ((length - _SHORT) << 8 | found[1])]
+            row, told = found[3 : length + 3], found[1:3]
+        else:
+            end = first + 4 + ((length - _SHORT) << 8 | found[1])
+            row, told = chunk[first + 4 : end], found[2:4]
+        if _hash(row)[:2] != told:
+            raise OSError("a definition at rest has other bytes than were put there")
+        return row
 
     def append(self, row: bytes | None) -> bool:
         """Give a row the next number; False: it is not taken, and is not here."""
@@ -119,6 +128,7 @@ class Rows:
             filling += bytes((_SHORT + (length >> 8), length & 0xFF))
         else:
             return _ELSEWHERE
+        filling += _hash(row)[:2]
         filling += row
         return self._first + place
 
@@ -146,7 +156,7 @@ class Rows:
         at, first = divmod(place, CHUNK_BYTES)
         found = self._chunks[at][first : first + 2]
         length = found[0]
-        self._live[at] -= 1 + length if length < _SHORT else 2 + ((length - _SHORT) << 8 | found[1])
+        self._live[at] -= 3 + length if length < _SHORT else 4 + ((length - _SHORT) << 8 | found[1])
         if self._chunks[at] is not self._filling:
             self._weigh(at)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.runtime.apart import Failed, first_failure, first_failure_here
+from app.runtime.apart import Failed, FirstFailure, first_failure, first_failure_here
 
 
 def raises() -> None:
@@ -37,6 +37,18 @@ def never_returns() -> None:
 
 def leaves() -> None:
     os._exit(3)
+
+
+def cannot_read() -> None:
+    raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("first", [first_failure, first_failure_here])
+async def test_a_disk_that_cannot_be_read_is_no_fault_of_what_is_tried(
+    first: FirstFailure,
+) -> None:
+    assert await first([cannot_read]) is None
+    assert await first([cannot_read, raises]) == Failed(1, "ValueError('no number')")
 
 
 @pytest.mark.parametrize(

@@ -82,3 +82,18 @@ async def test_nothing_that_a_copy_of_the_process_may_read_is_overwritten(shelf:
     assert await shelf.first_failure([attempt]) is None
     shelf.keep(b"other")
     assert os.pread(descriptor(shelf), 5, 0) == b"other", "nobody reads it any more"
+
+
+@pytest.mark.parametrize("length", [5, 200])
+def test_a_row_with_other_bytes_than_were_put_is_not_read(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    small_chunks(monkeypatch)
+    rows = Rows(shelf.keep)
+    for _ in range(200):
+        rows.append(b"r" * length)
+    assert rows.get(0) == b"r" * length
+    os.pwrite(descriptor(shelf), b"s", 4)
+    with pytest.raises(OSError, match="a definition at rest has other bytes"):
+        rows.get(0)
+    assert rows.get(1) == b"r" * length
