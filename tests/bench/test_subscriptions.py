@@ -64,12 +64,12 @@ def test_what_a_subscription_with_one_cell_weighs(
     for key, value in newest["presence"].items():
         state.event_ranges.load(key, value)
     state.event_ranges.loaded()
-    assert grown() < 390
+    assert grown() < 120
 
     for key, value in newest["cells"].items():
         state.packing.load_cell(key, value)
     drained(state.packing.packing_loaded())
-    assert grown() < 240
+    assert grown() < 150
 
 
 def test_what_the_definition_of_a_subscription_weighs_without_a_disk(tmp_path: Path) -> None:
