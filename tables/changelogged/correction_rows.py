@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from app.definitions.indexes.numbered import Numbers
 from app.wire.arrivals import Position, SubscriptionKey
 from app.wire.events import Event
 from tables.changelogged.slots import Slots
@@ -66,9 +67,9 @@ class CorrectionRows:
         self._rows = bytearray()
         self._in_memory: dict[int, bytes] = {}
         """Events that the spool left in memory."""
-        self._numbers: dict[SubscriptionKey, int] = {}
         self._names: list[SubscriptionKey] = []
         """Corrected external subscriptions; a row has the number of one."""
+        self._numbers = Numbers(self._names)
         # Of the rows alone: nothing in it leads back to this, which goes without the collector.
         self._by_event = Slots(partial(_hash, self._rows, _IDENTITY_AT))
         """Newest row of each event id; it leads to the next."""
@@ -101,9 +102,7 @@ class CorrectionRows:
             self.void(known)
         row, first = len(self), self._by_event.find(identity)
         following = _NONE if first < 0 else first
-        number = self._numbers.setdefault(name, len(self._names))
-        if number == len(self._names):
-            self._names.append(name)
+        number = self._numbers[name]
         flags, place = self._put_event(row, event)
         fields = (identity, key, place, number, following, flags | _APPLIED)
         self._rows += _ROW.pack(*position, *fields)

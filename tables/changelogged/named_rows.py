@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from app.definitions.indexes.numbered import Numbers
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.keyed_rows import KeyedRows
 
@@ -26,7 +27,7 @@ class NamedRows:
         self.rows = KeyedRows()
         self.texts: list[str] = []
         """Organizations, and whatever else very many rows have, by number."""
-        self._numbers: dict[str, int] = {}
+        self.numbers = Numbers(self.texts)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -34,27 +35,19 @@ class NamedRows:
     def __iter__(self) -> Iterator[SubscriptionKey]:
         return self.since(0)
 
-    def number_of_text(self, text: str) -> int:
-        """Return the number that stands for a text."""
-        number = self._numbers.get(text)
-        if number is None:
-            number = self._numbers[text] = len(self.texts)
-            self.texts.append(text)
-        return number
-
     def find(self, name: SubscriptionKey) -> int:
         """Return the number of an external subscription; -1: it did not come."""
-        organization = self._numbers.get(name[0])
+        organization = self.numbers.get(name[0])
         return -1 if organization is None else self.rows.find(_key(organization, name[1]))
 
     def add(self, name: SubscriptionKey, kept: Any) -> int:
         """Keep something of an external subscription that did not come yet; return its number."""
-        key = _key(self.number_of_text(name[0]), name[1])
+        key = _key(self.numbers[name[0]], name[1])
         return self.rows.add(key, key + _encode(kept))
 
     def replace(self, number: int, name: SubscriptionKey, kept: Any) -> None:
         """Keep something of the external subscription with a number in place of the last."""
-        self.rows.replace(number, _key(self.number_of_text(name[0]), name[1]) + _encode(kept))
+        self.rows.replace(number, _key(self.numbers[name[0]], name[1]) + _encode(kept))
 
     def named(self, numbers: Iterable[int]) -> Iterator[SubscriptionKey]:
         """Yield external subscriptions by their numbers."""
@@ -74,7 +67,7 @@ class NamedRows:
         It is a text of MessagePack. `name_in` tells whose a row is. `most`: how many are looked at
         at a time.
         """
-        organization = self._numbers.get(organization_id)
+        organization = self.numbers.get(organization_id)
         if organization is None:
             return 0, iter(())
         start = _ROW + _encode(organization)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from app.bounds.turns import STEP_ITEMS, Steps, drained
+from app.definitions.indexes.numbered import Numbers
 from app.definitions.model import FOLD_VERSION
 from tables.aggregation import WITH_BARE
 from tables.changelogged.keyed_rows import KeyedRows
@@ -105,8 +106,8 @@ class PackedCells:
     def __init__(self) -> None:
         self._rows = PackedRows()
         self._charges: list[bytes] = []
-        self._numbers: dict[bytes, bytes] = {}
-        """By charge as it is in keys, its number in three bytes."""
+        """Charges as they are in keys."""
+        self._numbers = Numbers(self._charges)
 
     def __bool__(self) -> bool:
         return bool(self._rows)
@@ -118,11 +119,7 @@ class PackedCells:
         """Keep one cell more."""
         end = text_end(key, 1)
         after = text_end(key, end)
-        charge = key[end:after]
-        number = self._numbers.get(charge)
-        if number is None:
-            number = self._numbers[charge] = len(self._charges).to_bytes(_NUMBER_BYTES)
-            self._charges.append(charge)
+        number = self._numbers[key[end:after]].to_bytes(_NUMBER_BYTES)
         self._rows.add(key[:end], number + key[after:], value)
 
     def pack(self) -> None:

@@ -135,8 +135,8 @@ class RestingRanges(NamedRows):
         if not codes.may_rest:
             return False
         del self._awake[name]
-        number_of = self.number_of_text
-        values = {number_of(code): value for code, value in codes.values_written.items()}
+        numbers = self.numbers
+        values = {numbers[code]: value for code, value in codes.values_written.items()}
         self.replace(codes.number, name, values)
         return True
 

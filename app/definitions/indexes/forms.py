@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from struct import Struct
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -14,11 +14,11 @@ from msgspec.structs import astuple
 
 from app.billing_periods.grid import BillingTime
 from app.definitions.command import verbatim
+from app.definitions.indexes.numbered import Numbers
 from app.definitions.model import Customer, Subscription
 from app.definitions.versions import Versions
 
 D = TypeVar("D", bound=Subscription | Customer)
-T = TypeVar("T", bound=Hashable)
 
 Row: TypeAlias = bytes | bytearray
 
@@ -53,7 +53,7 @@ class Form(ABC, Generic[D]):
 
     def __init__(self) -> None:
         self._texts: list[str] = []
-        self._numbers = _Numbers(self._texts)
+        self._numbers = Numbers(self._texts)
 
     @abstractmethod
     def told(self, one: D) -> Sequence[Any]:
@@ -105,7 +105,7 @@ class SubscriptionForm(Form[Subscription]):
         super().__init__()
         self._shapes: list[tuple[str, str, BillingTime]] = []
         """Organization, plan and billing time of plain rows: many subscriptions have the same."""
-        self._shape_numbers = _Numbers(self._shapes)
+        self._shape_numbers = Numbers(self._shapes)
 
     def told(self, one: Subscription) -> Sequence[Any]:
         """Return a subscription as values that msgpack knows."""
@@ -243,19 +243,6 @@ class CustomerForm(Form[Customer]):
         if len(told) > 5:
             told[7] = _decode_json(told[7])
         return Customer(**dict(zip(_OF_CUSTOMERS, told, strict=False)))
-
-
-class _Numbers(dict[T, int]):
-    """Numbers of what very many have; whoever asks for one more is given the next."""
-
-    def __init__(self, numbered: list[T]):
-        super().__init__()
-        self._numbered = numbered
-
-    def __missing__(self, one: T) -> int:
-        number = self[one] = len(self._numbered)
-        self._numbered.append(one)
-        return number
 
 
 def _packed_id(identity: str) -> bytes | str:
