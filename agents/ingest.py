@@ -22,7 +22,7 @@ from app.kafka.clients import NOT_TAKEN
 from app.kafka.faust_app import MeterApp
 from app.kafka.placing import DeliveryBroken
 from app.kafka.record_batch import RecordBatch
-from app.runtime.partition.careful import examine_raw, examine_rekeyed, without_lost
+from app.runtime.partition.careful import examine, without_lost
 from app.runtime.partition.forwarder import Forwarder
 from app.runtime.partition.life import State
 from app.runtime.partition.owned import OwnedPartition
@@ -154,6 +154,8 @@ class _Lanes:
                     return True
 
     async def _portion_taken(self, batch: RecordBatch, partition: OwnedPartition) -> bool:
+        # Others fold while a copy of the process tries its records.
+        await examine(partition, batch)
         async with self._my_turn():
             taking = asyncio.create_task(self._take(batch, partition))
             await _wait(taking)
@@ -202,9 +204,6 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
     """
     checkpoint = owned.state.checkpoint
     _require_next(batch, checkpoint.raw_next)
-    if owned.careful_records > 0 and not batch.examined:
-        await examine_raw(owned, batch)
-        batch.examined = True
     turns, work = owned.shared.turns, decoding_of(owned)
     failpoint("after-fetch")
     portion = Portion(batch, checkpoint.raw_next, checkpoint.append_time_ms)
@@ -247,9 +246,6 @@ async def take_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> bool:
     """Fold forwarded events, each once, at the position of its raw record, as `take_raw` does."""
     checkpoint = owned.state.checkpoint
     _require_next(batch, checkpoint.rekeyed_next)
-    if owned.careful_records > 0 and not batch.examined:
-        await examine_rekeyed(owned, batch)
-        batch.examined = True
     definitions = owned.shared.definitions
     portion = RekeyedPortion(batch, checkpoint.rekeyed_next, dict(checkpoint.marks))
     judging = Judging.by(definitions).of_forwards()

@@ -15,7 +15,7 @@ VALUES = frozenset({"checkpoint"})
 """A checkpoint is a value: whoever makes the next one writes what stands in it."""
 
 ALLOWED = {
-    "agents/ingest.py: batch.examined": "a batch carries along whether it was examined",
+    "app/runtime/partition/careful.py: batch.examined": "a batch tells whether it was examined",
     "app/runtime/engine.py: self.brokers.seconds": "the engine joins its parts",
     "app/runtime/ownership.py: self._tally.rebalances": "counted where it happens",
     "app/runtime/restoring/restore.py: state.members.sum": "a restore makes the tables",

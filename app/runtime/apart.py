@@ -73,6 +73,56 @@ async def first_failure(attempts: Sequence[Attempt]) -> Failed | None:
     return _failure_of(told, os.waitstatus_to_exitcode(status))
 
 
+class Together:
+    """Makes the attempts of all who wait in one copy: it costs what the process has in memory."""
+
+    def __init__(self, first_failure: FirstFailure):
+        self._first_failure = first_failure
+        self._turn = asyncio.Lock()
+        self._waiting: list[_Asked] = []
+
+    async def first_failure(self, attempts: Sequence[Attempt]) -> Failed | None:
+        """Make attempts one after another, up to the first that fails."""
+        asked = _Asked(attempts)
+        self._waiting.append(asked)
+        try:
+            async with self._turn:
+                while not asked.answered:
+                    await self._answer()
+        finally:
+            asked.answered = True
+        return asked.failed
+
+    async def _answer(self) -> None:
+        """Answer those who wait: all, or up to the first of them that fails."""
+        asking = [each for each in self._waiting if not each.answered]
+        self._waiting = []
+        try:
+            failed = await self._first_failure([one for each in asking for one in each.attempts])
+        except BaseException:
+            self._waiting = asking + self._waiting
+            raise
+        first = 0
+        for at, each in enumerate(asking):
+            end = first + len(each.attempts)
+            each.answered = True
+            if failed is not None and failed.number < end:
+                each.failed = Failed(failed.number - first, failed.reason)
+                self._waiting = asking[at + 1 :] + self._waiting
+                break
+            first = end
+
+
+class _Asked:
+    """Attempts of one who waits."""
+
+    def __init__(self, attempts: Sequence[Attempt]):
+        self.attempts = attempts
+        self.answered = False
+        """Also of who waits no longer."""
+        self.failed: Failed | None = None
+
+
 async def first_failure_here(attempts: Sequence[Attempt]) -> Failed | None:
     """Make attempts in this very process; an attempt that ends the process is not found."""
     for number, attempt in enumerate(attempts):

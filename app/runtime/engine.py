@@ -27,6 +27,7 @@ from app.log import told
 from app.meter.errors import Unavailable
 from app.meter.health import Code, Reason
 from app.redis.members import MemberStore
+from app.runtime.apart import Together
 from app.runtime.context import Numbered, WorkerContext
 from app.runtime.delivery import Delivery
 from app.runtime.followed import FollowedDefinitions, FollowedProgress
@@ -141,7 +142,7 @@ class Engine:
             offsets=self.offsets,
             followed=self.followed,
             progress=self.progress,
-            first_failure=self._shelf.first_failure,
+            first_failure=Together(self._shelf.first_failure).first_failure,
             tally=self.tally,
             turns=turns,
         )

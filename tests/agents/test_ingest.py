@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -29,21 +30,24 @@ from tables.changelogged.checkpoint import Checkpoint
 from tests.world.waiting import until
 
 
+def no_care(*_: object) -> bool:
+    """Return that records are folded without being tried first."""
+    return False
+
+
 def _owned(shared: SimpleNamespace, checkpoint: Checkpoint, **more: Any) -> Any:
     """Partition 3, as far as a portion asks."""
     state = SimpleNamespace(checkpoint=checkpoint)
     places = {"number": 3, "shared": shared, "state": state, "forwarded": (0, -1)}
     more["note_forwarded"] = lambda *_: None
     more.setdefault("life", SimpleNamespace(is_given_up=lambda: False))
-    return SimpleNamespace(**places, abandoned=False, careful_records=0, is_careful=False, **more)
+    return SimpleNamespace(**places, abandoned=False, wants_care=no_care, **more)
 
 
 @pytest.mark.parametrize("raw", [True, False], ids=["raw", "rekeyed"])
 async def test_a_batch_that_leaves_a_gap_is_not_folded(raw: bool) -> None:
     checkpoint = Checkpoint(raw_next=41, rekeyed_next=41)
-    owned = cast(
-        Any, SimpleNamespace(state=SimpleNamespace(checkpoint=checkpoint), careful_records=0)
-    )
+    owned = cast(Any, SimpleNamespace(state=SimpleNamespace(checkpoint=checkpoint)))
     batch = RecordBatch([], TP("events", 3), 42, 50, 0)
     with pytest.raises(DeliveryBroken, match=r"partition=3.*folded up to 41.*begins at 42"):
         await (take_raw(owned, batch, cast(Any, None)) if raw else take_rekeyed(owned, batch))
@@ -109,7 +113,7 @@ async def test_small_batches_that_wait_at_once_are_folded_together(
     monkeypatch.setattr(ingest, "JOINED_RECORDS", 5)
     batches = SimpleNamespace(take=lambda batch: batch.era == 1)
     app = cast(Any, SimpleNamespace(raw_topic="raw", batches=batches))
-    partition = cast(Any, SimpleNamespace(next_flush=NextFlush()))
+    partition = cast(Any, SimpleNamespace(next_flush=NextFlush(), wants_care=no_care))
     lanes = _Lanes(app, lambda _: partition, cast(Any, None), Turns())
 
     def put(topic: str, start: int, next_offset: int, era: int = 1) -> RecordBatch:
@@ -236,7 +240,12 @@ async def test_a_fold_without_open_files_waits_and_tries_again(
 
     shared, next_flush = SimpleNamespace(brokers=SimpleNamespace(pause=pause)), NextFlush()
     partition = SimpleNamespace(
-        number=3, shared=shared, abandoned=half, next_flush=next_flush, fail=failed.append
+        number=3,
+        shared=shared,
+        abandoned=half,
+        next_flush=next_flush,
+        fail=failed.append,
+        wants_care=no_care,
     )
     app = SimpleNamespace(batches=SimpleNamespace(take=lambda _: True), raw_topic="events")
     batch = RecordBatch([], TP("events", 3), 0, 1, 0)
@@ -246,3 +255,31 @@ async def test_a_fold_without_open_files_waits_and_tries_again(
     assert paused == ([] if half else [0, 1, 2])
     assert [type(each) for each in failed] == ([OSError] if half else [])
     assert next_flush.batches == ([] if half else [batch])
+
+
+async def test_others_fold_while_records_of_a_partition_are_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody handed it over, and to try them takes a copy of the process."""
+    tried, folded = asyncio.Event(), list[int]()
+
+    async def examined(owned: Any, batch: RecordBatch) -> None:
+        if batch.tp.partition == 0:
+            await tried.wait()
+
+    async def take(_: object, batch: RecordBatch, *__: object) -> bool:
+        folded.append(batch.tp.partition)
+        return False
+
+    monkeypatch.setattr("agents.ingest.examine", examined)
+    monkeypatch.setattr("agents.ingest.take_raw", take)
+    app = SimpleNamespace(batches=SimpleNamespace(take=lambda _: True), raw_topic="events")
+    partition = SimpleNamespace(next_flush=NextFlush())
+    lanes = _Lanes(cast(Any, app), lambda _: cast(Any, partition), cast(Any, None), Turns())
+    for number in (0, 1):
+        lanes.put(RecordBatch([], TP("events", number), 0, 1, 0))
+    async with asyncio.timeout(10):
+        await until(lambda: folded == [1])
+        tried.set()
+        await until(lambda: folded == [1, 0])
+    lanes.close()

@@ -37,7 +37,7 @@ BUGS = (
     Bug(
         "read-ahead-without-care",
         "app/runtime/partition/ahead.py",
-        "if records and going.is_careful:",
+        "if records and going.wants_care(tp, going.forwarded[0]):",
         "if False:",
         "tests/simulation/test_ahead.py::test_what_may_end_the_process_is_not_read_ahead",
     ),
@@ -3429,5 +3429,42 @@ BUGS = (
         "    attempt()",
         "tests/app/runtime/test_apart.py"
         "::test_a_disk_that_cannot_be_read_is_no_fault_of_what_is_tried",
+    ),
+    Bug(
+        "committed-end-taken-for-the-end",
+        "app/runtime/partition/care.py",
+        "until = self._until[tp] = max(ends)",
+        "until = self._until[tp] = min(ends)",
+        "tests/app/runtime/partition/test_care.py"
+        "::test_what_was_appended_after_the_take_over_is_not_tried",
+    ),
+    Bug(
+        "end-of-a-log-that-moves-on",
+        "app/runtime/partition/care.py",
+        "until = self._until[tp] = max(ends)",
+        "until = max(ends)",
+        "tests/app/runtime/partition/test_care.py"
+        "::test_what_was_appended_after_the_take_over_is_not_tried",
+    ),
+    Bug(
+        "failure-told-of-another",
+        "app/runtime/apart.py",
+        "each.failed = Failed(failed.number - first, failed.reason)",
+        "each.failed = Failed(failed.number, failed.reason)",
+        "tests/app/runtime/test_apart.py::test_each_is_told_of_its_own_failure",
+    ),
+    Bug(
+        "attempts-of-one-who-waits-no-longer",
+        "app/runtime/apart.py",
+        "asking = [each for each in self._waiting if not each.answered]",
+        "asking = list(self._waiting)",
+        "tests/app/runtime/test_apart.py::test_whoever_waits_no_longer_leaves_the_others_their_answers",
+    ),
+    Bug(
+        "records-tried-in-the-turn-of-others",
+        "agents/ingest.py",
+        "        await examine(partition, batch)\n        async with self._my_turn():\n",
+        "        async with self._my_turn():\n            await examine(partition, batch)\n",
+        "tests/agents/test_ingest.py::test_others_fold_while_records_of_a_partition_are_tried",
     ),
 )

@@ -37,7 +37,7 @@ def test_attempts_are_counted_until_a_flush_moves_an_offset(tmp_path: Path) -> N
             found.append(durable_checkpoint(player).attempt)
             player.workers[0].process.kill()
             await player._heal()
-            assert player.workers[0].engine.owned[0].attempt == found[-1] + 1
+            assert player.workers[0].engine.owned[0].care.attempt == found[-1] + 1
         assert found == [1, 2, 0, 1]
 
     run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))

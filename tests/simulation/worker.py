@@ -30,6 +30,7 @@ from app.kafka.brokers import Brokers
 from app.kafka.record_batch import RecordBatch
 from app.runtime.apart import first_failure_here
 from app.runtime.engine import Engine
+from app.runtime.partition.careful import examine
 from app.settings import Settings
 from tests.simulation.kafka import Admin, Broker, Consumer, PartitionProducer, Producer
 from tests.simulation.loop import VirtualLoop
@@ -333,6 +334,7 @@ class Worker:
         owned = self.engine.owned.get(batch.tp.partition)
         if owned is None:
             return
+        await examine(owned, batch)
         if batch.tp.topic == self.settings.raw_topic:
             while await take_raw(owned, batch, self.engine.forwarder):
                 if self.engine.owned.get(number) is not owned:

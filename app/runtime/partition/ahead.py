@@ -22,7 +22,7 @@ from app.bounds.turns import drained
 from app.definitions.judging import Judging
 from app.kafka.clients import NOT_TAKEN, Consumer, started
 from app.kafka.log_readers import newest_value
-from app.kafka.names import TopicPartition
+from app.kafka.names import TP, TopicPartition
 from app.kafka.record_batch import RawRecord, RecordBatch
 from app.kafka.topics import CELLS_CHANGELOG, RAW_MESSAGE_BYTES
 from app.log import facts
@@ -60,9 +60,8 @@ class Going(Forwarding, Protocol):
         """Set while the fold stands and waits for Redis."""
         ...
 
-    @property
-    def is_careful(self) -> bool:
-        """Whether records are tried in a copy of the process before they are read here."""
+    def wants_care(self, tp: TP, first: int) -> bool:
+        """Return whether records are tried in a copy of the process before they are read here."""
         ...
 
     async def find_place(self) -> bool:
@@ -107,6 +106,10 @@ class Coming:
         self.forwarded = (checkpoint.raw_next, checkpoint.append_time_ms)
         self.is_careful = checkpoint.attempt >= 0
         return True
+
+    def wants_care(self, tp: TP, first: int) -> bool:
+        """Return whether nobody handed it over, as far as is known."""
+        return self.is_careful
 
     def note_forwarded(self, next_offset: int, append_time_ms: int) -> None:
         """Note that everything before is forwarded."""
@@ -187,7 +190,7 @@ class Ahead:
         """Forward what is in records up to an offset, and tell how far that is."""
         batch = RecordBatch([records], tp, going.forwarded[0], next_offset, 0)
         shared, work = going.shared, decoding_of(going)
-        if records and going.is_careful:
+        if records and going.wants_care(tp, going.forwarded[0]):
             failed = await shared.first_failure([partial(_decode, going, batch)])
             if failed is not None:
                 raise NotReadAhead(failed.reason)

@@ -56,7 +56,17 @@ class Named(NamedTuple):
     """Organization of the record or element; None: it cannot be read."""
 
 
-async def examine_raw(owned: OwnedPartition, batch: RecordBatch) -> None:
+async def examine(owned: OwnedPartition, batch: RecordBatch) -> None:
+    """Set aside what can never be folded of a batch, if its records are to be tried first."""
+    if batch.examined or not owned.wants_care(batch.tp, batch.start):
+        return
+    settings = owned.shared.settings
+    is_raw = batch.tp.topic == settings.topic(settings.raw_topic)
+    await (_examine_raw if is_raw else _examine_rekeyed)(owned, batch)
+    batch.examined = True
+
+
+async def _examine_raw(owned: OwnedPartition, batch: RecordBatch) -> None:
     """Set aside the records and elements of a raw batch that can never be folded."""
     number, definitions = owned.number, owned.shared.definitions
     times_ms = (raw.timestamp for raw in batch)
@@ -84,7 +94,7 @@ async def examine_raw(owned: OwnedPartition, batch: RecordBatch) -> None:
     await _examine(owned, batch, owned.state.checkpoint.raw_next, decode, whole)
 
 
-async def examine_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> None:
+async def _examine_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> None:
     """Set aside the records of a batch of forwarded events that can never be folded."""
     definitions = owned.shared.definitions
 
@@ -120,7 +130,7 @@ async def _examine(
     records = [raw for raw in batch if raw.offset >= next_offset]
     trying = _Trying(owned, decode, whole)
     named = await trying.named_of(records)
-    owned.note_examined(len(records))
+    owned.care.note_tried(len(records))
     if named:
         # After a crash the same event may have been forwarded twice.
         places = {(one.partition, one.offset, one.element): one for one in named}

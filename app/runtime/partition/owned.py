@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 from weakref import WeakMethod
 
-from app.bounds.limits import CAREFUL_RECORDS, UNSENT_BYTES
+from app.bounds.limits import UNSENT_BYTES
 from app.bounds.turns import TURN_S, Steps, Work
 from app.definitions.outcome import Impact
 from app.kafka.names import TP
@@ -22,6 +22,7 @@ from app.kafka.open_batch import UnreadBatch
 from app.kafka.record_batch import RawRecord
 from app.kafka.topics import EVENTS_REKEYED
 from app.runtime.context import WorkerContext
+from app.runtime.partition.care import Care
 from app.runtime.partition.commit import Commits, Committer, Producer
 from app.runtime.partition.cuts import Cuts
 from app.runtime.partition.duplicates import Duplicates
@@ -114,10 +115,7 @@ class OwnedPartition:
             self.members,
         )
         self._fold_work = Work("fold", "events", f"partition {number}")
-        self.attempt = state.checkpoint.attempt
-        """At the take-over: how many, this one included, since a flush moved an offset."""
-        self.careful_records = CAREFUL_RECORDS if self.attempt > 0 else 0
-        """Number of records to try before they are folded: nobody handed the partition over."""
+        self.care = Care(state.checkpoint.attempt, shared.delivery.fetched_ends)
         # Without a reference: a partition is let go of without the collector.
         failing = WeakMethod(self.fail)
         state.published.when_lost(lambda error: _failed(failing, error))
@@ -153,10 +151,9 @@ class OwnedPartition:
         """Note that everything before is forwarded."""
         self._forwarded = max(self._forwarded, (next_offset, append_time_ms))
 
-    @property
-    def is_careful(self) -> bool:
-        """Whether records are tried before they are folded: nobody handed the partition over."""
-        return self.careful_records > 0
+    def wants_care(self, tp: TP, first: int) -> bool:
+        """Return whether records of a log are tried before they are folded, from this one on."""
+        return self.care.wants(tp, first)
 
     async def find_place(self) -> bool:
         """Return whether it is known from where on something is left to forward; it is."""
@@ -165,10 +162,6 @@ class OwnedPartition:
     def reported(self, told: Progress) -> Progress:
         """Return how far it is forwarded now, and folded by what was told before."""
         return self.cuts.progress(told.raw_next, self.forwarded[1])
-
-    def note_examined(self, records: int) -> None:
-        """Note that so many records were tried before they are folded."""
-        self.careful_records -= records
 
     def next_offsets(self) -> dict[TP, int]:
         """Return where each of its logs is to be folded on from."""
@@ -181,7 +174,7 @@ class OwnedPartition:
     def begin_at(self, raw_next: int, rekeyed_next: int) -> None:
         """Begin where the logs do: nothing was ever folded of it, and nobody failed over it."""
         self._packing.begin_at(raw_next, rekeyed_next)
-        self.careful_records = 0
+        self.care.end()
         self.life.begin()
 
     def pass_over_until(self, raw_next: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -77,7 +78,7 @@ async def test_a_lane_that_is_cancelled_underneath_ends_the_worker(
             crashed.set_result(error)
 
     monkeypatch.setattr(ingest, "take_raw", wait_for_what_is_cancelled)
-    partition = cast(OwnedPartition, object())
+    partition = cast(OwnedPartition, SimpleNamespace(wants_care=lambda *_: False))
     app, forwarder = cast(MeterApp, App()), cast(Forwarder, None)
     lanes = ingest._Lanes(app, lambda _: partition, forwarder, Turns())
     lanes.put(RecordBatch([], TP("raw", 0), 0, 1, 0))

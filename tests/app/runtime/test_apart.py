@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import faulthandler
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from app.runtime.apart import Failed, FirstFailure, first_failure, first_failure_here
+from app.runtime.apart import (
+    Attempt,
+    Failed,
+    FirstFailure,
+    Together,
+    first_failure,
+    first_failure_here,
+)
 
 
 def raises() -> None:
@@ -88,3 +96,63 @@ async def test_without_processes_they_are_made_here(monkeypatch: pytest.MonkeyPa
     assert await first_failure(attempts) == Failed(1, "ValueError('no number')")
     assert made == [0]
     assert await first_failure_here([]) is None
+
+
+class Copies:
+    """Makes attempts here; notes how many were asked for together, and waits until it may."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.may = asyncio.Event()
+
+    async def first_failure(self, attempts: Sequence[Attempt]) -> Failed | None:
+        self.asked.append(len(attempts))
+        await self.may.wait()
+        return await first_failure_here(attempts)
+
+
+def fine() -> None:
+    pass
+
+
+async def asking(together: Together, *attempts: Attempt) -> asyncio.Task[Failed | None]:
+    asked = asyncio.create_task(together.first_failure(attempts))
+    await asyncio.sleep(0)
+    return asked
+
+
+async def test_all_who_wait_share_a_copy_of_the_process() -> None:
+    copies = Copies()
+    together = Together(copies.first_failure)
+    tasks = [await asking(together, *[fine] * count) for count in (1, 2, 0, 3)]
+    copies.may.set()
+    assert await asyncio.gather(*tasks) == [None] * 4
+    assert copies.asked == [1, 5]
+
+
+async def test_each_is_told_of_its_own_failure() -> None:
+    """What comes after a failure is tried again, without what was answered."""
+    copies = Copies()
+    together = Together(copies.first_failure)
+    given = [(fine,), (fine, fine), (fine, raises, fine), (fine,), (raises,), (fine,)]
+    tasks = [await asking(together, *attempts) for attempts in given]
+    copies.may.set()
+    reason = "ValueError('no number')"
+    assert await asyncio.gather(*tasks) == [
+        None, None, Failed(1, reason), None, Failed(0, reason), None
+    ]  # fmt: skip
+    assert copies.asked == [1, 8, 3, 1]
+
+
+async def test_whoever_waits_no_longer_leaves_the_others_their_answers() -> None:
+    copies = Copies()
+    together = Together(copies.first_failure)
+    first, second, third = [await asking(together, fine) for _ in range(3)]
+    second.cancel()
+    await asyncio.sleep(0)
+    first.cancel()
+    copies.may.set()
+    assert await third is None
+    assert copies.asked == [1, 1]
+    with pytest.raises(asyncio.CancelledError):
+        await first
