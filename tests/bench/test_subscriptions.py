@@ -64,7 +64,7 @@ def test_what_a_subscription_with_one_cell_weighs(
     for key, value in newest["presence"].items():
         state.event_ranges.load(key, value)
     state.event_ranges.loaded()
-    assert grown() < 120
+    assert grown() < 100
 
     for key, value in newest["cells"].items():
         state.packing.load_cell(key, value)

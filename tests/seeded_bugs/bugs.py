@@ -3430,4 +3430,28 @@ BUGS = (
         "tests/app/runtime/test_apart.py"
         "::test_a_disk_that_cannot_be_read_is_no_fault_of_what_is_tried",
     ),
+    Bug(
+        "range-at-rest-without-what-came-misplaced",
+        "tables/changelogged/presence.py",
+        "        or plain != [True, _NOTES_EARLY, raw_first, -1, -1, -1]\n",
+        "",
+        "tests/tables/changelogged/test_resting.py"
+        "::test_what_rests_of_an_entry_is_the_record_again",
+    ),
+    Bug(
+        "range-at-rest-with-times-far-apart",
+        "tables/changelogged/presence.py",
+        "        or ahead >> _AHEAD_BITS\n",
+        "",
+        "tests/tables/changelogged/test_resting.py"
+        "::test_what_rests_of_an_entry_is_the_record_again",
+    ),
+    Bug(
+        "sum-of-event-ranges-forgets-what-rested",
+        "tables/changelogged/resting.py",
+        "(written(before) or None) if before is not None else None",
+        "None",
+        "tests/tables/changelogged/test_resting.py"
+        "::test_what_is_loaded_in_any_order_is_what_was_written[1]",
+    ),
 )
