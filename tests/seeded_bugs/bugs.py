@@ -3454,4 +3454,18 @@ BUGS = (
         "tests/tables/changelogged/test_resting.py"
         "::test_what_is_loaded_in_any_order_is_what_was_written[1]",
     ),
+    Bug(
+        "moment-gone-by-uncounted",
+        "app/definitions/active_counts.py",
+        "            self._past += len(self._runs[0])\n",
+        "",
+        "tests/app/definitions/test_active_counts.py::test_from_now_on_moments_are_one_sorted_list",
+    ),
+    Bug(
+        "subscription-that-began-long-ago-stays-active",
+        "app/definitions/active_counts.py",
+        "            self._past -= 1\n            return",
+        "            return",
+        "tests/app/definitions/test_laws.py::test_the_tally_counts_what_a_scan_finds",
+    ),
 )
