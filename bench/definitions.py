@@ -1,18 +1,19 @@
 """How long a start takes to apply definitions, how long it ever holds the loop, what they take.
 
-    python -m bench.definitions [COUNT ...]
+    python -m bench.definitions [COUNT ...] [--customers 0]
 
 As a worker does at its start: records of the log as they were read, in turns of the event loop, the
 collector off. Reading them from the broker is not included. Nearly all are subscriptions, each with
-a customer of its own, on a hundred plans, begun at random days of fifteen years.
+a customer of its own or of so many customers, on a hundred plans, begun at random days of fifteen
+years.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -37,8 +38,8 @@ NOW_MS = 1_750_000_000_000
 DAY_MS = 86_400_000
 
 
-def definitions(count: int) -> Iterator[Command]:
-    """So many commands: a metric, plans, and subscriptions."""
+def definitions(count: int, customers: int) -> Iterator[Command]:
+    """So many commands: a metric, plans, and subscriptions of so many customers; 0: of as many."""
     metric = {"name": "m", "code": "m", "aggregation_type": "count_agg"}
     yield commands.create_billable_metric(ORG, metric)
     for number in range(PLANS):
@@ -61,7 +62,7 @@ def definitions(count: int) -> Iterator[Command]:
         yield commands.create_subscription(
             ORG,
             {
-                "external_customer_id": f"customer-{number}",
+                "external_customer_id": f"customer-{number % customers if customers else number}",
                 "external_id": f"subscription-{number}",
                 "plan_code": f"p{number % PLANS}",
                 "subscription_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", began),
@@ -69,9 +70,9 @@ def definitions(count: int) -> Iterator[Command]:
         )
 
 
-async def applied(count: int, directory: Path) -> None:
+async def applied(count: int, customers: int, directory: Path) -> None:
     """Apply so many; print what it took."""
-    values = [command.encode() for command in definitions(count)]
+    values = [command.encode() for command in definitions(count, customers)]
     known, turns, process = Definitions(Shelf(directory).keep), Turns(), psutil.Process()
 
     def take(record: LogRecord) -> Steps[object]:
@@ -117,6 +118,10 @@ async def _longest_stall() -> float:
 
 
 if __name__ == "__main__":
-    for argument in sys.argv[1:] or COUNTS:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("counts", type=int, nargs="*", default=COUNTS)
+    parser.add_argument("--customers", type=int, default=0)
+    told = parser.parse_args()
+    for each in told.counts:
         with tempfile.TemporaryDirectory() as shelf:
-            asyncio.run(applied(int(argument), Path(shelf)))
+            asyncio.run(applied(each, told.customers, Path(shelf)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from copy import copy
+from itertools import chain
 from typing import Final
 
 from app.definitions.model import Subscription
@@ -14,18 +15,18 @@ _MOST_IN_A_RUN: Final = 500
 
 
 class ActiveCounts:
-    """Starts and ends of subscriptions, each sorted, in ms."""
+    """Starts and ends of subscriptions, in ms; nobody asks for a moment before the last record."""
 
     def __init__(self) -> None:
-        self._starts_ms = _Sorted()
-        self._ends_ms = _Sorted()
+        self._starts_ms = _Moments()
+        self._ends_ms = _Moments()
 
-    def add(self, subscription: Subscription) -> None:
-        """Count a subscription from its activation to its end."""
+    def add(self, subscription: Subscription, now_ms: int) -> None:
+        """Count a subscription from its activation to its end; a record of now brings it."""
         if subscription.canceled_at_ms is None:
-            self._starts_ms.add(subscription.active_from_ms)
+            self._starts_ms.add(subscription.active_from_ms, now_ms)
             if subscription.end_ms is not None:
-                self._ends_ms.add(subscription.end_ms)
+                self._ends_ms.add(subscription.end_ms, now_ms)
 
     def remove(self, subscription: Subscription) -> None:
         """Undo `add` of the same version."""
@@ -41,7 +42,7 @@ class ActiveCounts:
         return copied
 
     def at(self, at_ms: int) -> int:
-        """Return the number of active ones at a moment."""
+        """Return the number of active ones at a moment, now or later."""
         return self._starts_ms.until(at_ms) - self._ends_ms.until(at_ms)
 
     def __bool__(self) -> bool:
@@ -55,17 +56,28 @@ class ActiveCounts:
     __hash__ = None  # type: ignore[assignment]
 
 
-class _Sorted:
-    """Sorted numbers in runs, so that one among a million is put in its place at once."""
+class _Moments:
+    """Moments to come, and how many are past: nearly all subscriptions have begun.
 
-    __slots__ = ("_lasts", "_runs")
+    They are sorted in runs, so that one among a million is put in its place at once.
+    """
+
+    __slots__ = ("_lasts", "_past", "_runs")
 
     def __init__(self) -> None:
+        self._past = 0
+        """How many are in no run."""
         self._runs: list[array[int]] = []
         self._lasts: list[int] = []
         """The greatest of each run."""
 
-    def add(self, value: int) -> None:
+    def add(self, value: int, now_ms: int) -> None:
+        if self._lasts and self._lasts[0] <= now_ms:
+            self._past += len(self._runs[0])
+            del self._runs[0], self._lasts[0]
+        if value <= now_ms:
+            self._past += 1
+            return
         if not self._runs:
             self._runs, self._lasts = [array("q", (value,))], [value]
             return
@@ -87,13 +99,12 @@ class _Sorted:
             self._lasts[i] = run[-1]
 
     def remove(self, value: int) -> None:
-        """Take one of these numbers out; nothing happens if there is none."""
+        """Take out one that was added."""
         i = bisect_left(self._lasts, value)
-        if i == len(self._runs):
-            return
-        run = self._runs[i]
+        run = self._runs[i] if i < len(self._runs) else array("q")
         at = bisect_left(run, value)
-        if run[at] != value:
+        if at == len(run) or run[at] != value:
+            self._past -= 1
             return
         del run[at]
         if run:
@@ -101,23 +112,24 @@ class _Sorted:
         else:
             del self._runs[i], self._lasts[i]
 
-    def __copy__(self) -> _Sorted:
-        copied = _Sorted()
-        copied._runs, copied._lasts = [run[:] for run in self._runs], self._lasts[:]
+    def __copy__(self) -> _Moments:
+        copied = _Moments()
+        copied._past, copied._lasts = self._past, self._lasts[:]
+        copied._runs = [run[:] for run in self._runs]
         return copied
 
     def __bool__(self) -> bool:
-        return bool(self._runs)
+        return bool(self._past or self._runs)
 
     def until(self, most: int) -> int:
-        """Return how many are at most so great."""
+        """Return how many are at most so great, and past ones."""
         i = bisect_right(self._lasts, most)
-        count = sum(len(run) for run in self._runs[:i])
+        count = self._past + sum(len(run) for run in self._runs[:i])
         return count + (bisect_right(self._runs[i], most) if i < len(self._runs) else 0)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Sorted):
+        if not isinstance(other, _Moments):
             return NotImplemented
-        return [n for run in self._runs for n in run] == [n for run in other._runs for n in run]
+        return (self._past, [*chain(*self._runs)]) == (other._past, [*chain(*other._runs)])
 
     __hash__ = None  # type: ignore[assignment]

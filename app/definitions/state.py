@@ -401,7 +401,7 @@ class Definitions(Index):
         return self.subscription_index.by_organization.count(organization_id)
 
     def active_count(self, organization_id: str, at_ms: int) -> int:
-        """Return how many subscriptions of the organization are active at a moment."""
+        """Return how many subscriptions of the organization are active, now or later."""
         active = self.subscription_index.active_by_organization.get(organization_id)
         return active.at(at_ms) if active else 0
 
@@ -411,7 +411,7 @@ class Definitions(Index):
         return index.by_plan.newest(plan_id, index.versions)
 
     def active_subscriptions_count(self, plan_id: str, at_ms: int) -> int:
-        """Return how many subscriptions are active on the plan, or on a child, at a moment."""
+        """Return how many subscriptions are active on the plan or on a child, now or later."""
         active = self.subscription_index.active_by_plan.get(plan_id)
         return active.at(at_ms) if active else 0
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -41,6 +41,7 @@ EARLY_MS = DAY_MS
 NOTED_TO_MS = 60_000
 """Here they are rounded up to it: most events then change nothing, and are not looked at."""
 
+_encode = msgspec.msgpack.Encoder().encode
 _NOTES_EARLY = -1
 """No number of events: it stands in their place where what came early is noted."""
 
@@ -69,9 +70,12 @@ class EventRanges(msgspec.Struct, gc=False):
     """Whether the changelog has it as it is, or the next flush writes it."""
 
     @classmethod
-    def unpacked(cls, value: bytes) -> EventRanges:
-        """Return what a changelog has, of this or of an older program."""
-        row = _decode_row(value)
+    def unpacked(cls, kept: Kept) -> EventRanges:
+        """Return what a changelog has, of this or of an older program, or what rests of it."""
+        if isinstance(kept, int):
+            raw_first, newest_ms, appended_ms = _told(kept)
+            return cls(raw_first, -1, _shared(newest_ms), _shared(appended_ms))
+        row = _decode_row(kept)
         return cls(
             row.raw_first,
             row.rekeyed_first,
@@ -97,9 +101,9 @@ class EventRanges(msgspec.Struct, gc=False):
         )
         told = 4 if self.early_ms >= 0 else 3 if self.forgotten_ms >= 0 else 2
         if told == 2 and not (self.touched or self.first_ms):
-            return msgspec.msgpack.encode(row)
+            return _encode(row)
         more = (self.first_ms, dict(self.touched), self.forgotten_ms, self.early_ms)
-        return msgspec.msgpack.encode((*row, *more[:told]))
+        return _encode((*row, *more[:told]))
 
     def own_touched(self) -> Touched:
         """Return `touched` to be added to."""
@@ -198,6 +202,56 @@ class _Row(msgspec.Struct, array_like=True):
 _decode_row = msgspec.msgpack.Decoder(_Row).decode
 _TELLS_NOTHING: Final = 0x98
 """Array of eight: what a record begins with that has no `first_ms` and no `touched`."""
+
+
+Kept: TypeAlias = bytes | int
+"""What rests of a record: one number if it tells no more than nearly all do, else the record."""
+_OFFSET_BITS: Final = 35
+_AHEAD_BITS: Final = 9
+"""Hours by which the newest event is ahead of the append time, and `_BEHIND` more."""
+_HOUR_BITS: Final = 64 - _OFFSET_BITS - _AHEAD_BITS
+_BEHIND: Final = 1 << _AHEAD_BITS - 1
+_decode_plain = msgspec.msgpack.Decoder(list[int | bool]).decode
+
+
+def resting(value: bytes) -> Kept:
+    """Return what rests of a record of the changelog: first offset, append time and newest in one.
+
+    The record itself if events came misplaced or early, or if the times are far from one another.
+    """
+    if value[0] != _TELLS_NOTHING:
+        return value
+    *plain, newest_ms, appended_ms = _decode_plain(value)
+    raw_first = plain[2]
+    hour, beside = divmod(appended_ms, KEPT_TO_MS)
+    ahead, apart = divmod(newest_ms - appended_ms, KEPT_TO_MS)
+    ahead += _BEHIND
+    if (
+        beside
+        or apart
+        or raw_first >> _OFFSET_BITS
+        or ahead >> _AHEAD_BITS
+        or hour >> _HOUR_BITS
+        or plain != [True, _NOTES_EARLY, raw_first, -1, -1, -1]
+    ):
+        return value
+    return (hour << _AHEAD_BITS | ahead) << _OFFSET_BITS | raw_first
+
+
+def written(kept: Kept) -> bytes:
+    """Return the record of the changelog of which something rests."""
+    if isinstance(kept, bytes):
+        return kept
+    raw_first, newest_ms, appended_ms = _told(kept)
+    return _encode((True, _NOTES_EARLY, raw_first, -1, -1, -1, newest_ms, appended_ms))
+
+
+def _told(kept: int) -> tuple[int, int, int]:
+    """Return what a number at rest tells: first offset, newest time and append time, in ms."""
+    raw_first, times = kept & (1 << _OFFSET_BITS) - 1, kept >> _OFFSET_BITS
+    hour = times >> _AHEAD_BITS
+    ahead = (times & (1 << _AHEAD_BITS) - 1) - _BEHIND
+    return raw_first, (hour + ahead) * KEPT_TO_MS, hour * KEPT_TO_MS
 
 
 def touched_in(value: bytes) -> Touched:

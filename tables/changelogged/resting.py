@@ -13,9 +13,9 @@ import msgspec
 
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.named_rows import NamedRows
-from tables.changelogged.presence import EventRanges
+from tables.changelogged.presence import EventRanges, Kept, resting, written
 
-_decode = msgspec.msgpack.Decoder(tuple[int, str, dict[int, bytes]]).decode
+_decode = msgspec.msgpack.Decoder(tuple[int, str, dict[int, Kept]]).decode
 _MOST_LOOKED_AT: Final = 16
 """Whoever looks at an external subscription asks for it several times."""
 _NOT_WRITTEN: Final = b""
@@ -25,33 +25,33 @@ _NOT_WRITTEN: Final = b""
 class Codes(Mapping[str, EventRanges]):
     """Event ranges of an external subscription by code; an entry is made once it is asked for."""
 
-    __slots__ = ("_entries", "name", "number", "values_written")
+    __slots__ = ("_entries", "kept", "name", "number")
 
-    def __init__(self, name: SubscriptionKey, number: int, values: dict[str, bytes]):
+    def __init__(self, name: SubscriptionKey, number: int, kept: dict[str, Kept]):
         self.name = name
         self.number = number
         """Number of its row."""
-        self.values_written = values
-        """What the changelog has of each code."""
+        self.kept = kept
+        """What the changelog has of each code, as it rests."""
         self._entries: dict[str, EventRanges] = {}
 
     def put(self, code: str, entry: EventRanges) -> None:
         """Keep the entry of one more code, which a flush is to write."""
-        self.values_written[code] = _NOT_WRITTEN
+        self.kept[code] = _NOT_WRITTEN
         self._entries[code] = entry
 
     def find(self, code: str) -> EventRanges | None:
         """Return the entry of a code; None: no event of it ever came."""
         entry = self._entries.get(code)
-        if entry is None and (value := self.values_written.get(code)) is not None:
-            entry = self._entries[code] = EventRanges.unpacked(value)
+        if entry is None and (kept := self.kept.get(code)) is not None:
+            entry = self._entries[code] = EventRanges.unpacked(kept)
         return entry
 
     def written(self, code: str, value: bytes) -> bytes | None:
         """Take in what a flush writes of a code; return what the changelog had; None: nothing."""
-        before = self.values_written.get(code)
-        self.values_written[code] = value
-        return before or None
+        before = self.kept.get(code)
+        self.kept[code] = resting(value)
+        return (written(before) or None) if before is not None else None
 
     @property
     def may_rest(self) -> bool:
@@ -65,13 +65,13 @@ class Codes(Mapping[str, EventRanges]):
         return entry
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.values_written)
+        return iter(self.kept)
 
     def __contains__(self, code: object) -> bool:
-        return code in self.values_written
+        return code in self.kept
 
     def __len__(self) -> int:
-        return len(self.values_written)
+        return len(self.kept)
 
 
 class RestingRanges(NamedRows):
@@ -136,7 +136,7 @@ class RestingRanges(NamedRows):
             return False
         del self._awake[name]
         numbers = self.numbers
-        values = {numbers[code]: value for code, value in codes.values_written.items()}
+        values = {numbers[code]: value for code, value in codes.kept.items()}
         self.replace(codes.number, name, values)
         return True
 

@@ -12,6 +12,10 @@ import pytest
 
 from app.bounds.turns import drained
 from app.definitions.indexes import rows
+from app.definitions.log import applying
+from app.definitions.state import Definitions
+from app.runtime.shelf import Shelf
+from bench import definitions
 from bench.subscriptions import Shape, defined, logged, write
 from tables.changelogged.checkpoint import Checkpoint
 from tables.event_index.index import EventIndex
@@ -30,10 +34,10 @@ class Grown:
         tracemalloc.start()
         self._before = 0
 
-    def __call__(self) -> float:
+    def __call__(self, subscriptions: int = SUBSCRIPTIONS) -> float:
         gc.collect()
         before, self._before = self._before, tracemalloc.get_traced_memory()[0]
-        return (self._before - before) / SUBSCRIPTIONS
+        return (self._before - before) / subscriptions
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +57,7 @@ def test_what_a_subscription_with_one_cell_weighs(
     grown = Grown()
 
     known = defined(tmp_path)
-    assert grown() < 115
+    assert grown() < 102
 
     checkpoint, newest = msgspec.msgpack.decode(
         (tmp_path / "state0").read_bytes(), type=tuple[Checkpoint, dict[str, dict[bytes, bytes]]]
@@ -64,7 +68,7 @@ def test_what_a_subscription_with_one_cell_weighs(
     for key, value in newest["presence"].items():
         state.event_ranges.load(key, value)
     state.event_ranges.loaded()
-    assert grown() < 120
+    assert grown() < 100
 
     for key, value in newest["cells"].items():
         state.packing.load_cell(key, value)
@@ -78,5 +82,23 @@ def test_what_the_definition_of_a_subscription_weighs_without_a_disk(tmp_path: P
     grown = Grown()
 
     known = defined(tmp_path)
-    assert grown() < 230
+    assert grown() < 220
     assert len(known.subscription_versions) == SUBSCRIPTIONS
+
+
+def test_what_the_definition_of_a_subscription_weighs_whose_customer_has_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "CHUNK_BYTES", 1 << 13)
+    monkeypatch.setattr(rows, "_FULL", 1 << 12)
+    monkeypatch.setattr(definitions, "PLANS", 1)
+    # What there is once weighs little beside these.
+    count = 10 * SUBSCRIPTIONS
+    log = [command.encode() for command in definitions.definitions(count + 2, 10)]
+    grown = Grown()
+
+    known = Definitions(Shelf(tmp_path).keep)
+    for offset, value in enumerate(log):
+        drained(applying(known, value, definitions.NOW_MS + offset, offset))
+    assert grown(count) < 64
+    assert len(known.subscription_versions) == count

@@ -3467,4 +3467,42 @@ BUGS = (
         "        async with self._my_turn():\n            await examine(partition, batch)\n",
         "tests/agents/test_ingest.py::test_others_fold_while_records_of_a_partition_are_tried",
     ),
+    Bug(
+        "range-at-rest-without-what-came-misplaced",
+        "tables/changelogged/presence.py",
+        "        or plain != [True, _NOTES_EARLY, raw_first, -1, -1, -1]\n",
+        "",
+        "tests/tables/changelogged/test_resting.py"
+        "::test_what_rests_of_an_entry_is_the_record_again",
+    ),
+    Bug(
+        "range-at-rest-with-times-far-apart",
+        "tables/changelogged/presence.py",
+        "        or ahead >> _AHEAD_BITS\n",
+        "",
+        "tests/tables/changelogged/test_resting.py"
+        "::test_what_rests_of_an_entry_is_the_record_again",
+    ),
+    Bug(
+        "sum-of-event-ranges-forgets-what-rested",
+        "tables/changelogged/resting.py",
+        "(written(before) or None) if before is not None else None",
+        "None",
+        "tests/tables/changelogged/test_resting.py"
+        "::test_what_is_loaded_in_any_order_is_what_was_written[1]",
+    ),
+    Bug(
+        "moment-gone-by-uncounted",
+        "app/definitions/active_counts.py",
+        "            self._past += len(self._runs[0])\n",
+        "",
+        "tests/app/definitions/test_active_counts.py::test_from_now_on_moments_are_one_sorted_list",
+    ),
+    Bug(
+        "subscription-that-began-long-ago-stays-active",
+        "app/definitions/active_counts.py",
+        "            self._past -= 1\n            return",
+        "            return",
+        "tests/app/definitions/test_laws.py::test_the_tally_counts_what_a_scan_finds",
+    ),
 )

@@ -76,9 +76,9 @@ class SubscriptionIndex(Index):
                 self.active_by_plan[plan_id].remove(old)
                 if plan_id not in subscription.plan_ids:
                     self.by_plan.discard(plan_id, identity)
-        _counts(self.active_by_organization, organization_id).add(subscription)
+        _counts(self.active_by_organization, organization_id).add(subscription, now_ms)
         for plan_id in subscription.plan_ids:
-            _counts(self.active_by_plan, plan_id).add(subscription)
+            _counts(self.active_by_plan, plan_id).add(subscription, now_ms)
             if old is None:
                 self.by_plan.add(plan_id, identity, number)
             elif plan_id not in old.plan_ids:
@@ -105,7 +105,7 @@ class SubscriptionIndex(Index):
         of_all = promised.active_by_organization, self.active_by_organization
         for active in (*counts, _later(*of_all, new.organization_id)):
             active.remove(old)
-            active.add(new)
+            active.add(new, promised.coming.append_time_ms)
         return True
 
     def commit_promised(self, promised: Promised) -> None:

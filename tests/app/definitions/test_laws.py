@@ -385,7 +385,7 @@ def test_plans_hold_only_what_their_metrics_allow(records: list[Record]) -> None
 @given(logs(), st.integers(-50, 400))
 def test_the_tally_counts_what_a_scan_finds(records: list[Record], days: int) -> None:
     definitions = applied(records)
-    at_ms = START_MS + days * DAY_MS
+    at_ms = max(START_MS + days * DAY_MS, definitions.append_time_ms)
     for plan_id in definitions.plan_versions:
         active = [
             one

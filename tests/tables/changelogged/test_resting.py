@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from app.wire.arrivals import MeterKey, SubscriptionKey
-from tables.changelogged.presence import REST, EventRanges
+from tables.changelogged.presence import REST, EventRanges, resting, written
 from tables.changelogged.presence_table import EventRangesTable
-from tests.world.clock import HOUR_MS, START_MS
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS
+from tests.world.profiles import examples
 
 NAME = ("org", "sub")
 OTHER = ("org", "other")
+
+SEVERAL = 1_000
+OFFSETS = st.one_of(st.just(-1), st.integers(0, SEVERAL), st.integers((1 << 35) - 2, 1 << 36))
+HOURS = st.one_of(
+    st.integers(0, SEVERAL).map(lambda hour: START_MS // HOUR_MS + hour),
+    st.integers(-2, 2),
+    st.integers((1 << 20) - 2, 1 << 21),
+)
+TIMES = st.one_of(st.just(-1), HOURS.map(lambda hour: hour * HOUR_MS))
 
 
 def table() -> EventRangesTable:
@@ -142,8 +155,13 @@ def test_what_is_loaded_in_any_order_is_what_was_written(
     assert loaded.sum == ranges.sum
     noted(loaded, ("org", "sub-3"), "code0", 99)
     noted(ranges, ("org", "sub-3"), "code0", 99)
-    assert loaded.take_changes() == ranges.take_changes()
+    changed = ranges.take_changes()
+    assert loaded.take_changes() == changed
     assert loaded.sum == ranges.sum
+    newest = table()
+    for key, value in {**dict(rows), **dict(changed)}.items():
+        newest.load(key, value)
+    assert newest.sum == ranges.sum
 
 
 def test_the_entry_of_all_others_is_written_like_any() -> None:
@@ -160,3 +178,33 @@ def test_the_entry_of_all_others_is_written_like_any() -> None:
         loaded.load(key, value)
     assert loaded.find(REST[:2], REST[2]) == loaded.rest
     assert (len(first), len(second), loaded.sum) == (1, 1, ranges.sum)
+
+
+@examples(500)
+@given(st.tuples(OFFSETS, OFFSETS, TIMES, TIMES), st.sampled_from([0, 0, 0, 7]))
+def test_what_rests_of_an_entry_is_the_record_again(
+    entry: tuple[int, int, int, int], first_ms: int
+) -> None:
+    raw_first, rekeyed_first, newest_ms, appended_ms = entry
+    value = EventRanges(raw_first, rekeyed_first, newest_ms, appended_ms, first_ms).packed()
+    kept = resting(value)
+    assert written(kept) == value
+    assert EventRanges.unpacked(kept) == EventRanges.unpacked(value)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(kept)) == kept
+
+
+@examples(200)
+@given(st.lists(st.integers(-1, 3), min_size=5, max_size=5), st.booleans(), HOURS, HOURS)
+@example([7, 3, 9, -1, -1], True, START_MS // HOUR_MS, START_MS // HOUR_MS)
+def test_what_older_programs_wrote_rests_as_it_is(
+    numbers: list[int], flag: bool, newest: int, appended: int
+) -> None:
+    value = msgspec.msgpack.encode((flag, *numbers, newest * HOUR_MS, appended * HOUR_MS))
+    assert written(resting(value)) == value
+
+
+@pytest.mark.parametrize("ahead_ms", [-200 * HOUR_MS, 0, DAY_MS])
+@pytest.mark.parametrize("raw_first", [0, 5, 1 << 33])
+def test_of_nearly_all_entries_a_number_rests(raw_first: int, ahead_ms: int) -> None:
+    entry = EventRanges(raw_first, newest_ms=START_MS + ahead_ms, appended_ms=START_MS)
+    assert isinstance(resting(entry.packed()), int)

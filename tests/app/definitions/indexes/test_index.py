@@ -89,7 +89,8 @@ def written(held: object) -> bytes:
         case Versions():
             return written([*held.changes, *held.offsets]) + written(held._objects)
         case ActiveCounts():
-            return written([held._starts_ms._runs, held._ends_ms._runs])
+            moments = held._starts_ms, held._ends_ms
+            return written([(one._past, one._runs) for one in moments])
         case list() | tuple() | array() | set():
             return b"[%b]" % b",".join(map(written, held))
         case _:
