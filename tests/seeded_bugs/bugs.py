@@ -3430,4 +3430,25 @@ BUGS = (
         "tests/app/runtime/test_apart.py"
         "::test_a_disk_that_cannot_be_read_is_no_fault_of_what_is_tried",
     ),
+    Bug(
+        "end-passed-over-on-the-grid",
+        "app/definitions/timeline.py",
+        "        if subscription.usage_end_ms is not None:\n            return None\n",
+        "",
+        "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
+    ),
+    Bug(
+        "first-period-as-long-as-the-others",
+        "app/definitions/timeline.py",
+        "max(began_ms, grid.start_ms(grid.index_at(at_ms)))",
+        "grid.start_ms(grid.index_at(at_ms))",
+        "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
+    ),
+    Bug(
+        "changed-terms-as-if-there-were-none",
+        "app/definitions/timeline.py",
+        "if len(self.terms) != 1:\n            return None\n        (entry,) = self.terms",
+        "if not self.terms:\n            return None\n        entry = self.terms[0]",
+        "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
+    ),
 )
