@@ -130,9 +130,9 @@ def _fold_into(
     """
     fold = span.fold
     parts = fold.parts or fold.take_parts()
-    read_value, plain, unique, counts_after_ms, apply, reads, whole_members, prices, by_day, _ = (
-        parts
-    )
+    read_value, plain, unique, counts_after_ms, apply, reads, whole_members, prices, by_day = parts[
+        :9
+    ]
     ignore = folded.ignore if prices else _ignore_nothing
     watch = span.watch
     has_cut = corrected_ms > 0 or watch is not None

@@ -259,7 +259,10 @@ class Partition:
             noted = route.event_ranges
             if noted is None:
                 name = (route.organization_id, route.external_subscription_id)
-                noted = route.event_ranges = event_ranges.entry_of(name, route.code)
+                # What nothing defines has no timelines.
+                is_counted = bool(route.spans and route.timelines)
+                noted = event_ranges.entry_of(name, route.code, is_counted=is_counted)
+                route.event_ranges = noted
             if changed is not None:
                 event_ranges.mark(route.meter_key, noted)
                 changed.note_run(route, run, noted)

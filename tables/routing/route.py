@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Any
 
+import msgspec
+
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.kernel import learn, learn_state
 from tables.cells.cell import Cell, Layer, Span
@@ -24,108 +26,88 @@ from tables.values import UNITS_A_SPAN, UNITS_AN_EVENT, Reading
 
 _BOUNDS = Struct("=4q")
 """Half of `app.kernel.twin.BOUNDS`: where events lead straight, or what is known of them."""
+_BOUNDS_BYTES = _BOUNDS.size
 
 
-class Route:
+class Route(msgspec.Struct, eq=False):
     """Where the events of one (organization, external_subscription_id, code) go."""
 
-    __slots__ = (
-        "bounds",
-        "cell",
-        "code",
-        "event_ranges",
-        "external_subscription_id",
-        "grouped",
-        "late",
-        "layer",
-        "made_at",
-        "organization_id",
-        "reading",
-        "set_key",
-        "spans",
-        "timelines",
-        "weight",
-    )
+    organization_id: str
+    external_subscription_id: str
+    code: str
+    timelines: tuple[Timeline, ...]
+    spans: tuple[Span, ...]
+    event_ranges: EventRanges | None = None
+    """Its entry in the presence table, once an event has come."""
+    made_at: int = 0
+    """How many definitions the partition had been told of by then."""
+    bounds: bytes = b""
+    """Within which events lead straight into `layer`, as `app.kernel` has it; else empty."""
+    layer: Layer | None = None
+    cell: Cell | None = None
+    """The only cell of `layer`; None: its charge has several."""
+    reading: Reading | None = None
+    set_key: SetKey | None = None
+    """The set of members of `cell`."""
+    late: LateRoute | None = None
+    """Where events of a closed period go that count from one cut on; None: none came."""
 
-    def __init__(
-        self,
-        organization_id: str,
-        external_subscription_id: str,
-        code: str,
-        timelines: tuple[Timeline, ...],
-        spans: tuple[Span, ...],
-    ):
-        self.organization_id = organization_id
-        self.external_subscription_id = external_subscription_id
-        self.code = code
-        self.timelines = timelines
-        self.spans = spans
-        self.event_ranges: EventRanges | None = None
-        """Its entry in the presence table, once an event has come."""
-        self.made_at = 0
-        """How many definitions the partition had been told of by then."""
+    @property
+    def grouped(self) -> bool:
+        """Whether any charge has groups."""
+        return any(span.fold.grouped for span in self.spans)
+
+    @property
+    def weight(self) -> int:
+        """How many events of one charge, without an expression, take as long as one of it does."""
+        spans = self.spans
         if len(spans) == 1:
             # As most have.
-            fold = spans[0].fold
-            self.grouped, units = fold.grouped, fold.units
-        else:
-            self.grouped = any(span.fold.grouped for span in spans)
-            units = sum(span.fold.units for span in spans)
-            units += max(0, len(spans) - 1) * UNITS_A_SPAN
-        self.weight = 1 + units // UNITS_AN_EVENT
-        """How many events of one charge, without an expression, take as long as one of it does."""
-        self.bounds = b""
-        """Within which events lead straight into `layer`, as `app.kernel` has it; else empty."""
-        self.layer: Layer | None = None
-        self.cell: Cell | None = None
-        """The only cell of `layer`; None: its charge has several."""
-        self.reading: Reading | None = None
-        self.set_key: SetKey | None = None
-        """The set of members of `cell`."""
-        self.late: LateRoute | None = None
-        """Where events of a closed period go that count from one cut on; None: none came."""
+            return 1 + spans[0].fold.units // UNITS_AN_EVENT
+        units = sum(span.fold.units for span in spans) + max(0, len(spans) - 1) * UNITS_A_SPAN
+        return 1 + units // UNITS_AN_EVENT
 
     def aim(self) -> None:
         """Lead events like those that were folded last straight into their cell, or period.
 
         Those that follow then ask for no span, layer or charge, which lie far apart in memory.
         """
-        span = self.spans[0] if len(self.spans) == 1 else None
-        layer = None if span is None else span.current
-        if span is None or layer is None or layer.period is None or span.watch is not None:
+        if len(self.spans) != 1:
             return
-        fold, parts = span.fold, span.fold.parts
-        if parts is None or parts.reading is None:
+        (span,) = self.spans
+        fold, layer = span.fold, span.current
+        parts = fold.parts
+        if layer is None or parts is None or not parts.leads or span.watch is not None:
             return
-        cell = layer.cells.get(ONLY_CELL) if parts.plain else None
-        if (parts.plain and cell is None) or (layer is self.layer and cell is self.cell):
+        period, cell = layer.period, layer.cells.get(ONLY_CELL) if parts.plain else None
+        if period is None or (parts.plain and cell is None):
             return
-        if fold.in_advance or not fold.prices or is_forgotten(layer):
+        led, same = self.layer, layer is self.layer and cell is self.cell
+        # Of a late event, if it is before.
+        if same or (led is not None and led.start_ms > layer.start_ms):
             return
-        if self.layer is not None and self.layer.start_ms > layer.start_ms:
-            # Of a late event.
+        if is_forgotten(layer):
             return
         set_key = None
-        if fold.unique:
-            if parts.whole_members:
-                return
+        if parts.unique:
             name = (*ONLY_CELL, None if fold.metric.recurring else layer.start_ms)
             set_key = span.sets.get(name)
             if set_key is None and parts.plain:
                 return
         self.layer, self.cell, self.reading, self.set_key = layer, cell, parts.reading, set_key
         # Events of earlier are noted, and no period is as long as one may be dated ahead.
-        after_ms = max(layer.start_ms - EARLY_MS, fold.counts_after_ms + 1)
-        until_ms = min(layer.period.due_at_ms, layer.due_at_ms)
-        self.bounds = _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
+        start_ms, until_ms = layer.start_ms, min(period.due_at_ms, layer.due_at_ms)
+        after_ms = max(start_ms - EARLY_MS, parts.counts_after_ms + 1)
+        self.bounds = _BOUNDS.pack(start_ms, layer.end_ms, after_ms, until_ms)
         self.reach()
 
     def reach(self) -> None:
         """Lead straight whatever adds nothing to the event ranges, which say how far that is."""
         ranges = self.event_ranges
         if ranges is not None:
-            reach = ranges.newest_ms, ranges.appended_ms, ranges.raw_first, ranges.rekeyed_first
-            self.bounds = self.bounds[: _BOUNDS.size] + _BOUNDS.pack(*reach)
+            self.bounds = self.bounds[:_BOUNDS_BYTES] + _BOUNDS.pack(
+                ranges.newest_ms, ranges.appended_ms, ranges.raw_first, ranges.rekeyed_first
+            )
 
     def lose_aim(self) -> None:
         """Lead events straight nowhere: the cell goes, or another may take its place."""
@@ -142,17 +124,18 @@ class Route:
         if self.event_ranges is None or len(self.spans) != 1 or len(self.timelines) != 1:
             return
         parts, period = fold.parts, self.timelines[0].holding(layer.start_ms)
-        if parts is None or period is None or fold.in_advance or not fold.prices:
+        if parts is None or period is None or not parts.leads:
             return
         set_key = None
         if fold.unique:
             set_key = layer.span.sets.get((*ONLY_CELL, layer.start_ms))
-            if set_key is None or parts.whole_members:
+            if set_key is None:
                 return
         # Nobody else asks whether it is dirty: what a flush writes is the cell.
         alone.dirty = True
-        late = self.late = LateRoute(*self.meter_key, self.timelines, self.spans)
-        late.revised, late.cut_ms = cell, cut_ms
+        late = self.late = LateRoute(
+            *self.meter_key, self.timelines, self.spans, revised=cell, cut_ms=cut_ms
+        )
         late.cell, late.reading, late.set_key = alone, parts.reading, set_key
         late.event_ranges = self.event_ranges
         after_ms = max(since_ms, fold.counts_after_ms + 1)
@@ -231,10 +214,9 @@ class Route:
         )
 
 
-class LateRoute(Route):
+class LateRoute(Route, eq=False, kw_only=True):
     """Where late events go that count like one that came before: to what one cut shows."""
 
-    __slots__ = ("cut_ms", "revised")
     revised: Cell
     """The cell; the route's own has only the state of the cut."""
     cut_ms: int
@@ -316,10 +298,7 @@ def _reached(
 
 def _learn() -> None:
     """Let the kernel know where routes, cells and states have their fields."""
-    route = object.__new__(Route)
-    for slot in Route.__slots__:
-        setattr(route, slot, object())
-    learn(route)
+    learn(Route(*(object() for _ in Route.__struct_fields__)))  # type: ignore[arg-type]
     learn(Cell(*(object() for _ in Cell.__struct_fields__)))  # type: ignore[arg-type]
     for aggregation in AGGREGATIONS.values():
         kind: type[Any] = aggregation.state_type

@@ -249,8 +249,8 @@ BUGS = (
     Bug(
         "straight-after-the-period-is-due",
         "tables/routing/route.py",
-        "until_ms = min(layer.period.due_at_ms, layer.due_at_ms)",
-        "until_ms = layer.period.due_at_ms + 1",
+        "start_ms, until_ms = layer.start_ms, min(period.due_at_ms, layer.due_at_ms)",
+        "start_ms, until_ms = layer.start_ms, period.due_at_ms + 1",
         "tests/laws/test_straight.py::test_what_is_late_is_looked_at",
     ),
     Bug(
@@ -1694,8 +1694,8 @@ BUGS = (
     Bug(
         "straight-event-of-long-before-not-noted",
         "tables/routing/route.py",
-        "max(layer.start_ms - EARLY_MS, fold.counts_after_ms + 1)",
-        "max(layer.start_ms - 99 * EARLY_MS, fold.counts_after_ms + 1)",
+        "max(start_ms - EARLY_MS, parts.counts_after_ms + 1)",
+        "max(start_ms - 99 * EARLY_MS, parts.counts_after_ms + 1)",
         "tests/tables/changelogged/test_presence.py"
         "::test_what_leads_straight_into_a_period_is_looked_at_if_it_came_long_before_it",
     ),
@@ -2769,8 +2769,8 @@ BUGS = (
     Bug(
         "timezone-of-organizations-in-force-at-once",
         "app/definitions/terms.py",
-        "organization = organizations.at(at_ms)",
-        "organization = organizations.at()",
+        "plan, organizations.at(at_ms), settings)",
+        "plan, organizations.at(), settings)",
         "tests/app/definitions/test_organizations.py"
         "::test_what_a_customer_says_goes_before_what_its_organization_says",
     ),
@@ -3450,5 +3450,19 @@ BUGS = (
         "if len(self.terms) != 1:\n            return None\n        (entry,) = self.terms",
         "if not self.terms:\n            return None\n        entry = self.terms[0]",
         "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
+    ),
+    Bug(
+        "shared-terms-as-before-a-change",
+        "app/definitions/terms.py",
+        "if known is None or known.told != told:",
+        "if known is None:",
+        "tests/laws/test_common_terms.py::test_shared_terms_are_those_of_each_alone",
+    ),
+    Bug(
+        "terms-of-now-for-who-began-before",
+        "app/definitions/terms.py",
+        "if since_ms > created_ms or plan is None:",
+        "if plan is None:",
+        "tests/laws/test_common_terms.py::test_shared_terms_are_those_of_each_alone",
     ),
 )
