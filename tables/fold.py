@@ -268,8 +268,10 @@ def _fold_plainly(
     found = take_run(cell, name, code, run, *bounds, parts.reading, folded.dirty)
     if found is False:
         return False
-    layer.cells[ONLY_CELL] = cell
-    _take_found(cell, 0, run, found, parts, members, folded)
+    if known is None:
+        layer.cells[ONLY_CELL] = cell
+    if found is not True or span.fold.in_advance:
+        _take_found(cell, 0, run, found, parts, members, folded)
     return True
 
 

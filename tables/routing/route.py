@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Any
 
-import msgspec
-
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.kernel import learn, learn_state
 from tables.cells.cell import Cell, Layer, Span
@@ -29,28 +27,52 @@ _BOUNDS = Struct("=4q")
 _BOUNDS_BYTES = _BOUNDS.size
 
 
-class Route(msgspec.Struct, eq=False):
+class Route:
     """Where the events of one (organization, external_subscription_id, code) go."""
 
-    organization_id: str
-    external_subscription_id: str
-    code: str
-    timelines: tuple[Timeline, ...]
-    spans: tuple[Span, ...]
-    event_ranges: EventRanges | None = None
-    """Its entry in the presence table, once an event has come."""
-    made_at: int = 0
-    """How many definitions the partition had been told of by then."""
-    bounds: bytes = b""
-    """Within which events lead straight into `layer`, as `app.kernel` has it; else empty."""
-    layer: Layer | None = None
-    cell: Cell | None = None
-    """The only cell of `layer`; None: its charge has several."""
-    reading: Reading | None = None
-    set_key: SetKey | None = None
-    """The set of members of `cell`."""
-    late: LateRoute | None = None
-    """Where events of a closed period go that count from one cut on; None: none came."""
+    __slots__ = (
+        "bounds",
+        "cell",
+        "code",
+        "event_ranges",
+        "external_subscription_id",
+        "late",
+        "layer",
+        "made_at",
+        "organization_id",
+        "reading",
+        "set_key",
+        "spans",
+        "timelines",
+    )
+
+    def __init__(
+        self,
+        organization_id: str,
+        external_subscription_id: str,
+        code: str,
+        timelines: tuple[Timeline, ...],
+        spans: tuple[Span, ...],
+    ):
+        self.organization_id = organization_id
+        self.external_subscription_id = external_subscription_id
+        self.code = code
+        self.timelines = timelines
+        self.spans = spans
+        self.event_ranges: EventRanges | None = None
+        """Its entry in the presence table, once an event has come."""
+        self.made_at = 0
+        """How many definitions the partition had been told of by then."""
+        self.bounds = b""
+        """Within which events lead straight into `layer`, as `app.kernel` has it; else empty."""
+        self.layer: Layer | None = None
+        self.cell: Cell | None = None
+        """The only cell of `layer`; None: its charge has several."""
+        self.reading: Reading | None = None
+        self.set_key: SetKey | None = None
+        """The set of members of `cell`."""
+        self.late: LateRoute | None = None
+        """Where events of a closed period go that count from one cut on; None: none came."""
 
     @property
     def grouped(self) -> bool:
@@ -86,7 +108,7 @@ class Route(msgspec.Struct, eq=False):
         # Of a late event, if it is before.
         if same or (led is not None and led.start_ms > layer.start_ms):
             return
-        if is_forgotten(layer):
+        if span.forgotten_ms >= 0 and is_forgotten(layer):
             return
         set_key = None
         if parts.unique:
@@ -133,9 +155,8 @@ class Route(msgspec.Struct, eq=False):
                 return
         # Nobody else asks whether it is dirty: what a flush writes is the cell.
         alone.dirty = True
-        late = self.late = LateRoute(
-            *self.meter_key, self.timelines, self.spans, revised=cell, cut_ms=cut_ms
-        )
+        late = self.late = LateRoute(*self.meter_key, self.timelines, self.spans)
+        late.revised, late.cut_ms = cell, cut_ms
         late.cell, late.reading, late.set_key = alone, parts.reading, set_key
         late.event_ranges = self.event_ranges
         after_ms = max(since_ms, fold.counts_after_ms + 1)
@@ -214,9 +235,10 @@ class Route(msgspec.Struct, eq=False):
         )
 
 
-class LateRoute(Route, eq=False, kw_only=True):
+class LateRoute(Route):
     """Where late events go that count like one that came before: to what one cut shows."""
 
+    __slots__ = ("cut_ms", "revised")
     revised: Cell
     """The cell; the route's own has only the state of the cut."""
     cut_ms: int
@@ -298,7 +320,10 @@ def _reached(
 
 def _learn() -> None:
     """Let the kernel know where routes, cells and states have their fields."""
-    learn(Route(*(object() for _ in Route.__struct_fields__)))  # type: ignore[arg-type]
+    route = object.__new__(Route)
+    for slot in Route.__slots__:
+        setattr(route, slot, object())
+    learn(route)
     learn(Cell(*(object() for _ in Cell.__struct_fields__)))  # type: ignore[arg-type]
     for aggregation in AGGREGATIONS.values():
         kind: type[Any] = aggregation.state_type

@@ -82,9 +82,13 @@ def loaded(path: Path) -> ModuleType:
 
 def learn(kernel: Any) -> None:
     """Let it learn where fields are, as the product does."""
-    for each in (Event, Arrival, Cell, Route):
+    for each in (Event, Arrival, Cell):
         fields: list[Any] = [str(i) for i in range(len(each.__struct_fields__))]
         kernel.learn(each(*fields))
+    route = object.__new__(Route)
+    for slot in Route.__slots__:
+        setattr(route, slot, object())
+    kernel.learn(route)
     for aggregation in AGGREGATIONS.values():
         first: list[Any] = [object() for _ in aggregation.state_type.__struct_fields__]
         kernel.learn_state(aggregation.state_type(*first), tuple(first))
