@@ -235,6 +235,9 @@ class Timeline:
         if opening is None and (self._first.periods or self._first.advance()):
             opening = self._first.periods[0]
         self._opening = opening
+        if self._last is None:
+            # Events of a new subscription fall into it.
+            self._last = opening
         return opening
 
     @property

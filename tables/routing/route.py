@@ -77,14 +77,17 @@ class Route:
     @property
     def grouped(self) -> bool:
         """Whether any charge has groups."""
-        return any(span.fold.grouped for span in self.spans)
+        spans = self.spans
+        if len(spans) == 1:
+            # As most have.
+            return spans[0].fold.grouped
+        return any(span.fold.grouped for span in spans)
 
     @property
     def weight(self) -> int:
         """How many events of one charge, without an expression, take as long as one of it does."""
         spans = self.spans
         if len(spans) == 1:
-            # As most have.
             return 1 + spans[0].fold.units // UNITS_AN_EVENT
         units = sum(span.fold.units for span in spans) + max(0, len(spans) - 1) * UNITS_A_SPAN
         return 1 + units // UNITS_AN_EVENT
