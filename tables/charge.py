@@ -55,6 +55,8 @@ class FoldParts(NamedTuple):
     by_day: bool
     reading: Reading | None
     """How `app.kernel` reads and folds it; None: it does not."""
+    leads: bool
+    """Whether events may lead straight into cells: each is told to nobody, nor kept whole."""
 
 
 class ChargeFold:
@@ -196,6 +198,9 @@ class ChargeFold:
 
     def take_parts(self) -> FoldParts:
         """Return what the fold reads of it, which is the same from the first event on."""
+        reading, in_advance = self._reading(), self.in_advance
+        whole_members = self.charge.prorated or in_advance
+        leads = reading is not None and self.prices and not in_advance
         self.parts = FoldParts(
             self.read_value,
             self.plain,
@@ -203,10 +208,11 @@ class ChargeFold:
             self.counts_after_ms,
             self.aggregation.apply if self.applies else None,
             bool(self.properties),
-            self.charge.prorated or self.in_advance,
+            whole_members,
             self.prices,
             self.by_day,
-            self._reading(),
+            reading,
+            leads and not (self.unique and whole_members),
         )
         return self.parts
 

@@ -130,9 +130,9 @@ def _fold_into(
     """
     fold = span.fold
     parts = fold.parts or fold.take_parts()
-    read_value, plain, unique, counts_after_ms, apply, reads, whole_members, prices, by_day, _ = (
-        parts
-    )
+    read_value, plain, unique, counts_after_ms, apply, reads, whole_members, prices, by_day = parts[
+        :9
+    ]
     ignore = folded.ignore if prices else _ignore_nothing
     watch = span.watch
     has_cut = corrected_ms > 0 or watch is not None
@@ -268,8 +268,10 @@ def _fold_plainly(
     found = take_run(cell, name, code, run, *bounds, parts.reading, folded.dirty)
     if found is False:
         return False
-    layer.cells[ONLY_CELL] = cell
-    _take_found(cell, 0, run, found, parts, members, folded)
+    if known is None:
+        layer.cells[ONLY_CELL] = cell
+    if found is not True or span.fold.in_advance:
+        _take_found(cell, 0, run, found, parts, members, folded)
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -22,17 +23,77 @@ from app.definitions.versions import Versions
 _DAY_S = 86_400
 
 
+class _Common(NamedTuple):
+    """What the newest definitions say of all who have a plan, and how many they are."""
+
+    told: tuple[int, int, int]
+    since_ms: int
+    """Append time of the last that changed any of it."""
+    plan: Plan | None
+    organization: Organization | None
+    settings: SettingsRecord
+
+
+class CommonTerms:
+    """What of the terms is alike for all who have a plan; it is found once until it changes."""
+
+    def __init__(self, definitions: Definitions):
+        self._definitions = definitions
+        self._known: dict[str, _Common] = {}
+        """By plan id."""
+
+    def of(self, subscription: Versions[Subscription]) -> Terms | None:
+        """Return the one entry of terms of a subscription; None: it may be another, or several.
+
+        As for most, nothing of it changed since it was made.
+        """
+        one = subscription.only()
+        # A customer is there before its subscriptions.
+        customer = None if one is None else self._definitions.customer_of(one).only()
+        if one is None or customer is None:
+            return None
+        _, since_ms, plan, organization, settings = self._common_of(one)
+        created_ms = subscription.changes[0]
+        if since_ms > created_ms or plan is None:
+            return None
+        return _terms(created_ms, one, customer, plan, organization, settings)
+
+    def _common_of(self, one: Subscription) -> _Common:
+        definitions = self._definitions
+        plan = definitions.plan_versions[one.plan_id]
+        settings = definitions.settings
+        organization = definitions.organization_versions(one.organization_id)
+        told = len(plan.changes), len(settings.changes), len(organization.changes)
+        known = self._known.get(one.plan_id)
+        if known is None or known.told != told:
+            times_ms = (
+                *plan.changes_of(_plan_shape),
+                *settings.changes_of(_settings_shape),
+                *organization.changes_of(_organization_shape),
+            )
+            known = self._known[one.plan_id] = _Common(
+                told,
+                max(times_ms, default=-1),
+                plan.last_before_deletion(),
+                organization.at(),
+                definitions.settings_at(),
+            )
+        return known
+
+
 def subscription_timeline(
     definitions: Definitions,
     subscription: Versions[Subscription],
     until_ms: int | None = None,
     before: Timeline | None = None,
+    common: CommonTerms | None = None,
 ) -> Timeline:
     """Return the timeline of a subscription under all definitions, or those appended up to a time.
 
-    `before`: one under others of them.
+    `before`: one under others of them. `common`: terms that subscriptions of a plan share.
     """
-    terms = subscription_terms(definitions, subscription, until_ms)
+    alone = None if common is None or until_ms is not None else common.of(subscription)
+    terms = subscription_terms(definitions, subscription, until_ms) if alone is None else [alone]
     return Timeline(terms) if before is None else before.under(terms)
 
 
@@ -116,7 +177,17 @@ def _terms_at(
     if subscription is None or plan is None:
         return None
     customer, settings = customers.at(at_ms), definitions.settings_at(at_ms)
-    organization = organizations.at(at_ms)
+    return _terms(at_ms, subscription, customer, plan, organizations.at(at_ms), settings)
+
+
+def _terms(
+    at_ms: int,
+    subscription: Subscription,
+    customer: Customer | None,
+    plan: Plan,
+    organization: Organization | None,
+    settings: SettingsRecord,
+) -> Terms:
     timezone = customer.timezone if customer else None
     if timezone is None:
         timezone = organization.timezone if organization else DEFAULT_TIMEZONE
@@ -131,9 +202,9 @@ def _terms_at(
         bool(plan.bill_charges_monthly),
     )
     return Terms(
-        since_ms=at_ms,
-        subscription=subscription,
-        grid=grid,
+        at_ms,
+        subscription,
+        grid,
         grace_ms=(settings.grace_s if grace_days is None else grace_days * _DAY_S) * 1000,
         close_grid_ms=settings.close_grid_s * 1000,
         late_window_ms=settings.late_window_s * 1000,

@@ -169,14 +169,19 @@ class Timeline:
     its first periods and those of now is not kept.
     """
 
-    __slots__ = ("_due", "_first", "_last", "_recent", "published", "terms")
+    __slots__ = ("_begun", "_due", "_last", "_opening", "_recent", "published", "terms")
 
     def __init__(self, terms: list[Terms], *, published: bool = True, fixed_ms: int | None = None):
         """Make a timeline; with `fixed_ms`, without most periods that are fixed by that time."""
         self.terms = terms
         self.published = published
         """False for the implicit plan: its periods are never due."""
-        self._first = _Stretch(_periods(terms, fixed_ms, skips_never=False))
+        self._begun: _Stretch | None = None
+        """Periods from the first one on; None: nobody asked for what `_running_at` cannot tell."""
+        if fixed_ms is not None:
+            self._begun = _Stretch(_periods(terms, fixed_ms, skips_never=False))
+        self._opening: Period | None = None
+        """The first period, once it was asked for."""
         self._recent: _Stretch | None = None
         """Periods around the instant that was asked for last, found by arithmetic."""
         self._last: Period | None = None
@@ -216,7 +221,7 @@ class Timeline:
         last = self._last
         if last is not None and last.start_ms <= at_ms < last.end_ms:
             return last
-        found = self._around(at_ms).holding(at_ms)
+        found = self._running_at(at_ms) or self._around(at_ms).holding(at_ms)
         if found is not None:
             self._last = found
         return found
@@ -224,8 +229,23 @@ class Timeline:
     @property
     def first(self) -> Period | None:
         """The first period; None: there is none."""
-        first = self._first
-        return first.periods[0] if first.periods or first.advance() else None
+        opening = self._opening
+        if opening is None and self.terms:
+            opening = self._running_at(self.terms[0].subscription.started_at_ms)
+        if opening is None and (self._first.periods or self._first.advance()):
+            opening = self._first.periods[0]
+        self._opening = opening
+        if self._last is None:
+            # Events of a new subscription fall into it.
+            self._last = opening
+        return opening
+
+    @property
+    def _first(self) -> _Stretch:
+        """Periods from the first one on."""
+        if self._begun is None:
+            self._begun = _Stretch(_periods(self.terms))
+        return self._begun
 
     def until(self, at_ms: int) -> list[Period]:
         """Return every period that starts at or before the instant, in order."""
@@ -328,10 +348,28 @@ class Timeline:
     def __iter__(self) -> Iterator[Period]:
         return self._first.after(-NEVER_MS)
 
+    def _running_at(self, at_ms: int) -> Period | None:
+        """Return the period that holds an instant, where one look at the grid tells; else None.
+
+        Nothing changed since the subscription was made and nothing ends it, as of most.
+        """
+        if len(self.terms) != 1:
+            return None
+        (entry,) = self.terms
+        subscription, grid = entry.subscription, entry.grid
+        began_ms = subscription.started_at_ms
+        if at_ms < began_ms or subscription.canceled_at_ms is not None:
+            return None
+        if subscription.usage_end_ms is not None:
+            return None
+        start_ms = max(began_ms, grid.start_ms(grid.index_at(at_ms)))
+        return _running_under(start_ms, entry, entry.since_ms)
+
     def _around(self, at_ms: int) -> _Stretch:
         """Return a stretch that has the period holding an instant, and all after it."""
         first, recent = self._first, self._recent
-        if self.first is None or at_ms < first.starts_ms[0] or first.is_near(at_ms):
+        begins = bool(first.periods) or first.advance()
+        if not begins or at_ms < first.starts_ms[0] or first.is_near(at_ms):
             return first
         if recent is not None and recent.is_near(at_ms):
             return recent
@@ -365,7 +403,7 @@ class FixedPeriods(Timeline):
 
     def __init__(self, periods: Iterable[Period]):
         super().__init__([], published=False)
-        self._first = _Stretch((0, period) for period in periods)
+        self._begun = _Stretch((0, period) for period in periods)
 
 
 class _Place(NamedTuple):
@@ -509,8 +547,8 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
     start_ms = subscription.started_at_ms if previous is None else previous.end_ms
     wished_ms = subscription.usage_end_ms
     if wished_ms is None and (previous is None or previous.timezone == grid.timezone):
-        running = _running(start_ms, terms[2:])
-        if created_ms < running.end_ms and terms.since_ms <= running.fixed_at_ms:
+        running = _running_under(start_ms, terms, created_ms)
+        if running is not None:
             return running
     k = _index_after(previous, grid, start_ms)
     natural_end_ms = grid.start_ms(k + 1)
@@ -548,6 +586,14 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
         fold_version=terms.fold_version,
     )
     return _shared(period)
+
+
+def _running_under(start_ms: int, terms: Terms, created_ms: int) -> Period | None:
+    """Return the period from a moment on that nothing cuts short; None: the terms came too late."""
+    running = _running(start_ms, terms[2:])
+    if created_ms < running.end_ms and terms.since_ms <= running.fixed_at_ms:
+        return running
+    return None
 
 
 @lru_cache(16_384)

@@ -413,7 +413,7 @@ ROWS = tuple(
             Row("event", "pairs", SUBSCRIPTIONS, event),
             Row("flush of one cell", "pairs", SUBSCRIPTIONS, flush),
             # From the second year on its periods are found by arithmetic: 1,000 steps more.
-            Row("first touch, new", "months of age", MONTHS, first_touch, 1.3),
+            Row("first touch, new", "months of age", MONTHS, first_touch),
             Row("… redefined since", "months of age", MONTHS, first_touch_redefined, 1.7),
             # It unpacks all cells of the subscription, also those of periods that are over.
             Row(
@@ -448,7 +448,7 @@ ROWS = tuple(
             Row("smaller duplicate", "events", EVENTS, partial(smaller_duplicate, "calls")),
             Row("… of a unique value", "events", EVENTS, partial(smaller_duplicate, "users")),
             Row("late event", "months of age", MONTHS, late_event),
-            Row("very late event of what recurs", "months of age", MONTHS, very_late_event, 1.4),
+            Row("very late event of what recurs", "months of age", MONTHS, very_late_event, 1.45),
             Row("closing a cell", "months of age", MONTHS, closing),
             Row("revising a cell", "months of age", MONTHS, partial(revision, "calls")),
             Row("… of what recurs", "months of age", MONTHS, partial(revision, "balance")),

@@ -113,7 +113,10 @@ class EventRanges(msgspec.Struct, gc=False):
         return touched
 
     def note(self, arrivals: Sequence[Arrival]) -> bool:
-        """Extend the entry over some events; return whether the changelog has to have it anew."""
+        """Extend the entry over some events; return whether the changelog has to have it anew.
+
+        Many wide events come here, so `ceil_to` is spelled out.
+        """
         newest_ms, earliest_ms, appended_ms, raw, rekeyed = reach_of(arrivals)
         anew = newest_ms - earliest_ms > EARLY_MS and self._note_early(arrivals)
         if raw >= 0 and not 0 <= self.raw_first <= raw:
@@ -122,10 +125,10 @@ class EventRanges(msgspec.Struct, gc=False):
             self.rekeyed_first, anew = rekeyed, True
         if newest_ms > self.newest_ms:
             anew = anew or (newest_ms - 1) // KEPT_TO_MS != (self.newest_ms - 1) // KEPT_TO_MS
-            self.newest_ms = _shared(ceil_to(newest_ms, NOTED_TO_MS))
+            self.newest_ms = _shared(-(-newest_ms // NOTED_TO_MS) * NOTED_TO_MS)
         if appended_ms > self.appended_ms:
             anew = anew or (appended_ms - 1) // KEPT_TO_MS != (self.appended_ms - 1) // KEPT_TO_MS
-            self.appended_ms = _shared(ceil_to(appended_ms, NOTED_TO_MS))
+            self.appended_ms = _shared(-(-appended_ms // NOTED_TO_MS) * NOTED_TO_MS)
         return anew
 
     def _note_early(self, arrivals: Iterable[Arrival]) -> bool:

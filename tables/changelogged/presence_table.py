@@ -56,12 +56,15 @@ class EventRangesTable:
         self._to_rest: dict[SubscriptionKey, None] = {}
         """Names that rest once the changelog has them: no route holds any of their entries."""
 
-    def entry_of(self, name: SubscriptionKey, code: str) -> EventRanges:
+    def entry_of(
+        self, name: SubscriptionKey, code: str, *, is_counted: bool = False
+    ) -> EventRanges:
         """Return the entry to note events in; whoever changes it calls `mark`.
 
-        A route holds it until `rest_again`.
+        A route holds it until `rest_again`. `is_counted`: the route leads to charges, so something
+        is defined that counts them.
         """
-        entry = self._awake(name, code)
+        entry = self._awake(name, code, is_counted)
         self._to_rest.pop(name, None)
         return entry
 
@@ -74,15 +77,15 @@ class EventRangesTable:
         self.mark((*name, code), entry)
         return entry
 
-    def _awake(self, name: SubscriptionKey, code: str) -> EventRanges:
+    def _awake(self, name: SubscriptionKey, code: str, is_counted: bool = False) -> EventRanges:
         entry = self.find(name, code)
         if entry is not None:
             if entry is not self.rest:
                 self.codes.awake(name)
             return entry
-        if not self.passes_over(name, code):
+        if is_counted or not self.passes_over(name, code):
             entry = EventRanges(first_ms=self.begins_ms)
-            self._keep(name, code).put(code, entry)
+            self._keep(name, code, is_counted).put(code, entry)
         elif self.rest is None:
             entry = self.rest = self._begin_rest()
         else:
@@ -113,14 +116,14 @@ class EventRangesTable:
             entry.written = False
             self._dirty[REST if entry is self.rest else meter_key] = entry
 
-    def _keep(self, name: SubscriptionKey, code: str) -> Codes:
+    def _keep(self, name: SubscriptionKey, code: str, is_counted: bool = False) -> Codes:
         """Return the codes of an external subscription, one of which is new."""
         codes = self.codes.awake(name)
         numbers = self._names.get((name[0], code))
         if numbers is None:
             numbers = self._names[name[0], code] = array("I")
         numbers.append(codes.number)
-        if not self._is_defined(name, code):
+        if not (is_counted or self._is_defined(name, code)):
             self.undefined.add((*name, code))
         return codes
 

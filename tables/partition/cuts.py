@@ -47,13 +47,18 @@ class CutsToCome:
         self._late_names: set[SubscriptionKey] = set()
         self._carrying: dict[str, tuple[int, bool]] = {}
         """By plan: of how many versions, and whether a metric of it recurs or did."""
+        self._revisions_told = -1
+        """Records of settings that `_revisions_ms` stands under."""
+        self._revisions_ms: tuple[tuple[int, ...], int] = ((), 1)
+        """Times between two revisions, and the least that is a multiple of each."""
         self._carrying_changed = -1
         """Changes of metrics that `_carrying` stands under."""
 
     @property
     def settled_ms(self) -> int:
         """Late cuts up to it are published and merged."""
-        every_ms = lcm(*self.revision_grids_ms)
+        self._know_revisions()
+        every_ms = self._revisions_ms[1]
         return self._checkpoint.cut_ms // every_ms * every_ms
 
     @property
@@ -64,10 +69,18 @@ class CutsToCome:
     @property
     def revision_grids_ms(self) -> tuple[int, ...]:
         """Every time between two revisions that there was: periods due keep the one they had."""
+        self._know_revisions()
+        return self._revisions_ms[0]
+
+    def _know_revisions(self) -> None:
         definitions = self._definitions
+        told = len(definitions.settings.changes)
+        if told == self._revisions_told:
+            return
         known = {record.revise_every_s for record in definitions.settings.all()}
         known = known or {definitions.settings_at().revise_every_s}
-        return tuple(sorted(each * 1000 for each in known))
+        grids_ms = tuple(sorted(each * 1000 for each in known))
+        self._revisions_told, self._revisions_ms = told, (grids_ms, lcm(*grids_ms))
 
     def revisions_after(self, append_time_ms: int) -> set[int]:
         """Return the first revision cuts (ms) at or after an append time.

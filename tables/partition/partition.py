@@ -197,9 +197,11 @@ class Partition:
     def fold_straight(self, runs: list[Run]) -> Straight:
         """Fold the runs whose events are new and lead straight into a cell, as most do."""
         led = self.intake.lead(runs, self.members.complete)
-        missing = self.missing_members(led.unsure)
+        missing = self.missing_members(led.unsure) if led.unsure else []
         if missing:
             return Straight(0, runs, missing, [])
+        if not (led.routes or led.late or led.known):
+            return Straight(0, led.rest, [], [])
         if self.changed.notes:
             for route, (_, run) in zip(led.routes, led.runs, strict=True):
                 if route.event_ranges is not None:
@@ -259,11 +261,15 @@ class Partition:
             noted = route.event_ranges
             if noted is None:
                 name = (route.organization_id, route.external_subscription_id)
-                noted = route.event_ranges = event_ranges.entry_of(name, route.code)
+                # What nothing defines has no timelines.
+                is_counted = bool(route.spans and route.timelines)
+                noted = event_ranges.entry_of(name, route.code, is_counted=is_counted)
+                route.event_ranges = noted
             if changed is not None:
                 event_ranges.mark(route.meter_key, noted)
                 changed.note_run(route, run, noted)
-            if noted.note(run):
+            # One that is new is marked.
+            if noted.note(run) and noted.written:
                 event_ranges.mark(route.meter_key, noted)
             if fold_run(route, run, settled_ms, members, folded):
                 route.aim()
@@ -290,8 +296,10 @@ class Partition:
         if folded.ignored:
             self.ignored += folded.ignored
             self.not_counted.take(folded.not_counted)
-        self.stale.displace(folded.displaced)
-        self.cuts.expect_late(folded.late)
+        if folded.displaced:
+            self.stale.displace(folded.displaced)
+        if folded.late:
+            self.cuts.expect_late(folded.late)
         for arrival in folded.billed_at_once:
             cut_ms = self.cuts.grid_cut_of(arrival.append_time_ms)
             if cut_ms > self.checkpoint.cut_ms and self.instants.add(arrival):

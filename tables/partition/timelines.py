@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
-from app.definitions.terms import subscription_timeline
+from app.definitions.terms import CommonTerms, subscription_timeline
 from app.definitions.timeline import Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
@@ -21,6 +21,7 @@ class TimelineTable:
 
     def __init__(self, definitions: Definitions, at_hand: AtHand):
         self._definitions = definitions
+        self._common = CommonTerms(definitions)
         self._at_hand = at_hand
         self._made: dict[SubscriptionKey, tuple[int, Timelines]] = {}
         """By name: (value of `_outdated` when they were made, timelines)."""
@@ -55,10 +56,9 @@ class TimelineTable:
         timelines = []
         for subscription in subscriptions:
             if _counts(subscription, until_ms):
-                timeline = subscription_timeline(
-                    self._definitions, subscription, until_ms, known.get(id(subscription))
-                )
-                timelines.append((subscription, timeline))
+                earlier = known.get(id(subscription))
+                args = subscription, until_ms, earlier, self._common
+                timelines.append((subscription, subscription_timeline(self._definitions, *args)))
         if until_ms is None:
             self._made[name] = self._outdated, timelines
             self._at_hand.note(name)

@@ -154,9 +154,10 @@ class CodeCharges:
 
         The same object for periods that are alike in these.
         """
-        by_day = bool(self._daily_ms) and any(
-            on < period.end_ms and period.start_ms < off for on, off in self._daily_ms
-        )
+        by_day = False
+        if self._daily_ms:
+            spells = self._daily_ms
+            by_day = any(on < period.end_ms and period.start_ms < off for on, off in spells)
         if self._history and covering(self._history, period):
             charges = PeriodCharges(self._definitions, self._plan, period, self._history).in_force
             named = [(c, m) for c, m, *_ in charges if m.code == self._code]

@@ -24,6 +24,7 @@ from tables.values import UNITS_A_SPAN, UNITS_AN_EVENT, Reading
 
 _BOUNDS = Struct("=4q")
 """Half of `app.kernel.twin.BOUNDS`: where events lead straight, or what is known of them."""
+_BOUNDS_BYTES = _BOUNDS.size
 
 
 class Route:
@@ -35,7 +36,6 @@ class Route:
         "code",
         "event_ranges",
         "external_subscription_id",
-        "grouped",
         "late",
         "layer",
         "made_at",
@@ -44,7 +44,6 @@ class Route:
         "set_key",
         "spans",
         "timelines",
-        "weight",
     )
 
     def __init__(
@@ -64,16 +63,6 @@ class Route:
         """Its entry in the presence table, once an event has come."""
         self.made_at = 0
         """How many definitions the partition had been told of by then."""
-        if len(spans) == 1:
-            # As most have.
-            fold = spans[0].fold
-            self.grouped, units = fold.grouped, fold.units
-        else:
-            self.grouped = any(span.fold.grouped for span in spans)
-            units = sum(span.fold.units for span in spans)
-            units += max(0, len(spans) - 1) * UNITS_A_SPAN
-        self.weight = 1 + units // UNITS_AN_EVENT
-        """How many events of one charge, without an expression, take as long as one of it does."""
         self.bounds = b""
         """Within which events lead straight into `layer`, as `app.kernel` has it; else empty."""
         self.layer: Layer | None = None
@@ -85,47 +74,65 @@ class Route:
         self.late: LateRoute | None = None
         """Where events of a closed period go that count from one cut on; None: none came."""
 
+    @property
+    def grouped(self) -> bool:
+        """Whether any charge has groups."""
+        spans = self.spans
+        if len(spans) == 1:
+            # As most have.
+            return spans[0].fold.grouped
+        return any(span.fold.grouped for span in spans)
+
+    @property
+    def weight(self) -> int:
+        """How many events of one charge, without an expression, take as long as one of it does."""
+        spans = self.spans
+        if len(spans) == 1:
+            return 1 + spans[0].fold.units // UNITS_AN_EVENT
+        units = sum(span.fold.units for span in spans) + max(0, len(spans) - 1) * UNITS_A_SPAN
+        return 1 + units // UNITS_AN_EVENT
+
     def aim(self) -> None:
         """Lead events like those that were folded last straight into their cell, or period.
 
         Those that follow then ask for no span, layer or charge, which lie far apart in memory.
         """
-        span = self.spans[0] if len(self.spans) == 1 else None
-        layer = None if span is None else span.current
-        if span is None or layer is None or layer.period is None or span.watch is not None:
+        if len(self.spans) != 1:
             return
-        fold, parts = span.fold, span.fold.parts
-        if parts is None or parts.reading is None:
+        (span,) = self.spans
+        fold, layer = span.fold, span.current
+        parts = fold.parts
+        if layer is None or parts is None or not parts.leads or span.watch is not None:
             return
-        cell = layer.cells.get(ONLY_CELL) if parts.plain else None
-        if (parts.plain and cell is None) or (layer is self.layer and cell is self.cell):
+        period, cell = layer.period, layer.cells.get(ONLY_CELL) if parts.plain else None
+        if period is None or (parts.plain and cell is None):
             return
-        if fold.in_advance or not fold.prices or is_forgotten(layer):
+        led, same = self.layer, layer is self.layer and cell is self.cell
+        # Of a late event, if it is before.
+        if same or (led is not None and led.start_ms > layer.start_ms):
             return
-        if self.layer is not None and self.layer.start_ms > layer.start_ms:
-            # Of a late event.
+        if span.forgotten_ms >= 0 and is_forgotten(layer):
             return
         set_key = None
-        if fold.unique:
-            if parts.whole_members:
-                return
+        if parts.unique:
             name = (*ONLY_CELL, None if fold.metric.recurring else layer.start_ms)
             set_key = span.sets.get(name)
             if set_key is None and parts.plain:
                 return
         self.layer, self.cell, self.reading, self.set_key = layer, cell, parts.reading, set_key
         # Events of earlier are noted, and no period is as long as one may be dated ahead.
-        after_ms = max(layer.start_ms - EARLY_MS, fold.counts_after_ms + 1)
-        until_ms = min(layer.period.due_at_ms, layer.due_at_ms)
-        self.bounds = _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
+        start_ms, until_ms = layer.start_ms, min(period.due_at_ms, layer.due_at_ms)
+        after_ms = max(start_ms - EARLY_MS, parts.counts_after_ms + 1)
+        self.bounds = _BOUNDS.pack(start_ms, layer.end_ms, after_ms, until_ms)
         self.reach()
 
     def reach(self) -> None:
         """Lead straight whatever adds nothing to the event ranges, which say how far that is."""
         ranges = self.event_ranges
         if ranges is not None:
-            reach = ranges.newest_ms, ranges.appended_ms, ranges.raw_first, ranges.rekeyed_first
-            self.bounds = self.bounds[: _BOUNDS.size] + _BOUNDS.pack(*reach)
+            self.bounds = self.bounds[:_BOUNDS_BYTES] + _BOUNDS.pack(
+                ranges.newest_ms, ranges.appended_ms, ranges.raw_first, ranges.rekeyed_first
+            )
 
     def lose_aim(self) -> None:
         """Lead events straight nowhere: the cell goes, or another may take its place."""
@@ -142,12 +149,12 @@ class Route:
         if self.event_ranges is None or len(self.spans) != 1 or len(self.timelines) != 1:
             return
         parts, period = fold.parts, self.timelines[0].holding(layer.start_ms)
-        if parts is None or period is None or fold.in_advance or not fold.prices:
+        if parts is None or period is None or not parts.leads:
             return
         set_key = None
         if fold.unique:
             set_key = layer.span.sets.get((*ONLY_CELL, layer.start_ms))
-            if set_key is None or parts.whole_members:
+            if set_key is None:
                 return
         # Nobody else asks whether it is dirty: what a flush writes is the cell.
         alone.dirty = True

@@ -249,8 +249,8 @@ BUGS = (
     Bug(
         "straight-after-the-period-is-due",
         "tables/routing/route.py",
-        "until_ms = min(layer.period.due_at_ms, layer.due_at_ms)",
-        "until_ms = layer.period.due_at_ms + 1",
+        "start_ms, until_ms = layer.start_ms, min(period.due_at_ms, layer.due_at_ms)",
+        "start_ms, until_ms = layer.start_ms, period.due_at_ms + 1",
         "tests/laws/test_straight.py::test_what_is_late_is_looked_at",
     ),
     Bug(
@@ -1694,8 +1694,8 @@ BUGS = (
     Bug(
         "straight-event-of-long-before-not-noted",
         "tables/routing/route.py",
-        "max(layer.start_ms - EARLY_MS, fold.counts_after_ms + 1)",
-        "max(layer.start_ms - 99 * EARLY_MS, fold.counts_after_ms + 1)",
+        "max(start_ms - EARLY_MS, parts.counts_after_ms + 1)",
+        "max(start_ms - 99 * EARLY_MS, parts.counts_after_ms + 1)",
         "tests/tables/changelogged/test_presence.py"
         "::test_what_leads_straight_into_a_period_is_looked_at_if_it_came_long_before_it",
     ),
@@ -2769,8 +2769,8 @@ BUGS = (
     Bug(
         "timezone-of-organizations-in-force-at-once",
         "app/definitions/terms.py",
-        "organization = organizations.at(at_ms)",
-        "organization = organizations.at()",
+        "plan, organizations.at(at_ms), settings)",
+        "plan, organizations.at(), settings)",
         "tests/app/definitions/test_organizations.py"
         "::test_what_a_customer_says_goes_before_what_its_organization_says",
     ),
@@ -3504,5 +3504,55 @@ BUGS = (
         "            self._past -= 1\n            return",
         "            return",
         "tests/app/definitions/test_laws.py::test_the_tally_counts_what_a_scan_finds",
+    ),
+    Bug(
+        "end-passed-over-on-the-grid",
+        "app/definitions/timeline.py",
+        "        if subscription.usage_end_ms is not None:\n            return None\n",
+        "",
+        "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
+    ),
+    Bug(
+        "first-period-as-long-as-the-others",
+        "app/definitions/timeline.py",
+        "max(began_ms, grid.start_ms(grid.index_at(at_ms)))",
+        "grid.start_ms(grid.index_at(at_ms))",
+        "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
+    ),
+    Bug(
+        "changed-terms-as-if-there-were-none",
+        "app/definitions/timeline.py",
+        "if len(self.terms) != 1:\n            return None\n        (entry,) = self.terms",
+        "if not self.terms:\n            return None\n        entry = self.terms[0]",
+        "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
+    ),
+    Bug(
+        "shared-terms-as-before-a-change",
+        "app/definitions/terms.py",
+        "if known is None or known.told != told:",
+        "if known is None:",
+        "tests/laws/test_common_terms.py::test_shared_terms_are_those_of_each_alone",
+    ),
+    Bug(
+        "terms-of-now-for-who-began-before",
+        "app/definitions/terms.py",
+        "if since_ms > created_ms or plan is None:",
+        "if plan is None:",
+        "tests/laws/test_common_terms.py::test_shared_terms_are_those_of_each_alone",
+    ),
+    Bug(
+        "revisions-as-before-the-settings",
+        "tables/partition/cuts.py",
+        "if told == self._revisions_told:",
+        "if self._revisions_told >= 0:",
+        "tests/laws/test_grids.py"
+        "::test_every_cut_of_a_period_shows_what_was_corrected_until_then[on time]",
+    ),
+    Bug(
+        "unmet-names-counted-as-defined",
+        "tables/partition/partition.py",
+        "is_counted = bool(route.spans and route.timelines)",
+        "is_counted = True",
+        "tests/laws/test_undefined_names.py::test_what_is_defined_later_counts_whatever_is_kept",
     ),
 )

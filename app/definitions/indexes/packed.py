@@ -115,19 +115,19 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
 
     def __getitem__(self, key: K) -> Versions[D]:
         # Most are asked for several times, and this for every event of a new meter key.
-        try:
-            return self._at_hand[key]
-        except KeyError:
-            number = self.number_of(key)
-            if number is None:
-                raise
-            return self._hand(key, self.numbered(number))
+        found: Versions[D] | None = self._at_hand.get(key)
+        if found is None and (found := self.get(key)) is None:
+            raise KeyError(key)
+        return found
 
     def get(self, key: K, default: Any = None) -> Any:
         """Return the versions of a key."""
         found = self._at_hand.get(key)
         if found is None and (number := self.number_of(key)) is not None:
-            found = self._hand(key, self.numbered(number))
+            # Whoever looked whether it has the key has it at hand since.
+            found = self._at_hand.get(key)
+            if found is None:
+                found = self._hand(key, self.numbered(number))
         return default if found is None else found
 
     def __setitem__(self, key: K, versions: Versions[D]) -> None:
