@@ -35,6 +35,7 @@ class NewSettings:
     ):
         self._definitions = tables.definitions
         self._event_ranges = tables.event_ranges
+        self._corrections = tables.corrections
         self._standing = standing
         self._routes = routes
         self._packing = packing
@@ -48,6 +49,8 @@ class NewSettings:
         """The lowest of several limits of groups; None: they have one."""
         self._of_periods = False
         """Whether they change nothing of an event whose period runs on."""
+        self._of_cuts = False
+        """Whether they change when a cut is due."""
         self._of_implicit = False
         """Whether they change who has the implicit plan."""
 
@@ -74,8 +77,14 @@ class NewSettings:
         limits = {old.max_groups, *(each.max_groups for each in later)}
         self._least_groups = min(limits) if len(limits) > 1 else None
         self._of_periods = all(_each_event(each) == _each_event(old) for each in later)
+        self._of_cuts = any(_each_cut(each) != _each_cut(old) for each in later)
         self._of_implicit = any(each.implicit_plan != old.implicit_plan for each in later)
         return True
+
+    def keep_cuts(self, name: SubscriptionKey) -> bool:
+        """Return whether the next cut is due when it was, of one who has no event that moves."""
+        # Of corrections that settings overtake others may be shown at it.
+        return not (self._of_cuts or self._corrections.touches(name))
 
     def moving(self, name: SubscriptionKey) -> list[str] | None:
         """Return the codes whose events they may send elsewhere; None: any.
@@ -170,6 +179,17 @@ def _each_event(settings: SettingsRecord) -> SettingsRecord:
         producer_trust="claimed",
         producers_may_correct=True,
         producers_may_admit=True,
+    )
+
+
+def _each_cut(settings: SettingsRecord) -> tuple[object, ...]:
+    """Return what of settings decides when cuts are due."""
+    return (
+        settings.grace_s,
+        settings.close_grid_s,
+        settings.close_elapsed,
+        settings.revise_every_s,
+        settings.implicit_plan,
     )
 
 

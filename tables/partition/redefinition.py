@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator
 
 from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import MeterKey, SubscriptionKey
+from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.presence import REST
 from tables.partition.changed import Changed
 from tables.partition.corrected import Corrected
@@ -156,9 +156,12 @@ class Redefinition:
                 if impact.codes is None:
                     known.add(name)
                 codes = settings.moving(name) if known is left else impact.codes
-                # Nobody, of most.
-                refold = set[MeterKey]() if codes == [] else redirection.look_at(name, codes)
-                yield Renewed(name, refold, impact.moves_cuts)
+                if codes != []:
+                    yield Renewed(name, redirection.look_at(name, codes), impact.moves_cuts)
+                elif settings.keep_cuts(name):
+                    yield None
+                else:
+                    yield Renewed(name, set(), True)
 
     def _defines(self, impact: Impact) -> bool:
         """Return True if a definition may be the first of a name that events came for."""

@@ -13,6 +13,7 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival
+from tables.closing.close import next_cut
 from tables.partition.new_settings import NewSettings
 from tests.laws.test_groups import CODES, definitions_of
 from tests.laws.test_looking_later import Later
@@ -172,3 +173,29 @@ def test_who_is_left_alone_has_the_same(seed: int) -> None:
     thorough.refold_all()
     assert leaving.cells() == thorough.cells()
     assert leaving.members() == thorough.members()
+
+
+@pytest.mark.parametrize("seed", range(count(200)))
+def test_no_next_cut_moves_of_who_is_left_alone(seed: int) -> None:
+    choose, live = Random(seed), Later(definitions_of(3))
+    live.define_all()
+    live.look_to_the_end()
+    now_ms, settings = START_MS, SETTINGS
+    for number in range(12):
+        ends_ms = START_MS + choose.randrange(3) * WEEK_MS
+        near_ms = choose.choice((-1, 0, 1, 30_000, 60_000, 90_000, HOUR_MS, DAY_MS))
+        now_ms = max(now_ms + 1, choose.choice((now_ms, ends_ms + near_ms)))
+        live.close_until(now_ms - 1)
+        if choose.random() < 0.5:
+            live.deliver([arrived(choose, number, now_ms, now_ms)])
+        if choose.random() < 0.1:
+            live.append(now_ms, commands.terminate_subscription(ORG, SUBSCRIPTION))
+            live.look_to_the_end()
+        before_ms = [next_cut(live.partition, name) for name in NAMES]
+        settings = other_settings(choose, settings)
+        live.append(now_ms + 1, commands.set_settings(settings))
+        steps = [each for each in live.partition.redefinition.renewing() if each is not None]
+        moved = {renewed.name for renewed in steps if renewed.cut_moved}
+        live.refold({key for renewed in steps for key in renewed.refold})
+        for name, cut_ms in zip(NAMES, before_ms, strict=True):
+            assert name in moved or next_cut(live.partition, name) == cut_ms

@@ -3469,4 +3469,11 @@ BUGS = (
         "tests/tables/partition/test_new_settings.py"
         "::test_what_came_after_settings_of_events_is_looked_at[{'input_limits': 1}]",
     ),
+    Bug(
+        "next-cut-under-another-grid-not-asked-for",
+        "tables/partition/new_settings.py",
+        "        settings.close_grid_s,\n",
+        "",
+        "tests/laws/test_new_settings.py::test_no_next_cut_moves_of_who_is_left_alone",
+    ),
 )

@@ -157,6 +157,33 @@ def test_who_has_as_many_groups_as_a_limit_is_looked_at(packs: bool) -> None:
     assert looked(live)[0] == {"sum"}
 
 
+def moved(live: Live, **changes: Any) -> bool:
+    """Return whether the next cut is asked for after settings."""
+    tell(live, START_MS + DAY_MS, settings(**changes))
+    steps = list(live.partition.redefinition.renewing())
+    return any(renewed is not None and renewed.cut_moved for renewed in steps)
+
+
+@pytest.mark.parametrize("change", [{"max_groups": 2}, {"late_window_s": 60}], ids=str)
+def test_no_cut_is_asked_for_that_settings_leave(change: dict[str, Any]) -> None:
+    assert not moved(used("sum", START_MS + 1), **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"grace_s": 60}, {"close_grid_s": 1800}, {"close_elapsed": False}, {"revise_every_s": 7200}],
+    ids=str,
+)
+def test_the_next_cut_is_asked_for_where_settings_move_it(change: dict[str, Any]) -> None:
+    assert moved(used("sum", START_MS + 1), **change)
+
+
+def test_the_next_cut_of_what_is_corrected_is_asked_for() -> None:
+    live = used("sum", START_MS + 1)
+    with patch.object(live.partition.corrections, "touches", return_value=True):
+        assert moved(live, max_groups=2)
+
+
 def test_days_are_looked_at_for_another_grid() -> None:
     live = used("sum", START_MS + 1, first=settings(daily_records=True))
     tell(live, START_MS + DAY_MS, settings(daily_records=True, close_grid_s=1800))
