@@ -54,6 +54,10 @@ class Redirection:
         """Whether a refold of any meter key is queued or running."""
         return bool(self._stale.refolding_keys)
 
+    def is_refolding(self, name: SubscriptionKey) -> bool:
+        """Return whether a refold of an external subscription is queued or running."""
+        return name in self._stale.names
+
     def concerned(self, impact: Impact, at_ms: int | None = None) -> Iterator[SubscriptionKey]:
         """Yield whom a definition is about; they may be at home elsewhere, or have no event yet.
 

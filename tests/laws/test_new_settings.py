@@ -75,6 +75,7 @@ class Thorough(Later):
     def __init__(self, definitions: list[CommandAt]):
         super().__init__(definitions)
         vars(self.partition.redirection.new_settings)["leave_most"] = lambda: False
+        vars(self.partition.history)["_leaves"] = lambda *args: False
 
 
 def other_settings(choose: Random, now: SettingsRecord) -> SettingsRecord:
@@ -132,7 +133,7 @@ def play(twins: tuple[Leaving, Thorough], seed: int) -> None:
         if choose.random() < 0.3:
             settings = other_settings(choose, settings)
             told.append(commands.set_settings(settings))
-        if choose.random() < 0.08:
+        if choose.random() < 0.12:
             told += other_definition(choose, ids)
         events = [
             arrived(choose, 4 * number + n, now_ms, now_ms + len(told))
