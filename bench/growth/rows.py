@@ -19,8 +19,9 @@ from app.queries.usage_lines import UsageLines
 from app.runtime.status import Tally
 from bench.growth.spent import Operation, Spent, spent
 from bench.growth.world import DAY_MS, NOW_MS, ORG, World, name_of
-from tables.closing.close import next_cut, settle
+from tables.closing.close import entering_history, next_cut, settle
 from tables.partition.cooling import GRAIN_MS, IDLE_MS, Cooling
+from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
 from tables.partition.repair import Original, Repair
 from tables.reading.usage import current_usage
@@ -234,6 +235,26 @@ def _swept(world: World, subscriptions: int, made: Iterable[Command]) -> Spent:
     return Spent(found.steps / subscriptions, touched, found.cpu_us / subscriptions)
 
 
+def history_swept(subscriptions: int) -> Spent:
+    """Put a history record in force, of charges that never changed."""
+    world = World(subscriptions)
+    world.fold(map(world.event, range(subscriptions)))
+    world.flush()
+    world.now_ms = NOW_MS + DAY_MS
+    named = [metric.id for metric in world.definitions.metrics(ORG)]
+
+    def rewrite(number: int) -> None:
+        from_ms, to_ms = NOW_MS - 40 * DAY_MS, NOW_MS + number
+        record = commands.apply_history(ORG, metric_ids=named, from_ms=from_ms, to_ms=to_ms)
+        world.apply(record)
+        world.state.checkpoint.cut_ms = world.now_ms - 1
+        if refolds_of(entering_history(world.state)):
+            raise RuntimeError("nothing changed")
+
+    found = _spent(world, [partial(rewrite, number) for number in range(3)])
+    return Spent(found.steps / subscriptions, found.touched, found.cpu_us / subscriptions)
+
+
 def subscription_created(subscriptions: int) -> Spent:
     """Create a subscription, and look at what it changes."""
     world = World(subscriptions)
@@ -439,6 +460,7 @@ ROWS = tuple(
         (
             Row("settings, each looked at", "subscriptions", SUBSCRIPTIONS, definition_swept),
             Row("… of groups, at an age", "months of age", MONTHS, definition_swept_at_an_age, 1.7),
+            Row("history, each looked at", "subscriptions", SUBSCRIPTIONS, history_swept),
             Row("subscription created", "subscriptions", SUBSCRIPTIONS, subscription_created),
             Row("created and touched", "charges of its plan", CHARGES, created_and_touched),
             Row("created with 10 events waiting", "events", EVENTS, created_with_events),

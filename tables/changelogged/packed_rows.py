@@ -31,6 +31,8 @@ class PackedRows:
         self._pieces = KeyedRows()
         """The first part, and then the rest of each key with its value."""
         self._open: dict[bytes, list[bytes]] = {}
+        self.most = 0
+        """No first part has had more records than these."""
 
     def __bool__(self) -> bool:
         return bool(self._pieces or self._open)
@@ -52,6 +54,7 @@ class PackedRows:
     def packing(self) -> Steps[None]:
         """Do what `pack` does by steps; nothing is asked for between two of them."""
         for count, (first_part, rows) in enumerate(self._open.items(), 1):
+            self.most = max(self.most, len(rows) // 2)
             # Its row was taken out when it was opened.
             self._pieces.add(first_part, first_part + msgspec.msgpack.encode(rows))
             if count % STEP_ITEMS == 0:
@@ -114,6 +117,11 @@ class PackedCells:
 
     def __contains__(self, subscription_id: str) -> bool:
         return _first_part(subscription_id) in self._rows
+
+    @property
+    def most(self) -> int:
+        """No subscription has had more cells than these."""
+        return self._rows.most
 
     def add(self, key: bytes, value: bytes) -> None:
         """Keep one cell more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Container, Generator, Iterable, Iterator
 from itertools import chain
 
 from app.definitions.model import HistoryRecord
@@ -12,6 +12,7 @@ from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
 from tables.partition.redirection import Redirection, Renewed
+from tables.partition.rewritten import Rewritten
 from tables.partition.route_table import RouteTable
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
@@ -53,10 +54,13 @@ class History:
             # A look-ahead may have made a route for a first event that is not folded yet.
             self._routes.outdate(record.organization_id)
             named = self._definitions.codes_named(record)
+            rewritten = Rewritten(self._definitions, record)
             for name in self._redirection.concerned(Impact(record.organization_id, codes=named)):
-                refold = self._redirection.look_at(name, named) | self._carried_on(name, named)
+                refold = self._carried_on(name, named)
+                if not self._leaves(name, named, rewritten):
+                    refold |= self._redirection.look_at(name, named)
                 refolds = refolds or bool(refold)
-                yield Renewed(name, refold, False)
+                yield Renewed(name, refold, False) if refold else None
         for renewed in self._redirection.look_again():
             refolds = refolds or bool(renewed.refold)
             yield renewed
@@ -64,15 +68,32 @@ class History:
         yield from self._announcing(records)
         yield from self._packing.pack_later()
 
-    def _carried_on(self, name: SubscriptionKey, codes: Iterable[str]) -> set[MeterKey]:
+    def _leaves(self, name: SubscriptionKey, codes: Container[str], rewritten: Rewritten) -> bool:
+        """Return whether a record sends no event of an external subscription elsewhere."""
+        if self._standing.looks or self._redirection.is_refolding(name):
+            return False
+        known = self._event_ranges.codes_of(name)
+        named = [code for code in known if code in codes]
+        if any(rewritten.may_reach(code, known[code].newest_ms) for code in named):
+            return not any(map(rewritten.changes, self._definitions.subscriptions(*name)))
+        for code in named:
+            route = self._routes.find((*name, code))
+            if route is not None:
+                # What comes later may be dated in those periods.
+                self._routes.rest(route)
+        return True
+
+    def _carried_on(self, name: SubscriptionKey, codes: Container[str]) -> set[MeterKey]:
         """Return meter keys of recurring metrics that have forgotten cells.
 
         Their periods are recounted, with what came when they were open no more.
         """
+        known = self._event_ranges.codes_of(name)
         return {
             (*name, code)
-            for code in codes
-            if self._event_ranges.forgotten_ms(name, code) >= 0
+            for code in known
+            if code in codes
+            and known[code].forgotten_ms >= 0
             and self._definitions.recurs(name[0], code)
         }
 
@@ -108,7 +129,7 @@ class History:
                 cuts = {
                     ceil_to(at_ms, period.revise_every_ms)
                     for _, timeline in self._timelines.of(name)
-                    for period in timeline.until(at_ms)
+                    for period in timeline.within(record.from_ms, min(record.to_ms - 1, at_ms))
                     if record.covers(period.start_ms, period.due_at_ms)
                 }
                 for cut_ms in cuts:

@@ -146,6 +146,10 @@ class Packing:
         found = ((i, self._packed.piece(i)) for i in self._subscription_ids(name) if self._packed)
         return [(identity, piece) for identity, piece in found if piece is not None]
 
+    def has_cells(self, name: SubscriptionKey, least: int) -> bool:
+        """Return whether so many cells of an external subscription are packed, or more."""
+        return self._packed.most >= least and len(self.read(name)) >= least
+
     def pieces(self, name: SubscriptionKey) -> list[tuple[str, bytes | None]]:
         """Return the packed cells of each subscription of an external id, for `has`."""
         return [

@@ -141,20 +141,27 @@ class Redefinition:
 
     def _renewed_for(self, impacts: Iterable[Impact]) -> Iterator[Renewed | None]:
         """Look at concerned subscriptions; after an impact on all codes, not again at the same."""
-        redirection = self._redirection
-        seen: set[SubscriptionKey] = set()
+        redirection, settings = self._redirection, self._redirection.new_settings
+        seen, left = set[SubscriptionKey](), set[SubscriptionKey]()
         impacts = sorted(dict.fromkeys(impacts), key=lambda impact: impact.codes is not None)
-        due_times = redirection.due_times if redirection.due_times.are_all(impacts) else None
+        leaves = any(impact.of_settings for impact in impacts) and settings.leave_most()
         for impact in impacts:
+            # Whom settings leave alone may be concerned by another one.
+            known = left if leaves and impact.of_settings else seen
             for name in redirection.concerned(impact):
-                self._work.add("definition", "names", 1)
-                if name in seen:
+                if name in known or name in seen:
                     yield None
                     continue
+                self._work.add("definition", "names", 1)
                 if impact.codes is None:
-                    seen.add(name)
-                codes = impact.codes if due_times is None else due_times.moving(name)
-                yield Renewed(name, redirection.look_at(name, codes), impact.moves_cuts)
+                    known.add(name)
+                codes = settings.moving(name) if known is left else impact.codes
+                if codes != []:
+                    yield Renewed(name, redirection.look_at(name, codes), impact.moves_cuts)
+                elif settings.keep_cuts(name):
+                    yield None
+                else:
+                    yield Renewed(name, set(), True)
 
     def _defines(self, impact: Impact) -> bool:
         """Return True if a definition may be the first of a name that events came for."""

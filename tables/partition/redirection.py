@@ -9,7 +9,7 @@ from typing import NamedTuple
 from app.definitions.outcome import Impact
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.changelogged.presence import EventRanges
-from tables.partition.due_times import DueTimes
+from tables.partition.new_settings import NewSettings
 from tables.partition.packing import Packing
 from tables.partition.route_table import RouteTable
 from tables.partition.staleness import Staleness
@@ -47,12 +47,16 @@ class Redirection:
         self._routes = routes
         self._packing = packing
         self._stale = stale
-        self.due_times = DueTimes(tables, standing, routes, stale)
+        self.new_settings = NewSettings(tables, standing, routes, packing, stale)
 
     @property
     def refolds(self) -> bool:
         """Whether a refold of any meter key is queued or running."""
         return bool(self._stale.refolding_keys)
+
+    def is_refolding(self, name: SubscriptionKey) -> bool:
+        """Return whether a refold of an external subscription is queued or running."""
+        return name in self._stale.names
 
     def concerned(self, impact: Impact, at_ms: int | None = None) -> Iterator[SubscriptionKey]:
         """Yield whom a definition is about; they may be at home elsewhere, or have no event yet.

@@ -230,6 +230,11 @@ class Standing:
         return self._again.popitem()[0] if self._again else None
 
     @property
+    def enters_history(self) -> bool:
+        """Whether history records are being put in force: cells may stand without them."""
+        return self._history_until_ms is not None
+
+    @property
     def history_ms(self) -> int:
         """History records appended until then are in force; cells may yet have to be refolded."""
         return max(self._entered_ms, self._checkpoint.history_ms)

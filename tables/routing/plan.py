@@ -119,8 +119,8 @@ class CodeCharges:
         self._limited_after_ms = definitions.limited_after_ms(until_ms)
         self._presents = definitions.settings_at(until_ms).fold_version > 1
         self._daily_ms = definitions.settings.daily_ms(until_ms)
-        changes_ms = _changes_ms(definitions, plan)
-        self._changes_ms = [each for each in changes_ms if until_ms is None or each <= until_ms]
+        known_ms = changes_ms(definitions, plan)
+        self._changes_ms = [each for each in known_ms if until_ms is None or each <= until_ms]
         turns_ms = [at_ms for each in self._daily_ms for at_ms in each if at_ms < NEVER_MS]
         for each in history:
             # It covers only what was due before it.
@@ -194,7 +194,7 @@ class CodeCharges:
         return folding
 
 
-def _changes_ms(definitions: Definitions, plan: Versions[Plan]) -> list[int]:
+def changes_ms(definitions: Definitions, plan: Versions[Plan]) -> list[int]:
     """Append times at which the charges of a plan, or their metrics, changed."""
     moments = set(plan.changes)
     for version in plan.all():

@@ -1,4 +1,4 @@
-"""Due times: whom settings leave alone that only move when periods are due."""
+"""New settings: whom they leave alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.outcome import Applied, Impact
+from tables.closing.close import entering_history
 from tables.partition.redirection import refolds_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of, metric_body
@@ -101,21 +102,148 @@ def test_what_came_in_the_grace_of_the_period_before_is_looked_at() -> None:
     assert looked(live)[0] == {"sum"}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"max_groups": 1}, {"close_grid_s": 1800}, {"input_limits": 1}, {"daily_records": True}],
-    ids=str,
-)
-def test_other_settings_are_looked_at(change: dict[str, Any]) -> None:
+@pytest.mark.parametrize("change", [{"max_groups": 1}, {"daily_records": True}], ids=str)
+def test_settings_that_change_cells_are_looked_at(change: dict[str, Any]) -> None:
     live = used("sum", START_MS + 1)
     tell(live, START_MS + DAY_MS, settings(grace_s=90, **change))
     assert looked(live)[1] > 0
 
 
+OTHERS = [
+    {"max_groups": 2},
+    {"close_grid_s": 1800},
+    {"input_limits": 1},
+    {"implicit_plan": True},
+    {"revise_every_s": 7200},
+    {"usage_changed": True, "tzdata_version": "2030a"},
+]
+
+
+@pytest.mark.parametrize("change", OTHERS, ids=str)
+@pytest.mark.parametrize("packs", [False, True])
+def test_nothing_is_compiled_for_settings_that_change_no_cell(
+    change: dict[str, Any], packs: bool
+) -> None:
+    live = used("sum", START_MS + 1)
+    live.flush()
+    if packs:
+        live.partition.packing.pack(NAME)
+    tell(live, START_MS + DAY_MS, settings(grace_s=90, **change))
+    assert looked(live) == (set(), 0)
+
+
+@pytest.mark.parametrize("change", [{"close_grid_s": 1800}, {"input_limits": 1}], ids=str)
+def test_what_came_after_settings_of_events_is_looked_at(change: dict[str, Any]) -> None:
+    live = used("sum", START_MS + 1)
+    tell(live, START_MS + DAY_MS, settings(**change))
+    fold(live, "sum", START_MS + 2 * DAY_MS)
+    live.partition.standing.need_not_look_again(NAME)
+    assert looked(live)[1] > 0
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_who_has_as_many_groups_as_a_limit_is_looked_at(packs: bool) -> None:
+    live = used("sum", START_MS + 1)
+    live.deliver([arrived("sum", 7, START_MS + 7, v="1", g="y")])
+    live.flush()
+    if packs:
+        live.partition.packing.pack(NAME)
+    tell(live, START_MS + DAY_MS, settings(max_groups=2))
+    assert looked(live)[0] == {"sum"}
+    if packs:
+        live.flush()
+        live.partition.packing.pack(NAME)
+    tell(live, START_MS + 2 * DAY_MS, settings(max_groups=3))
+    assert looked(live)[0] == {"sum"}
+
+
+def moved(live: Live, **changes: Any) -> bool:
+    """Return whether the next cut is asked for after settings."""
+    tell(live, START_MS + DAY_MS, settings(**changes))
+    steps = list(live.partition.redefinition.renewing())
+    return any(renewed is not None and renewed.cut_moved for renewed in steps)
+
+
+@pytest.mark.parametrize("change", [{"max_groups": 2}, {"late_window_s": 60}], ids=str)
+def test_no_cut_is_asked_for_that_settings_leave(change: dict[str, Any]) -> None:
+    assert not moved(used("sum", START_MS + 1), **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"grace_s": 60}, {"close_grid_s": 1800}, {"close_elapsed": False}, {"revise_every_s": 7200}],
+    ids=str,
+)
+def test_the_next_cut_is_asked_for_where_settings_move_it(change: dict[str, Any]) -> None:
+    assert moved(used("sum", START_MS + 1), **change)
+
+
+def test_the_next_cut_of_what_is_corrected_is_asked_for() -> None:
+    live = used("sum", START_MS + 1)
+    with patch.object(live.partition.corrections, "touches", return_value=True):
+        assert moved(live, max_groups=2)
+
+
+def test_days_are_looked_at_for_another_grid() -> None:
+    live = used("sum", START_MS + 1, first=settings(daily_records=True))
+    tell(live, START_MS + DAY_MS, settings(daily_records=True, close_grid_s=1800))
+    assert looked(live)[1] > 0
+
+
+def test_who_has_no_subscription_is_looked_at_for_the_implicit_plan() -> None:
+    live = used("sum", START_MS + 1)
+    live.deliver([arrived("sum", 7, START_MS + 7, external_id="unknown", v="1", g="y")])
+    tell(live, START_MS + DAY_MS, settings(implicit_plan=True))
+    assert looked(live)[0] == {"sum"}
+
+
+def test_who_had_a_subscription_is_looked_at_for_the_implicit_plan() -> None:
+    live = used("sum", START_MS + 1)
+    live.append(START_MS + HOUR_MS, commands.terminate_subscription(ORG, SUBSCRIPTION))
+    assert looked(live) == (set(), 0)
+    tell(live, START_MS + DAY_MS, settings(implicit_plan=True))
+    assert looked(live) == (set(), 0)
+
+
+def rewritten(live: Live, at_ms: int) -> None:
+    (metric,) = live.definitions.metrics(ORG)
+    record = commands.apply_history(
+        ORG, metric_ids=[metric.id], from_ms=START_MS, to_ms=START_MS + WEEK_MS
+    )
+    live.append(at_ms, record)
+
+
+def test_history_that_is_in_force_makes_nobody_looked_at() -> None:
+    live, at_ms = used("sum", START_MS + 1), END_MS + DAY_MS
+    rewritten(live, at_ms)
+    live.close_until(at_ms)
+    tell(live, at_ms + 1, settings(grace_s=90))
+    assert looked(live) == (set(), 0)
+
+
+def test_while_history_comes_into_force_all_are_looked_at() -> None:
+    live, at_ms = used("sum", START_MS + 1), END_MS + DAY_MS
+    live.close_until(END_MS)
+    rewritten(live, at_ms)
+    entering = entering_history(live.partition)
+    next(entering)
+    tell(live, at_ms + 1, settings(grace_s=90))
+    assert looked(live)[1] > 0
+
+
+def test_another_definition_of_the_same_look_is_looked_at() -> None:
+    live, at_ms = used("sum", START_MS + 1), START_MS + DAY_MS
+    tell(live, at_ms, settings(grace_s=90))
+    edit = commands.update_charge(ORG, "plan", "sum", {"properties": {"amount": "1"}})
+    tell(live, at_ms + 1, edit)
+    assert looked(live)[0] == {"sum"}
+
+
 def test_definitions_that_are_forgotten_one_by_one_are_looked_at() -> None:
     live = used("sum", START_MS + 1)
+    tell(live, START_MS + DAY_MS, settings(grace_s=90))
     deleted = commands.delete_billable_metric(ORG, "sum")
-    tell(live, START_MS + DAY_MS, deleted, Impact(None))
+    tell(live, START_MS + DAY_MS + 1, deleted, Impact(None))
     assert looked(live)[0] == {"sum"}
 
 
