@@ -16,10 +16,12 @@ import msgspec
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.definitions.by_identity import ByIdentity
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
-from app.definitions.timeline import Period
+from app.definitions.timeline import NEVER_MS, Period
 from app.wire.keys import message_key
 
 RECORDS_NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-records")
+
+_json = msgspec.json.Encoder().encode
 
 Header = tuple[str, bytes]
 Topic = Literal["usage-records", "usage-alerts", "usage-changed", "usage-daily"]
@@ -49,82 +51,78 @@ class PublishedRecord(NamedTuple):
     """Name as everybody has it; settings may call the topic of usage records otherwise."""
 
 
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """Values that all records of one period and cut share; each of their texts is made once."""
 
-    __slots__ = (
-        "about",
-        "closed_at_ms",
-        "definitions_offset",
-        "key",
-        "names",
-        "period",
-        "period_text",
-        "plan",
-        "schema_version",
-        "subscription",
+    subscription: Subscription
+    plan: Plan
+    period: Period
+    closed_at_ms: int
+    definitions_offset: int
+    schema_version: int
+    """2 tells how a cell is billed; 1, of settings of then, does not."""
+    names: str
+    """JSON members after `revision`."""
+    period_text: str
+    """JSON object `period`."""
+    closing: str
+    """JSON members before `digest`; empty of a period that is never due."""
+    key: bytes
+    """Key of the Kafka record."""
+    about: list[Header]
+    """CloudEvents attributes that follow the type."""
+
+
+def envelope_of(
+    subscription: Subscription,
+    plan: Plan,
+    period: Period,
+    closed_at_ms: int,
+    definitions_offset: int,
+    schema_version: int,
+) -> Envelope:
+    """Return what the records of a period and cut share."""
+    names = {
+        "organization_id": subscription.organization_id,
+        "external_customer_id": subscription.external_customer_id,
+        "external_subscription_id": subscription.external_id,
+        "lago_subscription_id": subscription.id,
+        "plan_code": plan.code,
+    }
+    period_text, closing = _texts_of(period, closed_at_ms, definitions_offset)
+    return Envelope(
+        subscription,
+        plan,
+        period,
+        closed_at_ms,
+        definitions_offset,
+        schema_version,
+        members_of(names),
+        period_text,
+        closing,
+        message_key(subscription.organization_id, subscription.external_id),
+        attributes_of(subscription, closed_at_ms),
     )
-
-    def __init__(
-        self,
-        subscription: Subscription,
-        plan: Plan,
-        period: Period,
-        closed_at_ms: int,
-        definitions_offset: int,
-        schema_version: int,
-    ):
-        """Take `schema_version`: 2 tells how a cell is billed; 1, of settings of then, does not."""
-        self.subscription, self.plan, self.period = subscription, plan, period
-        self.closed_at_ms, self.definitions_offset = closed_at_ms, definitions_offset
-        self.schema_version = schema_version
-        self.names = members_of(
-            {
-                "organization_id": subscription.organization_id,
-                "external_customer_id": subscription.external_customer_id,
-                "external_subscription_id": subscription.external_id,
-                "lago_subscription_id": subscription.id,
-                "plan_code": plan.code,
-            }
-        )
-        """JSON members after `revision`."""
-        self.period_text = _period_text(
-            period.start_ms, period.to_ms, period.timezone, period.duration_days
-        )
-        """JSON object `period`."""
-        self.key = message_key(subscription.organization_id, subscription.external_id)
-        """Key of the Kafka record."""
-        self.about = attributes_of(subscription, closed_at_ms)
-        """CloudEvents attributes that follow the type."""
-
-    @property
-    def closing(self) -> str:
-        """JSON members before `digest`, of a period that is due some time."""
-        return _closing_text(self.closed_at_ms, self.period.late_until_ms, self.definitions_offset)
 
 
 # Most subscriptions of a plan close with the same texts.
 @lru_cache(1_024)
-def _period_text(start_ms: int, to_ms: int, timezone: str, duration_days: int) -> str:
-    return text_of(
-        {
-            "from": iso_seconds(start_ms),
-            "to": iso_seconds(to_ms),
-            "timezone": timezone,
-            "charges_duration_in_days": duration_days,
-        }
-    )
-
-
-@lru_cache(1_024)
-def _closing_text(closed_at_ms: int, late_until_ms: int, definitions_offset: int) -> str:
-    return members_of(
-        {
-            "closed_at": iso_milliseconds(closed_at_ms),
-            "final_after": iso_milliseconds(late_until_ms),
-            "definitions_offset": definitions_offset,
-        }
-    )
+def _texts_of(period: Period, closed_at_ms: int, definitions_offset: int) -> tuple[str, str]:
+    """Return `Envelope.period_text` and `Envelope.closing`."""
+    told = {
+        "from": iso_seconds(period.start_ms),
+        "to": iso_seconds(period.to_ms),
+        "timezone": period.timezone,
+        "charges_duration_in_days": period.duration_days,
+    }
+    if period.due_at_ms >= NEVER_MS:
+        return text_of(told), ""
+    closing = {
+        "closed_at": iso_milliseconds(closed_at_ms),
+        "final_after": iso_milliseconds(period.late_until_ms),
+        "definitions_offset": definitions_offset,
+    }
+    return text_of(told), members_of(closing)
 
 
 class RecordedCell(msgspec.Struct, frozen=True, gc=False):
@@ -195,7 +193,7 @@ def cell_id(
         grouped_by,
         iso_milliseconds(start_ms),
     )
-    return uuid5_text(msgspec.json.encode(name))
+    return uuid5_text(_json(name))
 
 
 def record_id(cell: str, revision: int | str) -> str:
@@ -335,12 +333,12 @@ def _sorted(value: Any) -> Any:
 
 def text_of(value: dict[str, Any]) -> str:
     """Return an object as JSON."""
-    return msgspec.json.encode(value).decode()
+    return _json(value).decode()
 
 
 def members_of(value: dict[str, Any]) -> str:
     """Return the JSON text of an object without its braces."""
-    return text_of(value)[1:-1]
+    return _json(value)[1:-1].decode()
 
 
 def quoted(plain_text: str | None) -> str:
@@ -351,10 +349,20 @@ def quoted(plain_text: str | None) -> str:
 def attributes_of(subscription: Subscription, at_ms: int) -> list[Header]:
     """Return the CloudEvents attributes that say whom a record is about, and of when it is."""
     return [
-        ("ce_source", f"/organizations/{subscription.organization_id}".encode()),
+        _source(subscription.organization_id),
         ("ce_subject", subscription.external_id.encode()),
-        ("ce_time", iso_milliseconds(at_ms).encode()),
+        _time(at_ms),
     ]
+
+
+@lru_cache(1_024)
+def _source(organization_id: str) -> Header:
+    return "ce_source", f"/organizations/{organization_id}".encode()
+
+
+@lru_cache(1_024)
+def _time(at_ms: int) -> Header:
+    return "ce_time", iso_milliseconds(at_ms).encode()
 
 
 def headers_of(identity: str, kind: str, about: Iterable[Header]) -> list[Header]:

@@ -56,9 +56,10 @@ def closing(
     of the cut still gives its completion.
     """
     revising: _Revising | None = None
+    moved: Moved | None = None
     partition.snapshot.note()
-    moved = Moved(partition, name, cut_ms)
     if cut_ms in partition.cuts.late_cuts.get(name, ()):
+        moved = Moved(partition, name, cut_ms)
         revising = _Revising.of(partition, name, cut_ms, moved)
     partition.work.add("close", "names", 1)
     for subscription_versions, timeline in partition.timelines.of(name):

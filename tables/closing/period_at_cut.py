@@ -22,6 +22,7 @@ from app.wire.usage_records import (
     RevisionReason,
     cell_id,
     completion_record,
+    envelope_of,
 )
 from tables.aggregation import Groups
 from tables.cells.cell import Cell, Span
@@ -81,9 +82,8 @@ class PeriodAtCut:
         self.cut_ms = cut_ms
         self.before = partition.published.find((subscription.id, period.start_ms)) or _UNPUBLISHED
         self.charges = partition.routes.charges_of(subscription, period, versions)
-        self._carried_on: dict[int, frozenset[str]] = {}
         self._envelopes: dict[int, Envelope] = {}
-        self._moved = moved or Moved(partition, name, cut_ms)
+        self._moved = moved
         self._looked: list[Noted[Cell]] | None = None
         """Layers with many cells that were looked at; None: whoever reads looks at all."""
 
@@ -98,7 +98,8 @@ class PeriodAtCut:
         completes = revision == 0 or self.before.is_half_taken(self.cut_ms)
         heap: list[tuple[str, int, _Change]] = []
         count = 0
-        self._looked = looked = list[Noted[Cell]]()
+        looked: list[Noted[Cell]] = []
+        self._looked = looked
         for count, found in enumerate(self.closings(self.partition.packing.route_of), 1):
             if found is not None and (change := self._change_of(found)) is not None:
                 heappush(heap, (self._identity(found), count, change))
@@ -191,7 +192,7 @@ class PeriodAtCut:
             definitions, cut_ms = self.partition.definitions, self.cut_ms
             offset = definitions.last_offset_at(as_of_ms)
             version = min(definitions.settings_at(cut_ms).fold_version, 2)
-            envelope = Envelope(self.subscription, plan, self.period, cut_ms, offset, version)
+            envelope = envelope_of(self.subscription, plan, self.period, cut_ms, offset, version)
             self._envelopes[as_of_ms] = envelope
         return envelope
 
@@ -203,11 +204,17 @@ class PeriodAtCut:
         `route_of`: a cut makes the routes, a reader takes views of them. `codes`: only metrics of
         these codes. None is a step: a charge without cells takes time, too.
         """
-        charges, period = self.charges, self.period
         has_any = self.before.cells or self.partition.routes.may_have_any(self.name)
-        if not has_any:
-            return
-        seen, followed, passed = set[PublishedCellKey](), set[str](), set[str]()
+        return self._closings(route_of, codes) if has_any else iter(())
+
+    def _closings(
+        self, route_of: Callable[[MeterKey], Route], codes: Container[str] | None
+    ) -> Iterator[Closing | None]:
+        charges, period = self.charges, self.period
+        # Python makes such types anew each time that it runs over `set[str]()`.
+        seen: set[PublishedCellKey] = set()
+        followed: set[str] = set()
+        passed: set[str] = set()
         upgraded, shows_all = self.subscription.upgraded, self._shows_all
         own_cut = self._own_cut
         for period_charge in charges.in_force:
@@ -393,6 +400,10 @@ class PeriodAtCut:
             and metric.id in self._carried_on_at(as_of_ms)
         )
 
+    @cached_property
+    def _carried_on(self) -> dict[int, frozenset[str]]:
+        return {}
+
     def _carried_on_at(self, as_of_ms: int) -> frozenset[str]:
         """Return recurring metrics of an upgrade's next plan too: the next period carries them."""
         if as_of_ms not in self._carried_on:
@@ -427,7 +438,8 @@ class PeriodAtCut:
     @cached_property
     def _reasons(self) -> Reasons:
         about = self.name, self.subscription, self.period, self.cut_ms
-        return Reasons(self.partition, *about, self._moved)
+        moved = self._moved or Moved(self.partition, self.name, self.cut_ms)
+        return Reasons(self.partition, *about, moved)
 
     def _reason(self, closing: Closing, known: PublishedCell) -> RevisionReason:
         """Return why the cut revises a cell."""
