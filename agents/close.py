@@ -184,6 +184,8 @@ class _Cut:
         self._owned = owned
         self._cut_ms = cut_ms
         self._bytes = 0
+        self._topics: dict[Topic, str] = {}
+        """Full names of topics by those that everybody has."""
         self._steps = self._closing()
 
     def until_full(self) -> Steps[bool]:
@@ -262,15 +264,14 @@ class _Cut:
 
     def _put(self, record: PublishedRecord | None) -> None:
         """Put a record into the next flush; None: a step without one."""
-        if record is not None:
-            self._bytes += len(record.value)
-            self._owned.next_flush.records.append(_to_topic(self._owned, record))
-
-
-def _to_topic(owned: OwnedPartition, record: PublishedRecord) -> Record:
-    owned.shared.tally.note_published(record.told)
-    settings = owned.shared.settings
-    known = settings.usage_records_topic if record.topic == USAGE_RECORDS else record.topic
-    return Record(
-        settings.topic(known), owned.number, record.key, record.value, list(record.headers)
-    )
+        if record is None:
+            return
+        owned, (key, value, headers, told, topic) = self._owned, record
+        self._bytes += len(value)
+        owned.shared.tally.note_published(told)
+        name = self._topics.get(topic)
+        if name is None:
+            settings = owned.shared.settings
+            known = settings.usage_records_topic if topic == USAGE_RECORDS else topic
+            name = self._topics[topic] = settings.topic(known)
+        owned.next_flush.records.append(Record(name, owned.number, key, value, headers))

@@ -72,6 +72,11 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     about: list[Header]
     """CloudEvents attributes that follow the type."""
 
+    def echo_of(self, charge: Charge, metric: Metric, charge_filter: ChargeFilter | None) -> str:
+        """Return the JSON members from `lago_charge_id` to `filters`."""
+        currency, version = self.plan.amount_currency, self.schema_version
+        return echoes.of(charge, metric, charge_filter, currency, version)
+
 
 def envelope_of(
     subscription: Subscription,
@@ -129,17 +134,14 @@ class RecordedCell(msgspec.Struct, frozen=True, gc=False):
     """A cell as its records name it, with the definitions and the group that they repeat."""
 
     id: str
-    charge: Charge
-    metric: Metric
-    charge_filter: ChargeFilter | None
+    echo: str
+    """JSON members from `lago_charge_id` to `filters`, as `Envelope.echo_of` has them."""
     grouped_by: tuple[tuple[str, str | None], ...]
 
     def echoed(self, envelope: Envelope) -> str:
         """Return the JSON members from `lago_charge_id` to `period`."""
-        currency, version = envelope.plan.amount_currency, envelope.schema_version
-        echo = _echoes.of(self.charge, self.metric, self.charge_filter, currency, version)
         groups = text_of(dict(sorted(self.grouped_by))) if self.grouped_by else "null"
-        return f'{echo},"grouped_by":{groups},"period":{envelope.period_text}'
+        return f'{self.echo},"grouped_by":{groups},"period":{envelope.period_text}'
 
 
 class CellText(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -166,6 +168,8 @@ class BillingText(NamedTuple):
     @property
     def digest(self) -> bytes:
         """Tell texts apart that a cut may change; empty while there are none."""
+        if self is ARREARS:
+            return b""
         texts = self[1:]
         if texts == _NO_TEXTS:
             return b""
@@ -227,6 +231,7 @@ def usage_record(
     kind: RecordType = "usage.recorded" if revision == 0 else "usage.revised"
     identity = record_id(cell.id, revision)
     billed = "" if envelope.schema_version == 1 else _billed(billing)
+    told = _TOLD_FIRST if reason is None and revision == 0 else Told(kind, reason or "")
     # Figures are digits, signs and points: nothing in them is escaped in JSON.
     value = (
         f"{head_of(envelope, identity, cell.id, revision, kind)},{cell.echoed(envelope)},"
@@ -238,7 +243,10 @@ def usage_record(
         f'"delta_units":{quoted(delta_units)},{billed}"closing_reason":"{envelope.period.closing_reason}",'
         f'"revision_reason":{quoted(reason)},{envelope.closing},"digest":"{figures.digest.hex()}"}}'
     )
-    return published_as(envelope, identity, Told(kind, reason or ""), value)
+    return published_as(envelope, identity, told, value)
+
+
+_TOLD_FIRST = Told("usage.recorded")
 
 
 def completion_record(
@@ -257,6 +265,8 @@ def completion_record(
     return published_as(envelope, identity, Told(kind, "", closing_reason), value)
 
 
+# Most cells have the same one.
+@lru_cache(1_024)
 def _billed(billing: BillingText) -> str:
     return (
         f'"billing":{billing.billing},"billed_in_advance":{billing.billed_in_advance},'
@@ -300,7 +310,7 @@ def _echo(
     return members_of(echoed)
 
 
-_echoes = ByIdentity(_echo)
+echoes = ByIdentity(_echo)
 
 
 def _charge(

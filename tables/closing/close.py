@@ -21,6 +21,7 @@ from tables.closing.alerts import triggered
 from tables.closing.billing import Moved
 from tables.closing.daily import daily_at
 from tables.closing.period_at_cut import CELLS_A_STEP, PeriodAtCut
+from tables.closing.revision import Closing
 from tables.partition.cuts import EVERY_PERIOD
 from tables.partition.partition import Partition
 from tables.partition.redirection import Renewed
@@ -176,12 +177,17 @@ def cells_shown(
         if at_cut.qualifies(shown):
             charge_id, start_ms = shown.period_charge.charge.id, period.start_ms
             identity = cell_id(subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)
-            yield CellShown(identity, *shown[1:5])
+            yield _cell_shown(identity, shown)
     for told in at_cut.told(partition.views.route_of, codes, is_told):
         if at_cut.qualifies(told):
             charge_id, start_ms = told.period_charge.charge.id, period.start_ms
             identity = cell_id(subscription, charge_id, told.name[1], told.grouped_by, start_ms)
-            yield CellShown(identity, *told[1:5], told=True)
+            yield _cell_shown(identity, told, told=True)
+
+
+def _cell_shown(identity: str, shown: Closing, *, told: bool = False) -> CellShown:
+    about = shown.period_charge, shown.charge_filter, shown.grouped_by
+    return CellShown(identity, *about, shown.figures, told)
 
 
 def settle(partition: Partition, cut_ms: int) -> None:

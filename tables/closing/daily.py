@@ -209,8 +209,10 @@ class _AtDay:
             figures.events_count - events_before,
             cell.rows,
         )
-        recorded = RecordedCell(identity, cell.charge, cell.metric, cell.bucket, cell.grouped_by)
-        return daily_record(self._envelope, recorded, day, text)
+        echo = self._envelope.echo_of(cell.charge, cell.metric, cell.bucket)
+        return daily_record(
+            self._envelope, RecordedCell(identity, echo, cell.grouped_by), day, text
+        )
 
     @cached_property
     def _envelope(self) -> Envelope:

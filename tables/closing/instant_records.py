@@ -71,7 +71,9 @@ class InstantRecords:
         before = None if previous is None else previous.units
         return instant_record(
             envelope,
-            RecordedCell(stored.cell_id, charge, metric, bucket, chain.grouped_by),
+            RecordedCell(
+                stored.cell_id, envelope.echo_of(charge, metric, bucket), chain.grouped_by
+            ),
             stored.revision,
             BilledEvent(
                 stored.transaction_id,

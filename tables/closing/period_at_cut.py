@@ -7,7 +7,8 @@ from decimal import Decimal
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import chain
-from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
 from app.definitions.timeline import Period, ceil_to
@@ -46,13 +47,8 @@ CELLS_A_STEP = 64
 _UNPUBLISHED = PublishedPeriod()
 
 
-class _Change(NamedTuple):
-    """A cell that a cut may revise."""
-
-    shown: Closing
-    known: PublishedCell | None
-    """As it was published last."""
-    reason: RevisionReason | None
+_Change = tuple[Closing, PublishedCell | None, RevisionReason | None]
+"""A cell that a cut may revise, as it was published last, and why."""
 
 
 class PeriodAtCut:
@@ -173,13 +169,13 @@ class PeriodAtCut:
         # Decide the reason first: below, a cell that no longer qualifies loses figures and events.
         reason = None if known is None else self._reason(found, known)
         if self.qualifies(found):
-            return _Change(found, known, reason)
+            return found, known, reason
         if known is None:
             return None
         if found.period_charge.metric.recurring and self._period_before.is_ahead(found):
             # The cut was taken before, and what the cell came to was told then.
             return None
-        return _Change(found._replace(figures=_NOTHING, beside=None), known, reason)
+        return replace(found, figures=_NOTHING, beside=None), known, reason
 
     def _billing(self, identity: str, period_charge: PeriodCharge) -> BillingText:
         if self.period.fold_version == 1:
