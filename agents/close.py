@@ -26,7 +26,7 @@ from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord, Topic
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.closing.changed import changed_at
-from tables.closing.close import closing, settling
+from tables.closing.close import closing, due_next, settling
 from tables.closing.instants import instants_at, members_wanted
 
 log = logging.getLogger(__name__)
@@ -231,7 +231,7 @@ class _Cut:
 
     def _closing_of_organization(self, names: Iterable[SubscriptionKey]) -> Iterator[int]:
         """Close subscriptions of one organization; yield how many steps were taken."""
-        state = self._owned.state
+        state, cuts = self._owned.state, self._owned.cuts
         waiting: deque[tuple[SubscriptionKey, Iterator[PublishedRecord | None]]] = deque()
         for name in names:
             packed = state.packing.packed_pieces(name)
@@ -246,6 +246,8 @@ class _Cut:
                 # Also one that was left half taken before.
                 state.stale.half_closed.discard(name)
                 if packed:
+                    # Its timelines go with that.
+                    cuts.unscheduled[name] = due_next(state, name, self._cut_ms)
                     # As they were: nobody else had a turn since.
                     state.packing.pack(name, packed)
             failpoint("mid-close")

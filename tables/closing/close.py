@@ -28,10 +28,31 @@ from tables.partition.redirection import Renewed
 from tables.routing.period_charges import PeriodCharge
 
 
-def next_cut(partition: Partition, name: SubscriptionKey) -> int:
-    """Return when a cut of this external subscription is due next (ms); NEVER_MS: none is known."""
+class DueNext(NamedTuple):
+    """When periods of an external subscription are due next, as was known when it was closed."""
+
+    done_ms: int
+    """After this cut."""
+    definitions_offset: int
+    at_ms: int
+    """NEVER_MS: none is."""
+
+
+def due_next(partition: Partition, name: SubscriptionKey, cut_ms: int) -> DueNext:
+    """Return when periods are due next after a cut, while their timelines are at hand."""
+    dues_ms = [timeline.next_due(cut_ms).at_ms for _, timeline in partition.timelines.of(name)]
+    return DueNext(cut_ms, partition.definitions.offset, min(dues_ms, default=NEVER_MS))
+
+
+def next_cut(partition: Partition, name: SubscriptionKey, known: DueNext | None = None) -> int:
+    """Return when a cut of this external subscription is due next (ms); NEVER_MS: none is known.
+
+    `known`: what spares to make its timelines again, unless it is of another cut or definitions.
+    """
     done_ms = partition.checkpoint.cut_ms
     next_ms = min(partition.cuts.next_of(name, done_ms), partition.cuts.next_first_day(name))
+    if known is not None and known[:2] == (done_ms, partition.definitions.offset):
+        return min(next_ms, known.at_ms)
     for _, timeline in partition.timelines.of(name):
         next_ms = min(next_ms, timeline.next_due(done_ms).at_ms)
     return next_ms
