@@ -39,6 +39,10 @@ class Told(NamedTuple):
     """Why the period ended, at its first publication; otherwise empty."""
 
 
+# There are few, and very many records have each.
+_told = lru_cache(64)(Told)
+
+
 class PublishedRecord(NamedTuple):
     """A record ready for the topic that it names."""
 
@@ -231,7 +235,6 @@ def usage_record(
     kind: RecordType = "usage.recorded" if revision == 0 else "usage.revised"
     identity = record_id(cell.id, revision)
     billed = "" if envelope.schema_version == 1 else _billed(billing)
-    told = _TOLD_FIRST if reason is None and revision == 0 else Told(kind, reason or "")
     # Figures are digits, signs and points: nothing in them is escaped in JSON.
     value = (
         f"{head_of(envelope, identity, cell.id, revision, kind)},{cell.echoed(envelope)},"
@@ -243,10 +246,7 @@ def usage_record(
         f'"delta_units":{quoted(delta_units)},{billed}"closing_reason":"{envelope.period.closing_reason}",'
         f'"revision_reason":{quoted(reason)},{envelope.closing},"digest":"{figures.digest.hex()}"}}'
     )
-    return published_as(envelope, identity, told, value)
-
-
-_TOLD_FIRST = Told("usage.recorded")
+    return published_as(envelope, identity, _told(kind, reason or ""), value)
 
 
 def completion_record(
@@ -262,7 +262,7 @@ def completion_record(
         f'{envelope.closing},"digest":"{digest:032x}"}}'
     )
     closing_reason = envelope.period.closing_reason if revision == 0 else ""
-    return published_as(envelope, identity, Told(kind, "", closing_reason), value)
+    return published_as(envelope, identity, _told(kind, "", closing_reason), value)
 
 
 # Most cells have the same one.
