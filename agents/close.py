@@ -26,7 +26,7 @@ from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord, Topic
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.closing.changed import changed_at
-from tables.closing.close import closing, settling
+from tables.closing.close import closing, due_next, settling
 from tables.closing.instants import instants_at, members_wanted
 
 log = logging.getLogger(__name__)
@@ -184,6 +184,8 @@ class _Cut:
         self._owned = owned
         self._cut_ms = cut_ms
         self._bytes = 0
+        self._topics: dict[Topic, str] = {}
+        """Full names of topics by those that everybody has."""
         self._steps = self._closing()
 
     def until_full(self) -> Steps[bool]:
@@ -229,7 +231,7 @@ class _Cut:
 
     def _closing_of_organization(self, names: Iterable[SubscriptionKey]) -> Iterator[int]:
         """Close subscriptions of one organization; yield how many steps were taken."""
-        state = self._owned.state
+        state, cuts = self._owned.state, self._owned.cuts
         waiting: deque[tuple[SubscriptionKey, Iterator[PublishedRecord | None]]] = deque()
         for name in names:
             packed = state.packing.packed_pieces(name)
@@ -244,6 +246,8 @@ class _Cut:
                 # Also one that was left half taken before.
                 state.stale.half_closed.discard(name)
                 if packed:
+                    # Its timelines go with that.
+                    cuts.unscheduled[name] = due_next(state, name, self._cut_ms)
                     # As they were: nobody else had a turn since.
                     state.packing.pack(name, packed)
             failpoint("mid-close")
@@ -262,15 +266,14 @@ class _Cut:
 
     def _put(self, record: PublishedRecord | None) -> None:
         """Put a record into the next flush; None: a step without one."""
-        if record is not None:
-            self._bytes += len(record.value)
-            self._owned.next_flush.records.append(_to_topic(self._owned, record))
-
-
-def _to_topic(owned: OwnedPartition, record: PublishedRecord) -> Record:
-    owned.shared.tally.note_published(record.told)
-    settings = owned.shared.settings
-    known = settings.usage_records_topic if record.topic == USAGE_RECORDS else record.topic
-    return Record(
-        settings.topic(known), owned.number, record.key, record.value, list(record.headers)
-    )
+        if record is None:
+            return
+        owned, (key, value, headers, told, topic) = self._owned, record
+        self._bytes += len(value)
+        owned.shared.tally.note_published(told)
+        name = self._topics.get(topic)
+        if name is None:
+            settings = owned.shared.settings
+            known = settings.usage_records_topic if topic == USAGE_RECORDS else topic
+            name = self._topics[topic] = settings.topic(known)
+        owned.next_flush.records.append(Record(name, owned.number, key, value, headers))

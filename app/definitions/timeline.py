@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import count
 from typing import Any, NamedTuple
 
 from app.billing_periods.grid import PeriodGrid
@@ -292,20 +293,22 @@ class Timeline:
         return due
 
     def _found_due(self, done_ms: int) -> Due:
-        earliest_ms, found = NEVER_MS, list[tuple[Period, Period | None]]()
-        earlier: Period | None = None
-        for period in self.due_after(done_ms):
-            # A termination has no grace: it may be due before the period that is in grace before
-            # it.
-            if done_ms < period.due_at_ms < earliest_ms:
-                earliest_ms, found = period.due_at_ms, [(period, earlier)]
-            elif period.due_at_ms == earliest_ms < NEVER_MS:
-                found.append((period, earlier))
-            # The next begins there, and is due later than it begins.
-            if period.end_ms >= earliest_ms:
-                break
-            earlier = period
-        return Due(done_ms, earliest_ms, tuple(found))
+        newest = self.terms[-1] if self.terms else None
+        if newest is not None and newest.subscription.usage_end_ms is None:
+            # From then on one period of the grid follows another.
+            regular_ms = max(newest.since_ms, newest.subscription.started_at_ms)
+            regular_ms += _TIMEZONE_SHIFT_MS
+            if regular_ms <= done_ms and newest.subscription.canceled_at_ms is None:
+                due = _running_due(done_ms, newest[2:])
+                period, earlier = due.periods[0]
+                if earlier is not None and regular_ms <= earlier.start_ms:
+                    return due
+                known = self._due.periods[-1:] if self._due is not None else ()
+                if known and known[0][0].end_ms == period.start_ms >= regular_ms:
+                    # What is due first begins with it, as ever, but follows one of its own.
+                    periods = ((period, known[0][0]), *due.periods[1:])
+                    return Due(done_ms, due.at_ms, periods)
+        return _first_due(done_ms, self.due_after(done_ms))
 
     def fixed_since(self, at_ms: int, until_ms: int) -> list[Period]:
         """Return the periods fixed at or after `at_ms` that start until `until_ms`, in order."""
@@ -381,6 +384,24 @@ class Timeline:
             return recent
         # No period was passed over.
         return first
+
+
+def _first_due(done_ms: int, periods: Iterable[Period]) -> Due:
+    """Return those of some periods in order that are due first after a cut."""
+    earliest_ms = NEVER_MS
+    found: list[tuple[Period, Period | None]] = []
+    earlier: Period | None = None
+    for period in periods:
+        # A termination has no grace: it may be due before the period that is in grace before it.
+        if done_ms < period.due_at_ms < earliest_ms:
+            earliest_ms, found = period.due_at_ms, [(period, earlier)]
+        elif period.due_at_ms == earliest_ms < NEVER_MS:
+            found.append((period, earlier))
+        # The next begins there, and is due later than it begins.
+        if period.end_ms >= earliest_ms:
+            break
+        earlier = period
+    return Due(done_ms, earliest_ms, tuple(found))
 
 
 def _differ_ms(one: list[Terms], other: list[Terms]) -> int:
@@ -610,6 +631,18 @@ def _running(start_ms: int, terms: tuple[Any, ...]) -> Period:
     due_ms = (due_at_ms, due_at_ms, due_at_ms + late_window_ms)
     fields: tuple[Any, ...] = (*bounds, *due_ms, "period_end", False, *rules)
     return Period(*fields)
+
+
+@lru_cache(1_024)
+def _running_due(done_ms: int, terms: tuple[Any, ...]) -> Due:
+    """Return what is due first after a cut where nothing cuts any period short.
+
+    Most subscriptions of a plan share it.
+    """
+    grid, grace_ms, close_grid_ms, *_ = terms
+    # The last one that is due by then is made, too: closing the next one may need it.
+    k = grid.index_at(done_ms // close_grid_ms * close_grid_ms - grace_ms) - 1
+    return _first_due(done_ms, (_running(grid.start_ms(i), terms) for i in count(k)))
 
 
 @lru_cache(16_384)

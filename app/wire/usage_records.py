@@ -16,10 +16,12 @@ import msgspec
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.definitions.by_identity import ByIdentity
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
-from app.definitions.timeline import Period
+from app.definitions.timeline import NEVER_MS, Period
 from app.wire.keys import message_key
 
 RECORDS_NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-records")
+
+_json = msgspec.json.Encoder().encode
 
 Header = tuple[str, bytes]
 Topic = Literal["usage-records", "usage-alerts", "usage-changed", "usage-daily"]
@@ -37,6 +39,10 @@ class Told(NamedTuple):
     """Why the period ended, at its first publication; otherwise empty."""
 
 
+# There are few, and very many records have each.
+_told = lru_cache(64)(Told)
+
+
 class PublishedRecord(NamedTuple):
     """A record ready for the topic that it names."""
 
@@ -49,99 +55,97 @@ class PublishedRecord(NamedTuple):
     """Name as everybody has it; settings may call the topic of usage records otherwise."""
 
 
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """Values that all records of one period and cut share; each of their texts is made once."""
 
-    __slots__ = (
-        "about",
-        "closed_at_ms",
-        "definitions_offset",
-        "key",
-        "names",
-        "period",
-        "period_text",
-        "plan",
-        "schema_version",
-        "subscription",
+    subscription: Subscription
+    plan: Plan
+    period: Period
+    closed_at_ms: int
+    definitions_offset: int
+    schema_version: int
+    """2 tells how a cell is billed; 1, of settings of then, does not."""
+    names: str
+    """JSON members after `revision`."""
+    period_text: str
+    """JSON object `period`."""
+    closing: str
+    """JSON members before `digest`; empty of a period that is never due."""
+    key: bytes
+    """Key of the Kafka record."""
+    about: list[Header]
+    """CloudEvents attributes that follow the type."""
+
+    def echo_of(self, charge: Charge, metric: Metric, charge_filter: ChargeFilter | None) -> str:
+        """Return the JSON members from `lago_charge_id` to `filters`."""
+        currency, version = self.plan.amount_currency, self.schema_version
+        return echoes.of(charge, metric, charge_filter, currency, version)
+
+
+def envelope_of(
+    subscription: Subscription,
+    plan: Plan,
+    period: Period,
+    closed_at_ms: int,
+    definitions_offset: int,
+    schema_version: int,
+) -> Envelope:
+    """Return what the records of a period and cut share."""
+    names = {
+        "organization_id": subscription.organization_id,
+        "external_customer_id": subscription.external_customer_id,
+        "external_subscription_id": subscription.external_id,
+        "lago_subscription_id": subscription.id,
+        "plan_code": plan.code,
+    }
+    period_text, closing = _texts_of(period, closed_at_ms, definitions_offset)
+    return Envelope(
+        subscription,
+        plan,
+        period,
+        closed_at_ms,
+        definitions_offset,
+        schema_version,
+        members_of(names),
+        period_text,
+        closing,
+        message_key(subscription.organization_id, subscription.external_id),
+        attributes_of(subscription, closed_at_ms),
     )
-
-    def __init__(
-        self,
-        subscription: Subscription,
-        plan: Plan,
-        period: Period,
-        closed_at_ms: int,
-        definitions_offset: int,
-        schema_version: int,
-    ):
-        """Take `schema_version`: 2 tells how a cell is billed; 1, of settings of then, does not."""
-        self.subscription, self.plan, self.period = subscription, plan, period
-        self.closed_at_ms, self.definitions_offset = closed_at_ms, definitions_offset
-        self.schema_version = schema_version
-        self.names = members_of(
-            {
-                "organization_id": subscription.organization_id,
-                "external_customer_id": subscription.external_customer_id,
-                "external_subscription_id": subscription.external_id,
-                "lago_subscription_id": subscription.id,
-                "plan_code": plan.code,
-            }
-        )
-        """JSON members after `revision`."""
-        self.period_text = _period_text(
-            period.start_ms, period.to_ms, period.timezone, period.duration_days
-        )
-        """JSON object `period`."""
-        self.key = message_key(subscription.organization_id, subscription.external_id)
-        """Key of the Kafka record."""
-        self.about = attributes_of(subscription, closed_at_ms)
-        """CloudEvents attributes that follow the type."""
-
-    @property
-    def closing(self) -> str:
-        """JSON members before `digest`, of a period that is due some time."""
-        return _closing_text(self.closed_at_ms, self.period.late_until_ms, self.definitions_offset)
 
 
 # Most subscriptions of a plan close with the same texts.
 @lru_cache(1_024)
-def _period_text(start_ms: int, to_ms: int, timezone: str, duration_days: int) -> str:
-    return text_of(
-        {
-            "from": iso_seconds(start_ms),
-            "to": iso_seconds(to_ms),
-            "timezone": timezone,
-            "charges_duration_in_days": duration_days,
-        }
-    )
-
-
-@lru_cache(1_024)
-def _closing_text(closed_at_ms: int, late_until_ms: int, definitions_offset: int) -> str:
-    return members_of(
-        {
-            "closed_at": iso_milliseconds(closed_at_ms),
-            "final_after": iso_milliseconds(late_until_ms),
-            "definitions_offset": definitions_offset,
-        }
-    )
+def _texts_of(period: Period, closed_at_ms: int, definitions_offset: int) -> tuple[str, str]:
+    """Return `Envelope.period_text` and `Envelope.closing`."""
+    told = {
+        "from": iso_seconds(period.start_ms),
+        "to": iso_seconds(period.to_ms),
+        "timezone": period.timezone,
+        "charges_duration_in_days": period.duration_days,
+    }
+    if period.due_at_ms >= NEVER_MS:
+        return text_of(told), ""
+    closing = {
+        "closed_at": iso_milliseconds(closed_at_ms),
+        "final_after": iso_milliseconds(period.late_until_ms),
+        "definitions_offset": definitions_offset,
+    }
+    return text_of(told), members_of(closing)
 
 
 class RecordedCell(msgspec.Struct, frozen=True, gc=False):
     """A cell as its records name it, with the definitions and the group that they repeat."""
 
     id: str
-    charge: Charge
-    metric: Metric
-    charge_filter: ChargeFilter | None
+    echo: str
+    """JSON members from `lago_charge_id` to `filters`, as `Envelope.echo_of` has them."""
     grouped_by: tuple[tuple[str, str | None], ...]
 
     def echoed(self, envelope: Envelope) -> str:
         """Return the JSON members from `lago_charge_id` to `period`."""
-        currency, version = envelope.plan.amount_currency, envelope.schema_version
-        echo = _echoes.of(self.charge, self.metric, self.charge_filter, currency, version)
         groups = text_of(dict(sorted(self.grouped_by))) if self.grouped_by else "null"
-        return f'{echo},"grouped_by":{groups},"period":{envelope.period_text}'
+        return f'{self.echo},"grouped_by":{groups},"period":{envelope.period_text}'
 
 
 class CellText(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -168,6 +172,8 @@ class BillingText(NamedTuple):
     @property
     def digest(self) -> bytes:
         """Tell texts apart that a cut may change; empty while there are none."""
+        if self is ARREARS:
+            return b""
         texts = self[1:]
         if texts == _NO_TEXTS:
             return b""
@@ -195,7 +201,7 @@ def cell_id(
         grouped_by,
         iso_milliseconds(start_ms),
     )
-    return uuid5_text(msgspec.json.encode(name))
+    return uuid5_text(_json(name))
 
 
 def record_id(cell: str, revision: int | str) -> str:
@@ -203,14 +209,13 @@ def record_id(cell: str, revision: int | str) -> str:
     return uuid5_text(f"{cell}:{revision}".encode())
 
 
-def uuid5_text(name: bytes) -> str:
-    """Return `str(uuid.uuid5(RECORDS_NAMESPACE, name))` in a third of the time."""
-    text = sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
+def uuid5_text(name: bytes, namespace: bytes = RECORDS_NAMESPACE.bytes) -> str:
+    """Return `str(uuid.uuid5(namespace, name))` in a third of the time."""
+    text = sha1(namespace + name, usedforsecurity=False).hexdigest()
     variant = _VARIANTS[text[16]]
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
-_NAMESPACE = RECORDS_NAMESPACE.bytes
 _VARIANTS = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
 """The two highest bits of the ninth byte are 10."""
 
@@ -240,7 +245,7 @@ def usage_record(
         f'"delta_units":{quoted(delta_units)},{billed}"closing_reason":"{envelope.period.closing_reason}",'
         f'"revision_reason":{quoted(reason)},{envelope.closing},"digest":"{figures.digest.hex()}"}}'
     )
-    return published_as(envelope, identity, Told(kind, reason or ""), value)
+    return published_as(envelope, identity, _told(kind, reason or ""), value)
 
 
 def completion_record(
@@ -256,9 +261,11 @@ def completion_record(
         f'{envelope.closing},"digest":"{digest:032x}"}}'
     )
     closing_reason = envelope.period.closing_reason if revision == 0 else ""
-    return published_as(envelope, identity, Told(kind, "", closing_reason), value)
+    return published_as(envelope, identity, _told(kind, "", closing_reason), value)
 
 
+# Most cells have the same one.
+@lru_cache(1_024)
 def _billed(billing: BillingText) -> str:
     return (
         f'"billing":{billing.billing},"billed_in_advance":{billing.billed_in_advance},'
@@ -302,7 +309,7 @@ def _echo(
     return members_of(echoed)
 
 
-_echoes = ByIdentity(_echo)
+echoes = ByIdentity(_echo)
 
 
 def _charge(
@@ -335,12 +342,12 @@ def _sorted(value: Any) -> Any:
 
 def text_of(value: dict[str, Any]) -> str:
     """Return an object as JSON."""
-    return msgspec.json.encode(value).decode()
+    return _json(value).decode()
 
 
 def members_of(value: dict[str, Any]) -> str:
     """Return the JSON text of an object without its braces."""
-    return text_of(value)[1:-1]
+    return _json(value)[1:-1].decode()
 
 
 def quoted(plain_text: str | None) -> str:
@@ -351,10 +358,20 @@ def quoted(plain_text: str | None) -> str:
 def attributes_of(subscription: Subscription, at_ms: int) -> list[Header]:
     """Return the CloudEvents attributes that say whom a record is about, and of when it is."""
     return [
-        ("ce_source", f"/organizations/{subscription.organization_id}".encode()),
+        _source(subscription.organization_id),
         ("ce_subject", subscription.external_id.encode()),
-        ("ce_time", iso_milliseconds(at_ms).encode()),
+        _time(at_ms),
     ]
+
+
+@lru_cache(1_024)
+def _source(organization_id: str) -> Header:
+    return "ce_source", f"/organizations/{organization_id}".encode()
+
+
+@lru_cache(1_024)
+def _time(at_ms: int) -> Header:
+    return "ce_time", iso_milliseconds(at_ms).encode()
 
 
 def headers_of(identity: str, kind: str, about: Iterable[Header]) -> list[Header]:

@@ -473,7 +473,7 @@ ROWS = tuple(
             Row("very late event of what recurs", "months of age", MONTHS, very_late_event, 1.45),
             Row("closing a cell", "months of age", MONTHS, closing),
             Row("revising a cell", "months of age", MONTHS, partial(revision, "calls")),
-            Row("… of what recurs", "months of age", MONTHS, partial(revision, "balance")),
+            Row("… of what recurs", "months of age", MONTHS, partial(revision, "balance"), 1.25),
             Row("… of many groups", "groups", GROUPS, group_revised),
             Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),
             Row("current_usage", "months of age", MONTHS, usage),

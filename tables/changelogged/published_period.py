@@ -157,13 +157,14 @@ class PublishedPeriod(msgspec.Struct):
 
     def piece(self) -> bytes:
         """Return it in one piece; `period_of` reads that."""
-        cells, rows = self.cells, list[bytes]()
+        cells = self.cells
+        rows: list[bytes] = []
         if len(cells) > FEW_CELLS:
             rows += (SUMS, _encode(self.summed()))
-        if isinstance(cells, PackedPeriod):
+        if isinstance(cells, dict):
+            rows += map(_encode, chain.from_iterable(cells.items()))
+        elif isinstance(cells, PackedPeriod):
             rows += cells.packed()
-        else:
-            rows += (packed for row in cells.items() for packed in map(_encode, row))
         if self.revision >= 0:
             rows += (COMPLETION, _encode((self.revision, self.cut_ms)))
         return _encode(rows)

@@ -104,7 +104,7 @@ def beside(
     return Beside(charge, metric, period, cut_ms, span, entries, found)
 
 
-def _no_events(charge: Charge, metric: Metric, bucket: ChargeFilter | None) -> BillingText:
+def no_events(charge: Charge, metric: Metric, bucket: ChargeFilter | None) -> BillingText:
     """Return what the record of a cell says that has nothing any more."""
     asked = asked_of(charge, metric, bucket)
     nothing = PerEvent(
@@ -117,9 +117,6 @@ def _no_events(charge: Charge, metric: Metric, bucket: ChargeFilter | None) -> B
         presentation_breakdowns="[]" if charge.presents else "null",
         per_event="null" if asked.nothing else _lists_text(nothing),
     )
-
-
-no_events = ByIdentity(_no_events)
 
 
 def span_named(route: Route, span: Span, name: str, period: Period) -> Span | None:

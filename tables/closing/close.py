@@ -21,16 +21,38 @@ from tables.closing.alerts import triggered
 from tables.closing.billing import Moved
 from tables.closing.daily import daily_at
 from tables.closing.period_at_cut import CELLS_A_STEP, PeriodAtCut
+from tables.closing.revision import Closing
 from tables.partition.cuts import EVERY_PERIOD
 from tables.partition.partition import Partition
 from tables.partition.redirection import Renewed
 from tables.routing.period_charges import PeriodCharge
 
 
-def next_cut(partition: Partition, name: SubscriptionKey) -> int:
-    """Return when a cut of this external subscription is due next (ms); NEVER_MS: none is known."""
+class DueNext(NamedTuple):
+    """When periods of an external subscription are due next, as was known when it was closed."""
+
+    done_ms: int
+    """After this cut."""
+    definitions_offset: int
+    at_ms: int
+    """NEVER_MS: none is."""
+
+
+def due_next(partition: Partition, name: SubscriptionKey, cut_ms: int) -> DueNext:
+    """Return when periods are due next after a cut, while their timelines are at hand."""
+    dues_ms = [timeline.next_due(cut_ms).at_ms for _, timeline in partition.timelines.of(name)]
+    return DueNext(cut_ms, partition.definitions.offset, min(dues_ms, default=NEVER_MS))
+
+
+def next_cut(partition: Partition, name: SubscriptionKey, known: DueNext | None = None) -> int:
+    """Return when a cut of this external subscription is due next (ms); NEVER_MS: none is known.
+
+    `known`: what spares to make its timelines again, unless it is of another cut or definitions.
+    """
     done_ms = partition.checkpoint.cut_ms
     next_ms = min(partition.cuts.next_of(name, done_ms), partition.cuts.next_first_day(name))
+    if known is not None and known[:2] == (done_ms, partition.definitions.offset):
+        return min(next_ms, known.at_ms)
     for _, timeline in partition.timelines.of(name):
         next_ms = min(next_ms, timeline.next_due(done_ms).at_ms)
     return next_ms
@@ -56,9 +78,10 @@ def closing(
     of the cut still gives its completion.
     """
     revising: _Revising | None = None
+    moved: Moved | None = None
     partition.snapshot.note()
-    moved = Moved(partition, name, cut_ms)
     if cut_ms in partition.cuts.late_cuts.get(name, ()):
+        moved = Moved(partition, name, cut_ms)
         revising = _Revising.of(partition, name, cut_ms, moved)
     partition.work.add("close", "names", 1)
     for subscription_versions, timeline in partition.timelines.of(name):
@@ -175,12 +198,17 @@ def cells_shown(
         if at_cut.qualifies(shown):
             charge_id, start_ms = shown.period_charge.charge.id, period.start_ms
             identity = cell_id(subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)
-            yield CellShown(identity, *shown[1:5])
+            yield _cell_shown(identity, shown)
     for told in at_cut.told(partition.views.route_of, codes, is_told):
         if at_cut.qualifies(told):
             charge_id, start_ms = told.period_charge.charge.id, period.start_ms
             identity = cell_id(subscription, charge_id, told.name[1], told.grouped_by, start_ms)
-            yield CellShown(identity, *told[1:5], told=True)
+            yield _cell_shown(identity, told, told=True)
+
+
+def _cell_shown(identity: str, shown: Closing, *, told: bool = False) -> CellShown:
+    about = shown.period_charge, shown.charge_filter, shown.grouped_by
+    return CellShown(identity, *about, shown.figures, told)
 
 
 def settle(partition: Partition, cut_ms: int) -> None:

@@ -17,7 +17,7 @@ from app.definitions.timeline import Period
 from app.numbers import EXACT, ZERO, plain
 from app.wire.arrivals import SubscriptionKey
 from app.wire.daily_records import DailyText, daily_record
-from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, cell_id
+from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, cell_id, envelope_of
 from tables.aggregation import Groups
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
@@ -209,15 +209,19 @@ class _AtDay:
             figures.events_count - events_before,
             cell.rows,
         )
-        recorded = RecordedCell(identity, cell.charge, cell.metric, cell.bucket, cell.grouped_by)
-        return daily_record(self._envelope, recorded, day, text)
+        echo = self._envelope.echo_of(cell.charge, cell.metric, cell.bucket)
+        return daily_record(
+            self._envelope, RecordedCell(identity, echo, cell.grouped_by), day, text
+        )
 
     @cached_property
     def _envelope(self) -> Envelope:
         definitions = self._partition.definitions
         offset = definitions.last_offset_at(self._period.fixed_at_ms)
         version = min(definitions.settings_at(self._cut_ms).fold_version, 2)
-        return Envelope(self._subscription, self._plan, self._period, self._cut_ms, offset, version)
+        return envelope_of(
+            self._subscription, self._plan, self._period, self._cut_ms, offset, version
+        )
 
 
 _NOTHING = CellFigures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO)

@@ -12,7 +12,7 @@ from app.wire.arrivals import Arrival, Position
 from app.wire.events import Event
 from app.wire.instant_records import BilledEvent, InstantText, instant_record
 from app.wire.properties import read_properties
-from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell
+from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, envelope_of
 from tables.cells.cell import Span, window_of
 from tables.changelogged.instants import StoredChain, StoredFigure
 from tables.instants.chain import Figure
@@ -71,7 +71,9 @@ class InstantRecords:
         before = None if previous is None else previous.units
         return instant_record(
             envelope,
-            RecordedCell(stored.cell_id, charge, metric, bucket, chain.grouped_by),
+            RecordedCell(
+                stored.cell_id, envelope.echo_of(charge, metric, bucket), chain.grouped_by
+            ),
             stored.revision,
             BilledEvent(
                 stored.transaction_id,
@@ -90,7 +92,7 @@ class InstantRecords:
             definitions = self._partition.definitions
             plan = self._plan_of(subscription, self._cut_ms)
             offset = definitions.last_offset_at(self._cut_ms)
-            envelope = Envelope(subscription, plan, period, self._cut_ms, offset, 2)
+            envelope = envelope_of(subscription, plan, period, self._cut_ms, offset, 2)
             self._envelopes[subscription.id, period.start_ms] = envelope
         return envelope
 

@@ -7,7 +7,8 @@ from decimal import Decimal
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import chain
-from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
 from app.definitions.timeline import Period, ceil_to
@@ -22,6 +23,7 @@ from app.wire.usage_records import (
     RevisionReason,
     cell_id,
     completion_record,
+    envelope_of,
 )
 from tables.aggregation import Groups
 from tables.cells.cell import Cell, Span
@@ -45,13 +47,8 @@ CELLS_A_STEP = 64
 _UNPUBLISHED = PublishedPeriod()
 
 
-class _Change(NamedTuple):
-    """A cell that a cut may revise."""
-
-    shown: Closing
-    known: PublishedCell | None
-    """As it was published last."""
-    reason: RevisionReason | None
+_Change = tuple[Closing, PublishedCell | None, RevisionReason | None]
+"""A cell that a cut may revise, as it was published last, and why."""
 
 
 class PeriodAtCut:
@@ -81,9 +78,8 @@ class PeriodAtCut:
         self.cut_ms = cut_ms
         self.before = partition.published.find((subscription.id, period.start_ms)) or _UNPUBLISHED
         self.charges = partition.routes.charges_of(subscription, period, versions)
-        self._carried_on: dict[int, frozenset[str]] = {}
         self._envelopes: dict[int, Envelope] = {}
-        self._moved = moved or Moved(partition, name, cut_ms)
+        self._moved = moved
         self._looked: list[Noted[Cell]] | None = None
         """Layers with many cells that were looked at; None: whoever reads looks at all."""
 
@@ -98,7 +94,8 @@ class PeriodAtCut:
         completes = revision == 0 or self.before.is_half_taken(self.cut_ms)
         heap: list[tuple[str, int, _Change]] = []
         count = 0
-        self._looked = looked = list[Noted[Cell]]()
+        looked: list[Noted[Cell]] = []
+        self._looked = looked
         for count, found in enumerate(self.closings(self.partition.packing.route_of), 1):
             if found is not None and (change := self._change_of(found)) is not None:
                 heappush(heap, (self._identity(found), count, change))
@@ -172,13 +169,13 @@ class PeriodAtCut:
         # Decide the reason first: below, a cell that no longer qualifies loses figures and events.
         reason = None if known is None else self._reason(found, known)
         if self.qualifies(found):
-            return _Change(found, known, reason)
+            return found, known, reason
         if known is None:
             return None
         if found.period_charge.metric.recurring and self._period_before.is_ahead(found):
             # The cut was taken before, and what the cell came to was told then.
             return None
-        return _Change(found._replace(figures=_NOTHING, beside=None), known, reason)
+        return replace(found, figures=_NOTHING, beside=None), known, reason
 
     def _billing(self, identity: str, period_charge: PeriodCharge) -> BillingText:
         if self.period.fold_version == 1:
@@ -191,7 +188,7 @@ class PeriodAtCut:
             definitions, cut_ms = self.partition.definitions, self.cut_ms
             offset = definitions.last_offset_at(as_of_ms)
             version = min(definitions.settings_at(cut_ms).fold_version, 2)
-            envelope = Envelope(self.subscription, plan, self.period, cut_ms, offset, version)
+            envelope = envelope_of(self.subscription, plan, self.period, cut_ms, offset, version)
             self._envelopes[as_of_ms] = envelope
         return envelope
 
@@ -203,11 +200,17 @@ class PeriodAtCut:
         `route_of`: a cut makes the routes, a reader takes views of them. `codes`: only metrics of
         these codes. None is a step: a charge without cells takes time, too.
         """
-        charges, period = self.charges, self.period
         has_any = self.before.cells or self.partition.routes.may_have_any(self.name)
-        if not has_any:
-            return
-        seen, followed, passed = set[PublishedCellKey](), set[str](), set[str]()
+        return self._closings(route_of, codes) if has_any else iter(())
+
+    def _closings(
+        self, route_of: Callable[[MeterKey], Route], codes: Container[str] | None
+    ) -> Iterator[Closing | None]:
+        charges, period = self.charges, self.period
+        # Python makes such types anew each time that it runs over `set[str]()`.
+        seen: set[PublishedCellKey] = set()
+        followed: set[str] = set()
+        passed: set[str] = set()
         upgraded, shows_all = self.subscription.upgraded, self._shows_all
         own_cut = self._own_cut
         for period_charge in charges.in_force:
@@ -393,6 +396,10 @@ class PeriodAtCut:
             and metric.id in self._carried_on_at(as_of_ms)
         )
 
+    @cached_property
+    def _carried_on(self) -> dict[int, frozenset[str]]:
+        return {}
+
     def _carried_on_at(self, as_of_ms: int) -> frozenset[str]:
         """Return recurring metrics of an upgrade's next plan too: the next period carries them."""
         if as_of_ms not in self._carried_on:
@@ -427,7 +434,8 @@ class PeriodAtCut:
     @cached_property
     def _reasons(self) -> Reasons:
         about = self.name, self.subscription, self.period, self.cut_ms
-        return Reasons(self.partition, *about, self._moved)
+        moved = self._moved or Moved(self.partition, self.name, self.cut_ms)
+        return Reasons(self.partition, *about, moved)
 
     def _reason(self, closing: Closing, known: PublishedCell) -> RevisionReason:
         """Return why the cut revises a cell."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from app.definitions.model import ChargeFilter
+import msgspec
+
+from app.definitions.by_identity import ByIdentity
+from app.definitions.model import Charge, ChargeFilter, Metric
 from app.numbers import EXACT, ZERO, plain
 from app.wire.usage_records import (
     ARREARS,
@@ -13,6 +16,7 @@ from app.wire.usage_records import (
     PublishedRecord,
     RecordedCell,
     RevisionReason,
+    echoes,
     usage_record,
 )
 from tables.cells.figures import CellFigures
@@ -22,7 +26,7 @@ from tables.closing.billing import NOTHING_LEFT, RENEWAL
 from tables.routing.period_charges import PeriodCharge
 
 
-class Closing(NamedTuple):
+class Closing(msgspec.Struct, frozen=True, gc=False):
     """A cell that may be published, with what its record echoes."""
 
     name: PublishedCellKey
@@ -32,6 +36,29 @@ class Closing(NamedTuple):
     figures: CellFigures
     beside: Beside | None = None
     """What its record says besides the figures; None: nothing."""
+
+
+class _Told(NamedTuple):
+    """What the records of all cells of a charge, or of one of its filters, say besides figures."""
+
+    echo: str
+    no_events: BillingText
+    """What they say that have nothing beside their figures."""
+
+
+def _told(
+    charge: Charge,
+    metric: Metric,
+    charge_filter: ChargeFilter | None,
+    currency: str,
+    schema_version: int,
+) -> _Told:
+    echo = echoes.of(charge, metric, charge_filter, currency, schema_version)
+    found = no_events(charge, metric, charge_filter)
+    return _Told(echo, ARREARS if found == ARREARS else found)
+
+
+_told_of = ByIdentity(_told)
 
 
 def next_revision(
@@ -48,12 +75,20 @@ def next_revision(
     `again`: the cut was taken before, and what was billed by then was told then.
     """
     figures, precise = shown.figures, shown.figures.precise_total_amount_cents
+    charge, metric, *_ = shown.period_charge
+    told = _told_of.of(
+        charge,
+        metric,
+        shown.charge_filter,
+        envelope.plan.amount_currency,
+        envelope.schema_version,
+    )
     units = plain(figures.units)
     # The same object, but of a level.
     is_total = figures.total_aggregated_units is figures.units
     prorated_text = _prorated_text(shown, billing)
     if envelope.period.fold_version > 1:
-        billing = _with_events(billing, shown)
+        billing = _with_events(billing, shown, told)
     revision = 0 if published is None else published.revision + 1
     entry = PublishedCell(
         revision,
@@ -71,10 +106,9 @@ def next_revision(
         if is_same(entry):
             return None, None
     previous = None if published is None else published.units
-    charge, metric, *_ = shown.period_charge
     record = usage_record(
         envelope,
-        RecordedCell(identity, charge, metric, shown.charge_filter, shown.grouped_by),
+        RecordedCell(identity, told.echo, shown.grouped_by),
         entry,
         billing,
         previous,
@@ -84,14 +118,12 @@ def next_revision(
     return entry, record
 
 
-def _with_events(billing: BillingText, shown: Closing) -> BillingText:
+def _with_events(billing: BillingText, shown: Closing, told: _Told) -> BillingText:
     """Return the same with the rows and events that a record has beside its figures."""
-    charge, metric, *_ = shown.period_charge
+    found = told.no_events
     if shown.beside is not None:
         found = shown.beside.text(shown.charge_filter, shown.name[2])
-    else:
-        found = no_events.of(charge, metric, shown.charge_filter)
-    if found == ARREARS:
+    if found is ARREARS or found == ARREARS:
         return billing
     # Where nothing is left to bill no price asks for single events.
     per_event = "null" if billing.billing == NOTHING_LEFT else found.per_event

@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.named_rows import NamedRows
-from tables.closing.close import next_cut
+from tables.closing.close import DueNext, next_cut
 from tables.partition.partition import Partition
 
 
@@ -31,12 +31,12 @@ class Schedule:
         for name in names:
             self.update(name)
 
-    def update(self, name: SubscriptionKey) -> int:
+    def update(self, name: SubscriptionKey, known: DueNext | None = None) -> int:
         """Look the subscription's next cut up again: definitions or late events may move it.
 
         Return it; NEVER_MS: there is none.
         """
-        cut_ms = next_cut(self._partition, name)
+        cut_ms = next_cut(self._partition, name, known)
         if cut_ms >= NEVER_MS:
             self.drop(name)
             return cut_ms

@@ -141,10 +141,11 @@ class CutsToCome:
         It carries something where a metric recurs, whatever comes.
         """
         definitions = self._definitions
-        done_ms = self._checkpoint.grid_done_ms
-        daily_ms = [each for each in definitions.settings.daily_ms() if each[1] > done_ms]
+        daily_ms = definitions.settings.daily_ms()
         if not daily_ms:
             return NEVER_MS
+        done_ms = self._checkpoint.grid_done_ms
+        daily_ms = tuple(each for each in daily_ms if each[1] > done_ms)
         grids, found = definitions.close_grids_ms(), NEVER_MS
         for versions, timeline in self._timelines.of(name):
             if self._carries(versions):

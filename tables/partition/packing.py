@@ -62,6 +62,8 @@ class Packing:
         self._unpacked: dict[SpanKey, list[tuple[CellKey, Packed]]] = {}
         self._to_pack: dict[SubscriptionKey, None] = {}
         """To be packed once no definition is left to be looked at."""
+        self._ids: tuple[SubscriptionKey | None, int, list[str]] = (None, -1, [])
+        """Subscriptions that were looked for last: (name, definitions offset, ids)."""
         self._late: set[str] = set()
         """Subscriptions that were restored with states of cuts to come."""
 
@@ -292,9 +294,14 @@ class Packing:
             self._routes.note_gone(name)
 
     def _subscription_ids(self, name: SubscriptionKey) -> Iterable[str]:
-        for versions in self._definitions.subscriptions(*name):
-            yield next(versions.all()).id
-        yield subscription_id(*name)
+        definitions = self._definitions
+        known, offset, ids = self._ids
+        # Who closes it asks twice.
+        if known != name or offset != definitions.offset:
+            ids = [next(versions.all()).id for versions in definitions.subscriptions(*name)]
+            ids.append(subscription_id(*name))
+            self._ids = name, definitions.offset, ids
+        return ids
 
     def load_cell(self, key: bytes, value: bytes) -> None:
         """Take over one record of the cell changelog."""

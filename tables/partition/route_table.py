@@ -148,17 +148,20 @@ class RouteTable:
 
         `versions`: those of the subscription, of who has them; None: they are looked up.
         """
-        definitions, history_ms = self._definitions, self._standing.history_ms
-        history = definitions.history_of(subscription.organization_id, history_ms)
+        definitions, history_ms = self._definitions, -1
+        history: Sequence[HistoryRecord] = ()
+        covered: tuple[int, ...] = ()
+        if definitions.history.records:
+            history_ms = self._standing.history_ms
+            history = definitions.history_of(subscription.organization_id, history_ms)
+            covered = tuple([record.offset for record in covering(history, period)])
         if versions is None:
             versions = definitions.subscription_versions[subscription.id]
         plans = definitions.plan_through(versions)
-        if self._charges_known != (definitions.offset, history_ms) or len(self._charges) >= ALIKE:
+        known = (definitions.offset, history_ms)
+        if self._charges_known != known or len(self._charges) >= ALIKE:
             self._charges.clear()
-            self._charges_known = definitions.offset, history_ms
-        covered: tuple[int, ...] = ()
-        if history:
-            covered = tuple(record.offset for record in covering(history, period))
+            self._charges_known = known
         key = (id(plans), period.fixed_at_ms, covered)
         found = self._charges.get(key)
         if found is None:

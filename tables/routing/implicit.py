@@ -12,6 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 from app.billing_periods.grid import PeriodGrid
 from app.definitions.model import Charge, Metric, Plan, SettingsRecord, Subscription
 from app.definitions.timeline import NEVER_MS, Terms, Timeline
+from app.wire.usage_records import uuid5_text
 from tables.cells.keys import SpanKey
 from tables.routing.plan import ChargeFolds, SpanPlan
 
@@ -81,7 +82,8 @@ def _timeline(settings: SettingsRecord) -> Timeline:
 @lru_cache(maxsize=1_024)
 def subscription_id(organization_id: str, external_id: str) -> str:
     """Return the UUIDv5 of the implicit subscription."""
-    return str(uuid5(_NAMESPACE, f"subscription\0{organization_id}\0{external_id}"))
+    name = f"subscription\0{organization_id}\0{external_id}"
+    return uuid5_text(name.encode(), _NAMESPACE.bytes)
 
 
 @lru_cache(maxsize=1_024)

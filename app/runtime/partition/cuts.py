@@ -13,7 +13,7 @@ from app.runtime.partition.refold_queue import RefoldQueue
 from app.runtime.progress import Progress
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.checkpoint import FORGETTING_VERSION
-from tables.closing.close import next_cut
+from tables.closing.close import DueNext, next_cut
 from tables.closing.forgetting import Forgetting
 from tables.closing.schedule import Schedule
 from tables.partition.partition import Partition
@@ -47,7 +47,7 @@ class Cuts:
         self._refold_queue = refold_queue
         self.schedule = Schedule(state, ())
         self.forgetting = Forgetting(state)
-        self.unscheduled: dict[SubscriptionKey, None] = {}
+        self.unscheduled: dict[SubscriptionKey, DueNext | None] = {}
         """Subscriptions of the cut that is being taken; their next cuts are looked for after it."""
         self.blocked: Blocked | None = None
         """The cut that is held back."""
@@ -106,17 +106,20 @@ class Cuts:
 
     def reschedule(self, names: Iterable[SubscriptionKey]) -> None:
         """Look for the next cuts of subscriptions, and so which corrections they show."""
-        state = self._state
         for name in sorted(names):
-            if self._schedule(name) and state.corrections.touches(name):
-                wrong_ms = state.corrections.followed.wrong_since(name, next_cut(state, name))
-                if wrong_ms is not None:
-                    self._refold_queue.want_repair(name, wrong_ms)
+            self._reschedule(name)
 
-    def _schedule(self, name: SubscriptionKey) -> bool:
+    def _reschedule(self, name: SubscriptionKey, known: DueNext | None = None) -> None:
+        state = self._state
+        if self._schedule(name, known) and state.corrections.touches(name):
+            wrong_ms = state.corrections.followed.wrong_since(name, next_cut(state, name))
+            if wrong_ms is not None:
+                self._refold_queue.want_repair(name, wrong_ms)
+
+    def _schedule(self, name: SubscriptionKey, known: DueNext | None = None) -> bool:
         """Note when its next cut is, if that can be told; the others' go on without it."""
         try:
-            if self.schedule.update(name) < self.asleep_until_ms:
+            if self.schedule.update(name, known) < self.asleep_until_ms:
                 self.woken.set()
         except MemoryError:
             raise
@@ -130,8 +133,7 @@ class Cuts:
     def rescheduling(self) -> Steps[None]:
         """Look for the next cuts of those whose cut was taken."""
         while self.unscheduled:
-            name, _ = self.unscheduled.popitem()
-            self.reschedule([name])
+            self._reschedule(*self.unscheduled.popitem())
             yield
 
     def scheduling(self) -> Steps[None]:

@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
+from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival
+from tables.closing.close import DueNext, close_subscription, due_next, next_cut, settle
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
@@ -427,3 +429,21 @@ def test_an_event_of_a_period_that_is_never_published_is_billed_at_once() -> Non
     (billed,) = live.instants()
     assert (billed["type"], billed["units"]) == ("usage.instant", "2.0")
     assert billed["period"]["from"] == "2024-01-01T00:00:00Z"
+
+
+def test_what_was_due_next_at_a_cut_spares_timelines_unless_it_is_of_another_moment() -> None:
+    state, name = live_of(["count"], ("count", 0, 1, {})).partition, (ORG, SUBSCRIPTION)
+    cut_ms = next_cut(state, name)
+    list(close_subscription(state, name, cut_ms))
+    known = due_next(state, name, cut_ms)
+    state.timelines.forget(name)
+    # The cut is not settled yet, so that it comes again.
+    assert next_cut(state, name, known) == cut_ms
+    settle(state, cut_ms)
+    state.timelines.forget(name)
+    following_ms = next_cut(state, name, known)
+    assert not state.timelines.has(name)
+    assert following_ms == next_cut(state, name)
+    assert cut_ms < following_ms < NEVER_MS
+    for other in (DueNext(cut_ms - 1, known[1], cut_ms), DueNext(cut_ms, known[1] - 1, cut_ms)):
+        assert next_cut(state, name, other) == following_ms

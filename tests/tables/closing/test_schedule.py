@@ -23,7 +23,7 @@ NAMES = [("org", f"sub-{number}") for number in range(5)]
 def cuts(monkeypatch: pytest.MonkeyPatch) -> dict[SubscriptionKey, int]:
     """Return the next cut of each name, which a test sets."""
     known: dict[SubscriptionKey, int] = {}
-    monkeypatch.setattr(module, "next_cut", lambda _, name: known.get(name, NEVER_MS))
+    monkeypatch.setattr(module, "next_cut", lambda _, name, due=None: known.get(name, NEVER_MS))
     return known
 
 
@@ -100,7 +100,7 @@ def test_it_is_as_a_dict_would_have_it(steps: list[tuple[SubscriptionKey, int]])
     """-1: the name is dropped."""
     schedule, known = empty(), dict[SubscriptionKey, int]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "next_cut", lambda _, name: known.get(name, NEVER_MS))
+        patch.setattr(module, "next_cut", lambda _, name, due=None: known.get(name, NEVER_MS))
         for name, at_ms in steps:
             known.pop(name, None)
             if at_ms < 0:
