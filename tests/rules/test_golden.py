@@ -6,10 +6,12 @@ A log of version 2 has charges paid in advance, alerts, presentation keys, lists
 and child plans.
 `digests.json` has the SHA-256 of all that the folds make of them, kind by kind.
 
-The digests may change for two reasons only, and the commit tells which:
+The digests may change for three reasons only, and the commit tells which:
 
 - A rule has changed. Then usage, usage records or dead letters differ, as `docs/rules` says now.
 - `FOLD_VERSION` or a layout has changed. Then only what a worker keeps for itself differs.
+- A refold is spared, or one more is made: cells carry its number. Then only these numbers differ, and
+  cells that it wrote again as they were.
 
 `python -m tests.rules.golden --write` makes the file anew. Any other difference is a bug; dumps of
 both versions (`--dump DIRECTORY`) show the first record that differs.
