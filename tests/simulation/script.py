@@ -16,7 +16,6 @@ from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from tests.simulation.daily import with_daily
 from tests.simulation.forgetting import with_forgetting
-from tests.simulation.moving import with_moving_settings
 from tests.simulation.steps import (
     CRASH,
     REBALANCE,
@@ -89,9 +88,6 @@ FORGETTING_FROM = 6_000_000
 TOGETHER_FROM = 7_000_000
 """Seeds from here on have that beside alerts, daily records, usage-changed or what is set aside."""
 
-MOVING_FROM = 9_000_000
-"""Seeds from here on also have settings that change while they run."""
-
 
 def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     """The script of a seed."""
@@ -102,10 +98,7 @@ def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     if seed >= TOGETHER_FROM:
         script = _beside(script, seed, writer.codes)
     if seed >= FORGETTING_FROM:
-        script = with_forgetting(script, seed)
-        if seed >= MOVING_FROM:
-            script = with_moving_settings(script, seed)
-        return with_own_ids(script, random.Random(f"final ids {seed}"))
+        return with_own_ids(with_forgetting(script, seed), random.Random(f"final ids {seed}"))
     if seed >= CHANGED_FROM:
         return _with_changed(script, seed)
     if seed >= DAILY_FROM:
