@@ -3648,4 +3648,21 @@ BUGS = (
         "tests/tables/closing/test_close.py"
         "::test_what_was_due_next_at_a_cut_spares_timelines_unless_it_is_of_another_moment",
     ),
+    Bug(
+        "full-batch-of-forwards-left-behind",
+        "app/runtime/partition/forwarder.py",
+        "                if forward is not None:\n"
+        "                    await self._send(forwarder, forward)\n",
+        "",
+        "tests/app/runtime/partition/test_forwarder.py"
+        "::test_a_batch_holds_no_more_than_there_is_room_for",
+    ),
+    Bug(
+        "batch-of-forwards-without-end",
+        "app/runtime/partition/forwarder.py",
+        "self.room_bytes -= size",
+        "pass",
+        "tests/app/runtime/partition/test_forwarder.py"
+        "::test_a_batch_holds_no_more_than_there_is_room_for",
+    ),
 )
