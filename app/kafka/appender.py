@@ -16,6 +16,9 @@ from app.kafka.topics import APPENDED_MESSAGE_BYTES
 from app.settings import Settings
 from app.wire.decode import Headers
 
+FORWARDED_AT_ONCE_BYTES: Final = 256 * 1024
+"""A batch of forwarded events, if it is not one that is larger alone."""
+
 _CLOCK: Final = SystemClock()
 _STAMPED: Final = 1
 """LogAppendTime."""
@@ -33,7 +36,11 @@ def producer_options(settings: Settings) -> dict[str, Any]:
 
 def forwarding_options(settings: Settings) -> dict[str, Any]:
     """Return options of the producer that forwards events in batches."""
-    return {"compression_type": COMPRESSION, **producer_options(settings)}
+    return {
+        "compression_type": COMPRESSION,
+        "max_batch_size": FORWARDED_AT_ONCE_BYTES,
+        **producer_options(settings),
+    }
 
 
 class Appender:

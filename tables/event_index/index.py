@@ -156,13 +156,19 @@ class EventIndex:
             return found  # as most slices, whose ids are all new
         return [None if e is None or e[3] == REFUSED_INDEX else e for e in found]
 
-    def known(self, packed: bytes | bytearray) -> set[int]:
-        """Return the places of rows whose id came before, here or among them, refused or not."""
-        places = set(self._head.known(packed))
+    def known(self, packed: bytes | bytearray) -> dict[int, Entry | None]:
+        """Return the places of rows whose id came before, here or among them, refused or not.
+
+        With the newest entry where a segment has it; None: `find_many` tells, after they are added.
+        """
+        places: dict[int, Entry | None] = dict.fromkeys(self._head.known(packed))
         if self._segments and packed:
             asked = Asked(packed, ROW_BYTES)
-            for segment in self._segments:
-                places.update(place for place, _ in segment.find(asked))
+            for segment in reversed(self._segments):
+                for place, row in segment.find(asked):
+                    if place not in places:
+                        entry = unpack_entry(row)
+                        places[place] = None if entry[3] == REFUSED_INDEX else entry
         return places
 
     def add_many(self, ids: Sequence[bytes], entries: Sequence[Entry]) -> None:

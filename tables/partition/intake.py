@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence, Set
 from functools import partial
 from itertools import accumulate, compress, groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import xxhash
@@ -66,11 +67,13 @@ class Led(NamedTuple):
     """Runs of events whose ids are known, or come twice: only copies need no closer look."""
     known_rows: bytes
     """One for each event of `known`, in order."""
+    stored: list[Entry | None]
+    """What the index has of each of these; None: it is to be asked once `rows` are added."""
 
     @property
     def ends(self) -> list[int]:
         """Where each run ends among all events."""
-        return list(accumulate(len(events) for _, events in self.runs))
+        return list(accumulate(map(len, map(itemgetter(1), self.runs))))
 
     def without(self, odd: Set[int]) -> Led:
         """Return the same with the events of some places among the rest: alone, not their runs."""
@@ -81,12 +84,14 @@ class Led(NamedTuple):
 
     def without_known(self, index: EventIndex) -> Led:
         """Return the same with the events whose ids are known, or came before, among the known."""
-        places = sorted(index.known(self.rows))
-        if not places:
+        found = index.known(self.rows)
+        if not found:
             return self
+        places = sorted(found)
         led, known = self._parted(places)
         rows = [self.rows[at * ROW_BYTES : (at + 1) * ROW_BYTES] for at in places]
-        return led._replace(known=known, known_rows=b"".join(rows))
+        stored = [found[at] for at in places]
+        return led._replace(known=known, known_rows=b"".join(rows), stored=stored)
 
     def _parted(self, odd_places: list[int]) -> tuple[Led, list[Run]]:
         """Return the same without the events of some places, and these in runs, in order."""
@@ -118,6 +123,7 @@ class Led(NamedTuple):
             self.late,
             self.known,
             self.known_rows,
+            self.stored,
         )
         return led, parted
 
@@ -175,7 +181,7 @@ class Intake:
             *more, rest = lead(rest, late, complete, *hashing)
             found = [one + other for one, other in zip(found, more, strict=True)]
         routes, straight, farther, unsure = found
-        led = Led(routes, straight, farther, unsure, rest, rows, [*late.values()], [], b"")
+        led = Led(routes, straight, farther, unsure, rest, rows, [*late.values()], [], b"", [])
         led = led.without_known(self._index)
         if not self._corrections:
             return led
@@ -189,12 +195,13 @@ class Intake:
         """
         if not led.known:
             return []
-        stored, at = self._index.find_many(ids_in(led.known_rows)), 0
-        copies: list[Duplicate] = []
+        new = [each is None for each in led.stored]
+        found = iter(self._index.find_many([*compress(ids_in(led.known_rows), new)]))
+        at, copies = 0, list[Duplicate]()
         for meter_key, run in led.known:
             others: list[Arrival] = []
             for arrival in run:
-                known = stored[at]
+                known = led.stored[at] or next(found)
                 if known is not None and _is_copy(unpack_entry(led.known_rows, at), known):
                     copies.append(Duplicate(arrival, known, identical=True))
                 else:

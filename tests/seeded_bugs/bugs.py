@@ -256,8 +256,8 @@ BUGS = (
     Bug(
         "straight-though-the-id-is-known",
         "tables/partition/intake.py",
-        "places = sorted(index.known(self.rows))",
-        "places = list[int]()",
+        "found = index.known(self.rows)",
+        "found = dict[int, Entry | None]()",
         "tests/laws/test_straight.py::test_what_does_not_lead_straight_is_looked_at",
     ),
     Bug(
@@ -3647,5 +3647,40 @@ BUGS = (
         "known[0] == done_ms:",
         "tests/tables/closing/test_close.py"
         "::test_what_was_due_next_at_a_cut_spares_timelines_unless_it_is_of_another_moment",
+    ),
+    Bug(
+        "full-batch-of-forwards-left-behind",
+        "app/runtime/partition/forwarder.py",
+        "                if forward is not None:\n"
+        "                    await self._send(forwarder, forward)\n",
+        "",
+        "tests/app/runtime/partition/test_forwarder.py"
+        "::test_a_batch_holds_no_more_than_there_is_room_for",
+    ),
+    Bug(
+        "batch-of-forwards-without-end",
+        "app/runtime/partition/forwarder.py",
+        "self.room_bytes -= size",
+        "pass",
+        "tests/app/runtime/partition/test_forwarder.py"
+        "::test_a_batch_holds_no_more_than_there_is_room_for",
+    ),
+    Bug(
+        "refused-id-taken-for-a-copy",
+        "tables/event_index/index.py",
+        "places[place] = None if entry[3] == REFUSED_INDEX else entry",
+        "places[place] = entry",
+        "tests/tables/event_index/test_index.py"
+        "::test_what_segments_know_is_told_with_its_newest_entry",
+    ),
+    Bug(
+        "known-by-the-oldest-entry",
+        "tables/event_index/index.py",
+        "            for segment in reversed(self._segments):\n"
+        "                for place, row in segment.find(asked):\n",
+        "            for segment in self._segments:\n"
+        "                for place, row in segment.find(asked):\n",
+        "tests/tables/event_index/test_index.py"
+        "::test_what_segments_know_is_told_with_its_newest_entry",
     ),
 )

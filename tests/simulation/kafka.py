@@ -161,6 +161,9 @@ class _Batch:
         self.records.append((key, value, headers))
         return True
 
+    def close(self) -> None:
+        """Take no more."""
+
 
 class Producer:
     """The plain producer of a worker: forwards, ticks."""

@@ -8,11 +8,13 @@ forwarding again after a crash changes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
 from app.bounds.cancellation import retrieve
+from app.bounds.turns import STEP_ITEMS
+from app.kafka.appender import FORWARDED_AT_ONCE_BYTES
 from app.kafka.clients import NOT_TAKEN, InOrderProducer, start
 from app.kafka.names import KafkaError
 from app.kafka.topics import EVENTS_REKEYED
@@ -23,19 +25,35 @@ from app.wire.keys import message_key
 from app.wire.rekeyed import POSITION_HEADER
 
 _POLL_S: Final = 0.05
+_FRAME_BYTES: Final = 128
+_HEADER_BYTES: Final = 16
+"""What a record, and a header of it, takes at most beside its texts."""
+
+Leaving = tuple[int, Arrival | CorrectionArrival, Headers]
+"""An event or correction, with its home and the headers of its raw record."""
 
 
 class _Forward:
-    """One record that is on its way, or is to be sent again."""
+    """Records of one home that are on their way in one batch, or are to be sent again."""
 
-    __slots__ = ("headers", "home", "key", "sending", "value")
+    __slots__ = ("home", "records", "room_bytes", "sending")
 
-    def __init__(self, home: int, key: bytes, value: bytes, headers: Headers):
+    def __init__(self, home: int) -> None:
         self.home = home
-        self.key = key
-        self.value = value
-        self.headers = headers
+        self.records: list[tuple[bytes, bytes, Headers]] = []
+        self.room_bytes = FORWARDED_AT_ONCE_BYTES
         self.sending: asyncio.Future[object] | None = None
+
+    def add(self, key: bytes, value: bytes, headers: Headers) -> bool:
+        """Add a record; return False if there is no room for it, as there is for a first one."""
+        size = _FRAME_BYTES + len(key) + len(value)
+        for name, text in headers:
+            size += _HEADER_BYTES + len(name) * 4 + len(text or b"")
+        if self.records and size > self.room_bytes:
+            return False
+        self.records.append((key, value, headers))
+        self.room_bytes -= size
+        return True
 
     @property
     def acknowledged(self) -> bool:
@@ -71,12 +89,14 @@ class Forwarder:
 
     async def send(self, producer: InOrderProducer, forward: _Forward) -> None:
         """Send it after what was sent before; `forward.sending` tells of its end."""
-        sending: asyncio.Future[object] = await producer.send(
-            self._topic,
-            forward.value,
-            key=forward.key,
-            partition=forward.home,
-            headers=forward.headers,
+        batch = producer.create_batch()
+        for key, value, headers in forward.records:
+            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+                raise RuntimeError("a batch of forwards has less room than was thought")
+        # It takes no more, so it need not linger.
+        batch.close()
+        sending: asyncio.Future[object] = await producer.send_batch(
+            batch, self._topic, partition=forward.home
         )
         sending.add_done_callback(retrieve)
         forward.sending = sending
@@ -107,32 +127,29 @@ class Forwards:
         self._pending: list[_Forward] = []
         self._settling = asyncio.Lock()
         self.count = 0
-        """How many there were in all."""
+        """How many batches there were in all."""
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    async def send(
-        self,
-        forwarder: Forwarder,
-        home: int,
-        arrival: Arrival | CorrectionArrival,
-        headers: Headers,
-    ) -> None:
-        """Send an event or correction to its home; `settle` waits for the acknowledgement."""
-        sent = arrival.event if isinstance(arrival, Arrival) else arrival.correction
-        # The elements of an array go out one by one: what else is in its headers would be repeated.
-        kept = deciding_headers(headers)
-        if isinstance(arrival, Arrival) and arrival.admitted:
-            kept.append((ADMIT_HEADER, b"true"))
-        position = ":".join(map(str, arrival.position)).encode()
-        forwarder.forwarded += 1
-        forward = _Forward(
-            home,
-            message_key(arrival.organization_id, sent.external_subscription_id),
-            sent.body,
-            [*kept, (POSITION_HEADER, position)],
-        )
+    async def send(self, forwarder: Forwarder, leaving: Iterable[Leaving]) -> None:
+        """Send events and corrections to their homes; `settle` waits for the acknowledgement."""
+        filling: dict[int, _Forward] = {}
+        for count, (home, arrival, headers) in enumerate(leaving, 1):
+            record = _record_of(arrival, headers)
+            forward = filling.get(home)
+            if forward is None or not forward.add(*record):
+                if forward is not None:
+                    await self._send(forwarder, forward)
+                filling[home] = forward = _Forward(home)
+                forward.add(*record)
+            forwarder.forwarded += 1
+            if count % STEP_ITEMS == 0:
+                await asyncio.sleep(0)
+        for forward in filling.values():
+            await self._send(forwarder, forward)
+
+    async def _send(self, forwarder: Forwarder, forward: _Forward) -> None:
         self._forwarder = forwarder
         if self._producer is not forwarder.producer:
             self._broken |= bool(self._pending)
@@ -191,6 +208,20 @@ class Forwards:
                 await forwarder.send(producer, forward)
             position += 1
         self._broken = False
+
+
+def _record_of(
+    arrival: Arrival | CorrectionArrival, headers: Headers
+) -> tuple[bytes, bytes, Headers]:
+    """Return key, value and headers of a forward."""
+    sent = arrival.event if isinstance(arrival, Arrival) else arrival.correction
+    # The elements of an array go out one by one: what else is in its headers would be repeated.
+    kept = deciding_headers(headers)
+    if isinstance(arrival, Arrival) and arrival.admitted:
+        kept.append((ADMIT_HEADER, b"true"))
+    position = b"%d:%d:%d:%d" % arrival.position
+    key = message_key(arrival.organization_id, sent.external_subscription_id)
+    return key, sent.body, [*kept, (POSITION_HEADER, position)]
 
 
 async def _stop(producer: InOrderProducer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import chain, islice
@@ -265,12 +264,12 @@ class Portion:
         """Send what is away; homes skip what lies before the last they took, hence the order."""
         # What was forwarded ahead is acknowledged.
         forwarded_next, _ = owned.forwarded
-        for count, (home, leaving) in enumerate(sorted(self._away, key=_raw_order), 1):
-            if leaving.raw_offset >= forwarded_next:
-                headers = self._headers.get(leaving.raw_offset, ())
-                await owned.forwards.send(forwarder, home, leaving, headers)
-            if count % STEP_ITEMS == 0:
-                await asyncio.sleep(0)
+        leaving = (
+            (home, leaving, self._headers.get(leaving.raw_offset, ()))
+            for home, leaving in sorted(self._away, key=_raw_order)
+            if leaving.raw_offset >= forwarded_next
+        )
+        await owned.forwards.send(forwarder, leaving)
 
 
 def decoding_of(owned: Forwarding) -> Work:

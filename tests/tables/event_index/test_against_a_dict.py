@@ -72,6 +72,19 @@ class IndexAgainstDict(RuleBasedStateMachine):
     def find(self, asked: list[bytes]) -> None:
         assert self.index.find_many(asked) == [self.known.get(event_id) for event_id in asked]
 
+    @rule(came=st.lists(st.tuples(ids, entries), max_size=80))
+    def know(self, came: list[tuple[bytes, Entry]]) -> None:
+        """What the index tells of a row at once is what it answers when it is asked."""
+        found, seen = self.index.known(packed(came)), {event_id for event_id, _ in self.log}
+        expected = set[int]()
+        for place, (event_id, _) in enumerate(came):
+            if event_id in seen:
+                expected.add(place)
+            seen.add(event_id)
+        assert found.keys() == expected
+        told = {place: known for place, known in found.items() if known is not None}
+        assert told == {place: self.known[came[place][0]] for place in told}
+
     @rule(between=st.lists(st.tuples(ids, entries), max_size=60))
     def flush(self, between: list[tuple[bytes, Entry]]) -> None:
         """Rows added while the flush commits belong to the next one."""

@@ -265,6 +265,21 @@ def test_a_replaced_entry_wins_in_every_later_segment(tmp_path: Path) -> None:
     index.close()
 
 
+def test_what_segments_know_is_told_with_its_newest_entry(tmp_path: Path) -> None:
+    index = EventIndex(tmp_path, head_rows=100)
+    event_ids = fill(index, 300)
+    index.add_many(event_ids[:9], [entry(999)] * 9)
+    index.refuse(event_ids[9], entry(9))
+    fill(index, 1_000, seed=1)
+    again = random_ids(1, 2)
+    asked = packed([(event_id, entry(5)) for event_id in [*again, *event_ids[:20], *again]])
+    expected: dict[int, Entry | None] = {place: entry(place - 1) for place in range(11, 21)}
+    expected |= dict.fromkeys(range(1, 10), entry(999))
+    # A refused one counts as new, and the last came among them: both are asked for later.
+    assert index.known(asked) == expected | {10: None, 21: None}
+    index.close()
+
+
 @pytest.mark.parametrize("place", [slice(0, 8), slice(4, 12), slice(0, 4)], ids=str)
 def test_crowded_ids_are_found_all_the_same(tmp_path: Path, place: slice) -> None:
     def crowded(event_id: bytes) -> bytes:

@@ -49,4 +49,5 @@ async def test_progress_is_told_once_all_of_it_is_acknowledged() -> None:
     await forwarding
     assert told == [before._replace(append_time_ms=60)]
     assert coming.forwarded == (9, 60)
-    assert (sent[0].home, sent[0].headers) == (1, [("meter-position", b"60:0:7:0")])
+    ((_, _, headers),) = sent[0].records
+    assert (sent[0].home, headers) == (1, [("meter-position", b"60:0:7:0")])
