@@ -233,6 +233,9 @@ def plain(number: Decimal) -> str:
 
 def spelled(number: Decimal) -> str:
     """Print without exponent or a fraction's trailing zeros: the one text of a stored number."""
+    if not number and not number.is_signed():
+        # Most amounts of events are 0.0.
+        return "0"
     text = str(number)
     if "E" in text:
         return plain(number).removesuffix(".0")

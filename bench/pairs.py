@@ -99,8 +99,8 @@ class Load:
         changes = self.partition.take_changes()
         records = [
             Record(changelog, 0, key, value)
-            for changelog, rows in self.partition.rows_of(changes)
-            for key, value in rows
+            for changelog, keys, values in self.partition.rows_of(changes)
+            for key, value in zip(keys, values, strict=True)
         ]
         packing_s = clock() - began
         self.records.update(record.topic for record in records)

@@ -117,8 +117,8 @@ def fold(state: Partition, arrivals: Iterable[Arrival]) -> None:
 def flush(state: Partition) -> Iterator[tuple[str, list[tuple[bytes, bytes | None]]]]:
     """Yield what a flush writes; the index is sealed as on local disk."""
     changes = state.take_changes()
-    for changelog, rows in state.rows_of(changes):
-        yield changelog, list(rows)
+    for changelog, keys, values in state.rows_of(changes):
+        yield changelog, list(zip(keys, values, strict=True))
     state.index.seal_flush(state.checkpoint.flush)
 
 

@@ -11,8 +11,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import msgspec
 from aiokafka import TopicPartition
 from aiokafka.errors import (
     InvalidProducerEpoch,
@@ -54,8 +55,11 @@ class TransactionTooLong(StackError):
         )
 
 
-class Record(NamedTuple):
-    """One record to write; a None value deletes."""
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One record to write; a None value deletes.
+
+    A flush has very many, and none of them counts for the garbage collector.
+    """
 
     topic: str
     partition: int
@@ -210,12 +214,12 @@ class PartitionProducer:
         last_topic, last_partition = "", -1
         batches: list[Any] = []
         for count, record in enumerate(records, 1):
-            topic, partition, key, value, headers, at_ms = record
+            topic, partition, key, value = record.topic, record.partition, record.key, record.value
             if topic != last_topic or partition != last_partition:
                 # Those of one topic mostly follow each other.
                 last_topic, last_partition = topic, partition
                 batches = packed.setdefault(TopicPartition(topic, partition), [])
-            headers = list(headers) if headers else []
+            at_ms, headers = record.timestamp_ms, list(record.headers)
             if not batches or (
                 batches[-1].append(key=key, value=value, timestamp=at_ms, headers=headers) is None
             ):

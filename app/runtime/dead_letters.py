@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from app.billing_periods.instants import iso_milliseconds
 from app.bounds.limits import ID_BYTES, REFUSED_LETTERS
 from app.definitions.judging import ORGANIZATION_HEADER, Judging
@@ -150,7 +152,7 @@ def _one_for_all(
     refusal = Refusal(RefusalCode.MANY_REFUSED, message, value)
     letter = dead_letter(topic, partition, refusal, source, now_ms, first=True)
     counted = ",".join(f"{code}={count}" for code, count in sorted(counts.items()))
-    return letter._replace(headers=[*letter.headers, (_COUNTS_HEADER, counted.encode())])
+    return replace(letter, headers=[*letter.headers, (_COUNTS_HEADER, counted.encode())])
 
 
 def dead_letter(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import xxhash
+
+Rows = Mapping[bytes, bytes | None]
+"""Changelog records by key, in order; a None value deletes. A pair for each would count for the
+garbage collector, which then walks the young in the midst of a flush."""
 
 SUM_MODULUS = 1 << 64
 _xxh3 = xxhash.xxh3_64_intdigest
@@ -54,10 +58,9 @@ class Changelogged:
         """How many have changed since the last flush."""
         return len(self._dirty)
 
-    def take_changes(self) -> list[tuple[bytes, bytes | None]]:
-        """Return changelog records of what changed since the last call; a None value deletes."""
-        changes = list(self._dirty.items())
-        self._dirty.clear()
+    def take_changes(self) -> Rows:
+        """Return changelog records of what changed since the last call."""
+        changes, self._dirty = self._dirty, {}
         return changes
 
     def _put(self, key: bytes, before: bytes | None, value: bytes | None) -> None:

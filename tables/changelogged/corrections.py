@@ -18,7 +18,7 @@ import msgspec
 
 from app.wire.arrivals import CorrectionArrival, Position, SubscriptionKey
 from app.wire.events import Event
-from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.checksum import ChangelogSum, Rows
 from tables.changelogged.correction_rows import CorrectionRows, StoredCorrection
 from tables.changelogged.followed import Followed
 from tables.spool import Spool
@@ -93,10 +93,9 @@ class CorrectionTable:
         """How many have changed since the last flush."""
         return len(self._dirty)
 
-    def take_changes(self) -> list[tuple[bytes, bytes]]:
+    def take_changes(self) -> Rows:
         """Return changelog records of what changed since the last call."""
-        changes = list(self._dirty.items())
-        self._dirty.clear()
+        changes, self._dirty = self._dirty, {}
         return changes
 
     def load(self, key: bytes, value: bytes | None) -> None:

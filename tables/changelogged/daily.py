@@ -9,7 +9,7 @@ import msgspec
 
 from app.numbers import EXACT, plain
 from app.wire.arrivals import SubscriptionKey
-from tables.changelogged.checksum import Changelogged
+from tables.changelogged.checksum import Changelogged, Rows
 from tables.changelogged.packed_rows import PackedRows
 from tables.changelogged.published_store import PeriodKey
 
@@ -115,7 +115,7 @@ class DailyTable(Changelogged):
             _encode(cuts) if cuts else None,
         )
 
-    def take_changes(self) -> list[tuple[bytes, bytes | None]]:
+    def take_changes(self) -> Rows:
         """Return what changed since the last call; with many periods at hand pack them."""
         changes = super().take_changes()
         if len(self._periods) > _AT_HAND:

@@ -14,7 +14,7 @@ import msgspec
 from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.kernel import take_operations
 from app.wire.arrivals import Position
-from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.checksum import ChangelogSum, Rows
 from tables.changelogged.operations import NamedRow, Operations
 from tables.unique_count import LoneOperation, Member, MemberOperation, is_full
 
@@ -27,6 +27,8 @@ AtHand = Mapping[str, tuple[Member, bool]]
 """Property text → (member, whether the store still lacks this version of it), of one set."""
 
 _EVERY_PERIOD = -2
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 def set_key(
@@ -47,12 +49,12 @@ def set_key(
 
 def member_changelog_key(name: MemberKey) -> bytes:
     """Return the key of a member in its changelog."""
-    return msgspec.msgpack.encode(name)
+    return _encode(name)
 
 
 def pack_member(member: Member) -> bytes:
     """Return a member's bytes for the store and its changelog."""
-    return msgspec.msgpack.encode(member)
+    return _encode(member)
 
 
 _Operations = tuple[tuple[int, int, int, tuple[int, int, int, int], bool], ...]
@@ -229,21 +231,31 @@ class Members:
         """How many have changed since the last flush."""
         return len(self._dirty)
 
-    def taking_changes(self) -> Steps[list[tuple[MemberKey, bytes | None]]]:
-        """Return the changes since the last call (None: removed); members stay until `written`."""
-        cache = self._cache
-        changes: list[tuple[bytes, bytes | None, bytes | None]] = []
-        for name, before in self._dirty.items():
-            packed = pack_member(before) if before else None
-            now = pack_member(member) if (member := cache[name]) else None
-            changes.append((member_changelog_key(name), packed, now))
-            if len(changes) % STEP_ITEMS == 0:
-                yield
-        self.sum = self.sum.after(changes)
-        names = list(self._dirty)
-        self._unwritten.update(dict.fromkeys(names))
+    def taking_changes(self) -> Steps[tuple[dict[MemberKey, bytes | None], Rows]]:
+        """Return the changes since the last call (None: removed), and their changelog records.
+
+        Members stay until `written`.
+        """
+        members, rows = dict[MemberKey, bytes | None](), dict[bytes, bytes | None]()
+        for names in batches(list(self._dirty), STEP_ITEMS):
+            self.sum = self.sum.after(self._changed(names, members, rows))
+            yield
+        self._unwritten.update(dict.fromkeys(members))
         self._dirty.clear()
-        return [(name, packed) for name, (_, _, packed) in zip(names, changes, strict=True)]
+        return members, rows
+
+    def _changed(
+        self,
+        names: Iterable[MemberKey],
+        members: dict[MemberKey, bytes | None],
+        rows: dict[bytes, bytes | None],
+    ) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
+        """Note how members are now; yield keys and values of their records, before and now."""
+        cache, dirty = self._cache, self._dirty
+        for name in names:
+            before, member, key = dirty[name], cache[name], _encode(name)
+            members[name] = rows[key] = now = _encode(member) if member else None
+            yield key, _encode(before) if before else None, now
 
     def written(self, names: list[MemberKey]) -> None:
         """Note that the store has these members, so that they may be forgotten here."""

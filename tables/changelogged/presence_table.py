@@ -12,7 +12,7 @@ import msgspec
 
 from app.bounds.limits import UNDEFINED_NAMES
 from app.wire.arrivals import MeterKey, SubscriptionKey, interned
-from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.checksum import ChangelogSum, Rows
 from tables.changelogged.presence import REST, EventRanges, Touched, touched_in
 from tables.changelogged.resting import Codes, RestingRanges
 
@@ -198,9 +198,9 @@ class EventRangesTable:
         """How many have changed since the last flush."""
         return len(self._dirty)
 
-    def take_changes(self) -> list[tuple[bytes, bytes]]:
+    def take_changes(self) -> Rows:
         """Return changelog records of what changed since the last call."""
-        changes, changed = [], list[tuple[bytes, bytes | None, bytes]]()
+        changes, changed = dict[bytes, bytes](), list[tuple[bytes, bytes | None, bytes]]()
         for meter_key, entry in self._dirty.items():
             key, value = _encode(meter_key), entry.packed()
             entry.written = True
@@ -209,7 +209,7 @@ class EventRangesTable:
             else:
                 before = self.codes.awake(meter_key[:2]).written(meter_key[2], value)
             changed.append((key, before, value))
-            changes.append((key, value))
+            changes[key] = value
         self._dirty.clear()
         self.sum = self.sum.after(changed)
         for name in self._to_rest:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from tables.changelogged.checksum import Changelogged
+from tables.changelogged.checksum import Changelogged, Rows
 from tables.changelogged.packed_rows import integer_end, text_end
 from tables.changelogged.published_period import (
     SUMS,
@@ -117,7 +117,7 @@ class PublishedTable(Changelogged):
             self._newest_ms = cut_ms
         return period
 
-    def take_changes(self) -> list[tuple[bytes, bytes | None]]:
+    def take_changes(self) -> Rows:
         """Return what changed since the last call, and keep the pieces of it for `stored`."""
         changes = super().take_changes()
         for name in self._changed:

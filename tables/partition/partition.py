@@ -46,7 +46,7 @@ from tables.partition.packing import Packing
 from tables.partition.redefinition import Redefinition
 from tables.partition.redirection import Redirection
 from tables.partition.route_table import RouteTable
-from tables.partition.snapshot import Changes, Row, Snapshot, rows_of
+from tables.partition.snapshot import Changes, Snapshot, SomeRows, rows_of
 from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Carried, Tables
@@ -349,7 +349,7 @@ class Partition:
         """Do `take_changes` by small steps; nothing may be folded or swapped between them."""
         return self.snapshot.taking_changes()
 
-    def rows_of(self, changes: Changes) -> Iterator[tuple[str, Sequence[Row]]]:
+    def rows_of(self, changes: Changes) -> Iterator[SomeRows]:
         """Yield changelogs with some of their changes each, but for those of the index.
 
         Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -13,8 +12,8 @@ from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.wire.arrivals import MeterKey
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.keys import SpanKey
-from tables.changelogged.checksum import SUM_MODULUS, record_hash
-from tables.changelogged.members import MemberKey, member_changelog_key
+from tables.changelogged.checksum import SUM_MODULUS, Rows, record_hash
+from tables.changelogged.members import MemberKey
 from tables.partition.tables import Tables
 
 MOST_LEAVING = 2_000
@@ -25,14 +24,16 @@ the changelog, where nobody reads them."""
 class Changes(NamedTuple):
     """Changelog records of one flush; a None value deletes."""
 
-    cells: list[tuple[bytes, bytes | None]]
-    members: list[tuple[MemberKey, bytes | None]]
-    event_ranges: list[tuple[bytes, bytes]]
-    published: list[tuple[bytes, bytes | None]]
-    corrections: list[tuple[bytes, bytes]]
-    evaluations: list[tuple[bytes, bytes | None]]
-    instants: list[tuple[bytes, bytes | None]]
-    daily: list[tuple[bytes, bytes | None]]
+    cells: Rows
+    members: Rows
+    event_ranges: Rows
+    published: Rows
+    corrections: Rows
+    evaluations: Rows
+    instants: Rows
+    daily: Rows
+    stored: Mapping[MemberKey, bytes | None]
+    """Members as the store is to have them."""
     index_rows: bytes
 
 
@@ -147,7 +148,7 @@ class Snapshot:
 
         Changed cells of spans that the table of routes does not have are not written.
         """
-        cells: list[tuple[bytes, bytes | None]] = []
+        cells: dict[bytes, bytes | None] = {}
         tables, checkpoint = self._tables, self._checkpoint
         deleted = self._deleted
         self.note()
@@ -168,12 +169,12 @@ class Snapshot:
             cell.hash = new_hash
             if deleted:
                 deleted.pop(key, None)
-            cells.append((key, value))
+            cells[key] = value
         checkpoint.cells += new
         checkpoint.cells_hash = (checkpoint.cells_hash + hashes) % SUM_MODULUS
-        cells += [(key, None) for key in deleted]
+        cells.update(dict.fromkeys(deleted))
         deleted.clear()
-        members = yield from tables.members.taking_changes()
+        stored, members = yield from tables.members.taking_changes()
         yield from tables.members.operations.deleting()
         changes = Changes(
             cells,
@@ -184,6 +185,7 @@ class Snapshot:
             tables.evaluations.take_changes(),
             tables.instants.take_changes(),
             tables.daily.take_changes(),
+            stored,
             tables.index.pending(),
         )
         checkpoint.flush += 1
@@ -225,11 +227,11 @@ class Snapshot:
         return not corrections.outdated and checkpoint.corrections_sum in (None, corrections.sum)
 
 
-Row = tuple[bytes, bytes | None]
-"""Key and value of a changelog record."""
+SomeRows = tuple[str, Sequence[bytes], Sequence[bytes | None]]
+"""A changelog, with keys and values of some of its records."""
 
 
-def rows_of(changes: Changes, spans: Mapping[SpanKey, Span]) -> Iterator[tuple[str, Sequence[Row]]]:
+def rows_of(changes: Changes, spans: Mapping[SpanKey, Span]) -> Iterator[SomeRows]:
     """Yield changelogs with some of their changes each, without those of the index.
 
     `spans` give the meter key of a record that is too large.
@@ -237,10 +239,9 @@ def rows_of(changes: Changes, spans: Mapping[SpanKey, Span]) -> Iterator[tuple[s
     Raises:
         TooLargeForChangelog: no changelog would take one of them.
     """
-    members = ((member_changelog_key(name), value) for name, value in changes.members)
-    changelogs: tuple[tuple[str, Iterable[Row]], ...] = (
+    changelogs: tuple[tuple[str, Rows], ...] = (
         ("cells", changes.cells),
-        ("members", members),
+        ("members", changes.members),
         ("presence", changes.event_ranges),
         ("published", changes.published),
         ("corrections", changes.corrections),
@@ -249,16 +250,18 @@ def rows_of(changes: Changes, spans: Mapping[SpanKey, Span]) -> Iterator[tuple[s
         ("daily", changes.daily),
     )
     for changelog, rows in changelogs:
-        left = iter(rows)
-        while some := list(islice(left, STEP_ITEMS)):
-            keys, values = zip(*some, strict=True)
+        all_keys, all_values = list(rows), list(rows.values())
+        for first in range(0, len(all_keys), STEP_ITEMS):
+            end = first + STEP_ITEMS
+            keys, values = all_keys[first:end], all_values[first:end]
             if sum(map(len, keys)) + sum(map(len, filter(None, values))) > CHANGELOG_RECORD_BYTES:
-                _require_small(changelog, some, spans)
-            yield changelog, some
+                _require_small((changelog, keys, values), spans)
+            yield changelog, keys, values
 
 
-def _require_small(changelog: str, rows: Sequence[Row], spans: Mapping[SpanKey, Span]) -> None:
-    for key, value in rows:
+def _require_small(rows: SomeRows, spans: Mapping[SpanKey, Span]) -> None:
+    changelog, keys, values = rows
+    for key, value in zip(keys, values, strict=True):
         if value is not None and len(key) + len(value) > CHANGELOG_RECORD_BYTES:
             raise TooLargeForChangelog(changelog, key, len(value), _meter_key_of(key, spans))
 

@@ -21,6 +21,7 @@ from app.numbers import (
     property_text,
     prorate,
     round_units,
+    spelled,
     take_apart,
     weighted_average,
 )
@@ -160,6 +161,25 @@ def test_white_space_is_what_unicode_calls_so() -> None:
 )
 def test_plain(number: str, text: str) -> None:
     assert plain(Decimal(number)) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("0.0", "0"),
+        ("0E+3", "0"),
+        ("0E-9", "0"),
+        ("-0.0", "0"),
+        ("-0", "-0"),
+        ("10", "10"),
+        ("1E+2", "100"),
+        ("1.50", "1.5"),
+        ("-2.0", "-2"),
+    ],
+)
+def test_spelled(number: str, text: str) -> None:
+    """What older programs packed is packed as ever, also a zero with a sign."""
+    assert spelled(Decimal(number)) == text
 
 
 @pytest.mark.parametrize(

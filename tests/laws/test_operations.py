@@ -79,7 +79,7 @@ def test_rows_know_what_came_before_as_a_whole_member_does(data: st.DataObject) 
     arriving, count = data.draw(st.permutations(made)), data.draw(st.integers(0, len(made)))
     for operation in arriving[:count]:
         table.operations.add(NAME, operation)
-    kept.update((key, value) for key, value in table.take_changes() if value is not None)
+    kept.update((key, value) for key, value in table.take_changes().items() if value is not None)
     table = InstantTable()
     for key, value in kept.items():
         table.load(key, value)
@@ -111,7 +111,7 @@ def test_dropped_rows_leave_nothing_behind(data: st.DataObject) -> None:
     for operation in again:
         table.operations.add(NAME, operation)
     drained(table.operations.deleting())
-    kept = {key: value for key, value in table.take_changes() if value is not None}
+    kept = {key: value for key, value in table.take_changes().items() if value is not None}
     assert len(kept) == table.sum.records == len(made) + len(set(again))
     restored = InstantTable()
     for key, value in kept.items():
@@ -319,7 +319,7 @@ def cost_of(count: int, step_ms: int) -> tuple[float, float, int]:
             sweep.was_active(name, one.timestamp_ms, one.position, one.position)
         drained(members.operations.settling(made[-1].position[0]))
     rows = live.partition.instants.take_changes()
-    written += sum(len(key) + len(value or b"") for key, value in rows)
+    written += sum(len(key) + len(value or b"") for key, value in rows.items())
     return written / count, (members.operations.looked_at - looked_at) / count, longest
 
 
@@ -358,9 +358,9 @@ def test_the_same_holds_from_event_to_figure() -> None:
             live.deliver(events)
             live.close_until(events[-1].append_time_ms - 1)
             changes = live.changelog.take(live.partition)
-            rows = [row for row in changes.instants if row[0].startswith(ROW_PREFIX)]
-            written += sum(len(value or b"") for _, value in (*changes.members, *rows))
-            written += sum(len(key) for key, _ in rows)
+            rows = {k: v for k, v in changes.instants.items() if k.startswith(ROW_PREFIX)}
+            written += sum(len(v or b"") for v in (*changes.members.values(), *rows.values()))
+            written += sum(map(len, rows))
         assert len(live.instants()) > count - 200
         looked_at = live.partition.members.operations.looked_at
         costs.append((written / count, looked_at / count))

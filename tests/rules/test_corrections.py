@@ -265,7 +265,7 @@ def test_the_first_correction_under_an_id_holds_whichever_is_read_first() -> Non
     assert [held.position for held in table.history(b"%12d" % 7)] == [arrivals[1].position]
     assert table.sum == other.sum
     again = CorrectionTable()
-    for key, value in dict(table.take_changes()).items():
+    for key, value in table.take_changes().items():
         again.load(key, value)
     assert again.sum == table.sum
     assert [held.position for held in again.history(b"%12d" % 7)] == [arrivals[1].position]
@@ -608,14 +608,15 @@ def test_events_of_corrections_take_no_memory(tmp_path: Path) -> None:
         for number in range(100):
             table.accept(b"%12d" % number, correction(number))
             kept = table.take_changes()
-        grown_bytes = tracemalloc.get_traced_memory()[0] - sum(len(value) for _, value in kept)
+        kept_bytes = sum(len(value or b"") for value in kept.values())
+        grown_bytes = tracemalloc.get_traced_memory()[0] - kept_bytes
     finally:
         tracemalloc.stop()
     assert grown_bytes < 100 * 2_000
     assert [held.event for held in table.history(b"%12d" % 7)] == [correction(7).correction.event]
     # What a restart reads of it, record by record, an older one first.
     again = CorrectionTable(Spool(tmp_path))
-    (record,) = kept
+    (record,) = kept.items()
     for value in (record[1], None, record[1], record[1]):
         again.load(record[0], value)
     assert again.sum.records == 1

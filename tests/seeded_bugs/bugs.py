@@ -3683,4 +3683,33 @@ BUGS = (
         "tests/tables/event_index/test_index.py"
         "::test_what_segments_know_is_told_with_its_newest_entry",
     ),
+    Bug(
+        "records-of-a-flush-call-the-collector",
+        "app/kafka/transactions.py",
+        "class Record(msgspec.Struct, frozen=True, gc=False):",
+        "class Record(msgspec.Struct, frozen=True):",
+        "tests/app/runtime/partition/test_flush.py"
+        "::test_what_a_flush_packs_does_not_call_the_collector[sum]",
+    ),
+    Bug(
+        "sum-of-members-without-what-they-were",
+        "tables/changelogged/members.py",
+        "yield key, _encode(before) if before else None, now",
+        "yield key, None, now",
+        "tests/tables/changelogged/test_members.py::test_all_members_of_a_set_go_and_no_others",
+    ),
+    Bug(
+        "deleted-cells-stay-in-the-changelog",
+        "tables/partition/snapshot.py",
+        "        cells.update(dict.fromkeys(deleted))\n",
+        "",
+        "tests/laws/test_partition.py::test_nothing_stays_in_the_store_of_sets_that_were_refolded",
+    ),
+    Bug(
+        "zero-packed-without-its-sign",
+        "app/numbers.py",
+        "if not number and not number.is_signed():",
+        "if not number:",
+        "tests/app/test_numbers.py::test_spelled[-0--0]",
+    ),
 )

@@ -76,11 +76,11 @@ class Changelog:
         """Apply one flush, and return what it has."""
         changes = partition.take_changes()
         _compact(self.cells, changes.cells)
-        _compact(self.store, changes.members)
-        _compact(self.members, changes.members)
-        self.tables["presence"].update(changes.event_ranges)
+        _compact(self.store, changes.stored)
+        _compact(self.members, changes.stored)
+        _compact(self.tables["presence"], changes.event_ranges)
         _compact(self.tables["published"], changes.published)
-        self.tables["corrections"].update(changes.corrections)
+        _compact(self.tables["corrections"], changes.corrections)
         _compact(self.tables["evaluations"], changes.evaluations)
         _compact(self.tables["instants"], changes.instants)
         _compact(self.tables["daily"], changes.daily)
@@ -131,8 +131,8 @@ class Changelog:
         return partition
 
 
-def _compact(kept: dict[Key, bytes], changes: Iterable[tuple[Key, bytes | None]]) -> None:
-    for key, value in changes:
+def _compact(kept: dict[Key, bytes], changes: Mapping[Key, bytes | None]) -> None:
+    for key, value in changes.items():
         if value is None:
             kept.pop(key, None)
         else:

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from app.failpoints import failpoint
 from app.kafka.names import TopicPartition
@@ -28,8 +29,8 @@ from tables.partition.partition import Partition
 
 HEARD_POLL_S = 0.1
 
-MemberChange = tuple[MemberKey, bytes | None]
-"""A changed member, packed; None: removed."""
+MemberChanges = Mapping[MemberKey, bytes | None]
+"""Changed members, packed; None: removed."""
 
 
 class OutputLost(RuntimeError):
@@ -66,7 +67,7 @@ class Unsent:
     def __init__(
         self,
         records: list[Record],
-        members: list[MemberChange],
+        members: MemberChanges,
         batches: list[RecordBatch],
         forwards: int,
         progress: Progress,
@@ -214,7 +215,7 @@ class Committer:
                 checkpoint.output = self._state.checkpoint.output = output_mark(
                     offset, published[-1]
                 )
-            return [self._tried(unsent, packed._replace(value=msgspec.msgpack.encode(checkpoint)))]
+            return [self._tried(unsent, replace(packed, value=msgspec.msgpack.encode(checkpoint)))]
 
         if not published:
             self._tried(unsent, packed)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
+from itertools import repeat
 from time import monotonic
-from typing import Any
 
 import msgspec
 
@@ -22,7 +21,7 @@ from app.kafka.topics import CELLS_CHANGELOG, INDEX_CHANGELOG
 from app.kafka.transactions import Fenced, Record
 from app.ledger.ledger import Ledger
 from app.runtime.context import WorkerContext
-from app.runtime.partition.commit import Commits, Committer, MemberChange, Unsent
+from app.runtime.partition.commit import Commits, Committer, MemberChanges, Unsent
 from app.runtime.partition.cuts import Cuts
 from app.runtime.partition.duplicates import Duplicates
 from app.runtime.partition.forwarder import Forwards
@@ -42,9 +41,6 @@ from tables.partition.partition import Partition
 
 SUSPENDED_AGAIN_S = 5.0
 """A cancellation may be swallowed."""
-
-# Plain __new__: the generated one costs three times as much, on every event.
-_record: Callable[[tuple[Any, ...]], Record] = partial(tuple.__new__, Record)
 
 
 class FlushPacking:
@@ -120,7 +116,7 @@ class FlushPacking:
             self._state.members.sum,
         )
 
-    def _taking(self) -> Steps[tuple[list[Record], list[MemberChange]]]:
+    def _taking(self) -> Steps[tuple[list[Record], MemberChanges]]:
         """Return the records of this flush, the checkpoint last."""
         settings, state, number = self._context.settings, self._state, self._state.number
         checkpoint, definitions = state.checkpoint, self._refold_queue.definitions_taken
@@ -137,9 +133,8 @@ class FlushPacking:
         records = self._next_flush.take_records()
         changes = yield from state.taking_changes()
         topics = {name: settings.topic(full) for name, full in CHANGELOGS.items()}
-        for name, rows in state.rows_of(changes):
-            topic = topics[name]
-            records += [_record((topic, number, key, value, (), None)) for key, value in rows]
+        for name, keys, values in state.rows_of(changes):
+            records += map(Record, repeat(topics[name]), repeat(number), keys, values)
             yield
         topic = settings.topic(INDEX_CHANGELOG)
         for place, part in log_records(state.index.log_place, changes.index_rows):
@@ -147,7 +142,7 @@ class FlushPacking:
         # Bounded by itself: of more meter keys than it holds it says that any may be refolding.
         topic, packed = settings.topic(CELLS_CHANGELOG), self.packed_checkpoint()
         records.append(Record(topic, number, CHECKPOINT_KEY, packed, []))
-        return records, changes.members
+        return records, changes.stored
 
     def keep_on_disk(self, flush: int) -> None:
         """Let local disk keep what the flush made durable."""

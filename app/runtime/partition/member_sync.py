@@ -17,7 +17,7 @@ from app.kafka.topics import MEMBERS_CHANGELOG
 from app.log import facts
 from app.redis.errors import MembersLost, MembersSilent
 from app.redis.members import MemberStore, Packed, SomeMembers
-from app.runtime.partition.commit import Commits, MemberChange
+from app.runtime.partition.commit import Commits, MemberChanges
 from app.runtime.partition.life import Life, State
 from app.runtime.topics.spooled_newest import SpooledNewest, spooled_newest
 from app.settings import Settings
@@ -139,7 +139,7 @@ class MemberSync:
             # What the changelog stands at is known again when the flush is sent or given up.
             await commits.sent.wait()
 
-    def add(self, members: Iterable[MemberChange]) -> None:
+    def add(self, members: MemberChanges) -> None:
         """Take over what a flush has changed; `follow` gives it to the store."""
         self._unstored.add(members)
 
@@ -189,15 +189,15 @@ class Unstored:
     def __len__(self) -> int:
         return len(self._members)
 
-    def add(self, members: Iterable[MemberChange]) -> None:
+    def add(self, members: MemberChanges) -> None:
         """Take over what one more flush changed."""
         self._members.update(members)
 
-    def all(self) -> list[MemberChange]:
+    def all(self) -> list[tuple[MemberKey, bytes | None]]:
         """Return the members as they are to be."""
         return list(self._members.items())
 
-    def remove(self, members: Iterable[MemberChange]) -> list[MemberKey]:
+    def remove(self, members: Iterable[tuple[MemberKey, bytes | None]]) -> list[MemberKey]:
         """Note that they are stored; return those that were not changed again meanwhile."""
         stored = [name for name, value in members if self._members.get(name, b"") is value]
         for name in stored:

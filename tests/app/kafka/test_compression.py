@@ -60,8 +60,8 @@ def flushed(settings: Settings, subscriptions: int) -> list[Record]:
     topics = {name: settings.topic(topic) for name, topic in CHANGELOGS.items()}
     records = [
         Record(topics[name], 0, key, value)
-        for name, rows in live.partition.rows_of(changes)
-        for key, value in rows
+        for name, keys, values in live.partition.rows_of(changes)
+        for key, value in zip(keys, values, strict=True)
     ]
     return [*records, Record(settings.topic(INDEX_CHANGELOG), 0, b"", changes.index_rows)]
 

@@ -286,8 +286,9 @@ class Worker(Live):
     def flush(self) -> None:
         """Write what has changed; within a flush the order of its records tells nothing."""
         changes = self.changelog.take(self.partition)
-        for kind, rows in groupby(self.partition.rows_of(changes), itemgetter(0)):
-            for row in sorted(chain.from_iterable(some for _, some in rows), key=itemgetter(0)):
+        for kind, parts in groupby(self.partition.rows_of(changes), itemgetter(0)):
+            rows = chain.from_iterable(zip(*part[1:], strict=True) for part in parts)
+            for row in sorted(rows, key=itemgetter(0)):
                 self.rows[kind].append(msgspec.msgpack.encode(row))
         packed = changes.index_rows
         index = [packed[at : at + ROW_BYTES] for at in range(0, len(packed), ROW_BYTES)]

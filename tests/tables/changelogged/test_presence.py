@@ -27,8 +27,8 @@ def flushed(live: Live) -> dict[str, int]:
     """Return how many changelog records of each kind a flush has."""
     changes = live.changelog.take(live.partition)
     counted: dict[str, int] = {}
-    for changelog, rows in live.partition.rows_of(changes):
-        counted[changelog] = counted.get(changelog, 0) + len(rows)
+    for changelog, keys, _ in live.partition.rows_of(changes):
+        counted[changelog] = counted.get(changelog, 0) + len(keys)
     return counted
 
 

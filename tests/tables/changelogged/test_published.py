@@ -34,7 +34,7 @@ def store_in(directory: Path, identity: str = "meter/0") -> PublishedStore:
 
 def flush(table: PublishedTable, changelog: list[tuple[bytes, bytes | None]]) -> None:
     """Commit what changed, and let local disk have it."""
-    changelog += table.take_changes()
+    changelog += table.take_changes().items()
     table.stored()
 
 
@@ -163,7 +163,7 @@ def test_a_start_finds_what_was_committed_last(
             keep()
         elif kind == "stay":
             # Committed, and the process ends before local disk follows.
-            changelog += table.take_changes()
+            changelog += table.take_changes().items()
             keep()
         if kind in ("lose", "stay", "start"):
             if kind == "start":
@@ -321,7 +321,7 @@ def test_what_was_deleted_of_the_changelog_is_gone(tmp_path: Path) -> None:
     first = PublishedTable()
     first.put_cell(("s", 0), CELL, cell(0, 5))
     first.put_completion(("s", 0), 0, 5)
-    changelog += first.take_changes()
+    changelog += first.take_changes().items()
     changelog += [(key, None) for key, _ in changelog]
     table = opened(store, changelog)
     assert table.sum == ChangelogSum()
@@ -336,5 +336,5 @@ def test_the_cut_of_a_record_is_known_by_its_key(groups: tuple[str | None, ...])
     table = PublishedTable()
     table.put_cell(("s", 0), (CHARGE, None, groups), cell(3, 5))
     table.put_completion(("s", 0), 3, 7)
-    cuts = [cut_in(key, value or b"") for key, value in table.take_changes()]
+    cuts = [cut_in(key, value or b"") for key, value in table.take_changes().items()]
     assert cuts == [5, 7]

@@ -65,9 +65,9 @@ def test_it_tells_the_same_after_any_revisions(
             table.put_cell(PERIOD, name, known)
         for each_table in (table, later):
             each_table.put_completion(PERIOD, plain.revision, plain.cut_ms)
-        changes = table.take_changes()
+        changes = [*table.take_changes().items()]
         later.put_cell(PERIOD, named(1), cell(1_000, 99))
-        changes += later.take_changes()
+        changes += later.take_changes().items()
         for key, packed_row in changes:
             table.load(key, packed_row)
         assert table.loaded()

@@ -183,7 +183,7 @@ def test_a_correction_is_known_by_what_it_says_also_after_a_restore() -> None:
     amended = event("max", "t0", START_MS, v="7")
     table.accept(b"%12d" % 0, correction(1, NEVER_MS, amended))
     restored = CorrectionTable()
-    for key, value in table.take_changes():
+    for key, value in table.take_changes().items():
         restored.load(key, value)
     for each in (table, restored):
         assert each.has_taken(correction(1, NEVER_MS, amended))

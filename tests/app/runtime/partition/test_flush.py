@@ -1,6 +1,11 @@
-"""When a flush may wait for more events: nobody waits for what it carries."""
+"""When a flush may wait for more events, as nobody waits for what it carries; what it leaves."""
 
 from __future__ import annotations
+
+import asyncio
+import gc
+
+import pytest
 
 from app.kafka.transactions import Record
 from app.runtime.partition.owned import OwnedPartition
@@ -75,3 +80,30 @@ async def test_it_does_not_wait_where_the_partition_is_handed_over() -> None:
     await fold(owned, START_MS + 1)
     owned.hand_over()
     assert not owned.may_flush_later()
+
+
+@pytest.mark.parametrize("code", ["sum", "seats"])
+async def test_what_a_flush_packs_does_not_call_the_collector(code: str) -> None:
+    """It would walk the young several times in a flush of 50,000 cells, or members."""
+    live = Live(definitions_of([code]))
+    live.define_all()
+    owned = OwnedPartition(live.partition, NoProducer(), context_of(live.partition.definitions))
+    names = [f"g{number}" if code == "sum" else "g" for number in range(300)]
+    events = [
+        arrived(code, number, START_MS, transaction_id=f"{number}", g=name, u=f"{number}", v="1")
+        for number, name in enumerate(names)
+    ]
+    await owned.fold(runs_of(events), raw_next=300, append_time_ms=START_MS)
+    flushing = asyncio.create_task(owned.flush())
+    try:
+        gc.collect()
+        gc.disable()
+        while owned.commits.unsent is None:
+            await asyncio.sleep(0)
+        made, *_ = gc.get_count()
+    finally:
+        gc.enable()
+    assert len(owned.commits.unsent.records) > 300
+    await owned.suspend()
+    await asyncio.gather(flushing, return_exceptions=True)
+    assert made < 250

@@ -237,7 +237,7 @@ async def test_a_flush_that_is_left_half_packed_is_packed_to_its_end(
     assert not owned.abandoned
     unsent: Unsent | None = owned.commits.unsent
     assert unsent is not None
-    assert sorted(text for (_, text), _ in unsent.members) == sorted(seats)
+    assert sorted(text for _, text in unsent.members) == sorted(seats)
 
 
 async def test_of_a_batch_that_is_cancelled_between_two_slices_nothing_is_flushed() -> None:
