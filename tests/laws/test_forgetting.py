@@ -27,6 +27,8 @@ from tests.world.verified import differences
 
 RECURRING = ("balance", "seats", "heads", "level")
 CODES = ("count", "sum", "max", "latest", "average", "filtered", "unique", "visitors", *RECURRING)
+IN_ADVANCE = ("passes", "spent", "calls", "prepaid", "sum")
+"""Charges paid in advance, of which one is grouped and one recurs; an amend may leave for a sum."""
 SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600, late_window_s=86_400)
 SEEDS = count(24)
 
@@ -126,9 +128,14 @@ def other_waits(log: Log) -> Command:
     )
 
 
-def play(twins: Iterable[Forgetful], metric_ids: dict[str, str], seed: int) -> int:
+def play(
+    twins: Iterable[Forgetful],
+    metric_ids: dict[str, str],
+    seed: int,
+    codes: tuple[str, ...] = CODES,
+) -> int:
     """Play a log; return until when cuts were taken. Every other one has waits that change."""
-    log = Log(seed, CODES)
+    log = Log(seed, codes)
     for _ in range(60):
         each = log.next()
         at_ms, admitted = log.now_ms, log.choose.random() < 0.5
@@ -175,10 +182,11 @@ def metric_ids_of(definitions: Iterable[CommandAt]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_the_same_is_published_and_told(seed: int) -> None:
-    definitions = definitions_of(CODES, SETTINGS)
+@pytest.mark.parametrize("codes", [CODES, IN_ADVANCE], ids=["in arrears", "in advance"])
+def test_the_same_is_published_and_told(codes: tuple[str, ...], seed: int) -> None:
+    definitions = definitions_of(codes, SETTINGS)
     forgetful, keeping = Forgetful(definitions), Keeping(definitions)
-    at_ms = play((forgetful, keeping), metric_ids_of(definitions), seed)
+    at_ms = play((forgetful, keeping), metric_ids_of(definitions), seed, codes)
     assert forgetful.values() == keeping.values()
     assert forgetful.forgotten() > 0 == keeping.forgotten()
     ours, theirs = (past_usage(live.partition, NAME, at_ms) for live in (forgetful, keeping))
@@ -203,7 +211,9 @@ def test_a_revision_looks_at_all_that_it_revises(seed: int) -> None:
 
 def left_of_forgotten(live: Forgetful) -> list[str]:
     """Return members of unique counts whose cells are forgotten; of cells refolded since, none."""
-    routes = [live.partition.packing.route_of((*NAME, code)) for code in ("unique", "visitors")]
+    routes = [
+        live.partition.packing.route_of((*NAME, code)) for code in ("unique", "visitors", "passes")
+    ]
     spans = {(*span.key, span.generation): span for route in routes for span in route.spans}
     found = []
     for key, text in live.changelog.members:

@@ -3467,4 +3467,27 @@ BUGS = (
         "        async with self._my_turn():\n            await examine(partition, batch)\n",
         "tests/agents/test_ingest.py::test_others_fold_while_records_of_a_partition_are_tried",
     ),
+    Bug(
+        "forgets-what-is-paid-in-advance-and-recurs",
+        "tables/charge.py",
+        "return self.prices and not (self.in_advance and self.metric.recurring)",
+        "return self.prices",
+        "tests/laws/test_forgetting.py::test_the_same_is_published_and_told",
+    ),
+    Bug(
+        "estimates-what-would-be-refused",
+        "tables/reading/in_advance.py",
+        "if now_ms > counted.period.open_until_ms and",
+        "if False and",
+        "tests/tables/closing/test_forgetting.py"
+        "::test_an_event_that_would_be_refused_bills_nothing",
+    ),
+    Bug(
+        "forgets-so-that-an-earlier-program-goes-on",
+        "tables/changelogged/checkpoint.py",
+        "3 * _FORGETTING",
+        "2 * _FORGETTING",
+        "tests/tables/closing/test_forgetting.py"
+        "::test_a_program_of_before_refuses_what_is_forgotten_since",
+    ),
 )

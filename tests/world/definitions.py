@@ -55,7 +55,11 @@ METRICS |= {
     for name, each in AGGREGATIONS.items()
     if name not in {metric["aggregation_type"] for metric in METRICS.values()}
 }
-UNGROUPED = {"visitors": {"aggregation_type": "unique_count_agg", "field_name": "u"}}
+OTHERS = {
+    "visitors": {"aggregation_type": "unique_count_agg", "field_name": "u"},
+    "spent": {"aggregation_type": "sum_agg", "field_name": "v"},
+    "calls": {"aggregation_type": "count_agg"},
+}
 """Metrics beside those that simulations choose of: these keep the scripts of their seeds."""
 PRORATED = ("balance", "seats")
 PRESENTED = {
@@ -82,7 +86,7 @@ PRICES: dict[str, tuple[str, dict[str, Any]]] = {
 """Models and properties of charges that ask for single events."""
 GROUPED = ("sum", "unique", "passes")
 """Charges grouped by `g`."""
-IN_ADVANCE = ("prepaid", "passes")
+IN_ADVANCE = ("prepaid", "passes", "spent", "calls")
 """Charges whose events are billed when they come."""
 
 
@@ -95,7 +99,7 @@ class CommandAt(NamedTuple):
 
 
 def metric_body(code: str, **changes: Any) -> dict[str, Any]:
-    return {"name": code, "code": code, **(METRICS | UNGROUPED)[code], **changes}
+    return {"name": code, "code": code, **(METRICS | OTHERS)[code], **changes}
 
 
 def plan_body(codes: Iterable[str], *, presents: bool = False, **changes: Any) -> dict[str, Any]:
