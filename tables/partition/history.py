@@ -9,6 +9,7 @@ from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Impact
 from app.definitions.timeline import ceil_to
 from app.wire.arrivals import MeterKey, SubscriptionKey
+from tables.entries_fold import asks
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
 from tables.partition.redirection import Redirection, Renewed
@@ -54,7 +55,7 @@ class History:
             self._routes.outdate(record.organization_id)
             named = self._definitions.codes_named(record)
             for name in self._redirection.concerned(Impact(record.organization_id, codes=named)):
-                refold = self._redirection.look_at(name, named) | self._carried_on(name, named)
+                refold = self._redirection.look_at(name, named) | self._recounted(name, named)
                 refolds = refolds or bool(refold)
                 yield Renewed(name, refold, False)
         for renewed in self._redirection.look_again():
@@ -64,16 +65,27 @@ class History:
         yield from self._announcing(records)
         yield from self._packing.pack_later()
 
-    def _carried_on(self, name: SubscriptionKey, codes: Iterable[str]) -> set[MeterKey]:
-        """Return meter keys of recurring metrics that have forgotten cells.
+    def _recounted(self, name: SubscriptionKey, codes: Iterable[str]) -> set[MeterKey]:
+        """Return meter keys with forgotten cells that records tell otherwise, folded alike or not.
 
-        Their periods are recounted, with what came when they were open no more.
+        Periods of what recurs are recounted, with what came when they were open no more. Which
+        single events a record lists hangs on the price as well.
         """
+        forgotten = {code for code in codes if self._event_ranges.forgotten_ms(name, code) >= 0}
+        recurs = {code for code in forgotten if self._definitions.recurs(name[0], code)}
+        listed = self._listed(name) if forgotten - recurs else set[str]()
+        return {(*name, code) for code in forgotten & (recurs | listed)}
+
+    def _listed(self, name: SubscriptionKey) -> set[str]:
+        """Return codes with a charge whose records list single events, or did."""
+        definitions = self._definitions
         return {
-            (*name, code)
-            for code in codes
-            if self._event_ranges.forgotten_ms(name, code) >= 0
-            and self._definitions.recurs(name[0], code)
+            metric.code
+            for versions in definitions.subscriptions(*name)
+            for plan in definitions.plan_through(versions).all()
+            for charge in plan.charges
+            for metric in definitions.metric_versions[charge.metric_id].all()
+            if asks(charge, metric)
         }
 
     def revises(self, name: SubscriptionKey) -> bool:

@@ -59,6 +59,8 @@ OTHERS = {
     "visitors": {"aggregation_type": "unique_count_agg", "field_name": "u"},
     "spent": {"aggregation_type": "sum_agg", "field_name": "v"},
     "calls": {"aggregation_type": "count_agg"},
+    "fees": {"aggregation_type": "sum_agg", "field_name": "v"},
+    "guests": {"aggregation_type": "unique_count_agg", "field_name": "u"},
 }
 """Metrics beside those that simulations choose of: these keep the scripts of their seeds."""
 PRORATED = ("balance", "seats")
@@ -82,9 +84,11 @@ PRICES: dict[str, tuple[str, dict[str, Any]]] = {
     "seats": ("graduated", {}),
     "heads": ("percentage", {"free_units_per_total_aggregation": "1"}),
     "level": ("percentage", _OF_EACH),
+    "fees": ("percentage", {**_OF_EACH, "free_units_per_events": 3}),
+    "guests": ("percentage", {"free_units_per_total_aggregation": "1"}),
 }
 """Models and properties of charges that ask for single events."""
-GROUPED = ("sum", "unique", "passes")
+GROUPED = ("sum", "unique", "passes", "fees")
 """Charges grouped by `g`."""
 IN_ADVANCE = ("prepaid", "passes", "spent", "calls")
 """Charges whose events are billed when they come."""

@@ -31,9 +31,11 @@ FINAL_MS = START_MS + WEEK_MS + DAY_MS
 """The first week is final."""
 
 
-def live(weeks: int, *codes: str, settings: SettingsRecord = SETTINGS) -> Live:
+def live(
+    weeks: int, *codes: str, settings: SettingsRecord = SETTINGS, presents: bool = False
+) -> Live:
     """One event of each metric in each week; the last week is over, and due."""
-    made = Live(definitions_of(codes, settings))
+    made = Live(definitions_of(codes, settings, presents=presents))
     made.define_all()
     for week in range(weeks):
         at_ms = START_MS + week * WEEK_MS + HOUR_MS
@@ -84,8 +86,21 @@ def test_cells_of_a_period_go_when_it_is_final(code: str) -> None:
     assert one.partition.checkpoint.fold_version == FORGETTING_VERSION
 
 
-def test_cells_that_something_else_is_read_of_stay() -> None:
-    one = live(1, "prepaid")
+@pytest.mark.parametrize("code", ["count", "max", "fees", "guests"])
+def test_single_events_go_with_their_cells(code: str) -> None:
+    """Records list them, and nobody else reads them."""
+    one = live(1, code, presents=True)
+    (record,) = [body for body in one.bodies() if body["type"] == "usage.recorded"]
+    assert record["per_event"] is not None
+    pass_until(one, FINAL_MS)
+    assert one.forget(NAME)
+    one.flush()
+    assert (one.changelog.cells, one.partition.checkpoint.cells) == ({}, 0)
+
+
+@pytest.mark.parametrize("code", ["prepaid", "sum", "latest", "heads"])
+def test_cells_that_something_else_is_read_of_stay(code: str) -> None:
+    one = live(1, code, presents=True)
     pass_until(one, FINAL_MS)
     assert not one.forget(NAME)
 
