@@ -85,9 +85,10 @@ class ChargeFold:
     def forgets(self) -> bool:
         """Whether records of a final period tell all of its cells; folds of one key agree on it.
 
-        What recurs is carried on, in one cell for all periods that are forgotten.
+        What recurs is carried on, in one cell for all periods that are forgotten; paid in advance
+        it stays.
         """
-        return self.prices and not self.in_advance
+        return self.prices and not (self.in_advance and self.metric.recurring)
 
     @property
     def gives_places(self) -> bool:

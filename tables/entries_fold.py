@@ -24,6 +24,11 @@ def entries_id(charge_id: str) -> str:
     return charge_id + _MARK
 
 
+def charge_named(name: str) -> str:
+    """Return the id of the charge that a fold has events of, by the name that is in its place."""
+    return name.removesuffix(_MARK)
+
+
 def buckets_with_entries(charge: Charge, metric: Metric) -> frozenset[str | None]:
     """Return ids of the buckets whose lists need entries; others follow from their cells."""
     found = set[str | None]()
@@ -57,6 +62,11 @@ class EntriesFold(ChargeFold):
     __slots__ = ("_asking",)
 
     prices = False
+
+    @property
+    def forgets(self) -> bool:
+        """Whether nobody reads its cells of a final period: of what recurs later ones list them."""
+        return not self.metric.recurring
 
     def __init__(
         self,

@@ -12,9 +12,13 @@ OutputMark = tuple[int, bytes]
 """(offset in usage-records, hash of the value there)"""
 
 
-_FORGETTING = 1_000
-FORGETTING_VERSION = _FORGETTING + FOLD_VERSION
-"""What a checkpoint says since cells were forgotten: an earlier program refuses to take it."""
+_FORGETTING = 500
+FORGETTING_VERSION = 3 * _FORGETTING + FOLD_VERSION
+"""What a checkpoint says since cells were forgotten: an earlier program refuses to take it.
+
+Programs that take none of charges paid in advance for forgotten read 1,000 more than `FOLD_VERSION`
+and take the rest of a division by 1,000 for the version.
+"""
 
 
 class StateTooNew(RuntimeError):

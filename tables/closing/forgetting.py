@@ -22,7 +22,7 @@ from tables.cells.forgotten import carry, is_forgotten
 from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.members import SetKey
-from tables.entries_fold import asks
+from tables.entries_fold import asks, charge_named
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharges
 from tables.routing.route import Route
@@ -278,6 +278,9 @@ def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> 
     charges, charge = telling
 
     def tells(cell: Cell) -> bool:
+        if not span.fold.prices:
+            # Its records have lists of it, and its charge has counted the same events.
+            return cell.late is None
         known = published.cells.get(charges.name_of(charge, cell.filter_id, cell.groups))
         told = 0 if known is None else int.from_bytes(known.digest, "big")
         amount = None if known is None else known.precise_total_amount_cents
@@ -300,10 +303,13 @@ def _telling(
     if subscription is None:
         return None
     charges = partition.routes.charges_of(subscription, period)
-    found = next((one for one in charges.in_force if one.charge.id == span.key.charge_id), None)
-    if found is None or found.charge.presents or asks(found.charge, found.metric):
+    charge_id = charge_named(span.key.charge_id)
+    found = next((one for one in charges.in_force if one.charge.id == charge_id), None)
+    if found is None or found.charge.presents:
         return None
-    return charges, found.charge
+    # Later periods of what recurs may list the events of all before.
+    lists = found.metric.recurring and asks(found.charge, found.metric)
+    return None if lists else (charges, found.charge)
 
 
 def _forgotten_cells(partition: Partition, meter_key: MeterKey) -> list[Cell]:

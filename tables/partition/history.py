@@ -56,7 +56,7 @@ class History:
             named = self._definitions.codes_named(record)
             rewritten = Rewritten(self._definitions, record)
             for name in self._redirection.concerned(Impact(record.organization_id, codes=named)):
-                refold = self._carried_on(name, named)
+                refold = self._recounted(name, named, rewritten)
                 if not self._leaves(name, named, rewritten):
                     refold |= self._redirection.look_at(name, named)
                 refolds = refolds or bool(refold)
@@ -83,19 +83,21 @@ class History:
                 self._routes.rest(route)
         return True
 
-    def _carried_on(self, name: SubscriptionKey, codes: Container[str]) -> set[MeterKey]:
-        """Return meter keys of recurring metrics that have forgotten cells.
+    def _recounted(
+        self, name: SubscriptionKey, codes: Container[str], rewritten: Rewritten
+    ) -> set[MeterKey]:
+        """Return meter keys with forgotten cells that records tell otherwise, folded alike or not.
 
-        Their periods are recounted, with what came when they were open no more.
+        Periods of what recurs are recounted, with what came when they were open no more. Which
+        single events a record lists hangs on the price as well.
         """
         known = self._event_ranges.codes_of(name)
-        return {
-            (*name, code)
-            for code in known
-            if code in codes
-            and known[code].forgotten_ms >= 0
-            and self._definitions.recurs(name[0], code)
-        }
+        forgotten = {code for code in known if code in codes and known[code].forgotten_ms >= 0}
+        recounted = {code for code in forgotten if self._definitions.recurs(name[0], code)}
+        if len(recounted) < len(forgotten):
+            for versions in self._definitions.subscriptions(*name):
+                recounted |= forgotten & rewritten.listed(versions)
+        return {(*name, code) for code in recounted}
 
     def revises(self, name: SubscriptionKey) -> bool:
         """Return whether history records shape cells of a subscription not revised by them yet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.definitions.model import Charge, HistoryRecord, Metric, Subscription
 from app.definitions.state import Definitions
 from app.definitions.versions import Versions
+from tables.entries_fold import asks
 from tables.routing.period_charges import charges_in_force
 from tables.routing.plan import changes_ms
 
@@ -20,6 +21,7 @@ class Rewritten:
         self._record = record
         self._recurs: dict[str, bool] = {}
         self._plans: dict[str, bool] = {}
+        self._lists: dict[str, frozenset[str]] = {}
 
     def may_reach(self, code: str, newest_ms: int) -> bool:
         """Return whether events of a code may count in a period of its range."""
@@ -33,6 +35,23 @@ class Rewritten:
         """Return whether a period of a subscription may have other charges by it."""
         plan_ids = {each.plan_id for each in versions.all()}
         return len(plan_ids) > 1 or any(map(self._changes_plan, plan_ids))
+
+    def listed(self, versions: Versions[Subscription]) -> set[str]:
+        """Return codes with a charge whose records list single events, or did."""
+        return {code for each in versions.all() for code in self._listed_by(each.plan_id)}
+
+    def _listed_by(self, plan_id: str) -> frozenset[str]:
+        listed = self._lists.get(plan_id)
+        if listed is None:
+            definitions = self._definitions
+            listed = self._lists[plan_id] = frozenset(
+                metric.code
+                for plan in definitions.plan_versions[plan_id].all()
+                for charge in plan.charges
+                for metric in definitions.metric_versions[charge.metric_id].all()
+                if asks(charge, metric)
+            )
+        return listed
 
     def _changes_plan(self, plan_id: str) -> bool:
         """Return whether a charge that it names was another at any time before it."""

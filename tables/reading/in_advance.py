@@ -58,11 +58,17 @@ def with_in_advance(
 def estimated(
     partition: Partition, name: SubscriptionKey, arrival: Arrival
 ) -> Steps[list[EstimatedFee]]:
-    """Return what an event would bill at once, if it came after all that was folded."""
+    """Return what an event would bill at once, if it came after all that was folded.
+
+    One that would be refused bills nothing: its period may be forgotten.
+    """
     book = yield from chains_ahead(partition, name)
     deciding = Deciding(partition, book, NEVER_MS, partition.views.route_of)
     fees: list[EstimatedFee] = []
+    now_ms = max(arrival.append_time_ms, partition.checkpoint.append_time_ms)
     for span, counted in deciding.places(arrival, groups_known=False):
+        if now_ms > counted.period.open_until_ms and not span.fold.metric.recurring:
+            continue
         subscription = subscription_at(partition, span.key.subscription_id, None)
         charge = span.fold.charge
         bucket = next((f for f in charge.filters if f.id == counted.filter_id), None)

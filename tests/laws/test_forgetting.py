@@ -27,6 +27,10 @@ from tests.world.verified import differences
 
 RECURRING = ("balance", "seats", "heads", "level")
 CODES = ("count", "sum", "max", "latest", "average", "filtered", "unique", "visitors", *RECURRING)
+LISTED = ("count", "max", "fees", "guests", "sum")
+"""Charges whose records list single events; the rows of one hold its cells back."""
+IN_ADVANCE = ("passes", "spent", "calls", "prepaid", "sum")
+"""Charges paid in advance, of which one is grouped and one recurs; an amend may leave for a sum."""
 SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600, late_window_s=86_400)
 SEEDS = count(24)
 
@@ -101,6 +105,20 @@ def rewriting(log: Log, metric_ids: dict[str, str]) -> list[Command]:
     return [*([commands.update_billable_metric(ORG, code, edit)] if edits else []), history]
 
 
+def repriced(log: Log, charge_ids: dict[str, str]) -> list[Command]:
+    """Another price of a charge, which may list other events, and a history record over it."""
+    code, from_ms = log.choose.choice(sorted(charge_ids)), START_MS
+    price: dict[str, object] = {"amount": "1", "rate": "1"}
+    if log.choose.random() < 0.7:
+        price["free_units_per_events"] = log.choose.randint(1, 3)
+    if log.choose.random() < 0.5:
+        price["per_transaction_min_amount"] = "1"
+    history = commands.apply_history(
+        ORG, charge_ids=[charge_ids[code]], from_ms=from_ms, to_ms=from_ms + 100 * WEEK_MS
+    )
+    return [commands.update_charge(ORG, "plan", code, {"properties": price}), history]
+
+
 def moved_back(arrival: CorrectionArrival, log: Log) -> CorrectionArrival:
     """An amend that dates its event some weeks earlier."""
     event = arrival.correction.event
@@ -126,15 +144,22 @@ def other_waits(log: Log) -> Command:
     )
 
 
-def play(twins: Iterable[Forgetful], metric_ids: dict[str, str], seed: int) -> int:
+def play(
+    twins: Iterable[Forgetful],
+    definitions: list[CommandAt],
+    seed: int,
+    codes: tuple[str, ...] = CODES,
+) -> int:
     """Play a log; return until when cuts were taken. Every other one has waits that change."""
-    log = Log(seed, CODES)
+    log, metric_ids = Log(seed, codes), metric_ids_of(definitions)
     for _ in range(60):
         each = log.next()
         at_ms, admitted = log.now_ms, log.choose.random() < 0.5
         if isinstance(each, CorrectionArrival) and log.choose.random() < 0.5:
             each = moved_back(each, log)
         rewritten = rewriting(log, metric_ids) if log.choose.random() < 0.1 else []
+        if codes is LISTED and log.choose.random() < 0.1:
+            rewritten += repriced(log, charge_ids_of(definitions))
         if seed % 2 and log.choose.random() < 0.1:
             rewritten.append(other_waits(log))
         if isinstance(each, Arrival) and seed % 2 and log.choose.random() < 0.2:
@@ -174,11 +199,23 @@ def metric_ids_of(definitions: Iterable[CommandAt]) -> dict[str, str]:
     }
 
 
+def charge_ids_of(definitions: Iterable[CommandAt]) -> dict[str, str]:
+    return {
+        charge["code"]: charge["new_id"]
+        for line in definitions
+        if line.command.type == "create_plan"
+        for charge in line.command.payload["plan"]["charges"]
+    }
+
+
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_the_same_is_published_and_told(seed: int) -> None:
-    definitions = definitions_of(CODES, SETTINGS)
+@pytest.mark.parametrize(
+    "codes", [CODES, IN_ADVANCE, LISTED], ids=["in arrears", "in advance", "listed"]
+)
+def test_the_same_is_published_and_told(codes: tuple[str, ...], seed: int) -> None:
+    definitions = definitions_of(codes, SETTINGS, presents=codes is LISTED)
     forgetful, keeping = Forgetful(definitions), Keeping(definitions)
-    at_ms = play((forgetful, keeping), metric_ids_of(definitions), seed)
+    at_ms = play((forgetful, keeping), definitions, seed, codes)
     assert forgetful.values() == keeping.values()
     assert forgetful.forgotten() > 0 == keeping.forgotten()
     ours, theirs = (past_usage(live.partition, NAME, at_ms) for live in (forgetful, keeping))
@@ -195,7 +232,7 @@ def test_the_same_is_published_and_told(seed: int) -> None:
 def test_a_revision_looks_at_all_that_it_revises(seed: int) -> None:
     definitions = definitions_of(CODES, SETTINGS)
     some, all_ = Keeping(definitions), Thorough(definitions)
-    play((some, all_), metric_ids_of(definitions), seed)
+    play((some, all_), definitions, seed)
     assert some.values() == all_.values() != []
     periods = [live.partition.work.counts["close", "periods"] for live in (some, all_)]
     assert periods[0] <= periods[1]
@@ -203,7 +240,9 @@ def test_a_revision_looks_at_all_that_it_revises(seed: int) -> None:
 
 def left_of_forgotten(live: Forgetful) -> list[str]:
     """Return members of unique counts whose cells are forgotten; of cells refolded since, none."""
-    routes = [live.partition.packing.route_of((*NAME, code)) for code in ("unique", "visitors")]
+    routes = [
+        live.partition.packing.route_of((*NAME, code)) for code in ("unique", "visitors", "passes")
+    ]
     spans = {(*span.key, span.generation): span for route in routes for span in route.spans}
     found = []
     for key, text in live.changelog.members:

@@ -2224,7 +2224,7 @@ BUGS = (
     Bug(
         "recounts-without-what-is-carried-on",
         "tables/partition/history.py",
-        "refold = self._carried_on(name, named)",
+        "refold = self._recounted(name, named, rewritten)",
         "refold = set[MeterKey]()",
         "tests/tables/closing/test_carrying.py::test_the_same_is_told_whether_it_is_carried_on",
     ),
@@ -3711,5 +3711,49 @@ BUGS = (
         "if not number and not number.is_signed():",
         "if not number:",
         "tests/app/test_numbers.py::test_spelled[-0--0]",
+    ),
+    Bug(
+        "forgets-what-is-paid-in-advance-and-recurs",
+        "tables/charge.py",
+        "return self.prices and not (self.in_advance and self.metric.recurring)",
+        "return self.prices",
+        "tests/laws/test_forgetting.py::test_the_same_is_published_and_told",
+    ),
+    Bug(
+        "estimates-what-would-be-refused",
+        "tables/reading/in_advance.py",
+        "if now_ms > counted.period.open_until_ms and",
+        "if False and",
+        "tests/tables/closing/test_forgetting.py"
+        "::test_an_event_that_would_be_refused_bills_nothing",
+    ),
+    Bug(
+        "forgets-so-that-an-earlier-program-goes-on",
+        "tables/changelogged/checkpoint.py",
+        "3 * _FORGETTING",
+        "2 * _FORGETTING",
+        "tests/tables/closing/test_forgetting.py"
+        "::test_a_program_of_before_refuses_what_is_forgotten_since",
+    ),
+    Bug(
+        "single-events-stay-for-ever",
+        "tables/entries_fold.py",
+        "return not self.metric.recurring",
+        "return False",
+        "tests/tables/closing/test_forgetting.py::test_single_events_go_with_their_cells",
+    ),
+    Bug(
+        "history-lists-nothing-of-what-is-forgotten",
+        "tables/partition/history.py",
+        "recounted |= forgotten & rewritten.listed(versions)",
+        "pass",
+        "tests/laws/test_forgetting.py::test_the_same_is_published_and_told",
+    ),
+    Bug(
+        "forgets-what-a-row-is-read-of",
+        "tables/closing/forgetting.py",
+        "if found is None or found.charge.presents:",
+        "if found is None:",
+        "tests/tables/closing/test_forgetting.py::test_cells_that_something_else_is_read_of_stay",
     ),
 )

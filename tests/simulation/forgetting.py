@@ -18,14 +18,22 @@ from tests.world.definitions import ORG
 REGROUPING_FROM = 6_010_000
 """Seeds before it have the scripts they always had."""
 
-_BESIDE = ("presentation_group_keys", "per_transaction_min_amount")
-_FREE = ("free_units_per_events", "free_units_per_total_aggregation")
+LISTING_FROM = 8_500_000
+"""Seeds from here on have more charges without rows whose records list single events."""
+
+_ROWS = "presentation_group_keys"
+_LISTING = (
+    "per_transaction_min_amount",
+    "free_units_per_events",
+    "free_units_per_total_aggregation",
+)
 
 
 def with_forgetting(script: Script, seed: int) -> Script:
     """The same with short late windows, long pauses, and more that is about old events."""
     choose = random.Random(f"forgetting {seed}")
-    steps = [_plainer(step, choose) for step in script.steps]
+    listed = 0.5 if seed >= LISTING_FROM else 0.0
+    steps = [_plainer(step, choose, listed) for step in script.steps]
     begin = next((at for at, step in enumerate(steps) if isinstance(step, Event)), len(steps))
     for _ in range(choose.randint(4, 9)):
         pause = Pass(choose.choice((DAY_MS, WEEK_MS, 2 * WEEK_MS)), choose.choice((1, HOUR_MS)))
@@ -85,8 +93,11 @@ def _events(steps: Iterable[Step]) -> Iterable[Event]:
                 yield from elements
 
 
-def _plainer(step: Step, choose: random.Random) -> Step:
-    """Settings with a short late window; charges mostly with nothing beside their figures."""
+def _plainer(step: Step, choose: random.Random, listed: float) -> Step:
+    """Settings with a short late window; charges mostly with nothing beside their figures.
+
+    `listed`: how many of those list their single events yet.
+    """
     if not isinstance(step, Define):
         return step
     command = Command.decode(step.value)
@@ -99,12 +110,16 @@ def _plainer(step: Step, choose: random.Random) -> Step:
         return step
     for charge in command.payload["plan"].get("charges") or ():
         if choose.random() < 0.85:
-            _make_plain(charge)
+            _make_plain(charge, lists=listed > 0 and choose.random() < listed)
     return Define(step.kind, command.encode())
 
 
-def _make_plain(charge: dict[str, Any]) -> None:
+def _make_plain(charge: dict[str, Any], *, lists: bool) -> None:
+    properties = charge.get("properties", {})
+    properties.pop(_ROWS, None)
+    if lists:
+        return
     if charge.get("charge_model") == "percentage":
         charge["charge_model"] = "standard"
-    for name in (*_BESIDE, *_FREE):
-        charge.get("properties", {}).pop(name, None)
+    for name in _LISTING:
+        properties.pop(name, None)

@@ -55,7 +55,13 @@ METRICS |= {
     for name, each in AGGREGATIONS.items()
     if name not in {metric["aggregation_type"] for metric in METRICS.values()}
 }
-UNGROUPED = {"visitors": {"aggregation_type": "unique_count_agg", "field_name": "u"}}
+OTHERS = {
+    "visitors": {"aggregation_type": "unique_count_agg", "field_name": "u"},
+    "spent": {"aggregation_type": "sum_agg", "field_name": "v"},
+    "calls": {"aggregation_type": "count_agg"},
+    "fees": {"aggregation_type": "sum_agg", "field_name": "v"},
+    "guests": {"aggregation_type": "unique_count_agg", "field_name": "u"},
+}
 """Metrics beside those that simulations choose of: these keep the scripts of their seeds."""
 PRORATED = ("balance", "seats")
 PRESENTED = {
@@ -78,11 +84,13 @@ PRICES: dict[str, tuple[str, dict[str, Any]]] = {
     "seats": ("graduated", {}),
     "heads": ("percentage", {"free_units_per_total_aggregation": "1"}),
     "level": ("percentage", _OF_EACH),
+    "fees": ("percentage", {**_OF_EACH, "free_units_per_events": 3}),
+    "guests": ("percentage", {"free_units_per_total_aggregation": "1"}),
 }
 """Models and properties of charges that ask for single events."""
-GROUPED = ("sum", "unique", "passes")
+GROUPED = ("sum", "unique", "passes", "fees")
 """Charges grouped by `g`."""
-IN_ADVANCE = ("prepaid", "passes")
+IN_ADVANCE = ("prepaid", "passes", "spent", "calls")
 """Charges whose events are billed when they come."""
 
 
@@ -95,7 +103,7 @@ class CommandAt(NamedTuple):
 
 
 def metric_body(code: str, **changes: Any) -> dict[str, Any]:
-    return {"name": code, "code": code, **(METRICS | UNGROUPED)[code], **changes}
+    return {"name": code, "code": code, **(METRICS | OTHERS)[code], **changes}
 
 
 def plan_body(codes: Iterable[str], *, presents: bool = False, **changes: Any) -> dict[str, Any]:

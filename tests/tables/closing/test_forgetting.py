@@ -8,19 +8,21 @@ from msgspec.structs import replace
 
 from app.bounds.turns import drained
 from app.definitions import commands
-from app.definitions.model import SettingsRecord
+from app.definitions.model import FOLD_VERSION, SettingsRecord
 from app.wire.arrivals import CorrectionArrival
 from app.wire.events import Correction
-from tables.changelogged.checkpoint import FORGETTING_VERSION
+from tables.changelogged.checkpoint import FORGETTING_VERSION, Checkpoint
 from tables.closing.forgetting import Forgetting
 from tables.partition.revised import Counted
 from tables.reading.explained import ExplainedPeriod, Figures
+from tables.reading.in_advance import estimated
 from tables.reading.tracing import Tracer, verdict
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
 from tests.world.partition import FROM_THE_START, Live
 from tests.world.past import past_usage
+from tests.world.repaired import Repaired
 from tests.world.verified import differences
 
 NAME = (ORG, SUBSCRIPTION)
@@ -29,9 +31,11 @@ FINAL_MS = START_MS + WEEK_MS + DAY_MS
 """The first week is final."""
 
 
-def live(weeks: int, *codes: str, settings: SettingsRecord = SETTINGS) -> Live:
+def live(
+    weeks: int, *codes: str, settings: SettingsRecord = SETTINGS, presents: bool = False
+) -> Live:
     """One event of each metric in each week; the last week is over, and due."""
-    made = Live(definitions_of(codes, settings))
+    made = Live(definitions_of(codes, settings, presents=presents))
     made.define_all()
     for week in range(weeks):
         at_ms = START_MS + week * WEEK_MS + HOUR_MS
@@ -66,9 +70,10 @@ def test_the_final_cut_shows_what_came_until_then() -> None:
 
 
 CODES = ("count", "sum", "max", "latest", "average", "filtered", "unique", "visitors")
+IN_ADVANCE = ("passes", "spent", "calls")
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", [*CODES, *IN_ADVANCE])
 def test_cells_of_a_period_go_when_it_is_final(code: str) -> None:
     one = live(1, code)
     pass_until(one, FINAL_MS - HOUR_MS)
@@ -81,17 +86,30 @@ def test_cells_of_a_period_go_when_it_is_final(code: str) -> None:
     assert one.partition.checkpoint.fold_version == FORGETTING_VERSION
 
 
-@pytest.mark.parametrize("code", ["prepaid", "passes"])
+@pytest.mark.parametrize("code", ["count", "max", "fees", "guests"])
+def test_single_events_go_with_their_cells(code: str) -> None:
+    """Records list them, and nobody else reads them."""
+    one = live(1, code, presents=True)
+    (record,) = [body for body in one.bodies() if body["type"] == "usage.recorded"]
+    assert record["per_event"] is not None
+    pass_until(one, FINAL_MS)
+    assert one.forget(NAME)
+    one.flush()
+    assert (one.changelog.cells, one.partition.checkpoint.cells) == ({}, 0)
+
+
+@pytest.mark.parametrize("code", ["prepaid", "sum", "latest", "heads"])
 def test_cells_that_something_else_is_read_of_stay(code: str) -> None:
-    one = live(1, code)
+    one = live(1, code, presents=True)
     pass_until(one, FINAL_MS)
     assert not one.forget(NAME)
 
 
-def test_closed_periods_leave_no_cells_however_many_there_are() -> None:
+@pytest.mark.parametrize("codes", [("count", "sum"), ("passes", "spent")])
+def test_closed_periods_leave_no_cells_however_many_there_are(codes: tuple[str, ...]) -> None:
     kept = []
     for weeks in (2, 12, 60):
-        one = live(weeks, "count", "sum")
+        one = live(weeks, *codes)
         pass_until(one, START_MS + weeks * WEEK_MS)
         one.forget(NAME)
         one.flush()
@@ -282,6 +300,53 @@ def test_an_admitted_event_brings_the_others_back() -> None:
     one.close_until(FINAL_MS + HOUR_MS)
     (row,) = past_usage(one.partition, NAME, FINAL_MS + HOUR_MS)[0].rows
     assert (str(row.units), row.events_count, row.revision) == ("6.0", 2, 1)
+
+
+@pytest.mark.parametrize("code", IN_ADVANCE)
+def test_what_was_billed_at_once_is_corrected_as_where_nothing_is_forgotten(code: str) -> None:
+    definitions, told = definitions_of([code], SETTINGS), []
+    for forgets in (False, True):
+        one = Repaired(definitions, repairs=True)
+        for number, user in enumerate("aba"):
+            at_ms = START_MS + HOUR_MS + number
+            one.deliver([arrived(code, number, at_ms, v="2", g="x", u=user)])
+        pass_until(one, FINAL_MS)
+        if forgets:
+            one.forget(NAME)
+        left = layers(one, code)
+        one.restart()
+        amended = arrived(code, 1, START_MS + 2 * HOUR_MS, v="5", g="x", u="a").event
+        amend = Correction(*NAME, "t1", "amend", amended, "c", b"")
+        one.correct(CorrectionArrival(amend, ORG, FINAL_MS + 1, 0, 100, 0))
+        one.close_until(FINAL_MS + HOUR_MS)
+        told.append((one.values(), past_usage(one.partition, NAME, FINAL_MS + HOUR_MS)[0].rows))
+        assert left == (0 if forgets else 1)
+    assert told[0] == told[1]
+    assert [body["type"] for body in one.instants()][-1] == "usage.instant_revised"
+
+
+@pytest.mark.parametrize("code", IN_ADVANCE)
+def test_an_event_that_would_be_refused_bills_nothing(code: str) -> None:
+    """Of a week that is forgotten nobody knows which passes are counted already."""
+    one = live(2, code)
+    event = arrived(code, 7, START_MS + HOUR_MS, v="2", g="x", u="a")
+    fees = []
+    for at_ms in (FINAL_MS - 1, FINAL_MS, FINAL_MS + 1):
+        pass_until(one, at_ms)
+        late = replace(event, append_time_ms=at_ms)
+        fees.append(len(drained(estimated(one.partition, NAME, late))))
+    assert fees == [1, 1, 0]
+
+
+def test_a_program_of_before_refuses_what_is_forgotten_since() -> None:
+    """It takes cells of charges paid in advance for absent, which it never forgot."""
+    of_before = 1_000
+    assert FORGETTING_VERSION % of_before > FOLD_VERSION
+    assert not any(
+        Checkpoint(fold_version=version).is_too_new
+        for version in (FOLD_VERSION, of_before + FOLD_VERSION, FORGETTING_VERSION)
+    )
+    assert Checkpoint(fold_version=FORGETTING_VERSION + 1).is_too_new
 
 
 def test_an_event_that_was_amended_before_it_came_brings_them_back() -> None:
