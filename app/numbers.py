@@ -233,16 +233,15 @@ def plain(number: Decimal) -> str:
 
 def spelled(number: Decimal) -> str:
     """Print without exponent or a fraction's trailing zeros: the one text of a stored number."""
-    if not number and not number.is_signed():
-        # Most amounts of events are 0.0.
+    if not number:
+        # As most amounts of events. Of 0 and -0 a maximum keeps what came first.
         return "0"
     text = str(number)
     if "E" in text:
         return plain(number).removesuffix(".0")
     if text[-1] != "0" or "." not in text:
         return text
-    text = text.rstrip("0").removesuffix(".")
-    return "0" if text == "-0" else text
+    return text.rstrip("0").removesuffix(".")
 
 
 def canonical(number: Decimal) -> str:

@@ -170,7 +170,7 @@ def test_plain(number: str, text: str) -> None:
         ("0E+3", "0"),
         ("0E-9", "0"),
         ("-0.0", "0"),
-        ("-0", "-0"),
+        ("-0", "0"),
         ("10", "10"),
         ("1E+2", "100"),
         ("1.50", "1.5"),
@@ -178,7 +178,7 @@ def test_plain(number: str, text: str) -> None:
     ],
 )
 def test_spelled(number: str, text: str) -> None:
-    """What older programs packed is packed as ever, also a zero with a sign."""
+    """What is equal is packed alike: of 0 and -0 a maximum keeps what came first."""
     assert spelled(Decimal(number)) == text
 
 

@@ -3706,11 +3706,11 @@ BUGS = (
         "tests/laws/test_partition.py::test_nothing_stays_in_the_store_of_sets_that_were_refolded",
     ),
     Bug(
-        "zero-packed-without-its-sign",
+        "zero-packed-with-its-sign",
         "app/numbers.py",
-        "if not number and not number.is_signed():",
-        "if not number:",
-        "tests/app/test_numbers.py::test_spelled[-0--0]",
+        "    if not number:\n        # As most",
+        "    if not number and not number.is_signed():\n        # As most",
+        "tests/app/test_numbers.py::test_spelled[-0-0]",
     ),
     Bug(
         "forgets-what-is-paid-in-advance-and-recurs",
