@@ -2245,8 +2245,8 @@ BUGS = (
     Bug(
         "forgotten-though-refolded",
         "tables/partition/route_table.py",
-        "        self._event_ranges.note_forgotten(meter_key, -1)\n",
-        "",
+        "self._event_ranges.note_forgotten(meter_key, -1)",
+        "pass",
         "tests/laws/test_forgetting.py::test_the_same_is_published_and_told",
     ),
     Bug(
