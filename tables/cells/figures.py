@@ -27,6 +27,11 @@ class CellFigures(msgspec.Struct, frozen=True, gc=False):
     """The aggregate after rounding and before clamping; of a prorated charge the prorated one."""
 
     @property
+    def counts(self) -> bool:
+        """Whether a cell that does not recur is published."""
+        return bool(self.units or self.prorated_units or self.events_count)
+
+    @property
     def shows(self) -> bool:
         """Whether a recurring cell is published whatever the period before it showed."""
         return bool(self.units or self.prorated_units or self.carries or self.period_events)

@@ -40,6 +40,11 @@ class PublishedCell(CellText, frozen=True, array_like=True, gc=False):
         figures = (self.units, self.prorated_units, self.total_aggregated_units)
         return self.events_count != 0 or any(figure not in (None, "0.0") for figure in figures)
 
+    @property
+    def shows_nothing(self) -> bool:
+        """Whether no event counts in it."""
+        return not (self.shows_usage or any(self.digest))
+
     def same_figures(self, other: PublishedCell) -> bool:
         """Return True if a revision would say nothing new."""
         return self.same_but_billing(other) and self.billing_digest == other.billing_digest

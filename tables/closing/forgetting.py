@@ -288,7 +288,12 @@ def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> 
             # It tells what all periods until then come to, without what came when it was over.
             return cell.late is None and known is not None
         precise = None if cell.state.precise is None else plain(cell.state.precise)
-        return cell.late is None and (cell.state.digest, precise) == (told, amount)
+        if cell.late is None and (cell.state.digest, precise) == (told, amount):
+            return True
+        # Operations that leave nothing active have no record, or one without events.
+        shows_nothing = known is None or known.shows_nothing
+        figures = span.figures(period, cell.filter_id, cell.groups)
+        return cell.late is None and shows_nothing and not figures.counts
 
     return all(map(tells, layer.cells.values()))
 

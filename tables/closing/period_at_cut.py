@@ -424,7 +424,7 @@ class PeriodAtCut:
         """Return True if a cell is published at all (records-and-cuts §4)."""
         figures = closing.figures
         if not closing.period_charge.metric.recurring:
-            return bool(figures.units or figures.prorated_units or figures.events_count)
+            return figures.counts
         return figures.shows or self._period_before.closes(closing)
 
     @cached_property

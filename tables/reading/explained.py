@@ -81,7 +81,12 @@ class ExplainedPeriod:
         if has_forgotten(live, self._period):
             told = self._texts(live.emptied(), cell, OPEN_CUT_MS)
             raw = self._texts(recomputed, cell, OPEN_CUT_MS)
-            return Figures(told if entry is None else published_texts(entry), raw, entry)
+            if entry is not None:
+                told = published_texts(entry)
+            if not live.fold.metric.recurring and (entry is None or entry.shows_nothing):
+                # Operations that leave nothing active have no record, or one without events.
+                told = told if recomputed.figures(self._period, *cell).counts else raw
+            return Figures(told, raw, entry)
         until_ms = self.shown_until_ms(charge)
         if until_ms is None or until_ms >= self._settled_ms:
             shown_ms = OPEN_CUT_MS if until_ms is None else until_ms

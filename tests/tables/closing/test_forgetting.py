@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -125,6 +127,35 @@ def test_what_no_record_tells_stays() -> None:
     ((name, cell),) = published.cells.items()
     published.cells[name] = replace(cell, digest=bytes(16))
     assert not one.forget(NAME)
+
+
+@pytest.mark.parametrize("code", ["visitors", "unique", "passes", "guests"])
+def test_operations_that_leave_nothing_active_hold_nothing_back(code: str) -> None:
+    """Nothing was published of one week; the other was revised to nothing."""
+    definitions, shown = definitions_of([code], SETTINGS), []
+    for forgets in (False, True):
+        one = Repaired(definitions, repairs=True)
+        gone: dict[str, Any] = {"g": "x", "u": "a", "operation_type": "remove"}
+        one.deliver([arrived(code, 0, START_MS + HOUR_MS, **gone)])
+        one.deliver([arrived(code, 1, START_MS + WEEK_MS + HOUR_MS, g="x", u="a")])
+        one.close_until(START_MS + 2 * WEEK_MS)
+        late = arrived(code, 2, START_MS + WEEK_MS + 2 * HOUR_MS, **gone)
+        one.deliver([replace(late, append_time_ms=START_MS + 2 * WEEK_MS + 1)])
+        pass_until(one, FINAL_MS + WEEK_MS)
+        assert layers(one, code) == 2
+        assert differences(one) == []
+        if forgets:
+            assert one.forget(NAME)
+            assert layers(one, code) == 0
+        shown.append((one.values(), past_usage(one.partition, NAME, FINAL_MS + WEEK_MS)))
+        assert differences(one) == []
+        for week in range(2):
+            (figures,) = explained(one, code, week)
+            assert figures is not None
+            assert figures.live == figures.recomputed
+            assert figures.live.units == "0.0"
+    assert shown[0][0] == shown[1][0]
+    assert [usage.rows for usage in shown[0][1]] == [usage.rows for usage in shown[1][1]]
 
 
 def test_an_ended_subscription_is_looked_at_when_its_last_period_is_final() -> None:
