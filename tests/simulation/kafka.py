@@ -219,13 +219,12 @@ class Producer:
     async def send_batch(
         self, batch: _Batch, topic: str, *, partition: int
     ) -> asyncio.Future[None]:
-        """Append a batch; it is acknowledged at once."""
-        await PROCESS.get().passes()
+        """Append a batch; the acknowledgement may take a while."""
+        process = PROCESS.get()
+        await process.passes()
         for key, value, headers in batch.records:
             self._broker.append(topic, partition, key, value, headers)
-        acknowledged = asyncio.get_running_loop().create_future()
-        acknowledged.set_result(None)
-        return acknowledged
+        return asyncio.ensure_future(process.passes())
 
 
 class PartitionProducer:

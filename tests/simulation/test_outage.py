@@ -262,12 +262,12 @@ def test_what_was_forwarded_in_vain_is_sent_again_in_order(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Homes pass over what lies before the last they took: nothing may overtake it."""
-    send, failing, sent = Producer.send, set[int](), 0
+    send, failing, sent = Producer.send_batch, set[int](), 0
 
-    async def fails(producer: Producer, topic: str, *record: Any, **more: Any) -> Any:
+    async def fails(producer: Producer, batch: Any, topic: str, **more: Any) -> Any:
         nonlocal sent
         if not topic.endswith("events-rekeyed"):
-            return await send(producer, topic, *record, **more)
+            return await send(producer, batch, topic, **more)
         if id(producer) in failing:
             raise KafkaError("this producer has failed")
         sent += 1
@@ -277,9 +277,9 @@ def test_what_was_forwarded_in_vain_is_sent_again_in_order(
             vain = asyncio.get_running_loop().create_future()
             asyncio.get_running_loop().call_later(1, vain.set_exception, KafkaError("in vain"))
             return vain
-        return await send(producer, topic, *record, **more)
+        return await send(producer, batch, topic, **more)
 
-    monkeypatch.setattr(Producer, "send", fails)
+    monkeypatch.setattr(Producer, "send_batch", fails)
 
     async def act(player: Player) -> None:
         worker, other = player.workers

@@ -112,10 +112,10 @@ def test_a_next_cut_that_cannot_be_told_keeps_nobody_from_a_restore(
 ) -> None:
     updated = Schedule.update
 
-    def update(schedule: Schedule, name: Any) -> int:
+    def update(schedule: Schedule, name: Any, *known: Any) -> int:
         if name == BROKEN:
             raise ZeroDivisionError("no cut comes")
-        return updated(schedule, name)
+        return updated(schedule, name, *known)
 
     async def act(player: Player) -> None:
         await begin(player)

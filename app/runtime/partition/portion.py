@@ -262,6 +262,8 @@ class Portion:
 
     async def forward(self, owned: Forwarding, forwarder: Forwarder) -> None:
         """Send what is away; homes skip what lies before the last they took, hence the order."""
+        if not self._away:
+            return
         # What was forwarded ahead is acknowledged.
         forwarded_next, _ = owned.forwarded
         leaving = (
