@@ -100,6 +100,10 @@ class AppliedDefinitions(Protocol):
         ...
 
 
+CAREFUL_BATCHES = 4
+"""Batches of which records are at hand at once to be tried, of as many partitions."""
+
+
 @dataclass
 class WorkerContext:
     """What all partitions of a worker share."""
@@ -119,6 +123,8 @@ class WorkerContext:
     followed: AppliedDefinitions
     first_failure: FirstFailure
     """Tries events that may end the process; returns the first failure."""
+    trying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CAREFUL_BATCHES))
+    """Batches whose records are tried at once."""
     tally: Tally = field(default_factory=Tally)
     turns: Turns = field(default_factory=Turns)
     """The turns of the worker's event loop."""

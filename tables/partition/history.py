@@ -93,7 +93,7 @@ class History:
         """
         known = self._event_ranges.codes_of(name)
         forgotten = {code for code in known if code in codes and known[code].forgotten_ms >= 0}
-        recounted = {code for code in forgotten if self._definitions.recurs(name[0], code)}
+        recounted = {code for code in forgotten if rewritten.recurs(code)}
         if len(recounted) < len(forgotten):
             for versions in self._definitions.subscriptions(*name):
                 recounted |= forgotten & rewritten.listed(versions)

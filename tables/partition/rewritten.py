@@ -23,13 +23,17 @@ class Rewritten:
         self._plans: dict[str, bool] = {}
         self._lists: dict[str, frozenset[str]] = {}
 
-    def may_reach(self, code: str, newest_ms: int) -> bool:
-        """Return whether events of a code may count in a period of its range."""
+    def recurs(self, code: str) -> bool:
+        """Return whether a metric of a code is recurring, or was."""
         recurs = self._recurs.get(code)
         if recurs is None:
-            record = self._record
-            recurs = self._recurs[code] = self._definitions.recurs(record.organization_id, code)
-        return recurs or newest_ms >= self._record.from_ms
+            organization_id = self._record.organization_id
+            recurs = self._recurs[code] = self._definitions.recurs(organization_id, code)
+        return recurs
+
+    def may_reach(self, code: str, newest_ms: int) -> bool:
+        """Return whether events of a code may count in a period of its range."""
+        return self.recurs(code) or newest_ms >= self._record.from_ms
 
     def changes(self, versions: Versions[Subscription]) -> bool:
         """Return whether a period of a subscription may have other charges by it."""

@@ -3772,4 +3772,12 @@ BUGS = (
         "tests/tables/closing/test_forgetting.py"
         "::test_operations_that_leave_nothing_active_hold_nothing_back",
     ),
+    Bug(
+        "records-of-all-batches-tried-at-once",
+        "app/runtime/partition/careful.py",
+        "    async with owned.shared.trying:\n        await (",
+        "    if owned.shared.trying:\n        await (",
+        "tests/app/runtime/partition/test_careful.py"
+        "::test_records_of_few_batches_are_at_hand_at_once",
+    ),
 )

@@ -62,7 +62,8 @@ async def examine(owned: OwnedPartition, batch: RecordBatch) -> None:
         return
     settings = owned.shared.settings
     is_raw = batch.tp.topic == settings.topic(settings.raw_topic)
-    await (_examine_raw if is_raw else _examine_rekeyed)(owned, batch)
+    async with owned.shared.trying:
+        await (_examine_raw if is_raw else _examine_rekeyed)(owned, batch)
     batch.examined = True
 
 
