@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ async def test_everything_changes_mid_stream(live_settings: Settings, tmp_path: 
             ]
             await change.plan(charges.values())
             await change.call("DELETE", "/subscriptions/sub-3")
-            worker.signal(signal.SIGKILL)
+            await worker.kill()
             await change.call("DELETE", "/billable_metrics/level")
             await change.call("POST", "/subscriptions", subscription=_subscription("sub-3"))
             level = {**_metric("level"), "aggregation_type": "max_agg"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 from decimal import Decimal, localcontext
 from pathlib import Path
 
@@ -37,7 +36,7 @@ async def test_the_whole_topic_again(live_settings: Settings, tmp_path: Path) ->
         async with supervised(worker), load(world, seed=1):
             await asyncio.sleep(2)
             first = await _produce_again(live_settings)
-            worker.signal(signal.SIGKILL)
+            await worker.kill()
             second = await _produce_again(live_settings)
         assert second > first > 0
         world.api.url = worker.url

@@ -164,7 +164,7 @@ class WorkerProcess:
         return self.tail()
 
     async def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL, and wait until it is gone."""
         self.signal(signal.SIGKILL)
         if self._process is not None:
             await self.wait()
