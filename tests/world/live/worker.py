@@ -184,6 +184,9 @@ async def worker_process(
     try:
         await worker.start()
         yield worker
+    except Exception as error:
+        error.add_note(f"{name} wrote last:\n{worker.tail()}")
+        raise
     finally:
         await worker.kill()
 
