@@ -35,6 +35,14 @@ static inline PyObject *field_of(PyObject *object, int name)
     return PyObject_GetAttr(object, names[name]);
 }
 
+/* Return a field whose place is known, borrowed; NULL: of another class, or empty. */
+static inline PyObject *peek(PyObject *object, int name)
+{
+    return object != NULL && Py_TYPE(object) == known[name]
+               ? *(PyObject **)((char *)object + places[name])
+               : NULL;
+}
+
 /* learn: find out where objects of a class have their fields, by one whose fields all differ. */
 static PyObject *learn(PyObject *module, PyObject *object)
 {

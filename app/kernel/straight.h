@@ -445,6 +445,90 @@ static int lead_run(Rows *r, PyObject *route, PyObject *run, const Bounds *b, Py
     return failed ? -1 : 1;
 }
 
+/* Among a million cells each is read from far memory, one object after another. What runs need that
+ * come so much later is fetched meanwhile; what that leads to, so much before them again.
+ */
+#define AHEAD 6
+
+static inline void fetch(const void *place)
+{
+    if (place != NULL)
+        __builtin_prefetch(place);
+}
+
+/* Return what a list of runs, or of routes, has at a place; NULL: nothing. */
+static inline PyObject *one_at(PyObject *list, Py_ssize_t i, Py_ssize_t size)
+{
+    return i < size ? PyList_GetItem(list, i) : NULL;
+}
+
+/* Return the key or the events of a run; NULL: it is none. */
+static inline PyObject *part_at(PyObject *runs, Py_ssize_t i, Py_ssize_t size, int part)
+{
+    PyObject *run = one_at(runs, i, size);
+    return run && PyTuple_Check(run) && PyTuple_Size(run) == 2 ? PyTuple_GetItem(run, part) : NULL;
+}
+
+/* Fetch the runs that come next, with their events. */
+static void fetch_runs(PyObject *runs, Py_ssize_t i, Py_ssize_t size)
+{
+    fetch(one_at(runs, i + 3 * AHEAD, size));
+    fetch(part_at(runs, i + 2 * AHEAD, size, 0));
+    fetch(part_at(runs, i + 2 * AHEAD, size, 1));
+    PyObject *events = part_at(runs, i + AHEAD, size, 1);
+    if (events != NULL && Py_TYPE(events) == events_type)
+        fetch(((Events *)events)->entries);
+}
+
+/* Fetch the cells that come next, with their states and what these keep. */
+static void fetch_cells(PyObject *led, Py_ssize_t i, Py_ssize_t size)
+{
+    PyObject *route = one_at(led, i + 4 * AHEAD, size);
+    if (route != NULL) {
+        fetch(route);
+        fetch((char *)route + places[CELL]);
+    }
+    fetch(peek(one_at(led, i + 3 * AHEAD, size), CELL));
+    PyObject *state = peek(peek(one_at(led, i + 2 * AHEAD, size), CELL), STATE);
+    if (state != NULL) {
+        fetch(state);
+        fetch((char *)state + 64);
+    }
+    state = peek(peek(one_at(led, i + AHEAD, size), CELL), STATE);
+    const struct Layout *l = state ? layout_of(state) : NULL;
+    for (int field = OF_EVENTS; l != NULL && field <= OF_OWN; field++)
+        if (l->at[field])
+            fetch(*(PyObject **)((char *)state + l->at[field]));
+}
+
+/* How many routes are looked up at once. */
+#define BLOCK 32
+
+/* Look up the routes of the runs that come next, each NULL if there is none, and fetch them. */
+static int find_routes(PyObject *routes, PyObject *runs, Py_ssize_t first, PyObject *found[BLOCK])
+{
+    PyObject *key, *events;
+    Py_ssize_t size = PyList_Size(runs) - first, count = size < BLOCK ? size : BLOCK;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        fetch_runs(runs, first + i, first + size);
+        if (parts_of(PyList_GetItem(runs, first + i), &key, &events) < 0)
+            return -1;
+        found[i] = Py_XNewRef(PyDict_GetItemWithError(routes, key));
+        if (found[i] == NULL && PyErr_Occurred())
+            return -1;
+        if (found[i] != NULL)
+            fetch((char *)found[i] + places[BOUNDS]);
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *bounds = peek(found[i], BOUNDS);
+        if (bounds != NULL) {
+            fetch((char *)bounds + 32);
+            fetch((char *)bounds + 64);
+        }
+    }
+    return 0;
+}
+
 static PyObject *lead(PyObject *module, PyObject *args)
 {
     Rows r = {.waiting = 0};
@@ -452,18 +536,17 @@ static PyObject *lead(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!O!OOOO!", &PyList_Type, &runs, &PyDict_Type, &routes, &complete,
                           &r.hash_of, &r.hash_with, &PyByteArray_Type, &r.packed))
         return NULL;
-    PyObject *answers[ANSWERS], *answer = NULL, *key, *events;
+    PyObject *answers[ANSWERS], *answer = NULL, *key, *events, *found[BLOCK] = {NULL};
     int failed = 0;
     for (int i = 0; i < ANSWERS; i++)
         failed = (answers[i] = PyList_New(0)) == NULL || failed;
     for (Py_ssize_t i = 0; !failed && i < PyList_Size(runs); i++) {
-        PyObject *run = Py_XNewRef(PyList_GetItem(runs, i)), *route = NULL;
+        failed = i % BLOCK == 0 && find_routes(routes, runs, i, found) < 0;
+        PyObject *run = Py_XNewRef(PyList_GetItem(runs, i)), *route = found[i % BLOCK];
         PyObject *parts[2] = {NULL, NULL};
         Bounds bounds;
-        failed = parts_of(run, &key, &events) < 0;
-        if (!failed)
-            route = Py_XNewRef(PyDict_GetItemWithError(routes, key));
-        failed = failed || (route == NULL && PyErr_Occurred() != NULL);
+        found[i % BLOCK] = NULL;
+        failed = failed || parts_of(run, &key, &events) < 0;
         int taken = failed ? -1 : route == NULL ? 0 : bounds_of(route, &bounds), aimed = taken > 0;
         if (aimed)
             taken = lead_run(&r, route, run, &bounds, complete, answers);
@@ -483,6 +566,8 @@ static PyObject *lead(PyObject *module, PyObject *args)
                               answers[UNSURE], answers[REST]);
     for (int i = 0; i < ANSWERS; i++)
         Py_XDECREF(answers[i]);
+    for (int i = 0; i < BLOCK; i++)
+        Py_XDECREF(found[i]);
     return answer;
 }
 
@@ -495,6 +580,8 @@ static PyObject *fold_led(PyObject *module, PyObject *args)
     PyObject *unread = PyList_New(0);
     int failed = unread == NULL;
     for (Py_ssize_t i = 0; !failed && i < PyList_Size(runs); i++) {
+        fetch_runs(runs, i, PyList_Size(runs));
+        fetch_cells(led, i, PyList_Size(led));
         PyObject *run = PyList_GetItem(runs, i), *route = PyList_GetItem(led, i);
         if (route == NULL || parts_of(run, &key, &events) < 0)
             break;

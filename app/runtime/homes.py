@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from app.definitions.state import Definitions
 from app.wire.keys import home_partition, message_key
 
@@ -27,6 +29,14 @@ class HomePartitions:
             home = home_partition(message_key(*name), self._partitions, partitioner)
             self._known[name] = home
         return home
+
+    def of_all(self, names: list[tuple[str, str]]) -> list[int]:
+        """Return the partition of each of many subscriptions, in order."""
+        homes = [*map(self._known.get, names)]
+        if None not in homes:
+            # Without a step of the interpreter for each.
+            return cast("list[int]", homes)
+        return [self.of(*name) for name in names]
 
     def is_at(self, number: int, name: tuple[str, str]) -> bool:
         """Return whether a partition has the events and cells of a subscription."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import chain, islice
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 from app.bounds.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
@@ -79,6 +80,10 @@ def found_in(
             yield
     decided = not judging.known_before_ms <= place[0] <= judging.limited_after_ms
     return found if decided or not hang_on_limits(found) else None
+
+
+_NAME = itemgetter(0, 1)
+"""The (organization_id, external_subscription_id) of a meter key."""
 
 
 class Forwarding(Protocol):
@@ -251,13 +256,16 @@ class Portion:
 
     def runs(self, homes: HomePartitions, number: int) -> list[Run]:
         """Return what is at home here; the rest goes away."""
+        found = homes.of_all(list(map(_NAME, self._arrivals)))
+        if found.count(number) == len(found):
+            # As most are.
+            return list(self._arrivals.items())
         runs: list[Run] = []
-        for meter_key, run in self._arrivals.items():
-            home = homes.of(meter_key[0], meter_key[1])
+        for home, run in zip(found, self._arrivals.items(), strict=True):
             if home == number:
-                runs.append((meter_key, run))
+                runs.append(run)
             else:
-                self._away += [(home, arrival) for arrival in run]
+                self._away += [(home, arrival) for arrival in run[1]]
         return runs
 
     async def forward(self, owned: Forwarding, forwarder: Forwarder) -> None:

@@ -14,15 +14,18 @@ from app.bounds.limits import ID_BYTES
 from app.bounds.turns import drained
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.judging import Judging
+from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.kafka.names import TP
 from app.kafka.record_batch import RawRecord, RecordBatch
+from app.runtime.homes import HomePartitions
 from app.runtime.partition.portion import Portion
 from app.settings import Settings
 from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of, runs_of
 from app.wire.refusals import Refusal
 from tests.world.profiles import examples
 
+PARTITIONS, NAMES = 3, 9
 NAMED = b'"external_subscription_id":"s","transaction_id":"t","code":"%s"'
 ELEMENTS = [
     b"{" + NAMED % b"c" + b"}",
@@ -65,10 +68,29 @@ def test_an_array_is_taken_as_its_record_would_be(
     judging = Judging(default, limited_after_ms, known_before_ms=18)
     portion = _decoded(value, judging)
     found = arrivals_of(value, (), 17, 3, 5, judging)
-    homes: Any = SimpleNamespace(of=lambda *_: 3)
+    homes: Any = SimpleNamespace(of_all=lambda names: [3] * len(names))
     wanted = runs_of([each for each in found if isinstance(each, Arrival)])
     assert dict(portion.runs(homes, 3)) == dict(wanted)
     assert [each for each, _ in portion.refused] == [e for e in found if isinstance(e, Refusal)]
     assert portion.corrections == [e for e in found if isinstance(e, CorrectionArrival)]
     assert portion.next_offset == 6
     assert not (wanted and portion.plain)
+
+
+@pytest.mark.parametrize("known", [0, 3, NAMES])
+def test_each_run_stays_at_one_home(known: int) -> None:
+    """Whether the homes of all, of some or of none are known yet."""
+    homes = HomePartitions(Definitions(), PARTITIONS)
+    for number in range(known):
+        homes.of("p", f"s{number}")
+    named = (
+        b'{"organization_id":"p","external_subscription_id":"s%d","transaction_id":"t","code":"c"}'
+    )
+    elements = b",".join(named % number for number in range(NAMES))
+    left: list[str] = []
+    for number in range(PARTITIONS):
+        portion = _decoded(b"[" + elements + b"]", Judging(None, NEVER_MS, known_before_ms=18))
+        for (organization_id, external_id, _), run in portion.runs(homes, number):
+            assert homes.of(organization_id, external_id) == number
+            left += [external_id] * len(run)
+    assert sorted(left) == sorted(f"s{number}" for number in range(NAMES))
