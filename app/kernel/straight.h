@@ -448,7 +448,7 @@ static int lead_run(Rows *r, PyObject *route, PyObject *run, const Bounds *b, Py
 /* Among a million cells each is read from far memory, one object after another. What runs need that
  * come so much later is fetched meanwhile; what that leads to, so much before them again.
  */
-#define AHEAD 6
+#define RUNS_AHEAD 6
 
 static inline void fetch(const void *place)
 {
@@ -472,10 +472,10 @@ static inline PyObject *part_at(PyObject *runs, Py_ssize_t i, Py_ssize_t size, i
 /* Fetch the runs that come next, with their events. */
 static void fetch_runs(PyObject *runs, Py_ssize_t i, Py_ssize_t size)
 {
-    fetch(one_at(runs, i + 3 * AHEAD, size));
-    fetch(part_at(runs, i + 2 * AHEAD, size, 0));
-    fetch(part_at(runs, i + 2 * AHEAD, size, 1));
-    PyObject *events = part_at(runs, i + AHEAD, size, 1);
+    fetch(one_at(runs, i + 3 * RUNS_AHEAD, size));
+    fetch(part_at(runs, i + 2 * RUNS_AHEAD, size, 0));
+    fetch(part_at(runs, i + 2 * RUNS_AHEAD, size, 1));
+    PyObject *events = part_at(runs, i + RUNS_AHEAD, size, 1);
     if (events != NULL && Py_TYPE(events) == events_type)
         fetch(((Events *)events)->entries);
 }
@@ -483,18 +483,18 @@ static void fetch_runs(PyObject *runs, Py_ssize_t i, Py_ssize_t size)
 /* Fetch the cells that come next, with their states and what these keep. */
 static void fetch_cells(PyObject *led, Py_ssize_t i, Py_ssize_t size)
 {
-    PyObject *route = one_at(led, i + 4 * AHEAD, size);
+    PyObject *route = one_at(led, i + 4 * RUNS_AHEAD, size);
     if (route != NULL) {
         fetch(route);
         fetch((char *)route + places[CELL]);
     }
-    fetch(peek(one_at(led, i + 3 * AHEAD, size), CELL));
-    PyObject *state = peek(peek(one_at(led, i + 2 * AHEAD, size), CELL), STATE);
+    fetch(peek(one_at(led, i + 3 * RUNS_AHEAD, size), CELL));
+    PyObject *state = peek(peek(one_at(led, i + 2 * RUNS_AHEAD, size), CELL), STATE);
     if (state != NULL) {
         fetch(state);
         fetch((char *)state + 64);
     }
-    state = peek(peek(one_at(led, i + AHEAD, size), CELL), STATE);
+    state = peek(peek(one_at(led, i + RUNS_AHEAD, size), CELL), STATE);
     const struct Layout *l = state ? layout_of(state) : NULL;
     for (int field = OF_EVENTS; l != NULL && field <= OF_OWN; field++)
         if (l->at[field])
