@@ -48,4 +48,5 @@ by_literals = chosen.by_literals
 fold_led = chosen.fold_led
 Head = chosen.Head
 maybe_among = chosen.maybe_among
+row_among = chosen.row_among
 write_plain = chosen.write_plain

@@ -128,30 +128,27 @@ static PyObject *append_rows(PyObject *object, PyObject *packed)
 }
 
 /* Return (place, row) of those ids that are here. */
-static PyObject *find_ids(PyObject *object, PyObject *ids)
+static PyObject *find_ids(PyObject *object, PyObject *packed)
 {
     Head *self = (Head *)object;
-    Py_ssize_t count = PySequence_Size(ids);
-    PyObject *found = count < 0 ? NULL : PyList_New(0);
-    for (Py_ssize_t i = 0; found != NULL && i < count; i++) {
-        PyObject *id = PySequence_GetItem(ids, i), *pair = NULL;
-        char *bytes;
-        Py_ssize_t size;
-        int failed = id == NULL || PyBytes_AsStringAndSize(id, &bytes, &size) < 0;
-        if (!failed && size != ID_BYTES) {
-            PyErr_SetString(PyExc_ValueError, "an id has 12 bytes");
-            failed = 1;
-        }
-        uint32_t number = failed ? 0 : *find_slot(self, (uint8_t *)bytes);
-        if (number > 0) {
-            const char *row = (char *)self->rows + (size_t)(number - 1) * ROW_BYTES;
-            pair = Py_BuildValue("(ny#)", i, row, (Py_ssize_t)ROW_BYTES);
-            failed = pair == NULL || PyList_Append(found, pair) < 0;
-        }
-        Py_XDECREF(pair);
-        Py_XDECREF(id);
-        if (failed)
+    char *ids;
+    Py_ssize_t size;
+    if (PyBytes_AsStringAndSize(packed, &ids, &size) < 0)
+        return NULL;
+    if (size % ID_BYTES) {
+        PyErr_SetString(PyExc_ValueError, "ids have 12 bytes each");
+        return NULL;
+    }
+    PyObject *found = PyList_New(0);
+    for (Py_ssize_t i = 0; found != NULL && i < size / ID_BYTES; i++) {
+        uint32_t number = *find_slot(self, (uint8_t *)ids + i * ID_BYTES);
+        if (number == 0)
+            continue;
+        const char *row = (char *)self->rows + (size_t)(number - 1) * ROW_BYTES;
+        PyObject *pair = Py_BuildValue("(ny#)", i, row, (Py_ssize_t)ROW_BYTES);
+        if (pair == NULL || PyList_Append(found, pair) < 0)
             Py_CLEAR(found);
+        Py_XDECREF(pair);
     }
     return found;
 }

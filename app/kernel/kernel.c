@@ -40,6 +40,7 @@ static PyMethodDef functions[] = {
     {"learn_state", learn_state, METH_VARARGS, "See twin.learn_state."},
     {"maybe_among", maybe_among, METH_VARARGS, "See twin_filters.maybe_among."},
     {"reach_of", reach_of, METH_O, "See twin.reach_of."},
+    {"row_among", row_among, METH_VARARGS, "See twin_filters.row_among."},
     {"split", split, METH_VARARGS, "See twin.split."},
     {"take_operations", take_operations, METH_VARARGS, "See twin_members.take_operations."},
     {"take_run", take_run, METH_VARARGS, "See twin.take_run."},

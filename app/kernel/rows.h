@@ -2,6 +2,8 @@
 
 #define ID_BYTES 12
 #define ROW_BYTES 40
+/* What lies anywhere in memory is fetched so many ids ahead. */
+#define AHEAD 16
 /* Of what ledgers sort by, the last bits are the code's. */
 #define CODE_BITS 24
 
@@ -148,61 +150,71 @@ static const char *text_at(const uint8_t *row, Py_ssize_t size, Py_ssize_t at, P
     return (const char *)row + at;
 }
 
-/* The organization and the transaction of ids, and where rows have the subscription. */
+/* What ids begin and end with, and how rows begin that have the subscription next. */
 typedef struct {
-    const char *organization, *transaction;
-    Py_ssize_t organization_size, transaction_size, at;
+    Blake begun;
+    const char *transaction, *start;
+    Py_ssize_t transaction_size, start_size;
 } Under;
 
-/* Begin the id of an event of the external subscription that a row names. */
+/* Begin the id of an event of the external subscription that a row names; return 0 for a row that
+ * begins otherwise.
+ */
 static int begin_id_under(Blake *id, PyObject *row, const Under *under)
 {
     char *bytes;
     Py_ssize_t size, length = 0;
     if (row == NULL || PyBytes_AsStringAndSize(row, &bytes, &size) < 0)
         return -1;
-    const char *text = text_at((const uint8_t *)bytes, size, under->at, &length);
+    if (size < under->start_size || memcmp(bytes, under->start, (size_t)under->start_size) != 0)
+        return 0;
+    const char *text = text_at((const uint8_t *)bytes, size, under->start_size, &length);
     if (text == NULL) {
         PyErr_SetString(PyExc_ValueError, "a row has no text there");
         return -1;
     }
-    blake_begin(id, ID_BYTES);
-    blake_add(id, under->organization, (size_t)under->organization_size);
-    blake_add(id, "", 1);
+    *id = under->begun;
     blake_add(id, text, (size_t)length);
     blake_add(id, "", 1);
     blake_add(id, under->transaction, (size_t)under->transaction_size);
-    return 0;
+    return 1;
 }
 
 static PyObject *event_ids(PyObject *module, PyObject *args)
 {
     PyObject *rows;
+    const char *organization;
+    Py_ssize_t organization_size;
     Under under;
-    if (!PyArg_ParseTuple(args, "O!ns#s#", &PyList_Type, &rows, &under.at, &under.organization,
-                          &under.organization_size, &under.transaction, &under.transaction_size))
+    if (!PyArg_ParseTuple(args, "O!y#s#s#", &PyList_Type, &rows, &under.start, &under.start_size,
+                          &organization, &organization_size, &under.transaction,
+                          &under.transaction_size))
         return NULL;
-    PyObject *ids = PyList_New(0);
-    Py_ssize_t count = PyList_Size(rows);
-    for (Py_ssize_t first = 0; ids != NULL && first < count; first += TOGETHER) {
-        Blake some[TOGETHER];
-        int waiting = 0, failed = 0;
-        for (; !failed && waiting < TOGETHER && first + waiting < count; waiting++)
-            failed = begin_id_under(&some[waiting], PyList_GetItem(rows, first + waiting), &under)
-                     < 0;
-        if (!failed)
+    blake_begin(&under.begun, ID_BYTES);
+    blake_add(&under.begun, organization, (size_t)organization_size);
+    blake_add(&under.begun, "", 1);
+    Py_ssize_t count = PyList_Size(rows), ended = 0;
+    uint8_t *ids = PyMem_Malloc((size_t)count * ID_BYTES + 1);
+    if (ids == NULL)
+        return PyErr_NoMemory();
+    Blake some[TOGETHER];
+    int waiting = 0, begun = 0;
+    for (Py_ssize_t i = 0; begun >= 0 && i < count; i++) {
+        if (i + AHEAD < count)
+            __builtin_prefetch(PyList_GetItem(rows, i + AHEAD));
+        begun = begin_id_under(&some[waiting], PyList_GetItem(rows, i), &under);
+        waiting += begun > 0;
+        if (waiting == TOGETHER || (waiting > 0 && i == count - 1)) {
             blake_end(some, waiting);
-        for (int i = 0; !failed && i < waiting; i++) {
-            uint8_t digest[ID_BYTES];
-            blake_write(&some[i], digest, ID_BYTES);
-            PyObject *id = PyBytes_FromStringAndSize((char *)digest, ID_BYTES);
-            failed = id == NULL || PyList_Append(ids, id) < 0;
-            Py_XDECREF(id);
+            for (int one = 0; one < waiting; one++)
+                blake_write(&some[one], ids + ended++ * ID_BYTES, ID_BYTES);
+            waiting = 0;
         }
-        if (failed)
-            Py_CLEAR(ids);
     }
-    return ids;
+    PyObject *packed =
+        begun < 0 ? NULL : PyBytes_FromStringAndSize((char *)ids, ended * ID_BYTES);
+    PyMem_Free(ids);
+    return packed;
 }
 
 static PyObject *index_rows(PyObject *module, PyObject *args)

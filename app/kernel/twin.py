@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from app.kernel.twin_filters import maybe_among as maybe_among
+from app.kernel.twin_filters import row_among as row_among
 from app.kernel.twin_head import Head as Head
 from app.kernel.twin_members import take_operations as take_operations
 
@@ -261,20 +262,20 @@ def write_plain(
     return first
 
 
-def event_ids(
-    rows: list[bytes], start: int, organization_id: str, transaction_id: str
-) -> list[bytes]:
-    """Return the id of a transaction under the external subscription of each row.
+def event_ids(rows: list[bytes], start: bytes, organization_id: str, transaction_id: str) -> bytes:
+    """Return the ids of a transaction under the external subscriptions of rows, one after another.
 
-    A row has it as text of MessagePack from `start` on. Raises ValueError if it has none there.
+    Of the rows that begin with `start`: after it they have the external subscription as text of
+    MessagePack. Raises ValueError if one has none there.
     """
     ids = []
     for row in rows:
-        identity = _blank_id()
-        text = _text_at(row, start)
-        identity.update(f"{organization_id}\0{text}\0{transaction_id}".encode())
-        ids.append(identity.digest())
-    return ids
+        if row.startswith(start):
+            identity = _blank_id()
+            text = _text_at(row, len(start))
+            identity.update(f"{organization_id}\0{text}\0{transaction_id}".encode())
+            ids.append(identity.digest())
+    return b"".join(ids)
 
 
 def _text_at(row: bytes, start: int) -> str:

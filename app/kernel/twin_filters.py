@@ -1,4 +1,4 @@
-"""Which ids may be in a segment of the event index, in Python, as the kernel tells it.
+"""Which ids may be in a segment of the event index, and which are, in Python, as the kernel tells.
 
 The leading 32 bits of an id choose one of the words of the filter. It has six bits: three for each
 of two numbers of 12 bits at the end of the id.
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LOW_12 = 0xFFF
-_ID_BYTES = 12
+_ID_BYTES, _ROW_BYTES = 12, 40
 
 
 def _filter_masks() -> NDArray[np.uint64]:
@@ -40,3 +40,13 @@ def maybe_among(packed: bytes | bytearray, stride: int, words: NDArray[np.uint64
     found = words.take((numbers[:, 0] * len(words)) >> 32) & bits
     places: list[int] = (found == bits).nonzero()[0].tolist()
     return places
+
+
+def row_among(rows: bytes, event_id: bytes) -> bytes | None:
+    """Return the row of an id among rows that are sorted by id; None: it is not there."""
+    if len(rows) % _ROW_BYTES or len(event_id) != _ID_BYTES:
+        raise ValueError("rows have 40 bytes each, and an id 12")
+    at = rows.find(event_id)
+    while at >= 0 and at % _ROW_BYTES:
+        at = rows.find(event_id, at + 1)
+    return rows[at : at + _ROW_BYTES] if at >= 0 else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 _ID_BYTES, _ROW_BYTES = 12, 40
 
 
@@ -24,13 +22,11 @@ class Head:
         self._rows.update(zip(ids, range(first, first + len(ids)), strict=True))
         self._packed += packed
 
-    def find(self, ids: Sequence[bytes]) -> list[tuple[int, bytes]]:
-        """Return (index into ids, row) of those ids that are here."""
-        if self._rows.keys().isdisjoint(ids):
-            return []
+    def find(self, packed: bytes) -> list[tuple[int, bytes]]:
+        """Return (place, row) of those ids that are here; they come one after another."""
         return [
-            (index, bytes(self._packed[row * _ROW_BYTES : (row + 1) * _ROW_BYTES]))
-            for index, event_id in enumerate(ids)
+            (place, bytes(self._packed[row * _ROW_BYTES : (row + 1) * _ROW_BYTES]))
+            for place, event_id in enumerate(_ids_in(packed, _ID_BYTES))
             if (row := self._rows.get(event_id)) is not None
         ]
 
@@ -52,8 +48,8 @@ class Head:
         return bytes(self._packed[: max(0, rows) * _ROW_BYTES])
 
 
-def _ids_in(packed: bytes | bytearray) -> list[bytes]:
-    """Return the id of each row."""
-    if len(packed) % _ROW_BYTES:
-        raise ValueError("rows have 40 bytes each")
-    return [bytes(packed[at : at + _ID_BYTES]) for at in range(0, len(packed), _ROW_BYTES)]
+def _ids_in(packed: bytes | bytearray, stride: int = _ROW_BYTES) -> list[bytes]:
+    """Return the id of each row, or those that come one after another."""
+    if len(packed) % stride:
+        raise ValueError(f"{'rows' if stride == _ROW_BYTES else 'ids'} have {stride} bytes each")
+    return [bytes(packed[at : at + _ID_BYTES]) for at in range(0, len(packed), stride)]

@@ -12,12 +12,13 @@ from app.meter.evidence import Uncounted
 from app.queries.listing import First
 from app.queries.replay import Replay, read_again
 from app.queries.routing import Routing
-from app.queries.trace import entries_of
+from app.queries.trace import first_entry
 from app.runtime.engine import Engine
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.scanning.scans import ScanTurn
 from app.wire.arrivals import Arrival, SubscriptionKey
 from tables.changelogged.presence import EventRanges, first_offsets
+from tables.event_index.entries import Entry
 
 
 class Events:
@@ -29,13 +30,14 @@ class Events:
     async def find_event(self, organization_id: str, transaction_id: str) -> StoredEvent | None:
         """Return the first event with that id among those at home here."""
         async with self._engine.scans.place("event", organization_id) as turn:
-            found = [
-                entry
-                for owned in list(self._engine.owned.values())
-                for entry, _ in await turn.run(entries_of(owned, organization_id, transaction_id))
-            ]
+            parts = list(self._engine.owned.values())
+            found: list[Entry] = []
+            for owned in parts:
+                steps = first_entry(owned, organization_id, transaction_id)
+                if (entry := await turn.run(steps)) is not None:
+                    found.append(entry)
             if not found:
-                self._routing.all_owned()
+                self._routing.check_same(parts)
                 return None
             arrival = await self._engine.raw_lookup.find(*min(found)[1:4])
             return _stored(arrival) if isinstance(arrival, Arrival) else None

@@ -14,7 +14,7 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.meter.overview import OverviewQuery, UsageView
-from app.queries.trace import entries_of
+from app.queries.trace import first_entry
 from app.queries.usage_lines import UsageLines
 from app.runtime.status import Tally
 from bench.growth.spent import Operation, Spent, spent
@@ -387,7 +387,7 @@ def event_by_id(subscriptions: int) -> Spent:
     world = World()
     for number in range(subscriptions):
         world.state.event_ranges.of(name_of(number), "calls")
-    find: Operation = lambda: drained(entries_of(world.owned, ORG, "t1"))  # noqa: E731
+    find: Operation = lambda: drained(first_entry(world.owned, ORG, "t1"))  # noqa: E731
     return _spent(world, [find] * TIMES)
 
 

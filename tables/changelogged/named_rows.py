@@ -61,18 +61,15 @@ class NamedRows:
         """Yield external subscriptions from a number on; none of those that come meanwhile."""
         return chain.from_iterable(map(self._names_in, self._parts(number, _AT_ONCE)))
 
-    def rows_of(self, organization_id: str, most: int) -> tuple[int, Iterator[list[bytes]]]:
-        """Return where in each row the external id is, and rows of an organization, some at a time.
+    def rows_of(self, organization_id: str, most: int) -> tuple[bytes, Iterator[list[bytes]]]:
+        """Return what rows of an organization begin with, and rows of all, so many at a time.
 
-        It is a text of MessagePack. `name_in` tells whose a row is. `most`: how many are looked at
-        at a time.
+        Then comes the external id, a text of MessagePack. `name_in` tells whose a row is.
         """
         organization = self.numbers.get(organization_id)
         if organization is None:
-            return 0, iter(())
-        start = _ROW + _encode(organization)
-        parts = self._parts(0, most)
-        return len(start), ([row for row in part if row.startswith(start)] for part in parts)
+            return b"", iter(())
+        return _ROW + _encode(organization), self._parts(0, most)
 
     def _parts(self, first: int, most: int) -> Iterator[list[bytes]]:
         end = len(self.rows)

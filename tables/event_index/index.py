@@ -141,20 +141,22 @@ class EventIndex:
 
     def find_many(self, ids: Sequence[bytes]) -> list[Entry | None]:
         """Return the newest entry of each id; None: it is unknown, or was refused since."""
-        found: list[Entry | None] = [None] * len(ids)
-        if not ids:
-            return found
-        for index, row in self._head.find(ids):
-            found[index] = unpack_entry(row)
-        if self._segments:
-            asked = Asked(b"".join(ids))
+        found = self.find_packed(b"".join(ids))
+        return list(map(found.get, range(len(ids))))
+
+    def find_packed(self, packed: bytes) -> dict[int, Entry]:
+        """Return the newest entries of ids that come one after another, by their places there.
+
+        As `find_many` does; without those that it knows nothing of.
+        """
+        rows = dict(self._head.find(packed))
+        if packed:
+            asked = Asked(packed)
             for segment in reversed(self._segments):
-                for index, row in segment.find(asked):
-                    if found[index] is None:
-                        found[index] = unpack_entry(row)
-        if not any(found):
-            return found  # as most slices, whose ids are all new
-        return [None if e is None or e[3] == REFUSED_INDEX else e for e in found]
+                for place, row in segment.find(asked):
+                    rows.setdefault(place, row)
+        entries = {place: unpack_entry(row) for place, row in rows.items()}
+        return {place: e for place, e in entries.items() if e[3] != REFUSED_INDEX}
 
     def known(self, packed: bytes | bytearray) -> dict[int, Entry | None]:
         """Return the places of rows whose id came before, here or among them, refused or not.

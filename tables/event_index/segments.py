@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 import numpy as np
 
+from app.kernel import row_among
 from tables.event_index.filters import Asked, ColdFilter, FilterSource, ResidentFilter
 from tables.event_index.rows import (
     ID,
@@ -171,19 +172,11 @@ class Segment:
         ids = [asked[place] for place in candidates]
         blocks = self._fences.searchsorted(np.array(ids, ID), side="right") - 1
         for place, event_id, block in zip(candidates, ids, blocks.tolist(), strict=True):
-            row = self._find_in_block(block, event_id)
-            if row is not None:
-                yield place, row
-
-    def _find_in_block(self, block: int, event_id: bytes) -> bytes | None:
-        if block < 0:
-            return None
-        first = block * BLOCK_ROWS
-        rows = self._rows.read(first, min(first + BLOCK_ROWS, self.row_count))
-        at = rows.find(event_id)
-        while at >= 0 and at % ROW_BYTES:
-            at = rows.find(event_id, at + 1)
-        return rows[at : at + ROW_BYTES] if at >= 0 else None
+            if block >= 0:
+                first = block * BLOCK_ROWS
+                rows = self._rows.read(first, min(first + BLOCK_ROWS, self.row_count))
+                if (row := row_among(rows, event_id)) is not None:
+                    yield place, row
 
     def fence_after(self, row: int, rows: int) -> bytes | None:
         """Return the first fence at least `rows` beyond `row`; None: the segment ends before."""

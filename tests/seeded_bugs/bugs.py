@@ -3308,10 +3308,11 @@ BUGS = (
     ),
     Bug(
         "rows-of-another-organization",
-        "tables/changelogged/named_rows.py",
-        "[row for row in part if row.startswith(start)]",
-        "[row for row in part if start]",
-        "tests/tables/changelogged/test_named_rows.py::test_rows_of_an_organization_have_the_external_id_at_one_place[64]",
+        "app/queries/trace.py",
+        "[row for row in rows if row.startswith(start)]",
+        "[row for row in rows if start]",
+        "tests/app/queries/test_steps.py"
+        "::test_an_id_alone_is_looked_up_under_all_subscriptions_of_its_organization",
     ),
     Bug(
         "cells-all-of-the-first-charge",
@@ -3677,9 +3678,11 @@ BUGS = (
         "known-by-the-oldest-entry",
         "tables/event_index/index.py",
         "            for segment in reversed(self._segments):\n"
-        "                for place, row in segment.find(asked):\n",
+        "                for place, row in segment.find(asked):\n"
+        "                    if place not in places:\n",
         "            for segment in self._segments:\n"
-        "                for place, row in segment.find(asked):\n",
+        "                for place, row in segment.find(asked):\n"
+        "                    if place not in places:\n",
         "tests/tables/event_index/test_index.py"
         "::test_what_segments_know_is_told_with_its_newest_entry",
     ),
@@ -3779,5 +3782,35 @@ BUGS = (
         "    if owned.shared.trying:\n        await (",
         "tests/app/runtime/partition/test_careful.py"
         "::test_records_of_few_batches_are_at_hand_at_once",
+    ),
+    Bug(
+        "first-event-of-an-id-among-the-last-subscriptions",
+        "app/queries/trace.py",
+        "entries.values() if first is None else [first, *entries.values()]",
+        "entries.values()",
+        "tests/app/queries/test_steps.py"
+        "::test_an_id_alone_is_looked_up_under_all_subscriptions_of_its_organization",
+    ),
+    Bug(
+        "event-denied-while-its-partition-moves",
+        "app/queries/events.py",
+        "                self._routing.check_same(parts)\n                return None",
+        "                self._routing.all_owned()\n                return None",
+        "tests/app/queries/test_gateway.py"
+        "::test_an_event_is_not_denied_when_its_partition_moved_meanwhile",
+    ),
+    Bug(
+        "row-of-a-segment-where-only-a-part-of-another-is-the-id",
+        "app/kernel/twin_filters.py",
+        "    while at >= 0 and at % _ROW_BYTES:",
+        "    while False:",
+        "tests/app/kernel/test_filters.py::test_a_row_is_found_by_its_id",
+    ),
+    Bug(
+        "found-by-the-oldest-entry",
+        "tables/event_index/index.py",
+        "rows.setdefault(place, row)",
+        "rows[place] = row",
+        "tests/tables/event_index/test_index.py::test_a_replaced_entry_wins_in_every_later_segment",
     ),
 )

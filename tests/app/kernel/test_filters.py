@@ -1,4 +1,4 @@
-"""Which ids may be in a segment: the kernel and its twin tell the same, and miss none."""
+"""Which ids may be in a segment, and which are: kernel and twin tell the same, and miss none."""
 
 from __future__ import annotations
 
@@ -45,3 +45,21 @@ def test_torn_ids_are_refused(kernel: Any, which: str, packed: bytes, stride: in
 def test_the_kernel_refuses_a_filter_without_words(kernel: Any) -> None:
     with pytest.raises(ValueError, match="12 bytes"):
         kernel.maybe_among(bytes(12), 12, np.zeros(0, np.uint64))
+
+
+@examples(200)
+@given(held=st.lists(IDS, max_size=130), others=st.lists(IDS, max_size=9))
+def test_a_row_is_found_by_its_id(kernel: Any, held: list[bytes], others: list[bytes]) -> None:
+    rows = {event_id: event_id + event_id * 2 + b"more" for event_id in sorted(held)}
+    packed = b"".join(rows.values())
+    for event_id in [*held, *others]:
+        for module in (kernel, twin):
+            assert module.row_among(packed, event_id) == rows.get(event_id)
+
+
+@pytest.mark.parametrize("which", ["kernel", "twin"])
+@pytest.mark.parametrize(("rows", "event_id"), [(bytes(39), bytes(12)), (bytes(40), bytes(11))])
+def test_torn_rows_are_refused(kernel: Any, which: str, rows: bytes, event_id: bytes) -> None:
+    module = kernel if which == "kernel" else twin
+    with pytest.raises(ValueError, match="40 bytes"):
+        module.row_among(rows, event_id)

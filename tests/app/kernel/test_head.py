@@ -30,7 +30,7 @@ def test_both_know_the_same(
         assert ours == expected
         for head in heads:
             head.append(bytearray(batch))
-        ours, expected = (head.find(asked) for head in heads)
+        ours, expected = (head.find(b"".join(asked)) for head in heads)
         assert ours == expected
     assert len(heads[0]) == len(heads[1])
     assert heads[0].first(cut) == heads[1].first(cut)
@@ -45,10 +45,12 @@ def test_the_newest_row_of_an_id_is_told(kernel: Any, kind: str) -> None:
     rows = [one + bytes(28), other + bytes(28), one + b"x" * 28]
     for row in rows:
         head.append(row)
-    assert head.find([other, one, b"c" * 12]) == [(0, rows[1]), (1, rows[2])]
+    assert head.find(other + one + b"c" * 12) == [(0, rows[1]), (1, rows[2])]
     assert head.known(b"c" * 40 + rows[0] + b"c" * 40) == [1, 2]
     with pytest.raises(ValueError, match="40 bytes"):
         head.append(b"short")
+    with pytest.raises(ValueError, match="12 bytes"):
+        head.find(b"short")
 
 
 def test_ids_of_one_slot_cannot_be_chosen(kernel: Any) -> None:

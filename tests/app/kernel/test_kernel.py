@@ -81,9 +81,12 @@ def test_ids_of_a_transaction_are_those_of_its_events(
     transaction_id: str,
 ) -> None:
     rows = [before + msgspec.msgpack.encode(name) + b"more" for name in under]
+    others = [b"", before[:-1], b"\xc1" + before] if before else []
+    rows = [row for each in rows for row in (each, *others)]
     one = kernel if which == "kernel" else twin
-    ids = one.event_ids(rows, len(before), organization_id, transaction_id)
-    assert ids == [event_id(organization_id, name, transaction_id) for name in under]
+    ids = one.event_ids(rows, before, organization_id, transaction_id)
+    expected = [event_id(organization_id, name, transaction_id) for name in under]
+    assert ids == b"".join(expected)
 
 
 @pytest.mark.parametrize("which", ["kernel", "twin"])
@@ -91,7 +94,7 @@ def test_ids_of_a_transaction_are_those_of_its_events(
 def test_a_row_that_has_no_whole_text_is_not_read(kernel: Any, which: str, length: int) -> None:
     one = kernel if which == "kernel" else twin
     row = msgspec.msgpack.encode("x" * length)
-    for torn, start in ((b"", 0), (row[:-1], 0), (row[:1], 0), (row, len(row)), (b"\x93", 0)):
+    for torn, start in ((b"", b""), (row[:-1], b""), (row[:1], b""), (row, row), (b"\x93", b"")):
         with pytest.raises(ValueError, match="a row has no text there"):
             one.event_ids([torn], start, "o", "t")
 

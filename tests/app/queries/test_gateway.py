@@ -29,6 +29,7 @@ from app.runtime.status import Tally
 from app.wire.arrivals import Arrival
 from app.wire.decode import decode_record
 from app.wire.events import Event
+from tables.event_index.entries import Entry
 from tests.app.api.conftest import Answer, Running, api_key
 from tests.world.clock import START_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
@@ -211,6 +212,26 @@ async def test_a_partition_that_moves_while_it_is_read_is_not_counted_twice(
     async with ClientSession() as session:
         answer = await worker.ask(session, path)
     assert answer.status == (503 if moves else 200), answer.text
+
+
+async def test_an_event_is_not_denied_when_its_partition_moved_meanwhile(
+    workers: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What let go of it finds no event in it, and the next one does not have it yet."""
+    worker, other = workers
+    worker.owns_it()
+
+    def closed(packed: bytes) -> dict[int, Entry]:
+        worker.engine.owned.clear()
+        worker.hears_of(other)
+        return {}
+
+    monkeypatch.setattr(worker.live.partition.index, "find_packed", closed)
+    other.engine.owned[1] = SimpleNamespace(state=other.live.partition, number=1)
+    other.hears_of(worker)
+    async with ClientSession() as session:
+        answer = await worker.ask(session, "events/t")
+    assert (answer.status, answer.headers.get("Retry-After")) == (503, "1"), answer.text
 
 
 @pytest.mark.parametrize("query", ["", "?partial=true"])

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.bounds.turns import Steps, drained
 from app.queries.replay import Feed, Replay
-from app.queries.trace import ASKED_AT_ONCE, entries_of, trace
+from app.queries.trace import ASKED_AT_ONCE, entries_of, first_entry, trace
 from app.wire.arrivals import Arrival
 from app.wire.identity import event_id
 from tables.event_index.entries import Entry
@@ -93,13 +93,18 @@ async def test_events_of_a_figure_are_shown_one_at_a_step() -> None:
 def test_an_id_alone_is_looked_up_under_all_subscriptions_of_its_organization() -> None:
     state = _told().meter("2024-01-20").partition
     names = [(ORG, f"of_it_{number}") for number in range(2 * ASKED_AT_ONCE)]
-    for name in (*names, ("another", "of_it_1")):
+    for name in (("another", "of_it_1"), *names):
         state.event_ranges.of(name, "m")
         state.index.add_many([event_id(*name, "asked")], [Entry(1, 0, len(name[0]), 0, -1, 0)])
-    wanted = [names[3], names[-1]]
-    for name in wanted:
-        state.index.add_many([event_id(*name, "seldom")], [Entry(2, 0, 5, 0, -1, 0)])
+    wanted = [names[3], names[-2], names[-1]]
+    for at, name in zip((3, 1, 2), wanted, strict=True):
+        state.index.add_many([event_id(*name, "seldom")], [Entry(at, 0, 5, 0, -1, 0)])
     owned: Any = SimpleNamespace(state=state)
     assert [name for _, name in drained(entries_of(owned, ORG, "seldom"))] == wanted
     assert {name for _, name in drained(entries_of(owned, ORG, "asked"))} == {*names}
     assert len(list(entries_of(owned, ORG, "asked"))) == 3
+    first = drained(first_entry(owned, ORG, "seldom"))
+    assert first is not None
+    assert first.append_time_ms == 1
+    assert drained(first_entry(owned, ORG, "never")) is None
+    assert drained(first_entry(owned, "nobody", "asked")) is None
