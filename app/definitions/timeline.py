@@ -231,7 +231,9 @@ class Timeline:
     def first(self) -> Period | None:
         """The first period; None: there is none."""
         opening = self._opening
-        if opening is None and self.terms:
+        if opening is not None:
+            return opening
+        if self.terms:
             opening = self._running_at(self.terms[0].subscription.started_at_ms)
         if opening is None and (self._first.periods or self._first.advance()):
             opening = self._first.periods[0]

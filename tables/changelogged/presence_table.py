@@ -78,18 +78,18 @@ class EventRangesTable:
         return entry
 
     def _awake(self, name: SubscriptionKey, code: str, is_counted: bool = False) -> EventRanges:
-        entry = self.find(name, code)
-        if entry is not None:
-            if entry is not self.rest:
-                self.codes.awake(name)
-            return entry
-        if is_counted or not self.passes_over(name, code):
-            entry = EventRanges(first_ms=self.begins_ms)
-            self._keep(name, code, is_counted).put(code, entry)
-        elif self.rest is None:
+        passed_over = not is_counted and self.passes_over(name, code)
+        if self.rest is not None and (passed_over or (*name, code) == REST):
+            return self.rest
+        if passed_over:
             entry = self.rest = self._begin_rest()
         else:
-            return self.rest
+            codes = self.codes.awake(name)
+            known = codes.find(code)
+            if known is not None:
+                return known
+            entry = EventRanges(first_ms=self.begins_ms)
+            self._keep(codes, code, is_counted).put(code, entry)
         self.mark((*name, code), entry)
         return entry
 
@@ -116,9 +116,9 @@ class EventRangesTable:
             entry.written = False
             self._dirty[REST if entry is self.rest else meter_key] = entry
 
-    def _keep(self, name: SubscriptionKey, code: str, is_counted: bool = False) -> Codes:
+    def _keep(self, codes: Codes, code: str, is_counted: bool = False) -> Codes:
         """Return the codes of an external subscription, one of which is new."""
-        codes = self.codes.awake(name)
+        name = codes.name
         numbers = self._names.get((name[0], code))
         if numbers is None:
             numbers = self._names[name[0], code] = array("I")
@@ -223,7 +223,8 @@ class EventRangesTable:
         if (organization_id, external_id, code) == REST:
             self.rest, self._rest_value = EventRanges.unpacked(value), value
         else:
-            self._keep((organization_id, external_id), code).written(code, value)
+            codes = self.codes.awake((organization_id, external_id))
+            self._keep(codes, code).written(code, value)
             if touched := touched_in(value):
                 self.touched_when_loaded[organization_id, external_id, code] = touched
             if self.codes.count_awake >= _MOST_LOADED:

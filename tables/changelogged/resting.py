@@ -97,8 +97,9 @@ class RestingRanges(NamedRows):
     def get(self, name: SubscriptionKey) -> Codes | None:
         """Return the event ranges of an external subscription; None: no event of it ever came."""
         codes = self._awake.get(name)
-        if codes is None:
-            codes = self._looked_at.get(name)
+        if codes is not None:
+            return codes
+        codes = self._looked_at.get(name)
         if codes is not None:
             return codes
         number = -1 if name == self._missed else self.find(name)

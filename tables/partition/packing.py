@@ -92,10 +92,9 @@ class Packing:
                 return Route(
                     *meter_key, tuple(timeline for _, timeline in self._timelines.of(name)), ()
                 )
-            routes.note_unused(meter_key)
             until_ms = self._standing.shown_until_ms
             route = routes.compile(meter_key, until_ms)
-            routes.begin(meter_key, route)
+            routes.begin_unused(meter_key, route)
             if until_ms is not None:
                 # It is made again at the first event, and when what it does not show is looked at.
                 route.made_at = -1

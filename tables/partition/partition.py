@@ -163,11 +163,12 @@ class Partition:
         """Return members that must be learnt before the slice can be folded."""
         unknown: dict[MemberKey, None] = {}
         by_type, members = self.definitions.metric_index.codes_of_type, self.members
-        unique = [by_type[each] for each in UNIQUE if each in by_type]
-        for meter_key, arrivals in self._counted_runs(runs) if self.corrections else runs:
-            if any(meter_key[2] in codes for codes in unique):
-                names = members_wanted(self.packing.route_of(meter_key), arrivals, members)
-                unknown.update((n, None) for n in names if members.is_missing(n))
+        counted = list(self._counted_runs(runs) if self.corrections else runs)
+        for codes in (by_type[each] for each in UNIQUE if each in by_type):
+            for meter_key, arrivals in counted:
+                if meter_key[2] in codes:
+                    names = members_wanted(self.packing.route_of(meter_key), arrivals, members)
+                    unknown.update((n, None) for n in names if members.is_missing(n))
         return list(unknown)
 
     def _counted_runs(self, runs: Iterable[Run]) -> Iterator[Run]:

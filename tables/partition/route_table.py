@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from app.definitions.model import Charge, HistoryRecord, Metric, Subscription
 from app.definitions.outcome import Impact
@@ -31,8 +32,13 @@ RESTS = -2
 """`made_at` of a route that is compiled again when it is taken."""
 
 
+MOST_BEGUN = 1_000
+"""How many routes may be begun before it is looked which of them no event has taken."""
+
 ALIKE = 256
 """How many charges of periods are at hand."""
+
+_timeline_in = itemgetter(1)
 
 
 class RouteTable:
@@ -61,7 +67,9 @@ class RouteTable:
         self.by_key: dict[MeterKey, Route] = {}
         self.spans: dict[SpanKey, Span] = {}
         self._unused_routes: dict[SubscriptionKey, set[str]] = {}
-        """Codes whose routes were compiled before any event of theirs counted."""
+        """Codes whose routes were compiled before any event of theirs counted, but for `_begun`."""
+        self._begun: list[Route] = []
+        """Routes that were compiled so lately: an event takes most of them at once."""
         self._lends = False
         """Whether it has routes whose events others have."""
         self.told_of = 0
@@ -115,7 +123,7 @@ class RouteTable:
             if has_alerts or fold.in_advance or fold.by_day:
                 span.watch = self._watch_of(name, span, until_ms)
             spans.append(span)
-        found = tuple([timeline for _, timeline in timelines])
+        found = tuple(map(_timeline_in, timelines))
         return Route(organization_id, external_id, code, found, tuple(spans))
 
     def _watch_of(self, name: SubscriptionKey, span: Span, until_ms: int | None) -> Watch | None:
@@ -176,7 +184,7 @@ class RouteTable:
 
     def may_have_any(self, name: SubscriptionKey) -> bool:
         """Return whether `may_have_cells` is true of any meter key of an external subscription."""
-        return bool(self._lends or name in self._unused_routes or self._event_ranges.codes_of(name))
+        return bool(self._lends or name in self._unused() or self._event_ranges.codes_of(name))
 
     def may_have_cells(self, meter_key: MeterKey) -> bool:
         """Return whether events of a meter key came, or its route was lent with cells."""
@@ -210,7 +218,7 @@ class RouteTable:
         """Return whether anything of an external subscription is made and not packed."""
         return (
             self.timelines.has(name)
-            or name in self._unused_routes
+            or name in self._unused()
             or any((*name, code) in self.by_key for code in self._event_ranges.codes_of(name))
         )
 
@@ -240,13 +248,27 @@ class RouteTable:
         """Note that routes of an organization, None: of all, may be others now."""
         self._old[organization_id] = self.told_of
 
-    def note_unused(self, meter_key: MeterKey) -> None:
-        """Remember that a route is compiled before any event of it counts."""
-        self._unused_routes.setdefault(meter_key[:2], set()).add(meter_key[2])
+    def begin_unused(self, meter_key: MeterKey, route: Route) -> None:
+        """Put a route in place that is compiled before any event of it counts."""
+        self.begin(meter_key, route)
+        self._begun.append(route)
+        if len(self._begun) >= MOST_BEGUN:
+            self._unused()
+
+    def _unused(self) -> dict[SubscriptionKey, set[str]]:
+        """Return by name the codes whose routes no event had taken when somebody asked."""
+        rest = self._event_ranges.rest
+        for route in self._begun:
+            # Nothing is kept of whom the common entry stands for.
+            if route.event_ranges is None or route.event_ranges is rest:
+                name = (route.organization_id, route.external_subscription_id)
+                self._unused_routes.setdefault(name, set()).add(route.code)
+        self._begun.clear()
+        return self._unused_routes
 
     def drop_unused(self, name: SubscriptionKey) -> None:
         """Drop routes that no event has taken: they are simply compiled again when one comes."""
-        for code in self._unused_routes.pop(name, ()):
+        for code in self._unused().pop(name, ()):
             if self._event_ranges.find(name, code) is None:
                 route = self.by_key.pop((*name, code), None)
                 for span in route.spans if route is not None else ():
@@ -264,7 +286,11 @@ class RouteTable:
         self._at_hand.note(meter_key[:2])
         route.made_at = self.told_of
         for span in route.spans:
-            self._adopt(span)
+            old = self._put(span)
+            if old is not span:
+                self._hand_on(old, span)
+            elif span.fold.unique:
+                span.generation = self._generation()
         if replaced is not None:
             for span in replaced.spans:
                 # One that no event has reached, or the meter key would be refolded.
@@ -278,15 +304,11 @@ class RouteTable:
         for span in route.spans:
             span.forgotten_ms, span.current = forgotten_ms, None
 
-    def _adopt(self, span: Span) -> None:
+    def _hand_on(self, old: Span, span: Span) -> None:
         """Give a new span the cells that its predecessor has for its key."""
-        old = self._put(span)
-        if old is not None and old is not span:
-            for layer in old.layers.values():
-                self._move_layer(layer, span)
-            span.sets, span.generation = old.sets, old.generation
-        elif span.fold.unique:
-            span.generation = self._generation()
+        for layer in old.layers.values():
+            self._move_layer(layer, span)
+        span.sets, span.generation = old.sets, old.generation
 
     def _move_layer(self, layer: Layer, span: Span) -> None:
         target = span.layer_starting(layer.start_ms)
@@ -303,12 +325,12 @@ class RouteTable:
             self._take_out(span.key)
         span.drop()
 
-    def _put(self, span: Span) -> Span | None:
-        """Have a span under its key; return the one that was there."""
-        old = self.spans.get(span.key)
-        if old is not None:
+    def _put(self, span: Span) -> Span:
+        """Have a span under its key; return the one that was there, or else itself."""
+        old = self.spans.setdefault(span.key, span)
+        if old is not span:
             old.stands = False
-        self.spans[span.key] = span
+            self.spans[span.key] = span
         span.stands = True
         return old
 

@@ -52,7 +52,7 @@ class TimelineTable:
         if not subscriptions:
             # Keep no entry: there may be any number of names that nothing defines.
             return []
-        known = {id(subscription): timeline for subscription, timeline in before}
+        known = {id(each): timeline for each, timeline in before} if before else {}
         timelines = []
         for subscription in subscriptions:
             if _counts(subscription, until_ms):

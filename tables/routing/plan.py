@@ -43,25 +43,24 @@ def plan_spans(
     daily records runs of its folds by days.
     `history`: history records of the organization that are in force, in order.
     """
-    newest = subscription.at(until_ms)
+    terms, first, planned = timeline.terms, timeline.first, list[SpanPlan]()
+    newest = one = subscription.only() if until_ms is None else None
+    if one is not None and first is not None and len(terms) == 1 and not history:
+        # As for most subscriptions: nothing changed since they began.
+        for each, fold in folds.lasting(definitions, one.plan_id, code, first, terms[0].since_ms):
+            key = _new(SpanKey, (one.id, each, first.start_ms))
+            planned.append(_new(SpanPlan, (key, fold, timeline, NEVER_MS)))
+        if planned:
+            return planned
+    if newest is None:
+        newest = subscription.at(until_ms)
     if newest is None:
         return []
     plan = definitions.plan_through(subscription)
     charges = folds.of_code(definitions, newest.plan_id, plan, code, until_ms, history)
-    first, made_ms, alike_from_ms = timeline.first, -1, charges.alike_from_ms
-    if timeline.terms:
-        made_ms = timeline.terms[0].since_ms
-        alike_from_ms = max(alike_from_ms, timeline.terms[-1].since_ms)
-    alike = made_ms, alike_from_ms, charges.turned_ms
-    if first is not None and _is_like_all_later(first, *alike):
-        # As for most subscriptions: nothing changed since they began.
-        identity, start_ms, folding = newest.id, first.start_ms, charges.folds_in(first)
-        return [
-            _new(SpanPlan, (_new(SpanKey, (identity, each, start_ms)), fold, timeline, NEVER_MS))
-            for each, fold in folding.items()
-        ]
+    made_ms, since_ms = (terms[0].since_ms, terms[-1].since_ms) if terms else (-1, -1)
+    alike = made_ms, max(charges.alike_from_ms, since_ms), charges.turned_ms
     running: dict[str, SpanPlan] = {}
-    planned: list[SpanPlan] = []
     before: dict[str, ChargeFold] | None = None
     for period in timeline.parting(charges.alike_until_ms):
         folding = charges.folds_in(period)
@@ -219,6 +218,10 @@ class ChargeFolds:
         self._daily_breakdowns: dict[ChargeFold, DailyBreakdownFold] = {}
         self._codes: dict[tuple[str, str, int | None, int], CodeCharges] = {}
         """By plan id, code, time and versions of the plan, under the definitions of `_under`."""
+        self._lasting: dict[
+            tuple[str, str, str], tuple[int, int, int, tuple[tuple[str, ChargeFold], ...]]
+        ] = {}
+        """By plan id, code and timezone, what `lasting` knows under so many definitions."""
         self._under = (-1, -1)
         """Changes of metrics, and of settings."""
 
@@ -245,6 +248,28 @@ class ChargeFolds:
         if charges is None:
             charges = self._codes[name] = CodeCharges(definitions, plan, code, self, until_ms, ())
         return charges
+
+    def lasting(
+        self, definitions: Definitions, plan_id: str, code: str, first: Period, made_ms: int
+    ) -> Sequence[tuple[str, ChargeFold]]:
+        """Return the folds by name that all periods have from a first one on; none: it is unknown.
+
+        Of who always had the plan, and the same terms since it was made.
+        """
+        name, offset = (plan_id, code, first.timezone), definitions.offset
+        known = self._lasting.get(name)
+        if known is None or known[0] != offset:
+            plan = definitions.plan_versions[plan_id]
+            charges = self.of_code(definitions, plan_id, plan, code, None, ())
+            since_ms = charges.alike_from_ms, charges.turned_ms
+            if not _is_like_all_later(first, made_ms, *since_ms):
+                return ()
+            if len(self._lasting) >= MOST_CODES:
+                self._lasting.clear()
+            folding = tuple(charges.folds_in(first).items())
+            known = self._lasting[name] = offset, *since_ms, folding
+        _, alike_from_ms, turned_ms, folding = known
+        return folding if _is_like_all_later(first, made_ms, alike_from_ms, turned_ms) else ()
 
     def fold_of(
         self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int

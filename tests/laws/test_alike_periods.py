@@ -50,7 +50,7 @@ class Life:
         for _ in range(self.choose.randrange(8)):
             days = self.choose.choice((0.1, 3, 40, 300)) * self.choose.random()
             self.log.now_ms += int(days * DAY_MS)
-            self.log.append(self._change())
+            self.log.append(self.change())
 
     def _charges(self) -> list[dict[str, Any]]:
         codes = self.choose.choice((["calls"], ["other"], ["calls", "other"]))
@@ -70,7 +70,7 @@ class Life:
         self._settings |= {name: value for name, value in changed.items() if choose.random() < 0.5}
         return commands.set_settings(SettingsRecord(**self._settings))
 
-    def _change(self) -> Command:
+    def change(self) -> Command:
         choose, kind = self.choose, self.choose.randrange(8)
         if kind == 0:
             return commands.upsert_customer(
@@ -94,29 +94,47 @@ class Life:
         return self._other_settings()
 
 
+def check_spans(
+    life: Life, external_id: str, folds: ChargeFolds, until_ms: int | None, history_ms: int
+) -> None:
+    definitions = life.log.definitions
+    (subscription,) = definitions.subscriptions(ORG, external_id)
+    newest = subscription.at(None)
+    assert newest is not None
+    history = definitions.history_of(ORG, history_ms)
+    terms = subscription_terms(definitions, subscription, until_ms)
+    more = "calls", folds, until_ms, history
+    spans = plan_spans(definitions, subscription, Timeline(terms), *more)
+    plan = definitions.plan_of(newest.id)
+    charges = CodeCharges(definitions, plan, "calls", ChargeFolds(), until_ms, history)
+    for period in Timeline(terms).until(life.log.now_ms + 400 * DAY_MS):
+        planned = {
+            span.key.charge_id: span.fold.key
+            for span in spans
+            if span.key.start_ms <= period.start_ms < span.end_ms
+        }
+        assert planned == {name: f.key for name, f in charges.folds_in(period).items()}
+
+
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_spans_are_those_of_all_periods(seed: int) -> None:
     life = Life(seed)
-    definitions = life.log.definitions
-    (subscription,) = definitions.subscriptions(ORG, "sub_1")
-    newest = subscription.at(None)
-    assert newest is not None
-    plan = definitions.plan_of(newest.id)
+    (subscription,) = life.log.definitions.subscriptions(ORG, "sub_1")
     moments = [at_ms for _, at_ms, _ in life.log.records if at_ms >= subscription.changes[0]]
     for until_ms in moments:
-        history, folds = definitions.history_of(ORG, until_ms), ChargeFolds()
-        terms = subscription_terms(definitions, subscription, until_ms)
-        spans = plan_spans(
-            definitions, subscription, Timeline(terms), "calls", folds, until_ms, history
-        )
-        charges = CodeCharges(definitions, plan, "calls", folds, until_ms, history)
-        for period in Timeline(terms).until(life.log.now_ms + 400 * DAY_MS):
-            planned = {
-                span.key.charge_id: span.fold.key
-                for span in spans
-                if span.key.start_ms <= period.start_ms < span.end_ms
-            }
-            assert planned == {name: f.key for name, f in charges.folds_in(period).items()}
+        check_spans(life, "sub_1", ChargeFolds(), until_ms, until_ms)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_spans_are_so_where_subscriptions_share_their_folds(seed: int) -> None:
+    life, folds, names = Life(seed), ChargeFolds(), ["sub_1"]
+    for number in range(4):
+        names.append(f"more_{number}")
+        life.log.subscribe(external_id=names[-1], subscription_at=BEGAN)
+        for external_id in life.choose.sample(names, len(names)):
+            check_spans(life, external_id, folds, None, -1)
+        life.log.now_ms += life.choose.randrange(60) * DAY_MS
+        life.log.append(life.change())
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

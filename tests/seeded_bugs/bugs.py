@@ -2474,8 +2474,8 @@ BUGS = (
     Bug(
         "writes-cells-of-a-span-that-is-gone",
         "tables/partition/route_table.py",
-        "            old.stands = False\n        self.spans[span.key] = span",
-        "            pass\n        self.spans[span.key] = span",
+        "            old.stands = False\n            self.spans[span.key] = span",
+        "            pass\n            self.spans[span.key] = span",
         "tests/tables/partition/test_route_table.py"
         "::test_a_cell_that_no_layer_takes_over_is_not_written",
     ),
@@ -3812,5 +3812,27 @@ BUGS = (
         "rows.setdefault(place, row)",
         "rows[place] = row",
         "tests/tables/event_index/test_index.py::test_a_replaced_entry_wins_in_every_later_segment",
+    ),
+    Bug(
+        "lasting-folds-kept-under-later-definitions",
+        "tables/routing/plan.py",
+        "if known is None or known[0] != offset:",
+        "if known is None:",
+        "tests/laws/test_alike_periods.py::test_spans_are_so_where_subscriptions_share_their_folds",
+    ),
+    Bug(
+        "lasting-folds-from-any-first-period-on",
+        "tables/routing/plan.py",
+        "folding if _is_like_all_later(first, made_ms, alike_from_ms, turned_ms) else ()",
+        "folding",
+        "tests/laws/test_alike_periods.py::test_spans_are_so_where_subscriptions_share_their_folds",
+    ),
+    Bug(
+        "routes-of-the-common-entry-stay",
+        "tables/partition/route_table.py",
+        "if route.event_ranges is None or route.event_ranges is rest:",
+        "if route.event_ranges is None:",
+        "tests/tables/partition/test_route_table.py"
+        "::test_routes_that_nothing_is_kept_of_are_dropped_once_defined",
     ),
 )

@@ -61,3 +61,16 @@ def test_charges_are_shared_by_what_stands_under_the_same_definitions() -> None:
     live.append(at_ms + 1, record)
     state.checkpoint.history_ms = at_ms + 1
     assert keys() == [("g",), ("h",)]
+
+
+def test_routes_that_nothing_is_kept_of_are_dropped_once_defined() -> None:
+    """Room for one name is left when three come at once: the others share the common entry."""
+    live = Live(definitions_of(["count"]))
+    ranges, routes = live.partition.event_ranges, live.partition.routes
+    ranges.most_undefined = 1
+    codes = ["count", "sum", "max"]
+    live.deliver([arrived(code, number, START_MS + 1) for number, code in enumerate(codes)])
+    taken = [routes.by_key[ORG, SUBSCRIPTION, code].event_ranges for code in codes]
+    assert taken == [ranges.find((ORG, SUBSCRIPTION), "count"), ranges.rest, ranges.rest]
+    routes.drop_unused((ORG, SUBSCRIPTION))
+    assert [*routes.by_key] == [KEY]
