@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 from typing import Protocol
@@ -90,10 +91,8 @@ class Ticker:
         self._sending: dict[str, asyncio.Task[RecordMetadata]] = {}
         """The last tick of each partition."""
         self._wanted_definitions_ms = wanted_definitions_ms
-        self._looked_at = -1
-        """Reports that there were at the last look."""
         self._quiet_until_ms = -1
-        """The earliest cut that they tell of."""
+        """The earliest cut that reports told of at the last look."""
         self._behind_ms = -1
         """When the definitions have passed this they keep up with the events, in ms."""
         self._asleep_until_ms = -1
@@ -106,11 +105,12 @@ class Ticker:
         coming: Callable[[], Iterable[int]] = frozenset,
     ) -> None:
         """Tick until cancelled; try again what is refused."""
+        is_quiet, wanted_ms = False, -1
         while True:
-            await asyncio.sleep(POLL_S)
+            await self._pause(is_quiet and not self._is_before(wanted_ms))
             partitions = list(owned())
-            if not self._is_quiet(partitions):
-                self._looked_at = self._progress.noted
+            if not (is_quiet := self._is_quiet(partitions)):
+                self._progress.stirred.clear()
                 self._quiet_until_ms = self._progress.next_cut_ms(-1)
                 past_ms = self._progress.latest_past_ms(self._clock.now_ms())
                 for partition in partitions:
@@ -124,11 +124,24 @@ class Ticker:
             wanted_ms = self._wanted_definitions_ms()
             await self._tick_definitions(wanted_ms, self._clock.now_ms(), POLL_S)
 
+    async def _pause(self, is_quiet: bool) -> None:
+        """Wait for the next look; while all is quiet, until a report comes or a cut is past."""
+        if not is_quiet or self._settings.test_clock:
+            # A clock of tests jumps.
+            await asyncio.sleep(POLL_S)
+            return
+        quiet_ms = min(self._quiet_until_ms, self._asleep_until_ms) - self._clock.now_ms() + 1
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(max(quiet_ms / 1_000, POLL_S), TICK_EVERY_S)):
+                await self._progress.stirred.wait()
+
+    def _is_before(self, wanted_ms: int) -> bool:
+        """Return whether the definitions have yet to pass a time that somebody waits for."""
+        return 0 <= wanted_ms >= self._definitions.append_time_ms
+
     def _is_quiet(self, partitions: Sequence[OwnedPartition]) -> bool:
         """Return whether there is nothing new to look at: no report came, and no cut is past."""
-        if self._progress.noted != self._looked_at:
-            return False
-        if 0 <= self._behind_ms >= self._definitions.append_time_ms:
+        if self._progress.stirred.is_set() or self._is_before(self._behind_ms):
             return False
         now_s = self._clock.monotonic_s()
         if now_s - self._asked_s >= TICK_EVERY_S:
@@ -165,7 +178,7 @@ class Ticker:
         return max([owned.state.checkpoint.append_time_ms, *told])
 
     async def _tick_definitions(self, wanted_ms: int, now_ms: int, every_s: float) -> None:
-        if wanted_ms >= 0 and self._definitions.append_time_ms <= wanted_ms < now_ms:
+        if self._is_before(wanted_ms) and wanted_ms < now_ms:
             await self._tick(self._settings.topic(METER_DEFINITIONS), 0, every_s)
 
     async def _tick(self, topic: str, partition: int, every_s: float) -> None:

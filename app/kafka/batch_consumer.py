@@ -17,7 +17,6 @@ import faust
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 from faust.tables.recovery import RebalanceAgain
-from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode import Service
@@ -33,6 +32,7 @@ from app.kafka.placing import (
     common_partitions,
     require_all,
 )
+from app.kafka.quiet import QuietConsumer, QuietThread
 from app.kafka.record_batch import RecordBatch, drain
 from app.settings import Settings
 
@@ -53,7 +53,7 @@ class OwningApp(faust.App):
     batch_topics: frozenset[str]
 
 
-class _BatchThread(driver.AIOKafkaConsumerThread):
+class _BatchThread(QuietThread):
     """Owns the aiokafka consumer, in a thread of its own."""
 
     consumer: BatchConsumer
@@ -158,7 +158,7 @@ class _Asked:
         self.ends: dict[TP, tuple[int, int]] | None = None
 
 
-class BatchConsumer(driver.Consumer):
+class BatchConsumer(QuietConsumer):
     """The group consumer of the app: every topic it reads is delivered by batch."""
 
     app: OwningApp
@@ -256,9 +256,6 @@ class BatchConsumer(driver.Consumer):
         """Return `Consumer.fetched_ends`."""
         consumer = getattr(self._thread, "_consumer", None)
         return None if consumer is None else cast(Consumer, consumer).fetched_ends(tp)
-
-    async def verify_all_partitions_active(self) -> None:
-        """Do nothing: stock looks at what it acknowledges itself, a partition at a time."""
 
     def hold(self, partition: int) -> None:
         """Fetch nothing from a partition; batches on their way are void."""

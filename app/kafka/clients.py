@@ -33,7 +33,7 @@ NOT_TAKEN: Final = (KafkaError, OSError, TimeoutError)
 """What a client raises when the brokers are away or refuse: no fault of ours, it may be tried
 again."""
 
-FETCHER_LOOKS_MS: Final = 1_000
+FETCHER_LOOKS_MS: Final = 5_000
 """How often a fetcher looks unasked; all that lets it fetch wakes it: data, room, a seek."""
 _BOOTSTRAP_ENDS_WITHIN_S = 1.0
 _TLS = ("SSL", "SASL_SSL")

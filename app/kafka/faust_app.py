@@ -17,6 +17,7 @@ from mode import CrashingSupervisor
 from app.kafka.batch_consumer import REQUEST_TIMEOUT_MS, BatchConsumer, OwningApp
 from app.kafka.clients import Producer
 from app.kafka.placing import PartitionOwner
+from app.kafka.quiet import QuietMonitor
 from app.kafka.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 from app.settings import Settings
 
@@ -100,6 +101,7 @@ def make_app(settings: Settings, partition_owner: PartitionOwner, **overrides: A
         "web_enabled": False,
         "worker_redirect_stdouts": False,
         "agent_supervisor": CrashingSupervisor,
+        "Monitor": QuietMonitor,
         "broker_request_timeout": RESTORE_TIMEOUT_S,
         "broker_max_poll_interval": RESTORE_TIMEOUT_S,
         "broker_max_poll_records": MAX_POLL_RECORDS,

@@ -311,8 +311,11 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
     async def fetched_records(
         self, partitions: Any, timeout: float = 0, max_records: int | None = None
     ) -> dict[Any, list[Any]]:
-        """Return fetched records as they come, after a thread has inflated large batches."""
-        deadline_s = monotonic() + timeout
+        """Return fetched records as they come, after a thread has inflated large batches.
+
+        Where only markers came, return nothing at once: the position has passed them.
+        """
+        deadline_s, has_come = monotonic() + timeout, False
         while True:
             if (inflating := self.inflating(partitions)) is not None:
                 # Whoever is cancelled leaves it running, and the next one waits for it.
@@ -326,7 +329,9 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
             if remaining_s <= 0:
                 return drained
             if not self.waiting(partitions):
-                await self.wait_for_data(remaining_s)
+                if has_come:
+                    return drained
+                has_come = await self.wait_for_data(remaining_s)
 
     def inflating(self, partitions: Any) -> asyncio.Future[None] | None:
         """Begin to inflate the batch that waits, and return its future; None: no batch waits."""
@@ -348,8 +353,8 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
 
     async def wait_for_data(
         self, timeout_s: float, inflating: asyncio.Future[None] | None = None
-    ) -> None:
-        """Wait until something more is fetched or inflated, or the time is over."""
+    ) -> bool:
+        """Wait until something more is fetched or inflated; False: the time is over."""
         waiter = self._create_fetch_waiter()
         awaited = {waiter} if inflating is None else {waiter, inflating}
         try:
@@ -361,6 +366,7 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
                 waiter.cancel()
         for future in done:
             future.result()
+        return bool(done)
 
 
 # The fetcher makes them itself, with nothing to say of which class.

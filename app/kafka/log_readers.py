@@ -319,7 +319,7 @@ class LogReader:
             if self.next >= self._end:
                 self.caught_up.set()
             fetched = await consumer.getmany(
-                tp, timeout_ms=READ_TIMEOUT_MS, max_records=_FOLLOWED_AT_ONCE
+                tp, timeout_ms=_FOLLOWED_MAX_WAIT_MS, max_records=_FOLLOWED_AT_ONCE
             )
             position = await consumer.position(tp)
             for records in fetched.values():

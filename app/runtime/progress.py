@@ -10,6 +10,7 @@ a partition forwards ahead of its flushes, and others would wait for its Redis.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -83,8 +84,10 @@ class ProgressTable:
         self._newest: dict[int, Progress] = {}
         self._waiting: dict[int, int] = {}
         """The cut of each partition that is past it and has not taken it."""
-        self.noted = 0
-        """How many reports it has taken over."""
+        self.waiting = asyncio.Event()
+        """Set while a partition is past its cut and has not taken it."""
+        self.stirred = asyncio.Event()
+        """Set by each report and by who waits for definitions: the ticks look, and clear it."""
 
     def note(self, progress: Progress) -> None:
         """Take a report over."""
@@ -99,7 +102,8 @@ class ProgressTable:
             self._waiting[progress.partition] = progress.next_cut_ms
         else:
             self._waiting.pop(progress.partition, None)
-        self.noted += 1
+        (self.waiting.set if self._waiting else self.waiting.clear)()
+        self.stirred.set()
 
     def append_time_ms(self, partition: int) -> int:
         """Return the append time up to which forwards are acknowledged; -1 if unknown."""

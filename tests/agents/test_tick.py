@@ -10,7 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 
-from agents.tick import Ticker
+from agents.tick import POLL_S, Ticker
 from app.clock import SystemClock
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
@@ -95,5 +95,35 @@ async def test_partitions_are_not_looked_at_while_no_cut_is_past_and_nobody_repo
         await until(lambda: len(looked) == 2)
         cuts.asleep_until_ms = 1
         await until(lambda: len(looked) > 3)
+    finally:
+        ticking.cancel()
+
+
+async def test_a_report_or_who_waits_for_definitions_is_looked_at_at_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else wakes the ticks while all is quiet."""
+    monkeypatch.setattr("agents.tick.TICK_EVERY_S", 60.0)
+    wanted_ms, asked = -1, list[int]()
+
+    def wanted() -> int:
+        asked.append(wanted_ms)
+        return wanted_ms
+
+    progress = ProgressTable()
+    ticker = Ticker(settings, SystemClock(), Definitions(), progress, Appender(settings), wanted)
+    ticking = asyncio.create_task(ticker.run(list))
+    try:
+        await asyncio.sleep(5 * POLL_S)
+        looks = len(asked)
+        await asyncio.sleep(5 * POLL_S)
+        assert len(asked) == looks
+        progress.note(Progress(1, 0, NEVER_MS, 1, "", 0))
+        await until(lambda: len(asked) > looks, POLL_S)
+        await asyncio.sleep(5 * POLL_S)
+        looks, wanted_ms = len(asked), 2**62
+        progress.stirred.set()
+        # It goes on until they are there.
+        await until(lambda: len(asked) > looks + 3, 8 * POLL_S)
     finally:
         ticking.cancel()

@@ -7,6 +7,7 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 from aiohttp import web
@@ -236,6 +237,8 @@ class Connections:
         self.shared = shared
         """True: other workers of this machine listen on the same port."""
         self._open: set[Connection] = set()
+        self._opened = asyncio.Event()
+        """Set by each connection that is opened."""
         self._starting: set[asyncio.Task[None]] = set()
         self._turned_away: set[socket.socket] = set()
         self._full_since_s: float | None = None
@@ -256,6 +259,7 @@ class Connections:
     def add(self, connection: Connection) -> None:
         """Count a connection that was opened."""
         self._open.add(connection)
+        self._opened.set()
 
     def discard(self, connection: Connection) -> None:
         """Forget a connection that was closed."""
@@ -389,6 +393,13 @@ class Connections:
         loop = asyncio.get_running_loop()
         certificate_s = loop.time()
         while True:
+            if not self._open:
+                self._opened.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(
+                        None if self._certificate is None else LOOKED_AT_EVERY_S
+                    ):
+                        await self._opened.wait()
             await asyncio.sleep(_LOOKED_AFTER_EVERY_S)
             now_s = loop.time()
             for connection in list(self._open):

@@ -153,7 +153,9 @@ class Ahead:
         """Wait until the fold stands, or others wait for it and have done so for a while."""
         looks, loop = 0, asyncio.get_running_loop()
         while looks < 2 and not going.stalled.is_set():
-            # All partitions look at one time: a loop with nothing to do wakes once for them.
+            if not looks:
+                await _first_of(going.stalled, self._progress.waiting)
+            # All partitions look at one time: the loop wakes once for them.
             at_s = (loop.time() // LOOKS_S + 1) * LOOKS_S
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(at_s):
@@ -213,6 +215,16 @@ class Ahead:
         told = self._progress.of(going.number)
         if told is not None:
             going.shared.reports.tell(going.reported(told))
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    """Wait until one of these is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 @asynccontextmanager

@@ -87,6 +87,7 @@ class Life:
         """Wait until definitions are applied past a time; whoever can lets the log go on."""
         definitions, followed = self.context.definitions, self.context.followed
         followed.want(past_ms)
+        self.context.progress.stirred.set()
         async with followed.changed:
             await followed.changed.wait_for(
                 lambda: self.is_given_up() or definitions.append_time_ms > past_ms

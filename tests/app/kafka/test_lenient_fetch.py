@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from aiokafka.admin import NewTopic
 from app.kafka.clients import started
 from app.kafka.log_readers import plain_consumer
 from app.kafka.topics import admin_client
+from app.kafka.transactions import PartitionProducer, Record
 from app.settings import Settings
+from tests.app.kafka.test_transactions import create_topics
+from tests.world.live.committed import markers_written
 from tests.world.live.producer import send_with_header
 
 pytestmark = pytest.mark.servers
@@ -50,3 +54,19 @@ async def test_a_header_name_that_is_not_utf_8_is_read_with_its_bytes_escaped(
     assert [(r.offset, r.value) for r in records] == [(n, b"%d" % n) for n in range(8)]
     names = ["caf\\xe9" if number in (2, 3, 6) else "café" for number in range(8)]
     assert [list(record.headers) for record in records] == [[(name, b"\xff")] for name in names]
+
+
+async def test_the_position_passes_a_marker_as_soon_as_it_is_fetched(settings: Settings) -> None:
+    """Whoever waits for records that may not come waits for no more than the marker."""
+    await create_topics(settings, "marked")
+    tp = TopicPartition(settings.topic("marked"), 0)
+    producer = PartitionProducer(settings, 0)
+    await producer.start()
+    await producer.commit([Record(tp.topic, 0, b"k", b"v")])
+    await producer.stop()
+    await markers_written(settings, [tp])
+    async with started(plain_consumer(settings)) as consumer, asyncio.timeout(30):
+        consumer.assign([tp])
+        consumer.seek(tp, 1)
+        assert await consumer.getmany(tp, timeout_ms=60_000) == {}
+        assert await consumer.position(tp) == 2

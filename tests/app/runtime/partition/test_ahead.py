@@ -6,6 +6,8 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from app.bounds.turns import Turns
 from app.definitions.state import Definitions
 from app.kafka.names import TopicPartition
@@ -51,3 +53,33 @@ async def test_progress_is_told_once_all_of_it_is_acknowledged() -> None:
     assert coming.forwarded == (9, 60)
     ((_, _, headers),) = sent[0].records
     assert (sent[0].home, headers) == (1, [("meter-position", b"60:0:7:0")])
+
+
+async def test_nothing_is_looked_at_until_the_fold_stands_or_others_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.runtime.partition.ahead.LOOKS_S", 0.05)
+    progress, cut_ms = ProgressTable(), 100
+    ahead = Ahead(cast(Any, None), progress)
+    late, held = (Coming(number, cast(Any, None)) for number in (0, 1))
+    looks: list[int] = []
+    monkeypatch.setattr(
+        progress,
+        "is_waited_for",
+        lambda number, _: looks.append(number) or number == 0,  # type: ignore[func-returns-value]
+    )
+    needed = [asyncio.create_task(ahead._needed(each)) for each in (late, held)]
+    await asyncio.sleep(0.2)
+    assert not looks
+    progress.note(Progress(2, cut_ms + 1, cut_ms, 1, "", 0))
+    await needed[0]
+    # It took two looks in a row.
+    assert looks.count(0) == 2
+    progress.note(Progress(2, cut_ms + 1, cut_ms + 50, 1, "", 0))
+    await asyncio.sleep(0.1)
+    looks.clear()
+    await asyncio.sleep(0.2)
+    assert not looks
+    assert not needed[1].done()
+    held.stalled.set()
+    await needed[1]
