@@ -143,7 +143,7 @@ async def test_a_batch_is_taken_by_portions_of_whole_records(
     monkeypatch.setattr("app.runtime.partition.portion.PORTION_EVENTS", 1_000)
     shared = SimpleNamespace(
         settings=Settings(profile="test", test_clock=True),
-        homes=SimpleNamespace(of=lambda *_: 3),
+        homes=SimpleNamespace(of_all=lambda names: [3] * len(names)),
         definitions=Definitions(),
         turns=Turns(),
     )
@@ -167,7 +167,7 @@ async def test_decoding_a_large_batch_gives_others_their_turns() -> None:
     batch = _array_batch(records=1, events=10_000)
     shared = SimpleNamespace(
         settings=Settings(profile="test", test_clock=True),
-        homes=SimpleNamespace(of=lambda *_: 3),
+        homes=SimpleNamespace(of_all=lambda names: [3] * len(names)),
         definitions=Definitions(),
     )
     steps = Portion(batch, 0, -1).decode(cast(Any, shared), 3, Judging.by(shared.definitions))
@@ -190,7 +190,7 @@ async def test_a_long_name_waits_for_the_definitions_that_say_whether_it_is_too_
     )
     shared = SimpleNamespace(
         settings=Settings(profile="test", test_clock=True),
-        homes=SimpleNamespace(of=lambda *_: 3),
+        homes=SimpleNamespace(of_all=lambda names: [3] * len(names)),
         definitions=definitions,
         turns=Turns(),
     )
