@@ -29,7 +29,7 @@ async def test_progress_is_told_once_all_of_it_is_acknowledged() -> None:
 
     shared = SimpleNamespace(
         settings=Settings(profile="test", test_clock=True),
-        homes=SimpleNamespace(of=lambda *_: 1),
+        homes=SimpleNamespace(of_all=lambda names: [1] * len(names)),
         definitions=Definitions(),
         turns=Turns(),
         reports=SimpleNamespace(tell=told.append),
