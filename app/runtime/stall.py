@@ -1,8 +1,7 @@
 """The worker measures itself: how late its event loop runs, and who held it.
 
 Seen here: a task due every 10 ms observes how late it runs. While nothing runs by turns it is due
-every 100 ms, so that a loop with nothing to do wakes seldom. What holds it for so long then is seen
-each time, what holds it for 50 ms about every second time.
+every 40 ms, so that a loop with nothing to do wakes seldom and what holds it for 50 ms is seen.
 Who holds the loop, the turns know for all that runs by turns and for requests; what nobody is named
 for counts as `other`.
 """
@@ -29,7 +28,7 @@ from prometheus_client.registry import Collector
 from app.bounds.turns import HELD_S, Kind, Turns, Work
 
 DUE_EVERY_S = 0.010
-DUES_AT_REST = 10
+DUES_AT_REST = 4
 """Times at which the task would be due, for one at which it is, while nothing runs by turns."""
 STANDS_S = 5.0
 """When the loop has not turned for so long, the main thread's stack is written."""
@@ -69,7 +68,7 @@ class Stall(Collector):
         bounds = [*map(str, _BUCKETS_S), "+Inf"]
         yield HistogramMetricFamily(
             "meter_loop_stall_seconds",
-            "How late a task of the event loop runs that is due every 10 ms, at rest every 100.",
+            "How late a task of the event loop runs that is due every 10 ms, at rest every 40.",
             buckets=list(zip(bounds, accumulate(self._counts), strict=True)),
             sum_value=self._late_s,
         )
@@ -103,7 +102,7 @@ class Stall(Collector):
 
     def _observe(self, loop: asyncio.AbstractEventLoop) -> None:
         # A timer, not a task that sleeps, and counts of our own: it comes a hundred times a second
-        # while something runs, and 10 times while nothing does.
+        # while something runs, and 25 times while nothing does.
         now_s = loop.time()
         late_s = now_s - self._due_s
         if late_s > _ON_TIME_S:

@@ -107,7 +107,7 @@ async def test_each_observation_is_in_its_bucket(
 async def test_an_observation_on_time_calls_nothing_but_the_loop(
     observed: tuple[CollectorRegistry, Callable[[float], None]],
 ) -> None:
-    """It comes 10 times a second while there is nothing to do."""
+    """It comes 25 times a second while there is nothing to do."""
     calls: list[str] = []
 
     def note(frame: FrameType, event: str, _: object) -> None:
