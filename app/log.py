@@ -49,7 +49,7 @@ _START_NOISE = (
 """(logger, how its line begins, what the line holds)."""
 _TOP = __name__.partition(".")[0]
 _OURS = (_TOP, "agents", "tables", "tests", "__main__")
-FAUST_SERVICES = tuple(f"{_TOP}.kafka.{name}" for name in ("batch_consumer", "faust_app"))
+FAUST_SERVICES = tuple(f"{_TOP}.kafka.{name}" for name in ("batch_consumer", "faust_app", "quiet"))
 """Our modules with services of Faust, which tell its steps: loud as the clients are."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BARE = re.compile(r"[^\s\"=]+")
