@@ -13,6 +13,7 @@ import pytest
 from app.bounds.limits import LOG_REPEATED_S
 from app.kafka.batch_consumer import BatchConsumer, _BatchThread
 from app.kafka.faust_app import MeterApp, Transport
+from app.kafka.quiet import QuietMonitor
 from app.log import (
     FAUST_SERVICES,
     STARTING_MS,
@@ -62,7 +63,7 @@ def test_every_line_has_an_event_of_the_list(name: str, event: str) -> None:
 
 
 def test_services_of_faust_among_our_modules_are_as_quiet_as_clients() -> None:
-    services = (BatchConsumer, _BatchThread, MeterApp, Transport.Producer)
+    services = (BatchConsumer, _BatchThread, MeterApp, Transport.Producer, QuietMonitor)
     names = [service.logger.name for service in services]
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
