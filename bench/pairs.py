@@ -91,8 +91,9 @@ class Load:
             for some in parts_of(list(runs.items()), STRAIGHT_AT_ONCE * SLICE_EVENTS):
                 rest = partition.fold_straight(some).rest
                 for part in slices_of(rest, SLICE_EVENTS, route_of, time.monotonic):
-                    partition.missing_members(part)
-                    partition.fold_closely(part)
+                    first = partition.fold_first(part)
+                    partition.missing_members(first.rest)
+                    partition.fold_closely(first.rest)
             folding_s += clock() - decoded
             decoding_s += decoded - began
         began = clock()

@@ -374,6 +374,27 @@ def _fold_by_cells(
     return left
 
 
+def aim_first(route: Route, timestamp_ms: int, members: Members) -> bool:
+    """Aim a route without events at the cell of one of that time; return whether it is aimed.
+
+    A cell that is not there is made, and kept once an event is folded (`Route.keep_cell`).
+    """
+    if len(route.spans) != 1:
+        return False
+    (span,) = route.spans
+    fold = span.fold
+    parts = fold.parts or fold.take_parts()
+    if not (parts.leads and parts.plain):
+        return False
+    layer = span.layer_at(timestamp_ms)
+    if layer is None or layer is not span.current:
+        return False
+    cell = layer.cells.get(ONLY_CELL) or Cell(layer, *ONLY_CELL, fold.aggregation.initialize())
+    if parts.unique and not members.is_complete(set_of(layer, *ONLY_CELL, members)):
+        return False
+    return route.aim_first(cell)
+
+
 class Apart(NamedTuple):
     """What folding a run by its cells came to."""
 

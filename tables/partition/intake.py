@@ -16,11 +16,11 @@ from app.kernel import apart, index_rows, lead, reach_of
 from app.wire.arrivals import Arrival, MeterKey, Run, SubscriptionKey
 from app.wire.identity import event_body_hash
 from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalCode, check_range
-from tables.changelogged.members import SetKey
+from tables.changelogged.members import Members, SetKey
 from tables.event_index.entries import Entry, pack_entries, unpack_entry
 from tables.event_index.index import EventIndex
 from tables.event_index.rows import ROW_BYTES, ids_in
-from tables.fold import Folded
+from tables.fold import Folded, aim_first
 from tables.partition.corrected import Corrected
 from tables.partition.earlier_copies import EarlierCopy
 from tables.partition.packing import Packing
@@ -168,15 +168,17 @@ class Intake:
         self._corrected = corrected
         self._earlier: list[EarlierCopy] = []
 
-    def lead(self, runs: list[Run], complete: Set[SetKey]) -> Led:
+    def lead(
+        self, runs: list[Run], complete: Set[SetKey], first: dict[MeterKey, Route] | None = None
+    ) -> Led:
         """Find the runs that lead straight into a cell. Nothing is changed.
 
-        `complete`: the sets whose members are all at hand.
+        `complete`: the sets whose members are all at hand. `first`: by these routes alone.
         """
         rows = bytearray()
         hashing = _xxh3, event_body_hash, rows
-        *found, rest = lead(runs, self._routes.by_key, complete, *hashing)
-        late = self._late_routes(rest)
+        *found, rest = lead(runs, first or self._routes.by_key, complete, *hashing)
+        late = {} if first else self._late_routes(rest)
         if late:
             *more, rest = lead(rest, late, complete, *hashing)
             found = [one + other for one, other in zip(found, more, strict=True)]
@@ -187,6 +189,22 @@ class Intake:
             return led
         touches = self._corrections.touches
         return led.without_runs([at for at, run in enumerate(led.runs) if touches(run[0][:2])])
+
+    def aimed(self, runs: Iterable[Run], members: Members) -> dict[MeterKey, Route]:
+        """Aim the routes that no event has taken at the cells of the first; return them."""
+        found: dict[MeterKey, Route] = {}
+        for meter_key, run in runs:
+            route = self._packing.route_of(meter_key)
+            if route.event_ranges is not None:
+                continue
+            # Whatever the route was compiled under, the newest terms say what is too late.
+            timelines = self._timelines.of(meter_key[:2])
+            if len(timelines) != 1 or (timelines[0][1],) != route.timelines:
+                continue
+            newest_ms, earliest_ms, *_ = reach_of(run)
+            if check_range(newest_ms, earliest_ms) is None and aim_first(route, newest_ms, members):
+                found[meter_key] = route
+        return found
 
     def copies(self, led: Led) -> list[Duplicate]:
         """Return what is the same as an event that came before it; the rest gets other events.

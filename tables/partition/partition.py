@@ -189,31 +189,51 @@ class Partition:
     def fold(self, runs: Iterable[Run]) -> Slice:
         """Fold a slice, straight and closely. What `WaitForDefinitions` stops may come again."""
         straight = self.fold_straight(list(runs))
-        closely = self.fold_closely(straight.rest)
+        first = self.fold_first(straight.rest)
+        closely = self.fold_closely(first.rest)
         return closely._replace(
-            accepted=straight.accepted + closely.accepted,
-            duplicates=straight.copies + closely.duplicates,
+            accepted=straight.accepted + first.accepted + closely.accepted,
+            duplicates=straight.copies + first.copies + closely.duplicates,
         )
 
     def fold_straight(self, runs: list[Run]) -> Straight:
         """Fold the runs whose events are new and lead straight into a cell, as most do."""
         led = self.intake.lead(runs, self.members.complete)
         missing = self.missing_members(led.unsure) if led.unsure else []
-        if missing:
-            return Straight(0, runs, missing, [])
+        return Straight(0, runs, missing, []) if missing else self._fold_led(led, ())
+
+    def fold_first(self, runs: list[Run]) -> Straight:
+        """Fold the first events of meter keys that lead straight into a new cell, as most do.
+
+        Their routes are compiled here, if they are not yet.
+        """
+        first = self.intake.aimed(runs, self.members)
+        if not first:
+            return Straight(0, runs, [], [])
+        led = self.intake.lead(runs, self.members.complete, first)
+        return self._fold_led(led, first.values())
+
+    def _fold_led(self, led: Led, first: Iterable[Route]) -> Straight:
+        """Fold what leads straight into a cell. `first`: routes that have no event, or had none."""
         if not (led.routes or led.late or led.known):
+            for route in first:
+                route.lose_aim()
             return Straight(0, led.rest, [], [])
         if self.changed.notes:
             for route, (_, run) in zip(led.routes, led.runs, strict=True):
-                if route.event_ranges is not None:
-                    self.event_ranges.mark(route.meter_key, route.event_ranges)
-                    self.changed.note_run(route, run, route.event_ranges)
+                noted = self._noted_in(route)
+                self.event_ranges.mark(route.meter_key, noted)
+                self.changed.note_run(route, run, noted)
         for route, (_, run) in led.farther:
-            if route.event_ranges is not None and route.event_ranges.note(run):
-                self.event_ranges.mark(route.meter_key, route.event_ranges)
+            noted = self._noted_in(route)
+            # One that is new is marked.
+            if noted.note(run) and noted.written:
+                self.event_ranges.mark(route.meter_key, noted)
             route.reach()
         folded, operations = Folded(), list[tuple[Route, Operations]]()
         unread = fold_led(led.routes, led.runs, folded.dirty, operations)
+        for route in first:
+            route.keep_cell()
         if unread:
             led = led.without(self._left_apart(led, unread, folded))
         for late in led.late:
@@ -248,8 +268,10 @@ class Partition:
             )
         return left
 
-    def fold_closely(self, runs: Iterable[Run]) -> Slice:
+    def fold_closely(self, runs: Sequence[Run]) -> Slice:
         """Fold a slice. Raises `WaitForDefinitions` before anything is changed."""
+        if not runs:
+            return Slice(0, [], [])
         settled_ms, intake, members = self.cuts.settled_ms, self.intake, self.members
         changed, event_ranges = self.changed if self.changed.notes else None, self.event_ranges
         taken, ids, rows, refused = intake.admit(runs)
@@ -259,13 +281,7 @@ class Partition:
         if any(stored) or len(set(ids)) < len(ids) or self.corrections:
             taken, rows = intake.only_new(taken, ids, rows, stored, duplicates, folded)
         for route, run in taken:
-            noted = route.event_ranges
-            if noted is None:
-                name = (route.organization_id, route.external_subscription_id)
-                # What nothing defines has no timelines.
-                is_counted = bool(route.spans and route.timelines)
-                noted = event_ranges.entry_of(name, route.code, is_counted=is_counted)
-                route.event_ranges = noted
+            noted = self._noted_in(route)
             if changed is not None:
                 event_ranges.mark(route.meter_key, noted)
                 changed.note_run(route, run, noted)
@@ -290,6 +306,17 @@ class Partition:
         self.work.add("fold", "index_rows", accepted)
         self.work.add("fold", "cells", len(folded.dirty))
         return Slice(accepted, refused, duplicates)
+
+    def _noted_in(self, route: Route) -> EventRanges:
+        """Return the entry that says where the events of a route lie, made at the first of them."""
+        noted = route.event_ranges
+        if noted is None:
+            name = (route.organization_id, route.external_subscription_id)
+            # What nothing defines has no timelines.
+            is_counted = bool(route.spans and route.timelines)
+            noted = self.event_ranges.entry_of(name, route.code, is_counted=is_counted)
+            route.event_ranges = noted
+        return noted
 
     def take_folded(self, folded: Folded) -> None:
         """Remember what a fold changed, for the next flush and for the cuts to come."""

@@ -25,6 +25,7 @@ from tables.values import UNITS_A_SPAN, UNITS_AN_EVENT, Reading
 _BOUNDS = Struct("=4q")
 """Half of `app.kernel.twin.BOUNDS`: where events lead straight, or what is known of them."""
 _BOUNDS_BYTES = _BOUNDS.size
+_NO_EVENTS = _BOUNDS.pack(-1, -1, -1, -1)
 
 
 class Route:
@@ -92,10 +93,11 @@ class Route:
         units = sum(span.fold.units for span in spans) + max(0, len(spans) - 1) * UNITS_A_SPAN
         return 1 + units // UNITS_AN_EVENT
 
-    def aim(self) -> None:
+    def aim(self, new: Cell | None = None) -> None:
         """Lead events like those that were folded last straight into their cell, or period.
 
         Those that follow then ask for no span, layer or charge, which lie far apart in memory.
+        `new`: a cell that is not kept yet.
         """
         if len(self.spans) != 1:
             return
@@ -104,7 +106,9 @@ class Route:
         parts = fold.parts
         if layer is None or parts is None or not parts.leads or span.watch is not None:
             return
-        period, cell = layer.period, layer.cells.get(ONLY_CELL) if parts.plain else None
+        period, cell = layer.period, new
+        if cell is None and parts.plain:
+            cell = layer.cells.get(ONLY_CELL)
         if period is None or (parts.plain and cell is None):
             return
         led, same = self.layer, layer is self.layer and cell is self.cell
@@ -125,6 +129,25 @@ class Route:
         after_ms = max(start_ms - EARLY_MS, parts.counts_after_ms + 1)
         self.bounds = _BOUNDS.pack(start_ms, layer.end_ms, after_ms, until_ms)
         self.reach()
+
+    def aim_first(self, cell: Cell) -> bool:
+        """Lead first events straight into a cell; return whether they are led.
+
+        Until `keep_cell`: nobody may see that it leads anywhere before an event has taken it.
+        """
+        self.aim(cell)
+        if self.cell is not cell:
+            return False
+        self.bounds += _NO_EVENTS
+        return True
+
+    def keep_cell(self) -> None:
+        """Keep the cell of first events, or, if none was folded into it, lead none any more."""
+        cell = self.cell
+        if cell is not None and cell.dirty and self.event_ranges is not None:
+            cell.layer.cells[ONLY_CELL] = cell
+        else:
+            self.lose_aim()
 
     def reach(self) -> None:
         """Lead straight whatever adds nothing to the event ranges, which say how far that is."""

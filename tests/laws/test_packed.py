@@ -60,9 +60,9 @@ def test_cooling_between_definitions_and_events(data: st.DataObject) -> None:
 
 
 def test_what_changes_between_two_steps_stays_at_hand() -> None:
-    live = Live(definitions_of(["sum", "max"]))
+    live = Live(definitions_of(["count", "max"]))
     live.define_all()
-    live.deliver([arrived(code, i, START_MS, v="1") for i, code in enumerate(("sum", "max"))])
+    live.deliver([arrived(code, i, START_MS, v="1") for i, code in enumerate(("count", "max"))])
     live.flush()
     partition = live.partition
     for offset, flushes in enumerate((False, True), 2):
@@ -71,7 +71,7 @@ def test_what_changes_between_two_steps_stays_at_hand() -> None:
             # Of two cells the first is packed by now.
             next(packing)
             next(packing)
-            live.deliver([arrived("sum", offset, START_MS, v="1")])
+            live.deliver([arrived("count", offset, START_MS, v="1")])
             if flushes:
                 live.flush()
             drained(packing)

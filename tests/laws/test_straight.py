@@ -50,6 +50,9 @@ class Close(Live):
     def fold_straight(self, runs: list[Run]) -> list[Run]:
         return runs
 
+    def fold_first(self, runs: list[Run]) -> list[Run]:
+        return runs
+
 
 def play(live: Live, batch: list[Arrival], defined: int, *, closes: bool, restarts: bool) -> None:
     """Let definitions come, then a batch; then take the cuts before it, or restart."""

@@ -3835,4 +3835,34 @@ BUGS = (
         "tests/tables/partition/test_route_table.py"
         "::test_routes_that_nothing_is_kept_of_are_dropped_once_defined",
     ),
+    Bug(
+        "first-event-taken-by-periods-of-before",
+        "tables/partition/intake.py",
+        "if len(timelines) != 1 or (timelines[0][1],) != route.timelines:",
+        "if len(timelines) != 1:",
+        "tests/laws/test_first_events.py"
+        "::test_first_events_ask_the_newest_periods_whether_they_are_taken",
+    ),
+    Bug(
+        "cell-kept-of-a-first-event-that-is-not-folded",
+        "tables/routing/route.py",
+        "if cell is not None and cell.dirty and self.event_ranges is not None:",
+        "if cell is not None:",
+        "tests/laws/test_first_events.py::test_a_first_event_that_is_not_folded_leaves_no_cell",
+    ),
+    Bug(
+        "first-event-into-members-that-are-not-at-hand",
+        "tables/fold.py",
+        "not members.is_complete(set_of(layer, *ONLY_CELL, members)):",
+        "not set_of(layer, *ONLY_CELL, members):",
+        "tests/laws/test_first_events.py"
+        "::test_a_first_event_after_a_start_has_its_member_learnt_before",
+    ),
+    Bug(
+        "first-event-of-a-time-that-no-calendar-has",
+        "tables/partition/intake.py",
+        "if check_range(newest_ms, earliest_ms) is None and aim_first(",
+        "if aim_first(",
+        "tests/laws/test_straight.py::test_a_time_that_no_calendar_has_is_refused",
+    ),
 )

@@ -30,7 +30,7 @@ from tables.closing.forgetting import Forgetting
 from tables.closing.instants import instants_at, members_ahead, members_wanted
 from tables.event_index.index import EventIndex
 from tables.partition.intake import Duplicate, WaitForDefinitions
-from tables.partition.partition import Partition
+from tables.partition.partition import Partition, Straight
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold, cells_of
 from tables.partition.refold_apart import (
@@ -166,7 +166,7 @@ class Live:
         self.definitions = Definitions()
         self.partition = Partition(0, self.definitions, EventIndex())
         self.records: list[PublishedRecord] = []
-        self.accepted = self.straight = self.fed_apart = self.left_out = 0
+        self.accepted = self.straight = self.first = self.fed_apart = self.left_out = 0
         self.duplicates: list[Duplicate] = []
         self.changelog = Changelog()
         self._to_define = list(definitions)
@@ -213,7 +213,7 @@ class Live:
             self._arrived[arrival.position] = arrival
         runs = runs_of(arrivals)
         self._fill(self.partition.missing_members(runs))
-        rest = self.fold_straight(runs)
+        rest = self.fold_first(self.fold_straight(runs))
         while True:
             try:
                 closely = self.partition.fold_closely(rest)
@@ -227,8 +227,17 @@ class Live:
     def fold_straight(self, runs: list[Run]) -> list[Run]:
         """Fold what leads straight into a cell; return the rest."""
         straight = self.partition.fold_straight(runs)
-        self.accepted += straight.accepted
         self.straight += straight.accepted
+        return self._led(straight)
+
+    def fold_first(self, runs: list[Run]) -> list[Run]:
+        """Fold the first events that lead straight into a new cell; return the rest."""
+        first = self.partition.fold_first(runs)
+        self.first += first.accepted
+        return self._led(first)
+
+    def _led(self, straight: Straight) -> list[Run]:
+        self.accepted += straight.accepted
         self.duplicates += straight.copies
         return straight.rest
 

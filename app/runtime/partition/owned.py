@@ -366,6 +366,11 @@ class OwnedPartition:
         return straight.missing or straight
 
     def _fold_closely(self, part: list[Run]) -> Slice | list[MemberKey]:
+        first = self.state.fold_first(part)
+        self.folded_events += first.accepted
+        self.duplicates.note(first.copies)
+        # What waits for members or definitions comes again.
+        part[:] = first.rest
         # Another task may have forgotten members since they were learnt.
         return self.state.missing_members(part) or self.state.fold_closely(part)
 

@@ -1,0 +1,78 @@
+"""A law of the straight way: first events take it once their routes are compiled.
+
+That they are folded as whoever looks at each closely is a law of `test_straight`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from app.definitions import commands
+from app.definitions.log import apply
+from app.definitions.outcome import Applied
+from app.wire.arrivals import runs_of
+from tests.laws.test_straight import APART, PLAIN
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import arrived
+from tests.world.partition import Live
+
+
+def test_the_first_event_of_a_cell_goes_straight_once_its_route_is_compiled() -> None:
+    """Also after a rest, beside the events that the cell has."""
+    live = Live(definitions_of([*PLAIN, *APART]))
+    live.define_all()
+    for number in range(2):
+        for code in (*PLAIN, *APART):
+            name = f"{code}{number}"
+            live.deliver([arrived(code, number, START_MS, transaction_id=name, u="a", v="1")])
+        live.flush()
+        live.partition.packing.pack((ORG, SUBSCRIPTION))
+    assert (live.straight, live.first) == (0, 2 * len(PLAIN))
+    assert {cuts[0][1][0] for _, cuts in live.cells().values()} == {2}
+
+
+@pytest.mark.parametrize("value", [None, "1"], ids=["no value", "known id"])
+def test_a_first_event_that_is_not_folded_leaves_no_cell(value: str | None) -> None:
+    live = Live(definitions_of(["count", "max"]))
+    live.define_all()
+    live.deliver([arrived("count", 0, START_MS, transaction_id="t0")])
+    name = "t0" if value else "t1"
+    odd = arrived("max", 1, START_MS, transaction_id=name, v=value)
+    assert live.fold_first(runs_of([odd])) == runs_of([odd])
+    route = live.partition.routes.by_key[odd.meter_key]
+    # Nobody would ask whether definitions outdated it.
+    assert (route.bounds, route.cell) == (b"", None)
+    assert [layer.cells for span in route.spans for layer in span.layers.values()] == [{}]
+    live.deliver([odd])
+    assert len(live.cells()) == 1
+
+
+def test_a_first_event_after_a_start_has_its_member_learnt_before() -> None:
+    live = Live(definitions_of(["heads"]))
+    live.define_all()
+    first, second = (arrived("heads", n, START_MS, transaction_id=f"t{n}", u="a") for n in range(2))
+    live.deliver([first])
+    live.flush()
+    live.restart()
+    assert live.fold_first(runs_of([second])) == runs_of([second])
+    assert live.partition.missing_members(runs_of([second]))
+
+
+def test_first_events_ask_the_newest_periods_whether_they_are_taken() -> None:
+    """Also while a route is made as its cells were folded, for nobody has looked at it since."""
+    live = Live(definitions_of(["count"]))
+    live.define_all()
+    for number in range(2):
+        live.deliver([arrived("count", number, START_MS, transaction_id=f"t{number}")])
+        live.flush()
+        live.partition.packing.pack((ORG, SUBSCRIPTION))
+    assert live.first == 2
+    at_ms = START_MS + HOUR_MS
+    ended = commands.terminate_subscription(ORG, SUBSCRIPTION).encode()
+    told = apply(live.definitions, ended, at_ms, live.definitions.offset)
+    assert isinstance(told, Applied)
+    assert told.impact is not None
+    live.partition.redefinition.tell(told.impact)
+    runs = runs_of([arrived("count", 2, START_MS, at_ms + DAY_MS, transaction_id="t2")])
+    assert live.fold_first(runs) == runs
