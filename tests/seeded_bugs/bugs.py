@@ -249,8 +249,8 @@ BUGS = (
     Bug(
         "straight-after-the-period-is-due",
         "tables/routing/route.py",
-        "start_ms, until_ms = layer.start_ms, min(period.due_at_ms, layer.due_at_ms)",
-        "start_ms, until_ms = layer.start_ms, period.due_at_ms + 1",
+        "until_ms = min(period.due_at_ms, layer.due_at_ms)",
+        "until_ms = period.due_at_ms + 1",
         "tests/laws/test_straight.py::test_what_is_late_is_looked_at",
     ),
     Bug(
@@ -1693,11 +1693,10 @@ BUGS = (
     ),
     Bug(
         "straight-event-of-long-before-not-noted",
-        "tables/routing/route.py",
-        "max(start_ms - EARLY_MS, parts.counts_after_ms + 1)",
-        "max(start_ms - 99 * EARLY_MS, parts.counts_after_ms + 1)",
-        "tests/tables/changelogged/test_presence.py"
-        "::test_what_leads_straight_into_a_period_is_looked_at_if_it_came_long_before_it",
+        "app/kernel/rows.h",
+        " || v->timestamp_ms - v->append_ms > EARLY_MS",
+        "",
+        "tests/app/kernel/test_kernel.py::test_what_came_long_before_its_time_is_noted",
     ),
     Bug(
         "older-state-taken-to-have-no-early-events",
@@ -3834,5 +3833,55 @@ BUGS = (
         "if route.event_ranges is None:",
         "tests/tables/partition/test_route_table.py"
         "::test_routes_that_nothing_is_kept_of_are_dropped_once_defined",
+    ),
+    Bug(
+        "read-since-a-time-though-events-of-it-came-early",
+        "app/queries/replay.py",
+        " or any(entry.early_ms >= dated_from_ms for entry in entries)",
+        "",
+        "tests/simulation/test_read_since.py::test_what_is_told_is_as_from_all_events",
+    ),
+    Bug(
+        "read-since-a-time-that-a-correction-dates-events-in",
+        "app/queries/replay.py",
+        "FROM_THE_FIRST if corrected else dated_from_ms",
+        "dated_from_ms",
+        "tests/simulation/test_read_since.py::test_what_is_told_is_as_from_all_events",
+    ),
+    Bug(
+        "series-of-a-balance-read-since-its-first-window",
+        "tables/reading/series.py",
+        "FROM_THE_FIRST if recurring else self._windows[0].start_ms",
+        "self._windows[0].start_ms",
+        "tests/simulation/test_read_since.py::test_what_is_told_is_as_from_all_events",
+    ),
+    Bug(
+        "balance-explained-by-the-events-of-its-period",
+        "app/queries/explain.py",
+        "FROM_THE_FIRST if self.recurring or self.period is None else self.period.start_ms",
+        "FROM_THE_FIRST if self.period is None else self.period.start_ms",
+        "tests/simulation/test_read_since.py::test_what_is_told_is_as_from_all_events",
+    ),
+    Bug(
+        "balance-regrouped-by-the-events-of-its-period",
+        "tables/reading/regrouping.py",
+        "FROM_THE_FIRST if carries else self._from_ms",
+        "self._from_ms",
+        "tests/simulation/test_read_since.py::test_what_is_told_is_as_from_all_events",
+    ),
+    Bug(
+        "early-copy-not-noted",
+        "tables/partition/partition.py",
+        "        event_ranges.note_early(copy.arrival for copy in duplicates)\n",
+        "",
+        "tests/tables/changelogged/test_presence.py"
+        "::test_a_copy_that_came_long_before_its_time_is_noted",
+    ),
+    Bug(
+        "event-dated-too-far-ahead-goes-straight",
+        "tables/routing/route.py",
+        "max(layer.end_ms - MAX_EVENT_AHEAD_MS, parts.counts_after_ms + 1)",
+        "parts.counts_after_ms + 1",
+        "tests/laws/test_straight.py::test_what_is_dated_too_far_ahead_goes_nowhere",
     ),
 )
