@@ -3835,4 +3835,12 @@ BUGS = (
         "tests/tables/partition/test_route_table.py"
         "::test_routes_that_nothing_is_kept_of_are_dropped_once_defined",
     ),
+    Bug(
+        "members-of-a-large-set-removed-without-a-flush-between",
+        "agents/close.py",
+        "    if members.leaving:\n",
+        "    if not members:\n",
+        "tests/agents/test_close.py"
+        "::test_members_that_go_have_a_flush_only_if_more_of_them_are_left",
+    ),
 )
