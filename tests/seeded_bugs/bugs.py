@@ -3843,4 +3843,11 @@ BUGS = (
         "tests/agents/test_close.py"
         "::test_members_that_go_have_a_flush_only_if_more_of_them_are_left",
     ),
+    Bug(
+        "newest-row-of-an-id-by-chance",
+        "tables/event_index/rows.py",
+        "    found = np.sort(order[some])\n",
+        "    found = np.sort(order[some])[::-1]\n",
+        "tests/tables/event_index/test_segments.py::test_sorting_keeps_the_first_of_equal_ids",
+    ),
 )
