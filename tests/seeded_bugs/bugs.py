@@ -3850,4 +3850,11 @@ BUGS = (
         "    found = np.sort(order[some])[::-1]\n",
         "tests/tables/event_index/test_segments.py::test_sorting_keeps_the_first_of_equal_ids",
     ),
+    Bug(
+        "set-taken-for-whole-whoever-begins-it",
+        "tables/fold.py",
+        "if members.capacity is None or all(cell is None or cell.empty for cell in cells):",
+        "if cells:",
+        "tests/laws/test_straight.py::test_straight_asks_for_members_that_are_not_at_hand",
+    ),
 )
