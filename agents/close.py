@@ -115,7 +115,9 @@ async def forget_final(owned: OwnedPartition, progress: ProgressTable) -> None:
             return
         await owned.work.run(CLOSING, members.emptying(stored))
     owned.next_flush.note_moved()
-    await owned.flush()
+    if members.leaving:
+        # What is removed is at hand until the store follows a flush: not more of it at once.
+        await owned.flush()
     owned.cuts.woken.set()
 
 

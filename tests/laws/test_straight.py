@@ -335,6 +335,18 @@ def test_straight_asks_for_members_that_are_not_at_hand() -> None:
     assert live.fold_straight(runs) == runs
 
 
+def test_straight_asks_for_no_members_of_a_set_that_a_refold_has_made() -> None:
+    """It has folded whatever there is of it."""
+    live = Live(definitions_of(["unique"]))
+    live.define_all()
+    live.deliver([arrived("unique", n, START_MS + n, u=f"user {n % 2}", g="x") for n in range(4)])
+    live.refold([(ORG, SUBSCRIPTION, "unique")])
+    straight = live.straight
+    live.deliver([arrived("unique", 4, START_MS + 4, u="user 1", g="x")])
+    live.deliver([arrived("unique", 5, START_MS + 5, u="one more", g="x")])
+    assert live.straight == straight + 1
+
+
 def grouped(code: str, n: int, letter: str) -> Arrival:
     """Return an event of a group."""
     return arrived(code, n, START_MS + n, transaction_id=f"t{n}", v="1", g=letter, u="a")

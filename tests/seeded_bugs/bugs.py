@@ -3883,5 +3883,25 @@ BUGS = (
         "max(layer.end_ms - MAX_EVENT_AHEAD_MS, parts.counts_after_ms + 1)",
         "parts.counts_after_ms + 1",
         "tests/laws/test_straight.py::test_what_is_dated_too_far_ahead_goes_nowhere",
+        "members-of-a-large-set-removed-without-a-flush-between",
+        "agents/close.py",
+        "    if members.leaving:\n",
+        "    if not members:\n",
+        "tests/agents/test_close.py"
+        "::test_members_that_go_have_a_flush_only_if_more_of_them_are_left",
+    ),
+    Bug(
+        "newest-row-of-an-id-by-chance",
+        "tables/event_index/rows.py",
+        "    found = np.sort(order[some])\n",
+        "    found = np.sort(order[some])[::-1]\n",
+        "tests/tables/event_index/test_segments.py::test_sorting_keeps_the_first_of_equal_ids",
+    ),
+    Bug(
+        "set-taken-for-whole-whoever-begins-it",
+        "tables/fold.py",
+        "if members.capacity is None or all(cell is None or cell.empty for cell in cells):",
+        "if cells:",
+        "tests/laws/test_straight.py::test_straight_asks_for_members_that_are_not_at_hand",
     ),
 )
