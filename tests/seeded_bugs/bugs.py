@@ -3835,4 +3835,25 @@ BUGS = (
         "tests/tables/partition/test_route_table.py"
         "::test_routes_that_nothing_is_kept_of_are_dropped_once_defined",
     ),
+    Bug(
+        "cells-unpacked-into-the-layer-before",
+        "tables/partition/packing.py",
+        "if layer is None or layer.start_ms != name.layer_ms:",
+        "if layer is None:",
+        "tests/laws/test_packed.py::test_packed_cells_of_several_periods_come_back_to_their_own",
+    ),
+    Bug(
+        "packed-cells-parted-by-subscription",
+        "tables/partition/packing.py",
+        "if key[:3] != last:",
+        "if key[:1] != last[:1]:",
+        "tests/laws/test_packed.py::test_a_cut_leaves_packed_cells_as_they_were",
+    ),
+    Bug(
+        "whose-period-ends-without-events-stays-at-hand",
+        "agents/close.py",
+        "if packed or not at_hand:",
+        "if packed:",
+        "tests/agents/test_close.py::test_whose_period_ends_without_events_stays_at_hand_if_it_was",
+    ),
 )
