@@ -28,7 +28,7 @@ from app.runtime.progress import Progress, ProgressTable
 from app.settings import Settings
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.members import Members, pack_member
-from tables.closing.close import close_subscription
+from tables.closing.close import close_subscription, next_cut, settle
 from tables.closing.instants import STEPS_AT_ONCE, instants_at
 from tables.closing.schedule import Schedule
 from tables.partition.partition import Partition
@@ -315,6 +315,25 @@ def test_organizations_take_turns_within_a_cut(crowd: dict[str, int]) -> None:
         taken = [record.value for record in records if _is_of(record, name)]
         assert taken == values
     assert not state.stale.half_closed
+
+
+@pytest.mark.parametrize("is_looked_at", [False, True])
+def test_whose_period_ends_without_events_stays_at_hand_if_it_was(is_looked_at: bool) -> None:
+    told = closing_at_once({CROWD: {"s": 0}})
+    state, name = told.meter("2024-01-31T12:00").partition, (CROWD, "s")
+    owned = taking(state, [], Settings(), [name])
+    if not is_looked_at:
+        state.packing.spare(name)
+    assert state.timelines.has(name) == is_looked_at
+    cut_ms = ms("2024-02-01")
+    assert drained(_Cut(owned, cut_ms).until_full())
+    assert len(owned.next_flush.records) == 1
+    assert state.timelines.has(name) == is_looked_at
+    known = owned.cuts.unscheduled[name]
+    settle(state, cut_ms)
+    following_ms = next_cut(state, name, known)
+    assert state.timelines.has(name) == is_looked_at
+    assert following_ms == next_cut(state, name) == ms("2024-03-01")
 
 
 def _is_of(record: Record, name: SubscriptionKey) -> bool:

@@ -3883,6 +3883,8 @@ BUGS = (
         "max(layer.end_ms - MAX_EVENT_AHEAD_MS, parts.counts_after_ms + 1)",
         "parts.counts_after_ms + 1",
         "tests/laws/test_straight.py::test_what_is_dated_too_far_ahead_goes_nowhere",
+    ),
+    Bug(
         "members-of-a-large-set-removed-without-a-flush-between",
         "agents/close.py",
         "    if members.leaving:\n",
@@ -3903,5 +3905,26 @@ BUGS = (
         "if members.capacity is None or all(cell is None or cell.empty for cell in cells):",
         "if cells:",
         "tests/laws/test_straight.py::test_straight_asks_for_members_that_are_not_at_hand",
+    ),
+    Bug(
+        "cells-unpacked-into-the-layer-before",
+        "tables/partition/packing.py",
+        "if layer is None or layer.start_ms != name.layer_ms:",
+        "if layer is None:",
+        "tests/laws/test_packed.py::test_packed_cells_of_several_periods_come_back_to_their_own",
+    ),
+    Bug(
+        "packed-cells-parted-by-subscription",
+        "tables/partition/packing.py",
+        "if key[:3] != last:",
+        "if key[:1] != last[:1]:",
+        "tests/laws/test_packed.py::test_a_cut_leaves_packed_cells_as_they_were",
+    ),
+    Bug(
+        "whose-period-ends-without-events-stays-at-hand",
+        "agents/close.py",
+        "if packed or not at_hand:",
+        "if packed:",
+        "tests/agents/test_close.py::test_whose_period_ends_without_events_stays_at_hand_if_it_was",
     ),
 )
