@@ -115,7 +115,9 @@ async def forget_final(owned: OwnedPartition, progress: ProgressTable) -> None:
             return
         await owned.work.run(CLOSING, members.emptying(stored))
     owned.next_flush.note_moved()
-    await owned.flush()
+    if members.leaving:
+        # What is removed is at hand until the store follows a flush: not more of it at once.
+        await owned.flush()
     owned.cuts.woken.set()
 
 
@@ -202,7 +204,7 @@ class _Cut:
         state = self._owned.state
         for record in chain(instants_at(state, self._cut_ms), changed_at(state, self._cut_ms)):
             # No flush comes between what a step decides and what it says of it.
-            self._put(record)
+            self._put((record,))
             if record is None:
                 yield
         # Something may have asked for a cut of further subscriptions meanwhile.
@@ -235,28 +237,31 @@ class _Cut:
         waiting: deque[tuple[SubscriptionKey, Iterator[PublishedRecord | None]]] = deque()
         for name in names:
             packed = state.packing.packed_pieces(name)
+            at_hand = state.timelines.has(name)
             records = closing(state, name, self._cut_ms)
             first = list(islice(records, AT_FIRST))
-            for record in first:
-                self._put(record)
+            self._put(first)
             if len(first) == AT_FIRST:
                 state.stale.half_closed.add(name)
                 waiting.append((name, records))
             else:
                 # Also one that was left half taken before.
                 state.stale.half_closed.discard(name)
-                if packed:
+                if packed or not at_hand:
                     # Its timelines go with that.
                     cuts.unscheduled[name] = due_next(state, name, self._cut_ms)
-                    # As they were: nobody else had a turn since.
-                    state.packing.pack(name, packed)
+                    if packed:
+                        # As they were: nobody else had a turn since.
+                        state.packing.pack(name, packed)
+                    else:
+                        state.packing.spare(name)
             failpoint("mid-close")
             yield len(first) + 1
         while waiting:
             name, records = waiting.popleft()
             left = AT_ONCE
             for record in islice(records, AT_ONCE):
-                self._put(record)
+                self._put((record,))
                 left -= 1
                 yield 1
             if left:
@@ -264,16 +269,23 @@ class _Cut:
             else:
                 waiting.append((name, records))
 
-    def _put(self, record: PublishedRecord | None) -> None:
-        """Put a record into the next flush; None: a step without one."""
-        if record is None:
-            return
-        owned, (key, value, headers, told, topic) = self._owned, record
-        self._bytes += len(value)
-        owned.shared.tally.note_published(told)
-        name = self._topics.get(topic)
-        if name is None:
-            settings = owned.shared.settings
-            known = settings.usage_records_topic if topic == USAGE_RECORDS else topic
-            name = self._topics[topic] = settings.topic(known)
-        owned.next_flush.records.append(Record(name, owned.number, key, value, headers))
+    def _put(self, records: Iterable[PublishedRecord | None]) -> None:
+        """Put records into the next flush; None: a step without one."""
+        owned, topics = self._owned, self._topics
+        number, note, put = (
+            owned.number,
+            owned.shared.tally.note_published,
+            owned.next_flush.records.append,
+        )
+        for record in records:
+            if record is None:
+                continue
+            key, value, headers, told, topic = record
+            self._bytes += len(value)
+            note(told)
+            name = topics.get(topic)
+            if name is None:
+                settings = owned.shared.settings
+                known = settings.usage_records_topic if topic == USAGE_RECORDS else topic
+                name = topics[topic] = settings.topic(known)
+            put(Record(name, number, key, value, headers))

@@ -565,7 +565,8 @@ def set_of(
         key = span.sets[name] = span.set_named(name)
         layers = span.layers.values() if recurring else (layer,)
         cells = (other.cells.get((filter_id, groups)) for other in layers)
-        if all(cell is None or cell.empty for cell in cells):
+        # Of a refold, say: it has no store, so whatever it folds into a set is here.
+        if members.capacity is None or all(cell is None or cell.empty for cell in cells):
             members.create_empty(key)
     return key
 

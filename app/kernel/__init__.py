@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from app.kernel import twin
+from app.kernel.twin import EARLY_MS as EARLY_MS
 
 
 def _chosen() -> tuple[ModuleType, str]:

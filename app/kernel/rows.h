@@ -24,6 +24,9 @@ typedef struct {
     int waiting;
 } Rows;
 
+/* By so much the clock of a producer may be ahead, or a period begin before its events come. */
+#define EARLY_MS 86400000
+
 /* Until where events of a route reach that nothing has to be noted of. */
 typedef struct {
     int64_t newest_ms, appended_ms, raw_first, rekeyed_first;
@@ -34,7 +37,7 @@ static int is_farther(const View *v, const int64_t place[4], const Reach *reach)
     int is_raw = place[3] < 0;
     int64_t first = is_raw ? reach->raw_first : reach->rekeyed_first;
     return v->timestamp_ms > reach->newest_ms || v->append_ms > reach->appended_ms || first < 0 ||
-           place[is_raw ? 1 : 3] < first;
+           place[is_raw ? 1 : 3] < first || v->timestamp_ms - v->append_ms > EARLY_MS;
 }
 
 /* Write the ids that wait into their rows. */

@@ -448,6 +448,10 @@ Led = tuple[list[Any], list[Run], list[tuple[Any, Run]], list[Run], list[Run]]
 is not whole, and runs that do not lead straight."""
 
 
+EARLY_MS = 86_400_000
+"""By so much the clock of a producer may be ahead, or a period begin before its events come."""
+
+
 def lead(
     runs: list[Run],
     routes: Mapping[Key, Route],
@@ -485,14 +489,18 @@ def lead(
         if route.set_key is not None and route.set_key not in complete:
             led[3].append(run)
         for arrival in arrivals:
-            timestamp_ms, rekeyed = arrival.event.timestamp_ms, arrival.rekeyed_offset
+            came_ms, rekeyed = arrival.append_time_ms, arrival.rekeyed_offset
+            dated_ms = arrival.event.timestamp_ms
+            if dated_ms is None:
+                dated_ms = came_ms
             offset, first = (
                 (arrival.raw_offset, raw_first) if rekeyed < 0 else (rekeyed, rekeyed_first)
             )
             if (
-                (arrival.append_time_ms if timestamp_ms is None else timestamp_ms) > newest_ms
-                or arrival.append_time_ms > appended_ms
+                dated_ms > newest_ms
+                or came_ms > appended_ms
                 or not 0 <= first <= offset
+                or dated_ms - came_ms > EARLY_MS
             ):
                 led[2].append((route, run))
                 break

@@ -17,8 +17,9 @@ from app.runtime.engine import Engine
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.scanning.scans import ScanTurn
 from app.wire.arrivals import Arrival, SubscriptionKey
-from tables.changelogged.presence import EventRanges, first_offsets
+from tables.changelogged.presence import EventRanges
 from tables.event_index.entries import Entry
+from tables.partition.left_out import FROM_THE_FIRST
 
 
 class Events:
@@ -81,7 +82,10 @@ class Events:
         newest: First[ListedEvent],
         turn: ScanTurn,
     ) -> None:
-        first = await turn.run(_first_listed(owned, organization_id, query))
+        replay = Replay(owned, self._engine.scan, turn)
+        found = await turn.run(_ranges_of(owned, organization_id, query))
+        since_ms = query.timestamp_from_ms
+        first = await replay.first([found], FROM_THE_FIRST if since_ms is None else since_ms)
         if first == (None, None):
             return
 
@@ -97,7 +101,6 @@ class Events:
 
         external_id = query.external_subscription_id
         names = [] if external_id is None else [(organization_id, external_id)]
-        replay = Replay(owned, self._engine.scan, turn)
         codes = None if query.code is None else [query.code]
         async with replay.reading(show, names, first, codes=codes) as reading:
             await reading.so_far()
@@ -157,10 +160,10 @@ def _listed(arrival: Arrival) -> ListedEvent:
     )
 
 
-def _first_listed(
+def _ranges_of(
     owned: OwnedPartition, organization_id: str, query: EventQuery
-) -> Steps[tuple[int | None, int | None]]:
-    """Return where the first events of a listing may lie, on raw and on rekeyed."""
+) -> Steps[EventRanges]:
+    """Return where the events of a listing may lie."""
     found = EventRanges()
     ranges = owned.state.event_ranges
     names: Iterable[tuple[SubscriptionKey, Mapping[str, EventRanges]]] = ranges.codes.items()
@@ -175,7 +178,7 @@ def _first_listed(
             yield
     if owned.state.event_ranges.rest is not None:
         found.merge(owned.state.event_ranges.rest)
-    return first_offsets([found])
+    return found
 
 
 def _uncounted(

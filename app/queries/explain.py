@@ -5,7 +5,7 @@ It keeps where the first events up to the listed page lie, and reads that page a
 
 from __future__ import annotations
 
-import asyncio
+from asyncio import to_thread
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from decimal import Decimal
@@ -34,6 +34,7 @@ from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
 from tables.changelogged.published_period import PublishedCell
+from tables.partition.left_out import FROM_THE_FIRST
 from tables.partition.partition import Partition
 from tables.partition.revised import Counted
 from tables.reading.explained import ExplainedPeriod, published_texts
@@ -92,6 +93,11 @@ class _Selection:
             found = map(holding, tracer.route.timelines)
             self.period = next((period for period in found if period is not None), None)
         self.recurring = any(span.fold.metric.recurring for span in self.spans.values())
+
+    @property
+    def dated_from_ms(self) -> int:
+        """Since when events are dated that are explained."""
+        return FROM_THE_FIRST if self.recurring or self.period is None else self.period.start_ms
 
     def _wants_charge(self, span: Span) -> bool:
         charge, query = span.fold.charge, self.query
@@ -261,12 +267,12 @@ async def _explain_once(
         cells = yield from _explained(state, meter_key, selection, period, lists)
         return cells, as_of(state), state.refolding(*name)
 
-    finished = await replay.meter_key(meter_key, take, finish)
+    finished = await replay.meter_key(meter_key, take, finish, selection.dated_from_ms)
     if finished is None:
         return _CHANGED
     explained, progress, stale = finished
     # Long lists take longer than a turn.
-    cells = await asyncio.to_thread(_with_lists, explained, query)
+    cells = await to_thread(_with_lists, explained, query)
     # The scan kept where they lie; of a page all may be of the greatest size.
     places = await replay.turn.run(page.listed(query.offset))
     again = _Shown(state, meter_key, query)

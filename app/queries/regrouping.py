@@ -36,7 +36,7 @@ async def regrouped_usage(
 
     async def read(code: str, show: Callable[[Arrival], Steps[None]]) -> None:
         meter_key = (subscription.organization_id, subscription.external_id, code)
-        await replay.meter_key(meter_key, show, _nothing)
+        await replay.meter_key(meter_key, show, _nothing, regrouped.dated_from_ms(code))
 
     await replay.turn.run(regrouped.merging())
     for code in regrouped.to_admit:

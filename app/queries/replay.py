@@ -5,12 +5,14 @@ What is read is fed up to where the live fold stands; for the last stretch the l
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
 from app.bounds.turns import STEP_ITEMS, Steps, T
+from app.kafka.clients import NOT_TAKEN
 from app.meter.errors import BeyondRetention
 from app.runtime.context import RawElements
 from app.runtime.partition.owned import OwnedPartition
@@ -18,7 +20,11 @@ from app.runtime.raw_lookup import RawPlace
 from app.runtime.scanning.scan import Scan
 from app.runtime.scanning.scans import Scanner, ScanTurn
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, SubscriptionKey
-from tables.changelogged.presence import first_offsets
+from tables.changelogged.presence import EventRanges, first_offsets
+from tables.partition.left_out import FROM_THE_FIRST, appended_from
+
+_ASKED_FOR_S = 1.0
+"""So long the brokers are asked where to begin; else it is begun where the first event lies."""
 
 Feed = Callable[[list[Arrival]], Steps[None]]
 """Takes a part of what is read, by steps."""
@@ -64,15 +70,33 @@ class Replay:
             scan.start(self.owned.state.checkpoint, *first)
             yield Reading(self.owned, scan, self.turn, feed)
 
+    async def first(
+        self, entries: Sequence[EventRanges], dated_from_ms: int
+    ) -> tuple[int | None, int | None]:
+        """Return where to begin on raw and on rekeyed to read what is dated from an instant on."""
+        first = first_offsets(entries)
+        if first == (None, None) or any(entry.early_ms >= dated_from_ms for entry in entries):
+            return first
+        offsets = self.owned.shared.offsets
+        try:
+            async with asyncio.timeout(_ASKED_FOR_S):
+                since = await offsets.logs_since(self.owned.number, appended_from(dated_from_ms))
+        except NOT_TAKEN:
+            # What was folded is at hand also while no broker answers.
+            return first
+        return first_offsets(entry.since(*since) for entry in entries)
+
     async def meter_key(
         self,
         meter_key: MeterKey,
         take: Callable[[Arrival], Steps[None]],
         finish: Callable[[], Steps[T]],
+        dated_from_ms: int = FROM_THE_FIRST,
     ) -> T:
         """Show `take` every arrival that may count as the meter key's, up to the live fold.
 
         `finish` is asked while the live fold waits exactly where the last arrival was read.
+        `dated_from_ms`: events need not be shown that count at an earlier time.
         """
         name, code, state = meter_key[:2], meter_key[2], self.owned.state
         codes = state.event_ranges.codes_of(name)
@@ -91,8 +115,10 @@ class Replay:
                 elif number % STEP_ITEMS == 0:
                     yield
 
+        # A correction may date any event anywhere.
         sought = None if corrected else [code]
-        async with self.reading(show, [name], first_offsets(entries), codes=sought) as reading:
+        first = await self.first(entries, FROM_THE_FIRST if corrected else dated_from_ms)
+        async with self.reading(show, [name], first, codes=sought) as reading:
             await reading.near()
             async with reading.caught_up():
                 return await self.turn.run(finish(), urgent=True)

@@ -34,7 +34,7 @@ async def usage_series(
         yield from ()
         return as_of(state)
 
-    progress = await replay.meter_key(meter_key, take, finish)
+    progress = await replay.meter_key(meter_key, take, finish, series.dated_from_ms)
     charges = series.values()
     return UsageSeries(
         external_subscription_id=meter_key[1],

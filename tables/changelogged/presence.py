@@ -17,9 +17,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from app.billing_periods.day_count import DAY_MS
 from app.definitions.timeline import NEVER_MS, ceil_to
-from app.kernel import reach_of
+from app.kernel import EARLY_MS, reach_of
 from app.wire.arrivals import Arrival, MeterKey
 
 REST: MeterKey = ("", "", "undefined")
@@ -34,9 +33,6 @@ _NOTHING: Final[Mapping[int, list[str]]] = MappingProxyType({})
 
 KEPT_TO_MS = 3_600_000
 """The changelog has times rounded up to it: a pair is written about once an hour."""
-
-EARLY_MS = DAY_MS
-"""By so much the clock of a producer may be ahead, or a period begin before its events come."""
 
 NOTED_TO_MS = 60_000
 """Here they are rounded up to it: most events then change nothing, and are not looked at."""
@@ -64,8 +60,7 @@ class EventRanges(msgspec.Struct, gc=False):
     """Periods that were final by then have no cells any more (`Span.has_forgotten`); -1: none."""
     early_ms: int = -1
     """Greatest timestamp, and up to an hour more, of the events appended more than `EARLY_MS`
-    before it; -1: there is none. Those that lead straight into a period are not appended so long
-    before it begins."""
+    before it, copies among them; -1: there is none."""
     written: bool = True
     """Whether the changelog has it as it is, or the next flush writes it."""
 
@@ -118,7 +113,7 @@ class EventRanges(msgspec.Struct, gc=False):
         Many wide events come here, so `ceil_to` is spelled out.
         """
         newest_ms, earliest_ms, appended_ms, raw, rekeyed = reach_of(arrivals)
-        anew = newest_ms - earliest_ms > EARLY_MS and self._note_early(arrivals)
+        anew = newest_ms - earliest_ms > EARLY_MS and self.note_early(arrivals)
         if raw >= 0 and not 0 <= self.raw_first <= raw:
             self.raw_first, anew = raw, True
         if rekeyed >= 0 and not 0 <= self.rekeyed_first <= rekeyed:
@@ -131,7 +126,8 @@ class EventRanges(msgspec.Struct, gc=False):
             self.appended_ms = _shared(-(-appended_ms // NOTED_TO_MS) * NOTED_TO_MS)
         return anew
 
-    def _note_early(self, arrivals: Iterable[Arrival]) -> bool:
+    def note_early(self, arrivals: Iterable[Arrival]) -> bool:
+        """Extend `early_ms` over some events; return whether it changed."""
         dated_ms = (
             ceil_to(a.timestamp_ms, KEPT_TO_MS)
             for a in arrivals

@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from app.bounds.limits import UNDEFINED_NAMES
-from app.wire.arrivals import MeterKey, SubscriptionKey, interned
+from app.kernel import EARLY_MS
+from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey, interned
 from tables.changelogged.checksum import ChangelogSum, Rows
 from tables.changelogged.presence import REST, EventRanges, Touched, touched_in
 from tables.changelogged.resting import Codes, RestingRanges
@@ -97,6 +98,16 @@ class EventRangesTable:
         """Keep an external subscription as bytes: no route holds any of its entries any more."""
         if not self.codes.rest(name):
             self._to_rest[name] = None
+
+    def note_early(self, copies: Iterable[Arrival]) -> None:
+        """Note which copies of known events came early: lists show them at their own time."""
+        for arrival in copies:
+            if arrival.timestamp_ms - arrival.append_time_ms <= EARLY_MS:
+                continue
+            name, code = arrival.name, arrival.event.code
+            entry = self.of(name, code) if self.find(name, code) is not None else self.rest
+            if entry is not None and entry.note_early([arrival]):
+                self.mark((*name, code), entry)
 
     def note_forgotten(self, meter_key: MeterKey, forgotten_ms: int) -> None:
         """Note until when periods of a meter key were final whose cells are gone; -1: none is."""

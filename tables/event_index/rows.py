@@ -46,17 +46,27 @@ def sort_rows(newest_first: Rows, *, presorted: bool = False) -> Rows:
     high = newest_first["high"].astype(np.uint64)
     order = np.argsort(high, kind="stable" if presorted else None)
     ordered = high[order]
-    if (ordered[1:] == ordered[:-1]).any():
-        order = _order_of_newest(high, newest_first["low"].astype(np.uint32))
+    alike = ordered[1:] == ordered[:-1]
+    if alike.any():
+        order = _order_of_newest(order, alike, high, newest_first["low"].astype(np.uint32))
     # Taking whole rows is ten times as fast as taking records of three fields.
     return newest_first.view(_WHOLE_ROW).take(order).view(ROW)
 
 
-def _order_of_newest(high: Words, low: npt.NDArray[np.uint32]) -> Indexes:
-    order = np.lexsort((low, high))
-    high, low = high[order], low[order]
+def _order_of_newest(
+    order: Indexes, alike: npt.NDArray[np.bool_], high: Words, low: npt.NDArray[np.uint32]
+) -> Indexes:
+    """Return an order by `high`, by all of the id, and of equal ids the first row alone.
+
+    `alike`: whether a row is followed by one that is alike so far. Few are: only these are sorted.
+    """
+    some = np.zeros(len(order), np.bool_)
+    some[1:] = alike
+    some[:-1] |= alike
+    found = np.sort(order[some])
+    order[some] = found[np.lexsort((low[found], high[found]))]
     first = np.ones(len(order), np.bool_)
-    first[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+    first[1:] = ~alike | (low[order[1:]] != low[order[:-1]])
     return order[first]
 
 

@@ -7,9 +7,10 @@ period on that is not forgotten, unless something else is to be counted anew.
 from __future__ import annotations
 
 from app.definitions.timeline import NEVER_MS
+from app.kernel import EARLY_MS
 from app.wire.arrivals import MeterKey
 from tables.cells.forgotten import has_forgotten_since, is_forgotten
-from tables.changelogged.presence import EARLY_MS, EventRanges
+from tables.changelogged.presence import EventRanges
 from tables.partition.partition import Partition
 from tables.routing.route import Route
 

@@ -14,7 +14,7 @@ import msgspec
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions.model import FOLD_VERSION
 from app.wire.arrivals import MeterKey, SubscriptionKey, interned
-from tables.cells.cell import Cell, GroupCell, Span
+from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.keys import CellKey, PackedCell, SpanKey, SpanSetKey
 from tables.changelogged.checkpoint import StateTooNew
 from tables.changelogged.checksum import record_hash
@@ -144,6 +144,9 @@ class Packing:
 
     def packed_pieces(self, name: SubscriptionKey) -> list[Piece]:
         """Return the packed cells of a packed external subscription, for `pack`."""
+        if not self._event_ranges.codes_of(name):
+            # Most of very many have neither events nor cells.
+            return []
         found = ((i, self._packed.piece(i)) for i in self._subscription_ids(name) if self._packed)
         return [(identity, piece) for identity, piece in found if piece is not None]
 
@@ -332,9 +335,15 @@ def _set_names(cell: CellKey) -> tuple[SpanSetKey, SpanSetKey]:
 def by_span(cells: Iterable[Packed]) -> dict[SpanKey, list[tuple[CellKey, Packed]]]:
     """Sort packed cells by the span that they belong to."""
     found: dict[SpanKey, list[tuple[CellKey, Packed]]] = {}
+    of_span: list[tuple[CellKey, Packed]] = []
+    last: tuple[object, ...] = ()
     for cell in cells:
         key = _decode_key(cell[0])
-        found.setdefault(SpanKey(*key[:3]), []).append((key, cell))
+        if key[:3] != last:
+            # Those of one span mostly follow each other.
+            last = key[:3]
+            of_span = found.setdefault(SpanKey(*key[:3]), [])
+        of_span.append((key, cell))
     return found
 
 
@@ -343,8 +352,11 @@ def unpack_into(
 ) -> list[tuple[CellKey, Packed]]:
     """Give a span its packed cells; return those that do not fit into it."""
     left: list[tuple[CellKey, Packed]] = []
+    layer: Layer | None = None
     for name, (key, value) in packed:
-        layer, stored = span.layer_starting(name.layer_ms), _decode_cell(value)
+        if layer is None or layer.start_ms != name.layer_ms:
+            layer = span.layer_starting(name.layer_ms)
+        stored = _decode_cell(value)
         states = None if layer is None else _states_of(stored, span)
         if layer is None or states is None:
             left.append((name, (key, value)))

@@ -292,6 +292,7 @@ class Partition:
                 route.aim()
             else:
                 self._note_unrouted(route, run, folded)
+        event_ranges.note_early(copy.arrival for copy in duplicates)
         self.index.add_rows(rows)
         apply_members(folded.unique, members, settled_ms, folded)
         earlier = intake.take_earlier()

@@ -39,6 +39,7 @@ from tables.cells.keys import SpanKey
 from tables.changelogged.members import Members
 from tables.charge import ChargeFold
 from tables.fold import Folded, apply_members, fold_run
+from tables.partition.left_out import FROM_THE_FIRST
 from tables.partition.partition import Partition
 from tables.reading.presented import presented, presenting_span, spans_of
 from tables.reading.regrouped_rows import MergedRows, merged_rows
@@ -106,6 +107,12 @@ class Regrouped:
     def to_read(self) -> list[str]:
         """Metric codes whose events have to be shown."""
         return sorted({refolded.in_force.metric.code for refolded in self._refolded})
+
+    def dated_from_ms(self, code: str) -> int:
+        """Return since when events of a metric are dated that have to be shown."""
+        metrics = (each.in_force.metric for each in self._refolded)
+        carries = any(metric.recurring for metric in metrics if metric.code == code)
+        return FROM_THE_FIRST if carries else self._from_ms
 
     def note(self, traced: TracedArrival) -> None:
         """Note the group of one arrival, which a cancelled one keeps its place in as well."""

@@ -32,6 +32,7 @@ from tables.cells.keys import SpanKey
 from tables.changelogged.members import Members
 from tables.charge import ChargeFold
 from tables.fold import Folded, apply_members, fold_run
+from tables.partition.left_out import FROM_THE_FIRST
 from tables.partition.partition import Partition
 from tables.routing.group_admission import impose_live, is_admitted
 from tables.routing.route import Route
@@ -161,6 +162,12 @@ class Series:
             (span, self._part(meter_key, span, number))
             for number, span in enumerate(self._route.spans)
         ]
+
+    @property
+    def dated_from_ms(self) -> int:
+        """Since when events are dated that some window shows."""
+        recurring = any(span.fold.metric.recurring for span in self._route.spans)
+        return FROM_THE_FIRST if recurring else self._windows[0].start_ms
 
     def _part(self, meter_key: MeterKey, span: Span, number: int) -> Route:
         """Make the span's charge fold by window instead of by period."""

@@ -14,11 +14,12 @@ from typing import Any
 
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.kernel import learn, learn_state
+from app.wire.refusals import MAX_EVENT_AHEAD_MS
 from tables.cells.cell import Cell, Layer, Span
 from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import ONLY_CELL
 from tables.changelogged.members import SetKey
-from tables.changelogged.presence import EARLY_MS, EventRanges
+from tables.changelogged.presence import EventRanges
 from tables.registry import AGGREGATIONS
 from tables.values import UNITS_A_SPAN, UNITS_AN_EVENT, Reading
 
@@ -124,10 +125,9 @@ class Route:
             if set_key is None and parts.plain:
                 return
         self.layer, self.cell, self.reading, self.set_key = layer, cell, parts.reading, set_key
-        # Events of earlier are noted, and no period is as long as one may be dated ahead.
-        start_ms, until_ms = layer.start_ms, min(period.due_at_ms, layer.due_at_ms)
-        after_ms = max(start_ms - EARLY_MS, parts.counts_after_ms + 1)
-        self.bounds = _BOUNDS.pack(start_ms, layer.end_ms, after_ms, until_ms)
+        after_ms = max(layer.end_ms - MAX_EVENT_AHEAD_MS, parts.counts_after_ms + 1)
+        until_ms = min(period.due_at_ms, layer.due_at_ms)
+        self.bounds = _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
         self.reach()
 
     def aim_first(self, cell: Cell) -> bool:

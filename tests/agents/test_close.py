@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from agents.close import AT_FIRST, OF_ORGANIZATION, _Cut, _held_back_by, close_due
+from agents.close import (
+    AT_FIRST,
+    OF_ORGANIZATION,
+    _Cut,
+    _held_back_by,
+    close_due,
+    forget_final,
+)
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.timeline import NEVER_MS
@@ -20,10 +27,12 @@ from app.kafka.transactions import Record
 from app.runtime.progress import Progress, ProgressTable
 from app.settings import Settings
 from app.wire.arrivals import SubscriptionKey
-from tables.closing.close import close_subscription
+from tables.changelogged.members import Members, pack_member
+from tables.closing.close import close_subscription, next_cut, settle
 from tables.closing.instants import STEPS_AT_ONCE, instants_at
 from tables.closing.schedule import Schedule
 from tables.partition.partition import Partition
+from tables.unique_count import MemberOperation
 from tests.world import bodies
 from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
@@ -145,6 +154,39 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
     monkeypatch.setattr("agents.close._take_cut", take)
     await close_due(owned, progress_of(CUT_MS + 1, CUT_MS + 1), rekeyed_end)
     assert taken == [CUT_MS - 1, CUT_MS]
+
+
+@pytest.mark.parametrize(("read_on", "flushes"), [(0, 0), (7, 1)], ids=["small", "large"])
+async def test_members_that_go_have_a_flush_only_if_more_of_them_are_left(
+    read_on: int, flushes: int
+) -> None:
+    """Any flush takes along what is removed of the sets that a refold has replaced."""
+    members, told = Members(), Counter[str]()
+    members.leave([b"replaced"])
+    kept = pack_member((MemberOperation(0, 0, 5, (5, 0, 1, 0), adds=True),))
+
+    async def stored_in_part(cursors: dict[bytes, int]) -> Any:
+        return {key: (read_on, {"user": kept}) for key in cursors}
+
+    async def run(work: Any, steps: Any) -> None:
+        drained(steps)
+
+    async def flush() -> None:
+        told["flushed"] += 1
+
+    owned: Any = SimpleNamespace(
+        state=SimpleNamespace(members=members),
+        members=SimpleNamespace(stored_in_part=stored_in_part),
+        cuts=SimpleNamespace(forgetting=SimpleNamespace(has_work=False), woken=asyncio.Event()),
+        work=SimpleNamespace(shaping=asyncio.Lock(), run=run),
+        next_flush=SimpleNamespace(note_moved=lambda: told.update(moved=1)),
+        shared=SimpleNamespace(settings=SimpleNamespace(raw_partitions=1)),
+        flush=flush,
+    )
+    await forget_final(owned, ProgressTable())
+    assert (told["flushed"], told["moved"], members.pending) == (flushes, 1, 1)
+    assert members.leaving == ({b"replaced": read_on} if read_on else {})
+    assert owned.cuts.woken.is_set()
 
 
 def taking(
@@ -273,6 +315,25 @@ def test_organizations_take_turns_within_a_cut(crowd: dict[str, int]) -> None:
         taken = [record.value for record in records if _is_of(record, name)]
         assert taken == values
     assert not state.stale.half_closed
+
+
+@pytest.mark.parametrize("is_looked_at", [False, True])
+def test_whose_period_ends_without_events_stays_at_hand_if_it_was(is_looked_at: bool) -> None:
+    told = closing_at_once({CROWD: {"s": 0}})
+    state, name = told.meter("2024-01-31T12:00").partition, (CROWD, "s")
+    owned = taking(state, [], Settings(), [name])
+    if not is_looked_at:
+        state.packing.spare(name)
+    assert state.timelines.has(name) == is_looked_at
+    cut_ms = ms("2024-02-01")
+    assert drained(_Cut(owned, cut_ms).until_full())
+    assert len(owned.next_flush.records) == 1
+    assert state.timelines.has(name) == is_looked_at
+    known = owned.cuts.unscheduled[name]
+    settle(state, cut_ms)
+    following_ms = next_cut(state, name, known)
+    assert state.timelines.has(name) == is_looked_at
+    assert following_ms == next_cut(state, name) == ms("2024-03-01")
 
 
 def _is_of(record: Record, name: SubscriptionKey) -> bool:

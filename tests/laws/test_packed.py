@@ -82,6 +82,30 @@ def test_what_changes_between_two_steps_stays_at_hand() -> None:
     assert [str(row.units) for row in usage.rows] == ["3", "1"]
 
 
+def test_packed_cells_of_several_periods_come_back_to_their_own() -> None:
+    live = Live(definitions_of(["sum"]))
+    live.define_all()
+    weeks = (2, 0, 1)
+    live.deliver([arrived("sum", n, START_MS + n * WEEK_MS, v=str(n + 1)) for n in weeks])
+    live.flush()
+    packing, spans = live.partition.packing, live.partition.routes.spans
+
+    def cells() -> dict[int, bytes]:
+        packing.unpack(NAME)
+        return {
+            layer.start_ms: cell.packed()
+            for span in spans.values()
+            for layer in span.layers.values()
+            for cell in layer.cells.values()
+        }
+
+    before = cells()
+    packing.pack(NAME)
+    assert not spans
+    assert cells() == before
+    assert len(set(before.values())) == len(weeks)
+
+
 def test_cells_that_no_event_touches_are_packed() -> None:
     live = Live(definitions_of(["sum"]))
     live.define_all()

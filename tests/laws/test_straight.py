@@ -18,7 +18,7 @@ from app.definitions.log import apply
 from app.definitions.outcome import Applied
 from app.wire.arrivals import Arrival, CorrectionArrival, Run, runs_of
 from app.wire.events import Correction
-from app.wire.refusals import RefusalCode
+from app.wire.refusals import MAX_EVENT_AHEAD_MS, RefusalCode
 from tables.partition import partition
 from tests.laws.test_partition import ALL, END_MS, GRACES
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
@@ -338,6 +338,18 @@ def test_straight_asks_for_members_that_are_not_at_hand() -> None:
     assert live.fold_straight(runs) == runs
 
 
+def test_straight_asks_for_no_members_of_a_set_that_a_refold_has_made() -> None:
+    """It has folded whatever there is of it."""
+    live = Live(definitions_of(["unique"]))
+    live.define_all()
+    live.deliver([arrived("unique", n, START_MS + n, u=f"user {n % 2}", g="x") for n in range(4)])
+    live.refold([(ORG, SUBSCRIPTION, "unique")])
+    straight = live.straight
+    live.deliver([arrived("unique", 4, START_MS + 4, u="user 1", g="x")])
+    live.deliver([arrived("unique", 5, START_MS + 5, u="one more", g="x")])
+    assert live.straight == straight + 1
+
+
 def grouped(code: str, n: int, letter: str) -> Arrival:
     """Return an event of a group."""
     return arrived(code, n, START_MS + n, transaction_id=f"t{n}", v="1", g=letter, u="a")
@@ -481,3 +493,14 @@ def test_a_time_that_no_calendar_has_is_refused(before: int) -> None:
         assert [(each.arrival, each.code) for each in told.refused] == [
             (far, RefusalCode.TIMESTAMP_OUT_OF_RANGE)
         ]
+
+
+@pytest.mark.parametrize("too_far_ms", [0, 1])
+def test_what_is_dated_too_far_ahead_goes_nowhere(too_far_ms: int) -> None:
+    """Another partition may be ten years behind, or have a clock that is."""
+    live = counting()
+    live.deliver([arrived("count", n, START_MS + n) for n in range(2)])
+    came_ms = START_MS + 1 - MAX_EVENT_AHEAD_MS - too_far_ms
+    early = arrived("count", 7, START_MS + 1, came_ms, partition=1).forwarded(0, 0)
+    told = live.partition.fold(runs_of([early]))
+    assert (told.accepted, len(told.refused)) == (1 - too_far_ms, too_far_ms)

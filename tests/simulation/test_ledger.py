@@ -50,6 +50,7 @@ def counts(player: Player) -> Counter[tuple[str, str]]:
 
 async def a_question(player: Player) -> None:
     """Somebody asks for a series; explain and trace read events as it does."""
+    PROCESS.set(player.workers[0].process)
     engine = player.workers[0].engine
     async with engine.scans.place("series", ORG) as turn:
         replay = Replay(engine.owned[0], engine.scan, turn)

@@ -61,6 +61,7 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "app.kafka.appender.Producer": lambda **_: Producer(broker),
         "app.runtime.offsets.Consumer": lambda **_: Consumer(broker),
         "app.ledger.ledger.to_thread": _at_once,
+        "app.queries.explain.to_thread": _at_once,
         "app.ledger.ledger.uuid4": next_id,
         "app.definitions.shapes.uuid4": next_id,
         "app.ledger.ledger.MERGED_CHUNKS": 8,

@@ -393,13 +393,7 @@ class Connections:
         loop = asyncio.get_running_loop()
         certificate_s = loop.time()
         while True:
-            if not self._open:
-                self._opened.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(
-                        None if self._certificate is None else LOOKED_AT_EVERY_S
-                    ):
-                        await self._opened.wait()
+            await self._some_open()
             await asyncio.sleep(_LOOKED_AFTER_EVERY_S)
             now_s = loop.time()
             for connection in list(self._open):
@@ -407,3 +401,12 @@ class Connections:
             if self._certificate is not None and now_s - certificate_s >= LOOKED_AT_EVERY_S:
                 certificate_s = now_s
                 self._certificate.look()
+
+    async def _some_open(self) -> None:
+        """Wait while no connection is open, but not until a certificate is long due to be seen."""
+        if self._open:
+            return
+        self._opened.clear()
+        at_most_s = None if self._certificate is None else LOOKED_AT_EVERY_S
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._opened.wait(), at_most_s)

@@ -9,7 +9,7 @@ from app.definitions import commands
 from app.kafka.appender import forwarding_options
 from app.kafka.clients import InOrderProducer, started
 from app.kafka.topics import EVENTS_REKEYED, INDEX_CHANGELOG, admin_client, ensure_topics
-from app.kafka.transactions import PartitionProducer, Record
+from app.kafka.transactions import Record
 from app.runtime.topics.changelogs import CHANGELOGS
 from app.settings import Settings
 from app.wire.arrivals import Arrival
@@ -17,6 +17,7 @@ from tests.app.kafka.test_transactions import create_topics
 from tests.world.clock import START_MS
 from tests.world.definitions import ORG, CommandAt, definitions_of, subscription_body
 from tests.world.events import arrived, raw
+from tests.world.live.committed import commit
 from tests.world.partition import Live
 
 pytestmark = pytest.mark.servers
@@ -84,12 +85,7 @@ async def test_changelogs_take_so_many_bytes_an_event(
 ) -> None:
     names = [*CHANGELOGS.values(), INDEX_CHANGELOG]
     await create_topics(settings, *names)
-    producer = PartitionProducer(settings, 0)
-    try:
-        await producer.start()
-        await producer.commit(flushed(settings, subscriptions))
-    finally:
-        await producer.stop()
+    await commit(settings, flushed(settings, subscriptions))
     found = sum(stored_bytes(settings, name) for name in names) / EVENTS
     assert 10 < found <= most
 
@@ -109,12 +105,7 @@ async def test_usage_records_are_stored_as_every_client_reads_them(settings: Set
     async with admin_client(settings) as admin:
         await ensure_topics(settings, admin)
     topic = settings.topic(settings.usage_records_topic)
-    producer = PartitionProducer(settings, 0)
-    try:
-        await producer.start()
-        await producer.commit([Record(topic, 0, b"key", b"value" * 1_000)])
-    finally:
-        await producer.stop()
+    await commit(settings, [Record(topic, 0, b"key", b"value" * 1_000)])
     (log,) = (settings.kafka_dir / "data" / f"{topic}-0").glob("*.log")
     batch = log.read_bytes()
     assert len(batch) < 1_000

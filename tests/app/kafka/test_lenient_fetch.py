@@ -12,10 +12,10 @@ from aiokafka.admin import NewTopic
 from app.kafka.clients import started
 from app.kafka.log_readers import plain_consumer
 from app.kafka.topics import admin_client
-from app.kafka.transactions import PartitionProducer, Record
+from app.kafka.transactions import Record
 from app.settings import Settings
 from tests.app.kafka.test_transactions import create_topics
-from tests.world.live.committed import markers_written
+from tests.world.live.committed import commit, markers_written
 from tests.world.live.producer import send_with_header
 
 pytestmark = pytest.mark.servers
@@ -60,10 +60,7 @@ async def test_the_position_passes_a_marker_as_soon_as_it_is_fetched(settings: S
     """Whoever waits for records that may not come waits for no more than the marker."""
     await create_topics(settings, "marked")
     tp = TopicPartition(settings.topic("marked"), 0)
-    producer = PartitionProducer(settings, 0)
-    await producer.start()
-    await producer.commit([Record(tp.topic, 0, b"k", b"v")])
-    await producer.stop()
+    await commit(settings, [Record(tp.topic, 0, b"k", b"v")])
     await markers_written(settings, [tp])
     async with started(plain_consumer(settings)) as consumer, asyncio.timeout(30):
         consumer.assign([tp])

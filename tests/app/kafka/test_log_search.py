@@ -8,14 +8,14 @@ from app.bounds.work_done import WorkDone
 from app.kafka.log_readers import LogRecord
 from app.kafka.log_search import searching
 from app.kafka.names import TopicPartition
-from app.kafka.transactions import PartitionProducer, Record
+from app.kafka.transactions import Record
 from app.settings import Settings
 from tests.app.kafka.test_transactions import create_topics
-from tests.world.live.committed import markers_written
+from tests.world.live.committed import commit, markers_written
 
 pytestmark = pytest.mark.servers
 
-RECORDS, A_FLUSH = 3_000, 7
+RECORDS, A_FLUSH = 3_000, 35
 
 
 def number_of(record: LogRecord) -> int:
@@ -24,17 +24,12 @@ def number_of(record: LogRecord) -> int:
 
 @pytest.fixture
 async def tp(settings: Settings) -> TopicPartition:
-    """A partition with 0, 0, 2, 2, 4, 4, …, seven of them in a transaction."""
+    """A partition with 0, 0, 2, 2, 4, 4, …, 35 of them in a transaction."""
     await create_topics(settings, "found")
     topic = settings.topic("found")
-    producer = PartitionProducer(settings, 0)
-    await producer.start()
-    numbers = [number - number % 2 for number in range(RECORDS)]
-    for start in range(0, RECORDS, A_FLUSH * 20):
-        for first in range(start, min(start + A_FLUSH * 20, RECORDS), A_FLUSH * 5):
-            some = numbers[first : min(first + A_FLUSH * 5, RECORDS)]
-            await producer.commit([Record(topic, 0, b"k", b"%d" % number) for number in some])
-    await producer.stop()
+    values = [b"%d" % (number - number % 2) for number in range(RECORDS)]
+    flushes = (values[first : first + A_FLUSH] for first in range(0, RECORDS, A_FLUSH))
+    await commit(settings, *([Record(topic, 0, b"k", each) for each in some] for some in flushes))
     await markers_written(settings, [TopicPartition(topic, 0)])
     return TopicPartition(topic, 0)
 

@@ -351,6 +351,17 @@ def test_what_leads_to_several_cells_is_left(compiled: Path, tmp_path: Path, lea
         assert each.fold_led([several, one], runs, [], []) == [0]
 
 
+@pytest.mark.parametrize("early_ms", [0, 1])
+def test_what_came_long_before_its_time_is_noted(kernel: Any, early_ms: int) -> None:
+    event = plain(0)
+    came_ms = event.timestamp_ms - twin.EARLY_MS - early_ms
+    several = [[plain(1), replace(event, append_time_ms=came_ms)]]
+    aims = [("sum", ALWAYS, (1 << 62, 1 << 62, 0, 0), True)]
+    for each in (kernel, twin):
+        noted = "], [('s0', [0, 1])], [], [], bytearray(" in led(each, several, aims).led
+        assert noted == bool(early_ms)
+
+
 @pytest.mark.parametrize("learned", [False, True])
 def test_plain_runs_are_led_and_folded(compiled: Path, tmp_path: Path, learned: bool) -> None:
     kernel: Any = loaded(Path(shutil.copy(compiled, tmp_path)))

@@ -12,12 +12,12 @@ from app.bounds.work_done import WorkDone
 from app.kafka.log_readers import LogRecord
 from app.kafka.log_search import LogSearch, searching
 from app.kafka.names import TopicPartition
-from app.kafka.transactions import PartitionProducer, Record
+from app.kafka.transactions import Record
 from app.meter.records import RecordPlace
 from app.queries.records import _found
 from app.settings import Settings
 from tests.app.kafka.test_transactions import create_topics
-from tests.world.live.committed import markers_written
+from tests.world.live.committed import commit, markers_written
 
 ROUND = 60_000
 """ms between two cuts."""
@@ -96,11 +96,8 @@ async def test_every_record_is_found_in_a_log() -> None:
 async def test_every_record_is_found(settings: Settings) -> None:
     await create_topics(settings, "listed")
     tp = TopicPartition(settings.topic("listed"), 0)
-    producer = PartitionProducer(settings, 0)
-    await producer.start()
-    await producer.commit([Record(tp.topic, 0, b"k", b"no record at all")])
-    await producer.commit([Record(tp.topic, 0, b"k", each) for each in published()])
-    await producer.stop()
+    written = [Record(tp.topic, 0, b"k", each) for each in published()]
+    await commit(settings, [Record(tp.topic, 0, b"k", b"no record at all")], written)
     await markers_written(settings, [tp])
 
     async with searching(settings, tp, WorkDone()) as log:

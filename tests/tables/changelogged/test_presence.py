@@ -106,18 +106,32 @@ def test_events_far_apart_that_come_at_once_are_not_noted_as_early() -> None:
     assert ranges(live).early_ms == -1
 
 
-def test_what_leads_straight_into_a_period_is_looked_at_if_it_came_long_before_it() -> None:
+@pytest.mark.parametrize("days", [0, 3])
+def test_what_leads_straight_is_noted_if_it_came_long_before_its_time(days: int) -> None:
     """Another partition may be behind: the newest event does not tell when others came."""
     live = counting()
-    week_ms = START_MS + WEEK_MS
+    at_ms = START_MS + WEEK_MS + days * DAY_MS
     for offset in range(2):
-        live.deliver([arrived("count", offset, week_ms + HOUR_MS)])
-    came_ms = week_ms - DAY_MS
-    live.deliver([arrived("count", 7, week_ms, came_ms, partition=1).forwarded(0, 0)])
+        live.deliver([arrived("count", offset, at_ms + HOUR_MS)])
+    came_ms = at_ms - DAY_MS
+    live.deliver([arrived("count", 7, at_ms, came_ms, partition=1).forwarded(0, 0)])
     assert (live.straight, ranges(live).early_ms) == (2, -1)
-    late = arrived("count", 8, week_ms + 1, came_ms - 1, partition=1)
-    live.deliver([late.forwarded(0, 1)])
-    assert (live.straight, ranges(live).early_ms) == (2, week_ms + HOUR_MS)
+    early = arrived("count", 8, at_ms + 1, came_ms - 1, partition=1)
+    live.deliver([early.forwarded(0, 1)])
+    assert (live.straight, ranges(live).early_ms) == (3, at_ms + HOUR_MS)
+
+
+def test_a_copy_that_came_long_before_its_time_is_noted() -> None:
+    live = counting()
+    live.deliver([arrived("count", 0, START_MS)])
+    flushed(live)
+    dated_ms = START_MS + 2 * DAY_MS
+    live.deliver([arrived("count", 7, dated_ms, START_MS, transaction_id="t0")])
+    assert ranges(live).early_ms == dated_ms
+    assert flushed(live)["presence"] == 1
+    unknown = arrived("count", 8, dated_ms, START_MS, transaction_id="t0", external_id="other")
+    live.partition.event_ranges.note_early([unknown])
+    assert live.partition.event_ranges.find((ORG, "other"), "count") is None
 
 
 def test_an_event_with_a_smaller_offset_is_written_at_once() -> None:

@@ -1,14 +1,26 @@
-"""What was committed: all of it, and waiting until readers see it."""
+"""Commit flushes, wait until readers see them, and read all of it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from app.kafka.names import TopicPartition
 from app.kafka.reading import Reading, T
+from app.kafka.transactions import PartitionProducer, Record
 from app.runtime.offsets import Offsets
 from app.settings import Settings
 from tests.world.waiting import eventually
+
+
+async def commit(settings: Settings, *flushes: Iterable[Record]) -> None:
+    """Commit each flush in a transaction of its own, as the owner of partition 0 does."""
+    producer = PartitionProducer(settings, 0)
+    try:
+        await producer.start()
+        for flush in flushes:
+            await producer.commit(flush)
+    finally:
+        await producer.stop()
 
 
 async def all_of(read: Reading[T]) -> list[T]:
