@@ -24,7 +24,7 @@ from tables.changelogged.presence import EventRanges, first_offsets
 from tables.partition.left_out import FROM_THE_FIRST, appended_from
 
 _ASKED_FOR_S = 1.0
-"""So long the brokers are asked where to begin; else it is begun where the first event lies."""
+"""After so long without an answer of the brokers it is begun where the first event lies."""
 
 Feed = Callable[[list[Arrival]], Steps[None]]
 """Takes a part of what is read, by steps."""

@@ -11,7 +11,8 @@ from app.definitions import commands
 from app.definitions.log import apply
 from app.definitions.outcome import Applied
 from app.wire.arrivals import runs_of
-from tests.laws.test_straight import APART, PLAIN
+from app.wire.refusals import MAX_EVENT_AHEAD_MS
+from tests.laws.test_straight import APART, PLAIN, counting
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
@@ -76,3 +77,14 @@ def test_first_events_ask_the_newest_periods_whether_they_are_taken() -> None:
     live.partition.redefinition.tell(told.impact)
     runs = runs_of([arrived("count", 2, START_MS, at_ms + DAY_MS, transaction_id="t2")])
     assert live.fold_first(runs) == runs
+
+
+@pytest.mark.parametrize("too_far_ms", [0, 1])
+def test_what_follows_them_goes_nowhere_if_it_is_dated_too_far_ahead(too_far_ms: int) -> None:
+    """Another partition may be ten years behind, or have a clock that is."""
+    live = counting()
+    live.deliver([arrived("count", n, START_MS + n) for n in range(2)])
+    came_ms = START_MS + 1 - MAX_EVENT_AHEAD_MS - too_far_ms
+    early = arrived("count", 7, START_MS + 1, came_ms, partition=1).forwarded(0, 0)
+    told = live.partition.fold(runs_of([early]))
+    assert (told.accepted, len(told.refused)) == (1 - too_far_ms, too_far_ms)

@@ -18,7 +18,7 @@ from app.definitions.log import apply
 from app.definitions.outcome import Applied
 from app.wire.arrivals import Arrival, CorrectionArrival, Run, runs_of
 from app.wire.events import Correction
-from app.wire.refusals import MAX_EVENT_AHEAD_MS, RefusalCode
+from app.wire.refusals import RefusalCode
 from tables.partition import partition
 from tests.laws.test_partition import ALL, END_MS, GRACES
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
@@ -493,14 +493,3 @@ def test_a_time_that_no_calendar_has_is_refused(before: int) -> None:
         assert [(each.arrival, each.code) for each in told.refused] == [
             (far, RefusalCode.TIMESTAMP_OUT_OF_RANGE)
         ]
-
-
-@pytest.mark.parametrize("too_far_ms", [0, 1])
-def test_what_is_dated_too_far_ahead_goes_nowhere(too_far_ms: int) -> None:
-    """Another partition may be ten years behind, or have a clock that is."""
-    live = counting()
-    live.deliver([arrived("count", n, START_MS + n) for n in range(2)])
-    came_ms = START_MS + 1 - MAX_EVENT_AHEAD_MS - too_far_ms
-    early = arrived("count", 7, START_MS + 1, came_ms, partition=1).forwarded(0, 0)
-    told = live.partition.fold(runs_of([early]))
-    assert (told.accepted, len(told.refused)) == (1 - too_far_ms, too_far_ms)

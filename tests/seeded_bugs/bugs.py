@@ -3912,7 +3912,8 @@ BUGS = (
         "tables/routing/route.py",
         "max(layer.end_ms - MAX_EVENT_AHEAD_MS, parts.counts_after_ms + 1)",
         "parts.counts_after_ms + 1",
-        "tests/laws/test_straight.py::test_what_is_dated_too_far_ahead_goes_nowhere",
+        "tests/laws/test_first_events.py"
+        "::test_what_follows_them_goes_nowhere_if_it_is_dated_too_far_ahead",
     ),
     Bug(
         "members-of-a-large-set-removed-without-a-flush-between",
