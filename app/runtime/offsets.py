@@ -74,14 +74,20 @@ class Offsets:
     async def logs_since(self, number: int, at_ms: int) -> tuple[int, int]:
         """Return the first offsets of both logs that were appended at or after a time.
 
-        The end of a log if it has no such yet.
+        The end of a log if it has no such yet. 0 of a log that may have had more such: what it has
+        begins with them, or there is nothing, and whoever reads from 0 is told what is deleted.
         """
         if self._settings.test_clock:
             # What is forwarded has the time of another clock.
             return 0, 0
         raw, rekeyed = self.logs_of(number)
         firsts = await first_from(self._written, [raw, rekeyed], at_ms)
-        return firsts[raw], firsts[rekeyed]
+        # Asked for last: what is deleted meanwhile counts as deleted.
+        starts = await self.starts([raw, rekeyed])
+        since_raw, since_rekeyed = (
+            firsts[tp] if firsts[tp] > starts[tp] else 0 for tp in (raw, rekeyed)
+        )
+        return since_raw, since_rekeyed
 
     async def log_starts_of(self, numbers: Iterable[int]) -> dict[int, tuple[int, int]]:
         """Return `log_starts` of several partitions, asked for together."""

@@ -3958,4 +3958,11 @@ BUGS = (
         "if packed:",
         "tests/agents/test_close.py::test_whose_period_ends_without_events_stays_at_hand_if_it_was",
     ),
+    Bug(
+        "read-since-a-time-that-is-deleted-from-the-log",
+        "app/runtime/offsets.py",
+        "firsts[tp] if firsts[tp] > starts[tp] else 0 for tp in (raw, rekeyed)",
+        "firsts[tp] for tp in (raw, rekeyed)",
+        "tests/app/runtime/test_offsets.py::test_it_is_the_first_record_since_then_or_the_end",
+    ),
 )

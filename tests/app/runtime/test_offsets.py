@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiokafka.admin import RecordsToDelete
 
 from app.kafka.clients import Producer
+from app.kafka.names import TopicPartition
 from app.kafka.topics import EVENTS_REKEYED, admin_client, ensure_topics
 from app.runtime.offsets import Offsets
 from app.settings import Settings
@@ -36,6 +38,13 @@ async def test_it_is_the_first_record_since_then_or_the_end(settings: Settings) 
         assert await offsets.logs_since(0, appended_ms[1] + 1) == (2, 0)
         assert await offsets.logs_since(0, later_ms) == (3, 0)
         assert await offsets.logs_since(0, later_ms + 1) == (3, 1)
+        # Of what is deleted nobody can tell whether it came since then, unless more is left.
+        tp = TopicPartition(raw, 0)
+        for deleted in (1, 2, 3):
+            async with admin_client(settings) as admin:
+                await admin.delete_records({tp: RecordsToDelete(deleted)})
+            since = 2 if deleted < 2 else 0
+            assert await offsets.logs_since(0, appended_ms[1] + 1) == (since, 0)
     finally:
         await offsets.stop()
 
