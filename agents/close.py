@@ -204,7 +204,7 @@ class _Cut:
         state = self._owned.state
         for record in chain(instants_at(state, self._cut_ms), changed_at(state, self._cut_ms)):
             # No flush comes between what a step decides and what it says of it.
-            self._put((record,))
+            self._put(record)
             if record is None:
                 yield
         # Something may have asked for a cut of further subscriptions meanwhile.
@@ -240,7 +240,8 @@ class _Cut:
             at_hand = state.timelines.has(name)
             records = closing(state, name, self._cut_ms)
             first = list(islice(records, AT_FIRST))
-            self._put(first)
+            for record in first:
+                self._put(record)
             if len(first) == AT_FIRST:
                 state.stale.half_closed.add(name)
                 waiting.append((name, records))
@@ -261,7 +262,7 @@ class _Cut:
             name, records = waiting.popleft()
             left = AT_ONCE
             for record in islice(records, AT_ONCE):
-                self._put((record,))
+                self._put(record)
                 left -= 1
                 yield 1
             if left:
@@ -269,23 +270,16 @@ class _Cut:
             else:
                 waiting.append((name, records))
 
-    def _put(self, records: Iterable[PublishedRecord | None]) -> None:
-        """Put records into the next flush; None: a step without one."""
-        owned, topics = self._owned, self._topics
-        number, note, put = (
-            owned.number,
-            owned.shared.tally.note_published,
-            owned.next_flush.records.append,
-        )
-        for record in records:
-            if record is None:
-                continue
-            key, value, headers, told, topic = record
-            self._bytes += len(value)
-            note(told)
-            name = topics.get(topic)
-            if name is None:
-                settings = owned.shared.settings
-                known = settings.usage_records_topic if topic == USAGE_RECORDS else topic
-                name = topics[topic] = settings.topic(known)
-            put(Record(name, number, key, value, headers))
+    def _put(self, record: PublishedRecord | None) -> None:
+        """Put a record into the next flush; None: a step without one."""
+        if record is None:
+            return
+        owned, (key, value, headers, told, topic) = self._owned, record
+        self._bytes += len(value)
+        owned.shared.tally.note_published(told)
+        name = self._topics.get(topic)
+        if name is None:
+            settings = owned.shared.settings
+            known = settings.usage_records_topic if topic == USAGE_RECORDS else topic
+            name = self._topics[topic] = settings.topic(known)
+        owned.next_flush.records.append(Record(name, owned.number, key, value, headers))
