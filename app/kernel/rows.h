@@ -24,7 +24,7 @@ typedef struct {
     int waiting;
 } Rows;
 
-/* By so much the clock of a producer may be ahead, or a period begin before its events come. */
+/* By so much the clock of a producer may be ahead; what comes longer before its time is noted. */
 #define EARLY_MS 86400000
 
 /* Until where events of a route reach that nothing has to be noted of. */

@@ -449,7 +449,7 @@ is not whole, and runs that do not lead straight."""
 
 
 EARLY_MS = 86_400_000
-"""By so much the clock of a producer may be ahead, or a period begin before its events come."""
+"""By so much the clock of a producer may be ahead; what comes longer before its time is noted."""
 
 
 def lead(

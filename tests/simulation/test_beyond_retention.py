@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, plan_body
 NAME = (ORG, SUBSCRIPTION)
 
 
-def defined() -> list[Step]:
-    record = SettingsRecord(grace_s=0, default_organization_id=ORG)
-    made = definitions_of(["count"], record)
+def defined(codes: Sequence[str] = ("count",), **settings: Any) -> list[Step]:
+    record = SettingsRecord(grace_s=0, default_organization_id=ORG, **settings)
+    made = definitions_of(codes, record)
     return [Define(line.command.type, line.command.encode()) for line in made]
 
 

@@ -36,6 +36,7 @@ from app.wire.refusals import RefusalCode
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.members import MemberKey
 from tests.simulation import play as playing
+from tests.simulation import test_beyond_retention
 from tests.simulation.check import Outcome
 from tests.simulation.play import Player, play
 from tests.simulation.process import PROCESS, Process, failpoint
@@ -65,9 +66,7 @@ def _only_what_is_named_is_torn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def defined(**settings: Any) -> list[Step]:
-    record = SettingsRecord(grace_s=0, default_organization_id="org", **settings)
-    made = definitions_of(CODES, record)
-    return [Define(line.command.type, line.command.encode()) for line in made]
+    return test_beyond_retention.defined(CODES, **settings)
 
 
 def used(name: str, lag_ms: int | None = 0) -> Event:

@@ -12,34 +12,30 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from app.definitions.model import SettingsRecord
 from app.meter.events import EventQuery
 from app.meter.evidence import ExplainQuery, SeriesQuery
 from app.queries.gateway import Gateway
 from app.queries.replay import Replay
+from tables.partition.left_out import FROM_THE_FIRST
 from tests.simulation.asking import usage_at
 from tests.simulation.by_hand import append, begin
 from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation
 from tests.simulation.process import PROCESS
-from tests.simulation.script import Correction, Define, Event, Pass, Script, Step
+from tests.simulation.script import Correction, Event, Pass, Script
+from tests.simulation.test_beyond_retention import defined
 from tests.world.clock import DAY_MS, HOUR_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.profiles import sized
 from tests.world.topics import no_topics
 
 CODES = ["count", "unique", "filtered", "balance"]
 AT_REST: Any = None
+"""In place of how far was folded, which goes on while somebody asks."""
 LAGS_MS = [0, 0, 0, HOUR_MS, 8 * DAY_MS]
 """Between an event and its append."""
 EARLY_MS = [-3 * DAY_MS, -9 * DAY_MS]
 """Those of events that come before their time: of nearly all weeks all is read then."""
-
-
-def defined(*codes: str) -> list[Step]:
-    record = SettingsRecord(grace_s=0, default_organization_id=ORG)
-    made = definitions_of(codes, record)
-    return [Define(line.command.type, line.command.encode()) for line in made]
 
 
 def rows_read(player: Player) -> int:
@@ -52,7 +48,7 @@ def from_the_first() -> Iterator[None]:
     first = Replay.first
 
     async def from_all(replay: Replay, entries: Any, dated_from_ms: int) -> Any:
-        return await first(replay, entries, -1 << 62)
+        return await first(replay, entries, FROM_THE_FIRST)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Replay, "first", from_all)
@@ -123,7 +119,7 @@ def test_what_is_told_is_as_from_all_events(tmp_path: Path, seed: int) -> None:
         with from_the_first():
             assert told == await all_answers(player, now_ms)
 
-    run(in_simulation(Script(partitions, 1, defined(*CODES)), 0, tmp_path, act))
+    run(in_simulation(Script(partitions, 1, defined(CODES)), 0, tmp_path, act))
 
 
 def test_the_same_is_read_after_ever_more_weeks(
@@ -148,7 +144,7 @@ def test_the_same_is_read_after_ever_more_weeks(
                 await answers(player, ["count"], now_ms, 0)
             return since - before, rows_read(player) - since
 
-        return run(in_simulation(Script(1, 1, defined("count")), 0, tmp_path / str(weeks), act))
+        return run(in_simulation(Script(1, 1, defined()), 0, tmp_path / str(weeks), act))
 
     few, more = read(3), read(12)
     assert few[0] == more[0] < few[1] < more[1]
