@@ -205,13 +205,16 @@ static PyObject *shared_text(const char *text, Py_ssize_t size)
     return made;
 }
 
-/* Return whether bytes are ASCII without control characters. */
-static int is_ascii(const char *text, Py_ssize_t size)
+static int is_utf8(const char *text, Py_ssize_t size)
 {
-    unsigned char odd = 0;
+    unsigned char high = 0;
     for (Py_ssize_t i = 0; i < size; i++)
-        odd |= (unsigned char)((unsigned char)(text[i] - 32) >= 95);
-    return !odd;
+        high |= (unsigned char)text[i];
+    PyObject *decoded = high < 128 ? NULL : PyUnicode_DecodeUTF8(text, size, NULL);
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+        PyErr_Clear();
+    Py_XDECREF(decoded);
+    return high < 128 || decoded != NULL;
 }
 
 static int is_null(const Literal *literal)
@@ -243,12 +246,18 @@ static int digits_at(const char *p, int count)
     return number;
 }
 
-/* Read an RFC 3339 time in UTC in ms, as 2026-01-01T00:00:00.000Z; return 0 if it is another. */
+/* Read an RFC 3339 time in UTC in ms, as 2026-01-01T00:00:00.000Z or with +00:00 in place of Z;
+ * return 0 if it is another.
+ */
 static int read_utc(const char *p, const char *end, int64_t *time_ms)
 {
     static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365};
     if (end - p < 20 || p[4] != '-' || p[7] != '-' || p[10] != 'T' || p[13] != ':' ||
-        p[16] != ':' || end[-1] != 'Z')
+        p[16] != ':')
+        return 0;
+    /* What comes before the zone ends here. */
+    end -= end[-1] == 'Z' ? 1 : 6;
+    if (*end != 'Z' && memcmp(end, "+00:00", 6) != 0)
         return 0;
     int year = digits_at(p, 4), month = digits_at(p + 5, 2), day = digits_at(p + 8, 2);
     int hour = digits_at(p + 11, 2), minute = digits_at(p + 14, 2), second = digits_at(p + 17, 2);
@@ -260,11 +269,11 @@ static int read_utc(const char *p, const char *end, int64_t *time_ms)
         return 0;
     int ms = 0, part = 100, last = year - 1;
     const char *fraction = p + 20;
-    if (p[19] == '.' && fraction == end - 1)
+    if (p[19] == '.' && fraction == end)
         return 0;
-    if (p[19] != '.' && p + 19 != end - 1)
+    if (p[19] != '.' && p + 19 != end)
         return 0;
-    for (; fraction < end - 1; fraction++, part /= 10) {
+    for (; fraction < end; fraction++, part /= 10) {
         if (*fraction < '0' || *fraction > '9')
             return 0;
         ms += part * (*fraction - '0');
@@ -367,9 +376,9 @@ static int find_plain(const char *text, Py_ssize_t size, PyObject *default_organ
 {
     Literal found[FIELDS + 1];
     memcpy(found, no_fields, sizeof no_fields);
-    if (size > MOST_BYTES || !is_ascii(text, size) || !find_members(text, size, found, FIELDS) ||
-        found[OPERATION].found != NULL)
-        return 0;
+    int is_text = size <= MOST_BYTES && is_utf8(text, size);
+    if (!is_text || !find_members(text, size, found, FIELDS) || found[OPERATION].found != NULL)
+        return PyErr_Occurred() ? -1 : 0;
     if (found[SPECVERSION].found != NULL) {
         if (found[SPECVERSION].found[0] != '"')
             return 0;

@@ -117,11 +117,15 @@ static int read_operation(Reading *r, Blake *digest, const Literal *wanted, PyOb
         if (*adds && !is_text(kind, "add") && !is_text(kind, ""))
             return 0;
     }
-    if (field->found[0] != '"' || field->found_size - 2 > r->most_text)
+    /* A number or a word counts as it is spelled. */
+    int quoted = field->found[0] == '"';
+    const char *text = field->found + quoted;
+    Py_ssize_t size = field->found_size - 2 * quoted;
+    if (memchr("{[n", field->found[0], 3) != NULL || size > r->most_text)
         return 0;
     blake_add(digest, *adds ? "add:" : "remove:", *adds ? 4 : 7);
-    blake_add(digest, field->found + 1, (size_t)field->found_size - 2);
-    *noted = PyUnicode_DecodeUTF8(field->found + 1, field->found_size - 2, NULL);
+    blake_add(digest, text, (size_t)size);
+    *noted = PyUnicode_DecodeUTF8(text, size, NULL);
     return *noted == NULL ? -1 : 1;
 }
 

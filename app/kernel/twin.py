@@ -437,8 +437,10 @@ def _value_of(packed: bytes, reading: Reading) -> tuple[Any, ...] | None:
     if reading.numbers is not None:
         value = reading.numbers.get(literal) or reading.number_of(literal)
         return None if value is None else (value[0], value[3])
-    adds, text = _adds(properties.get("operation_type")), literal[1:-1]
-    if adds is None or literal[0] != '"' or "\\" in literal or len(text) > reading.most_text:
+    adds, text = _adds(properties.get("operation_type")), literal
+    if literal[0] == '"':
+        text = literal[1:-1]
+    if adds is None or literal[0] in "{[n" or "\\" in literal or len(text) > reading.most_text:
         return None
     return text, adds, f"add:{text}" if adds else f"remove:{text}"
 
@@ -537,11 +539,10 @@ def by_literals(
 
 
 def _literals_of(packed: bytes, names: tuple[str, ...]) -> tuple[bytes | None, ...] | None:
-    if b"\\" in packed:
-        return None
     properties = _properties_of(packed)
-    found = [properties.get(name) for name in names]
-    return tuple(None if raw is None else bytes(raw) for raw in found)
+    found = [None if raw is None else bytes(raw) for raw in map(properties.get, names)]
+    odd = (literal for literal in found if literal is not None and literal[:1] == b'"')
+    return None if any(b"\\" in literal for literal in odd) else tuple(found)
 
 
 def _is_inside(arrival: Arrival, start_ms: int, end_ms: int, after_ms: int, until_ms: int) -> bool:

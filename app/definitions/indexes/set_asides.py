@@ -20,9 +20,12 @@ class Aside(Index):
 
     _ranges: list[_Place] = field(default_factory=list)
     _elements: MutableMapping[int, set[int]] = field(default_factory=dict)
+    end: int = 0
+    """The first offset from which on nothing is set aside."""
 
     def add(self, one: SetAside) -> None:
         """Set raw records, or one element of one, aside as well."""
+        self.end = max(self.end, one.offset + one.count)
         if one.index is not None:
             self._elements.setdefault(one.offset, set()).add(one.index)
             return

@@ -140,7 +140,11 @@ class Portion:
         until_ms = min(latest_ms, judging.believed_until_ms)
         aside = shared.definitions.set_asides.of(number)
         reading = _Reading(shared.homes, number, judging, latest_ms, until_ms, aside)
-        default, plainly = judging.default_organization_id, not judging.beliefs and aside is None
+        # Most wait for nothing but their bytes, also once something was set aside or mistrusted.
+        plainly = judging.believes_names_from(self.append_time_ms) and (
+            aside is None or self.next_offset >= aside.end
+        )
+        default = judging.default_organization_id
         events, room, step = 0, PORTION_BYTES, STEP_BYTES
         for part, place in self._batch.parts_from(self.next_offset):
             while place < len(part):

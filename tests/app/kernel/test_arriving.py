@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +30,39 @@ TEXTS = (
     f'"{"x" * 255}"',
     f'"{"x" * 2000}"',
 )
+STRINGS = (
+    *(
+        '"\\""',
+        '"\\\\"',
+        '"\\/\\b\\f\\n\\r\\t"',
+        '"\\u00e9\\u20AC"',
+        '"\\ud83d\\ude00"',
+        '"\\u0000"',
+    ),
+    *(
+        '"\\',
+        '"\\"',
+        '"\\x"',
+        '"\\u12g4"',
+        '"\\u12',
+        '"\\u"',
+        '"\\ud83d"',
+        '"\\ud83d\\u0041"',
+        '"\\ude00"',
+    ),
+    *(
+        '"\\ud83d\\ud83d\\ude00"',
+        '"\\ud83d\\"',
+        '"a\tb"',
+        '"a\nb"',
+        '"é"',
+        '"東京 👍"',
+        '"\\U00e9"',
+        '"\\0"',
+    ),
+)
+"""With escapes, characters of other scripts and of none, well made or not."""
+POWERS = ("1e5", "1E+05", "-0.0e-9", "1e", "1e+", "1e5.0", "e5", "1e999", f"1e{'9' * 70}", "1E5e5")
 FIELDS = {
     "organization_id": TEXTS,
     "external_subscription_id": TEXTS,
@@ -45,6 +79,16 @@ FIELDS = {
         *('"2026-01-01T24:00:00Z"', '"2026-01-01T00:60:00Z"', '"2026-01-01T00:00:60Z"'),
         *('"2026-13-01T00:00:00Z"', '"2026-00-01T00:00:00Z"', '"2026-01-00T00:00:00Z"'),
         *('"2026-01-01t00:00:00z"', '"2026-01-01T00:00:00+02:00"', '"2026-01-01 00:00:00Z"'),
+        *(
+            '"2026-01-01T00:00:00+00:00"',
+            '"2026-01-01T00:00:00.5+00:00"',
+            '"2026-01-01T00:00+00:00"',
+        ),
+        *(
+            '"2026-01-01T00:00:00.+00:00"',
+            '"2026-01-01T00:00:00-00:00"',
+            '"2026-01-01T00:00:0+00:00"',
+        ),
         *('"2026-01-01T00:00:00.5xZ"', '"2026-1-01T00:00:00.00Z"', '"2026-01-01T00:00:00"'),
     ),
     "precise_total_amount_cents": ('"0.0"', '"0"', '"1.50"', '"x"', "1.5", "0", "null", '"1e2"'),
@@ -54,10 +98,14 @@ FIELDS = {
         *('{"a":%s}' % (digits * n) for digits in "19" for n in (15, 64, 65, 400)),
         *('{"a":01}', '{"a":-}', '{"a":1.}', '{"a":tru}', '{"a":1,}', '{"a"}', '{"a":"\x01"}'),
         *('{"a":-1.50}', '{"a":nulls}', '{"a":"\x7f"}', "{,}", '{"a":.5}', '{"a":"\\n"}', "{"),
+        *(f'{{"a":{text}}}' for text in (*STRINGS, *POWERS)),
+        *(f'{{"b":{{"a":[{text}]}}}}' for text in STRINGS),
+        *(f"{{{text}:1}}" for text in STRINGS),
     ),
+    "\\u0063ode": TEXTS,
     "specversion": ("null", '"1.0"', "1"),
     "operation": ("null", '"cancel"'),
-    "other": ("null", "1", '"\x02"', "[[]]", "{}", "nope", "1e5"),
+    "other": ("null", "1", '"\x02"', "[[]]", "{}", "nope", "1e5", *STRINGS, *POWERS),
 }
 
 
@@ -149,10 +197,10 @@ def test_each_odd_member_arrives_alike(kernel: Any, shape: int, name: str) -> No
 
 
 @examples(500)
-@given(at=st.datetimes(), digits=st.integers(0, 6))
-def test_a_time_in_utc_arrives_alike(kernel: Any, at: datetime, digits: int) -> None:
+@given(at=st.datetimes(), digits=st.integers(0, 6), zone=st.sampled_from(["Z", "+00:00"]))
+def test_a_time_in_utc_arrives_alike(kernel: Any, at: datetime, digits: int, zone: str) -> None:
     fraction = f".{at.microsecond:06d}"[: digits + 1] if digits else ""
-    text = f"{at.replace(microsecond=0).isoformat()}{fraction}Z"
+    text = f"{at.replace(microsecond=0).isoformat()}{fraction}{zone}"
     value = body_of([*CLOUD[:-2], ("time", f'"{text}"')])
     assert arrived(kernel, value, never) == arrived(twin, value)
 
@@ -180,6 +228,33 @@ def test_plain_events_are_decoded_by_the_kernel_itself(
             for spelled in (value, value.replace(b'":', b'" : ')):
                 assert arrived(kernel, spelled, never) == arrived(twin, spelled)
                 assert arrived(kernel, spelled)[0] is True
+
+
+SPELLED = (
+    *((b'"w":', b'"w\xc3\xa9":'), (b'"}"', '"東京 👍"'.encode()), (b'"v":1', b'"v":1e-05')),
+    *((b'"}"', text.encode()) for text in STRINGS[:6]),
+    *((b'"t1"', '"tür"'.encode()), (b'"}"', b'{"\\u00e9":["\\n"]}'), (b',"', b' ,\r\n\t"')),
+)
+"""What stands in most events, and what some producers write in its place."""
+
+
+@pytest.mark.parametrize(("usual", "spelled"), SPELLED)
+def test_other_spellings_are_decoded_by_the_kernel_itself(
+    kernel: Any, usual: bytes, spelled: bytes
+) -> None:
+    value = plain_body(1).replace(usual, spelled)
+    assert value != plain_body(1)
+    assert arrived(kernel, value, never) == arrived(twin, value)
+
+
+@examples(300)
+@given(text=st.text(max_size=20), is_ascii=st.booleans())
+def test_any_text_arrives_alike(kernel: Any, text: str, is_ascii: bool) -> None:
+    """As producers in Python spell it: they escape other scripts, unless told not to."""
+    spelled = json.dumps(text, ensure_ascii=is_ascii).encode(errors="surrogatepass")
+    for usual in (b'"}"', b'"s"', b'"c"', b'"w"'):
+        value = plain_body(1).replace(usual, spelled)
+        assert arrived(kernel, value) == arrived(twin, value)
 
 
 def test_what_has_no_organization_does_not_arrive(kernel: Any) -> None:

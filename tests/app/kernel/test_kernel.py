@@ -181,6 +181,27 @@ def test_what_the_kernel_folds_the_twin_folds(
     assert ours == (unchanged if answer is False and way != "nothing" else expected)
 
 
+@pytest.mark.parametrize("which", ["kernel", "twin"])
+@pytest.mark.parametrize(
+    ("literal", "text"),
+    [("7", "7"), ("-1.50", "-1.50"), ("1e5", "1e5"), ("true", "true"), ('"東"', "東"), ('""', "")],
+)
+def test_members_are_told_as_they_are_spelled(
+    kernel: Any, which: str, literal: str, text: str
+) -> None:
+    """Numbers and words count as well, also beside what has escapes."""
+    one = kernel if which == "kernel" else twin
+    event = plain(1).event
+    properties = f'{{"w":"\\n","v":{literal},"operation_type":"remove"}}'.encode()
+    run = [replace(plain(1), event=replace(event, properties=properties))]
+    answer, _ = folded(one, run, ALWAYS, "operation")
+    assert [each[:2] for each in answer] == [(text, False)]
+    for none in (b"null", b"[1]", b"{}", b'"\\n"'):
+        odd = properties.replace(literal.encode(), none)
+        run = [replace(plain(1), event=replace(event, properties=odd))]
+        assert folded(one, run, ALWAYS, "operation")[0] is False
+
+
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("size", [1, 7])
 def test_plain_events_are_read_whole(

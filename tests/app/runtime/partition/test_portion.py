@@ -13,16 +13,19 @@ from hypothesis import strategies as st
 from app.bounds.limits import ID_BYTES
 from app.bounds.turns import drained
 from app.definitions.indexes.set_asides import SetAsides
-from app.definitions.judging import Judging
+from app.definitions.judging import Belief, Judging
+from app.definitions.model import SetAside
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.kafka.names import TP
 from app.kafka.record_batch import RawRecord, RecordBatch
+from app.kernel import arrive_many, described
 from app.runtime.homes import HomePartitions
 from app.runtime.partition.portion import Portion
 from app.settings import Settings
 from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of, runs_of
 from app.wire.refusals import Refusal
+from tests.world.batches import Record, split_records
 from tests.world.profiles import examples
 
 PARTITIONS, NAMES = 3, 9
@@ -94,3 +97,61 @@ def test_each_run_stays_at_one_home(known: int) -> None:
             assert homes.of(organization_id, external_id) == number
             left += [external_id] * len(run)
     assert sorted(left) == sorted(f"s{number}" for number in range(NAMES))
+
+
+CLAIMED = Belief(3, "claimed", may_correct=False, may_admit=False)
+TOPIC = Belief(1, "topic", may_correct=True, may_admit=True)
+
+
+@pytest.mark.parametrize(
+    ("beliefs", "aside_from", "noted"),
+    [
+        ((), None, 3),
+        ((TOPIC, CLAIMED), None, 3),
+        ((CLAIMED, TOPIC), None, 0),
+        ((CLAIMED._replace(after_ms=17),), None, 0),
+        ((), 4, 3),
+        ((), 6, 0),
+    ],
+)
+def test_what_was_set_aside_or_mistrusted_before_slows_nothing(
+    monkeypatch: pytest.MonkeyPatch, beliefs: list[Belief], aside_from: int | None, noted: int
+) -> None:
+    counts = []
+
+    def noting(*given: Any) -> tuple[int, ...]:
+        found: tuple[int, ...] = arrive_many(*given)
+        counts.append(found[1])
+        return found
+
+    monkeypatch.setattr("app.runtime.partition.portion.arrive_many", noting)
+    asides = SetAsides()
+    if aside_from is not None:
+        one = SetAside(
+            id="x",
+            partition=3,
+            offset=aside_from,
+            count=1,
+            index=None,
+            code="set_aside",
+            message="",
+            append_time_ms=1,
+        )
+        asides.commit(one)
+    values = [b"{" + NAMED % code + b',"organization_id":"o"}' for code in (b"c", b"d", b"e")]
+    records = [
+        Record(offset, 17, 0, None, value, ()) for offset, value in enumerate(values, start=5)
+    ]
+    batch = RecordBatch([split_records(records)], TP("events", 3), 5, 8, 0)
+    judging = Judging("o", NEVER_MS, 18, beliefs)
+    portion = Portion(batch, 5, 17)
+    shared = SimpleNamespace(
+        settings=Settings(profile="test", test_clock=True),
+        homes=SimpleNamespace(of=lambda *_: 3),
+        definitions=SimpleNamespace(set_asides=asides),
+    )
+    drained(portion.decode(cast(Any, shared), 3, judging))
+    homes: Any = SimpleNamespace(of_all=lambda names: [3] * len(names))
+    codes = [code for (_, _, code), run in portion.runs(homes, 3) for _ in run]
+    assert codes == (["c", "e"] if aside_from == 6 else ["c", "d", "e"])
+    assert sum(counts) == (noted if described == "compiled" else 0)
