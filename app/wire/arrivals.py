@@ -14,7 +14,7 @@ from app.bounds.limits import ID_BYTES
 from app.definitions.indexes.set_asides import Aside
 from app.definitions.judging import GRANTED_HEADER, ORGANIZATION_HEADER, Judging
 from app.kernel import arrive, learn
-from app.wire.decode import Decoded, Headers, decode_odd, decoding
+from app.wire.decode import Decoded, Headers, decode_odd, decode_plain_binary, decoding
 from app.wire.events import PLAIN, Correction, Event, decode_plain, long_id
 from app.wire.grants import is_granted
 from app.wire.identity import event_id
@@ -184,8 +184,8 @@ def arriving(
                     yield each
         return
     default, belief = judging.default_organization_id, judging.belief_at(append_time_ms)
-    if not headers and value is not None:
-        arrival = plain_arrival(value, append_time_ms, partition, offset, default)
+    if value is not None:
+        arrival = plain_arrival(value, append_time_ms, partition, offset, default, headers=headers)
         if arrival is not None and (
             belief is None or belief.may_be_of(arrival.organization_id, default, headers)
         ):
@@ -291,9 +291,10 @@ def plain_arrival(
     offset: int,
     default_organization_id: str | None,
     index: int = 0,
+    headers: Headers = (),
 ) -> Arrival | None:
-    """Return an ordinary event that came without headers; None when it is anything else."""
-    event = decode_plain(value)
+    """Return an ordinary event that came without headers, or in them; None for anything else."""
+    event = decode_plain_binary(value, headers) if headers else decode_plain(value)
     if event is None:
         return None
     organization_id = event.organization_id or default_organization_id

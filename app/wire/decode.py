@@ -5,12 +5,13 @@ decides what is refused; nothing a record holds makes `decode_record` raise.
 """
 
 import base64
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Final, TypeVar
 
 import msgspec
 
+from app.bounds.limits import ID_BYTES
 from app.bounds.nesting import PARSED_LEVELS, deeper_than, split_array
 from app.wire.events import (
     CLOUDEVENT_NAMES,
@@ -25,8 +26,10 @@ from app.wire.events import (
     is_utf8,
     optional_text,
     required_text,
+    too_deep,
 )
 from app.wire.refusals import ElementRefused, Refusal, RefusalCode, quoted
+from app.wire.timestamps import text_timestamp
 
 MAX_ELEMENTS: Final = 10_000
 TICK_HEADER: Final = "meter-tick"
@@ -44,6 +47,11 @@ _NO_OBJECT: Final = "an event must be a JSON object"
 _CLOUDEVENTS_TYPE: Final = b"application/cloudevents+json"
 _CLOUDEVENTS_BATCH_TYPE: Final = b"application/cloudevents-batch+json"
 _CLOUDEVENT_PREFIX: Final = "ce_"
+_TYPE_HEADER: Final = "content-type"
+_CARRIED: Final = tuple(
+    (_CLOUDEVENT_PREFIX + name, name.encode() + b"=") for name in sorted(CLOUDEVENT_NAMES.values())
+)
+"""Headers of binary mode that carry an event, and what they are called in its envelope."""
 
 
 class _Named(msgspec.Struct, gc=False):
@@ -153,6 +161,61 @@ def decode_record(value: bytes | None, headers: Headers = ()) -> list[tuple[int,
     return list(decoding(value, headers))
 
 
+def decode_plain_binary(value: bytes, headers: Headers) -> Event | None:
+    """Decode a CloudEvent of binary mode, fast; None when it is not ordinary.
+
+    What is refused is decided by `build_event` alone, as with `decode_plain`.
+    """
+    attributes: dict[str, bytes] = {}
+    for name, text in headers:
+        if name[:3] == _CLOUDEVENT_PREFIX:
+            if text is None:
+                return None
+            attributes[name] = text
+        elif name[:6] == "meter-" or (
+            text and name.lower() == _TYPE_HEADER and b"cloudevents" in text.lower()
+        ):
+            return None
+    named = [label + attributes[name] for name, label in _CARRIED if name in attributes]
+    envelope, told = b"\0".join(named), b"\0".join(attributes.values())
+    if (
+        len(told) + sum(map(len, attributes)) > ID_BYTES
+        or envelope.count(b"\0") >= len(named)
+        or len(value) > MAX_BYTES
+    ):
+        return None
+    properties = value.strip(_WHITESPACE)
+    if properties[:1] != b"{" or "ce_data" in attributes or too_deep(properties):
+        return None
+    try:
+        # The values of others have to be text as well.
+        told.decode()
+        value.decode()
+        _validate(properties)
+        time = attributes.get("ce_time")
+        return Event(
+            attributes.get("ce_organizationid", b"").decode() or None,
+            _text_in(attributes, "ce_subject"),
+            _text_in(attributes, "ce_id"),
+            _text_in(attributes, "ce_type"),
+            None if time is None else text_timestamp(time.decode()),
+            None,
+            properties,
+            value,
+            envelope,
+        )
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ElementRefused, KeyError):
+        return None
+
+
+def _text_in(attributes: Mapping[str, bytes], name: str) -> str:
+    """Return a text that is not empty, or raise KeyError."""
+    text = attributes[name]
+    if not text:
+        raise KeyError(name)
+    return text.decode()
+
+
 def decoding(value: bytes | None, headers: Headers) -> Iterable[tuple[int, Decoded]]:
     """Give what `decode_record` gives, element by element: a record may have thousands."""
     mode = _mode(headers)
@@ -174,7 +237,7 @@ def decoding(value: bytes | None, headers: Headers) -> Iterable[tuple[int, Decod
 def _mode(headers: Headers) -> _Mode:
     mode = _Mode.LAGO
     for name, text in headers:
-        if name.lower() == "content-type":
+        if name.lower() == _TYPE_HEADER:
             media_type = (text or b"").split(b";")[0].strip().lower()
             if media_type in (_CLOUDEVENTS_TYPE, _CLOUDEVENTS_BATCH_TYPE):
                 return _Mode.STRUCTURED
@@ -306,11 +369,8 @@ def _binary_event(value: bytes, headers: Headers) -> Event:
         _parse(_validate, data)
     if data not in (b"", b"null"):
         fields["data"] = data
-    envelope = b"\0".join(
-        name.encode() + b"=" + attributes[name]
-        for name in sorted(CLOUDEVENT_NAMES.values())
-        if name in attributes
-    )
+    named = ((label, attributes.get(name[3:])) for name, label in _CARRIED)
+    envelope = b"\0".join(label + text for label, text in named if text is not None)
     return build_event(fields, CLOUDEVENT_NAMES, value, envelope)
 
 

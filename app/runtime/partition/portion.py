@@ -189,7 +189,7 @@ class Portion:
             if is_tick(raw.key, value, headers):
                 return 1
             self._headers[offset] = headers
-        elif value is not None and (aside is None or not aside.touches(offset)):
+        if value is not None and (aside is None or not aside.touches(offset)):
             count = yield from self._take_plainly(raw, value, place, reading)
             if count:
                 return count
@@ -208,16 +208,17 @@ class Portion:
     def _take_plainly(
         self, raw: RawRecord, value: bytes, place: tuple[int, int, int], reading: _Reading
     ) -> Steps[int]:
-        """Take an event as most are, or an array; return for how many it counts, 0: it is neither.
+        """Take an event as most are, or an array without headers.
 
-        It came without headers.
+        Return for how many it counts, 0: it is neither.
         """
-        judging, arrivals = reading.judging, self._arrivals
+        judging, arrivals, headers = reading.judging, self._arrivals, raw.headers
         default = judging.default_organization_id
-        if judging.beliefs:
-            arrival = plain_arrival(value, *place, default)
-            if arrival is None or not _is_believed(arrival, judging, place[0]):
+        if headers or judging.beliefs:
+            arrival = plain_arrival(value, *place, default, headers=headers)
+            if arrival is None or not _is_believed(arrival, judging, place[0], headers):
                 return 0
+            self.plain = self.plain and not headers
             arrivals[arrival.meter_key].append(arrival)
             return 1
         if arrive(value, *place, default, arrivals, PLAINLY):
@@ -291,10 +292,10 @@ def decoding_of(owned: Forwarding) -> Work:
     return Work("decode", "events", f"partition {owned.number}")
 
 
-def _is_believed(arrival: Arrival, judging: Judging, append_time_ms: int) -> bool:
-    """Return whether an event of a record without headers may belong to whom it names."""
+def _is_believed(arrival: Arrival, judging: Judging, append_time_ms: int, headers: Headers) -> bool:
+    """Return whether an event may belong to whom it names."""
     belief, default = judging.belief_at(append_time_ms), judging.default_organization_id
-    return belief is None or belief.may_be_of(arrival.organization_id, default, ())
+    return belief is None or belief.may_be_of(arrival.organization_id, default, headers)
 
 
 def _unread(batch: UnreadBatch) -> Refusal:

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from app.bounds.nesting import PARSED_LEVELS
 from app.wire import decode
-from app.wire.decode import Decoded, Headers, deciding_headers, decode_record, is_tick
+from app.wire.decode import (
+    Decoded,
+    Headers,
+    deciding_headers,
+    decode_plain_binary,
+    decode_record,
+    is_tick,
+)
 from app.wire.events import LAGO_NAMES, MAX_BYTES, Correction, Event, decode_plain
 from app.wire.refusals import Refusal, RefusalCode
 
@@ -469,6 +476,47 @@ def test_an_amend_may_be_no_deeper_than_an_event() -> None:
         event = spelled('{"a":' + nested(levels) + "}", "properties").decode()
         value = encode(CORRECTION | {"operation": "amend", "event": "@"})
         assert isinstance(only(value.replace(b'"@"', event.encode())), kind)
+
+
+odd_headers = st.sampled_from(
+    [
+        *(("ce_specversion", None), ("ce_id", b""), ("ce_id", b"a\0b"), ("ce_subject", b"\xff")),
+        *(
+            ("ce_organizationid", b""),
+            ("ce_type", None),
+            ("ce_type", "ü".encode()),
+            ("ce_x", b"\xff"),
+        ),
+        *(
+            ("ce_time", b"today"),
+            ("ce_time", b""),
+            ("ce_time", b"1767225600.2509"),
+            ("ce_x", b"\0"),
+        ),
+        *(("ce_data", b"{}"), ("ce_x", b"y" * 2_000), (f"ce_{'x' * 2_000}", b""), ("ce_", b"")),
+        *(("Content-Type", b"application/json; charset=utf-8"), ("content-type", None)),
+        *(("CONTENT-TYPE", b"Application/CloudEvents+JSON"), ("traceparent", b"00-ab")),
+        *(("traceparent", None), ("meter-admit", b"true"), ("ce_id", b"t-2"), ("CE_ID", b"t-3")),
+    ]
+)
+
+
+@given(
+    st.sampled_from([b"{}", b' {"gb":1}\n', b"null", b"", b" ", b"[]", b"{", b'{"a":"\xff"}'])
+    | st.integers(10, 18).map(lambda levels: nested(levels).encode())
+    | st.integers(10, 18).map(lambda levels: b'{"a":' * levels + b"1" + b"}" * levels),
+    st.permutations(BINARY),
+    st.lists(odd_headers, max_size=2),
+    st.booleans(),
+)
+def test_binary_mode_is_only_faster(
+    value: bytes, headers: list[tuple[str, bytes]], odd: list[Any], first: bool
+) -> None:
+    headers = [*odd, *headers] if first else [*headers, *odd]
+    fast, slow = decode_plain_binary(value, headers), only(value, headers)
+    assert fast is None or fast == slow
+    if not odd and value.strip()[:2] in (b"{}", b'{"') and isinstance(slow, Event):
+        assert fast is not None
 
 
 literals = st.sampled_from(
