@@ -15,6 +15,7 @@ PARTS = {
     "fold": ("fold",),
     "pairs": ("pairs",),
     "charges": ("charges",),
+    "spellings": ("spellings",),
     "closing": ("closing",),
     "latency": ("latency",),
     "restore": ("restore",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -16,6 +16,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from app.bounds.work_done import Operation, WorkDone
+from app.kafka.asked import asked
 from app.kafka.clients import FETCHER_LOOKS_MS, NOT_TAKEN, Consumer, start, started
 from app.kafka.reading import reading
 from app.kafka.topics import partition_count
@@ -336,11 +337,15 @@ class LogReader:
 class RecordReader:
     """Fetches single records by offset, one request at a time, through one consumer."""
 
-    def __init__(self, settings: Settings, work: WorkDone | None = None):
+    def __init__(
+        self, settings: Settings, work: WorkDone | None = None, *, for_queries: bool = False
+    ):
+        """Take `for_queries` to raise Unavailable where no broker answers soon."""
         self._settings = settings
         self._work = work or WorkDone()
         self._consumer: Consumer | None = None
         self._lock = asyncio.Lock()
+        self._asking = asked if for_queries else nullcontext
 
     async def read(self, topic: str, partition: int, offset: int) -> LogRecord | None:
         """Return the record; None when the log has no record at that offset."""
@@ -369,7 +374,7 @@ class RecordReader:
         """
         tp = TopicPartition(topic, partition)
         found: dict[int, LogRecord] = {}
-        async with self._lock:
+        async with self._asking(), self._lock:
             consumer = await self._started()
             consumer.assign([tp])
             start = (await consumer.beginning_offsets([tp]))[tp]

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from app.bounds.work_done import WorkDone
-from app.kafka.clients import Consumer, started
+from app.kafka.asked import Fetches, asked
+from app.kafka.clients import Consumer
 from app.kafka.log_readers import READ_TIMEOUT_MS, LogRecord, log_record, plain_consumer
 from app.kafka.names import TopicPartition
 from app.settings import Settings
@@ -34,6 +35,7 @@ class LogSearch:
         self._tp = tp
         self.start, self.end = bounds
         self._work = work
+        self._fetches = Fetches()
 
     async def first_not_before(self, is_before: Before, low: int = 0) -> int:
         """Return the offset of the first record from `low` on that is not before the place.
@@ -94,6 +96,7 @@ class LogSearch:
             self._tp, timeout_ms=READ_TIMEOUT_MS, max_records=most
         )
         records = fetched.get(self._tp, [])
+        self._fetches.note(records)
         self._work.add("query", "broker_requests", 1)
         self._work.add("query", "log_records", len(records))
         return [log_record(record) for record in records]
@@ -103,9 +106,18 @@ class LogSearch:
 async def searching(
     settings: Settings, tp: TopicPartition, work: WorkDone
 ) -> AsyncIterator[LogSearch]:
-    """Open a partition for the length of a block; what is committed by then is there."""
-    async with started(plain_consumer(settings, _PROBE_BYTES)) as consumer:
-        start = (await consumer.beginning_offsets([tp]))[tp]
-        end = (await consumer.end_offsets([tp]))[tp]
+    """Open a partition for the length of a block; what is committed by then is there.
+
+    Raises:
+        Unavailable: no broker answers.
+    """
+    consumer = plain_consumer(settings, _PROBE_BYTES)
+    try:
+        async with asked():
+            await consumer.start()
+            start = (await consumer.beginning_offsets([tp]))[tp]
+            end = (await consumer.end_offsets([tp]))[tp]
         consumer.assign([tp])
         yield LogSearch(consumer, tp, (start, end), work)
+    finally:
+        await consumer.stop()

@@ -14,6 +14,7 @@ from app.definitions.outcome import Rejected
 from app.definitions.sizes import oversized
 from app.definitions.timeline import Period
 from app.definitions.what_if import Branch, branch_with
+from app.kafka.asked import asked
 from app.kafka.transactions import Fenced
 from app.meter.errors import Unavailable
 from app.meter.evidence import (
@@ -98,7 +99,8 @@ class Evidence:
                 known = await turn.run(entries_of(owned, organization_id, transaction_id))
                 wanted += [(owned, name) for _, name in known]
             for owned, name in wanted:
-                starts = await engine.offsets.log_starts(owned.number)
+                async with asked():
+                    starts = await engine.offsets.log_starts(owned.number)
                 replay = Replay(owned, engine.scan, turn)
                 fates += await trace(replay, engine.raw_lookup.find, name, transaction_id, starts)
         if external_subscription_id is None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from app.bounds.turns import Steps, Turns, Work
+from app.kafka.asked import asked
 from app.kafka.log_readers import LogRecord, bounds_of, scan_many
 from app.kafka.names import TopicPartition
 from app.meter.overview import DeadLetterPage, DeadLetterQuery, DeadLetterView
@@ -45,7 +46,9 @@ async def letters_before(
     topic = settings.topic(settings.dead_letter_topic)
     tps = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
     starts, lowers = dict[int, int](), dict[int, int]()
-    for tp, (start, end) in (await bounds_of(settings, tps)).items():
+    async with asked():
+        bounds = await bounds_of(settings, tps)
+    for tp, (start, end) in bounds.items():
         starts[tp.partition] = start
         lowers[tp.partition] = max(start, min(end, before.get(tp.partition, end)))
     found: list[_Read] = []
@@ -86,7 +89,8 @@ async def letters_since(
     """
     topic = settings.topic(settings.dead_letter_topic)
     tps = [TopicPartition(topic, number) for number in range(settings.raw_partitions)]
-    bounds = await bounds_of(settings, tps)
+    async with asked():
+        bounds = await bounds_of(settings, tps)
     if since is None:
         return [], {tp.partition: end for tp, (_, end) in bounds.items()}
     ranges = dict[TopicPartition, tuple[int, int]]()

@@ -93,7 +93,7 @@ class Engine:
         self.delivery = Delivery()
         self.offsets = Offsets(settings)
         self.tally = Tally()
-        self.raw_records = RecordReader(settings, self.tally.work)
+        self.raw_records = RecordReader(settings, self.tally.work, for_queries=True)
         self._records_to_fold = RecordReader(settings, self.tally.work)
         turns = turns or Turns()
         self.raw_lookup = RawLookup(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import time
 from pathlib import Path
 
 import pytest
 
 from app.bounds.limits import TRANSACTION_TIMEOUT_MS
 from app.errors import StackError
+from app.kafka.asked import READ_WITHIN_S
 from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
 from tests.world.live.load import EVENTS_PER_S, load, prove, world_on
 from tests.world.live.worker import WorkerProcess, worker_process
-from tests.world.live.world import SCALE
+from tests.world.live.world import CUSTOMER, METRICS, SCALE, World
 from tests.world.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -58,15 +60,54 @@ async def test_broker_silent_for_a_while(
             try:
                 await asyncio.sleep(0.5)
                 sent = traffic.sent
+                asking = asyncio.create_task(_asked(world))
                 await asyncio.sleep(SILENT_S)
+                told, longest_s = await asking
                 # Back-pressure: what is not acknowledged holds the producers up.
                 assert traffic.sent - sent < EVENTS_PER_S
             finally:
                 local_kafka.process.resume()
+            # What is at hand is told; of the rest, soon, that it cannot be read now.
+            assert set(told.values()) <= {200, 404, 503}, (told, worker.tail())
+            assert (told["current_usage"], told["events"]) == (200, 503)
+            assert longest_s < READ_WITHIN_S + 4, told
+            assert "Defect" not in worker.said()
             await asyncio.sleep(1)
+            told, _ = await _asked(world)
+            assert set(told.values()) <= {200, 404}, (told, worker.tail())
         assert worker.is_running(), worker.tail()
         assert worker.pid == pid
         await prove(world, tmp_path)
+
+
+QUERIES = (
+    ("current_usage", "events", "explain", "dead_letters", "definitions"),
+    ("usage_records", "trace"),
+)
+"""What is asked at once, and then: two scans of an organization run at a time."""
+
+
+async def _asked(world: World) -> tuple[dict[str, int], float]:
+    """Ask for all that may be read of logs; return the status of each, and the longest wait."""
+    of_customer = f"/customers/{CUSTOMER}"
+    named = f"external_subscription_id={world.names[0]}"
+    paths = {
+        "current_usage": f"{of_customer}/current_usage?{named}",
+        "events": f"/events?{named}",
+        "explain": f"{of_customer}/usage/explain?{named}&billable_metric_code={METRICS[0]['code']}",
+        "dead_letters": "/dead_letters",
+        "series": f"{of_customer}/usage/series?{named}&billable_metric_code={METRICS[0]['code']}",
+        "usage_records": f"/usage_records?{named}&revisions=true",
+        "definitions": "/definitions/changes",
+        "trace": f"/events/never-sent/trace?{named}",
+    }
+    told, longest_s = dict[str, int](), 0.0
+    for names in QUERIES:
+        began_s = time.monotonic()
+        answers = await asyncio.gather(*(world.api.call("GET", paths[name]) for name in names))
+        told |= {name: status for name, (status, _) in zip(names, answers, strict=True)}
+        longest_s = max(longest_s, time.monotonic() - began_s)
+    return told, longest_s
 
 
 async def test_broker_out_of_disk(

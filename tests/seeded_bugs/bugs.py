@@ -4035,4 +4035,25 @@ BUGS = (
         "True",
         "tests/app/runtime/partition/test_portion.py::test_what_was_set_aside_or_mistrusted_before_slows_nothing",
     ),
+    Bug(
+        "queries-wait-for-silent-brokers",
+        "app/kafka/asked.py",
+        "async with asyncio.timeout(READ_WITHIN_S):",
+        "async with asyncio.timeout(None):",
+        "tests/app/kafka/test_asked.py::test_nobody_waits_long_for_a_broker",
+    ),
+    Bug(
+        "scans-wait-for-silent-brokers",
+        "app/kafka/asked.py",
+        "elif monotonic() - self._heard_s > READ_WITHIN_S:",
+        "elif False:",
+        "tests/app/kafka/test_asked.py::test_brokers_that_send_nothing_are_away",
+    ),
+    Bug(
+        "scan-takes-brokers-for-a-defect",
+        "app/runtime/scanning/scans.py",
+        "except KafkaError as error:",
+        "except ZeroDivisionError as error:",
+        "tests/app/kafka/test_asked.py::test_a_scan_that_brokers_fail_may_be_asked_for_again",
+    ),
 )

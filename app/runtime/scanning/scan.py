@@ -21,6 +21,7 @@ from app.bounds.turns import STEP_ITEMS, Steps, T
 from app.bounds.work_done import Operation, WorkDone
 from app.definitions.judging import Judging
 from app.definitions.state import Definitions
+from app.kafka.asked import Fetches, asked
 from app.kafka.clients import Consumer
 from app.kafka.names import ConsumerRecord, OffsetOutOfRangeError, TopicPartition
 from app.kafka.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
@@ -161,7 +162,9 @@ class Scan:
 
         Raises:
             BeyondRetention: some of it is deleted.
+            Unavailable: a query reads, and no broker answers.
         """
+        fetches = Fetches()
         async for found in self._of_ledger(checkpoint, turn, urgent=urgent):
             yield found
         while self.behind(checkpoint):
@@ -178,6 +181,8 @@ class Scan:
                     "computed from events since then cannot be computed again. Keep retention.ms "
                     "and retention.bytes of this topic at -1"
                 ) from error
+            if self._operation == "query":
+                fetches.note(fetched)
             self._work.add(self._operation, "broker_requests", 1)
             self._work.add(self._operation, "log_records", sum(map(len, fetched.values())))
             for tp, records in fetched.items():
@@ -204,7 +209,11 @@ class Scan:
                 max_partition_fetch_bytes=2 * RAW_MESSAGE_BYTES,
                 **self._settings.reader_options(),
             )
-            await self._consumer.start()
+            if self._operation == "query":
+                async with asked():
+                    await self._consumer.start()
+            else:
+                await self._consumer.start()
             self._consumer.assign(list(self._next))
             for tp, offset in self._next.items():
                 self._consumer.seek(tp, offset)

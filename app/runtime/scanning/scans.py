@@ -24,7 +24,8 @@ from app.bounds.limits import (
     SCANS_WAITING_OF_ORGANIZATION,
 )
 from app.bounds.turns import TURN_S, Steps, T, Turns, Work, in_steps
-from app.meter.errors import TimeBudgetExceeded, TooManyScans
+from app.kafka.names import KafkaError
+from app.meter.errors import TimeBudgetExceeded, TooManyScans, Unavailable
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.scanning.scan import Scan
 from app.wire.arrivals import Arrival
@@ -167,6 +168,7 @@ class Scans:
         Raises:
             TooManyScans: too many wait already.
             TimeBudgetExceeded: it took too long.
+            Unavailable: the brokers do not give what it reads.
         """
         work = Work("scan", what, organization_id, subscription)
         turn = ScanTurn(self._turns, work, None if endless else SCAN_TURNS_S)
@@ -182,6 +184,8 @@ class Scans:
             if not deadline.expired():
                 raise
             raise TimeBudgetExceeded(f"it took longer than {SCAN_S:.0f} s") from error
+        except KafkaError as error:
+            raise Unavailable(f"the brokers do not give what is read: {error!r}") from error
 
     async def _begun(self, organization_id: str, endless: bool) -> _Scan:
         mine = _Scan(organization_id, endless, asyncio.get_running_loop().create_future())
