@@ -96,15 +96,17 @@ def fold_run(
     reached = False
     for span in route.spans:
         left = run
-        # Of a watched cell each event has a cut of its own.
-        if span.watch is None and corrected_ms <= 0:
+        # Of what is watched day by day each event has a cut of its own.
+        watch = span.watch
+        if corrected_ms <= 0 and (watch is None or watch.days is None):
             parts = span.fold.parts or span.fold.take_parts()
             if parts.reading is not None:
                 if not parts.plain:
-                    left = _fold_by_cells(span, parts, route, run, members, folded)
-                elif _fold_plainly(span, parts, route, run, members, folded) or _fold_late(
-                    span, parts, route, run, settled_ms, members, folded, untaken
-                ):
+                    if watch is None:
+                        left = _fold_by_cells(span, parts, route, run, members, folded)
+                elif (
+                    watch is None and _fold_plainly(span, parts, route, run, members, folded)
+                ) or _fold_late(span, parts, route, run, settled_ms, members, folded, untaken):
                     left = ()
             if not left:
                 reached = reached or parts.prices
@@ -302,19 +304,24 @@ def _fold_late(
     folded: Folded,
     untaken: range,
 ) -> bool:
-    """Fold events that all fall into one cell after it is due, and count from the same cut on.
+    """Fold events that all fall into one cell, and count from the same cut on.
 
-    Return False if they do not; nothing is changed then. It does the same as going through them
-    one by one. Periods of what recurs show such events at other cuts than their own.
+    So do those of a watched cell, and those that come after it is due. Return False if they do not;
+    nothing is changed then. It does the same as going through them one by one. Periods of what
+    recurs show late events at other cuts than their own.
     """
-    fold = span.fold
-    if fold.metric.recurring:
-        return False
+    fold, watch = span.fold, span.watch
     newest_ms, earliest_ms, *_ = reach_of(run)
     layer = span.layer_at(newest_ms)
-    if layer is None or earliest_ms <= layer.due_at_ms or is_forgotten(layer):
+    if layer is None or is_forgotten(layer):
         return False
     cut_ms = until_ms = span.cut_of(layer, earliest_ms)
+    if earliest_ms <= layer.due_at_ms:
+        if watch is None:
+            return False
+        until_ms = min(watch.same_until(earliest_ms), layer.due_at_ms)
+    elif watch is not None or fold.metric.recurring:
+        return False
     if cut_ms <= settled_ms or cut_ms in untaken:
         cut_ms = 0
     cell = layer.cells.get(ONLY_CELL) or Cell(layer, *ONLY_CELL, fold.aggregation.initialize())
@@ -335,7 +342,7 @@ def _fold_late(
         folded.late.append(cell)
     _take_found(cell, cut_ms, run, found, parts, members, folded)
     if cut_ms:
-        route.aim_late(cell, cut_ms, alone, earliest_ms)
+        route.aim_late(cell, cut_ms, alone, earliest_ms, until_ms)
     folded.touch(cell)
     return True
 

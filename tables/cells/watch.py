@@ -42,6 +42,14 @@ class Watch(NamedTuple):
         cut_ms = min(self.cut_of(append_time_ms), due_at_ms)
         return 0 if self.is_taken(cut_ms) else cut_ms
 
+    def same_until(self, append_time_ms: int) -> int:
+        """Return the last append time of events that have the same grid cut as one of a time."""
+        if append_time_ms <= self.since_ms:
+            return self.since_ms
+        cut_ms = self.cut_of(append_time_ms)
+        begins = (from_ms - 1 for from_ms, _ in self.grids if append_time_ms < from_ms <= cut_ms)
+        return min(begins, default=cut_ms)
+
     def reached(self, appended_ms: int) -> tuple[object, ...] | None:
         """Return all that decides the cuts of events appended until then; None: they have none."""
         if self.days is not None:

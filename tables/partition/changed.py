@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS, ceil_to
+from app.kernel import reach_of
 from app.wire.arrivals import Arrival, MeterKey
 from app.wire.properties import read_properties
 from tables.cells.cell import Span
@@ -48,6 +49,9 @@ class Changed:
         """Routes as of moments that definitions were appended after."""
         self._settings = -1
         self._notes = False
+        self._stretched = (0, -1, 0)
+        """What `_stretch` told last, while `_stretched_at` holds: settings, and what is told."""
+        self._stretched_at = (-1, -1)
 
     @property
     def notes(self) -> bool:
@@ -84,9 +88,10 @@ class Changed:
         return ceil_to(append_time_ms, self.every_ms(append_time_ms))
 
     def note_run(self, route: Route, run: Sequence[Arrival], entry: EventRanges) -> None:
-        """Note new events of a route in their entry, which the next flush writes."""
-        if entry is self._event_ranges.rest:
+        """Note new events of a route in their entry, which the next flush writes if it changes."""
+        if entry is self._event_ranges.rest or self._is_noted(route, run, entry):
             return
+        self._event_ranges.mark(route.meter_key, entry)
         first_ms, last_ms, spans = 0, -1, list[Span]()
         touched = entry.own_touched()
         for arrival in run:
@@ -99,6 +104,19 @@ class Changed:
             if spans and _touch(touched, moment_ms, spans, arrival):
                 spans = self._asked(route, moment_ms, touched)
         self._keep(route.meter_key, touched)
+
+    def _is_noted(self, route: Route, run: Sequence[Arrival], entry: EventRanges) -> bool:
+        """Return whether all is noted of the moment that tells events, as of most it is."""
+        _, earliest_ms, latest_ms, *_ = reach_of(run)
+        _, last_ms, moment_ms = self._stretch(earliest_ms)
+        if latest_ms > last_ms or earliest_ms < entry.first_ms:
+            return False
+        if not moment_ms:
+            return True
+        known = entry.touched.get(moment_ms)
+        if known is None or self._definitions.has_commands_after(moment_ms):
+            return False
+        return all(span.key.subscription_id in known for span in route.spans)
 
     def note_corrected(self, route: Route, arrival: Arrival) -> None:
         """Note a new event that a correction before it has made so."""
@@ -131,12 +149,18 @@ class Changed:
 
     def _stretch(self, at_ms: int) -> tuple[int, int, int]:
         """Return since and until when one moment tells all, and that moment; 0: none does."""
-        changes = self._definitions.settings.changes
+        changes, done_ms = self._definitions.settings.changes, self.done_ms
+        if self._stretched_at == (len(changes), done_ms):
+            first_ms, last_ms, moment_ms = self._stretched
+            if first_ms <= at_ms <= last_ms:
+                return self._stretched
         following = bisect_right(changes, at_ms)
         moment_ms = self.moment_of(at_ms)
         last_ms = moment_ms if following == len(changes) else min(moment_ms, changes[following] - 1)
-        told = moment_ms > self.done_ms and self.is_told(at_ms)
-        return at_ms, last_ms, moment_ms if told else 0
+        told = moment_ms > done_ms and self.is_told(at_ms)
+        self._stretched = at_ms, last_ms, moment_ms if told else 0
+        self._stretched_at = len(changes), done_ms
+        return self._stretched
 
     def _asked(self, route: Route, moment_ms: int, touched: Touched) -> list[Span]:
         """Return the spans in which no event of a moment is known to count."""

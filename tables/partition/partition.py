@@ -221,9 +221,7 @@ class Partition:
             return Straight(0, led.rest, [], [])
         if self.changed.notes:
             for route, (_, run) in zip(led.routes, led.runs, strict=True):
-                noted = self._noted_in(route)
-                self.event_ranges.mark(route.meter_key, noted)
-                self.changed.note_run(route, run, noted)
+                self.changed.note_run(route, run, self._noted_in(route))
         for route, (_, run) in led.farther:
             noted = self._noted_in(route)
             # One that is new is marked.
@@ -283,7 +281,6 @@ class Partition:
         for route, run in taken:
             noted = self._noted_in(route)
             if changed is not None:
-                event_ranges.mark(route.meter_key, noted)
                 changed.note_run(route, run, noted)
             # One that is new is marked.
             if noted.note(run) and noted.written:

@@ -74,7 +74,7 @@ class Route:
         self.set_key: SetKey | None = None
         """The set of members of `cell`."""
         self.late: LateRoute | None = None
-        """Where events of a closed period go that count from one cut on; None: none came."""
+        """Where events go that count from one cut on, as late ones do; None: none came."""
 
     @property
     def grouped(self) -> bool:
@@ -161,11 +161,12 @@ class Route:
         """Lead events straight nowhere: the cell goes, or another may take its place."""
         self.bounds, self.layer, self.cell, self.late = b"", None, None, None
 
-    def aim_late(self, cell: Cell, cut_ms: int, alone: Cell, since_ms: int) -> None:
-        """Lead late events straight to what a cut shows of a cell, as `aim` does those in time.
+    def aim_late(self, cell: Cell, cut_ms: int, alone: Cell, since_ms: int, until_ms: int) -> None:
+        """Lead events straight to what a cut shows of a cell, as `aim` does those that any shows.
 
-        `alone`: a cell of the same place that has only the state of the cut. `since_ms`: append
-        time of an event that counts from the cut on.
+        They come late, or the cell is watched. `alone`: a cell of the same place that has only the
+        state of the cut. `since_ms`, `until_ms`: between these append times events count from the
+        cut on.
         """
         layer, fold = cell.layer, cell.layer.span.fold
         # A refold leads nothing straight: its routes have no event ranges.
@@ -176,7 +177,8 @@ class Route:
             return
         set_key = None
         if fold.unique:
-            set_key = layer.span.sets.get((*ONLY_CELL, layer.start_ms))
+            start_ms = None if fold.metric.recurring else layer.start_ms
+            set_key = layer.span.sets.get((*ONLY_CELL, start_ms))
             if set_key is None:
                 return
         # Nobody else asks whether it is dirty: what a flush writes is the cell.
@@ -186,7 +188,10 @@ class Route:
         late.cell, late.reading, late.set_key = alone, parts.reading, set_key
         late.event_ranges = self.event_ranges
         after_ms = max(since_ms, fold.counts_after_ms + 1)
-        until_ms = min(cut_ms, period.open_until_ms)
+        if since_ms <= period.due_at_ms:
+            # Earlier it has to be looked at how far ahead an event is dated.
+            after_ms = max(after_ms, layer.end_ms - MAX_EVENT_AHEAD_MS)
+        until_ms = min(until_ms, period.open_until_ms)
         late.bounds = _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
         late.reach()
 
@@ -262,7 +267,7 @@ class Route:
 
 
 class LateRoute(Route):
-    """Where late events go that count like one that came before: to what one cut shows."""
+    """Where events go that count like one that came before: to what one cut shows."""
 
     __slots__ = ("cut_ms", "revised")
     revised: Cell

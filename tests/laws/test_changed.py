@@ -20,6 +20,7 @@ from tests.world.definitions import (
     METRICS,
     ORG,
     SETTINGS,
+    SUBSCRIPTION,
     CommandAt,
     changing_definitions,
     definitions_of,
@@ -165,3 +166,36 @@ def test_what_is_defined_after_a_moment_changes_nothing_of_it(first: str) -> Non
     live.refold_all()
     (message, *_) = told(live)
     assert (ms(message["as_of"]), message["codes"]) == (START_MS + 60_000, ["count"])
+
+
+def test_a_longer_grid_has_the_next_event_told_at_its_own_moment() -> None:
+    """Though the code has something to tell at the moment of before."""
+    at_ms = START_MS + 1_000
+    later = msgspec.structs.replace(telling(60), close_grid_s=3_600)
+    made = [(line.append_time_ms, line.command) for line in definitions_of(["count"], telling(60))]
+    live = Live(lines([*made, (at_ms + 1, commands.set_settings(later))]))
+    events = [arrived("count", n, at_ms, at_ms + 2 * n, transaction_id=f"t{n}") for n in range(3)]
+    for event in events:
+        live.define_until(event.append_time_ms)
+        live.deliver([event])
+    moments_ms = [ms(message["as_of"]) for message in told(live)]
+    assert moments_ms == [START_MS + 60_000, START_MS + 3_600_000]
+
+
+def test_the_next_subscription_of_a_name_is_told_though_the_last_one_is() -> None:
+    """Both have events between two moments: what is noted of one says nothing of the other."""
+    at_ms = START_MS + 1_000
+    made = [(line.append_time_ms, line.command) for line in definitions_of(["count"], telling(60))]
+    ended = commands.terminate_subscription(ORG, SUBSCRIPTION)
+    next_one = commands.create_subscription(ORG, subscription_body())
+    live = Live(lines([*made, (at_ms + 1, ended), (at_ms + 2, next_one)]))
+    live.define_until(at_ms)
+    live.deliver([arrived("count", 0, at_ms, at_ms, transaction_id="t0")])
+    live.define_all()
+    for number in (1, 2):
+        later_ms = at_ms + 1_000 * number
+        live.deliver([arrived("count", number, later_ms, later_ms, transaction_id=f"t{number}")])
+    entry = live.partition.event_ranges.find((ORG, SUBSCRIPTION), "count")
+    assert entry is not None
+    (touched,) = entry.touched.values()
+    assert len(touched) == 2
