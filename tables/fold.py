@@ -96,9 +96,8 @@ def fold_run(
     reached = False
     for span in route.spans:
         left = run
-        # Of what is watched day by day each event has a cut of its own.
-        watch = span.watch
-        if corrected_ms <= 0 and (watch is None or watch.days is None):
+        if corrected_ms <= 0:
+            watch = span.watch
             parts = span.fold.parts or span.fold.take_parts()
             if parts.reading is not None:
                 if not parts.plain:
@@ -315,12 +314,22 @@ def _fold_late(
     layer = span.layer_at(newest_ms)
     if layer is None or is_forgotten(layer):
         return False
-    cut_ms = until_ms = span.cut_of(layer, earliest_ms)
-    if earliest_ms <= layer.due_at_ms:
-        if watch is None:
+    before_ms = layer.end_ms
+    if watch is not None and watch.days is not None:
+        cut_ms = watch.day_cut_of(newest_ms, earliest_ms)
+        before_ms, until_ms = watch.days.same_for(newest_ms, earliest_ms)
+        before_ms = min(before_ms, layer.end_ms)
+        if cut_ms > layer.due_at_ms:
+            # A revision may settle it.
             return False
+    elif earliest_ms > layer.due_at_ms:
+        if watch is not None or fold.metric.recurring:
+            return False
+        cut_ms = until_ms = span.cut_of(layer, earliest_ms)
+    elif watch is not None:
+        cut_ms = span.cut_of(layer, earliest_ms)
         until_ms = min(watch.same_until(earliest_ms), layer.due_at_ms)
-    elif watch is not None or fold.metric.recurring:
+    else:
         return False
     if cut_ms <= settled_ms or cut_ms in untaken:
         cut_ms = 0
@@ -331,7 +340,7 @@ def _fold_late(
     # One that has only the state of the cut: no cell may keep a state that nothing was folded into.
     alone = Cell(layer, *ONLY_CELL, state)
     name, code = route.external_subscription_id, route.code
-    bounds = layer.start_ms, layer.end_ms, parts.counts_after_ms, until_ms
+    bounds = layer.start_ms, before_ms, parts.counts_after_ms, until_ms
     found = take_run(alone, name, code, run, *bounds, parts.reading, [])
     if found is False:
         return False

@@ -88,6 +88,15 @@ class Days:
                 self._end_ms, self._cut_ms = min(end_ms, running.end_ms), cut_ms
         return cut_ms
 
+    def same_for(self, timestamp_ms: int, append_time_ms: int) -> tuple[int, int]:
+        """Return which events have the same cut as one: (dated before a time, appended until one).
+
+        Of those that are appended at its time or later. (0, -1): nothing is known of others.
+        """
+        cut_ms = self.cut_of(timestamp_ms, append_time_ms)
+        known = self._from_ms <= append_time_ms <= self._until_ms and timestamp_ms < self._end_ms
+        return (self._end_ms, self._until_ms) if known and cut_ms == self._cut_ms else (0, -1)
+
     def _first(self, timezone: str, timestamp_ms: int, append_time_ms: int) -> tuple[int, int]:
         longest_ms = max(each_ms for _, each_ms in self._grids)
         day = day_holding(max(timestamp_ms, append_time_ms - longest_ms, 0), timezone)
