@@ -201,7 +201,7 @@ class ChargeFold:
         """Return what the fold reads of it, which is the same from the first event on."""
         reading, in_advance = self._reading(), self.in_advance
         whole_members = self.charge.prorated or in_advance
-        leads = reading is not None and self.prices and not in_advance
+        leads = reading is not None and not in_advance
         self.parts = FoldParts(
             self.read_value,
             self.plain,

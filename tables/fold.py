@@ -25,7 +25,7 @@ from tables.cells.keys import ONLY_CELL, pack_position
 from tables.changelogged.members import Found, MemberKey, Members, SetKey
 from tables.charge import ChargeFold, FoldParts, Literals
 from tables.not_counted import NotCounted, Reason
-from tables.routing.route import Route
+from tables.routing.route import Aim, Route
 from tables.unique_count import Contributions, MemberOperation, UniqueCount, UniqueCountState
 from tables.values import Ignored, Properties
 
@@ -93,25 +93,31 @@ def fold_run(
     made the events; no earlier cut shows it. `untaken`: times of revisions that the events must
     not use.
     """
-    reached = False
+    reached, aims = False, list[Aim]()
     for span in route.spans:
         left = run
         if corrected_ms <= 0:
-            watch = span.watch
+            watch, aim = span.watch, None
             parts = span.fold.parts or span.fold.take_parts()
             if parts.reading is not None:
-                if not parts.plain:
+                if parts.plain:
                     if watch is None:
-                        left = _fold_by_cells(span, parts, route, run, members, folded)
-                elif (
-                    watch is None and _fold_plainly(span, parts, route, run, members, folded)
-                ) or _fold_late(span, parts, route, run, settled_ms, members, folded, untaken):
+                        aim = _fold_plainly(span, parts, route, run, members, folded)
+                    aim = aim or _fold_late(
+                        span, parts, route, run, settled_ms, members, folded, untaken
+                    )
+                elif watch is None:
+                    left = _fold_by_cells(span, parts, route, run, members, folded)
+                if aim is not None:
+                    aims.append(aim)
                     left = ()
             if not left:
                 reached = reached or parts.prices
                 continue
         whole = _fold_into(span, route, left, settled_ms, members, folded, corrected_ms, untaken)
         reached = reached or whole
+    if len(aims) > 1 or (aims and aims[0].cut_ms):
+        route.aim_late(aims)
     return reached
 
 
@@ -251,8 +257,8 @@ def _fold_plainly(
     run: Sequence[Arrival],
     members: Members,
     folded: Folded,
-) -> bool:
-    """Fold events that all fall into one cell before it is due; return False if they do not.
+) -> Aim | None:
+    """Fold events that all fall into one cell before it is due; return None if they do not.
 
     Nothing is changed then. It does the same as going through them one by one.
     """
@@ -261,19 +267,19 @@ def _fold_plainly(
         span.layer_at(reach_of(run)[0])
         layer = span.current
     if layer is None:
-        return False
+        return None
     name, code = route.external_subscription_id, route.code
     bounds = layer.start_ms, layer.end_ms, parts.counts_after_ms, layer.due_at_ms
     known = layer.cells.get(ONLY_CELL)
     cell = known or Cell(layer, *ONLY_CELL, span.fold.aggregation.initialize())
     found = take_run(cell, name, code, run, *bounds, parts.reading, folded.dirty)
     if found is False:
-        return False
+        return None
     if known is None:
         layer.cells[ONLY_CELL] = cell
     if found is not True or span.fold.in_advance:
         _take_found(cell, 0, run, found, parts, members, folded)
-    return True
+    return Aim(cell, 0, cell, 0, layer.due_at_ms, layer.end_ms)
 
 
 def _take_found(
@@ -302,10 +308,10 @@ def _fold_late(
     members: Members,
     folded: Folded,
     untaken: range,
-) -> bool:
+) -> Aim | None:
     """Fold events that all fall into one cell, and count from the same cut on.
 
-    So do those of a watched cell, and those that come after it is due. Return False if they do not;
+    So do those of a watched cell, and those that come after it is due. Return None if they do not;
     nothing is changed then. It does the same as going through them one by one. Periods of what
     recurs show late events at other cuts than their own.
     """
@@ -313,7 +319,7 @@ def _fold_late(
     newest_ms, earliest_ms, *_ = reach_of(run)
     layer = span.layer_at(newest_ms)
     if layer is None or is_forgotten(layer):
-        return False
+        return None
     before_ms = layer.end_ms
     if watch is not None and watch.days is not None:
         cut_ms = watch.day_cut_of(newest_ms, earliest_ms)
@@ -321,16 +327,16 @@ def _fold_late(
         before_ms = min(before_ms, layer.end_ms)
         if cut_ms > layer.due_at_ms:
             # A revision may settle it.
-            return False
+            return None
     elif earliest_ms > layer.due_at_ms:
         if watch is not None or fold.metric.recurring:
-            return False
+            return None
         cut_ms = until_ms = span.cut_of(layer, earliest_ms)
     elif watch is not None:
         cut_ms = span.cut_of(layer, earliest_ms)
         until_ms = min(watch.same_until(earliest_ms), layer.due_at_ms)
     else:
-        return False
+        return None
     if cut_ms <= settled_ms or cut_ms in untaken:
         cut_ms = 0
     cell = layer.cells.get(ONLY_CELL) or Cell(layer, *ONLY_CELL, fold.aggregation.initialize())
@@ -343,17 +349,15 @@ def _fold_late(
     bounds = layer.start_ms, before_ms, parts.counts_after_ms, until_ms
     found = take_run(alone, name, code, run, *bounds, parts.reading, [])
     if found is False:
-        return False
+        return None
     layer.cells[ONLY_CELL] = cell
     if cut_ms:
         cell.late = cell.late or {}
         cell.late[cut_ms] = state
         folded.late.append(cell)
     _take_found(cell, cut_ms, run, found, parts, members, folded)
-    if cut_ms:
-        route.aim_late(cell, cut_ms, alone, earliest_ms, until_ms)
     folded.touch(cell)
-    return True
+    return Aim(cell, cut_ms, alone if cut_ms else cell, earliest_ms, until_ms, before_ms)
 
 
 def _fold_by_cells(

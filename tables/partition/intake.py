@@ -178,7 +178,7 @@ class Intake:
         rows = bytearray()
         hashing = _xxh3, event_body_hash, rows
         *found, rest = lead(runs, first or self._routes.by_key, complete, *hashing)
-        late = {} if first else self._late_routes(rest)
+        late = {} if first else self._late_routes(rest, complete)
         if late:
             *more, rest = lead(rest, late, complete, *hashing)
             found = [one + other for one, other in zip(found, more, strict=True)]
@@ -229,15 +229,15 @@ class Intake:
                 led.rest.append((meter_key, others))
         return copies
 
-    def _late_routes(self, runs: Iterable[Run]) -> dict[MeterKey, LateRoute]:
-        """Return where late events of runs may go that came like others before."""
+    def _late_routes(self, runs: Iterable[Run], complete: Set[SetKey]) -> dict[MeterKey, LateRoute]:
+        """Return where events of runs may go that came like others before."""
         found: dict[MeterKey, LateRoute] = {}
         for meter_key, _ in runs:
             route = self._routes.by_key.get(meter_key)
             late = None if route is None else route.late
             if late is not None:
                 timelines = self._timelines.of(meter_key[:2])
-                if len(timelines) == 1 and late.holds(timelines[0][1]):
+                if len(timelines) == 1 and late.holds(timelines[0][1], complete):
                     found[meter_key] = late
         return found
 

@@ -234,8 +234,8 @@ class Partition:
             route.keep_cell()
         if unread:
             led = led.without(self._left_apart(led, unread, folded))
-        for late in led.late:
-            folded.touch(late.revised)
+        if led.late:
+            self._fold_beside(led, folded, operations)
         for route, found in operations:
             if route.cell is not None and route.set_key is not None:
                 cell, cut_ms = route.cell, 0
@@ -250,6 +250,22 @@ class Partition:
         self.work.add("fold", "index_rows", accepted)
         self.work.add("fold", "cells", len(folded.dirty))
         return Straight(accepted, led.rest, [], copies)
+
+    def _fold_beside(
+        self, led: Led, folded: Folded, operations: list[tuple[Route, Operations]]
+    ) -> None:
+        """Fold runs that lead to several spans into the others, and have a flush write all."""
+        beside, runs = list[Route](), list[Run]()
+        for route, run in zip(led.routes, led.runs, strict=True):
+            if isinstance(route, LateRoute):
+                beside += route.beside
+                runs += [run] * len(route.beside)
+        if beside and fold_led(beside, runs, folded.dirty, operations):
+            raise AssertionError("what one charge of a metric reads, the others do")
+        for late in led.late:
+            for each in (late, *late.beside):
+                if each.cut_ms:
+                    folded.touch(each.revised)
 
     def _left_apart(self, led: Led, numbers: Iterable[int], folded: Folded) -> set[int]:
         """Fold runs by their cells; return the places of events that are left, among all."""

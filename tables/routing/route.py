@@ -8,9 +8,9 @@ span and begins the next. Each span of a recurring metric also holds all history
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.kernel import learn, learn_state
@@ -27,6 +27,22 @@ _BOUNDS = Struct("=4q")
 """Half of `app.kernel.twin.BOUNDS`: where events lead straight, or what is known of them."""
 _BOUNDS_BYTES = _BOUNDS.size
 _NO_EVENTS = _BOUNDS.pack(-1, -1, -1, -1)
+
+
+class Aim(NamedTuple):
+    """What events of a span were folded into at once, and which ones are folded into it as well."""
+
+    cell: Cell
+    cut_ms: int
+    """They count from it on; 0: any cut shows them."""
+    alone: Cell
+    """Has only the state of the cut."""
+    since_ms: int
+    """Least append time."""
+    until_ms: int
+    """Greatest append time."""
+    before_ms: int
+    """They are dated before it."""
 
 
 class Route:
@@ -161,39 +177,54 @@ class Route:
         """Lead events straight nowhere: the cell goes, or another may take its place."""
         self.bounds, self.layer, self.cell, self.late = b"", None, None, None
 
-    def aim_late(self, cell: Cell, cut_ms: int, alone: Cell, since_ms: int, until_ms: int) -> None:
-        """Lead events straight to what a cut shows of a cell, as `aim` does those that any shows.
+    def aim_late(self, aims: Sequence[Aim]) -> None:
+        """Lead events straight to what they were folded into, as `aim` does where that is one cell.
 
-        They come late, or the cell is watched. `alone`: a cell of the same place that has only the
-        state of the cut. `since_ms`, `until_ms`: between these append times events count from the
-        cut on.
+        `aims`: one for each span. Events come late, or cells are watched, or there are several.
         """
-        layer, fold = cell.layer, cell.layer.span.fold
         # A refold leads nothing straight: its routes have no event ranges.
-        if self.event_ranges is None or len(self.spans) != 1 or len(self.timelines) != 1:
+        if self.event_ranges is None or len(self.timelines) != 1 or len(aims) != len(self.spans):
             return
-        parts, period = fold.parts, self.timelines[0].holding(layer.start_ms)
-        if parts is None or period is None or not parts.leads:
+        late = [self._late_of(aim) for aim in aims]
+        first, *beside = (each for each in late if each is not None) if all(late) else (None,)
+        if first is None or any(not each.reads_like(first) for each in beside):
             return
-        set_key = None
+        first.beside = tuple(beside)
+        starts, ends, after, until = zip(*(self._bounds_of(aim) for aim in aims), strict=True)
+        first.bounds = _BOUNDS.pack(max(starts), min(ends), max(after), min(until))
+        first.reach()
+        self.late = first
+
+    def _late_of(self, aim: Aim) -> LateRoute | None:
+        """Return the way to one cell; None: it cannot be gone straight."""
+        layer, fold = aim.cell.layer, aim.cell.layer.span.fold
+        parts, set_key = fold.parts, None
+        if parts is None or not parts.leads:
+            return None
         if fold.unique:
             start_ms = None if fold.metric.recurring else layer.start_ms
             set_key = layer.span.sets.get((*ONLY_CELL, start_ms))
             if set_key is None:
-                return
-        # Nobody else asks whether it is dirty: what a flush writes is the cell.
-        alone.dirty = True
-        late = self.late = LateRoute(*self.meter_key, self.timelines, self.spans)
-        late.revised, late.cut_ms = cell, cut_ms
-        late.cell, late.reading, late.set_key = alone, parts.reading, set_key
+                return None
+        if aim.cut_ms:
+            # Nobody else asks whether it is dirty: what a flush writes is the cell.
+            aim.alone.dirty = True
+        late = LateRoute(*self.meter_key, self.timelines, self.spans)
+        late.revised, late.cut_ms, late.beside = aim.cell, aim.cut_ms, ()
+        late.cell, late.reading, late.set_key = aim.alone, parts.reading, set_key
         late.event_ranges = self.event_ranges
-        after_ms = max(since_ms, fold.counts_after_ms + 1)
-        if since_ms <= period.due_at_ms:
+        return late
+
+    def _bounds_of(self, aim: Aim) -> tuple[int, int, int, int]:
+        """Return since and before when events are dated, and since and until when appended."""
+        layer, period = aim.cell.layer, self.timelines[0].holding(aim.cell.layer.start_ms)
+        if period is None:
+            return 0, 0, 0, -1
+        after_ms = max(aim.since_ms, layer.span.fold.counts_after_ms + 1)
+        if aim.since_ms <= period.due_at_ms:
             # Earlier it has to be looked at how far ahead an event is dated.
             after_ms = max(after_ms, layer.end_ms - MAX_EVENT_AHEAD_MS)
-        until_ms = min(until_ms, period.open_until_ms)
-        late.bounds = _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
-        late.reach()
+        return layer.start_ms, aim.before_ms, after_ms, min(aim.until_ms, period.open_until_ms)
 
     @property
     def meter_key(self) -> tuple[str, str, str]:
@@ -267,25 +298,43 @@ class Route:
 
 
 class LateRoute(Route):
-    """Where events go that count like one that came before: to what one cut shows."""
+    """Where events go that count like one that came before: to what one cut shows, of each span."""
 
-    __slots__ = ("cut_ms", "revised")
+    __slots__ = ("beside", "cut_ms", "revised")
     revised: Cell
     """The cell; the route's own has only the state of the cut."""
     cut_ms: int
+    """0: any cut shows them, and the route's own cell is this one."""
+    beside: tuple[LateRoute, ...]
+    """Where they go in other spans."""
 
-    def holds(self, timeline: Timeline) -> bool:
-        """Return whether the cut is to come, and shows the same state yet.
+    def holds(self, timeline: Timeline, complete: Container[SetKey]) -> bool:
+        """Return whether the cuts are to come, and show the same states yet.
 
-        `timeline`: the newest, which says until when events are taken.
+        `timeline`: the newest, which says until when events are taken. `complete`: the sets whose
+        members are all at hand.
         """
-        late, own = self.revised.late, self.cell
         return (
             timeline is self.timelines[0]
-            and own is not None
-            and late is not None
-            and late.get(self.cut_ms) is own.state
+            and self._stands()
+            and all(
+                each._stands() and (each.set_key is None or each.set_key in complete)
+                for each in self.beside
+            )
         )
+
+    def _stands(self) -> bool:
+        late, own = self.revised.late, self.cell
+        if self.cut_ms == 0:
+            return self.revised.layer.cells.get(ONLY_CELL) is own
+        return own is not None and late is not None and late.get(self.cut_ms) is own.state
+
+    def reads_like(self, other: LateRoute) -> bool:
+        """Return whether events have a value for both, or for none."""
+        one, two = self.reading, other.reading
+        if one is None or two is None:
+            return one is two
+        return (one.field, one.numbers is None) == (two.field, two.numbers is None)
 
 
 def _led(

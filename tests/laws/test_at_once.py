@@ -36,8 +36,8 @@ _offsets = count(1_000)
 def one_by_one() -> Iterator[None]:
     """Have no events folded at once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fold, "_fold_plainly", lambda *_: False)
-        patch.setattr(fold, "_fold_late", lambda *_: False)
+        patch.setattr(fold, "_fold_plainly", lambda *_: None)
+        patch.setattr(fold, "_fold_late", lambda *_: None)
         patch.setattr(fold, "_fold_by_cells", lambda span, parts, route, run, *_: run)
         yield
 

@@ -1,6 +1,7 @@
 """A law of watched cells: events that count from one cut on are folded at once as one by one.
 
-An alert has its cells watched, so that each of their events counts from its grid cut on.
+An alert has its cells watched, so that each of their events counts from its grid cut on. Daily
+records have each charge fold once more, where an event counts from the cut of its day on.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ from tests.world.profiles import examples
 
 CODES = (*PLAIN, "balance")
 MINUTE_MS = 60_000
-TELLING = replace(SETTINGS, usage_changed=True)
+DAILY = replace(SETTINGS, daily_records=True)
+WATCHING = [
+    replace(each, usage_changed=tells) for each in (SETTINGS, DAILY) for tells in (False, True)
+]
 
 
 class OneByOne(Close):
@@ -42,7 +46,7 @@ class OneByOne(Close):
 
     def deliver(self, batch: Sequence[Arrival]) -> None:
         with (
-            patch("tables.fold._fold_late", return_value=False),
+            patch("tables.fold._fold_late", return_value=None),
             patch("tables.partition.changed.Changed._is_noted", return_value=False),
         ):
             super().deliver(batch)
@@ -70,13 +74,17 @@ def test_events_of_a_cut_are_folded_at_once_as_one_by_one(data: st.DataObject) -
     """Among cuts that are taken, definitions that change, and restarts."""
     codes = data.draw(st.sampled_from([CODES, PLAIN[-1:], ("balance", "sum")]))
     changing = data.draw(st.booleans())
-    made = data.draw(changing_definitions(codes)) if changing else definitions_of(codes, TELLING)
+    settings = data.draw(st.sampled_from(WATCHING))
+    made = definitions_of(codes, settings)
+    if changing:
+        made = [made[0], *data.draw(changing_definitions(codes))[1:]]
     definitions = watching(made, codes, START_MS + data.draw(st.sampled_from([0, 1, HOUR_MS])))
     events = data.draw(arrivals(codes, ids=30, max_events=40))
     if data.draw(st.booleans()):
-        # Most come within some minutes, in time.
+        # Most come within some minutes, or hours, in time.
+        step_ms = data.draw(st.sampled_from([7_000, HOUR_MS]))
         events = [
-            replace(each, append_time_ms=START_MS + HOUR_MS + 7_000 * number)
+            replace(each, append_time_ms=START_MS + HOUR_MS + step_ms * number)
             for number, each in enumerate(events)
         ]
     lives = Live(definitions), OneByOne(definitions)
@@ -91,6 +99,7 @@ def test_events_of_a_cut_are_folded_at_once_as_one_by_one(data: st.DataObject) -
                 live.close_until(min(each.append_time_ms for each in batch) - 1)
             if restarts == 0:
                 live.restart()
+        assert lives[0].cells() == lives[1].cells()
     same(*lives, traces=False)
     assert [each.value for each in lives[0].records] == [each.value for each in lives[1].records]
 
@@ -115,6 +124,68 @@ def test_the_second_event_of_a_watched_cell_goes_straight_until_its_cut() -> Non
     assert deliver(first_ms + 3, first_ms + MINUTE_MS + 2) == 0
     live.close_until(first_ms + 2 * MINUTE_MS)
     assert deliver(first_ms + MINUTE_MS + 3) == 0
+
+
+def at_hours(live: Live, dated: int, appended: int, codes: Sequence[str] = CODES) -> int:
+    """Deliver an event of each code; return how many went straight."""
+    before, place = live.straight, 100 * appended
+    for n, code in enumerate(codes, place):
+        times_ms = START_MS + dated * HOUR_MS, START_MS + appended * HOUR_MS
+        live.deliver([arrived(code, n, *times_ms, transaction_id=f"t{n}", u="a", v="1")])
+        live.flush()
+    return live.straight - before
+
+
+def test_the_second_event_of_a_day_goes_straight_into_both_spans() -> None:
+    definitions = definitions_of(CODES, DAILY)
+    lives = Live(definitions), OneByOne(definitions)
+    straight = []
+    for live in lives:
+        live.define_all()
+        for dated, appended in (
+            (1, 1),
+            (2, 2),
+            (3, 3),
+            (3, 25),
+            (26, 26),
+            (5, 27),
+            (50, 50),
+            (51, 51),
+        ):
+            straight.append(at_hours(live, dated, appended) // len(CODES))
+    assert straight == [0, 1, 1, 0, 1, 1, 0, 1] + [0] * 8
+    assert lives[0].cells() == lives[1].cells()
+    assert lives[0].changelog.cells == lives[1].changelog.cells
+    daily = [key for key, _ in lives[0].cells() if key.charge_id.endswith(":daily")]
+    assert len(daily) == len(CODES)
+
+
+def test_events_of_two_days_in_one_batch_count_from_their_own_on() -> None:
+    definitions = definitions_of(["count"], DAILY)
+    lives = Live(definitions), OneByOne(definitions)
+    batch = [
+        arrived(
+            "count", n, START_MS + n * HOUR_MS, START_MS + hour * HOUR_MS, transaction_id=f"{n}"
+        )
+        for n, hour in enumerate((1, 2, 25))
+    ]
+    for live in lives:
+        live.define_all()
+        live.deliver(batch)
+    assert lives[0].cells() == lives[1].cells()
+
+
+def test_no_event_goes_straight_into_a_set_of_members_that_is_not_whole() -> None:
+    """Of the span beside: whoever asks for that of the first span does not see it."""
+    live = Live(definitions_of(["heads"], DAILY))
+    live.define_all()
+    assert [at_hours(live, hour, hour, ["heads"]) for hour in (1, 2)] == [0, 1]
+    late = live.partition.routes.by_key[ORG, SUBSCRIPTION, "heads"].late
+    assert late is not None
+    (beside,) = late.beside
+    assert beside.set_key is not None
+    live.partition.members.complete.discard(beside.set_key)
+    assert at_hours(live, 3, 3, ["heads"]) == 0
 
 
 def test_events_of_two_cuts_count_from_their_own_on() -> None:

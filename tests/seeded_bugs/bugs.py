@@ -299,8 +299,8 @@ BUGS = (
     Bug(
         "late-events-at-once-whatever-their-cuts",
         "tables/fold.py",
-        "bounds = layer.start_ms, layer.end_ms, parts.counts_after_ms, until_ms",
-        "bounds = layer.start_ms, layer.end_ms, parts.counts_after_ms, _FOREVER_MS",
+        "bounds = layer.start_ms, before_ms, parts.counts_after_ms, until_ms",
+        "bounds = layer.start_ms, before_ms, parts.counts_after_ms, _FOREVER_MS",
         "tests/laws/test_at_once.py::test_late_events_of_two_cuts_are_told_apart",
     ),
     Bug(
@@ -320,8 +320,8 @@ BUGS = (
     Bug(
         "late-events-at-once-into-cells-that-are-forgotten",
         "tables/fold.py",
-        "earliest_ms <= layer.due_at_ms or is_forgotten(layer):",
-        "earliest_ms <= layer.due_at_ms:",
+        "    if layer is None or is_forgotten(layer):\n        return None\n    before_ms",
+        "    if layer is None:\n        return None\n    before_ms",
         "tests/laws/test_at_once.py::test_no_event_is_folded_at_once_into_cells_that_are_forgotten",
     ),
     Bug(
@@ -1755,23 +1755,22 @@ BUGS = (
     Bug(
         "late-event-led-to-a-cut-that-is-taken",
         "tables/routing/route.py",
-        "            and late is not None\n            and late.get(self.cut_ms) is own.state\n",
-        "",
+        "return own is not None and late is not None and late.get(self.cut_ms) is own.state",
+        "return True",
         "tests/laws/test_straight.py::test_the_second_late_event_of_a_cut_goes_straight",
     ),
     Bug(
         "late-event-led-by-periods-of-before",
         "tables/routing/route.py",
-        "            timeline is self.timelines[0]\n            and own is not None",
-        "            own is not None",
-        "tests/laws/test_straight.py"
-        "::test_late_events_ask_the_newest_periods_whether_they_are_taken",
+        "timeline is self.timelines[0]\n            and self._stands()",
+        "self._stands()",
+        "tests/laws/test_straight.py::test_late_events_ask_the_newest_periods_whether_they_are_taken",
     ),
     Bug(
         "late-event-led-to-a-cut-after-its-own",
         "tables/routing/route.py",
-        "after_ms = max(since_ms, fold.counts_after_ms + 1)",
-        "after_ms = fold.counts_after_ms + 1",
+        "after_ms = max(aim.since_ms, layer.span.fold.counts_after_ms + 1)",
+        "after_ms = layer.span.fold.counts_after_ms + 1",
         "tests/laws/test_straight.py::test_the_second_late_event_of_a_cut_goes_straight",
     ),
     Bug(
@@ -1784,8 +1783,8 @@ BUGS = (
     Bug(
         "late-event-led-straight-not-written",
         "tables/partition/partition.py",
-        "            folded.touch(late.revised)\n",
-        "            pass\n",
+        "                    folded.touch(each.revised)\n",
+        "                    pass\n",
         "tests/laws/test_straight.py::test_late_events_go_straight_as_closely",
     ),
     Bug(
@@ -4073,8 +4072,8 @@ BUGS = (
     Bug(
         "watched-events-go-straight-past-their-cut",
         "tables/routing/route.py",
-        "until_ms = min(until_ms, period.open_until_ms)",
-        "until_ms = period.open_until_ms",
+        "min(aim.until_ms, period.open_until_ms)",
+        "period.open_until_ms",
         "tests/laws/test_watched.py::test_the_second_event_of_a_watched_cell_goes_straight_until_its_cut",
     ),
     Bug(
@@ -4097,5 +4096,40 @@ BUGS = (
         "if self._stretched_at == (len(changes), done_ms):",
         "if self._stretched_at[1] == done_ms:",
         "tests/laws/test_changed.py::test_a_longer_grid_has_the_next_event_told_at_its_own_moment",
+    ),
+    Bug(
+        "events-of-other-days-share-a-cut",
+        "tables/cells/days.py",
+        "return (self._end_ms, self._until_ms) if known and cut_ms == self._cut_ms else (0, -1)",
+        "return (self._end_ms, 1 << 62)",
+        "tests/laws/test_watched.py::test_events_of_two_days_in_one_batch_count_from_their_own_on",
+    ),
+    Bug(
+        "a-span-beside-is-left-out",
+        "tables/partition/partition.py",
+        "beside += route.beside\n                runs += [run] * len(route.beside)",
+        "pass",
+        "tests/laws/test_watched.py::test_the_second_event_of_a_day_goes_straight_into_both_spans",
+    ),
+    Bug(
+        "a-span-beside-is-written-by-no-flush",
+        "tables/partition/partition.py",
+        "for each in (late, *late.beside):",
+        "for each in (late,):",
+        "tests/laws/test_watched.py::test_the_second_event_of_a_day_goes_straight_into_both_spans",
+    ),
+    Bug(
+        "members-of-a-span-beside-need-not-be-known",
+        "tables/routing/route.py",
+        "each._stands() and (each.set_key is None or each.set_key in complete)",
+        "each._stands()",
+        "tests/laws/test_watched.py::test_no_event_goes_straight_into_a_set_of_members_that_is_not_whole",
+    ),
+    Bug(
+        "spans-lead-as-far-as-the-farthest",
+        "tables/routing/route.py",
+        "first.bounds = _BOUNDS.pack(max(starts), min(ends), max(after), min(until))",
+        "first.bounds = _BOUNDS.pack(max(starts), min(ends), max(after), max(until))",
+        "tests/laws/test_watched.py::test_the_second_event_of_a_day_goes_straight_into_both_spans",
     ),
 )
