@@ -13,8 +13,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from app.bounds.collecting import Collecting, pass_over
 from app.definitions import commands
+from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
 from bench.fold import define
@@ -33,11 +36,21 @@ class Kind(NamedTuple):
     charge: Mapping[str, Any] = MappingProxyType({})
     other: Mapping[str, Any] | None = None
     """Properties of a second charge on the metric."""
+    alerted: bool = False
+    """Whether each subscription has an alert on the metric."""
+    settings: Mapping[str, Any] = MappingProxyType({})
+    """Beside what settings are by default."""
 
 
 SUM: dict[str, Any] = {"aggregation_type": "sum_agg", "field_name": "gb"}
 UNIQUE: dict[str, Any] = {"aggregation_type": "unique_count_agg", "field_name": "user"}
 BY_REGION = {"pricing_group_keys": ["region"]}
+ALERT: dict[str, Any] = {
+    "alert_type": "billable_metric_current_usage_units",
+    "code": "much",
+    "billable_metric_code": "calls",
+    "thresholds": [{"value": "1000000000"}],
+}
 FILTERS = [
     {"values": {"region": [region]}, "properties": {"amount": "1"}} for region in REGIONS[:2]
 ]
@@ -62,12 +75,17 @@ KINDS = {
     "sum, and one by 3 groups": Kind(SUM, other=BY_REGION),
     "sum, of an expression": Kind({**SUM, "expression": "event.properties.gb * 2"}),
     "sum, paid in advance": Kind(SUM, {}, {"pay_in_advance": True}),
+    "sum, with an alert": Kind(SUM, alerted=True),
+    "sum, told when it changes": Kind(SUM, settings={"usage_changed": True}),
+    "sum, with daily records": Kind(SUM, settings={"daily_records": True}),
 }
 
 
 def definitions_of(kind: Kind) -> Definitions:
     """Define subscriptions of one charge."""
     definitions = Definitions()
+    record = replace(SettingsRecord(), **kind.settings)
+    define(definitions, commands.set_settings(record))
     body = {"name": "calls", "code": "calls", **kind.metric}
     metric = define(definitions, commands.create_billable_metric(ORG, body)).object
     charges = [{**charge_of(metric.id, **kind.properties), **kind.charge}]
@@ -75,7 +93,10 @@ def definitions_of(kind: Kind) -> Definitions:
         charges.append({**charge_of(metric.id, **kind.other), "code": "other"})
     define(definitions, commands.create_plan(ORG, plan_of(charges)))
     for number in range(SUBSCRIPTIONS):
-        define(definitions, commands.create_subscription(ORG, subscription_of(number)))
+        body = subscription_of(number)
+        define(definitions, commands.create_subscription(ORG, body))
+        if kind.alerted:
+            define(definitions, commands.create_alert(ORG, body["external_id"], ALERT))
     return definitions
 
 

@@ -129,7 +129,7 @@ class _Revising(NamedTuple):
     ) -> _Revising:
         """Return what corrections, history records and admitted events have a cut revise."""
         times_ms, from_ms = partition.cuts.reopened(name, cut_ms), NEVER_MS
-        if EVERY_PERIOD in times_ms:
+        if EVERY_PERIOD in times_ms or partition.history.reopens(name, cut_ms):
             return cls(set(), -NEVER_MS)
         times_ms |= moved.by_start.keys()
         for code in partition.corrected.revised_codes(name):

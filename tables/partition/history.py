@@ -128,12 +128,32 @@ class History:
                 yield None
                 if name[0] != record.organization_id:
                     continue
-                cuts = {
-                    ceil_to(at_ms, period.revise_every_ms)
-                    for _, timeline in self._timelines.of(name)
-                    for period in timeline.within(record.from_ms, min(record.to_ms - 1, at_ms))
-                    if record.covers(period.start_ms, period.due_at_ms)
-                }
-                for cut_ms in cuts:
+                for cut_ms in self._shown_at(record, name):
                     if cut_ms > done_ms:
                         self._cuts.expect(name, cut_ms, of_all=True)
+
+    def _shown_at(self, record: HistoryRecord, name: SubscriptionKey) -> set[int]:
+        """Return the revision cuts that show what a record changes of a subscription."""
+        at_ms = record.append_time_ms
+        return {
+            ceil_to(at_ms, period.revise_every_ms)
+            for _, timeline in self._timelines.of(name)
+            for period in timeline.within(record.from_ms, min(record.to_ms - 1, at_ms))
+            if record.covers(period.start_ms, period.due_at_ms)
+        }
+
+    def reopens(self, name: SubscriptionKey, cut_ms: int) -> bool:
+        """Return whether a revision cut shows what records in force change of a subscription.
+
+        Who had no event when they came, and was not at hand, waits for the cut by what came since.
+        """
+        last_ms = min(cut_ms, self._standing.history_ms)
+        after_ms = cut_ms - max(self._cuts.revision_grids_ms)
+        while records := self._definitions.history_after(after_ms):
+            after_ms = records[0].append_time_ms
+            if after_ms > last_ms:
+                break
+            own = (record for record in records if record.organization_id == name[0])
+            if any(cut_ms in self._shown_at(record, name) for record in own):
+                return True
+        return False

@@ -4132,4 +4132,11 @@ BUGS = (
         "first.bounds = _BOUNDS.pack(max(starts), min(ends), max(after), max(until))",
         "tests/laws/test_watched.py::test_the_second_event_of_a_day_goes_straight_into_both_spans",
     ),
+    Bug(
+        "history-passes-over-who-had-no-event",
+        "tables/closing/close.py",
+        "if EVERY_PERIOD in times_ms or partition.history.reopens(name, cut_ms):",
+        "if EVERY_PERIOD in times_ms:",
+        "tests/rules/test_late_in_history.py::test_an_event_after_a_record_of_history_counts_at_its_cut_also_in_what_is_final",
+    ),
 )
