@@ -256,10 +256,11 @@ class Partition:
     ) -> None:
         """Fold runs that lead to several spans into the others, and have a flush write all."""
         beside, runs = list[Route](), list[Run]()
-        for route, run in zip(led.routes, led.runs, strict=True):
-            if isinstance(route, LateRoute):
-                beside += route.beside
-                runs += [run] * len(route.beside)
+        if any(late.beside for late in led.late):
+            for route, run in zip(led.routes, led.runs, strict=True):
+                if isinstance(route, LateRoute):
+                    beside += route.beside
+                    runs += [run] * len(route.beside)
         if beside and fold_led(beside, runs, folded.dirty, operations):
             raise AssertionError("what one charge of a metric reads, the others do")
         for late in led.late:

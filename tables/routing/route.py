@@ -314,14 +314,12 @@ class LateRoute(Route):
         `timeline`: the newest, which says until when events are taken. `complete`: the sets whose
         members are all at hand.
         """
-        return (
-            timeline is self.timelines[0]
-            and self._stands()
-            and all(
-                each._stands() and (each.set_key is None or each.set_key in complete)
-                for each in self.beside
-            )
-        )
+        if timeline is not self.timelines[0] or not self._stands():
+            return False
+        for each in self.beside:
+            if not each._stands() or (each.set_key is not None and each.set_key not in complete):
+                return False
+        return True
 
     def _stands(self) -> bool:
         late, own = self.revised.late, self.cell

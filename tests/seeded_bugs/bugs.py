@@ -1762,8 +1762,8 @@ BUGS = (
     Bug(
         "late-event-led-by-periods-of-before",
         "tables/routing/route.py",
-        "timeline is self.timelines[0]\n            and self._stands()",
-        "self._stands()",
+        "if timeline is not self.timelines[0] or not self._stands():",
+        "if not self._stands():",
         "tests/laws/test_straight.py::test_late_events_ask_the_newest_periods_whether_they_are_taken",
     ),
     Bug(
@@ -4107,7 +4107,7 @@ BUGS = (
     Bug(
         "a-span-beside-is-left-out",
         "tables/partition/partition.py",
-        "beside += route.beside\n                runs += [run] * len(route.beside)",
+        "beside += route.beside\n                    runs += [run] * len(route.beside)",
         "pass",
         "tests/laws/test_watched.py::test_the_second_event_of_a_day_goes_straight_into_both_spans",
     ),
@@ -4121,8 +4121,8 @@ BUGS = (
     Bug(
         "members-of-a-span-beside-need-not-be-known",
         "tables/routing/route.py",
-        "each._stands() and (each.set_key is None or each.set_key in complete)",
-        "each._stands()",
+        "if not each._stands() or (each.set_key is not None and each.set_key not in complete):",
+        "if not each._stands():",
         "tests/laws/test_watched.py::test_no_event_goes_straight_into_a_set_of_members_that_is_not_whole",
     ),
     Bug(
