@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from time import monotonic
 from typing import Final
 
 from app.kafka.clients import NOT_TAKEN
@@ -32,8 +31,11 @@ async def asked() -> AsyncIterator[None]:
 class Fetches:
     """Fetches of what is there: brokers that send nothing of it are away."""
 
-    def __init__(self) -> None:
-        self._heard_s = monotonic()
+    def __init__(self, timeout_ms: int) -> None:
+        """Take after how long a fetch ends that brings nothing."""
+        self._most = READ_WITHIN_S * 1_000 / timeout_ms
+        self._empty = 0
+        """How many have brought nothing since the last one that did."""
 
     def note(self, fetched: object) -> None:
         """Take note of what a fetch brought, if anything.
@@ -41,7 +43,6 @@ class Fetches:
         Raises:
             Unavailable: none has brought anything for `READ_WITHIN_S`.
         """
-        if fetched:
-            self._heard_s = monotonic()
-        elif monotonic() - self._heard_s > READ_WITHIN_S:
+        self._empty = 0 if fetched else self._empty + 1
+        if self._empty > self._most:
             raise Unavailable("brokers send nothing")

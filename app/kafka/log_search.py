@@ -35,7 +35,7 @@ class LogSearch:
         self._tp = tp
         self.start, self.end = bounds
         self._work = work
-        self._fetches = Fetches()
+        self._fetches = Fetches(READ_TIMEOUT_MS)
 
     async def first_not_before(self, is_before: Before, low: int = 0) -> int:
         """Return the offset of the first record from `low` on that is not before the place.

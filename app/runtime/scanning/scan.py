@@ -164,7 +164,7 @@ class Scan:
             BeyondRetention: some of it is deleted.
             Unavailable: a query reads, and no broker answers.
         """
-        fetches = Fetches()
+        fetches = Fetches(READ_TIMEOUT_MS)
         async for found in self._of_ledger(checkpoint, turn, urgent=urgent):
             yield found
         while self.behind(checkpoint):
