@@ -116,9 +116,9 @@ class Route:
         Those that follow then ask for no span, layer or charge, which lie far apart in memory.
         `new`: a cell that is not kept yet.
         """
-        if len(self.spans) != 1:
+        span = self._leading()
+        if span is None:
             return
-        (span,) = self.spans
         fold, layer = span.fold, span.current
         parts = fold.parts
         if layer is None or parts is None or not parts.leads or span.watch is not None:
@@ -145,6 +145,29 @@ class Route:
         until_ms = min(period.due_at_ms, layer.due_at_ms)
         self.bounds = _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
         self.reach()
+
+    def _leading(self) -> Span | None:
+        """Return the only span that events like those that were folded last reach, if it is one.
+
+        A definition leaves the spans of before it to what they have published.
+        """
+        if len(self.spans) == 1:
+            return self.spans[0]
+        found: Span | None = None
+        for span in self.spans:
+            if span.end_ms == NEVER_MS:
+                if found is not None:
+                    return None
+                found = span
+        layer = None if found is None else found.current
+        if layer is None:
+            return None
+        # Where a limit spans all history, the group of an event may take a place in an earlier one.
+        over = [
+            span.end_ms <= layer.start_ms and not (span.fold.grouped and span.fold.limits_history)
+            for span in self.spans
+        ]
+        return found if sum(over) == len(self.spans) - 1 else None
 
     def aim_first(self, cell: Cell) -> bool:
         """Lead first events straight into a cell; return whether they are led.

@@ -4139,4 +4139,11 @@ BUGS = (
         "if EVERY_PERIOD in times_ms:",
         "tests/rules/test_late_in_history.py::test_an_event_after_a_record_of_history_counts_at_its_cut_also_in_what_is_final",
     ),
+    Bug(
+        "a-definition-slows-all-that-comes",
+        "tables/routing/route.py",
+        "return found if sum(over) == len(self.spans) - 1 else None",
+        "return None",
+        "tests/laws/test_earlier_spans.py::test_events_of_the_period_that_runs_go_straight",
+    ),
 )
