@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from app.bounds.collecting import Collecting, pass_over
+from app.bounds.collecting import Collecting
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
 from bench.fold import define
-from bench.pairs import ROUND_EVENTS, Load
+from bench.pairs import Load, tell
 from bench.world import charge_of, event_value, plan_of, subscription_of
 
 SUBSCRIPTIONS = 1_000
@@ -115,15 +115,7 @@ def main() -> None:
     told = parser.parse_args()
     Collecting().start()
     for name in told.kinds or KINDS:
-        load = Load(5 * SUBSCRIPTIONS, definitions_of(KINDS[name]), value_of)
-        load.take(load.values(5 * SUBSCRIPTIONS))
-        pass_over()
-        rounds = (load.take(load.values(ROUND_EVENTS)) for _ in range(told.rounds))
-        decode, fold, pack = (each / ROUND_EVENTS * 1e6 for each in min(rounds, key=sum))
-        print(
-            f"{name:26} {decode + fold + pack:6.2f} us an event: decode {decode:.2f},"
-            f" fold {fold:.2f}, pack {pack:.2f}"
-        )
+        tell(name, Load(5 * SUBSCRIPTIONS, definitions_of(KINDS[name]), value_of), told.rounds)
 
 
 if __name__ == "__main__":

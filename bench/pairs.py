@@ -125,6 +125,18 @@ class Load:
         return runs
 
 
+def tell(name: str, load: Load, rounds: int) -> None:
+    """Print what an event of a load costs whose every pair is touched first."""
+    load.take(load.values(load.subscriptions * len(METRICS)))
+    pass_over()
+    took = (load.take(load.values(ROUND_EVENTS)) for _ in range(rounds))
+    decode, fold, pack = (each / ROUND_EVENTS * 1e6 for each in min(took, key=sum))
+    print(
+        f"{name:26} {decode + fold + pack:6.2f} us an event: decode {decode:.2f},"
+        f" fold {fold:.2f}, pack {pack:.2f}"
+    )
+
+
 def measure(pairs: int, rounds: int, profiler: cProfile.Profile | None) -> None:
     """Print what an event costs beside so many pairs."""
     load = Load(pairs)

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from app.bounds.collecting import Collecting, pass_over
+from app.bounds.collecting import Collecting
 from app.bounds.turns import drained
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.judging import Judging
@@ -28,7 +28,7 @@ from app.kafka.record_batch import RecordBatch
 from app.kernel import split
 from app.runtime.partition.portion import Portion
 from app.wire.arrivals import MeterKey
-from bench.pairs import PORTION_EVENTS, RECORDS_AT, ROUND_EVENTS, Load
+from bench.pairs import PORTION_EVENTS, RECORDS_AT, Load, tell
 
 PAIRS = 5_000
 ELEMENTS = 100
@@ -151,15 +151,7 @@ def main() -> None:
     told = parser.parse_args()
     Collecting().start()
     for name in told.spellings or SPELLINGS:
-        load = SpelledLoad(name)
-        load.take(load.values(PAIRS))
-        pass_over()
-        rounds = (load.take(load.values(ROUND_EVENTS)) for _ in range(told.rounds))
-        decode, fold, pack = (each / ROUND_EVENTS * 1e6 for each in min(rounds, key=sum))
-        print(
-            f"{name:26} {decode + fold + pack:6.2f} us an event: decode {decode:.2f},"
-            f" fold {fold:.2f}, pack {pack:.2f}"
-        )
+        tell(name, SpelledLoad(name), told.rounds)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import (
     Iterable,
     Sequence,
 )
+from contextlib import nullcontext
 from typing import Any, Protocol, Self
 
 from app.bounds.limits import PORTION_BYTES, PORTION_EVENTS
@@ -209,10 +210,7 @@ class Scan:
                 max_partition_fetch_bytes=2 * RAW_MESSAGE_BYTES,
                 **self._settings.reader_options(),
             )
-            if self._operation == "query":
-                async with asked():
-                    await self._consumer.start()
-            else:
+            async with asked() if self._operation == "query" else nullcontext():
                 await self._consumer.start()
             self._consumer.assign(list(self._next))
             for tp, offset in self._next.items():
