@@ -130,7 +130,7 @@ class History:
                     continue
                 for cut_ms in self._shown_at(record, name):
                     if cut_ms > done_ms:
-                        self._cuts.expect(name, cut_ms, of_all=True)
+                        self._cuts.expect(name, cut_ms)
 
     def _shown_at(self, record: HistoryRecord, name: SubscriptionKey) -> set[int]:
         """Return the revision cuts that show what a record changes of a subscription."""
@@ -145,7 +145,8 @@ class History:
     def reopens(self, name: SubscriptionKey, cut_ms: int) -> bool:
         """Return whether a revision cut shows what records in force change of a subscription.
 
-        Who had no event when they came, and was not at hand, waits for the cut by what came since.
+        It may revise any period then, also those that are final. It is asked at the cut: who had no
+        event when they came, and was not at hand, waits for it by what came since.
         """
         last_ms = min(cut_ms, self._standing.history_ms)
         after_ms = cut_ms - max(self._cuts.revision_grids_ms)
