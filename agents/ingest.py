@@ -27,7 +27,6 @@ from app.runtime.partition.forwarder import Forwarder
 from app.runtime.partition.life import State
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.partition.portion import Portion, RekeyedPortion, decoding_of
-from app.wire.arrivals import runs_of
 
 log = logging.getLogger(__name__)
 
@@ -255,7 +254,7 @@ async def take_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> bool:
     if corrections:
         corrections = await without_lost(owned, corrections)
     await owned.fold(
-        runs_of(portion.arrivals),
+        portion.runs,
         rekeyed_next=portion.next_offset,
         marks=portion.marks,
         corrections=corrections,

@@ -37,6 +37,7 @@ SENTENCE_WORDS = 30
 ARGUMENTS = 7
 MANY = {
     "app/kernel/twin.py:arrive": "a call into C: an object more would cost every event",
+    "app/kernel/twin.py:arrive_forwards": "a call into C, beside `arrive_many`",
     "app/kernel/twin.py:arrive_many": "a call into C, beside `arrive`",
     "app/kernel/twin.py:index_rows": "a call into C: an object more would cost every run",
     "app/kernel/twin.py:split": "a call into C: what the head of a batch says",

@@ -7,15 +7,15 @@ typedef struct {
     PyObject *owner;  /* Whose bytes these are; the arrival itself where `body` is NULL. */
     const char *body;
     int32_t body_size, transaction_at, transaction_size, values_at, values_size, has_organization;
+    int32_t partition, index;
     PyObject *amount; /* NULL: it has none. */
-    int64_t timestamp_ms, append_ms, offset;
+    int64_t timestamp_ms, append_ms, offset, rekeyed;
 } Entry;
 
-/* Events of one key in one raw partition: a sequence of arrivals, made when they are asked for. */
+/* Events of one key: a sequence of arrivals, made when they are asked for. */
 typedef struct {
     PyObject_HEAD
     PyObject *key, *ways;
-    int64_t partition;
     Py_ssize_t size, room;
     Entry *entries;
 } Events;
@@ -64,13 +64,13 @@ static void end_view(View *v)
 }
 
 /* Where its records lie: (raw partition, raw offset, array index, rekeyed offset). */
-static int place_in(PyObject *run, const View *v, int64_t place[4])
+static int place_in(const View *v, int64_t place[4])
 {
     if (v->entry != NULL) {
-        place[0] = ((Events *)run)->partition;
+        place[0] = v->entry->partition;
         place[1] = v->entry->offset;
-        place[2] = 0;
-        place[3] = -1;
+        place[2] = v->entry->index;
+        place[3] = v->entry->rekeyed;
         return 0;
     }
     for (int i = 0; i < 4; i++)
@@ -427,13 +427,11 @@ static int find_plain(const char *text, Py_ssize_t size, PyObject *default_organ
     return *key == NULL ? -1 : 1;
 }
 
-/* Return the arrival of a packed event, as `plain_arrival` makes it. `body`: an object that has it,
- * or NULL.
- */
-static PyObject *arrival_of(const Entry *e, PyObject *key, PyObject *ways, PyObject *body,
-                            PyObject *origin[4])
+/* Return the arrival of a packed event, as `plain_arrival` makes it. */
+static PyObject *arrival_of(const Entry *e, PyObject *key, PyObject *ways)
 {
     PyObject *event = NULL, *arrival = NULL;
+    int is_body = PyBytes_CheckExact(e->owner) && PyBytes_Size(e->owner) == e->body_size;
     PyObject *parts[] = {
         Py_NewRef(e->has_organization ? PyTuple_GetItem(key, 0) : Py_None),
         Py_XNewRef(PyTuple_GetItem(key, 1)),
@@ -443,7 +441,12 @@ static PyObject *arrival_of(const Entry *e, PyObject *key, PyObject *ways, PyObj
         Py_NewRef(e->amount ? e->amount : Py_None),
         e->values_size ? PyBytes_FromStringAndSize(e->body + e->values_at, e->values_size)
                        : PyBytes_FromStringAndSize("{}", 2),
-        body ? Py_NewRef(body) : PyBytes_FromStringAndSize(e->body, e->body_size),
+        is_body ? Py_NewRef(e->owner) : PyBytes_FromStringAndSize(e->body, e->body_size),
+    };
+    PyObject *place[] = {
+        PyLong_FromLongLong(e->append_ms), PyLong_FromLong(e->partition),
+        PyLong_FromLongLong(e->offset), PyLong_FromLong(e->index),
+        PyLong_FromLongLong(e->rekeyed),
     };
     if (!PyErr_Occurred())
         event = PyObject_CallFunctionObjArgs(PyTuple_GetItem(ways, EVENT_CLASS), parts[0], parts[1],
@@ -451,10 +454,12 @@ static PyObject *arrival_of(const Entry *e, PyObject *key, PyObject *ways, PyObj
                                              parts[7], NULL);
     if (event != NULL)
         arrival = PyObject_CallFunctionObjArgs(PyTuple_GetItem(ways, ARRIVAL_CLASS), event,
-                                               PyTuple_GetItem(key, 0), origin[0], origin[1],
-                                               origin[2], origin[3], NULL);
+                                               PyTuple_GetItem(key, 0), place[0], place[1],
+                                               place[2], place[3], place[4], NULL);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         Py_XDECREF(parts[i]);
+    for (size_t i = 0; i < sizeof place / sizeof *place; i++)
+        Py_XDECREF(place[i]);
     Py_XDECREF(event);
     return arrival;
 }
@@ -476,13 +481,12 @@ static int make_room(Events *self, Py_ssize_t more)
     return 0;
 }
 
-static Events *new_events(PyObject *key, PyObject *ways, int64_t partition)
+static Events *new_events(PyObject *key, PyObject *ways)
 {
     Events *self = PyObject_New(Events, events_type);
     if (self != NULL) {
         self->key = Py_NewRef(key);
         self->ways = Py_NewRef(ways);
-        self->partition = partition;
         self->size = self->room = 0;
         self->entries = NULL;
     }
@@ -519,15 +523,7 @@ static PyObject *event_at(PyObject *object, Py_ssize_t i)
     Entry *entry = &self->entries[i];
     if (entry->body == NULL)
         return Py_NewRef(entry->owner);
-    PyObject *origin[4] = {
-        PyLong_FromLongLong(entry->append_ms), PyLong_FromLongLong(self->partition),
-        PyLong_FromLongLong(entry->offset), PyLong_FromLong(0),
-    };
-    PyObject *arrival = NULL;
-    if (!PyErr_Occurred())
-        arrival = arrival_of(entry, self->key, self->ways, NULL, origin);
-    for (int part = 0; part < 4; part++)
-        Py_XDECREF(origin[part]);
+    PyObject *arrival = arrival_of(entry, self->key, self->ways);
     if (arrival != NULL) {
         /* Whoever asks for one asks again. */
         PyObject *bytes = entry->owner;
@@ -561,7 +557,7 @@ static PyObject *some_events(PyObject *object, PyObject *asked)
     if (PySlice_Unpack(asked, &start, &stop, &step) < 0)
         return NULL;
     Py_ssize_t count = PySlice_AdjustIndices(self->size, &start, &stop, step);
-    Events *part = new_events(self->key, self->ways, self->partition);
+    Events *part = new_events(self->key, self->ways);
     if (part == NULL || make_room(part, count) < 0) {
         Py_XDECREF((PyObject *)part);
         return NULL;
@@ -632,52 +628,13 @@ static int add_arrival(PyObject *arrivals, PyObject *key, PyObject *arrival)
     return done == NULL ? -1 : 0;
 }
 
-static PyObject *arrive(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    PyObject *with[WAYS], *key = NULL, *arrival = NULL, *answer = NULL;
-    if (count < 7 || count > 8 || !PyDict_Check(args[5])) {
-        PyErr_SetString(PyExc_TypeError, "arrive takes what twin.arrive takes");
-        return NULL;
-    }
-    char *text;
-    Py_ssize_t size;
-    Entry entry = {.amount = NULL};
-    if (ways_of(args[6], with) < 0 || PyBytes_AsStringAndSize(args[0], &text, &size) < 0)
-        return NULL;
-    PyObject *index = count > 7 ? Py_NewRef(args[7]) : PyLong_FromLong(0);
-    int taken = index ? find_plain(text, size, args[4], with, NOT_AT_ALL, &entry, &key) : -1;
-    if (taken > 0) {
-        PyObject *origin[4] = {args[1], args[2], args[3], index};
-        arrival = arrival_of(&entry, key, args[6], args[0], origin);
-        if (arrival != NULL && add_arrival(args[5], key, arrival) == 0)
-            answer = Py_NewRef(Py_True);
-    } else if (taken == 0) {
-        answer = PyObject_CallFunctionObjArgs(with[OTHERWISE], args[0], args[1], args[2], args[3],
-                                              args[4], args[5], index, NULL);
-    }
-    Py_XDECREF(entry.amount);
-    Py_XDECREF(arrival);
-    Py_XDECREF(index);
-    Py_XDECREF(key);
-    return answer;
-}
-
 /* Add a packed event to the events of its key; takes its amount over. */
-static int add_entry(PyObject *arrivals, PyObject *key, PyObject *ways, int64_t partition,
-                     Entry *entry)
+static int add_entry(PyObject *arrivals, PyObject *key, PyObject *ways, Entry *entry)
 {
     PyObject *run = PyDict_GetItemWithError(arrivals, key);
     if (run != NULL && Py_TYPE(run) != events_type) {
         /* Others of them are arrivals already. */
-        PyObject *origin[4] = {
-            PyLong_FromLongLong(entry->append_ms), PyLong_FromLongLong(partition),
-            PyLong_FromLongLong(entry->offset), PyLong_FromLong(0),
-        };
-        PyObject *arrival = NULL;
-        if (!PyErr_Occurred())
-            arrival = arrival_of(entry, key, ways, NULL, origin);
-        for (int part = 0; part < 4; part++)
-            Py_XDECREF(origin[part]);
+        PyObject *arrival = arrival_of(entry, key, ways);
         Py_CLEAR(entry->amount);
         int failed = arrival == NULL || add_arrival(arrivals, key, arrival) < 0;
         Py_XDECREF(arrival);
@@ -686,7 +643,7 @@ static int add_entry(PyObject *arrivals, PyObject *key, PyObject *ways, int64_t 
     int failed = run == NULL && PyErr_Occurred();
     PyObject *events = Py_XNewRef(run);
     if (events == NULL && !failed) {
-        events = (PyObject *)new_events(key, ways, partition);
+        events = (PyObject *)new_events(key, ways);
         failed = events == NULL || PyDict_SetItem(arrivals, key, events) < 0;
     }
     failed = failed || make_room((Events *)events, 1) < 0;
@@ -699,6 +656,40 @@ static int add_entry(PyObject *arrivals, PyObject *key, PyObject *ways, int64_t 
     }
     Py_XDECREF(events);
     return failed ? -1 : 0;
+}
+
+static PyObject *arrive(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *with[WAYS], *key = NULL, *answer = NULL;
+    if (count < 7 || count > 8 || !PyDict_Check(args[5])) {
+        PyErr_SetString(PyExc_TypeError, "arrive takes what twin.arrive takes");
+        return NULL;
+    }
+    char *text;
+    Py_ssize_t size;
+    if (ways_of(args[6], with) < 0 || PyBytes_AsStringAndSize(args[0], &text, &size) < 0)
+        return NULL;
+    Entry entry = {
+        .owner = args[0], .amount = NULL, .append_ms = PyLong_AsLongLong(args[1]),
+        .partition = (int32_t)PyLong_AsLong(args[2]), .offset = PyLong_AsLongLong(args[3]),
+        .index = count > 7 ? (int32_t)PyLong_AsLong(args[7]) : 0, .rekeyed = -1,
+    };
+    if (PyErr_Occurred())
+        return NULL;
+    int taken = find_plain(text, size, args[4], with, NOT_AT_ALL, &entry, &key);
+    if (taken > 0) {
+        if (add_entry(args[5], key, args[6], &entry) == 0)
+            answer = Py_NewRef(Py_True);
+    } else if (taken == 0) {
+        Py_XDECREF(entry.amount);
+        PyObject *index = count > 7 ? Py_NewRef(args[7]) : PyLong_FromLong(0);
+        if (index != NULL)
+            answer = PyObject_CallFunctionObjArgs(with[OTHERWISE], args[0], args[1], args[2],
+                                                  args[3], args[4], args[5], index, NULL);
+        Py_XDECREF(index);
+    }
+    Py_XDECREF(key);
+    return answer;
 }
 
 static PyObject *arrive_many(PyObject *module, PyObject *args)
@@ -731,8 +722,11 @@ static PyObject *arrive_many(PyObject *module, PyObject *args)
                 append_ms = r->timestamp_ms;
             entry.owner = object;
             entry.append_ms = append_ms;
+            entry.partition = (int32_t)partition;
             entry.offset = r->offset;
-            taken = add_entry(arrivals, key, ways, partition, &entry) < 0 ? -1 : 1;
+            entry.index = 0;
+            entry.rekeyed = -1;
+            taken = add_entry(arrivals, key, ways, &entry) < 0 ? -1 : 1;
             room -= each + r->value_size;
             next = r->offset + 1;
             place++;

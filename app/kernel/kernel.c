@@ -14,6 +14,7 @@
 #include "plain_json.h"
 #include "records.h"
 #include "events.h"
+#include "forwards.h"
 #include "rows.h"
 #include "few_digits.h"
 #include "reading.h"
@@ -29,6 +30,7 @@
 static PyMethodDef functions[] = {
     {"apart", apart, METH_VARARGS, "See twin.apart."},
     {"arrive", (PyCFunction)(void (*)(void))arrive, METH_FASTCALL, "See twin.arrive."},
+    {"arrive_forwards", arrive_forwards, METH_VARARGS, "See twin.arrive_forwards."},
     {"arrive_many", arrive_many, METH_VARARGS, "See twin.arrive_many."},
     {"by_literals", by_literals, METH_VARARGS, "See twin.by_literals."},
     {"checksum", checksum, METH_VARARGS, "See twin.checksum."},
@@ -39,6 +41,7 @@ static PyMethodDef functions[] = {
     {"learn", learn, METH_O, "See twin.learn."},
     {"learn_state", learn_state, METH_VARARGS, "See twin.learn_state."},
     {"maybe_among", maybe_among, METH_VARARGS, "See twin_filters.maybe_among."},
+    {"note_leaving", note_leaving, METH_VARARGS, "See twin.note_leaving."},
     {"reach_of", reach_of, METH_O, "See twin.reach_of."},
     {"row_among", row_among, METH_VARARGS, "See twin_filters.row_among."},
     {"split", split, METH_VARARGS, "See twin.split."},

@@ -208,7 +208,7 @@ static PyObject *position_of(const Reading *r, PyObject *run, const View *v)
     int64_t place[4];
     if (!r->ordered)
         return PyTuple_New(0);
-    if (place_in(run, v, place) < 0)
+    if (place_in(v, place) < 0)
         return NULL;
     return Py_BuildValue("(LLLL)", v->append_ms, place[0], place[1], place[2]);
 }

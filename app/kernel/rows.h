@@ -6,6 +6,8 @@
 #define AHEAD 16
 /* Of what ledgers sort by, the last bits are the code's. */
 #define CODE_BITS 24
+/* What a chunk of a ledger begins with whose events lie in arrays or were forwarded. */
+#define PLACED 3
 
 static void write_be(uint8_t *to, uint64_t number, int bytes)
 {
@@ -117,7 +119,7 @@ static int add_rows(Rows *r, PyObject *run, const Reach *reach, int *farther)
     for (Py_ssize_t i = 0; taken > 0 && i < size; i++) {
         int64_t place[4];
         View v;
-        taken = view_of(run, i, &v) < 0 || place_in(run, &v, place) < 0
+        taken = view_of(run, i, &v) < 0 || place_in(&v, place) < 0
                     ? -1
                     : write_row(r, &v, place, before + i * ROW_BYTES);
         if (taken > 0 && reach != NULL && is_farther(&v, place, reach))
@@ -240,7 +242,7 @@ static PyObject *reach_of(PyObject *module, PyObject *run)
     int64_t firsts[2] = {-1, -1}, place[4];
     for (Py_ssize_t i = 0; i < size; i++) {
         View v;
-        int failed = view_of(run, i, &v) < 0 || place_in(run, &v, place) < 0;
+        int failed = view_of(run, i, &v) < 0 || place_in(&v, place) < 0;
         end_view(&v);
         if (failed)
             return NULL;
@@ -319,30 +321,50 @@ static int sort_key(PyObject *key, PyObject *hash_of, PyObject *code_key, uint64
     return PyErr_Occurred() ? -1 : 0;
 }
 
+/* What lists are kept of events: of all, and of those that lie in an array or were forwarded. */
+enum { OFFSETS, APPEND_TIMES, BODIES, PARTITIONS, INDEXES, REKEYED_OFFSETS, COLUMNS };
+
+static int64_t number_of_column(const Entry *e, int column)
+{
+    switch (column) {
+    case OFFSETS: return e->offset;
+    case APPEND_TIMES: return e->append_ms;
+    case PARTITIONS: return e->partition;
+    case INDEXES: return e->index;
+    default: return e->rekeyed;
+    }
+}
+
 /* Write the events of a key, all of which lie in their bytes. */
 static int write_events(const Events *events, const char *organization, Py_ssize_t name_size,
                         PyObject *buffer)
 {
-    Py_ssize_t size = 2 + pack_text(NULL, organization, name_size) + 15;
-    Py_ssize_t at = PyByteArray_Size(buffer);
-    for (Py_ssize_t i = 0; i < events->size; i++)
-        size += 23 + events->entries[i].body_size;
+    Py_ssize_t bodies = 0, at = PyByteArray_Size(buffer);
+    int columns = BODIES + 1;
+    for (Py_ssize_t i = 0; i < events->size; i++) {
+        const Entry *e = &events->entries[i];
+        bodies += e->body_size;
+        if (e->index != 0 || e->rekeyed >= 0)
+            columns = COLUMNS;
+    }
+    Py_ssize_t size = 2 + pack_text(NULL, organization, name_size) + columns * 5 + bodies +
+                      events->size * (5 + (columns - 1) * 9);
     if (grow(buffer, size) < 0)
         return -1;
     char *p = PyByteArray_AsString(buffer) + at;
-    /* An array of four: the organization, and three lists of offsets, append times, bodies. */
-    *p++ = 0;
-    *p++ = (char)0x94;
+    /* An array: the organization, and a list for each column. */
+    *p++ = columns == COLUMNS ? PLACED : 0;
+    *p++ = (char)(0x91 + columns);
     p += pack_text(p, organization, name_size);
-    for (int column = 0; column < 3; column++) {
+    for (int column = 0; column < columns; column++) {
         *p++ = (char)0xDD;
         write_be((uint8_t *)p, (uint64_t)events->size, 4);
         p += 4;
         for (Py_ssize_t i = 0; i < events->size; i++) {
             const Entry *e = &events->entries[i];
-            *p++ = (char)(column < 2 ? 0xD3 : 0xC6);
-            if (column < 2) {
-                write_be((uint8_t *)p, (uint64_t)(column ? e->append_ms : e->offset), 8);
+            *p++ = (char)(column == BODIES ? 0xC6 : 0xD3);
+            if (column != BODIES) {
+                write_be((uint8_t *)p, (uint64_t)number_of_column(e, column), 8);
                 p += 8;
             } else {
                 write_be((uint8_t *)p, (uint64_t)e->body_size, 4);

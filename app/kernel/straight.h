@@ -286,7 +286,7 @@ static int add_to_part(PyObject *parts, PyObject *literals, PyObject *run, Py_ss
     PyObject *part = Py_XNewRef(PyDict_GetItemWithError(parts, literals));
     int failed = part == NULL && PyErr_Occurred() != NULL;
     if (part == NULL && !failed) {
-        part = events ? (PyObject *)new_events(events->key, events->ways, events->partition)
+        part = events ? (PyObject *)new_events(events->key, events->ways)
                       : PyList_New(0);
         failed = part == NULL || PyDict_SetItem(parts, literals, part) < 0;
     }
@@ -339,7 +339,7 @@ static int split_run(PyObject *run, const uint8_t *chosen, PyObject *parts[2])
             parts[half] = PyList_New(0);
             continue;
         }
-        halves[half] = new_events(events->key, events->ways, events->partition);
+        halves[half] = new_events(events->key, events->ways);
         parts[half] = (PyObject *)halves[half];
         if (parts[half] != NULL && make_room(halves[half], counts[half]) < 0)
             Py_CLEAR(parts[half]);

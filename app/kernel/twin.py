@@ -227,6 +227,41 @@ def arrive_many(
     return place, 0, room, next_offset, append_time_ms
 
 
+def arrive_forwards(
+    records: Sequence[Any],
+    place: int,
+    room: int,
+    each: int,
+    next_offset: int,
+    until_ms: int,
+    default: str | None,
+    marks: dict[int, tuple[int, int]],
+    asides: Mapping[int, int],
+    arrivals: dict[tuple[str, str, str], Any],
+    ways: tuple[Callable[..., Any], *tuple[Any, ...]],
+) -> tuple[int, int, int, int]:
+    """Note plain events that were forwarded, as `arrive_many` notes those of raw records.
+
+    It ends as well before a record with another header than its position. It ends before an event
+    appended after `until_ms`, and before one below the offset that `asides` has of its partition.
+    Events up to the mark of their raw partition, (offset, array index), are passed over; the marks
+    are moved on. Return the next place, how many records were read, what is left of the room, and
+    the next offset.
+    """
+    return place, 0, room, next_offset
+
+
+def note_leaving(
+    run: Sequence[Arrival], from_offset: int, home: int, key: bytes, leaving: list[Any]
+) -> bool:
+    """Note events of a run to be forwarded, from a raw offset on, if all lie in their bytes.
+
+    Each as (raw offset, array index, home, (key, body, text of its position, ())). Return False,
+    and note none, of any other run.
+    """
+    return False
+
+
 def reach_of(run: Sequence[Arrival]) -> tuple[int, int, int, int, int]:
     """Return what of events decides what is noted of them; there is one at least.
 
@@ -256,8 +291,9 @@ def write_plain(
 
     That one has events which `arrive_many` did not note, or that somebody has asked for. A chunk of
     each goes to `buffer`: 0, and in MessagePack the organization and lists of offsets, append times
-    and bodies. What it is sorted by goes to `keys`, by the hashes of its name and its code, and
-    where it ends to `ends`; 8 bytes each.
+    and bodies; or 3, where some lie in arrays or were forwarded, and lists of raw partitions, array
+    indexes and rekeyed offsets as well. What it is sorted by goes to `keys`, by the hashes of its
+    name and its code, and where it ends to `ends`; 8 bytes each.
     """
     return first
 

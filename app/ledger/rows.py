@@ -1,7 +1,7 @@
 """Rows: how arrivals are written down, and read again as they came.
 
 A chunk has rows of one meter key. Most events are kept as the bytes that were decoded, with their
-place, and are decoded again; what needed headers or an array is kept decoded.
+place, and are decoded again; what needed headers is kept decoded.
 """
 
 from __future__ import annotations
@@ -23,21 +23,25 @@ from app.wire.arrivals import (
     CorrectionArrival,
     Run,
     SubscriptionKey,
-    plain_arrival,
 )
+from app.wire.events import decode_plain
 
 CORRECTIONS_CODE: Final = ""
 """Corrections are kept under it: they name an event, whose code nobody has looked up."""
 
 _CODE_BITS: Final = 24
-_PLAIN, _WHOLE, _CORRECTIONS = 0, 1, 2
+_PLAIN, _WHOLE, _CORRECTIONS, _PLACED = 0, 1, 2, 3
 
 _Plain = tuple[str, list[int], list[int], list[bytes]]
 """(organization, raw offsets, append times, bodies)"""
 
+_Placed = tuple[str, list[int], list[int], list[bytes], list[int], list[int], list[int]]
+"""What lies in arrays or was forwarded: also raw partitions, array indexes, rekeyed offsets."""
+
 # `encode_into` gives a buffer half as much room again each time, and takes it back.
 _encode = msgspec.msgpack.Encoder().encode
 _decode_plain = msgspec.msgpack.Decoder(_Plain).decode
+_decode_placed = msgspec.msgpack.Decoder(_Placed).decode
 _decode_whole = msgspec.msgpack.Decoder(list[Arrival]).decode
 _decode_corrections = msgspec.msgpack.Decoder(list[CorrectionArrival]).decode
 
@@ -113,8 +117,7 @@ class Chunks:
         """Write arrivals; `plain`: each is all that its raw record holds."""
         runs, buffer, place = list(runs), self.buffer, 0
         while place < len(runs):
-            if plain:
-                place = self._written(runs, place)
+            place = self._written(runs, place)
             if place == len(runs):
                 break
             (organization_id, external_id, code), arrivals = runs[place]
@@ -164,13 +167,20 @@ def rows_of(chunk: bytes, number: int) -> Sequence[Arrival] | Sequence[Correctio
             return _decode_whole(packed)
         if kind == _CORRECTIONS:
             return _decode_corrections(packed)
-        organization_id, offsets, append_times_ms, bodies = _decode_plain(packed)
+        if kind == _PLACED:
+            organization_id, offsets, append_times_ms, bodies, *places = _decode_placed(packed)
+        else:
+            organization_id, offsets, append_times_ms, bodies = _decode_plain(packed)
+            count = len(bodies)
+            places = [[number] * count, [0] * count, [-1] * count]
     except msgspec.DecodeError as error:
         raise LedgerDamaged(f"a chunk cannot be read: {error}") from error
     found: list[Arrival] = []
-    for offset, append_time_ms, body in zip(offsets, append_times_ms, bodies, strict=True):
-        arrival = plain_arrival(body, append_time_ms, number, offset, organization_id)
-        if arrival is None:
+    columns = zip(bodies, append_times_ms, offsets, *places, strict=True)
+    for body, append_time_ms, offset, partition, index, rekeyed in columns:
+        event = decode_plain(body)
+        if event is None:
             raise LedgerDamaged(f"the event at raw offset {offset} cannot be decoded")
-        found.append(arrival)
+        place = append_time_ms, partition, offset, index, rekeyed
+        found.append(Arrival(event, event.organization_id or organization_id, *place))
     return found

@@ -109,9 +109,9 @@ def plain_records(data: bytes) -> object:
     """What arrives of a record and is read of it, by the kernel in use and by its twin."""
     arrived = []
     for each in (chosen, twin):
-        runs: dict[MeterKey, list[Arrival]] = {}
+        runs: dict[MeterKey, Sequence[Arrival]] = {}
         taken = each.arrive(data, 17, 0, 7, "o", runs, PLAINLY)
-        arrived.append((taken, runs))
+        arrived.append((taken, {key: list(run) for key, run in runs.items()}))
     assert repr(arrived[0]) == repr(arrived[1])
     found = []
     for (_, name, code), run in arrived[0][1].items():

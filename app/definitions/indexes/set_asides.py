@@ -68,6 +68,10 @@ class SetAsides(Index):
         """Return what is set aside of a partition; None, as nearly always: nothing."""
         return self._by_partition.get(partition)
 
+    def ends(self) -> dict[int, int]:
+        """Return the first offset from which on nothing is set aside, by partition."""
+        return {partition: aside.end for partition, aside in self._by_partition.items()}
+
     def commit(self, one: SetAside) -> None:
         """Take a set-aside record over."""
         self.foresee([one])

@@ -8,7 +8,7 @@ forwarding again after a crash changes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -25,12 +25,15 @@ from app.wire.keys import message_key
 from app.wire.rekeyed import POSITION_HEADER
 
 _POLL_S: Final = 0.05
-_FRAME_BYTES: Final = 128
+_FRAME_BYTES: Final = 256
 _HEADER_BYTES: Final = 16
-"""What a record, and a header of it, takes at most beside its texts."""
+"""What a record takes at most beside key and value, and each header beside its own position's."""
 
-Leaving = tuple[int, Arrival | CorrectionArrival, Headers]
-"""An event or correction, with its home and the headers of its raw record."""
+Forwarded = tuple[bytes, bytes, bytes, Sequence[tuple[str, bytes]]]
+"""(key, body, text of the position, headers that decide)"""
+
+Leaving = tuple[int, int, int, Forwarded]
+"""(raw offset, array index, home, what is sent there)"""
 
 
 class _Forward:
@@ -40,18 +43,19 @@ class _Forward:
 
     def __init__(self, home: int) -> None:
         self.home = home
-        self.records: list[tuple[bytes, bytes, Headers]] = []
+        self.records: list[Forwarded] = []
         self.room_bytes = FORWARDED_AT_ONCE_BYTES
         self.sending: asyncio.Future[object] | None = None
 
-    def add(self, key: bytes, value: bytes, headers: Headers) -> bool:
+    def add(self, record: Forwarded) -> bool:
         """Add a record; return False if there is no room for it, as there is for a first one."""
+        key, value, _, kept = record
         size = _FRAME_BYTES + len(key) + len(value)
-        for name, text in headers:
-            size += _HEADER_BYTES + len(name) * 4 + len(text or b"")
+        for name, text in kept:
+            size += _HEADER_BYTES + len(name) * 4 + len(text)
         if self.records and size > self.room_bytes:
             return False
-        self.records.append((key, value, headers))
+        self.records.append(record)
         self.room_bytes -= size
         return True
 
@@ -90,7 +94,8 @@ class Forwarder:
     async def send(self, producer: InOrderProducer, forward: _Forward) -> None:
         """Send it after what was sent before; `forward.sending` tells of its end."""
         batch = producer.create_batch()
-        for key, value, headers in forward.records:
+        for key, value, position, kept in forward.records:
+            headers = [*kept, (POSITION_HEADER, position)]
             if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                 raise RuntimeError("a batch of forwards has less room than was thought")
         # It takes no more, so it need not linger.
@@ -135,14 +140,13 @@ class Forwards:
     async def send(self, forwarder: Forwarder, leaving: Iterable[Leaving]) -> None:
         """Send events and corrections to their homes; `settle` waits for the acknowledgement."""
         filling: dict[int, _Forward] = {}
-        for count, (home, arrival, headers) in enumerate(leaving, 1):
-            record = _record_of(arrival, headers)
+        for count, (_, _, home, record) in enumerate(leaving, 1):
             forward = filling.get(home)
-            if forward is None or not forward.add(*record):
+            if forward is None or not forward.add(record):
                 if forward is not None:
                     await self._send(forwarder, forward)
                 filling[home] = forward = _Forward(home)
-                forward.add(*record)
+                forward.add(record)
             forwarder.forwarded += 1
             if count % STEP_ITEMS == 0:
                 await asyncio.sleep(0)
@@ -210,10 +214,8 @@ class Forwards:
         self._broken = False
 
 
-def _record_of(
-    arrival: Arrival | CorrectionArrival, headers: Headers
-) -> tuple[bytes, bytes, Headers]:
-    """Return key, value and headers of a forward."""
+def leaving_of(home: int, arrival: Arrival | CorrectionArrival, headers: Headers) -> Leaving:
+    """Return what is to be forwarded of an event or correction whose record has these headers."""
     sent = arrival.event if isinstance(arrival, Arrival) else arrival.correction
     # The elements of an array go out one by one: what else is in its headers would be repeated.
     kept = deciding_headers(headers)
@@ -221,7 +223,8 @@ def _record_of(
         kept.append((ADMIT_HEADER, b"true"))
     position = b"%d:%d:%d:%d" % arrival.position
     key = message_key(arrival.organization_id, sent.external_subscription_id)
-    return key, sent.body, [*kept, (POSITION_HEADER, position)]
+    place = arrival.raw_offset, arrival.array_index
+    return *place, home, (key, sent.body, position, kept)
 
 
 async def _stop(producer: InOrderProducer) -> None:

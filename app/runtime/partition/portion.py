@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
@@ -15,10 +17,10 @@ from app.definitions.judging import Judging
 from app.definitions.timeline import NEVER_MS
 from app.kafka.open_batch import UnreadBatch
 from app.kafka.record_batch import RawRecord, RecordBatch
-from app.kernel import arrive, arrive_many
+from app.kernel import arrive, arrive_forwards, arrive_many, note_leaving
 from app.runtime.context import WorkerContext
 from app.runtime.homes import HomePartitions
-from app.runtime.partition.forwarder import Forwarder, Forwards
+from app.runtime.partition.forwarder import Forwarder, Forwards, Leaving, leaving_of
 from app.wire.arrivals import (
     PLAINLY,
     Arrival,
@@ -33,6 +35,7 @@ from app.wire.arrivals import (
     plain_arrival,
 )
 from app.wire.decode import Headers, elements_of, is_tick
+from app.wire.keys import message_key
 from app.wire.refusals import Refusal, RefusalCode
 from app.wire.rekeyed import POSITION_HEADER, position_of
 
@@ -85,6 +88,9 @@ def found_in(
 _NAME = itemgetter(0, 1)
 """The (organization_id, external_subscription_id) of a meter key."""
 
+_RAW_ORDER = itemgetter(0, 1)
+"""What is leaving goes by raw offset and array index."""
+
 
 class Forwarding(Protocol):
     """A partition, as far as forwarding asks."""
@@ -130,7 +136,8 @@ class Portion:
         self.refused: list[tuple[Refusal, RawRecord | UnreadBatch]] = []
         self.corrections: list[CorrectionArrival] = []
         self._arrivals: defaultdict[MeterKey, Arrivals] = defaultdict(list)
-        self._away: list[tuple[int, Arrival | CorrectionArrival]] = []
+        self._away: list[tuple[int, Run]] = []
+        self._away_corrections: list[tuple[int, CorrectionArrival]] = []
         self._headers: dict[int, Headers] = {}
         self._batch = batch
 
@@ -144,32 +151,19 @@ class Portion:
         plainly = judging.believes_names_from(self.append_time_ms) and (
             aside is None or self.next_offset >= aside.end
         )
-        default = judging.default_organization_id
-        events, room, step = 0, PORTION_BYTES, STEP_BYTES
-        for part, place in self._batch.parts_from(self.next_offset):
-            while place < len(part):
-                if step <= 0:
-                    room += step - STEP_BYTES
-                    if events >= PORTION_EVENTS or room + events * ITEM_BYTES <= 0:
-                        return
-                    step = STEP_BYTES
-                    yield
-                if plainly:
-                    left = step, ITEM_BYTES, self.next_offset, self.append_time_ms, until_ms
-                    noted = arrive_many(
-                        part, place, *left, number, default, self._arrivals, PLAINLY
-                    )
-                    place, count, step, self.next_offset, self.append_time_ms = noted
-                    events += count
-                    if count:
-                        continue
-                raw, place = part[place], place + 1
-                items = yield from self._take_record(raw, reading)
-                if items == 0:
-                    return
-                events += items
-                step -= items * ITEM_BYTES + len(raw.value or b"")
-        self.next_offset, self.whole = max(self._batch.next, self.next_offset), True
+        ways = judging.default_organization_id, self._arrivals, PLAINLY
+
+        def note(part: Sequence[RawRecord], place: int, step: int) -> tuple[int, int, int]:
+            if not plainly:
+                return place, 0, step
+            left = step, ITEM_BYTES, self.next_offset, self.append_time_ms, until_ms, number
+            noted = arrive_many(part, place, *left, *ways)
+            place, count, step, self.next_offset, self.append_time_ms = noted
+            return place, count, step
+
+        parts = self._batch.parts_from(self.next_offset)
+        if (yield from _by_steps(parts, note, partial(self._take_record, reading=reading))):
+            self.next_offset, self.whole = max(self._batch.next, self.next_offset), True
 
     def _take_record(self, raw: RawRecord, reading: _Reading) -> Steps[int]:
         """Take what one record holds; return for how many it counts, 0: it waits."""
@@ -257,7 +251,7 @@ class Portion:
             elif (home := reading.homes.of(*arrived.name)) == reading.number:
                 self.corrections.append(arrived)
             else:
-                self._away.append((home, arrived))
+                self._away_corrections.append((home, arrived))
 
     def runs(self, homes: HomePartitions, number: int) -> list[Run]:
         """Return what is at home here; the rest goes away."""
@@ -270,21 +264,62 @@ class Portion:
             if home == number:
                 runs.append(run)
             else:
-                self._away += [(home, arrival) for arrival in run[1]]
+                self._away.append((home, run))
         return runs
 
     async def forward(self, owned: Forwarding, forwarder: Forwarder) -> None:
         """Send what is away; homes skip what lies before the last they took, hence the order."""
-        if not self._away:
+        if not self._away and not self._away_corrections:
             return
         # What was forwarded ahead is acknowledged.
         forwarded_next, _ = owned.forwarded
-        leaving = (
-            (home, leaving, self._headers.get(leaving.raw_offset, ()))
-            for home, leaving in sorted(self._away, key=_raw_order)
-            if leaving.raw_offset >= forwarded_next
-        )
+        leaving: list[Leaving] = []
+        odd: list[tuple[int, Arrival | CorrectionArrival]] = [*self._away_corrections]
+        for home, ((organization_id, external_id, _), run) in self._away:
+            key = message_key(organization_id, external_id)
+            if not note_leaving(run, forwarded_next, home, key, leaving):
+                odd += [(home, arrival) for arrival in run]
+        for count, (home, arrived) in enumerate(odd, 1):
+            if arrived.raw_offset >= forwarded_next:
+                headers = self._headers.get(arrived.raw_offset, ())
+                leaving.append(leaving_of(home, arrived, headers))
+            if count % STEP_ITEMS == 0:
+                await asyncio.sleep(0)
+        leaving.sort(key=_RAW_ORDER)
         await owned.forwards.send(forwarder, leaving)
+
+
+def _by_steps(
+    parts: Iterable[tuple[Sequence[RawRecord], int]],
+    note: Callable[[Sequence[RawRecord], int, int], tuple[int, int, int]],
+    take: Callable[[RawRecord], Steps[int]],
+) -> Steps[bool]:
+    """Decode records until a portion has as much as it may have; return True if all were.
+
+    `parts`: of a batch, each with the place where it begins. `note`: takes plain records of a part
+    from a place on, as far as a step goes, and returns (place, how many, what is left of the step).
+    `take`: takes any other record, and returns for how many it counts, 0: it waits.
+    """
+    events, room, step = 0, PORTION_BYTES, STEP_BYTES
+    for part, place in parts:
+        while place < len(part):
+            if step <= 0:
+                room += step - STEP_BYTES
+                if events >= PORTION_EVENTS or room + events * ITEM_BYTES <= 0:
+                    return False
+                step = STEP_BYTES
+                yield
+            place, count, step = note(part, place, step)
+            events += count
+            if count:
+                continue
+            raw, place = part[place], place + 1
+            items = yield from take(raw)
+            if items == 0:
+                return False
+            events += items
+            step -= items * ITEM_BYTES + len(raw.value or b"")
+    return True
 
 
 def decoding_of(owned: Forwarding) -> Work:
@@ -304,10 +339,6 @@ def _unread(batch: UnreadBatch) -> Refusal:
     return Refusal(code, str(batch.reason), batch.data)
 
 
-def _raw_order(sent: tuple[int, Arrival | CorrectionArrival]) -> tuple[int, int]:
-    return sent[1].raw_offset, sent[1].array_index
-
-
 class RekeyedPortion:
     """What is decoded of a batch of forwards before it is folded."""
 
@@ -320,56 +351,62 @@ class RekeyedPortion:
         """The batch has nothing after it."""
         self.waits_past_ms: int | None = None
         """What comes next hangs on the definitions up to then."""
-        self.arrivals: list[Arrival] = []
         self.corrections: list[CorrectionArrival] = []
+        self._arrivals: defaultdict[MeterKey, Arrivals] = defaultdict(list)
         self._batch = batch
+
+    @property
+    def runs(self) -> list[Run]:
+        """Return the events."""
+        return list(self._arrivals.items())
 
     def decode(self, judging: Judging, set_asides: SetAsides) -> Steps[None]:
         """Decode records from its beginning on, until it has as much as it may have."""
-        batch, marks = self._batch, self.marks
-        room, step = PORTION_BYTES, STEP_BYTES
-        parts = batch.parts_from(self.next_offset)
-        left = chain.from_iterable(islice(part, place, None) for part, place in parts)
-        for events, forwarded in enumerate(left):
-            if step <= 0:
-                room += step - STEP_BYTES
-                if events >= PORTION_EVENTS or room + events * ITEM_BYTES <= 0:
-                    return
-                step = STEP_BYTES
-                yield
-            step -= len(forwarded.value or b"") + ITEM_BYTES
-            position = position_of(forwarded.headers)
-            # Only owners write to this topic; whatever else lies in it has no position.
-            if position is not None and position[2:] > marks.get(position[1], (-1, -1)):
-                at_ms, partition, offset, index = position
-                aside = set_asides.of(partition)
-                if aside is None or not aside.holds_element(offset, index):
-                    place = (at_ms, partition, offset)
-                    if not (yield from self._take(forwarded, judging, place, index)):
-                        self.waits_past_ms = at_ms
-                        return
-                marks[partition] = (offset, index)
-            self.next_offset = forwarded.offset + 1
-        self.next_offset, self.whole = max(batch.next, self.next_offset), True
+        asides = set_asides.ends()
+        until_ms, default = judging.believed_until_ms, judging.default_organization_id
+        ways = default, self.marks, asides, self._arrivals, PLAINLY
+
+        def note(part: Sequence[RawRecord], place: int, step: int) -> tuple[int, int, int]:
+            noted = arrive_forwards(
+                part, place, step, ITEM_BYTES, self.next_offset, until_ms, *ways
+            )
+            place, count, step, self.next_offset = noted
+            return place, count, step
+
+        parts = self._batch.parts_from(self.next_offset)
+        take = partial(self._take_record, judging=judging, set_asides=set_asides)
+        if (yield from _by_steps(parts, note, take)):
+            self.next_offset, self.whole = max(self._batch.next, self.next_offset), True
+
+    def _take_record(
+        self, forwarded: RawRecord, judging: Judging, set_asides: SetAsides
+    ) -> Steps[int]:
+        """Take what one record holds; return for how many it counts, 0: it waits."""
+        position = position_of(forwarded.headers)
+        # Only owners write to this topic; whatever else lies in it has no position.
+        if position is not None and position[2:] > self.marks.get(position[1], (-1, -1)):
+            at_ms, partition, offset, index = position
+            aside = set_asides.of(partition)
+            if aside is None or not aside.holds_element(offset, index):
+                place = (at_ms, partition, offset)
+                if not (yield from self._take(forwarded, judging, place, index)):
+                    self.waits_past_ms = at_ms
+                    return 0
+            self.marks[partition] = (offset, index)
+        self.next_offset = forwarded.offset + 1
+        return 1
 
     def _take(
         self, forwarded: RawRecord, judging: Judging, place: tuple[int, int, int], index: int
     ) -> Steps[bool]:
-        """Take what one record holds; return False if that hangs on definitions yet to come."""
+        """Take the event or correction of a record; return False if it waits for definitions."""
         headers = [header for header in forwarded.headers if header[0] != POSITION_HEADER]
-        value, plain = forwarded.value, dict[MeterKey, Arrivals]()
-        if not headers and value is not None and place[0] <= judging.believed_until_ms:
-            # As most are. It costs a few times less than what `found_in` gives.
-            default = judging.default_organization_id
-            if arrive(value, *place, default, plain, PLAINLY, index):
-                for (arrival,) in plain.values():
-                    self.arrivals.append(arrival.forwarded(index, forwarded.offset))
-                return True
-        found = yield from found_in(value, headers, place, judging)
+        found = yield from found_in(forwarded.value, headers, place, judging)
         for arrived in found or ():
             # What is refused was refused where it was read first.
             if isinstance(arrived, Arrival):
-                self.arrivals.append(arrived.forwarded(index, forwarded.offset))
+                arrival = arrived.forwarded(index, forwarded.offset)
+                self._arrivals[arrival.meter_key].append(arrival)
             elif isinstance(arrived, CorrectionArrival):
                 self.corrections.append(arrived.forwarded(index, forwarded.offset))
         return found is not None

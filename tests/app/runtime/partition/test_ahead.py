@@ -51,8 +51,8 @@ async def test_progress_is_told_once_all_of_it_is_acknowledged() -> None:
     await forwarding
     assert told == [before._replace(append_time_ms=60)]
     assert coming.forwarded == (9, 60)
-    ((_, _, headers),) = sent[0].records
-    assert (sent[0].home, headers) == (1, [("meter-position", b"60:0:7:0")])
+    ((_, _, position, kept),) = sent[0].records
+    assert (sent[0].home, position, list(kept)) == (1, b"60:0:7:0", [])
 
 
 async def test_nothing_is_looked_at_until_the_fold_stands_or_others_wait(

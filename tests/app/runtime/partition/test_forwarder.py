@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from app.kafka.appender import FORWARDED_AT_ONCE_BYTES
-from app.runtime.partition.forwarder import Forwarder, Forwards, Leaving
+from app.runtime.partition.forwarder import Forwarder, Forwards, Leaving, leaving_of
 from app.settings import Settings
 from app.wire.arrivals import Arrival
 from app.wire.events import Event
@@ -64,7 +64,7 @@ class Sent:
 def leaving(home: int, offset: int, size: int = SHORT) -> Leaving:
     """Return an event on its way to a home."""
     event = Event("org", "sub", "id", "code", 0, None, b"{}", b"x" * size)
-    return home, Arrival(event, "org", 5, 1, offset, 0), ()
+    return leaving_of(home, Arrival(event, "org", 5, 1, offset, 0), ())
 
 
 def forwarder_to(*producers: Sent) -> Forwarder:

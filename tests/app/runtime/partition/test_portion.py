@@ -73,7 +73,7 @@ def test_an_array_is_taken_as_its_record_would_be(
     found = arrivals_of(value, (), 17, 3, 5, judging)
     homes: Any = SimpleNamespace(of_all=lambda names: [3] * len(names))
     wanted = runs_of([each for each in found if isinstance(each, Arrival)])
-    assert dict(portion.runs(homes, 3)) == dict(wanted)
+    assert {key: list(run) for key, run in portion.runs(homes, 3)} == dict(wanted)
     assert [each for each, _ in portion.refused] == [e for e in found if isinstance(e, Refusal)]
     assert portion.corrections == [e for e in found if isinstance(e, CorrectionArrival)]
     assert portion.next_offset == 6
