@@ -93,7 +93,8 @@ def test_what_is_previewed_is_as_from_all_events(tmp_path: Path, seed: int) -> N
         name = f"t{choose.randrange(number + 1) if choose.random() < 0.3 else number}"
         values = {"v": choose.choice("123"), "u": choose.choice("ab"), "g": choose.choice("xy")}
         place, lag_ms = choose.randrange(partitions), choose.choice(lags_ms)
-        return Event(choose.choice(CODES), name, lag_ms, SUBSCRIPTION, values, place)
+        external_id = choose.choice([SUBSCRIPTION] * 7 + ["nobody"])
+        return Event(choose.choice(CODES), name, lag_ms, external_id, values, place)
 
     async def act(player: Player) -> None:
         await begin(player)
