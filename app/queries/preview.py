@@ -80,10 +80,10 @@ async def preview_organization(
             if not names:
                 continue
             _check_not_overtaken(part, branch)
-            job = Preview(part.state, branch.definitions, names, branch.codes, begins=False)
+            job = Preview(part.state, branch.definitions, names, branch.codes, scope, begins=False)
             await turn.run(job.beginning())
             replay = Replay(part, scanner, turn)
-            async with aclosing(_previewed(replay, job, branch, scope, progress)) as reports:
+            async with aclosing(_previewed(replay, job, branch, progress)) as reports:
                 async for report in reports:
                     yield report
     yield progress.report(done=True)
@@ -95,17 +95,18 @@ def _check_not_overtaken(owned: OwnedPartition, branch: Branch) -> None:
 
 
 async def _previewed(
-    replay: Replay, job: Preview, branch: Branch, scope: PreviewScope, progress: _PreviewProgress
+    replay: Replay, job: Preview, branch: Branch, progress: _PreviewProgress
 ) -> AsyncGenerator[PreviewReport, None]:
     owned, feed, whole = replay.owned, feeding(job.feed), False
     while not whole:
-        async with replay.reading(feed, job.names, job.start_offsets()) as reading:
+        starts = job.start_offsets(await replay.since(job.appended_from_ms))
+        async with replay.reading(feed, job.names, starts, codes=job.sought_codes()) as reading:
             progress.records_total += reading.behind()
             async for read in reading.stretches():
                 progress.records_read += read
                 yield progress.report()
             cells: list[PreviewedCell] = []
-            differences, done = job.differences(scope), False
+            differences, done = job.differences(), False
             while not done:
                 # The live fold goes on between some subscriptions and the next ones.
                 async with reading.caught_up() as read:

@@ -77,14 +77,20 @@ class Replay:
         first = first_offsets(entries)
         if first == (None, None) or any(entry.early_ms >= dated_from_ms for entry in entries):
             return first
+        since = await self.since(appended_from(dated_from_ms))
+        return first_offsets(entry.since(*since) for entry in entries)
+
+    async def since(self, appended_ms: int | None) -> tuple[int, int]:
+        """Return where on raw and on rekeyed begins what was appended since a time; None: ever."""
+        if appended_ms is None:
+            return 0, 0
         offsets = self.owned.shared.offsets
         try:
             async with asyncio.timeout(_ASKED_FOR_S):
-                since = await offsets.logs_since(self.owned.number, appended_from(dated_from_ms))
+                return await offsets.logs_since(self.owned.number, appended_ms)
         except NOT_TAKEN:
             # What was folded is at hand also while no broker answers.
-            return first
-        return first_offsets(entry.since(*since) for entry in entries)
+            return 0, 0
 
     async def meter_key(
         self,

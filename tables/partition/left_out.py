@@ -6,7 +6,7 @@ period on that is not forgotten, unless something else is to be counted anew.
 
 from __future__ import annotations
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.timeline import NEVER_MS, Timeline
 from app.kernel import EARLY_MS
 from app.wire.arrivals import MeterKey
 from tables.cells.forgotten import has_forgotten_since, is_forgotten
@@ -57,14 +57,17 @@ def first_kept_ms(route: Route) -> int:
 def _open_ms(old: Route, new: Route, forgotten_ms: int) -> list[int]:
     """Return when the first period of each timeline begins that was due after some were final."""
     return [
-        next(
-            (p.start_ms for p in line.due_after(forgotten_ms) if p.due_at_ms > forgotten_ms),
-            NEVER_MS,
-        )
+        first_due_ms(line, forgotten_ms)
         for route in (old, new)
         for line in route.timelines
         if line.published
     ]
+
+
+def first_due_ms(timeline: Timeline, done_ms: int) -> int:
+    """Return when the first period begins that is due after a cut; NEVER_MS: none is."""
+    due = (p.start_ms for p in timeline.due_after(done_ms) if p.due_at_ms > done_ms)
+    return next(due, NEVER_MS)
 
 
 def appended_from(dated_ms: int) -> int:

@@ -144,8 +144,12 @@ class Refold:
         known = self.partition.event_ranges.find(meter_key[:2], meter_key[2])
         if known is None or known.forgotten_ms < 0:
             return
-        dated_ms = dated_from(self.partition, meter_key, route, known)
-        if dated_ms > FROM_THE_FIRST:
+        self.leave_out(meter_key, dated_from(self.partition, meter_key, route, known))
+
+    def leave_out(self, meter_key: MeterKey, dated_ms: int) -> None:
+        """Leave out what is dated before an instant, before anything is fed."""
+        known = self.partition.event_ranges.find(meter_key[:2], meter_key[2])
+        if known is not None and dated_ms > FROM_THE_FIRST:
             self.dated_from[meter_key] = dated_ms
             if known.early_ms < dated_ms:
                 self.appended_from[meter_key] = appended_from(dated_ms)

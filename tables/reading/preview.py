@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -21,6 +22,7 @@ from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.meter.evidence import PreviewedCell
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.closing.close import CellShown, cells_shown
+from tables.partition.left_out import FROM_THE_FIRST, first_due_ms
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
 from tables.partition.tables import Carried
@@ -47,6 +49,7 @@ class Preview:
         branch: Definitions,
         names: Iterable[SubscriptionKey],
         codes: Container[str],
+        scope: PreviewScope,
         *,
         begins: bool = True,
     ):
@@ -55,7 +58,7 @@ class Preview:
         `codes`: of the metrics that are looked at. `begins`: False for whoever takes the steps of
         `beginning` before anything is fed.
         """
-        self._codes = codes
+        self._codes, self._scope = codes, scope
         self.partition = partition
         self.names = sorted(names)
         record = msgspec.structs.replace(partition.checkpoint, history_ms=branch.append_time_ms)
@@ -75,22 +78,64 @@ class Preview:
         }
         self._refold = Refold(self._shadow, self.meter_keys, begins=False)
         self._repairs = {name: partition.stale.repairs_of(name) for name in self.names}
+        self._corrected = set(filter(partition.corrections.touches, self.names))
+        """External subscriptions that corrections are about: all of their events are read."""
         self._revising = branch.history_records[len(partition.definitions.history_records) :]
         """History records of the branch alone: what they name shows everything."""
         if begins:
             drained(self.beginning())
 
     def beginning(self) -> Steps[None]:
-        """Make routes without cells, a step for each."""
+        """Make routes without cells, and note what need not be read for them, by steps."""
         yield from self._refold.beginning()
+        compared_ms: dict[SubscriptionKey, int] = {}
+        for meter_key in self.meter_keys:
+            name = meter_key[:2]
+            if name not in compared_ms:
+                compared_ms[name] = self._compared_from(name)
+            self._refold.leave_out(meter_key, self._dated_from(meter_key, compared_ms[name]))
+            yield
+
+    def _dated_from(self, meter_key: MeterKey, compared_ms: int) -> int:
+        """Return since when events are dated that may be in what is compared from an instant on.
+
+        Corrections may date an event anywhere, and of what recurs each is in all periods after it.
+        """
+        route = self._refold.routes[meter_key]
+        corrected = meter_key[:2] in self._corrected
+        if corrected or any(span.fold.metric.recurring for span in route.spans):
+            return FROM_THE_FIRST
+        return compared_ms
+
+    def _compared_from(self, name: SubscriptionKey) -> int:
+        """Return the start of the first period that may be compared; NEVER_MS: none is.
+
+        Others are no more when this is done: what is published stays so.
+        """
+        (from_ms, to_ms, _), done_ms = self._scope, self.partition.checkpoint.cut_ms
+        starts_ms = []
+        for _, timeline in self._shadow.timelines.of(name):
+            published = islice(timeline.after(from_ms - 1), 1)
+            starts_ms += [period.start_ms for period in published if period.start_ms < to_ms]
+            starts_ms.append(first_due_ms(timeline, done_ms))
+        return min(starts_ms, default=NEVER_MS)
 
     def drop(self) -> None:
         """Let go of all: nobody asks any more."""
         self._refold.drop()
 
-    def start_offsets(self) -> tuple[int | None, int | None]:
-        """Return where the first events lie, on raw and on rekeyed."""
-        return self._refold.start_offsets()
+    @property
+    def appended_from_ms(self) -> int | None:
+        """Since when something was appended that has to be read; None: all has to be."""
+        return self._refold.appended_from_ms
+
+    def start_offsets(self, since: tuple[int, int] = (0, 0)) -> tuple[int | None, int | None]:
+        """Return where to begin on raw and rekeyed; `since`: as `Refold.start_offsets` has it."""
+        return self._refold.start_offsets(since)
+
+    def sought_codes(self) -> set[str] | None:
+        """Return of which codes events are to be fed; None: of any."""
+        return self._refold.sought()[1]
 
     def feed(self, arrivals: Sequence[Arrival]) -> None:
         """Fold those of the arrivals that are of the subscriptions and count."""
@@ -103,7 +148,7 @@ class Preview:
         """
         return drained(self._refold.admitted())
 
-    def differences(self, scope: PreviewScope) -> Iterator[list[PreviewedCell]]:
+    def differences(self) -> Iterator[list[PreviewedCell]]:
         """Yield the cells of each subscription in turn that would be others.
 
         The live fold must stand where the last event was read.
@@ -114,9 +159,9 @@ class Preview:
                 continue
             cells: list[PreviewedCell] = []
             for versions, timeline in self._shadow.timelines.of(name):
-                for period in timeline.until(scope.at_ms):
+                for period in timeline.until(self._scope.at_ms):
                     subscription = versions.at(period.fixed_at_ms)
-                    if subscription is not None and self._concerns(period, scope):
+                    if subscription is not None and self._concerns(period):
                         cells += self._compared(name, subscription, timeline, period)
             yield cells
 
@@ -130,9 +175,13 @@ class Preview:
     def _has_changed(self, name: SubscriptionKey) -> bool:
         """Return whether live cells are others than when this began, or soon will be."""
         stale = self.partition.stale
+        if name not in self._corrected and self.partition.corrections.touches(name):
+            # It may be of an event that was left out, and of which the live cells know now.
+            return True
         return stale.folds_anew(name) or stale.repairs_of(name) != self._repairs[name]
 
-    def _concerns(self, period: Period, scope: PreviewScope) -> bool:
+    def _concerns(self, period: Period) -> bool:
+        scope = self._scope
         if period.due_at_ms >= NEVER_MS > period.fixed_at_ms:
             return False
         return not self._is_published(period) or scope.from_ms <= period.start_ms < scope.to_ms

@@ -85,12 +85,12 @@ def test_what_is_previewed_comes(data: st.DataObject) -> None:
 
     before, cells = shown(live, branch.codes, scope), live.cells()
     offset, records = live.definitions.offset, live.values()
-    job = Preview(live.partition, branch.definitions, [NAME], branch.codes)
+    job = Preview(live.partition, branch.definitions, [NAME], branch.codes, scope)
     while True:
         job.feed(live.arrived())
         if job.is_whole():
             break
-    previewed = [cell for found in job.differences(scope) for cell in found]
+    previewed = [cell for found in job.differences() for cell in found]
     assert job.skipped == []
     assert (live.definitions.offset, live.values(), live.cells()) == (offset, records, cells)
     assert shown(live, branch.codes, scope) == before

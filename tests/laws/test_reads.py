@@ -136,9 +136,10 @@ def _previewed(live: Live, name: tuple[str, str], at_ms: int) -> object:
     branch = branch_with(live.definitions, ORG, [command], START_MS, at_ms, at_ms)
     if isinstance(branch, Rejected):
         return None
-    preview = Preview(live.partition, branch.definitions, [name], branch.codes)
+    scope = PreviewScope(START_MS, at_ms, at_ms)
+    preview = Preview(live.partition, branch.definitions, [name], branch.codes, scope)
     preview.feed(live.arrived())
-    return list(preview.differences(PreviewScope(START_MS, at_ms, at_ms)))
+    return list(preview.differences())
 
 
 READS: list[Callable[[Live, tuple[str, str], int], object]] = [

@@ -7,11 +7,13 @@ import asyncio
 import pytest
 from aiokafka.admin import RecordsToDelete
 
+from app.definitions.timeline import NEVER_MS
 from app.kafka.clients import Producer
 from app.kafka.names import TopicPartition
 from app.kafka.topics import EVENTS_REKEYED, admin_client, ensure_topics
 from app.runtime.offsets import Offsets
 from app.settings import Settings
+from tables.partition.left_out import appended_from
 
 pytestmark = pytest.mark.servers
 
@@ -38,6 +40,7 @@ async def test_it_is_the_first_record_since_then_or_the_end(settings: Settings) 
         assert await offsets.logs_since(0, appended_ms[1] + 1) == (2, 0)
         assert await offsets.logs_since(0, later_ms) == (3, 0)
         assert await offsets.logs_since(0, later_ms + 1) == (3, 1)
+        assert await offsets.logs_since(0, appended_from(NEVER_MS)) == (3, 1)
         # Of what is deleted nobody can tell whether it came since then, unless more is left.
         tp = TopicPartition(raw, 0)
         for deleted in (1, 2, 3):

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from app.definitions import commands
 from app.definitions.outcome import Rejected
 from app.definitions.what_if import branch_with
+from app.wire.arrivals import CorrectionArrival
+from app.wire.events import Correction
 from tables.reading.preview import Preview, PreviewScope
+from tests.tables.closing.test_forgetting import NAME, live
 from tests.world.bodies import charge
-from tests.world.clock import ms
-from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.clock import HOUR_MS, START_MS, WEEK_MS, ms
+from tests.world.definitions import ORG, SUBSCRIPTION, metric_body
+from tests.world.events import arrived
 from tests.world.story import Story
 
 AT = "2024-05-20"
@@ -28,7 +33,7 @@ def previewed(told: Story, **properties: Any) -> list[tuple[str, str | None, str
     command = commands.update_plan(ORG, "plan", {"charges": [changed]})
     branch = branch_with(meter.definitions, ORG, [command], SCOPE.from_ms, SCOPE.to_ms, ms(AT))
     assert not isinstance(branch, Rejected)
-    job = Preview(meter.partition, branch.definitions, [(ORG, SUBSCRIPTION)], branch.codes)
+    job = Preview(meter.partition, branch.definitions, [(ORG, SUBSCRIPTION)], branch.codes, SCOPE)
     while True:
         job.feed(told.arrivals())
         if job.is_whole():
@@ -39,7 +44,7 @@ def previewed(told: Story, **properties: Any) -> list[tuple[str, str | None, str
             None if cell.before is None else cell.before.units,
             None if cell.after is None else cell.after.units,
         )
-        for of_one in job.differences(SCOPE)
+        for of_one in job.differences()
         for cell in of_one
     ]
     return sorted(found, key=lambda each: each[0])
@@ -77,3 +82,24 @@ def test_what_the_change_moves_is_all_that_differs_without_late_events(*, recurr
     told = Story(close_grid_s=60).metric("m", "sum_agg", recurring=recurring).plan({}).subscribe()
     told.send("2024-01-02", v="5")
     assert previewed(told) == []
+
+
+def test_nothing_is_said_of_who_is_corrected_meanwhile_for_the_first_time() -> None:
+    """The correction may date an event to where figures are compared, from where none was read."""
+    one = live(3, "filtered")
+    week_ms = START_MS + 3 * WEEK_MS
+    now_ms = week_ms + HOUR_MS
+    scope = PreviewScope(now_ms, now_ms + 1, now_ms)
+    body = metric_body("filtered", filters=[{"key": "g", "values": ["x"]}])
+    command = commands.update_billable_metric(ORG, "filtered", body)
+    branch = branch_with(one.definitions, ORG, [command], scope.from_ms, scope.to_ms, now_ms)
+    assert not isinstance(branch, Rejected)
+    job = Preview(one.partition, branch.definitions, [NAME], branch.codes, scope)
+    late = arrived("filtered", 9, week_ms - HOUR_MS, now_ms, v="3", g="x", u="a")
+    amended = replace(late.event, timestamp_ms=week_ms)
+    amend = Correction(*NAME, late.event.transaction_id, "amend", amended, "c", b"")
+    one.partition.corrected.correct(CorrectionArrival(amend, ORG, now_ms, 0, 8, 0))
+    one.deliver([late])
+    job.feed(one.arrived())
+    assert job.is_whole()
+    assert (list(job.differences()), job.skipped) == ([], [(*NAME, "filtered")])
