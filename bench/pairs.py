@@ -121,7 +121,7 @@ class Load:
                 arrive(value, at_ms, 0, offset, None, runs, PLAINLY)
         else:
             room = 1 << 40
-            arrive_many(records, 0, room, 0, first, at_ms, at_ms, 0, None, runs, PLAINLY)
+            arrive_many(records, 0, room, 0, first, at_ms, at_ms, 0, 0, None, runs, PLAINLY)
         return runs
 
 

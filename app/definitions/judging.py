@@ -92,12 +92,12 @@ class Judging(NamedTuple):
                 return None if belief.is_like(None) else belief
         return None
 
-    def believes_names_from(self, append_time_ms: int) -> bool:
-        """Return whether records appended from a time on are of whom they name, as far as known."""
+    def trust_from(self, append_time_ms: int) -> ProducerTrust | None:
+        """Return whose records appended from a time on may be, as far as known; None: it varies."""
         if not self.beliefs:
-            return True
+            return "claimed"
         newest = self.beliefs[-1]
-        return newest.producer_trust == "claimed" and append_time_ms > newest.after_ms
+        return newest.producer_trust if append_time_ms > newest.after_ms else None
 
     def waits_past_ms(self, append_time_ms: int, headers: _Headers) -> int | None:
         """Return the append time in ms that definitions must pass before a record is judged.

@@ -345,6 +345,8 @@ static int has_word(const char *text, Py_ssize_t size, const char *word)
     return 0;
 }
 
+#define ORGANIZATION_HEADER "meter-organization"
+
 static int decided_by(PyObject *headers)
 {
     int decided = NOT_AT_ALL;
@@ -354,7 +356,8 @@ static int decided_by(PyObject *headers)
         const char *name = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(pair, 0), &size);
         if (name == NULL)
             return -1;
-        if (strncmp(name, "ce_", 3) == 0 || strncmp(name, "meter-", 6) == 0)
+        if (strncmp(name, "ce_", 3) == 0 ||
+            (strncmp(name, "meter-", 6) == 0 && strcmp(name, ORGANIZATION_HEADER) != 0))
             return OTHERWISE_DECIDED;
         char *text;
         if (size != 12 || !has_word(name, size, "content-type") || value == Py_None)
@@ -365,6 +368,38 @@ static int decided_by(PyObject *headers)
             decided = CLOUD;
     }
     return decided;
+}
+
+/* What a record may be of: whatever it names, the default organization, or that of its header. */
+enum { OF_ANY, OF_DEFAULT, OF_HEADER };
+
+/* Return whether a record may be of the organization of its key. Of one that may be, 0 is said as
+ * well where it is spelled another way.
+ */
+static int may_be_of(int trust, PyObject *key, PyObject *default_organization, PyObject *headers)
+{
+    Py_ssize_t size, name_size;
+    const char *organization = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(key, 0), &size);
+    if (organization == NULL)
+        return -1;
+    if (trust == OF_ANY)
+        return 1;
+    int named = 0, same = 0;
+    if (trust == OF_DEFAULT && default_organization != Py_None) {
+        const char *name = PyUnicode_AsUTF8AndSize(default_organization, &name_size);
+        if (name == NULL)
+            return -1;
+        return name_size == size && memcmp(name, organization, (size_t)size) == 0;
+    }
+    for (Py_ssize_t i = 0; trust == OF_HEADER && headers && i < PyList_Size(headers); i++) {
+        PyObject *pair = PyList_GetItem(headers, i), *text = PyTuple_GetItem(pair, 1);
+        if (PyUnicode_CompareWithASCIIString(PyTuple_GetItem(pair, 0), ORGANIZATION_HEADER) != 0)
+            continue;
+        named++;
+        same = text != Py_None && PyBytes_Size(text) == size &&
+               memcmp(PyBytes_AsString(text), organization, (size_t)size) == 0;
+    }
+    return named == 1 && same;
 }
 
 /* Find a plain event in its body; return 0 if it is another. The key is (organization,
@@ -692,24 +727,96 @@ static PyObject *arrive(PyObject *module, PyObject *const *args, Py_ssize_t coun
     return answer;
 }
 
+#define MOST_ELEMENTS 10000
+#define MOST_ARRAY_BYTES 1000000
+
+/* An element of an array, and its key. */
+typedef struct {
+    Entry entry;
+    PyObject *key;
+} Element;
+
+/* Find the elements of an array; return how many, 0: it is none, or not all are plain. `like` has
+ * where its record lies. Keys and amounts that were found are the caller's in any case.
+ */
+static Py_ssize_t find_elements(const char *p, const char *end, const Entry *like, int trust,
+                                PyObject *default_organization, PyObject *const *with,
+                                Element **found, Py_ssize_t *size)
+{
+    Py_ssize_t room = 0;
+    p = after_white(p, end);
+    int odd = has_odd(p, end), taken = 1;
+    while (p < end && (*p == '[' || *p == ',')) {
+        const char *body = after_white(p + 1, end);
+        if (*size == room) {
+            room = room ? 2 * room : 64;
+            Element *larger = PyMem_Realloc(*found, (size_t)room * sizeof(Element));
+            if (larger == NULL) {
+                PyErr_NoMemory();
+                return -1;
+            }
+            *found = larger;
+        }
+        Element *element = &(*found)[*size];
+        element->entry = *like;
+        element->entry.index = (int32_t)*size;
+        p = after_valid(body, end, MOST_LEVELS + 1, odd);
+        taken = p == NULL || *size == MOST_ELEMENTS
+                    ? 0
+                    : find_plain(body, p - body, default_organization, with, NOT_AT_ALL,
+                                 &element->entry, &element->key);
+        if (taken <= 0)
+            return taken;
+        ++*size;
+        taken = may_be_of(trust, element->key, default_organization, NULL);
+        if (taken <= 0)
+            return taken;
+        p = after_white(p, end);
+    }
+    return p < end && *p == ']' && after_white(p + 1, end) == end ? *size : 0;
+}
+
+/* Note the elements of an array, if all are plain; return how many. */
+static Py_ssize_t add_elements(const Record *r, const Entry *like, int trust,
+                               PyObject *default_organization, PyObject *const *with,
+                               PyObject *arrivals, PyObject *ways)
+{
+    Element *found = NULL;
+    Py_ssize_t size = 0, taken = 0;
+    const char *end = r->value + r->value_size, *p = after_white(r->value, end);
+    if (r->headers == NULL && r->value_size <= MOST_ARRAY_BYTES && p < end && *p == '[')
+        taken = find_elements(p, end, like, trust, default_organization, with, &found, &size);
+    for (Py_ssize_t i = 0; i < size; i++) {
+        if (taken <= 0)
+            Py_CLEAR(found[i].entry.amount);
+        else if (add_entry(arrivals, found[i].key, ways, &found[i].entry) < 0)
+            taken = -1;
+        Py_DECREF(found[i].key);
+    }
+    PyMem_Free(found);
+    return taken;
+}
+
 static PyObject *arrive_many(PyObject *module, PyObject *args)
 {
     PyObject *object, *default_organization, *arrivals, *ways, *with[WAYS];
     Py_ssize_t place;
     long long room, each, append_ms, until_ms, partition, next;
-    if (!PyArg_ParseTuple(args, "OnLLLLLLOO!O", &object, &place, &room, &each, &next, &append_ms,
-                          &until_ms, &partition, &default_organization, &PyDict_Type, &arrivals,
-                          &ways) ||
+    int trust;
+    if (!PyArg_ParseTuple(args, "OnLLLLLLiOO!O", &object, &place, &room, &each, &next, &append_ms,
+                          &until_ms, &partition, &trust, &default_organization, &PyDict_Type,
+                          &arrivals, &ways) ||
         ways_of(ways, with) < 0)
         return NULL;
     Records *records = Py_TYPE(object) == records_type ? (Records *)object : NULL;
-    Py_ssize_t begun = place;
-    int taken = records != NULL && place >= 0;
+    Py_ssize_t taken = records != NULL && place >= 0, count = 0;
     while (taken > 0 && place < records->size && room > 0) {
         const Record *r = &records->records[place];
         PyObject *key = NULL;
-        Entry entry = {.amount = NULL};
-        if (r->value_size < 0 || (r->timestamp_ms > append_ms && r->timestamp_ms > until_ms))
+        int64_t at_ms = r->timestamp_ms > append_ms ? r->timestamp_ms : append_ms;
+        Entry entry = {.owner = object, .append_ms = at_ms, .partition = (int32_t)partition,
+                       .offset = r->offset, .rekeyed = -1};
+        if (r->value_size < 0 || (at_ms > append_ms && at_ms > until_ms))
             break;
         int decided = decided_by(r->headers);
         if (decided == OTHERWISE_DECIDED)
@@ -718,24 +825,26 @@ static PyObject *arrive_many(PyObject *module, PyObject *args)
                             : find_plain(r->value, r->value_size, default_organization, with,
                                          decided, &entry, &key);
         if (taken > 0) {
-            if (r->timestamp_ms > append_ms)
-                append_ms = r->timestamp_ms;
-            entry.owner = object;
-            entry.append_ms = append_ms;
-            entry.partition = (int32_t)partition;
-            entry.offset = r->offset;
-            entry.index = 0;
-            entry.rekeyed = -1;
-            taken = add_entry(arrivals, key, ways, &entry) < 0 ? -1 : 1;
-            room -= each + r->value_size;
-            next = r->offset + 1;
-            place++;
-        } else {
-            Py_XDECREF(entry.amount);
+            taken = may_be_of(trust, key, default_organization, r->headers);
+            if (taken > 0)
+                taken = add_entry(arrivals, key, ways, &entry) < 0 ? -1 : 1;
+            else
+                Py_CLEAR(entry.amount);
+        } else if (taken == 0) {
+            /* An array counts for one more than its elements. */
+            taken = add_elements(r, &entry, trust, default_organization, with, arrivals, ways);
         }
         Py_XDECREF(key);
+        if (taken > 0) {
+            Py_ssize_t items = key == NULL ? taken + 1 : 1;
+            append_ms = at_ms;
+            count += items;
+            room -= items * each + r->value_size;
+            next = r->offset + 1;
+            place++;
+        }
     }
     if (taken < 0)
         return NULL;
-    return Py_BuildValue("nnLLL", place, place - begun, room, next, append_ms);
+    return Py_BuildValue("nnLLL", place, count, room, next, append_ms);
 }

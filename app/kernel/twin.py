@@ -211,18 +211,22 @@ def arrive_many(
     append_time_ms: int,
     until_ms: int,
     partition: int,
+    trust: int,
     default: str | None,
     arrivals: dict[tuple[str, str, str], Any],
     ways: tuple[Callable[..., Any], *tuple[Any, ...]],
 ) -> tuple[int, int, int, int, int]:
     """Note plain events of records that `split` returned, beside others of their key.
 
-    It begins at a place, and ends before the first record that is no plain event, or has a header
-    that decides what it is. It ends as well before one that was appended after all before it and
-    after `until_ms`, or where nothing is left of `room`: a record takes its bytes and `each` more.
-    Return the next place, how many were noted, what is left of the room, and the next offset and
-    the append time as they are then. The kernel keeps events as sequences of arrivals, each made
-    when it is asked for; the twin notes none.
+    It begins at a place, and ends before the first record that is no plain event or array of such,
+    or has a header that decides what it is. It ends as well before one that was appended after all
+    before it and after `until_ms`, or where nothing is left of `room`. A record takes its bytes and
+    `each` more, an array `each` for each element besides. It ends before a record that `trust` does
+    not believe: 0 believes all, 1 those of the default organization, 2 those of the organization of
+    their one header `meter-organization`. Return the next place, how many records and elements
+    there were, what is left of the room, and the next offset and the append time as they are then.
+    The kernel keeps events as sequences of arrivals, each made when it is asked for; the twin notes
+    none.
     """
     return place, 0, room, next_offset, append_time_ms
 

@@ -14,6 +14,7 @@ from app.bounds.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
 from app.bounds.turns import STEP_ITEMS, Steps, Work
 from app.definitions.indexes.set_asides import Aside, SetAsides
 from app.definitions.judging import Judging
+from app.definitions.model import ProducerTrust
 from app.definitions.timeline import NEVER_MS
 from app.kafka.open_batch import UnreadBatch
 from app.kafka.record_batch import RawRecord, RecordBatch
@@ -88,6 +89,9 @@ def found_in(
 _NAME = itemgetter(0, 1)
 """The (organization_id, external_subscription_id) of a meter key."""
 
+_TRUSTS: dict[ProducerTrust | None, int] = {"claimed": 0, "topic": 1, "header": 2}
+"""How the kernel is told what is believed."""
+
 _RAW_ORDER = itemgetter(0, 1)
 """What is leaving goes by raw offset and array index."""
 
@@ -148,17 +152,20 @@ class Portion:
         aside = shared.definitions.set_asides.of(number)
         reading = _Reading(shared.homes, number, judging, latest_ms, until_ms, aside)
         # Most wait for nothing but their bytes, also once something was set aside or mistrusted.
-        plainly = judging.believes_names_from(self.append_time_ms) and (
-            aside is None or self.next_offset >= aside.end
-        )
-        ways = judging.default_organization_id, self._arrivals, PLAINLY
+        trust = judging.trust_from(self.append_time_ms)
+        plainly = trust is not None and (aside is None or self.next_offset >= aside.end)
+        told = number, _TRUSTS.get(trust), judging.default_organization_id
+        ways = *told, self._arrivals, PLAINLY
 
         def note(part: Sequence[RawRecord], place: int, step: int) -> tuple[int, int, int]:
             if not plainly:
                 return place, 0, step
-            left = step, ITEM_BYTES, self.next_offset, self.append_time_ms, until_ms, number
+            left = step, ITEM_BYTES, self.next_offset, self.append_time_ms, until_ms
             noted = arrive_many(part, place, *left, *ways)
-            place, count, step, self.next_offset, self.append_time_ms = noted
+            begun, place = place, noted[0]
+            _, count, step, self.next_offset, self.append_time_ms = noted
+            # Elements of arrays count besides their records.
+            self.plain = self.plain and count == place - begun
             return place, count, step
 
         parts = self._batch.parts_from(self.next_offset)

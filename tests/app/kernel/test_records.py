@@ -20,13 +20,16 @@ from aiokafka.record.util import calc_crc32c
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from app.definitions.judging import Judging
+from app.definitions.judging import ORGANIZATION_HEADER, Belief, Judging
+from app.definitions.model import ProducerTrust
 from app.kafka.parts import Fetched
 from app.kernel import twin
 from app.ledger.blocks import collected, pack
 from app.ledger.rows import Chunks, Wanted, rows_of
 from app.wire.arrivals import PLAINLY, Arrival, arrivals_of, plain_arrival
+from app.wire.decode import MAX_ELEMENTS
 from app.wire.identity import event_body_hash
+from app.wire.refusals import Refusal
 from tests.app.kernel.runs import ALWAYS, learn, plain_body
 from tests.app.kernel.test_arriving import bodies, cloud_body
 from tests.app.kernel.test_kernel import READINGS, Taken
@@ -120,7 +123,7 @@ def noted(kernel: Any, values: list[bytes], *, default: str | None = "d") -> dic
     payload = b"".join(record_bytes(n, value) for n, value in enumerate(values))
     records = split(kernel, packed_batch(payload, len(values), "none"), len(values))
     runs: dict[Any, Any] = {}
-    place, ends = 0, (0, 0, 7, 7, 3)
+    place, ends = 0, (0, 0, 7, 7, 3, 0)
     while place < len(values):
         place, *_ = kernel.arrive_many(records, place, 1 << 40, *ends, default, runs, PLAINLY)
         place += 1
@@ -166,34 +169,107 @@ DECIDE = [("meter-admit", b"true"), ("meter-admit", None), ("meter-tick", b"1"),
 NAMED = st.tuples(
     st.sampled_from(["content-type", "Content-Type", "content_type"]), st.sampled_from(TYPES)
 )
-BESIDE = st.lists(st.sampled_from([TRACE, *DECIDE]) | NAMED, max_size=2)
+OF = st.tuples(
+    st.just(ORGANIZATION_HEADER), st.sampled_from([None, b"", b"o", b"d", b"oo", b"\xff"])
+)
+TWO = [(ORGANIZATION_HEADER, b"d"), (ORGANIZATION_HEADER, b"o")]
+BESIDE = st.one_of(
+    st.lists(st.sampled_from([TRACE, *DECIDE]) | NAMED | OF, max_size=2), st.permutations(TWO)
+)
+TRUSTS: tuple[ProducerTrust, ...] = ("claimed", "topic", "header")
 
 
 @examples(500)
-@given(records=st.lists(st.tuples(bodies() | st.sampled_from(USUAL), BESIDE), max_size=5))
+@given(
+    records=st.lists(st.tuples(bodies() | st.sampled_from(USUAL), BESIDE), max_size=5),
+    trust=st.sampled_from(TRUSTS),
+    default=st.sampled_from([None, "d", "o"]),
+)
 def test_what_is_noted_beside_headers_is_what_they_leave_it(
-    kernel: Any, records: list[tuple[bytes, list[tuple[str, bytes | None]]]]
+    kernel: Any,
+    records: list[tuple[bytes, list[tuple[str, bytes | None]]]],
+    trust: ProducerTrust,
+    default: str | None,
 ) -> None:
     """What decides is not taken; a trace, or the type of what it is anyway, holds nobody up."""
+    judging = Judging(default, beliefs=[Belief(-1, trust, may_correct=True, may_admit=True)])
     payload = b"".join(
         record_bytes(n, value, [(name.encode(), text) for name, text in beside])
         for n, (value, beside) in enumerate(records)
     )
     split_up = split(kernel, packed_batch(payload, len(records), "none"), len(records))
     runs: dict[Any, Any] = {}
-    place = 0
+    place, told = 0, (0, 0, 7, 7, 3, TRUSTS.index(trust), default, runs, PLAINLY)
     while place < len(records):
-        place, *_ = kernel.arrive_many(split_up, place, 1 << 40, 0, 0, 7, 7, 3, "d", runs, PLAINLY)
+        place, *_ = kernel.arrive_many(split_up, place, 1 << 40, *told)
         place += 1
     found = {each.raw_offset: each for run in runs.values() for each in run}
     for offset, (value, beside) in enumerate(records):
         if offset in found:
-            assert [found[offset]] == arrivals_of(value, beside, 7, 3, offset, Judging("d"))
+            assert [found[offset]] == arrivals_of(value, beside, 7, 3, offset, judging)
         decided = any(header in DECIDE for header in beside)
         assert not (decided and offset in found)
         types_it = any(text in TYPES[3:] for name, text in beside if "-" in name)
         if value in USUAL and not decided and (not types_it or b"specversion" in value):
-            assert offset in found
+            (expected,) = arrivals_of(value, beside, 7, 3, offset, judging)
+            assert (offset in found) == isinstance(expected, Arrival)
+
+
+BETWEEN = st.sampled_from([b"", b" ", b"\n\t"])
+
+
+@examples(500)
+@given(
+    elements=st.lists(bodies() | st.sampled_from(USUAL), max_size=5),
+    spaces=st.tuples(*[BETWEEN] * 4),
+    odd=st.sampled_from([b"", b"1", b"]", b",", b"\xff"]),
+    beside=st.lists(st.sampled_from([TRACE, *DECIDE]), max_size=1),
+    trust=st.sampled_from(TRUSTS),
+    default=st.sampled_from(["o", "d"]),
+)
+def test_an_array_is_noted_as_its_elements_arrive(
+    kernel: Any,
+    elements: list[bytes],
+    spaces: tuple[bytes, ...],
+    odd: bytes,
+    beside: list[tuple[str, bytes | None]],
+    trust: ProducerTrust,
+    default: str,
+) -> None:
+    """Or it is left to Python as a whole."""
+    judging = Judging(default, beliefs=[Belief(-1, trust, may_correct=True, may_admit=True)])
+    first, before, after, last = spaces
+    inside = b",".join(before + element + after for element in elements)
+    value = b"%s[%s%s]%s" % (first, inside, odd, last)
+    headers = [(name.encode(), text) for name, text in beside]
+    of, named = [(ORGANIZATION_HEADER.encode(), default.encode())], cloud_body(0)
+    payload = record_bytes(0, named, of) + record_bytes(1, value, headers)
+    records = split(kernel, packed_batch(payload, 2, "none"), 2)
+    runs: dict[Any, Any] = {}
+    ways = TRUSTS.index(trust), default, runs, PLAINLY
+    place, count, room, *_ = kernel.arrive_many(records, 0, 1 << 40, 10, 0, 7, 7, 3, *ways)
+    found = [each for run in runs.values() for each in run if each.raw_offset == 1]
+    expected = arrivals_of(value, beside, 7, 3, 1, judging)
+    is_refused = any(isinstance(each, Refusal) for each in expected)
+    assert sorted(found, key=lambda each: each.array_index) == (expected if place == 2 else [])
+    items = 1 + (place == 2) * (1 + len(elements))
+    assert (count, (1 << 40) - room) == (
+        items,
+        10 * items + len(named) + (place == 2) * len(value),
+    )
+    usual = elements and not odd and not beside and all(each in USUAL for each in elements)
+    assert place == 2 or not usual or is_refused
+
+
+@pytest.mark.parametrize("count", [MAX_ELEMENTS, MAX_ELEMENTS + 1])
+def test_an_array_of_more_elements_than_it_may_have_is_left_to_python(
+    kernel: Any, count: int
+) -> None:
+    element = b'{"external_subscription_id":"s","transaction_id":"t","code":"c"}'
+    payload = record_bytes(0, b"[" + b",".join([element] * count) + b"]")
+    records = split(kernel, packed_batch(payload, 1, "none"), 1)
+    taken = kernel.arrive_many(records, 0, 1 << 40, 0, 0, 7, 7, 3, 0, "d", {}, PLAINLY)[1]
+    assert taken == (count + 1 if count == MAX_ELEMENTS else 0)
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
@@ -202,7 +278,7 @@ def test_it_ends_before_what_is_not_plain_or_beyond_its_room(kernel: Any, first:
     payload = b"".join(record_bytes(n, value) for n, value in enumerate(values))
     records = split(kernel, packed_batch(payload, 4, "none"), 4)
     runs: dict[Any, Any] = {}
-    room, left = 10_000, (0, 5, 5, 3, None, runs, PLAINLY)
+    room, left = 10_000, (0, 5, 5, 3, 0, None, runs, PLAINLY)
     place, count, rest, after, at_ms = kernel.arrive_many(records, first, room, 10, *left)
     assert (place, count, at_ms) == (2, 2 - first, 5)
     assert rest == room - sum(10 + len(value) for value in values[first:2])
@@ -220,7 +296,7 @@ def test_it_ends_before_a_time_that_is_not_known(kernel: Any) -> None:
     records = kernel.split(*whole, 9, Fetched)
     runs: dict[Any, Any] = {}
     for append_ms, until_ms, taken in ((5, 8, 0), (5, 9, 1), (9, 8, 1)):
-        ends = append_ms, until_ms, 3, None, runs, PLAINLY
+        ends = append_ms, until_ms, 3, 0, None, runs, PLAINLY
         _, count, _, _, at_ms = kernel.arrive_many(records, 0, 1_000, 0, 0, *ends)
         assert (count, at_ms) == (taken, 9 if taken else append_ms)
 
@@ -378,7 +454,7 @@ def test_events_join_arrivals_that_came_before_them(kernel: Any) -> None:
     data = packed_batch(payload, 2, "none")
     records = kernel.split(data, RECORDS_AT, len(data), 1, 0, 2, 0, 0, -1, Fetched)
     runs: dict[Any, Any] = {key: both[:1]}
-    kernel.arrive_many(records, 0, 1_000, 0, 0, 7, 7, 3, "d", runs, PLAINLY)
+    kernel.arrive_many(records, 0, 1_000, 0, 0, 7, 7, 3, 0, "d", runs, PLAINLY)
     assert runs == expected
 
 
