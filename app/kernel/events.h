@@ -7,6 +7,7 @@ typedef struct {
     PyObject *owner;  /* Whose bytes these are; the arrival itself where `body` is NULL. */
     const char *body;
     int32_t body_size, transaction_at, transaction_size, values_at, values_size, has_organization;
+    int32_t envelope_size; /* What headers said stands behind the body and a NUL; 0: nothing. */
     int32_t partition, index;
     PyObject *amount; /* NULL: it has none. */
     int64_t timestamp_ms, append_ms, offset, rekeyed;
@@ -131,7 +132,10 @@ static int hash_body(const View *v, PyObject *hash_of, PyObject *hash_with, uint
 {
     PyObject *body = NULL, *found = NULL;
     if (v->entry != NULL) {
-        body = PyMemoryView_FromMemory((char *)v->entry->body, v->entry->body_size, PyBUF_READ);
+        Py_ssize_t size = v->entry->body_size;
+        if (v->entry->envelope_size > 0)
+            size += 1 + v->entry->envelope_size;
+        body = PyMemoryView_FromMemory((char *)v->entry->body, size, PyBUF_READ);
     } else {
         PyObject *envelope = field_of(v->event, ENVELOPE);
         if (envelope == NULL)
@@ -327,9 +331,9 @@ static int read_time(const Literal *literal, PyObject *text_timestamp, int64_t *
 }
 
 /* Whether headers decide what an event is: not at all, CLOUD if it is in the JSON format of
- * CloudEvents, or otherwise.
+ * CloudEvents, BINARY if they name it themselves, or otherwise.
  */
-enum { NOT_AT_ALL, CLOUD, OTHERWISE_DECIDED };
+enum { NOT_AT_ALL, CLOUD, BINARY, OTHERWISE_DECIDED };
 
 /* Return whether a text has a lower-case word in it, whatever the case. */
 static int has_word(const char *text, Py_ssize_t size, const char *word)
@@ -349,25 +353,24 @@ static int has_word(const char *text, Py_ssize_t size, const char *word)
 
 static int decided_by(PyObject *headers)
 {
-    int decided = NOT_AT_ALL;
+    int is_cloud = 0, is_binary = 0;
     for (Py_ssize_t i = 0; headers != NULL && i < PyList_Size(headers); i++) {
         PyObject *pair = PyList_GetItem(headers, i), *value = PyTuple_GetItem(pair, 1);
         Py_ssize_t size, text_size;
         const char *name = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(pair, 0), &size);
         if (name == NULL)
             return -1;
-        if (strncmp(name, "ce_", 3) == 0 ||
-            (strncmp(name, "meter-", 6) == 0 && strcmp(name, ORGANIZATION_HEADER) != 0))
+        if (strncmp(name, "meter-", 6) == 0 && strcmp(name, ORGANIZATION_HEADER) != 0)
             return OTHERWISE_DECIDED;
+        is_binary |= strncmp(name, "ce_", 3) == 0;
         char *text;
         if (size != 12 || !has_word(name, size, "content-type") || value == Py_None)
             continue;
         if (PyBytes_AsStringAndSize(value, &text, &text_size) < 0)
             return -1;
-        if (has_word(text, text_size, "cloudevents"))
-            decided = CLOUD;
+        is_cloud |= has_word(text, text_size, "cloudevents");
     }
-    return decided;
+    return is_binary ? (is_cloud ? OTHERWISE_DECIDED : BINARY) : is_cloud ? CLOUD : NOT_AT_ALL;
 }
 
 /* What a record may be of: whatever it names, the default organization, or that of its header. */
@@ -477,6 +480,7 @@ static PyObject *arrival_of(const Entry *e, PyObject *key, PyObject *ways)
         e->values_size ? PyBytes_FromStringAndSize(e->body + e->values_at, e->values_size)
                        : PyBytes_FromStringAndSize("{}", 2),
         is_body ? Py_NewRef(e->owner) : PyBytes_FromStringAndSize(e->body, e->body_size),
+        PyBytes_FromStringAndSize(e->body + e->body_size + 1, e->envelope_size),
     };
     PyObject *place[] = {
         PyLong_FromLongLong(e->append_ms), PyLong_FromLong(e->partition),
@@ -486,7 +490,7 @@ static PyObject *arrival_of(const Entry *e, PyObject *key, PyObject *ways)
     if (!PyErr_Occurred())
         event = PyObject_CallFunctionObjArgs(PyTuple_GetItem(ways, EVENT_CLASS), parts[0], parts[1],
                                              parts[2], parts[3], parts[4], parts[5], parts[6],
-                                             parts[7], NULL);
+                                             parts[7], parts[8], NULL);
     if (event != NULL)
         arrival = PyObject_CallFunctionObjArgs(PyTuple_GetItem(ways, ARRIVAL_CLASS), event,
                                                PyTuple_GetItem(key, 0), place[0], place[1],
@@ -629,222 +633,3 @@ static PyType_Spec events_spec = {
     "app.kernel.Events", sizeof(Events), 0,
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, events_slots,
 };
-
-/* arrive and arrive_many: from bytes to the events of a key. */
-
-static int ways_of(PyObject *ways, PyObject *with[WAYS])
-{
-    if (!PyTuple_Check(ways) || PyTuple_Size(ways) != WAYS) {
-        PyErr_SetString(PyExc_TypeError, "ways are a tuple as twin.arrive takes");
-        return -1;
-    }
-    for (int i = 0; i < WAYS; i++)
-        with[i] = PyTuple_GetItem(ways, i);
-    return 0;
-}
-
-/* Add an arrival to the run of its key. */
-static int add_arrival(PyObject *arrivals, PyObject *key, PyObject *arrival)
-{
-    PyObject *run = PyDict_GetItemWithError(arrivals, key), *done = NULL;
-    if (run == NULL) {
-        int failed = PyErr_Occurred() || (run = PyList_New(0)) == NULL ||
-                     PyList_Append(run, arrival) < 0 || PyDict_SetItem(arrivals, key, run) < 0;
-        Py_XDECREF(run);
-        return failed ? -1 : 0;
-    }
-    if (PyList_Check(run))
-        return PyList_Append(run, arrival);
-    if (Py_TYPE(run) == events_type)
-        done = append_arrival(run, arrival);
-    else
-        PyErr_SetString(PyExc_TypeError, "events of a key are in a list");
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
-/* Add a packed event to the events of its key; takes its amount over. */
-static int add_entry(PyObject *arrivals, PyObject *key, PyObject *ways, Entry *entry)
-{
-    PyObject *run = PyDict_GetItemWithError(arrivals, key);
-    if (run != NULL && Py_TYPE(run) != events_type) {
-        /* Others of them are arrivals already. */
-        PyObject *arrival = arrival_of(entry, key, ways);
-        Py_CLEAR(entry->amount);
-        int failed = arrival == NULL || add_arrival(arrivals, key, arrival) < 0;
-        Py_XDECREF(arrival);
-        return failed ? -1 : 0;
-    }
-    int failed = run == NULL && PyErr_Occurred();
-    PyObject *events = Py_XNewRef(run);
-    if (events == NULL && !failed) {
-        events = (PyObject *)new_events(key, ways);
-        failed = events == NULL || PyDict_SetItem(arrivals, key, events) < 0;
-    }
-    failed = failed || make_room((Events *)events, 1) < 0;
-    if (!failed) {
-        Events *into = (Events *)events;
-        Py_INCREF(entry->owner);
-        into->entries[into->size++] = *entry;
-    } else {
-        Py_CLEAR(entry->amount);
-    }
-    Py_XDECREF(events);
-    return failed ? -1 : 0;
-}
-
-static PyObject *arrive(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    PyObject *with[WAYS], *key = NULL, *answer = NULL;
-    if (count < 7 || count > 8 || !PyDict_Check(args[5])) {
-        PyErr_SetString(PyExc_TypeError, "arrive takes what twin.arrive takes");
-        return NULL;
-    }
-    char *text;
-    Py_ssize_t size;
-    if (ways_of(args[6], with) < 0 || PyBytes_AsStringAndSize(args[0], &text, &size) < 0)
-        return NULL;
-    Entry entry = {
-        .owner = args[0], .amount = NULL, .append_ms = PyLong_AsLongLong(args[1]),
-        .partition = (int32_t)PyLong_AsLong(args[2]), .offset = PyLong_AsLongLong(args[3]),
-        .index = count > 7 ? (int32_t)PyLong_AsLong(args[7]) : 0, .rekeyed = -1,
-    };
-    if (PyErr_Occurred())
-        return NULL;
-    int taken = find_plain(text, size, args[4], with, NOT_AT_ALL, &entry, &key);
-    if (taken > 0) {
-        if (add_entry(args[5], key, args[6], &entry) == 0)
-            answer = Py_NewRef(Py_True);
-    } else if (taken == 0) {
-        Py_XDECREF(entry.amount);
-        PyObject *index = count > 7 ? Py_NewRef(args[7]) : PyLong_FromLong(0);
-        if (index != NULL)
-            answer = PyObject_CallFunctionObjArgs(with[OTHERWISE], args[0], args[1], args[2],
-                                                  args[3], args[4], args[5], index, NULL);
-        Py_XDECREF(index);
-    }
-    Py_XDECREF(key);
-    return answer;
-}
-
-#define MOST_ELEMENTS 10000
-#define MOST_ARRAY_BYTES 1000000
-
-/* An element of an array, and its key. */
-typedef struct {
-    Entry entry;
-    PyObject *key;
-} Element;
-
-/* Find the elements of an array; return how many, 0: it is none, or not all are plain. `like` has
- * where its record lies. Keys and amounts that were found are the caller's in any case.
- */
-static Py_ssize_t find_elements(const char *p, const char *end, const Entry *like, int trust,
-                                PyObject *default_organization, PyObject *const *with,
-                                Element **found, Py_ssize_t *size)
-{
-    Py_ssize_t room = 0;
-    p = after_white(p, end);
-    int odd = has_odd(p, end), taken = 1;
-    while (p < end && (*p == '[' || *p == ',')) {
-        const char *body = after_white(p + 1, end);
-        if (*size == room) {
-            room = room ? 2 * room : 64;
-            Element *larger = PyMem_Realloc(*found, (size_t)room * sizeof(Element));
-            if (larger == NULL) {
-                PyErr_NoMemory();
-                return -1;
-            }
-            *found = larger;
-        }
-        Element *element = &(*found)[*size];
-        element->entry = *like;
-        element->entry.index = (int32_t)*size;
-        p = after_valid(body, end, MOST_LEVELS + 1, odd);
-        taken = p == NULL || *size == MOST_ELEMENTS
-                    ? 0
-                    : find_plain(body, p - body, default_organization, with, NOT_AT_ALL,
-                                 &element->entry, &element->key);
-        if (taken <= 0)
-            return taken;
-        ++*size;
-        taken = may_be_of(trust, element->key, default_organization, NULL);
-        if (taken <= 0)
-            return taken;
-        p = after_white(p, end);
-    }
-    return p < end && *p == ']' && after_white(p + 1, end) == end ? *size : 0;
-}
-
-/* Note the elements of an array, if all are plain; return how many. */
-static Py_ssize_t add_elements(const Record *r, const Entry *like, int trust,
-                               PyObject *default_organization, PyObject *const *with,
-                               PyObject *arrivals, PyObject *ways)
-{
-    Element *found = NULL;
-    Py_ssize_t size = 0, taken = 0;
-    const char *end = r->value + r->value_size, *p = after_white(r->value, end);
-    if (r->headers == NULL && r->value_size <= MOST_ARRAY_BYTES && p < end && *p == '[')
-        taken = find_elements(p, end, like, trust, default_organization, with, &found, &size);
-    for (Py_ssize_t i = 0; i < size; i++) {
-        if (taken <= 0)
-            Py_CLEAR(found[i].entry.amount);
-        else if (add_entry(arrivals, found[i].key, ways, &found[i].entry) < 0)
-            taken = -1;
-        Py_DECREF(found[i].key);
-    }
-    PyMem_Free(found);
-    return taken;
-}
-
-static PyObject *arrive_many(PyObject *module, PyObject *args)
-{
-    PyObject *object, *default_organization, *arrivals, *ways, *with[WAYS];
-    Py_ssize_t place;
-    long long room, each, append_ms, until_ms, partition, next;
-    int trust;
-    if (!PyArg_ParseTuple(args, "OnLLLLLLiOO!O", &object, &place, &room, &each, &next, &append_ms,
-                          &until_ms, &partition, &trust, &default_organization, &PyDict_Type,
-                          &arrivals, &ways) ||
-        ways_of(ways, with) < 0)
-        return NULL;
-    Records *records = Py_TYPE(object) == records_type ? (Records *)object : NULL;
-    Py_ssize_t taken = records != NULL && place >= 0, count = 0;
-    while (taken > 0 && place < records->size && room > 0) {
-        const Record *r = &records->records[place];
-        PyObject *key = NULL;
-        int64_t at_ms = r->timestamp_ms > append_ms ? r->timestamp_ms : append_ms;
-        Entry entry = {.owner = object, .append_ms = at_ms, .partition = (int32_t)partition,
-                       .offset = r->offset, .rekeyed = -1};
-        if (r->value_size < 0 || (at_ms > append_ms && at_ms > until_ms))
-            break;
-        int decided = decided_by(r->headers);
-        if (decided == OTHERWISE_DECIDED)
-            break;
-        taken = decided < 0 ? -1
-                            : find_plain(r->value, r->value_size, default_organization, with,
-                                         decided, &entry, &key);
-        if (taken > 0) {
-            taken = may_be_of(trust, key, default_organization, r->headers);
-            if (taken > 0)
-                taken = add_entry(arrivals, key, ways, &entry) < 0 ? -1 : 1;
-            else
-                Py_CLEAR(entry.amount);
-        } else if (taken == 0) {
-            /* An array counts for one more than its elements. */
-            taken = add_elements(r, &entry, trust, default_organization, with, arrivals, ways);
-        }
-        Py_XDECREF(key);
-        if (taken > 0) {
-            Py_ssize_t items = key == NULL ? taken + 1 : 1;
-            append_ms = at_ms;
-            count += items;
-            room -= items * each + r->value_size;
-            next = r->offset + 1;
-            place++;
-        }
-    }
-    if (taken < 0)
-        return NULL;
-    return Py_BuildValue("nnLLL", place, count, room, next, append_ms);
-}

@@ -116,7 +116,7 @@ static PyObject *note_leaving(PyObject *module, PyObject *args)
         return NULL;
     Events *events = Py_TYPE(run) == events_type ? (Events *)run : NULL;
     for (Py_ssize_t i = 0; events != NULL && i < events->size; i++)
-        if (events->entries[i].body == NULL)
+        if (events->entries[i].body == NULL || events->entries[i].envelope_size > 0)
             events = NULL;
     for (Py_ssize_t i = 0; events != NULL && i < events->size; i++) {
         const Entry *e = &events->entries[i];

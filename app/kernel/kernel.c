@@ -14,6 +14,8 @@
 #include "plain_json.h"
 #include "records.h"
 #include "events.h"
+#include "binary_mode.h"
+#include "arriving.h"
 #include "forwards.h"
 #include "rows.h"
 #include "few_digits.h"

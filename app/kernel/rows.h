@@ -6,7 +6,7 @@
 #define AHEAD 16
 /* Of what ledgers sort by, the last bits are the code's. */
 #define CODE_BITS 24
-/* What a chunk of a ledger begins with whose events lie in arrays or were forwarded. */
+/* What a chunk of a ledger begins with whose events lie in arrays, were forwarded or have headers. */
 #define PLACED 3
 
 static void write_be(uint8_t *to, uint64_t number, int bytes)
@@ -321,8 +321,8 @@ static int sort_key(PyObject *key, PyObject *hash_of, PyObject *code_key, uint64
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* What lists are kept of events: of all, and of those that lie in an array or were forwarded. */
-enum { OFFSETS, APPEND_TIMES, BODIES, PARTITIONS, INDEXES, REKEYED_OFFSETS, COLUMNS };
+/* What lists are kept of events: of all, and of those that are not all that a raw record holds. */
+enum { OFFSETS, APPEND_TIMES, BODIES, PARTITIONS, INDEXES, REKEYED_OFFSETS, ENVELOPES, COLUMNS };
 
 static int64_t number_of_column(const Entry *e, int column)
 {
@@ -343,12 +343,13 @@ static int write_events(const Events *events, const char *organization, Py_ssize
     int columns = BODIES + 1;
     for (Py_ssize_t i = 0; i < events->size; i++) {
         const Entry *e = &events->entries[i];
-        bodies += e->body_size;
-        if (e->index != 0 || e->rekeyed >= 0)
+        bodies += e->body_size + e->envelope_size;
+        if (e->index != 0 || e->rekeyed >= 0 || e->envelope_size > 0)
             columns = COLUMNS;
     }
+    int texts = columns == COLUMNS ? 2 : 1;
     Py_ssize_t size = 2 + pack_text(NULL, organization, name_size) + columns * 5 + bodies +
-                      events->size * (5 + (columns - 1) * 9);
+                      events->size * (texts * 5 + (columns - texts) * 9);
     if (grow(buffer, size) < 0)
         return -1;
     char *p = PyByteArray_AsString(buffer) + at;
@@ -362,15 +363,20 @@ static int write_events(const Events *events, const char *organization, Py_ssize
         p += 4;
         for (Py_ssize_t i = 0; i < events->size; i++) {
             const Entry *e = &events->entries[i];
-            *p++ = (char)(column == BODIES ? 0xC6 : 0xD3);
-            if (column != BODIES) {
+            if (column != BODIES && column != ENVELOPES) {
+                *p++ = (char)0xD3;
                 write_be((uint8_t *)p, (uint64_t)number_of_column(e, column), 8);
                 p += 8;
-            } else {
-                write_be((uint8_t *)p, (uint64_t)e->body_size, 4);
-                memcpy(p + 4, e->body, (size_t)e->body_size);
-                p += 4 + e->body_size;
+                continue;
             }
+            const char *text = column == BODIES ? e->body : e->body + e->body_size + 1;
+            int32_t text_size = column == BODIES ? e->body_size : e->envelope_size;
+            *p++ = (char)0xC6;
+            write_be((uint8_t *)p, (uint64_t)text_size, 4);
+            p += 4;
+            if (text_size > 0)
+                memcpy(p, text, (size_t)text_size);
+            p += text_size;
         }
     }
     return 0;

@@ -215,7 +215,7 @@ def arrive_many(
     default: str | None,
     arrivals: dict[tuple[str, str, str], Any],
     ways: tuple[Callable[..., Any], *tuple[Any, ...]],
-) -> tuple[int, int, int, int, int]:
+) -> tuple[int, int, int, int, int, bool]:
     """Note plain events of records that `split` returned, beside others of their key.
 
     It begins at a place, and ends before the first record that is no plain event or array of such,
@@ -224,11 +224,12 @@ def arrive_many(
     `each` more, an array `each` for each element besides. It ends before a record that `trust` does
     not believe: 0 believes all, 1 those of the default organization, 2 those of the organization of
     their one header `meter-organization`. Return the next place, how many records and elements
-    there were, what is left of the room, and the next offset and the append time as they are then.
-    The kernel keeps events as sequences of arrivals, each made when it is asked for; the twin notes
+    there were, what is left of the room, the next offset and the append time as they are then. Last
+    comes whether each event is all that its record holds, beside which no header names it. The
+    kernel keeps events as sequences of arrivals, each made when it is asked for; the twin notes
     none.
     """
-    return place, 0, room, next_offset, append_time_ms
+    return place, 0, room, next_offset, append_time_ms, True
 
 
 def arrive_forwards(
@@ -258,7 +259,7 @@ def arrive_forwards(
 def note_leaving(
     run: Sequence[Arrival], from_offset: int, home: int, key: bytes, leaving: list[Any]
 ) -> bool:
-    """Note events of a run to be forwarded, from a raw offset on, if all lie in their bytes.
+    """Note events of a run to be forwarded, from a raw offset on, if all lie in their values.
 
     Each as (raw offset, array index, home, (key, body, text of its position, ())). Return False,
     and note none, of any other run.
@@ -295,9 +296,9 @@ def write_plain(
 
     That one has events which `arrive_many` did not note, or that somebody has asked for. A chunk of
     each goes to `buffer`: 0, and in MessagePack the organization and lists of offsets, append times
-    and bodies; or 3, where some lie in arrays or were forwarded, and lists of raw partitions, array
-    indexes and rekeyed offsets as well. What it is sorted by goes to `keys`, by the hashes of its
-    name and its code, and where it ends to `ends`; 8 bytes each.
+    and bodies; or 3, where some lie in arrays, were forwarded or have headers, and lists of raw
+    partitions, array indexes, rekeyed offsets and envelopes as well. What it is sorted by goes to
+    `keys`, by the hashes of its name and its code, and where it ends to `ends`; 8 bytes each.
     """
     return first
 

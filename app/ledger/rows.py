@@ -1,7 +1,7 @@
 """Rows: how arrivals are written down, and read again as they came.
 
 A chunk has rows of one meter key. Most events are kept as the bytes that were decoded, with their
-place, and are decoded again; what needed headers is kept decoded.
+place, and are decoded again; what the kernel left to Python is kept decoded where that needs more.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from app.wire.arrivals import (
     Run,
     SubscriptionKey,
 )
+from app.wire.decode import decode_plain_binary, envelope_headers
 from app.wire.events import decode_plain
 
 CORRECTIONS_CODE: Final = ""
@@ -35,8 +36,10 @@ _PLAIN, _WHOLE, _CORRECTIONS, _PLACED = 0, 1, 2, 3
 _Plain = tuple[str, list[int], list[int], list[bytes]]
 """(organization, raw offsets, append times, bodies)"""
 
-_Placed = tuple[str, list[int], list[int], list[bytes], list[int], list[int], list[int]]
-"""What lies in arrays or was forwarded: also raw partitions, array indexes, rekeyed offsets."""
+_Placed = tuple[
+    str, list[int], list[int], list[bytes], list[int], list[int], list[int], list[bytes]
+]
+"""What is not all of a raw record: also raw partitions, indexes, rekeyed offsets, envelopes."""
 
 # `encode_into` gives a buffer half as much room again each time, and takes it back.
 _encode = msgspec.msgpack.Encoder().encode
@@ -168,17 +171,22 @@ def rows_of(chunk: bytes, number: int) -> Sequence[Arrival] | Sequence[Correctio
         if kind == _CORRECTIONS:
             return _decode_corrections(packed)
         if kind == _PLACED:
-            organization_id, offsets, append_times_ms, bodies, *places = _decode_placed(packed)
+            organization_id, offsets, append_times_ms, bodies, *places, envelopes = _decode_placed(
+                packed
+            )
         else:
             organization_id, offsets, append_times_ms, bodies = _decode_plain(packed)
             count = len(bodies)
-            places = [[number] * count, [0] * count, [-1] * count]
+            places, envelopes = [[number] * count, [0] * count, [-1] * count], [b""] * count
     except msgspec.DecodeError as error:
         raise LedgerDamaged(f"a chunk cannot be read: {error}") from error
     found: list[Arrival] = []
-    columns = zip(bodies, append_times_ms, offsets, *places, strict=True)
-    for body, append_time_ms, offset, partition, index, rekeyed in columns:
-        event = decode_plain(body)
+    columns = zip(bodies, envelopes, append_times_ms, offsets, *places, strict=True)
+    for body, envelope, append_time_ms, offset, partition, index, rekeyed in columns:
+        if envelope:
+            event = decode_plain_binary(body, envelope_headers(envelope))
+        else:
+            event = decode_plain(body)
         if event is None:
             raise LedgerDamaged(f"the event at raw offset {offset} cannot be decoded")
         place = append_time_ms, partition, offset, index, rekeyed

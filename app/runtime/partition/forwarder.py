@@ -20,7 +20,7 @@ from app.kafka.names import KafkaError
 from app.kafka.topics import EVENTS_REKEYED
 from app.settings import Settings
 from app.wire.arrivals import ADMIT_HEADER, Arrival, CorrectionArrival
-from app.wire.decode import Headers, deciding_headers
+from app.wire.decode import Headers, deciding_headers, envelope_headers
 from app.wire.keys import message_key
 from app.wire.rekeyed import POSITION_HEADER
 
@@ -218,7 +218,8 @@ def leaving_of(home: int, arrival: Arrival | CorrectionArrival, headers: Headers
     """Return what is to be forwarded of an event or correction whose record has these headers."""
     sent = arrival.event if isinstance(arrival, Arrival) else arrival.correction
     # The elements of an array go out one by one: what else is in its headers would be repeated.
-    kept = deciding_headers(headers)
+    envelope = arrival.event.envelope if isinstance(arrival, Arrival) else b""
+    kept = envelope_headers(envelope) if envelope else deciding_headers(headers)
     if isinstance(arrival, Arrival) and arrival.admitted:
         kept.append((ADMIT_HEADER, b"true"))
     position = b"%d:%d:%d:%d" % arrival.position

@@ -162,10 +162,8 @@ class Portion:
                 return place, 0, step
             left = step, ITEM_BYTES, self.next_offset, self.append_time_ms, until_ms
             noted = arrive_many(part, place, *left, *ways)
-            begun, place = place, noted[0]
-            _, count, step, self.next_offset, self.append_time_ms = noted
-            # Elements of arrays count besides their records.
-            self.plain = self.plain and count == place - begun
+            place, count, step, self.next_offset, self.append_time_ms, is_whole = noted
+            self.plain = self.plain and is_whole
             return place, count, step
 
         parts = self._batch.parts_from(self.next_offset)

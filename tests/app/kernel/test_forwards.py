@@ -28,9 +28,9 @@ from app.runtime.partition.portion import RekeyedPortion
 from app.wire.arrivals import PLAINLY, Arrival
 from app.wire.keys import message_key
 from app.wire.rekeyed import POSITION_HEADER, position_of
+from tests.app.kernel.batches import binary, noted, split
 from tests.app.kernel.runs import plain_body
 from tests.app.kernel.test_arriving import bodies, cloud_body, listed
-from tests.app.kernel.test_records import noted, split
 from tests.world.batches import packed_batch, record_bytes
 from tests.world.profiles import examples
 
@@ -191,6 +191,19 @@ def test_what_somebody_has_asked_for_leaves_the_python_way(kernel: Any) -> None:
     for kind, events in ((kernel, run), (kernel, [*run]), (twin, run)):
         assert not kind.note_leaving(events, 0, 2, b"key", leaving)
     assert leaving == []
+
+
+def test_what_headers_name_leaves_with_them(kernel: Any) -> None:
+    run, expected = binary(kernel, 3)
+    leaving: list[Leaving] = []
+    assert not kernel.note_leaving(run, 0, 2, b"key", leaving)
+    assert leaving == []
+    # Of a record that the kernel took nobody has the headers.
+    sent = [leaving_of(2, each, ()) for each in run]
+    for (*_, (_, body, position, kept)), arrival in zip(sent, expected, strict=True):
+        forward = Sent(body, [*kept, (POSITION_HEADER, position)])
+        ((found,),) = cast(dict[Any, Any], taken(kernel, [forward], {}, SetAsides())[0]).values()
+        assert found == arrival.forwarded(0, 0)
 
 
 @pytest.mark.parametrize("plain", [False, True])

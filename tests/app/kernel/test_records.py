@@ -20,31 +20,21 @@ from aiokafka.record.util import calc_crc32c
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from app.definitions.judging import ORGANIZATION_HEADER, Belief, Judging
-from app.definitions.model import ProducerTrust
 from app.kafka.parts import Fetched
 from app.kernel import twin
 from app.ledger.blocks import collected, pack
 from app.ledger.rows import Chunks, Wanted, rows_of
-from app.wire.arrivals import PLAINLY, Arrival, arrivals_of, plain_arrival
-from app.wire.decode import MAX_ELEMENTS
+from app.wire.arrivals import PLAINLY
 from app.wire.identity import event_body_hash
-from app.wire.refusals import Refusal
+from tests.app.kernel.batches import RECORDS_AT, binary, events, expected_of, noted, split
 from tests.app.kernel.runs import ALWAYS, learn, plain_body
-from tests.app.kernel.test_arriving import bodies, cloud_body
+from tests.app.kernel.test_arriving import bodies
 from tests.app.kernel.test_kernel import READINGS, Taken
 from tests.world.batches import packed_batch, record_bytes
 from tests.world.profiles import examples
 
-RECORDS_AT = 61
 VALUES = st.none() | st.binary(max_size=300)
 HEADERS = st.lists(st.tuples(st.binary(max_size=4), st.none() | st.binary(max_size=4)), max_size=2)
-
-
-def split(kernel: Any, data: bytes, count: int, base: int = 0, from_offset: int = 0) -> Any:
-    """Return the records of a batch of so many."""
-    whole = data, RECORDS_AT, len(data), count
-    return kernel.split(*whole, base, base + count, from_offset, 0, -1, Fetched)
 
 
 def told(records: Sequence[Any]) -> list[tuple[object, ...]]:
@@ -118,28 +108,6 @@ def test_records_are_a_sequence(kernel: Any) -> None:
     assert twin.split(data, RECORDS_AT, len(data), 5, 0, 5, 0, 0, -1, Fetched) is None
 
 
-def noted(kernel: Any, values: list[bytes], *, default: str | None = "d") -> dict[Any, Any]:
-    """Return the runs of what is plain among some values; the others are passed over."""
-    payload = b"".join(record_bytes(n, value) for n, value in enumerate(values))
-    records = split(kernel, packed_batch(payload, len(values), "none"), len(values))
-    runs: dict[Any, Any] = {}
-    place, ends = 0, (0, 0, 7, 7, 3, 0)
-    while place < len(values):
-        place, *_ = kernel.arrive_many(records, place, 1 << 40, *ends, default, runs, PLAINLY)
-        place += 1
-    return runs
-
-
-def expected_of(values: list[bytes], default: str | None = "d") -> dict[Any, list[Arrival]]:
-    runs: dict[Any, list[Arrival]] = {}
-    for offset, value in enumerate(values):
-        arrival = plain_arrival(value, 7, 3, offset, default)
-        # The kernel takes bytes of ASCII alone, of names that are short.
-        if arrival is not None:
-            runs.setdefault(arrival.meter_key, []).append(arrival)
-    return runs
-
-
 @examples(500)
 @given(values=st.lists(bodies() | st.integers(0, 9).map(plain_body), min_size=1, max_size=6))
 def test_what_is_noted_is_what_arrives(kernel: Any, values: list[bytes]) -> None:
@@ -154,124 +122,6 @@ def test_what_is_noted_is_what_arrives(kernel: Any, values: list[bytes]) -> None
     assert usual <= offsets
 
 
-TRACE = ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-TYPES = (
-    None,
-    b"",
-    b"application/json",
-    b"text/cloudevents",
-    b"application/cloudevents+json",
-    b"Application/CloudEvents+JSON; charset=utf-8",
-    b"application/cloudevents-batch+json",
-)
-USUAL = [*map(plain_body, range(3)), *map(cloud_body, range(3))]
-DECIDE = [("meter-admit", b"true"), ("meter-admit", None), ("meter-tick", b"1"), ("ce_id", b"t")]
-NAMED = st.tuples(
-    st.sampled_from(["content-type", "Content-Type", "content_type"]), st.sampled_from(TYPES)
-)
-OF = st.tuples(
-    st.just(ORGANIZATION_HEADER), st.sampled_from([None, b"", b"o", b"d", b"oo", b"\xff"])
-)
-TWO = [(ORGANIZATION_HEADER, b"d"), (ORGANIZATION_HEADER, b"o")]
-BESIDE = st.one_of(
-    st.lists(st.sampled_from([TRACE, *DECIDE]) | NAMED | OF, max_size=2), st.permutations(TWO)
-)
-TRUSTS: tuple[ProducerTrust, ...] = ("claimed", "topic", "header")
-
-
-@examples(500)
-@given(
-    records=st.lists(st.tuples(bodies() | st.sampled_from(USUAL), BESIDE), max_size=5),
-    trust=st.sampled_from(TRUSTS),
-    default=st.sampled_from([None, "d", "o"]),
-)
-def test_what_is_noted_beside_headers_is_what_they_leave_it(
-    kernel: Any,
-    records: list[tuple[bytes, list[tuple[str, bytes | None]]]],
-    trust: ProducerTrust,
-    default: str | None,
-) -> None:
-    """What decides is not taken; a trace, or the type of what it is anyway, holds nobody up."""
-    judging = Judging(default, beliefs=[Belief(-1, trust, may_correct=True, may_admit=True)])
-    payload = b"".join(
-        record_bytes(n, value, [(name.encode(), text) for name, text in beside])
-        for n, (value, beside) in enumerate(records)
-    )
-    split_up = split(kernel, packed_batch(payload, len(records), "none"), len(records))
-    runs: dict[Any, Any] = {}
-    place, told = 0, (0, 0, 7, 7, 3, TRUSTS.index(trust), default, runs, PLAINLY)
-    while place < len(records):
-        place, *_ = kernel.arrive_many(split_up, place, 1 << 40, *told)
-        place += 1
-    found = {each.raw_offset: each for run in runs.values() for each in run}
-    for offset, (value, beside) in enumerate(records):
-        if offset in found:
-            assert [found[offset]] == arrivals_of(value, beside, 7, 3, offset, judging)
-        decided = any(header in DECIDE for header in beside)
-        assert not (decided and offset in found)
-        types_it = any(text in TYPES[3:] for name, text in beside if "-" in name)
-        if value in USUAL and not decided and (not types_it or b"specversion" in value):
-            (expected,) = arrivals_of(value, beside, 7, 3, offset, judging)
-            assert (offset in found) == isinstance(expected, Arrival)
-
-
-BETWEEN = st.sampled_from([b"", b" ", b"\n\t"])
-
-
-@examples(500)
-@given(
-    elements=st.lists(bodies() | st.sampled_from(USUAL), max_size=5),
-    spaces=st.tuples(*[BETWEEN] * 4),
-    odd=st.sampled_from([b"", b"1", b"]", b",", b"\xff"]),
-    beside=st.lists(st.sampled_from([TRACE, *DECIDE]), max_size=1),
-    trust=st.sampled_from(TRUSTS),
-    default=st.sampled_from(["o", "d"]),
-)
-def test_an_array_is_noted_as_its_elements_arrive(
-    kernel: Any,
-    elements: list[bytes],
-    spaces: tuple[bytes, ...],
-    odd: bytes,
-    beside: list[tuple[str, bytes | None]],
-    trust: ProducerTrust,
-    default: str,
-) -> None:
-    """Or it is left to Python as a whole."""
-    judging = Judging(default, beliefs=[Belief(-1, trust, may_correct=True, may_admit=True)])
-    first, before, after, last = spaces
-    inside = b",".join(before + element + after for element in elements)
-    value = b"%s[%s%s]%s" % (first, inside, odd, last)
-    headers = [(name.encode(), text) for name, text in beside]
-    of, named = [(ORGANIZATION_HEADER.encode(), default.encode())], cloud_body(0)
-    payload = record_bytes(0, named, of) + record_bytes(1, value, headers)
-    records = split(kernel, packed_batch(payload, 2, "none"), 2)
-    runs: dict[Any, Any] = {}
-    ways = TRUSTS.index(trust), default, runs, PLAINLY
-    place, count, room, *_ = kernel.arrive_many(records, 0, 1 << 40, 10, 0, 7, 7, 3, *ways)
-    found = [each for run in runs.values() for each in run if each.raw_offset == 1]
-    expected = arrivals_of(value, beside, 7, 3, 1, judging)
-    is_refused = any(isinstance(each, Refusal) for each in expected)
-    assert sorted(found, key=lambda each: each.array_index) == (expected if place == 2 else [])
-    items = 1 + (place == 2) * (1 + len(elements))
-    assert (count, (1 << 40) - room) == (
-        items,
-        10 * items + len(named) + (place == 2) * len(value),
-    )
-    usual = elements and not odd and not beside and all(each in USUAL for each in elements)
-    assert place == 2 or not usual or is_refused
-
-
-@pytest.mark.parametrize("count", [MAX_ELEMENTS, MAX_ELEMENTS + 1])
-def test_an_array_of_more_elements_than_it_may_have_is_left_to_python(
-    kernel: Any, count: int
-) -> None:
-    element = b'{"external_subscription_id":"s","transaction_id":"t","code":"c"}'
-    payload = record_bytes(0, b"[" + b",".join([element] * count) + b"]")
-    records = split(kernel, packed_batch(payload, 1, "none"), 1)
-    taken = kernel.arrive_many(records, 0, 1 << 40, 0, 0, 7, 7, 3, 0, "d", {}, PLAINLY)[1]
-    assert taken == (count + 1 if count == MAX_ELEMENTS else 0)
-
-
 @pytest.mark.parametrize("first", [0, 1, 2])
 def test_it_ends_before_what_is_not_plain_or_beyond_its_room(kernel: Any, first: int) -> None:
     values = [plain_body(0), plain_body(1), b"[]", plain_body(3)]
@@ -279,14 +129,14 @@ def test_it_ends_before_what_is_not_plain_or_beyond_its_room(kernel: Any, first:
     records = split(kernel, packed_batch(payload, 4, "none"), 4)
     runs: dict[Any, Any] = {}
     room, left = 10_000, (0, 5, 5, 3, 0, None, runs, PLAINLY)
-    place, count, rest, after, at_ms = kernel.arrive_many(records, first, room, 10, *left)
+    place, count, rest, after, at_ms, _ = kernel.arrive_many(records, first, room, 10, *left)
     assert (place, count, at_ms) == (2, 2 - first, 5)
     assert rest == room - sum(10 + len(value) for value in values[first:2])
     assert after == (2 if count else 0)
     place, count, *_ = kernel.arrive_many(records, 0, 1, 10, *left)
     assert (place, count) == (1, 1)
     assert kernel.arrive_many([], 0, 1, 10, *left)[:2] == (0, 0)
-    assert twin.arrive_many(records, 0, 1, 10, *left) == (0, 0, 1, 0, 5)
+    assert twin.arrive_many(records, 0, 1, 10, *left) == (0, 0, 1, 0, 5, True)
 
 
 def test_it_ends_before_a_time_that_is_not_known(kernel: Any) -> None:
@@ -297,15 +147,8 @@ def test_it_ends_before_a_time_that_is_not_known(kernel: Any) -> None:
     runs: dict[Any, Any] = {}
     for append_ms, until_ms, taken in ((5, 8, 0), (5, 9, 1), (9, 8, 1)):
         ends = append_ms, until_ms, 3, 0, None, runs, PLAINLY
-        _, count, _, _, at_ms = kernel.arrive_many(records, 0, 1_000, 0, 0, *ends)
+        _, count, _, _, at_ms, _ = kernel.arrive_many(records, 0, 1_000, 0, 0, *ends)
         assert (count, at_ms) == (taken, 9 if taken else append_ms)
-
-
-def events(kernel: Any, count: int) -> tuple[Any, list[Arrival]]:
-    """Return events of one key as the kernel keeps them, and as arrivals."""
-    values = [plain_body(n) for n in range(count)]
-    (run,), (expected,) = noted(kernel, values).values(), expected_of(values).values()
-    return run, expected
 
 
 def test_events_are_a_sequence_of_arrivals(kernel: Any) -> None:
@@ -325,11 +168,12 @@ def test_events_are_a_sequence_of_arrivals(kernel: Any) -> None:
 
 @pytest.mark.parametrize("asked", [(), (1,), (0, 1, 2, 3)])
 @pytest.mark.parametrize("way", READINGS)
+@pytest.mark.parametrize("made", [events, binary])
 def test_events_are_hashed_read_and_written_like_arrivals(
-    kernel: Any, way: str, asked: tuple[int, ...]
+    kernel: Any, made: Any, way: str, asked: tuple[int, ...]
 ) -> None:
     """Whether somebody has asked for some of them before, or for none."""
-    run, expected = events(kernel, 4)
+    run, expected = made(kernel, 4)
     for place in asked:
         assert run[place] == expected[place]
     rows = []
@@ -479,4 +323,4 @@ def test_any_bytes_are_split_or_not(kernel: Any, data: bytes, count: int, at: in
 
 def test_whoever_has_learnt_reads_the_same(kernel: Any) -> None:
     learn(kernel)
-    test_events_are_hashed_read_and_written_like_arrivals(kernel, "sum", (1,))
+    test_events_are_hashed_read_and_written_like_arrivals(kernel, events, "sum", (1,))
