@@ -260,8 +260,9 @@ static int read_utc(const char *p, const char *end, int64_t *time_ms)
         p[16] != ':')
         return 0;
     /* What comes before the zone ends here. */
-    end -= end[-1] == 'Z' ? 1 : 6;
-    if (*end != 'Z' && memcmp(end, "+00:00", 6) != 0)
+    int is_short = end[-1] == 'Z';
+    end -= is_short ? 1 : 6;
+    if (!is_short && memcmp(end, "+00:00", 6) != 0)
         return 0;
     int year = digits_at(p, 4), month = digits_at(p + 5, 2), day = digits_at(p + 8, 2);
     int hour = digits_at(p + 11, 2), minute = digits_at(p + 14, 2), second = digits_at(p + 17, 2);

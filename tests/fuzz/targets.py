@@ -40,7 +40,7 @@ from app.wire.properties import read_properties
 from tables.aggregation import State
 from tables.cells.cell import Cell
 from tables.values import Reading, number_of
-from tests.world.batches import CODECS, packed_batch
+from tests.world.batches import CODECS, Record, packed_batch, split_records
 from tests.world.corrections import current, used
 from tests.world.events import amend, cancel
 from tests.world.prologue import ORGS, START_MS, prologue
@@ -99,7 +99,18 @@ def records(data: bytes) -> object:
     judging = Judging(default, 16 if choice & 64 else 17)
     found = arrivals_of(value, headers, 17, 0, 7, judging)
     named = organizations_named(value, headers)
+    noted = _noted(value, headers, default)
+    assert not noted or noted == found
     return repr(found), hang_on_limits(found), named
+
+
+def _noted(value: bytes, headers: Headers, default: str | None) -> list[Arrival]:
+    """Return what the kernel in use notes of a record that it splits, in its order."""
+    split = split_records([Record(7, 17, 0, None, value, headers)])
+    runs: dict[MeterKey, Sequence[Arrival]] = {}
+    chosen.arrive_many(split, 0, 1 << 40, 0, 0, 17, 17, 0, 0, default, runs, PLAINLY)
+    noted = [each for run in runs.values() for each in run]
+    return sorted(noted, key=lambda arrival: arrival.array_index)
 
 
 # Records of the raw topic without headers, and their values by any property of theirs.

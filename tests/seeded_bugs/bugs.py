@@ -4314,4 +4314,11 @@ BUGS = (
         "",
         "tests/app/kernel/test_forwards.py::test_what_headers_name_leaves_with_them",
     ),
+    Bug(
+        "kernel-reads-a-zone-within-a-zone",
+        "app/kernel/events.h",
+        'if (!is_short && memcmp(end, "+00:00", 6) != 0)',
+        "if (*end != 'Z' && memcmp(end, \"+00:00\", 6) != 0)",
+        "tests/app/kernel/test_arriving.py::test_each_odd_member_arrives_alike",
+    ),
 )
