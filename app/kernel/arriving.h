@@ -107,12 +107,12 @@ typedef struct {
 /* Find the elements of an array; return how many, 0: it is none, or not all are plain. `like` has
  * where its record lies. Keys and amounts that were found are the caller's in any case.
  */
-static Py_ssize_t find_elements(const char *p, const char *end, const Entry *like, int trust,
+static Py_ssize_t find_elements(const Record *r, const Entry *like, int trust,
                                 PyObject *default_organization, PyObject *const *with,
                                 Element **found, Py_ssize_t *size)
 {
     Py_ssize_t room = 0;
-    p = after_white(p, end);
+    const char *end = r->value + r->value_size, *p = after_white(r->value, end);
     int odd = has_odd(p, end), taken = 1;
     while (p < end && (*p == '[' || *p == ',')) {
         const char *body = after_white(p + 1, end);
@@ -136,7 +136,7 @@ static Py_ssize_t find_elements(const char *p, const char *end, const Entry *lik
         if (taken <= 0)
             return taken;
         ++*size;
-        taken = may_be_of(trust, element->key, default_organization, NULL);
+        taken = may_be_of(trust, element->key, default_organization, r);
         if (taken <= 0)
             return taken;
         p = after_white(p, end);
@@ -152,8 +152,8 @@ static Py_ssize_t add_elements(const Record *r, const Entry *like, int trust,
     Element *found = NULL;
     Py_ssize_t size = 0, taken = 0;
     const char *end = r->value + r->value_size, *p = after_white(r->value, end);
-    if (r->headers == NULL && r->value_size <= MOST_ARRAY_BYTES && p < end && *p == '[')
-        taken = find_elements(p, end, like, trust, default_organization, with, &found, &size);
+    if (r->header_count == 0 && r->value_size <= MOST_ARRAY_BYTES && p < end && *p == '[')
+        taken = find_elements(r, like, trust, default_organization, with, &found, &size);
     for (Py_ssize_t i = 0; i < size; i++) {
         if (taken <= 0)
             Py_CLEAR(found[i].entry.amount);
@@ -187,17 +187,16 @@ static PyObject *arrive_many(PyObject *module, PyObject *args)
                        .offset = r->offset, .rekeyed = -1};
         if (r->value_size < 0 || (at_ms > append_ms && at_ms > until_ms))
             break;
-        int decided = decided_by(r->headers);
+        int decided = decided_by(r);
         if (decided == OTHERWISE_DECIDED)
             break;
         if (decided == BINARY)
             taken = find_binary(r, default_organization, with, &entry, &key);
         else
-            taken = decided < 0 ? -1
-                                : find_plain(r->value, r->value_size, default_organization, with,
-                                             decided, &entry, &key);
+            taken = find_plain(r->value, r->value_size, default_organization, with, decided, &entry,
+                               &key);
         if (taken > 0) {
-            taken = may_be_of(trust, key, default_organization, r->headers);
+            taken = may_be_of(trust, key, default_organization, r);
             if (taken > 0)
                 taken = add_entry(arrivals, key, ways, &entry) < 0 ? -1 : 1;
             else

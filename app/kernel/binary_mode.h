@@ -16,35 +16,27 @@ static const struct {
 };
 
 /* Find what headers carry; return 0 if some are not plain. */
-static int find_carried(PyObject *headers, const char *texts[CARRIED], Py_ssize_t sizes[CARRIED])
+static int find_carried(const Record *r, const char *texts[CARRIED], Py_ssize_t sizes[CARRIED])
 {
     Py_ssize_t told = -1;
-    for (Py_ssize_t i = 0; i < PyList_Size(headers); i++) {
-        PyObject *pair = PyList_GetItem(headers, i), *value = PyTuple_GetItem(pair, 1);
-        Py_ssize_t name_size, size;
-        const char *name = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(pair, 0), &name_size);
-        char *text;
-        if (name == NULL)
-            return -1;
-        if (strncmp(name, "meter-", 6) == 0 || strcmp(name, "ce_data") == 0)
+    Headers headers = begin_headers(r);
+    Header h;
+    while (next_header(&headers, &h)) {
+        if (begins_with(&h, "meter-") || is_named(&h, "ce_data"))
             return 0;
-        if (strncmp(name, "ce_", 3) != 0)
+        if (!begins_with(&h, "ce_"))
             continue;
-        if (value == Py_None || strlen(name) != (size_t)name_size)
-            return 0;
-        if (PyBytes_AsStringAndSize(value, &text, &size) < 0)
-            return -1;
-        told += name_size + size + 1;
-        if (told > MOST_TOLD || !is_utf8(text, size))
+        told += h.name_size + h.text_size + 1;
+        if (h.text_size < 0 || told > MOST_TOLD || !is_utf8(h.text, h.text_size))
             return 0;
         for (int part = 0; part < CARRIED; part++) {
-            if (strcmp(name, carried[part].header) != 0)
+            if (!is_named(&h, carried[part].header))
                 continue;
-            if (size > MOST_NAME || memchr(text, 0, (size_t)size) != NULL)
+            if (h.text_size > MOST_NAME || memchr(h.text, 0, (size_t)h.text_size) != NULL)
                 return 0;
             /* The last one holds. */
-            texts[part] = text;
-            sizes[part] = size;
+            texts[part] = h.text;
+            sizes[part] = h.text_size;
         }
     }
     return sizes[OF_ID] > 0 && sizes[OF_SUBJECT] > 0 && sizes[OF_TYPE] > 0;
@@ -90,7 +82,7 @@ static int find_binary(const Record *r, PyObject *default_organization, PyObject
 {
     const char *texts[CARRIED] = {NULL}, *end = r->value + r->value_size;
     Py_ssize_t sizes[CARRIED] = {0};
-    int taken = find_carried(r->headers, texts, sizes);
+    int taken = find_carried(r, texts, sizes);
     if (taken <= 0)
         return taken;
     const char *begin = after_white(r->value, end);

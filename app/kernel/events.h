@@ -209,18 +209,6 @@ static PyObject *shared_text(const char *text, Py_ssize_t size)
     return made;
 }
 
-static int is_utf8(const char *text, Py_ssize_t size)
-{
-    unsigned char high = 0;
-    for (Py_ssize_t i = 0; i < size; i++)
-        high |= (unsigned char)text[i];
-    PyObject *decoded = high < 128 ? NULL : PyUnicode_DecodeUTF8(text, size, NULL);
-    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
-        PyErr_Clear();
-    Py_XDECREF(decoded);
-    return high < 128 || decoded != NULL;
-}
-
 static int is_null(const Literal *literal)
 {
     return literal->found == NULL || literal->found[0] == 'n';
@@ -352,24 +340,17 @@ static int has_word(const char *text, Py_ssize_t size, const char *word)
 
 #define ORGANIZATION_HEADER "meter-organization"
 
-static int decided_by(PyObject *headers)
+static int decided_by(const Record *r)
 {
     int is_cloud = 0, is_binary = 0;
-    for (Py_ssize_t i = 0; headers != NULL && i < PyList_Size(headers); i++) {
-        PyObject *pair = PyList_GetItem(headers, i), *value = PyTuple_GetItem(pair, 1);
-        Py_ssize_t size, text_size;
-        const char *name = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(pair, 0), &size);
-        if (name == NULL)
-            return -1;
-        if (strncmp(name, "meter-", 6) == 0 && strcmp(name, ORGANIZATION_HEADER) != 0)
+    Headers headers = begin_headers(r);
+    Header h;
+    while (next_header(&headers, &h)) {
+        if (begins_with(&h, "meter-") && !is_named(&h, ORGANIZATION_HEADER))
             return OTHERWISE_DECIDED;
-        is_binary |= strncmp(name, "ce_", 3) == 0;
-        char *text;
-        if (size != 12 || !has_word(name, size, "content-type") || value == Py_None)
-            continue;
-        if (PyBytes_AsStringAndSize(value, &text, &text_size) < 0)
-            return -1;
-        is_cloud |= has_word(text, text_size, "cloudevents");
+        is_binary |= begins_with(&h, "ce_");
+        is_cloud |= h.name_size == 12 && has_word(h.name, h.name_size, "content-type") &&
+                    has_word(h.text, h.text_size, "cloudevents");
     }
     return is_binary ? (is_cloud ? OTHERWISE_DECIDED : BINARY) : is_cloud ? CLOUD : NOT_AT_ALL;
 }
@@ -380,7 +361,7 @@ enum { OF_ANY, OF_DEFAULT, OF_HEADER };
 /* Return whether a record may be of the organization of its key. Of one that may be, 0 is said as
  * well where it is spelled another way.
  */
-static int may_be_of(int trust, PyObject *key, PyObject *default_organization, PyObject *headers)
+static int may_be_of(int trust, PyObject *key, PyObject *default_organization, const Record *r)
 {
     Py_ssize_t size, name_size;
     const char *organization = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(key, 0), &size);
@@ -395,13 +376,13 @@ static int may_be_of(int trust, PyObject *key, PyObject *default_organization, P
             return -1;
         return name_size == size && memcmp(name, organization, (size_t)size) == 0;
     }
-    for (Py_ssize_t i = 0; trust == OF_HEADER && headers && i < PyList_Size(headers); i++) {
-        PyObject *pair = PyList_GetItem(headers, i), *text = PyTuple_GetItem(pair, 1);
-        if (PyUnicode_CompareWithASCIIString(PyTuple_GetItem(pair, 0), ORGANIZATION_HEADER) != 0)
+    Headers headers = begin_headers(r);
+    Header h;
+    while (trust == OF_HEADER && next_header(&headers, &h)) {
+        if (!is_named(&h, ORGANIZATION_HEADER))
             continue;
         named++;
-        same = text != Py_None && PyBytes_Size(text) == size &&
-               memcmp(PyBytes_AsString(text), organization, (size_t)size) == 0;
+        same = h.text_size == size && memcmp(h.text, organization, (size_t)size) == 0;
     }
     return named == 1 && same;
 }

@@ -6,14 +6,14 @@
 /* Read a position, (append time, raw partition, raw offset, array index), where it is the only
  * header; return 0 if it is not, or is spelled another way.
  */
-static int position_in(PyObject *headers, int64_t position[4])
+static int position_in(const Record *r, int64_t position[4])
 {
-    PyObject *pair = headers && PyList_Size(headers) == 1 ? PyList_GetItem(headers, 0) : NULL;
-    PyObject *value = pair ? PyTuple_GetItem(pair, 1) : Py_None;
-    if (value == Py_None || PyUnicode_CompareWithASCIIString(PyTuple_GetItem(pair, 0),
-                                                             POSITION_HEADER) != 0)
+    Headers headers = begin_headers(r);
+    Header h;
+    if (r->header_count != 1 || !next_header(&headers, &h) || !is_named(&h, POSITION_HEADER) ||
+        h.text_size < 0)
         return 0;
-    const char *p = PyBytes_AsString(value), *end = p + PyBytes_Size(value);
+    const char *p = h.text, *end = p + h.text_size;
     for (int part = 0; part < 4; part++) {
         const char *digits = p;
         int64_t number = 0;
@@ -78,7 +78,7 @@ static PyObject *arrive_forwards(PyObject *module, PyObject *args)
     while (taken > 0 && place < records->size && room > 0) {
         const Record *r = &records->records[place];
         int64_t at[4];
-        if (r->value_size < 0 || !position_in(r->headers, at) || at[0] > until_ms)
+        if (r->value_size < 0 || !position_in(r, at) || at[0] > until_ms)
             break;
         if (at[1] != mark.partition && begin_mark(&mark, at[1], marks, asides) < 0)
             return NULL;

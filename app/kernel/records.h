@@ -4,8 +4,14 @@ typedef struct {
     const char *key, *value;
     int32_t key_size, value_size; /* -1: there is none */
     int64_t offset, timestamp_ms;
-    PyObject *headers; /* NULL: it has none */
+    const uint8_t *headers, *headers_end;
+    int32_t header_count;
 } Record;
+
+typedef struct {
+    const char *name, *text;
+    int32_t name_size, text_size; /* -1: it has no text */
+} Header;
 
 typedef struct {
     PyObject_HEAD
@@ -78,31 +84,74 @@ static PyObject *checksum(PyObject *module, PyObject *args)
 
 #define MOST_HEADERS 1000
 
-/* Read headers into a list; return where they end, or NULL. */
-static const uint8_t *headers_of(const uint8_t *p, const uint8_t *end, PyObject **headers)
+static int is_utf8(const char *text, Py_ssize_t size)
+{
+    unsigned char high = 0;
+    for (Py_ssize_t i = 0; i < size; i++)
+        high |= (unsigned char)text[i];
+    PyObject *decoded = high < 128 ? NULL : PyUnicode_DecodeUTF8(text, size, NULL);
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+        PyErr_Clear();
+    Py_XDECREF(decoded);
+    return high < 128 || decoded != NULL;
+}
+
+/* Read a header; return where it ends, or NULL. */
+static const uint8_t *read_header(const uint8_t *p, const uint8_t *end, Header *h)
+{
+    p = stretch(p, end, &h->name, &h->name_size);
+    return p && h->name_size >= 0 ? stretch(p, end, &h->text, &h->text_size) : NULL;
+}
+
+/* Pass over the headers of a record, which are read when they are asked for; return where they end,
+ * or NULL.
+ */
+static const uint8_t *headers_of(const uint8_t *p, const uint8_t *end, Record *r)
 {
     int64_t count;
+    Header h;
     p = varint(p, end, &count);
-    if (p == NULL || count == 0)
-        return p;
-    if (count < 0 || count > MOST_HEADERS || (*headers = PyList_New(0)) == NULL)
+    if (p == NULL || count < 0 || count > MOST_HEADERS)
         return NULL;
-    for (int64_t i = 0; p != NULL && i < count; i++) {
-        const char *name, *text;
-        int32_t name_size, text_size;
-        p = stretch(p, end, &name, &name_size);
-        p = p && name_size >= 0 ? stretch(p, end, &text, &text_size) : NULL;
-        PyObject *first = p ? PyUnicode_DecodeUTF8(name, name_size, NULL) : NULL, *other = NULL;
-        if (first != NULL)
-            other = text_size < 0 ? Py_NewRef(Py_None) : PyBytes_FromStringAndSize(text, text_size);
-        PyObject *pair = other ? PyTuple_Pack(2, first, other) : NULL;
-        if (pair == NULL || PyList_Append(*headers, pair) < 0)
+    r->headers = p;
+    r->header_count = (int32_t)count;
+    for (; p != NULL && count > 0; count--) {
+        p = read_header(p, end, &h);
+        if (p != NULL && !is_utf8(h.name, h.name_size))
             p = NULL;
-        Py_XDECREF(first);
-        Py_XDECREF(other);
-        Py_XDECREF(pair);
     }
-    return p;
+    return r->headers_end = p;
+}
+
+/* A place among the headers of a record. */
+typedef struct {
+    const uint8_t *at, *end;
+    int32_t left;
+} Headers;
+
+static Headers begin_headers(const Record *r)
+{
+    return (Headers){r->headers, r->headers_end, r->header_count};
+}
+
+static int next_header(Headers *headers, Header *h)
+{
+    if (headers->left == 0)
+        return 0;
+    headers->left--;
+    headers->at = read_header(headers->at, headers->end, h);
+    return headers->at != NULL;
+}
+
+/* Return whether a header has a name. */
+static int is_named(const Header *h, const char *name)
+{
+    return (size_t)h->name_size == strlen(name) && memcmp(h->name, name, strlen(name)) == 0;
+}
+
+static int begins_with(const Header *h, const char *start)
+{
+    return (size_t)h->name_size >= strlen(start) && memcmp(h->name, start, strlen(start)) == 0;
 }
 
 /* Read one record; return where it ends, or NULL. */
@@ -119,15 +168,13 @@ static const uint8_t *read_record(const uint8_t *p, const uint8_t *end, Record *
     p = p ? varint(p, end, &r->offset) : NULL;
     p = p ? stretch(p, end, &r->key, &r->key_size) : NULL;
     p = p ? stretch(p, end, &r->value, &r->value_size) : NULL;
-    p = p ? headers_of(p, end, &r->headers) : NULL;
+    p = p ? headers_of(p, end, r) : NULL;
     return p == end ? p : NULL;
 }
 
 static void free_records(PyObject *object)
 {
     Records *self = (Records *)object;
-    for (Py_ssize_t i = 0; i < self->size; i++)
-        Py_XDECREF(self->records[i].headers);
     PyMem_Free(self->records);
     Py_XDECREF(self->data);
     Py_XDECREF(self->kind);
@@ -172,26 +219,19 @@ static PyObject *split(PyObject *module, PyObject *args)
     int64_t expected = base;
     for (int i = 0; p != NULL && i < count; i++) {
         Record *r = &self->records[self->size];
-        r->headers = NULL;
         p = read_record(p, begin + end, r);
         if (p != NULL && (r->offset < 0 || r->offset >= next - base || base + r->offset < expected))
             p = NULL;
         r->offset += base;
         expected = r->offset + 1;
         r->timestamp_ms = append_ms >= 0 ? append_ms : first_ms + r->timestamp_ms;
-        if (p != NULL && r->offset >= from)
-            self->size++;
-        else
-            Py_CLEAR(r->headers);
+        self->size += p != NULL && r->offset >= from;
     }
-    if (p == begin + end && !PyErr_Occurred())
+    if (p == begin + end)
         return (PyObject *)self;
     Py_DECREF((PyObject *)self);
     /* It may be damaged, or be read more leniently. */
-    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
-        return NULL;
-    PyErr_Clear();
-    return Py_NewRef(Py_None);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
 static Py_ssize_t count_records(PyObject *self)
@@ -204,6 +244,27 @@ static PyObject *bytes_or_none(const char *bytes, int32_t size)
     return size < 0 ? Py_NewRef(Py_None) : PyBytes_FromStringAndSize(bytes, size);
 }
 
+/* Return the headers of a record as a list of pairs; () if it has none. */
+static PyObject *listed_headers(const Record *r)
+{
+    if (r->header_count == 0)
+        return PyTuple_New(0);
+    PyObject *list = PyList_New(0);
+    Headers headers = begin_headers(r);
+    Header h;
+    while (list != NULL && next_header(&headers, &h)) {
+        PyObject *name = PyUnicode_DecodeUTF8(h.name, h.name_size, NULL);
+        PyObject *text = name ? bytes_or_none(h.text, h.text_size) : NULL;
+        PyObject *pair = text ? PyTuple_Pack(2, name, text) : NULL;
+        if (pair == NULL || PyList_Append(list, pair) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(name);
+        Py_XDECREF(text);
+        Py_XDECREF(pair);
+    }
+    return list;
+}
+
 static PyObject *record_at(PyObject *object, Py_ssize_t i)
 {
     Records *self = (Records *)object;
@@ -214,9 +275,9 @@ static PyObject *record_at(PyObject *object, Py_ssize_t i)
     Record *r = &self->records[i];
     PyObject *key = bytes_or_none(r->key, r->key_size);
     PyObject *value = key ? bytes_or_none(r->value, r->value_size) : NULL;
-    PyObject *headers = value && !r->headers ? PyTuple_New(0) : Py_XNewRef(r->headers);
+    PyObject *headers = value ? listed_headers(r) : NULL;
     PyObject *record = NULL;
-    if (headers != NULL && value != NULL)
+    if (headers != NULL)
         record = PyObject_CallFunction(self->kind, "LLiOOO", (long long)r->offset,
                                        (long long)r->timestamp_ms, self->timestamp_type, key, value,
                                        headers);
@@ -241,10 +302,8 @@ static PyObject *some_records(PyObject *object, PyObject *asked)
         return NULL;
     Py_ssize_t count = PySlice_AdjustIndices(self->size, &start, &stop, step);
     Records *part = new_records(self->data, self->kind, count, self->timestamp_type);
-    for (; part != NULL && part->size < count; part->size++, start += step) {
+    for (; part != NULL && part->size < count; part->size++, start += step)
         part->records[part->size] = self->records[start];
-        Py_XINCREF(self->records[start].headers);
-    }
     return (PyObject *)part;
 }
 

@@ -744,14 +744,14 @@ BUGS = (
     Bug(
         "kernel-passes-over-grants",
         "app/kernel/events.h",
-        'strncmp(name, "meter-", 6) == 0 && strcmp(name, ORGANIZATION_HEADER) != 0',
+        'begins_with(&h, "meter-") && !is_named(&h, ORGANIZATION_HEADER)',
         "0",
         "tests/app/kernel/test_headers.py::test_what_is_noted_beside_headers_is_what_they_leave_it",
     ),
     Bug(
         "kernel-passes-over-binary-mode",
         "app/kernel/events.h",
-        'is_binary |= strncmp(name, "ce_", 3) == 0;',
+        'is_binary |= begins_with(&h, "ce_");',
         "",
         "tests/app/kernel/test_headers.py::test_what_is_noted_beside_headers_is_what_they_leave_it",
     ),
@@ -4057,7 +4057,7 @@ BUGS = (
     ),
     Bug(
         "kernel-takes-what-is-no-utf-8",
-        "app/kernel/events.h",
+        "app/kernel/records.h",
         "return high < 128 || decoded != NULL;",
         "return 1;",
         "tests/app/kernel/test_arriving.py::test_what_arrives_is_what_is_decoded",
@@ -4219,8 +4219,8 @@ BUGS = (
     Bug(
         "a-header-beside-the-position-is-passed-over",
         "app/kernel/forwards.h",
-        "PyList_Size(headers) == 1 ?",
-        "PyList_Size(headers) >= 1 ?",
+        "r->header_count != 1",
+        "r->header_count < 1",
         "tests/app/kernel/test_forwards.py::test_what_a_home_takes_is_what_python_takes",
     ),
     Bug(
@@ -4289,7 +4289,7 @@ BUGS = (
     Bug(
         "an-attribute-ends-the-one-before",
         "app/kernel/binary_mode.h",
-        " || memchr(text, 0, (size_t)size) != NULL",
+        " || memchr(h.text, 0, (size_t)h.text_size) != NULL",
         "",
         "tests/app/kernel/test_headers.py::test_what_headers_name_is_noted_as_it_is_decoded",
     ),
