@@ -104,16 +104,13 @@ class EarlierCopies:
         """Take a run if its events count as the known ones do, in the same cell and cut."""
         route, (meter_key, run), layer = copies.route, copies.run, copies.route.layer
         ranges = route.event_ranges
-        if (
-            layer is None
-            or ranges is None
-            or route.cell is None
-            or not self._is_at_rest(meter_key, folded)
-        ):
+        if layer is None or ranges is None or not self._is_at_rest(meter_key, folded):
             return False
         fold, known_ms, appended_ms = layer.span.fold, copies.known_ms, reach_of(run)[1]
         if (
             known_ms > route.until_ms
+            # A group has its place by its first event.
+            or fold.grouped
             or appended_ms <= fold.limited_after_ms < known_ms
             or (fold.aggregation.ordered and not fold.unique)
             or None in [arrival.event.timestamp_ms for arrival in run]

@@ -13,19 +13,31 @@ import pytest
 from msgspec.structs import replace
 
 from app.definitions import commands
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival, CorrectionArrival, Run, runs_of
 from app.wire.events import Correction
 from tests.laws.test_input_limits import LIMITS, LONG
 from tests.laws.test_straight import PLAIN, Close, with_ids_once
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SETTINGS, SHORT_SETTINGS, SUBSCRIPTION, definitions_of
+from tests.world.definitions import (
+    ORG,
+    SETTINGS,
+    SHORT_SETTINGS,
+    SUBSCRIPTION,
+    CommandAt,
+    definitions_of,
+    lines,
+    metric_body,
+    plan_body,
+    subscription_body,
+)
 from tests.world.events import event
 from tests.world.partition import Live
 from tests.world.profiles import count, sized
 
 SEEDS = sized(count(60), 12)
-CODES = (*PLAIN, "visitors", "sum")
+CODES = (*PLAIN, "visitors", "filtered", "sum")
 
 
 class Counting(Live):
@@ -38,6 +50,20 @@ class Counting(Live):
         self.led += sum(each.replaced for each in straight.copies.duplicates())
         self.straight += straight.accepted
         return self._led(straight)
+
+
+def defined(codes: Sequence[str], settings: SettingsRecord) -> list[CommandAt]:
+    """Return definitions; alone, what is filtered has no groups."""
+    if codes != ("filtered",):
+        return definitions_of(codes, settings)
+    body = plan_body(codes)
+    for each in body["charges"][0]["filters"]:
+        each["properties"].pop("pricing_group_keys", None)
+    made: list[Command] = [commands.set_settings(settings)]
+    made.append(commands.create_billable_metric(ORG, metric_body("filtered")))
+    made.append(commands.create_plan(ORG, body))
+    made.append(commands.create_subscription(ORG, subscription_body()))
+    return lines((START_MS - HOUR_MS, command) for command in made)
 
 
 def sent_again(choose: random.Random, codes: Sequence[str]) -> list[list[Arrival]]:
@@ -79,7 +105,7 @@ def test_copies_told_by_their_rows_count_as_those_looked_at(
 ) -> None:
     led = 0
     for seed in range(SEEDS):
-        choose, definitions = random.Random(seed), definitions_of(codes, settings)
+        choose, definitions = random.Random(seed), defined(codes, settings)
         straight, close = lives = Counting(definitions), Close(definitions)
         batches, once = sent_again(choose, codes), seed % 2 == 0
         if once:

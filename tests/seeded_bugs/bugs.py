@@ -766,15 +766,15 @@ BUGS = (
     Bug(
         "earlier-copy-of-a-group-taken-by-its-row",
         "tables/partition/earlier_copies.py",
-        "            or route.cell is None\n",
+        "or fold.grouped",
         "",
         "tests/laws/test_copies.py::test_an_earlier_copy_is_looked_at_where_positions_decide",
     ),
     Bug(
         "earlier-copy-into-cells-that-wait-for-a-refold",
         "tables/partition/earlier_copies.py",
-        "            or not self._is_at_rest(meter_key, folded)\n        ):",
-        "        ):",
+        " or not self._is_at_rest(meter_key, folded)",
+        "",
         "tests/laws/test_copies.py"
         "::test_an_earlier_copy_is_looked_at_unless_cells_are_at_rest_and_nobody_notes_more",
     ),
