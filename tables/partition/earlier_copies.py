@@ -19,7 +19,7 @@ from tables.changelogged.members import MemberKey, SetKey
 from tables.changelogged.presence import REST
 from tables.charge import ChargeFold
 from tables.event_index.entries import Entry, unpack_entry
-from tables.fold import Folded, apply_members, fold_run
+from tables.fold import Folded, apply_members, fold_run, has_cells
 from tables.partition.copies import Copies, EarlierRun, SortedOut
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
@@ -109,11 +109,11 @@ class EarlierCopies:
         fold, known_ms, appended_ms = layer.span.fold, copies.known_ms, reach_of(run)[1]
         if (
             known_ms > route.until_ms
-            # A group has its place by its first event.
-            or fold.grouped
             or appended_ms <= fold.limited_after_ms < known_ms
             or (fold.aggregation.ordered and not fold.unique)
             or None in [arrival.event.timestamp_ms for arrival in run]
+            # A group that is there keeps its place.
+            or (fold.grouped and (fold.limits_history or not has_cells(layer, run)))
             or (fold.unique and not self._move_members(copies, fold, route.set_key))
         ):
             return False
@@ -124,6 +124,9 @@ class EarlierCopies:
 
     def _move_members(self, copies: EarlierRun, fold: ChargeFold, key: SetKey | None) -> bool:
         """Have the members of a run's events say where these lie now, if all can be told."""
+        if key is None or not fold.plain:
+            # Filters and groups have sets of their own.
+            return False
         aggregation: UniqueCount = fold.aggregation  # type: ignore[assignment]
         moved = dict[MemberKey, Member]()
         for at, arrival in enumerate(copies.run[1]):
@@ -133,9 +136,9 @@ class EarlierCopies:
             value = fold.read_value(*read)
             if isinstance(value, Ignored):
                 continue
-            if key is None or self._members.is_missing((key, value.text)):
-                return False
             name = (key, value.text)
+            if self._members.is_missing(name):
+                return False
             known = unpack_entry(copies.known, at).position
             member = moved[name] if name in moved else self._members.get(name)
             now = aggregation.moved(member, known, arrival.position)
