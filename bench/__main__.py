@@ -16,6 +16,7 @@ PARTS = {
     "pairs": ("pairs",),
     "charges": ("charges",),
     "spellings": ("spellings",),
+    "copies": ("copies",),
     "closing": ("closing",),
     "latency": ("latency",),
     "restore": ("restore",),

@@ -28,6 +28,7 @@ from app.wire.arrivals import PLAINLY, Arrival, MeterKey
 from bench.fold import NOW_MS, definitions
 from bench.world import METRICS, event_value, number_of
 from tables.event_index.index import EventIndex
+from tables.partition.copies import Copies, Duplicate
 from tables.partition.partition import Partition
 
 ROUND_EVENTS = 50_000
@@ -89,11 +90,13 @@ class Load:
             partition = self.partition
             route_of = partition.packing.route_of
             for some in parts_of(list(runs.items()), STRAIGHT_AT_ONCE * SLICE_EVENTS):
-                rest = partition.fold_straight(some).rest
-                for part in slices_of(rest, SLICE_EVENTS, route_of, time.monotonic):
+                straight = partition.fold_straight(some)
+                self.note_copies(straight.copies)
+                for part in slices_of(straight.rest, SLICE_EVENTS, route_of, time.monotonic):
                     first = partition.fold_first(part)
+                    self.note_copies(first.copies)
                     partition.missing_members(first.rest)
-                    partition.fold_closely(first.rest)
+                    self.note(partition.fold_closely(first.rest).duplicates)
             folding_s += clock() - decoded
             decoding_s += decoded - began
         began = clock()
@@ -108,6 +111,12 @@ class Load:
         self.record_bytes += sum(len(r.key or b"") + len(r.value or b"") for r in records)
         self.partition.index.seal_flush(self.partition.checkpoint.flush)
         return decoding_s, folding_s, packing_s
+
+    def note_copies(self, copies: Copies) -> None:
+        """Take what was known already; nobody asks here."""
+
+    def note(self, duplicates: list[Duplicate]) -> None:
+        """Take what turned out to be known, where it was looked at closely."""
 
     def _decoded(self, values: list[bytes]) -> dict[MeterKey, list[Arrival]]:
         runs: dict[MeterKey, list[Arrival]] = {}

@@ -473,6 +473,12 @@ def _cell_named(layer: Layer, literals: Literals | None) -> Cell | None:
     return None if name is None else layer.cells.get(name)
 
 
+def has_cells(layer: Layer, run: Sequence[Arrival]) -> bool:
+    """Return whether the cells are there that events of a run would fall into."""
+    parts = by_literals(run, layer.span.fold.place_names)
+    return None not in [_cell_named(layer, literals) for literals in parts]
+
+
 @lru_cache(maxsize=1 << 14)
 def _place_named(fold: ChargeFold, literals: Literals) -> tuple[str | None, Groups] | None:
     return fold.place_named(literals)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tables.event_index.rows import ID_BYTES, ROW_BYTES
-
-REFUSED_INDEX = 0xFFFF
-"""As an array index, of which no record has so many."""
+from tables.event_index.rows import ID_BYTES, ROW_BYTES, Chosen
 
 _LARGEST_48_BITS = (1 << 48) - 1
 _VALUE = struct.Struct(">QQQI")
 _FIELDS = np.dtype(
     [("id", "V12"), ("time", ">u8"), ("offset", ">u8"), ("rekeyed", ">u8"), ("body", ">u4")]
 )
+_ORDERED = np.dtype(
+    {
+        "names": ["position", "body"],
+        "formats": ["S16", "S6"],
+        "offsets": [ID_BYTES, ROW_BYTES - 6],
+        "itemsize": ROW_BYTES,
+    }
+)
+"""Numpy compares all bytes of both, so positions as numbers do."""
 _FIELD_BITS = np.array([48, 16, 48, 16, 48, 48], np.int64)
 
 Fields = npt.NDArray[np.int64]
@@ -91,3 +97,28 @@ def unpack_entry(rows: bytes | bytearray, number: int = 0) -> Entry:
         -1 if rekeyed_offset == _LARGEST_48_BITS else rekeyed_offset,
         (rekeyed & 0xFFFF) << 32 | body,
     )
+
+
+def later_and_earlier(rows: bytes, known: bytes) -> tuple[Chosen, Chosen]:
+    """Return which packed rows came after the known ones beside them, with the same body.
+
+    And which came before, with the same body.
+    """
+    ours: npt.NDArray[Any] = np.frombuffer(rows, _ORDERED)
+    theirs: npt.NDArray[Any] = np.frombuffer(known, _ORDERED)
+    same = ours["body"] == theirs["body"]
+    after = ours["position"] > theirs["position"]
+    return same & after, same & (ours["position"] < theirs["position"])
+
+
+def append_times(rows: bytes) -> list[int]:
+    """Return the append time of each packed row."""
+    times: list[int] = (np.frombuffer(rows, _FIELDS)["time"] >> 16).tolist()
+    return times
+
+
+def raw_places(rows: bytes, partition: int) -> Iterator[tuple[int, int]]:
+    """Yield the raw offset and array index of packed rows that came by one raw partition."""
+    fields = np.frombuffer(rows, _FIELDS)
+    offsets = fields["offset"][fields["time"] & 0xFFFF == partition]
+    return zip((offsets >> 16).tolist(), (offsets & 0xFFFF).tolist(), strict=True)

@@ -21,11 +21,11 @@ import numpy as np
 
 from app.kernel import Head
 from tables.event_index.directory import SegmentDirectory
-from tables.event_index.entries import REFUSED_INDEX, Entry, pack_entries, unpack_entry
+from tables.event_index.entries import Entry, pack_entries, unpack_entry
 from tables.event_index.filters import Asked, filter_bytes
 from tables.event_index.log import LOG_START, LogPlace
 from tables.event_index.merge import MemorySegmentWriter, Merge, SegmentWriter
-from tables.event_index.rows import ROW, ROW_BYTES, sort_rows
+from tables.event_index.rows import REFUSED_INDEX, ROW, ROW_BYTES, is_refused, sort_rows
 from tables.event_index.segments import START, UNKNOWN_SUM, FlushMark, Segment
 
 FANOUT = 4
@@ -149,28 +149,30 @@ class EventIndex:
 
         As `find_many` does; without those that it knows nothing of.
         """
-        rows = dict(self._head.find(packed))
-        if packed:
+        return {place: unpack_entry(row) for place, row in self.find_rows(packed).items()}
+
+    def find_rows(self, packed: bytes) -> dict[int, bytes]:
+        """Return the newest entries as `find_packed` does, but as rows."""
+        rows: dict[int, bytes] = dict(self._head.find(packed))
+        if packed and self._segments:
             asked = Asked(packed)
             for segment in reversed(self._segments):
                 for place, row in segment.find(asked):
                     rows.setdefault(place, row)
-        entries = {place: unpack_entry(row) for place, row in rows.items()}
-        return {place: e for place, e in entries.items() if e[3] != REFUSED_INDEX}
+        return {place: row for place, row in rows.items() if not is_refused(row)}
 
-    def known(self, packed: bytes | bytearray) -> dict[int, Entry | None]:
+    def known(self, packed: bytes | bytearray) -> dict[int, bytes | None]:
         """Return the places of rows whose id came before, here or among them, refused or not.
 
-        With the newest entry where a segment has it; None: `find_many` tells, after they are added.
+        With the newest row where a segment has it; None: `find_rows` tells, after they are added.
         """
-        places: dict[int, Entry | None] = dict.fromkeys(self._head.known(packed))
+        places: dict[int, bytes | None] = dict.fromkeys(self._head.known(packed))
         if self._segments and packed:
             asked = Asked(packed, ROW_BYTES)
             for segment in reversed(self._segments):
                 for place, row in segment.find(asked):
                     if place not in places:
-                        entry = unpack_entry(row)
-                        places[place] = None if entry[3] == REFUSED_INDEX else entry
+                        places[place] = None if is_refused(row) else row
         return places
 
     def add_many(self, ids: Sequence[bytes], entries: Sequence[Entry]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,15 @@ import numpy.typing as npt
 
 ID_BYTES = 12
 ROW_BYTES = 40
+REFUSED_INDEX = 0xFFFF
+"""As an array index, of which no record has so many."""
+_INDEX_AT, _REFUSED = 26, REFUSED_INDEX.to_bytes(2, "big")
 
 
 Words = npt.NDArray[np.uint64]
 Indexes = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.void]
+Chosen = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.bytes_]
 
 ROW = np.dtype([("high", ">u8"), ("low", ">u4"), ("value", "V28")])
@@ -30,6 +35,16 @@ class DamagedSegmentError(Exception):
 def ids_in(packed: bytes | bytearray) -> list[bytes]:
     """Return the id of each row."""
     return [bytes(packed[at : at + ID_BYTES]) for at in range(0, len(packed), ROW_BYTES)]
+
+
+def is_refused(row: bytes) -> bool:
+    """Return whether a row says that its id was refused."""
+    return row[_INDEX_AT : _INDEX_AT + 2] == _REFUSED
+
+
+def rows_at(packed: bytes | bytearray, places: Sequence[int] | Chosen) -> bytes:
+    """Return the rows of some places, or those that are chosen, one after another."""
+    return np.frombuffer(packed, _WHOLE_ROW)[places].tobytes()
 
 
 def ids_of(rows: Rows) -> Ids:
@@ -54,7 +69,7 @@ def sort_rows(newest_first: Rows, *, presorted: bool = False) -> Rows:
 
 
 def _order_of_newest(
-    order: Indexes, alike: npt.NDArray[np.bool_], high: Words, low: npt.NDArray[np.uint32]
+    order: Indexes, alike: Chosen, high: Words, low: npt.NDArray[np.uint32]
 ) -> Indexes:
     """Return an order by `high`, by all of the id, and of equal ids the first row alone.
 

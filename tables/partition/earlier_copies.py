@@ -1,20 +1,26 @@
 """Earlier copies: an event that comes again and was appended before the copy that is known.
 
 The earlier one counts. With equal bodies it differs by its position alone: the known one is taken
-out of its cells and the earlier one is folded in, where that comes to the bytes of a refold.
+out of its cells and the earlier one is folded in, where that comes to the bytes of a refold. Most
+lead straight into the cell that the known one is in, and change nothing of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from app.wire.arrivals import Arrival, MeterKey
+from app.kernel import reach_of
+from app.wire.arrivals import Arrival, MeterKey, Run, SubscriptionKey
+from app.wire.properties import read_properties
+from tables.changelogged.members import MemberKey, SetKey
 from tables.changelogged.presence import REST
-from tables.event_index.entries import Entry
-from tables.fold import Folded, apply_members, fold_run
+from tables.charge import ChargeFold
+from tables.event_index.entries import Entry, unpack_entry
+from tables.fold import Folded, apply_members, fold_run, has_cells
+from tables.partition.copies import Copies, EarlierRun, SortedOut
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
 from tables.partition.snapshot import Snapshot
@@ -22,6 +28,8 @@ from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
 from tables.unfold import has_room, members_moved, unfold
+from tables.unique_count import Member, UniqueCount
+from tables.values import Ignored
 
 
 class EarlierCopy(NamedTuple):
@@ -45,6 +53,7 @@ class EarlierCopies:
         stale: Staleness,
         standing: Standing,
     ):
+        self._index = tables.index
         self._event_ranges = tables.event_ranges
         self._corrections = tables.corrections
         self._members = tables.members
@@ -68,12 +77,86 @@ class EarlierCopies:
             elif not self._is_at_rest(arrival.meter_key, folded) or not self._moved(copy, folded):
                 folded.displaced.add(arrival.meter_key)
 
+    def take_runs(
+        self, found: SortedOut, folded: Folded, *, is_noted: bool
+    ) -> tuple[Copies, Sequence[Run]]:
+        """Count earlier copies in place of later ones where that changes no cell.
+
+        Return them with the later copies, and what is to be looked at closely. `is_noted`: what
+        was noted of the later ones only a refold takes back.
+        """
+        if not found.earlier:
+            return found.later, found.rest
+        runs, rest, rows, known = [*found.later.runs], [*found.rest], bytearray(), bytearray()
+        touches = self._corrections.touches if self._corrections else _nowhere
+        for each in found.earlier:
+            odd = is_noted or touches(each.run[0][:2])
+            if not odd and self._leads(each, folded):
+                runs.append(each.run)
+                rows += each.rows
+                known += each.known
+            else:
+                rest.append(each.run)
+        self._index.add_rows(rows)
+        return Copies(runs, found.later.rows + rows, found.later.known + known), rest
+
+    def _leads(self, copies: EarlierRun, folded: Folded) -> bool:
+        """Take a run if its events count as the known ones do, in the same cell and cut."""
+        route, (meter_key, run), layer = copies.route, copies.run, copies.route.layer
+        ranges = route.event_ranges
+        if layer is None or ranges is None or not self._is_at_rest(meter_key, folded):
+            return False
+        fold, known_ms, appended_ms = layer.span.fold, copies.known_ms, reach_of(run)[1]
+        if (
+            known_ms > route.until_ms
+            or appended_ms <= fold.limited_after_ms < known_ms
+            or (fold.aggregation.ordered and not fold.unique)
+            or None in [arrival.event.timestamp_ms for arrival in run]
+            # A group that is there keeps its place.
+            or (fold.grouped and (fold.limits_history or not has_cells(layer, run)))
+            or (fold.unique and not self._move_members(copies, fold, route.set_key))
+        ):
+            return False
+        if ranges.note(run):
+            self._event_ranges.mark(meter_key, ranges)
+        self._stale.note_repaired(meter_key[:2])
+        return True
+
+    def _move_members(self, copies: EarlierRun, fold: ChargeFold, key: SetKey | None) -> bool:
+        """Have the members of a run's events say where these lie now, if all can be told."""
+        if key is None or not fold.plain:
+            # Filters and groups have sets of their own.
+            return False
+        aggregation: UniqueCount = fold.aggregation  # type: ignore[assignment]
+        moved = dict[MemberKey, Member]()
+        for at, arrival in enumerate(copies.run[1]):
+            event = arrival.event
+            properties = read_properties(event.properties)
+            read = (event.code, arrival.timestamp_ms, properties, arrival.append_time_ms)
+            value = fold.read_value(*read)
+            if isinstance(value, Ignored):
+                continue
+            name = (key, value.text)
+            if self._members.is_missing(name):
+                return False
+            known = unpack_entry(copies.known, at).position
+            member = moved[name] if name in moved else self._members.get(name)
+            now = aggregation.moved(member, known, arrival.position)
+            if now is None:
+                return False
+            if now is not member:
+                moved[name] = now
+        for name, member in moved.items():
+            self._members.put(name, member)
+        return True
+
     def _is_at_rest(self, meter_key: MeterKey, folded: Folded) -> bool:
         """Return whether the cells of a meter key hold what the event index says."""
         stale, name = self._stale, meter_key[:2]
-        waiting = (stale.refolding_keys, stale.displaced_keys, folded.displaced)
         return not (
-            any(meter_key in keys for keys in waiting)
+            meter_key in stale.refolding_keys
+            or meter_key in stale.displaced_keys
+            or meter_key in folded.displaced
             or REST in stale.refolding_keys
             or name in stale.parked
             or self._standing.is_behind(name)
@@ -109,3 +192,8 @@ class EarlierCopies:
             self._snapshot.delete_blank(cell)
         self._work.add("duplicate", "cells", len(unfolded))
         return True
+
+
+def _nowhere(name: SubscriptionKey) -> bool:
+    """Return whether any event of an external subscription is corrected, while none at all is."""
+    return False

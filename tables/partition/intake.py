@@ -10,6 +10,7 @@ from itertools import accumulate, compress, groupby
 from operator import itemgetter
 from typing import NamedTuple
 
+import numpy as np
 import xxhash
 
 from app.kernel import apart, index_rows, lead, reach_of
@@ -19,8 +20,9 @@ from app.wire.refusals import MAX_EVENT_AHEAD_MS, OUT_OF_RANGE_MESSAGE, RefusalC
 from tables.changelogged.members import Members, SetKey
 from tables.event_index.entries import Entry, pack_entries, unpack_entry
 from tables.event_index.index import EventIndex
-from tables.event_index.rows import ROW_BYTES, ids_in
+from tables.event_index.rows import ROW_BYTES, ids_in, rows_at
 from tables.fold import Folded, aim_first
+from tables.partition.copies import Duplicate, SortedOut, sort_out
 from tables.partition.corrected import Corrected
 from tables.partition.earlier_copies import EarlierCopy
 from tables.partition.packing import Packing
@@ -35,16 +37,6 @@ class RefusedArrival(NamedTuple):
     arrival: Arrival
     code: RefusalCode
     message: str
-
-
-class Duplicate(NamedTuple):
-    """A later arrival of a known id; `identical` None when only the bodies can tell."""
-
-    arrival: Arrival
-    known: Entry
-    identical: bool | None
-    replaced: bool = False
-    """The arrival has the smaller position: it counts now, the known one no longer."""
 
 
 class Led(NamedTuple):
@@ -63,11 +55,11 @@ class Led(NamedTuple):
     """One for each event of `runs`, in order."""
     late: list[LateRoute]
     """Routes of late events among them, also if no event is left."""
-    known: list[Run]
-    """Runs of events whose ids are known, or come twice: only copies need no closer look."""
+    known: list[tuple[Route, Run]]
+    """Runs of events whose ids are known, or come twice, with where they lead."""
     known_rows: bytes
     """One for each event of `known`, in order."""
-    stored: list[Entry | None]
+    stored: list[bytes | None]
     """What the index has of each of these; None: it is to be asked once `rows` are added."""
 
     @property
@@ -80,7 +72,7 @@ class Led(NamedTuple):
         if not odd:
             return self
         led, apart = self._parted(sorted(odd))
-        return led._replace(rest=led.rest + apart)
+        return led._replace(rest=[*led.rest, *(run for _, run in apart)])
 
     def without_known(self, index: EventIndex) -> Led:
         """Return the same with the events whose ids are known, or came before, among the known."""
@@ -89,15 +81,14 @@ class Led(NamedTuple):
             return self
         places = sorted(found)
         led, known = self._parted(places)
-        rows = [self.rows[at * ROW_BYTES : (at + 1) * ROW_BYTES] for at in places]
-        stored = [found[at] for at in places]
-        return led._replace(known=known, known_rows=b"".join(rows), stored=stored)
+        rows, stored = rows_at(self.rows, places), [found[at] for at in places]
+        return led._replace(known=known, known_rows=rows, stored=stored)
 
-    def _parted(self, odd_places: list[int]) -> tuple[Led, list[Run]]:
+    def _parted(self, odd_places: list[int]) -> tuple[Led, list[tuple[Route, Run]]]:
         """Return the same without the events of some places, and these in runs, in order."""
         ends = self.ends
         runs: list[Run | None] = [*self.runs]
-        parted: list[Run] = []
+        parted: list[tuple[Route, Run]] = []
         left: dict[int, Run | None] = {}
         """Runs that lose events, by identity of what they were; None: all events."""
         for number, places in groupby(odd_places, partial(bisect_right, ends)):
@@ -105,12 +96,9 @@ class Led(NamedTuple):
             first = ends[number] - len(run[1])
             kept, others = apart(run[1], [place - first for place in places])
             left[id(run)] = runs[number] = (run[0], kept) if kept else None
-            parted.append((run[0], others))
-        rows, begin, packed = bytearray(), 0, memoryview(self.rows)
-        for place in odd_places:
-            rows += packed[begin * ROW_BYTES : place * ROW_BYTES]
-            begin = place + 1
-        rows += packed[begin * ROW_BYTES :]
+            parted.append((self.routes[number], (run[0], others)))
+        even = np.ones(len(self.rows) // ROW_BYTES, np.bool_)
+        even[odd_places] = False
         farther = [(route, left.get(id(run), run)) for route, run in self.farther]
         unsure = [left.get(id(run), run) for run in self.unsure]
         led = Led(
@@ -119,7 +107,7 @@ class Led(NamedTuple):
             [(route, run) for route, run in farther if run],
             [run for run in unsure if run],
             self.rest,
-            rows,
+            bytearray(rows_at(self.rows, even)),
             self.late,
             self.known,
             self.known_rows,
@@ -206,28 +194,18 @@ class Intake:
                 found[meter_key] = route
         return found
 
-    def copies(self, led: Led) -> list[Duplicate]:
-        """Return what is the same as an event that came before it; the rest gets other events.
+    def copies(self, led: Led) -> SortedOut:
+        """Return what is the same as an event that came before it, and what is not.
 
         The index has what is new by now: a first one may have come with its copy.
         """
-        if not led.known:
-            return []
-        new = [each is None for each in led.stored]
-        found = iter(self._index.find_many([*compress(ids_in(led.known_rows), new)]))
-        at, copies = 0, list[Duplicate]()
-        for meter_key, run in led.known:
-            others: list[Arrival] = []
-            for arrival in run:
-                known = led.stored[at] or next(found)
-                if known is not None and _is_copy(unpack_entry(led.known_rows, at), known):
-                    copies.append(Duplicate(arrival, known, identical=True))
-                else:
-                    others.append(arrival)
-                at += 1
-            if others:
-                led.rest.append((meter_key, others))
-        return copies
+        asked = [at for at, row in enumerate(led.stored) if row is None]
+        rows = rows_at(led.known_rows, asked)
+        found, stored = self._index.find_rows(b"".join(ids_in(rows))), [*led.stored]
+        for place, at in enumerate(asked):
+            # What is no longer known stands for itself: it is no copy.
+            stored[at] = found.get(place, rows[place * ROW_BYTES : (place + 1) * ROW_BYTES])
+        return sort_out(led.known, led.known_rows, b"".join(filter(None, stored)))
 
     def _late_routes(self, runs: Iterable[Run], complete: Set[SetKey]) -> dict[MeterKey, LateRoute]:
         """Return where events of runs may go that came like others before."""

@@ -37,11 +37,12 @@ from tables.fold import Folded, apply_members, fold_apart, fold_run, members_wan
 from tables.not_counted import NotCounted, Reason
 from tables.partition.at_hand import AtHand
 from tables.partition.changed import Changed
+from tables.partition.copies import NO_COPIES, Copies, Duplicate
 from tables.partition.corrected import Corrected
 from tables.partition.cuts import CutsToCome
 from tables.partition.earlier_copies import EarlierCopies
 from tables.partition.history import History
-from tables.partition.intake import Duplicate, Intake, Led, RefusedArrival
+from tables.partition.intake import Intake, Led, RefusedArrival
 from tables.partition.packing import Packing
 from tables.partition.redefinition import Redefinition
 from tables.partition.redirection import Redirection
@@ -78,7 +79,7 @@ class Straight(NamedTuple):
     """What is to be folded closely."""
     missing: list[MemberKey]
     """Members that must be learnt before; if there are any, nothing is folded."""
-    copies: list[Duplicate]
+    copies: Copies
     """What was known already."""
 
 
@@ -193,14 +194,18 @@ class Partition:
         closely = self.fold_closely(first.rest)
         return closely._replace(
             accepted=straight.accepted + first.accepted + closely.accepted,
-            duplicates=straight.copies + first.copies + closely.duplicates,
+            duplicates=[
+                *straight.copies.duplicates(),
+                *first.copies.duplicates(),
+                *closely.duplicates,
+            ],
         )
 
     def fold_straight(self, runs: list[Run]) -> Straight:
         """Fold the runs whose events are new and lead straight into a cell, as most do."""
         led = self.intake.lead(runs, self.members.complete)
         missing = self.missing_members(led.unsure) if led.unsure else []
-        return Straight(0, runs, missing, []) if missing else self._fold_led(led, ())
+        return Straight(0, runs, missing, NO_COPIES) if missing else self._fold_led(led, ())
 
     def fold_first(self, runs: list[Run]) -> Straight:
         """Fold the first events of meter keys that lead straight into a new cell, as most do.
@@ -209,7 +214,7 @@ class Partition:
         """
         first = self.intake.aimed(runs, self.members)
         if not first:
-            return Straight(0, runs, [], [])
+            return Straight(0, runs, [], NO_COPIES)
         led = self.intake.lead(runs, self.members.complete, first)
         return self._fold_led(led, first.values())
 
@@ -218,7 +223,7 @@ class Partition:
         if not (led.routes or led.late or led.known):
             for route in first:
                 route.lose_aim()
-            return Straight(0, led.rest, [], [])
+            return Straight(0, led.rest, [], NO_COPIES)
         if self.changed.notes:
             for route, (_, run) in zip(led.routes, led.runs, strict=True):
                 self.changed.note_run(route, run, self._noted_in(route))
@@ -243,13 +248,14 @@ class Partition:
                     cell, cut_ms = route.revised, route.cut_ms
                 operate(cell, cut_ms, route.set_key, found, self.members, folded)
         self.index.add_rows(led.rows)
-        copies = self.intake.copies(led)
+        known, notes = self.intake.copies(led), self.changed.notes
         apply_members(folded.unique, self.members, self.cuts.settled_ms, folded)
+        copies, closely = self.earlier_copies.take_runs(known, folded, is_noted=notes)
         self.take_folded(folded)
         accepted = len(led.rows) // ROW_BYTES
         self.work.add("fold", "index_rows", accepted)
         self.work.add("fold", "cells", len(folded.dirty))
-        return Straight(accepted, led.rest, [], copies)
+        return Straight(accepted, [*led.rest, *closely], [], copies)
 
     def _fold_beside(
         self, led: Led, folded: Folded, operations: list[tuple[Route, Operations]]

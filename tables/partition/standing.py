@@ -177,8 +177,8 @@ class Standing:
 
     def is_behind(self, name: SubscriptionKey) -> bool:
         """Return True if a waiting definition may concern an external subscription."""
-        organization_id = name[0]
-        return any(self._told_about[one] for one in (name, (organization_id, None), (None, None)))
+        told = self._told_about
+        return bool(told) and any(told[one] for one in (name, (name[0], None), (None, None)))
 
     @property
     def behind_since_ms(self) -> int | None:

@@ -196,6 +196,12 @@ class Route:
                 ranges.newest_ms, ranges.appended_ms, ranges.raw_first, ranges.rekeyed_first
             )
 
+    @property
+    def until_ms(self) -> int:
+        """Until when events are appended that lead straight into `cell`; it has an aim."""
+        until_ms: int = _BOUNDS.unpack_from(self.bounds)[3]
+        return until_ms
+
     def lose_aim(self) -> None:
         """Lead events straight nowhere: the cell goes, or another may take its place."""
         self.bounds, self.layer, self.cell, self.late = b"", None, None, None

@@ -257,7 +257,7 @@ BUGS = (
         "straight-though-the-id-is-known",
         "tables/partition/intake.py",
         "found = index.known(self.rows)",
-        "found = dict[int, Entry | None]()",
+        "found = dict[int, bytes | None]()",
         "tests/laws/test_straight.py::test_what_does_not_lead_straight_is_looked_at",
     ),
     Bug(
@@ -391,8 +391,8 @@ BUGS = (
     Bug(
         "row-of-an-odd-event-kept",
         "tables/partition/intake.py",
-        "            begin = place + 1\n",
-        "            begin = place\n",
+        "        even[odd_places] = False\n",
+        "",
         "tests/laws/test_straight.py::test_an_odd_event_takes_no_others_with_it",
     ),
     Bug(
@@ -726,6 +726,116 @@ BUGS = (
         "                self._members.put(name, member)\n",
         "                pass\n",
         "tests/laws/test_repairs.py::test_an_earlier_copy_comes_to_what_a_refold_does",
+    ),
+    Bug(
+        "earlier-copy-in-place-of-one-that-came-late",
+        "tables/partition/earlier_copies.py",
+        "known_ms > route.until_ms\n",
+        "False\n",
+        "tests/laws/test_copies.py::test_an_earlier_copy_of_one_that_came_late_is_looked_at",
+    ),
+    Bug(
+        "earlier-copy-in-place-of-one-that-was-too-long",
+        "tables/partition/earlier_copies.py",
+        "or appended_ms <= fold.limited_after_ms < known_ms",
+        "or False",
+        "tests/laws/test_copies.py::test_an_earlier_copy_of_one_that_was_too_long_is_looked_at",
+    ),
+    Bug(
+        "earlier-copy-orders-no-newest",
+        "tables/partition/earlier_copies.py",
+        "or (fold.aggregation.ordered and not fold.unique)",
+        "or False",
+        "tests/laws/test_copies.py::test_an_earlier_copy_is_looked_at_where_positions_may_decide",
+    ),
+    Bug(
+        "earlier-copy-dated-as-the-later-one",
+        "tables/partition/earlier_copies.py",
+        "or None in [arrival.event.timestamp_ms for arrival in run]",
+        "or False",
+        "tests/laws/test_copies.py"
+        "::test_an_earlier_copy_without_a_time_of_its_own_is_dated_otherwise",
+    ),
+    Bug(
+        "earlier-copies-leave-their-members",
+        "tables/partition/earlier_copies.py",
+        "or (fold.unique and not self._move_members(copies, fold, route.set_key))",
+        "or False",
+        "tests/laws/test_copies.py::test_copies_told_by_their_rows_count_as_those_looked_at",
+    ),
+    Bug(
+        "earlier-copy-of-a-filtered-member-taken-by-its-row",
+        "tables/partition/earlier_copies.py",
+        "if key is None or not fold.plain:",
+        "if key is None:",
+        "tests/laws/test_copies.py::test_an_earlier_copy_is_looked_at_where_positions_may_decide",
+    ),
+    Bug(
+        "earlier-copy-of-a-group-of-all-history-taken-by-its-row",
+        "tables/partition/earlier_copies.py",
+        "(fold.limits_history or not has_cells(layer, run))",
+        "not has_cells(layer, run)",
+        "tests/laws/test_copies.py::test_an_earlier_copy_is_looked_at_where_positions_may_decide",
+    ),
+    Bug(
+        "earlier-copy-of-a-group-taken-by-its-row",
+        "tables/partition/earlier_copies.py",
+        " or not has_cells(layer, run)",
+        "",
+        "tests/laws/test_copies.py::test_an_earlier_copy_of_a_group_without_room_is_looked_at",
+    ),
+    Bug(
+        "earlier-copy-into-cells-that-wait-for-a-refold",
+        "tables/partition/earlier_copies.py",
+        " or not self._is_at_rest(meter_key, folded)",
+        "",
+        "tests/laws/test_copies.py"
+        "::test_an_earlier_copy_is_looked_at_unless_cells_are_at_rest_and_nobody_notes_more",
+    ),
+    Bug(
+        "earlier-copy-though-changes-are-told",
+        "tables/partition/earlier_copies.py",
+        "odd = is_noted or touches(each.run[0][:2])",
+        "odd = touches(each.run[0][:2])",
+        "tests/laws/test_copies.py"
+        "::test_an_earlier_copy_is_looked_at_unless_cells_are_at_rest_and_nobody_notes_more",
+    ),
+    Bug(
+        "earlier-copy-though-it-may-be-corrected",
+        "tables/partition/earlier_copies.py",
+        "odd = is_noted or touches(each.run[0][:2])",
+        "odd = is_noted",
+        "tests/laws/test_copies.py"
+        "::test_an_earlier_copy_is_looked_at_unless_cells_are_at_rest_and_nobody_notes_more",
+    ),
+    Bug(
+        "earlier-copies-beyond-the-event-ranges",
+        "tables/partition/earlier_copies.py",
+        "if ranges.note(run):",
+        "if False:",
+        "tests/laws/test_copies.py::test_an_earlier_copy_extends_the_event_ranges",
+    ),
+    Bug(
+        "any-of-two-earlier-copies-counts",
+        "tables/partition/copies.py",
+        "if len(set(ids)) < len(ids):",
+        "if False:",
+        "tests/laws/test_copies.py::test_of_two_earlier_copies_in_one_batch_the_earliest_counts",
+    ),
+    Bug(
+        "copies-told-without-their-bodies",
+        "tables/event_index/entries.py",
+        'same = ours["body"] == theirs["body"]',
+        "same = np.ones(len(ours), np.bool_)",
+        "tests/laws/test_straight.py::test_only_copies_of_known_events_are_not_looked_at",
+    ),
+    Bug(
+        "verdict-on-a-copy-of-another-partition",
+        "tables/event_index/entries.py",
+        'offsets = fields["offset"][fields["time"] & 0xFFFF == partition]',
+        'offsets = fields["offset"]',
+        "tests/app/runtime/partition/test_owned.py"
+        "::test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_partition",
     ),
     Bug(
         "kernel-takes-what-shares-its-time-for-alone",
@@ -3666,8 +3776,8 @@ BUGS = (
     Bug(
         "refused-id-taken-for-a-copy",
         "tables/event_index/index.py",
-        "places[place] = None if entry[3] == REFUSED_INDEX else entry",
-        "places[place] = entry",
+        "places[place] = None if is_refused(row) else row",
+        "places[place] = row",
         "tests/tables/event_index/test_index.py"
         "::test_what_segments_know_is_told_with_its_newest_entry",
     ),

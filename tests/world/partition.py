@@ -29,7 +29,8 @@ from tables.closing.close import close_subscription, entering_history, next_cut,
 from tables.closing.forgetting import Forgetting
 from tables.closing.instants import instants_at, members_ahead, members_wanted
 from tables.event_index.index import EventIndex
-from tables.partition.intake import Duplicate, WaitForDefinitions
+from tables.partition.copies import Duplicate
+from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition, Straight
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold, cells_of
@@ -238,7 +239,7 @@ class Live:
 
     def _led(self, straight: Straight) -> list[Run]:
         self.accepted += straight.accepted
-        self.duplicates += straight.copies
+        self.duplicates += straight.copies.duplicates()
         return straight.rest
 
     def _fill(self, missing: Iterable[MemberKey]) -> None:

@@ -14,7 +14,9 @@ from app.runtime.raw_lookup import RawPlace
 from app.wire.arrivals import Arrival, Arrived
 from app.wire.identity import comparing_bodies
 from app.wire.refusals import Refusal, RefusalCode, quoted
-from tables.partition.intake import Duplicate
+from tables.event_index.entries import raw_places
+from tables.event_index.rows import ROW_BYTES
+from tables.partition.copies import Copies, Duplicate
 
 _IDENTICAL = FoldVerdict(None, "", identical=True)
 _JUDGED_A_STEP = 64
@@ -40,6 +42,12 @@ class Duplicates:
             else:
                 self._context.tally.duplicates["identical"] += 1
                 self._verdicts.remember(duplicate.arrival, _IDENTICAL)
+
+    def note_copies(self, copies: Copies) -> None:
+        """Take repeated ids whose bytes are known to be the same."""
+        if copies.rows:
+            self._context.tally.duplicates["identical"] += len(copies.rows) // ROW_BYTES
+            self._verdicts.remember_all(raw_places(copies.rows, self._number), _IDENTICAL)
 
     async def judge(self) -> None:
         """Compare repeated ids with other bytes to the events they repeat, a turn at a time."""

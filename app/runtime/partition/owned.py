@@ -318,7 +318,7 @@ class OwnedPartition:
                 return
             self.folded_events += straight.accepted
             self._tell_ignored()
-            self.duplicates.note(straight.copies)
+            self.duplicates.note_copies(straight.copies)
             for some in slices_of(straight.rest, size, route_of, clock):
                 begun_s = await self._after_others(begun_s)
                 result = await self._folded(self._fold_closely, some)
@@ -368,7 +368,7 @@ class OwnedPartition:
     def _fold_closely(self, part: list[Run]) -> Slice | list[MemberKey]:
         first = self.state.fold_first(part)
         self.folded_events += first.accepted
-        self.duplicates.note(first.copies)
+        self.duplicates.note_copies(first.copies)
         # What waits for members or definitions comes again.
         part[:] = first.rest
         # Another task may have forgotten members since they were learnt.

@@ -47,6 +47,12 @@ class Verdicts:
         """Return the verdict on an element of a raw record; None: it counts, or none is known."""
         return self.known.get(at)
 
+    def remember_all(self, places: Iterable[tuple[int, int]], verdict: FoldVerdict) -> None:
+        """Keep one verdict on elements of several raw records of this partition."""
+        self.known.update(dict.fromkeys(places, verdict))
+        while len(self.known) > REMEMBERED:
+            self.known.popitem(last=False)
+
     def remember(self, arrival: Arrival, verdict: FoldVerdict) -> None:
         """Keep a verdict for whoever posted the event."""
         self._remember((arrival.raw_partition, arrival.raw_offset, arrival.array_index), verdict)
@@ -56,9 +62,7 @@ class Verdicts:
         if number != self._number:
             # Nobody waits here for what was forwarded; an event of ours may have that offset.
             return
-        self.known[offset, index] = verdict
-        if len(self.known) > REMEMBERED:
-            self.known.popitem(last=False)
+        self.remember_all([(offset, index)], verdict)
 
     def refuse(self, refused: Iterable[tuple[Refusal, Source]]) -> None:
         """Put what is refused into the next flush."""

@@ -43,7 +43,8 @@ from app.wire.usage_records import PublishedRecord
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.closing.instants import instants_at, members_ahead, members_wanted
 from tables.event_index.rows import ID_BYTES, ROW_BYTES
-from tables.partition.intake import Duplicate, RefusedArrival, WaitForDefinitions
+from tables.partition.copies import Duplicate
+from tables.partition.intake import RefusedArrival, WaitForDefinitions
 from tables.partition.partition import Slice
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold

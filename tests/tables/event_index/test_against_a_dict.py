@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tables.event_index.entries import Entry
+from tables.event_index.entries import Entry, unpack_entry
 from tables.event_index.index import EventIndex
 from tables.event_index.log import LOG_START
 from tests.tables.event_index.test_index import entries, ids, packed
@@ -82,7 +82,7 @@ class IndexAgainstDict(RuleBasedStateMachine):
                 expected.add(place)
             seen.add(event_id)
         assert found.keys() == expected
-        told = {place: known for place, known in found.items() if known is not None}
+        told = {place: unpack_entry(row) for place, row in found.items() if row is not None}
         assert told == {place: self.known[came[place][0]] for place in told}
 
     @rule(between=st.lists(st.tuples(ids, entries), max_size=60))

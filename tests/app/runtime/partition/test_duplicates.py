@@ -14,7 +14,7 @@ from app.runtime.partition.verdicts import Verdicts
 from app.runtime.raw_lookup import RawPlace
 from app.wire.arrivals import Arrival, Arrived, arrivals_of
 from tables.event_index.entries import Entry
-from tables.partition.intake import Duplicate
+from tables.partition.copies import Duplicate
 from tests.app.runtime.alone import Alone, context_of
 from tests.world.live.producer import encoded, raw_event
 
