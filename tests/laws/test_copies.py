@@ -189,7 +189,7 @@ def told_of(live: Live) -> None:
     live.deliver([sent(2, DAY_MS + HOUR_MS)])
 
 
-@pytest.mark.parametrize("otherwise", [None, displaced, corrected, told_of], ids=str)
+@pytest.mark.parametrize("otherwise", [None, displaced, corrected, told_of])
 def test_an_earlier_copy_is_looked_at_unless_cells_are_at_rest_and_nobody_notes_more(
     otherwise: Callable[[Live], None] | None,
 ) -> None:
