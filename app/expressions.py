@@ -148,6 +148,8 @@ class _Node(NamedTuple):
     properties: frozenset[str] = frozenset()
     units: int = 1
     """What it and all below it cost whatever the event is."""
+    timed: bool = False
+    """Whether the event's time is in it."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,8 @@ class Expression:
     _evaluate: _Evaluate
     units: int
     """What evaluating it costs at least."""
+    timed: bool = False
+    """Whether it reads the event's time."""
 
     def evaluate(
         self, code: str, timestamp_ms: int, properties: Properties, units: int = EXPRESSION_UNITS
@@ -189,7 +193,7 @@ def parse(text: str) -> Expression:
         raise
     except LarkError as error:
         raise InvalidExpression("the expression does not parse") from error
-    return Expression(text, node.properties, node.evaluate, node.units)
+    return Expression(text, node.properties, node.evaluate, node.units, node.timed)
 
 
 def check_size(text: str) -> None:
@@ -339,7 +343,8 @@ def _parent(children: Sequence[_Node], evaluate: _Evaluate, units: int) -> _Node
     if depth > MAX_DEPTH:
         raise InvalidExpression(f"the expression is nested deeper than {MAX_DEPTH}")
     properties = frozenset[str]().union(*(child.properties for child in children))
-    return _Node(depth, evaluate, properties, units + sum(child.units for child in children))
+    spent = units + sum(child.units for child in children)
+    return _Node(depth, evaluate, properties, spent, any(child.timed for child in children))
 
 
 @v_args(inline=True)
@@ -380,7 +385,10 @@ class _Compiler(Transformer[Token, _Node]):
         return _Node(1, code)
 
     def event_timestamp(self) -> _Node:
-        return _Node(1, lambda scope: Decimal(scope.timestamp_ms).scaleb(-3, _ARITHMETIC))
+        def seconds(scope: ExpressionScope) -> Result:
+            return Decimal(scope.timestamp_ms).scaleb(-3, _ARITHMETIC)
+
+        return _Node(1, seconds, timed=True)
 
     def event_property(self, token: Token) -> _Node:
         name = str(token).removeprefix("event.properties.")

@@ -218,12 +218,12 @@ class ChargeFold:
         return self.parts
 
     def _reading(self) -> Reading | None:
-        if self.metric.expression or len(self.place_names) > MOST_NAMES:
+        if self._overwrites is not None or len(self.place_names) > MOST_NAMES:
             return None
         apply = self.aggregation.apply if self.applies else None
         aggregation = self.aggregation
         reading = reading_of(self.metric, apply, aggregation.kept, ordered=aggregation.ordered)
-        if reading.numbers is not None:
+        if reading is None or reading.numbers is not None:
             return reading
         # Of single events only operations are told, and these to members alone.
         told = self.unique or reading.field is None

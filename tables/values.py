@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, ClassVar, NamedTuple
+from weakref import WeakSet
 
 import msgspec
 
@@ -19,6 +21,7 @@ from app.expressions import (
     result_text,
     result_value,
 )
+from app.kernel.twin import MOST_NAMES
 from app.numbers import (
     EXACT,
     ZERO,
@@ -166,7 +169,7 @@ Apply = Callable[[Any, Decimal, int, Position], None]
 class Reading(NamedTuple):
     """How `app.kernel` reads events that fall into one cell, and folds them into its state."""
 
-    field: str | None
+    field: str | tuple[str, ...] | None
     most_text: int
     numbers: dict[str, Value] | None
     number_of: Callable[[str], Value | None]
@@ -180,17 +183,77 @@ class Reading(NamedTuple):
     """How products with event times are added."""
 
 
-def reading_of(metric: Metric, apply: Apply | None, kept: Kept = "", *, ordered: bool) -> Reading:
-    """Return how the events of a metric without an expression are read.
+def reading_of(
+    metric: Metric, apply: Apply | None, kept: Kept = "", *, ordered: bool
+) -> Reading | None:
+    """Return how the events of a metric are read; None: an expression has to see each of them.
 
     `apply`: takes their numbers, if any does; `kept`: as an aggregation says. `ordered`: it looks
     at their positions.
     """
     reads = AGGREGATIONS[metric.aggregation_type].reads
+    most_text = VALUE_BYTES // 4
+    parts = (ordered, ZERO, EXACT.add, apply, KEPT.index(kept), EXACT.fma)
+    if metric.expression:
+        computed = _computed(metric.expression, metric.code) if reads == "number" else None
+        if computed is None:
+            return None
+        return Reading(computed.names, most_text, computed.values, computed.value_of, *parts)
     field = None if reads == "nothing" else metric.field_name or ""
     numbers = _NUMBERS if reads == "number" else None
-    parts = (ordered, ZERO, EXACT.add, apply, KEPT.index(kept), EXACT.fma)
-    return Reading(field, VALUE_BYTES // 4, numbers, number_of, *parts)
+    return Reading(field, most_text, numbers, number_of, *parts)
+
+
+class _Computed:
+    """What an expression makes of some properties, which are all that it reads of an event."""
+
+    _all: ClassVar[WeakSet[_Computed]] = WeakSet()
+    _remembered: ClassVar[int] = 0
+    """How many values they all remember, at most."""
+
+    def __init__(self, expression: Expression, code: str):
+        self._expression, self._code = expression, code
+        self.names = tuple(sorted(expression.properties))
+        self.values: dict[str, Value] = {}
+        self._all.add(self)
+
+    def value_of(self, literals: str) -> Value | None:
+        """Return what an event brings whose properties have these; None: it has to be looked at."""
+        properties = dict(zip(self.names, _decode_list(f"[{literals}]"), strict=True))
+        try:
+            result = self._expression.evaluate(self._code, 0, properties, CHEAP_UNITS)
+            number = result_value(result)
+        except (InvalidValue, EvaluationFailed):
+            return None
+        if number is None:
+            return None
+        value = _new(Value, (number, "", True, canonical(number)))
+        if len(literals) <= _MOST_LITERALS:
+            self._remember(literals, value)
+        return value
+
+    def _remember(self, literals: str, value: Value) -> None:
+        if _Computed._remembered >= _MAX_NUMBERS:
+            for each in self._all:
+                each.values.clear()
+            _Computed._remembered = 0
+        _Computed._remembered += 1
+        self.values[literals] = value
+
+
+CHEAP_UNITS = 24
+"""With so many units an expression is evaluated among thousands of events in one step."""
+
+_MOST_LITERALS = 128
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+@lru_cache(maxsize=4_096)
+def _computed(text: str, code: str) -> _Computed | None:
+    """Return what computes the values of an expression; None: more than properties decides them."""
+    expression = parse(text)
+    cheap = expression.units <= CHEAP_UNITS and 0 < len(expression.properties) <= MOST_NAMES
+    return _Computed(expression, code) if cheap and not expression.timed else None
 
 
 # Streams repeat numbers, so that most literals are one lookup.

@@ -1,5 +1,7 @@
 /* Values and digests of the events of a run that falls into one cell. */
 
+#define MOST_NAMES 8
+
 static inline uint64_t load_be(const uint8_t *p)
 {
     uint64_t number = 0;
@@ -15,9 +17,11 @@ enum { APPLIED, SUMMED, GREATEST, MOMENTS };
 
 typedef struct {
     long long start_ms, end_ms, after_ms, until_ms;
-    const char *subscription, *code, *field;
+    const char *subscription, *code;
     Py_ssize_t subscription_size, code_size;
-    Py_ssize_t field_size;
+    /* The properties that are read. */
+    Literal names[MOST_NAMES];
+    int count, is_computed; /* What is found is computed of all of them. */
     Py_ssize_t most_text;
     PyObject *numbers, *number_of, *zero, *add, *fma;
     int ordered, kept;
@@ -54,10 +58,32 @@ static size_t write_number(char *to, int64_t number)
     return size;
 }
 
-/* Add the digest text of a number, and note the number; return 0 if it is none. */
-static int read_number(Reading *r, Blake *digest, const Literal *field, PyObject **noted)
+/* Return the literals of properties, with commas between them. */
+static PyObject *literals_in(const Literal *wanted, int count)
 {
-    PyObject *literal = PyUnicode_DecodeUTF8(field->found, field->found_size, NULL);
+    if (count == 1)
+        return PyUnicode_DecodeUTF8(wanted->found, wanted->found_size, NULL);
+    Py_ssize_t size = count - 1;
+    for (int i = 0; i < count; i++)
+        size += wanted[i].found_size;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, size), *text = NULL;
+    char *p = bytes ? PyBytes_AsString(bytes) : NULL;
+    for (int i = 0; p != NULL && i < count; i++) {
+        if (i > 0)
+            *p++ = ',';
+        p = (char *)memcpy(p, wanted[i].found, (size_t)wanted[i].found_size) +
+            wanted[i].found_size;
+    }
+    if (p != NULL)
+        text = PyUnicode_DecodeUTF8(PyBytes_AsString(bytes), size, NULL);
+    Py_XDECREF(bytes);
+    return text;
+}
+
+/* Add the digest text of a number, and note the number; return 0 if it is none. */
+static int read_number(Reading *r, Blake *digest, const Literal *wanted, PyObject **noted)
+{
+    PyObject *literal = literals_in(wanted, r->count);
     if (literal == NULL)
         return -1;
     PyObject *value = PyDict_GetItemWithError(r->numbers, literal);
@@ -88,7 +114,7 @@ static int take_few(Reading *r, Blake *digest, const Literal *field, int64_t tim
 {
     int64_t number;
     int decimals;
-    if (!r->takes_few || r->few.count >= MOST_SUMMED || timestamp_ms > FEW_TIME_MS ||
+    if (!r->takes_few || r->is_computed || r->few.count >= MOST_SUMMED || timestamp_ms > FEW_TIME_MS ||
         timestamp_ms < -FEW_TIME_MS || !read_few(field, &number, &decimals))
         return 0;
     add_canonical(digest, field);
@@ -219,11 +245,14 @@ static int read_properties(Reading *r, PyObject *run, const View *v, Blake *dige
     Owned owned = {NULL, NULL, 0};
     PyObject *noted = NULL, *found = NULL;
     int adds = 1, numeric = r->numbers != Py_None, taken = properties_in(v, &owned);
-    Literal wanted[2] = {{r->field, NULL, r->field_size, 0}, {"operation_type", NULL, 14, 0}};
+    Literal wanted[MOST_NAMES + 1];
+    memcpy(wanted, r->names, sizeof r->names);
+    wanted[r->count] = (Literal){"operation_type", NULL, 14, 0};
     if (taken == 0 && owned.size > 0)
-        taken = find_members(owned.text, owned.size, wanted, numeric ? 1 : 2);
-    if (taken > 0 && wanted[0].found == NULL)
-        taken = 0;
+        taken = find_members(owned.text, owned.size, wanted, numeric ? r->count : r->count + 1);
+    for (int i = 0; i < r->count; i++)
+        if (taken > 0 && wanted[i].found == NULL)
+            taken = 0;
     if (taken > 0 && numeric && take_few(r, digest, wanted, v->timestamp_ms)) {
         Py_XDECREF(owned.owner);
         return 1;
@@ -283,7 +312,7 @@ static int read_event(Reading *r, PyObject *run, const View *v)
     blake_add(digest, "", 1);
     blake_add(digest, r->code, (size_t)r->code_size);
     blake_add(digest, "", 1);
-    int taken = r->field == NULL ? 1 : read_properties(r, run, v, digest);
+    int taken = r->count == 0 ? 1 : read_properties(r, run, v, digest);
     if (taken <= 0)
         return taken;
     if (read_amount(r, v) < 0)
@@ -326,7 +355,7 @@ static int read_events(Reading *r, PyObject *run)
     int taken = size < 0 ? -1 : 1;
     r->few = (Few){0};
     r->takes_few = HAS_WIDE && size >= LEAST_SUMMED && (r->kept == SUMMED || r->kept == MOMENTS);
-    if (taken > 0 && r->field != NULL && r->kept == APPLIED && (r->found = PyList_New(0)) == NULL)
+    if (taken > 0 && r->count > 0 && r->kept == APPLIED && (r->found = PyList_New(0)) == NULL)
         taken = -1;
     for (Py_ssize_t i = 0; taken > 0 && i < size; i++) {
         View v;

@@ -11,7 +11,18 @@ static int begin_reading(Reading *r, PyObject *reading, PyObject *subscription, 
     }
     r->amount = r->number = r->found = r->change = r->moment = NULL;
     PyObject *field = PyTuple_GetItem(reading, FIELD);
-    r->field = field == Py_None ? NULL : PyUnicode_AsUTF8AndSize(field, &r->field_size);
+    r->is_computed = PyTuple_Check(field);
+    Py_ssize_t count = r->is_computed ? PyTuple_Size(field) : field != Py_None;
+    if (count > MOST_NAMES) {
+        PyErr_SetString(PyExc_ValueError, "a value is computed of fewer properties");
+        return -1;
+    }
+    r->count = (int)count;
+    for (int i = 0; i < r->count; i++) {
+        PyObject *name = r->is_computed ? PyTuple_GetItem(field, i) : field;
+        r->names[i] = (Literal){NULL, NULL, 0, 0};
+        r->names[i].name = PyUnicode_AsUTF8AndSize(name, &r->names[i].name_size);
+    }
     r->most_text = PyLong_AsSsize_t(PyTuple_GetItem(reading, MOST_TEXT));
     r->numbers = PyTuple_GetItem(reading, NUMBERS);
     r->number_of = PyTuple_GetItem(reading, NUMBER_OF);
@@ -20,7 +31,7 @@ static int begin_reading(Reading *r, PyObject *reading, PyObject *subscription, 
     r->add = PyTuple_GetItem(reading, ADD);
     r->kept = (int)PyLong_AsLong(PyTuple_GetItem(reading, KEPT));
     r->fma = PyTuple_GetItem(reading, FMA);
-    if ((field != Py_None && r->field == NULL) || PyErr_Occurred())
+    if (PyErr_Occurred())
         return -1;
     if (r->numbers != Py_None && !PyDict_Check(r->numbers)) {
         PyErr_SetString(PyExc_TypeError, "numbers are in a dict");
@@ -187,7 +198,7 @@ static int fold_events(Reading *r, PyObject *reading, PyObject *cell, PyObject *
     if (taken > 0 && fold_read(r, reading, state, PySequence_Size(run)) < 0)
         taken = -1;
     if (taken > 0) {
-        int is_told = r->field != NULL && r->numbers == Py_None;
+        int is_told = r->count > 0 && r->numbers == Py_None;
         *operations = Py_NewRef(is_told && r->found != NULL ? r->found : Py_None);
         was = field_of(cell, DIRTY);
     }
@@ -255,7 +266,6 @@ static int note(PyObject *list, PyObject *object)
 }
 
 /* Most properties that a run is split by. */
-#define MOST_NAMES 8
 
 /* Return the literals of an event's properties, or None if they are not plain. */
 static PyObject *literals_of(const View *v, const Literal *names, Py_ssize_t count)

@@ -70,7 +70,7 @@ class Reading(Protocol):
     """How events that fall into one cell are read and folded, in this order."""
 
     @property
-    def field(self) -> str | None:
+    def field(self) -> str | tuple[str, ...] | None:
         """The property that is read; None: none is."""
 
     @property
@@ -471,10 +471,11 @@ def _read(
 def _value_of(packed: bytes, reading: Reading) -> tuple[Any, ...] | None:
     """Return what is read of properties, and its digest text last; None: that is not plain."""
     properties = _properties_of(packed)
-    raw = properties.get(reading.field or "")
-    if raw is None:
+    names = reading.field if isinstance(reading.field, tuple) else (reading.field or "",)
+    raws = [raw for name in names if (raw := properties.get(name)) is not None]
+    if len(raws) < len(names):
         return None
-    literal = str(raw, "utf-8")
+    literal = b",".join(raws).decode()
     if reading.numbers is not None:
         value = reading.numbers.get(literal) or reading.number_of(literal)
         return None if value is None else (value[0], value[3])

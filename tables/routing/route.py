@@ -361,7 +361,7 @@ class LateRoute(Route):
         one, two = self.reading, other.reading
         if one is None or two is None:
             return one is two
-        return (one.field, one.numbers is None) == (two.field, two.numbers is None)
+        return one.field == two.field and one.numbers is two.numbers
 
 
 def _led(

@@ -4431,4 +4431,32 @@ BUGS = (
         "if (*end != 'Z' && memcmp(end, \"+00:00\", 6) != 0)",
         "tests/app/kernel/test_arriving.py::test_each_odd_member_arrives_alike",
     ),
+    Bug(
+        "a-time-is-kept-with-the-properties",
+        "tables/values.py",
+        "return _Computed(expression, code) if cheap and not expression.timed else None",
+        "return _Computed(expression, code) if cheap else None",
+        "tests/laws/test_expressions.py::test_what_more_than_a_few_properties_decide_is_looked_at",
+    ),
+    Bug(
+        "the-kernel-reads-past-an-expression",
+        "app/kernel/reading.h",
+        "r->is_computed || ",
+        "",
+        "tests/app/kernel/test_kept.py::test_numbers_are_kept_as_they_are_applied",
+    ),
+    Bug(
+        "values-of-expressions-without-end",
+        "tables/values.py",
+        "each.values.clear()",
+        "pass",
+        "tests/laws/test_expressions.py::test_of_all_expressions_only_so_many_values_are_kept",
+    ),
+    Bug(
+        "two-properties-change-places",
+        "tables/values.py",
+        "zip(self.names, _decode_list",
+        "zip(reversed(self.names), _decode_list",
+        "tests/laws/test_expressions.py::test_what_is_kept_is_what_each_event_brings",
+    ),
 )

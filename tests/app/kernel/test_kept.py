@@ -15,7 +15,7 @@ from app.wire.arrivals import Arrival
 from tables.aggregation import KEPT
 from tables.cells.cell import Cell
 from tables.registry import AGGREGATIONS
-from tables.values import Reading, number_of
+from tables.values import Reading, Value, number_of
 from tests.app.kernel.runs import ALWAYS, learn, plain
 from tests.world.profiles import examples
 
@@ -51,12 +51,26 @@ def plain_number(number: int, literal: str, timestamp_ms: int) -> Arrival:
     )
 
 
-def kept(kernel: Any, aggregation: Any, batches: list[list[tuple[str, int]]]) -> str:
-    """Return what becomes of a cell."""
+def twice_of(literals: str) -> Value | None:
+    """Return twice a number, as an expression might say."""
+    value = number_of(literals)
+    return None if value is None else Value(2 * value.number, "", True, f"2 * {literals}")
+
+
+def kept(
+    kernel: Any,
+    aggregation: Any,
+    batches: list[list[tuple[str, int]]],
+    *,
+    is_computed: bool = False,
+) -> str:
+    """Return what becomes of a cell. `is_computed`: each number counts twice."""
     cell = Cell(cast(Any, None), None, (), aggregation.initialize())
     way = KEPT.index(aggregation.kept)
     parts = (aggregation.ordered, ZERO, EXACT.add, aggregation.apply, way, EXACT.fma)
     reading = Reading("v", 8, {}, number_of, *parts)
+    if is_computed:
+        reading = reading._replace(field=("v",), number_of=twice_of)
     for batch in batches:
         run = [plain_number(number, *one) for number, one in enumerate(batch)]
         answer = kernel.take_run(cell, "s", "c", run, *ALWAYS, reading, [])
@@ -66,14 +80,18 @@ def kept(kernel: Any, aggregation: Any, batches: list[list[tuple[str, int]]]) ->
 
 @examples(150)
 @given(batches=st.lists(st.lists(st.tuples(LITERALS, TIMES), max_size=6), max_size=3))
+@pytest.mark.parametrize("is_computed", [False, True])
 @pytest.mark.parametrize("prorated", [False, True])
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_are_kept_as_they_are_applied(
-    kernel: Any, name: str, prorated: bool, batches: list[list[tuple[str, int]]]
+    kernel: Any, name: str, prorated: bool, is_computed: bool, batches: list[list[tuple[str, int]]]
 ) -> None:
     learn(kernel)
     aggregation = AGGREGATIONS[name](prorated=prorated)
-    assert kept(kernel, aggregation, batches) == kept(twin, aggregation, batches)
+    ours, theirs = (
+        kept(one, aggregation, batches, is_computed=is_computed) for one in (kernel, twin)
+    )
+    assert ours == theirs
 
 
 @examples(150)

@@ -22,7 +22,7 @@ from tables.aggregation import State
 from tables.cells.cell import Cell
 from tables.event_index.entries import Entry, pack_entries, unpack_entry
 from tables.event_index.rows import ids_in
-from tables.values import Reading, number_of
+from tables.values import Reading, Value, number_of
 from tests.app.kernel.runs import (
     ALWAYS,
     arrivals,
@@ -118,6 +118,10 @@ def test_rows_are_what_the_index_keeps(kernel: Any, which: str, run: list[Arriva
     assert [unpack_entry(expected, i) for i in range(len(run))] == entries
 
 
+Field = str | tuple[str, ...] | None
+json_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
 class Taken:
     """A cell of its own, and all that is folded into it."""
 
@@ -128,11 +132,12 @@ class Taken:
         self.applied: list[tuple[Any, ...]] = []
         self.dirty: list[Any] = []
 
-    def reading(self, field: str | None, numbers: dict[str, Any] | None, ordered: bool) -> Reading:
+    def reading(self, field: Field, numbers: dict[str, Any] | None, ordered: bool) -> Reading:
         """Return how events are read."""
         applies = self._apply if numbers is not None else None
         words = (ordered, ZERO, EXACT.add, applies, 0, EXACT.fma)
-        return Reading(field, 8, numbers, number_of, *words)
+        value_of = computed_of if isinstance(field, tuple) else number_of
+        return Reading(field, 8, numbers, value_of, *words)
 
     def _apply(self, state: State, *found: Any) -> None:
         assert state is self.cell.state
@@ -144,11 +149,20 @@ class Taken:
         return repr((answer, self.cell.state, self.cell.dirty, self.applied))
 
 
-READINGS: dict[str, tuple[str | None, bool, bool]] = {
+def computed_of(literals: str) -> Value | None:
+    """Return the sum of numbers, with the literals as its digest text."""
+    found = [number_of(str(each, "utf-8")) for each in json_list(f"[{literals}]")]
+    numbers = [each.number for each in found if each is not None]
+    return None if None in found else Value(sum(numbers, ZERO), "", True, literals)
+
+
+READINGS: dict[str, tuple[Field, bool, bool]] = {
     "nothing": (None, False, False),
     "number": ("v", True, True),
     "sum": ("v", True, False),
     "operation": ("v", False, True),
+    "computed of one": (("v",), True, False),
+    "computed of two": (("v", "w"), True, True),
 }
 """What is read of events: field, whether it is a number, and whether the order is told."""
 
