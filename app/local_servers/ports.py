@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import socket
+from random import SystemRandom
 
 from app.errors import StackError
 from app.settings import HOST
 
+_BELOW_CLIENTS = range(20_000, 32_000)
+"""Systems give client connections ports above these, where one may take a port that was free."""
+
 
 def free_ports(count: int) -> list[int]:
     """Return `count` different ports that nothing listens on at the moment."""
+    # Whoever seeds what is random elsewhere must not have all processes take the same.
+    choose = SystemRandom()
     held: list[socket.socket] = []
     try:
-        for _ in range(count):
+        while len(held) < count:
             probe = socket.socket()
-            held.append(probe)
-            probe.bind((HOST, 0))
+            try:
+                probe.bind((HOST, choose.choice(_BELOW_CLIENTS)))
+            except OSError:
+                probe.close()
+            else:
+                held.append(probe)
         return [probe.getsockname()[1] for probe in held]
     finally:
         for probe in held:
