@@ -380,7 +380,7 @@ class Settings(BaseSettings):
         1.0,
         gt=0,
         description="Longest time between two flushes of a partition; five times as long while "
-        "very many cells change and nobody waits for them.",
+        "very many cells or partitions change and nobody waits for them.",
     )
     flush_max_changes: Count = Field(
         50_000, description="Changed cells and members after which a partition is flushed early."

@@ -1,7 +1,8 @@
 """Pace: how often the partitions of one worker are flushed.
 
-A flush packs each changed cell once, however many events changed it. So while very many cells
-change, it pays to wait for more events; what is durable then lags by some seconds.
+A flush packs each changed cell once, however many events changed it, and is a transaction of its
+own. So while very many cells change, or very many partitions are flushed, it pays to wait for more
+events; what is durable then lags by some seconds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ takes about a tenth of a core."""
 
 FEW = 2_500
 """Changes a second below which they wait no longer."""
+
+A_FLUSH = 250
+"""A flush costs as much as so many changes, besides those that it packs."""
 
 _SOON_S, _WINDOW_S = 1.0, 5.0
 """For how long changes are counted to see that they are many, and that they are few again: flushes
@@ -32,7 +36,7 @@ class FlushPace:
 
     def note(self, changes: int, now_s: float) -> None:
         """Note that a flush has packed so many changes."""
-        self._changes += changes
+        self._changes += A_FLUSH + changes
         passed_s = now_s - self._since_s
         if passed_s >= (_WINDOW_S if self.is_slow else _SOON_S):
             each_s = self._changes / passed_s

@@ -6,6 +6,8 @@ import asyncio
 from types import SimpleNamespace
 from typing import cast
 
+import pytest
+
 from agents.flush import flush
 from app.runtime.flush_pace import LATER, FlushPace
 from app.runtime.partition.next_flush import NextFlush
@@ -82,6 +84,17 @@ def test_flushes_wait_while_very_many_cells_change() -> None:
         for step in range(1, 11):
             pace.note(each_s, 10 * second + step)
         assert pace.is_slow is slow, each_s
+
+
+@pytest.mark.parametrize(("partitions", "slow"), [(4, False), (32, False), (64, True)])
+def test_flushes_of_very_many_partitions_wait(partitions: int, slow: bool) -> None:
+    pace = FlushPace()
+    for second in range(30):
+        # Those that wait come to one in so many seconds.
+        if not pace.is_slow or second % LATER == 0:
+            for number in range(partitions):
+                pace.note(2, second + number / partitions)
+        assert pace.is_slow is (slow and second > 0), second
 
 
 def test_a_second_of_very_many_changes_is_enough_to_wait() -> None:

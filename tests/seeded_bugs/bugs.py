@@ -4459,4 +4459,11 @@ BUGS = (
         "zip(reversed(self.names), _decode_list",
         "tests/laws/test_expressions.py::test_what_is_kept_is_what_each_event_brings",
     ),
+    Bug(
+        "flushes-of-many-partitions-hurry",
+        "app/runtime/flush_pace.py",
+        "self._changes += A_FLUSH + changes",
+        "self._changes += changes",
+        "tests/agents/test_flush.py::test_flushes_of_very_many_partitions_wait",
+    ),
 )
