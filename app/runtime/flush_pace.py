@@ -18,7 +18,8 @@ FEW = 2_500
 """Changes a second below which they wait no longer."""
 
 A_FLUSH = 250
-"""A flush costs as much as so many changes, besides those that it packs."""
+"""A flush takes some 2.5 ms besides what it packs, as long as so many changes: 51 flushes a second
+fewer took 13 % of a core off a worker of 64 partitions."""
 
 _SOON_S, _WINDOW_S = 1.0, 5.0
 """For how long changes are counted to see that they are many, and that they are few again: flushes
