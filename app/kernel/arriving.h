@@ -114,7 +114,7 @@ static Py_ssize_t find_elements(const Record *r, const Entry *like, int trust,
     Py_ssize_t room = 0;
     const char *end = r->value + r->value_size, *p = after_white(r->value, end);
     int odd = has_odd(p, end), taken = 1;
-    while (p < end && (*p == '[' || *p == ',')) {
+    for (char before = '['; p < end && *p == before; before = ',') {
         const char *body = after_white(p + 1, end);
         if (*size == room) {
             room = room ? 2 * room : 64;

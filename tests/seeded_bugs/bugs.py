@@ -4466,4 +4466,11 @@ BUGS = (
         "self._changes += changes",
         "tests/agents/test_flush.py::test_flushes_of_very_many_partitions_wait",
     ),
+    Bug(
+        "elements-stand-between-brackets-that-open",
+        "app/kernel/arriving.h",
+        "*p == before; before = ',')",
+        "(*p == before || *p == '['); before = ',')",
+        "tests/app/kernel/test_headers.py::test_an_array_is_noted_as_its_elements_arrive",
+    ),
 )
