@@ -8,20 +8,19 @@ once. Reading is not in it.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from app.bounds.collecting import Collecting
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
 from bench.fold import define
-from bench.pairs import Load, tell
+from bench.pairs import Load, tell_kinds
 from bench.world import charge_of, event_value, plan_of, subscription_of
 
 SUBSCRIPTIONS = 1_000
@@ -107,15 +106,14 @@ def value_of(number: int, subscription: int, now_s: float) -> bytes:
     return event_value(number, subscription, now_s, "calls", **groups)
 
 
+def load_of(kind: Kind) -> Load:
+    """Return a partition that takes events of one charge."""
+    return Load(5 * SUBSCRIPTIONS, definitions_of(kind), value_of)
+
+
 def main() -> None:
     """Measure each kind, or those that are named."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("kinds", nargs="*", choices=[[], *KINDS])
-    told = parser.parse_args()
-    Collecting().start()
-    for name in told.kinds or KINDS:
-        tell(name, Load(5 * SUBSCRIPTIONS, definitions_of(KINDS[name]), value_of), told.rounds)
+    tell_kinds(__doc__, {name: partial(load_of, kind) for name, kind in KINDS.items()})
 
 
 if __name__ == "__main__":

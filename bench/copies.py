@@ -8,18 +8,17 @@ a worker does; fetching and forwarding them is not in it.
 
 from __future__ import annotations
 
-import argparse
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from app.bounds.collecting import Collecting
 from app.kernel import arrive
 from app.runtime.partition.duplicates import Duplicates
 from app.runtime.partition.next_flush import NextFlush
 from app.runtime.partition.verdicts import Verdicts
 from app.runtime.status import Tally
 from app.wire.arrivals import PLAINLY, Arrival, MeterKey, runs_of
-from bench.pairs import PORTION_EVENTS, PORTION_MS, Load, tell
+from bench.pairs import PORTION_EVENTS, PORTION_MS, Load, tell_kinds
 from bench.world import event_value, number_of
 from tables.partition.copies import Copies, Duplicate
 
@@ -71,13 +70,7 @@ class CopiesLoad(Load):
 
 def main() -> None:
     """Measure each kind, or those that are named."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("kinds", nargs="*", choices=[[], *KINDS])
-    told = parser.parse_args()
-    Collecting().start()
-    for name in told.kinds or KINDS:
-        tell(name, CopiesLoad(name), told.rounds)
+    tell_kinds(__doc__, {name: partial(CopiesLoad, name) for name in KINDS})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import cProfile
 import pstats
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
@@ -144,6 +144,17 @@ def tell(name: str, load: Load, rounds: int) -> None:
         f"{name:26} {decode + fold + pack:6.2f} us an event: decode {decode:.2f},"
         f" fold {fold:.2f}, pack {pack:.2f}"
     )
+
+
+def tell_kinds(description: str | None, loads: Mapping[str, Callable[[], Load]]) -> None:
+    """Print what an event costs of each load, or of those that are named."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("kinds", nargs="*", choices=[[], *loads])
+    told = parser.parse_args()
+    Collecting().start()
+    for name in told.kinds or loads:
+        tell(name, loads[name](), told.rounds)
 
 
 def measure(pairs: int, rounds: int, profiler: cProfile.Profile | None) -> None:

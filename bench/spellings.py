@@ -8,17 +8,16 @@ once. Records are decoded as a worker does; fetching them is not in it.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from app.bounds.collecting import Collecting
 from app.bounds.turns import drained
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.judging import ORGANIZATION_HEADER, Belief, Judging
@@ -29,7 +28,7 @@ from app.kernel import split
 from app.runtime.partition.portion import Portion
 from app.settings import LOCAL_ORGANIZATION_ID
 from app.wire.arrivals import MeterKey, Run
-from bench.pairs import PORTION_EVENTS, RECORDS_AT, Load, tell
+from bench.pairs import PORTION_EVENTS, RECORDS_AT, Load, tell_kinds
 
 PAIRS = 5_000
 ELEMENTS = 100
@@ -170,13 +169,7 @@ class SpelledLoad(Load):
 
 def main() -> None:
     """Measure each spelling, or those that are named."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("spellings", nargs="*", choices=[[], *SPELLINGS])
-    told = parser.parse_args()
-    Collecting().start()
-    for name in told.spellings or SPELLINGS:
-        tell(name, SpelledLoad(name), told.rounds)
+    tell_kinds(__doc__, {name: partial(SpelledLoad, name) for name in SPELLINGS})
 
 
 if __name__ == "__main__":

@@ -11,35 +11,15 @@ static int ways_of(PyObject *ways, PyObject *with[WAYS])
     return 0;
 }
 
-/* Add an arrival to the run of its key. */
-static int add_arrival(PyObject *arrivals, PyObject *key, PyObject *arrival)
-{
-    PyObject *run = PyDict_GetItemWithError(arrivals, key), *done = NULL;
-    if (run == NULL) {
-        int failed = PyErr_Occurred() || (run = PyList_New(0)) == NULL ||
-                     PyList_Append(run, arrival) < 0 || PyDict_SetItem(arrivals, key, run) < 0;
-        Py_XDECREF(run);
-        return failed ? -1 : 0;
-    }
-    if (PyList_Check(run))
-        return PyList_Append(run, arrival);
-    if (Py_TYPE(run) == events_type)
-        done = append_arrival(run, arrival);
-    else
-        PyErr_SetString(PyExc_TypeError, "events of a key are in a list");
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
 /* Add a packed event to the events of its key; takes its amount over. */
 static int add_entry(PyObject *arrivals, PyObject *key, PyObject *ways, Entry *entry)
 {
     PyObject *run = PyDict_GetItemWithError(arrivals, key);
     if (run != NULL && Py_TYPE(run) != events_type) {
-        /* Others of them are arrivals already. */
+        /* Others of them are arrivals already, in a list. */
         PyObject *arrival = arrival_of(entry, key, ways);
         Py_CLEAR(entry->amount);
-        int failed = arrival == NULL || add_arrival(arrivals, key, arrival) < 0;
+        int failed = arrival == NULL || PyList_Append(run, arrival) < 0;
         Py_XDECREF(arrival);
         return failed ? -1 : 0;
     }

@@ -106,15 +106,11 @@ static int find_binary(const Record *r, PyObject *default_organization, PyObject
         if (taken <= 0)
             return taken;
     }
-    PyObject *parts[3] = {
-        entry->has_organization ? shared_text(texts[OF_ORGANIZATION], sizes[OF_ORGANIZATION])
-                                : Py_NewRef(default_organization),
-        shared_text(texts[OF_SUBJECT], sizes[OF_SUBJECT]),
-        shared_text(texts[OF_TYPE], sizes[OF_TYPE]),
-    };
-    *key = parts[0] && parts[1] && parts[2] ? PyTuple_Pack(3, parts[0], parts[1], parts[2]) : NULL;
-    for (int i = 0; i < 3; i++)
-        Py_XDECREF(parts[i]);
+    /* An empty organization is none. */
+    const char *named[3] = {entry->has_organization ? texts[OF_ORGANIZATION] : NULL,
+                            texts[OF_SUBJECT], texts[OF_TYPE]};
+    const Py_ssize_t name_sizes[3] = {sizes[OF_ORGANIZATION], sizes[OF_SUBJECT], sizes[OF_TYPE]};
+    *key = key_of(named, name_sizes, default_organization);
     if (*key == NULL || keep_envelope(r->value, r->value_size, texts, sizes, entry) < 0) {
         Py_CLEAR(*key);
         return -1;

@@ -387,6 +387,22 @@ static int may_be_of(int trust, PyObject *key, PyObject *default_organization, c
     return named == 1 && same;
 }
 
+/* Return the key of three texts: organization, subscription and code. The default stands for an
+ * organization that is NULL.
+ */
+static PyObject *key_of(const char *const texts[3], const Py_ssize_t sizes[3],
+                        PyObject *default_organization)
+{
+    PyObject *parts[3], *key = NULL;
+    for (int i = 0; i < 3; i++)
+        parts[i] = texts[i] ? shared_text(texts[i], sizes[i]) : Py_NewRef(default_organization);
+    if (parts[0] && parts[1] && parts[2])
+        key = PyTuple_Pack(3, parts[0], parts[1], parts[2]);
+    for (int i = 0; i < 3; i++)
+        Py_XDECREF(parts[i]);
+    return key;
+}
+
 /* Find a plain event in its body; return 0 if it is another. The key is (organization,
  * subscription, code), with the default where the event has no organization. `decided`: what its
  * headers say, NOT_AT_ALL or CLOUD.
@@ -433,15 +449,14 @@ static int find_plain(const char *text, Py_ssize_t size, PyObject *default_organ
         entry->amount = Py_NewRef(with[ZERO]);
     else if (!is_null(cents) && (entry->amount = made_by(with[AMOUNT_OF], cents)) == NULL)
         return PyErr_Occurred() ? -1 : 0;
-    PyObject *parts[3] = {NULL};
     static const int fields[3] = {ORGANIZATION, SUBSCRIPTION, CODE};
-    for (int i = 0; i < 3; i++)
-        parts[i] = i == 0 && !entry->has_organization
-                       ? Py_NewRef(default_organization)
-                       : shared_text(found[fields[i]].found + 1, found[fields[i]].found_size - 2);
-    *key = parts[0] && parts[1] && parts[2] ? PyTuple_Pack(3, parts[0], parts[1], parts[2]) : NULL;
-    for (int i = 0; i < 3; i++)
-        Py_XDECREF(parts[i]);
+    const char *texts[3] = {NULL};
+    Py_ssize_t sizes[3] = {0};
+    for (int i = entry->has_organization ? 0 : 1; i < 3; i++) {
+        texts[i] = found[fields[i]].found + 1;
+        sizes[i] = found[fields[i]].found_size - 2;
+    }
+    *key = key_of(texts, sizes, default_organization);
     if (*key == NULL)
         Py_CLEAR(entry->amount);
     return *key == NULL ? -1 : 1;

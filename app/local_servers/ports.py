@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from errno import EADDRINUSE
 from random import SystemRandom
 
 from app.errors import StackError
@@ -22,8 +23,10 @@ def free_ports(count: int) -> list[int]:
             probe = socket.socket()
             try:
                 probe.bind((HOST, choose.choice(_BELOW_CLIENTS)))
-            except OSError:
+            except OSError as error:
                 probe.close()
+                if error.errno != EADDRINUSE:
+                    raise
             else:
                 held.append(probe)
         return [probe.getsockname()[1] for probe in held]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from app.kernel import reach_of
-from app.wire.arrivals import Arrival, MeterKey, Run, SubscriptionKey
+from app.wire.arrivals import Arrival, MeterKey, Run
 from app.wire.properties import read_properties
 from tables.changelogged.members import MemberKey, SetKey
 from tables.changelogged.presence import REST
@@ -88,9 +88,8 @@ class EarlierCopies:
         if not found.earlier:
             return found.later, found.rest
         runs, rest, rows, known = [*found.later.runs], [*found.rest], bytearray(), bytearray()
-        touches = self._corrections.touches if self._corrections else _nowhere
         for each in found.earlier:
-            odd = is_noted or touches(each.run[0][:2])
+            odd = is_noted or self._corrections.touches(each.run[0][:2])
             if not odd and self._leads(each, folded):
                 runs.append(each.run)
                 rows += each.rows
@@ -192,8 +191,3 @@ class EarlierCopies:
             self._snapshot.delete_blank(cell)
         self._work.add("duplicate", "cells", len(unfolded))
         return True
-
-
-def _nowhere(name: SubscriptionKey) -> bool:
-    """Return whether any event of an external subscription is corrected, while none at all is."""
-    return False

@@ -795,15 +795,15 @@ BUGS = (
     Bug(
         "earlier-copy-though-changes-are-told",
         "tables/partition/earlier_copies.py",
-        "odd = is_noted or touches(each.run[0][:2])",
-        "odd = touches(each.run[0][:2])",
+        "odd = is_noted or self._corrections.touches(each.run[0][:2])",
+        "odd = self._corrections.touches(each.run[0][:2])",
         "tests/laws/test_copies.py"
         "::test_an_earlier_copy_is_looked_at_unless_cells_are_at_rest_and_nobody_notes_more",
     ),
     Bug(
         "earlier-copy-though-it-may-be-corrected",
         "tables/partition/earlier_copies.py",
-        "odd = is_noted or touches(each.run[0][:2])",
+        "odd = is_noted or self._corrections.touches(each.run[0][:2])",
         "odd = is_noted",
         "tests/laws/test_copies.py"
         "::test_an_earlier_copy_is_looked_at_unless_cells_are_at_rest_and_nobody_notes_more",
