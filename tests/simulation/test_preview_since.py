@@ -22,9 +22,16 @@ from tests.simulation.by_hand import append, begin
 from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation
 from tests.simulation.process import PROCESS
-from tests.simulation.script import Correction, Event, Pass, Script
+from tests.simulation.script import Event, Pass, Script
 from tests.simulation.test_beyond_retention import defined
-from tests.simulation.test_read_since import CODES, EARLY_MS, LAGS_MS, rows_read
+from tests.simulation.test_read_since import (
+    CODES,
+    EARLY_MS,
+    LAGS_MS,
+    event_of,
+    four_weeks,
+    rows_read,
+)
 from tests.world.clock import WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, metric_body, plan_body
 from tests.world.profiles import sized
@@ -88,27 +95,14 @@ def test_what_is_previewed_is_as_from_all_events(tmp_path: Path, seed: int) -> N
     choose, partitions, corrects = random.Random(seed), 1 + seed % 2, seed % 4 == 3
     lags_ms = LAGS_MS + EARLY_MS if seed % 4 == 2 else LAGS_MS
 
+    def named() -> str:
+        return choose.choice([SUBSCRIPTION] * 7 + ["nobody"])
+
     def drawn(number: int) -> Event:
-        # Some are copies, at another time.
-        name = f"t{choose.randrange(number + 1) if choose.random() < 0.3 else number}"
-        values = {"v": choose.choice("123"), "u": choose.choice("ab"), "g": choose.choice("xy")}
-        place, lag_ms = choose.randrange(partitions), choose.choice(lags_ms)
-        external_id = choose.choice([SUBSCRIPTION] * 7 + ["nobody"])
-        return Event(choose.choice(CODES), name, lag_ms, external_id, values, place)
+        return event_of(choose, number, partitions, lags_ms, named)
 
     async def act(player: Player) -> None:
-        await begin(player)
-        await player.workers[0].assign(frozenset(range(partitions)))
-        number = 0
-        for week in range(4):
-            for _ in range(6):
-                await append(player, drawn(number), pause_s=0.5)
-                number += 1
-            if corrects and week:
-                corrections = (Correction(f"t{n}", f"c{week}{n}", to=drawn(n)) for n in range(3))
-                await append(player, *corrections, pause_s=2)
-            player._leap(Pass(choose.randrange(1, 2 * WEEK_MS)))
-            await asyncio.sleep(5)
+        await four_weeks(player, choose, drawn, partitions, corrects=corrects)
         now_ms = player.clock.now_ms()
         told = await all_previewed(player, now_ms)
         assert any(cells for cells, *_ in told)

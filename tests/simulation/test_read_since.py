@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,31 +89,53 @@ async def all_answers(player: Player, now_ms: int) -> list[Any]:
     return [*told, *(replace(one, as_of=AT_REST) for one in usage.values())]
 
 
+def event_of(
+    choose: random.Random,
+    number: int,
+    partitions: int,
+    lags_ms: list[int],
+    named: Callable[[], str] = lambda: SUBSCRIPTION,
+) -> Event:
+    """Draw an event; some are copies, at another time. `named`: draws its subscription."""
+    name = f"t{choose.randrange(number + 1) if choose.random() < 0.3 else number}"
+    values = {"v": choose.choice("123"), "u": choose.choice("ab"), "g": choose.choice("xy")}
+    place, lag_ms, external_id = choose.randrange(partitions), choose.choice(lags_ms), named()
+    return Event(choose.choice(CODES), name, lag_ms, external_id, values, place)
+
+
+async def four_weeks(
+    player: Player,
+    choose: random.Random,
+    drawn: Callable[[int], Event],
+    partitions: int,
+    *,
+    corrects: bool,
+) -> None:
+    """Let events come, and corrections of some, while a few weeks go by."""
+    await begin(player)
+    await player.workers[0].assign(frozenset(range(partitions)))
+    number = 0
+    for week in range(4):
+        for _ in range(6):
+            await append(player, drawn(number), pause_s=0.5)
+            number += 1
+        if corrects and week:
+            corrections = (Correction(f"t{n}", f"c{week}{n}", to=drawn(n)) for n in range(3))
+            await append(player, *corrections, pause_s=2)
+        player._leap(Pass(choose.randrange(1, 2 * WEEK_MS)))
+        await asyncio.sleep(5)
+
+
 @pytest.mark.parametrize("seed", range(sized(12, 3)))
 def test_what_is_told_is_as_from_all_events(tmp_path: Path, seed: int) -> None:
     choose, partitions, corrects = random.Random(seed), 1 + seed % 2, seed % 3 == 2
     lags_ms = LAGS_MS if corrects else LAGS_MS + EARLY_MS
 
     def drawn(number: int) -> Event:
-        # Some are copies, at another time.
-        name = f"t{choose.randrange(number + 1) if choose.random() < 0.3 else number}"
-        values = {"v": choose.choice("123"), "u": choose.choice("ab"), "g": choose.choice("xy")}
-        place, lag_ms = choose.randrange(partitions), choose.choice(lags_ms)
-        return Event(choose.choice(CODES), name, lag_ms, SUBSCRIPTION, values, place)
+        return event_of(choose, number, partitions, lags_ms)
 
     async def act(player: Player) -> None:
-        await begin(player)
-        await player.workers[0].assign(frozenset(range(partitions)))
-        number = 0
-        for week in range(4):
-            for _ in range(6):
-                await append(player, drawn(number), pause_s=0.5)
-                number += 1
-            if corrects and week:
-                corrections = (Correction(f"t{n}", f"c{week}{n}", to=drawn(n)) for n in range(3))
-                await append(player, *corrections, pause_s=2)
-            player._leap(Pass(choose.randrange(1, 2 * WEEK_MS)))
-            await asyncio.sleep(5)
+        await four_weeks(player, choose, drawn, partitions, corrects=corrects)
         now_ms = player.clock.now_ms()
         told = await all_answers(player, now_ms)
         with from_the_first():

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from app.bounds.turns import drained
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.judging import Judging
-from app.definitions.model import SetAside
 from app.definitions.timeline import NEVER_MS
 from app.kafka.names import TP
 from app.kafka.record_batch import RawRecord, RecordBatch
@@ -33,6 +32,7 @@ from tests.app.kernel.runs import plain_body
 from tests.app.kernel.test_arriving import bodies, cloud_body, listed
 from tests.world.batches import packed_batch, record_bytes
 from tests.world.profiles import examples
+from tests.world.set_asides import aside_of
 
 Header = tuple[str, bytes | None]
 
@@ -81,20 +81,6 @@ def taken(
         drained(portion.decode(judging, asides))
     told = portion.next_offset, portion.marks, portion.whole, portion.waits_past_ms
     return listed(dict(portion.runs)), portion.corrections, *told
-
-
-def aside_of(partition: int, offset: int, index: int | None) -> SetAside:
-    """Return what sets a place of a raw partition aside."""
-    return SetAside(
-        id="x",
-        partition=partition,
-        offset=offset,
-        count=1,
-        index=index,
-        code="set_aside",
-        message="",
-        append_time_ms=1,
-    )
 
 
 @examples(500)

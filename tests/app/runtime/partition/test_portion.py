@@ -14,7 +14,6 @@ from app.bounds.limits import ID_BYTES
 from app.bounds.turns import drained
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.judging import ORGANIZATION_HEADER, Belief, Judging
-from app.definitions.model import SetAside
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.kafka.names import TP
@@ -27,6 +26,7 @@ from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of, runs_of
 from app.wire.refusals import Refusal
 from tests.world.batches import Record, split_records
 from tests.world.profiles import examples
+from tests.world.set_asides import aside_of
 
 PARTITIONS, NAMES = 3, 9
 NAMED = b'"external_subscription_id":"s","transaction_id":"t","code":"%s"'
@@ -131,17 +131,7 @@ def test_what_was_set_aside_or_mistrusted_before_slows_nothing(
     monkeypatch.setattr("app.runtime.partition.portion.arrive_many", noting)
     asides = SetAsides()
     if aside_from is not None:
-        one = SetAside(
-            id="x",
-            partition=3,
-            offset=aside_from,
-            count=1,
-            index=None,
-            code="set_aside",
-            message="",
-            append_time_ms=1,
-        )
-        asides.commit(one)
+        asides.commit(aside_of(3, aside_from))
     values = [b"{" + NAMED % code + b',"organization_id":"o"}' for code in (b"c", b"d", b"e")]
     of = [(ORGANIZATION_HEADER, b"o")]
     records = [
