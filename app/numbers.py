@@ -311,11 +311,16 @@ def weighted_average(area: Decimal | Fraction, length: int) -> Decimal:
 
     Both in the same unit of time, whichever that is.
     """
-    numerator, denominator = area.as_integer_ratio()
-    scaled = numerator * 10**WEIGHTED_SUM_DIGITS
-    return _ceil_ratio(scaled, denominator * length, WEIGHTED_SUM_DIGITS)
+    return _ceil_divided(area, length, WEIGHTED_SUM_DIGITS)
 
 
 def prorate(unit_days: Decimal | Fraction, days: int) -> Decimal:
     """Divide units · days by the days of the period, ceil at 5 decimals."""
-    return ceil_at(Fraction(unit_days) / days, PRORATION_DIGITS)
+    return _ceil_divided(unit_days, days, PRORATION_DIGITS)
+
+
+def _ceil_divided(value: Decimal | Fraction, by: int, digits: int) -> Decimal:
+    """Divide exactly, and round towards +infinity at that many decimals."""
+    # Fractions would be put in lowest terms at each step.
+    numerator, denominator = value.as_integer_ratio()
+    return _ceil_ratio(numerator * 10**digits, denominator * by, digits)

@@ -17,6 +17,7 @@ PARTS = {
     "charges": ("charges",),
     "spellings": ("spellings",),
     "copies": ("copies",),
+    "instants": ("instants",),
     "closing": ("closing",),
     "latency": ("latency",),
     "restore": ("restore",),

@@ -56,7 +56,7 @@ class FoldParts(NamedTuple):
     reading: Reading | None
     """How `app.kernel` reads and folds it; None: it does not."""
     leads: bool
-    """Whether events may lead straight into cells: each is told to nobody, nor kept whole."""
+    """Whether events may lead straight into cells: no member is kept whole."""
 
 
 class ChargeFold:
@@ -75,6 +75,11 @@ class ChargeFold:
 
     over_life = False
     """Whether it folds the life of a subscription, for alerts alone."""
+
+    @property
+    def bills_at_once(self) -> bool:
+        """Whether each event that counts is billed when it comes."""
+        return self.in_advance and self.prices
 
     @property
     def reaches_back(self) -> bool:
@@ -199,9 +204,8 @@ class ChargeFold:
 
     def take_parts(self) -> FoldParts:
         """Return what the fold reads of it, which is the same from the first event on."""
-        reading, in_advance = self._reading(), self.in_advance
-        whole_members = self.charge.prorated or in_advance
-        leads = reading is not None and not in_advance
+        reading = self._reading()
+        whole_members = self.charge.prorated or self.in_advance
         self.parts = FoldParts(
             self.read_value,
             self.plain,
@@ -213,7 +217,7 @@ class ChargeFold:
             self.prices,
             self.by_day,
             reading,
-            leads and not (self.unique and whole_members),
+            reading is not None and not (self.unique and whole_members),
         )
         return self.parts
 

@@ -143,7 +143,7 @@ def _fold_into(
     ignore = folded.ignore if prices else _ignore_nothing
     watch = span.watch
     has_cut = corrected_ms > 0 or watch is not None
-    in_advance = fold.in_advance and prices
+    bills_at_once = fold.bills_at_once
     code = route.code
     prefix, suffix = f"{route.external_subscription_id}\0", f"\0{code}\0"
     name: tuple[str | None, tuple[str | None, ...]] = ONLY_CELL
@@ -242,7 +242,7 @@ def _fold_into(
             position = (append_time_ms, partition, offset, index)
             found = ((property_text, adds, timestamp_ms, position),)
             operate(cell, cut_ms, set_name, found, members, folded, simply=not whole_members)
-        if in_advance:
+        if bills_at_once:
             folded.billed_at_once.append(arrival)
         if not cell.dirty:
             cell.dirty = True
@@ -277,7 +277,7 @@ def _fold_plainly(
         return None
     if known is None:
         layer.cells[ONLY_CELL] = cell
-    if found is not True or span.fold.in_advance:
+    if found is not True or span.fold.bills_at_once:
         _take_found(cell, 0, run, found, parts, members, folded)
     return Aim(cell, 0, cell, 0, layer.due_at_ms, layer.end_ms)
 
@@ -295,7 +295,7 @@ def _take_found(
     if not isinstance(found, bool):
         set_name = set_of(cell.layer, cell.filter_id, cell.groups, members)
         operate(cell, cut_ms, set_name, found, members, folded, simply=not parts.whole_members)
-    if parts.prices and cell.layer.span.fold.in_advance:
+    if cell.layer.span.fold.bills_at_once:
         folded.billed_at_once += run
 
 

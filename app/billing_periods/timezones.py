@@ -68,6 +68,7 @@ def local_midnight_ms(day: date, timezone: str) -> int:
     return _jump_between_ms(by_new_offset_ms, by_old_offset_ms, timezone)
 
 
+@lru_cache(maxsize=1024)
 def opens_a_local_day(at_ms: int, timezone: str) -> bool:
     """Return whether this instant is exactly a local midnight, either one where there are two."""
     local = local_datetime(at_ms, timezone)

@@ -9,10 +9,7 @@ from app.wire.arrivals import Position
 from app.wire.usage_records import (
     Envelope,
     PublishedRecord,
-    RecordedCell,
     Told,
-    head_of,
-    members_of,
     published_as,
     quoted,
     record_id,
@@ -23,6 +20,15 @@ from app.wire.usage_records import (
 InstantType = Literal["usage.instant", "usage.instant_revised"]
 INSTANT_TYPES: Final = frozenset(("usage.instant", "usage.instant_revised"))
 InstantReason = Literal["correction"]
+
+
+class InstantCell(NamedTuple):
+    """A cell as the records of its events name it at one cut."""
+
+    envelope: Envelope
+    id: str
+    echoed: str
+    """JSON members from `lago_charge_id` to `period`, as `RecordedCell.echoed` has them."""
 
 
 class BilledEvent(NamedTuple):
@@ -55,8 +61,7 @@ def instant_id(cell: str, transaction_id: str) -> str:
 
 
 def instant_record(
-    envelope: Envelope,
-    cell: RecordedCell,
+    cell: InstantCell,
     revision: int,
     billed: BilledEvent,
     figures: InstantText,
@@ -66,28 +71,20 @@ def instant_record(
     """Return a `usage.instant` record (revision 0) or a `usage.instant_revised` record."""
     kind: InstantType = "usage.instant" if revision == 0 else "usage.instant_revised"
     reason: InstantReason | None = None if revision == 0 else "correction"
+    envelope = cell.envelope
     instant = instant_id(cell.id, billed.transaction_id)
     identity = record_id(instant, revision)
     append_time_ms, partition, offset, index = billed.position
-    event = members_of(
-        {
-            "event_transaction_id": billed.transaction_id,
-            "event_timestamp": iso_milliseconds(billed.timestamp_ms),
-            "position": {
-                "append_time": iso_milliseconds(append_time_ms),
-                "partition": partition,
-                "offset": offset,
-                "index": index,
-            },
-        }
-    )
     presented = "null" if billed.presentation_by is None else text_of(billed.presentation_by)
-    head = head_of(envelope, identity, cell.id, revision, kind)
-    # The two ids stand side by side.
-    named = f'"cell_id":"{cell.id}"'
-    head = head.replace(named, f'"instant_id":"{instant}",{named}', 1)
+    # The two ids stand side by side. The figures are digits: nothing in them is escaped in JSON.
     value = (
-        f"{head},{cell.echoed(envelope)},{event},"
+        f'{{"schema_version":{envelope.schema_version},"id":"{identity}",'
+        f'"instant_id":"{instant}","cell_id":"{cell.id}",'
+        f'"type":"{kind}","revision":{revision},{envelope.names},{cell.echoed},'
+        f'"event_transaction_id":{text_of(billed.transaction_id)},'
+        f'"event_timestamp":"{iso_milliseconds(billed.timestamp_ms)}",'
+        f'"position":{{"append_time":"{iso_milliseconds(append_time_ms)}",'
+        f'"partition":{partition},"offset":{offset},"index":{index}}},'
         f'"units":"{figures.units}","prorated_units":{quoted(figures.prorated_units)},'
         f'"applied_units":"{figures.applied_units}","units_before":"{figures.units_before}",'
         f'"units_after":"{figures.units_after}","current_units":"{figures.current_units}",'

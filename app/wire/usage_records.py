@@ -340,8 +340,8 @@ def _sorted(value: Any) -> Any:
     return [_sorted(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def text_of(value: dict[str, Any]) -> str:
-    """Return an object as JSON."""
+def text_of(value: Any) -> str:
+    """Return a value as JSON."""
     return _json(value).decode()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import xxhash
@@ -10,6 +10,9 @@ import xxhash
 Rows = Mapping[bytes, bytes | None]
 """Changelog records by key, in order; a None value deletes. A pair for each would count for the
 garbage collector, which then walks the young in the midst of a flush."""
+
+Change = tuple[bytes, bytes | None, bytes | None]
+"""(key, value before, value); None: no value."""
 
 SUM_MODULUS = 1 << 64
 _xxh3 = xxhash.xxh3_64_intdigest
@@ -29,10 +32,18 @@ class ChangelogSum(NamedTuple):
 
     def replaced(self, key: bytes, old: bytes | None, new: bytes | None) -> ChangelogSum:
         """Return the sum after a key got another value; None: no value."""
-        return self.after(((key, old, new),))
+        records, hashes = self
+        seed = _xxh3(key) & 0x7FFFFFFF
+        if old is not None:
+            records -= 1
+            hashes -= _xxh3(old, seed)
+        if new is not None:
+            records += 1
+            hashes += _xxh3(new, seed)
+        return ChangelogSum(records, hashes % SUM_MODULUS)
 
-    def after(self, changes: Iterable[tuple[bytes, bytes | None, bytes | None]]) -> ChangelogSum:
-        """Return the sum after changes, each (key, old value, new value)."""
+    def after(self, changes: Iterable[Change]) -> ChangelogSum:
+        """Return the sum after changes."""
         records, hashes = self
         for key, old, new in changes:
             seed = _xxh3(key) & 0x7FFFFFFF
@@ -67,3 +78,9 @@ class Changelogged:
         """Put a value in place of the one before; None: there is none."""
         self.sum = self.sum.replaced(key, before, value)
         self._dirty[key] = value
+
+    def _put_all(self, changes: Sequence[Change]) -> None:
+        """Do what `_put` does for many keys."""
+        self.sum = self.sum.after(changes)
+        for key, _, value in changes:
+            self._dirty[key] = value

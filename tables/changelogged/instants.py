@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
+from msgspec.structs import replace
 
 from app.wire.arrivals import Arrival, Position, SubscriptionKey
-from tables.changelogged.checksum import Changelogged
+from tables.changelogged.checksum import Change, Changelogged
+from tables.changelogged.keyed_rows import KeyedRows
 from tables.changelogged.operations import ROW_PREFIX, Operations
-from tables.changelogged.packed_rows import PackedRows
 
 CellId = str
 
@@ -61,7 +62,7 @@ class InstantTable(Changelogged):
         self.corrected: dict[SubscriptionKey, set[bytes]] = {}
         """Events with a correction that waits for its cut."""
         self._chains: dict[bytes, bytes] = {}
-        self._figures = PackedRows()
+        self._figures = KeyedRows()
         # A table that is let go of goes at once, without the collector.
         itself = weakref.proxy(self)
         self.operations = Operations(lambda *row: itself._put(*row))
@@ -73,25 +74,29 @@ class InstantTable(Changelogged):
         table._chains, table._figures = self._chains, self._figures
         return table
 
-    def add(self, arrival: Arrival) -> bool:
-        """Keep an event until its cut; return False if it is kept already."""
-        waiting = self.undecided.setdefault(arrival.name, {})
-        if arrival.position in waiting:
-            return False
-        kept = msgspec.structs.replace(
-            arrival, event=msgspec.structs.replace(arrival.event, body=b"")
-        )
-        waiting[arrival.position] = kept
-        self._put(_event_key(kept), None, _encode(kept))
-        return True
+    def add(self, arrivals: Iterable[Arrival]) -> set[SubscriptionKey]:
+        """Keep events until their cut; return whose they are, those aside that are kept already."""
+        names, changes = set[SubscriptionKey](), list[Change]()
+        for arrival in arrivals:
+            name, position = arrival.name, arrival.position
+            waiting = self.undecided.setdefault(name, {})
+            if position not in waiting:
+                kept = replace(arrival, event=replace(arrival.event, body=b""))
+                waiting[position] = kept
+                names.add(name)
+                changes.append((_event_key(name, position), None, _encode(kept)))
+        self._put_all(changes)
+        return names
 
-    def drop(self, name: SubscriptionKey, position: Position) -> None:
-        """Forget an event: it is decided."""
-        waiting = self.undecided[name]
-        arrival = waiting.pop(position)
-        if not waiting:
-            del self.undecided[name]
-        self._put(_event_key(arrival), _encode(arrival), None)
+    def drop(self, decided: Iterable[tuple[SubscriptionKey, Position]]) -> None:
+        """Forget events: they are decided."""
+        changes = list[Change]()
+        for name, position in decided:
+            waiting = self.undecided[name]
+            changes.append((_event_key(name, position), _encode(waiting.pop(position)), None))
+            if not waiting:
+                del self.undecided[name]
+        self._put_all(changes)
 
     def names(self) -> set[SubscriptionKey]:
         """Return external subscriptions of which anything waits for a cut."""
@@ -124,16 +129,19 @@ class InstantTable(Changelogged):
 
     def figures(self, identity: bytes) -> list[StoredFigure]:
         """Return the newest figures of an event, one a cell."""
-        rows = self._figures.read(_figure_key(identity))
-        return [figure for _, value in rows for figure in _decode_figures(value)]
+        row = self._figures.get(identity)
+        return [] if row is None else _decode_figures(memoryview(row)[len(identity) :])
 
     def put_figures(self, identity: bytes, figures: Iterable[StoredFigure]) -> None:
         """Put the figures of an event in place of those before."""
-        key, value = _figure_key(identity), _encode(list(figures))
-        known = [old for _, old in self._figures.drain(key)]
-        self._figures.add(key, b"", value)
-        self._figures.pack()
-        self._put(key, known[0] if known else None, value)
+        value = _encode(list(figures))
+        before, row, number = None, identity + value, self._figures.find(identity)
+        if number < 0:
+            self._figures.add(identity, row)
+        else:
+            before = self._figures[number][len(identity) :]
+            self._figures.replace(number, row)
+        self._put(_FIGURE + identity, before, value)
 
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""
@@ -147,11 +155,7 @@ class InstantTable(Changelogged):
         elif kind == ROW_PREFIX:
             self.operations.load(key, value)
         else:
-            self._figures.add(key, b"", value)
-
-    def loaded(self) -> None:
-        """Pack what was taken over, now that it is all there."""
-        self._figures.pack()
+            self._figures.put(key[1:], key[1:] + value)
 
 
 _EVENT, _CHAIN, _FIGURE = b"e", b"c", b"f"
@@ -161,13 +165,9 @@ _decode_figures = msgspec.msgpack.Decoder(list[StoredFigure]).decode
 _decode_arrival = msgspec.msgpack.Decoder(Arrival).decode
 
 
-def _event_key(arrival: Arrival) -> bytes:
-    return _EVENT + _encode((arrival.name, arrival.position))
+def _event_key(name: SubscriptionKey, position: Position) -> bytes:
+    return _EVENT + _encode((name, position))
 
 
 def _chain_key(cell_id: CellId) -> bytes:
     return _CHAIN + cell_id.encode()
-
-
-def _figure_key(identity: bytes) -> bytes:
-    return _FIGURE + identity

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
+from app.definitions.model import Charge, Metric, Plan, Subscription
 from app.definitions.timeline import Period
 from app.numbers import EXACT, ZERO, group_text, plain
 from app.wire.arrivals import Arrival, Position
 from app.wire.events import Event
-from app.wire.instant_records import BilledEvent, InstantText, instant_record
+from app.wire.instant_records import BilledEvent, InstantCell, InstantText, instant_record
 from app.wire.properties import read_properties
 from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, envelope_of
 from tables.cells.cell import Span, window_of
@@ -18,6 +19,9 @@ from tables.changelogged.instants import StoredChain, StoredFigure
 from tables.instants.chain import Figure
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharges
+
+CELLS_AT_HAND = 10_000
+"""A cut keeps what is the same for all events of a cell, for so many cells at most."""
 
 
 class Change(NamedTuple):
@@ -36,6 +40,14 @@ class Change(NamedTuple):
     """Position of the event."""
 
 
+class _Cell(NamedTuple):
+    """A cell at the cut, for the records of its events."""
+
+    recorded: InstantCell
+    balance: Decimal
+    presentation_keys: Sequence[str]
+
+
 class InstantRecords:
     """Makes the records of one cut."""
 
@@ -43,20 +55,16 @@ class InstantRecords:
         self._partition = partition
         self._cut_ms = cut_ms
         self._envelopes: dict[tuple[str, int], Envelope] = {}
+        self._cells: dict[str, _Cell] = {}
+        """Cells that events were taken into, by their ids."""
 
     def record(self, change: Change) -> PublishedRecord:
         """Return the record of one figure."""
-        chain, stored, previous = change.chain, change.stored, change.previous
-        subscription = subscription_at(self._partition, chain.subscription_id, self._cut_ms)
-        period = change.period or self._period_of(subscription, change)
-        charge, metric = self._charge_of(subscription, period, change)
-        bucket = next((f for f in charge.filters if f.id == chain.filter_id), None)
-        envelope = self._envelope(subscription, period)
-        balance = self._balance(subscription, chain, metric, period)
-        after = EXACT.add(balance, chain.peak)
+        chain, stored, figure = change.chain, change.stored, change.figure
+        cell = self._cell_of(change)
+        after = EXACT.add(cell.balance, chain.peak)
         event = None if change.arrival is None else change.arrival.event
         precise = None if event is None else event.precise_total_amount_cents
-        figure = change.figure
         text = InstantText(
             plain(figure.units),
             None if stored.prorated_units is None else plain(stored.prorated_units),
@@ -68,22 +76,47 @@ class InstantRecords:
             None if precise is None else plain(precise),
             stored.counts,
         )
-        before = None if previous is None else previous.units
+        before = None if change.previous is None else change.previous.units
         return instant_record(
-            envelope,
-            RecordedCell(
-                stored.cell_id, envelope.echo_of(charge, metric, bucket), chain.grouped_by
-            ),
+            cell.recorded,
             stored.revision,
             BilledEvent(
                 stored.transaction_id,
                 stored.timestamp_ms,
                 change.at,
-                _presentation_by(charge, bucket, event),
+                _presentation_by(cell.presentation_keys, event),
             ),
             text,
             None if before is None else plain(before),
             None if before is None else plain(EXACT.subtract(figure.units, before)),
+        )
+
+    def _cell_of(self, change: Change) -> _Cell:
+        """Return the cell of a figure, as the cut has it for all events that it takes in."""
+        identity = change.stored.cell_id
+        if change.span is None:
+            # What was taken out is named as it was when it was taken in.
+            return self._make_cell(change)
+        cell = self._cells.get(identity)
+        if cell is None:
+            if len(self._cells) >= CELLS_AT_HAND:
+                self._cells.clear()
+            self._cells[identity] = cell = self._make_cell(change)
+        return cell
+
+    def _make_cell(self, change: Change) -> _Cell:
+        chain = change.chain
+        subscription = subscription_at(self._partition, chain.subscription_id, self._cut_ms)
+        period = change.period or self._period_of(subscription, change)
+        charge, metric = self._charge_of(subscription, period, change)
+        bucket = next((f for f in charge.filters if f.id == chain.filter_id), None)
+        envelope = self._envelope(subscription, period)
+        echo = envelope.echo_of(charge, metric, bucket)
+        cell = RecordedCell(change.stored.cell_id, echo, chain.grouped_by)
+        return _Cell(
+            InstantCell(envelope, cell.id, cell.echoed(envelope)),
+            self._balance(subscription, chain, metric, period),
+            charge.presentation_keys(bucket),
         )
 
     def _envelope(self, subscription: Subscription, period: Period) -> Envelope:
@@ -169,11 +202,8 @@ class InstantRecords:
         return ZERO
 
 
-def _presentation_by(
-    charge: Charge, bucket: ChargeFilter | None, event: Event | None
-) -> dict[str, str | None] | None:
+def _presentation_by(keys: Sequence[str], event: Event | None) -> dict[str, str | None] | None:
     """Return what an event is presented by; None where nothing presents it."""
-    keys = charge.presentation_keys(bucket)
     if not keys or event is None:
         return None
     properties = read_properties(event.properties)

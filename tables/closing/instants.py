@@ -7,7 +7,7 @@ What was decided once stays: a cut that is taken again finds it and says nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -18,11 +18,17 @@ from app.definitions.timeline import NEVER_MS
 from app.numbers import ZERO
 from app.wire.arrivals import Arrival, MeterKey, Position, SubscriptionKey
 from app.wire.usage_records import PublishedRecord, cell_id
+from tables.aggregation import Groups
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
 from tables.changelogged.instants import InstantTable, StoredChain, StoredFigure
 from tables.changelogged.members import MemberKey
-from tables.closing.instant_records import Change, InstantRecords, subscription_at
+from tables.closing.instant_records import (
+    CELLS_AT_HAND,
+    Change,
+    InstantRecords,
+    subscription_at,
+)
 from tables.instants.book import Book
 from tables.instants.chain import NO_FIGURE, Chain, Figure, take_out
 from tables.instants.deciding import Counted, counted_in, decided
@@ -32,6 +38,8 @@ from tables.routing.route import Route
 
 STEPS_AT_ONCE = 64
 """Between two chances to let others go on."""
+_Cell = tuple[Span, int, str | None, Groups]
+"""(span, start of the period in ms, filter_id, groups)"""
 
 
 class Step(NamedTuple):
@@ -54,14 +62,18 @@ def instants_at(partition: Partition, cut_ms: int) -> Iterator[PublishedRecord |
     deciding = Deciding(partition, partition.instants, cut_ms)
     records = InstantRecords(partition, cut_ms)
     says = partition.definitions.settings_at(cut_ms).fold_version >= 2
+    done = list[tuple[SubscriptionKey, Position]]()
     for count, step in enumerate(deciding.in_order(partition.instants.names()), 1):
         if step is not None:
             for change in deciding.take(step) if says else ():
                 yield records.record(change)
             if not step.corrects:
-                partition.instants.drop(step.name, step.position)
+                done.append((step.name, step.position))
         if step is None or count % STEPS_AT_ONCE == 0:
+            partition.instants.drop(done)
+            done.clear()
             yield None
+    partition.instants.drop(done)
     yield from _forgetting_corrections(partition, cut_ms)
 
 
@@ -110,7 +122,7 @@ def _wanted_by(
     partition: Partition, deciding: Deciding, names: Iterable[SubscriptionKey]
 ) -> Steps[list[MemberKey]]:
     wanted: dict[MemberKey, None] = {}
-    for step in deciding.steps(names):
+    for step in deciding.steps(names, asking=True):
         yield
         arrival = None if step is None else step.arrival
         for _, counted in deciding.places(arrival) if arrival is not None else ():
@@ -153,15 +165,43 @@ class Deciding:
         self._as_of_ms = None if cut_ms == NEVER_MS else cut_ms
         self._is_newest = definitions.last_offset_at(cut_ms) == definitions.last_offset_at(NEVER_MS)
         self._routes: dict[MeterKey, Route] = {}
+        self._first_cuts: dict[int, int] = {}
+        """By append time; of events that are all at hand."""
+        self._cells: dict[_Cell, tuple[str, StoredChain]] = {}
+        """Ids of cells, and their chains before the first event."""
+        self._chains: dict[str, StoredChain] = {}
+        """Chains of cells by their ids, as the book has them."""
 
-    def steps(self, names: Iterable[SubscriptionKey]) -> Iterator[Step | None]:
-        """Yield all that waits for the cut, in no order; None: a chance to let others go on."""
-        looked_at = (chain(self._events(name), self._corrections(name)) for name in list(names))
-        for count, step in enumerate(chain.from_iterable(looked_at), 1):
+    def steps(
+        self, names: Iterable[SubscriptionKey], *, asking: bool = False
+    ) -> Iterator[Step | None]:
+        """Yield all that waits for the cut, in no order; None: a chance to let others go on.
+
+        `asking`: without events that surely ask for no member.
+        """
+        names = list(names)
+        waiting = self._waiting(names)
+        while some := list(islice(waiting, STEPS_AT_ONCE)):
+            yield from self._events(list(filter(self._may_ask, some)) if asking else some)
+            yield None
+        corrections = chain.from_iterable(map(self._corrections, names))
+        for count, step in enumerate(corrections, 1):
             if step is not None:
                 yield step
             if count % STEPS_AT_ONCE == 0:
                 yield None
+
+    def _waiting(self, names: Iterable[SubscriptionKey]) -> Iterator[Arrival]:
+        for name in names:
+            # Others may come while this waits for its turn.
+            yield from list(self._partition.instants.undecided.get(name, {}).values())
+
+    def _may_ask(self, arrival: Arrival) -> bool:
+        """Return False for an event that no unique count takes, also not by a correction."""
+        if self._partition.corrections:
+            return True
+        spans = self._route_of(arrival.meter_key).spans
+        return any(span.fold.in_advance and span.fold.unique for span in spans)
 
     def in_order(self, names: Iterable[SubscriptionKey]) -> Iterator[Step | None]:
         """Yield what `steps` does, in order of position; None: a chance to let others go on."""
@@ -173,29 +213,36 @@ class Deciding:
                 found.append(step)
         yield from (yield from in_order(found, attrgetter("position")))
 
-    def _events(self, name: SubscriptionKey) -> Iterator[Step | None]:
-        """Yield the events of a name; None for one of a later cut."""
+    def _events(self, some: Iterable[Arrival]) -> Iterator[Step]:
+        """Yield those of some events that are not of a later cut."""
         partition, cut_ms = self._partition, self._cut_ms
-        # Others may come while this waits for its turn.
-        for position, arrival in list(partition.instants.undecided.get(name, {}).items()):
-            first_ms = partition.cuts.grid_cut_of(position[0])
-            if first_ms > cut_ms:
-                yield None
-                continue
-            identity = arrival.identity
-            entry = partition.index.find(identity)
+        due = [(each, at_ms) for each in some if (at_ms := self._first_cut_of(each)) <= cut_ms]
+        identities = [arrival.identity for arrival, _ in due]
+        entries = partition.index.find_many(identities)
+        corrections = partition.corrections
+        for (arrival, first_ms), identity, entry in zip(due, identities, entries, strict=True):
+            position = arrival.position
             counts: Arrival | None = arrival
             if entry is None or entry[:4] != position or self._has_passed(first_ms):
                 # Another copy of it came earlier, it was refused after all, or no charge counted
                 # it when its cut came: then none bills it at once, whatever is defined later.
                 counts = None
-            for stored in partition.corrections.history(identity) if counts else ():
+            for stored in corrections.history(identity) if counts and corrections else ():
                 if stored.append_time_ms <= min(first_ms, cut_ms):
                     event = stored.event
                     counts = (
                         None if event is None else msgspec.structs.replace(arrival, event=event)
                     )
-            yield Step(position, name, identity, counts, corrects=False)
+            yield Step(position, arrival.name, identity, counts, corrects=False)
+
+    def _first_cut_of(self, arrival: Arrival) -> int:
+        """Return the grid cut that decides an event."""
+        append_time_ms = arrival.append_time_ms
+        cut_ms = self._first_cuts.get(append_time_ms)
+        if cut_ms is None:
+            cut_ms = self._partition.cuts.grid_cut_of(append_time_ms)
+            self._first_cuts[append_time_ms] = cut_ms
+        return cut_ms
 
     def _corrections(self, name: SubscriptionKey) -> Iterator[Step | None]:
         """Yield the corrections of a name; None for an event that this cut does not correct."""
@@ -266,30 +313,31 @@ class Deciding:
         spans = self._live((*name, code)).spans
         return next((span for span in spans if span.key == key), None)
 
-    def take(self, step: Step) -> list[Change]:
+    def take(self, step: Step) -> Iterable[Change]:
         """Take a step; return the figures that it changes, those that it takes out first."""
         known = {figure.cell_id: figure for figure in self._book.figures(step.identity)}
-        first = all(figure.decided_ms < self._cut_ms for figure in known.values())
-        if known and (not step.corrects or not first):
+        if known and not (
+            step.corrects and all(figure.decided_ms < self._cut_ms for figure in known.values())
+        ):
             # A partition that folds anew comes to what it decided before.
-            return []
-        changes: list[Change] = []
+            return ()
+        changes: dict[str, Change] = {}
         at = step.position
         if step.corrects:
             at = self._partition.index.find(step.identity).position  # type: ignore[union-attr]
-            changes += [self._taken_out(f, at) for f in known.values() if f.counts]
-        now = {change.stored.cell_id: change.stored for change in changes}
+            changes = {f.cell_id: self._taken_out(f, at) for f in known.values() if f.counts}
         for span, counted in self.places(step.arrival) if step.arrival is not None else ():
             change = self._taken_in(span, counted, step, at, known)
-            now[change.stored.cell_id] = change.stored
-            changes = [c for c in changes if c.stored.cell_id != change.stored.cell_id]
-            changes.append(change)
+            # One that is taken in again comes behind those that are only taken out.
+            changes.pop(change.stored.cell_id, None)
+            changes[change.stored.cell_id] = change
         if changes:
+            now = {cell: change.stored for cell, change in changes.items()}
             self._book.put_figures(step.identity, (known | now).values())
-        return changes
+        return changes.values()
 
     def _taken_out(self, figure: StoredFigure, at: Position) -> Change:
-        chain = self._book.chain(figure.cell_id)
+        chain = self._chains.get(figure.cell_id) or self._book.chain(figure.cell_id)
         if chain is None:
             raise LookupError(f"cell {figure.cell_id} has a figure and no chain")
         left = take_out(
@@ -317,14 +365,9 @@ class Deciding:
         at: Position,
         known: dict[str, StoredFigure],
     ) -> Change:
-        charge, arrival = span.fold.charge, counted.arrival
-        subscription = subscription_at(self._partition, span.key.subscription_id, self._as_of_ms)
-        bucket = next((f for f in charge.filters if f.id == counted.filter_id), None)
-        grouped_by = tuple(zip(charge.group_keys(bucket), counted.groups, strict=False))
-        grouped_by = grouped_by if counted.groups else ()
-        start_ms = counted.period.start_ms
-        identity = cell_id(subscription, charge.id, counted.filter_id, grouped_by, start_ms)
-        before = self._book.chain(identity)
+        arrival = counted.arrival
+        identity, new = self._cell_of(span, counted)
+        before = self._chains.get(identity) or self._book.chain(identity)
         chain = Chain() if before is None else Chain(before.current, before.peak, before.billed)
         as_of = step.position if step.corrects else None
         chain, figure = decided(counted, chain, self.sweep, as_of)
@@ -340,27 +383,51 @@ class Deciding:
             counts=True,
             decided_ms=self._cut_ms,
         )
-        new = before or StoredChain(
-            span.key.subscription_id,
-            charge.id,
-            counted.filter_id,
-            grouped_by,
-            start_ms,
-            ZERO,
-            ZERO,
-            ZERO,
-            self._cut_ms,
-        )
-        now_chain = self._put(identity, new, chain)
-        return Change(stored, previous, figure, now_chain, arrival, span, counted.period, at)
+        now = self._put(identity, before or new, chain)
+        return Change(stored, previous, figure, now, arrival, span, counted.period, at)
+
+    def _cell_of(self, span: Span, counted: Counted) -> tuple[str, StoredChain]:
+        """Return the id of a cell, and its chain before its first event."""
+        start_ms, filter_id, groups = counted.period.start_ms, counted.filter_id, counted.groups
+        key = (span, start_ms, filter_id, groups)
+        found = self._cells.get(key)
+        if found is None:
+            charge, subscription_id = span.fold.charge, span.key.subscription_id
+            subscription = subscription_at(self._partition, subscription_id, self._as_of_ms)
+            bucket = next((f for f in charge.filters if f.id == filter_id), None)
+            keys = charge.group_keys(bucket) if groups else ()
+            grouped_by = tuple(zip(keys, groups, strict=False))
+            identity = cell_id(subscription, charge.id, filter_id, grouped_by, start_ms)
+            new = StoredChain(
+                subscription_id,
+                charge.id,
+                filter_id,
+                grouped_by,
+                start_ms,
+                ZERO,
+                ZERO,
+                ZERO,
+                self._cut_ms,
+            )
+            if len(self._cells) >= CELLS_AT_HAND:
+                self._cells.clear()
+            self._cells[key] = found = identity, new
+        return found
 
     def _put(self, identity: str, known: StoredChain, chain: Chain) -> StoredChain:
-        now = msgspec.structs.replace(
-            known,
-            current=chain.current or ZERO,
-            peak=chain.peak or ZERO,
-            billed=chain.billed,
-            decided_ms=self._cut_ms,
+        now = StoredChain(
+            known.subscription_id,
+            known.charge_id,
+            known.filter_id,
+            known.grouped_by,
+            known.start_ms,
+            chain.current or ZERO,
+            chain.peak or ZERO,
+            chain.billed,
+            self._cut_ms,
         )
+        if len(self._chains) >= CELLS_AT_HAND:
+            self._chains.clear()
+        self._chains[identity] = now
         self._book.put_chain(identity, now)
         return now

@@ -236,7 +236,7 @@ class Corrected:
         cut_ms = self._cuts.grid_cut_of(at_ms)
         if cut_ms > self._checkpoint.cut_ms and self._definitions.pays_in_advance(*name):
             self._instants.correct(name, stored.identity)
-            self._cuts.expect_instants(name, at_ms)
+            self._cuts.expect_instants({name}, cut_ms)
 
     def take_earlier(self, arrival: Arrival) -> None:
         """Take an earlier copy of a known event: it is what corrections are of from now on.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from itertools import chain
 from math import lcm
 
@@ -258,12 +258,12 @@ class CutsToCome:
         """Return the grid cut that decides what was appended at a time."""
         return ceil_to(append_time_ms, self._definitions.grid_ms(append_time_ms))
 
-    def expect_instants(self, name: SubscriptionKey, append_time_ms: int) -> None:
+    def expect_instants(self, names: Set[SubscriptionKey], cut_ms: int) -> None:
         """Have the grid cut taken that decides events, or corrections, of charges paid at once."""
-        names = self.instants.setdefault(self.grid_cut_of(append_time_ms), set())
-        if name not in names:
-            names.add(name)
-            self._late_names.add(name)
+        known = self.instants.setdefault(cut_ms, set())
+        new = names - known
+        known |= new
+        self._late_names |= new
 
     def next_ms(self) -> int:
         """Return the first cut to come that anybody's events or corrections wait for."""

@@ -107,7 +107,8 @@ class EarlierCopies:
             return False
         fold, known_ms, appended_ms = layer.span.fold, copies.known_ms, reach_of(run)[1]
         if (
-            known_ms > route.until_ms
+            fold.bills_at_once
+            or known_ms > route.until_ms
             or appended_ms <= fold.limited_after_ms < known_ms
             or (fold.aggregation.ordered and not fold.unique)
             or None in [arrival.event.timestamp_ms for arrival in run]

@@ -8,7 +8,7 @@ anything for events already folded, they are refolded (`tables.partition.refold`
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -241,6 +241,10 @@ class Partition:
             led = led.without(self._left_apart(led, unread, folded))
         if led.late:
             self._fold_beside(led, folded, operations)
+        if self.definitions.plan_index.in_advance:
+            for route, (_, run) in zip(led.routes, led.runs, strict=True):
+                if route.bills_at_once:
+                    folded.billed_at_once += run
         for route, found in operations:
             if route.cell is not None and route.set_key is not None:
                 cell, cut_ms = route.cell, 0
@@ -349,10 +353,14 @@ class Partition:
             self.stale.displace(folded.displaced)
         if folded.late:
             self.cuts.expect_late(folded.late)
+        # Very many are appended at one time.
+        by_append_time = defaultdict[int, list[Arrival]](list)
         for arrival in folded.billed_at_once:
-            cut_ms = self.cuts.grid_cut_of(arrival.append_time_ms)
-            if cut_ms > self.checkpoint.cut_ms and self.instants.add(arrival):
-                self.cuts.expect_instants(arrival.name, arrival.append_time_ms)
+            by_append_time[arrival.append_time_ms].append(arrival)
+        for append_time_ms, arrivals in by_append_time.items():
+            cut_ms = self.cuts.grid_cut_of(append_time_ms)
+            if cut_ms > self.checkpoint.cut_ms:
+                self.cuts.expect_instants(self.instants.add(arrivals), cut_ms)
 
     def _note_unrouted(self, route: Route, run: Sequence[Arrival], folded: Folded) -> None:
         """Count what no charge was asked about, by the reason."""
@@ -410,7 +418,6 @@ class Partition:
         """Pack what was loaded, now that it is all there; nothing is asked for meanwhile."""
         self.event_ranges.loaded()
         yield from self.packing.packing_loaded()
-        self.instants.loaded()
 
     def restored(self) -> bool:
         """Return whether counts and hash sums of what was `loaded` agree.
@@ -420,7 +427,7 @@ class Partition:
         self.not_counted.since_ms = self.checkpoint.append_time_ms
         for name, arrivals in self.instants.undecided.items():
             for position in arrivals:
-                self.cuts.expect_instants(name, position[0])
+                self.cuts.expect_instants({name}, self.cuts.grid_cut_of(position[0]))
         self.standing.note_restored()
         self.redefinition.search_for_all()
         if not self.snapshot.is_whole():

@@ -202,6 +202,11 @@ class Route:
         until_ms: int = _BOUNDS.unpack_from(self.bounds)[3]
         return until_ms
 
+    @property
+    def bills_at_once(self) -> bool:
+        """Whether events that it leads straight are billed when they come."""
+        return self.layer is not None and self.layer.span.fold.bills_at_once
+
     def lose_aim(self) -> None:
         """Lead events straight nowhere: the cell goes, or another may take its place."""
         self.bounds, self.layer, self.cell, self.late = b"", None, None, None
@@ -355,6 +360,11 @@ class LateRoute(Route):
         if self.cut_ms == 0:
             return self.revised.layer.cells.get(ONLY_CELL) is own
         return own is not None and late is not None and late.get(self.cut_ms) is own.state
+
+    @property
+    def bills_at_once(self) -> bool:
+        """Whether any charge that events are led to bills them when they come."""
+        return any(each.revised.layer.span.fold.bills_at_once for each in (self, *self.beside))
 
     def reads_like(self, other: LateRoute) -> bool:
         """Return whether events have a value for both, or for none."""

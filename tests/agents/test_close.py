@@ -26,10 +26,10 @@ from app.definitions.timeline import NEVER_MS
 from app.kafka.transactions import Record
 from app.runtime.progress import Progress, ProgressTable
 from app.settings import Settings
-from app.wire.arrivals import SubscriptionKey
+from app.wire.arrivals import Arrival, SubscriptionKey
 from tables.changelogged.members import Members, pack_member
 from tables.closing.close import close_subscription, next_cut, settle
-from tables.closing.instants import STEPS_AT_ONCE, instants_at
+from tables.closing.instants import STEPS_AT_ONCE, Deciding, instants_at
 from tables.closing.schedule import Schedule
 from tables.partition.partition import Partition
 from tables.unique_count import MemberOperation
@@ -238,15 +238,15 @@ def test_however_many_events_bill_at_once_each_step_looks_at_few(
     state = told.meter("2024-01-10T10:00:40").partition
     for name in list(state.instants.undecided):
         (arrival,) = state.instants.undecided[name].values()
-        state.instants.add(replace(arrival, append_time_ms=ms("2024-01-10T10:01:30")))
+        state.instants.add([replace(arrival, append_time_ms=ms("2024-01-10T10:01:30"))])
     looked_at = Counter[int]()
-    steps, grid_cut_of = 0, state.cuts.grid_cut_of
+    steps, first_cut_of = 0, Deciding._first_cut_of
 
-    def counted(append_time_ms: int) -> int:
+    def counted(deciding: Deciding, arrival: Arrival) -> int:
         looked_at[steps] += 1
-        return grid_cut_of(append_time_ms)
+        return first_cut_of(deciding, arrival)
 
-    monkeypatch.setattr(state.cuts, "grid_cut_of", counted)
+    monkeypatch.setattr(Deciding, "_first_cut_of", counted)
     records = 0
     for record in instants_at(state, ms("2024-01-10T10:01:00")):
         steps += record is None

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from app.bounds.turns import drained
 from app.definitions import commands
-from app.wire.arrivals import Arrival
+from app.wire.arrivals import Arrival, CorrectionArrival
+from app.wire.events import Correction
 from tables import unique_count
 from tables.changelogged.instants import InstantTable
 from tables.changelogged.members import MemberKey, Members, pack_member
@@ -22,7 +23,7 @@ from tables.fold import Folded, UniqueOperation, apply_members
 from tables.instants.sweep import Sweep
 from tables.reading.verification import Verification
 from tables.unique_count import Member, MemberOperation, was_active
-from tests.world.clock import DAY_MS, START_MS, WEEK_MS
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
     SETTINGS,
@@ -33,9 +34,10 @@ from tests.world.definitions import (
     plan_body,
     subscription_body,
 )
-from tests.world.events import arrived, slices
+from tests.world.events import arrived, event, slices
 from tests.world.partition import Live
 from tests.world.profiles import examples
+from tests.world.repaired import Repaired
 
 NAME = (b"set", "seat")
 PAID_AT_ONCE = {"heads": False, "seats": True, "passes": False}
@@ -277,6 +279,29 @@ def test_what_an_older_program_wrote_gets_rows_when_it_changes() -> None:
     assert told(old) == told(new)
     assert changelogs(old) == changelogs(new)
     assert len(changelogs(new)[1]) == 50
+
+
+def test_a_correction_that_makes_an_operation_of_an_event_asks_for_its_member() -> None:
+    """Its members are no longer at hand when its cut comes."""
+    plan = plan_body(["spent", "passes"])
+    made = [
+        commands.set_settings(SETTINGS),
+        *(commands.create_billable_metric(ORG, metric_body(code)) for code in ("spent", "passes")),
+        commands.create_plan(ORG, plan),
+        commands.create_subscription(ORG, subscription_body()),
+    ]
+    told = lines((START_MS - DAY_MS, command) for command in made)
+    live = Repaired(told, repairs=True)
+    live.deliver([arrived("passes", 0, START_MS, u="a", g="x")])
+    live.close_until(START_MS + HOUR_MS)
+    at_ms = START_MS + 2 * HOUR_MS + 1
+    live.deliver([arrived("spent", 1, at_ms, v="1")])
+    to = event("passes", "t1", at_ms, u="a", g="x")
+    amended = Correction(ORG, SUBSCRIPTION, "t1", "amend", to, "c", b"")
+    live.correct(CorrectionArrival(amended, ORG, at_ms + 1, 0, 2, 0))
+    live.restart()
+    live.close_until(at_ms + HOUR_MS)
+    assert [record["units"] for record in live.instants()] == ["1.0", "0.0"]
 
 
 # However many there are

@@ -23,6 +23,7 @@ from tables.partition import partition
 from tests.laws.test_partition import ALL, END_MS, GRACES
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
+    IN_ADVANCE,
     ORG,
     SUBSCRIPTION,
     CommandAt,
@@ -37,7 +38,7 @@ from tests.world.repaired import Repaired
 PLAIN = ("count", "max", "latest", "average", "level", "heads")
 """Codes whose charges have one cell a period."""
 
-LATE = ("count", "max", "latest", "average", "visitors")
+LATE = ("count", "max", "latest", "average", "visitors", "spent")
 """Codes whose late events count at the revisions of their own period alone."""
 
 APART = ("sum", "unique", "filtered")
@@ -119,7 +120,7 @@ def with_ids_once(batch: list[Arrival]) -> Iterator[list[Arrival]]:
 def test_straight_is_closely(data: st.DataObject) -> None:
     """Among definitions that change, restarts and cuts; ids come again in other batches."""
     definitions, changing = drawn_definitions(data, ALL)
-    codes = data.draw(st.sampled_from([ALL, PLAIN, PLAIN[-1:], APART]))
+    codes = data.draw(st.sampled_from([ALL, PLAIN, PLAIN[-1:], APART, IN_ADVANCE]))
     events = data.draw(arrivals(codes, ids=20, max_events=30))
     lives = Live(definitions), Close(definitions)
     batches = data.draw(slices(events, shuffle=data.draw(st.booleans())))

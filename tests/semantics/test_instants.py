@@ -287,6 +287,32 @@ def test_an_event_is_taken_out_of_a_charge_that_history_put_in_force() -> None:
         assert gone[same] == came[same]
 
 
+def test_each_group_has_a_peak_of_its_own() -> None:
+    told = story(charge={"properties": {"pricing_group_keys": ["g"]}})
+    sent = [("10", "x"), ("3", "y"), ("-6", "x"), ("2", "y"), ("4", "y")]
+    for second, (value, group) in enumerate(sent, 1):
+        told.send(f"2024-01-10T10:00:0{second}", v=value, g=group)
+    assert shown(instants(told, "2024-01-20"), "units", "peak_units") == [
+        ("10.0", "10.0"),
+        ("3.0", "3.0"),
+        ("0.0", "10.0"),
+        ("2.0", "5.0"),
+        ("4.0", "9.0"),
+    ]
+
+
+def test_an_event_is_taken_out_under_the_names_that_it_was_billed_by() -> None:
+    """Also at a cut that takes another event into the same cell."""
+    told = story()
+    told.send("2024-01-10T10:00:30", v="10")
+    told.define("2024-01-11", commands.update_billable_metric(ORG, "m", {"name": "renamed"}))
+    told.send("2024-01-11T10:00:10", v="1")
+    told.append("2024-01-11T10:00:20", cancel("t0"))
+    found = instants(told, "2024-01-20")
+    names = [(record["billable_metric"]["name"], record["revision"]) for record in found]
+    assert names == [("m", 0), ("renamed", 0), ("m", 1)]
+
+
 def test_an_amended_event_moves_between_cells_and_keeps_its_ids() -> None:
     told = story(charge={"properties": {"pricing_group_keys": ["g"]}})
     told.send("2024-01-10T10:00:30", v="10", g="x")
