@@ -158,6 +158,11 @@ class Chunks:
             self.ends.append(self.packed + len(self.buffer))
 
 
+def may_tell(chunk: bytes, text: bytes) -> bool:
+    """Return whether some row of a chunk may have a text; JSON may have escaped it."""
+    return text in chunk or b"\\" in chunk
+
+
 def rows_of(chunk: bytes, number: int) -> Sequence[Arrival] | Sequence[CorrectionArrival]:
     """Return the rows of a chunk of home partition `number`.
 

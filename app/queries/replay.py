@@ -58,15 +58,17 @@ class Replay:
         on_corrections: Callable[[list[CorrectionArrival]], None] | None = None,
         *,
         codes: Collection[str] | None = None,
+        transaction_id: str = "",
     ) -> AsyncIterator[Reading]:
         """Open the logs at the `first` offsets of raw and rekeyed.
 
-        `names`: only these subscriptions are wanted; none: all of them. `codes`: only these are.
+        `names`: only these subscriptions are wanted; none: all of them. `codes` and
+        `transaction_id`: only these are.
         """
         async with self._scanner(self.owned) as scan:
             if on_corrections is not None:
                 scan.on_corrections = on_corrections
-            scan.seek_only(names, codes)
+            scan.seek_only(names, codes, transaction_id)
             scan.start(self.owned.state.checkpoint, *first)
             yield Reading(self.owned, scan, self.turn, feed)
 

@@ -81,7 +81,7 @@ async def trace(
             elif number % STEP_ITEMS == 0:
                 yield
 
-    async with replay.reading(show, [name], offsets) as reading:
+    async with replay.reading(show, [name], offsets, transaction_id=transaction_id) as reading:
         await reading.so_far()
     found.sort(key=lambda one: one.arrival.position)
     fates = []

@@ -199,6 +199,13 @@ BUGS = (
         "::test_a_correction_that_makes_an_operation_of_an_event_asks_for_its_member",
     ),
     Bug(
+        "escaped-id-not-traced",
+        "app/ledger/rows.py",
+        'return text in chunk or b"\\\\" in chunk',
+        "return text in chunk",
+        "tests/app/ledger/test_scanned.py::test_a_scan_for_one_id_reads_few_rows_and_misses_none",
+    ),
+    Bug(
         "seat-known-too-early",
         "tables/unique_count.py",
         "next((member[i].adds for i in places if member[i].position < known), False)",

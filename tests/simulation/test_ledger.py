@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from app.queries.replay import Replay
 from app.queries.series import usage_series
+from app.queries.trace import trace
 from tests.simulation.by_hand import append, begin
 from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation
@@ -83,6 +84,33 @@ def test_the_same_is_read_beside_ever_more_events(
         return run(in_simulation(script, 0, tmp_path / str(others), act))
 
     assert [touched(others) for others in (OWN, 10 * OWN, 100 * OWN)] == [{"ledger_rows": OWN}] * 3
+
+
+def test_a_trace_reads_few_rows_of_ever_more_events_of_its_subscription(tmp_path: Path) -> None:
+    def touched(own: int) -> dict[str, int]:
+        async def act(player: Player) -> dict[str, int]:
+            await begin(player)
+            await player.workers[0].assign(frozenset({0}))
+            for number in range(own):
+                event = Event("count", f"own-{number}-", 0, "sub-a", {"g": "x"})
+                await append(player, event, pause_s=0.3)
+            await asyncio.sleep(10)
+            before = counts(player)
+            PROCESS.set(player.workers[0].process)
+            engine = player.workers[0].engine
+            async with engine.scans.place("trace", ORG) as turn:
+                replay = Replay(engine.owned[0], engine.scan, turn)
+                told = (ORG, "sub-a"), "own-3-", (0, 0)
+                fates = await trace(replay, engine.raw_lookup.find, *told)
+            assert [fate.transaction_id for fate in fates] == ["own-3-"]
+            return {kind: number for (_, kind), number in (counts(player) - before).items()}
+
+        return run(in_simulation(Script(1, 1, with_six()), 0, tmp_path / str(own), act))
+
+    for found in map(touched, (OWN, 10 * OWN)):
+        # Those that came with it are in its chunk.
+        assert [*found] == ["ledger_rows"]
+        assert 1 <= found["ledger_rows"] <= 4
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -6,15 +6,18 @@ The loop reads them so, and so does the child of a large refold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from app.bounds.limits import PORTION_EVENTS
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.bounds.work_done import Operation, WorkDone
 from app.ledger.blocks import Span
-from app.ledger.rows import rows_of
+from app.ledger.rows import may_tell, rows_of
 from app.runtime.scanning.passed_over import PassedOver, note_forward
 from app.wire.arrivals import Arrival, Arrived, CorrectionArrival
+
+_SOUGHT_BYTES: Final = 8 * 1024
+"""To look for a text in so many takes less than to read a row."""
 
 
 class Aside(Protocol):
@@ -58,8 +61,11 @@ class LedgerRows:
         set_asides: SetAsides,
         work: WorkDone,
         operation: Operation,
+        text: bytes = b"",
     ) -> Steps[tuple[int, list[Arrived]]]:
         """Return which chunk comes next, and what those before it hold from the first one on.
+
+        `text`: rows that do not have it need not be read.
 
         Raises:
             LedgerDamaged: a chunk cannot be read.
@@ -67,8 +73,13 @@ class LedgerRows:
         found: list[Arrived] = []
         count = step_rows = 0
         while first < len(chunks) and count < PORTION_EVENTS:
-            rows = rows_of(chunks[first], self._number)
-            first, count, step_rows = first + 1, count + len(rows), step_rows + len(rows)
+            chunk, first = chunks[first], first + 1
+            step_rows += 1 + len(chunk) // _SOUGHT_BYTES
+            if text and not may_tell(chunk, text):
+                rows: Sequence[Arrival | CorrectionArrival] = ()
+            else:
+                rows = rows_of(chunk, self._number)
+            count, step_rows = count + len(rows), step_rows + len(rows)
             found += [row for row in rows if self._is_read_now(row, set_asides)]
             if step_rows >= STEP_ITEMS:
                 step_rows = 0

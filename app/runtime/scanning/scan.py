@@ -95,7 +95,9 @@ class Scan:
         """By raw partition, offset and array index of the newest forward that was read."""
         self.on_corrections: Callable[[list[CorrectionArrival]], None] = lambda corrections: None
         """Told of the corrections among what is read, before it is."""
-        self._sought: tuple[bytes, ...] = ()
+        self._sought: tuple[tuple[bytes, ...], ...] = ()
+        """Texts, of each tuple one of which stands in what is looked for."""
+        self._transaction_id = b""
         self._ledger = ledger
         self._wanted: Wanted | None = None
         """What is looked for in the ledger; None: nothing."""
@@ -134,14 +136,19 @@ class Scan:
         self._operation = operation
 
     def seek_only(
-        self, names: Collection[SubscriptionKey], codes: Collection[str] | None = None
+        self,
+        names: Collection[SubscriptionKey],
+        codes: Collection[str] | None = None,
+        transaction_id: str = "",
     ) -> None:
         """Look for events of these subscriptions only: most others need not be decoded.
 
-        No names: all are wanted. `codes`: those of others need not be shown.
+        No names: all are wanted. `codes`, `transaction_id`: those of others need not be shown.
         """
-        if len(names) <= SOUGHT_NAMES:
-            self._sought = tuple(external_id.encode() for _, external_id in names)
+        self._transaction_id = transaction_id.encode()
+        ids = tuple(external_id.encode() for _, external_id in names)
+        told = ids if len(ids) <= SOUGHT_NAMES else (), (self._transaction_id,)
+        self._sought = tuple(texts for texts in told if any(texts))
         if names and self._ledger is not None:
             self._wanted, self._parts = Wanted.of(names, codes), None
 
@@ -272,8 +279,8 @@ class Scan:
         self._rows.pass_over(part.spans)
         first = 0
         while first < len(chunks):
-            told = (self._definitions.set_asides, self._work, self._operation)
-            steps = self._rows.portion(chunks, first, *told)
+            told = self._definitions.set_asides, self._work, self._operation
+            steps = self._rows.portion(chunks, first, *told, self._transaction_id)
             try:
                 first, arrived = await turn.run(steps, urgent=urgent)
             except LedgerDamaged:
@@ -369,14 +376,14 @@ class Scan:
         return not isinstance(arrived, Refusal) and self._homes.of(*arrived.name) == self._number
 
 
-def may_hold(value: bytes | None, headers: Headers, sought: Sequence[bytes]) -> bool:
-    """Return whether a record may hold events of subscriptions with one of these ids.
+def may_hold(value: bytes | None, headers: Headers, sought: Sequence[Sequence[bytes]]) -> bool:
+    """Return whether a record may hold events with one of the ids of each of these.
 
     An id stands in JSON as it is, unless there are escapes; headers may have it in some other way.
     """
     if not sought or headers or value is None or b"\\" in value:
         return True
-    return any(text in value for text in sought)
+    return all(any(text in value for text in texts) for texts in sought)
 
 
 def _first_of(error: OffsetOutOfRangeError) -> tuple[TopicPartition, int]:

@@ -52,7 +52,7 @@ def test_what_is_passed_over_holds_nothing_that_is_sought(
         if isinstance(each, Arrival)
     ]
     if sought in found:
-        assert may_hold(value, [], [sought.encode()])
+        assert may_hold(value, [], [[sought.encode()]])
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_what_is_passed_over_holds_nothing_that_is_sought(
 def test_most_of_what_others_sent_is_passed_over(
     value: bytes, headers: Headers, held: bool
 ) -> None:
-    assert may_hold(value, headers, [b"sought"]) is held
+    assert may_hold(value, headers, [[b"sought"]]) is held
 
 
 def test_one_record_of_many_events_is_decoded_by_small_steps() -> None:
