@@ -50,13 +50,10 @@ class FoldParts(NamedTuple):
     counts_after_ms: int
     apply: Apply | None
     reads: bool
-    whole_members: bool
     prices: bool
     by_day: bool
     reading: Reading | None
-    """How `app.kernel` reads and folds it; None: it does not."""
-    leads: bool
-    """Whether events may lead straight into cells: no member is kept whole."""
+    """How `app.kernel` reads and folds it, which events may lead to straight; None: it does not."""
 
 
 class ChargeFold:
@@ -75,6 +72,11 @@ class ChargeFold:
 
     over_life = False
     """Whether it folds the life of a subscription, for alerts alone."""
+
+    @property
+    def whole_members(self) -> bool:
+        """Whether members of a unique count keep more of their operations than the last ones."""
+        return self.unique and (self.charge.prorated or self.in_advance)
 
     @property
     def bills_at_once(self) -> bool:
@@ -204,8 +206,6 @@ class ChargeFold:
 
     def take_parts(self) -> FoldParts:
         """Return what the fold reads of it, which is the same from the first event on."""
-        reading = self._reading()
-        whole_members = self.charge.prorated or self.in_advance
         self.parts = FoldParts(
             self.read_value,
             self.plain,
@@ -213,11 +213,9 @@ class ChargeFold:
             self.counts_after_ms,
             self.aggregation.apply if self.applies else None,
             bool(self.properties),
-            whole_members,
             self.prices,
             self.by_day,
-            reading,
-            reading is not None and not (self.unique and whole_members),
+            self._reading(),
         )
         return self.parts
 

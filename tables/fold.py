@@ -137,9 +137,7 @@ def _fold_into(
     """
     fold = span.fold
     parts = fold.parts or fold.take_parts()
-    read_value, plain, unique, counts_after_ms, apply, reads, whole_members, prices, by_day = parts[
-        :9
-    ]
+    read_value, plain, unique, counts_after_ms, apply, reads, prices, by_day = parts[:8]
     ignore = folded.ignore if prices else _ignore_nothing
     watch = span.watch
     has_cut = corrected_ms > 0 or watch is not None
@@ -241,7 +239,7 @@ def _fold_into(
                 set_name = set_of(layer, *name, members)
             position = (append_time_ms, partition, offset, index)
             found = ((property_text, adds, timestamp_ms, position),)
-            operate(cell, cut_ms, set_name, found, members, folded, simply=not whole_members)
+            operate(cell, cut_ms, set_name, found, members, folded)
         if bills_at_once:
             folded.billed_at_once.append(arrival)
         if not cell.dirty:
@@ -278,7 +276,7 @@ def _fold_plainly(
     if known is None:
         layer.cells[ONLY_CELL] = cell
     if found is not True or span.fold.bills_at_once:
-        _take_found(cell, 0, run, found, parts, members, folded)
+        _take_found(cell, 0, run, found, members, folded)
     return Aim(cell, 0, cell, 0, layer.due_at_ms, layer.end_ms)
 
 
@@ -287,14 +285,13 @@ def _take_found(
     cut_ms: int,
     run: Sequence[Arrival],
     found: Sequence[Found] | bool,
-    parts: FoldParts,
     members: Members,
     folded: Folded,
 ) -> None:
     """Take what reading events in one call came to, beside the state that a cut sees (0: none)."""
     if not isinstance(found, bool):
         set_name = set_of(cell.layer, cell.filter_id, cell.groups, members)
-        operate(cell, cut_ms, set_name, found, members, folded, simply=not parts.whole_members)
+        operate(cell, cut_ms, set_name, found, members, folded)
     if cell.layer.span.fold.bills_at_once:
         folded.billed_at_once += run
 
@@ -355,7 +352,7 @@ def _fold_late(
         cell.late = cell.late or {}
         cell.late[cut_ms] = state
         folded.late.append(cell)
-    _take_found(cell, cut_ms, run, found, parts, members, folded)
+    _take_found(cell, cut_ms, run, found, members, folded)
     folded.touch(cell)
     return Aim(cell, cut_ms, alone if cut_ms else cell, earliest_ms, until_ms, before_ms)
 
@@ -390,7 +387,7 @@ def _fold_by_cells(
         if cell is None or found is False:
             left += part
         else:
-            _take_found(cell, 0, part, found, parts, members, folded)
+            _take_found(cell, 0, part, found, members, folded)
     return left
 
 
@@ -404,7 +401,7 @@ def aim_first(route: Route, timestamp_ms: int, members: Members) -> bool:
     (span,) = route.spans
     fold = span.fold
     parts = fold.parts or fold.take_parts()
-    if not (parts.leads and parts.plain):
+    if parts.reading is None or not parts.plain:
         return False
     layer = span.layer_at(timestamp_ms)
     if layer is None or layer is not span.current:
@@ -495,15 +492,10 @@ def operate(
     found: Sequence[Found],
     members: Members,
     folded: Folded,
-    *,
-    simply: bool = True,
 ) -> None:
-    """Take operations of the members of a set that fall into one cell, seen by one cut (0: none).
-
-    `simply`: `Members.take_simple` takes most of them.
-    """
+    """Take operations of a set's members that fall into one cell, seen by one cut (0: none)."""
     period_ms = cell.layer.start_ms
-    if simply:
+    if not cell.layer.span.fold.whole_members:
         change, others = members.take_simple(set_name, period_ms, cut_ms, found)
         if change:
             state = cell.state_at(cut_ms, cell.layer.span.fold.aggregation)

@@ -108,6 +108,7 @@ class EarlierCopies:
         fold, known_ms, appended_ms = layer.span.fold, copies.known_ms, reach_of(run)[1]
         if (
             fold.bills_at_once
+            or fold.whole_members
             or known_ms > route.until_ms
             or appended_ms <= fold.limited_after_ms < known_ms
             or (fold.aggregation.ordered and not fold.unique)

@@ -121,7 +121,7 @@ class Route:
             return
         fold, layer = span.fold, span.current
         parts = fold.parts
-        if layer is None or parts is None or not parts.leads or span.watch is not None:
+        if layer is None or parts is None or parts.reading is None or span.watch is not None:
             return
         period, cell = layer.period, new
         if cell is None and parts.plain:
@@ -233,7 +233,7 @@ class Route:
         """Return the way to one cell; None: it cannot be gone straight."""
         layer, fold = aim.cell.layer, aim.cell.layer.span.fold
         parts, set_key = fold.parts, None
-        if parts is None or not parts.leads:
+        if parts is None or parts.reading is None:
             return None
         if fold.unique:
             start_ms = None if fold.metric.recurring else layer.start_ms

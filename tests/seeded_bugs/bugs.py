@@ -163,8 +163,8 @@ BUGS = (
     Bug(
         "earlier-copy-billed-at-once-as-the-later",
         "tables/partition/earlier_copies.py",
-        "fold.bills_at_once\n            or known_ms",
-        "known_ms",
+        "fold.bills_at_once\n            or fold.whole_members",
+        "fold.whole_members",
         "tests/laws/test_copies.py"
         "::test_copies_told_by_their_rows_count_as_those_looked_at[plain-spent]",
     ),
