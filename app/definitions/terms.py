@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,14 +25,13 @@ _DAY_S = 86_400
 
 
 class _Common(NamedTuple):
-    """What the newest definitions say of all who have a plan, and how many they are."""
+    """What definitions say of all who have a plan, through time, and how many they are."""
 
     told: tuple[int, int, int]
-    since_ms: int
-    """Append time of the last that changed any of it."""
-    plan: Plan | None
-    organization: Organization | None
-    settings: SettingsRecord
+    since_ms: list[int]
+    """Append times at which any of it changed, in order."""
+    parts: list[tuple[Plan | None, Organization | None, SettingsRecord]]
+    """What holds from each of them on."""
 
 
 class CommonTerms:
@@ -42,21 +42,32 @@ class CommonTerms:
         self._known: dict[str, _Common] = {}
         """By plan id."""
 
-    def of(self, subscription: Versions[Subscription]) -> Terms | None:
-        """Return the one entry of terms of a subscription; None: it may be another, or several.
+    def of(self, subscription: Versions[Subscription]) -> list[Terms] | None:
+        """Return the terms of a subscription through time; None: they may be others.
 
-        As for most, nothing of it changed since it was made.
+        As for most, nothing of its own changed since it was made.
         """
         one = subscription.only()
         # A customer is there before its subscriptions.
         customer = None if one is None else self._definitions.customer_of(one).only()
         if one is None or customer is None:
             return None
-        _, since_ms, plan, organization, settings = self._common_of(one)
+        _, since_ms, parts = self._common_of(one)
         created_ms = subscription.changes[0]
-        if since_ms > created_ms or plan is None:
+        begun = bisect_right(since_ms, created_ms)
+        if not begun:
             return None
-        return _terms(created_ms, one, customer, plan, organization, settings)
+        moments_ms = [created_ms, *since_ms[begun:]]
+        terms: list[Terms] = []
+        for at_ms, (plan, organization, settings) in zip(
+            moments_ms, parts[begun - 1 :], strict=True
+        ):
+            if plan is None:
+                return None
+            entry = _terms(at_ms, one, customer, plan, organization, settings)
+            if not terms or entry[1:] != terms[-1][1:]:
+                terms.append(entry)
+        return terms
 
     def _common_of(self, one: Subscription) -> _Common:
         definitions = self._definitions
@@ -66,18 +77,20 @@ class CommonTerms:
         told = len(plan.changes), len(settings.changes), len(organization.changes)
         known = self._known.get(one.plan_id)
         if known is None or known.told != told:
-            times_ms = (
+            times_ms = {
                 *plan.changes_of(_plan_shape),
                 *settings.changes_of(_settings_shape),
                 *organization.changes_of(_organization_shape),
-            )
-            known = self._known[one.plan_id] = _Common(
-                told,
-                max(times_ms, default=-1),
-                plan.last_before_deletion(),
-                organization.at(),
-                definitions.settings_at(),
-            )
+            }
+            parts = [
+                (
+                    plan.last_before_deletion(at_ms),
+                    organization.at(at_ms),
+                    definitions.settings_at(at_ms),
+                )
+                for at_ms in sorted(times_ms)
+            ]
+            known = self._known[one.plan_id] = _Common(told, sorted(times_ms), parts)
         return known
 
 
@@ -92,8 +105,9 @@ def subscription_timeline(
 
     `before`: one under others of them. `common`: terms that subscriptions of a plan share.
     """
-    alone = None if common is None or until_ms is not None else common.of(subscription)
-    terms = subscription_terms(definitions, subscription, until_ms) if alone is None else [alone]
+    terms = None if common is None or until_ms is not None else common.of(subscription)
+    if terms is None:
+        terms = subscription_terms(definitions, subscription, until_ms)
     return Timeline(terms) if before is None else before.under(terms)
 
 
@@ -197,7 +211,8 @@ def _terms(
     grid = _grid(
         plan.interval,
         subscription.billing_time,
-        subscription.subscription_at_ms,
+        # Of a calendar all have the same periods, whenever they began: they share its grid.
+        subscription.subscription_at_ms if subscription.billing_time == "anniversary" else 0,
         timezone,
         bool(plan.bill_charges_monthly),
     )

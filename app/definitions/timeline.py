@@ -310,7 +310,28 @@ class Timeline:
                     # What is due first begins with it, as ever, but follows one of its own.
                     periods = ((period, known[0][0]), *due.periods[1:])
                     return Due(done_ms, due.at_ms, periods)
-        return _first_due(done_ms, self.due_after(done_ms))
+        return self._due_as_others(done_ms) or _first_due(done_ms, self.due_after(done_ms))
+
+    def _due_as_others(self, done_ms: int) -> Due | None:
+        """Return what is due first of all who ran under the same terms; None: it may be another.
+
+        What they ran under changed lately, as settings do for very many at once.
+        """
+        terms = self.terms
+        if not terms:
+            return None
+        subscription = terms[-1].subscription
+        if subscription.usage_end_ms is not None or subscription.canceled_at_ms is not None:
+            return None
+        if any(each.subscription is not subscription for each in terms):
+            return None
+        since_ms = tuple([each.since_ms for each in terms[1:]])
+        due = _due_of_all(done_ms, since_ms, tuple([each[2:] for each in terms]))
+        began_ms = max(terms[0].since_ms, subscription.started_at_ms) + _TIMEZONE_SHIFT_MS
+        for _, earlier in due.periods:
+            if earlier is None or not began_ms <= earlier.start_ms < earlier.due_at_ms <= done_ms:
+                return None
+        return due if due.periods else None
 
     def fixed_since(self, at_ms: int, until_ms: int) -> list[Period]:
         """Return the periods fixed at or after `at_ms` that start until `until_ms`, in order."""
@@ -645,6 +666,31 @@ def _running_due(done_ms: int, terms: tuple[Any, ...]) -> Due:
     # The last one that is due by then is made, too: closing the next one may need it.
     k = grid.index_at(done_ms // close_grid_ms * close_grid_ms - grace_ms) - 1
     return _first_due(done_ms, (_running(grid.start_ms(i), terms) for i in count(k)))
+
+
+@lru_cache(1_024)
+def _due_of_all(done_ms: int, since_ms: tuple[int, ...], terms: tuple[tuple[Any, ...], ...]) -> Due:
+    """Return what is due first after a cut of one that ran ever since under terms in turn.
+
+    `since_ms`: from which moments on there are others; `terms` from their grids on.
+    """
+    moments = zip((_EVER_RUNS.created_at_ms, *since_ms), terms, strict=True)
+    whole = [Terms(at_ms, _EVER_RUNS, *each) for at_ms, each in moments]
+    return _first_due(done_ms, (period for _, period in _periods(whole, done_ms)))
+
+
+_EVER_RUNS = Subscription(
+    id="",
+    organization_id="",
+    external_id="",
+    external_customer_id="",
+    plan_id="",
+    billing_time="calendar",
+    subscription_at_ms=0,
+    started_at_ms=0,
+    created_at_ms=0,
+)
+"""Stands for whoever began long before it is asked what is due."""
 
 
 @lru_cache(16_384)

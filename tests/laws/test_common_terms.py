@@ -72,7 +72,7 @@ def test_shared_terms_are_those_of_each_alone(
         for name in NAMES:
             for versions in log.definitions.subscriptions(ORG, name):
                 alone = common.of(versions)
-                assert alone is None or [alone] == subscription_terms(log.definitions, versions)
+                assert alone is None or alone == subscription_terms(log.definitions, versions)
 
 
 def test_most_share_theirs() -> None:

@@ -3644,9 +3644,17 @@ BUGS = (
     Bug(
         "terms-of-now-for-who-began-before",
         "app/definitions/terms.py",
-        "if since_ms > created_ms or plan is None:",
-        "if plan is None:",
+        "begun = bisect_right(since_ms, created_ms)",
+        "begun = len(since_ms)",
         "tests/laws/test_common_terms.py::test_shared_terms_are_those_of_each_alone",
+    ),
+    Bug(
+        "due-as-of-those-who-began-long-before",
+        "app/definitions/timeline.py",
+        "not began_ms <= earlier.start_ms < earlier.due_at_ms <= done_ms:",
+        "not earlier.start_ms < earlier.due_at_ms <= done_ms:",
+        "tests/laws/test_due_after.py"
+        "::test_what_is_due_next_is_found_whatever_was_asked_for_before",
     ),
     Bug(
         "revisions-as-before-the-settings",
