@@ -9,6 +9,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from app.billing_periods.grid import PeriodGrid
+from app.definitions.indexes.index import CodeKey
 from app.definitions.model import (
     DEFAULT_TIMEZONE,
     Customer,
@@ -18,10 +19,12 @@ from app.definitions.model import (
     Subscription,
 )
 from app.definitions.state import Definitions
-from app.definitions.timeline import Terms, Timeline
+from app.definitions.timeline import NEVER_MS, Terms, Timeline, due_of_all
 from app.definitions.versions import Versions
 
 _DAY_S = 86_400
+_MOST_DUES = 1_024
+"""How many of those that are alike have their next due time at hand, of each plan."""
 
 
 class _Common(NamedTuple):
@@ -32,6 +35,25 @@ class _Common(NamedTuple):
     """Append times at which any of it changed, in order."""
     parts: list[tuple[Plan | None, Organization | None, SettingsRecord]]
     """What holds from each of them on."""
+    dues_ms: dict[tuple[object, ...], tuple[int, int]]
+    """What `next_due` found last: when a period is due, of those who began until a moment."""
+
+    def terms_of(
+        self, created_ms: int, one: Subscription, customer: Customer
+    ) -> list[Terms] | None:
+        """Return the terms of one that never changed, nor did its customer; None: unknown."""
+        begun = bisect_right(self.since_ms, created_ms)
+        if not begun:
+            return None
+        moments_ms, parts = [created_ms, *self.since_ms[begun:]], self.parts[begun - 1 :]
+        terms: list[Terms] = []
+        for at_ms, (plan, organization, settings) in zip(moments_ms, parts, strict=True):
+            if plan is None:
+                return None
+            entry = _terms(at_ms, one, customer, plan, organization, settings)
+            if not terms or entry[1:] != terms[-1][1:]:
+                terms.append(entry)
+        return terms
 
 
 class CommonTerms:
@@ -52,22 +74,34 @@ class CommonTerms:
         customer = None if one is None else self._definitions.customer_of(one).only()
         if one is None or customer is None:
             return None
-        _, since_ms, parts = self._common_of(one)
-        created_ms = subscription.changes[0]
-        begun = bisect_right(since_ms, created_ms)
-        if not begun:
+        return self._common_of(one).terms_of(subscription.changes[0], one, customer)
+
+    def next_due(self, name: CodeKey, done_ms: int) -> int | None:
+        """Return when a period of an external id is due first after a cut; None: it is to be asked.
+
+        One tells for all who have a plan and are alike: of the others no timeline is made.
+        """
+        alone = self._definitions.alone(name)
+        if alone is None or alone[1].usage_end_ms is not None:
             return None
-        moments_ms = [created_ms, *since_ms[begun:]]
-        terms: list[Terms] = []
-        for at_ms, (plan, organization, settings) in zip(
-            moments_ms, parts[begun - 1 :], strict=True
-        ):
-            if plan is None:
-                return None
-            entry = _terms(at_ms, one, customer, plan, organization, settings)
-            if not terms or entry[1:] != terms[-1][1:]:
-                terms.append(entry)
-        return terms
+        created_ms, one, customer = alone
+        common = self._common_of(one)
+        alike = (
+            done_ms,
+            bisect_right(common.since_ms, created_ms),
+            one.subscription_at_ms if one.billing_time == "anniversary" else None,
+            customer.timezone,
+            customer.grace_days,
+        )
+        found = common.dues_ms.get(alike)
+        if found is None:
+            if len(common.dues_ms) >= _MOST_DUES:
+                common.dues_ms.clear()
+            terms = common.terms_of(created_ms, one, customer)
+            due, since_ms = due_of_all(done_ms, terms) if terms else (None, -NEVER_MS)
+            found = common.dues_ms[alike] = due.at_ms if due else NEVER_MS, since_ms
+        due_ms, since_ms = found
+        return due_ms if max(created_ms, one.started_at_ms) <= since_ms else None
 
     def _common_of(self, one: Subscription) -> _Common:
         definitions = self._definitions
@@ -90,7 +124,7 @@ class CommonTerms:
                 )
                 for at_ms in sorted(times_ms)
             ]
-            known = self._known[one.plan_id] = _Common(told, sorted(times_ms), parts)
+            known = self._known[one.plan_id] = _Common(told, sorted(times_ms), parts, {})
         return known
 
 

@@ -325,13 +325,8 @@ class Timeline:
             return None
         if any(each.subscription is not subscription for each in terms):
             return None
-        since_ms = tuple([each.since_ms for each in terms[1:]])
-        due = _due_of_all(done_ms, since_ms, tuple([each[2:] for each in terms]))
-        began_ms = max(terms[0].since_ms, subscription.started_at_ms) + _TIMEZONE_SHIFT_MS
-        for _, earlier in due.periods:
-            if earlier is None or not began_ms <= earlier.start_ms < earlier.due_at_ms <= done_ms:
-                return None
-        return due if due.periods else None
+        due, since_ms = due_of_all(done_ms, terms)
+        return due if max(terms[0].since_ms, subscription.started_at_ms) <= since_ms else None
 
     def fixed_since(self, at_ms: int, until_ms: int) -> list[Period]:
         """Return the periods fixed at or after `at_ms` that start until `until_ms`, in order."""
@@ -668,15 +663,31 @@ def _running_due(done_ms: int, terms: tuple[Any, ...]) -> Due:
     return _first_due(done_ms, (_running(grid.start_ms(i), terms) for i in count(k)))
 
 
-@lru_cache(1_024)
-def _due_of_all(done_ms: int, since_ms: tuple[int, ...], terms: tuple[tuple[Any, ...], ...]) -> Due:
-    """Return what is due first after a cut of one that ran ever since under terms in turn.
+def due_of_all(done_ms: int, terms: list[Terms]) -> tuple[Due, int]:
+    """Return what is due first after a cut of all who run under the same terms, in turn.
 
-    `since_ms`: from which moments on there are others; `terms` from their grids on.
+    Of those who were made, and began, until the moment that comes with it.
     """
+    since_ms = tuple([each.since_ms for each in terms[1:]])
+    return _due_of_all(done_ms, since_ms, tuple([each[2:] for each in terms]))
+
+
+@lru_cache(1_024)
+def _due_of_all(
+    done_ms: int, since_ms: tuple[int, ...], terms: tuple[tuple[Any, ...], ...]
+) -> tuple[Due, int]:
+    """Do what `due_of_all` does; `terms` from their grids on, from each `since_ms` another."""
     moments = zip((_EVER_RUNS.created_at_ms, *since_ms), terms, strict=True)
     whole = [Terms(at_ms, _EVER_RUNS, *each) for at_ms, each in moments]
-    return _first_due(done_ms, (period for _, period in _periods(whole, done_ms)))
+    due = _first_due(done_ms, (period for _, period in _periods(whole, done_ms)))
+    # What is due first follows periods that are due by then, and is like that of all before.
+    begun_ms = [
+        earlier.start_ms - _TIMEZONE_SHIFT_MS
+        if earlier is not None and earlier.start_ms < earlier.due_at_ms <= done_ms
+        else -NEVER_MS
+        for _, earlier in due.periods
+    ]
+    return due, min(begun_ms, default=-NEVER_MS)
 
 
 _EVER_RUNS = Subscription(

@@ -292,6 +292,8 @@ class Packing:
 
     def spare(self, name: SubscriptionKey) -> None:
         """Drop what was made to look at an external subscription that has no routes at hand."""
+        if not self._timelines.has(name):
+            return
         if name not in self._event_ranges.codes or self.is_packed(name):
             self._timelines.forget(name)
             self._routes.note_gone(name)

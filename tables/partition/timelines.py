@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.definitions.terms import CommonTerms, subscription_timeline
-from app.definitions.timeline import Period, Timeline
+from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
 from tables.partition.at_hand import AtHand
@@ -65,6 +65,14 @@ class TimelineTable:
         else:
             self._stood = (name, until_ms, self._definitions.offset), timelines
         return timelines
+
+    def next_due(self, name: SubscriptionKey, done_ms: int) -> int:
+        """Return when a period of an external id is due first after a cut; NEVER_MS: none is."""
+        due_ms = None if self.has(name) else self._common.next_due(name, done_ms)
+        if due_ms is not None:
+            return due_ms
+        dues_ms = [timeline.next_due(done_ms).at_ms for _, timeline in self.of(name)]
+        return min(dues_ms, default=NEVER_MS)
 
     def lend(self, name: SubscriptionKey, timelines: Timelines) -> None:
         """Take over timelines that were made elsewhere, under the same definitions."""

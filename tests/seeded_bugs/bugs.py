@@ -3644,17 +3644,49 @@ BUGS = (
     Bug(
         "terms-of-now-for-who-began-before",
         "app/definitions/terms.py",
-        "begun = bisect_right(since_ms, created_ms)",
-        "begun = len(since_ms)",
+        "begun = bisect_right(self.since_ms, created_ms)",
+        "begun = len(self.since_ms)",
         "tests/laws/test_common_terms.py::test_shared_terms_are_those_of_each_alone",
     ),
     Bug(
         "due-as-of-those-who-began-long-before",
         "app/definitions/timeline.py",
-        "not began_ms <= earlier.start_ms < earlier.due_at_ms <= done_ms:",
-        "not earlier.start_ms < earlier.due_at_ms <= done_ms:",
+        "return due if max(terms[0].since_ms, subscription.started_at_ms) <= since_ms else None",
+        "return due if since_ms > 0 else None",
         "tests/laws/test_due_after.py"
         "::test_what_is_due_next_is_found_whatever_was_asked_for_before",
+    ),
+    Bug(
+        "next-due-as-of-those-who-began-long-before",
+        "app/definitions/terms.py",
+        "return due_ms if max(created_ms, one.started_at_ms) <= since_ms else None",
+        "return due_ms if since_ms > 0 else None",
+        "tests/laws/test_common_terms.py"
+        "::test_what_is_due_next_is_told_as_by_a_timeline_of_its_own",
+    ),
+    Bug(
+        "next-due-as-of-those-made-before-a-change",
+        "app/definitions/terms.py",
+        "            bisect_right(common.since_ms, created_ms),\n            one",
+        "            one",
+        "tests/laws/test_common_terms.py"
+        "::test_a_change_after_it_was_made_is_none_before_to_who_was_made_later",
+    ),
+    Bug(
+        "next-due-as-of-another-anniversary",
+        "app/definitions/terms.py",
+        'one.subscription_at_ms if one.billing_time == "anniversary" else None,',
+        "one.billing_time,",
+        "tests/laws/test_common_terms.py"
+        "::test_what_is_due_next_is_told_as_by_a_timeline_of_its_own",
+    ),
+    Bug(
+        "next-due-of-one-that-ends",
+        "app/definitions/terms.py",
+        "if alone is None or alone[1].usage_end_ms is not None:",
+        "if alone is None:",
+        "tests/laws/test_common_terms.py"
+        "::test_what_is_due_next_is_told_as_by_a_timeline_of_its_own",
     ),
     Bug(
         "revisions-as-before-the-settings",
