@@ -3657,6 +3657,15 @@ BUGS = (
         "::test_what_is_due_next_is_found_whatever_was_asked_for_before",
     ),
     Bug(
+        "next-cut-of-the-watched-as-before-the-settings",
+        "tables/partition/redefinition.py",
+        "yield from self._remember_late(name, impact.codes or ())\n"
+        "                    yield Renewed(name, set(), True)",
+        "yield from self._remember_late(name, impact.codes or ())\n"
+        "                    yield Renewed(name, set(), False)",
+        "tests/simulation/test_simulation.py::test_seeds_that_found_something[3000512]",
+    ),
+    Bug(
         "next-due-as-of-those-who-began-long-before",
         "app/definitions/terms.py",
         "return due_ms if max(created_ms, one.started_at_ms) <= since_ms else None",
