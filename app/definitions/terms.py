@@ -19,12 +19,20 @@ from app.definitions.model import (
     Subscription,
 )
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS, Terms, Timeline, due_of_all
+from app.definitions.timeline import Terms, Timeline, ever_under, own_since_ms
 from app.definitions.versions import Versions
 
 _DAY_S = 86_400
-_MOST_DUES = 1_024
-"""How many of those that are alike have their next due time at hand, of each plan."""
+_MOST_SHARED = 1_024
+"""How many timelines that others share are at hand, of each plan."""
+
+
+class Shared(NamedTuple):
+    """A timeline of one that ever ran under the terms of another."""
+
+    timeline: Timeline
+    since_ms: int
+    """Periods of it that begin at or after it are periods of the other."""
 
 
 class _Common(NamedTuple):
@@ -35,8 +43,8 @@ class _Common(NamedTuple):
     """Append times at which any of it changed, in order."""
     parts: list[tuple[Plan | None, Organization | None, SettingsRecord]]
     """What holds from each of them on."""
-    dues_ms: dict[tuple[object, ...], tuple[int, int]]
-    """What `next_due` found last: when a period is due, of those who began until a moment."""
+    timelines: dict[tuple[object, ...], Timeline]
+    """What those who are alike share, as if they had ever run."""
 
     def terms_of(
         self, created_ms: int, one: Subscription, customer: Customer
@@ -76,10 +84,10 @@ class CommonTerms:
             return None
         return self._common_of(one).terms_of(subscription.changes[0], one, customer)
 
-    def next_due(self, name: CodeKey, done_ms: int) -> int | None:
-        """Return when a period of an external id is due first after a cut; None: it is to be asked.
+    def shared(self, name: CodeKey) -> Shared | None:
+        """Return a timeline that is as the one of an external id; None: it has to be made.
 
-        One tells for all who have a plan and are alike: of the others no timeline is made.
+        One tells for all who have a plan and are alike: for them none is made.
         """
         alone = self._definitions.alone(name)
         if alone is None or alone[1].usage_end_ms is not None:
@@ -87,21 +95,28 @@ class CommonTerms:
         created_ms, one, customer = alone
         common = self._common_of(one)
         alike = (
-            done_ms,
             bisect_right(common.since_ms, created_ms),
             one.subscription_at_ms if one.billing_time == "anniversary" else None,
             customer.timezone,
             customer.grace_days,
         )
-        found = common.dues_ms.get(alike)
-        if found is None:
-            if len(common.dues_ms) >= _MOST_DUES:
-                common.dues_ms.clear()
+        timeline = common.timelines.get(alike)
+        if timeline is None:
             terms = common.terms_of(created_ms, one, customer)
-            due, since_ms = due_of_all(done_ms, terms) if terms else (None, -NEVER_MS)
-            found = common.dues_ms[alike] = due.at_ms if due else NEVER_MS, since_ms
-        due_ms, since_ms = found
-        return due_ms if max(created_ms, one.started_at_ms) <= since_ms else None
+            if terms is None:
+                return None
+            if len(common.timelines) >= _MOST_SHARED:
+                common.timelines.clear()
+            timeline = common.timelines[alike] = ever_under(terms)
+        return Shared(timeline, own_since_ms(created_ms, one))
+
+    def next_due(self, name: CodeKey, done_ms: int) -> int | None:
+        """Return when a period of an external id is due first after a cut; None: ask its own."""
+        shared = self.shared(name)
+        if shared is None:
+            return None
+        due = shared.timeline.next_due(done_ms)
+        return due.at_ms if due.follows(shared.since_ms) else None
 
     def _common_of(self, one: Subscription) -> _Common:
         definitions = self._definitions

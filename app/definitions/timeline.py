@@ -96,6 +96,16 @@ class Due(NamedTuple):
     periods: tuple[tuple[Period, Period | None], ...]
     """Each with the one before it."""
 
+    def follows(self, since_ms: int) -> bool:
+        """Return whether each follows a period that is due by then, and begins at a time or later.
+
+        Then it is due first also of who has no other period before.
+        """
+        return bool(self.periods) and all(
+            earlier is not None and since_ms <= earlier.start_ms < earlier.due_at_ms <= self.done_ms
+            for _, earlier in self.periods
+        )
+
 
 class _Stretch:
     """Periods that follow each other, made as far as they are asked for."""
@@ -325,8 +335,9 @@ class Timeline:
             return None
         if any(each.subscription is not subscription for each in terms):
             return None
-        due, since_ms = due_of_all(done_ms, terms)
-        return due if max(terms[0].since_ms, subscription.started_at_ms) <= since_ms else None
+        since_ms = tuple([each.since_ms for each in terms[1:]])
+        due = _due_of_all(done_ms, since_ms, tuple([each[2:] for each in terms]))
+        return due if due.follows(own_since_ms(terms[0].since_ms, subscription)) else None
 
     def fixed_since(self, at_ms: int, until_ms: int) -> list[Period]:
         """Return the periods fixed at or after `at_ms` that start until `until_ms`, in order."""
@@ -663,31 +674,26 @@ def _running_due(done_ms: int, terms: tuple[Any, ...]) -> Due:
     return _first_due(done_ms, (_running(grid.start_ms(i), terms) for i in count(k)))
 
 
-def due_of_all(done_ms: int, terms: list[Terms]) -> tuple[Due, int]:
-    """Return what is due first after a cut of all who run under the same terms, in turn.
-
-    Of those who were made, and began, until the moment that comes with it.
-    """
-    since_ms = tuple([each.since_ms for each in terms[1:]])
-    return _due_of_all(done_ms, since_ms, tuple([each[2:] for each in terms]))
-
-
 @lru_cache(1_024)
-def _due_of_all(
-    done_ms: int, since_ms: tuple[int, ...], terms: tuple[tuple[Any, ...], ...]
-) -> tuple[Due, int]:
-    """Do what `due_of_all` does; `terms` from their grids on, from each `since_ms` another."""
-    moments = zip((_EVER_RUNS.created_at_ms, *since_ms), terms, strict=True)
+def _due_of_all(done_ms: int, since_ms: tuple[int, ...], terms: tuple[tuple[Any, ...], ...]) -> Due:
+    """Return what is due first after a cut of one that ever ran under terms, in turn.
+
+    They are told from their grids on; from each `since_ms` another holds.
+    """
+    moments = zip((-1, *since_ms), terms, strict=True)
     whole = [Terms(at_ms, _EVER_RUNS, *each) for at_ms, each in moments]
-    due = _first_due(done_ms, (period for _, period in _periods(whole, done_ms)))
-    # What is due first follows periods that are due by then, and is like that of all before.
-    begun_ms = [
-        earlier.start_ms - _TIMEZONE_SHIFT_MS
-        if earlier is not None and earlier.start_ms < earlier.due_at_ms <= done_ms
-        else -NEVER_MS
-        for _, earlier in due.periods
-    ]
-    return due, min(begun_ms, default=-NEVER_MS)
+    return _first_due(done_ms, (period for _, period in _periods(whole, done_ms)))
+
+
+def ever_under(terms: list[Terms]) -> Timeline:
+    """Return the timeline of one that ever ran under the terms of another."""
+    first, *later = (each._replace(subscription=_EVER_RUNS) for each in terms)
+    return Timeline([first._replace(since_ms=-1), *later])
+
+
+def own_since_ms(created_ms: int, subscription: Subscription) -> int:
+    """Return since when periods of one that never changed are those of one that ever ran."""
+    return max(created_ms, subscription.started_at_ms) + _TIMEZONE_SHIFT_MS
 
 
 _EVER_RUNS = Subscription(

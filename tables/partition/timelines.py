@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
@@ -73,6 +74,17 @@ class TimelineTable:
             return due_ms
         dues_ms = [timeline.next_due(done_ms).at_ms for _, timeline in self.of(name)]
         return min(dues_ms, default=NEVER_MS)
+
+    def within(self, name: SubscriptionKey, from_ms: int, until_ms: int) -> Iterator[Period]:
+        """Yield periods of an external id that end after an instant and start until another."""
+        shared = None if self.has(name) else self._common.shared(name)
+        if shared is not None:
+            first = shared.timeline.holding(from_ms)
+            if first is not None and first.start_ms >= shared.since_ms:
+                return shared.timeline.within(from_ms, until_ms)
+        return chain.from_iterable(
+            timeline.within(from_ms, until_ms) for _, timeline in self.of(name)
+        )
 
     def lend(self, name: SubscriptionKey, timelines: Timelines) -> None:
         """Take over timelines that were made elsewhere, under the same definitions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -12,6 +13,8 @@ from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.definitions.terms import CommonTerms, subscription_terms
 from app.definitions.timeline import NEVER_MS, Timeline
+from tables.partition.at_hand import AtHand
+from tables.partition.timelines import TimelineTable
 from tests.laws.lives import ZONES
 from tests.world.clock import ms
 from tests.world.definitions_log import ORG, Log, subscription_body
@@ -146,6 +149,13 @@ def test_what_is_due_next_is_told_as_by_a_timeline_of_its_own(
                 dues_ms = [p.due_at_ms for p in alone.until(at_ms + 800 * DAY_MS)]
                 to_come = (each for each in dues_ms if at_ms < each < NEVER_MS)
                 assert due_ms == min(to_come, default=NEVER_MS)
+        for from_ms, until_ms in pairwise(sorted(done_ms)):
+            table = TimelineTable(log.definitions, AtHand())
+            cold = list(table.within((ORG, name), from_ms, until_ms))
+            warm = [
+                each for _, one in table.of((ORG, name)) for each in one.within(from_ms, until_ms)
+            ]
+            assert cold == warm
 
 
 def test_one_tells_for_all_who_are_alike_when_they_are_due() -> None:
@@ -173,3 +183,15 @@ def test_a_change_after_it_was_made_is_none_before_to_who_was_made_later() -> No
     # As of who runs ever since, March would be due on 10 May.
     assert common.next_due((ORG, "sub_2"), log.now_ms) is None
     assert common.next_due((ORG, "sub_1"), log.now_ms) == ms("2024-06-10T00:00:00Z")
+
+
+def test_each_anniversary_is_due_at_its_own_time() -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    log.customer()
+    for name, began in zip(NAMES, BEGAN, strict=True):
+        log.subscribe(external_id=name, billing_time="anniversary", subscription_at=began)
+    log.at("2024-06-15T00:00:00Z")
+    common = CommonTerms(log.definitions)
+    dues_ms = [common.next_due((ORG, name), log.now_ms) for name in NAMES]
+    assert dues_ms == [ms(f"2024-{day}T00:00:00Z") for day in ("06-28", "06-30", "06-20")]

@@ -3651,8 +3651,8 @@ BUGS = (
     Bug(
         "due-as-of-those-who-began-long-before",
         "app/definitions/timeline.py",
-        "return due if max(terms[0].since_ms, subscription.started_at_ms) <= since_ms else None",
-        "return due if since_ms > 0 else None",
+        "return due if due.follows(own_since_ms(terms[0].since_ms, subscription)) else None",
+        "return due if due.follows(0) else None",
         "tests/laws/test_due_after.py"
         "::test_what_is_due_next_is_found_whatever_was_asked_for_before",
     ),
@@ -3668,8 +3668,8 @@ BUGS = (
     Bug(
         "next-due-as-of-those-who-began-long-before",
         "app/definitions/terms.py",
-        "return due_ms if max(created_ms, one.started_at_ms) <= since_ms else None",
-        "return due_ms if since_ms > 0 else None",
+        "return due.at_ms if due.follows(shared.since_ms) else None",
+        "return due.at_ms if due.follows(0) else None",
         "tests/laws/test_common_terms.py"
         "::test_what_is_due_next_is_told_as_by_a_timeline_of_its_own",
     ),
@@ -3682,12 +3682,19 @@ BUGS = (
         "::test_a_change_after_it_was_made_is_none_before_to_who_was_made_later",
     ),
     Bug(
+        "periods-as-of-those-who-began-long-before",
+        "tables/partition/timelines.py",
+        "if first is not None and first.start_ms >= shared.since_ms:",
+        "if first is not None:",
+        "tests/laws/test_common_terms.py"
+        "::test_what_is_due_next_is_told_as_by_a_timeline_of_its_own",
+    ),
+    Bug(
         "next-due-as-of-another-anniversary",
         "app/definitions/terms.py",
         'one.subscription_at_ms if one.billing_time == "anniversary" else None,',
         "one.billing_time,",
-        "tests/laws/test_common_terms.py"
-        "::test_what_is_due_next_is_told_as_by_a_timeline_of_its_own",
+        "tests/laws/test_common_terms.py::test_each_anniversary_is_due_at_its_own_time",
     ),
     Bug(
         "next-due-of-one-that-ends",
