@@ -19,7 +19,13 @@ from app.definitions.model import (
     Subscription,
 )
 from app.definitions.state import Definitions
-from app.definitions.timeline import Terms, Timeline, ever_under, own_since_ms
+from app.definitions.timeline import (
+    TIMEZONE_SHIFT_MS,
+    Terms,
+    Timeline,
+    ever_under,
+    own_since_ms,
+)
 from app.definitions.versions import Versions
 
 _DAY_S = 86_400
@@ -84,13 +90,13 @@ class CommonTerms:
             return None
         return self._common_of(one).terms_of(subscription.changes[0], one, customer)
 
-    def shared(self, name: CodeKey) -> Shared | None:
-        """Return a timeline that is as the one of an external id; None: it has to be made.
+    def shared(self, name: CodeKey, at_ms: int) -> Shared | None:
+        """Return a timeline that is as that of an external id before an instant; None: none is.
 
         One tells for all who have a plan and are alike: for them none is made.
         """
-        alone = self._definitions.alone(name)
-        if alone is None or alone[1].usage_end_ms is not None:
+        alone = self._definitions.alone(name, at_ms - TIMEZONE_SHIFT_MS)
+        if alone is None:
             return None
         created_ms, one, customer = alone
         common = self._common_of(one)
@@ -112,7 +118,7 @@ class CommonTerms:
 
     def next_due(self, name: CodeKey, done_ms: int) -> int | None:
         """Return when a period of an external id is due first after a cut; None: ask its own."""
-        shared = self.shared(name)
+        shared = self.shared(name, done_ms)
         if shared is None:
             return None
         due = shared.timeline.next_due(done_ms)

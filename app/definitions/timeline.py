@@ -21,7 +21,7 @@ from app.definitions.model import ClosingReason, Subscription
 NEVER_MS = 1 << 62
 """Later than any instant: the due time of a period that is never published."""
 
-_TIMEZONE_SHIFT_MS = 26 * 3600 * 1000
+TIMEZONE_SHIFT_MS = 26 * 3600 * 1000
 """Two readings of one period start in different timezones differ by less (billing-periods §7)."""
 
 
@@ -309,7 +309,7 @@ class Timeline:
         if newest is not None and newest.subscription.usage_end_ms is None:
             # From then on one period of the grid follows another.
             regular_ms = max(newest.since_ms, newest.subscription.started_at_ms)
-            regular_ms += _TIMEZONE_SHIFT_MS
+            regular_ms += TIMEZONE_SHIFT_MS
             if regular_ms <= done_ms and newest.subscription.canceled_at_ms is None:
                 due = _running_due(done_ms, newest[2:])
                 period, earlier = due.periods[0]
@@ -333,11 +333,12 @@ class Timeline:
         subscription = terms[-1].subscription
         if subscription.usage_end_ms is not None or subscription.canceled_at_ms is not None:
             return None
-        if any(each.subscription is not subscription for each in terms):
+        own_ms = own_since_ms(terms[0].since_ms, subscription)
+        if own_ms > done_ms or any(each.subscription is not subscription for each in terms):
             return None
         since_ms = tuple([each.since_ms for each in terms[1:]])
         due = _due_of_all(done_ms, since_ms, tuple([each[2:] for each in terms]))
-        return due if due.follows(own_since_ms(terms[0].since_ms, subscription)) else None
+        return due if due.follows(own_ms) else None
 
     def fixed_since(self, at_ms: int, until_ms: int) -> list[Period]:
         """Return the periods fixed at or after `at_ms` that start until `until_ms`, in order."""
@@ -582,7 +583,7 @@ def _index_after(previous: Period | _Place | None, grid: PeriodGrid, start_ms: i
     if (
         previous is not None
         and previous.timezone != grid.timezone
-        and grid.start_ms(k + 1) - start_ms < _TIMEZONE_SHIFT_MS
+        and grid.start_ms(k + 1) - start_ms < TIMEZONE_SHIFT_MS
     ):
         # The same post read in another timezone: neither a hole nor a period of a few hours.
         k += 1
@@ -693,7 +694,7 @@ def ever_under(terms: list[Terms]) -> Timeline:
 
 def own_since_ms(created_ms: int, subscription: Subscription) -> int:
     """Return since when periods of one that never changed are those of one that ever ran."""
-    return max(created_ms, subscription.started_at_ms) + _TIMEZONE_SHIFT_MS
+    return max(created_ms, subscription.started_at_ms) + TIMEZONE_SHIFT_MS
 
 
 _EVER_RUNS = Subscription(

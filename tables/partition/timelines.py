@@ -69,7 +69,7 @@ class TimelineTable:
 
     def next_due(self, name: SubscriptionKey, done_ms: int) -> int:
         """Return when a period of an external id is due first after a cut; NEVER_MS: none is."""
-        due_ms = None if self.has(name) else self._common.next_due(name, done_ms)
+        due_ms = None if self._is_fresh(name) else self._common.next_due(name, done_ms)
         if due_ms is not None:
             return due_ms
         dues_ms = [timeline.next_due(done_ms).at_ms for _, timeline in self.of(name)]
@@ -77,7 +77,7 @@ class TimelineTable:
 
     def within(self, name: SubscriptionKey, from_ms: int, until_ms: int) -> Iterator[Period]:
         """Yield periods of an external id that end after an instant and start until another."""
-        shared = None if self.has(name) else self._common.shared(name)
+        shared = None if self._is_fresh(name) else self._common.shared(name, from_ms)
         if shared is not None:
             first = shared.timeline.holding(from_ms)
             if first is not None and first.start_ms >= shared.since_ms:
@@ -127,6 +127,11 @@ class TimelineTable:
     def has(self, name: SubscriptionKey) -> bool:
         """Return whether the timelines of an external subscription are at hand."""
         return name in self._made
+
+    def _is_fresh(self, name: SubscriptionKey) -> bool:
+        """Return whether timelines are at hand, and nothing outdated them."""
+        made, old = self._made.get(name), self._old
+        return made is not None and made[0] >= max(old.get(name[0], 0), old.get(None, 0))
 
     def outdate(self, organization_id: str | None) -> None:
         """Outdate the timelines of an organization; None: of all."""

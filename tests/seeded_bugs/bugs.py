@@ -3651,7 +3651,7 @@ BUGS = (
     Bug(
         "due-as-of-those-who-began-long-before",
         "app/definitions/timeline.py",
-        "return due if due.follows(own_since_ms(terms[0].since_ms, subscription)) else None",
+        "return due if due.follows(own_ms) else None",
         "return due if due.follows(0) else None",
         "tests/laws/test_due_after.py"
         "::test_what_is_due_next_is_found_whatever_was_asked_for_before",
@@ -3698,9 +3698,9 @@ BUGS = (
     ),
     Bug(
         "next-due-of-one-that-ends",
-        "app/definitions/terms.py",
-        "if alone is None or alone[1].usage_end_ms is not None:",
-        "if alone is None:",
+        "app/definitions/state.py",
+        "> before_ms or one.usage_end_ms is not None:",
+        "> before_ms:",
         "tests/laws/test_common_terms.py"
         "::test_what_is_due_next_is_told_as_by_a_timeline_of_its_own",
     ),
