@@ -401,15 +401,20 @@ def aim_first(route: Route, timestamp_ms: int, members: Members) -> bool:
     (span,) = route.spans
     fold = span.fold
     parts = fold.parts or fold.take_parts()
-    if parts.reading is None or not parts.plain:
+    if parts.reading is None or not parts.plain or span.watch is not None:
         return False
     layer = span.layer_at(timestamp_ms)
-    if layer is None or layer is not span.current:
+    period = None if layer is None else layer.period
+    if layer is None or period is None or layer is not span.current:
         return False
-    cell = layer.cells.get(ONLY_CELL) or Cell(layer, *ONLY_CELL, fold.aggregation.initialize())
-    if parts.unique and not members.is_complete(set_of(layer, *ONLY_CELL, members)):
+    if span.forgotten_ms >= 0 and is_forgotten(layer):
         return False
-    return route.aim_first(cell)
+    cell = layer.cells.get(ONLY_CELL) or Cell(layer, None, (), fold.aggregation.initialize())
+    set_key = set_of(layer, *ONLY_CELL, members) if parts.unique else None
+    if set_key is not None and not members.is_complete(set_key):
+        return False
+    route.aim_first(cell, period, parts, set_key)
+    return True
 
 
 class Apart(NamedTuple):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import lru_cache
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from app.billing_periods.grid import PeriodGrid
+from app.definitions.indexes.index import CodeKey
 from app.definitions.model import (
     DEFAULT_TIMEZONE,
     Customer,
@@ -17,21 +19,55 @@ from app.definitions.model import (
     Subscription,
 )
 from app.definitions.state import Definitions
-from app.definitions.timeline import Terms, Timeline
+from app.definitions.timeline import (
+    TIMEZONE_SHIFT_MS,
+    Terms,
+    Timeline,
+    ever_under,
+    own_since_ms,
+)
 from app.definitions.versions import Versions
 
 _DAY_S = 86_400
+_MOST_SHARED = 1_024
+"""How many timelines that others share are at hand, of each plan."""
+
+
+class Shared(NamedTuple):
+    """A timeline of one that ever ran under the terms of another."""
+
+    timeline: Timeline
+    since_ms: int
+    """Periods of it that begin at or after it are periods of the other."""
 
 
 class _Common(NamedTuple):
-    """What the newest definitions say of all who have a plan, and how many they are."""
+    """What definitions say of all who have a plan, through time, and how many they are."""
 
     told: tuple[int, int, int]
-    since_ms: int
-    """Append time of the last that changed any of it."""
-    plan: Plan | None
-    organization: Organization | None
-    settings: SettingsRecord
+    since_ms: list[int]
+    """Append times at which any of it changed, in order."""
+    parts: list[tuple[Plan | None, Organization | None, SettingsRecord]]
+    """What holds from each of them on."""
+    timelines: dict[tuple[object, ...], Timeline]
+    """What those who are alike share, as if they had ever run."""
+
+    def terms_of(
+        self, created_ms: int, one: Subscription, customer: Customer
+    ) -> list[Terms] | None:
+        """Return the terms of one that never changed, nor did its customer; None: unknown."""
+        begun = bisect_right(self.since_ms, created_ms)
+        if not begun:
+            return None
+        moments_ms, parts = [created_ms, *self.since_ms[begun:]], self.parts[begun - 1 :]
+        terms: list[Terms] = []
+        for at_ms, (plan, organization, settings) in zip(moments_ms, parts, strict=True):
+            if plan is None:
+                return None
+            entry = _terms(at_ms, one, customer, plan, organization, settings)
+            if not terms or entry[1:] != terms[-1][1:]:
+                terms.append(entry)
+        return terms
 
 
 class CommonTerms:
@@ -42,21 +78,51 @@ class CommonTerms:
         self._known: dict[str, _Common] = {}
         """By plan id."""
 
-    def of(self, subscription: Versions[Subscription]) -> Terms | None:
-        """Return the one entry of terms of a subscription; None: it may be another, or several.
+    def of(self, subscription: Versions[Subscription]) -> list[Terms] | None:
+        """Return the terms of a subscription through time; None: they may be others.
 
-        As for most, nothing of it changed since it was made.
+        As for most, nothing of its own changed since it was made.
         """
         one = subscription.only()
         # A customer is there before its subscriptions.
         customer = None if one is None else self._definitions.customer_of(one).only()
         if one is None or customer is None:
             return None
-        _, since_ms, plan, organization, settings = self._common_of(one)
-        created_ms = subscription.changes[0]
-        if since_ms > created_ms or plan is None:
+        return self._common_of(one).terms_of(subscription.changes[0], one, customer)
+
+    def shared(self, name: CodeKey, at_ms: int) -> Shared | None:
+        """Return a timeline that is as that of an external id before an instant; None: none is.
+
+        One tells for all who have a plan and are alike: for them none is made.
+        """
+        alone = self._definitions.alone(name, at_ms - TIMEZONE_SHIFT_MS)
+        if alone is None:
             return None
-        return _terms(created_ms, one, customer, plan, organization, settings)
+        created_ms, one, customer = alone
+        common = self._common_of(one)
+        alike = (
+            bisect_right(common.since_ms, created_ms),
+            one.subscription_at_ms if one.billing_time == "anniversary" else None,
+            customer.timezone,
+            customer.grace_days,
+        )
+        timeline = common.timelines.get(alike)
+        if timeline is None:
+            terms = common.terms_of(created_ms, one, customer)
+            if terms is None:
+                return None
+            if len(common.timelines) >= _MOST_SHARED:
+                common.timelines.clear()
+            timeline = common.timelines[alike] = ever_under(terms)
+        return Shared(timeline, own_since_ms(created_ms, one))
+
+    def next_due(self, name: CodeKey, done_ms: int) -> int | None:
+        """Return when a period of an external id is due first after a cut; None: ask its own."""
+        shared = self.shared(name, done_ms)
+        if shared is None:
+            return None
+        due = shared.timeline.next_due(done_ms)
+        return due.at_ms if due.follows(shared.since_ms) else None
 
     def _common_of(self, one: Subscription) -> _Common:
         definitions = self._definitions
@@ -66,18 +132,20 @@ class CommonTerms:
         told = len(plan.changes), len(settings.changes), len(organization.changes)
         known = self._known.get(one.plan_id)
         if known is None or known.told != told:
-            times_ms = (
+            times_ms = {
                 *plan.changes_of(_plan_shape),
                 *settings.changes_of(_settings_shape),
                 *organization.changes_of(_organization_shape),
-            )
-            known = self._known[one.plan_id] = _Common(
-                told,
-                max(times_ms, default=-1),
-                plan.last_before_deletion(),
-                organization.at(),
-                definitions.settings_at(),
-            )
+            }
+            parts = [
+                (
+                    plan.last_before_deletion(at_ms),
+                    organization.at(at_ms),
+                    definitions.settings_at(at_ms),
+                )
+                for at_ms in sorted(times_ms)
+            ]
+            known = self._known[one.plan_id] = _Common(told, sorted(times_ms), parts, {})
         return known
 
 
@@ -92,8 +160,9 @@ def subscription_timeline(
 
     `before`: one under others of them. `common`: terms that subscriptions of a plan share.
     """
-    alone = None if common is None or until_ms is not None else common.of(subscription)
-    terms = subscription_terms(definitions, subscription, until_ms) if alone is None else [alone]
+    terms = None if common is None or until_ms is not None else common.of(subscription)
+    if terms is None:
+        terms = subscription_terms(definitions, subscription, until_ms)
     return Timeline(terms) if before is None else before.under(terms)
 
 
@@ -197,7 +266,8 @@ def _terms(
     grid = _grid(
         plan.interval,
         subscription.billing_time,
-        subscription.subscription_at_ms,
+        # Of a calendar all have the same periods, whenever they began: they share its grid.
+        subscription.subscription_at_ms if subscription.billing_time == "anniversary" else 0,
         timezone,
         bool(plan.bill_charges_monthly),
     )

@@ -21,7 +21,7 @@ from app.definitions.model import ClosingReason, Subscription
 NEVER_MS = 1 << 62
 """Later than any instant: the due time of a period that is never published."""
 
-_TIMEZONE_SHIFT_MS = 26 * 3600 * 1000
+TIMEZONE_SHIFT_MS = 26 * 3600 * 1000
 """Two readings of one period start in different timezones differ by less (billing-periods §7)."""
 
 
@@ -95,6 +95,16 @@ class Due(NamedTuple):
     """NEVER_MS: there is none."""
     periods: tuple[tuple[Period, Period | None], ...]
     """Each with the one before it."""
+
+    def follows(self, since_ms: int) -> bool:
+        """Return whether each follows a period that is due by then, and begins at a time or later.
+
+        Then it is due first also of who has no other period before.
+        """
+        return bool(self.periods) and all(
+            earlier is not None and since_ms <= earlier.start_ms < earlier.due_at_ms <= self.done_ms
+            for _, earlier in self.periods
+        )
 
 
 class _Stretch:
@@ -299,7 +309,7 @@ class Timeline:
         if newest is not None and newest.subscription.usage_end_ms is None:
             # From then on one period of the grid follows another.
             regular_ms = max(newest.since_ms, newest.subscription.started_at_ms)
-            regular_ms += _TIMEZONE_SHIFT_MS
+            regular_ms += TIMEZONE_SHIFT_MS
             if regular_ms <= done_ms and newest.subscription.canceled_at_ms is None:
                 due = _running_due(done_ms, newest[2:])
                 period, earlier = due.periods[0]
@@ -310,7 +320,25 @@ class Timeline:
                     # What is due first begins with it, as ever, but follows one of its own.
                     periods = ((period, known[0][0]), *due.periods[1:])
                     return Due(done_ms, due.at_ms, periods)
-        return _first_due(done_ms, self.due_after(done_ms))
+        return self._due_as_others(done_ms) or _first_due(done_ms, self.due_after(done_ms))
+
+    def _due_as_others(self, done_ms: int) -> Due | None:
+        """Return what is due first of all who ran under the same terms; None: it may be another.
+
+        What they ran under changed lately, as settings do for very many at once.
+        """
+        terms = self.terms
+        if not terms:
+            return None
+        subscription = terms[-1].subscription
+        if subscription.usage_end_ms is not None or subscription.canceled_at_ms is not None:
+            return None
+        own_ms = own_since_ms(terms[0].since_ms, subscription)
+        if own_ms > done_ms or any(each.subscription is not subscription for each in terms):
+            return None
+        since_ms = tuple([each.since_ms for each in terms[1:]])
+        due = _due_of_all(done_ms, since_ms, tuple([each[2:] for each in terms]))
+        return due if due.follows(own_ms) else None
 
     def fixed_since(self, at_ms: int, until_ms: int) -> list[Period]:
         """Return the periods fixed at or after `at_ms` that start until `until_ms`, in order."""
@@ -555,7 +583,7 @@ def _index_after(previous: Period | _Place | None, grid: PeriodGrid, start_ms: i
     if (
         previous is not None
         and previous.timezone != grid.timezone
-        and grid.start_ms(k + 1) - start_ms < _TIMEZONE_SHIFT_MS
+        and grid.start_ms(k + 1) - start_ms < TIMEZONE_SHIFT_MS
     ):
         # The same post read in another timezone: neither a hole nor a period of a few hours.
         k += 1
@@ -645,6 +673,42 @@ def _running_due(done_ms: int, terms: tuple[Any, ...]) -> Due:
     # The last one that is due by then is made, too: closing the next one may need it.
     k = grid.index_at(done_ms // close_grid_ms * close_grid_ms - grace_ms) - 1
     return _first_due(done_ms, (_running(grid.start_ms(i), terms) for i in count(k)))
+
+
+@lru_cache(1_024)
+def _due_of_all(done_ms: int, since_ms: tuple[int, ...], terms: tuple[tuple[Any, ...], ...]) -> Due:
+    """Return what is due first after a cut of one that ever ran under terms, in turn.
+
+    They are told from their grids on; from each `since_ms` another holds.
+    """
+    moments = zip((-1, *since_ms), terms, strict=True)
+    whole = [Terms(at_ms, _EVER_RUNS, *each) for at_ms, each in moments]
+    return _first_due(done_ms, (period for _, period in _periods(whole, done_ms)))
+
+
+def ever_under(terms: list[Terms]) -> Timeline:
+    """Return the timeline of one that ever ran under the terms of another."""
+    first, *later = (each._replace(subscription=_EVER_RUNS) for each in terms)
+    return Timeline([first._replace(since_ms=-1), *later])
+
+
+def own_since_ms(created_ms: int, subscription: Subscription) -> int:
+    """Return since when periods of one that never changed are those of one that ever ran."""
+    return max(created_ms, subscription.started_at_ms) + TIMEZONE_SHIFT_MS
+
+
+_EVER_RUNS = Subscription(
+    id="",
+    organization_id="",
+    external_id="",
+    external_customer_id="",
+    plan_id="",
+    billing_time="calendar",
+    subscription_at_ms=0,
+    started_at_ms=0,
+    created_at_ms=0,
+)
+"""Stands for whoever began long before it is asked what is due."""
 
 
 @lru_cache(16_384)

@@ -215,20 +215,34 @@ def definition_swept(subscriptions: int) -> Spent:
     return _swept(World(subscriptions), subscriptions, made)
 
 
+def due_times_swept(subscriptions: int) -> Spent:
+    """Look at a subscription with an event under settings of due times, and for its next cut."""
+    world = World(subscriptions, 3)
+    made = (commands.set_settings(SettingsRecord(grace_s=number + 1)) for number in range(3))
+    world.state.checkpoint.cut_ms = NOW_MS - DAY_MS
+    return _swept(world, subscriptions, made, world.take_over)
+
+
 def definition_swept_at_an_age(months: int) -> Spent:
     """Look at a subscription of an age with an event, under other settings than of due times."""
     made = (commands.set_settings(SettingsRecord(max_groups=number + 1)) for number in range(3))
     return _swept(World(SWEPT, months), SWEPT, made)
 
 
-def _swept(world: World, subscriptions: int, made: Iterable[Command]) -> Spent:
+def _swept(
+    world: World,
+    subscriptions: int,
+    made: Iterable[Command],
+    renew: Operation | None = None,
+) -> Spent:
     world.fold(map(world.event, range(subscriptions)))
     world.flush()
     world.now_ms = NOW_MS + DAY_MS
+    renew = renew or world.renew
 
     def change(command: Command) -> None:
         world.define(command)
-        world.renew()
+        renew()
 
     found = _spent(world, [partial(change, command) for command in made])
     touched = {kind: count / subscriptions for kind, count in found.touched.items()}
@@ -459,6 +473,7 @@ ROWS = tuple(
         ),
         (
             Row("settings, each looked at", "subscriptions", SUBSCRIPTIONS, definition_swept),
+            Row("… and for its next cut", "subscriptions", SUBSCRIPTIONS, due_times_swept),
             Row("… of groups, at an age", "months of age", MONTHS, definition_swept_at_an_age, 1.7),
             Row("history, each looked at", "subscriptions", SUBSCRIPTIONS, history_swept),
             Row("subscription created", "subscriptions", SUBSCRIPTIONS, subscription_created),

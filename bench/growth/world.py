@@ -112,6 +112,11 @@ class World:
         if keys:
             self.refold(Refold(self.state, keys, redefined=keys))
 
+    def take_over(self) -> None:
+        """Look at whom definitions concern, and for the next cuts that they move."""
+        looking = self.state.redefinition.renewing()
+        drained(self.owned.renewal.taking_over(looking, NOW_MS))
+
     def refold(self, job: Refold) -> None:
         """Feed a refold what a ledger has of those it seeks, and swap."""
         names, codes = job.sought()

@@ -84,21 +84,23 @@ class EventRanges(msgspec.Struct, gc=False):
 
     def packed(self) -> bytes:
         """Return the bytes of the changelog, as ever for who never asked for usage-changed."""
-        row = (
-            True,
-            _NOTES_EARLY,
-            self.raw_first,
-            -1,
-            self.rekeyed_first,
-            -1,
-            ceil_to(self.newest_ms, KEPT_TO_MS),
-            ceil_to(self.appended_ms, KEPT_TO_MS),
-        )
+        return self.packed_to_rest()[0]
+
+    def packed_to_rest(self) -> tuple[bytes, Kept]:
+        """Return the bytes of the changelog, and what `resting` makes of them."""
+        raw_first, rekeyed_first = self.raw_first, self.rekeyed_first
+        # Hours, rounded up: `ceil_to` is spelled out, for each first event comes here.
+        newest, appended = -(-self.newest_ms // KEPT_TO_MS), -(-self.appended_ms // KEPT_TO_MS)
+        times_ms = newest * KEPT_TO_MS, appended * KEPT_TO_MS
+        row = (True, _NOTES_EARLY, raw_first, -1, rekeyed_first, -1, *times_ms)
         told = 4 if self.early_ms >= 0 else 3 if self.forgotten_ms >= 0 else 2
         if told == 2 and not (self.touched or self.first_ms):
-            return _encode(row)
+            value = _encode(row)
+            number = None if rekeyed_first != -1 else _number(raw_first, newest, appended)
+            return value, value if number is None else number
         more = (self.first_ms, dict(self.touched), self.forgotten_ms, self.early_ms)
-        return _encode((*row, *more[:told]))
+        value = _encode((*row, *more[:told]))
+        return value, value
 
     def own_touched(self) -> Touched:
         """Return `touched` to be added to."""
@@ -114,6 +116,12 @@ class EventRanges(msgspec.Struct, gc=False):
         """
         newest_ms, earliest_ms, appended_ms, raw, rekeyed = reach_of(arrivals)
         anew = newest_ms - earliest_ms > EARLY_MS and self.note_early(arrivals)
+        if self.newest_ms < 0 <= newest_ms and self.appended_ms < 0:
+            # As each first event: there is nothing to compare it to.
+            self.raw_first, self.rekeyed_first = raw, rekeyed
+            self.newest_ms = _shared(-(-newest_ms // NOTED_TO_MS) * NOTED_TO_MS)
+            self.appended_ms = _shared(-(-appended_ms // NOTED_TO_MS) * NOTED_TO_MS)
+            return True
         if raw >= 0 and not 0 <= self.raw_first <= raw:
             self.raw_first, anew = raw, True
         if rekeyed >= 0 and not 0 <= self.rekeyed_first <= rekeyed:
@@ -222,19 +230,20 @@ def resting(value: bytes) -> Kept:
         return value
     *plain, newest_ms, appended_ms = _decode_plain(value)
     raw_first = plain[2]
-    hour, beside = divmod(appended_ms, KEPT_TO_MS)
-    ahead, apart = divmod(newest_ms - appended_ms, KEPT_TO_MS)
-    ahead += _BEHIND
-    if (
-        beside
-        or apart
-        or raw_first >> _OFFSET_BITS
-        or ahead >> _AHEAD_BITS
-        or hour >> _HOUR_BITS
-        or plain != [True, _NOTES_EARLY, raw_first, -1, -1, -1]
-    ):
+    newest, beside = divmod(newest_ms, KEPT_TO_MS)
+    appended, apart = divmod(appended_ms, KEPT_TO_MS)
+    if beside or apart or plain != [True, _NOTES_EARLY, raw_first, -1, -1, -1]:
         return value
-    return (hour << _AHEAD_BITS | ahead) << _OFFSET_BITS | raw_first
+    number = _number(raw_first, newest, appended)
+    return value if number is None else number
+
+
+def _number(raw_first: int, newest: int, appended: int) -> int | None:
+    """Return an offset and two times, in hours, as one number; None: they do not fit in."""
+    ahead = newest - appended + _BEHIND
+    if raw_first >> _OFFSET_BITS or ahead >> _AHEAD_BITS or appended >> _HOUR_BITS:
+        return None
+    return (appended << _AHEAD_BITS | ahead) << _OFFSET_BITS | raw_first
 
 
 def written(kept: Kept) -> bytes:

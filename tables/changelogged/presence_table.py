@@ -14,7 +14,7 @@ from app.bounds.limits import UNDEFINED_NAMES
 from app.kernel import EARLY_MS
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey, interned
 from tables.changelogged.checksum import ChangelogSum, Rows
-from tables.changelogged.presence import REST, EventRanges, Touched, touched_in
+from tables.changelogged.presence import REST, EventRanges, Touched, resting, touched_in
 from tables.changelogged.resting import Codes, RestingRanges
 
 _NO_CODES: Final[Mapping[str, EventRanges]] = MappingProxyType({})
@@ -65,8 +65,9 @@ class EventRangesTable:
         A route holds it until `rest_again`. `is_counted`: the route leads to charges, so something
         is defined that counts them.
         """
-        entry = self._awake(name, code, is_counted)
-        self._to_rest.pop(name, None)
+        entry = self._kept(name, code, is_counted) if is_counted else self._awake(name, code)
+        if self._to_rest:
+            self._to_rest.pop(name, None)
         return entry
 
     def of(self, name: SubscriptionKey, code: str) -> EventRanges:
@@ -78,20 +79,24 @@ class EventRangesTable:
         self.mark((*name, code), entry)
         return entry
 
-    def _awake(self, name: SubscriptionKey, code: str, is_counted: bool = False) -> EventRanges:
-        passed_over = not is_counted and self.passes_over(name, code)
+    def _awake(self, name: SubscriptionKey, code: str) -> EventRanges:
+        passed_over = self.passes_over(name, code)
         if self.rest is not None and (passed_over or (*name, code) == REST):
             return self.rest
-        if passed_over:
-            entry = self.rest = self._begin_rest()
-        else:
-            codes = self.codes.awake(name)
-            known = codes.find(code)
-            if known is not None:
-                return known
-            entry = EventRanges(first_ms=self.begins_ms)
+        if not passed_over:
+            return self._kept(name, code, is_counted=False)
+        entry = self.rest = self._begin_rest()
+        self.mark(REST, entry)
+        return entry
+
+    def _kept(self, name: SubscriptionKey, code: str, is_counted: bool) -> EventRanges:
+        """Return the entry of a name that is kept one by one, made at its first event."""
+        codes = self.codes.awake(name)
+        entry = codes.find(code)
+        if entry is None:
+            entry = EventRanges(first_ms=self.begins_ms, written=False)
             self._keep(codes, code, is_counted).put(code, entry)
-        self.mark((*name, code), entry)
+            self._dirty[*name, code] = entry
         return entry
 
     def rest_again(self, name: SubscriptionKey) -> None:
@@ -213,12 +218,12 @@ class EventRangesTable:
         """Return changelog records of what changed since the last call."""
         changes, changed = dict[bytes, bytes](), list[tuple[bytes, bytes | None, bytes]]()
         for meter_key, entry in self._dirty.items():
-            key, value = _encode(meter_key), entry.packed()
-            entry.written = True
+            value, kept = entry.packed_to_rest()
+            key, entry.written = _encode(meter_key), True
             if entry is self.rest:
                 before, self._rest_value = self._rest_value, value
             else:
-                before = self.codes.awake(meter_key[:2]).written(meter_key[2], value)
+                before = self.codes.awake(meter_key[:2]).written(meter_key[2], kept)
             changed.append((key, before, value))
             changes[key] = value
         self._dirty.clear()
@@ -235,7 +240,7 @@ class EventRangesTable:
             self.rest, self._rest_value = EventRanges.unpacked(value), value
         else:
             codes = self.codes.awake((organization_id, external_id))
-            self._keep(codes, code).written(code, value)
+            self._keep(codes, code).written(code, resting(value))
             if touched := touched_in(value):
                 self.touched_when_loaded[organization_id, external_id, code] = touched
             if self.codes.count_awake >= _MOST_LOADED:

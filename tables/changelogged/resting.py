@@ -13,7 +13,7 @@ import msgspec
 
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.named_rows import NamedRows
-from tables.changelogged.presence import EventRanges, Kept, resting, written
+from tables.changelogged.presence import EventRanges, Kept, written
 
 _decode = msgspec.msgpack.Decoder(tuple[int, str, dict[int, Kept]]).decode
 _MOST_LOOKED_AT: Final = 16
@@ -47,11 +47,11 @@ class Codes(Mapping[str, EventRanges]):
             entry = self._entries[code] = EventRanges.unpacked(kept)
         return entry
 
-    def written(self, code: str, value: bytes) -> bytes | None:
+    def written(self, code: str, kept: Kept) -> bytes | None:
         """Take in what a flush writes of a code; return what the changelog had; None: nothing."""
         before = self.kept.get(code)
-        self.kept[code] = resting(value)
-        return (written(before) or None) if before is not None else None
+        self.kept[code] = kept
+        return None if before is None or before == _NOT_WRITTEN else written(before)
 
     @property
     def may_rest(self) -> bool:

@@ -53,9 +53,7 @@ def next_cut(partition: Partition, name: SubscriptionKey, known: DueNext | None 
     next_ms = min(partition.cuts.next_of(name, done_ms), partition.cuts.next_first_day(name))
     if known is not None and known[:2] == (done_ms, partition.definitions.offset):
         return min(next_ms, known.at_ms)
-    for _, timeline in partition.timelines.of(name):
-        next_ms = min(next_ms, timeline.next_due(done_ms).at_ms)
-    return next_ms
+    return min(next_ms, partition.timelines.next_due(name, done_ms))
 
 
 def close_subscription(

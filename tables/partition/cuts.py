@@ -145,6 +145,9 @@ class CutsToCome:
         if not daily_ms:
             return NEVER_MS
         done_ms = self._checkpoint.grid_done_ms
+        if not any(map(self._carries, definitions.subscriptions(*name))):
+            # As of most, whose timelines need not be made.
+            return NEVER_MS
         daily_ms = tuple(each for each in daily_ms if each[1] > done_ms)
         grids, found = definitions.close_grids_ms(), NEVER_MS
         for versions, timeline in self._timelines.of(name):

@@ -137,8 +137,7 @@ class History:
         at_ms = record.append_time_ms
         return {
             ceil_to(at_ms, period.revise_every_ms)
-            for _, timeline in self._timelines.of(name)
-            for period in timeline.within(record.from_ms, min(record.to_ms - 1, at_ms))
+            for period in self._timelines.within(name, record.from_ms, min(record.to_ms - 1, at_ms))
             if record.covers(period.start_ms, period.due_at_ms)
         }
 

@@ -181,13 +181,16 @@ class Intake:
     def aimed(self, runs: Iterable[Run], members: Members) -> dict[MeterKey, Route]:
         """Aim the routes that no event has taken at the cells of the first; return them."""
         found: dict[MeterKey, Route] = {}
+        routes = self._routes
         for meter_key, run in runs:
-            route = self._packing.route_of(meter_key)
-            if route.event_ranges is not None:
+            route = routes.by_key.get(meter_key)
+            if route is None or route.made_at != routes.told_of:
+                route = self._packing.route_of(meter_key)
+            if route.event_ranges is not None or len(route.timelines) != 1:
                 continue
             # Whatever the route was compiled under, the newest terms say what is too late.
             timelines = self._timelines.of(meter_key[:2])
-            if len(timelines) != 1 or (timelines[0][1],) != route.timelines:
+            if len(timelines) != 1 or timelines[0][1] is not route.timelines[0]:
                 continue
             newest_ms, earliest_ms, *_ = reach_of(run)
             if check_range(newest_ms, earliest_ms) is None and aim_first(route, newest_ms, members):

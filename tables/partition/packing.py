@@ -79,14 +79,15 @@ class Packing:
         ):
             return route
         organization_id, external_id, code = meter_key = interned(meter_key)
-        name = (organization_id, external_id)
-        if self._packed:
+        name, ranges = (organization_id, external_id), self._event_ranges
+        codes = ranges.codes.get(name)
+        # Of whom no event ever came nothing is packed.
+        if codes is not None and self._packed:
             self.unpack(name)
             route = self._routes.find(meter_key)
             if route is not None:
                 return route
-        ranges = self._event_ranges
-        if ranges.find(name, code) is None:
+        if (codes is None and ranges.rest is None) or ranges.find(name, code) is None:
             if ranges.passes_over(name, code):
                 # Nothing is kept of it; no charge asks about it.
                 return Route(
@@ -291,6 +292,8 @@ class Packing:
 
     def spare(self, name: SubscriptionKey) -> None:
         """Drop what was made to look at an external subscription that has no routes at hand."""
+        if not self._timelines.has(name):
+            return
         if name not in self._event_ranges.codes or self.is_packed(name):
             self._timelines.forget(name)
             self._routes.note_gone(name)

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator
 
 from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import SubscriptionKey
+from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.changelogged.presence import REST
 from tables.partition.changed import Changed
 from tables.partition.corrected import Corrected
@@ -145,6 +145,7 @@ class Redefinition:
         seen, left = set[SubscriptionKey](), set[SubscriptionKey]()
         impacts = sorted(dict.fromkeys(impacts), key=lambda impact: impact.codes is not None)
         leaves = any(impact.of_settings for impact in impacts) and settings.leave_most()
+        watches = self._definitions.watches_before(NEVER_MS)
         for impact in impacts:
             # Whom settings leave alone may be concerned by another one.
             known = left if leaves and impact.of_settings else seen
@@ -156,7 +157,11 @@ class Redefinition:
                 if impact.codes is None:
                     known.add(name)
                 codes = settings.moving(name) if known is left else impact.codes
-                if codes != []:
+                if watches and self._definitions.is_watched(name):
+                    # Its next cut is looked for once it is known which grid cuts show it.
+                    refold = redirection.look_at(name, codes) if codes != [] else set[MeterKey]()
+                    yield Renewed(name, refold, False)
+                elif codes != []:
                     yield Renewed(name, redirection.look_at(name, codes), impact.moves_cuts)
                 elif settings.keep_cuts(name):
                     yield None

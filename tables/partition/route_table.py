@@ -285,11 +285,15 @@ class RouteTable:
         self.by_key[meter_key] = route
         self._at_hand.note(meter_key[:2])
         route.made_at = self.told_of
+        spans = self.spans
         for span in route.spans:
-            old = self._put(span)
+            old = spans.setdefault(span.key, span)
             if old is not span:
+                self._put(span)
                 self._hand_on(old, span)
-            elif span.fold.unique:
+                continue
+            span.stands = True
+            if span.fold.unique:
                 span.generation = self._generation()
         if replaced is not None:
             for span in replaced.spans:
@@ -325,14 +329,11 @@ class RouteTable:
             self._take_out(span.key)
         span.drop()
 
-    def _put(self, span: Span) -> Span:
-        """Have a span under its key; return the one that was there, or else itself."""
-        old = self.spans.setdefault(span.key, span)
-        if old is not span:
-            old.stands = False
-            self.spans[span.key] = span
+    def _put(self, span: Span) -> None:
+        """Have a span under its key, in place of the one that was there."""
+        self._take_out(span.key)
+        self.spans[span.key] = span
         span.stands = True
-        return old
 
     def _take_out(self, key: SpanKey) -> None:
         """Have no span under a key."""

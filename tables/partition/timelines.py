@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.definitions.terms import CommonTerms, subscription_timeline
-from app.definitions.timeline import Period, Timeline
+from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
 from tables.partition.at_hand import AtHand
@@ -66,6 +67,25 @@ class TimelineTable:
             self._stood = (name, until_ms, self._definitions.offset), timelines
         return timelines
 
+    def next_due(self, name: SubscriptionKey, done_ms: int) -> int:
+        """Return when a period of an external id is due first after a cut; NEVER_MS: none is."""
+        due_ms = None if self._is_fresh(name) else self._common.next_due(name, done_ms)
+        if due_ms is not None:
+            return due_ms
+        dues_ms = [timeline.next_due(done_ms).at_ms for _, timeline in self.of(name)]
+        return min(dues_ms, default=NEVER_MS)
+
+    def within(self, name: SubscriptionKey, from_ms: int, until_ms: int) -> Iterator[Period]:
+        """Yield periods of an external id that end after an instant and start until another."""
+        shared = None if self._is_fresh(name) else self._common.shared(name, from_ms)
+        if shared is not None:
+            first = shared.timeline.holding(from_ms)
+            if first is not None and first.start_ms >= shared.since_ms:
+                return shared.timeline.within(from_ms, until_ms)
+        return chain.from_iterable(
+            timeline.within(from_ms, until_ms) for _, timeline in self.of(name)
+        )
+
     def lend(self, name: SubscriptionKey, timelines: Timelines) -> None:
         """Take over timelines that were made elsewhere, under the same definitions."""
         self._made[name] = self._outdated, timelines
@@ -107,6 +127,11 @@ class TimelineTable:
     def has(self, name: SubscriptionKey) -> bool:
         """Return whether the timelines of an external subscription are at hand."""
         return name in self._made
+
+    def _is_fresh(self, name: SubscriptionKey) -> bool:
+        """Return whether timelines are at hand, and nothing outdated them."""
+        made, old = self._made.get(name), self._old
+        return made is not None and made[0] >= max(old.get(name[0], 0), old.get(None, 0))
 
     def outdate(self, organization_id: str | None) -> None:
         """Outdate the timelines of an organization; None: of all."""

@@ -43,12 +43,14 @@ def plan_spans(
     daily records runs of its folds by days.
     `history`: history records of the organization that are in force, in order.
     """
-    terms, first, planned = timeline.terms, timeline.first, list[SpanPlan]()
+    terms, first = timeline.terms, timeline.first
+    planned: list[SpanPlan] = []
     newest = one = subscription.only() if until_ms is None else None
     if one is not None and first is not None and len(terms) == 1 and not history:
         # As for most subscriptions: nothing changed since they began.
+        identity, start_ms = one.id, first.start_ms
         for each, fold in folds.lasting(definitions, one.plan_id, code, first, terms[0].since_ms):
-            key = _new(SpanKey, (one.id, each, first.start_ms))
+            key = _new(SpanKey, (identity, each, start_ms))
             planned.append(_new(SpanPlan, (key, fold, timeline, NEVER_MS)))
         if planned:
             return planned

@@ -20,6 +20,7 @@ from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import ONLY_CELL
 from tables.changelogged.members import SetKey
 from tables.changelogged.presence import EventRanges
+from tables.charge import FoldParts
 from tables.registry import AGGREGATIONS
 from tables.values import UNITS_A_SPAN, UNITS_AN_EVENT, Reading
 
@@ -110,11 +111,10 @@ class Route:
         units = sum(span.fold.units for span in spans) + max(0, len(spans) - 1) * UNITS_A_SPAN
         return 1 + units // UNITS_AN_EVENT
 
-    def aim(self, new: Cell | None = None) -> None:
+    def aim(self) -> None:
         """Lead events like those that were folded last straight into their cell, or period.
 
         Those that follow then ask for no span, layer or charge, which lie far apart in memory.
-        `new`: a cell that is not kept yet.
         """
         span = self._leading()
         if span is None:
@@ -123,9 +123,7 @@ class Route:
         parts = fold.parts
         if layer is None or parts is None or parts.reading is None or span.watch is not None:
             return
-        period, cell = layer.period, new
-        if cell is None and parts.plain:
-            cell = layer.cells.get(ONLY_CELL)
+        period, cell = layer.period, layer.cells.get(ONLY_CELL) if parts.plain else None
         if period is None or (parts.plain and cell is None):
             return
         led, same = self.layer, layer is self.layer and cell is self.cell
@@ -141,9 +139,7 @@ class Route:
             if set_key is None and parts.plain:
                 return
         self.layer, self.cell, self.reading, self.set_key = layer, cell, parts.reading, set_key
-        after_ms = max(layer.end_ms - MAX_EVENT_AHEAD_MS, parts.counts_after_ms + 1)
-        until_ms = min(period.due_at_ms, layer.due_at_ms)
-        self.bounds = _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
+        self.bounds = _bounds_in(layer, period, parts)
         self.reach()
 
     def _leading(self) -> Span | None:
@@ -169,16 +165,16 @@ class Route:
         ]
         return found if sum(over) == len(self.spans) - 1 else None
 
-    def aim_first(self, cell: Cell) -> bool:
-        """Lead first events straight into a cell; return whether they are led.
+    def aim_first(
+        self, cell: Cell, period: Period, parts: FoldParts, set_key: SetKey | None
+    ) -> None:
+        """Lead first events straight into a cell of a period, with its set of members.
 
         Until `keep_cell`: nobody may see that it leads anywhere before an event has taken it.
         """
-        self.aim(cell)
-        if self.cell is not cell:
-            return False
-        self.bounds += _NO_EVENTS
-        return True
+        self.layer = layer = cell.layer
+        self.cell, self.reading, self.set_key = cell, parts.reading, set_key
+        self.bounds = _bounds_in(layer, period, parts) + _NO_EVENTS
 
     def keep_cell(self) -> None:
         """Keep the cell of first events, or, if none was folded into it, lead none any more."""
@@ -372,6 +368,13 @@ class LateRoute(Route):
         if one is None or two is None:
             return one is two
         return one.field == two.field and one.numbers is two.numbers
+
+
+def _bounds_in(layer: Layer, period: Period, parts: FoldParts) -> bytes:
+    """Return between which times events lead straight into the layer of a period."""
+    after_ms = max(layer.end_ms - MAX_EVENT_AHEAD_MS, parts.counts_after_ms + 1)
+    until_ms = min(period.due_at_ms, layer.due_at_ms)
+    return _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
 
 
 def _led(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -11,10 +12,17 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.definitions.terms import CommonTerms, subscription_terms
+from app.definitions.timeline import NEVER_MS, Timeline
+from tables.partition.at_hand import AtHand
+from tables.partition.timelines import TimelineTable
 from tests.laws.lives import ZONES
+from tests.world.clock import ms
 from tests.world.definitions_log import ORG, Log, subscription_body
+from tests.world.profiles import examples
 
 NAMES = ["sub_1", "sub_2", "sub_3"]
+DAY_MS = 86_400_000
+BEGAN = ("2019-02-28T12:00:00Z", "2024-01-31T01:00:00Z", "2024-02-20T01:00:00Z")
 GRACE_DAYS = st.sampled_from([None, 0, 3])
 
 
@@ -72,7 +80,7 @@ def test_shared_terms_are_those_of_each_alone(
         for name in NAMES:
             for versions in log.definitions.subscriptions(ORG, name):
                 alone = common.of(versions)
-                assert alone is None or [alone] == subscription_terms(log.definitions, versions)
+                assert alone is None or alone == subscription_terms(log.definitions, versions)
 
 
 def test_most_share_theirs() -> None:
@@ -85,3 +93,105 @@ def test_most_share_theirs() -> None:
         log.subscribe(external_id=name, external_customer_id=name)
         (versions,) = log.definitions.subscriptions(ORG, name)
         assert common.of(versions) is not None
+
+
+def _subscribing(name: str, began: str, billing_time: str, ending: str | None) -> Command:
+    told = {"external_id": name, "subscription_at": began, "billing_time": billing_time}
+    return commands.create_subscription(ORG, subscription_body(**told, ending_at=ending))
+
+
+LONG_LIVES = st.lists(
+    st.tuples(
+        st.one_of(
+            st.builds(
+                _subscribing,
+                st.sampled_from(NAMES),
+                st.sampled_from(BEGAN),
+                st.sampled_from(["calendar", "anniversary"]),
+                st.sampled_from([None, None, "2024-09-10T00:00:00Z"]),
+            ),
+            st.builds(
+                lambda grace_s: commands.set_settings(SettingsRecord(grace_s=grace_s)),
+                st.sampled_from([0, 86_400, 20 * 86_400]),
+            ),
+            st.builds(_of_organization, st.sampled_from(ZONES), GRACE_DAYS),
+            st.builds(_of_customer, st.sampled_from([None, *ZONES]), GRACE_DAYS),
+        ),
+        st.sampled_from([0, 1, DAY_MS, 40 * DAY_MS]),
+    ),
+    max_size=8,
+)
+
+
+@examples(400)
+@given(
+    LONG_LIVES,
+    st.lists(st.integers(0, 250), min_size=1, max_size=6),
+    st.sampled_from(["weekly", "monthly", "quarterly"]),
+)
+def test_what_is_due_next_is_told_as_by_a_timeline_of_its_own(
+    changes: list[tuple[Command, int]], days: list[int], interval: str
+) -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    done_ms = [log.now_ms + day * DAY_MS for day in days]
+    log.plan(interval=interval)
+    log.customer()
+    common = CommonTerms(log.definitions)
+    for change, later_ms in changes:
+        log.now_ms += later_ms
+        log.append(change)
+    for name in NAMES:
+        for at_ms in done_ms:
+            due_ms = common.next_due((ORG, name), at_ms)
+            if due_ms is not None:
+                (versions,) = log.definitions.subscriptions(ORG, name)
+                alone = Timeline(subscription_terms(log.definitions, versions))
+                dues_ms = [p.due_at_ms for p in alone.until(at_ms + 800 * DAY_MS)]
+                to_come = (each for each in dues_ms if at_ms < each < NEVER_MS)
+                assert due_ms == min(to_come, default=NEVER_MS)
+        for from_ms, until_ms in pairwise(sorted(done_ms)):
+            table = TimelineTable(log.definitions, AtHand())
+            cold = list(table.within((ORG, name), from_ms, until_ms))
+            warm = [
+                each for _, one in table.of((ORG, name)) for each in one.within(from_ms, until_ms)
+            ]
+            assert cold == warm
+
+
+def test_one_tells_for_all_who_are_alike_when_they_are_due() -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    for name in NAMES:
+        log.customer(name)
+        log.subscribe(external_id=name, external_customer_id=name, billing_time="calendar")
+    common = CommonTerms(log.definitions)
+    log.now_ms += 70 * DAY_MS
+    log.accept(commands.set_settings(SettingsRecord(grace_s=90, close_grid_s=60)))
+    dues_ms = {common.next_due((ORG, name), log.now_ms) for name in NAMES}
+    assert dues_ms == {ms("2024-05-01T00:02:00Z")}
+
+
+def test_a_change_after_it_was_made_is_none_before_to_who_was_made_later() -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    log.customer()
+    log.subscribe(external_id="sub_1", billing_time="calendar", subscription_at=BEGAN[0])
+    log.now_ms = ms("2024-04-15T00:00:00Z")
+    log.accept(commands.set_settings(SettingsRecord(grace_s=40 * 86_400)))
+    log.subscribe(external_id="sub_2", billing_time="calendar", subscription_at=BEGAN[0])
+    common, done_ms = CommonTerms(log.definitions), log.now_ms + 2 * DAY_MS
+    # As of who runs ever since, March would be due on 10 May.
+    assert common.next_due((ORG, "sub_2"), done_ms) is None
+    assert common.next_due((ORG, "sub_1"), done_ms) == ms("2024-06-10T00:00:00Z")
+
+
+def test_each_anniversary_is_due_at_its_own_time() -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    log.customer()
+    for name, began in zip(NAMES, BEGAN, strict=True):
+        log.subscribe(external_id=name, billing_time="anniversary", subscription_at=began)
+    log.at("2024-06-15T00:00:00Z")
+    common = CommonTerms(log.definitions)
+    dues_ms = [common.next_due((ORG, name), log.now_ms) for name in NAMES]
+    assert dues_ms == [ms(f"2024-{day}T00:00:00Z") for day in ("06-28", "06-30", "06-20")]

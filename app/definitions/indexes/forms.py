@@ -85,6 +85,13 @@ class Form(ABC, Generic[D]):
         one = _decode(row)[-1]
         return None if one is None else self.made(one)
 
+    def single(self, row: Row) -> tuple[int, int, D] | None:
+        """Return append time in ms, offset and object of a single version; None: it has several."""
+        if row[0] < _PLAIN:
+            return self.from_plain(row)
+        at_ms, offset, one, *others = _decode(row)
+        return None if others else (at_ms, offset, self.made(one))
+
     def unpacked(self, row: Row) -> Versions[D]:
         """Return the versions that were packed."""
         if row[0] < _PLAIN:

@@ -55,6 +55,17 @@ class Names(Index):
             asked = self._asked = name, several
         return asked[1]
 
+    def single(self, name: CodeKey) -> tuple[int, int, Subscription] | None:
+        """Return append time, offset and the only one of a name, if it never changed; else None.
+
+        In a branch it cannot be told. Nothing is kept at hand.
+        """
+        for first in self._places.find(hash(name)) if self._branched is None else ():
+            single = self._packed.single(first)
+            if single is not None and self._name_of(single[2]) == name:
+                return None if first in self._more else single
+        return None
+
     def ids(self, name: CodeKey, *, newest_first: bool = False) -> Iterator[str]:
         """Return the ids under a name, as they are now, though more come meanwhile."""
         numbers, own = self._numbers(name), self._own.get(name, [])[:]

@@ -140,7 +140,8 @@ class Cuts:
         """Learn of a restored partition when its cuts are, and pack what need not be at hand."""
         for name in self._context.definitions.all_subscription_keys():
             if self.is_home(name) and self._schedule(name):
-                self._state.packing.pack(name)
+                if self._state.timelines.has(name):
+                    self._state.packing.pack(name)
                 if name not in self.schedule and self._state.packing.is_packed(name):
                     self.forgetting.note_ended(name)
             yield

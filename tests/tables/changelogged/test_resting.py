@@ -186,8 +186,9 @@ def test_what_rests_of_an_entry_is_the_record_again(
     entry: tuple[int, int, int, int], first_ms: int
 ) -> None:
     raw_first, rekeyed_first, newest_ms, appended_ms = entry
-    value = EventRanges(raw_first, rekeyed_first, newest_ms, appended_ms, first_ms).packed()
-    kept = resting(value)
+    entry_of = EventRanges(raw_first, rekeyed_first, newest_ms, appended_ms, first_ms)
+    value, kept = entry_of.packed_to_rest()
+    assert kept == resting(value)
     assert written(kept) == value
     assert EventRanges.unpacked(kept) == EventRanges.unpacked(value)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(kept)) == kept
