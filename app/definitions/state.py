@@ -350,14 +350,15 @@ class Definitions(Index):
     def alone(self, name: CodeKey, before_ms: int) -> tuple[int, Subscription, Customer] | None:
         """Return the one subscription of an external id, when it was made, and its customer.
 
-        None: there are others, it was made or began later, it has an end, or one of both changed;
-        or these are definitions of a what-if. Nothing is kept at hand: it is asked of very many.
+        None: it has an anniversary or an end, was made or began later, there are others, one of
+        both changed, or these are of a what-if. Nothing is kept at hand: it is asked of very many.
         """
         found, customers = self.subscription_index.by_external_id.single(name), self.customer_index
         if found is None or not isinstance(customers.versions, PackedVersions):
             return None
         created_ms, _, one = found
-        if max(created_ms, one.started_at_ms) > before_ms or one.usage_end_ms is not None:
+        is_alike = one.billing_time == "calendar" and one.usage_end_ms is None
+        if not is_alike or max(created_ms, one.started_at_ms) > before_ms:
             return None
         customer = customers.versions.single_of((name[0], one.external_customer_id))
         return None if customer is None else (created_ms, one, customer)

@@ -29,8 +29,8 @@ from app.definitions.timeline import (
 from app.definitions.versions import Versions
 
 _DAY_S = 86_400
-_MOST_SHARED = 1_024
-"""How many timelines that others share are at hand, of each plan."""
+_MOST_SHARED = 256
+"""How many timelines that others share are at hand, of all plans."""
 
 
 class Shared(NamedTuple):
@@ -49,8 +49,6 @@ class _Common(NamedTuple):
     """Append times at which any of it changed, in order."""
     parts: list[tuple[Plan | None, Organization | None, SettingsRecord]]
     """What holds from each of them on."""
-    timelines: dict[tuple[object, ...], Timeline]
-    """What those who are alike share, as if they had ever run."""
 
     def terms_of(
         self, created_ms: int, one: Subscription, customer: Customer
@@ -77,6 +75,8 @@ class CommonTerms:
         self._definitions = definitions
         self._known: dict[str, _Common] = {}
         """By plan id."""
+        self._shared: dict[tuple[object, ...], Timeline] = {}
+        """What those who are alike share, as if they had ever run."""
 
     def of(self, subscription: Versions[Subscription]) -> list[Terms] | None:
         """Return the terms of a subscription through time; None: they may be others.
@@ -93,7 +93,8 @@ class CommonTerms:
     def shared(self, name: CodeKey, at_ms: int) -> Shared | None:
         """Return a timeline that is as that of an external id before an instant; None: none is.
 
-        One tells for all who have a plan and are alike: for them none is made.
+        One tells for all who have a plan and are alike: for them none is made. Not for those with
+        an anniversary, of which there may be as many as there are days.
         """
         alone = self._definitions.alone(name, at_ms - TIMEZONE_SHIFT_MS)
         if alone is None:
@@ -101,19 +102,20 @@ class CommonTerms:
         created_ms, one, customer = alone
         common = self._common_of(one)
         alike = (
+            one.plan_id,
+            common.told,
             bisect_right(common.since_ms, created_ms),
-            one.subscription_at_ms if one.billing_time == "anniversary" else None,
             customer.timezone,
             customer.grace_days,
         )
-        timeline = common.timelines.get(alike)
+        timeline = self._shared.get(alike)
         if timeline is None:
             terms = common.terms_of(created_ms, one, customer)
             if terms is None:
                 return None
-            if len(common.timelines) >= _MOST_SHARED:
-                common.timelines.clear()
-            timeline = common.timelines[alike] = ever_under(terms)
+            if len(self._shared) >= _MOST_SHARED:
+                self._shared.clear()
+            timeline = self._shared[alike] = ever_under(terms)
         return Shared(timeline, own_since_ms(created_ms, one))
 
     def next_due(self, name: CodeKey, done_ms: int) -> int | None:
@@ -145,7 +147,7 @@ class CommonTerms:
                 )
                 for at_ms in sorted(times_ms)
             ]
-            known = self._known[one.plan_id] = _Common(told, sorted(times_ms), parts, {})
+            known = self._known[one.plan_id] = _Common(told, sorted(times_ms), parts)
         return known
 
 

@@ -185,13 +185,26 @@ def test_a_change_after_it_was_made_is_none_before_to_who_was_made_later() -> No
     assert common.next_due((ORG, "sub_1"), done_ms) == ms("2024-06-10T00:00:00Z")
 
 
-def test_each_anniversary_is_due_at_its_own_time() -> None:
+def test_an_anniversary_is_told_by_a_timeline_of_its_own() -> None:
     log = Log("2024-01-31T01:00:00Z")
     log.plan()
     log.customer()
     for name, began in zip(NAMES, BEGAN, strict=True):
         log.subscribe(external_id=name, billing_time="anniversary", subscription_at=began)
     log.at("2024-06-15T00:00:00Z")
-    common = CommonTerms(log.definitions)
-    dues_ms = [common.next_due((ORG, name), log.now_ms) for name in NAMES]
+    table = TimelineTable(log.definitions, AtHand())
+    dues_ms = [table.next_due((ORG, name), log.now_ms) for name in NAMES]
     assert dues_ms == [ms(f"2024-{day}T00:00:00Z") for day in ("06-28", "06-30", "06-20")]
+
+
+def test_what_is_due_next_is_told_after_each_change() -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    log.customer()
+    log.subscribe(billing_time="calendar")
+    log.at("2024-06-15T00:00:00Z")
+    common, dues_ms = CommonTerms(log.definitions), []
+    for grace_s in (60, 120):
+        log.accept(commands.set_settings(SettingsRecord(grace_s=grace_s, close_grid_s=60)))
+        dues_ms.append(common.next_due((ORG, "sub_1"), log.now_ms))
+    assert dues_ms == [ms("2024-07-01T00:01:00Z"), ms("2024-07-01T00:02:00Z")]

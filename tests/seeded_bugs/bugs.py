@@ -3737,8 +3737,8 @@ BUGS = (
     Bug(
         "next-due-as-of-those-made-before-a-change",
         "app/definitions/terms.py",
-        "            bisect_right(common.since_ms, created_ms),\n            one",
-        "            one",
+        "            bisect_right(common.since_ms, created_ms),\n            customer",
+        "            customer",
         "tests/laws/test_common_terms.py"
         "::test_a_change_after_it_was_made_is_none_before_to_who_was_made_later",
     ),
@@ -3752,16 +3752,23 @@ BUGS = (
     ),
     Bug(
         "next-due-as-of-another-anniversary",
+        "app/definitions/state.py",
+        'is_alike = one.billing_time == "calendar" and',
+        "is_alike =",
+        "tests/laws/test_common_terms.py::test_an_anniversary_is_told_by_a_timeline_of_its_own",
+    ),
+    Bug(
+        "periods-shared-as-before-the-settings",
         "app/definitions/terms.py",
-        'one.subscription_at_ms if one.billing_time == "anniversary" else None,',
-        "one.billing_time,",
-        "tests/laws/test_common_terms.py::test_each_anniversary_is_due_at_its_own_time",
+        "            common.told,\n",
+        "",
+        "tests/laws/test_common_terms.py::test_what_is_due_next_is_told_after_each_change",
     ),
     Bug(
         "next-due-of-one-that-ends",
         "app/definitions/state.py",
-        "> before_ms or one.usage_end_ms is not None:",
-        "> before_ms:",
+        ' == "calendar" and one.usage_end_ms is None',
+        ' == "calendar"',
         "tests/laws/test_common_terms.py"
         "::test_what_is_due_next_is_told_as_by_a_timeline_of_its_own",
     ),
