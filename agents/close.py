@@ -274,7 +274,7 @@ class _Cut:
         """Put a record into the next flush; None: a step without one."""
         if record is None:
             return
-        owned, (key, value, headers, told, topic) = self._owned, record
+        owned, value, told, topic = self._owned, record.value, record.told, record.topic
         self._bytes += len(value)
         owned.shared.tally.note_published(told)
         name = self._topics.get(topic)
@@ -282,4 +282,5 @@ class _Cut:
             settings = owned.shared.settings
             known = settings.usage_records_topic if topic == USAGE_RECORDS else topic
             name = self._topics[topic] = settings.topic(known)
-        owned.next_flush.records.append(Record(name, owned.number, key, value, headers))
+        event = (), None, record.identity, told.type, record.about
+        owned.next_flush.records.append(Record(name, owned.number, record.key, value, *event))

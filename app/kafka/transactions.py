@@ -30,6 +30,7 @@ from app.kafka.clients import NOT_TAKEN, Producer, started
 from app.kafka.compression import COMPRESSION
 from app.kafka.log_readers import ASKED_WITHIN_S, REQUEST_TIMEOUT_MS, newest_value
 from app.settings import Settings
+from app.wire.published_headers import Header, headers_of
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,15 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     headers: Sequence[tuple[str, bytes | None]] = ()
     timestamp_ms: int | None = None
     """None: now. Only a test clock gives one."""
+    identity: str = ""
+    """CloudEvents id of what is published; its headers are made as it is sent. Empty: of all else.
+
+    Lists of their own for each record of a flush would call the garbage collector.
+    """
+    kind: str = ""
+    """CloudEvents type of what is published."""
+    about: Sequence[Header] = ()
+    """Its further attributes, which many records share."""
 
 
 Conclude = Callable[[Mapping[TopicPartition, int]], Iterable[Record]]
@@ -219,7 +229,12 @@ class PartitionProducer:
                 # Those of one topic mostly follow each other.
                 last_topic, last_partition = topic, partition
                 batches = packed.setdefault(TopicPartition(topic, partition), [])
-            at_ms, headers = record.timestamp_ms, list(record.headers)
+            at_ms = record.timestamp_ms
+            headers: Sequence[tuple[str, bytes | None]]
+            if record.identity:
+                headers = headers_of(record.identity, record.kind, record.about)
+            else:
+                headers = list(record.headers)
             if not batches or (
                 batches[-1].append(key=key, value=value, timestamp=at_ms, headers=headers) is None
             ):
