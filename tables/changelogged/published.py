@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -52,6 +53,8 @@ class PublishedTable(Changelogged):
         """Newest cut of any record."""
         self._taken = Stands(self._newest_ms, self.sum)
         """What the last flush came to."""
+        self._named: tuple[PeriodKey, bytes] = (("", 0), b"")
+        """The period that a cell was put into last, and what keys of its cells begin with."""
 
     def when_lost(self, tell: Callable[[PublishedLost], None]) -> None:
         """Tell somebody that local disk does not give what it was given; who asked fails."""
@@ -88,12 +91,14 @@ class PublishedTable(Changelogged):
 
     def put_cell(self, name: PeriodKey, cell: PublishedCellKey, published: PublishedCell) -> None:
         """Remember a record that goes out with the next flush."""
-        before = self._made(name, published.cut_ms).put(cell, published)
-        self._put(
-            msgspec.msgpack.encode((name, cell)),
-            None if before is None else msgspec.msgpack.encode(before),
-            msgspec.msgpack.encode(published),
-        )
+        if self._named[0] is not name:
+            # Most cells of a period are put one after the other.
+            self._named = name, _ARRAY_OF_TWO + _encode(name)
+        row, value = _encode(cell), _encode(published)
+        period = self._made(name, published.cut_ms)
+        before = period.put(cell, published)
+        period.packed[row] = value
+        self._put(self._named[1] + row, None if before is None else _encode(before), value)
 
     def put_completion(self, name: PeriodKey, revision: int, cut_ms: int) -> None:
         """Remember a period.completed that goes out with the next flush."""
@@ -101,9 +106,9 @@ class PublishedTable(Changelogged):
         before = (period.revision, period.cut_ms)
         period.revision, period.cut_ms = revision, cut_ms
         self._put(
-            msgspec.msgpack.encode((name, None)),
-            None if before[0] < 0 else msgspec.msgpack.encode(before),
-            msgspec.msgpack.encode((revision, cut_ms)),
+            _encode((name, None)),
+            None if before[0] < 0 else _encode(before),
+            _encode((revision, cut_ms)),
         )
 
     def _made(self, name: PeriodKey, cut_ms: int) -> PublishedPeriod:
@@ -164,7 +169,7 @@ class PublishedTable(Changelogged):
         """
         for name, rows in self._loading.items():
             flat = [packed for row in rows.items() for packed in row]
-            self._pieces[name] = msgspec.msgpack.encode(flat)
+            self._pieces[name] = _encode(flat)
         self._loading.clear()
         self._absent.clear()
         self._taken = Stands(self._newest_ms, self.sum)
@@ -201,4 +206,6 @@ def _period_end(key: bytes) -> int:
     return integer_end(key, text_end(key, 2))
 
 
+_encode = msgspec.msgpack.encode
+_ARRAY_OF_TWO: Final = b"\x92"
 _decode_period = msgspec.msgpack.Decoder(PeriodKey).decode
