@@ -104,9 +104,11 @@ def closing(
                 )
                 yield from at_cut.records()
     # A state that is folded anew bills again what was lost, and tells nobody of alerts again.
-    if cut_ms > partition.checkpoint.grid_ms and name in partition.cuts.grid.get(cut_ms, ()):
-        yield from triggered(partition, name, cut_ms)
-    yield from daily_at(partition, name, cut_ms)
+    if cut_ms > partition.checkpoint.grid_ms:
+        if name in partition.cuts.grid.get(cut_ms, ()):
+            yield from triggered(partition, name, cut_ms)
+        if partition.definitions.settings_at(cut_ms).daily_records:
+            yield from daily_at(partition, name, cut_ms)
 
 
 def _due_at(timeline: Timeline, cut_ms: int) -> Iterable[tuple[Period, Period | None]]:

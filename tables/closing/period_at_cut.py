@@ -17,7 +17,6 @@ from app.numbers import ZERO
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from app.wire.usage_records import (
     ARREARS,
-    BillingText,
     Envelope,
     PublishedRecord,
     RevisionReason,
@@ -33,10 +32,10 @@ from tables.cells.keys import OPEN_CUT_MS
 from tables.cells.noted import Noted
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.closing.beside import beside, told_of_all
-from tables.closing.billing import Moved, billing_of, ends_unpublished, is_taken_again
+from tables.closing.billing import Moved, billed_at_once, ends_unpublished, is_taken_again
 from tables.closing.period_before import PeriodBefore
 from tables.closing.reasons import Reasons
-from tables.closing.revision import Closing, next_revision
+from tables.closing.revision import Alike, Closing, next_revision
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharge
 from tables.routing.route import Route
@@ -79,6 +78,8 @@ class PeriodAtCut:
         self.before = partition.published.find((subscription.id, period.start_ms)) or _UNPUBLISHED
         self.charges = partition.routes.charges_of(subscription, period, versions)
         self._envelopes: dict[int, Envelope] = {}
+        self._alike: dict[tuple[str, int], Alike] = {}
+        """By charge and filter."""
         self._moved = moved
         self._looked: list[Noted[Cell]] | None = None
         """Layers with many cells that were looked at; None: whoever reads looks at all."""
@@ -158,10 +159,17 @@ class PeriodAtCut:
         reason: RevisionReason | None,
     ) -> tuple[PublishedCell | None, PublishedRecord | None]:
         """Return the next revision of a cell, None when it would say nothing new."""
-        envelope = self._envelope(plan, shown.period_charge.as_of_ms)
-        billing = self._billing(identity, shown.period_charge)
-        again = known is not None and is_taken_again(self.partition.instants, identity, self.cut_ms)
-        return next_revision(envelope, identity, shown, billing, known, reason, again)
+        bucket = shown.name[0], id(shown.charge_filter)
+        alike = self._alike.get(bucket)
+        if alike is None:
+            alike = Alike.of(self._envelope(plan, shown.period_charge.as_of_ms), shown)
+            # It holds the filter that it is named by.
+            self._alike[bucket] = alike
+        instants, billing = self.partition.instants, ARREARS
+        if alike.told.is_billed_at_once and self.period.fold_version > 1:
+            billing = billed_at_once(instants, shown.period_charge.metric, identity)
+        again = known is not None and is_taken_again(instants, identity, self.cut_ms)
+        return next_revision(alike, identity, shown, billing, known, reason, again)
 
     def _change_of(self, found: Closing) -> _Change | None:
         """Return what may have to be published of a cell; None: it neither is nor was shown."""
@@ -176,11 +184,6 @@ class PeriodAtCut:
             # The cut was taken before, and what the cell came to was told then.
             return None
         return replace(found, figures=_NOTHING, beside=None), known, reason
-
-    def _billing(self, identity: str, period_charge: PeriodCharge) -> BillingText:
-        if self.period.fold_version == 1:
-            return ARREARS
-        return billing_of(self.partition.instants, *period_charge[:2], identity)
 
     def _envelope(self, plan: Plan, as_of_ms: int) -> Envelope:
         envelope = self._envelopes.get(as_of_ms)
@@ -250,6 +253,7 @@ class PeriodAtCut:
                 names = span.cells_of(period) if changed is None else changed
                 if metric.recurring:
                     names.update(dict.fromkeys(self._period_before.closed(charge, filters)))
+                bills_shares = period.fold_version > 1 and span.fold.charge.prorated
                 for filter_id, groups in names:
                     bucket, keys = None, default_keys
                     if filter_id is not None:
@@ -259,7 +263,7 @@ class PeriodAtCut:
                     seen.add(cell)
                     grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
                     figures = span.figures(period, filter_id, groups, until_ms)
-                    if period.fold_version > 1:
+                    if bills_shares:
                         figures = figures.billed(in_advance=span.fold.in_advance)
                     yield Closing(cell, period_charge, bucket, grouped_by, figures, told)
         if passed and passed.issuperset(self.before.charge_ids()):
