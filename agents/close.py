@@ -163,6 +163,7 @@ async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
     if missing:
         await owned.members.prefetch(missing)
     cut = _Cut(owned, cut_ms)
+    owned.state.published.begin_cut(cut_ms)
     while not await owned.work.run(CLOSING, cut.until_full()):
         await owned.flush()
         failpoint("between-cut-flushes")

@@ -51,6 +51,8 @@ class PublishedTable(Changelogged):
             self.sum = self.began.sum
         self._newest_ms = -1 if self.began is None else self.began.cut_ms
         """Newest cut of any record."""
+        self.first_ms = -1
+        """The cut that is being taken, if no record of it or a later one was there; else -1."""
         self._taken = Stands(self._newest_ms, self.sum)
         """What the last flush came to."""
         self._named: tuple[PeriodKey, bytes] = (("", 0), b"")
@@ -72,12 +74,20 @@ class PublishedTable(Changelogged):
         piece = self._piece_of(name)
         if piece is None:
             # Whoever closes it asks twice.
-            if len(self._absent) >= _AT_HAND:
-                self._absent.clear()
-            self._absent.add(name)
+            self.note_absent(name)
             return None
         period = self.periods[name] = period_of(piece)
         return period
+
+    def begin_cut(self, cut_ms: int) -> None:
+        """Note that a cut is taken, which closes everybody once: `first_ms`."""
+        self.first_ms = cut_ms if cut_ms > self._newest_ms else -1
+
+    def note_absent(self, name: PeriodKey) -> None:
+        """Know that nothing is published of a period, without a look at local disk."""
+        if len(self._absent) >= _AT_HAND:
+            self._absent.clear()
+        self._absent.add(name)
 
     def _piece_of(self, name: PeriodKey) -> bytes | None:
         piece = self._pieces.get(name)

@@ -79,6 +79,7 @@ def closing(
     """
     revising: _Revising | None = None
     moved: Moved | None = None
+    published = partition.published
     partition.snapshot.note()
     if cut_ms in partition.cuts.late_cuts.get(name, ()):
         moved = Moved(partition, name, cut_ms)
@@ -92,6 +93,8 @@ def closing(
             subscription = subscription_versions.at(period.fixed_at_ms)
             partition.work.add("close", "periods", 1)
             if subscription is not None:
+                if published.first_ms == cut_ms == period.due_at_ms:
+                    published.note_absent((subscription.id, period.start_ms))
                 at_cut = PeriodAtCut(
                     partition,
                     name,

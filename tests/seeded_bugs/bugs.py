@@ -2415,6 +2415,14 @@ BUGS = (
         "tests/simulation/test_published.py::test_what_was_published_is_not_forgotten_with_the_checkpoint",
     ),
     Bug(
+        "cut-taken-again-takes-nothing-for-published",
+        "tables/changelogged/published.py",
+        "self.first_ms = cut_ms if cut_ms > self._newest_ms else -1",
+        "self.first_ms = cut_ms",
+        "tests/tables/changelogged/test_published.py"
+        "::test_a_cut_that_is_taken_again_looks_for_what_it_published",
+    ),
+    Bug(
         "published-cell-packed-as-it-was-first",
         "tables/changelogged/published.py",
         "        period.packed[row] = value\n",
