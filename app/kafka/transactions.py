@@ -235,11 +235,15 @@ class PartitionProducer:
                 headers = headers_of(record.identity, record.kind, record.about)
             else:
                 headers = list(record.headers)
-            if not batches or (
-                batches[-1].append(key=key, value=value, timestamp=at_ms, headers=headers) is None
+            batch = batches[-1] if batches else None
+            # What its own `append` adds to this takes a third of the time.
+            if batch is None or (
+                batch._builder.append(batch._relative_offset, at_ms, key, value, headers) is None
             ):
-                batches.append(self._producer.create_batch())
-                batches[-1].append(key=key, value=value, timestamp=at_ms, headers=headers)
+                batch = self._producer.create_batch()
+                batch._builder.append(0, at_ms, key, value, headers)
+                batches.append(batch)
+            batch._relative_offset += 1
             if count % _PACKED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return packed
