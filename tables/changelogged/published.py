@@ -10,6 +10,7 @@ import msgspec
 from tables.changelogged.checksum import Changelogged, Rows
 from tables.changelogged.packed_rows import integer_end, text_end
 from tables.changelogged.published_period import (
+    COMPLETION,
     SUMS,
     PublishedCell,
     PublishedCellKey,
@@ -43,6 +44,8 @@ class PublishedTable(Changelogged):
         """Names of some that were looked for lately, and were not there."""
         self._changed: set[PeriodKey] = set()
         """Names of periods that have changed since the last flush."""
+        self._empty: dict[PeriodKey, bytes] = {}
+        """Pieces of periods without cells, published since the last flush and not looked at."""
         self._pieces: dict[PeriodKey, bytes] = {}
         """What local disk does not have yet, or not at all."""
         self._loading: dict[PeriodKey, dict[bytes, bytes]] = {}
@@ -71,8 +74,11 @@ class PublishedTable(Changelogged):
         period = self.periods.get(name)
         if period is not None or name in self._absent:
             return period
-        piece = self._piece_of(name)
-        if piece is None:
+        piece = self._empty.pop(name, None)
+        if piece is not None:
+            # From here on it may change.
+            self._changed.add(name)
+        elif (piece := self._piece_of(name)) is None:
             # Whoever closes it asks twice.
             self.note_absent(name)
             return None
@@ -110,16 +116,21 @@ class PublishedTable(Changelogged):
         period.packed[row] = value
         self._put(self._named[1] + row, None if before is None else _encode(before), value)
 
-    def put_completion(self, name: PeriodKey, revision: int, cut_ms: int) -> None:
-        """Remember a period.completed that goes out with the next flush."""
+    def put_completion(self, name: PeriodKey, revision: int, cut_ms: int) -> PublishedPeriod:
+        """Remember a period.completed of the next flush; return the cells of its period."""
+        key, value = _encode((name, None)), _encode((revision, cut_ms))
+        if self.find(name) is None:
+            # Most have no cells, and are not looked at again.
+            self._absent.discard(name)
+            self._newest_ms = max(self._newest_ms, cut_ms)
+            self._empty[name] = _encode((COMPLETION, value))
+            self._put(key, None, value)
+            return _WITHOUT_CELLS
         period = self._made(name, cut_ms)
         before = (period.revision, period.cut_ms)
         period.revision, period.cut_ms = revision, cut_ms
-        self._put(
-            _encode((name, None)),
-            None if before[0] < 0 else _encode(before),
-            _encode((revision, cut_ms)),
-        )
+        self._put(key, None if before[0] < 0 else _encode(before), value)
+        return period
 
     def _made(self, name: PeriodKey, cut_ms: int) -> PublishedPeriod:
         # Most were asked for just before, by who makes the record.
@@ -135,6 +146,8 @@ class PublishedTable(Changelogged):
     def take_changes(self) -> Rows:
         """Return what changed since the last call, and keep the pieces of it for `stored`."""
         changes = super().take_changes()
+        self._pieces |= self._empty
+        self._empty.clear()
         for name in self._changed:
             period = self.periods[name]
             self._pieces[name] = period.piece()
@@ -202,6 +215,7 @@ class PublishedTable(Changelogged):
             self.store.close()
 
 
+_WITHOUT_CELLS: Final = PublishedPeriod()
 _AT_HAND = 200
 """Periods that are not let go of at once."""
 

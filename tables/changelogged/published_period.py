@@ -167,12 +167,13 @@ class PublishedPeriod(msgspec.Struct):
 
     def piece(self) -> bytes:
         """Return it in one piece; `period_of` reads that."""
-        cells = self.cells
+        cells, packed = self.cells, self.packed
         rows: list[bytes] = []
         if len(cells) > FEW_CELLS:
             rows += (SUMS, _encode(self.summed()))
-        if len(self.packed) == len(cells):
-            rows += chain.from_iterable(self.packed.items())
+        if len(packed) == len(cells):
+            # Most have no cells at all.
+            rows += chain.from_iterable(packed.items()) if packed else ()
         elif isinstance(cells, dict):
             rows += map(_encode, chain.from_iterable(cells.items()))
         elif isinstance(cells, PackedPeriod):

@@ -114,8 +114,7 @@ class PeriodAtCut:
             elif count % CELLS_A_STEP == 0:
                 yield None
         if completes:
-            published.put_completion(period_name, revision, self.cut_ms)
-            now = published.periods[period_name]
+            now = published.put_completion(period_name, revision, self.cut_ms)
             as_of_ms = max(period.fixed_at_ms, self.charges.as_of_ms)
             envelope = self._envelope(plan, as_of_ms)
             yield completion_record(envelope, revision, len(now.cells), now.digest)

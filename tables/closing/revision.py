@@ -63,7 +63,7 @@ def _told(
 _told_of = ByIdentity(_told)
 
 
-class Alike(NamedTuple):
+class Alike(msgspec.Struct, frozen=True, gc=False):
     """What the records of one charge, or of one of its filters, share in a period at a cut."""
 
     envelope: Envelope
@@ -93,7 +93,7 @@ def next_revision(
     `again`: the cut was taken before, and what was billed by then was told then.
     """
     figures, precise = shown.figures, shown.figures.precise_total_amount_cents
-    envelope, told, _ = alike
+    envelope, told = alike.envelope, alike.told
     units = plain(figures.units)
     # The same object, but of a level.
     is_total = figures.total_aggregated_units is figures.units

@@ -2423,6 +2423,14 @@ BUGS = (
         "::test_a_cut_that_is_taken_again_looks_for_what_it_published",
     ),
     Bug(
+        "period-without-cells-that-was-looked-at-is-lost",
+        "tables/changelogged/published.py",
+        "            self._changed.add(name)\n        elif",
+        "            pass\n        elif",
+        "tests/tables/changelogged/test_published.py"
+        "::test_a_period_without_cells_is_kept_whether_it_is_looked_at",
+    ),
+    Bug(
         "published-cell-packed-as-it-was-first",
         "tables/changelogged/published.py",
         "        period.packed[row] = value\n",

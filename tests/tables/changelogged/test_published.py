@@ -130,6 +130,22 @@ def test_a_cut_that_is_taken_again_looks_for_what_it_published(tmp_path: Path) -
         assert again.first_ms == 9
 
 
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_period_without_cells_is_kept_whether_it_is_looked_at(
+    tmp_path: Path, looks: bool
+) -> None:
+    table = PublishedTable(store_in(tmp_path))
+    table.put_completion(("s", 0), 0, 7)
+    found = table.find(("s", 0)) if looks else None
+    assert looks == (found is not None)
+    table.put_completion(("s", 1), 0, 8)
+    flush(table, [])
+    table.periods.clear()
+    found = table.find(("s", 0))
+    assert found is not None
+    assert (found.revision, found.cut_ms, found.cells) == (0, 7, {})
+
+
 Step = tuple[str, int, int]
 NAMES: list[PeriodKey] = [("s", 0), ("s", WEEK_MS), ("t", 0)]
 STEPS = st.lists(
