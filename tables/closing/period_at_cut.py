@@ -31,7 +31,7 @@ from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
 from tables.cells.noted import Noted
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
-from tables.closing.beside import beside, told_of_all
+from tables.closing.beside import beside, told_of
 from tables.closing.billing import Moved, billed_at_once, ends_unpublished, is_taken_again
 from tables.closing.period_before import PeriodBefore
 from tables.closing.reasons import Reasons
@@ -215,7 +215,7 @@ class PeriodAtCut:
         passed: set[str] = set()
         upgraded, shows_all = self.subscription.upgraded, self._shows_all
         own_cut = self._own_cut
-        for period_charge in charges.in_force:
+        for period_charge, told_of_all in charges.made_of(told_of):
             charge, metric, *_ = period_charge
             yield None
             if codes is not None and metric.code not in codes:
@@ -231,7 +231,7 @@ class PeriodAtCut:
             meter_key = (*self.name, metric.code)
             if not self.partition.routes.may_have_cells(meter_key):
                 continue
-            default_keys, has_more, filters = told_of_all.of(charge, metric)
+            default_keys, has_more, filters = told_of_all
             route = route_of(meter_key)
             for span in self._spans_of(charge, route):
                 if has_forgotten(span, period):
@@ -450,7 +450,7 @@ _NOTHING = CellFigures(ZERO, None, ZERO, None, 0, 0, carries=False, period_event
 
 def _bucket_before(span: Span, filter_id: str) -> ChargeFilter:
     """Return a bucket of cells of before: a history record comes into force, and somebody reads."""
-    return told_of_all.of(span.fold.charge, span.fold.metric).filters[filter_id]
+    return told_of(span.fold.charge, span.fold.metric).filters[filter_id]
 
 
 def _figures_told(cell: PublishedCell) -> CellFigures:
