@@ -163,6 +163,7 @@ async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
     if missing:
         await owned.members.prefetch(missing)
     cut = _Cut(owned, cut_ms)
+    owned.state.published.begin_cut(cut_ms)
     while not await owned.work.run(CLOSING, cut.until_full()):
         await owned.flush()
         failpoint("between-cut-flushes")
@@ -274,7 +275,7 @@ class _Cut:
         """Put a record into the next flush; None: a step without one."""
         if record is None:
             return
-        owned, (key, value, headers, told, topic) = self._owned, record
+        owned, value, told, topic = self._owned, record.value, record.told, record.topic
         self._bytes += len(value)
         owned.shared.tally.note_published(told)
         name = self._topics.get(topic)
@@ -282,4 +283,5 @@ class _Cut:
             settings = owned.shared.settings
             known = settings.usage_records_topic if topic == USAGE_RECORDS else topic
             name = self._topics[topic] = settings.topic(known)
-        owned.next_flush.records.append(Record(name, owned.number, key, value, headers))
+        event = (), None, record.identity, told.type, record.about
+        owned.next_flush.records.append(Record(name, owned.number, record.key, value, *event))

@@ -35,6 +35,7 @@ from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
 
 _NOTHING_SAID: Final[Versions[Organization]] = Versions()
+_DEFAULTS: Final = SettingsRecord()
 
 
 class Definitions(Index):
@@ -143,7 +144,7 @@ class Definitions(Index):
 
     def settings_at(self, at_ms: int | None = None) -> SettingsRecord:
         """Return the settings in force; the defaults while there is no record."""
-        return self.settings.at(at_ms) or SettingsRecord()
+        return self.settings.at(at_ms) or _DEFAULTS
 
     def limited_after_ms(self, until_ms: int | None = None) -> int:
         """Return the append time after which raw records keep to the limits; NEVER_MS: none.

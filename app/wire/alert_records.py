@@ -12,7 +12,7 @@ from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.definitions.model import Alert, Subscription
 from app.numbers import plain
 from app.wire.keys import message_key
-from app.wire.usage_records import PublishedRecord, Told, Topic, attributes_of, headers_of
+from app.wire.usage_records import PublishedRecord, Told, Topic, attributes_of
 
 ALERTS_NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-alerts")
 USAGE_ALERTS: Topic = "usage-alerts"
@@ -69,6 +69,6 @@ def alert_record(
             "customer_external_id": customer_id,
         },
     }
-    headers = headers_of(identity, ALERT_TRIGGERED, attributes_of(subscription, cut_ms))
     key, text = message_key(organization_id, external_id), msgspec.json.encode(value)
-    return PublishedRecord(key, text, headers, Told(ALERT_TRIGGERED), USAGE_ALERTS)
+    about = attributes_of(subscription, cut_ms)
+    return PublishedRecord(key, text, identity, Told(ALERT_TRIGGERED), about, USAGE_ALERTS)

@@ -16,7 +16,6 @@ from app.wire.usage_records import (
     Told,
     Topic,
     attributes_of,
-    headers_of,
 )
 
 USAGE_CHANGED: Topic = "usage-changed"
@@ -42,6 +41,6 @@ def changed_record(
         "codes": sorted(codes),
         "as_of": as_of,
     }
-    headers = headers_of(identity, CHANGED, attributes_of(subscription, as_of_ms))
     key, text = message_key(organization_id, external_id), msgspec.json.encode(value)
-    return PublishedRecord(key, text, headers, Told(CHANGED), USAGE_CHANGED)
+    about = attributes_of(subscription, as_of_ms)
+    return PublishedRecord(key, text, identity, Told(CHANGED), about, USAGE_CHANGED)

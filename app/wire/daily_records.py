@@ -49,4 +49,4 @@ def daily_record(
         f'"closed_at":"{iso_milliseconds(envelope.closed_at_ms)}",'
         f'"definitions_offset":{envelope.definitions_offset}}}'
     )
-    return published_as(envelope, identity, Told(DAILY_TYPE), value)._replace(topic=USAGE_DAILY)
+    return published_as(envelope, identity, Told(DAILY_TYPE), value, USAGE_DAILY)

@@ -5,7 +5,7 @@ Field order, spelling and ids are the contract; the same cut computed again give
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b, sha1
 from typing import Any, Literal, NamedTuple
@@ -18,12 +18,12 @@ from app.definitions.by_identity import ByIdentity
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
 from app.definitions.timeline import NEVER_MS, Period
 from app.wire.keys import message_key
+from app.wire.published_headers import Header, headers_of
 
 RECORDS_NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-records")
 
 _json = msgspec.json.Encoder().encode
 
-Header = tuple[str, bytes]
 Topic = Literal["usage-records", "usage-alerts", "usage-changed", "usage-daily"]
 RecordType = Literal["usage.recorded", "usage.revised", "period.completed"]
 RevisionReason = Literal["correction", "definition", "late_events"]
@@ -43,16 +43,23 @@ class Told(NamedTuple):
 _told = lru_cache(64)(Told)
 
 
-class PublishedRecord(NamedTuple):
+class PublishedRecord(msgspec.Struct, frozen=True, gc=False):
     """A record ready for the topic that it names."""
 
     key: bytes
     value: bytes
-    headers: list[Header]
-    told: Told = Told("")
-    """Labels for the metrics of its publisher."""
+    identity: str
+    told: Told
+    """Labels for the metrics of its publisher, its type first."""
+    about: tuple[Header, ...]
+    """CloudEvents attributes that follow the type; many records share them."""
     topic: Topic = "usage-records"
     """Name as everybody has it; settings may call the topic of usage records otherwise."""
+
+    @property
+    def headers(self) -> list[Header]:
+        """All headers, in their order."""
+        return headers_of(self.identity, self.told.type, self.about)
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -73,7 +80,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     """JSON members before `digest`; empty of a period that is never due."""
     key: bytes
     """Key of the Kafka record."""
-    about: list[Header]
+    about: tuple[Header, ...]
     """CloudEvents attributes that follow the type."""
 
     def echo_of(self, charge: Charge, metric: Metric, charge_filter: ChargeFilter | None) -> str:
@@ -355,13 +362,13 @@ def quoted(plain_text: str | None) -> str:
     return "null" if plain_text is None else f'"{plain_text}"'
 
 
-def attributes_of(subscription: Subscription, at_ms: int) -> list[Header]:
+def attributes_of(subscription: Subscription, at_ms: int) -> tuple[Header, ...]:
     """Return the CloudEvents attributes that say whom a record is about, and of when it is."""
-    return [
+    return (
         _source(subscription.organization_id),
         ("ce_subject", subscription.external_id.encode()),
         _time(at_ms),
-    ]
+    )
 
 
 @lru_cache(1_024)
@@ -374,18 +381,8 @@ def _time(at_ms: int) -> Header:
     return "ce_time", iso_milliseconds(at_ms).encode()
 
 
-def headers_of(identity: str, kind: str, about: Iterable[Header]) -> list[Header]:
-    """Return all headers of a record, in their order."""
-    return [
-        ("content-type", b"application/json"),
-        ("ce_specversion", b"1.0"),
-        ("ce_id", identity.encode()),
-        ("ce_type", kind.encode()),
-        *about,
-    ]
-
-
-def published_as(envelope: Envelope, identity: str, told: Told, value: str) -> PublishedRecord:
+def published_as(
+    envelope: Envelope, identity: str, told: Told, value: str, topic: Topic = "usage-records"
+) -> PublishedRecord:
     """Return the record with its key and headers."""
-    headers = headers_of(identity, told.type, envelope.about)
-    return PublishedRecord(envelope.key, value.encode(), headers, told)
+    return PublishedRecord(envelope.key, value.encode(), identity, told, envelope.about, topic)

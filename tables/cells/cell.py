@@ -156,12 +156,11 @@ class Layer(msgspec.Struct, eq=False):
             first_shown.max_groups + span.fold.spare_groups,
         )
 
-    def cell(self, filter_id: str | None, groups: Groups) -> Cell:
-        """Return the cell of a bucket and group, made if absent."""
+    def cell(self, filter_id: str | None, groups: Groups, state: State | None = None) -> Cell:
+        """Return the cell of a bucket and group, made if absent; `state`: what it has then."""
         name = (filter_id, groups) if groups or filter_id is not None else ONLY_CELL
-        cell = self.cells.get(name)
-        if cell is None:
-            state = self.span.fold.aggregation.initialize()
+        if (cell := self.cells.get(name)) is None:
+            state = state or self.span.fold.aggregation.initialize()
             self.cells[name] = cell = (GroupCell if groups else Cell)(self, *name, state)
         return cell
 
@@ -422,6 +421,8 @@ class Span(msgspec.Struct, eq=False):
             layers = [each for at_ms, each in self.layers.items() if at_ms <= period.start_ms]
         else:
             layers = [self.layers[period.start_ms]] if period.start_ms in self.layers else []
+            if self.fold.plain and layers:
+                return dict.fromkeys(layers[0].cells)
         names = [layer.cells if self.fold.plain else layer.used() for layer in layers]
         return dict.fromkeys(chain.from_iterable(names))
 

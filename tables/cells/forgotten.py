@@ -17,7 +17,8 @@ from tables.unique_count import BEFORE
 
 def has_forgotten(span: Span, period: Period) -> bool:
     """Return whether the cells of a period are forgotten; a few of them may still be there."""
-    return period.final_ms <= span.forgotten_ms and span.fold.forgets
+    # Most have forgotten nothing.
+    return 0 <= span.forgotten_ms >= period.final_ms and span.fold.forgets
 
 
 def is_forgotten(layer: Layer) -> bool:

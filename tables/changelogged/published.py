@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from tables.changelogged.checksum import Changelogged, Rows
 from tables.changelogged.packed_rows import integer_end, text_end
 from tables.changelogged.published_period import (
+    COMPLETION,
     SUMS,
     PublishedCell,
     PublishedCellKey,
@@ -42,6 +44,8 @@ class PublishedTable(Changelogged):
         """Names of some that were looked for lately, and were not there."""
         self._changed: set[PeriodKey] = set()
         """Names of periods that have changed since the last flush."""
+        self._empty: dict[PeriodKey, bytes] = {}
+        """Pieces of periods without cells, published since the last flush and not looked at."""
         self._pieces: dict[PeriodKey, bytes] = {}
         """What local disk does not have yet, or not at all."""
         self._loading: dict[PeriodKey, dict[bytes, bytes]] = {}
@@ -50,8 +54,12 @@ class PublishedTable(Changelogged):
             self.sum = self.began.sum
         self._newest_ms = -1 if self.began is None else self.began.cut_ms
         """Newest cut of any record."""
+        self.first_ms = -1
+        """The cut that is being taken, if no record of it or a later one was there; else -1."""
         self._taken = Stands(self._newest_ms, self.sum)
         """What the last flush came to."""
+        self._named: tuple[PeriodKey, bytes] = (("", 0), b"")
+        """The period that a cell was put into last, and what keys of its cells begin with."""
 
     def when_lost(self, tell: Callable[[PublishedLost], None]) -> None:
         """Tell somebody that local disk does not give what it was given; who asked fails."""
@@ -66,15 +74,26 @@ class PublishedTable(Changelogged):
         period = self.periods.get(name)
         if period is not None or name in self._absent:
             return period
-        piece = self._piece_of(name)
-        if piece is None:
+        piece = self._empty.pop(name, None)
+        if piece is not None:
+            # From here on it may change.
+            self._changed.add(name)
+        elif (piece := self._piece_of(name)) is None:
             # Whoever closes it asks twice.
-            if len(self._absent) >= _AT_HAND:
-                self._absent.clear()
-            self._absent.add(name)
+            self.note_absent(name)
             return None
         period = self.periods[name] = period_of(piece)
         return period
+
+    def begin_cut(self, cut_ms: int) -> None:
+        """Note that a cut is taken, which closes everybody once: `first_ms`."""
+        self.first_ms = cut_ms if cut_ms > self._newest_ms else -1
+
+    def note_absent(self, name: PeriodKey) -> None:
+        """Know that nothing is published of a period, without a look at local disk."""
+        if len(self._absent) >= _AT_HAND:
+            self._absent.clear()
+        self._absent.add(name)
 
     def _piece_of(self, name: PeriodKey) -> bytes | None:
         piece = self._pieces.get(name)
@@ -88,23 +107,30 @@ class PublishedTable(Changelogged):
 
     def put_cell(self, name: PeriodKey, cell: PublishedCellKey, published: PublishedCell) -> None:
         """Remember a record that goes out with the next flush."""
-        before = self._made(name, published.cut_ms).put(cell, published)
-        self._put(
-            msgspec.msgpack.encode((name, cell)),
-            None if before is None else msgspec.msgpack.encode(before),
-            msgspec.msgpack.encode(published),
-        )
+        if self._named[0] is not name:
+            # Most cells of a period are put one after the other.
+            self._named = name, _ARRAY_OF_TWO + _encode(name)
+        row, value = _encode(cell), _encode(published)
+        period = self._made(name, published.cut_ms)
+        before = period.put(cell, published)
+        period.packed[row] = value
+        self._put(self._named[1] + row, None if before is None else _encode(before), value)
 
-    def put_completion(self, name: PeriodKey, revision: int, cut_ms: int) -> None:
-        """Remember a period.completed that goes out with the next flush."""
+    def put_completion(self, name: PeriodKey, revision: int, cut_ms: int) -> PublishedPeriod:
+        """Remember a period.completed of the next flush; return the cells of its period."""
+        key, value = _encode((name, None)), _encode((revision, cut_ms))
+        if self.find(name) is None:
+            # Most have no cells, and are not looked at again.
+            self._absent.discard(name)
+            self._newest_ms = max(self._newest_ms, cut_ms)
+            self._empty[name] = _encode((COMPLETION, value))
+            self._put(key, None, value)
+            return _WITHOUT_CELLS
         period = self._made(name, cut_ms)
         before = (period.revision, period.cut_ms)
         period.revision, period.cut_ms = revision, cut_ms
-        self._put(
-            msgspec.msgpack.encode((name, None)),
-            None if before[0] < 0 else msgspec.msgpack.encode(before),
-            msgspec.msgpack.encode((revision, cut_ms)),
-        )
+        self._put(key, None if before[0] < 0 else _encode(before), value)
+        return period
 
     def _made(self, name: PeriodKey, cut_ms: int) -> PublishedPeriod:
         # Most were asked for just before, by who makes the record.
@@ -120,6 +146,8 @@ class PublishedTable(Changelogged):
     def take_changes(self) -> Rows:
         """Return what changed since the last call, and keep the pieces of it for `stored`."""
         changes = super().take_changes()
+        self._pieces |= self._empty
+        self._empty.clear()
         for name in self._changed:
             period = self.periods[name]
             self._pieces[name] = period.piece()
@@ -164,7 +192,7 @@ class PublishedTable(Changelogged):
         """
         for name, rows in self._loading.items():
             flat = [packed for row in rows.items() for packed in row]
-            self._pieces[name] = msgspec.msgpack.encode(flat)
+            self._pieces[name] = _encode(flat)
         self._loading.clear()
         self._absent.clear()
         self._taken = Stands(self._newest_ms, self.sum)
@@ -187,6 +215,7 @@ class PublishedTable(Changelogged):
             self.store.close()
 
 
+_WITHOUT_CELLS: Final = PublishedPeriod()
 _AT_HAND = 200
 """Periods that are not let go of at once."""
 
@@ -201,4 +230,6 @@ def _period_end(key: bytes) -> int:
     return integer_end(key, text_end(key, 2))
 
 
+_encode = msgspec.msgpack.encode
+_ARRAY_OF_TWO: Final = b"\x92"
 _decode_period = msgspec.msgpack.Decoder(PeriodKey).decode

@@ -115,6 +115,8 @@ class PublishedPeriod(msgspec.Struct):
     cells: MutableMapping[PublishedCellKey, PublishedCell] = msgspec.field(default_factory=dict)
     sums: Sums | None = None
     """Sums of packed cells; None: they are added up when asked for."""
+    packed: dict[bytes, bytes] = {}
+    """Cells that were put, as they lie in the piece: whoever puts them has packed them."""
 
     @property
     def is_unpacked(self) -> bool:
@@ -150,7 +152,10 @@ class PublishedPeriod(msgspec.Struct):
         """Sum of the newest digests, mod 2^128."""
         if self.sums is not None:
             return _number(self.sums.digest)
-        return sum([_number(cell.digest) for cell in self.cells.values()]) % (1 << 128)
+        if not self.cells:
+            return 0
+        number = int.from_bytes
+        return sum([number(cell.digest, "big") for cell in self.cells.values()]) % (1 << 128)
 
     def summed(self) -> Sums:
         """Return its sums; they are read from the cells unless they came with them."""
@@ -162,11 +167,14 @@ class PublishedPeriod(msgspec.Struct):
 
     def piece(self) -> bytes:
         """Return it in one piece; `period_of` reads that."""
-        cells = self.cells
+        cells, packed = self.cells, self.packed
         rows: list[bytes] = []
         if len(cells) > FEW_CELLS:
             rows += (SUMS, _encode(self.summed()))
-        if isinstance(cells, dict):
+        if len(packed) == len(cells):
+            # Most have no cells at all.
+            rows += chain.from_iterable(packed.items()) if packed else ()
+        elif isinstance(cells, dict):
             rows += map(_encode, chain.from_iterable(cells.items()))
         elif isinstance(cells, PackedPeriod):
             rows += cells.packed()

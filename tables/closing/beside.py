@@ -86,7 +86,12 @@ def _told_of_all(charge: Charge, metric: Metric) -> ToldOfAll:
     return ToldOfAll(charge.group_keys(None), charge.presents or asks(charge, metric), filters)
 
 
-told_of_all = ByIdentity(_told_of_all)
+_told_of = ByIdentity(_told_of_all)
+
+
+def told_of(charge: Charge, metric: Metric) -> ToldOfAll:
+    """Return what of a charge is the same for all of its cells."""
+    return _told_of.of(charge, metric)
 
 
 def beside(

@@ -9,7 +9,7 @@ from app.definitions.model import Charge, Metric
 from app.definitions.timeline import Period, ceil_to
 from app.numbers import ZERO, plain
 from app.wire.arrivals import SubscriptionKey
-from app.wire.usage_records import ARREARS, BillingText
+from app.wire.usage_records import BillingText
 from tables.aggregation import Groups
 from tables.changelogged.instants import InstantTable, StoredChain
 from tables.partition.partition import Partition
@@ -29,10 +29,8 @@ def ends_unpublished(charge: Charge, metric: Metric, period: Period) -> bool:
     return period.closing_reason == "termination" or period.upgraded
 
 
-def billing_of(instants: InstantTable, charge: Charge, metric: Metric, cell_id: str) -> BillingText:
-    """Return what the record of a cell says of its billing."""
-    if not charge.is_billed_at_once(metric):
-        return ARREARS
+def billed_at_once(instants: InstantTable, metric: Metric, cell_id: str) -> BillingText:
+    """Return what the record of a cell says that is billed with each event."""
     chain = instants.chain(cell_id)
     billed = plain(ZERO if chain is None else chain.billed)
     billing = RENEWAL if metric.recurring else NOTHING_LEFT

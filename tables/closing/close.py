@@ -77,6 +77,7 @@ def closing(
     """
     revising: _Revising | None = None
     moved: Moved | None = None
+    published = partition.published
     partition.snapshot.note()
     if cut_ms in partition.cuts.late_cuts.get(name, ()):
         moved = Moved(partition, name, cut_ms)
@@ -90,6 +91,8 @@ def closing(
             subscription = subscription_versions.at(period.fixed_at_ms)
             partition.work.add("close", "periods", 1)
             if subscription is not None:
+                if published.first_ms == cut_ms == period.due_at_ms:
+                    published.note_absent((subscription.id, period.start_ms))
                 at_cut = PeriodAtCut(
                     partition,
                     name,
@@ -102,9 +105,11 @@ def closing(
                 )
                 yield from at_cut.records()
     # A state that is folded anew bills again what was lost, and tells nobody of alerts again.
-    if cut_ms > partition.checkpoint.grid_ms and name in partition.cuts.grid.get(cut_ms, ()):
-        yield from triggered(partition, name, cut_ms)
-    yield from daily_at(partition, name, cut_ms)
+    if cut_ms > partition.checkpoint.grid_ms:
+        if name in partition.cuts.grid.get(cut_ms, ()):
+            yield from triggered(partition, name, cut_ms)
+        if partition.definitions.settings_at(cut_ms).daily_records:
+            yield from daily_at(partition, name, cut_ms)
 
 
 def _due_at(timeline: Timeline, cut_ms: int) -> Iterable[tuple[Period, Period | None]]:

@@ -36,11 +36,10 @@ def daily_at(
 ) -> Iterator[PublishedRecord | None]:
     """Yield the records of days that are over at a cut, and note what they say; None: a step.
 
-    Everything is as of the cut: whatever came after it is as if it had not come yet.
+    Settings have daily records then, and the grid cut was not taken before. Everything is as of the
+    cut: whatever came after it is as if it had not come yet.
     """
     definitions = partition.definitions
-    if not definitions.settings_at(cut_ms).daily_records or cut_ms <= partition.checkpoint.grid_ms:
-        return
     grids = definitions.close_grids_ms(cut_ms)
     later = definitions.has_commands_after(cut_ms)
     for versions, timeline in partition.timelines.of(name, cut_ms if later else None):

@@ -17,7 +17,6 @@ from app.numbers import ZERO
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from app.wire.usage_records import (
     ARREARS,
-    BillingText,
     Envelope,
     PublishedRecord,
     RevisionReason,
@@ -32,11 +31,11 @@ from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
 from tables.cells.noted import Noted
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
-from tables.closing.beside import beside, told_of_all
-from tables.closing.billing import Moved, billing_of, ends_unpublished, is_taken_again
+from tables.closing.beside import beside, told_of
+from tables.closing.billing import Moved, billed_at_once, ends_unpublished, is_taken_again
 from tables.closing.period_before import PeriodBefore
 from tables.closing.reasons import Reasons
-from tables.closing.revision import Closing, next_revision
+from tables.closing.revision import Alike, Closing, next_revision
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharge
 from tables.routing.route import Route
@@ -79,6 +78,8 @@ class PeriodAtCut:
         self.before = partition.published.find((subscription.id, period.start_ms)) or _UNPUBLISHED
         self.charges = partition.routes.charges_of(subscription, period, versions)
         self._envelopes: dict[int, Envelope] = {}
+        self._alike: dict[tuple[str, int], Alike] = {}
+        """By charge and filter."""
         self._moved = moved
         self._looked: list[Noted[Cell]] | None = None
         """Layers with many cells that were looked at; None: whoever reads looks at all."""
@@ -113,8 +114,7 @@ class PeriodAtCut:
             elif count % CELLS_A_STEP == 0:
                 yield None
         if completes:
-            published.put_completion(period_name, revision, self.cut_ms)
-            now = published.periods[period_name]
+            now = published.put_completion(period_name, revision, self.cut_ms)
             as_of_ms = max(period.fixed_at_ms, self.charges.as_of_ms)
             envelope = self._envelope(plan, as_of_ms)
             yield completion_record(envelope, revision, len(now.cells), now.digest)
@@ -158,10 +158,17 @@ class PeriodAtCut:
         reason: RevisionReason | None,
     ) -> tuple[PublishedCell | None, PublishedRecord | None]:
         """Return the next revision of a cell, None when it would say nothing new."""
-        envelope = self._envelope(plan, shown.period_charge.as_of_ms)
-        billing = self._billing(identity, shown.period_charge)
-        again = known is not None and is_taken_again(self.partition.instants, identity, self.cut_ms)
-        return next_revision(envelope, identity, shown, billing, known, reason, again)
+        bucket = shown.name[0], id(shown.charge_filter)
+        alike = self._alike.get(bucket)
+        if alike is None:
+            alike = Alike.of(self._envelope(plan, shown.period_charge.as_of_ms), shown)
+            # It holds the filter that it is named by.
+            self._alike[bucket] = alike
+        instants, billing = self.partition.instants, ARREARS
+        if alike.told.is_billed_at_once and self.period.fold_version > 1:
+            billing = billed_at_once(instants, shown.period_charge.metric, identity)
+        again = known is not None and is_taken_again(instants, identity, self.cut_ms)
+        return next_revision(alike, identity, shown, billing, known, reason, again)
 
     def _change_of(self, found: Closing) -> _Change | None:
         """Return what may have to be published of a cell; None: it neither is nor was shown."""
@@ -176,11 +183,6 @@ class PeriodAtCut:
             # The cut was taken before, and what the cell came to was told then.
             return None
         return replace(found, figures=_NOTHING, beside=None), known, reason
-
-    def _billing(self, identity: str, period_charge: PeriodCharge) -> BillingText:
-        if self.period.fold_version == 1:
-            return ARREARS
-        return billing_of(self.partition.instants, *period_charge[:2], identity)
 
     def _envelope(self, plan: Plan, as_of_ms: int) -> Envelope:
         envelope = self._envelopes.get(as_of_ms)
@@ -213,7 +215,7 @@ class PeriodAtCut:
         passed: set[str] = set()
         upgraded, shows_all = self.subscription.upgraded, self._shows_all
         own_cut = self._own_cut
-        for period_charge in charges.in_force:
+        for period_charge, told_of_all in charges.made_of(told_of):
             charge, metric, *_ = period_charge
             yield None
             if codes is not None and metric.code not in codes:
@@ -229,7 +231,7 @@ class PeriodAtCut:
             meter_key = (*self.name, metric.code)
             if not self.partition.routes.may_have_cells(meter_key):
                 continue
-            default_keys, has_more, filters = told_of_all.of(charge, metric)
+            default_keys, has_more, filters = told_of_all
             route = route_of(meter_key)
             for span in self._spans_of(charge, route):
                 if has_forgotten(span, period):
@@ -250,6 +252,7 @@ class PeriodAtCut:
                 names = span.cells_of(period) if changed is None else changed
                 if metric.recurring:
                     names.update(dict.fromkeys(self._period_before.closed(charge, filters)))
+                bills_shares = period.fold_version > 1 and span.fold.charge.prorated
                 for filter_id, groups in names:
                     bucket, keys = None, default_keys
                     if filter_id is not None:
@@ -259,7 +262,7 @@ class PeriodAtCut:
                     seen.add(cell)
                     grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
                     figures = span.figures(period, filter_id, groups, until_ms)
-                    if period.fold_version > 1:
+                    if bills_shares:
                         figures = figures.billed(in_advance=span.fold.in_advance)
                     yield Closing(cell, period_charge, bucket, grouped_by, figures, told)
         if passed and passed.issuperset(self.before.charge_ids()):
@@ -447,7 +450,7 @@ _NOTHING = CellFigures(ZERO, None, ZERO, None, 0, 0, carries=False, period_event
 
 def _bucket_before(span: Span, filter_id: str) -> ChargeFilter:
     """Return a bucket of cells of before: a history record comes into force, and somebody reads."""
-    return told_of_all.of(span.fold.charge, span.fold.metric).filters[filter_id]
+    return told_of(span.fold.charge, span.fold.metric).filters[filter_id]
 
 
 def _figures_told(cell: PublishedCell) -> CellFigures:

@@ -188,8 +188,10 @@ class RouteTable:
 
     def may_have_cells(self, meter_key: MeterKey) -> bool:
         """Return whether events of a meter key came, or its route was lent with cells."""
-        known = self._event_ranges.find(meter_key[:2], meter_key[2])
-        return known is not None or meter_key in self.by_key
+        return (
+            meter_key in self.by_key
+            or self._event_ranges.find(meter_key[:2], meter_key[2]) is not None
+        )
 
     def is_outdated(self, route: Route) -> bool:
         """Return True if a route must be compiled again: no event took it, and it is old.

@@ -6,8 +6,8 @@ The named charges fold under the definitions at that record from then on (record
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from app.definitions.model import Charge, ChargeFilter, HistoryRecord, Metric, Plan
 from app.definitions.state import Definitions
@@ -15,6 +15,8 @@ from app.definitions.timeline import Period
 from app.definitions.versions import Versions
 from tables.aggregation import Groups
 from tables.changelogged.published_period import PublishedCellKey
+
+T = TypeVar("T")
 
 
 class PeriodCharge(NamedTuple):
@@ -67,6 +69,8 @@ class PeriodCharges:
     ):
         """Take `records`: history records of the organization that are in force, in order."""
         self._records = covering(records, period)
+        self._made: dict[Callable[[Charge, Metric], Any], tuple[Any, ...]] = {}
+        """What `made_of` has told: all who fold under it ask."""
         self._known_keys: dict[tuple[str, str | None], tuple[str, ...]] = {}
         """What `_first_keys` has told: each cell asks."""
         at_ms = period.fixed_at_ms
@@ -82,6 +86,13 @@ class PeriodCharges:
         """The charges of the period."""
         self.as_of_ms = max((entry.as_of_ms for entry in newest), default=-1)
         """Append time in ms of the newest definitions that hold for any charge; -1: no charge."""
+
+    def made_of(self, make: Callable[[Charge, Metric], T]) -> Iterator[tuple[PeriodCharge, T]]:
+        """Return the charges of the period, each with what is made of it once."""
+        made = self._made.get(make)
+        if made is None:
+            made = self._made[make] = tuple([make(c, m) for c, m, *_ in self.in_force])
+        return zip(self.in_force, made, strict=True)
 
     def last(self, charge_id: str) -> PeriodCharge | None:
         """Return a charge as it is in force, or as it was before it was gone."""

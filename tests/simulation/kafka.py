@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaError
-from msgspec.structs import astuple
 
 from app.kafka.transactions import Conclude, Fenced, Record
 from app.settings import Settings
@@ -149,7 +148,8 @@ class Broker:
         counts = Counter(TopicPartition(record.topic, record.partition) for record in records)
         offsets = {tp: self.log(*tp).end + count - 1 for tp, count in counts.items()}
         for record in [*records, *(conclude(offsets) if conclude else ())]:
-            self.append(*astuple(record)[:5])
+            place = record.topic, record.partition
+            self.append(*place, record.key, record.value, record.sent_headers())
         for place in {(record.topic, record.partition) for record in records}:
             self.logs[place].end += 1
 

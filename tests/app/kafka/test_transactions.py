@@ -25,6 +25,7 @@ from app.kafka.log_readers import (
 from app.kafka.transactions import MAX_BATCH_BYTES, Fenced, PartitionProducer, Record
 from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
+from app.wire.published_headers import headers_of
 from tests.world.live.committed import all_of, markers_written
 from tests.world.waiting import until
 
@@ -104,13 +105,14 @@ async def test_headers_are_kept(
     settings: Settings, cells: TopicPartition, started: Started
 ) -> None:
     producer = await started()
-    await producer.commit(
-        [Record(cells.topic, 0, b"k", b"v", [("meter-source", b"x"), ("other", b"")])]
-    )
+    own, about = [("meter-source", b"x"), ("other", b"")], (("ce_source", b"/organizations/o"),)
+    published = Record(cells.topic, 0, b"k", b"w", identity="1", kind="usage.recorded", about=about)
+    await producer.commit([Record(cells.topic, 0, b"k", b"v", own), published])
     await markers_written(settings, [cells])
-    found = [record for records in await all_of(scan(settings, cells, 0, 1)) for record in records]
+    found = [record for records in await all_of(scan(settings, cells, 0, 2)) for record in records]
     assert [(r.key, r.value, list(r.headers), r.offset) for r in found] == [
-        (b"k", b"v", [("meter-source", b"x"), ("other", b"")], 0)
+        (b"k", b"v", own, 0),
+        (b"k", b"w", headers_of("1", "usage.recorded", about), 1),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from app.definitions import commands
 from app.meter.evidence import Difference
@@ -89,7 +90,7 @@ def test_one_that_no_event_accounts_for_is_named() -> None:
 def test_one_that_says_something_else_tells_what() -> None:
     records = published()
     alert = next(record for record in records if record.topic == "usage-alerts")
-    other = alert._replace(value=alert.value.replace(b'"7.0"', b'"8.0"'))
+    other = replace(alert, value=alert.value.replace(b'"7.0"', b'"8.0"'))
     _, (told,) = compared([other if r is alert else r for r in records], records)
     assert told.metric_code == "m"
     assert told.live == {"current_value": "8.0", "place": f"0:{records.index(alert)}"}
@@ -98,7 +99,7 @@ def test_one_that_says_something_else_tells_what() -> None:
 
 def test_other_bytes_of_the_same_content_differ() -> None:
     records = published()
-    other = records[0]._replace(value=records[0].value.replace(b",", b", "))
+    other = replace(records[0], value=records[0].value.replace(b",", b", "))
     _, (told,) = compared([other, *records[1:]], records)
     assert told.live == {"bytes": "differ", "place": "0:0"}
 
@@ -111,14 +112,11 @@ def test_one_that_stands_there_twice_is_named() -> None:
 
 def test_later_cuts_and_other_subscriptions_are_let_be() -> None:
     records = published()
-    later = records[0]._replace(
-        headers=[
-            (k, b"2024-02-10T00:01:00.000Z" if k == "ce_time" else v) for k, v in records[0].headers
-        ]
-    )
-    foreign = records[1]._replace(
-        headers=[(k, b"another" if k == "ce_subject" else v) for k, v in records[1].headers]
-    )
+    source, subject, _ = records[0].about
+    at_another = (source, subject, ("ce_time", b"2024-02-10T00:01:00.000Z"))
+    later = replace(records[0], about=at_another)
+    source, _, time = records[1].about
+    foreign = replace(records[1], about=(source, ("ce_subject", b"another"), time))
     assert compared([*records, later, foreign], [*records, later]) == compared(records, records)
 
 

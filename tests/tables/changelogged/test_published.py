@@ -113,6 +113,39 @@ def test_who_closes_a_period_asks_local_disk_once(
     assert found.cells == {CELL: cell(0, 7)}
 
 
+def test_a_cut_that_is_taken_again_looks_for_what_it_published(tmp_path: Path) -> None:
+    changelog = list[tuple[bytes, bytes | None]]()
+    store = store_in(tmp_path)
+    table = PublishedTable(store)
+    for cut_ms in (7, 8):
+        table.begin_cut(cut_ms)
+        assert table.first_ms == cut_ms
+        table.put_completion(("s", cut_ms), 0, cut_ms)
+        flush(table, changelog)
+    for again in (table, opened(store, changelog), opened(None, changelog)):
+        for cut_ms in (7, 8):
+            again.begin_cut(cut_ms)
+            assert again.first_ms == -1
+        again.begin_cut(9)
+        assert again.first_ms == 9
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_period_without_cells_is_kept_whether_it_is_looked_at(
+    tmp_path: Path, looks: bool
+) -> None:
+    table = PublishedTable(store_in(tmp_path))
+    table.put_completion(("s", 0), 0, 7)
+    found = table.find(("s", 0)) if looks else None
+    assert looks == (found is not None)
+    table.put_completion(("s", 1), 0, 8)
+    flush(table, [])
+    table.periods.clear()
+    found = table.find(("s", 0))
+    assert found is not None
+    assert (found.revision, found.cut_ms, found.cells) == (0, 7, {})
+
+
 Step = tuple[str, int, int]
 NAMES: list[PeriodKey] = [("s", 0), ("s", WEEK_MS), ("t", 0)]
 STEPS = st.lists(
