@@ -74,11 +74,6 @@ class ChargeFold:
     """Whether it folds the life of a subscription, for alerts alone."""
 
     @property
-    def whole_members(self) -> bool:
-        """Whether members of a unique count keep more of their operations than the last ones."""
-        return self.unique and (self.charge.prorated or self.in_advance)
-
-    @property
     def bills_at_once(self) -> bool:
         """Whether each event that counts is billed when it comes."""
         return self.in_advance and self.prices
@@ -131,6 +126,7 @@ class ChargeFold:
         "read_value",
         "unique",
         "units",
+        "whole_members",
     )
 
     def __new__(cls, *made_of: Any) -> Self:
@@ -169,6 +165,8 @@ class ChargeFold:
             timezone=timezone,
         )
         self.unique = self.aggregation.reads == "operation"
+        self.whole_members = self.unique and (charge.prorated or self.in_advance)
+        """Whether members of a unique count keep more of their operations than the last ones."""
         self.applies = type(self.aggregation).apply is not Aggregation.apply
         """Whether the state keeps more of an event than that it was."""
         self.read_value = value_reader(metric, limited_after_ms)

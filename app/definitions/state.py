@@ -479,10 +479,7 @@ class Definitions(Index):
         return DEFAULT_TIMEZONE if organization is None else organization.timezone
 
     def names_affected(self, impact: Impact) -> Iterator[CodeKey]:
-        """Yield (organization id, external id) of the subscriptions that an impact is about.
-
-        As they are when it is asked for; those made meanwhile have an impact of their own.
-        """
+        """Yield names of subscriptions that an impact is about; of later ones another is."""
         organization_id, index = impact.organization_id, self.subscription_index
         if organization_id is None:
             yield from index.by_external_id
