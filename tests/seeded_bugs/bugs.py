@@ -153,6 +153,14 @@ BUGS = (
         "::test_events_that_are_billed_when_they_come_go_straight[spent]",
     ),
     Bug(
+        "straight-and-billed-when-something-else-comes",
+        "app/runtime/partition/owned.py",
+        "            self.cuts.reschedule(self.state.cuts.take_late_names())\n            for some",
+        "            for some",
+        "tests/simulation/test_billed_at_once.py"
+        "::test_each_event_that_goes_straight_is_billed_at_its_cut",
+    ),
+    Bug(
         "late-and-billed-at-once-by-the-first-charge-alone",
         "tables/routing/route.py",
         "return any(each.revised.layer.span.fold.bills_at_once for each in (self, *self.beside))",

@@ -319,6 +319,8 @@ class OwnedPartition:
             self.folded_events += straight.accepted
             self._tell_ignored()
             self.duplicates.note_copies(straight.copies)
+            # What is billed at once waits for its grid cut.
+            self.cuts.reschedule(self.state.cuts.take_late_names())
             for some in slices_of(straight.rest, size, route_of, clock):
                 begun_s = await self._after_others(begun_s)
                 result = await self._folded(self._fold_closely, some)
