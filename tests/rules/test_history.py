@@ -392,10 +392,7 @@ def test_what_is_published_can_be_read_from_the_records_again(keys: tuple[str, .
         loaded.load(key, value or b"")
     loaded.loaded()
     for name, period in meter.partition.published.periods.items():
-        again = loaded.find(name)
-        assert again is not None
-        assert again.piece() == period.piece()
-        assert (again.revision, again.cut_ms) == (period.revision, period.cut_ms)
+        assert loaded.find(name) == msgspec.structs.replace(period, packed={})
 
 
 @pytest.mark.parametrize("moment", ["before", "entered", "swapped", "published"])
