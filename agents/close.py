@@ -283,5 +283,14 @@ class _Cut:
             settings = owned.shared.settings
             known = settings.usage_records_topic if topic == USAGE_RECORDS else topic
             name = self._topics[topic] = settings.topic(known)
-        event = (), None, record.identity, told.type, record.about
-        owned.next_flush.records.append(Record(name, owned.number, record.key, value, *event))
+        owned.next_flush.records.append(
+            Record(
+                name,
+                owned.number,
+                record.key,
+                value,
+                identity=record.identity,
+                kind=told.type,
+                about=record.about,
+            )
+        )

@@ -10,6 +10,7 @@ from app.wire.usage_records import (
     Envelope,
     PublishedRecord,
     Told,
+    head_of,
     published_as,
     quoted,
     record_id,
@@ -76,11 +77,10 @@ def instant_record(
     identity = record_id(instant, revision)
     append_time_ms, partition, offset, index = billed.position
     presented = "null" if billed.presentation_by is None else text_of(billed.presentation_by)
-    # The two ids stand side by side. The figures are digits: nothing in them is escaped in JSON.
+    head = head_of(envelope, identity, cell.id, revision, kind, f'"instant_id":"{instant}",')
+    # Figures are digits, signs and points: nothing in them is escaped in JSON.
     value = (
-        f'{{"schema_version":{envelope.schema_version},"id":"{identity}",'
-        f'"instant_id":"{instant}","cell_id":"{cell.id}",'
-        f'"type":"{kind}","revision":{revision},{envelope.names},{cell.echoed},'
+        f"{head},{cell.echoed},"
         f'"event_transaction_id":{text_of(billed.transaction_id)},'
         f'"event_timestamp":"{iso_milliseconds(billed.timestamp_ms)}",'
         f'"position":{{"append_time":"{iso_milliseconds(append_time_ms)}",'

@@ -281,10 +281,12 @@ def _billed(billing: BillingText) -> str:
     )
 
 
-def head_of(envelope: Envelope, identity: str, cell: str, revision: int, kind: str) -> str:
-    """Return the JSON text from its brace to `plan_code`."""
+def head_of(
+    envelope: Envelope, identity: str, cell: str, revision: int, kind: str, named: str = ""
+) -> str:
+    """Return the JSON text from its brace to `plan_code`; `named`: members before the cell."""
     return (
-        f'{{"schema_version":{envelope.schema_version},"id":"{identity}","cell_id":"{cell}",'
+        f'{{"schema_version":{envelope.schema_version},"id":"{identity}",{named}"cell_id":"{cell}",'
         f'"type":"{kind}","revision":{revision},{envelope.names}'
     )
 

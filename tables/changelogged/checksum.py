@@ -34,15 +34,7 @@ class ChangelogSum(NamedTuple):
 
     def replaced(self, key: bytes, old: bytes | None, new: bytes | None) -> ChangelogSum:
         """Return the sum after a key got another value; None: no value."""
-        records, hashes = self
-        seed = _xxh3(key) & 0x7FFFFFFF
-        if old is not None:
-            records -= 1
-            hashes -= _xxh3(old, seed)
-        if new is not None:
-            records += 1
-            hashes += _xxh3(new, seed)
-        return ChangelogSum(records, hashes % SUM_MODULUS)
+        return self.after(((key, old, new),))
 
     def after(self, changes: Iterable[Change]) -> ChangelogSum:
         """Return the sum after changes."""

@@ -201,7 +201,7 @@ class Deciding:
         if self._partition.corrections:
             return True
         spans = self._route_of(arrival.meter_key).spans
-        return any(span.fold.in_advance and span.fold.unique for span in spans)
+        return any(span.fold.bills_at_once and span.fold.unique for span in spans)
 
     def in_order(self, names: Iterable[SubscriptionKey]) -> Iterator[Step | None]:
         """Yield what `steps` does, in order of position; None: a chance to let others go on."""
@@ -277,7 +277,7 @@ class Deciding:
     ) -> Iterator[tuple[Span, Counted]]:
         """Yield where an event counts in charges that are paid in advance."""
         for span in self._route_of(arrival.meter_key).spans:
-            if span.fold.in_advance and span.fold.prices:
+            if span.fold.bills_at_once:
                 known = groups_known and self._is_newest
                 counted = counted_in(span, arrival, groups_known=known)
                 # A period that was due by the rules of version 1 is billed at its end as a whole.

@@ -181,11 +181,8 @@ class Intake:
     def aimed(self, runs: Iterable[Run], members: Members) -> dict[MeterKey, Route]:
         """Aim the routes that no event has taken at the cells of the first; return them."""
         found: dict[MeterKey, Route] = {}
-        routes = self._routes
         for meter_key, run in runs:
-            route = routes.by_key.get(meter_key)
-            if route is None or route.made_at != routes.told_of:
-                route = self._packing.route_of(meter_key)
+            route = self._packing.route_of(meter_key)
             if route.event_ranges is not None or len(route.timelines) != 1:
                 continue
             # Whatever the route was compiled under, the newest terms say what is too late.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import pairwise
 from typing import Any
 
@@ -74,9 +75,7 @@ def test_shared_terms_are_those_of_each_alone(
     log.customer()
     log.subscribe()
     common = CommonTerms(log.definitions)
-    for change, later_ms in changes:
-        log.now_ms += later_ms
-        log.append(change)
+    for _ in log.append_all(changes):
         for name in NAMES:
             for versions in log.definitions.subscriptions(ORG, name):
                 alone = common.of(versions)
@@ -137,9 +136,7 @@ def test_what_is_due_next_is_told_as_by_a_timeline_of_its_own(
     log.plan(interval=interval)
     log.customer()
     common = CommonTerms(log.definitions)
-    for change, later_ms in changes:
-        log.now_ms += later_ms
-        log.append(change)
+    deque(log.append_all(changes), maxlen=0)
     for name in NAMES:
         for at_ms in done_ms:
             due_ms = common.next_due((ORG, name), at_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from app.definitions import commands
@@ -35,6 +36,13 @@ class Log:
         outcome = self.append_bytes(command.encode())
         assert outcome is not None
         return outcome
+
+    def append_all(self, commands_later: Iterable[tuple[Command, int]]) -> Iterator[None]:
+        """Append commands, each so many ms later than the one before; yield after each."""
+        for command, later_ms in commands_later:
+            self.now_ms += later_ms
+            self.append(command)
+            yield
 
     def append_bytes(self, value: bytes | None) -> Applied | Rejected | None:
         """Append any record now; None is a tick."""
