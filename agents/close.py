@@ -237,8 +237,8 @@ class _Cut:
         state, cuts = self._owned.state, self._owned.cuts
         waiting: deque[tuple[SubscriptionKey, Iterator[PublishedRecord | None]]] = deque()
         for name in names:
-            packed = state.packing.packed_pieces(name)
             at_hand = state.timelines.has(name)
+            state.packing.unpacked.clear()
             records = closing(state, name, self._cut_ms)
             first = list(islice(records, AT_FIRST))
             for record in first:
@@ -249,6 +249,7 @@ class _Cut:
             else:
                 # Also one that was left half taken before.
                 state.stale.half_closed.discard(name)
+                packed = state.packing.unpacked.pop(name, ())
                 if packed or not at_hand:
                     # Its timelines go with that.
                     cuts.unscheduled[name] = due_next(state, name, self._cut_ms)

@@ -1,7 +1,9 @@
 """What it costs to close periods: empty ones, and such as have a cell of each charge or of one.
 
 The core alone, without a server: a plan of five charges, on which all periods of a month end at
-one cut. For each is told what its records, its next cut and its share of the flush take.
+one cut. For each is told what its records, its next cut and its share of the flush take. Most
+subscriptions of a large worker are cold: their cells are packed, and nothing else of them is at
+hand.
 
     python -m bench.closing [--subscriptions N] [--profile]
 """
@@ -13,23 +15,31 @@ import cProfile
 import pstats
 import time
 from collections import deque
-from itertools import pairwise
+from itertools import pairwise, product
 
 from app.bounds.collecting import pass_over
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
+from bench.fold import NOW_MS, definitions
 from bench.pairs import Load
 from bench.world import METRICS, event_value, subscription_of
-from tables.closing.close import closing, next_cut, settle
+from tables.closing.close import DueNext, closing, due_next, next_cut, settle
+
+BEGUN_MS = NOW_MS - 400 * 86_400_000
+"""When subscriptions began: most have had periods before."""
 
 
-def measure(subscriptions: int, cells: int, profiler: cProfile.Profile | None) -> None:
-    """Print what a period with so many cells takes."""
+def measure(
+    subscriptions: int, cells: int, profiler: cProfile.Profile | None, *, cold: bool
+) -> None:
+    """Print what a period with so many cells takes; `cold`: nothing of it is at hand."""
 
     def value(i: int, _: int, now_s: float) -> bytes:
         code = METRICS[i // subscriptions]["code"]
         return event_value(i, i % subscriptions, now_s, code)
 
-    load = Load(subscriptions * len(METRICS), value_of=value)
+    made = definitions(subscriptions, BEGUN_MS)
+    load = Load(subscriptions * len(METRICS), made, value_of=value)
+    load.partition.checkpoint.cut_ms = NOW_MS
     if cells:
         load.take(load.values(subscriptions * cells))
     partition, clock = load.partition, time.process_time
@@ -37,17 +47,33 @@ def measure(subscriptions: int, cells: int, profiler: cProfile.Profile | None) -
     cuts = [next_cut(partition, name) for name in names]
     if len(set(cuts)) != 1:
         raise RuntimeError("all periods end together")
+    partition.take_changes()
+    for name in names if cold else ():
+        partition.packing.pack(name)
     pass_over()
     if profiler is not None:
         profiler.enable()
     times = [clock()]
     records = 0
+    dues: list[DueNext | None] = []
     for name in names:
+        # As `agents.close` does.
+        partition.packing.unpacked.clear()
+        at_hand = partition.timelines.has(name)
         records += sum(record is not None for record in closing(partition, name, cuts[0]))
+        packed = partition.packing.unpacked.pop(name, ())
+        if at_hand and not packed:
+            dues.append(None)
+            continue
+        dues.append(due_next(partition, name, cuts[0]))
+        if packed:
+            partition.packing.pack(name, packed)
+        else:
+            partition.packing.spare(name)
     times.append(clock())
     settle(partition, cuts[0])
-    for name in names:
-        next_cut(partition, name)
+    for name, due in zip(names, dues, strict=True):
+        next_cut(partition, name, due)
     times.append(clock())
     changes = partition.take_changes()
     deque(partition.rows_of(changes), maxlen=0)
@@ -60,7 +86,7 @@ def measure(subscriptions: int, cells: int, profiler: cProfile.Profile | None) -
         (after - before) / subscriptions * 1e6 for before, after in pairwise(times)
     )
     print(
-        f"{cells} cells: {closed + scheduled + flushed:6.1f} us a period: "
+        f"{cells} cells{', cold' if cold else '      '}: {closed + scheduled + flushed:6.1f} us: "
         f"records {closed:.1f}, next cut {scheduled:.1f}, flush {flushed:.1f}"
     )
 
@@ -71,9 +97,9 @@ def main() -> None:
     parser.add_argument("--subscriptions", type=int, default=20_000)
     parser.add_argument("--profile", action="store_true")
     told = parser.parse_args()
-    for cells in (0, 1, len(METRICS)):
+    for cells, cold in product((0, 1, len(METRICS)), (False, True)):
         profiler = cProfile.Profile(time.process_time) if told.profile else None
-        measure(told.subscriptions, cells, profiler)
+        measure(told.subscriptions, cells, profiler, cold=cold)
         if profiler is not None:
             pstats.Stats(profiler).sort_stats("tottime").print_stats(40)
 

@@ -75,21 +75,22 @@ def _arrivals(values: list[bytes], offset: int) -> list[Arrival]:
     ]
 
 
-def definitions(subscriptions: int) -> Definitions:
+def definitions(subscriptions: int, at_ms: int = NOW_MS) -> Definitions:
+    """Return metrics, a plan of all and subscriptions, made at a time."""
     definitions = Definitions()
     charges = []
     for body in METRICS:
-        applied = define(definitions, commands.create_billable_metric(ORG, body))
+        applied = define(definitions, commands.create_billable_metric(ORG, body), at_ms)
         charges.append(charge_of(applied.object.id))
-    define(definitions, commands.create_plan(ORG, plan_of(charges)))
+    define(definitions, commands.create_plan(ORG, plan_of(charges)), at_ms)
     for i in range(subscriptions):
-        define(definitions, commands.create_subscription(ORG, subscription_of(i)))
+        define(definitions, commands.create_subscription(ORG, subscription_of(i)), at_ms)
     return definitions
 
 
-def define(definitions: Definitions, command: Command) -> Applied:
+def define(definitions: Definitions, command: Command, at_ms: int = NOW_MS) -> Applied:
     """Apply a command that has to be accepted."""
-    outcome = apply(definitions, command.encode(), NOW_MS, definitions.offset)
+    outcome = apply(definitions, command.encode(), at_ms, definitions.offset)
     if not isinstance(outcome, Applied):
         raise TypeError(str(outcome))
     return outcome

@@ -348,18 +348,17 @@ class Definitions(Index):
             return customer
         return customer.until_deleted(self.subscription_versions[subscription.id].offsets[0])
 
-    def alone(self, name: CodeKey, before_ms: int) -> tuple[int, Subscription, Customer] | None:
+    def alone(self, name: CodeKey) -> tuple[int, Subscription, Customer] | None:
         """Return the one subscription of an external id, when it was made, and its customer.
 
-        None: it has an anniversary or an end, was made or began later, there are others, one of
-        both changed, or these are of a what-if. Nothing is kept at hand: it is asked of very many.
+        None: it has an anniversary or an end, there are others, one of both changed, or these are
+        of a what-if. Nothing is kept at hand: it is asked of very many.
         """
         found, customers = self.subscription_index.by_external_id.single(name), self.customer_index
         if found is None or not isinstance(customers.versions, PackedVersions):
             return None
         created_ms, _, one = found
-        is_alike = one.billing_time == "calendar" and one.usage_end_ms is None
-        if not is_alike or max(created_ms, one.started_at_ms) > before_ms:
+        if one.billing_time != "calendar" or one.usage_end_ms is not None:
             return None
         customer = customers.versions.single_of((name[0], one.external_customer_id))
         return None if customer is None else (created_ms, one, customer)

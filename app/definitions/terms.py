@@ -20,7 +20,7 @@ from app.definitions.model import (
 )
 from app.definitions.state import Definitions
 from app.definitions.timeline import (
-    TIMEZONE_SHIFT_MS,
+    Due,
     Terms,
     Timeline,
     ever_under,
@@ -36,6 +36,8 @@ _MOST_SHARED = 256
 class Shared(NamedTuple):
     """A timeline of one that ever ran under the terms of another."""
 
+    subscription: Subscription
+    """The other."""
     timeline: Timeline
     since_ms: int
     """Periods of it that begin at or after it are periods of the other."""
@@ -77,6 +79,8 @@ class CommonTerms:
         """By plan id."""
         self._shared: dict[tuple[object, ...], Timeline] = {}
         """What those who are alike share, as if they had ever run."""
+        self._asked: tuple[CodeKey, int, Shared | None] | None = None
+        """The name asked for last, under which definitions, and what it was told."""
 
     def of(self, subscription: Versions[Subscription]) -> list[Terms] | None:
         """Return the terms of a subscription through time; None: they may be others.
@@ -96,7 +100,15 @@ class CommonTerms:
         One tells for all who have a plan and are alike: for them none is made. Not for those with
         an anniversary, of which there may be as many as there are days.
         """
-        alone = self._definitions.alone(name, at_ms - TIMEZONE_SHIFT_MS)
+        asked, offset = self._asked, self._definitions.offset
+        if asked is None or asked[0] != name or asked[1] != offset:
+            # Who closes it asks twice.
+            asked = self._asked = name, offset, self._found(name)
+        shared = asked[2]
+        return None if shared is None or shared.since_ms > at_ms else shared
+
+    def _found(self, name: CodeKey) -> Shared | None:
+        alone = self._definitions.alone(name)
         if alone is None:
             return None
         created_ms, one, customer = alone
@@ -116,15 +128,23 @@ class CommonTerms:
             if len(self._shared) >= _MOST_SHARED:
                 self._shared.clear()
             timeline = self._shared[alike] = ever_under(terms)
-        return Shared(timeline, own_since_ms(created_ms, one))
+        return Shared(one, timeline, own_since_ms(created_ms, one))
 
-    def next_due(self, name: CodeKey, done_ms: int) -> int | None:
-        """Return when a period of an external id is due first after a cut; None: ask its own."""
+    def due_after(self, name: CodeKey, done_ms: int) -> tuple[Subscription, Due] | None:
+        """Return the one subscription of an external id, and what of it is due first after a cut.
+
+        None: its own timeline tells.
+        """
         shared = self.shared(name, done_ms)
         if shared is None:
             return None
         due = shared.timeline.next_due(done_ms)
-        return due.at_ms if due.follows(shared.since_ms) else None
+        return (shared.subscription, due) if due.follows(shared.since_ms) else None
+
+    def next_due(self, name: CodeKey, done_ms: int) -> int | None:
+        """Return when a period of an external id is due first after a cut; None: ask its own."""
+        found = self.due_after(name, done_ms)
+        return None if found is None else found[1].at_ms
 
     def _common_of(self, one: Subscription) -> _Common:
         definitions = self._definitions

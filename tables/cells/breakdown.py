@@ -14,7 +14,8 @@ from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.timeline import Period
 from tables.aggregation import Aggregation, Groups
 from tables.breakdown_fold import BreakdownFold
-from tables.cells.cell import Span, grouped_cells, window_of
+from tables.cells.cell import Span, grouped_cells
+from tables.cells.figures import window_of
 from tables.cells.keys import OPEN_CUT_MS, append_time_of
 
 

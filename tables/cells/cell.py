@@ -18,8 +18,8 @@ from app.definitions.model import FOLD_VERSION
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.numbers import round_units
 from app.wire.arrivals import Position
-from tables.aggregation import WITH_BARE, Aggregation, Groups, State, Window
-from tables.cells.figures import CellFigures, clamped
+from tables.aggregation import WITH_BARE, Aggregation, Groups, State
+from tables.cells.figures import CellFigures, clamped, figures_of, window_of
 from tables.cells.group_limit import GroupLimit
 from tables.cells.keys import (
     ONLY_CELL,
@@ -369,8 +369,8 @@ class Span(msgspec.Struct, eq=False):
             cell = layer.cells.get((filter_id, groups))
             if cell is not None and cell.late is None:
                 # Nothing to merge: most cells of most periods.
-                return self.shown(cell.state, None, period)
-        return self.shown(*self.states(period, filter_id, groups, cut_ms), period)
+                return figures_of(self.fold, cell.state, None, period)
+        return figures_of(self.fold, *self.states(period, filter_id, groups, cut_ms), period)
 
     def units_so_far(
         self, period: Period, names: Iterable[tuple[str | None, Groups]], at_ms: int
@@ -426,35 +426,6 @@ class Span(msgspec.Struct, eq=False):
         names = [layer.cells if self.fold.plain else layer.used() for layer in layers]
         return dict.fromkeys(chain.from_iterable(names))
 
-    def shown(self, state: State, before: State | None, period: Period) -> CellFigures:
-        """Return the figures of merged states, rounded and clamped."""
-        metric, prorated = self.fold.metric, self.fold.charge.prorated
-        result = self.fold.aggregation.result(state, before, window_of(period))
-        value = round_units(result.value, metric.rounding_function, metric.rounding_precision)
-        full = value
-        if result.full_units is not result.value:
-            full = round_units(
-                result.full_units, metric.rounding_function, metric.rounding_precision
-            )
-        units = clamped(full)
-        level = result.level
-        digest, precise = state.digest, state.precise
-        if before is not None:
-            self.fold.aggregation.merge(state, before)
-            digest, precise = state.digest, state.precise
-        carried = result.full_units if level is None else level
-        return CellFigures(
-            units=units,
-            prorated_units=clamped(value) if prorated else None,
-            total_aggregated_units=units if level is None else clamped(level),
-            precise_total_amount_cents=precise,
-            events_count=result.events_count,
-            digest=digest,
-            carries=metric.recurring and carried != 0,
-            period_events=state.events - (before.events if before is not None else 0),
-            aggregate=value,
-        )
-
     def _first_shown(self, period: Period | None) -> Period:
         """Return the earliest-due period that shows a layer; `period` None: the history.
 
@@ -470,18 +441,6 @@ class Span(msgspec.Struct, eq=False):
                 if candidate.due_at_ms < first.due_at_ms:
                     first = candidate
         return first
-
-
-def window_of(period: Period) -> Window:
-    """Return the window of a period for aggregations."""
-    return Window(
-        period.start_ms,
-        period.end_ms,
-        period.last_ms,
-        period.duration_days,
-        period.timezone,
-        period.upgraded,
-    )
 
 
 def group_limit_of(layers: Iterable[Layer]) -> GroupLimit:

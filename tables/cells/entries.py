@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from app.definitions.timeline import Period
 from tables.aggregation import Aggregation, Groups
-from tables.cells.cell import Span, window_of
+from tables.cells.cell import Span
+from tables.cells.figures import window_of
 from tables.cells.keys import OPEN_CUT_MS
 from tables.entries import Entry
 from tables.per_event import Source

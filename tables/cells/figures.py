@@ -7,7 +7,10 @@ from decimal import Decimal
 import msgspec
 from msgspec.structs import replace
 
-from app.numbers import ZERO
+from app.definitions.timeline import Period
+from app.numbers import ZERO, round_units
+from tables.aggregation import State, Window
+from tables.charge import ChargeFold
 
 
 class CellFigures(msgspec.Struct, frozen=True, gc=False):
@@ -44,6 +47,46 @@ class CellFigures(msgspec.Struct, frozen=True, gc=False):
         if in_advance or self.prorated_units is None or self.aggregate >= 0:
             return self
         return replace(self, units=ZERO, prorated_units=ZERO, total_aggregated_units=ZERO)
+
+
+def figures_of(fold: ChargeFold, state: State, before: State | None, period: Period) -> CellFigures:
+    """Return the figures of merged states of a cell, rounded and clamped."""
+    metric, prorated = fold.metric, fold.charge.prorated
+    result = fold.aggregation.result(state, before, window_of(period))
+    value = round_units(result.value, metric.rounding_function, metric.rounding_precision)
+    full = value
+    if result.full_units is not result.value:
+        full = round_units(result.full_units, metric.rounding_function, metric.rounding_precision)
+    units = clamped(full)
+    level = result.level
+    digest, precise = state.digest, state.precise
+    if before is not None:
+        fold.aggregation.merge(state, before)
+        digest, precise = state.digest, state.precise
+    carried = result.full_units if level is None else level
+    return CellFigures(
+        units=units,
+        prorated_units=clamped(value) if prorated else None,
+        total_aggregated_units=units if level is None else clamped(level),
+        precise_total_amount_cents=precise,
+        events_count=result.events_count,
+        digest=digest,
+        carries=metric.recurring and carried != 0,
+        period_events=state.events - (before.events if before is not None else 0),
+        aggregate=value,
+    )
+
+
+def window_of(period: Period) -> Window:
+    """Return the window of a period for aggregations."""
+    return Window(
+        period.start_ms,
+        period.end_ms,
+        period.last_ms,
+        period.duration_days,
+        period.timezone,
+        period.upgraded,
+    )
 
 
 def clamped(value: Decimal) -> Decimal:

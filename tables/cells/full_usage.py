@@ -14,7 +14,7 @@ from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.timeline import Period
 from tables.aggregation import Groups, State
 from tables.cells.cell import Layer, Span
-from tables.cells.figures import CellFigures
+from tables.cells.figures import CellFigures, figures_of
 from tables.cells.forgotten import has_forgotten_since
 from tables.cells.keys import OPEN_CUT_MS
 from tables.lifetime_fold import adds_over_life
@@ -70,7 +70,8 @@ def figures_since(
     span: Span, period: Period, from_ms: int, names: list[CellName], cut_ms: int = OPEN_CUT_MS
 ) -> CellFigures:
     """Return the figures of some cells that add up, as if of one, from an instant on."""
-    return span.shown(*states_since(span, period, from_ms, names, cut_ms), period)
+    states = states_since(span, period, from_ms, names, cut_ms)
+    return figures_of(span.fold, *states, period)
 
 
 def states_since(

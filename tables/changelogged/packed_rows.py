@@ -7,18 +7,31 @@ about 150.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions.indexes.numbered import Numbers
 from app.definitions.model import FOLD_VERSION
-from tables.aggregation import WITH_BARE
+from tables.aggregation import WITH_BARE, Groups
 from tables.changelogged.keyed_rows import KeyedRows
 
 Packed = tuple[bytes, bytes]
 """(key, value) of a changelog record."""
 
 _NUMBER_BYTES = 3
+
+
+class PackedHere(NamedTuple):
+    """A cell of a subscription, packed."""
+
+    charge_id: str
+    span_start_ms: int
+    layer_ms: int
+    filter_id: str | None
+    groups: Groups
+    value: bytes
 
 
 class PackedRows:
@@ -146,6 +159,22 @@ class PackedCells:
         """Keep again cells that were taken and did not change."""
         self._rows.put(_first_part(subscription_id), piece)
 
+    def few(self, subscription_id: str, most: int) -> list[PackedHere] | None:
+        """Return the cells of a subscription, which stay; None: none, or more than `most`."""
+        first_part = _first_part(subscription_id)
+        piece = self._rows.piece(first_part)
+        if piece is None:
+            return None
+        rows = _rows_of(first_part, piece)
+        if len(rows) > 2 * most:
+            return None
+        charges, number = self._charges, int.from_bytes
+        found = []
+        for rest, value in paired(rows):
+            charge = _decode_text(charges[number(rest[:_NUMBER_BYTES])])
+            found.append(PackedHere(charge, *_decode_rest(_REST + rest[_NUMBER_BYTES:]), value))
+        return found
+
     def drain(self, subscription_id: str) -> list[Packed]:
         """Hand out the cells of a subscription, which are here no longer."""
         first_part = _first_part(subscription_id)
@@ -204,3 +233,6 @@ def subscription_of(key: bytes) -> str:
 
 
 _decode_text = msgspec.msgpack.Decoder(str).decode
+_decode_rest = msgspec.msgpack.Decoder(tuple[int, int, str | None, Groups]).decode
+_REST = b"\x94"
+"""Begins an array of what a key has after its charge."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from typing import NamedTuple
 
-from app.definitions.model import ChargeFilter, Subscription
+from app.definitions.model import ChargeFilter, Plan, Subscription
 from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord, cell_id
 from tables.cells.cell import Span
@@ -39,9 +40,9 @@ class DueNext(NamedTuple):
 
 
 def due_next(partition: Partition, name: SubscriptionKey, cut_ms: int) -> DueNext:
-    """Return when periods are due next after a cut, while their timelines are at hand."""
-    dues_ms = [timeline.next_due(cut_ms).at_ms for _, timeline in partition.timelines.of(name)]
-    return DueNext(cut_ms, partition.definitions.offset, min(dues_ms, default=NEVER_MS))
+    """Return when periods are due next after a cut, while what tells it is at hand."""
+    due_ms = partition.timelines.next_due(name, cut_ms)
+    return DueNext(cut_ms, partition.definitions.offset, due_ms)
 
 
 def next_cut(partition: Partition, name: SubscriptionKey, known: DueNext | None = None) -> int:
@@ -83,33 +84,42 @@ def closing(
         moved = Moved(partition, name, cut_ms)
         revising = _Revising.of(partition, name, cut_ms, moved)
     partition.work.add("close", "names", 1)
-    for subscription_versions, timeline in partition.timelines.of(name):
-        periods = (
-            _due_at(timeline, cut_ms) if revising is None else revising.periods(timeline, cut_ms)
-        )
-        for period, earlier in periods:
-            subscription = subscription_versions.at(period.fixed_at_ms)
-            partition.work.add("close", "periods", 1)
-            if subscription is not None:
-                if published.first_ms == cut_ms == period.due_at_ms:
-                    published.note_absent((subscription.id, period.start_ms))
-                at_cut = PeriodAtCut(
-                    partition,
-                    name,
-                    subscription,
-                    period,
-                    earlier,
-                    cut_ms,
-                    moved=moved,
-                    versions=subscription_versions,
-                )
-                yield from at_cut.records()
+    for subscription, plans, period, earlier in _periods_at(partition, name, cut_ms, revising):
+        partition.work.add("close", "periods", 1)
+        if published.first_ms == cut_ms == period.due_at_ms:
+            published.note_absent((subscription.id, period.start_ms))
+        about = subscription, period, earlier, cut_ms
+        yield from PeriodAtCut(partition, name, *about, moved=moved, plans=plans).records()
     # A state that is folded anew bills again what was lost, and tells nobody of alerts again.
     if cut_ms > partition.checkpoint.grid_ms:
         if name in partition.cuts.grid.get(cut_ms, ()):
             yield from triggered(partition, name, cut_ms)
         if partition.definitions.settings_at(cut_ms).daily_records:
             yield from daily_at(partition, name, cut_ms)
+
+
+def _periods_at(
+    partition: Partition, name: SubscriptionKey, cut_ms: int, revising: _Revising | None
+) -> Iterator[tuple[Subscription, Versions[Plan], Period, Period | None]]:
+    """Yield each period that a cut may publish anything of, and the one before it.
+
+    With its subscription, and the plan of that through time.
+    """
+    definitions = partition.definitions
+    alike = partition.timelines.due_after(name, cut_ms - 1) if revising is None else None
+    if alike is not None:
+        one, due = alike
+        for period, earlier in due.periods if due.at_ms == cut_ms else ():
+            yield one, definitions.plan_versions[one.plan_id], period, earlier
+        return
+    for versions, timeline in partition.timelines.of(name):
+        periods = (
+            _due_at(timeline, cut_ms) if revising is None else revising.periods(timeline, cut_ms)
+        )
+        for period, earlier in periods:
+            subscription = versions.at(period.fixed_at_ms)
+            if subscription is not None:
+                yield subscription, definitions.plan_through(versions), period, earlier
 
 
 def _due_at(timeline: Timeline, cut_ms: int) -> Iterable[tuple[Period, Period | None]]:

@@ -14,7 +14,8 @@ from app.wire.events import Event
 from app.wire.instant_records import BilledEvent, InstantCell, InstantText, instant_record
 from app.wire.properties import read_properties
 from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, envelope_of
-from tables.cells.cell import Span, window_of
+from tables.cells.cell import Span
+from tables.cells.figures import window_of
 from tables.changelogged.instants import StoredChain, StoredFigure
 from tables.instants.chain import Figure
 from tables.partition.partition import Partition

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from decimal import Decimal
 from functools import cached_property
 from heapq import heappop, heappush
@@ -33,6 +33,7 @@ from tables.cells.noted import Noted
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.closing.beside import beside, told_of
 from tables.closing.billing import Moved, billed_at_once, ends_unpublished, is_taken_again
+from tables.closing.packed_period import closings_of
 from tables.closing.period_before import PeriodBefore
 from tables.closing.reasons import Reasons
 from tables.closing.revision import Alike, Closing, next_revision
@@ -63,11 +64,11 @@ class PeriodAtCut:
         cut_ms: int,
         *,
         moved: Moved | None = None,
-        versions: Versions[Subscription] | None = None,
+        plans: Versions[Plan] | None = None,
     ):
         """Take `earlier`: the period before this one; `moved`: for all periods of the cut.
 
-        `versions`: those of the subscription, of who has them.
+        `plans`: the plan through time, of who has it.
         """
         self.partition = partition
         self.name = name
@@ -76,7 +77,7 @@ class PeriodAtCut:
         self._earlier = earlier
         self.cut_ms = cut_ms
         self.before = partition.published.find((subscription.id, period.start_ms)) or _UNPUBLISHED
-        self.charges = partition.routes.charges_of(subscription, period, versions)
+        self.charges = partition.routes.charges_of(subscription, period, plans)
         self._envelopes: dict[int, Envelope] = {}
         self._alike: dict[tuple[str, int], Alike] = {}
         """By charge and filter."""
@@ -97,7 +98,9 @@ class PeriodAtCut:
         count = 0
         looked: list[Noted[Cell]] = []
         self._looked = looked
-        for count, found in enumerate(self.closings(self.partition.packing.route_of), 1):
+        packed = self._few_packed()
+        closings = self.closings(self.partition.packing.route_of) if packed is None else packed
+        for count, found in enumerate(closings, 1):
             if found is not None and (change := self._change_of(found)) is not None:
                 heappush(heap, (self._identity(found), count, change))
             if count % CELLS_A_STEP == 0:
@@ -120,6 +123,16 @@ class PeriodAtCut:
             yield completion_record(envelope, revision, len(now.cells), now.digest)
         for noted in looked:
             noted.told(published)
+
+    def _few_packed(self) -> Iterable[Closing | None] | None:
+        """Return the cells of a period that ends, as they are packed; None: routes tell them."""
+        partition, period = self.partition, self.period
+        if self.before is not _UNPUBLISHED or self.cut_ms != period.due_at_ms:
+            return None
+        cells = partition.packing.few_cells(self.subscription.id, CELLS_A_STEP)
+        if cells is None:
+            return None
+        return closings_of(self.charges, period, cells, self._period_before)
 
     def to_come(
         self, codes: Container[str] | None = None

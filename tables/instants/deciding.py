@@ -8,7 +8,8 @@ from app.definitions.timeline import Period
 from app.wire.arrivals import Arrival, Position
 from app.wire.properties import read_properties
 from tables.aggregation import Groups
-from tables.cells.cell import Layer, Span, window_of
+from tables.cells.cell import Layer, Span
+from tables.cells.figures import window_of
 from tables.changelogged.members import MemberKey, Members
 from tables.fold import set_of
 from tables.instants.chain import Chain, Figure, bill, prorated, take_in

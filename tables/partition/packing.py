@@ -14,6 +14,7 @@ import msgspec
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions.model import FOLD_VERSION
 from app.wire.arrivals import MeterKey, SubscriptionKey, interned
+from tables.aggregation import Aggregation
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.keys import CellKey, PackedCell, SpanKey, SpanSetKey
 from tables.changelogged.checkpoint import StateTooNew
@@ -22,6 +23,7 @@ from tables.changelogged.members import SetKey, set_key
 from tables.changelogged.packed_rows import (
     Packed,
     PackedCells,
+    PackedHere,
     has_late_cuts,
     is_newer,
     subscription_of,
@@ -60,6 +62,8 @@ class Packing:
         self._packed = PackedCells()
         """Cells of external subscriptions that have no routes here."""
         self._unpacked: dict[SpanKey, list[tuple[CellKey, Packed]]] = {}
+        self.unpacked: dict[SubscriptionKey, list[Piece]] = {}
+        """Cells of who was unpacked last, as they were packed: for `pack`, if none changes."""
         self._to_pack: dict[SubscriptionKey, None] = {}
         """To be packed once no definition is left to be looked at."""
         self._ids: tuple[SubscriptionKey | None, int, list[str]] = (None, -1, [])
@@ -143,13 +147,12 @@ class Packing:
         """Return whether the cells of an external subscription are packed, and its routes gone."""
         return bool(self._packed) and any(i in self._packed for i in self._subscription_ids(name))
 
-    def packed_pieces(self, name: SubscriptionKey) -> list[Piece]:
-        """Return the packed cells of a packed external subscription, for `pack`."""
-        if not self._event_ranges.codes_of(name):
-            # Most of very many have neither events nor cells.
-            return []
-        found = ((i, self._packed.piece(i)) for i in self._subscription_ids(name) if self._packed)
-        return [(identity, piece) for identity, piece in found if piece is not None]
+    def few_cells(self, identity: str, most: int) -> list[PackedHere] | None:
+        """Return the packed cells of a subscription, which stay packed.
+
+        None: none are packed, or more than `most`.
+        """
+        return self._packed.few(identity, most) if self._packed else None
 
     def has_cells(self, name: SubscriptionKey, least: int) -> bool:
         """Return whether so many cells of an external subscription are packed, or more."""
@@ -173,9 +176,11 @@ class Packing:
         """Make routes and cells of a packed external subscription, as they stand."""
         if not self._packed:
             return
+        pieces = [(i, piece) for i, piece in self.pieces(name) if piece is not None]
         packed = [cell for i in self._subscription_ids(name) for cell in self._packed.drain(i)]
         if not packed:
             return
+        self.unpacked = {name: pieces}
         for key, cells in by_span(packed).items():
             self._unpacked.setdefault(key, []).extend(cells)
         for code in self._event_ranges.codes_of(name):
@@ -198,7 +203,7 @@ class Packing:
                 span.generation = routes.generation_now
             for cell_key, (key, value) in cells:
                 self._snapshot.delete_packed(key, value)
-                generation = _decode_cell(value).generation
+                generation = decode_cell(value).generation
                 for set_name in _set_names(cell_key):
                     if span is not None and span.fold.unique and span.generation == generation:
                         # Its other cells may use the set, which the refold forgets with the span.
@@ -328,7 +333,7 @@ class Packing:
 
 # Plain __new__: the generated one costs three times as much, for every span.
 _new = tuple.__new__
-_decode_cell = msgspec.msgpack.Decoder(PackedCell).decode
+decode_cell = msgspec.msgpack.Decoder(PackedCell).decode
 _decode_key = msgspec.msgpack.Decoder(CellKey).decode
 
 
@@ -362,8 +367,8 @@ def unpack_into(
     for name, (key, value) in packed:
         if layer is None or layer.start_ms != name.layer_ms:
             layer = span.layer_starting(name.layer_ms)
-        stored = _decode_cell(value)
-        states = None if layer is None else _states_of(stored, span)
+        stored = decode_cell(value)
+        states = None if layer is None else states_of(stored, span.fold.aggregation)
         if layer is None or states is None:
             left.append((name, (key, value)))
             continue
@@ -378,9 +383,9 @@ def unpack_into(
     return left
 
 
-def _states_of(stored: PackedCell, span: Span) -> list[tuple[int, Any]] | None:
-    """Return states of a cell by cut; None when they are of another aggregation than the span's."""
-    unpack = span.fold.aggregation.unpack
+def states_of(stored: PackedCell, aggregation: Aggregation[Any]) -> list[tuple[int, Any]] | None:
+    """Return states of a cell by cut; None when they are of another aggregation."""
+    unpack = aggregation.unpack
     try:
         return [(cut_ms, unpack(packed)) for cut_ms, packed in stored.cuts]
     except (ValueError, TypeError, ArithmeticError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 
-from app.definitions.model import Charge, HistoryRecord, Metric, Subscription
+from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS, Period
 from app.definitions.versions import Versions
@@ -150,11 +150,11 @@ class RouteTable:
         self,
         subscription: Subscription,
         period: Period,
-        versions: Versions[Subscription] | None = None,
+        plans: Versions[Plan] | None = None,
     ) -> PeriodCharges:
         """Return the charges that a period of a subscription folds under.
 
-        `versions`: those of the subscription, of who has them; None: they are looked up.
+        `plans`: its plan through time, of who has it; None: it is looked up.
         """
         definitions, history_ms = self._definitions, -1
         history: Sequence[HistoryRecord] = ()
@@ -163,9 +163,8 @@ class RouteTable:
             history_ms = self._standing.history_ms
             history = definitions.history_of(subscription.organization_id, history_ms)
             covered = tuple([record.offset for record in covering(history, period)])
-        if versions is None:
-            versions = definitions.subscription_versions[subscription.id]
-        plans = definitions.plan_through(versions)
+        if plans is None:
+            plans = definitions.plan_of(subscription.id)
         known = (definitions.offset, history_ms)
         if self._charges_known != known or len(self._charges) >= ALIKE:
             self._charges.clear()

@@ -8,7 +8,7 @@ from itertools import chain
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.definitions.terms import CommonTerms, subscription_timeline
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.timeline import NEVER_MS, Due, Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
 from tables.partition.at_hand import AtHand
@@ -74,6 +74,13 @@ class TimelineTable:
             return due_ms
         dues_ms = [timeline.next_due(done_ms).at_ms for _, timeline in self.of(name)]
         return min(dues_ms, default=NEVER_MS)
+
+    def due_after(self, name: SubscriptionKey, done_ms: int) -> tuple[Subscription, Due] | None:
+        """Return the one subscription of an external id, and what of it is due first after a cut.
+
+        None: its timelines are at hand, or have to be made.
+        """
+        return None if self._is_fresh(name) else self._common.due_after(name, done_ms)
 
     def within(self, name: SubscriptionKey, from_ms: int, until_ms: int) -> Iterator[Period]:
         """Yield periods of an external id that end after an instant and start until another."""

@@ -13,7 +13,8 @@ from app.definitions.timeline import NEVER_MS, Period
 from app.meter.usage import ChargeInForce, EstimatedFee, UsageRow
 from app.wire.arrivals import Arrival, SubscriptionKey
 from app.wire.usage_records import cell_id
-from tables.cells.cell import Span, window_of
+from tables.cells.cell import Span
+from tables.cells.figures import window_of
 from tables.closing.instant_records import subscription_at
 from tables.closing.instants import Deciding, chains_ahead
 from tables.instants.book import Book

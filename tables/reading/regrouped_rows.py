@@ -16,7 +16,8 @@ from app.meter.usage import Regrouping
 from tables.aggregation import Groups
 from tables.breakdown_fold import BreakdownFold
 from tables.cells.breakdown import BreakdownRow, Breakdowns, is_over, ordered
-from tables.cells.cell import Span, window_of
+from tables.cells.cell import Span
+from tables.cells.figures import window_of
 from tables.cells.full_usage import (
     CellName,
     adds_up,

@@ -7,6 +7,7 @@ The named charges fold under the definitions at that record from then on (record
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from app.definitions.model import Charge, ChargeFilter, HistoryRecord, Metric, Plan
@@ -86,6 +87,11 @@ class PeriodCharges:
         """The charges of the period."""
         self.as_of_ms = max((entry.as_of_ms for entry in newest), default=-1)
         """Append time in ms of the newest definitions that hold for any charge; -1: no charge."""
+
+    @cached_property
+    def recurring(self) -> tuple[PeriodCharge, ...]:
+        """The charges of the period whose metrics recur."""
+        return tuple([entry for entry in self.in_force if entry.metric.recurring])
 
     def made_of(self, make: Callable[[Charge, Metric], T]) -> Iterator[tuple[PeriodCharge, T]]:
         """Return the charges of the period, each with what is made of it once."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from app.numbers import ZERO, exact_sum, round_units
 from tables.aggregation import Groups
-from tables.cells.cell import window_of
+from tables.cells.figures import window_of
 from tables.charge import Bucket
 from tables.weighted_sum import WeightedSumState
 from tests.conformance.in_advance import units_in_advance

@@ -13,7 +13,7 @@ from app.definitions.state import Definitions
 from app.numbers import ZERO
 from app.wire.arrivals import Arrival
 from tables.aggregation import Groups
-from tables.cells.cell import window_of
+from tables.cells.figures import window_of
 from tables.instants.chain import NO_FIGURE, Chain, Figure, in_advance_units
 from tables.instants.deciding import counted_in, decided
 from tables.instants.sweep import Sweep

@@ -182,6 +182,18 @@ def test_a_change_after_it_was_made_is_none_before_to_who_was_made_later() -> No
     assert common.next_due((ORG, "sub_1"), done_ms) == ms("2024-06-10T00:00:00Z")
 
 
+def test_what_changes_after_one_was_asked_for_is_told() -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    log.customer()
+    log.subscribe(external_id="sub_1", billing_time="calendar", subscription_at=BEGAN[0])
+    common, name = CommonTerms(log.definitions), (ORG, "sub_1")
+    log.now_ms += 70 * DAY_MS
+    before_ms = common.next_due(name, log.now_ms)
+    log.accept(commands.set_settings(SettingsRecord(grace_s=90, close_grid_s=60)))
+    assert common.next_due(name, log.now_ms) != before_ms
+
+
 def test_an_anniversary_is_told_by_a_timeline_of_its_own() -> None:
     log = Log("2024-01-31T01:00:00Z")
     log.plan()

@@ -42,7 +42,7 @@ END_MS = START_MS + (WEEKS + 3) * WEEK_MS
 def state_of(partition: Partition) -> dict[str, Any]:
     """Everything that a later fold, cut or flush goes by."""
     return {
-        "packed": {name: partition.packing.packed_pieces(name) for name in NAMES},
+        "packed": {name: partition.packing.pieces(name) for name in NAMES},
         "routes": {
             meter_key: [
                 (span.key, partition.routes.spans.get(span.key) is span) for span in route.spans

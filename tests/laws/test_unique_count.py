@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from app.billing_periods.timezones import local_date
 from app.definitions.timeline import NEVER_MS, Period
 from tables.aggregation import Window
-from tables.cells.cell import window_of
+from tables.cells.figures import window_of
 from tables.changelogged.members import Members, pack_member, unpack_member
 from tables.unique_count import (
     BEFORE,

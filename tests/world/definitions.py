@@ -201,9 +201,11 @@ class Made(NamedTuple):
 
 
 @st.composite
-def changing_definitions(draw: st.DrawFn, codes: Sequence[str]) -> list[CommandAt]:
+def changing_definitions(
+    draw: st.DrawFn, codes: Sequence[str], *, presents: bool = True
+) -> list[CommandAt]:
     """The usual definitions, some of them late, and what may be changed of them later."""
-    base = definitions_of(codes, presents=True)
+    base = definitions_of(codes, presents=presents)
     late = draw(st.sampled_from([0, 0, 1, 2]))
     kept, delayed = base[: len(base) - late], base[len(base) - late :]
     (plan,) = [line.command for line in base if line.command.type == "create_plan"]

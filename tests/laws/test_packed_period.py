@@ -1,0 +1,160 @@
+"""A period closes from packed cells as from cells that are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.bounds.turns import drained
+from app.definitions import commands
+from app.wire.arrivals import Arrival
+from tables.cells.keys import CellKey
+from tables.closing.close import closing, next_cut
+from tests.laws.test_partition import GRACES, few, in_order, same
+from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import (
+    ORG,
+    SUBSCRIPTION,
+    CommandAt,
+    changing_definitions,
+    definitions_of,
+)
+from tests.world.events import arrivals, arrived
+from tests.world.partition import Live
+
+NAME = (ORG, SUBSCRIPTION)
+ALONE = ("count", "sum", "max", "latest", "unique", "filtered", "average")
+"""Metrics whose cells tell a period without any others."""
+OTHERS = ("balance", "heads", "level", "passes")
+"""Metrics whose periods hang on more."""
+
+
+def cold(definitions: Sequence[CommandAt], events: Iterable[Arrival]) -> Live:
+    """Both logs by append time, and nothing at hand when a cut is taken."""
+    live = Live(definitions)
+
+    def close_until(at_ms: int) -> None:
+        live.define_until(at_ms)
+        live.flush()
+        live.partition.packing.pack(NAME)
+        live.close_until(at_ms)
+
+    for arrival in sorted(events, key=lambda each: each.position):
+        close_until(arrival.append_time_ms - 1)
+        live.define_until(arrival.append_time_ms)
+        live.deliver([arrival])
+    live.define_all()
+    close_until(START_MS + 10 * WEEK_MS)
+    return live
+
+
+@pytest.mark.parametrize("others", [False, True], ids=["alone", "with others"])
+@few
+@given(st.data())
+def test_cuts_of_who_is_packed_are_those_of_who_is_at_hand(
+    others: bool, data: st.DataObject
+) -> None:
+    codes = (*ALONE, data.draw(st.sampled_from(OTHERS))) if others else ALONE
+    if data.draw(st.booleans()):
+        definitions = data.draw(changing_definitions(codes, presents=False))
+    else:
+        definitions = definitions_of(codes, data.draw(GRACES))
+    events = data.draw(arrivals(codes))
+    same(in_order(definitions, events), cold(definitions, events))
+
+
+def closed(live: Live, *stray: CellKey) -> list[dict[str, Any]]:
+    """Records of the next cut of one who was packed before; `stray`: cells like its first."""
+    live.flush()
+    partition = live.partition
+    partition.packing.pack(NAME)
+    for key in stray:
+        value = next(iter(live.changelog.cells.values()))
+        partition.packing.load_cell(msgspec.msgpack.encode(key), value)
+    drained(partition.packing.packing_loaded())
+    assert partition.packing.is_packed(NAME)
+    cut_ms = next_cut(partition, NAME)
+    live.define_until(cut_ms)
+    found = [record for record in closing(partition, NAME, cut_ms) if record is not None]
+    return [msgspec.json.decode(record.value) for record in found]
+
+
+def units(records: Iterable[dict[str, Any]]) -> list[str]:
+    """Return the units of cells."""
+    return sorted(each["units"] for each in records if each["type"] == "usage.recorded")
+
+
+def test_a_period_closes_and_nothing_is_unpacked() -> None:
+    live = Live(definitions_of(ALONE))
+    live.define_all()
+    filtered = arrived("filtered", 5, START_MS, v="6", u="a", operation_type="remove")
+    grouped = [arrived("sum", i, START_MS + i, v=str(i), g=f"g{i}") for i in (1, 2, 3)]
+    next_week = arrived("sum", 4, START_MS + WEEK_MS, v="7", g="g1")
+    live.deliver([*grouped, next_week, filtered, arrived("max", 6, START_MS, v="9")])
+    records = closed(live)
+    assert units(records) == ["1.0", "2.0", "3.0", "6.0", "9.0"]
+    grouped_by = [each["grouped_by"] for each in records if "grouped_by" in each]
+    assert {"operation_type": "remove"} in grouped_by
+    assert {"g": "g3"} in grouped_by
+    packing = live.partition.packing
+    assert packing.is_packed(NAME)
+    assert not live.partition.routes.by_key
+    assert not packing.unpacked
+
+
+def test_what_comes_late_in_a_watched_period_is_in_it() -> None:
+    live = Live(definitions_of(["count"]))
+    live.define_all()
+    alert = {
+        "alert_type": "billable_metric_current_usage_units",
+        "code": "many",
+        "billable_metric_code": "count",
+        "thresholds": [{"value": "100"}],
+    }
+    live.append(START_MS, commands.create_alert(ORG, SUBSCRIPTION, alert))
+    due_ms = START_MS + WEEK_MS
+    live.deliver([arrived("count", 0, START_MS + HOUR_MS)])
+    live.close_until(due_ms - 1)
+    live.deliver([arrived("count", 1, due_ms - 1)])
+    assert units(closed(live)) == ["2.0"]
+
+
+def test_a_level_of_before_the_first_period_is_in_it() -> None:
+    live = Live(definitions_of(["level"]))
+    live.define_all()
+    live.deliver([arrived("level", 0, START_MS - HOUR_MS, v="5")])
+    assert units(closed(live)) == ["5.0"]
+
+
+def test_a_zero_follows_a_balance_whose_cell_is_gone() -> None:
+    live = Live(definitions_of(["balance", "count"]))
+    live.define_all()
+    live.deliver([arrived("balance", 0, START_MS, v="5")])
+    live.deliver([arrived("count", i, START_MS + i * WEEK_MS) for i in (1, 2)])
+    live.close_until(START_MS + WEEK_MS + HOUR_MS)
+    live.flush()
+    packing = live.partition.packing
+    packing.pack(NAME)
+    (identity,) = [each for each, piece in packing.pieces(NAME) if piece is not None]
+    (plan,) = live.definitions.plan_versions.values()
+    balance = next(iter(plan.all())).charges[0].id
+    for key, value in packing._packed.drain(identity):
+        if msgspec.msgpack.decode(key, type=CellKey).charge_id != balance:
+            packing._packed.add(key, value)
+    assert units(closed(live)) == ["0.0", "1.0"]
+
+
+def test_a_cell_of_no_span_is_found() -> None:
+    live = Live(definitions_of(["count"]))
+    live.define_all()
+    live.deliver([arrived("count", 0, START_MS)])
+    live.flush()
+    (key,) = live.changelog.cells
+    stray = msgspec.msgpack.decode(key, type=CellKey)._replace(span_start_ms=1)
+    assert units(closed(live, stray)) == ["1.0"]
+    assert live.partition.stale.orphaned_keys == {(*NAME, "count")}
