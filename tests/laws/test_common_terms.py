@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.billing_periods.grid import INTERVALS
 from app.definitions import commands
 from app.definitions.command import Command
-from app.definitions.model import SettingsRecord
+from app.definitions.model import SettingsRecord, Subscription
+from app.definitions.state import Definitions
 from app.definitions.terms import CommonTerms, subscription_terms
-from app.definitions.timeline import NEVER_MS, Timeline
+from app.definitions.timeline import NEVER_MS, Terms, Timeline
+from app.definitions.versions import Versions
 from tables.partition.at_hand import AtHand
 from tables.partition.timelines import TimelineTable
 from tests.laws.lives import ZONES
@@ -23,7 +27,13 @@ from tests.world.profiles import examples
 
 NAMES = ["sub_1", "sub_2", "sub_3"]
 DAY_MS = 86_400_000
-BEGAN = ("2019-02-28T12:00:00Z", "2024-01-31T01:00:00Z", "2024-02-20T01:00:00Z")
+BEGAN = (
+    "2016-02-29T12:00:00Z",
+    "2019-02-28T23:30:00Z",
+    "2019-08-31T12:00:00Z",
+    "2024-01-31T01:00:00Z",
+    "2024-02-20T01:00:00Z",
+)
 GRACE_DAYS = st.sampled_from([None, 0, 3])
 
 
@@ -126,33 +136,47 @@ LONG_LIVES = st.lists(
 @given(
     LONG_LIVES,
     st.lists(st.integers(0, 250), min_size=1, max_size=6),
-    st.sampled_from(["weekly", "monthly", "quarterly"]),
+    st.sampled_from([*INTERVALS, "yearly by months"]),
 )
 def test_what_is_due_next_is_told_as_by_a_timeline_of_its_own(
     changes: list[tuple[Command, int]], days: list[int], interval: str
 ) -> None:
     log = Log("2024-01-31T01:00:00Z")
     done_ms = [log.now_ms + day * DAY_MS for day in days]
-    log.plan(interval=interval)
+    monthly = interval == "yearly by months"
+    log.plan(interval="yearly" if monthly else interval, bill_charges_monthly=monthly)
     log.customer()
     common = CommonTerms(log.definitions)
     deque(log.append_all(changes), maxlen=0)
-    for name in NAMES:
+    for name in log.definitions.all_subscription_keys():
         for at_ms in done_ms:
-            due_ms = common.next_due((ORG, name), at_ms)
+            due_ms = common.next_due(name, at_ms)
+            assert common.next_due((ORG, name[1]), at_ms) == due_ms
             if due_ms is not None:
-                (versions,) = log.definitions.subscriptions(ORG, name)
-                alone = Timeline(subscription_terms(log.definitions, versions))
+                (versions,) = log.definitions.subscriptions(*name)
+                alone = Timeline(_terms_alone(log.definitions, versions))
                 dues_ms = [p.due_at_ms for p in alone.until(at_ms + 800 * DAY_MS)]
                 to_come = (each for each in dues_ms if at_ms < each < NEVER_MS)
                 assert due_ms == min(to_come, default=NEVER_MS)
         for from_ms, until_ms in pairwise(sorted(done_ms)):
             table = TimelineTable(log.definitions, AtHand())
-            cold = list(table.within((ORG, name), from_ms, until_ms))
-            warm = [
-                each for _, one in table.of((ORG, name)) for each in one.within(from_ms, until_ms)
-            ]
-            assert cold == warm
+            cold = list(table.within(name, from_ms, until_ms))
+            all_alone = (
+                Timeline(_terms_alone(log.definitions, versions))
+                for versions in log.definitions.subscriptions(*name)
+                if (newest := versions.at()) is not None and newest.canceled_at_ms is None
+            )
+            assert cold == [each for one in all_alone for each in one.within(from_ms, until_ms)]
+
+
+def _terms_alone(definitions: Definitions, versions: Versions[Subscription]) -> list[Terms]:
+    """Return the terms of a subscription, each with a grid that begins with its anchor."""
+    return [
+        each._replace(
+            grid=replace(each.grid, subscription_at_ms=each.subscription.subscription_at_ms)
+        )
+        for each in subscription_terms(definitions, versions)
+    ]
 
 
 def test_one_tells_for_all_who_are_alike_when_they_are_due() -> None:
@@ -182,16 +206,39 @@ def test_a_change_after_it_was_made_is_none_before_to_who_was_made_later() -> No
     assert common.next_due((ORG, "sub_1"), done_ms) == ms("2024-06-10T00:00:00Z")
 
 
-def test_an_anniversary_is_told_by_a_timeline_of_its_own() -> None:
+def test_anniversaries_share_what_falls_on_the_same_days() -> None:
     log = Log("2024-01-31T01:00:00Z")
     log.plan()
     log.customer()
-    for name, began in zip(NAMES, BEGAN, strict=True):
-        log.subscribe(external_id=name, billing_time="anniversary", subscription_at=began)
+    began = ("2019-02-28T12:00:00Z", "2024-01-31T01:00:00Z", "2023-02-28T18:00:00Z")
+    for name, at in zip(NAMES, began, strict=True):
+        log.subscribe(external_id=name, billing_time="anniversary", subscription_at=at)
     log.at("2024-06-15T00:00:00Z")
+    common, names = CommonTerms(log.definitions), [(ORG, name) for name in NAMES]
+    dues_ms = [common.next_due(name, log.now_ms) for name in names]
+    assert dues_ms == [ms(f"2024-{day}T00:00:00Z") for day in ("06-28", "06-30", "06-28")]
+    shared = [common.shared(name, log.now_ms) for name in names]
+    assert len({id(each.timeline) for each in shared if each is not None}) == 2
+    # In the evening of a day in London it is the next one in Tokyo, whatever holds later.
+    for zone in ("Asia/Tokyo", "UTC"):
+        log.now_ms += 1
+        log.accept(_of_organization(zone, None))
+        shared = [common.shared(name, log.now_ms) for name in names]
+        assert len({id(each.timeline) for each in shared if each is not None}) == 3
+
+
+def test_customers_with_a_timezone_of_their_own_are_told_apart() -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    for name, zone in zip(NAMES, (None, "Asia/Tokyo", None), strict=True):
+        log.customer(name, timezone=zone)
+        log.subscribe(external_id=name, external_customer_id=name, billing_time="calendar")
+    log.at("2024-06-15T00:00:00Z")
+    log.customer(NAMES[2], timezone="Asia/Tokyo")
     table = TimelineTable(log.definitions, AtHand())
     dues_ms = [table.next_due((ORG, name), log.now_ms) for name in NAMES]
-    assert dues_ms == [ms(f"2024-{day}T00:00:00Z") for day in ("06-28", "06-30", "06-20")]
+    tokyo_ms = ms("2024-06-30T15:00:00Z")
+    assert dues_ms == [ms("2024-07-01T00:00:00Z"), tokyo_ms, tokyo_ms]
 
 
 def test_what_is_due_next_is_told_after_each_change() -> None:

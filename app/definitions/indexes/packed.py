@@ -103,18 +103,18 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
                 return self._form.newest(row)
         return self.numbered(number).at()
 
-    def single(self, number: int) -> tuple[int, int, D] | None:
-        """Return append time in ms, offset and object of one that never changed; None: it did.
+    def packed_row(self, number: int) -> Row | None:
+        """Return bytes of the key that has a number, with all its versions; None: it has others.
 
         Nothing is kept at hand, for whoever asks of very many.
         """
-        row = self._rows.get(number)
-        return None if row is None else self._form.single(row)
+        return self._rows.get(number)
 
     def single_of(self, key: K) -> D | None:
         """Return the object of a key that never changed; None: it did, or did not come."""
         for number in self._places.find(hash(key)):
-            single = self.single(number)
+            row = self._rows.get(number)
+            single = None if row is None else self._form.single(row)
             if single is not None and self._key(single[2]) == key:
                 return single[2]
         return None
