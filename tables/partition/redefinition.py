@@ -113,16 +113,22 @@ class Redefinition:
 
     def _watched(self, told: Iterable[Told]) -> Iterator[Renewed | None]:
         """Have the grid cuts taken at which definitions show, of those who are watched."""
+        passed = count(1)
         for impact, at_ms, _ in told:
+            seen = set[SubscriptionKey]()
             for name in self._redirection.concerned(impact):
-                if self._definitions.is_watched(name):
-                    # Routes without events may stand under what was before.
-                    self._routes.drop_unused(name)
-                    self._cuts.schedule_grid(name, at_ms)
-                    self._corrected.schedule_again(name)
-                    if impact.external_subscription_id is not None:
-                        yield from self._remember_late(name, impact.codes or ())
-                    yield Renewed(name, set(), True)
+                if name in seen or not self._definitions.is_watched(name):
+                    if next(passed) % STEP_ITEMS == 0:
+                        yield None
+                    continue
+                seen.add(name)
+                # Routes without events may stand under what was before.
+                self._routes.drop_unused(name)
+                self._cuts.schedule_grid(name, at_ms)
+                self._corrected.schedule_again(name)
+                if impact.external_subscription_id is not None:
+                    yield from self._remember_late(name, impact.codes or ())
+                yield Renewed(name, set(), True)
 
     def _remember_late(
         self, name: SubscriptionKey, codes: Iterable[str]

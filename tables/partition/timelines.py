@@ -77,14 +77,23 @@ class TimelineTable:
 
     def within(self, name: SubscriptionKey, from_ms: int, until_ms: int) -> Iterator[Period]:
         """Yield periods of an external id that end after an instant and start until another."""
-        shared = None if self._is_fresh(name) else self._common.shared(name, from_ms)
+        shared = None if self._is_fresh(name) else self.shared_from(name, from_ms)
         if shared is not None:
-            first = shared.timeline.holding(from_ms)
-            if first is not None and first.start_ms >= shared.since_ms:
-                return shared.timeline.within(from_ms, until_ms)
+            return shared.within(from_ms, until_ms)
         return chain.from_iterable(
             timeline.within(from_ms, until_ms) for _, timeline in self.of(name)
         )
+
+    def shared_from(self, name: SubscriptionKey, from_ms: int) -> Timeline | None:
+        """Return a timeline with the same periods that end after an instant; None: none is known.
+
+        Many external ids share it.
+        """
+        shared = self._common.shared(name, from_ms)
+        first = None if shared is None else shared.timeline.holding(from_ms)
+        if shared is None or first is None or first.start_ms < shared.since_ms:
+            return None
+        return shared.timeline
 
     def lend(self, name: SubscriptionKey, timelines: Timelines) -> None:
         """Take over timelines that were made elsewhere, under the same definitions."""

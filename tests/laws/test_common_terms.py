@@ -18,7 +18,10 @@ from app.definitions.state import Definitions
 from app.definitions.terms import CommonTerms, subscription_terms
 from app.definitions.timeline import NEVER_MS, Terms, Timeline
 from app.definitions.versions import Versions
+from tables.cells.days import Days
+from tables.event_index.index import EventIndex
 from tables.partition.at_hand import AtHand
+from tables.partition.partition import Partition
 from tables.partition.timelines import TimelineTable
 from tests.laws.lives import ZONES
 from tests.world.clock import ms
@@ -120,7 +123,9 @@ LONG_LIVES = st.lists(
                 st.sampled_from([None, None, "2024-09-10T00:00:00Z"]),
             ),
             st.builds(
-                lambda grace_s: commands.set_settings(SettingsRecord(grace_s=grace_s)),
+                lambda grace_s: commands.set_settings(
+                    SettingsRecord(grace_s=grace_s, daily_records=True)
+                ),
                 st.sampled_from([0, 86_400, 20 * 86_400]),
             ),
             st.builds(_of_organization, st.sampled_from(ZONES), GRACE_DAYS),
@@ -169,14 +174,41 @@ def test_what_is_due_next_is_told_as_by_a_timeline_of_its_own(
             assert cold == [each for one in all_alone for each in one.within(from_ms, until_ms)]
 
 
-def _terms_alone(definitions: Definitions, versions: Versions[Subscription]) -> list[Terms]:
+def _terms_alone(
+    definitions: Definitions, versions: Versions[Subscription], until_ms: int | None = None
+) -> list[Terms]:
     """Return the terms of a subscription, each with a grid that begins with its anchor."""
     return [
         each._replace(
             grid=replace(each.grid, subscription_at_ms=each.subscription.subscription_at_ms)
         )
-        for each in subscription_terms(definitions, versions)
+        for each in subscription_terms(definitions, versions, until_ms)
     ]
+
+
+@examples(400)
+@given(LONG_LIVES, st.sampled_from([-30, -1, 0, 20, 60]), st.sampled_from(["weekly", "monthly"]))
+def test_days_are_shown_as_by_a_timeline_of_its_own(
+    changes: list[tuple[Command, int]], hours: int, interval: str
+) -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    definitions = log.definitions
+    log.accept(commands.set_settings(SettingsRecord(daily_records=True)))
+    log.plan(interval=interval)
+    log.customer()
+    deque(log.append_all(changes), maxlen=0)
+    partition = Partition(0, definitions, EventIndex())
+    at_ms = log.now_ms + hours * 3_600_000
+    for name in definitions.all_subscription_keys():
+        partition.cuts.schedule_grid(name, at_ms)
+        alone = [
+            Timeline(_terms_alone(definitions, versions, at_ms))
+            for versions in definitions.subscriptions(*name)
+            if (one := versions.at(at_ms)) is not None and one.canceled_at_ms is None
+        ]
+        grids = definitions.close_grids_ms()
+        cuts = {cut_ms for one in alone for cut_ms in Days(one, grids).cuts_after(at_ms)}
+        assert {cut_ms for cut_ms, names in partition.cuts.grid.items() if name in names} == cuts
 
 
 def test_one_tells_for_all_who_are_alike_when_they_are_due() -> None:

@@ -82,7 +82,7 @@ BUGS = (
     Bug(
         "last-day-over-with-its-period",
         "tables/cells/days.py",
-        "list(self._timeline.within(at_ms - self._shown_within_ms, at_ms))",
+        "list(self._timeline.within(at_ms - shown_within_ms(self._grids), at_ms))",
         "list(self._timeline.within(at_ms, at_ms))",
         "tests/semantics/test_daily.py"
         "::test_a_correction_after_a_planned_end_shows_in_the_last_day",
@@ -3759,9 +3759,9 @@ BUGS = (
         "next-cut-of-the-watched-as-before-the-settings",
         "tables/partition/redefinition.py",
         "yield from self._remember_late(name, impact.codes or ())\n"
-        "                    yield Renewed(name, set(), True)",
+        "                yield Renewed(name, set(), True)",
         "yield from self._remember_late(name, impact.codes or ())\n"
-        "                    yield Renewed(name, set(), False)",
+        "                yield Renewed(name, set(), False)",
         "tests/simulation/test_simulation.py::test_seeds_that_found_something[3000512]",
     ),
     Bug(
@@ -3783,8 +3783,8 @@ BUGS = (
     Bug(
         "periods-as-of-those-who-began-long-before",
         "tables/partition/timelines.py",
-        "if first is not None and first.start_ms >= shared.since_ms:",
-        "if first is not None:",
+        "if shared is None or first is None or first.start_ms < shared.since_ms:",
+        "if shared is None or first is None:",
         "tests/laws/test_common_terms.py"
         "::test_what_is_due_next_is_told_as_by_a_timeline_of_its_own",
     ),
@@ -3794,6 +3794,13 @@ BUGS = (
         "life.billing_time, grids, *own",
         "life.billing_time, *own",
         "tests/laws/test_common_terms.py::test_anniversaries_share_what_falls_on_the_same_days",
+    ),
+    Bug(
+        "days-under-definitions-of-now",
+        "tables/partition/cuts.py",
+        "        if not later:\n            first_ms",
+        "        if True:\n            first_ms",
+        "tests/laws/test_common_terms.py::test_days_are_shown_as_by_a_timeline_of_its_own",
     ),
     Bug(
         "anniversaries-alike-in-other-months",
