@@ -45,7 +45,8 @@ class HomePartitions:
         return home
 
     def _found(self, name: Name) -> int:
-        return home_partition(message_key(*name), self._partitions, self._partitioner)
+        partitioner = self._definitions.settings_at().home_partitioner
+        return home_partition(message_key(*name), self._partitions, partitioner)
 
     def of_all(self, names: list[Name]) -> list[int]:
         """Return the partition of each of many subscriptions, in order."""
@@ -80,9 +81,9 @@ class HomePartitions:
         Without a look at those of others: these are most of what a worker knows.
         """
         drained(self.knowing())
-        named = self._definitions.subscription_index.by_external_id
-        for first in range(0, len(self._numbered), _AT_ONCE):
-            homes = np.frombuffer(self._numbered[first : first + _AT_ONCE], np.uint16)
+        named, numbered = self._definitions.subscription_index.by_external_id, self._numbered
+        for first in range(0, len(numbered), _AT_ONCE):
+            homes = np.frombuffer(numbered[first : first + _AT_ONCE], np.uint16)
             yield from map(named.walked, (np.flatnonzero(homes == partition) + first).tolist())
 
     def forget(self) -> None:

@@ -11,6 +11,7 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.runtime.homes import HomePartitions
+from bench.growth.spent import steps_of
 from tests.world.definitions_log import ORG, Log, subscription_body
 
 PARTITIONS = 3
@@ -39,6 +40,21 @@ def test_each_partition_is_told_of_the_names_at_home_there(
         names = list(log.definitions.all_subscription_keys())
         for number in range(PARTITIONS):
             assert list(homes.names_at(number)) == [n for n in names if homes.of(*n) == number]
+
+
+def test_those_at_home_are_found_without_a_look_at_others() -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    log.customer()
+    for number in range(400):
+        log.subscribe(external_id=f"sub_{number}")
+    few, many = (HomePartitions(log.definitions, partitions) for partitions in (4, 40))
+    for homes in (few, many):
+        assert len(list(homes.names_at(1))) > 0
+    for homes in (few, many):
+        found = list(homes.names_at(1))
+        steps = steps_of(lambda homes=homes: list(homes.names_at(1)))  # type: ignore[misc]
+        assert steps < 200 + 200 * len(found)
 
 
 def test_two_who_ask_for_all_homes_do_not_come_in_each_others_way() -> None:
