@@ -23,6 +23,8 @@ from app.definitions.model import (
 )
 from app.definitions.state import Definitions
 from app.definitions.timeline import (
+    TIMEZONE_SHIFT_MS,
+    Due,
     Terms,
     Timeline,
     ever_under,
@@ -44,6 +46,20 @@ class Shared(NamedTuple):
     timeline: Timeline
     since_ms: int
     """Periods of it that begin at or after it are periods of the other."""
+    began_ms: int
+    """When the other was made or began, whichever came last."""
+    started_ms: int
+
+    def tells(self, due: Due) -> bool:
+        """Return whether what is due first of one that ever ran is due first of the other, too."""
+        if not due.periods:
+            return False
+        first, _ = due.periods[0]
+        if self.since_ms <= first.start_ms:
+            # Whatever the other had before ends where this begins, at the latest, and was due.
+            return True
+        # Or it is its first period, which begins so late that it has the same end.
+        return first.start_ms + TIMEZONE_SHIFT_MS <= self.started_ms <= self.began_ms < first.end_ms
 
 
 class _Common:
@@ -121,8 +137,8 @@ class CommonTerms:
         common = self._common_of(one.organization_id, one.plan_id)
         return common.terms_of(subscription.changes[0], one, customer)
 
-    def shared(self, name: CodeKey, at_ms: int) -> Shared | None:
-        """Return a timeline that is as that of an external id before an instant; None: none is.
+    def shared(self, name: CodeKey) -> Shared | None:
+        """Return a timeline that tells of an external id once it runs for a while; None: none does.
 
         One tells for all who have a plan and are alike: for them none is made. Anniversaries are
         alike where they fall on the same days, in every timezone that they were told in.
@@ -130,9 +146,6 @@ class CommonTerms:
         definitions = self._definitions
         life = definitions.subscription_index.by_external_id.life(name)
         if life is None:
-            return None
-        since_ms = own_since_ms(life.created_ms, life.started_ms)
-        if since_ms > at_ms:
             return None
         own = definitions.customer_index.own_terms((name[0], life.customer_id))
         if own is None:
@@ -153,15 +166,17 @@ class CommonTerms:
             if len(self._shared) >= _MOST_SHARED:
                 self._shared.clear()
             timeline = self._shared[alike] = ever_under(terms)
-        return Shared(timeline, since_ms)
+        created_ms, started_ms = life.created_ms, life.started_ms
+        since_ms = own_since_ms(created_ms, started_ms)
+        return Shared(timeline, since_ms, max(created_ms, started_ms), started_ms)
 
     def next_due(self, name: CodeKey, done_ms: int) -> int | None:
         """Return when a period of an external id is due first after a cut; None: ask its own."""
-        shared = self.shared(name, done_ms)
+        shared = self.shared(name)
         if shared is None:
             return None
         due = shared.timeline.next_due(done_ms)
-        return due.at_ms if shared.since_ms <= due.shared_ms else None
+        return due.at_ms if shared.tells(due) else None
 
     def _common_of(self, organization_id: str, plan_id: str) -> _Common:
         definitions = self._definitions

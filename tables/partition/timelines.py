@@ -89,7 +89,7 @@ class TimelineTable:
 
         Many external ids share it.
         """
-        shared = self._common.shared(name, from_ms)
+        shared = self._common.shared(name)
         first = None if shared is None else shared.timeline.holding(from_ms)
         if shared is None or first is None or first.start_ms < shared.since_ms:
             return None

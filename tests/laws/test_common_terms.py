@@ -35,6 +35,7 @@ BEGAN = (
     "2019-02-28T23:30:00Z",
     "2019-08-31T12:00:00Z",
     "2024-01-31T01:00:00Z",
+    "2024-01-16T23:00:00Z",
     "2024-02-20T01:00:00Z",
 )
 GRACE_DAYS = st.sampled_from([None, 0, 3])
@@ -249,14 +250,47 @@ def test_anniversaries_share_what_falls_on_the_same_days() -> None:
     common, names = CommonTerms(log.definitions), [(ORG, name) for name in NAMES]
     dues_ms = [common.next_due(name, log.now_ms) for name in names]
     assert dues_ms == [ms(f"2024-{day}T00:00:00Z") for day in ("06-28", "06-30", "06-28")]
-    shared = [common.shared(name, log.now_ms) for name in names]
+    shared = [common.shared(name) for name in names]
     assert len({id(each.timeline) for each in shared if each is not None}) == 2
     # In the evening of a day in London it is the next one in Tokyo, whatever holds later.
     for zone in ("Asia/Tokyo", "UTC"):
         log.now_ms += 1
         log.accept(_of_organization(zone, None))
-        shared = [common.shared(name, log.now_ms) for name in names]
+        shared = [common.shared(name) for name in names]
         assert len({id(each.timeline) for each in shared if each is not None}) == 3
+
+
+def test_a_first_period_is_told_as_that_of_others_with_the_same_end() -> None:
+    log = Log("2024-01-20T01:00:00Z")
+    log.plan()
+    log.customer()
+    log.subscribe(billing_time="calendar", subscription_at="2024-01-16T01:00:00Z")
+    common = CommonTerms(log.definitions)
+    assert common.next_due((ORG, "sub_1"), log.now_ms) == ms("2024-02-01T00:00:00Z")
+    assert common.next_due((ORG, "sub_1"), ms("2024-02-02T00:00:00Z")) == ms("2024-03-01")
+
+
+def test_a_first_period_that_another_timezone_cuts_short_is_its_own() -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    log.customer()
+    log.accept(_of_organization("Pacific/Kiritimati", None))
+    log.subscribe(billing_time="calendar", subscription_at="2024-02-01T00:30:00Z")
+    log.at("2024-02-01T02:00:00Z")
+    log.accept(_of_organization("Pacific/Midway", None))
+    due_ms = TimelineTable(log.definitions, AtHand()).next_due((ORG, "sub_1"), log.now_ms)
+    assert due_ms == ms("2024-02-01T11:00:00Z")
+
+
+def test_what_was_over_before_it_was_made_is_due_after_that() -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    log.customer()
+    done_ms = log.now_ms
+    log.at("2024-04-15T00:00:30Z")
+    log.subscribe(billing_time="calendar", subscription_at="2024-01-16T01:00:00Z")
+    due_ms = TimelineTable(log.definitions, AtHand()).next_due((ORG, "sub_1"), done_ms)
+    assert due_ms == ms("2024-04-15T00:01:00Z")
 
 
 def test_customers_with_a_timezone_of_their_own_are_told_apart() -> None:

@@ -3767,8 +3767,8 @@ BUGS = (
     Bug(
         "next-due-as-of-those-who-began-long-before",
         "app/definitions/terms.py",
-        "return due.at_ms if shared.since_ms <= due.shared_ms else None",
-        "return due.at_ms if due.shared_ms >= 0 else None",
+        "return due.at_ms if shared.tells(due) else None",
+        "return due.at_ms if due.periods else None",
         "tests/laws/test_common_terms.py"
         "::test_what_is_due_next_is_told_as_by_a_timeline_of_its_own",
     ),
@@ -3801,6 +3801,21 @@ BUGS = (
         "        if not later:\n            first_ms",
         "        if True:\n            first_ms",
         "tests/laws/test_common_terms.py::test_days_are_shown_as_by_a_timeline_of_its_own",
+    ),
+    Bug(
+        "first-period-in-another-timezone-taken-for-one-of-all",
+        "app/definitions/terms.py",
+        "first.start_ms + TIMEZONE_SHIFT_MS <= self.started_ms <=",
+        "first.start_ms <= self.started_ms <=",
+        "tests/laws/test_common_terms.py"
+        "::test_a_first_period_that_another_timezone_cuts_short_is_its_own",
+    ),
+    Bug(
+        "first-period-over-before-it-was-made",
+        "app/definitions/terms.py",
+        "<= self.began_ms < first.end_ms",
+        "< first.end_ms",
+        "tests/laws/test_common_terms.py::test_what_was_over_before_it_was_made_is_due_after_that",
     ),
     Bug(
         "anniversaries-alike-in-other-months",
