@@ -4,8 +4,10 @@ Rules: billing-periods §1, §2, §6 and §8. Periods are half-open, `start_ms(k
 (records-and-cuts §2), and number 0 is the one that holds `subscription_at`.
 """
 
+from __future__ import annotations
+
 from calendar import monthrange
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property, lru_cache
 from typing import Literal, get_args
@@ -21,6 +23,8 @@ BILLING_TIMES: tuple[BillingTime, ...] = get_args(BillingTime)
 _MONTHS = {"monthly": 1, "quarterly": 3, "semiannual": 6, "yearly": 12}
 _SPLIT_MONTHLY = frozenset({"semiannual", "yearly"})
 _WEEK_DAYS = 7
+_LEAP_YEAR = 2000
+_FIRST_MONDAY = date(2000, 1, 3)
 _REMEMBERED = 65_536
 """Posts are shared by subscriptions: what was worked out last is kept, of all grids together."""
 
@@ -61,6 +65,23 @@ class PeriodGrid:
     def anchor(self) -> date:
         """The local date of `subscription_at`, from which every anniversary is recomputed."""
         return local_date(self.subscription_at_ms, self.timezone)
+
+    def shared(self) -> PeriodGrid:
+        """Return the grid of all whose anniversaries have the same posts; numbers differ.
+
+        They fall on one weekday, on one day of the month, or on one day of the same months.
+        """
+        day, months = self.anchor, self.months
+        if self.billing_time != "anniversary":
+            return self
+        if months is None:
+            day = _FIRST_MONDAY + timedelta(days=day.weekday())
+        else:
+            # Of these months of a leap year one has as many days as that of the anchor.
+            alike = range((day.month - 1) % months, 12, months)
+            month0 = max(alike, key=lambda month0: monthrange(_LEAP_YEAR, month0 + 1)[1])
+            day = date(_LEAP_YEAR, month0 + 1, day.day)
+        return replace(self, subscription_at_ms=local_midnight_ms(day, self.timezone))
 
     @cached_property
     def months(self) -> int | None:

@@ -15,7 +15,6 @@ from app.definitions.indexes.coded import MetricIndex, PlanIndex
 from app.definitions.indexes.grants import Grants
 from app.definitions.indexes.index import CodeKey, Index, newest
 from app.definitions.indexes.organizations import CustomerIndex, OrganizationIndex, WebhookEndpoints
-from app.definitions.indexes.packed import PackedVersions
 from app.definitions.indexes.records import HistoryIndex, RecordIndex, SettingsVersions
 from app.definitions.indexes.rows import Keep
 from app.definitions.indexes.set_asides import SetAsides
@@ -347,21 +346,6 @@ class Definitions(Index):
         if customer.only() is not None:
             return customer
         return customer.until_deleted(self.subscription_versions[subscription.id].offsets[0])
-
-    def alone(self, name: CodeKey) -> tuple[int, Subscription, Customer] | None:
-        """Return the one subscription of an external id, when it was made, and its customer.
-
-        None: it has an anniversary or an end, there are others, one of both changed, or these are
-        of a what-if. Nothing is kept at hand: it is asked of very many.
-        """
-        found, customers = self.subscription_index.by_external_id.single(name), self.customer_index
-        if found is None or not isinstance(customers.versions, PackedVersions):
-            return None
-        created_ms, _, one = found
-        if one.billing_time != "calendar" or one.usage_end_ms is not None:
-            return None
-        customer = customers.versions.single_of((name[0], one.external_customer_id))
-        return None if customer is None else (created_ms, one, customer)
 
     def customers(self, organization_id: str) -> Iterator[Customer]:
         """Return the customers of an organization, newest first; none is deleted meanwhile."""

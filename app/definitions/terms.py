@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from datetime import date
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import count
+from typing import NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
-from app.billing_periods.grid import PeriodGrid
+from app.billing_periods.grid import Interval, PeriodGrid
+from app.billing_periods.timezones import local_date, local_midnight_ms
 from app.definitions.indexes.index import CodeKey
 from app.definitions.model import (
     DEFAULT_TIMEZONE,
@@ -20,6 +23,7 @@ from app.definitions.model import (
 )
 from app.definitions.state import Definitions
 from app.definitions.timeline import (
+    TIMEZONE_SHIFT_MS,
     Due,
     Terms,
     Timeline,
@@ -29,28 +33,67 @@ from app.definitions.timeline import (
 from app.definitions.versions import Versions
 
 _DAY_S = 86_400
-_MOST_SHARED = 256
+_MOST_SHARED = 1_024
 """How many timelines that others share are at hand, of all plans."""
+
+_Cycle: TypeAlias = tuple[Interval, bool, str]
+"""Interval, whether it is billed by months, and timezone."""
 
 
 class Shared(NamedTuple):
     """A timeline of one that ever ran under the terms of another."""
 
-    subscription: Subscription
-    """The other."""
     timeline: Timeline
     since_ms: int
     """Periods of it that begin at or after it are periods of the other."""
+    began_ms: int
+    """When the other was made or began, whichever came last."""
+    started_ms: int
+
+    def tells(self, due: Due) -> bool:
+        """Return whether what is due first of one that ever ran is due first of the other, too."""
+        if not due.periods:
+            return False
+        first, _ = due.periods[0]
+        if self.since_ms <= first.start_ms:
+            # Whatever the other had before ends where this begins, at the latest, and was due.
+            return True
+        # Or it is its first period, which begins so late that it has the same end.
+        return first.start_ms + TIMEZONE_SHIFT_MS <= self.started_ms <= self.began_ms < first.end_ms
 
 
-class _Common(NamedTuple):
+class _Common:
     """What definitions say of all who have a plan, through time, and how many they are."""
 
-    told: tuple[int, int, int]
-    since_ms: list[int]
-    """Append times at which any of it changed, in order."""
-    parts: list[tuple[Plan | None, Organization | None, SettingsRecord]]
-    """What holds from each of them on."""
+    def __init__(
+        self,
+        number: int,
+        told: tuple[int, int, int],
+        since_ms: list[int],
+        parts: list[tuple[Plan | None, Organization | None, SettingsRecord]],
+    ):
+        self.number = number
+        """Another one for each that is found."""
+        self.told = told
+        self.since_ms = since_ms
+        """Append times at which any of it changed, in order."""
+        self.parts = parts
+        """What holds from each of them on."""
+        self.offset = -1
+        """Offset of the definitions until which it is known to hold."""
+        self._cycles: dict[tuple[int, str | None], tuple[_Cycle, ...]] = {}
+
+    def cycles(self, begun: int, timezone: str | None) -> tuple[_Cycle, ...]:
+        """Return every interval in every timezone that those made then have had, in order."""
+        cycles = self._cycles.get((begun, timezone))
+        if cycles is None:
+            found = dict[_Cycle, None]()
+            for plan, organization, _ in self.parts[begun - 1 :]:
+                if plan is not None:
+                    told = plan.interval, bool(plan.bill_charges_monthly)
+                    found[*told, timezone or _timezone_of(organization)] = None
+            cycles = self._cycles[begun, timezone] = tuple(found)
+        return cycles
 
     def terms_of(
         self, created_ms: int, one: Subscription, customer: Customer
@@ -79,6 +122,7 @@ class CommonTerms:
         """By plan id."""
         self._shared: dict[tuple[object, ...], Timeline] = {}
         """What those who are alike share, as if they had ever run."""
+        self._numbers = count()
         self._asked: tuple[CodeKey, int, Shared | None] | None = None
         """The name asked for last, under which definitions, and what it was told."""
 
@@ -92,67 +136,82 @@ class CommonTerms:
         customer = None if one is None else self._definitions.customer_of(one).only()
         if one is None or customer is None:
             return None
-        return self._common_of(one).terms_of(subscription.changes[0], one, customer)
+        common = self._common_of(one.organization_id, one.plan_id)
+        return common.terms_of(subscription.changes[0], one, customer)
 
-    def shared(self, name: CodeKey, at_ms: int) -> Shared | None:
-        """Return a timeline that is as that of an external id before an instant; None: none is.
+    def shared(self, name: CodeKey) -> Shared | None:
+        """Return a timeline that tells of an external id once it runs for a while; None: none does.
 
-        One tells for all who have a plan and are alike: for them none is made. Not for those with
-        an anniversary, of which there may be as many as there are days.
+        One tells for all who have a plan and are alike: for them none is made. Anniversaries are
+        alike where they fall on the same days, in every timezone that they were told in.
         """
         asked, offset = self._asked, self._definitions.offset
         if asked is None or asked[0] != name or asked[1] != offset:
             # Who closes it asks twice.
             asked = self._asked = name, offset, self._found(name)
-        shared = asked[2]
-        return None if shared is None or shared.since_ms > at_ms else shared
+        return asked[2]
 
     def _found(self, name: CodeKey) -> Shared | None:
-        alone = self._definitions.alone(name)
-        if alone is None:
+        definitions = self._definitions
+        life = definitions.subscription_index.by_external_id.life(name)
+        if life is None:
             return None
-        created_ms, one, customer = alone
-        common = self._common_of(one)
-        alike = (
-            one.plan_id,
-            common.told,
-            bisect_right(common.since_ms, created_ms),
-            customer.timezone,
-            customer.grace_days,
-        )
+        own = definitions.customer_index.own_terms((name[0], life.customer_id))
+        if own is None:
+            return None
+        common = self._common_of(life.organization_id, life.plan_id)
+        begun = bisect_right(common.since_ms, life.created_ms)
+        grids: tuple[PeriodGrid, ...] = ()
+        if life.billing_time == "anniversary" and begun:
+            cycles = common.cycles(begun, own[0])
+            grids = tuple([_grid_from(life.anchor_ms, *cycle) for cycle in cycles])
+        alike = common.number, begun, life.billing_time, grids, *own
         timeline = self._shared.get(alike)
         if timeline is None:
-            terms = common.terms_of(created_ms, one, customer)
+            (versions,) = definitions.subscriptions(*name)
+            terms = self.of(versions)
             if terms is None:
                 return None
             if len(self._shared) >= _MOST_SHARED:
                 self._shared.clear()
             timeline = self._shared[alike] = ever_under(terms)
-        return Shared(one, timeline, own_since_ms(created_ms, one))
+        created_ms, started_ms = life.created_ms, life.started_ms
+        since_ms = own_since_ms(created_ms, started_ms)
+        return Shared(timeline, since_ms, max(created_ms, started_ms), started_ms)
 
-    def due_after(self, name: CodeKey, done_ms: int) -> tuple[Subscription, Due] | None:
-        """Return the one subscription of an external id, and what of it is due first after a cut.
+    def due_after(self, name: CodeKey, done_ms: int) -> Due | None:
+        """Return what of an external id is due first after a cut; None: ask its own timeline.
 
-        None: its own timeline tells.
+        It has one subscription, which never changed.
         """
-        shared = self.shared(name, done_ms)
+        shared = self.shared(name)
         if shared is None:
             return None
         due = shared.timeline.next_due(done_ms)
-        return (shared.subscription, due) if due.follows(shared.since_ms) else None
+        # Each with the one before it, which begins otherwise where it is the first.
+        is_own = (
+            earlier is not None and shared.since_ms <= earlier.start_ms
+            for _, earlier in due.periods
+        )
+        return due if due.periods and all(is_own) else None
 
     def next_due(self, name: CodeKey, done_ms: int) -> int | None:
         """Return when a period of an external id is due first after a cut; None: ask its own."""
-        found = self.due_after(name, done_ms)
-        return None if found is None else found[1].at_ms
+        shared = self.shared(name)
+        if shared is None:
+            return None
+        due = shared.timeline.next_due(done_ms)
+        return due.at_ms if shared.tells(due) else None
 
-    def _common_of(self, one: Subscription) -> _Common:
+    def _common_of(self, organization_id: str, plan_id: str) -> _Common:
         definitions = self._definitions
-        plan = definitions.plan_versions[one.plan_id]
+        known = self._known.get(plan_id)
+        if known is not None and known.offset == definitions.offset:
+            return known
+        plan = definitions.plan_versions[plan_id]
         settings = definitions.settings
-        organization = definitions.organization_versions(one.organization_id)
+        organization = definitions.organization_versions(organization_id)
         told = len(plan.changes), len(settings.changes), len(organization.changes)
-        known = self._known.get(one.plan_id)
         if known is None or known.told != told:
             times_ms = {
                 *plan.changes_of(_plan_shape),
@@ -167,7 +226,9 @@ class CommonTerms:
                 )
                 for at_ms in sorted(times_ms)
             ]
-            known = self._known[one.plan_id] = _Common(told, sorted(times_ms), parts)
+            number = next(self._numbers)
+            known = self._known[plan_id] = _Common(number, told, sorted(times_ms), parts)
+        known.offset = definitions.offset
         return known
 
 
@@ -251,8 +312,32 @@ def _settings_shape(settings: SettingsRecord) -> object:
     )
 
 
-_grid = lru_cache(1_024)(PeriodGrid)
-# A subscription nearly always keeps the same grid through time.
+@lru_cache(1_024)
+def _calendar(interval: Interval, monthly: bool, timezone: str) -> PeriodGrid:
+    """Return the grid of a calendar: all have the same periods, whenever they began."""
+    return PeriodGrid(interval, "calendar", 0, timezone, monthly)
+
+
+def _grid_from(anchor_ms: int, interval: Interval, monthly: bool, timezone: str) -> PeriodGrid:
+    """Return the grid of an anniversary, which others share that have the same periods."""
+    return _anniversary(interval, monthly, timezone, local_date(anchor_ms, timezone))
+
+
+@lru_cache(16_384)
+def _anniversary(interval: Interval, monthly: bool, timezone: str, anchor: date) -> PeriodGrid:
+    at_ms = local_midnight_ms(anchor, timezone)
+    return _kept(PeriodGrid(interval, "anniversary", at_ms, timezone, monthly).shared())
+
+
+@lru_cache(16_384)
+def _kept(grid: PeriodGrid) -> PeriodGrid:
+    """Return the one kept copy of a grid."""
+    return grid
+
+
+def _timezone_of(organization: Organization | None) -> str:
+    """Return the timezone of customers that have none of their own."""
+    return organization.timezone if organization else DEFAULT_TIMEZONE
 
 
 def _terms_at(
@@ -281,18 +366,14 @@ def _terms(
 ) -> Terms:
     timezone = customer.timezone if customer else None
     if timezone is None:
-        timezone = organization.timezone if organization else DEFAULT_TIMEZONE
+        timezone = _timezone_of(organization)
     grace_days = customer.grace_days if customer else None
     if grace_days is None and organization is not None:
         grace_days = organization.grace_days
-    grid = _grid(
-        plan.interval,
-        subscription.billing_time,
-        # Of a calendar all have the same periods, whenever they began: they share its grid.
-        subscription.subscription_at_ms if subscription.billing_time == "anniversary" else 0,
-        timezone,
-        bool(plan.bill_charges_monthly),
-    )
+    cycle = plan.interval, bool(plan.bill_charges_monthly), timezone
+    is_calendar = subscription.billing_time == "calendar"
+    anchor_ms = subscription.subscription_at_ms
+    grid = _calendar(*cycle) if is_calendar else _grid_from(anchor_ms, *cycle)
     return Terms(
         at_ms,
         subscription,

@@ -95,16 +95,22 @@ class Due(NamedTuple):
     """NEVER_MS: there is none."""
     periods: tuple[tuple[Period, Period | None], ...]
     """Each with the one before it."""
+    shared_ms: int
+    """It is also what is due first of whoever has the same periods from then on, and no others.
 
-    def follows(self, since_ms: int) -> bool:
-        """Return whether each follows a period that is due by then, and begins at a time or later.
+    Each follows one that begins then or later, and is due by the cut. -NEVER_MS: it is nobody's.
+    """
 
-        Then it is due first also of who has no other period before.
-        """
-        return bool(self.periods) and all(
-            earlier is not None and since_ms <= earlier.start_ms < earlier.due_at_ms <= self.done_ms
-            for _, earlier in self.periods
-        )
+    @classmethod
+    def of(cls, done_ms: int, at_ms: int, periods: tuple[tuple[Period, Period | None], ...]) -> Due:
+        """Make it of the periods that are due then."""
+        begin_ms = [
+            earlier.start_ms
+            for _, earlier in periods
+            if earlier is not None and earlier.start_ms < earlier.due_at_ms <= done_ms
+        ]
+        is_shared = bool(periods) and len(begin_ms) == len(periods)
+        return cls(done_ms, at_ms, periods, min(begin_ms) if is_shared else -NEVER_MS)
 
 
 class _Stretch:
@@ -319,7 +325,7 @@ class Timeline:
                 if known and known[0][0].end_ms == period.start_ms >= regular_ms:
                     # What is due first begins with it, as ever, but follows one of its own.
                     periods = ((period, known[0][0]), *due.periods[1:])
-                    return Due(done_ms, due.at_ms, periods)
+                    return Due.of(done_ms, due.at_ms, periods)
         return self._due_as_others(done_ms) or _first_due(done_ms, self.due_after(done_ms))
 
     def _due_as_others(self, done_ms: int) -> Due | None:
@@ -333,12 +339,12 @@ class Timeline:
         subscription = terms[-1].subscription
         if subscription.usage_end_ms is not None or subscription.canceled_at_ms is not None:
             return None
-        own_ms = own_since_ms(terms[0].since_ms, subscription)
+        own_ms = own_since_ms(terms[0].since_ms, subscription.started_at_ms)
         if own_ms > done_ms or any(each.subscription is not subscription for each in terms):
             return None
         since_ms = tuple([each.since_ms for each in terms[1:]])
         due = _due_of_all(done_ms, since_ms, tuple([each[2:] for each in terms]))
-        return due if due.follows(own_ms) else None
+        return due if own_ms <= due.shared_ms else None
 
     def fixed_since(self, at_ms: int, until_ms: int) -> list[Period]:
         """Return the periods fixed at or after `at_ms` that start until `until_ms`, in order."""
@@ -431,7 +437,7 @@ def _first_due(done_ms: int, periods: Iterable[Period]) -> Due:
         if period.end_ms >= earliest_ms:
             break
         earlier = period
-    return Due(done_ms, earliest_ms, tuple(found))
+    return Due.of(done_ms, earliest_ms, tuple(found))
 
 
 def _differ_ms(one: list[Terms], other: list[Terms]) -> int:
@@ -692,9 +698,9 @@ def ever_under(terms: list[Terms]) -> Timeline:
     return Timeline([first._replace(since_ms=-1), *later])
 
 
-def own_since_ms(created_ms: int, subscription: Subscription) -> int:
+def own_since_ms(created_ms: int, started_ms: int) -> int:
     """Return since when periods of one that never changed are those of one that ever ran."""
-    return max(created_ms, subscription.started_at_ms) + TIMEZONE_SHIFT_MS
+    return max(created_ms, started_ms) + TIMEZONE_SHIFT_MS
 
 
 _EVER_RUNS = Subscription(

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import cast
+from array import array
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final, TypeAlias, cast
 
+import numpy as np
+
+from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions.state import Definitions
 from app.wire.keys import home_partition, message_key
 
+Name: TypeAlias = tuple[str, str]
+"""(organization id, external id)."""
+
 _REMEMBERED = 1_000_000
+_NOWHERE: Final = (1 << 16) - 1
+"""Stands for the home of who is found by another number; no topic has so many partitions."""
+_AT_ONCE: Final = 4_096
+"""How many homes are looked at in one go, for those of one partition."""
 
 
 class HomePartitions:
@@ -16,7 +29,10 @@ class HomePartitions:
     def __init__(self, definitions: Definitions, partitions: int):
         self._definitions = definitions
         self._partitions = partitions
-        self._known: dict[tuple[str, str], int] = {}
+        self._partitioner = definitions.settings_at().home_partitioner
+        self._known: dict[Name, int] = {}
+        self._numbered = array("H")
+        """By number of a subscription, its home if it is the first of its name."""
 
     def of(self, organization_id: str, external_subscription_id: str) -> int:
         """Return the partition that has all events and cells of the subscription."""
@@ -25,12 +41,14 @@ class HomePartitions:
         if home is None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            partitioner = self._definitions.settings_at().home_partitioner
-            home = home_partition(message_key(*name), self._partitions, partitioner)
-            self._known[name] = home
+            home = self._known[name] = self._found(name)
         return home
 
-    def of_all(self, names: list[tuple[str, str]]) -> list[int]:
+    def _found(self, name: Name) -> int:
+        partitioner = self._definitions.settings_at().home_partitioner
+        return home_partition(message_key(*name), self._partitions, partitioner)
+
+    def of_all(self, names: list[Name]) -> list[int]:
         """Return the partition of each of many subscriptions, in order."""
         homes = [*map(self._known.get, names)]
         if None not in homes:
@@ -38,10 +56,40 @@ class HomePartitions:
             return cast("list[int]", homes)
         return [self.of(*name) for name in names]
 
-    def is_at(self, number: int, name: tuple[str, str]) -> bool:
+    def at(self, number: int) -> tuple[Callable[[Name], bool], Callable[[], Iterator[Name]]]:
+        """Return what tells whether a subscription is at home in a partition, and who is."""
+        return partial(self.is_at, number), partial(self.names_at, number)
+
+    def is_at(self, number: int, name: Name) -> bool:
         """Return whether a partition has the events and cells of a subscription."""
         return self.of(*name) == number
 
+    def knowing(self) -> Steps[None]:
+        """Find the homes of all subscriptions that there are, once for all partitions."""
+        named, homes = self._definitions.subscription_index.by_external_id, self._numbered
+        for count, number in enumerate(named.firsts(len(homes)), 1):
+            # Another one who asks may have come further meanwhile.
+            if number >= len(homes):
+                homes.extend([_NOWHERE] * (number - len(homes)))
+                homes.append(self._found(named.walked(number)))
+            if count % STEP_ITEMS == 0:
+                yield
+
+    def names_at(self, partition: int) -> Iterator[Name]:
+        """Yield names of all subscriptions at home in a partition, each once.
+
+        Without a look at those of others: these are most of what a worker knows.
+        """
+        drained(self.knowing())
+        named, numbered = self._definitions.subscription_index.by_external_id, self._numbered
+        for first in range(0, len(numbered), _AT_ONCE):
+            homes = np.frombuffer(numbered[first : first + _AT_ONCE], np.uint16)
+            yield from map(named.walked, (np.flatnonzero(homes == partition) + first).tolist())
+
     def forget(self) -> None:
-        """Forget all known partitions: the partitioner may have changed."""
-        self._known.clear()
+        """Forget all known partitions if the partitioner has changed."""
+        partitioner = self._definitions.settings_at().home_partitioner
+        if partitioner != self._partitioner:
+            self._partitioner = partitioner
+            self._known.clear()
+            self._numbered = array("H")

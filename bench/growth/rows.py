@@ -215,9 +215,9 @@ def definition_swept(subscriptions: int) -> Spent:
     return _swept(World(subscriptions), subscriptions, made)
 
 
-def due_times_swept(subscriptions: int) -> Spent:
+def due_times_swept(subscriptions: int, *, anniversaries: bool = False) -> Spent:
     """Look at a subscription with an event under settings of due times, and for its next cut."""
-    world = World(subscriptions, 3)
+    world = World(subscriptions, 3, anniversaries=anniversaries)
     made = (commands.set_settings(SettingsRecord(grace_s=number + 1)) for number in range(3))
     world.state.checkpoint.cut_ms = NOW_MS - DAY_MS
     return _swept(world, subscriptions, made, world.take_over)

@@ -53,8 +53,12 @@ class World:
         *,
         recurs: bool = False,
         groups: bool = False,
+        anniversaries: bool = False,
     ):
-        """`recurs`: the plan has a charge for `BALANCE`, too. `groups`: the sum is by groups."""
+        """`recurs`: the plan has a charge for `BALANCE`, too. `groups`: the sum is by groups.
+
+        `anniversaries`: each subscription begins at a time of its own, on one of 28 days.
+        """
         self.definitions = Definitions()
         self.now_ms = NOW_MS - 40 * DAY_MS * months
         self.apply(commands.set_settings(SettingsRecord(grace_s=0)))
@@ -65,8 +69,8 @@ class World:
             self.charges[1]["properties"]["pricing_group_keys"] = ["group"]
         charges = self.charges[:4] + self.charges[len(METRICS) :]
         self.apply(commands.create_plan(ORG, plan_of(charges)))
-        began_ms = NOW_MS - months * 2_629_800_000
-        self._began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began_ms // 1000))
+        self._began_ms = NOW_MS - months * 2_629_800_000
+        self._anniversaries = anniversaries
         for number in range(subscriptions):
             self.apply(self.subscribing(number))
         # Whoever ticks has told that nothing else is defined until then.
@@ -89,9 +93,12 @@ class World:
 
     def subscribing(self, number: int) -> Command:
         """Return the command that makes a subscription, a customer for each."""
-        return commands.create_subscription(
-            ORG, {**subscription_of(number), "subscription_at": self._began}
-        )
+        told, began_ms = subscription_of(number), self._began_ms
+        if self._anniversaries:
+            told["billing_time"] = "anniversary"
+            began_ms -= number % 28 * DAY_MS + number * 1_000 % DAY_MS
+        began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began_ms // 1000))
+        return commands.create_subscription(ORG, {**told, "subscription_at": began})
 
     def apply(self, command: Command) -> Applied:
         """Apply a command that has to be accepted."""

@@ -109,7 +109,7 @@ class Days:
 
         The last day of a period goes on after its end, and what comes then shows in it.
         """
-        around = list(self._timeline.within(at_ms - self._shown_within_ms, at_ms))
+        around = list(self._timeline.within(at_ms - shown_within_ms(self._grids), at_ms))
         around += [p for p in (next(self._timeline.after(at_ms), None),) if p is not None]
         zones = {period.timezone for period in around}
         return {self._first(timezone, -1, at_ms)[0] for timezone in zones}
@@ -120,20 +120,15 @@ class Days:
 
     def next_first(self, done_ms: int) -> int:
         """Return the first cut to come of the first day of a period; NEVER_MS: no period begins."""
-        for period in self._timeline.within(done_ms - self._shown_within_ms, done_ms):
+        for period in self._timeline.within(done_ms - shown_within_ms(self._grids), done_ms):
             if (cut_ms := self.first_of(period)) > done_ms:
                 return cut_ms
         following = next(self._timeline.after(done_ms), None)
         return NEVER_MS if following is None else self.first_of(following)
 
-    @property
-    def _shown_within_ms(self) -> int:
-        """No cut shows a day first that was over for so long."""
-        return _LONGEST_MS + max(each_ms for _, each_ms in self._grids)
-
     def ended_at(self, cut_ms: int) -> Iterator[tuple[Period, LocalDay]]:
         """Yield the periods with a day that is over at a cut, each with the last such day."""
-        first_ms = cut_ms - self._shown_within_ms
+        first_ms = cut_ms - shown_within_ms(self._grids)
         for period in self._timeline.within(first_ms, cut_ms):
             day = day_holding(max(period.start_ms, first_ms), period.timezone)
             last: LocalDay | None = None
@@ -143,6 +138,17 @@ class Days:
                 day = day_after(day, period.timezone)
             if last is not None:
                 yield period, last
+
+
+def shown_within_ms(grids: Grids) -> int:
+    """Return for how long a day may be over when a cut shows it first."""
+    return _LONGEST_MS + max(each_ms for _, each_ms in grids)
+
+
+@lru_cache(1_024)
+def cuts_after(timeline: Timeline, grids: Grids, at_ms: int) -> frozenset[int]:
+    """Return what `Days.cuts_after` does, of a timeline that many share."""
+    return frozenset(Days(timeline, grids).cuts_after(at_ms))
 
 
 def next_first_day(timeline: Timeline, grids: Grids, done_ms: int) -> int:

@@ -106,7 +106,7 @@ def _periods_at(
     With its subscription, and the plan of that through time.
     """
     definitions = partition.definitions
-    alike = partition.timelines.due_after(name, cut_ms - 1) if revising is None else None
+    alike = partition.timelines.due_alone(name, cut_ms - 1) if revising is None else None
     if alike is not None:
         one, due = alike
         for period, earlier in due.periods if due.at_ms == cut_ms else ():

@@ -11,7 +11,7 @@ from app.definitions.timeline import NEVER_MS, ceil_to
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
 from tables.cells.cell import Cell
-from tables.cells.days import Days, next_first_day
+from tables.cells.days import Days, cuts_after, next_first_day, shown_within_ms
 from tables.cells.grids import decided_until
 from tables.partition.tables import Tables
 from tables.partition.timelines import TimelineTable
@@ -124,10 +124,15 @@ class CutsToCome:
         self.grid.setdefault(day_ms, set()).add(name)
         self._daily.touch(name, day_ms)
 
-    def _day_cuts(self, name: SubscriptionKey, as_of_ms: int, from_ms: int) -> set[int]:
+    def _day_cuts(self, name: SubscriptionKey, as_of_ms: int, from_ms: int) -> Set[int]:
         """Return the cuts of the days that show what was appended at a time, as of another."""
         grids = self._definitions.close_grids_ms()
         later = self._definitions.has_commands_after(as_of_ms)
+        if not later:
+            first_ms = from_ms - shown_within_ms(grids)
+            shared = self._timelines.shared_from(name, first_ms)
+            if shared is not None:
+                return cuts_after(shared, grids, from_ms)
         timelines = self._timelines.of(name, as_of_ms if later else None)
         return {
             cut_ms

@@ -55,7 +55,13 @@ class History:
             self._routes.outdate(record.organization_id)
             named = self._definitions.codes_named(record)
             rewritten = Rewritten(self._definitions, record)
+            seen = set[SubscriptionKey]()
             for name in self._redirection.concerned(Impact(record.organization_id, codes=named)):
+                if name in seen:
+                    # It has events of several codes.
+                    yield None
+                    continue
+                seen.add(name)
                 refold = self._recounted(name, named, rewritten)
                 if not self._leaves(name, named, rewritten):
                     refold |= self._redirection.look_at(name, named)

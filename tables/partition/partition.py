@@ -138,7 +138,9 @@ class Partition:
         self.earlier_copies = EarlierCopies(
             tables, self.cuts, self.packing, self.snapshot, self.stale, self.standing
         )
-        self.redirection = Redirection(tables, self.standing, self.routes, self.packing, self.stale)
+        self.redirection = Redirection(
+            tables, self.standing, self.routes, self.packing, self.stale, carried
+        )
         self.redefinition = Redefinition(
             tables,
             self.corrected,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
+from itertools import count
 
+from app.bounds.turns import STEP_ITEMS
 from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import MeterKey, SubscriptionKey
@@ -61,7 +63,7 @@ class Redefinition:
         self._changed.tell(impact, at_ms)
 
     def renewing(self, *, waits: bool = False) -> Generator[Renewed | None, None, None]:
-        """Look at each subscription that queued definitions concern, one step for each.
+        """Look at each subscription that queued definitions concern, at most one a step.
 
         Events fold on meanwhile by the present routes. A run that ends early begins again.
         `waits`: at none that waits for a grid cut, of those that are queued at the first step,
@@ -111,16 +113,22 @@ class Redefinition:
 
     def _watched(self, told: Iterable[Told]) -> Iterator[Renewed | None]:
         """Have the grid cuts taken at which definitions show, of those who are watched."""
+        passed = count(1)
         for impact, at_ms, _ in told:
+            seen = set[SubscriptionKey]()
             for name in self._redirection.concerned(impact):
-                if self._definitions.is_watched(name):
-                    # Routes without events may stand under what was before.
-                    self._routes.drop_unused(name)
-                    self._cuts.schedule_grid(name, at_ms)
-                    self._corrected.schedule_again(name)
-                    if impact.external_subscription_id is not None:
-                        yield from self._remember_late(name, impact.codes or ())
-                    yield Renewed(name, set(), True)
+                if name in seen or not self._definitions.is_watched(name):
+                    if next(passed) % STEP_ITEMS == 0:
+                        yield None
+                    continue
+                seen.add(name)
+                # Routes without events may stand under what was before.
+                self._routes.drop_unused(name)
+                self._cuts.schedule_grid(name, at_ms)
+                self._corrected.schedule_again(name)
+                if impact.external_subscription_id is not None:
+                    yield from self._remember_late(name, impact.codes or ())
+                yield Renewed(name, set(), True)
 
     def _remember_late(
         self, name: SubscriptionKey, codes: Iterable[str]
@@ -145,13 +153,14 @@ class Redefinition:
         seen, left = set[SubscriptionKey](), set[SubscriptionKey]()
         impacts = sorted(dict.fromkeys(impacts), key=lambda impact: impact.codes is not None)
         leaves = any(impact.of_settings for impact in impacts) and settings.leave_most()
-        watches = self._definitions.watches_before(NEVER_MS)
+        watches, passed = self._definitions.watches_before(NEVER_MS), count(1)
         for impact in impacts:
             # Whom settings leave alone may be concerned by another one.
             known = left if leaves and impact.of_settings else seen
             for name in redirection.concerned(impact):
                 if name in known or name in seen:
-                    yield None
+                    if next(passed) % STEP_ITEMS == 0:
+                        yield None
                     continue
                 self._work.add("definition", "names", 1)
                 if impact.codes is None:
@@ -163,10 +172,10 @@ class Redefinition:
                     yield Renewed(name, refold, False)
                 elif codes != []:
                     yield Renewed(name, redirection.look_at(name, codes), impact.moves_cuts)
-                elif settings.keep_cuts(name):
-                    yield None
-                else:
+                elif not settings.keep_cuts(name):
                     yield Renewed(name, set(), True)
+                elif next(passed) % STEP_ITEMS == 0:
+                    yield None
 
     def _defines(self, impact: Impact) -> bool:
         """Return True if a definition may be the first of a name that events came for."""

@@ -14,7 +14,7 @@ from tables.partition.packing import Packing
 from tables.partition.route_table import RouteTable
 from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
-from tables.partition.tables import Tables
+from tables.partition.tables import Carried, Tables
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,9 @@ class Redirection:
         routes: RouteTable,
         packing: Packing,
         stale: Staleness,
+        home: Carried,
     ):
+        self._home = home
         self._definitions = tables.definitions
         self._event_ranges = tables.event_ranges
         self._standing = standing
@@ -59,13 +61,15 @@ class Redirection:
         return name in self._stale.names
 
     def concerned(self, impact: Impact, at_ms: int | None = None) -> Iterator[SubscriptionKey]:
-        """Yield whom a definition is about; they may be at home elsewhere, or have no event yet.
+        """Yield whom a definition is about of those at home; they may have no event yet.
 
+        Who has events and a subscription may be told twice.
         `at_ms`: on the plans in force then; None: on those that routes made now show.
         """
         organization_id, external_id = impact.organization_id, impact.external_subscription_id
         if organization_id is not None and external_id is not None:
-            yield organization_id, external_id
+            if self._home.is_home((organization_id, external_id)):
+                yield organization_id, external_id
             return
         for code in sorted(impact.codes or ()):
             for name in self._event_ranges.names_with(impact.organization_id or "", code):
@@ -73,12 +77,16 @@ class Redirection:
                     yield name
         if impact.codes is not None:
             return
+        names_at_home = self._home.names_at_home
+        if organization_id is None and names_at_home is not None:
+            yield from names_at_home()
+        else:
+            yield from filter(self._home.is_home, self._definitions.names_affected(impact))
         if impact.of_all:
             # Also without a subscription: for the implicit plan.
             for name in self._event_ranges.codes:
-                if impact.organization_id in (None, name[0]):
+                if organization_id in (None, name[0]):
                     yield name
-        yield from self._definitions.names_affected(impact)
 
     def _is_on(self, name: SubscriptionKey, impact: Impact, at_ms: int | None) -> bool:
         """Return True if a subscription of that external id is on the plan, if one is named.

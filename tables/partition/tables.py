@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,3 +49,5 @@ class Carried(NamedTuple):
     daily: DailyTable | None = None
     is_home: Callable[[SubscriptionKey], bool] = lambda name: True
     """Tells whose events and cells are here."""
+    names_at_home: Callable[[], Iterator[SubscriptionKey]] | None = None
+    """Yields all subscriptions whose events and cells are here; None: those of everybody are."""

@@ -75,23 +75,36 @@ class TimelineTable:
         dues_ms = [timeline.next_due(done_ms).at_ms for _, timeline in self.of(name)]
         return min(dues_ms, default=NEVER_MS)
 
-    def due_after(self, name: SubscriptionKey, done_ms: int) -> tuple[Subscription, Due] | None:
+    def due_alone(self, name: SubscriptionKey, done_ms: int) -> tuple[Subscription, Due] | None:
         """Return the one subscription of an external id, and what of it is due first after a cut.
 
-        None: its timelines are at hand, or have to be made.
+        It never changed. None: its timelines are at hand, or have to be made.
         """
-        return None if self._is_fresh(name) else self._common.due_after(name, done_ms)
+        due = None if self._is_fresh(name) else self._common.due_after(name, done_ms)
+        if due is None:
+            return None
+        one = self._definitions.subscription_index.by_external_id.single(name)
+        return None if one is None else (one, due)
 
     def within(self, name: SubscriptionKey, from_ms: int, until_ms: int) -> Iterator[Period]:
         """Yield periods of an external id that end after an instant and start until another."""
-        shared = None if self._is_fresh(name) else self._common.shared(name, from_ms)
+        shared = None if self._is_fresh(name) else self.shared_from(name, from_ms)
         if shared is not None:
-            first = shared.timeline.holding(from_ms)
-            if first is not None and first.start_ms >= shared.since_ms:
-                return shared.timeline.within(from_ms, until_ms)
+            return shared.within(from_ms, until_ms)
         return chain.from_iterable(
             timeline.within(from_ms, until_ms) for _, timeline in self.of(name)
         )
+
+    def shared_from(self, name: SubscriptionKey, from_ms: int) -> Timeline | None:
+        """Return a timeline with the same periods that end after an instant; None: none is known.
+
+        Many external ids share it.
+        """
+        shared = self._common.shared(name)
+        first = None if shared is None else shared.timeline.holding(from_ms)
+        if shared is None or first is None or first.start_ms < shared.since_ms:
+            return None
+        return shared.timeline
 
     def lend(self, name: SubscriptionKey, timelines: Timelines) -> None:
         """Take over timelines that were made elsewhere, under the same definitions."""

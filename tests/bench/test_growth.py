@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from bench.growth.rows import ROWS, Row
-from bench.growth.spent import steps_of
+from bench.growth.rows import ROWS, Row, definition_swept, due_times_swept, history_swept
+from bench.growth.spent import Spent, steps_of
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])
@@ -15,6 +17,19 @@ def test_an_operation_costs_the_same_beside_ten_times_as_much(row: Row) -> None:
     small, large = (row.play(size) for size in row.sizes[:2])
     assert large.steps <= row.most * small.steps
     assert large.touched == pytest.approx(small.touched)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "most"),
+    [
+        pytest.param(definition_swept, 600, id="settings"),
+        pytest.param(due_times_swept, 1_450, id="settings-of-due-times"),
+        pytest.param(partial(due_times_swept, anniversaries=True), 1_650, id="anniversaries"),
+        pytest.param(history_swept, 1_500, id="history"),
+    ],
+)
+def test_a_sweep_takes_few_steps_for_each(sweep: Callable[[int], Spent], most: int) -> None:
+    assert sweep(1_000).steps <= most
 
 
 def test_steps_are_counted_whatever_takes_them() -> None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.billing_periods.grid import INTERVALS
 from app.definitions import commands
 from app.definitions.command import Command
-from app.definitions.model import SettingsRecord
+from app.definitions.model import SettingsRecord, Subscription
+from app.definitions.state import Definitions
 from app.definitions.terms import CommonTerms, subscription_terms
-from app.definitions.timeline import NEVER_MS, Timeline
+from app.definitions.timeline import NEVER_MS, Terms, Timeline
+from app.definitions.versions import Versions
+from tables.cells.days import Days
+from tables.event_index.index import EventIndex
 from tables.partition.at_hand import AtHand
+from tables.partition.partition import Partition
 from tables.partition.timelines import TimelineTable
 from tests.laws.lives import ZONES
 from tests.world.clock import ms
@@ -23,7 +30,14 @@ from tests.world.profiles import examples
 
 NAMES = ["sub_1", "sub_2", "sub_3"]
 DAY_MS = 86_400_000
-BEGAN = ("2019-02-28T12:00:00Z", "2024-01-31T01:00:00Z", "2024-02-20T01:00:00Z")
+BEGAN = (
+    "2016-02-29T12:00:00Z",
+    "2019-02-28T23:30:00Z",
+    "2019-08-31T12:00:00Z",
+    "2024-01-31T01:00:00Z",
+    "2024-01-16T23:00:00Z",
+    "2024-02-20T01:00:00Z",
+)
 GRACE_DAYS = st.sampled_from([None, 0, 3])
 
 
@@ -110,7 +124,9 @@ LONG_LIVES = st.lists(
                 st.sampled_from([None, None, "2024-09-10T00:00:00Z"]),
             ),
             st.builds(
-                lambda grace_s: commands.set_settings(SettingsRecord(grace_s=grace_s)),
+                lambda grace_s: commands.set_settings(
+                    SettingsRecord(grace_s=grace_s, daily_records=True)
+                ),
                 st.sampled_from([0, 86_400, 20 * 86_400]),
             ),
             st.builds(_of_organization, st.sampled_from(ZONES), GRACE_DAYS),
@@ -126,33 +142,77 @@ LONG_LIVES = st.lists(
 @given(
     LONG_LIVES,
     st.lists(st.integers(0, 250), min_size=1, max_size=6),
-    st.sampled_from(["weekly", "monthly", "quarterly"]),
+    st.sampled_from([*INTERVALS, "yearly by months"]),
 )
 def test_what_is_due_next_is_told_as_by_a_timeline_of_its_own(
     changes: list[tuple[Command, int]], days: list[int], interval: str
 ) -> None:
     log = Log("2024-01-31T01:00:00Z")
     done_ms = [log.now_ms + day * DAY_MS for day in days]
-    log.plan(interval=interval)
+    monthly = interval == "yearly by months"
+    log.plan(interval="yearly" if monthly else interval, bill_charges_monthly=monthly)
     log.customer()
     common = CommonTerms(log.definitions)
     deque(log.append_all(changes), maxlen=0)
-    for name in NAMES:
+    for name in log.definitions.all_subscription_keys():
         for at_ms in done_ms:
-            due_ms = common.next_due((ORG, name), at_ms)
+            due_ms = common.next_due(name, at_ms)
+            assert common.next_due((ORG, name[1]), at_ms) == due_ms
             if due_ms is not None:
-                (versions,) = log.definitions.subscriptions(ORG, name)
-                alone = Timeline(subscription_terms(log.definitions, versions))
+                (versions,) = log.definitions.subscriptions(*name)
+                alone = Timeline(_terms_alone(log.definitions, versions))
                 dues_ms = [p.due_at_ms for p in alone.until(at_ms + 800 * DAY_MS)]
                 to_come = (each for each in dues_ms if at_ms < each < NEVER_MS)
                 assert due_ms == min(to_come, default=NEVER_MS)
+                due = common.due_after(name, at_ms)
+                if due is not None:
+                    assert due.periods == alone.next_due(at_ms).periods
         for from_ms, until_ms in pairwise(sorted(done_ms)):
             table = TimelineTable(log.definitions, AtHand())
-            cold = list(table.within((ORG, name), from_ms, until_ms))
-            warm = [
-                each for _, one in table.of((ORG, name)) for each in one.within(from_ms, until_ms)
-            ]
-            assert cold == warm
+            cold = list(table.within(name, from_ms, until_ms))
+            all_alone = (
+                Timeline(_terms_alone(log.definitions, versions))
+                for versions in log.definitions.subscriptions(*name)
+                if (newest := versions.at()) is not None and newest.canceled_at_ms is None
+            )
+            assert cold == [each for one in all_alone for each in one.within(from_ms, until_ms)]
+
+
+def _terms_alone(
+    definitions: Definitions, versions: Versions[Subscription], until_ms: int | None = None
+) -> list[Terms]:
+    """Return the terms of a subscription, each with a grid that begins with its anchor."""
+    return [
+        each._replace(
+            grid=replace(each.grid, subscription_at_ms=each.subscription.subscription_at_ms)
+        )
+        for each in subscription_terms(definitions, versions, until_ms)
+    ]
+
+
+@examples(400)
+@given(LONG_LIVES, st.sampled_from([-30, -1, 0, 20, 60]), st.sampled_from(["weekly", "monthly"]))
+def test_days_are_shown_as_by_a_timeline_of_its_own(
+    changes: list[tuple[Command, int]], hours: int, interval: str
+) -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    definitions = log.definitions
+    log.accept(commands.set_settings(SettingsRecord(daily_records=True)))
+    log.plan(interval=interval)
+    log.customer()
+    deque(log.append_all(changes), maxlen=0)
+    partition = Partition(0, definitions, EventIndex())
+    at_ms = log.now_ms + hours * 3_600_000
+    for name in definitions.all_subscription_keys():
+        partition.cuts.schedule_grid(name, at_ms)
+        alone = [
+            Timeline(_terms_alone(definitions, versions, at_ms))
+            for versions in definitions.subscriptions(*name)
+            if (one := versions.at(at_ms)) is not None and one.canceled_at_ms is None
+        ]
+        grids = definitions.close_grids_ms()
+        cuts = {cut_ms for one in alone for cut_ms in Days(one, grids).cuts_after(at_ms)}
+        assert {cut_ms for cut_ms, names in partition.cuts.grid.items() if name in names} == cuts
 
 
 def test_one_tells_for_all_who_are_alike_when_they_are_due() -> None:
@@ -194,16 +254,72 @@ def test_what_changes_after_one_was_asked_for_is_told() -> None:
     assert common.next_due(name, log.now_ms) != before_ms
 
 
-def test_an_anniversary_is_told_by_a_timeline_of_its_own() -> None:
+def test_anniversaries_share_what_falls_on_the_same_days() -> None:
     log = Log("2024-01-31T01:00:00Z")
     log.plan()
     log.customer()
-    for name, began in zip(NAMES, BEGAN, strict=True):
-        log.subscribe(external_id=name, billing_time="anniversary", subscription_at=began)
+    began = ("2019-02-28T12:00:00Z", "2024-01-31T01:00:00Z", "2023-02-28T18:00:00Z")
+    for name, at in zip(NAMES, began, strict=True):
+        log.subscribe(external_id=name, billing_time="anniversary", subscription_at=at)
     log.at("2024-06-15T00:00:00Z")
+    common, names = CommonTerms(log.definitions), [(ORG, name) for name in NAMES]
+    dues_ms = [common.next_due(name, log.now_ms) for name in names]
+    assert dues_ms == [ms(f"2024-{day}T00:00:00Z") for day in ("06-28", "06-30", "06-28")]
+    shared = [common.shared(name) for name in names]
+    assert len({id(each.timeline) for each in shared if each is not None}) == 2
+    # In the evening of a day in London it is the next one in Tokyo, whatever holds later.
+    for zone in ("Asia/Tokyo", "UTC"):
+        log.now_ms += 1
+        log.accept(_of_organization(zone, None))
+        shared = [common.shared(name) for name in names]
+        assert len({id(each.timeline) for each in shared if each is not None}) == 3
+
+
+def test_a_first_period_is_told_as_that_of_others_with_the_same_end() -> None:
+    log = Log("2024-01-20T01:00:00Z")
+    log.plan()
+    log.customer()
+    log.subscribe(billing_time="calendar", subscription_at="2024-01-16T01:00:00Z")
+    common = CommonTerms(log.definitions)
+    assert common.next_due((ORG, "sub_1"), log.now_ms) == ms("2024-02-01T00:00:00Z")
+    assert common.next_due((ORG, "sub_1"), ms("2024-02-02T00:00:00Z")) == ms("2024-03-01")
+
+
+def test_a_first_period_that_another_timezone_cuts_short_is_its_own() -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    log.customer()
+    log.accept(_of_organization("Pacific/Kiritimati", None))
+    log.subscribe(billing_time="calendar", subscription_at="2024-02-01T00:30:00Z")
+    log.at("2024-02-01T02:00:00Z")
+    log.accept(_of_organization("Pacific/Midway", None))
+    due_ms = TimelineTable(log.definitions, AtHand()).next_due((ORG, "sub_1"), log.now_ms)
+    assert due_ms == ms("2024-02-01T11:00:00Z")
+
+
+def test_what_was_over_before_it_was_made_is_due_after_that() -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    log.customer()
+    done_ms = log.now_ms
+    log.at("2024-04-15T00:00:30Z")
+    log.subscribe(billing_time="calendar", subscription_at="2024-01-16T01:00:00Z")
+    due_ms = TimelineTable(log.definitions, AtHand()).next_due((ORG, "sub_1"), done_ms)
+    assert due_ms == ms("2024-04-15T00:01:00Z")
+
+
+def test_customers_with_a_timezone_of_their_own_are_told_apart() -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    for name, zone in zip(NAMES, (None, "Asia/Tokyo", None), strict=True):
+        log.customer(name, timezone=zone)
+        log.subscribe(external_id=name, external_customer_id=name, billing_time="calendar")
+    log.at("2024-06-15T00:00:00Z")
+    log.customer(NAMES[2], timezone="Asia/Tokyo")
     table = TimelineTable(log.definitions, AtHand())
     dues_ms = [table.next_due((ORG, name), log.now_ms) for name in NAMES]
-    assert dues_ms == [ms(f"2024-{day}T00:00:00Z") for day in ("06-28", "06-30", "06-20")]
+    tokyo_ms = ms("2024-06-30T15:00:00Z")
+    assert dues_ms == [ms("2024-07-01T00:00:00Z"), tokyo_ms, tokyo_ms]
 
 
 def test_what_is_due_next_is_told_after_each_change() -> None:

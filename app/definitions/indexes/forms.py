@@ -7,7 +7,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from struct import Struct
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import astuple
@@ -105,6 +105,20 @@ class Form(ABC, Generic[D]):
         return versions
 
 
+class Life(NamedTuple):
+    """What of a subscription that never changed, and has no end, its periods hang on."""
+
+    organization_id: str
+    plan_id: str
+    billing_time: BillingTime
+    customer_id: str
+    created_ms: int
+    """Append time of its definition."""
+    started_ms: int
+    anchor_ms: int
+    """Its `subscription_at`."""
+
+
 class SubscriptionForm(Form[Subscription]):
     """The first nine fields of a subscription, or all."""
 
@@ -170,6 +184,22 @@ class SubscriptionForm(Form[Subscription]):
                 created_at_ms=at_ms,
             ),
         )
+
+    def life(self, row: Row) -> Life | None:
+        """Return what the periods of a packed subscription hang on; None: it changed, or ends."""
+        if row[0] < _PLAIN:
+            at_ms, since_ms, _, _ = _in_subscription(row)
+            customer_id = str(row[_NAMES_AT:], "utf-8")[since_ms & 0xFFFF :]
+            since_ms >>= 16
+            shape: tuple[str, str, BillingTime] = self._shapes[at_ms & 0xFFFF]
+            return Life(*shape, customer_id, at_ms >> 16, since_ms, since_ms)
+        single = self.single(row)
+        if single is None or single[2].usage_end_ms is not None:
+            return None
+        created_ms, _, one = single
+        shape = one.organization_id, one.plan_id, one.billing_time
+        times_ms = created_ms, one.started_at_ms, one.subscription_at_ms
+        return Life(*shape, one.external_customer_id, *times_ms)
 
     def external_name(self, row: Row) -> tuple[str, str]:
         """Return organization and external id of a packed subscription: they never change."""

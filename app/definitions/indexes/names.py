@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from itertools import chain
 
-from app.definitions.indexes.forms import Row
+from app.definitions.indexes.forms import Life, Row
 from app.definitions.indexes.index import CodeKey, Index, newest
 from app.definitions.indexes.packed import PackedVersions
 from app.definitions.indexes.places import Places
@@ -24,11 +24,13 @@ class Names(Index):
         packed: PackedVersions[str, Subscription],
         name_of: Callable[[Subscription], CodeKey],
         name_in: Callable[[Row], CodeKey],
+        life_in: Callable[[Row], Life | None],
     ):
-        """Find subscriptions by a name; `name_in` reads it where one is packed."""
+        """Find subscriptions by a name; `name_in` and `life_in` read one that is packed."""
         self._packed = packed
         self._name_of = name_of
         self._name_in = name_in
+        self._life_in = life_in
         self._places = Places()
         """Where the first of each name is."""
         self._more: dict[int, array[int]] = {}
@@ -41,6 +43,8 @@ class Names(Index):
         """Ids of what was made in the branch, and has no number."""
         self._asked: tuple[CodeKey, Sequence[Versions[Subscription]]] | None = None
         """What was asked for last: whoever makes or folds something asks more than once."""
+        self._walked: tuple[CodeKey, int] | None = None
+        """The name that a walk yielded last, and the number of the first: it is asked for next."""
 
     def found(
         self, name: CodeKey, versions: Mapping[str, Versions[Subscription]]
@@ -55,16 +59,33 @@ class Names(Index):
             asked = self._asked = name, several
         return asked[1]
 
-    def single(self, name: CodeKey) -> tuple[int, int, Subscription] | None:
-        """Return append time, offset and the only one of a name, if it never changed; else None.
+    def life(self, name: CodeKey) -> Life | None:
+        """Return what the periods of the only one of a name hang on.
 
-        In a branch it cannot be told. Nothing is kept at hand.
+        None: there are others, it changed, or it ends. In a branch it cannot be told. Nothing is
+        kept at hand: it is asked of very many.
         """
-        for first in self._places.find(hash(name)) if self._branched is None else ():
-            single = self._packed.single(first)
-            if single is not None and self._name_of(single[2]) == name:
-                return None if first in self._more else single
-        return None
+        row = self._row_of(name)
+        return None if row is None else self._life_in(row)
+
+    def single(self, name: CodeKey) -> Subscription | None:
+        """Return the only one of a name that never changed; else None, as in a branch."""
+        row = self._row_of(name)
+        return None if row is None else self._packed.single_in(row)
+
+    def _row_of(self, name: CodeKey) -> Row | None:
+        walked = self._walked
+        if walked is not None and walked[0] is name:
+            first = walked[1]
+            row = self._packed.packed_row(first)
+        else:
+            for first in self._places.find(hash(name)) if self._branched is None else ():
+                row = self._packed.packed_row(first)
+                if row is not None and self._name_in(row) == name:
+                    break
+            else:
+                return None
+        return None if first in self._more else row
 
     def ids(self, name: CodeKey, *, newest_first: bool = False) -> Iterator[str]:
         """Return the ids under a name, as they are now, though more come meanwhile."""
@@ -101,16 +122,30 @@ class Names(Index):
 
     def __iter__(self) -> Iterator[CodeKey]:
         """Yield all names that there are now, each once, though more come meanwhile."""
-        own, again = list(self._own), iter(self._again)
-        passed_over = next(again, -1)
-        for number in range(len(self._packed) if self._branched is None else self._branched):
-            if number == passed_over:
-                passed_over = next(again, -1)
-            else:
-                yield self._name_in(self._packed.row(number))
+        own = list(self._own)
+        for number in self.firsts(0):
+            yield self.walked(number)
         for name in own:
             if not self._numbers(name):
                 yield name
+
+    def firsts(self, since: int) -> Iterator[int]:
+        """Yield numbers from one on, but of those that are not the first of their name."""
+        end = len(self._packed) if self._branched is None else self._branched
+        again = iter(self._again[bisect_left(self._again, since) :])
+        passed_over = next(again, -1)
+        for number in range(since, end):
+            if number == passed_over:
+                passed_over = next(again, -1)
+            else:
+                yield number
+
+    def walked(self, number: int) -> CodeKey:
+        """Return the name of the first of it, to whoever asks of very many and of this one next."""
+        name = self._name_in(self._packed.row(number))
+        if self._branched is None:
+            self._walked = name, number
+        return name
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Names):
@@ -123,7 +158,7 @@ class Names(Index):
         """Return names that go their own way; only those of a branch are copied."""
         copied = copy(self)
         copied._own = {name: list(ids) for name, ids in self._own.items()}
-        copied._asked = None
+        copied._asked = copied._walked = None
         if self._branched is None:
             copied._branched = len(self._packed)
         return copied

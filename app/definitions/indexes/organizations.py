@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import Final
 
 from app.definitions.indexes.forms import CustomerForm
 from app.definitions.indexes.groups import Groups
 from app.definitions.indexes.index import CodeKey, Index, push
 from app.definitions.indexes.packed import PackedVersions
+from app.definitions.indexes.places import Places
 from app.definitions.indexes.rows import Keep
 from app.definitions.model import Customer, Organization, WebhookEndpoint
 from app.definitions.versions import Versions
@@ -26,7 +28,28 @@ class OrganizationIndex(Index):
         push(self.versions, organization.id, now_ms, offset, organization)
 
 
+_NOTHING_OF_ITS_OWN: Final = (None, None)
 _name_of: Callable[[Customer], CodeKey] = attrgetter("organization_id", "external_id")
+
+
+class Apart(Index):
+    """Keys of some among very many, by their hashes: one more is only looked at in vain."""
+
+    def __init__(self) -> None:
+        self._places = Places()
+
+    def add(self, key: CodeKey) -> None:
+        """Have a key looked at."""
+        if not self.has(key):
+            self._places.add(hash(key), 0)
+
+    def has(self, key: CodeKey) -> bool:
+        """Return whether a key is to be looked at."""
+        return self._places.find(hash(key)) != ()
+
+    def copy(self) -> Apart:
+        """Return none: nobody asks in a branch, where it is not known who was packed."""
+        return Apart()
 
 
 @dataclass(init=False)
@@ -40,12 +63,30 @@ class CustomerIndex(Index):
     def __init__(self, keep: Keep = bytes) -> None:
         packed = PackedVersions(CustomerForm(), _name_of, keep)
         self.versions, self.live = packed, Groups(packed)
+        self._apart = Apart()
+        """Customers that changed, or have a timezone or a grace of their own."""
+
+    def own_terms(self, name: CodeKey) -> tuple[str | None, int | None] | None:
+        """Return timezone and grace of a customer that never changed, which are its own or None.
+
+        None: it did, or it cannot be told in a branch. Nothing is kept at hand.
+        """
+        versions = self.versions
+        if not isinstance(versions, PackedVersions):
+            return None
+        if not self._apart.has(name):
+            return _NOTHING_OF_ITS_OWN
+        one = versions.single_of(name)
+        return None if one is None else (one.timezone, one.grace_days)
 
     def commit(self, customer: Customer, now_ms: int, offset: int) -> None:
         """Take a new version over."""
         name = _name_of(customer)
-        if push(self.versions, name, now_ms, offset, customer) is None:
+        is_new = push(self.versions, name, now_ms, offset, customer) is None
+        if is_new:
             self.live.add(customer.organization_id, name, self.live.number_of(name))
+        if not is_new or (customer.timezone, customer.grace_days) != _NOTHING_OF_ITS_OWN:
+            self._apart.add(name)
 
     def commit_deletion(self, customer: Customer, now_ms: int, offset: int) -> None:
         """End a customer."""
@@ -53,6 +94,7 @@ class CustomerIndex(Index):
         versions = self.versions[name]
         versions.push(now_ms, offset, None)
         self.versions[name] = versions
+        self._apart.add(name)
         self.live.discard(customer.organization_id, name)
 
 

@@ -103,21 +103,26 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
                 return self._form.newest(row)
         return self.numbered(number).at()
 
-    def single(self, number: int) -> tuple[int, int, D] | None:
-        """Return append time in ms, offset and object of one that never changed; None: it did.
+    def packed_row(self, number: int) -> Row | None:
+        """Return bytes of the key that has a number, with all its versions; None: it has others.
 
         Nothing is kept at hand, for whoever asks of very many.
         """
-        row = self._rows.get(number)
-        return None if row is None else self._form.single(row)
+        return self._rows.get(number)
 
     def single_of(self, key: K) -> D | None:
         """Return the object of a key that never changed; None: it did, or did not come."""
         for number in self._places.find(hash(key)):
-            single = self.single(number)
-            if single is not None and self._key(single[2]) == key:
-                return single[2]
+            row = self._rows.get(number)
+            one = None if row is None else self.single_in(row)
+            if one is not None and self._key(one) == key:
+                return one
         return None
+
+    def single_in(self, row: Row) -> D | None:
+        """Return the object that a row has; None: it has several versions."""
+        single = self._form.single(row)
+        return None if single is None else single[2]
 
     def row(self, number: int) -> Row:
         """Return bytes of the key that has a number: of its first version at least."""

@@ -58,6 +58,8 @@ class Rows:
         "_keep",
         "_live",
         "_places",
+        "_read",
+        "_read_number",
         "_thin",
     )
 
@@ -78,9 +80,14 @@ class Rows:
         """Numbers of full chunks that are dead by half; the first is being emptied."""
         self._cursor = 0
         """No row before this one is in the chunk that is being emptied."""
+        self._read_number = -1
+        """Number of the row that was read last: whoever walks asks again for what it found."""
+        self._read: bytes | bytearray = b""
 
     def get(self, number: int) -> bytes | bytearray | None:
         """Return a row; None: it is not here. Raises OSError if it is not what was put."""
+        if number == self._read_number:
+            return self._read
         place = self._places[number]
         if place == _ELSEWHERE:
             return None
@@ -95,6 +102,7 @@ class Rows:
             row, told = chunk[first + 4 : end], found[2:4]
         if _hash(row)[:2] != told:
             raise OSError("a definition at rest has other bytes than were put there")
+        self._read_number, self._read = number, row
         return row
 
     def append(self, row: bytes | None) -> bool:
@@ -105,7 +113,7 @@ class Rows:
 
     def replace(self, number: int, row: bytes | None) -> bool:
         """Put a row in the place of another; False: it is not taken, and is not here."""
-        before = self._places[number]
+        before, self._read_number = self._places[number], -1
         place = self._places[number] = _ELSEWHERE if row is None else self._put(row)
         if before != _ELSEWHERE:
             self._leave(before)

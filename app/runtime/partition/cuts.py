@@ -100,10 +100,6 @@ class Cuts:
             FORGETTING_VERSION,
         )
 
-    def is_home(self, name: SubscriptionKey) -> bool:
-        """Return whether the subscription is at home here."""
-        return self._context.homes.of(*name) == self._state.number
-
     def reschedule(self, names: Iterable[SubscriptionKey]) -> None:
         """Look for the next cuts of subscriptions, and so which corrections they show."""
         for name in sorted(names):
@@ -138,8 +134,10 @@ class Cuts:
 
     def scheduling(self) -> Steps[None]:
         """Learn of a restored partition when its cuts are, and pack what need not be at hand."""
-        for name in self._context.definitions.all_subscription_keys():
-            if self.is_home(name) and self._schedule(name):
+        homes = self._context.homes
+        yield from homes.knowing()
+        for name in homes.names_at(self._state.number):
+            if self._schedule(name):
                 if self._state.timelines.has(name):
                     self._state.packing.pack(name)
                 if name not in self.schedule and self._state.packing.is_packed(name):

@@ -18,6 +18,8 @@ from tables.partition.partition import Partition
 from tables.partition.redirection import Renewed
 
 RENEWING = Work("reschedule", "definitions")
+_AT_ONCE = 8
+"""How many looks one step has at most, but for those that find something to be refolded."""
 
 
 class Renewal:
@@ -60,6 +62,7 @@ class Renewal:
         """Look at whom definitions concern, in turns; cuts at or after them wait for that."""
         async with self._work.shaping:
             standing = self._state.standing
+            await self._work.run(RENEWING, self._context.homes.knowing())
             while (since_ms := standing.behind_since_ms) is not None:
                 if since_ms > standing.looks_until_ms:
                     # The cut before it comes first; whoever takes it asks again.
@@ -88,12 +91,15 @@ class Renewal:
 
         `redefined`: for definitions; history records change periods that are final, too.
         """
-        for renewed in looking:
+        for number, renewed in enumerate(looking, 1):
             if renewed is not None:
-                self._refold_queue.want(renewed.refold, since_ms, redefined=redefined)
-                if renewed.cut_moved and self._cuts.is_home(renewed.name):
+                if renewed.refold:
+                    self._refold_queue.want(renewed.refold, since_ms, redefined=redefined)
+                if renewed.cut_moved:
                     self._cuts.reschedule([renewed.name])
                 self._state.packing.spare(renewed.name)
-            yield
+            # A step of its own takes as long as a third of a look at most of them.
+            if number % _AT_ONCE == 0 or (renewed is not None and renewed.refold):
+                yield
         self._refold_queue.want_orphaned()
         self._cuts.reschedule(self._state.cuts.take_late_names())

@@ -6,7 +6,6 @@ What it published stays published, as far as usage-records has it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import NamedTuple
@@ -97,7 +96,7 @@ async def fold_anew(
     # Figures of events that usage-records has stay; those that it lacks are decided again.
     instants = await read_instants(settings, shared.definitions, number)
     tables = (published.table, corrections, evaluations, instants, daily.table)
-    carried = Carried(checkpoint, None, *tables, partial(shared.homes.is_at, number))
+    carried = Carried(checkpoint, None, *tables, *shared.homes.at(number))
     index = open_index(number, shared, begun)
     table = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
     table.changed.tell_again(shared.followed.impacts_since(table.changed.next_offset))

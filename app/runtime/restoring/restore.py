@@ -99,7 +99,7 @@ async def restore(
     evaluations, torn = evaluations_of(checkpoint, newest[EVALUATIONS_CHANGELOG])
     daily = await daily_of(number, checkpoint, newest[DAILY_CHANGELOG], shared)
     tables = (published.table, corrections, evaluations, None, daily.table)
-    carried = Carried(checkpoint, None, *tables, partial(shared.homes.is_at, number))
+    carried = Carried(checkpoint, None, *tables, *shared.homes.at(number))
     state = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
     await shared.turns.run(_RESTORING, _loading_state(state, newest))
     # What is defined from here on, the caller takes over.

@@ -203,3 +203,33 @@ def test_month_addition_clamps_only_to_the_last_day(day: date, months: int) -> N
     later = add_months(day, months)
     assert (later.year - day.year) * 12 + later.month - day.month == months
     assert later.day == day.day or (later + timedelta(days=1)).day == 1
+
+
+@given(GRIDS, st.lists(INSTANTS_MS, min_size=1))
+def test_anniversaries_on_the_same_days_share_a_grid(grid: PeriodGrid, moments: list[int]) -> None:
+    shared = grid.shared()
+    assert shared.shared() == shared
+    for at_ms in moments:
+        k, common = grid.index_at(at_ms), shared.index_at(at_ms)
+        for later in (0, 1, 2):
+            assert grid.start_ms(k + later) == shared.start_ms(common + later)
+            assert grid.duration_days(k + later) == shared.duration_days(common + later)
+
+
+@pytest.mark.parametrize(
+    ("interval", "anchors", "count"),
+    [
+        ("weekly", ["2024-02-29", "2019-03-07", "2024-02-28"], 2),
+        ("monthly", ["2024-02-29", "2023-06-29", "2024-02-28"], 2),
+        ("quarterly", ["2024-01-31", "2021-10-31", "2021-04-30", "2024-02-29"], 3),
+        ("yearly", ["2024-02-29", "2020-02-29", "2023-02-28", "2024-03-29"], 3),
+    ],
+)
+def test_as_many_grids_as_there_are_days(
+    interval: Interval, anchors: list[str], count: int
+) -> None:
+    grids = {
+        PeriodGrid(interval, "anniversary", ms(anchor) + 1, "Europe/Paris").shared()
+        for anchor in anchors
+    }
+    assert len(grids) == count

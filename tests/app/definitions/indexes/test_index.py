@@ -80,7 +80,7 @@ def written(held: object) -> bytes:
         case Index():
             # What is packed stands in one of its fields already, and what was asked for last is
             # no state.
-            passed_over = ("_packed", "_asked")
+            passed_over = ("_packed", "_asked", "_walked")
             return written({k: v for k, v in vars(held).items() if k not in passed_over})
         case Places():
             return written(held._buckets)

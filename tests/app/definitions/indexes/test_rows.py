@@ -51,6 +51,14 @@ def test_rows_are_as_in_a_list(things: list[tuple[int, int | None, int]]) -> Non
         assert [rows.get(number) for number in range(len(plain))] == plain
 
 
+def test_a_row_that_was_read_is_another_once_it_changed() -> None:
+    rows = Rows()
+    rows.append(b"one")
+    assert rows.get(0) == b"one"
+    rows.replace(0, b"other")
+    assert rows.get(0) == b"other"
+
+
 def changed(rows: Rows, count: int, times: int) -> Iterator[None]:
     """Put so many rows, and change one after the other, any of them."""
     plain, random = [b"%05d" % number for number in range(count)], Random(1)
