@@ -960,7 +960,7 @@ BUGS = (
         "app/kernel/events.h",
         "(month > 2 && is_leap)",
         "0",
-        "tests/app/kernel/test_arriving.py::test_a_time_in_utc_arrives_alike",
+        "tests/app/kernel/test_arriving.py::test_a_time_of_any_zone_arrives_alike",
     ),
     Bug(
         "kernel-passes-over-data-in-base64",
@@ -4589,9 +4589,16 @@ BUGS = (
     Bug(
         "kernel-reads-a-zone-within-a-zone",
         "app/kernel/events.h",
-        'if (!is_short && memcmp(end, "+00:00", 6) != 0)',
-        "if (*end != 'Z' && memcmp(end, \"+00:00\", 6) != 0)",
+        "if ((end[-6] != '+' && end[-6] != '-') || end[-3] != ':' || hours < 0",
+        "if (memchr(\"+-Z\", end[-6], 3) == NULL || end[-3] != ':' || hours < 0",
         "tests/app/kernel/test_arriving.py::test_each_odd_member_arrives_alike",
+    ),
+    Bug(
+        "kernel-takes-a-zone-for-its-opposite",
+        "app/kernel/events.h",
+        "(end[-6] == '-' ? -1 : 1);",
+        "(end[-6] == '-' ? 1 : -1);",
+        "tests/app/kernel/test_arriving.py::test_a_time_of_any_zone_arrives_alike",
     ),
     Bug(
         "a-time-is-kept-with-the-properties",
