@@ -114,6 +114,7 @@ class ChargeFold:
         "charge",
         "counts_after_ms",
         "default_bucket",
+        "group_places",
         "grouped",
         "in_advance",
         "key",
@@ -175,6 +176,9 @@ class ChargeFold:
             sorted({n for b in buckets for n in (*b.group_keys, *(key for key, _ in b.conditions))})
         )
         """The properties that an event's filter and groups hang on."""
+        keys = self.default_bucket.group_keys
+        self.group_places = None if self.buckets else tuple(map(self.place_names.index, keys))
+        """Which of these are the groups, in order; None: its filter decides that."""
         self.properties = _properties_read(metric, self.place_names)
         self._overwrites = overwriter(metric, self.place_names, limited_after_ms)
         self.units = 0 if not metric.expression else parse(metric.expression).units

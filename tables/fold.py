@@ -417,61 +417,9 @@ def aim_first(route: Route, timestamp_ms: int, members: Members) -> bool:
     return True
 
 
-class Apart(NamedTuple):
-    """What folding a run by its cells came to."""
-
-    cells: int
-    """How many cells it has; 0: nothing was folded."""
-    unread: list[int]
-    """Places of events that were not folded: of a cell, some of which cannot be read."""
-
-
-_NOT_APART = Apart(0, [])
-
-
-def fold_apart(
-    route: Route, run: Sequence[Arrival], most: int, members: Members, folded: Folded
-) -> Apart:
-    """Fold events that lead straight into a period in which the charge has several cells.
-
-    Nothing is folded of more than `most` cells, or if some cell or its members are not at hand.
-    """
-    layer, reading = route.layer, route.reading
-    if layer is None or reading is None or route.cell is not None or most <= 0:
-        return _NOT_APART
-    span, aims = layer.span, list[tuple[Cell, SetKey | None]]()
-    fold = span.fold
-    period_ms = None if fold.metric.recurring else layer.start_ms
-    parts = by_literals(run, fold.place_names)
-    if len(parts) > most:
-        return _NOT_APART
-    for literals in parts:
-        cell = _cell_named(layer, literals)
-        if cell is None:
-            return _NOT_APART
-        name = cell.filter_id, cell.groups, period_ms
-        set_name = span.sets.get(name) if fold.unique else None
-        if fold.unique and (set_name is None or not members.is_complete(set_name)):
-            return _NOT_APART
-        aims.append((cell, set_name))
-    words, unread = (route.external_subscription_id, route.code), set[object]()
-    for (cell, set_name), (literals, part) in zip(aims, parts.items(), strict=True):
-        found = take_run(cell, *words, part, *_ALWAYS, reading, folded.dirty)
-        if found is False:
-            unread.add(literals)
-        elif found is not True and set_name is not None:
-            operate(cell, 0, set_name, found, members, folded)
-    if not unread:
-        return Apart(len(aims), [])
-    alone = (by_literals(run[place : place + 1], fold.place_names) for place in range(len(run)))
-    return Apart(
-        len(aims), [place for place, one in enumerate(alone) if not unread.isdisjoint(one)]
-    )
-
-
 def _cell_named(layer: Layer, literals: Literals | None) -> Cell | None:
     """Return the cell of events of these literals, if it is there and they alone decide it."""
-    name = None if literals is None else _place_named(layer.span.fold, literals)
+    name = None if literals is None else place_named(layer.span.fold, literals)
     return None if name is None else layer.cells.get(name)
 
 
@@ -482,12 +430,9 @@ def has_cells(layer: Layer, run: Sequence[Arrival]) -> bool:
 
 
 @lru_cache(maxsize=1 << 14)
-def _place_named(fold: ChargeFold, literals: Literals) -> tuple[str | None, Groups] | None:
+def place_named(fold: ChargeFold, literals: Literals) -> tuple[str | None, Groups] | None:
+    """Return the name of the cell that literals lead to; None: the event decides."""
     return fold.place_named(literals)
-
-
-_FOREVER_MS = 1 << 62
-_ALWAYS = (-_FOREVER_MS, _FOREVER_MS, -_FOREVER_MS, _FOREVER_MS)
 
 
 def operate(

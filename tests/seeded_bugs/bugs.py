@@ -338,17 +338,44 @@ BUGS = (
     ),
     Bug(
         "straight-into-members-that-are-not-at-hand",
-        "tables/fold.py",
-        "        if fold.unique and (set_name is None or not members.is_complete(set_name)):\n"
-        "            return _NOT_APART\n",
-        "",
-        "tests/laws/test_straight.py::test_straight_asks_for_members_that_are_not_at_hand",
+        "app/kernel/parted.h",
+        "return whole > 0 ?",
+        "return found ?",
+        "tests/app/kernel/test_parted.py::test_both_fold_the_same_parts",
     ),
     Bug(
         "straight-drops-what-has-no-value",
-        "tables/fold.py",
-        "            unread.add(literals)\n",
-        "            pass\n",
+        "app/kernel/parted.h",
+        " || (folded == 0 && note(odd, literals) < 0)",
+        "",
+        "tests/app/kernel/test_parted.py::test_both_fold_the_same_parts",
+    ),
+    Bug(
+        "blank-text-is-a-group",
+        "app/kernel/parted.h",
+        "p[1] <= ' '",
+        "p[1] < ' '",
+        "tests/app/kernel/test_parted.py::test_both_fold_the_same_parts",
+    ),
+    Bug(
+        "groups-in-order-of-their-names",
+        "app/kernel/parted.h",
+        "PyTuple_GetItem(literals, at)",
+        "PyTuple_GetItem(literals, i)",
+        "tests/app/kernel/test_parted.py::test_both_fold_the_same_parts",
+    ),
+    Bug(
+        "groups-named-where-filters-decide",
+        "tables/charge.py",
+        "None if self.buckets else tuple(",
+        "tuple(",
+        "tests/laws/test_straight.py::test_a_filter_decides_beside_groups",
+    ),
+    Bug(
+        "what-is-odd-of-a-part-is-dropped",
+        "tables/partition/partition.py",
+        "        for number, literals in odd:\n",
+        "        for number, literals in ():\n",
         "tests/laws/test_straight.py::test_an_event_without_a_value_takes_no_others_along",
     ),
     Bug(
@@ -430,18 +457,11 @@ BUGS = (
     ),
     Bug(
         "kernel-parts-events-by-the-first-of-two-names",
-        "app/kernel/straight.h",
+        "app/kernel/parted.h",
         "PyObject *literals = found < 0 ? NULL : found ? PyTuple_New(count) : Py_NewRef(Py_None);",
         "found = found < 0 ? found : 1;\n"
         "    PyObject *literals = found < 0 ? NULL : PyTuple_New(count);",
         "tests/app/kernel/test_kernel.py::test_events_are_parted_by_the_same_literals",
-    ),
-    Bug(
-        "straight-into-any-number-of-cells",
-        "tables/partition/partition.py",
-        "            room -= apart.cells\n",
-        "",
-        "tests/laws/test_straight.py::test_one_step_folds_into_so_many_cells_straight",
     ),
     Bug(
         "straight-though-it-is-corrected",
