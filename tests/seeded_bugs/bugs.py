@@ -372,6 +372,13 @@ BUGS = (
         "tests/laws/test_straight.py::test_a_filter_decides_beside_groups",
     ),
     Bug(
+        "texts-named-by-the-last-filter-alone",
+        "tables/charge.py",
+        "named.get(key, frozenset()) | values",
+        "values",
+        "tests/semantics/test_aggregations.py::test_filters",
+    ),
+    Bug(
         "what-is-odd-of-a-part-is-dropped",
         "tables/partition/partition.py",
         "        for number, literals in odd:\n",
