@@ -100,14 +100,13 @@ def fold_run(
             watch, aim = span.watch, None
             parts = span.fold.parts or span.fold.take_parts()
             if parts.reading is not None:
-                if parts.plain:
-                    if watch is None:
-                        aim = _fold_plainly(span, parts, route, run, members, folded)
-                    aim = aim or _fold_late(
-                        span, parts, route, run, settled_ms, members, folded, untaken
-                    )
-                elif watch is None:
-                    left = _fold_by_cells(span, parts, route, run, members, folded)
+                if parts.plain and watch is None:
+                    aim = _fold_plainly(span, parts, route, run, members, folded)
+                seen = None if aim else _seen_at(span, run, settled_ms, untaken)
+                if not parts.plain:
+                    left = _fold_by_cells(span, seen, route, run, members, folded)
+                elif seen is not None:
+                    aim = _fold_late(seen, route, run, members, folded)
                 if aim is not None:
                     aims.append(aim)
                     left = ()
@@ -296,21 +295,23 @@ def _take_found(
         folded.billed_at_once += run
 
 
-def _fold_late(
-    span: Span,
-    parts: FoldParts,
-    route: Route,
-    run: Sequence[Arrival],
-    settled_ms: int,
-    members: Members,
-    folded: Folded,
-    untaken: range,
-) -> Aim | None:
-    """Fold events that all fall into one cell, and count from the same cut on.
+class _Seen(NamedTuple):
+    """The cut that events count from."""
 
-    So do those of a watched cell, and those that come after it is due. Return None if they do not;
-    nothing is changed then. It does the same as going through them one by one. Periods of what
-    recurs show late events at other cuts than their own.
+    layer: Layer
+    cut_ms: int
+    """0: any cut shows them."""
+    before_ms: int
+    """They are dated before it."""
+    until_ms: int
+    """Greatest append time."""
+
+
+def _seen_at(span: Span, run: Sequence[Arrival], settled_ms: int, untaken: range) -> _Seen | None:
+    """Return the cut that all events of a run may count from; None: each is to be asked.
+
+    Of a watched span, or if they come after their period is due. Periods of what recurs show late
+    events at other cuts than their own.
     """
     fold, watch = span.fold, span.watch
     newest_ms, earliest_ms, *_ = reach_of(run)
@@ -336,58 +337,90 @@ def _fold_late(
         return None
     if cut_ms <= settled_ms or cut_ms in untaken:
         cut_ms = 0
-    cell = layer.cells.get(ONLY_CELL) or Cell(layer, *ONLY_CELL, fold.aggregation.initialize())
+    return _Seen(layer, cut_ms, before_ms, until_ms)
+
+
+def _take_seen(
+    cell: Cell,
+    seen: _Seen,
+    route: Route,
+    run: Sequence[Arrival],
+    members: Members,
+    folded: Folded,
+) -> Cell | None:
+    """Fold events that fall into one cell and count from one cut on.
+
+    Return the cell with only the state of that cut; None: one is odd, and nothing is changed.
+    """
+    layer, cut_ms = cell.layer, seen.cut_ms
+    fold = layer.span.fold
+    parts = fold.parts or fold.take_parts()
     state = cell.state if cut_ms == 0 else (cell.late or {}).get(cut_ms)
     if state is None:
         state = fold.aggregation.initialize()
     # One that has only the state of the cut: no cell may keep a state that nothing was folded into.
-    alone = Cell(layer, *ONLY_CELL, state)
+    alone = Cell(layer, cell.filter_id, cell.groups, state)
     name, code = route.external_subscription_id, route.code
-    bounds = layer.start_ms, before_ms, parts.counts_after_ms, until_ms
+    bounds = layer.start_ms, seen.before_ms, parts.counts_after_ms, seen.until_ms
     found = take_run(alone, name, code, run, *bounds, parts.reading, [])
     if found is False:
         return None
-    layer.cells[ONLY_CELL] = cell
+    if parts.plain:
+        layer.cells[ONLY_CELL] = cell
     if cut_ms:
         cell.late = cell.late or {}
         cell.late[cut_ms] = state
         folded.late.append(cell)
     _take_found(cell, cut_ms, run, found, members, folded)
     folded.touch(cell)
-    return Aim(cell, cut_ms, alone if cut_ms else cell, earliest_ms, until_ms, before_ms)
+    return alone if cut_ms else cell
+
+
+def _fold_late(
+    seen: _Seen, route: Route, run: Sequence[Arrival], members: Members, folded: Folded
+) -> Aim | None:
+    """Fold events that all fall into one cell, and count from the same cut on.
+
+    Return None if they do not; nothing is changed then. It does the same as going through them one
+    by one.
+    """
+    layer, fold = seen.layer, seen.layer.span.fold
+    cell = layer.cells.get(ONLY_CELL) or Cell(layer, *ONLY_CELL, fold.aggregation.initialize())
+    alone = _take_seen(cell, seen, route, run, members, folded)
+    if alone is None:
+        return None
+    earliest_ms = reach_of(run)[1]
+    return Aim(cell, seen.cut_ms, alone, earliest_ms, seen.until_ms, seen.before_ms)
 
 
 def _fold_by_cells(
     span: Span,
-    parts: FoldParts,
+    seen: _Seen | None,
     route: Route,
     run: Sequence[Arrival],
     members: Members,
     folded: Folded,
 ) -> Sequence[Arrival]:
-    """Fold events before their period is due, into cells that are there; return those left.
+    """Fold events into cells that are there; return those left.
 
     Of a charge with several cells. It does the same as going through them one by one.
     """
     newest_ms, earliest_ms, latest_ms, *_ = reach_of(run)
-    layer, fold = span.layer_at(newest_ms), span.fold
-    if layer is None or latest_ms > layer.due_at_ms or is_forgotten(layer):
-        return run
-    words = route.external_subscription_id, route.code
-    bounds = layer.start_ms, layer.end_ms, parts.counts_after_ms, layer.due_at_ms
+    if seen is None:
+        layer = None if span.watch is not None else span.layer_at(newest_ms)
+        if layer is None or latest_ms > layer.due_at_ms or is_forgotten(layer):
+            return run
+        seen = _Seen(layer, 0, layer.end_ms, layer.due_at_ms)
     since, left = pack_position((earliest_ms, 0, 0, 0)), list[Arrival]()
-    for literals, part in by_literals(run, fold.place_names).items():
-        cell = _cell_named(layer, literals)
-        found: Sequence[Found] | bool = False
+    for literals, part in by_literals(run, span.fold.place_names).items():
+        cell = _cell_named(seen.layer, literals)
         # What nobody is billed by has no limits, and takes in its first event at any time.
-        if cell is not None and (
-            parts.prices or not isinstance(cell, GroupCell) or cell.first < since
+        if (
+            cell is None
+            or not (span.fold.prices or not isinstance(cell, GroupCell) or cell.first < since)
+            or _take_seen(cell, seen, route, part, members, folded) is None
         ):
-            found = take_run(cell, *words, part, *bounds, parts.reading, folded.dirty)
-        if cell is None or found is False:
             left += part
-        else:
-            _take_found(cell, 0, part, found, members, folded)
     return left
 
 
