@@ -295,6 +295,8 @@ class ChargeFold:
 
         `buckets` is in that order, so the first match decides (metering-semantics §4.8).
         """
+        if not self.buckets:
+            return self.default_bucket
         # Of a text that no filter names it does not matter which it is.
         texts = tuple(
             [

@@ -365,8 +365,7 @@ def _take_seen(
     found = take_run(alone, name, code, run, *bounds, parts.reading, [])
     if found is False:
         return None
-    if parts.plain:
-        layer.cells[ONLY_CELL] = cell
+    layer.cells[ONLY_CELL if parts.plain else (cell.filter_id, cell.groups)] = cell
     if cut_ms:
         cell.late = cell.late or {}
         cell.late[cut_ms] = state
@@ -401,7 +400,7 @@ def _fold_by_cells(
     members: Members,
     folded: Folded,
 ) -> Sequence[Arrival]:
-    """Fold events into cells that are there; return those left.
+    """Fold events by their cells; return those left.
 
     Of a charge with several cells. It does the same as going through them one by one.
     """
@@ -412,8 +411,14 @@ def _fold_by_cells(
             return run
         seen = _Seen(layer, 0, layer.end_ms, layer.due_at_ms)
     since, left = pack_position((earliest_ms, 0, 0, 0)), list[Arrival]()
-    for literals, part in by_literals(run, span.fold.place_names).items():
-        cell = _cell_named(seen.layer, literals)
+    by_place = by_literals(run, span.fold.place_names)
+    # Else it hangs on the order of events which groups find room.
+    is_roomy = span.fold.prices and seen.layer.has_room(len(by_place))
+    for literals, part in by_place.items():
+        place = None if literals is None else place_named(span.fold, literals)
+        cell = None if place is None else seen.layer.cells.get(place)
+        if cell is None and place is not None and is_roomy:
+            cell = _first_cell(seen.layer, *place, part[0])
         # What nobody is billed by has no limits, and takes in its first event at any time.
         if (
             cell is None
@@ -422,6 +427,16 @@ def _fold_by_cells(
         ):
             left += part
     return left
+
+
+def _first_cell(layer: Layer, filter_id: str | None, groups: Groups, first: Arrival) -> Cell:
+    """Return a cell for an event that is the first of it; the layer has it once it is folded."""
+    state = layer.span.fold.aggregation.initialize()
+    if not groups:
+        return Cell(layer, filter_id, groups, state)
+    cell = GroupCell(layer, filter_id, groups, state)
+    cell.first = pack_position(first.position)
+    return cell
 
 
 def aim_first(route: Route, timestamp_ms: int, members: Members) -> bool:
@@ -450,16 +465,13 @@ def aim_first(route: Route, timestamp_ms: int, members: Members) -> bool:
     return True
 
 
-def _cell_named(layer: Layer, literals: Literals | None) -> Cell | None:
-    """Return the cell of events of these literals, if it is there and they alone decide it."""
-    name = None if literals is None else place_named(layer.span.fold, literals)
-    return None if name is None else layer.cells.get(name)
-
-
 def has_cells(layer: Layer, run: Sequence[Arrival]) -> bool:
     """Return whether the cells are there that events of a run would fall into."""
-    parts = by_literals(run, layer.span.fold.place_names)
-    return None not in [_cell_named(layer, literals) for literals in parts]
+    fold = layer.span.fold
+    return all(
+        literals is not None and place_named(fold, literals) in layer.cells
+        for literals in by_literals(run, fold.place_names)
+    )
 
 
 @lru_cache(maxsize=1 << 14)

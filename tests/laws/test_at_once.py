@@ -162,3 +162,7 @@ def test_what_comes_first_of_a_group_is_known_though_it_comes_later() -> None:
         [grouped("average", 2, "x"), grouped("average", 8, "y")],
     ]
     same_bytes(both(["average"], *batches))
+
+
+def test_a_group_begins_with_the_first_of_its_events() -> None:
+    same_bytes(both(["sum"], [grouped("sum", n, "xy"[n % 2]) for n in range(6)]))

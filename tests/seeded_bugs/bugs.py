@@ -372,6 +372,20 @@ BUGS = (
         "tests/laws/test_straight.py::test_a_filter_decides_beside_groups",
     ),
     Bug(
+        "first-groups-at-once-though-there-is-no-room",
+        "tables/fold.py",
+        "is_roomy = span.fold.prices and seen.layer.has_room(len(by_place))",
+        "is_roomy = span.fold.prices",
+        "tests/laws/test_groups.py::test_order_of_delivery",
+    ),
+    Bug(
+        "groups-begin-with-their-last-event",
+        "tables/fold.py",
+        "_first_cell(seen.layer, *place, part[0])",
+        "_first_cell(seen.layer, *place, part[-1])",
+        "tests/laws/test_at_once.py::test_a_group_begins_with_the_first_of_its_events",
+    ),
+    Bug(
         "late-events-of-groups-at-any-cut",
         "tables/fold.py",
         "layer, cut_ms = cell.layer, seen.cut_ms",
