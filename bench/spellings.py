@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -59,6 +59,11 @@ def _utc(event: Json) -> str:
     return at.isoformat(timespec="milliseconds")
 
 
+def _of_berlin(event: Json) -> str:
+    at = datetime.fromtimestamp(float(event["timestamp"]), timezone(timedelta(hours=1)))
+    return at.isoformat(timespec="milliseconds")
+
+
 def _attributes(event: Json) -> dict[str, str]:
     """Return the attributes of a CloudEvent."""
     return {
@@ -95,6 +100,14 @@ SPELLINGS: dict[str, Spell] = {
     "a number with an exponent": _with(_dumped, share=1e-05),
     "members that are numbers": _member,
     "a time with an offset": lambda event: (encode(event | {"timestamp": _utc(event)}), []),
+    "a time of another zone": lambda event: (
+        encode(event | {"timestamp": _of_berlin(event)}),
+        [],
+    ),
+    "a time that is a fraction": lambda event: (
+        encode(event | {"timestamp": float(event["timestamp"]) + 0.000123}),
+        [],
+    ),
     "CloudEvents": lambda event: (encode(_attributes(event) | {"data": event["properties"]}), []),
     "CloudEvents, binary mode": _binary,
     ARRAYS: lambda event: (encode(event), []),

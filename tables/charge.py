@@ -29,6 +29,9 @@ from tables.values import (
     value_reader,
 )
 
+MOST_CLAIMS = 4_096
+"""Texts, of all properties that filters look at, whose bucket one charge keeps in mind."""
+
 Literals = tuple[bytes | None, ...]
 """JSON literals of some properties; None: there is no such property."""
 
@@ -106,7 +109,9 @@ class ChargeFold:
         return self.metric.recurring
 
     __slots__ = (
+        "_claims",
         "_made_of",
+        "_named_texts",
         "_overwrites",
         "aggregation",
         "applies",
@@ -114,6 +119,7 @@ class ChargeFold:
         "charge",
         "counts_after_ms",
         "default_bucket",
+        "group_places",
         "grouped",
         "in_advance",
         "key",
@@ -154,6 +160,9 @@ class ChargeFold:
         self.counts_after_ms = metric.counts_after_ms
         self.default_bucket = Bucket(None, (), charge.group_keys(None))
         self.buckets = _buckets(charge, metric)
+        self._named_texts = _named_texts(self.buckets)
+        self._claims: dict[tuple[str | None, ...], Bucket] = {}
+        """Which bucket has events of these texts: charges with hundreds of filters repeat them."""
         self.grouped = any(bucket.group_keys for bucket in (*self.buckets, self.default_bucket))
         self.plain = not self.buckets and not self.default_bucket.group_keys
         self.in_advance = charge.is_billed_at_once(metric)
@@ -175,6 +184,9 @@ class ChargeFold:
             sorted({n for b in buckets for n in (*b.group_keys, *(key for key, _ in b.conditions))})
         )
         """The properties that an event's filter and groups hang on."""
+        keys = self.default_bucket.group_keys
+        self.group_places = None if self.buckets else tuple(map(self.place_names.index, keys))
+        """Which of these are the groups, in order; None: its filter decides that."""
         self.properties = _properties_read(metric, self.place_names)
         self._overwrites = overwriter(metric, self.place_names, limited_after_ms)
         self.units = 0 if not metric.expression else parse(metric.expression).units
@@ -283,10 +295,27 @@ class ChargeFold:
 
         `buckets` is in that order, so the first match decides (metering-semantics §4.8).
         """
-        for bucket in self.buckets:
-            if all(text_of(properties, key) in values for key, values in bucket.conditions):
-                return bucket
-        return self.default_bucket
+        if not self.buckets:
+            return self.default_bucket
+        # Of a text that no filter names it does not matter which it is.
+        texts = tuple(
+            [
+                text if (text := text_of(properties, key)) in values else None
+                for key, values in self._named_texts.items()
+            ]
+        )
+        bucket = self._claims.get(texts)
+        if bucket is None:
+            by_key = dict(zip(self._named_texts, texts, strict=True))
+            claiming = (
+                each
+                for each in self.buckets
+                if all(by_key[key] in values for key, values in each.conditions)
+            )
+            if len(self._claims) >= MOST_CLAIMS:
+                self._claims.clear()
+            bucket = self._claims[texts] = next(claiming, self.default_bucket)
+        return bucket
 
 
 def _buckets(charge: Charge, metric: Metric) -> tuple[Bucket, ...]:
@@ -304,6 +333,15 @@ def _buckets(charge: Charge, metric: Metric) -> tuple[Bucket, ...]:
     return tuple(
         sorted(buckets, key=lambda b: (-len(b.conditions), sum(len(v) for _, v in b.conditions)))
     )
+
+
+def _named_texts(buckets: Iterable[Bucket]) -> dict[str, frozenset[str]]:
+    """Return all texts that filters name, by property."""
+    named: dict[str, frozenset[str]] = {}
+    for bucket in buckets:
+        for key, values in bucket.conditions:
+            named[key] = named.get(key, frozenset()) | values
+    return named
 
 
 def _properties_read(metric: Metric, place_names: Iterable[str]) -> frozenset[str]:

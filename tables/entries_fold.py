@@ -81,6 +81,8 @@ class EntriesFold(ChargeFold):
         running = any(asked_of(charge, metric, bucket).running_total for bucket in buckets)
         super().__init__(marked, metric, timezone, limited_after_ms, (asking, running))
         self._asking = asking
+        # Some places are no cells.
+        self.group_places = None
         operations = self.unique
         self.aggregation = Entries(operations=operations, first_only=running and not operations)
         self.unique, self.applies = False, True

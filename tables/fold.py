@@ -100,14 +100,13 @@ def fold_run(
             watch, aim = span.watch, None
             parts = span.fold.parts or span.fold.take_parts()
             if parts.reading is not None:
-                if parts.plain:
-                    if watch is None:
-                        aim = _fold_plainly(span, parts, route, run, members, folded)
-                    aim = aim or _fold_late(
-                        span, parts, route, run, settled_ms, members, folded, untaken
-                    )
-                elif watch is None:
-                    left = _fold_by_cells(span, parts, route, run, members, folded)
+                if parts.plain and watch is None:
+                    aim = _fold_plainly(span, parts, route, run, members, folded)
+                seen = None if aim else _seen_at(span, run, settled_ms, untaken)
+                if not parts.plain:
+                    left = _fold_by_cells(span, seen, route, run, members, folded)
+                elif seen is not None:
+                    aim = _fold_late(seen, route, run, members, folded)
                 if aim is not None:
                     aims.append(aim)
                     left = ()
@@ -296,21 +295,23 @@ def _take_found(
         folded.billed_at_once += run
 
 
-def _fold_late(
-    span: Span,
-    parts: FoldParts,
-    route: Route,
-    run: Sequence[Arrival],
-    settled_ms: int,
-    members: Members,
-    folded: Folded,
-    untaken: range,
-) -> Aim | None:
-    """Fold events that all fall into one cell, and count from the same cut on.
+class _Seen(NamedTuple):
+    """The cut that events count from."""
 
-    So do those of a watched cell, and those that come after it is due. Return None if they do not;
-    nothing is changed then. It does the same as going through them one by one. Periods of what
-    recurs show late events at other cuts than their own.
+    layer: Layer
+    cut_ms: int
+    """0: any cut shows them."""
+    before_ms: int
+    """They are dated before it."""
+    until_ms: int
+    """Greatest append time."""
+
+
+def _seen_at(span: Span, run: Sequence[Arrival], settled_ms: int, untaken: range) -> _Seen | None:
+    """Return the cut that all events of a run may count from; None: each is to be asked.
+
+    Of a watched span, or if they come after their period is due. Periods of what recurs show late
+    events at other cuts than their own.
     """
     fold, watch = span.fold, span.watch
     newest_ms, earliest_ms, *_ = reach_of(run)
@@ -336,59 +337,106 @@ def _fold_late(
         return None
     if cut_ms <= settled_ms or cut_ms in untaken:
         cut_ms = 0
-    cell = layer.cells.get(ONLY_CELL) or Cell(layer, *ONLY_CELL, fold.aggregation.initialize())
+    return _Seen(layer, cut_ms, before_ms, until_ms)
+
+
+def _take_seen(
+    cell: Cell,
+    seen: _Seen,
+    route: Route,
+    run: Sequence[Arrival],
+    members: Members,
+    folded: Folded,
+) -> Cell | None:
+    """Fold events that fall into one cell and count from one cut on.
+
+    Return the cell with only the state of that cut; None: one is odd, and nothing is changed.
+    """
+    layer, cut_ms = cell.layer, seen.cut_ms
+    fold = layer.span.fold
+    parts = fold.parts or fold.take_parts()
     state = cell.state if cut_ms == 0 else (cell.late or {}).get(cut_ms)
     if state is None:
         state = fold.aggregation.initialize()
     # One that has only the state of the cut: no cell may keep a state that nothing was folded into.
-    alone = Cell(layer, *ONLY_CELL, state)
+    alone = Cell(layer, cell.filter_id, cell.groups, state)
     name, code = route.external_subscription_id, route.code
-    bounds = layer.start_ms, before_ms, parts.counts_after_ms, until_ms
+    bounds = layer.start_ms, seen.before_ms, parts.counts_after_ms, seen.until_ms
     found = take_run(alone, name, code, run, *bounds, parts.reading, [])
     if found is False:
         return None
-    layer.cells[ONLY_CELL] = cell
+    layer.cells[ONLY_CELL if parts.plain else (cell.filter_id, cell.groups)] = cell
     if cut_ms:
         cell.late = cell.late or {}
         cell.late[cut_ms] = state
         folded.late.append(cell)
     _take_found(cell, cut_ms, run, found, members, folded)
     folded.touch(cell)
-    return Aim(cell, cut_ms, alone if cut_ms else cell, earliest_ms, until_ms, before_ms)
+    return alone if cut_ms else cell
+
+
+def _fold_late(
+    seen: _Seen, route: Route, run: Sequence[Arrival], members: Members, folded: Folded
+) -> Aim | None:
+    """Fold events that all fall into one cell, and count from the same cut on.
+
+    Return None if they do not; nothing is changed then. It does the same as going through them one
+    by one.
+    """
+    layer, fold = seen.layer, seen.layer.span.fold
+    cell = layer.cells.get(ONLY_CELL) or Cell(layer, *ONLY_CELL, fold.aggregation.initialize())
+    alone = _take_seen(cell, seen, route, run, members, folded)
+    if alone is None:
+        return None
+    earliest_ms = reach_of(run)[1]
+    return Aim(cell, seen.cut_ms, alone, earliest_ms, seen.until_ms, seen.before_ms)
 
 
 def _fold_by_cells(
     span: Span,
-    parts: FoldParts,
+    seen: _Seen | None,
     route: Route,
     run: Sequence[Arrival],
     members: Members,
     folded: Folded,
 ) -> Sequence[Arrival]:
-    """Fold events before their period is due, into cells that are there; return those left.
+    """Fold events by their cells; return those left.
 
     Of a charge with several cells. It does the same as going through them one by one.
     """
     newest_ms, earliest_ms, latest_ms, *_ = reach_of(run)
-    layer, fold = span.layer_at(newest_ms), span.fold
-    if layer is None or latest_ms > layer.due_at_ms or is_forgotten(layer):
-        return run
-    words = route.external_subscription_id, route.code
-    bounds = layer.start_ms, layer.end_ms, parts.counts_after_ms, layer.due_at_ms
+    if seen is None:
+        layer = None if span.watch is not None else span.layer_at(newest_ms)
+        if layer is None or latest_ms > layer.due_at_ms or is_forgotten(layer):
+            return run
+        seen = _Seen(layer, 0, layer.end_ms, layer.due_at_ms)
     since, left = pack_position((earliest_ms, 0, 0, 0)), list[Arrival]()
-    for literals, part in by_literals(run, fold.place_names).items():
-        cell = _cell_named(layer, literals)
-        found: Sequence[Found] | bool = False
+    by_place = by_literals(run, span.fold.place_names)
+    # Else it hangs on the order of events which groups find room.
+    is_roomy = span.fold.prices and seen.layer.has_room(len(by_place))
+    for literals, part in by_place.items():
+        place = None if literals is None else place_named(span.fold, literals)
+        cell = None if place is None else seen.layer.cells.get(place)
+        if cell is None and place is not None and is_roomy:
+            cell = _first_cell(seen.layer, *place, part[0])
         # What nobody is billed by has no limits, and takes in its first event at any time.
-        if cell is not None and (
-            parts.prices or not isinstance(cell, GroupCell) or cell.first < since
+        if (
+            cell is None
+            or not (span.fold.prices or not isinstance(cell, GroupCell) or cell.first < since)
+            or _take_seen(cell, seen, route, part, members, folded) is None
         ):
-            found = take_run(cell, *words, part, *bounds, parts.reading, folded.dirty)
-        if cell is None or found is False:
             left += part
-        else:
-            _take_found(cell, 0, part, found, members, folded)
     return left
+
+
+def _first_cell(layer: Layer, filter_id: str | None, groups: Groups, first: Arrival) -> Cell:
+    """Return a cell for an event that is the first of it; the layer has it once it is folded."""
+    state = layer.span.fold.aggregation.initialize()
+    if not groups:
+        return Cell(layer, filter_id, groups, state)
+    cell = GroupCell(layer, filter_id, groups, state)
+    cell.first = pack_position(first.position)
+    return cell
 
 
 def aim_first(route: Route, timestamp_ms: int, members: Members) -> bool:
@@ -417,77 +465,19 @@ def aim_first(route: Route, timestamp_ms: int, members: Members) -> bool:
     return True
 
 
-class Apart(NamedTuple):
-    """What folding a run by its cells came to."""
-
-    cells: int
-    """How many cells it has; 0: nothing was folded."""
-    unread: list[int]
-    """Places of events that were not folded: of a cell, some of which cannot be read."""
-
-
-_NOT_APART = Apart(0, [])
-
-
-def fold_apart(
-    route: Route, run: Sequence[Arrival], most: int, members: Members, folded: Folded
-) -> Apart:
-    """Fold events that lead straight into a period in which the charge has several cells.
-
-    Nothing is folded of more than `most` cells, or if some cell or its members are not at hand.
-    """
-    layer, reading = route.layer, route.reading
-    if layer is None or reading is None or route.cell is not None or most <= 0:
-        return _NOT_APART
-    span, aims = layer.span, list[tuple[Cell, SetKey | None]]()
-    fold = span.fold
-    period_ms = None if fold.metric.recurring else layer.start_ms
-    parts = by_literals(run, fold.place_names)
-    if len(parts) > most:
-        return _NOT_APART
-    for literals in parts:
-        cell = _cell_named(layer, literals)
-        if cell is None:
-            return _NOT_APART
-        name = cell.filter_id, cell.groups, period_ms
-        set_name = span.sets.get(name) if fold.unique else None
-        if fold.unique and (set_name is None or not members.is_complete(set_name)):
-            return _NOT_APART
-        aims.append((cell, set_name))
-    words, unread = (route.external_subscription_id, route.code), set[object]()
-    for (cell, set_name), (literals, part) in zip(aims, parts.items(), strict=True):
-        found = take_run(cell, *words, part, *_ALWAYS, reading, folded.dirty)
-        if found is False:
-            unread.add(literals)
-        elif found is not True and set_name is not None:
-            operate(cell, 0, set_name, found, members, folded)
-    if not unread:
-        return Apart(len(aims), [])
-    alone = (by_literals(run[place : place + 1], fold.place_names) for place in range(len(run)))
-    return Apart(
-        len(aims), [place for place, one in enumerate(alone) if not unread.isdisjoint(one)]
+def has_cells(layer: Layer, run: Sequence[Arrival]) -> bool:
+    """Return whether the cells are there that events of a run would fall into."""
+    fold = layer.span.fold
+    return all(
+        literals is not None and place_named(fold, literals) in layer.cells
+        for literals in by_literals(run, fold.place_names)
     )
 
 
-def _cell_named(layer: Layer, literals: Literals | None) -> Cell | None:
-    """Return the cell of events of these literals, if it is there and they alone decide it."""
-    name = None if literals is None else _place_named(layer.span.fold, literals)
-    return None if name is None else layer.cells.get(name)
-
-
-def has_cells(layer: Layer, run: Sequence[Arrival]) -> bool:
-    """Return whether the cells are there that events of a run would fall into."""
-    parts = by_literals(run, layer.span.fold.place_names)
-    return None not in [_cell_named(layer, literals) for literals in parts]
-
-
 @lru_cache(maxsize=1 << 14)
-def _place_named(fold: ChargeFold, literals: Literals) -> tuple[str | None, Groups] | None:
+def place_named(fold: ChargeFold, literals: Literals) -> tuple[str | None, Groups] | None:
+    """Return the name of the cell that literals lead to; None: the event decides."""
     return fold.place_named(literals)
-
-
-_FOREVER_MS = 1 << 62
-_ALWAYS = (-_FOREVER_MS, _FOREVER_MS, -_FOREVER_MS, _FOREVER_MS)
 
 
 def operate(

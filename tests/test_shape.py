@@ -44,7 +44,6 @@ MANY = {
     "app/kernel/twin_members.py:take_operations": "a call into C: tables, and what a run comes to",
     "app/kernel/twin.py:take_run": "a call into C: an object more would cost every run",
     "app/runtime/believed.py:append_believed": "who appends, for whom, and a whole record",
-    "tables/fold.py:_fold_late": "what `_fold_into` takes, but for corrections",
     "tables/fold.py:_fold_into": "the inner loop, beside `fold_run`, which has seven",
     "tables/partition/redefinition.py:__init__": "the parts of a partition that it joins",
 }

@@ -238,20 +238,37 @@ static int digits_at(const char *p, int count)
     return number;
 }
 
-/* Read an RFC 3339 time in UTC in ms, as 2026-01-01T00:00:00.000Z or with +00:00 in place of Z;
- * return 0 if it is another.
+/* Read a zone of RFC 3339, which ends a text: Z, +02:00 or -05:30. Return the bytes it takes, and the
+ * minutes that it is ahead; 0 if it is none.
  */
-static int read_utc(const char *p, const char *end, int64_t *time_ms)
+static int read_zone(const char *end, int *ahead)
+{
+    *ahead = 0;
+    if (end[-1] == 'Z')
+        return 1;
+    int hours = digits_at(end - 5, 2), minutes = digits_at(end - 2, 2);
+    if ((end[-6] != '+' && end[-6] != '-') || end[-3] != ':' || hours < 0 || hours > 23 ||
+        minutes < 0 || minutes > 59)
+        return 0;
+    *ahead = (60 * hours + minutes) * (end[-6] == '-' ? -1 : 1);
+    return 6;
+}
+
+/* Read an RFC 3339 time in ms, as 2026-01-01T00:00:00.000Z or with another zone; return 0 if it is
+ * another.
+ */
+static int read_moment(const char *p, const char *end, int64_t *time_ms)
 {
     static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365};
+    int ahead;
     if (end - p < 20 || p[4] != '-' || p[7] != '-' || p[10] != 'T' || p[13] != ':' ||
         p[16] != ':')
         return 0;
-    /* What comes before the zone ends here. */
-    int is_short = end[-1] == 'Z';
-    end -= is_short ? 1 : 6;
-    if (!is_short && memcmp(end, "+00:00", 6) != 0)
+    int zone = read_zone(end, &ahead);
+    if (zone == 0)
         return 0;
+    /* What comes before the zone ends here. */
+    end -= zone;
     int year = digits_at(p, 4), month = digits_at(p + 5, 2), day = digits_at(p + 8, 2);
     int hour = digits_at(p + 11, 2), minute = digits_at(p + 14, 2), second = digits_at(p + 17, 2);
     if (year < 1 || month < 1 || month > 12 || day < 1 || hour < 0 || hour > 23 || minute < 0 ||
@@ -273,7 +290,7 @@ static int read_utc(const char *p, const char *end, int64_t *time_ms)
     }
     int64_t days = 365 * (int64_t)last + last / 4 - last / 100 + last / 400 - 719162;
     days += before[month - 1] + (month > 2 && is_leap) + day - 1;
-    *time_ms = (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + ms;
+    *time_ms = (((days * 24 + hour) * 60 + minute - ahead) * 60 + second) * 1000 + ms;
     return 1;
 }
 
@@ -298,7 +315,8 @@ static int read_time(const Literal *literal, PyObject *text_timestamp, int64_t *
     const char *point = p;
     ms *= 1000;
     if (p > digits && p < end && *p == '.') {
-        for (int64_t part = 100; ++p < end && *p >= '0' && *p <= '9' && part > 0; part /= 10)
+        /* What is less than a millisecond adds nothing. */
+        for (int64_t part = 100; ++p < end && *p >= '0' && *p <= '9'; part /= 10)
             ms += part * (*p - '0');
         if (p == point + 1)
             p = digits;
@@ -307,7 +325,7 @@ static int read_time(const Literal *literal, PyObject *text_timestamp, int64_t *
         *time_ms = ms;
         return 1;
     }
-    if (quoted && read_utc(digits, end, time_ms))
+    if (quoted && read_moment(digits, end, time_ms))
         return 1;
     PyObject *made = quoted ? made_by(text_timestamp, literal) : NULL;
     if (made == NULL)

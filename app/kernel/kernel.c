@@ -21,6 +21,7 @@
 #include "few_digits.h"
 #include "reading.h"
 #include "straight.h"
+#include "parted.h"
 #include "members.h"
 #include "head.h"
 #include "filters.h"

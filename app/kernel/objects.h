@@ -4,7 +4,7 @@
 enum {
     EVENT, APPEND_TIME_MS, RAW_PARTITION, RAW_OFFSET, ARRAY_INDEX, REKEYED_OFFSET,
     TRANSACTION_ID, TIMESTAMP_MS, AMOUNT, PROPERTIES, BODY, ENVELOPE,
-    BOUNDS, CELL, READING, SET_KEY, STATE, DIRTY, NAMES
+    BOUNDS, CELL, READING, SET_KEY, PARTING, STATE, DIRTY, PLACE_NAMES, GROUP_PLACES, NAMES
 };
 
 /* The first fields of a state, by name, where nobody told where they lie. */
@@ -13,7 +13,8 @@ static const char *const of_state[] = {"events", "digest", "precise", "bare"};
 static const char *const spellings[NAMES] = {
     "event", "append_time_ms", "raw_partition", "raw_offset", "array_index", "rekeyed_offset",
     "transaction_id", "timestamp_ms", "precise_total_amount_cents", "properties", "body",
-    "envelope", "bounds", "cell", "reading", "set_key", "state", "dirty",
+    "envelope", "bounds", "cell", "reading", "set_key", "parting", "state", "dirty", "place_names",
+    "group_places",
 };
 
 static PyObject *names[NAMES];

@@ -120,6 +120,30 @@ class Cell(Protocol):
     dirty: bool
 
 
+class Fold(Protocol):
+    """What is read of a charge."""
+
+    @property
+    def place_names(self) -> tuple[str, ...]:
+        """The properties that the cell of an event hangs on."""
+
+    @property
+    def group_places(self) -> tuple[int, ...] | None:
+        """Which of these it is grouped by, in order; None: filters decide as well."""
+
+
+Literals = tuple[bytes | None, ...]
+"""JSON literals of some properties; None: there is no such property."""
+
+Place = tuple[str | None, tuple[str | None, ...]]
+"""The name of a cell: its filter and groups."""
+
+Parting = tuple[Mapping[Place, Any], Any, Mapping[Any, bytes] | None, int | None]
+"""Cells of a period by name, the charge, the sets of members by name and period, the period."""
+
+PlaceOf = Callable[[Any, Literals], Place | None]
+
+
 class Route(Protocol):
     """What is read of a route."""
 
@@ -131,6 +155,10 @@ class Route(Protocol):
     def cell(self) -> Any: ...
     @property
     def reading(self) -> Any: ...
+    @property
+    def parting(self) -> Parting | None:
+        """Where events lead straight of a charge with several cells, which has no `cell`."""
+
     @property
     def set_key(self) -> bytes | None:
         """The set that its operations change; None: it has none."""
@@ -566,7 +594,7 @@ MOST_NAMES = 8
 
 def by_literals(
     run: Sequence[Arrival], names: tuple[str, ...]
-) -> dict[tuple[bytes | None, ...] | None, Sequence[Arrival]]:
+) -> dict[Literals | None, Sequence[Arrival]]:
     """Return the events of a run by the JSON literals of some of their properties.
 
     A literal is None if there is no such property. Under None are the events whose properties are
@@ -574,13 +602,13 @@ def by_literals(
     """
     if len(names) > MOST_NAMES:
         raise ValueError("a run is split by fewer properties")
-    parts: dict[tuple[bytes | None, ...] | None, list[Arrival]] = {}
+    parts: dict[Literals | None, list[Arrival]] = {}
     for arrival in run:
         parts.setdefault(_literals_of(arrival.event.properties, names), []).append(arrival)
     return {**parts}
 
 
-def _literals_of(packed: bytes, names: tuple[str, ...]) -> tuple[bytes | None, ...] | None:
+def _literals_of(packed: bytes, names: tuple[str, ...]) -> Literals | None:
     properties = _properties_of(packed)
     found = [None if raw is None else bytes(raw) for raw in map(properties.get, names)]
     odd = (literal for literal in found if literal is not None and literal[:1] == b'"')
@@ -597,23 +625,57 @@ def fold_led(
     led: Sequence[Route],
     runs: Sequence[Run],
     dirty: list[Any],
-    operations: list[tuple[Any, Operations]],
-) -> list[int]:
-    """Fold runs that lead straight as `take_run` does; return the places of those that are odd.
+    operations: list[tuple[Any, Any, bytes | None, Operations]],
+    place_of: PlaceOf,
+    complete: Set[bytes],
+) -> tuple[list[int], list[tuple[int, list[Literals]]]]:
+    """Fold runs that lead straight as `take_run` does, part by part where there are several cells.
 
-    A run is odd as well if its route has no cell. Of operations the route and what `take_run`
-    returns are appended.
+    `place_of`: from a charge and literals to the name of a cell; None: the event decides. Return
+    the places of the runs that are odd: not plain, or one of its cells or members is not there; and
+    the places of others with the literals of what is odd of them. Of operations the route, the
+    cell, its set and what `take_run` returns are appended.
     """
     unread: list[int] = []
+    odd: list[tuple[int, list[Literals]]] = []
     for place, (route, (key, run)) in enumerate(zip(led, runs, strict=True)):
-        found: Operations | bool = False
-        if route.cell is not None:
-            found = take_run(route.cell, *key[1:], run, *_ALWAYS, route.reading, dirty)
-        if found is False:
+        whole = [] if route.cell is None else [(route.cell, route.set_key, (), run)]
+        aims = whole or _aims_of(route.parting, run, place_of, complete)
+        left: list[Literals] = []
+        for cell, set_key, literals, part in aims:
+            found = take_run(cell, *key[1:], part, *_ALWAYS, route.reading, dirty)
+            if found is False:
+                left.append(literals)
+            elif found is not True:
+                operations.append((route, cell, set_key, found))
+        if not aims or (whole and left):
             unread.append(place)
-        elif found is not True:
-            operations.append((route, found))
-    return unread
+        elif left:
+            odd.append((place, left))
+    return unread, odd
+
+
+def _aims_of(
+    parting: Parting | None, run: Sequence[Arrival], place_of: PlaceOf, complete: Set[bytes]
+) -> list[tuple[Any, bytes | None, Literals, Sequence[Arrival]]]:
+    """Return the parts of a run, with the cell and the set of members that each leads to.
+
+    None of them if a cell is not there, or not all of its members are.
+    """
+    aims: list[tuple[Any, bytes | None, Literals, Sequence[Arrival]]] = []
+    if parting is None:
+        return aims
+    cells, fold, sets, period_ms = parting
+    for literals, part in by_literals(run, fold.place_names).items():
+        place = None if literals is None else place_of(fold, literals)
+        cell = None if place is None else cells.get(place)
+        if literals is None or place is None or cell is None:
+            return []
+        set_key = None if sets is None else sets.get((*place, period_ms))
+        if sets is not None and set_key not in complete:
+            return []
+        aims.append((cell, set_key, literals, part))
+    return aims
 
 
 def _adds(kind: msgspec.Raw | None) -> bool | None:

@@ -199,16 +199,19 @@ class Layer(msgspec.Struct, eq=False):
         """Return a new cell for the group of an event at this position; None: no room is left."""
         first, most = pack_position(position), self.limits.max_groups
         group_limit = self.limits.group_limit
-        if group_limit is None:
-            layers = self.limited_layers()
-            if sum(len(layer.cells) for layer in layers) >= most:
-                group_limit = self.limits.group_limit = group_limit_of(layers)
+        if group_limit is None and not self.has_room(1):
+            group_limit = self.limits.group_limit = group_limit_of(self.limited_layers())
         if group_limit is not None and not group_limit.admits(groups, first, most):
             return None
         cell = GroupCell(self, filter_id, groups, self.span.fold.aggregation.initialize())
         cell.first = first
         self.cells[filter_id, groups] = cell
         return cell
+
+    def has_room(self, groups: int) -> bool:
+        """Return whether so many new groups find room, in any order."""
+        cells = sum(len(layer.cells) for layer in self.limited_layers())
+        return self.limits.group_limit is None and cells + groups <= self.limits.max_groups
 
     def displaced_by(self, position: Position) -> bool:
         """Return True if a group that found no room may have a better claim than one with cells."""
@@ -247,8 +250,7 @@ class Span(msgspec.Struct, eq=False):
     forgotten_ms: int = -1
     """Cells of periods that were final by then are forgotten; -1: none are."""
     stands: bool = False
-    """Whether the table of routes has it under its key. A flush asks that of each cell's: to look
-    it up among 100,000 spans took 1.4 us."""
+    """Whether the table of routes has it under its key. To look it up took a flush 1.4 us."""
 
     @property
     def max_groups(self) -> int:

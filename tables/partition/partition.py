@@ -19,21 +19,23 @@ from app.bounds.turns import Steps, drained
 from app.bounds.work_done import WorkDone
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
-from app.kernel import fold_led
+from app.kernel import by_literals, fold_led
 from app.kernel.twin import Operations
 from app.wire.arrivals import Arrival, Run, SubscriptionKey
+from tables.cells.cell import Cell
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.daily import DailyTable
 from tables.changelogged.evaluations import EvaluationTable
 from tables.changelogged.instants import InstantTable
-from tables.changelogged.members import MemberKey, Members
+from tables.changelogged.members import MemberKey, Members, SetKey
 from tables.changelogged.presence import REST, EventRanges
 from tables.changelogged.presence_table import EventRangesTable
 from tables.changelogged.published import PublishedTable
+from tables.charge import Literals
 from tables.event_index.index import EventIndex
 from tables.event_index.rows import ROW_BYTES
-from tables.fold import Folded, apply_members, fold_apart, fold_run, members_wanted, operate
+from tables.fold import Folded, apply_members, fold_run, members_wanted, operate, place_named
 from tables.not_counted import NotCounted, Reason
 from tables.partition.at_hand import AtHand
 from tables.partition.changed import Changed
@@ -59,8 +61,8 @@ from tables.routing.route import LateRoute, Route
 UNIQUE = tuple(name for name, each in AGGREGATIONS.items() if each.reads == "operation")
 """Aggregation types that have members."""
 
-CELLS_AT_ONCE = 2_500
-"""Parts of runs, each of one cell, that are folded straight in one step."""
+Operated = tuple[Route, Cell, SetKey | None, Operations]
+"""Operations of a run: how they were led, and the cell and set of members they fall into."""
 
 
 class Slice(NamedTuple):
@@ -235,24 +237,25 @@ class Partition:
             if noted.note(run) and noted.written:
                 self.event_ranges.mark(route.meter_key, noted)
             route.reach()
-        folded, operations = Folded(), list[tuple[Route, Operations]]()
-        unread = fold_led(led.routes, led.runs, folded.dirty, operations)
+        folded, operations = Folded(), list[Operated]()
+        fold = folded.dirty, operations, place_named, self.members.complete
+        unread, odd = fold_led(led.routes, led.runs, *fold)
         for route in first:
             route.keep_cell()
-        if unread:
-            led = led.without(self._left_apart(led, unread, folded))
+        if unread or odd:
+            led = led.without(self._left_odd(led, unread, odd))
         if led.late:
             self._fold_beside(led, folded, operations)
         if self.definitions.plan_index.in_advance:
             for route, (_, run) in zip(led.routes, led.runs, strict=True):
                 if route.bills_at_once:
                     folded.billed_at_once += run
-        for route, found in operations:
-            if route.cell is not None and route.set_key is not None:
-                cell, cut_ms = route.cell, 0
+        for route, cell, set_key, found in operations:
+            if set_key is not None:
+                cut_ms = 0
                 if isinstance(route, LateRoute):
                     cell, cut_ms = route.revised, route.cut_ms
-                operate(cell, cut_ms, route.set_key, found, self.members, folded)
+                operate(cell, cut_ms, set_key, found, self.members, folded)
         self.index.add_rows(led.rows)
         known, notes = self.intake.copies(led), self.changed.notes
         apply_members(folded.unique, self.members, self.cuts.settled_ms, folded)
@@ -263,9 +266,7 @@ class Partition:
         self.work.add("fold", "cells", len(folded.dirty))
         return Straight(accepted, [*led.rest, *closely], [], copies)
 
-    def _fold_beside(
-        self, led: Led, folded: Folded, operations: list[tuple[Route, Operations]]
-    ) -> None:
+    def _fold_beside(self, led: Led, folded: Folded, operations: list[Operated]) -> None:
         """Fold runs that lead to several spans into the others, and have a flush write all."""
         beside, runs = list[Route](), list[Run]()
         if any(late.beside for late in led.late):
@@ -273,25 +274,29 @@ class Partition:
                 if isinstance(route, LateRoute):
                     beside += route.beside
                     runs += [run] * len(route.beside)
-        if beside and fold_led(beside, runs, folded.dirty, operations):
+        more = folded.dirty, operations, place_named, self.members.complete
+        if beside and fold_led(beside, runs, *more) != ([], []):
             raise AssertionError("what one charge of a metric reads, the others do")
         for late in led.late:
             for each in (late, *late.beside):
                 if each.cut_ms:
                     folded.touch(each.revised)
 
-    def _left_apart(self, led: Led, numbers: Iterable[int], folded: Folded) -> set[int]:
-        """Fold runs by their cells; return the places of events that are left, among all."""
-        ends, left, room = led.ends, set[int](), CELLS_AT_ONCE
-        for number in numbers:
-            _, run = led.runs[number]
+    def _left_odd(
+        self, led: Led, unread: Iterable[int], odd: Iterable[tuple[int, list[Literals]]]
+    ) -> set[int]:
+        """Return the places, among all events, of those that were not folded."""
+        ends, left = led.ends, set[int]()
+        for number in unread:
+            left.update(range(ends[number] - len(led.runs[number][1]), ends[number]))
+        for number, literals in odd:
+            (_, run), parting = led.runs[number], led.routes[number].parting
+            names = () if parting is None else parting.fold.place_names
             first = ends[number] - len(run)
-            apart = fold_apart(led.routes[number], run, room, self.members, folded)
-            room -= apart.cells
             left.update(
-                (first + place for place in apart.unread)
-                if apart.cells
-                else range(first, ends[number])
+                first + place
+                for place in range(len(run))
+                if any(one in literals for one in by_literals(run[place : place + 1], names))
             )
         return left
 

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from app.kernel import learn, learn_state
 from app.wire.refusals import MAX_EVENT_AHEAD_MS
+from tables.aggregation import Groups
 from tables.cells.cell import Cell, Layer, Span
 from tables.cells.forgotten import is_forgotten
-from tables.cells.keys import ONLY_CELL
+from tables.cells.keys import ONLY_CELL, SpanSetKey
 from tables.changelogged.members import SetKey
 from tables.changelogged.presence import EventRanges
-from tables.charge import FoldParts
+from tables.charge import ChargeFold, FoldParts
 from tables.registry import AGGREGATIONS
 from tables.values import UNITS_A_SPAN, UNITS_AN_EVENT, Reading
 
@@ -46,6 +47,17 @@ class Aim(NamedTuple):
     """They are dated before it."""
 
 
+class Parting(NamedTuple):
+    """Where the parts of a run lead in a layer, as `app.kernel` has it."""
+
+    cells: dict[tuple[str | None, Groups], Cell]
+    fold: ChargeFold
+    sets: dict[SpanSetKey, SetKey] | None
+    """The sets of members by cell; None: there are no members."""
+    period_ms: int | None
+    """Start of the period in the names of these sets."""
+
+
 class Route:
     """Where the events of one (organization, external_subscription_id, code) go."""
 
@@ -59,6 +71,7 @@ class Route:
         "layer",
         "made_at",
         "organization_id",
+        "parting",
         "reading",
         "set_key",
         "spans",
@@ -87,6 +100,8 @@ class Route:
         self.layer: Layer | None = None
         self.cell: Cell | None = None
         """The only cell of `layer`; None: its charge has several."""
+        self.parting: Parting | None = None
+        """Where the parts of a run lead in `layer`, if its charge has several cells."""
         self.reading: Reading | None = None
         self.set_key: SetKey | None = None
         """The set of members of `cell`."""
@@ -139,6 +154,7 @@ class Route:
             if set_key is None and parts.plain:
                 return
         self.layer, self.cell, self.reading, self.set_key = layer, cell, parts.reading, set_key
+        self.parting = None if parts.plain else _parting_in(layer)
         self.bounds = _bounds_in(layer, period, parts)
         self.reach()
 
@@ -206,6 +222,7 @@ class Route:
     def lose_aim(self) -> None:
         """Lead events straight nowhere: the cell goes, or another may take its place."""
         self.bounds, self.layer, self.cell, self.late = b"", None, None, None
+        self.parting = None
 
     def aim_late(self, aims: Sequence[Aim]) -> None:
         """Lead events straight to what they were folded into, as `aim` does where that is one cell.
@@ -368,6 +385,14 @@ class LateRoute(Route):
         if one is None or two is None:
             return one is two
         return one.field == two.field and one.numbers is two.numbers
+
+
+def _parting_in(layer: Layer) -> Parting:
+    """Return where the parts of a run lead in a layer."""
+    span = layer.span
+    sets = span.sets if span.fold.unique else None
+    period_ms = None if span.fold.metric.recurring else layer.start_ms
+    return Parting(layer.cells, span.fold, sets, period_ms)
 
 
 def _bounds_in(layer: Layer, period: Period, parts: FoldParts) -> bytes:

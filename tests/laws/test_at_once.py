@@ -107,7 +107,7 @@ def late(code: str, *appended_ms: int, group: str = "x") -> list[Arrival]:
     ]
 
 
-@pytest.mark.parametrize("code", ["count", "max", "heads", "level"])
+@pytest.mark.parametrize("code", ["count", "max", "heads", "level", *APART])
 def test_late_events_of_two_cuts_are_told_apart(code: str) -> None:
     """Those of one revision are folded at once; a later one takes them all one by one."""
     first = [arrived(code, 1, START_MS, transaction_id="a", v="1", u="a")]
@@ -123,12 +123,15 @@ def test_late_events_of_two_cuts_are_told_apart(code: str) -> None:
 
 @pytest.mark.parametrize("settled_ms", [-1, NEVER_MS])
 @pytest.mark.parametrize("untaken", [range(0), range(NEVER_MS)])
-def test_late_events_count_from_cuts_that_are_to_come(settled_ms: int, untaken: range) -> None:
+@pytest.mark.parametrize("code", ["count", "sum"])
+def test_late_events_count_from_cuts_that_are_to_come(
+    code: str, settled_ms: int, untaken: range
+) -> None:
     """What is published, or was being taken when a refold began, shows them no more."""
-    lives = both(["count"], late("count", HOUR_MS))
-    run = late("count", 30 * HOUR_MS + 1, 30 * HOUR_MS + 2)
+    lives = both([code], late(code, HOUR_MS))
+    run = late(code, 30 * HOUR_MS + 1, 30 * HOUR_MS + 2)
     for live, way in zip(lives, WAYS, strict=True):
-        route = live.partition.routes.by_key[ORG, SUBSCRIPTION, "count"]
+        route = live.partition.routes.by_key[ORG, SUBSCRIPTION, code]
         folded = Folded()
         with way():
             fold.fold_run(route, run, settled_ms, live.partition.members, folded, untaken=untaken)
@@ -159,3 +162,7 @@ def test_what_comes_first_of_a_group_is_known_though_it_comes_later() -> None:
         [grouped("average", 2, "x"), grouped("average", 8, "y")],
     ]
     same_bytes(both(["average"], *batches))
+
+
+def test_a_group_begins_with_the_first_of_its_events() -> None:
+    same_bytes(both(["sum"], [grouped("sum", n, "xy"[n % 2]) for n in range(6)]))

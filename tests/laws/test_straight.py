@@ -19,7 +19,6 @@ from app.definitions.outcome import Applied
 from app.wire.arrivals import Arrival, CorrectionArrival, Run, runs_of
 from app.wire.events import Correction
 from app.wire.refusals import RefusalCode
-from tables.partition import partition
 from tests.laws.test_partition import ALL, END_MS, GRACES
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
@@ -302,6 +301,28 @@ def test_events_of_several_cells_go_straight_once_these_are_there(code: str) -> 
     assert sum(cuts[0][1][0] for _, cuts in live.cells().values()) == live.accepted == 12
 
 
+def test_a_filter_decides_beside_groups() -> None:
+    """The groups of all events are those of one filter alone, or of what no filter claims."""
+    definitions = definitions_of(["filtered"])
+    (plan,) = [line.command for line in definitions if line.command.type == "create_plan"]
+    (charge,) = plan.payload["plan"]["charges"]
+    charge["properties"]["pricing_group_keys"] = ["u"]
+    lives = Live(definitions), Close(definitions)
+    for live in lives:
+        live.define_all()
+        for first in (0, 8):
+            live.deliver(
+                [
+                    arrived(
+                        "filtered", n, START_MS + n, v="1", g=group, u=user, operation_type=kind
+                    )
+                    for n, (group, user, kind) in enumerate(product("xy", "ab", "rs"), first)
+                ]
+            )
+    assert lives[0].straight == 8
+    same(*lives)
+
+
 def test_an_event_without_a_value_takes_no_others_along() -> None:
     definitions = definitions_of(["sum"])
     lives = Live(definitions), Close(definitions)
@@ -354,23 +375,6 @@ def test_straight_asks_for_no_members_of_a_set_that_a_refold_has_made() -> None:
 def grouped(code: str, n: int, letter: str) -> Arrival:
     """Return an event of a group."""
     return arrived(code, n, START_MS + n, transaction_id=f"t{n}", v="1", g=letter, u="a")
-
-
-def test_one_step_folds_into_so_many_cells_straight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is more is looked at closely, in smaller steps."""
-    monkeypatch.setattr(partition, "CELLS_AT_ONCE", 3)
-    definitions = definitions_of(["sum", "filtered"])
-    lives = Live(definitions), Close(definitions)
-    batches = ["xy", "xyx", "xx", "xyz"]
-    for live in lives:
-        live.define_all()
-        numbers = count()
-        for batch in batches:
-            sent = product(("sum", "filtered"), batch)
-            live.deliver([grouped(code, next(numbers), letter) for code, letter in sent])
-    # Two cells and no room for two more; one each; one that is new, and two.
-    assert lives[0].straight == 3 + 4 + 3
-    same(*lives)
 
 
 def test_a_group_that_is_too_long_takes_no_place() -> None:

@@ -18,7 +18,7 @@ from app.definitions import commands
 from app.wire.arrivals import Arrival
 from tables.cells.watch import Watch
 from tables.changelogged.checkpoint import Checkpoint
-from tests.laws.test_straight import PLAIN, Close, same
+from tests.laws.test_straight import APART, PLAIN, Close, same
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS
 from tests.world.definitions import (
     ORG,
@@ -47,6 +47,7 @@ class OneByOne(Close):
     def deliver(self, batch: Sequence[Arrival]) -> None:
         with (
             patch("tables.fold._fold_late", return_value=None),
+            patch("tables.fold._fold_by_cells", side_effect=lambda *given: given[3]),
             patch("tables.partition.changed.Changed._is_noted", return_value=False),
         ):
             super().deliver(batch)
@@ -72,7 +73,7 @@ def watching(made: Sequence[CommandAt], codes: Sequence[str], since_ms: int) -> 
 @given(st.data())
 def test_events_of_a_cut_are_folded_at_once_as_one_by_one(data: st.DataObject) -> None:
     """Among cuts that are taken, definitions that change, and restarts."""
-    codes = data.draw(st.sampled_from([CODES, PLAIN[-1:], ("balance", "sum")]))
+    codes = data.draw(st.sampled_from([CODES, PLAIN[-1:], ("balance", "sum"), APART]))
     changing = data.draw(st.booleans())
     settings = data.draw(st.sampled_from(WATCHING))
     made = definitions_of(codes, settings)

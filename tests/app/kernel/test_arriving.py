@@ -70,6 +70,12 @@ FIELDS = {
     "code": TEXTS,
     "timestamp": (
         *('"1767225600.123"', "1767225600", "1767225600.5", "1767225600.1234", "-5", "1e9", "-0"),
+        *(
+            "1767225600.1234567e0",
+            '"1767225600.1234567"',
+            "1767225600.999999999",
+            "1767225600.1239e1",
+        ),
         *('"1767225600."', '"-5"', '"+5"', '"0123.12"', "0.5", "0123", '"2026-01-01T00:00:00Z"'),
         *("999999999999.999", "9999999999999", '"9999999999999"', '".5"', '""', "true", "null"),
         *('"1767225600.12 "', '"٣"', "12345678901234567890", '"999999999999"', "1767225600.000"),
@@ -90,6 +96,14 @@ FIELDS = {
             '"2026-01-01T00:00:00.+00:00"',
             '"2026-01-01T00:00:00-00:00"',
             '"2026-01-01T00:00:0+00:00"',
+            '"2026-01-01T00:00:00+24:00"',
+            '"2026-01-01T00:00:00.5-23:59"',
+            '"2026-01-01T00:00:00+02:60"',
+            '"2026-01-01T00:00:00+2:00"',
+            '"2026-01-01T00:00:00.25+0200"',
+            '"2026-01-01T00:00:00.25*02:00"',
+            '"0001-01-01T00:00:00+02:00"',
+            '"9999-12-31T23:59:59-02:00"',
         ),
         *('"2026-01-01T00:00:00.5xZ"', '"2026-1-01T00:00:00.00Z"', '"2026-01-01T00:00:00"'),
     ),
@@ -204,12 +218,28 @@ def test_each_odd_member_arrives_alike(kernel: Any, shape: int, name: str) -> No
 
 
 @examples(500)
-@given(at=st.datetimes(), digits=st.integers(0, 6), zone=st.sampled_from(["Z", "+00:00"]))
-def test_a_time_in_utc_arrives_alike(kernel: Any, at: datetime, digits: int, zone: str) -> None:
+@given(
+    at=st.datetimes(),
+    digits=st.integers(0, 6),
+    zone=st.one_of(
+        st.just("Z"), st.from_regex(r"[+-]([01][0-9]|2[0-3]):[0-5][0-9]", fullmatch=True)
+    ),
+)
+def test_a_time_of_any_zone_arrives_alike(
+    kernel: Any, at: datetime, digits: int, zone: str
+) -> None:
     fraction = f".{at.microsecond:06d}"[: digits + 1] if digits else ""
     text = f"{at.replace(microsecond=0).isoformat()}{fraction}{zone}"
     value = body_of([*CLOUD[:-2], ("time", f'"{text}"')])
     assert arrived(kernel, value, never) == arrived(twin, value)
+
+
+@examples(200)
+@given(seconds=st.integers(0, 10**12 - 1), fraction=st.from_regex(r"[0-9]{1,12}", fullmatch=True))
+def test_seconds_with_any_fraction_arrive_alike(kernel: Any, seconds: int, fraction: str) -> None:
+    for literal in (f"{seconds}.{fraction}", f'"{seconds}.{fraction}"'):
+        value = body_of([*PLAIN[:3], ("timestamp", literal), PLAIN[4]])
+        assert arrived(kernel, value, never) == arrived(twin, value)
 
 
 def test_what_was_ever_found_arrives_alike(kernel: Any) -> None:

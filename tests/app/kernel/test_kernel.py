@@ -285,6 +285,11 @@ reaches = st.tuples(*[times] * 4) | st.just((1 << 62, 1 << 62, 0, 0))
 routed = st.tuples(st.sampled_from(list(READINGS)), bounds, reaches, st.booleans())
 
 
+def never(*_: object) -> None:
+    """Stand for whoever names cells: here each route has one."""
+    raise AssertionError("no route has several cells")
+
+
 class Outcome(NamedTuple):
     """What is led where, and what becomes of it."""
 
@@ -319,8 +324,9 @@ def led(kernel: Any, runs: list[list[Arrival]], aims: list[tuple[Any, ...]]) -> 
         packed,
     ]
     dirty, operations = list[Any](), list[Any]()
-    unread = kernel.fold_led(found[0], found[1], dirty, operations)
-    by_route = {id(route): answer for route, answer in operations}
+    unread, odd = kernel.fold_led(found[0], found[1], dirty, operations, never, set())
+    assert not odd
+    by_route = {id(route): answer for route, _, _, answer in operations}
     assert [each for route in found[0] for each in dirty if each is route.cell] == dirty
     for route in found[0]:
         route.taken.dirty = [each for each in dirty if each is route.cell]
@@ -371,19 +377,6 @@ def test_a_name_that_comes_twice_is_odd(kernel: Any) -> None:
         assert each.by_literals([one], ("v",) * twin.MOST_NAMES) == {
             (b"1",) * twin.MOST_NAMES: [one]
         }
-
-
-@pytest.mark.parametrize("learned", [False, True])
-def test_what_leads_to_several_cells_is_left(compiled: Path, tmp_path: Path, learned: bool) -> None:
-    kernel: Any = loaded(Path(shutil.copy(compiled, tmp_path)))
-    if learned:
-        learn(kernel)
-    one, other = (Routed("sum", ALWAYS, (1 << 62, 1 << 62, 0, 0), True) for _ in range(2))
-    several: Any = other
-    several.cell = None
-    runs = [(("o", "s", "c"), [plain(n, v=str(n))]) for n in range(2)]
-    for each in (kernel, twin):
-        assert each.fold_led([several, one], runs, [], []) == [0]
 
 
 @pytest.mark.parametrize("early_ms", [0, 1])
