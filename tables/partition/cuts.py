@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from itertools import chain
 from math import lcm
 
@@ -32,6 +32,7 @@ class CutsToCome:
         self._definitions = tables.definitions
         self._checkpoint = tables.checkpoint
         self._daily = tables.daily
+        self._billed_at_once = tables.instants
         self._timelines = timelines
         self._is_home = is_home
         self.late_cuts: dict[SubscriptionKey, set[int]] = {}
@@ -272,6 +273,17 @@ class CutsToCome:
         new = names - known
         known |= new
         self._late_names |= new
+
+    def expect_undecided(self) -> Iterator[None]:
+        """Have the grid cuts taken of all events that wait to be billed, a step for each time.
+
+        By the settings known now: some may be of before events that came in earlier.
+        """
+        undecided = self._billed_at_once.undecided
+        for name in list(undecided):
+            for append_time_ms in {position[0] for position in undecided.get(name, ())}:
+                self.expect_instants({name}, self.grid_cut_of(append_time_ms))
+                yield
 
     def next_ms(self) -> int:
         """Return the first cut to come that anybody's events or corrections wait for."""

@@ -432,9 +432,8 @@ class Partition:
         Then cuts to come are known again.
         """
         self.not_counted.since_ms = self.checkpoint.append_time_ms
-        for name, arrivals in self.instants.undecided.items():
-            for position in arrivals:
-                self.cuts.expect_instants({name}, self.cuts.grid_cut_of(position[0]))
+        for _ in self.cuts.expect_undecided():
+            pass
         self.standing.note_restored()
         self.redefinition.search_for_all()
         if not self.snapshot.is_whole():

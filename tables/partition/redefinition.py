@@ -86,8 +86,9 @@ class Redefinition:
                 each for each in standing.first(TOLD_AT_ONCE) if each.at_ms <= standing.looks_for_ms
             ]
             if any(each.impact.organization_id is None for each in told):
-                # Settings may come into force before corrections that were read earlier.
+                # Settings may come into force before corrections and events that were read earlier.
                 yield from self._corrected.reschedule_revisions()
+                yield from self._cuts.expect_undecided()
                 yield from self._missed(told)
             yield from self._renewed_for([each.impact for each in told])
             if self._definitions.watches_before(NEVER_MS):

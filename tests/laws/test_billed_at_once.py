@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from msgspec.structs import replace
+
+from app.billing_periods.instants import iso_milliseconds
 from app.definitions import commands
+from app.definitions.timeline import ceil_to
 from app.wire.arrivals import Position
+from app.wire.usage_records import PublishedRecord
 from tests.laws.test_straight import late
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
@@ -53,3 +59,31 @@ def test_late_events_of_two_charges_are_billed_at_once_by_either() -> None:
         live.deliver([late("spent", number, START_MS + WEEK_MS + DAY_MS + number)])
     assert live.straight > 0
     assert waiting(live) == {each.position for each in live.arrived()}
+
+
+@pytest.mark.parametrize(("before_s", "after_s"), [(60, 1), (1, 60), (60, 3600)])
+def test_settings_of_before_an_event_say_when_it_is_billed_though_they_come_in_after_it(
+    before_s: int, after_s: int
+) -> None:
+    append_time_ms = START_MS + 3_250
+    made = definitions_of(["passes"], replace(SETTINGS, close_grid_s=before_s))
+    other = commands.set_settings(replace(SETTINGS, close_grid_s=after_s))
+    event = arrived("passes", 0, append_time_ms, u="a", operation_type="add")
+
+    def told(*, after: bool) -> list[PublishedRecord]:
+        live = Live(made)
+        live.define_all()
+        if after:
+            live.deliver([event])
+        # At another grid cut: whoever is watched is looked at when settings show.
+        live.append(START_MS - HOUR_MS // 2, other)
+        if not after:
+            live.deliver([event])
+        live.close_until(START_MS + DAY_MS)
+        return live.records
+
+    records = told(after=True)
+    assert records == told(after=False)
+    assert [json.loads(each.value)["closed_at"] for each in records] == [
+        iso_milliseconds(ceil_to(append_time_ms, after_s * 1000))
+    ]

@@ -4812,4 +4812,12 @@ BUGS = (
         "",
         "tests/laws/test_common_terms.py::test_what_changes_after_one_was_asked_for_is_told",
     ),
+    Bug(
+        "event-billed-by-settings-that-it-was-read-under",
+        "tables/partition/redefinition.py",
+        "                yield from self._cuts.expect_undecided()\n",
+        "",
+        "tests/laws/test_billed_at_once.py"
+        "::test_settings_of_before_an_event_say_when_it_is_billed_though_they_come_in_after_it",
+    ),
 )
