@@ -238,7 +238,7 @@ class _Cut:
         waiting: deque[tuple[SubscriptionKey, Iterator[PublishedRecord | None]]] = deque()
         for name in names:
             at_hand = state.timelines.has(name)
-            state.packing.unpacked.clear()
+            state.packing.as_packed.clear()
             records = closing(state, name, self._cut_ms)
             first = list(islice(records, AT_FIRST))
             for record in first:
@@ -249,7 +249,7 @@ class _Cut:
             else:
                 # Also one that was left half taken before.
                 state.stale.half_closed.discard(name)
-                packed = state.packing.unpacked.pop(name, ())
+                packed = state.packing.as_packed.pop(name, ())
                 if packed or not at_hand:
                     # Its timelines go with that.
                     cuts.unscheduled[name] = due_next(state, name, self._cut_ms)

@@ -58,10 +58,10 @@ def measure(
     dues: list[DueNext | None] = []
     for name in names:
         # As `agents.close` does.
-        partition.packing.unpacked.clear()
+        partition.packing.as_packed.clear()
         at_hand = partition.timelines.has(name)
         records += sum(record is not None for record in closing(partition, name, cuts[0]))
-        packed = partition.packing.unpacked.pop(name, ())
+        packed = partition.packing.as_packed.pop(name, ())
         if at_hand and not packed:
             dues.append(None)
             continue

@@ -188,12 +188,7 @@ class CommonTerms:
         if shared is None:
             return None
         due = shared.timeline.next_due(done_ms)
-        # Each with the one before it, which begins otherwise where it is the first.
-        is_own = (
-            earlier is not None and shared.since_ms <= earlier.start_ms
-            for _, earlier in due.periods
-        )
-        return due if due.periods and all(is_own) else None
+        return due if shared.since_ms <= due.shared_ms else None
 
     def next_due(self, name: CodeKey, done_ms: int) -> int | None:
         """Return when a period of an external id is due first after a cut; None: ask its own."""

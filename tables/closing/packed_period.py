@@ -27,7 +27,7 @@ from tables.routing.period_charges import PeriodCharges
 
 def closings_of(
     charges: PeriodCharges, period: Period, cells: Iterable[PackedHere], before: PeriodBefore
-) -> list[Closing | None] | None:
+) -> list[Closing] | None:
     """Return the cells of a period of which nothing is published yet; None: routes tell them.
 
     `cells`: all of the subscription. `before`: the period before.
@@ -35,7 +35,7 @@ def closings_of(
     for charge, metric, *_ in charges.recurring:
         if any(before.closed(charge, told_of(charge, metric).filters)):
             return None
-    found: dict[tuple[str, str | None, Groups], Closing | None] = {}
+    found: dict[tuple[str, str | None, Groups], Closing] = {}
     for cell in cells:
         period_charge = charges.last(cell.charge_id)
         if period_charge is None or period_charge.gone:

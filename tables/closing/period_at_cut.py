@@ -98,8 +98,9 @@ class PeriodAtCut:
         count = 0
         looked: list[Noted[Cell]] = []
         self._looked = looked
-        packed = self._few_packed()
-        closings = self.closings(self.partition.packing.route_of) if packed is None else packed
+        closings: Iterable[Closing | None] | None = self._few_packed()
+        if closings is None:
+            closings = self.closings(self.partition.packing.route_of)
         for count, found in enumerate(closings, 1):
             if found is not None and (change := self._change_of(found)) is not None:
                 heappush(heap, (self._identity(found), count, change))
@@ -124,7 +125,7 @@ class PeriodAtCut:
         for noted in looked:
             noted.told(published)
 
-    def _few_packed(self) -> Iterable[Closing | None] | None:
+    def _few_packed(self) -> list[Closing] | None:
         """Return the cells of a period that ends, as they are packed; None: routes tell them."""
         partition, period = self.partition, self.period
         if self.before is not _UNPUBLISHED or self.cut_ms != period.due_at_ms:

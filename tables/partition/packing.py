@@ -62,7 +62,7 @@ class Packing:
         self._packed = PackedCells()
         """Cells of external subscriptions that have no routes here."""
         self._unpacked: dict[SpanKey, list[tuple[CellKey, Packed]]] = {}
-        self.unpacked: dict[SubscriptionKey, list[Piece]] = {}
+        self.as_packed: dict[SubscriptionKey, list[Piece]] = {}
         """Cells of who was unpacked last, as they were packed: for `pack`, if none changes."""
         self._to_pack: dict[SubscriptionKey, None] = {}
         """To be packed once no definition is left to be looked at."""
@@ -180,7 +180,7 @@ class Packing:
         packed = [cell for i in self._subscription_ids(name) for cell in self._packed.drain(i)]
         if not packed:
             return
-        self.unpacked = {name: pieces}
+        self.as_packed = {name: pieces}
         for key, cells in by_span(packed).items():
             self._unpacked.setdefault(key, []).extend(cells)
         for code in self._event_ranges.codes_of(name):

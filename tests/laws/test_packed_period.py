@@ -104,7 +104,7 @@ def test_a_period_closes_and_nothing_is_unpacked() -> None:
     packing = live.partition.packing
     assert packing.is_packed(NAME)
     assert not live.partition.routes.by_key
-    assert not packing.unpacked
+    assert not packing.as_packed
 
 
 def test_what_comes_late_in_a_watched_period_is_in_it() -> None:
