@@ -26,7 +26,7 @@ from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord, Topic
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.closing.changed import changed_at
-from tables.closing.close import closing, due_next, settling
+from tables.closing.close import closing, let_go, settling
 from tables.closing.instants import instants_at, members_wanted
 
 log = logging.getLogger(__name__)
@@ -249,15 +249,7 @@ class _Cut:
             else:
                 # Also one that was left half taken before.
                 state.stale.half_closed.discard(name)
-                packed = state.packing.as_packed.pop(name, ())
-                if packed or not at_hand:
-                    # Its timelines go with that.
-                    cuts.unscheduled[name] = due_next(state, name, self._cut_ms)
-                    if packed:
-                        # As they were: nobody else had a turn since.
-                        state.packing.pack(name, packed)
-                    else:
-                        state.packing.spare(name)
+                cuts.unscheduled[name] = let_go(state, name, self._cut_ms, was_at_hand=at_hand)
             failpoint("mid-close")
             yield len(first) + 1
         while waiting:

@@ -22,7 +22,7 @@ from app.settings import LOCAL_ORGANIZATION_ID as ORG
 from bench.fold import NOW_MS, definitions
 from bench.pairs import Load
 from bench.world import METRICS, event_value, subscription_of
-from tables.closing.close import DueNext, closing, due_next, next_cut, settle
+from tables.closing.close import DueNext, closing, let_go, next_cut, settle
 
 BEGUN_MS = NOW_MS - 400 * 86_400_000
 """When subscriptions began: most have had periods before."""
@@ -61,15 +61,7 @@ def measure(
         partition.packing.as_packed.clear()
         at_hand = partition.timelines.has(name)
         records += sum(record is not None for record in closing(partition, name, cuts[0]))
-        packed = partition.packing.as_packed.pop(name, ())
-        if at_hand and not packed:
-            dues.append(None)
-            continue
-        dues.append(due_next(partition, name, cuts[0]))
-        if packed:
-            partition.packing.pack(name, packed)
-        else:
-            partition.packing.spare(name)
+        dues.append(let_go(partition, name, cuts[0], was_at_hand=at_hand))
     times.append(clock())
     settle(partition, cuts[0])
     for name, due in zip(names, dues, strict=True):

@@ -39,9 +39,23 @@ class DueNext(NamedTuple):
     """NEVER_MS: none is."""
 
 
-def due_next(partition: Partition, name: SubscriptionKey, cut_ms: int) -> DueNext:
-    """Return when periods are due next after a cut, while what tells it is at hand."""
+def let_go(
+    partition: Partition, name: SubscriptionKey, cut_ms: int, *, was_at_hand: bool
+) -> DueNext | None:
+    """Let an external subscription rest again that did before its cut; return when it is due next.
+
+    None: it was at hand. `was_at_hand`: its timelines were. Nobody else may have had a turn since
+    `Packing.as_packed` was cleared, before the cut.
+    """
+    packed = partition.packing.as_packed.pop(name, ())
+    if was_at_hand and not packed:
+        return None
+    # Its timelines go with that.
     due_ms = partition.timelines.next_due(name, cut_ms)
+    if packed:
+        partition.packing.pack(name, packed)
+    else:
+        partition.packing.spare(name)
     return DueNext(cut_ms, partition.definitions.offset, due_ms)
 
 

@@ -292,8 +292,7 @@ def test_a_cut_leaves_packed_cells_as_they_were(data: st.DataObject) -> None:
     cut_ms = START_MS + WEEK_MS
     live.define_until(cut_ms)
     records = list(close_subscription(partition, NAME, cut_ms))
-    if NAME in partition.packing.as_packed:
-        partition.packing.pack(NAME, partition.packing.as_packed.pop(NAME))
+    partition.packing.pack(NAME, partition.packing.as_packed.pop(NAME, ()))
     assert partition.packing.pieces(NAME) == packed
     assert not partition.routes.spans
     hot = in_order(definitions, [])

@@ -4401,9 +4401,9 @@ BUGS = (
     ),
     Bug(
         "whose-period-ends-without-events-stays-at-hand",
-        "agents/close.py",
-        "if packed or not at_hand:",
-        "if packed:",
+        "tables/closing/close.py",
+        "if was_at_hand and not packed:",
+        "if not packed:",
         "tests/agents/test_close.py::test_whose_period_ends_without_events_stays_at_hand_if_it_was",
     ),
     Bug(
