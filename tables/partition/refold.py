@@ -16,14 +16,15 @@ from msgspec.structs import replace
 from app.bounds.turns import Steps, drained
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
-from tables.cells.cell import GroupCell, Span
-from tables.cells.keys import SpanKey, append_time_of
+from tables.cells.cell import GroupCell
+from tables.cells.keys import append_time_of
 from tables.changelogged.members import Members, SetKey
 from tables.changelogged.presence import REST, first_offsets
 from tables.event_index.entries import Entry
 from tables.fold import Folded, apply_members, fold_run
 from tables.not_counted import NotCounted
 from tables.partition.changed import Anew
+from tables.partition.freed import FreedIds, Refused
 from tables.partition.intake import RefusedArrival, WaitForDefinitions
 from tables.partition.left_out import FROM_THE_FIRST, appended_from, dated_from, first_kept_ms
 from tables.partition.partition import Partition
@@ -75,6 +76,7 @@ class Refold:
         """Since when events are dated that are folded, where what is forgotten stays so."""
         self.appended_from: dict[MeterKey, int] = {}
         """Since when all that is folded was appended, unless some came early; not of the others."""
+        self._freed = FreedIds(partition)
         if begins:
             drained(self.beginning())
 
@@ -96,7 +98,7 @@ class Refold:
         Then another process may feed it.
         """
         partition = self.partition
-        if self._searches or self._limit_positions or self._anew is not None:
+        if self._searches or self._limit_positions or self._freed.names or self._anew is not None:
             return False
         spans = (span for route in self.routes.values() for span in route.spans)
         corrected = any(map(partition.corrections.touches, self._names))
@@ -133,7 +135,7 @@ class Refold:
         self.dated_from, self.appended_from, self._shown_until_ms = {}, {}, None
         for meter_key in self.meter_keys - {REST}:
             route = routes[meter_key] = self._compile(meter_key)
-            if meter_key in self._redefined:
+            if meter_key in self._redefined and not self._freed.names:
                 self._leave_out(meter_key, route)
             yield
         # Corrections that came meanwhile are known as it begins.
@@ -172,8 +174,9 @@ class Refold:
         self.events = 0
         self._found: set[MeterKey] = set()
         """Meter keys that were undefined, with events that may be noted with the rest only."""
-        self.refused: list[tuple[bytes, Entry, RefusedArrival]] = []
+        self.refused: list[Refused] = []
         """What the live fold took under definitions that it did not have all of."""
+        self._freed.begin()
         self.waits_past_ms = -1
         """Definitions must be applied past it, or some event cannot be judged."""
 
@@ -191,7 +194,9 @@ class Refold:
 
     @property
     def appended_from_ms(self) -> int | None:
-        """The least of `appended_from`; None: nothing is left out."""
+        """Since when what is to be fed was appended; None: since the first of the meter keys."""
+        if self._freed.names:
+            return appended_from(self._freed.appended_ms)
         return min(self.appended_from.values(), default=None)
 
     def start_offsets(self, since: tuple[int, int] = (0, 0)) -> tuple[int | None, int | None]:
@@ -201,17 +206,18 @@ class Refold:
         """
         find, late = self.partition.event_ranges.find, self.appended_from
         found = ((key, find(key[:2], key[2])) for key in self.meter_keys)
-        return first_offsets(
+        offsets = first_offsets(
             entry.since(*since) if key in late else entry
             for key, entry in found
             if entry is not None
         )
+        return self._freed.widened(offsets, since)
 
     def sought(self) -> tuple[set[SubscriptionKey], set[str] | None]:
         """Return whose events to feed, of which codes; no names, or no codes: any may be wanted."""
         if self._searches:
             return set(), None
-        if any(map(self.partition.corrections.touches, self._names)):
+        if self._freed.names or any(map(self.partition.corrections.touches, self._names)):
             # An amend may have given an event one of the codes.
             return self._names, None
         return self._names, {code for _, _, code in self.meter_keys}
@@ -229,18 +235,8 @@ class Refold:
         for arrival, identity, entry in zip(
             wanted, ids, partition.index.find_many(ids), strict=True
         ):
-            if entry is None or entry[1:5] != arrival.place:
-                continue
-            # Scanning may begin anywhere; the index knows the append time that the log had reached.
-            placed = replace(arrival, append_time_ms=entry[0])
-            # Most of them are not looked up at all; one that names no time has it only now.
-            if placed.timestamp_ms < self.dated_from.get(placed.meter_key, FROM_THE_FIRST):
-                continue
-            # As it came: what a correction makes of it is never too late, but one of an event that
-            # was not taken has nothing to correct.
-            refused = self._refusal(placed)
-            if refused is not None:
-                self.refused.append((identity, entry, refused))
+            placed = self._placed(arrival, identity, entry)
+            if placed is None:
                 continue
             self._foresee(placed)
             if self._anew is not None:
@@ -272,6 +268,22 @@ class Refold:
         ]
         operations, self.folded.unique = self.folded.unique, []
         apply_members(operations, self.members, settled_ms, self.folded)
+
+    def _placed(self, arrival: Arrival, identity: bytes, entry: Entry | None) -> Arrival | None:
+        """Return an event that is the one to count by its id; `entry`: what the index has of it."""
+        if entry is None or entry[1:5] != arrival.place:
+            return self._freed.counted(identity, arrival, entry, self._judged)
+        # Scanning may begin anywhere; the index knows the append time that the log had reached.
+        placed = replace(arrival, append_time_ms=entry[0])
+        # Most of them are not looked up at all; one that names no time has it only now.
+        if placed.timestamp_ms < self.dated_from.get(placed.meter_key, FROM_THE_FIRST):
+            return None
+        # As it came: what a correction makes of it is never too late.
+        refused = self._judged(placed) if placed.meter_key in self.routes else None
+        if refused is not None:
+            self.refused.append((identity, entry, refused))
+            return None
+        return placed
 
     def _find(self, arrivals: Iterable[Arrival]) -> None:
         """Take in the meter keys of names that were undefined and are defined now.
@@ -346,7 +358,7 @@ class Refold:
         return partition.corrected.counted(identity, placed, horizon_ms, self._known)
 
     def _wants(self, arrival: Arrival) -> bool:
-        if self.partition.corrections.touches(arrival.name):
+        if arrival.name in self._freed.names or self.partition.corrections.touches(arrival.name):
             # An amend may have given it one of the codes.
             return arrival.name in self._names
         meter_key, dated_ms = arrival.meter_key, arrival.event.timestamp_ms
@@ -354,9 +366,7 @@ class Refold:
             return False
         return meter_key in self.routes
 
-    def _refusal(self, arrival: Arrival) -> RefusedArrival | None:
-        if arrival.meter_key not in self.routes:
-            return None
+    def _judged(self, arrival: Arrival) -> RefusedArrival | None:
         try:
             return self.partition.intake.refusal(arrival, arrival.timestamp_ms)
         except WaitForDefinitions as wait:
@@ -396,15 +406,16 @@ class Refold:
         The live fold must stand where this does until the end. Ids of `refused` are free again; the
         caller owes each of these events a dead letter.
         Return False if nothing was swapped and all events must be fed again from the start: only
-        now is it known which groups are admitted, or when the next cut is.
+        now is it known which groups are admitted, when the next cut is, or which ids are free.
         """
-        if self._unforeseen:
+        partition = self.partition
+        if self._unforeseen or not self._freed.agree(self.refused):
             for name, cut_ms in self._unforeseen.items():
-                self.partition.cuts.expect(name, cut_ms)
+                partition.cuts.expect(name, cut_ms)
             self._limit_positions |= self._unforeseen
+            self._freed.widen(self.meter_keys)
             yield from self.beginning()
             return False
-        partition = self.partition
         if self._shown_until_ms is not None:
             if partition.standing.shown_until_ms != self._shown_until_ms:
                 # What waited was looked at meanwhile, without these routes.
@@ -448,6 +459,7 @@ class Refold:
             decided_ms = partition.cuts.decided_ms
             yield from partition.corrections.followed.enforcing(name, standing, decided_ms)
         partition.corrected.revise(self._limit_positions, self._revised)
+        self.recorrected |= self._freed.keep()
         if self._searches:
             self._keep_found()
         if self._anew is not None:
@@ -481,18 +493,3 @@ class Refold:
             if partition.corrections.touches((org, external_id)):
                 self.recorrected.add((org, external_id))
         partition.redefinition.note_searched(self._defined_ms[1], self._searched_for)
-
-
-def cells_of(route: Route) -> dict[SpanKey, dict[bytes, bytes]]:
-    """Return packed cells of a route by span and key: what verify compares."""
-    return {span.key: packed_cells(span) for span in route.spans}
-
-
-def packed_cells(span: Span) -> dict[bytes, bytes]:
-    """Return packed cells of a span that are not empty."""
-    return {
-        cell.packed_key(): cell.packed()
-        for layer in span.layers.values()
-        for cell in layer.cells.values()
-        if not cell.blank(span.fold.aggregation)
-    }

@@ -6,6 +6,8 @@ has to come to that too, whenever it applies the definition, and to tell it once
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from app.definitions import commands
@@ -15,7 +17,8 @@ from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
-from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of, runs_of
+from app.definitions.timeline import NEVER_MS
+from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionKey, arrivals_of, runs_of
 from app.wire.events import Correction
 from app.wire.identity import event_id
 from tables.event_index.index import EventIndex
@@ -26,7 +29,7 @@ from tables.partition.refold import Refold
 from tables.reading.usage import current_usage
 from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
-from tests.world.events import raw
+from tests.world.events import cancel, raw
 from tests.world.past import past_usage
 from tests.world.story import Story
 
@@ -63,25 +66,36 @@ class Worker:
                 if meter_keys:
                     self.refold(meter_keys)
 
-    def refold(self, meter_keys: set[tuple[str, str, str]]) -> None:
-        job = Refold(self.partition, meter_keys)
+    def refold(
+        self, meter_keys: set[tuple[str, str, str]], horizons: Mapping[SubscriptionKey, int] = {}
+    ) -> None:
+        job = Refold(self.partition, meter_keys, horizons)
         job.feed(self.arrivals)
         self.queued = meter_keys
         self.waits_past_ms = job.waits_past_ms
         if job.waits_past_ms < 0:
-            job.swap()
+            while not job.swap():
+                job.feed(self.arrivals)
             self.told += [refused for _, _, refused in job.refused]
+            for name in job.recorrected:
+                anew = self.partition.event_ranges.meter_keys_of(name)
+                self.refold(anew, {name: NEVER_MS})
 
     def fold(self) -> None:
-        """Every event of the story that is not folded yet."""
+        """Every event of the story that is not folded yet, then its corrections."""
         new: list[Arrival] = []
+        corrections: list[CorrectionArrival] = []
         for line in self.story.events[len(self.arrivals) :]:
             place = (line.append_time_ms, line.partition, line.offset)
-            new += [
-                a for a in arrivals_of(line.value, (), *place, Judging()) if isinstance(a, Arrival)
-            ]
+            for each in arrivals_of(line.value, (), *place, Judging()):
+                if isinstance(each, Arrival):
+                    new.append(each)
+                elif isinstance(each, CorrectionArrival):
+                    corrections.append(each)
         self.arrivals += new
         self.told += self.partition.fold(runs_of(new)).refused
+        for correction in corrections:
+            self.partition.corrected.correct(correction)
 
     def codes(self) -> list[str]:
         return [str(refused.code) for refused in self.told]
@@ -183,6 +197,38 @@ def test_the_id_of_what_was_refused_is_free_again() -> None:
     assert [str(row.units) for row in usage.rows] == ["5"]
     (closed,) = past_usage(worker.partition, NAME, ms("2024-01-23"))
     assert closed.rows == ()
+
+
+@pytest.mark.parametrize("cancels", [False, True])
+@pytest.mark.parametrize("code", ["m", "other"])
+def test_the_first_copy_that_is_not_refused_counts_in_place_of_one_that_is(
+    code: str, *, cancels: bool
+) -> None:
+    """The worker left it out, and perhaps has no other event of its metric."""
+    told = Story(**REFUSE).metric("m", "sum_agg").metric("other", "max_agg")
+    told.plan({"billable_metric_code": "m"}, {"billable_metric_code": "other"}).subscribe()
+    before = len(told.definitions)
+    told.define("2024-01-20", commands.terminate_subscription(ORG, SUBSCRIPTION))
+    told.subscribe(at="2024-01-21", subscription_at="2024-01-21T00:00:00Z")
+    sent = [("m", "2024-01-11", 2), ("m", "2024-01-12", 3), (code, "2024-01-22", 5)]
+    for number, (of, dated, v) in enumerate([*sent, (code, "2024-01-22", 7)]):
+        told.append(f"2024-01-22T0{number}:00:00Z", raw(of, "t0", ms(dated), v=v))
+    if cancels:
+        told.append("2024-01-23", cancel("t0"))
+    worker = Worker(told)
+    worker.define(before)
+    worker.fold()
+    worker.define(2)
+    worker.pass_time("2024-01-24")
+    assert worker.codes() == ["period_closed"]
+    assert worker.known("t0")
+    offline = told.meter("2024-01-24")
+    wanted = offline.usage(NAME, ms("2024-01-24"))
+    usage = current_usage(worker.partition, NAME, ms("2024-01-24"))
+    assert usage is not None
+    assert wanted is not None
+    assert usage.rows == wanted.rows
+    assert max((str(row.units) for row in usage.rows), default="0") == ("0" if cancels else "5")
 
 
 def test_a_late_copy_is_refused_and_the_first_one_counts() -> None:

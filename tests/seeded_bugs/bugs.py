@@ -1492,8 +1492,8 @@ BUGS = (
     Bug(
         "refold-without-index",
         "tables/partition/refold.py",
-        "if entry is None or entry[1:5] != arrival.place:\n                continue\n            #",
-        "if entry is None:\n                continue\n            #",
+        "if entry is None or entry[1:5] != arrival.place:\n            return self._freed",
+        "if entry is None:\n            return self._freed",
         "tests/simulation/test_simulation.py::test_seeds_come_to_the_offline_fold[0]",
     ),
     Bug(
@@ -4819,5 +4819,61 @@ BUGS = (
         "",
         "tests/laws/test_billed_at_once.py"
         "::test_settings_of_before_an_event_say_when_it_is_billed_though_they_come_in_after_it",
+    ),
+    Bug(
+        "copies-of-what-is-refused-lost",
+        "tables/partition/freed.py",
+        "if counting == self._counting:",
+        "if True:",
+        "tests/rules/test_late_definitions.py"
+        "::test_the_first_copy_that_is_not_refused_counts_in_place_of_one_that_is[m-False]",
+    ),
+    Bug(
+        "any-copy-of-what-is-refused",
+        "tables/partition/freed.py",
+        "if met is None or copy.position < met.position:",
+        "if True:",
+        "tests/rules/test_late_definitions.py"
+        "::test_the_first_copy_that_is_not_refused_counts_in_place_of_one_that_is[m-False]",
+    ),
+    Bug(
+        "refused-copy-of-what-is-refused",
+        "tables/partition/freed.py",
+        "if is_refused(copy):",
+        "if False:",
+        "tests/rules/test_late_definitions.py"
+        "::test_the_first_copy_that_is_not_refused_counts_in_place_of_one_that_is[m-False]",
+    ),
+    Bug(
+        "copy-without-its-corrections",
+        "tables/partition/freed.py",
+        "if partition.corrections.touches(arrival.name):",
+        "if False:",
+        "tests/rules/test_late_definitions.py"
+        "::test_the_first_copy_that_is_not_refused_counts_in_place_of_one_that_is[m-True]",
+    ),
+    Bug(
+        "copies-of-one-code",
+        "tables/partition/refold.py",
+        "if self._freed.names or any(map(",
+        "if any(map(",
+        "tests/simulation/test_lagging.py::test_a_copy_counts_once_the_event_that_was_taken_before_it"
+        "_turns_out_to_be_refused[sum]",
+    ),
+    Bug(
+        "copies-sought-where-events-are-noted",
+        "tables/partition/freed.py",
+        "if not self.names:",
+        "if True:",
+        "tests/simulation/test_lagging.py::test_a_copy_counts_once_the_event_that_was_taken_before_it"
+        "_turns_out_to_be_refused[forwarded]",
+    ),
+    Bug(
+        "copy-that-the-index-forgets",
+        "tables/partition/freed.py",
+        "partition.index.add_many([identity], [Entry(*row)])",
+        "pass",
+        "tests/rules/test_late_definitions.py"
+        "::test_the_first_copy_that_is_not_refused_counts_in_place_of_one_that_is[m-False]",
     ),
 )

@@ -296,7 +296,8 @@ class Outcome:
         """Events that are late by the log and repeat an id.
 
         A worker that has not applied the definition yet tells of the repetition instead, if there
-        is something to tell: the same body again is nothing.
+        is something to tell: the same body again is nothing. It tells so, too, of what repeats an
+        event that is late, and counts for that.
         """
         late = {letter.place for letter in expected if letter.code in _LATE}
         told = {letter.place for letter in letters if letter.code == _CONFLICT}
@@ -304,7 +305,8 @@ class Outcome:
             place
             for first, *others in self._by_id().values()
             for place, other in ((_place(other), other) for other in others)
-            if place in late and (place in told or same_body(first.event, other.event))
+            if (place in told and late & {place, _place(first)})
+            or (place in late and same_body(first.event, other.event))
         }
 
     @cached_property

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from app.definitions import commands
 from app.kafka.log_readers import LogReader, LogRecord
@@ -27,7 +28,7 @@ from tests.simulation.test_between_refolds import BASE, grouped
 from tests.simulation.test_mending import defined
 from tests.simulation.worker import Worker
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, subscription_body
+from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of, subscription_body
 from tests.world.topics import no_topics
 
 HERE, NOWHERE = frozenset({0}), frozenset[int]()
@@ -134,6 +135,50 @@ def test_a_history_record_in_force_is_read_before_anything_is_folded(
         return await player.end()
 
     assert run(in_simulation(Script(1, 2, []), 0, tmp_path, act)).check() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "partitions"),
+    [
+        pytest.param("max", 1, id="max"),
+        pytest.param("sum", 1, id="sum"),
+        pytest.param("max", 2, id="forwarded"),
+    ],
+)
+def test_a_copy_counts_once_the_event_that_was_taken_before_it_turns_out_to_be_refused(
+    code: str, partitions: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The settings that refuse it were appended before it, and are read after both.
+
+    Of what is forwarded, the copy alone lies on the home's own raw partition.
+    """
+    home = home_partition(message_key(ORG, SUBSCRIPTION), partitions, "crc32")
+    refusing = commands.set_settings(replace(SETTINGS, late_policy="refuse"))
+    base = [line.command for line in definitions_of(["max", "sum"], SETTINGS)]
+
+    async def act(player: Player) -> Outcome:
+        lagging = Lagging(player, monkeypatch)
+        await lagging.append(*defining(base))
+        player._leap(Pass(2 * HOUR_MS))
+        await lagging.begin()
+        await lagging.player.workers[0].assign(NOWHERE)
+        await lagging.second.assign(frozenset(range(partitions)))
+        await lagging.pass_to(START_MS + WEEK_MS - 20 * 60_000)
+        known, settings = defining([*base[-1:], refusing])
+        await lagging.append(known)
+        lagging.lags = True
+        await lagging.append(settings)
+        await lagging.pass_to(START_MS + WEEK_MS + 5 * 60_000)
+        late = used("sub", "a", "5", lag_ms=HOUR_MS)
+        await lagging.append(late._replace(place=partitions - 1 - home))
+        await lagging.append(Event(code, "a", 0, properties={"v": "7"}, place=home))
+        taken = lagging.second.engine.owned[home].folded_events
+        lagging.lags = False
+        await lagging.pass_to(START_MS + 2 * WEEK_MS + HOUR_MS, pause_s=100)
+        assert taken == 1
+        return await player.end()
+
+    assert run(in_simulation(Script(partitions, 2, []), 0, tmp_path, act)).check() == []
 
 
 def test_a_repair_holds_back_the_cut_that_waits(

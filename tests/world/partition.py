@@ -21,6 +21,8 @@ from app.definitions.state import Definitions
 from app.wire.arrivals import Arrival, MeterKey, Run, SubscriptionKey, runs_of
 from app.wire.instant_records import INSTANT_TYPES
 from app.wire.usage_records import PublishedRecord
+from tables.cells.cell import Span
+from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.members import MemberKey, SetKey
@@ -33,7 +35,7 @@ from tables.partition.copies import Duplicate
 from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition, Straight
 from tables.partition.redirection import refolds_of
-from tables.partition.refold import Refold, cells_of
+from tables.partition.refold import Refold
 from tables.partition.refold_apart import (
     EntriesElsewhere,
     TakingOver,
@@ -43,6 +45,7 @@ from tables.partition.refold_apart import (
 )
 from tables.partition.snapshot import Changes
 from tables.partition.tables import Carried
+from tables.routing.route import Route
 from tests.world.definitions import (
     CommandAt,
 )
@@ -388,3 +391,18 @@ class Live:
 def sum_of(records: Iterable[tuple[bytes, bytes]]) -> ChangelogSum:
     """The sum of (key, value) records of a changelog."""
     return ChangelogSum().after((key, None, value) for key, value in records)
+
+
+def cells_of(route: Route) -> dict[SpanKey, dict[bytes, bytes]]:
+    """Packed cells of a route by span and key."""
+    return {span.key: packed_cells(span) for span in route.spans}
+
+
+def packed_cells(span: Span) -> dict[bytes, bytes]:
+    """Packed cells of a span that are not empty."""
+    return {
+        cell.packed_key(): cell.packed()
+        for layer in span.layers.values()
+        for cell in layer.cells.values()
+        if not cell.blank(span.fold.aggregation)
+    }
