@@ -158,6 +158,11 @@ class EventRanges(msgspec.Struct, gc=False):
             0 <= self.raw_first < other.raw_first or 0 <= self.rekeyed_first < other.rekeyed_first
         )
 
+    def begins_within(self, other: EventRanges) -> bool:
+        """Return whether whoever reads both logs from another entry's first events on has all."""
+        firsts = (self.raw_first, other.raw_first), (self.rekeyed_first, other.rekeyed_first)
+        return all(ours < 0 or 0 <= theirs <= ours for ours, theirs in firsts)
+
     def since(self, raw: int, rekeyed: int) -> EventRanges:
         """Return the entry without what lies before an offset of raw and one of rekeyed."""
         return msgspec.structs.replace(

@@ -99,6 +99,11 @@ class EventRangesTable:
             self._dirty[*name, code] = entry
         return entry
 
+    def rest_covers(self, meter_key: MeterKey) -> bool:
+        """Return whether who reads from the first events of the rest on has all of a meter key."""
+        known = self.find(meter_key[:2], meter_key[2])
+        return known is None or (self.rest is not None and known.begins_within(self.rest))
+
     def rest_again(self, name: SubscriptionKey) -> None:
         """Keep an external subscription as bytes: no route holds any of its entries any more."""
         if not self.codes.rest(name):

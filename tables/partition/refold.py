@@ -174,6 +174,8 @@ class Refold:
         self.events = 0
         self._found: set[MeterKey] = set()
         """Meter keys that were undefined, with events that may be noted with the rest only."""
+        self._reads_all = True
+        """Whether all events of what was found are read, also those that are noted apart."""
         self.refused: list[Refused] = []
         """What the live fold took under definitions that it did not have all of."""
         self._freed.begin()
@@ -304,6 +306,8 @@ class Refold:
                 if entry is None or entry[1:5] != arrival.place:
                     continue
                 self._found.add(meter_key)
+                if meter_key not in self.meter_keys:
+                    self._reads_all &= self.partition.event_ranges.rest_covers(meter_key)
                 self.meter_keys.add(meter_key)
                 self._names.add(name)
                 if meter_key not in self.routes:
@@ -409,7 +413,7 @@ class Refold:
         now is it known which groups are admitted, when the next cut is, or which ids are free.
         """
         partition = self.partition
-        if self._unforeseen or not self._freed.agree(self.refused):
+        if self._unforeseen or not (self._reads_all and self._freed.agree(self.refused)):
             for name, cut_ms in self._unforeseen.items():
                 partition.cuts.expect(name, cut_ms)
             self._limit_positions |= self._unforeseen

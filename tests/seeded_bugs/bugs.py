@@ -4876,4 +4876,11 @@ BUGS = (
         "tests/rules/test_late_definitions.py"
         "::test_the_first_copy_that_is_not_refused_counts_in_place_of_one_that_is[m-False]",
     ),
+    Bug(
+        "search-that-reads-where-the-rest-begins",
+        "tables/partition/refold.py",
+        "self._reads_all &= self.partition.event_ranges.rest_covers(meter_key)",
+        "pass",
+        "tests/laws/test_undefined_names.py::test_what_is_defined_later_counts_whatever_is_kept",
+    ),
 )
