@@ -30,7 +30,7 @@ from tests.world.definitions import (
     definitions_of,
 )
 from tests.world.events import arrivals, slices
-from tests.world.partition import Live
+from tests.world.partition import AtOnce, Live
 from tests.world.profiles import examples
 from tests.world.regrouped import answered, merged
 
@@ -109,7 +109,7 @@ def test_cells_tell_what_the_events_do(data: st.DataObject) -> None:
     """Also where definitions change, in any order of delivery, and after a refold."""
     definitions = data.draw(changing_definitions(CODES))
     events = data.draw(arrivals(CODES))
-    live = Live(definitions)
+    live = AtOnce(definitions)
     for batch in data.draw(slices(events)):
         live.define(data.draw(st.integers(0, 4)))
         live.deliver(batch)
@@ -120,7 +120,7 @@ def test_cells_tell_what_the_events_do(data: st.DataObject) -> None:
     told = figures(live, at_ms)
     with patch("tables.reading.regrouping.holds_since", lambda *_: False):
         assert figures(live, at_ms) == told
-    assert figures(in_order(definitions, events), at_ms) == told
+    assert figures(in_order(definitions, events, AtOnce), at_ms) == told
 
 
 @few

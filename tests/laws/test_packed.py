@@ -32,7 +32,7 @@ from tests.world.definitions import (
     definitions_of,
 )
 from tests.world.events import arrivals, arrived
-from tests.world.partition import Live
+from tests.world.partition import AtOnce, Live
 
 NAME = (ORG, SUBSCRIPTION)
 
@@ -137,7 +137,7 @@ def test_cells_that_no_event_touches_are_packed() -> None:
 def test_whatever_is_at_hand_cools_once_it_is_idle(data: st.DataObject) -> None:
     """Definitions, looks, restarts and looks that break off leave none that is forgotten."""
     definitions = data.draw(changing_definitions(ALL))
-    live = Live(definitions)
+    live = AtOnce(definitions)
     for arrival in data.draw(arrivals(ALL)):
         live.define(data.draw(st.integers(0, 3)))
         live.deliver([arrival])

@@ -35,9 +35,9 @@ GRACES = st.sampled_from([SETTINGS, GRACE_SETTINGS, SHORT_SETTINGS])
 few = examples(80)
 
 
-def in_order(definitions: list[CommandAt], events: list[Arrival]) -> Live:
+def in_order(definitions: list[CommandAt], events: list[Arrival], kind: type[Live] = Live) -> Live:
     """Both logs by append time, one event a slice, each cut as soon as it can be taken."""
-    live = Live(definitions)
+    live = kind(definitions)
     for arrival in sorted(events, key=lambda a: a.position):
         live.close_until(arrival.append_time_ms - 1)
         live.define_until(arrival.append_time_ms)

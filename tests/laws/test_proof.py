@@ -21,7 +21,7 @@ from tables.reading.verification import Verification
 from tests.world.clock import START_MS, WEEK_MS
 from tests.world.definitions import METRICS, ORG, SUBSCRIPTION, changing_definitions, definitions_of
 from tests.world.events import arrivals, arrived
-from tests.world.partition import Live
+from tests.world.partition import AtOnce, Live
 from tests.world.profiles import examples
 from tests.world.verified import wrong_members
 
@@ -36,7 +36,7 @@ def delivered(data: st.DataObject, *, changing: bool = False) -> tuple[Live, lis
         data.draw(changing_definitions(ALL)) if changing else definitions_of(ALL, presents=True)
     )
     events = data.draw(arrivals(ALL, ids=8))
-    live = Live(definitions)
+    live = AtOnce(definitions)
     for arrival in events:
         live.define_until(arrival.append_time_ms)
         live.deliver([arrival])

@@ -99,6 +99,11 @@ def changes(
     return total
 
 
+def nonzero(found: Contributions) -> Contributions:
+    """Those that change a sum: a state is there for its events, whatever they add."""
+    return {place: sums for place, sums in found.items() if any(sums)}
+
+
 def figures(
     aggregation: UniqueCount, made: Sequence[MemberOperation], at: Period, cut_ms: int
 ) -> Any:
@@ -276,8 +281,9 @@ def test_an_operation_moves_as_if_it_had_come_so(data: st.DataObject) -> None:
     moved = aggregation.moved(member, one.position, earlier)
     if moved is not None:
         assert moved == taken(aggregation, instead).get(name)
-        assert changes(aggregation, (), instead) == changes(
-            aggregation, (), [one if o.position == earlier else o for o in instead]
+        as_it_was = [one if o.position == earlier else o for o in instead]
+        assert nonzero(changes(aggregation, (), instead)) == nonzero(
+            changes(aggregation, (), as_it_was)
         )
 
 

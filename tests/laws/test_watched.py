@@ -143,6 +143,7 @@ def test_the_second_event_of_a_day_goes_straight_into_both_spans() -> None:
     straight = []
     for live in lives:
         live.define_all()
+        live.close_until(START_MS)
         for dated, appended in (
             (1, 1),
             (2, 2),
@@ -180,6 +181,7 @@ def test_no_event_goes_straight_into_a_set_of_members_that_is_not_whole() -> Non
     """Of the span beside: whoever asks for that of the first span does not see it."""
     live = Live(definitions_of(["heads"], DAILY))
     live.define_all()
+    live.close_until(START_MS)
     assert [at_hours(live, hour, hour, ["heads"]) for hour in (1, 2)] == [0, 1]
     late = live.partition.routes.by_key[ORG, SUBSCRIPTION, "heads"].late
     assert late is not None

@@ -113,7 +113,7 @@ def test_one_that_comes_while_another_of_then_waits_is_told_apart() -> None:
     """The restore leaves the first one to be looked at later, as who waits for a grid cut."""
     live = used_in_the_second_week()
     first = applied(live, commands.set_settings(replace(SETTINGS, grace_s=60)))
-    live.partition = live.changelog.restored(live.definitions, [first])
+    live.partition = live.changelog.restored(live.definitions, [(0, CHANGED_MS, first)])
     live.partition.redefinition.tell(applied(live, TRIMMED))
     refolded = refolds_of(live.partition.redefinition.renewing())
     assert refolded == {(ORG, SUBSCRIPTION, "filtered")}

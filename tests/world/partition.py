@@ -106,7 +106,9 @@ class Changelog:
         """Sets that the store has members of."""
         return {key for key, _ in self.store}
 
-    def restored(self, definitions: Definitions, untold: Iterable[Impact] = ()) -> Partition:
+    def restored(
+        self, definitions: Definitions, untold: Iterable[tuple[int, int, Impact]] = ()
+    ) -> Partition:
         """A partition as a worker restores it; `untold`: what the flush had not taken over."""
         checkpoint = msgspec.msgpack.decode(self.record, type=Checkpoint)
         partition = Partition(0, definitions, EventIndex(), carried=Carried(checkpoint))
@@ -127,8 +129,8 @@ class Changelog:
         partition.daily.loaded()
         for key, value in self.cells.items():
             partition.packing.load_cell(key, value)
-        for impact in untold:
-            partition.redefinition.tell(impact, until_ms=checkpoint.definitions_ms)
+        for _, at_ms, impact in untold:
+            partition.redefinition.tell(impact, at_ms, until_ms=checkpoint.definitions_ms)
         drained(partition.loaded())
         assert partition.restored()
         assert partition.index.length == partition.checkpoint.index_length
@@ -163,6 +165,8 @@ class Live:
 
     refolds_apart = False
     """Whether the first events of a refold are fed to it where another process would be."""
+    waits = True
+    """Whether definitions that shape watched figures wait for the grid cut before them."""
     keeps_forgotten = True
     """Whether a refold for definitions leaves out what is forgotten."""
 
@@ -189,8 +193,16 @@ class Live:
             if isinstance(applied, Applied) and applied.impact is not None:
                 self._impacts.append((line.offset, line.append_time_ms, applied.impact))
                 self.partition.redefinition.tell(applied.impact)
-                found = refolds_of(self.partition.redefinition.renewing())
-                self.refold(found, redefined=self.keeps_forgotten)
+                self.renew()
+
+    def renew(self) -> None:
+        """Look at whom definitions concern, but for those that wait for a grid cut."""
+        standing = self.partition.standing
+        while (since_ms := standing.behind_since_ms) is not None:
+            if self.waits and since_ms > standing.looks_until_ms:
+                break
+            found = refolds_of(self.partition.redefinition.renewing(waits=self.waits))
+            self.refold(found, redefined=self.keeps_forgotten)
 
     def append(self, at_ms: int, command: Command) -> None:
         """One more definition, applied at once."""
@@ -273,9 +285,14 @@ class Live:
 
     def restart(self) -> None:
         """Flush, and go on with a partition restored from what was ever written."""
+        behind_ms = self.partition.standing.behind_since_ms
+        if behind_ms is not None:
+            self.partition.checkpoint.definitions_ms = behind_ms - 1
         self.flush()
-        self.partition = self.changelog.restored(self.definitions)
+        untold = [told for told in self._impacts if behind_ms is not None and told[1] >= behind_ms]
+        self.partition = self.changelog.restored(self.definitions, untold)
         self.partition.changed.tell_again(self._impacts)
+        self.renew()
 
     def refold(self, meter_keys: Iterable[MeterKey], *, redefined: bool = False) -> None:
         """Refold meter keys from all that was delivered; `redefined`: for definitions alone."""
@@ -318,7 +335,7 @@ class Live:
         while True:
             cuts = [next_cut(self.partition, name) for name in names]
             cuts += self.partition.changed.next_ms(), self.partition.cuts.next_of_history()
-            cut_ms = min(cuts)
+            cut_ms = min(*cuts, self.partition.standing.next_awaited_ms())
             history_ms = self.partition.standing.next_history_ms()
             if min(cut_ms, history_ms) > at_ms:
                 break
@@ -332,6 +349,7 @@ class Live:
                 if next_cut(self.partition, name) == cut_ms:
                     self.records += close_subscription(self.partition, name, cut_ms)
             settle(self.partition, cut_ms)
+            self.renew()
 
     def forget(self, name: SubscriptionKey) -> bool:
         """Forget what is final, as the owner does; return whether any cells went."""
@@ -386,6 +404,12 @@ class Live:
     def values(self) -> list[bytes]:
         """Published records as bytes, in an order of their own."""
         return sorted(record.value for record in self.records)
+
+
+class AtOnce(Live):
+    """Looks at every definition at once, as a worker does that has taken all cuts before."""
+
+    waits = False
 
 
 def sum_of(records: Iterable[tuple[bytes, bytes]]) -> ChangelogSum:

@@ -135,6 +135,8 @@ def folded_live(log: Log) -> Rows:
 class Worker(Live):
     """A partition that owns everything, and what it writes."""
 
+    waits = False
+
     def __init__(self, definitions: Sequence[CommandAt], changelogs: Sequence[str] = ()):
         super().__init__(definitions)
         self.definitions.set_asides.foresee(named_in(line.command.encode() for line in definitions))

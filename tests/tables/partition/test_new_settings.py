@@ -271,7 +271,8 @@ def test_settings_of_the_millisecond_of_a_restore_are_looked_at() -> None:
     applied = apply(live.definitions, told.encode(), at_ms, live.definitions.offset)
     assert isinstance(applied, Applied)
     assert applied.impact is not None
-    live.partition = live.changelog.restored(live.definitions, [applied.impact])
+    untold = (0, at_ms, applied.impact)
+    live.partition = live.changelog.restored(live.definitions, [untold])
     assert looked(live)[1] > 0
 
 
