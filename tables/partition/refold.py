@@ -439,9 +439,10 @@ class Refold:
         for route in self.routes.values():
             cells = sum(len(layer.cells) for span in route.spans for layer in span.layers.values())
             partition.work.add("refold", "cells", cells)
-            for cell in self.group_admission.settle(route):
+            for cell, is_first in self.group_admission.settle(route):
                 self.folded.touch(cell)
-                self._await_pair(cell)
+                if is_first:
+                    self._await_pair(cell)
             yield
         self.folded.displaced.clear()
         # They were told when they came.

@@ -150,18 +150,21 @@ class GroupAdmission:
                     if groups not in admitted:
                         yield cell
 
-    def settle(self, route: Route) -> Iterator[GroupCell]:
+    def settle(self, route: Route) -> Iterator[tuple[GroupCell, bool]]:
         """Let the cells know the first positions; yield those that did not by what they fold.
 
+        With whether the first event is nowhere if not there: another filter may have claimed it.
         A group whose events are all cancelled keeps its place by a cell without events.
         """
         for span, layer in _limited(route):
             left = dict(self._admitted(_scope(span, layer)))
             cells = list(grouped_cells(_layers(span, layer)))
+            places = {(groups, cell.layer.start_ms, cell.filter_id) for groups, cell in cells}
             for groups, cell in cells:
                 if groups in left and cell.first != left[groups].position:
-                    cell.first = left[groups].position
-                    yield cell
+                    cell.first, layer_ms, filter_id = left[groups]
+                    is_there = (layer_ms, filter_id) == (cell.layer.start_ms, cell.filter_id)
+                    yield cell, is_there or (groups, layer_ms, filter_id) not in places
             for groups, _ in cells:
                 left.pop(groups, None)
             for groups, first in left.items():
@@ -172,7 +175,7 @@ class GroupAdmission:
                     group_limit = (span if layer is None else layer).group_limit
                     if group_limit is not None:
                         group_limit.admits(groups, first.position, ANY_NUMBER)
-                    yield made
+                    yield made, True
 
 
 def impose_live(live: Route, route: Route) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.wire.arrivals import Arrival
 from tables.changelogged.members import SetKey
+from tests.world.bodies import Json
 from tests.world.clock import START_MS, WEEK_MS
 from tests.world.definitions import (
     GRACE_SETTINGS,
@@ -23,7 +24,7 @@ from tests.world.definitions import (
     changing_definitions,
     definitions_of,
 )
-from tests.world.events import arrivals, event, slices
+from tests.world.events import arrivals, arrived, event, slices
 from tests.world.partition import Live
 from tests.world.profiles import examples
 
@@ -99,6 +100,21 @@ def test_refold_is_the_live_fold(data: st.DataObject) -> None:
     live.refold_all()
     assert live.cells() == before
     same(in_order(definitions, events), live)
+
+
+def test_a_refold_awaits_no_cut_for_a_group_whose_first_event_another_filter_claims() -> None:
+    """Too many rows show first where that event is; the cell of the other filter came later."""
+    live = Live(definitions_of(["filtered"], presents=True))
+    live.define_all()
+    values: Json = {"v": "1", "operation_type": "add"}
+    for offset, (late_ms, u) in enumerate([(60_000, "a"), (3 * WEEK_MS, "b")]):
+        late = START_MS, START_MS + WEEK_MS + late_ms
+        live.deliver([arrived("filtered", offset, *late, u=u, **values)])
+    live.close_until(START_MS)
+    before = live.cells()
+    live.refold_all()
+    assert live.cells() == before
+    assert {len(states) for _, states in before.values()} == {2}
 
 
 @few

@@ -4883,4 +4883,12 @@ BUGS = (
         "pass",
         "tests/laws/test_undefined_names.py::test_what_is_defined_later_counts_whatever_is_kept",
     ),
+    Bug(
+        "cut-awaited-in-the-cells-of-all-filters",
+        "tables/partition/refold.py",
+        "                if is_first:\n",
+        "                if True:\n",
+        "tests/laws/test_partition.py"
+        "::test_a_refold_awaits_no_cut_for_a_group_whose_first_event_another_filter_claims",
+    ),
 )
