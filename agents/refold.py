@@ -71,14 +71,14 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
             async with scanner(owned) as scan:
                 scan.count_for("refold")
                 starts = await owned.shared.offsets.log_starts(owned.number)
-                lost = owned.state.event_ranges.names_before(meter_keys, *starts)
+                lost = owned.state.event_ranges.names_before(job.meter_keys, *starts)
                 if lost:
                     async with shaping, owned.lock:
                         _let_stand(owned, lost, _DELETED, meter_keys, names)
                         meter_keys, names = {}, {}
                     return
                 scan.seek_only(*job.sought())
-                scan.start(owned.state.checkpoint, *await _start_offsets(owned, job))
+                scan.start(owned.state.checkpoint, *await _start_offsets(owned, job, starts))
                 await _come_near(owned, refolder, job, scan, turn)
                 async with shaping:
                     # A cut that was being taken may have let the live fold go on for long.
@@ -126,11 +126,17 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
     owned.cuts.woken.set()
 
 
-async def _start_offsets(owned: OwnedPartition, job: Refold) -> tuple[int | None, int | None]:
+async def _start_offsets(
+    owned: OwnedPartition, job: Refold, starts: tuple[int, int]
+) -> tuple[int | None, int | None]:
     since_ms = job.appended_from_ms
     if since_ms is None:
         return job.start_offsets()
-    return job.start_offsets(await owned.shared.offsets.logs_since(owned.number, since_ms))
+    raw, rekeyed = await owned.shared.offsets.logs_since(owned.number, since_ms)
+    if job.seeks_copies:
+        # None of those noted is deleted; a copy that is counts nowhere.
+        raw, rekeyed = max(raw, starts[0]), max(rekeyed, starts[1])
+    return job.start_offsets((raw, rekeyed))
 
 
 async def _come_near(

@@ -26,9 +26,16 @@ from tables.not_counted import NotCounted
 from tables.partition.changed import Anew
 from tables.partition.freed import FreedIds, Refused
 from tables.partition.intake import RefusedArrival, WaitForDefinitions
-from tables.partition.left_out import FROM_THE_FIRST, appended_from, dated_from, first_kept_ms
+from tables.partition.left_out import (
+    CLOCKS_APART_MS,
+    FROM_THE_FIRST,
+    appended_from,
+    dated_from,
+    first_kept_ms,
+)
 from tables.partition.partition import Partition
 from tables.partition.revised import Counted, Revised, Versions
+from tables.partition.search import Search
 from tables.routing.group_admission import GroupAdmission
 from tables.routing.route import Route
 from tables.spool import Spool
@@ -60,11 +67,7 @@ class Refold:
         self._history_ms = partition.standing.history_ms
         self.meter_keys = set(meter_keys)
         self._names = {(org, external_id) for org, external_id, _ in self.meter_keys}
-        self._searches = REST in self.meter_keys
-        self._defined_ms = (partition.checkpoint.searched_ms, partition.definitions.append_time_ms)
-        self._searched_for = (
-            partition.redefinition.searched_for() if self._searches else frozenset[str | None]()
-        )
+        self._search = Search(partition) if REST in self.meter_keys else None
         self.recorrected: set[SubscriptionKey] = set()
         """Once it is swapped in: names that were found and that corrections are about."""
         self._limit_positions = dict(horizons or {})
@@ -98,7 +101,7 @@ class Refold:
         Then another process may feed it.
         """
         partition = self.partition
-        if self._searches or self._limit_positions or self._freed.names or self._anew is not None:
+        if self._search or self._limit_positions or self.seeks_copies or self._anew is not None:
             return False
         spans = (span for route in self.routes.values() for span in route.spans)
         corrected = any(map(partition.corrections.touches, self._names))
@@ -135,7 +138,7 @@ class Refold:
         self.dated_from, self.appended_from, self._shown_until_ms = {}, {}, None
         for meter_key in self.meter_keys - {REST}:
             route = routes[meter_key] = self._compile(meter_key)
-            if meter_key in self._redefined and not self._freed.names:
+            if meter_key in self._redefined and not self.seeks_copies:
                 self._leave_out(meter_key, route)
             yield
         # Corrections that came meanwhile are known as it begins.
@@ -172,10 +175,8 @@ class Refold:
         self.members = Members(capacity=None)
         self.folded = Folded()
         self.events = 0
-        self._found: set[MeterKey] = set()
-        """Meter keys that were undefined, with events that may be noted with the rest only."""
-        self._reads_all = True
-        """Whether all events of what was found are read, also those that are noted apart."""
+        if self._search is not None:
+            self._search.begin()
         self.refused: list[Refused] = []
         """What the live fold took under definitions that it did not have all of."""
         self._freed.begin()
@@ -195,10 +196,15 @@ class Refold:
             span.generation = self._generation
 
     @property
+    def seeks_copies(self) -> bool:
+        """Whether events are sought, too, that were copies of what turned out to be refused."""
+        return bool(self._freed.names)
+
+    @property
     def appended_from_ms(self) -> int | None:
         """Since when what is to be fed was appended; None: since the first of the meter keys."""
-        if self._freed.names:
-            return appended_from(self._freed.appended_ms)
+        if self.seeks_copies:
+            return max(0, self._freed.appended_ms - CLOCKS_APART_MS)
         return min(self.appended_from.values(), default=None)
 
     def start_offsets(self, since: tuple[int, int] = (0, 0)) -> tuple[int | None, int | None]:
@@ -217,9 +223,9 @@ class Refold:
 
     def sought(self) -> tuple[set[SubscriptionKey], set[str] | None]:
         """Return whose events to feed, of which codes; no names, or no codes: any may be wanted."""
-        if self._searches:
+        if self._search is not None:
             return set(), None
-        if self._freed.names or any(map(self.partition.corrections.touches, self._names)):
+        if self.seeks_copies or any(map(self.partition.corrections.touches, self._names)):
             # An amend may have given an event one of the codes.
             return self._names, None
         return self._names, {code for _, _, code in self.meter_keys}
@@ -227,8 +233,8 @@ class Refold:
     def feed(self, arrivals: Sequence[Arrival]) -> None:
         """Fold those of the arrivals that are of the meter keys and count."""
         partition = self.partition
-        if self._searches:
-            self._find(arrivals)
+        if self._search is not None:
+            self._find(arrivals, self._search)
         wanted = [arrival for arrival in arrivals if self._wants(arrival)]
         ids = [arrival.identity for arrival in wanted]
         partition.work.add("refold", "index_rows", len(ids))
@@ -287,40 +293,14 @@ class Refold:
             return None
         return placed
 
-    def _find(self, arrivals: Iterable[Arrival]) -> None:
-        """Take in the meter keys of names that were undefined and are defined now.
-
-        Only by events that were taken: one that was refused names nothing.
-        """
-        corrections, index = self.partition.corrections, self.partition.index
-        for arrival in arrivals:
-            name, codes = arrival.name, [arrival.event.code]
-            if corrections.touches(name):
-                history = corrections.history(arrival.identity)
-                codes += [event.code for held in history if (event := held.event) is not None]
-            for code in codes:
-                meter_key = (*name, code)
-                if meter_key in self._found or not self._is_sought(meter_key):
-                    continue
-                entry = index.find(arrival.identity)
-                if entry is None or entry[1:5] != arrival.place:
-                    continue
-                self._found.add(meter_key)
-                if meter_key not in self.meter_keys:
-                    self._reads_all &= self.partition.event_ranges.rest_covers(meter_key)
-                self.meter_keys.add(meter_key)
-                self._names.add(name)
-                if meter_key not in self.routes:
-                    route = self.routes[meter_key] = self._compile(meter_key)
-                    self._renumber(route)
-
-    def _is_sought(self, meter_key: MeterKey) -> bool:
-        """Return whether some of its events may be noted with the rest only."""
-        event_ranges, (first_ms, last_ms) = self.partition.event_ranges, self._defined_ms
-        if not first_ms <= self.partition.definitions.known_since_ms(*meter_key) <= last_ms:
-            return False
-        entry, rest = event_ranges.find(meter_key[:2], meter_key[2]), event_ranges.rest
-        return entry is None or (rest is not None and not entry.begins_before(rest))
+    def _find(self, arrivals: Iterable[Arrival], search: Search) -> None:
+        """Take in the meter keys of names that were undefined and are defined now."""
+        for meter_key in search.finding(arrivals, self.meter_keys):
+            self.meter_keys.add(meter_key)
+            self._names.add(meter_key[:2])
+            if meter_key not in self.routes:
+                route = self.routes[meter_key] = self._compile(meter_key)
+                self._renumber(route)
 
     def _foresee(self, arrival: Arrival) -> None:
         """Note an event whose copy that counts now may have been appended for an earlier cut.
@@ -413,7 +393,8 @@ class Refold:
         now is it known which groups are admitted, when the next cut is, or which ids are free.
         """
         partition = self.partition
-        if self._unforeseen or not (self._reads_all and self._freed.agree(self.refused)):
+        reads_all = self._search is None or self._search.reads_all
+        if self._unforeseen or not (reads_all and self._freed.agree(self.refused)):
             for name, cut_ms in self._unforeseen.items():
                 partition.cuts.expect(name, cut_ms)
             self._limit_positions |= self._unforeseen
@@ -465,8 +446,8 @@ class Refold:
             yield from partition.corrections.followed.enforcing(name, standing, decided_ms)
         partition.corrected.revise(self._limit_positions, self._revised)
         self.recorrected |= self._freed.keep()
-        if self._searches:
-            self._keep_found()
+        if self._search is not None:
+            self.recorrected |= self._search.keep()
         if self._anew is not None:
             for meter_key in self.routes:
                 self._anew.keep(meter_key)
@@ -488,13 +469,3 @@ class Refold:
         if layer.revision_of(cut_ms) > settled_ms:
             cell.state_at(cut_ms, span.fold.aggregation)
             self.folded.late.append(cell)
-
-    def _keep_found(self) -> None:
-        partition = self.partition
-        for org, external_id, code in sorted(self._found):
-            entry = partition.event_ranges.of((org, external_id), code)
-            if partition.event_ranges.rest is not None:
-                entry.merge(partition.event_ranges.rest)
-            if partition.corrections.touches((org, external_id)):
-                self.recorrected.add((org, external_id))
-        partition.redefinition.note_searched(self._defined_ms[1], self._searched_for)

@@ -713,7 +713,7 @@ BUGS = (
     ),
     Bug(
         "refused-event-names-a-subscription",
-        "tables/partition/refold.py",
+        "tables/partition/search.py",
         "entry = index.find(arrival.identity)\n                if entry is None or",
         "entry = index.find(arrival.identity)\n                if entry is not None and",
         "tests/laws/test_undefined_names.py::test_an_event_that_was_refused_names_nothing",
@@ -4855,7 +4855,7 @@ BUGS = (
     Bug(
         "copies-of-one-code",
         "tables/partition/refold.py",
-        "if self._freed.names or any(map(",
+        "if self.seeks_copies or any(map(",
         "if any(map(",
         "tests/simulation/test_lagging.py::test_a_copy_counts_once_the_event_that_was_taken_before_it"
         "_turns_out_to_be_refused[sum]",
@@ -4878,8 +4878,8 @@ BUGS = (
     ),
     Bug(
         "search-that-reads-where-the-rest-begins",
-        "tables/partition/refold.py",
-        "self._reads_all &= self.partition.event_ranges.rest_covers(meter_key)",
+        "tables/partition/search.py",
+        "self.reads_all &= self._partition.event_ranges.rest_covers(meter_key)",
         "pass",
         "tests/laws/test_undefined_names.py::test_what_is_defined_later_counts_whatever_is_kept",
     ),
@@ -4890,5 +4890,13 @@ BUGS = (
         "                if True:\n",
         "tests/laws/test_partition.py"
         "::test_a_refold_awaits_no_cut_for_a_group_whose_first_event_another_filter_claims",
+    ),
+    Bug(
+        "copies-sought-where-all-is-deleted",
+        "agents/refold.py",
+        "if job.seeks_copies:",
+        "if False:",
+        "tests/simulation/test_lagging.py::test_a_copy_counts_once_the_event_that_was_taken_before_it"
+        "_turns_out_to_be_refused[deleted]",
     ),
 )

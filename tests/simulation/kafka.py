@@ -17,6 +17,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaError
 
+from app.kafka.names import OffsetOutOfRangeError
 from app.kafka.transactions import Conclude, Fenced, Record
 from app.settings import Settings
 from tests.simulation.process import PROCESS, SimulatedClock
@@ -353,6 +354,8 @@ class Consumer:
         found: dict[TopicPartition, list[LogEntry]] = {}
         for tp in tps:
             log = self._broker.log(tp.topic, tp.partition)
+            if self._positions[tp] < log.start:
+                raise OffsetOutOfRangeError({tp: self._positions[tp]})
             entries = log.read(self._positions[tp], limit)
             whole = limit is None or len(entries) < limit
             position = log.end if whole else entries[-1].offset + 1

@@ -25,6 +25,7 @@ from tests.simulation.play import Player, in_simulation
 from tests.simulation.script import Script
 from tests.simulation.steps import Appended, Define, Event, Pass
 from tests.simulation.test_between_refolds import BASE, grouped
+from tests.simulation.test_beyond_retention import delete_raw
 from tests.simulation.test_mending import defined
 from tests.simulation.worker import Worker
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
@@ -138,19 +139,21 @@ def test_a_history_record_in_force_is_read_before_anything_is_folded(
 
 
 @pytest.mark.parametrize(
-    ("code", "partitions"),
+    ("code", "partitions", "deletes"),
     [
-        pytest.param("max", 1, id="max"),
-        pytest.param("sum", 1, id="sum"),
-        pytest.param("max", 2, id="forwarded"),
+        pytest.param("max", 1, False, id="max"),
+        pytest.param("sum", 1, False, id="sum"),
+        pytest.param("max", 2, False, id="forwarded"),
+        pytest.param("max", 1, True, id="deleted"),
     ],
 )
 def test_a_copy_counts_once_the_event_that_was_taken_before_it_turns_out_to_be_refused(
-    code: str, partitions: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    code: str, partitions: int, deletes: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The settings that refuse it were appended before it, and are read after both.
 
-    Of what is forwarded, the copy alone lies on the home's own raw partition.
+    Of what is forwarded, the copy alone lies on the home's own raw partition. What is deleted came
+    before the first event.
     """
     home = home_partition(message_key(ORG, SUBSCRIPTION), partitions, "crc32")
     refusing = commands.set_settings(replace(SETTINGS, late_policy="refuse"))
@@ -169,16 +172,26 @@ def test_a_copy_counts_once_the_event_that_was_taken_before_it_turns_out_to_be_r
         lagging.lags = True
         await lagging.append(settings)
         await lagging.pass_to(START_MS + WEEK_MS + 5 * 60_000)
+        if deletes:
+            await lagging.append(used("another", "x", "1"))
+            delete_raw(player)
+            assert player.broker.log("events-raw", 0).start
+            # The logs are read as where the ledger was lost.
+            lagging.second.engine.owned[home].ledger.forget()
+        owned = lagging.second.engine.owned[home]
+        before = owned.folded_events
         late = used("sub", "a", "5", lag_ms=HOUR_MS)
         await lagging.append(late._replace(place=partitions - 1 - home))
         await lagging.append(Event(code, "a", 0, properties={"v": "7"}, place=home))
-        taken = lagging.second.engine.owned[home].folded_events
+        taken = owned.folded_events - before
         lagging.lags = False
         await lagging.pass_to(START_MS + 2 * WEEK_MS + HOUR_MS, pause_s=100)
         assert taken == 1
+        assert not owned.state.stale.refolding_keys
         return await player.end()
 
-    assert run(in_simulation(Script(partitions, 2, []), 0, tmp_path, act)).check() == []
+    outcome = run(in_simulation(Script(partitions, 2, []), 0, tmp_path, act))
+    assert deletes or outcome.check() == []
 
 
 def test_a_repair_holds_back_the_cut_that_waits(
