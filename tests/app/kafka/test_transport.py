@@ -371,12 +371,16 @@ async def test_what_waits_for_its_turn_is_void_once_partitions_are_released(
         await asyncio.sleep(1.0)
         begun = len(owner.folded)
         async with worker("b", ready, durable):
-            await asyncio.wait_for(owner.releasing.wait(), 10)
-            owner.can_fold.set()
-            await asyncio.sleep(0.5)
-            # The one whose turn it was.
-            assert len(owner.folded) == begun + 1
-            owner.may_release.set()
+            try:
+                await until(owner.releasing.is_set)
+                owner.can_fold.set()
+                await asyncio.sleep(0.5)
+                # The one whose turn it was.
+                assert len(owner.folded) == begun + 1
+            finally:
+                # Neither worker stops while it waits.
+                owner.can_fold.set()
+                owner.may_release.set()
             owner.flush_s = 0.05
             await until(lambda: len(durable.all_values()) == 20_000)
     assert sorted(durable.all_values()) == numbers(20_000)
