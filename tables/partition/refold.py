@@ -342,9 +342,10 @@ class Refold:
         return partition.corrected.counted(identity, placed, horizon_ms, self._known)
 
     def _wants(self, arrival: Arrival) -> bool:
-        if arrival.name in self._freed.names or self.partition.corrections.touches(arrival.name):
-            # An amend may have given it one of the codes.
-            return arrival.name in self._names
+        name = arrival.name
+        if name in self._freed.names or self.partition.corrections.touches(name):
+            # A copy may have another code, and an amend may have given it one of these.
+            return name in self._names
         meter_key, dated_ms = arrival.meter_key, arrival.event.timestamp_ms
         if dated_ms is not None and dated_ms < self.dated_from.get(meter_key, FROM_THE_FIRST):
             return False

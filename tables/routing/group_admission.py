@@ -153,7 +153,7 @@ class GroupAdmission:
     def settle(self, route: Route) -> Iterator[tuple[GroupCell, bool]]:
         """Let the cells know the first positions; yield those that did not by what they fold.
 
-        With whether the first event is nowhere if not there: another filter may have claimed it.
+        Each with whether no other cell has the group's first event: another filter may claim that.
         A group whose events are all cancelled keeps its place by a cell without events.
         """
         for span, layer in _limited(route):

@@ -104,6 +104,14 @@ class Worker:
         return self.partition.index.find(event_id(*NAME, transaction_id)) is not None
 
 
+def folded(told: Story, before: int) -> Worker:
+    """A worker that has folded all events under the first definitions, so many."""
+    worker = Worker(told)
+    worker.define(before)
+    worker.fold()
+    return worker
+
+
 def story(**settings: object) -> Story:
     told = Story(**settings).metric("m", "sum_agg").metric("uncharged", "count_agg")
     return told.plan({}).subscribe()
@@ -146,9 +154,7 @@ def test_it_is_refused_when_the_definition_is_applied(
     (expected,) = [
         one for one in told.meter("2024-02-04").refused if isinstance(one, RefusedArrival)
     ]
-    worker = Worker(told)
-    worker.define(before)
-    worker.fold()
+    worker = folded(told, before)
     assert worker.codes() == []
     worker.define(1)
     # Nothing can be said until the log is past the time at which the period was due.
@@ -166,9 +172,7 @@ def test_the_refold_waits_for_the_log_to_pass_the_due_time() -> None:
     before = len(told.definitions)
     told.define("2024-01-20T00:00:30Z", commands.terminate_subscription(ORG, SUBSCRIPTION))
     told.send("2024-01-11", appended="2024-01-25", v=2)
-    worker = Worker(told)
-    worker.define(before)
-    worker.fold()
+    worker = folded(told, before)
     worker.define(1)
     assert (worker.waits_past_ms, worker.codes()) == (ms("2024-01-20T00:01:00Z"), [])
     worker.pass_time("2024-01-20T00:01:00.001Z")
@@ -181,9 +185,7 @@ def test_the_id_of_what_was_refused_is_free_again() -> None:
     told.define("2024-01-20", commands.terminate_subscription(ORG, SUBSCRIPTION))
     told.subscribe(at="2024-01-21", subscription_at="2024-01-21T00:00:00Z")
     told.send("2024-01-11", appended="2024-01-22", v=2)
-    worker = Worker(told)
-    worker.define(before)
-    worker.fold()
+    worker = folded(told, before)
     worker.define(2)
     worker.pass_time("2024-01-22")
     assert worker.codes() == ["period_closed"]
@@ -215,9 +217,7 @@ def test_the_first_copy_that_is_not_refused_counts_in_place_of_one_that_is(
         told.append(f"2024-01-22T0{number}:00:00Z", raw(of, "t0", ms(dated), v=v))
     if cancels:
         told.append("2024-01-23", cancel("t0"))
-    worker = Worker(told)
-    worker.define(before)
-    worker.fold()
+    worker = folded(told, before)
     worker.define(2)
     worker.pass_time("2024-01-24")
     assert worker.codes() == ["period_closed"]
@@ -245,9 +245,7 @@ def test_what_came_late_is_shown_on_the_grid_that_its_period_turns_out_to_have()
     before = len(told.definitions)
     told.define("2024-01-20", commands.set_settings(SettingsRecord(revise_every_s=86_400)))
     told.send("2024-01-11", appended="2024-02-03T10:10:00Z", v=2)
-    worker = Worker(told)
-    worker.define(before)
-    worker.fold()
+    worker = folded(told, before)
     cancel = Correction(ORG, SUBSCRIPTION, "t0", "cancel", None, "c", b"")
     corrected_ms = ms("2024-02-05T10:10:00Z")
     worker.partition.corrected.correct(CorrectionArrival(cancel, ORG, corrected_ms, 0, 2, 0))

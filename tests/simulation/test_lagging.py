@@ -16,6 +16,7 @@ from app.kafka.log_readers import LogReader, LogRecord
 from app.queries.gateway import Gateway
 from app.runtime.partition.ahead import Ahead
 from app.runtime.restoring import restore
+from app.wire.identity import event_id
 from app.wire.keys import home_partition, message_key
 from tables.partition.cooling import Cooling
 from tests.simulation.by_hand import append, begin, defining, hold, slow_scans
@@ -188,6 +189,7 @@ def test_a_copy_counts_once_the_event_that_was_taken_before_it_turns_out_to_be_r
         await lagging.pass_to(START_MS + 2 * WEEK_MS + HOUR_MS, pause_s=100)
         assert taken == 1
         assert not owned.state.stale.refolding_keys
+        assert owned.state.index.find(event_id(ORG, "sub", "a")) is not None, "the copy counts"
         return await player.end()
 
     outcome = run(in_simulation(Script(partitions, 2, []), 0, tmp_path, act))

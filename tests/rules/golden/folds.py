@@ -52,7 +52,7 @@ from tables.reading.usage import current_usage
 from tests.rules.golden import story_2
 from tests.rules.golden.story import END_MS
 from tests.world.definitions import CommandAt
-from tests.world.partition import Live
+from tests.world.partition import AtOnce
 
 Rows = dict[str, list[bytes]]
 """Records by their kind."""
@@ -132,10 +132,8 @@ def folded_live(log: Log) -> Rows:
     return worker.rows
 
 
-class Worker(Live):
+class Worker(AtOnce):
     """A partition that owns everything, and what it writes."""
-
-    waits = False
 
     def __init__(self, definitions: Sequence[CommandAt], changelogs: Sequence[str] = ()):
         super().__init__(definitions)
