@@ -54,6 +54,16 @@ class LoneOperation(MemberOperation):
     __slots__ = ()
 
 
+class TiedOperation(MemberOperation):
+    """One of which memory knows how far others go of its member, with its time, period and cut.
+
+    It equals one of which that is not known, as a lone one does.
+    """
+
+    others_until: Position
+    """No other of these lies behind this position."""
+
+
 Member = tuple[MemberOperation, ...]
 """The operations of one property that still matter, in event-time order."""
 
@@ -149,10 +159,14 @@ class UniqueCount(Aggregation[UniqueCountState]):
         if at is None:
             return member
         operation = member[at]
-        of_its_time = [o for o in member if o.timestamp_ms == operation.timestamp_ms]
-        if not isinstance(operation, LoneOperation) or len(of_its_time) > 1:
+        if sum(o.timestamp_ms == operation.timestamp_ms for o in member) > 1:
             return None
-        return (*member[:at], operation._replace(position=earlier), *member[at + 1 :])
+        moved = operation._replace(position=earlier)
+        if isinstance(operation, TiedOperation) and operation.others_until < earlier:
+            moved = _tied(moved, operation.others_until)
+        elif not isinstance(operation, LoneOperation):
+            return None
+        return (*member[:at], moved, *member[at + 1 :])
 
     def change(self, member: Member, operation: MemberOperation) -> Contributions:
         """Return what one more operation changes in the states of each (period_ms, cut_ms).
@@ -281,9 +295,22 @@ def _met(group: Member, operation: MemberOperation) -> tuple[Member, MemberOpera
     # Whatever is kept no more is dated before the last one, or at its time.
     if last is None or last.timestamp_ms < operation.timestamp_ms:
         return group, LoneOperation(*operation)
-    if last.timestamp_ms == operation.timestamp_ms and last.position != operation.position:
-        return tuple(MemberOperation(*o) if o is last else o for o in group), operation
-    return group, operation
+    if last.timestamp_ms > operation.timestamp_ms or last.position == operation.position:
+        return group, operation
+    if last.position < operation.position:
+        return group, _tied(operation, last.position)
+    until = operation.position
+    if isinstance(last, TiedOperation):
+        until = max(until, last.others_until)
+    elif not isinstance(last, LoneOperation):
+        return group, operation
+    return tuple(_tied(o, until) if o is last else o for o in group), operation
+
+
+def _tied(operation: MemberOperation, others_until: Position) -> TiedOperation:
+    tied = TiedOperation(*operation)
+    tied.others_until = others_until
+    return tied
 
 
 def _change_of_last(

@@ -6,7 +6,7 @@ enum { MEMBER_PERIOD, MEMBER_CUT, MEMBER_MS, MEMBER_POSITION, MEMBER_ADDS, MEMBE
 
 /* What `take_operations` is given, all borrowed. */
 typedef struct {
-    PyObject *cache, *dirty, *absent, *key, *period_ms, *cut_ms, *lone, *kind;
+    PyObject *cache, *dirty, *absent, *key, *period_ms, *cut_ms, *lone, *tied, *kind;
     newfunc make;
 } Sets;
 
@@ -61,18 +61,23 @@ static int meets(const Sets *s, PyObject *known, PyObject *one)
         return same < 0 ? -1 : KEEP;
     PyObject *place = PyTuple_GetItem(known, MEMBER_POSITION);
     PyObject *position = PyTuple_GetItem(one, OPERATION_POSITION);
-    later = PyObject_RichCompareBool(place, position, Py_GE);
-    if (later >= 0 && (PyObject *)Py_TYPE(known) == s->lone) {
-        same = PyObject_RichCompareBool(place, position, Py_EQ);
-        return same < 0 ? -1 : same ? PASS : LEAVE;
-    }
-    return later < 0 ? -1 : later ? PASS : KEEP_BESIDE;
+    later = PyObject_RichCompareBool(place, position, Py_LT);
+    if (later != 0)
+        return later < 0 ? -1 : KEEP_BESIDE;
+    same = (PyObject *)Py_TYPE(known) == s->kind;
+    same = same ? 1 : PyObject_RichCompareBool(place, position, Py_EQ);
+    return same < 0 ? -1 : same ? PASS : LEAVE;
 }
 
 /* Keep an operation as the only one of its member. */
 static int keep_only(const Sets *s, PyObject *name, PyObject *known, PyObject *one, int met)
 {
-    PyObject *operation = kept_operation(s, one, met == KEEP ? s->lone : s->kind);
+    PyObject *operation = kept_operation(s, one, met == KEEP ? s->lone : s->tied);
+    if (operation && met == KEEP_BESIDE) {
+        PyObject *others_until = PyTuple_GetItem(PyTuple_GetItem(known, 0), MEMBER_POSITION);
+        if (PyObject_SetAttrString(operation, "others_until", others_until) < 0)
+            Py_CLEAR(operation);
+    }
     PyObject *member = operation ? PyTuple_Pack(1, operation) : NULL;
     Py_XDECREF(operation);
     int noted = member ? PyDict_Contains(s->dirty, name) : -1;
@@ -140,11 +145,12 @@ static PyObject *take_operations(PyObject *module, PyObject *args)
 {
     Sets s;
     PyObject *found;
-    if (!PyArg_ParseTuple(args, "O!O!OOOOO!O!O", &PyDict_Type, &s.cache, &PyDict_Type, &s.dirty,
+    if (!PyArg_ParseTuple(args, "O!O!OOOOO!O!O!O", &PyDict_Type, &s.cache, &PyDict_Type, &s.dirty,
                           &s.absent, &s.key, &s.period_ms, &s.cut_ms, &PyType_Type, &s.lone,
-                          &PyType_Type, &s.kind, &found))
+                          &PyType_Type, &s.tied, &PyType_Type, &s.kind, &found))
         return NULL;
     if (!PyType_IsSubtype((PyTypeObject *)s.lone, &PyTuple_Type)
+        || !PyType_IsSubtype((PyTypeObject *)s.tied, &PyTuple_Type)
         || !PyType_IsSubtype((PyTypeObject *)s.kind, &PyTuple_Type)) {
         PyErr_SetString(PyExc_TypeError, "operations are tuples");
         return NULL;

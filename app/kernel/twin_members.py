@@ -17,24 +17,25 @@ def take_operations(
     period_ms: int,
     cut_ms: int,
     lone: type[Any],
+    tied: type[Any],
     kind: type[Any],
     found: Sequence[tuple[str, bool, int, tuple[int, int, int, int]]],
 ) -> tuple[int, list[tuple[Name, Any]]]:
     """Take operations of members of a set that have none, or one just like them.
 
     `found`: (text, whether it adds, event time, position) of each. `kind` is a tuple of period,
-    cut, event time, position and whether it adds, and `lone` one that has its time for itself: a
-    member has such, and `cache` has members by name. `absent` tells of any other; None: it has no
-    operation. `dirty` has changed members as they were before. Return by how much the number of
-    active ones changes, and (name, operation) of those that are less simple; nothing is done with
-    these.
+    cut, event time, position and whether it adds; `lone` one that has its time for itself, and
+    `tied` one that shares it: no other lies behind its `others_until`. A member has such, and
+    `cache` has members by name. `absent` tells of any other; None: it has no operation. `dirty` has
+    changed members as they were before. Return by how much the number of active ones changes, and
+    (name, operation) of those that are less simple; nothing is done with these.
     """
     change, others = 0, list[tuple[Name, Any]]()
     for text, adds, timestamp_ms, position in found:
         name = (key, text)
         operation = (period_ms, cut_ms, timestamp_ms, position, adds)
         known = cache.get(name)
-        kept = lone
+        others_until = None
         if known is None:
             known = () if absent is None else absent(name)
         if not known:
@@ -50,15 +51,17 @@ def take_operations(
             if known_ms > timestamp_ms:
                 continue
             if known_ms == timestamp_ms:
-                if type(known[0]) is lone and known_position != position:
-                    others.append((name, _new(kind, operation)))
-                    continue
                 if known_position >= position:
+                    if type(known[0]) is not kind and known_position != position:
+                        others.append((name, _new(kind, operation)))
                     continue
-                kept = kind
+                others_until = known_position
         if name not in dirty:
             dirty[name] = known
-        cache[name] = (_new(kept, operation),)
+        kept = _new(lone if others_until is None else tied, operation)
+        if others_until is not None:
+            kept.others_until = others_until
+        cache[name] = (kept,)
     return change, others
 
 

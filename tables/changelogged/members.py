@@ -16,7 +16,7 @@ from app.kernel import take_operations
 from app.wire.arrivals import Position
 from tables.changelogged.checksum import ChangelogSum, Rows
 from tables.changelogged.operations import NamedRow, Operations
-from tables.unique_count import LoneOperation, Member, MemberOperation, is_full
+from tables.unique_count import LoneOperation, Member, MemberOperation, TiedOperation, is_full
 
 SetKey = bytes
 MemberKey = tuple[SetKey, str]
@@ -160,7 +160,7 @@ class Members:
         whose members are less simple; nothing is done with these.
         """
         is_whole = key in self.complete or self.capacity is None
-        kinds = LoneOperation, MemberOperation
+        kinds = LoneOperation, TiedOperation, MemberOperation
         words = (None if is_whole else self._absent, key, period_ms, cut_ms, *kinds, found)
         taken: tuple[int, list[tuple[MemberKey, MemberOperation]]]
         taken = take_operations(self._cache, self._dirty, *words)

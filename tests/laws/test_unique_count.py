@@ -22,6 +22,7 @@ from tables.unique_count import (
     LoneOperation,
     Member,
     MemberOperation,
+    TiedOperation,
     UniqueCount,
     was_active,
 )
@@ -292,9 +293,11 @@ def test_an_operation_moves_as_if_it_had_come_so(data: st.DataObject) -> None:
 def test_what_is_alone_in_its_time_is_known_to_be(data: st.DataObject) -> None:
     aggregation = UniqueCount(recurring=True, prorated=False, timezone=TIMEZONE)
     made = data.draw(crowded())
-    times = Counter(o[:3] for o in made)
     for kept in taken(aggregation, data.draw(st.permutations(made))).get((b"set", "user")):
-        assert isinstance(kept, LoneOperation) == (times[kept[:3]] == 1)
+        others = [o.position for o in made if o[:3] == kept[:3] and o != kept]
+        assert isinstance(kept, TiedOperation if others else LoneOperation)
+        if isinstance(kept, TiedOperation):
+            assert kept.others_until == max(others)
 
 
 def test_days_are_counted_in_the_customers_timezone() -> None:

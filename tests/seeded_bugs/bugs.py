@@ -826,15 +826,15 @@ BUGS = (
     Bug(
         "earlier-copy-of-a-value-among-others-of-its-time",
         "tables/unique_count.py",
-        "if not isinstance(operation, LoneOperation) or len(of_its_time) > 1:",
-        "if len(of_its_time) > 1:",
+        " and operation.others_until < earlier:",
+        ":",
         "tests/laws/test_unique_count.py::test_an_operation_moves_as_if_it_had_come_so",
     ),
     Bug(
         "earlier-copy-of-a-value-beside-one-of-another-cut",
         "tables/unique_count.py",
-        "if not isinstance(operation, LoneOperation) or len(of_its_time) > 1:",
-        "if not isinstance(operation, LoneOperation):",
+        "if sum(o.timestamp_ms == operation.timestamp_ms for o in member) > 1:",
+        "if False:",
         "tests/laws/test_unique_count.py::test_an_operation_moves_as_if_it_had_come_so",
     ),
     Bug(
@@ -960,6 +960,20 @@ BUGS = (
         "return same < 0 ? -1 : same ? PASS : LEAVE;",
         "return same < 0 ? -1 : PASS;",
         "tests/app/kernel/test_members.py::test_both_take_the_same",
+    ),
+    Bug(
+        "kernel-ties-an-operation-with-itself",
+        "app/kernel/members.h",
+        "others_until = PyTuple_GetItem(PyTuple_GetItem(known, 0), MEMBER_POSITION);",
+        "others_until = PyTuple_GetItem(one, OPERATION_POSITION);",
+        "tests/app/kernel/test_members.py::test_both_take_the_same",
+    ),
+    Bug(
+        "tied-operation-forgets-who-came-before",
+        "tables/unique_count.py",
+        "until = max(until, last.others_until)",
+        "pass",
+        "tests/laws/test_unique_count.py::test_what_is_alone_in_its_time_is_known_to_be",
     ),
     Bug(
         "settled-operation-taken-for-alone",

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.kernel import twin
-from tables.unique_count import LoneOperation, MemberOperation
+from tables.unique_count import LoneOperation, MemberOperation, TiedOperation
 from tests.world.profiles import examples
 
 SET = b"set"
-KINDS = LoneOperation, MemberOperation
+KINDS = LoneOperation, TiedOperation, MemberOperation
 TIMES = st.sampled_from([-(1 << 70), 0, 1 << 70])
 POSITIONS = st.sampled_from([(1, 2, 3, 4), (1, 2, 3, 5), (1, 2, 2, 6)])
 TEXTS = st.sampled_from(["", "a", "é"])
 PARTS = st.tuples(st.integers(0, 1), st.integers(0, 1), TIMES, POSITIONS, st.booleans())
-OPERATIONS = st.one_of(PARTS.map(MemberOperation._make), PARTS.map(LoneOperation._make))
+OPERATIONS = st.one_of([PARTS.map(kind._make) for kind in KINDS])
 FOUND = st.tuples(TEXTS, st.booleans(), TIMES, POSITIONS)
 CACHES = st.dictionaries(
     TEXTS.map(lambda text: (SET, text)), st.lists(OPERATIONS, max_size=2).map(tuple)
@@ -42,7 +42,11 @@ def taken(kernel: Any, cache: dict[Any, Any], whole: bool, found: Any) -> Any:
     except LookupError as error:
         answer = str(error)
     members = [*cache.values(), [one for _, one in answer[1]] if isinstance(answer, tuple) else []]
-    kinds = [type(one) for member in members for one in member]
+    kinds = [
+        (type(one), vars(one) if type(one) is TiedOperation else 0)
+        for member in members
+        for one in member
+    ]
     return repr((answer, cache, dirty, asked, kinds))
 
 
@@ -72,7 +76,8 @@ def test_the_kernel_refuses_what_is_no_operation(kernel: Any, found: Any) -> Non
         kernel.take_operations(cache, {}, None, SET, 1, 0, *KINDS, found)
     with pytest.raises(TypeError):
         kernel.take_operations({(SET, "a"): 5}, {}, None, SET, 1, 0, *KINDS, found)
-    for kinds in [(int, MemberOperation), (LoneOperation, int)]:
+    for place in range(len(KINDS)):
+        kinds = [int if place == i else kind for i, kind in enumerate(KINDS)]
         with pytest.raises(TypeError):
             kernel.take_operations(cache, {}, None, SET, 1, 0, *kinds, [])
     assert cache == {}
