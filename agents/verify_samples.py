@@ -1,7 +1,8 @@
 """Verify samples: a few subscriptions at all times, so that a wrong figure does not last.
 
-Every minute the next few subscriptions are refolded beside the live fold and compared. What differs
-is logged and counted in a metric; `meter verify --repair` mends it.
+Every minute the next few subscriptions are refolded beside the live fold and compared, in the
+periods whose cells are kept: of those before, `meter verify` compares the records. What differs is
+logged and counted in a metric; `meter verify --repair` mends it.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ async def verify_next(worker: Sampled, turns: RoundRobin) -> None:
         return
     async with worker.scans.place("verify a sample", "", endless=True) as turn:
         replay = Replay(owned, worker.scan, turn)
-        reports = verify_names(replay, names, worker.status.verified, rest_s=REST_S)
+        tally = worker.status.verified
+        reports = verify_names(replay, names, tally, recent=True, rest_s=REST_S)
         async with aclosing(reports):
             async for _ in reports:
                 await until_folded(worker)

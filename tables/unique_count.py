@@ -299,12 +299,13 @@ def _met(group: Member, operation: MemberOperation) -> tuple[Member, MemberOpera
         return group, operation
     if last.position < operation.position:
         return group, _tied(operation, last.position)
-    until = operation.position
     if isinstance(last, TiedOperation):
-        until = max(until, last.others_until)
-    elif not isinstance(last, LoneOperation):
+        is_farther = last.others_until < operation.position
+    else:
+        is_farther = isinstance(last, LoneOperation)
+    if not is_farther:
         return group, operation
-    return tuple(_tied(o, until) if o is last else o for o in group), operation
+    return tuple(_tied(o, operation.position) if o is last else o for o in group), operation
 
 
 def _tied(operation: MemberOperation, others_until: Position) -> TiedOperation:

@@ -143,19 +143,23 @@ async def verify_names(
     tally: VerifyTally,
     *,
     repair: bool = False,
+    recent: bool = False,
     rest_s: float = 0.0,
 ) -> AsyncGenerator[VerifyReport, None]:
     """Verify some subscriptions of one partition, from where presence says their events lie.
 
-    `rest_s`: pause after every stretch that is read, for verification in the background.
+    `recent`: only periods whose cells are kept. `rest_s`: pause after every stretch that is read,
+    for verification in the background.
     """
     owned, turn = replay.owned, replay.turn
-    job, settings = Verification(owned.state, names, begins=False), owned.shared.settings
+    job = Verification(owned.state, names, begins=False, recent=recent)
+    settings = owned.shared.settings
     await turn.run(job.beginning())
     progress = _VerifyProgress(
         tally, repair, (owned.number,), settings.raw_partitions, len(job.meter_keys)
     )
-    feed, first = feeding(job.feed), job.start_offsets()
+    since = await replay.since(job.appended_from_ms)
+    feed, first = feeding(job.feed), job.start_offsets(since)
     async with replay.reading(feed, names, first, job.check_corrections) as reading:
         progress.records_total = reading.behind()
         async for read in reading.stretches():

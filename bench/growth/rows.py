@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from app.bounds.turns import Turns, drained
+from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
-from app.meter.overview import OverviewQuery, UsageView
-from app.queries.trace import first_entry
-from app.queries.usage_lines import UsageLines
-from app.runtime.status import Tally
-from bench.growth.spent import Operation, Spent, spent
-from bench.growth.world import DAY_MS, NOW_MS, ORG, World, name_of
+from bench.growth.reads import event_by_id, overview, sampled, usage
+from bench.growth.spent import Operation, Spent
+from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, aged, name_of, names
 from tables.closing.close import entering_history, next_cut, settle
 from tables.partition.cooling import GRAIN_MS, IDLE_MS, Cooling
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
 from tables.partition.repair import Original, Repair
-from tables.reading.usage import current_usage
 
-TIMES = 9
-"""Operations a measurement; the last one is counted by steps."""
 OWN = 100
 """Events of the subscription that an operation is about."""
 SWEPT = 100
@@ -43,10 +37,6 @@ class Row(NamedTuple):
     play: Callable[[int], Spent]
     most: float = 1.2
     """How many times as many steps it may take at ten times the size."""
-
-
-def _spent(world: World, operations: Sequence[Operation]) -> Spent:
-    return spent(operations, world.state.work)
 
 
 def _filled(events: int) -> World:
@@ -70,14 +60,14 @@ def event(pairs: int) -> Spent:
         world.fold([world.event(number)])
         world.flush()
 
-    return _spent(world, [partial(fold, number * 7) for number in range(TIMES)])
+    return world.spent([partial(fold, number * 7) for number in range(TIMES)])
 
 
 def first_touch(months: int) -> Spent:
     """Fold the first event of a subscription of an age."""
     world = World(TIMES, months)
     events = [world.event(number) for number in range(TIMES)]
-    return _spent(world, [partial(world.fold, [each]) for each in events])
+    return world.spent([partial(world.fold, [each]) for each in events])
 
 
 def first_touch_redefined(months: int) -> Spent:
@@ -87,43 +77,28 @@ def first_touch_redefined(months: int) -> Spent:
     world.define(commands.set_settings(SettingsRecord(max_groups=1_000)))
     world.define(commands.update_billable_metric(ORG, "calls", {"rounding_function": "ceil"}))
     events = [world.event(number) for number in range(TIMES)]
-    return _spent(world, [partial(world.fold, [each]) for each in events])
+    return world.spent([partial(world.fold, [each]) for each in events])
 
 
 def first_touch_packed(code: str, months: int) -> Spent:
     """Fold the next event of a subscription whose cells are packed."""
-    world = _aged(months, code)
+    world = aged(months, code)
     for number in range(TIMES):
         world.state.packing.pack(name_of(number))
     events = [world.event(number, code) for number in range(TIMES)]
-    return _spent(world, [partial(world.fold, [each]) for each in events])
-
-
-def _aged(months: int, code: str = "calls") -> World:
-    """Make a world of subscriptions with an event in each month of their life."""
-    world = World(TIMES, months, recurs=code == "balance")
-    for month in range(months, -1, -1):
-        at_ms = NOW_MS - month * 2_629_800_000
-        world.fold(world.event(n, code, at_ms, appended_ms=at_ms + 1) for n in range(TIMES))
-        world.close_until(at_ms, TIMES)
-        world.flush()
-    return world
-
-
-def _names() -> list[tuple[str, str]]:
-    return [name_of(number) for number in range(TIMES)]
+    return world.spent([partial(world.fold, [each]) for each in events])
 
 
 def late_event(months: int) -> Spent:
     """Fold an event of the month before, which is closed."""
-    world = _aged(months)
+    world = aged(months)
     world.fold(world.event(n) for n in range(TIMES))
     return _late(world, "calls", NOW_MS - 20 * DAY_MS)
 
 
 def very_late_event(months: int) -> Spent:
     """Fold an event of the first month of what recurs, for which it is never too late."""
-    world = _aged(months, "balance")
+    world = aged(months, "balance")
     world.fold(world.event(n, "balance") for n in range(TIMES))
     return _late(world, "balance", NOW_MS - months * 2_629_800_000)
 
@@ -137,17 +112,17 @@ def _late(world: World, code: str, at_ms: int) -> Spent:
             raise RuntimeError("a late event calls for a refold")
         world.owned.cuts.reschedule(world.state.cuts.take_late_names())
 
-    return _spent(world, [partial(fold, number) for number in range(TIMES)])
+    return world.spent([partial(fold, number) for number in range(TIMES)])
 
 
 def revision(code: str, months: int) -> Spent:
     """Take the revision cut of a late event of the month before."""
-    world = _aged(months, code)
+    world = aged(months, code)
     world.fold(world.event(n, code) for n in range(TIMES))
     at_ms, came_ms = NOW_MS - 20 * DAY_MS, NOW_MS + 1
     world.fold(world.event(n, code, at_ms, appended_ms=came_ms) for n in range(TIMES))
     world.flush()
-    return _spent(world, [partial(world.close, number) for number in range(TIMES)])
+    return world.spent([partial(world.close, number) for number in range(TIMES)])
 
 
 def group_revised(groups: int) -> Spent:
@@ -173,20 +148,13 @@ def group_revised(groups: int) -> Spent:
         settle(world.state, cut_ms)
         world.flush()
 
-    return _spent(world, [partial(revise, number) for number in range(TIMES)])
+    return world.spent([partial(revise, number) for number in range(TIMES)])
 
 
 def closing(months: int) -> Spent:
     """Close a month of a subscription, of one cell."""
-    world = _aged(months)
-    return _spent(world, [partial(world.close, number) for number in range(TIMES)])
-
-
-def usage(months: int) -> Spent:
-    """Ask for current usage."""
-    world = _aged(months)
-    at_ms = NOW_MS + 1
-    return _spent(world, [partial(current_usage, world.state, n, at_ms) for n in _names()])
+    world = aged(months)
+    return world.spent([partial(world.close, number) for number in range(TIMES)])
 
 
 def definition(kind: str, subscriptions: int) -> Spent:
@@ -206,7 +174,7 @@ def definition(kind: str, subscriptions: int) -> Spent:
         }[kind]
         for i in range(TIMES)
     ]
-    return _spent(world, [partial(world.define, command) for command in made])
+    return world.spent([partial(world.define, command) for command in made])
 
 
 def definition_swept(subscriptions: int) -> Spent:
@@ -244,7 +212,7 @@ def _swept(
         world.define(command)
         renew()
 
-    found = _spent(world, [partial(change, command) for command in made])
+    found = world.spent([partial(change, command) for command in made])
     touched = {kind: count / subscriptions for kind, count in found.touched.items()}
     return Spent(found.steps / subscriptions, touched, found.cpu_us / subscriptions)
 
@@ -265,7 +233,7 @@ def history_swept(subscriptions: int) -> Spent:
         if refolds_of(entering_history(world.state)):
             raise RuntimeError("nothing changed")
 
-    found = _spent(world, [partial(rewrite, number) for number in range(3)])
+    found = world.spent([partial(rewrite, number) for number in range(3)])
     return Spent(found.steps / subscriptions, found.touched, found.cpu_us / subscriptions)
 
 
@@ -277,7 +245,7 @@ def subscription_created(subscriptions: int) -> Spent:
         world.define(world.subscribing(subscriptions + number))
         world.renew()
 
-    return _spent(world, [partial(create, number) for number in range(TIMES)])
+    return world.spent([partial(create, number) for number in range(TIMES)])
 
 
 def created_and_touched(charges: int) -> Spent:
@@ -291,7 +259,7 @@ def created_and_touched(charges: int) -> Spent:
         world.renew()
         world.fold([world.event(number)])
 
-    return _spent(world, [partial(create, number) for number in range(TIMES)])
+    return world.spent([partial(create, number) for number in range(TIMES)])
 
 
 def created_with_events(events: int) -> Spent:
@@ -307,7 +275,7 @@ def created_with_events(events: int) -> Spent:
         world.renew()
         world.flush()
 
-    return _spent(world, [partial(create, number) for number in range(TIMES)])
+    return world.spent([partial(create, number) for number in range(TIMES)])
 
 
 def subscription_changed(events: int) -> Spent:
@@ -317,7 +285,7 @@ def subscription_changed(events: int) -> Spent:
 
 def aged_subscription_changed(months: int) -> Spent:
     """Refold a subscription of an age, with an event a month; most months are forgotten."""
-    return _refolded(_aged(months))
+    return _refolded(aged(months))
 
 
 def _refolded(world: World) -> Spent:
@@ -325,13 +293,13 @@ def _refolded(world: World) -> Spent:
         keys = world.state.event_ranges.meter_keys_of(name_of(number))
         world.refold(Refold(world.state, keys, redefined=keys))
 
-    return _spent(world, [partial(refold, number) for number in range(TIMES)])
+    return world.spent([partial(refold, number) for number in range(TIMES)])
 
 
 def correction(events: int) -> Spent:
     """Cancel an event, once it is read by its place in the index."""
     world = _filled(events)
-    wrong = [next(iter(world.of([name]))) for name in _names()]
+    wrong = [next(iter(world.of([name]))) for name in names()]
 
     def repair(number: int) -> None:
         world.cancel(wrong[number])
@@ -345,7 +313,7 @@ def correction(events: int) -> Spent:
             raise RuntimeError("a correction needs a refold")
         job.finish()
 
-    return _spent(world, [partial(repair, number) for number in range(TIMES)])
+    return world.spent([partial(repair, number) for number in range(TIMES)])
 
 
 def smaller_duplicate(code: str, events: int) -> Spent:
@@ -356,7 +324,7 @@ def smaller_duplicate(code: str, events: int) -> Spent:
         known = world.event(number, code, NOW_MS + number)
         world.fold([known])
         copies.append(replace(known, append_time_ms=known.append_time_ms - 1, raw_partition=1))
-    spent = _spent(world, [partial(world.fold, [copy]) for copy in copies])
+    spent = world.spent([partial(world.fold, [copy]) for copy in copies])
     if world.state.stale.displaced_keys:
         raise RuntimeError("an earlier copy calls for a refold")
     return spent
@@ -375,34 +343,7 @@ def flush(pairs: int) -> Spent:
     for number in range(TIMES):
         world.fold([world.event(number)])
         operations.append(partial(one, number))
-    return _spent(world, operations)
-
-
-def overview(subscriptions: int) -> Spent:
-    """Look at the overview page once its names are known."""
-    world = World(subscriptions)
-    world.fold(map(world.event, range(subscriptions)))
-    world.flush()
-    tally = Tally(work=world.state.work)
-    lines = UsageLines(Turns(clock=lambda: 0.0), tally)
-    query = OverviewQuery(organization_id=ORG)
-
-    def look() -> tuple[list[UsageView], int]:
-        return drained(lines.shown({0: world.state}, query, NOW_MS))
-
-    views, _ = look()
-    if not views:
-        raise RuntimeError("the page shows no usage")
-    return _spent(world, [look] * TIMES)
-
-
-def event_by_id(subscriptions: int) -> Spent:
-    """Find an event by its id alone, under all subscriptions of an organization."""
-    world = World()
-    for number in range(subscriptions):
-        world.state.event_ranges.of(name_of(number), "calls")
-    find: Operation = lambda: drained(first_entry(world.owned, ORG, "t1"))  # noqa: E731
-    return _spent(world, [find] * TIMES)
+    return world.spent(operations)
 
 
 def next_cuts(subscriptions: int) -> Spent:
@@ -414,7 +355,7 @@ def next_cuts(subscriptions: int) -> Spent:
         world.owned.cuts.reschedule([name_of(number)])
         world.owned.cuts.schedule.next_ms()
 
-    return _spent(world, [partial(one, number) for number in range(TIMES)])
+    return world.spent([partial(one, number) for number in range(TIMES)])
 
 
 def cooling(subscriptions: int) -> Spent:
@@ -431,7 +372,7 @@ def cooling(subscriptions: int) -> Spent:
         drained(rounds.cooling(1 << 30))
 
     look(-1)
-    return _spent(world, [partial(look, number) for number in range(TIMES)])
+    return world.spent([partial(look, number) for number in range(TIMES)])
 
 
 EVENTS = (1_000, 10_000, 100_000)
@@ -492,6 +433,7 @@ ROWS = tuple(
             Row("… of many groups", "groups", GROUPS, group_revised),
             Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),
             Row("current_usage", "months of age", MONTHS, usage),
+            Row("verification of a sample", "months of age", OLDER, sampled),
             Row("overview page", "subscriptions", SUBSCRIPTIONS, overview),
             Row("event by id alone", "subscriptions", SUBSCRIPTIONS, event_by_id, 10),
             Row("cooling of one that is idle", "subscriptions", SUBSCRIPTIONS, cooling),

@@ -19,6 +19,7 @@ from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionKey, runs_of
 from app.wire.events import Correction, Event
 from app.wire.usage_records import PublishedRecord
+from bench.growth.spent import Operation, Spent, spent
 from bench.world import METRICS, charge_of, plan_of, subscription_of
 from tables.closing.close import close_subscription, next_cut, settle
 from tables.event_index.index import EventIndex
@@ -39,6 +40,8 @@ BALANCE = {
     "field_name": "gb",
     "recurring": True,
 }
+TIMES = 9
+"""Operations a measurement; the last one is counted by steps."""
 CORRECTED_FROM = 1 << 40
 """Offsets of corrections are above it."""
 
@@ -135,6 +138,10 @@ class World:
         if not job.swap():
             raise RuntimeError("a refold waits for definitions")
 
+    def spent(self, operations: Iterable[Operation]) -> Spent:
+        """Run operations of one kind; return what one spends."""
+        return spent(operations, self.state.work)
+
     def of(self, names: Iterable[SubscriptionKey], since_ms: int = -1) -> Iterator[Arrival]:
         """Yield what was taken of some subscriptions, found without looking at others.
 
@@ -203,6 +210,22 @@ class World:
             settle(self.state, cut_ms)
             self.owned.cuts.forgetting.note_due(names, cut_ms)
         drained(self.owned.cuts.forgetting.forgetting((0, 0)))
+
+
+def aged(months: int, code: str = "calls") -> World:
+    """Make a world of subscriptions with an event in each month of their life."""
+    world = World(TIMES, months, recurs=code == "balance")
+    for month in range(months, -1, -1):
+        at_ms = NOW_MS - month * 2_629_800_000
+        world.fold(world.event(n, code, at_ms, appended_ms=at_ms + 1) for n in range(TIMES))
+        world.close_until(at_ms, TIMES)
+        world.flush()
+    return world
+
+
+def names() -> list[SubscriptionKey]:
+    """Return the subscriptions that operations are about, one each."""
+    return [name_of(number) for number in range(TIMES)]
 
 
 def name_of(number: int) -> SubscriptionKey:

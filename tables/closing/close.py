@@ -23,7 +23,6 @@ from tables.closing.billing import Moved
 from tables.closing.daily import daily_at
 from tables.closing.period_at_cut import CELLS_A_STEP, PeriodAtCut
 from tables.closing.revision import Closing
-from tables.partition.cuts import EVERY_PERIOD
 from tables.partition.partition import Partition
 from tables.partition.redirection import Renewed
 from tables.routing.period_charges import PeriodCharge
@@ -156,7 +155,7 @@ class _Revising(NamedTuple):
     ) -> _Revising:
         """Return what corrections, history records and admitted events have a cut revise."""
         times_ms, from_ms = partition.cuts.reopened(name, cut_ms), NEVER_MS
-        if EVERY_PERIOD in times_ms or partition.history.reopens(name, cut_ms):
+        if partition.history.reopens(name, cut_ms):
             return cls(set(), -NEVER_MS)
         times_ms |= moved.by_start.keys()
         for code in partition.corrected.revised_codes(name):

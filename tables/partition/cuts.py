@@ -16,9 +16,6 @@ from tables.cells.grids import decided_until
 from tables.partition.tables import Tables
 from tables.partition.timelines import TimelineTable
 
-EVERY_PERIOD = -1
-"""In place of the start of a period."""
-
 
 class CutsToCome:
     """Revision cuts of one partition that are not taken yet."""
@@ -187,15 +184,15 @@ class CutsToCome:
             self._carrying[plan_id] = len(versions), carries
         return carries
 
-    def expect(self, name: SubscriptionKey, cut_ms: int, *, of_all: bool = False) -> None:
+    def expect(self, name: SubscriptionKey, cut_ms: int, reopened: Iterable[int] = ()) -> None:
         """Have a revision cut taken; one that finds nothing new publishes nothing.
 
-        `of_all`: it may revise any period, also those that are final.
+        `reopened`: starts of final periods that it may revise as well.
         """
         self._wait_for(name, (cut_ms,))
         self._late_names.add(name)
-        if of_all:
-            self._reopened.setdefault(name, set()).add((cut_ms, EVERY_PERIOD))
+        if cuts := {(cut_ms, start_ms) for start_ms in reopened}:
+            self._reopened.setdefault(name, set()).update(cuts)
 
     def _wait_for(self, name: SubscriptionKey, cuts: Iterable[int]) -> bool:
         """Note revision cuts of an external subscription; return whether some are new."""
@@ -207,7 +204,7 @@ class CutsToCome:
         return bool(new)
 
     def reopened(self, name: SubscriptionKey, cut_ms: int) -> set[int]:
-        """Return the starts of final periods that a revision cut may revise, or `EVERY_PERIOD`."""
+        """Return the starts of final periods that a revision cut may revise."""
         found = self._reopened.get(name, ())
         return {start_ms for revision_ms, start_ms in found if revision_ms == cut_ms}
 

@@ -21,22 +21,25 @@ CLOCKS_APART_MS = 3_600_000
 """By so much the clocks of two brokers may differ, of which one forwards what the other took."""
 
 
-def dated_from(partition: Partition, meter_key: MeterKey, new: Route, known: EventRanges) -> int:
+def dated_from(
+    partition: Partition, meter_key: MeterKey, old: Route, new: Route, known: EventRanges
+) -> int:
     """Return since when events are dated that a refold to a new route has to fold.
 
-    Those before lead to cells that are forgotten, or to none, by the route that they took as by the
-    new one. Corrections may date an event anywhere, and of what recurs each event is in all periods
-    after it. `known`: the entry of the meter key, which has forgotten cells.
+    Those before lead to cells that are forgotten, or to none, by the old route, which they took, as
+    by the new one. Corrections may date an event anywhere, and of what recurs each event is in all
+    periods after it. `known`: the entry of the meter key, which has forgotten cells.
     """
     if partition.changed.notes or partition.corrections.touches(meter_key[:2]):
         return FROM_THE_FIRST
-    old = partition.packing.route_of(meter_key)
     if any(span.fold.metric.recurring for span in (*old.spans, *new.spans)):
         return FROM_THE_FIRST
-    from_ms = min(known.newest_ms + 1, first_kept_ms(old), *_open_ms(old, new, known.forgotten_ms))
+    from_ms = min(first_kept_ms(old), *_open_ms(old, new, known.forgotten_ms))
     if any(has_forgotten_since(span, from_ms) for span in old.spans):
         # It was final before an earlier one.
         return FROM_THE_FIRST
+    # Later ones lead nowhere yet.
+    from_ms = min(from_ms, known.newest_ms + 1)
     alike = old.leads_like(new, from_ms - 1, known.appended_ms)
     return from_ms if alike else FROM_THE_FIRST
 

@@ -139,17 +139,19 @@ class Refold:
         for meter_key in self.meter_keys - {REST}:
             route = routes[meter_key] = self._compile(meter_key)
             if meter_key in self._redefined and not self.seeks_copies:
-                self._leave_out(meter_key, route)
+                old = self.partition.packing.route_of(meter_key)
+                self.leave_out_forgotten(meter_key, old, route)
             yield
         # Corrections that came meanwhile are known as it begins.
         self._look_ahead()
         self._begin(routes)
 
-    def _leave_out(self, meter_key: MeterKey, route: Route) -> None:
-        known = self.partition.event_ranges.find(meter_key[:2], meter_key[2])
-        if known is None or known.forgotten_ms < 0:
-            return
-        self.leave_out(meter_key, dated_from(self.partition, meter_key, route, known))
+    def leave_out_forgotten(self, meter_key: MeterKey, old: Route, new: Route) -> None:
+        """Leave out what is forgotten of a meter key, and stays so with a new route."""
+        partition = self.partition
+        known = partition.event_ranges.find(meter_key[:2], meter_key[2])
+        if known is not None and known.forgotten_ms >= 0:
+            self.leave_out(meter_key, dated_from(partition, meter_key, old, new, known))
 
     def leave_out(self, meter_key: MeterKey, dated_ms: int) -> None:
         """Leave out what is dated before an instant, before anything is fed."""

@@ -19,8 +19,8 @@ from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey
 from tables.partition.partition import Partition
+from tables.reading.cell_differences import figure_texts
 from tables.reading.shown_last import ShownLast, Turned
-from tables.reading.verification import figure_texts
 
 CellOf = tuple[str | None, Groups]
 """(filter id, groups)"""

@@ -26,7 +26,7 @@ from tables.partition.left_out import FROM_THE_FIRST, first_due_ms
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
 from tables.partition.tables import Carried
-from tables.reading.verification import figure_texts
+from tables.reading.cell_differences import figure_texts
 from tables.routing.period_charges import PeriodCharge
 
 

@@ -13,25 +13,23 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from app.billing_periods.instants import iso_seconds
 from app.bounds.turns import Steps, drained
 from app.definitions.timeline import Period, Terms
-from app.meter.evidence import Difference, FigureTexts
-from app.numbers import plain
+from app.meter.evidence import Difference
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
-from tables.cells.cell import Cell, Span
-from tables.cells.figures import CellFigures
 from tables.cells.forgotten import as_forgotten_by
-from tables.cells.keys import CellKey
 from tables.changelogged.presence import REST
 from tables.changelogged.published import PublishedTable
 from tables.changelogged.published_period import PublishedPeriod
+from tables.changelogged.published_store import PeriodKey
 from tables.closing.billing import is_taken_again
 from tables.closing.close import close_subscription, next_cut
+from tables.partition.left_out import FROM_THE_FIRST, first_kept_ms
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
 from tables.partition.revised import Counted
 from tables.partition.tables import Carried
+from tables.reading.cell_differences import cells_of, differences_of
 from tables.reading.member_sets import MemberSet, member_sets
 from tables.reading.shown_last import ShownLast, turned_by
 from tables.reading.tracing import is_before, verdict
@@ -56,10 +54,19 @@ class Verification:
     """Shadow cells of every meter key of some external subscriptions."""
 
     def __init__(
-        self, partition: Partition, names: Iterable[SubscriptionKey], *, begins: bool = True
+        self,
+        partition: Partition,
+        names: Iterable[SubscriptionKey],
+        *,
+        begins: bool = True,
+        recent: bool = False,
     ):
-        """Begin at once; `begins` False: the caller runs `beginning` before it feeds anything."""
+        """Begin at once; `begins` False: the caller runs `beginning` before it feeds anything.
+
+        `recent`: periods whose cells are forgotten are passed over, and their events are not read.
+        """
         self.partition = partition
+        self._recent = recent
         self.names = frozenset(names)
         codes_of = partition.event_ranges.codes_of
         self.meter_keys = [(*name, code) for name in sorted(self.names) for code in codes_of(name)]
@@ -87,6 +94,10 @@ class Verification:
             self._generations[meter_key] = self._generation(meter_key)
             yield
         yield from self._refold.beginning()
+        for meter_key, route in self._refold.routes.items() if self._recent else ():
+            live = self.partition.views.route_of(meter_key)
+            self._refold.leave_out_forgotten(meter_key, live, route)
+            yield
         yield from self._apart.beginning()
         for meter_key, route in [*self._refold.routes.items(), *self._apart.routes.items()]:
             # Events are read only once: what is wrong with it, the group admission says in the end.
@@ -103,9 +114,14 @@ class Verification:
         self._refold.drop()
         self._apart.drop()
 
-    def start_offsets(self) -> tuple[int | None, int | None]:
-        """Return the offsets of the meter keys' first events on raw and on rekeyed; None: none."""
-        return self._refold.start_offsets()
+    @property
+    def appended_from_ms(self) -> int | None:
+        """Since when something was appended that has to be read; None: all has to be."""
+        return self._refold.appended_from_ms
+
+    def start_offsets(self, since: tuple[int, int] = (0, 0)) -> tuple[int | None, int | None]:
+        """Return where to begin on raw and rekeyed; `since`: as `Refold.start_offsets` has it."""
+        return self._refold.start_offsets(since)
 
     def feed(self, arrivals: Sequence[Arrival], *, strangers: bool = False) -> None:
         """Fold the arrivals of the verified subscriptions.
@@ -201,18 +217,13 @@ class Verification:
         for _ in group_admission.settle(shadow):
             # A group whose events are all cancelled keeps its place.
             pass
-        ours, theirs = _cells(live), _cells(shadow)
+        ours, theirs = cells_of(live), cells_of(shadow)
         next_cut_ms = next_cut(partition, meter_key[:2])
         for stranger in group_admission.strangers(shadow):
             theirs.pop(stranger.key, None)
         # Of what is forgotten the records are compared instead.
         ours, theirs = (as_forgotten_by(live.spans, cells) for cells in (ours, theirs))
-        differences = [
-            _difference(partition.number, meter_key, key, ours.get(key), theirs.get(key))
-            for key in {**ours, **theirs}
-            if _packed(ours.get(key)) != _packed(theirs.get(key))
-            and _at_cut(ours.get(key), next_cut_ms) != _at_cut(theirs.get(key), next_cut_ms)
-        ]
+        differences = differences_of(partition.number, meter_key, ours, theirs, next_cut_ms)
         return Compared(meter_key, len(theirs), differences)
 
     def member_sets(self, meter_keys: Iterable[MeterKey]) -> list[MemberSet]:
@@ -254,6 +265,12 @@ class Verification:
         if self._terms_of(name) != self._terms[name]:
             return True
         live = partition.views.route_of(meter_key)
+        dated_ms = self._refold.dated_from.get(meter_key)
+        if dated_ms is not None and (
+            first_kept_ms(live) < dated_ms or partition.corrections.touches(name)
+        ):
+            # It may be of an event that was left out.
+            return True
         return not self._refold.routes[meter_key].leads_like(live, *reach)
 
     def compare_published(self) -> Iterator[list[Difference]]:
@@ -283,7 +300,7 @@ class Verification:
         routes = {key: route for key, route in self._apart.routes.items() if key[:2] == name}
         if not routes:
             return
-        shadow = self._shadow(_published_before(partition, name, settled_ms), routes)
+        shadow = self._shadow(settled_ms, routes)
         for versions, timeline in partition.timelines.of(name):
             earlier: Period | None = None
             for period in timeline.until(settled_ms):
@@ -296,9 +313,10 @@ class Verification:
                             yield found
                 earlier = period
 
-    def _shadow(self, published: PublishedTable, routes: Mapping[MeterKey, Route]) -> Partition:
-        """Return a partition that closes once more over shadow cells."""
+    def _shadow(self, cut_ms: int, routes: Mapping[MeterKey, Route]) -> Partition:
+        """Return a partition that takes a cut once more, over shadow cells."""
         partition = self.partition
+        published = _PublishedBefore(partition.published, cut_ms)
         carried = Carried(
             replace(partition.checkpoint),
             partition.event_ranges,
@@ -318,16 +336,23 @@ class Verification:
             for meter_key in self.meter_keys
             if meter_key[:2] == name
         }
+        for meter_key in routes.keys() & self._refold.dated_from.keys():
+            partition.routes.lead_by(routes[meter_key])
+        since_ms = self._compared_from(routes)
+        periods = [
+            period
+            for _, timeline in partition.timelines.of(name)
+            for period in timeline.within(since_ms, partition.checkpoint.cut_ms)
+        ]
         dues_ms = {
             period.due_at_ms
-            for _, timeline in partition.timelines.of(name)
-            for period in timeline.until(partition.checkpoint.cut_ms)
+            for period in periods
             if settled_ms < period.due_at_ms <= partition.checkpoint.cut_ms
         }
         for cut_ms in sorted({settled_ms, *dues_ms}):
-            shadow = self._shadow(_published_before(partition, name, cut_ms), routes)
+            shadow = self._shadow(cut_ms, routes)
             if cut_ms == settled_ms:
-                shadow.cuts.expect(name, cut_ms, of_all=True)
+                shadow.cuts.expect(name, cut_ms, [period.start_ms for period in periods])
             for record in close_subscription(shadow, name, cut_ms):
                 if record.topic != "usage-records":
                     continue
@@ -342,6 +367,11 @@ class Verification:
                 if difference is not None:
                     yield difference
 
+    def _compared_from(self, routes: Mapping[MeterKey, Route]) -> int:
+        """Return since when periods end that are compared all, beside what a cut may revise."""
+        dated_from = self._refold.dated_from
+        return min((dated_from.get(key, FROM_THE_FIRST) for key in routes), default=FROM_THE_FIRST)
+
 
 def _is_full(body: Mapping[str, Any]) -> bool:
     """Return True for a revision that would only take rows by presentation keys away."""
@@ -353,21 +383,23 @@ def _is_full(body: Mapping[str, Any]) -> bool:
     )
 
 
-def _published_before(partition: Partition, name: SubscriptionKey, cut_ms: int) -> PublishedTable:
-    """Return what is published of a subscription, as if the cut were still to be taken."""
-    table = PublishedTable()
-    for versions, timeline in partition.timelines.of(name):
-        newest = versions.at()
-        for period in timeline.until(partition.checkpoint.cut_ms) if newest is not None else ():
-            period_name = (newest.id, period.start_ms)  # type: ignore[union-attr]
-            known = partition.published.find(period_name)
-            if known is not None:
-                # One that is ahead belongs to a cut that is being taken right now.
-                newest_ms = max([known.cut_ms, *(cell.cut_ms for cell in known.cells.values())])
-                before_ms = newest_ms if newest_ms > cut_ms else -1
-                copied = PublishedPeriod(known.revision, before_ms, dict(known.cells))
-                table.periods[period_name] = copied
-    return table
+class _PublishedBefore(PublishedTable):
+    """What is published, as if a cut were still to be taken: read where somebody asks for it."""
+
+    def __init__(self, published: PublishedTable, cut_ms: int):
+        super().__init__()
+        self._published = published
+        self._cut_ms = cut_ms
+
+    def find(self, name: PeriodKey) -> PublishedPeriod | None:
+        """Return a copy of the period as it was published before; None: it was not."""
+        known = None if name in self.periods else self._published.find(name)
+        if known is not None:
+            # One that is ahead belongs to a cut that is being taken right now.
+            newest_ms = max([known.cut_ms, *(cell.cut_ms for cell in known.cells.values())])
+            before_ms = newest_ms if newest_ms > self._cut_ms else -1
+            self.periods[name] = PublishedPeriod(known.revision, before_ms, dict(known.cells))
+        return super().find(name)
 
 
 _SHOWN = ("units", "prorated_units", "total_aggregated_units", "events_count", "digest")
@@ -390,99 +422,4 @@ def _of_record(number: int, name: SubscriptionKey, body: Mapping[str, Any]) -> D
         groups=tuple((body.get("grouped_by") or {}).values()),
         live={"units": str(body.get("previous_units"))},
         refolded={field: str(body[field]) for field in _SHOWN if body.get(field) is not None},
-    )
-
-
-def _cells(route: Route) -> dict[CellKey, Cell]:
-    return {
-        cell.key: cell
-        for span in route.spans
-        for layer in span.layers.values()
-        for cell in layer.cells.values()
-        if not cell.blank(span.fold.aggregation)
-    }
-
-
-def _packed(cell: Cell | None) -> bytes | None:
-    """Return a cell's bytes as in the changelog, without generation and first position."""
-    if cell is None:
-        return None
-    return msgspec.msgpack.encode(msgspec.msgpack.decode(cell.packed())[:2])
-
-
-def _at_cut(cell: Cell | None, next_cut_ms: int) -> tuple[object, dict[int, object]] | None:
-    """Return the packed cell with everything that the next cut shows merged into one state.
-
-    After corrections a refold may have merged them already: no cut shows them apart. None for one
-    that only keeps a place, whether it asks for a cut or not.
-    """
-    if cell is None:
-        return None
-    aggregation = cell.layer.span.fold.aggregation
-    state, later = aggregation.unpack(aggregation.pack(cell.state)), dict[int, object]()
-    nothing = aggregation.initialize()
-    for cut_ms, late in sorted((cell.late or {}).items()):
-        if late == nothing:
-            continue
-        if cut_ms <= next_cut_ms:
-            aggregation.merge(state, aggregation.unpack(aggregation.pack(late)))
-        else:
-            later[cut_ms] = aggregation.pack(late)
-    return (aggregation.pack(state), later) if later or state != nothing else None
-
-
-def _difference(
-    number: int, meter_key: MeterKey, key: CellKey, ours: Cell | None, theirs: Cell | None
-) -> Difference:
-    some = ours or theirs
-    period = some.layer.period if some is not None else None
-    return Difference(
-        kind="cell",
-        partition=number,
-        external_subscription_id=meter_key[1],
-        metric_code=meter_key[2],
-        period_from=None if period is None else iso_seconds(period.start_ms),
-        charge_id=key.charge_id,
-        filter_id=key.filter_id,
-        groups=key.groups,
-        live=_shown(ours),
-        refolded=_shown(theirs),
-    )
-
-
-def _shown(cell: Cell | None) -> dict[str, str]:
-    """Return figures of a cell's period, and the state itself, which may differ without showing."""
-    if cell is None:
-        return {}
-    layer, span = cell.layer, cell.layer.span
-    shown = {"state": _state_text(cell, span)}
-    if layer.period is not None:
-        figures = span.figures(layer.period, cell.filter_id, cell.groups)
-        texts = msgspec.structs.asdict(figure_texts(figures))
-        shown |= {name: str(text) for name, text in texts.items() if text is not None}
-    return shown
-
-
-def _state_text(cell: Cell, span: Span) -> str:
-    states = {0: cell.state, **(cell.late or {})}
-    return "; ".join(
-        f"{cut_ms}: {' '.join(map(_text, span.fold.aggregation.pack(state)))}"
-        for cut_ms, state in sorted(states.items())
-    )
-
-
-def _text(value: object) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
-
-
-def figure_texts(figures: CellFigures) -> FigureTexts:
-    """Return figures as they are printed in records."""
-    prorated, precise = figures.prorated_units, figures.precise_total_amount_cents
-    return FigureTexts(
-        units=plain(figures.units),
-        prorated_units=None if prorated is None else plain(prorated),
-        total_aggregated_units=plain(figures.total_aggregated_units),
-        precise_total_amount_cents=None if precise is None else plain(precise),
-        events_count=figures.events_count,
-        digest=f"{figures.digest:032x}",
     )

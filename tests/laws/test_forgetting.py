@@ -15,7 +15,6 @@ from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey
 from tables.cells.forgotten import has_forgotten
 from tables.closing.close import next_cut
-from tables.partition.cuts import EVERY_PERIOD
 from tests.laws.test_full_usage import figures
 from tests.laws.test_repairs import Log
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
@@ -85,7 +84,7 @@ class Thorough(Keeping):
 
     def close_until(self, at_ms: int) -> None:
         # A restart makes another partition.
-        vars(self.partition.cuts)["reopened"] = lambda name, cut_ms: {EVERY_PERIOD}
+        vars(self.partition.history)["reopens"] = lambda name, cut_ms: True
         super().close_until(at_ms)
 
 

@@ -13,8 +13,8 @@ from app.definitions.outcome import Rejected
 from app.definitions.what_if import branch_with
 from app.meter.evidence import FigureTexts
 from tables.closing.close import cells_shown
+from tables.reading.cell_differences import figure_texts
 from tables.reading.preview import Preview, PreviewScope
-from tables.reading.verification import figure_texts
 from tables.routing.period_charges import PeriodCharge
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import METRICS, ORG, SUBSCRIPTION, definitions_of, metric_body

@@ -374,16 +374,18 @@ def arrivals_in(broker: Broker, partitions: int) -> list[Arrival]:
 
 def verified(partition: Partition, arrivals: Iterable[Arrival]) -> Iterator[str]:
     """What the program's own verification finds of those at home here; nothing, if all is well."""
-    job = Verification(partition, partition.event_ranges.codes)
-    job.feed(list(arrivals), strangers=True)
-    found = list(job.lost)
-    for compared in job.compare():
-        if compared.skipped:
-            yield f"verification of {compared.meter_key} is skipped, and nothing goes on"
-        found += compared.differences
-    found += chain.from_iterable(job.compare_published())
-    for difference in found:
-        yield f"verification: {difference}"
+    arrivals = list(arrivals)
+    for recent in (False, True):
+        job = Verification(partition, partition.event_ranges.codes, recent=recent)
+        job.feed(arrivals, strangers=True)
+        found = list(job.lost)
+        for compared in job.compare():
+            if compared.skipped:
+                yield f"verification of {compared.meter_key} is skipped, and nothing goes on"
+            found += compared.differences
+        found += chain.from_iterable(job.compare_published())
+        for difference in found:
+            yield f"verification{' of a sample' if recent else ''}: {difference}"
 
 
 def _place(arrival: Arrival) -> Place:

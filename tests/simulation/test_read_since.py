@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from agents.verify_samples import RoundRobin, verify_next
 from app.meter.events import EventQuery
 from app.meter.evidence import ExplainQuery, SeriesQuery
 from app.queries.gateway import Gateway
@@ -144,6 +145,18 @@ def test_what_is_told_is_as_from_all_events(tmp_path: Path, seed: int) -> None:
     run(in_simulation(Script(partitions, 1, defined(CODES)), 0, tmp_path, act))
 
 
+async def count_for(player: Player, weeks: int) -> None:
+    """Let some events come in each of some weeks, and one in the next."""
+    await begin(player)
+    await player.workers[0].assign(frozenset({0}))
+    for week in range(weeks):
+        events = [Event("count", f"t-{week}-{n}", properties={}) for n in range(5)]
+        await append(player, *events, pause_s=5)
+        player._leap(Pass(WEEK_MS))
+        await asyncio.sleep(5)
+    await append(player, Event("count", "last", properties={}), pause_s=5)
+
+
 def test_the_same_is_read_after_ever_more_weeks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,14 +164,7 @@ def test_the_same_is_read_after_ever_more_weeks(
         async def act(player: Player) -> tuple[int, int]:
             # Of a file that is sorted by name all is read.
             monkeypatch.setattr("app.ledger.ledger.MERGED_CHUNKS", 1_000)
-            await begin(player)
-            await player.workers[0].assign(frozenset({0}))
-            for week in range(weeks):
-                events = [Event("count", f"t-{week}-{n}", properties={}) for n in range(5)]
-                await append(player, *events, pause_s=5)
-                player._leap(Pass(WEEK_MS))
-                await asyncio.sleep(5)
-            await append(player, Event("count", "last", properties={}), pause_s=5)
+            await count_for(player, weeks)
             before, now_ms = rows_read(player), player.clock.now_ms()
             await answers(player, ["count"], now_ms, 0)
             since = rows_read(player)
@@ -170,3 +176,29 @@ def test_the_same_is_read_after_ever_more_weeks(
 
     few, more = read(3), read(12)
     assert few[0] == more[0] < few[1] < more[1]
+
+
+def test_a_sample_reads_the_same_after_ever_more_weeks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(weeks: int) -> int:
+        async def act(player: Player) -> int:
+            monkeypatch.setattr("app.ledger.ledger.MERGED_CHUNKS", 1_000)
+            await count_for(player, weeks)
+            await asyncio.sleep(120)
+            engine, before = player.workers[0].engine, rows_read(player)
+            verified = engine.status.verified
+            pairs = verified.pairs
+            PROCESS.set(player.workers[0].process)
+            await verify_next(engine, RoundRobin(engine))
+            assert (verified.pairs, verified.differing) == (pairs + 1, 0)
+            return rows_read(player) - before
+
+        return run(
+            in_simulation(
+                Script(1, 1, defined(late_window_s=86_400)), 0, tmp_path / str(weeks), act
+            )
+        )
+
+    few, more = read(4), read(12)
+    assert 0 < few == more < 4 * 5

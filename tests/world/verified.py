@@ -14,8 +14,18 @@ NAME = (ORG, SUBSCRIPTION)
 
 
 def differences(live: Live) -> list[Difference]:
-    """What differs of the cells, of their members and of the records."""
-    verification = Verification(live.partition, [NAME])
+    """What differs of the cells, of their members and of the records.
+
+    What differs of recent periods differs where all events are read, too.
+    """
+    found = _differences(live)
+    recent = _differences(live, recent=True)
+    assert [each for each in recent if each not in found] == []
+    return found
+
+
+def _differences(live: Live, *, recent: bool = False) -> list[Difference]:
+    verification = Verification(live.partition, [NAME], recent=recent)
     verification.feed(live.arrived())
     found = [each for compared in verification.compare() for each in compared.differences]
     published = chain.from_iterable(verification.compare_published())

@@ -169,8 +169,8 @@ def test_all_is_folded_where_a_week_folds_otherwise() -> None:
     assert Refold(partition, keys, redefined=keys).dated_from == {}
 
 
-def test_it_begins_again_when_an_event_comes_of_a_week_that_had_none() -> None:
-    """The first week may be late for long; the second is final before it."""
+def with_a_first_week_that_is_open() -> Live:
+    """The first week may be late for long; the second is final before it, and forgotten."""
     waits = replace(SETTINGS, late_window_s=20 * 86_400)
     one = live(0, "sum", settings=waits)
     one.close_until(START_MS + WEEK_MS)
@@ -179,10 +179,18 @@ def test_it_begins_again_when_an_event_comes_of_a_week_that_had_none() -> None:
     pass_until(one, FINAL_MS + WEEK_MS)
     assert one.forget(NAME)
     one.deliver([arrived("sum", 1, FINAL_MS + WEEK_MS + 1, v="2", g="x", u="a")])
+    return one
+
+
+LATE = arrived("sum", 2, START_MS + HOUR_MS, FINAL_MS + WEEK_MS + 3, v="4", g="x", u="a")
+"""An event of that week."""
+
+
+def test_it_begins_again_when_an_event_comes_of_a_week_that_had_none() -> None:
+    one, late = with_a_first_week_that_is_open(), LATE
     job = sent_elsewhere(one, REGROUPED, FINAL_MS + WEEK_MS + 2)
     assert set(job.dated_from.values()) == {START_MS + 2 * WEEK_MS}
     job.feed(one.arrived())
-    late = arrived("sum", 2, START_MS + HOUR_MS, FINAL_MS + WEEK_MS + 3, v="4", g="x", u="a")
     one.deliver([late])
     job.feed([late])
     assert not job.swap()

@@ -21,6 +21,8 @@ from tables.partition.refold import Refold
 from tables.partition.repair import Original, Repair
 from tables.reading.tracing import verdict
 from tables.reading.verification import Verification
+from tests.tables.closing.test_forgetting import live, pass_until
+from tests.tables.partition.test_left_out import LATE, with_a_first_week_that_is_open
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SHORT_SETTINGS, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived, event
@@ -219,3 +221,68 @@ def test_who_begins_in_turns_takes_a_step_for_each_pair() -> None:
     assert steps == 1 + 3 * len(verification.meter_keys)
     verification.feed([arrived("max", 0, START_MS, v="5")])
     assert [compared.differences for compared in verification.compare()] == [[]]
+
+
+def sampled() -> tuple[Live, Verification]:
+    """A partition that has forgotten four weeks, and a verification of the fifth that has begun."""
+    one = live(4, "sum")
+    pass_until(one, START_MS + 4 * WEEK_MS + DAY_MS)
+    assert one.forget(NAME)
+    one.deliver([arrived("sum", 100, START_MS + 4 * WEEK_MS + 2 * DAY_MS, v="5")])
+    verification = Verification(one.partition, [NAME], recent=True)
+    assert verification.appended_from_ms == START_MS + 4 * WEEK_MS - DAY_MS - HOUR_MS
+    assert verification.start_offsets((90, 7)) == (90, None)
+    return one, verification
+
+
+def test_a_sample_is_of_what_is_not_forgotten() -> None:
+    one, verification = sampled()
+    recent = [arrival for arrival in one.arrived() if arrival.raw_offset >= 100]
+    verification.feed(recent)
+    assert end_of(verification) == Found([], 0)
+    (cell,) = [
+        cell
+        for span in one.partition.views.route_of((*NAME, "sum")).spans
+        for layer in span.layers.values()
+        for cell in layer.cells.values()
+    ]
+    cell.state.events += 1
+    again = Verification(one.partition, [NAME], recent=True)
+    again.feed(recent)
+    assert end_of(again) == Found([], 1)
+
+
+def test_a_sample_of_who_is_forgotten_whole_reads_no_event_of_before() -> None:
+    one = live(4, "sum")
+    pass_until(one, START_MS + 4 * WEEK_MS + DAY_MS)
+    assert one.forget(NAME)
+    verification = Verification(one.partition, [NAME], recent=True)
+    newest_ms = START_MS + 3 * WEEK_MS + HOUR_MS
+    assert verification.appended_from_ms == newest_ms + 1 - DAY_MS - HOUR_MS
+    assert end_of(verification) == Found([], 0)
+
+
+def test_a_sample_of_one_metric_stands_beside_all_of_another() -> None:
+    """What recurs is read from its first event on, and so are the records of all periods."""
+    one = live(4, "sum", "balance")
+    pass_until(one, START_MS + 4 * WEEK_MS + DAY_MS)
+    assert one.forget(NAME)
+    verification = Verification(one.partition, [NAME], recent=True)
+    verification.feed(one.arrived())
+    assert end_of(verification) == Found([], 0)
+
+
+def test_a_sample_says_nothing_once_a_correction_may_concern_what_was_left_out() -> None:
+    one, verification = sampled()
+    verification.feed([arrival for arrival in one.arrived() if arrival.raw_offset >= 100])
+    assert one.partition.corrected.correct(correction(101, START_MS + 4 * WEEK_MS + 3 * DAY_MS))
+    assert end_of(verification) == Found(["sum"], 0)
+
+
+def test_a_sample_says_nothing_once_an_event_comes_of_a_week_that_had_none() -> None:
+    one = with_a_first_week_that_is_open()
+    verification = Verification(one.partition, [NAME], recent=True)
+    verification.feed(one.arrived())
+    one.deliver([LATE])
+    verification.feed([LATE])
+    assert end_of(verification) == Found(["sum"], 0)

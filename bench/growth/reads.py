@@ -1,0 +1,69 @@
+"""Rows of what is only read: usage, the page, an event by its id, a verification."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from app.bounds.turns import Turns, drained
+from app.meter.overview import OverviewQuery, UsageView
+from app.queries.trace import first_entry
+from app.queries.usage_lines import UsageLines
+from app.runtime.status import Tally
+from app.wire.arrivals import SubscriptionKey
+from bench.growth.spent import Operation, Spent
+from bench.growth.world import NOW_MS, ORG, TIMES, World, aged, name_of, names, sliced
+from tables.reading.usage import current_usage
+from tables.reading.verification import Verification
+
+
+def usage(months: int) -> Spent:
+    """Ask for current usage."""
+    world = aged(months)
+    return world.spent([partial(current_usage, world.state, n, NOW_MS + 1) for n in names()])
+
+
+def sampled(months: int) -> Spent:
+    """Verify a subscription of an age, with an event a month, as workers do in the background."""
+    world = aged(months)
+
+    def verify(name: SubscriptionKey) -> None:
+        job = Verification(world.state, [name], recent=True)
+        since_ms = -1 if job.appended_from_ms is None else job.appended_from_ms
+        for part in sliced(world.of([name], since_ms)):
+            world.state.work.add("refold", "ledger_rows", len(part))
+            job.feed(part)
+        compared = list(job.compare())
+        wrong = [each for one in compared for each in one.differences]
+        wrong += [each for told in job.compare_published() for each in told]
+        if wrong or not any(one.cells for one in compared):
+            raise RuntimeError(f"verification finds {wrong} of {compared}")
+        job.drop()
+
+    return world.spent([partial(verify, name) for name in names()])
+
+
+def overview(subscriptions: int) -> Spent:
+    """Look at the overview page once its names are known."""
+    world = World(subscriptions)
+    world.fold(map(world.event, range(subscriptions)))
+    world.flush()
+    tally = Tally(work=world.state.work)
+    lines = UsageLines(Turns(clock=lambda: 0.0), tally)
+    query = OverviewQuery(organization_id=ORG)
+
+    def look() -> tuple[list[UsageView], int]:
+        return drained(lines.shown({0: world.state}, query, NOW_MS))
+
+    views, _ = look()
+    if not views:
+        raise RuntimeError("the page shows no usage")
+    return world.spent([look] * TIMES)
+
+
+def event_by_id(subscriptions: int) -> Spent:
+    """Find an event by its id alone, under all subscriptions of an organization."""
+    world = World()
+    for number in range(subscriptions):
+        world.state.event_ranges.of(name_of(number), "calls")
+    find: Operation = lambda: drained(first_entry(world.owned, ORG, "t1"))  # noqa: E731
+    return world.spent([find] * TIMES)
