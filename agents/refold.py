@@ -92,7 +92,7 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
                                 owned.verdicts.refuse_arrivals(
                                     refused for _, _, refused in job.refused
                                 )
-                                queue.swapped(meter_keys)
+                                queue.swapped(job.meter_keys)
                                 meter_keys, names = {}, {}
                                 _finished(owned, horizons)
                                 queue.requeue_corrections(

@@ -178,8 +178,13 @@ def in_order(events: Sequence[Arrival]) -> Live:
     return live
 
 
+def end_of(live: Live) -> int:
+    """Return when six weeks are over and all was appended: in order, cuts were taken so far."""
+    return max(END_MS, *(each.append_time_ms for each in live.arrived()))
+
+
 def told(live: Live) -> tuple[list[bytes], dict[Any, Any]]:
-    live.close_until(END_MS)
+    live.close_until(end_of(live))
     return live.values(), live.cells()
 
 
@@ -227,16 +232,28 @@ def test_order_batches_refolds_and_restarts_tell_and_write_the_same(data: st.Dat
     assert told(whole) == told(one)
 
 
+def test_what_comes_after_six_weeks_is_told_alike_in_any_batches() -> None:
+    events = [
+        arrived("heads", offset, at_ms, transaction_id=f"t{offset}", u="a", operation_type="add")
+        for offset, at_ms in enumerate((START_MS + DAY_MS, END_MS + DAY_MS, END_MS + 2 * DAY_MS))
+    ]
+    live = Live(DEFINITIONS)
+    live.define_all()
+    live.deliver(events)
+    assert told(in_order(events)) == told(live)
+
+
 @examples(40)
 @given(st.data())
 def test_verify_finds_nothing_and_misses_no_row(data: st.DataObject) -> None:
     events = data.draw(seats())
     with room_in_a_member(2):
         live = in_order(events)
-        live.close_until(END_MS)
+        end_ms = end_of(live)
+        live.close_until(end_ms)
         verification = Verification(live.partition, [(ORG, SUBSCRIPTION)])
         verification.feed(live.arrived())
-        at_hand, next_cut_ms = live.partition.members, END_MS
+        at_hand, next_cut_ms = live.partition.members, end_ms
         sets = verification.member_sets(verification.meter_keys)
 
         def differences() -> int:

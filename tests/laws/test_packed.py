@@ -28,6 +28,7 @@ from tests.world.definitions import (
     ORG,
     SETTINGS,
     SUBSCRIPTION,
+    CommandAt,
     changing_definitions,
     definitions_of,
 )
@@ -171,6 +172,28 @@ def test_whatever_is_at_hand_cools_once_it_is_idle(data: st.DataObject) -> None:
     assert not cooling.has_work
     live.flush()
     assert live.partition.event_ranges.codes.count_awake == 0
+
+
+def test_who_was_refolded_for_a_copy_of_another_code_cools_as_well() -> None:
+    """Settings that are read late refuse an event; its copy counts, and has another code."""
+    definitions = definitions_of(["count", "sum"])
+    narrow = commands.set_settings(replace(SETTINGS, late_window_s=DAY_MS // 1_000))
+    live = AtOnce([*definitions, CommandAt(START_MS, len(definitions), narrow)])
+    late_ms = START_MS + 3 * WEEK_MS
+    first = arrived("count", 0, START_MS, transaction_id="t")
+    copy = arrived("sum", 1, late_ms, transaction_id="t", v="1")
+    live.define(len(definitions))
+    live.deliver([replace(first, append_time_ms=late_ms), copy])
+    live.define_all()
+    live.flush()
+    cooling = Cooling(live.partition)
+    live.partition.checkpoint.append_time_ms = late_ms + IDLE_MS + 2 * GRAIN_MS
+    drained(cooling.cooling(1 << 30))
+    assert not live.partition.routes.by_key
+    usage = drained(current_usage_steps(live.partition, NAME, late_ms))
+    assert usage is not None
+    assert [str(row.units) for row in usage.rows] == ["1"]
+    assert not usage.stale
 
 
 @pytest.mark.parametrize("breaks_off", [False, True])

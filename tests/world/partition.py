@@ -320,6 +320,9 @@ class Live:
                     refold = Refold(self.partition, meter_keys, redefined=keeping)
                 else:
                     swapped = refold.swap()
+            # As a worker does; what was taken in for a copy of another code is refolded as well.
+            stale = self.partition.stale
+            stale.finish(stale.refolding_keys - refold.meter_keys)
 
     def refold_all(self) -> None:
         self.refold(
