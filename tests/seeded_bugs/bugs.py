@@ -4582,6 +4582,14 @@ BUGS = (
         "tests/laws/test_watched.py::test_the_second_event_of_a_day_goes_straight_into_both_spans",
     ),
     Bug(
+        "what-a-refold-took-in-stays-parked",
+        "agents/refold.py",
+        "queue.swapped(job.meter_keys)",
+        "queue.swapped(meter_keys)",
+        "tests/simulation/test_lagging.py"
+        "::test_a_copy_counts_once_the_event_that_was_taken_before_it_turns_out_to_be_refused",
+    ),
+    Bug(
         "a-sample-is-of-all-there-was",
         "agents/verify_samples.py",
         "recent=True, ",
