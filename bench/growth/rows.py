@@ -15,7 +15,17 @@ from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from bench.growth.reads import event_by_id, overview, sampled, usage
 from bench.growth.spent import Operation, Spent
-from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, aged, name_of, names
+from bench.growth.world import (
+    DAY_MS,
+    NOW_MS,
+    ORG,
+    TIMES,
+    World,
+    aged,
+    aged_and_corrected,
+    name_of,
+    names,
+)
 from tables.closing.close import entering_history, next_cut, settle
 from tables.partition.cooling import GRAIN_MS, IDLE_MS, Cooling
 from tables.partition.redirection import refolds_of
@@ -288,6 +298,11 @@ def aged_subscription_changed(months: int) -> Spent:
     return _refolded(aged(months))
 
 
+def corrected_subscription_changed(months: int) -> Spent:
+    """Refold such a subscription, of which an event was cancelled in the first month."""
+    return _refolded(aged_and_corrected(months))
+
+
 def _refolded(world: World) -> Spent:
     def refold(number: int) -> None:
         keys = world.state.event_ranges.meter_keys_of(name_of(number))
@@ -422,6 +437,7 @@ ROWS = tuple(
             Row("created with 10 events waiting", "events", EVENTS, created_with_events),
             Row("subscription changed", "events", EVENTS, subscription_changed),
             Row("… at an age", "months of age", OLDER, aged_subscription_changed),
+            Row("… once corrected", "months of age", OLDER, corrected_subscription_changed),
             Row("correction", "events", EVENTS, correction),
             Row("smaller duplicate", "events", EVENTS, partial(smaller_duplicate, "calls")),
             Row("… of a unique value", "events", EVENTS, partial(smaller_duplicate, "users")),

@@ -184,14 +184,15 @@ class World:
         self.state.take_changes()
         self.state.index.seal_flush(self.state.checkpoint.flush)
 
-    def cancel(self, arrival: Arrival) -> None:
-        """Take in the cancel of an event."""
+    def cancel(self, arrival: Arrival, appended_ms: int | None = None) -> None:
+        """Take in the cancel of an event; `appended_ms`: now, if it does not say."""
         event = arrival.event
         told = Correction(
             ORG, event.external_subscription_id, event.transaction_id, "cancel", None, "c", b""
         )
         offset = CORRECTED_FROM + next(self._numbers)
-        coming = CorrectionArrival(told, ORG, NOW_MS + offset % 1_000_000, 0, offset, 0)
+        at_ms = NOW_MS + offset % 1_000_000 if appended_ms is None else appended_ms
+        coming = CorrectionArrival(told, ORG, at_ms, 0, offset, 0)
         if not self.state.corrected.correct(coming):
             raise RuntimeError("a correction is refused")
 
@@ -215,11 +216,29 @@ class World:
 def aged(months: int, code: str = "calls") -> World:
     """Make a world of subscriptions with an event in each month of their life."""
     world = World(TIMES, months, recurs=code == "balance")
+    _pass_months(world, months, code)
+    return world
+
+
+def _pass_months(world: World, months: int, code: str = "calls") -> None:
     for month in range(months, -1, -1):
         at_ms = NOW_MS - month * 2_629_800_000
-        world.fold(world.event(n, code, at_ms, appended_ms=at_ms + 1) for n in range(TIMES))
+        world.fold(world.event(n, code, at_ms, appended_ms=at_ms + 3) for n in range(TIMES))
         world.close_until(at_ms, TIMES)
         world.flush()
+
+
+def aged_and_corrected(months: int) -> World:
+    """Make such a world, in which the first event of each was cancelled in its month."""
+    world, first_ms = World(TIMES, months), NOW_MS - months * 2_629_800_000
+    for number in range(TIMES):
+        name = name_of(number)
+        wrong = world.event(number, "calls", first_ms, appended_ms=first_ms + 1)
+        world.fold([wrong])
+        world.cancel(wrong, first_ms + 2)
+        keys = world.state.event_ranges.meter_keys_of(name)
+        world.refold(Refold(world.state, keys, {name: next_cut(world.state, name)}))
+    _pass_months(world, months)
     return world
 
 

@@ -6,6 +6,7 @@ to it at most 32 more.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from functools import partial
 from struct import Struct
@@ -14,6 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from app.definitions.indexes.numbered import Numbers
+from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Position, SubscriptionKey
 from app.wire.events import Event
 from tables.changelogged.slots import Slots
@@ -70,6 +72,9 @@ class CorrectionRows:
         self._names: list[SubscriptionKey] = []
         """Corrected external subscriptions; a row has the number of one."""
         self._numbers = Numbers(self._names)
+        self._dated_ms = array("q")
+        """By the number of a name, the greatest time of its amended events; those as they came
+        are not among them."""
         # Of the rows alone: nothing in it leads back to this, which goes without the collector.
         self._by_event = Slots(partial(_hash, self._rows, _IDENTITY_AT))
         """Newest row of each event id; it leads to the next."""
@@ -87,6 +92,14 @@ class CorrectionRows:
         """Return whether any event of an external subscription is corrected."""
         return name in self._numbers
 
+    def dated_until(self, name: SubscriptionKey) -> int:
+        """Return the greatest time (ms) of an external subscription's events as amended.
+
+        -NEVER_MS: no amendment names one.
+        """
+        number = self._numbers.get(name)
+        return -NEVER_MS if number is None else self._dated_ms[number]
+
     def put(
         self,
         key: bytes,
@@ -103,6 +116,10 @@ class CorrectionRows:
         row, first = len(self), self._by_event.find(identity)
         following = _NONE if first < 0 else first
         number = self._numbers[name]
+        if number == len(self._dated_ms):
+            self._dated_ms.append(-NEVER_MS)
+        if event is not None and event.timestamp_ms is not None:
+            self._dated_ms[number] = max(self._dated_ms[number], event.timestamp_ms)
         flags, place = self._put_event(row, event)
         fields = (identity, key, place, number, following, flags | _APPLIED)
         self._rows += _ROW.pack(*position, *fields)

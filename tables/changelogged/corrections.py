@@ -50,6 +50,13 @@ class CorrectionTable:
         """Return True if any event of an external subscription is corrected."""
         return self._rows.has_name(name)
 
+    def dated_until(self, name: SubscriptionKey) -> int:
+        """Return the greatest time (ms) of an external subscription's events as amended.
+
+        -NEVER_MS: no amendment names one.
+        """
+        return self._rows.dated_until(name)
+
     def accept(self, identity: bytes, arrival: CorrectionArrival) -> list[StoredCorrection]:
         """Take a correction in; return it and the one it replaces, or [] if it is known."""
         hashed = _hash_of(arrival)

@@ -27,16 +27,22 @@ def dated_from(
     """Return since when events are dated that a refold to a new route has to fold.
 
     Those before lead to cells that are forgotten, or to none, by the old route, which they took, as
-    by the new one. Corrections may date an event anywhere, and of what recurs each event is in all
+    by the new one. An amendment may date an event later, and of what recurs each event is in all
     periods after it. `known`: the entry of the meter key, which has forgotten cells.
     """
-    if partition.changed.notes or partition.corrections.touches(meter_key[:2]):
+    name, corrections = meter_key[:2], partition.corrections
+    if partition.changed.notes or not corrections.followed.are_shown(
+        name, partition.cuts.settled_ms
+    ):
         return FROM_THE_FIRST
     if any(span.fold.metric.recurring for span in (*old.spans, *new.spans)):
         return FROM_THE_FIRST
     from_ms = min(first_kept_ms(old), *_open_ms(old, new, known.forgotten_ms))
     if any(has_forgotten_since(span, from_ms) for span in old.spans):
         # It was final before an earlier one.
+        return FROM_THE_FIRST
+    if corrections.dated_until(name) >= from_ms:
+        # As it came it may be of a period that is forgotten.
         return FROM_THE_FIRST
     # Later ones lead nowhere yet.
     from_ms = min(from_ms, known.newest_ms + 1)

@@ -253,14 +253,16 @@ class Refold:
                 self._anew.note(placed, identity, self.routes)
             corrected = self._corrected(identity, placed)
             if corrected is None:
-                self._note_cancelled(placed)
+                if not self._is_left_out(placed):
+                    self._note_cancelled(placed)
                 continue
             counted, since_ms, _ = corrected
             if 0 <= since_ms <= placed.append_time_ms:
                 # Amended before it came.
                 self._foresee(counted)
             route = self._route_of(counted)
-            if route is None:
+            # Most of those are not looked up at all; one that names no time has it only now.
+            if route is None or self._is_left_out(counted):
                 continue
             self.events += 1
             if route.grouped:
@@ -285,15 +287,18 @@ class Refold:
             return self._freed.counted(identity, arrival, entry, self._judged)
         # Scanning may begin anywhere; the index knows the append time that the log had reached.
         placed = replace(arrival, append_time_ms=entry[0])
-        # Most of them are not looked up at all; one that names no time has it only now.
-        if placed.timestamp_ms < self.dated_from.get(placed.meter_key, FROM_THE_FIRST):
-            return None
         # As it came: what a correction makes of it is never too late.
         refused = self._judged(placed) if placed.meter_key in self.routes else None
         if refused is not None:
             self.refused.append((identity, entry, refused))
             return None
         return placed
+
+    def _is_left_out(self, arrival: Arrival) -> bool:
+        dated_from = self.dated_from
+        return bool(dated_from) and arrival.timestamp_ms < dated_from.get(
+            arrival.meter_key, FROM_THE_FIRST
+        )
 
     def _find(self, arrivals: Iterable[Arrival], search: Search) -> None:
         """Take in the meter keys of names that were undefined and are defined now."""

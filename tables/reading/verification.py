@@ -266,11 +266,11 @@ class Verification:
             return True
         live = partition.views.route_of(meter_key)
         dated_ms = self._refold.dated_from.get(meter_key)
-        if dated_ms is not None and (
-            first_kept_ms(live) < dated_ms or partition.corrections.touches(name)
-        ):
-            # It may be of an event that was left out.
-            return True
+        if dated_ms is not None:
+            shown = partition.corrections.followed.are_shown(name, partition.cuts.settled_ms)
+            if not shown or first_kept_ms(live) < dated_ms:
+                # It may be about an event that was left out.
+                return True
         return not self._refold.routes[meter_key].leads_like(live, *reach)
 
     def compare_published(self) -> Iterator[list[Difference]]:

@@ -11,9 +11,15 @@ from msgspec.structs import replace
 
 from app.definitions import commands
 from app.definitions.command import Command
-from app.wire.arrivals import Arrival
-from tables.closing.close import next_cut
-from tests.laws.test_forgetting import SETTINGS, metric_ids_of, other_waits, rewriting
+from app.wire.arrivals import Arrival, CorrectionArrival
+from tests.laws.test_forgetting import (
+    SETTINGS,
+    Forgetful,
+    Keeping,
+    metric_ids_of,
+    other_waits,
+    rewriting,
+)
 from tests.laws.test_repairs import Log
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
@@ -26,7 +32,6 @@ from tests.world.definitions import (
     presented_by,
     subscription_body,
 )
-from tests.world.partition import Live
 from tests.world.past import past_usage
 from tests.world.profiles import count
 from tests.world.verified import differences
@@ -44,34 +49,10 @@ NAME = (ORG, SUBSCRIPTION)
 SEEDS = count(32)
 
 
-class Forgetful(Live):
-    """A partition that forgets after each cut."""
-
-    forgets = True
-
-    def __init__(self, definitions: list[CommandAt]):
-        super().__init__(definitions)
-        self.define_all()
-
-    def close_until(self, at_ms: int) -> None:
-        """Publish every cut up to a time, and forget what is final by then."""
-        while (cut_ms := next_cut(self.partition, NAME)) <= at_ms:
-            super().close_until(cut_ms)
-            if self.forgets:
-                self.forget(NAME)
-        super().close_until(at_ms)
-
-
 class Whole(Forgetful):
     """A refold of it folds all events of a meter key."""
 
     keeps_forgotten = False
-
-
-class Keeping(Forgetful):
-    """It forgets nothing."""
-
-    forgets = False
 
 
 class Changes:
@@ -123,11 +104,30 @@ class Changes:
         return {"id": charge["new_id"], "properties": properties}
 
 
-def play(twins: Iterable[Forgetful], definitions: list[CommandAt], log: Log) -> int:
+def correction_of(log: Log, events: int) -> CorrectionArrival | None:
+    """Draw a correction of one of so many events, sometimes."""
+    found = log.next()
+    if isinstance(found, Arrival):
+        return None
+    name = f"t{log.choose.randrange(events)}"
+    amended = found.correction.event
+    if amended is not None:
+        # Dated when it may have been, or long before.
+        back_ms = log.choose.choice((0, 0, WEEK_MS, 3 * WEEK_MS))
+        at_ms = None if amended.timestamp_ms is None else amended.timestamp_ms - back_ms
+        amended = replace(amended, transaction_id=name, timestamp_ms=at_ms)
+    correction = replace(found.correction, transaction_id=name, event=amended)
+    return found._replace(correction=correction)
+
+
+def play(
+    twins: Iterable[Forgetful], definitions: list[CommandAt], log: Log, *, corrects: bool = False
+) -> int:
     """Play a log; return until when cuts were taken."""
     choose = log.choose
     changes = Changes(choose, definitions)
     for number in range(50):
+        correction = correction_of(log, number) if corrects and number and number < 30 else None
         each = log.next()
         while not isinstance(each, Arrival):
             each = log.next()
@@ -144,6 +144,9 @@ def play(twins: Iterable[Forgetful], definitions: list[CommandAt], log: Log) -> 
             live.close_until(log.now_ms - 1)
             live.define_until(log.now_ms)
             live.deliver([each])
+            live.mend()
+            if correction is not None:
+                live.correct(correction._replace(append_time_ms=log.now_ms))
             for command in found:
                 live.append(log.now_ms, command)
             if flushed:
@@ -160,13 +163,14 @@ def play(twins: Iterable[Forgetful], definitions: list[CommandAt], log: Log) -> 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_it_is_what_all_events_come_to(seed: int) -> None:
+    """Also where some events were corrected, once that is long ago."""
     log = Log(seed, CODES if seed % 4 else (*CODES, *RECURRING))
     definitions = definitions_of(log.codes, SETTINGS)
     other = commands.create_plan(ORG, plan_body(log.codes, code="other", interval="monthly"))
     definitions.append(CommandAt(definitions[-1].append_time_ms, len(definitions), other))
     some, whole, keeping = Forgetful(definitions), Whole(definitions), Keeping(definitions)
     some.refolds_apart = seed % 2 == 1
-    at_ms = play((some, whole, keeping), definitions, log)
+    at_ms = play((some, whole, keeping), definitions, log, corrects=seed % 3 == 2)
     assert some.values() == whole.values() == keeping.values()
     assert differences(some) == []
     ours, theirs = (past_usage(live.partition, NAME, at_ms) for live in (some, keeping))

@@ -302,12 +302,7 @@ class Live:
             refold, swapped = Refold(self.partition, meter_keys, redefined=keeping), False
             self.left_out += bool(refold.dated_from)
             while not swapped:
-                begin = refold.appended_from
-                arrivals = [
-                    each
-                    for each in self._arrived.values()
-                    if each.append_time_ms >= begin.get(each.meter_key, -1)
-                ]
+                arrivals = self._read_for(refold)
                 if self.refolds_apart and refold.stands_alone:
                     self.fed_apart += 1
                     first = max(1, len(arrivals) * 2 // 3)
@@ -323,6 +318,19 @@ class Live:
             # As a worker does; what was taken in for a copy of another code is refolded as well.
             stale = self.partition.stale
             stale.finish(stale.refolding_keys - refold.meter_keys)
+
+    def _read_for(self, refold: Refold) -> list[Arrival]:
+        """Return what a refold has to read, and no event of before."""
+        begin = refold.appended_from
+        all_begin = min(begin.values()) if begin.keys() >= refold.meter_keys else -1
+
+        def begins(arrival: Arrival) -> int:
+            # An amendment may have given it another code.
+            corrected = self.partition.corrections.touches(arrival.name)
+            return all_begin if corrected else begin.get(arrival.meter_key, -1)
+
+        arrived = self._arrived.values()
+        return [each for each in arrived if each.append_time_ms >= begins(each)]
 
     def refold_all(self) -> None:
         self.refold(

@@ -20,9 +20,11 @@ from tests.tables.closing.test_forgetting import (
     pass_until,
 )
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG
-from tests.world.events import arrived
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import arrived, event
 from tests.world.partition import Live, feed_apart
+from tests.world.repaired import Repaired
+from tests.world.verified import differences
 
 WEEKS = 4
 NOW_MS = START_MS + WEEKS * WEEK_MS + 2 * DAY_MS
@@ -141,6 +143,46 @@ def test_all_is_folded_where_more_than_definitions_decides(beforehand: object) -
     one = forgetful("sum")
     assert callable(beforehand)
     beforehand(one)
+    assert sent_elsewhere(one, REGROUPED).dated_from == {}
+
+
+def corrected(dated_ms: int | None) -> Live:
+    """A partition with an event of the first week that was cancelled, or amended, in its week.
+
+    `dated_ms`: when it is dated since; None: it was cancelled.
+    """
+    made = Repaired(definitions_of(["sum"], SETTINGS), repairs=True)
+    for week in range(WEEKS):
+        at_ms = START_MS + week * WEEK_MS + HOUR_MS
+        made.close_until(at_ms - 1)
+        for number in range(2):
+            made.deliver([arrived("sum", 2 * week + number, at_ms + number, v="1", g="x", u="a")])
+        if week == 0:
+            to = None if dated_ms is None else event("sum", "t0", dated_ms, v="9", g="x", u="a")
+            told = Correction(ORG, SUBSCRIPTION, "t0", "amend" if to else "cancel", to, "c", b"")
+            made.correct(CorrectionArrival(told, ORG, at_ms + 2, 0, 50, 0))
+        made.flush()
+    made.close_until(START_MS + WEEKS * WEEK_MS)
+    pass_until(made, LAST_MS + DAY_MS)
+    assert made.forget(NAME)
+    made.deliver([arrived("sum", 100, LAST_MS + DAY_MS + HOUR_MS, v="5", g="x", u="b")])
+    return made
+
+
+@pytest.mark.parametrize("dated_ms", [None, START_MS + 3 * HOUR_MS], ids=["cancelled", "amended"])
+def test_what_was_corrected_long_ago_is_left_out_too(dated_ms: int | None) -> None:
+    one = corrected(dated_ms)
+    job = sent_elsewhere(one, REGROUPED)
+    assert set(job.dated_from.values()) == {LAST_MS}
+    job.feed(one.arrived())
+    assert job.events == 1
+    assert job.swap()
+    assert layers(one, "sum") == 1
+    assert differences(one) == []
+
+
+def test_all_is_folded_where_an_amendment_dates_an_event_into_a_week_that_is_kept() -> None:
+    one = corrected(LAST_MS + 2 * HOUR_MS)
     assert sent_elsewhere(one, REGROUPED).dated_from == {}
 
 
