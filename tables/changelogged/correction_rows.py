@@ -30,7 +30,9 @@ _IDENTITY_AT, _KEY_AT, _NEXT_AT, _FLAGS_AT = 24, 36, 64, 68
 _HASH_BYTES, _PLACE_BYTES = 12, 12
 _NONE: Final = (1 << 32) - 1
 
-_APPLIED, _FOLLOWED, _VOID, _CANCELS, _IN_MEMORY = 1, 2, 4, 8, 16
+_APPLIED, _FOLLOWED, _VOID, _CANCELS, _IN_MEMORY, _AWAITS = 1, 2, 4, 8, 16, 32
+_NUMBER: Final = Struct("<I")
+_NUMBER_AT = 60
 
 
 class StoredCorrection(NamedTuple):
@@ -75,6 +77,10 @@ class CorrectionRows:
         self._dated_ms = array("q")
         """By the number of a name, the greatest time of its amended events; those as they came
         are not among them."""
+        self._awaited = array("I")
+        """By the number of a name, how many of its corrected events have not come."""
+        self.awaited = 0
+        """How many events have not come that are corrected."""
         # Of the rows alone: nothing in it leads back to this, which goes without the collector.
         self._by_event = Slots(partial(_hash, self._rows, _IDENTITY_AT))
         """Newest row of each event id; it leads to the next."""
@@ -100,6 +106,22 @@ class CorrectionRows:
         number = self._numbers.get(name)
         return -NEVER_MS if number is None else self._dated_ms[number]
 
+    def awaits(self, name: SubscriptionKey) -> bool:
+        """Return whether a corrected event of an external subscription has not come."""
+        number = self._numbers.get(name)
+        return number is not None and self._awaited[number] > 0
+
+    def note_event(self, identity: bytes, *, came: bool) -> None:
+        """Note that a corrected event has come, or has not; of others nothing is noted."""
+        row = self._by_event.find(identity)
+        if row < 0 or bool(self._flags(row) & _AWAITS) != came:
+            return
+        self._rows[row * _ROW.size + _FLAGS_AT] ^= _AWAITS
+        (number,) = _NUMBER.unpack_from(self._rows, row * _ROW.size + _NUMBER_AT)
+        change = -1 if came else 1
+        self._awaited[number] += change
+        self.awaited += change
+
     def put(
         self,
         key: bytes,
@@ -118,9 +140,14 @@ class CorrectionRows:
         number = self._numbers[name]
         if number == len(self._dated_ms):
             self._dated_ms.append(-NEVER_MS)
+            self._awaited.append(0)
         if event is not None and event.timestamp_ms is not None:
             self._dated_ms[number] = max(self._dated_ms[number], event.timestamp_ms)
         flags, place = self._put_event(row, event)
+        if first >= 0 and self._flags(first) & _AWAITS:
+            # The newest row of an event says so.
+            self._rows[first * _ROW.size + _FLAGS_AT] ^= _AWAITS
+            flags |= _AWAITS
         fields = (identity, key, place, number, following, flags | _APPLIED)
         self._rows += _ROW.pack(*position, *fields)
         self._by_event.put(identity, row)

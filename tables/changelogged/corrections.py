@@ -12,10 +12,11 @@ before it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
+from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.wire.arrivals import CorrectionArrival, Position, SubscriptionKey
 from app.wire.events import Event
 from tables.changelogged.checksum import ChangelogSum, Rows
@@ -38,6 +39,8 @@ class CorrectionTable:
         self.followed = Followed(self._rows)
         """Corrections of known events that later cuts may still show or leave out."""
         self._dirty: dict[bytes, bytes] = {}
+        self._loads = False
+        """Whether rows were loaded, of whose events it is not known yet."""
 
     def __len__(self) -> int:
         """Return how many events are corrected."""
@@ -49,6 +52,34 @@ class CorrectionTable:
     def touches(self, name: SubscriptionKey) -> bool:
         """Return True if any event of an external subscription is corrected."""
         return self._rows.has_name(name)
+
+    def awaits(self, name: SubscriptionKey) -> bool:
+        """Return whether a new event of an external subscription may be corrected already.
+
+        Of those that come most are not, also where some that came before were.
+        """
+        return self._rows.awaits(name) or (self._loads and self.touches(name))
+
+    def awaits_any(self) -> bool:
+        """Return whether any new event may be corrected already."""
+        return self._rows.awaited > 0 or (self._loads and bool(self))
+
+    def note_event(self, identity: bytes, *, came: bool) -> None:
+        """Note that an event has come, or has not, or its id is free again; if it is corrected."""
+        self._rows.note_event(identity, came=came)
+
+    def loaded(self, find_many: Callable[[list[bytes]], Sequence[object | None]]) -> Steps[None]:
+        """Find out which events have not come, now that all corrections are loaded, by steps.
+
+        `find_many`: what is known of each of some ids; None: it has not come.
+        """
+        rows = self._rows
+        for part in batches(range(len(rows)), STEP_ITEMS):
+            ids = [rows.identity(row) for row in part]
+            for identity, known in zip(ids, find_many(ids), strict=True):
+                rows.note_event(identity, came=known is not None)
+            yield
+        self._loads = False
 
     def dated_until(self, name: SubscriptionKey) -> int:
         """Return the greatest time (ms) of an external subscription's events as amended.
@@ -71,6 +102,7 @@ class CorrectionTable:
         row = self._rows.put(hashed, arrival.position, arrival.name, identity, event)
         self.sum = self.sum.replaced(key, before, value)
         self._dirty[key] = value
+        self._rows.note_event(identity, came=False)
         stored = self._rows.get(row)
         return [stored] if known is None else [stored, known]
 
@@ -119,6 +151,7 @@ class CorrectionTable:
         elif key[:1] != _KEY:
             self.outdated = True
         else:
+            self._loads = True
             self._rows.put(hashed, *_decode_packed(value))
 
 

@@ -54,6 +54,7 @@ class Corrected:
         """
         event, name = arrival.event, arrival.name
         history = self._corrections.history(identity)
+        self._corrections.note_event(identity, came=True)
         self._note_versions(name, arrival, history)
         for stored in history:
             if stored.append_time_ms > arrival.append_time_ms:
@@ -187,6 +188,7 @@ class Corrected:
             if entry is None:
                 continue
             changes = True
+            self._corrections.note_event(stored.identity, came=True)
             event = stored.event
             if event is not None:
                 # A route is renewed until its first event takes it.

@@ -173,10 +173,10 @@ class Intake:
         routes, straight, farther, unsure = found
         led = Led(routes, straight, farther, unsure, rest, rows, [*late.values()], [], b"", [])
         led = led.without_known(self._index)
-        if not self._corrections:
+        if not self._corrections.awaits_any():
             return led
-        touches = self._corrections.touches
-        return led.without_runs([at for at, run in enumerate(led.runs) if touches(run[0][:2])])
+        awaits = self._corrections.awaits
+        return led.without_runs([at for at, run in enumerate(led.runs) if awaits(run[0][:2])])
 
     def aimed(self, runs: Iterable[Run], members: Members) -> dict[MeterKey, Route]:
         """Aim the routes that no event has taken at the cells of the first; return them."""
@@ -339,13 +339,13 @@ class Intake:
         moved: dict[bytes, Entry] = {}
         new: list[bytes] = []
         rows = bytearray()
-        touches = self._corrections.touches if self._corrections else None
+        awaits = self._corrections.awaits if self._corrections.awaits_any() else None
         repeated = {identity for identity, times in Counter(ids).items() if times > 1}
         repeated.update(compress(ids, stored))
         end = 0
         for route, run in taken:
             begin, end = end, end + len(run)
-            corrected = touches is not None and touches(route.meter_key[:2])
+            corrected = awaits is not None and awaits(route.meter_key[:2])
             if not corrected and repeated.isdisjoint(ids[begin:end]):
                 # As most late events, whose runs need not be taken apart.
                 rows += packed[begin * ROW_BYTES : end * ROW_BYTES]

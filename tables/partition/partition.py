@@ -183,7 +183,7 @@ class Partition:
         """
         for meter_key, arrivals in runs:
             yield meter_key, arrivals
-            if not self.corrections.touches(meter_key[:2]):
+            if not self.corrections.awaits(meter_key[:2]):
                 continue
             for arrival in arrivals:
                 for stored in self.corrections.history(arrival.identity):
@@ -422,9 +422,10 @@ class Partition:
         return rows_of(changes, self.routes.spans)
 
     def loaded(self) -> Steps[None]:
-        """Pack what was loaded, now that it is all there; nothing is asked for meanwhile."""
+        """Make ready what was loaded, now that it is all there; nothing is asked for meanwhile."""
         self.event_ranges.loaded()
         yield from self.packing.packing_loaded()
+        yield from self.corrections.loaded(self.index.find_many)
 
     def restored(self) -> bool:
         """Return whether counts and hash sums of what was `loaded` agree.

@@ -438,6 +438,8 @@ class Refold:
         self.folded.not_counted = NotCounted()
         for identity, entry, _ in self.refused:
             partition.index.refuse(identity, entry)
+            # Corrections of it are about a copy that may come.
+            partition.corrections.note_event(identity, came=False)
         # Whatever history records concern was queued before they were in force, so it is in here.
         partition.checkpoint.history_ms = max(partition.checkpoint.history_ms, self._history_ms)
         # Which the cells alone would not tell when none is left.

@@ -32,9 +32,16 @@ from tables.reading.usage import current_usage
 from tables.spool import Spool
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.corrections import INSIDE_MS, current, fold, units, used
-from tests.world.definitions import GRACE_SETTINGS, ORG, SETTINGS, SUBSCRIPTION, definitions_of
+from tests.world.definitions import (
+    GRACE_SETTINGS,
+    ORG,
+    SETTINGS,
+    SUBSCRIPTION,
+    CommandAt,
+    definitions_of,
+)
 from tests.world.events import amend, cancel, event
-from tests.world.partition import Live
+from tests.world.partition import AtOnce, Live
 from tests.world.repaired import Repaired
 from tests.world.story import Story
 from tests.world.verified import differences
@@ -716,3 +723,52 @@ def test_corrections_of_one_event_stand_in_order_and_one_may_take_the_place_of_a
     assert not table.followed.is_clear((ORG, "s"))
     assert [*table.followed.turning((ORG, "s"), 9)] == [ids[0]] * 2
     assert table.accept(ids[0], correction(2, "c9")) == []
+
+
+def goes_straight(live: Live, sent: Event, offset: int, at_ms: int) -> bool:
+    """Whether a new event is led to its cell without a look at it."""
+    runs = list(runs_of([Arrival(sent, ORG, at_ms, 0, offset, 0)]))
+    return not live.partition.fold_straight(runs).rest
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_events_go_straight_where_no_correction_can_be_about_them(*, restarts: bool) -> None:
+    live = Live(definitions_of(["sum"]))
+    live.define_all()
+    for number in range(2):
+        sent = event("sum", f"t{number}", INSIDE_MS, v="1")
+        live.deliver([Arrival(sent, ORG, INSIDE_MS, 0, number, 0)])
+    told = Correction(ORG, SUBSCRIPTION, "t0", "cancel", None, "c", b"")
+    live.partition.corrected.correct(CorrectionArrival(told, ORG, INSIDE_MS + 1, 0, 2, 0))
+    if restarts:
+        live.restart()
+        live.deliver([Arrival(event("sum", "t2", INSIDE_MS, v="1"), ORG, INSIDE_MS + 2, 0, 3, 0)])
+    assert goes_straight(live, event("sum", "t3", INSIDE_MS, v="1"), 4, INSIDE_MS + 3)
+    early = Correction(ORG, SUBSCRIPTION, "t4", "cancel", None, "d", b"")
+    live.partition.corrected.correct(CorrectionArrival(early, ORG, INSIDE_MS + 4, 0, 5, 0))
+    if restarts:
+        live.restart()
+        live.deliver([Arrival(event("sum", "t5", INSIDE_MS, v="1"), ORG, INSIDE_MS + 5, 0, 6, 0)])
+    assert not goes_straight(live, event("sum", "t6", INSIDE_MS, v="1"), 7, INSIDE_MS + 6)
+    for offset, name in enumerate(("t4", "t7"), 8):
+        sent = event("sum", name, INSIDE_MS, v="9")
+        live.deliver([Arrival(sent, ORG, INSIDE_MS + offset, 0, offset, 0)])
+    assert goes_straight(live, event("sum", "t8", INSIDE_MS, v="1"), 10, INSIDE_MS + 10)
+
+
+def test_a_correction_is_of_the_copy_that_comes_once_its_event_turns_out_to_be_refused() -> None:
+    """Settings that are read late refuse the event, which was known when it was cancelled."""
+    definitions = definitions_of(["sum"])
+    narrow = commands.set_settings(replace(SETTINGS, late_window_s=DAY_MS // 1_000))
+    live = AtOnce([*definitions, CommandAt(START_MS, len(definitions), narrow)])
+    live.define(len(definitions))
+    late_ms = START_MS + 3 * WEEK_MS
+    live.deliver([Arrival(event("sum", "t", START_MS, v="5"), ORG, late_ms, 0, 0, 0)])
+    told = Correction(ORG, SUBSCRIPTION, "t", "cancel", None, "c", b"")
+    live.partition.corrected.correct(CorrectionArrival(told, ORG, late_ms + 1, 0, 1, 0))
+    live.define_all()
+    for offset, name in enumerate(("u", "v", "t"), 2):
+        sent = event("sum", name, late_ms, v="3")
+        live.deliver([Arrival(sent, ORG, late_ms + offset, 0, offset, 0)])
+    (row,) = current_usage(live.partition, (ORG, SUBSCRIPTION), late_ms).rows  # type: ignore[union-attr]
+    assert (str(row.units), row.events_count) == ("6", 2)

@@ -1902,6 +1902,46 @@ BUGS = (
         "tests/tables/partition/test_left_out.py::test_what_was_corrected_long_ago_is_left_out_too",
     ),
     Bug(
+        "whoever-was-corrected-is-slow-for-good",
+        "tables/partition/corrected.py",
+        "self._corrections.note_event(stored.identity, came=True)",
+        "pass",
+        "tests/rules/test_corrections.py"
+        "::test_events_go_straight_where_no_correction_can_be_about_them",
+    ),
+    Bug(
+        "a-corrected-event-that-came-is-awaited",
+        "tables/partition/corrected.py",
+        "self._corrections.note_event(identity, came=True)",
+        "pass",
+        "tests/rules/test_corrections.py"
+        "::test_events_go_straight_where_no_correction_can_be_about_them",
+    ),
+    Bug(
+        "a-correction-that-came-first-is-passed-over",
+        "tables/changelogged/corrections.py",
+        "self._rows.note_event(identity, came=False)",
+        "pass",
+        "tests/rules/test_corrections.py"
+        "::test_events_go_straight_where_no_correction_can_be_about_them",
+    ),
+    Bug(
+        "a-correction-of-a-refused-event-is-passed-over",
+        "tables/partition/refold.py",
+        "partition.corrections.note_event(identity, came=False)",
+        "pass",
+        "tests/rules/test_corrections.py"
+        "::test_a_correction_is_of_the_copy_that_comes_once_its_event_turns_out_to_be_refused",
+    ),
+    Bug(
+        "a-start-takes-all-corrected-events-for-known",
+        "tables/changelogged/corrections.py",
+        "rows.note_event(identity, came=known is not None)",
+        "rows.note_event(identity, came=True)",
+        "tests/rules/test_corrections.py"
+        "::test_events_go_straight_where_no_correction_can_be_about_them",
+    ),
+    Bug(
         "amendments-forget-how-late-they-date-an-event",
         "tables/changelogged/correction_rows.py",
         "self._dated_ms[number] = max(self._dated_ms[number], event.timestamp_ms)",
