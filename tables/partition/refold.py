@@ -436,10 +436,7 @@ class Refold:
         self.folded.displaced.clear()
         # They were told when they came.
         self.folded.not_counted = NotCounted()
-        for identity, entry, _ in self.refused:
-            partition.index.refuse(identity, entry)
-            # Corrections of it are about a copy that may come.
-            partition.corrections.note_event(identity, came=False)
+        self._free_refused()
         # Whatever history records concern was queued before they were in force, so it is in here.
         partition.checkpoint.history_ms = max(partition.checkpoint.history_ms, self._history_ms)
         # Which the cells alone would not tell when none is left.
@@ -464,6 +461,12 @@ class Refold:
                 yield
         partition.take_folded(self.folded)
         return True
+
+    def _free_refused(self) -> None:
+        for identity, entry, _ in self.refused:
+            self.partition.index.refuse(identity, entry)
+            # Corrections of it are about a copy that may come.
+            self.partition.corrections.note_event(identity, came=False)
 
     def _await_pair(self, cell: GroupCell) -> None:
         """Have the cut taken that may be the first to show too many rows, for a cancelled event.

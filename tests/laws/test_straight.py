@@ -480,8 +480,8 @@ def test_what_was_corrected_before_it_came_is_looked_at() -> None:
     live = counting()
     live.correct(corrected(1, "b"))
     live.deliver([arrived("count", 2, START_MS, START_MS + 2, transaction_id="b")])
-    live.deliver([arrived("count", 3, START_MS, START_MS + 3, transaction_id="c")])
     assert live.straight == 0
+    live.deliver([arrived("count", 3, START_MS, START_MS + 3, transaction_id="c")])
     ((_, cuts),) = live.cells().values()
     assert cuts[0][1][0] == 2
 

@@ -494,7 +494,7 @@ BUGS = (
     Bug(
         "straight-though-it-is-corrected",
         "tables/partition/intake.py",
-        "for at, run in enumerate(led.runs) if touches(run[0][:2])",
+        "for at, run in enumerate(led.runs) if awaits(run[0][:2])",
         "for at, run in enumerate(led.runs) if False",
         "tests/laws/test_straight.py::test_what_was_corrected_before_it_came_is_looked_at",
     ),
@@ -1928,7 +1928,7 @@ BUGS = (
     Bug(
         "a-correction-of-a-refused-event-is-passed-over",
         "tables/partition/refold.py",
-        "partition.corrections.note_event(identity, came=False)",
+        "self.partition.corrections.note_event(identity, came=False)",
         "pass",
         "tests/rules/test_corrections.py"
         "::test_a_correction_is_of_the_copy_that_comes_once_its_event_turns_out_to_be_refused",
