@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -172,9 +174,12 @@ def test_keys_are_made_once(composed: dict[str, Any], tmp_path: Path) -> None:
     script = script.replace("$$", "$").replace("/secrets", str(tmp_path / "secrets"))
     script = script.replace("chown -R 10001", "true")
     (tmp_path / "secrets").mkdir()
+    # The image has a `python`; many machines have none but by its version.
+    (tmp_path / "python").symlink_to(sys.executable)
+    path = f"{tmp_path}:{os.environ['PATH']}"
     made = []
     for _ in range(2):
-        subprocess.run(["/bin/sh", "-ec", script], check=True)
+        subprocess.run(["/bin/sh", "-ec", script], check=True, env={**os.environ, "PATH": path})
         made.append([path.read_text() for path in sorted((tmp_path / "secrets").iterdir())])
     assert made[0] == made[1]
     assert all(re.fullmatch(r"[0-9a-f]{64}\n", key) for key in made[0])
