@@ -25,14 +25,12 @@ _ROW: Final = Struct("<qIqI 12s12s 12s I IB")
 """Position; event id and key; place of the event; number of the name; next row and flags."""
 _APPEND_TIME: Final = Struct("<q")
 _POSITION: Final = Struct("<qIqI")
-_NEXT: Final = Struct("<I")
-_IDENTITY_AT, _KEY_AT, _NEXT_AT, _FLAGS_AT = 24, 36, 64, 68
+_INTEGER: Final = Struct("<I")
+_IDENTITY_AT, _KEY_AT, _NUMBER_AT, _NEXT_AT, _FLAGS_AT = 24, 36, 60, 64, 68
 _HASH_BYTES, _PLACE_BYTES = 12, 12
 _NONE: Final = (1 << 32) - 1
 
 _APPLIED, _FOLLOWED, _VOID, _CANCELS, _IN_MEMORY, _AWAITS = 1, 2, 4, 8, 16, 32
-_NUMBER: Final = Struct("<I")
-_NUMBER_AT = 60
 
 
 class StoredCorrection(NamedTuple):
@@ -75,8 +73,7 @@ class CorrectionRows:
         """Corrected external subscriptions; a row has the number of one."""
         self._numbers = Numbers(self._names)
         self._dated_ms = array("q")
-        """By the number of a name, the greatest time of its amended events; those as they came
-        are not among them."""
+        """By the number of a name, the greatest time that an amendment gave an event."""
         self._awaited = array("I")
         """By the number of a name, how many of its corrected events have not come."""
         self.awaited = 0
@@ -117,7 +114,7 @@ class CorrectionRows:
         if row < 0 or bool(self._flags(row) & _AWAITS) != came:
             return
         self._rows[row * _ROW.size + _FLAGS_AT] ^= _AWAITS
-        (number,) = _NUMBER.unpack_from(self._rows, row * _ROW.size + _NUMBER_AT)
+        number = self._integer(row, _NUMBER_AT)
         change = -1 if came else 1
         self._awaited[number] += change
         self.awaited += change
@@ -144,10 +141,9 @@ class CorrectionRows:
         if event is not None and event.timestamp_ms is not None:
             self._dated_ms[number] = max(self._dated_ms[number], event.timestamp_ms)
         flags, place = self._put_event(row, event)
-        if first >= 0 and self._flags(first) & _AWAITS:
-            # The newest row of an event says so.
-            self._rows[first * _ROW.size + _FLAGS_AT] ^= _AWAITS
-            flags |= _AWAITS
+        if first >= 0:
+            # The newest row of an event says whether it has come; others are not asked.
+            flags |= self._flags(first) & _AWAITS
         fields = (identity, key, place, number, following, flags | _APPLIED)
         self._rows += _ROW.pack(*position, *fields)
         self._by_event.put(identity, row)
@@ -194,7 +190,7 @@ class CorrectionRows:
         while row != _NONE:
             if not self._flags(row) & _VOID:
                 found.append(self.get(row))
-            row = self._next(row)
+            row = self._integer(row, _NEXT_AT)
         if len(found) > 1:
             found.sort(key=lambda stored: stored.position)
         return found
@@ -233,9 +229,9 @@ class CorrectionRows:
         """Return the event id of a correction."""
         return _hash(self._rows, _IDENTITY_AT, row)
 
-    def _next(self, row: int) -> int:
-        following: int = _NEXT.unpack_from(self._rows, row * _ROW.size + _NEXT_AT)[0]
-        return following
+    def _integer(self, row: int, at: int) -> int:
+        found: int = _INTEGER.unpack_from(self._rows, row * _ROW.size + at)[0]
+        return found
 
     def _flags(self, row: int) -> int:
         return self._rows[row * _ROW.size + _FLAGS_AT]

@@ -253,7 +253,7 @@ class Refold:
                 self._anew.note(placed, identity, self.routes)
             corrected = self._corrected(identity, placed)
             if corrected is None:
-                if not self._is_left_out(placed):
+                if not self._is_left_out(placed.meter_key, placed.timestamp_ms):
                     self._note_cancelled(placed)
                 continue
             counted, since_ms, _ = corrected
@@ -262,7 +262,7 @@ class Refold:
                 self._foresee(counted)
             route = self._route_of(counted)
             # Most of those are not looked up at all; one that names no time has it only now.
-            if route is None or self._is_left_out(counted):
+            if route is None or self._is_left_out(counted.meter_key, counted.timestamp_ms):
                 continue
             self.events += 1
             if route.grouped:
@@ -294,11 +294,8 @@ class Refold:
             return None
         return placed
 
-    def _is_left_out(self, arrival: Arrival) -> bool:
-        dated_from = self.dated_from
-        return bool(dated_from) and arrival.timestamp_ms < dated_from.get(
-            arrival.meter_key, FROM_THE_FIRST
-        )
+    def _is_left_out(self, meter_key: MeterKey, timestamp_ms: int) -> bool:
+        return timestamp_ms < self.dated_from.get(meter_key, FROM_THE_FIRST)
 
     def _find(self, arrivals: Iterable[Arrival], search: Search) -> None:
         """Take in the meter keys of names that were undefined and are defined now."""
@@ -354,7 +351,7 @@ class Refold:
             # A copy may have another code, and an amend may have given it one of these.
             return name in self._names
         meter_key, dated_ms = arrival.meter_key, arrival.event.timestamp_ms
-        if dated_ms is not None and dated_ms < self.dated_from.get(meter_key, FROM_THE_FIRST):
+        if dated_ms is not None and self._is_left_out(meter_key, dated_ms):
             return False
         return meter_key in self.routes
 

@@ -93,16 +93,15 @@ class Verification:
         for meter_key in self.meter_keys:
             self._generations[meter_key] = self._generation(meter_key)
             yield
-        yield from self._refold.beginning()
-        for meter_key, route in self._refold.routes.items() if self._recent else ():
-            live = self.partition.views.route_of(meter_key)
-            self._refold.leave_out_forgotten(meter_key, live, route)
-            yield
-        yield from self._apart.beginning()
-        for meter_key, route in [*self._refold.routes.items(), *self._apart.routes.items()]:
-            # Events are read only once: what is wrong with it, the group admission says in the end.
-            impose_live(self.partition.views.route_of(meter_key), route)
-            yield
+        for job in (self._refold, self._apart):
+            yield from job.beginning()
+            for meter_key, route in job.routes.items():
+                live = self.partition.views.route_of(meter_key)
+                if self._recent:
+                    job.leave_out_forgotten(meter_key, live, route)
+                # Events are read only once: what is wrong with it, the admission says in the end.
+                impose_live(live, route)
+                yield
 
     def _recurring(self) -> list[MeterKey]:
         """Return meter keys of codes that a recurring metric has or had."""

@@ -222,6 +222,7 @@ def test_the_first_copy_that_is_not_refused_counts_in_place_of_one_that_is(
     worker.pass_time("2024-01-24")
     assert worker.codes() == ["period_closed"]
     assert worker.known("t0")
+    assert not worker.partition.corrections.awaits(NAME), "its copy came"
     offline = told.meter("2024-01-24")
     wanted = offline.usage(NAME, ms("2024-01-24"))
     usage = current_usage(worker.partition, NAME, ms("2024-01-24"))

@@ -1897,7 +1897,7 @@ BUGS = (
     Bug(
         "refold-keeps-a-place-in-what-is-forgotten",
         "tables/partition/refold.py",
-        "if not self._is_left_out(placed):",
+        "if not self._is_left_out(placed.meter_key, placed.timestamp_ms):",
         "if True:",
         "tests/tables/partition/test_left_out.py::test_what_was_corrected_long_ago_is_left_out_too",
     ),
@@ -1934,6 +1934,14 @@ BUGS = (
         "::test_a_correction_is_of_the_copy_that_comes_once_its_event_turns_out_to_be_refused",
     ),
     Bug(
+        "a-copy-in-place-of-a-refused-event-is-awaited",
+        "tables/partition/freed.py",
+        "partition.corrections.note_event(identity, came=True)",
+        "pass",
+        "tests/rules/test_late_definitions.py"
+        "::test_the_first_copy_that_is_not_refused_counts_in_place_of_one_that_is",
+    ),
+    Bug(
         "a-start-takes-all-corrected-events-for-known",
         "tables/changelogged/corrections.py",
         "rows.note_event(identity, came=known is not None)",
@@ -1959,7 +1967,7 @@ BUGS = (
     Bug(
         "refold-folds-what-has-no-timestamp-into-what-is-forgotten",
         "tables/partition/refold.py",
-        "if route is None or self._is_left_out(counted):",
+        "if route is None or self._is_left_out(counted.meter_key, counted.timestamp_ms):",
         "if route is None:",
         "tests/tables/partition/test_left_out.py"
         "::test_an_event_without_a_timestamp_is_dated_when_it_was_appended",
