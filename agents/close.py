@@ -137,8 +137,8 @@ async def _held_back_by(
             owner = f", of {newest.url}," if newest is not None and newest.url else ""
             text = f"raw partition {partition}{owner} has not reported progress past the cut"
             return "peer_silent", text
-    if owned.state.checkpoint.rekeyed_next < await rekeyed_end(owned.number):
-        text = f"forwarded events of partition {owned.number} are not folded to the end"
+    if owned.state.checkpoint.rekeyed_next < await owned.cuts.forwarded_end(cut_ms, rekeyed_end):
+        text = f"forwarded events of partition {owned.number} are not folded past the cut"
         return "forwarded_behind", text
     if owned.shared.definitions.append_time_ms <= cut_ms:
         return "definitions_behind", "the definitions log has not passed the cut"

@@ -1,6 +1,7 @@
 """Flush: a partition's changes made durable, at most every flush_interval_s.
 
-While very many cells change it waits some times as long, unless somebody waits for the flush.
+While very many cells change it waits some times as long, unless somebody waits for the flush. Cuts
+do not: they wait for progress, which is told meanwhile.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ async def flush(owned: OwnedPartition) -> None:
         latest_s = due_s + (LATER - 1) * interval_s
         await wanted_until(due_s)
         while not next_flush.wanted.is_set() and loop.time() < latest_s and owned.may_flush_later():
+            await owned.tell_progress()
             await wanted_until(min(loop.time() + interval_s / 4, latest_s))
         next_flush.wanted.clear()
         next_flush.begun.clear()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import faust
@@ -22,7 +22,7 @@ from app.kafka.clients import NOT_TAKEN
 from app.kafka.faust_app import MeterApp
 from app.kafka.placing import DeliveryBroken
 from app.kafka.record_batch import RecordBatch
-from app.runtime.partition.careful import examine, without_lost
+from app.runtime.partition.careful import examine, needs_examining, without_lost
 from app.runtime.partition.forwarder import Forwarder
 from app.runtime.partition.life import State
 from app.runtime.partition.owned import OwnedPartition
@@ -110,15 +110,23 @@ class _Lanes:
                 return
 
     async def _taken(self, batches: list[RecordBatch]) -> None:
-        async with self._my_turn():
+        turn = _Turn(self._turn, self._turns)
+        try:
+            await turn.begin()
             partition = self._owned(batches[0].tp.partition)
             batches = [batch for batch in batches if self._app.batches.take(batch)]
-            if not batches or partition is None:
-                return
+            if batches and partition is not None:
+                await self._folded(batches, partition, turn)
+        finally:
+            turn.end()
+
+    async def _folded(
+        self, batches: list[RecordBatch], partition: OwnedPartition, turn: _Turn
+    ) -> None:
         batch = _joined(batches)
         try:
             # After each portion it is the others' turn.
-            while await self._patiently_taken(batch, partition):
+            while await self._patiently_taken(batch, partition, turn):
                 if self._owned(batch.tp.partition) is not partition:
                     return
         except Exception as error:
@@ -129,19 +137,14 @@ class _Lanes:
         batch.clear()
         partition.next_flush.keep(batches)
 
-    @asynccontextmanager
-    async def _my_turn(self) -> AsyncIterator[None]:
-        """Let one lane go on at a time."""
-        with self._turns.folding():
-            async with self._turn:
-                yield
-
-    async def _patiently_taken(self, batch: RecordBatch, partition: OwnedPartition) -> bool:
+    async def _patiently_taken(
+        self, batch: RecordBatch, partition: OwnedPartition, turn: _Turn
+    ) -> bool:
         """Tell whether more is left; try until there are the files, disk and brokers it needs."""
         tries = 0
         while True:
             try:
-                return await self._portion_taken(batch, partition)
+                return await self._portion_taken(batch, partition, turn)
             except NOT_TAKEN as error:
                 if partition.abandoned:
                     # Half of it is folded.
@@ -152,21 +155,21 @@ class _Lanes:
                 if self._owned(partition.number) is not partition:
                     return True
 
-    async def _portion_taken(self, batch: RecordBatch, partition: OwnedPartition) -> bool:
-        # Others fold while a copy of the process tries its records.
-        await examine(partition, batch)
-        async with self._my_turn():
-            taking = asyncio.create_task(self._take(batch, partition))
-            await _wait(taking)
-        while not taking.done():
-            # Others need its forwards meanwhile.
-            if partition.life.state is State.WAITING_FOR_MEMBERS:
-                partition.stalled.set()
-            try:
-                await _wait(taking)
-            finally:
-                partition.stalled.clear()
-        return await taking
+    async def _portion_taken(
+        self, batch: RecordBatch, partition: OwnedPartition, turn: _Turn
+    ) -> bool:
+        """Take a portion within the turn, or one that begins; it ends then, or when it is over."""
+        if needs_examining(partition, batch):
+            # Others fold while a copy of the process tries its records.
+            turn.end()
+            await examine(partition, batch)
+        await turn.begin()
+        late = _Late(partition, turn)
+        try:
+            return await self._take(batch, partition)
+        finally:
+            late.end()
+            turn.end()
 
     async def _take(self, batch: RecordBatch, partition: OwnedPartition) -> bool:
         if batch.tp.topic == self._app.raw_topic:
@@ -186,13 +189,53 @@ def _joined(batches: Sequence[RecordBatch]) -> RecordBatch:
     return joined
 
 
-async def _wait(taking: asyncio.Task[bool]) -> None:
-    """Wait until it is done, or for as long as a turn lasts."""
-    try:
-        await asyncio.wait([taking], timeout=TURN_S)
-    except asyncio.CancelledError:
-        taking.cancel()
-        raise
+class _Turn:
+    """One lane goes on at a time: the one whose turn has begun, until it ends."""
+
+    def __init__(self, lock: asyncio.Lock, turns: Turns):
+        self._lock = lock
+        self._turns = turns
+        self._held: ExitStack | None = None
+
+    async def begin(self) -> None:
+        """Wait for it, unless it has begun."""
+        if self._held is not None:
+            return
+        with ExitStack() as held:
+            # From here on, there is something to fold.
+            held.enter_context(self._turns.folding())
+            await self._lock.acquire()
+            held.callback(self._lock.release)
+            self._held = held.pop_all()
+
+    def end(self) -> None:
+        """Let others go on, if it has begun."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.close()
+
+
+class _Late:
+    """Looks after a portion that takes longer than a turn lasts."""
+
+    def __init__(self, partition: OwnedPartition, turn: _Turn):
+        self._partition = partition
+        self._turn = turn
+        self._loop = asyncio.get_running_loop()
+        self._looks = self._loop.call_later(TURN_S, self._look)
+
+    def _look(self) -> None:
+        """Let others go on; who waits for Redis has its forwards sent meanwhile."""
+        self._turn.end()
+        stalled = self._partition.stalled
+        waits = self._partition.life.state is State.WAITING_FOR_MEMBERS
+        (stalled.set if waits else stalled.clear)()
+        self._looks = self._loop.call_later(TURN_S, self._look)
+
+    def end(self) -> None:
+        """Look no more."""
+        self._looks.cancel()
+        self._partition.stalled.clear()
 
 
 async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forwarder) -> bool:

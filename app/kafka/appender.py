@@ -19,6 +19,9 @@ from app.wire.decode import Headers
 FORWARDED_AT_ONCE_BYTES: Final = 256 * 1024
 """A batch of forwarded events, if it is not one that is larger alone."""
 
+FORWARDS_LINGER_MS: Final = 10
+"""For how long forwards wait for those to other homes: all go in one request."""
+
 _CLOCK: Final = SystemClock()
 _STAMPED: Final = 1
 """LogAppendTime."""
@@ -37,9 +40,10 @@ def producer_options(settings: Settings) -> dict[str, Any]:
 def forwarding_options(settings: Settings) -> dict[str, Any]:
     """Return options of the producer that forwards events in batches."""
     return {
+        **producer_options(settings),
         "compression_type": COMPRESSION,
         "max_batch_size": FORWARDED_AT_ONCE_BYTES,
-        **producer_options(settings),
+        "linger_ms": FORWARDS_LINGER_MS,
     }
 
 

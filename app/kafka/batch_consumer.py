@@ -24,6 +24,7 @@ from mode import Service
 from app.bounds.cancellation import CancelledUnderneath, asked_to_end
 from app.kafka.assignor import assignors
 from app.kafka.clients import FETCHER_LOOKS_MS, Consumer
+from app.kafka.joined import Joined
 from app.kafka.placing import (
     DeliveryBroken,
     PartitionOwner,
@@ -150,14 +151,6 @@ def _is_of_brokers(error: BaseException) -> bool:
     return isinstance(error, KafkaError) and error.retriable
 
 
-class _Asked:
-    """Logs whose ends are asked for at once."""
-
-    def __init__(self) -> None:
-        self.tps: set[TP] = set()
-        self.ends: dict[TP, tuple[int, int]] | None = None
-
-
 class BatchConsumer(QuietConsumer):
     """The group consumer of the app: every topic it reads is delivered by batch."""
 
@@ -179,8 +172,7 @@ class BatchConsumer(QuietConsumer):
         self._turn = 0
         self._owned: frozenset[int] = frozenset()
         self._ownership = asyncio.Lock()
-        self._to_ask = _Asked()
-        self._asking = asyncio.Lock()
+        self._ends = Joined(self._told_ends)
         self._taking: asyncio.Task[TakenOver] | None = None
         self._next: dict[TP, int] = {}
         self._unacknowledged: defaultdict[TP, deque[int]] = defaultdict(deque)
@@ -285,7 +277,7 @@ class BatchConsumer(QuietConsumer):
         """
         require_all(self._of(partition), offsets)
         # Before its turn: partitions that wait for theirs ask together.
-        ends = await self._ends_of(offsets)
+        ends = await self._ends.answers(offsets)
         async with self._ownership:
             if self._released or partition not in self._owned:
                 return False
@@ -467,31 +459,11 @@ class BatchConsumer(QuietConsumer):
 
     async def _checked(self, stored: Mapping[TP, int]) -> dict[TP, int]:
         """Return the offsets to go on at; raise OffsetsLost if a log does not have one."""
-        ends = await self._ends_of(stored)
+        ends = await self._ends.answers(stored)
         return {tp: checked(tp, at, *ends[tp]) for tp, at in stored.items()}
 
-    async def _ends_of(self, tps: Iterable[TP]) -> Mapping[TP, tuple[int, int]]:
-        """Return where logs begin and end. Whoever waits for an answer is asked for in the next.
-
-        Brokers take the requests of a connection one by one, and a fetch may wait there for what
-        comes: an answer takes as long however many partitions it tells of.
-        """
-        wanted, asked = set(tps), self._to_ask
-        asked.tps |= wanted
-        async with self._asking:
-            if asked.ends is None:
-                # Who comes from here on was not asked for.
-                self._to_ask = _Asked()
-                try:
-                    asked.ends = await self._told_ends(asked.tps)
-                except KafkaError as error:
-                    # One that has no leader is no matter of the others.
-                    self.log.warning("Ends of %s logs were not told: %r", len(asked.tps), error)
-                    asked.ends = {}
-        left = wanted - asked.ends.keys()
-        return asked.ends | await self._told_ends(left) if left else asked.ends
-
     async def _told_ends(self, tps: Collection[TP]) -> dict[TP, tuple[int, int]]:
+        """Return where logs begin and end."""
         starts = await self.earliest_offsets(*tps)
         ends = await self.highwaters(*tps)
         return {tp: (starts[tp], ends[tp]) for tp in tps}

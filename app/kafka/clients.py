@@ -353,6 +353,23 @@ class _Batches(MessageAccumulator):  # type: ignore[misc]
         batch._drain_waiter.add_done_callback(retrieve)
         return batch
 
+    def drain_by_nodes(
+        self, ignore_nodes: Collection[int], muted_partitions: Collection[TopicPartition] = ()
+    ) -> Any:
+        """Take what is due, and along with it what lingers: one request more costs more."""
+        first = [batches[0] for tp, batches in self._batches.items() if tp not in muted_partitions]
+        if any(batch.remaining_linger() is None for batch in first):
+            for batch in first:
+                batch._linger_time = 0.0
+        return super().drain_by_nodes(ignore_nodes, muted_partitions)
+
+    async def add_batch(self, builder: object, tp: TopicPartition, timeout: float) -> object:
+        """Take a batch; one before it, which waits for those of other partitions, goes now."""
+        if waiting := self._batches.get(tp):
+            waiting[-1]._builder.close()
+            self._wakeup(self._waiter_future)
+        return await super().add_batch(builder, tp, timeout)
+
 
 class _InOrder(_Batches):
     """The same of one that delivers nothing after what failed."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from app.kafka.clients import Consumer
+from app.kafka.joined import Joined
 from app.kafka.log_readers import first_from
 from app.kafka.names import TopicPartition
 from app.kafka.topics import EVENTS_REKEYED
@@ -21,6 +22,8 @@ class Offsets:
             enable_auto_commit=False, isolation_level="read_committed", **settings.kafka_options()
         )
         self._written = Consumer(enable_auto_commit=False, **settings.kafka_options())
+        self._starts = Joined(self._committed.beginning_offsets)
+        self._rekeyed_ends = Joined(self._ends_of_rekeyed)
 
     async def start(self) -> None:
         """Connect."""
@@ -40,7 +43,7 @@ class Offsets:
 
     async def starts(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the first offsets that partitions still have."""
-        return dict(await self._committed.beginning_offsets(tps))
+        return await self._starts.answers(tps)
 
     async def ends(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return where readers of what is committed come to an end now."""
@@ -51,9 +54,13 @@ class Offsets:
         return dict(await self._written.end_offsets(tps))
 
     async def rekeyed_end(self, number: int) -> int:
-        """Return the end of a partition of events-rekeyed."""
-        _, tp = self.logs_of(number)
-        return int((await self._committed.end_offsets([tp]))[tp])
+        """Return the end of a partition of events-rekeyed: partitions ask before the same cut."""
+        return (await self._rekeyed_ends.answers([number]))[number]
+
+    async def _ends_of_rekeyed(self, numbers: Collection[int]) -> dict[int, int]:
+        tps = {number: self.logs_of(number)[1] for number in numbers}
+        ends = await self._committed.end_offsets(list(tps.values()))
+        return {number: int(ends[tp]) for number, tp in tps.items()}
 
     async def output_ends(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return the ends of partitions of usage-records; 0 if there is no such topic any more.

@@ -43,16 +43,20 @@ class Reports:
             await self._wanted.wait()
             self._wanted.clear()
             told, self._newest = self._newest, {}
-            try:
-                while told:
-                    number = min(told)
-                    key = str(number).encode()
-                    await self._append(self._topic, key, self._seal.close(told[number]), 0)
-                    del told[number]
-            except Unavailable:
-                for progress in told.values():
-                    newer = self._newest.pop(progress.partition, None)
-                    self.tell(progress)
-                    if newer is not None:
-                        self.tell(newer)
+            # At once: they go in one request.
+            taken = await asyncio.gather(*map(self._is_taken, told.values()))
+            for progress, is_taken in zip(told.values(), taken, strict=True):
+                if not is_taken and progress.partition not in self._newest:
+                    self._newest[progress.partition] = progress
+            if not all(taken):
+                self._wanted.set()
                 await asyncio.sleep(RETRY_S)
+
+    async def _is_taken(self, progress: Progress) -> bool:
+        """Append a report; return whether brokers took it."""
+        key = str(progress.partition).encode()
+        try:
+            await self._append(self._topic, key, self._seal.close(progress), 0)
+        except Unavailable:
+            return False
+        return True

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -24,6 +24,7 @@ from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.timeline import NEVER_MS
 from app.kafka.transactions import Record
+from app.runtime.partition.cuts import Cuts
 from app.runtime.progress import Progress, ProgressTable
 from app.settings import Settings
 from app.wire.arrivals import Arrival, SubscriptionKey
@@ -58,6 +59,7 @@ def partition_of(own_ms: int, **also: Any) -> Any:
             definitions=SimpleNamespace(append_time_ms=also.get("defined_ms", 1_001)),
         ),
         refold_queue=SimpleNamespace(since_ms=also.get("refold_since_ms")),
+        cuts=Cuts(cast(Any, SimpleNamespace(number=0)), cast(Any, None), cast(Any, None)),
     )
 
 
@@ -69,20 +71,51 @@ def progress_of(own_ms: int, other_ms: int) -> ProgressTable:
     return progress
 
 
+class Forwarded:
+    """Events forwarded to partition 0, of which more come all the time."""
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+        self.asked = 0
+
+    async def __call__(self, number: int) -> int:
+        """Return their end, which moves on."""
+        self.asked += 1
+        self.end += 1
+        return self.end - 1
+
+
 async def reason(own_ms: int = 1_001, other_ms: int = 1_001, rekeyed: int = 0, **also: Any) -> Any:
     """Why partition 0 waits, `other_ms` being what the owner of the other one told."""
     owned = partition_of(own_ms, **also)
 
-    async def rekeyed_end(number: int) -> int:
-        return rekeyed
-
-    return await _held_back_by(owned, CUT_MS, progress_of(own_ms, other_ms), rekeyed_end)
+    return await _held_back_by(owned, CUT_MS, progress_of(own_ms, other_ms), Forwarded(rekeyed))
 
 
 async def test_nothing_holds_it_back_once_everything_is_past_it() -> None:
     assert await reason() is None
     assert await reason(refold_since_ms=CUT_MS + 1) is None
     assert await reason(behind_since_ms=CUT_MS + 1) is None
+
+
+async def test_what_is_forwarded_after_the_cut_holds_it_back_no_longer() -> None:
+    """More may come all the time, and the cut would wait for all of it."""
+    owned, progress, forwarded = partition_of(1_001), progress_of(1_001, 1_001), Forwarded(7)
+
+    async def held(cut_ms: int = CUT_MS) -> str | None:
+        told = await _held_back_by(owned, cut_ms, progress, forwarded)
+        return None if told is None else told[0]
+
+    assert [await held(), await held()] == ["forwarded_behind"] * 2
+    owned.state.checkpoint.rekeyed_next = 7
+    # Also an earlier cut that came up since.
+    assert [await held(), await held(CUT_MS - 1)] == [None, None]
+    assert forwarded.asked == 1
+    for partition in (0, 1):
+        progress.note(Progress(partition, 2_001, CUT_MS, 1, "", 0))
+    owned.state.checkpoint.append_time_ms = owned.shared.definitions.append_time_ms = 2_001
+    # By a later cut more was forwarded.
+    assert await held(2_000) == "forwarded_behind"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +130,7 @@ async def test_nothing_holds_it_back_once_everything_is_past_it() -> None:
         (
             {"rekeyed": 1},
             "forwarded_behind",
-            "forwarded events of partition 0 are not folded to the end",
+            "forwarded events of partition 0 are not folded past the cut",
         ),
         (
             {"defined_ms": CUT_MS},
@@ -129,7 +162,12 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
     owned = partition_of(CUT_MS + 1)
     schedule = SimpleNamespace(next_ms=lambda: min(cuts, default=NEVER_MS))
     owned.work = SimpleNamespace(shaping=asyncio.Lock())
-    owned.cuts = SimpleNamespace(unscheduled={}, schedule=schedule, let_go=lambda: None)
+    owned.cuts = SimpleNamespace(
+        unscheduled={},
+        schedule=schedule,
+        let_go=lambda: None,
+        forwarded_end=lambda _, rekeyed_end: rekeyed_end(0),
+    )
     owned.shared.clock = SimpleNamespace(now_ms=lambda: CUT_MS + 1)
     owned.state.standing.next_history_ms = lambda: (
         CUT_MS if history and CUT_MS in cuts else NEVER_MS

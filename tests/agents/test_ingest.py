@@ -98,6 +98,11 @@ def _array_batch(records: int, events: int) -> RecordBatch:
     return RecordBatch([cast(list[RawRecord], entries)], TP("events", 3), 0, records + 2, 0)
 
 
+def _partition() -> Any:
+    """A partition as lanes know it."""
+    return SimpleNamespace(next_flush=NextFlush(), wants_care=no_care, stalled=asyncio.Event())
+
+
 async def test_small_batches_that_wait_at_once_are_folded_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -113,7 +118,7 @@ async def test_small_batches_that_wait_at_once_are_folded_together(
     monkeypatch.setattr(ingest, "JOINED_RECORDS", 5)
     batches = SimpleNamespace(take=lambda batch: batch.era == 1)
     app = cast(Any, SimpleNamespace(raw_topic="raw", batches=batches))
-    partition = cast(Any, SimpleNamespace(next_flush=NextFlush(), wants_care=no_care))
+    partition = _partition()
     lanes = _Lanes(app, lambda _: partition, cast(Any, None), Turns())
 
     def put(topic: str, start: int, next_offset: int, era: int = 1) -> RecordBatch:
@@ -246,6 +251,7 @@ async def test_a_fold_without_open_files_waits_and_tries_again(
         next_flush=next_flush,
         fail=failed.append,
         wants_care=no_care,
+        stalled=asyncio.Event(),
     )
     app = SimpleNamespace(batches=SimpleNamespace(take=lambda _: True), raw_topic="events")
     batch = RecordBatch([], TP("events", 3), 0, 1, 0)
@@ -271,11 +277,12 @@ async def test_others_fold_while_records_of_a_partition_are_tried(
         folded.append(batch.tp.partition)
         return False
 
+    monkeypatch.setattr("agents.ingest.needs_examining", lambda *_: True)
     monkeypatch.setattr("agents.ingest.examine", examined)
     monkeypatch.setattr("agents.ingest.take_raw", take)
     app = SimpleNamespace(batches=SimpleNamespace(take=lambda _: True), raw_topic="events")
-    partition = SimpleNamespace(next_flush=NextFlush())
-    lanes = _Lanes(cast(Any, app), lambda _: cast(Any, partition), cast(Any, None), Turns())
+    partition = _partition()
+    lanes = _Lanes(cast(Any, app), lambda _: partition, cast(Any, None), Turns())
     for number in (0, 1):
         lanes.put(RecordBatch([], TP("events", number), 0, 1, 0))
     async with asyncio.timeout(10):

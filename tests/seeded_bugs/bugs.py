@@ -3316,20 +3316,96 @@ BUGS = (
         "::test_a_closed_period_keeps_what_it_showed_of_a_group_that_a_later_one_displaced",
     ),
     Bug(
-        "flush-that-waits-past-a-cut-of-others",
+        "progress-that-a-cut-of-others-waits-for",
         "app/runtime/partition/flush.py",
-        "return self._context.progress.next_cut_ms(told_ms, own_ms) >= at_ms",
-        "return not told_ms <= own_ms < at_ms",
+        "return self._context.progress.next_cut_ms(told_ms, own_ms) < at_ms",
+        "return told_ms <= own_ms < at_ms",
         "tests/app/runtime/partition/test_flush.py"
-        "::test_it_does_not_wait_where_another_partition_has_a_cut_to_take",
+        "::test_it_waits_and_tells_its_progress_where_another_partition_has_a_cut_to_take",
     ),
     Bug(
-        "flush-that-waits-past-a-cut-of-its-own",
+        "progress-that-its-own-cut-waits-for",
         "app/runtime/partition/flush.py",
-        "self._context.progress.next_cut_ms(told_ms, own_ms) >= at_ms",
-        "self._context.progress.next_cut_ms(told_ms) >= at_ms",
+        "self._context.progress.next_cut_ms(told_ms, own_ms) < at_ms",
+        "self._context.progress.next_cut_ms(told_ms) < at_ms",
         "tests/app/runtime/partition/test_flush.py"
-        "::test_it_does_not_wait_where_it_has_a_cut_to_take_itself",
+        "::test_it_tells_its_progress_where_it_has_a_cut_to_take_itself",
+    ),
+    Bug(
+        "progress-told-before-it-is-acknowledged",
+        "app/runtime/partition/flush.py",
+        "        await self._forwards.settle(self._forwards.count)\n        self._told_ms",
+        "        self._told_ms",
+        "tests/app/runtime/partition/test_flush.py::test_it_tells_nothing_that_is_not_acknowledged",
+    ),
+    Bug(
+        "progress-that-says-what-is-folded-is-durable",
+        "app/runtime/partition/flush.py",
+        "await self._packing.tell(self._durable)",
+        "await self._packing.tell(self._packing._state.checkpoint.raw_next)",
+        "tests/app/runtime/partition/test_flush.py"
+        "::test_it_waits_and_tells_its_progress_where_another_partition_has_a_cut_to_take",
+    ),
+    Bug(
+        "progress-told-once-a-moment-for-ever",
+        "app/runtime/partition/flush.py",
+        "self._told_ms = max(self._told_ms, at_ms)",
+        "pass",
+        "tests/app/runtime/partition/test_flush.py"
+        "::test_it_waits_and_tells_its_progress_where_another_partition_has_a_cut_to_take",
+    ),
+    Bug(
+        "cut-that-waits-for-what-comes-after-it",
+        "app/runtime/partition/cuts.py",
+        "if cut_ms > self._forwarded[0]:",
+        "if True:",
+        "tests/agents/test_close.py::test_what_is_forwarded_after_the_cut_holds_it_back_no_longer",
+    ),
+    Bug(
+        "later-cut-by-what-was-forwarded-before",
+        "app/runtime/partition/cuts.py",
+        "if cut_ms > self._forwarded[0]:",
+        "if self._forwarded[0] < 0:",
+        "tests/agents/test_close.py::test_what_is_forwarded_after_the_cut_holds_it_back_no_longer",
+    ),
+    Bug(
+        "answer-of-before-the-question",
+        "app/kafka/joined.py",
+        "                self._next = _Question()\n                try:\n"
+        "                    question.answers = await self._ask(question.keys)\n",
+        "                try:\n"
+        "                    question.answers = await self._ask(question.keys)\n"
+        "                    self._next = _Question()\n",
+        "tests/app/kafka/test_joined.py::test_who_waits_is_asked_for_in_the_next_question",
+    ),
+    Bug(
+        "question-that-fails-for-all-who-ask",
+        "app/kafka/joined.py",
+        "others = await self._ask(left) if left else {}",
+        "others = await self._ask(question.keys) if left else {}",
+        "tests/app/kafka/test_joined.py::test_what_cannot_be_answered_is_no_matter_of_the_others",
+    ),
+    Bug(
+        "lingering-batches-one-by-one",
+        "app/kafka/clients.py",
+        "if any(batch.remaining_linger() is None for batch in first):",
+        "if False:",
+        "tests/app/kafka/test_clients.py::test_batches_that_linger_go_in_one_request",
+    ),
+    Bug(
+        "batch-that-waits-for-the-one-before-to-linger",
+        "app/kafka/clients.py",
+        "            waiting[-1]._builder.close()\n            self._wakeup(self._waiter_future)\n",
+        "            pass\n",
+        "tests/app/kafka/test_clients.py::test_batches_that_linger_go_in_one_request",
+    ),
+    Bug(
+        "report-that-is-told-once",
+        "app/runtime/reports.py",
+        "if not is_taken and progress.partition not in self._newest:",
+        "if False:",
+        "tests/app/runtime/test_progress.py"
+        "::test_reports_are_told_at_once_and_again_where_brokers_took_none",
     ),
     Bug(
         "ledger-runs-ahead-of-the-checkpoint",
@@ -3803,8 +3879,8 @@ BUGS = (
     Bug(
         "records-tried-in-the-turn-of-others",
         "agents/ingest.py",
-        "        await examine(partition, batch)\n        async with self._my_turn():\n",
-        "        async with self._my_turn():\n            await examine(partition, batch)\n",
+        "            turn.end()\n            await examine(partition, batch)\n",
+        "            await examine(partition, batch)\n",
         "tests/agents/test_ingest.py::test_others_fold_while_records_of_a_partition_are_tried",
     ),
     Bug(

@@ -56,9 +56,14 @@ class Named(NamedTuple):
     """Organization of the record or element; None: it cannot be read."""
 
 
+def needs_examining(owned: OwnedPartition, batch: RecordBatch) -> bool:
+    """Return whether the records of a batch are to be tried before they are folded."""
+    return not batch.examined and owned.wants_care(batch.tp, batch.start)
+
+
 async def examine(owned: OwnedPartition, batch: RecordBatch) -> None:
     """Set aside what can never be folded of a batch, if its records are to be tried first."""
-    if batch.examined or not owned.wants_care(batch.tp, batch.start):
+    if not needs_examining(owned, batch):
         return
     settings = owned.shared.settings
     is_raw = batch.tp.topic == settings.topic(settings.raw_topic)

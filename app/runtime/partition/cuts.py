@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal, NamedTuple
 
 from app.bounds.turns import Steps
@@ -55,6 +55,8 @@ class Cuts:
         """The closer should look again."""
         self.asleep_until_ms = -1
         """The cut that the closer waits for."""
+        self._forwarded = (-1, 0)
+        """(cut, end of the forwarded events by then)"""
 
     def pause_s(self) -> float:
         """Return how long the closer may sleep, unless it is woken."""
@@ -78,6 +80,16 @@ class Cuts:
         """Wake the closer if a cut is held back: what it waits for may have come."""
         if self.blocked is not None:
             self.woken.set()
+
+    async def forwarded_end(self, cut_ms: int, end: Callable[[int], Awaitable[int]]) -> int:
+        """Return where events end that were forwarded here until a cut, which all are past.
+
+        It is asked for once. Whatever comes behind it is later than the cut, and more may come
+        all the time.
+        """
+        if cut_ms > self._forwarded[0]:
+            self._forwarded = cut_ms, await end(self._state.number)
+        return self._forwarded[1]
 
     def hold_back(self, cut_ms: int, held_by: HeldBy, text: str, now_ms: int) -> None:
         """Note what a cut waits for; for how long counts from the first time it is the same."""

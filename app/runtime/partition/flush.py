@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import repeat
 from time import monotonic
 
@@ -66,7 +67,7 @@ class FlushPacking:
         self._offsets = (state.checkpoint.raw_next, state.checkpoint.rekeyed_next)
         """At the last flush."""
         self._told_ms = state.checkpoint.append_time_ms
-        """Append time of the last flush."""
+        """Append time of the progress that was told last."""
 
     def begin_at(self, raw_next: int, rekeyed_next: int) -> None:
         """Note where the logs of a partition begin that nothing was ever folded of."""
@@ -79,20 +80,31 @@ class FlushPacking:
         return not self._next_flush.is_empty()
 
     def may_wait(self) -> bool:
-        """Return whether the next flush had better wait for more events.
+        """Return whether the next flush had better wait for more events: nobody waits for it."""
+        going = self._next_flush
+        return self._context.flush_pace.is_slow and not going.leaving and not going.records
 
-        It carries nothing that others wait for, and no cut waits for its progress.
-        """
-        slow, going = self._context.flush_pace.is_slow, self._next_flush
-        if not slow or going.leaving or going.records:
-            return False
+    def is_waited_for(self) -> bool:
+        """Return whether a cut waits for progress that was not told."""
         told_ms, at_ms = self._told_ms, self._state.checkpoint.append_time_ms
         grid_ms = self._state.definitions.grid_ms(at_ms)
         if told_ms // grid_ms == at_ms // grid_ms:
             # No cut lies in between: nobody has to be asked.
-            return True
+            return False
         own_ms = self._cuts.schedule.next_ms()
-        return self._context.progress.next_cut_ms(told_ms, own_ms) >= at_ms
+        return self._context.progress.next_cut_ms(told_ms, own_ms) < at_ms
+
+    async def tell(self, raw_next: int) -> None:
+        """Tell how far the partition is forwarded, and durable up to an offset.
+
+        Raises:
+            KafkaError, OSError, TimeoutError: the brokers do not take its forwards; call again.
+        """
+        at_ms = self._state.checkpoint.append_time_ms
+        progress = self._cuts.progress(raw_next, at_ms)
+        await self._forwards.settle(self._forwards.count)
+        self._told_ms = max(self._told_ms, at_ms)
+        self._context.reports.tell(progress)
 
     def is_full(self) -> bool:
         """Return whether the next flush holds as much as one should."""
@@ -190,6 +202,8 @@ class Flusher:
         self._running: set[asyncio.Future[None]] = set()
         """Flushes under way, or waiting for one that is."""
         self._failing = False
+        self._durable: int | None = None
+        """The raw offset of the last flush; None: there was none here."""
 
     async def flush(self) -> None:
         """Write everything changed, then acknowledge it. One at a time, tried until it is taken.
@@ -221,6 +235,13 @@ class Flusher:
     def may_wait(self) -> bool:
         """Return whether the next flush had better wait for more events."""
         return self._packing.may_wait()
+
+    async def tell(self) -> None:
+        """Tell how far the partition is where a cut waits for it: forwards are all it needs."""
+        if self._durable is not None and self._packing.is_waited_for():
+            # If they are not taken, the flush finds out and tries again.
+            with suppress(*NOT_TAKEN):
+                await self._packing.tell(self._durable)
 
     def is_failing(self) -> bool:
         """Return whether the brokers did not take the flush under way when it was tried last."""
@@ -264,6 +285,7 @@ class Flusher:
             self._members.add(unsent.members)
             self._commits.forget_unsent()
         # 5. Tell all workers how far the partition is.
+        self._durable = unsent.progress.raw_next
         context.reports.tell(unsent.progress)
         tally = context.tally
         tally.flushed_ms[number] = context.clock.now_ms()

@@ -98,8 +98,6 @@ class Forwarder:
             headers = [*kept, (POSITION_HEADER, position)]
             if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                 raise RuntimeError("a batch of forwards has less room than was thought")
-        # It takes no more, so it need not linger.
-        batch.close()
         sending: asyncio.Future[object] = await producer.send_batch(
             batch, self._topic, partition=forward.home
         )

@@ -417,6 +417,10 @@ class OwnedPartition:
         """Return whether the next flush had better wait for more events."""
         return self._flusher.may_wait()
 
+    async def tell_progress(self) -> None:
+        """Tell how far it is if a cut waits for that; nothing else of it need be durable."""
+        await self._flusher.tell()
+
     def is_failing(self) -> bool:
         """Return whether the brokers did not take the flush under way when it was tried last."""
         return self._flusher.is_failing()

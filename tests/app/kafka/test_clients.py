@@ -7,6 +7,7 @@ import gc
 import uuid
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import uvloop
@@ -15,6 +16,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from aiokafka.protocol.admin import ApiVersionRequest
+from aiokafka.protocol.produce import ProduceRequest
 
 from app.kafka.clients import Admin, Consumer, InOrderProducer, Producer, started
 
@@ -129,6 +131,48 @@ async def test_nothing_is_delivered_after_what_was_refused(
         end = (await consumer.end_offsets([tp]))[tp]
         found = [(await consumer.getone()).value for _ in range(end)]
     assert found == delivered
+
+
+async def test_batches_that_linger_go_in_one_request(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each began at another moment, and none waits for the one behind it in its partition."""
+    topic, requests = uuid.uuid4().hex, list[int]()
+    async with started(Admin(bootstrap_servers=kafka)) as admin:
+        await admin.create_topics([NewTopic(topic, 8, 1)])
+    sent = AIOKafkaConnection.send
+
+    def noted(self: AIOKafkaConnection, request: Any, *more: Any) -> Any:
+        if isinstance(request, ProduceRequest):
+            requests.append(sum(len(partitions) for _, partitions in request._topics))
+        return sent(self, request, *more)
+
+    async with started(InOrderProducer(bootstrap_servers=kafka, linger_ms=2_000)) as producer:
+
+        async def send(partition: int) -> asyncio.Future[Any]:
+            batch = producer.create_batch()
+            batch.append(key=None, value=b"v", timestamp=None)
+            sending: asyncio.Future[Any] = await producer.send_batch(
+                batch, topic, partition=partition
+            )
+            return sending
+
+        # From here on it knows the leaders.
+        await (await send(7))
+        monkeypatch.setattr(AIOKafkaConnection, "send", noted)
+        sending = []
+        for partition in range(7):
+            sending.append(await send(partition))
+            await asyncio.sleep(0.05)
+        assert not requests
+        began_s = asyncio.get_running_loop().time()
+        # What is first of its partition goes now, and the others along with it.
+        sending.append(await send(3))
+        await asyncio.gather(*sending[:7])
+        assert asyncio.get_running_loop().time() - began_s < 1.5
+        assert requests == [7]
+        await sending[7]
+    assert requests == [7, 1]
 
 
 async def test_topics_that_are_not_known_yet_are_asked_for_at_once(kafka: str) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from app.definitions.timeline import NEVER_MS
+from app.meter.errors import Unavailable
 from app.runtime.progress import Progress, ProgressTable, Seal
 from app.runtime.reports import Reports
 from app.settings import Settings
@@ -85,6 +86,31 @@ async def test_a_flush_takes_back_nothing_that_was_forwarded_ahead_of_it() -> No
         await until(lambda count=count: len(told) == count, every_s=0)  # type: ignore[misc]
     running.cancel()
     assert told == [ahead, *(flush._replace(append_time_ms=reached) for reached in (20, 30))]
+
+
+async def test_reports_are_told_at_once_and_again_where_brokers_took_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One after the other each of them waited for a request of its own."""
+    monkeypatch.setattr("app.runtime.reports.RETRY_S", 0.01)
+    seal, taken, asked, waiting = Seal(_settings()), list[int](), list[int](), asyncio.Event()
+
+    async def append(topic: str, key: bytes, value: bytes, partition: int) -> None:
+        asked.append(int(key))
+        if len(asked) == 3:
+            waiting.set()
+        await waiting.wait()
+        if asked.count(2) == 1 and int(key) == 2:
+            raise Unavailable("no broker answers")
+        taken.append(int(key))
+
+    reports = Reports("progress", seal, append)
+    for partition in (1, 2, 3):
+        reports.tell(Progress(partition, 10, 100, 1, "now", 0))
+    running = asyncio.create_task(reports.run())
+    await until(lambda: len(taken) == 3)
+    running.cancel()
+    assert (asked, sorted(taken[:2]), taken[2]) == ([1, 2, 3, 2], [1, 3], 2)
 
 
 def _settings(**values: Any) -> Settings:

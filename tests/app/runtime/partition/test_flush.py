@@ -8,6 +8,7 @@ import gc
 import pytest
 
 from app.kafka.transactions import Record
+from app.runtime.partition.forwarder import _Forward
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import Progress
 from app.wire.arrivals import runs_of
@@ -44,28 +45,81 @@ async def test_it_waits_while_very_many_cells_change() -> None:
     assert not owned.may_flush_later()
 
 
-async def test_it_does_not_wait_where_another_partition_has_a_cut_to_take() -> None:
+class Reports:
+    """Notes what is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Progress] = []
+
+    def tell(self, progress: Progress) -> None:
+        self.told.append(progress)
+
+
+async def told_by(owned: OwnedPartition) -> list[tuple[int, int]]:
+    """Return (append time, raw offset) of what is told now, after a first flush up to offset 3."""
+    reports = Reports()
+    owned.shared.reports = reports
+    owned._flusher._durable = 3
+    await owned.tell_progress()
+    return [(each.append_time_ms, each.raw_next) for each in reports.told]
+
+
+async def test_it_waits_and_tells_its_progress_where_another_partition_has_a_cut_to_take() -> None:
     owned, cut_ms = owned_of(), START_MS + GRID_MS
     await fold(owned, cut_ms - 2 * GRID_MS)
     owned.shared.progress.note(Progress(1, cut_ms, cut_ms, 1, "", 0))
     await fold(owned, cut_ms)
     # It is past the cut with the next event only.
-    assert owned.may_flush_later()
+    assert await told_by(owned) == []
     await fold(owned, cut_ms + 1)
-    assert not owned.may_flush_later()
-    owned.shared.progress.note(Progress(1, cut_ms + 2, cut_ms + GRID_MS, 1, "", 0))
     assert owned.may_flush_later()
+    # What is folded is not durable by that.
+    assert await told_by(owned) == [(cut_ms + 1, 3)]
+    await fold(owned, cut_ms + 2)
+    assert await told_by(owned) == []
+    owned.shared.progress.note(Progress(1, cut_ms + 3, cut_ms + GRID_MS, 1, "", 0))
+    assert await told_by(owned) == []
 
 
-async def test_it_does_not_wait_where_it_has_a_cut_to_take_itself() -> None:
+async def test_it_tells_its_progress_where_it_has_a_cut_to_take_itself() -> None:
     owned = owned_of()
     await fold(owned, START_MS + 1)
     owned.cuts.reschedule([(ORG, SUBSCRIPTION)])
     cut_ms = owned.cuts.schedule.next_ms()
     await fold(owned, cut_ms)
-    assert owned.may_flush_later()
+    assert await told_by(owned) == []
     await fold(owned, cut_ms + 1)
-    assert not owned.may_flush_later()
+    assert await told_by(owned) == [(cut_ms + 1, 3)]
+
+
+async def test_it_tells_nothing_that_is_not_acknowledged() -> None:
+    owned, reports = owned_of(), Reports()
+    owned.shared.reports = reports
+    owned._flusher._durable = 3
+    forward = _Forward(1)
+    forward.sending = asyncio.get_running_loop().create_future()
+    owned.forwards._pending.append(forward)
+    owned.forwards.count = 1
+    cut_ms = START_MS + GRID_MS
+    owned.shared.progress.note(Progress(1, cut_ms, cut_ms, 1, "", 0))
+    await fold(owned, cut_ms + 1)
+    telling = asyncio.create_task(owned.tell_progress())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert reports.told == []
+    forward.sending.set_result(None)
+    await telling
+    assert [each.append_time_ms for each in reports.told] == [cut_ms + 1]
+
+
+async def test_it_tells_nothing_before_its_first_flush() -> None:
+    """Nobody knows yet what of it is durable."""
+    owned, reports, cut_ms = owned_of(), Reports(), START_MS + GRID_MS
+    owned.shared.reports = reports
+    owned.shared.progress.note(Progress(1, cut_ms, cut_ms, 1, "", 0))
+    await fold(owned, cut_ms + 1)
+    await owned.tell_progress()
+    assert reports.told == []
 
 
 async def test_it_does_not_wait_with_records_that_others_read() -> None:

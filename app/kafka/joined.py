@@ -1,0 +1,60 @@
+"""Questions to brokers that are put together: who waits for an answer is asked for in the next.
+
+Brokers take the requests of a connection one by one, and a fetch may wait there for what comes. So
+an answer takes as long however many keys it tells of, and each request costs both sides the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Generic, TypeVar
+
+from aiokafka.errors import KafkaError
+
+Key = TypeVar("Key")
+Answer = TypeVar("Answer")
+
+log = logging.getLogger(__name__)
+
+
+class Joined(Generic[Key, Answer]):
+    """Asks for many at once, one request at a time."""
+
+    def __init__(self, ask: Callable[[Collection[Key]], Awaitable[Mapping[Key, Answer]]]):
+        """Take how brokers are asked for some keys."""
+        self._ask = ask
+        self._next = _Question[Key, Answer]()
+        self._asking = asyncio.Lock()
+
+    async def answers(self, keys: Iterable[Key]) -> dict[Key, Answer]:
+        """Return what brokers answer for these keys, asked for after this call.
+
+        Raises:
+            KafkaError: they do not answer.
+        """
+        wanted, question = set(keys), self._next
+        question.keys |= wanted
+        async with self._asking:
+            if question.answers is None:
+                # Who comes from here on was not asked for.
+                self._next = _Question()
+                try:
+                    question.answers = await self._ask(question.keys)
+                except KafkaError as error:
+                    # One that has no leader is no matter of the others.
+                    log.warning("%s were not answered: %r", len(question.keys), error)
+                    question.answers = {}
+        told = question.answers
+        left = wanted - told.keys()
+        others = await self._ask(left) if left else {}
+        return {key: told[key] if key in told else others[key] for key in wanted}
+
+
+class _Question(Generic[Key, Answer]):
+    """Keys that are asked for at once."""
+
+    def __init__(self) -> None:
+        self.keys: set[Key] = set()
+        self.answers: Mapping[Key, Answer] | None = None

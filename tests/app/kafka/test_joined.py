@@ -1,0 +1,68 @@
+"""Questions to brokers that are put together: each answer is of after the question."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+import pytest
+
+from app.kafka.joined import Joined
+from app.kafka.names import KafkaError
+
+
+class Brokers:
+    """Answer how often they were asked; one key nobody leads."""
+
+    def __init__(self) -> None:
+        self.asked: list[set[str]] = []
+        self.go = asyncio.Event()
+
+    async def ask(self, keys: Collection[str]) -> dict[str, int]:
+        """Answer when they may."""
+        self.asked.append(set(keys))
+        number = len(self.asked)
+        await self.go.wait()
+        if "leaderless" in keys:
+            raise KafkaError("no leader")
+        return dict.fromkeys(keys, number)
+
+
+async def test_who_waits_is_asked_for_in_the_next_question() -> None:
+    brokers = Brokers()
+    joined = Joined(brokers.ask)
+    first = asyncio.create_task(joined.answers(["a"]))
+    await asyncio.sleep(0)
+    # The one under way may have been answered before they ask.
+    others = [asyncio.create_task(joined.answers(keys)) for keys in (["a", "b"], ["c"], [])]
+    await asyncio.sleep(0)
+    brokers.go.set()
+    assert await first == {"a": 1}
+    assert await asyncio.gather(*others) == [{"a": 2, "b": 2}, {"c": 2}, {}]
+    assert brokers.asked == [{"a"}, {"a", "b", "c"}]
+
+
+async def test_what_cannot_be_answered_is_no_matter_of_the_others() -> None:
+    brokers = Brokers()
+    joined = Joined(brokers.ask)
+    asking = [asyncio.create_task(joined.answers([key])) for key in ("a", "leaderless", "b")]
+    await asyncio.sleep(0)
+    brokers.go.set()
+    first, refused, other = await asyncio.gather(*asking, return_exceptions=True)
+    assert first == {"a": 1}
+    assert isinstance(refused, KafkaError)
+    assert isinstance(other, dict)
+    assert set(other) == {"b"}
+
+
+async def test_who_is_cancelled_leaves_the_others_their_answers() -> None:
+    brokers = Brokers()
+    joined = Joined(brokers.ask)
+    first = asyncio.create_task(joined.answers(["a"]))
+    second = asyncio.create_task(joined.answers(["b"]))
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    brokers.go.set()
+    assert (await second)["b"] == 2
