@@ -128,15 +128,16 @@ async def _held_back_by(
     rekeyed_end: Callable[[int], Awaitable[int]],
 ) -> tuple[HeldBy, str] | None:
     """Return what the cut waits for, as a code and a sentence; None when it can be taken."""
-    settings = owned.shared.settings
     if owned.state.checkpoint.append_time_ms <= cut_ms:
         return "raw_behind", f"raw partition {owned.number} is not folded past the cut"
-    for partition in range(settings.raw_partitions):
-        if progress.append_time_ms(partition) <= cut_ms:
-            newest = progress.of(partition)
-            owner = f", of {newest.url}," if newest is not None and newest.url else ""
-            text = f"raw partition {partition}{owner} has not reported progress past the cut"
-            return "peer_silent", text
+    behind = progress.first_behind(cut_ms, owned.shared.settings.raw_partitions)
+    if behind is not None:
+        newest = progress.of(behind)
+        owner = f", of {newest.url}," if newest is not None and newest.url else ""
+        return (
+            "peer_silent",
+            f"raw partition {behind}{owner} has not reported progress past the cut",
+        )
     if owned.state.checkpoint.rekeyed_next < await owned.cuts.forwarded_end(cut_ms, rekeyed_end):
         text = f"forwarded events of partition {owned.number} are not folded past the cut"
         return "forwarded_behind", text

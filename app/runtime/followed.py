@@ -232,7 +232,12 @@ class FollowedProgress:
     async def follow(self, turns: Turns) -> None:
         """Note reports as they come, until cancelled."""
         async for batch in self.log.batches():
-            await turns.run(_NOTING, in_steps(batch, self._note))
+            await turns.run(_NOTING, self._noting(batch))
+
+    def _noting(self, batch: Sequence[LogRecord]) -> Steps[None]:
+        yield from in_steps(batch, self._note)
+        for owned in self._owned().values():
+            owned.look_again()
 
     def _note(self, record: LogRecord) -> None:
         progress = self._seal.open(record.value)
@@ -240,8 +245,6 @@ class FollowedProgress:
             self._note_unsealed(record)
             return
         self._table.note(progress)
-        for owned in self._owned().values():
-            owned.look_again()
 
     def _note_unsealed(self, record: LogRecord) -> None:
         """Tell our report once more: the topic is compacted, and somebody wrote over it."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from hashlib import sha256
+from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
@@ -84,6 +85,8 @@ class ProgressTable:
         self._newest: dict[int, Progress] = {}
         self._waiting: dict[int, int] = {}
         """The cut of each partition that is past it and has not taken it."""
+        self._behind = 0
+        """The partition that was found behind a cut last: it is looked at first."""
         self.waiting = asyncio.Event()
         """Set while a partition is past its cut and has not taken it."""
         self.stirred = asyncio.Event()
@@ -109,6 +112,17 @@ class ProgressTable:
         """Return the append time up to which forwards are acknowledged; -1 if unknown."""
         progress = self._newest.get(partition)
         return -1 if progress is None else progress.append_time_ms
+
+    def first_behind(self, cut_ms: int, partitions: int) -> int | None:
+        """Return one of the partitions that has not passed a cut, as far as it is known; or None.
+
+        While one lags, all others ask for it again and again.
+        """
+        for partition in chain((min(self._behind, partitions - 1),), range(partitions)):
+            if self.append_time_ms(partition) <= cut_ms:
+                self._behind = partition
+                return partition
+        return None
 
     def epoch(self, partition: int) -> int:
         """Return the epoch of the newest owner that has reported; 0 if none has."""

@@ -3369,6 +3369,21 @@ BUGS = (
         "tests/agents/test_close.py::test_what_is_forwarded_after_the_cut_holds_it_back_no_longer",
     ),
     Bug(
+        "closers-that-each-report-wakes",
+        "app/runtime/partition/cuts.py",
+        'if blocked.held_by == "peer_silent" and (',
+        "if False and (",
+        "tests/app/runtime/partition/test_cuts.py"
+        "::test_a_report_wakes_a_closer_once_all_are_past_its_cut",
+    ),
+    Bug(
+        "all-looked-at-to-find-who-is-behind",
+        "app/runtime/progress.py",
+        "                self._behind = partition\n",
+        "",
+        "tests/app/runtime/test_progress.py::test_who_is_behind_is_looked_at_first",
+    ),
+    Bug(
         "answer-of-before-the-question",
         "app/kafka/joined.py",
         "                self._next = _Question()\n                try:\n"

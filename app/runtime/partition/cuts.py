@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 """What holds a cut back does not tell when it is gone."""
+PEERS_POLL_S = 1.0
+"""Reports of others do tell; which of them is told to be behind follows after so long."""
 LOOKS_AGAIN_S = 30.0
 """Whoever ticks wakes the closer, too, when the clock was set."""
 
@@ -61,8 +63,11 @@ class Cuts:
     def pause_s(self) -> float:
         """Return how long the closer may sleep, unless it is woken."""
         self.asleep_until_ms = self.schedule.next_ms()
-        if self.blocked is not None or self._context.settings.test_clock:
+        blocked = self.blocked
+        if self._context.settings.test_clock:
             return POLL_S
+        if blocked is not None:
+            return PEERS_POLL_S if blocked.held_by == "peer_silent" else POLL_S
         wait_ms = self.asleep_until_ms - self._context.clock.now_ms()
         return min(max(wait_ms / 1_000, POLL_S), LOOKS_AGAIN_S)
 
@@ -78,8 +83,16 @@ class Cuts:
 
     def look_again(self) -> None:
         """Wake the closer if a cut is held back: what it waits for may have come."""
-        if self.blocked is not None:
-            self.woken.set()
+        blocked, context = self.blocked, self._context
+        if blocked is None:
+            return
+        partitions = context.settings.raw_partitions
+        if blocked.held_by == "peer_silent" and (
+            context.progress.first_behind(blocked.cut_ms, partitions) is not None
+        ):
+            # Each of very many would find one behind, at each report of another.
+            return
+        self.woken.set()
 
     async def forwarded_end(self, cut_ms: int, end: Callable[[int], Awaitable[int]]) -> int:
         """Return where events end that were forwarded here until a cut, which all are past.

@@ -148,6 +148,29 @@ def test_what_a_program_reads_of_state_is_sealed_by_itself() -> None:
         assert seal.open(msgspec.json.encode(value)) == plain
 
 
+def test_who_is_behind_is_looked_at_first() -> None:
+    table, asked = ProgressTable(), list[int]()
+
+    class Asked(dict[int, Progress]):
+        def get(self, partition: int, default: Any = None) -> Any:
+            asked.append(partition)
+            return super().get(partition, default)
+
+    table._newest = Asked()
+    for partition, at_ms in enumerate((7, 8, 3, 9)):
+        table.note(Progress(partition, at_ms, NEVER_MS, 1, "a", 0))
+    assert (table.first_behind(5, 4), table.first_behind(5, 2)) == (2, None)
+    assert table.first_behind(5, 4) == 2
+    asked.clear()
+    assert table.first_behind(6, 4) == 2
+    assert asked == [2]
+    assert table.first_behind(5, 5) == 2
+    table.note(Progress(2, 6, NEVER_MS, 1, "a", 0))
+    assert (table.first_behind(5, 4), table.first_behind(7, 4)) == (None, 2)
+    # Of which nothing is known.
+    assert table.first_behind(5, 5) == 4
+
+
 def test_all_read_what_every_owner_reads() -> None:
     table = ProgressTable()
     for partition, version in enumerate((7, 8)):

@@ -7,6 +7,7 @@ import pytest
 from app.definitions.model import SettingsRecord
 from app.runtime.partition.cuts import Cuts
 from app.runtime.partition.owned import OwnedPartition
+from app.runtime.progress import Progress
 from tests.app.runtime.alone import NoProducer, context_of
 from tests.world.clock import START_MS, WEEK_MS, ManualClock
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
@@ -16,11 +17,11 @@ END_MS = START_MS + WEEK_MS
 NAME = (ORG, SUBSCRIPTION)
 
 
-def cuts_of(now_ms: int) -> Cuts:
+def cuts_of(now_ms: int, **settings: object) -> Cuts:
     """Return the cuts of a partition whose subscription has periods of a week."""
     live = Live(definitions_of(("count",), SettingsRecord(grace_s=0)))
     live.define_all()
-    context = context_of(live.definitions, ManualClock(now_ms))
+    context = context_of(live.definitions, ManualClock(now_ms), **settings)
     return OwnedPartition(live.partition, NoProducer(), context).cuts
 
 
@@ -66,8 +67,23 @@ def test_a_closer_is_woken_when_its_cut_is_past_or_what_holds_it_back_may_be_gon
     cuts.look_at(END_MS + 1)
     assert cuts.woken.is_set()
     cuts.woken.clear()
-    cuts.hold_back(END_MS, "peer_silent", "why", END_MS)
+    cuts.hold_back(END_MS, "definitions_behind", "why", END_MS)
     cuts.look_at(END_MS + 1)
     assert not cuts.woken.is_set()
+    cuts.look_again()
+    assert cuts.woken.is_set()
+
+
+def test_a_report_wakes_a_closer_once_all_are_past_its_cut() -> None:
+    """While one lags, those of the others come all the time."""
+    cuts = cuts_of(START_MS, raw_partitions=3)
+    progress = cuts._context.progress
+    cuts.hold_back(END_MS, "peer_silent", "why", END_MS)
+    assert cuts.pause_s() == 1.0
+    for partition, at_ms in ((2, END_MS + 1), (0, END_MS + 1), (1, END_MS), (0, END_MS + 9)):
+        progress.note(Progress(partition, at_ms, END_MS, 1, "", 0))
+        cuts.look_again()
+        assert not cuts.woken.is_set()
+    progress.note(Progress(1, END_MS + 1, END_MS, 1, "", 0))
     cuts.look_again()
     assert cuts.woken.is_set()
