@@ -214,8 +214,8 @@ class Intake:
             route = self._routes.by_key.get(meter_key)
             late = None if route is None else route.late
             if late is not None:
-                timelines = self._timelines.of(meter_key[:2])
-                if len(timelines) == 1 and late.holds(timelines[0][1], complete):
+                timelines = [timeline for _, timeline in self._timelines.of(meter_key[:2])]
+                if late.holds(timelines, complete):
                     found[meter_key] = late
         return found
 

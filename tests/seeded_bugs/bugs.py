@@ -2073,7 +2073,7 @@ BUGS = (
     Bug(
         "late-event-led-by-periods-of-before",
         "tables/routing/route.py",
-        "if timeline is not self.timelines[0] or not self._stands():",
+        "if tuple(timelines) != self.timelines or not self._stands():",
         "if not self._stands():",
         "tests/laws/test_straight.py::test_late_events_ask_the_newest_periods_whether_they_are_taken",
     ),
@@ -4648,8 +4648,8 @@ BUGS = (
     Bug(
         "spans-lead-as-far-as-the-farthest",
         "tables/routing/route.py",
-        "first.bounds = _BOUNDS.pack(max(starts), min(ends), max(after), min(until))",
-        "first.bounds = _BOUNDS.pack(max(starts), min(ends), max(after), max(until))",
+        "first.bounds = _BOUNDS.pack(*within, max(after), min(until))",
+        "first.bounds = _BOUNDS.pack(*within, max(after), max(until))",
         "tests/laws/test_watched.py::test_the_second_event_of_a_day_goes_straight_into_both_spans",
     ),
     Bug(
@@ -4708,9 +4708,51 @@ BUGS = (
     Bug(
         "a-definition-slows-all-that-comes",
         "tables/routing/route.py",
-        "return found if sum(over) == len(self.spans) - 1 else None",
-        "return None",
+        "if not all(span.lies_apart(start_ms, before_ms) for span in others):",
+        "if others:",
         "tests/laws/test_earlier_spans.py::test_events_of_the_period_that_runs_go_straight",
+    ),
+    Bug(
+        "whoever-began-anew-is-slow-for-good",
+        "tables/routing/route.py",
+        "return len(self.timelines) == 1 or self._timeline_in(start_ms, before_ms) is not None",
+        "return len(self.timelines) == 1",
+        "tests/laws/test_begun_anew.py::test_events_go_straight_again",
+    ),
+    Bug(
+        "late-events-of-whoever-began-anew-are-slow-for-good",
+        "tables/routing/route.py",
+        "timelines = tuple(each for each in timelines if each.has_any(start_ms, before_ms))",
+        "pass",
+        "tests/laws/test_begun_anew.py::test_late_events_go_straight_again",
+    ),
+    Bug(
+        "a-plan-that-waits-takes-nothing-in-from-now-on",
+        "tables/cells/cell.py",
+        "return first_ms >= before_ms and not fold.reaches_back",
+        "return first_ms >= before_ms",
+        "tests/laws/test_begun_anew.py::test_a_plan_that_waits_takes_in_what_recurs_from_now_on",
+    ),
+    Bug(
+        "groups-take-no-place-in-what-has-ended",
+        "tables/cells/cell.py",
+        "if fold.grouped and fold.limits_history:\n            return False\n        if first_ms",
+        "if first_ms",
+        "tests/laws/test_begun_anew.py::test_groups_of_what_recurs_take_a_place_in_what_has_ended",
+    ),
+    Bug(
+        "a-lifetime-alert-is-taken-for-a-charge",
+        "tables/routing/route.py",
+        "priced = any(span.fold.prices for span in reached)",
+        "priced = True",
+        "tests/laws/test_begun_anew.py::test_what_only_a_lifetime_alert_asks_for_has_no_charge",
+    ),
+    Bug(
+        "one-span-leads-what-another-reaches-too",
+        "tables/cells/cell.py",
+        "return self.end_ms <= start_ms or not self.timeline.has_any(start_ms, before_ms)",
+        "return True",
+        "tests/laws/test_begun_anew.py::test_events_go_to_each_charge_that_there_is_now",
     ),
     Bug(
         "a-forward-that-is-repeated-counts-twice",
