@@ -494,9 +494,32 @@ BUGS = (
     Bug(
         "straight-though-it-is-corrected",
         "tables/partition/intake.py",
-        "for at, run in enumerate(led.runs) if awaits(run[0][:2])",
-        "for at, run in enumerate(led.runs) if False",
+        "return led.without(self._awaited(led)) if self._corrections.awaits_any() else led",
+        "return led",
         "tests/laws/test_straight.py::test_what_was_corrected_before_it_came_is_looked_at",
+    ),
+    Bug(
+        "a-correction-without-its-event-slows-all-others",
+        "tables/partition/intake.py",
+        "(at for at, each in enumerate(ids, begin) if awaits_event(each))",
+        "(at for at, _ in enumerate(ids, begin))",
+        "tests/rules/test_corrections.py"
+        "::test_events_go_straight_where_no_correction_can_be_about_them",
+    ),
+    Bug(
+        "a-corrected-event-is-not-known-when-it-comes",
+        "tables/changelogged/correction_rows.py",
+        "return row >= 0 and bool(self._flags(row) & _AWAITS)",
+        "return False",
+        "tests/laws/test_straight.py::test_what_was_corrected_before_it_came_is_looked_at",
+    ),
+    Bug(
+        "an-earlier-copy-of-whoever-was-corrected-is-slow-for-good",
+        "tables/partition/earlier_copies.py",
+        "and any(map(corrections.is_corrected, ids_in(each.rows)))",
+        "",
+        "tests/laws/test_copies.py"
+        "::test_an_earlier_copy_is_not_looked_at_for_a_correction_of_another",
     ),
     Bug(
         "joins-once-for-each-assignor",
@@ -912,16 +935,16 @@ BUGS = (
     Bug(
         "earlier-copy-though-changes-are-told",
         "tables/partition/earlier_copies.py",
-        "odd = is_noted or self._corrections.touches(each.run[0][:2])",
-        "odd = self._corrections.touches(each.run[0][:2])",
+        "odd = is_noted or (",
+        "odd = (",
         "tests/laws/test_copies.py"
         "::test_an_earlier_copy_is_looked_at_unless_cells_are_at_rest_and_nobody_notes_more",
     ),
     Bug(
         "earlier-copy-though-it-may-be-corrected",
         "tables/partition/earlier_copies.py",
-        "odd = is_noted or self._corrections.touches(each.run[0][:2])",
-        "odd = is_noted",
+        "and any(map(corrections.is_corrected, ids_in(each.rows)))",
+        "and False",
         "tests/laws/test_copies.py"
         "::test_an_earlier_copy_is_looked_at_unless_cells_are_at_rest_and_nobody_notes_more",
     ),
