@@ -169,7 +169,7 @@ class Intake:
         """
         awaits, awaits_event = self._corrections.awaits, self._corrections.awaits_event
         found, end = set[int](), 0
-        for (meter_key, run), next_end in zip(led.runs, led.ends, strict=True):
+        for (meter_key, _), next_end in zip(led.runs, led.ends, strict=True):
             begin, end = end, next_end
             if awaits(meter_key[:2]):
                 ids = ids_in(led.rows[begin * ROW_BYTES : end * ROW_BYTES])

@@ -499,6 +499,27 @@ BUGS = (
         "tests/laws/test_straight.py::test_what_was_corrected_before_it_came_is_looked_at",
     ),
     Bug(
+        "corrections-that-are-told-are-followed-for-good",
+        "tables/closing/close.py",
+        "partition.corrections.followed.settle(name, partition.cuts.told_ms)",
+        "pass",
+        "tests/rules/test_corrections.py::test_corrections_that_are_told_are_followed_no_more",
+    ),
+    Bug(
+        "corrections-are-followed-no-more-before-they-are-told",
+        "tables/partition/cuts.py",
+        "return min(self.decided_ms, self.settled_ms)",
+        "return self.decided_ms",
+        "tests/rules/test_corrections.py::test_corrections_that_are_told_are_followed_no_more",
+    ),
+    Bug(
+        "settings-look-at-whoever-was-ever-corrected",
+        "tables/partition/new_settings.py",
+        "self._corrections.followed.has_any(name)",
+        "self._corrections.touches(name)",
+        "tests/rules/test_corrections.py::test_corrections_that_are_told_are_followed_no_more",
+    ),
+    Bug(
         "a-correction-without-its-event-slows-all-others",
         "tables/partition/intake.py",
         "(at for at, each in enumerate(ids, begin) if awaits_event(each))",
