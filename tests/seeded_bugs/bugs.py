@@ -520,6 +520,30 @@ BUGS = (
         "tests/rules/test_corrections.py::test_corrections_that_are_told_are_followed_no_more",
     ),
     Bug(
+        "settings-have-all-noted-anew-that-are-told",
+        "tables/partition/changed.py",
+        "return bool(asked - {(before[-1].usage_changed, before[-1].close_grid_s)})",
+        "return True",
+        "tests/laws/test_changed.py"
+        "::test_settings_come_too_late_for_nobody_if_they_ask_for_the_same",
+    ),
+    Bug(
+        "settings-have-nothing-noted-anew",
+        "tables/partition/changed.py",
+        "return bool(asked - {(before[-1].usage_changed, before[-1].close_grid_s)})",
+        "return False",
+        "tests/laws/test_changed.py"
+        "::test_settings_come_too_late_for_nobody_if_they_ask_for_the_same",
+    ),
+    Bug(
+        "first-settings-have-nothing-noted",
+        "tables/partition/changed.py",
+        "        if not before:\n            return True",
+        "        if not before:\n            return False",
+        "tests/laws/test_changed.py"
+        "::test_settings_come_too_late_for_nobody_if_they_ask_for_the_same",
+    ),
+    Bug(
         "a-correction-without-its-event-slows-all-others",
         "tables/partition/intake.py",
         "(at for at, each in enumerate(ids, begin) if awaits_event(each))",
