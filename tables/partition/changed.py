@@ -242,7 +242,7 @@ class Changed:
                         yield *name, code
 
     def _asks_otherwise(self, at_ms: int) -> bool:
-        """Return whether settings since a time ask otherwise than those before, if there are any.
+        """Return whether settings since a time ask otherwise than those before, or the defaults.
 
         By what decides which moment tells an event, if any does.
         """
@@ -252,8 +252,6 @@ class Changed:
             (one.usage_changed, one.close_grid_s) for known_ms, one in known if known_ms >= at_ms
         }
         before = [one for known_ms, one in known if known_ms < at_ms]
-        if not before:
-            return True
         return bool(asked - {(before[-1].usage_changed, before[-1].close_grid_s)})
 
     def next_ms(self) -> int:

@@ -536,14 +536,6 @@ BUGS = (
         "::test_settings_come_too_late_for_nobody_if_they_ask_for_the_same",
     ),
     Bug(
-        "first-settings-have-nothing-noted",
-        "tables/partition/changed.py",
-        "        if not before:\n            return True",
-        "        if not before:\n            return False",
-        "tests/laws/test_changed.py"
-        "::test_settings_come_too_late_for_nobody_if_they_ask_for_the_same",
-    ),
-    Bug(
         "a-correction-without-its-event-slows-all-others",
         "tables/partition/intake.py",
         "(at for at, each in enumerate(ids, begin) if awaits_event(each))",
