@@ -296,6 +296,10 @@ class Timeline:
                 break
             yield period
 
+    def has_any(self, start_ms: int, before_ms: int) -> bool:
+        """Return whether any period has a part in a time."""
+        return next(self.within(start_ms, before_ms - 1), None) is not None
+
     def due_after(self, done_ms: int) -> Iterator[Period]:
         """Yield periods in order, without most of those that are due by then or never will be.
 

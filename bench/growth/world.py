@@ -116,6 +116,14 @@ class World:
         outcome = self.apply(command)
         self.owned.renewal.define(outcome.impact, self.definitions.offset - 1, self.now_ms)
 
+    def begin_anew(self, number: int) -> None:
+        """End a subscription, and begin it anew."""
+        told = subscription_of(number)
+        ended = commands.terminate_subscription(ORG, str(told["external_id"]))
+        for command in (ended, commands.create_subscription(ORG, told)):
+            self.define(command)
+            self.renew()
+
     def renew(self) -> None:
         """Look at whom definitions concern, and refold what they send elsewhere."""
         keys = refolds_of(self.state.redefinition.renewing())
@@ -184,16 +192,19 @@ class World:
         self.state.take_changes()
         self.state.index.seal_flush(self.state.checkpoint.flush)
 
-    def cancel(self, arrival: Arrival, appended_ms: int | None = None) -> None:
-        """Take in the cancel of an event; `appended_ms`: now, if it does not say."""
-        event = arrival.event
-        told = Correction(
-            ORG, event.external_subscription_id, event.transaction_id, "cancel", None, "c", b""
-        )
-        offset = CORRECTED_FROM + next(self._numbers)
+    def cancel(
+        self, arrival: Arrival, appended_ms: int | None = None, *, known: bool = True
+    ) -> None:
+        """Take in the cancel of an event; `appended_ms`: now, if it does not say.
+
+        `known`: whether the event has come.
+        """
+        event, offset = arrival.event, CORRECTED_FROM + next(self._numbers)
+        name, identity = event.external_subscription_id, event.transaction_id
+        told = Correction(ORG, name, identity, "cancel", None, f"c{offset}", b"")
         at_ms = NOW_MS + offset % 1_000_000 if appended_ms is None else appended_ms
         coming = CorrectionArrival(told, ORG, at_ms, 0, offset, 0)
-        if not self.state.corrected.correct(coming):
+        if self.state.corrected.correct(coming) != known:
             raise RuntimeError("a correction is refused")
 
     def close(self, number: int) -> list[PublishedRecord]:

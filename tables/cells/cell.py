@@ -312,6 +312,15 @@ class Span(msgspec.Struct, eq=False):
         layer = self.layer_at(timestamp_ms)
         return self.layer_of(None) if layer is None and self.fold.limits_history else layer
 
+    def lies_apart(self, start_ms: int, before_ms: int) -> bool:
+        """Return whether no event of a time reaches it, nor takes a place for its group in it."""
+        fold, first_ms = self.fold, self.key.start_ms
+        if fold.grouped and fold.limits_history:
+            return False
+        if first_ms > start_ms:
+            return first_ms >= before_ms and not fold.reaches_back
+        return self.end_ms <= start_ms or not self.timeline.has_any(start_ms, before_ms)
+
     def layer_of(self, period: Period | None) -> Layer:
         """Return the layer of a period of the span; None: its history."""
         start_ms = BEFORE if period is None else period.start_ms

@@ -108,6 +108,15 @@ class CorrectionRows:
         number = self._numbers.get(name)
         return number is not None and self._awaited[number] > 0
 
+    def has_event(self, identity: bytes) -> bool:
+        """Return whether an event is corrected, or was."""
+        return self._by_event.find(identity) >= 0
+
+    def awaits_event(self, identity: bytes) -> bool:
+        """Return whether an event is corrected that has not come."""
+        row = self._by_event.find(identity)
+        return row >= 0 and bool(self._flags(row) & _AWAITS)
+
     def note_event(self, identity: bytes, *, came: bool) -> None:
         """Note that a corrected event has come, or has not; of others nothing is noted."""
         row = self._by_event.find(identity)

@@ -64,6 +64,14 @@ class CorrectionTable:
         """Return whether any new event may be corrected already."""
         return self._rows.awaited > 0 or (self._loads and bool(self))
 
+    def awaits_event(self, identity: bytes) -> bool:
+        """Return whether a new event may be corrected already."""
+        return self._loads or self._rows.awaits_event(identity)
+
+    def is_corrected(self, identity: bytes) -> bool:
+        """Return whether an event is corrected, or was."""
+        return self._rows.has_event(identity)
+
     def note_event(self, identity: bytes, *, came: bool) -> None:
         """Note that an event has come, or has not, or its id is free again; if it is corrected."""
         self._rows.note_event(identity, came=came)

@@ -151,6 +151,10 @@ class Followed:
             of_name.shown.discard(stored.row)
             of_name.waiting.discard(stored.row)
 
+    def has_any(self, name: SubscriptionKey) -> bool:
+        """Return whether a cut to come may still show or leave out one of a subscription."""
+        return name in self._by_name
+
     def of(self, name: SubscriptionKey) -> list[StoredCorrection]:
         """Return those of an external subscription."""
         of_name = self._by_name.get(name)
@@ -224,19 +228,19 @@ class Followed:
         (of_name.shown if applied else of_name.waiting).add(row)
         self._rows.mark(row, applied=applied, followed=True)
 
-    def settle(self, name: SubscriptionKey, decided_ms: int) -> None:
-        """Note that nothing is left to turn; what came up to `decided_ms` every cut has decided."""
+    def settle(self, name: SubscriptionKey, told_ms: int) -> None:
+        """Follow no more what cells show and came up to `told_ms`: every cut has told it."""
         of_name = self._by_name.get(name)
         if of_name is not None:
-            for row in of_name.shown.drop_until(decided_ms):
+            for row in of_name.shown.drop_until(told_ms):
                 self._rows.mark(row, applied=True, followed=False)
             if not (of_name.shown or of_name.waiting):
                 del self._by_name[name]
 
-    def enforcing(self, name: SubscriptionKey, standing: Standing, decided_ms: int) -> Steps[None]:
+    def enforcing(self, name: SubscriptionKey, standing: Standing, told_ms: int) -> Steps[None]:
         """Note by small steps that the cells show exactly these, as a refold has made them.
 
-        What came up to `decided_ms` every cut has decided.
+        What came up to `told_ms` every cut has told.
         """
         if self._unclear.get(name, 0) <= standing.times_unclear:
             self._unclear.pop(name, None)
@@ -247,7 +251,7 @@ class Followed:
         merged = heapq.merge(before.shown, before.waiting, key=rows.position)
         for count, row in enumerate(merged, 1):
             applied = row in now
-            left = not applied or rows.append_time_ms(row) > decided_ms
+            left = not applied or rows.append_time_ms(row) > told_ms
             rows.mark(row, applied=applied, followed=left)
             if left:
                 (after.shown if applied else after.waiting).add(row)

@@ -257,6 +257,8 @@ def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
             for span in partition.packing.route_of((*name, code)).spans:
                 yield from _settling_span(partition, span, settled_ms)
         partition.cuts.forget(name, settled_ms)
+        # Whoever moves cuts asks for those that are followed.
+        partition.corrections.followed.settle(name, partition.cuts.told_ms)
         yield
     partition.cuts.forget_instants()
     yield from partition.members.operations.settling(partition.checkpoint.cut_ms)

@@ -230,13 +230,29 @@ class Changed:
             self.tell(impact, at_ms)
 
     def missed(self, at_ms: int) -> Iterator[MeterKey | None]:
-        """Yield meter keys with events that settings came too late for; None: a step."""
-        if self.notes:
+        """Yield meter keys with events that settings came too late for; None: a step.
+
+        Settings that ask for the same messages at the same moments come too late for none.
+        """
+        if self.notes and self._asks_otherwise(at_ms):
             for name, codes in self._event_ranges.codes.items():
                 yield None
                 for code, entry in list(codes.items()):
                     if entry.appended_ms >= at_ms:
                         yield *name, code
+
+    def _asks_otherwise(self, at_ms: int) -> bool:
+        """Return whether settings since a time ask otherwise than those before, or the defaults.
+
+        By what decides which moment tells an event, if any does.
+        """
+        entries = self._definitions.settings.entries()
+        known = [(known_ms, one) for known_ms, _, one in entries if one is not None]
+        asked = {
+            (one.usage_changed, one.close_grid_s) for known_ms, one in known if known_ms >= at_ms
+        }
+        before = [one for known_ms, one in known if known_ms < at_ms]
+        return bool(asked - {(before[-1].usage_changed, before[-1].close_grid_s)})
 
     def next_ms(self) -> int:
         """Return the next moment with something to tell; NEVER_MS: there is none."""

@@ -65,6 +65,11 @@ class CutsToCome:
         return decided_until(self._checkpoint.cut_ms, self._definitions.close_grids_ms())
 
     @property
+    def told_ms(self) -> int:
+        """What was appended up to it every cut has told: those of grids, and those of revisions."""
+        return min(self.decided_ms, self.settled_ms)
+
+    @property
     def revision_grids_ms(self) -> tuple[int, ...]:
         """Every time between two revisions that there was: periods due keep the one they had."""
         self._know_revisions()

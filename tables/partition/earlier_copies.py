@@ -19,6 +19,7 @@ from tables.changelogged.members import MemberKey, SetKey
 from tables.changelogged.presence import REST
 from tables.charge import ChargeFold
 from tables.event_index.entries import Entry, unpack_entry
+from tables.event_index.rows import ids_in
 from tables.fold import Folded, apply_members, fold_run, has_cells
 from tables.partition.copies import Copies, EarlierRun, SortedOut
 from tables.partition.cuts import CutsToCome
@@ -88,8 +89,12 @@ class EarlierCopies:
         if not found.earlier:
             return found.later, found.rest
         runs, rest, rows, known = [*found.later.runs], [*found.rest], bytearray(), bytearray()
+        corrections = self._corrections
         for each in found.earlier:
-            odd = is_noted or self._corrections.touches(each.run[0][:2])
+            odd = is_noted or (
+                corrections.touches(each.run[0][:2])
+                and any(map(corrections.is_corrected, ids_in(each.rows)))
+            )
             if not odd and self._leads(each, folded):
                 runs.append(each.run)
                 rows += each.rows

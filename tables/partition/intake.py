@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from functools import partial
 from itertools import accumulate, compress, groupby
 from operator import itemgetter
@@ -115,19 +115,6 @@ class Led(NamedTuple):
         )
         return led, parted
 
-    def without_runs(self, odd: Collection[int]) -> Led:
-        """Return the same with the runs of some places among the rest."""
-        if not odd:
-            return self
-        ends = self.ends
-        return self.without(
-            {
-                place
-                for number in odd
-                for place in range(ends[number] - len(self.runs[number][1]), ends[number])
-            }
-        )
-
 
 class WaitForDefinitions(Exception):
     """Whether an event is too late hangs on definitions that are not applied yet."""
@@ -173,10 +160,21 @@ class Intake:
         routes, straight, farther, unsure = found
         led = Led(routes, straight, farther, unsure, rest, rows, [*late.values()], [], b"", [])
         led = led.without_known(self._index)
-        if not self._corrections.awaits_any():
-            return led
-        awaits = self._corrections.awaits
-        return led.without_runs([at for at, run in enumerate(led.runs) if awaits(run[0][:2])])
+        return led.without(self._awaited(led)) if self._corrections.awaits_any() else led
+
+    def _awaited(self, led: Led) -> set[int]:
+        """Return the places of events that may be corrected already.
+
+        Others of their names go straight: a correction may stay without its event for good.
+        """
+        awaits, awaits_event = self._corrections.awaits, self._corrections.awaits_event
+        found, end = set[int](), 0
+        for (meter_key, _), next_end in zip(led.runs, led.ends, strict=True):
+            begin, end = end, next_end
+            if awaits(meter_key[:2]):
+                ids = ids_in(led.rows[begin * ROW_BYTES : end * ROW_BYTES])
+                found.update(at for at, each in enumerate(ids, begin) if awaits_event(each))
+        return found
 
     def aimed(self, runs: Iterable[Run], members: Members) -> dict[MeterKey, Route]:
         """Aim the routes that no event has taken at the cells of the first; return them."""
@@ -214,8 +212,8 @@ class Intake:
             route = self._routes.by_key.get(meter_key)
             late = None if route is None else route.late
             if late is not None:
-                timelines = self._timelines.of(meter_key[:2])
-                if len(timelines) == 1 and late.holds(timelines[0][1], complete):
+                timelines = [timeline for _, timeline in self._timelines.of(meter_key[:2])]
+                if late.holds(timelines, complete):
                     found[meter_key] = late
         return found
 
@@ -345,7 +343,11 @@ class Intake:
         end = 0
         for route, run in taken:
             begin, end = end, end + len(run)
-            corrected = awaits is not None and awaits(route.meter_key[:2])
+            corrected = (
+                awaits is not None
+                and awaits(route.meter_key[:2])
+                and any(map(self._corrections.awaits_event, ids[begin:end]))
+            )
             if not corrected and repeated.isdisjoint(ids[begin:end]):
                 # As most late events, whose runs need not be taken apart.
                 rows += packed[begin * ROW_BYTES : end * ROW_BYTES]

@@ -84,7 +84,7 @@ class NewSettings:
     def keep_cuts(self, name: SubscriptionKey) -> bool:
         """Return whether the next cut is due when it was, of one who has no event that moves."""
         # Of corrections that settings overtake others may be shown at it.
-        return not (self._of_cuts or self._corrections.touches(name))
+        return not (self._of_cuts or self._corrections.followed.has_any(name))
 
     def moving(self, name: SubscriptionKey) -> list[str] | None:
         """Return the codes whose events they may send elsewhere; None: any.

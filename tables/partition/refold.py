@@ -446,8 +446,8 @@ class Refold:
         partition.members.leave(gone)
         yield from partition.members.replacing(self.members)
         for name, standing in self._standing.items():
-            decided_ms = partition.cuts.decided_ms
-            yield from partition.corrections.followed.enforcing(name, standing, decided_ms)
+            told_ms = partition.cuts.told_ms
+            yield from partition.corrections.followed.enforcing(name, standing, told_ms)
         partition.corrected.revise(self._limit_positions, self._revised)
         self.recorrected |= self._freed.keep()
         if self._search is not None:

@@ -123,9 +123,9 @@ class Repair:
             self._partition.corrections.followed.put_in_force(stored, self._horizon_ms)
 
     def finish(self) -> None:
-        """Follow no more what all cuts to come show, once all of them are in force."""
+        """Follow no more what cuts have told, once all of them are in force."""
         partition = self._partition
-        partition.corrections.followed.settle(self._name, partition.cuts.decided_ms)
+        partition.corrections.followed.settle(self._name, partition.cuts.told_ms)
 
     def _repair(self, identity: bytes, original: Original, turning: list[StoredCorrection]) -> bool:
         partition, arrival = self._partition, original.arrival

@@ -131,7 +131,7 @@ class Route:
 
         Those that follow then ask for no span, layer or charge, which lie far apart in memory.
         """
-        span = self._leading()
+        span = self._newest()
         if span is None:
             return
         fold, layer = span.fold, span.current
@@ -147,6 +147,8 @@ class Route:
             return
         if span.forgotten_ms >= 0 and is_forgotten(layer):
             return
+        if not self._reaches_only((span,), layer.start_ms, layer.end_ms):
+            return
         set_key = None
         if parts.unique:
             name = (*ONLY_CELL, None if fold.metric.recurring else layer.start_ms)
@@ -158,28 +160,36 @@ class Route:
         self.bounds = _bounds_in(layer, period, parts)
         self.reach()
 
-    def _leading(self) -> Span | None:
-        """Return the only span that events like those that were folded last reach, if it is one.
-
-        A definition leaves the spans of before it to what they have published.
-        """
+    def _newest(self) -> Span | None:
+        """Return the span with the latest of the periods that events were folded into last."""
         if len(self.spans) == 1:
             return self.spans[0]
         found: Span | None = None
+        newest_ms = -NEVER_MS
         for span in self.spans:
-            if span.end_ms == NEVER_MS:
-                if found is not None:
-                    return None
-                found = span
-        layer = None if found is None else found.current
-        if layer is None:
-            return None
-        # Where a limit spans all history, the group of an event may take a place in an earlier one.
-        over = [
-            span.end_ms <= layer.start_ms and not (span.fold.grouped and span.fold.limits_history)
-            for span in self.spans
-        ]
-        return found if sum(over) == len(self.spans) - 1 else None
+            if span.current is not None and span.current.start_ms > newest_ms:
+                found, newest_ms = span, span.current.start_ms
+        return found
+
+    def _reaches_only(self, spans: Sequence[Span], start_ms: int, before_ms: int) -> bool:
+        """Return whether events of a time reach these spans alone, in a period of one timeline.
+
+        A definition leaves the spans of before it to what they have published. A subscription that
+        ended leaves all of its spans to itself.
+        """
+        if len(self.spans) > len(spans):
+            reached = set(map(id, spans))
+            others = (span for span in self.spans if id(span) not in reached)
+            if not all(span.lies_apart(start_ms, before_ms) for span in others):
+                return False
+        return len(self.timelines) == 1 or self._timeline_in(start_ms, before_ms) is not None
+
+    def _timeline_in(self, start_ms: int, before_ms: int) -> Timeline | None:
+        """Return the only timeline with a period in a time; None: there is none, or several."""
+        timelines = self.timelines
+        if len(timelines) > 1:
+            timelines = tuple(each for each in timelines if each.has_any(start_ms, before_ms))
+        return timelines[0] if len(timelines) == 1 else None
 
     def aim_first(
         self, cell: Cell, period: Period, parts: FoldParts, set_key: SetKey | None
@@ -230,15 +240,21 @@ class Route:
         `aims`: one for each span. Events come late, or cells are watched, or there are several.
         """
         # A refold leads nothing straight: its routes have no event ranges.
-        if self.event_ranges is None or len(self.timelines) != 1 or len(aims) != len(self.spans):
+        if self.event_ranges is None:
+            return
+        reached = [aim.cell.layer.span for aim in aims]
+        starts, ends, after, until = zip(*(self._bounds_of(aim) for aim in aims), strict=True)
+        within = max(starts), min(ends)
+        # What only others than bills ask for is said to have no charge.
+        priced = any(span.fold.prices for span in reached)
+        if not (priced and self._reaches_only(reached, *within)):
             return
         late = [self._late_of(aim) for aim in aims]
         first, *beside = (each for each in late if each is not None) if all(late) else (None,)
         if first is None or any(not each.reads_like(first) for each in beside):
             return
         first.beside = tuple(beside)
-        starts, ends, after, until = zip(*(self._bounds_of(aim) for aim in aims), strict=True)
-        first.bounds = _BOUNDS.pack(max(starts), min(ends), max(after), min(until))
+        first.bounds = _BOUNDS.pack(*within, max(after), min(until))
         first.reach()
         self.late = first
 
@@ -264,7 +280,9 @@ class Route:
 
     def _bounds_of(self, aim: Aim) -> tuple[int, int, int, int]:
         """Return since and before when events are dated, and since and until when appended."""
-        layer, period = aim.cell.layer, self.timelines[0].holding(aim.cell.layer.start_ms)
+        layer = aim.cell.layer
+        timeline = self._timeline_in(layer.start_ms, layer.end_ms)
+        period = None if timeline is None else timeline.holding(layer.start_ms)
         if period is None:
             return 0, 0, 0, -1
         after_ms = max(aim.since_ms, layer.span.fold.counts_after_ms + 1)
@@ -355,13 +373,13 @@ class LateRoute(Route):
     beside: tuple[LateRoute, ...]
     """Where they go in other spans."""
 
-    def holds(self, timeline: Timeline, complete: Container[SetKey]) -> bool:
+    def holds(self, timelines: Sequence[Timeline], complete: Container[SetKey]) -> bool:
         """Return whether the cuts are to come, and show the same states yet.
 
-        `timeline`: the newest, which says until when events are taken. `complete`: the sets whose
+        `timelines`: the newest, which say until when events are taken. `complete`: the sets whose
         members are all at hand.
         """
-        if timeline is not self.timelines[0] or not self._stands():
+        if tuple(timelines) != self.timelines or not self._stands():
             return False
         for each in self.beside:
             if not each._stands() or (each.set_key is not None and each.set_key not in complete):

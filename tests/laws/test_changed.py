@@ -199,3 +199,28 @@ def test_the_next_subscription_of_a_name_is_told_though_the_last_one_is() -> Non
     assert entry is not None
     (touched,) = entry.touched.values()
     assert len(touched) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_first", "is_missed"),
+    [
+        ({}, False, False),
+        ({"grace_s": 90, "late_window_s": 86_400}, False, False),
+        ({"close_grid_s": 3_600}, False, True),
+        ({"usage_changed": False}, False, True),
+        ({}, True, True),
+    ],
+)
+def test_settings_come_too_late_for_nobody_if_they_ask_for_the_same(
+    changes: dict[str, Any], is_first: bool, is_missed: bool
+) -> None:
+    made = definitions_of(["count"], telling(60))
+    if is_first:
+        made = lines((line.append_time_ms, line.command) for line in made[1:])
+    live, at_ms = Live(made), START_MS + 1_000
+    live.define_all()
+    live.deliver([arrived("count", 0, at_ms + 1_000)])
+    later = msgspec.structs.replace(telling(60), **changes)
+    live.append(at_ms, commands.set_settings(later))
+    missed = [*filter(None, live.partition.changed.missed(at_ms))]
+    assert missed == [(ORG, SUBSCRIPTION, "count")] * is_missed

@@ -177,8 +177,13 @@ def displaced(live: Live) -> None:
 
 
 def corrected(live: Live) -> None:
-    """Correct an event of the subscription that nobody knows."""
-    cancel = Correction(ORG, SUBSCRIPTION, "t9", "cancel", None, "c", b"")
+    """Correct the event."""
+    corrected_of(live, "t1")
+
+
+def corrected_of(live: Live, transaction_id: str) -> None:
+    """Correct an event of the subscription."""
+    cancel = Correction(ORG, SUBSCRIPTION, transaction_id, "cancel", None, "c", b"")
     live.partition.corrected.correct(CorrectionArrival(cancel, ORG, START_MS + DAY_MS, 0, 9, 0))
 
 
@@ -197,6 +202,17 @@ def test_an_earlier_copy_is_looked_at_unless_cells_are_at_rest_and_nobody_notes_
     if otherwise is not None:
         otherwise(live)
     assert looked_at(live, earlier) == ([] if otherwise is None else [earlier])
+    entry = live.partition.index.find(earlier.identity)
+    assert entry is not None
+    assert entry.position == earlier.position
+
+
+@pytest.mark.parametrize("other", ["t0", "t9"])
+def test_an_earlier_copy_is_not_looked_at_for_a_correction_of_another(other: str) -> None:
+    """One of an event that came, or of one that never does."""
+    live, earlier = known(), sent(1, HOUR_MS - 1)
+    corrected_of(live, other)
+    assert looked_at(live, earlier) == []
     entry = live.partition.index.find(earlier.identity)
     assert entry is not None
     assert entry.position == earlier.position

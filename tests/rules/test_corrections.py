@@ -705,6 +705,36 @@ def test_which_corrections_a_cut_turns_is_known_without_looking_at_all(tmp_path:
     assert [stored.position[0] - START_MS for stored in followed.of(name)] == [*range(60, 1_000)]
 
 
+def test_corrections_that_are_told_are_followed_no_more() -> None:
+    """Settings then need not look at its next cut, however many there ever were."""
+    alert = {
+        "alert_type": "billable_metric_current_usage_units",
+        "code": "much",
+        "billable_metric_code": "sum",
+        "thresholds": [{"value": "1"}],
+    }
+    definitions = definitions_of(["sum"])
+    watch = commands.create_alert(ORG, SUBSCRIPTION, alert)
+    live = Repaired([*definitions, CommandAt(START_MS, len(definitions), watch)], repairs=True)
+    name, settings = (ORG, SUBSCRIPTION), live.partition.redirection.new_settings
+    followed = live.partition.corrections.followed
+    for number in range(2):
+        sent = event("sum", f"t{number}", INSIDE_MS, v="1")
+        live.deliver([Arrival(sent, ORG, INSIDE_MS, 0, number, 0)])
+    for number in range(2):
+        told = Correction(ORG, SUBSCRIPTION, f"t{number}", "cancel", None, f"c{number}", b"")
+        at_ms = INSIDE_MS + 120_000 * number + 1
+        live.correct(CorrectionArrival(told, ORG, at_ms, 0, 2 + number, 0))
+        live.close_until(at_ms + 60_000)
+        assert live.partition.checkpoint.cut_ms > at_ms
+        # No revision has come yet.
+        assert len(followed.of(name)) == number + 1
+        assert not settings.keep_cuts(name)
+    live.close_until(INSIDE_MS + 2 * 3_600_000)
+    assert settings.keep_cuts(name)
+    assert live.partition.corrections.touches(name)
+
+
 def test_corrections_of_one_event_stand_in_order_and_one_may_take_the_place_of_another() -> None:
     """Under one correction_id the first holds, though it is about another event."""
     table, ids = CorrectionTable(), [id_of(number) for number in range(2)]
@@ -749,7 +779,9 @@ def test_events_go_straight_where_no_correction_can_be_about_them(*, restarts: b
     if restarts:
         live.restart()
         live.deliver([Arrival(event("sum", "t5", INSIDE_MS, v="1"), ORG, INSIDE_MS + 5, 0, 6, 0)])
-    assert not goes_straight(live, event("sum", "t6", INSIDE_MS, v="1"), 7, INSIDE_MS + 6)
+    # However long its event does not come, all others of its subscription go straight.
+    assert goes_straight(live, event("sum", "t6", INSIDE_MS, v="1"), 6, INSIDE_MS + 6)
+    assert not goes_straight(live, event("sum", "t4", INSIDE_MS, v="9"), 7, INSIDE_MS + 7)
     for offset, name in enumerate(("t4", "t7"), 8):
         sent = event("sum", name, INSIDE_MS, v="9")
         live.deliver([Arrival(sent, ORG, INSIDE_MS + offset, 0, offset, 0)])

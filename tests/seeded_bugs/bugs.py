@@ -494,9 +494,69 @@ BUGS = (
     Bug(
         "straight-though-it-is-corrected",
         "tables/partition/intake.py",
-        "for at, run in enumerate(led.runs) if awaits(run[0][:2])",
-        "for at, run in enumerate(led.runs) if False",
+        "return led.without(self._awaited(led)) if self._corrections.awaits_any() else led",
+        "return led",
         "tests/laws/test_straight.py::test_what_was_corrected_before_it_came_is_looked_at",
+    ),
+    Bug(
+        "corrections-that-are-told-are-followed-for-good",
+        "tables/closing/close.py",
+        "partition.corrections.followed.settle(name, partition.cuts.told_ms)",
+        "pass",
+        "tests/rules/test_corrections.py::test_corrections_that_are_told_are_followed_no_more",
+    ),
+    Bug(
+        "corrections-are-followed-no-more-before-they-are-told",
+        "tables/partition/cuts.py",
+        "return min(self.decided_ms, self.settled_ms)",
+        "return self.decided_ms",
+        "tests/rules/test_corrections.py::test_corrections_that_are_told_are_followed_no_more",
+    ),
+    Bug(
+        "settings-look-at-whoever-was-ever-corrected",
+        "tables/partition/new_settings.py",
+        "self._corrections.followed.has_any(name)",
+        "self._corrections.touches(name)",
+        "tests/rules/test_corrections.py::test_corrections_that_are_told_are_followed_no_more",
+    ),
+    Bug(
+        "settings-have-all-noted-anew-that-are-told",
+        "tables/partition/changed.py",
+        "return bool(asked - {(before[-1].usage_changed, before[-1].close_grid_s)})",
+        "return True",
+        "tests/laws/test_changed.py"
+        "::test_settings_come_too_late_for_nobody_if_they_ask_for_the_same",
+    ),
+    Bug(
+        "settings-have-nothing-noted-anew",
+        "tables/partition/changed.py",
+        "return bool(asked - {(before[-1].usage_changed, before[-1].close_grid_s)})",
+        "return False",
+        "tests/laws/test_changed.py"
+        "::test_settings_come_too_late_for_nobody_if_they_ask_for_the_same",
+    ),
+    Bug(
+        "a-correction-without-its-event-slows-all-others",
+        "tables/partition/intake.py",
+        "(at for at, each in enumerate(ids, begin) if awaits_event(each))",
+        "(at for at, _ in enumerate(ids, begin))",
+        "tests/rules/test_corrections.py"
+        "::test_events_go_straight_where_no_correction_can_be_about_them",
+    ),
+    Bug(
+        "a-corrected-event-is-not-known-when-it-comes",
+        "tables/changelogged/correction_rows.py",
+        "return row >= 0 and bool(self._flags(row) & _AWAITS)",
+        "return False",
+        "tests/laws/test_straight.py::test_what_was_corrected_before_it_came_is_looked_at",
+    ),
+    Bug(
+        "an-earlier-copy-of-whoever-was-corrected-is-slow-for-good",
+        "tables/partition/earlier_copies.py",
+        "and any(map(corrections.is_corrected, ids_in(each.rows)))",
+        "",
+        "tests/laws/test_copies.py"
+        "::test_an_earlier_copy_is_not_looked_at_for_a_correction_of_another",
     ),
     Bug(
         "joins-once-for-each-assignor",
@@ -912,16 +972,16 @@ BUGS = (
     Bug(
         "earlier-copy-though-changes-are-told",
         "tables/partition/earlier_copies.py",
-        "odd = is_noted or self._corrections.touches(each.run[0][:2])",
-        "odd = self._corrections.touches(each.run[0][:2])",
+        "odd = is_noted or (",
+        "odd = (",
         "tests/laws/test_copies.py"
         "::test_an_earlier_copy_is_looked_at_unless_cells_are_at_rest_and_nobody_notes_more",
     ),
     Bug(
         "earlier-copy-though-it-may-be-corrected",
         "tables/partition/earlier_copies.py",
-        "odd = is_noted or self._corrections.touches(each.run[0][:2])",
-        "odd = is_noted",
+        "and any(map(corrections.is_corrected, ids_in(each.rows)))",
+        "and False",
         "tests/laws/test_copies.py"
         "::test_an_earlier_copy_is_looked_at_unless_cells_are_at_rest_and_nobody_notes_more",
     ),
@@ -2073,7 +2133,7 @@ BUGS = (
     Bug(
         "late-event-led-by-periods-of-before",
         "tables/routing/route.py",
-        "if timeline is not self.timelines[0] or not self._stands():",
+        "if tuple(timelines) != self.timelines or not self._stands():",
         "if not self._stands():",
         "tests/laws/test_straight.py::test_late_events_ask_the_newest_periods_whether_they_are_taken",
     ),
@@ -4739,8 +4799,8 @@ BUGS = (
     Bug(
         "spans-lead-as-far-as-the-farthest",
         "tables/routing/route.py",
-        "first.bounds = _BOUNDS.pack(max(starts), min(ends), max(after), min(until))",
-        "first.bounds = _BOUNDS.pack(max(starts), min(ends), max(after), max(until))",
+        "first.bounds = _BOUNDS.pack(*within, max(after), min(until))",
+        "first.bounds = _BOUNDS.pack(*within, max(after), max(until))",
         "tests/laws/test_watched.py::test_the_second_event_of_a_day_goes_straight_into_both_spans",
     ),
     Bug(
@@ -4799,9 +4859,51 @@ BUGS = (
     Bug(
         "a-definition-slows-all-that-comes",
         "tables/routing/route.py",
-        "return found if sum(over) == len(self.spans) - 1 else None",
-        "return None",
+        "if not all(span.lies_apart(start_ms, before_ms) for span in others):",
+        "if others:",
         "tests/laws/test_earlier_spans.py::test_events_of_the_period_that_runs_go_straight",
+    ),
+    Bug(
+        "whoever-began-anew-is-slow-for-good",
+        "tables/routing/route.py",
+        "return len(self.timelines) == 1 or self._timeline_in(start_ms, before_ms) is not None",
+        "return len(self.timelines) == 1",
+        "tests/laws/test_begun_anew.py::test_events_go_straight_again",
+    ),
+    Bug(
+        "late-events-of-whoever-began-anew-are-slow-for-good",
+        "tables/routing/route.py",
+        "timelines = tuple(each for each in timelines if each.has_any(start_ms, before_ms))",
+        "pass",
+        "tests/laws/test_begun_anew.py::test_late_events_go_straight_again",
+    ),
+    Bug(
+        "a-plan-that-waits-takes-nothing-in-from-now-on",
+        "tables/cells/cell.py",
+        "return first_ms >= before_ms and not fold.reaches_back",
+        "return first_ms >= before_ms",
+        "tests/laws/test_begun_anew.py::test_a_plan_that_waits_takes_in_what_recurs_from_now_on",
+    ),
+    Bug(
+        "groups-take-no-place-in-what-has-ended",
+        "tables/cells/cell.py",
+        "if fold.grouped and fold.limits_history:\n            return False\n        if first_ms",
+        "if first_ms",
+        "tests/laws/test_begun_anew.py::test_groups_of_what_recurs_take_a_place_in_what_has_ended",
+    ),
+    Bug(
+        "a-lifetime-alert-is-taken-for-a-charge",
+        "tables/routing/route.py",
+        "priced = any(span.fold.prices for span in reached)",
+        "priced = True",
+        "tests/laws/test_begun_anew.py::test_what_only_a_lifetime_alert_asks_for_has_no_charge",
+    ),
+    Bug(
+        "one-span-leads-what-another-reaches-too",
+        "tables/cells/cell.py",
+        "return self.end_ms <= start_ms or not self.timeline.has_any(start_ms, before_ms)",
+        "return True",
+        "tests/laws/test_begun_anew.py::test_events_go_to_each_charge_that_there_is_now",
     ),
     Bug(
         "a-forward-that-is-repeated-counts-twice",

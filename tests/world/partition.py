@@ -236,6 +236,8 @@ class Live:
                 break
             except WaitForDefinitions as wait:
                 self.define_until(wait.past_ms + 1)
+                # As a worker does: a route may have other sets of members now.
+                self._fill(self.partition.missing_members(rest))
         self.accepted += closely.accepted
         self.duplicates += closely.duplicates
         self.refold(self.partition.stale.take_displaced_keys())

@@ -180,7 +180,7 @@ def test_the_next_cut_is_asked_for_where_settings_move_it(change: dict[str, Any]
 
 def test_the_next_cut_of_what_is_corrected_is_asked_for() -> None:
     live = used("sum", START_MS + 1)
-    with patch.object(live.partition.corrections, "touches", return_value=True):
+    with patch.object(live.partition.corrections.followed, "has_any", return_value=True):
         assert moved(live, max_groups=2)
 
 
