@@ -125,6 +125,8 @@ class WorkerContext:
     """Tries events that may end the process; returns the first failure."""
     trying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CAREFUL_BATCHES))
     """Batches whose records are tried at once."""
+    packing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the partition whose flush is packed."""
     tally: Tally = field(default_factory=Tally)
     turns: Turns = field(default_factory=Turns)
     """The turns of the worker's event loop."""

@@ -3444,6 +3444,22 @@ BUGS = (
         "tests/app/runtime/test_progress.py::test_who_is_behind_is_looked_at_first",
     ),
     Bug(
+        "partitions-that-all-stand-still-while-they-are-packed",
+        "app/runtime/partition/flush.py",
+        "            await held.enter_async_context(self._life.context.packing)\n",
+        "",
+        "tests/app/runtime/partition/test_flush.py"
+        "::test_partitions_that_are_flushed_at_once_stand_still_one_after_another",
+    ),
+    Bug(
+        "flushes-that-wait-for-a-fold-that-waits",
+        "app/runtime/partition/flush.py",
+        "async with asyncio.timeout(PACKED_IN_TURN_S):",
+        "async with asyncio.timeout(None):",
+        "tests/app/runtime/partition/test_flush.py"
+        "::test_a_fold_that_waits_holds_up_no_flush_of_another_partition",
+    ),
+    Bug(
         "answer-of-before-the-question",
         "app/kafka/joined.py",
         "                self._next = _Question()\n                try:\n"

@@ -7,8 +7,8 @@ tried until they have it or somebody else has the partition (bounded-work §2.2)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import repeat
 from time import monotonic
 
@@ -39,6 +39,9 @@ from app.runtime.topics.changelogs import (
 )
 from tables.event_index.log import log_records
 from tables.partition.partition import Partition
+
+PACKED_IN_TURN_S = 0.25
+"""So long other partitions wait to be packed for one whose fold goes on."""
 
 SUSPENDED_AGAIN_S = 5.0
 """A cancellation may be swallowed."""
@@ -258,12 +261,29 @@ class Flusher:
     async def _pack(self) -> None:
         # Most of it before the fold has to wait.
         await self._duplicates.judge()
-        async with self._lock:
+        async with self._standing_still():
             self._life.require_ours()
             await self._duplicates.judge()
             if self._packing.has_changes():
                 # What is packed half is lost.
                 await ended(asyncio.create_task(self._take_out()))
+
+    @asynccontextmanager
+    async def _standing_still(self) -> AsyncIterator[None]:
+        """Hold the lock, one partition after another.
+
+        Packed by turns, all that are flushed at once would stand still until the last is packed.
+        """
+        async with AsyncExitStack() as held:
+            await held.enter_async_context(self._life.context.packing)
+            try:
+                async with asyncio.timeout(PACKED_IN_TURN_S):
+                    await held.enter_async_context(self._lock)
+            except TimeoutError:
+                # Its fold may wait for Redis, and the others need not.
+                await held.aclose()
+                await held.enter_async_context(self._lock)
+            yield
 
     async def _take_out(self) -> None:
         with self._life.change():

@@ -7,7 +7,9 @@ import gc
 
 import pytest
 
-from app.kafka.transactions import Record
+from app.kafka.transactions import Fenced, Record
+from app.runtime.context import WorkerContext
+from app.runtime.partition.flush import FlushPacking
 from app.runtime.partition.forwarder import _Forward
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import Progress
@@ -21,12 +23,12 @@ from tests.world.partition import Live
 GRID_MS = SETTINGS.close_grid_s * 1000
 
 
-def owned_of() -> OwnedPartition:
+def owned_of(context: WorkerContext | None = None) -> OwnedPartition:
     """Return a partition of a worker whose flushes have packed very many changes."""
     live = Live(definitions_of(["count"]))
     live.define_all()
     live.partition.checkpoint.append_time_ms = START_MS
-    context = context_of(live.partition.definitions, ManualClock(START_MS))
+    context = context or context_of(live.partition.definitions, ManualClock(START_MS))
     context.flush_pace.is_slow = True
     return OwnedPartition(live.partition, NoProducer(), context)
 
@@ -161,3 +163,54 @@ async def test_what_a_flush_packs_does_not_call_the_collector(code: str) -> None
     await owned.suspend()
     await asyncio.gather(flushing, return_exceptions=True)
     assert made < 250
+
+
+async def changed(context: WorkerContext | None = None) -> OwnedPartition:
+    """Return a partition of a worker, with a cell to flush."""
+    owned = owned_of(context)
+    await fold(owned, START_MS + 1)
+    return owned
+
+
+async def test_partitions_that_are_flushed_at_once_stand_still_one_after_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By turns each would hold its fold up until the last of all is packed."""
+    first = await changed()
+    all_owned = [first, *[await changed(first.shared) for _ in range(3)]]
+    locked = list[int]()
+
+    async def take_out(packing: FlushPacking) -> None:
+        for _ in range(5):
+            locked.append(sum(owned.lock.locked() for owned in all_owned))
+            await asyncio.sleep(0)
+        raise Fenced("it goes no further")
+
+    monkeypatch.setattr(FlushPacking, "take_out", take_out)
+    await asyncio.gather(*(owned.flush() for owned in all_owned), return_exceptions=True)
+    assert locked == [1] * 20
+
+
+async def test_a_fold_that_waits_holds_up_no_flush_of_another_partition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It waits for Redis, for as long as that is away."""
+    monkeypatch.setattr("app.runtime.partition.flush.PACKED_IN_TURN_S", 0.01)
+    waiting, packed = await changed(), list[int]()
+    other = await changed(waiting.shared)
+
+    async def take_out(packing: FlushPacking) -> None:
+        packed.append(1)
+        raise Fenced("it goes no further")
+
+    monkeypatch.setattr(FlushPacking, "take_out", take_out)
+    async with waiting.lock:
+        held = asyncio.create_task(waiting.flush())
+        await asyncio.sleep(0)
+        with pytest.raises(Fenced):
+            async with asyncio.timeout(10):
+                await other.flush()
+        assert packed == [1]
+    with pytest.raises(Fenced):
+        await held
+    assert packed == [1, 1]
