@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 from aiokafka import TopicPartition
@@ -131,6 +132,10 @@ async def try_transaction(settings: Settings) -> None:
         raise TransactionTooLong from error
 
 
+_packing: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()
+"""Held by the partition whose records are made batches."""
+
+
 class PartitionProducer:
     """The transactional producer of one partition."""
 
@@ -225,7 +230,15 @@ class PartitionProducer:
             await asyncio.gather(*sending, return_exceptions=True)
 
     async def _pack(self, records: Iterable[Record]) -> dict[TopicPartition, list[Any]]:
-        """Make batches by topic partition: less than half of what one `send` a record costs."""
+        """Make batches by topic partition: less than half of what one `send` a record costs.
+
+        One partition at a time: a step of each of very many in every round of the loop would leave
+        nothing for their folds.
+        """
+        async with _packing.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            return await self._packed(records)
+
+    async def _packed(self, records: Iterable[Record]) -> dict[TopicPartition, list[Any]]:
         packed: dict[TopicPartition, list[Any]] = {}
         last_topic, last_partition = "", -1
         batches: list[Any] = []

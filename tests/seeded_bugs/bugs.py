@@ -1766,8 +1766,8 @@ BUGS = (
     Bug(
         "cut-before-other-partitions",
         "agents/close.py",
-        "if progress.append_time_ms(partition) <= cut_ms:",
-        "if progress.append_time_ms(partition) < -1:",
+        "    if behind is not None:\n",
+        "    if False:\n",
         "tests/agents/test_close.py::test_each_of_these_holds_it_back",
     ),
     Bug(
@@ -3458,6 +3458,14 @@ BUGS = (
         "async with asyncio.timeout(None):",
         "tests/app/runtime/partition/test_flush.py"
         "::test_a_fold_that_waits_holds_up_no_flush_of_another_partition",
+    ),
+    Bug(
+        "batches-of-all-partitions-made-at-once",
+        "app/kafka/transactions.py",
+        "async with _packing.setdefault(asyncio.get_running_loop(), asyncio.Lock()):",
+        "async with asyncio.Lock():",
+        "tests/app/kafka/test_transactions.py"
+        "::test_partitions_make_their_batches_one_after_another",
     ),
     Bug(
         "answer-of-before-the-question",

@@ -41,7 +41,7 @@ from tables.event_index.log import log_records
 from tables.partition.partition import Partition
 
 PACKED_IN_TURN_S = 0.25
-"""So long other partitions wait to be packed for one whose fold goes on."""
+"""For how long others wait to be packed for a partition whose fold goes on."""
 
 SUSPENDED_AGAIN_S = 5.0
 """A cancellation may be swallowed."""

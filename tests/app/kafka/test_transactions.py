@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -340,6 +340,29 @@ async def test_a_producer_stops_though_its_broker_is_gone(
     await asyncio.wait([committing])
     async with asyncio.timeout(20):
         await producer.stop()
+
+
+async def test_partitions_make_their_batches_one_after_another(
+    settings: Settings, cells: TopicPartition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step of each of very many in one round of the loop leaves nothing for their folds."""
+    monkeypatch.setattr("app.kafka.transactions._PACKED_AT_ONCE", 1)
+    steps: list[int] = []
+
+    def records(number: int) -> Iterator[Record]:
+        for _ in range(3):
+            steps.append(number)
+            yield row(cells, b"k", b"v")
+
+    producers = [PartitionProducer(settings, number) for number in (0, 1)]
+    try:
+        for each in producers:
+            await each.start()
+        await asyncio.gather(*(each.commit(records(n)) for n, each in enumerate(producers)))
+    finally:
+        for each in producers:
+            await each.stop()
+    assert steps == [0] * 3 + [1] * 3
 
 
 async def send(settings: Settings, tp: TopicPartition, values: list[bytes]) -> None:
