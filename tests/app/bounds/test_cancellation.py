@@ -78,7 +78,8 @@ async def test_a_lane_that_is_cancelled_underneath_ends_the_worker(
             crashed.set_result(error)
 
     monkeypatch.setattr(ingest, "take_raw", wait_for_what_is_cancelled)
-    partition = cast(OwnedPartition, SimpleNamespace(wants_care=lambda *_: False))
+    told = {"wants_care": lambda *_: False, "stalled": asyncio.Event()}
+    partition = cast(OwnedPartition, SimpleNamespace(**told))
     app, forwarder = cast(MeterApp, App()), cast(Forwarder, None)
     lanes = ingest._Lanes(app, lambda _: partition, forwarder, Turns())
     lanes.put(RecordBatch([], TP("raw", 0), 0, 1, 0))
