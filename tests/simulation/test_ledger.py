@@ -105,13 +105,12 @@ def test_a_trace_reads_few_rows_of_ever_more_events_of_its_subscription(tmp_path
             assert [fate.transaction_id for fate in fates] == ["own-3-"]
             return {kind: number for (_, kind), number in (counts(player) - before).items()}
 
-        # Of another seed flushes wait for more events, and its chunk has more.
-        return run(in_simulation(Script(2, 1, with_six()), 0, tmp_path / str(own), act))
+        return run(in_simulation(Script(1, 1, with_six()), 0, tmp_path / str(own), act))
 
     for found in map(touched, (OWN, 10 * OWN)):
-        # Those that came with it are in its chunk.
+        # Those that came with it are in its chunk; the next one may begin in the same moment.
         assert [*found] == ["ledger_rows"]
-        assert 1 <= found["ledger_rows"] <= 4
+        assert 1 <= found["ledger_rows"] <= 8
 
 
 @pytest.mark.parametrize("seed", range(6))
