@@ -134,10 +134,8 @@ async def _held_back_by(
     if behind is not None:
         newest = progress.of(behind)
         owner = f", of {newest.url}," if newest is not None and newest.url else ""
-        return (
-            "peer_silent",
-            f"raw partition {behind}{owner} has not reported progress past the cut",
-        )
+        text = f"raw partition {behind}{owner} has not reported progress past the cut"
+        return "peer_silent", text
     if owned.state.checkpoint.rekeyed_next < await owned.cuts.forwarded_end(cut_ms, rekeyed_end):
         text = f"forwarded events of partition {owned.number} are not folded past the cut"
         return "forwarded_behind", text

@@ -44,7 +44,12 @@ class Joined(Generic[Key, Answer]):
                     question.answers = await self._ask(question.keys)
                 except KafkaError as error:
                     # One that has no leader is no matter of the others.
-                    log.warning("%s were not answered: %r", len(question.keys), error)
+                    log.warning(
+                        "Brokers were asked about %s partitions at once, and are asked about each "
+                        "again: %r",
+                        len(question.keys),
+                        error,
+                    )
                     question.answers = {}
         told = question.answers
         left = wanted - told.keys()

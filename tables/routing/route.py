@@ -182,7 +182,7 @@ class Route:
             others = (span for span in self.spans if id(span) not in reached)
             if not all(span.lies_apart(start_ms, before_ms) for span in others):
                 return False
-        return len(self.timelines) == 1 or self._timeline_in(start_ms, before_ms) is not None
+        return self._timeline_in(start_ms, before_ms) is not None
 
     def _timeline_in(self, start_ms: int, before_ms: int) -> Timeline | None:
         """Return the only timeline with a period in a time; None: there is none, or several."""
