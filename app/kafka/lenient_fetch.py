@@ -8,7 +8,7 @@ One such record would stop a partition for ever, so names are decoded leniently 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from time import monotonic
@@ -284,11 +284,29 @@ class FetchResult(fetcher.FetchResult):  # type: ignore[misc]
         return taken
 
 
+class _InFlight(set[Any]):
+    """Brokers that are asked; whoever fetches looks again when one is not asked any more.
+
+    Woken by room right before, it has taken note of an answer while the broker still counted as
+    asked. Nothing else would wake it.
+    """
+
+    def __init__(self, look: Callable[[], None]):
+        super().__init__()
+        self._look = look
+
+    def discard(self, node_id: Any) -> None:
+        """Let a broker be asked again."""
+        super().discard(node_id)
+        self._look()
+
+
 class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
     """Fetches for one consumer."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._in_flight = _InFlight(lambda: self._notify(self._wait_consume_future))
         self._longest_wait_ms: int = self._fetch_max_wait_ms
         self._sessions: dict[Any, FetchSession] | None = None
 

@@ -9,7 +9,8 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
 
-from app.kafka.clients import started
+from app.kafka.clients import FETCHER_LOOKS_MS, started
+from app.kafka.lenient_fetch import Fetcher
 from app.kafka.log_readers import plain_consumer
 from app.kafka.topics import admin_client
 from app.kafka.transactions import Record
@@ -17,6 +18,7 @@ from app.settings import Settings
 from tests.app.kafka.test_transactions import create_topics
 from tests.world.live.committed import commit, markers_written
 from tests.world.live.producer import send_with_header
+from tests.world.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -67,3 +69,27 @@ async def test_the_position_passes_a_marker_as_soon_as_it_is_fetched(settings: S
         consumer.seek(tp, 1)
         assert await consumer.getmany(tp, timeout_ms=60_000) == {}
         assert await consumer.position(tp) == 2
+
+
+async def test_a_fetch_that_ends_as_room_is_made_is_followed_at_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who fetches is woken by the room, and finds the broker not yet free."""
+    await create_topics(settings, "raced")
+    tp = TopicPartition(settings.topic("raced"), 0)
+    ended: list[float] = []
+    clock, fetch = asyncio.get_running_loop().time, Fetcher._proc_fetch_request
+
+    async def ends_as_room_is_made(fetcher: Fetcher, *asked: Any) -> Any:
+        has_data = await fetch(fetcher, *asked)
+        fetcher._notify(fetcher._wait_consume_future)
+        await asyncio.sleep(0)
+        ended.append(clock())
+        return has_data
+
+    monkeypatch.setattr(Fetcher, "_proc_fetch_request", ends_as_room_is_made)
+    async with started(plain_consumer(settings)) as consumer, asyncio.timeout(30):
+        consumer.assign([tp])
+        consumer.seek(tp, 0)
+        await until(lambda: len(ended) > 3)
+    assert ended[3] - ended[0] < FETCHER_LOOKS_MS / 1_000
