@@ -50,8 +50,9 @@ def add_ingest(
     async def ingest(stream: faust.StreamT[Any]) -> None:
         lanes = _Lanes(app, owned, forwarder, turns)
         try:
-            async for batch in stream:
-                lanes.put(batch)
+            async for batches in stream:
+                for batch in batches:
+                    lanes.put(batch)
         finally:
             lanes.close()
 

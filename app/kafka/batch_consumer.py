@@ -183,24 +183,30 @@ class BatchConsumer(QuietConsumer):
         return _BatchThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-        """Yield one message for each fetched batch; full partitions are not fetched from."""
+        """Yield one message for all fetched batches; full partitions are not fetched from.
+
+        Faust makes four tasks of each message. Of many partitions, that took longer than folding.
+        """
         if self._next and self.full >= self._next.keys() and self.flow_active:
             self._room.clear()
             await self.wait_first(self._room.wait(), self.suspend_flow.wait(), timeout=timeout)
             return
         async with self._loudly():
-            batches, _ = await self._wait_next_records(timeout)
-        if batches is None or self.should_stop:
+            fetched, _ = await self._wait_next_records(timeout)
+        # What is passed over here is read again: the seek follows, or has been.
+        if fetched is None or self.should_stop or not self.flow_active:
             return
-        for batch in cast(Mapping[TP, RecordBatch], batches).values():
-            # What is passed over here is read again: the seek follows, or has been.
-            if not self.flow_active:
-                return
-            if batch.tp in self.held or batch.era != self._era_of(batch.tp):
-                continue
-            yield batch.tp, self._deliver(batch)
+        batches = [
+            batch
+            for batch in cast(Mapping[TP, RecordBatch], fetched).values()
+            if batch.tp not in self.held and batch.era == self._era_of(batch.tp)
+        ]
+        for batch in batches:
+            self._note_delivered(batch)
+        if batches:
+            yield batches[0].tp, self._message(batches)
 
-    def _deliver(self, batch: RecordBatch) -> ConsumerMessage:
+    def _note_delivered(self, batch: RecordBatch) -> None:
         tp, expected = batch.tp, self._next.get(batch.tp)
         if batch.start != expected:
             raise DeliveryBroken(f"{tp} was to go on at {expected}, the batch is at {batch.start}")
@@ -212,21 +218,25 @@ class BatchConsumer(QuietConsumer):
         # Stock drops what lies before the last delivery, which a seek may have gone back from.
         self._read_offset[tp] = None
         self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+
+    def _message(self, batches: list[RecordBatch]) -> ConsumerMessage:
+        """Return batches as a message of the first one's partition: one agent reads all of them."""
+        batch = batches[0]
         timestamp_ms = batch[-1].timestamp if batch else 0
         timestamp_type = batch[-1].timestamp_type if batch else 0
         return ConsumerMessage(
-            topic=tp.topic,
-            partition=tp.partition,
+            topic=batch.tp.topic,
+            partition=batch.tp.partition,
             offset=batch.next - 1,
             timestamp=timestamp_ms / 1_000,
             timestamp_type=timestamp_type,
             headers=None,
             key=None,
-            value=batch,  # type: ignore[arg-type]  # the raw codec passes any object through
+            value=batches,  # type: ignore[arg-type]  # the raw codec passes any object through
             checksum=None,
             serialized_key_size=0,
             serialized_value_size=0,
-            tp=tp,
+            tp=batch.tp,
             generation_id=self.app.consumer_generation_id,
         )
 

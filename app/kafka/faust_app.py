@@ -1,7 +1,7 @@
 """The Faust app of a worker, and the settings of Faust it runs with.
 
-Its transport delivers each fetched batch of a partition as one stream item. Source: stream-engine
-§2 (what stock Faust does, and why each override is here), state §3 and §4.
+Its transport delivers what one fetch brought, a batch of each partition, as one stream item.
+Source: stream-engine §2 (what stock Faust does, and why each override is here), state §3 and §4.
 """
 
 from __future__ import annotations

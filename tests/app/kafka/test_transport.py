@@ -489,11 +489,12 @@ async def test_a_partition_that_stands_still_leaves_the_others_their_share(
 
     @app.agent(app.batch_topic())
     async def fold(stream: Any) -> None:
-        async for batch in stream:
-            if batch.tp.partition == 0 and not standing.is_set():
-                waiting.append(batch)
-            elif app.batches.take(batch):
-                owner.fold(batch)
+        async for batches in stream:
+            for batch in batches:
+                if batch.tp.partition == 0 and not standing.is_set():
+                    waiting.append(batch)
+                elif app.batches.take(batch):
+                    owner.fold(batch)
 
     app.finalize()
     try:

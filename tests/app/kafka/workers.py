@@ -96,9 +96,10 @@ class Owner:
 
 async def kept_batches(app: MeterApp, stream: Any) -> AsyncIterator[RecordBatch]:
     """The batches of an agent's stream that no rebalance has made void."""
-    async for batch in stream:
-        if app.batches.take(batch):
-            yield batch
+    async for batches in stream:
+        for batch in batches:
+            if app.batches.take(batch):
+                yield batch
 
 
 @asynccontextmanager
@@ -114,8 +115,9 @@ async def worker(
 
     @app.agent(app.batch_topic())
     async def queue(stream: Any) -> None:
-        async for batch in stream:
-            waiting.put_nowait(batch)
+        async for batches in stream:
+            for batch in batches:
+                waiting.put_nowait(batch)
 
     async def fold() -> None:
         while True:
