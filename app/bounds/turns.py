@@ -143,6 +143,10 @@ class Turns:
         self._used: tuple[dict[str, float], ...] = ({}, {}, {})
         self._window_s = clock()
         self._taken = False
+        self._until_s = 0.0
+        """Time of the clock until which the turn lasts."""
+        self._ended: tuple[asyncio.Task[Any] | None, asyncio.Handle] | None = None
+        """(whose turn has ended, what hands the next one out); None: the loop has gone round."""
         self._passed_over = 0
         """Turns of the fold since a request had one."""
         self._to_fold = 0
@@ -165,16 +169,18 @@ class Turns:
         self.at_next = called
 
     async def run(self, work: Work, steps: Steps[T]) -> T:
-        """Run the steps to their end, 10 ms at a turn; whoever is cancelled closes them."""
+        """Run the steps to their end, 10 ms at a turn; whoever is cancelled closes them.
+
+        Of short ones that follow each other in a task, several have a turn together.
+        """
         try:
             while True:
                 await self._begin(work)
                 try:
-                    until_s = self.clock() + TURN_S
                     while True:
                         with self.holding(work):
                             next(steps)
-                        if self.clock() >= until_s:
+                        if self.clock() >= self._until_s:
                             break
                 except StopIteration as end:
                     outcome: T = end.value
@@ -245,9 +251,13 @@ class Turns:
             )
 
     async def _begin(self, work: Work) -> None:
-        if not self._taken and not (work.queue == _REST and self._is_rest_put_off()):
+        put_off = work.queue == _REST and self._is_rest_put_off()
+        if not put_off and self._goes_on():
+            return
+        if not self._taken and not put_off:
             # Nobody waits that may begin, and the loop has gone round since the last turn.
             self._taken = True
+            self._until_s = self.clock() + TURN_S
             self._halve_when_due()
             return
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -260,12 +270,29 @@ class Turns:
             if mine.done() and not mine.cancelled():
                 self._end()
             raise
+        self._until_s = self.clock() + TURN_S
 
     def _end(self) -> None:
         """End the turn; the next one begins when the loop has gone round."""
-        asyncio.get_running_loop().call_soon(self._hand_out)
+        loop = asyncio.get_running_loop()
+        self._ended = asyncio.current_task(), loop.call_soon(self._hand_out)
+
+    def _goes_on(self) -> bool:
+        """Take back the end of the task's own turn, which is not over, before the loop goes round.
+
+        A batch of few events takes less than the rounds that it would wait for.
+        """
+        if self._ended is None or self.clock() >= self._until_s:
+            return False
+        task, handing_out = self._ended
+        if task is not asyncio.current_task():
+            return False
+        handing_out.cancel()
+        self._ended = None
+        return True
 
     def _hand_out(self) -> None:
+        self._ended = None
         self._halve_when_due()
         while (rank := self._next_rank()) is not None:
             waiting, used = self._waiting[rank], self._used[rank]

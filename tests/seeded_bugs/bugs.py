@@ -2736,6 +2736,28 @@ BUGS = (
         "tests/app/kafka/test_coming.py::test_a_crash_waits_for_no_partition_that_begins",
     ),
     Bug(
+        "fetch-that-ends-unseen",
+        "app/kafka/lenient_fetch.py",
+        "        super().discard(node_id)\n        self._look()\n",
+        "        super().discard(node_id)\n",
+        "tests/app/kafka/test_lenient_fetch.py"
+        "::test_a_fetch_that_ends_as_room_is_made_is_followed_at_once",
+    ),
+    Bug(
+        "turn-that-others-go-on-in",
+        "app/bounds/turns.py",
+        "if task is not asyncio.current_task():",
+        "if False:",
+        "tests/app/bounds/test_turns.py::test_another_task_does_not_go_on_in_a_turn_that_has_ended",
+    ),
+    Bug(
+        "short-works-that-hold-the-loop",
+        "app/bounds/turns.py",
+        "if self._ended is None or self.clock() >= self._until_s:",
+        "if self._ended is None:",
+        "tests/app/bounds/test_turns.py::test_short_works_of_a_task_have_a_turn_together",
+    ),
+    Bug(
         "collector-that-rests-for-good",
         "app/runtime/ownership.py",
         "            asyncio.get_running_loop().call_later(_UNCOLLECTED_S, gc.enable)\n",

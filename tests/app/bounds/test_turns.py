@@ -75,6 +75,44 @@ async def test_many_at_once_hold_the_loop_no_longer_than_one(turns: Turns, clock
     assert await longest_wait(clock, works) <= 2 * TURN_S
 
 
+async def test_short_works_of_a_task_have_a_turn_together(turns: Turns, clock: Clock) -> None:
+    """Until it is over, or the loop has gone round."""
+    rounds = 0
+
+    async def count() -> None:
+        nonlocal rounds
+        while True:
+            await asyncio.sleep(0)
+            rounds += 1
+
+    counting = asyncio.ensure_future(count())
+    others = asyncio.ensure_future(turns.run(Work("fold"), clock.busy(2 * TURN_S)))
+    await turns.wait(Work("fold"))
+    before = rounds
+    for _ in range(4):
+        await turns.run(Work("fold"), clock.busy(TURN_S / 5))
+    assert rounds == before
+    assert not others.done()
+    await turns.run(Work("fold"), clock.busy(TURN_S / 5))
+    await turns.run(Work("fold"), clock.busy(TURN_S / 5))
+    assert rounds > before
+    before = rounds
+    await asyncio.sleep(0)
+    await turns.run(Work("fold"), clock.busy(TURN_S / 5))
+    assert rounds > before + 1
+    counting.cancel()
+    await others
+
+
+async def test_another_task_does_not_go_on_in_a_turn_that_has_ended(
+    turns: Turns, clock: Clock
+) -> None:
+    """Each has a round of the loop, or many short works would hold it together."""
+    works = [asyncio.ensure_future(turns.run(Work("fold"), clock.busy(0.001))) for _ in range(9)]
+    all_done = asyncio.ensure_future(asyncio.wait(works))
+    assert await longest_wait(clock, all_done) == pytest.approx(0.001)
+
+
 async def test_the_rest_has_at_most_half_while_there_is_something_to_fold(
     turns: Turns, clock: Clock
 ) -> None:

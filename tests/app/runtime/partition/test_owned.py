@@ -240,8 +240,11 @@ async def test_a_flush_that_is_left_half_packed_is_packed_to_its_end(
     assert sorted(text for _, text in unsent.members) == sorted(seats)
 
 
-async def test_of_a_batch_that_is_cancelled_between_two_slices_nothing_is_flushed() -> None:
+async def test_of_a_batch_that_is_cancelled_between_two_slices_nothing_is_flushed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What the first refused would be a dead letter twice."""
+    monkeypatch.setattr("app.bounds.turns.TURN_S", 0.0)
     owned = owned_of("count", slice_events=1)
     arrivals = [sent("a"), sent("b", raw_offset=1)]
     taking = asyncio.create_task(owned.fold(runs_of(arrivals), raw_next=2))
