@@ -185,7 +185,7 @@ class BatchConsumer(QuietConsumer):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """Yield one message for all fetched batches; full partitions are not fetched from.
 
-        Faust makes four tasks of each message. Of many partitions, that took longer than folding.
+        Faust makes tasks of each message. With one a partition they took longer than many folds.
         """
         if self._next and self.full >= self._next.keys() and self.flow_active:
             self._room.clear()
