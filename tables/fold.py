@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from app.definitions.timeline import NEVER_MS
 from app.kernel import by_literals, reach_of, take_run
 from app.numbers import EXACT, ZERO
 from app.wire.arrivals import Arrival
@@ -97,10 +98,10 @@ def fold_run(
     for span in route.spans:
         left = run
         if corrected_ms <= 0:
-            watch, aim = span.watch, None
+            aim = None
             parts = span.fold.parts or span.fold.take_parts()
             if parts.reading is not None:
-                if parts.plain and watch is None:
+                if parts.plain and (span.watch is None or reach_of(run)[1] > span.watched_ms):
                     aim = _fold_plainly(span, parts, route, run, members, folded)
                 seen = None if aim else _seen_at(span, run, settled_ms, untaken)
                 if not parts.plain:
@@ -313,8 +314,8 @@ def _seen_at(span: Span, run: Sequence[Arrival], settled_ms: int, untaken: range
     Of a watched span, or if they come after their period is due. Periods of what recurs show late
     events at other cuts than their own.
     """
-    fold, watch = span.fold, span.watch
     newest_ms, earliest_ms, *_ = reach_of(run)
+    fold, watch = span.fold, span.watching(earliest_ms)
     layer = span.layer_at(newest_ms)
     if layer is None or is_forgotten(layer):
         return None
@@ -406,7 +407,7 @@ def _fold_by_cells(
     """
     newest_ms, earliest_ms, latest_ms, *_ = reach_of(run)
     if seen is None:
-        layer = None if span.watch is not None else span.layer_at(newest_ms)
+        layer = None if span.watching(earliest_ms) is not None else span.layer_at(newest_ms)
         if layer is None or latest_ms > layer.due_at_ms or is_forgotten(layer):
             return run
         seen = _Seen(layer, 0, layer.end_ms, layer.due_at_ms)
@@ -449,7 +450,7 @@ def aim_first(route: Route, timestamp_ms: int, members: Members) -> bool:
     (span,) = route.spans
     fold = span.fold
     parts = fold.parts or fold.take_parts()
-    if parts.reading is None or not parts.plain or span.watch is not None:
+    if parts.reading is None or not parts.plain or span.watched_ms == NEVER_MS:
         return False
     layer = span.layer_at(timestamp_ms)
     period = None if layer is None else layer.period

@@ -136,7 +136,7 @@ class Route:
             return
         fold, layer = span.fold, span.current
         parts = fold.parts
-        if layer is None or parts is None or parts.reading is None or span.watch is not None:
+        if layer is None or parts is None or parts.reading is None or span.watched_ms == NEVER_MS:
             return
         period, cell = layer.period, layer.cells.get(ONLY_CELL) if parts.plain else None
         if period is None or (parts.plain and cell is None):
@@ -415,7 +415,8 @@ def _parting_in(layer: Layer) -> Parting:
 
 def _bounds_in(layer: Layer, period: Period, parts: FoldParts) -> bytes:
     """Return between which times events lead straight into the layer of a period."""
-    after_ms = max(layer.end_ms - MAX_EVENT_AHEAD_MS, parts.counts_after_ms + 1)
+    before_ms = max(parts.counts_after_ms, layer.span.watched_ms)
+    after_ms = max(layer.end_ms - MAX_EVENT_AHEAD_MS, before_ms + 1)
     until_ms = min(period.due_at_ms, layer.due_at_ms)
     return _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from app.definitions import commands
+from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival
 from tables.cells.watch import Watch
 from tables.changelogged.checkpoint import Checkpoint
@@ -53,8 +54,10 @@ class OneByOne(Close):
             super().deliver(batch)
 
 
-def watching(made: Sequence[CommandAt], codes: Sequence[str], since_ms: int) -> list[CommandAt]:
-    """Add an alert on each metric."""
+def watching(
+    made: Sequence[CommandAt], codes: Sequence[str], since_ms: int, gone_ms: Sequence[int] = ()
+) -> list[CommandAt]:
+    """Add an alert on each metric, which is deleted, and made anew, by turns at some times."""
     alerts = [
         {
             "alert_type": "billable_metric_current_usage_units",
@@ -65,7 +68,12 @@ def watching(made: Sequence[CommandAt], codes: Sequence[str], since_ms: int) -> 
         for code in codes
     ]
     told = [(line.append_time_ms, line.command) for line in made]
-    told += [(since_ms, commands.create_alert(ORG, SUBSCRIPTION, alert)) for alert in alerts]
+    for number, at_ms in enumerate((since_ms, *gone_ms)):
+        for alert in alerts:
+            command = commands.create_alert(ORG, SUBSCRIPTION, alert)
+            if number % 2:
+                command = commands.delete_alert(ORG, SUBSCRIPTION, str(alert["code"]))
+            told.append((at_ms, command))
     return lines(sorted(told, key=lambda line: line[0]))
 
 
@@ -79,7 +87,10 @@ def test_events_of_a_cut_are_folded_at_once_as_one_by_one(data: st.DataObject) -
     made = definitions_of(codes, settings)
     if changing:
         made = [made[0], *data.draw(changing_definitions(codes))[1:]]
-    definitions = watching(made, codes, START_MS + data.draw(st.sampled_from([0, 1, HOUR_MS])))
+    since_ms = START_MS + data.draw(st.sampled_from([0, 1, HOUR_MS]))
+    steps_ms = data.draw(st.lists(st.sampled_from([1, MINUTE_MS, HOUR_MS, DAY_MS]), max_size=3))
+    gone_ms = [since_ms + sum(steps_ms[: n + 1]) for n in range(len(steps_ms))]
+    definitions = watching(made, codes, since_ms, gone_ms)
     events = data.draw(arrivals(codes, ids=30, max_events=40))
     if data.draw(st.booleans()):
         # Most come within some minutes, or hours, in time.
@@ -125,6 +136,49 @@ def test_the_second_event_of_a_watched_cell_goes_straight_until_its_cut() -> Non
     assert deliver(first_ms + 3, first_ms + MINUTE_MS + 2) == 0
     live.close_until(first_ms + 2 * MINUTE_MS)
     assert deliver(first_ms + MINUTE_MS + 3) == 0
+
+
+@pytest.mark.parametrize("kind", ["current", "lifetime"])
+@pytest.mark.parametrize("codes", [CODES, APART])
+def test_events_go_straight_again_once_the_alert_is_gone(kind: str, codes: Sequence[str]) -> None:
+    at_ms = START_MS + HOUR_MS
+    made = watching(definitions_of(codes), codes, START_MS, [at_ms + 1])
+    for line in made:
+        if line.command.type == "create_alert":
+            line.command.payload["alert"]["alert_type"] = f"billable_metric_{kind}_usage_units"
+    lives = Live(made), OneByOne(made)
+    straight = []
+    for live in lives:
+        live.define_until(START_MS)
+        for number in range(6):
+            appended_ms = at_ms + (number - 2) * MINUTE_MS + 1
+            live.close_until(appended_ms - 1)
+            before = live.straight
+            live.deliver(
+                [
+                    arrived(code, n, appended_ms, transaction_id=f"t{n}", u="a", v="1", g="x")
+                    for n, code in enumerate(codes, number * len(codes))
+                ]
+            )
+            straight.append((live.straight - before) // len(codes))
+    # What comes until the next grid cut is yet of the alert.
+    assert straight == [0, 0, 0, 0, 1, 1] + [0] * 6
+    same(*lives)
+
+
+def test_what_comes_late_of_a_deleted_alert_is_looked_at() -> None:
+    """It was appended before the last cut that the alert is asked at, and that is not taken yet."""
+    at_ms = START_MS + HOUR_MS
+    made = watching(definitions_of(["count"]), ["count"], START_MS, [at_ms + 1])
+    lives = Live(made), OneByOne(made)
+    for live in lives:
+        live.define_all()
+        live.close_until(at_ms)
+        for number, after_ms in enumerate((MINUTE_MS + 1, MINUTE_MS + 2, 2)):
+            name = f"t{number}"
+            live.deliver([arrived("count", number, at_ms, at_ms + after_ms, transaction_id=name)])
+    assert lives[0].straight == 1
+    assert lives[0].cells() == lives[1].cells()
 
 
 def at_hours(live: Live, dated: int, appended: int, codes: Sequence[str] = CODES) -> int:
@@ -219,7 +273,7 @@ def test_how_far_ahead_the_next_event_is_dated_is_looked_at(
 
 def test_a_grid_that_begins_ends_what_has_the_same_cut() -> None:
     grids = ((0, MINUTE_MS), (30_001, 10_000))
-    watch = Watch(5_000, grids, Checkpoint())
+    watch = Watch(((5_000, NEVER_MS),), grids, Checkpoint())
     for at_ms in (1, 5_000, 5_001, 30_000, 30_001, 40_000, 40_001):
         until_ms = watch.same_until(at_ms)
         assert watch.cut_of(until_ms) == watch.cut_of(at_ms)

@@ -1,0 +1,58 @@
+"""Rows of what happened before, once or often: what comes later costs as if it had not."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from app.definitions import commands
+from bench.growth.spent import Spent
+from bench.growth.world import NOW_MS, ORG, TIMES, World, name_of
+
+MINUTE_MS = 60_000
+
+
+def event_begun_anew(times: int) -> Spent:
+    """Fold an event of a subscription that ended and began anew so often."""
+    world = World(TIMES)
+    for number in range(TIMES):
+        for _ in range(times):
+            world.begin_anew(number)
+    at_ms = world.now_ms = world.definitions.append_time_ms + 1
+    return _folded_again(world, at_ms)
+
+
+def event_beside_corrections(corrections: int) -> Spent:
+    """Fold an event of a subscription with so many corrections of events that never come."""
+    world = World(TIMES)
+    for number in range(TIMES):
+        for wrong in range(corrections):
+            never = world.event(number, transaction_id=f"never{wrong}")
+            world.cancel(never, NOW_MS, known=False)
+    return _folded_again(world, NOW_MS)
+
+
+def _folded_again(world: World, at_ms: int) -> Spent:
+    """Fold an event of each subscription that has taken others of the period."""
+    for _ in range(3):
+        world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
+    events = [world.event(number, at_ms=at_ms) for number in range(TIMES)]
+    return world.spent([partial(world.fold, [each]) for each in events])
+
+
+def event_of_deleted_alerts(times: int) -> Spent:
+    """Fold an event of a subscription that had so many alerts, one after another."""
+    world, thresholds = World(TIMES), [{"value": "1000000"}]
+    alert = {"alert_type": "billable_metric_current_usage_units", "code": "calls"}
+    alert |= {"billable_metric_code": "calls"}
+    for number in range(TIMES):
+        _, external_id = name_of(number)
+        for _ in range(times):
+            for command in (
+                commands.create_alert(ORG, external_id, {**alert, "thresholds": thresholds}),
+                commands.delete_alert(ORG, external_id, "calls"),
+            ):
+                world.now_ms = world.definitions.append_time_ms + 2 * MINUTE_MS
+                world.define(command)
+                world.renew()
+    at_ms = world.now_ms = world.definitions.append_time_ms + MINUTE_MS
+    return _folded_again(world, at_ms)
