@@ -125,6 +125,13 @@ class GroupCell(Cell, eq=False):
         return *super()._parts(), self.first
 
 
+class Alone(Cell, eq=False, kw_only=True):
+    """What one cut sees of a cell: it has only the state of that cut."""
+
+    own: Cell
+    """The cell: it is what a flush writes."""
+
+
 class Layer(msgspec.Struct, eq=False):
     """The cells of one period of a span, or of its history (`period` None)."""
 

@@ -29,6 +29,7 @@ from tests.world.definitions import (
     changing_definitions,
     definitions_of,
     lines,
+    plan_body,
 )
 from tests.world.events import arrivals, arrived, slices
 from tests.world.partition import Live
@@ -48,7 +49,7 @@ class OneByOne(Close):
     def deliver(self, batch: Sequence[Arrival]) -> None:
         with (
             patch("tables.fold._fold_late", return_value=None),
-            patch("tables.fold._fold_by_cells", side_effect=lambda *given: given[3]),
+            patch("tables.fold._fold_by_cells", side_effect=lambda *given: (None, given[3])),
             patch("tables.partition.changed.Changed._is_noted", return_value=False),
         ):
             super().deliver(batch)
@@ -116,19 +117,22 @@ def test_events_of_a_cut_are_folded_at_once_as_one_by_one(data: st.DataObject) -
     assert [each.value for each in lives[0].records] == [each.value for each in lives[1].records]
 
 
-def test_the_second_event_of_a_watched_cell_goes_straight_until_its_cut() -> None:
-    definitions = definitions_of(CODES)
-    live = Live(watching(definitions, CODES, START_MS))
+@pytest.mark.parametrize("codes", [CODES, APART])
+def test_the_second_event_of_a_watched_cell_goes_straight_until_its_cut(
+    codes: Sequence[str],
+) -> None:
+    definitions = definitions_of(codes)
+    live = Live(watching(definitions, codes, START_MS))
     live.define_all()
     first_ms = START_MS + HOUR_MS
 
     def deliver(*appended_ms: int) -> int:
         before = live.straight
         for at_ms in appended_ms:
-            for code in CODES:
+            for code in codes:
                 name = f"{code}{at_ms}"
                 live.deliver([arrived(code, at_ms, at_ms, transaction_id=name, u="a", v="1")])
-        return (live.straight - before) // len(CODES)
+        return (live.straight - before) // len(codes)
 
     assert deliver(first_ms + 1, first_ms + 2, first_ms + MINUTE_MS) == 2
     assert deliver(first_ms + MINUTE_MS + 1, first_ms + 2 * MINUTE_MS) == 1
@@ -191,8 +195,9 @@ def at_hours(live: Live, dated: int, appended: int, codes: Sequence[str] = CODES
     return live.straight - before
 
 
-def test_the_second_event_of_a_day_goes_straight_into_both_spans() -> None:
-    definitions = definitions_of(CODES, DAILY)
+@pytest.mark.parametrize("codes", [CODES, APART])
+def test_the_second_event_of_a_day_goes_straight_into_both_spans(codes: Sequence[str]) -> None:
+    definitions = definitions_of(codes, DAILY)
     lives = Live(definitions), OneByOne(definitions)
     straight = []
     for live in lives:
@@ -208,12 +213,34 @@ def test_the_second_event_of_a_day_goes_straight_into_both_spans() -> None:
             (50, 50),
             (51, 51),
         ):
-            straight.append(at_hours(live, dated, appended) // len(CODES))
-    assert straight == [0, 1, 1, 0, 1, 1, 0, 1] + [0] * 8
+            straight.append(at_hours(live, dated, appended, codes) // len(codes))
+    # A group takes its place in a day first.
+    first = int(codes is CODES)
+    assert straight == [0, first, 1, 0, 1, 1, 0, 1] + [0] * 8
     assert lives[0].cells() == lives[1].cells()
     assert lives[0].changelog.cells == lives[1].changelog.cells
     daily = [key for key, _ in lives[0].cells() if key.charge_id.endswith(":daily")]
-    assert len(daily) == len(CODES)
+    assert len(daily) == len(codes)
+
+
+def test_an_event_goes_straight_into_the_cells_of_all_charges() -> None:
+    """Or into none of them: its group is known to each, but not both of its groups to one."""
+    definitions = watching(definitions_of(["sum"]), ["sum"], START_MS)
+    (charge,) = plan_body(["sum"])["charges"]
+    other = {**charge, "code": "other", "properties": {"amount": "1", "pricing_group_keys": ["u"]}}
+    told = [(line.append_time_ms, line.command) for line in definitions]
+    told.append((START_MS, commands.create_charge(ORG, "plan", other)))
+    lives = Live(lines(told)), OneByOne(lines(told))
+    straight = []
+    for live in lives:
+        live.define_all()
+        for group, user in ("xa", "yb", "xb", "xc", "xc"):
+            place, before = live.accepted, live.straight
+            at_ms = START_MS + HOUR_MS + 1 + place
+            live.deliver([arrived("sum", place, at_ms, at_ms, v="1", g=group, u=user)])
+            straight.append(live.straight - before)
+    assert straight == [0, 0, 1, 0, 1] + [0] * 5
+    same(*lives)
 
 
 def test_events_of_two_days_in_one_batch_count_from_their_own_on() -> None:
