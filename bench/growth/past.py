@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from app.definitions import commands
+from app.definitions.model import SettingsRecord
+from app.definitions.timeline import NEVER_MS
 from bench.growth.spent import Spent
 from bench.growth.world import NOW_MS, ORG, TIMES, World, name_of
+from tables.closing.changed import changed_at
 
 MINUTE_MS = 60_000
 
@@ -54,5 +57,18 @@ def event_of_deleted_alerts(times: int) -> Spent:
                 world.now_ms = world.definitions.append_time_ms + 2 * MINUTE_MS
                 world.define(command)
                 world.renew()
+    at_ms = world.now_ms = world.definitions.append_time_ms + MINUTE_MS
+    return _folded_again(world, at_ms)
+
+
+def event_once_told(times: int) -> Spent:
+    """Fold an event once changes of usage were told, and are told no more, so often."""
+    world = World(TIMES)
+    for number in range(2 * times):
+        world.now_ms = world.definitions.append_time_ms + MINUTE_MS
+        world.define(commands.set_settings(SettingsRecord(usage_changed=number % 2 == 0)))
+        world.renew()
+    while (moment_ms := world.state.changed.next_ms()) < NEVER_MS:
+        list(changed_at(world.state, moment_ms))
     at_ms = world.now_ms = world.definitions.append_time_ms + MINUTE_MS
     return _folded_again(world, at_ms)

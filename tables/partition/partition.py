@@ -138,7 +138,7 @@ class Partition:
         self.corrected = Corrected(tables, self.cuts, self.packing, self.changed)
         self.intake = Intake(tables, self.routes, self.packing, self.corrected, self.cuts)
         self.earlier_copies = EarlierCopies(
-            tables, self.cuts, self.packing, self.snapshot, self.stale, self.standing
+            tables, self.cuts, self.packing, self.snapshot, self.stale, self.standing, self.changed
         )
         self.redirection = Redirection(
             tables, self.standing, self.routes, self.packing, self.stale, carried
@@ -257,9 +257,9 @@ class Partition:
                     cell, cut_ms = cell.own, route.cut_ms
                 operate(cell, cut_ms, set_key, found, self.members, folded)
         self.index.add_rows(led.rows)
-        known, notes = self.intake.copies(led), self.changed.notes
+        known = self.intake.copies(led)
         apply_members(folded.unique, self.members, self.cuts.settled_ms, folded)
-        copies, closely = self.earlier_copies.take_runs(known, folded, is_noted=notes)
+        copies, closely = self.earlier_copies.take_runs(known, folded)
         self.take_folded(folded)
         accepted = len(led.rows) // ROW_BYTES
         self.work.add("fold", "index_rows", accepted)
