@@ -8,7 +8,7 @@ from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.timeline import NEVER_MS
 from bench.growth.spent import Spent
-from bench.growth.world import NOW_MS, ORG, TIMES, World, name_of
+from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, name_of
 from tables.closing.changed import changed_at
 
 MINUTE_MS = 60_000
@@ -59,6 +59,21 @@ def event_of_deleted_alerts(times: int) -> Spent:
                 world.renew()
     at_ms = world.now_ms = world.definitions.append_time_ms + MINUTE_MS
     return _folded_again(world, at_ms)
+
+
+def closing_begun_anew(times: int) -> Spent:
+    """Close a month of a subscription that ended and began anew so often, of one cell."""
+    world = World(TIMES)
+    for number in range(TIMES):
+        for _ in range(times):
+            world.begin_anew(number)
+    at_ms = world.now_ms = world.definitions.append_time_ms + 1
+    world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
+    world.definitions.append_time_ms = at_ms + 60 * DAY_MS
+    # Of those that ended all is taken.
+    world.close_until(at_ms, TIMES)
+    world.flush()
+    return world.spent([partial(world.close, number) for number in range(TIMES)])
 
 
 def event_once_told(times: int) -> Spent:

@@ -14,6 +14,7 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from bench.growth.past import (
+    closing_begun_anew,
     event_begun_anew,
     event_beside_corrections,
     event_of_deleted_alerts,
@@ -456,6 +457,7 @@ ROWS = tuple(
             Row("late event", "months of age", MONTHS, late_event),
             Row("very late event of what recurs", "months of age", MONTHS, very_late_event, 1.45),
             Row("closing a cell", "months of age", MONTHS, closing),
+            Row("closing what began anew", "times", OFTEN, closing_begun_anew),
             Row("revising a cell", "months of age", MONTHS, partial(revision, "calls")),
             Row("… of what recurs", "months of age", MONTHS, partial(revision, "balance"), 1.25),
             Row("… of many groups", "groups", GROUPS, group_revised),

@@ -4842,6 +4842,21 @@ BUGS = (
         "tests/laws/test_copies.py::test_an_earlier_copy_is_not_looked_at_of_the_same_moment",
     ),
     Bug(
+        "who-began-anew-is-left-alone-before-the-first-is-fixed",
+        "tables/partition/new_settings.py",
+        "if any(each.next_due(before_ms).at_ms < NEVER_MS for each in others):",
+        "if False:",
+        "tests/tables/partition/test_new_settings.py"
+        "::test_who_began_anew_is_left_alone_once_what_was_before_is_fixed",
+    ),
+    Bug(
+        "only-the-newest-of-a-name-is-due",
+        "tables/partition/timelines.py",
+        "left = [each for each in left if each[1].next_due(done_ms).at_ms < NEVER_MS]",
+        "left = left[-1:]",
+        "tests/laws/test_begun_anew.py::test_who_began_anew_is_due_as_long_as_what_was_before_is",
+    ),
+    Bug(
         "settings-change-no-moment",
         "tables/partition/changed.py",
         "if self._stretched_at == (len(changes), done_ms):",
