@@ -2155,7 +2155,7 @@ BUGS = (
         "late-event-led-straight-not-written",
         "tables/partition/partition.py",
         "                folded.touch(each.own)\n",
-        "                    pass\n",
+        "                pass\n",
         "tests/laws/test_watched.py::test_the_second_event_of_a_day_goes_straight_into_both_spans",
     ),
     Bug(
