@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -355,3 +356,9 @@ def _properties_read(metric: Metric, place_names: Iterable[str]) -> frozenset[st
     if metric.expression:
         names |= parse(metric.expression).properties
     return frozenset(names)
+
+
+@lru_cache(maxsize=1 << 14)
+def place_named(fold: ChargeFold, literals: Literals) -> tuple[str | None, Groups] | None:
+    """Return the name of the cell that literals lead to; None: the event decides."""
+    return fold.place_named(literals)

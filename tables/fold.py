@@ -11,21 +11,21 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
+from app.definitions.timeline import NEVER_MS
 from app.kernel import by_literals, reach_of, take_run
 from app.numbers import EXACT, ZERO
 from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
 from tables.aggregation import DIGEST_MASK, Groups
-from tables.cells.cell import Cell, GroupCell, Layer, Span
+from tables.cells.cell import Alone, Cell, GroupCell, Layer, Span
 from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import ONLY_CELL, pack_position
 from tables.changelogged.members import Found, MemberKey, Members, SetKey
-from tables.charge import ChargeFold, FoldParts, Literals
+from tables.charge import FoldParts, place_named
 from tables.not_counted import NotCounted, Reason
-from tables.routing.route import Aim, Route
+from tables.routing.route import Aim, Cells, Route
 from tables.unique_count import Contributions, MemberOperation, UniqueCount, UniqueCountState
 from tables.values import Ignored, Properties
 
@@ -97,19 +97,19 @@ def fold_run(
     for span in route.spans:
         left = run
         if corrected_ms <= 0:
-            watch, aim = span.watch, None
+            aim: Aim | None = None
             parts = span.fold.parts or span.fold.take_parts()
             if parts.reading is not None:
-                if parts.plain and watch is None:
+                if parts.plain and (span.watch is None or reach_of(run)[1] > span.watched_ms):
                     aim = _fold_plainly(span, parts, route, run, members, folded)
                 seen = None if aim else _seen_at(span, run, settled_ms, untaken)
                 if not parts.plain:
-                    left = _fold_by_cells(span, seen, route, run, members, folded)
+                    aim, left = _fold_by_cells(span, seen, route, run, members, folded)
                 elif seen is not None:
                     aim = _fold_late(seen, route, run, members, folded)
                 if aim is not None:
                     aims.append(aim)
-                    left = ()
+                    left = () if parts.plain else left
             if not left:
                 reached = reached or parts.prices
                 continue
@@ -276,7 +276,7 @@ def _fold_plainly(
         layer.cells[ONLY_CELL] = cell
     if found is not True or span.fold.bills_at_once:
         _take_found(cell, 0, run, found, members, folded)
-    return Aim(cell, 0, cell, 0, layer.due_at_ms, layer.end_ms)
+    return Aim(layer, 0, layer.cells, 0, layer.due_at_ms, layer.end_ms)
 
 
 def _take_found(
@@ -313,8 +313,8 @@ def _seen_at(span: Span, run: Sequence[Arrival], settled_ms: int, untaken: range
     Of a watched span, or if they come after their period is due. Periods of what recurs show late
     events at other cuts than their own.
     """
-    fold, watch = span.fold, span.watch
     newest_ms, earliest_ms, *_ = reach_of(run)
+    fold, watch = span.fold, span.watching(earliest_ms)
     layer = span.layer_at(newest_ms)
     if layer is None or is_forgotten(layer):
         return None
@@ -359,7 +359,7 @@ def _take_seen(
     if state is None:
         state = fold.aggregation.initialize()
     # One that has only the state of the cut: no cell may keep a state that nothing was folded into.
-    alone = Cell(layer, cell.filter_id, cell.groups, state)
+    alone = Alone(layer, cell.filter_id, cell.groups, state, own=cell)
     name, code = route.external_subscription_id, route.code
     bounds = layer.start_ms, seen.before_ms, parts.counts_after_ms, seen.until_ms
     found = take_run(alone, name, code, run, *bounds, parts.reading, [])
@@ -372,6 +372,7 @@ def _take_seen(
         folded.late.append(cell)
     _take_found(cell, cut_ms, run, found, members, folded)
     folded.touch(cell)
+    alone.dirty = False
     return alone if cut_ms else cell
 
 
@@ -388,8 +389,13 @@ def _fold_late(
     alone = _take_seen(cell, seen, route, run, members, folded)
     if alone is None:
         return None
-    earliest_ms = reach_of(run)[1]
-    return Aim(cell, seen.cut_ms, alone, earliest_ms, seen.until_ms, seen.before_ms)
+    return _aim_at(seen, reach_of(run)[1], {ONLY_CELL: alone})
+
+
+def _aim_at(seen: _Seen, earliest_ms: int, cells: Cells) -> Aim:
+    """Return where events of a cut go, with the cells that have only the state of it."""
+    layer, cut_ms, before_ms, until_ms = seen
+    return Aim(layer, cut_ms, cells if cut_ms else layer.cells, earliest_ms, until_ms, before_ms)
 
 
 def _fold_by_cells(
@@ -399,18 +405,18 @@ def _fold_by_cells(
     run: Sequence[Arrival],
     members: Members,
     folded: Folded,
-) -> Sequence[Arrival]:
-    """Fold events by their cells; return those left.
+) -> tuple[Aim | None, Sequence[Arrival]]:
+    """Fold events by their cells; return where others go as well, and those left.
 
     Of a charge with several cells. It does the same as going through them one by one.
     """
     newest_ms, earliest_ms, latest_ms, *_ = reach_of(run)
     if seen is None:
-        layer = None if span.watch is not None else span.layer_at(newest_ms)
+        layer = None if span.watching(earliest_ms) is not None else span.layer_at(newest_ms)
         if layer is None or latest_ms > layer.due_at_ms or is_forgotten(layer):
-            return run
+            return None, run
         seen = _Seen(layer, 0, layer.end_ms, layer.due_at_ms)
-    since, left = pack_position((earliest_ms, 0, 0, 0)), list[Arrival]()
+    since, left, cells = pack_position((earliest_ms, 0, 0, 0)), list[Arrival](), Cells()
     by_place = by_literals(run, span.fold.place_names)
     # Else it hangs on the order of events which groups find room.
     is_roomy = span.fold.prices and seen.layer.has_room(len(by_place))
@@ -420,13 +426,17 @@ def _fold_by_cells(
         if cell is None and place is not None and is_roomy:
             cell = _first_cell(seen.layer, *place, part[0])
         # What nobody is billed by has no limits, and takes in its first event at any time.
-        if (
-            cell is None
-            or not (span.fold.prices or not isinstance(cell, GroupCell) or cell.first < since)
-            or _take_seen(cell, seen, route, part, members, folded) is None
+        if cell is not None and (
+            span.fold.prices or not isinstance(cell, GroupCell) or cell.first < since
         ):
+            cell = _take_seen(cell, seen, route, part, members, folded)
+        else:
+            cell = None
+        if cell is None:
             left += part
-    return left
+        else:
+            cells[cell.filter_id, cell.groups] = cell
+    return _aim_at(seen, earliest_ms, cells) if cells else None, left
 
 
 def _first_cell(layer: Layer, filter_id: str | None, groups: Groups, first: Arrival) -> Cell:
@@ -449,7 +459,7 @@ def aim_first(route: Route, timestamp_ms: int, members: Members) -> bool:
     (span,) = route.spans
     fold = span.fold
     parts = fold.parts or fold.take_parts()
-    if parts.reading is None or not parts.plain or span.watch is not None:
+    if parts.reading is None or not parts.plain or span.watched_ms == NEVER_MS:
         return False
     layer = span.layer_at(timestamp_ms)
     period = None if layer is None else layer.period
@@ -472,12 +482,6 @@ def has_cells(layer: Layer, run: Sequence[Arrival]) -> bool:
         literals is not None and place_named(fold, literals) in layer.cells
         for literals in by_literals(run, fold.place_names)
     )
-
-
-@lru_cache(maxsize=1 << 14)
-def place_named(fold: ChargeFold, literals: Literals) -> tuple[str | None, Groups] | None:
-    """Return the name of the cell that literals lead to; None: the event decides."""
-    return fold.place_named(literals)
 
 
 def operate(

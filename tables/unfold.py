@@ -65,7 +65,7 @@ def members_moved(
         return None
     for span in route.spans:
         fold = span.fold
-        if fold.in_advance or span.watch is not None:
+        if fold.in_advance or span.watching(earlier.append_time_ms) is not None:
             return None
         if fold.aggregation.ordered and not fold.unique:
             return None
@@ -145,7 +145,7 @@ def _is_in_cut_0(
     """Return whether an event of a cell is certainly in its state of cut 0."""
     if not cell.late:
         return True
-    if span.watch is not None:
+    if span.watching(arrival.append_time_ms) is not None:
         return False
     layer, append_time_ms = cell.layer, arrival.append_time_ms
     since_ms = max(append_time_ms, corrected_ms)

@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from app.definitions.command import Command
-from app.definitions.decision import Change, Decision, Deletion, payload_body, payload_text
+from app.definitions.decision import Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank, scalar_text
 from app.definitions.model import Alert, AlertThreshold, AlertType, Subscription
 from app.definitions.outcome import Impact, Rejected, invalid, not_found
@@ -96,13 +96,15 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         return refused
     if changed == found:
         return Decision(found, None, ())
-    return Decision(changed, _impact(definitions, (changed,)), (changed,))
+    return Decision(changed, _impact(definitions, (found, changed)), (changed,))
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
     """End one alert."""
     found = _found(definitions, command, now_ms)
-    return found if isinstance(found, Rejected) else Decision(found, None, (Deletion(found),))
+    if isinstance(found, Rejected):
+        return found
+    return Decision(found, _impact(definitions, (found,)), (Deletion(found),))
 
 
 def delete_all(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
@@ -111,8 +113,9 @@ def delete_all(definitions: Definitions, command: Command, now_ms: int) -> Decis
     if subscription is None:
         return not_found("subscription")
     name = (subscription.organization_id, subscription.external_id)
-    gone: tuple[Change, ...] = tuple(Deletion(alert) for alert in definitions.alerts.of(name))
-    return Decision(None, None, gone)
+    gone = list(definitions.alerts.of(name))
+    impact = _impact(definitions, gone) if gone else None
+    return Decision(None, impact, tuple(map(Deletion, gone)))
 
 
 def _subscription(definitions: Definitions, command: Command, now_ms: int) -> Subscription | None:
@@ -244,7 +247,7 @@ def _metric_id(definitions: Definitions, organization_id: str, body: Body) -> st
 
 
 def _impact(definitions: Definitions, alerts: Sequence[Alert]) -> Impact:
-    """Return what asks for figures at grid cuts from here on."""
+    """Return what asks for figures at grid cuts from here on, or does no more."""
     metrics = (definitions.metric_by_id(alert.metric_id) for alert in alerts)
     codes = frozenset(metric.code for metric in metrics if metric is not None)
     first = alerts[0]

@@ -176,13 +176,6 @@ class Definitions(Index):
         """Return whether anybody ever asked for them at every grid cut, not at ends of days."""
         return name in self.alerts.by_name or self.pays_in_advance(*name)
 
-    def watched_since_ms(self, name: CodeKey, metric_id: str, until_ms: int | None = None) -> int:
-        """Return since when figures of a metric are asked for at grid cuts; NEVER_MS: not yet.
-
-        Of one external subscription, under definitions appended until `until_ms` (None: all).
-        """
-        return self.alerts.since_ms(name, metric_id, until_ms)
-
     def close_grids_ms(self, until_ms: int | None = None) -> tuple[tuple[int, int], ...]:
         """Return (append time from which it holds, ms between two grid cuts) of each grid."""
         if not self.settings:

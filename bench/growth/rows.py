@@ -13,6 +13,13 @@ from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
+from bench.growth.past import (
+    closing_begun_anew,
+    event_begun_anew,
+    event_beside_corrections,
+    event_of_deleted_alerts,
+    event_once_told,
+)
 from bench.growth.reads import event_by_id, overview, sampled, usage
 from bench.growth.spent import Operation, Spent
 from bench.growth.world import (
@@ -71,34 +78,6 @@ def event(pairs: int) -> Spent:
         world.flush()
 
     return world.spent([partial(fold, number * 7) for number in range(TIMES)])
-
-
-def event_begun_anew(times: int) -> Spent:
-    """Fold an event of a subscription that ended and began anew so often."""
-    world = World(TIMES)
-    for number in range(TIMES):
-        for _ in range(times):
-            world.begin_anew(number)
-    at_ms = world.now_ms = world.definitions.append_time_ms + 1
-    return _folded_again(world, at_ms)
-
-
-def event_beside_corrections(corrections: int) -> Spent:
-    """Fold an event of a subscription with so many corrections of events that never come."""
-    world = World(TIMES)
-    for number in range(TIMES):
-        for wrong in range(corrections):
-            never = world.event(number, transaction_id=f"never{wrong}")
-            world.cancel(never, NOW_MS, known=False)
-    return _folded_again(world, NOW_MS)
-
-
-def _folded_again(world: World, at_ms: int) -> Spent:
-    """Fold an event of each subscription that has taken others of the period."""
-    for _ in range(3):
-        world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
-    events = [world.event(number, at_ms=at_ms) for number in range(TIMES)]
-    return world.spent([partial(world.fold, [each]) for each in events])
 
 
 def first_touch(months: int) -> Spent:
@@ -433,6 +412,8 @@ ROWS = tuple(
         (
             Row("event", "pairs", SUBSCRIPTIONS, event),
             Row("… of who began anew", "times", OFTEN, event_begun_anew),
+            Row("… once nobody asks what changed", "times", OFTEN, event_once_told),
+            Row("… once alerts are deleted", "times", OFTEN, event_of_deleted_alerts),
             Row("… beside corrections", "events that never come", OFTEN, event_beside_corrections),
             Row("flush of one cell", "pairs", SUBSCRIPTIONS, flush),
             # From the second year on its periods are found by arithmetic: 1,000 steps more.
@@ -476,6 +457,7 @@ ROWS = tuple(
             Row("late event", "months of age", MONTHS, late_event),
             Row("very late event of what recurs", "months of age", MONTHS, very_late_event, 1.45),
             Row("closing a cell", "months of age", MONTHS, closing),
+            Row("closing what began anew", "times", OFTEN, closing_begun_anew),
             Row("revising a cell", "months of age", MONTHS, partial(revision, "calls")),
             Row("… of what recurs", "months of age", MONTHS, partial(revision, "balance"), 1.25),
             Row("… of many groups", "groups", GROUPS, group_revised),

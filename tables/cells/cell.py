@@ -125,6 +125,13 @@ class GroupCell(Cell, eq=False):
         return *super()._parts(), self.first
 
 
+class Alone(Cell, eq=False, kw_only=True):
+    """What one cut sees of a cell: it has only the state of that cut."""
+
+    own: Cell
+    """The cell: it is what a flush writes."""
+
+
 class Layer(msgspec.Struct, eq=False):
     """The cells of one period of a span, or of its history (`period` None)."""
 
@@ -256,6 +263,15 @@ class Span(msgspec.Struct, eq=False):
     def max_groups(self) -> int:
         """Group limit of a recurring metric, from the period that is published first."""
         return self._first_shown(None).max_groups + self.fold.spare_groups
+
+    @property
+    def watched_ms(self) -> int:
+        """Somebody watches what is appended until then; -1: nobody does. NEVER_MS: also later."""
+        return -1 if self.watch is None else self.watch.stretches[-1][1]
+
+    def watching(self, append_time_ms: int) -> Watch | None:
+        """Return who watches what is appended since a time; None: nobody does, or any more."""
+        return self.watch if append_time_ms <= self.watched_ms else None
 
     def emptied(self) -> Span:
         """Return the same span without cells."""

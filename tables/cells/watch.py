@@ -6,18 +6,40 @@ after its append time (records-and-cuts §4).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from app.definitions.timeline import NEVER_MS
 from tables.cells.days import Days
 from tables.cells.grids import Grids, grid_cut
 from tables.changelogged.checkpoint import Checkpoint
 
+Stretches = tuple[tuple[int, int], ...]
+"""(append time after which somebody watches, the last at which they do), in order."""
+
+ALWAYS: Stretches = ((-1, NEVER_MS),)
+
+
+def stretches_of(asking: Iterable[tuple[int, int]], grids: Grids) -> Stretches:
+    """Return when anybody watches, who each ask since one time and until another, or NEVER_MS.
+
+    Who asks no more watches until the next grid cut: nothing is told there, or later.
+    """
+    found: list[tuple[int, int]] = []
+    for since_ms, gone_ms in sorted(asking):
+        until_ms = NEVER_MS if gone_ms == NEVER_MS else grid_cut(gone_ms, grids)
+        if found and since_ms <= found[-1][1]:
+            since_ms, before_ms = found.pop()
+            until_ms = max(until_ms, before_ms)
+        found.append((since_ms, until_ms))
+    return tuple(found)
+
 
 class Watch(NamedTuple):
-    """Since when the cells of a span are watched, and at which cuts."""
+    """When the cells of a span are watched, and at which cuts."""
 
-    since_ms: int
-    """Events appended until then count at once."""
+    stretches: Stretches
+    """Events that are appended at other times count at once."""
     grids: Grids
     checkpoint: Checkpoint
     """Tells which cuts are taken."""
@@ -27,8 +49,16 @@ class Watch(NamedTuple):
     """Whether a state that is folded anew takes its cuts again: figures may have been lost."""
 
     def cut_of(self, append_time_ms: int) -> int:
-        """Return the grid cut of an event, 0 when nobody watched yet."""
-        return 0 if append_time_ms <= self.since_ms else grid_cut(append_time_ms, self.grids)
+        """Return the grid cut of an event, 0 when nobody watched."""
+        _, until_ms = self._around(append_time_ms)
+        return 0 if append_time_ms > until_ms else grid_cut(append_time_ms, self.grids)
+
+    def _around(self, append_time_ms: int) -> tuple[int, int]:
+        """Return the last stretch that begins before a time; (-1, -1): none does."""
+        for stretch in reversed(self.stretches):
+            if stretch[0] < append_time_ms:
+                return stretch
+        return -1, -1
 
     def day_cut_of(self, timestamp_ms: int, append_time_ms: int) -> int:
         """Return the cut of the day that shows an event first; 0 when that is taken."""
@@ -44,9 +74,11 @@ class Watch(NamedTuple):
 
     def same_until(self, append_time_ms: int) -> int:
         """Return the last append time of events that have the same grid cut as one of a time."""
-        if append_time_ms <= self.since_ms:
-            return self.since_ms
-        cut_ms = self.cut_of(append_time_ms)
+        begin_ms = (since_ms for since_ms, _ in self.stretches if append_time_ms <= since_ms)
+        _, until_ms = self._around(append_time_ms)
+        if append_time_ms > until_ms:
+            return next(begin_ms, NEVER_MS)
+        cut_ms = min(self.cut_of(append_time_ms), until_ms)
         begins = (from_ms - 1 for from_ms, _ in self.grids if append_time_ms < from_ms <= cut_ms)
         return min(begins, default=cut_ms)
 
@@ -55,9 +87,14 @@ class Watch(NamedTuple):
         if self.days is not None:
             # An event that is dated ahead waits for a day to come.
             return self.grids
-        if appended_ms <= self.since_ms:
+        begun = [
+            (since_ms, min(until_ms, appended_ms))
+            for since_ms, until_ms in self.stretches
+            if since_ms < appended_ms
+        ]
+        if not begun:
             return None
-        return self.since_ms, tuple(grid for grid in self.grids if grid[0] <= appended_ms)
+        return begun, tuple(grid for grid in self.grids if grid[0] <= appended_ms)
 
     def is_taken(self, cut_ms: int) -> bool:
         """Return whether no cut can come any more that is not later."""

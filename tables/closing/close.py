@@ -125,7 +125,10 @@ def _periods_at(
         for period, earlier in due.periods if due.at_ms == cut_ms else ():
             yield one, definitions.plan_versions[one.plan_id], period, earlier
         return
-    for versions, timeline in partition.timelines.of(name):
+    timelines = partition.timelines
+    for versions, timeline in (
+        timelines.running(name, cut_ms - 1) if revising is None else timelines.of(name)
+    ):
         periods = (
             _due_at(timeline, cut_ms) if revising is None else revising.periods(timeline, cut_ms)
         )

@@ -55,13 +55,24 @@ class Changed:
 
     @property
     def notes(self) -> bool:
-        """Whether anybody asks, or ever asked, whose usage has changed."""
+        """Whether anybody asks whose usage has changed, or is yet to be told what did."""
         settings = self._definitions.settings
         if len(settings.changes) != self._settings:
             self._settings = len(settings.changes)
-            self._notes = any(record.usage_changed for record in settings.all())
+            self._notes = self._asked_ms() > self.done_ms
             self._event_ranges.begins_ms = NEVER_MS if self._notes else 0
         return self._notes
+
+    def _asked_ms(self) -> int:
+        """Return the last moment that anybody asks for; NEVER_MS: there is none, -1: nobody did."""
+        asked_ms = -1
+        settings = self._definitions.settings
+        for at_ms, record in zip(settings.changes, settings.all(), strict=True):
+            if record.usage_changed:
+                asked_ms = NEVER_MS
+            elif asked_ms == NEVER_MS:
+                asked_ms = self.moment_of(at_ms - 1)
+        return asked_ms
 
     @property
     def done_ms(self) -> int:
@@ -117,6 +128,11 @@ class Changed:
         if known is None or self._definitions.has_commands_after(moment_ms):
             return False
         return all(span.key.subscription_id in known for span in route.spans)
+
+    def are_alike(self, since_ms: int, until_ms: int) -> bool:
+        """Return whether one moment tells all that was appended between two times, or none does."""
+        _, last_ms, _ = self._stretch(since_ms)
+        return until_ms <= last_ms
 
     def note_corrected(self, route: Route, arrival: Arrival) -> None:
         """Note a new event that a correction before it has made so."""
@@ -204,6 +220,10 @@ class Changed:
             # Settings hold for all definitions of their millisecond.
             self._take_back(at_ms)
             told = list(self._newest)
+            asked_ms = self._asked_ms()
+            if self.done_ms < asked_ms < NEVER_MS:
+                # It is taken whether anything changes or not: then nobody notes events any more.
+                self._touched.setdefault(asked_ms, {})
         if self.notes and self.is_told(at_ms):
             moment_ms = self.moment_of(at_ms)
             if moment_ms > self.done_ms:
@@ -269,6 +289,7 @@ class Changed:
     def told(self, moment_ms: int) -> None:
         """Be done with a moment."""
         self._checkpoint.changed_ms = max(self._checkpoint.changed_ms, moment_ms)
+        self._settings = -1
         self._touched.pop(moment_ms, None)
         self._impacts.pop(moment_ms, None)
         for name in [name for name in self._as_of if name[1] <= moment_ms]:

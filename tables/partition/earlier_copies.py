@@ -21,6 +21,7 @@ from tables.charge import ChargeFold
 from tables.event_index.entries import Entry, unpack_entry
 from tables.event_index.rows import ids_in
 from tables.fold import Folded, apply_members, fold_run, has_cells
+from tables.partition.changed import Changed
 from tables.partition.copies import Copies, EarlierRun, SortedOut
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
@@ -53,6 +54,7 @@ class EarlierCopies:
         snapshot: Snapshot,
         stale: Staleness,
         standing: Standing,
+        changed: Changed,
     ):
         self._index = tables.index
         self._event_ranges = tables.event_ranges
@@ -64,6 +66,7 @@ class EarlierCopies:
         self._snapshot = snapshot
         self._stale = stale
         self._standing = standing
+        self._changed = changed
 
     def take(self, copies: Iterable[EarlierCopy], folded: Folded) -> None:
         """Count earlier copies in place of later ones, once both are known to the fold.
@@ -78,24 +81,26 @@ class EarlierCopies:
             elif not self._is_at_rest(arrival.meter_key, folded) or not self._moved(copy, folded):
                 folded.displaced.add(arrival.meter_key)
 
-    def take_runs(
-        self, found: SortedOut, folded: Folded, *, is_noted: bool
-    ) -> tuple[Copies, Sequence[Run]]:
+    def take_runs(self, found: SortedOut, folded: Folded) -> tuple[Copies, Sequence[Run]]:
         """Count earlier copies in place of later ones where that changes no cell.
 
-        Return them with the later copies, and what is to be looked at closely. `is_noted`: what
-        was noted of the later ones only a refold takes back.
+        Return them with the later copies, and what is to be looked at closely.
         """
         if not found.earlier:
             return found.later, found.rest
         runs, rest, rows, known = [*found.later.runs], [*found.rest], bytearray(), bytearray()
-        corrections = self._corrections
+        corrections, changed = self._corrections, self._changed if self._changed.notes else None
         for each in found.earlier:
-            odd = is_noted or (
-                corrections.touches(each.run[0][:2])
-                and any(map(corrections.is_corrected, ids_in(each.rows)))
+            meter_key, run = each.run
+            is_odd = corrections.touches(meter_key[:2]) and any(
+                map(corrections.is_corrected, ids_in(each.rows))
             )
-            if not odd and self._leads(each, folded):
+            if changed is not None and not changed.are_alike(reach_of(run)[1], each.known_ms):
+                # What was noted of the later ones only a refold takes back.
+                is_odd = True
+            if not is_odd and self._leads(each, folded):
+                if changed is not None and each.route.event_ranges is not None:
+                    changed.note_run(each.route, run, each.route.event_ranges)
                 runs.append(each.run)
                 rows += each.rows
                 known += each.known

@@ -24,6 +24,7 @@ from tables.event_index.rows import ROW_BYTES, ids_in, rows_at
 from tables.fold import Folded, aim_first
 from tables.partition.copies import Duplicate, SortedOut, sort_out
 from tables.partition.corrected import Corrected
+from tables.partition.cuts import CutsToCome
 from tables.partition.earlier_copies import EarlierCopy
 from tables.partition.packing import Packing
 from tables.partition.route_table import RouteTable
@@ -133,6 +134,7 @@ class Intake:
         routes: RouteTable,
         packing: Packing,
         corrected: Corrected,
+        cuts: CutsToCome,
     ):
         self._definitions = tables.definitions
         self._index = tables.index
@@ -141,6 +143,7 @@ class Intake:
         self._routes = routes
         self._packing = packing
         self._corrected = corrected
+        self._cuts = cuts
         self._earlier: list[EarlierCopy] = []
 
     def lead(
@@ -208,12 +211,14 @@ class Intake:
     def _late_routes(self, runs: Iterable[Run], complete: Set[SetKey]) -> dict[MeterKey, LateRoute]:
         """Return where events of runs may go that came like others before."""
         found: dict[MeterKey, LateRoute] = {}
-        for meter_key, _ in runs:
+        for meter_key, run in runs:
             route = self._routes.by_key.get(meter_key)
             late = None if route is None else route.late
             if late is not None:
+                if not found:
+                    settled_ms = self._cuts.settled_ms
                 timelines = [timeline for _, timeline in self._timelines.of(meter_key[:2])]
-                if late.holds(timelines, complete):
+                if late.holds(timelines, complete, settled_ms, run):
                     found[meter_key] = late
         return found
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from app.definitions.model import SettingsRecord
-from app.definitions.timeline import ceil_to
+from app.definitions.timeline import NEVER_MS, ceil_to
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.presence import EventRanges
 from tables.partition.packing import Packing
@@ -151,11 +151,14 @@ def _has_groups(route: Route, least: int) -> bool:
 
 def _ends_after(route: Route, reach_ms: int, before_ms: int) -> bool:
     """Return whether the period of now ends after all events, and those before it were fixed."""
-    if len(route.timelines) != 1 or not route.spans:
-        return False
-    timeline, layer = route.timelines[0], route.spans[0].current
+    span = route.newest()
+    layer = None if span is None else span.current
     period = None if layer is None else layer.period
-    if period is None or period.end_ms < reach_ms or not timeline.published:
+    if span is None or period is None or period.end_ms < reach_ms or not span.timeline.published:
+        return False
+    timeline = span.timeline
+    others = (each for each in route.timelines if each is not timeline)
+    if any(each.next_due(before_ms).at_ms < NEVER_MS for each in others):
         return False
     if period is timeline.first:
         return True

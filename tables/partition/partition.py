@@ -22,7 +22,7 @@ from app.definitions.state import Definitions
 from app.kernel import by_literals, fold_led
 from app.kernel.twin import Operations
 from app.wire.arrivals import Arrival, Run, SubscriptionKey
-from tables.cells.cell import Cell
+from tables.cells.cell import Alone, Cell
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.daily import DailyTable
@@ -32,10 +32,10 @@ from tables.changelogged.members import MemberKey, Members, SetKey
 from tables.changelogged.presence import REST, EventRanges
 from tables.changelogged.presence_table import EventRangesTable
 from tables.changelogged.published import PublishedTable
-from tables.charge import Literals
+from tables.charge import Literals, place_named
 from tables.event_index.index import EventIndex
 from tables.event_index.rows import ROW_BYTES
-from tables.fold import Folded, apply_members, fold_run, members_wanted, operate, place_named
+from tables.fold import Folded, apply_members, fold_run, members_wanted, operate
 from tables.not_counted import NotCounted, Reason
 from tables.partition.at_hand import AtHand
 from tables.partition.changed import Changed
@@ -136,9 +136,9 @@ class Partition:
         self.views = Views(tables, self.standing, self.routes, self.packing)
         self.changed = Changed(tables, self.routes)
         self.corrected = Corrected(tables, self.cuts, self.packing, self.changed)
-        self.intake = Intake(tables, self.routes, self.packing, self.corrected)
+        self.intake = Intake(tables, self.routes, self.packing, self.corrected, self.cuts)
         self.earlier_copies = EarlierCopies(
-            tables, self.cuts, self.packing, self.snapshot, self.stale, self.standing
+            tables, self.cuts, self.packing, self.snapshot, self.stale, self.standing, self.changed
         )
         self.redirection = Redirection(
             tables, self.standing, self.routes, self.packing, self.stale, carried
@@ -253,13 +253,13 @@ class Partition:
         for route, cell, set_key, found in operations:
             if set_key is not None:
                 cut_ms = 0
-                if isinstance(route, LateRoute):
-                    cell, cut_ms = route.revised, route.cut_ms
+                if isinstance(route, LateRoute) and isinstance(cell, Alone):
+                    cell, cut_ms = cell.own, route.cut_ms
                 operate(cell, cut_ms, set_key, found, self.members, folded)
         self.index.add_rows(led.rows)
-        known, notes = self.intake.copies(led), self.changed.notes
+        known = self.intake.copies(led)
         apply_members(folded.unique, self.members, self.cuts.settled_ms, folded)
-        copies, closely = self.earlier_copies.take_runs(known, folded, is_noted=notes)
+        copies, closely = self.earlier_copies.take_runs(known, folded)
         self.take_folded(folded)
         accepted = len(led.rows) // ROW_BYTES
         self.work.add("fold", "index_rows", accepted)
@@ -277,10 +277,12 @@ class Partition:
         more = folded.dirty, operations, place_named, self.members.complete
         if beside and fold_led(beside, runs, *more) != ([], []):
             raise AssertionError("what one charge of a metric reads, the others do")
-        for late in led.late:
-            for each in (late, *late.beside):
-                if each.cut_ms:
-                    folded.touch(each.revised)
+        alone = [cell for cell in folded.dirty if isinstance(cell, Alone)]
+        if alone:
+            folded.dirty = [cell for cell in folded.dirty if not isinstance(cell, Alone)]
+            for each in alone:
+                each.dirty = False
+                folded.touch(each.own)
 
     def _left_odd(
         self, led: Led, unread: Iterable[int], odd: Iterable[tuple[int, list[Literals]]]

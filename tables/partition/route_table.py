@@ -7,14 +7,14 @@ from operator import itemgetter
 
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.outcome import Impact
-from app.definitions.timeline import NEVER_MS, Period
+from app.definitions.timeline import Period
 from app.definitions.versions import Versions
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Layer, Span
 from tables.cells.daily_span import DailySpan
 from tables.cells.days import Days
 from tables.cells.keys import SpanKey
-from tables.cells.watch import Watch
+from tables.cells.watch import ALWAYS, Watch, stretches_of
 from tables.changelogged.members import SetKey
 from tables.charge import ChargeFold
 from tables.partition.at_hand import AtHand
@@ -131,15 +131,15 @@ class RouteTable:
         definitions, fold = self._definitions, span.fold
         if fold.by_day:
             grids = definitions.close_grids_ms(until_ms)
-            return Watch(-1, grids, self._checkpoint, Days(span.timeline, grids))
+            return Watch(ALWAYS, grids, self._checkpoint, Days(span.timeline, grids))
         carries = fold.in_advance and fold.metric.recurring
         # What its cells carry into a period is told with each event (records-and-cuts §4).
-        metric_id = fold.metric.id
-        since_ms = -1 if carries else definitions.watched_since_ms(name, metric_id, until_ms)
-        if since_ms >= NEVER_MS or not (span.timeline.published or fold.over_life):
-            return None
+        asking = ALWAYS if carries else definitions.alerts.asking(name, fold.metric.id, until_ms)
         grids = definitions.close_grids_ms(until_ms)
-        return Watch(since_ms, grids, self._checkpoint, is_retaken=carries)
+        stretches = stretches_of(asking, grids)
+        if not stretches or not (span.timeline.published or fold.over_life):
+            return None
+        return Watch(stretches, grids, self._checkpoint, is_retaken=carries)
 
     def fold_of(self, charge: Charge, metric: Metric, timezone: str) -> ChargeFold:
         """Return a compiled charge, under all definitions."""

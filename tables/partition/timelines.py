@@ -26,6 +26,8 @@ class TimelineTable:
         self._at_hand = at_hand
         self._made: dict[SubscriptionKey, tuple[int, Timelines]] = {}
         """By name: (value of `_outdated` when they were made, timelines)."""
+        self._running: dict[SubscriptionKey, tuple[Timelines, int, Timelines]] = {}
+        """By name, of whoever has several: (all, a cut in ms, those with a period due after it)."""
         self._stood: tuple[tuple[SubscriptionKey, int, int] | None, Timelines] = (None, [])
         """Timelines last made as of a time: ((name, that time, definitions offset), timelines)."""
         self._outdated = 0
@@ -72,8 +74,23 @@ class TimelineTable:
         due_ms = None if self._is_fresh(name) else self._common.next_due(name, done_ms)
         if due_ms is not None:
             return due_ms
-        dues_ms = [timeline.next_due(done_ms).at_ms for _, timeline in self.of(name)]
+        dues_ms = [each.next_due(done_ms).at_ms for _, each in self.running(name, done_ms)]
         return min(dues_ms, default=NEVER_MS)
+
+    def running(self, name: SubscriptionKey, done_ms: int) -> Timelines:
+        """Return the timelines that may have a period due after a cut.
+
+        One of a subscription that ended has none from some cut on, and is asked no more.
+        """
+        timelines = left = self.of(name)
+        if len(timelines) < 2:
+            return timelines
+        known = self._running.get(name)
+        if known is not None and known[0] is timelines and known[1] <= done_ms:
+            left = known[2]
+        left = [each for each in left if each[1].next_due(done_ms).at_ms < NEVER_MS]
+        self._running[name] = timelines, done_ms, left
+        return left
 
     def due_alone(self, name: SubscriptionKey, done_ms: int) -> tuple[Subscription, Due] | None:
         """Return the one subscription of an external id, and what of it is due first after a cut.
@@ -161,6 +178,7 @@ class TimelineTable:
     def forget(self, name: SubscriptionKey) -> None:
         """Drop the timelines of an external subscription; the next look-up makes them again."""
         self._made.pop(name, None)
+        self._running.pop(name, None)
 
 
 def _counts(subscription: Versions[Subscription], until_ms: int | None = None) -> bool:

@@ -43,8 +43,9 @@ def lifetime_spans(
     limited_after_ms = definitions.limited_after_ms(until_ms)
     planned: list[SpanPlan] = []
     for charge, metric in charges_in_force(definitions, plan, code, as_of_ms):
-        since_ms = definitions.alerts.lifetime_since_ms(name, metric.id, until_ms)
-        if since_ms < end_ms and adds_over_life(charge, metric):
+        asking = definitions.alerts.asking(name, metric.id, as_of_ms, of_life=True)
+        asks = any(since_ms < end_ms and gone_ms == NEVER_MS for since_ms, gone_ms in asking)
+        if asks and adds_over_life(charge, metric):
             key = SpanKey(newest.id, lifetime_id(charge.id), first.start_ms)
             fold = folds.lifetime_of(charge, metric, limited_after_ms)
             planned.append(SpanPlan(key, fold, life, NEVER_MS))

@@ -8,12 +8,13 @@ span and begins the next. Each span of a recurring metric also holds all history
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from struct import Struct
 from typing import Any, NamedTuple
 
-from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
-from app.kernel import learn, learn_state
+from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.kernel import by_literals, learn, learn_state
+from app.wire.arrivals import Arrival
 from app.wire.refusals import MAX_EVENT_AHEAD_MS
 from tables.aggregation import Groups
 from tables.cells.cell import Cell, Layer, Span
@@ -21,8 +22,9 @@ from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import ONLY_CELL, SpanSetKey
 from tables.changelogged.members import SetKey
 from tables.changelogged.presence import EventRanges
-from tables.charge import ChargeFold, FoldParts
+from tables.charge import ChargeFold, FoldParts, place_named
 from tables.registry import AGGREGATIONS
+from tables.routing.course import led
 from tables.values import UNITS_A_SPAN, UNITS_AN_EVENT, Reading
 
 _BOUNDS = Struct("=4q")
@@ -31,14 +33,17 @@ _BOUNDS_BYTES = _BOUNDS.size
 _NO_EVENTS = _BOUNDS.pack(-1, -1, -1, -1)
 
 
+Cells = dict[tuple[str | None, Groups], Cell]
+
+
 class Aim(NamedTuple):
     """What events of a span were folded into at once, and which ones are folded into it as well."""
 
-    cell: Cell
+    layer: Layer
     cut_ms: int
     """They count from it on; 0: any cut shows them."""
-    alone: Cell
-    """Has only the state of the cut."""
+    cells: Cells
+    """By name, those that have only the state of the cut."""
     since_ms: int
     """Least append time."""
     until_ms: int
@@ -50,12 +55,22 @@ class Aim(NamedTuple):
 class Parting(NamedTuple):
     """Where the parts of a run lead in a layer, as `app.kernel` has it."""
 
-    cells: dict[tuple[str | None, Groups], Cell]
+    cells: Cells
     fold: ChargeFold
     sets: dict[SpanSetKey, SetKey] | None
     """The sets of members by cell; None: there are no members."""
     period_ms: int | None
     """Start of the period in the names of these sets."""
+
+    def takes(self, run: Sequence[Arrival], complete: Container[SetKey]) -> bool:
+        """Return whether all cells of a run are there, and all their members at hand."""
+        for literals in by_literals(run, self.fold.place_names):
+            place = None if literals is None else place_named(self.fold, literals)
+            if place is None or place not in self.cells:
+                return False
+            if self.sets is not None and self.sets.get((*place, self.period_ms)) not in complete:
+                return False
+        return True
 
 
 class Route:
@@ -131,12 +146,12 @@ class Route:
 
         Those that follow then ask for no span, layer or charge, which lie far apart in memory.
         """
-        span = self._newest()
+        span = self.newest()
         if span is None:
             return
         fold, layer = span.fold, span.current
         parts = fold.parts
-        if layer is None or parts is None or parts.reading is None or span.watch is not None:
+        if layer is None or parts is None or parts.reading is None or span.watched_ms == NEVER_MS:
             return
         period, cell = layer.period, layer.cells.get(ONLY_CELL) if parts.plain else None
         if period is None or (parts.plain and cell is None):
@@ -156,11 +171,11 @@ class Route:
             if set_key is None and parts.plain:
                 return
         self.layer, self.cell, self.reading, self.set_key = layer, cell, parts.reading, set_key
-        self.parting = None if parts.plain else _parting_in(layer)
+        self.parting = None if parts.plain else _parting_in(layer, layer.cells)
         self.bounds = _bounds_in(layer, period, parts)
         self.reach()
 
-    def _newest(self) -> Span | None:
+    def newest(self) -> Span | None:
         """Return the span with the latest of the periods that events were folded into last."""
         if len(self.spans) == 1:
             return self.spans[0]
@@ -235,14 +250,15 @@ class Route:
         self.parting = None
 
     def aim_late(self, aims: Sequence[Aim]) -> None:
-        """Lead events straight to what they were folded into, as `aim` does where that is one cell.
+        """Lead events straight to what they were folded into, as `aim` does of one period.
 
         `aims`: one for each span. Events come late, or cells are watched, or there are several.
         """
         # A refold leads nothing straight: its routes have no event ranges.
         if self.event_ranges is None:
             return
-        reached = [aim.cell.layer.span for aim in aims]
+        aims, self.late = list(map(self._joined, aims)), None
+        reached = [aim.layer.span for aim in aims]
         starts, ends, after, until = zip(*(self._bounds_of(aim) for aim in aims), strict=True)
         within = max(starts), min(ends)
         # What only others than bills ask for is said to have no charge.
@@ -258,29 +274,39 @@ class Route:
         first.reach()
         self.late = first
 
+    def _joined(self, aim: Aim) -> Aim:
+        """Return an aim that has those cells, too, which events of its cut are led to already."""
+        for late in () if self.late is None else (self.late, *self.late.beside):
+            same = late.layer is aim.layer and late.cut_ms == aim.cut_ms > 0
+            if same and late.parting is not None:
+                late.parting.cells.update(aim.cells)
+                since_ms = max(late.since_ms, aim.since_ms)
+                return aim._replace(cells=late.parting.cells, since_ms=since_ms)
+        return aim
+
     def _late_of(self, aim: Aim) -> LateRoute | None:
-        """Return the way to one cell; None: it cannot be gone straight."""
-        layer, fold = aim.cell.layer, aim.cell.layer.span.fold
-        parts, set_key = fold.parts, None
+        """Return the way into one period; None: it cannot be gone straight."""
+        layer, fold = aim.layer, aim.layer.span.fold
+        parts = fold.parts
         if parts is None or parts.reading is None:
             return None
-        if fold.unique:
-            start_ms = None if fold.metric.recurring else layer.start_ms
-            set_key = layer.span.sets.get((*ONLY_CELL, start_ms))
-            if set_key is None:
-                return None
-        if aim.cut_ms:
-            # Nobody else asks whether it is dirty: what a flush writes is the cell.
-            aim.alone.dirty = True
         late = LateRoute(*self.meter_key, self.timelines, self.spans)
-        late.revised, late.cut_ms, late.beside = aim.cell, aim.cut_ms, ()
-        late.cell, late.reading, late.set_key = aim.alone, parts.reading, set_key
-        late.event_ranges = self.event_ranges
+        if not parts.plain:
+            late.parting = _parting_in(layer, aim.cells)
+        else:
+            late.cell = aim.cells[ONLY_CELL]
+            if fold.unique:
+                start_ms = None if fold.metric.recurring else layer.start_ms
+                late.set_key = layer.span.sets.get((*ONLY_CELL, start_ms))
+                if late.set_key is None:
+                    return None
+        late.layer, late.cut_ms, late.since_ms, late.beside = layer, aim.cut_ms, aim.since_ms, ()
+        late.reading, late.event_ranges = parts.reading, self.event_ranges
         return late
 
     def _bounds_of(self, aim: Aim) -> tuple[int, int, int, int]:
         """Return since and before when events are dated, and since and until when appended."""
-        layer = aim.cell.layer
+        layer = aim.layer
         timeline = self._timeline_in(layer.start_ms, layer.end_ms)
         period = None if timeline is None else timeline.holding(layer.start_ms)
         if period is None:
@@ -317,7 +343,7 @@ class Route:
         reach = newest_ms, appended_ms, self._differs_ms(other)
         mine, theirs = (
             [
-                _led(span, *reach)
+                led(span, *reach)
                 for span in route._spans_until(newest_ms)
                 if span.key.subscription_id == subscription_id
             ]
@@ -341,7 +367,7 @@ class Route:
         known = {id(each): each.fixed_since(since_ms, until_ms) for each in self.timelines}
         spans = tuple(
             (
-                *_led(span, *reach, known.get(id(span.timeline))),
+                *led(span, *reach, known.get(id(span.timeline))),
                 None if span.watch is None else span.watch.reached(appended_ms),
             )
             for span in self._spans_until(newest_ms)
@@ -365,37 +391,49 @@ class Route:
 class LateRoute(Route):
     """Where events go that count like one that came before: to what one cut shows, of each span."""
 
-    __slots__ = ("beside", "cut_ms", "revised")
-    revised: Cell
-    """The cell; the route's own has only the state of the cut."""
+    __slots__ = ("beside", "cut_ms", "since_ms")
+    layer: Layer
     cut_ms: int
-    """0: any cut shows them, and the route's own cell is this one."""
+    """0: any cut shows them; else its cells are `Alone`."""
+    since_ms: int
+    """Least append time."""
     beside: tuple[LateRoute, ...]
     """Where they go in other spans."""
 
-    def holds(self, timelines: Sequence[Timeline], complete: Container[SetKey]) -> bool:
-        """Return whether the cuts are to come, and show the same states yet.
+    def holds(
+        self,
+        timelines: Sequence[Timeline],
+        complete: Container[SetKey],
+        settled_ms: int,
+        run: Sequence[Arrival],
+    ) -> bool:
+        """Return whether the cuts are to come, and events of a run have their cells there.
 
         `timelines`: the newest, which say until when events are taken. `complete`: the sets whose
-        members are all at hand.
+        members are all at hand. `settled_ms`: revisions up to it are taken.
         """
-        if tuple(timelines) != self.timelines or not self._stands():
+        if tuple(timelines) != self.timelines or not self._stands(settled_ms):
             return False
         for each in self.beside:
-            if not each._stands() or (each.set_key is not None and each.set_key not in complete):
+            if not each._stands(settled_ms):
                 return False
-        return True
+            if each.set_key is not None and each.set_key not in complete:
+                return False
+        # What is parted beside others is folded into all of them, or into none.
+        return not self.beside or all(
+            each.parting is None or each.parting.takes(run, complete)
+            for each in (self, *self.beside)
+        )
 
-    def _stands(self) -> bool:
-        late, own = self.revised.late, self.cell
-        if self.cut_ms == 0:
-            return self.revised.layer.cells.get(ONLY_CELL) is own
-        return own is not None and late is not None and late.get(self.cut_ms) is own.state
+    def _stands(self, settled_ms: int) -> bool:
+        if self.cut_ms:
+            return not self.layer.is_settled(self.cut_ms, settled_ms)
+        return self.cell is None or self.layer.cells.get(ONLY_CELL) is self.cell
 
     @property
     def bills_at_once(self) -> bool:
         """Whether any charge that events are led to bills them when they come."""
-        return any(each.revised.layer.span.fold.bills_at_once for each in (self, *self.beside))
+        return any(each.layer.span.fold.bills_at_once for each in (self, *self.beside))
 
     def reads_like(self, other: LateRoute) -> bool:
         """Return whether events have a value for both, or for none."""
@@ -405,80 +443,20 @@ class LateRoute(Route):
         return one.field == two.field and one.numbers is two.numbers
 
 
-def _parting_in(layer: Layer) -> Parting:
-    """Return where the parts of a run lead in a layer."""
+def _parting_in(layer: Layer, cells: Cells) -> Parting:
+    """Return where the parts of a run lead in a layer: to these cells of it."""
     span = layer.span
     sets = span.sets if span.fold.unique else None
     period_ms = None if span.fold.metric.recurring else layer.start_ms
-    return Parting(layer.cells, span.fold, sets, period_ms)
+    return Parting(cells, span.fold, sets, period_ms)
 
 
 def _bounds_in(layer: Layer, period: Period, parts: FoldParts) -> bytes:
     """Return between which times events lead straight into the layer of a period."""
-    after_ms = max(layer.end_ms - MAX_EVENT_AHEAD_MS, parts.counts_after_ms + 1)
+    before_ms = max(parts.counts_after_ms, layer.span.watched_ms)
+    after_ms = max(layer.end_ms - MAX_EVENT_AHEAD_MS, before_ms + 1)
     until_ms = min(period.due_at_ms, layer.due_at_ms)
     return _BOUNDS.pack(layer.start_ms, layer.end_ms, after_ms, until_ms)
-
-
-def _led(
-    span: Span,
-    newest_ms: int,
-    appended_ms: int,
-    since_ms: int,
-    periods: Iterable[Period] | None = None,
-) -> tuple[object, ...]:
-    """Return what of a span decides to which cells it leads events, as `Route._shape` has it.
-
-    `periods`: those of its timeline, if they are known.
-    """
-    return (
-        span.key,
-        span.fold.key,
-        _history_groups(span),
-        min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,
-        _reached(span, newest_ms, appended_ms, since_ms, periods),
-    )
-
-
-def _history_groups(span: Span) -> int:
-    """Return the most groups of what is carried on, also before the span's first period."""
-    fold = span.fold
-    return span.max_groups if fold.metric.recurring and not fold.plain else 0
-
-
-def _reached(
-    span: Span,
-    newest_ms: int,
-    appended_ms: int,
-    since_ms: int,
-    periods: Iterable[Period] | None,
-) -> tuple[object, ...]:
-    recurring = span.fold.metric.recurring
-    until_ms = max(newest_ms, appended_ms) if recurring else newest_ms
-    if periods is None:
-        periods = span.timeline.fixed_since(since_ms, until_ms)
-    before_ms = min(span.end_ms, until_ms + 1)
-    periods = [p for p in periods if span.key.start_ms <= p.start_ms < before_ms]
-    last_cut_ms = appended_ms
-    if recurring:
-        # A late event of a recurring metric counts from a cut of a later period on, if one is due
-        # before the next revision; and a period that closes to it before then does not show it.
-        every_ms = {period.revise_every_ms for period in periods}
-        # Of those that are not looked at.
-        every_ms |= {t.revise_every_ms for t in span.timeline.terms if t.since_ms < since_ms}
-        last_cut_ms = max((ceil_to(appended_ms, each) for each in every_ms), default=appended_ms)
-    return before_ms, tuple(
-        (
-            period.start_ms,
-            min(period.end_ms, newest_ms + 1),
-            min(period.due_at_ms, last_cut_ms),
-            min(period.carries_until_ms, last_cut_ms) if recurring else 0,
-            period.revise_every_ms if period.due_at_ms < appended_ms else 0,
-            0 if span.fold.plain else period.max_groups,
-            period.timezone if span.fold.by_day else None,
-        )
-        for period in periods
-    )
 
 
 def _learn() -> None:

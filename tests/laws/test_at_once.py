@@ -38,7 +38,7 @@ def one_by_one() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fold, "_fold_plainly", lambda *_: None)
         patch.setattr(fold, "_fold_late", lambda *_: None)
-        patch.setattr(fold, "_fold_by_cells", lambda span, parts, route, run, *_: run)
+        patch.setattr(fold, "_fold_by_cells", lambda span, parts, route, run, *_: (None, run))
         yield
 
 

@@ -143,6 +143,21 @@ def test_events_of_watched_cells_go_straight_again(way: str, settings: SettingsR
     same(*lives)
 
 
+@pytest.mark.parametrize("way", ["begun anew", "upgraded twice"])
+def test_who_began_anew_is_due_as_long_as_what_was_before_is(way: str) -> None:
+    definitions = anew(definitions_of(["count"]), ["count"], *WAYS[way])
+    live = Live(definitions)
+    live.define_until(START_MS)
+    sent(live, ["count"], START_MS, START_MS)
+    # The cut of its end is yet to come when the next one is begun.
+    live.define_until(AGAIN_MS + 1)
+    sent(live, ["count"], AGAIN_MS + HOUR_MS, AGAIN_MS + HOUR_MS)
+    live.close_until(AGAIN_MS + 3 * WEEK_MS)
+    reasons = [b["closing_reason"] for b in live.bodies() if b["type"] == "usage.recorded"]
+    ended = "termination" if way == "begun anew" else "plan_change"
+    assert reasons == ["period_end", "period_end"] or reasons[0] == ended
+
+
 @st.composite
 def changes(draw: st.DrawFn) -> list[tuple[int, Command]]:
     """It ends and begins, and has other plans, at any times of some weeks."""

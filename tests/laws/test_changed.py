@@ -110,13 +110,35 @@ def test_any_interleaving_of_definitions_and_events_tells_the_same(data: st.Data
     record = msgspec.structs.replace(settings, usage_changed=not off)
     first = (changing[0].append_time_ms, commands.set_settings(record))
     switched = [(logged[at - 1][0], commands.set_settings(settings))] if at else []
-    definitions = lines([first, *logged[:at], *switched, *logged[at:]])
+    logged = [*logged[:at], *switched, *logged[at:]]
+    again = data.draw(st.integers(at, len(logged) - 1))
+    if data.draw(st.booleans()) and again:
+        once_more = msgspec.structs.replace(settings, usage_changed=data.draw(st.booleans()))
+        logged.insert(again, (logged[again - 1][0], commands.set_settings(once_more)))
+    definitions = lines([first, *logged])
     events = data.draw(arrivals(tuple(METRICS)))
     live = Live(definitions)
     for arrival in events:
         live.define(data.draw(st.integers(0, 3)))
         live.deliver([arrival])
     assert told(live) == told(in_order(definitions, events))
+
+
+def test_nobody_notes_once_the_last_moment_is_told() -> None:
+    """What was appended before settings that ask no more is yet told."""
+    off = msgspec.structs.replace(telling(60), usage_changed=False)
+    base = definitions_of(["count"], telling(60))
+    known = [(line.append_time_ms, line.command) for line in base]
+    off_ms = START_MS + 150_000
+    live = Live(lines([*known, (off_ms, commands.set_settings(off))]))
+    live.define_all()
+    live.deliver([arrived("count", 0, START_MS, START_MS + 10_000, transaction_id="t0")])
+    notes = []
+    for after_ms in (120_000, 180_000):
+        live.close_until(START_MS + after_ms)
+        notes.append(live.partition.changed.notes)
+    assert notes == [True, False]
+    assert [ms(message["as_of"]) for message in told(live)] == [START_MS + 60_000]
 
 
 def test_a_cut_left_half_told_goes_on_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,6 +207,19 @@ def test_an_earlier_copy_is_looked_at_unless_cells_are_at_rest_and_nobody_notes_
     assert entry.position == earlier.position
 
 
+def test_an_earlier_copy_is_not_looked_at_of_the_same_moment() -> None:
+    """What changed is told then, of whichever of them."""
+    live = Live(defined(("count",), replace(SETTINGS, usage_changed=True)))
+    live.define_all()
+    for number in range(2):
+        live.deliver([sent(number, HOUR_MS + 1_000 + number)])
+    assert looked_at(live, sent(0, HOUR_MS + 500)) == []
+    entry = live.partition.event_ranges.find((ORG, SUBSCRIPTION), "count")
+    assert entry is not None
+    assert list(entry.touched) == [START_MS + HOUR_MS + 60_000]
+    assert entry.first_ms == START_MS + HOUR_MS + 500
+
+
 @pytest.mark.parametrize("other", ["t0", "t9"])
 def test_an_earlier_copy_is_not_looked_at_for_a_correction_of_another(other: str) -> None:
     """One of an event that came, or of one that never does."""

@@ -34,6 +34,14 @@ def watched(draw: st.DrawFn, last_ms: int) -> list[CommandAt]:
     ]
     made = [(line.append_time_ms, line.command) for line in draw(changing_definitions(CODES))]
     made += [(since_ms, commands.create_alert(ORG, SUBSCRIPTION, alert)) for alert in alerts]
+    # Some go, and come again: then they see what came before as well.
+    gone_ms = since_ms + draw(st.integers(1, 2 * WEEK_MS))
+    again_ms = gone_ms + draw(st.integers(1, WEEK_MS))
+    for alert in draw(st.lists(st.sampled_from(alerts), unique_by=id)):
+        made += [
+            (gone_ms, commands.delete_alert(ORG, SUBSCRIPTION, str(alert["code"]))),
+            (again_ms, commands.create_alert(ORG, SUBSCRIPTION, alert)),
+        ]
     renamed = {"name": "looked at"}
     made += [(last_ms, commands.update_alert(ORG, SUBSCRIPTION, code, renamed)) for code in CODES]
     return lines(sorted(made, key=lambda line: line[0]))

@@ -18,7 +18,7 @@ from tables.partition.new_settings import NewSettings
 from tests.laws.test_groups import CODES, definitions_of
 from tests.laws.test_looking_later import Later
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, CommandAt
+from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, CommandAt, subscription_body
 from tests.world.events import event
 from tests.world.profiles import count
 
@@ -135,6 +135,10 @@ def play(twins: tuple[Leaving, Thorough], seed: int) -> None:
             told.append(commands.set_settings(settings))
         if choose.random() < 0.12:
             told += other_definition(choose, ids)
+        if choose.random() < 0.06:
+            anew = subscription_body(subscription_at=None)
+            told.append(commands.terminate_subscription(ORG, SUBSCRIPTION))
+            told.append(commands.create_subscription(ORG, anew))
         events = [
             arrived(choose, 4 * number + n, now_ms, now_ms + len(told))
             for n in range(choose.randrange(4))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from app.definitions import commands
+from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival
 from tables.cells.watch import Watch
 from tables.changelogged.checkpoint import Checkpoint
@@ -28,6 +29,7 @@ from tests.world.definitions import (
     changing_definitions,
     definitions_of,
     lines,
+    plan_body,
 )
 from tests.world.events import arrivals, arrived, slices
 from tests.world.partition import Live
@@ -47,14 +49,16 @@ class OneByOne(Close):
     def deliver(self, batch: Sequence[Arrival]) -> None:
         with (
             patch("tables.fold._fold_late", return_value=None),
-            patch("tables.fold._fold_by_cells", side_effect=lambda *given: given[3]),
+            patch("tables.fold._fold_by_cells", side_effect=lambda *given: (None, given[3])),
             patch("tables.partition.changed.Changed._is_noted", return_value=False),
         ):
             super().deliver(batch)
 
 
-def watching(made: Sequence[CommandAt], codes: Sequence[str], since_ms: int) -> list[CommandAt]:
-    """Add an alert on each metric."""
+def watching(
+    made: Sequence[CommandAt], codes: Sequence[str], since_ms: int, gone_ms: Sequence[int] = ()
+) -> list[CommandAt]:
+    """Add an alert on each metric, which is deleted, and made anew, by turns at some times."""
     alerts = [
         {
             "alert_type": "billable_metric_current_usage_units",
@@ -65,7 +69,12 @@ def watching(made: Sequence[CommandAt], codes: Sequence[str], since_ms: int) -> 
         for code in codes
     ]
     told = [(line.append_time_ms, line.command) for line in made]
-    told += [(since_ms, commands.create_alert(ORG, SUBSCRIPTION, alert)) for alert in alerts]
+    for number, at_ms in enumerate((since_ms, *gone_ms)):
+        for alert in alerts:
+            command = commands.create_alert(ORG, SUBSCRIPTION, alert)
+            if number % 2:
+                command = commands.delete_alert(ORG, SUBSCRIPTION, str(alert["code"]))
+            told.append((at_ms, command))
     return lines(sorted(told, key=lambda line: line[0]))
 
 
@@ -79,7 +88,10 @@ def test_events_of_a_cut_are_folded_at_once_as_one_by_one(data: st.DataObject) -
     made = definitions_of(codes, settings)
     if changing:
         made = [made[0], *data.draw(changing_definitions(codes))[1:]]
-    definitions = watching(made, codes, START_MS + data.draw(st.sampled_from([0, 1, HOUR_MS])))
+    since_ms = START_MS + data.draw(st.sampled_from([0, 1, HOUR_MS]))
+    steps_ms = data.draw(st.lists(st.sampled_from([1, MINUTE_MS, HOUR_MS, DAY_MS]), max_size=3))
+    gone_ms = [since_ms + sum(steps_ms[: n + 1]) for n in range(len(steps_ms))]
+    definitions = watching(made, codes, since_ms, gone_ms)
     events = data.draw(arrivals(codes, ids=30, max_events=40))
     if data.draw(st.booleans()):
         # Most come within some minutes, or hours, in time.
@@ -105,19 +117,22 @@ def test_events_of_a_cut_are_folded_at_once_as_one_by_one(data: st.DataObject) -
     assert [each.value for each in lives[0].records] == [each.value for each in lives[1].records]
 
 
-def test_the_second_event_of_a_watched_cell_goes_straight_until_its_cut() -> None:
-    definitions = definitions_of(CODES)
-    live = Live(watching(definitions, CODES, START_MS))
+@pytest.mark.parametrize("codes", [CODES, APART])
+def test_the_second_event_of_a_watched_cell_goes_straight_until_its_cut(
+    codes: Sequence[str],
+) -> None:
+    definitions = definitions_of(codes)
+    live = Live(watching(definitions, codes, START_MS))
     live.define_all()
     first_ms = START_MS + HOUR_MS
 
     def deliver(*appended_ms: int) -> int:
         before = live.straight
         for at_ms in appended_ms:
-            for code in CODES:
+            for code in codes:
                 name = f"{code}{at_ms}"
                 live.deliver([arrived(code, at_ms, at_ms, transaction_id=name, u="a", v="1")])
-        return (live.straight - before) // len(CODES)
+        return (live.straight - before) // len(codes)
 
     assert deliver(first_ms + 1, first_ms + 2, first_ms + MINUTE_MS) == 2
     assert deliver(first_ms + MINUTE_MS + 1, first_ms + 2 * MINUTE_MS) == 1
@@ -125,6 +140,49 @@ def test_the_second_event_of_a_watched_cell_goes_straight_until_its_cut() -> Non
     assert deliver(first_ms + 3, first_ms + MINUTE_MS + 2) == 0
     live.close_until(first_ms + 2 * MINUTE_MS)
     assert deliver(first_ms + MINUTE_MS + 3) == 0
+
+
+@pytest.mark.parametrize("kind", ["current", "lifetime"])
+@pytest.mark.parametrize("codes", [CODES, APART])
+def test_events_go_straight_again_once_the_alert_is_gone(kind: str, codes: Sequence[str]) -> None:
+    at_ms = START_MS + HOUR_MS
+    made = watching(definitions_of(codes), codes, START_MS, [at_ms + 1])
+    for line in made:
+        if line.command.type == "create_alert":
+            line.command.payload["alert"]["alert_type"] = f"billable_metric_{kind}_usage_units"
+    lives = Live(made), OneByOne(made)
+    straight = []
+    for live in lives:
+        live.define_until(START_MS)
+        for number in range(6):
+            appended_ms = at_ms + (number - 2) * MINUTE_MS + 1
+            live.close_until(appended_ms - 1)
+            before = live.straight
+            live.deliver(
+                [
+                    arrived(code, n, appended_ms, transaction_id=f"t{n}", u="a", v="1", g="x")
+                    for n, code in enumerate(codes, number * len(codes))
+                ]
+            )
+            straight.append((live.straight - before) // len(codes))
+    # What comes until the next grid cut is yet of the alert.
+    assert straight == [0, 0, 0, 0, 1, 1] + [0] * 6
+    same(*lives)
+
+
+def test_what_comes_late_of_a_deleted_alert_is_looked_at() -> None:
+    """It was appended before the last cut that the alert is asked at, and that is not taken yet."""
+    at_ms = START_MS + HOUR_MS
+    made = watching(definitions_of(["count"]), ["count"], START_MS, [at_ms + 1])
+    lives = Live(made), OneByOne(made)
+    for live in lives:
+        live.define_all()
+        live.close_until(at_ms)
+        for number, after_ms in enumerate((MINUTE_MS + 1, MINUTE_MS + 2, 2)):
+            name = f"t{number}"
+            live.deliver([arrived("count", number, at_ms, at_ms + after_ms, transaction_id=name)])
+    assert lives[0].straight == 1
+    assert lives[0].cells() == lives[1].cells()
 
 
 def at_hours(live: Live, dated: int, appended: int, codes: Sequence[str] = CODES) -> int:
@@ -137,8 +195,9 @@ def at_hours(live: Live, dated: int, appended: int, codes: Sequence[str] = CODES
     return live.straight - before
 
 
-def test_the_second_event_of_a_day_goes_straight_into_both_spans() -> None:
-    definitions = definitions_of(CODES, DAILY)
+@pytest.mark.parametrize("codes", [CODES, APART])
+def test_the_second_event_of_a_day_goes_straight_into_both_spans(codes: Sequence[str]) -> None:
+    definitions = definitions_of(codes, DAILY)
     lives = Live(definitions), OneByOne(definitions)
     straight = []
     for live in lives:
@@ -154,12 +213,34 @@ def test_the_second_event_of_a_day_goes_straight_into_both_spans() -> None:
             (50, 50),
             (51, 51),
         ):
-            straight.append(at_hours(live, dated, appended) // len(CODES))
-    assert straight == [0, 1, 1, 0, 1, 1, 0, 1] + [0] * 8
+            straight.append(at_hours(live, dated, appended, codes) // len(codes))
+    # A group takes its place in a day first.
+    first = int(codes is CODES)
+    assert straight == [0, first, 1, 0, 1, 1, 0, 1] + [0] * 8
     assert lives[0].cells() == lives[1].cells()
     assert lives[0].changelog.cells == lives[1].changelog.cells
     daily = [key for key, _ in lives[0].cells() if key.charge_id.endswith(":daily")]
-    assert len(daily) == len(CODES)
+    assert len(daily) == len(codes)
+
+
+def test_an_event_goes_straight_into_the_cells_of_all_charges() -> None:
+    """Or into none of them: its group is known to each, but not both of its groups to one."""
+    definitions = watching(definitions_of(["sum"]), ["sum"], START_MS)
+    (charge,) = plan_body(["sum"])["charges"]
+    other = {**charge, "code": "other", "properties": {"amount": "1", "pricing_group_keys": ["u"]}}
+    told = [(line.append_time_ms, line.command) for line in definitions]
+    told.append((START_MS, commands.create_charge(ORG, "plan", other)))
+    lives = Live(lines(told)), OneByOne(lines(told))
+    straight = []
+    for live in lives:
+        live.define_all()
+        for group, user in ("xa", "yb", "xb", "xc", "xc"):
+            place, before = live.accepted, live.straight
+            at_ms = START_MS + HOUR_MS + 1 + place
+            live.deliver([arrived("sum", place, at_ms, at_ms, v="1", g=group, u=user)])
+            straight.append(live.straight - before)
+    assert straight == [0, 0, 1, 0, 1] + [0] * 5
+    same(*lives)
 
 
 def test_events_of_two_days_in_one_batch_count_from_their_own_on() -> None:
@@ -219,7 +300,7 @@ def test_how_far_ahead_the_next_event_is_dated_is_looked_at(
 
 def test_a_grid_that_begins_ends_what_has_the_same_cut() -> None:
     grids = ((0, MINUTE_MS), (30_001, 10_000))
-    watch = Watch(5_000, grids, Checkpoint())
+    watch = Watch(((5_000, NEVER_MS),), grids, Checkpoint())
     for at_ms in (1, 5_000, 5_001, 30_000, 30_001, 40_000, 40_001):
         until_ms = watch.same_until(at_ms)
         assert watch.cut_of(until_ms) == watch.cut_of(at_ms)

@@ -32,37 +32,28 @@ class AlertIndex(Index):
             if alert is not None:
                 yield alert
 
-    def since_ms(self, name: CodeKey, metric_id: str, until_ms: int | None) -> int:
-        """Return when a subscription first had an alert on a metric; NEVER_MS: not until then.
-
-        It counts after the alert is deleted, too, or its cells would have to be folded anew.
-        """
-        if name not in self.by_name:
-            # As it is of most, whenever a route is made.
-            return NEVER_MS
-        return min(self._times_ms(name, metric_id, until_ms), default=NEVER_MS)
-
-    def lifetime_since_ms(self, name: CodeKey, metric_id: str, until_ms: int | None) -> int:
-        """Return the same for an alert on a whole life; it counts after its deletion as well."""
-        times_ms = self._times_ms(name, metric_id, until_ms, of_life=True)
-        return min(times_ms, default=NEVER_MS)
-
-    def _times_ms(
+    def asking(
         self, name: CodeKey, metric_id: str, until_ms: int | None, *, of_life: bool = False
-    ) -> Iterator[int]:
-        """Yield when versions of alerts on a metric came; `of_life`: on a whole life only."""
-        for identity in self.by_name.get(name, ()):
-            for at_ms, alert in self._made(identity):
-                about = alert.metric_id == metric_id and (alert.is_of_life or not of_life)
-                if about and (until_ms is None or at_ms <= until_ms):
-                    yield at_ms
+    ) -> Iterator[tuple[int, int]]:
+        """Yield since and until when alerts of a subscription are on a metric, one by one.
 
-    def _made(self, identity: str) -> Iterator[tuple[int, Alert]]:
-        versions = self.versions[identity]
-        for at_ms in versions.changes:
-            alert = versions.at(at_ms)
-            if alert is not None:
-                yield at_ms, alert
+        NEVER_MS: it is on it yet, under definitions appended until `until_ms` (None: all).
+        `of_life`: those on a whole life only.
+        """
+        for identity in self.by_name.get(name, ()):
+            versions, since_ms = self.versions[identity], NEVER_MS
+            for at_ms in versions.changes:
+                if until_ms is not None and at_ms > until_ms:
+                    break
+                alert = versions.at(at_ms)
+                if alert is not None and alert.metric_id == metric_id:
+                    if alert.is_of_life or not of_life:
+                        since_ms = min(since_ms, at_ms)
+                elif since_ms < NEVER_MS:
+                    yield since_ms, at_ms
+                    since_ms = NEVER_MS
+            if since_ms < NEVER_MS:
+                yield since_ms, NEVER_MS
 
     def commit(self, alert: Alert, now_ms: int, offset: int) -> None:
         """Take a new version over."""

@@ -15,7 +15,14 @@ from app.definitions.outcome import Applied, Impact
 from tables.closing.close import entering_history
 from tables.partition.redirection import refolds_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of, metric_body
+from tests.world.definitions import (
+    ORG,
+    SETTINGS,
+    SUBSCRIPTION,
+    definitions_of,
+    metric_body,
+    subscription_body,
+)
 from tests.world.events import arrived
 from tests.world.partition import Live
 
@@ -292,3 +299,19 @@ def test_cells_of_final_periods_are_forgotten_by_routes_that_rest() -> None:
     tell(live, END_MS + 2 * DAY_MS, settings(grace_s=60, late_window_s=DAY_MS // 1000))
     assert looked(live) == (set(), 0)
     assert live.forget(NAME)
+
+
+@pytest.mark.parametrize(("after_ms", "compiled"), [(1_000, 1), (HOUR_MS, 0)])
+def test_who_began_anew_is_left_alone_once_what_was_before_is_fixed(
+    after_ms: int, compiled: int
+) -> None:
+    """What ended is due at the next grid cut; settings before it may have it due later."""
+    live, ends_ms = used("count", START_MS + 1), START_MS + DAY_MS + 1
+    anew = commands.create_subscription(ORG, subscription_body(subscription_at=None))
+    live.append(ends_ms, commands.terminate_subscription(ORG, SUBSCRIPTION))
+    live.append(ends_ms + 1, anew)
+    at_ms = ends_ms + after_ms
+    for number in range(3):
+        live.deliver([arrived("count", 10 + number, at_ms, at_ms - 1, v="1")])
+    tell(live, at_ms, settings(grace_s=90))
+    assert looked(live) == (set(), compiled)

@@ -1,0 +1,89 @@
+"""Rows of what happened before, once or often: what comes later costs as if it had not."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
+from app.definitions.timeline import NEVER_MS
+from bench.growth.spent import Spent
+from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, name_of
+from tables.closing.changed import changed_at
+
+MINUTE_MS = 60_000
+
+
+def event_begun_anew(times: int) -> Spent:
+    """Fold an event of a subscription that ended and began anew so often."""
+    world = World(TIMES)
+    for number in range(TIMES):
+        for _ in range(times):
+            world.begin_anew(number)
+    at_ms = world.now_ms = world.definitions.append_time_ms + 1
+    return _folded_again(world, at_ms)
+
+
+def event_beside_corrections(corrections: int) -> Spent:
+    """Fold an event of a subscription with so many corrections of events that never come."""
+    world = World(TIMES)
+    for number in range(TIMES):
+        for wrong in range(corrections):
+            never = world.event(number, transaction_id=f"never{wrong}")
+            world.cancel(never, NOW_MS, known=False)
+    return _folded_again(world, NOW_MS)
+
+
+def _folded_again(world: World, at_ms: int) -> Spent:
+    """Fold an event of each subscription that has taken others of the period."""
+    for _ in range(3):
+        world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
+    events = [world.event(number, at_ms=at_ms) for number in range(TIMES)]
+    return world.spent([partial(world.fold, [each]) for each in events])
+
+
+def event_of_deleted_alerts(times: int) -> Spent:
+    """Fold an event of a subscription that had so many alerts, one after another."""
+    world, thresholds = World(TIMES), [{"value": "1000000"}]
+    alert = {"alert_type": "billable_metric_current_usage_units", "code": "calls"}
+    alert |= {"billable_metric_code": "calls"}
+    for number in range(TIMES):
+        _, external_id = name_of(number)
+        for _ in range(times):
+            for command in (
+                commands.create_alert(ORG, external_id, {**alert, "thresholds": thresholds}),
+                commands.delete_alert(ORG, external_id, "calls"),
+            ):
+                world.now_ms = world.definitions.append_time_ms + 2 * MINUTE_MS
+                world.define(command)
+                world.renew()
+    at_ms = world.now_ms = world.definitions.append_time_ms + MINUTE_MS
+    return _folded_again(world, at_ms)
+
+
+def closing_begun_anew(times: int) -> Spent:
+    """Close a month of a subscription that ended and began anew so often, of one cell."""
+    world = World(TIMES)
+    for number in range(TIMES):
+        for _ in range(times):
+            world.begin_anew(number)
+    at_ms = world.now_ms = world.definitions.append_time_ms + 1
+    world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
+    world.definitions.append_time_ms = at_ms + 60 * DAY_MS
+    # Of those that ended all is taken.
+    world.close_until(at_ms, TIMES)
+    world.flush()
+    return world.spent([partial(world.close, number) for number in range(TIMES)])
+
+
+def event_once_told(times: int) -> Spent:
+    """Fold an event once changes of usage were told, and are told no more, so often."""
+    world = World(TIMES)
+    for number in range(2 * times):
+        world.now_ms = world.definitions.append_time_ms + MINUTE_MS
+        world.define(commands.set_settings(SettingsRecord(usage_changed=number % 2 == 0)))
+        world.renew()
+    while (moment_ms := world.state.changed.next_ms()) < NEVER_MS:
+        list(changed_at(world.state, moment_ms))
+    at_ms = world.now_ms = world.definitions.append_time_ms + MINUTE_MS
+    return _folded_again(world, at_ms)

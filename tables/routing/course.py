@@ -1,0 +1,69 @@
+"""The course of a span: what decides to which cells it leads events, and from which cuts on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from app.definitions.timeline import Period, ceil_to
+from tables.cells.cell import Span
+
+
+def led(
+    span: Span,
+    newest_ms: int,
+    appended_ms: int,
+    since_ms: int,
+    periods: Iterable[Period] | None = None,
+) -> tuple[object, ...]:
+    """Return what of a span decides to which cells it leads events, as `Route._shape` has it.
+
+    `periods`: those of its timeline, if they are known.
+    """
+    return (
+        span.key,
+        span.fold.key,
+        _history_groups(span),
+        min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,
+        _reached(span, newest_ms, appended_ms, since_ms, periods),
+    )
+
+
+def _history_groups(span: Span) -> int:
+    """Return the most groups of what is carried on, also before the span's first period."""
+    fold = span.fold
+    return span.max_groups if fold.metric.recurring and not fold.plain else 0
+
+
+def _reached(
+    span: Span,
+    newest_ms: int,
+    appended_ms: int,
+    since_ms: int,
+    periods: Iterable[Period] | None,
+) -> tuple[object, ...]:
+    recurring = span.fold.metric.recurring
+    until_ms = max(newest_ms, appended_ms) if recurring else newest_ms
+    if periods is None:
+        periods = span.timeline.fixed_since(since_ms, until_ms)
+    before_ms = min(span.end_ms, until_ms + 1)
+    periods = [p for p in periods if span.key.start_ms <= p.start_ms < before_ms]
+    last_cut_ms = appended_ms
+    if recurring:
+        # A late event of a recurring metric counts from a cut of a later period on, if one is due
+        # before the next revision; and a period that closes to it before then does not show it.
+        every_ms = {period.revise_every_ms for period in periods}
+        # Of those that are not looked at.
+        every_ms |= {t.revise_every_ms for t in span.timeline.terms if t.since_ms < since_ms}
+        last_cut_ms = max((ceil_to(appended_ms, each) for each in every_ms), default=appended_ms)
+    return before_ms, tuple(
+        (
+            period.start_ms,
+            min(period.end_ms, newest_ms + 1),
+            min(period.due_at_ms, last_cut_ms),
+            min(period.carries_until_ms, last_cut_ms) if recurring else 0,
+            period.revise_every_ms if period.due_at_ms < appended_ms else 0,
+            0 if span.fold.plain else period.max_groups,
+            period.timezone if span.fold.by_day else None,
+        )
+        for period in periods
+    )
