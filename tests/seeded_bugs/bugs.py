@@ -4113,16 +4113,32 @@ BUGS = (
     Bug(
         "first-period-in-another-timezone-taken-for-one-of-all",
         "app/definitions/terms.py",
-        "first.start_ms + TIMEZONE_SHIFT_MS <= self.started_ms <=",
-        "first.start_ms <= self.started_ms <=",
+        "TIMEZONE_SHIFT_MS if is_moved else 0",
+        "0",
         "tests/laws/test_common_terms.py"
         "::test_a_first_period_that_another_timezone_cuts_short_is_its_own",
     ),
     Bug(
+        "first-period-from-where-others-begin",
+        "app/definitions/terms.py",
+        "return period._replace(start_ms=self.started_ms)",
+        "return period",
+        "tests/laws/test_common_terms.py"
+        "::test_what_is_due_next_is_told_as_by_a_timeline_of_its_own",
+    ),
+    Bug(
+        "no-period-before-the-second-one",
+        "app/definitions/terms.py",
+        "(period, opening)\n",
+        "(period, None)\n",
+        "tests/laws/test_common_terms.py"
+        "::test_what_is_due_next_is_told_as_by_a_timeline_of_its_own",
+    ),
+    Bug(
         "first-period-over-before-it-was-made",
         "app/definitions/terms.py",
-        "<= self.began_ms < first.end_ms",
-        "< first.end_ms",
+        "<= self.began_ms < period.end_ms",
+        "< period.end_ms",
         "tests/laws/test_common_terms.py::test_what_was_over_before_it_was_made_is_due_after_that",
     ),
     Bug(
