@@ -55,16 +55,19 @@ class Shared(NamedTuple):
     shift_ms: int
     """Two readings of one start in its timezones differ by less."""
 
-    def tells(self, due: Due) -> bool:
-        """Return whether what is due first of one that ever ran is due first of the other, too."""
+    def next_due(self, done_ms: int) -> int | None:
+        """Return when a period of the other is due first after a cut; None: ask its own."""
+        due = self.timeline.next_due(done_ms)
         if not due.periods:
-            return False
+            return None
         first, _ = due.periods[0]
         # Whatever the other had before ends where this begins, at the latest, and was due.
-        return self.since_ms <= first.start_ms or self._first_of(first) is not None
+        tells = self.since_ms <= first.start_ms or self._first_of(first) is not None
+        return due.at_ms if tells else None
 
-    def own(self, due: Due) -> Due | None:
-        """Return what is due first of the other, as of one that ever ran; None: ask the other."""
+    def due_after(self, done_ms: int) -> Due | None:
+        """Return what of the other is due first after a cut; None: ask its own timeline."""
+        due = self.timeline.next_due(done_ms)
         if self.since_ms <= due.shared_ms:
             return due
         if len(due.periods) != 1:
@@ -78,6 +81,15 @@ class Shared(NamedTuple):
             opening = self._first_of(earlier)
             pair = None if opening is None else (period, opening)
         return None if pair is None else Due(due.done_ms, due.at_ms, (pair,), -NEVER_MS)
+
+    def begin_ms(self, start_ms: int) -> int | None:
+        """Return where what begins with a period of one that ever ran begins of the other.
+
+        None: it may begin with the first period or with the second.
+        """
+        if self.since_ms <= start_ms:
+            return start_ms
+        return self.started_ms if start_ms <= self.started_ms else None
 
     def _first_of(self, period: Period) -> Period | None:
         """Return the other's first period, if it ends with this one; None: it may not.
@@ -209,23 +221,10 @@ class CommonTerms:
         since_ms = own_since_ms(created_ms, started_ms)
         return Shared(timeline, since_ms, max(created_ms, started_ms), started_ms, shift_ms)
 
-    def due_after(self, name: CodeKey, done_ms: int) -> Due | None:
-        """Return what of an external id is due first after a cut; None: ask its own timeline.
-
-        It has one subscription, which never changed.
-        """
-        shared = self.shared(name)
-        if shared is None:
-            return None
-        return shared.own(shared.timeline.next_due(done_ms))
-
     def next_due(self, name: CodeKey, done_ms: int) -> int | None:
         """Return when a period of an external id is due first after a cut; None: ask its own."""
         shared = self.shared(name)
-        if shared is None:
-            return None
-        due = shared.timeline.next_due(done_ms)
-        return due.at_ms if shared.tells(due) else None
+        return None if shared is None else shared.next_due(done_ms)
 
     def _common_of(self, organization_id: str, plan_id: str) -> _Common:
         definitions = self._definitions

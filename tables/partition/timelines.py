@@ -7,7 +7,7 @@ from itertools import chain
 
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
-from app.definitions.terms import CommonTerms, subscription_timeline
+from app.definitions.terms import CommonTerms, Shared, subscription_timeline
 from app.definitions.timeline import NEVER_MS, Due, Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
@@ -75,16 +75,19 @@ class TimelineTable:
         dues_ms = [timeline.next_due(done_ms).at_ms for _, timeline in self.of(name)]
         return min(dues_ms, default=NEVER_MS)
 
-    def due_alone(self, name: SubscriptionKey, done_ms: int) -> tuple[Subscription, Due] | None:
+    def due_alone(
+        self, name: SubscriptionKey, done_ms: int
+    ) -> tuple[Subscription, Due, Shared] | None:
         """Return the one subscription of an external id, and what of it is due first after a cut.
 
-        It never changed. None: its timelines are at hand, or have to be made.
+        It never changed. With what it shares. None: its timelines are at hand, or have to be made.
         """
-        due = None if self._is_fresh(name) else self._common.due_after(name, done_ms)
-        if due is None:
+        shared = None if self._is_fresh(name) else self._common.shared(name)
+        due = None if shared is None else shared.due_after(done_ms)
+        if shared is None or due is None:
             return None
         one = self._definitions.subscription_index.by_external_id.single(name)
-        return None if one is None else (one, due)
+        return None if one is None else (one, due, shared)
 
     def within(self, name: SubscriptionKey, from_ms: int, until_ms: int) -> Iterator[Period]:
         """Yield periods of an external id that end after an instant and start until another."""
