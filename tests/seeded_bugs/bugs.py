@@ -4135,6 +4135,14 @@ BUGS = (
         "::test_what_is_due_next_is_told_as_by_a_timeline_of_its_own",
     ),
     Bug(
+        "due-as-before-whatever-is-done",
+        "app/definitions/timeline.py",
+        "before.done_ms <= done_ms < before.at_ms",
+        "before.done_ms <= done_ms",
+        "tests/laws/test_due_after.py"
+        "::test_what_is_due_next_is_found_whatever_was_asked_for_before",
+    ),
+    Bug(
         "first-period-over-before-it-was-made",
         "app/definitions/terms.py",
         "<= self.began_ms < period.end_ms",
