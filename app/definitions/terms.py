@@ -82,6 +82,13 @@ class Shared(NamedTuple):
             pair = None if opening is None else (period, opening)
         return None if pair is None else Due(due.done_ms, due.at_ms, (pair,), -NEVER_MS)
 
+    def holding(self, at_ms: int) -> Period | None:
+        """Return the period of the other that holds an instant; None: ask its own timeline."""
+        period = self.timeline.holding(at_ms)
+        if period is None or self.since_ms <= period.start_ms:
+            return period
+        return self._first_of(period)
+
     def begin_ms(self, start_ms: int) -> int | None:
         """Return where what begins with a period of one that ever ran begins of the other.
 

@@ -82,12 +82,17 @@ class TimelineTable:
 
         It never changed. With what it shares. None: its timelines are at hand, or have to be made.
         """
-        shared = None if self._is_fresh(name) else self._common.shared(name)
-        due = None if shared is None else shared.due_after(done_ms)
-        if shared is None or due is None:
+        alone = None if self._is_fresh(name) else self.alone(name)
+        due = None if alone is None else alone[1].due_after(done_ms)
+        return None if alone is None or due is None else (alone[0], due, alone[1])
+
+    def alone(self, name: SubscriptionKey) -> tuple[Subscription, Shared] | None:
+        """Return the one subscription of an external id that never changed, and what it shares."""
+        shared = self._common.shared(name)
+        if shared is None:
             return None
         one = self._definitions.subscription_index.by_external_id.single(name)
-        return None if one is None else (one, due, shared)
+        return None if one is None else (one, shared)
 
     def within(self, name: SubscriptionKey, from_ms: int, until_ms: int) -> Iterator[Period]:
         """Yield periods of an external id that end after an instant and start until another."""
