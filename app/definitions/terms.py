@@ -23,8 +23,10 @@ from app.definitions.model import (
 )
 from app.definitions.state import Definitions
 from app.definitions.timeline import (
+    NEVER_MS,
     TIMEZONE_SHIFT_MS,
     Due,
+    Period,
     Terms,
     Timeline,
     ever_under,
@@ -50,16 +52,60 @@ class Shared(NamedTuple):
     """When the other was made or began, whichever came last."""
     started_ms: int
 
-    def tells(self, due: Due) -> bool:
-        """Return whether what is due first of one that ever ran is due first of the other, too."""
+    shift_ms: int
+    """Two readings of one start in its timezones differ by less."""
+
+    def next_due(self, done_ms: int) -> int | None:
+        """Return when a period of the other is due first after a cut; None: ask its own."""
+        due = self.timeline.next_due(done_ms)
         if not due.periods:
-            return False
+            return None
         first, _ = due.periods[0]
-        if self.since_ms <= first.start_ms:
-            # Whatever the other had before ends where this begins, at the latest, and was due.
-            return True
-        # Or it is its first period, which begins so late that it has the same end.
-        return first.start_ms + TIMEZONE_SHIFT_MS <= self.started_ms <= self.began_ms < first.end_ms
+        # Whatever the other had before ends where this begins, at the latest, and was due.
+        tells = self.since_ms <= first.start_ms or self._first_of(first) is not None
+        return due.at_ms if tells else None
+
+    def due_after(self, done_ms: int) -> Due | None:
+        """Return what of the other is due first after a cut; None: ask its own timeline."""
+        due = self.timeline.next_due(done_ms)
+        if self.since_ms <= due.shared_ms:
+            return due
+        if len(due.periods) != 1:
+            return None
+        ((period, earlier),) = due.periods
+        pair: tuple[Period, Period | None] | None = None
+        if period.start_ms < self.since_ms:
+            opening = self._first_of(period)
+            pair = None if opening is None else (opening, None)
+        elif earlier is not None:
+            opening = self._first_of(earlier)
+            pair = None if opening is None else (period, opening)
+        return None if pair is None else Due(due.done_ms, due.at_ms, (pair,), -NEVER_MS)
+
+    def holding(self, at_ms: int) -> Period | None:
+        """Return the period of the other that holds an instant; None: ask its own timeline."""
+        period = self.timeline.holding(at_ms)
+        if period is None or self.since_ms <= period.start_ms:
+            return period
+        return self._first_of(period)
+
+    def begin_ms(self, start_ms: int) -> int | None:
+        """Return where what begins with a period of one that ever ran begins of the other.
+
+        None: it may begin with the first period or with the second.
+        """
+        if self.since_ms <= start_ms:
+            return start_ms
+        return self.started_ms if start_ms <= self.started_ms else None
+
+    def _first_of(self, period: Period) -> Period | None:
+        """Return the other's first period, if it ends with this one; None: it may not.
+
+        It begins so late that no reading of the time parts the two, and was made before it ended.
+        """
+        if period.start_ms + self.shift_ms <= self.started_ms <= self.began_ms < period.end_ms:
+            return period._replace(start_ms=self.started_ms)
+        return None
 
 
 class _Common:
@@ -120,8 +166,8 @@ class CommonTerms:
         self._definitions = definitions
         self._known: dict[str, _Common] = {}
         """By plan id."""
-        self._shared: dict[tuple[object, ...], Timeline] = {}
-        """What those who are alike share, as if they had ever run."""
+        self._shared: dict[tuple[object, ...], tuple[Timeline, int]] = {}
+        """What those who are alike share, as if they had ever run, and `Shared.shift_ms`."""
         self._numbers = count()
         self._asked: tuple[CodeKey, int, Shared | None] | None = None
         """The name asked for last, under which definitions, and what it was told."""
@@ -166,37 +212,26 @@ class CommonTerms:
             cycles = common.cycles(begun, own[0])
             grids = tuple([_grid_from(life.anchor_ms, *cycle) for cycle in cycles])
         alike = common.number, begun, life.billing_time, grids, *own
-        timeline = self._shared.get(alike)
-        if timeline is None:
+        found = self._shared.get(alike)
+        if found is None:
             (versions,) = definitions.subscriptions(*name)
             terms = self.of(versions)
             if terms is None:
                 return None
             if len(self._shared) >= _MOST_SHARED:
                 self._shared.clear()
-            timeline = self._shared[alike] = ever_under(terms)
+            is_moved = len({each.grid.timezone for each in terms}) > 1
+            found = ever_under(terms), TIMEZONE_SHIFT_MS if is_moved else 0
+            self._shared[alike] = found
+        timeline, shift_ms = found
         created_ms, started_ms = life.created_ms, life.started_ms
         since_ms = own_since_ms(created_ms, started_ms)
-        return Shared(timeline, since_ms, max(created_ms, started_ms), started_ms)
-
-    def due_after(self, name: CodeKey, done_ms: int) -> Due | None:
-        """Return what of an external id is due first after a cut; None: ask its own timeline.
-
-        It has one subscription, which never changed.
-        """
-        shared = self.shared(name)
-        if shared is None:
-            return None
-        due = shared.timeline.next_due(done_ms)
-        return due if shared.since_ms <= due.shared_ms else None
+        return Shared(timeline, since_ms, max(created_ms, started_ms), started_ms, shift_ms)
 
     def next_due(self, name: CodeKey, done_ms: int) -> int | None:
         """Return when a period of an external id is due first after a cut; None: ask its own."""
         shared = self.shared(name)
-        if shared is None:
-            return None
-        due = shared.timeline.next_due(done_ms)
-        return due.at_ms if shared.tells(due) else None
+        return None if shared is None else shared.next_due(done_ms)
 
     def _common_of(self, organization_id: str, plan_id: str) -> _Common:
         definitions = self._definitions

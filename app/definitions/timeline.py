@@ -186,7 +186,16 @@ class Timeline:
     its first periods and those of now is not kept.
     """
 
-    __slots__ = ("_begun", "_due", "_last", "_opening", "_recent", "published", "terms")
+    __slots__ = (
+        "_begun",
+        "_due",
+        "_due_before",
+        "_last",
+        "_opening",
+        "_recent",
+        "published",
+        "terms",
+    )
 
     def __init__(self, terms: list[Terms], *, published: bool = True, fixed_ms: int | None = None):
         """Make a timeline; with `fixed_ms`, without most periods that are fixed by that time."""
@@ -205,6 +214,8 @@ class Timeline:
         """Period that was found last: most events fall into it, too."""
         self._due: Due | None = None
         """What `next_due` found last: who waits for a cut asks again when it is taken."""
+        self._due_before: Due | None = None
+        """What it found before: all who share it ask for what a cut is of, and what follows."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let another process make its periods again: they follow from the terms."""
@@ -309,10 +320,14 @@ class Timeline:
 
     def next_due(self, done_ms: int) -> Due:
         """Return the periods that are due first after a cut."""
-        due = self._due
-        if due is None or not due.done_ms <= done_ms < due.at_ms:
-            due = self._due = self._found_due(done_ms)
-        return due
+        due, before = self._due, self._due_before
+        if due is not None and due.done_ms <= done_ms < due.at_ms:
+            return due
+        if before is not None and before.done_ms <= done_ms < before.at_ms:
+            return before
+        found = self._found_due(done_ms)
+        self._due, self._due_before = found, due
+        return found
 
     def _found_due(self, done_ms: int) -> Due:
         newest = self.terms[-1] if self.terms else None

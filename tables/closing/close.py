@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from typing import NamedTuple
 
 from app.definitions.model import ChargeFilter, Plan, Subscription
+from app.definitions.terms import Shared
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
@@ -97,12 +98,15 @@ def closing(
         moved = Moved(partition, name, cut_ms)
         revising = _Revising.of(partition, name, cut_ms, moved)
     partition.work.add("close", "names", 1)
-    for subscription, plans, period, earlier in _periods_at(partition, name, cut_ms, revising):
+    for subscription, plans, period, earlier, shared in _periods_at(
+        partition, name, cut_ms, revising
+    ):
         partition.work.add("close", "periods", 1)
         if published.first_ms == cut_ms == period.due_at_ms:
             published.note_absent((subscription.id, period.start_ms))
         about = subscription, period, earlier, cut_ms
-        yield from PeriodAtCut(partition, name, *about, moved=moved, plans=plans).records()
+        at_cut = PeriodAtCut(partition, name, *about, moved=moved, plans=plans, shared=shared)
+        yield from at_cut.records()
     # A state that is folded anew bills again what was lost, and tells nobody of alerts again.
     if cut_ms > partition.checkpoint.grid_ms:
         if name in partition.cuts.grid.get(cut_ms, ()):
@@ -113,17 +117,17 @@ def closing(
 
 def _periods_at(
     partition: Partition, name: SubscriptionKey, cut_ms: int, revising: _Revising | None
-) -> Iterator[tuple[Subscription, Versions[Plan], Period, Period | None]]:
+) -> Iterator[tuple[Subscription, Versions[Plan], Period, Period | None, Shared | None]]:
     """Yield each period that a cut may publish anything of, and the one before it.
 
-    With its subscription, and the plan of that through time.
+    With its subscription, the plan of that through time, and what it shares with others.
     """
     definitions = partition.definitions
     alike = partition.timelines.due_alone(name, cut_ms - 1) if revising is None else None
     if alike is not None:
-        one, due = alike
+        one, due, shared = alike
         for period, earlier in due.periods if due.at_ms == cut_ms else ():
-            yield one, definitions.plan_versions[one.plan_id], period, earlier
+            yield one, definitions.plan_versions[one.plan_id], period, earlier, shared
         return
     timelines = partition.timelines
     for versions, timeline in (
@@ -135,7 +139,7 @@ def _periods_at(
         for period, earlier in periods:
             subscription = versions.at(period.fixed_at_ms)
             if subscription is not None:
-                yield subscription, definitions.plan_through(versions), period, earlier
+                yield subscription, definitions.plan_through(versions), period, earlier, None
 
 
 def _due_at(timeline: Timeline, cut_ms: int) -> Iterable[tuple[Period, Period | None]]:

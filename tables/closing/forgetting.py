@@ -22,6 +22,7 @@ from tables.cells.forgotten import carry, is_forgotten
 from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.members import SetKey
+from tables.closing.packed_forgetting import Final, final_of
 from tables.entries_fold import asks, charge_named
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharges
@@ -95,15 +96,38 @@ class Forgetting:
             self._look_at((name,), partition.cuts.settled_ms + 1)
             return
         packed = partition.packing.is_packed(name)
+        if packed and (final := final_of(partition, name)) is not None:
+            self._forget_packed(name, final, waited_for)
+            return
         partition.packing.unpack(name)
         for code in list(partition.event_ranges.codes_of(name)):
             _note_final(partition, (*name, code))
             yield from self._dropping((*name, code), waited_for)
-        later_ms = _next_final_ms(partition, name)
-        if later_ms < NEVER_MS:
-            self._look_at((name,), later_ms)
+        self._look_later(name, _next_final_ms(partition, name))
         if packed:
             yield from partition.packing.packing(name)
+
+    def _look_later(self, name: SubscriptionKey, later_ms: int) -> None:
+        if later_ms < NEVER_MS:
+            self._look_at((name,), later_ms)
+
+    def _forget_packed(
+        self, name: SubscriptionKey, final: Final, waited_for: Container[SetKey]
+    ) -> None:
+        """Drop packed cells, but for those with members."""
+        partition = self._partition
+        for code, final_ms in final.codes.items():
+            partition.checkpoint.fold_version = FORGETTING_VERSION
+            partition.event_ranges.note_forgotten((*name, code), final_ms)
+        gone = {
+            key
+            for key, members in final.cells.items()
+            if members is None or self._has_left(name, members, waited_for)
+        }
+        if gone:
+            partition.packing.delete(name, gone)
+        partition.work.add("close", "cells", len(gone))
+        self._look_later(name, final.later_ms)
 
     def _dropping(self, meter_key: MeterKey, waited_for: Container[SetKey]) -> Steps[None]:
         """Drop the forgotten cells of a meter key, by steps, but for those with members.
@@ -141,14 +165,22 @@ class Forgetting:
 
     def _is_empty(self, cell: Cell, waited_for: Container[SetKey]) -> bool:
         """Return whether a cell has no members any more; if it may have some, they are to go."""
-        span, members = cell.layer.span, self._partition.members
+        span = cell.layer.span
         set_name = (cell.filter_id, cell.groups, cell.layer.start_ms)
-        key = span.set_named(set_name)
-        if key in waited_for and key not in members.leaving:
-            span.sets.pop(set_name, None)
+        if not self._has_left(span.name, span.set_named(set_name), waited_for):
+            return False
+        span.sets.pop(set_name, None)
+        return True
+
+    def _has_left(
+        self, name: SubscriptionKey, members: SetKey, waited_for: Container[SetKey]
+    ) -> bool:
+        """Return whether a set of members left before, and is empty; if not it is to leave."""
+        leaving = self._partition.members
+        if members in waited_for and members not in leaving.leaving:
             return True
-        members.leave([key])
-        self._waiting.setdefault(span.name, set()).add(key)
+        leaving.leave([members])
+        self._waiting.setdefault(name, set()).add(members)
         return False
 
 

@@ -1,85 +1,157 @@
 """Cells of a period that ends, shown from the bytes they are packed in.
 
 Most cells of a large worker wait, packed, for the end of their period, which changes none of them.
-Making routes, spans and cells of them takes more than all else that the cut does. Where figures
-hang on more than the cells of the period itself, routes tell them (`PeriodAtCut.closings`).
+Making routes, spans and cells of them takes more than all else that the cut does. Where records say
+more than figures, or nobody else has the same periods, routes tell them (`PeriodAtCut.closings`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from app.definitions.by_identity import ByIdentity
-from app.definitions.model import Charge, Metric
-from app.definitions.timeline import NEVER_MS, Period
-from tables.aggregation import Groups
+from app.definitions.model import ChargeFilter
+from app.definitions.terms import Shared
+from app.definitions.timeline import Period, Timeline
+from app.wire.arrivals import SubscriptionKey
+from tables.aggregation import Groups, State
 from tables.cells.figures import figures_of
 from tables.changelogged.packed_rows import PackedHere
 from tables.changelogged.published_period import PublishedCellKey
 from tables.charge import ChargeFold
-from tables.closing.beside import ToldOfAll, told_of
+from tables.closing.beside import told_of
 from tables.closing.period_before import PeriodBefore
 from tables.closing.revision import Closing
 from tables.partition.packing import decode_cell, states_of
-from tables.routing.period_charges import PeriodCharges
+from tables.partition.route_table import RouteTable
+from tables.routing.period_charges import PeriodCharge, PeriodCharges
+
+_Place = tuple[str, str | None, Groups]
+"""(charge id, filter id, groups): where a cell is within its subscription."""
+
+
+class Shown(NamedTuple):
+    """A charge of a period as its packed cells show it, to all who share the period."""
+
+    period_charge: PeriodCharge
+    fold: ChargeFold
+    default_keys: tuple[str, ...]
+    filters: Mapping[str, ChargeFilter]
+    by_routes: bool
+    """Whether routes tell its cells."""
+    span_start_ms: int
+    """Start of the span that holds the period, of one that recurs."""
+
+
+def shown_of(
+    routes: RouteTable,
+    name: SubscriptionKey,
+    charges: PeriodCharges,
+    period: Period,
+    timeline: Timeline | None,
+) -> dict[str, Shown]:
+    """Return the charges of a period by id; `timeline`: what all have who share it; None: alone."""
+    shown: dict[str, Shown] = {}
+    for each in charges.in_force:
+        charge, metric, *_ = each
+        fold = routes.fold_of(charge, metric, period.timezone)
+        default_keys, has_more, filters = told_of(charge, metric)
+        begin_ms: int | None = -1
+        if metric.recurring:
+            # Who has periods of his own may end, or be carried on by another.
+            begin_ms = None
+            if timeline is not None:
+                begin_ms = routes.span_start_ms(name, fold, timeline, period)
+        by_routes, start_ms = has_more or begin_ms is None, -1 if begin_ms is None else begin_ms
+        shown[charge.id] = Shown(each, fold, default_keys, filters, by_routes, start_ms)
+    return shown
 
 
 def closings_of(
-    charges: PeriodCharges, period: Period, cells: Iterable[PackedHere], before: PeriodBefore
+    charges: PeriodCharges,
+    period: Period,
+    shown: Mapping[str, Shown],
+    shared: Shared | None,
+    cells: Iterable[PackedHere],
+    before: PeriodBefore,
 ) -> list[Closing] | None:
     """Return the cells of a period of which nothing is published yet; None: routes tell them.
 
-    `cells`: all of the subscription. `before`: the period before.
+    `shared`: what tells of its periods, if they are not its own. `cells`: all of the subscription.
+    `before`: the period before.
     """
-    for charge, metric, *_ in charges.recurring:
-        if any(before.closed(charge, told_of(charge, metric).filters)):
-            return None
-    found: dict[tuple[str, str | None, Groups], Closing] = {}
+    now: dict[_Place, State] = {}
+    carried: dict[_Place, State] = {}
+    start_ms = period.start_ms
     for cell in cells:
-        period_charge = charges.last(cell.charge_id)
-        if period_charge is None or period_charge.gone:
+        one = shown.get(cell.charge_id)
+        if one is None:
             # It is shown with another, or of a charge that the period does not have.
             continue
-        alone = _alone_of.of(period_charge.charge, period_charge.metric)
-        if alone is None:
+        if one.by_routes:
             return None
-        if cell.layer_ms != period.start_ms:
-            continue
-        fold, (keys, _, filters) = alone
-        charge_filter = None
-        if cell.filter_id is not None:
-            charge_filter = filters.get(cell.filter_id)
-            if charge_filter is None:
+        into = now
+        if cell.layer_ms != start_ms:
+            if cell.layer_ms > start_ms or not one.fold.metric.recurring:
+                continue
+            into = carried
+        if one.fold.metric.recurring and shared is not None:
+            begin_ms = shared.begin_ms(one.span_start_ms)
+            if begin_ms is None or begin_ms < cell.span_start_ms:
                 return None
-            keys = period_charge.charge.group_keys(charge_filter)
-        states = states_of(decode_cell(cell.value), fold.aggregation)
-        place = cell.charge_id, cell.filter_id, cell.groups
-        if states is None or len(states) > 1 or place in found:
-            # It is of no span that there is, or another cut adds to it.
+            if begin_ms > cell.span_start_ms:
+                # Of a span that has ended: those of this one show its events, too.
+                continue
+        aggregation, place = one.fold.aggregation, (cell.charge_id, cell.filter_id, cell.groups)
+        states = states_of(decode_cell(cell.value), aggregation)
+        if states is None or (place in into and into is now):
+            # It is of no span that there is.
             return None
-        name: PublishedCellKey = charges.name_under(*place, keys)
-        groups = cell.groups
-        grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
-        figures = figures_of(fold, states[0][1], None, period)
-        found[place] = Closing(name, period_charge, charge_filter, grouped_by, figures)
-    return list(found.values())
+        (_, state), *late = states
+        for cut_ms, more in late:
+            if cut_ms <= period.due_at_ms:
+                aggregation.merge(state, more)
+        if place in into:
+            aggregation.merge(into[place], state)
+        else:
+            into[place] = state
+    for charge, *_ in charges.recurring:
+        one = shown[charge.id]
+        for filter_id, groups in before.closed(charge, one.filters):
+            if one.by_routes:
+                return None
+            carried.setdefault((charge.id, filter_id, groups), one.fold.aggregation.initialize())
+    closings: list[Closing] = []
+    for place in now if not carried else {**now, **carried}:
+        closing = _closing(charges, period, shown[place[0]], place, now.get(place), carried)
+        if closing is None:
+            return None
+        closings.append(closing)
+    return closings
 
 
-class _Alone(NamedTuple):
-    """A charge whose cells tell a period without any others."""
-
-    fold: ChargeFold
-    told: ToldOfAll
-
-
-def _alone(charge: Charge, metric: Metric) -> _Alone | None:
-    """Return how the cells of a charge are shown; None: others tell what they come to, too."""
-    told = told_of(charge, metric)
-    if metric.recurring or charge.prorated or charge.is_billed_at_once(metric) or told.has_more:
-        return None
-    # Figures hang on the timezone where a charge is prorated, and on limits nowhere.
-    return _Alone(ChargeFold(charge, metric, "", NEVER_MS), told)
-
-
-_alone_of = ByIdentity(_alone)
+def _closing(
+    charges: PeriodCharges,
+    period: Period,
+    one: Shown,
+    place: _Place,
+    state: State | None,
+    carried: Mapping[_Place, State],
+) -> Closing | None:
+    """Return a cell by what it has in a period and before; None: its filter is not there."""
+    charge_filter, keys, fold = None, one.default_keys, one.fold
+    _, filter_id, groups = place
+    if filter_id is not None:
+        charge_filter = one.filters.get(filter_id)
+        if charge_filter is None:
+            return None
+        keys = one.period_charge.charge.group_keys(charge_filter)
+    before: State | None = None
+    if fold.metric.recurring:
+        before = carried.get(place) or fold.aggregation.initialize()
+    figures = figures_of(fold, state or fold.aggregation.initialize(), before, period)
+    if fold.charge.prorated and period.fold_version > 1:
+        figures = figures.billed(in_advance=fold.in_advance)
+    name: PublishedCellKey = charges.name_under(*place, keys)
+    grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
+    return Closing(name, one.period_charge, charge_filter, grouped_by, figures)

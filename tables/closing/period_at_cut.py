@@ -11,6 +11,7 @@ from itertools import chain
 from msgspec.structs import replace
 
 from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
+from app.definitions.terms import Shared
 from app.definitions.timeline import Period, ceil_to
 from app.definitions.versions import Versions
 from app.numbers import ZERO
@@ -33,7 +34,7 @@ from tables.cells.noted import Noted
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.closing.beside import beside, told_of
 from tables.closing.billing import Moved, billed_at_once, ends_unpublished, is_taken_again
-from tables.closing.packed_period import closings_of
+from tables.closing.packed_period import closings_of, shown_of
 from tables.closing.period_before import PeriodBefore
 from tables.closing.reasons import Reasons
 from tables.closing.revision import Alike, Closing, next_revision
@@ -65,10 +66,11 @@ class PeriodAtCut:
         *,
         moved: Moved | None = None,
         plans: Versions[Plan] | None = None,
+        shared: Shared | None = None,
     ):
         """Take `earlier`: the period before this one; `moved`: for all periods of the cut.
 
-        `plans`: the plan through time, of who has it.
+        `plans`: the plan through time, of who has it. `shared`: what others have the period, too.
         """
         self.partition = partition
         self.name = name
@@ -82,6 +84,7 @@ class PeriodAtCut:
         self._alike: dict[tuple[str, int], Alike] = {}
         """By charge and filter."""
         self._moved = moved
+        self._shared = shared
         self._looked: list[Noted[Cell]] | None = None
         """Layers with many cells that were looked at; None: whoever reads looks at all."""
 
@@ -127,13 +130,19 @@ class PeriodAtCut:
 
     def _few_packed(self) -> list[Closing] | None:
         """Return the cells of a period that ends, as they are packed; None: routes tell them."""
-        partition, period = self.partition, self.period
+        partition, period, charges = self.partition, self.period, self.charges
         if self.before is not _UNPUBLISHED or self.cut_ms != period.due_at_ms:
             return None
         cells = partition.packing.few_cells(self.subscription.id, CELLS_A_STEP)
         if cells is None:
             return None
-        return closings_of(self.charges, period, cells, self._period_before)
+        shared = self._shared
+        timeline = None if shared is None else shared.timeline
+        alike = timeline, period.start_ms, period.timezone
+        shown = charges.told_once(
+            alike, lambda: shown_of(partition.routes, self.name, charges, period, timeline)
+        )
+        return closings_of(charges, period, shown, shared, cells, self._period_before)
 
     def to_come(
         self, codes: Container[str] | None = None

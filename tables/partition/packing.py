@@ -6,7 +6,7 @@ else to do are kept as the changelog has them, and its routes are dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -172,6 +172,16 @@ class Packing:
         """Return the packed cells of an external subscription, which stay packed."""
         return [cell for i in self._subscription_ids(name) for cell in self._packed.read(i)]
 
+    def delete(self, name: SubscriptionKey, gone: Container[bytes]) -> None:
+        """Delete packed cells of an external subscription by key; the others stay packed."""
+        for identity in self._subscription_ids(name):
+            for key, value in self._packed.drain(identity):
+                if key in gone:
+                    self._snapshot.delete_packed(key, value)
+                else:
+                    self._packed.add(key, value)
+        self._packed.pack()
+
     def unpack(self, name: SubscriptionKey) -> None:
         """Make routes and cells of a packed external subscription, as they stand."""
         if not self._packed:
@@ -334,7 +344,7 @@ class Packing:
 # Plain __new__: the generated one costs three times as much, for every span.
 _new = tuple.__new__
 decode_cell = msgspec.msgpack.Decoder(PackedCell).decode
-_decode_key = msgspec.msgpack.Decoder(CellKey).decode
+decode_key = msgspec.msgpack.Decoder(CellKey).decode
 
 
 def _set_names(cell: CellKey) -> tuple[SpanSetKey, SpanSetKey]:
@@ -348,7 +358,7 @@ def by_span(cells: Iterable[Packed]) -> dict[SpanKey, list[tuple[CellKey, Packed
     of_span: list[tuple[CellKey, Packed]] = []
     last: tuple[object, ...] = ()
     for cell in cells:
-        key = _decode_key(cell[0])
+        key = decode_key(cell[0])
         of = key[:3]
         if of != last:
             # Those of one span mostly follow each other.

@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.outcome import Impact
-from app.definitions.timeline import Period
+from app.definitions.timeline import Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Layer, Span
@@ -145,6 +145,25 @@ class RouteTable:
         """Return a compiled charge, under all definitions."""
         limited_after_ms = self._definitions.limited_after_ms()
         return self._folds.fold_of(charge, metric, timezone, limited_after_ms)
+
+    def span_start_ms(
+        self, name: SubscriptionKey, fold: ChargeFold, timeline: Timeline, period: Period
+    ) -> int | None:
+        """Return where the span of a charge begins that holds a period; None: it may be another.
+
+        Of whoever has a timeline, with the only subscription of `name`, which never changed.
+        """
+        definitions, charge_id, start_ms = self._definitions, fold.charge.id, period.start_ms
+        if definitions.history.records:
+            return None
+        (versions,) = definitions.subscriptions(*name)
+        plans = plan_spans(definitions, versions, timeline, fold.metric.code, self._folds)
+        starts_ms = (
+            key.start_ms
+            for key, _, _, end_ms in plans
+            if key.charge_id == charge_id and key.start_ms <= start_ms < end_ms
+        )
+        return next(starts_ms, None)
 
     def charges_of(
         self,

@@ -7,7 +7,7 @@ from itertools import chain
 
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
-from app.definitions.terms import CommonTerms, subscription_timeline
+from app.definitions.terms import CommonTerms, Shared, subscription_timeline
 from app.definitions.timeline import NEVER_MS, Due, Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
@@ -92,16 +92,24 @@ class TimelineTable:
         self._running[name] = timelines, done_ms, left
         return left
 
-    def due_alone(self, name: SubscriptionKey, done_ms: int) -> tuple[Subscription, Due] | None:
+    def due_alone(
+        self, name: SubscriptionKey, done_ms: int
+    ) -> tuple[Subscription, Due, Shared] | None:
         """Return the one subscription of an external id, and what of it is due first after a cut.
 
-        It never changed. None: its timelines are at hand, or have to be made.
+        It never changed. With what it shares. None: its timelines are at hand, or have to be made.
         """
-        due = None if self._is_fresh(name) else self._common.due_after(name, done_ms)
-        if due is None:
+        alone = None if self._is_fresh(name) else self.alone(name)
+        due = None if alone is None else alone[1].due_after(done_ms)
+        return None if alone is None or due is None else (alone[0], due, alone[1])
+
+    def alone(self, name: SubscriptionKey) -> tuple[Subscription, Shared] | None:
+        """Return the one subscription of an external id that never changed, and what it shares."""
+        shared = self._common.shared(name)
+        if shared is None:
             return None
         one = self._definitions.subscription_index.by_external_id.single(name)
-        return None if one is None else (one, due)
+        return None if one is None else (one, shared)
 
     def within(self, name: SubscriptionKey, from_ms: int, until_ms: int) -> Iterator[Period]:
         """Yield periods of an external id that end after an instant and start until another."""

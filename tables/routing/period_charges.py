@@ -6,7 +6,7 @@ The named charges fold under the definitions at that record from then on (record
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -72,6 +72,8 @@ class PeriodCharges:
         self._records = covering(records, period)
         self._made: dict[Callable[[Charge, Metric], Any], tuple[Any, ...]] = {}
         """What `made_of` has told: all who fold under it ask."""
+        self._told: dict[Hashable, Any] = {}
+        """What `told_once` has told."""
         self._known_keys: dict[tuple[str, str | None], tuple[str, ...]] = {}
         """What `_first_keys` has told: each cell asks."""
         at_ms = period.fixed_at_ms
@@ -99,6 +101,13 @@ class PeriodCharges:
         if made is None:
             made = self._made[make] = tuple([make(c, m) for c, m, *_ in self.in_force])
         return zip(self.in_force, made, strict=True)
+
+    def told_once(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Return what is made of them once, under a name of its own."""
+        if name not in self._told:
+            self._told[name] = make()
+        told: T = self._told[name]
+        return told
 
     def last(self, charge_id: str) -> PeriodCharge | None:
         """Return a charge as it is in force, or as it was before it was gone."""

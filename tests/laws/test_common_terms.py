@@ -164,7 +164,8 @@ def test_what_is_due_next_is_told_as_by_a_timeline_of_its_own(
                 dues_ms = [p.due_at_ms for p in alone.until(at_ms + 800 * DAY_MS)]
                 to_come = (each for each in dues_ms if at_ms < each < NEVER_MS)
                 assert due_ms == min(to_come, default=NEVER_MS)
-                due = common.due_after(name, at_ms)
+                shared = common.shared(name)
+                due = None if shared is None else shared.due_after(at_ms)
                 if due is not None:
                     assert due.periods == alone.next_due(at_ms).periods
         for from_ms, until_ms in pairwise(sorted(done_ms)):

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
-from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey
+from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, SubscriptionKey
 from tables.cells.forgotten import has_forgotten
 from tables.closing.close import next_cut
 from tests.laws.test_full_usage import figures
@@ -30,6 +30,8 @@ LISTED = ("count", "max", "fees", "guests", "sum")
 """Charges whose records list single events; the rows of one hold its cells back."""
 IN_ADVANCE = ("passes", "spent", "calls", "prepaid", "sum")
 """Charges paid in advance, of which one is grouped and one recurs; an amend may leave for a sum."""
+TOLD_PACKED = ("count", "sum", "max", "latest", "filtered", "unique", "calls", "passes")
+"""Charges whose cells may go while they are packed."""
 SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600, late_window_s=86_400)
 SEEDS = count(24)
 
@@ -73,6 +75,27 @@ class Forgetful(Repaired):
         """Return of how many meter keys something is forgotten."""
         entries = self.partition.event_ranges.codes_of(NAME).values()
         return sum(entry.forgotten_ms >= 0 for entry in entries)
+
+
+class Resting(Forgetful):
+    """One that rests when it forgets."""
+
+    def forget(self, name: SubscriptionKey) -> bool:
+        """Pack the cells before."""
+        self.flush()
+        self.partition.packing.pack(name)
+        return super().forget(name)
+
+
+class Woken(Forgetful):
+    """One that rested until then."""
+
+    def forget(self, name: SubscriptionKey) -> bool:
+        """Pack the cells and unpack them before: of a blank one nothing is left."""
+        self.flush()
+        self.partition.packing.pack(name)
+        self.partition.packing.unpack(name)
+        return super().forget(name)
 
 
 class Keeping(Forgetful):
@@ -225,6 +248,26 @@ def test_the_same_is_published_and_told(codes: tuple[str, ...], seed: int) -> No
     forgetful.forget(NAME)
     forgetful.flush()
     assert left_of_forgotten(forgetful) == []
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("codes", [TOLD_PACKED, CODES], ids=["told packed", "told by routes, too"])
+def test_of_who_rests_the_same_is_forgotten_as_by_routes(codes: tuple[str, ...], seed: int) -> None:
+    definitions = definitions_of(codes, SETTINGS)
+    woken, resting = Woken(definitions), Resting(definitions)
+    at_ms = play((woken, resting), definitions, seed, codes)
+    assert woken.values() == resting.values()
+    left = []
+    for live in (woken, resting):
+        live.forget(NAME)
+        live.flush()
+        entries = live.partition.event_ranges.codes_of(NAME)
+        forgotten_ms = {code: entry.forgotten_ms for code, entry in entries.items()}
+        members = live.changelog.members.keys(), live.changelog.store.keys()
+        left.append((forgotten_ms, live.changelog.cells.keys(), *members, figures(live, at_ms)))
+    assert left[0] == left[1]
+    assert left_of_forgotten(resting) == []
+    assert differences(resting) == []
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

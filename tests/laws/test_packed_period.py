@@ -30,8 +30,8 @@ from tests.world.partition import Live
 NAME = (ORG, SUBSCRIPTION)
 ALONE = ("count", "sum", "max", "latest", "unique", "filtered", "average")
 """Metrics whose cells tell a period without any others."""
-OTHERS = ("balance", "heads", "level", "passes")
-"""Metrics whose periods hang on more."""
+CARRIED = ("balance", "heads", "level", "prepaid", "seats")
+"""Metrics of whose cells a period shows those of all periods before, too."""
 
 
 def cold(definitions: Sequence[CommandAt], events: Iterable[Arrival]) -> Live:
@@ -53,17 +53,23 @@ def cold(definitions: Sequence[CommandAt], events: Iterable[Arrival]) -> Live:
     return live
 
 
-@pytest.mark.parametrize("others", [False, True], ids=["alone", "with others"])
+@pytest.mark.parametrize("carries", [False, True], ids=["alone", "carried"])
 @few
 @given(st.data())
 def test_cuts_of_who_is_packed_are_those_of_who_is_at_hand(
-    others: bool, data: st.DataObject
+    carries: bool, data: st.DataObject
 ) -> None:
-    codes = (*ALONE, data.draw(st.sampled_from(OTHERS))) if others else ALONE
-    if data.draw(st.booleans()):
-        definitions = data.draw(changing_definitions(codes, presents=False))
-    else:
-        definitions = definitions_of(codes, data.draw(GRACES))
+    codes: tuple[str, ...] = ALONE
+    if carries:
+        some = data.draw(st.lists(st.sampled_from(CARRIED), min_size=1, max_size=2, unique=True))
+        codes = ("count", "passes", *some)
+    match data.draw(st.integers(0, 3)):
+        case 0:
+            definitions = definitions_of(codes, data.draw(GRACES))
+        case 1:
+            definitions = data.draw(changing_definitions(codes, presents=False))
+        case _:
+            definitions = data.draw(changing_definitions(codes, presents=False, of_all=True))
     events = data.draw(arrivals(codes))
     same(in_order(definitions, events), cold(definitions, events))
 
@@ -124,6 +130,38 @@ def test_what_comes_late_in_a_watched_period_is_in_it() -> None:
     assert units(closed(live)) == ["2.0"]
 
 
+def test_what_comes_after_a_period_is_due_is_not_in_it() -> None:
+    live = Live(definitions_of(["count"]))
+    live.define_all()
+    live.deliver([arrived("count", 0, START_MS)])
+    live.deliver([arrived("count", 1, START_MS, START_MS + WEEK_MS + 1)])
+    assert units(closed(live)) == ["1.0"]
+
+
+def test_a_balance_of_who_shares_periods_is_told_as_it_lies() -> None:
+    live = Live(definitions_of(["heads", "prepaid"]))
+    live.define_all()
+    live.close_until(START_MS + WEEK_MS)
+    events = [arrived("heads", 0, START_MS + WEEK_MS, u="a")]
+    events.append(arrived("prepaid", 1, START_MS + WEEK_MS, v="3"))
+    live.deliver(events)
+    for _ in range(3):
+        assert units(closed(live)) == ["1.0", "3.0"]
+        assert not live.partition.routes.by_key
+        live.close_until(next_cut(live.partition, NAME))
+
+
+def test_a_share_below_zero_bills_nothing() -> None:
+    live = Live(definitions_of(["balance"]))
+    live.define_all()
+    live.close_until(START_MS + WEEK_MS)
+    last_ms = START_MS + 2 * WEEK_MS - HOUR_MS
+    events = (START_MS + WEEK_MS, "-5"), (last_ms, "10")
+    live.deliver([arrived("balance", i, at_ms, v=v) for i, (at_ms, v) in enumerate(events)])
+    assert units(closed(live)) == ["0.0"]
+    assert not live.partition.routes.by_key
+
+
 def test_a_level_of_before_the_first_period_is_in_it() -> None:
     live = Live(definitions_of(["level"]))
     live.define_all()
@@ -149,12 +187,40 @@ def test_a_zero_follows_a_balance_whose_cell_is_gone() -> None:
     assert units(closed(live)) == ["0.0", "1.0"]
 
 
-def test_a_cell_of_no_span_is_found() -> None:
-    live = Live(definitions_of(["count"]))
+@pytest.mark.parametrize(("code", "earlier_ms"), [("count", 0), ("heads", WEEK_MS)])
+def test_a_cell_of_no_span_is_found(code: str, earlier_ms: int) -> None:
+    live = Live(definitions_of([code]))
     live.define_all()
-    live.deliver([arrived("count", 0, START_MS)])
+    # From its second period on it shares them.
+    live.close_until(START_MS + WEEK_MS)
+    live.deliver([arrived(code, 0, START_MS + WEEK_MS, u="a")])
     live.flush()
     (key,) = live.changelog.cells
-    stray = msgspec.msgpack.decode(key, type=CellKey)._replace(span_start_ms=1)
+    name = msgspec.msgpack.decode(key, type=CellKey)
+    later_ms, layer_ms = name.span_start_ms + 1, name.layer_ms - earlier_ms
+    stray = name._replace(span_start_ms=later_ms, layer_ms=layer_ms)
     assert units(closed(live, stray)) == ["1.0"]
-    assert live.partition.stale.orphaned_keys == {(*NAME, "count")}
+    assert live.partition.stale.orphaned_keys == {(*NAME, code)}
+
+
+def test_what_recurs_is_shown_by_the_span_that_holds_the_period() -> None:
+    live = Live(definitions_of(["heads"]))
+    live.define_all()
+    live.deliver([arrived("heads", 0, START_MS, u="a", g="x")])
+    live.close_until(START_MS + WEEK_MS + HOUR_MS)
+    grouped = {"properties": {"amount": "1", "pricing_group_keys": ["g"]}}
+    live.append(START_MS + WEEK_MS + HOUR_MS, commands.update_charge(ORG, "plan", "heads", grouped))
+    events = [("b", "x"), ("c", "y")]
+    at_ms = START_MS + WEEK_MS + 2 * HOUR_MS
+    live.deliver([arrived("heads", i, at_ms, u=u, g=g) for i, (u, g) in enumerate(events, 1)])
+    live.close_until(at_ms)
+    live.flush()
+    starts_ms = {
+        msgspec.msgpack.decode(key, type=CellKey).span_start_ms for key in live.changelog.cells
+    }
+    assert starts_ms == {START_MS, START_MS + WEEK_MS}
+    for _ in range(2):
+        records = closed(live)
+        assert units(records) == ["1.0", "2.0"]
+        assert not live.partition.routes.by_key
+        live.close_until(next_cut(live.partition, NAME))

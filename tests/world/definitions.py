@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -200,11 +200,18 @@ class Made(NamedTuple):
     metric_ids: list[str]
 
 
+_Kind = Callable[[st.DrawFn, str, Made], Command]
+"""Makes a change of one kind."""
+
+
 @st.composite
 def changing_definitions(
-    draw: st.DrawFn, codes: Sequence[str], *, presents: bool = True
+    draw: st.DrawFn, codes: Sequence[str], *, presents: bool = True, of_all: bool = False
 ) -> list[CommandAt]:
-    """The usual definitions, some of them late, and what may be changed of them later."""
+    """The usual definitions, some of them late, and what may be changed of them later.
+
+    `of_all`: nothing of the subscription itself, which others then may be like.
+    """
     base = definitions_of(codes, presents=presents)
     late = draw(st.sampled_from([0, 0, 1, 2]))
     kept, delayed = base[: len(base) - late], base[len(base) - late :]
@@ -212,7 +219,8 @@ def changing_definitions(
     metrics = [line.command for line in base if line.command.type == "create_billable_metric"]
     metric_ids = [command.payload["id"] for command in metrics]
     changeable = Made(plan.payload["plan"]["charges"], metric_ids)
-    changes = draw(st.lists(_change(codes, changeable), max_size=4))
+    kinds = _CHANGES_OF_ALL if of_all else _CHANGES
+    changes = draw(st.lists(_change(codes, changeable, kinds), max_size=4))
     made = [(line.append_time_ms, line.command) for line in kept]
     then_ms = draw(st.integers(START_MS, START_MS + 2 * WEEK_MS))
     made += [(then_ms, line.command) for line in delayed]
@@ -220,12 +228,14 @@ def changing_definitions(
 
 
 @st.composite
-def _change(draw: st.DrawFn, codes: Sequence[str], made: Made) -> tuple[int, Command]:
+def _change(
+    draw: st.DrawFn, codes: Sequence[str], made: Made, kinds: Sequence[_Kind]
+) -> tuple[int, Command]:
     # Of those on whole days several are of the same millisecond.
     days = st.integers(0, WEEKS * 7).map(lambda day: day * DAY_MS)
     at_ms = START_MS + draw(days | st.integers(0, WEEKS * WEEK_MS))
     code = draw(st.sampled_from(codes))
-    kind = draw(st.sampled_from(_CHANGES))
+    kind = draw(st.sampled_from(kinds))
     return at_ms, kind(draw, code, made)
 
 
@@ -374,6 +384,8 @@ def _history(draw: st.DrawFn, code: str, made: Made) -> Command:
         to_ms=from_ms + draw(st.integers(1, 3)) * WEEK_MS,
     )
 
+
+_CHANGES_OF_ALL = [_filters, _customer, _organization, _settings, _plan, _plan, _one_charge]
 
 _CHANGES = [
     _filters,

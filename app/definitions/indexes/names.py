@@ -44,7 +44,7 @@ class Names(Index):
         self._asked: tuple[CodeKey, Sequence[Versions[Subscription]]] | None = None
         """What was asked for last: whoever makes or folds something asks more than once."""
         self._walked: tuple[CodeKey, int] | None = None
-        """The name that a walk yielded last, and the number of the first: it is asked for next."""
+        """What was yielded or found last, and the number of the first: it is asked for next."""
 
     def found(
         self, name: CodeKey, versions: Mapping[str, Versions[Subscription]]
@@ -82,6 +82,7 @@ class Names(Index):
             for first in self._places.find(hash(name)) if self._branched is None else ():
                 row = self._packed.packed_row(first)
                 if row is not None and self._name_in(row) == name:
+                    self._walked = name, first
                     break
             else:
                 return None

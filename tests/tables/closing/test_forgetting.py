@@ -88,6 +88,26 @@ def test_cells_of_a_period_go_when_it_is_final(code: str) -> None:
     assert one.partition.checkpoint.fold_version == FORGETTING_VERSION
 
 
+@pytest.mark.parametrize("code", [*CODES, *IN_ADVANCE])
+def test_cells_of_who_rests_go_as_they_lie(code: str) -> None:
+    one = live(2, code)
+    found, packing = Forgetting(one.partition), one.partition.packing
+    packing.pack(NAME)
+    found.note_ended(NAME)
+    for weeks_left, at_ms in ((1, START_MS + 2 * WEEK_MS), (0, FINAL_MS + WEEK_MS)):
+        pass_until(one, at_ms)
+        while found.has_work:
+            drained(found.forgetting(FROM_THE_START))
+            one.empty_sets()
+        assert not one.partition.routes.by_key
+        one.flush()
+        assert one.partition.checkpoint.cells == len(one.changelog.cells) == weeks_left
+        assert packing.is_packed(NAME) == bool(weeks_left)
+    assert one.partition.checkpoint.fold_version == FORGETTING_VERSION
+    assert (one.changelog.members, one.changelog.store) == ({}, {})
+    assert differences(one) == []
+
+
 @pytest.mark.parametrize("code", ["count", "max", "fees", "guests"])
 def test_single_events_go_with_their_cells(code: str) -> None:
     """Records list them, and nobody else reads them."""
