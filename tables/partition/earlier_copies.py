@@ -29,6 +29,7 @@ from tables.partition.snapshot import Snapshot
 from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
+from tables.routing.route import LateRoute
 from tables.unfold import has_room, members_moved, unfold
 from tables.unique_count import Member, UniqueCount
 from tables.values import Ignored
@@ -113,7 +114,10 @@ class EarlierCopies:
         """Take a run if its events count as the known ones do, in the same cell and cut."""
         route, (meter_key, run), layer = copies.route, copies.run, copies.route.layer
         ranges = route.event_ranges
-        if layer is None or ranges is None or not self._is_at_rest(meter_key, folded):
+        if isinstance(route, LateRoute) or layer is None or ranges is None:
+            # Another cut may show the earlier ones, and charges beside may look at their order.
+            return False
+        if not self._is_at_rest(meter_key, folded):
             return False
         fold, known_ms, appended_ms = layer.span.fold, copies.known_ms, reach_of(run)[1]
         if (

@@ -2736,6 +2736,13 @@ BUGS = (
         "tests/app/kafka/test_coming.py::test_a_crash_waits_for_no_partition_that_begins",
     ),
     Bug(
+        "earlier-copy-led-by-a-late-route",
+        "tables/partition/earlier_copies.py",
+        "if isinstance(route, LateRoute) or layer is None",
+        "if layer is None",
+        "tests/laws/test_repairs.py::test_an_earlier_copy_comes_to_what_a_refold_does",
+    ),
+    Bug(
         "fetch-that-ends-unseen",
         "app/kafka/lenient_fetch.py",
         "        super().discard(node_id)\n        self._look()\n",
