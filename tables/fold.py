@@ -70,10 +70,15 @@ class Folded:
         self.not_counted.note(reason, arrival)
 
     def bills_as_it_came(self, arrival: Arrival) -> None:
-        """Note an event without its corrections, if it is the one that was folded last."""
+        """Note an event without its corrections, if it is the one that was folded last.
+
+        Each charge that bills it has noted it.
+        """
         noted = self.billed_at_once
-        if noted and noted[-1].position == arrival.position:
-            noted[-1] = arrival
+        at = len(noted) - 1
+        while at >= 0 and noted[at].position == arrival.position:
+            noted[at] = arrival
+            at -= 1
 
 
 def fold_run(

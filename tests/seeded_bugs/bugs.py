@@ -2743,6 +2743,13 @@ BUGS = (
         "tests/laws/test_repairs.py::test_an_earlier_copy_comes_to_what_a_refold_does",
     ),
     Bug(
+        "one-charge-alone-bills-an-event-as-it-came",
+        "tables/fold.py",
+        "            noted[at] = arrival\n            at -= 1\n",
+        "            noted[at] = arrival\n            break\n",
+        "tests/tables/test_fold.py::test_each_charge_bills_an_event_as_it_came",
+    ),
+    Bug(
         "fetch-that-ends-unseen",
         "app/kafka/lenient_fetch.py",
         "        super().discard(node_id)\n        self._look()\n",
