@@ -431,12 +431,10 @@ def _fold_by_cells(
         if cell is None and place is not None and is_roomy:
             cell = _first_cell(seen.layer, *place, part[0])
         # What nobody is billed by has no limits, and takes in its first event at any time.
-        if cell is not None and (
-            span.fold.prices or not isinstance(cell, GroupCell) or cell.first < since
-        ):
-            cell = _take_seen(cell, seen, route, part, members, folded)
-        else:
+        if isinstance(cell, GroupCell) and not (span.fold.prices or cell.first < since):
             cell = None
+        if cell is not None:
+            cell = _take_seen(cell, seen, route, part, members, folded)
         if cell is None:
             left += part
         else:

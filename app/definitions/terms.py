@@ -51,7 +51,6 @@ class Shared(NamedTuple):
     began_ms: int
     """When the other was made or began, whichever came last."""
     started_ms: int
-
     shift_ms: int
     """Two readings of one start in its timezones differ by less."""
 

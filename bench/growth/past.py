@@ -16,12 +16,18 @@ MINUTE_MS = 60_000
 
 def event_begun_anew(times: int) -> Spent:
     """Fold an event of a subscription that ended and began anew so often."""
+    world, at_ms = _begun_anew(times)
+    return _folded_again(world, at_ms)
+
+
+def _begun_anew(times: int) -> tuple[World, int]:
+    """Return subscriptions that ended and began anew so often, and a time after all of it."""
     world = World(TIMES)
     for number in range(TIMES):
         for _ in range(times):
             world.begin_anew(number)
-    at_ms = world.now_ms = world.definitions.append_time_ms + 1
-    return _folded_again(world, at_ms)
+    world.now_ms = world.definitions.append_time_ms + 1
+    return world, world.now_ms
 
 
 def event_beside_corrections(corrections: int) -> Spent:
@@ -63,11 +69,7 @@ def event_of_deleted_alerts(times: int) -> Spent:
 
 def closing_begun_anew(times: int) -> Spent:
     """Close a month of a subscription that ended and began anew so often, of one cell."""
-    world = World(TIMES)
-    for number in range(TIMES):
-        for _ in range(times):
-            world.begin_anew(number)
-    at_ms = world.now_ms = world.definitions.append_time_ms + 1
+    world, at_ms = _begun_anew(times)
     world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
     world.definitions.append_time_ms = at_ms + 60 * DAY_MS
     # Of those that ended all is taken.

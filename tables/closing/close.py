@@ -129,10 +129,9 @@ def _periods_at(
         for period, earlier in due.periods if due.at_ms == cut_ms else ():
             yield one, definitions.plan_versions[one.plan_id], period, earlier, shared
         return
-    timelines = partition.timelines
-    for versions, timeline in (
-        timelines.running(name, cut_ms - 1) if revising is None else timelines.of(name)
-    ):
+    table = partition.timelines
+    timelines = table.running(name, cut_ms - 1) if revising is None else table.of(name)
+    for versions, timeline in timelines:
         periods = (
             _due_at(timeline, cut_ms) if revising is None else revising.periods(timeline, cut_ms)
         )

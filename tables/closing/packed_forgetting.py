@@ -19,12 +19,10 @@ from tables.cells.keys import CellKey
 from tables.changelogged.members import SetKey, set_key
 from tables.changelogged.packed_rows import Packed
 from tables.charge import ChargeFold
+from tables.closing.period_at_cut import CELLS_A_STEP
 from tables.partition.packing import decode_cell, decode_key, states_of
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharges
-
-FEW_CELLS = 64
-"""Routes tell of more, by steps."""
 
 
 class Final(msgspec.Struct):
@@ -50,7 +48,8 @@ class _Place(NamedTuple):
 def final_of(partition: Partition, name: SubscriptionKey) -> Final | None:
     """Return what may go of one who is packed; None: routes tell."""
     cells, alone = partition.packing.read(name), partition.timelines.alone(name)
-    if alone is None or len(cells) > FEW_CELLS or partition.routes.is_at_hand(name):
+    # Routes tell of more, by steps.
+    if alone is None or len(cells) > CELLS_A_STEP or partition.routes.is_at_hand(name):
         return None
     final, known_ms = Final({}, {}), dict[str, int]()
     settled_ms, done_ms = partition.cuts.settled_ms, partition.checkpoint.cut_ms

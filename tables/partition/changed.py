@@ -49,6 +49,8 @@ class Changed:
         """Routes as of moments that definitions were appended after."""
         self._settings = -1
         self._notes = False
+        self._asked_until_ms = -1
+        """What `_asked_ms` told last."""
         self._stretched = (0, -1, 0)
         """What `_stretch` told last, while `_stretched_at` holds: settings, and what is told."""
         self._stretched_at = (-1, -1)
@@ -59,7 +61,8 @@ class Changed:
         settings = self._definitions.settings
         if len(settings.changes) != self._settings:
             self._settings = len(settings.changes)
-            self._notes = self._asked_ms() > self.done_ms
+            self._asked_until_ms = self._asked_ms()
+            self._notes = self._asked_until_ms > self.done_ms
             self._event_ranges.begins_ms = NEVER_MS if self._notes else 0
         return self._notes
 
@@ -289,7 +292,9 @@ class Changed:
     def told(self, moment_ms: int) -> None:
         """Be done with a moment."""
         self._checkpoint.changed_ms = max(self._checkpoint.changed_ms, moment_ms)
-        self._settings = -1
+        if self._asked_until_ms < NEVER_MS:
+            # It may have been the last one that anybody asked for.
+            self._settings = -1
         self._touched.pop(moment_ms, None)
         self._impacts.pop(moment_ms, None)
         for name in [name for name in self._as_of if name[1] <= moment_ms]:

@@ -100,8 +100,6 @@ class EarlierCopies:
                 # What was noted of the later ones only a refold takes back.
                 is_odd = True
             if not is_odd and self._leads(each, folded):
-                if changed is not None and each.route.event_ranges is not None:
-                    changed.note_run(each.route, run, each.route.event_ranges)
                 runs.append(each.run)
                 rows += each.rows
                 known += each.known
@@ -134,6 +132,8 @@ class EarlierCopies:
             return False
         if ranges.note(run):
             self._event_ranges.mark(meter_key, ranges)
+        if self._changed.notes:
+            self._changed.note_run(route, run, ranges)
         self._stale.note_repaired(meter_key[:2])
         return True
 
