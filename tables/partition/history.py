@@ -62,6 +62,8 @@ class History:
                     yield None
                     continue
                 seen.add(name)
+                # An alert or a day shows what it changes, though no event comes.
+                self._cuts.schedule_grid(name, record.append_time_ms)
                 refold = self._recounted(name, named, rewritten)
                 if not self._leaves(name, named, rewritten):
                     refold |= self._redirection.look_at(name, named)

@@ -1170,6 +1170,13 @@ BUGS = (
         "tests/rules/test_history.py::test_a_period_not_yet_due_folds_under_its_own_definitions",
     ),
     Bug(
+        "history-shows-in-no-day",
+        "tables/partition/history.py",
+        "                self._cuts.schedule_grid(name, record.append_time_ms)\n",
+        "",
+        "tests/semantics/test_daily.py::test_what_history_changes_shows_in_the_next_day",
+    ),
+    Bug(
         "history-half-done-taken-for-done",
         "tables/partition/standing.py",
         "        if not refolds:\n            self._checkpoint.history_ms",

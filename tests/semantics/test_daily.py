@@ -14,14 +14,17 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
+from tests.world.bodies import charge
 from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.events import cancel
 from tests.world.story import Story
 
 
-def told(aggregation_type: str = "sum_agg", charge: Any = None, **metric: Any) -> Story:
-    story = Story(close_grid_s=60, daily_records=True, since="2023-12-01")
+def told(
+    aggregation_type: str = "sum_agg", charge: Any = None, max_groups: int = 1_000, **metric: Any
+) -> Story:
+    story = Story(close_grid_s=60, daily_records=True, max_groups=max_groups, since="2023-12-01")
     story.metric("m", aggregation_type, **metric)
     return story.plan({"billable_metric_code": "m", **(charge or {})}).subscribe()
 
@@ -225,6 +228,26 @@ def test_a_charge_that_is_gone_takes_its_units_back() -> None:
     assert days(story, "2024-03-20", "events_count") == [
         ("2024-03-04", "2.0", "2.0", 1),
         ("2024-03-05", "0.0", "-2.0", 0),
+    ]
+
+
+def test_what_history_changes_shows_in_the_next_day() -> None:
+    """March is grouped then, with room for one group: that of its event, and none of April's."""
+    story = told(recurring=True, max_groups=1).send("2024-03-20T10:00:00Z", v=1)
+    (record,) = story.messages("2024-03-25", "usage-daily")
+    grouped = charge(properties={"pricing_group_keys": ["g"]}, id=record["lago_charge_id"])
+    update = commands.update_plan(ORG, "plan", {"charges": [grouped]})
+    story.send("2024-04-01T10:00:00Z", v=2, g="x").define("2024-04-02T09:00:00Z", update)
+    roomy = SettingsRecord(close_grid_s=60, daily_records=True, max_groups=3)
+    story.define("2024-04-02T12:00:00Z", commands.set_settings(roomy))
+    metric_ids = (record["billable_metric"]["lago_id"],)
+    history = commands.apply_history(ORG, metric_ids=metric_ids, from_ms=0, to_ms=ms("2024-04-01"))
+    story.define("2024-04-04T12:00:00Z", history)
+    assert sorted(days(story, "2024-04-20", "grouped_by")[-4:], key=str) == [
+        ("2024-04-02", "0.0", "-3.0", None),
+        ("2024-04-02", "1.0", "1.0", {"g": None}),
+        ("2024-04-02", "2.0", "2.0", {"g": "x"}),
+        ("2024-04-04", "0.0", "-2.0", {"g": "x"}),
     ]
 
 
