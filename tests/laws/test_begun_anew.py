@@ -209,7 +209,8 @@ def test_straight_is_one_by_one(data: st.DataObject) -> None:
             if restarts == 0:
                 live.restart()
         assert lives[0].cells() == lives[1].cells()
-    same(*lives, traces=False)
+    # Who looks closely at a copy may wait for definitions that the other one has not read yet.
+    same(*lives, traces=False, notes=known == len(definitions))
 
 
 def test_what_only_a_lifetime_alert_asks_for_has_no_charge() -> None:
