@@ -38,6 +38,7 @@ from tables.partition.partition import Partition
 from tables.reading.verification import Verification
 from tables.unique_count import Member, UniqueCount
 from tests.simulation.asking import Answers, offline_usage_at
+from tests.simulation.everywhere import passed_over
 from tests.simulation.kafka import Broker, LogEntry
 from tests.simulation.rules import broken_rules
 
@@ -164,6 +165,7 @@ class Outcome:
         found += _same_records(self.records, _of_topic(offline, "usage-records"))
         found += _complete(self.records)
         found += self._messages_differ(offline)
+        found += passed_over(offline, *self._lines(), self.end_ms)
         found += self._usage_differs(offline)
         found += self._members_differ(offline)
         found += self._accounts(offline)
@@ -177,6 +179,10 @@ class Outcome:
     def offline(self) -> OfflineMeter:
         """The offline fold of the same two logs."""
         meter = OfflineMeter()
+        meter.run(*self._lines(), self.end_ms)
+        return meter
+
+    def _lines(self) -> tuple[list[DefinitionLine], list[EventLine]]:
         definitions = [
             DefinitionLine(entry.timestamp, entry.offset, entry.value)
             for entry in self.broker.log(METER_DEFINITIONS).entries
@@ -185,8 +191,7 @@ class Outcome:
             EventLine(entry.timestamp, entry.partition, entry.offset, entry.value, entry.headers)
             for entry in self.raw()
         ]
-        meter.run(definitions, events, self.end_ms)
-        return meter
+        return definitions, events
 
     def _usage_differs(self, offline: OfflineMeter) -> Iterator[str]:
         names = sorted(offline.definitions.all_subscription_keys())
