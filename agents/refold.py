@@ -167,7 +167,7 @@ def _let_stand(
 
 
 def _finished(owned: OwnedPartition, corrected: Iterable[SubscriptionKey]) -> None:
-    """Let cuts go on, unless more was queued meanwhile."""
+    """Let cuts go on, but for those that wait for what was queued meanwhile."""
     owned.refold_queue.let_cuts_go_on(owned.shared.followed.last)
     # Late events that only the refold counts wait for a cut that nothing else would announce.
     owned.cuts.reschedule({*owned.state.cuts.take_late_names(), *corrected})

@@ -1170,6 +1170,38 @@ BUGS = (
         "tests/rules/test_history.py::test_a_period_not_yet_due_folds_under_its_own_definitions",
     ),
     Bug(
+        "cuts-wait-for-what-is-queued-meanwhile",
+        "app/runtime/partition/refold_queue.py",
+        "        self._queued_since_ms = None\n        names",
+        "        names",
+        "tests/simulation/test_between_refolds.py::"
+        "test_cuts_before_what_is_queued_meanwhile_do_not_wait_for_it",
+    ),
+    Bug(
+        "cuts-go-on-before-what-a-refold-puts-back",
+        "app/runtime/partition/refold_queue.py",
+        "        if meter_keys:\n            self._wait_since(self._begun_since_ms)\n",
+        "        if meter_keys:\n",
+        "tests/app/runtime/partition/test_refold_queue.py::"
+        "test_cuts_wait_for_what_was_queued_before_them",
+    ),
+    Bug(
+        "what-an-earlier-event-changes-holds-later-cuts-alone",
+        "app/runtime/partition/refold_queue.py",
+        "            self.want(smaller, min(times))",
+        "            self.want(smaller, max(times))",
+        "tests/app/runtime/partition/test_refold_queue.py::"
+        "test_what_an_earlier_copy_changes_is_refolded_as_a_whole",
+    ),
+    Bug(
+        "cells-said-to-show-what-is-left-to-do",
+        "app/runtime/partition/refold_queue.py",
+        "            append_time_ms = first_ms - 1\n",
+        "            append_time_ms = first_ms\n",
+        "tests/app/runtime/partition/test_refold_queue.py::"
+        "test_cells_stand_under_what_comes_before_what_is_left_to_do",
+    ),
+    Bug(
         "history-shows-in-no-day",
         "tables/partition/history.py",
         "                self._cuts.schedule_grid(name, record.append_time_ms)\n",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from app.definitions import commands
@@ -18,8 +20,8 @@ from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation
 from tests.simulation.script import Script
 from tests.simulation.steps import Event, Pass
-from tests.world.clock import HOUR_MS, WEEK_MS
-from tests.world.definitions import ORG, definitions_of, subscription_body
+from tests.world.clock import DAY_MS, HOUR_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, subscription_body
 
 SETTINGS = SettingsRecord(grace_s=0, default_organization_id=ORG)
 BASE = [line.command for line in definitions_of(["max"], SETTINGS)]
@@ -103,3 +105,46 @@ def test_cells_that_a_definition_has_made_meanwhile_are_not_taken_for_torn(
     outcome = killed_between(tmp_path, "sub-d", late)
     assert outcome.check() == []
     assert said == []
+
+
+def test_cuts_before_what_is_queued_meanwhile_do_not_wait_for_it(tmp_path: Path) -> None:
+    """Definitions that never end would hold all cuts else: one is always queued."""
+    first, later = defining([grouped(["g"]), grouped([])])
+
+    async def act(player: Player) -> Outcome:
+        await player.begin()
+        await append(player, *defining(BASE), pause_s=3)
+        player._leap(Pass(2 * HOUR_MS))
+        await asyncio.sleep(5)
+        sent = Event("max", "a", 0, SUBSCRIPTION, {"v": "5", "g": "x"}, 0)
+        await append(player, sent, pause_s=3)
+        player._leap(Pass(5 * DAY_MS, DAY_MS))
+        with pytest.MonkeyPatch.context() as patch:
+            slow_scans(patch, by_s=10)
+            await append(player, first, pause_s=4)
+            player._leap(Pass(DAY_MS, DAY_MS))
+            # The refold of the first one reads yet.
+            other = Event("max", "b", 0, SUBSCRIPTION, {"v": "7", "g": "x"}, 0)
+            await append(player, other, later, pause_s=4)
+            assert not closed(player)
+            await asyncio.sleep(9)
+            (worker,) = player.workers
+            (owned,) = worker.engine.owned.values()
+            assert owned.refold_queue.since_ms is not None
+            assert closed(player) == [{"g": "x"}]
+            worker.process.kill()
+        await player._heal()
+        await asyncio.sleep(20)
+        player._leap(Pass(1, WEEK_MS))
+        player._leap(Pass(HOUR_MS))
+        await asyncio.sleep(5)
+        return await player.end()
+
+    assert run(in_simulation(Script(1, 1, []), 0, tmp_path, act)).check() == []
+
+
+def closed(player: Player) -> list[Any]:
+    """Return the groups of the cells that are published."""
+    entries = player.broker.log("usage-records", 0).entries
+    bodies = [msgspec.json.decode(entry.value) for entry in entries if entry.value]
+    return [body["grouped_by"] for body in bodies if body["type"] == "usage.recorded"]

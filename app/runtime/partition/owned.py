@@ -327,6 +327,7 @@ class OwnedPartition:
                 if result is None:
                     return
                 self._note(result)
+            self.refold_queue.want_displaced(part)
             # While the events are in the processor's cache.
             self.ledger.note(part, plain=plain)
         self.shared.tally.recent.note(self.number, runs)
@@ -388,7 +389,6 @@ class OwnedPartition:
         self._tell_ignored()
         self.verdicts.refuse_arrivals(result.refused)
         self.duplicates.note(result.duplicates)
-        self.refold_queue.want_displaced()
         self.refold_queue.want_orphaned()
         self.cuts.reschedule(self.state.cuts.take_late_names())
 

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Iterable
 from itertools import islice
 
+from app.definitions.timeline import NEVER_MS
 from app.log import facts
-from app.wire.arrivals import MeterKey, SubscriptionKey
+from app.wire.arrivals import MeterKey, Run, SubscriptionKey
 from tables.partition.partition import Partition
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,10 @@ class RefoldQueue:
         """Most subscriptions at a time, since a refold of more has failed; 0: all of them."""
         self.repairs: dict[SubscriptionKey, int] = {}
         """Subscriptions to be repaired, with the first cut that has to wait for it."""
-        self._refolds_since_ms: int | None = None
+        self._queued_since_ms: int | None = None
+        """Append time of the earliest of what is queued: cuts from then on wait; None: none is."""
+        self._begun_since_ms: int | None = None
+        """The same of what a refold has taken out, until it is swapped in."""
         self.definitions_taken = (0, -1)
         """(next offset, append time) of the definitions that the cells stand under."""
         self.wanted = asyncio.Event()
@@ -38,10 +42,9 @@ class RefoldQueue:
     @property
     def since_ms(self) -> int | None:
         """Append time of the earliest definition or correction that cells do not show yet."""
-        times = [*self.repairs.values()]
-        if self._refolds_since_ms is not None:
-            times.append(self._refolds_since_ms)
-        return min(times, default=None)
+        refolds = self._queued_since_ms, self._begun_since_ms
+        times = [each for each in refolds if each is not None]
+        return min([*times, *self.repairs.values()], default=None)
 
     # Queueing
 
@@ -57,9 +60,12 @@ class RefoldQueue:
             return
         self.meter_keys.update(wanted)
         self._state.stale.queue(wanted, redefined=redefined)
-        if self._refolds_since_ms is None or since_ms < self._refolds_since_ms:
-            self._refolds_since_ms = since_ms
+        self._wait_since(since_ms)
         self.wanted.set()
+
+    def _wait_since(self, since_ms: int | None) -> None:
+        times = [each for each in (self._queued_since_ms, since_ms) if each is not None]
+        self._queued_since_ms = min(times, default=None)
 
     def want_repair(self, name: SubscriptionKey, since_ms: int) -> None:
         """Queue corrections of a subscription that its next cut shows; that cut waits for them."""
@@ -78,12 +84,12 @@ class RefoldQueue:
             self._recorrecting[name] = None
             self.want(self._state.event_ranges.meter_keys_of(name), since_ms)
 
-    def want_displaced(self) -> None:
-        """Queue what an event before those folded changes."""
+    def want_displaced(self, folded: Iterable[Run]) -> None:
+        """Queue what events before those folded change; `folded`: all that was folded since."""
         smaller = self._state.stale.take_displaced_keys()
         if smaller:
-            # Whose cuts to come it changes is not worth finding out.
-            self.want(smaller, self._state.checkpoint.cut_ms)
+            times = (arrival.append_time_ms for _, run in folded for arrival in run)
+            self.want(smaller, min(times))
 
     def want_orphaned(self) -> None:
         """Queue what the table has found cells of that nothing leads to."""
@@ -101,8 +107,13 @@ class RefoldQueue:
     # Refolding
 
     def begin(self) -> tuple[dict[MeterKey, None], dict[SubscriptionKey, None]]:
-        """Take meter keys out; return them, and the subscriptions refolded for corrections."""
+        """Take meter keys out; return them, and the subscriptions refolded for corrections.
+
+        What is queued meanwhile is shown by the next refold: cuts before it go on after this one.
+        """
         meter_keys, self.meter_keys = self.meter_keys, {}
+        self._begun_since_ms, since_ms = self._queued_since_ms, self._queued_since_ms
+        self._queued_since_ms = None
         names, self._recorrecting = self._recorrecting, {}
         if self._most:
             most = dict.fromkeys(
@@ -114,6 +125,8 @@ class RefoldQueue:
             self._recorrecting = {name: None for name in names if name not in most}
             meter_keys = {meter_key: None for meter_key in meter_keys if meter_key[:2] in most}
             names = {name: None for name in names if name in most}
+            if self.meter_keys:
+                self._queued_since_ms = since_ms
             # If they can be refolded, twice as many the next time.
             self._most = 2 * self._most if self.meter_keys else 0
         return meter_keys, names
@@ -124,6 +137,9 @@ class RefoldQueue:
         """Queue again, before all others, what a refold took and did not swap in."""
         self.meter_keys = {**meter_keys, **self.meter_keys}
         self._recorrecting = {**names, **self._recorrecting}
+        if meter_keys:
+            self._wait_since(self._begun_since_ms)
+            self._begun_since_ms = None
 
     def swapped(self, meter_keys: Iterable[MeterKey]) -> None:
         """Note that these are refolded, whatever kept them from it before."""
@@ -145,10 +161,11 @@ class RefoldQueue:
             reason,
             extra=facts("note", partition=state.number),
         )
-        self.meter_keys.update(
-            (meter_key, None) for meter_key in meter_keys if meter_key[:2] not in lost
-        )
+        left = dict.fromkeys(key for key in meter_keys if key[:2] not in lost)
+        self.meter_keys.update(left)
         self._recorrecting.update((name, None) for name in names if name not in lost)
+        if left:
+            self._wait_since(self._begun_since_ms)
         for name in lost:
             state.stale.park(name, reason)
             state.corrections.followed.let_stand(name)
@@ -158,21 +175,28 @@ class RefoldQueue:
         self._most = max(1, failing // 2)
 
     def let_cuts_go_on(self, definitions: tuple[int, int]) -> None:
-        """Let cuts go on after a refold, unless more was queued meanwhile.
+        """Let cuts go on after a refold, but for those that wait for what was queued meanwhile.
 
         `definitions`: (next offset, append time) of the last one applied here.
         """
         self._state.stale.finish(self.meter_keys)
-        if not self.meter_keys:
-            self._refolds_since_ms = None
-            self.note_definitions(*definitions)
+        self._begun_since_ms = None
+        self.note_definitions(*definitions)
 
     # Definitions
 
     def note_definitions(self, offset: int, append_time_ms: int) -> None:
-        """Let the cells stand under all definitions until then, unless something is left to do."""
-        if self._refolds_since_ms is None and self._state.standing.behind_since_ms is None:
-            self.definitions_taken = (offset, append_time_ms)
+        """Let the cells stand under all definitions until then, or until before what is left to do.
+
+        Definitions that never end would keep a restart at the first of them else.
+        """
+        behind_ms = self._state.standing.behind_since_ms
+        since = behind_ms, self._queued_since_ms, self._begun_since_ms
+        first_ms = min((each for each in since if each is not None), default=NEVER_MS)
+        if first_ms <= append_time_ms:
+            append_time_ms = first_ms - 1
+            offset = self._state.definitions.last_offset_at(append_time_ms) + 1
+        self.definitions_taken = max(self.definitions_taken, (offset, append_time_ms))
 
     def stand_under(self, definitions: tuple[int, int]) -> None:
         """Note which definitions the cells stand under, as a restore finds them."""

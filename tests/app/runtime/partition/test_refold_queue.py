@@ -6,6 +6,8 @@ from app.runtime.partition.refold_queue import RefoldQueue
 from app.wire.arrivals import MeterKey
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
+from tests.world.definitions import definitions_of
+from tests.world.events import arrived
 from tests.world.partition import Live
 
 ONE: MeterKey = ("o", "one", "gb")
@@ -29,7 +31,8 @@ def test_a_meter_key_is_refolded_as_a_whole_if_anything_asks_for_it() -> None:
 def test_what_an_earlier_copy_changes_is_refolded_as_a_whole() -> None:
     queued, state = queue()
     state.stale.displace([ONE])
-    queued.want_displaced()
+    queued.want_displaced([(ONE, [arrived("gb", 0, 7), arrived("gb", 1, 5)])])
+    assert queued.since_ms == 5
     state.stale.miss([OTHER])
     queued.want_orphaned()
     assert state.stale.whole_keys == {ONE, OTHER}
@@ -51,3 +54,46 @@ def test_it_is_so_until_it_was_done() -> None:
     queued.swapped([OTHER])
     queued.let_cuts_go_on((0, -1))
     assert state.stale.whole_keys == set()
+
+
+def test_cuts_wait_for_what_was_queued_before_them() -> None:
+    queued, _ = queue()
+    queued.want([ONE], 5)
+    taken = queued.begin()
+    queued.want([OTHER], 9)
+    assert queued.since_ms == 5
+    queued.put_back(*taken)
+    assert queued.since_ms == 5
+    queued.begin()
+    queued.want([ONE], 12)
+    queued.let_cuts_go_on((0, -1))
+    assert queued.since_ms == 12
+    # After a refold of two has failed only one is taken at a time.
+    queued.want([OTHER], 14)
+    queued.halve(2)
+    assert set(queued.begin()[0]) == {ONE}
+    queued.let_cuts_go_on((0, -1))
+    assert queued.since_ms == 12
+    queued.begin()
+    queued.let_stand({OTHER[:2]}, "lost", [OTHER], ())
+    queued.let_cuts_go_on((0, -1))
+    assert queued.since_ms is None
+
+
+def test_cells_stand_under_what_comes_before_what_is_left_to_do() -> None:
+    live = Live(definitions_of(["count"]))
+    live.define_all()
+    definitions = live.definitions
+    first_ms, last_ms = definitions.records.times_ms[0], definitions.records.times_ms[-1]
+    last = definitions.offset, definitions.append_time_ms
+    queued = RefoldQueue(live.partition)
+    queued.want([ONE], last_ms)
+    queued.begin()
+    queued.want([OTHER], last_ms + 1)
+    queued.note_definitions(*last)
+    assert queued.definitions_taken == (definitions.last_offset_at(last_ms - 1) + 1, last_ms - 1)
+    queued.let_cuts_go_on(last)
+    assert queued.definitions_taken == last
+    queued.want([ONE], first_ms)
+    queued.note_definitions(*last)
+    assert queued.definitions_taken == last
