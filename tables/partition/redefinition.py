@@ -66,11 +66,12 @@ class Redefinition:
         """Look at each subscription that queued definitions concern, at most one a step.
 
         Events fold on meanwhile by the present routes. A run that ends early begins again.
-        `waits`: at none that waits for a grid cut, of those that are queued at the first step,
-        which comes later than this is called.
+        `waits`: at none that waits for a grid cut, or is queued after the first step, which comes
+        later than this is called.
         """
         standing = self._standing
-        standing.begin_looking(standing.looks_until_ms if waits else NEVER_MS)
+        queued_ms = min(standing.looks_until_ms, standing.newest_ms)
+        standing.begin_looking(queued_ms if waits else NEVER_MS)
         try:
             yield from self._looking()
         finally:

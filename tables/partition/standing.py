@@ -185,6 +185,11 @@ class Standing:
         """Append time of the first definition not looked at; cuts at or after it have to wait."""
         return self._told[0].at_ms if self._told else None
 
+    @property
+    def newest_ms(self) -> int:
+        """Append time of the last definition not looked at; -1: all were."""
+        return self._told[-1].at_ms if self._told else -1
+
     def holds_back(self, cut_ms: int) -> bool:
         """Return whether definitions have to be looked at before a cut, or a history record.
 

@@ -1202,6 +1202,14 @@ BUGS = (
         "test_cells_stand_under_what_comes_before_what_is_left_to_do",
     ),
     Bug(
+        "cuts-wait-for-definitions-that-never-end",
+        "tables/partition/redefinition.py",
+        "min(standing.looks_until_ms, standing.newest_ms)",
+        "standing.looks_until_ms",
+        "tests/app/runtime/partition/test_renewal.py::"
+        "test_a_cut_comes_between_definitions_that_never_end",
+    ),
+    Bug(
         "history-shows-in-no-day",
         "tables/partition/history.py",
         "                self._cuts.schedule_grid(name, record.append_time_ms)\n",
