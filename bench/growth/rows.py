@@ -19,6 +19,7 @@ from bench.growth.past import (
     event_beside_corrections,
     event_of_deleted_alerts,
     event_once_told,
+    event_while_alerts_stand,
 )
 from bench.growth.reads import event_by_id, overview, sampled, usage
 from bench.growth.spent import Operation, Spent
@@ -413,6 +414,7 @@ ROWS = tuple(
             Row("event", "pairs", SUBSCRIPTIONS, event),
             Row("… of who began anew", "times", OFTEN, event_begun_anew),
             Row("… once nobody asks what changed", "times", OFTEN, event_once_told),
+            Row("… while an alert stands", "grid cuts", OFTEN, event_while_alerts_stand),
             Row("… once alerts are deleted", "times", OFTEN, event_of_deleted_alerts),
             Row("… beside corrections", "events that never come", OFTEN, event_beside_corrections),
             Row("flush of one cell", "pairs", SUBSCRIPTIONS, flush),

@@ -272,6 +272,15 @@ def test_no_event_goes_straight_into_a_set_of_members_that_is_not_whole() -> Non
     assert at_hours(live, 3, 3, ["heads"]) == 0
 
 
+def test_no_event_goes_straight_beside_into_a_day_that_is_taken() -> None:
+    live = Live(definitions_of(["count"], DAILY))
+    live.define_all()
+    live.close_until(START_MS)
+    assert [at_hours(live, hour, hour, ["count"]) for hour in (1, 2)] == [0, 1]
+    live.close_until(START_MS + 2 * DAY_MS)
+    assert at_hours(live, 3, 3, ["count"]) == 0
+
+
 def test_events_of_two_cuts_count_from_their_own_on() -> None:
     live = Live(watching(definitions_of(["count"]), ["count"], START_MS))
     live.define_all()

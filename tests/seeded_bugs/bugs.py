@@ -2126,15 +2126,29 @@ BUGS = (
     Bug(
         "late-event-led-to-a-cut-that-is-taken",
         "tables/routing/route.py",
-        "return not self.layer.is_settled(self.cut_ms, settled_ms)",
+        "return self.cut_ms > taken_ms",
         "return True",
         "tests/laws/test_straight.py::test_the_second_late_event_of_a_cut_goes_straight",
     ),
     Bug(
-        "late-event-led-by-periods-of-before",
+        "late-event-led-beside-to-a-cut-that-is-taken",
         "tables/routing/route.py",
-        "if tuple(timelines) != self.timelines or not self._stands(settled_ms):",
-        "if not self._stands(settled_ms):",
+        "if each.cut_ms <= taken_ms:",
+        "if False:",
+        "tests/laws/test_watched.py::test_no_event_goes_straight_beside_into_a_day_that_is_taken",
+    ),
+    Bug(
+        "late-event-led-by-periods-of-before",
+        "tables/partition/intake.py",
+        "if late.timelines != tuple(timelines):",
+        "if False:",
+        "tests/laws/test_straight.py::test_late_events_ask_the_newest_periods_whether_they_are_taken",
+    ),
+    Bug(
+        "late-event-led-by-periods-that-were-asked-once",
+        "tables/partition/intake.py",
+        "if late.made_at != told_of:",
+        "if late.made_at < 0:",
         "tests/laws/test_straight.py::test_late_events_ask_the_newest_periods_whether_they_are_taken",
     ),
     Bug(
@@ -2154,8 +2168,8 @@ BUGS = (
     Bug(
         "late-event-led-straight-not-written",
         "tables/partition/partition.py",
-        "                folded.touch(each.own)\n",
-        "                pass\n",
+        "if cell.dirty:",
+        "if True:",
         "tests/laws/test_watched.py::test_the_second_event_of_a_day_goes_straight_into_both_spans",
     ),
     Bug(
@@ -4947,7 +4961,7 @@ BUGS = (
     Bug(
         "members-of-a-span-beside-need-not-be-known",
         "tables/routing/route.py",
-        "if each.set_key is not None and each.set_key not in complete:",
+        "if each.set_key is not None and each is not self and each.set_key not in complete:",
         "if False:",
         "tests/laws/test_watched.py::test_no_event_goes_straight_into_a_set_of_members_that_is_not_whole",
     ),
