@@ -4832,6 +4832,21 @@ BUGS = (
         "tests/laws/test_watched.py::test_a_grid_that_begins_ends_what_has_the_same_cut",
     ),
     Bug(
+        "who-deleted-an-alert-is-taken-for-without",
+        "app/definitions/indexes/alerts.py",
+        "if not any(self.of(name)):",
+        "if True:",
+        "tests/semantics/test_alerts.py"
+        "::test_who_has_another_alert_is_told_of_corrections_as_before",
+    ),
+    Bug(
+        "corrections-of-before-an-alert-was-deleted-wait-for-no-cut",
+        "app/definitions/state.py",
+        "self.alerts.asked_until_ms.get(name, -1) >= at_ms",
+        "self.alerts.asked_until_ms.get(name, -1) >= NEVER_MS",
+        "tests/laws/test_watched.py::test_who_deleted_the_last_alert_waits_for_no_grid_cut",
+    ),
+    Bug(
         "cells-of-a-deleted-alert-stay-watched",
         "tables/cells/watch.py",
         "until_ms = NEVER_MS if gone_ms == NEVER_MS else grid_cut(gone_ms, grids)",
