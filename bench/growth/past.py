@@ -10,6 +10,7 @@ from app.definitions.timeline import NEVER_MS
 from bench.growth.spent import Spent
 from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, name_of
 from tables.closing.changed import changed_at
+from tables.closing.close import settle
 
 MINUTE_MS = 60_000
 
@@ -97,6 +98,29 @@ def closing_begun_anew(times: int) -> Spent:
     world.close_until(at_ms, TIMES)
     world.flush()
     return world.spent([partial(world.close, number) for number in range(TIMES)])
+
+
+def revising_begun_anew(times: int) -> Spent:
+    """Take the revision cut of a late event of one that ended and began anew so often, long ago."""
+    world, at_ms = _begun_anew(times)
+    at_ms += 100 * DAY_MS
+    world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
+    world.definitions.append_time_ms = at_ms + 60 * DAY_MS
+    came_ms = at_ms + 33 * DAY_MS
+    world.close_until(came_ms, TIMES)
+    for _ in range(2):
+        world.fold([world.event(n, at_ms=at_ms, appended_ms=came_ms + 1) for n in range(TIMES)])
+        world.flush()
+        revisions = [partial(_revise, world, number) for number in range(TIMES)]
+        found = world.spent(revisions)
+        settle(world.state, came_ms + DAY_MS)
+        came_ms += DAY_MS
+    return found
+
+
+def _revise(world: World, number: int) -> None:
+    if len(world.close(number)) != 2:
+        raise RuntimeError("a revision tells of one cell")
 
 
 def event_once_told(times: int) -> Spent:

@@ -1845,7 +1845,7 @@ BUGS = (
     ),
     Bug(
         "final-before-the-last-revision",
-        "tables/closing/close.py",
+        "app/definitions/timeline.py",
         "if period.final_ms >= cut_ms or",
         "if period.final_ms > cut_ms or",
         "tests/tables/closing/test_forgetting.py::test_the_final_cut_shows_what_came_until_then",
@@ -4941,9 +4941,23 @@ BUGS = (
     Bug(
         "only-the-newest-of-a-name-is-due",
         "tables/partition/timelines.py",
-        "left = [each for each in left if each[1].next_due(done_ms).at_ms < NEVER_MS]",
+        "left = [each for each in left if stays(each[1], done_ms)]",
         "left = left[-1:]",
         "tests/laws/test_begun_anew.py::test_who_began_anew_is_due_as_long_as_what_was_before_is",
+    ),
+    Bug(
+        "what-has-ended-is-revised-until-it-is-due",
+        "tables/partition/timelines.py",
+        " or any(timeline.open_at(done_ms + 1))",
+        "",
+        "tests/laws/test_begun_anew.py::test_what_has_ended_is_revised_as_long_as_it_is_not_final",
+    ),
+    Bug(
+        "what-is-final-and-has-ended-is-revised-by-no-correction",
+        "tables/closing/close.py",
+        "table.of(name) if revising.reopens else table.open(name, cut_ms - 1)",
+        "table.open(name, cut_ms - 1)",
+        "tests/laws/test_begun_anew.py::test_what_has_ended_is_revised_as_long_as_it_is_not_final",
     ),
     Bug(
         "settings-change-no-moment",
