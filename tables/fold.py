@@ -22,6 +22,7 @@ from tables.aggregation import DIGEST_MASK, Groups
 from tables.cells.cell import Alone, Cell, GroupCell, Layer, Span
 from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import ONLY_CELL, pack_position
+from tables.cells.watch import Watch
 from tables.changelogged.members import Found, MemberKey, Members, SetKey
 from tables.charge import FoldParts, place_named
 from tables.not_counted import NotCounted, Reason
@@ -105,9 +106,10 @@ def fold_run(
             aim: Aim | None = None
             parts = span.fold.parts or span.fold.take_parts()
             if parts.reading is not None:
-                if parts.plain and (span.watch is None or reach_of(run)[1] > span.watched_ms):
+                watch = None if span.watch is None else span.watching(reach_of(run)[1])
+                if parts.plain and watch is None:
                     aim = _fold_plainly(span, parts, route, run, members, folded)
-                seen = None if aim else _seen_at(span, run, settled_ms, untaken)
+                seen = None if aim else _seen_at(span, watch, run, settled_ms, untaken)
                 if not parts.plain:
                     aim, left = _fold_by_cells(span, seen, route, run, members, folded)
                 elif seen is not None:
@@ -312,14 +314,15 @@ class _Seen(NamedTuple):
     """Greatest append time."""
 
 
-def _seen_at(span: Span, run: Sequence[Arrival], settled_ms: int, untaken: range) -> _Seen | None:
+def _seen_at(
+    span: Span, watch: Watch | None, run: Sequence[Arrival], settled_ms: int, untaken: range
+) -> _Seen | None:
     """Return the cut that all events of a run may count from; None: each is to be asked.
 
-    Of a watched span, or if they come after their period is due. Periods of what recurs show late
-    events at other cuts than their own.
+    Of a span that is watched then, or if they come after their period is due. Periods of what
+    recurs show late events at other cuts than their own.
     """
     newest_ms, earliest_ms, *_ = reach_of(run)
-    fold, watch = span.fold, span.watching(earliest_ms)
     layer = span.layer_at(newest_ms)
     if layer is None or is_forgotten(layer):
         return None
@@ -332,7 +335,7 @@ def _seen_at(span: Span, run: Sequence[Arrival], settled_ms: int, untaken: range
             # A revision may settle it.
             return None
     elif earliest_ms > layer.due_at_ms:
-        if watch is not None or fold.metric.recurring:
+        if watch is not None or span.fold.metric.recurring:
             return None
         cut_ms = until_ms = span.cut_of(layer, earliest_ms)
     elif watch is not None:

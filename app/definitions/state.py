@@ -168,13 +168,17 @@ class Definitions(Index):
         """Return whether anybody asked for figures at grid cuts before a moment."""
         return self.first_watched_ms < at_ms
 
-    def is_watched(self, name: CodeKey) -> bool:
-        """Return whether anybody ever asked for figures of an external subscription so."""
-        return bool(self.settings.daily_ms()) or self.is_watched_each_cut(name)
+    def is_watched(self, name: CodeKey, at_ms: int) -> bool:
+        """Return whether anybody asked for figures of an external subscription so, since a time."""
+        return bool(self.settings.daily_ms()) or self.is_watched_each_cut(name, at_ms)
 
-    def is_watched_each_cut(self, name: CodeKey) -> bool:
-        """Return whether anybody ever asked for them at every grid cut, not at ends of days."""
-        return name in self.alerts.by_name or self.pays_in_advance(*name)
+    def is_watched_each_cut(self, name: CodeKey, at_ms: int) -> bool:
+        """Return whether anybody asked for them at every grid cut, not at ends of days.
+
+        At a time, or later. Who asked before watches no cut from that time on.
+        """
+        is_alerted = self.alerts.asked_until_ms.get(name, -1) >= at_ms
+        return is_alerted or self.pays_in_advance(*name)
 
     def close_grids_ms(self, until_ms: int | None = None) -> tuple[tuple[int, int], ...]:
         """Return (append time from which it holds, ms between two grid cuts) of each grid."""

@@ -403,6 +403,18 @@ class Timeline:
         periods = _periods(self.terms, done_ms)
         return (period for _, period in periods if period.start_ms >= start_ms)
 
+    def open_at(self, cut_ms: int) -> Iterator[Period]:
+        """Yield the periods that begin until a cut and are not final before it, in order."""
+        first = self.first
+        if first is None:
+            return
+        every_ms = max(each.revise_every_ms for each in self.terms)
+        for period in self.open_after(cut_ms - every_ms, first.start_ms):
+            if period.start_ms > cut_ms:
+                break
+            if period.final_ms >= cut_ms or period.fold_version == 1:
+                yield period
+
     def __iter__(self) -> Iterator[Period]:
         return self._first.after(-NEVER_MS)
 

@@ -10,6 +10,7 @@ from app.definitions.timeline import NEVER_MS
 from bench.growth.spent import Spent
 from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, name_of
 from tables.closing.changed import changed_at
+from tables.closing.close import settle
 
 MINUTE_MS = 60_000
 
@@ -50,21 +51,42 @@ def _folded_again(world: World, at_ms: int) -> Spent:
 
 def event_of_deleted_alerts(times: int) -> Spent:
     """Fold an event of a subscription that had so many alerts, one after another."""
-    world, thresholds = World(TIMES), [{"value": "1000000"}]
-    alert = {"alert_type": "billable_metric_current_usage_units", "code": "calls"}
-    alert |= {"billable_metric_code": "calls"}
-    for number in range(TIMES):
-        _, external_id = name_of(number)
-        for _ in range(times):
-            for command in (
-                commands.create_alert(ORG, external_id, {**alert, "thresholds": thresholds}),
-                commands.delete_alert(ORG, external_id, "calls"),
-            ):
-                world.now_ms = world.definitions.append_time_ms + 2 * MINUTE_MS
-                world.define(command)
-                world.renew()
+    world = World(TIMES)
+    for _ in range(times):
+        for number in range(TIMES):
+            _alert(world, number)
+            _alert(world, number, is_gone=True)
     at_ms = world.now_ms = world.definitions.append_time_ms + MINUTE_MS
     return _folded_again(world, at_ms)
+
+
+def event_while_alerts_stand(cuts: int) -> Spent:
+    """Fold an event of a subscription with an alert, after so many grid cuts that had some."""
+    world = World(TIMES)
+    for number in range(TIMES):
+        _alert(world, number)
+    for _ in range(cuts):
+        at_ms = world.now_ms = world.definitions.append_time_ms + MINUTE_MS
+        world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
+        world.definitions.append_time_ms = at_ms + MINUTE_MS
+        world.close_until(at_ms + MINUTE_MS, TIMES)
+        world.flush()
+    at_ms = world.now_ms = world.definitions.append_time_ms + MINUTE_MS
+    return _folded_again(world, at_ms)
+
+
+def _alert(world: World, number: int, *, is_gone: bool = False) -> None:
+    """Make an alert of a subscription, or delete it, two minutes after the last definition."""
+    _, external_id = name_of(number)
+    alert = {"alert_type": "billable_metric_current_usage_units", "code": "calls"}
+    alert |= {"billable_metric_code": "calls"}
+    thresholds = [{"value": "1000000"}]
+    command = commands.create_alert(ORG, external_id, {**alert, "thresholds": thresholds})
+    if is_gone:
+        command = commands.delete_alert(ORG, external_id, "calls")
+    world.now_ms = world.definitions.append_time_ms + 2 * MINUTE_MS
+    world.define(command)
+    world.renew()
 
 
 def closing_begun_anew(times: int) -> Spent:
@@ -76,6 +98,29 @@ def closing_begun_anew(times: int) -> Spent:
     world.close_until(at_ms, TIMES)
     world.flush()
     return world.spent([partial(world.close, number) for number in range(TIMES)])
+
+
+def revising_begun_anew(times: int) -> Spent:
+    """Take the revision cut of a late event of one that ended and began anew so often, long ago."""
+    world, at_ms = _begun_anew(times)
+    at_ms += 100 * DAY_MS
+    world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
+    world.definitions.append_time_ms = at_ms + 60 * DAY_MS
+    came_ms = at_ms + 33 * DAY_MS
+    world.close_until(came_ms, TIMES)
+    for _ in range(2):
+        world.fold([world.event(n, at_ms=at_ms, appended_ms=came_ms + 1) for n in range(TIMES)])
+        world.flush()
+        revisions = [partial(_revise, world, number) for number in range(TIMES)]
+        found = world.spent(revisions)
+        settle(world.state, came_ms + DAY_MS)
+        came_ms += DAY_MS
+    return found
+
+
+def _revise(world: World, number: int) -> None:
+    if len(world.close(number)) != 2:
+        raise RuntimeError("a revision tells of one cell")
 
 
 def event_once_told(times: int) -> Spent:

@@ -19,6 +19,8 @@ from bench.growth.past import (
     event_beside_corrections,
     event_of_deleted_alerts,
     event_once_told,
+    event_while_alerts_stand,
+    revising_begun_anew,
 )
 from bench.growth.reads import event_by_id, overview, sampled, usage
 from bench.growth.spent import Operation, Spent
@@ -413,6 +415,7 @@ ROWS = tuple(
             Row("event", "pairs", SUBSCRIPTIONS, event),
             Row("… of who began anew", "times", OFTEN, event_begun_anew),
             Row("… once nobody asks what changed", "times", OFTEN, event_once_told),
+            Row("… while an alert stands", "grid cuts", OFTEN, event_while_alerts_stand),
             Row("… once alerts are deleted", "times", OFTEN, event_of_deleted_alerts),
             Row("… beside corrections", "events that never come", OFTEN, event_beside_corrections),
             Row("flush of one cell", "pairs", SUBSCRIPTIONS, flush),
@@ -459,6 +462,7 @@ ROWS = tuple(
             Row("closing a cell", "months of age", MONTHS, closing),
             Row("closing what began anew", "times", OFTEN, closing_begun_anew),
             Row("revising a cell", "months of age", MONTHS, partial(revision, "calls")),
+            Row("… of what began anew", "times", OFTEN, revising_begun_anew, 1.05),
             Row("… of what recurs", "months of age", MONTHS, partial(revision, "balance"), 1.25),
             Row("… of many groups", "groups", GROUPS, group_revised),
             Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),

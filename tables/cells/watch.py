@@ -74,11 +74,11 @@ class Watch(NamedTuple):
 
     def same_until(self, append_time_ms: int) -> int:
         """Return the last append time of events that have the same grid cut as one of a time."""
-        begin_ms = (since_ms for since_ms, _ in self.stretches if append_time_ms <= since_ms)
         _, until_ms = self._around(append_time_ms)
         if append_time_ms > until_ms:
+            begin_ms = (since_ms for since_ms, _ in self.stretches if append_time_ms <= since_ms)
             return next(begin_ms, NEVER_MS)
-        cut_ms = min(self.cut_of(append_time_ms), until_ms)
+        cut_ms = min(grid_cut(append_time_ms, self.grids), until_ms)
         begins = (from_ms - 1 for from_ms, _ in self.grids if append_time_ms < from_ms <= cut_ms)
         return min(begins, default=cut_ms)
 

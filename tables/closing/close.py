@@ -130,7 +130,10 @@ def _periods_at(
             yield one, definitions.plan_versions[one.plan_id], period, earlier, shared
         return
     table = partition.timelines
-    timelines = table.running(name, cut_ms - 1) if revising is None else table.of(name)
+    if revising is None:
+        timelines = table.running(name, cut_ms - 1)
+    else:
+        timelines = table.of(name) if revising.reopens else table.open(name, cut_ms - 1)
     for versions, timeline in timelines:
         periods = (
             _due_at(timeline, cut_ms) if revising is None else revising.periods(timeline, cut_ms)
@@ -173,18 +176,16 @@ class _Revising(NamedTuple):
                 times_ms |= revised_ms
         return cls(times_ms, from_ms)
 
+    @property
+    def reopens(self) -> bool:
+        """Whether any period that is final may be revised."""
+        return bool(self.times_ms) or self.from_ms < NEVER_MS
+
     def periods(self, timeline: Timeline, cut_ms: int) -> Iterator[tuple[Period, Period | None]]:
         """Yield the periods that the cut may revise or that are due at it, and those before."""
-        first = timeline.first
-        if first is None:
+        if timeline.first is None:
             return
-        found = dict[int, Period]()
-        every_ms = max(each.revise_every_ms for each in timeline.terms)
-        for period in timeline.open_after(cut_ms - every_ms, first.start_ms):
-            if period.start_ms > cut_ms:
-                break
-            if period.final_ms >= cut_ms or period.fold_version == 1:
-                found[period.start_ms] = period
+        found = {period.start_ms: period for period in timeline.open_at(cut_ms)}
         for period in timeline.within(self.from_ms, cut_ms):
             found[period.start_ms] = period
         for holding in map(timeline.holding, self.times_ms):

@@ -111,7 +111,7 @@ class CutsToCome:
         cut_ms = ceil_to(append_time_ms, definitions.grid_ms(append_time_ms))
         # Figures that were lost are decided again, at every cut that they were decided at.
         taken_ms = self._checkpoint.cut_ms if definitions.pays_in_advance(*name) else done_ms
-        if cut_ms > taken_ms and definitions.is_watched_each_cut(name):
+        if cut_ms > taken_ms and definitions.is_watched_each_cut(name, append_time_ms):
             self.grid.setdefault(cut_ms, set()).add(name)
         if self._definitions.settings_at(append_time_ms).daily_records:
             for day_ms in self._day_cuts(name, append_time_ms, append_time_ms):

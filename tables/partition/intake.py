@@ -24,7 +24,6 @@ from tables.event_index.rows import ROW_BYTES, ids_in, rows_at
 from tables.fold import Folded, aim_first
 from tables.partition.copies import Duplicate, SortedOut, sort_out
 from tables.partition.corrected import Corrected
-from tables.partition.cuts import CutsToCome
 from tables.partition.earlier_copies import EarlierCopy
 from tables.partition.packing import Packing
 from tables.partition.route_table import RouteTable
@@ -134,16 +133,15 @@ class Intake:
         routes: RouteTable,
         packing: Packing,
         corrected: Corrected,
-        cuts: CutsToCome,
     ):
         self._definitions = tables.definitions
         self._index = tables.index
         self._corrections = tables.corrections
+        self._checkpoint = tables.checkpoint
         self._timelines = routes.timelines
         self._routes = routes
         self._packing = packing
         self._corrected = corrected
-        self._cuts = cuts
         self._earlier: list[EarlierCopy] = []
 
     def lead(
@@ -156,7 +154,7 @@ class Intake:
         rows = bytearray()
         hashing = _xxh3, event_body_hash, rows
         *found, rest = lead(runs, first or self._routes.by_key, complete, *hashing)
-        late = {} if first else self._late_routes(rest, complete)
+        late = self._late_routes(rest, complete) if rest and not first else {}
         if late:
             *more, rest = lead(rest, late, complete, *hashing)
             found = [one + other for one, other in zip(found, more, strict=True)]
@@ -211,15 +209,20 @@ class Intake:
     def _late_routes(self, runs: Iterable[Run], complete: Set[SetKey]) -> dict[MeterKey, LateRoute]:
         """Return where events of runs may go that came like others before."""
         found: dict[MeterKey, LateRoute] = {}
+        told_of, taken_ms = self._routes.told_of, self._checkpoint.cut_ms
         for meter_key, run in runs:
             route = self._routes.by_key.get(meter_key)
             late = None if route is None else route.late
-            if late is not None:
-                if not found:
-                    settled_ms = self._cuts.settled_ms
-                timelines = [timeline for _, timeline in self._timelines.of(meter_key[:2])]
-                if late.holds(timelines, complete, settled_ms, run):
-                    found[meter_key] = late
+            if late is None:
+                continue
+            if late.made_at != told_of:
+                # Whatever the route was compiled under, the newest terms say what is too late.
+                timelines = (timeline for _, timeline in self._timelines.of(meter_key[:2]))
+                if late.timelines != tuple(timelines):
+                    continue
+                late.made_at = told_of
+            if late.holds(taken_ms, complete, run):
+                found[meter_key] = late
         return found
 
     def admit(

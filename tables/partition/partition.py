@@ -136,7 +136,7 @@ class Partition:
         self.views = Views(tables, self.standing, self.routes, self.packing)
         self.changed = Changed(tables, self.routes)
         self.corrected = Corrected(tables, self.cuts, self.packing, self.changed)
-        self.intake = Intake(tables, self.routes, self.packing, self.corrected, self.cuts)
+        self.intake = Intake(tables, self.routes, self.packing, self.corrected)
         self.earlier_copies = EarlierCopies(
             tables, self.cuts, self.packing, self.snapshot, self.stale, self.standing, self.changed
         )
@@ -277,12 +277,14 @@ class Partition:
         more = folded.dirty, operations, place_named, self.members.complete
         if beside and fold_led(beside, runs, *more) != ([], []):
             raise AssertionError("what one charge of a metric reads, the others do")
-        alone = [cell for cell in folded.dirty if isinstance(cell, Alone)]
-        if alone:
-            folded.dirty = [cell for cell in folded.dirty if not isinstance(cell, Alone)]
-            for each in alone:
-                each.dirty = False
-                folded.touch(each.own)
+        dirty, folded.dirty = folded.dirty, []
+        for cell in dirty:
+            if isinstance(cell, Alone):
+                cell.dirty, cell = False, cell.own
+                if cell.dirty:
+                    continue
+                cell.dirty = True
+            folded.dirty.append(cell)
 
     def _left_odd(
         self, led: Led, unread: Iterable[int], odd: Iterable[tuple[int, list[Literals]]]

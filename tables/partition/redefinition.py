@@ -91,9 +91,9 @@ class Redefinition:
                 yield from self._corrected.reschedule_revisions()
                 yield from self._cuts.expect_undecided()
                 yield from self._missed(told)
-            yield from self._renewed_for([each.impact for each in told])
+            yield from self._renewed_for([each.impact for each in told], since_ms)
             if self._definitions.watches_before(NEVER_MS):
-                yield from self._watched(told)
+                yield from self._watched(told, since_ms)
             yield from self._redirection.look_again()
             if self._event_ranges.rest is not None:
                 defining = [each.impact for each in told if self._defines(each.impact)]
@@ -113,13 +113,13 @@ class Redefinition:
         for meter_key in self._changed.missed(since_ms):
             yield None if meter_key is None else Renewed(meter_key[:2], {meter_key}, False)
 
-    def _watched(self, told: Iterable[Told]) -> Iterator[Renewed | None]:
-        """Have the grid cuts taken at which definitions show, of those who are watched."""
+    def _watched(self, told: Iterable[Told], since_ms: int) -> Iterator[Renewed | None]:
+        """Have the grid cuts taken at which definitions show, of those watched since a time."""
         passed = count(1)
         for impact, at_ms, _ in told:
             seen = set[SubscriptionKey]()
             for name in self._redirection.concerned(impact):
-                if name in seen or not self._definitions.is_watched(name):
+                if name in seen or not self._definitions.is_watched(name, since_ms):
                     if next(passed) % STEP_ITEMS == 0:
                         yield None
                     continue
@@ -149,8 +149,11 @@ class Redefinition:
                         self._cuts.remember(cell)
                     yield None
 
-    def _renewed_for(self, impacts: Iterable[Impact]) -> Iterator[Renewed | None]:
-        """Look at concerned subscriptions; after an impact on all codes, not again at the same."""
+    def _renewed_for(self, impacts: Iterable[Impact], since_ms: int) -> Iterator[Renewed | None]:
+        """Look at concerned subscriptions; after an impact on all codes, not again at the same.
+
+        `since_ms`: append time of the first of them, as `_watched` has it.
+        """
         redirection, settings = self._redirection, self._redirection.new_settings
         seen, left = set[SubscriptionKey](), set[SubscriptionKey]()
         impacts = sorted(dict.fromkeys(impacts), key=lambda impact: impact.codes is not None)
@@ -168,7 +171,7 @@ class Redefinition:
                 if impact.codes is None:
                     known.add(name)
                 codes = settings.moving(name) if known is left else impact.codes
-                if watches and self._definitions.is_watched(name):
+                if watches and self._definitions.is_watched(name, since_ms):
                     # Its next cut is looked for once it is known which grid cuts show it.
                     refold = redirection.look_at(name, codes) if codes != [] else set[MeterKey]()
                     yield Renewed(name, refold, False)

@@ -126,7 +126,7 @@ class Standing:
             elif at_ms == self._packed_ms:
                 self._unclear, self._unclear_until_ms = self._packed, at_ms
         definitions = self._definitions
-        waits = definitions.watches_before(at_ms) and shapes_watched(definitions, impact)
+        waits = definitions.watches_before(at_ms) and shapes_watched(definitions, impact, at_ms)
         if waits:
             self._waiting_ms.append(at_ms)
             # Even if it is of the millisecond of one that is being looked at: that waits with it.

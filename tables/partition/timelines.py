@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from app.definitions.model import Subscription
@@ -16,6 +16,9 @@ from tables.partition.at_hand import AtHand
 Timelines = list[tuple[Versions[Subscription], Timeline]]
 """(versions, timeline) of every subscription of an external id, without canceled ones."""
 
+Left = tuple[Timelines, int, Timelines]
+"""(all, a cut in ms, those that are left after it)."""
+
 
 class TimelineTable:
     """Timelines of the external subscriptions of one partition."""
@@ -26,8 +29,10 @@ class TimelineTable:
         self._at_hand = at_hand
         self._made: dict[SubscriptionKey, tuple[int, Timelines]] = {}
         """By name: (value of `_outdated` when they were made, timelines)."""
-        self._running: dict[SubscriptionKey, tuple[Timelines, int, Timelines]] = {}
-        """By name, of whoever has several: (all, a cut in ms, those with a period due after it)."""
+        self._running: dict[SubscriptionKey, Left] = {}
+        """By name, of whoever has several: those with a period due after a cut."""
+        self._open: dict[SubscriptionKey, Left] = {}
+        """The same of those with a period that is not final, either."""
         self._stood: tuple[tuple[SubscriptionKey, int, int] | None, Timelines] = (None, [])
         """Timelines last made as of a time: ((name, that time, definitions offset), timelines)."""
         self._outdated = 0
@@ -82,14 +87,28 @@ class TimelineTable:
 
         One of a subscription that ended has none from some cut on, and is asked no more.
         """
+        return self._left(self._running, name, done_ms, _is_running)
+
+    def open(self, name: SubscriptionKey, done_ms: int) -> Timelines:
+        """Return the timelines that may have a period due after a cut, or one that is not final."""
+        return self._left(self._open, name, done_ms, _is_open)
+
+    def _left(
+        self,
+        kept: dict[SubscriptionKey, Left],
+        name: SubscriptionKey,
+        done_ms: int,
+        stays: Callable[[Timeline, int], bool],
+    ) -> Timelines:
+        """Return the timelines that stay after a cut; who does not is asked no more."""
         timelines = left = self.of(name)
         if len(timelines) < 2:
             return timelines
-        known = self._running.get(name)
+        known = kept.get(name)
         if known is not None and known[0] is timelines and known[1] <= done_ms:
             left = known[2]
-        left = [each for each in left if each[1].next_due(done_ms).at_ms < NEVER_MS]
-        self._running[name] = timelines, done_ms, left
+        left = [each for each in left if stays(each[1], done_ms)]
+        kept[name] = timelines, done_ms, left
         return left
 
     def due_alone(
@@ -187,6 +206,17 @@ class TimelineTable:
         """Drop the timelines of an external subscription; the next look-up makes them again."""
         self._made.pop(name, None)
         self._running.pop(name, None)
+        self._open.pop(name, None)
+
+
+def _is_running(timeline: Timeline, done_ms: int) -> bool:
+    """Return whether a period is due after a cut."""
+    return timeline.next_due(done_ms).at_ms < NEVER_MS
+
+
+def _is_open(timeline: Timeline, done_ms: int) -> bool:
+    """Return whether a period is due after a cut, or not final."""
+    return _is_running(timeline, done_ms) or any(timeline.open_at(done_ms + 1))
 
 
 def _counts(subscription: Versions[Subscription], until_ms: int | None = None) -> bool:

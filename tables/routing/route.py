@@ -259,14 +259,14 @@ class Route:
             return
         aims, self.late = list(map(self._joined, aims)), None
         reached = [aim.layer.span for aim in aims]
-        starts, ends, after, until = zip(*(self._bounds_of(aim) for aim in aims), strict=True)
+        starts, ends, after, until = zip(*map(self._bounds_of, aims), strict=True)
         within = max(starts), min(ends)
         # What only others than bills ask for is said to have no charge.
         priced = any(span.fold.prices for span in reached)
         if not (priced and self._reaches_only(reached, *within)):
             return
-        late = [self._late_of(aim) for aim in aims]
-        first, *beside = (each for each in late if each is not None) if all(late) else (None,)
+        late = list(map(self._late_of, aims))
+        first, *beside = filter(None, late) if all(late) else (None,)
         if first is None or any(not each.reads_like(first) for each in beside):
             return
         first.beside = tuple(beside)
@@ -277,8 +277,9 @@ class Route:
     def _joined(self, aim: Aim) -> Aim:
         """Return an aim that has those cells, too, which events of its cut are led to already."""
         for late in () if self.late is None else (self.late, *self.late.beside):
-            same = late.layer is aim.layer and late.cut_ms == aim.cut_ms > 0
-            if same and late.parting is not None:
+            if late.parting is None or late.layer is not aim.layer:
+                continue
+            if late.cut_ms == aim.cut_ms > 0:
                 late.parting.cells.update(aim.cells)
                 since_ms = max(late.since_ms, aim.since_ms)
                 return aim._replace(cells=late.parting.cells, since_ms=since_ms)
@@ -291,6 +292,7 @@ class Route:
         if parts is None or parts.reading is None:
             return None
         late = LateRoute(*self.meter_key, self.timelines, self.spans)
+        late.made_at = -1
         if not parts.plain:
             late.parting = _parting_in(layer, aim.cells)
         else:
@@ -400,35 +402,25 @@ class LateRoute(Route):
     beside: tuple[LateRoute, ...]
     """Where they go in other spans."""
 
-    def holds(
-        self,
-        timelines: Sequence[Timeline],
-        complete: Container[SetKey],
-        settled_ms: int,
-        run: Sequence[Arrival],
-    ) -> bool:
+    def holds(self, taken_ms: int, complete: Container[SetKey], run: Sequence[Arrival]) -> bool:
         """Return whether the cuts are to come, and events of a run have their cells there.
 
-        `timelines`: the newest, which say until when events are taken. `complete`: the sets whose
-        members are all at hand. `settled_ms`: revisions up to it are taken.
+        `taken_ms`: every cut up to it is taken. `complete`: the sets whose members are all at hand.
         """
-        if tuple(timelines) != self.timelines or not self._stands(settled_ms):
-            return False
-        for each in self.beside:
-            if not each._stands(settled_ms):
+        if not self.beside:
+            return self.cut_ms > taken_ms
+        for each in (self, *self.beside):
+            if each.cut_ms:
+                if each.cut_ms <= taken_ms:
+                    return False
+            elif each.cell is not None and each.layer.cells.get(ONLY_CELL) is not each.cell:
                 return False
-            if each.set_key is not None and each.set_key not in complete:
+            if each.set_key is not None and each is not self and each.set_key not in complete:
                 return False
-        # What is parted beside others is folded into all of them, or into none.
-        return not self.beside or all(
-            each.parting is None or each.parting.takes(run, complete)
-            for each in (self, *self.beside)
-        )
-
-    def _stands(self, settled_ms: int) -> bool:
-        if self.cut_ms:
-            return not self.layer.is_settled(self.cut_ms, settled_ms)
-        return self.cell is None or self.layer.cells.get(ONLY_CELL) is self.cell
+            # What is parted beside others is folded into all of them, or into none.
+            if each.parting is not None and not each.parting.takes(run, complete):
+                return False
+        return True
 
     @property
     def bills_at_once(self) -> bool:

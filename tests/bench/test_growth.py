@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.growth.past import event_while_alerts_stand
 from bench.growth.rows import ROWS, Row, definition_swept, due_times_swept, history_swept
 from bench.growth.spent import Spent, steps_of
 
@@ -30,6 +31,10 @@ def test_an_operation_costs_the_same_beside_ten_times_as_much(row: Row) -> None:
 )
 def test_a_sweep_takes_few_steps_for_each(sweep: Callable[[int], Spent], most: int) -> None:
     assert sweep(1_000).steps <= most
+
+
+def test_an_event_of_a_watched_cell_takes_few_steps() -> None:
+    assert event_while_alerts_stand(1).steps <= 1_400
 
 
 def test_steps_are_counted_whatever_takes_them() -> None:

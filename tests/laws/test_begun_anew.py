@@ -14,7 +14,7 @@ from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from tests.laws.test_partition import ALL, GRACES
 from tests.laws.test_straight import APART, LATE, PLAIN, same
-from tests.laws.test_watched import DAILY, OneByOne, watching
+from tests.laws.test_watched import DAILY, OneByOne, canceled, watching
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
@@ -159,6 +159,37 @@ def test_who_began_anew_is_due_as_long_as_what_was_before_is(way: str, ended: st
     live.close_until(AGAIN_MS + 3 * WEEK_MS)
     reasons = [b["closing_reason"] for b in live.bodies() if b["type"] == "usage.recorded"]
     assert reasons == [ended, "period_end"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_has_ended_is_revised_as_long_as_it_is_not_final(way: str) -> None:
+    """And by a correction at any age."""
+    definitions = anew(definitions_of(["count"]), ["count"], *WAYS[way])
+    live = Live(definitions)
+    live.define_until(START_MS)
+    sent(live, ["count"], START_MS, START_MS)
+    live.define_until(AGAIN_MS + 1)
+    sent(live, ["count"], AGAIN_MS + HOUR_MS, AGAIN_MS + HOUR_MS)
+
+    def revised(at_ms: int) -> list[str]:
+        live.records.clear()
+        live.close_until(at_ms + WEEK_MS)
+        return [b["period"]["from"] for b in live.bodies() if b["type"] == "usage.revised"]
+
+    came_ms = AGAIN_MS + 2 * WEEK_MS + 1
+    starts = []
+    for dated_ms in (AGAIN_MS + HOUR_MS, START_MS):
+        live.close_until(came_ms)
+        sent(live, ["count"], dated_ms, came_ms)
+        starts += revised(came_ms)
+        came_ms += WEEK_MS
+    assert len(set(starts)) == 2
+    came_ms += 30 * WEEK_MS
+    live.close_until(came_ms)
+    sent(live, ["count"], came_ms - WEEK_MS, came_ms)
+    assert not {*starts} & {*revised(came_ms)}
+    canceled(live, "t0", came_ms + WEEK_MS + 1)
+    assert revised(came_ms + 2 * WEEK_MS) == [min(starts)]
 
 
 @st.composite

@@ -16,9 +16,12 @@ from msgspec.structs import replace
 
 from app.definitions import commands
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import Arrival
+from app.wire.arrivals import Arrival, CorrectionArrival
+from app.wire.events import Correction
 from tables.cells.watch import Watch
 from tables.changelogged.checkpoint import Checkpoint
+from tables.closing.close import next_cut
+from tables.partition.refold import Refold
 from tests.laws.test_straight import APART, PLAIN, Close, same
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS
 from tests.world.definitions import (
@@ -170,6 +173,42 @@ def test_events_go_straight_again_once_the_alert_is_gone(kind: str, codes: Seque
     same(*lives)
 
 
+def canceled(live: Live, transaction_id: str, at_ms: int) -> None:
+    """Cancel an event."""
+    told = Correction(ORG, SUBSCRIPTION, transaction_id, "cancel", None, f"c{at_ms}", b"")
+    state, name = live.partition, (ORG, SUBSCRIPTION)
+    state.corrected.correct(CorrectionArrival(told, ORG, at_ms, 0, at_ms, 0))
+    keys = state.event_ranges.meter_keys_of(name)
+    refold = Refold(state, keys, {name: next_cut(state, name)})
+    refold.feed(live.arrived())
+    assert refold.swap()
+
+
+def test_who_deleted_the_last_alert_waits_for_no_grid_cut() -> None:
+    """What is defined or corrected before that does, whenever it is known to be gone."""
+    at_ms, name = START_MS + HOUR_MS, (ORG, SUBSCRIPTION)
+    gone_ms = at_ms + 5 * MINUTE_MS
+    live = Live(watching(definitions_of(["count"]), ["count"], START_MS, [gone_ms]))
+    live.define_until(gone_ms - 1)
+    live.deliver([arrived("count", 0, at_ms + 1, transaction_id="t0")])
+    live.close_until(at_ms + MINUTE_MS)
+    live.define_all()
+    standing, cuts = live.partition.standing, live.partition.cuts
+    assert standing.next_awaited_ms() == gone_ms - MINUTE_MS
+    canceled(live, "t0", at_ms + 2 * MINUTE_MS + 1)
+    live.close_until(gone_ms)
+    (row,) = live.partition.evaluations.rows.values()
+    assert (row.cut_ms, row.units) == (at_ms + 3 * MINUTE_MS, "0.0")
+    live.deliver([arrived("count", 1, gone_ms + HOUR_MS, transaction_id="t1")])
+    canceled(live, "t1", gone_ms + HOUR_MS + 1)
+    assert not cuts.grid
+    ended = commands.terminate_subscription(ORG, SUBSCRIPTION)
+    live.append(gone_ms + 2 * HOUR_MS, ended)
+    assert standing.behind_since_ms is None
+    assert name in cuts.late_cuts
+    assert not cuts.grid
+
+
 def test_what_comes_late_of_a_deleted_alert_is_looked_at() -> None:
     """It was appended before the last cut that the alert is asked at, and that is not taken yet."""
     at_ms = START_MS + HOUR_MS
@@ -270,6 +309,15 @@ def test_no_event_goes_straight_into_a_set_of_members_that_is_not_whole() -> Non
     assert beside.set_key is not None
     live.partition.members.complete.discard(beside.set_key)
     assert at_hours(live, 3, 3, ["heads"]) == 0
+
+
+def test_no_event_goes_straight_beside_into_a_day_that_is_taken() -> None:
+    live = Live(definitions_of(["count"], DAILY))
+    live.define_all()
+    live.close_until(START_MS)
+    assert [at_hours(live, hour, hour, ["count"]) for hour in (1, 2)] == [0, 1]
+    live.close_until(START_MS + 2 * DAY_MS)
+    assert at_hours(live, 3, 3, ["count"]) == 0
 
 
 def test_events_of_two_cuts_count_from_their_own_on() -> None:

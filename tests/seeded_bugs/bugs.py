@@ -1892,7 +1892,7 @@ BUGS = (
     ),
     Bug(
         "final-before-the-last-revision",
-        "tables/closing/close.py",
+        "app/definitions/timeline.py",
         "if period.final_ms >= cut_ms or",
         "if period.final_ms > cut_ms or",
         "tests/tables/closing/test_forgetting.py::test_the_final_cut_shows_what_came_until_then",
@@ -2173,15 +2173,29 @@ BUGS = (
     Bug(
         "late-event-led-to-a-cut-that-is-taken",
         "tables/routing/route.py",
-        "return not self.layer.is_settled(self.cut_ms, settled_ms)",
+        "return self.cut_ms > taken_ms",
         "return True",
         "tests/laws/test_straight.py::test_the_second_late_event_of_a_cut_goes_straight",
     ),
     Bug(
-        "late-event-led-by-periods-of-before",
+        "late-event-led-beside-to-a-cut-that-is-taken",
         "tables/routing/route.py",
-        "if tuple(timelines) != self.timelines or not self._stands(settled_ms):",
-        "if not self._stands(settled_ms):",
+        "if each.cut_ms <= taken_ms:",
+        "if False:",
+        "tests/laws/test_watched.py::test_no_event_goes_straight_beside_into_a_day_that_is_taken",
+    ),
+    Bug(
+        "late-event-led-by-periods-of-before",
+        "tables/partition/intake.py",
+        "if late.timelines != tuple(timelines):",
+        "if False:",
+        "tests/laws/test_straight.py::test_late_events_ask_the_newest_periods_whether_they_are_taken",
+    ),
+    Bug(
+        "late-event-led-by-periods-that-were-asked-once",
+        "tables/partition/intake.py",
+        "if late.made_at != told_of:",
+        "if late.made_at < 0:",
         "tests/laws/test_straight.py::test_late_events_ask_the_newest_periods_whether_they_are_taken",
     ),
     Bug(
@@ -2201,8 +2215,8 @@ BUGS = (
     Bug(
         "late-event-led-straight-not-written",
         "tables/partition/partition.py",
-        "                folded.touch(each.own)\n",
-        "                pass\n",
+        "if cell.dirty:",
+        "if True:",
         "tests/laws/test_watched.py::test_the_second_event_of_a_day_goes_straight_into_both_spans",
     ),
     Bug(
@@ -4865,6 +4879,21 @@ BUGS = (
         "tests/laws/test_watched.py::test_a_grid_that_begins_ends_what_has_the_same_cut",
     ),
     Bug(
+        "who-deleted-an-alert-is-taken-for-without",
+        "app/definitions/indexes/alerts.py",
+        "if not any(self.of(name)):",
+        "if True:",
+        "tests/semantics/test_alerts.py"
+        "::test_who_has_another_alert_is_told_of_corrections_as_before",
+    ),
+    Bug(
+        "corrections-of-before-an-alert-was-deleted-wait-for-no-cut",
+        "app/definitions/state.py",
+        "self.alerts.asked_until_ms.get(name, -1) >= at_ms",
+        "self.alerts.asked_until_ms.get(name, -1) >= NEVER_MS",
+        "tests/laws/test_watched.py::test_who_deleted_the_last_alert_waits_for_no_grid_cut",
+    ),
+    Bug(
         "cells-of-a-deleted-alert-stay-watched",
         "tables/cells/watch.py",
         "until_ms = NEVER_MS if gone_ms == NEVER_MS else grid_cut(gone_ms, grids)",
@@ -4959,9 +4988,23 @@ BUGS = (
     Bug(
         "only-the-newest-of-a-name-is-due",
         "tables/partition/timelines.py",
-        "left = [each for each in left if each[1].next_due(done_ms).at_ms < NEVER_MS]",
+        "left = [each for each in left if stays(each[1], done_ms)]",
         "left = left[-1:]",
         "tests/laws/test_begun_anew.py::test_who_began_anew_is_due_as_long_as_what_was_before_is",
+    ),
+    Bug(
+        "what-has-ended-is-revised-until-it-is-due",
+        "tables/partition/timelines.py",
+        " or any(timeline.open_at(done_ms + 1))",
+        "",
+        "tests/laws/test_begun_anew.py::test_what_has_ended_is_revised_as_long_as_it_is_not_final",
+    ),
+    Bug(
+        "what-is-final-and-has-ended-is-revised-by-no-correction",
+        "tables/closing/close.py",
+        "table.of(name) if revising.reopens else table.open(name, cut_ms - 1)",
+        "table.open(name, cut_ms - 1)",
+        "tests/laws/test_begun_anew.py::test_what_has_ended_is_revised_as_long_as_it_is_not_final",
     ),
     Bug(
         "settings-change-no-moment",
@@ -4994,7 +5037,7 @@ BUGS = (
     Bug(
         "members-of-a-span-beside-need-not-be-known",
         "tables/routing/route.py",
-        "if each.set_key is not None and each.set_key not in complete:",
+        "if each.set_key is not None and each is not self and each.set_key not in complete:",
         "if False:",
         "tests/laws/test_watched.py::test_no_event_goes_straight_into_a_set_of_members_that_is_not_whole",
     ),

@@ -59,6 +59,21 @@ def crossings(story: Story, at: str) -> list[tuple[str, str, str, list[str]]]:
     return found
 
 
+def test_who_has_another_alert_is_told_of_corrections_as_before() -> None:
+    """The value falls with one, and so it arms again."""
+    story = watched()
+    made = commands.create_alert(ORG, SUBSCRIPTION, alert("b", alert_type=LIFE))
+    story.define("2024-01-01T00:20:00Z", made)
+    story.define("2024-01-01T00:30:00Z", commands.delete_alert(ORG, SUBSCRIPTION, "b"))
+    story.send("2024-01-02T10:00:10Z", v=12)
+    story.append("2024-01-03T10:00:01Z", cancel("t0"))
+    story.send("2024-01-04T10:00:01Z", v=11)
+    assert crossings(story, "2024-01-20") == [
+        ("2024-01-02T10:01:00Z", "0.0", "12.0", ["10.0"]),
+        ("2024-01-04T10:01:00Z", "0.0", "11.0", ["10.0"]),
+    ]
+
+
 def test_a_value_that_rises_crosses_and_one_that_falls_arms_again() -> None:
     story = watched()
     story.send("2024-01-02T10:00:10Z", v=12)

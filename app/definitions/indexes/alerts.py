@@ -18,6 +18,8 @@ class AlertIndex(Index):
     versions: MutableMapping[str, Versions[Alert]] = field(default_factory=dict)
     by_name: MutableMapping[CodeKey, list[str]] = field(default_factory=dict)
     """Ids of all that ever were, by organization and external subscription id, in order."""
+    asked_until_ms: MutableMapping[CodeKey, int] = field(default_factory=dict)
+    """By the same: when the last one was deleted; NEVER_MS: there is one."""
     organizations: MutableMapping[str, None] = field(default_factory=dict)
     """Organizations that have or had any."""
     metrics: MutableMapping[str, None] = field(default_factory=dict)
@@ -61,6 +63,7 @@ class AlertIndex(Index):
         if versions is None:
             versions = self.versions[alert.id] = Versions()
             name = (alert.organization_id, alert.external_subscription_id)
+            self.asked_until_ms[name] = NEVER_MS
             self.by_name.setdefault(name, []).append(alert.id)
             self.first_ms = min(self.first_ms, now_ms)
         versions.push(now_ms, offset, alert)
@@ -70,3 +73,6 @@ class AlertIndex(Index):
     def commit_deletion(self, alert: Alert, now_ms: int, offset: int) -> None:
         """End an alert."""
         self.versions[alert.id].push(now_ms, offset, None)
+        name = (alert.organization_id, alert.external_subscription_id)
+        if not any(self.of(name)):
+            self.asked_until_ms[name] = now_ms
