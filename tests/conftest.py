@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from faust.tables.manager import TableManager
 
+from app.bounds.collecting import THRESHOLDS
 from tests.world.live.broker_classes import java_options
 from tests.world.live.servers import (
     ENDS,
@@ -97,9 +98,11 @@ def pytest_collection_finish() -> None:
     """Let the collector pass over eleven thousand tests and all they import.
 
     They stay to the end. A walk over them takes two seconds, and one comes every few hundred tests.
+    What is new is walked as seldom as in a worker.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*THRESHOLDS)
 
 
 @pytest.hookimpl(tryfirst=True)
