@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from faust.tables.manager import TableManager
 
+from app.bounds.collecting import THRESHOLDS
 from tests.world.live.broker_classes import java_options
 from tests.world.live.servers import (
+    ENDS,
     kafka,
     live_settings,
     local_kafka,
@@ -52,6 +54,18 @@ SHARING = {"clients", "secured"}
 """Suites whose files share a server of their own beside the session's: one process starts it."""
 SERVERS = {"local_kafka", "local_redis"}
 """Fixtures: a test that has one of them, by whatever way, needs real servers."""
+SERVED: set[str] = set()
+"""Groups of which a test needs real servers."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect without the collector: nothing is let go of before the end, each walk is in vain."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -60,25 +74,43 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     A fault mostly waits, so two at a time leave one of two cores to the rest. The cluster's three
     brokers go to the third process. xdist gives the groups out in this order: faults, then other
-    files that wait for servers. What only computes comes last, for it is short and fills gaps.
+    files that wait for servers. What only computes comes last, for it is short and fills gaps;
+    files of slow tests before others, lest one of them goes on alone at the end.
     """
-    served = set()
+    slow = set()
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)
         item.add_marker(pytest.mark.xdist_group(_group(item.path)))
         if item.get_closest_marker("servers"):
-            served.add(item.path)
-    items.sort(key=lambda item: (not _is_fault(item.path), item.path not in served))
+            SERVED.add(_group(item.path))
+        if item.get_closest_marker("slow"):
+            slow.add(_group(item.path))
+
+    def turn(item: pytest.Item) -> tuple[bool, ...]:
+        group = _group(item.path)
+        return not _is_fault(item.path), group not in SERVED, group not in slow
+
+    items.sort(key=turn)
 
 
 def pytest_collection_finish() -> None:
-    """Let the collector pass over nine thousand tests and all they import.
+    """Let the collector pass over eleven thousand tests and all they import.
 
     They stay to the end. A walk over them takes two seconds, and one comes every few hundred tests.
+    What is new is walked as seldom as in a worker.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*THRESHOLDS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """End the session's servers where no test needs them any more: idle they cost, too."""
+    if ENDS and _group(item.path) not in SERVED:
+        while ENDS:
+            ENDS.pop()()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,7 +15,7 @@ from tests.attacks.victim import ATTACKER, MEBIBYTE, SLACK, Victim
 from tests.world import bodies
 from tests.world.live.api import Json
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 MANY = 10_000
 CHANGE_S = 1.0

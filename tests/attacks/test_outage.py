@@ -19,7 +19,7 @@ from tests.attacks.victim import Victim, restores
 from tests.world.live.api import text_of
 from tests.world.waiting import PATIENCE_S, eventually
 
-pytestmark = [pytest.mark.servers]
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 FROZEN_S = 7.0
 """After five seconds Kafka counts as lost."""

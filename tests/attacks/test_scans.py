@@ -9,7 +9,7 @@ import pytest
 from tests.attacks.victim import Victim
 from tests.world import bodies
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 METRIC, SUBSCRIPTION, CUSTOMER = "reads", "read-over-and-over", "reader"
 EVENTS = 30_000

@@ -37,7 +37,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def secured_kafka(
     authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[SecuredKafka]:

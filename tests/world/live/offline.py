@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import get_args
 
+from app.cli.main import cli
 from app.offline.export import What, export
 from app.settings import Settings
 from app.wire.usage_records import Topic
 from tests.world.live.api import KEY
+from tests.world.live.worker import FORKS
 
 _ROOT = Path(__file__).parents[3]
-_METER = [sys.executable, "-c", "from app.cli.main import cli; cli()"]
 
 
 async def fold_offline(settings: Settings, directory: Path, at_ms: int | None = None) -> set[bytes]:
@@ -50,20 +54,32 @@ async def verify(url: str) -> str:
 
 
 async def _meter(*arguments: str) -> tuple[int | None, bytes, str]:
-    """Exit status and output of a command."""
-    process = await asyncio.create_subprocess_exec(
-        *_METER,
-        *arguments,
-        cwd=_ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        output, said = await process.communicate()
-    finally:
-        if process.returncode is None:
+    """Exit status and output of a command, forked off a process that has imported the product."""
+    with TemporaryDirectory() as name:
+        output, said = Path(name) / "output", Path(name) / "said"
+        process = FORKS.Process(
+            target=_run, args=(arguments, dict(os.environ), output, said), daemon=True
+        )
+        process.start()
+        try:
+            while process.is_alive():
+                await asyncio.sleep(0.02)
+        finally:
             process.kill()
-    return process.returncode, output, said.decode()
+        return process.exitcode, output.read_bytes(), said.read_text()
+
+
+def _run(
+    arguments: Sequence[str], environment: Mapping[str, str], output: Path, said: Path
+) -> None:
+    """Be the command, from the fork on."""
+    for stream, path in ((sys.stdout, output), (sys.stderr, said)):
+        with path.open("wb") as file:
+            os.dup2(file.fileno(), stream.fileno())
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(_ROOT)
+    cli(arguments)
 
 
 async def _exported(settings: Settings, what: What, directory: Path) -> Path:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from _pytest.fixtures import SubRequest
 
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.ports import free_ports
@@ -21,8 +23,14 @@ class MakeSettings(Protocol):
     def __call__(self, **overrides: Any) -> Settings: ...
 
 
+ENDS: list[Callable[[], object]] = []
+"""Each ends one of the session's servers that run; a test that asks for it then starts another."""
+
+
 @pytest.fixture(scope="session")
-async def local_kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalKafka]:
+async def local_kafka(
+    request: SubRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[LocalKafka]:
     """The session's broker. A test that kills it starts it again before it ends."""
     properties = {
         "log.cleaner.backoff.ms": "500",
@@ -30,13 +38,17 @@ async def local_kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
         "log.segment.delete.delay.ms": "1000",
     }
     async with LocalKafka(tmp_path_factory.mktemp("kafka"), properties=properties) as kafka:
+        ENDS.append(partial(request._fixturedef.finish, request))
         yield kafka
 
 
 @pytest.fixture(scope="session")
-async def local_redis(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalRedis]:
+async def local_redis(
+    request: SubRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[LocalRedis]:
     """The session's Redis. A test that kills it starts it again before it ends."""
     async with LocalRedis(tmp_path_factory.mktemp("redis")) as redis:
+        ENDS.append(partial(request._fixturedef.finish, request))
         yield redis
 
 
