@@ -96,14 +96,15 @@ async def close_due(
 async def forget_final(owned: OwnedPartition, progress: ProgressTable) -> None:
     """Forget the cells of periods that are final, once every owner reads state without them.
 
-    Sets of members that nothing is folded into any more are emptied, some of them at a time. In
-    between cuts are taken.
+    Some of them at a time, and so are emptied sets of members that nothing is folded into any more.
+    In between cuts are taken.
     """
     forgetting, partitions = owned.cuts.forgetting, owned.shared.settings.raw_partitions
     if forgetting.has_work and progress.all_read(FORGETTING_VERSION, partitions):
         starts = await owned.shared.offsets.log_starts(owned.number)
         async with owned.work.shaping:
-            await owned.work.run(CLOSING, forgetting.forgetting(starts))
+            if await owned.work.run(CLOSING, forgetting.forgetting(starts)):
+                owned.cuts.woken.set()
         owned.next_flush.note_moved()
     members = owned.state.members
     if not members.leaving:
@@ -168,7 +169,7 @@ async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
         failpoint("between-cut-flushes")
     await owned.work.run(CLOSING, settling(owned.state, cut_ms))
     owned.next_flush.note_moved()
-    owned.cuts.forgetting.note_due(owned.cuts.unscheduled, cut_ms)
+    owned.cuts.forgetting.note_due(owned.cuts.schedule.take_closed(), cut_ms)
     await owned.work.run(CLOSING, owned.cuts.rescheduling())
     if owned.state.standing.looks:
         # A definition may have waited for this cut.

@@ -220,7 +220,8 @@ class World:
                 if next_cut(self.state, name) == cut_ms:
                     list(close_subscription(self.state, name, cut_ms))
             settle(self.state, cut_ms)
-            self.owned.cuts.forgetting.note_due(names, cut_ms)
+            numbers = list(map(self.owned.cuts.schedule.number_of, names))
+            self.owned.cuts.forgetting.note_due(numbers, cut_ms)
         drained(self.owned.cuts.forgetting.forgetting((0, 0)))
 
 

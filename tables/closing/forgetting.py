@@ -10,7 +10,10 @@ is found again after a restart. Their names are in the members store, which the 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from array import array
+from collections.abc import Container, Iterable, Sequence
+
+import numpy as np
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.definitions.model import Charge
@@ -23,6 +26,7 @@ from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.members import SetKey
 from tables.closing.packed_forgetting import Final, final_of
+from tables.closing.schedule import Schedule
 from tables.entries_fold import asks, charge_named
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharges
@@ -32,68 +36,83 @@ MOST_CELLS = 20_000
 """Cells of one meter key that are compared in one step; where more are final, all stay."""
 MOST_SETS = 1_000
 """About how many sets of members are emptied before those of others."""
+NAMES_AT_ONCE = 1_000
+"""How many external subscriptions are looked at before cuts have their turn, in some 0.1 s."""
 
 
 class Forgetting:
     """Which external subscriptions of a partition have periods that become final, and when."""
 
-    def __init__(self, partition: Partition):
+    def __init__(self, partition: Partition, schedule: Schedule):
         self._partition = partition
-        self._names: dict[int, dict[SubscriptionKey, None]] = {}
-        """By the time from which they are to be looked at."""
+        self._schedule = schedule
+        self._numbers: dict[int, array[int]] = {}
+        """Numbers in the schedule by the time from which they are to be looked at, some twice."""
+        self._final = array("I")
+        """Of those whose time has come, each once."""
         self._waiting: dict[SubscriptionKey, set[SetKey]] = {}
         """Sets whose cells go when they are empty."""
 
-    def note_due(self, names: Iterable[SubscriptionKey], cut_ms: int) -> None:
-        """Note external subscriptions whose periods may have been due at a cut."""
+    def note_due(self, numbers: Sequence[int], cut_ms: int) -> None:
+        """Note those of the schedule whose periods may have been due at a cut."""
         settings = self._partition.definitions.settings_at(cut_ms)
         late_until_ms = cut_ms + settings.late_window_s * 1000
-        self._look_at(names, ceil_to(late_until_ms, settings.revise_every_s * 1000))
+        self._look_at(numbers, ceil_to(late_until_ms, settings.revise_every_s * 1000))
 
     def note_ended(self, name: SubscriptionKey) -> None:
         """Note an external subscription without a cut to come, after a restore."""
-        self._look_at((name,), 0)
+        self._look_at((self._schedule.number_of(name),), 0)
 
-    def _look_at(self, names: Iterable[SubscriptionKey], at_ms: int) -> None:
-        self._names.setdefault(at_ms, {}).update(dict.fromkeys(names))
+    def _look_at(self, numbers: Sequence[int], at_ms: int) -> None:
+        if numbers:
+            self._numbers.setdefault(at_ms, array("I")).extend(numbers)
 
     @property
     def has_work(self) -> bool:
         """Whether periods of anybody may be final by now, or cells that waited may go."""
-        due_ms = min(self._names, default=NEVER_MS)
+        due_ms = min(self._numbers, default=NEVER_MS)
         leaving = self._partition.members.leaving
         waits = (sets.isdisjoint(leaving) for sets in self._waiting.values())
-        return due_ms <= self._partition.cuts.settled_ms or any(waits)
+        return bool(self._final) or due_ms <= self._partition.cuts.settled_ms or any(waits)
 
-    def forgetting(self, log_starts: tuple[int, int]) -> Steps[None]:
-        """Forget what is final by now, by small steps.
+    def forgetting(self, log_starts: tuple[int, int]) -> Steps[bool]:
+        """Forget what is final by now, by small steps; return whether to go on after a cut.
 
         `log_starts`: where the logs begin, raw and rekeyed. What only deleted events could bring
         back stays. While the members of many sets are to go, nothing more is looked at.
         """
-        partition = self._partition
-        settled_ms, event_ranges = partition.cuts.settled_ms, partition.event_ranges
-        leaving = partition.members.leaving
-        for name in [name for name, sets in self._waiting.items() if sets.isdisjoint(leaving)]:
-            self._look_at((name,), 0)
-        for at_ms in sorted(at_ms for at_ms in self._names if at_ms <= settled_ms):
-            for name in list(self._names[at_ms]):
-                if len(leaving) >= MOST_SETS:
-                    return
-                waited_for = self._waiting.pop(name, set())
-                if not event_ranges.names_before(event_ranges.meter_keys_of(name), *log_starts):
-                    yield from self._forgetting_one(name, waited_for)
-                del self._names[at_ms][name]
-                yield
-            if not self._names[at_ms]:
-                del self._names[at_ms]
+        event_ranges, leaving = self._partition.event_ranges, self._partition.members.leaving
+        if not self._final:
+            self._take_final()
+        if len(leaving) < MOST_SETS:
+            empty = (name for name, sets in self._waiting.items() if sets.isdisjoint(leaving))
+            # The last are the next.
+            self._final.extend(map(self._schedule.number_of, empty))
+        for _ in range(NAMES_AT_ONCE):
+            if not self._final or len(leaving) >= MOST_SETS:
+                return False
+            name = self._schedule.named(self._final[-1])
+            waited_for = self._waiting.pop(name, set())
+            if not event_ranges.names_before(event_ranges.meter_keys_of(name), *log_starts):
+                yield from self._forgetting_one(name, waited_for)
+            self._final.pop()
+            yield
+        return bool(self._final)
+
+    def _take_final(self) -> None:
+        """Take over those whose time has come."""
+        settled_ms = self._partition.cuts.settled_ms
+        times = [at_ms for at_ms in self._numbers if at_ms <= settled_ms]
+        found = [np.frombuffer(self._numbers.pop(at_ms), np.uint32) for at_ms in times]
+        if found:
+            self._final = array("I", np.unique(np.concatenate(found)).tobytes())
 
     def _forgetting_one(self, name: SubscriptionKey, waited_for: Container[SetKey]) -> Steps[None]:
         partition = self._partition
         if name in partition.stale.parked:
             return
         if not is_at_rest(partition, name):
-            self._look_at((name,), partition.cuts.settled_ms + 1)
+            self._look_later(name, partition.cuts.settled_ms + 1)
             return
         packed = partition.packing.is_packed(name)
         if packed and (final := final_of(partition, name)) is not None:
@@ -109,7 +128,7 @@ class Forgetting:
 
     def _look_later(self, name: SubscriptionKey, later_ms: int) -> None:
         if later_ms < NEVER_MS:
-            self._look_at((name,), later_ms)
+            self._look_at((self._schedule.number_of(name),), later_ms)
 
     def _forget_packed(
         self, name: SubscriptionKey, final: Final, waited_for: Container[SetKey]

@@ -28,6 +28,8 @@ class Schedule:
         """A heap of cuts."""
         self._due: dict[int, array[int]] = {}
         """By cut, numbers of the names whose next cut it is, or was."""
+        self._closed = array("I")
+        """Numbers of the names that were due since `take_closed`."""
         for name in names:
             self.update(name)
 
@@ -40,10 +42,7 @@ class Schedule:
         if cut_ms >= NEVER_MS:
             self.drop(name)
             return cut_ms
-        number = self._names.find(name)
-        if number < 0:
-            number = self._names.add(name, None)
-            self._cuts.append(NEVER_MS)
+        number = self.number_of(name)
         if self._cuts[number] != cut_ms:
             self._cuts[number] = cut_ms
             due = self._due.get(cut_ms)
@@ -52,6 +51,18 @@ class Schedule:
                 heappush(self._times, cut_ms)
             due.append(number)
         return cut_ms
+
+    def number_of(self, name: SubscriptionKey) -> int:
+        """Return the number of an external subscription, which stays: names take much room."""
+        number = self._names.find(name)
+        if number < 0:
+            number = self._names.add(name, None)
+            self._cuts.append(NEVER_MS)
+        return number
+
+    def named(self, number: int) -> SubscriptionKey:
+        """Return the external subscription with a number."""
+        return next(self._names.named((number,)))
 
     def __contains__(self, name: SubscriptionKey) -> bool:
         """Return whether an external subscription has a cut to come."""
@@ -84,7 +95,13 @@ class Schedule:
         while (at_ms := self._next()) <= cut_ms:
             number = self._due[at_ms].pop()
             self._cuts[number] = NEVER_MS
-            yield from self._names.named([number])
+            self._closed.append(number)
+            yield self.named(number)
+
+    def take_closed(self) -> array[int]:
+        """Hand out the numbers of all that `due` has yielded since the last call."""
+        taken, self._closed = self._closed, array("I")
+        return taken
 
     def _next(self) -> int:
         """Return the earliest cut that somebody has, the last of `_due` among them; or NEVER_MS."""

@@ -227,6 +227,36 @@ async def test_members_that_go_have_a_flush_only_if_more_of_them_are_left(
     assert owned.cuts.woken.is_set()
 
 
+async def test_who_is_final_is_forgotten_with_cuts_in_between() -> None:
+    """Of very many a part each time: then the closer looks for cuts, and goes on."""
+    told = True, True, False
+    goes_on = iter(told)
+
+    async def log_starts(number: int) -> tuple[int, int]:
+        return 0, 0
+
+    async def run(work: Any, steps: bool) -> bool:
+        return steps
+
+    forgetting = SimpleNamespace(has_work=True, forgetting=lambda starts: next(goes_on))
+    owned: Any = SimpleNamespace(
+        number=0,
+        state=SimpleNamespace(members=Members()),
+        cuts=SimpleNamespace(forgetting=forgetting, woken=asyncio.Event()),
+        work=SimpleNamespace(shaping=asyncio.Lock(), run=run),
+        next_flush=SimpleNamespace(note_moved=lambda: None),
+        shared=SimpleNamespace(
+            settings=SimpleNamespace(raw_partitions=1),
+            offsets=SimpleNamespace(log_starts=log_starts),
+        ),
+    )
+    everybody: Any = SimpleNamespace(all_read=lambda version, partitions: True)
+    for woken in told:
+        owned.cuts.woken.clear()
+        await forget_final(owned, everybody)
+        assert owned.cuts.woken.is_set() == woken
+
+
 def taking(
     state: Partition,
     records: list[Record],

@@ -1210,6 +1210,36 @@ BUGS = (
         "test_a_cut_comes_between_definitions_that_never_end",
     ),
     Bug(
+        "cuts-wait-until-all-who-are-final-are-forgotten",
+        "tables/closing/forgetting.py",
+        "for _ in range(NAMES_AT_ONCE):",
+        "while True:",
+        "tests/tables/closing/test_forgetting.py::"
+        "test_cuts_have_their_turn_between_some_and_others",
+    ),
+    Bug(
+        "who-is-final-is-forgotten-in-part",
+        "agents/close.py",
+        "                owned.cuts.woken.set()\n        owned.next_flush",
+        "                pass\n        owned.next_flush",
+        "tests/agents/test_close.py::test_who_is_final_is_forgotten_with_cuts_in_between",
+    ),
+    Bug(
+        "who-was-due-is-never-forgotten",
+        "tables/closing/schedule.py",
+        "            self._closed.append(number)\n",
+        "",
+        "tests/simulation/test_forgetting.py::test_what_is_forgotten_changes_no_record[6000002]",
+    ),
+    Bug(
+        "who-is-noted-at-several-cuts-is-looked-at-as-often",
+        "tables/closing/forgetting.py",
+        "np.unique(np.concatenate(found))",
+        "np.concatenate(found)",
+        "tests/tables/closing/test_forgetting.py::"
+        "test_cuts_have_their_turn_between_some_and_others",
+    ),
+    Bug(
         "history-shows-in-no-day",
         "tables/partition/history.py",
         "                self._cuts.schedule_grid(name, record.append_time_ms)\n",

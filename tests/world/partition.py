@@ -30,6 +30,7 @@ from tables.closing.changed import changed_at
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.closing.forgetting import Forgetting
 from tables.closing.instants import instants_at, members_ahead, members_wanted
+from tables.closing.schedule import Schedule
 from tables.event_index.index import EventIndex
 from tables.partition.copies import Duplicate
 from tables.partition.intake import WaitForDefinitions
@@ -366,7 +367,8 @@ class Live:
 
     def forget(self, name: SubscriptionKey) -> bool:
         """Forget what is final, as the owner does; return whether any cells went."""
-        found, counts = Forgetting(self.partition), self.partition.work.counts
+        schedule, counts = Schedule(self.partition, ()), self.partition.work.counts
+        found = Forgetting(self.partition, schedule)
         before = counts["close", "cells"]
         found.note_ended(name)
         while found.has_work:

@@ -48,7 +48,7 @@ class Cuts:
         self._context = context
         self._refold_queue = refold_queue
         self.schedule = Schedule(state, ())
-        self.forgetting = Forgetting(state)
+        self.forgetting = Forgetting(state, self.schedule)
         self.unscheduled: dict[SubscriptionKey, DueNext | None] = {}
         """Subscriptions of the cut that is being taken; their next cuts are looked for after it."""
         self.blocked: Blocked | None = None

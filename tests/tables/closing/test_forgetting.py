@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from app.wire.arrivals import CorrectionArrival
 from app.wire.events import Correction
 from tables.changelogged.checkpoint import FORGETTING_VERSION, Checkpoint
 from tables.closing.forgetting import Forgetting
+from tables.closing.schedule import Schedule
 from tables.partition.revised import Counted
 from tables.reading.explained import ExplainedPeriod, Figures
 from tables.reading.in_advance import estimated
@@ -91,7 +93,7 @@ def test_cells_of_a_period_go_when_it_is_final(code: str) -> None:
 @pytest.mark.parametrize("code", [*CODES, *IN_ADVANCE])
 def test_cells_of_who_rests_go_as_they_lie(code: str) -> None:
     one = live(2, code)
-    found, packing = Forgetting(one.partition), one.partition.packing
+    found, packing = Forgetting(one.partition, Schedule(one.partition, ())), one.partition.packing
     packing.pack(NAME)
     found.note_ended(NAME)
     for weeks_left, at_ms in ((1, START_MS + 2 * WEEK_MS), (0, FINAL_MS + WEEK_MS)):
@@ -184,8 +186,9 @@ def test_an_ended_subscription_is_looked_at_when_its_last_period_is_final() -> N
     one.deliver([arrived("sum", 1, at_ms, v="4")])
     one.append(at_ms + 1, commands.terminate_subscription(ORG, SUBSCRIPTION))
     one.close_until(at_ms + HOUR_MS)
-    found = Forgetting(one.partition)
-    found.note_due([NAME], one.partition.checkpoint.cut_ms)
+    schedule = Schedule(one.partition, ())
+    found = Forgetting(one.partition, schedule)
+    found.note_due([schedule.number_of(NAME)], one.partition.checkpoint.cut_ms)
     works = []
     for at_ms in (FINAL_MS, FINAL_MS + 3 * HOUR_MS):
         pass_until(one, at_ms)
@@ -200,7 +203,7 @@ def test_one_that_is_restored_before_is_looked_at_again() -> None:
     one.append(START_MS + WEEK_MS, commands.terminate_subscription(ORG, SUBSCRIPTION))
     one.close_until(START_MS + WEEK_MS + HOUR_MS)
     one.restart()
-    found = Forgetting(one.partition)
+    found = Forgetting(one.partition, Schedule(one.partition, ()))
     found.note_ended(NAME)
     for at_ms, left in ((FINAL_MS - HOUR_MS, 1), (FINAL_MS, 0)):
         pass_until(one, at_ms)
@@ -208,11 +211,42 @@ def test_one_that_is_restored_before_is_looked_at_again() -> None:
         assert layers(one, "sum") == left
 
 
+def test_cuts_have_their_turn_between_some_and_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All who rest since the same month become final at once; some are noted at several cuts."""
+    monkeypatch.setattr("tables.closing.forgetting.NAMES_AT_ONCE", 2)
+    one = Live(definitions_of(["sum"], SETTINGS))
+    one.define_all()
+    pass_until(one, FINAL_MS)
+    schedule = Schedule(one.partition, ())
+    found = Forgetting(one.partition, schedule)
+    numbers = [schedule.number_of((ORG, f"sub-{number}")) for number in range(5)]
+    found.note_due(numbers[:4], START_MS + WEEK_MS)
+    found.note_due(numbers[2:], START_MS + WEEK_MS - HOUR_MS)
+    goes_on = [drained(found.forgetting(FROM_THE_START)) for _ in range(3)]
+    assert goes_on == [True, True, False]
+    assert not found.has_work
+
+
+def test_who_waits_to_be_final_takes_four_bytes_a_cut() -> None:
+    """Everybody who is closed waits for as long as events may come late: weeks have six cuts."""
+    partition = Live(definitions_of(["sum"], SETTINGS)).partition
+    schedule, count = Schedule(partition, ()), 10_000
+    found = Forgetting(partition, schedule)
+    numbers = [schedule.number_of((ORG, f"sub-{number}")) for number in range(count)]
+    tracemalloc.start()
+    for week in range(6):
+        found.note_due(numbers, START_MS + week * WEEK_MS)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 6 * count * 5
+
+
 def test_what_deleted_events_would_bring_back_stays() -> None:
     one = live(1, "sum")
     pass_until(one, FINAL_MS)
-    found = Forgetting(one.partition)
-    found.note_due([NAME], START_MS + WEEK_MS)
+    schedule = Schedule(one.partition, ())
+    found = Forgetting(one.partition, schedule)
+    found.note_due([schedule.number_of(NAME)], START_MS + WEEK_MS)
     drained(found.forgetting((1, 0)))
     assert layers(one, "sum") == 1
 
@@ -245,7 +279,7 @@ def empty_some(one: Live) -> None:
 def test_members_that_the_store_lacks_yet_go_too() -> None:
     one = visited(200)
     one.changelog.store.clear()
-    found = Forgetting(one.partition)
+    found = Forgetting(one.partition, Schedule(one.partition, ()))
     found.note_ended(NAME)
     while found.has_work:
         drained(found.forgetting(FROM_THE_START))
@@ -261,7 +295,7 @@ def test_members_go_before_their_cell_and_nobody_reads_what_is_left(*, restarts:
     one = visited(9)
     one.restart()
     before = past_usage(one.partition, NAME, FINAL_MS)[0].rows
-    found = Forgetting(one.partition)
+    found = Forgetting(one.partition, Schedule(one.partition, ()))
     found.note_ended(NAME)
     drained(found.forgetting(FROM_THE_START))
     left = []
@@ -274,7 +308,7 @@ def test_members_go_before_their_cell_and_nobody_reads_what_is_left(*, restarts:
         left.append(len(one.changelog.members))
         if restarts and left[-1] > 1:
             one.restart()
-            found = Forgetting(one.partition)
+            found = Forgetting(one.partition, Schedule(one.partition, ()))
             found.note_ended(NAME)
             drained(found.forgetting(FROM_THE_START))
     assert left[:2] == [8, 6]
@@ -310,7 +344,7 @@ def test_nothing_goes_while_a_correction_waits_for_its_cut() -> None:
     one = live(1, "sum")
     pass_until(one, FINAL_MS)
     corrected(one, FINAL_MS + 1)
-    found = Forgetting(one.partition)
+    found = Forgetting(one.partition, Schedule(one.partition, ()))
     found.note_ended(NAME)
     drained(found.forgetting(FROM_THE_START))
     assert layers(one, "sum") == 1
@@ -327,14 +361,14 @@ def test_a_flush_between_two_steps_leaves_cells_that_nobody_reads() -> None:
     one.close_until(START_MS + WEEK_MS)
     pass_until(one, FINAL_MS)
     before = past_usage(one.partition, NAME, FINAL_MS)[0].rows
-    found = Forgetting(one.partition)
+    found = Forgetting(one.partition, Schedule(one.partition, ()))
     found.note_ended(NAME)
     next(found.forgetting(FROM_THE_START))
     one.restart()
     assert 0 < one.partition.checkpoint.cells < 200
     assert past_usage(one.partition, NAME, FINAL_MS)[0].rows == before
     assert differences(one) == []
-    found = Forgetting(one.partition)
+    found = Forgetting(one.partition, Schedule(one.partition, ()))
     found.note_ended(NAME)
     drained(found.forgetting(FROM_THE_START))
     assert layers(one, "sum") == 0

@@ -52,6 +52,8 @@ def test_the_earliest_comes_first_and_each_once(cuts: dict[SubscriptionKey, int]
     assert [name in schedule for name in NAMES] == [True, False, True, False, False]
     assert schedule.next_ms() == 20
     assert set(schedule.due(30)) == {NAMES[0], NAMES[2]}
+    assert sorted(map(schedule.named, schedule.take_closed())) == sorted(NAMES[:4])
+    assert not schedule.take_closed()
     assert schedule.next_ms() == NEVER_MS
 
 
