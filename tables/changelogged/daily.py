@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
+from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.numbers import EXACT, plain
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.checksum import Changelogged, Rows
@@ -79,6 +80,26 @@ class DailyTable(Changelogged):
         packed = days.get(name[1])
         days[name[1]] = value = _encode(_with(added, packed))
         self._put(_DAYS + _encode(name), packed, value)
+
+    def told_before(self, name: PeriodKey) -> Iterator[int]:
+        """Yield the starts of earlier periods whose cells are kept yet, the earliest first."""
+        for start_ms in sorted(self._days.get(name[0], ())):
+            if start_ms >= name[1]:
+                return
+            earlier = name[0], start_ms
+            if earlier in self._periods or _encode(earlier) in self._packed:
+                yield start_ms
+
+    def forgetting(self, name: PeriodKey) -> Steps[None]:
+        """Drop the cells of a period of which no day has records any more; its days stay."""
+        for identities in batches(list(self.cells(name)), STEP_ITEMS):
+            # A flush may have packed them since the last step.
+            cells = self.cells(name)
+            for identity in identities:
+                before = _encode(cells.pop(identity))
+                self._put(_CELL + _encode(name) + _encode(identity), before, None)
+            yield
+        self._periods.pop(name, None)
 
     def days(self, subscription_id: str) -> Iterator[DayUnits]:
         """Yield what the days of a subscription added."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import cached_property
+from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple
 
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
-from app.definitions.timeline import Period
+from app.definitions.timeline import Period, Timeline
 from app.numbers import EXACT, ZERO, plain
 from app.wire.arrivals import SubscriptionKey
 from app.wire.daily_records import DailyText, daily_record
@@ -21,9 +22,10 @@ from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, cell
 from tables.aggregation import Groups
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
-from tables.cells.days import Days
+from tables.cells.days import Days, shown_within_ms
 from tables.cells.figures import CellFigures
 from tables.changelogged.daily import DailyCell, DayUnits
+from tables.changelogged.published_store import PeriodKey
 from tables.closing.beside import Beside, span_named
 from tables.closing.period_at_cut import CELLS_A_STEP
 from tables.daily_fold import daily_breakdown_id, daily_id
@@ -53,6 +55,30 @@ def daily_at(
                 yield from at_day.records(day.date.isoformat())
                 if at_day.holds_back:
                     partition.cuts.schedule_day_after(name, cut_ms)
+                if at_day.is_first:
+                    told = subscription.id, period.start_ms
+                    yield from _forgetting_before(partition, told, timeline, cut_ms)
+
+
+def _forgetting_before(
+    partition: Partition, name: PeriodKey, timeline: Timeline, cut_ms: int
+) -> Iterator[None]:
+    """Drop what records of some earlier periods said, once no cut to come shows a day of them."""
+    last_ms = cut_ms - shown_within_ms(partition.definitions.close_grids_ms(cut_ms))
+    over = (
+        period
+        for start_ms in partition.daily.told_before(name)
+        if (period := timeline.holding(start_ms)) is not None
+        and period.start_ms == start_ms
+        and period.end_ms <= last_ms
+        and period.due_at_ms <= cut_ms
+    )
+    for period in list(islice(over, FORGOTTEN_AT_ONCE)):
+        yield from partition.daily.forgetting((name[0], period.start_ms))
+
+
+FORGOTTEN_AT_ONCE = 8
+"""Of how many periods cells are dropped at the first records of another one, mostly one."""
 
 
 class _Cell(NamedTuple):
@@ -86,6 +112,8 @@ class _AtDay:
         self._period = period
         self._cut_ms = cut_ms
         self._known = partition.daily.cells((subscription.id, period.start_ms))
+        self.is_first = False
+        """Whether these are the first records of the period."""
         self.holds_back = False
         """Whether a cell has changed and no record says so: the day has one already."""
 
@@ -104,6 +132,7 @@ class _AtDay:
             gone = None if identity in seen else self._gone(known)
             if gone is not None and self._differs(identity, gone, day):
                 changed.append((identity, gone))
+        self.is_first = bool(changed and not self._known)
         for identity, cell in sorted(changed, key=itemgetter(0)):
             yield self._record(identity, cell, day)
 

@@ -1240,6 +1240,22 @@ BUGS = (
         "test_cuts_have_their_turn_between_some_and_others",
     ),
     Bug(
+        "what-a-period-said-is-dropped-while-its-days-are-shown",
+        "tables/closing/daily.py",
+        "and period.end_ms <= last_ms",
+        "and period.end_ms <= cut_ms",
+        "tests/semantics/test_daily.py::"
+        "test_what_a_period_said_is_dropped_once_no_day_of_it_is_shown",
+    ),
+    Bug(
+        "what-a-period-said-stays-in-the-changelog",
+        "tables/changelogged/daily.py",
+        "                self._put(_CELL + _encode(name) + _encode(identity), before, None)\n",
+        "                pass\n",
+        "tests/semantics/test_daily.py::"
+        "test_what_a_period_said_is_dropped_once_no_day_of_it_is_shown",
+    ),
+    Bug(
         "history-shows-in-no-day",
         "tables/partition/history.py",
         "                self._cuts.schedule_grid(name, record.append_time_ms)\n",

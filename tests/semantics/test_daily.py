@@ -251,6 +251,27 @@ def test_what_history_changes_shows_in_the_next_day() -> None:
     ]
 
 
+def test_what_a_period_said_is_dropped_once_no_day_of_it_is_shown() -> None:
+    """Of a balance in two groups; the days of all periods are kept, to be added up."""
+    story = told(recurring=True, charge=charge(properties={"pricing_group_keys": ["g"]}))
+    for month in range(1, 7):
+        for g in ("x", "y"):
+            story.send(f"2024-0{month}-20T10:00:00Z", v=1, g=g)
+    records = story.messages("2024-06-25", "usage-daily")
+    assert len(records) == 2 * 6 + 2 * 5
+    subscription_id, table = (
+        records[0]["lago_subscription_id"],
+        story.meter("2024-06-25").partition.daily,
+    )
+    assert list(table.told_before((subscription_id, ms("2024-07-01")))) == [
+        ms("2024-05-01"),
+        ms("2024-06-01"),
+    ]
+    assert len({each.day for each in table.days(subscription_id)}) == 6 + 5
+    # Cells of two months, and the days of six.
+    assert table.sum.records == 2 * 2 + 6
+
+
 def test_records_begin_and_end_with_the_setting() -> None:
     story = Story(close_grid_s=60, since="2023-12-01").metric("m", "sum_agg")
     story.plan({"billable_metric_code": "m"}).subscribe()
