@@ -7,7 +7,7 @@ from itertools import chain
 
 from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Impact
-from app.definitions.timeline import ceil_to
+from app.definitions.timeline import NEVER_MS, ceil_to
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
@@ -48,7 +48,7 @@ class History:
         early it begins again.
         """
         records = self._standing.begin_history()
-        refolds = self._redirection.refolds
+        refolds, watches = self._redirection.refolds, self._definitions.watches_before(NEVER_MS)
         self._routes.note_told()
         for record in records:
             # A look-ahead may have made a route for a first event that is not folded yet.
@@ -62,8 +62,9 @@ class History:
                     yield None
                     continue
                 seen.add(name)
-                # An alert or a day shows what it changes, though no event comes.
-                self._cuts.schedule_grid(name, record.append_time_ms)
+                if watches:
+                    # An alert or a day shows what it changes, though no event comes.
+                    self._cuts.schedule_grid(name, record.append_time_ms)
                 refold = self._recounted(name, named, rewritten)
                 if not self._leaves(name, named, rewritten):
                     refold |= self._redirection.look_at(name, named)

@@ -1258,8 +1258,8 @@ BUGS = (
     Bug(
         "history-shows-in-no-day",
         "tables/partition/history.py",
-        "                self._cuts.schedule_grid(name, record.append_time_ms)\n",
-        "",
+        "                    self._cuts.schedule_grid(name, record.append_time_ms)\n",
+        "                    pass\n",
         "tests/semantics/test_daily.py::test_what_history_changes_shows_in_the_next_day",
     ),
     Bug(
