@@ -108,6 +108,7 @@ async def _repair(
             await owned.members.prefetch(missing)
         with owned.life.change():
             whole = await owned.shared.turns.run(work, job.repairing(originals))
+            owned.refold_queue.want_displaced()
         if whole and job.is_done:
             job.finish()
             owned.refold_queue.repaired(name)

@@ -1188,8 +1188,8 @@ BUGS = (
     Bug(
         "what-an-earlier-event-changes-holds-later-cuts-alone",
         "app/runtime/partition/refold_queue.py",
-        "            self.want(smaller, min(times))",
-        "            self.want(smaller, max(times))",
+        "self.want(smaller, min(times, default=self._state.checkpoint.cut_ms))",
+        "self.want(smaller, max(times, default=self._state.checkpoint.cut_ms))",
         "tests/app/runtime/partition/test_refold_queue.py::"
         "test_what_an_earlier_copy_changes_is_refolded_as_a_whole",
     ),

@@ -84,12 +84,15 @@ class RefoldQueue:
             self._recorrecting[name] = None
             self.want(self._state.event_ranges.meter_keys_of(name), since_ms)
 
-    def want_displaced(self, folded: Iterable[Run]) -> None:
-        """Queue what events before those folded change; `folded`: all that was folded since."""
+    def want_displaced(self, folded: Iterable[Run] = ()) -> None:
+        """Queue what events before those folded change; `folded`: all that was folded since.
+
+        Cuts from the first of these on wait for it, and all if it is not known what was folded.
+        """
         smaller = self._state.stale.take_displaced_keys()
         if smaller:
             times = (arrival.append_time_ms for _, run in folded for arrival in run)
-            self.want(smaller, min(times))
+            self.want(smaller, min(times, default=self._state.checkpoint.cut_ms))
 
     def want_orphaned(self) -> None:
         """Queue what the table has found cells of that nothing leads to."""

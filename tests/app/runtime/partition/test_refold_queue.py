@@ -33,6 +33,10 @@ def test_what_an_earlier_copy_changes_is_refolded_as_a_whole() -> None:
     state.stale.displace([ONE])
     queued.want_displaced([(ONE, [arrived("gb", 0, 7), arrived("gb", 1, 5)])])
     assert queued.since_ms == 5
+    # Of a repair: nobody knows from when on.
+    state.stale.displace([ONE])
+    queued.want_displaced()
+    assert queued.since_ms == state.checkpoint.cut_ms
     state.stale.miss([OTHER])
     queued.want_orphaned()
     assert state.stale.whole_keys == {ONE, OTHER}
