@@ -78,7 +78,7 @@ def _forgetting_before(
 
 
 FORGOTTEN_AT_ONCE = 8
-"""Of how many periods cells are dropped at the first records of another one, mostly one."""
+"""Periods whose cells are dropped at most at the first records of another one."""
 
 
 class _Cell(NamedTuple):

@@ -49,7 +49,7 @@ class Forgetting:
         self._numbers: dict[int, array[int]] = {}
         """Numbers in the schedule by the time from which they are to be looked at, some twice."""
         self._final = array("I")
-        """Of those whose time has come, each once."""
+        """Numbers of those whose time has come, each once."""
         self._waiting: dict[SubscriptionKey, set[SetKey]] = {}
         """Sets whose cells go when they are empty."""
 

@@ -3981,8 +3981,8 @@ BUGS = (
     Bug(
         "cut-taken-stays-scheduled",
         "tables/closing/schedule.py",
-        "            self._cuts[number] = NEVER_MS\n            yield",
-        "            yield",
+        "            self._cuts[number] = NEVER_MS\n            self._closed",
+        "            self._closed",
         "tests/tables/closing/test_schedule.py::test_the_earliest_comes_first_and_each_once",
     ),
     Bug(
