@@ -78,12 +78,14 @@ def event_while_alerts_stand(cuts: int) -> Spent:
 def _alert(world: World, number: int, *, is_gone: bool = False) -> None:
     """Make an alert of a subscription, or delete it, two minutes after the last definition."""
     _, external_id = name_of(number)
-    alert = {"alert_type": "billable_metric_current_usage_units", "code": "calls"}
-    alert |= {"billable_metric_code": "calls"}
-    thresholds = [{"value": "1000000"}]
-    command = commands.create_alert(ORG, external_id, {**alert, "thresholds": thresholds})
     if is_gone:
         command = commands.delete_alert(ORG, external_id, "calls")
+    else:
+        alert = {"alert_type": "billable_metric_current_usage_units", "code": "calls"}
+        alert |= {"billable_metric_code": "calls"}
+        command = commands.create_alert(
+            ORG, external_id, {**alert, "thresholds": [{"value": "1000000"}]}
+        )
     world.now_ms = world.definitions.append_time_ms + 2 * MINUTE_MS
     world.define(command)
     world.renew()

@@ -143,19 +143,24 @@ def test_events_of_watched_cells_go_straight_again(way: str, settings: SettingsR
     same(*lives)
 
 
+def used_before_and_after(way: str) -> Live:
+    """Return one with an event before it began anew, and one after that."""
+    live = Live(anew(definitions_of(["count"]), ["count"], *WAYS[way]))
+    live.define_until(START_MS)
+    sent(live, ["count"], START_MS, START_MS)
+    # The cut of its end is yet to come when the next one is begun.
+    live.define_until(AGAIN_MS + 1)
+    sent(live, ["count"], AGAIN_MS + HOUR_MS, AGAIN_MS + HOUR_MS)
+    return live
+
+
 @pytest.mark.parametrize(
     ("way", "ended"),
     [("begun anew", "period_end"), ("upgraded twice", "plan_change")],
     ids=["begun anew", "upgraded twice"],
 )
 def test_who_began_anew_is_due_as_long_as_what_was_before_is(way: str, ended: str) -> None:
-    definitions = anew(definitions_of(["count"]), ["count"], *WAYS[way])
-    live = Live(definitions)
-    live.define_until(START_MS)
-    sent(live, ["count"], START_MS, START_MS)
-    # The cut of its end is yet to come when the next one is begun.
-    live.define_until(AGAIN_MS + 1)
-    sent(live, ["count"], AGAIN_MS + HOUR_MS, AGAIN_MS + HOUR_MS)
+    live = used_before_and_after(way)
     live.close_until(AGAIN_MS + 3 * WEEK_MS)
     reasons = [b["closing_reason"] for b in live.bodies() if b["type"] == "usage.recorded"]
     assert reasons == [ended, "period_end"]
@@ -164,12 +169,7 @@ def test_who_began_anew_is_due_as_long_as_what_was_before_is(way: str, ended: st
 @pytest.mark.parametrize("way", WAYS)
 def test_what_has_ended_is_revised_as_long_as_it_is_not_final(way: str) -> None:
     """And by a correction at any age."""
-    definitions = anew(definitions_of(["count"]), ["count"], *WAYS[way])
-    live = Live(definitions)
-    live.define_until(START_MS)
-    sent(live, ["count"], START_MS, START_MS)
-    live.define_until(AGAIN_MS + 1)
-    sent(live, ["count"], AGAIN_MS + HOUR_MS, AGAIN_MS + HOUR_MS)
+    live = used_before_and_after(way)
 
     def revised(at_ms: int) -> list[str]:
         live.records.clear()

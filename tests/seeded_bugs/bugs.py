@@ -1172,16 +1172,16 @@ BUGS = (
     Bug(
         "cuts-wait-for-what-is-queued-meanwhile",
         "app/runtime/partition/refold_queue.py",
-        "        self._queued_since_ms = None\n        names",
-        "        names",
+        "self._begun_since_ms, self._queued_since_ms = self._queued_since_ms, NEVER_MS",
+        "self._begun_since_ms = self._queued_since_ms",
         "tests/simulation/test_between_refolds.py::"
         "test_cuts_before_what_is_queued_meanwhile_do_not_wait_for_it",
     ),
     Bug(
         "cuts-go-on-before-what-a-refold-puts-back",
         "app/runtime/partition/refold_queue.py",
-        "        if meter_keys:\n            self._wait_since(self._begun_since_ms)\n",
-        "        if meter_keys:\n",
+        "            self._queued_since_ms = min(self._queued_since_ms, self._begun_since_ms)\n",
+        "",
         "tests/app/runtime/partition/test_refold_queue.py::"
         "test_cuts_wait_for_what_was_queued_before_them",
     ),

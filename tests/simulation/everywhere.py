@@ -18,8 +18,6 @@ from tables.cells.days import day_after, day_holding
 from tables.cells.grids import grid_cut
 
 _TIMEZONE = re.compile(rb'"timezone":"([^"]+)"')
-_LATER_DAYS = 6
-"""Days to go on by until one is over at a cut to come; a grid may be longer than a day."""
 
 
 class MeterEverywhere(OfflineMeter):
@@ -72,11 +70,9 @@ class MeterEverywhere(OfflineMeter):
         grids = self.definitions.close_grids_ms()
         for timezone in self._timezones:
             day = day_holding(max(done_ms, self._began_ms), timezone)
-            for _ in range(_LATER_DAYS):
-                if (cut_ms := grid_cut(day.end_ms, grids)) > done_ms:
-                    yield cut_ms
-                    break
+            while (cut_ms := grid_cut(day.end_ms, grids)) <= done_ms:
                 day = day_after(day, timezone)
+            yield cut_ms
 
 
 def passed_over(

@@ -27,6 +27,16 @@ SETTINGS = SettingsRecord(grace_s=0, default_organization_id=ORG)
 BASE = [line.command for line in definitions_of(["max"], SETTINGS)]
 
 
+async def ended(player: Player) -> Outcome:
+    """Restore all, and let the week and its revisions be over."""
+    await player._heal()
+    await asyncio.sleep(20)
+    player._leap(Pass(1, WEEK_MS))
+    player._leap(Pass(HOUR_MS))
+    await asyncio.sleep(5)
+    return await player.end()
+
+
 def killed_between(
     directory: Path,
     name: str,
@@ -68,12 +78,7 @@ def killed_between(
             (worker,) = player.workers
             worker.process.kill()
         await append(player, *steps[defined + 1 :], pause_s=1)
-        await player._heal()
-        await asyncio.sleep(20)
-        player._leap(Pass(1, WEEK_MS))
-        player._leap(Pass(HOUR_MS))
-        await asyncio.sleep(5)
-        return await player.end()
+        return await ended(player)
 
     return run(in_simulation(Script(3, 1, []), 0, directory, act))
 
@@ -133,12 +138,7 @@ def test_cuts_before_what_is_queued_meanwhile_do_not_wait_for_it(tmp_path: Path)
             assert owned.refold_queue.since_ms is not None
             assert closed(player) == [{"g": "x"}]
             worker.process.kill()
-        await player._heal()
-        await asyncio.sleep(20)
-        player._leap(Pass(1, WEEK_MS))
-        player._leap(Pass(HOUR_MS))
-        await asyncio.sleep(5)
-        return await player.end()
+        return await ended(player)
 
     assert run(in_simulation(Script(1, 1, []), 0, tmp_path, act)).check() == []
 

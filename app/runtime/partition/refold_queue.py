@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from app.definitions.timeline import NEVER_MS
+from app.kernel import reach_of
 from app.log import facts
 from app.wire.arrivals import MeterKey, Run, SubscriptionKey
 from tables.partition.partition import Partition
@@ -30,9 +31,9 @@ class RefoldQueue:
         """Most subscriptions at a time, since a refold of more has failed; 0: all of them."""
         self.repairs: dict[SubscriptionKey, int] = {}
         """Subscriptions to be repaired, with the first cut that has to wait for it."""
-        self._queued_since_ms: int | None = None
-        """Append time of the earliest of what is queued: cuts from then on wait; None: none is."""
-        self._begun_since_ms: int | None = None
+        self._queued_since_ms = NEVER_MS
+        """Append time of the earliest of what is queued: cuts from then on wait; NEVER_MS: none."""
+        self._begun_since_ms = NEVER_MS
         """The same of what a refold has taken out, until it is swapped in."""
         self.definitions_taken = (0, -1)
         """(next offset, append time) of the definitions that the cells stand under."""
@@ -42,9 +43,8 @@ class RefoldQueue:
     @property
     def since_ms(self) -> int | None:
         """Append time of the earliest definition or correction that cells do not show yet."""
-        refolds = self._queued_since_ms, self._begun_since_ms
-        times = [each for each in refolds if each is not None]
-        return min([*times, *self.repairs.values()], default=None)
+        since_ms = min(self._queued_since_ms, self._begun_since_ms, *self.repairs.values())
+        return since_ms if since_ms < NEVER_MS else None
 
     # Queueing
 
@@ -60,12 +60,8 @@ class RefoldQueue:
             return
         self.meter_keys.update(wanted)
         self._state.stale.queue(wanted, redefined=redefined)
-        self._wait_since(since_ms)
+        self._queued_since_ms = min(self._queued_since_ms, since_ms)
         self.wanted.set()
-
-    def _wait_since(self, since_ms: int | None) -> None:
-        times = [each for each in (self._queued_since_ms, since_ms) if each is not None]
-        self._queued_since_ms = min(times, default=None)
 
     def want_repair(self, name: SubscriptionKey, since_ms: int) -> None:
         """Queue corrections of a subscription that its next cut shows; that cut waits for them."""
@@ -91,7 +87,7 @@ class RefoldQueue:
         """
         smaller = self._state.stale.take_displaced_keys()
         if smaller:
-            times = (arrival.append_time_ms for _, run in folded for arrival in run)
+            times = (reach_of(run)[1] for _, run in folded)
             self.want(smaller, min(times, default=self._state.checkpoint.cut_ms))
 
     def want_orphaned(self) -> None:
@@ -115,8 +111,7 @@ class RefoldQueue:
         What is queued meanwhile is shown by the next refold: cuts before it go on after this one.
         """
         meter_keys, self.meter_keys = self.meter_keys, {}
-        self._begun_since_ms, since_ms = self._queued_since_ms, self._queued_since_ms
-        self._queued_since_ms = None
+        self._begun_since_ms, self._queued_since_ms = self._queued_since_ms, NEVER_MS
         names, self._recorrecting = self._recorrecting, {}
         if self._most:
             most = dict.fromkeys(
@@ -129,7 +124,7 @@ class RefoldQueue:
             meter_keys = {meter_key: None for meter_key in meter_keys if meter_key[:2] in most}
             names = {name: None for name in names if name in most}
             if self.meter_keys:
-                self._queued_since_ms = since_ms
+                self._queued_since_ms = self._begun_since_ms
             # If they can be refolded, twice as many the next time.
             self._most = 2 * self._most if self.meter_keys else 0
         return meter_keys, names
@@ -141,8 +136,8 @@ class RefoldQueue:
         self.meter_keys = {**meter_keys, **self.meter_keys}
         self._recorrecting = {**names, **self._recorrecting}
         if meter_keys:
-            self._wait_since(self._begun_since_ms)
-            self._begun_since_ms = None
+            self._queued_since_ms = min(self._queued_since_ms, self._begun_since_ms)
+            self._begun_since_ms = NEVER_MS
 
     def swapped(self, meter_keys: Iterable[MeterKey]) -> None:
         """Note that these are refolded, whatever kept them from it before."""
@@ -165,10 +160,7 @@ class RefoldQueue:
             extra=facts("note", partition=state.number),
         )
         left = dict.fromkeys(key for key in meter_keys if key[:2] not in lost)
-        self.meter_keys.update(left)
-        self._recorrecting.update((name, None) for name in names if name not in lost)
-        if left:
-            self._wait_since(self._begun_since_ms)
+        self.put_back(left, dict.fromkeys(name for name in names if name not in lost))
         for name in lost:
             state.stale.park(name, reason)
             state.corrections.followed.let_stand(name)
@@ -183,7 +175,7 @@ class RefoldQueue:
         `definitions`: (next offset, append time) of the last one applied here.
         """
         self._state.stale.finish(self.meter_keys)
-        self._begun_since_ms = None
+        self._begun_since_ms = NEVER_MS
         self.note_definitions(*definitions)
 
     # Definitions
@@ -194,8 +186,8 @@ class RefoldQueue:
         Definitions that never end would keep a restart at the first of them else.
         """
         behind_ms = self._state.standing.behind_since_ms
-        since = behind_ms, self._queued_since_ms, self._begun_since_ms
-        first_ms = min((each for each in since if each is not None), default=NEVER_MS)
+        first_ms = min(self._queued_since_ms, self._begun_since_ms)
+        first_ms = first_ms if behind_ms is None else min(first_ms, behind_ms)
         if first_ms <= append_time_ms:
             append_time_ms = first_ms - 1
             offset = self._state.definitions.last_offset_at(append_time_ms) + 1

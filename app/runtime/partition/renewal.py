@@ -64,20 +64,20 @@ class Renewal:
         Cuts before what is queued meanwhile come in between.
         """
         standing = self._state.standing
-        goes_on = True
-        while goes_on:
+        while True:
             async with self._work.shaping:
                 await self._work.run(RENEWING, self._context.homes.knowing())
                 since_ms = standing.behind_since_ms
-                # Else the cut before it comes first; whoever takes it asks again.
-                goes_on = since_ms is not None and since_ms <= standing.looks_until_ms
-                if since_ms is not None and goes_on:
-                    with closing(self._state.redefinition.renewing(waits=True)) as looking:
-                        taking = self.taking_over(looking, since_ms, redefined=True)
-                        await self._work.run(RENEWING, taking)
-                    self._refold_queue.note_definitions(*self._context.followed.last)
-                    self._next_flush.note_moved()
+                if since_ms is None or since_ms > standing.looks_until_ms:
+                    # The cut before it comes first; whoever takes it asks again.
+                    break
+                with closing(self._state.redefinition.renewing(waits=True)) as looking:
+                    taking = self.taking_over(looking, since_ms, redefined=True)
+                    await self._work.run(RENEWING, taking)
+                self._refold_queue.note_definitions(*self._context.followed.last)
+                self._next_flush.note_moved()
             self._cuts.woken.set()
+        self._cuts.woken.set()
 
     async def enter_history(self) -> None:
         """Put the next history records in force; every cut before them is published."""

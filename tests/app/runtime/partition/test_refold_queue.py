@@ -31,7 +31,8 @@ def test_a_meter_key_is_refolded_as_a_whole_if_anything_asks_for_it() -> None:
 def test_what_an_earlier_copy_changes_is_refolded_as_a_whole() -> None:
     queued, state = queue()
     state.stale.displace([ONE])
-    queued.want_displaced([(ONE, [arrived("gb", 0, 7), arrived("gb", 1, 5)])])
+    runs = [(ONE, [arrived("gb", 0, 7), arrived("gb", 1, 5)]), (OTHER, [arrived("gb", 2, 9)])]
+    queued.want_displaced(runs)
     assert queued.since_ms == 5
     # Of a repair: nobody knows from when on.
     state.stale.displace([ONE])
