@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from agents import (
+    add_days,
     check_output,
     close,
     cool,
@@ -41,6 +42,7 @@ WORKER_AGENTS: Final[tuple[WorkerAgent, ...]] = (
     lambda engine: check_output.check_output(
         engine.settings, engine.owned, engine.offsets.output_ends
     ),
+    add_days.add_days,
     lambda engine: tail_output.tail_output(engine.settings, engine.status),
     probe.probe,
 )

@@ -26,9 +26,9 @@ from bench.contest.contestants import OURS, ours_once
 from bench.contest.loads import LOADS
 from bench.contest.results import read, with_region
 from bench.contest.tools import ROOT
-from tables.changelogged.published import PublishedTable
+from tables.changelogged.piece_store import PieceStore
+from tables.changelogged.published import PublishedTable, Stands
 from tables.changelogged.published_period import PublishedCell
-from tables.changelogged.published_store import PublishedStore
 
 UNITS = ROOT / "bench" / "units.json"
 PAGE = ROOT / "docs" / "capacity.md"
@@ -193,7 +193,7 @@ def _published_disk_bytes(cells: int) -> float:
     """Return what a published figure takes on disk, of those that close a period a month."""
     subscriptions, charges = 2_000, [str(uuid.uuid4()) for _ in range(cells)]
     with tempfile.TemporaryDirectory() as directory:
-        table = PublishedTable(PublishedStore(Path(directory) / "published.db", ""))
+        table = PublishedTable(PieceStore(Path(directory) / "published.db", "", Stands))
         for period in range(PERIODS):
             start_ms = YEAR_S * 1000 * (50 * PERIODS + period) // PERIODS
             for _ in range(subscriptions):

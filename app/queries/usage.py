@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from app.bounds.turns import Work
+from app.definitions.model import Subscription
+from app.kafka.asked import READ_WITHIN_S
+from app.kafka.clients import NOT_TAKEN
+from app.meter.errors import Unavailable
 from app.meter.events import IncomingEvent
 from app.meter.usage import (
     AnalyticsQuery,
@@ -19,6 +23,7 @@ from app.queries.routing import Routing
 from app.runtime.engine import Engine
 from app.wire.arrivals import Arrival
 from app.wire.events import Event
+from tables.changelogged.added_days import AddedDays
 from tables.closing.instants import members_ahead
 from tables.reading.analytics import added_units
 from tables.reading.in_advance import estimated
@@ -55,11 +60,19 @@ class Usage:
 
     async def analytics(self, organization_id: str, query: AnalyticsQuery) -> list[AnalyticsRow]:
         """Return what the days of the subscriptions at home here added."""
-        parts = self._routing.all_owned()
+        engine, parts = self._engine, self._routing.all_owned()
         work = Work("request", "analytics", organization_id)
-        states = [owned.state for owned in parts]
-        steps = added_units(states, self._engine.definitions, organization_id, query)
-        found = await self._engine.shared.turns.run(work, steps)
+        numbers = [owned.number for owned in parts]
+        try:
+            async with engine.daily_additions.opened(numbers, READ_WITHIN_S) as days:
+
+                def days_of(subscription: Subscription) -> AddedDays | None:
+                    return days.get(engine.homes.of(organization_id, subscription.external_id))
+
+                steps = added_units(days_of, engine.definitions, organization_id, query)
+                found = await engine.shared.turns.run(work, steps)
+        except NOT_TAKEN as error:
+            raise Unavailable(f"daily records cannot be read now: {error!r}") from error
         self._routing.check_same(parts)
         return found
 

@@ -48,6 +48,7 @@ from app.runtime.scanning.scans import Scans
 from app.runtime.shelf import Shelf
 from app.runtime.status import Status, Tally
 from app.runtime.tasks import Work, cancel, failure_of
+from app.runtime.topics.daily_additions import DailyAdditions
 from app.settings import Settings
 from app.wire.decode import Headers
 
@@ -112,6 +113,7 @@ class Engine:
             settings, self.progress, seal, lambda: self.owned, self._tell_again
         )
         self.shared = self._shared(url, turns)
+        self.daily_additions = DailyAdditions(settings, self.offsets, turns, self.tally.work)
         self.brokers.seconds = self.shared.tally.kafka_seconds
         self.scans = Scans(self.shared.turns)
         self.refolder = Refolder(settings.refold_share, self._lags)

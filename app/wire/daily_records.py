@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
 from typing import NamedTuple
+
+import msgspec
 
 from app.billing_periods.instants import iso_milliseconds
 from app.wire.usage_records import (
@@ -31,6 +35,26 @@ class DailyText(NamedTuple):
     delta_events_count: int
     presentation_breakdowns: str
     """As JSON."""
+
+
+class _Metric(msgspec.Struct):
+    code: str
+    recurring: bool
+
+
+class Addition(msgspec.Struct):
+    """The fields of a daily record that say what its day added."""
+
+    lago_subscription_id: str
+    day: date
+    plan_code: str
+    amount_currency: str
+    billable_metric: _Metric
+    delta_units: Decimal
+
+
+addition_of = msgspec.json.Decoder(Addition).decode
+"""Return what a daily record says. Raises: msgspec.MsgspecError: it is none."""
 
 
 def daily_record(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from app.definitions.model import FOLD_VERSION
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.changelogged.checksum import ChangelogSum
 
-OutputMark = tuple[int, bytes]
-"""(offset in usage-records, hash of the value there)"""
+
+class OutputMark(NamedTuple):
+    """A record of a topic that a partition publishes to: the newest that is known of."""
+
+    offset: int
+    digest: bytes
+    """Hash of its value."""
 
 
 _FORGETTING = 500

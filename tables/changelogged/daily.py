@@ -1,18 +1,16 @@
-"""Daily: what the newest daily record of each cell said, and what each day added."""
+"""Daily: what the newest daily record of each cell said."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 
 import msgspec
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
-from app.numbers import EXACT, plain
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.checksum import Changelogged, Rows
-from tables.changelogged.packed_rows import PackedRows
-from tables.changelogged.published_store import PeriodKey
+from tables.changelogged.packed_rows import PackedRows, integer_end, text_end
+from tables.changelogged.piece_store import PeriodKey
 
 
 class DailyCell(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -29,29 +27,19 @@ class DailyCell(msgspec.Struct, frozen=True, array_like=True, gc=False):
     grouped_by: tuple[tuple[str, str | None], ...]
 
 
-class DayUnits(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What one day added to the cells of a metric in one period."""
-
-    day: str
-    code: str
-    plan_code: str
-    currency: str
-    recurring: bool
-    units: str
-
-
 class DailyTable(Changelogged):
-    """Daily records of one partition, as far as the next ones and sums of them need it."""
+    """Daily records of one partition, as far as the next ones need them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.newest_ms = -1
         """Newest cut at which anything was published."""
-        self._periods: dict[PeriodKey, dict[str, DailyCell]] = {}
-        """Cells by id, of periods at hand: changed since the last flush, or looked at lately."""
+        self._at_hand: dict[str, dict[int, dict[str, DailyCell]]] = {}
+        """Cells by subscription, start of the period and id: changed or looked at lately."""
         self._packed = PackedRows()
-        self._days: dict[str, dict[int, bytes]] = {}
-        """Packed days by subscription and start of the period."""
+        """All others, by subscription."""
+        self._of_older_programs: dict[bytes, bytes] = {}
+        """Rows that were loaded and that nobody reads any more."""
         self._touched: dict[SubscriptionKey, tuple[int, ...]] = {}
         """Cuts that definitions or corrections of an external subscription wait for."""
 
@@ -60,38 +48,33 @@ class DailyTable(Changelogged):
 
     def cells(self, name: PeriodKey) -> dict[str, DailyCell]:
         """Return the cells of a period that a daily record told of, by id."""
-        cells = self._periods.get(name)
-        if cells is None:
-            cells = self._periods[name] = {
-                _decode_text(rest): _decode_cell(value)
-                for rest, value in self._packed.drain(_encode(name))
-            }
-        return cells
+        return self._periods_of(name[0]).get(name[1], {})
 
-    def put(self, name: PeriodKey, identity: str, cell: DailyCell, added: DayUnits) -> None:
+    def _periods_of(self, subscription_id: str) -> dict[int, dict[str, DailyCell]]:
+        periods = self._at_hand.get(subscription_id)
+        if periods is None:
+            periods = self._at_hand[subscription_id] = {}
+            for rest, value in self._packed.drain(_first_part(subscription_id)):
+                end = integer_end(rest, 0)
+                cells = periods.setdefault(_decode_start(rest[:end]), {})
+                cells[_decode_text(rest[end:])] = _decode_cell(value)
+        return periods
+
+    def put(self, name: PeriodKey, identity: str, cell: DailyCell) -> None:
         """Remember a record that goes out with the next flush."""
-        cells = self.cells(name)
+        cells = self._periods_of(name[0]).setdefault(name[1], {})
         before = cells.get(identity)
         cells[identity] = cell
         key = _CELL + _encode(name) + _encode(identity)
         self._put(key, None if before is None else _encode(before), _encode(cell))
         self.newest_ms = max(self.newest_ms, cell.cut_ms)
-        days = self._days.setdefault(name[0], {})
-        packed = days.get(name[1])
-        days[name[1]] = value = _encode(_with(added, packed))
-        self._put(_DAYS + _encode(name), packed, value)
 
-    def told_before(self, name: PeriodKey) -> Iterator[int]:
-        """Yield the starts of earlier periods whose cells are kept yet, the earliest first."""
-        for start_ms in sorted(self._days.get(name[0], ())):
-            if start_ms >= name[1]:
-                return
-            earlier = name[0], start_ms
-            if earlier in self._periods or _encode(earlier) in self._packed:
-                yield start_ms
+    def told_before(self, name: PeriodKey) -> list[int]:
+        """Return the starts of earlier periods whose cells are kept yet, the earliest first."""
+        return sorted(start_ms for start_ms in self._periods_of(name[0]) if start_ms < name[1])
 
     def forgetting(self, name: PeriodKey) -> Steps[None]:
-        """Drop the cells of a period of which no day has records any more; its days stay."""
+        """Drop the cells of a period of which no day has records any more."""
         for identities in batches(list(self.cells(name)), STEP_ITEMS):
             # A flush may have packed them since the last step.
             cells = self.cells(name)
@@ -99,12 +82,7 @@ class DailyTable(Changelogged):
                 before = _encode(cells.pop(identity))
                 self._put(_CELL + _encode(name) + _encode(identity), before, None)
             yield
-        self._periods.pop(name, None)
-
-    def days(self, subscription_id: str) -> Iterator[DayUnits]:
-        """Yield what the days of a subscription added."""
-        for packed in list(self._days.get(subscription_id, {}).values()):
-            yield from _decode_days(packed)
+        self._periods_of(name[0]).pop(name[1], None)
 
     # Whoever is looked at because of a definition or a correction
 
@@ -137,13 +115,16 @@ class DailyTable(Changelogged):
         )
 
     def take_changes(self) -> Rows:
-        """Return what changed since the last call; with many periods at hand pack them."""
+        """Return what changed since the last call; with many at hand pack them."""
         changes = super().take_changes()
-        if len(self._periods) > _AT_HAND:
-            for name, cells in self._periods.items():
-                for identity, cell in cells.items():
-                    self._packed.add(_encode(name), _encode(identity), _encode(cell))
-            self._periods.clear()
+        if len(self._at_hand) > _AT_HAND:
+            for subscription_id, periods in self._at_hand.items():
+                first_part = _first_part(subscription_id)
+                for start_ms, cells in periods.items():
+                    start = _encode(start_ms)
+                    for identity, cell in cells.items():
+                        self._packed.add(first_part, start + _encode(identity), _encode(cell))
+            self._at_hand.clear()
             self._packed.pack()
         return changes
 
@@ -152,43 +133,39 @@ class DailyTable(Changelogged):
         self.sum = self.sum.replaced(key, None, value)
         kind, name = key[:1], key[1:]
         if kind == _CELL:
-            # A cell's id has 36 characters, and two bytes before them.
-            self._packed.add(name[:-_ID_BYTES], name[-_ID_BYTES:], value)
+            # (subscription, start of the period), the cell's id
+            end = text_end(name, 1)
+            self._packed.add(name[:end], name[end:], value)
             self.newest_ms = max(self.newest_ms, _decode_cell(value).cut_ms)
-        elif kind == _DAYS:
-            subscription_id, start_ms = _decode_period(name)
-            self._days.setdefault(subscription_id, {})[start_ms] = value
-        else:
+        elif kind == _TOUCHED:
             self._touched[_decode_name(name)] = _decode_cuts(value)
+        else:
+            self._of_older_programs[key] = value
 
     def loaded(self) -> None:
         """Pack what was taken over, now that it is all there."""
         self._packed.pack()
 
+    def give_up_rows(self) -> list[bytes]:
+        """Return the keys of rows that nobody reads any more; the caller deletes them."""
+        for key, value in self._of_older_programs.items():
+            self.sum = self.sum.replaced(key, value, None)
+        keys = list(self._of_older_programs)
+        self._of_older_programs.clear()
+        return keys
 
-def _with(added: DayUnits, packed: bytes | None) -> list[DayUnits]:
-    """Return the days of a period with what a record adds: one entry a day and metric."""
-    days = [] if packed is None else _decode_days(packed)
-    for number in range(len(days) - 1, -1, -1):
-        known = days[number]
-        if known.day != added.day:
-            break
-        if msgspec.structs.replace(known, units=added.units) == added:
-            units = EXACT.add(Decimal(known.units), Decimal(added.units))
-            days[number] = msgspec.structs.replace(known, units=plain(units))
-            return days
-    return [*days, added]
+
+def _first_part(subscription_id: str) -> bytes:
+    return b"\x92" + _encode(subscription_id)
 
 
 _AT_HAND = 200
-"""Periods that are not packed at once."""
-_CELL, _DAYS, _TOUCHED = b"c", b"d", b"t"
-_ID_BYTES = 38
+"""Subscriptions that are not packed at once."""
+_CELL, _TOUCHED = b"c", b"t"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_text = msgspec.msgpack.Decoder(str).decode
 _decode_cell = msgspec.msgpack.Decoder(DailyCell).decode
-_decode_days = msgspec.msgpack.Decoder(list[DayUnits]).decode
-_decode_period = msgspec.msgpack.Decoder(PeriodKey).decode
+_decode_start = msgspec.msgpack.Decoder(int).decode
 _decode_name = msgspec.msgpack.Decoder(SubscriptionKey).decode
 _decode_cuts = msgspec.msgpack.Decoder(tuple[int, ...]).decode

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from tables.changelogged.checksum import Changelogged, Rows
+from app.bounds.turns import STEP_ITEMS, Steps, batches, drained
+from tables.changelogged.checksum import Changelogged, ChangelogSum, Rows
 from tables.changelogged.packed_rows import integer_end, text_end
+from tables.changelogged.piece_store import PeriodKey, PiecesLost, PieceStore
 from tables.changelogged.published_period import (
     COMPLETION,
     SUMS,
@@ -19,10 +21,18 @@ from tables.changelogged.published_period import (
     period_of,
     rows_of,
 )
-from tables.changelogged.published_store import PeriodKey, PublishedLost, PublishedStore, Stands
 
 
-def _tell_nobody(error: PublishedLost) -> None:
+class Stands(NamedTuple):
+    """How far the changelog is on local disk."""
+
+    cut_ms: int
+    """Newest cut of which anything is there; what is not there is of that one or later."""
+    sum: ChangelogSum
+    """Sum of the changelog up to there."""
+
+
+def _tell_nobody(error: PiecesLost) -> None:
     """Leave it to whoever asked."""
 
 
@@ -32,10 +42,10 @@ class PublishedTable(Changelogged):
     `store`: local disk, which has the pieces of committed flushes; None: memory has all pieces.
     """
 
-    def __init__(self, store: PublishedStore | None = None) -> None:
+    def __init__(self, store: PieceStore[Stands] | None = None) -> None:
         super().__init__()
         self.store = store
-        self._tell_lost: Callable[[PublishedLost], None] = _tell_nobody
+        self._tell_lost: Callable[[PiecesLost], None] = _tell_nobody
         self.began = None if store is None else store.stands
         """What local disk had when it was opened; the rest of the changelog is to be loaded."""
         self.periods: dict[PeriodKey, PublishedPeriod] = {}
@@ -61,7 +71,7 @@ class PublishedTable(Changelogged):
         self._named: tuple[PeriodKey, bytes] = (("", 0), b"")
         """The period that a cell was put into last, and what keys of its cells begin with."""
 
-    def when_lost(self, tell: Callable[[PublishedLost], None]) -> None:
+    def when_lost(self, tell: Callable[[PiecesLost], None]) -> None:
         """Tell somebody that local disk does not give what it was given; who asked fails."""
         self._tell_lost = tell
 
@@ -69,7 +79,7 @@ class PublishedTable(Changelogged):
         """Return the period as published; None before its first cut.
 
         Raises:
-            PublishedLost: local disk does not give it any more; a restore makes it again.
+            PiecesLost: local disk does not give it any more; a restore makes it again.
         """
         period = self.periods.get(name)
         if period is not None or name in self._absent:
@@ -100,7 +110,7 @@ class PublishedTable(Changelogged):
         if piece is None and self.store is not None:
             try:
                 piece = self.store.find(name)
-            except PublishedLost as error:
+            except PiecesLost as error:
                 self._tell_lost(error)
                 raise
         return piece
@@ -161,11 +171,22 @@ class PublishedTable(Changelogged):
         return changes
 
     def stored(self) -> None:
-        """Let local disk have what was taken, now that it is committed; or keep it in memory."""
+        """Do what `storing` does in one go."""
+        drained(self.storing())
+
+    def storing(self) -> Steps[None]:
+        """Let local disk have what was taken, now that it is committed; or keep it in memory.
+
+        Nothing is taken meanwhile. What is looked for is found at any time.
+        """
         store = self.store
         if store is None or not (self._pieces or store.is_writing):
             return
-        if store.write(self._pieces.items()) and store.commit(self._taken):
+        for some in batches(list(self._pieces.items()), STEP_ITEMS):
+            if not store.write(some):
+                return
+            yield
+        if store.commit(self._taken):
             self._pieces.clear()
 
     def load(self, key: bytes, value: bytes | None) -> None:
@@ -203,7 +224,7 @@ class PublishedTable(Changelogged):
         self._pieces.clear()
         return True
 
-    def take_over(self, store: PublishedStore) -> None:
+    def take_over(self, store: PieceStore[Stands]) -> None:
         """Let local disk have all of it, and nothing of what it had."""
         store.discard()
         self.store = store

@@ -24,8 +24,8 @@ from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
 from tables.cells.days import Days, shown_within_ms
 from tables.cells.figures import CellFigures
-from tables.changelogged.daily import DailyCell, DayUnits
-from tables.changelogged.published_store import PeriodKey
+from tables.changelogged.daily import DailyCell
+from tables.changelogged.piece_store import PeriodKey
 from tables.closing.beside import Beside, span_named
 from tables.closing.period_at_cut import CELLS_A_STEP
 from tables.daily_fold import daily_breakdown_id, daily_id
@@ -217,17 +217,7 @@ class _AtDay:
             None if cell.bucket is None else cell.bucket.id,
             cell.grouped_by,
         )
-        added = DayUnits(
-            day,
-            cell.metric.code,
-            self._plan.code,
-            self._plan.amount_currency,
-            cell.metric.recurring,
-            delta,
-        )
-        self._partition.daily.put(
-            (self._subscription.id, self._period.start_ms), identity, entry, added
-        )
+        self._partition.daily.put((self._subscription.id, self._period.start_ms), identity, entry)
         text = DailyText(
             units,
             prorated,

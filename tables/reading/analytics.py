@@ -1,17 +1,17 @@
-"""Analytics: what the days of a partition's subscriptions added, by window, metric and currency."""
+"""Analytics: what the days of subscriptions added, by window, metric and currency."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 
-from app.bounds.turns import STEP_ITEMS, Steps
+from app.bounds.turns import Steps
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.meter.usage import AnalyticsQuery, AnalyticsRow, Granularity
 from app.numbers import EXACT, ZERO
-from tables.partition.partition import Partition
+from tables.changelogged.added_days import AddedDays
 
 
 def window_start(day: date, granularity: Granularity) -> date:
@@ -22,26 +22,26 @@ def window_start(day: date, granularity: Granularity) -> date:
 
 
 def added_units(
-    partitions: Iterable[Partition],
+    days_of: Callable[[Subscription], AddedDays | None],
     definitions: Definitions,
     organization_id: str,
     query: AnalyticsQuery,
 ) -> Steps[list[AnalyticsRow]]:
-    """Return the sums of the days in each window, in order, by steps."""
-    parts = list(partitions)
-    first, last = query.from_date.isoformat(), query.to_date.isoformat()
+    """Return the sums of the days in each window, in order, by steps.
+
+    `days_of` gives the days of whoever has a subscription; None: another worker has it.
+
+    Raises:
+        PiecesLost: local disk does not give what it has.
+    """
     sums: dict[tuple[date, str, str], Decimal] = {}
     for subscription in _chosen(definitions, organization_id, query):
-        for count, partition in enumerate(parts, 1):
-            for each in partition.daily.days(subscription.id):
-                if count % STEP_ITEMS == 0:
-                    yield
-                if first <= each.day <= last and query.takes(
-                    each.code, each.plan_code, each.currency, each.recurring
-                ):
-                    start = window_start(date.fromisoformat(each.day), query.granularity)
-                    name = (start, each.code, each.currency)
-                    sums[name] = EXACT.add(sums.get(name, ZERO), Decimal(each.units))
+        added = days_of(subscription)
+        found = () if added is None else added.of(subscription.id, query.from_date, query.to_date)
+        for day, metric, units in found:
+            if query.takes(*metric):
+                name = (window_start(day, query.granularity), metric.code, metric.currency)
+                sums[name] = EXACT.add(sums.get(name, ZERO), units)
         yield
     return [AnalyticsRow(*name, units) for name, units in sorted(sums.items())]
 

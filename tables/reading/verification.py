@@ -18,10 +18,10 @@ from app.definitions.timeline import Period, Terms
 from app.meter.evidence import Difference
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
 from tables.cells.forgotten import as_forgotten_by
+from tables.changelogged.piece_store import PeriodKey
 from tables.changelogged.presence import REST
 from tables.changelogged.published import PublishedTable
 from tables.changelogged.published_period import PublishedPeriod
-from tables.changelogged.published_store import PeriodKey
 from tables.closing.billing import is_taken_again
 from tables.closing.close import close_subscription, next_cut
 from tables.partition.left_out import FROM_THE_FIRST, first_kept_ms

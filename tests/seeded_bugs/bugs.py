@@ -1256,6 +1256,54 @@ BUGS = (
         "test_what_a_period_said_is_dropped_once_no_day_of_it_is_shown",
     ),
     Bug(
+        "day-of-two-batches-is-that-of-the-last",
+        "tables/changelogged/added_days.py",
+        "units if before is None else EXACT.add(Decimal(before), units)",
+        "units",
+        "tests/tables/changelogged/test_added_days.py::test_days_are_those_of_a_recount",
+    ),
+    Bug(
+        "months-end-with-the-year",
+        "tables/changelogged/added_days.py",
+        "return date(day.year + day.month // 12, day.month % 12 + 1, 1)",
+        "return date(day.year + day.month // 12, min(12, day.month + 1), 1)",
+        "tests/tables/changelogged/test_added_days.py::test_days_are_those_of_a_recount",
+    ),
+    Bug(
+        "days-of-a-topic-that-is-gone",
+        "app/runtime/topics/daily_additions.py",
+        "                if mark is not None and mark != _mark_of(records.pop(0)):\n",
+        "                if mark is not None and not records.pop(0):\n",
+        "tests/app/runtime/topics/test_daily_additions.py::"
+        "test_a_topic_that_was_made_anew_is_read_from_its_beginning[40]",
+    ),
+    Bug(
+        "days-of-a-disk-that-is-lost",
+        "app/runtime/topics/daily_additions.py",
+        "if self._read.get(tp.partition) != (ends[tp], days.newest)",
+        "if self._read.get(tp.partition, (-1, None))[0] != ends[tp]",
+        "tests/app/runtime/topics/test_daily_additions.py::"
+        "test_local_disk_that_is_lost_is_filled_anew",
+    ),
+    Bug(
+        "half-of-a-flush-taken-for-all-on-disk",
+        "tables/changelogged/published.py",
+        "            if not store.write(some):\n                return\n            yield\n",
+        "            if not store.write(some):\n                return\n"
+        "            store.commit(self._taken)\n            self._pieces.clear()\n"
+        "            yield\n",
+        "tests/tables/changelogged/test_published.py::"
+        "test_local_disk_gets_a_flush_by_steps_that_may_end_early",
+    ),
+    Bug(
+        "newest-daily-record-added-twice",
+        "app/runtime/topics/daily_additions.py",
+        "mark != _mark_of(records.pop(0))",
+        "mark != _mark_of(records[0])",
+        "tests/app/runtime/topics/test_daily_additions.py::"
+        "test_what_came_since_is_read_however_much_was_there[10]",
+    ),
+    Bug(
         "history-shows-in-no-day",
         "tables/partition/history.py",
         "                    self._cuts.schedule_grid(name, record.append_time_ms)\n",
@@ -2749,7 +2797,7 @@ BUGS = (
     ),
     Bug(
         "altered-published-figures-believed",
-        "tables/changelogged/published_store.py",
+        "tables/changelogged/piece_store.py",
         "if signed[:_HASH_BYTES] != _hash(name, piece):",
         "if False:",
         "tests/tables/changelogged/test_published.py::test_what_the_disk_has_altered_is_noticed",
@@ -2764,7 +2812,7 @@ BUGS = (
     ),
     Bug(
         "lost-published-figures-taken-for-none",
-        "tables/changelogged/published_store.py",
+        "tables/changelogged/piece_store.py",
         "        self._lost = True\n        self._remove()",
         "        self._remove()",
         "tests/tables/changelogged/test_published.py::test_what_the_disk_has_altered_is_noticed",

@@ -8,8 +8,8 @@ import pytest
 from app.kafka.topics import CELLS_CHANGELOG
 from app.runtime.restoring import restore
 from tables.changelogged.checksum import ChangelogSum
-from tables.changelogged.published import PublishedTable
-from tables.changelogged.published_store import PublishedStore, Stands
+from tables.changelogged.piece_store import PieceStore
+from tables.changelogged.published import PublishedTable, Stands
 from tests.simulation import play as playing
 from tests.simulation.play import Player, play
 from tests.simulation.script import TORN, Fault, Pass, Script, Step
@@ -48,26 +48,26 @@ def test_local_disk_that_has_something_else_published_is_made_again(
     monkeypatch: pytest.MonkeyPatch, at_fault: str
 ) -> None:
     """As of another log, or of a flush that the brokers have lost."""
-    commit, altered = PublishedStore.commit, 0
+    commit, altered = PieceStore.commit, 0
 
-    def alter(store: PublishedStore, stands: Stands) -> bool:
+    def alter(store: PieceStore[Stands], stands: Stands) -> bool:
         nonlocal altered
         altered += 1
         if at_fault == "rows":
             store.write([(("of-another", 0), b"\x90")])
         return commit(store, stands._replace(sum=ChangelogSum(stands.sum.records + 1, 3)))
 
-    monkeypatch.setattr(PublishedStore, "commit", alter)
-    discards, discard = 0, PublishedStore.discard
+    monkeypatch.setattr(PieceStore, "commit", alter)
+    discards, discard = 0, PieceStore.discard
 
-    def note(store: PublishedStore) -> None:
+    def note(store: PieceStore[Stands]) -> None:
         nonlocal discards
         discards += 1
         discard(store)
 
     said: list[str] = []
     monkeypatch.setattr(restore.log, "error", lambda text, *_, **__: said.append(text))
-    monkeypatch.setattr(PublishedStore, "discard", note)
+    monkeypatch.setattr(PieceStore, "discard", note)
     steps: list[Step] = [*eventful(), Pass(WEEK_MS), Fault.CRASH, Pass(WEEK_MS), used("b")]
     assert play(Script(1, 1, steps)).check() == []
     assert altered

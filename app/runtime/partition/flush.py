@@ -159,14 +159,16 @@ class FlushPacking:
         records.append(Record(topic, number, CHECKPOINT_KEY, packed, []))
         return records, changes.stored
 
-    def keep_on_disk(self, flush: int) -> None:
+    async def keep_on_disk(self, flush: int) -> None:
         """Let local disk keep what the flush made durable."""
         self._ledger.commit()
-        self._state.published.stored()
         index = self._state.index
         index.seal_flush(flush)
         if index.disk_error is not None:
             index.try_disk_again()
+        work = Work("flush", f"partition {self._state.number}")
+        # What is left when it is cancelled follows with the next flush.
+        await self._context.turns.run(work, self._state.published.storing())
 
     def packed_checkpoint(self) -> bytes:
         """Return the checkpoint; of too many meter keys it says that any may be refolding."""
@@ -317,7 +319,7 @@ class Flusher:
         # 6. Acknowledge its batches. Local disk and Redis follow.
         for batch in unsent.batches:
             context.delivery.acknowledge(batch)
-        self._packing.keep_on_disk(unsent.checkpoint.flush)
+        await self._packing.keep_on_disk(unsent.checkpoint.flush)
         await self._members.follow()
 
     async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:

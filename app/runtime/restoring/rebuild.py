@@ -36,8 +36,8 @@ from tables.cells.grids import decided_until
 from tables.changelogged.checkpoint import Checkpoint, OutputMark
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.evaluations import EvaluationTable
-from tables.changelogged.published import PublishedTable
-from tables.changelogged.published_store import PublishedStore
+from tables.changelogged.piece_store import PieceStore
+from tables.changelogged.published import PublishedTable, Stands
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
@@ -116,7 +116,7 @@ async def fold_anew(
     topic = settings.topic(EVALUATIONS_CHANGELOG)
     owned.next_flush.add(Record(topic, number, key, None) for key in torn)
     topic = settings.topic(DAILY_CHANGELOG)
-    owned.next_flush.add(Record(topic, number, key, None) for key in daily.torn)
+    owned.next_flush.add(Record(topic, number, key, None) for key in daily.gone)
     table.cuts.announce_days()
     daily.look_at_all(table, shared)
     return owned
@@ -176,11 +176,11 @@ def open_index(number: int, shared: WorkerContext, begun: int) -> EventIndex:
     )
 
 
-def published_store(number: int, shared: WorkerContext) -> PublishedStore:
+def published_store(number: int, shared: WorkerContext) -> PieceStore[Stands]:
     """Open what local disk has of what a partition has published."""
     settings = shared.settings
     path = settings.directory_of("published") / f"{number}.db"
-    return PublishedStore(path, f"{settings.topic_prefix}/{number}")
+    return PieceStore(path, f"{settings.topic_prefix}/{number}", Stands)
 
 
 def _index_directory(settings: Settings, number: int) -> Path:

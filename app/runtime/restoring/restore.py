@@ -49,8 +49,8 @@ from app.runtime.topics.spooled_newest import spool_of
 from app.wire.arrivals import MeterKey
 from tables.changelogged.checkpoint import Checkpoint, StateTooNew
 from tables.changelogged.corrections import CorrectionTable
-from tables.changelogged.published import PublishedTable, cut_in
-from tables.changelogged.published_store import PublishedStore
+from tables.changelogged.piece_store import PieceStore
+from tables.changelogged.published import PublishedTable, Stands, cut_in
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
 
@@ -126,7 +126,7 @@ async def restore(
     newest.clear()
     cells.clear()
     owned = OwnedPartition(state, producer, shared, packed_checkpoint)
-    for changelog, gone in ((EVALUATIONS_CHANGELOG, torn), (DAILY_CHANGELOG, daily.torn)):
+    for changelog, gone in ((EVALUATIONS_CHANGELOG, torn), (DAILY_CHANGELOG, daily.gone)):
         topic = shared.settings.topic(changelog)
         owned.next_flush.add(Record(topic, number, key, None) for key in gone)
     daily.look_at_all(state, shared)
@@ -246,7 +246,7 @@ async def _published(
     number: int,
     shared: WorkerContext,
     checkpoint: Checkpoint,
-    store: PublishedStore,
+    store: PieceStore[Stands],
     kept: PublishedTable,
 ) -> Published:
     """Return what was published by its changelog; if that is torn, by the usage records.
@@ -293,7 +293,7 @@ async def _published(
 
 
 async def _load_published(
-    number: int, shared: WorkerContext, store: PublishedStore | None
+    number: int, shared: WorkerContext, store: PieceStore[Stands] | None
 ) -> PublishedTable:
     """Return what local disk has, and of the changelog what came since; None: all of that."""
     table = PublishedTable(store)

@@ -16,13 +16,8 @@ from app.runtime.context import WorkerContext
 from app.runtime.topics.published_topic import OutputRecord, put_all_again
 from app.wire.daily_records import DAILY_TYPE
 from tables.changelogged.checkpoint import Checkpoint
-from tables.changelogged.daily import DailyCell, DailyTable, DayUnits
+from tables.changelogged.daily import DailyCell, DailyTable
 from tables.partition.partition import Partition
-
-
-class _RecordMetric(msgspec.Struct):
-    code: str
-    recurring: bool
 
 
 class _DailyRecord(OutputRecord, kw_only=True):
@@ -30,13 +25,9 @@ class _DailyRecord(OutputRecord, kw_only=True):
 
     revision: int = 0
     day: str = ""
-    plan_code: str = ""
-    amount_currency: str = ""
-    billable_metric: _RecordMetric
     units: str = ""
     total_aggregated_units: str = ""
     events_count: int = 0
-    delta_units: str = ""
 
 
 _decode = msgspec.json.Decoder(_DailyRecord).decode
@@ -46,8 +37,8 @@ class Daily(NamedTuple):
     """What daily records of a partition said."""
 
     table: DailyTable
-    torn: Iterable[bytes] = ()
-    """Keys to delete from a changelog that is torn."""
+    gone: Iterable[bytes] = ()
+    """Keys to delete from the changelog: all, if it is torn."""
     whole: bool = True
     """Whether it is known who is to be looked at when a day is over."""
 
@@ -77,10 +68,9 @@ async def daily_of(
         table.load(key, value)
     table.loaded()
     definitions = shared.definitions
-    if not definitions.settings.daily_ms():
-        return Daily(table)
-    if checkpoint.daily_sum in (None, table.sum) and (changelog or checkpoint.flush > 0):
-        return Daily(table)
+    whole = checkpoint.daily_sum in (None, table.sum) and (changelog or checkpoint.flush > 0)
+    if whole or not definitions.settings.daily_ms():
+        return Daily(table, table.give_up_rows())
     found = DailyTable()
     tp = TopicPartition(shared.settings.topic(USAGE_DAILY), number)
     await put_all_again(shared.settings, tp, partial(put_again, found, definitions))
@@ -94,7 +84,6 @@ def put_again(table: DailyTable, definitions: Definitions, value: bytes) -> None
     if record.type != DAILY_TYPE or cut_ms is None or found is None:
         return
     subscription, period = found
-    metric = record.billable_metric
     cell = DailyCell(
         record.day,
         cut_ms,
@@ -105,6 +94,4 @@ def put_again(table: DailyTable, definitions: Definitions, value: bytes) -> None
         record.lago_charge_filter_id,
         record.groups,
     )
-    labels = (metric.code, record.plan_code, record.amount_currency, metric.recurring)
-    added = DayUnits(record.day, *labels, record.delta_units)
-    table.put((subscription.id, period.start_ms), record.cell_id, cell, added)
+    table.put((subscription.id, period.start_ms), record.cell_id, cell)

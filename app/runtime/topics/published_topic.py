@@ -122,7 +122,7 @@ def output_tp(settings: Settings, number: int) -> TopicPartition:
 
 def output_mark(offset: int, value: bytes) -> OutputMark:
     """Return the mark of a newest usage record, by which a partition recognizes the topic."""
-    return offset, blake2b(value, digest_size=8).digest()
+    return OutputMark(offset, blake2b(value, digest_size=8).digest())
 
 
 async def output_stands(settings: Settings, number: int, mark: OutputMark) -> bool:

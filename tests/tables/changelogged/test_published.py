@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.bounds.turns import STEP_ITEMS
 from tables.changelogged.checksum import ChangelogSum
-from tables.changelogged.published import PublishedTable, cut_in
+from tables.changelogged.piece_store import PeriodKey, PiecesLost, PieceStore
+from tables.changelogged.published import PublishedTable, Stands, cut_in
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
-from tables.changelogged.published_store import PeriodKey, PublishedLost, PublishedStore, Stands
 from tests.world.profiles import examples
 
 WEEK_MS = 7 * 86_400_000
@@ -28,8 +29,8 @@ def cell(revision: int, cut_ms: int) -> PublishedCell:
     return PublishedCell(revision, "1.0", None, "1.0", None, 1, bytes(range(16)), cut_ms)
 
 
-def store_in(directory: Path, identity: str = "meter/0") -> PublishedStore:
-    return PublishedStore(directory / "published" / "0.db", identity)
+def store_in(directory: Path, identity: str = "meter/0") -> PieceStore[Stands]:
+    return PieceStore(directory / "published" / "0.db", identity, Stands)
 
 
 def flush(table: PublishedTable, changelog: list[tuple[bytes, bytes | None]]) -> None:
@@ -39,7 +40,7 @@ def flush(table: PublishedTable, changelog: list[tuple[bytes, bytes | None]]) ->
 
 
 def opened(
-    store: PublishedStore | None, changelog: list[tuple[bytes, bytes | None]]
+    store: PieceStore[Stands] | None, changelog: list[tuple[bytes, bytes | None]]
 ) -> PublishedTable:
     """Return a table as a start makes it: of local disk, and of what came since."""
     table = PublishedTable(store)
@@ -96,13 +97,13 @@ def test_each_period_is_found_as_it_was_put(tmp_path: Path, on_disk: bool) -> No
 def test_who_closes_a_period_asks_local_disk_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, find = list[PeriodKey](), PublishedStore.find
+    asked, find = list[PeriodKey](), PieceStore.find
 
-    def asking(store: PublishedStore, name: PeriodKey) -> bytes | None:
+    def asking(store: PieceStore[Stands], name: PeriodKey) -> bytes | None:
         asked.append(name)
         return find(store, name)
 
-    monkeypatch.setattr(PublishedStore, "find", asking)
+    monkeypatch.setattr(PieceStore, "find", asking)
     table = PublishedTable(store_in(tmp_path))
     assert table.find(("s", 0)) is None
     table.put_cell(("s", 0), CELL, cell(0, 7))
@@ -243,6 +244,29 @@ def test_published_periods_take_no_memory(tmp_path: Path) -> None:
     assert many - few < 10
 
 
+def test_local_disk_gets_a_flush_by_steps_that_may_end_early(tmp_path: Path) -> None:
+    store, changelog = store_in(tmp_path), list[tuple[bytes, bytes | None]]()
+    table, names = PublishedTable(store), [(str(number), WEEK_MS) for number in range(1_000)]
+    for name in names:
+        table.put_cell(name, CELL, cell(0, 1))
+    changelog += table.take_changes().items()
+    table.periods.clear()
+    steps = table.storing()
+    for _ in range(3):
+        next(steps)
+        assert all(table.find(name) for name in (names[0], names[-1]))
+        table.periods.clear()
+    steps.close()
+    table.put_completion(names[0], 0, 2)
+    changelog += table.take_changes().items()
+    assert sum(1 for _ in table.storing()) == -(-len(names) // STEP_ITEMS)
+    table.close()
+    again = opened(store_in(tmp_path), changelog)
+    assert again.sum == sum_of(changelog)
+    assert all(again.find(name) for name in names)
+    again.close()
+
+
 def test_a_period_on_disk_takes_few_bytes(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     table, count = PublishedTable(store), 5_000
@@ -256,7 +280,7 @@ def test_a_period_on_disk_takes_few_bytes(tmp_path: Path) -> None:
     assert size / count < 300
 
 
-def one_on_disk(directory: Path) -> PublishedStore:
+def one_on_disk(directory: Path) -> PieceStore[Stands]:
     """Return local disk with one period."""
     store = store_in(directory)
     table = PublishedTable(store)
@@ -286,7 +310,7 @@ def test_what_the_disk_has_altered_is_noticed(tmp_path: Path, statement: str) ->
     alter(tmp_path, statement)
     name = ("s", 1 if "start_ms" in statement else 0)
     for _ in range(2):
-        with pytest.raises(PublishedLost):
+        with pytest.raises(PiecesLost):
             store.find(name)
     assert not store.write([(("s", 9), b"piece")])
     again = store_in(tmp_path)
@@ -297,7 +321,7 @@ def test_what_the_disk_has_altered_is_noticed(tmp_path: Path, statement: str) ->
 def test_what_is_closed_finds_nothing_instead_of_none(tmp_path: Path) -> None:
     store = one_on_disk(tmp_path)
     store.close()
-    with pytest.raises(PublishedLost):
+    with pytest.raises(PiecesLost):
         store.find(("s", 0))
 
 
@@ -312,9 +336,9 @@ def test_a_file_of_another_is_discarded(
     if what == "garbage":
         (tmp_path / "published" / "0.db").write_bytes(bytes(range(256)) * 40)
     elif what == "machine":
-        monkeypatch.setattr("tables.changelogged.published_store._machine_start", lambda: "later")
+        monkeypatch.setattr("tables.changelogged.piece_store._machine_start", lambda: "later")
     elif what == "format":
-        monkeypatch.setattr("tables.changelogged.published_store._FORMAT", 1)
+        monkeypatch.setattr("tables.changelogged.piece_store._FORMAT", 1)
     other = store_in(tmp_path, "meter/1" if what == "identity" else "meter/0")
     assert other.stands is None
     assert other.find(("s", 0)) is None

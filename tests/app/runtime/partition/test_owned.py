@@ -35,7 +35,8 @@ from app.wire.arrivals import Arrival, MeterKey, runs_of
 from app.wire.refusals import Refusal, RefusalCode
 from app.wire.usage_records import usage_record
 from tables.changelogged.checksum import ChangelogSum
-from tables.changelogged.published_store import PublishedLost, PublishedStore, Stands
+from tables.changelogged.piece_store import PiecesLost, PieceStore
+from tables.changelogged.published import Stands
 from tables.closing.close import settling
 from tables.partition.snapshot import TooLargeForChangelog
 from tests.app.runtime.alone import Followed, NoProducer, context_of
@@ -409,13 +410,13 @@ def test_a_partition_that_local_disk_has_altered_is_restored_at_once(
     owner = SimpleNamespace(fail=lambda *which: failed.append(which))
     monkeypatch.setattr(owned.shared, "owner", owner)
     published = owned.state.published
-    published.store = PublishedStore(tmp_path / "0.db", "meter/0")
+    published.store = PieceStore(tmp_path / "0.db", "meter/0", Stands)
     published.store.write([(("s", 0), b"piece")])
     published.store.commit(Stands(0, ChangelogSum()))
     with closing(connect(tmp_path / "0.db")) as db, db:
         db.execute("UPDATE periods SET piece = x'00'")
     for _ in range(2):
-        with pytest.raises(PublishedLost) as raised:
+        with pytest.raises(PiecesLost) as raised:
             published.find(("s", 0))
         assert failed.pop() == (owned, raised.value)
     itself = ref(owned)

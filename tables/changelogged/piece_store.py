@@ -1,8 +1,8 @@
-"""The published periods of one partition on local disk, each in one piece.
+"""What a log of one partition comes to on local disk, in pieces by subscription and time.
 
-It is a cache of their changelog, and holds whole committed flushes only. SQLite keeps it whole when
-the process ends. Nothing is synced: of a machine that has started anew it is discarded. What the
-disk has altered is noticed by the hash of each piece.
+It is a cache of the log, and holds what is committed only. SQLite keeps it whole when the process
+ends. Nothing is synced: of a machine that has started anew it is discarded. What the disk has
+altered is noticed by the hash of each piece.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import xxhash
-
-from tables.changelogged.checksum import ChangelogSum
 
 PeriodKey = tuple[str, int]
 """(subscription id, period start ms)"""
@@ -26,7 +24,7 @@ _CACHE_KIB: Final = 256
 """Memory that SQLite takes of a partition for what it has read or written last."""
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _MAKE: Final = """
 CREATE TABLE IF NOT EXISTS stands (one INTEGER PRIMARY KEY CHECK (one = 1), packed BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS periods (
@@ -36,38 +34,27 @@ CREATE TABLE IF NOT EXISTS periods (
 """
 
 
-class PublishedLost(OSError):
-    """Local disk does not give what was written to it; it is made again from the changelog."""
+class PiecesLost(OSError):
+    """Local disk does not give what was written to it; it is made again from its log."""
 
 
-class Stands(NamedTuple):
-    """How far the changelog is on local disk."""
-
-    cut_ms: int
-    """Newest cut of which anything is here; what is not here is of that one or later."""
-    sum: ChangelogSum
-    """Sum of the changelog up to there."""
+StandsT = TypeVar("StandsT")
+"""How far the log is on local disk."""
 
 
-class _Stands(msgspec.Struct, array_like=True):
-    format: int
-    identity: str
-    cut_ms: int
-    sum: ChangelogSum
-
-
-class PublishedStore:
+class PieceStore(Generic[StandsT]):
     """The file of one partition. One thread at a time."""
 
-    def __init__(self, path: Path, identity: str):
+    def __init__(self, path: Path, identity: str, stands: type[StandsT]):
         """Open what is there; `identity` says whose it is, and of another one it is discarded."""
         self._path = path
+        self._type = stands
         self._identity = f"{identity} {_machine_start()}"
         self.disk_error: str | None = None
         """Why local disk took nothing when it was tried last."""
         self._db: sqlite3.Connection | None = None
         self._lost = False
-        self.stands: Stands | None = None
+        self.stands: StandsT | None = None
         """None: it has nothing."""
         if path.exists():
             self._open()
@@ -75,14 +62,14 @@ class PublishedStore:
                 self._remove()
 
     def find(self, name: PeriodKey) -> bytes | None:
-        """Return the piece of a period, None if there is none.
+        """Return a piece, None if there is none.
 
         Raises:
-            PublishedLost: it is not what was written. All of it is discarded, and who opens it
+            PiecesLost: it is not what was written. All of it is discarded, and who opens it
                 again begins anew: until then nothing is found.
         """
         if self._lost:
-            raise PublishedLost(f"{self._path} is closed, or has lost what was written to it")
+            raise PiecesLost(f"{self._path} is closed, or has lost what was written to it")
         if self._db is None:
             return None
         subscription_id, start_ms = name
@@ -91,15 +78,24 @@ class PublishedStore:
             found = self._db.execute(query, (start_ms, subscription_id)).fetchone()
         except sqlite3.Error as error:
             self._lose()
-            raise PublishedLost(f"{self._path}: {error}") from error
+            raise PiecesLost(f"{self._path}: {error}") from error
         if found is None:
             return None
         signed: bytes = found[0]
         piece = signed[_HASH_BYTES:]
         if signed[:_HASH_BYTES] != _hash(name, piece):
             self._lose()
-            raise PublishedLost(f"{self._path} has other bytes than were written to it")
+            raise PiecesLost(f"{self._path} has other bytes than were written to it")
         return piece
+
+    def reach(self) -> tuple[int, int] | None:
+        """Return the first and the last time that a piece is of, in ms; None: there is no piece."""
+        if self._db is None:
+            return None
+        # Each by itself is found in the index.
+        first = self._db.execute("SELECT min(start_ms) FROM periods").fetchone()[0]
+        last = self._db.execute("SELECT max(start_ms) FROM periods").fetchone()[0]
+        return None if first is None else (first, last)
 
     @property
     def is_writing(self) -> bool:
@@ -122,11 +118,11 @@ class PublishedStore:
             return False
         return True
 
-    def commit(self, stands: Stands) -> bool:
+    def commit(self, stands: StandsT) -> bool:
         """Let what `write` wrote last; return whether it does."""
         if self._db is None:
             return False
-        packed = msgspec.msgpack.encode(_Stands(_FORMAT, self._identity, *stands))
+        packed = msgspec.msgpack.encode((_FORMAT, self._identity, stands))
         try:
             self._db.execute("INSERT OR REPLACE INTO stands VALUES (1, ?)", (packed,))
             self._db.execute("COMMIT")
@@ -174,13 +170,19 @@ class PublishedStore:
             self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             self._db.executescript(_MAKE)
             found = self._db.execute("SELECT packed FROM stands").fetchone()
-            known = None if found is None else _decode(found[0])
+            stands = None if found is None else self._known(found[0])
         except (sqlite3.Error, OSError, msgspec.MsgspecError) as error:
             self._disconnect()
             self.disk_error = str(error)
         else:
-            if known is not None and (known.format, known.identity) == (_FORMAT, self._identity):
-                self.stands = Stands(known.cut_ms, known.sum)
+            self.stands = stands
+
+    def _known(self, packed: bytes) -> StandsT | None:
+        """Return how far it is; None: it is somebody else's, or of another program."""
+        *whose, stands = _decode(packed)
+        if whose != [_FORMAT, self._identity]:
+            return None
+        return msgspec.convert(stands, self._type)
 
     def _fail(self, error: sqlite3.Error) -> None:
         self.disk_error = str(error)
@@ -202,4 +204,4 @@ def _hash(name: PeriodKey, piece: bytes) -> bytes:
     return xxhash.xxh3_64_digest(piece, start)
 
 
-_decode = msgspec.msgpack.Decoder(_Stands).decode
+_decode = msgspec.msgpack.Decoder(list[Any]).decode
