@@ -100,23 +100,28 @@ class CutsToCome:
             self.expect(name, cut_ms)
         self.schedule_grid(name, append_time_ms)
 
-    def schedule_grid(self, name: SubscriptionKey, append_time_ms: int) -> None:
+    def schedule_grid(self, name: SubscriptionKey, append_time_ms: int) -> bool:
         """Have the grid cut after an append time taken, of who is watched and not beyond it yet.
 
-        Nothing is scheduled of who is at home elsewhere.
+        Return whether there is one: the caller reschedules who waits for it. Nothing is scheduled
+        of who is at home elsewhere.
         """
         if not self._is_home(name):
-            return
+            return False
+        waits = False
         definitions, done_ms = self._definitions, self._checkpoint.grid_done_ms
         cut_ms = ceil_to(append_time_ms, definitions.grid_ms(append_time_ms))
         # Figures that were lost are decided again, at every cut that they were decided at.
         taken_ms = self._checkpoint.cut_ms if definitions.pays_in_advance(*name) else done_ms
         if cut_ms > taken_ms and definitions.is_watched_each_cut(name, append_time_ms):
             self.grid.setdefault(cut_ms, set()).add(name)
+            waits = True
         if self._definitions.settings_at(append_time_ms).daily_records:
             for day_ms in self._day_cuts(name, append_time_ms, append_time_ms):
                 if day_ms > done_ms:
                     self._schedule_day(name, day_ms)
+                    waits = True
+        return waits
 
     def schedule_day_after(self, name: SubscriptionKey, cut_ms: int) -> None:
         """Have the day after the one of a cut looked at, for what the cut could not tell."""

@@ -62,14 +62,13 @@ class History:
                     yield None
                     continue
                 seen.add(name)
-                if watches:
-                    # An alert or a day shows what it changes, though no event comes.
-                    self._cuts.schedule_grid(name, record.append_time_ms)
+                # An alert or a day shows what it changes, though no event comes.
+                waits = watches and self._cuts.schedule_grid(name, record.append_time_ms)
                 refold = self._recounted(name, named, rewritten)
                 if not self._leaves(name, named, rewritten):
                     refold |= self._redirection.look_at(name, named)
                 refolds = refolds or bool(refold)
-                yield Renewed(name, refold, False) if refold else None
+                yield Renewed(name, refold, waits) if refold or waits else None
         for renewed in self._redirection.look_again():
             refolds = refolds or bool(renewed.refold)
             yield renewed

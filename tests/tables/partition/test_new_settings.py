@@ -228,6 +228,16 @@ def test_history_that_is_in_force_makes_nobody_looked_at() -> None:
     assert looked(live) == (set(), 0)
 
 
+@pytest.mark.parametrize("daily_records", [True, False])
+def test_who_is_watched_waits_for_the_day_after_history(*, daily_records: bool) -> None:
+    first = settings(daily_records=True) if daily_records else None
+    live, at_ms = used("sum", START_MS + 1, first=first), END_MS + DAY_MS
+    live.close_until(END_MS)
+    rewritten(live, at_ms)
+    moved = [each.name for each in entering_history(live.partition) if each and each.cut_moved]
+    assert moved == ([(ORG, SUBSCRIPTION)] if daily_records else [])
+
+
 def test_while_history_comes_into_force_all_are_looked_at() -> None:
     live, at_ms = used("sum", START_MS + 1), END_MS + DAY_MS
     live.close_until(END_MS)
