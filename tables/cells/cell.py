@@ -197,6 +197,11 @@ class Layer(msgspec.Struct, eq=False):
         noted = self.noting()
         return list(self.cells.values()) if noted is None else noted.late()
 
+    def uses(self, cell: Cell) -> bool:
+        """Return whether a cell is here, and does more than keep the place of a group."""
+        blank = not self.span.fold.plain and cell.empty and cell.blank(self.span.fold.aggregation)
+        return not blank and self.cells.get((cell.filter_id, cell.groups)) is cell
+
     def used(self) -> Iterator[tuple[str | None, Groups]]:
         """Return the names of cells, without cells that only keep the place of a group."""
         aggregation = self.span.fold.aggregation

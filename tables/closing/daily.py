@@ -6,7 +6,7 @@ came late shows in the next day: no record of a day is ever revised.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import cached_property
 from itertools import islice
@@ -21,9 +21,10 @@ from app.wire.daily_records import DailyText, daily_record
 from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, cell_id, envelope_of
 from tables.aggregation import Groups
 from tables.cells.breakdown import Breakdowns, breakdowns
-from tables.cells.cell import Span
+from tables.cells.cell import Cell, Span
 from tables.cells.days import Days, shown_within_ms
 from tables.cells.figures import CellFigures
+from tables.cells.noted import Noted
 from tables.changelogged.daily import DailyCell
 from tables.changelogged.piece_store import PeriodKey
 from tables.closing.beside import Beside, span_named
@@ -55,6 +56,9 @@ def daily_at(
                 yield from at_day.records(day.date.isoformat())
                 if at_day.holds_back:
                     partition.cuts.schedule_day_after(name, cut_ms)
+                else:
+                    # What is held back the next day has to find.
+                    at_day.note_told()
                 if at_day.is_first:
                     told = subscription.id, period.start_ms
                     yield from _forgetting_before(partition, told, timeline, cut_ms)
@@ -116,6 +120,11 @@ class _AtDay:
         """Whether these are the first records of the period."""
         self.holds_back = False
         """Whether a cell has changed and no record says so: the day has one already."""
+        self._looked: list[Noted[Cell]] = []
+        self._passed = set[str]()
+        """Charges of which cells were passed over that have not changed."""
+        self._gone_from = set[str]()
+        """Cells of these that there are none of any more."""
 
     def records(self, day: str) -> Iterator[PublishedRecord | None]:
         """Yield the records of a day by cell id; None: a step."""
@@ -129,12 +138,18 @@ class _AtDay:
             if count % CELLS_A_STEP == 0:
                 yield None
         for identity, known in list(self._known.items()):
-            gone = None if identity in seen else self._gone(known)
+            stays = known.charge_id in self._passed and identity not in self._gone_from
+            gone = None if stays or identity in seen else self._gone(known)
             if gone is not None and self._differs(identity, gone, day):
                 changed.append((identity, gone))
         self.is_first = bool(changed and not self._known)
         for identity, cell in sorted(changed, key=itemgetter(0)):
             yield self._record(identity, cell, day)
+
+    def note_told(self) -> None:
+        """Have later days look at what changes from now on."""
+        for noted in self._looked:
+            noted.told(self._partition.daily)
 
     def _differs(self, identity: str, cell: _Cell, day: str) -> bool:
         """Return whether a cell is not as its newest record says; a day has one record at most."""
@@ -170,18 +185,50 @@ class _AtDay:
                         found = yield from breakdowns(presenting, period, self._cut_ms)
                 told = Beside(charge, metric, period, self._cut_ms, span, None, found)
                 buckets = {bucket.id: bucket for bucket in charge.filters}
-                for filter_id, groups in span.cells_of(period):
+                for filter_id, groups in self._names_in(span, charge, buckets):
                     bucket = None if filter_id is None else buckets[filter_id]
                     yield self._cell(span, told, bucket, groups)
+
+    def _names_in(
+        self, span: Span, charge: Charge, buckets: Mapping[str, ChargeFilter]
+    ) -> Iterable[tuple[str | None, Groups]]:
+        """Return the cells of a span that may have changed since the last day was told.
+
+        Those of a metric that recurs hang on earlier periods, and breakdowns have cells of their
+        own: all of them may have.
+        """
+        layer, changed = span.layers.get(self._period.start_ms), None
+        looks_at_all = span.fold.metric.recurring or span.fold.in_advance or charge.presents
+        if layer is not None and not looks_at_all and (noted := layer.noting()) is not None:
+            self._looked.append(noted)
+            changed = noted.look(self._partition.daily)
+        if layer is None or changed is None:
+            return span.cells_of(self._period)
+        self._passed.add(charge.id)
+        found = list[tuple[str | None, Groups]]()
+        for cell in changed:
+            if layer.uses(cell):
+                found.append((cell.filter_id, cell.groups))
+            else:
+                bucket = None if cell.filter_id is None else buckets[cell.filter_id]
+                self._gone_from.add(self._identity(charge, bucket, cell.groups)[0])
+        return found
+
+    def _identity(
+        self, charge: Charge, bucket: ChargeFilter | None, groups: Groups
+    ) -> tuple[str, tuple[tuple[str, str | None], ...]]:
+        """Return the id of a cell, and its groups by their keys."""
+        keys = charge.group_keys(bucket)
+        grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
+        filter_id, start_ms = None if bucket is None else bucket.id, self._period.start_ms
+        return cell_id(self._subscription, charge.id, filter_id, grouped_by, start_ms), grouped_by
 
     def _cell(
         self, span: Span, told: Beside, bucket: ChargeFilter | None, groups: Groups
     ) -> tuple[str, _Cell]:
-        charge, period, filter_id = told.charge, self._period, None if bucket is None else bucket.id
-        keys = charge.group_keys(bucket)
-        grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
-        identity = cell_id(self._subscription, charge.id, filter_id, grouped_by, period.start_ms)
-        figures = span.figures(period, filter_id, groups, self._cut_ms)
+        charge, filter_id = told.charge, None if bucket is None else bucket.id
+        identity, grouped_by = self._identity(charge, bucket, groups)
+        figures = span.figures(self._period, filter_id, groups, self._cut_ms)
         rows = told.rows(filter_id, groups) if charge.presents else "null"
         return identity, _Cell(charge, told.metric, bucket, grouped_by, figures, rows)
 

@@ -1296,6 +1296,21 @@ BUGS = (
         "test_local_disk_gets_a_flush_by_steps_that_may_end_early",
     ),
     Bug(
+        "cell-that-is-gone-told-as-it-was",
+        "tables/closing/daily.py",
+        "self._gone_from.add(self._identity(charge, bucket, cell.groups)[0])",
+        "pass",
+        "tests/tables/closing/test_daily_noted.py::"
+        "test_a_cell_that_a_correction_leaves_nothing_in_is_told",
+    ),
+    Bug(
+        "day-looks-at-all-cells",
+        "tables/closing/daily.py",
+        "            noted.told(self._partition.daily)\n",
+        "            noted.told(None)\n",
+        "tests/tables/closing/test_daily_noted.py::test_a_day_looks_at_the_group_that_changed",
+    ),
+    Bug(
         "newest-daily-record-added-twice",
         "app/runtime/topics/daily_additions.py",
         "mark != _mark_of(records.pop(0))",
@@ -1306,9 +1321,16 @@ BUGS = (
     Bug(
         "history-shows-in-no-day",
         "tables/partition/history.py",
-        "                    self._cuts.schedule_grid(name, record.append_time_ms)\n",
-        "                    pass\n",
+        "watches and self._cuts.schedule_grid(name, record.append_time_ms)",
+        "False",
         "tests/semantics/test_daily.py::test_what_history_changes_shows_in_the_next_day",
+    ),
+    Bug(
+        "day-that-history-waits-for-is-not-scheduled",
+        "tables/partition/history.py",
+        "yield Renewed(name, refold, waits) if refold or waits else None",
+        "yield Renewed(name, refold, False) if refold else None",
+        "tests/tables/partition/test_new_settings.py::test_who_is_watched_waits_for_the_day_after_history",
     ),
     Bug(
         "history-half-done-taken-for-done",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -14,11 +15,31 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
+from app.wire.arrivals import SubscriptionKey
+from app.wire.usage_records import PublishedRecord
+from tables.closing.daily import daily_at
+from tables.partition.partition import Partition
 from tests.world.bodies import charge
 from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.events import cancel
 from tests.world.story import Story
+
+
+@pytest.fixture(autouse=True, params=["all", "changed"])
+def looked_at(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell each story twice: each day looks at all cells, or at those that changed."""
+    if request.param == "all":
+        return
+
+    def flushed(
+        partition: Partition, name: SubscriptionKey, cut_ms: int
+    ) -> Iterator[PublishedRecord | None]:
+        yield from daily_at(partition, name, cut_ms)
+        partition.take_changes()
+
+    monkeypatch.setattr("tables.cells.cell.FEW_CELLS", 0)
+    monkeypatch.setattr("tables.closing.close.daily_at", flushed)
 
 
 def told(

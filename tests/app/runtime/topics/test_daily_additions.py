@@ -7,12 +7,13 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 import msgspec
 import pytest
 from aiokafka.admin import NewTopic
 
-from app.bounds.turns import Turns
+from app.bounds.turns import Steps, Turns
 from app.bounds.work_done import WorkDone
 from app.kafka.names import TopicPartition
 from app.kafka.topics import USAGE_DAILY, admin_client
@@ -20,6 +21,7 @@ from app.kafka.transactions import PartitionProducer, Record
 from app.runtime.offsets import Offsets
 from app.runtime.topics.daily_additions import DailyAdditions
 from app.settings import Settings
+from tables.changelogged.added_days import AddedDays
 from tests.world.live.committed import markers_written
 from tests.world.waiting import eventually
 
@@ -144,6 +146,29 @@ async def test_what_is_no_daily_record_is_passed_over(
     await world.publish(0, [record(0), wrong, b"", record(1)])
     assert await world.units() == [2, 0]
     assert caplog.text.count("is no daily record") == 2
+
+
+@pytest.mark.parametrize("batches", [0, 1, 2])
+async def test_reading_that_fails_half_done_goes_on_from_there(
+    world: World, monkeypatch: pytest.MonkeyPatch, batches: int
+) -> None:
+    await world.publish(0, [record(number) for number in range(2_500)])
+    taking, taken = AddedDays.taking, 0
+
+    def failing(days: AddedDays, *arguments: Any) -> Steps[None]:
+        nonlocal taken
+        steps = taking(days, *arguments)
+        if taken == batches:
+            next(steps)
+            raise OSError("no disk")
+        taken += 1
+        return steps
+
+    monkeypatch.setattr(AddedDays, "taking", failing)
+    with pytest.raises(OSError, match="no disk"):
+        await world.units()
+    monkeypatch.undo()
+    assert await world.units() == [2_500, 0]
 
 
 async def test_reading_that_takes_too_long_is_told(world: World) -> None:

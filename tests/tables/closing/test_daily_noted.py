@@ -1,0 +1,100 @@
+"""A day looks at cells that changed since the one before, and tells what all cells would tell."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.wire.arrivals import Arrival, CorrectionArrival
+from app.wire.events import Correction
+from tables.cells.cell import Span
+from tests.world.clock import DAY_MS, START_MS
+from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of
+from tests.world.events import arrived
+from tests.world.repaired import Repaired
+
+DAILY = msgspec.structs.replace(SETTINGS, daily_records=True)
+
+
+def sent(offset: int, at_ms: int, group: int) -> Arrival:
+    return arrived("sum", offset, at_ms, at_ms, v="1", g=f"g{group}", transaction_id=str(offset))
+
+
+def told(live: Repaired, until_ms: int) -> list[tuple[str, str, str]]:
+    """(day, group, units) of the daily records until then, beginning with those not told yet."""
+    before = len(live.records)
+    live.define_until(until_ms)
+    live.close_until(until_ms)
+    live.flush()
+    bodies: list[dict[str, Any]] = [
+        json.loads(record.value)
+        for record in live.records[before:]
+        if record.topic == "usage-daily"
+    ]
+    return sorted((each["day"], each["grouped_by"]["g"], each["units"]) for each in bodies)
+
+
+def begun(groups: int) -> Repaired:
+    """Two days of a period: one with all groups, and one with the second of them."""
+    live = Repaired(definitions_of(["sum"], DAILY), repairs=True)
+    live.define_until(START_MS)
+    live.deliver([sent(number, START_MS + number, number) for number in range(groups)])
+    live.flush()
+    assert len(told(live, START_MS + DAY_MS)) == groups
+    live.deliver([sent(groups, START_MS + DAY_MS + 1, 1)])
+    live.flush()
+    assert told(live, START_MS + 2 * DAY_MS) == [("2024-01-02", "g1", "2.0")]
+    return live
+
+
+@pytest.fixture(params=[True, False])
+def all_looked_at(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    looks_at_all = bool(request.param)
+    monkeypatch.setattr("tables.cells.cell.FEW_CELLS", 1_000_000 if looks_at_all else 0)
+    return looks_at_all
+
+
+@pytest.mark.parametrize("groups", [20, 200])
+def test_a_day_looks_at_the_group_that_changed(
+    groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = begun(groups)
+    looked, figures = list[str](), Span.figures
+
+    def looking(span: Span, *arguments: Any) -> Any:
+        looked.append(arguments[2][0] or "")
+        return figures(span, *arguments)
+
+    monkeypatch.setattr(Span, "figures", looking)
+    live.deliver([sent(groups + 1, START_MS + 2 * DAY_MS + 1, 7)])
+    live.flush()
+    assert told(live, START_MS + 3 * DAY_MS) == [("2024-01-03", "g7", "2.0")]
+    # Also those of the day before: their events were states of a cut to come.
+    assert sorted(looked) == ["g1", "g7"]
+
+
+@pytest.mark.usefixtures("all_looked_at")
+def test_a_cell_that_a_correction_leaves_nothing_in_is_told() -> None:
+    live = begun(20)
+    cancel = Correction(ORG, SUBSCRIPTION, "3", "cancel", None, "c", b"")
+    live.correct(CorrectionArrival(cancel, ORG, START_MS + 2 * DAY_MS + 1, 0, 50, 0))
+    live.flush()
+    assert told(live, START_MS + 3 * DAY_MS) == [("2024-01-03", "g3", "0.0")]
+    live.deliver([sent(60, START_MS + 3 * DAY_MS + 1, 3)])
+    live.flush()
+    assert told(live, START_MS + 4 * DAY_MS) == [("2024-01-04", "g3", "1.0")]
+
+
+@pytest.mark.usefixtures("all_looked_at")
+def test_a_day_after_a_restart_is_told() -> None:
+    live = begun(20)
+    live.deliver([sent(50 + n, START_MS + 2 * DAY_MS + 1 + n, n) for n in (3, 4)])
+    live.flush()
+    live.restart()
+    assert [group for _, group, _ in told(live, START_MS + 3 * DAY_MS)] == ["g3", "g4"]
+    live.deliver([sent(60, START_MS + 3 * DAY_MS + 1, 5)])
+    live.restart()
+    assert [group for _, group, _ in told(live, START_MS + 4 * DAY_MS)] == ["g5"]
