@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import xxhash
 
+from app.bounds.turns import STEP_ITEMS, Steps
+
 Rows = Mapping[bytes, bytes | None]
 """Changelog records by key, in order; a None value deletes. A pair for each would count for the
 garbage collector, which then walks the young in the midst of a flush."""
@@ -62,6 +64,17 @@ class Changelogged:
     def pending(self) -> int:
         """How many have changed since the last flush."""
         return len(self._dirty)
+
+    def load(self, key: bytes, value: bytes) -> None:
+        """Take over one changelog record."""
+        raise NotImplementedError
+
+    def load_all(self, changelog: Mapping[bytes, bytes]) -> Steps[None]:
+        """Take over all of a changelog by steps."""
+        for count, (key, value) in enumerate(changelog.items(), 1):
+            self.load(key, value)
+            if count % STEP_ITEMS == 0:
+                yield
 
     def take_changes(self) -> Rows:
         """Return changelog records of what changed since the last call."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -142,9 +142,10 @@ class DailyTable(Changelogged):
         else:
             self._of_older_programs[key] = value
 
-    def loaded(self) -> None:
-        """Pack what was taken over, now that it is all there."""
-        self._packed.pack()
+    def load_all(self, changelog: Mapping[bytes, bytes]) -> Steps[None]:
+        """Take over all of a changelog by steps, and pack it."""
+        yield from super().load_all(changelog)
+        yield from self._packed.packing()
 
     def give_up_rows(self) -> list[bytes]:
         """Return the keys of rows that nobody reads any more; the caller deletes them."""

@@ -207,20 +207,29 @@ class PublishedTable(Changelogged):
             self._newest_ms = max(self._newest_ms, cut_of_row(rest, value))
 
     def loaded(self) -> bool:
+        """Do what `loading` does in one go."""
+        return drained(self.loading())
+
+    def loading(self) -> Steps[bool]:
         """Put together what was loaded, and let local disk have it; `stored` makes that last.
 
-        Return False if it does not take it: then what it had of this load is gone.
+        Return False if it does not take it: then what it had of this load is gone. Nobody asks for
+        anything meanwhile.
         """
-        for name, rows in self._loading.items():
+        for count, (name, rows) in enumerate(self._loading.items(), 1):
             flat = [packed for row in rows.items() for packed in row]
             self._pieces[name] = _encode(flat)
+            if count % STEP_ITEMS == 0:
+                yield
         self._loading.clear()
         self._absent.clear()
         self._taken = Stands(self._newest_ms, self.sum)
         if self.store is None:
             return True
-        if not self.store.write(self._pieces.items()):
-            return False
+        for some in batches(list(self._pieces.items()), STEP_ITEMS):
+            if not self.store.write(some):
+                return False
+            yield
         self._pieces.clear()
         return True
 

@@ -125,9 +125,7 @@ class Changelog:
             partition.evaluations.load(key, value)
         for key, value in self.tables["instants"].items():
             partition.instants.load(key, value)
-        for key, value in self.tables["daily"].items():
-            partition.daily.load(key, value)
-        partition.daily.loaded()
+        drained(partition.daily.load_all(self.tables["daily"]))
         for key, value in self.cells.items():
             partition.packing.load_cell(key, value)
         for _, at_ms, impact in untold:

@@ -10,6 +10,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import NamedTuple
 
+from app.bounds.turns import Work
 from app.kafka.names import RecordsToDelete, TopicPartition
 from app.kafka.topics import (
     CELLS_CHANGELOG,
@@ -84,7 +85,7 @@ async def fold_anew(
     # Redis never stood at it: what it may go back to is not taken for what is filled in here.
     checkpoint.flush = max(known.flush, stored.flush or 0) + 1
     corrections = CorrectionTable(spool_of(settings))
-    evaluations, torn = evaluations_of(known, newest[EVALUATIONS_CHANGELOG])
+    evaluations, torn = await evaluations_of(known, newest[EVALUATIONS_CHANGELOG], shared)
     # Grid cuts are not taken again: what they decided hung on definitions that are others now.
     daily = await daily_of(number, known, newest[DAILY_CHANGELOG], shared)
     # The newest may be half done: a cut ends with the checkpoint, and taken again it says the same.
@@ -142,16 +143,15 @@ def _decided(shared: WorkerContext, grid_done_ms: int) -> tuple[int, int]:
     return definitions.last_offset_at(decided_ms) + 1, decided_ms
 
 
-def evaluations_of(
-    checkpoint: Checkpoint, changelog: Mapping[bytes, bytes]
+async def evaluations_of(
+    checkpoint: Checkpoint, changelog: Mapping[bytes, bytes], shared: WorkerContext
 ) -> tuple[EvaluationTable, Iterable[bytes]]:
     """Return what alerts came to, and the keys to delete of a changelog that is torn.
 
     The checkpoint notes until when it is lost.
     """
     table = EvaluationTable()
-    for key, value in changelog.items():
-        table.load(key, value)
+    await shared.turns.run(Work("restore", "alerts"), table.load_all(changelog))
     if checkpoint.evaluations_sum in (None, table.sum):
         return table, ()
     checkpoint.evaluations_lost_ms = checkpoint.grid_done_ms

@@ -96,7 +96,7 @@ async def restore(
     index = await restored_index(number, shared, checkpoint)
     published = await _published(number, shared, checkpoint, store, kept)
     checkpoint.output = published.newest
-    evaluations, torn = evaluations_of(checkpoint, newest[EVALUATIONS_CHANGELOG])
+    evaluations, torn = await evaluations_of(checkpoint, newest[EVALUATIONS_CHANGELOG], shared)
     daily = await daily_of(number, checkpoint, newest[DAILY_CHANGELOG], shared)
     tables = (published.table, corrections, evaluations, None, daily.table)
     carried = Carried(checkpoint, None, *tables, *shared.homes.at(number))
@@ -303,13 +303,14 @@ async def _load_published(
         async for records in batches:
             await shared.turns.run(_RESTORING, in_steps(records, partial(_load_records, table)))
             shared.tally.work.add("restore", "log_records", len(records))
-            if not table.loaded() and store is not None:
+            takes = await shared.turns.run(_RESTORING, table.loading())
+            if not takes and store is not None:
                 text = "Local disk takes nothing of what partition %s published, memory does: %s"
                 extra = facts("note", partition=number)
                 log.warning(text, number, store.disk_error, extra=extra)
                 store.discard()
                 return await _load_published(number, shared, None)
-    table.stored()
+    await shared.turns.run(_RESTORING, table.storing())
     return table
 
 

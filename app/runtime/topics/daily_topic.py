@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.billing_periods.instants import parse_iso8601_ms
+from app.bounds.turns import Work
 from app.definitions.state import Definitions
 from app.kafka.names import TopicPartition
 from app.kafka.topics import USAGE_DAILY
@@ -64,9 +65,7 @@ async def daily_of(
 ) -> Daily:
     """Return what was published, from the changelog unless it is torn or lost."""
     table = DailyTable()
-    for key, value in changelog.items():
-        table.load(key, value)
-    table.loaded()
+    await shared.turns.run(Work("restore", "daily records"), table.load_all(changelog))
     definitions = shared.definitions
     whole = checkpoint.daily_sum in (None, table.sum) and (changelog or checkpoint.flush > 0)
     if whole or not definitions.settings.daily_ms():

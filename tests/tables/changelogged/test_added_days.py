@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.bounds.turns import drained
+from app.bounds.turns import STEP_ITEMS, drained
 from app.wire.daily_records import Addition, addition_of
 from tables.changelogged.added_days import AddedDays, AddedMetric, AddedUnits
 from tables.changelogged.checkpoint import OutputMark
@@ -158,19 +158,29 @@ def test_a_day_writes_as_much_however_long_its_period_has_run() -> None:
     assert table.sum.records == 1
 
 
+@pytest.mark.parametrize("periods", [64, 640])
+def test_a_changelog_is_taken_over_by_steps(periods: int) -> None:
+    table = DailyTable()
+    for number in range(periods):
+        cell = DailyCell("2024-03-04", 7, "1.0", "1.0", 1, "charge", None, ())
+        table.put((SUBSCRIPTION % number, 5), "cell", cell)
+    changelog = {key: value for key, value in table.take_changes().items() if value is not None}
+    again = DailyTable()
+    # To load, and to pack.
+    assert sum(1 for _ in again.load_all(changelog)) == 2 * periods // STEP_ITEMS
+    assert again.sum == table.sum
+
+
 def test_rows_of_an_older_program_leave_the_changelog() -> None:
     """It kept days there."""
     cell = DailyCell("2024-03-04", 7, "1.0", "1.0", 1, "charge", None, ())
     table = DailyTable()
     table.put(("subscription", 5), "cell", cell)
-    rows = dict(table.take_changes())
+    rows = {key: value for key, value in table.take_changes().items() if value is not None}
     packed = b"d" + msgspec.msgpack.encode(("subscription", 5))
     older = ChangelogSum(*table.sum).replaced(packed, None, b"days")
     loaded = DailyTable()
-    for key, value in {**rows, packed: b"days"}.items():
-        assert value is not None
-        loaded.load(key, value)
-    loaded.loaded()
+    drained(loaded.load_all({**rows, packed: b"days"}))
     assert loaded.sum == older
     assert (loaded.give_up_rows(), loaded.give_up_rows()) == ([packed], [])
     assert loaded.sum == table.sum

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.bounds.turns import STEP_ITEMS
+from app.bounds.turns import STEP_ITEMS, drained
 from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.piece_store import PeriodKey, PiecesLost, PieceStore
 from tables.changelogged.published import PublishedTable, Stands, cut_in
@@ -263,6 +263,22 @@ def test_local_disk_gets_a_flush_by_steps_that_may_end_early(tmp_path: Path) -> 
     table.close()
     again = opened(store_in(tmp_path), changelog)
     assert again.sum == sum_of(changelog)
+    assert all(again.find(name) for name in names)
+    again.close()
+
+
+def test_a_start_makes_local_disk_anew_by_steps(tmp_path: Path) -> None:
+    table, names = PublishedTable(), [(str(number), WEEK_MS) for number in range(1_000)]
+    for name in names:
+        table.put_cell(name, CELL, cell(0, 1))
+    again = PublishedTable(store_in(tmp_path))
+    for key, value in table.take_changes().items():
+        again.load(key, value)
+    # To put together, and to write.
+    assert sum(1 for _ in again.loading()) == len(names) // STEP_ITEMS + -(
+        -len(names) // STEP_ITEMS
+    )
+    drained(again.storing())
     assert all(again.find(name) for name in names)
     again.close()
 
