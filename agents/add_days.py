@@ -35,7 +35,8 @@ async def add_days(worker: Added) -> None:
             async with worker.daily_additions.opened(list(worker.owned)):
                 pass
 
-    await every(EVERY_S, read_on, lambda error: log.warning(_INTERRUPTED, error))
+    # Nothing is invoiced by it: whatever keeps it from going on ends no worker.
+    await every(EVERY_S, read_on, lambda error: log.warning(_INTERRUPTED, error), (Exception,))
 
 
 _INTERRUPTED = "Daily records cannot be read now: %r"

@@ -68,17 +68,8 @@ class PieceStore(Generic[StandsT]):
             PiecesLost: it is not what was written. All of it is discarded, and who opens it
                 again begins anew: until then nothing is found.
         """
-        if self._lost:
-            raise PiecesLost(f"{self._path} is closed, or has lost what was written to it")
-        if self._db is None:
-            return None
-        subscription_id, start_ms = name
         query = "SELECT piece FROM periods WHERE start_ms = ? AND subscription_id = ?"
-        try:
-            found = self._db.execute(query, (start_ms, subscription_id)).fetchone()
-        except sqlite3.Error as error:
-            self._lose()
-            raise PiecesLost(f"{self._path}: {error}") from error
+        found = self._asked(query, name[1], name[0])
         if found is None:
             return None
         signed: bytes = found[0]
@@ -89,13 +80,29 @@ class PieceStore(Generic[StandsT]):
         return piece
 
     def reach(self) -> tuple[int, int] | None:
-        """Return the first and the last time that a piece is of, in ms; None: there is no piece."""
+        """Return the first and the last time that a piece is of, in ms; None: there is no piece.
+
+        Raises: as `find`.
+        """
+        # Each by itself is found in the index.
+        first = self._asked("SELECT min(start_ms) FROM periods")
+        last = self._asked("SELECT max(start_ms) FROM periods")
+        if first is None or last is None or first[0] is None:
+            return None
+        return first[0], last[0]
+
+    def _asked(self, query: str, *about: Any) -> tuple[Any, ...] | None:
+        """Return the first row of an answer; None: there is none."""
+        if self._lost:
+            raise PiecesLost(f"{self._path} is closed, or has lost what was written to it")
         if self._db is None:
             return None
-        # Each by itself is found in the index.
-        first = self._db.execute("SELECT min(start_ms) FROM periods").fetchone()[0]
-        last = self._db.execute("SELECT max(start_ms) FROM periods").fetchone()[0]
-        return None if first is None else (first, last)
+        try:
+            row: tuple[Any, ...] | None = self._db.execute(query, about).fetchone()
+        except sqlite3.Error as error:
+            self._lose()
+            raise PiecesLost(f"{self._path}: {error}") from error
+        return row
 
     @property
     def is_writing(self) -> bool:

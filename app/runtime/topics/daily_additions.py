@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Final, Protocol
 
 import msgspec
 
 from app.bounds.turns import Turns, Work, batches
 from app.bounds.work_done import WorkDone
-from app.kafka.log_readers import LogRecord, scan_many
+from app.kafka.log_readers import LogRecord, RecordsDeleted, scan_many
 from app.kafka.names import TopicPartition
 from app.kafka.topics import USAGE_DAILY
 from app.runtime.topics.published_topic import output_mark
@@ -56,21 +56,24 @@ class DailyAdditions:
     async def opened(
         self, numbers: Collection[int], most_s: float | None = None
     ) -> AsyncIterator[Mapping[int, AddedDays]]:
-        """Open the days of partitions, with all that is committed; one caller at a time.
+        """Open the days of partitions, with all that is committed; one caller reads on at a time.
 
         Raises:
             TimeoutError: reading on takes longer; it goes on from there when it is asked again.
-            OSError: local disk does not take them, or has lost what it had; ask again.
+            OSError: local disk does not take them, or has lost what it had, or the topic was cut
+                meanwhile; ask again.
             KafkaError: the brokers do not let us read.
         """
         found: dict[int, AddedDays] = {}
-        async with AsyncExitStack() as held:
-            async with asyncio.timeout(most_s):
-                await held.enter_async_context(self._one)
+        with ExitStack() as held:
+            async with asyncio.timeout(most_s), self._one:
                 for number in numbers:
                     found[number] = self._open(number)
                     held.callback(found[number].close)
-                await self._read_on(found)
+                try:
+                    await self._read_on(found)
+                except RecordsDeleted as error:
+                    raise OSError(f"the topic was cut meanwhile: {error}") from error
             yield found
 
     def _open(self, number: int) -> AddedDays:
@@ -96,7 +99,8 @@ class DailyAdditions:
             text = "%s is another log than that of the days of partition %s: they are read anew"
             log.warning(text, tp.topic, tp.partition)
             by_tp[tp].discard()
-        await self._reading(by_tp, {tp: (starts[tp], ends[tp]) for tp in others})
+        if others:
+            await self._reading(by_tp, {tp: (starts[tp], ends[tp]) for tp in others})
         self._read |= {tp.partition: (ends[tp], by_tp[tp].newest) for tp in grown}
 
     async def _reading(
