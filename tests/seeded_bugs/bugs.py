@@ -849,6 +849,14 @@ BUGS = (
         "tests/laws/test_repairs.py::test_a_repair_comes_to_what_a_refold_does",
     ),
     Bug(
+        "verified-while-it-is-repaired",
+        "tables/partition/staleness.py",
+        "            asking.note(name)",
+        "            pass",
+        "tests/tables/reading/test_verification.py"
+        "::test_what_changes_while_events_are_read_is_not_called_wrong",
+    ),
+    Bug(
         "repair-takes-the-greatest-along",
         "tables/maximum.py",
         "state.greatest is not None and value < state.greatest",
