@@ -3357,9 +3357,23 @@ BUGS = (
     Bug(
         "children-outlive-their-plan",
         "app/definitions/plans.py",
-        "gone = [*definitions.children_of(plan.id), plan]",
-        "gone = [plan]",
+        "        changes.append(Deletion(child))\n",
+        "        pass\n",
         "tests/app/definitions/test_overrides.py::test_a_deleted_plan_takes_its_children_along",
+    ),
+    Bug(
+        "counts-that-never-come",
+        "app/definitions/active_counts.py",
+        "if promised is not None and promised[0].is_here:",
+        "if False:",
+        "tests/app/definitions/test_at_once.py::test_many_at_once_come_to_what_each_alone_does",
+    ),
+    Bug(
+        "children-that-outlive-their-promise",
+        "app/definitions/indexes/coded.py",
+        "versions.promise(promised.coming, None)",
+        "versions.promise(promised.coming, versions.at())",
+        "tests/app/definitions/test_at_once.py::test_many_at_once_come_to_what_each_alone_does",
     ),
     Bug(
         "cascades-refold-no-children",
@@ -3433,8 +3447,8 @@ BUGS = (
     Bug(
         "promised-plans-not-found",
         "app/definitions/indexes/coded.py",
-        "self.by_metric.setdefault(metric_id, {}).update(come)",
-        "self.by_metric.setdefault(metric_id, {})",
+        "            self._count(metric_id, family, more)",
+        "            pass",
         "tests/app/definitions/test_at_once.py::test_many_at_once_come_to_what_each_alone_does",
     ),
     Bug(
