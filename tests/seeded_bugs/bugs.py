@@ -849,6 +849,20 @@ BUGS = (
         "tests/laws/test_repairs.py::test_a_repair_comes_to_what_a_refold_does",
     ),
     Bug(
+        "closed-twice-in-one-cut",
+        "tables/closing/schedule.py",
+        "if cut_ms != self._cuts[number] < _TAKEN:",
+        "if cut_ms != self._cuts[number]:",
+        "tests/tables/closing/test_schedule.py::test_who_is_taken_has_no_cut_before_it_is_free",
+    ),
+    Bug(
+        "next-cut-of-somebody-else",
+        "tables/closing/schedule.py",
+        "known = self._told[place] if place > 0 else None",
+        "known = self._told[-1] if place > 0 else None",
+        "tests/tables/closing/test_schedule.py::test_who_is_taken_has_no_cut_before_it_is_free",
+    ),
+    Bug(
         "verified-while-it-is-repaired",
         "tables/partition/staleness.py",
         "            asking.note(name)",
@@ -4003,9 +4017,10 @@ BUGS = (
     Bug(
         "cut-taken-stays-scheduled",
         "tables/closing/schedule.py",
-        "            self._cuts[number] = NEVER_MS\n            self._closed",
+        "            self._cuts[number] = _TAKEN\n            self._closed",
         "            self._closed",
-        "tests/tables/closing/test_schedule.py::test_the_earliest_comes_first_and_each_once",
+        "tests/tables/closing/test_schedule.py"
+        "::test_who_is_taken_has_no_cut_before_it_is_free",
     ),
     Bug(
         "cut-moved-away-still-due",

@@ -49,8 +49,6 @@ class Cuts:
         self._refold_queue = refold_queue
         self.schedule = Schedule(state, ())
         self.forgetting = Forgetting(state, self.schedule)
-        self.unscheduled: dict[SubscriptionKey, DueNext | None] = {}
-        """Subscriptions of the cut that is being taken; their next cuts are looked for after it."""
         self.blocked: Blocked | None = None
         """The cut that is held back."""
         self.woken = asyncio.Event()
@@ -153,8 +151,8 @@ class Cuts:
 
     def rescheduling(self) -> Steps[None]:
         """Look for the next cuts of those whose cut was taken."""
-        while self.unscheduled:
-            self._reschedule(*self.unscheduled.popitem())
+        while self.schedule.has_taken:
+            self._reschedule(*self.schedule.free())
             yield
 
     def scheduling(self) -> Steps[None]:
