@@ -4019,8 +4019,7 @@ BUGS = (
         "tables/closing/schedule.py",
         "            self._cuts[number] = _TAKEN\n            self._closed",
         "            self._closed",
-        "tests/tables/closing/test_schedule.py"
-        "::test_who_is_taken_has_no_cut_before_it_is_free",
+        "tests/tables/closing/test_schedule.py::test_who_is_taken_has_no_cut_before_it_is_free",
     ),
     Bug(
         "cut-moved-away-still-due",
