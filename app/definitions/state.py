@@ -454,11 +454,16 @@ class Definitions(Index):
         key = (customer.organization_id, customer.external_id)
         return self.subscription_index.of_customer(key, newest_first=newest_first)
 
-    def organizations(self) -> list[str]:
-        """Return all organizations that the log tells of anything but history."""
+    def organizations(self, most: int) -> list[str]:
+        """Return organizations that the log tells of anything but history; of many, any of them."""
         held = (self.metric_index.live, self.plan_index.live, self.customer_index.live)
         named = (self.subscription_index.by_organization, self.organization_index.versions)
-        return sorted(set(chain.from_iterable((*held, *named))))
+        found = set[str]()
+        for each in chain.from_iterable((*held, *named)):
+            found.add(each)
+            if len(found) == most:
+                break
+        return sorted(found)
 
     def organization_versions(self, organization_id: str) -> Versions[Organization]:
         """Return what an organization says of itself through time; none while it says nothing."""
