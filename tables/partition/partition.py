@@ -434,7 +434,8 @@ class Partition:
     def restored(self) -> bool:
         """Return whether counts and hash sums of what was `loaded` agree.
 
-        Then cuts to come are known again.
+        Then cuts to come are known again, but for those that alerts wait for: whoever looks at all
+        of its subscriptions has these announced.
         """
         self.not_counted.since_ms = self.checkpoint.append_time_ms
         for _ in self.cuts.expect_undecided():
@@ -444,7 +445,7 @@ class Partition:
         if not self.snapshot.is_whole():
             return False
         self.history.announce()
-        self.cuts.announce_grid()
+        self.cuts.announce_days()
         self.changed.loaded()
         return all(self._expect_cuts(identity) for identity in self.packing.loaded_late())
 

@@ -863,6 +863,22 @@ BUGS = (
         "tests/tables/closing/test_schedule.py::test_who_is_taken_has_no_cut_before_it_is_free",
     ),
     Bug(
+        "alerts-that-a-restart-forgets",
+        "app/runtime/partition/cuts.py",
+        "            self._state.cuts.announce_grid(name, untold_ms)\n",
+        "",
+        "tests/app/runtime/partition/test_cuts.py"
+        "::test_a_restart_announces_what_alerts_wait_for_by_small_steps",
+    ),
+    Bug(
+        "alert-deleted-before-a-restart",
+        "tables/partition/cuts.py",
+        "at_ms for at_ms in reversed(times)",
+        "at_ms for at_ms in times",
+        "tests/app/runtime/partition/test_cuts.py"
+        "::test_a_restart_announces_what_alerts_wait_for_by_small_steps",
+    ),
+    Bug(
         "verified-while-it-is-repaired",
         "tables/partition/staleness.py",
         "            asking.note(name)",

@@ -159,7 +159,9 @@ class Cuts:
         """Learn of a restored partition when its cuts are, and pack what need not be at hand."""
         homes = self._context.homes
         yield from homes.knowing()
+        untold_ms = self._state.cuts.untold_ms()
         for name in homes.names_at(self._state.number):
+            self._state.cuts.announce_grid(name, untold_ms)
             if self._schedule(name):
                 if self._state.timelines.has(name):
                     self._state.packing.pack(name)
