@@ -879,6 +879,22 @@ BUGS = (
         "::test_a_restart_announces_what_alerts_wait_for_by_small_steps",
     ),
     Bug(
+        "late-events-that-nobody-announces",
+        "app/runtime/partition/cuts.py",
+        "        yield from self._state.announcing_late()\n",
+        "",
+        "tests/app/runtime/partition/test_cuts.py"
+        "::test_a_restart_announces_what_alerts_wait_for_by_small_steps",
+    ),
+    Bug(
+        "late-events-that-a-restart-forgets",
+        "tables/partition/partition.py",
+        "            self._expect_cuts(name)\n",
+        "",
+        "tests/tables/partition/test_announcing.py"
+        "::test_late_events_are_looked_at_in_turns_and_no_cut_is_missed",
+    ),
+    Bug(
         "verified-while-it-is-repaired",
         "tables/partition/staleness.py",
         "            asking.note(name)",
