@@ -8,6 +8,7 @@ the cut waits, and `Cuts.blocked` says for what.
 from __future__ import annotations
 
 import logging
+from array import array
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import chain, islice
@@ -70,7 +71,7 @@ async def close_due(
     """Take every cut that nothing holds back."""
     while True:
         cuts = owned.cuts
-        if cuts.unscheduled:
+        if cuts.schedule.has_taken:
             # A cut was ended half-way by a rebalance; the partition came back as it was.
             await owned.work.run(CLOSING, cuts.rescheduling())
         cut_ms = cuts.schedule.next_ms()
@@ -220,23 +221,23 @@ class _Cut:
                         turns.append(organization)
                         break
 
-    def _due(self) -> Steps[list[list[SubscriptionKey]]]:
-        """Return whose cut it is, by organization."""
-        cuts, found = self._owned.cuts, dict[str, list[SubscriptionKey]]()
-        for count, name in enumerate(cuts.schedule.due(self._cut_ms), 1):
-            # Else it is closed already, or waits; something has asked for its cuts again.
-            if name not in cuts.unscheduled:
-                cuts.unscheduled[name] = None
-                found.setdefault(name[0], []).append(name)
+    def _due(self) -> Steps[list[array[int]]]:
+        """Return whose cut it is, by organization, as numbers of the schedule."""
+        schedule = self._owned.cuts.schedule
+        found: dict[str, array[int]] = {}
+        for count, number in enumerate(schedule.due(self._cut_ms), 1):
+            organization_id, _ = schedule.named(number)
+            found.setdefault(organization_id, array("I")).append(number)
             if count % OF_ORGANIZATION == 0:
                 yield
         return list(found.values())
 
-    def _closing_of_organization(self, names: Iterable[SubscriptionKey]) -> Iterator[int]:
+    def _closing_of_organization(self, numbers: Iterable[int]) -> Iterator[int]:
         """Close subscriptions of one organization; yield how many steps were taken."""
-        state, cuts = self._owned.state, self._owned.cuts
+        state, schedule = self._owned.state, self._owned.cuts.schedule
         waiting: deque[tuple[SubscriptionKey, Iterator[PublishedRecord | None]]] = deque()
-        for name in names:
+        for number in numbers:
+            name = schedule.named(number)
             at_hand = state.timelines.has(name)
             state.packing.as_packed.clear()
             records = closing(state, name, self._cut_ms)
@@ -249,7 +250,8 @@ class _Cut:
             else:
                 # Also one that was left half taken before.
                 state.stale.half_closed.discard(name)
-                cuts.unscheduled[name] = let_go(state, name, self._cut_ms, was_at_hand=at_hand)
+                known = let_go(state, name, self._cut_ms, was_at_hand=at_hand)
+                schedule.note_known(number, known)
             failpoint("mid-close")
             yield len(first) + 1
         while waiting:

@@ -141,6 +141,8 @@ class Turns:
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
         self._waiting: tuple[dict[str, deque[asyncio.Future[None]]], ...] = ({}, {}, {})
         self._used: tuple[dict[str, float], ...] = ({}, {}, {})
+        self._used_in_all = [0.0, 0.0, 0.0]
+        """The same of all organizations together: very many may have used some."""
         self._window_s = clock()
         self._taken = False
         self._until_s = 0.0
@@ -223,6 +225,7 @@ class Turns:
         rank = work.rank
         used = self._used[rank]
         used[work.organization] = used.get(work.organization, 0.0) + took_s
+        self._used_in_all[rank] += took_s
         if rank == _REST:
             now_s = self.clock()
             until_s = max(self._rest_from_s, now_s - took_s) + 2 * took_s
@@ -330,14 +333,14 @@ class Turns:
         rest = rest and not self._is_rest_put_off()
         if first and (requests or rest):
             # Each of the others has its share, or a backlog would shut them out.
-            folded_s, asked_s, rest_s = (sum(used.values()) for used in self._used)
+            folded_s, asked_s, rest_s = self._used_in_all
             if requests and (asked_s <= folded_s or self._passed_over >= PASSED_OVER):
                 return 1
             if rest and rest_s <= folded_s / 2:
                 return _REST
             return 0
         if requests and rest:
-            _, asked_s, rest_s = (sum(used.values()) for used in self._used)
+            _, asked_s, rest_s = self._used_in_all
             return _REST if rest_s <= asked_s / 2 else 1
         return 0 if first else 1 if requests else _REST if rest else None
 
@@ -352,6 +355,7 @@ class Turns:
                 used[organization] /= 2
                 if used[organization] < TURN_S / 1_000:
                     del used[organization]
+        self._used_in_all = [sum(used.values()) for used in self._used]
 
 
 class _Holding:

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Final
 
 from app.definitions.model import Subscription
+from app.definitions.versions import Coming
 
 _MOST_IN_A_RUN: Final = 500
 """A run is moved in memory at each insertion."""
@@ -20,9 +21,25 @@ class ActiveCounts:
     def __init__(self) -> None:
         self._starts_ms = _Moments()
         self._ends_ms = _Moments()
+        self._promised: tuple[Coming, ActiveCounts] | None = None
+
+    def promised(self, coming: Coming) -> ActiveCounts:
+        """Return the counts that hold once a record is here; they begin as a copy of these."""
+        self._settle()
+        if self._promised is None or self._promised[0] is not coming:
+            self._promised = coming, copy(self)
+        return self._promised[1]
+
+    def _settle(self) -> None:
+        promised = self._promised
+        if promised is not None and promised[0].is_here:
+            later = promised[1]
+            self._starts_ms, self._ends_ms, self._promised = later._starts_ms, later._ends_ms, None
 
     def add(self, subscription: Subscription, now_ms: int) -> None:
         """Count a subscription from its activation to its end; a record of now brings it."""
+        self._settle()
+        self._promised = None
         if subscription.canceled_at_ms is None:
             self._starts_ms.add(subscription.active_from_ms, now_ms)
             if subscription.end_ms is not None:
@@ -30,6 +47,8 @@ class ActiveCounts:
 
     def remove(self, subscription: Subscription) -> None:
         """Undo `add` of the same version."""
+        self._settle()
+        self._promised = None
         if subscription.canceled_at_ms is None:
             self._starts_ms.remove(subscription.active_from_ms)
             if subscription.end_ms is not None:
@@ -37,20 +56,25 @@ class ActiveCounts:
 
     def __copy__(self) -> ActiveCounts:
         """Return the same numbers; each copy goes on by itself."""
+        self._settle()
         copied = ActiveCounts()
         copied._starts_ms, copied._ends_ms = copy(self._starts_ms), copy(self._ends_ms)
         return copied
 
     def at(self, at_ms: int) -> int:
         """Return the number of active ones at a moment, now or later."""
+        self._settle()
         return self._starts_ms.until(at_ms) - self._ends_ms.until(at_ms)
 
     def __bool__(self) -> bool:
+        self._settle()
         return bool(self._starts_ms)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ActiveCounts):
             return NotImplemented
+        self._settle()
+        other._settle()
         return (self._starts_ms, self._ends_ms) == (other._starts_ms, other._ends_ms)
 
     __hash__ = None  # type: ignore[assignment]

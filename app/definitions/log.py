@@ -26,7 +26,6 @@ from app.definitions import (
 from app.definitions.command import Command, UnreadableCommand
 from app.definitions.decision import Change, Decision, Deletion, MalformedPayload
 from app.definitions.indexes.coded import PromisedPlans
-from app.definitions.indexes.subscriptions import Promised
 from app.definitions.model import (
     Alert,
     Customer,
@@ -43,6 +42,7 @@ from app.definitions.model import (
 )
 from app.definitions.outcome import Applied, Rejected, cannot_be_applied
 from app.definitions.state import Definitions
+from app.definitions.versions import Coming
 
 log = logging.getLogger(__name__)
 
@@ -122,25 +122,24 @@ def applying(
     definitions.begin(offset)
     decision = yield from _deciding(definitions, command, now_ms)
     changes: Sequence[Change] = ()
-    promised: tuple[Promised, PromisedPlans] | None = None
+    promised: PromisedPlans | None = None
     if isinstance(decision, Decision):
         changes = decision.changes
         # Nearly always a step takes them all.
         if len(changes) > STEP_ITEMS:
-            subscriptions = Promised(now_ms, offset)
-            promised = subscriptions, PromisedPlans(subscriptions.coming)
-            changes = yield from _promising(definitions, changes, *promised)
+            promised = PromisedPlans(Coming(now_ms, offset))
+            changes = yield from _promising(definitions, changes, promised)
     # All that follows is one step.
     definitions.pass_over(now_ms, offset)
     definitions.records.commit(now_ms, offset)
     if isinstance(decision, Rejected):
         return decision
     if promised is not None:
-        definitions.subscription_index.commit_promised(promised[0])
+        promised.coming.is_here = True
     for change in changes:
         commit(definitions, change, now_ms, offset)
     if promised is not None:
-        definitions.plan_index.commit_promised(promised[1])
+        definitions.plan_index.commit_promised(promised)
     return Applied(command.type, decision.object, decision.impact)
 
 
@@ -225,17 +224,18 @@ def _deciding(
 def _promising(
     definitions: Definitions,
     changes: Sequence[Change],
-    promised: Promised,
-    promised_plans: PromisedPlans,
+    promised: PromisedPlans,
 ) -> Steps[Sequence[Change]]:
     """Promise what can be promised; return the rest, which is committed at once: never much."""
     others: list[Change] = []
     subscriptions, plans = definitions.subscription_index, definitions.plan_index
     for count, change in enumerate(changes, 1):
         match change:
-            case Subscription() if subscriptions.promise(change, promised):
+            case Subscription() if subscriptions.promise(change, promised.coming):
                 pass
-            case Plan() if plans.promise(change, promised_plans):
+            case Plan() if plans.promise(change, promised):
+                pass
+            case Deletion(Plan() as gone) if plans.promise_deletion(gone, promised):
                 pass
             case _:
                 others.append(change)

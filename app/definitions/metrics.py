@@ -74,8 +74,7 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
     if old is None:
         return not_found("billable_metric")
     given = payload_body(command, "billable_metric")
-    plans = definitions.plans_using(old.id)
-    if plans:
+    if definitions.families_using(old.id):
         given = {key: value for key, value in given.items() if key not in _FROZEN_IN_USE}
     metric = _described(definitions, old, _body_of(old) | dict(given))
     if isinstance(metric, Rejected):
@@ -84,7 +83,7 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
         return Decision(old, None, ())
     trimmed: list[Plan] = []
     if metric.filters != old.filters:
-        trimmed = yield from _trimmed_plans(plans, metric)
+        trimmed = yield from _trimmed_plans(definitions.plans_using(old.id), metric)
     return Decision(metric, _impact_of_change(old, metric), (metric, *trimmed))
 
 
@@ -97,6 +96,8 @@ def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
     for count, plan in enumerate(definitions.plans_using(metric.id), 1):
         if count % STEP_ITEMS == 0:
             yield
+        if plan is None:
+            continue
         kept = tuple(charge for charge in plan.charges if charge.metric_id != metric.id)
         changes.append(msgspec.structs.replace(plan, charges=kept))
     impact = Impact(metric.organization_id, codes=frozenset({metric.code}))
@@ -233,13 +234,15 @@ def _impact_of_change(old: Metric, new: Metric) -> Impact | None:
     return Impact(new.organization_id, codes=frozenset({old.code, new.code}))
 
 
-def _trimmed_plans(plans: Iterable[Plan], metric: Metric) -> Steps[list[Plan]]:
+def _trimmed_plans(plans: Iterable[Plan | None], metric: Metric) -> Steps[list[Plan]]:
     """Return plans whose charge filters used a value that the metric lost, without that value."""
     allowed = {each.key: frozenset(each.values) for each in metric.filters}
     trimmed: list[Plan] = []
     for count, plan in enumerate(plans, 1):
         if count % STEP_ITEMS == 0:
             yield
+        if plan is None:
+            continue
         charges = tuple(
             _trimmed_charge(charge, allowed) if charge.metric_id == metric.id else charge
             for charge in plan.charges

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.bounds.turns import Steps
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.cascades import Changing, changing
 from app.definitions.command import Command
 from app.definitions.decision import Change, Decision, Deletion, payload_body, payload_text
@@ -57,6 +57,9 @@ def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
     subscriptions = definitions.subscriptions_of_plan(plan.id)
     ended = yield from ended_chains(definitions, subscriptions, now_ms)
     impact = Impact(plan.organization_id, plan_id=plan.id) if ended else None
-    gone = [*definitions.children_of(plan.id), plan]
-    changes: tuple[Change, ...] = (*ended, *map(Deletion, gone))
-    return Decision(plan, impact, changes)
+    changes: list[Change] = [*ended]
+    for count, child in enumerate(definitions.children_of(plan.id), 1):
+        if count % STEP_ITEMS == 0:
+            yield
+        changes.append(Deletion(child))
+    return Decision(plan, impact, (*changes, Deletion(plan)))

@@ -128,8 +128,8 @@ class Taken:
     """What organizations have taken of what is counted by the minute or by the day."""
 
     def __init__(self) -> None:
-        self._taken: dict[tuple[str, Counted], tuple[int, int]] = {}
-        """(number of the window, amount) by organization; only of its newest window."""
+        self._taken: dict[Counted, tuple[int, dict[str, int]]] = {}
+        """(number of the newest window, amounts by organization in it)."""
 
     def take(
         self,
@@ -144,10 +144,13 @@ class Taken:
             return 0
         window_ms = _WINDOWS_MS[counted]
         number = now_ms // window_ms
-        known, taken = self._taken.get((organization_id, counted), (number, 0))
+        known, taken = self._taken.get(counted, (number, {}))
         if known != number:
-            taken = 0
-        if taken + amount > most:
+            # Of windows that are over nothing is kept.
+            taken = {}
+        in_all = taken.get(organization_id, 0) + amount
+        if in_all > most:
             return -(-((number + 1) * window_ms - now_ms) // 1000)
-        self._taken[organization_id, counted] = (number, taken + amount)
+        taken[organization_id] = in_all
+        self._taken[counted] = number, taken
         return 0

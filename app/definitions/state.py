@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
@@ -291,19 +291,36 @@ class Definitions(Index):
                 moves.append((at_ms, offset, self.plan_versions[plan_id]))
         return moves[0][2] if len(moves) == 1 else Versions.joined(moves)
 
-    def children_of(self, plan_id: str) -> list[Plan]:
-        """Return the child plans of a plan that are not deleted, in creation order."""
-        ids = self.plan_index.children.get(plan_id, ())
-        return [newest(self.plan_versions[i]) for i in ids]
+    def children_of(self, plan_id: str) -> Iterator[Plan]:
+        """Yield the child plans of a plan that are not deleted, in creation order.
+
+        There may be one for each subscription. Those that come meanwhile are not among them.
+        """
+        for child_id in list(self.plan_index.children.get(plan_id, ())):
+            child = self.plan_versions[child_id].at()
+            if child is not None:
+                yield child
 
     def plan_code(self, plan_id: str) -> str | None:
         """Return the code of a plan, deleted or not."""
         plan = self.plan_by_id(plan_id)
         return plan.code if plan else None
 
-    def plans_using(self, metric_id: str) -> list[Plan]:
-        """Return the plans that have a charge on the metric, child plans too."""
-        return [newest(self.plan_versions[i]) for i in self.plan_index.by_metric.get(metric_id, ())]
+    def families_using(self, metric_id: str) -> Collection[str]:
+        """Return ids of plans that are no child: it, or a child, has a charge on the metric."""
+        return self.plan_index.by_metric.get(metric_id, {}).keys()
+
+    def plans_using(self, metric_id: str) -> Iterator[Plan | None]:
+        """Yield the plans that have a charge on the metric, child plans too.
+
+        None is a plan of the same family without one. There may be a child for each subscription.
+        """
+        for plan_id in list(self.families_using(metric_id)):
+            parent = self.plan_versions[plan_id].at()
+            family = self.children_of(plan_id)
+            for plan in family if parent is None else chain((parent,), family):
+                uses = any(charge.metric_id == metric_id for charge in plan.charges)
+                yield plan if uses else None
 
     def metrics(self, organization_id: str) -> list[Metric]:
         """List the metrics of an organization, newest first."""
@@ -437,11 +454,16 @@ class Definitions(Index):
         key = (customer.organization_id, customer.external_id)
         return self.subscription_index.of_customer(key, newest_first=newest_first)
 
-    def organizations(self) -> list[str]:
-        """Return all organizations that the log tells of anything but history."""
+    def organizations(self, most: int) -> list[str]:
+        """Return organizations that the log tells of anything but history; of many, any of them."""
         held = (self.metric_index.live, self.plan_index.live, self.customer_index.live)
         named = (self.subscription_index.by_organization, self.organization_index.versions)
-        return sorted(set(chain.from_iterable((*held, *named))))
+        found = set[str]()
+        for each in chain.from_iterable((*held, *named)):
+            found.add(each)
+            if len(found) == most:
+                break
+        return sorted(found)
 
     def organization_versions(self, organization_id: str) -> Versions[Organization]:
         """Return what an organization says of itself through time; none while it says nothing."""

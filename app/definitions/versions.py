@@ -60,7 +60,7 @@ class Versions(Generic[T]):
         self._offset = offset
         self._object = one
         self._several: _Several[T | None] | None = None
-        self._promised: tuple[Coming, T] | None = None
+        self._promised: tuple[Coming, T | None] | None = None
 
     @property
     def _append_times_ms(self) -> Sequence[int]:
@@ -196,8 +196,8 @@ class Versions(Generic[T]):
         self._check_follows(append_time_ms)
         self._append(append_time_ms, offset, obj)
 
-    def promise(self, coming: Coming, obj: T) -> None:
-        """Add a version that nobody sees until all that comes with it is here.
+    def promise(self, coming: Coming, obj: T | None) -> None:
+        """Add a version, or a deletion, that nobody sees until all that comes with it is here.
 
         One that was promised before and never came is forgotten.
         """
@@ -216,7 +216,7 @@ class Versions(Generic[T]):
         return first_ms, self._offset, one
 
     @property
-    def promised(self) -> tuple[Coming, T] | None:
+    def promised(self) -> tuple[Coming, T | None] | None:
         """What is promised and is not here, with that which brings it; None: nothing is."""
         self._settle()
         return self._promised

@@ -91,7 +91,7 @@ class Overviews:
 
         Of all organizations together nobody looks, unless there is only one.
         """
-        known = [organization_id] if organization_id else self._engine.definitions.organizations()
+        known = [organization_id] if organization_id else self._engine.definitions.organizations(2)
         if len(known) > 1:
             return None
         since_ms, found = self._engine.clock.now_ms() - LATELY_MS, set[tuple[str, str]]()

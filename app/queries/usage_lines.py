@@ -1,18 +1,19 @@
 """The live page's lines of usage: which subscriptions to show, found without asking all of them.
 
-Names are indexed as they come. An overview looks at the index, then computes the usage of the few
-that it shows.
+A look without a search needs no more than numbers of names. Whoever searches has the names of its
+organizations indexed. Then the usage of the few that are shown is computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
 from app.bounds.limits import OVERVIEW_CELLS, OVERVIEW_S, OVERVIEW_SUBSCRIPTIONS
-from app.bounds.turns import Steps, Turns
+from app.bounds.turns import STEP_ITEMS, Steps, Turns
 from app.meter.overview import OverviewQuery, UsageView
 from app.meter.usage import UsageRow
 from app.numbers import exact_sum
@@ -30,12 +31,12 @@ _CHUNK = 1_024
 """Subscriptions that are searched at once."""
 
 
-class _Entry(NamedTuple):
-    """A subscription with events."""
+class _Found(NamedTuple):
+    """A subscription that matches."""
 
-    number: int
-    """The partition."""
-    name: SubscriptionKey
+    names: _Names
+    place: int
+    """Where among these it is."""
     text: str
     """What a search finds it by."""
     rank: tuple[int, str]
@@ -46,72 +47,102 @@ _RANK = attrgetter("rank")
 
 
 class _Chunk:
-    """Some subscriptions, and all their texts in one, so that a search passes over most at once."""
+    """Texts of some subscriptions, all in one, so that a search passes over most at once."""
 
     def __init__(self) -> None:
-        self.entries: list[_Entry] = []
-        self._text: str | None = None
+        self._text = ""
+        self._more: list[str] = []
+        """Texts that were added since all were one."""
 
-    def put(self, place: int, entry: _Entry) -> None:
-        """Add an entry at the end, or take over what has changed of one."""
-        if place == len(self.entries):
-            self.entries.append(entry)
-        elif self.entries[place].text == entry.text:
-            return
-        else:
-            self.entries[place] = entry
-        self._text = None
+    def add(self, text: str) -> None:
+        """Add a text at the end."""
+        self._more.append(f"\n{text}")
+        if len(self._more) == _CHUNK:
+            self._whole()
 
-    def matching(self, search: str) -> list[_Entry]:
-        """Return the entries whose text contains what is searched for."""
+    def put(self, place: int, text: str) -> None:
+        """Take over what has changed of a text."""
+        texts = self._whole().split("\n")
+        if texts[place + 1] != text:
+            texts[place + 1] = text
+            self._text = "\n".join(texts)
+
+    def matching(self, search: str) -> list[tuple[int, str]]:
+        """Return places and texts of those that contain what is searched for."""
         if search not in self._whole():
             return []
-        return [entry for entry in self.entries if search in entry.text]
+        texts = self._text.split("\n")[1:]
+        return [(place, text) for place, text in enumerate(texts) if search in text]
 
-    def beginning(self, search: str) -> list[_Entry]:
-        """Return the entries whose subscription begins with what is searched for."""
+    def beginning(self, search: str) -> list[tuple[int, str]]:
+        """Return those whose subscription begins with what is searched for."""
         if f"\n{search}" not in self._whole():
             return []
-        return [entry for entry in self.entries if entry.text.startswith(search)]
+        texts = self._text.split("\n")[1:]
+        return [(place, text) for place, text in enumerate(texts) if text.startswith(search)]
 
     def _whole(self) -> str:
-        if self._text is None:
-            self._text = "".join(f"\n{entry.text}" for entry in self.entries)
+        if self._more:
+            self._text += "".join(self._more)
+            self._more.clear()
         return self._text
 
 
 class _Names:
-    """Subscriptions of one organization on one partition."""
+    """Subscriptions of one organization on one partition; texts are made once somebody searches."""
 
-    def __init__(self, number: int) -> None:
-        self._number = number
+    def __init__(self, number: int, state: Partition) -> None:
+        self.number = number
+        """The partition."""
+        self._state = state
+        self.numbers = array("I")
+        """Their numbers among those with events: names take much room."""
         self.chunks: list[_Chunk] = []
-        self.count = 0
+        self._lengths = array("I")
+        """Characters of the names whose texts are made."""
         self._again = 0
 
-    def add(self, state: Partition, name: SubscriptionKey, now_ms: int) -> None:
-        """Add a subscription that was not there before."""
-        if self.count % _CHUNK == 0:
-            self.chunks.append(_Chunk())
-        self.chunks[-1].put(self.count % _CHUNK, self._entry(state, name, now_ms))
-        self.count += 1
+    def named(self, places: Iterable[int]) -> Iterator[SubscriptionKey]:
+        """Yield the names at some places."""
+        return self._state.event_ranges.codes.named(self.numbers[place] for place in places)
 
-    def look_again(self, state: Partition, now_ms: int) -> Steps[None]:
-        """Look at some of them again, in turn."""
-        for _ in range(min(_INDEXED_AGAIN, self.count)):
-            self._again = (self._again + 1) % self.count
-            chunk, place = self.chunks[self._again // _CHUNK], self._again % _CHUNK
-            chunk.put(place, self._entry(state, chunk.entries[place].name, now_ms))
+    def index(self, now_ms: int) -> Steps[None]:
+        """Make the texts of those that are new."""
+        lengths = self._lengths
+        while (place := len(lengths)) < len(self.numbers):
+            if place % _CHUNK == 0:
+                self.chunks.append(_Chunk())
+            (name,) = self.named((place,))
+            self.chunks[-1].add(self._text(name, now_ms))
+            lengths.append(len(name[1]))
             yield
 
-    def _entry(self, state: Partition, name: SubscriptionKey, now_ms: int) -> _Entry:
+    def look_again(self, now_ms: int) -> Steps[None]:
+        """Look at some of them again, in turn."""
+        count = len(self._lengths)
+        for _ in range(min(_INDEXED_AGAIN, count)):
+            place = self._again = (self._again + 1) % count
+            (name,) = self.named((place,))
+            self.chunks[place // _CHUNK].put(place % _CHUNK, self._text(name, now_ms))
+            yield
+
+    def found(self, chunk: int, matching: Iterable[tuple[int, str]]) -> list[_Found]:
+        """Return what matches in a chunk."""
+        first, lengths = chunk * _CHUNK, self._lengths
+        return [
+            _Found(self, first + place, text, (lengths[first + place], text))
+            for place, text in matching
+        ]
+
+    def _text(self, name: SubscriptionKey, now_ms: int) -> str:
+        state = self._state
         codes = state.event_ranges.codes[name]
         running = active_subscription(state, name, now_ms)
         customer = "" if running is None else running.external_customer_id
         # The subscription stands first: whose name begins so is found before others.
         customers = () if customer == name[1] else (customer,)
         text = " ".join((name[1], *customers, *codes, name[0])).casefold()
-        return _Entry(self._number, name, text, (len(name[1]), text))
+        return text.replace("\n", " ")
 
 
 class UsageLines:
@@ -121,7 +152,8 @@ class UsageLines:
         self._turns = turns
         self._tally = tally
         self._names: dict[Partition, dict[str, _Names]] = {}
-        self._indexed: dict[Partition, int] = {}
+        self._known: dict[Partition, int] = {}
+        """How many subscriptions of a partition are among `_names`."""
         self._searches = 0
 
     def shown(
@@ -131,7 +163,7 @@ class UsageLines:
 
         Without a search, those that were active lately come first.
         """
-        yield from self._index(states, now_ms)
+        yield from self._learn(states)
         search = query.search.casefold()
         if search:
             found, count = yield from self.searched(states, query, search, now_ms)
@@ -155,7 +187,7 @@ class UsageLines:
     ) -> tuple[list[tuple[int, SubscriptionKey]], int]:
         """Return subscriptions that were active lately, then others, and how many there are.
 
-        All names must be indexed.
+        All names must be known.
         """
         found = {
             name: number
@@ -164,13 +196,18 @@ class UsageLines:
             and number in states
             and name in states[number].event_ranges.codes
         }
-        of_all = [names for names, _ in self._wanted(states, organization_id)]
-        for names in of_all:
-            for chunk in names.chunks[:1]:
-                for entry in chunk.entries[:OVERVIEW_SUBSCRIPTIONS]:
-                    found.setdefault(entry.name, entry.number)
+        count = 0
+        for number, state in states.items():
+            numbers: Sequence[int] = range(self._known[state])
+            if organization_id is not None:
+                names = self._names[state].get(organization_id)
+                numbers = () if names is None else names.numbers
+            count += len(numbers)
+            first = numbers[: max(0, OVERVIEW_SUBSCRIPTIONS - len(found))]
+            for name in state.event_ranges.codes.named(first):
+                found.setdefault(name, number)
         shown = islice(found.items(), OVERVIEW_SUBSCRIPTIONS)
-        return [(number, name) for name, number in shown], sum(names.count for names in of_all)
+        return [(number, name) for name, number in shown], count
 
     def searched(
         self, states: Mapping[int, Partition], query: OverviewQuery, search: str, now_ms: int
@@ -178,59 +215,67 @@ class UsageLines:
         """Return subscriptions that match, and how many match; many are not counted.
 
         Those whose name begins with what is searched for come first, the shortest before others.
+        All names must be known.
         """
-        found: list[_Entry] = []
+        found: list[_Found] = []
         beginning = 0
-        wanted = self._wanted(states, query.organization_id)
         self._searches += 1
-        for names, state in wanted[self._searches % max(len(wanted), 1) :][:1]:
-            yield from names.look_again(state, now_ms)
-        for names, _ in wanted:
-            for chunk in names.chunks:
-                if len(found) < COUNTED:
-                    found += chunk.matching(search)
-                else:
-                    # Whoever is called so is found among any number.
-                    more = chunk.beginning(search if beginning < COUNTED else f"{search} ")
-                    found += more
-                    beginning += len(more)
-                yield
+        again = self._searches % max(len(states), 1)
+        for turn, state in enumerate(states.values()):
+            wanted = self._wanted(state, query.organization_id)
+            looked_at = self._searches % max(len(wanted), 1) if turn == again else -1
+            for number, names in enumerate(wanted):
+                yield from names.index(now_ms)
+                if number == looked_at:
+                    yield from names.look_again(now_ms)
+                for place, chunk in enumerate(names.chunks):
+                    if len(found) < COUNTED:
+                        found += names.found(place, chunk.matching(search))
+                    else:
+                        # Whoever is called so is found among any number.
+                        more = chunk.beginning(search if beginning < COUNTED else f"{search} ")
+                        found += names.found(place, more)
+                        beginning += len(more)
+                    yield
         # What is in order already is sorted in no time: the shortest were named first.
         found.sort(key=_RANK)
-        first: list[_Entry] = []
-        others: list[_Entry] = []
-        for entry in found:
-            (first if entry.text.startswith(search) else others).append(entry)
+        first: list[_Found] = []
+        others: list[_Found] = []
+        for each in found:
+            (first if each.text.startswith(search) else others).append(each)
             if len(first) == OVERVIEW_SUBSCRIPTIONS:
                 break
         shown = [*first, *others][:OVERVIEW_SUBSCRIPTIONS]
-        return [(entry.number, entry.name) for entry in shown], min(len(found), COUNTED)
-
-    def _wanted(
-        self, states: Mapping[int, Partition], organization_id: str | None
-    ) -> list[tuple[_Names, Partition]]:
-        """Return the names of one organization or of all, by partition."""
-        return [
-            (names, state)
-            for state in states.values()
-            for organization, names in self._names[state].items()
-            if organization_id in (None, organization)
+        named = [
+            (each.names.number, name) for each in shown for name in each.names.named((each.place,))
         ]
+        return named, min(len(found), COUNTED)
 
-    def _index(self, states: Mapping[int, Partition], now_ms: int) -> Steps[None]:
+    def _wanted(self, state: Partition, organization_id: str | None) -> list[_Names]:
+        """Return the names of one organization or of all, on a partition."""
+        by_organization = self._names[state]
+        if organization_id is None:
+            return list(by_organization.values())
+        names = by_organization.get(organization_id)
+        return [] if names is None else [names]
+
+    def _learn(self, states: Mapping[int, Partition]) -> Steps[None]:
         """Take in the subscriptions that are new."""
         for gone in [state for state in self._names if state not in states.values()]:
-            del self._names[gone], self._indexed[gone]
+            del self._names[gone], self._known[gone]
         for number, state in states.items():
             by_organization = self._names.setdefault(state, {})
-            known = self._indexed.setdefault(state, 0)
+            known = self._known.setdefault(state, 0)
             if known == len(state.event_ranges.codes):
                 continue
             for name in state.event_ranges.codes.since(known):
-                names = by_organization.setdefault(name[0], _Names(number))
-                names.add(state, name, now_ms)
-                self._indexed[state] += 1
-                yield
+                names = by_organization.get(name[0])
+                if names is None:
+                    names = by_organization[name[0]] = _Names(number, state)
+                names.numbers.append(self._known[state])
+                self._known[state] += 1
+                if self._known[state] % STEP_ITEMS == 0:
+                    yield
 
 
 def _lines(state: Partition, name: SubscriptionKey, now_ms: int, search: str) -> list[UsageView]:

@@ -13,6 +13,7 @@ from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
+from bench.growth.defined import metric_told
 from bench.growth.past import (
     closing_begun_anew,
     event_begun_anew,
@@ -444,6 +445,7 @@ ROWS = tuple(
             for kind in ("metric", "plan", "settings", "customer")
         ),
         (
+            Row("metric renamed and told", "plans of one each", SUBSCRIPTIONS, metric_told),
             Row("settings, each looked at", "subscriptions", SUBSCRIPTIONS, definition_swept),
             Row("… and for its next cut", "subscriptions", SUBSCRIPTIONS, due_times_swept),
             Row("… of groups, at an age", "months of age", MONTHS, definition_swept_at_an_age, 1.7),

@@ -103,6 +103,11 @@ class World:
         began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began_ms // 1000))
         return commands.create_subscription(ORG, {**told, "subscription_at": began})
 
+    def override(self, number: int) -> None:
+        """Make a subscription that has a plan of its own."""
+        told = {**subscription_of(number), "plan_overrides": {"amount_cents": number}}
+        self.apply(commands.create_subscription(ORG, told))
+
     def apply(self, command: Command) -> Applied:
         """Apply a command that has to be accepted."""
         self.now_ms += 1

@@ -255,14 +255,23 @@ class CutsToCome:
                     self._reopened.setdefault(name, set()).update((c, layer.start_ms) for c in cuts)
         return not known
 
-    def announce_grid(self) -> None:
-        """Have the grid cuts taken of definitions that none has shown yet, after a restore."""
+    def untold_ms(self) -> list[int]:
+        """Return when something was defined that no grid cut has shown yet; of each cut the first.
+
+        Whoever is watched at a later time is so at an earlier one. What days show is told of each.
+        """
         definitions, done_ms = self._definitions, self._checkpoint.grid_done_ms
         decided_ms = decided_until(done_ms, definitions.close_grids_ms())
-        for at_ms in definitions.times_after_ms(decided_ms):
-            for name in definitions.alerts.by_name:
+        times = definitions.times_after_ms(decided_ms)
+        if definitions.settings.daily_ms():
+            return times
+        return list({self.grid_cut_of(at_ms): at_ms for at_ms in reversed(times)}.values())
+
+    def announce_grid(self, name: SubscriptionKey, untold_ms: Iterable[int]) -> None:
+        """Have the grid cuts of a subscription with alerts taken that `untold_ms` tells of."""
+        if name in self._definitions.alerts.by_name:
+            for at_ms in untold_ms:
                 self.schedule_grid(name, at_ms)
-        self.announce_days()
 
     def announce_days(self) -> None:
         """Have the cuts taken of days that definitions or corrections wait for."""

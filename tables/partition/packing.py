@@ -68,7 +68,7 @@ class Packing:
         """To be packed once no definition is left to be looked at."""
         self._ids: tuple[SubscriptionKey | None, int, list[str]] = (None, -1, [])
         """Subscriptions that were looked for last: (name, definitions offset, ids)."""
-        self._late: set[str] = set()
+        self.late: set[str] = set()
         """Subscriptions that were restored with states of cuts to come."""
 
     def route_of(self, meter_key: MeterKey) -> Route:
@@ -330,15 +330,11 @@ class Packing:
         self._packed.add(key, value)
         self._snapshot.note_loaded(key, value)
         if has_late_cuts(value):
-            self._late.add(subscription_of(key))
+            self.late.add(subscription_of(key))
 
     def packing_loaded(self) -> Steps[None]:
         """Pack what was taken over, now that it is all there; nothing is asked for meanwhile."""
         return self._packed.packing()
-
-    def loaded_late(self) -> list[str]:
-        """Return subscriptions that were restored with states of cuts to come."""
-        return sorted(self._late)
 
 
 # Plain __new__: the generated one costs three times as much, for every span.

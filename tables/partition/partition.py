@@ -434,7 +434,8 @@ class Partition:
     def restored(self) -> bool:
         """Return whether counts and hash sums of what was `loaded` agree.
 
-        Then cuts to come are known again.
+        Then cuts to come are known again, but for what alerts and late events wait for: whoever
+        looks at all of its subscriptions has these announced.
         """
         self.not_counted.since_ms = self.checkpoint.append_time_ms
         for _ in self.cuts.expect_undecided():
@@ -444,23 +445,27 @@ class Partition:
         if not self.snapshot.is_whole():
             return False
         self.history.announce()
-        self.cuts.announce_grid()
+        self.cuts.announce_days()
         self.changed.loaded()
-        return all(self._expect_cuts(identity) for identity in self.packing.loaded_late())
+        return all(map(self.definitions.subscription_versions.__contains__, self.packing.late))
 
-    def _expect_cuts(self, identity: str) -> bool:
-        """Remember the revision cuts that cells of a subscription wait for."""
-        versions = self.definitions.subscription_versions.get(identity)
-        if versions is None:
-            return False
-        subscription = next(versions.all())
-        name = (subscription.organization_id, subscription.external_id)
+    def announcing_late(self) -> Steps[None]:
+        """Have the revision cuts taken that restored cells wait for, one subscription at a time."""
+        while self.packing.late:
+            versions = self.definitions.subscription_versions[self.packing.late.pop()]
+            subscription = next(versions.all())
+            name = (subscription.organization_id, subscription.external_id)
+            self._expect_cuts(name)
+            yield
+            yield from self.packing.packing(name)
+
+    def _expect_cuts(self, name: SubscriptionKey) -> None:
+        """Remember the revision cuts that cells of an external subscription wait for."""
         for code in self.event_ranges.codes_of(name):
             for span in self.packing.route_of((*name, code)).spans:
                 for layer in span.layers.values():
                     for cell in layer.cells.values():
                         self.cuts.remember(cell)
-        return True
 
 
 def _event_ranges(definitions: Definitions, checkpoint: Checkpoint) -> EventRangesTable:

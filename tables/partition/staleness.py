@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from weakref import WeakSet
 
 from app.wire.arrivals import MeterKey, SubscriptionKey
+
+
+class Repaired:
+    """Which of some external subscriptions were repaired since: nothing is known of others."""
+
+    def __init__(self, names: Collection[SubscriptionKey]):
+        self._names = frozenset(names)
+        self._repaired: set[SubscriptionKey] = set()
+
+    def note(self, name: SubscriptionKey) -> None:
+        """Note a repair."""
+        if name in self._names:
+            self._repaired.add(name)
+
+    def __contains__(self, name: SubscriptionKey) -> bool:
+        return name in self._repaired
 
 
 class Staleness:
@@ -20,7 +36,8 @@ class Staleness:
         """External subscriptions under a refold."""
         self.repairing: set[SubscriptionKey] = set()
         """External subscriptions whose cells show other corrections than their next cut will."""
-        self._repaired: Counter[SubscriptionKey] = Counter()
+        self._asking: WeakSet[Repaired] = WeakSet()
+        """Whoever compares figures now: repairs are noted for nobody else."""
         self.parked: dict[SubscriptionKey, str] = {}
         """External subscriptions that cannot be refolded, with the reason; their figures stay."""
         self.half_closed: set[SubscriptionKey] = set()
@@ -40,11 +57,14 @@ class Staleness:
 
     def note_repaired(self, name: SubscriptionKey) -> None:
         """Note that events count otherwise, without a refold: what was read before is outdated."""
-        self._repaired[name] += 1
+        for asking in self._asking:
+            asking.note(name)
 
-    def repairs_of(self, name: SubscriptionKey) -> int:
-        """Return how often that happened to an external subscription."""
-        return self._repaired[name]
+    def repaired_since(self, names: Collection[SubscriptionKey]) -> Repaired:
+        """Return to which of some external subscriptions that happens from now on."""
+        asking = Repaired(names)
+        self._asking.add(asking)
+        return asking
 
     def queue(self, meter_keys: Iterable[MeterKey], *, redefined: bool = False) -> None:
         """Note meter keys whose refold is queued; `redefined`: for definitions alone."""

@@ -77,7 +77,7 @@ class Preview:
             if meter_key[2] in codes
         }
         self._refold = Refold(self._shadow, self.meter_keys, begins=False)
-        self._repairs = {name: partition.stale.repairs_of(name) for name in self.names}
+        self._repaired = partition.stale.repaired_since(self.names)
         self._corrected = set(filter(partition.corrections.touches, self.names))
         """External subscriptions that corrections are about: all of their events are read."""
         self._revising = branch.history_records[len(partition.definitions.history_records) :]
@@ -178,7 +178,7 @@ class Preview:
         if name not in self._corrected and self.partition.corrections.touches(name):
             # It may be of an event that was left out, and of which the live cells know now.
             return True
-        return stale.folds_anew(name) or stale.repairs_of(name) != self._repairs[name]
+        return stale.folds_anew(name) or name in self._repaired
 
     def _concerns(self, period: Period) -> bool:
         scope = self._scope

@@ -77,7 +77,7 @@ class Verification:
         self._turned: dict[SubscriptionKey, dict[str, list[Counted]]] = {}
         self._generations: dict[MeterKey, dict[Any, int]] = {}
         self._terms: dict[SubscriptionKey, list[tuple[str, list[Terms]]]] = {}
-        self._repairs: dict[SubscriptionKey, int] = {}
+        self._repaired = partition.stale.repaired_since(self.names)
         if begins:
             drained(self.beginning())
 
@@ -88,7 +88,6 @@ class Verification:
         """
         for name in self.names:
             self._terms[name] = self._terms_of(name)
-            self._repairs[name] = self.partition.stale.repairs_of(name)
             yield
         for meter_key in self.meter_keys:
             self._generations[meter_key] = self._generation(meter_key)
@@ -252,7 +251,7 @@ class Verification:
         if REST in partition.stale.refolding_keys:
             # Events of it may be found that only the log has.
             return True
-        if partition.stale.repairs_of(name) != self._repairs[name]:
+        if name in self._repaired:
             return True
         if (
             meter_key in partition.stale.refolding_keys

@@ -160,10 +160,9 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
     """A refold swapped in while the cut asks for the end of a log may announce it."""
     cuts, taken = {CUT_MS}, list[int]()
     owned = partition_of(CUT_MS + 1)
-    schedule = SimpleNamespace(next_ms=lambda: min(cuts, default=NEVER_MS))
+    schedule = SimpleNamespace(next_ms=lambda: min(cuts, default=NEVER_MS), has_taken=False)
     owned.work = SimpleNamespace(shaping=asyncio.Lock())
     owned.cuts = SimpleNamespace(
-        unscheduled={},
         schedule=schedule,
         let_go=lambda: None,
         forwarded_end=lambda _, rekeyed_end: rekeyed_end(0),
@@ -267,7 +266,7 @@ def taking(
     return SimpleNamespace(
         number=0,
         state=state,
-        cuts=SimpleNamespace(schedule=Schedule(state, names), unscheduled={}),
+        cuts=SimpleNamespace(schedule=Schedule(state, names)),
         next_flush=SimpleNamespace(records=records),
         shared=SimpleNamespace(
             settings=settings, tally=SimpleNamespace(note_published=lambda told: None)
@@ -397,7 +396,8 @@ def test_whose_period_ends_without_events_stays_at_hand_if_it_was(is_looked_at: 
     assert drained(_Cut(owned, cut_ms).until_full())
     assert len(owned.next_flush.records) == 1
     assert state.timelines.has(name) == is_looked_at
-    known = owned.cuts.unscheduled[name]
+    taken, known = owned.cuts.schedule.free()
+    assert taken == name
     settle(state, cut_ms)
     following_ms = next_cut(state, name, known)
     assert state.timelines.has(name) == is_looked_at

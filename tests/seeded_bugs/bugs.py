@@ -849,6 +849,60 @@ BUGS = (
         "tests/laws/test_repairs.py::test_a_repair_comes_to_what_a_refold_does",
     ),
     Bug(
+        "closed-twice-in-one-cut",
+        "tables/closing/schedule.py",
+        "if cut_ms != self._cuts[number] < _TAKEN:",
+        "if cut_ms != self._cuts[number]:",
+        "tests/tables/closing/test_schedule.py::test_who_is_taken_has_no_cut_before_it_is_free",
+    ),
+    Bug(
+        "next-cut-of-somebody-else",
+        "tables/closing/schedule.py",
+        "known = self._told[place] if place > 0 else None",
+        "known = self._told[-1] if place > 0 else None",
+        "tests/tables/closing/test_schedule.py::test_who_is_taken_has_no_cut_before_it_is_free",
+    ),
+    Bug(
+        "alerts-that-a-restart-forgets",
+        "app/runtime/partition/cuts.py",
+        "            self._state.cuts.announce_grid(name, untold_ms)\n",
+        "",
+        "tests/app/runtime/partition/test_cuts.py"
+        "::test_a_restart_announces_what_alerts_wait_for_by_small_steps",
+    ),
+    Bug(
+        "alert-deleted-before-a-restart",
+        "tables/partition/cuts.py",
+        "at_ms for at_ms in reversed(times)",
+        "at_ms for at_ms in times",
+        "tests/app/runtime/partition/test_cuts.py"
+        "::test_a_restart_announces_what_alerts_wait_for_by_small_steps",
+    ),
+    Bug(
+        "late-events-that-nobody-announces",
+        "app/runtime/partition/cuts.py",
+        "        yield from self._state.announcing_late()\n",
+        "",
+        "tests/app/runtime/partition/test_cuts.py"
+        "::test_a_restart_announces_what_alerts_wait_for_by_small_steps",
+    ),
+    Bug(
+        "late-events-that-a-restart-forgets",
+        "tables/partition/partition.py",
+        "            self._expect_cuts(name)\n",
+        "",
+        "tests/tables/partition/test_announcing.py"
+        "::test_late_events_are_looked_at_in_turns_and_no_cut_is_missed",
+    ),
+    Bug(
+        "verified-while-it-is-repaired",
+        "tables/partition/staleness.py",
+        "            asking.note(name)",
+        "            pass",
+        "tests/tables/reading/test_verification.py"
+        "::test_what_changes_while_events_are_read_is_not_called_wrong",
+    ),
+    Bug(
         "repair-takes-the-greatest-along",
         "tables/maximum.py",
         "state.greatest is not None and value < state.greatest",
@@ -3419,9 +3473,23 @@ BUGS = (
     Bug(
         "children-outlive-their-plan",
         "app/definitions/plans.py",
-        "gone = [*definitions.children_of(plan.id), plan]",
-        "gone = [plan]",
+        "        changes.append(Deletion(child))\n",
+        "        pass\n",
         "tests/app/definitions/test_overrides.py::test_a_deleted_plan_takes_its_children_along",
+    ),
+    Bug(
+        "counts-that-never-come",
+        "app/definitions/active_counts.py",
+        "if promised is not None and promised[0].is_here:",
+        "if False:",
+        "tests/app/definitions/test_at_once.py::test_many_at_once_come_to_what_each_alone_does",
+    ),
+    Bug(
+        "children-that-outlive-their-promise",
+        "app/definitions/indexes/coded.py",
+        "versions.promise(promised.coming, None)",
+        "versions.promise(promised.coming, versions.at())",
+        "tests/app/definitions/test_at_once.py::test_many_at_once_come_to_what_each_alone_does",
     ),
     Bug(
         "cascades-refold-no-children",
@@ -3495,8 +3563,8 @@ BUGS = (
     Bug(
         "promised-plans-not-found",
         "app/definitions/indexes/coded.py",
-        "self.by_metric.setdefault(metric_id, {}).update(come)",
-        "self.by_metric.setdefault(metric_id, {})",
+        "            self._count(metric_id, family, more)",
+        "            pass",
         "tests/app/definitions/test_at_once.py::test_many_at_once_come_to_what_each_alone_does",
     ),
     Bug(
@@ -4051,9 +4119,9 @@ BUGS = (
     Bug(
         "cut-taken-stays-scheduled",
         "tables/closing/schedule.py",
-        "            self._cuts[number] = NEVER_MS\n            self._closed",
+        "            self._cuts[number] = _TAKEN\n            self._closed",
         "            self._closed",
-        "tests/tables/closing/test_schedule.py::test_the_earliest_comes_first_and_each_once",
+        "tests/tables/closing/test_schedule.py::test_who_is_taken_has_no_cut_before_it_is_free",
     ),
     Bug(
         "cut-moved-away-still-due",

@@ -132,6 +132,10 @@ class Changelog:
             partition.redefinition.tell(impact, at_ms, until_ms=checkpoint.definitions_ms)
         drained(partition.loaded())
         assert partition.restored()
+        drained(partition.announcing_late())
+        untold_ms = partition.cuts.untold_ms()
+        for name in partition.definitions.alerts.by_name:
+            partition.cuts.announce_grid(name, untold_ms)
         assert partition.index.length == partition.checkpoint.index_length
         return partition
 

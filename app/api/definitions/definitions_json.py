@@ -23,7 +23,7 @@ Json = dict[str, Any]
 def metric_json(defs: Definitions, metric: Metric, at_ms: int) -> Json:
     """Return the `billable_metric` object."""
     at_ms = max(at_ms, defs.append_time_ms)
-    plan_ids = {plan.parent_id or plan.id for plan in defs.plans_using(metric.id)}
+    plan_ids = defs.families_using(metric.id)
     return {
         "lago_id": metric.id,
         "name": metric.name,

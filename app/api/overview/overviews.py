@@ -37,6 +37,12 @@ class _Organization:
         }
         return self.made.get(query)
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody waits, or asked a moment ago."""
+        newest_s = max((each.made_s for each in self.made.values()), default=-OVERVIEW_EVERY_S)
+        return bool(self.waiting) or time.monotonic() - newest_s < OVERVIEW_EVERY_S
+
 
 class Overviews:
     """Shares each overview with all who ask for the same."""
@@ -49,7 +55,7 @@ class Overviews:
 
         Raises 429 when too many other searches wait.
         """
-        organization = self._organizations.setdefault(query.organization_id, _Organization())
+        organization = self._asked(query.organization_id)
         made = organization.fresh(query)
         if made is not None:
             return made.shown
@@ -69,3 +75,14 @@ class Overviews:
             waiting[query] -= 1
             if not waiting[query]:
                 del waiting[query]
+
+    def _asked(self, organization_id: str | None) -> _Organization:
+        """Return the overviews of an organization, and forget those that nobody asks for."""
+        known = self._organizations
+        found = known.setdefault(organization_id, _Organization())
+        # Whoever is asked for stands last.
+        del known[organization_id]
+        while known and not known[first := next(iter(known))].is_asked:
+            del known[first]
+        known[organization_id] = found
+        return found

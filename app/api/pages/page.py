@@ -28,7 +28,7 @@ _CONTENT_TYPES = {
 }
 _KEPT_BUT_ASKED_FOR = {"Cache-Control": "no-cache"}
 _MAX_LINES = 1_000
-_MAX_ORGANIZATIONS = 1_000
+MAX_ORGANIZATIONS = 1_000
 """Organizations in the page's picker; a user can type the id of any other."""
 
 
@@ -104,8 +104,9 @@ async def shown(call: Call, search: str, limit: int) -> Shown:
 async def organizations(call: Call) -> Any:
     """Answer the organizations that an operator may choose; none for any other key."""
     call.asker.require("GET", "page")
-    known = call.meter.definitions.organizations() if call.asker.operates else []
-    return {"organizations": known[:_MAX_ORGANIZATIONS]}
+    known = call.meter.definitions
+    found = known.organizations(MAX_ORGANIZATIONS) if call.asker.operates else []
+    return {"organizations": found}
 
 
 async def letters(call: Call) -> Any:

@@ -109,11 +109,11 @@ async def metric(call: Call) -> Html | Reply:
     found = known.metric(here.organization_id, call.parameters["code"])
     if found is None:
         raise not_found("billable_metric")
-    using = known.plans_using(found.id)
+    using = known.families_using(found.id)
     charges = [
         {"plan": plan.code, "code": charge.code, "charge_model": charge.charge_model}
-        for plan in using
-        if plan.parent_id is None
+        for plan in map(known.plan_by_id, using)
+        if plan is not None
         for charge in plan.charges
         if charge.metric_id == found.id
     ]
@@ -151,7 +151,7 @@ async def _sent(call: Call) -> tuple[Filled, bool, bool]:
     known = here.meter.definitions
     found = known.metric(here.organization_id, filled.code)
     is_new = call.query.flag("new")
-    return filled, is_new, not is_new and found is not None and bool(known.plans_using(found.id))
+    return filled, is_new, not is_new and found is not None and bool(known.families_using(found.id))
 
 
 async def add_filter(call: Call) -> Html | Reply:

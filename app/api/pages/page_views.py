@@ -93,7 +93,7 @@ class NoOrganization(ApiError):
 
 def only_organization(call: Call) -> str | None:
     """Return the only organization that there is, as definitions say; None: there are others."""
-    known = call.meter.definitions.organizations()
+    known = call.meter.definitions.organizations(2)
     return known[0] if len(known) == 1 else None
 
 
@@ -114,7 +114,7 @@ def of_one(render: Render) -> Handler:
         try:
             inside(call)
         except NoOrganization:
-            known = call.meter.definitions.organizations()
+            known = call.meter.definitions.organizations(page.MAX_ORGANIZATIONS)
             return choose_organization(
                 known, call.request.rel_url.raw_path.removeprefix("/page/view")
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -82,10 +83,13 @@ class MetricIndex(CodedIndex[Metric]):
 class PlanIndex(CodedIndex[Plan]):
     """Plans, by the metrics of their charges as well. A child plan holds no code."""
 
-    by_metric: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
-    """Ids of plans that are not deleted and have a charge on the metric."""
+    by_metric: MutableMapping[str, dict[str, int]] = field(default_factory=dict)
+    """By metric, ids of plans that are no child: how many of it and its children have a charge on
+    the metric. There may be a child for each subscription."""
     children: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
-    """Ids of child plans that are not deleted, by the id of their parent, in creation order."""
+    """Ids of child plans that are not deleted, by the id of their parent, in creation order.
+
+    They go with it."""
     in_advance: MutableMapping[str, None] = field(default_factory=dict)
     """Ids of plans that have or had a charge paid in advance."""
     pay_in_advance: MutableMapping[str, None] = field(default_factory=dict)
@@ -120,17 +124,29 @@ class PlanIndex(CodedIndex[Plan]):
         if differ_in_texts_only(old, new):
             return False
         versions.promise(promised.coming, new)
-        promised.note(new, _metric_ids(old), _metric_ids(new))
+        promised.note_metrics(new, _metric_ids(old), _metric_ids(new))
+        promised.note_in_advance(new)
+        return True
+
+    def promise_deletion(self, gone: Plan, promised: PromisedPlans) -> bool:
+        """Promise the end of a child plan that there is; False: it cannot be."""
+        versions = self.versions.get(gone.id)
+        if versions is None or versions.at() is None or versions.is_promised(promised.coming):
+            return False
+        if gone.parent_id is None:
+            return False
+        versions.promise(promised.coming, None)
+        promised.note_metrics(gone, _metric_ids(gone), set())
+        promised.gone.setdefault(gone.parent_id, []).append(gone.id)
         return True
 
     def commit_promised(self, promised: PromisedPlans) -> None:
         """Find all promised versions by their metrics, once they are in force."""
-        for metric_id, gone in promised.left.items():
-            of_metric = self.by_metric.get(metric_id, {})
-            for plan_id in gone:
-                of_metric.pop(plan_id, None)
-        for metric_id, come in promised.joined.items():
-            self.by_metric.setdefault(metric_id, {}).update(come)
+        for (metric_id, family), more in promised.counts.items():
+            self._count(metric_id, family, more)
+        for parent_id, gone in promised.gone.items():
+            for plan_id in gone if parent_id in self.children else ():
+                self.children[parent_id].pop(plan_id, None)
         if promised.in_advance:
             self.in_advance.update(promised.in_advance)
             self.pay_in_advance.update(promised.organizations)
@@ -141,16 +157,24 @@ class PlanIndex(CodedIndex[Plan]):
         """End a plan and free its code."""
         if plan.parent_id is None:
             self._delete(plan, now_ms, offset)
+            self.children.pop(plan.id, None)
         else:
             self.versions[plan.id].push(now_ms, offset, None)
             self.children[plan.parent_id].pop(plan.id, None)
         self._index_metrics_of(plan, _metric_ids(plan), set())
 
     def _index_metrics_of(self, plan: Plan, old: set[str], new: set[str]) -> None:
+        family = plan.parent_id or plan.id
         for metric_id in old - new:
-            self.by_metric.get(metric_id, {}).pop(plan.id, None)
+            self._count(metric_id, family, -1)
         for metric_id in new - old:
-            self.by_metric.setdefault(metric_id, {})[plan.id] = None
+            self._count(metric_id, family, 1)
+
+    def _count(self, metric_id: str, family: str, more: int) -> None:
+        families = self.by_metric.setdefault(metric_id, {})
+        families[family] = families.get(family, 0) + more
+        if not families[family]:
+            del families[family]
 
 
 class PromisedPlans:
@@ -159,20 +183,24 @@ class PromisedPlans:
     def __init__(self, coming: Coming):
         self.coming = coming
         self.now_ms = coming.append_time_ms
-        self.left: dict[str, list[str]] = {}
-        """Ids of plans that have no charge on a metric any more, by metric."""
-        self.joined: dict[str, dict[str, None]] = {}
-        """The same for plans that have one from now on."""
+        self.counts = Counter[tuple[str, str]]()
+        """By metric and plan that is no child, how many more of these have a charge on it."""
+        self.gone: dict[str, list[str]] = {}
+        """Ids of child plans that end, by their parent's: mostly that ends with them."""
         self.in_advance: dict[str, None] = {}
         self.organizations: dict[str, None] = {}
         self.metrics: dict[str, None] = {}
 
-    def note(self, plan: Plan, before: set[str], after: set[str]) -> None:
+    def note_metrics(self, plan: Plan, before: set[str], after: set[str]) -> None:
         """Note what a plan is found by from now on, and what no more."""
+        family = plan.parent_id or plan.id
         for metric_id in before - after:
-            self.left.setdefault(metric_id, []).append(plan.id)
+            self.counts[metric_id, family] -= 1
         for metric_id in after - before:
-            self.joined.setdefault(metric_id, {})[plan.id] = None
+            self.counts[metric_id, family] += 1
+
+    def note_in_advance(self, plan: Plan) -> None:
+        """Note the charges of a plan that are paid in advance."""
         if metrics := metrics_in_advance(plan):
             self.in_advance[plan.id] = None
             self.organizations[plan.organization_id] = None

@@ -212,6 +212,8 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         if promised is None:
             return row
         coming, one = promised
+        if one is None:
+            return versions
         return row, coming, self._form.packed(coming.append_time_ms, coming.offset, one)
 
     def _promised(self, number: int, row: bytes, coming: Coming, promised: bytes) -> Versions[D]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from copy import copy
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -88,41 +87,22 @@ class SubscriptionIndex(Index):
         """Let the name of a deleted customer lead to none of its subscriptions."""
         self.left[customer.organization_id, customer.external_id] = offset
 
-    def promise(self, new: Subscription, promised: Promised) -> bool:
+    def promise(self, new: Subscription, coming: Coming) -> bool:
         """Promise a version of a subscription on the plan that it has; False: it cannot be."""
         versions = self.versions.get(new.id)
         old = versions.at() if versions is not None else None
-        if versions is None or old is None or versions.is_promised(promised.coming):
+        if versions is None or old is None or versions.is_promised(coming):
             return False
         if old.plan_id != new.plan_id or differ_in_texts_only(old, new):
             return False
-        versions.promise(promised.coming, new)
+        versions.promise(coming, new)
         self.versions[new.id] = versions
-        counts = [
-            _later(promised.active_by_plan, self.active_by_plan, plan_id)
-            for plan_id in new.plan_ids
-        ]
-        of_all = promised.active_by_organization, self.active_by_organization
-        for active in (*counts, _later(*of_all, new.organization_id)):
-            active.remove(old)
-            active.add(new, promised.coming.append_time_ms)
+        counts = [self.active_by_plan[plan_id] for plan_id in new.plan_ids]
+        for active in (*counts, self.active_by_organization[new.organization_id]):
+            later = active.promised(coming)
+            later.remove(old)
+            later.add(new, coming.append_time_ms)
         return True
-
-    def commit_promised(self, promised: Promised) -> None:
-        """Put all promised versions in force at once."""
-        promised.coming.is_here = True
-        self.active_by_plan.update(promised.active_by_plan)
-        self.active_by_organization.update(promised.active_by_organization)
-
-
-class Promised:
-    """Versions of many subscriptions that a record brings into force at once."""
-
-    def __init__(self, now_ms: int, offset: int):
-        self.coming = Coming(now_ms, offset)
-        self.active_by_plan: dict[str, ActiveCounts] = {}
-        """Counts of active subscriptions by plan, promised versions included."""
-        self.active_by_organization: dict[str, ActiveCounts] = {}
 
 
 def _counts(of: MutableMapping[str, ActiveCounts], identity: str) -> ActiveCounts:
@@ -130,14 +110,4 @@ def _counts(of: MutableMapping[str, ActiveCounts], identity: str) -> ActiveCount
     active = of.get(identity)
     if active is None:
         active = of[identity] = ActiveCounts()
-    return active
-
-
-def _later(
-    promised: dict[str, ActiveCounts], now: Mapping[str, ActiveCounts], identity: str
-) -> ActiveCounts:
-    """Return the counts as they will be; they begin as a copy of those of now."""
-    active = promised.get(identity)
-    if active is None:
-        active = promised[identity] = copy(now[identity])
     return active

@@ -49,8 +49,6 @@ class Cuts:
         self._refold_queue = refold_queue
         self.schedule = Schedule(state, ())
         self.forgetting = Forgetting(state, self.schedule)
-        self.unscheduled: dict[SubscriptionKey, DueNext | None] = {}
-        """Subscriptions of the cut that is being taken; their next cuts are looked for after it."""
         self.blocked: Blocked | None = None
         """The cut that is held back."""
         self.woken = asyncio.Event()
@@ -153,15 +151,20 @@ class Cuts:
 
     def rescheduling(self) -> Steps[None]:
         """Look for the next cuts of those whose cut was taken."""
-        while self.unscheduled:
-            self._reschedule(*self.unscheduled.popitem())
+        while self.schedule.has_taken:
+            self._reschedule(*self.schedule.free())
             yield
 
     def scheduling(self) -> Steps[None]:
         """Learn of a restored partition when its cuts are, and pack what need not be at hand."""
         homes = self._context.homes
         yield from homes.knowing()
+        yield from self._state.announcing_late()
+        # Cells were found, maybe, that no route leads to.
+        self._refold_queue.want_orphaned()
+        untold_ms = self._state.cuts.untold_ms()
         for name in homes.names_at(self._state.number):
+            self._state.cuts.announce_grid(name, untold_ms)
             if self._schedule(name):
                 if self._state.timelines.has(name):
                     self._state.packing.pack(name)

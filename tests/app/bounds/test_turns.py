@@ -233,3 +233,14 @@ def test_many_are_sorted_a_part_at_a_step(many: int) -> None:
         next(steps)
         assert len(asked) == min(many, (part + 1) * SORTED_AT_ONCE)
     assert list(drained(steps)) == sorted(items)
+
+
+async def test_what_all_have_used_is_what_each_has(turns: Turns, clock: Clock) -> None:
+    """Nobody adds it up at each turn: very many organizations may have used some."""
+    kinds: tuple[Kind, ...] = ("fold", "request", "other")
+    for number in range(30):
+        work = Work(kinds[number % 3], organization=f"org-{number}")
+        await turns.run(work, clock.busy(0.1 * number))
+        each = [sum(used.values()) for used in turns._used]
+        assert turns._used_in_all == pytest.approx(each)
+    assert max(turns._used_in_all) > 0

@@ -19,6 +19,7 @@ from app.definitions.outcome import Applied
 from app.definitions.quotas import elapsed_charges, over_quota
 from app.definitions.state import Definitions
 from app.definitions.versions import Coming, Versions
+from bench.growth.spent import steps_of
 from tests.world import bodies
 from tests.world.clock import ms
 from tests.world.definitions_log import ORG, Log
@@ -47,23 +48,24 @@ OF_FAMILY: dict[str, Callable[[], Command]] = {
     "added": lambda: commands.create_charge(ORG, "dear", MORE),
     "removed": lambda: commands.delete_charge(ORG, "dear", "storage", {"cascade_updates": True}),
     "metric": lambda: commands.delete_billable_metric(ORG, "storage"),
+    "family": lambda: commands.delete_plan(ORG, "dear"),
 }
 """What changes all child plans of a plan."""
 COMMANDS |= OF_FAMILY
 
 
-def log_for(kind: str) -> Log:
-    return family_log() if kind in OF_FAMILY else full_log()
+def log_for(kind: str, count: int = MANY) -> Log:
+    return family_log(count) if kind in OF_FAMILY else full_log(count)
 
 
-def family_log() -> Log:
+def family_log(count: int) -> Log:
     """Subscriptions that have a child plan each."""
     log = Log()
     log.metric()
     log.metric("other")
     log.plan("dear", charges=[bodies.charge(billable_metric_code="storage")])
     log.plan("cheap")
-    for number in range(MANY):
+    for number in range(count):
         overrides = {"amount_cents": number}
         log.subscribe(external_id=f"sub_{number}", plan_code="dear", plan_overrides=overrides)
     return log.at(CHANGED)
@@ -119,6 +121,22 @@ def test_what_ends_many_is_applied_in_many_steps(kind: str) -> None:
     assert isinstance(outcome, Applied)
     # They are looked at and decided, and what changes is promised.
     assert steps > MANY // STEP_ITEMS
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_its_last_step_is_no_longer_for_more_of_them(kind: str) -> None:
+    """That one brings all of it into force, and holds up everybody for as long."""
+
+    def last_step(count: int) -> int:
+        log = log_for(kind, count)
+        number, _ = counted(ending(log, replayed(log), COMMANDS[kind]()))
+        steps = ending(log, log.definitions, COMMANDS[kind]())
+        for _ in range(number - 1):
+            next(steps)
+        return steps_of(lambda: next(steps, None))
+
+    # Of what is decided by steps the last may take more or fewer.
+    assert last_step(4 * MANY) < 2 * last_step(MANY)
 
 
 @pytest.mark.parametrize("kind", COMMANDS)

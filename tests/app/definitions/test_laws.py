@@ -372,11 +372,17 @@ def test_plans_hold_only_what_their_metrics_allow(records: list[Record]) -> None
                     for key, texts in charge_filter.values.items():
                         assert texts
                         assert set(texts) <= {*allowed[key], ALL_FILTER_VALUES}
-            using = [p.id for p in definitions.plans_using(plan.charges[0].metric_id)] if (
-                plan.charges
-            ) else [plan.id]  # fmt: skip
-            assert plan.id in using
-            for child in definitions.children_of(plan.id):
+            children = list(definitions.children_of(plan.id))
+            for metric_id in metrics:
+                family = [
+                    each
+                    for each in (plan, *children)
+                    if metric_id in {charge.metric_id for charge in each.charges}
+                ]
+                using = [each for each in definitions.plans_using(metric_id) if each is not None]
+                assert [each for each in using if plan.id in (each.id, each.parent_id)] == family
+                assert (plan.id in definitions.families_using(metric_id)) == bool(family)
+            for child in children:
                 parents = {charge.parent_id for charge in child.charges} - {None}
                 assert (child.parent_id, child.code) == (plan.id, plan.code)
                 assert len(parents) == sum(c.parent_id is not None for c in child.charges)

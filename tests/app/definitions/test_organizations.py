@@ -7,8 +7,9 @@ from app.definitions.model import Organization
 from app.definitions.outcome import Applied, Impact, Rejected
 from app.definitions.sizes import oversized
 from app.definitions.terms import subscription_terms
+from bench.growth.spent import steps_of
 from tests.world.clock import ms
-from tests.world.definitions_log import ORG, Log
+from tests.world.definitions_log import ORG, Log, metric_body
 
 INVALID, OUT_OF_RANGE = ["value_is_invalid"], ["value_is_out_of_range"]
 
@@ -76,7 +77,17 @@ def test_nothing_new_is_no_change() -> None:
     said(log, timezone="Europe/Paris")
     said(log, city="Paris")
     assert list(versions.changes) == [ms("2024-01-31T01:00:00Z")]
-    assert log.definitions.organizations() == [ORG]
+    assert log.definitions.organizations(2) == [ORG]
+
+
+def test_so_many_organizations_are_found_however_many_there_are() -> None:
+    log = Log()
+    for number in range(1_000):
+        log.accept(commands.create_billable_metric(f"org-{number}", metric_body()))
+    few, all_of_them = log.definitions.organizations(2), log.definitions.organizations(5_000)
+    assert (len(few), len(all_of_them)) == (2, 1_000)
+    assert set(few) < set(all_of_them)
+    assert steps_of(lambda: log.definitions.organizations(2)) < 200
 
 
 def test_a_long_text_is_refused_at_the_door() -> None:

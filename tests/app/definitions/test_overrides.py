@@ -310,7 +310,7 @@ def test_a_deleted_plan_takes_its_children_along(log: Log) -> None:
         assert log.definitions.plan_versions[one.plan_id].at() is None
         shown = subscription_json(log.definitions, log.newest(one), log.now_ms)
         assert shown["plan"]["pending_deletion"] is True
-    assert log.definitions.children_of(parent_id(on_child)) == []
+    assert list(log.definitions.children_of(parent_id(on_child))) == []
     log.plan("dear")
     assert log.newest(on_child).plan_id == on_child.plan_id
 

@@ -165,6 +165,14 @@ def test_a_minute_has_so_many_changes() -> None:
     assert take(later_ms=44_500) == 0
 
 
+def test_nothing_is_kept_of_a_minute_that_is_over() -> None:
+    """Whoever took something once is not remembered for good."""
+    taken = Taken()
+    for number in range(1_000):
+        assert taken.take(f"org-{number}", "plan_changes", 2, number * MINUTE_MS) == 0
+    assert [len(amounts) for _, amounts in taken._taken.values()] == [1]
+
+
 def test_what_is_refused_takes_nothing() -> None:
     taken = Taken()
     amounts = [900, 200, 100, 1]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import pytest
 
 from app.bounds.limits import OVERVIEW_SUBSCRIPTIONS
@@ -9,6 +12,7 @@ from app.bounds.turns import Turns, drained
 from app.meter.overview import OverviewQuery, UsageView
 from app.queries.usage_lines import COUNTED, UsageLines
 from app.runtime.status import Tally
+from bench.growth.spent import steps_of
 from tables.partition.partition import Partition
 from tests.world.partition import Live
 
@@ -73,6 +77,7 @@ def test_the_ring_of_the_active_holds_the_latest(looks: Looks) -> None:
 
 
 def test_whose_name_begins_so_is_found_among_many_that_match(looks: Looks) -> None:
+    looks.look()
     query = OverviewQuery(organization_id=None, search="sub-9999")
     found, _ = drained(looks.lines.searched(looks.states, query, "sub-9999", 0))
     assert found[0] == (0, ("org", "sub-9999"))
@@ -83,3 +88,38 @@ def test_a_search_finds_who_has_no_figure_now(looks: Looks) -> None:
     """Closed periods, and so invoices, may be there: it is not called nothing."""
     assert looks.look("sub-99999")[0] == ["sub-99999"]
     assert looks.look("")[0] == []
+
+
+def state_of(organizations: int, subscriptions: int) -> Partition:
+    """Return a partition where each of so many organizations has so many subscriptions."""
+    state = Live().partition
+    state.event_ranges.most_undefined = organizations * subscriptions + 1
+    for number in range(organizations * subscriptions):
+        state.event_ranges.of((f"org-{number % organizations}", f"sub-{number}"), "m")
+    return state
+
+
+@pytest.mark.parametrize(("search", "most"), [("", 10), ("zzz", 60)])
+def test_what_a_look_leaves_of_each_subscription_is_small(search: str, most: int) -> None:
+    """Without a search some bytes; a text of each only of the organization that is searched."""
+    count = 20_000
+    state = state_of(2, count)
+    looks = Looks(state)
+    gc.collect()
+    tracemalloc.start()
+    looks.look(search, "org-1")
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2 * count * most
+
+
+def test_a_look_takes_as_long_however_many_organizations_there_are() -> None:
+    def steps(organizations: int, organization: str | None) -> int:
+        looks = Looks(state_of(organizations, 1))
+        looks.look()
+        return steps_of(lambda: looks.look("", organization))
+
+    few, many = (steps(organizations, None) for organizations in (100, 1_000))
+    assert many < 1.1 * few
+    few, many = (steps(organizations, "org-7") for organizations in (100, 1_000))
+    assert many < 1.1 * few

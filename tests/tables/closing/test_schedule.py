@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import SubscriptionKey
 from tables.closing import schedule as module
+from tables.closing.close import DueNext
 from tables.closing.schedule import Schedule
 from tables.partition.partition import Partition
 from tests.world.profiles import examples
@@ -42,16 +44,24 @@ def empty() -> Schedule:
     return Schedule(cast("Partition", partition), ())
 
 
+def due(schedule: Schedule, cut_ms: int) -> list[SubscriptionKey]:
+    """Take whose cut it is, and let them have a next one."""
+    found = list(map(schedule.named, schedule.due(cut_ms)))
+    while schedule.has_taken:
+        schedule.free()
+    return found
+
+
 def test_the_earliest_comes_first_and_each_once(cuts: dict[SubscriptionKey, int]) -> None:
     schedule = empty()
     for name, at_ms in zip(NAMES, (30, 10, 20, 10, NEVER_MS), strict=True):
         cuts[name] = at_ms
         assert schedule.update(name) == at_ms
     assert schedule.next_ms() == 10
-    assert set(schedule.due(10)) == {NAMES[1], NAMES[3]}
+    assert set(due(schedule, 10)) == {NAMES[1], NAMES[3]}
     assert [name in schedule for name in NAMES] == [True, False, True, False, False]
     assert schedule.next_ms() == 20
-    assert set(schedule.due(30)) == {NAMES[0], NAMES[2]}
+    assert set(due(schedule, 30)) == {NAMES[0], NAMES[2]}
     assert sorted(map(schedule.named, schedule.take_closed())) == sorted(NAMES[:4])
     assert not schedule.take_closed()
     assert schedule.next_ms() == NEVER_MS
@@ -62,8 +72,8 @@ def test_who_moves_away_and_back_comes_once(cuts: dict[SubscriptionKey, int]) ->
     for at_ms in (10, 20, 10, 20, 10):
         cuts[NAMES[0]] = at_ms
         schedule.update(NAMES[0])
-    assert list(schedule.due(10)) == [NAMES[0]]
-    assert list(schedule.due(20)) == []
+    assert due(schedule, 10) == [NAMES[0]]
+    assert due(schedule, 20) == []
 
 
 def test_what_ends_early_is_left_for_the_next(cuts: dict[SubscriptionKey, int]) -> None:
@@ -71,9 +81,9 @@ def test_what_ends_early_is_left_for_the_next(cuts: dict[SubscriptionKey, int]) 
     for name in NAMES:
         cuts[name] = 10
         schedule.update(name)
-    first = next(schedule.due(10))
+    first = schedule.named(next(schedule.due(10)))
     assert schedule.next_ms() == 10
-    assert {first, *schedule.due(10)} == set(NAMES)
+    assert {first, *due(schedule, 10)} == set(NAMES)
 
 
 def test_who_is_scheduled_while_others_are_taken_is_taken_too(
@@ -83,12 +93,12 @@ def test_who_is_scheduled_while_others_are_taken_is_taken_too(
     cuts[NAMES[0]] = 10
     schedule.update(NAMES[0])
     taken = schedule.due(20)
-    assert next(taken) == NAMES[0]
+    assert schedule.named(next(taken)) == NAMES[0]
     assert schedule.next_ms() == NEVER_MS
     cuts.update({NAMES[1]: 5, NAMES[2]: 20, NAMES[3]: 21})
     for name in NAMES[1:4]:
         schedule.update(name)
-    assert list(taken) == [NAMES[1], NAMES[2]]
+    assert list(map(schedule.named, taken)) == [NAMES[1], NAMES[2]]
     assert schedule.next_ms() == 21
 
 
@@ -114,4 +124,41 @@ def test_it_is_as_a_dict_would_have_it(steps: list[tuple[SubscriptionKey, int]])
                 schedule.update(name)
             assert schedule.next_ms() == min(known.values(), default=NEVER_MS)
             assert {name for name in NAMES if name in schedule} == known.keys()
-    assert sorted(schedule.due(20)) == sorted(n for n, at_ms in known.items() if at_ms <= 20)
+    assert sorted(due(schedule, 20)) == sorted(n for n, at_ms in known.items() if at_ms <= 20)
+
+
+def test_who_is_taken_has_no_cut_before_it_is_free(cuts: dict[SubscriptionKey, int]) -> None:
+    schedule = empty()
+    for name in NAMES:
+        cuts[name] = 10
+        schedule.update(name)
+    taken = schedule.due(10)
+    first = next(taken)
+    # Something asks for its cuts again.
+    cuts[schedule.named(first)] = 9
+    assert schedule.update(schedule.named(first)) == 9
+    numbers = [first, *taken]
+    schedule.drop(schedule.named(numbers[1]))
+    assert sorted(map(schedule.named, numbers)) == NAMES
+    known = [DueNext(10, 1, 20), DueNext(10, 1, 30), DueNext(10, 1, 20), None]
+    for number, each in zip(numbers, known, strict=False):
+        schedule.note_known(number, each)
+    found = dict(schedule.free() for _ in NAMES)
+    assert [found[schedule.named(number)] for number in numbers] == [*known, None]
+    assert not schedule.has_taken
+    cuts[NAMES[0]] = 10
+    assert schedule.update(NAMES[0]) == schedule.next_ms() == 10
+
+
+def test_who_is_taken_takes_some_bytes(cuts: dict[SubscriptionKey, int]) -> None:
+    """Very many are due at the end of a month, until all of them are closed."""
+    schedule, count = empty(), 10_000
+    for number in range(count):
+        cuts["org", f"sub-{number}"] = 10
+        schedule.update(("org", f"sub-{number}"))
+    tracemalloc.start()
+    for number in schedule.due(10):
+        schedule.note_known(number, DueNext(10, 1, 20))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 10 * count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from app.api.answering.streams import PART_BYTES, parts, pieces
 from app.api.http.json_text import whole
 from app.api.overview.overview_json import Shown
 from app.api.overview.overviews import Overviews
+from app.bounds.limits import OVERVIEW_EVERY_S
 from app.bounds.turns import Turns, Work
 from app.meter.overview import OverviewQuery
 
@@ -50,3 +52,21 @@ async def test_an_overview_is_made_once_a_second_for_all_who_ask() -> None:
     query = OverviewQuery(organization_id="o")
     bodies = {(await overviews.of(query, make)).body for _ in range(20)}
     assert (bodies, made) == ({b'{"number":1}'}, 1)
+
+
+async def test_overviews_of_who_is_looked_at_no_more_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An operator may look at very many organizations, one after the other."""
+    now_s = 0.0
+    clock = SimpleNamespace(monotonic=lambda: now_s)
+    monkeypatch.setattr("app.api.overview.overviews.time", clock)
+    overviews = Overviews()
+
+    async def make() -> Shown:
+        return Shown({})
+
+    for number in range(100):
+        now_s += OVERVIEW_EVERY_S / 4
+        await overviews.of(OverviewQuery(organization_id=f"org-{number}"), make)
+    assert list(overviews._organizations) == [f"org-{number}" for number in range(96, 100)]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
+from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.runtime.partition.cuts import Cuts
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import Progress
+from tables.event_index.index import EventIndex
+from tables.partition.partition import Partition
 from tests.app.runtime.alone import NoProducer, context_of
-from tests.world.clock import START_MS, WEEK_MS, ManualClock
+from tests.world import bodies, definitions_log
+from tests.world.clock import START_MS, WEEK_MS, ManualClock, ms
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.partition import Live
 
@@ -87,3 +93,40 @@ def test_a_report_wakes_a_closer_once_all_are_past_its_cut() -> None:
     progress.note(Progress(1, END_MS + 1, END_MS, 1, "", 0))
     cuts.look_again()
     assert cuts.woken.is_set()
+
+
+def alerted(count: int) -> Partition:
+    """Subscriptions of a plan; the first has an alert, and loses it, with more defined beside."""
+    log, org = definitions_log.Log(), definitions_log.ORG
+    log.metric("calls", aggregation_type="count_agg", field_name=None)
+    log.plan(charges=[bodies.charge(billable_metric_code="calls")])
+    for number in range(2):
+        log.subscribe(external_id=f"s{number}", subscription_at="2024-01-01")
+    log.at("2024-01-31T12:00:30Z")
+    alert = {"alert_type": "billable_metric_current_usage_units", "code": "a"}
+    alert |= {"billable_metric_code": "calls", "thresholds": [{"value": "5"}]}
+    for number in range(2):
+        log.accept(commands.create_alert(org, f"s{number}", alert))
+    log.now_ms += 1
+    log.accept(commands.delete_alert(org, "s0", "a"))
+    for number in range(count):
+        log.now_ms += 1
+        log.customer(f"c{number}")
+    partition = Partition(0, log.definitions, EventIndex())
+    partition.checkpoint.cut_ms = ms("2024-01-31T12:00:00Z")
+    return partition
+
+
+def test_a_restart_announces_what_alerts_wait_for_by_small_steps() -> None:
+    """Of very many definitions of one cut the first tells of it, for each subscription once."""
+    partition = alerted(100)
+    cuts = partition.cuts
+    assert len(cuts.untold_ms()) == 1
+    (late,) = partition.definitions.subscriptions(definitions_log.ORG, "s1")
+    partition.packing.late.update(each.id for each in late.all())
+    context = context_of(partition.definitions)
+    restored = OwnedPartition(partition, NoProducer(), context).cuts
+    known = [len(cuts.grid.get(ms("2024-01-31T12:01:00Z"), ())) for _ in restored.scheduling()]
+    assert known[-1] == 2
+    assert not partition.packing.late
+    assert {after - before for before, after in pairwise([0, *known])} <= {0, 1}
