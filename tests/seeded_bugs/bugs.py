@@ -2607,6 +2607,14 @@ BUGS = (
         "tests/tables/changelogged/test_members.py::test_members_that_are_not_at_hand_go_as_well",
     ),
     Bug(
+        "quarter-of-an-hour-with-two-dates-taken-for-one",
+        "app/billing_periods/timezones.py",
+        "is_sure = first.date() == last.date() and first.utcoffset() == last.utcoffset()",
+        "is_sure = True",
+        "tests/app/billing_periods/test_timezones.py"
+        "::test_a_date_is_that_of_the_wall_clock_also_where_clocks_are_set",
+    ),
+    Bug(
         "set-that-lost-members-taken-for-whole",
         "tables/changelogged/members.py",
         "                self.complete.discard(key)\n                self._forget(key, gone)",
