@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from itertools import groupby
@@ -105,7 +106,10 @@ class UniqueCount(Aggregation[UniqueCountState]):
 
     def settled(self, member: Member, settled_ms: int, *, whole: bool = False) -> Member:
         """Return the member with the published cuts up to `settled_ms` merged into cut 0."""
-        if not any(0 < cut_ms <= settled_ms for cut_ms in set(map(_cut_ms, member))):
+        for operation in member:
+            if 0 < operation.cut_ms <= settled_ms:
+                break
+        else:
             return member
         # Two cuts may have had an operation of one time each.
         merged = (o._replace(cut_ms=0) if o.cut_ms <= settled_ms else o for o in member)
@@ -130,8 +134,7 @@ class UniqueCount(Aggregation[UniqueCountState]):
             return _with(member, operation)
         first, after = self._group(member, operation)
         group = member[first:after]
-        met = (*group, operation) if self.prorated else _met(group, operation)
-        kept = self._kept(sorted(met, key=_event_time))
+        kept = self._kept(_with(group, operation) if self.prorated else _met(group, operation))
         if kept == group:
             return member
         return (*member[:first], *kept, *member[after:])
@@ -216,8 +219,8 @@ class UniqueCount(Aggregation[UniqueCountState]):
             after += 1
         return start, after
 
-    def _place(self, operation: MemberOperation) -> tuple[int, int]:
-        return operation.period_ms, self._day(operation) if self.prorated else 0
+    def _place(self, operation: MemberOperation) -> tuple[int, date | None]:
+        return operation.period_ms, self._day(operation) if self.prorated else None
 
     def _kept(self, group: Iterable[MemberOperation]) -> Member:
         """Return the last operation of a group for each cut; prorated, also its last addition.
@@ -229,7 +232,8 @@ class UniqueCount(Aggregation[UniqueCountState]):
             if self.prorated and operation.adds:
                 last.pop((operation.cut_ms, False), None)
             last[operation.cut_ms, self.prorated and operation.adds] = operation
-        return tuple(sorted(last.values(), key=_event_time))
+        kept = last.values()
+        return tuple(sorted(kept, key=_event_time) if len(last) > 1 else kept)
 
     def _spells(self, was: bool, group: Sequence[MemberOperation]) -> int:
         """Return what a day adds to the spells of its period: ends of spells less their starts.
@@ -239,12 +243,12 @@ class UniqueCount(Aggregation[UniqueCountState]):
         """
         if not self.prorated or not group or group[0].period_ms == BEFORE:
             return 0
-        day, adds = self._day(group[-1]), any(o.adds for o in group)
+        day, adds = local_ordinal(self._day(group[-1])), any(o.adds for o in group)
         opens, closes = adds and not was, (adds or was) and not group[-1].adds
         return (day + 1) * closes - day * opens
 
-    def _day(self, operation: MemberOperation) -> int:
-        return local_ordinal(local_date(operation.timestamp_ms, self.timezone))
+    def _day(self, operation: MemberOperation) -> date:
+        return local_date(operation.timestamp_ms, self.timezone)
 
 
 def was_active(member: Member, timestamp_ms: int, position: Position, known: Position) -> bool:

@@ -15,7 +15,6 @@ from types import ModuleType
 
 from app.kernel import twin
 from app.kernel.twin import EARLY_MS as EARLY_MS
-from app.kernel.twin_members import member_end as member_end
 
 
 def _chosen() -> tuple[ModuleType, str]:

@@ -23,7 +23,7 @@ _ONE = b"\x91"
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def member_end(row: bytes) -> int:
+def _member_end(row: bytes) -> int:
     """Return where a member ends, and what is known of it begins."""
     # A member ends with whether its last operation adds, which is no zero.
     return len(row) - 2 - row[-2] if row[-1:] == b"\0" else len(row)
@@ -55,7 +55,7 @@ def take_operations(
         if known is None:
             known = b"" if absent is None else absent(text)
         time, place, kind = _encode(timestamp_ms), _encode(position), _ADDS if adds else _REMOVES
-        row, start, end = head + time + place + kind, len(head), member_end(known)
+        row, start, end = head + time + place + kind, len(head), _member_end(known)
         if not known:
             change += adds
         elif not known.startswith(head) or known[end - 1 : end] != kind:

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from operator import itemgetter
 
 import msgspec
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
-from app.kernel import member_end, take_operations
+from app.kernel import take_operations
 from app.wire.arrivals import Position
 from tables.changelogged.checksum import ChangelogSum, Rows
 from tables.changelogged.operations import NamedRow, Operations
@@ -66,12 +67,13 @@ def member_changelog_key(name: MemberKey) -> bytes:
 
 def pack_member(member: Member) -> bytes:
     """Return a member's bytes for the store and its changelog."""
-    return _encode([operation[:-1] for operation in member])
+    return _encode([*map(_told_to_all, member)])
 
 
 unpack_member = msgspec.msgpack.Decoder(Member).decode
 """Returns the member that `pack_member` wrote."""
 
+_told_to_all, _known_of = itemgetter(slice(5)), itemgetter(5)
 _decode_known = msgspec.msgpack.Decoder(list[int]).decode
 
 
@@ -79,24 +81,23 @@ def row_of(member: Member) -> MemberRow:
     """Return a member as it is at hand."""
     if not member:
         return b""
-    packed, known = pack_member(member), {operation.others_until_ms for operation in member}
-    if known == {ALONE}:
+    packed, known = pack_member(member), [*map(_known_of, member)]
+    if known.count(ALONE) == len(known):
         return packed
-    told = _encode([operation.others_until_ms for operation in member])
-    if known == {UNKNOWN} or len(told) > _MOST_TOLD:
+    if known.count(UNKNOWN) == len(known) or len(told := _encode(known)) > _MOST_TOLD:
         return packed + _NOTHING_KNOWN
     return packed + told + bytes((len(told), 0))
 
 
 def _member_of(row: MemberRow) -> Member:
-    if not row:
+    packed = _published(row)
+    if packed is None:
         return ()
-    end = member_end(row)
-    member = unpack_member(row[:end])
+    member = unpack_member(packed)
     if row.endswith(_NOTHING_KNOWN):
         return member
-    told = _decode_known(row[end:-2]) if end < len(row) else [ALONE] * len(member)
-    return tuple(o._replace(others_until_ms=known) for o, known in zip(member, told, strict=True))
+    told = [ALONE] * len(member) if packed is row else _decode_known(row[len(packed) : -2])
+    return tuple(MemberOperation(*o[:5], known) for o, known in zip(member, told, strict=True))
 
 
 @lru_cache(maxsize=1024)
@@ -378,12 +379,16 @@ class Members:
 
 def _published(row: MemberRow) -> bytes | None:
     """Return what the store and the changelog have; None: nothing."""
-    return row[: member_end(row)] if row else None
+    if not row:
+        return None
+    # A member ends with whether its last operation adds, which is no zero.
+    return row if row[-1] else row[: -2 - row[-2]]
 
 
 def _stored(row: MemberRow) -> Member:
     """Return a member as the store has it."""
-    return unpack_member(row[: member_end(row)]) if row else ()
+    packed = _published(row)
+    return unpack_member(packed) if packed else ()
 
 
 _NO_ROWS: Mapping[str, MemberRow] = {}

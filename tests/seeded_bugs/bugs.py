@@ -2633,8 +2633,8 @@ BUGS = (
     Bug(
         "what-memory-knows-of-a-member-published",
         "tables/changelogged/members.py",
-        "return row[: member_end(row)] if row else None",
-        "return row or None",
+        "return row if row[-1] else row[: -2 - row[-2]]",
+        "return row",
         "tests/tables/changelogged/test_members.py"
         "::test_what_memory_knows_besides_is_not_published_and_ends_with_it",
     ),

@@ -19,6 +19,7 @@ from app.billing_periods.timezones import (
     utc_offset_ms,
     zone,
 )
+from bench.growth.spent import steps_of
 from tests.world.clock import HOUR_MS, ms
 
 ODD_ZONES = [
@@ -55,6 +56,13 @@ def test_a_date_is_that_of_the_wall_clock_also_where_clocks_are_set(timezone: st
                 asked += range(day_ms - HOUR_MS, day_ms + DAY_MS + HOUR_MS, 10 * 60_000)
         for at_ms in (at_ms + more_ms for at_ms in asked for more_ms in (-1, 0)):
             assert local_date(at_ms, timezone) == local_datetime(at_ms, timezone).date()
+
+
+def test_a_date_that_was_asked_for_takes_few_steps() -> None:
+    """Who prorates asks for that of each event; one that is worked out takes 24."""
+    at_ms = ms("2026-03-05T10:00:00Z")
+    local_date(at_ms, "Europe/Paris")
+    assert steps_of(lambda: local_date(at_ms + 60_000, "Europe/Paris")) <= 22
 
 
 @pytest.mark.parametrize(
