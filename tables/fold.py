@@ -601,9 +601,10 @@ def apply_members(
     for cell, name, operation in operations:
         fold = cell.layer.span.fold
         aggregation: UniqueCount = fold.aggregation  # type: ignore[assignment]
-        spills = fold.in_advance and members.spill(name, operation)
+        member = members.get(name)
+        spills = fold.in_advance and members.spill(name, member, operation)
         whole = fold.in_advance and not members.keep_apart(name, operation)
-        member = aggregation.settled(members.get(name), settled_ms, whole=whole)
+        member = aggregation.settled(member, settled_ms, whole=whole)
         if spills:
             member = aggregation.reduced(member)
         joined = aggregation.joined(member, operation, whole=whole)

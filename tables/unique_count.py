@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from itertools import groupby
@@ -35,6 +36,12 @@ class UniqueCountState(State, gc=False):
     """Prorated: Σ over spells of (end ordinal + 1 - start ordinal), the end left out while open."""
 
 
+ALONE = -1
+"""Before every append time: there are no others."""
+UNKNOWN = 1 << 62
+"""After every append time: nobody knows which others there are."""
+
+
 class MemberOperation(NamedTuple):
     """One operation on one property: its layer (period start ms and cut) and its order."""
 
@@ -43,25 +50,8 @@ class MemberOperation(NamedTuple):
     timestamp_ms: int
     position: Position
     adds: bool
-
-
-class LoneOperation(MemberOperation):
-    """One of which memory knows that no other of its member has its time, period and cut.
-
-    It equals one of which that is not known, and has the same bytes.
-    """
-
-    __slots__ = ()
-
-
-class TiedOperation(MemberOperation):
-    """One of which memory knows how far others go of its member, with its time, period and cut.
-
-    It equals one of which that is not known, as a lone one does.
-    """
-
-    others_until: Position
-    """No other of these lies behind this position."""
+    others_until_ms: int = UNKNOWN
+    """No other of its member, time, period and cut is appended later. Only memory knows it."""
 
 
 Member = tuple[MemberOperation, ...]
@@ -116,11 +106,15 @@ class UniqueCount(Aggregation[UniqueCountState]):
 
     def settled(self, member: Member, settled_ms: int, *, whole: bool = False) -> Member:
         """Return the member with the published cuts up to `settled_ms` merged into cut 0."""
-        if not any(0 < cut_ms <= settled_ms for cut_ms in set(map(_cut_ms, member))):
+        for operation in member:
+            if 0 < operation.cut_ms <= settled_ms:
+                break
+        else:
             return member
         # Two cuts may have had an operation of one time each.
         merged = (o._replace(cut_ms=0) if o.cut_ms <= settled_ms else o for o in member)
-        return self.reduced(tuple(MemberOperation(*o) for o in merged), whole=whole)
+        unsure = tuple(o._replace(others_until_ms=UNKNOWN) for o in merged)
+        return self.reduced(unsure, whole=whole)
 
     def reduced(self, member: Member, *, whole: bool = False) -> Member:
         """Return the operations that still matter; older programs kept others, too.
@@ -140,11 +134,8 @@ class UniqueCount(Aggregation[UniqueCountState]):
             return _with(member, operation)
         first, after = self._group(member, operation)
         group = member[first:after]
-        met = group
-        if not self.prorated:
-            met, operation = _met(group, operation)
-        kept = self._kept(sorted((*met, operation), key=_event_time))
-        if met is group and kept == group:
+        kept = self._kept(_with(group, operation) if self.prorated else _met(group, operation))
+        if kept == group:
             return member
         return (*member[:first], *kept, *member[after:])
 
@@ -161,12 +152,9 @@ class UniqueCount(Aggregation[UniqueCountState]):
         operation = member[at]
         if sum(o.timestamp_ms == operation.timestamp_ms for o in member) > 1:
             return None
-        moved = operation._replace(position=earlier)
-        if isinstance(operation, TiedOperation) and operation.others_until < earlier:
-            moved = _tied(moved, operation.others_until)
-        elif not isinstance(operation, LoneOperation):
+        if operation.others_until_ms >= earlier[0]:
             return None
-        return (*member[:at], moved, *member[at + 1 :])
+        return (*member[:at], operation._replace(position=earlier), *member[at + 1 :])
 
     def change(self, member: Member, operation: MemberOperation) -> Contributions:
         """Return what one more operation changes in the states of each (period_ms, cut_ms).
@@ -231,8 +219,8 @@ class UniqueCount(Aggregation[UniqueCountState]):
             after += 1
         return start, after
 
-    def _place(self, operation: MemberOperation) -> tuple[int, int]:
-        return operation.period_ms, self._day(operation) if self.prorated else 0
+    def _place(self, operation: MemberOperation) -> tuple[int, date | None]:
+        return operation.period_ms, self._day(operation) if self.prorated else None
 
     def _kept(self, group: Iterable[MemberOperation]) -> Member:
         """Return the last operation of a group for each cut; prorated, also its last addition.
@@ -244,7 +232,8 @@ class UniqueCount(Aggregation[UniqueCountState]):
             if self.prorated and operation.adds:
                 last.pop((operation.cut_ms, False), None)
             last[operation.cut_ms, self.prorated and operation.adds] = operation
-        return tuple(sorted(last.values(), key=_event_time))
+        kept = last.values()
+        return tuple(sorted(kept, key=_event_time) if len(last) > 1 else kept)
 
     def _spells(self, was: bool, group: Sequence[MemberOperation]) -> int:
         """Return what a day adds to the spells of its period: ends of spells less their starts.
@@ -254,12 +243,12 @@ class UniqueCount(Aggregation[UniqueCountState]):
         """
         if not self.prorated or not group or group[0].period_ms == BEFORE:
             return 0
-        day, adds = self._day(group[-1]), any(o.adds for o in group)
+        day, adds = local_ordinal(self._day(group[-1])), any(o.adds for o in group)
         opens, closes = adds and not was, (adds or was) and not group[-1].adds
         return (day + 1) * closes - day * opens
 
-    def _day(self, operation: MemberOperation) -> int:
-        return local_ordinal(local_date(operation.timestamp_ms, self.timezone))
+    def _day(self, operation: MemberOperation) -> date:
+        return local_date(operation.timestamp_ms, self.timezone)
 
 
 def was_active(member: Member, timestamp_ms: int, position: Position, known: Position) -> bool:
@@ -288,30 +277,19 @@ def _with(member: Member, operation: MemberOperation) -> Member:
     return (*member[:place], operation, *member[place:])
 
 
-def _met(group: Member, operation: MemberOperation) -> tuple[Member, MemberOperation]:
-    """Return the operations of a period and one more as they are known to be alone or not."""
+def _met(group: Member, operation: MemberOperation) -> Member:
+    """Return the operations of a period and one more, and what is known of who shares its time."""
     rivals = (o for o in group if o.cut_ms == operation.cut_ms)
     last = max(rivals, key=_event_time, default=None)
     # Whatever is kept no more is dated before the last one, or at its time.
     if last is None or last.timestamp_ms < operation.timestamp_ms:
-        return group, LoneOperation(*operation)
+        return (*group, operation._replace(others_until_ms=ALONE))
     if last.timestamp_ms > operation.timestamp_ms or last.position == operation.position:
-        return group, operation
+        return group
     if last.position < operation.position:
-        return group, _tied(operation, last.position)
-    if isinstance(last, TiedOperation):
-        is_farther = last.others_until < operation.position
-    else:
-        is_farther = isinstance(last, LoneOperation)
-    if not is_farther:
-        return group, operation
-    return tuple(_tied(o, operation.position) if o is last else o for o in group), operation
-
-
-def _tied(operation: MemberOperation, others_until: Position) -> TiedOperation:
-    tied = TiedOperation(*operation)
-    tied.others_until = others_until
-    return tied
+        return (*group, operation._replace(others_until_ms=last.position[0]))
+    until_ms = max(last.others_until_ms, operation.position[0])
+    return tuple(o._replace(others_until_ms=until_ms) if o is last else o for o in group)
 
 
 def _change_of_last(

@@ -41,7 +41,6 @@ MANY = {
     "app/kernel/twin.py:arrive_many": "a call into C, beside `arrive`",
     "app/kernel/twin.py:index_rows": "a call into C: an object more would cost every run",
     "app/kernel/twin.py:split": "a call into C: what the head of a batch says",
-    "app/kernel/twin_members.py:take_operations": "a call into C: tables, and what a run comes to",
     "app/kernel/twin.py:take_run": "a call into C: an object more would cost every run",
     "app/runtime/believed.py:append_believed": "who appends, for whom, and a whole record",
     "tables/fold.py:_fold_into": "the inner loop, beside `fold_run`, which has seven",

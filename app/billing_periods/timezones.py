@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_QUARTER_MS = 15 * 60_000
 
 
 def tzdata_version() -> str:
@@ -45,7 +46,21 @@ def local_datetime(at_ms: int, timezone: str) -> datetime:
 
 def local_date(at_ms: int, timezone: str) -> date:
     """Return the calendar date on the wall at this instant."""
-    return local_datetime(at_ms, timezone).date()
+    day = _only_date(at_ms // _QUARTER_MS, timezone)
+    return local_datetime(at_ms, timezone).date() if day is None else day
+
+
+@lru_cache(maxsize=16384)
+def _only_date(quarter: int, timezone: str) -> date | None:
+    """Return the date of a quarter of an hour; None: it may have two."""
+    # Events ask for the same ones again and again, and a midnight mostly begins one.
+    first, last = (
+        local_datetime(at_ms, timezone)
+        for at_ms in (quarter * _QUARTER_MS, (quarter + 1) * _QUARTER_MS - 1)
+    )
+    # Where a clock is set, its date may go back and forth.
+    is_sure = first.date() == last.date() and first.utcoffset() == last.utcoffset()
+    return first.date() if is_sure else None
 
 
 def utc_offset_ms(at_ms: int, timezone: str) -> int:

@@ -1,14 +1,24 @@
 /* Operations on members of unique counts: of those that have none, or one just like them. */
 
-/* What one operation is: fields of `twin.Operations`, and of the `kind` that members keep. */
+/* What one operation is, as `twin_members` has it. */
 enum { OPERATION_TEXT, OPERATION_ADDS, OPERATION_MS, OPERATION_POSITION, OPERATION_FIELDS };
-enum { MEMBER_PERIOD, MEMBER_CUT, MEMBER_MS, MEMBER_POSITION, MEMBER_ADDS, MEMBER_FIELDS };
+enum { POSITION_FIELDS = 4, HEAD_MOST = 20, ROW_MOST = 128 };
+
+/* How MessagePack writes whether an operation adds, and arrays. */
+enum { REMOVES = 0xc2, ADDS = 0xc3, ARRAY_OF_ONE = 0x91, ARRAY_OF_FOUR = 0x94 };
 
 /* What `take_operations` is given, all borrowed. */
 typedef struct {
-    PyObject *cache, *dirty, *absent, *key, *period_ms, *cut_ms, *lone, *tied, *kind;
-    newfunc make;
-} Sets;
+    PyObject *rows, *dirty, *absent;
+    const uint8_t *head;
+    Py_ssize_t head_size;
+} Set;
+
+/* A member of one operation: where its event time, its position and its end are. */
+typedef struct {
+    uint8_t bytes[ROW_MOST];
+    Py_ssize_t time, position, end;
+} Row;
 
 static int is_tuple_of(PyObject *object, Py_ssize_t size)
 {
@@ -18,144 +28,136 @@ static int is_tuple_of(PyObject *object, Py_ssize_t size)
     return 0;
 }
 
-/* Return a tuple of the kind that members keep. `tuple` makes it: only it knows what one has. */
-static PyObject *kept_operation(const Sets *s, PyObject *one, PyObject *kind)
+/* Write an integer from 0 on as MessagePack does. */
+static void put_integer(Row *row, PyObject *object)
 {
-    PyObject *fields = PyTuple_Pack(MEMBER_FIELDS, s->period_ms, s->cut_ms,
-                                    PyTuple_GetItem(one, OPERATION_MS),
-                                    PyTuple_GetItem(one, OPERATION_POSITION),
-                                    PyTuple_GetItem(one, OPERATION_ADDS));
-    PyObject *words = fields ? PyTuple_Pack(1, fields) : NULL;
-    PyObject *made = words ? s->make((PyTypeObject *)kind, words, NULL) : NULL;
-    Py_XDECREF(fields);
-    Py_XDECREF(words);
-    return made;
+    unsigned long long number = PyLong_AsUnsignedLongLong(object);
+    int log = number > 0xffffffff ? 3 : number > 0xffff ? 2 : number > 0xff;
+    if (number >= 0x80)
+        row->bytes[row->end++] = (uint8_t)(0xcc + log);
+    for (int shift = 8 << log; (shift -= 8) >= 0;)
+        row->bytes[row->end++] = (uint8_t)(number >> shift);
 }
 
-/* Return whether two fields are equal. */
-static int are_equal(PyObject *known, int field, PyObject *other)
+/* Write the member that has an operation alone. */
+static int write_member(const Set *s, PyObject *one, Row *row)
 {
-    return PyObject_RichCompareBool(PyTuple_GetItem(known, field), other, Py_EQ);
+    PyObject *position = PyTuple_GetItem(one, OPERATION_POSITION);
+    int adds = PyObject_IsTrue(PyTuple_GetItem(one, OPERATION_ADDS));
+    if (adds < 0 || !is_tuple_of(position, POSITION_FIELDS))
+        return -1;
+    memcpy(row->bytes, s->head, s->head_size);
+    row->time = row->end = s->head_size;
+    put_integer(row, PyTuple_GetItem(one, OPERATION_MS));
+    row->position = row->end;
+    row->bytes[row->end++] = ARRAY_OF_FOUR;
+    for (int i = 0; i < POSITION_FIELDS; i++)
+        put_integer(row, PyTuple_GetItem(position, i));
+    row->bytes[row->end++] = adds ? ADDS : REMOVES;
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Return where a member ends, and what is known of it begins. */
+static Py_ssize_t member_end(const uint8_t *row, Py_ssize_t size)
+{
+    if (size == 0 || row[size - 1] >= REMOVES)
+        return size;
+    return size < 2 ? 0 : size - 2 - row[size - 2];
 }
 
 /* How an operation meets what is known of its member. */
-enum { KEEP, KEEP_BESIDE, PASS, LEAVE };
+enum { KEEP, PASS, LEAVE };
 
-/* Return how an operation meets the only one that is known. */
-static int meets(const Sets *s, PyObject *known, PyObject *one)
+/* Return how an operation meets the only one that is known; note who shares its time. */
+static int meets(const uint8_t *known, Py_ssize_t size, Row *row)
 {
-    if (!is_tuple_of(known, MEMBER_FIELDS))
-        return -1;
-    int same = are_equal(known, MEMBER_PERIOD, s->period_ms);
-    same = same > 0 ? are_equal(known, MEMBER_CUT, s->cut_ms) : same;
-    same = same > 0 ? are_equal(known, MEMBER_ADDS, PyTuple_GetItem(one, OPERATION_ADDS)) : same;
-    if (same <= 0)
-        return same < 0 ? -1 : LEAVE;
-    PyObject *known_ms = PyTuple_GetItem(known, MEMBER_MS);
-    PyObject *timestamp_ms = PyTuple_GetItem(one, OPERATION_MS);
-    int later = PyObject_RichCompareBool(known_ms, timestamp_ms, Py_GT);
-    if (later != 0)
-        return later < 0 ? -1 : PASS;
-    same = are_equal(known, MEMBER_MS, timestamp_ms);
-    if (same <= 0)
-        return same < 0 ? -1 : KEEP;
-    PyObject *place = PyTuple_GetItem(known, MEMBER_POSITION);
-    PyObject *position = PyTuple_GetItem(one, OPERATION_POSITION);
-    later = PyObject_RichCompareBool(place, position, Py_LT);
-    if (later != 0)
-        return later < 0 ? -1 : KEEP_BESIDE;
-    same = (PyObject *)Py_TYPE(known) == s->kind;
-    same = same ? 1 : PyObject_RichCompareBool(place, position, Py_EQ);
-    return same < 0 ? -1 : same ? PASS : LEAVE;
-}
-
-/* Keep an operation as the only one of its member. */
-static int keep_only(const Sets *s, PyObject *name, PyObject *known, PyObject *one, int met)
-{
-    PyObject *operation = kept_operation(s, one, met == KEEP ? s->lone : s->tied);
-    if (operation && met == KEEP_BESIDE) {
-        PyObject *others_until = PyTuple_GetItem(PyTuple_GetItem(known, 0), MEMBER_POSITION);
-        if (PyObject_SetAttrString(operation, "others_until", others_until) < 0)
-            Py_CLEAR(operation);
+    Py_ssize_t end = member_end(known, size), time = row->time, position = row->position;
+    if (end <= time || memcmp(known, row->bytes, time)
+        || known[end - 1] != row->bytes[row->end - 1])
+        return LEAVE;
+    int shares = end > position && memcmp(known + time, row->bytes + time, position - time) == 0;
+    Py_ssize_t least = end < row->end ? end : row->end;
+    int order = memcmp(known + time, row->bytes + time, least - 1 - time);
+    if (order >= 0)
+        return shares && order > 0 ? LEAVE : PASS;
+    if (shares) {
+        const uint8_t *appended = known + position + 1;
+        int wide = *appended < 0x80 ? 1 : 1 + (1 << (*appended & 3));
+        row->bytes[row->end++] = ARRAY_OF_ONE;
+        memcpy(row->bytes + row->end, appended, wide);
+        row->end += wide;
+        row->bytes[row->end++] = (uint8_t)(1 + wide);
+        row->bytes[row->end++] = 0;
     }
-    PyObject *member = operation ? PyTuple_Pack(1, operation) : NULL;
-    Py_XDECREF(operation);
-    int noted = member ? PyDict_Contains(s->dirty, name) : -1;
-    if (noted == 0)
-        noted = PyDict_SetItem(s->dirty, name, known);
-    int failed = noted < 0 || PyDict_SetItem(s->cache, name, member) < 0;
-    Py_XDECREF(member);
-    return failed ? -1 : 0;
-}
-
-/* Leave an operation whose member is less simple to others. */
-static int leave(const Sets *s, PyObject *name, PyObject *one, PyObject *others)
-{
-    PyObject *operation = kept_operation(s, one, s->kind);
-    PyObject *pair = operation ? PyTuple_Pack(2, name, operation) : NULL;
-    int failed = pair == NULL || PyList_Append(others, pair) < 0;
-    Py_XDECREF(pair);
-    Py_XDECREF(operation);
-    return failed ? -1 : 0;
+    return KEEP;
 }
 
 /* Return what is known of a member. */
-static PyObject *member_named(const Sets *s, PyObject *name)
+static PyObject *row_of(const Set *s, PyObject *text)
 {
-    PyObject *known = PyDict_GetItemWithError(s->cache, name);
+    PyObject *known = PyDict_GetItemWithError(s->rows, text);
     if (known == NULL && PyErr_Occurred())
         return NULL;
     if (known != NULL)
         Py_INCREF(known);
     else if (s->absent == Py_None)
-        known = PyTuple_New(0);
+        known = PyBytes_FromStringAndSize(NULL, 0);
     else
-        known = PyObject_CallFunctionObjArgs(s->absent, name, NULL);
-    if (known != NULL && !PyTuple_Check(known)) {
-        PyErr_SetString(PyExc_TypeError, "members are tuples");
+        known = PyObject_CallFunctionObjArgs(s->absent, text, NULL);
+    if (known != NULL && !PyBytes_Check(known)) {
+        PyErr_SetString(PyExc_TypeError, "members are bytes");
         Py_CLEAR(known);
     }
     return known;
 }
 
+/* Keep the row of a member. */
+static int keep_row(const Set *s, PyObject *text, PyObject *known, const Row *row)
+{
+    int noted = PyDict_Contains(s->dirty, text);
+    if (noted == 0)
+        noted = PyDict_SetItem(s->dirty, text, known);
+    PyObject *kept = noted < 0 ? NULL : PyBytes_FromStringAndSize((char *)row->bytes, row->end);
+    int failed = kept == NULL || PyDict_SetItem(s->rows, text, kept) < 0;
+    Py_XDECREF(kept);
+    return failed ? -1 : 0;
+}
+
 /* Take one operation; note by how much it changes how many there are. */
-static int take_operation(const Sets *s, PyObject *one, PyObject *others, Py_ssize_t *change)
+static int take_operation(const Set *s, PyObject *one, PyObject *others, Py_ssize_t *change)
 {
     if (!is_tuple_of(one, OPERATION_FIELDS))
         return -1;
-    PyObject *name = PyTuple_Pack(2, s->key, PyTuple_GetItem(one, OPERATION_TEXT));
-    PyObject *known = name ? member_named(s, name) : NULL;
-    Py_ssize_t size = known ? PyTuple_Size(known) : -1;
-    int met = size < 0 ? -1 : size > 1 ? LEAVE : KEEP, adds = 0;
-    if (size == 1)
-        met = meets(s, PyTuple_GetItem(known, 0), one);
-    else if (size == 0)
-        adds = PyObject_IsTrue(PyTuple_GetItem(one, OPERATION_ADDS));
-    if (met == KEEP || met == KEEP_BESIDE)
-        met = adds < 0 || keep_only(s, name, known, one, met) < 0 ? -1 : met;
-    if (met == LEAVE && leave(s, name, one, others) < 0)
-        met = -1;
-    Py_XDECREF(known);
-    Py_XDECREF(name);
-    *change += adds > 0;
-    return met < 0 ? -1 : 0;
+    PyObject *text = PyTuple_GetItem(one, OPERATION_TEXT);
+    Row row;
+    PyObject *known = row_of(s, text);
+    if (known == NULL || write_member(s, one, &row) < 0) {
+        Py_XDECREF(known);
+        return -1;
+    }
+    Py_ssize_t size = PyBytes_Size(known);
+    int met = size ? meets((uint8_t *)PyBytes_AsString(known), size, &row) : KEEP;
+    *change += size == 0 && row.bytes[row.end - 1] == ADDS;
+    int failed = 0;
+    if (met == KEEP)
+        failed = keep_row(s, text, known, &row);
+    else if (met == LEAVE)
+        failed = PyList_Append(others, one);
+    Py_DECREF(known);
+    return failed;
 }
 
 static PyObject *take_operations(PyObject *module, PyObject *args)
 {
-    Sets s;
+    Set s;
     PyObject *found;
-    if (!PyArg_ParseTuple(args, "O!O!OOOOO!O!O!O", &PyDict_Type, &s.cache, &PyDict_Type, &s.dirty,
-                          &s.absent, &s.key, &s.period_ms, &s.cut_ms, &PyType_Type, &s.lone,
-                          &PyType_Type, &s.tied, &PyType_Type, &s.kind, &found))
+    if (!PyArg_ParseTuple(args, "O!O!Oy#O", &PyDict_Type, &s.rows, &PyDict_Type, &s.dirty,
+                          &s.absent, &s.head, &s.head_size, &found))
         return NULL;
-    if (!PyType_IsSubtype((PyTypeObject *)s.lone, &PyTuple_Type)
-        || !PyType_IsSubtype((PyTypeObject *)s.tied, &PyTuple_Type)
-        || !PyType_IsSubtype((PyTypeObject *)s.kind, &PyTuple_Type)) {
-        PyErr_SetString(PyExc_TypeError, "operations are tuples");
+    if (s.head_size > HEAD_MOST) {
+        PyErr_SetString(PyExc_TypeError, "a head is an array, a period and a cut");
         return NULL;
     }
-    s.make = (newfunc)PyType_GetSlot(&PyTuple_Type, Py_tp_new);
     PyObject *others = PyList_New(0), *answer = NULL;
     Py_ssize_t change = 0, size = PySequence_Size(found);
     int failed = others == NULL || size < 0;

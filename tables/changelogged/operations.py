@@ -44,8 +44,8 @@ _decode_name = msgspec.msgpack.Decoder(_Name).decode
 
 def row_of(operation: MemberOperation) -> Row:
     """Return the row of an operation: what it bills does not hang on its period and cut."""
-    _, _, timestamp_ms, position, adds = operation
-    return event_time_of(timestamp_ms, position) + (_ADDS if adds else _REMOVES)
+    place = event_time_of(operation.timestamp_ms, operation.position)
+    return place + (_ADDS if operation.adds else _REMOVES)
 
 
 def event_time_of(timestamp_ms: int, position: Position) -> bytes:

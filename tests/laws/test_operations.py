@@ -353,7 +353,7 @@ def cost_of(count: int, step_ms: int) -> tuple[float, float, int]:
             before = members.get(name)
             apply_members([UniqueOperation(cell, name, one)], members, 0, folded)
             now = members.get(name)
-            if now is not before:
+            if now != before:
                 written += len(pack_member(now))
                 longest = max(longest, len(pack_member(now)))
         sweep = Sweep(members)

@@ -402,10 +402,13 @@ class Live:
     def members(self) -> dict[Any, Any]:
         """Every member that has operations, but for the refold that made its set."""
         found: dict[Any, Any] = {}
-        for (packed, text), kept in self.partition.members._cache.items():
+        members = self.partition.members
+        for packed, kept in members.at_hand(members._sets).items():
             subscription_id, charge_id, start_ms, _, *place = msgspec.msgpack.decode(packed)
-            if kept and packed not in self.partition.members.leaving:
-                found[subscription_id, charge_id, start_ms, repr(place), text] = kept
+            if packed not in members.leaving:
+                for text, (member, _) in kept.items():
+                    if member:
+                        found[subscription_id, charge_id, start_ms, repr(place), text] = member
         return found
 
     def bodies(self) -> list[dict[str, Any]]:

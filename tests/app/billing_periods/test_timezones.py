@@ -19,7 +19,8 @@ from app.billing_periods.timezones import (
     utc_offset_ms,
     zone,
 )
-from tests.world.clock import ms
+from bench.growth.spent import steps_of
+from tests.world.clock import HOUR_MS, ms
 
 ODD_ZONES = [
     "Africa/Casablanca",
@@ -42,6 +43,26 @@ DAY_MS = 86_400_000
 DAYS = st.dates(date(1970, 1, 2), date(2090, 12, 31))
 # Clocks are changed by law, mostly after 1970 in these zones: plenty of days hit a change.
 INSTANTS_MS = st.integers(DAY_MS, 3_800_000_000_000)
+
+
+@pytest.mark.parametrize("timezone", [*ODD_ZONES, "Africa/Monrovia"])
+def test_a_date_is_that_of_the_wall_clock_also_where_clocks_are_set(timezone: str) -> None:
+    """Around changes of clocks, and around midnights, which once did not begin a minute."""
+    year_ms = 365 * DAY_MS
+    for first_ms in range(ms("1970-01-02T00:00:00Z"), ms("2027-01-01T00:00:00Z"), year_ms):
+        asked = [local_midnight_ms(local_date(first_ms, timezone), timezone)]
+        for day_ms in range(first_ms, first_ms + year_ms, DAY_MS):
+            if utc_offset_ms(day_ms, timezone) != utc_offset_ms(day_ms + DAY_MS, timezone):
+                asked += range(day_ms - HOUR_MS, day_ms + DAY_MS + HOUR_MS, 10 * 60_000)
+        for at_ms in (at_ms + more_ms for at_ms in asked for more_ms in (-1, 0)):
+            assert local_date(at_ms, timezone) == local_datetime(at_ms, timezone).date()
+
+
+def test_a_date_that_was_asked_for_takes_few_steps() -> None:
+    """Who prorates asks for that of each event; one that is worked out takes 24."""
+    at_ms = ms("2026-03-05T10:00:00Z")
+    local_date(at_ms, "Europe/Paris")
+    assert steps_of(lambda: local_date(at_ms + 60_000, "Europe/Paris")) <= 22
 
 
 @pytest.mark.parametrize(

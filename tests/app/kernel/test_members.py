@@ -9,75 +9,87 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.kernel import twin
-from tables.unique_count import LoneOperation, MemberOperation, TiedOperation
+from tables.changelogged.members import head_of, pack_member, row_of
+from tables.unique_count import ALONE, UNKNOWN, MemberOperation
 from tests.world.profiles import examples
 
-SET = b"set"
-KINDS = LoneOperation, TiedOperation, MemberOperation
-TIMES = st.sampled_from([-(1 << 70), 0, 1 << 70])
-POSITIONS = st.sampled_from([(1, 2, 3, 4), (1, 2, 3, 5), (1, 2, 2, 6)])
-TEXTS = st.sampled_from(["", "a", "é"])
-PARTS = st.tuples(st.integers(0, 1), st.integers(0, 1), TIMES, POSITIONS, st.booleans())
-OPERATIONS = st.one_of([PARTS.map(kind._make) for kind in KINDS])
-FOUND = st.tuples(TEXTS, st.booleans(), TIMES, POSITIONS)
-CACHES = st.dictionaries(
-    TEXTS.map(lambda text: (SET, text)), st.lists(OPERATIONS, max_size=2).map(tuple)
+SIZES = (0, 0x7F, 0x80, 0xFF, 0x100, 0xFFFF, 0x1_0000, 0xFFFF_FFFF, 0x1_0000_0000, (1 << 64) - 1)
+NUMBERS = st.sampled_from(SIZES)
+PERIODS = st.sampled_from([-1, 0, 1_767_225_600_000])
+POSITIONS = st.one_of(
+    st.sampled_from([(1, 2, 3, 4), (1, 2, 3, 5), (1, 2, 2, 6)]), st.tuples(*[NUMBERS] * 4)
 )
+TEXTS = st.sampled_from(["", "a", "é"])
+KNOWN = st.one_of(st.sampled_from([ALONE, UNKNOWN]), NUMBERS)
+OPERATIONS = st.tuples(PERIODS, PERIODS, NUMBERS, POSITIONS, st.booleans(), KNOWN).map(
+    MemberOperation._make
+)
+FOUND = st.tuples(TEXTS, st.booleans(), NUMBERS, POSITIONS)
+ROWS = st.dictionaries(TEXTS, st.lists(OPERATIONS, max_size=2).map(tuple).map(row_of))
 
 
-def taken(kernel: Any, cache: dict[Any, Any], whole: bool, found: Any) -> Any:
+def taken(
+    kernel: Any, rows: dict[str, bytes], whole: bool, head: bytes, found: Any
+) -> tuple[object, ...]:
     """Return what it answers, keeps and notes as changed."""
-    cache, dirty, asked = dict(cache), {(SET, "é"): ()}, list[Any]()
+    rows, dirty, asked = dict(rows), {"é": b""}, list[str]()
 
-    def absent(name: tuple[bytes, str]) -> tuple[MemberOperation, ...]:
-        asked.append(name)
-        if not name[1]:
-            raise LookupError(str(name))
-        return ()
+    def absent(text: str) -> bytes:
+        asked.append(text)
+        if not text:
+            raise LookupError(text)
+        return b""
 
-    words = (SET, 1, 0, *KINDS, found)
     answer: object
     try:
-        answer = kernel.take_operations(cache, dirty, None if whole else absent, *words)
+        answer = kernel.take_operations(rows, dirty, None if whole else absent, head, found)
     except LookupError as error:
         answer = str(error)
-    members = [*cache.values(), [one for _, one in answer[1]] if isinstance(answer, tuple) else []]
-    kinds = [
-        (type(one), vars(one) if type(one) is TiedOperation else 0)
-        for member in members
-        for one in member
-    ]
-    return repr((answer, cache, dirty, asked, kinds))
+    return answer, rows, dirty, asked
 
 
-@examples(400)
-@given(cache=CACHES, whole=st.booleans(), some=st.lists(FOUND, max_size=4), packs=st.booleans())
+@examples(600)
+@given(
+    rows=ROWS,
+    whole=st.booleans(),
+    place=st.tuples(PERIODS, PERIODS),
+    some=st.lists(FOUND, max_size=4),
+    packs=st.booleans(),
+)
 def test_both_take_the_same(
-    kernel: Any, cache: dict[Any, Any], whole: bool, some: list[Any], packs: bool
+    kernel: Any,
+    rows: dict[str, bytes],
+    whole: bool,
+    place: tuple[int, int],
+    some: list[Any],
+    packs: bool,
 ) -> None:
-    found = tuple(some) if packs else some
-    assert taken(kernel, cache, whole, found) == taken(twin, cache, whole, found)
+    found, head = tuple(some) if packs else some, head_of(*place)
+    assert taken(kernel, rows, whole, head, found) == taken(twin, rows, whole, head, found)
 
 
-def test_what_it_keeps_equals_what_anyone_makes(kernel: Any) -> None:
-    """Also by its hash: who reduces a member finds equal operations by that."""
-    cache: dict[Any, Any] = {}
-    found = [("a", True, 5, (1, 2, 3, 4))]
-    assert kernel.take_operations(cache, {}, None, SET, 1, 0, *KINDS, found) == (1, [])
-    made = MemberOperation(1, 0, 5, (1, 2, 3, 4), adds=True)
-    assert cache == {(SET, "a"): (made,)}
-    assert {made, *cache[SET, "a"]} == {made}
+@examples(100)
+@given(operation=OPERATIONS)
+def test_what_it_keeps_is_what_anyone_packs(kernel: Any, operation: MemberOperation) -> None:
+    rows: dict[str, bytes] = {}
+    period_ms, cut_ms, timestamp_ms, position, adds, _ = operation
+    found = [("a", adds, timestamp_ms, position)]
+    head = head_of(period_ms, cut_ms)
+    assert kernel.take_operations(rows, {}, None, head, found) == (int(adds), [])
+    assert rows == {"a": pack_member((operation,))}
 
 
-@pytest.mark.parametrize("found", [[None], [("a", True, 5)], 5, [(["a"], True, 5, ())]])
+@pytest.mark.parametrize("found", [[None], [("a", True, 5)], 5, [(["a"], True, 5, (1, 2, 3, 4))]])
 def test_the_kernel_refuses_what_is_no_operation(kernel: Any, found: Any) -> None:
-    cache: dict[Any, Any] = {}
+    rows: dict[str, Any] = {}
     with pytest.raises(TypeError):
-        kernel.take_operations(cache, {}, None, SET, 1, 0, *KINDS, found)
+        kernel.take_operations(rows, {}, None, head_of(1, 0), found)
+    one = [("a", True, 5, (1, 2, 3, 4))]
     with pytest.raises(TypeError):
-        kernel.take_operations({(SET, "a"): 5}, {}, None, SET, 1, 0, *KINDS, found)
-    for place in range(len(KINDS)):
-        kinds = [int if place == i else kind for i, kind in enumerate(KINDS)]
+        kernel.take_operations({"a": 5}, {}, None, head_of(1, 0), one)
+    with pytest.raises(TypeError):
+        kernel.take_operations({}, {}, None, bytes(21), one)
+    for position in ((1, 2, 3), 5):
         with pytest.raises(TypeError):
-            kernel.take_operations(cache, {}, None, SET, 1, 0, *kinds, [])
-    assert cache == {}
+            kernel.take_operations({}, {}, None, head_of(1, 0), [("a", True, 5, position)])
+    assert rows == {}
