@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 from array import array
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from itertools import chain, islice
+from typing import NamedTuple
 
 from agents.loop import whenever_wanted
 from app.bounds.limits import FLUSH_BYTES, FLUSH_USAGE_RECORDS
@@ -38,6 +39,8 @@ AT_ONCE = 10_000
 """Steps of one that needs more, before the next one of its organization has its turn."""
 OF_ORGANIZATION = 64
 """Steps of an organization's closings, before the next organization has its turn."""
+HALF_CLOSED_BYTES = 2 * 1024 * 1024
+"""Packed cells of those of an organization that wait: at hand they take some ten times as much."""
 
 CLOSING = Work("close", "cut")
 
@@ -178,10 +181,20 @@ async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
     await owned.flush()
 
 
+class _Half(NamedTuple):
+    """A subscription that needs more steps than others, half closed."""
+
+    name: SubscriptionKey
+    records: Iterator[PublishedRecord | None]
+    packed_bytes: int
+    """Size of its cells as they were packed; 0: they were at hand."""
+
+
 class _Cut:
     """One cut while it is taken: organizations take turns.
 
-    Of one organization those with little to publish are done before those with much.
+    Of one organization those with little to publish are done before those with much, as long as
+    what these have fits into memory.
     """
 
     def __init__(self, owned: OwnedPartition, cut_ms: int):
@@ -235,7 +248,7 @@ class _Cut:
     def _closing_of_organization(self, numbers: Iterable[int]) -> Iterator[int]:
         """Close subscriptions of one organization; yield how many steps were taken."""
         state, schedule = self._owned.state, self._owned.cuts.schedule
-        waiting: deque[tuple[SubscriptionKey, Iterator[PublishedRecord | None]]] = deque()
+        waiting, held_bytes = deque[_Half](), 0
         for number in numbers:
             name = schedule.named(number)
             at_hand = state.timelines.has(name)
@@ -246,7 +259,9 @@ class _Cut:
                 self._put(record)
             if len(first) == AT_FIRST:
                 state.stale.half_closed.add(name)
-                waiting.append((name, records))
+                pieces = state.packing.as_packed.get(name, ())
+                waiting.append(_Half(name, records, sum(len(piece) for _, piece in pieces)))
+                held_bytes += waiting[-1].packed_bytes
             else:
                 # Also one that was left half taken before.
                 state.stale.half_closed.discard(name)
@@ -254,17 +269,26 @@ class _Cut:
                 schedule.note_known(number, known)
             failpoint("mid-close")
             yield len(first) + 1
+            while held_bytes > HALF_CLOSED_BYTES:
+                held_bytes -= yield from self._going_on(waiting)
         while waiting:
-            name, records = waiting.popleft()
-            left = AT_ONCE
-            for record in islice(records, AT_ONCE):
-                self._put(record)
-                left -= 1
+            yield from self._going_on(waiting)
+
+    def _going_on(self, waiting: deque[_Half]) -> Generator[int, None, int]:
+        """Go on with the next one that waits; yield steps, return how many bytes rest again."""
+        packing, half, left = self._owned.state.packing, waiting.popleft(), AT_ONCE
+        for record in islice(half.records, AT_ONCE):
+            self._put(record)
+            left -= 1
+            yield 1
+        if not left:
+            waiting.append(half)
+            return 0
+        self._owned.state.stale.half_closed.discard(half.name)
+        if half.packed_bytes:
+            for _ in packing.packing(half.name):
                 yield 1
-            if left:
-                state.stale.half_closed.discard(name)
-            else:
-                waiting.append((name, records))
+        return half.packed_bytes
 
     def _put(self, record: PublishedRecord | None) -> None:
         """Put a record into the next flush; None: a step without one."""

@@ -25,6 +25,7 @@ from app.runtime.raw_lookup import RawPlace
 from app.runtime.status import Tally
 from app.settings import Settings
 from app.wire.arrivals import Arrived
+from tables.changelogged.members import MEMBERS_AT_HAND
 
 Rebuilt = Literal["partition", "index", "members", "published"]
 
@@ -155,6 +156,11 @@ class WorkerContext:
         """Memory for the event index of one partition."""
         partitions = self.partitions_at_hand or self.settings.raw_partitions
         return max(1 << 20, self.settings.dedupe_memory_bytes // partitions)
+
+    @property
+    def members_at_hand(self) -> int:
+        """Members of unique counts that one partition keeps at hand."""
+        return MEMBERS_AT_HAND // (self.partitions_at_hand or self.settings.raw_partitions)
 
     def set_url(self, url: str) -> None:
         """Note where the other workers reach this one."""

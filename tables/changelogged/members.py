@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from operator import itemgetter
+from typing import Final
 
 import msgspec
 
@@ -35,6 +36,12 @@ MemberRow = bytes
 
 Nothing stands there where all operations are alone. Else there are the `others_until_ms` of each,
 packed, their size in a byte and a zero; no size: all of them are unknown.
+"""
+
+MEMBERS_AT_HAND: Final = 500_000
+"""Members that a worker keeps at hand, of all its partitions: some 80 MB.
+
+Those that the store lacks yet are at hand besides.
 """
 
 _EVERY_PERIOD = -2
@@ -113,7 +120,9 @@ ToldMembers = tuple[list[tuple[MemberKey, MemberRow]], Sequence[SetKey], Sequenc
 class Members:
     """Cache and overlay of one partition's members."""
 
-    def __init__(self, capacity: int | None = 500_000, operations: Operations | None = None):
+    def __init__(
+        self, capacity: int | None = MEMBERS_AT_HAND, operations: Operations | None = None
+    ):
         self.capacity = capacity
         """Number of members kept; None: all of them, because there is no store."""
         self.operations = operations or Operations()
@@ -132,6 +141,10 @@ class Members:
         self.pending = 0
         """How many have changed since the last flush."""
         self._unwritten: dict[MemberKey, None] = {}
+
+    def keep_at_most(self, capacity: int) -> None:
+        """Keep no more members at hand, from the next that are stored on."""
+        self.capacity = capacity
 
     def create_empty(self, key: SetKey) -> None:
         """Begin a set that is empty in the store: all its members are here."""

@@ -384,6 +384,28 @@ def test_organizations_take_turns_within_a_cut(crowd: dict[str, int]) -> None:
     assert not state.stale.half_closed
 
 
+@pytest.mark.parametrize("count", [10, 30])
+def test_those_with_much_to_publish_do_not_wait_at_hand_all_at_once(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    groups, names = 2 * AT_FIRST, [(CROWD, f"s{number:02d}") for number in range(count)]
+    told = closing_at_once({CROWD: {name: groups for _, name in names}})
+    state, records = told.meter("2024-01-31T12:00").partition, list[Record]()
+    state.take_changes()
+    for name in names:
+        state.packing.pack(name)
+    assert all(map(state.packing.is_packed, names))
+    (_, piece), *_ = [each for each in state.packing.pieces(names[0]) if each[1] is not None]
+    monkeypatch.setattr("agents.close.HALF_CLOSED_BYTES", 3 * len(piece or b""))
+    owned, most = taking(state, records, Settings(), names), 0
+    for _ in _Cut(owned, ms("2024-02-01")).until_full():
+        most = max(most, sum(not state.packing.is_packed(name) for name in names))
+    assert most == 4
+    assert all(map(state.packing.is_packed, names))
+    assert len(records) == count * (groups + 1)
+    assert not state.stale.half_closed
+
+
 @pytest.mark.parametrize("is_looked_at", [False, True])
 def test_whose_period_ends_without_events_stays_at_hand_if_it_was(is_looked_at: bool) -> None:
     told = closing_at_once({CROWD: {"s": 0}})

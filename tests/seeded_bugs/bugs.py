@@ -1350,6 +1350,21 @@ BUGS = (
         "test_local_disk_gets_a_flush_by_steps_that_may_end_early",
     ),
     Bug(
+        "members-at-hand-for-each-partition",
+        "app/runtime/restoring/restorer.py",
+        "            owned.state.members.keep_at_most(self._shared.members_at_hand)\n",
+        "            pass\n",
+        "tests/app/runtime/restoring/test_restorer.py::test_members_at_hand_are_those_of_a_worker",
+    ),
+    Bug(
+        "all-with-much-to-publish-at-hand",
+        "agents/close.py",
+        "            while held_bytes > HALF_CLOSED_BYTES:\n",
+        "            while held_bytes < 0:\n",
+        "tests/agents/test_close.py::"
+        "test_those_with_much_to_publish_do_not_wait_at_hand_all_at_once[30]",
+    ),
+    Bug(
         "cell-that-is-gone-told-as-it-was",
         "tables/closing/daily.py",
         "self._gone_from.add(self._identity(charge, bucket, cell.groups)[0])",

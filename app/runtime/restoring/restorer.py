@@ -97,10 +97,11 @@ class Restorer:
                 return owned
 
     def share_memory(self, count: int, at_hand: Iterable[OwnedPartition]) -> None:
-        """Divide the memory for event indexes among so many; some are at hand already."""
+        """Divide memory for event indexes and members among so many; some are at hand already."""
         self._shared.divide_memory(count)
         for owned in at_hand:
             owned.state.index.limit_memory(self._shared.index_bytes)
+            owned.state.members.keep_at_most(self._shared.members_at_hand)
 
     def tell_restored(self, number: int, source: str, rows: int, seconds: float) -> None:
         """Note from where a partition was restored, and how long it took."""
@@ -118,6 +119,7 @@ class Restorer:
 
     async def _restored(self, number: int, producer: PartitionProducer) -> OwnedPartition:
         owned = await restore(number, producer, self._shared, self._progress.epoch(number))
+        owned.state.members.keep_at_most(self._shared.members_at_hand)
         try:
             await self._begin(owned)
         except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -103,7 +104,7 @@ def alerted(count: int) -> Partition:
     for number in range(2):
         log.subscribe(external_id=f"s{number}", subscription_at="2024-01-01")
     log.at("2024-01-31T12:00:30Z")
-    alert = {"alert_type": "billable_metric_current_usage_units", "code": "a"}
+    alert: dict[str, Any] = {"alert_type": "billable_metric_current_usage_units", "code": "a"}
     alert |= {"billable_metric_code": "calls", "thresholds": [{"value": "5"}]}
     for number in range(2):
         log.accept(commands.create_alert(org, f"s{number}", alert))

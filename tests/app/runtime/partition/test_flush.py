@@ -162,7 +162,8 @@ async def test_what_a_flush_packs_does_not_call_the_collector(code: str) -> None
     assert len(owned.commits.unsent.records) > 300
     await owned.suspend()
     await asyncio.gather(flushing, return_exceptions=True)
-    assert made < 250
+    # A member's name is made as it is flushed.
+    assert made < 250 + (len(names) if code == "seats" else 0)
 
 
 async def changed(context: WorkerContext | None = None) -> OwnedPartition:

@@ -8,9 +8,13 @@ from typing import Any, cast
 
 import pytest
 
+from app.definitions.state import Definitions
+from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
 from app.runtime.restoring import restorer
 from app.runtime.restoring.restorer import RESTORED_AT_ONCE, Restorer
+from tables.changelogged.members import MEMBERS_AT_HAND, Members
+from tests.app.runtime.alone import context_of
 from tests.world.waiting import until
 
 
@@ -41,3 +45,16 @@ async def test_no_more_large_partitions_are_in_memory_twice(
     may_restore.set()
     await asyncio.gather(*restoring)
     assert sorted(begun) == list(numbers)
+
+
+@pytest.mark.parametrize("partitions", [1, 4, 64])
+async def test_members_at_hand_are_those_of_a_worker(partitions: int) -> None:
+    shared = context_of(Definitions())
+    made = Restorer(shared, cast(Any, None), cast(Any, None), ProgressTable(), cast(Any, None))
+    index = SimpleNamespace(limit_memory=lambda _: None)
+    owned = SimpleNamespace(state=SimpleNamespace(index=index, members=Members()))
+    made.share_memory(partitions, [cast(OwnedPartition, owned)])
+    capacity = owned.state.members.capacity
+    assert capacity is not None
+    assert MEMBERS_AT_HAND - partitions < partitions * capacity <= MEMBERS_AT_HAND
+    assert shared.members_at_hand == capacity
