@@ -19,6 +19,7 @@ import click
 import uvloop
 from redis.asyncio import Redis
 
+from app.bounds.turns import drained
 from app.kafka.topics import COMPACTED_CHANGELOGS, INDEX_CHANGELOG
 from app.local_servers.redis import LocalRedis
 from bench.contest.arena import Arena, arena, broker
@@ -203,7 +204,7 @@ def _published_disk_bytes(cells: int) -> float:
                     table.put_cell(name, (charge, None, ()), cell)
                 table.put_completion(name, 0, 0)
             table.take_changes()
-            table.stored()
+            drained(table.storing())
         table.close()
         size = sum(each.stat().st_size for each in Path(directory).iterdir())
     return size / (subscriptions * PERIODS * cells)

@@ -154,13 +154,16 @@ class WorkerContext:
     @property
     def index_bytes(self) -> int:
         """Memory for the event index of one partition."""
-        partitions = self.partitions_at_hand or self.settings.raw_partitions
-        return max(1 << 20, self.settings.dedupe_memory_bytes // partitions)
+        return max(1 << 20, self.settings.dedupe_memory_bytes // self._sharing)
 
     @property
     def members_at_hand(self) -> int:
         """Members of unique counts that one partition keeps at hand."""
-        return MEMBERS_AT_HAND // (self.partitions_at_hand or self.settings.raw_partitions)
+        return MEMBERS_AT_HAND // self._sharing
+
+    @property
+    def _sharing(self) -> int:
+        return self.partitions_at_hand or self.settings.raw_partitions
 
     def set_url(self, url: str) -> None:
         """Note where the other workers reach this one."""

@@ -447,6 +447,15 @@ class Span(msgspec.Struct, eq=False):
                 aggregation.merge(before, before_cell)
         return state, before if self.fold.metric.recurring else None
 
+    def noted_in(self, period: Period) -> Noted[Cell] | None:
+        """Return which cells of a period change from now on; None: all may show anything new.
+
+        A cell of a metric that recurs shows what earlier periods hold, one that is paid in advance
+        what was billed. What definitions change of others has spans of its own.
+        """
+        layer, whole = self.layers.get(period.start_ms), self.fold.metric.recurring
+        return None if layer is None or whole or self.fold.in_advance else layer.noting()
+
     def cells_of(self, period: Period) -> dict[tuple[str | None, Groups], None]:
         """Return names of the cells of a period: of a recurring metric those of history too."""
         if self.fold.metric.recurring:

@@ -36,7 +36,7 @@ class AddedUnits(NamedTuple):
     units: Decimal
 
 
-_Month = dict[tuple[str, str, str, bool], dict[int, str]]
+_Month = dict[AddedMetric, dict[int, str]]
 """Units by metric and day of the month, as printed."""
 
 
@@ -45,6 +45,8 @@ class AddedDays:
 
     def __init__(self, store: PieceStore[OutputMark]):
         self._store = store
+        self._reach: tuple[int, int] | None = None
+        """Between which times there are months; None: not looked up since anything was taken."""
 
     @property
     def newest(self) -> OutputMark | None:
@@ -59,6 +61,7 @@ class AddedDays:
         Raises:
             OSError: local disk does not take it, or has lost what it had.
         """
+        self._reach = None
         changed: dict[PeriodKey, _Month] = {}
         for count, addition in enumerate(additions, 1):
             day, metric = addition.day, addition.billable_metric
@@ -67,7 +70,8 @@ class AddedDays:
             if month is None:
                 month = changed[name] = self._month(name)
             plan_code, currency = addition.plan_code, addition.amount_currency
-            days = month.setdefault((metric.code, plan_code, currency, metric.recurring), {})
+            labels = AddedMetric(metric.code, plan_code, currency, metric.recurring)
+            days = month.setdefault(labels, {})
             before = days.get(day.day)
             units = addition.delta_units
             days[day.day] = plain(units if before is None else EXACT.add(Decimal(before), units))
@@ -88,14 +92,14 @@ class AddedDays:
         Raises:
             PiecesLost: local disk does not give what it has; it is read anew from the topic.
         """
-        reach = self._store.reach()
+        # Whoever asks for one subscription asks for many.
+        self._reach = reach = self._reach or self._store.reach()
         if reach is None:
             return
         from_ms, until_ms = max(reach[0], _month_ms(first)), min(reach[1], _month_ms(last))
         begins = datetime.fromtimestamp(from_ms / 1_000, UTC).date()
         while (start_ms := _month_ms(begins)) <= until_ms:
-            for labels, days in self._month((subscription_id, start_ms)).items():
-                metric = AddedMetric(*labels)
+            for metric, days in self._month((subscription_id, start_ms)).items():
                 for number, units in days.items():
                     day = begins.replace(day=number)
                     if first <= day <= last:
@@ -104,6 +108,7 @@ class AddedDays:
 
     def discard(self) -> None:
         """Begin anew, without anything."""
+        self._reach = None
         self._store.discard()
 
     def close(self) -> None:
@@ -125,4 +130,4 @@ def _next_month(day: date) -> date:
 
 
 _encode = msgspec.msgpack.encode
-_decode = msgspec.msgpack.Decoder(list[tuple[tuple[str, str, str, bool], dict[int, str]]]).decode
+_decode = msgspec.msgpack.Decoder(list[tuple[AddedMetric, dict[int, str]]]).decode

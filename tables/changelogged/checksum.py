@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import xxhash
@@ -52,6 +52,16 @@ class ChangelogSum(NamedTuple):
         return _new(ChangelogSum, (records, hashes % SUM_MODULUS))
 
 
+def taking_over(
+    load: Callable[[bytes, bytes], None], changelog: Mapping[bytes, bytes]
+) -> Steps[None]:
+    """Load all records of a changelog by steps."""
+    for count, (key, value) in enumerate(changelog.items(), 1):
+        load(key, value)
+        if count % STEP_ITEMS == 0:
+            yield
+
+
 class Changelogged:
     """What a changelog carries: the sum of its records, and those that the next flush writes."""
 
@@ -64,17 +74,6 @@ class Changelogged:
     def pending(self) -> int:
         """How many have changed since the last flush."""
         return len(self._dirty)
-
-    def load(self, key: bytes, value: bytes) -> None:
-        """Take over one changelog record."""
-        raise NotImplementedError
-
-    def load_all(self, changelog: Mapping[bytes, bytes]) -> Steps[None]:
-        """Take over all of a changelog by steps."""
-        for count, (key, value) in enumerate(changelog.items(), 1):
-            self.load(key, value)
-            if count % STEP_ITEMS == 0:
-                yield
 
     def take_changes(self) -> Rows:
         """Return changelog records of what changed since the last call."""

@@ -8,7 +8,7 @@ import msgspec
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.wire.arrivals import SubscriptionKey
-from tables.changelogged.checksum import Changelogged, Rows
+from tables.changelogged.checksum import Changelogged, Rows, taking_over
 from tables.changelogged.packed_rows import PackedRows, integer_end, text_end
 from tables.changelogged.piece_store import PeriodKey
 
@@ -144,7 +144,7 @@ class DailyTable(Changelogged):
 
     def load_all(self, changelog: Mapping[bytes, bytes]) -> Steps[None]:
         """Take over all of a changelog by steps, and pack it."""
-        yield from super().load_all(changelog)
+        yield from taking_over(self.load, changelog)
         yield from self._packed.packing()
 
     def give_up_rows(self) -> list[bytes]:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from app.bounds.turns import STEP_ITEMS, Steps, batches, drained
+from app.bounds.turns import STEP_ITEMS, Steps, batches
 from tables.changelogged.checksum import Changelogged, ChangelogSum, Rows
 from tables.changelogged.packed_rows import integer_end, text_end
 from tables.changelogged.piece_store import PeriodKey, PiecesLost, PieceStore
@@ -154,7 +154,7 @@ class PublishedTable(Changelogged):
         return period
 
     def take_changes(self) -> Rows:
-        """Return what changed since the last call, and keep the pieces of it for `stored`."""
+        """Return what changed since the last call, and keep the pieces of it for `storing`."""
         changes = super().take_changes()
         self._pieces |= self._empty
         self._empty.clear()
@@ -169,10 +169,6 @@ class PublishedTable(Changelogged):
         if len(self.periods) > _AT_HAND:
             self.periods.clear()
         return changes
-
-    def stored(self) -> None:
-        """Do what `storing` does in one go."""
-        drained(self.storing())
 
     def storing(self) -> Steps[None]:
         """Let local disk have what was taken, now that it is committed; or keep it in memory.
@@ -206,12 +202,8 @@ class PublishedTable(Changelogged):
             rows[rest] = value
             self._newest_ms = max(self._newest_ms, cut_of_row(rest, value))
 
-    def loaded(self) -> bool:
-        """Do what `loading` does in one go."""
-        return drained(self.loading())
-
     def loading(self) -> Steps[bool]:
-        """Put together what was loaded, and let local disk have it; `stored` makes that last.
+        """Put together what was loaded, and let local disk have it; `storing` makes that last.
 
         Return False if it does not take it: then what it had of this load is gone. Nobody asks for
         anything meanwhile.

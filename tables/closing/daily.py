@@ -194,17 +194,16 @@ class _AtDay:
     ) -> Iterable[tuple[str | None, Groups]]:
         """Return the cells of a span that may have changed since the last day was told.
 
-        Those of a metric that recurs hang on earlier periods, and breakdowns have cells of their
-        own: all of them may have.
+        Breakdowns have cells of their own: then all of them may have.
         """
-        layer, changed = span.layers.get(self._period.start_ms), None
-        looks_at_all = span.fold.metric.recurring or span.fold.in_advance or charge.presents
-        if layer is not None and not looks_at_all and (noted := layer.noting()) is not None:
+        noted, changed = None if charge.presents else span.noted_in(self._period), None
+        if noted is not None:
             self._looked.append(noted)
             changed = noted.look(self._partition.daily)
-        if layer is None or changed is None:
+        if changed is None:
             return span.cells_of(self._period)
         self._passed.add(charge.id)
+        layer = span.layers[self._period.start_ms]
         found = list[tuple[str | None, Groups]]()
         for cell in changed:
             if layer.uses(cell):

@@ -296,16 +296,9 @@ class PeriodAtCut:
             yield from self._published_cell(cell, _NOTHING, codes)
 
     def _changed_in(self, span: Span) -> dict[tuple[str | None, Groups], None] | None:
-        """Return the cells of a span that may show anything new; None: all of them may.
-
-        A cell of a metric that recurs shows what earlier periods hold, and one that is paid in
-        advance what was billed. What definitions change of others has spans of its own.
-        """
-        layer = span.layers.get(self.period.start_ms)
-        if self._looked is None or layer is None or span.fold.metric.recurring:
-            return None
-        noted = None if span.fold.in_advance else layer.noting()
-        if noted is None:
+        """Return the cells of a span that may show anything new; None: all of them may."""
+        noted = None if self._looked is None else span.noted_in(self.period)
+        if self._looked is None or noted is None:
             return None
         self._looked.append(noted)
         changed = noted.look(self.partition.published)

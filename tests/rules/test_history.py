@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.timeline import NEVER_MS
@@ -390,7 +391,7 @@ def test_what_is_published_can_be_read_from_the_records_again(keys: tuple[str, .
     loaded = PublishedTable()
     for key, value in found.take_changes().items():
         loaded.load(key, value or b"")
-    loaded.loaded()
+    drained(loaded.loading())
     for name, period in meter.partition.published.periods.items():
         assert loaded.find(name) == msgspec.structs.replace(period, packed={})
 

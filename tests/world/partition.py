@@ -118,7 +118,7 @@ class Changelog:
             partition.event_ranges.load(key, value)
         for key, value in self.tables["published"].items():
             partition.published.load(key, value)
-        partition.published.loaded()
+        drained(partition.published.loading())
         for key, value in self.tables["corrections"].items():
             partition.corrections.load(key, value)
         for key, value in self.tables["evaluations"].items():

@@ -35,6 +35,7 @@ from app.runtime.topics.spooled_newest import spool_of
 from app.settings import Settings
 from tables.cells.grids import decided_until
 from tables.changelogged.checkpoint import Checkpoint, OutputMark
+from tables.changelogged.checksum import taking_over
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.evaluations import EvaluationTable
 from tables.changelogged.piece_store import PieceStore
@@ -151,7 +152,7 @@ async def evaluations_of(
     The checkpoint notes until when it is lost.
     """
     table = EvaluationTable()
-    await shared.turns.run(Work("restore", "alerts"), table.load_all(changelog))
+    await shared.turns.run(Work("restore", "alerts"), taking_over(table.load, changelog))
     if checkpoint.evaluations_sum in (None, table.sum):
         return table, ()
     checkpoint.evaluations_lost_ms = checkpoint.grid_done_ms

@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from app.bounds.turns import STEP_ITEMS, Steps, Work, in_steps
+from app.bounds.turns import Steps, Work, in_steps
 from app.definitions.model import FOLD_VERSION
 from app.definitions.outcome import Impact
 from app.kafka.log_readers import LogRecord, bounds, read_tail
@@ -48,6 +48,7 @@ from app.runtime.topics.published_topic import output_stands, output_tp, read_pu
 from app.runtime.topics.spooled_newest import spool_of
 from app.wire.arrivals import MeterKey
 from tables.changelogged.checkpoint import Checkpoint, StateTooNew
+from tables.changelogged.checksum import taking_over
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.piece_store import PieceStore
 from tables.changelogged.published import PublishedTable, Stands, cut_in
@@ -165,10 +166,7 @@ def _loading_state(state: Partition, newest: dict[str, dict[bytes, bytes]]) -> S
         (CELLS_CHANGELOG, state.packing.load_cell),
         (INSTANTS_CHANGELOG, state.instants.load),
     ):
-        for count, (key, value) in enumerate(newest[changelog].items(), 1):
-            load(key, value)
-            if count % STEP_ITEMS == 0:
-                yield
+        yield from taking_over(load, newest[changelog])
         state.work.add("restore", "log_records", len(newest[changelog]))
     yield from state.loaded()
 

@@ -36,7 +36,7 @@ def store_in(directory: Path, identity: str = "meter/0") -> PieceStore[Stands]:
 def flush(table: PublishedTable, changelog: list[tuple[bytes, bytes | None]]) -> None:
     """Commit what changed, and let local disk have it."""
     changelog += table.take_changes().items()
-    table.stored()
+    drained(table.storing())
 
 
 def opened(
@@ -48,8 +48,8 @@ def opened(
     for key, value in changelog:
         if value is None or cut_in(key, value) >= since_ms:
             table.load(key, value)
-    assert table.loaded()
-    table.stored()
+    assert drained(table.loading())
+    drained(table.storing())
     return table
 
 
@@ -376,7 +376,7 @@ def test_what_local_disk_does_not_take_stays_in_memory(tmp_path: Path) -> None:
     assert all(table.find(("s", week)) is not None for week in range(300))
     loading = PublishedTable(store)
     loading.load(*changelog[0])
-    assert not loading.loaded()
+    assert not drained(loading.loading())
     (tmp_path / "published").unlink()
     table.put_cell(("s", 300), CELL, cell(0, 300))
     flush(table, changelog)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from app.bounds.turns import drained
 from tables.changelogged.published import PublishedTable
 from tables.changelogged.published_period import (
     FEW_CELLS,
@@ -70,7 +71,7 @@ def test_it_tells_the_same_after_any_revisions(
         changes += later.take_changes().items()
         for key, packed_row in changes:
             table.load(key, packed_row)
-        assert table.loaded()
+        assert drained(table.loading())
         table.periods.clear()
         plain.put(named(1), cell(1_000, 99))
         found = table.find(PERIOD)
