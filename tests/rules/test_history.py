@@ -384,11 +384,10 @@ def test_what_is_published_can_be_read_from_the_records_again(keys: tuple[str, .
     world.update_plan(LATER_MS + HOUR_MS, grouped(world, "g"))
     world.history(LATER_MS + HOUR_MS, code="sum")
     meter = world.fold()
-    found = PublishedTable()
+    found, loaded = PublishedTable(), PublishedTable()
     for record in meter.records:
         put_again(found, meter.definitions, record.value)
     assert found.sum == meter.partition.published.sum
-    loaded = PublishedTable()
     for key, value in found.take_changes().items():
         loaded.load(key, value or b"")
     drained(loaded.loading())
