@@ -47,7 +47,9 @@ async def send(api: Api, number: int, name: str, at: str, v: int) -> None:
     await api.post("/events", {"event": event})
 
 
-async def test_days_are_told_kept_and_added_up(live_settings: Settings) -> None:
+async def test_days_are_told_kept_and_added_up(
+    live_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = live_settings.model_copy(
         update={"test_clock": True, "daily_records": True, "usage_changed": True}
     )
@@ -96,6 +98,10 @@ async def test_days_are_told_kept_and_added_up(live_settings: Settings) -> None:
         (month,) = (await asyncio.to_thread(usages.find_all, chosen))["usages"]
         assert (month.start_of_period_dt, month.end_of_period_dt) == ("2024-03-01", "2024-03-31")
         assert (month.units, month.billable_metric_code) == (7.0, "seats")
+        with monkeypatch.context() as patch:
+            patch.setattr("app.queries.usage.READ_WITHIN_S", 0.0)
+            status, body = await api.call("GET", "/analytics/usage")
+        assert (status, body["code"]) == (503, "temporarily_unavailable")
 
         arguments = ["--json", "--url", worker.url, "--key", KEY]
         said = await asyncio.to_thread(CliRunner().invoke, verify, arguments)
