@@ -20,6 +20,11 @@ def daily_id(charge_id: str) -> str:
     return charge_id + _MARK
 
 
+def charge_told(name: str) -> str:
+    """Return the id of the charge that a fold tells the days of, or any other name as it is."""
+    return name.removesuffix(_MARK)
+
+
 def daily_breakdown_id(charge_id: str) -> str:
     """Return the name of the same fold by presentation keys."""
     return breakdown_id(daily_id(charge_id))
@@ -32,6 +37,11 @@ class DailyFold(ChargeFold):
 
     prices = False
     by_day = True
+
+    @property
+    def forgets(self) -> bool:
+        """Whether nobody reads its cells of a final period that shows no day any more."""
+        return True
 
     def __init__(
         self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int = NEVER_MS

@@ -140,6 +140,11 @@ class Days:
                 yield period, last
 
 
+def shown_until_ms(period: Period, grids: Grids) -> int:
+    """Return the last cut that may show a day of a period."""
+    return period.end_ms + shown_within_ms(grids)
+
+
 def shown_within_ms(grids: Grids) -> int:
     """Return for how long a day may be over when a cut shows it first."""
     return _LONGEST_MS + max(each_ms for _, each_ms in grids)

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 
 from app.definitions.timeline import Period
 from tables.cells.cell import Cell, GroupCell, Layer, Span
+from tables.cells.days import shown_until_ms
+from tables.cells.grids import Grids
 from tables.cells.keys import CellKey, SpanKey
 from tables.unique_count import BEFORE
 
@@ -27,6 +29,11 @@ def is_forgotten(layer: Layer) -> bool:
     if span.forgotten_ms < 0:
         return False
     return span.fold.forgets if period is None else has_forgotten(span, period)
+
+
+def gone_ms(period: Period, grids: Grids, *, by_day: bool) -> int:
+    """Return from which cut on nobody reads cells of a period: it is final, its days are shown."""
+    return max(period.final_ms, shown_until_ms(period, grids)) if by_day else period.final_ms
 
 
 def carry(cell: Cell, into: Cell) -> None:

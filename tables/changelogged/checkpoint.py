@@ -19,12 +19,12 @@ class OutputMark(NamedTuple):
     """Hash of its value."""
 
 
-_FORGETTING = 500
-FORGETTING_VERSION = 3 * _FORGETTING + FOLD_VERSION
+_FORGETTING = 250
+FORGETTING_VERSION = 7 * _FORGETTING + FOLD_VERSION
 """What a checkpoint says since cells were forgotten: an earlier program refuses to take it.
 
-Programs that take none of charges paid in advance for forgotten read 1,000 more than `FOLD_VERSION`
-and take the rest of a division by 1,000 for the version.
+Programs that never forgot cells of charges paid in advance divide it by 1,000, and those that
+never forgot cells that tell days by 500: they take the rest for the version.
 """
 
 

@@ -22,7 +22,7 @@ from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, cell
 from tables.aggregation import Groups
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Cell, Span
-from tables.cells.days import Days, shown_within_ms
+from tables.cells.days import Days, shown_until_ms
 from tables.cells.figures import CellFigures
 from tables.cells.noted import Noted
 from tables.changelogged.daily import DailyCell
@@ -68,13 +68,13 @@ def _forgetting_before(
     partition: Partition, name: PeriodKey, timeline: Timeline, cut_ms: int
 ) -> Iterator[None]:
     """Drop what records of some earlier periods said, once no cut to come shows a day of them."""
-    last_ms = cut_ms - shown_within_ms(partition.definitions.close_grids_ms(cut_ms))
+    grids = partition.definitions.close_grids_ms(cut_ms)
     over = (
         period
         for start_ms in partition.daily.told_before(name)
         if (period := timeline.holding(start_ms)) is not None
         and period.start_ms == start_ms
-        and period.end_ms <= last_ms
+        and shown_until_ms(period, grids) <= cut_ms
         and period.due_at_ms <= cut_ms
     )
     for period in list(islice(over, FORGOTTEN_AT_ONCE)):

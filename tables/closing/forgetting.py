@@ -21,12 +21,13 @@ from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.numbers import plain
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Cell, Layer, Span
-from tables.cells.forgotten import carry, is_forgotten
+from tables.cells.forgotten import carry, gone_ms, is_forgotten
 from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.members import SetKey
 from tables.closing.packed_forgetting import Final, final_of
 from tables.closing.schedule import Schedule
+from tables.daily_fold import charge_told
 from tables.entries_fold import asks, charge_named
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharges
@@ -229,6 +230,8 @@ def _note_final(partition: Partition, meter_key: MeterKey) -> None:
     ]
     if not any(layer.cells for _, layer, _ in final):
         return
+    if any(_gone_ms(partition, span, period) > settled_ms for span, _, period in final):
+        return
     if sum(len(layer.cells) for _, layer, _ in final) > MOST_CELLS:
         return
     if any(map(_is_limited, {id(layer.limits): layer for _, layer, _ in final}.values())):
@@ -243,6 +246,11 @@ def _note_final(partition: Partition, meter_key: MeterKey) -> None:
         final_ms = max(period.final_ms for _, _, period in final)
         partition.event_ranges.note_forgotten(meter_key, max(final_ms, known_ms))
         partition.routes.lead_by(route)
+
+
+def _gone_ms(partition: Partition, span: Span, period: Period) -> int:
+    grids = partition.definitions.close_grids_ms(partition.cuts.settled_ms)
+    return gone_ms(period, grids, by_day=span.fold.by_day)
 
 
 def _is_in_order(partition: Partition, final: Iterable[tuple[Span, Layer, Period]]) -> bool:
@@ -359,7 +367,7 @@ def _telling(
     if subscription is None:
         return None
     charges = partition.routes.charges_of(subscription, period)
-    charge_id = charge_named(span.key.charge_id)
+    charge_id = charge_named(charge_told(span.key.charge_id))
     found = next((one for one in charges.in_force if one.charge.id == charge_id), None)
     if found is None or found.charge.presents:
         return None
@@ -376,17 +384,15 @@ def _forgotten_cells(partition: Partition, meter_key: MeterKey) -> list[Cell]:
 
 
 def _next_final_ms(partition: Partition, name: SubscriptionKey) -> int:
-    """Return when the next of the periods that were due is final; NEVER_MS: all are."""
+    """Return when the next cells may go of the periods that were due; NEVER_MS: none are left."""
     settled_ms, done_ms = partition.cuts.settled_ms, partition.checkpoint.cut_ms
     codes = partition.event_ranges.codes_of(name)
     routes = (partition.packing.route_at_hand((*name, code)) for code in codes)
-    return min(
-        (
-            period.final_ms
-            for route in routes
-            if route is not None
-            for _, _, period in _layers_of(route)
-            if period.due_at_ms <= done_ms and period.final_ms > settled_ms
-        ),
-        default=NEVER_MS,
+    times = (
+        _gone_ms(partition, span, period)
+        for route in routes
+        if route is not None
+        for span, _, period in _layers_of(route)
+        if period.due_at_ms <= done_ms
     )
+    return min((gone_ms for gone_ms in times if gone_ms > settled_ms), default=NEVER_MS)

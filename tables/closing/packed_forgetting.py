@@ -15,11 +15,13 @@ from app.definitions.terms import Shared
 from app.definitions.timeline import NEVER_MS, Period
 from app.numbers import plain
 from app.wire.arrivals import SubscriptionKey
+from tables.cells.forgotten import gone_ms
 from tables.cells.keys import CellKey
 from tables.changelogged.members import SetKey, set_key
 from tables.changelogged.packed_rows import Packed
 from tables.charge import ChargeFold
 from tables.closing.period_at_cut import CELLS_A_STEP
+from tables.daily_fold import charge_told
 from tables.partition.packing import decode_cell, decode_key, states_of
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharges
@@ -43,6 +45,8 @@ class _Place(NamedTuple):
     period: Period
     charges: PeriodCharges
     fold: ChargeFold
+    by_day: bool
+    """Whether it tells days, which no record of its period does."""
 
 
 def final_of(partition: Partition, name: SubscriptionKey) -> Final | None:
@@ -53,6 +57,7 @@ def final_of(partition: Partition, name: SubscriptionKey) -> Final | None:
         return None
     final, known_ms = Final({}, {}), dict[str, int]()
     settled_ms, done_ms = partition.cuts.settled_ms, partition.checkpoint.cut_ms
+    grids = partition.definitions.close_grids_ms(settled_ms)
     for cell in cells:
         place = _place_of(partition, *alone, decode_key(cell[0]))
         if place is None or len(cells) >= place.period.max_groups:
@@ -62,9 +67,13 @@ def final_of(partition: Partition, name: SubscriptionKey) -> Final | None:
             if not _is_told_by_cells(partition, name, code):
                 return None
             known_ms[code] = partition.event_ranges.forgotten_ms(name, code)
-        if period.final_ms > settled_ms:
+        later_ms = gone_ms(period, grids, by_day=place.by_day)
+        if later_ms > settled_ms:
+            if period.final_ms <= settled_ms:
+                # A day of it is shown yet, and all cells of a code go together.
+                return None
             if period.due_at_ms <= done_ms:
-                final.later_ms = min(final.later_ms, period.final_ms)
+                final.later_ms = min(final.later_ms, later_ms)
             continue
         if known_ms[code] < period.final_ms:
             if not _is_told(partition, place, cell):
@@ -82,11 +91,12 @@ def _place_of(
     if period is None or (key.subscription_id, key.layer_ms) != (subscription.id, period.start_ms):
         return None
     charges = partition.routes.charges_of(subscription, period)
-    one = charges.last(key.charge_id)
+    charge_id = charge_told(key.charge_id)
+    one = charges.last(charge_id)
     if one is None or one.gone or one.charge.presents:
         return None
     fold = partition.routes.fold_of(one.charge, one.metric, period.timezone)
-    return _Place(key, period, charges, fold)
+    return _Place(key, period, charges, fold, by_day=charge_id != key.charge_id)
 
 
 def _is_told_by_cells(partition: Partition, name: SubscriptionKey, code: str) -> bool:
@@ -99,11 +109,13 @@ def _is_told_by_cells(partition: Partition, name: SubscriptionKey, code: str) ->
 
 def _is_told(partition: Partition, place: _Place, cell: Packed) -> bool:
     """Return whether the newest record of a cell tells it, as `forgetting` has it."""
-    key, period, charges, fold = place
+    key, period, charges, fold, by_day = place
     published = partition.published.find((key.subscription_id, period.start_ms))
     states = states_of(decode_cell(cell[1]), fold.aggregation)
     if published is None or published.revision < 0 or states is None or len(states) > 1:
         return False
+    if by_day:
+        return True
     name = charges.name_of(fold.charge, key.filter_id, key.groups)
     known, ((_, state),) = published.cells.get(name), states
     precise = None if state.precise is None else plain(state.precise)

@@ -34,6 +34,12 @@ TOLD_PACKED = ("count", "sum", "max", "latest", "filtered", "unique", "calls", "
 """Charges whose cells may go while they are packed."""
 SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600, late_window_s=86_400)
 SEEDS = count(24)
+BY_DAY = replace(SETTINGS, daily_records=True)
+PLAYED = [
+    pytest.param(settings, seed, id=f"{name}-{seed}")
+    for settings, name, seeds in ((SETTINGS, "periods", SEEDS), (BY_DAY, "days", SEEDS // 2))
+    for seed in range(seeds)
+]
 
 
 class Forgetful(Repaired):
@@ -157,13 +163,14 @@ def dated_back(arrival: Arrival, log: Log) -> Arrival:
     return replace(arrival, event=replace(arrival.event, timestamp_ms=at_ms))
 
 
-def other_waits(log: Log) -> Command:
-    """Settings by which later periods are final sooner, or not as soon."""
+def other_waits(log: Log, settings: SettingsRecord) -> Command:
+    """Settings by which later periods are final sooner, or not as soon; days are told, or not."""
     choose = log.choose
     late_window_s = choose.choice((3_600, 86_400, 20 * 86_400))
-    return commands.set_settings(
-        replace(SETTINGS, late_window_s=late_window_s, grace_s=choose.choice((0, 90)))
-    )
+    settings = replace(settings, late_window_s=late_window_s, grace_s=choose.choice((0, 90)))
+    if settings.daily_records:
+        settings = replace(settings, daily_records=choose.random() < 0.6)
+    return commands.set_settings(settings)
 
 
 def play(
@@ -171,6 +178,7 @@ def play(
     definitions: list[CommandAt],
     seed: int,
     codes: tuple[str, ...] = CODES,
+    settings: SettingsRecord = SETTINGS,
 ) -> int:
     """Play a log; return until when cuts were taken. Every other one has waits that change."""
     log, metric_ids = Log(seed, codes), metric_ids_of(definitions)
@@ -183,7 +191,7 @@ def play(
         if codes is LISTED and log.choose.random() < 0.1:
             rewritten += repriced(log, charge_ids_of(definitions))
         if seed % 2 and log.choose.random() < 0.1:
-            rewritten.append(other_waits(log))
+            rewritten.append(other_waits(log, settings))
         if isinstance(each, Arrival) and seed % 2 and log.choose.random() < 0.2:
             each = dated_back(each, log)
         flushed, restarted = log.choose.random() < 0.3, log.choose.random() < 0.05
@@ -230,14 +238,16 @@ def charge_ids_of(definitions: Iterable[CommandAt]) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize(("settings", "seed"), PLAYED)
 @pytest.mark.parametrize(
     "codes", [CODES, IN_ADVANCE, LISTED], ids=["in arrears", "in advance", "listed"]
 )
-def test_the_same_is_published_and_told(codes: tuple[str, ...], seed: int) -> None:
-    definitions = definitions_of(codes, SETTINGS, presents=codes is LISTED)
+def test_the_same_is_published_and_told(
+    codes: tuple[str, ...], settings: SettingsRecord, seed: int
+) -> None:
+    definitions = definitions_of(codes, settings, presents=codes is LISTED)
     forgetful, keeping = Forgetful(definitions), Keeping(definitions)
-    at_ms = play((forgetful, keeping), definitions, seed, codes)
+    at_ms = play((forgetful, keeping), definitions, seed, codes, settings)
     assert forgetful.values() == keeping.values()
     assert forgetful.forgotten() > 0 == keeping.forgotten()
     ours, theirs = (past_usage(live.partition, NAME, at_ms) for live in (forgetful, keeping))
@@ -250,12 +260,14 @@ def test_the_same_is_published_and_told(codes: tuple[str, ...], seed: int) -> No
     assert left_of_forgotten(forgetful) == []
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize(("settings", "seed"), PLAYED)
 @pytest.mark.parametrize("codes", [TOLD_PACKED, CODES], ids=["told packed", "told by routes, too"])
-def test_of_who_rests_the_same_is_forgotten_as_by_routes(codes: tuple[str, ...], seed: int) -> None:
-    definitions = definitions_of(codes, SETTINGS)
+def test_of_who_rests_the_same_is_forgotten_as_by_routes(
+    codes: tuple[str, ...], settings: SettingsRecord, seed: int
+) -> None:
+    definitions = definitions_of(codes, settings)
     woken, resting = Woken(definitions), Resting(definitions)
-    at_ms = play((woken, resting), definitions, seed, codes)
+    at_ms = play((woken, resting), definitions, seed, codes, settings)
     assert woken.values() == resting.values()
     left = []
     for live in (woken, resting):

@@ -71,7 +71,7 @@ class Changes:
             case 0:
                 return rewriting(log, self._metric_ids)
             case 1:
-                return [other_waits(log)]
+                return [other_waits(log, SETTINGS)]
             case 2:
                 zone = choose.choice(("UTC", "Asia/Tokyo", "America/New_York"))
                 customer: dict[str, Any] = {"external_id": "customer", "timezone": zone}

@@ -1296,7 +1296,7 @@ BUGS = (
     Bug(
         "what-a-period-said-is-dropped-while-its-days-are-shown",
         "tables/closing/daily.py",
-        "and period.end_ms <= last_ms",
+        "and shown_until_ms(period, grids) <= cut_ms",
         "and period.end_ms <= cut_ms",
         "tests/semantics/test_daily.py::"
         "test_what_a_period_said_is_dropped_once_no_day_of_it_is_shown",
@@ -2691,6 +2691,30 @@ BUGS = (
         "if period.final_ms <= settled_ms and not is_forgotten(layer)",
         "if period.due_at_ms <= settled_ms and not is_forgotten(layer)",
         "tests/tables/closing/test_forgetting.py::test_cells_of_a_period_go_when_it_is_final",
+    ),
+    Bug(
+        "forgets-before-the-last-day-is-told",
+        "tables/cells/forgotten.py",
+        "max(period.final_ms, shown_until_ms(period, grids)) if by_day else period.final_ms",
+        "period.final_ms",
+        "tests/tables/closing/test_forgetting_days.py"
+        "::test_the_last_day_of_a_final_period_is_told_of_all_cells",
+    ),
+    Bug(
+        "forgets-others-of-who-rests-before-the-last-day-is-told",
+        "tables/closing/packed_forgetting.py",
+        "            if period.final_ms <= settled_ms:\n",
+        "            if False:\n",
+        "tests/tables/closing/test_forgetting_days.py"
+        "::test_cells_that_tell_days_go_once_no_day_is_shown",
+    ),
+    Bug(
+        "cells-that-tell-days-stay",
+        "tables/daily_fold.py",
+        "        return True\n",
+        "        return False\n",
+        "tests/tables/closing/test_forgetting_days.py"
+        "::test_however_many_periods_there_were_as_many_cells_tell_days",
     ),
     Bug(
         "forgets-what-no-record-tells",
@@ -4742,8 +4766,8 @@ BUGS = (
     Bug(
         "forgets-so-that-an-earlier-program-goes-on",
         "tables/changelogged/checkpoint.py",
-        "3 * _FORGETTING",
-        "2 * _FORGETTING",
+        "7 * _FORGETTING",
+        "6 * _FORGETTING",
         "tests/tables/closing/test_forgetting.py"
         "::test_a_program_of_before_refuses_what_is_forgotten_since",
     ),
@@ -5580,8 +5604,8 @@ BUGS = (
     Bug(
         "packed-cells-forgotten-once-due",
         "tables/closing/packed_forgetting.py",
-        "if period.final_ms > settled_ms:",
-        "if period.due_at_ms > settled_ms:",
+        "        if later_ms > settled_ms:",
+        "        if period.due_at_ms > settled_ms:",
         "tests/tables/closing/test_forgetting.py::test_cells_of_who_rests_go_as_they_lie",
     ),
     Bug(
