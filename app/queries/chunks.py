@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from itertools import islice
 
 from app.bounds.turns import STEP_ITEMS, Steps, T
 from app.runtime.partition.owned import OwnedPartition
@@ -49,10 +48,13 @@ def chunked(
     yield chunk
 
 
-def some_of(more: Iterator[T], most: int) -> Steps[list[T]]:
-    """Return the next of many; each is a step."""
+def some_of(more: Iterator[T | None], most: int) -> Steps[list[T]]:
+    """Return the next of many; None is a step on the way to one."""
     found: list[T] = []
-    for one in islice(more, most):
-        found.append(one)
+    for one in more:
+        if one is not None:
+            found.append(one)
+        if len(found) == most:
+            break
         yield
     return found

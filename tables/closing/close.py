@@ -98,9 +98,12 @@ def closing(
         moved = Moved(partition, name, cut_ms)
         revising = _Revising.of(partition, name, cut_ms, moved)
     partition.work.add("close", "names", 1)
-    for subscription, plans, period, earlier, shared in _periods_at(
-        partition, name, cut_ms, revising
+    for count, (subscription, plans, period, earlier, shared) in enumerate(
+        _periods_at(partition, name, cut_ms, revising)
     ):
+        if count:
+            # A history record, or a correction of what recurs, may revise all there ever were.
+            yield None
         partition.work.add("close", "periods", 1)
         if published.first_ms == cut_ms == period.due_at_ms:
             published.note_absent((subscription.id, period.start_ms))

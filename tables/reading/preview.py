@@ -148,8 +148,8 @@ class Preview:
         """
         return drained(self._refold.admitted())
 
-    def differences(self) -> Iterator[list[PreviewedCell]]:
-        """Yield the cells of each subscription in turn that would be others.
+    def differences(self) -> Iterator[list[PreviewedCell] | None]:
+        """Yield the cells of each subscription in turn that would be others; None: a step.
 
         The live fold must stand where the last event was read.
         """
@@ -163,6 +163,7 @@ class Preview:
                     subscription = versions.at(period.fixed_at_ms)
                     if subscription is not None and self._concerns(period):
                         cells += self._compared(name, subscription, timeline, period)
+                    yield None
             yield cells
 
     @property

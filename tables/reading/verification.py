@@ -8,6 +8,7 @@ them must publish nothing. Every event that was read must be in the event index,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -23,7 +24,7 @@ from tables.changelogged.presence import REST
 from tables.changelogged.published import PublishedTable
 from tables.changelogged.published_period import PublishedPeriod
 from tables.closing.billing import is_taken_again
-from tables.closing.close import close_subscription, next_cut
+from tables.closing.close import closing, next_cut
 from tables.partition.left_out import FROM_THE_FIRST, first_kept_ms
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
@@ -271,10 +272,10 @@ class Verification:
                 return True
         return not self._refold.routes[meter_key].leads_like(live, *reach)
 
-    def compare_published(self) -> Iterator[list[Difference]]:
+    def compare_published(self) -> Iterator[list[Difference] | None]:
         """Yield, for each subscription, what closing it again over the shadow cells would publish.
 
-        An empty list means that all is well.
+        An empty list means that all is well; None is a step.
         """
         partition = self.partition
         for name in sorted(self.names):
@@ -290,9 +291,15 @@ class Verification:
                 # Something was published that the shadow cells do not have all of.
                 yield []
                 continue
-            yield [*self._published(name), *self._shown_last(name)]
+            found: list[Difference] = []
+            for one in chain(self._published(name), self._shown_last(name)):
+                if one is not None:
+                    found.append(one)
+                yield None
+            # Definitions go on between two steps.
+            yield [] if found and any(map(self._has_changed, meter_keys)) else found
 
-    def _shown_last(self, name: SubscriptionKey) -> Iterator[Difference]:
+    def _shown_last(self, name: SubscriptionKey) -> Iterator[Difference | None]:
         """Yield what the last cuts of periods that are open no more showed otherwise."""
         partition, settled_ms = self.partition, self.partition.cuts.settled_ms
         routes = {key: route for key, route in self._apart.routes.items() if key[:2] == name}
@@ -303,13 +310,17 @@ class Verification:
             earlier: Period | None = None
             for period in timeline.until(settled_ms):
                 subscription = versions.at(period.fixed_at_ms)
-                if period.carries_until_ms < settled_ms and subscription is not None:
+                is_over = period.carries_until_ms < settled_ms
+                if is_over and self._compares(period) and subscription is not None:
                     about = (name, subscription, period, earlier, settled_ms)
                     for record in ShownLast(shadow, *about, self._turned.get(name, {})).records():
                         body = None if record is None else msgspec.json.decode(record.value)
-                        if body and (found := _of_record(partition.number, name, body)):
-                            yield found
+                        yield _of_record(partition.number, name, body) if body else None
+                    yield None
                 earlier = period
+
+    def _compares(self, period: Period) -> bool:
+        return not self._recent or period.final_ms > self.partition.cuts.settled_ms
 
     def _shadow(self, cut_ms: int, routes: Mapping[MeterKey, Route]) -> Partition:
         """Return a partition that takes a cut once more, over shadow cells."""
@@ -327,7 +338,7 @@ class Verification:
         shadow.routes.lend(routes)
         return shadow
 
-    def _published(self, name: SubscriptionKey) -> Iterator[Difference]:
+    def _published(self, name: SubscriptionKey) -> Iterator[Difference | None]:
         partition, settled_ms = self.partition, self.partition.cuts.settled_ms
         routes = {
             meter_key: self._refold.routes[meter_key]
@@ -341,6 +352,7 @@ class Verification:
             period
             for _, timeline in partition.timelines.of(name)
             for period in timeline.within(since_ms, partition.checkpoint.cut_ms)
+            if self._compares(period)
         ]
         dues_ms = {
             period.due_at_ms
@@ -351,8 +363,9 @@ class Verification:
             shadow = self._shadow(cut_ms, routes)
             if cut_ms == settled_ms:
                 shadow.cuts.expect(name, cut_ms, [period.start_ms for period in periods])
-            for record in close_subscription(shadow, name, cut_ms):
-                if record.topic != "usage-records":
+            for record in closing(shadow, name, cut_ms):
+                yield None
+                if record is None or record.topic != "usage-records":
                     continue
                 body = msgspec.json.decode(record.value)
                 if is_taken_again(partition.instants, body["cell_id"], cut_ms):
@@ -361,9 +374,7 @@ class Verification:
                 if _is_full(body):
                     # Too many pairs: canceled events keep a place only where they had one.
                     continue
-                difference = _of_record(partition.number, name, body)
-                if difference is not None:
-                    yield difference
+                yield _of_record(partition.number, name, body)
 
     def _compared_from(self, routes: Mapping[MeterKey, Route]) -> int:
         """Return since when periods end that are compared all, beside what a cut may revise."""

@@ -66,7 +66,7 @@ def verified(live: Live, events: Sequence[Arrival]) -> list[Difference]:
     assert not any(meter_key.skipped for meter_key in compared)
     cells = [difference for meter_key in compared for difference in meter_key.differences]
     members = wrong_members(live, verification)
-    published = chain.from_iterable(verification.compare_published())
+    published = chain.from_iterable(filter(None, verification.compare_published()))
     return [*verification.lost, *cells, *members, *published]
 
 

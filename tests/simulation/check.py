@@ -389,7 +389,7 @@ def verified(partition: Partition, arrivals: Iterable[Arrival]) -> Iterator[str]
             if compared.skipped:
                 yield f"verification of {compared.meter_key} is skipped, and nothing goes on"
             found += compared.differences
-        found += chain.from_iterable(job.compare_published())
+        found += chain.from_iterable(filter(None, job.compare_published()))
         for difference in found:
             yield f"verification{' of a sample' if recent else ''}: {difference}"
 

@@ -28,7 +28,7 @@ def _differences(live: Live, *, recent: bool = False) -> list[Difference]:
     verification = Verification(live.partition, [NAME], recent=recent)
     verification.feed(live.arrived())
     found = [each for compared in verification.compare() for each in compared.differences]
-    published = chain.from_iterable(verification.compare_published())
+    published = chain.from_iterable(filter(None, verification.compare_published()))
     return [*found, *wrong_members(live, verification), *published]
 
 

@@ -15,8 +15,10 @@ from app.definitions.model import FOLD_VERSION, SettingsRecord
 from app.wire.arrivals import CorrectionArrival
 from app.wire.events import Correction
 from tables.changelogged.checkpoint import FORGETTING_VERSION, Checkpoint
+from tables.closing.close import closing, entering_history, next_cut
 from tables.closing.forgetting import Forgetting
 from tables.closing.schedule import Schedule
+from tables.partition.redirection import refolds_of
 from tables.partition.revised import Counted
 from tables.reading.explained import ExplainedPeriod, Figures
 from tables.reading.in_advance import estimated
@@ -140,6 +142,16 @@ def test_closed_periods_leave_no_cells_however_many_there_are(codes: tuple[str, 
         kept.append((len(one.changelog.cells), one.partition.checkpoint.cells))
         assert len(past_usage(one.partition, NAME, START_MS + weeks * WEEK_MS)) == weeks
     assert kept == [(2, 2)] * 3
+
+
+def test_each_period_that_a_history_record_revises_is_a_step() -> None:
+    one = live(12, "sum")
+    end_ms = START_MS + 12 * WEEK_MS
+    (metric,) = one.definitions.metrics(ORG)
+    record = commands.apply_history(ORG, metric_ids=[metric.id], from_ms=START_MS, to_ms=end_ms)
+    one.append(end_ms + 1, record)
+    one.refold(refolds_of(entering_history(one.partition)))
+    assert list(closing(one.partition, NAME, next_cut(one.partition, NAME))) == [None] * 11
 
 
 def test_what_no_record_tells_stays() -> None:

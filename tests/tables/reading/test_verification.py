@@ -47,7 +47,7 @@ def correction(offset: int, at_ms: int, event: Event | None = None) -> Correctio
 def end_of(verification: Verification) -> Found:
     compared = list(verification.compare())
     differences = [one for meter_key in compared for one in meter_key.differences]
-    published = chain.from_iterable(verification.compare_published())
+    published = chain.from_iterable(filter(None, verification.compare_published()))
     differences += [*verification.lost, *published]
     return Found(
         [meter_key.meter_key[2] for meter_key in compared if meter_key.skipped], len(differences)
@@ -263,13 +263,29 @@ def test_a_sample_of_who_is_forgotten_whole_reads_no_event_of_before() -> None:
 
 
 def test_a_sample_of_one_metric_stands_beside_all_of_another() -> None:
-    """What recurs is read from its first event on, and so are the records of all periods."""
+    """What recurs is read from its first event on; records are compared of what is not final."""
     one = live(4, "sum", "balance")
     pass_until(one, START_MS + 4 * WEEK_MS + DAY_MS)
     assert one.forget(NAME)
     verification = Verification(one.partition, [NAME], recent=True)
     verification.feed(one.arrived())
     assert end_of(verification) == Found([], 0)
+
+
+@pytest.mark.parametrize("recent", [True, False])
+def test_each_period_is_a_step_and_a_sample_takes_as_many_at_any_age(recent: bool) -> None:
+    steps = []
+    for weeks in (4, 24):
+        one = live(weeks, "sum", "balance")
+        pass_until(one, START_MS + weeks * WEEK_MS + DAY_MS)
+        assert one.forget(NAME)
+        verification = Verification(one.partition, [NAME], recent=recent)
+        verification.feed(one.arrived())
+        assert all(compared.differences == [] for compared in verification.compare())
+        (*made, found) = verification.compare_published()
+        assert (set(made) <= {None}, found) == (True, [])
+        steps.append(len(made))
+    assert steps[1] == steps[0] if recent else steps[1] >= steps[0] + 20
 
 
 def test_a_sample_says_nothing_once_a_correction_may_concern_what_was_left_out() -> None:
