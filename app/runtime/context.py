@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from app.bounds.turns import Turns
 from app.bounds.work_done import Operation
 from app.clock import Clock
+from app.definitions.indexes.rows import Keep
 from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
 from app.kafka.brokers import Brokers
@@ -25,6 +26,7 @@ from app.runtime.raw_lookup import RawPlace
 from app.runtime.status import Tally
 from app.settings import Settings
 from app.wire.arrivals import Arrived
+from tables.changelogged.instants import InstantTable
 from tables.changelogged.members import MEMBERS_AT_HAND
 
 Rebuilt = Literal["partition", "index", "members", "published"]
@@ -128,6 +130,8 @@ class WorkerContext:
     """Batches whose records are tried at once."""
     packing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the partition whose flush is packed."""
+    keep: Keep = bytes
+    """Takes over chunks of what rests, as on local disk."""
     tally: Tally = field(default_factory=Tally)
     turns: Turns = field(default_factory=Turns)
     """The turns of the worker's event loop."""
@@ -146,6 +150,10 @@ class WorkerContext:
 
     partitions_at_hand: int = 0
     """Among how many partitions memory is divided; 0: not known yet."""
+
+    def instants(self) -> InstantTable:
+        """Return a table without anything; what events have billed rests on local disk."""
+        return InstantTable(self.keep)
 
     def divide_memory(self, partitions: int) -> None:
         """Divide what partitions have together among so many."""

@@ -1,7 +1,8 @@
-"""A shelf: chunks of definitions at rest, on local disk instead of in memory.
+"""A shelf: chunks of what rests, on local disk instead of in memory.
 
-Every worker has all definitions, and looks at few of them. What lies here is read through the page
-cache: it stays at hand while there is memory to spare. It lasts as long as the process.
+Every worker has all definitions, and what each event billed in advance; it looks at little of it.
+What lies here is read through the page cache: it stays at hand while there is memory to spare. It
+lasts as long as the process.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Shelf:
                     self._file = _File(os.dup(file.fileno()))
             written = os.pwrite(self._file.descriptor, chunk, first)
         except OSError:
-            # No room, or no file: definitions rest in memory then.
+            # No room, or no file: it rests in memory then.
             written = -1
         if self._file is None or written < len(chunk):
             if again:
@@ -88,5 +89,5 @@ class _Shelved:
         first, end, _ = part.indices(self._length)
         found = os.pread(self._file.descriptor, end - first, self._first + first)
         if len(found) != end - first:
-            raise OSError(f"local disk has {len(found)} of {end - first} bytes of definitions")
+            raise OSError(f"local disk has {len(found)} of {end - first} bytes of what rests")
         return found

@@ -13,10 +13,11 @@ from decimal import Decimal
 import msgspec
 from msgspec.structs import replace
 
+from app.definitions.indexes.rows import Keep
 from app.wire.arrivals import Arrival, Position, SubscriptionKey
 from tables.changelogged.checksum import Change, Changelogged
-from tables.changelogged.keyed_rows import KeyedRows
 from tables.changelogged.operations import ROW_PREFIX, Operations
+from tables.changelogged.shelved_rows import ShelvedRows
 
 CellId = str
 
@@ -55,14 +56,15 @@ class StoredFigure(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class InstantTable(Changelogged):
     """Figures and chains of one partition, and its events without a figure."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Keep = bytes) -> None:
+        """Begin with nothing; `keep` takes over figures, of which there are more with each event."""
         super().__init__()
         self.undecided: dict[SubscriptionKey, dict[Position, Arrival]] = {}
         """Events that wait for their grid cut, as they came."""
         self.corrected: dict[SubscriptionKey, set[bytes]] = {}
         """Events with a correction that waits for its cut."""
         self._chains: dict[bytes, bytes] = {}
-        self._figures = KeyedRows()
+        self._figures = ShelvedRows(keep)
         # A table that is let go of goes at once, without the collector.
         itself = weakref.proxy(self)
         self.operations = Operations(lambda *row: itself._put(*row))
@@ -135,12 +137,8 @@ class InstantTable(Changelogged):
     def put_figures(self, identity: bytes, figures: Iterable[StoredFigure]) -> None:
         """Put the figures of an event in place of those before."""
         value = _encode(list(figures))
-        before, row, number = None, identity + value, self._figures.find(identity)
-        if number < 0:
-            self._figures.add(identity, row)
-        else:
-            before = self._figures[number][len(identity) :]
-            self._figures.replace(number, row)
+        row = self._figures.put(identity, identity + value)
+        before = None if row is None else bytes(row[len(identity) :])
         self._put(_FIGURE + identity, before, value)
 
     def load(self, key: bytes, value: bytes) -> None:

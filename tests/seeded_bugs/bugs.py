@@ -2693,6 +2693,20 @@ BUGS = (
         "tests/tables/closing/test_forgetting.py::test_cells_of_a_period_go_when_it_is_final",
     ),
     Bug(
+        "row-that-no-chunk-takes-hides-the-one-behind-it",
+        "tables/changelogged/shelved_rows.py",
+        "            self._elsewhere.pop(number, None)\n        else:",
+        "            pass\n        elif before is None:",
+        "tests/tables/changelogged/test_shelved_rows.py::test_rows_are_as_a_dict_would_have_them",
+    ),
+    Bug(
+        "what-events-billed-stays-in-memory",
+        "app/runtime/context.py",
+        "InstantTable(self.keep)",
+        "InstantTable()",
+        "tests/live/test_instants.py::test_an_event_paid_in_advance_from_its_record_to_the_close",
+    ),
+    Bug(
         "all-revised-periods-in-one-step",
         "tables/closing/close.py",
         "        if count:\n            # A history record",

@@ -101,7 +101,7 @@ class Rows:
             end = first + 4 + ((length - _SHORT) << 8 | found[1])
             row, told = chunk[first + 4 : end], found[2:4]
         if _hash(row)[:2] != told:
-            raise OSError("a definition at rest has other bytes than were put there")
+            raise OSError("what rests has other bytes than were put there")
         self._read_number, self._read = number, row
         return row
 

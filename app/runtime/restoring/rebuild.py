@@ -96,7 +96,8 @@ async def fold_anew(
     checkpoint.changed_ms = max(known.cut_ms, known.changed_ms)
     checkpoint.changed_name = known.changed_name
     # Figures of events that usage-records has stay; those that it lacks are decided again.
-    instants = await read_instants(settings, shared.definitions, number)
+    instants = shared.instants()
+    await read_instants(instants, settings, shared.definitions, number)
     tables = (published.table, corrections, evaluations, instants, daily.table)
     carried = Carried(checkpoint, None, *tables, *shared.homes.at(number))
     index = open_index(number, shared, begun)

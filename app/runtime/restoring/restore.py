@@ -99,7 +99,7 @@ async def restore(
     checkpoint.output = published.newest
     evaluations, torn = await evaluations_of(checkpoint, newest[EVALUATIONS_CHANGELOG], shared)
     daily = await daily_of(number, checkpoint, newest[DAILY_CHANGELOG], shared)
-    tables = (published.table, corrections, evaluations, None, daily.table)
+    tables = (published.table, corrections, evaluations, shared.instants(), daily.table)
     carried = Carried(checkpoint, None, *tables, *shared.homes.at(number))
     state = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
     await shared.turns.run(_RESTORING, _loading_state(state, newest))

@@ -32,13 +32,13 @@ class _InstantRecord(OutputRecord, kw_only=True):
 _decode = msgspec.json.Decoder(_InstantRecord).decode
 
 
-async def read_instants(settings: Settings, definitions: Definitions, number: int) -> InstantTable:
-    """Return what a partition has decided as usage-records has it."""
-    table = InstantTable()
+async def read_instants(
+    table: InstantTable, settings: Settings, definitions: Definitions, number: int
+) -> None:
+    """Put into the table what a partition has decided, as usage-records has it."""
     if definitions.plan_index.in_advance:
         tp = output_tp(settings, number)
         await put_all_again(settings, tp, partial(put_again, table, definitions))
-    return table
 
 
 def put_again(table: InstantTable, definitions: Definitions, value: bytes) -> None:

@@ -94,6 +94,6 @@ def test_a_row_with_other_bytes_than_were_put_is_not_read(
         rows.append(b"r" * length)
     assert rows.get(0) == rows.get(2) == b"r" * length
     os.pwrite(descriptor(shelf), b"s", 4)
-    with pytest.raises(OSError, match="a definition at rest has other bytes"):
+    with pytest.raises(OSError, match="what rests has other bytes"):
         rows.get(0)
     assert rows.get(1) == b"r" * length
