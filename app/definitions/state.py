@@ -361,10 +361,10 @@ class Definitions(Index):
             return customer
         return customer.until_deleted(self.subscription_versions[subscription.id].offsets[0])
 
-    def customers(self, organization_id: str) -> Iterator[Customer]:
-        """Return the customers of an organization, newest first; none is deleted meanwhile."""
+    def customers(self, organization_id: str, *, newest_first: bool = True) -> Iterator[Customer]:
+        """Return the customers of an organization; one that is deleted meanwhile is left out."""
         index = self.customer_index
-        return index.live.newest(organization_id, index.versions, newest_first=True)
+        return index.live.newest(organization_id, index.versions, newest_first=newest_first)
 
     def customers_count(self, organization_id: str) -> int:
         """Return how many customers the organization has."""
