@@ -13,7 +13,7 @@ from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
-from bench.growth.defined import metric_told
+from bench.growth.defined import last_page, metric_told
 from bench.growth.past import (
     closing_begun_anew,
     event_begun_anew,
@@ -470,6 +470,10 @@ ROWS = tuple(
             Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),
             Row("current_usage", "months of age", MONTHS, usage),
             Row("verification of a sample", "months of age", OLDER, sampled),
+            Row(
+                "customers, last page", "customers", SUBSCRIPTIONS, partial(last_page, "customers")
+            ),
+            Row("… of subscriptions", "subscriptions", SUBSCRIPTIONS, partial(last_page, "all")),
             Row("overview page", "subscriptions", SUBSCRIPTIONS, overview),
             Row("event by id alone", "subscriptions", SUBSCRIPTIONS, event_by_id, 10),
             Row("cooling of one that is idle", "subscriptions", SUBSCRIPTIONS, cooling),

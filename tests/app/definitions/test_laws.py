@@ -389,9 +389,9 @@ def test_plans_hold_only_what_their_metrics_allow(records: list[Record]) -> None
 
 
 @given(logs(), st.integers(-50, 400))
-def test_the_tally_counts_what_a_scan_finds(records: list[Record], days: int) -> None:
+def test_the_tally_counts_what_a_scan_finds(records: list[Record], since: int) -> None:
     definitions = applied(records)
-    at_ms = max(START_MS + days * DAY_MS, definitions.append_time_ms)
+    at_ms = max(START_MS + since * DAY_MS, definitions.append_time_ms)
     for plan_id in definitions.plan_versions:
         active = [
             one
@@ -400,9 +400,16 @@ def test_the_tally_counts_what_a_scan_finds(records: list[Record], days: int) ->
         ]
         assert definitions.active_subscriptions_count(plan_id, at_ms) == len(active)
     for organization_id in definitions.subscription_index.by_organization:
-        of_all = definitions.subscriptions_from_newest(organization_id)
+        of_all = list(definitions.subscriptions_from_newest(organization_id))
         counted = sum(one.status_at(at_ms) == "active" for one in of_all)
         assert definitions.active_count(organization_id, at_ms) == counted
+        index = definitions.subscription_index
+        for days in (0, 40):
+            later_ms = at_ms + days * DAY_MS
+            for statuses in (("active",), ("pending", "canceled"), ("terminated", "active")):
+                blocks = index.of_status(organization_id, statuses, later_ms)
+                found = [index.numbered(number) for block in blocks for number in block.tolist()]
+                assert found == [one for one in of_all if one.status_at(later_ms) in statuses]
 
 
 @given(st.lists(commands_of(spoiled), max_size=12))
