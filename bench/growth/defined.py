@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from app.api.definitions.definitions_json import customer_json, metric_json, subscription_json
+from app.api.definitions.definitions_json import (
+    customer_json,
+    metric_json,
+    plan_json,
+    subscription_json,
+)
 from app.api.http.pagination import PageRequest, numbered
 from app.bounds.turns import drained
 from app.definitions import commands
@@ -26,6 +31,21 @@ def metric_told(children: int) -> Spent:
         metric_json(world.definitions, metric, NOW_MS)
 
     return world.spent([partial(told, number) for number in range(TIMES)])
+
+
+def plan_told(subscriptions: int) -> Spent:
+    """Tell a plan of so many customers; the first of them has a second subscription."""
+    world = World(subscriptions)
+    world.apply(commands.create_subscription(ORG, subscription_of(0) | {"external_id": "second"}))
+    plan = world.definitions.plan(ORG, "bench")
+    if plan is None:
+        raise RuntimeError("the plan is gone")
+
+    def told() -> None:
+        if drained(plan_json(world.definitions, plan, NOW_MS))["customers_count"] != subscriptions:
+            raise RuntimeError("customers are missing")
+
+    return world.spent([told] * TIMES)
 
 
 def last_page(root: str, subscriptions: int) -> Spent:

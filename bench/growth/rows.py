@@ -13,7 +13,7 @@ from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
-from bench.growth.defined import last_page, metric_told
+from bench.growth.defined import last_page, metric_told, plan_told
 from bench.growth.past import (
     closing_begun_anew,
     event_begun_anew,
@@ -446,6 +446,7 @@ ROWS = tuple(
         ),
         (
             Row("metric renamed and told", "plans of one each", SUBSCRIPTIONS, metric_told),
+            Row("plan told", "subscriptions of it", SUBSCRIPTIONS, plan_told),
             Row("settings, each looked at", "subscriptions", SUBSCRIPTIONS, definition_swept),
             Row("… and for its next cut", "subscriptions", SUBSCRIPTIONS, due_times_swept),
             Row("… of groups, at an age", "months of age", MONTHS, definition_swept_at_an_age, 1.7),

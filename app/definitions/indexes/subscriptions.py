@@ -23,6 +23,8 @@ from app.definitions.versions import Coming, Versions
 
 _AT_ONCE: Final = 256
 """How many are listed in one step; nearly all of them without a look."""
+_PASSED_OVER: Final = 4_096
+"""How many are passed over in one step without a look."""
 _LASTING: Final = ("", "active", "terminated", "canceled")
 """Statuses that last until a record changes them, by the number that stands for each."""
 
@@ -97,6 +99,22 @@ class SubscriptionIndex(Index):
                 if is_lasting and packed.packed_row(number) is not None:
                     packed.noted[number] = _LASTING.index(status)
             yield some[listed]
+
+    def again_on_plan(self, plan_id: str) -> Iterator[Subscription | None]:
+        """Yield those of a plan that are not the first of their customer; None: a step.
+
+        Nearly all customers have one, and are not looked at. Not of a branch.
+        """
+        self._packed()
+        numbers = self.by_plan.numbers(plan_id)
+        for first in range(0, len(numbers), _PASSED_OVER):
+            again = self.by_customer.again(numbers[first : first + _PASSED_OVER])
+            yield from map(self.numbered, again.tolist())
+            yield None
+
+    def first_of_customer(self, key: CodeKey) -> Subscription:
+        """Return the first subscription that ever was of a customer's name."""
+        return newest(self.versions[next(self.by_customer.ids(key))])
 
     def numbered(self, number: int) -> Subscription:
         """Return the subscription that has a number."""

@@ -399,6 +399,10 @@ def test_the_tally_counts_what_a_scan_finds(records: list[Record], since: int) -
             if one.status_at(at_ms) == "active"
         ]
         assert definitions.active_subscriptions_count(plan_id, at_ms) == len(active)
+        plan = definitions.plan_by_id(plan_id)
+        assert plan is not None
+        shown = drained(plan_json(definitions, plan, at_ms))
+        assert shown["customers_count"] == len({one.external_customer_id for one in active})
     for organization_id in definitions.subscription_index.by_organization:
         of_all = list(definitions.subscriptions_from_newest(organization_id))
         counted = sum(one.status_at(at_ms) == "active" for one in of_all)
