@@ -122,7 +122,7 @@ def _answer(
     return {root: made, "meta": meta}
 
 
-def merged(of_workers: Sequence[Sequence[Place]], page: PageRequest) -> Steps[list[Place]]:
+def merged(of_workers: Sequence[Iterable[Place]], page: PageRequest) -> Steps[list[Place]]:
     """Return the places of one page among those of every worker, each in the order of places."""
     listed: list[Place] = []
     for number, place in enumerate(islice(merge(*of_workers), page.offset + page.per_page)):
