@@ -288,8 +288,12 @@ def _newest(
             continue
         for subscription, period in _periods(state, name, query):
             yield
-            for place in _places(state, name, subscription, period, query):
+            places = _places(state, name, subscription, period, query)
+            for number, place in enumerate(places, 1):
                 yield from listed.add(place)
+                # A charge may have fifty thousand groups.
+                if number % STEP_ITEMS == 0:
+                    yield
 
 
 def _periods(
