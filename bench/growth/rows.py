@@ -23,7 +23,7 @@ from bench.growth.past import (
     event_while_alerts_stand,
     revising_begun_anew,
 )
-from bench.growth.reads import event_by_id, overview, sampled, usage
+from bench.growth.reads import analytics_of_customer, event_by_id, overview, sampled, usage
 from bench.growth.spent import Operation, Spent
 from bench.growth.world import (
     DAY_MS,
@@ -475,6 +475,7 @@ ROWS = tuple(
                 "customers, last page", "customers", SUBSCRIPTIONS, partial(last_page, "customers")
             ),
             Row("… of subscriptions", "subscriptions", SUBSCRIPTIONS, partial(last_page, "all")),
+            Row("analytics of a customer", "subscriptions", SUBSCRIPTIONS, analytics_of_customer),
             Row("overview page", "subscriptions", SUBSCRIPTIONS, overview),
             Row("event by id alone", "subscriptions", SUBSCRIPTIONS, event_by_id, 10),
             Row("cooling of one that is idle", "subscriptions", SUBSCRIPTIONS, cooling),
