@@ -19,7 +19,7 @@ from app.api.definitions.definitions_json import (
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
-from app.definitions.log import apply, check
+from app.definitions.log import apply, apply_settings, check
 from app.definitions.model import (
     ALL_FILTER_VALUES,
     Customer,
@@ -414,6 +414,18 @@ def test_the_tally_counts_what_a_scan_finds(records: list[Record], since: int) -
                 blocks = index.of_status(organization_id, statuses, later_ms)
                 found = [index.numbered(number) for block in blocks for number in block.tolist()]
                 assert found == [one for one in of_all if one.status_at(later_ms) in statuses]
+
+
+@given(logs())
+def test_settings_are_the_same_without_any_other_definition(records: list[Record]) -> None:
+    whole, settings = applied(records), Definitions()
+    for record in records:
+        apply_settings(settings, *record)
+    assert settings.settings == whole.settings
+    assert settings.append_time_ms == whole.append_time_ms
+    assert settings.limited_after_ms() == whole.limited_after_ms()
+    assert not settings.plan_versions
+    assert not settings.customer_versions
 
 
 @given(st.lists(commands_of(spoiled), max_size=12))
