@@ -14,7 +14,7 @@ from app.api.http.pagination import PageRequest, numbered
 from app.bounds.turns import drained
 from app.definitions import commands
 from bench.growth.spent import Spent
-from bench.growth.world import NOW_MS, ORG, TIMES, World
+from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World
 from bench.world import METRICS, subscription_of
 
 
@@ -69,7 +69,7 @@ def last_page(root: str, subscriptions: int) -> Spent:
             blocks = iter((customers.live.numbers(ORG),))
         else:
             count, told = definitions.active_count(ORG, NOW_MS), subscription
-            blocks = known.of_status(ORG, ("active",), NOW_MS)
+            blocks = known.of_status(ORG, ("active",), NOW_MS + DAY_MS, NOW_MS + DAY_MS)
         answer = drained(numbered(root, blocks, PageRequest(count // 10, 10), told, count))
         if len(answer[root]) != 10:
             raise RuntimeError("the page is not whole")

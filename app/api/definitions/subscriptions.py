@@ -155,7 +155,8 @@ async def _listing_of_all(call: Call, statuses: Collection[str], tests: list[Pla
             [passes(definitions, index.numbered(number), tests) for number in some.tolist()]
         ]
 
-    blocks = index.of_status(call.organization_id, statuses, call.now_ms)
+    times_ms = call.now_ms, definitions.append_time_ms
+    blocks = index.of_status(call.organization_id, statuses, *times_ms)
     if tests:
         blocks = map(passing, blocks)
     elif set(statuses) == {"active"}:

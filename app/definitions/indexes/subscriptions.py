@@ -76,12 +76,12 @@ class SubscriptionIndex(Index):
         return (newest(self.versions[identity]) for identity in ids)
 
     def of_status(
-        self, organization_id: str, statuses: Collection[str], at_ms: int
+        self, organization_id: str, statuses: Collection[str], at_ms: int, log_ms: int
     ) -> Iterator[NDArray[np.uint32]]:
         """Yield numbers of those of an organization that have a status, some at a time.
 
-        Newest first, at a moment not before the last record. Who was looked at before, and has a
-        status that no time changes, is not looked at again. Not of a branch.
+        Newest first, at a moment not before `log_ms`, which the log has passed. Who had a status by
+        then that no time changes is not looked at again. Not of a branch.
         """
         packed, numbers = self._packed(), self.by_organization.numbers(organization_id)
         wanted = np.array([status in statuses for status in _LASTING])
@@ -95,6 +95,8 @@ class SubscriptionIndex(Index):
                 status = one.status_at(at_ms)
                 listed[place] = status in statuses
                 is_lasting = status != "pending" and (status != "active" or one.end_ms is None)
+                # A clock may go back, the log does not.
+                is_lasting = is_lasting and one.status_at(log_ms) == status
                 # Of what is promised another version may come without a word.
                 if is_lasting and packed.packed_row(number) is not None:
                     packed.noted[number] = _LASTING.index(status)

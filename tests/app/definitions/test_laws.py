@@ -408,10 +408,11 @@ def test_the_tally_counts_what_a_scan_finds(records: list[Record], since: int) -
         counted = sum(one.status_at(at_ms) == "active" for one in of_all)
         assert definitions.active_count(organization_id, at_ms) == counted
         index = definitions.subscription_index
-        for days in (0, 40):
+        for days in (0, 40, 1):
             later_ms = at_ms + days * DAY_MS
             for statuses in (("active",), ("pending", "canceled"), ("terminated", "active")):
-                blocks = index.of_status(organization_id, statuses, later_ms)
+                log_ms = definitions.append_time_ms
+                blocks = index.of_status(organization_id, statuses, later_ms, log_ms)
                 found = [index.numbered(number) for block in blocks for number in block.tolist()]
                 assert found == [one for one in of_all if one.status_at(later_ms) in statuses]
 

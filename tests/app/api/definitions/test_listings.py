@@ -156,6 +156,14 @@ async def test_who_was_looked_at_once_is_not_looked_at_again_until_it_changes(
     await api.must("DELETE", "/api/v1/subscriptions/a")
     await api.must("GET", path)
     assert looked_at == [0]
+    ids = {"external_id": "d", "external_customer_id": "c", "plan_code": "c"}
+    ends = {"ending_at": "2024-04-01T00:00:00Z"}
+    await api.must("POST", "/api/v1/subscriptions", {"subscription": ids | ends})
+    for ahead_ms, found in ((90 * 86_400_000, 3), (-90 * 86_400_000, 2)):
+        # A clock that was wrong is set right.
+        api.meter.clock.now_ms += ahead_ms
+        answer = await api.must("GET", "/api/v1/subscriptions?status[]=terminated")
+        assert answer["meta"]["total_count"] == found
 
 
 @pytest.mark.parametrize(
