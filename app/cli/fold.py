@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, get_args
 
@@ -84,27 +85,58 @@ def fold(
     one line with its current usage.
     """
     defined = _definitions(definitions)
-    with ArrivalsOnDisk() as taken:
-        meter = OfflineMeter(taken)
-        _run(meter, defined, events, at_ms)
     output = click.get_binary_stream("stdout")
     write = lines_to(output)
-    for record in meter.records:
-        if record.topic in topics:
-            write(record.value + b"\n")
+    with ArrivalsOnDisk() as taken, tempfile.TemporaryFile(prefix="meter-fold-") as file:
+        meter, made = OfflineMeter(taken), _Made(file, topics)
+        _run(meter, defined, events, at_ms, made)
+        file.seek(0)
+        for line in file:
+            write(line)
     if not records_only:
         for line in _usage_lines(meter, at_ms):
             write(line + b"\n")
     output.flush()
-    _tell_refusals(meter)
+    _tell(meter, made)
+
+
+class _Made:
+    """What a fold has made, which does not stay in memory: there may be more than of events."""
+
+    def __init__(self, file: IO[bytes], topics: Container[Topic]) -> None:
+        """Write the records of these topics to a file: none is printed if an event is no event."""
+        self._file = file
+        self._topics = topics
+        self.refused: Counter[str] = Counter()
+        self.rejected = 0
+
+    def take_from(self, meter: OfflineMeter) -> None:
+        """Take what was made since the last call."""
+        for record in meter.records:
+            if record.topic in self._topics:
+                self._file.write(record.value + b"\n")
+        self.refused.update(str(refusal.code) for refusal in meter.refused)
+        self.rejected += sum(isinstance(outcome, Rejected) for outcome in meter.outcomes)
+        for made in (meter.records, meter.refused, meter.outcomes):
+            made.clear()
 
 
 def _run(
-    meter: OfflineMeter, defined: Sequence[DefinitionLine], events: IO[bytes], at_ms: int
+    meter: OfflineMeter,
+    defined: Sequence[DefinitionLine],
+    events: IO[bytes],
+    at_ms: int,
+    made: _Made,
 ) -> None:
     try:
         with EventsFile(events) as arrived, _progress(len(defined) + arrived.count) as advance:
-            meter.run_logs(defined, arrived.logs(), at_ms, advance)
+
+            def take(applied: int) -> None:
+                advance(applied)
+                made.take_from(meter)
+
+            meter.run_logs(defined, arrived.logs(), at_ms, take)
+            made.take_from(meter)
     except InvalidEventsFile as error:
         raise click.ClickException(f"{events.name}: {error}") from error
 
@@ -141,12 +173,10 @@ def _usage_lines(meter: OfflineMeter, at_ms: int) -> Iterator[bytes]:
             )
 
 
-def _tell_refusals(meter: OfflineMeter) -> None:
-    refused = Counter(str(refusal.code) for refusal in meter.refused)
-    rejected = sum(isinstance(outcome, Rejected) for outcome in meter.outcomes)
-    for code, count in sorted(refused.items()):
+def _tell(meter: OfflineMeter, made: _Made) -> None:
+    for code, count in sorted(made.refused.items()):
         echo(f"{count} events refused: {code}", err=True)
     for reason, count in sorted(meter.partition.ignored.items()):
         echo(f"{count} times ignored for a charge: {reason}", err=True)
-    if rejected:
-        echo(f"{rejected} definitions rejected", err=True)
+    if made.rejected:
+        echo(f"{made.rejected} definitions rejected", err=True)

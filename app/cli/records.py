@@ -14,7 +14,7 @@ from app.cli.remote import Remote, remote, remote_options
 from app.cli.rows import Output, Rows, output_options
 from app.wire.record_rows import COLUMNS, INSTANTS, row_of
 
-_PER_PAGE = 100
+_PER_PAGE = 1_000
 _SHOWN = (
     "type",
     "external_subscription_id",

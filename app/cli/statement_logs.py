@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from app.cli.brokers import reached, settings_of_the_log
-from app.definitions.log import apply
+from app.definitions.log import apply_settings
 from app.definitions.state import Definitions
 from app.kafka.lenient_fetch import limit_after
 from app.kafka.log_readers import LogRecord, whole
@@ -39,7 +39,7 @@ def made(
         # Batches are read as workers read them.
         known = Definitions()
         for line in definitions:
-            apply(known, line.value, line.append_time_ms, line.offset)
+            apply_settings(known, line.value, line.append_time_ms, line.offset)
         limit_after(raw, known.limited_after_ms())
         published = whole(settings, settings.topic(settings.usage_records_topic))
         with driven(runner, published) as told, driven(runner, whole(settings, raw)) as arrived:

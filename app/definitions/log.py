@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions import (
@@ -46,6 +47,8 @@ from app.definitions.versions import Coming
 
 log = logging.getLogger(__name__)
 
+_SETTINGS: Final = "settings"
+
 DECIDE: dict[
     str,
     Callable[[Definitions, Command, int], Decision | Rejected | Steps[Decision | Rejected]],
@@ -77,7 +80,7 @@ DECIDE: dict[
     "update_alert": alerts.update,
     "delete_alert": alerts.delete,
     "delete_alerts": alerts.delete_all,
-    "settings": settings_records.set_settings,
+    _SETTINGS: settings_records.set_settings,
     "history": settings_records.apply_history,
     set_asides.SET_ASIDE: set_asides.set_aside,
     set_asides.LIFT: set_asides.lift,
@@ -98,6 +101,20 @@ def apply(
     cannot be decided. Nothing is changed before everything is decided.
     """
     return drained(applying(definitions, value, timestamp_ms, offset))
+
+
+def apply_settings(
+    definitions: Definitions, value: bytes | None, timestamp_ms: int, offset: int
+) -> None:
+    """Apply the next record if it says settings, which hang on no other definition.
+
+    Any other one is passed over as a tick: who asks for settings alone keeps nothing else.
+    """
+    try:
+        says_settings = value is not None and Command.decode(value).type == _SETTINGS
+    except UnreadableCommand:
+        says_settings = False
+    apply(definitions, value if says_settings else None, timestamp_ms, offset)
 
 
 def applying(

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
+from app.bounds.turns import Steps
 from app.definitions.indexes.alerts import AlertIndex
 from app.definitions.indexes.coded import MetricIndex, PlanIndex
 from app.definitions.indexes.grants import Grants
@@ -129,14 +130,10 @@ class Definitions(Index):
         last = bisect_right(self.history.times_ms, self.history.times_ms[first])
         return self.history.records[first:last]
 
-    def codes_named(self, record: HistoryRecord) -> frozenset[str]:
+    def codes_named(self, record: HistoryRecord) -> Steps[frozenset[str]]:
         """Return every code of the metrics that a history record names, present or past."""
-        named = set(record.metric_ids)
-        if record.charge_ids:
-            for plan_versions in self.plan_versions.values():
-                for plan in plan_versions.all():
-                    named.update(c.metric_id for c in plan.charges if c.id in record.charge_ids)
-        found = (self.metric_versions.get(metric_id) for metric_id in named)
+        charged = yield from self.plan_index.metrics_charged(record.charge_ids)
+        found = (self.metric_versions.get(each) for each in {*record.metric_ids, *charged})
         return frozenset(
             m.code for versions in found if versions is not None for m in versions.all()
         )
@@ -361,10 +358,10 @@ class Definitions(Index):
             return customer
         return customer.until_deleted(self.subscription_versions[subscription.id].offsets[0])
 
-    def customers(self, organization_id: str) -> Iterator[Customer]:
-        """Return the customers of an organization, newest first; none is deleted meanwhile."""
+    def customers(self, organization_id: str, *, newest_first: bool = True) -> Iterator[Customer]:
+        """Return the customers of an organization; one that is deleted meanwhile is left out."""
         index = self.customer_index
-        return index.live.newest(organization_id, index.versions, newest_first=True)
+        return index.live.newest(organization_id, index.versions, newest_first=newest_first)
 
     def customers_count(self, organization_id: str) -> int:
         """Return how many customers the organization has."""

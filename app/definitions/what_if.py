@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.charge_terms import refused_terms
 from app.definitions.command import Command
@@ -69,7 +70,7 @@ def branch_with(
     applied = apply(branch, covering.encode(), at_ms, branch.offset)
     if isinstance(applied, Rejected):
         return applied
-    codes = branch.codes_named(branch.history_records[-1])
+    codes = drained(branch.codes_named(branch.history_records[-1]))
     return Branch(branch, codes, definitions.records_applied)
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from app.definitions.command import Command, UnreadableCommand
 from app.definitions.files import definition_line
-from app.definitions.log import apply
+from app.definitions.log import apply_settings
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.kafka.lenient_fetch import limit_after
@@ -110,7 +110,7 @@ async def _learn(settings: Settings, *, names: bool) -> frozenset[str]:
     async with whole(settings, settings.topic(METER_DEFINITIONS)) as batches:
         async for _, records in batches:
             for record in records:
-                apply(definitions, record.value, record.timestamp_ms, record.offset)
+                apply_settings(definitions, record.value, record.timestamp_ms, record.offset)
                 if names:
                     with suppress(UnreadableCommand):
                         read.update(names_read(Command.decode(record.value or b"").payload))

@@ -27,10 +27,11 @@ from tables.changelogged.members import Members
 from tables.closing.changed import changed_at
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.closing.instants import instants_at
+from tables.closing.schedule import Schedule
 from tables.event_index.index import EventIndex
 from tables.partition.intake import RefusedArrival
 from tables.partition.partition import Partition
-from tables.partition.redirection import refolds_of
+from tables.partition.redirection import Renewed, refolds_of
 from tables.partition.refold import Refold
 from tables.reading.usage import current_usage
 
@@ -99,7 +100,7 @@ class OfflineMeter:
         self.outcomes: list[Applied | Rejected] = []
         self._taken = ArrivalsInMemory() if taken is None else taken
         self._slice: list[Arrival] = []
-        self._next_cut_ms: int | None = None
+        self._schedule = Schedule(self.partition, ())
         self._closed_before_ms = -1
         self._judging = Judging()
 
@@ -112,7 +113,8 @@ class OfflineMeter:
     ) -> None:
         """Apply everything appended up to `at_ms` and take every cut until then.
 
-        Both logs may come in any order. `progress` gets the number of newly applied records.
+        Both logs may come in any order. `progress` gets the number of newly applied records, 0
+        after a cut: whoever takes out `records` then has few in memory.
         """
         logs: dict[int, list[EventLine]] = {}
         for line in sorted(events, key=itemgetter(1, 2)):
@@ -144,7 +146,7 @@ class OfflineMeter:
         for append_time_ms, line in in_order:
             if append_time_ms > at_ms:
                 break
-            self._close_before(append_time_ms)
+            self._close_before(append_time_ms, progress)
             if isinstance(line, DefinitionLine):
                 self._fold_slice()
                 self._define(line, append_time_ms)
@@ -152,7 +154,7 @@ class OfflineMeter:
                 self._take(line, append_time_ms)
             progress(1)
         self._fold_slice()
-        self._close_before(at_ms + 1)
+        self._close_before(at_ms + 1, progress)
         self.advance(at_ms)
 
     def advance(self, at_ms: int) -> None:
@@ -170,11 +172,10 @@ class OfflineMeter:
         if outcome is None:
             return
         self.outcomes.append(outcome)
-        self._next_cut_ms = None
         self._judging = Judging.by(self.definitions)
         if isinstance(outcome, Applied) and outcome.impact is not None:
             self.partition.redefinition.tell(outcome.impact)
-            meter_keys = refolds_of(self.partition.redefinition.renewing())
+            meter_keys = self._looked_at(self.partition.redefinition.renewing())
             if meter_keys:
                 # Every cut before it is taken: what none of them billed at once nothing bills now.
                 settle(self.partition, append_time_ms - 1)
@@ -218,16 +219,16 @@ class OfflineMeter:
     def _refold(
         self, meter_keys: set[MeterKey], horizons: Mapping[SubscriptionKey, int] | None = None
     ) -> None:
-        if not meter_keys:
-            return
-        refold, swapped = Refold(self.partition, meter_keys, horizons), False
-        while not swapped:
-            for name in sorted({(org, external_id) for org, external_id, _ in meter_keys}):
-                for arrivals in self._taken.of(name):
-                    refold.feed(arrivals)
-            swapped = refold.swap()
+        if meter_keys:
+            refold, swapped = Refold(self.partition, meter_keys, horizons), False
+            while not swapped:
+                for name in sorted({(org, external_id) for org, external_id, _ in meter_keys}):
+                    for arrivals in self._taken.of(name):
+                        refold.feed(arrivals)
+                swapped = refold.swap()
+        self._reschedule(self.partition.cuts.take_late_names())
 
-    def _close_before(self, append_time_ms: int) -> None:
+    def _close_before(self, append_time_ms: int, progress: Callable[[int], None]) -> None:
         """Take every cut before an append time."""
         if append_time_ms == self._closed_before_ms:
             # Whatever was appended at that time is for cuts from then on.
@@ -239,18 +240,19 @@ class OfflineMeter:
             if cut_ms >= append_time_ms:
                 return
             if self.partition.standing.next_history_ms() <= cut_ms:
-                self._refold(refolds_of(entering_history(self.partition)))
+                self._refold(self._looked_at(entering_history(self.partition)))
                 continue
             made = chain(instants_at(self.partition, cut_ms), changed_at(self.partition, cut_ms))
             self.records += (record for record in made if record is not None)
-            # Who waits for events or corrections alone is known by name.
-            known = cut_ms < (self._next_cut_ms or 0)
-            for name in self.partition.cuts.names_at(cut_ms) if known else self._names():
+            due = set(map(self._schedule.named, self._schedule.due(cut_ms)))
+            for name in sorted(due.union(self.partition.cuts.names_at(cut_ms))):
                 if next_cut(self.partition, name) == cut_ms:
                     self.records += close_subscription(self.partition, name, cut_ms)
             settle(self.partition, cut_ms)
-            if not known:
-                self._next_cut_ms = None
+            self._schedule.take_closed()
+            while self._schedule.has_taken:
+                self._schedule.update(self._schedule.free()[0])
+            progress(0)
 
     def _earliest_cut(self) -> int:
         """Return a lower bound of all cuts, whatever events still wait to be folded."""
@@ -267,16 +269,19 @@ class OfflineMeter:
         return min(earliest_ms, *late)
 
     def _next_cut(self) -> int:
-        """Return the next known cut; `_next_cut_ms` keeps that of all subscriptions meanwhile."""
-        if self._next_cut_ms is None:
-            cuts = (next_cut(self.partition, name) for name in self._names())
-            self._next_cut_ms = min(cuts, default=NEVER_MS)
-        history_ms = self.partition.standing.next_history_ms()
-        changed_ms = self.partition.changed.next_ms()
-        return min(self._next_cut_ms, self.partition.cuts.next_ms(), history_ms, changed_ms)
+        """Return the next known cut."""
+        return min(self._schedule.next_ms(), self.partition.cuts.next_ms())
 
-    def _names(self) -> list[SubscriptionKey]:
-        return sorted(filter(self._wants, self.definitions.all_subscription_keys()))
+    def _looked_at(self, steps: Iterable[Renewed | None]) -> set[MeterKey]:
+        """Look at all whom definitions concern; return what is to be refolded."""
+        renewed = [each for each in steps if each is not None]
+        self._reschedule(each.name for each in renewed if each.cut_moved)
+        return refolds_of(renewed)
+
+    def _reschedule(self, names: Iterable[SubscriptionKey]) -> None:
+        """Look for the next cuts of subscriptions, which definitions or late events may move."""
+        for name in filter(self._wants, names):
+            self._schedule.update(name)
 
 
 _SLICE_EVENTS = 1_000

@@ -18,7 +18,7 @@ from typing import NamedTuple, get_args
 
 import msgspec
 
-from app.definitions.log import apply
+from app.definitions.log import apply_settings
 from app.definitions.state import Definitions
 from app.kafka.lenient_fetch import limit_after
 from app.kafka.log_readers import LogRecord, RecordReader, bounds_of, scan
@@ -96,7 +96,7 @@ class _Proof:
         with self._read(defined) as records:
             lines = [DefinitionLine(r.timestamp_ms, r.offset, r.value) for r in records]
         for line in lines:
-            apply(self._definitions, line.value, line.append_time_ms, line.offset)
+            apply_settings(self._definitions, line.value, line.append_time_ms, line.offset)
         raw = settings.topic(settings.raw_topic)
         limit_after(raw, self._definitions.limited_after_ms())
         self._find_all()

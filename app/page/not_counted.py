@@ -22,9 +22,9 @@ class Uncounted(NamedTuple):
 
 
 def not_counted_view(
-    answer: Json, reason: str | None, code: str | None, organization: str | None
+    answer: Json, total: int, reason: str | None, code: str | None, organization: str | None
 ) -> Html:
-    """Return the fragment."""
+    """Return the fragment; `total`: how many there are, of which these are the first."""
     columns = (
         Column("Code"),
         Column("Events", "number"),
@@ -39,6 +39,8 @@ def not_counted_view(
     rows = (Row(f"{one['reason']} {one['code']}", _row(one, organization)) for one in found)
     every = el("a", "Show all", href=address("not-counted", organization=organization))
     only = " and ".join(each for each in (reason, code) if each)
+    most = f"The {len(found)} with most events of {count(total, 'kind')} are shown: "
+    more = el("p", most, el("kbd", "meter list not-counted"), " prints all.")
     return markup(
         el("h1", "Not counted"),
         el(
@@ -48,6 +50,7 @@ def not_counted_view(
         ),
         _not_before(since),
         el("p", f"Only {only}. ", every) if only else None,
+        more if total > len(found) else None,
         table(
             "uncounted",
             "By reason and code",

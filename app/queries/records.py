@@ -120,14 +120,14 @@ class Records:
             yield organization_id, query.external_subscription_id
             return
         definitions, homes = self._engine.definitions, self._engine.homes
-        known = definitions.subscriptions_from_newest(organization_id)
-        if query.external_customer_id is not None:
-            customer = definitions.customer(organization_id, query.external_customer_id)
-            known = (
-                iter(()) if customer is None else definitions.subscriptions_of_customer(customer)
-            )
+        if query.external_customer_id is None:
+            yield from homes.names_of(organization_id, owned.number)
+            return
+        customer = definitions.customer(organization_id, query.external_customer_id)
+        if customer is None:
+            return
         seen = set[str]()
-        for subscription in known:
+        for subscription in definitions.subscriptions_of_customer(customer):
             external_id = subscription.external_id
             if external_id in seen or homes.of(organization_id, external_id) != owned.number:
                 yield None
@@ -288,8 +288,12 @@ def _newest(
             continue
         for subscription, period in _periods(state, name, query):
             yield
-            for place in _places(state, name, subscription, period, query):
+            places = _places(state, name, subscription, period, query)
+            for number, place in enumerate(places, 1):
                 yield from listed.add(place)
+                # A charge may have fifty thousand groups.
+                if number % STEP_ITEMS == 0:
+                    yield
 
 
 def _periods(

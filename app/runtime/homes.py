@@ -86,6 +86,21 @@ class HomePartitions:
             homes = np.frombuffer(numbered[first : first + _AT_ONCE], np.uint16)
             yield from map(named.walked, (np.flatnonzero(homes == partition) + first).tolist())
 
+    def names_of(self, organization_id: str, partition: int) -> Iterator[Name | None]:
+        """Yield names of an organization at home in a partition, each once; None: a step."""
+        for _ in self.knowing():
+            yield None
+        index = self._definitions.subscription_index
+        numbers = index.by_organization.numbers(organization_id)
+        for first in range(0, len(numbers), _AT_ONCE):
+            some = numbers[first : first + _AT_ONCE]
+            # The last ones may all have names that others had before.
+            some = some[some < len(self._numbered)]
+            if len(some):
+                homes = np.frombuffer(self._numbered, np.uint16)[some]
+                yield from map(index.by_external_id.walked, some[homes == partition].tolist())
+            yield None
+
     def forget(self) -> None:
         """Forget all known partitions if the partitioner has changed."""
         partitioner = self._definitions.settings_at().home_partitioner

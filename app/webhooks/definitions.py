@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Final, NamedTuple, TypeVar
 
 from app.bounds.turns import Steps
@@ -40,6 +40,17 @@ async def in_turns(steps: Steps[T]) -> T:
             began_s = time.perf_counter()
 
 
+async def in_parts(items: Iterable[T | None]) -> AsyncIterator[T]:
+    """Yield items as they are made; at None, a step, let others run every now and then."""
+    began_s = time.perf_counter()
+    for item in items:
+        if item is not None:
+            yield item
+        elif time.perf_counter() - began_s > _TURN_S:
+            await asyncio.sleep(0)
+            began_s = time.perf_counter()
+
+
 class _Decided(NamedTuple):
     """What a record comes to that is applied next."""
 
@@ -57,7 +68,7 @@ class FollowedDefinitions:
         settings: Settings,
         tell_from: int,
         told_until_ms: int,
-        tell: Callable[[int, list[Message]], Awaitable[None]],
+        tell: Callable[[int, Iterable[Message | None]], Awaitable[None]],
     ):
         """Tell of records from the offset `tell_from` on, and of instants after `told_until_ms`."""
         self.definitions = Definitions()
@@ -121,13 +132,14 @@ class FollowedDefinitions:
             decided = await in_turns(self._decided(record))
         steps = applying(definitions, record.value, record.timestamp_ms, record.offset)
         await in_turns(steps)
-        made: list[Message] = []
-        if decided is not None:
-            at_ms = definitions.append_time_ms
-            made = await in_turns(messages(definitions, decided.told, decided.command_id, at_ms))
-            made += await in_turns(self._later(decided.subscriptions, at_ms))
         if record.offset >= self._tell_from:
-            await self._tell(record.offset, made)
+            await self._tell(record.offset, () if decided is None else self._messages(decided))
+
+    def _messages(self, decided: _Decided) -> Iterator[Message | None]:
+        """Yield what a record is told as, once it is applied; None: a step."""
+        at_ms = self.definitions.append_time_ms
+        yield from messages(self.definitions, decided.told, decided.command_id, at_ms)
+        yield from self._later(decided.subscriptions, at_ms)
 
     def _decided(self, record: LogRecord) -> Steps[_Decided | None]:
         """Decide a record that is applied next; None: it changes nothing."""
@@ -145,9 +157,8 @@ class FollowedDefinitions:
         changed = [change for change in decision.changes if isinstance(change, Subscription)]
         return _Decided(command.id, told, changed)
 
-    def _later(self, changed: list[Subscription], append_time_ms: int) -> Steps[list[Message]]:
-        """Note what happens later to what changed; return what came about before it was known."""
-        found: list[Message] = []
+    def _later(self, changed: list[Subscription], append_time_ms: int) -> Iterator[Message | None]:
+        """Note what happens later to what changed; yield what came about before it was known."""
         for subscription in changed:
             for instant in instants_of(subscription):
                 if instant.at_ms <= append_time_ms:
@@ -157,6 +168,5 @@ class FollowedDefinitions:
                     self.agenda.note((instant,))
                 else:
                     steps = instant_message(self.definitions, instant, self.told_until_ms)
-                    found += yield from steps
-            yield
-        return found
+                    yield from (yield from steps)
+            yield None

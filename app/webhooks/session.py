@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
@@ -18,7 +18,7 @@ from app.kafka.log_readers import LogRecord, scan
 from app.kafka.names import TopicPartition
 from app.kafka.topics import METER_DEFINITIONS
 from app.settings import Settings
-from app.webhooks.definitions import FollowedDefinitions, in_turns
+from app.webhooks.definitions import FollowedDefinitions, in_parts, in_turns
 from app.webhooks.hourly import HOUR_MS, Hour
 from app.webhooks.message import Message
 from app.webhooks.metrics import Metrics
@@ -138,15 +138,17 @@ class Session:
             else:
                 await self._put(progress, record.offset, [message])
 
-    async def _put(self, progress: Progress, place: int, messages: list[Message]) -> None:
+    async def _put(
+        self, progress: Progress, place: int, messages: Iterable[Message | None]
+    ) -> None:
         progress.begin(place)
-        for message in messages:
+        async for message in in_parts(messages):
             await self._outboxes.put(
                 message, partial(progress.begin, place), partial(progress.end, place)
             )
         progress.end(place)
 
-    async def _tell_definitions(self, offset: int, messages: list[Message]) -> None:
+    async def _tell_definitions(self, offset: int, messages: Iterable[Message | None]) -> None:
         await self._put(self._places.of_log, offset, messages)
 
     async def _tell_instants(self, followed: FollowedDefinitions) -> None:

@@ -94,20 +94,19 @@ def _of_subscription(old: Subscription | None, new: Subscription, at_ms: int) ->
 
 def messages(
     definitions: Definitions, told: Iterable[Told], record_id: str, at_ms: int
-) -> Steps[list[Message]]:
-    """Return the messages of an applied record, its objects as the API shows them now.
+) -> Iterator[Message | None]:
+    """Yield the messages of an applied record, its objects as the API shows them now; None: a step.
 
-    The first of a type has the record's id; a further one has the object's behind it.
+    The first of a type has the record's id; a further one has the object's behind it. One record
+    may end very many subscriptions, and each shows its plan: a message is made when it is sent.
     """
-    made: list[Message] = []
     types: set[str] = set()
     for each in told:
         first = each.webhook_type not in types
         types.add(each.webhook_type)
         identity = record_id if first else f"{record_id}:{each.object_id}"
-        made.append((yield from message(definitions, each, identity, at_ms)))
-        yield
-    return made
+        yield (yield from message(definitions, each, identity, at_ms))
+        yield None
 
 
 def message(definitions: Definitions, told: Told, identity: str, at_ms: int) -> Steps[Message]:

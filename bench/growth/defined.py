@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 
-from app.api.definitions.definitions_json import metric_json
+from app.api.definitions.definitions_json import (
+    customer_json,
+    metric_json,
+    plan_json,
+    subscription_json,
+)
+from app.api.http.pagination import PageRequest, numbered
+from app.bounds.turns import drained
 from app.definitions import commands
 from bench.growth.spent import Spent
-from bench.growth.world import NOW_MS, ORG, TIMES, World
-from bench.world import METRICS
+from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World
+from bench.world import METRICS, subscription_of
 
 
 def metric_told(children: int) -> Spent:
@@ -24,3 +31,47 @@ def metric_told(children: int) -> Spent:
         metric_json(world.definitions, metric, NOW_MS)
 
     return world.spent([partial(told, number) for number in range(TIMES)])
+
+
+def plan_told(subscriptions: int) -> Spent:
+    """Tell a plan of so many customers; the first of them has a second subscription."""
+    world = World(subscriptions)
+    world.apply(commands.create_subscription(ORG, subscription_of(0) | {"external_id": "second"}))
+    plan = world.definitions.plan(ORG, "bench")
+    if plan is None:
+        raise RuntimeError("the plan is gone")
+
+    def told() -> None:
+        if drained(plan_json(world.definitions, plan, NOW_MS))["customers_count"] != subscriptions:
+            raise RuntimeError("customers are missing")
+
+    return world.spent([told] * TIMES)
+
+
+def last_page(root: str, subscriptions: int) -> Spent:
+    """List the oldest ten of what there is for each subscription; ten of these have ended."""
+    world = World(subscriptions)
+    for number in range(0, subscriptions, subscriptions // 10):
+        external_id = str(subscription_of(number)["external_id"])
+        world.apply(commands.terminate_subscription(ORG, external_id))
+    definitions = world.definitions
+    customers, known = definitions.customer_index, definitions.subscription_index
+
+    def customer(number: int) -> object:
+        return customer_json(definitions, customers.numbered(number), NOW_MS)
+
+    def subscription(number: int) -> object:
+        return subscription_json(definitions, known.numbered(number), NOW_MS)
+
+    def listed() -> None:
+        if root == "customers":
+            count, told = definitions.customers_count(ORG), customer
+            blocks = iter((customers.live.numbers(ORG),))
+        else:
+            count, told = definitions.active_count(ORG, NOW_MS), subscription
+            blocks = known.of_status(ORG, ("active",), NOW_MS + DAY_MS, NOW_MS + DAY_MS)
+        answer = drained(numbered(root, blocks, PageRequest(count // 10, 10), told, count))
+        if len(answer[root]) != 10:
+            raise RuntimeError("the page is not whole")
+
+    return world.spent([listed] * TIMES)

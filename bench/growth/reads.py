@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import date
 from functools import partial
 
 from app.bounds.turns import Turns, drained
+from app.definitions.model import Subscription
 from app.meter.overview import OverviewQuery, UsageView
+from app.meter.usage import AnalyticsQuery
 from app.queries.trace import first_entry
 from app.queries.usage_lines import UsageLines
 from app.runtime.status import Tally
 from app.wire.arrivals import SubscriptionKey
 from bench.growth.spent import Operation, Spent
 from bench.growth.world import NOW_MS, ORG, TIMES, World, aged, name_of, names, sliced
+from bench.world import subscription_of
+from tables.reading.analytics import added_units
 from tables.reading.usage import current_usage
 from tables.reading.verification import Verification
 
@@ -58,6 +63,28 @@ def overview(subscriptions: int) -> Spent:
     if not views:
         raise RuntimeError("the page shows no usage")
     return world.spent([look] * TIMES)
+
+
+def analytics_of_customer(subscriptions: int) -> Spent:
+    """Look for what the days of a customer's one subscription added."""
+    world = World(subscriptions)
+    day = date(2026, 1, 15)
+    looked_at: list[str] = []
+
+    def days_of(subscription: Subscription) -> None:
+        looked_at.append(subscription.external_customer_id)
+
+    def ask(number: int) -> None:
+        customer_id = str(subscription_of(number)["external_customer_id"])
+        query = AnalyticsQuery(
+            granularity="daily", from_date=day, to_date=day, external_customer_id=customer_id
+        )
+        looked_at.clear()
+        drained(added_units(days_of, world.definitions, ORG, query))
+        if looked_at != [customer_id]:
+            raise RuntimeError(f"{looked_at} are looked at for {customer_id}")
+
+    return world.spent([partial(ask, number) for number in range(TIMES)])
 
 
 def event_by_id(subscriptions: int) -> Spent:

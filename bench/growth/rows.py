@@ -13,7 +13,7 @@ from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
-from bench.growth.defined import metric_told
+from bench.growth.defined import last_page, metric_told, plan_told
 from bench.growth.past import (
     closing_begun_anew,
     event_begun_anew,
@@ -23,7 +23,7 @@ from bench.growth.past import (
     event_while_alerts_stand,
     revising_begun_anew,
 )
-from bench.growth.reads import event_by_id, overview, sampled, usage
+from bench.growth.reads import analytics_of_customer, event_by_id, overview, sampled, usage
 from bench.growth.spent import Operation, Spent
 from bench.growth.world import (
     DAY_MS,
@@ -446,6 +446,7 @@ ROWS = tuple(
         ),
         (
             Row("metric renamed and told", "plans of one each", SUBSCRIPTIONS, metric_told),
+            Row("plan told", "subscriptions of it", SUBSCRIPTIONS, plan_told),
             Row("settings, each looked at", "subscriptions", SUBSCRIPTIONS, definition_swept),
             Row("… and for its next cut", "subscriptions", SUBSCRIPTIONS, due_times_swept),
             Row("… of groups, at an age", "months of age", MONTHS, definition_swept_at_an_age, 1.7),
@@ -470,6 +471,11 @@ ROWS = tuple(
             Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),
             Row("current_usage", "months of age", MONTHS, usage),
             Row("verification of a sample", "months of age", OLDER, sampled),
+            Row(
+                "customers, last page", "customers", SUBSCRIPTIONS, partial(last_page, "customers")
+            ),
+            Row("… of subscriptions", "subscriptions", SUBSCRIPTIONS, partial(last_page, "all")),
+            Row("analytics of a customer", "subscriptions", SUBSCRIPTIONS, analytics_of_customer),
             Row("overview page", "subscriptions", SUBSCRIPTIONS, overview),
             Row("event by id alone", "subscriptions", SUBSCRIPTIONS, event_by_id, 10),
             Row("cooling of one that is idle", "subscriptions", SUBSCRIPTIONS, cooling),

@@ -53,7 +53,7 @@ class History:
         for record in records:
             # A look-ahead may have made a route for a first event that is not folded yet.
             self._routes.outdate(record.organization_id)
-            named = self._definitions.codes_named(record)
+            named = yield from self._definitions.codes_named(record)
             rewritten = Rewritten(self._definitions, record)
             seen = set[SubscriptionKey]()
             for name in self._redirection.concerned(Impact(record.organization_id, codes=named)):

@@ -54,5 +54,6 @@ def _chosen(
         versions = definitions.subscriptions(organization_id, external_id)
         found = (next(each.all()) for each in versions)
         return (one for one in found if customer_id in (None, one.external_customer_id))
-    everyone = definitions.subscriptions_from_newest(organization_id)
-    return (one for one in everyone if customer_id in (None, one.external_customer_id))
+    if customer_id is not None:
+        return definitions.subscription_index.of_customer_name((organization_id, customer_id))
+    return definitions.subscriptions_from_newest(organization_id)

@@ -51,7 +51,7 @@ class MeterEverywhere(OfflineMeter):
         self._revisions_ms = {cut_ms for cut_ms in self._revisions_ms if cut_ms > done_ms}
         by_day = self.definitions.settings.daily_ms() and self._began_ms < NEVER_MS
         days_ms = self._days(done_ms) if by_day else ()
-        names = self._names()
+        names = sorted(self.definitions.all_subscription_keys())
         grid_ms = min([*self._grid_ms, *days_ms], default=NEVER_MS)
         revision_ms = min(self._revisions_ms, default=NEVER_MS)
         expected = grid_ms, revision_ms, names
@@ -62,7 +62,7 @@ class MeterEverywhere(OfflineMeter):
                     cuts.grid.setdefault(grid_ms, set()).add(name)
                 if revision_ms < NEVER_MS:
                     cuts.expect(name, revision_ms)
-            self._next_cut_ms = None
+            self._reschedule(names)
         return super()._next_cut()
 
     def _days(self, done_ms: int) -> Iterator[int]:

@@ -8,7 +8,9 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
+import numpy as np
 from aiohttp import ClientSession, web
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from app.api.http import json_text
@@ -16,7 +18,7 @@ from app.api.http.auth import Identity, KeyRing, PeerTokens
 from app.api.http.bodies import Body
 from app.api.http.errors import ApiError, coded, invalid, not_found, root_missing
 from app.api.http.keys import EVERY_ORGANIZATION
-from app.api.http.pagination import Item, PageRequest, listing
+from app.api.http.pagination import Item, PageRequest, listing, numbered
 from app.api.http.query import Query
 from app.api.http.siblings import Siblings
 from app.api.overview.overviews import Overviews
@@ -190,6 +192,18 @@ class Call:
         """Return the requested page of a listing, made in turns (see `pagination.listing`)."""
         work = Work("request", f"listing {root}", self.organization_id)
         steps = listing(root, items, self.page, to_json, total_count)
+        return await self.api.turns.run(work, steps)
+
+    async def numbered(
+        self,
+        root: str,
+        blocks: Iterable[NDArray[np.uint32]],
+        to_json: Callable[[int], Any],
+        total_count: int | None = None,
+    ) -> dict[str, Any]:
+        """Return the requested page of objects that have numbers (see `pagination.numbered`)."""
+        work = Work("request", f"listing {root}", self.organization_id)
+        steps = numbered(root, blocks, self.page, to_json, total_count)
         return await self.api.turns.run(work, steps)
 
     async def define(self, command: Command) -> Applied:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from aiohttp import ClientError
 from yarl import URL
 
 from app.api.answering.call import ORGANIZATION_HEADER, Call, Reply
 from app.api.http import json_text
+from app.api.http.pagination import Place
+from app.bounds.turns import Work
 from app.meter.errors import Unavailable
 
 PEER_TIMEOUT_S = 10.0
@@ -111,6 +114,35 @@ async def _ask_or_none(call: Call, base_url: str, outgoing: Outgoing) -> Reply |
 
 def value_of(reply: Reply) -> Any:
     """Return a peer's JSON answer; raise Unavailable when it is an error."""
+    _require_answer(reply)
+    return json_text.decode(reply.body)
+
+
+class _Places(msgspec.Struct):
+    """What one worker says to another that merges."""
+
+    places: list[msgspec.Raw]
+    total_count: int
+
+
+async def ask_places(
+    call: Call, outgoing: Outgoing, kind: type[Place], work: Work
+) -> tuple[list[Iterator[Place]], int]:
+    """Return the places that each of all other workers lists, and how many all of them have.
+
+    There may be a hundred thousand, so each is decoded when it is asked for.
+    """
+    listed: list[Iterator[Place]] = []
+    total_count, decode = 0, msgspec.json.Decoder(kind).decode
+    for reply in await ask_all(call, outgoing):
+        _require_answer(reply)
+        await call.api.turns.wait(work)
+        told = json_text.decode_as(reply.body, _Places)
+        listed.append(map(decode, told.places))
+        total_count += told.total_count
+    return listed, total_count
+
+
+def _require_answer(reply: Reply) -> None:
     if reply.status != 200:
         raise Unavailable(f"a worker answered {reply.status}")
-    return json_text.decode(reply.body)

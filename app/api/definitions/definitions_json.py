@@ -52,7 +52,8 @@ def metric_json(defs: Definitions, metric: Metric, at_ms: int) -> Json:
 def plan_json(defs: Definitions, plan: Plan, at_ms: int) -> Steps[Json]:
     """Return the `plan` object, with its charges; `pending_deletion` once it is deleted.
 
-    In steps, for it takes a look at every subscription: only a plan's own answer has their count.
+    In steps, for it looks at customers with several subscriptions: only a plan's own answer has
+    their count.
     """
     at_ms = max(at_ms, defs.append_time_ms)
     told = _plan_json(defs, plan, at_ms)
@@ -189,13 +190,21 @@ def subscription_json(defs: Definitions, sub: Subscription, at_ms: int) -> Json:
 
 
 def _customers_count(defs: Definitions, plan: Plan, at_ms: int) -> Steps[int]:
-    active = set[str]()
-    for number, subscription in enumerate(defs.subscriptions_of_plan(plan.id)):
+    """Count customers with an active subscription; only those with several are looked at."""
+    index, several = defs.subscription_index, set[str]()
+    count = defs.active_subscriptions_count(plan.id, at_ms)
+    for number, again in enumerate(index.again_on_plan(plan.id)):
         if number % STEP_ITEMS == 0:
             yield
-        if subscription.status_at(at_ms) == "active":
-            active.add(subscription.external_customer_id)
-    return len(active)
+        if again is not None and again.status_at(at_ms) == "active":
+            several.add(again.external_customer_id)
+            count -= 1
+    for number, customer_id in enumerate(several):
+        if number % STEP_ITEMS == 0:
+            yield
+        first = index.first_of_customer((plan.organization_id, customer_id))
+        count += plan.id not in first.plan_ids or first.status_at(at_ms) != "active"
+    return count
 
 
 def _mirrored(properties: Mapping[str, Any]) -> Json:

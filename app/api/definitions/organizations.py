@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final
 
 from app.api.answering.call import Call
 from app.api.http.errors import not_found
 from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
-from app.definitions.model import DEFAULT_TIMEZONE
+from app.definitions.model import DEFAULT_TIMEZONE, Customer, Metric, Organization, Plan
 from app.definitions.shapes import ORGANIZATION_TEXT_KEYS
 
 Json = dict[str, Any]
@@ -99,11 +100,11 @@ def _billing_entity(call: Call) -> Json:
 
 def _created_at(call: Call) -> str | None:
     definitions, organization_id = call.meter.definitions, call.organization_id
-    organization = definitions.organization(organization_id)
-    created_at_ms = [] if organization is None else [organization.created_at_ms]
-    created_at_ms += [
-        found.created_at_ms
-        for objects in (definitions.metrics, definitions.plans, definitions.customers)
-        for found in objects(organization_id)
-    ]
-    return iso_seconds(min(created_at_ms)) if created_at_ms else None
+    # Of each kind the oldest: there may be a million customers.
+    customers = definitions.customers(organization_id, newest_first=False)
+    made: list[Customer | Metric | Plan | Organization] = [*islice(customers, 1)]
+    made += definitions.metrics(organization_id)[-1:]
+    made += definitions.plans(organization_id)[-1:]
+    if (organization := definitions.organization(organization_id)) is not None:
+        made.append(organization)
+    return iso_seconds(min(each.created_at_ms for each in made)) if made else None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.api.answering.call import Call
 from app.api.definitions import plan_charges
 from app.api.definitions.definitions_json import charge_json, filter_json, subscription_json
 from app.api.definitions.selections import (
+    PlanTest,
     check_billing_entities,
     check_billing_entity,
     passes,
@@ -128,6 +132,8 @@ async def _listing(call: Call, external_customer_id: str | None) -> Any:
     definitions, external_id = call.meter.definitions, call.query.text("external_id")
     check_billing_entities(call.query)
     tests = plan_tests(call.query)
+    if external_customer_id is None is external_id:
+        return await _listing_of_all(call, statuses, tests)
     found = (
         subscription
         if external_customer_id in (None, subscription.external_customer_id)
@@ -136,11 +142,30 @@ async def _listing(call: Call, external_customer_id: str | None) -> Any:
         else None
         for subscription in _candidates(call, external_customer_id, external_id)
     )
-    all_active = statuses == ("active",) and external_customer_id is None is external_id
-    total_count = (
-        definitions.active_count(call.organization_id, now_ms) if all_active and not tests else None
+    return await call.listing("subscriptions", found, lambda s: _json(call, s))
+
+
+async def _listing_of_all(call: Call, statuses: Collection[str], tests: list[PlanTest]) -> Any:
+    """List subscriptions of the organization by their numbers: objects are made of few."""
+    definitions, total_count = call.meter.definitions, None
+    index = definitions.subscription_index
+
+    def passing(some: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        return some[
+            [passes(definitions, index.numbered(number), tests) for number in some.tolist()]
+        ]
+
+    times_ms = call.now_ms, definitions.append_time_ms
+    blocks = index.of_status(call.organization_id, statuses, *times_ms)
+    if tests:
+        blocks = map(passing, blocks)
+    elif set(statuses) == {"active"}:
+        total_count = definitions.active_count(call.organization_id, call.now_ms)
+    elif set(statuses) == set(_STATUSES):
+        total_count = definitions.subscriptions_count(call.organization_id)
+    return await call.numbered(
+        "subscriptions", blocks, lambda number: _json(call, index.numbered(number)), total_count
     )
-    return await call.listing("subscriptions", found, lambda s: _json(call, s), total_count)
 
 
 def _plan(call: Call) -> Plan:
@@ -168,19 +193,19 @@ def _wanted_statuses(call: Call, name: str = "status") -> tuple[str, ...]:
 def _candidates(
     call: Call, external_customer_id: str | None, external_id: str | None
 ) -> Iterable[Subscription]:
-    """Return subscriptions of an id, of a customer or of all, newest first, as they are now.
+    """Return subscriptions of an id, or of a customer, newest first, as they are now.
 
-    For a deleted customer return all of the organization: the caller picks the customer's.
+    For a deleted customer return all that ever were of its name.
     """
     definitions, organization_id = call.meter.definitions, call.organization_id
     if external_id is not None:
         versions = reversed(definitions.subscriptions(organization_id, external_id))
         return [now for each in versions if (now := each.at()) is not None]
-    if external_customer_id is not None:
-        customer = definitions.customer(organization_id, external_customer_id)
-        if customer is not None:
-            return definitions.subscriptions_of_customer(customer, newest_first=True)
-    return definitions.subscriptions_from_newest(organization_id)
+    name = organization_id, external_customer_id or ""
+    customer = definitions.customer(*name)
+    if customer is not None:
+        return definitions.subscriptions_of_customer(customer, newest_first=True)
+    return definitions.subscription_index.of_customer_name(name)
 
 
 def subscriptions_of(call: Call, external_id: str) -> list[Subscription]:

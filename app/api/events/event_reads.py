@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from app.api.answering.call import Call, Reply
-from app.api.answering.peers import Outgoing, ask_all, forward, owner_elsewhere, value_of
+from app.api.answering.peers import Outgoing, ask_all, ask_places, forward, owner_elsewhere
 from app.api.answering.streams import streamed
 from app.api.definitions.subscriptions import subscriptions_of
 from app.api.events.event_json import as_shown
@@ -46,13 +45,6 @@ def _wanted_ids(call: Call) -> list[str]:
     """Return the path's id; also with the query, as Lago's Python client does not encode a `?`."""
     path_id, raw_query = call.parameters["transaction_id"], call.query.raw
     return [f"{path_id}?{raw_query}", path_id] if raw_query else [path_id]
-
-
-class _PeerPage(msgspec.Struct):
-    """What one worker says to another that merges."""
-
-    places: list[ListedEvent]
-    total_count: int
 
 
 async def index(call: Call) -> Any:
@@ -105,13 +97,10 @@ async def _page_of_all(
     depth = page.offset + page.per_page
     target = f"/api/v1/events?{call.query.with_page(1, 1)}&{_DEPTH}={depth}"
     here = await call.meter.events.list_events(call.organization_id, query, 0, depth)
-    found = [_PeerPage(here.events, here.total_count)]
-    for reply in await ask_all(call, Outgoing("GET", target)):
-        value_of(reply)
-        found.append(json_text.decode_as(reply.body, _PeerPage))
     work = Work("request", "events", call.organization_id)
-    listed = await call.api.turns.run(work, merged([each.places for each in found], page))
-    total = sum(each.total_count for each in found)
+    others, count = await ask_places(call, Outgoing("GET", target), ListedEvent, work)
+    listed = await call.api.turns.run(work, merged([here.events, *others], page))
+    total = here.total_count + count
     return await streamed(call, _text(call, listed, page.meta(total)))
 
 

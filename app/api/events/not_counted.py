@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from app.api.answering.call import Call
 from app.api.answering.peers import Outgoing, ask_all, value_of
-from app.api.http import json_text
 from app.billing_periods.instants import iso_milliseconds
 from app.bounds.limits import NOT_COUNTED_SAMPLES
-from app.bounds.turns import STEP_ITEMS, Steps, Work
+from app.bounds.turns import STEP_ITEMS, Steps, Work, in_order
 from app.meter.evidence import Uncounted
 
 Json = dict[str, Any]
@@ -23,8 +23,7 @@ async def index(call: Call) -> Any:
     since = [] if since_ms < 0 else [iso_milliseconds(since_ms)]
     told: list[Json] = []
     for reply in await ask_all(call, Outgoing("GET", call.request.rel_url.raw_path_qs)):
-        value_of(reply)
-        answer = json_text.decode(reply.body)
+        answer = value_of(reply)
         told += answer["not_counted"]
         # An older program beside this one, while it is rolled out, does not say.
         if (its := answer.get("since", iso_milliseconds(call.now_ms))) is not None:
@@ -39,7 +38,7 @@ async def index(call: Call) -> Any:
 def _merged(found: list[Uncounted], told: list[Json]) -> Steps[list[Json]]:
     """Merge the workers' entries into one for each reason and code, most events first."""
     merged: dict[tuple[str, str], Json] = {}
-    for number, one in enumerate([*map(_json, found), *told], 1):
+    for number, one in enumerate(chain(map(_json, found), told), 1):
         known = merged.setdefault((one["reason"], one["code"]), one)
         if known is not one:
             known["events_count"] += one["events_count"]
@@ -48,9 +47,15 @@ def _merged(found: list[Uncounted], told: list[Json]) -> Steps[list[Json]]:
             known["samples"] = (known["samples"] + one["samples"])[:NOT_COUNTED_SAMPLES]
         if number % STEP_ITEMS == 0:
             yield
-    return sorted(
+    ordered = yield from in_order(
         merged.values(), key=lambda one: (-one["events_count"], one["reason"], one["code"])
     )
+    listed: list[Json] = []
+    for number, one in enumerate(ordered, 1):
+        listed.append(one)
+        if number % STEP_ITEMS == 0:
+            yield
+    return listed
 
 
 def _json(one: Uncounted) -> Json:

@@ -8,6 +8,9 @@ from heapq import merge
 from itertools import islice
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from app.api.http.query import Query
 from app.bounds import limits
 from app.bounds.turns import STEP_ITEMS, Steps
@@ -81,14 +84,45 @@ def listing(
         if page.offset <= count < ends:
             shown.append(item)
         count += 1
+    total_count = count if total_count is None else total_count
+    return (yield from _answer(root, shown, to_json, page.meta(total_count)))
+
+
+def numbered(
+    root: str,
+    blocks: Iterable[NDArray[np.uint32]],
+    page: PageRequest,
+    to_json: Callable[[int], Any],
+    total_count: int | None = None,
+) -> Steps[dict[str, Any]]:
+    """Return what `listing` does of objects that have numbers, many at a step.
+
+    Those of other pages are counted: no object is made of them.
+    """
+    shown: list[int] = []
+    count = 0
+    ends = page.offset + page.per_page
+    for block in blocks:
+        shown += block[max(0, page.offset - count) : max(0, ends - count)].tolist()
+        count += len(block)
+        if total_count is not None and count >= min(ends, total_count):
+            break
+        yield
+    total_count = count if total_count is None else total_count
+    return (yield from _answer(root, shown, to_json, page.meta(total_count)))
+
+
+def _answer(
+    root: str, shown: Iterable[Item], to_json: Callable[[Item], Any], meta: object
+) -> Steps[dict[str, Any]]:
     made = []
     for item in shown:
         made.append(to_json(item))
         yield
-    return {root: made, "meta": page.meta(count if total_count is None else total_count)}
+    return {root: made, "meta": meta}
 
 
-def merged(of_workers: Sequence[Sequence[Place]], page: PageRequest) -> Steps[list[Place]]:
+def merged(of_workers: Sequence[Iterable[Place]], page: PageRequest) -> Steps[list[Place]]:
     """Return the places of one page among those of every worker, each in the order of places."""
     listed: list[Place] = []
     for number, place in enumerate(islice(merge(*of_workers), page.offset + page.per_page)):

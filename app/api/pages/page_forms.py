@@ -79,7 +79,7 @@ async def _listed(call: Call, what: str, index: Handler) -> list[Json]:
 async def _uncounted(call: Call) -> Uncounted:
     """Return how many events of each code no charge counted."""
     target = address("api", "v1", "events", "not_counted")
-    answer = json_of(await not_counted.index(asked_for(call, target)))
+    answer = await not_counted.index(asked_for(call, target))
     counts: Counter[str] = Counter()
     for one in answer["not_counted"]:
         counts[one["code"]] += one["events_count"]

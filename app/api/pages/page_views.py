@@ -52,6 +52,8 @@ _LINES: Final = 200
 _FIELDS: Final = 1_000
 _RECORDS: Final = 200
 _LETTERS_NUMBERED: Final = 1_000
+_KINDS: Final = 100
+"""What was not counted, by reason and code: a row with its samples takes 0.2 ms."""
 
 Render = Callable[[Call], Coroutine[Any, Any, Html | Reply]]
 
@@ -351,8 +353,10 @@ async def not_counted_events(call: Call) -> Html | Reply:
     """Show what no charge counted."""
     reason, code = call.query.text("reason"), call.query.text("code")
     target = address("api", "v1", "events", "not_counted", reason=reason, code=code)
-    answer = json_of(await not_counted.index(asked_for(call, target)))
-    return not_counted_html.not_counted_view(answer, reason, code, carried(call))
+    answer = await not_counted.index(asked_for(call, target))
+    found = answer["not_counted"]
+    shown = json_of({**answer, "not_counted": found[:_KINDS]})
+    return not_counted_html.not_counted_view(shown, len(found), reason, code, carried(call))
 
 
 async def letters(call: Call) -> Html | Reply:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from app.api.answering.call import Call, Reply
 from app.api.answering.csv_text import asks_for_csv, check_format, csv_answer, csv_lines
-from app.api.answering.peers import Outgoing, ask_all, forward, owner_elsewhere, value_of
+from app.api.answering.peers import Outgoing, ask_places, forward, owner_elsewhere
 from app.api.answering.streams import streamed
 from app.api.http import json_text
 from app.api.http.errors import FieldErrors, invalid
@@ -50,15 +50,12 @@ async def index(call: Call) -> Any:
 async def _of_all(call: Call, query: RecordQuery, page: PageRequest) -> RecordPage:
     """Merge where the first records of every worker lie, up to the end of the page."""
     depth = page.offset + page.per_page
-    pages = [await call.meter.published.list_records(call.organization_id, query, 0, depth)]
+    here = await call.meter.published.list_records(call.organization_id, query, 0, depth)
     target = f"/api/v1/usage_records?{call.query.with_page(1, 1)}&{_DEPTH}={depth}"
-    for reply in await ask_all(call, Outgoing("GET", target)):
-        value_of(reply)
-        pages.append(json_text.decode_as(reply.body, RecordPage))
     work = Work("request", "records", call.organization_id)
-    steps = merged([each.places for each in pages], page)
-    listed = await call.api.turns.run(work, steps)
-    return RecordPage(listed, sum(each.total_count for each in pages))
+    others, count = await ask_places(call, Outgoing("GET", target), RecordPlace, work)
+    listed = await call.api.turns.run(work, merged([here.places, *others], page))
+    return RecordPage(listed, here.total_count + count)
 
 
 async def _answer(call: Call, found: RecordPage, page: PageRequest) -> Reply | web.StreamResponse:

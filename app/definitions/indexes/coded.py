@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.indexes.index import CodeKey, Index, newest, push
 from app.definitions.model import Metric, Plan
 from app.definitions.texts import differ_in_texts_only
@@ -98,6 +99,16 @@ class PlanIndex(CodedIndex[Plan]):
     """Ids of metrics of these charges."""
     first_in_advance_ms: int = NEVER_MS
     """Append time of the first plan with a charge paid in advance, of any organization."""
+
+    def metrics_charged(self, charge_ids: Collection[str]) -> Steps[set[str]]:
+        """Return ids of the metrics that charges have or had; there may be very many plans."""
+        wanted, found = frozenset(charge_ids), set[str]()
+        for number, versions in enumerate(list(self.versions.values()) if wanted else (), 1):
+            for plan in versions.all():
+                found.update(each.metric_id for each in plan.charges if each.id in wanted)
+            if number % STEP_ITEMS == 0:
+                yield
+        return found
 
     def commit(self, plan: Plan, now_ms: int, offset: int) -> None:
         """Take a new version over."""

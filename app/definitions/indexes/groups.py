@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Final, Generic
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.definitions.indexes.forms import D
 from app.definitions.indexes.index import Index, Overlay
@@ -43,7 +44,7 @@ class _Members(Generic[K, D]):
         self._gone[number] += 1
         self._gone_count += 1
         if self._gone_count > min(_MOST_GONE, len(self.numbers) // 2):
-            self.numbers = self._stayed()
+            self.numbers = self.stayed()
             self._gone, self._gone_count = Counter(), 0
 
     def keys(self, *, newest_first: bool = False) -> Iterator[K]:
@@ -54,10 +55,10 @@ class _Members(Generic[K, D]):
 
     def order(self, *, newest_first: bool = False) -> Iterator[int]:
         """Return the numbers of all that have any, as they are now."""
-        stayed = self._stayed()
+        stayed = self.stayed()
         return reversed(stayed) if newest_first else iter(stayed)
 
-    def _stayed(self) -> array[int]:
+    def stayed(self) -> array[int]:
         """Return the numbers of those that are there: of a million at once, so without a loop."""
         if not self._gone:
             return self.numbers[:]
@@ -117,6 +118,11 @@ class Groups(Index, Generic[K, D]):
         """Return all of a group, as they are now, though some join or leave meanwhile."""
         members = self._members.get(group)
         return iter(()) if members is None else members.keys(newest_first=newest_first)
+
+    def numbers(self, group: str) -> NDArray[np.uint32]:
+        """Return the numbers of a group, newest first; a branch has some that have none."""
+        members = self._members.get(group)
+        return np.array([] if members is None else members.stayed(), np.uint32)[::-1]
 
     def newest(
         self, group: str, versions: Mapping[K, Versions[D]], *, newest_first: bool = False

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from itertools import chain
 
+import numpy as np
+from numpy.typing import NDArray
+
 from app.definitions.indexes.forms import Life, Row
 from app.definitions.indexes.index import CodeKey, Index, newest
 from app.definitions.indexes.packed import PackedVersions
@@ -129,6 +132,14 @@ class Names(Index):
         for name in own:
             if not self._numbers(name):
                 yield name
+
+    def again(self, numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """Return those of some numbers that are not the first of their name. Not of a branch."""
+        if not self._again:
+            return numbers[:0]
+        again = np.frombuffer(self._again, np.uint32)
+        found: NDArray[np.uint32] = numbers[again[np.searchsorted(again[:-1], numbers)] == numbers]
+        return found
 
     def firsts(self, since: int) -> Iterator[int]:
         """Yield numbers from one on, but of those that are not the first of their name."""

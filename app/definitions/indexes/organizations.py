@@ -66,6 +66,15 @@ class CustomerIndex(Index):
         self._apart = Apart()
         """Customers that changed, or have a timezone or a grace of their own."""
 
+    def numbered(self, number: int) -> Customer:
+        """Return the customer that has a number; a deleted one as it last was. Not of a branch."""
+        if not isinstance(self.versions, PackedVersions):
+            raise TypeError("what a branch has made has no number")
+        one: Customer | None = self.versions.numbered(number).last_before_deletion()
+        if one is None:
+            raise LookupError("what has a number was there once")
+        return one
+
     def own_terms(self, name: CodeKey) -> tuple[str | None, int | None] | None:
         """Return timezone and grace of a customer that never changed, which are its own or None.
 

@@ -42,6 +42,8 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         self._rows = Rows(keep)
         self._others: dict[int, _Rest[D]] = {}
         """All that is not among the rows, by number: it is promised one more, or is too long."""
+        self.noted = bytearray()
+        """By number, what somebody noted who looked at it; 0: nothing, since it changed last."""
         self._places = Places()
         self._held: dict[int, ref[Versions[D]]] = {}
         """All that somebody holds, by number of the row, and some that nobody does any more."""
@@ -178,12 +180,14 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
     def _append(self, key: K, rest: _Rest[D]) -> int:
         number = self._last_number + 1
         self._places.add(hash(key), number)
+        self.noted.append(0)
         if not self._rows.append(rest if isinstance(rest, bytes) else None):
             self._others[number] = rest
         self._last, self._last_number, self._missed = key, number, None
         return number
 
     def _replace(self, number: int, rest: _Rest[D]) -> None:
+        self.noted[number] = 0
         if self._rows.replace(number, rest if isinstance(rest, bytes) else None):
             self._others.pop(number, None)
         else:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.definitions.active_counts import ActiveCounts
 from app.definitions.indexes.forms import SubscriptionForm
@@ -16,6 +20,13 @@ from app.definitions.indexes.rows import Keep
 from app.definitions.model import Customer, Subscription
 from app.definitions.texts import differ_in_texts_only
 from app.definitions.versions import Coming, Versions
+
+_AT_ONCE: Final = 256
+"""How many are listed in one step; nearly all of them without a look."""
+_PASSED_OVER: Final = 4_096
+"""How many are passed over in one step without a look."""
+_LASTING: Final = ("", "active", "terminated", "canceled")
+"""Statuses that last until a record changes them, by the number that stands for each."""
 
 
 @dataclass(init=False)
@@ -58,6 +69,66 @@ class SubscriptionIndex(Index):
             versions = self.versions[identity]
             if versions.offsets[0] > left:
                 yield newest(versions)
+
+    def of_customer_name(self, key: CodeKey) -> Iterator[Subscription]:
+        """Return all that ever were of a customer's name, newest first, as they are now."""
+        ids = self.by_customer.ids(key, newest_first=True)
+        return (newest(self.versions[identity]) for identity in ids)
+
+    def of_status(
+        self, organization_id: str, statuses: Collection[str], at_ms: int, log_ms: int
+    ) -> Iterator[NDArray[np.uint32]]:
+        """Yield numbers of those of an organization that have a status, some at a time.
+
+        Newest first, at a moment not before `log_ms`, which the log has passed. Who had a status by
+        then that no time changes is not looked at again. Not of a branch.
+        """
+        packed, numbers = self._packed(), self.by_organization.numbers(organization_id)
+        wanted = np.array([status in statuses for status in _LASTING])
+        for first in range(0, len(numbers), _AT_ONCE):
+            some = numbers[first : first + _AT_ONCE]
+            noted = np.frombuffer(packed.noted, np.uint8)[some]
+            listed = wanted[noted]
+            for place in np.flatnonzero(noted == 0).tolist():
+                number = int(some[place])
+                one = self.numbered(number)
+                status = one.status_at(at_ms)
+                listed[place] = status in statuses
+                is_lasting = status != "pending" and (status != "active" or one.end_ms is None)
+                # A clock may go back, the log does not.
+                is_lasting = is_lasting and one.status_at(log_ms) == status
+                # Of what is promised another version may come without a word.
+                if is_lasting and packed.packed_row(number) is not None:
+                    packed.noted[number] = _LASTING.index(status)
+            yield some[listed]
+
+    def again_on_plan(self, plan_id: str) -> Iterator[Subscription | None]:
+        """Yield those of a plan that are not the first of their customer; None: a step.
+
+        Nearly all customers have one, and are not looked at. Not of a branch.
+        """
+        self._packed()
+        numbers = self.by_plan.numbers(plan_id)
+        for first in range(0, len(numbers), _PASSED_OVER):
+            again = self.by_customer.again(numbers[first : first + _PASSED_OVER])
+            yield from map(self.numbered, again.tolist())
+            yield None
+
+    def first_of_customer(self, key: CodeKey) -> Subscription:
+        """Return the first subscription that ever was of a customer's name."""
+        return newest(self.versions[next(self.by_customer.ids(key))])
+
+    def numbered(self, number: int) -> Subscription:
+        """Return the subscription that has a number."""
+        one = self._packed().newest(number)
+        if one is None:
+            raise LookupError("no subscription is deleted")
+        return one
+
+    def _packed(self) -> PackedVersions[str, Subscription]:
+        if not isinstance(self.versions, PackedVersions):
+            raise TypeError("what a branch has made has no number")
+        return self.versions
 
     def commit(self, subscription: Subscription, now_ms: int, offset: int) -> None:
         """Take over a new version of a subscription."""

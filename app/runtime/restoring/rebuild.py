@@ -121,7 +121,8 @@ async def fold_anew(
     topic = settings.topic(DAILY_CHANGELOG)
     owned.next_flush.add(Record(topic, number, key, None) for key in daily.gone)
     table.cuts.announce_days()
-    daily.look_at_all(table, shared)
+    looking = daily.looking_at_all(table, shared)
+    await shared.turns.run(Work("restore", "days"), looking)
     return owned
 
 

@@ -130,7 +130,7 @@ async def restore(
     for changelog, gone in ((EVALUATIONS_CHANGELOG, torn), (DAILY_CHANGELOG, daily.gone)):
         topic = shared.settings.topic(changelog)
         owned.next_flush.add(Record(topic, number, key, None) for key in gone)
-    daily.look_at_all(state, shared)
+    await shared.turns.run(_RESTORING, daily.looking_at_all(state, shared))
     owned.renewal.note_seen(seen[0])
     _queue(owned, refolds, unclear, seen)
     return owned

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from app.cli import fold
 from app.cli.main import cli
 from app.definitions.files import definition_line
+from app.offline.fold import OfflineMeter
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 
 FEBRUARY = "2024-02-01T00:00:00Z"
@@ -66,6 +68,31 @@ def test_records_then_usage(tmp_path: Path) -> None:
     assert (usage["organization_id"], usage["external_subscription_id"]) == (ORG, SUBSCRIPTION)
     assert usage["customer_usage"]["from_datetime"] == "2024-01-29T00:00:00Z"
     assert usage["customer_usage"]["charges_usage"][0]["units"] == "2.0"
+
+
+def test_of_what_was_made_memory_has_one_cut_and_all_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 0
+
+    class Watched(OfflineMeter):
+        def _next_cut(self) -> int:
+            nonlocal most
+            most = max(most, len(self.records))
+            return super()._next_cut()
+
+    monkeypatch.setattr(fold, "OfflineMeter", Watched)
+    result = run(tmp_path, event("a", "2024-01-02T00:00:00Z", "1"), options=("--records-only",))
+    assert len(result.stdout.splitlines()) == 5
+    assert most <= 2
+
+
+def test_no_record_is_printed_if_a_line_is_none(tmp_path: Path) -> None:
+    late = event("b", "2024-01-31T00:00:00Z", "1", _append_time="no time")
+    result = run(tmp_path, event("a", "2024-01-02T00:00:00Z", "1"), late)
+    assert result.exit_code == 1
+    assert "neither ms nor RFC 3339" in result.output
+    assert "usage.recorded" not in result.output
 
 
 def test_records_only(tmp_path: Path) -> None:

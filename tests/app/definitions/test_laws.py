@@ -19,7 +19,7 @@ from app.api.definitions.definitions_json import (
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
-from app.definitions.log import apply, check
+from app.definitions.log import apply, apply_settings, check
 from app.definitions.model import (
     ALL_FILTER_VALUES,
     Customer,
@@ -389,9 +389,9 @@ def test_plans_hold_only_what_their_metrics_allow(records: list[Record]) -> None
 
 
 @given(logs(), st.integers(-50, 400))
-def test_the_tally_counts_what_a_scan_finds(records: list[Record], days: int) -> None:
+def test_the_tally_counts_what_a_scan_finds(records: list[Record], since: int) -> None:
     definitions = applied(records)
-    at_ms = max(START_MS + days * DAY_MS, definitions.append_time_ms)
+    at_ms = max(START_MS + since * DAY_MS, definitions.append_time_ms)
     for plan_id in definitions.plan_versions:
         active = [
             one
@@ -399,10 +399,34 @@ def test_the_tally_counts_what_a_scan_finds(records: list[Record], days: int) ->
             if one.status_at(at_ms) == "active"
         ]
         assert definitions.active_subscriptions_count(plan_id, at_ms) == len(active)
+        plan = definitions.plan_by_id(plan_id)
+        assert plan is not None
+        shown = drained(plan_json(definitions, plan, at_ms))
+        assert shown["customers_count"] == len({one.external_customer_id for one in active})
     for organization_id in definitions.subscription_index.by_organization:
-        of_all = definitions.subscriptions_from_newest(organization_id)
+        of_all = list(definitions.subscriptions_from_newest(organization_id))
         counted = sum(one.status_at(at_ms) == "active" for one in of_all)
         assert definitions.active_count(organization_id, at_ms) == counted
+        index = definitions.subscription_index
+        for days in (0, 40, 1):
+            later_ms = at_ms + days * DAY_MS
+            for statuses in (("active",), ("pending", "canceled"), ("terminated", "active")):
+                log_ms = definitions.append_time_ms
+                blocks = index.of_status(organization_id, statuses, later_ms, log_ms)
+                found = [index.numbered(number) for block in blocks for number in block.tolist()]
+                assert found == [one for one in of_all if one.status_at(later_ms) in statuses]
+
+
+@given(logs())
+def test_settings_are_the_same_without_any_other_definition(records: list[Record]) -> None:
+    whole, settings = applied(records), Definitions()
+    for record in records:
+        apply_settings(settings, *record)
+    assert settings.settings == whole.settings
+    assert settings.append_time_ms == whole.append_time_ms
+    assert settings.limited_after_ms() == whole.limited_after_ms()
+    assert not settings.plan_versions
+    assert not settings.customer_versions
 
 
 @given(st.lists(commands_of(spoiled), max_size=12))

@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
+from app.bounds.turns import STEP_ITEMS, drained
 from app.definitions import commands
-from app.definitions.model import Charge, Plan
+from app.definitions.model import Charge, HistoryRecord, Plan
 from app.definitions.outcome import Applied, Impact, Rejected
 from tests.world.definitions_log import ORG, Log, plan_body
 
@@ -436,6 +437,27 @@ def test_what_of_a_plan_touches_usage() -> None:
     assert impact_of(log, charges=[grouped]) == Impact(
         ORG, codes=frozenset({"storage", "calls"}), plan_id=plan_id
     )
+
+
+def test_codes_of_a_history_record_are_found_by_steps_of_a_few_plans() -> None:
+    log = Log()
+    metrics = [log.metric(code) for code in ("storage", "calls")]
+    plans = []
+    for number in range(3 * STEP_ITEMS):
+        charge = {"billable_metric_id": metrics[number % 2].id, "charge_model": "standard"}
+        plans.append(log.plan(code=f"plan_{number}", charges=[charge]))
+    log.accept(commands.update_plan(ORG, plans[0].code, {"charges": []}))
+    record = HistoryRecord(
+        organization_id=ORG,
+        charge_ids=(plans[0].charges[0].id, "unknown"),
+        from_ms=0,
+        to_ms=1,
+        append_time_ms=log.now_ms,
+        offset=9,
+    )
+    steps = log.definitions.codes_named(record)
+    assert [next(steps) for _ in range(3)] == [None] * 3
+    assert drained(steps) == {"storage"}
 
 
 def test_unknown_plans_are_not_found() -> None:

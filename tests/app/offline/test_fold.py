@@ -16,6 +16,7 @@ from app.offline import fold
 from app.offline.arrival_log import ArrivalsOnDisk
 from app.offline.fold import ArrivalLog, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival
+from bench.growth.spent import steps_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     METRICS,
@@ -109,6 +110,28 @@ def test_a_late_event_is_revised_though_another_subscription_closes_later() -> N
     ]
     assert recorded["units"] == "1.0"
     assert recorded["closed_at"] == "2024-01-08T01:00:00.000Z"
+
+
+def test_a_subscription_costs_the_same_beside_ten_times_as_many() -> None:
+    def steps(subscriptions: int) -> int:
+        """Of definitions, an event after each, and the end of a week."""
+        base = definitions_of(["sum"])
+        at_ms = base[-1].append_time_ms
+        told = [(line.append_time_ms, line.command) for line in base]
+        events = []
+        for number in range(subscriptions):
+            at_ms += 1_000
+            body = subscription_body(external_id=f"sub_{number}", billing_time="anniversary")
+            told.append((at_ms, commands.create_subscription(ORG, body)))
+            events.append(arrived("sum", at_ms + 1, at_ms, at_ms + 1, v="1"))
+        meter, logs = OfflineMeter(), logged(lines(told))
+        values = [EventLine(e.append_time_ms, 0, n, e.event.body) for n, e in enumerate(events)]
+        taken = steps_of(lambda: meter.run(logs, values, START_MS + WEEK_MS + DAY_MS))
+        assert len(meter.records) >= subscriptions
+        return taken
+
+    few, many = steps(15), steps(150)
+    assert many < 12 * few
 
 
 def test_what_is_appended_later_does_not_count() -> None:

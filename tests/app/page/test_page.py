@@ -331,6 +331,23 @@ async def test_what_is_not_counted_says_what_to_do(closed_api: Running) -> None:
     assert 'id="since"' not in text
 
 
+async def test_of_very_many_codes_that_are_not_counted_the_most_sent_are_shown(
+    closed_api: Running,
+) -> None:
+    sample = UncountedSample("t", "sub_1", NOW_MS)
+    closed_api.meter.uncounted += [
+        Uncounted("unknown_code", f"code-{number:04}", number, NOW_MS, NOW_MS, [sample])
+        for number in range(1, 1_001)
+    ]
+    text = await fragment(closed_api, "/not-counted", key="full")
+    assert text.count("code-0901</a>") == 1
+    assert "code-0900" not in text
+    assert "The 100 with most events of 1,000 kinds are shown" in text
+    assert "kinds are shown" not in await fragment(
+        closed_api, "/not-counted?code=code-0007", key="full"
+    )
+
+
 async def test_what_was_not_counted_before_a_restart_is_never_called_nothing(
     closed_api: Running,
 ) -> None:

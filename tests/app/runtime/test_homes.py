@@ -39,7 +39,11 @@ def test_each_partition_is_told_of_the_names_at_home_there(
         homes.forget()
         names = list(log.definitions.all_subscription_keys())
         for number in range(PARTITIONS):
-            assert list(homes.names_at(number)) == [n for n in names if homes.of(*n) == number]
+            at_home = [n for n in names if homes.of(*n) == number]
+            assert list(homes.names_at(number)) == at_home
+            assert {*homes.names_of(ORG, number)} - {None} == {*at_home}
+            assert list(homes.names_of(ORG, number)).count(None) < 2
+            assert {*homes.names_of("another", number)} <= {None}
 
 
 def test_those_at_home_are_found_without_a_look_at_others() -> None:
@@ -55,6 +59,8 @@ def test_those_at_home_are_found_without_a_look_at_others() -> None:
         found = list(homes.names_at(1))
         steps = steps_of(lambda homes=homes: list(homes.names_at(1)))  # type: ignore[misc]
         assert steps < 200 + 200 * len(found)
+        steps = steps_of(lambda homes=homes: list(homes.names_of(ORG, 1)))  # type: ignore[misc]
+        assert steps < 300 + 200 * len(found)
 
 
 def test_two_who_ask_for_all_homes_do_not_come_in_each_others_way() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
+import pytest
 
 from app.bounds.turns import drained
 from app.definitions import commands
@@ -13,8 +14,9 @@ from app.definitions.command import Command
 from app.definitions.decision import Decision
 from app.definitions.log import decide
 from app.definitions.model import Subscription
+from app.webhooks import telling
 from app.webhooks.instants import Agenda, Instant, instants_of
-from app.webhooks.message import Message
+from app.webhooks.message import Message, body_of
 from app.webhooks.telling import instant_message, messages, told_of
 from tests.world.clock import ms
 from tests.world.definitions_log import ORG, Log, metric_body, plan_body, subscription_body
@@ -28,7 +30,8 @@ def tell(log: Log, command: Command) -> list[Message]:
     assert isinstance(decision, Decision), decision
     told = drained(told_of(log.definitions, decision.changes, log.now_ms))
     log.accept(command)
-    return drained(messages(log.definitions, told, command.id, log.now_ms))
+    made = messages(log.definitions, told, command.id, log.now_ms)
+    return [message for message in made if message is not None]
 
 
 def types(made: list[Message]) -> list[str]:
@@ -128,6 +131,32 @@ def test_a_downgrade_is_an_update_now_and_an_end_and_a_start_later() -> None:
         "subscription.started",
     ]
     assert agenda.next(at_ms) is None
+
+
+def test_of_very_many_that_a_record_ends_a_message_is_made_when_it_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = Log()
+    log.plan()
+    for number in range(9):
+        log.subscribe(external_id=f"sub_{number}")
+    command = commands.delete_plan(ORG, "plan_code")
+    decision = decide(log.definitions, command, log.now_ms)
+    assert isinstance(decision, Decision), decision
+    told = drained(told_of(log.definitions, decision.changes, log.now_ms))
+    log.accept(command)
+    made: list[str] = []
+
+    def noted(organization_id: str, webhook_type: str, *shown: Any) -> bytes:
+        made.append(webhook_type)
+        return body_of(organization_id, webhook_type, *shown)
+
+    monkeypatch.setattr(telling, "body_of", noted)
+    sent = 0
+    for message in messages(log.definitions, told, command.id, log.now_ms):
+        sent += message is not None
+        assert len(made) == sent
+    assert sorted(made) == ["plan.deleted", *["subscription.terminated"] * 9]
 
 
 def test_a_pending_one_is_told_when_it_starts_or_is_canceled() -> None:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 from aiohttp import ClientSession
 
-from app.api.answering.peers import PEER_TIMEOUT_S
+from app.api.answering import peers
+from app.api.answering.call import Call, Reply
+from app.api.answering.peers import PEER_TIMEOUT_S, Outgoing
 from app.api.overview.overview_json import merged
 from app.bounds.limits import BODY_BYTES
+from app.bounds.turns import Turns, Work
+from app.meter.events import ListedEvent
 from app.meter.evidence import Uncounted, UncountedSample
 from app.meter.usage import EvaluatedAlert
 from tests.app.api.conftest import NOW_MS, Running, start
@@ -226,6 +232,27 @@ async def test_pages_of_events_are_merged(pair: Pair) -> None:
     assert shown == ["t5", "t4", "t3", "t2", "t1", "t0"]
     only_far = await pair.near.must("GET", "/api/v1/events?external_subscription_id=sub_far")
     assert only_far["meta"]["total_count"] == 3
+
+
+async def test_of_what_another_worker_lists_only_what_is_asked_for_is_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There may be a hundred thousand: all of them at once would hold everything else up."""
+    told: list[Any] = [[-9, "a", 0, 1, 0, 9], [-8, "b", 0, 2, 0, 8], "no place"]
+    body = msgspec.json.encode({"places": told, "total_count": 3})
+
+    async def replies(call: Call, outgoing: Outgoing) -> list[Reply]:
+        return [Reply(body), Reply(body)]
+
+    monkeypatch.setattr(peers, "ask_all", replies)
+    call: Any = SimpleNamespace(api=SimpleNamespace(turns=Turns()))
+    asked = Outgoing("GET", "/"), ListedEvent, Work("request")
+    (first, second), count = await peers.ask_places(call, *asked)
+    assert count == 6
+    listed = [*islice(first, 2)]
+    assert listed == [*islice(second, 2)] == [ListedEvent(*place) for place in told[:2]]
+    with pytest.raises(msgspec.ValidationError):
+        next(first)
 
 
 async def test_the_page_shows_all_workers_that_answer(pair: Pair) -> None:

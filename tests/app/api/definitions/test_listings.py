@@ -94,6 +94,78 @@ async def test_plans_and_subscriptions_have_no_thresholds(api: Running) -> None:
         assert shown["applicable_usage_thresholds"] == []
 
 
+async def test_pages_of_some_statuses_hold_what_all_pages_together_hold(api: Running) -> None:
+    await make(api, "0")
+    for number in range(1, 9):
+        ids = {"external_id": f"{number}", "external_customer_id": "0", "plan_code": "0"}
+        starts = {"subscription_at": "2024-05-01T00:00:00Z"} if number % 3 == 0 else {}
+        await api.must("POST", "/api/v1/subscriptions", {"subscription": ids | starts})
+        if number % 3 == 1:
+            await api.must("DELETE", f"/api/v1/subscriptions/{number}")
+    wanted = {
+        "": "8520",
+        "status[]=pending": "63",
+        "status[]=terminated": "741",
+        "status[]=active&status[]=terminated": "875421" + "0",
+        "status[]=active&status[]=terminated&status[]=pending&status[]=canceled": "876543210",
+        "status[]=active&plan_code=0": "8520",
+        "status[]=pending&plan_code=other": "",
+    }
+    for query, ids_of in wanted.items():
+        shown, pages = "", -(-len(ids_of) // 2)
+        for page in range(1, pages + 2):
+            path = f"/api/v1/subscriptions?{query}&per_page=2&page={page}"
+            answer = await api.must("GET", path)
+            shown += "".join(each["external_id"] for each in answer["subscriptions"])
+            assert answer["meta"]["total_count"] == len(ids_of), query
+        assert shown == ids_of, query
+
+    async def all_of(*statuses: str) -> str:
+        query = "&".join(f"status[]={status}" for status in statuses)
+        answer = await api.must("GET", f"/api/v1/subscriptions?{query}")
+        return "".join(each["external_id"] for each in answer["subscriptions"])
+
+    await api.must("DELETE", "/api/v1/subscriptions/8")
+    await api.must("DELETE", "/api/v1/subscriptions/6?status=pending")
+    assert [await all_of(status) for status in ("active", "terminated")] == ["520", "8741"]
+    assert [await all_of(status) for status in ("pending", "canceled")] == ["3", "6"]
+    await api.must("DELETE", "/api/v1/plans/0")
+    assert await all_of("active") == ""
+    assert await all_of("terminated", "canceled") == "876543210"
+
+
+async def test_who_was_looked_at_once_is_not_looked_at_again_until_it_changes(
+    api: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for code in "abc":
+        await make(api, code)
+    await api.must("DELETE", "/api/v1/subscriptions/b")
+    index, looked_at = api.meter.definitions.subscription_index, list[int]()
+    numbered = index.numbered
+
+    def noted(number: int) -> Any:
+        looked_at.append(number)
+        return numbered(number)
+
+    monkeypatch.setattr(index, "numbered", noted)
+    path = "/api/v1/subscriptions?status[]=pending"
+    for seen in ([2, 1, 0], []):
+        looked_at.clear()
+        assert (await api.must("GET", path))["meta"]["total_count"] == 0
+        assert looked_at == seen
+    await api.must("DELETE", "/api/v1/subscriptions/a")
+    await api.must("GET", path)
+    assert looked_at == [0]
+    ids = {"external_id": "d", "external_customer_id": "c", "plan_code": "c"}
+    ends = {"ending_at": "2024-04-01T00:00:00Z"}
+    await api.must("POST", "/api/v1/subscriptions", {"subscription": ids | ends})
+    for ahead_ms, found in ((90 * 86_400_000, 3), (-90 * 86_400_000, 2)):
+        # A clock that was wrong is set right.
+        api.meter.clock.now_ms += ahead_ms
+        answer = await api.must("GET", "/api/v1/subscriptions?status[]=terminated")
+        assert answer["meta"]["total_count"] == found
+
+
 @pytest.mark.parametrize(
     ("page", "shown", "looked_at"),
     [(1, [0, 1], 2), (2, [2, 3], 4), (3, [4], 5), (4, [], 5), (90, [], 5)],

@@ -122,6 +122,42 @@ async def test_what_is_refused(api: Running) -> None:
         assert (await api.call("GET", path, key="reader")).status == 200
 
 
+async def test_it_began_with_the_oldest_of_what_it_has_and_no_other_customer_is_looked_at(
+    api: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, later = "2024-03-15T12:00:00Z", "2024-03-15T12:00:07Z"
+    for number in range(9):
+        customer = {"customer": {"external_id": f"c{number}"}}
+        await api.must("POST", "/api/v1/customers", customer)
+        if number == 0:
+            api.meter.clock.now_ms += 7_000
+    looked_at: list[int] = []
+    packed = api.meter.definitions.customer_index.versions
+    newest = packed.newest  # type: ignore[attr-defined]
+
+    def noted(number: int) -> Any:
+        looked_at.append(number)
+        return newest(number)
+
+    monkeypatch.setattr(packed, "newest", noted)
+    assert (await organization(api))["created_at"] == began
+    assert looked_at == [0]
+    await api.must("DELETE", "/api/v1/customers/c0")
+    assert (await entity(api))["created_at"] == later
+    assert len(looked_at) == 2
+    plan = {"name": "p", "code": "p", "interval": "monthly", "amount_cents": 0}
+    plan |= {"amount_currency": "EUR", "pay_in_advance": False}
+    for number in range(1, 9):
+        await api.must("DELETE", f"/api/v1/customers/c{number}")
+    assert (await organization(api))["created_at"] is None
+    for code in ("p", "q"):
+        await api.must("POST", "/api/v1/plans", {"plan": {**plan, "code": code}})
+        api.meter.clock.now_ms += 1_000
+    metric = {"name": "m", "code": "m", "aggregation_type": "count_agg"}
+    await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
+    assert (await organization(api))["created_at"] == later
+
+
 async def test_a_customer_and_its_subscription_show_what_applies(api: Running) -> None:
     plan = {"name": "p", "code": "p", "interval": "monthly", "amount_cents": 0}
     plan |= {"amount_currency": "EUR", "pay_in_advance": False}
