@@ -57,7 +57,7 @@ class InstantTable(Changelogged):
     """Figures and chains of one partition, and its events without a figure."""
 
     def __init__(self, keep: Keep = bytes) -> None:
-        """Begin with nothing; `keep` takes over figures, of which there are more with each event."""
+        """Begin with nothing; `keep` takes over figures, of which each event brings more."""
         super().__init__()
         self.undecided: dict[SubscriptionKey, dict[Position, Arrival]] = {}
         """Events that wait for their grid cut, as they came."""
