@@ -434,22 +434,24 @@ class Partition:
     def restored(self) -> bool:
         """Return whether counts and hash sums of what was `loaded` agree.
 
-        Then cuts to come are known again, but for what alerts and late events wait for: whoever
+        Then `announcing` makes cuts to come known again, but for what alerts wait for: whoever
         looks at all of its subscriptions has these announced.
         """
         self.not_counted.since_ms = self.checkpoint.append_time_ms
-        for _ in self.cuts.expect_undecided():
-            pass
         self.standing.note_restored()
         self.redefinition.search_for_all()
-        if not self.snapshot.is_whole():
-            return False
-        self.history.announce()
-        self.cuts.announce_days()
-        self.changed.loaded()
-        return all(map(self.definitions.subscription_versions.__contains__, self.packing.late))
+        known = self.definitions.subscription_versions
+        return self.snapshot.is_whole() and all(map(known.__contains__, self.packing.late))
 
-    def announcing_late(self) -> Steps[None]:
+    def announcing(self) -> Steps[None]:
+        """Have the cuts taken that a restored state waits for, by small steps."""
+        yield from self.cuts.expect_undecided()
+        yield from self.history.announcing()
+        yield from self.cuts.announcing_days()
+        yield from self.changed.loaded()
+        yield from self._announcing_late()
+
+    def _announcing_late(self) -> Steps[None]:
         """Have the revision cuts taken that restored cells wait for, one subscription at a time."""
         while self.packing.late:
             versions = self.definitions.subscription_versions[self.packing.late.pop()]

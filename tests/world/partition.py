@@ -132,7 +132,7 @@ class Changelog:
             partition.redefinition.tell(impact, at_ms, until_ms=checkpoint.definitions_ms)
         drained(partition.loaded())
         assert partition.restored()
-        drained(partition.announcing_late())
+        drained(partition.announcing())
         untold_ms = partition.cuts.untold_ms()
         for name in partition.definitions.alerts.by_name:
             partition.cuts.announce_grid(name, untold_ms)

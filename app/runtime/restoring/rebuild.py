@@ -103,6 +103,7 @@ async def fold_anew(
     table = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
     table.changed.tell_again(shared.followed.impacts_since(table.changed.next_offset))
     table.snapshot.forget_stored(newest[CELLS_CHANGELOG])
+    await shared.turns.run(Work("restore", "daily records"), daily.looking_at_all(table, shared))
     await fill(store, number, checkpoint.epoch, checkpoint.flush, {})
     owned = OwnedPartition(
         table, producer, shared, durable, folds_anew=True, is_new=known.flush == 0
@@ -119,8 +120,6 @@ async def fold_anew(
     owned.next_flush.add(Record(topic, number, key, None) for key in torn)
     topic = settings.topic(DAILY_CHANGELOG)
     owned.next_flush.add(Record(topic, number, key, None) for key in daily.gone)
-    table.cuts.announce_days()
-    daily.look_at_all(table, shared)
     return owned
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.billing_periods.instants import parse_iso8601_ms
-from app.bounds.turns import Work
+from app.bounds.turns import Steps, Work
 from app.definitions.state import Definitions
 from app.kafka.names import TopicPartition
 from app.kafka.topics import USAGE_DAILY
@@ -43,7 +43,7 @@ class Daily(NamedTuple):
     whole: bool = True
     """Whether it is known who is to be looked at when a day is over."""
 
-    def look_at_all(self, state: Partition, shared: WorkerContext) -> None:
+    def looking_at_all(self, state: Partition, shared: WorkerContext) -> Steps[None]:
         """Have everybody looked at when the next day is over, unless it is known who must be."""
         if self.whole:
             return
@@ -51,6 +51,7 @@ class Daily(NamedTuple):
         done_ms, told_from = checkpoint.grid_done_ms, checkpoint.definitions_offset
         for name in definitions.all_subscription_keys():
             state.cuts.schedule_grid(name, done_ms + 1)
+            yield
         # Cells may show definitions since then that nobody tells of again. Only as of these are
         # there daily records, or a subscription, or days of another timezone.
         first = definitions.last_offset_at(done_ms) + 1
@@ -58,6 +59,7 @@ class Daily(NamedTuple):
             if offset < told_from and definitions.settings_at(at_ms).daily_records:
                 for name in state.redirection.concerned(impact):
                     state.cuts.schedule_grid(name, at_ms)
+                    yield
 
 
 async def daily_of(
