@@ -194,7 +194,8 @@ class Live:
                 self.definitions, line.command.encode(), line.append_time_ms, line.offset
             )
             if isinstance(applied, Applied) and applied.impact is not None:
-                self._impacts.append((line.offset, line.append_time_ms, applied.impact))
+                at_ms = self.definitions.append_time_ms
+                self._impacts.append((line.offset, at_ms, applied.impact))
                 self.partition.redefinition.tell(applied.impact)
                 self.renew()
 
