@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from app.bounds.turns import Steps, drained
+from app.bounds.turns import STEP_ITEMS, Steps, batches, drained, in_steps
 from app.bounds.work_done import WorkDone
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
@@ -431,8 +431,8 @@ class Partition:
         yield from self.packing.packing_loaded()
         yield from self.corrections.loaded(self.index.find_many)
 
-    def restored(self) -> bool:
-        """Return whether counts and hash sums of what was `loaded` agree.
+    def restored(self) -> Steps[bool]:
+        """Return, by small steps, whether counts and hash sums of what was `loaded` agree.
 
         Then `announcing` makes cuts to come known again, but for what alerts wait for: whoever
         looks at all of its subscriptions has these announced.
@@ -440,8 +440,15 @@ class Partition:
         self.not_counted.since_ms = self.checkpoint.append_time_ms
         self.standing.note_restored()
         self.redefinition.search_for_all()
+        if not self.snapshot.is_whole():
+            return False
+        yield from in_steps(self.checkpoint.leaving, self.members.leave)
         known = self.definitions.subscription_versions
-        return self.snapshot.is_whole() and all(map(known.__contains__, self.packing.late))
+        for some in batches(list(self.packing.late), STEP_ITEMS):
+            if not all(map(known.__contains__, some)):
+                return False
+            yield
+        return True
 
     def announcing(self) -> Steps[None]:
         """Have the cuts taken that a restored state waits for, by small steps."""

@@ -2920,8 +2920,8 @@ BUGS = (
     ),
     Bug(
         "what-leaves-is-lost-by-a-restart",
-        "tables/partition/snapshot.py",
-        "        tables.members.leave(checkpoint.leaving)\n",
+        "tables/partition/partition.py",
+        "        yield from in_steps(self.checkpoint.leaving, self.members.leave)\n",
         "",
         "tests/laws/test_partition.py::test_nothing_stays_in_the_store_of_sets_that_were_refolded",
     ),

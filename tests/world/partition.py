@@ -131,7 +131,7 @@ class Changelog:
         for _, at_ms, impact in untold:
             partition.redefinition.tell(impact, at_ms, until_ms=checkpoint.definitions_ms)
         drained(partition.loaded())
-        assert partition.restored()
+        assert drained(partition.restored())
         drained(partition.announcing())
         untold_ms = partition.cuts.untold_ms()
         for name in partition.definitions.alerts.by_name:
@@ -297,7 +297,7 @@ class Live:
         self.flush()
         untold = [told for told in self._impacts if behind_ms is not None and told[1] >= behind_ms]
         self.partition = self.changelog.restored(self.definitions, untold)
-        self.partition.changed.tell_again(self._impacts)
+        drained(self.partition.changed.telling_again(self._impacts))
         self.renew()
 
     def refold(self, meter_keys: Iterable[MeterKey], *, redefined: bool = False) -> None:

@@ -109,8 +109,10 @@ async def restore(
     seen = shared.followed.last
     impacts = shared.followed.impacts_since(checkpoint.definitions_offset)
     refolds, unclear = await shared.turns.run(_RESTORING, _catching_up(state, impacts))
-    state.changed.tell_again(shared.followed.impacts_since(state.changed.next_offset))
-    intact = state.restored() and state.index.length == checkpoint.index_length
+    untold = shared.followed.impacts_since(state.changed.next_offset)
+    await shared.turns.run(_RESTORING, state.changed.telling_again(untold))
+    intact = await shared.turns.run(_RESTORING, state.restored())
+    intact = intact and state.index.length == checkpoint.index_length
     checkpoint.epoch = max(checkpoint.epoch, told_epoch) + 1
     checkpoint.attempt += 1
     intact = intact and await _restore_members(number, shared, state)

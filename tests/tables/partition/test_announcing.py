@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions import commands
+from app.definitions.outcome import Impact
 from app.wire.arrivals import CorrectionArrival, SubscriptionKey
 from app.wire.events import Correction
 from tables.cells.cell import Cell
@@ -29,7 +30,7 @@ MANY = 2 * STEP_ITEMS + 3
 def test_late_events_are_looked_at_in_turns_and_no_cut_is_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """There may be very many: the call that tells whether the state is whole looks at none."""
+    """There may be very many: whether the state is whole is told without a look at their cells."""
     one = Live(definitions_of(["count"]))
     one.define_all()
     one.deliver([arrived("count", 0, START_MS + HOUR_MS)])
@@ -44,9 +45,9 @@ def test_late_events_are_looked_at_in_turns_and_no_cut_is_missed(
         looked_at[within[-1] if within else "in turns"] += 1
         return remember(cuts, cell)
 
-    def whole(partition: Partition) -> bool:
-        within.append("at once")
-        is_whole = restored(partition)
+    def whole(partition: Partition) -> Steps[bool]:
+        within.append("before")
+        is_whole = yield from restored(partition)
         within.pop()
         return is_whole
 
@@ -80,6 +81,36 @@ def test_whatever_waits_for_a_cut_is_announced_by_small_steps(
     assert waiting(one.partition) == waited
     assert not known[0].total()
     assert max((after - before).total() for before, after in pairwise(known)) < MANY
+
+
+def test_whether_a_state_is_whole_is_told_by_small_steps() -> None:
+    """Of very many that are late, and of very many sets of members that leave."""
+    one = of_many()
+    partition, leaving = one.partition, tuple(b"%d" % number for number in range(MANY))
+    names = one.definitions.all_subscription_keys()
+    several = (one.definitions.subscriptions(*name) for name in names)
+    late = {each.id for versions in several for each in next(iter(versions)).all()}
+    partition.checkpoint.leaving = leaving
+    one.flush()
+    restored = one.changelog.restored(one.definitions)
+    restored.packing.late.update(late)
+    restored.members.leaving.clear()
+    restored.checkpoint.leaving = leaving
+    left = [len(restored.members.leaving) for _ in restored.restored()]
+    assert max(after - before for before, after in pairwise([0, *left])) <= STEP_ITEMS
+    assert left[-1] == MANY
+    assert left.count(MANY) > MANY // STEP_ITEMS
+
+
+def test_definitions_are_told_again_by_small_steps() -> None:
+    """For usage-changed, of all that was defined since its last moment."""
+    one = of_many()
+    changed, at_ms = one.partition.changed, one.partition.checkpoint.cut_ms + 1
+    impacts = [(n, at_ms + n, Impact(ORG, external_subscription_id=f"{n}")) for n in range(MANY)]
+    moment_ms = changed.moment_of(at_ms)
+    told = [len(changed.impacts_at(moment_ms)) for _ in changed.telling_again(impacts)]
+    assert told[-1] - told[0] >= MANY - 1
+    assert max(after - before for before, after in pairwise(told)) <= STEP_ITEMS
 
 
 def test_corrections_are_followed_by_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
