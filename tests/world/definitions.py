@@ -323,10 +323,21 @@ def _one_charge(draw: st.DrawFn, code: str, made: Made) -> Command:
         case 1:
             return commands.update_charge(ORG, "plan", code, {"properties": properties})
         case 2:
-            values = {"g": [draw(st.sampled_from(["x", "y"]))]}
-            return commands.create_charge_filter(ORG, "plan", code, {"values": values})
+            values = draw(st.sampled_from(_MORE_VALUES))
+            return commands.create_charge_filter(
+                ORG, "plan", _filtered(code, made), {"values": values}
+            )
         case _:
             return commands.delete_charge(ORG, "plan", code)
+
+
+_MORE_VALUES = [{"g": ["y"]}, {"u": ["b"]}, {"g": ["x"], "u": ["a"]}]
+"""Of filters that the charge has not yet: it refuses another one of the same values."""
+
+
+def _filtered(code: str, made: Made) -> str:
+    """Return the code of a charge whose metric has filters, if there is one."""
+    return "filtered" if any(c["code"] == "filtered" for c in made.charges) else code
 
 
 def _own_charge(draw: st.DrawFn, code: str, made: Made) -> Command:
@@ -337,7 +348,8 @@ def _own_charge(draw: st.DrawFn, code: str, made: Made) -> Command:
         case 0:
             return commands.update_subscription_charge(named, {"properties": properties})
         case 1:
-            values = {"g": [draw(st.sampled_from(["x", "y"]))]}
+            values = draw(st.sampled_from(_MORE_VALUES))
+            named = named._replace(charge_code=_filtered(code, made))
             return commands.create_subscription_charge_filter(named, {"values": values})
         case 2:
             body = {"properties": properties, "cascade_updates": True}
