@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from msgspec.structs import replace
 
-from app.bounds.turns import STEP_ITEMS, Steps, in_order
+from app.bounds.turns import STEP_ITEMS, Steps, batches, in_order
 from app.wire.arrivals import Arrival, CorrectionArrival, Position, SubscriptionKey
 from app.wire.events import Event
 from app.wire.identity import event_id
@@ -168,13 +168,17 @@ class Corrected:
                 of_name[code, last_ms] = Versions(self._spool)
             of_name[code, last_ms].add(version)
 
-    def settle(self, cut_ms: int) -> None:
-        """Forget what cuts until then were to revise."""
-        for name, of_name in list(self._revised.items()):
-            for key in [key for key in of_name if key[1] <= cut_ms]:
-                del of_name[key]
-            if not of_name:
-                del self._revised[name]
+    def settling(self, cut_ms: int) -> Iterator[None]:
+        """Forget what cuts until then were to revise, by small steps."""
+        for some in batches(list(self._revised), STEP_ITEMS):
+            for name in some:
+                # A refold may have taken it since the last step.
+                of_name = self._revised.get(name, {})
+                for key in [key for key in of_name if key[1] <= cut_ms]:
+                    del of_name[key]
+                if not of_name:
+                    self._revised.pop(name, None)
+            yield
 
     def correct(self, arrival: CorrectionArrival) -> bool:
         """Take a correction in; whether it changes what events count that are known.

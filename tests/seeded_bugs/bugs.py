@@ -646,6 +646,14 @@ BUGS = (
         "tests/laws/test_set_asides.py::test_ranges_hold_what_each_of_them_holds",
     ),
     Bug(
+        "cut-forgets-in-one-step-what-corrections-revised",
+        "tables/partition/corrected.py",
+        "        for some in batches(list(self._revised), STEP_ITEMS):\n",
+        "        for some in (list(self._revised),):\n",
+        "tests/tables/partition/test_corrected.py"
+        "::test_what_corrections_revised_is_forgotten_by_small_steps",
+    ),
+    Bug(
         "void-members-come-back",
         "tables/partition/route_table.py",
         "span.generation = self._generation()",
