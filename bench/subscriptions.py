@@ -195,7 +195,7 @@ def restored(directory: Path, home: int, known: Definitions) -> Partition:
         for key, value in newest[changelog].items():
             load(key, value)
     drained(state.loaded())
-    if not state.restored():
+    if not drained(state.restored()):
         raise RuntimeError("what was written is torn")
     return state
 

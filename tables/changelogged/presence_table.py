@@ -193,10 +193,13 @@ class EventRangesTable:
         """Return every meter key of an external subscription that has events."""
         return {(*name, code) for code in self.codes_of(name)}
 
-    def all_meter_keys(self) -> set[MeterKey]:
-        """Return every meter key that has events; names not kept one by one count as REST."""
-        meter_keys = {(*name, code) for name, codes in self.codes.items() for code in codes}
-        return meter_keys | ({REST} if self.rest is not None else set())
+    def all_meter_keys(self) -> Iterator[MeterKey]:
+        """Yield every meter key that has events; names not kept one by one count as REST."""
+        for name, codes in self.codes.items():
+            for code in codes:
+                yield *name, code
+        if self.rest is not None:
+            yield REST
 
     def names_before(
         self, meter_keys: Iterable[MeterKey], raw_start: int, rekeyed_start: int

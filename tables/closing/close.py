@@ -259,7 +259,7 @@ def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
     Events may be folded between two of them. What is left when it ends early the next one merges.
     """
     partition.checkpoint.cut_ms = max(partition.checkpoint.cut_ms, cut_ms)
-    partition.corrected.settle(cut_ms)
+    yield from partition.corrected.settling(cut_ms)
     settled_ms = partition.cuts.settled_ms
     partition.snapshot.note()
     for name in partition.cuts.due(settled_ms):

@@ -13,6 +13,7 @@ from itertools import chain
 
 from msgspec.structs import replace
 
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS, ceil_to
 from app.kernel import reach_of
@@ -205,12 +206,14 @@ class Changed:
             else:
                 self._touched.setdefault(moment_ms, {})[meter_key] = None
 
-    def loaded(self) -> None:
-        """Know again, after a restore, what is to be told."""
-        if self.notes:
-            for meter_key, touched in self._event_ranges.touched_when_loaded.items():
-                self._keep(meter_key, touched)
-        self._event_ranges.touched_when_loaded.clear()
+    def loaded(self) -> Steps[None]:
+        """Know again, after a restore, what is to be told, by small steps."""
+        loaded = self._event_ranges.touched_when_loaded
+        for count, (meter_key, touched) in enumerate(loaded.items() if self.notes else (), 1):
+            self._keep(meter_key, touched)
+            if count % STEP_ITEMS == 0:
+                yield
+        loaded.clear()
 
     def tell(self, impact: Impact, at_ms: int) -> None:
         """Note a definition that may refold cells."""
@@ -247,10 +250,11 @@ class Changed:
         """Offset of the first definition that may have to be told of yet."""
         return self._definitions.last_offset_at(self.told_until_ms) + 1
 
-    def tell_again(self, impacts: Iterable[tuple[int, int, Impact]]) -> None:
-        """Note, after a restore, definitions by offset and append time."""
+    def telling_again(self, impacts: Iterable[tuple[int, int, Impact]]) -> Steps[None]:
+        """Note, after a restore, definitions by offset and append time, one at a step."""
         for _, at_ms, impact in impacts:
             self.tell(impact, at_ms)
+            yield
 
     def missed(self, at_ms: int) -> Iterator[MeterKey | None]:
         """Yield meter keys with events that settings came too late for; None: a step.

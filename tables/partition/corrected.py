@@ -7,6 +7,7 @@ from operator import attrgetter
 
 from msgspec.structs import replace
 
+from app.bounds.turns import STEP_ITEMS, Steps, batches, in_order
 from app.wire.arrivals import Arrival, CorrectionArrival, Position, SubscriptionKey
 from app.wire.events import Event
 from app.wire.identity import event_id
@@ -167,13 +168,17 @@ class Corrected:
                 of_name[code, last_ms] = Versions(self._spool)
             of_name[code, last_ms].add(version)
 
-    def settle(self, cut_ms: int) -> None:
-        """Forget what cuts until then were to revise."""
-        for name, of_name in list(self._revised.items()):
-            for key in [key for key in of_name if key[1] <= cut_ms]:
-                del of_name[key]
-            if not of_name:
-                del self._revised[name]
+    def settling(self, cut_ms: int) -> Iterator[None]:
+        """Forget what cuts until then were to revise, by small steps."""
+        for some in batches(list(self._revised), STEP_ITEMS):
+            for name in some:
+                # A refold may have taken it since the last step.
+                of_name = self._revised.get(name, {})
+                for key in [key for key in of_name if key[1] <= cut_ms]:
+                    del of_name[key]
+                if not of_name:
+                    self._revised.pop(name, None)
+            yield
 
     def correct(self, arrival: CorrectionArrival) -> bool:
         """Take a correction in; whether it changes what events count that are known.
@@ -201,15 +206,19 @@ class Corrected:
             self._corrections.followed.follow(touched[0])
         return changes
 
-    def follow_all(self) -> set[SubscriptionKey]:
-        """Follow corrections with a revision cut to come, after a restore; return their names."""
-        names: set[SubscriptionKey] = set()
-        to_come = [
-            self._corrections.get(row)
-            for row, at_ms in self._corrections.times()
-            if max(self._cuts.revisions_after(at_ms)) > self._checkpoint.cut_ms
-        ]
-        for stored in sorted(to_come, key=_position_of):
+    def following_all(self) -> Steps[Iterator[SubscriptionKey]]:
+        """Follow corrections with a revision cut to come, after a restore, by small steps.
+
+        Return their names, in order.
+        """
+        names, to_come = set[SubscriptionKey](), list[StoredCorrection]()
+        for count, (row, at_ms) in enumerate(self._corrections.times(), 1):
+            if max(self._cuts.revisions_after(at_ms)) > self._checkpoint.cut_ms:
+                to_come.append(self._corrections.get(row))
+            if count % STEP_ITEMS == 0:
+                yield
+        ordered = yield from in_order(to_come, key=_position_of)
+        for stored in ordered:
             entry = self._index.find(stored.identity)
             if entry is not None:
                 self._corrections.followed.follow(stored)
@@ -218,7 +227,8 @@ class Corrected:
                 self._cuts.schedule_revision(stored.name, entry.append_time_ms)
                 self._schedule(stored)
                 names.add(stored.name)
-        return names
+            yield
+        return (yield from in_order(names))
 
     def reschedule_revisions(self) -> Iterator[None]:
         """Ask anew for the revision cuts of all that are followed, a step for each."""

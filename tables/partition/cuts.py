@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from itertools import chain
 from math import lcm
 
+from app.bounds.turns import STEP_ITEMS
 from app.definitions.model import Subscription
 from app.definitions.timeline import NEVER_MS, ceil_to
 from app.definitions.versions import Versions
@@ -38,7 +39,7 @@ class CutsToCome:
         """The same by cut: whoever takes one looks at no others."""
         self._reopened: dict[SubscriptionKey, set[tuple[int, int]]] = {}
         """(revision cut, start of a period) of those that are final and yet may be revised."""
-        self.grid: dict[int, set[SubscriptionKey]] = {}
+        self.grid: dict[int, dict[SubscriptionKey, None]] = {}
         """By grid cut, external subscriptions with something to be decided at it."""
         self.instants: dict[int, set[SubscriptionKey]] = {}
         """By grid cut, external subscriptions with events to be billed at it."""
@@ -114,7 +115,7 @@ class CutsToCome:
         # Figures that were lost are decided again, at every cut that they were decided at.
         taken_ms = self._checkpoint.cut_ms if definitions.pays_in_advance(*name) else done_ms
         if cut_ms > taken_ms and definitions.is_watched_each_cut(name, append_time_ms):
-            self.grid.setdefault(cut_ms, set()).add(name)
+            self.grid.setdefault(cut_ms, {})[name] = None
             waits = True
         if self._definitions.settings_at(append_time_ms).daily_records:
             for day_ms in self._day_cuts(name, append_time_ms, append_time_ms):
@@ -129,7 +130,7 @@ class CutsToCome:
             self._schedule_day(name, day_ms)
 
     def _schedule_day(self, name: SubscriptionKey, day_ms: int) -> None:
-        self.grid.setdefault(day_ms, set()).add(name)
+        self.grid.setdefault(day_ms, {})[name] = None
         self._daily.touch(name, day_ms)
 
     def _day_cuts(self, name: SubscriptionKey, as_of_ms: int, from_ms: int) -> Set[int]:
@@ -227,9 +228,9 @@ class CutsToCome:
                     self._late_names.add(span.name)
                 continue
             for cut_ms in cell.late or ():
-                names = self.grid.setdefault(cut_ms, set())
+                names = self.grid.setdefault(cut_ms, {})
                 if span.name not in names:
-                    names.add(span.name)
+                    names[span.name] = None
                     self._late_names.add(span.name)
 
     def remember(self, cell: Cell) -> bool:
@@ -241,9 +242,9 @@ class CutsToCome:
         for cut_ms in cell.late or ():
             watch, late = layer.span.watch, cut_ms > layer.due_at_ms
             if watch is not None and not (late and watch.is_taken(cut_ms)):
-                names = self.grid.setdefault(cut_ms, set())
+                names = self.grid.setdefault(cut_ms, {})
                 known = known and name in names
-                names.add(name)
+                names[name] = None
             if late:
                 # A later period may be revised more often, and shows what recurs.
                 recurs = layer.span.fold.metric.recurring
@@ -273,11 +274,13 @@ class CutsToCome:
             for at_ms in untold_ms:
                 self.schedule_grid(name, at_ms)
 
-    def announce_days(self) -> None:
+    def announcing_days(self) -> Iterator[None]:
         """Have the cuts taken of days that definitions or corrections wait for."""
-        for name, day_ms in self._daily.touched():
+        for count, (name, day_ms) in enumerate(self._daily.touched(), 1):
             if day_ms > self._checkpoint.grid_done_ms:
-                self.grid.setdefault(day_ms, set()).add(name)
+                self.grid.setdefault(day_ms, {})[name] = None
+            if count % STEP_ITEMS == 0:
+                yield
 
     def grid_cut_of(self, append_time_ms: int) -> int:
         """Return the grid cut that decides what was appended at a time."""
@@ -325,7 +328,7 @@ class CutsToCome:
     def names_at(self, cut_ms: int) -> list[SubscriptionKey]:
         """Return whose events or corrections wait for a cut, in order."""
         late = self._late_at.get(cut_ms, {}).keys()
-        return sorted(late | self.grid.get(cut_ms, set()) | self.instants.get(cut_ms, set()))
+        return sorted({*late, *self.grid.get(cut_ms, ()), *self.instants.get(cut_ms, ())})
 
     def next_of(self, name: SubscriptionKey, done_ms: int) -> int:
         """Return the first cut to come that events or corrections wait for; NEVER_MS: none."""
@@ -333,10 +336,9 @@ class CutsToCome:
         for cut_ms in self.late_cuts.get(name, ()):
             if done_ms < cut_ms < found:
                 found = cut_ms
-        for waited_for in (self.grid, self.instants):
-            for cut_ms, names in waited_for.items():
-                if done_ms < cut_ms < found and name in names:
-                    found = cut_ms
+        for cut_ms, names in chain(self.grid.items(), self.instants.items()):
+            if done_ms < cut_ms < found and name in names:
+                found = cut_ms
         return found
 
     def take_late_names(self) -> set[SubscriptionKey]:
@@ -355,9 +357,8 @@ class CutsToCome:
         found = dict[SubscriptionKey, None]()
         for cut_ms in sorted(cut_ms for cut_ms in self._late_at if cut_ms <= settled_ms):
             found |= self._late_at[cut_ms]
-        for cut_ms in sorted(self.grid):
-            if cut_ms <= done_ms:
-                found |= dict.fromkeys(sorted(self.grid[cut_ms]))
+        for cut_ms in sorted(cut_ms for cut_ms in self.grid if cut_ms <= done_ms):
+            found |= self.grid[cut_ms]
         return list(found)
 
     def forget(self, name: SubscriptionKey, settled_ms: int) -> None:
@@ -374,7 +375,7 @@ class CutsToCome:
         if reopened:
             self._reopened[name] = reopened
         for cut_ms in [cut_ms for cut_ms in self.grid if cut_ms <= self._checkpoint.cut_ms]:
-            self.grid[cut_ms].discard(name)
+            self.grid[cut_ms].pop(name, None)
             if not self.grid[cut_ms]:
                 del self.grid[cut_ms]
         self._daily.untouch(name, self._checkpoint.cut_ms)

@@ -115,15 +115,14 @@ class History:
             for record in self._definitions.history_of(name[0], self._standing.history_ms)
         )
 
-    def announce(self) -> None:
+    def announcing(self) -> Iterator[None]:
         """Have the revision cuts taken of what is in force, after a restore."""
         in_force = [
             known
             for known in self._definitions.history_records
             if known.append_time_ms <= self._checkpoint.history_ms
         ]
-        for _ in self._announcing(in_force):
-            pass
+        yield from self._announcing(in_force)
 
     def _announcing(self, records: Iterable[HistoryRecord]) -> Iterator[None]:
         """Expect the revision cuts of what history records concern."""

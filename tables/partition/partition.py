@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from app.bounds.turns import Steps, drained
+from app.bounds.turns import STEP_ITEMS, Steps, batches, drained, in_steps
 from app.bounds.work_done import WorkDone
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
@@ -431,25 +431,34 @@ class Partition:
         yield from self.packing.packing_loaded()
         yield from self.corrections.loaded(self.index.find_many)
 
-    def restored(self) -> bool:
-        """Return whether counts and hash sums of what was `loaded` agree.
+    def restored(self) -> Steps[bool]:
+        """Return, by small steps, whether counts and hash sums of what was `loaded` agree.
 
-        Then cuts to come are known again, but for what alerts and late events wait for: whoever
+        Then `announcing` makes cuts to come known again, but for what alerts wait for: whoever
         looks at all of its subscriptions has these announced.
         """
         self.not_counted.since_ms = self.checkpoint.append_time_ms
-        for _ in self.cuts.expect_undecided():
-            pass
         self.standing.note_restored()
         self.redefinition.search_for_all()
         if not self.snapshot.is_whole():
             return False
-        self.history.announce()
-        self.cuts.announce_days()
-        self.changed.loaded()
-        return all(map(self.definitions.subscription_versions.__contains__, self.packing.late))
+        yield from in_steps(self.checkpoint.leaving, self.members.leave)
+        known = self.definitions.subscription_versions
+        for some in batches(list(self.packing.late), STEP_ITEMS):
+            if not all(map(known.__contains__, some)):
+                return False
+            yield
+        return True
 
-    def announcing_late(self) -> Steps[None]:
+    def announcing(self) -> Steps[None]:
+        """Have the cuts taken that a restored state waits for, by small steps."""
+        yield from self.cuts.expect_undecided()
+        yield from self.history.announcing()
+        yield from self.cuts.announcing_days()
+        yield from self.changed.loaded()
+        yield from self._announcing_late()
+
+    def _announcing_late(self) -> Steps[None]:
         """Have the revision cuts taken that restored cells wait for, one subscription at a time."""
         while self.packing.late:
             versions = self.definitions.subscription_versions[self.packing.late.pop()]

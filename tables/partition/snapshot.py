@@ -213,7 +213,6 @@ class Snapshot:
         """
         checkpoint, tables = self._checkpoint, self._tables
         tables.members.sum = checkpoint.members_sum or tables.members.sum
-        tables.members.leave(checkpoint.leaving)
         if (self._loaded, self._loaded_hash % SUM_MODULUS) != (
             checkpoint.cells,
             checkpoint.cells_hash,

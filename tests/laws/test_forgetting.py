@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
@@ -62,7 +63,7 @@ class Forgetful(Repaired):
     def restart(self) -> None:
         """Restart as an owner does, which follows corrections that are not shown yet."""
         super().restart()
-        if self.partition.corrected.follow_all():
+        if list(drained(self.partition.corrected.following_all())):
             self._refolded()
         self.mend()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,11 +85,44 @@ def test_ranges_hold_what_each_of_them_holds(ranges: list[tuple[int, int]], offs
     assert offset == after if aside is None else aside.after(offset) == after
 
 
+def test_one_more_range_is_compared_with_few_of_those_there_are() -> None:
+    """The log may have very many of them; a start takes over one after the other."""
+    compared: list[int] = []
+
+    class Offset(int):
+        def __add__(self, other: int) -> Offset:
+            return Offset(int(self) + other)
+
+        def __lt__(self, other: int) -> bool:
+            compared.append(other)
+            return int(self) < other
+
+        def __gt__(self, other: int) -> bool:
+            compared.append(other)
+            return int(self) > other
+
+        def __le__(self, other: int) -> bool:
+            compared.append(other)
+            return int(self) <= other
+
+    aside, places = Aside(), [Offset(offset) for offset in range(0, 4_000, 2)]
+    (one,) = definitions_with([set_aside(0)]).set_asides.listed()
+    for offset in places[1::2] + places[::2]:
+        compared.clear()
+        aside.add(msgspec.structs.replace(one, offset=offset))
+        assert len(compared) < 100
+    assert all(aside.after(offset) == offset + 1 for offset in places)
+
+
 def aside_of(made: Iterable[Command]) -> Aside | None:
+    return definitions_with(made).set_asides.of(0)
+
+
+def definitions_with(made: Iterable[Command]) -> Definitions:
     definitions = Definitions()
     for offset, command in enumerate(made):
         apply(definitions, command.encode(), offset, offset)
-    return definitions.set_asides.of(0)
+    return definitions
 
 
 def test_an_element_goes_and_the_others_stay() -> None:

@@ -476,7 +476,7 @@ def test_an_earlier_copy_has_its_own_cut_though_the_worker_starts_again_before_i
     live.partition.corrected.correct(CorrectionArrival(amended, ORG, again_ms + 1, 0, 1, 0))
     live.partition.fold(runs_of([Arrival(late, ORG, first_ms, 0, 0, 0)]))
     live.restart()
-    live.partition.corrected.follow_all()
+    drained(live.partition.corrected.following_all())
     assert next_cut(live.partition, (ORG, SUBSCRIPTION)) == AFTER_DUE_MS + HOUR_MS
 
 
@@ -498,7 +498,7 @@ def test_a_final_period_tells_what_it_has_billed_after_a_restart_too(*, restarts
     assert [told["units"] for told in live.instants()] == ["1.0", "1.0", "0.0"]
     if restarts:
         live.restart()
-        live.partition.corrected.follow_all()
+        drained(live.partition.corrected.following_all())
         live.mend()
     live.close_until(at_ms + HOUR_MS)
     told = [body for body in live.bodies() if body["type"] != "period.completed"]

@@ -122,7 +122,7 @@ def test_a_cut_before_a_history_record_leaves_what_came_since_the_grid_cut() -> 
     watched.append(NOW_MS + 1, other)
     settle(watched.partition, NOW_MS + 2)
     watched.restart()
-    assert watched.partition.cuts.grid == {NOW_MS + 60_000: {(ORG, SUBSCRIPTION)}}
+    assert watched.partition.cuts.grid == {NOW_MS + 60_000: {(ORG, SUBSCRIPTION): None}}
 
 
 @pytest.mark.parametrize("looked_at", [False, True])

@@ -617,6 +617,43 @@ BUGS = (
         "tests/simulation/test_mending.py::test_presence_is_checked_where_no_cell_shows_it",
     ),
     Bug(
+        "restart-forgets-days-to-look-at",
+        "tables/partition/partition.py",
+        "        yield from self.cuts.announcing_days()\n",
+        "",
+        "tests/laws/test_days.py::test_a_definition_shows_at_the_end_of_its_day_after_a_restart",
+    ),
+    Bug(
+        "history-record-announced-in-one-step-after-a-restart",
+        "tables/partition/partition.py",
+        "        yield from self.history.announcing()\n",
+        "        list(self.history.announcing())\n",
+        "tests/tables/partition/test_announcing.py"
+        "::test_whatever_waits_for_a_cut_is_announced_by_small_steps",
+    ),
+    Bug(
+        "corrections-followed-in-one-step-after-a-restart",
+        "tables/partition/corrected.py",
+        "                names.add(stored.name)\n            yield\n",
+        "                names.add(stored.name)\n",
+        "tests/tables/partition/test_announcing.py::test_corrections_are_followed_by_small_steps",
+    ),
+    Bug(
+        "range-set-aside-ends-where-the-last-one-does",
+        "app/definitions/indexes/set_asides.py",
+        "max(after, ranges[end - 1][1])",
+        "after",
+        "tests/laws/test_set_asides.py::test_ranges_hold_what_each_of_them_holds",
+    ),
+    Bug(
+        "cut-forgets-in-one-step-what-corrections-revised",
+        "tables/partition/corrected.py",
+        "        for some in batches(list(self._revised), STEP_ITEMS):\n",
+        "        for some in (list(self._revised),):\n",
+        "tests/tables/partition/test_corrected.py"
+        "::test_what_corrections_revised_is_forgotten_by_small_steps",
+    ),
+    Bug(
         "void-members-come-back",
         "tables/partition/route_table.py",
         "span.generation = self._generation()",
@@ -626,7 +663,7 @@ BUGS = (
     Bug(
         "queued-refold-holds-no-cut-after-a-restart",
         "app/runtime/restoring/restore.py",
-        "queue.want({*refolding_keys(state), *unclear}, checkpoint.cut_ms)",
+        "queue.want((meter_key,), checkpoint.cut_ms)",
         "pass",
         "tests/simulation/test_mending.py"
         "::test_a_refold_that_was_queued_holds_all_cuts_to_come_after_a_restart",
@@ -881,7 +918,7 @@ BUGS = (
     Bug(
         "late-events-that-nobody-announces",
         "app/runtime/partition/cuts.py",
-        "        yield from self._state.announcing_late()\n",
+        "        yield from self._state.announcing()\n",
         "",
         "tests/app/runtime/partition/test_cuts.py"
         "::test_a_restart_announces_what_alerts_wait_for_by_small_steps",
@@ -2623,8 +2660,8 @@ BUGS = (
     Bug(
         "cut-over-routes-of-a-later-definition-of-a-restores-millisecond",
         "app/runtime/restoring/restore.py",
-        "queue.want({*refolding_keys(state), *unclear}, checkpoint.cut_ms)",
-        "queue.want({*refolding_keys(state), *unclear}, checkpoint.definitions_ms)",
+        "queue.want((meter_key,), checkpoint.cut_ms)",
+        "queue.want((meter_key,), checkpoint.definitions_ms)",
         "tests/simulation/test_simulation.py::test_seeds_that_found_something[7004162]",
     ),
     Bug(
@@ -2945,8 +2982,8 @@ BUGS = (
     ),
     Bug(
         "what-leaves-is-lost-by-a-restart",
-        "tables/partition/snapshot.py",
-        "        tables.members.leave(checkpoint.leaving)\n",
+        "tables/partition/partition.py",
+        "        yield from in_steps(self.checkpoint.leaving, self.members.leave)\n",
         "",
         "tests/laws/test_partition.py::test_nothing_stays_in_the_store_of_sets_that_were_refolded",
     ),

@@ -191,12 +191,12 @@ def _had_late(
     newest_ms: Mapping[MeterKey, int],
 ) -> bool:
     """Return True if events came after a period of the subscription was open."""
-    versions = partition.definitions.metric_versions.get(metric_id)
-    metric = versions.at() if versions is not None else None
-    if metric is None or period is None:
+    if period is None:
         return False
-    key = (subscription.organization_id, subscription.external_id, metric.code)
-    return newest_ms.get(key, 0) > period.carries_until_ms
+    # It may be deleted meanwhile.
+    codes = {metric.code for metric in partition.definitions.metric_versions[metric_id].all()}
+    name = (subscription.organization_id, subscription.external_id)
+    return any(newest_ms.get((*name, code), 0) > period.carries_until_ms for code in codes)
 
 
 _Shown = dict[tuple[str, int], set[str]]

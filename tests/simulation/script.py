@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +14,8 @@ from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from tests.simulation.daily import with_daily
 from tests.simulation.forgetting import with_forgetting
+from tests.simulation.further import with_further
+from tests.simulation.own_ids import with_own_ids
 from tests.simulation.steps import (
     CRASH,
     REBALANCE,
@@ -88,6 +88,9 @@ FORGETTING_FROM = 6_000_000
 TOGETHER_FROM = 7_000_000
 """Seeds from here on have that beside alerts, daily records, usage-changed or what is set aside."""
 
+FURTHER_FROM = 10_000_000
+"""Seeds from here on have blocks of `further.py`, and any of the others together."""
+
 
 def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     """The script of a seed."""
@@ -95,6 +98,8 @@ def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     widens = seed >= WIDENED_FROM and (seed < FORGETTING_FROM or seed % 2 == 1)
     writer = _Writer(choose, widened_by=seed if widens else None)
     script = writer.script(choose.randint(events // 2, events), faults)
+    if seed >= FURTHER_FROM:
+        return _with_all(with_further(script, seed, writer.codes), seed, writer.codes)
     if seed >= TOGETHER_FROM:
         script = _beside(script, seed, writer.codes)
     if seed >= FORGETTING_FROM:
@@ -122,6 +127,22 @@ def _beside(script: Script, seed: int, codes: Sequence[str]) -> Script:
             return _with_changed(script, seed)
         case _:
             return _with_asides(script, seed)
+
+
+def _with_all(script: Script, seed: int, codes: Sequence[str]) -> Script:
+    """What others have by turns, any of it together."""
+    choose = random.Random(f"all {seed}")
+    if choose.random() < 0.4:
+        script = with_forgetting(script, seed)
+    if choose.random() < 0.6:
+        script = with_daily(script, seed)
+    if choose.random() < 0.6:
+        script = _with_changed(script, seed)
+    if choose.random() < 0.3:
+        script = _with_asides(script, seed)
+    if choose.random() < 0.6:
+        script = _with_alerts(script, seed, codes)
+    return with_own_ids(script, choose)
 
 
 def _with_alerts(script: Script, seed: int, codes: Sequence[str]) -> Script:
@@ -467,31 +488,3 @@ _POISON = (
     b'{"transaction_id":"p4","external_subscription_id":"sub","code":"sum","timestamp":"4e9"}',
     b'{"transaction_id":"p5","external_subscription_id":"b","code":"sum","timestamp":"4102444800"}',
 )
-
-_UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
-
-
-def with_own_ids(script: Script, choose: random.Random) -> Script:
-    """Commands make random ids: let them be the seed's."""
-    ids: dict[bytes, bytes] = {}
-
-    def own(found: re.Match[bytes]) -> bytes:
-        known = ids.get(found[0])
-        if known is None:
-            made = uuid.UUID(int=choose.getrandbits(128), version=4)
-            known = ids[found[0]] = str(made).encode()
-        return known
-
-    def owned(define: Define) -> Define:
-        return define._replace(value=_UUID.sub(own, define.value))
-
-    def with_own(step: Step) -> Step:
-        match step:
-            case Define():
-                return owned(step)
-            case AtOnce(elements):
-                made = (owned(each) if isinstance(each, Define) else each for each in elements)
-                return step._replace(elements=tuple(made))
-        return step
-
-    return script._replace(steps=[with_own(step) for step in script.steps])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 from hypothesis import strategies as st
 
+from app.billing_periods.instants import iso_milliseconds
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord, Subscription
@@ -296,8 +297,10 @@ def _plan(draw: st.DrawFn, code: str, made: Made) -> Command:
         for charge in made.charges
         if draw(st.integers(0, 3))
     ]
-    new = plan_body([code])["charges"]
-    return commands.update_plan(ORG, "plan", {"charges": [*kept, *new]})
+    (new,) = plan_body([code])["charges"]
+    # Under the code of one that stays it would be refused.
+    new["code"] = f"{code}-new"
+    return commands.update_plan(ORG, "plan", {"charges": [*kept, new]})
 
 
 _GROUPINGS: list[dict[str, Any]] = [
@@ -320,10 +323,21 @@ def _one_charge(draw: st.DrawFn, code: str, made: Made) -> Command:
         case 1:
             return commands.update_charge(ORG, "plan", code, {"properties": properties})
         case 2:
-            values = {"g": [draw(st.sampled_from(["x", "y"]))]}
-            return commands.create_charge_filter(ORG, "plan", code, {"values": values})
+            values = draw(st.sampled_from(_MORE_VALUES))
+            return commands.create_charge_filter(
+                ORG, "plan", _filtered(code, made), {"values": values}
+            )
         case _:
             return commands.delete_charge(ORG, "plan", code)
+
+
+_MORE_VALUES = [{"g": ["y"]}, {"u": ["b"]}, {"g": ["x"], "u": ["a"]}]
+"""Of filters that the charge has not yet: it refuses another one of the same values."""
+
+
+def _filtered(code: str, made: Made) -> str:
+    """Return the code of a charge whose metric has filters, if there is one."""
+    return "filtered" if any(c["code"] == "filtered" for c in made.charges) else code
 
 
 def _own_charge(draw: st.DrawFn, code: str, made: Made) -> Command:
@@ -334,7 +348,8 @@ def _own_charge(draw: st.DrawFn, code: str, made: Made) -> Command:
         case 0:
             return commands.update_subscription_charge(named, {"properties": properties})
         case 1:
-            values = {"g": [draw(st.sampled_from(["x", "y"]))]}
+            values = draw(st.sampled_from(_MORE_VALUES))
+            named = named._replace(charge_code=_filtered(code, made))
             return commands.create_subscription_charge_filter(named, {"values": values})
         case 2:
             body = {"properties": properties, "cascade_updates": True}
@@ -372,6 +387,35 @@ def _terminate(draw: st.DrawFn, code: str, made: Made) -> Command:
     return commands.terminate_subscription(ORG, SUBSCRIPTION)
 
 
+def _ending(draw: st.DrawFn, code: str, made: Made) -> Command:
+    """An end is wished for, moved, or taken back."""
+    day_ms = START_MS + draw(st.integers(1, WEEKS * 7)) * DAY_MS
+    ending_at = draw(st.none() | st.sampled_from([day_ms, day_ms + 8 * HOUR_MS]))
+    body = {"ending_at": None if ending_at is None else iso_milliseconds(ending_at)}
+    return commands.update_subscription(ORG, SUBSCRIPTION, body)
+
+
+def _plan_itself(draw: st.DrawFn, code: str, made: Made) -> Command:
+    """The plan goes, with its children, comes again, or has other periods."""
+    interval = draw(st.sampled_from(["weekly", "monthly", "quarterly"]))
+    terms = {"interval": interval, "bill_charges_monthly": draw(st.booleans())}
+    match draw(st.integers(0, 3)):
+        case 0:
+            return commands.delete_plan(ORG, "plan")
+        case 1:
+            return commands.create_plan(ORG, {**plan_body([code]), **terms})
+        case _:
+            return commands.update_plan(ORG, "plan", terms)
+
+
+def _in_advance(draw: st.DrawFn, code: str, made: Made) -> Command:
+    """One more charge of a metric, each event of which is billed when it comes."""
+    (new,) = plan_body([code])["charges"]
+    prorated = metric_body(code).get("recurring", False) and draw(st.booleans())
+    new |= {"code": f"{code}-now", "pay_in_advance": True, "prorated": prorated}
+    return commands.create_charge(ORG, "plan", new)
+
+
 def _history(draw: st.DrawFn, code: str, made: Made) -> Command:
     """Of some metrics or charges, over some of the first weeks."""
     from_ms = START_MS + draw(st.integers(0, 2)) * WEEK_MS
@@ -405,6 +449,10 @@ _CHANGES = [
     _one_charge,
     _subscribe,
     _terminate,
+    _ending,
+    _plan_itself,
+    _plan_itself,
+    _in_advance,
     _history,
     _history,
 ]

@@ -131,8 +131,8 @@ class Changelog:
         for _, at_ms, impact in untold:
             partition.redefinition.tell(impact, at_ms, until_ms=checkpoint.definitions_ms)
         drained(partition.loaded())
-        assert partition.restored()
-        drained(partition.announcing_late())
+        assert drained(partition.restored())
+        drained(partition.announcing())
         untold_ms = partition.cuts.untold_ms()
         for name in partition.definitions.alerts.by_name:
             partition.cuts.announce_grid(name, untold_ms)
@@ -194,7 +194,8 @@ class Live:
                 self.definitions, line.command.encode(), line.append_time_ms, line.offset
             )
             if isinstance(applied, Applied) and applied.impact is not None:
-                self._impacts.append((line.offset, line.append_time_ms, applied.impact))
+                at_ms = self.definitions.append_time_ms
+                self._impacts.append((line.offset, at_ms, applied.impact))
                 self.partition.redefinition.tell(applied.impact)
                 self.renew()
 
@@ -296,7 +297,7 @@ class Live:
         self.flush()
         untold = [told for told in self._impacts if behind_ms is not None and told[1] >= behind_ms]
         self.partition = self.changelog.restored(self.definitions, untold)
-        self.partition.changed.tell_again(self._impacts)
+        drained(self.partition.changed.telling_again(self._impacts))
         self.renew()
 
     def refold(self, meter_keys: Iterable[MeterKey], *, redefined: bool = False) -> None:

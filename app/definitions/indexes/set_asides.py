@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
@@ -29,13 +29,13 @@ class Aside(Index):
         if one.index is not None:
             self._elements.setdefault(one.offset, set()).add(one.index)
             return
-        merged: list[_Place] = []
-        for first, after in sorted([*self._ranges, (one.offset, one.offset + one.count)]):
-            if merged and first <= merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(after, merged[-1][1]))
-            else:
-                merged.append((first, after))
-        self._ranges = merged
+        first, after, ranges = one.offset, one.offset + one.count, self._ranges
+        # Those that it meets become one with it; the others stay, however many there are.
+        begin = bisect_left(ranges, first, key=lambda place: place[1])
+        end = bisect_right(ranges, after, key=lambda place: place[0])
+        if begin < end:
+            first, after = min(first, ranges[begin][0]), max(after, ranges[end - 1][1])
+        ranges[begin:end] = [(first, after)]
 
     def touches(self, offset: int) -> bool:
         """Return True if a record, or an element of it, is set aside."""

@@ -159,7 +159,7 @@ class Cuts:
         """Learn of a restored partition when its cuts are, and pack what need not be at hand."""
         homes = self._context.homes
         yield from homes.knowing()
-        yield from self._state.announcing_late()
+        yield from self._state.announcing()
         # Cells were found, maybe, that no route leads to.
         self._refold_queue.want_orphaned()
         untold_ms = self._state.cuts.untold_ms()

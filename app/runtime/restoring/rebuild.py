@@ -102,8 +102,10 @@ async def fold_anew(
     carried = Carried(checkpoint, None, *tables, *shared.homes.at(number))
     index = open_index(number, shared, begun)
     table = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
-    table.changed.tell_again(shared.followed.impacts_since(table.changed.next_offset))
+    untold = shared.followed.impacts_since(table.changed.next_offset)
+    await shared.turns.run(Work("restore", "definitions"), table.changed.telling_again(untold))
     table.snapshot.forget_stored(newest[CELLS_CHANGELOG])
+    await shared.turns.run(Work("restore", "daily records"), daily.looking_at_all(table, shared))
     await fill(store, number, checkpoint.epoch, checkpoint.flush, {})
     owned = OwnedPartition(
         table, producer, shared, durable, folds_anew=True, is_new=known.flush == 0
@@ -120,9 +122,6 @@ async def fold_anew(
     owned.next_flush.add(Record(topic, number, key, None) for key in torn)
     topic = settings.topic(DAILY_CHANGELOG)
     owned.next_flush.add(Record(topic, number, key, None) for key in daily.gone)
-    table.cuts.announce_days()
-    looking = daily.looking_at_all(table, shared)
-    await shared.turns.run(Work("restore", "days"), looking)
     return owned
 
 

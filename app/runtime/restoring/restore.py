@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from functools import partial
+from itertools import chain
 
 import msgspec
 
@@ -70,10 +71,11 @@ _RESTORING = Work("restore", "state")
 
 async def restore(
     number: int, producer: PartitionProducer, shared: WorkerContext, told_epoch: int
-) -> OwnedPartition:
+) -> tuple[OwnedPartition, Steps[None] | None]:
     """Return the partition as its last flush left it, under a new epoch, ready to be scheduled.
 
-    `told_epoch`: the highest that anybody reported progress of it under.
+    With steps that queue what it has to fold again, which the caller takes before; None: there is
+    nothing. `told_epoch`: the highest that anybody reported progress of it under.
     """
     newest: dict[str, dict[bytes, bytes]] = {name: {} for name in _RESTORED_FROM}
     takes = {name: newest_into(values) for name, values in newest.items()}
@@ -92,7 +94,7 @@ async def restore(
     if packed_checkpoint is None:
         unknown = Checkpoint(epoch=told_epoch)
         published = await _published(number, shared, unknown, store, kept)
-        return await fold_anew(number, unknown, None, newest, published, producer, shared)
+        return await fold_anew(number, unknown, None, newest, published, producer, shared), None
     checkpoint = _readable(number, packed_checkpoint, end, shared)
     index = await restored_index(number, shared, checkpoint)
     published = await _published(number, shared, checkpoint, store, kept)
@@ -107,8 +109,10 @@ async def restore(
     seen = shared.followed.last
     impacts = shared.followed.impacts_since(checkpoint.definitions_offset)
     refolds, unclear = await shared.turns.run(_RESTORING, _catching_up(state, impacts))
-    state.changed.tell_again(shared.followed.impacts_since(state.changed.next_offset))
-    intact = state.restored() and state.index.length == checkpoint.index_length
+    untold = shared.followed.impacts_since(state.changed.next_offset)
+    await shared.turns.run(_RESTORING, state.changed.telling_again(untold))
+    intact = await shared.turns.run(_RESTORING, state.restored())
+    intact = intact and state.index.length == checkpoint.index_length
     checkpoint.epoch = max(checkpoint.epoch, told_epoch) + 1
     checkpoint.attempt += 1
     intact = intact and await _restore_members(number, shared, state)
@@ -123,17 +127,16 @@ async def restore(
         )
         # Whatever was before the flush has gone to its homes; others wait for what came since.
         owned.note_forwarded(checkpoint.raw_next, checkpoint.append_time_ms)
-        return owned
+        return owned, None
     newest.clear()
     cells.clear()
+    await shared.turns.run(_RESTORING, daily.looking_at_all(state, shared))
     owned = OwnedPartition(state, producer, shared, packed_checkpoint)
     for changelog, gone in ((EVALUATIONS_CHANGELOG, torn), (DAILY_CHANGELOG, daily.gone)):
         topic = shared.settings.topic(changelog)
         owned.next_flush.add(Record(topic, number, key, None) for key in gone)
-    await shared.turns.run(_RESTORING, daily.looking_at_all(state, shared))
     owned.renewal.note_seen(seen[0])
-    _queue(owned, refolds, unclear, seen)
-    return owned
+    return owned, _queueing(owned, refolds, unclear, seen)
 
 
 def _readable(number: int, packed: bytes, end: int, shared: WorkerContext) -> Checkpoint:
@@ -171,12 +174,12 @@ def _loading_state(state: Partition, newest: dict[str, dict[bytes, bytes]]) -> S
     yield from state.loaded()
 
 
-def _queue(
+def _queueing(
     owned: OwnedPartition,
     refolds: Iterable[MeterKey],
     unclear: Iterable[MeterKey],
     seen: tuple[int, int],
-) -> None:
+) -> Steps[None]:
     """Queue all that is to be folded again; `seen`: the definitions there are, by offset and time.
 
     `refolds`: what the definitions since the last flush send elsewhere. `unclear`: whose routes may
@@ -186,13 +189,19 @@ def _queue(
     checkpoint = state.checkpoint
     queue.stand_under((checkpoint.definitions_offset, checkpoint.definitions_ms))
     # One that was queued may be for an earlier copy of an event: all cuts to come wait for it.
-    queue.want({*refolding_keys(state), *unclear}, checkpoint.cut_ms)
-    queue.want(refolds, checkpoint.definitions_ms, redefined=True)
+    for meter_key in chain(refolding_keys(state), unclear):
+        queue.want((meter_key,), checkpoint.cut_ms)
+        yield
+    for meter_key in refolds:
+        queue.want((meter_key,), checkpoint.definitions_ms, redefined=True)
+        yield
     queue.want_orphaned()
     if not queue.meter_keys and state.standing.behind_since_ms is None:
         queue.stand_under(seen)
     # Which of them the cells show is not written down.
-    queue.requeue_corrections(sorted(state.corrected.follow_all()), checkpoint.cut_ms)
+    for name in (yield from state.corrected.following_all()):
+        queue.requeue_corrections((name,), checkpoint.cut_ms)
+        yield
 
 
 def refolding_keys(state: Partition) -> Iterable[MeterKey]:

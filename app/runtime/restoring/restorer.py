@@ -118,9 +118,12 @@ class Restorer:
         )
 
     async def _restored(self, number: int, producer: PartitionProducer) -> OwnedPartition:
-        owned = await restore(number, producer, self._shared, self._progress.epoch(number))
+        epoch = self._progress.epoch(number)
+        owned, queueing = await restore(number, producer, self._shared, epoch)
         owned.state.members.keep_at_most(self._shared.members_at_hand)
         try:
+            if queueing is not None:
+                await self._shared.turns.run(Work("restore"), queueing)
             await self._begin(owned)
         except BaseException:
             await owned.abandon()

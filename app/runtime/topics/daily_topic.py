@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.billing_periods.instants import parse_iso8601_ms
-from app.bounds.turns import STEP_ITEMS, Steps, Work
+from app.bounds.turns import Steps, Work
 from app.definitions.state import Definitions
 from app.kafka.names import TopicPartition
 from app.kafka.topics import USAGE_DAILY
@@ -50,10 +50,9 @@ class Daily(NamedTuple):
         definitions, checkpoint = shared.definitions, state.checkpoint
         done_ms, told_from = checkpoint.grid_done_ms, checkpoint.definitions_offset
         yield from shared.homes.knowing()
-        for count, name in enumerate(shared.homes.names_at(state.number), 1):
+        for name in shared.homes.names_at(state.number):
             state.cuts.schedule_grid(name, done_ms + 1)
-            if count % STEP_ITEMS == 0:
-                yield
+            yield
         # Cells may show definitions since then that nobody tells of again. Only as of these are
         # there daily records, or a subscription, or days of another timezone.
         first = definitions.last_offset_at(done_ms) + 1

@@ -125,7 +125,7 @@ def folded_live(log: Log) -> Rows:
         worker.take_batch(lines[first : first + BATCH])
         if number % RESTARTED_EVERY == 0:
             worker.restart()
-            worker.partition.corrected.follow_all()
+            drained(worker.partition.corrected.following_all())
     worker.close_until(log.end_ms)
     worker.flush()
     worker.answer(log.end_ms)
