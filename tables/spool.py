@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
 
 Place = int | bytes
 """Where a value lies: its offset and length in one number, or the value itself."""
@@ -23,22 +22,23 @@ class Spool:
     def __init__(self, directory: Path | None = None):
         """Take a directory; None: in memory."""
         self.directory = directory
-        self._file: IO[bytes] | None = None
+        self._descriptor = -1
         self._end = 0
 
     def __del__(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
     def put(self, value: bytes) -> Place:
         """Keep a value."""
         if self.directory is None:
             return value
         try:
-            if self._file is None:
+            if self._descriptor < 0:
                 self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._file = TemporaryFile(dir=self.directory, buffering=0)  # noqa: SIM115
-            written = os.pwrite(self._file.fileno(), value, self._end)
+                with TemporaryFile(dir=self.directory) as file:
+                    self._descriptor = os.dup(file.fileno())
+            written = os.pwrite(self._descriptor, value, self._end)
         except OSError:
             # No room, or no file: it is none of the value's fault.
             return value
@@ -52,10 +52,10 @@ class Spool:
         """Return the value at a place. Raises OSError if the disk gives it no more."""
         if isinstance(place, bytes):
             return place
-        if self._file is None:
+        if self._descriptor < 0:
             raise LookupError("nothing was put here")
         length = place & (1 << _LENGTH_BITS) - 1
-        value = os.pread(self._file.fileno(), length, place >> _LENGTH_BITS)
+        value = os.pread(self._descriptor, length, place >> _LENGTH_BITS)
         if len(value) != length:
             raise OSError(f"local disk has {len(value)} of {length} bytes that were written to it")
         return value

@@ -85,11 +85,19 @@ class Checkpoint(msgspec.Struct, array_like=True, kw_only=True):
     """Moment that is being told, and the last external subscription that was."""
     leaving: tuple[bytes, ...] = ()
     """Sets of members that are being emptied, because nothing is folded into them any more."""
+    figures_whole: bool = False
+    """Whether no grid cut decides again what its events billed, also where `cut_ms` has it taken
+    again: usage-records had all of it when the state was lost."""
 
     @property
     def is_too_new(self) -> bool:
         """Whether a program of a later fold version wrote it."""
         return self.fold_version % _FORGETTING > FOLD_VERSION
+
+    @property
+    def billed_ms(self) -> int:
+        """What events bill at grid cuts up to it is decided."""
+        return self.grid_done_ms if self.figures_whole else self.cut_ms
 
     @property
     def grid_done_ms(self) -> int:

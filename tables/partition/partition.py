@@ -370,7 +370,7 @@ class Partition:
             by_append_time[arrival.append_time_ms].append(arrival)
         for append_time_ms, arrivals in by_append_time.items():
             cut_ms = self.cuts.grid_cut_of(append_time_ms)
-            if cut_ms > self.checkpoint.cut_ms:
+            if cut_ms > self.checkpoint.billed_ms:
                 self.cuts.expect_instants(self.instants.add(arrivals), cut_ms)
 
     def _note_unrouted(self, route: Route, run: Sequence[Arrival], folded: Folded) -> None:

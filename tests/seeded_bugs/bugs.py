@@ -2744,6 +2744,21 @@ BUGS = (
         "tests/live/test_instants.py::test_an_event_paid_in_advance_from_its_record_to_the_close",
     ),
     Bug(
+        "events-that-billed-nothing-billed-after-a-torn-changelog",
+        "tables/changelogged/checkpoint.py",
+        "return self.grid_done_ms if self.figures_whole else self.cut_ms",
+        "return self.cut_ms",
+        "tests/simulation/test_simulation.py::test_seeds_that_found_something[10001041]",
+    ),
+    Bug(
+        "events-that-lost-their-figures-bill-nothing",
+        "tables/changelogged/checkpoint.py",
+        "return self.grid_done_ms if self.figures_whole else self.cut_ms",
+        "return self.grid_done_ms",
+        "tests/simulation/test_mending.py"
+        "::test_records_of_single_events_that_are_lost_with_a_torn_changelog_are_published_again",
+    ),
+    Bug(
         "all-revised-periods-in-one-step",
         "tables/closing/close.py",
         "        if count:\n            # A history record",

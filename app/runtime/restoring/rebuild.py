@@ -112,6 +112,7 @@ async def fold_anew(
     )
     # Figures that are lost are decided again, each over the cells that there were at its cut.
     loses = _may_lose_figures(known, published, shared)
+    checkpoint.figures_whole = not loses
     seen = _decided(shared, -1 if loses else checkpoint.grid_ms)
     owned.renewal.note_seen(seen[0])
     owned.refold_queue.stand_under(seen)
