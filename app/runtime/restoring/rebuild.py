@@ -116,13 +116,10 @@ async def fold_anew(
     seen = _decided(shared, -1 if loses else checkpoint.grid_ms)
     owned.renewal.note_seen(seen[0])
     owned.refold_queue.stand_under(seen)
-    for name in void:
+    gone = [(EVALUATIONS_CHANGELOG, torn), (DAILY_CHANGELOG, daily.gone)]
+    for name, keys in (*((name, newest[name]) for name in void), *gone):
         topic = settings.topic(name)
-        owned.next_flush.add(Record(topic, number, key, None) for key in newest[name])
-    topic = settings.topic(EVALUATIONS_CHANGELOG)
-    owned.next_flush.add(Record(topic, number, key, None) for key in torn)
-    topic = settings.topic(DAILY_CHANGELOG)
-    owned.next_flush.add(Record(topic, number, key, None) for key in daily.gone)
+        owned.next_flush.add(Record(topic, number, key, None) for key in keys)
     return owned
 
 
