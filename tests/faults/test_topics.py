@@ -110,7 +110,8 @@ async def counted(
         world_on(settings, worker.url) as world,
     ):
         async with foreign_producer(settings) as producer:
-            await Traffic(world).send(100, producer)
+            # Of the running month: an explanation of it reads them.
+            await Traffic(world, months=(2,)).send(100, producer)
         await world.is_counted()
         yield worker, world
 
