@@ -38,7 +38,7 @@ SEEDS = count(24)
 BY_DAY = replace(SETTINGS, daily_records=True)
 PLAYED = [
     pytest.param(settings, seed, id=f"{name}-{seed}")
-    for settings, name, seeds in ((SETTINGS, "periods", SEEDS), (BY_DAY, "days", SEEDS // 2))
+    for settings, name, seeds in ((SETTINGS, "periods", SEEDS), (BY_DAY, "days", SEEDS // 4))
     for seed in range(seeds)
 ]
 
