@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from app.definitions.state import Definitions
 from app.definitions.timeline import Period
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.days import shown_until_ms
-from tables.cells.grids import Grids
 from tables.cells.keys import CellKey, SpanKey
 from tables.unique_count import BEFORE
 
@@ -31,9 +31,12 @@ def is_forgotten(layer: Layer) -> bool:
     return span.fold.forgets if period is None else has_forgotten(span, period)
 
 
-def gone_ms(period: Period, grids: Grids, *, by_day: bool) -> int:
+def gone_ms(definitions: Definitions, period: Period, settled_ms: int, *, by_day: bool) -> int:
     """Return from which cut on nobody reads cells of a period: it is final, its days are shown."""
-    return max(period.final_ms, shown_until_ms(period, grids)) if by_day else period.final_ms
+    if not by_day:
+        return period.final_ms
+    grids = definitions.close_grids_ms(settled_ms)
+    return max(period.final_ms, shown_until_ms(period, grids))
 
 
 def carry(cell: Cell, into: Cell) -> None:

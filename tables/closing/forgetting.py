@@ -249,8 +249,8 @@ def _note_final(partition: Partition, meter_key: MeterKey) -> None:
 
 
 def _gone_ms(partition: Partition, span: Span, period: Period) -> int:
-    grids = partition.definitions.close_grids_ms(partition.cuts.settled_ms)
-    return gone_ms(period, grids, by_day=span.fold.by_day)
+    settled_ms = partition.cuts.settled_ms
+    return gone_ms(partition.definitions, period, settled_ms, by_day=span.fold.by_day)
 
 
 def _is_in_order(partition: Partition, final: Iterable[tuple[Span, Layer, Period]]) -> bool:

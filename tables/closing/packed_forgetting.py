@@ -57,7 +57,6 @@ def final_of(partition: Partition, name: SubscriptionKey) -> Final | None:
         return None
     final, known_ms = Final({}, {}), dict[str, int]()
     settled_ms, done_ms = partition.cuts.settled_ms, partition.checkpoint.cut_ms
-    grids = partition.definitions.close_grids_ms(settled_ms)
     for cell in cells:
         place = _place_of(partition, *alone, decode_key(cell[0]))
         if place is None or len(cells) >= place.period.max_groups:
@@ -67,7 +66,7 @@ def final_of(partition: Partition, name: SubscriptionKey) -> Final | None:
             if not _is_told_by_cells(partition, name, code):
                 return None
             known_ms[code] = partition.event_ranges.forgotten_ms(name, code)
-        later_ms = gone_ms(period, grids, by_day=place.by_day)
+        later_ms = gone_ms(partition.definitions, period, settled_ms, by_day=place.by_day)
         if later_ms > settled_ms:
             if period.final_ms <= settled_ms:
                 # A day of it is shown yet, and all cells of a code go together.

@@ -2777,7 +2777,7 @@ BUGS = (
     Bug(
         "forgets-before-the-last-day-is-told",
         "tables/cells/forgotten.py",
-        "max(period.final_ms, shown_until_ms(period, grids)) if by_day else period.final_ms",
+        "max(period.final_ms, shown_until_ms(period, grids))",
         "period.final_ms",
         "tests/tables/closing/test_forgetting_days.py"
         "::test_the_last_day_of_a_final_period_is_told_of_all_cells",

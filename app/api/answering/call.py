@@ -22,7 +22,7 @@ from app.api.http.pagination import Item, PageRequest, listing, numbered
 from app.api.http.query import Query
 from app.api.http.siblings import Siblings
 from app.api.overview.overviews import Overviews
-from app.bounds.turns import Turns, Work
+from app.bounds.turns import Steps, Turns, Work
 from app.definitions.command import Command
 from app.definitions.outcome import Applied, Rejected
 from app.meter.errors import Unavailable
@@ -190,9 +190,7 @@ class Call:
         total_count: int | None = None,
     ) -> dict[str, Any]:
         """Return the requested page of a listing, made in turns (see `pagination.listing`)."""
-        work = Work("request", f"listing {root}", self.organization_id)
-        steps = listing(root, items, self.page, to_json, total_count)
-        return await self.api.turns.run(work, steps)
+        return await self._listed(root, listing(root, items, self.page, to_json, total_count))
 
     async def numbered(
         self,
@@ -202,8 +200,10 @@ class Call:
         total_count: int | None = None,
     ) -> dict[str, Any]:
         """Return the requested page of objects that have numbers (see `pagination.numbered`)."""
+        return await self._listed(root, numbered(root, blocks, self.page, to_json, total_count))
+
+    async def _listed(self, root: str, steps: Steps[dict[str, Any]]) -> dict[str, Any]:
         work = Work("request", f"listing {root}", self.organization_id)
-        steps = numbered(root, blocks, self.page, to_json, total_count)
         return await self.api.turns.run(work, steps)
 
     async def define(self, command: Command) -> Applied:

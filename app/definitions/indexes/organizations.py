@@ -10,7 +10,7 @@ from typing import Final
 from app.definitions.indexes.forms import CustomerForm
 from app.definitions.indexes.groups import Groups
 from app.definitions.indexes.index import CodeKey, Index, push
-from app.definitions.indexes.packed import PackedVersions
+from app.definitions.indexes.packed import PackedVersions, with_numbers
 from app.definitions.indexes.places import Places
 from app.definitions.indexes.rows import Keep
 from app.definitions.model import Customer, Organization, WebhookEndpoint
@@ -68,9 +68,7 @@ class CustomerIndex(Index):
 
     def numbered(self, number: int) -> Customer:
         """Return the customer that has a number; a deleted one as it last was. Not of a branch."""
-        if not isinstance(self.versions, PackedVersions):
-            raise TypeError("what a branch has made has no number")
-        one: Customer | None = self.versions.numbered(number).last_before_deletion()
+        one: Customer | None = with_numbers(self.versions).numbered(number).last_before_deletion()
         if one is None:
             raise LookupError("what has a number was there once")
         return one

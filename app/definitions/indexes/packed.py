@@ -227,3 +227,10 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         if coming.is_here:
             self._replace(number, self._packed(versions))
         return versions
+
+
+def with_numbers(versions: MutableMapping[K, Versions[D]]) -> PackedVersions[K, D]:
+    """Return versions that have numbers. Raises TypeError: they are of a branch."""
+    if not isinstance(versions, PackedVersions):
+        raise TypeError("what a branch has made has no number")
+    return versions

@@ -15,7 +15,7 @@ from app.definitions.indexes.forms import SubscriptionForm
 from app.definitions.indexes.groups import Groups
 from app.definitions.indexes.index import CodeKey, Index, newest, push
 from app.definitions.indexes.names import Names
-from app.definitions.indexes.packed import PackedVersions
+from app.definitions.indexes.packed import PackedVersions, with_numbers
 from app.definitions.indexes.rows import Keep
 from app.definitions.model import Customer, Subscription
 from app.definitions.texts import differ_in_texts_only
@@ -83,11 +83,11 @@ class SubscriptionIndex(Index):
         Newest first, at a moment not before `log_ms`, which the log has passed. Who had a status by
         then that no time changes is not looked at again. Not of a branch.
         """
-        packed, numbers = self._packed(), self.by_organization.numbers(organization_id)
+        known, numbers = with_numbers(self.versions), self.by_organization.numbers(organization_id)
         wanted = np.array([status in statuses for status in _LASTING])
         for first in range(0, len(numbers), _AT_ONCE):
             some = numbers[first : first + _AT_ONCE]
-            noted = np.frombuffer(packed.noted, np.uint8)[some]
+            noted = np.frombuffer(known.noted, np.uint8)[some]
             listed = wanted[noted]
             for place in np.flatnonzero(noted == 0).tolist():
                 number = int(some[place])
@@ -98,8 +98,8 @@ class SubscriptionIndex(Index):
                 # A clock may go back, the log does not.
                 is_lasting = is_lasting and one.status_at(log_ms) == status
                 # Of what is promised another version may come without a word.
-                if is_lasting and packed.packed_row(number) is not None:
-                    packed.noted[number] = _LASTING.index(status)
+                if is_lasting and known.packed_row(number) is not None:
+                    known.noted[number] = _LASTING.index(status)
             yield some[listed]
 
     def again_on_plan(self, plan_id: str) -> Iterator[Subscription | None]:
@@ -107,7 +107,7 @@ class SubscriptionIndex(Index):
 
         Nearly all customers have one, and are not looked at. Not of a branch.
         """
-        self._packed()
+        with_numbers(self.versions)
         numbers = self.by_plan.numbers(plan_id)
         for first in range(0, len(numbers), _PASSED_OVER):
             again = self.by_customer.again(numbers[first : first + _PASSED_OVER])
@@ -120,15 +120,10 @@ class SubscriptionIndex(Index):
 
     def numbered(self, number: int) -> Subscription:
         """Return the subscription that has a number."""
-        one = self._packed().newest(number)
+        one = with_numbers(self.versions).newest(number)
         if one is None:
             raise LookupError("no subscription is deleted")
         return one
-
-    def _packed(self) -> PackedVersions[str, Subscription]:
-        if not isinstance(self.versions, PackedVersions):
-            raise TypeError("what a branch has made has no number")
-        return self.versions
 
     def commit(self, subscription: Subscription, now_ms: int, offset: int) -> None:
         """Take over a new version of a subscription."""
