@@ -278,7 +278,7 @@ class _Looks:
                 path=str(directory),
                 bytes=usage.free,
             )
-        full = [owned.disk_full for owned in worker.owned.values() if owned.disk_full is not None]
+        full = [each for owned in worker.owned.values() if (each := owned.disk.full) is not None]
         if full:
             since_ms, text = min(full)
             self._health.note("disk_full", text, since_ms)

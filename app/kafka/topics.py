@@ -39,6 +39,7 @@ METER_PROGRESS = "meter-progress"
 CELLS_CHANGELOG = "meter-cells-changelog"
 MEMBERS_CHANGELOG = "meter-members-changelog"
 INDEX_CHANGELOG = "meter-index-changelog"
+FIGURES_CHANGELOG = "meter-figures-changelog"
 PRESENCE_CHANGELOG = "meter-presence-changelog"
 PUBLISHED_CHANGELOG = "meter-published-changelog"
 CORRECTIONS_CHANGELOG = "meter-corrections-changelog"
@@ -150,6 +151,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         TopicSpec(USAGE_ALERTS, partitions, published, {**_KEPT, **for_others}),
         *(TopicSpec(name, partitions, changelog, _SMALL_SEGMENTS) for name in COMPACTED_CHANGELOGS),
         TopicSpec(INDEX_CHANGELOG, partitions, index, {**_STAMPED, **_SEGMENT}),
+        TopicSpec(FIGURES_CHANGELOG, partitions, index, {**_STAMPED, **_SEGMENT}),
     ]
     if settings.usage_changed:
         specs.append(TopicSpec(USAGE_CHANGED, partitions, published, {**_A_WEEK, **for_others}))

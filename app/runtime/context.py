@@ -11,7 +11,6 @@ from typing import Literal, Protocol
 from app.bounds.turns import Turns
 from app.bounds.work_done import Operation
 from app.clock import Clock
-from app.definitions.indexes.rows import Keep
 from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
 from app.kafka.brokers import Brokers
@@ -26,10 +25,9 @@ from app.runtime.raw_lookup import RawPlace
 from app.runtime.status import Tally
 from app.settings import Settings
 from app.wire.arrivals import Arrived
-from tables.changelogged.instants import InstantTable
 from tables.changelogged.members import MEMBERS_AT_HAND
 
-Rebuilt = Literal["partition", "index", "members", "published"]
+Rebuilt = Literal["partition", "index", "figures", "members", "published"]
 
 
 class Numbered(Protocol):
@@ -130,8 +128,6 @@ class WorkerContext:
     """Batches whose records are tried at once."""
     packing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the partition whose flush is packed."""
-    keep: Keep = bytes
-    """Takes over chunks of what rests, as on local disk."""
     tally: Tally = field(default_factory=Tally)
     turns: Turns = field(default_factory=Turns)
     """The turns of the worker's event loop."""
@@ -151,10 +147,6 @@ class WorkerContext:
     partitions_at_hand: int = 0
     """Among how many partitions memory is divided; 0: not known yet."""
 
-    def instants(self) -> InstantTable:
-        """Return a table without anything; what events have billed rests on local disk."""
-        return InstantTable(self.keep)
-
     def divide_memory(self, partitions: int) -> None:
         """Divide what partitions have together among so many."""
         self.partitions_at_hand = partitions
@@ -163,6 +155,11 @@ class WorkerContext:
     def index_bytes(self) -> int:
         """Memory for the event index of one partition."""
         return max(1 << 20, self.settings.dedupe_memory_bytes // self._sharing)
+
+    @property
+    def figures_bytes(self) -> int:
+        """Memory for the index of what the events of one partition billed at once."""
+        return max(1 << 19, self.index_bytes // 8)
 
     @property
     def members_at_hand(self) -> int:

@@ -145,7 +145,6 @@ class Engine:
             followed=self.followed,
             progress=self.progress,
             first_failure=Together(self._shelf.first_failure).first_failure,
-            keep=self._shelf.keep,
             tally=self.tally,
             turns=turns,
         )

@@ -1,6 +1,6 @@
 """A shelf: chunks of what rests, on local disk instead of in memory.
 
-Every worker has all definitions, and what each event billed in advance; it looks at little of it.
+Every worker has all definitions, and looks at few of them.
 What lies here is read through the page cache: it stays at hand while there is memory to spare. It
 lasts as long as the process.
 """

@@ -194,8 +194,10 @@ class World:
 
     def flush(self) -> None:
         """Take out what changed, as a flush does."""
+        self.state.instants.let_rest()
         self.state.take_changes()
         self.state.index.seal_flush(self.state.checkpoint.flush)
+        self.state.instants.at_rest.seal_flush(self.state.checkpoint.flush)
 
     def cancel(
         self, arrival: Arrival, appended_ms: int | None = None, *, known: bool = True

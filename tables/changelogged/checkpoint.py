@@ -9,6 +9,7 @@ import msgspec
 from app.definitions.model import FOLD_VERSION
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.changelogged.checksum import ChangelogSum
+from tables.event_index.log import LOG_START, LogPlace
 
 
 class OutputMark(NamedTuple):
@@ -19,12 +20,13 @@ class OutputMark(NamedTuple):
     """Hash of its value."""
 
 
-_FORGETTING = 250
-FORGETTING_VERSION = 7 * _FORGETTING + FOLD_VERSION
+_FORGETTING = 125
+FORGETTING_VERSION = 15 * _FORGETTING + FOLD_VERSION
 """What a checkpoint says since cells were forgotten: an earlier program refuses to take it.
 
 Programs that never forgot cells of charges paid in advance divide it by 1,000, and those that
-never forgot cells that tell days by 500: they take the rest for the version.
+never forgot cells that tell days by 500. Those that let no figures rest divide it by 250. They take
+the rest for the version.
 """
 
 
@@ -88,11 +90,18 @@ class Checkpoint(msgspec.Struct, array_like=True, kw_only=True):
     figures_whole: bool = False
     """Whether no grid cut decides again what its events billed, also where `cut_ms` has it taken
     again: usage-records had all of it when the state was lost."""
+    at_rest: LogPlace = LOG_START
+    """Where the log of figures at rest ends."""
 
     @property
     def is_too_new(self) -> bool:
         """Whether a program of a later fold version wrote it."""
         return self.fold_version % _FORGETTING > FOLD_VERSION
+
+    @property
+    def was_folded_anew(self) -> bool:
+        """Whether an earlier state was lost: that of a new partition has the first epoch."""
+        return self.index_epoch > 1
 
     @property
     def billed_ms(self) -> int:

@@ -2,24 +2,36 @@
 
 An event waits until its grid cut. Then it has a *figure* in every cell that it counts in, and the
 *chain* of the cell goes on from there. Both stay for good: an event may be corrected at any age.
+Figures rest in a log of their own, which lies on local disk, and so do chains that nothing moves
+any more. A program of before knows no such log: while one has a partition all are in the changelog.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from itertools import islice
 
 import msgspec
+import xxhash
 from msgspec.structs import replace
 
-from app.definitions.indexes.rows import Keep
+from app.bounds.turns import Steps
 from app.wire.arrivals import Arrival, Position, SubscriptionKey
 from tables.changelogged.checksum import Change, Changelogged
 from tables.changelogged.operations import ROW_PREFIX, Operations
-from tables.changelogged.shelved_rows import ShelvedRows
+from tables.event_index.row_log import LogRecord, RowLog
+from tables.event_index.rows import ID_BYTES
 
 CellId = str
+
+CHAIN_AT_HAND_MS = 40 * 86_400_000
+"""A chain rests when nothing was decided of it for so long: a month has been closed then."""
+MOST_LAID_DOWN = 1_000
+"""How many rows of the changelog one flush lays down at most."""
+CHAINS_LOOKED_AT = 16
+"""How many chains a flush passes over that do not rest yet."""
 
 
 class StoredChain(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -56,15 +68,24 @@ class StoredFigure(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class InstantTable(Changelogged):
     """Figures and chains of one partition, and its events without a figure."""
 
-    def __init__(self, keep: Keep = bytes) -> None:
-        """Begin with nothing; `keep` takes over figures, of which each event brings more."""
+    def __init__(self, at_rest: RowLog | None = None) -> None:
+        """Begin with what rests; None: with nothing, and without local disk."""
         super().__init__()
         self.undecided: dict[SubscriptionKey, dict[Position, Arrival]] = {}
         """Events that wait for their grid cut, as they came."""
         self.corrected: dict[SubscriptionKey, set[bytes]] = {}
         """Events with a correction that waits for its cut."""
+        self.at_rest = RowLog() if at_rest is None else at_rest
+        """Figures by event id, and chains by a hash of the cell's id."""
+        self._rests = not self.at_rest.is_empty
         self._chains: dict[bytes, bytes] = {}
-        self._figures = ShelvedRows(keep)
+        """Chains by key, as the changelog has them; the next to be looked at first."""
+        self._figures: dict[bytes, bytes] = {}
+        """Figures of the changelog, by key."""
+        self._rested: dict[int, bytes] = {}
+        """Starts of periods of which chains rest; those of others are looked for nowhere else."""
+        self._newest_ms: int | None = None
+        """The newest grid cut that decided anything since this was made."""
         # A table that is let go of goes at once, without the collector.
         itself = weakref.proxy(self)
         self.operations = Operations(lambda *row: itself._put(*row))
@@ -72,9 +93,23 @@ class InstantTable(Changelogged):
 
     def decided(self) -> InstantTable:
         """Return a table with the same chains and figures, of which nothing waits; for reading."""
-        table = InstantTable()
+        table = InstantTable(self.at_rest)
         table._chains, table._figures = self._chains, self._figures
+        table._rested = self._rested
         return table
+
+    def let_rest(self) -> None:
+        """Let figures and chains rest from now on: every owner reads state without them."""
+        self._rests = True
+
+    def may_be_decided(self, cut_ms: int) -> bool:
+        """Return whether some events of a grid cut may be decided already; note that it is taken.
+
+        Those of the first may have been before a restart.
+        """
+        newest_ms = self._newest_ms
+        self._newest_ms = cut_ms if newest_ms is None else max(cut_ms, newest_ms)
+        return newest_ms is None or cut_ms <= newest_ms
 
     def add(self, arrivals: Iterable[Arrival]) -> set[SubscriptionKey]:
         """Keep events until their cut; return whose they are, those aside that are kept already."""
@@ -118,28 +153,79 @@ class InstantTable(Changelogged):
         if not self.corrected[name]:
             del self.corrected[name]
 
-    def chain(self, cell_id: CellId) -> StoredChain | None:
-        """Return the chain of a cell; None before its first event is decided."""
+    def chain(self, cell_id: CellId, start_ms: int | None = None) -> StoredChain | None:
+        """Return the chain of a cell; None before its first event is decided.
+
+        `start_ms`: where the period of the cell begins, for who knows it.
+        """
         packed = self._chains.get(_chain_key(cell_id))
+        if packed is None and self._rested and (start_ms is None or start_ms in self._rested):
+            packed = self.at_rest.get(_rest_id(_chain_key(cell_id)))
         return None if packed is None else _decode_chain(packed)
 
     def put_chain(self, cell_id: CellId, chain: StoredChain) -> None:
         """Put a chain in place of the one before."""
         key, value = _chain_key(cell_id), _encode(chain)
-        self._put(key, self._chains.get(key), value)
+        self._put(key, self._chains.pop(key, None), value)
         self._chains[key] = value
+
+    def look_up(self, identities: Sequence[bytes]) -> None:
+        """Have the figures of some events at hand."""
+        self.at_rest.look_up(identities)
 
     def figures(self, identity: bytes) -> list[StoredFigure]:
         """Return the newest figures of an event, one a cell."""
-        row = self._figures.get(identity)
-        return [] if row is None else _decode_figures(memoryview(row)[len(identity) :])
+        row = self._figures.get(_FIGURE + identity) or self.at_rest.get(identity)
+        return [] if row is None else _decode_figures(row)
 
     def put_figures(self, identity: bytes, figures: Iterable[StoredFigure]) -> None:
         """Put the figures of an event in place of those before."""
-        value = _encode(list(figures))
-        row = self._figures.put(identity, identity + value)
-        before = None if row is None else bytes(row[len(identity) :])
-        self._put(_FIGURE + identity, before, value)
+        key, value = _FIGURE + identity, _encode(list(figures))
+        before = self._figures.get(key)
+        if self._rests and before is None:
+            self.at_rest.put(identity, value)
+        else:
+            self._put(key, before, value)
+            self._figures[key] = value
+
+    @property
+    def pending(self) -> int:
+        """How many have changed since the last flush."""
+        return super().pending + self.at_rest.pending
+
+    def laying_down(self, cut_ms: int) -> Steps[list[LogRecord]]:
+        """Lay down what may rest, by small steps; return the records that the log has of it.
+
+        Cuts are taken up to `cut_ms`.
+        """
+        if self._rests:
+            for key in list(islice(self._figures, MOST_LAID_DOWN)):
+                self._lay_down(key, self._figures.pop(key))
+            self._lay_chains_down(cut_ms - CHAIN_AT_HAND_MS)
+            yield
+        return (yield from self.at_rest.taking())
+
+    def _lay_chains_down(self, until_ms: int) -> None:
+        passed = 0
+        for key in list(islice(self._chains, MOST_LAID_DOWN)):
+            value = self._chains.pop(key)
+            chain = _decode_chain(value)
+            if chain.decided_ms < until_ms:
+                self._lay_down(key, value)
+                if chain.start_ms not in self._rested:
+                    start = _rested_key(chain.start_ms)
+                    self._put(start, None, _NOTHING)
+                    self._rested[chain.start_ms] = start
+                continue
+            # It comes again when all others were looked at.
+            self._chains[key] = value
+            passed += 1
+            if passed == CHAINS_LOOKED_AT:
+                break
+
+    def _lay_down(self, key: bytes, value: bytes) -> None:
+        self.at_rest.put(_rest_id(key), value)
+        self._put(key, value, None)
 
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""
@@ -152,14 +238,22 @@ class InstantTable(Changelogged):
             self._chains[key] = value
         elif kind == ROW_PREFIX:
             self.operations.load(key, value)
+        elif kind == _RESTED:
+            self._rested[_decode_start(key[1:])] = key
         else:
-            self._figures.put(key[1:], key[1:] + value)
+            self._figures[key] = value
+
+    def close(self) -> None:
+        """Let go of local disk."""
+        self.at_rest.close()
 
 
-_EVENT, _CHAIN, _FIGURE = b"e", b"c", b"f"
+_EVENT, _CHAIN, _FIGURE, _RESTED = b"e", b"c", b"f", b"r"
+_NOTHING = b"\xc0"
 _encode = msgspec.msgpack.encode
 _decode_chain = msgspec.msgpack.Decoder(StoredChain).decode
 _decode_figures = msgspec.msgpack.Decoder(list[StoredFigure]).decode
+_decode_start = msgspec.msgpack.Decoder(int).decode
 _decode_arrival = msgspec.msgpack.Decoder(Arrival).decode
 
 
@@ -169,3 +263,12 @@ def _event_key(name: SubscriptionKey, position: Position) -> bytes:
 
 def _chain_key(cell_id: CellId) -> bytes:
     return _CHAIN + cell_id.encode()
+
+
+def _rested_key(start_ms: int) -> bytes:
+    return _RESTED + _encode(start_ms)
+
+
+def _rest_id(key: bytes) -> bytes:
+    """Return the id that a figure or a chain rests under."""
+    return key[1:] if key[:1] == _FIGURE else xxhash.xxh3_128_digest(key)[:ID_BYTES]

@@ -29,20 +29,28 @@ def ends_unpublished(charge: Charge, metric: Metric, period: Period) -> bool:
     return period.closing_reason == "termination" or period.upgraded
 
 
-def billed_at_once(instants: InstantTable, metric: Metric, cell_id: str) -> BillingText:
-    """Return what the record of a cell says that is billed with each event."""
-    chain = instants.chain(cell_id)
+def billed_at_once(
+    instants: InstantTable, metric: Metric, cell_id: str, start_ms: int
+) -> BillingText:
+    """Return what the record of a cell says that is billed with each event.
+
+    `start_ms`: where its period begins.
+    """
+    chain = instants.chain(cell_id, start_ms)
     billed = plain(ZERO if chain is None else chain.billed)
     billing = RENEWAL if metric.recurring else NOTHING_LEFT
     return BillingText(billing=billing, billed_in_advance=f'"{billed}"')
 
 
-def is_taken_again(instants: InstantTable, cell_id: str, cut_ms: int) -> bool:
+def is_taken_again(
+    instants: InstantTable, cell_id: str, cut_ms: int, start_ms: int | None = None
+) -> bool:
     """Return True if an event of a cell was billed after a cut, which then was taken by that time.
 
     A state that is folded anew takes its cuts again, over what all records say of billing.
+    `start_ms`: where the period of the cell begins, for who knows it.
     """
-    chain = instants.chain(cell_id)
+    chain = instants.chain(cell_id, start_ms)
     return chain is not None and chain.decided_ms > cut_ms
 
 

@@ -38,6 +38,8 @@ from tables.routing.route import Route
 
 STEPS_AT_ONCE = 64
 """Between two chances to let others go on."""
+LOOKED_UP_AT_ONCE = 512
+"""Events whose figures are looked up together, in some 3 ms."""
 _Cell = tuple[Span, int, str | None, Groups]
 """(span, start of the period in ms, filter_id, groups)"""
 
@@ -59,7 +61,9 @@ def instants_at(partition: Partition, cut_ms: int) -> Iterator[PublishedRecord |
 
     A flush may come at a step only: what was decided before has all of its records by then.
     """
-    deciding = Deciding(partition, partition.instants, cut_ms)
+    # Whoever folds anew may not know that an event came before: its log has lost it.
+    again = partition.instants.may_be_decided(cut_ms) or partition.checkpoint.was_folded_anew
+    deciding = Deciding(partition, partition.instants, cut_ms, again=again)
     records = InstantRecords(partition, cut_ms)
     says = partition.definitions.settings_at(cut_ms).fold_version >= 2
     done = list[tuple[SubscriptionKey, Position]]()
@@ -153,11 +157,17 @@ class Deciding:
         book: InstantTable | Book,
         cut_ms: int,
         route_of: Callable[[MeterKey], Route] | None = None,
+        *,
+        again: bool = True,
     ):
-        """Take `book`, which keeps what is decided; `route_of` for who must change no route."""
+        """Take `book`, which keeps what is decided; `route_of` for who must change no route.
+
+        `again`: events may be decided already.
+        """
         self._partition = partition
         self._book = book
         self._cut_ms = cut_ms
+        self._again = again
         self.sweep = Sweep(partition.members)
         """What is known of unique counts; steps have to be taken in order of position."""
         self._live = route_of or partition.packing.route_of
@@ -211,7 +221,11 @@ class Deciding:
                 yield None
             else:
                 found.append(step)
-        yield from (yield from in_order(found, attrgetter("position")))
+        ordered = yield from in_order(found, attrgetter("position"))
+        while some := list(islice(ordered, LOOKED_UP_AT_ONCE)):
+            asked = [step.identity for step in some if self._again or step.corrects]
+            self._book.look_up(asked)
+            yield from some
 
     def _events(self, some: Iterable[Arrival]) -> Iterator[Step]:
         """Yield those of some events that are not of a later cut."""
@@ -315,7 +329,8 @@ class Deciding:
 
     def take(self, step: Step) -> Iterable[Change]:
         """Take a step; return the figures that it changes, those that it takes out first."""
-        known = {figure.cell_id: figure for figure in self._book.figures(step.identity)}
+        figures = self._book.figures(step.identity) if self._again or step.corrects else ()
+        known = {figure.cell_id: figure for figure in figures}
         if known and not (
             step.corrects and all(figure.decided_ms < self._cut_ms for figure in known.values())
         ):
@@ -367,7 +382,7 @@ class Deciding:
     ) -> Change:
         arrival = counted.arrival
         identity, new = self._cell_of(span, counted)
-        before = self._chains.get(identity) or self._book.chain(identity)
+        before = self._chains.get(identity) or self._book.chain(identity, new.start_ms)
         chain = Chain() if before is None else Chain(before.current, before.peak, before.billed)
         as_of = step.position if step.corrects else None
         chain, figure = decided(counted, chain, self.sweep, as_of)

@@ -189,8 +189,12 @@ class PeriodAtCut:
             self._alike[bucket] = alike
         instants, billing = self.partition.instants, ARREARS
         if alike.told.is_billed_at_once and self.period.fold_version > 1:
-            billing = billed_at_once(instants, shown.period_charge.metric, identity)
-        again = known is not None and is_taken_again(instants, identity, self.cut_ms)
+            billing = billed_at_once(
+                instants, shown.period_charge.metric, identity, self.period.start_ms
+            )
+        again = known is not None and is_taken_again(
+            instants, identity, self.cut_ms, self.period.start_ms
+        )
         return next_revision(alike, identity, shown, billing, known, reason, again)
 
     def _change_of(self, found: Closing) -> _Change | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tables.changelogged.instants import CellId, InstantTable, StoredChain, StoredFigure
 
@@ -15,13 +15,17 @@ class Book:
         self._chains: dict[CellId, StoredChain] = {}
         self._figures: dict[bytes, list[StoredFigure]] = {}
 
-    def chain(self, cell_id: CellId) -> StoredChain | None:
-        """Return the chain of a cell; None before its first event is decided."""
-        return self._chains.get(cell_id) or self._table.chain(cell_id)
+    def chain(self, cell_id: CellId, start_ms: int | None = None) -> StoredChain | None:
+        """Return the chain of a cell, as the table does."""
+        return self._chains.get(cell_id) or self._table.chain(cell_id, start_ms)
 
     def put_chain(self, cell_id: CellId, chain: StoredChain) -> None:
         """Put a chain in place of the one before."""
         self._chains[cell_id] = chain
+
+    def look_up(self, identities: Sequence[bytes]) -> None:
+        """Have the figures of some events at hand."""
+        self._table.look_up(identities)
 
     def figures(self, identity: bytes) -> list[StoredFigure]:
         """Return the newest figures of an event, one a cell."""

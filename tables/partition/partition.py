@@ -408,6 +408,7 @@ class Partition:
         """Let go of its files on local disk."""
         self.index.close()
         self.published.close()
+        self.instants.close()
 
     def take_changes(self) -> Changes:
         """Return what changed since the last flush; advance `checkpoint` to describe it."""

@@ -12,8 +12,10 @@ from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.wire.arrivals import MeterKey
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.keys import SpanKey
+from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.checksum import SUM_MODULUS, Rows, record_hash
 from tables.changelogged.members import MemberKey
+from tables.event_index.row_log import LogRecord
 from tables.partition.tables import Tables
 
 MOST_LEAVING = 2_000
@@ -32,6 +34,8 @@ class Changes(NamedTuple):
     evaluations: Rows
     instants: Rows
     daily: Rows
+    at_rest: Sequence[LogRecord]
+    """What the log of figures has of them."""
     stored: Mapping[MemberKey, bytes | None]
     """Members as the store is to have them."""
     index_rows: bytes
@@ -176,6 +180,9 @@ class Snapshot:
         deleted.clear()
         stored, members = yield from tables.members.taking_changes()
         yield from tables.members.operations.deleting()
+        at_rest = yield from tables.instants.laying_down(checkpoint.cut_ms)
+        if at_rest:
+            checkpoint.fold_version = FORGETTING_VERSION
         changes = Changes(
             cells,
             members,
@@ -185,11 +192,13 @@ class Snapshot:
             tables.evaluations.take_changes(),
             tables.instants.take_changes(),
             tables.daily.take_changes(),
+            at_rest,
             stored,
             tables.index.pending(),
         )
         checkpoint.flush += 1
         checkpoint.index_length = tables.index.length
+        checkpoint.at_rest = tables.instants.at_rest.end
         checkpoint.members_sum = tables.members.sum
         checkpoint.leaving = tuple(sorted(tables.members.leaving)[:MOST_LEAVING])
         checkpoint.presence_sum = tables.event_ranges.sum
@@ -221,6 +230,8 @@ class Snapshot:
         if checkpoint.presence_sum not in (None, tables.event_ranges.sum):
             return False
         if checkpoint.instants_sum not in (None, tables.instants.sum):
+            return False
+        if checkpoint.at_rest != tables.instants.at_rest.end:
             return False
         corrections = tables.corrections
         return not corrections.outdated and checkpoint.corrections_sum in (None, corrections.sum)

@@ -77,7 +77,7 @@ def estimated(
         grouped_by = tuple(zip(keys, counted.groups, strict=False)) if counted.groups else ()
         start_ms = counted.period.start_ms
         identity = cell_id(subscription, charge.id, counted.filter_id, grouped_by, start_ms)
-        _, figure = decided(counted, _chain_of(book, identity), deciding.sweep)
+        _, figure = decided(counted, _chain_of(book, identity, start_ms), deciding.sweep)
         fees.append(
             EstimatedFee(charge, span.fold.metric, bucket, grouped_by, figure.applied_units)
         )
@@ -85,8 +85,8 @@ def estimated(
     return fees
 
 
-def _chain_of(book: Book, identity: str) -> Chain:
-    stored = book.chain(identity)
+def _chain_of(book: Book, identity: str, start_ms: int) -> Chain:
+    stored = book.chain(identity, start_ms)
     return Chain() if stored is None else Chain(stored.current, stored.peak, stored.billed)
 
 
@@ -94,7 +94,7 @@ def _units(
     span: Span, subscription: Subscription, period: Period, row: UsageRow, book: Book
 ) -> Decimal:
     identity = cell_id(subscription, row.charge_id, row.filter_id, row.grouped_by, period.start_ms)
-    chain = _chain_of(book, identity)
+    chain = _chain_of(book, identity, period.start_ms)
     groups = tuple(text for _, text in row.grouped_by)
     state, before = span.states(period, row.filter_id, groups)
     window, metric = window_of(period), span.fold.metric

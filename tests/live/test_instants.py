@@ -40,8 +40,6 @@ async def test_an_event_paid_in_advance_from_its_record_to_the_close(
     subscription = {"external_customer_id": "c", "plan_code": "plan", "external_id": "sub"}
     await api.post("/subscriptions", {"subscription": subscription})
     ledger = Ledger()
-    for owned in worker.engine.owned.values():
-        assert owned.state.instants._figures._rows._keep == worker.engine._shelf.keep
 
     async def billed() -> list[tuple[str, int, str]]:
         await read_on(worker.settings, ledger)

@@ -106,7 +106,7 @@ METRICS: Table = {
     "meter_partitions_owned": ("gauge", {}),
     "meter_rebalances": ("counter", {}),
     "meter_restore_seconds": ("histogram", {"from": "changelog raw parked"}),
-    "meter_rebuilds": ("counter", {"what": "partition index members published"}),
+    "meter_rebuilds": ("counter", {"what": "partition index figures members published"}),
     "meter_set_aside": ("gauge", {"code": re.compile("[a-z_]+")}),
     "meter_parked_subscriptions": ("gauge", {}),
     "meter_corrections": ("gauge", {"partition": PARTITION}),

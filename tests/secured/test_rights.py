@@ -19,6 +19,7 @@ from app.clock import SystemClock
 from app.definitions import commands
 from app.kafka.clients import Consumer, Producer, started
 from app.kafka.topics import (
+    FIGURES_CHANGELOG,
     INDEX_CHANGELOG,
     METER_DEFINITIONS,
     USAGE_ALERTS,
@@ -84,6 +85,7 @@ def worker_rights(settings: Settings) -> list[Right]:
         ),
         *(Right(On.TOPIC, spec.name, used) for spec in topic_specs(settings)),
         Right(On.TOPIC, settings.topic(INDEX_CHANGELOG), (May.DELETE,)),
+        Right(On.TOPIC, settings.topic(FIGURES_CHANGELOG), (May.DELETE,)),
     ]
 
 

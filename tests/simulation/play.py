@@ -26,6 +26,7 @@ from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
     DAILY_CHANGELOG,
+    FIGURES_CHANGELOG,
     INDEX_CHANGELOG,
     INSTANTS_CHANGELOG,
     MEMBERS_CHANGELOG,
@@ -47,6 +48,7 @@ from app.settings import Settings
 from app.wire.arrivals import ADMIT_HEADER
 from app.wire.keys import home_partition, message_key
 from tables.cells.noted import FEW_CELLS
+from tables.changelogged.instants import CHAIN_AT_HAND_MS
 from tables.changelogged.members import MemberKey, unpack_member
 from tables.closing.close import next_cut
 from tables.reading.usage import current_usage
@@ -107,6 +109,7 @@ _TORN = (
     DAILY_CHANGELOG,
     MEMBERS_CHANGELOG,
 )
+"""Seeds that are odd tear the log of figures in place of the changelog of instants."""
 _OUTPUT_LOST = 0.3
 """How often usage-records is torn together with a changelog."""
 _COMMITS = {Fault.COMMIT_LOST: "lost", Fault.COMMIT_UNKNOWN: "unknown"}
@@ -133,6 +136,8 @@ def _settings(partitions: int) -> Settings:
 
 _UNDEFINED_NAMES = (UNDEFINED_NAMES, 0, 1)
 """How many are kept one by one, by turns."""
+_CHAIN_AT_HAND_MS = (CHAIN_AT_HAND_MS, 0, HOUR_MS)
+"""For how long chains that nothing moves do not rest, by turns."""
 _WHOLE_OPERATIONS = (WHOLE_OPERATIONS, 1, 2)
 """How many operations a member keeps that is paid in advance, by turns."""
 
@@ -156,6 +161,7 @@ async def in_simulation(
     player = Player(script, seed, directory)
     few = patch("tables.changelogged.presence_table.UNDEFINED_NAMES", _UNDEFINED_NAMES[seed % 3])
     apart = patch("tables.unique_count.WHOLE_OPERATIONS", _WHOLE_OPERATIONS[seed // 3 % 3])
+    chains = patch("tables.changelogged.instants.CHAIN_AT_HAND_MS", _CHAIN_AT_HAND_MS[seed % 3])
     # What the ledger has of a refold is fed by its child, or on the loop.
     large = patch("app.runtime.refolder.REFOLD_ON_LOOP_BYTES", -1 if seed % 2 else 1 << 40)
     # Flushes wait as where very many cells change.
@@ -169,7 +175,7 @@ async def in_simulation(
     noted = patch("tables.cells.cell.FEW_CELLS", 0 if seed // 2 % 2 else FEW_CELLS)
     packed = patch("tables.changelogged.published_period.FEW_CELLS", 0 if seed // 2 % 2 else 16)
     servers = simulated(player.broker, player.redis)
-    with servers, few, apart, large, many, none, room, slab, noted, packed:
+    with servers, few, apart, chains, large, many, none, room, slab, noted, packed:
         return await act(player)
 
 
@@ -182,10 +188,10 @@ async def _to_the_end(player: Player) -> Outcome:
     return await player.end()
 
 
-def tear_ledger(directory: Path, choose: random.Random) -> None:
-    """Take one of the files of a ledger away, cut it short or flip a bit of it, now and then."""
+def tear_files(directory: Path, choose: random.Random) -> None:
+    """Take one of the files there away, cut it short or flip a bit of it, now and then."""
     # Their names are numbers here. Two of one moment have no order in time.
-    files = sorted((directory / "ledger").rglob("*.*"), key=lambda path: path.name)
+    files = sorted(directory.rglob("*.*"), key=lambda path: path.name)
     if not files or choose.random() < 0.5:
         return
     path = choose.choice(files)
@@ -240,7 +246,9 @@ class Player:
         self.started += 1
         settings = self.settings.model_copy(update={"state_dir": self.directory / str(slot)})
         choose = random.Random(f"{self.seed} {slot} {self.started}")
-        tear_ledger(settings.state_dir, random.Random(f"ledger {self.seed} {slot} {self.started}"))
+        for kind in ("ledger", "figures"):
+            choose_file = random.Random(f"{kind} {self.seed} {slot} {self.started}")
+            tear_files(settings.state_dir / kind, choose_file)
         worker = Worker(f"worker {slot}", settings, self.broker, self.clock, choose)
         self.workers[slot : slot + 1] = [worker]
         await worker.start()
@@ -492,6 +500,8 @@ class Player:
     def _tear(self, partition: int) -> None:
         """Take records out of a changelog, and let somebody restore from it."""
         changelog = self.choose.choice(_TORN)
+        if changelog == INSTANTS_CHANGELOG and self.seed % 2:
+            changelog = FIGURES_CHANGELOG
         self._torn.add(changelog)
         log = self.broker.log(changelog, partition)
         torn = [e for e in log.entries if e.key != CHECKPOINT_KEY]

@@ -25,6 +25,7 @@ from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.checksum import ChangelogSum
+from tables.changelogged.instants import InstantTable
 from tables.changelogged.members import MemberKey, SetKey
 from tables.closing.changed import changed_at
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
@@ -32,6 +33,7 @@ from tables.closing.forgetting import Forgetting
 from tables.closing.instants import instants_at, members_ahead, members_wanted
 from tables.closing.schedule import Schedule
 from tables.event_index.index import EventIndex
+from tables.event_index.row_log import RowLog
 from tables.partition.copies import Duplicate
 from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition, Straight
@@ -75,10 +77,13 @@ class Changelog:
             "daily": {},
         }
         self.index_rows = b""
+        self.at_rest: list[bytes] = []
+        """Records of the log of figures."""
         self.record = b""
 
     def take(self, partition: Partition) -> Changes:
         """Apply one flush, and return what it has."""
+        partition.instants.let_rest()
         changes = partition.take_changes()
         _compact(self.cells, changes.cells)
         _compact(self.store, changes.stored)
@@ -90,7 +95,9 @@ class Changelog:
         _compact(self.tables["instants"], changes.instants)
         _compact(self.tables["daily"], changes.daily)
         self.index_rows += changes.index_rows
+        self.at_rest += [record.value for record in changes.at_rest]
         partition.index.seal_flush(partition.checkpoint.flush)
+        partition.instants.at_rest.seal_flush(partition.checkpoint.flush)
         self.record = msgspec.msgpack.encode(partition.checkpoint)
         return changes
 
@@ -112,7 +119,10 @@ class Changelog:
     ) -> Partition:
         """A partition as a worker restores it; `untold`: what the flush had not taken over."""
         checkpoint = msgspec.msgpack.decode(self.record, type=Checkpoint)
-        partition = Partition(0, definitions, EventIndex(), carried=Carried(checkpoint))
+        at_rest = RowLog()
+        at_rest.load(self.at_rest)
+        carried = Carried(checkpoint, instants=InstantTable(at_rest))
+        partition = Partition(0, definitions, EventIndex(), carried=carried)
         partition.index.load(self.index_rows)
         for key, value in self.tables["presence"].items():
             partition.event_ranges.load(key, value)

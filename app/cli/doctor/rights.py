@@ -9,7 +9,7 @@ from app.cli.doctor.finding import Finding
 from app.kafka.broker_facts import Group, May, topic_rights
 from app.kafka.clients import NOT_TAKEN, Admin
 from app.kafka.names import TransactionalIdAuthorizationFailed
-from app.kafka.topics import INDEX_CHANGELOG, topic_specs
+from app.kafka.topics import FIGURES_CHANGELOG, INDEX_CHANGELOG, topic_specs
 from app.kafka.transactions import TransactionTooLong, try_transaction
 from app.settings import Settings
 
@@ -22,9 +22,9 @@ async def rights(settings: Settings, admin: Admin, group: Group | None) -> Findi
     names = {spec.name for spec in topic_specs(settings)}
     granted: dict[str, Collection[May]] = dict(await topic_rights(admin, sorted(names)))
     needed: dict[str, Collection[May]] = dict.fromkeys(granted, _USED)
-    index = settings.topic(INDEX_CHANGELOG)
-    if index in needed:
-        needed[index] = (*_USED, May.DELETE)
+    for emptied in map(settings.topic, (INDEX_CHANGELOG, FIGURES_CHANGELOG)):
+        if emptied in needed:
+            needed[emptied] = (*_USED, May.DELETE)
     name = f"group {settings.consumer_group}"
     needed[name] = (May.READ, May.DESCRIBE)
     granted[name] = () if group is None else group.rights

@@ -18,7 +18,7 @@ from app.bounds.cancellation import asked_to_end, ended, retrieve
 from app.bounds.limits import FLUSH_BYTES, FLUSH_CHANGES
 from app.bounds.turns import Steps, Work
 from app.kafka.clients import NOT_TAKEN
-from app.kafka.topics import CELLS_CHANGELOG, INDEX_CHANGELOG
+from app.kafka.topics import CELLS_CHANGELOG, FIGURES_CHANGELOG, INDEX_CHANGELOG
 from app.kafka.transactions import Fenced, Record
 from app.ledger.ledger import Ledger
 from app.runtime.context import WorkerContext
@@ -37,6 +37,7 @@ from app.runtime.topics.changelogs import (
     CHECKPOINT_KEY,
     PLACE_HEADER,
 )
+from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.event_index.log import log_records
 from tables.partition.partition import Partition
 
@@ -146,6 +147,8 @@ class FlushPacking:
         self._context.flush_pace.note(state.snapshot.pending_changes(), monotonic())
         self._ledger.pack()
         records = self._next_flush.take_records()
+        if self._context.progress.all_read(FORGETTING_VERSION, settings.raw_partitions):
+            state.instants.let_rest()
         changes = yield from state.taking_changes()
         topics = {name: settings.topic(full) for name, full in CHANGELOGS.items()}
         for name, keys, values in state.rows_of(changes):
@@ -153,6 +156,9 @@ class FlushPacking:
             yield
         topic = settings.topic(INDEX_CHANGELOG)
         for place, part in log_records(state.index.log_place, changes.index_rows):
+            records.append(Record(topic, number, b"", part, [(PLACE_HEADER, place.packed())]))
+        topic = settings.topic(FIGURES_CHANGELOG)
+        for place, part in changes.at_rest:
             records.append(Record(topic, number, b"", part, [(PLACE_HEADER, place.packed())]))
         # Bounded by itself: of more meter keys than it holds it says that any may be refolding.
         topic, packed = settings.topic(CELLS_CHANGELOG), self.packed_checkpoint()
@@ -166,6 +172,7 @@ class FlushPacking:
         index.seal_flush(flush)
         if index.disk_error is not None:
             index.try_disk_again()
+        self._state.instants.at_rest.seal_flush(flush)
         work = Work("flush", f"partition {self._state.number}")
         # What is left when it is cancelled follows with the next flush.
         await self._context.turns.run(work, self._state.published.storing())

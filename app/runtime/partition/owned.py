@@ -29,6 +29,7 @@ from app.runtime.partition.duplicates import Duplicates
 from app.runtime.partition.flush import Flusher, FlushPacking
 from app.runtime.partition.forwarder import Forwards
 from app.runtime.partition.life import Life, State
+from app.runtime.partition.local_disk import LocalDisk
 from app.runtime.partition.member_sync import MemberSync
 from app.runtime.partition.next_flush import NextFlush
 from app.runtime.partition.refold_queue import RefoldQueue
@@ -119,8 +120,8 @@ class OwnedPartition:
         # Without a reference: a partition is let go of without the collector.
         failing = WeakMethod(self.fail)
         state.published.when_lost(lambda error: _failed(failing, error))
-        self.disk_full: tuple[int, str] | None = None
-        """(since when, what is wanted): the fold stands until local disk takes more."""
+        state.instants.at_rest.when_lost(lambda error: _failed(failing, error))
+        self.disk = LocalDisk(state, shared)
         self.stalled = asyncio.Event()
         """Set while a batch waits for members that Redis does not give."""
         self.folded_events = 0
@@ -281,9 +282,9 @@ class OwnedPartition:
     async def _room(self) -> None:
         """Stand still while as much as a flush holds waits behind one that is not taken."""
         while not self.life.is_given_up():
-            if self._lacks_disk():
+            if self.disk.is_lacking():
                 await asyncio.sleep(DISK_POLL_S)
-                self.state.index.try_disk_again()
+                self.disk.try_again()
                 continue
             full = self._packing.is_full()
             if full:
@@ -292,20 +293,6 @@ class OwnedPartition:
             if self.commits.unsent is None or not crowded:
                 return
             await self.commits.sent.wait()
-
-    def _lacks_disk(self) -> bool:
-        """Return whether memory is used up by what local disk does not take."""
-        index, directory = self.state.index, self.shared.settings.state_dir
-        wanted = index.wanted_disk_bytes
-        if not wanted:
-            self.disk_full = None
-        elif self.disk_full is None:
-            text = (
-                f"METER_STATE_DIR ({directory}) takes no more ({index.disk_error}): the event "
-                f"index of partition {self.number} wants {wanted} bytes; until then it stands"
-            )
-            self.disk_full = self.shared.clock.now_ms(), text
-        return bool(wanted)
 
     async def _fold(self, runs: Sequence[Run], plain: bool) -> None:
         clock, route_of = self.shared.turns.clock, self.state.packing.route_of

@@ -1,26 +1,26 @@
-"""The log of the event index: a start reads of it what local disk does not have."""
+"""The logs of event index and figures: a start reads of them what local disk does not have."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from app.bounds.work_done import WorkDone
 from app.kafka.log_readers import LogRecord, read_tail
 from app.kafka.names import TopicPartition
 from app.kafka.reading import Reading
-from app.kafka.topics import INDEX_CHANGELOG
+from app.kafka.topics import FIGURES_CHANGELOG, INDEX_CHANGELOG
 from app.runtime.context import WorkerContext
-from app.runtime.restoring.rebuild import open_index
+from app.runtime.restoring.rebuild import open_figures, open_index
 from app.runtime.topics.changelogs import PLACE_HEADER
 from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint
 from tables.event_index.index import EventIndex, LogDiffers
 from tables.event_index.log import RECORD_BYTES, LogPlace
-from tables.event_index.rows import ROW_BYTES
+from tables.event_index.row_log import RowLog
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +46,46 @@ async def restored_index(number: int, shared: WorkerContext, checkpoint: Checkpo
     return index
 
 
+async def restored_figures(number: int, shared: WorkerContext, checkpoint: Checkpoint) -> RowLog:
+    """Return what rests of figures, as `restored_index` does the event index.
+
+    Of a log that has a gap it returns nothing, which is not what the checkpoint says.
+    """
+    figures = open_figures(number, shared, checkpoint.index_epoch)
+    if figures.index.length > checkpoint.at_rest.length:
+        figures.index.truncate(checkpoint.at_rest.length)
+    settings, work = shared.settings, shared.tally.work
+    tp = TopicPartition(settings.topic(FIGURES_CHANGELOG), number)
+    # Of what local disk lacks first, then of all of it.
+    for _ in range(2):
+        try:
+            await load_log(settings, work, tp, figures.index, figures.load)
+            break
+        except LogDiffers as differs:
+            shared.rebuilds["figures"] += 1
+            log.warning("%s: %s; it is made again", tp, differs)
+            figures.begin_anew()
+    figures.seal_flush(checkpoint.flush)
+    return figures
+
+
 async def load_index(
     settings: Settings, work: WorkDone, tp: TopicPartition, index: EventIndex
 ) -> None:
-    """Load the log from where local disk ends; from its start if that is not to be found.
+    """Load the log of the event index, as `load_log` does."""
+    await load_log(settings, work, tp, index, lambda parts: index.load(b"".join(parts)))
+
+
+async def load_log(
+    settings: Settings,
+    work: WorkDone,
+    tp: TopicPartition,
+    index: EventIndex,
+    take: Callable[[list[bytes]], None],
+) -> None:
+    """Load a log from where local disk ends; from its start if that is not to be found.
+
+    `index`: what finds its rows. `take` takes over some records.
 
     Raises:
         LogDiffers: local disk has other rows than the log.
@@ -61,9 +97,10 @@ async def load_index(
             if not begun and 0 < place.length <= index.length:
                 index.read_from(place)
             begun = True
-            for rows in _joined(records):
-                index.load(rows)
-                work.add("restore", "index_rows", len(rows) // ROW_BYTES)
+            for parts in _some_of(records):
+                length = index.log_place.length
+                take(parts)
+                work.add("restore", "index_rows", index.log_place.length - length)
                 await asyncio.sleep(0)
     if not index.is_of_log:
         raise LogDiffers("the log has fewer rows than the event index on local disk")
@@ -88,15 +125,15 @@ def _place_of(record: LogRecord) -> LogPlace:
     return _NOWHERE
 
 
-def _joined(records: list[LogRecord]) -> Iterator[bytes]:
+def _some_of(records: list[LogRecord]) -> Iterator[list[bytes]]:
     """Yield the rows of small records together, by no more than a large one has."""
     parts: list[bytes] = []
     size = 0
     for record in records:
         rows = record.value or b""
         if parts and size + len(rows) > RECORD_BYTES:
-            yield b"".join(parts)
+            yield parts
             parts, size = [], 0
         parts.append(rows)
         size += len(rows)
-    yield b"".join(parts)
+    yield parts

@@ -17,6 +17,7 @@ from app.kafka.topics import (
     CORRECTIONS_CHANGELOG,
     DAILY_CHANGELOG,
     EVALUATIONS_CHANGELOG,
+    FIGURES_CHANGELOG,
     INDEX_CHANGELOG,
     INSTANTS_CHANGELOG,
     MEMBERS_CHANGELOG,
@@ -34,13 +35,15 @@ from app.runtime.topics.instants_topic import read_instants
 from app.runtime.topics.spooled_newest import spool_of
 from app.settings import Settings
 from tables.cells.grids import decided_until
-from tables.changelogged.checkpoint import Checkpoint, OutputMark
+from tables.changelogged.checkpoint import FORGETTING_VERSION, Checkpoint, OutputMark
 from tables.changelogged.checksum import taking_over
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.evaluations import EvaluationTable
+from tables.changelogged.instants import InstantTable
 from tables.changelogged.piece_store import PieceStore
 from tables.changelogged.published import PublishedTable, Stands
 from tables.event_index.index import EventIndex
+from tables.event_index.row_log import RowLog
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
 
@@ -74,8 +77,7 @@ async def fold_anew(
     void = _FOLDED_ANEW if published.whole else (*_FOLDED_ANEW, PUBLISHED_CHANGELOG)
     unread = [name for name in void if name not in newest]
     newest = {**newest, **await newest_values(settings, unread, number)}
-    log_start = await _empty_log(settings, INDEX_CHANGELOG, number)
-    rmtree(_index_directory(settings, number), ignore_errors=True)
+    log_start = await _emptied(settings, number)
     stored = await store.state(number)
     epoch = max(known.epoch, stored.epoch) + 1
     # Epochs begin again when all that knew them is lost; offsets never do.
@@ -95,9 +97,7 @@ async def fold_anew(
     checkpoint.evaluations_lost_ms = known.evaluations_lost_ms
     checkpoint.changed_ms = max(known.cut_ms, known.changed_ms)
     checkpoint.changed_name = known.changed_name
-    # Figures of events that usage-records has stay; those that it lacks are decided again.
-    instants = shared.instants()
-    await read_instants(instants, settings, shared.definitions, number)
+    instants = await _instants(number, shared, begun)
     tables = (published.table, corrections, evaluations, instants, daily.table)
     carried = Carried(checkpoint, None, *tables, *shared.homes.at(number))
     index = open_index(number, shared, begun)
@@ -121,6 +121,24 @@ async def fold_anew(
         topic = settings.topic(name)
         owned.next_flush.add(Record(topic, number, key, None) for key in keys)
     return owned
+
+
+async def _emptied(settings: Settings, number: int) -> int:
+    """Empty the logs that local disk has; return the offset at which that of the index begins."""
+    starts = []
+    for name, log_name in (("index", INDEX_CHANGELOG), ("figures", FIGURES_CHANGELOG)):
+        starts.append(await _empty_log(settings, log_name, number))
+        rmtree(_directory(settings, name, number), ignore_errors=True)
+    return starts[0]
+
+
+async def _instants(number: int, shared: WorkerContext, begun: int) -> InstantTable:
+    """Return the figures that usage-records has; those that it lacks are decided again."""
+    instants = InstantTable(open_figures(number, shared, begun))
+    if shared.progress.all_read(FORGETTING_VERSION, shared.settings.raw_partitions):
+        instants.let_rest()
+    await read_instants(instants, shared.settings, shared.definitions, number)
+    return instants
 
 
 def _may_lose_figures(known: Checkpoint, published: Published, shared: WorkerContext) -> bool:
@@ -170,8 +188,18 @@ def open_index(number: int, shared: WorkerContext, begun: int) -> EventIndex:
     """Open the index on local disk, unless it was begun before its log was emptied last."""
     settings = shared.settings
     return EventIndex(
-        _index_directory(settings, number),
+        _directory(settings, "index", number),
         memory_bytes=shared.index_bytes,
+        identity=f"{settings.topic_prefix}/{number}/{begun}",
+    )
+
+
+def open_figures(number: int, shared: WorkerContext, begun: int) -> RowLog:
+    """Open what rests of figures on local disk, unless its log was emptied since."""
+    settings = shared.settings
+    return RowLog(
+        _directory(settings, "figures", number),
+        memory_bytes=shared.figures_bytes,
         identity=f"{settings.topic_prefix}/{number}/{begun}",
     )
 
@@ -183,8 +211,8 @@ def published_store(number: int, shared: WorkerContext) -> PieceStore[Stands]:
     return PieceStore(path, f"{settings.topic_prefix}/{number}", Stands)
 
 
-def _index_directory(settings: Settings, number: int) -> Path:
-    return settings.directory_of("index") / str(number)
+def _directory(settings: Settings, name: str, number: int) -> Path:
+    return settings.directory_of(name) / str(number)
 
 
 class Published(NamedTuple):

@@ -35,7 +35,7 @@ from app.runtime.context import WorkerContext
 from app.runtime.followed import DefinitionsLost
 from app.runtime.partition.member_sync import fill, newest_members
 from app.runtime.partition.owned import OwnedPartition
-from app.runtime.restoring.index_log import restored_index
+from app.runtime.restoring.index_log import restored_figures, restored_index
 from app.runtime.restoring.rebuild import Published, evaluations_of, fold_anew, published_store
 from app.runtime.topics.changelogs import (
     ANY_METER_KEY,
@@ -51,6 +51,7 @@ from app.wire.arrivals import MeterKey
 from tables.changelogged.checkpoint import Checkpoint, StateTooNew
 from tables.changelogged.checksum import taking_over
 from tables.changelogged.corrections import CorrectionTable
+from tables.changelogged.instants import InstantTable
 from tables.changelogged.piece_store import PieceStore
 from tables.changelogged.published import PublishedTable, Stands, cut_in
 from tables.partition.partition import Partition
@@ -101,7 +102,8 @@ async def restore(
     checkpoint.output = published.newest
     evaluations, torn = await evaluations_of(checkpoint, newest[EVALUATIONS_CHANGELOG], shared)
     daily = await daily_of(number, checkpoint, newest[DAILY_CHANGELOG], shared)
-    tables = (published.table, corrections, evaluations, shared.instants(), daily.table)
+    instants = InstantTable(await restored_figures(number, shared, checkpoint))
+    tables = (published.table, corrections, evaluations, instants, daily.table)
     carried = Carried(checkpoint, None, *tables, *shared.homes.at(number))
     state = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
     await shared.turns.run(_RESTORING, _loading_state(state, newest))
@@ -122,6 +124,7 @@ async def restore(
         log.error(text, number, extra=facts("note", partition=number))
     if not (intact and published.whole):
         state.index.close()
+        state.instants.close()
         owned = await fold_anew(
             number, checkpoint, packed_checkpoint, newest, published, producer, shared
         )

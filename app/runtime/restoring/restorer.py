@@ -101,6 +101,7 @@ class Restorer:
         self._shared.divide_memory(count)
         for owned in at_hand:
             owned.state.index.limit_memory(self._shared.index_bytes)
+            owned.state.instants.at_rest.limit_memory(self._shared.figures_bytes)
             owned.state.members.keep_at_most(self._shared.members_at_hand)
 
     def tell_restored(self, number: int, source: str, rows: int, seconds: float) -> None:

@@ -43,7 +43,7 @@ ANY_METER_KEY: MeterKey = ("", "", "")
 """Stands for more meter keys under a refold than can be written. No event has empty names."""
 
 PLACE_HEADER = "meter-index-place"
-"""Header of an index record: how many rows are before it, and their sum."""
+"""Header of a record of index or figures: how many rows are before it, and their sum."""
 
 
 Take = Callable[[bytes, bytes | None], None]

@@ -80,7 +80,7 @@ LOG_2 = Log(
     HERE / "events_2.jsonl",
     story_2.END_MS,
     ("usage-records", "usage-alerts"),
-    ("evaluations", "instants"),
+    ("evaluations", "instants", "figures"),
 )
 
 BATCH = 13
@@ -296,6 +296,8 @@ class Worker(AtOnce):
         # The order of one id's rows tells which is the newest.
         index.sort(key=lambda row: row[:ID_BYTES])
         self.rows["index"].append(b"".join(index))
+        if "figures" in self.rows:
+            self.rows["figures"] += (record.value for record in changes.at_rest)
         self.rows["checkpoints"].append(self.changelog.record)
 
     def answer(self, at_ms: int) -> None:

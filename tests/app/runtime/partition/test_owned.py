@@ -434,10 +434,10 @@ async def test_a_partition_whose_index_finds_no_disk_stands_and_says_what_it_wan
     taking = asyncio.create_task(owned.fold(runs_of([sent("a")]), raw_next=1))
     await asyncio.sleep(0.05)
     assert owned.state.checkpoint.raw_next == 0
-    assert owned.disk_full is not None
-    assert "METER_STATE_DIR" in owned.disk_full[1]
-    assert "4000 bytes" in owned.disk_full[1]
+    assert owned.disk.full is not None
+    assert "METER_STATE_DIR" in owned.disk.full[1]
+    assert "8000 bytes" in owned.disk.full[1], "that of events, and that of figures"
     wanted[0] = 0
     await taking
     assert owned.state.checkpoint.raw_next == 1
-    assert owned.disk_full is None
+    assert owned.disk.full is None

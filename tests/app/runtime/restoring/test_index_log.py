@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import NewTopic
 
+from app.bounds.turns import drained
 from app.bounds.work_done import WorkDone
 from app.kafka.names import TopicPartition
 from app.kafka.topics import admin_client
 from app.kafka.transactions import PartitionProducer, Record
-from app.runtime.restoring.index_log import load_index
+from app.runtime.restoring.index_log import load_index, load_log
 from app.runtime.topics.changelogs import PLACE_HEADER
 from app.settings import Settings
 from tables.event_index.entries import Entry
 from tables.event_index.index import EventIndex, LogDiffers
 from tables.event_index.log import log_records
+from tables.event_index.row_log import RowLog
 from tests.world.live.committed import markers_written
 
 FLUSH_ROWS = 20
@@ -129,3 +131,28 @@ async def test_a_log_that_went_on_otherwise_is_noticed_by_its_tail(
     await world.settle()
     with pytest.raises(LogDiffers):
         await load_index(world.settings, WorkDone(), world.tp, EventIndex(kept))
+
+
+@pytest.mark.servers
+async def test_figures_are_read_from_where_their_file_ends(world: World, tmp_path: Path) -> None:
+    async def restarted(directory: Path) -> int:
+        figures, work = RowLog(directory), WorkDone()
+        await load_log(world.settings, work, world.tp, figures.index, figures.load)
+        assert all(figures.get(b"%012d" % n) == b"figure %d" % n for n in range(20 * FLUSH_ROWS))
+        figures.close()
+        return work.counts["restore", "index_rows"]
+
+    figures = RowLog(tmp_path / "figures")
+    for flush in range(20):
+        for number in range(flush * FLUSH_ROWS, (flush + 1) * FLUSH_ROWS):
+            figures.put(b"%012d" % number, b"figure %d" % number)
+        records = [
+            Record(world.tp.topic, 0, b"", value, [(PLACE_HEADER, place.packed())])
+            for place, value in drained(figures.taking())
+        ]
+        await world.producer.commit(records)
+        figures.seal_flush(flush)
+    figures.close()
+    await world.settle()
+    assert await restarted(tmp_path / "figures") == FLUSH_ROWS
+    assert await restarted(tmp_path / "another disk") == 20 * FLUSH_ROWS

@@ -52,7 +52,10 @@ async def test_members_at_hand_are_those_of_a_worker(partitions: int) -> None:
     shared = context_of(Definitions())
     made = Restorer(shared, cast(Any, None), cast(Any, None), ProgressTable(), cast(Any, None))
     index = SimpleNamespace(limit_memory=lambda _: None)
-    owned = SimpleNamespace(state=SimpleNamespace(index=index, members=Members()))
+    instants = SimpleNamespace(at_rest=index)
+    owned = SimpleNamespace(
+        state=SimpleNamespace(index=index, members=Members(), instants=instants)
+    )
     made.share_memory(partitions, [cast(OwnedPartition, owned)])
     capacity = owned.state.members.capacity
     assert capacity is not None
