@@ -271,7 +271,7 @@ def check(log: str) -> None:
     assert (events[0], events[-1]) == ("start", "stop")
     start = by_event["start"]
     assert start["unknown"] == ["METER_MISSPELT"]
-    assert (start["partitions"], len(start["topics"])) == (3, 16)
+    assert (start["partitions"], len(start["topics"])) == (3, 17)
     assert start["settings"]["log_format"] == "json"
     assert "http_host" not in start["settings"]
     assert events.index("rebalance") < events.index("ready")

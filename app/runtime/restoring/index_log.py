@@ -19,7 +19,7 @@ from app.runtime.topics.changelogs import PLACE_HEADER
 from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint
 from tables.event_index.index import EventIndex, LogDiffers
-from tables.event_index.log import RECORD_BYTES, LogPlace
+from tables.event_index.log import LOG_START, RECORD_BYTES, LogPlace
 from tables.event_index.row_log import RowLog
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,10 @@ async def restored_figures(number: int, shared: WorkerContext, checkpoint: Check
     Of a log that has a gap it returns nothing, which is not what the checkpoint says.
     """
     figures = open_figures(number, shared, checkpoint.index_epoch)
+    if checkpoint.at_rest == LOG_START:
+        # Most have none, and then nothing is asked for.
+        figures.begin_anew()
+        return figures
     if figures.index.length > checkpoint.at_rest.length:
         figures.index.truncate(checkpoint.at_rest.length)
     settings, work = shared.settings, shared.tally.work

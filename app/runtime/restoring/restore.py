@@ -98,11 +98,11 @@ async def restore(
         return await fold_anew(number, unknown, None, newest, published, producer, shared), None
     checkpoint = _readable(number, packed_checkpoint, end, shared)
     index = await restored_index(number, shared, checkpoint)
+    instants = InstantTable(await restored_figures(number, shared, checkpoint))
     published = await _published(number, shared, checkpoint, store, kept)
     checkpoint.output = published.newest
     evaluations, torn = await evaluations_of(checkpoint, newest[EVALUATIONS_CHANGELOG], shared)
     daily = await daily_of(number, checkpoint, newest[DAILY_CHANGELOG], shared)
-    instants = InstantTable(await restored_figures(number, shared, checkpoint))
     tables = (published.table, corrections, evaluations, instants, daily.table)
     carried = Carried(checkpoint, None, *tables, *shared.homes.at(number))
     state = Partition(number, shared.definitions, index, carried=carried, work=shared.tally.work)
