@@ -31,12 +31,12 @@ DUE_EVERY_S = 0.010
 DUES_AT_REST = 4
 """Times at which the task would be due, for one at which it is, while nothing runs by turns."""
 STANDS_S = 5.0
-"""When the loop has not turned for so long, the main thread's stack is written."""
+"""When the loop has not turned for so long the main thread's stack is written, or a little later."""
 
 _BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _ON_TIME_S = _BUCKETS_S[0]
-_ARMED_EVERY_S = 2.0
-"""Arming makes a thread: not for every turn."""
+_ARMED_EVERY_S = 5.0
+"""Arming makes a thread: not for every turn. The stack is written by so much later at most."""
 
 _GC = Work("gc", "garbage collection")
 _OTHER = Work("other", "nobody who runs by turns")

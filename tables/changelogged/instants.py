@@ -21,7 +21,7 @@ from app.bounds.turns import Steps
 from app.wire.arrivals import Arrival, Position, SubscriptionKey
 from tables.changelogged.checksum import Change, Changelogged
 from tables.changelogged.operations import ROW_PREFIX, Operations
-from tables.event_index.row_log import LogRecord, RowLog
+from tables.event_index.row_log import FlushedRows, RowLog
 from tables.event_index.rows import ID_BYTES
 
 CellId = str
@@ -193,7 +193,7 @@ class InstantTable(Changelogged):
         """How many have changed since the last flush."""
         return super().pending + self.at_rest.pending
 
-    def laying_down(self, cut_ms: int) -> Steps[list[LogRecord]]:
+    def laying_down(self, cut_ms: int) -> Steps[list[FlushedRows]]:
         """Lay down what may rest, by small steps; return the records that the log has of it.
 
         Cuts are taken up to `cut_ms`.

@@ -39,7 +39,7 @@ class RowsLost(OSError):
     """Local disk does not give what was written to it; it is made again from the log."""
 
 
-class LogRecord(NamedTuple):
+class FlushedRows(NamedTuple):
     """Some rows of a flush, and where they stand in the log."""
 
     place: LogPlace
@@ -177,15 +177,15 @@ class RowLog:
 
     # Flushes
 
-    def taking(self) -> Steps[list[LogRecord]]:
+    def taking(self) -> Steps[list[FlushedRows]]:
         """Return the records of this flush, by small steps; rows may be read meanwhile, not put."""
-        records = list[LogRecord]()
+        records = list[FlushedRows]()
         for rows in _parts(self._new.items()):
             at = self._written + len(self._tail)
             packed, framed = _framed(at, rows)
             self._tail += framed
             self.index.add_rows(packed)
-            records.append(LogRecord(self._end, at.to_bytes(_PLACE_BYTES) + framed))
+            records.append(FlushedRows(self._end, at.to_bytes(_PLACE_BYTES) + framed))
             self._end = self._end.after(packed)
             yield
         self._new.clear()

@@ -15,7 +15,7 @@ from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.checksum import SUM_MODULUS, Rows, record_hash
 from tables.changelogged.members import MemberKey
-from tables.event_index.row_log import LogRecord
+from tables.event_index.row_log import FlushedRows
 from tables.partition.tables import Tables
 
 MOST_LEAVING = 2_000
@@ -34,7 +34,7 @@ class Changes(NamedTuple):
     evaluations: Rows
     instants: Rows
     daily: Rows
-    at_rest: Sequence[LogRecord]
+    at_rest: Sequence[FlushedRows]
     """What the log of figures has of them."""
     stored: Mapping[MemberKey, bytes | None]
     """Members as the store is to have them."""

@@ -11,21 +11,21 @@ from hypothesis import strategies as st
 
 from app.bounds.turns import drained
 from tables.event_index.index import LogDiffers
-from tables.event_index.row_log import FILE_NAME, LogRecord, RowLog, RowsLost
+from tables.event_index.row_log import FILE_NAME, FlushedRows, RowLog, RowsLost
 from tests.world.profiles import examples
 
 IDS = [b"%012d" % number for number in range(40)]
 ROWS = st.binary(max_size=40)
 
 
-def flushed(log: RowLog, flush: int = 0) -> list[LogRecord]:
+def flushed(log: RowLog, flush: int = 0) -> list[FlushedRows]:
     """Commit what is new."""
     records = drained(log.taking())
     log.seal_flush(flush)
     return records
 
 
-def opened(directory: Path, records: list[LogRecord], from_place: int = 0) -> RowLog:
+def opened(directory: Path, records: list[FlushedRows], from_place: int = 0) -> RowLog:
     """Open what is there, and load the records of the log from one of them on."""
     log = RowLog(directory, memory_bytes=1 << 16, identity="one")
     if from_place:
@@ -41,7 +41,7 @@ def test_rows_are_as_a_dict_would_have_them(
 ) -> None:
     directory = tmp_path_factory.mktemp("rows")
     log = RowLog(directory, memory_bytes=1 << 16, identity="one")
-    committed, put, records = dict[bytes, bytes](), dict[bytes, bytes](), list[LogRecord]()
+    committed, put, records = dict[bytes, bytes](), dict[bytes, bytes](), list[FlushedRows]()
     for flush in range(data.draw(st.integers(1, 12))):
         for row_id in data.draw(st.lists(st.sampled_from(IDS), max_size=20)):
             put[row_id] = data.draw(ROWS)
@@ -69,7 +69,7 @@ def test_rows_are_as_a_dict_would_have_them(
         assert log.end == restored(directory / "again", records).end
 
 
-def restored(directory: Path, records: list[LogRecord]) -> RowLog:
+def restored(directory: Path, records: list[FlushedRows]) -> RowLog:
     """Open what is there, and read the log from there on, as a start does."""
     log = RowLog(directory, memory_bytes=1 << 16, identity="one")
     before = [n for n, record in enumerate(records) if 0 < record.place.length <= log.index.length]
@@ -104,7 +104,7 @@ def test_rows_take_no_memory(tmp_path: Path) -> None:
 
 def test_a_start_reads_from_where_local_disk_ends(tmp_path: Path) -> None:
     log = RowLog(tmp_path, memory_bytes=1 << 16, identity="one")
-    records = list[LogRecord]()
+    records = list[FlushedRows]()
     for flush in range(30):
         for number in range(50):
             log.put(b"%06d%06d" % (flush, number), b"%d" % number)
@@ -118,7 +118,7 @@ def test_a_start_reads_from_where_local_disk_ends(tmp_path: Path) -> None:
 
 def test_a_file_that_ends_before_the_log_goes_on_is_made_anew(tmp_path: Path) -> None:
     log = RowLog(tmp_path, memory_bytes=1 << 16, identity="one")
-    records = list[LogRecord]()
+    records = list[FlushedRows]()
     for flush in range(3):
         log.put(IDS[flush], b"row")
         records += flushed(log, flush)
