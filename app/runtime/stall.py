@@ -31,7 +31,7 @@ DUE_EVERY_S = 0.010
 DUES_AT_REST = 4
 """Times at which the task would be due, for one at which it is, while nothing runs by turns."""
 STANDS_S = 5.0
-"""When the loop has not turned for so long the main thread's stack is written, or a little later."""
+"""When the loop has not turned for so long the main thread's stack is written, or soon after."""
 
 _BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _ON_TIME_S = _BUCKETS_S[0]

@@ -24,6 +24,9 @@ from tables.event_index.row_log import RowLog
 
 log = logging.getLogger(__name__)
 
+LOADED_BYTES: Final = 1 << 16
+"""Bytes of figures that are loaded in one step, in some 2 ms."""
+
 _NOWHERE: Final = LogPlace(-1, 0)
 
 
@@ -63,7 +66,7 @@ async def restored_figures(number: int, shared: WorkerContext, checkpoint: Check
     # Of what local disk lacks first, then of all of it.
     for _ in range(2):
         try:
-            await load_log(settings, work, tp, figures.index, figures.load)
+            await load_log(settings, work, tp, figures.index, figures.load, LOADED_BYTES)
             break
         except LogDiffers as differs:
             shared.rebuilds["figures"] += 1
@@ -86,10 +89,12 @@ async def load_log(
     tp: TopicPartition,
     index: EventIndex,
     take: Callable[[list[bytes]], None],
+    most_bytes: int = RECORD_BYTES,
 ) -> None:
     """Load a log from where local disk ends; from its start if that is not to be found.
 
-    `index`: what finds its rows. `take` takes over some records.
+    `index`: what finds its rows. `take` takes over some records, in one step, which have so many
+    bytes at most if they are several.
 
     Raises:
         LogDiffers: local disk has other rows than the log.
@@ -101,7 +106,7 @@ async def load_log(
             if not begun and 0 < place.length <= index.length:
                 index.read_from(place)
             begun = True
-            for parts in _some_of(records):
+            for parts in _some_of(records, most_bytes):
                 length = index.log_place.length
                 take(parts)
                 work.add("restore", "index_rows", index.log_place.length - length)
@@ -129,13 +134,13 @@ def _place_of(record: LogRecord) -> LogPlace:
     return _NOWHERE
 
 
-def _some_of(records: list[LogRecord]) -> Iterator[list[bytes]]:
-    """Yield the rows of small records together, by no more than a large one has."""
+def _some_of(records: list[LogRecord], most_bytes: int) -> Iterator[list[bytes]]:
+    """Yield the rows of small records together."""
     parts: list[bytes] = []
     size = 0
     for record in records:
         rows = record.value or b""
-        if parts and size + len(rows) > RECORD_BYTES:
+        if parts and size + len(rows) > most_bytes:
             yield parts
             parts, size = [], 0
         parts.append(rows)
