@@ -100,6 +100,7 @@ class Load:
             folding_s += clock() - decoded
             decoding_s += decoded - began
         began = clock()
+        self.partition.instants.let_rest()
         changes = self.partition.take_changes()
         records = [
             Record(changelog, 0, key, value)
@@ -110,6 +111,7 @@ class Load:
         self.records.update(record.topic for record in records)
         self.record_bytes += sum(len(r.key or b"") + len(r.value or b"") for r in records)
         self.partition.index.seal_flush(self.partition.checkpoint.flush)
+        self.partition.instants.at_rest.seal_flush(self.partition.checkpoint.flush)
         return decoding_s, folding_s, packing_s
 
     def note_copies(self, copies: Copies) -> None:

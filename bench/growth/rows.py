@@ -13,6 +13,7 @@ from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
+from bench.growth.at_once import billed_at_once, canceled_at_once
 from bench.growth.defined import last_page, metric_told, plan_told
 from bench.growth.past import (
     closing_begun_anew,
@@ -408,6 +409,7 @@ OLDER = (3, 30, 300)
 """Some months are forgotten at each."""
 CHARGES = (5, 50, 500)
 OFTEN = (1, 10, 100)
+BILLED = (100, 1_000, 10_000)
 """How often something happened before."""
 
 ROWS = tuple(
@@ -419,6 +421,8 @@ ROWS = tuple(
             Row("… while an alert stands", "grid cuts", OFTEN, event_while_alerts_stand),
             Row("… once alerts are deleted", "times", OFTEN, event_of_deleted_alerts),
             Row("… beside corrections", "events that never come", OFTEN, event_beside_corrections),
+            Row("event billed at once", "events billed before", BILLED, billed_at_once),
+            Row("… taken back", "events billed before", BILLED, canceled_at_once),
             Row("flush of one cell", "pairs", SUBSCRIPTIONS, flush),
             # From the second year on its periods are found by arithmetic: 1,000 steps more.
             Row("first touch, new", "months of age", MONTHS, first_touch),
