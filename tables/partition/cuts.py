@@ -159,7 +159,7 @@ class CutsToCome:
         if not daily_ms:
             return NEVER_MS
         done_ms = self._checkpoint.grid_done_ms
-        if not any(map(self._carries, definitions.subscriptions(*name))):
+        if not any(map(self._is_carrying, definitions.subscription_index.plan_ids_of(name))):
             # As of most, whose timelines need not be made.
             return NEVER_MS
         daily_ms = tuple(each for each in daily_ms if each[1] > done_ms)
@@ -175,14 +175,14 @@ class CutsToCome:
 
     def _carries(self, versions: Versions[Subscription]) -> bool:
         """Return whether a metric recurs, or did: what came since may be later than a cut."""
-        changed = self._definitions.metric_index.changed
-        if self._carrying_changed != changed:
-            self._carrying.clear()
-            self._carrying_changed = changed
         return any(self._is_carrying(plan_id) for plan_id in {v.plan_id for v in versions.all()})
 
     def _is_carrying(self, plan_id: str) -> bool:
         definitions = self._definitions
+        changed = definitions.metric_index.changed
+        if self._carrying_changed != changed:
+            self._carrying.clear()
+            self._carrying_changed = changed
         versions = definitions.plan_versions[plan_id]
         known, carries = self._carrying.get(plan_id, (0, False))
         if known != len(versions):

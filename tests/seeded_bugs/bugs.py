@@ -4185,6 +4185,20 @@ BUGS = (
         "::test_who_holds_versions_sees_what_others_change",
     ),
     Bug(
+        "who-ended-last-forgotten",
+        "app/definitions/indexes/subscriptions.py",
+        "kept, has_ended = list[str](), False",
+        "kept, has_ended = list[str](), True",
+        "tests/laws/test_many_of_one_id.py::test_who_ended_before_the_last_decides_nothing",
+    ),
+    Bug(
+        "later-plan-of-many-unknown",
+        "app/definitions/indexes/subscriptions.py",
+        "        self.plans_of[name].add(changed.plan_id)\n",
+        "",
+        "tests/laws/test_many_of_one_id.py::test_who_ended_before_the_last_decides_nothing",
+    ),
+    Bug(
         "promise-lost-in-packing",
         "app/definitions/indexes/subscriptions.py",
         "self.versions[new.id] = versions",
