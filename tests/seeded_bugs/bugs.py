@@ -4185,6 +4185,21 @@ BUGS = (
         "::test_who_holds_versions_sees_what_others_change",
     ),
     Bug(
+        "events-of-one-time-listed-twice",
+        "app/cli/listed_events.py",
+        "(event for event in events if _name_of(event) not in told)",
+        "events",
+        "tests/app/cli/test_listed_events.py"
+        "::test_of_more_than_one_answer_shows_each_is_yielded_once",
+    ),
+    Bug(
+        "whole-listing-shown-by-pages",
+        "app/api/http/pagination.py",
+        'if query.flag("whole")',
+        "if False",
+        "tests/app/api/events/test_events.py::test_listing",
+    ),
+    Bug(
         "who-ended-last-forgotten",
         "app/definitions/indexes/subscriptions.py",
         "kept, has_ended = list[str](), False",
