@@ -4185,6 +4185,20 @@ BUGS = (
         "::test_who_holds_versions_sees_what_others_change",
     ),
     Bug(
+        "rows-of-one-window-told-by-each-worker",
+        "app/api/usage/analytics.py",
+        "groupby(merge(*of_all), key=lambda row: row[:3])",
+        "groupby(merge(*of_all), key=lambda row: (*row[:3], object()))",
+        "tests/app/api/usage/test_analytics.py::test_rows_of_all_workers_are_added_up",
+    ),
+    Bug(
+        "days-added-in-one-step",
+        "tables/reading/analytics.py",
+        "if number % STEP_ITEMS == 0:",
+        "if False:",
+        "tests/tables/reading/test_analytics.py::test_no_step_takes_many_days",
+    ),
+    Bug(
         "events-of-one-time-listed-twice",
         "app/cli/listed_events.py",
         "(event for event in events if _name_of(event) not in told)",
