@@ -2528,8 +2528,8 @@ BUGS = (
     Bug(
         "changes-since-a-flush-unseen-by-a-cut",
         "tables/closing/close.py",
-        "    partition.snapshot.note()\n    if cut_ms in",
-        "    if cut_ms in",
+        "    partition.snapshot.note()\n    if name in",
+        "    if name in",
         "tests/tables/closing/test_noted.py::test_a_group_that_changes_twice_is_told_twice",
     ),
     Bug(
@@ -4183,6 +4183,20 @@ BUGS = (
         "if held() is None}",
         "tests/app/definitions/indexes/test_packed.py"
         "::test_who_holds_versions_sees_what_others_change",
+    ),
+    Bug(
+        "earlier-of-two-cuts-not-waited-for",
+        "tables/partition/waiting.py",
+        "self._of[name] = sorted((known, cut_ms))",
+        "self._of[name] = max(known, cut_ms)",
+        "tests/tables/partition/test_waiting.py::test_it_is_as_sets_of_cuts_by_name",
+    ),
+    Bug(
+        "cut-of-others-gone-with-the-first-who-has-it",
+        "tables/partition/waiting.py",
+        "            if not names:\n",
+        "            if True:\n",
+        "tests/tables/partition/test_waiting.py::test_it_is_as_sets_of_cuts_by_name",
     ),
     Bug(
         "rows-of-one-window-told-by-each-worker",
