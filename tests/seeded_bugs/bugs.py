@@ -4185,6 +4185,13 @@ BUGS = (
         "::test_who_holds_versions_sees_what_others_change",
     ),
     Bug(
+        "log-read-beyond-the-time-that-was-asked-for",
+        "app/kafka/log_readers.py",
+        "if before_ms is not None:",
+        "if False:",
+        "tests/app/kafka/test_whole_logs.py::test_nothing_is_read_that_came_later",
+    ),
+    Bug(
         "earlier-of-two-cuts-not-waited-for",
         "tables/partition/waiting.py",
         "self._of[name] = sorted((known, cut_ms))",
