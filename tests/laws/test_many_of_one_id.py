@@ -13,6 +13,7 @@ from app.billing_periods.instants import iso_milliseconds
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.indexes import subscriptions as subscriptions_module
+from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from tests.world.clock import DAY_MS, HOUR_MS
 from tests.world.definitions_log import ORG, Log, plan_body, subscription_body
@@ -94,7 +95,10 @@ def played(steps: list[tuple[int, Command]]) -> tuple[Log, list[object]]:
     log, told = Log(), list[object]()
     for later_ms, command in steps:
         log.now_ms += later_ms
+        branch = log.definitions.branch()
+        foreseen = apply(branch, command.encode(), log.now_ms, branch.offset)
         told.append(log.append(command))
+        assert told[-1] == foreseen
         definitions, name = log.definitions, (ORG, "sub_1")
         told.append(definitions.current_subscription(*name, log.now_ms))
         told.append(definitions.named_since_ms(*name))
