@@ -111,7 +111,7 @@ class CutsToCome:
         definitions, done_ms = self._definitions, self._checkpoint.grid_done_ms
         cut_ms = ceil_to(append_time_ms, definitions.grid_ms(append_time_ms))
         # Figures that were lost are decided again, at every cut that they were decided at.
-        taken_ms = self._checkpoint.cut_ms if definitions.pays_in_advance(*name) else done_ms
+        taken_ms = self._checkpoint.billed_ms if definitions.pays_in_advance(*name) else done_ms
         if cut_ms > taken_ms and definitions.is_watched_each_cut(name, append_time_ms):
             self.grid.add(name, cut_ms)
             waits = True

@@ -4185,6 +4185,14 @@ BUGS = (
         "::test_who_holds_versions_sees_what_others_change",
     ),
     Bug(
+        "grid-cuts-taken-again-though-no-figure-is-lost",
+        "tables/partition/cuts.py",
+        "self._checkpoint.billed_ms if definitions.pays_in_advance(*name) else done_ms",
+        "self._checkpoint.cut_ms if definitions.pays_in_advance(*name) else done_ms",
+        "tests/tables/partition/test_grid_cuts.py"
+        "::test_what_was_decided_is_looked_at_again_if_figures_are_lost",
+    ),
+    Bug(
         "log-read-beyond-the-time-that-was-asked-for",
         "app/kafka/log_readers.py",
         "if before_ms is not None:",
