@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from app.cli.dead_letters import PlaceType, letter, letter_fields, letters, place_of
+from app.cli.listed_events import EVENTS, listed_events
 from app.cli.output import echo
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote, remote_options, segment
 from app.cli.rows import Output, Rows, cell_text, output_options
@@ -102,7 +103,7 @@ KINDS: Final = {
     ),
     "events": Kind(
         "event",
-        "/api/v1/events",
+        EVENTS,
         "event",
         "transaction_id",
         (
@@ -195,7 +196,11 @@ def list_objects(
         found: Iterator[Json] = ({"place": place_of(one), **one} for one in listed)
     else:
         query = {_FIELDS.get(name, name): text for name, text in given.items()}
-        found = objects(remote(url, key), wanted, query)
+        listing = remote(url, key)
+        if kind == "events":
+            found = listed_events(listing, query)
+        else:
+            found = objects(listing, wanted, query)
     root = kind.replace("-", "_") if kind != "metrics" else "billable_metrics"
     rows = Rows(wanted.columns, (_row(wanted, one) for one in found), _INSTANTS)
     output.show(lambda: {root: list(found)}, lambda: rows)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from typing import IO, Final
+from typing import IO
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
 from app.cli.event_rows import mapping, read_rows
+from app.cli.listed_events import listed_events
 from app.cli.outcomes import COUNTED, Outcome, batches, outcome_of, told, verdicts
 from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Remote, remote, remote_options
 from app.cli.rows import Output, Rows, cell_text, output_options
-
-_PER_PAGE: Final = 1_000
 
 
 @click.command()
@@ -102,21 +101,11 @@ class _Found:
 def _others(worker: Remote, listed: dict[str, set[str]]) -> Iterator[Outcome]:
     """Yield events of the listed subscriptions that the list lacks."""
     for subscription in sorted(listed):
-        page: int | None = 1
-        while page is not None:
-            answer = worker.get(
-                "/api/v1/events",
-                external_subscription_id=subscription,
-                page=page,
-                per_page=_PER_PAGE,
-            )
-            for event in answer["events"]:
-                transaction_id = event["transaction_id"]
-                if transaction_id not in listed[subscription]:
-                    day = event["timestamp"][:10]
-                    code = event["code"]
-                    yield Outcome(0, subscription, transaction_id, code, day, "extra", "", "")
-            page = answer["meta"]["next_page"]
+        for event in listed_events(worker, {"external_subscription_id": subscription}):
+            transaction_id = event["transaction_id"]
+            if transaction_id not in listed[subscription]:
+                day, code = event["timestamp"][:10], event["code"]
+                yield Outcome(0, subscription, transaction_id, code, day, "extra", "", "")
 
 
 def _print(found: _Found) -> None:

@@ -1,4 +1,8 @@
-"""What a statement is made of, read from Kafka."""
+"""What a statement is made of, read from Kafka.
+
+It needs all definitions, for any may set an event aside; of the records those of the home
+partition; and of the events all until the newest cut, in whichever partition they came in.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,14 @@ from app.cli.brokers import reached, settings_of_the_log
 from app.definitions.log import apply_settings
 from app.definitions.state import Definitions
 from app.kafka.lenient_fetch import limit_after
-from app.kafka.log_readers import LogRecord, whole
+from app.kafka.log_readers import bounds, scan, whole
+from app.kafka.names import TopicPartition
 from app.kafka.reading import driven
-from app.kafka.topics import METER_DEFINITIONS
+from app.kafka.topics import METER_DEFINITIONS, partition_count
 from app.offline.fold import DefinitionLine, EventLine
 from app.offline.stated import Wanted
 from app.offline.statement import statement
+from app.wire.keys import home_partition, message_key
 
 
 def made(
@@ -41,15 +47,19 @@ def made(
         for line in definitions:
             apply_settings(known, line.value, line.append_time_ms, line.offset)
         limit_after(raw, known.limited_after_ms())
-        published = whole(settings, settings.topic(settings.usage_records_topic))
-        with driven(runner, published) as told, driven(runner, whole(settings, raw)) as arrived:
-            values = (record.value or b"" for _, records in told for record in records)
-            return statement(wanted, definitions, _events(arrived), values)
 
+        def events_until(cut_ms: int) -> Iterator[EventLine]:
+            with driven(runner, whole(settings, raw, cut_ms + 1)) as batches:
+                for number, records in batches:
+                    for record in records:
+                        line = record.timestamp_ms, number, record.offset
+                        yield EventLine(*line, record.value, record.headers)
 
-def _events(batches: Iterator[tuple[int, list[LogRecord]]]) -> Iterator[EventLine]:
-    for number, records in batches:
-        for record in records:
-            yield EventLine(
-                record.timestamp_ms, number, record.offset, record.value, record.headers
-            )
+        partitions = runner.run(partition_count(settings, raw))
+        partitioner = known.settings_at().home_partitioner
+        number = home_partition(message_key(*wanted.name), partitions, partitioner)
+        home = TopicPartition(settings.topic(settings.usage_records_topic), number)
+        published = scan(settings, home, *runner.run(bounds(settings, home)))
+        with driven(runner, published) as told:
+            values = (record.value or b"" for records in told for record in records)
+            return statement(wanted, definitions, events_until, values)

@@ -17,6 +17,7 @@ from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, i
 from app.definitions.model import Alert, AlertThreshold, AlertType, Subscription
 from app.definitions.outcome import Impact, Rejected, invalid, not_found
 from app.definitions.state import Definitions
+from app.definitions.subscriptions import find_subscription
 from app.numbers import InvalidValue, bounded
 
 MOST_THRESHOLDS: Final = 20
@@ -120,13 +121,9 @@ def delete_all(definitions: Definitions, command: Command, now_ms: int) -> Decis
 
 def _subscription(definitions: Definitions, command: Command, now_ms: int) -> Subscription | None:
     """Return the subscription that the command is about, by the status that it names."""
-    wanted = command.payload.get("status") or "active"
-    named = definitions.subscriptions(command.organization_id, payload_text(command, "external_id"))
-    for versions in reversed(named):
-        subscription = versions.at()
-        if subscription is not None and subscription.status_at(now_ms) == wanted:
-            return subscription
-    return None
+    external_id, status = payload_text(command, "external_id"), command.payload.get("status")
+    wanted = status or "active"
+    return find_subscription(definitions, command.organization_id, external_id, wanted, now_ms)
 
 
 def _found(definitions: Definitions, command: Command, now_ms: int) -> Alert | Rejected:

@@ -116,7 +116,8 @@ def _full(definitions: Definitions, change: object, quotas: Quotas) -> Rejected 
             known, field = change.id in definitions.subscription_versions, "subscriptions"
             count = definitions.subscriptions_count(change.organization_id)
             most = quotas.subscriptions
-            of_id = len(definitions.subscriptions(change.organization_id, change.external_id))
+            name = change.organization_id, change.external_id
+            of_id = definitions.subscription_index.by_external_id.count(name)
             if of_id >= limits.SUBSCRIPTIONS_OF_ONE_ID:
                 field, count, most = "external_id", of_id, limits.SUBSCRIPTIONS_OF_ONE_ID
         case _:

@@ -46,7 +46,10 @@ def superseded_by(definitions: Definitions, later: Subscription) -> tuple[Subscr
     From its start on all usage is the later one's: theirs is never published.
     """
     changed = []
-    for versions in definitions.subscriptions(later.organization_id, later.external_id):
+    index, name = definitions.subscription_index, (later.organization_id, later.external_id)
+    # Those that ended before one of who lasts end where that one begins, or before.
+    known = index.lasting_of if later.canceled_at_ms is None else index.of_external_id
+    for versions in known(name):
         one = versions.at()
         if one is not None and one.id == later.id:
             break

@@ -213,7 +213,7 @@ class Definitions(Index):
         """Return whether events of a code and an external id ever count."""
         if (organization_id, code) not in self.metric_index.holders:
             return False
-        return bool(self.subscriptions(organization_id, external_id)) or any(
+        return self.named_since_ms(organization_id, external_id) < NEVER_MS or any(
             record.implicit_plan for record in self.settings.all()
         )
 
@@ -224,9 +224,8 @@ class Definitions(Index):
 
     def named_since_ms(self, organization_id: str, external_id: str) -> int:
         """Return when a subscription first had the external id; NEVER_MS: none ever had."""
-        index = self.subscription_index
-        named = index.of_external_id((organization_id, external_id))
-        return named[0].changes[0] if named else NEVER_MS
+        first = self.subscription_index.first_of_external_id((organization_id, external_id))
+        return NEVER_MS if first is None else first.changes[0]
 
     @property
     def metric_versions(self) -> Mapping[str, Versions[Metric]]:
@@ -390,7 +389,8 @@ class Definitions(Index):
     ) -> Subscription | None:
         """Return the active subscription of the external id, else the pending one."""
         pending = None
-        for versions in reversed(self.subscriptions(organization_id, external_id)):
+        name = organization_id, external_id
+        for versions in reversed(self.subscription_index.lasting_of(name)):
             subscription = versions.at()
             status = subscription.status_at(now_ms) if subscription else None
             if status == "active":
@@ -431,9 +431,8 @@ class Definitions(Index):
         """Return True if a plan of an external id has or had a charge paid in advance."""
         in_advance = self.plan_index.in_advance
         return bool(in_advance) and any(
-            subscription.plan_id in in_advance
-            for versions in self.subscriptions(organization_id, external_id)
-            for subscription in versions.all()
+            plan_id in in_advance
+            for plan_id in self.subscription_index.plan_ids_of((organization_id, external_id))
         )
 
     def has_subscribers(self, plan_id: str) -> bool:

@@ -246,7 +246,9 @@ def _start(
     """
     started_at_ms = subscription_at_ms
     if subscription_at_ms <= now_ms:
-        earlier = definitions.subscriptions(subscription.organization_id, subscription.external_id)
+        name = subscription.organization_id, subscription.external_id
+        # All others had ended before one of these began.
+        earlier = definitions.subscription_index.lasting_of(name)
         ends = [
             invoiced_until_ms(definitions, versions)
             for versions in earlier
@@ -350,11 +352,9 @@ def find_subscription(
 ) -> Subscription | None:
     """Return the newest of this status; without a status the active, else the pending one."""
     wanted = ("active", "pending") if not status else (status,)
-    newest_first = [
-        one
-        for versions in reversed(definitions.subscriptions(organization_id, external_id))
-        if (one := versions.at()) is not None
-    ]
+    index, name = definitions.subscription_index, (organization_id, external_id)
+    known = index.of_external_id if status == "canceled" else index.lasting_of
+    newest_first = [one for each in reversed(known(name)) if (one := each.at()) is not None]
     for one_status in wanted:
         for one in newest_first:
             if one.status_at(now_ms) == one_status:

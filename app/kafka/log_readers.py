@@ -214,18 +214,22 @@ async def scan(
 
 @reading
 async def whole(
-    settings: Settings, topic: str
+    settings: Settings, topic: str, before_ms: int | None = None
 ) -> AsyncGenerator[tuple[int, list[LogRecord]], None]:
     """Yield what a topic has now, partition by partition, by batches with its number.
 
     It has the partitions that the broker has, whatever METER_RAW_PARTITIONS says here.
+    `before_ms`: of each what lies before the first record that was appended at or after a time.
 
     Raises:
         TopicRefused: there is no such topic.
     """
     for number in range(await partition_count(settings, topic)):
         tp = TopicPartition(topic, number)
-        async with scan(settings, tp, *await bounds(settings, tp)) as batches:
+        start, end = await bounds(settings, tp)
+        if before_ms is not None:
+            end = min(end, await first_since(settings, tp, before_ms))
+        async with scan(settings, tp, start, end) as batches:
             async for records in batches:
                 yield number, records
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -57,12 +57,13 @@ that the events in it are all there are: compare events.csv to your own list.
 def statement(
     wanted: Wanted,
     definitions: Iterable[DefinitionLine],
-    events: Iterable[EventLine],
+    events_until: Callable[[int], Iterable[EventLine]],
     records: Iterable[bytes],
 ) -> bytes:
     """Return the file of a figure. Raises NoStatement.
 
-    `events`: partition by partition, each by offset. `records`: the published ones.
+    `events_until`: gives those of the log until a cut at least, partition by partition, each by
+    offset. `records`: the published ones.
     """
     chosen = wanted.chosen(records)
     cut_ms = last_cut_ms(chosen)
@@ -74,7 +75,7 @@ def statement(
     known = Definitions()
     for line in defined:
         apply(known, line.value, line.append_time_ms, line.offset)
-    kept = list(_own(events, wanted.name, known, asides, cut_ms))
+    kept = list(_own(events_until(cut_ms), wanted.name, known, asides, cut_ms))
     meter = _folded(defined, kept, cut_ms)
     contents = (
         _text(figure(wanted, chosen, tzdata_version())),

@@ -9,6 +9,7 @@ from app.definitions.model import SettingsRecord
 from app.definitions.timeline import NEVER_MS
 from bench.growth.spent import Spent
 from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, name_of
+from bench.world import subscription_of
 from tables.closing.changed import changed_at
 from tables.closing.close import settle
 
@@ -29,6 +30,18 @@ def _begun_anew(times: int) -> tuple[World, int]:
             world.begin_anew(number)
     world.now_ms = world.definitions.append_time_ms + 1
     return world, world.now_ms
+
+
+def defined_begun_anew(times: int) -> Spent:
+    """End a subscription that ended and began anew so often, and begin it anew, in any worker."""
+    world, _ = _begun_anew(times)
+
+    def again(number: int) -> None:
+        told = subscription_of(number)
+        world.apply(commands.terminate_subscription(ORG, str(told["external_id"])))
+        world.apply(commands.create_subscription(ORG, told))
+
+    return world.spent([partial(again, number) for number in range(TIMES)])
 
 
 def event_beside_corrections(corrections: int) -> Spent:

@@ -17,6 +17,7 @@ from bench.growth.at_once import billed_at_once, canceled_at_once
 from bench.growth.defined import last_page, metric_told, plan_told
 from bench.growth.past import (
     closing_begun_anew,
+    defined_begun_anew,
     event_begun_anew,
     event_beside_corrections,
     event_of_deleted_alerts,
@@ -411,6 +412,8 @@ CHARGES = (5, 50, 500)
 OFTEN = (1, 10, 100)
 BILLED = (100, 1_000, 10_000)
 """How often something happened before."""
+ALWAYS = (10, 100, 400)
+"""The same, up to what a quota allows."""
 
 ROWS = tuple(
     chain(
@@ -456,6 +459,7 @@ ROWS = tuple(
             Row("… of groups, at an age", "months of age", MONTHS, definition_swept_at_an_age, 1.7),
             Row("history, each looked at", "subscriptions", SUBSCRIPTIONS, history_swept),
             Row("subscription created", "subscriptions", SUBSCRIPTIONS, subscription_created),
+            Row("ended and begun anew", "times before", ALWAYS, defined_begun_anew),
             Row("created and touched", "charges of its plan", CHARGES, created_and_touched),
             Row("created with 10 events waiting", "events", EVENTS, created_with_events),
             Row("subscription changed", "events", EVENTS, subscription_changed),

@@ -94,7 +94,7 @@ def closing(
     moved: Moved | None = None
     published = partition.published
     partition.snapshot.note()
-    if cut_ms in partition.cuts.late_cuts.get(name, ()):
+    if name in partition.cuts.late.at(cut_ms):
         moved = Moved(partition, name, cut_ms)
         revising = _Revising.of(partition, name, cut_ms, moved)
     partition.work.add("close", "names", 1)
@@ -112,7 +112,7 @@ def closing(
         yield from at_cut.records()
     # A state that is folded anew bills again what was lost, and tells nobody of alerts again.
     if cut_ms > partition.checkpoint.grid_ms:
-        if name in partition.cuts.grid.get(cut_ms, ()):
+        if name in partition.cuts.grid.at(cut_ms):
             yield from triggered(partition, name, cut_ms)
         if partition.definitions.settings_at(cut_ms).daily_records:
             yield from daily_at(partition, name, cut_ms)
@@ -270,7 +270,7 @@ def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
         # Whoever moves cuts asks for those that are followed.
         partition.corrections.followed.settle(name, partition.cuts.told_ms)
         yield
-    partition.cuts.forget_instants()
+    yield from partition.cuts.forgetting_instants()
     yield from partition.members.operations.settling(partition.checkpoint.cut_ms)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Set
-from itertools import chain
 from math import lcm
 
-from app.bounds.turns import STEP_ITEMS
+from app.bounds.turns import STEP_ITEMS, batches
 from app.definitions.model import Subscription
 from app.definitions.timeline import NEVER_MS, ceil_to
 from app.definitions.versions import Versions
@@ -16,6 +15,7 @@ from tables.cells.days import Days, cuts_after, next_first_day, shown_within_ms
 from tables.cells.grids import decided_until
 from tables.partition.tables import Tables
 from tables.partition.timelines import TimelineTable
+from tables.partition.waiting import Waiting
 
 
 class CutsToCome:
@@ -33,16 +33,14 @@ class CutsToCome:
         self._billed_at_once = tables.instants
         self._timelines = timelines
         self._is_home = is_home
-        self.late_cuts: dict[SubscriptionKey, set[int]] = {}
+        self.late = Waiting()
         """Revision cuts that events wait for."""
-        self._late_at: dict[int, dict[SubscriptionKey, None]] = {}
-        """The same by cut: whoever takes one looks at no others."""
         self._reopened: dict[SubscriptionKey, set[tuple[int, int]]] = {}
         """(revision cut, start of a period) of those that are final and yet may be revised."""
-        self.grid: dict[int, dict[SubscriptionKey, None]] = {}
-        """By grid cut, external subscriptions with something to be decided at it."""
-        self.instants: dict[int, set[SubscriptionKey]] = {}
-        """By grid cut, external subscriptions with events to be billed at it."""
+        self.grid = Waiting()
+        """Grid cuts at which something of an external subscription is to be decided."""
+        self.instants = Waiting()
+        """Grid cuts at which events are to be billed."""
         self._late_names: set[SubscriptionKey] = set()
         self._carrying: dict[str, tuple[int, bool]] = {}
         """By plan: of how many versions, and whether a metric of it recurs or did."""
@@ -113,9 +111,9 @@ class CutsToCome:
         definitions, done_ms = self._definitions, self._checkpoint.grid_done_ms
         cut_ms = ceil_to(append_time_ms, definitions.grid_ms(append_time_ms))
         # Figures that were lost are decided again, at every cut that they were decided at.
-        taken_ms = self._checkpoint.cut_ms if definitions.pays_in_advance(*name) else done_ms
+        taken_ms = self._checkpoint.billed_ms if definitions.pays_in_advance(*name) else done_ms
         if cut_ms > taken_ms and definitions.is_watched_each_cut(name, append_time_ms):
-            self.grid.setdefault(cut_ms, {})[name] = None
+            self.grid.add(name, cut_ms)
             waits = True
         if self._definitions.settings_at(append_time_ms).daily_records:
             for day_ms in self._day_cuts(name, append_time_ms, append_time_ms):
@@ -130,7 +128,7 @@ class CutsToCome:
             self._schedule_day(name, day_ms)
 
     def _schedule_day(self, name: SubscriptionKey, day_ms: int) -> None:
-        self.grid.setdefault(day_ms, {})[name] = None
+        self.grid.add(name, day_ms)
         self._daily.touch(name, day_ms)
 
     def _day_cuts(self, name: SubscriptionKey, as_of_ms: int, from_ms: int) -> Set[int]:
@@ -159,7 +157,7 @@ class CutsToCome:
         if not daily_ms:
             return NEVER_MS
         done_ms = self._checkpoint.grid_done_ms
-        if not any(map(self._carries, definitions.subscriptions(*name))):
+        if not any(map(self._is_carrying, definitions.subscription_index.plan_ids_of(name))):
             # As of most, whose timelines need not be made.
             return NEVER_MS
         daily_ms = tuple(each for each in daily_ms if each[1] > done_ms)
@@ -175,14 +173,14 @@ class CutsToCome:
 
     def _carries(self, versions: Versions[Subscription]) -> bool:
         """Return whether a metric recurs, or did: what came since may be later than a cut."""
-        changed = self._definitions.metric_index.changed
-        if self._carrying_changed != changed:
-            self._carrying.clear()
-            self._carrying_changed = changed
         return any(self._is_carrying(plan_id) for plan_id in {v.plan_id for v in versions.all()})
 
     def _is_carrying(self, plan_id: str) -> bool:
         definitions = self._definitions
+        changed = definitions.metric_index.changed
+        if self._carrying_changed != changed:
+            self._carrying.clear()
+            self._carrying_changed = changed
         versions = definitions.plan_versions[plan_id]
         known, carries = self._carrying.get(plan_id, (0, False))
         if known != len(versions):
@@ -207,12 +205,8 @@ class CutsToCome:
 
     def _wait_for(self, name: SubscriptionKey, cuts: Iterable[int]) -> bool:
         """Note revision cuts of an external subscription; return whether some are new."""
-        late_cuts = self.late_cuts.setdefault(name, set())
-        new = [cut_ms for cut_ms in cuts if cut_ms not in late_cuts]
-        late_cuts.update(new)
-        for cut_ms in new:
-            self._late_at.setdefault(cut_ms, {})[name] = None
-        return bool(new)
+        are_new = [self.late.add(name, cut_ms) for cut_ms in cuts]
+        return any(are_new)
 
     def reopened(self, name: SubscriptionKey, cut_ms: int) -> set[int]:
         """Return the starts of final periods that a revision cut may revise."""
@@ -228,9 +222,7 @@ class CutsToCome:
                     self._late_names.add(span.name)
                 continue
             for cut_ms in cell.late or ():
-                names = self.grid.setdefault(cut_ms, {})
-                if span.name not in names:
-                    names[span.name] = None
+                if self.grid.add(span.name, cut_ms):
                     self._late_names.add(span.name)
 
     def remember(self, cell: Cell) -> bool:
@@ -242,9 +234,7 @@ class CutsToCome:
         for cut_ms in cell.late or ():
             watch, late = layer.span.watch, cut_ms > layer.due_at_ms
             if watch is not None and not (late and watch.is_taken(cut_ms)):
-                names = self.grid.setdefault(cut_ms, {})
-                known = known and name in names
-                names[name] = None
+                known = not self.grid.add(name, cut_ms) and known
             if late:
                 # A later period may be revised more often, and shows what recurs.
                 recurs = layer.span.fold.metric.recurring
@@ -278,7 +268,7 @@ class CutsToCome:
         """Have the cuts taken of days that definitions or corrections wait for."""
         for count, (name, day_ms) in enumerate(self._daily.touched(), 1):
             if day_ms > self._checkpoint.grid_done_ms:
-                self.grid.setdefault(day_ms, {})[name] = None
+                self.grid.add(name, day_ms)
             if count % STEP_ITEMS == 0:
                 yield
 
@@ -288,10 +278,7 @@ class CutsToCome:
 
     def expect_instants(self, names: Set[SubscriptionKey], cut_ms: int) -> None:
         """Have the grid cut taken that decides events, or corrections, of charges paid at once."""
-        known = self.instants.setdefault(cut_ms, set())
-        new = names - known
-        known |= new
-        self._late_names |= new
+        self._late_names.update([name for name in names if self.instants.add(name, cut_ms)])
 
     def expect_undecided(self) -> Iterator[None]:
         """Have the grid cuts taken of all events that wait to be billed, a step for each time.
@@ -307,9 +294,7 @@ class CutsToCome:
     def next_ms(self) -> int:
         """Return the first cut to come that anybody's events or corrections wait for."""
         done_ms = self._checkpoint.cut_ms
-        waited_for = chain(self._late_at, self.grid, self.instants)
-        to_come = (cut_ms for cut_ms in waited_for if cut_ms > done_ms)
-        return min(to_come, default=NEVER_MS)
+        return min(each.next_ms(done_ms) for each in (self.late, self.grid, self.instants))
 
     def next_of_history(self) -> int:
         """Return the first cut to come that shows history records; NEVER_MS: none.
@@ -327,55 +312,45 @@ class CutsToCome:
 
     def names_at(self, cut_ms: int) -> list[SubscriptionKey]:
         """Return whose events or corrections wait for a cut, in order."""
-        late = self._late_at.get(cut_ms, {}).keys()
-        return sorted({*late, *self.grid.get(cut_ms, ()), *self.instants.get(cut_ms, ())})
+        return sorted({*self.late.at(cut_ms), *self.grid.at(cut_ms), *self.instants.at(cut_ms)})
 
     def next_of(self, name: SubscriptionKey, done_ms: int) -> int:
         """Return the first cut to come that events or corrections wait for; NEVER_MS: none."""
-        found = NEVER_MS
-        for cut_ms in self.late_cuts.get(name, ()):
-            if done_ms < cut_ms < found:
-                found = cut_ms
-        for cut_ms, names in chain(self.grid.items(), self.instants.items()):
-            if done_ms < cut_ms < found and name in names:
-                found = cut_ms
-        return found
+        return min(
+            self.late.next_of(name, done_ms),
+            self.grid.next_of(name, done_ms),
+            self.instants.next_of(name, done_ms),
+        )
 
     def take_late_names(self) -> set[SubscriptionKey]:
         """Return external subscriptions that got late events since the last call."""
         names, self._late_names = self._late_names, set()
         return names
 
-    def forget_instants(self) -> None:
-        """Drop the cuts of events to be billed that are taken."""
-        for cut_ms in [cut_ms for cut_ms in self.instants if cut_ms <= self._checkpoint.cut_ms]:
-            del self.instants[cut_ms]
+    def forgetting_instants(self) -> Iterator[None]:
+        """Drop the cuts of events to be billed that are taken, by steps."""
+        done_ms = self._checkpoint.cut_ms
+        for cut_ms in self.instants.until(done_ms):
+            for some in batches([*self.instants.at(cut_ms)], STEP_ITEMS):
+                for name in some:
+                    self.instants.drop(name, done_ms)
+                yield
 
     def due(self, settled_ms: int) -> list[SubscriptionKey]:
         """Return external subscriptions with a cut that is settled."""
         done_ms = self._checkpoint.cut_ms
         found = dict[SubscriptionKey, None]()
-        for cut_ms in sorted(cut_ms for cut_ms in self._late_at if cut_ms <= settled_ms):
-            found |= self._late_at[cut_ms]
-        for cut_ms in sorted(cut_ms for cut_ms in self.grid if cut_ms <= done_ms):
-            found |= self.grid[cut_ms]
+        for cut_ms in self.late.until(settled_ms):
+            found.update(self.late.at(cut_ms))
+        for cut_ms in self.grid.until(done_ms):
+            found.update(self.grid.at(cut_ms))
         return list(found)
 
     def forget(self, name: SubscriptionKey, settled_ms: int) -> None:
         """Drop the cuts of an external subscription that are settled."""
-        cuts = self.late_cuts.pop(name, set())
-        for cut_ms in [cut_ms for cut_ms in cuts if cut_ms <= settled_ms]:
-            cuts.discard(cut_ms)
-            self._late_at[cut_ms].pop(name)
-            if not self._late_at[cut_ms]:
-                del self._late_at[cut_ms]
-        if cuts:
-            self.late_cuts[name] = cuts
+        self.late.drop(name, settled_ms)
         reopened = {each for each in self._reopened.pop(name, ()) if each[0] > settled_ms}
         if reopened:
             self._reopened[name] = reopened
-        for cut_ms in [cut_ms for cut_ms in self.grid if cut_ms <= self._checkpoint.cut_ms]:
-            self.grid[cut_ms].pop(name, None)
-            if not self.grid[cut_ms]:
-                del self.grid[cut_ms]
+        self.grid.drop(name, self._checkpoint.cut_ms)
         self._daily.untouch(name, self._checkpoint.cut_ms)

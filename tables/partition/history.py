@@ -109,9 +109,9 @@ class History:
 
     def revises(self, name: SubscriptionKey) -> bool:
         """Return whether history records shape cells of a subscription not revised by them yet."""
-        cuts = self._cuts.late_cuts.get(name, set())
+        cuts = self._cuts.late.of(name)
         return any(
-            not cuts.isdisjoint(self._cuts.revisions_after(record.append_time_ms))
+            not self._cuts.revisions_after(record.append_time_ms).isdisjoint(cuts)
             for record in self._definitions.history_of(name[0], self._standing.history_ms)
         )
 

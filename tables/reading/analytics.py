@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 
-from app.bounds.turns import Steps
+from app.bounds.turns import STEP_ITEMS, Steps, in_order
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
 from app.meter.usage import AnalyticsQuery, AnalyticsRow, Granularity
@@ -38,12 +38,19 @@ def added_units(
     for subscription in _chosen(definitions, organization_id, query):
         added = days_of(subscription)
         found = () if added is None else added.of(subscription.id, query.from_date, query.to_date)
-        for day, metric, units in found:
+        for number, (day, metric, units) in enumerate(found, 1):
+            if number % STEP_ITEMS == 0:
+                yield
             if query.takes(*metric):
                 name = (window_start(day, query.granularity), metric.code, metric.currency)
                 sums[name] = EXACT.add(sums.get(name, ZERO), units)
         yield
-    return [AnalyticsRow(*name, units) for name, units in sorted(sums.items())]
+    rows: list[AnalyticsRow] = []
+    for name, units in (yield from in_order(sums.items())):
+        rows.append(AnalyticsRow(*name, units))
+        if len(rows) % STEP_ITEMS == 0:
+            yield
+    return rows
 
 
 def _chosen(

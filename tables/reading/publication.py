@@ -42,7 +42,7 @@ def pending_steps(
     if published is None or published.revision < 0:
         return NEVER_MS, {}
     done_ms = partition.checkpoint.cut_ms
-    to_come = [cut_ms for cut_ms in partition.cuts.late_cuts.get(name, ()) if cut_ms > done_ms]
+    to_come = [cut_ms for cut_ms in partition.cuts.late.of(name) if cut_ms > done_ms]
     if not to_come:
         return NEVER_MS, {}
     # What waits for several cuts is shown as the last of them will show it.

@@ -47,6 +47,8 @@ async def test_a_page_has_a_thousand_items_and_reaches_so_deep(read: Victim) -> 
         assert status == 200
         assert len(answer["events"]) == 1_000
         assert answer["meta"]["total_count"] == EVENTS
+        status, answer = await read.reader.call("GET", "/events?whole=true")
+        assert (status, len(answer["events"])) == (200, EVENTS)
         for path in (EXPLAIN + "&", "/events?"):
             status, answer = await read.reader.call("GET", f"{path}per_page=1000&page=101")
             assert status == 422

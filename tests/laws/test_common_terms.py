@@ -213,7 +213,7 @@ def test_days_are_shown_as_by_a_timeline_of_its_own(
         ]
         grids = definitions.close_grids_ms()
         cuts = {cut_ms for one in alone for cut_ms in Days(one, grids).cuts_after(at_ms)}
-        assert {cut_ms for cut_ms, names in partition.cuts.grid.items() if name in names} == cuts
+        assert set(partition.cuts.grid.of(name)) == cuts
 
 
 def test_one_tells_for_all_who_are_alike_when_they_are_due() -> None:

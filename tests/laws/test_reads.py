@@ -56,7 +56,7 @@ def state_of(partition: Partition) -> dict[str, Any]:
         "record": msgspec.msgpack.encode(partition.checkpoint),
         "changes": partition.snapshot.pending_changes(),
         "under": [partition.standing.of(name) for name in NAMES],
-        "cuts": {name: set(cuts) for name, cuts in partition.cuts.late_cuts.items()},
+        "cuts": {name: [*partition.cuts.late.of(name)] for name in partition.cuts.late},
         "orphaned_keys": set(partition.stale.orphaned_keys),
         "events": {
             name: {

@@ -205,7 +205,7 @@ def test_who_deleted_the_last_alert_waits_for_no_grid_cut() -> None:
     ended = commands.terminate_subscription(ORG, SUBSCRIPTION)
     live.append(gone_ms + 2 * HOUR_MS, ended)
     assert standing.behind_since_ms is None
-    assert name in cuts.late_cuts
+    assert cuts.late.of(name)
     assert not cuts.grid
 
 

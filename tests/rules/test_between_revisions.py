@@ -41,7 +41,8 @@ def test_a_refold_before_the_next_revision_keeps_it_to_come() -> None:
     refold.feed(live.arrived())
     assert refold.swap()
     live.restart()
-    assert live.partition.cuts.late_cuts == {name: {REVISION_MS}}
+    late = live.partition.cuts.late
+    assert {each: [*late.of(each)] for each in late} == {name: [REVISION_MS]}
     live.close_until(REVISION_MS)
     told = [body["closed_at"][:16] for body in live.bodies() if body["type"] == "usage.recorded"]
     assert told == ["2024-01-09T00:02", "2024-01-09T01:00"]

@@ -251,7 +251,7 @@ def test_what_came_late_is_shown_on_the_grid_that_its_period_turns_out_to_have()
     corrected_ms = ms("2024-02-05T10:10:00Z")
     worker.partition.corrected.correct(CorrectionArrival(cancel, ORG, corrected_ms, 0, 2, 0))
     worker.define(1)
-    assert worker.partition.cuts.late_cuts[NAME] >= {ms("2024-02-04"), ms("2024-02-06")}
+    assert {*worker.partition.cuts.late.of(NAME)} >= {ms("2024-02-04"), ms("2024-02-06")}
     (span,) = worker.partition.packing.route_of((*NAME, "m")).spans
     late = [cell.late for layer in span.layers.values() for cell in layer.cells.values()]
     assert [list(cuts or ()) for cuts in late] == [[ms("2024-02-04")]]

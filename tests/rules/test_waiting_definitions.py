@@ -122,7 +122,8 @@ def test_a_cut_before_a_history_record_leaves_what_came_since_the_grid_cut() -> 
     watched.append(NOW_MS + 1, other)
     settle(watched.partition, NOW_MS + 2)
     watched.restart()
-    assert watched.partition.cuts.grid == {NOW_MS + 60_000: {(ORG, SUBSCRIPTION): None}}
+    grid = watched.partition.cuts.grid
+    assert {name: [*grid.of(name)] for name in grid} == {(ORG, SUBSCRIPTION): [NOW_MS + 60_000]}
 
 
 @pytest.mark.parametrize("looked_at", [False, True])
@@ -186,15 +187,15 @@ def test_an_alert_on_who_is_packed_sees_what_waits_since_before() -> None:
     late = event("count", "t3", START_MS + DAY_MS, g="x", u="a", operation_type="c")
     watched.deliver([Arrival(late, ORG, NOW_MS + 1, 0, 2, 0)])
     cuts, name = watched.partition.cuts, (ORG, SUBSCRIPTION)
-    (revision_ms,) = cuts.late_cuts[name]
+    (revision_ms,) = cuts.late.of(name)
     watched.flush()
     watched.partition.packing.pack(name)
     body = {**ALERT, "code": "b", "billable_metric_code": "count"}
     settle(watched.partition, NOW_MS + 120_000)
     watched.tell(NOW_MS + 120_001, commands.create_alert(ORG, SUBSCRIPTION, body))
-    assert name not in cuts.grid.get(revision_ms, ())
+    assert name not in cuts.grid.at(revision_ms)
     watched.look()
-    assert name in cuts.grid[revision_ms]
+    assert name in cuts.grid.at(revision_ms)
 
 
 def test_only_what_shapes_a_watched_metric_waits_and_what_comes_behind_it() -> None:

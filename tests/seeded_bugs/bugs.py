@@ -2528,8 +2528,8 @@ BUGS = (
     Bug(
         "changes-since-a-flush-unseen-by-a-cut",
         "tables/closing/close.py",
-        "    partition.snapshot.note()\n    if cut_ms in",
-        "    if cut_ms in",
+        "    partition.snapshot.note()\n    if name in",
+        "    if name in",
         "tests/tables/closing/test_noted.py::test_a_group_that_changes_twice_is_told_twice",
     ),
     Bug(
@@ -4245,6 +4245,78 @@ BUGS = (
         "if held() is None}",
         "tests/app/definitions/indexes/test_packed.py"
         "::test_who_holds_versions_sees_what_others_change",
+    ),
+    Bug(
+        "grid-cuts-taken-again-though-no-figure-is-lost",
+        "tables/partition/cuts.py",
+        "self._checkpoint.billed_ms if definitions.pays_in_advance(*name) else done_ms",
+        "self._checkpoint.cut_ms if definitions.pays_in_advance(*name) else done_ms",
+        "tests/tables/partition/test_grid_cuts.py"
+        "::test_what_was_decided_is_looked_at_again_if_figures_are_lost",
+    ),
+    Bug(
+        "log-read-beyond-the-time-that-was-asked-for",
+        "app/kafka/log_readers.py",
+        "if before_ms is not None:",
+        "if False:",
+        "tests/app/kafka/test_whole_logs.py::test_nothing_is_read_that_came_later",
+    ),
+    Bug(
+        "earlier-of-two-cuts-not-waited-for",
+        "tables/partition/waiting.py",
+        "self._of[name] = sorted((known, cut_ms))",
+        "self._of[name] = max(known, cut_ms)",
+        "tests/tables/partition/test_waiting.py::test_it_is_as_sets_of_cuts_by_name",
+    ),
+    Bug(
+        "cut-of-others-gone-with-the-first-who-has-it",
+        "tables/partition/waiting.py",
+        "            if not names:\n",
+        "            if True:\n",
+        "tests/tables/partition/test_waiting.py::test_it_is_as_sets_of_cuts_by_name",
+    ),
+    Bug(
+        "rows-of-one-window-told-by-each-worker",
+        "app/api/usage/analytics.py",
+        "groupby(merge(*of_all), key=lambda row: row[:3])",
+        "groupby(merge(*of_all), key=lambda row: (*row[:3], object()))",
+        "tests/app/api/usage/test_analytics.py::test_rows_of_all_workers_are_added_up",
+    ),
+    Bug(
+        "days-added-in-one-step",
+        "tables/reading/analytics.py",
+        "if number % STEP_ITEMS == 0:",
+        "if False:",
+        "tests/tables/reading/test_analytics.py::test_no_step_takes_many_days",
+    ),
+    Bug(
+        "events-of-one-time-listed-twice",
+        "app/cli/listed_events.py",
+        "(event for event in events if _name_of(event) not in told)",
+        "events",
+        "tests/app/cli/test_listed_events.py"
+        "::test_of_more_than_one_answer_shows_each_is_yielded_once",
+    ),
+    Bug(
+        "whole-listing-shown-by-pages",
+        "app/api/http/pagination.py",
+        'if query.flag("whole")',
+        "if False",
+        "tests/app/api/events/test_events.py::test_listing",
+    ),
+    Bug(
+        "who-ended-last-forgotten",
+        "app/definitions/indexes/subscriptions.py",
+        "kept, has_ended = list[str](), False",
+        "kept, has_ended = list[str](), True",
+        "tests/laws/test_many_of_one_id.py::test_who_ended_before_the_last_decides_nothing",
+    ),
+    Bug(
+        "later-plan-of-many-unknown",
+        "app/definitions/indexes/subscriptions.py",
+        "        self.plans_of[name].add(changed.plan_id)\n",
+        "",
+        "tests/laws/test_many_of_one_id.py::test_who_ended_before_the_last_decides_nothing",
     ),
     Bug(
         "promise-lost-in-packing",

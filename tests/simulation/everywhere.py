@@ -59,7 +59,7 @@ class MeterEverywhere(OfflineMeter):
             self._expected = expected
             for name in names:
                 if grid_ms < NEVER_MS:
-                    cuts.grid.setdefault(grid_ms, {})[name] = None
+                    cuts.grid.add(name, grid_ms)
                 if revision_ms < NEVER_MS:
                     cuts.expect(name, revision_ms)
             self._reschedule(names)

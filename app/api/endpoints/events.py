@@ -67,6 +67,11 @@ EVENTS = (
         response=schemas.EventList,
         query=(
             *PAGE,
+            Parameter(
+                "whole",
+                "Show the first 100,000 at once, read once: each page reads all to count them.",
+                BOOLEAN,
+            ),
             Parameter("code", "Of this metric."),
             Parameter("external_subscription_id", "Of this subscription."),
             Parameter("timestamp_from", "ISO 8601, inclusive."),

@@ -52,18 +52,19 @@ async def index(call: Call) -> Any:
 
     Ask all workers, unless one has them all.
     """
-    query = _event_query(call)
+    page = PageRequest.of_events(call.query)
+    query = _event_query(call, page)
     if query.external_subscription_id is not None:
         if (owner := owner_elsewhere(call, query.external_subscription_id)) is not None:
             return await forward(call, owner)
-        return await _page_here(call, query, call.page)
+        return await _page_here(call, query, page)
     if call.forwarded:
         depth = min(call.query.positive(_DEPTH, limits.LISTED_DEPTH), limits.LISTED_DEPTH)
         found = await call.meter.events.list_events(call.organization_id, query, 0, depth)
         return {"places": found.events, "total_count": found.total_count}
     if not call.meter.routing.peers():
-        return await _page_here(call, query, call.page)
-    return await _page_of_all(call, query, call.page)
+        return await _page_here(call, query, page)
+    return await _page_of_all(call, query, page)
 
 
 _DEPTH = "depth"
@@ -104,7 +105,7 @@ async def _page_of_all(
     return await streamed(call, _text(call, listed, page.meta(total)))
 
 
-def _event_query(call: Call) -> EventQuery:
+def _event_query(call: Call, page: PageRequest) -> EventQuery:
     """Read the filters; 422 for dates that are none and for combinations that contradict."""
     query, errors = call.query, FieldErrors()
     times: dict[str, int | None] = {}
@@ -125,7 +126,7 @@ def _event_query(call: Call) -> EventQuery:
         else:
             newest = next(iter(subscriptions_of(call, external_subscription_id)), None)
             times["timestamp_from"] = newest.started_at_ms if newest else None
-    call.page.check_depth(errors)
+    page.check_depth(errors)
     if errors:
         raise invalid(errors)
     return EventQuery(

@@ -33,6 +33,11 @@ class PageRequest:
         per_page = min(query.positive("per_page", PER_PAGE), limits.PER_PAGE)
         return cls(query.positive("page", 1), per_page)
 
+    @classmethod
+    def of_events(cls, query: Query) -> PageRequest:
+        """Return what `of` does; with `whole` one page of all that a listing of events shows."""
+        return cls(1, limits.LISTED_DEPTH) if query.flag("whole") else cls.of(query)
+
     def check_depth(self, errors: dict[str, list[str]]) -> None:
         """Note what lies deeper than scans go."""
         if self.offset + self.per_page > limits.LISTED_DEPTH:

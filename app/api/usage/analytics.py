@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from functools import reduce
+from heapq import merge
+from itertools import groupby
 from typing import Any, get_args
 from urllib.parse import urlencode
 
 from app.api.answering.call import Call
-from app.api.answering.peers import Outgoing, ask_all, forward, owner_elsewhere, value_of
+from app.api.answering.peers import Outgoing, ask_places, forward, owner_elsewhere
+from app.api.answering.streams import parts, streamed
 from app.api.http.errors import FieldErrors, forbidden, invalid
+from app.bounds.turns import Work
 from app.meter.usage import AnalyticsQuery, AnalyticsRow, Granularity
-from app.numbers import EXACT, ZERO, plain
+from app.numbers import EXACT, plain
 from tables.reading.analytics import window_start
 
 Json = dict[str, Any]
@@ -40,16 +45,21 @@ async def usage(call: Call) -> Any:
     if external_id is not None and (owner := owner_elsewhere(call, external_id)) is not None:
         return await forward(call, owner)
     rows = await call.meter.usage.analytics(call.organization_id, query)
-    sums = {row[:3]: row.units for row in rows}
-    if external_id is None:
-        target = f"/api/v1/analytics/usage?{_text_of(query)}"
-        for reply in await ask_all(call, Outgoing("GET", target)):
-            for told in value_of(reply)["usages"]:
-                start = date.fromisoformat(told["start_of_period_dt"])
-                name = (start, told["billable_metric_code"], told["amount_currency"])
-                sums[name] = EXACT.add(sums.get(name, ZERO), Decimal(told["units"]))
-    found = (AnalyticsRow(*name, units) for name, units in sorted(sums.items()))
-    return {"usages": [_json(call, query, row) for row in found]}
+    work, of_all = Work("request", "analytics", call.organization_id), [iter(rows)]
+    body: Json = {"usages": (_json(call, query, row) for row in _added(of_all))}
+    if external_id is None and call.forwarded:
+        body = {"places": (row for row in rows), "total_count": len(rows)}
+    elif external_id is None:
+        asked = Outgoing("GET", f"/api/v1/analytics/usage?{_text_of(query)}")
+        of_all += (await ask_places(call, asked, AnalyticsRow, work))[0]
+    return await streamed(call, parts(call.api.turns, work, body))
+
+
+def _added(of_all: Sequence[Iterator[AnalyticsRow]]) -> Iterator[AnalyticsRow]:
+    """Add up the rows of workers, each in order, one at a time: there may be very many."""
+    for (start, code, currency), rows in groupby(merge(*of_all), key=lambda row: row[:3]):
+        units = reduce(EXACT.add, (row.units for row in rows))
+        yield AnalyticsRow(start, code, currency, units)
 
 
 def _query(call: Call) -> AnalyticsQuery:

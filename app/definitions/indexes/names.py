@@ -62,6 +62,10 @@ class Names(Index):
             asked = self._asked = name, several
         return asked[1]
 
+    def count(self, name: CodeKey) -> int:
+        """Return how many there are of a name."""
+        return len(self._numbers(name)) + len(self._own.get(name, ()))
+
     def life(self, name: CodeKey) -> Life | None:
         """Return what the periods of the only one of a name hang on.
 
@@ -109,20 +113,25 @@ class Names(Index):
                 return numbers[: bisect_left(numbers, self._branched)]
         return ()
 
-    def add(self, subscription: Subscription, number: int | None) -> None:
-        """Find one that is new by its name. None for its number: it has none."""
+    def add(self, subscription: Subscription, number: int | None) -> int:
+        """Find one that is new by its name; return how many have the name by now.
+
+        None for its number: it has none.
+        """
         name, asked, self._asked = self._name_of(subscription), self._asked, None
         if number is None or self._branched is not None:
             self._own.setdefault(name, []).append(subscription.id)
-            return
+            return self.count(name)
         hashed = hash(name)
         if asked is None or asked[0] != name or asked[1]:
             for first in self._places.find(hashed):
                 if self._name_in(self._packed.row(first)) == name:
-                    self._more.setdefault(first, array("I")).append(number)
+                    more = self._more.setdefault(first, array("I"))
+                    more.append(number)
                     self._again.append(number)
-                    return
+                    return len(more) + 1
         self._places.add(hashed, number)
+        return 1
 
     def __iter__(self) -> Iterator[CodeKey]:
         """Yield all names that there are now, each once, though more come meanwhile."""

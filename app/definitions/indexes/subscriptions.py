@@ -25,6 +25,8 @@ _AT_ONCE: Final = 256
 """How many are listed in one step; nearly all of them without a look."""
 _PASSED_OVER: Final = 4_096
 """How many are passed over in one step without a look."""
+_FEW: Final = 8
+"""How many under one external id are all looked at, whoever is asked for."""
 _LASTING: Final = ("", "active", "terminated", "canceled")
 """Statuses that last until a record changes them, by the number that stands for each."""
 
@@ -35,6 +37,10 @@ class SubscriptionIndex(Index):
 
     versions: MutableMapping[str, Versions[Subscription]]
     by_external_id: Names
+    lasting: MutableMapping[CodeKey, list[str]]
+    """Ids of whoever has an external id with many and does not end yet, or ended last."""
+    plans_of: MutableMapping[CodeKey, set[str]]
+    """Ids of all plans that subscriptions of an external id with many had."""
     by_customer: Names
     """Subscriptions of deleted customers are among them."""
     left: MutableMapping[CodeKey, int]
@@ -54,13 +60,37 @@ class SubscriptionIndex(Index):
         self.versions = packed
         self.by_external_id = Names(packed, external_name, form.external_name, form.life)
         self.by_customer = Names(packed, customer_name, form.customer_name, form.life)
-        self.left = {}
+        self.left, self.lasting, self.plans_of = {}, {}, {}
         self.by_organization, self.by_plan = Groups(packed), Groups(packed)
         self.active_by_plan, self.active_by_organization = {}, {}
 
     def of_external_id(self, key: CodeKey) -> Sequence[Versions[Subscription]]:
         """Return all that ever had the external id, in creation order."""
         return self.by_external_id.found(key, self.versions)
+
+    def first_of_external_id(self, key: CodeKey) -> Versions[Subscription] | None:
+        """Return the first that ever had the external id; None: none had."""
+        first = next(self.by_external_id.ids(key), None)
+        return None if first is None else self.versions[first]
+
+    def lasting_of(self, key: CodeKey) -> Sequence[Versions[Subscription]]:
+        """Return who has the external id and has not ended, and who ended last, in creation order.
+
+        Of few it returns all. Who ended before the last one has ended for good, before the last
+        one began.
+        """
+        lasting = self.lasting.get(key)
+        if lasting is None:
+            return self.of_external_id(key)
+        return [self.versions[identity] for identity in lasting]
+
+    def plan_ids_of(self, key: CodeKey) -> Collection[str]:
+        """Return the ids of all plans that one of the external id ever had."""
+        known = self.plans_of.get(key)
+        if known is not None:
+            return known
+        found = (versions.all() for versions in self.of_external_id(key))
+        return {one.plan_id for each in found for one in each}
 
     def of_customer(self, key: CodeKey, *, newest_first: bool = False) -> Iterator[Subscription]:
         """Yield those of a customer that is not deleted, as they are when each is asked for."""
@@ -128,11 +158,12 @@ class SubscriptionIndex(Index):
     def commit(self, subscription: Subscription, now_ms: int, offset: int) -> None:
         """Take over a new version of a subscription."""
         organization_id, identity = subscription.organization_id, subscription.id
+        name = organization_id, subscription.external_id
         old = push(self.versions, identity, now_ms, offset, subscription)
-        number = None
+        number, many = None, name in self.lasting
         if old is None:
             number = self.by_plan.number_of(identity)
-            self.by_external_id.add(subscription, number)
+            many = self.by_external_id.add(subscription, number) > _FEW
             self.by_customer.add(subscription, number)
             self.by_organization.add(organization_id, identity, number)
         else:
@@ -148,6 +179,26 @@ class SubscriptionIndex(Index):
                 self.by_plan.add(plan_id, identity, number)
             elif plan_id not in old.plan_ids:
                 self.by_plan.add(plan_id, identity, self.by_plan.number_of(identity))
+        if many:
+            self._note_lasting(name, subscription, now_ms)
+
+    def _note_lasting(self, name: CodeKey, changed: Subscription, now_ms: int) -> None:
+        """Note who of an external id with many has not ended, and who ended last."""
+        lasting = self.lasting.get(name)
+        if lasting is None:
+            lasting = list(self.by_external_id.ids(name))
+            self.plans_of[name] = set(self.plan_ids_of(name))
+        elif changed.id not in lasting:
+            lasting = [*lasting, changed.id]
+        self.plans_of[name].add(changed.plan_id)
+        kept, has_ended = list[str](), False
+        for identity in reversed(lasting):
+            status = newest(self.versions[identity]).status_at(now_ms)
+            if status == "canceled" or (status == "terminated" and has_ended):
+                continue
+            has_ended = has_ended or status == "terminated"
+            kept.append(identity)
+        self.lasting[name] = kept[::-1]
 
     def commit_deletion(self, customer: Customer, offset: int) -> None:
         """Let the name of a deleted customer lead to none of its subscriptions."""

@@ -36,8 +36,8 @@ def test_late_events_are_looked_at_in_turns_and_no_cut_is_missed(
     one.deliver([arrived("count", 0, START_MS + HOUR_MS)])
     one.close_until(START_MS + WEEK_MS)
     one.deliver([arrived("count", 1, START_MS + 2 * HOUR_MS, START_MS + WEEK_MS + HOUR_MS)])
-    waiting = one.partition.cuts.late_cuts
-    assert waiting[NAME]
+    waiting = [*one.partition.cuts.late.of(NAME)]
+    assert waiting
     looked_at, within = Counter[str](), list[str]()
     remember, restored = CutsToCome.remember, Partition.restored
 
@@ -55,7 +55,8 @@ def test_late_events_are_looked_at_in_turns_and_no_cut_is_missed(
     monkeypatch.setattr(Partition, "restored", whole)
     one.restart()
     assert looked_at == {"in turns": 1}
-    assert one.partition.cuts.late_cuts == waiting
+    assert list(one.partition.cuts.late) == [NAME]
+    assert one.partition.cuts.late.of(NAME) == tuple(waiting)
     assert one.partition.packing.is_packed(NAME)
     assert not one.partition.packing.late
 
@@ -176,8 +177,8 @@ def waiting(partition: Partition) -> Counter[str]:
     """How many wait for cuts, by what for."""
     cuts, changed = partition.cuts, partition.changed
     return Counter(
-        late=len(cuts.late_cuts.keys() - {NAME}),
-        grid=sum(map(len, cuts.grid.values())),
-        instants=sum(map(len, cuts.instants.values())),
+        late=len({*cuts.late} - {NAME}),
+        grid=sum(len(cuts.grid.of(name)) for name in cuts.grid),
+        instants=sum(len(cuts.instants.of(name)) for name in cuts.instants),
         changed=len(changed.touched_at(changed.next_ms())),
     )

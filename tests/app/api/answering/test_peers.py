@@ -230,6 +230,9 @@ async def test_pages_of_events_are_merged(pair: Pair) -> None:
             break
         page = body["meta"]["next_page"]
     assert shown == ["t5", "t4", "t3", "t2", "t1", "t0"]
+    whole = await pair.near.must("GET", "/api/v1/events?whole=true&page=2&per_page=1")
+    assert [found["transaction_id"] for found in whole["events"]] == shown
+    assert (whole["meta"]["total_pages"], whole["meta"]["next_page"]) == (1, None)
     only_far = await pair.near.must("GET", "/api/v1/events?external_subscription_id=sub_far")
     assert only_far["meta"]["total_count"] == 3
 

@@ -375,6 +375,7 @@ async def test_unencoded_ids(api: Running) -> None:
         ("timestamp_from=1970-01-01&timestamp_to=1970-01-01T00:00:10Z", ["t1"]),
         ("code=d", ["t3"]),
         ("per_page=1&page=2", ["t2"]),
+        ("whole=true&per_page=1&page=2", ["t3", "t2", "t1"]),
     ],
 )
 async def test_listing(api: Running, query: str, found: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import date
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
+from app.bounds.turns import STEP_ITEMS, Turns, Work
 from app.definitions.commands import set_settings
 from app.definitions.model import SettingsRecord
 from app.meter.usage import AnalyticsRow
@@ -90,6 +92,26 @@ async def test_rows_of_all_workers_are_added_up(days: Running, other: Running) -
         "is_billable_metric_deleted": True,
     }
     assert other.meter.asked_for_days == days.meter.asked_for_days
+
+
+@pytest.mark.parametrize("count", [640, 3_200])
+async def test_rows_are_added_and_told_by_steps(
+    days: Running, other: Running, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    days.meter.elsewhere["s"] = other.base_url
+    rows = [AnalyticsRow(DAY, f"m{n:05}", "EUR", Decimal(1)) for n in range(count)]
+    days.meter.days[ORGANIZATION] = other.meter.days[ORGANIZATION] = rows
+    steps, holding = Counter[str](), Turns.holding
+
+    def counted(turns: Turns, work: Work) -> Any:
+        steps[work.what] += 1
+        return holding(turns, work)
+
+    monkeypatch.setattr(Turns, "holding", counted)
+    found = (await days.must("GET", USAGE))["usages"]
+    assert [row["units"] for row in found] == ["2.0"] * count
+    # The other one tells its rows, this one adds them to its own.
+    assert steps["analytics"] >= 2 * count / STEP_ITEMS
 
 
 async def test_the_owner_of_a_subscription_answers_alone(days: Running, other: Running) -> None:

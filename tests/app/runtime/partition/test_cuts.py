@@ -127,7 +127,7 @@ def test_a_restart_announces_what_alerts_wait_for_by_small_steps() -> None:
     partition.packing.late.update(each.id for each in late.all())
     context = context_of(partition.definitions)
     restored = OwnedPartition(partition, NoProducer(), context).cuts
-    known = [len(cuts.grid.get(ms("2024-01-31T12:01:00Z"), ())) for _ in restored.scheduling()]
+    known = [len(cuts.grid.at(ms("2024-01-31T12:01:00Z"))) for _ in restored.scheduling()]
     assert known[-1] == 2
     assert not partition.packing.late
     assert {after - before for before, after in pairwise([0, *known])} <= {0, 1}
