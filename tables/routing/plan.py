@@ -133,7 +133,8 @@ class CodeCharges:
         """Periods that begin before it may be alike in all else and have other folds."""
         self.alike_from_ms = self._changes_ms[-1] if self._changes_ms else 0
         """Periods that are fixed at or after it have the same charges."""
-        self._made: dict[tuple[int, str, bool], dict[str, ChargeFold]] = {}
+        self._made: dict[tuple[int, str, bool, tuple[int, ...]], dict[str, ChargeFold]] = {}
+        """By version, timezone, whether days are told, and the history records that cover it."""
 
     def alike_until_ms(self, period: Period) -> int:
         """Return when the first of those after a period is fixed that may have other folds.
@@ -159,18 +160,22 @@ class CodeCharges:
         if self._daily_ms:
             spells = self._daily_ms
             by_day = any(on < period.end_ms and period.start_ms < off for on, off in spells)
-        if self._history and covering(self._history, period):
-            charges = PeriodCharges(self._definitions, self._plan, period, self._history).in_force
-            named = [(c, m) for c, m, *_ in charges if m.code == self._code]
-            return self._folding(named, period.timezone, by_day)
         version = bisect_right(self._changes_ms, period.fixed_at_ms)
-        name = (version, period.timezone, by_day)
+        covered = tuple([record.offset for record in covering(self._history, period)])
+        name = (version, period.timezone, by_day, covered)
         folding = self._made.get(name)
         if folding is None:
-            as_of_ms = self._changes_ms[version - 1] if version else -1
-            in_force = charges_in_force(self._definitions, self._plan, self._code, as_of_ms)
+            in_force = self._in_force(version, period if covered else None)
             folding = self._made[name] = self._folding(in_force, period.timezone, by_day)
         return folding
+
+    def _in_force(self, version: int, covered: Period | None) -> list[tuple[Charge, Metric]]:
+        """Return the charges of a period by its own definitions, or as history has it."""
+        if covered is not None:
+            charges = PeriodCharges(self._definitions, self._plan, covered, self._history).in_force
+            return [(c, m) for c, m, *_ in charges if m.code == self._code]
+        as_of_ms = self._changes_ms[version - 1] if version else -1
+        return charges_in_force(self._definitions, self._plan, self._code, as_of_ms)
 
     def _folding(
         self, in_force: list[tuple[Charge, Metric]], timezone: str, by_day: bool
@@ -218,8 +223,8 @@ class ChargeFolds:
         self._lifetimes: dict[ChargeFold, LifetimeFold] = {}
         self._daily: dict[ChargeFold, DailyFold] = {}
         self._daily_breakdowns: dict[ChargeFold, DailyBreakdownFold] = {}
-        self._codes: dict[tuple[str, str, int | None, int], CodeCharges] = {}
-        """By plan id, code, time and versions of the plan, under the definitions of `_under`."""
+        self._codes: dict[tuple[str, str, int | None, int, int], CodeCharges] = {}
+        """By plan id, code, time, versions of the plan and history records, under `_under`."""
         self._lasting: dict[
             tuple[str, str, str], tuple[int, int, int, tuple[tuple[str, ChargeFold], ...]]
         ] = {}
@@ -237,18 +242,20 @@ class ChargeFolds:
         history: Sequence[HistoryRecord],
     ) -> CodeCharges:
         """Return the charges of a code in a plan, put together once for all who have the plan."""
-        if history or definitions.plan_versions[plan_id] is not plan:
-            # History is of a moment, and a plan that was changed for another is its subscriber's.
+        if definitions.plan_versions[plan_id] is not plan:
+            # A plan that was changed for another is its subscriber's.
             return CodeCharges(definitions, plan, code, self, until_ms, history)
         # What else is defined, such as subscriptions, decides nothing here.
         under = (definitions.metric_index.changed, len(definitions.settings.changes))
         if self._under != under or len(self._codes) >= MOST_CODES:
             self._codes.clear()
             self._under = under
-        name = (plan_id, code, until_ms, len(plan.changes))
+        # Of the history of an organization the first records are in force, however many.
+        name = (plan_id, code, until_ms, len(plan.changes), len(history))
         charges = self._codes.get(name)
         if charges is None:
-            charges = self._codes[name] = CodeCharges(definitions, plan, code, self, until_ms, ())
+            charges = CodeCharges(definitions, plan, code, self, until_ms, history)
+            self._codes[name] = charges
         return charges
 
     def lasting(

@@ -38,6 +38,7 @@ async def proxied(live_settings: Settings, tmp_path: Path) -> AsyncIterator[tupl
             "kafka_dir": kafka.directory,
         }
         yield live_settings.model_copy(update=update), proxy
+        kafka.kill()
 
 
 async def _is_counted_in_the_end(worker: WorkerProcess, world: World) -> None:

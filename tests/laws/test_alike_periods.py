@@ -132,7 +132,7 @@ def test_spans_are_so_where_subscriptions_share_their_folds(seed: int) -> None:
         names.append(f"more_{number}")
         life.log.subscribe(external_id=names[-1], subscription_at=BEGAN)
         for external_id in life.choose.sample(names, len(names)):
-            check_spans(life, external_id, folds, None, -1)
+            check_spans(life, external_id, folds, None, life.log.now_ms)
         life.log.now_ms += life.choose.randrange(60) * DAY_MS
         life.log.append(life.change())
 

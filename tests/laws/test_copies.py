@@ -34,9 +34,9 @@ from tests.world.definitions import (
 )
 from tests.world.events import event
 from tests.world.partition import Live
-from tests.world.profiles import count, sized
+from tests.world.profiles import dear
 
-SEEDS = sized(count(60), 12)
+SEEDS = dear(60)
 CODES = (*PLAIN, "visitors", "filtered", "sum", "spent", "passes")
 
 

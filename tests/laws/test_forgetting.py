@@ -21,7 +21,7 @@ from tests.laws.test_repairs import Log
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, CommandAt, definitions_of, metric_body
 from tests.world.past import past_usage
-from tests.world.profiles import count
+from tests.world.profiles import dear
 from tests.world.repaired import NAME, Repaired
 from tests.world.verified import differences
 
@@ -34,11 +34,11 @@ IN_ADVANCE = ("passes", "spent", "calls", "prepaid", "sum")
 TOLD_PACKED = ("count", "sum", "max", "latest", "filtered", "unique", "calls", "passes")
 """Charges whose cells may go while they are packed."""
 SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600, late_window_s=86_400)
-SEEDS = count(24)
+SEEDS, BY_DAY_SEEDS = dear(24), dear(6)
 BY_DAY = replace(SETTINGS, daily_records=True)
 PLAYED = [
     pytest.param(settings, seed, id=f"{name}-{seed}")
-    for settings, name, seeds in ((SETTINGS, "periods", SEEDS), (BY_DAY, "days", SEEDS // 4))
+    for settings, name, seeds in ((SETTINGS, "periods", SEEDS), (BY_DAY, "days", BY_DAY_SEEDS))
     for seed in range(seeds)
 ]
 

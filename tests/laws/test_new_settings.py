@@ -20,9 +20,9 @@ from tests.laws.test_looking_later import Later
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, CommandAt, subscription_body
 from tests.world.events import event
-from tests.world.profiles import count
+from tests.world.profiles import count, dear
 
-SEEDS = count(80)
+SEEDS = dear(80)
 UNKNOWN = "unknown"
 """An external id without a subscription."""
 NAMES = ((ORG, SUBSCRIPTION), (ORG, UNKNOWN))

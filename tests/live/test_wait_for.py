@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
@@ -98,6 +99,7 @@ async def test_a_record_that_does_not_come(
     worker: Worker, api: Api, subscriptions: tuple[str, str]
 ) -> None:
     path = f"/customers/{CUSTOMER}/current_usage?external_subscription_id={subscriptions[0]}"
-    for partition in (home(worker, subscriptions[0]), home(worker, subscriptions[1])):
-        status, answer = await api.call("GET", f"{path}&wait_for={partition}:1000")
+    partitions = [home(worker, name) for name in subscriptions]
+    asked = [api.call("GET", f"{path}&wait_for={partition}:1000") for partition in partitions]
+    for status, answer in await asyncio.gather(*asked):
         assert (status, answer["code"]) == (503, "not_folded_yet")

@@ -67,9 +67,16 @@ def test_who_begins_after_a_change_has_it(command: Command) -> None:
         assert wanted in [(span.fold.metric, span.fold.charge) for span in spans]
 
 
-def test_they_are_put_together_once_however_many_subscriptions_are_created() -> None:
+@pytest.mark.parametrize("history", [False, True])
+def test_they_are_put_together_once_however_many_subscriptions_are_created(history: bool) -> None:
     for count in (10, 100):
         live = defined()
+        if history:
+            (metric,) = live.definitions.metrics(ORG)
+            record = commands.apply_history(
+                ORG, metric_ids=[metric.id], from_ms=START_MS, to_ms=NOW_MS
+            )
+            live.append(NOW_MS, record)
         with patch.object(CodeCharges, "__init__", autospec=True, side_effect=_made) as making:
             for number in range(count):
                 subscribe(live, f"sub{number}")

@@ -96,6 +96,7 @@ async def secured_kafka(
         yield SecuredKafka(
             broker, *(f"{HOST}:{port}" for port in (sasl_tls, sasl_plaintext, mutual_tls))
         )
+        broker.kill()
 
 
 @pytest.fixture

@@ -3310,10 +3310,25 @@ BUGS = (
     Bug(
         "charges-of-a-plan-outlive-a-definition",
         "tables/routing/plan.py",
-        "until_ms, len(plan.changes))",
-        "until_ms, 0)",
+        "until_ms, len(plan.changes), len(history))",
+        "until_ms, 0, len(history))",
         "tests/semantics/test_plan_charges.py"
         "::test_a_charge_that_is_grouped_anew_is_so_from_the_start_of_the_period",
+    ),
+    Bug(
+        "charges-of-a-plan-outlive-a-history-record",
+        "tables/routing/plan.py",
+        "len(plan.changes), len(history))",
+        "len(plan.changes), 0)",
+        "tests/laws/test_history.py::test_it_is_as_if_it_had_always_been_so",
+    ),
+    Bug(
+        "charges-of-a-plan-alike-in-spite-of-history",
+        "tables/routing/plan.py",
+        "name = (version, period.timezone, by_day, covered)",
+        "name = (version, period.timezone, by_day, ())",
+        "tests/rules/test_history.py"
+        "::test_a_recurring_metric_folds_all_history_in_the_periods_covered_only",
     ),
     Bug(
         "charges-of-a-plan-outlive-a-change-of-a-metric",

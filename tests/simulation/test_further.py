@@ -34,6 +34,6 @@ def test_what_they_define_is_taken_often() -> None:
     assert not {kind: taken[kind] for kind in _DEFINED if taken[kind] < SCRIPTS / 20}
 
 
-@pytest.mark.parametrize("seed", range(FURTHER_FROM, FURTHER_FROM + sized(6, 2)))
+@pytest.mark.parametrize("seed", range(FURTHER_FROM, FURTHER_FROM + sized(4, 2)))
 def test_records_are_those_of_the_offline_fold(seed: int) -> None:
     assert play(script_of(seed), seed).check() == []

@@ -35,11 +35,11 @@ from tests.world.profiles import sized
 
 A_TEST = 5
 SEEDS = [
-    *range(sized(40, 7)),
-    *range(WIDENED_FROM, WIDENED_FROM + sized(6, 2)),
-    *range(ASIDE_FROM, ASIDE_FROM + sized(4, 1)),
+    *range(sized(25, 7)),
+    *range(WIDENED_FROM, WIDENED_FROM + sized(4, 2)),
+    ASIDE_FROM,
 ]
-"""Of seeds that set records aside one costs as much as three others."""
+"""Of seeds that set records aside one costs as much as three others. `FOUND` are more of each."""
 
 
 @pytest.mark.parametrize("first", range(0, len(SEEDS), A_TEST))
@@ -219,7 +219,7 @@ def test_a_cut_waits_for_a_refold(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome.check() == []
 
 
-@pytest.mark.parametrize("seed", [7, 1000003, ASIDE_FROM, CHANGED_FROM, 7000006])
+@pytest.mark.parametrize("seed", [7, 1000003, ASIDE_FROM + 2, CHANGED_FROM, 7000006])
 def test_the_same_seed_plays_the_same(seed: int) -> None:
     """Ledgers are torn in 1000003; ids of commands are part of what a seed decides."""
     assert script_of(seed) == script_of(seed)

@@ -50,6 +50,17 @@ def count(most: int) -> int:
     return _count(settings.get_current_profile_name(), most)
 
 
+def dear(most: int) -> int:
+    """Return how many of so many examples are played where one takes a good part of a second.
+
+    A third in `make test`, a tenth in `make check`, all where a run is long.
+    """
+    profile = settings.get_current_profile_name()
+    if profile in (LONG, PLANTED):
+        return _count(profile, most)
+    return max(1, most // (10 if profile == CHECK else 3))
+
+
 def _count(profile: str, most: int) -> int:
     if profile in (LONG, PLANTED):
         return most * TIMES

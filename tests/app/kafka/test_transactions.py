@@ -284,6 +284,7 @@ async def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[L
     """A broker that may be stopped."""
     async with LocalKafka(tmp_path_factory.mktemp("own-kafka")) as kafka:
         yield kafka
+        kafka.kill()
 
 
 @pytest.fixture
@@ -326,8 +327,9 @@ async def test_a_log_is_followed_over_a_restart_of_the_broker(
 
 
 async def test_a_producer_stops_though_its_broker_is_gone(
-    own_kafka: LocalKafka, own_settings: Settings
+    own_kafka: LocalKafka, own_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("app.kafka.transactions.STOP_TIMEOUT_S", 1.0)
     await create_topics(own_settings, "cells")
     tp = TopicPartition(own_settings.topic("cells"), 0)
     producer = PartitionProducer(own_settings, 0)
@@ -338,7 +340,7 @@ async def test_a_producer_stops_though_its_broker_is_gone(
     await asyncio.sleep(1.0)
     committing.cancel()
     await asyncio.wait([committing])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(5):
         await producer.stop()
 
 

@@ -239,7 +239,7 @@ def taken(weeks: int, directory: Path) -> float:
 
 
 def test_published_periods_take_no_memory(tmp_path: Path) -> None:
-    few, many = taken(40, tmp_path / "few"), taken(400, tmp_path / "many")
+    few, many = taken(20, tmp_path / "few"), taken(200, tmp_path / "many")
     assert max(few, many) < 200
     assert many - few < 10
 

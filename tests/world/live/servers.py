@@ -40,6 +40,8 @@ async def local_kafka(
     async with LocalKafka(tmp_path_factory.mktemp("kafka"), properties=properties) as kafka:
         ENDS.append(partial(request._fixturedef.finish, request))
         yield kafka
+        # Nobody reads its files any more. An orderly end writes those of each partition.
+        kafka.kill()
 
 
 @pytest.fixture(scope="session")
