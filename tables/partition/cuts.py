@@ -316,11 +316,8 @@ class CutsToCome:
 
     def next_of(self, name: SubscriptionKey, done_ms: int) -> int:
         """Return the first cut to come that events or corrections wait for; NEVER_MS: none."""
-        return min(
-            self.late.next_of(name, done_ms),
-            self.grid.next_of(name, done_ms),
-            self.instants.next_of(name, done_ms),
-        )
+        late_ms, grid_ms = self.late.next_of(name, done_ms), self.grid.next_of(name, done_ms)
+        return min(late_ms, grid_ms, self.instants.next_of(name, done_ms))
 
     def take_late_names(self) -> set[SubscriptionKey]:
         """Return external subscriptions that got late events since the last call."""

@@ -60,7 +60,9 @@ class Waiting:
 
     def next_of(self, name: SubscriptionKey, done_ms: int) -> int:
         """Return the first cut after one that somebody waits for; NEVER_MS: there is none."""
-        known = self._of.get(name, NEVER_MS)
+        known = self._of.get(name)
+        if known is None:
+            return NEVER_MS
         if isinstance(known, int):
             return known if known > done_ms else NEVER_MS
         return _first_after(known, done_ms)

@@ -6054,4 +6054,19 @@ BUGS = (
         "tests/simulation/test_lagging.py::test_a_copy_counts_once_the_event_that_was_taken_before_it"
         "_turns_out_to_be_refused[deleted]",
     ),
+    Bug(
+        "torn-evaluations-not-noted",
+        "app/runtime/restoring/rebuild.py",
+        "    checkpoint.evaluations_lost_ms = checkpoint.grid_done_ms\n",
+        "",
+        "tests/simulation/test_second.py"
+        "::test_what_is_evaluated_for_alerts_is_torn_and_found_again",
+    ),
+    Bug(
+        "ids-are-those-of-all-organizations",
+        "app/wire/identity.py",
+        'identity = f"{organization_id}\\0{external',
+        'identity = f"\\0{external',
+        "tests/simulation/test_second.py::test_the_other_has_what_it_would_have_alone",
+    ),
 )

@@ -26,6 +26,7 @@ from app.kafka.topics import (
     CELLS_CHANGELOG,
     CORRECTIONS_CHANGELOG,
     DAILY_CHANGELOG,
+    EVALUATIONS_CHANGELOG,
     FIGURES_CHANGELOG,
     INDEX_CHANGELOG,
     INSTANTS_CHANGELOG,
@@ -59,6 +60,7 @@ from tests.simulation.kafka import Broker, Log
 from tests.simulation.loop import VirtualLoop, run
 from tests.simulation.process import SimulatedClock
 from tests.simulation.redis import Redis
+from tests.simulation.second import SECOND_FROM
 from tests.simulation.steps import (
     Appended,
     Aside,
@@ -69,6 +71,7 @@ from tests.simulation.steps import (
     Define,
     Event,
     Fault,
+    OfOther,
     Pass,
     Poison,
     Priced,
@@ -361,6 +364,13 @@ class Player:
                 place = self._place(event.external_id, event.place)
                 value = event_json(event, now_ms, precise_total_amount_cents=cents)
                 self.broker.append("events-raw", place, None, value)
+            case OfOther(sent, organization_id):
+                place = self._place(sent.external_id, sent.place, organization_id)
+                if isinstance(sent, Correction):
+                    value = correction_json(sent, now_ms, organization_id)
+                else:
+                    value = event_json(sent, now_ms, organization_id=organization_id)
+                self.broker.append("events-raw", place, None, value)
             case Event():
                 place = self._place(step.external_id, step.place)
                 admit = [(ADMIT_HEADER, b"true")] if step.admitted else []
@@ -393,10 +403,11 @@ class Player:
         except (NotSetAside, KafkaError, Fenced):
             pass
 
-    def _place(self, external_id: str, place: int | None) -> int:
+    def _place(self, external_id: str, place: int | None, organization_id: str = ORG) -> int:
         if place is not None:
             return place % self.script.partitions
-        return home_partition(message_key(ORG, external_id), self.script.partitions, "crc32")
+        key = message_key(organization_id, external_id)
+        return home_partition(key, self.script.partitions, "crc32")
 
     async def _ask(self) -> None:
         """Ask again and again while what was defined just now comes in."""
@@ -499,7 +510,8 @@ class Player:
 
     def _tear(self, partition: int) -> None:
         """Take records out of a changelog, and let somebody restore from it."""
-        changelog = self.choose.choice(_TORN)
+        more = (EVALUATIONS_CHANGELOG,) if self.seed >= SECOND_FROM else ()
+        changelog = self.choose.choice((*_TORN, *more))
         if changelog == INSTANTS_CHANGELOG and self.seed % 2:
             changelog = FIGURES_CHANGELOG
         self._torn.add(changelog)

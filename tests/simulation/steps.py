@@ -142,6 +142,13 @@ class Priced(NamedTuple):
     cents: str
 
 
+class OfOther(NamedTuple):
+    """An event or a correction of another organization, under names that the first has as well."""
+
+    sent: Event | Correction
+    organization_id: str
+
+
 class Ask(NamedTuple):
     """Every worker is asked for the usage of all its subscriptions, in several groupings."""
 
@@ -155,7 +162,7 @@ class Aside(NamedTuple):
 
 # A new kind of step is a new class: a field more in one of these, and every seed plays out
 # otherwise, since what a step draws when it is played comes from how it is printed.
-Appended = Event | Correction | Several | Poison | Define | Binary | Priced
+Appended = Event | Correction | Several | Poison | Define | Binary | Priced | OfOther
 Step = Appended | AtOnce | Pass | Ask | Aside | Fault
 
 
@@ -218,10 +225,10 @@ def binary_event(step: Binary, now_ms: int) -> tuple[bytes, list[tuple[str, byte
     return msgspec.json.encode(properties_of(event)), headers
 
 
-def correction_json(correction: Correction, now_ms: int) -> bytes:
+def correction_json(correction: Correction, now_ms: int, organization_id: str = ORG) -> bytes:
     """The correction as a product sends it."""
     body: dict[str, Any] = {
-        "organization_id": ORG,
+        "organization_id": organization_id,
         "external_subscription_id": correction.external_id,
         "transaction_id": correction.transaction_id,
         "operation": "cancel",
@@ -229,5 +236,6 @@ def correction_json(correction: Correction, now_ms: int) -> bytes:
     }
     if correction.to is not None:
         body["operation"] = "amend"
-        body["event"] = msgspec.Raw(event_json(correction.to, now_ms))
+        to = event_json(correction.to, now_ms, organization_id=organization_id)
+        body["event"] = msgspec.Raw(to)
     return msgspec.json.encode(body)
