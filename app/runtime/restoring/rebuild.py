@@ -125,11 +125,18 @@ async def fold_anew(
 
 async def _emptied(settings: Settings, number: int) -> int:
     """Empty the logs that local disk has; return the offset at which that of the index begins."""
-    starts = []
-    for name, log_name in (("index", INDEX_CHANGELOG), ("figures", FIGURES_CHANGELOG)):
-        starts.append(await _empty_log(settings, log_name, number))
+    index, figures = (
+        TopicPartition(settings.topic(name), number)
+        for name in (INDEX_CHANGELOG, FIGURES_CHANGELOG)
+    )
+    all_of_it = RecordsToDelete(-1)
+    async with admin_client(settings) as admin:
+        starts: dict[TopicPartition, int] = await admin.delete_records(
+            {index: all_of_it, figures: all_of_it}
+        )
+    for name in ("index", "figures"):
         rmtree(_directory(settings, name, number), ignore_errors=True)
-    return starts[0]
+    return starts[index]
 
 
 async def _instants(number: int, shared: WorkerContext, begun: int) -> InstantTable:
@@ -174,14 +181,6 @@ async def evaluations_of(
         return table, ()
     checkpoint.evaluations_lost_ms = checkpoint.grid_done_ms
     return EvaluationTable(), list(changelog)
-
-
-async def _empty_log(settings: Settings, log_name: str, number: int) -> int:
-    """Delete all records of a partition of a log; return the offset at which it begins now."""
-    tp = TopicPartition(settings.topic(log_name), number)
-    async with admin_client(settings) as admin:
-        starts: dict[TopicPartition, int] = await admin.delete_records({tp: RecordsToDelete(-1)})
-    return starts[tp]
 
 
 def open_index(number: int, shared: WorkerContext, begun: int) -> EventIndex:
