@@ -25,6 +25,7 @@ from app.runtime.raw_lookup import RawPlace
 from app.runtime.status import Tally
 from app.settings import Settings
 from app.wire.arrivals import Arrived
+from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.members import MEMBERS_AT_HAND
 
 Rebuilt = Literal["partition", "index", "figures", "members", "published"]
@@ -165,6 +166,10 @@ class WorkerContext:
     def members_at_hand(self) -> int:
         """Members of unique counts that one partition keeps at hand."""
         return MEMBERS_AT_HAND // self._sharing
+
+    def is_state_read_by_all(self) -> bool:
+        """Return whether the owners of all partitions read what this program leaves out."""
+        return self.progress.all_read(FORGETTING_VERSION, self.settings.raw_partitions)
 
     @property
     def _sharing(self) -> int:

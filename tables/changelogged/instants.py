@@ -77,12 +77,13 @@ class InstantTable(Changelogged):
         """Events with a correction that waits for its cut."""
         self.at_rest = RowLog() if at_rest is None else at_rest
         """Figures by event id, and chains by a hash of the cell's id."""
-        self._rests = not self.at_rest.is_empty
+        self.rests = not self.at_rest.is_empty
+        """Whether figures and chains may rest."""
         self._chains: dict[bytes, bytes] = {}
         """Chains by key, as the changelog has them; the next to be looked at first."""
         self._figures: dict[bytes, bytes] = {}
         """Figures of the changelog, by key."""
-        self._rested: dict[int, bytes] = {}
+        self._rested: set[int] = set()
         """Starts of periods of which chains rest; those of others are looked for nowhere else."""
         self._newest_ms: int | None = None
         """The newest grid cut that decided anything since this was made."""
@@ -100,7 +101,7 @@ class InstantTable(Changelogged):
 
     def let_rest(self) -> None:
         """Let figures and chains rest from now on: every owner reads state without them."""
-        self._rests = True
+        self.rests = True
 
     def may_be_decided(self, cut_ms: int) -> bool:
         """Return whether some events of a grid cut may be decided already; note that it is taken.
@@ -182,7 +183,7 @@ class InstantTable(Changelogged):
         """Put the figures of an event in place of those before."""
         key, value = _FIGURE + identity, _encode(list(figures))
         before = self._figures.get(key)
-        if self._rests and before is None:
+        if self.rests and before is None:
             self.at_rest.put(identity, value)
         else:
             self._put(key, before, value)
@@ -198,7 +199,7 @@ class InstantTable(Changelogged):
 
         Cuts are taken up to `cut_ms`.
         """
-        if self._rests:
+        if self.rests:
             for key in list(islice(self._figures, MOST_LAID_DOWN)):
                 self._lay_down(key, self._figures.pop(key))
             self._lay_chains_down(cut_ms - CHAIN_AT_HAND_MS)
@@ -213,9 +214,8 @@ class InstantTable(Changelogged):
             if chain.decided_ms < until_ms:
                 self._lay_down(key, value)
                 if chain.start_ms not in self._rested:
-                    start = _rested_key(chain.start_ms)
-                    self._put(start, None, _NOTHING)
-                    self._rested[chain.start_ms] = start
+                    self._rested.add(chain.start_ms)
+                    self._put(_RESTED + _encode(chain.start_ms), None, _NOTHING)
                 continue
             # It comes again when all others were looked at.
             self._chains[key] = value
@@ -239,7 +239,7 @@ class InstantTable(Changelogged):
         elif kind == ROW_PREFIX:
             self.operations.load(key, value)
         elif kind == _RESTED:
-            self._rested[_decode_start(key[1:])] = key
+            self._rested.add(_decode_start(key[1:]))
         else:
             self._figures[key] = value
 
@@ -263,10 +263,6 @@ def _event_key(name: SubscriptionKey, position: Position) -> bytes:
 
 def _chain_key(cell_id: CellId) -> bytes:
     return _CHAIN + cell_id.encode()
-
-
-def _rested_key(start_ms: int) -> bytes:
-    return _RESTED + _encode(start_ms)
 
 
 def _rest_id(key: bytes) -> bytes:

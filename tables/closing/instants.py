@@ -223,9 +223,11 @@ class Deciding:
                 found.append(step)
         ordered = yield from in_order(found, attrgetter("position"))
         while some := list(islice(ordered, LOOKED_UP_AT_ONCE)):
-            asked = [step.identity for step in some if self._again or step.corrects]
-            self._book.look_up(asked)
+            self._book.look_up([step.identity for step in some if self._may_be_decided(step)])
             yield from some
+
+    def _may_be_decided(self, step: Step) -> bool:
+        return self._again or step.corrects
 
     def _events(self, some: Iterable[Arrival]) -> Iterator[Step]:
         """Yield those of some events that are not of a later cut."""
@@ -329,7 +331,7 @@ class Deciding:
 
     def take(self, step: Step) -> Iterable[Change]:
         """Take a step; return the figures that it changes, those that it takes out first."""
-        figures = self._book.figures(step.identity) if self._again or step.corrects else ()
+        figures = self._book.figures(step.identity) if self._may_be_decided(step) else ()
         known = {figure.cell_id: figure for figure in figures}
         if known and not (
             step.corrects and all(figure.decided_ms < self._cut_ms for figure in known.values())

@@ -85,8 +85,7 @@ class RowLog:
         index = None if directory is None else directory / "index"
         self.index = EventIndex(index, memory_bytes=memory_bytes, identity=identity)
         self._file: _File | None = None
-        self.disk_error: str | None = None
-        """Why local disk took nothing when it was tried last; what it lacks stays in memory."""
+        self._file_error: str | None = None
         self._memory_bytes = memory_bytes
         self._written = 0
         """How many bytes of the log the file has."""
@@ -198,8 +197,6 @@ class RowLog:
         self._sealed = self._handed_out
         self._write()
         self.index.seal_flush(flush)
-        if self.index.disk_error is not None:
-            self.index.try_disk_again()
 
     def try_disk_again(self) -> None:
         """Write what waits, if local disk takes it now."""
@@ -215,9 +212,9 @@ class RowLog:
             if self._file is None:
                 self._file = _File(self._directory / FILE_NAME)
             taken = self._file.write(self._written, self._tail[:size])
-            self.disk_error = None if taken else "it has no room"
+            self._file_error = None if taken else "it has no room"
         except OSError as error:
-            self.disk_error, taken = str(error), False
+            self._file_error, taken = str(error), False
         if taken:
             self._written += size
             self._handed_out -= size
@@ -225,9 +222,15 @@ class RowLog:
             del self._tail[:size]
 
     @property
+    def disk_error(self) -> str | None:
+        """Why local disk took nothing when it was tried last; what it lacks stays in memory."""
+        error = self.index.disk_error
+        return self._file_error or (None if error is None else str(error))
+
+    @property
     def wanted_disk_bytes(self) -> int:
         """What has to go to disk, which takes nothing, before more may come; 0: nothing has."""
-        waits = self.disk_error is not None and len(self._tail) > self._memory_bytes
+        waits = self._file_error is not None and len(self._tail) > self._memory_bytes
         return self.index.wanted_disk_bytes + (len(self._tail) if waits else 0)
 
     def limit_memory(self, memory_bytes: int) -> None:

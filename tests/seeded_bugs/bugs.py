@@ -2769,7 +2769,7 @@ BUGS = (
     Bug(
         "what-events-billed-stays-in-memory",
         "tables/changelogged/instants.py",
-        "if self._rests and before is None:",
+        "if self.rests and before is None:",
         "if False:",
         "tests/tables/changelogged/test_instants.py"
         "::test_figures_and_chains_rest_elsewhere_than_in_memory",
@@ -2784,7 +2784,7 @@ BUGS = (
     Bug(
         "starts-of-periods-whose-chains-rest-are-forgotten-with-the-process",
         "tables/changelogged/instants.py",
-        "self._rested[_decode_start(key[1:])] = key",
+        "self._rested.add(_decode_start(key[1:]))",
         "pass",
         "tests/tables/changelogged/test_instants.py"
         "::test_figures_and_chains_rest_elsewhere_than_in_memory",
@@ -2792,7 +2792,7 @@ BUGS = (
     Bug(
         "figures-rest-where-an-earlier-program-looks-for-them-in-vain",
         "app/runtime/partition/flush.py",
-        "if self._context.progress.all_read(FORGETTING_VERSION, settings.raw_partitions):",
+        "if not state.instants.rests and self._context.is_state_read_by_all():",
         "if True:",
         "tests/simulation/test_figures.py"
         "::test_figures_stay_in_the_changelog_while_an_earlier_program_has_a_partition",

@@ -37,7 +37,6 @@ from app.runtime.topics.changelogs import (
     CHECKPOINT_KEY,
     PLACE_HEADER,
 )
-from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.event_index.log import log_records
 from tables.partition.partition import Partition
 
@@ -147,7 +146,7 @@ class FlushPacking:
         self._context.flush_pace.note(state.snapshot.pending_changes(), monotonic())
         self._ledger.pack()
         records = self._next_flush.take_records()
-        if self._context.progress.all_read(FORGETTING_VERSION, settings.raw_partitions):
+        if not state.instants.rests and self._context.is_state_read_by_all():
             state.instants.let_rest()
         changes = yield from state.taking_changes()
         topics = {name: settings.topic(full) for name, full in CHANGELOGS.items()}
@@ -168,11 +167,10 @@ class FlushPacking:
     async def keep_on_disk(self, flush: int) -> None:
         """Let local disk keep what the flush made durable."""
         self._ledger.commit()
-        index = self._state.index
-        index.seal_flush(flush)
-        if index.disk_error is not None:
-            index.try_disk_again()
-        self._state.instants.at_rest.seal_flush(flush)
+        for each in (self._state.index, self._state.instants.at_rest):
+            each.seal_flush(flush)
+            if each.disk_error is not None:
+                each.try_disk_again()
         work = Work("flush", f"partition {self._state.number}")
         # What is left when it is cancelled follows with the next flush.
         await self._context.turns.run(work, self._state.published.storing())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Final
 
 from app.bounds.work_done import WorkDone
@@ -13,7 +14,7 @@ from app.kafka.log_readers import LogRecord, read_tail
 from app.kafka.names import TopicPartition
 from app.kafka.reading import Reading
 from app.kafka.topics import FIGURES_CHANGELOG, INDEX_CHANGELOG
-from app.runtime.context import WorkerContext
+from app.runtime.context import Rebuilt, WorkerContext
 from app.runtime.restoring.rebuild import open_figures, open_index
 from app.runtime.topics.changelogs import PLACE_HEADER
 from app.settings import Settings
@@ -37,14 +38,8 @@ async def restored_index(number: int, shared: WorkerContext, checkpoint: Checkpo
         index.truncate(checkpoint.index_length)
     settings, work = shared.settings, shared.tally.work
     tp = TopicPartition(settings.topic(INDEX_CHANGELOG), number)
-    try:
-        await load_index(settings, work, tp, index)
-    except LogDiffers as differs:
-        # Brokers lost what was flushed last, and another worker went on from before it.
-        shared.rebuilds["index"] += 1
-        log.warning("%s: %s; it is made again", tp, differs)
-        index.truncate(0)
-        await load_index(settings, work, tp, index)
+    load = partial(load_index, settings, work, tp, index)
+    await _loaded(shared, "index", tp, load, partial(index.truncate, 0))
     index.seal_flush(checkpoint.flush)
     return index
 
@@ -63,17 +58,35 @@ async def restored_figures(number: int, shared: WorkerContext, checkpoint: Check
         figures.index.truncate(checkpoint.at_rest.length)
     settings, work = shared.settings, shared.tally.work
     tp = TopicPartition(settings.topic(FIGURES_CHANGELOG), number)
-    # Of what local disk lacks first, then of all of it.
-    for _ in range(2):
-        try:
-            await load_log(settings, work, tp, figures.index, figures.load, LOADED_BYTES)
-            break
-        except LogDiffers as differs:
-            shared.rebuilds["figures"] += 1
-            log.warning("%s: %s; it is made again", tp, differs)
-            figures.begin_anew()
+    load = partial(load_log, settings, work, tp, figures.index, figures.load, LOADED_BYTES)
+    try:
+        await _loaded(shared, "figures", tp, load, figures.begin_anew)
+    except LogDiffers:
+        figures.begin_anew()
     figures.seal_flush(checkpoint.flush)
     return figures
+
+
+async def _loaded(
+    shared: WorkerContext,
+    what: Rebuilt,
+    tp: TopicPartition,
+    load: Callable[[], Awaitable[None]],
+    begin_anew: Callable[[], object],
+) -> None:
+    """Load of a log what local disk lacks; all of it where local disk has something else.
+
+    Raises:
+        LogDiffers: so it is when all of it is read.
+    """
+    try:
+        await load()
+    except LogDiffers as differs:
+        # Brokers lost what was flushed last, and another worker went on from before it.
+        shared.rebuilds[what] += 1
+        log.warning("%s: %s; it is made again", tp, differs)
+        begin_anew()
+        await load()
 
 
 async def load_index(

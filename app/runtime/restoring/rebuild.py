@@ -35,7 +35,7 @@ from app.runtime.topics.instants_topic import read_instants
 from app.runtime.topics.spooled_newest import spool_of
 from app.settings import Settings
 from tables.cells.grids import decided_until
-from tables.changelogged.checkpoint import FORGETTING_VERSION, Checkpoint, OutputMark
+from tables.changelogged.checkpoint import Checkpoint, OutputMark
 from tables.changelogged.checksum import taking_over
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.evaluations import EvaluationTable
@@ -142,7 +142,7 @@ async def _emptied(settings: Settings, number: int) -> int:
 async def _instants(number: int, shared: WorkerContext, begun: int) -> InstantTable:
     """Return the figures that usage-records has; those that it lacks are decided again."""
     instants = InstantTable(open_figures(number, shared, begun))
-    if shared.progress.all_read(FORGETTING_VERSION, shared.settings.raw_partitions):
+    if shared.is_state_read_by_all():
         instants.let_rest()
     await read_instants(instants, shared.settings, shared.definitions, number)
     return instants
@@ -185,22 +185,19 @@ async def evaluations_of(
 
 def open_index(number: int, shared: WorkerContext, begun: int) -> EventIndex:
     """Open the index on local disk, unless it was begun before its log was emptied last."""
-    settings = shared.settings
-    return EventIndex(
-        _directory(settings, "index", number),
-        memory_bytes=shared.index_bytes,
-        identity=f"{settings.topic_prefix}/{number}/{begun}",
-    )
+    directory, identity = _disk_of("index", number, shared.settings, begun)
+    return EventIndex(directory, memory_bytes=shared.index_bytes, identity=identity)
 
 
 def open_figures(number: int, shared: WorkerContext, begun: int) -> RowLog:
     """Open what rests of figures on local disk, unless its log was emptied since."""
-    settings = shared.settings
-    return RowLog(
-        _directory(settings, "figures", number),
-        memory_bytes=shared.figures_bytes,
-        identity=f"{settings.topic_prefix}/{number}/{begun}",
-    )
+    directory, identity = _disk_of("figures", number, shared.settings, begun)
+    return RowLog(directory, memory_bytes=shared.figures_bytes, identity=identity)
+
+
+def _disk_of(name: str, number: int, settings: Settings, begun: int) -> tuple[Path, str]:
+    """Return where local disk has a log of a partition, and the identity of what is there."""
+    return _directory(settings, name, number), f"{settings.topic_prefix}/{number}/{begun}"
 
 
 def published_store(number: int, shared: WorkerContext) -> PieceStore[Stands]:
