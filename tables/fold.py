@@ -20,7 +20,7 @@ from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
 from tables.aggregation import DIGEST_MASK, Groups
 from tables.cells.cell import Alone, Cell, GroupCell, Layer, Span
-from tables.cells.forgotten import is_forgotten
+from tables.cells.forgotten import is_forgotten, is_over
 from tables.cells.keys import ONLY_CELL, pack_position
 from tables.cells.watch import Watch
 from tables.changelogged.members import Found, MemberKey, Members, SetKey
@@ -154,8 +154,7 @@ def _fold_into(
     properties: Properties = _NOTHING
     # Whoever forgets has every layer looked at: it may be one whose cells have to come back.
     layer = span.current if span.forgotten_ms < 0 else None
-    # Of what recurs an event only adds to what is carried on.
-    brings_back = span.forgotten_ms >= 0 and not fold.metric.recurring
+    forgets, recurring, passes_over = span.forgotten_ms >= 0, fold.metric.recurring, False
     start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
     cell: Cell | None = None
     set_name: bytes | None = None
@@ -170,12 +169,19 @@ def _fold_into(
         if not start_ms <= timestamp_ms < end_ms:
             cell, set_name, layer = None, None, span.layer_at(timestamp_ms)
             start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
-            if brings_back and layer is not None and is_forgotten(layer):
-                folded.displaced.add(route.meter_key)
+            if forgets and layer is not None and is_forgotten(layer):
+                # Of what recurs an event only adds to what is carried on, if anything is.
+                passes_over = recurring and is_over(span)
+                if not recurring:
+                    folded.displaced.add(route.meter_key)
+            else:
+                passes_over = False
         if layer is None:
             whole = False
             if fold.grouped:
                 _claim(span, route, arrival, timestamp_ms, folded)
+            continue
+        if passes_over:
             continue
         if append_time_ms <= counts_after_ms:
             ignore("unknown_code", arrival)

@@ -2,7 +2,8 @@
 
 No cell of such a period is read or published. What changes it brings all of them back, by a refold.
 Of a recurring metric they are carried on: they are one with what lies before the first period. What
-comes in later has cells of its own, which are carried on, too.
+comes in later has cells of its own, which are carried on, too. Of a span that is over nothing is
+carried on: no period to come shows it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from app.definitions.state import Definitions
-from app.definitions.timeline import Period
+from app.definitions.timeline import NEVER_MS, Period
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.days import shown_until_ms
 from tables.cells.keys import CellKey, SpanKey
@@ -29,6 +30,40 @@ def is_forgotten(layer: Layer) -> bool:
     if span.forgotten_ms < 0:
         return False
     return span.fold.forgets if period is None else has_forgotten(span, period)
+
+
+def last_period(span: Span) -> Period | None:
+    """Return the last period of a span; None: there is none, or others may come."""
+    terms = span.timeline.terms
+    ended_ms = terms[-1].subscription.usage_end_ms if terms else None
+    end_ms = span.end_ms if ended_ms is None else min(span.end_ms, ended_ms)
+    return None if end_ms >= NEVER_MS else span.timeline.holding(end_ms - 1)
+
+
+def all_final_ms(span: Span, done_ms: int) -> int:
+    """Return when all periods of a span are final; NEVER_MS: others may come.
+
+    Of those that were final long before a cut it looks at the last one alone. A period of version 1
+    shows what is dated before it at any age.
+    """
+    last, terms = last_period(span), span.timeline.terms
+    if last is None or any(each.fold_version == 1 for each in terms):
+        return NEVER_MS
+    longest_wait_ms = max(each.late_window_ms + each.revise_every_ms for each in terms)
+    final_ms = last.final_ms
+    for period in span.timeline.due_after(done_ms - longest_wait_ms):
+        if period.start_ms >= last.start_ms:
+            break
+        final_ms = max(final_ms, period.final_ms)
+    return final_ms
+
+
+def is_over(span: Span) -> bool:
+    """Return whether the cells of all periods of a span are forgotten, and no other comes."""
+    forgotten_ms = span.forgotten_ms
+    if forgotten_ms < 0 or not span.fold.forgets:
+        return False
+    return all_final_ms(span, forgotten_ms) <= forgotten_ms
 
 
 def gone_ms(definitions: Definitions, period: Period, settled_ms: int, *, by_day: bool) -> int:
@@ -52,9 +87,12 @@ def carry(cell: Cell, into: Cell) -> None:
 def as_forgotten_by(spans: Iterable[Span], cells: Mapping[CellKey, Cell]) -> dict[CellKey, Cell]:
     """Return cells of spans, or others made in their place, as who forgot them has them."""
     forgetful = {span.key: span for span in spans if span.forgotten_ms >= 0}
+    over = {key for key, span in forgetful.items() if is_over(span)}
     kept, gone = dict[CellKey, Cell](), dict[CellKey, Cell]()
     for key, cell in cells.items():
         span, period = forgetful.get(SpanKey(*key[:3])), cell.layer.period
+        if span is not None and span.key in over:
+            continue
         forgotten = span is not None and period is not None and has_forgotten(span, period)
         (gone if forgotten else kept)[key] = cell
     carried = dict[CellKey, Cell]()

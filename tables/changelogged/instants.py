@@ -17,6 +17,7 @@ import msgspec
 import xxhash
 from msgspec.structs import replace
 
+from app.billing_periods.day_count import DAY_MS
 from app.bounds.turns import Steps
 from app.wire.arrivals import Arrival, Position, SubscriptionKey
 from tables.changelogged.checksum import Change, Changelogged
@@ -25,8 +26,7 @@ from tables.event_index.row_log import FlushedRows, RowLog
 from tables.event_index.rows import ID_BYTES
 
 CellId = str
-
-CHAIN_AT_HAND_MS = 40 * 86_400_000
+CHAIN_AT_HAND_MS = 40 * DAY_MS
 """A chain rests when nothing was decided of it for so long: a month has been closed then."""
 MOST_LAID_DOWN = 1_000
 """How many rows of the changelog one flush lays down at most."""
@@ -84,7 +84,7 @@ class InstantTable(Changelogged):
         self._figures: dict[bytes, bytes] = {}
         """Figures of the changelog, by key."""
         self._rested: set[int] = set()
-        """Starts of periods of which chains rest; those of others are looked for nowhere else."""
+        """Days (ms) on which periods begin of which chains rest: others are looked for nowhere."""
         self._newest_ms: int | None = None
         """The newest grid cut that decided anything since this was made."""
         # A table that is let go of goes at once, without the collector.
@@ -160,7 +160,11 @@ class InstantTable(Changelogged):
         `start_ms`: where the period of the cell begins, for who knows it.
         """
         packed = self._chains.get(_chain_key(cell_id))
-        if packed is None and self._rested and (start_ms is None or start_ms in self._rested):
+        if (
+            packed is None
+            and self._rested
+            and (start_ms is None or _day_of(start_ms) in self._rested)
+        ):
             packed = self.at_rest.get(_rest_id(_chain_key(cell_id)))
         return None if packed is None else _decode_chain(packed)
 
@@ -213,9 +217,10 @@ class InstantTable(Changelogged):
             chain = _decode_chain(value)
             if chain.decided_ms < until_ms:
                 self._lay_down(key, value)
-                if chain.start_ms not in self._rested:
-                    self._rested.add(chain.start_ms)
-                    self._put(_RESTED + _encode(chain.start_ms), None, _NOTHING)
+                day_ms = _day_of(chain.start_ms)
+                if day_ms not in self._rested:
+                    self._rested.add(day_ms)
+                    self._put(_RESTED + _encode(day_ms), None, _NOTHING)
                 continue
             # It comes again when all others were looked at.
             self._chains[key] = value
@@ -239,7 +244,7 @@ class InstantTable(Changelogged):
         elif kind == ROW_PREFIX:
             self.operations.load(key, value)
         elif kind == _RESTED:
-            self._rested.add(_decode_start(key[1:]))
+            self._rested.add(_day_of(_decode_start(key[1:])))
         else:
             self._figures[key] = value
 
@@ -259,6 +264,11 @@ _decode_arrival = msgspec.msgpack.Decoder(Arrival).decode
 
 def _event_key(name: SubscriptionKey, position: Position) -> bytes:
     return _EVENT + _encode((name, position))
+
+
+def _day_of(start_ms: int) -> int:
+    """Return when the day of a start began, ms: they are few, however many subscriptions begin."""
+    return start_ms - start_ms % DAY_MS
 
 
 def _chain_key(cell_id: CellId) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from app.definitions.model import Charge, Metric
+from app.definitions.model import Charge, Metric, Subscription
 from app.definitions.timeline import Period, ceil_to
 from app.numbers import ZERO, plain
 from app.wire.arrivals import SubscriptionKey
@@ -27,6 +27,12 @@ def ends_unpublished(charge: Charge, metric: Metric, period: Period) -> bool:
     if period.fold_version == 1 or not (metric.recurring and charge.is_billed_at_once(metric)):
         return False
     return period.closing_reason == "termination" or period.upgraded
+
+
+def may_be_carried_on(subscription: Subscription, charge: Charge, period: Period) -> bool:
+    """Return whether a period leaves it to the next plan to publish what recurs, if it has that."""
+    is_last = period.closing_reason == "plan_change"
+    return is_last and subscription.upgraded and not charge.prorated
 
 
 def billed_at_once(

@@ -2,7 +2,8 @@
 
 A correction, a history record or an admitted event that changes such a period refolds the meter
 key. That brings all its cells back, until they are forgotten again. Those of a recurring metric are
-carried on in one cell for all periods that are forgotten; an event only adds to them.
+carried on in one cell for all periods that are forgotten; an event only adds to them. Once no other
+period comes, and all are final, nothing is carried on.
 
 The members of a unique count go before their cell does, so that one whose members are not all gone
 is found again after a restart. Their names are in the members store, which the caller asks.
@@ -16,15 +17,23 @@ from collections.abc import Container, Iterable, Sequence
 import numpy as np
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
-from app.definitions.model import Charge
+from app.definitions.model import Charge, Subscription
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.numbers import plain
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Cell, Layer, Span
-from tables.cells.forgotten import carry, gone_ms, is_forgotten
+from tables.cells.forgotten import (
+    all_final_ms,
+    carry,
+    gone_ms,
+    is_forgotten,
+    is_over,
+    last_period,
+)
 from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.members import SetKey
+from tables.closing.billing import may_be_carried_on
 from tables.closing.packed_forgetting import Final, final_of
 from tables.closing.schedule import Schedule
 from tables.daily_fold import charge_told
@@ -32,6 +41,7 @@ from tables.entries_fold import asks, charge_named
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharges
 from tables.routing.route import Route
+from tables.unique_count import BEFORE
 
 MOST_CELLS = 20_000
 """Cells of one meter key that are compared in one step; where more are final, all stay."""
@@ -156,13 +166,16 @@ class Forgetting:
         behind, which nobody reads.
         """
         partition = self._partition
-        for cells in batches(_forgotten_cells(partition, meter_key), STEP_ITEMS):
+        route = partition.packing.route_at_hand(meter_key)
+        spans = () if route is None else route.spans
+        over = {span.key for span in spans if span.fold.metric.recurring and is_over(span)}
+        for cells in batches(_forgotten_cells(spans, over), STEP_ITEMS):
             # A flush passes over cells of other spans than those in use.
             nowhere: dict[int, Layer] = {}
             count = 0
             for cell in cells:
                 layer, span = cell.layer, cell.layer.span
-                if span.fold.metric.recurring:
+                if span.fold.metric.recurring and span.key not in over:
                     if cell.late is not None:
                         # It came when the period was final. A cut to come shows it.
                         continue
@@ -186,7 +199,8 @@ class Forgetting:
     def _is_empty(self, cell: Cell, waited_for: Container[SetKey]) -> bool:
         """Return whether a cell has no members any more; if it may have some, they are to go."""
         span = cell.layer.span
-        set_name = (cell.filter_id, cell.groups, cell.layer.start_ms)
+        start_ms = None if span.fold.metric.recurring else cell.layer.start_ms
+        set_name = (cell.filter_id, cell.groups, start_ms)
         if not self._has_left(span.name, span.set_named(set_name), waited_for):
             return False
         span.sets.pop(set_name, None)
@@ -228,13 +242,17 @@ def _note_final(partition: Partition, meter_key: MeterKey) -> None:
         for span, layer, period in _layers_of(route)
         if period.final_ms <= settled_ms and not is_forgotten(layer)
     ]
-    if not any(layer.cells for _, layer, _ in final):
+    over = _over(route, settled_ms)
+    layers = [layer for _, layer, _ in final]
+    layers += [span.layers[BEFORE] for span, _ in over if BEFORE in span.layers]
+    if not any(layer.cells for layer in layers):
         return
-    if any(_gone_ms(partition, span, period) > settled_ms for span, _, period in final):
+    periods = [*((span, period) for span, _, period in final), *over]
+    if any(_gone_ms(partition, span, period) > settled_ms for span, period in periods):
         return
-    if sum(len(layer.cells) for _, layer, _ in final) > MOST_CELLS:
+    if sum(len(layer.cells) for layer in layers) > MOST_CELLS:
         return
-    if any(map(_is_limited, {id(layer.limits): layer for _, layer, _ in final}.values())):
+    if any(map(_is_limited, {id(layer.limits): layer for layer in layers}.values())):
         return
     known_ms = partition.event_ranges.forgotten_ms(meter_key[:2], meter_key[2])
     if (
@@ -243,9 +261,24 @@ def _note_final(partition: Partition, meter_key: MeterKey) -> None:
         and not any(_shows_before(partition, span, known_ms) for span in route.spans)
     ):
         partition.checkpoint.fold_version = FORGETTING_VERSION
-        final_ms = max(period.final_ms for _, _, period in final)
-        partition.event_ranges.note_forgotten(meter_key, max(final_ms, known_ms))
+        final_ms = [known_ms, *(period.final_ms for _, _, period in final)]
+        final_ms += [all_final_ms(span, settled_ms) for span, _ in over]
+        partition.event_ranges.note_forgotten(meter_key, max(final_ms))
         partition.routes.lead_by(route)
+
+
+def _over(route: Route, settled_ms: int) -> list[tuple[Span, Period]]:
+    """Return the spans of what recurs whose periods are all final, each with the last of them."""
+    found = [
+        (span, last_period(span))
+        for span in route.spans
+        if span.fold.metric.recurring and span.fold.forgets and span.timeline.published
+    ]
+    return [
+        (span, last)
+        for span, last in found
+        if last is not None and all_final_ms(span, settled_ms) <= settled_ms
+    ]
 
 
 def _gone_ms(partition: Partition, span: Span, period: Period) -> int:
@@ -334,7 +367,7 @@ def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> 
     telling = _telling(partition, span, period)
     if published is None or published.revision < 0 or telling is None:
         return False
-    charges, charge = telling
+    subscription, charges, charge = telling
 
     def tells(cell: Cell) -> bool:
         if not span.fold.prices:
@@ -345,7 +378,8 @@ def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> 
         amount = None if known is None else known.precise_total_amount_cents
         if recurring:
             # It tells what all periods until then come to, without what came when it was over.
-            return cell.late is None and known is not None
+            is_told = known is not None or may_be_carried_on(subscription, charge, period)
+            return cell.late is None and is_told
         precise = None if cell.state.precise is None else plain(cell.state.precise)
         if cell.late is None and (cell.state.digest, precise) == (told, amount):
             return True
@@ -359,8 +393,11 @@ def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> 
 
 def _telling(
     partition: Partition, span: Span, period: Period
-) -> tuple[PeriodCharges, Charge] | None:
-    """Return the charges of a period, and the one of a span; None: more may be asked than told."""
+) -> tuple[Subscription, PeriodCharges, Charge] | None:
+    """Return who has a period, its charges and the one of a span.
+
+    None: more may be asked than told.
+    """
     subscription = partition.definitions.subscription_by_id(
         span.key.subscription_id, period.fixed_at_ms
     )
@@ -373,14 +410,19 @@ def _telling(
         return None
     # Later periods of what recurs may list the events of all before.
     lists = found.metric.recurring and asks(found.charge, found.metric)
-    return None if lists else (charges, found.charge)
+    return None if lists else (subscription, charges, found.charge)
 
 
-def _forgotten_cells(partition: Partition, meter_key: MeterKey) -> list[Cell]:
-    """Return the cells of a meter key that are forgotten and still there."""
-    route = partition.packing.route_at_hand(meter_key)
-    layers = () if route is None else _layers_of(route)
-    return [cell for _, layer, _ in layers if is_forgotten(layer) for cell in layer.cells.values()]
+def _forgotten_cells(spans: Iterable[Span], over: Container[SpanKey]) -> list[Cell]:
+    """Return the cells of spans that are forgotten and still there; `over`: all of these are."""
+    return [
+        cell
+        for span in spans
+        if span.fold.forgets and span.timeline.published
+        for layer in span.layers.values()
+        if span.key in over or (layer.period is not None and is_forgotten(layer))
+        for cell in layer.cells.values()
+    ]
 
 
 def _next_final_ms(partition: Partition, name: SubscriptionKey) -> int:

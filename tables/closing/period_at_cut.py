@@ -33,7 +33,13 @@ from tables.cells.keys import OPEN_CUT_MS
 from tables.cells.noted import Noted
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.closing.beside import beside, told_of
-from tables.closing.billing import Moved, billed_at_once, ends_unpublished, is_taken_again
+from tables.closing.billing import (
+    Moved,
+    billed_at_once,
+    ends_unpublished,
+    is_taken_again,
+    may_be_carried_on,
+)
 from tables.closing.packed_period import closings_of, shown_of
 from tables.closing.period_before import PeriodBefore
 from tables.closing.reasons import Reasons
@@ -240,14 +246,14 @@ class PeriodAtCut:
         seen: set[PublishedCellKey] = set()
         followed: set[str] = set()
         passed: set[str] = set()
-        upgraded, shows_all = self.subscription.upgraded, self._shows_all
+        shows_all = self._shows_all
         own_cut = self._own_cut
         for period_charge, told_of_all in charges.made_of(told_of):
             charge, metric, *_ = period_charge
             yield None
             if codes is not None and metric.code not in codes:
                 continue
-            if upgraded and self._is_carried_on(period_charge):
+            if self._is_carried_on(period_charge):
                 continue
             if ends_unpublished(charge, metric, period):
                 continue
@@ -413,11 +419,9 @@ class PeriodAtCut:
     def _is_carried_on(self, period_charge: PeriodCharge) -> bool:
         """Return whether the next period carries a charge on, after the upgrade."""
         charge, metric, as_of_ms, _ = period_charge
-        return (
-            self.period.closing_reason == "plan_change"
-            and not charge.prorated
-            and metric.id in self._carried_on_at(as_of_ms)
-        )
+        return may_be_carried_on(
+            self.subscription, charge, self.period
+        ) and metric.id in self._carried_on_at(as_of_ms)
 
     @cached_property
     def _carried_on(self) -> dict[int, frozenset[str]]:

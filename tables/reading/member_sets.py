@@ -13,7 +13,7 @@ from app.billing_periods.instants import iso_seconds
 from app.meter.evidence import Difference
 from app.wire.arrivals import MeterKey
 from tables.cells.cell import Span
-from tables.cells.forgotten import has_forgotten
+from tables.cells.forgotten import has_forgotten, is_over
 from tables.cells.keys import SpanSetKey
 from tables.changelogged.members import AtHand, SetKey, unpack_member
 from tables.changelogged.operations import Row, row_of
@@ -99,7 +99,9 @@ def _shown(member: Member) -> str:
 def _is_forgotten(span: Span, name: SpanSetKey) -> bool:
     """Return whether members of a set are forgotten; a few of them may still be there."""
     start_ms = name[2]
-    period = None if start_ms is None else span.timeline.holding(start_ms)
+    if start_ms is None:
+        return is_over(span)
+    period = span.timeline.holding(start_ms)
     return period is not None and has_forgotten(span, period)
 
 

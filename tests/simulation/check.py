@@ -20,6 +20,7 @@ from app.definitions.judging import Judging
 from app.definitions.log import apply
 from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS
 from app.kafka.topics import METER_DEFINITIONS
 from app.meter.usage import PeriodUsage
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
@@ -30,6 +31,7 @@ from app.wire.instant_records import INSTANT_TYPES
 from app.wire.refusals import Refusal, RefusalCode
 from app.wire.usage_records import Topic
 from tables.cells.cell import Span
+from tables.cells.forgotten import is_over
 from tables.cells.keys import SpanKey, SpanSetKey
 from tables.changelogged.members import MemberKey, SetKey
 from tables.changelogged.operations import Row, row_of
@@ -61,7 +63,7 @@ Members = dict[tuple[SpanKey, SpanSetKey, str], tuple[Member, list[Row]]]
 
 
 Forgotten = dict[SpanKey, int]
-"""Until when periods are forgotten, by span; -1: none are."""
+"""Until when periods are forgotten, by span; -1: none are; NEVER_MS: all, and none is to come."""
 
 
 def members_of(
@@ -83,7 +85,8 @@ def members_of(
             span, known = found[key]
             period = None if known[2] is None else span.timeline.holding(known[2])
             forgotten_ms = forgotten.get(span.key, -1) if span.fold.forgets else -1
-            if period is not None and period.final_ms <= forgotten_ms:
+            final_ms = NEVER_MS if period is None else period.final_ms
+            if final_ms <= forgotten_ms:
                 continue
             aggregation, rows = cast(UniqueCount, span.fold.aggregation), list[Row]()
             if span.fold.in_advance:
@@ -98,7 +101,11 @@ def forgotten_of(partition: Partition, name: SubscriptionKey) -> Forgotten:
     """What a live partition has forgotten of a subscription."""
     codes = partition.event_ranges.codes_of(name)
     routes = (partition.packing.route_of((*name, code)) for code in codes)
-    return {span.key: span.forgotten_ms for route in routes for span in route.spans}
+    return {
+        span.key: NEVER_MS if span.fold.metric.recurring and is_over(span) else span.forgotten_ms
+        for route in routes
+        for span in route.spans
+    }
 
 
 class _Everything(Container[SetKey]):

@@ -10,7 +10,7 @@ from tables.changelogged import instants
 from tables.changelogged.instants import CHAIN_AT_HAND_MS, InstantTable, StoredChain, StoredFigure
 from tables.closing.instants import instants_at
 from tables.partition.partition import Partition
-from tests.world.clock import ms
+from tests.world.clock import DAY_MS, ms
 from tests.world.partition import Changelog
 from tests.world.story import Story
 
@@ -48,15 +48,16 @@ def test_events_that_a_cut_decided_before_a_refold_are_not_billed_again() -> Non
 
 
 def test_figures_and_chains_rest_elsewhere_than_in_memory() -> None:
-    """The changelog has no more of them either, and only starts of their periods are noted.
+    """The changelog has no more of them either; only days are noted on which their periods begin.
 
     Whoever begins with that knows all of it.
     """
     table = InstantTable()
     table.let_rest()
-    for number in range(10):
+    starts_ms = [number % 2 * DAY_MS + number for number in range(10)]
+    for number, start_ms in enumerate(starts_ms):
         table.put_figures(b"%012d" % number, [figure(f"cell {number}")])
-        table.put_chain(f"cell {number}", chain(number % 2, decided_ms=number))
+        table.put_chain(f"cell {number}", chain(start_ms, decided_ms=number))
     drained(table.laying_down(CHAIN_AT_HAND_MS + 6))
     changes = table.take_changes()
     table.at_rest.seal_flush(1)
@@ -71,10 +72,10 @@ def test_figures_and_chains_rest_elsewhere_than_in_memory() -> None:
             restored.load(key, value)
     assert restored.sum == table.sum
     for each in (table, restored):
-        for number in range(10):
+        for number, start_ms in enumerate(starts_ms):
             assert each.figures(b"%012d" % number) == [figure(f"cell {number}")]
-            for start_ms in (None, number % 2):
-                assert each.chain(f"cell {number}", start_ms) == chain(number % 2, number)
+            for known_ms in (None, start_ms):
+                assert each.chain(f"cell {number}", known_ms) == chain(start_ms, number)
     table.put_chain("cell 1", chain(1, decided_ms=99))
     assert table.chain("cell 1") == chain(1, 99)
 

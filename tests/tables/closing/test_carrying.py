@@ -26,9 +26,9 @@ from tests.tables.closing.test_forgetting import (
     live,
     pass_until,
 )
-from tests.world import definitions
+from tests.world import bodies, definitions
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, definitions_of
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
 from tests.world.partition import Live
 from tests.world.past import past_usage
@@ -140,6 +140,31 @@ def test_there_is_one_cell_however_many_periods_there_were(code: str) -> None:
     assert kept == [(2, 2)] * 3
 
 
+@pytest.mark.parametrize("code", RECURRING)
+def test_nothing_is_carried_on_once_no_week_is_to_come(code: str) -> None:
+    one = live(3, code)
+    at_ms = START_MS + 3 * WEEK_MS
+    one.deliver([arrived(code, 7, BEFORE_MS, at_ms + 1, v="2", u="b", g="x")])
+    one.append(at_ms + HOUR_MS, commands.terminate_subscription(ORG, SUBSCRIPTION))
+    one.close_until(at_ms + DAY_MS)
+    # Of its last week one is not final yet: two are carried on, and what lies before.
+    pass_until(one, at_ms + DAY_MS - HOUR_MS)
+    one.forget(NAME)
+    one.flush()
+    assert one.changelog.cells
+    told = past_usage(one.partition, NAME, at_ms + DAY_MS)
+    pass_until(one, at_ms + 2 * DAY_MS)
+    assert one.forget(NAME)
+    one.flush()
+    assert (one.changelog.cells, one.partition.checkpoint.cells) == ({}, 0)
+    assert (one.changelog.members, one.changelog.store) == ({}, {})
+    one.restart()
+    assert [each.rows for each in past_usage(one.partition, NAME, at_ms + DAY_MS)] == [
+        each.rows for each in told
+    ]
+    assert differences(one) == []
+
+
 def is_carried(one: Repaired, code: str) -> bool:
     """Whether no refold has brought back what is carried on."""
     return one.partition.event_ranges.forgotten_ms(NAME, code) >= 0
@@ -219,6 +244,30 @@ class FinalBeforeAnEarlierOne(Scenario):
         assert not forgets or one.forget(NAME)
 
 
+class OverBeforeAnEarlierOne(Scenario):
+    """It ends in its second week, which has no event and waits for an hour; the first is open."""
+
+    settings = replace(SETTINGS, late_window_s=21 * 86_400)
+
+    def play(self, one: Repaired, *, forgets: bool) -> None:
+        one.deliver([self.event(0, BEFORE_MS, v="3", u="b")])
+        one.deliver([self.event(1, START_MS + HOUR_MS, v="1", u="a")])
+        one.close_until(START_MS + WEEK_MS)
+        at_ms = START_MS + WEEK_MS + HOUR_MS
+        one.append(at_ms, commands.set_settings(replace(SETTINGS, late_window_s=3_600)))
+        one.append(at_ms + HOUR_MS, commands.terminate_subscription(ORG, SUBSCRIPTION))
+        end_ms = at_ms + DAY_MS
+        one.close_until(end_ms)
+        pass_until(one, end_ms)
+        assert not one.forget(NAME)
+        one.deliver([self.event(4, START_MS, end_ms + HOUR_MS, v="2", u="c")])
+        one.close_until(end_ms + DAY_MS)
+        assert one.bodies()[-1]["closing_reason"] == "period_end"
+        pass_until(one, START_MS + 5 * WEEK_MS)
+        assert not forgets or one.forget(NAME)
+        assert not forgets or layers(one, self.code) == 0
+
+
 class RecountedByHistory(Scenario):
     """A history record recounts a week that was over when something dated before it came."""
 
@@ -239,12 +288,117 @@ class RecountedByHistory(Scenario):
         assert one.bodies()[-2]["period"]["from"].startswith("2024-01-01")
 
 
+class Ended(Scenario):
+    """It ended long ago. Then an event of its first week is cancelled, another one comes."""
+
+    def play(self, one: Repaired, *, forgets: bool) -> None:
+        for week in range(2):
+            at_ms = START_MS + week * WEEK_MS + HOUR_MS
+            one.deliver([self.event(week, at_ms, v="5", u="ab"[week])])
+            one.close_until(at_ms)
+        end_ms = START_MS + 2 * WEEK_MS - DAY_MS
+        one.append(end_ms, commands.terminate_subscription(ORG, SUBSCRIPTION))
+        final_ms = end_ms + 2 * DAY_MS
+        one.close_until(final_ms)
+        pass_until(one, final_ms)
+        assert not forgets or one.forget(NAME)
+        one.restart()
+        assert not forgets or layers(one, self.code) == 0
+        one.deliver([self.event(5, START_MS + 2 * HOUR_MS, final_ms + HOUR_MS, v="3", u="c")])
+        assert not forgets or layers(one, self.code) == 0
+        assert differences(one) == []
+        cancel = Correction(*NAME, "t0", "cancel", None, "c", b"")
+        one.correct(CorrectionArrival(cancel, ORG, final_ms + 2 * HOUR_MS, 0, 9, 0))
+        one.close_until(final_ms + DAY_MS)
+        assert one.bodies()[-2]["revision_reason"] == "correction"
+
+
+class BegunAnew(Scenario):
+    """Another subscription has the id by then, in which what came before it counts."""
+
+    def __init__(self, code: str):
+        super().__init__(code)
+        self.anew = commands.create_subscription(ORG, definitions.subscription_body())
+
+    def play(self, one: Repaired, *, forgets: bool) -> None:
+        one.deliver([self.event(0, START_MS + HOUR_MS, v="5", u="a")])
+        end_ms = START_MS + 2 * DAY_MS
+        one.close_until(end_ms)
+        one.append(end_ms, commands.terminate_subscription(ORG, SUBSCRIPTION))
+        one.append(end_ms + HOUR_MS, self.anew)
+        one.deliver([self.event(1, end_ms + 2 * HOUR_MS, v="4", u="b")])
+        at_ms = end_ms + 2 * DAY_MS
+        one.close_until(at_ms)
+        pass_until(one, at_ms)
+        assert not forgets or one.forget(NAME)
+        # Of the one that runs there are the week and what is dated before it.
+        assert not forgets or layers(one, self.code) == 2
+        one.deliver([self.event(2, START_MS + 2 * HOUR_MS, at_ms + HOUR_MS, v="2", u="c")])
+        one.restart()
+        assert differences(one) == []
+        one.close_until(START_MS + WEEK_MS)
+
+
+class Upgraded(Scenario):
+    """The dearer plan has the metric, too, so no record of the first one's last week has it."""
+
+    def __init__(self, code: str):
+        super().__init__(code)
+        dearer = bodies.plan("dearer", [bodies.charge(code)], interval="weekly", amount_cents=9)
+        self.upgrade = (
+            commands.create_plan(ORG, dearer),
+            commands.create_subscription(ORG, definitions.subscription_body(plan_code="dearer")),
+        )
+
+    def play(self, one: Repaired, *, forgets: bool) -> None:
+        one.deliver([self.event(0, START_MS + HOUR_MS, v="5", u="a", g="x")])
+        upgraded_ms = START_MS + 2 * DAY_MS
+        one.close_until(upgraded_ms)
+        for command in self.upgrade:
+            one.append(upgraded_ms, command)
+        one.deliver([self.event(1, upgraded_ms + HOUR_MS, v="4", u="b", g="x")])
+        at_ms = upgraded_ms + 2 * DAY_MS
+        one.close_until(at_ms)
+        pass_until(one, at_ms)
+        assert not forgets or one.forget(NAME)
+        assert not forgets or layers(one, self.code) == 2
+        one.restart()
+        assert differences(one) == []
+        one.close_until(START_MS + WEEK_MS)
+        cancel = Correction(*NAME, "t0", "cancel", None, "c", b"")
+        one.correct(CorrectionArrival(cancel, ORG, START_MS + WEEK_MS + 1, 0, 9, 0))
+        one.close_until(START_MS + WEEK_MS + DAY_MS)
+
+
+class FoldedOtherwise(Scenario):
+    """Its groups are others from the second week on, so nothing of the first is carried on."""
+
+    def play(self, one: Repaired, *, forgets: bool) -> None:
+        one.deliver([self.event(0, START_MS + HOUR_MS, v="5", u="a", g="x")])
+        one.close_until(START_MS + WEEK_MS)
+        grouped = {"properties": {"amount": "1", "pricing_group_keys": ["g"]}}
+        one.append(START_MS + WEEK_MS + 1, commands.update_charge(ORG, "plan", self.code, grouped))
+        one.deliver([self.event(1, START_MS + WEEK_MS + HOUR_MS, v="4", u="b", g="y")])
+        pass_until(one, FINAL_MS)
+        assert not forgets or one.forget(NAME)
+        assert not forgets or layers(one, self.code) == 2
+        one.deliver([self.event(2, START_MS + HOUR_MS, FINAL_MS + HOUR_MS, v="2", u="c", g="x")])
+        one.restart()
+        assert differences(one) == []
+        one.close_until(START_MS + 2 * WEEK_MS)
+
+
 SCENARIOS = [
+    Ended,
+    BegunAnew,
+    Upgraded,
+    FoldedOtherwise,
     RecountedByHistory,
     CorrectedFromBefore,
     FollowedByAMember,
     VeryLate,
     FinalBeforeAnEarlierOne,
+    OverBeforeAnEarlierOne,
 ]
 
 
@@ -257,7 +411,7 @@ def test_the_same_is_told_whether_it_is_carried_on(scenario: type[Scenario], cod
     at_ms = START_MS + 6 * WEEK_MS
     ours, theirs = (current_usage(one.partition, NAME, at_ms) for one in (forgetful, keeping))
     assert ours == theirs
-    assert ours is not None
+    assert (ours is None) == (scenario in (Ended, OverBeforeAnEarlierOne))
     assert differences(forgetful) == []
 
 
