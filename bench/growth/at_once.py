@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from app.definitions import commands
 from app.wire.arrivals import Arrival
 from bench.growth.spent import Spent
-from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World
-from bench.world import charge_of, plan_of
+from bench.growth.world import DAY_MS, NOW_MS, TIMES, World
 from tables.closing.close import settle
 from tables.closing.instants import instants_at
 
@@ -21,11 +19,7 @@ class _World:
 
     def __init__(self, events: int):
         self.world = world = World(TIMES)
-        metric = {"name": "n", "code": "prepaid", "aggregation_type": "count_agg"}
-        made = world.apply(commands.create_billable_metric(ORG, metric)).object
-        charge = {**charge_of(made.id), "pay_in_advance": True}
-        charges = plan_of([*world.charges[:4], charge])["charges"]
-        world.apply(commands.update_plan(ORG, "bench", {"charges": charges}))
+        world.bill_at_once()
         world.definitions.append_time_ms = NOW_MS + 30 * DAY_MS
         self.now_ms = world.now_ms
         for first in range(0, events, 1_000):

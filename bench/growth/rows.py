@@ -61,9 +61,11 @@ class Row(NamedTuple):
     """How many times as many steps it may take at ten times the size."""
 
 
-def _filled(events: int) -> World:
+def _filled(events: int, *, at_once: bool = False) -> World:
     """Make a world with events of many subscriptions, each of which has as many."""
     world = World(max(2 * TIMES, events // OWN))
+    if at_once:
+        world.bill_at_once()
     settle(world.state, NOW_MS - DAY_MS)
     world.fold(world.event(number % (events // OWN or 1)) for number in range(events))
     for number in range(TIMES):
@@ -323,9 +325,9 @@ def _refolded(world: World) -> Spent:
     return world.spent([partial(refold, number) for number in range(TIMES)])
 
 
-def correction(events: int) -> Spent:
-    """Cancel an event, once it is read by its place in the index."""
-    world = _filled(events)
+def correction(events: int, *, at_once: bool = False) -> Spent:
+    """Cancel an event, once it is read by its place in the index; others may be billed at once."""
+    world = _filled(events, at_once=at_once)
     wrong = [next(iter(world.of([name]))) for name in names()]
 
     def repair(number: int) -> None:
@@ -466,6 +468,7 @@ ROWS = tuple(
             Row("… at an age", "months of age", OLDER, aged_subscription_changed),
             Row("… once corrected", "months of age", OLDER, corrected_subscription_changed),
             Row("correction", "events", EVENTS, correction),
+            Row("… beside others billed", "events", EVENTS, partial(correction, at_once=True)),
             Row("smaller duplicate", "events", EVENTS, partial(smaller_duplicate, "calls")),
             Row("… of a unique value", "events", EVENTS, partial(smaller_duplicate, "users")),
             Row("late event", "months of age", MONTHS, late_event),

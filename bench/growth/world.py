@@ -192,6 +192,14 @@ class World:
             for arrival in part:
                 self._by_name.setdefault(arrival.name, []).append(arrival)
 
+    def bill_at_once(self) -> None:
+        """Have the plan count events of a metric `prepaid` as well, each billed when it comes."""
+        metric = {"name": "n", "code": "prepaid", "aggregation_type": "count_agg"}
+        made = self.apply(commands.create_billable_metric(ORG, metric)).object
+        charge = {**charge_of(made.id), "pay_in_advance": True}
+        charges = plan_of([*self.charges[:4], charge])["charges"]
+        self.apply(commands.update_plan(ORG, "bench", {"charges": charges}))
+
     def flush(self) -> None:
         """Take out what changed, as a flush does."""
         self.state.instants.let_rest()

@@ -63,7 +63,6 @@ class Repair:
             or name in stale.parked
             or REST in stale.refolding_keys
             or partition.standing.is_behind(name)
-            or partition.definitions.pays_in_advance(*name)
         ) and partition.corrections.followed.is_clear(name)
 
     def turning(self) -> Iterator[bytes]:

@@ -131,6 +131,16 @@ def test_a_repair_comes_to_what_a_refold_does(settings: SettingsRecord) -> None:
     assert outcomes["repaired"] >= SEEDS
 
 
+@pytest.mark.parametrize("code", IN_ADVANCE)
+def test_a_repair_beside_what_is_billed_at_once_comes_to_what_a_refold_does(code: str) -> None:
+    """Events of the others are taken out and in; its own call for a refold."""
+    outcomes = Counter[str]()
+    for seed in range(SEEDS // 2):
+        outcomes += play(seed, ("count", "sum", "balance", code), SHORT_SETTINGS)
+    assert outcomes["repaired"] >= SEEDS // 2
+    assert outcomes["left"]
+
+
 def test_a_repair_claims_no_place_for_a_group_that_a_refold_gives_another() -> None:
     """An event that an amend made uncountable is cancelled, and one group has room."""
     for seed in (6, 76, *range(SEEDS // 3)):
