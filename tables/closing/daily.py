@@ -61,10 +61,10 @@ def daily_at(
                     at_day.note_told()
                 if at_day.is_first:
                     told = subscription.id, period.start_ms
-                    yield from _forgetting_before(partition, told, timeline, cut_ms)
+                    yield from forgetting_told(partition, told, timeline, cut_ms)
 
 
-def _forgetting_before(
+def forgetting_told(
     partition: Partition, name: PeriodKey, timeline: Timeline, cut_ms: int
 ) -> Iterator[None]:
     """Drop what records of some earlier periods said, once no cut to come shows a day of them."""
@@ -82,7 +82,7 @@ def _forgetting_before(
 
 
 FORGOTTEN_AT_ONCE = 8
-"""Periods whose cells are dropped at most at the first records of another one."""
+"""Periods whose cells are dropped at most at a time."""
 
 
 class _Cell(NamedTuple):

@@ -34,6 +34,7 @@ from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.members import SetKey
 from tables.closing.billing import may_be_carried_on
+from tables.closing.daily import forgetting_told
 from tables.closing.packed_forgetting import Final, final_of
 from tables.closing.schedule import Schedule
 from tables.daily_fold import charge_told
@@ -128,14 +129,29 @@ class Forgetting:
         packed = partition.packing.is_packed(name)
         if packed and (final := final_of(partition, name)) is not None:
             self._forget_packed(name, final, waited_for)
+            yield from self._forgetting_days(name)
             return
         partition.packing.unpack(name)
         for code in list(partition.event_ranges.codes_of(name)):
             _note_final(partition, (*name, code))
             yield from self._dropping((*name, code), waited_for)
+        yield from self._forgetting_days(name)
         self._look_later(name, _next_final_ms(partition, name))
         if packed:
             yield from partition.packing.packing(name)
+
+    def _forgetting_days(self, name: SubscriptionKey) -> Steps[None]:
+        """Drop what daily records said of periods that are over: after the last none would."""
+        partition = self._partition
+        if not partition.daily:
+            return
+        told = partition.daily.told_before
+        ids = [next(v.all()).id for v in partition.definitions.subscriptions(*name)]
+        if not any(told((identity, NEVER_MS)) for identity in ids):
+            return
+        for versions, timeline in partition.timelines.of(name):
+            before = next(versions.all()).id, NEVER_MS
+            yield from forgetting_told(partition, before, timeline, partition.cuts.settled_ms)
 
     def _look_later(self, name: SubscriptionKey, later_ms: int) -> None:
         if later_ms < NEVER_MS:

@@ -2775,6 +2775,14 @@ BUGS = (
         "::test_figures_and_chains_rest_elsewhere_than_in_memory",
     ),
     Bug(
+        "days-of-who-ended-are-kept",
+        "tables/closing/forgetting.py",
+        "        if not partition.daily:\n            return\n",
+        "        return\n",
+        "tests/tables/closing/test_forgetting_days.py"
+        "::test_cells_that_tell_days_go_once_no_day_is_shown",
+    ),
+    Bug(
         "what-recurs-is-carried-on-for-nobody",
         "tables/closing/forgetting.py",
         "if span.fold.metric.recurring and is_over(span)}",

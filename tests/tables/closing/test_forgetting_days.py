@@ -38,6 +38,7 @@ def test_cells_that_tell_days_go_once_no_day_is_shown(code: str, rests: bool) ->
     one.flush()
     assert (one.changelog.cells, one.partition.checkpoint.cells) == ({}, 0)
     assert (one.changelog.members, one.changelog.store) == ({}, {})
+    assert not one.partition.daily, "what their records said is of no use any more"
 
 
 def test_the_last_day_of_a_final_period_is_told_of_all_cells() -> None:
