@@ -17,12 +17,14 @@ from bench.growth.at_once import billed_at_once, canceled_at_once
 from bench.growth.defined import last_page, metric_told, plan_told
 from bench.growth.past import (
     closing_begun_anew,
+    closing_cold_begun_anew,
     defined_begun_anew,
     event_begun_anew,
     event_beside_corrections,
     event_of_deleted_alerts,
     event_once_told,
     event_while_alerts_stand,
+    next_cut_begun_anew,
     revising_begun_anew,
 )
 from bench.growth.reads import analytics_of_customer, event_by_id, overview, sampled, usage
@@ -410,6 +412,7 @@ OLDER = (3, 30, 300)
 """Some months are forgotten at each."""
 CHARGES = (5, 50, 500)
 OFTEN = (1, 10, 100)
+OFTENER = (10, 100, 1_000)
 BILLED = (100, 1_000, 10_000)
 """How often something happened before."""
 ALWAYS = (10, 100, 400)
@@ -472,11 +475,13 @@ ROWS = tuple(
             Row("very late event of what recurs", "months of age", MONTHS, very_late_event, 1.45),
             Row("closing a cell", "months of age", MONTHS, closing),
             Row("closing what began anew", "times", OFTEN, closing_begun_anew),
+            Row("… at rest", "times", OFTENER, closing_cold_begun_anew, 1.05),
             Row("revising a cell", "months of age", MONTHS, partial(revision, "calls")),
             Row("… of what began anew", "times", OFTEN, revising_begun_anew, 1.05),
             Row("… of what recurs", "months of age", MONTHS, partial(revision, "balance"), 1.25),
             Row("… of many groups", "groups", GROUPS, group_revised),
             Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),
+            Row("next cut of who began anew", "times", OFTENER, next_cut_begun_anew, 1.05),
             Row("current_usage", "months of age", MONTHS, usage),
             Row("verification of a sample", "months of age", OLDER, sampled),
             Row(

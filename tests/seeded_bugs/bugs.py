@@ -4334,6 +4334,27 @@ BUGS = (
         "tests/laws/test_many_of_one_id.py::test_who_ended_before_the_last_decides_nothing",
     ),
     Bug(
+        "over-before-its-grace",
+        "app/definitions/terms.py",
+        "    due_s = max(graces_s) + grids_s\n",
+        "    due_s = 0\n",
+        "tests/laws/test_many_of_one_id.py::test_who_ended_long_before_is_asked_no_more",
+    ),
+    Bug(
+        "over-as-the-newest-is",
+        "app/definitions/indexes/subscriptions.py",
+        "np.maximum.accumulate(np.frombuffer(over_ms, np.int64))",
+        "np.frombuffer(over_ms, np.int64)",
+        "tests/laws/test_many_of_one_id.py::test_who_ended_before_the_last_decides_nothing",
+    ),
+    Bug(
+        "many-that-end-later-not-asked",
+        "tables/partition/timelines.py",
+        "bisect_right(timelines, from_ms, key=_end_ms)",
+        "bisect_right(timelines, until_ms, key=_end_ms)",
+        "tests/laws/test_many_of_one_id.py::test_who_ended_long_before_is_asked_no_more",
+    ),
+    Bug(
         "promise-lost-in-packing",
         "app/definitions/indexes/subscriptions.py",
         "self.versions[new.id] = versions",
