@@ -4334,6 +4334,20 @@ BUGS = (
         "tests/laws/test_many_of_one_id.py::test_who_ended_before_the_last_decides_nothing",
     ),
     Bug(
+        "many-codes-in-one-step",
+        "tables/partition/redirection.py",
+        "            passed += 2 + 2 * len(was.spans)\n",
+        "",
+        "tests/bench/test_growth.py::test_a_look_at_many_codes_takes_small_steps",
+    ),
+    Bug(
+        "look-ends-after-one-step",
+        "tables/partition/redirection.py",
+        "        if was_packed:\n            self._standing.need",
+        "            break\n        if was_packed:\n            self._standing.need",
+        "tests/laws/test_looking_later.py::test_events_and_packing_among_definitions_not_looked_at",
+    ),
+    Bug(
         "over-before-its-grace",
         "app/definitions/terms.py",
         "    due_s = max(graces_s) + grids_s\n",
