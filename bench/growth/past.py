@@ -12,6 +12,7 @@ from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, name_of
 from bench.world import subscription_of
 from tables.closing.changed import changed_at
 from tables.closing.close import next_cut, settle
+from tables.reading.usage import current_usage
 
 MINUTE_MS = 60_000
 
@@ -47,14 +48,10 @@ def _long_begun_anew(times: int) -> World:
     world.now_ms = world.definitions.append_time_ms = NOW_MS + 60 * DAY_MS
     world.fold([world.event(number, appended_ms=NOW_MS) for number in range(TIMES)])
     world.close_until(NOW_MS, TIMES)
-    _rest(world)
-    return world
-
-
-def _rest(world: World) -> None:
     world.flush()
     for number in range(TIMES):
         world.state.packing.pack(name_of(number))
+    return world
 
 
 def closing_cold_begun_anew(times: int) -> Spent:
@@ -72,6 +69,26 @@ def next_cut_begun_anew(times: int) -> Spent:
     """Say when the next cut is of one that rests and ended and began anew so often."""
     world = _long_begun_anew(times)
     return world.spent([partial(next_cut, world.state, name_of(n)) for n in range(TIMES)])
+
+
+def usage_begun_anew(times: int) -> Spent:
+    """Ask for current usage of one at hand that ended and began anew so often."""
+    world = _long_begun_anew(times)
+    world.fold([world.event(number, appended_ms=NOW_MS) for number in range(TIMES)])
+    names = map(name_of, range(TIMES))
+    return world.spent([partial(current_usage, world.state, n, NOW_MS + 1) for n in names])
+
+
+def late_begun_anew(times: int) -> Spent:
+    """Fold an event of a month that is closed, of one that ended and began anew so often."""
+    world = _long_begun_anew(times)
+    came_ms = NOW_MS + 20 * DAY_MS
+    world.close_until(came_ms - 1, TIMES)
+    late = [[world.event(n, appended_ms=came_ms + turn) for n in range(TIMES)] for turn in range(2)]
+    # The first makes what the others find.
+    world.fold(late[0])
+    world.flush()
+    return world.spent([partial(world.fold, [each]) for each in late[1]])
 
 
 def defined_begun_anew(times: int) -> Spent:

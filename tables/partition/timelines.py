@@ -192,7 +192,9 @@ class TimelineTable:
         shared = None if self._is_fresh(name) else self.shared_from(name, from_ms)
         if shared is not None:
             return shared.within(from_ms, until_ms)
-        timelines = _ending_after(self.of(name), from_ms, until_ms)
+        timelines = self.of(name)
+        if len(timelines) > FEW:
+            timelines = list(_ending_after(timelines, from_ms, until_ms))
         return chain.from_iterable(timeline.within(from_ms, until_ms) for _, timeline in timelines)
 
     def shared_from(self, name: SubscriptionKey, from_ms: int) -> Timeline | None:
@@ -275,7 +277,7 @@ def _ending_after(
 
     As they stand under all definitions: each ends before the next one begins.
     """
-    first = 0 if len(timelines) <= FEW else bisect_right(timelines, from_ms, key=_end_ms)
+    first = 0 if len(timelines) <= FEW else bisect_right(timelines, from_ms, key=_over_ms)
     for place in range(first, len(timelines)):
         terms = timelines[place][1].terms
         if terms and all(until_ms < each.subscription.started_at_ms for each in terms):
@@ -283,11 +285,8 @@ def _ending_after(
         yield timelines[place]
 
 
-def _end_ms(one: tuple[Versions[Subscription], Timeline]) -> int:
-    """Return when a subscription ends; NEVER_MS: it does not."""
-    terms = one[1].terms
-    end_ms = terms[-1].subscription.usage_end_ms if terms else -1
-    return NEVER_MS if end_ms is None else end_ms
+def _over_ms(one: tuple[Versions[Subscription], Timeline]) -> int:
+    return one[1].over_ms
 
 
 def _is_running(timeline: Timeline, done_ms: int) -> bool:

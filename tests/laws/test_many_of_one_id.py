@@ -178,10 +178,11 @@ class _All(NamedTuple):
         return _published(period for each in self.made for period in each.open_at(cut_ms))
 
     def within(self, from_ms: int, until_ms: int) -> list[Period]:
-        return [period for each in self.made for period in each.within(from_ms, until_ms)]
+        return [p for each in self.made for p in each.until(until_ms) if p.end_ms > from_ms]
 
     def holding(self, at_ms: int) -> Period | None:
-        return next(filter(None, (each.holding(at_ms) for each in self.made)), None)
+        every = (period for each in self.made for period in each.until(at_ms))
+        return next((period for period in every if period.end_ms > at_ms), None)
 
 
 @examples(200)

@@ -2409,7 +2409,7 @@ BUGS = (
     Bug(
         "late-event-led-by-periods-of-before",
         "tables/partition/intake.py",
-        "if late.timelines != tuple(timelines):",
+        "if late.timelines != tuple(map(_timeline_in, self._timelines.of(meter_key[:2]))):",
         "if False:",
         "tests/laws/test_straight.py::test_late_events_ask_the_newest_periods_whether_they_are_taken",
     ),
@@ -4334,6 +4334,13 @@ BUGS = (
         "tests/laws/test_many_of_one_id.py::test_who_ended_before_the_last_decides_nothing",
     ),
     Bug(
+        "span-left-before-it-is-over",
+        "tables/routing/route.py",
+        "spans[bisect_right(over_ms, from_ms) :]",
+        "spans[bisect_right(over_ms, from_ms) + 1 :]",
+        "tests/laws/test_begun_anew.py::test_straight_is_one_by_one",
+    ),
+    Bug(
         "many-codes-in-one-step",
         "tables/partition/redirection.py",
         "            passed += 2 + 2 * len(was.spans)\n",
@@ -4364,8 +4371,8 @@ BUGS = (
     Bug(
         "many-that-end-later-not-asked",
         "tables/partition/timelines.py",
-        "bisect_right(timelines, from_ms, key=_end_ms)",
-        "bisect_right(timelines, until_ms, key=_end_ms)",
+        "bisect_right(timelines, from_ms, key=_over_ms)",
+        "bisect_right(timelines, until_ms, key=_over_ms)",
         "tests/laws/test_many_of_one_id.py::test_who_ended_long_before_is_asked_no_more",
     ),
     Bug(
@@ -5646,7 +5653,7 @@ BUGS = (
     Bug(
         "late-events-of-whoever-began-anew-are-slow-for-good",
         "tables/routing/route.py",
-        "timelines = tuple(each for each in timelines if each.has_any(start_ms, before_ms))",
+        "timelines = tuple(each for each in later if each.has_any(start_ms, before_ms))",
         "pass",
         "tests/laws/test_begun_anew.py::test_late_events_go_straight_again",
     ),
