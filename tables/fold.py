@@ -26,7 +26,7 @@ from tables.cells.watch import Watch
 from tables.changelogged.members import Found, MemberKey, Members, SetKey
 from tables.charge import FoldParts, place_named
 from tables.not_counted import NotCounted, Reason
-from tables.routing.route import Aim, Cells, Route
+from tables.routing.route import FEW_SPANS, Aim, Cells, Route
 from tables.unique_count import Contributions, MemberOperation, UniqueCount, UniqueCountState
 from tables.values import Ignored, Properties
 
@@ -100,7 +100,10 @@ def fold_run(
     not use.
     """
     reached, aims = False, list[Aim]()
-    for span in route.spans:
+    spans: Sequence[Span] = route.spans
+    if len(spans) > FEW_SPANS:
+        spans = route.reached(min(arrival.timestamp_ms for arrival in run))
+    for span in spans:
         left = run
         if corrected_ms <= 0:
             aim: Aim | None = None

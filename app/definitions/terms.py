@@ -317,6 +317,26 @@ def subscription_terms(
     return terms
 
 
+def longest_waits_ms(definitions: Definitions, name: CodeKey) -> tuple[int, int]:
+    """Return how long after its end a period of an external id with many is due and final.
+
+    At the most, under any terms that ever held: none of the last ones may hold for it.
+    """
+    settings = [definitions.settings_at(-1), *definitions.settings.all()]
+    customers = definitions.subscription_index.customers_of.get(name, ())
+    graces_s = [each.grace_s for each in settings]
+    for owner in customers:
+        told = definitions.customer_versions[name[0], owner].all()
+        graces_s += [(each.grace_days or 0) * _DAY_S for each in told]
+    for said in definitions.organization_versions(name[0]).all():
+        graces_s.append((said.grace_days or 0) * _DAY_S)
+    # Each of them may come into force just before it would be due under those before.
+    grids_s = sum(each.close_grid_s for each in settings)
+    due_s = max(graces_s) + grids_s
+    final_s = max(each.late_window_s + each.revise_every_s for each in settings)
+    return due_s * 1000, (due_s + final_s) * 1000
+
+
 def _plan_shape(plan: Plan) -> object:
     """Return the parts of a plan that `Terms` depend on."""
     return plan.interval, bool(plan.bill_charges_monthly)

@@ -249,10 +249,18 @@ class Timeline:
         last = self._last
         if last is not None and last.start_ms <= at_ms < last.end_ms:
             return last
-        found = self._running_at(at_ms) or self._around(at_ms).holding(at_ms)
+        found = self._running_at(at_ms)
+        if found is None and not (len(self.terms) > 1 and self.over_ms <= at_ms):
+            found = self._around(at_ms).holding(at_ms)
         if found is not None:
             self._last = found
         return found
+
+    @property
+    def over_ms(self) -> int:
+        """When all periods have ended: no end was ever moved to before it; NEVER_MS: never."""
+        end_ms = self.terms[-1].subscription.usage_end_ms if self.terms else None
+        return NEVER_MS if end_ms is None else end_ms
 
     @property
     def first(self) -> Period | None:
@@ -302,6 +310,8 @@ class Timeline:
         holding = self.holding(from_ms)
         if holding is not None:
             yield holding
+        elif len(self.terms) > 1 and self.over_ms <= from_ms:
+            return
         for period in self.after(from_ms):
             if period.start_ms > until_ms:
                 break

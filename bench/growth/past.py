@@ -11,7 +11,8 @@ from bench.growth.spent import Spent
 from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, name_of
 from bench.world import subscription_of
 from tables.closing.changed import changed_at
-from tables.closing.close import settle
+from tables.closing.close import next_cut, settle
+from tables.reading.usage import current_usage
 
 MINUTE_MS = 60_000
 
@@ -30,6 +31,64 @@ def _begun_anew(times: int) -> tuple[World, int]:
             world.begin_anew(number)
     world.now_ms = world.definitions.append_time_ms + 1
     return world, world.now_ms
+
+
+def _long_begun_anew(times: int) -> World:
+    """Return subscriptions that ended and began anew each day, so often, and whose cells rest."""
+    world = World()
+    world.now_ms = world.definitions.append_time_ms = NOW_MS - (times + 1) * DAY_MS
+    for number in range(TIMES):
+        world.apply(commands.create_subscription(ORG, subscription_of(number)))
+    for _ in range(times):
+        world.now_ms += DAY_MS
+        for number in range(TIMES):
+            told = subscription_of(number)
+            world.apply(commands.terminate_subscription(ORG, str(told["external_id"])))
+            world.apply(commands.create_subscription(ORG, told))
+    world.now_ms = world.definitions.append_time_ms = NOW_MS + 60 * DAY_MS
+    world.fold([world.event(number, appended_ms=NOW_MS) for number in range(TIMES)])
+    world.close_until(NOW_MS, TIMES)
+    world.flush()
+    for number in range(TIMES):
+        world.state.packing.pack(name_of(number))
+    return world
+
+
+def closing_cold_begun_anew(times: int) -> Spent:
+    """Close a month of one that rests and ended and began anew so often, of one cell."""
+    world = _long_begun_anew(times)
+
+    def close(number: int) -> None:
+        if len(world.close(number)) != 2:
+            raise RuntimeError("a month tells of one cell")
+
+    return world.spent([partial(close, number) for number in range(TIMES)])
+
+
+def next_cut_begun_anew(times: int) -> Spent:
+    """Say when the next cut is of one that rests and ended and began anew so often."""
+    world = _long_begun_anew(times)
+    return world.spent([partial(next_cut, world.state, name_of(n)) for n in range(TIMES)])
+
+
+def usage_begun_anew(times: int) -> Spent:
+    """Ask for current usage of one at hand that ended and began anew so often."""
+    world = _long_begun_anew(times)
+    world.fold([world.event(number, appended_ms=NOW_MS) for number in range(TIMES)])
+    names = map(name_of, range(TIMES))
+    return world.spent([partial(current_usage, world.state, n, NOW_MS + 1) for n in names])
+
+
+def late_begun_anew(times: int) -> Spent:
+    """Fold an event of a month that is closed, of one that ended and began anew so often."""
+    world = _long_begun_anew(times)
+    came_ms = NOW_MS + 20 * DAY_MS
+    world.close_until(came_ms - 1, TIMES)
+    late = [[world.event(n, appended_ms=came_ms + turn) for n in range(TIMES)] for turn in range(2)]
+    # The first makes what the others find.
+    world.fold(late[0])
+    world.flush()
+    return world.spent([partial(world.fold, [each]) for each in late[1]])
 
 
 def defined_begun_anew(times: int) -> Spent:

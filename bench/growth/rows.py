@@ -13,18 +13,9 @@ from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
+from bench.growth import past
 from bench.growth.at_once import billed_at_once, canceled_at_once
 from bench.growth.defined import last_page, metric_told, plan_told
-from bench.growth.past import (
-    closing_begun_anew,
-    defined_begun_anew,
-    event_begun_anew,
-    event_beside_corrections,
-    event_of_deleted_alerts,
-    event_once_told,
-    event_while_alerts_stand,
-    revising_begun_anew,
-)
 from bench.growth.reads import analytics_of_customer, event_by_id, overview, sampled, usage
 from bench.growth.spent import Operation, Spent
 from bench.growth.world import (
@@ -412,6 +403,7 @@ OLDER = (3, 30, 300)
 """Some months are forgotten at each."""
 CHARGES = (5, 50, 500)
 OFTEN = (1, 10, 100)
+OFTENER = (10, 100, 1_000)
 BILLED = (100, 1_000, 10_000)
 """How often something happened before."""
 ALWAYS = (10, 100, 400)
@@ -421,11 +413,16 @@ ROWS = tuple(
     chain(
         (
             Row("event", "pairs", SUBSCRIPTIONS, event),
-            Row("… of who began anew", "times", OFTEN, event_begun_anew),
-            Row("… once nobody asks what changed", "times", OFTEN, event_once_told),
-            Row("… while an alert stands", "grid cuts", OFTEN, event_while_alerts_stand),
-            Row("… once alerts are deleted", "times", OFTEN, event_of_deleted_alerts),
-            Row("… beside corrections", "events that never come", OFTEN, event_beside_corrections),
+            Row("… of who began anew", "times", OFTEN, past.event_begun_anew),
+            Row("… once nobody asks what changed", "times", OFTEN, past.event_once_told),
+            Row("… while an alert stands", "grid cuts", OFTEN, past.event_while_alerts_stand),
+            Row("… once alerts are deleted", "times", OFTEN, past.event_of_deleted_alerts),
+            Row(
+                "… beside corrections",
+                "events that never come",
+                OFTEN,
+                past.event_beside_corrections,
+            ),
             Row("event billed at once", "events billed before", BILLED, billed_at_once),
             Row("… taken back", "events billed before", BILLED, canceled_at_once),
             Row("flush of one cell", "pairs", SUBSCRIPTIONS, flush),
@@ -461,7 +458,7 @@ ROWS = tuple(
             Row("… of groups, at an age", "months of age", MONTHS, definition_swept_at_an_age, 1.7),
             Row("history, each looked at", "subscriptions", SUBSCRIPTIONS, history_swept),
             Row("subscription created", "subscriptions", SUBSCRIPTIONS, subscription_created),
-            Row("ended and begun anew", "times before", ALWAYS, defined_begun_anew),
+            Row("ended and begun anew", "times before", ALWAYS, past.defined_begun_anew),
             Row("created and touched", "charges of its plan", CHARGES, created_and_touched),
             Row("created with 10 events waiting", "events", EVENTS, created_with_events),
             Row("subscription changed", "events", EVENTS, subscription_changed),
@@ -472,15 +469,19 @@ ROWS = tuple(
             Row("smaller duplicate", "events", EVENTS, partial(smaller_duplicate, "calls")),
             Row("… of a unique value", "events", EVENTS, partial(smaller_duplicate, "users")),
             Row("late event", "months of age", MONTHS, late_event),
+            Row("… of who began anew often", "times", OFTENER, past.late_begun_anew, 1.1),
             Row("very late event of what recurs", "months of age", MONTHS, very_late_event, 1.45),
             Row("closing a cell", "months of age", MONTHS, closing),
-            Row("closing what began anew", "times", OFTEN, closing_begun_anew),
+            Row("closing what began anew", "times", OFTEN, past.closing_begun_anew),
+            Row("… at rest", "times", OFTENER, past.closing_cold_begun_anew, 1.05),
             Row("revising a cell", "months of age", MONTHS, partial(revision, "calls")),
-            Row("… of what began anew", "times", OFTEN, revising_begun_anew, 1.05),
+            Row("… of what began anew", "times", OFTEN, past.revising_begun_anew, 1.05),
             Row("… of what recurs", "months of age", MONTHS, partial(revision, "balance"), 1.25),
             Row("… of many groups", "groups", GROUPS, group_revised),
             Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),
+            Row("next cut of who began anew", "times", OFTENER, past.next_cut_begun_anew, 1.05),
             Row("current_usage", "months of age", MONTHS, usage),
+            Row("… of who began anew, at hand", "times", OFTENER, past.usage_begun_anew, 1.05),
             Row("verification of a sample", "months of age", OLDER, sampled),
             Row(
                 "customers, last page", "customers", SUBSCRIPTIONS, partial(last_page, "customers")

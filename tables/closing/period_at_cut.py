@@ -318,7 +318,7 @@ class PeriodAtCut:
 
     def _spans_of(self, charge: Charge, route: Route) -> Iterator[Span]:
         """Yield the spans of a charge that hold the period."""
-        for span in route.spans:
+        for span in route.reached(self.period.start_ms):
             if span.key[:2] == (self.subscription.id, charge.id) and (
                 span.key.start_ms <= self.period.start_ms < span.end_ms
             ):

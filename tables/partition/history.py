@@ -66,7 +66,7 @@ class History:
                 waits = watches and self._cuts.schedule_grid(name, record.append_time_ms)
                 refold = self._recounted(name, named, rewritten)
                 if not self._leaves(name, named, rewritten):
-                    refold |= self._redirection.look_at(name, named)
+                    refold |= yield from self._redirection.looking_at(name, named)
                 refolds = refolds or bool(refold)
                 yield Renewed(name, refold, waits) if refold or waits else None
         for renewed in self._redirection.look_again():

@@ -217,8 +217,7 @@ class Intake:
                 continue
             if late.made_at != told_of:
                 # Whatever the route was compiled under, the newest terms say what is too late.
-                timelines = (timeline for _, timeline in self._timelines.of(meter_key[:2]))
-                if late.timelines != tuple(timelines):
+                if late.timelines != tuple(map(_timeline_in, self._timelines.of(meter_key[:2]))):
                     continue
                 late.made_at = told_of
             if late.holds(taken_ms, complete, run):
@@ -409,6 +408,8 @@ def _is_copy(entry: Entry, known: Entry) -> bool:
     """Return whether an event came after a known one of its id, with the same body."""
     return entry[:4] > known[:4] and entry.body_hash == known.body_hash
 
+
+_timeline_in = itemgetter(1)
 
 Bounds = tuple[int, int, int, int]
 """Event times from the first until before the second, append times from the third to the fourth."""

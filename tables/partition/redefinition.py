@@ -139,7 +139,8 @@ class Redefinition:
         if self._packing.is_packed(name):
             # It comes back as of before the alert, with nobody who watches it.
             self._packing.unpack(name)
-            yield Renewed(name, self._redirection.look_at(name, None), False)
+            refold = yield from self._redirection.looking_at(name, None)
+            yield Renewed(name, refold, False)
         for code in codes:
             if self._event_ranges.find(name, code) is None:
                 continue
@@ -173,10 +174,13 @@ class Redefinition:
                 codes = settings.moving(name) if known is left else impact.codes
                 if watches and self._definitions.is_watched(name, since_ms):
                     # Its next cut is looked for once it is known which grid cuts show it.
-                    refold = redirection.look_at(name, codes) if codes != [] else set[MeterKey]()
+                    refold = set[MeterKey]()
+                    if codes != []:
+                        refold = yield from redirection.looking_at(name, codes)
                     yield Renewed(name, refold, False)
                 elif codes != []:
-                    yield Renewed(name, redirection.look_at(name, codes), impact.moves_cuts)
+                    refold = yield from redirection.looking_at(name, codes)
+                    yield Renewed(name, refold, impact.moves_cuts)
                 elif not settings.keep_cuts(name):
                     yield Renewed(name, set(), True)
                 elif next(passed) % STEP_ITEMS == 0:

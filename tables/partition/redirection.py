@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
 
+from app.bounds.turns import STEP_ITEMS
 from app.definitions.outcome import Impact
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.changelogged.presence import EventRanges
@@ -18,6 +19,8 @@ from tables.partition.tables import Carried, Tables
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class Renewed(NamedTuple):
     """What new definitions mean for one external subscription."""
@@ -27,6 +30,13 @@ class Renewed(NamedTuple):
     """Meter keys with events that now go elsewhere; they keep their routes until a refold."""
     cut_moved: bool
     """Whether its next cut may be due at another time."""
+
+
+A_STEP = Renewed(("", ""), set(), False)
+"""It means nothing for anybody: a long look goes on."""
+
+Looking = Generator[Renewed, None, T]
+"""A look by steps, each of which is `A_STEP`."""
 
 
 class Redirection:
@@ -110,10 +120,15 @@ class Redirection:
                 if impact.codes is None or code in impact.codes:
                     yield (*name, code)
 
-    def look_at(self, name: SubscriptionKey, codes: Container[str] | None) -> set[MeterKey]:
-        """Replace routes of some codes; return the meter keys that need a refold first."""
+    def looking_at(
+        self, name: SubscriptionKey, codes: Container[str] | None
+    ) -> Looking[set[MeterKey]]:
+        """Replace routes of some codes; return the meter keys that need a refold first.
+
+        Events fold on between two steps. One that ends early is to begin again.
+        """
         try:
-            return self._newly_routed(name, codes)
+            return (yield from self._newly_routed(name, codes))
         except MemoryError:
             raise
         except Exception:
@@ -126,7 +141,11 @@ class Redirection:
         looked_at: list[SubscriptionKey] = []
         while (name := self._standing.next_again()) is not None:
             looked_at.append(name)
-            refold = self.look_at(name, None)
+            try:
+                refold = yield from self.looking_at(name, None)
+            except GeneratorExit:
+                self._standing.look_again(name)
+                raise
             if self._standing.is_unclear(name):
                 refold |= self._event_ranges.meter_keys_of(name)
             yield Renewed(name, refold, False)
@@ -135,7 +154,9 @@ class Redirection:
             for name in looked_at:
                 self._standing.look_again(name)
 
-    def _newly_routed(self, name: SubscriptionKey, codes: Container[str] | None) -> set[MeterKey]:
+    def _newly_routed(
+        self, name: SubscriptionKey, codes: Container[str] | None
+    ) -> Looking[set[MeterKey]]:
         presences = self._event_ranges.codes_of(name)
         found = {(*name, c): p for c, p in presences.items() if codes is None or c in codes}
         if not found:
@@ -151,58 +172,76 @@ class Redirection:
                 # All of it comes back, under definitions that its cells may not show.
                 found = {(*name, code): presence for code, presence in presences.items()}
             refold.update(meter_key for meter_key in found if not self._routes.find(meter_key))
-        elif self._stays_cold(name, found, until_ms, history_ms):
+        elif (yield from self._staying_cold(name, found, until_ms, history_ms)):
             return refold
-        refold |= self._redirected(name, found, until_ms, history_ms)
+        refold |= yield from self._redirecting(name, found, until_ms, history_ms)
         # Cells of before the definition have no route when it is unclear what they were made under.
         self._stale.find(refold)
         return refold
 
-    def _stays_cold(
+    def _staying_cold(
         self,
         name: SubscriptionKey,
         meter_keys: Mapping[MeterKey, EventRanges],
         before_ms: int | None,
         history_ms: int | None,
-    ) -> bool:
+    ) -> Looking[bool]:
         """Return True if definitions change nothing for a packed external subscription."""
         if name in self._stale.names or not self._packing.is_packed(name):
             return False
         compiled, until_ms = self._routes.compile, self._standing.shown_until_ms
         # Once for all codes.
         old, new = (self._timelines.of(name, at_ms) for at_ms in (before_ms, until_ms))
-        return all(
-            compiled(meter_key, before_ms, history_ms, old).leads_like(
+        passed = 0
+        for meter_key, event_ranges in meter_keys.items():
+            was = compiled(meter_key, before_ms, history_ms, old)
+            if not was.leads_like(
                 compiled(meter_key, until_ms, timelines=new), *_reach(event_ranges)
-            )
-            for meter_key, event_ranges in meter_keys.items()
-        )
+            ):
+                return False
+            passed += 2 + 2 * len(was.spans)
+            if passed >= STEP_ITEMS:
+                passed = 0
+                yield A_STEP
+        return True
 
-    def _redirected(
+    def _redirecting(
         self,
         name: SubscriptionKey,
         meter_keys: Mapping[MeterKey, EventRanges],
         before_ms: int | None,
         history_ms: int | None,
-    ) -> set[MeterKey]:
+    ) -> Looking[set[MeterKey]]:
         """Replace routes; return the meter keys that keep theirs because they need a refold.
 
         `before_ms`, `history_ms`: append times under which the old routes were compiled.
         """
-        if self._packing.is_packed(name):
+        was_packed, passed = self._packing.is_packed(name), 0
+        if was_packed:
             # Unpacking brings back the routes of every code as of then. Look at all of them: nobody
             # comes back to a code that another definition of that millisecond left packed.
             self._packing.unpack(name)
-            self._standing.need_not_look_again(name)
             codes = self._event_ranges.codes_of(name)
             meter_keys = {(*name, code): event_ranges for code, event_ranges in codes.items()}
-        return {
-            meter_key
-            for meter_key, event_ranges in meter_keys.items()
+        refold: set[MeterKey] = set()
+        # Of most of those that are looked at.
+        is_one = len(meter_keys) == 1
+        for meter_key, event_ranges in meter_keys.items():
             # A running refold may stand under older definitions: it has to be done again.
-            if meter_key in self._stale.refolding_keys
-            or self._changes_course(meter_key, event_ranges, before_ms, history_ms)
-        }
+            if meter_key in self._stale.refolding_keys or self._changes_course(
+                meter_key, event_ranges, before_ms, history_ms
+            ):
+                refold.add(meter_key)
+            if is_one:
+                break
+            route = self._routes.by_key.get(meter_key)
+            passed += 1 if route is None else 1 + len(route.spans)
+            if passed >= STEP_ITEMS:
+                passed = 0
+                yield A_STEP
+        if was_packed:
+            self._standing.need_not_look_again(name)
+        return refold
 
     def _changes_course(
         self,

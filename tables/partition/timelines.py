@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
-from app.definitions.terms import CommonTerms, Shared, subscription_timeline
+from app.definitions.terms import (
+    CommonTerms,
+    Shared,
+    longest_waits_ms,
+    subscription_timeline,
+)
 from app.definitions.timeline import NEVER_MS, Due, Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
@@ -15,6 +21,9 @@ from tables.partition.at_hand import AtHand
 
 Timelines = list[tuple[Versions[Subscription], Timeline]]
 """(versions, timeline) of every subscription of an external id, without canceled ones."""
+
+FEW = 8
+"""Most timelines of an external id that are all looked at."""
 
 Left = tuple[Timelines, int, Timelines]
 """(all, a cut in ms, those that are left after it)."""
@@ -35,6 +44,8 @@ class TimelineTable:
         """The same of those with a period that is not final, either."""
         self._stood: tuple[tuple[SubscriptionKey, int, int] | None, Timelines] = (None, [])
         """Timelines last made as of a time: ((name, that time, definitions offset), timelines)."""
+        self._latest: tuple[tuple[SubscriptionKey, int] | None, int, Timelines] = (None, 0, [])
+        """Timelines last made of some: ((name, definitions offset), place of the first, them)."""
         self._outdated = 0
         self._old: dict[str | None, int] = {}
         """By organization (None: all), `_outdated` at its last change; older ones are stale."""
@@ -60,6 +71,21 @@ class TimelineTable:
         if not subscriptions:
             # Keep no entry: there may be any number of names that nothing defines.
             return []
+        timelines = self._timelines_of(subscriptions, before, until_ms)
+        if until_ms is None:
+            self._made[name] = self._outdated, timelines
+            self._at_hand.note(name)
+        else:
+            self._stood = (name, until_ms, self._definitions.offset), timelines
+        return timelines
+
+    def _timelines_of(
+        self,
+        subscriptions: Iterable[Versions[Subscription]],
+        before: Timelines,
+        until_ms: int | None = None,
+    ) -> Timelines:
+        """Make timelines of subscriptions; `before`: some of them, under other definitions."""
         known = {id(each): timeline for each, timeline in before} if before else {}
         timelines = []
         for subscription in subscriptions:
@@ -67,12 +93,23 @@ class TimelineTable:
                 earlier = known.get(id(subscription))
                 args = subscription, until_ms, earlier, self._common
                 timelines.append((subscription, subscription_timeline(self._definitions, *args)))
-        if until_ms is None:
-            self._made[name] = self._outdated, timelines
-            self._at_hand.note(name)
-        else:
-            self._stood = (name, until_ms, self._definitions.offset), timelines
         return timelines
+
+    def _later_than(self, name: SubscriptionKey, at_ms: int) -> Timelines:
+        """Return timelines of an external id, if need be without those that ended until a time.
+
+        Of many that are not at hand only the others are made.
+        """
+        index, offset = self._definitions.subscription_index, self._definitions.offset
+        first = 0 if self._is_fresh(name) else index.over_by(name, at_ms)
+        if not first:
+            return self.of(name)
+        about, known_first, latest = self._latest
+        if about != (name, offset) or known_first > first:
+            before = latest if about is not None and about[0] == name else []
+            latest = self._timelines_of(index.later_of(name, first), before)
+            self._latest = (name, offset), first, latest
+        return latest
 
     def next_due(self, name: SubscriptionKey, done_ms: int) -> int:
         """Return when a period of an external id is due first after a cut; NEVER_MS: none is."""
@@ -87,23 +124,43 @@ class TimelineTable:
 
         One of a subscription that ended has none from some cut on, and is asked no more.
         """
-        return self._left(self._running, name, done_ms, _is_running)
+        wait_ms, _ = self._waits_ms(name)
+        return self._left(self._running, name, done_ms, wait_ms, _is_running)
 
     def open(self, name: SubscriptionKey, done_ms: int) -> Timelines:
         """Return the timelines that may have a period due after a cut, or one that is not final."""
-        return self._left(self._open, name, done_ms, _is_open)
+        _, wait_ms = self._waits_ms(name)
+        return self._left(self._open, name, done_ms, wait_ms, _is_open)
+
+    def _waits_ms(self, name: SubscriptionKey) -> tuple[int, int]:
+        """Return how long after its end one of an external id may have a period due, or open."""
+        definitions = self._definitions
+        if self._is_fresh(name) or name not in definitions.subscription_index.over_ms:
+            return NEVER_MS, NEVER_MS
+        due_ms, final_ms = longest_waits_ms(definitions, name)
+        known = (definitions.settings_at(-1), *definitions.settings.all())
+        if any(each.fold_version == 1 for each in known):
+            # It is open for good.
+            final_ms = NEVER_MS
+        return due_ms, final_ms
 
     def _left(
         self,
         kept: dict[SubscriptionKey, Left],
         name: SubscriptionKey,
         done_ms: int,
+        wait_ms: int,
         stays: Callable[[Timeline, int], bool],
     ) -> Timelines:
-        """Return the timelines that stay after a cut; who does not is asked no more."""
-        timelines = left = self.of(name)
+        """Return the timelines that stay after a cut; who does not is asked no more.
+
+        `wait_ms`: how long after its end any may stay.
+        """
+        timelines = left = self._later_than(name, done_ms - wait_ms)
         if len(timelines) < 2:
             return timelines
+        if not self.has(name):
+            return [each for each in left if stays(each[1], done_ms)]
         known = kept.get(name)
         if known is not None and known[0] is timelines and known[1] <= done_ms:
             left = known[2]
@@ -135,9 +192,10 @@ class TimelineTable:
         shared = None if self._is_fresh(name) else self.shared_from(name, from_ms)
         if shared is not None:
             return shared.within(from_ms, until_ms)
-        return chain.from_iterable(
-            timeline.within(from_ms, until_ms) for _, timeline in self.of(name)
-        )
+        timelines = self.of(name)
+        if len(timelines) > FEW:
+            timelines = list(_ending_after(timelines, from_ms, until_ms))
+        return chain.from_iterable(timeline.within(from_ms, until_ms) for _, timeline in timelines)
 
     def shared_from(self, name: SubscriptionKey, from_ms: int) -> Timeline | None:
         """Return a timeline with the same periods that end after an instant; None: none is known.
@@ -161,7 +219,10 @@ class TimelineTable:
 
         Under all definitions, or under those appended until a time.
         """
-        for _, timeline in self.of(name, until_ms):
+        timelines: Iterable[tuple[Versions[Subscription], Timeline]] = self.of(name, until_ms)
+        if until_ms is None:
+            timelines = _ending_after(self.of(name), timestamp_ms, timestamp_ms)
+        for _, timeline in timelines:
             period = timeline.holding(timestamp_ms)
             if period is not None:
                 return period
@@ -180,7 +241,7 @@ class TimelineTable:
             return period is not None and period.due_at_ms < append_time_ms
         return any(
             period.due_at_ms < append_time_ms
-            for _, timeline in self.of(name)
+            for _, timeline in _ending_after(self.of(name), timestamp_ms, append_time_ms)
             for period in timeline.within(timestamp_ms, append_time_ms)
         )
 
@@ -207,6 +268,25 @@ class TimelineTable:
         self._made.pop(name, None)
         self._running.pop(name, None)
         self._open.pop(name, None)
+
+
+def _ending_after(
+    timelines: Timelines, from_ms: int, until_ms: int
+) -> Iterator[tuple[Versions[Subscription], Timeline]]:
+    """Yield those that may have a period that ends after an instant and starts until another.
+
+    As they stand under all definitions: each ends before the next one begins.
+    """
+    first = 0 if len(timelines) <= FEW else bisect_right(timelines, from_ms, key=_over_ms)
+    for place in range(first, len(timelines)):
+        terms = timelines[place][1].terms
+        if terms and all(until_ms < each.subscription.started_at_ms for each in terms):
+            break
+        yield timelines[place]
+
+
+def _over_ms(one: tuple[Versions[Subscription], Timeline]) -> int:
+    return one[1].over_ms
 
 
 def _is_running(timeline: Timeline, done_ms: int) -> bool:

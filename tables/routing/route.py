@@ -8,7 +8,10 @@ span and begins the next. Each span of a recurring metric also holds all history
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Container, Iterator, Sequence
+from itertools import accumulate, islice
+from operator import attrgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -27,9 +30,13 @@ from tables.registry import AGGREGATIONS
 from tables.routing.course import led
 from tables.values import UNITS_A_SPAN, UNITS_AN_EVENT, Reading
 
+_over_ms = attrgetter("over_ms")
+
 _BOUNDS = Struct("=4q")
 """Half of `app.kernel.twin.BOUNDS`: where events lead straight, or what is known of them."""
 _BOUNDS_BYTES = _BOUNDS.size
+FEW_SPANS = 8
+"""Most spans that are all looked at."""
 _NO_EVENTS = _BOUNDS.pack(-1, -1, -1, -1)
 
 
@@ -86,6 +93,7 @@ class Route:
         "layer",
         "made_at",
         "organization_id",
+        "over_ms",
         "parting",
         "reading",
         "set_key",
@@ -106,6 +114,8 @@ class Route:
         self.code = code
         self.timelines = timelines
         self.spans = spans
+        self.over_ms: list[int] | None = None
+        """When each span and those before it are over, once somebody asked."""
         self.event_ranges: EventRanges | None = None
         """Its entry in the presence table, once an event has come."""
         self.made_at = 0
@@ -140,6 +150,18 @@ class Route:
             return 1 + spans[0].fold.units // UNITS_AN_EVENT
         units = sum(span.fold.units for span in spans) + max(0, len(spans) - 1) * UNITS_A_SPAN
         return 1 + units // UNITS_AN_EVENT
+
+    def reached(self, from_ms: int) -> Sequence[Span]:
+        """Return the spans without most of those that nothing dated from a time on reaches.
+
+        Those of subscriptions that had ended by then, of which there may be hundreds.
+        """
+        spans, over_ms = self.spans, self.over_ms
+        if len(spans) <= FEW_SPANS:
+            return spans
+        if over_ms is None:
+            over_ms = self.over_ms = list(accumulate(map(_leaves_ms, spans), max))
+        return spans[bisect_right(over_ms, from_ms) :]
 
     def aim(self) -> None:
         """Lead events like those that were folded last straight into their cell, or period.
@@ -181,7 +203,9 @@ class Route:
             return self.spans[0]
         found: Span | None = None
         newest_ms = -NEVER_MS
-        for span in self.spans:
+        # Of those that are over where events lead already each has been there before.
+        from_ms = -NEVER_MS if self.layer is None else self.layer.start_ms
+        for span in self.reached(from_ms):
             if span.current is not None and span.current.start_ms > newest_ms:
                 found, newest_ms = span, span.current.start_ms
         return found
@@ -194,7 +218,7 @@ class Route:
         """
         if len(self.spans) > len(spans):
             reached = set(map(id, spans))
-            others = (span for span in self.spans if id(span) not in reached)
+            others = (span for span in self.reached(start_ms) if id(span) not in reached)
             if not all(span.lies_apart(start_ms, before_ms) for span in others):
                 return False
         return self._timeline_in(start_ms, before_ms) is not None
@@ -203,7 +227,10 @@ class Route:
         """Return the only timeline with a period in a time; None: there is none, or several."""
         timelines = self.timelines
         if len(timelines) > 1:
-            timelines = tuple(each for each in timelines if each.has_any(start_ms, before_ms))
+            # Each ends before the next one begins.
+            first = bisect_right(timelines, start_ms, key=_over_ms)
+            later = islice(timelines, first, None)
+            timelines = tuple(each for each in later if each.has_any(start_ms, before_ms))
         return timelines[0] if len(timelines) == 1 else None
 
     def aim_first(
@@ -388,6 +415,12 @@ class Route:
             for span in self.spans
             if span.fold.metric.recurring or span.key.start_ms <= newest_ms
         )
+
+
+def _leaves_ms(span: Span) -> int:
+    """Return from when on no event reaches a span, nor takes a place for its group in it."""
+    has_places = span.fold.grouped and span.fold.limits_history
+    return NEVER_MS if has_places else span.timeline.over_ms
 
 
 class LateRoute(Route):

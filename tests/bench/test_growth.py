@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from app.definitions import commands
 from bench.growth.past import event_while_alerts_stand
 from bench.growth.rows import ROWS, Row, definition_swept, due_times_swept, history_swept
 from bench.growth.spent import Spent, steps_of
+from bench.growth.world import ORG, World, name_of
+from bench.world import subscription_of
+from tables.partition.redirection import Renewed
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])
@@ -35,6 +39,45 @@ def test_a_sweep_takes_few_steps_for_each(sweep: Callable[[int], Spent], most: i
 
 def test_an_event_of_a_watched_cell_takes_few_steps() -> None:
     assert event_while_alerts_stand(1).steps <= 1_400
+
+
+MANY_CODES = 240
+
+
+@pytest.mark.parametrize("rests", [False, True])
+def test_a_look_at_many_codes_takes_small_steps(rests: bool) -> None:
+    few, many = (_longest_look(codes, rests=rests) for codes in (MANY_CODES // 3, MANY_CODES))
+    assert many <= 1.2 * few
+
+
+def _longest_look(codes: int, *, rests: bool) -> int:
+    """Return the most steps in a row of a look at a subscription that has events of so many codes.
+
+    `rests`: its cells are packed, and stay so.
+    """
+    world, longest = World(1), 0
+    world.charge_more(MANY_CODES)
+    world.fold([world.event(0, f"more{number}") for number in range(codes)])
+    world.flush()
+    if rests:
+        world.state.packing.pack(name_of(0))
+    told = {"external_id": subscription_of(0)["external_customer_id"]}
+    world.now_ms = world.definitions.append_time_ms
+    grace = {"billing_configuration": {"invoice_grace_period": 3}}
+    world.define(commands.upsert_customer(ORG, told | grace))
+    looking, is_over = world.state.redefinition.renewing(), list[bool]()
+
+    def look() -> None:
+        if next(looking, _OVER) is _OVER:
+            is_over.append(True)
+
+    while not is_over:
+        longest = max(longest, steps_of(look))
+    assert world.state.packing.is_packed(name_of(0)) == rests
+    return longest
+
+
+_OVER = Renewed(("", ""), set(), False)
 
 
 def test_steps_are_counted_whatever_takes_them() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,8 @@ from msgspec.structs import replace
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
+from tables import fold
+from tables.routing import route
 from tests.laws.test_partition import ALL, GRACES
 from tests.laws.test_straight import APART, LATE, PLAIN, same
 from tests.laws.test_watched import DAILY, OneByOne, canceled, watching
@@ -32,6 +34,15 @@ from tests.world.profiles import examples
 
 AGAIN_MS = START_MS + WEEK_MS + DAY_MS
 """When a subscription begins anew, on the second day of a week."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def spans_are_found_by_time() -> Iterator[None]:
+    """Have all spans found as those of very many are."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (route, fold):
+            patch.setattr(module, "FEW_SPANS", 0)
+        yield
 
 
 def ended() -> Command:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from app.definitions.log import apply
 from app.definitions.outcome import Applied, Impact
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction
+from tables.partition import redirection
 from tables.partition.redirection import Renewed
 from tests.laws.test_partition import ALL, few, in_order, same
 from tests.world.clock import DAY_MS, START_MS
@@ -77,6 +79,16 @@ _OVER = Renewed(NAME, set(), False)
 def test_events_and_packing_among_definitions_not_looked_at(data: st.DataObject) -> None:
     definitions = data.draw(changing_definitions(ALL))
     events = data.draw(arrivals(ALL))
+    with pytest.MonkeyPatch.context() as patch:
+        # A step for each code, or one for all of them.
+        patch.setattr(redirection, "STEP_ITEMS", data.draw(st.sampled_from((1, 1_000))))
+        later = _looked_at_later(data, definitions, events)
+    same(in_order(definitions, events), later)
+
+
+def _looked_at_later(
+    data: st.DataObject, definitions: Sequence[CommandAt], events: Sequence[Arrival]
+) -> Later:
     later = Later(definitions)
     for arrival in events:
         later.define(data.draw(st.integers(0, 3)))
@@ -91,7 +103,7 @@ def test_events_and_packing_among_definitions_not_looked_at(data: st.DataObject)
             later.partition.packing.unpack(NAME)
     later.define_all()
     later.look_to_the_end()
-    same(in_order(definitions, events), later)
+    return later
 
 
 def used(codes: Sequence[str], *, cools: bool, definitions: Sequence[CommandAt] = ()) -> Later:

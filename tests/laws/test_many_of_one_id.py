@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -15,6 +15,11 @@ from app.definitions.command import Command
 from app.definitions.indexes import subscriptions as subscriptions_module
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
+from app.definitions.terms import subscription_timeline
+from app.definitions.timeline import NEVER_MS, Period, Timeline
+from tables.partition import timelines as timelines_module
+from tables.partition.at_hand import AtHand
+from tables.partition.timelines import TimelineTable
 from tests.world.clock import DAY_MS, HOUR_MS
 from tests.world.definitions_log import ORG, Log, plan_body, subscription_body
 from tests.world.profiles import examples
@@ -99,12 +104,37 @@ def played(steps: list[tuple[int, Command]]) -> tuple[Log, list[object]]:
         foreseen = apply(branch, command.encode(), log.now_ms, branch.offset)
         told.append(log.append(command))
         assert told[-1] == foreseen
+        index, in_branch = log.definitions.subscription_index, branch.subscription_index
+        assert index.over_ms.get((ORG, "sub_1")) == in_branch.over_ms.get((ORG, "sub_1"))
         definitions, name = log.definitions, (ORG, "sub_1")
         told.append(definitions.current_subscription(*name, log.now_ms))
         told.append(definitions.named_since_ms(*name))
         told.append(set(definitions.subscription_index.plan_ids_of(name)))
     told += [list(each.entries()) for each in log.definitions.subscriptions(ORG, "sub_1")]
     return log, told
+
+
+def stand_in_order(log: Log, name: tuple[str, str]) -> None:
+    """Have those of an external id end and begin in order, and be over as each of them says."""
+    index = log.definitions.subscription_index
+    every = log.definitions.subscriptions(*name)
+    bounds, over_ms, latest_ms = list[tuple[int, int]](), list[int](), -1
+    for versions in every:
+        one = versions.at()
+        assert one is not None
+        end_ms = one.usage_end_ms if one.canceled_at_ms is None else one.canceled_at_ms
+        over_ms.append(NEVER_MS if end_ms is None else max(end_ms, versions.changes[-1]))
+        if one.canceled_at_ms is None:
+            bounds.append((one.started_at_ms, NEVER_MS if end_ms is None else end_ms))
+    starts_ms, ends_ms = zip(*bounds, strict=True) if bounds else ((), ())
+    assert [*starts_ms] == sorted(starts_ms)
+    assert [*ends_ms] == sorted(ends_ms)
+    for count, at_ms in enumerate(over_ms):
+        latest_ms = max(latest_ms, at_ms)
+        assert index.over_by(name, latest_ms - 1) <= count < index.over_by(name, latest_ms)
+        assert list(index.later_of(name, count)) == list(every)[count:]
+    customers = {one.external_customer_id for each in every for one in each.all()}
+    assert index.customers_of[name] == customers
 
 
 @examples(400)
@@ -129,3 +159,71 @@ def test_who_ended_before_the_last_decides_nothing(drawn: list[tuple[int, Told]]
     log = logs[1]
     for name, kept in log.definitions.subscription_index.lasting.items():
         assert len(kept) <= 4, name
+        stand_in_order(log, name)
+
+
+def _published(periods: Iterable[Period]) -> list[Period]:
+    return [period for period in periods if period.due_at_ms < NEVER_MS]
+
+
+class _All(NamedTuple):
+    """All timelines of an external id, each asked."""
+
+    made: list[Timeline]
+
+    def next_due(self, done_ms: int) -> int:
+        return min((each.next_due(done_ms).at_ms for each in self.made), default=NEVER_MS)
+
+    def open(self, cut_ms: int) -> list[Period]:
+        return _published(period for each in self.made for period in each.open_at(cut_ms))
+
+    def within(self, from_ms: int, until_ms: int) -> list[Period]:
+        return [p for each in self.made for p in each.until(until_ms) if p.end_ms > from_ms]
+
+    def holding(self, at_ms: int) -> Period | None:
+        every = (period for each in self.made for period in each.until(at_ms))
+        return next((period for period in every if period.end_ms > at_ms), None)
+
+
+@examples(200)
+@given(
+    st.lists(STEPS, min_size=6, max_size=20),
+    st.lists(st.integers(-2, 60 * 24), min_size=1, max_size=4),
+    st.sampled_from((0, 5 * 24)),
+    st.booleans(),
+)
+def test_who_ended_long_before_is_asked_no_more(
+    drawn: list[tuple[int, Told]], hours: list[int], grace_hours: int, at_hand: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subscriptions_module, "_FEW", 1)
+        patch.setattr(timelines_module, "FEW", 1)
+        log, name = Log(), (ORG, "sub_1")
+        log.append(commands.set_settings(SettingsRecord(grace_s=grace_hours * 3600)))
+        for code, (interval, _) in PLANS.items():
+            log.append(commands.create_plan(ORG, plan_body(code, interval=interval)))
+        began_ms = log.now_ms
+        for later_ms, told in drawn:
+            log.now_ms += later_ms
+            log.append(told(log.now_ms))
+        table = TimelineTable(log.definitions, AtHand())
+        every = [
+            subscription_timeline(log.definitions, versions)
+            for versions in log.definitions.subscriptions(*name)
+            if (one := versions.at()) is not None and one.canceled_at_ms is None
+        ]
+        asked = _All(every)
+        for hour in hours:
+            if at_hand:
+                assert [line.terms for _, line in table.of(name)] == [line.terms for line in every]
+            at_ms = began_ms + hour * HOUR_MS
+            assert table.next_due(name, at_ms) == asked.next_due(at_ms)
+            opened = (each for _, line in table.open(name, at_ms) for each in line.open_at(at_ms))
+            assert _published(opened) == asked.open(at_ms)
+            assert table.period_at(name, at_ms) == asked.holding(at_ms)
+            until_ms = at_ms + 9 * DAY_MS
+            assert [*table.within(name, at_ms, until_ms)] == asked.within(at_ms, until_ms)
+            late = any(each.due_at_ms < until_ms for each in asked.within(at_ms, until_ms))
+            assert table.is_late(name, at_ms, until_ms, recurs=True) == late
+            if not at_hand:
+                table.forget(name)

@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,22 @@ class Names(Index):
                 several = [versions[identity] for identity in self.ids(name)]
             asked = self._asked = name, several
         return asked[1]
+
+    def later(
+        self, name: CodeKey, versions: Mapping[str, Versions[Subscription]], first: int
+    ) -> Sequence[Versions[Subscription]]:
+        """Return those under a name without the first ones, of these versions by id."""
+        if self._branched is None:
+            return [self._packed.numbered(number) for number in self._numbers(name)[first:]]
+        return [versions[identity] for identity in islice(self.ids(name), first, None)]
+
+    def place_of(self, name: CodeKey, identity: str) -> int:
+        """Return the place of an id among those under a name."""
+        numbers, number = self._numbers(name), self._packed.number_of(identity)
+        place = len(numbers) if number is None else bisect_left(numbers, number)
+        if place < len(numbers) and numbers[place] == number:
+            return place
+        return len(numbers) + self._own[name].index(identity)
 
     def count(self, name: CodeKey) -> int:
         """Return how many there are of a name."""

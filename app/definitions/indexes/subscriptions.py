@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -27,6 +28,8 @@ _PASSED_OVER: Final = 4_096
 """How many are passed over in one step without a look."""
 _FEW: Final = 8
 """How many under one external id are all looked at, whoever is asked for."""
+_NEVER_MS: Final = 1 << 62
+"""When one is over that has not ended."""
 _LASTING: Final = ("", "active", "terminated", "canceled")
 """Statuses that last until a record changes them, by the number that stands for each."""
 
@@ -41,6 +44,10 @@ class SubscriptionIndex(Index):
     """Ids of whoever has an external id with many and does not end yet, or ended last."""
     plans_of: MutableMapping[CodeKey, set[str]]
     """Ids of all plans that subscriptions of an external id with many had."""
+    customers_of: MutableMapping[CodeKey, set[str]]
+    """External ids of all customers that had an external id with many."""
+    over_ms: MutableMapping[CodeKey, array[int]]
+    """When each of an external id with many was over and changed last, in creation order."""
     by_customer: Names
     """Subscriptions of deleted customers are among them."""
     left: MutableMapping[CodeKey, int]
@@ -61,6 +68,7 @@ class SubscriptionIndex(Index):
         self.by_external_id = Names(packed, external_name, form.external_name, form.life)
         self.by_customer = Names(packed, customer_name, form.customer_name, form.life)
         self.left, self.lasting, self.plans_of = {}, {}, {}
+        self.customers_of, self.over_ms = {}, {}
         self.by_organization, self.by_plan = Groups(packed), Groups(packed)
         self.active_by_plan, self.active_by_organization = {}, {}
 
@@ -83,6 +91,21 @@ class SubscriptionIndex(Index):
         if lasting is None:
             return self.of_external_id(key)
         return [self.versions[identity] for identity in lasting]
+
+    def over_by(self, key: CodeKey, at_ms: int) -> int:
+        """Return how many of the first with an external id ended and changed last until a time.
+
+        Of few it tells none. Nothing of theirs lies after that time.
+        """
+        over_ms = self.over_ms.get(key)
+        if over_ms is None:
+            return 0
+        latest_ms = np.maximum.accumulate(np.frombuffer(over_ms, np.int64))
+        return int(np.searchsorted(latest_ms, at_ms, "right"))
+
+    def later_of(self, key: CodeKey, first: int) -> Sequence[Versions[Subscription]]:
+        """Return all that ever had the external id, in creation order, without the first ones."""
+        return self.by_external_id.later(key, self.versions, first)
 
     def plan_ids_of(self, key: CodeKey) -> Collection[str]:
         """Return the ids of all plans that one of the external id ever had."""
@@ -181,6 +204,7 @@ class SubscriptionIndex(Index):
                 self.by_plan.add(plan_id, identity, self.by_plan.number_of(identity))
         if many:
             self._note_lasting(name, subscription, now_ms)
+            self._note_over(name, subscription, is_new=old is None)
 
     def _note_lasting(self, name: CodeKey, changed: Subscription, now_ms: int) -> None:
         """Note who of an external id with many has not ended, and who ended last."""
@@ -188,9 +212,12 @@ class SubscriptionIndex(Index):
         if lasting is None:
             lasting = list(self.by_external_id.ids(name))
             self.plans_of[name] = set(self.plan_ids_of(name))
+            every = map(newest, self.of_external_id(name))
+            self.customers_of[name] = {each.external_customer_id for each in every}
         elif changed.id not in lasting:
             lasting = [*lasting, changed.id]
         self.plans_of[name].add(changed.plan_id)
+        self.customers_of[name].add(changed.external_customer_id)
         kept, has_ended = list[str](), False
         for identity in reversed(lasting):
             status = newest(self.versions[identity]).status_at(now_ms)
@@ -199,6 +226,21 @@ class SubscriptionIndex(Index):
             has_ended = has_ended or status == "terminated"
             kept.append(identity)
         self.lasting[name] = kept[::-1]
+
+    def _note_over(self, name: CodeKey, changed: Subscription, *, is_new: bool) -> None:
+        """Note when one of an external id with many is over, as far as is known."""
+        known = self.over_ms.get(name)
+        if known is None:
+            over_ms = array("q", map(_over_ms, self.of_external_id(name)))
+        else:
+            over_ms = known[:]
+            at_ms = _over_ms(self.versions[changed.id])
+            if is_new:
+                over_ms.append(at_ms)
+            else:
+                over_ms[self.by_external_id.place_of(name, changed.id)] = at_ms
+        # Who looks at those of before goes on with them.
+        self.over_ms[name] = over_ms
 
     def commit_deletion(self, customer: Customer, offset: int) -> None:
         """Let the name of a deleted customer lead to none of its subscriptions."""
@@ -220,6 +262,13 @@ class SubscriptionIndex(Index):
             later.remove(old)
             later.add(new, coming.append_time_ms)
         return True
+
+
+def _over_ms(versions: Versions[Subscription]) -> int:
+    """Return when a subscription ended and changed last; `_NEVER_MS`: it has not ended."""
+    one = newest(versions)
+    end_ms = one.canceled_at_ms if one.canceled_at_ms is not None else one.usage_end_ms
+    return _NEVER_MS if end_ms is None else max(end_ms, versions.changes[-1])
 
 
 def _counts(of: MutableMapping[str, ActiveCounts], identity: str) -> ActiveCounts:

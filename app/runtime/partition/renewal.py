@@ -15,7 +15,7 @@ from app.runtime.partition.refold_queue import RefoldQueue
 from app.runtime.partition.table_work import TableWork
 from tables.closing.close import entering_history
 from tables.partition.partition import Partition
-from tables.partition.redirection import Renewed
+from tables.partition.redirection import A_STEP, Renewed
 
 RENEWING = Work("reschedule", "definitions")
 _AT_ONCE = 8
@@ -96,13 +96,17 @@ class Renewal:
 
         `redefined`: for definitions; history records change periods that are final, too.
         """
+        packing = self._state.packing
         for number, renewed in enumerate(looking, 1):
+            if renewed is A_STEP:
+                yield
+                continue
             if renewed is not None:
                 if renewed.refold:
                     self._refold_queue.want(renewed.refold, since_ms, redefined=redefined)
                 if renewed.cut_moved:
                     self._cuts.reschedule([renewed.name])
-                self._state.packing.spare(renewed.name)
+                packing.spare(renewed.name)
             # A step of its own takes as long as a third of a look at most of them.
             if number % _AT_ONCE == 0 or (renewed is not None and renewed.refold):
                 yield
