@@ -216,11 +216,13 @@ class Redirection:
 
         `before_ms`, `history_ms`: append times under which the old routes were compiled.
         """
-        was_packed, passed = self._packing.is_packed(name), 0
-        if was_packed:
+        passed = 0
+        if self._packing.is_packed(name):
             # Unpacking brings back the routes of every code as of then. Look at all of them: nobody
             # comes back to a code that another definition of that millisecond left packed.
             self._packing.unpack(name)
+            # What comes to it between two steps may ask for another look.
+            self._standing.need_not_look_again(name)
             codes = self._event_ranges.codes_of(name)
             meter_keys = {(*name, code): event_ranges for code, event_ranges in codes.items()}
         refold: set[MeterKey] = set()
@@ -238,9 +240,11 @@ class Redirection:
             passed += 1 if route is None else 1 + len(route.spans)
             if passed >= STEP_ITEMS:
                 passed = 0
-                yield A_STEP
-        if was_packed:
-            self._standing.need_not_look_again(name)
+                try:
+                    yield A_STEP
+                except GeneratorExit:
+                    self._standing.look_again(name)
+                    raise
         return refold
 
     def _changes_course(
