@@ -4613,8 +4613,8 @@ BUGS = (
     Bug(
         "end-passed-over-on-the-grid",
         "app/definitions/timeline.py",
-        "        if subscription.usage_end_ms is not None:\n            return None\n",
-        "",
+        "subscription.canceled_at_ms is not None or subscription.usage_end_ms is not None",
+        "subscription.canceled_at_ms is not None",
         "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
     ),
     Bug(
@@ -4627,9 +4627,16 @@ BUGS = (
     Bug(
         "changed-terms-as-if-there-were-none",
         "app/definitions/timeline.py",
-        "if len(self.terms) != 1:\n            return None\n        (entry,) = self.terms",
-        "if not self.terms:\n            return None\n        entry = self.terms[0]",
+        "if len(terms) != 1:\n        return None\n    (entry,) = terms",
+        "if not terms:\n        return None\n    entry = terms[0]",
         "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
+    ),
+    Bug(
+        "terms-as-of-a-customer-with-nothing-of-its-own",
+        "app/definitions/terms.py",
+        "own = self._definitions.customer_index.own_terms(customer)",
+        "own = NOTHING_OF_ITS_OWN",
+        "tests/laws/test_common_terms.py::test_shared_terms_are_those_of_each_alone",
     ),
     Bug(
         "shared-terms-as-before-a-change",
@@ -4756,7 +4763,7 @@ BUGS = (
     Bug(
         "customer-of-its-own-timezone-taken-for-one-like-most",
         "app/definitions/indexes/organizations.py",
-        "if not is_new or (customer.timezone, customer.grace_days) != _NOTHING_OF_ITS_OWN:",
+        "if not is_new or (customer.timezone, customer.grace_days) != NOTHING_OF_ITS_OWN:",
         "if not is_new:",
         "tests/laws/test_common_terms.py"
         "::test_customers_with_a_timezone_of_their_own_are_told_apart",
@@ -5087,8 +5094,22 @@ BUGS = (
     Bug(
         "lasting-folds-from-any-first-period-on",
         "tables/routing/plan.py",
-        "folding if _is_like_all_later(first, made_ms, alike_from_ms, turned_ms) else ()",
-        "folding",
+        "return folding if is_like else ()",
+        "return folding",
+        "tests/laws/test_alike_periods.py::test_spans_are_so_where_subscriptions_share_their_folds",
+    ),
+    Bug(
+        "lasting-folds-whatever-changed-before-it-was-made",
+        "tables/routing/plan.py",
+        "if alike_from_ms <= made_ms and turned_ms",
+        "if turned_ms",
+        "tests/laws/test_alike_periods.py::test_spans_are_so_where_subscriptions_share_their_folds",
+    ),
+    Bug(
+        "lasting-folds-whatever-turned-since",
+        "tables/routing/plan.py",
+        "if alike_from_ms <= made_ms and turned_ms <= terms.subscription.started_at_ms:",
+        "if alike_from_ms <= made_ms:",
         "tests/laws/test_alike_periods.py::test_spans_are_so_where_subscriptions_share_their_folds",
     ),
     Bug(
