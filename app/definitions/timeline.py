@@ -298,6 +298,14 @@ class Timeline:
         """Yield periods that start after `start_ms`, in order; endless while nothing ends them."""
         return self._around(start_ms).after(start_ms)
 
+    def overtaking(self, period: Period) -> Iterator[Period]:
+        """Yield periods after one, in order, if any of them may be due before it."""
+        lasting = self.lasting
+        if lasting is not None and lasting.since_ms < period.end_ms:
+            # Each is due once it is over and its grace past.
+            return iter(())
+        return self.after(period.start_ms)
+
     def within(self, from_ms: int, until_ms: int) -> Iterator[Period]:
         """Yield periods that end after an instant and start at or before another, in order."""
         if from_ms > until_ms:

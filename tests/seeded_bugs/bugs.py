@@ -5113,6 +5113,13 @@ BUGS = (
         "tests/laws/test_alike_periods.py::test_spans_are_so_where_subscriptions_share_their_folds",
     ),
     Bug(
+        "period-that-was-over-before-taken-for-due-first",
+        "app/definitions/timeline.py",
+        "if lasting is not None and lasting.since_ms < period.end_ms:",
+        "if lasting is not None:",
+        "tests/laws/test_due_after.py::test_no_period_is_due_before_one_that_none_overtakes",
+    ),
+    Bug(
         "routes-of-the-common-entry-stay",
         "tables/partition/route_table.py",
         "if route.event_ranges is None or route.event_ranges is rest:",
