@@ -43,7 +43,7 @@ def plan_spans(
     daily records runs of its folds by days.
     `history`: history records of the organization that are in force, in order.
     """
-    terms, planned = timeline.terms, list[SpanPlan]()
+    planned: list[SpanPlan] = []
     newest = one = subscription.only() if until_ms is None else None
     if one is not None and timeline.lasting is not None and not history:
         # As for most subscriptions: nothing changed since they began, and nothing ends them.
@@ -59,6 +59,7 @@ def plan_spans(
         return []
     plan = definitions.plan_through(subscription)
     charges = folds.of_code(definitions, newest.plan_id, plan, code, until_ms, history)
+    terms = timeline.terms
     made_ms, since_ms = (terms[0].since_ms, terms[-1].since_ms) if terms else (-1, -1)
     alike = made_ms, max(charges.alike_from_ms, since_ms), charges.turned_ms
     running: dict[str, SpanPlan] = {}

@@ -4242,7 +4242,7 @@ BUGS = (
     Bug(
         "subscription-found-by-the-hash-of-its-name",
         "app/definitions/indexes/names.py",
-        "if self._name_of(newest(self._packed.numbered(first))) == name:",
+        "if self._name_of(newest(versions)) == name:",
         "if first >= 0:",
         "tests/app/definitions/indexes/test_names.py::test_each_is_found_by_its_names[one hash]",
     ),
@@ -4399,8 +4399,8 @@ BUGS = (
     Bug(
         "name-once-missed-never-found",
         "tables/changelogged/resting.py",
-        "                codes, self._missed = Codes(name, self.add(name, {}), {}), None",
-        "                codes = Codes(name, self.add(name, {}), {})",
+        "                self._missed.discard(name)\n",
+        "",
         "tests/tables/changelogged/test_resting.py::test_all_who_ask_get_the_same_entry_until_it_rests",
     ),
     Bug(

@@ -55,10 +55,12 @@ class Names(Index):
         """Return those under a name that has few, of these versions by id."""
         asked = self._asked
         if asked is None or asked[0] != name:
-            if self._branched is None:
-                several = [self._packed.numbered(number) for number in self._numbers(name)]
-            else:
+            if self._branched is not None:
                 several = [versions[identity] for identity in self.ids(name)]
+            elif (one := self._first_of(name)) is None:
+                several = []
+            else:
+                several = [one[1], *map(self._packed.numbered, self._more.get(one[0], ()))]
             asked = self._asked = name, several
         return asked[1]
 
@@ -104,14 +106,22 @@ class Names(Index):
         return chain(map(key_of, numbers), own)
 
     def _numbers(self, name: CodeKey) -> Sequence[int]:
+        one = self._first_of(name)
+        if one is None:
+            return ()
+        first, more = one[0], self._more.get(one[0])
+        numbers = (first,) if more is None else array("I", (first,)) + more
+        if self._branched is None:
+            return numbers
+        return numbers[: bisect_left(numbers, self._branched)]
+
+    def _first_of(self, name: CodeKey) -> tuple[int, Versions[Subscription]] | None:
+        """Return the first of a name, with its number."""
         for first in self._places.find(hash(name)):
-            if self._name_of(newest(self._packed.numbered(first))) == name:
-                more = self._more.get(first)
-                numbers = (first,) if more is None else array("I", (first,)) + more
-                if self._branched is None:
-                    return numbers
-                return numbers[: bisect_left(numbers, self._branched)]
-        return ()
+            versions = self._packed.numbered(first)
+            if self._name_of(newest(versions)) == name:
+                return first, versions
+        return None
 
     def add(self, subscription: Subscription, number: int | None) -> int:
         """Find one that is new by its name; return how many have the name by now.
