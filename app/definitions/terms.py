@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from app.billing_periods.grid import Interval, PeriodGrid
 from app.billing_periods.timezones import local_date, local_midnight_ms
+from app.definitions.indexes.forms import Life
 from app.definitions.indexes.index import CodeKey
 from app.definitions.indexes.organizations import NOTHING_OF_ITS_OWN, OwnTerms
 from app.definitions.model import (
@@ -185,21 +186,22 @@ class CommonTerms:
         common = self._common_of(one.organization_id, one.plan_id)
         return common.terms_of(subscription.changes[0], one, own)
 
-    def shared(self, name: CodeKey) -> Shared | None:
+    def shared(self, name: CodeKey, life: Life | None = None) -> Shared | None:
         """Return a timeline that tells of an external id once it runs for a while; None: none does.
 
         One tells for all who have a plan and are alike: for them none is made. Anniversaries are
         alike where they fall on the same days, in every timezone that they were told in.
+        `life`: what is known of it; None: it is looked up.
         """
         asked, offset = self._asked, self._definitions.offset
         if asked is None or asked[0] != name or asked[1] != offset:
             # Who closes it asks twice.
-            asked = self._asked = name, offset, self._found(name)
+            asked = self._asked = name, offset, self._found(name, life)
         return asked[2]
 
-    def _found(self, name: CodeKey) -> Shared | None:
+    def _found(self, name: CodeKey, life: Life | None) -> Shared | None:
         definitions = self._definitions
-        life = definitions.subscription_index.by_external_id.life(name)
+        life = life or definitions.subscription_index.by_external_id.life(name)
         if life is None:
             return None
         own = definitions.customer_index.own_terms((name[0], life.customer_id))

@@ -124,11 +124,12 @@ class TimelineTable:
 
     def alone(self, name: SubscriptionKey) -> tuple[Subscription, Shared] | None:
         """Return the one subscription of an external id that never changed, and what it shares."""
-        shared = self._common.shared(name)
-        if shared is None:
+        lived = self._definitions.subscription_index.by_external_id.lived(name)
+        if lived is None:
             return None
-        one = self._definitions.subscription_index.by_external_id.single(name)
-        return None if one is None else (one, shared)
+        life, one = lived
+        shared = self._common.shared(name, life)
+        return None if shared is None else (one, shared)
 
     def within(self, name: SubscriptionKey, from_ms: int, until_ms: int) -> Iterator[Period]:
         """Yield periods of an external id that end after an instant and start until another."""

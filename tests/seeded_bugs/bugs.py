@@ -4247,6 +4247,22 @@ BUGS = (
         "tests/app/definitions/indexes/test_names.py::test_each_is_found_by_its_names[one hash]",
     ),
     Bug(
+        "only-one-of-a-name-found-by-its-hash",
+        "app/definitions/indexes/names.py",
+        "if lived is not None and self._name_of(lived[1]) == name:",
+        "if lived is not None:",
+        "tests/app/definitions/indexes/test_names.py"
+        "::test_the_only_one_of_a_name_is_told_with_its_life[one hash]",
+    ),
+    Bug(
+        "first-of-several-taken-for-the-only-one",
+        "app/definitions/indexes/names.py",
+        "return None if first in self._more else lived",
+        "return lived",
+        "tests/app/definitions/indexes/test_names.py"
+        "::test_the_only_one_of_a_name_is_told_with_its_life[several hashes]",
+    ),
+    Bug(
         "changed-definition-not-packed-anew",
         "app/definitions/indexes/index.py",
         "    versions_of[key] = versions\n    return old",

@@ -11,7 +11,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from app.definitions.indexes.forms import Life, Row
+from app.definitions.indexes.forms import Life, Row, SubscriptionForm
 from app.definitions.indexes.index import CodeKey, Index, newest
 from app.definitions.indexes.packed import PackedVersions
 from app.definitions.indexes.places import Places
@@ -27,13 +27,13 @@ class Names(Index):
         packed: PackedVersions[str, Subscription],
         name_of: Callable[[Subscription], CodeKey],
         name_in: Callable[[Row], CodeKey],
-        life_in: Callable[[Row], Life | None],
+        form: SubscriptionForm,
     ):
-        """Find subscriptions by a name; `name_in` and `life_in` read one that is packed."""
+        """Find subscriptions by a name, which `name_in` reads of one that is packed."""
         self._packed = packed
         self._name_of = name_of
         self._name_in = name_in
-        self._life_in = life_in
+        self._form = form
         self._places = Places()
         """Where the first of each name is."""
         self._more: dict[int, array[int]] = {}
@@ -75,12 +75,16 @@ class Names(Index):
         kept at hand: it is asked of very many.
         """
         row = self._row_of(name)
-        return None if row is None else self._life_in(row)
+        return None if row is None else self._form.life(row)
 
-    def single(self, name: CodeKey) -> Subscription | None:
-        """Return the only one of a name that never changed; else None, as in a branch."""
-        row = self._row_of(name)
-        return None if row is None else self._packed.single_in(row)
+    def lived(self, name: CodeKey) -> tuple[Life, Subscription] | None:
+        """Return what `life` does, and the subscription itself."""
+        for first in self._places.find(hash(name)) if self._branched is None else ():
+            row = self._packed.packed_row(first)
+            lived = None if row is None else self._form.lived(row)
+            if lived is not None and self._name_of(lived[1]) == name:
+                return None if first in self._more else lived
+        return None
 
     def _row_of(self, name: CodeKey) -> Row | None:
         walked = self._walked

@@ -58,8 +58,8 @@ class SubscriptionIndex(Index):
         external_name = attrgetter("organization_id", "external_id")
         customer_name = attrgetter("organization_id", "external_customer_id")
         self.versions = packed
-        self.by_external_id = Names(packed, external_name, form.external_name, form.life)
-        self.by_customer = Names(packed, customer_name, form.customer_name, form.life)
+        self.by_external_id = Names(packed, external_name, form.external_name, form)
+        self.by_customer = Names(packed, customer_name, form.customer_name, form)
         self.left, self.lasting, self.plans_of = {}, {}, {}
         self.by_organization, self.by_plan = Groups(packed), Groups(packed)
         self.active_by_plan, self.active_by_organization = {}, {}
