@@ -4898,6 +4898,21 @@ BUGS = (
         "::test_a_late_event_has_the_charges_of_the_record[False]",
     ),
     Bug(
+        "charges-of-who-rests-not-rewritten",
+        "tables/partition/history.py",
+        "return not rewritten.changes_plan(life.plan_id)",
+        "return True",
+        "tests/tables/partition/test_rewritten.py::test_who_has_other_charges_is_looked_at[True]",
+    ),
+    Bug(
+        "cuts-of-a-history-record-as-of-the-first-who-rests",
+        "tables/partition/history.py",
+        "if shared is not None and shared in told:\n            return told[shared]",
+        "if told:\n            return next(iter(told.values()))",
+        "tests/tables/partition/test_rewritten.py"
+        "::test_who_rests_waits_for_the_cut_that_shows_the_record_of_its_own_periods",
+    ),
+    Bug(
         "charges-that-were-others-for-a-while-not-rewritten",
         "tables/partition/rewritten.py",
         "changes = any(self._named(plan_id, each) != now for each in times_ms)",
