@@ -1825,6 +1825,22 @@ BUGS = (
         "::test_daily_records_are_told_under_the_newest_settings",
     ),
     Bug(
+        "grids-as-before-the-settings",
+        "app/definitions/indexes/records.py",
+        "if self._grids[0] != known:",
+        "if not self._grids[0]:",
+        "tests/app/definitions/indexes/test_records.py"
+        "::test_grids_are_told_under_the_newest_settings_and_as_of_a_time",
+    ),
+    Bug(
+        "grids-of-later-settings",
+        "app/definitions/indexes/records.py",
+        "if until_ms is None or (grids and grids[-1][0] <= until_ms):",
+        "if True:",
+        "tests/app/definitions/indexes/test_records.py"
+        "::test_grids_are_told_under_the_newest_settings_and_as_of_a_time",
+    ),
+    Bug(
         "due-times-taken-to-ascend",
         "app/definitions/timeline.py",
         "        if period.end_ms >= earliest_ms:\n",

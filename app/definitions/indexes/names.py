@@ -88,7 +88,7 @@ class Names(Index):
 
     def _row_of(self, name: CodeKey) -> Row | None:
         walked = self._walked
-        if walked is not None and walked[0] is name:
+        if walked is not None and walked[0] == name:
             first = walked[1]
             row = self._packed.packed_row(first)
         else:

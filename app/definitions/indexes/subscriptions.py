@@ -89,6 +89,9 @@ class SubscriptionIndex(Index):
         known = self.plans_of.get(key)
         if known is not None:
             return known
+        life = self.by_external_id.life(key)
+        if life is not None:
+            return (life.plan_id,)
         found = (versions.all() for versions in self.of_external_id(key))
         return {one.plan_id for each in found for one in each}
 
