@@ -179,6 +179,7 @@ class CommonTerms:
         one = subscription.only()
         if one is None:
             return None
+        # A customer is there before its subscriptions.
         customer = (one.organization_id, one.external_customer_id)
         own = self._definitions.customer_index.own_terms(customer)
         if own is None:
