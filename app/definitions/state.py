@@ -181,12 +181,7 @@ class Definitions(Index):
         """Return (append time from which it holds, ms between two grid cuts) of each grid."""
         if not self.settings:
             return ((-1, self.settings_at().close_grid_s * 1000),)
-        grids: list[tuple[int, int]] = []
-        for at_ms, record in zip(self.settings.changes, self.settings.all(), strict=True):
-            grid_ms = record.close_grid_s * 1000
-            if (until_ms is None or at_ms <= until_ms) and (not grids or grids[-1][1] != grid_ms):
-                grids.append((at_ms, grid_ms))
-        return tuple(grids)
+        return self.settings.grids_ms(until_ms)
 
     def grid_ms(self, at_ms: int | None = None) -> int:
         """Return the time between two grid cuts at a moment, in ms."""

@@ -12,7 +12,9 @@ from msgspec.structs import replace
 
 from app.billing_periods.grid import Interval, PeriodGrid
 from app.billing_periods.timezones import local_date, local_midnight_ms
+from app.definitions.indexes.forms import Life
 from app.definitions.indexes.index import CodeKey
+from app.definitions.indexes.organizations import NOTHING_OF_ITS_OWN, OwnTerms
 from app.definitions.model import (
     DEFAULT_TIMEZONE,
     Customer,
@@ -140,9 +142,7 @@ class _Common:
             cycles = self._cycles[begun, timezone] = tuple(found)
         return cycles
 
-    def terms_of(
-        self, created_ms: int, one: Subscription, customer: Customer
-    ) -> list[Terms] | None:
+    def terms_of(self, created_ms: int, one: Subscription, own: OwnTerms) -> list[Terms] | None:
         """Return the terms of one that never changed, nor did its customer; None: unknown."""
         begun = bisect_right(self.since_ms, created_ms)
         if not begun:
@@ -152,7 +152,7 @@ class _Common:
         for at_ms, (plan, organization, settings) in zip(moments_ms, parts, strict=True):
             if plan is None:
                 return None
-            entry = _terms(at_ms, one, customer, plan, organization, settings)
+            entry = _terms(at_ms, one, own, plan, organization, settings)
             if not terms or entry[1:] != terms[-1][1:]:
                 terms.append(entry)
         return terms
@@ -177,28 +177,32 @@ class CommonTerms:
         As for most, nothing of its own changed since it was made.
         """
         one = subscription.only()
+        if one is None:
+            return None
         # A customer is there before its subscriptions.
-        customer = None if one is None else self._definitions.customer_of(one).only()
-        if one is None or customer is None:
+        customer = (one.organization_id, one.external_customer_id)
+        own = self._definitions.customer_index.own_terms(customer)
+        if own is None:
             return None
         common = self._common_of(one.organization_id, one.plan_id)
-        return common.terms_of(subscription.changes[0], one, customer)
+        return common.terms_of(subscription.changes[0], one, own)
 
-    def shared(self, name: CodeKey) -> Shared | None:
+    def shared(self, name: CodeKey, life: Life | None = None) -> Shared | None:
         """Return a timeline that tells of an external id once it runs for a while; None: none does.
 
         One tells for all who have a plan and are alike: for them none is made. Anniversaries are
         alike where they fall on the same days, in every timezone that they were told in.
+        `life`: what is known of it; None: it is looked up.
         """
         asked, offset = self._asked, self._definitions.offset
         if asked is None or asked[0] != name or asked[1] != offset:
             # Who closes it asks twice.
-            asked = self._asked = name, offset, self._found(name)
+            asked = self._asked = name, offset, self._found(name, life)
         return asked[2]
 
-    def _found(self, name: CodeKey) -> Shared | None:
+    def _found(self, name: CodeKey, life: Life | None) -> Shared | None:
         definitions = self._definitions
-        life = definitions.subscription_index.by_external_id.life(name)
+        life = life or definitions.subscription_index.by_external_id.life(name)
         if life is None:
             return None
         own = definitions.customer_index.own_terms((name[0], life.customer_id))
@@ -402,21 +406,21 @@ def _terms_at(
     if subscription is None or plan is None:
         return None
     customer, settings = customers.at(at_ms), definitions.settings_at(at_ms)
-    return _terms(at_ms, subscription, customer, plan, organizations.at(at_ms), settings)
+    own = NOTHING_OF_ITS_OWN if customer is None else (customer.timezone, customer.grace_days)
+    return _terms(at_ms, subscription, own, plan, organizations.at(at_ms), settings)
 
 
 def _terms(
     at_ms: int,
     subscription: Subscription,
-    customer: Customer | None,
+    own: OwnTerms,
     plan: Plan,
     organization: Organization | None,
     settings: SettingsRecord,
 ) -> Terms:
-    timezone = customer.timezone if customer else None
+    timezone, grace_days = own
     if timezone is None:
         timezone = _timezone_of(organization)
-    grace_days = customer.grace_days if customer else None
     if grace_days is None and organization is not None:
         grace_days = organization.grace_days
     cycle = plan.interval, bool(plan.bill_charges_monthly), timezone

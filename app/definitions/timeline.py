@@ -193,6 +193,7 @@ class Timeline:
         "_last",
         "_opening",
         "_recent",
+        "lasting",
         "published",
         "terms",
     )
@@ -202,6 +203,8 @@ class Timeline:
         self.terms = terms
         self.published = published
         """False for the implicit plan: its periods are never due."""
+        self.lasting = _lasting_in(terms)
+        """The only terms, if nothing changed since it was made and nothing ends it; else None."""
         self._begun: _Stretch | None = None
         """Periods from the first one on; None: nobody asked for what `_running_at` cannot tell."""
         if fixed_ms is not None:
@@ -302,6 +305,14 @@ class Timeline:
     def after(self, start_ms: int) -> Iterator[Period]:
         """Yield periods that start after `start_ms`, in order; endless while nothing ends them."""
         return self._around(start_ms).after(start_ms)
+
+    def overtaking(self, period: Period) -> Iterator[Period]:
+        """Yield periods after one, in order, if any of them may be due before it."""
+        lasting = self.lasting
+        if lasting is not None and lasting.since_ms < period.end_ms:
+            # Each is due once it is over and its grace past.
+            return iter(())
+        return self.after(period.start_ms)
 
     def within(self, from_ms: int, until_ms: int) -> Iterator[Period]:
         """Yield periods that end after an instant and start at or before another, in order."""
@@ -429,18 +440,12 @@ class Timeline:
         return self._first.after(-NEVER_MS)
 
     def _running_at(self, at_ms: int) -> Period | None:
-        """Return the period that holds an instant, where one look at the grid tells; else None.
-
-        Nothing changed since the subscription was made and nothing ends it, as of most.
-        """
-        if len(self.terms) != 1:
+        """Return the period that holds an instant, where one look at the grid tells; else None."""
+        entry = self.lasting
+        if entry is None:
             return None
-        (entry,) = self.terms
-        subscription, grid = entry.subscription, entry.grid
-        began_ms = subscription.started_at_ms
-        if at_ms < began_ms or subscription.canceled_at_ms is not None:
-            return None
-        if subscription.usage_end_ms is not None:
+        began_ms, grid = entry.subscription.started_at_ms, entry.grid
+        if at_ms < began_ms:
             return None
         start_ms = max(began_ms, grid.start_ms(grid.index_at(at_ms)))
         return _running_under(start_ms, entry, entry.since_ms)
@@ -461,6 +466,17 @@ class Timeline:
             return recent
         # No period was passed over.
         return first
+
+
+def _lasting_in(terms: list[Terms]) -> Terms | None:
+    """Return the only terms of whom nothing ends; None: there are others, or it has an end."""
+    if len(terms) != 1:
+        return None
+    (entry,) = terms
+    subscription = entry.subscription
+    if subscription.canceled_at_ms is not None or subscription.usage_end_ms is not None:
+        return None
+    return entry
 
 
 def _first_due(done_ms: int, periods: Iterable[Period]) -> Due:

@@ -476,7 +476,7 @@ class Span(msgspec.Struct, eq=False):
         if first is None:
             raise LookupError("a span begins with a period")
         if self.timeline.published and self.fold.metric.recurring:
-            for candidate in self.timeline.after(first.start_ms):
+            for candidate in self.timeline.overtaking(first):
                 if candidate.start_ms >= min(self.end_ms, first.due_at_ms):
                     break
                 if candidate.due_at_ms < first.due_at_ms:

@@ -18,6 +18,8 @@ from tables.changelogged.presence import EventRanges, Kept, written
 _decode = msgspec.msgpack.Decoder(tuple[int, str, dict[int, Kept]]).decode
 _MOST_LOOKED_AT: Final = 16
 """Whoever looks at an external subscription asks for it several times."""
+_MOST_MISSED: Final = 1_024
+"""The first events of a slice are looked for all together, and then added."""
 _NOT_WRITTEN: Final = b""
 """Stands for the value of an entry that no flush has written yet."""
 
@@ -86,8 +88,8 @@ class RestingRanges(NamedRows):
         self._awake: dict[SubscriptionKey, Codes] = {}
         self._looked_at: dict[SubscriptionKey, Codes] = {}
         """Some that were asked for last."""
-        self._missed: SubscriptionKey | None = None
-        """What was asked for last and did not come: whoever adds it asks more than once."""
+        self._missed: set[SubscriptionKey] = set()
+        """Some that were asked for and did not come: whoever adds one asks more than once."""
 
     @property
     def count_awake(self) -> int:
@@ -102,9 +104,11 @@ class RestingRanges(NamedRows):
         codes = self._looked_at.get(name)
         if codes is not None:
             return codes
-        number = -1 if name == self._missed else self.find(name)
+        number = -1 if name in self._missed else self.find(name)
         if number < 0:
-            self._missed = name
+            if len(self._missed) >= _MOST_MISSED:
+                self._missed.clear()
+            self._missed.add(name)
             return None
         codes = self._made(number)
         if len(self._looked_at) >= _MOST_LOOKED_AT:
@@ -116,9 +120,10 @@ class RestingRanges(NamedRows):
         """Return the event ranges of an external subscription to be changed."""
         codes = self._awake.get(name)
         if codes is None:
-            codes = None if name == self._missed else self.get(name)
+            codes = None if name in self._missed else self.get(name)
             if codes is None:
-                codes, self._missed = Codes(name, self.add(name, {}), {}), None
+                self._missed.discard(name)
+                codes = Codes(name, self.add(name, {}), {})
             else:
                 self._looked_at.pop(name, None)
             self._awake[name] = codes

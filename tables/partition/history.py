@@ -7,7 +7,7 @@ from itertools import chain
 
 from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Impact
-from app.definitions.timeline import NEVER_MS, ceil_to
+from app.definitions.timeline import NEVER_MS, Timeline, ceil_to
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
@@ -83,6 +83,11 @@ class History:
         known = self._event_ranges.codes_of(name)
         named = [code for code in known if code in codes]
         if any(rewritten.may_reach(code, known[code].newest_ms) for code in named):
+            by_name = self._definitions.subscription_index.by_external_id
+            life = None if self._timelines.has(name) else by_name.life(name)
+            if life is not None:
+                # As of most, whose versions need not be made for it.
+                return not rewritten.changes_plan(life.plan_id)
             return not any(map(rewritten.changes, self._definitions.subscriptions(*name)))
         for code in named:
             route = self._routes.find((*name, code))
@@ -101,6 +106,8 @@ class History:
         """
         known = self._event_ranges.codes_of(name)
         forgotten = {code for code in known if code in codes and known[code].forgotten_ms >= 0}
+        if not forgotten:
+            return set()
         recounted = {code for code in forgotten if rewritten.recurs(code)}
         if len(recounted) < len(forgotten):
             for versions in self._definitions.subscriptions(*name):
@@ -131,22 +138,35 @@ class History:
             if max(self._cuts.revisions_after(at_ms)) <= done_ms:
                 continue
             known, others = self._event_ranges.codes, list(self._timelines.names())
+            told: dict[Timeline, set[int]] = {}
             for name in chain(known, (name for name in others if name not in known)):
                 yield None
                 if name[0] != record.organization_id:
                     continue
-                for cut_ms in self._shown_at(record, name):
+                for cut_ms in self._shown_at(record, name, told):
                     if cut_ms > done_ms:
                         self._cuts.expect(name, cut_ms)
 
-    def _shown_at(self, record: HistoryRecord, name: SubscriptionKey) -> set[int]:
-        """Return the revision cuts that show what a record changes of a subscription."""
-        at_ms = record.append_time_ms
-        return {
+    def _shown_at(
+        self, record: HistoryRecord, name: SubscriptionKey, told: dict[Timeline, set[int]]
+    ) -> set[int]:
+        """Return the revision cuts that show what a record changes of a subscription.
+
+        `told`: what it was of others, by the timelines that they share.
+        """
+        at_ms, from_ms = record.append_time_ms, record.from_ms
+        shared = self._timelines.telling(name, from_ms)
+        if shared is not None and shared in told:
+            return told[shared]
+        until_ms = min(record.to_ms - 1, at_ms)
+        shown = {
             ceil_to(at_ms, period.revise_every_ms)
-            for period in self._timelines.within(name, record.from_ms, min(record.to_ms - 1, at_ms))
+            for period in self._timelines.within(name, from_ms, until_ms, shared)
             if record.covers(period.start_ms, period.due_at_ms)
         }
+        if shared is not None:
+            told[shared] = shown
+        return shown
 
     def reopens(self, name: SubscriptionKey, cut_ms: int) -> bool:
         """Return whether a revision cut shows what records in force change of a subscription.
@@ -161,6 +181,6 @@ class History:
             if after_ms > last_ms:
                 break
             own = (record for record in records if record.organization_id == name[0])
-            if any(cut_ms in self._shown_at(record, name) for record in own):
+            if any(cut_ms in self._shown_at(record, name, {}) for record in own):
                 return True
         return False

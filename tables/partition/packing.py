@@ -187,7 +187,7 @@ class Packing:
         if not self._packed:
             return
         pieces = [(i, piece) for i, piece in self.pieces(name) if piece is not None]
-        packed = [cell for i in self._subscription_ids(name) for cell in self._packed.drain(i)]
+        packed = [cell for identity, _ in pieces for cell in self._packed.drain(identity)]
         if not packed:
             return
         self.as_packed = {name: pieces}

@@ -38,7 +38,7 @@ class Rewritten:
     def changes(self, versions: Versions[Subscription]) -> bool:
         """Return whether a period of a subscription may have other charges by it."""
         plan_ids = {each.plan_id for each in versions.all()}
-        return len(plan_ids) > 1 or any(map(self._changes_plan, plan_ids))
+        return len(plan_ids) > 1 or any(map(self.changes_plan, plan_ids))
 
     def listed(self, versions: Versions[Subscription]) -> set[str]:
         """Return codes with a charge whose records list single events, or did."""
@@ -57,7 +57,7 @@ class Rewritten:
             )
         return listed
 
-    def _changes_plan(self, plan_id: str) -> bool:
+    def changes_plan(self, plan_id: str) -> bool:
         """Return whether a charge that it names was another at any time before it."""
         changes = self._plans.get(plan_id)
         if changes is None:

@@ -181,21 +181,30 @@ class TimelineTable:
 
     def alone(self, name: SubscriptionKey) -> tuple[Subscription, Shared] | None:
         """Return the one subscription of an external id that never changed, and what it shares."""
-        shared = self._common.shared(name)
-        if shared is None:
+        lived = self._definitions.subscription_index.by_external_id.lived(name)
+        if lived is None:
             return None
-        one = self._definitions.subscription_index.by_external_id.single(name)
-        return None if one is None else (one, shared)
+        life, one = lived
+        shared = self._common.shared(name, life)
+        return None if shared is None else (one, shared)
 
-    def within(self, name: SubscriptionKey, from_ms: int, until_ms: int) -> Iterator[Period]:
-        """Yield periods of an external id that end after an instant and start until another."""
-        shared = None if self._is_fresh(name) else self.shared_from(name, from_ms)
+    def within(
+        self, name: SubscriptionKey, from_ms: int, until_ms: int, shared: Timeline | None
+    ) -> Iterator[Period]:
+        """Yield periods of an external id that end after an instant and start until another.
+
+        `shared`: what `telling` returns.
+        """
         if shared is not None:
             return shared.within(from_ms, until_ms)
         timelines = self.of(name)
         if len(timelines) > FEW:
             timelines = list(_ending_after(timelines, from_ms, until_ms))
         return chain.from_iterable(timeline.within(from_ms, until_ms) for _, timeline in timelines)
+
+    def telling(self, name: SubscriptionKey, from_ms: int) -> Timeline | None:
+        """Return what `shared_from` does, unless timelines of its own are at hand."""
+        return None if self._is_fresh(name) else self.shared_from(name, from_ms)
 
     def shared_from(self, name: SubscriptionKey, from_ms: int) -> Timeline | None:
         """Return a timeline with the same periods that end after an instant; None: none is known.

@@ -43,13 +43,12 @@ def plan_spans(
     daily records runs of its folds by days.
     `history`: history records of the organization that are in force, in order.
     """
-    terms, first = timeline.terms, timeline.first
     planned: list[SpanPlan] = []
     newest = one = subscription.only() if until_ms is None else None
-    if one is not None and first is not None and len(terms) == 1 and not history:
-        # As for most subscriptions: nothing changed since they began.
-        identity, start_ms = one.id, first.start_ms
-        for each, fold in folds.lasting(definitions, one.plan_id, code, first, terms[0].since_ms):
+    if one is not None and timeline.lasting is not None and not history:
+        # As for most subscriptions: nothing changed since they began, and nothing ends them.
+        identity, start_ms = one.id, one.started_at_ms
+        for each, fold in folds.lasting(definitions, one.plan_id, code, timeline):
             key = _new(SpanKey, (identity, each, start_ms))
             planned.append(_new(SpanPlan, (key, fold, timeline, NEVER_MS)))
         if planned:
@@ -60,6 +59,7 @@ def plan_spans(
         return []
     plan = definitions.plan_through(subscription)
     charges = folds.of_code(definitions, newest.plan_id, plan, code, until_ms, history)
+    terms = timeline.terms
     made_ms, since_ms = (terms[0].since_ms, terms[-1].since_ms) if terms else (-1, -1)
     alike = made_ms, max(charges.alike_from_ms, since_ms), charges.turned_ms
     running: dict[str, SpanPlan] = {}
@@ -259,26 +259,36 @@ class ChargeFolds:
         return charges
 
     def lasting(
-        self, definitions: Definitions, plan_id: str, code: str, first: Period, made_ms: int
+        self, definitions: Definitions, plan_id: str, code: str, timeline: Timeline
     ) -> Sequence[tuple[str, ChargeFold]]:
-        """Return the folds by name that all periods have from a first one on; none: it is unknown.
+        """Return the folds by name that all periods of a timeline have; none: it is unknown.
 
         Of who always had the plan, and the same terms since it was made.
         """
-        name, offset = (plan_id, code, first.timezone), definitions.offset
+        terms = timeline.lasting
+        if terms is None:
+            return ()
+        name, offset = (plan_id, code, terms.grid.timezone), definitions.offset
         known = self._lasting.get(name)
         if known is None or known[0] != offset:
             plan = definitions.plan_versions[plan_id]
             charges = self.of_code(definitions, plan_id, plan, code, None, ())
             since_ms = charges.alike_from_ms, charges.turned_ms
-            if not _is_like_all_later(first, made_ms, *since_ms):
+            first = timeline.first
+            if first is None or not _is_like_all_later(first, terms.since_ms, *since_ms):
                 return ()
             if len(self._lasting) >= MOST_CODES:
                 self._lasting.clear()
             folding = tuple(charges.folds_in(first).items())
             known = self._lasting[name] = offset, *since_ms, folding
         _, alike_from_ms, turned_ms, folding = known
-        return folding if _is_like_all_later(first, made_ms, alike_from_ms, turned_ms) else ()
+        made_ms = terms.since_ms
+        if alike_from_ms <= made_ms and turned_ms <= terms.subscription.started_at_ms:
+            # No period is fixed before it was made: its first one need not be.
+            return folding
+        first = timeline.first
+        is_like = first is not None and _is_like_all_later(first, made_ms, alike_from_ms, turned_ms)
+        return folding if is_like else ()
 
     def fold_of(
         self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
@@ -130,7 +131,8 @@ def test_spans_are_so_where_subscriptions_share_their_folds(seed: int) -> None:
     life, folds, names = Life(seed), ChargeFolds(), ["sub_1"]
     for number in range(4):
         names.append(f"more_{number}")
-        life.log.subscribe(external_id=names[-1], subscription_at=BEGAN)
+        began = life.choose.choice((BEGAN, iso_seconds(life.log.now_ms)))
+        life.log.subscribe(external_id=names[-1], subscription_at=began)
         for external_id in life.choose.sample(names, len(names)):
             check_spans(life, external_id, folds, None, life.log.now_ms)
         life.log.now_ms += life.choose.randrange(60) * DAY_MS

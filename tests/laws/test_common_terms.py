@@ -170,7 +170,7 @@ def test_what_is_due_next_is_told_as_by_a_timeline_of_its_own(
                     assert due.periods == alone.next_due(at_ms).periods
         for from_ms, until_ms in pairwise(sorted(done_ms)):
             table = TimelineTable(log.definitions, AtHand())
-            cold = list(table.within(name, from_ms, until_ms))
+            cold = list(table.within(name, from_ms, until_ms, table.telling(name, from_ms)))
             all_alone = (
                 Timeline(_terms_alone(log.definitions, versions))
                 for versions in log.definitions.subscriptions(*name)

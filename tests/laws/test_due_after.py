@@ -187,6 +187,18 @@ def test_what_is_due_next_is_found_whatever_was_asked_for_before(
         assert list(due.periods) == first
 
 
+@given(timelines())
+def test_no_period_is_due_before_one_that_none_overtakes(timeline: Timeline) -> None:
+    every = Timeline(timeline.terms).until(ms("2026-06-01T00:00:00Z"))
+    for number, period in enumerate(every):
+        after = every[number + 1 :]
+        told = list(islice(timeline.overtaking(period), 12))
+        if told:
+            assert told[: len(after)] == after[: len(told)]
+        else:
+            assert min((each.due_at_ms for each in after), default=NEVER_MS) >= period.due_at_ms
+
+
 def test_of_years_that_are_closed_hardly_a_period_is_made() -> None:
     log = Log(NOW)
     log.plan(interval="weekly")

@@ -1825,6 +1825,22 @@ BUGS = (
         "::test_daily_records_are_told_under_the_newest_settings",
     ),
     Bug(
+        "grids-as-before-the-settings",
+        "app/definitions/indexes/records.py",
+        "if self._grids[0] != known:",
+        "if not self._grids[0]:",
+        "tests/app/definitions/indexes/test_records.py"
+        "::test_grids_are_told_under_the_newest_settings_and_as_of_a_time",
+    ),
+    Bug(
+        "grids-of-later-settings",
+        "app/definitions/indexes/records.py",
+        "if until_ms is None or (grids and grids[-1][0] <= until_ms):",
+        "if True:",
+        "tests/app/definitions/indexes/test_records.py"
+        "::test_grids_are_told_under_the_newest_settings_and_as_of_a_time",
+    ),
+    Bug(
         "due-times-taken-to-ascend",
         "app/definitions/timeline.py",
         "        if period.end_ms >= earliest_ms:\n",
@@ -4285,9 +4301,25 @@ BUGS = (
     Bug(
         "subscription-found-by-the-hash-of-its-name",
         "app/definitions/indexes/names.py",
-        "if self._name_of(newest(self._packed.numbered(first))) == name:",
+        "if self._name_of(newest(versions)) == name:",
         "if first >= 0:",
         "tests/app/definitions/indexes/test_names.py::test_each_is_found_by_its_names[one hash]",
+    ),
+    Bug(
+        "only-one-of-a-name-found-by-its-hash",
+        "app/definitions/indexes/names.py",
+        "if lived is not None and self._name_of(lived[1]) == name:",
+        "if lived is not None:",
+        "tests/app/definitions/indexes/test_names.py"
+        "::test_the_only_one_of_a_name_is_told_with_its_life[one hash]",
+    ),
+    Bug(
+        "first-of-several-taken-for-the-only-one",
+        "app/definitions/indexes/names.py",
+        "return None if first in self._more else lived",
+        "return lived",
+        "tests/app/definitions/indexes/test_names.py"
+        "::test_the_only_one_of_a_name_is_told_with_its_life[several hashes]",
     ),
     Bug(
         "changed-definition-not-packed-anew",
@@ -4484,8 +4516,8 @@ BUGS = (
     Bug(
         "name-once-missed-never-found",
         "tables/changelogged/resting.py",
-        "                codes, self._missed = Codes(name, self.add(name, {}), {}), None",
-        "                codes = Codes(name, self.add(name, {}), {})",
+        "                self._missed.discard(name)\n",
+        "",
         "tests/tables/changelogged/test_resting.py::test_all_who_ask_get_the_same_entry_until_it_rests",
     ),
     Bug(
@@ -4698,8 +4730,8 @@ BUGS = (
     Bug(
         "end-passed-over-on-the-grid",
         "app/definitions/timeline.py",
-        "        if subscription.usage_end_ms is not None:\n            return None\n",
-        "",
+        "subscription.canceled_at_ms is not None or subscription.usage_end_ms is not None",
+        "subscription.canceled_at_ms is not None",
         "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
     ),
     Bug(
@@ -4712,9 +4744,16 @@ BUGS = (
     Bug(
         "changed-terms-as-if-there-were-none",
         "app/definitions/timeline.py",
-        "if len(self.terms) != 1:\n            return None\n        (entry,) = self.terms",
-        "if not self.terms:\n            return None\n        entry = self.terms[0]",
+        "if len(terms) != 1:\n        return None\n    (entry,) = terms",
+        "if not terms:\n        return None\n    entry = terms[0]",
         "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
+    ),
+    Bug(
+        "terms-as-of-a-customer-with-nothing-of-its-own",
+        "app/definitions/terms.py",
+        "own = self._definitions.customer_index.own_terms(customer)",
+        "own = NOTHING_OF_ITS_OWN",
+        "tests/laws/test_common_terms.py::test_shared_terms_are_those_of_each_alone",
     ),
     Bug(
         "shared-terms-as-before-a-change",
@@ -4841,7 +4880,7 @@ BUGS = (
     Bug(
         "customer-of-its-own-timezone-taken-for-one-like-most",
         "app/definitions/indexes/organizations.py",
-        "if not is_new or (customer.timezone, customer.grace_days) != _NOTHING_OF_ITS_OWN:",
+        "if not is_new or (customer.timezone, customer.grace_days) != NOTHING_OF_ITS_OWN:",
         "if not is_new:",
         "tests/laws/test_common_terms.py"
         "::test_customers_with_a_timezone_of_their_own_are_told_apart",
@@ -4958,6 +4997,21 @@ BUGS = (
         "                pass",
         "tests/tables/partition/test_rewritten.py"
         "::test_a_late_event_has_the_charges_of_the_record[False]",
+    ),
+    Bug(
+        "charges-of-who-rests-not-rewritten",
+        "tables/partition/history.py",
+        "return not rewritten.changes_plan(life.plan_id)",
+        "return True",
+        "tests/tables/partition/test_rewritten.py::test_who_has_other_charges_is_looked_at[True]",
+    ),
+    Bug(
+        "cuts-of-a-history-record-as-of-the-first-who-rests",
+        "tables/partition/history.py",
+        "if shared is not None and shared in told:\n            return told[shared]",
+        "if told:\n            return next(iter(told.values()))",
+        "tests/tables/partition/test_rewritten.py"
+        "::test_who_rests_waits_for_the_cut_that_shows_the_record_of_its_own_periods",
     ),
     Bug(
         "charges-that-were-others-for-a-while-not-rewritten",
@@ -5172,9 +5226,30 @@ BUGS = (
     Bug(
         "lasting-folds-from-any-first-period-on",
         "tables/routing/plan.py",
-        "folding if _is_like_all_later(first, made_ms, alike_from_ms, turned_ms) else ()",
-        "folding",
+        "return folding if is_like else ()",
+        "return folding",
         "tests/laws/test_alike_periods.py::test_spans_are_so_where_subscriptions_share_their_folds",
+    ),
+    Bug(
+        "lasting-folds-whatever-changed-before-it-was-made",
+        "tables/routing/plan.py",
+        "if alike_from_ms <= made_ms and turned_ms",
+        "if turned_ms",
+        "tests/laws/test_alike_periods.py::test_spans_are_so_where_subscriptions_share_their_folds",
+    ),
+    Bug(
+        "lasting-folds-whatever-turned-since",
+        "tables/routing/plan.py",
+        "if alike_from_ms <= made_ms and turned_ms <= terms.subscription.started_at_ms:",
+        "if alike_from_ms <= made_ms:",
+        "tests/laws/test_alike_periods.py::test_spans_are_so_where_subscriptions_share_their_folds",
+    ),
+    Bug(
+        "period-that-was-over-before-taken-for-due-first",
+        "app/definitions/timeline.py",
+        "if lasting is not None and lasting.since_ms < period.end_ms:",
+        "if lasting is not None:",
+        "tests/laws/test_due_after.py::test_no_period_is_due_before_one_that_none_overtakes",
     ),
     Bug(
         "routes-of-the-common-entry-stay",

@@ -193,13 +193,18 @@ class SubscriptionForm(Form[Subscription]):
             since_ms >>= 16
             shape: tuple[str, str, BillingTime] = self._shapes[at_ms & 0xFFFF]
             return Life(*shape, customer_id, at_ms >> 16, since_ms, since_ms)
+        lived = self.lived(row)
+        return None if lived is None else lived[0]
+
+    def lived(self, row: Row) -> tuple[Life, Subscription] | None:
+        """Return what `life` does, and the subscription itself."""
         single = self.single(row)
         if single is None or single[2].usage_end_ms is not None:
             return None
         created_ms, _, one = single
         shape = one.organization_id, one.plan_id, one.billing_time
         times_ms = created_ms, one.started_at_ms, one.subscription_at_ms
-        return Life(*shape, one.external_customer_id, *times_ms)
+        return Life(*shape, one.external_customer_id, *times_ms), one
 
     def external_name(self, row: Row) -> tuple[str, str]:
         """Return organization and external id of a packed subscription: they never change."""

@@ -11,7 +11,7 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from app.definitions.indexes.forms import Life, Row
+from app.definitions.indexes.forms import Life, Row, SubscriptionForm
 from app.definitions.indexes.index import CodeKey, Index, newest
 from app.definitions.indexes.packed import PackedVersions
 from app.definitions.indexes.places import Places
@@ -27,13 +27,13 @@ class Names(Index):
         packed: PackedVersions[str, Subscription],
         name_of: Callable[[Subscription], CodeKey],
         name_in: Callable[[Row], CodeKey],
-        life_in: Callable[[Row], Life | None],
+        form: SubscriptionForm,
     ):
-        """Find subscriptions by a name; `name_in` and `life_in` read one that is packed."""
+        """Find subscriptions by a name, which `name_in` reads of one that is packed."""
         self._packed = packed
         self._name_of = name_of
         self._name_in = name_in
-        self._life_in = life_in
+        self._form = form
         self._places = Places()
         """Where the first of each name is."""
         self._more: dict[int, array[int]] = {}
@@ -55,10 +55,12 @@ class Names(Index):
         """Return those under a name that has few, of these versions by id."""
         asked = self._asked
         if asked is None or asked[0] != name:
-            if self._branched is None:
-                several = [self._packed.numbered(number) for number in self._numbers(name)]
-            else:
+            if self._branched is not None:
                 several = [versions[identity] for identity in self.ids(name)]
+            elif (one := self._first_of(name)) is None:
+                several = []
+            else:
+                several = [one[1], *map(self._packed.numbered, self._more.get(one[0], ()))]
             asked = self._asked = name, several
         return asked[1]
 
@@ -89,16 +91,20 @@ class Names(Index):
         kept at hand: it is asked of very many.
         """
         row = self._row_of(name)
-        return None if row is None else self._life_in(row)
+        return None if row is None else self._form.life(row)
 
-    def single(self, name: CodeKey) -> Subscription | None:
-        """Return the only one of a name that never changed; else None, as in a branch."""
-        row = self._row_of(name)
-        return None if row is None else self._packed.single_in(row)
+    def lived(self, name: CodeKey) -> tuple[Life, Subscription] | None:
+        """Return what `life` does, and the subscription itself."""
+        for first in self._places.find(hash(name)) if self._branched is None else ():
+            row = self._packed.packed_row(first)
+            lived = None if row is None else self._form.lived(row)
+            if lived is not None and self._name_of(lived[1]) == name:
+                return None if first in self._more else lived
+        return None
 
     def _row_of(self, name: CodeKey) -> Row | None:
         walked = self._walked
-        if walked is not None and walked[0] is name:
+        if walked is not None and walked[0] == name:
             first = walked[1]
             row = self._packed.packed_row(first)
         else:
@@ -120,14 +126,22 @@ class Names(Index):
         return chain(map(key_of, numbers), own)
 
     def _numbers(self, name: CodeKey) -> Sequence[int]:
+        one = self._first_of(name)
+        if one is None:
+            return ()
+        first, more = one[0], self._more.get(one[0])
+        numbers = (first,) if more is None else array("I", (first,)) + more
+        if self._branched is None:
+            return numbers
+        return numbers[: bisect_left(numbers, self._branched)]
+
+    def _first_of(self, name: CodeKey) -> tuple[int, Versions[Subscription]] | None:
+        """Return the first of a name, with its number."""
         for first in self._places.find(hash(name)):
-            if self._name_of(newest(self._packed.numbered(first))) == name:
-                more = self._more.get(first)
-                numbers = (first,) if more is None else array("I", (first,)) + more
-                if self._branched is None:
-                    return numbers
-                return numbers[: bisect_left(numbers, self._branched)]
-        return ()
+            versions = self._packed.numbered(first)
+            if self._name_of(newest(versions)) == name:
+                return first, versions
+        return None
 
     def add(self, subscription: Subscription, number: int | None) -> int:
         """Find one that is new by its name; return how many have the name by now.

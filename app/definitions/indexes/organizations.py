@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Final
+from typing import Final, TypeAlias
 
 from app.definitions.indexes.forms import CustomerForm
 from app.definitions.indexes.groups import Groups
@@ -28,7 +28,9 @@ class OrganizationIndex(Index):
         push(self.versions, organization.id, now_ms, offset, organization)
 
 
-_NOTHING_OF_ITS_OWN: Final = (None, None)
+OwnTerms: TypeAlias = tuple[str | None, int | None]
+"""Timezone and grace of a customer, each its own or None."""
+NOTHING_OF_ITS_OWN: Final[OwnTerms] = (None, None)
 _name_of: Callable[[Customer], CodeKey] = attrgetter("organization_id", "external_id")
 
 
@@ -73,8 +75,8 @@ class CustomerIndex(Index):
             raise LookupError("what has a number was there once")
         return one
 
-    def own_terms(self, name: CodeKey) -> tuple[str | None, int | None] | None:
-        """Return timezone and grace of a customer that never changed, which are its own or None.
+    def own_terms(self, name: CodeKey) -> OwnTerms | None:
+        """Return what is its own of a customer that never changed.
 
         None: it did, or it cannot be told in a branch. Nothing is kept at hand.
         """
@@ -82,7 +84,7 @@ class CustomerIndex(Index):
         if not isinstance(versions, PackedVersions):
             return None
         if not self._apart.has(name):
-            return _NOTHING_OF_ITS_OWN
+            return NOTHING_OF_ITS_OWN
         one = versions.single_of(name)
         return None if one is None else (one.timezone, one.grace_days)
 
@@ -92,7 +94,7 @@ class CustomerIndex(Index):
         is_new = push(self.versions, name, now_ms, offset, customer) is None
         if is_new:
             self.live.add(customer.organization_id, name, self.live.number_of(name))
-        if not is_new or (customer.timezone, customer.grace_days) != _NOTHING_OF_ITS_OWN:
+        if not is_new or (customer.timezone, customer.grace_days) != NOTHING_OF_ITS_OWN:
             self._apart.add(name)
 
     def commit_deletion(self, customer: Customer, now_ms: int, offset: int) -> None:

@@ -116,15 +116,10 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         """Return the object of a key that never changed; None: it did, or did not come."""
         for number in self._places.find(hash(key)):
             row = self._rows.get(number)
-            one = None if row is None else self.single_in(row)
-            if one is not None and self._key(one) == key:
-                return one
+            single = None if row is None else self._form.single(row)
+            if single is not None and self._key(single[2]) == key:
+                return single[2]
         return None
-
-    def single_in(self, row: Row) -> D | None:
-        """Return the object that a row has; None: it has several versions."""
-        single = self._form.single(row)
-        return None if single is None else single[2]
 
     def row(self, number: int) -> Row:
         """Return bytes of the key that has a number: of its first version at least."""

@@ -49,13 +49,15 @@ class HistoryIndex(Index):
 class SettingsVersions(Versions[SettingsRecord]):
     """The settings records, each in force from its append time on."""
 
-    __slots__ = ("_daily",)
+    __slots__ = ("_daily", "_grids")
 
     def __init__(self) -> None:
         """Begin with none."""
         super().__init__()
         self._daily: tuple[int, tuple[tuple[int, int], ...]] = (0, ())
         """(versions looked at, when there are daily records under all of these)"""
+        self._grids: tuple[int, tuple[tuple[int, int], ...]] = (0, ())
+        """(versions looked at, grids of all of these)"""
 
     def daily_ms(self, until_ms: int | None = None) -> tuple[tuple[int, int], ...]:
         """Return from when until when there are daily records: pairs of append times.
@@ -69,6 +71,25 @@ class SettingsVersions(Versions[SettingsRecord]):
         if self._daily[0] != known:
             self._daily = known, self._daily_until(NEVER_MS)
         return self._daily[1]
+
+    def grids_ms(self, until_ms: int | None = None) -> tuple[tuple[int, int], ...]:
+        """Return (append time from which it holds, ms between two grid cuts) of each grid.
+
+        Under records appended until `until_ms` (None: all).
+        """
+        # Each subscription asks, whenever its days are looked at.
+        known = len(self.changes)
+        if self._grids[0] != known:
+            found: list[tuple[int, int]] = []
+            for at_ms, record in zip(self.changes, self.all(), strict=True):
+                grid_ms = record.close_grid_s * 1000
+                if not found or found[-1][1] != grid_ms:
+                    found.append((at_ms, grid_ms))
+            self._grids = known, tuple(found)
+        grids = self._grids[1]
+        if until_ms is None or (grids and grids[-1][0] <= until_ms):
+            return grids
+        return tuple([each for each in grids if each[0] <= until_ms])
 
     def _daily_until(self, until_ms: int) -> tuple[tuple[int, int], ...]:
         found: list[tuple[int, int]] = []

@@ -65,8 +65,8 @@ class SubscriptionIndex(Index):
         external_name = attrgetter("organization_id", "external_id")
         customer_name = attrgetter("organization_id", "external_customer_id")
         self.versions = packed
-        self.by_external_id = Names(packed, external_name, form.external_name, form.life)
-        self.by_customer = Names(packed, customer_name, form.customer_name, form.life)
+        self.by_external_id = Names(packed, external_name, form.external_name, form)
+        self.by_customer = Names(packed, customer_name, form.customer_name, form)
         self.left, self.lasting, self.plans_of = {}, {}, {}
         self.customers_of, self.over_ms = {}, {}
         self.by_organization, self.by_plan = Groups(packed), Groups(packed)
@@ -112,6 +112,9 @@ class SubscriptionIndex(Index):
         known = self.plans_of.get(key)
         if known is not None:
             return known
+        life = self.by_external_id.life(key)
+        if life is not None:
+            return (life.plan_id,)
         found = (versions.all() for versions in self.of_external_id(key))
         return {one.plan_id for each in found for one in each}
 

@@ -12,7 +12,7 @@ from tables.partition.redirection import refolds_of
 from tables.partition.rewritten import MOST_CHANGES
 from tests.tables.partition.test_new_settings import END_MS, NAME, used
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, metric_body, plan_body
+from tests.world.definitions import ORG, SUBSCRIPTION, metric_body, plan_body, subscription_body
 from tests.world.events import arrived
 from tests.world.partition import Live
 
@@ -48,11 +48,41 @@ def test_nothing_is_compiled_for_charges_that_never_changed(code: str, packs: bo
     assert entered(live) == (set(), 0)
 
 
-def test_who_has_other_charges_is_looked_at() -> None:
+@pytest.mark.parametrize("packs", [False, True])
+def test_who_has_other_charges_is_looked_at(packs: bool) -> None:
     live = used("sum", START_MS + 1)
     live.close_until(END_MS)
     live.append(END_MS + 1, UNGROUPED)
+    live.flush()
+    if packs:
+        live.partition.packing.pack(NAME)
     assert entered(live)[0] == {"sum"}
+
+
+def test_who_rests_waits_for_the_cut_that_shows_the_record_of_its_own_periods() -> None:
+    """The month of the one runs on, the week of the others is over."""
+    live = used("sum", START_MS + 1)
+    live.append(START_MS + 2, commands.create_plan(ORG, plan_body(["sum"], code="other")))
+    names = [NAME]
+    live.append(START_MS + 3, commands.update_plan(ORG, "other", {"interval": "monthly"}))
+    for number, plan_code in enumerate(("other", "plan")):
+        body = subscription_body(external_id=f"more{number}", plan_code=plan_code)
+        live.append(START_MS + 4, commands.create_subscription(ORG, body))
+        names.append((ORG, f"more{number}"))
+    at_ms = START_MS + WEEK_MS + DAY_MS
+    sent = [
+        arrived("sum", 9 + n, at_ms, at_ms, external_id=external_id, v="1", g="x")
+        for n, (_, external_id) in enumerate(names)
+    ]
+    live.deliver(sent)
+    live.close_until(at_ms + WEEK_MS)
+    live.flush()
+    for name in names:
+        live.partition.packing.pack(name)
+    assert not any(map(live.partition.timelines.has, names))
+    entered(live, START_MS + WEEK_MS, at_ms + WEEK_MS + 2)
+    waits = [bool(live.partition.cuts.late.of(name)) for name in names]
+    assert waits == [True, False, True]
 
 
 def test_charges_that_were_others_for_a_while_are_looked_at() -> None:

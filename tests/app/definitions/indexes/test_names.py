@@ -100,3 +100,19 @@ def test_a_branch_finds_its_own_and_the_original_does_not(index: SubscriptionInd
     assert by_name(index) == {"a": ["id 0", "id 2"], "b": ["id 1"], "c": ["id 3"]}
     index.commit(subscription(6, "e", "y"), 6, 6)
     assert by_name(branch) == of_branch
+
+
+def test_the_only_one_of_a_name_is_told_with_its_life(index: SubscriptionIndex) -> None:
+    names = index.by_external_id
+    told = {external_id: names.lived((ORG, external_id)) for external_id in "abcd"}
+    assert told["a"] is None
+    assert told["d"] is None
+    for number, external_id in (1, "b"), (3, "c"):
+        lived = told[external_id]
+        assert lived is not None
+        life, one = lived
+        assert one == MADE[number]
+        assert life == names.life((ORG, external_id))
+        assert life.created_ms == number
+    index.commit(subscription(4, "b", "z"), 4, 4)
+    assert names.lived((ORG, "b")) is None

@@ -30,3 +30,15 @@ def test_daily_records_are_told_under_the_newest_settings() -> None:
     assert settings.daily_ms() == ((5, 9),)
     assert settings.daily_ms(7) == ((5, NEVER_MS),)
     assert before.daily_ms() == ((5, NEVER_MS),)
+
+
+def test_grids_are_told_under_the_newest_settings_and_as_of_a_time() -> None:
+    settings = SettingsVersions()
+    for at_ms, grid_s in (3, 60), (5, 60), (8, 3_600):
+        settings.push(at_ms, at_ms, SettingsRecord(close_grid_s=grid_s))
+    assert settings.grids_ms() == ((3, 60_000), (8, 3_600_000))
+    settings.push(9, 9, SettingsRecord(close_grid_s=60))
+    assert settings.grids_ms() == ((3, 60_000), (8, 3_600_000), (9, 60_000))
+    until = [settings.grids_ms(at_ms) for at_ms in (2, 3, 7, 8, 9)]
+    assert list(map(len, until)) == [0, 1, 1, 2, 3]
+    assert settings.grids_ms(8) == ((3, 60_000), (8, 3_600_000))
