@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import cached_property
 from heapq import heappop, heappush
@@ -46,7 +46,7 @@ from tables.closing.reasons import Reasons
 from tables.closing.revision import Alike, Closing, next_revision
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharge
-from tables.routing.route import Route
+from tables.routing.route import FEW_SPANS, Route
 
 CELLS_A_STEP = 64
 """Between two chances to let others go on."""
@@ -246,14 +246,14 @@ class PeriodAtCut:
         seen: set[PublishedCellKey] = set()
         followed: set[str] = set()
         passed: set[str] = set()
-        shows_all = self._shows_all
+        upgraded, shows_all = self.subscription.upgraded, self._shows_all
         own_cut = self._own_cut
         for period_charge, told_of_all in charges.made_of(told_of):
             charge, metric, *_ = period_charge
             yield None
             if codes is not None and metric.code not in codes:
                 continue
-            if self._is_carried_on(period_charge):
+            if upgraded and self._is_carried_on(period_charge):
                 continue
             if ends_unpublished(charge, metric, period):
                 continue
@@ -318,7 +318,10 @@ class PeriodAtCut:
 
     def _spans_of(self, charge: Charge, route: Route) -> Iterator[Span]:
         """Yield the spans of a charge that hold the period."""
-        for span in route.reached(self.period.start_ms):
+        spans: Sequence[Span] = route.spans
+        if len(spans) > FEW_SPANS:
+            spans = route.reached(self.period.start_ms)
+        for span in spans:
             if span.key[:2] == (self.subscription.id, charge.id) and (
                 span.key.start_ms <= self.period.start_ms < span.end_ms
             ):

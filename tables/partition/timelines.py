@@ -96,12 +96,9 @@ class TimelineTable:
         return timelines
 
     def _later_than(self, name: SubscriptionKey, at_ms: int) -> Timelines:
-        """Return timelines of an external id, if need be without those that ended until a time.
-
-        Of many that are not at hand only the others are made.
-        """
+        """Return timelines of an external id that are not at hand, without those over by a time."""
         index, offset = self._definitions.subscription_index, self._definitions.offset
-        first = 0 if self._is_fresh(name) else index.over_by(name, at_ms)
+        first = index.over_by(name, at_ms)
         if not first:
             return self.of(name)
         about, known_first, latest = self._latest
@@ -110,6 +107,22 @@ class TimelineTable:
             latest = self._timelines_of(index.later_of(name, first), before)
             self._latest = (name, offset), first, latest
         return latest
+
+    def _ending_after(self, name: SubscriptionKey, from_ms: int, until_ms: int) -> Timelines:
+        """Return those that may have a period that ends after an instant and starts until another.
+
+        As they stand under all definitions: each ends before the next one begins. Of few all are.
+        """
+        timelines = self.of(name)
+        if len(timelines) <= FEW:
+            return timelines
+        first = last = bisect_right(timelines, from_ms, key=_over_ms)
+        while last < len(timelines):
+            terms = timelines[last][1].terms
+            if terms and all(until_ms < each.subscription.started_at_ms for each in terms):
+                break
+            last += 1
+        return timelines[first:last]
 
     def next_due(self, name: SubscriptionKey, done_ms: int) -> int:
         """Return when a period of an external id is due first after a cut; NEVER_MS: none is."""
@@ -124,39 +137,33 @@ class TimelineTable:
 
         One of a subscription that ended has none from some cut on, and is asked no more.
         """
-        wait_ms, _ = self._waits_ms(name)
-        return self._left(self._running, name, done_ms, wait_ms, _is_running)
+        return self._left(self._running, name, done_ms, _is_running)
 
     def open(self, name: SubscriptionKey, done_ms: int) -> Timelines:
         """Return the timelines that may have a period due after a cut, or one that is not final."""
-        _, wait_ms = self._waits_ms(name)
-        return self._left(self._open, name, done_ms, wait_ms, _is_open)
+        return self._left(self._open, name, done_ms, _is_open)
 
-    def _waits_ms(self, name: SubscriptionKey) -> tuple[int, int]:
-        """Return how long after its end one of an external id may have a period due, or open."""
+    def _asked(self, name: SubscriptionKey, done_ms: int, *, for_open: bool) -> Timelines:
+        """Return timelines that may have a period due after a cut, or open: many are not made."""
         definitions = self._definitions
-        if self._is_fresh(name) or name not in definitions.subscription_index.over_ms:
-            return NEVER_MS, NEVER_MS
+        if name not in definitions.subscription_index.over_ms or self._is_fresh(name):
+            return self.of(name)
         due_ms, final_ms = longest_waits_ms(definitions, name)
         known = (definitions.settings_at(-1), *definitions.settings.all())
-        if any(each.fold_version == 1 for each in known):
+        if for_open and any(each.fold_version == 1 for each in known):
             # It is open for good.
-            final_ms = NEVER_MS
-        return due_ms, final_ms
+            return self.of(name)
+        return self._later_than(name, done_ms - (final_ms if for_open else due_ms))
 
     def _left(
         self,
         kept: dict[SubscriptionKey, Left],
         name: SubscriptionKey,
         done_ms: int,
-        wait_ms: int,
         stays: Callable[[Timeline, int], bool],
     ) -> Timelines:
-        """Return the timelines that stay after a cut; who does not is asked no more.
-
-        `wait_ms`: how long after its end any may stay.
-        """
-        timelines = left = self._later_than(name, done_ms - wait_ms)
+        """Return the timelines that stay after a cut; who does not is asked no more."""
+        timelines = left = self._asked(name, done_ms, for_open=kept is self._open)
         if len(timelines) < 2:
             return timelines
         if not self.has(name):
@@ -197,9 +204,7 @@ class TimelineTable:
         """
         if shared is not None:
             return shared.within(from_ms, until_ms)
-        timelines = self.of(name)
-        if len(timelines) > FEW:
-            timelines = list(_ending_after(timelines, from_ms, until_ms))
+        timelines = self._ending_after(name, from_ms, until_ms)
         return chain.from_iterable(timeline.within(from_ms, until_ms) for _, timeline in timelines)
 
     def telling(self, name: SubscriptionKey, from_ms: int) -> Timeline | None:
@@ -228,9 +233,10 @@ class TimelineTable:
 
         Under all definitions, or under those appended until a time.
         """
-        timelines: Iterable[tuple[Versions[Subscription], Timeline]] = self.of(name, until_ms)
         if until_ms is None:
-            timelines = _ending_after(self.of(name), timestamp_ms, timestamp_ms)
+            timelines = self._ending_after(name, timestamp_ms, timestamp_ms)
+        else:
+            timelines = self.of(name, until_ms)
         for _, timeline in timelines:
             period = timeline.holding(timestamp_ms)
             if period is not None:
@@ -250,7 +256,7 @@ class TimelineTable:
             return period is not None and period.due_at_ms < append_time_ms
         return any(
             period.due_at_ms < append_time_ms
-            for _, timeline in _ending_after(self.of(name), timestamp_ms, append_time_ms)
+            for _, timeline in self._ending_after(name, timestamp_ms, append_time_ms)
             for period in timeline.within(timestamp_ms, append_time_ms)
         )
 
@@ -277,21 +283,6 @@ class TimelineTable:
         self._made.pop(name, None)
         self._running.pop(name, None)
         self._open.pop(name, None)
-
-
-def _ending_after(
-    timelines: Timelines, from_ms: int, until_ms: int
-) -> Iterator[tuple[Versions[Subscription], Timeline]]:
-    """Yield those that may have a period that ends after an instant and starts until another.
-
-    As they stand under all definitions: each ends before the next one begins.
-    """
-    first = 0 if len(timelines) <= FEW else bisect_right(timelines, from_ms, key=_over_ms)
-    for place in range(first, len(timelines)):
-        terms = timelines[place][1].terms
-        if terms and all(until_ms < each.subscription.started_at_ms for each in terms):
-            break
-        yield timelines[place]
 
 
 def _over_ms(one: tuple[Versions[Subscription], Timeline]) -> int:

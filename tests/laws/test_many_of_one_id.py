@@ -222,7 +222,7 @@ def test_who_ended_long_before_is_asked_no_more(
             assert _published(opened) == asked.open(at_ms)
             assert table.period_at(name, at_ms) == asked.holding(at_ms)
             until_ms = at_ms + 9 * DAY_MS
-            assert [*table.within(name, at_ms, until_ms)] == asked.within(at_ms, until_ms)
+            assert [*table.within(name, at_ms, until_ms, None)] == asked.within(at_ms, until_ms)
             late = any(each.due_at_ms < until_ms for each in asked.within(at_ms, until_ms))
             assert table.is_late(name, at_ms, until_ms, recurs=True) == late
             if not at_hand:
