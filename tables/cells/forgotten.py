@@ -40,14 +40,14 @@ def last_period(span: Span) -> Period | None:
     return None if end_ms >= NEVER_MS else span.timeline.holding(end_ms - 1)
 
 
-def all_final_ms(span: Span, done_ms: int) -> int:
-    """Return when all periods of a span are final; NEVER_MS: others may come.
+def all_final_ms(span: Span, last: Period, done_ms: int) -> int:
+    """Return when all periods of a span are final; `last`: the last one.
 
     Of those that were final long before a cut it looks at the last one alone. A period of version 1
-    shows what is dated before it at any age.
+    shows what is dated before it at any age: NEVER_MS.
     """
-    last, terms = last_period(span), span.timeline.terms
-    if last is None or any(each.fold_version == 1 for each in terms):
+    terms = span.timeline.terms
+    if any(each.fold_version == 1 for each in terms):
         return NEVER_MS
     longest_wait_ms = max(each.late_window_ms + each.revise_every_ms for each in terms)
     final_ms = last.final_ms
@@ -63,7 +63,8 @@ def is_over(span: Span) -> bool:
     forgotten_ms = span.forgotten_ms
     if forgotten_ms < 0 or not span.fold.forgets:
         return False
-    return all_final_ms(span, forgotten_ms) <= forgotten_ms
+    last = last_period(span)
+    return last is not None and all_final_ms(span, last, forgotten_ms) <= forgotten_ms
 
 
 def gone_ms(definitions: Definitions, period: Period, settled_ms: int, *, by_day: bool) -> int:

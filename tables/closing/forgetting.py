@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Container, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -260,10 +261,11 @@ def _note_final(partition: Partition, meter_key: MeterKey) -> None:
     ]
     over = _over(route, settled_ms)
     layers = [layer for _, layer, _ in final]
-    layers += [span.layers[BEFORE] for span, _ in over if BEFORE in span.layers]
+    layers += [each.span.layers[BEFORE] for each in over if BEFORE in each.span.layers]
     if not any(layer.cells for layer in layers):
         return
-    periods = [*((span, period) for span, _, period in final), *over]
+    periods = [(span, period) for span, _, period in final]
+    periods += [(each.span, each.last) for each in over]
     if any(_gone_ms(partition, span, period) > settled_ms for span, period in periods):
         return
     if sum(len(layer.cells) for layer in layers) > MOST_CELLS:
@@ -278,23 +280,32 @@ def _note_final(partition: Partition, meter_key: MeterKey) -> None:
     ):
         partition.checkpoint.fold_version = FORGETTING_VERSION
         final_ms = [known_ms, *(period.final_ms for _, _, period in final)]
-        final_ms += [all_final_ms(span, settled_ms) for span, _ in over]
+        final_ms += [each.final_ms for each in over]
         partition.event_ranges.note_forgotten(meter_key, max(final_ms))
         partition.routes.lead_by(route)
 
 
-def _over(route: Route, settled_ms: int) -> list[tuple[Span, Period]]:
-    """Return the spans of what recurs whose periods are all final, each with the last of them."""
-    found = [
-        (span, last_period(span))
-        for span in route.spans
-        if span.fold.metric.recurring and span.fold.forgets and span.timeline.published
-    ]
-    return [
-        (span, last)
-        for span, last in found
-        if last is not None and all_final_ms(span, settled_ms) <= settled_ms
-    ]
+class _Over(NamedTuple):
+    """A span of what recurs that has no period to come."""
+
+    span: Span
+    last: Period
+    final_ms: int
+    """When all of its periods are final."""
+
+
+def _over(route: Route, settled_ms: int) -> list[_Over]:
+    """Return the spans of what recurs whose periods are all final."""
+    found = list[_Over]()
+    for span in route.spans:
+        fold = span.fold
+        last = last_period(span) if fold.metric.recurring and fold.forgets else None
+        if last is None or not span.timeline.published:
+            continue
+        final_ms = all_final_ms(span, last, settled_ms)
+        if final_ms <= settled_ms:
+            found.append(_Over(span, last, final_ms))
+    return found
 
 
 def _gone_ms(partition: Partition, span: Span, period: Period) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator
 from decimal import Decimal
 from functools import cached_property
 from heapq import heappop, heappush
@@ -46,7 +46,7 @@ from tables.closing.reasons import Reasons
 from tables.closing.revision import Alike, Closing, next_revision
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharge
-from tables.routing.route import FEW_SPANS, Route
+from tables.routing.route import Route
 
 CELLS_A_STEP = 64
 """Between two chances to let others go on."""
@@ -318,10 +318,7 @@ class PeriodAtCut:
 
     def _spans_of(self, charge: Charge, route: Route) -> Iterator[Span]:
         """Yield the spans of a charge that hold the period."""
-        spans: Sequence[Span] = route.spans
-        if len(spans) > FEW_SPANS:
-            spans = route.reached(self.period.start_ms)
-        for span in spans:
+        for span in route.reached(self.period.start_ms):
             if span.key[:2] == (self.subscription.id, charge.id) and (
                 span.key.start_ms <= self.period.start_ms < span.end_ms
             ):

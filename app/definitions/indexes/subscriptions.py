@@ -20,6 +20,7 @@ from app.definitions.indexes.packed import PackedVersions, with_numbers
 from app.definitions.indexes.rows import Keep
 from app.definitions.model import Customer, Subscription
 from app.definitions.texts import differ_in_texts_only
+from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Coming, Versions
 
 _AT_ONCE: Final = 256
@@ -28,8 +29,6 @@ _PASSED_OVER: Final = 4_096
 """How many are passed over in one step without a look."""
 _FEW: Final = 8
 """How many under one external id are all looked at, whoever is asked for."""
-_NEVER_MS: Final = 1 << 62
-"""When one is over that has not ended."""
 _LASTING: Final = ("", "active", "terminated", "canceled")
 """Statuses that last until a record changes them, by the number that stands for each."""
 
@@ -268,10 +267,10 @@ class SubscriptionIndex(Index):
 
 
 def _over_ms(versions: Versions[Subscription]) -> int:
-    """Return when a subscription ended and changed last; `_NEVER_MS`: it has not ended."""
+    """Return when a subscription ended and changed last; NEVER_MS: it has not ended."""
     one = newest(versions)
     end_ms = one.canceled_at_ms if one.canceled_at_ms is not None else one.usage_end_ms
-    return _NEVER_MS if end_ms is None else max(end_ms, versions.changes[-1])
+    return NEVER_MS if end_ms is None else max(end_ms, versions.changes[-1])
 
 
 def _counts(of: MutableMapping[str, ActiveCounts], identity: str) -> ActiveCounts:
