@@ -32,6 +32,7 @@ from app.api.http.open_files import most_connections, raise_limit
 from app.api.http.siblings import Siblings
 from app.api.request_metrics import KeysCollector
 from app.api.server import ApiServer, build_app
+from app.bounds.cancellation import end_if_asked, retrieve
 from app.bounds.collecting import Collecting
 from app.clock import Clock, SystemClock
 from app.definitions.commands import set_settings
@@ -58,6 +59,9 @@ SCRAPED_S = 15.0
 """How long the metrics of a worker that gave up stay there."""
 
 _WHOLE_POLL_S = 0.05
+_STARTED_WITHIN_S = 20.0
+"""Seconds that a worker which is to end waits for Faust to have started; without Kafka it never
+has."""
 STOPPED_WITHIN_S = 60
 """A worker that has not stopped by then is ended as it is; the next start restores its state."""
 
@@ -141,15 +145,32 @@ class Worker:
         await self._listen()
         await self.engine.start()
         await self._agree_on_settings()
+        end_if_asked()
         self.gateway.opened = True
         engine = self.engine
         add_ingest(self.app, engine.owned.get, engine.forwarder, engine.shared.turns)
         self.app.in_worker = True
         self.app.finalize()
-        await self.app.start()
+        await self._start_faust()
         # Whoever replaces workers one after the other takes the next when this one is of use.
         while not (engine.ownership.is_whole or engine.failed.is_set() or self.app.should_stop):
+            end_if_asked()
             await asyncio.sleep(_WHOLE_POLL_S)
+        end_if_asked()
+
+    async def _start_faust(self) -> None:
+        """Start Faust; a cancellation waits until it has started.
+
+        One that has started by half waits in its stop for what never began.
+        """
+        starting = asyncio.ensure_future(self.app.start())
+        starting.add_done_callback(retrieve)
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.wait([starting], timeout=_STARTED_WITHIN_S)
+            starting.cancel()
+            raise
 
     async def _listen(self) -> None:
         settings, siblings = self.settings, self._siblings

@@ -28,6 +28,16 @@ def asked_to_end() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def end_if_asked() -> None:
+    """Raise the cancellation that somebody asked for, where what was awaited has swallowed it.
+
+    `asyncio.wait_for` of Python 3.11 does if what it waits for ends in the same moment, and clients
+    of Kafka and Redis wait by it.
+    """
+    if asked_to_end():
+        raise asyncio.CancelledError
+
+
 async def ended(task: asyncio.Task[T]) -> T:
     """Return the outcome of a task that must not stop half-way; raise a cancellation afterwards."""
     cancelled: asyncio.CancelledError | None = None

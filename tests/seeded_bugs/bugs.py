@@ -6229,4 +6229,19 @@ BUGS = (
         'identity = f"\\0{external',
         "tests/simulation/test_second.py::test_the_other_has_what_it_would_have_alone",
     ),
+    Bug(
+        "swallowed-end-not-noticed",
+        "app/bounds/cancellation.py",
+        "    if asked_to_end():\n        raise asyncio.CancelledError",
+        "    if False:\n        raise asyncio.CancelledError",
+        "tests/live/test_ending.py::test_an_end_that_a_client_swallows_is_noticed",
+    ),
+    Bug(
+        "faust-ended-half-started",
+        "app/main.py",
+        "            await asyncio.wait([starting], timeout=_STARTED_WITHIN_S)\n",
+        "",
+        "tests/live/test_ending.py"
+        "::test_one_that_is_ended_while_faust_starts_has_all_of_it_to_stop",
+    ),
 )
