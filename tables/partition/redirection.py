@@ -234,6 +234,7 @@ class Redirection:
                 meter_key, event_ranges, before_ms, history_ms
             ):
                 refold.add(meter_key)
+                refold.update(self._in_place_of(meter_key))
             if is_one:
                 break
             route = self._routes.by_key.get(meter_key)
@@ -246,6 +247,17 @@ class Redirection:
                     self._standing.look_again(name)
                     raise
         return refold
+
+    def _in_place_of(self, meter_key: MeterKey) -> Iterator[MeterKey]:
+        """Yield meter keys that have its cells: its charge is about their code now.
+
+        Their first event came before the definition was looked at.
+        """
+        route = self._routes.find(meter_key)
+        for span in () if route is None else route.spans:
+            standing = self._routes.spans.get(span.key)
+            if standing is not None and standing is not span:
+                yield (*meter_key[:2], standing.fold.metric.code)
 
     def _changes_course(
         self,

@@ -6244,4 +6244,12 @@ BUGS = (
         "tests/live/test_ending.py"
         "::test_one_that_is_ended_while_faust_starts_has_all_of_it_to_stop",
     ),
+    Bug(
+        "taken-over-cells-not-refolded",
+        "tables/partition/redirection.py",
+        "                refold.update(self._in_place_of(meter_key))\n",
+        "",
+        "tests/rules/test_renamed.py"
+        "::test_events_of_the_new_code_that_come_before_it_is_looked_at_count_alone[sum-goes on]",
+    ),
 )

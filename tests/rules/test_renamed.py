@@ -1,0 +1,70 @@
+"""A metric whose code changes, and events of the new one before anybody looked at the change.
+
+Only a metric that no charge has changes its code, so this is of the implicit plan.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from app.definitions import commands
+from app.definitions.model import SettingsRecord
+from app.wire.arrivals import Arrival
+from tables.reading.usage import current_usage
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, metric_body
+from tests.world.events import event
+from tests.world.partition import Live
+from tests.world.verified import differences
+
+AT_MS = START_MS + DAY_MS
+
+
+class Unlooked(Live):
+    """A partition whose worker has much else to do once it has read a definition."""
+
+    looks = True
+
+    def renew(self) -> None:
+        if self.looks:
+            super().renew()
+
+
+def used(live: Live, code: str, number: int) -> None:
+    at_ms = START_MS + number * HOUR_MS
+    sent = event(code, f"t{number}", at_ms, v="2", u=f"{number}", operation_type="add")
+    live.deliver([Arrival(sent, ORG, at_ms, 0, number, 0)])
+
+
+def counted(live: Live) -> int:
+    usage = current_usage(live.partition, (ORG, SUBSCRIPTION), AT_MS)
+    assert usage is not None
+    return sum(row.events_count for row in usage.rows)
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["goes on", "restarts"])
+@pytest.mark.parametrize(
+    "code", ["sum", "max", "latest", "count", "unique", "seats", "balance", "level", "average"]
+)
+def test_events_of_the_new_code_that_come_before_it_is_looked_at_count_alone(
+    code: str, restarts: bool
+) -> None:
+    settings = SettingsRecord(close_grid_s=60, revise_every_s=3600, implicit_plan=True)
+    live = Unlooked(definitions_of([code], settings)[:2])
+    live.define_all()
+    used(live, code, 1)
+    used(live, code, 2)
+    live.looks = False
+    body = metric_body(code) | {"code": "renamed"}
+    live.append(START_MS + 3 * HOUR_MS, commands.update_billable_metric(ORG, code, body))
+    used(live, "renamed", 4)
+    live.looks = True
+    if restarts:
+        live.restart()
+    else:
+        live.renew()
+    assert counted(live) == 1
+    assert differences(live) == []
+    live.restart()
+    assert counted(live) == 1
+    assert differences(live) == []
