@@ -200,6 +200,10 @@ class Aggregation(ABC, Generic[S]):
         state.digest = (state.digest + other.digest) & DIGEST_MASK
         state.precise = add_precise(state.precise, other.precise)
 
+    def carry(self, state: S, other: S) -> None:
+        """Fold another state into that of what lies before the first period."""
+        self.merge(state, other)
+
     @abstractmethod
     def result(self, state: S, before: S | None, window: Window) -> AggregateResult:
         """Return the figures of a period.

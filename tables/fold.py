@@ -20,14 +20,19 @@ from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
 from tables.aggregation import DIGEST_MASK, Groups
 from tables.cells.cell import Alone, Cell, GroupCell, Layer, Span
-from tables.cells.forgotten import is_forgotten, is_over
+from tables.cells.forgotten import is_forgotten, is_over, remembered
 from tables.cells.keys import ONLY_CELL, pack_position
 from tables.cells.watch import Watch
 from tables.changelogged.members import Found, MemberKey, Members, SetKey
 from tables.charge import FoldParts, place_named
 from tables.not_counted import NotCounted, Reason
 from tables.routing.route import FEW_SPANS, Aim, Cells, Route
-from tables.unique_count import Contributions, MemberOperation, UniqueCount, UniqueCountState
+from tables.unique_count import (
+    Contributions,
+    MemberOperation,
+    UniqueCount,
+    UniqueCountState,
+)
 from tables.values import Ignored, Properties
 
 
@@ -616,6 +621,7 @@ def apply_members(
         member = aggregation.settled(member, settled_ms, whole=whole)
         if spills:
             member = aggregation.reduced(member)
+        member = remembered(cell.layer.span, member)
         joined = aggregation.joined(member, operation, whole=whole)
         if joined is member and not spills:
             continue

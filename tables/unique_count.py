@@ -10,7 +10,7 @@ members store (memory, or one exact hash per set in Redis).
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -77,6 +77,11 @@ class UniqueCount(Aggregation[UniqueCountState]):
         super().merge(state, other)
         state.active += other.active
         state.spells += other.spells
+
+    def carry(self, state: UniqueCountState, other: UniqueCountState) -> None:
+        """Add the sums, but for days: before the first period nobody counts any."""
+        super().merge(state, other)
+        state.active += other.active
 
     def result(
         self, state: UniqueCountState, before: UniqueCountState | None, window: Window
@@ -249,6 +254,21 @@ class UniqueCount(Aggregation[UniqueCountState]):
 
     def _day(self, operation: MemberOperation) -> date:
         return local_date(operation.timestamp_ms, self.timezone)
+
+
+def since_last(member: Member, is_forgotten: Callable[[int], bool]) -> Member:
+    """Return a member without what lies before its last operation that cells forgot.
+
+    That one decides what comes after it. What comes in later and is dated before it changes two
+    periods by opposite numbers; both are forgotten, so they are one sum. `is_forgotten` is asked
+    about starts of periods.
+    """
+    for at in range(len(member) - 1, 0, -1):
+        operation = member[at]
+        # Each cut shows it.
+        if operation.cut_ms == 0 and is_forgotten(operation.period_ms):
+            return member[at:]
+    return member
 
 
 def was_active(member: Member, timestamp_ms: int, position: Position, known: Position) -> bool:

@@ -8,7 +8,7 @@ from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.timeline import NEVER_MS
 from bench.growth.spent import Spent
-from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, name_of
+from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, aged, name_of
 from bench.world import subscription_of
 from tables.closing.changed import changed_at
 from tables.closing.close import next_cut, settle
@@ -103,6 +103,11 @@ def defined_begun_anew(times: int) -> Spent:
     return world.spent([partial(again, number) for number in range(TIMES)])
 
 
+def event_of_a_member(months: int) -> Spent:
+    """Fold an event of a property of what recurs, which had one in each month before."""
+    return _folded_again(aged(months, "seats"), NOW_MS, "seats")
+
+
 def event_beside_corrections(corrections: int) -> Spent:
     """Fold an event of a subscription with so many corrections of events that never come."""
     world = World(TIMES)
@@ -113,11 +118,11 @@ def event_beside_corrections(corrections: int) -> Spent:
     return _folded_again(world, NOW_MS)
 
 
-def _folded_again(world: World, at_ms: int) -> Spent:
+def _folded_again(world: World, at_ms: int, code: str = "calls") -> Spent:
     """Fold an event of each subscription that has taken others of the period."""
     for _ in range(3):
-        world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
-    events = [world.event(number, at_ms=at_ms) for number in range(TIMES)]
+        world.fold([world.event(number, code, at_ms) for number in range(TIMES)])
+    events = [world.event(number, code, at_ms) for number in range(TIMES)]
     return world.spent([partial(world.fold, [each]) for each in events])
 
 

@@ -414,6 +414,7 @@ ROWS = tuple(
         (
             Row("event", "pairs", SUBSCRIPTIONS, event),
             Row("… of who began anew", "times", OFTEN, past.event_begun_anew),
+            Row("… of a property once more", "months of age", OLDER, past.event_of_a_member),
             Row("… once nobody asks what changed", "times", OFTEN, past.event_once_told),
             Row("… while an alert stands", "grid cuts", OFTEN, past.event_while_alerts_stand),
             Row("… once alerts are deleted", "times", OFTEN, past.event_of_deleted_alerts),

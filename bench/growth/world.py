@@ -33,12 +33,10 @@ NOW_MS = 1_768_435_200_000
 """2026-01-15"""
 DAY_MS = 86_400_000
 SLICE = 1_000
-BALANCE = {
-    "name": "balance",
-    "code": "balance",
-    "aggregation_type": "sum_agg",
-    "field_name": "gb",
-    "recurring": True,
+RECURRING = {
+    "balance": {"aggregation_type": "sum_agg", "field_name": "gb"},
+    # One property for each subscription: the same one again and again.
+    "seats": {"aggregation_type": "unique_count_agg", "field_name": "group"},
 }
 TIMES = 9
 """Operations a measurement; the last one is counted by steps."""
@@ -54,18 +52,20 @@ class World:
         subscriptions: int = 0,
         months: int = 1,
         *,
-        recurs: bool = False,
+        recurs: str | None = None,
         groups: bool = False,
         anniversaries: bool = False,
     ):
-        """`recurs`: the plan has a charge for `BALANCE`, too. `groups`: the sum is by groups.
+        """`recurs`: of `RECURRING`, the plan charges it, too. `groups`: the sum is by groups.
 
         `anniversaries`: each subscription begins at a time of its own, on one of 28 days.
         """
         self.definitions = Definitions()
         self.now_ms = NOW_MS - 40 * DAY_MS * months
         self.apply(commands.set_settings(SettingsRecord(grace_s=0)))
-        bodies = [*METRICS, BALANCE] if recurs else METRICS
+        bodies = list(METRICS)
+        if recurs is not None:
+            bodies.append({"name": recurs, "code": recurs, "recurring": True, **RECURRING[recurs]})
         metrics = [self.apply(commands.create_billable_metric(ORG, body)).object for body in bodies]
         self.charges = [charge_of(metric.id) for metric in metrics]
         if groups:
@@ -242,7 +242,7 @@ class World:
 
 def aged(months: int, code: str = "calls") -> World:
     """Make a world of subscriptions with an event in each month of their life."""
-    world = World(TIMES, months, recurs=code == "balance")
+    world = World(TIMES, months, recurs=code if code in RECURRING else None)
     _pass_months(world, months, code)
     return world
 

@@ -15,7 +15,7 @@ from app.definitions.timeline import NEVER_MS, Period
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.days import shown_until_ms
 from tables.cells.keys import CellKey, SpanKey
-from tables.unique_count import BEFORE
+from tables.unique_count import BEFORE, Member, since_last
 
 
 def has_forgotten(span: Span, period: Period) -> bool:
@@ -30,6 +30,22 @@ def is_forgotten(layer: Layer) -> bool:
     if span.forgotten_ms < 0:
         return False
     return span.fold.forgets if period is None else has_forgotten(span, period)
+
+
+def remembered(span: Span, member: Member) -> Member:
+    """Return the operations of a member that what comes to a set of all periods may ask for."""
+    fold = span.fold
+    if len(member) < 2 or span.forgotten_ms < 0 or fold.in_advance:
+        return member
+
+    def is_past(start_ms: int) -> bool:
+        layer = span.layers.get(start_ms)
+        if layer is not None:
+            return is_forgotten(layer)
+        period = None if start_ms == BEFORE else span.timeline.holding(start_ms)
+        return start_ms == BEFORE or (period is not None and has_forgotten(span, period))
+
+    return since_last(member, is_past) if fold.metric.recurring and fold.forgets else member
 
 
 def last_period(span: Span) -> Period | None:
@@ -78,9 +94,9 @@ def gone_ms(definitions: Definitions, period: Period, settled_ms: int, *, by_day
 def carry(cell: Cell, into: Cell) -> None:
     """Add a cell of a recurring metric to that of what lies before the first period."""
     aggregation = cell.layer.span.fold.aggregation
-    aggregation.merge(into.state, cell.state)
+    aggregation.carry(into.state, cell.state)
     for cut_ms, state in (cell.late or {}).items():
-        aggregation.merge(into.state_at(cut_ms, aggregation), state)
+        aggregation.carry(into.state_at(cut_ms, aggregation), state)
     if isinstance(cell, GroupCell) and isinstance(into, GroupCell):
         into.first = min(into.first, cell.first)
 
@@ -94,7 +110,9 @@ def as_forgotten_by(spans: Iterable[Span], cells: Mapping[CellKey, Cell]) -> dic
         span, period = forgetful.get(SpanKey(*key[:3])), cell.layer.period
         if span is not None and span.key in over:
             continue
-        forgotten = span is not None and period is not None and has_forgotten(span, period)
+        forgotten = span is not None and (
+            span.fold.metric.recurring if period is None else has_forgotten(span, period)
+        )
         (gone if forgotten else kept)[key] = cell
     carried = dict[CellKey, Cell]()
     for key, cell in gone.items():
@@ -103,11 +121,8 @@ def as_forgotten_by(spans: Iterable[Span], cells: Mapping[CellKey, Cell]) -> dic
             continue
         name = key._replace(layer_ms=BEFORE)
         if name not in carried:
-            known, nothing = kept.get(name), span.fold.aggregation.initialize()
-            layer = Layer.of(span, None, cell.layer.first_shown)
-            carried[name] = type(cell)(layer, cell.filter_id, cell.groups, nothing)
-            if known is not None:
-                carry(known, carried[name])
+            layer, nothing = Layer.of(span, None, cell.layer.first_shown), span.fold.aggregation
+            carried[name] = type(cell)(layer, cell.filter_id, cell.groups, nothing.initialize())
         carry(cell, carried[name])
     return kept | carried
 

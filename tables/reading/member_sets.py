@@ -13,7 +13,7 @@ from app.billing_periods.instants import iso_seconds
 from app.meter.evidence import Difference
 from app.wire.arrivals import MeterKey
 from tables.cells.cell import Span
-from tables.cells.forgotten import has_forgotten, is_over
+from tables.cells.forgotten import has_forgotten, is_over, remembered
 from tables.cells.keys import SpanSetKey
 from tables.changelogged.members import AtHand, SetKey, unpack_member
 from tables.changelogged.operations import Row, row_of
@@ -49,7 +49,8 @@ class MemberSet(NamedTuple):
 
         def standing(member: Member, *, whole: bool) -> Member:
             reduced = aggregation.reduced(member, whole=whole)
-            return aggregation.settled(reduced, next_cut_ms, whole=whole)
+            settled = aggregation.settled(reduced, next_cut_ms, whole=whole)
+            return remembered(self.span, settled)
 
         def differs(text: str, member: Member) -> bool:
             wanted = self.expected.get(text, ())

@@ -6252,4 +6252,41 @@ BUGS = (
         "tests/rules/test_renamed.py"
         "::test_events_of_the_new_code_that_come_before_it_is_looked_at_count_alone[sum-goes on]",
     ),
+    Bug(
+        "members-keep-each-period",
+        "tables/fold.py",
+        "        member = remembered(cell.layer.span, member)\n",
+        "",
+        "tests/laws/test_past_operations.py::test_a_member_is_no_larger_after_years[heads]",
+    ),
+    Bug(
+        "last-operation-of-what-is-forgotten-lost",
+        "tables/unique_count.py",
+        "            return member[at:]",
+        "            return member[at + 1 :]",
+        "tests/laws/test_past_operations.py"
+        "::test_the_last_operation_of_what_is_forgotten_is_enough[0-seats-goes on]",
+    ),
+    Bug(
+        "days-carried-on",
+        "tables/unique_count.py",
+        "    def carry(self, state: UniqueCountState, other: UniqueCountState) -> None:",
+        "    def carried(self, state: UniqueCountState, other: UniqueCountState) -> None:",
+        "tests/laws/test_past_operations.py"
+        "::test_the_last_operation_of_what_is_forgotten_is_enough[0-seats-goes on]",
+    ),
+    Bug(
+        "operations-that-verify-misses",
+        "tables/reading/member_sets.py",
+        "            return remembered(self.span, settled)\n",
+        "            return settled\n",
+        "tests/laws/test_past_operations.py::test_a_member_is_no_larger_after_years[heads]",
+    ),
+    Bug(
+        "last-operation-that-not-all-cuts-show",
+        "tables/unique_count.py",
+        "        if operation.cut_ms == 0 and is_forgotten(operation.period_ms):",
+        "        if is_forgotten(operation.period_ms):",
+        "tests/laws/test_past_operations.py::test_an_operation_that_a_later_cut_shows_is_not_the_last",
+    ),
 )
