@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any, NamedTuple, cast, get_args
 
@@ -20,7 +20,7 @@ from app.definitions.judging import Judging
 from app.definitions.log import apply
 from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS
+from app.definitions.timeline import NEVER_MS, Timeline
 from app.kafka.topics import METER_DEFINITIONS
 from app.meter.usage import PeriodUsage
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
@@ -38,7 +38,7 @@ from tables.changelogged.operations import Row, row_of
 from tables.partition.intake import RefusedArrival
 from tables.partition.partition import Partition
 from tables.reading.verification import Verification
-from tables.unique_count import Member, UniqueCount
+from tables.unique_count import BEFORE, Member, UniqueCount, since_last
 from tests.simulation.asking import Answers, offline_usage_at
 from tests.simulation.everywhere import passed_over
 from tests.simulation.kafka import Broker, LogEntry
@@ -93,8 +93,18 @@ def members_of(
                 apart = partition.members.operations.of_set(key).get(text)
                 rows = sorted(map(row_of, member)) if apart is None else apart
                 member = aggregation.reduced(member)
-            members[span.key, known, text] = aggregation.settled(member, settled_ms), rows
+            member = aggregation.settled(member, settled_ms)
+            if known[2] is None and not span.fold.in_advance:
+                member = since_last(member, partial(_is_past, span.timeline, forgotten_ms))
+            members[span.key, known, text] = member, rows
     return members
+
+
+def _is_past(timeline: Timeline, forgotten_ms: int, start_ms: int) -> bool:
+    period = timeline.holding(start_ms)
+    return forgotten_ms >= 0 and (
+        start_ms == BEFORE or (period is not None and period.final_ms <= forgotten_ms)
+    )
 
 
 def forgotten_of(partition: Partition, name: SubscriptionKey) -> Forgotten:
