@@ -32,6 +32,7 @@ from tables.cells.forgotten import (
 from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.members import SetKey
+from tables.closing.alerts import forgetting_alerts
 from tables.closing.daily import forgetting_told
 from tables.closing.packed_forgetting import Final, final_of
 from tables.closing.schedule import Schedule
@@ -122,6 +123,7 @@ class Forgetting:
         if not is_at_rest(partition, name):
             self._look_later(name, partition.cuts.settled_ms + 1)
             return
+        yield from forgetting_alerts(partition, name)
         packed = partition.packing.is_packed(name)
         if packed and (final := final_of(partition, name)) is not None:
             self._forget_packed(name, final, waited_for)

@@ -5220,6 +5220,38 @@ BUGS = (
         "::test_cells_go_and_the_rows_are_told_as_before",
     ),
     Bug(
+        "what-deleted-alerts-came-to-stays",
+        "tables/closing/alerts.py",
+        "if is_deleted or (is_over and alert_id in later):",
+        "if is_over and alert_id in later:",
+        "tests/tables/closing/test_forgetting_alerts.py"
+        "::test_that_of_a_deleted_alert_goes_with_the_cells",
+    ),
+    Bug(
+        "what-an-alert-came-to-goes-before-its-end-is-decided",
+        "tables/closing/alerts.py",
+        "partition.cuts.grid_cut_of(changes.changes[-1]) <= done_ms",
+        "True",
+        "tests/tables/closing/test_forgetting_alerts.py"
+        "::test_it_stays_until_the_cut_that_decides_the_end_of_the_alert",
+    ),
+    Bug(
+        "what-alerts-of-an-ended-subscription-came-to-goes-though-it-is-shown",
+        "tables/closing/alerts.py",
+        "(is_over and alert_id in later)",
+        "is_over",
+        "tests/tables/closing/test_forgetting_alerts.py"
+        "::test_that_of_an_ended_subscription_goes_once_another_has_one",
+    ),
+    Bug(
+        "cut-that-was-taken-forgotten-with-its-alerts",
+        "tables/changelogged/evaluations.py",
+        "if known.cut_ms < self.newest_ms:",
+        "if True:",
+        "tests/tables/closing/test_forgetting_alerts.py"
+        "::test_the_newest_stays_which_tells_what_cut_was_taken",
+    ),
+    Bug(
         "removals-without-an-active-value-keep-all",
         "tables/closing/told.py",
         "shows_nothing and not figures.counts",
