@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from app.bounds.turns import STEP_ITEMS, Steps
+from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.definitions.model import Charge
 from app.definitions.timeline import Period
 from app.meter.usage import ChargeInForce, PresentedRow
@@ -19,7 +19,11 @@ from tables.breakdown_fold import breakdown_id
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
 from tables.changelogged.checkpoint import FORGETTING_VERSION
-from tables.changelogged.published_period import PresentedCell, PublishedCell
+from tables.changelogged.published_period import (
+    PresentedCell,
+    PublishedCell,
+    PublishedCellKey,
+)
 from tables.closing.beside import span_named
 from tables.partition.partition import Partition
 
@@ -116,7 +120,10 @@ def published_parts(
     presenting = [c for c in charges if c.charge.presents and period.fold_version > 1]
     if not presenting or published is None:
         return parts
-    asked = {key[0] for key, cell in published.cells.items() if not isinstance(cell, PresentedCell)}
+    asked, cells = set[str](), published.cells
+    for some in batches(list(cells), STEP_ITEMS):
+        asked |= {name[0] for name in some if not isinstance(cells.get(name), PresentedCell)}
+        yield
     for in_force in presenting:
         if in_force.charge.id not in asked:
             continue
@@ -150,11 +157,11 @@ def keeping_rows(
     published = partition.published.find(period_name)
     if published is None or not charge.presents:
         return
-    asked = [
-        key
-        for key, cell in published.cells.items()
-        if key[0] == charge.id and not keeps_rows(charge, period, cell)
-    ]
+    asked, cells = list[PublishedCellKey](), published.cells
+    for some in batches([name for name in cells if name[0] == charge.id], STEP_ITEMS):
+        known = ((name, cells.get(name)) for name in some)
+        asked += [name for name, cell in known if cell and not keeps_rows(charge, period, cell)]
+        yield
     if not asked:
         return
     parts = yield from published_parts(partition, name, subscription_id, (in_force,), period)

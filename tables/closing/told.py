@@ -114,8 +114,8 @@ def _keeps_all_rows(partition: Partition, span: Span, period: Period, charge: Ch
     published = partition.published.find((span.key.subscription_id, period.start_ms))
     if published is None or not charge.presents:
         return True
-    cells = published.cells.items()
-    return all(keeps_rows(charge, period, cell) for name, cell in cells if name[0] == charge.id)
+    cells = published.cells
+    return all(keeps_rows(charge, period, cells[name]) for name in cells if name[0] == charge.id)
 
 
 class _Telling(NamedTuple):
