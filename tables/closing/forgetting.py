@@ -20,6 +20,7 @@ import numpy as np
 from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.wire.arrivals import MeterKey, SubscriptionKey
+from tables.breakdown_fold import BreakdownFold
 from tables.cells.cell import Cell, Layer, Span
 from tables.cells.forgotten import (
     all_final_ms,
@@ -131,6 +132,7 @@ class Forgetting:
             return
         partition.packing.unpack(name)
         for code in list(partition.event_ranges.codes_of(name)):
+            yield from _keeping_rows_left(partition, (*name, code))
             yield from _noting_final(partition, (*name, code))
             yield from self._dropping((*name, code), waited_for)
         yield from self._forgetting_days(name)
@@ -243,6 +245,21 @@ def is_at_rest(partition: Partition, name: SubscriptionKey) -> bool:
         or partition.history.revises(name)
         or not partition.corrections.followed.are_shown(name, partition.cuts.settled_ms)
     )
+
+
+def _keeping_rows_left(partition: Partition, meter_key: MeterKey) -> Steps[None]:
+    """Have rows kept of forgotten periods whose cells an earlier program left for them.
+
+    It did so of a charge that recurs and is paid in advance, beside another one of its metric.
+    """
+    route = partition.packing.route_at_hand(meter_key)
+    if route is not None and any(
+        layer.cells and layer.period is not None and is_forgotten(layer)
+        for span in route.spans
+        if isinstance(span.fold, BreakdownFold) and not span.fold.by_day
+        for layer in span.layers.values()
+    ):
+        yield from keeping_all_rows(partition, route, -1)
 
 
 def _noting_final(partition: Partition, meter_key: MeterKey) -> Steps[None]:

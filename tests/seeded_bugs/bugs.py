@@ -5164,6 +5164,14 @@ BUGS = (
         "::test_cells_of_rows_that_are_too_long_to_be_kept_stay",
     ),
     Bug(
+        "rows-that-an-earlier-program-left-are-lost",
+        "tables/closing/forgetting.py",
+        "        yield from keeping_all_rows(partition, route, -1)\n",
+        "        pass\n",
+        "tests/tables/closing/test_forgetting_rows.py"
+        "::test_rows_that_an_earlier_program_left_to_their_cells_are_kept",
+    ),
+    Bug(
         "kept-rows-told-by-cells",
         "tables/closing/presented.py",
         "        if isinstance(cell, PresentedCell):\n            return _rows_in(cell)\n",

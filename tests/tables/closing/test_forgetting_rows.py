@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.meter.usage import PresentedRow, Regrouping
 from app.runtime.topics.published_topic import put_again
+from tables.breakdown_fold import BreakdownFold
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.published import PublishedTable, cut_in
 from tables.changelogged.published_period import PublishedCell
@@ -40,10 +42,11 @@ def shown(
     *codes: str,
     settings: SettingsRecord = SETTINGS,
     found: list[CommandAt] | None = None,
+    presents: tuple[str, ...] | None = None,
 ) -> Live:
     """Two events of each metric in each week, of two users; the last week is final."""
     found = found or definitions_of(codes, settings)
-    shown_by_keys(found)
+    shown_by_keys(found, presents)
     made = Live(found)
     made.define_all()
     offset = 0
@@ -129,6 +132,31 @@ def test_rows_of_what_is_paid_in_advance_and_recurs_go_without_its_cells() -> No
     assert rows_of(one) == before
     assert all(before)
     assert left_of(one)[0] == cells - 2 * 3 + 2, "of each week two rows, and those carried on"
+
+
+def test_rows_that_an_earlier_program_left_to_their_cells_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the same metric another charge is in arrears: its cells went by themselves then."""
+    found = definitions_of(["prepaid"], SETTINGS)
+    (charges,) = [
+        line.command.payload["plan"]["charges"]
+        for line in found
+        if line.command.type == "create_plan"
+    ]
+    arrears = {"code": "arrears", "new_id": str(UUID(int=7)), "pay_in_advance": False}
+    charges.append({**charges[0], **arrears, "properties": {"amount": "1"}})
+    one = shown(3, "prepaid", found=found, presents=("prepaid",))
+    before, cells = rows_of(one), left_of(one)[0]
+    assert sum(bool(rows) for rows in before) == 3
+    with monkeypatch.context() as earlier:
+        earlier.setattr(BreakdownFold, "forgets", property(lambda fold: False))
+        assert one.forget(NAME)
+        assert left_of(one)[0] == cells - 3 + 1
+    one.restart()
+    assert one.forget(NAME)
+    assert rows_of(one) == before
+    assert left_of(one)[0] == cells - 3 + 1 - 2 * 3 + 2
 
 
 @pytest.mark.parametrize("code", ["sum", "balance"])
