@@ -24,6 +24,11 @@ def breakdown_id(charge_id: str) -> str:
     return charge_id + _MARK
 
 
+def charge_presented(name: str) -> str:
+    """Return the name of the fold that a second fold presents, or any other name as it is."""
+    return name.removesuffix(_MARK)
+
+
 class BreakdownFold(ChargeFold):
     """How a charge with presentation keys folds events a second time."""
 
@@ -34,6 +39,11 @@ class BreakdownFold(ChargeFold):
     """It tells that there are too many."""
     limits_history = False
     """What comes after a period makes none of its rows too many."""
+
+    @property
+    def forgets(self) -> bool:
+        """Whether nobody reads its cells of a final period, of which the rows are kept."""
+        return True
 
     def __init__(
         self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int = NEVER_MS

@@ -20,13 +20,14 @@ class OutputMark(NamedTuple):
     """Hash of its value."""
 
 
-_FORGETTING = 25
-FORGETTING_VERSION = 76 * _FORGETTING + FOLD_VERSION
+_FORGETTING = 5
+FORGETTING_VERSION = 381 * _FORGETTING + FOLD_VERSION
 """What a checkpoint says since cells were forgotten: an earlier program refuses to take it.
 
 Programs that never forgot cells of charges paid in advance divide it by 1,000, and those that
 never forgot cells that tell days by 500. Those that let no figures rest divide it by 250, and those
-that carry on what recurs when nothing is to come by 125. They take the rest for the version.
+that carry on what recurs when nothing is to come by 125. Those that keep cells of charges with
+presentation keys divide it by 25. They take the rest for the version.
 """
 
 

@@ -25,23 +25,31 @@ class EvaluationTable(Changelogged):
     def __init__(self) -> None:
         super().__init__()
         self.rows: dict[AlertOf, Evaluation] = {}
+        self.newest_ms = -1
+        """Newest grid cut at which anything was evaluated; -1: none was."""
 
     def put(self, name: AlertOf, evaluation: Evaluation) -> None:
         """Remember an evaluation; it goes out with the next flush."""
         known = self.rows.get(name)
         before = None if known is None else _encode(known)
         self._put(_encode(name), before, _encode(evaluation))
-        self.rows[name] = evaluation
+        self._take(name, evaluation)
 
-    @property
-    def newest_ms(self) -> int:
-        """Newest grid cut at which anything was evaluated; -1: none was."""
-        return max((row.cut_ms for row in self.rows.values()), default=-1)
+    def drop(self, name: AlertOf) -> None:
+        """Drop an evaluation for good, unless it alone tells which grid cut was taken last."""
+        known = self.rows[name]
+        if known.cut_ms < self.newest_ms:
+            del self.rows[name]
+            self._put(_encode(name), _encode(known), None)
 
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""
-        self.rows[_decode_name(key)] = _decode(value)
+        self._take(_decode_name(key), _decode(value))
         self.sum = self.sum.replaced(key, None, value)
+
+    def _take(self, name: AlertOf, evaluation: Evaluation) -> None:
+        self.rows[name] = evaluation
+        self.newest_ms = max(self.newest_ms, evaluation.cut_ms)
 
 
 _encode = msgspec.msgpack.Encoder().encode

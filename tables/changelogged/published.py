@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
+from app.definitions.timeline import NEVER_MS
 from tables.changelogged.checksum import Changelogged, ChangelogSum, Rows
 from tables.changelogged.packed_rows import integer_end, text_end
 from tables.changelogged.piece_store import PeriodKey, PiecesLost, PieceStore
@@ -18,8 +19,10 @@ from tables.changelogged.published_period import (
     PublishedCellKey,
     PublishedPeriod,
     cut_of_row,
+    has_rows,
     period_of,
     rows_of,
+    summed_row,
 )
 
 
@@ -126,6 +129,10 @@ class PublishedTable(Changelogged):
         period.packed[row] = value
         self._put(self._named[1] + row, None if before is None else _encode(before), value)
 
+    def _put(self, key: bytes, before: bytes | None, value: bytes | None) -> None:
+        super()._put(key, summed_row(before), summed_row(value))
+        self._dirty[key] = value
+
     def put_completion(self, name: PeriodKey, revision: int, cut_ms: int) -> PublishedPeriod:
         """Remember a period.completed of the next flush; return the cells of its period."""
         key, value = _encode((name, None)), _encode((revision, cut_ms))
@@ -195,7 +202,7 @@ class PublishedTable(Changelogged):
             rows = {} if piece is None else rows_of(piece)
             rows.pop(SUMS, None)
             self._loading[name] = rows
-        self.sum = self.sum.replaced(key, rows.get(rest), value)
+        self.sum = self.sum.replaced(key, summed_row(rows.get(rest)), summed_row(value))
         if value is None:
             rows.pop(rest, None)
         else:
@@ -243,8 +250,11 @@ _AT_HAND = 200
 
 
 def cut_in(key: bytes, value: bytes) -> int:
-    """Return the cut that a changelog record is of, in ms."""
-    return cut_of_row(key[_period_end(key) :], value)
+    """Return the cut that a changelog record is of, in ms.
+
+    NEVER_MS: it came at any time after its cut, to keep rows.
+    """
+    return NEVER_MS if has_rows(value) else cut_of_row(key[_period_end(key) :], value)
 
 
 def _period_end(key: bytes) -> int:

@@ -17,6 +17,10 @@ from tables.changelogged.packed_rows import paired
 FEW_CELLS: Final = 16
 """A period of more cells stays packed, and each is read when it is asked for."""
 
+KEPT_ROWS_BYTES: Final = 256 * 1024
+"""Bytes of rows by presentation keys of one cell at most, some 3,000 rows: cells of longer ones
+stay instead. Two hundred periods are at hand at once."""
+
 _OwnName = tuple[str, str | None, tuple[str | None, ...]]
 _NewName = tuple[str, str | None, tuple[str | None, ...], tuple[str, ...]]
 
@@ -45,6 +49,12 @@ class PublishedCell(CellText, frozen=True, array_like=True, gc=False):
         """Whether no event counts in it."""
         return not (self.shows_usage or any(self.digest))
 
+    def presented_by(self, rows: bytes) -> PublishedCell:
+        """Return it with its rows by presentation keys, unless they are too long to keep."""
+        if len(rows) > KEPT_ROWS_BYTES:
+            return self
+        return PresentedCell(**msgspec.structs.asdict(self), rows=rows)
+
     def same_figures(self, other: PublishedCell) -> bool:
         """Return True if a revision would say nothing new."""
         return self.same_but_billing(other) and self.billing_digest == other.billing_digest
@@ -61,6 +71,13 @@ class PublishedCell(CellText, frozen=True, array_like=True, gc=False):
         )
 
 
+class PresentedCell(PublishedCell, frozen=True, array_like=True, gc=False):
+    """One that is final, with its rows by presentation keys, which no cell tells any more."""
+
+    rows: bytes = b"null"
+    """JSON, as in its record."""
+
+
 class PackedPeriod(MutableMapping[PublishedCellKey, PublishedCell]):
     """Many cells of a period as they lie in its piece; one is unpacked when it is asked for."""
 
@@ -74,7 +91,7 @@ class PackedPeriod(MutableMapping[PublishedCellKey, PublishedCell]):
     def __getitem__(self, name: PublishedCellKey) -> PublishedCell:
         cell = self._cells.get(name)
         if cell is None:
-            cell = self._cells[name] = _decode_cell(self._rows[_encode(name)])
+            cell = self._cells[name] = _cell_of(self._rows[_encode(name)])
         return cell
 
     def __setitem__(self, name: PublishedCellKey, cell: PublishedCell) -> None:
@@ -189,7 +206,7 @@ def period_of(piece: bytes) -> PublishedPeriod:
     sums, completion = rows.pop(SUMS, None), rows.pop(COMPLETION, None)
     told = (-1, -1) if completion is None else decode_completion(completion)
     if len(rows) <= FEW_CELLS:
-        cells = {name_of_cell(name): _decode_cell(cell) for name, cell in rows.items()}
+        cells = {name_of_cell(name): _cell_of(cell) for name, cell in rows.items()}
         return PublishedPeriod(*told, cells)
     period = PublishedPeriod(*told, PackedPeriod(rows))
     period.sums = period.summed() if sums is None else _decode_sums(sums)
@@ -208,6 +225,23 @@ def name_of_cell(packed: bytes) -> PublishedCellKey:
         return renamed
     own: PublishedCellKey = _decode_name(packed)
     return own
+
+
+def _cell_of(packed: bytes) -> PublishedCell:
+    return (_decode_presented if has_rows(packed) else _decode_cell)(packed)
+
+
+def summed_row(packed: bytes | None) -> bytes | None:
+    """Return what of a row counts in the sum of the changelog: rows of a cell follow from it.
+
+    So what is read again of usage-records has the same sum, whatever was final.
+    """
+    return packed if packed is None or not has_rows(packed) else _encode(_decode_cell(packed))
+
+
+def has_rows(packed: bytes) -> bool:
+    """Return whether a row of a cell keeps those that it is presented by."""
+    return packed[0] == _ARRAY_OF_TEN
 
 
 def cut_of_row(name: bytes, value: bytes) -> int:
@@ -229,9 +263,11 @@ COMPLETION: Final = _encode(None)
 SUMS: Final = b""
 """Name of the row of sums, which no changelog has."""
 _ARRAY_OF_FOUR: Final = 0x94
+_ARRAY_OF_TEN: Final = 0x9A
 _decode_rows = msgspec.msgpack.Decoder(list[bytes]).decode
 _decode_name = msgspec.msgpack.Decoder(_OwnName).decode
 _decode_new_name = msgspec.msgpack.Decoder(_NewName).decode
 _decode_cell = msgspec.msgpack.Decoder(PublishedCell).decode
+_decode_presented = msgspec.msgpack.Decoder(PresentedCell).decode
 _decode_sums = msgspec.msgpack.Decoder(Sums).decode
 decode_completion = msgspec.msgpack.Decoder(tuple[int, int]).decode

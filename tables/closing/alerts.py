@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from app.bounds.turns import Steps
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.model import Alert, Metric, Subscription
 from app.definitions.timeline import Period
 from app.numbers import ZERO, plain
@@ -47,6 +47,29 @@ def triggered(
 def _timelines_at(partition: Partition, name: SubscriptionKey, cut_ms: int) -> Timelines:
     later = partition.definitions.has_commands_after(cut_ms)
     return partition.timelines.of(name, cut_ms if later else None)
+
+
+def forgetting_alerts(partition: Partition, name: SubscriptionKey) -> Steps[None]:
+    """Drop what alerts came to that no cut looks at any more, and no query shows, by steps.
+
+    It is that of deleted alerts, and of ended subscriptions whose external id another one has.
+    """
+    evaluations, alerts = partition.evaluations, partition.definitions.alerts
+    done_ms, later = partition.checkpoint.grid_done_ms, set[str]()
+    for versions in reversed(list(partition.definitions.subscriptions(*name))):
+        newest, subscription_id = versions.at(), next(versions.all()).id
+        is_over = newest is None or newest.status_at(done_ms) != "active"
+        for count, alert_id in enumerate(list(alerts.by_name.get(name, ())), 1):
+            if (subscription_id, alert_id) in evaluations.rows:
+                changes = alerts.versions[alert_id]
+                is_deleted = changes.at() is None and (
+                    partition.cuts.grid_cut_of(changes.changes[-1]) <= done_ms
+                )
+                if is_deleted or (is_over and alert_id in later):
+                    evaluations.drop((subscription_id, alert_id))
+                later.add(alert_id)
+            if count % STEP_ITEMS == 0:
+                yield
 
 
 class _AtCut:

@@ -18,10 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
-from app.definitions.model import Charge, Subscription
 from app.definitions.timeline import NEVER_MS, Period, ceil_to
-from app.numbers import plain
 from app.wire.arrivals import MeterKey, SubscriptionKey
+from tables.breakdown_fold import BreakdownFold
 from tables.cells.cell import Cell, Layer, Span
 from tables.cells.forgotten import (
     all_final_ms,
@@ -34,14 +33,12 @@ from tables.cells.forgotten import (
 from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.members import SetKey
-from tables.closing.billing import may_be_carried_on
+from tables.closing.alerts import forgetting_alerts
 from tables.closing.daily import forgetting_told
 from tables.closing.packed_forgetting import Final, final_of
 from tables.closing.schedule import Schedule
-from tables.daily_fold import charge_told
-from tables.entries_fold import asks, charge_named
+from tables.closing.told import is_told, keeping_all_rows, longest_wait_ms, shows_before
 from tables.partition.partition import Partition
-from tables.routing.period_charges import PeriodCharges
 from tables.routing.route import Route
 from tables.unique_count import BEFORE
 
@@ -127,6 +124,7 @@ class Forgetting:
         if not is_at_rest(partition, name):
             self._look_later(name, partition.cuts.settled_ms + 1)
             return
+        yield from forgetting_alerts(partition, name)
         packed = partition.packing.is_packed(name)
         if packed and (final := final_of(partition, name)) is not None:
             self._forget_packed(name, final, waited_for)
@@ -134,7 +132,8 @@ class Forgetting:
             return
         partition.packing.unpack(name)
         for code in list(partition.event_ranges.codes_of(name)):
-            _note_final(partition, (*name, code))
+            yield from _keeping_rows_left(partition, (*name, code))
+            yield from _noting_final(partition, (*name, code))
             yield from self._dropping((*name, code), waited_for)
         yield from self._forgetting_days(name)
         self._look_later(name, _next_final_ms(partition, name))
@@ -248,11 +247,55 @@ def is_at_rest(partition: Partition, name: SubscriptionKey) -> bool:
     )
 
 
-def _note_final(partition: Partition, meter_key: MeterKey) -> None:
+def _keeping_rows_left(partition: Partition, meter_key: MeterKey) -> Steps[None]:
+    """Have rows kept of forgotten periods whose cells an earlier program left for them.
+
+    It did so of a charge that recurs and is paid in advance, beside another one of its metric.
+    """
+    route = partition.packing.route_at_hand(meter_key)
+    if route is not None and any(
+        layer.cells and layer.period is not None and is_forgotten(layer)
+        for span in route.spans
+        if isinstance(span.fold, BreakdownFold) and not span.fold.by_day
+        for layer in span.layers.values()
+    ):
+        yield from keeping_all_rows(partition, route, -1)
+
+
+def _noting_final(partition: Partition, meter_key: MeterKey) -> Steps[None]:
     """Note that a meter key does without the cells of its final periods, if it does."""
+    known_ms = partition.event_ranges.forgotten_ms(meter_key[:2], meter_key[2])
+    if (found := _final_in(partition, meter_key)) is None:
+        return
+    yield from keeping_all_rows(partition, found.route, known_ms)
+    # Between two steps somebody may have come.
+    found = _final_in(partition, meter_key) if is_at_rest(partition, meter_key[:2]) else None
+    if (
+        found is not None
+        and all(is_told(partition, *each) for each in found.layers)
+        and _is_in_order(partition, found.layers)
+        and not any(shows_before(partition, span, known_ms) for span in found.route.spans)
+    ):
+        partition.checkpoint.fold_version = FORGETTING_VERSION
+        final_ms = [known_ms, *(period.final_ms for _, _, period in found.layers)]
+        final_ms += [each.final_ms for each in found.over]
+        partition.event_ranges.note_forgotten(meter_key, max(final_ms))
+        partition.routes.lead_by(found.route)
+
+
+class _Found(NamedTuple):
+    """What of a meter key is final."""
+
+    route: Route
+    layers: list[tuple[Span, Layer, Period]]
+    over: list[_Over]
+
+
+def _final_in(partition: Partition, meter_key: MeterKey) -> _Found | None:
+    """Return what of a meter key may go, if records tell it; None: nothing may."""
     stale, route = partition.stale, partition.packing.route_at_hand(meter_key)
     if route is None or meter_key in stale.displaced_keys | stale.orphaned_keys:
-        return
+        return None
     settled_ms = partition.cuts.settled_ms
     final = [
         (span, layer, period)
@@ -263,26 +306,16 @@ def _note_final(partition: Partition, meter_key: MeterKey) -> None:
     layers = [layer for _, layer, _ in final]
     layers += [each.span.layers[BEFORE] for each in over if BEFORE in each.span.layers]
     if not any(layer.cells for layer in layers):
-        return
+        return None
     periods = [(span, period) for span, _, period in final]
     periods += [(each.span, each.last) for each in over]
     if any(_gone_ms(partition, span, period) > settled_ms for span, period in periods):
-        return
+        return None
     if sum(len(layer.cells) for layer in layers) > MOST_CELLS:
-        return
+        return None
     if any(map(_is_limited, {id(layer.limits): layer for layer in layers}.values())):
-        return
-    known_ms = partition.event_ranges.forgotten_ms(meter_key[:2], meter_key[2])
-    if (
-        all(_is_told(partition, *each) for each in final)
-        and _is_in_order(partition, final)
-        and not any(_shows_before(partition, span, known_ms) for span in route.spans)
-    ):
-        partition.checkpoint.fold_version = FORGETTING_VERSION
-        final_ms = [known_ms, *(period.final_ms for _, _, period in final)]
-        final_ms += [each.final_ms for each in over]
-        partition.event_ranges.note_forgotten(meter_key, max(final_ms))
-        partition.routes.lead_by(route)
+        return None
+    return _Found(route, final, over)
 
 
 class _Over(NamedTuple):
@@ -340,33 +373,10 @@ def _open_from(partition: Partition, span: Span) -> int:
         return first.start_ms
     settled_ms = partition.cuts.settled_ms
     # The others were due before, and their wait is over.
-    for period in span.timeline.due_after(settled_ms - _longest_wait_ms(partition)):
+    for period in span.timeline.due_after(settled_ms - longest_wait_ms(partition)):
         if period.start_ms >= span.key.start_ms and period.final_ms > settled_ms:
             return period.start_ms
     return NEVER_MS
-
-
-def _longest_wait_ms(partition: Partition) -> int:
-    """Return the longest time there may be from when a period is due until it is final."""
-    settings = partition.definitions.settings.all()
-    return max((each.late_window_s + each.revise_every_s) * 1000 for each in settings)
-
-
-def _shows_before(partition: Partition, span: Span, known_ms: int) -> bool:
-    """Return whether a period that became final since `known_ms` may be asked for more than told.
-
-    What recurs is shown there with all that lies before: it need have no event of its own.
-    """
-    settled_ms = partition.cuts.settled_ms
-    if not (span.fold.metric.recurring and span.fold.forgets and span.timeline.published):
-        return False
-    for period in span.timeline.due_after(known_ms - _longest_wait_ms(partition)):
-        if period.start_ms >= min(span.end_ms, settled_ms):
-            break
-        is_new = period.start_ms >= span.key.start_ms and known_ms < period.final_ms <= settled_ms
-        if is_new and _telling(partition, span, period) is None:
-            return True
-    return False
 
 
 def _layers_of(route: Route) -> Iterable[tuple[Span, Layer, Period]]:
@@ -385,59 +395,6 @@ def _is_limited(layer: Layer) -> bool:
     limits = layer.limits
     names = {name for each in layer.limited_layers() for name in each.cells}
     return limits.group_limit is not None or len(names) >= limits.max_groups
-
-
-def _is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> bool:
-    """Return whether the records of a period say all that anybody may ask of its cells."""
-    recurring = span.fold.metric.recurring
-    published = partition.published.find((span.key.subscription_id, period.start_ms))
-    telling = _telling(partition, span, period)
-    if published is None or published.revision < 0 or telling is None:
-        return False
-    subscription, charges, charge = telling
-
-    def tells(cell: Cell) -> bool:
-        if not span.fold.prices:
-            # Its records have lists of it, and its charge has counted the same events.
-            return cell.late is None
-        known = published.cells.get(charges.name_of(charge, cell.filter_id, cell.groups))
-        told = 0 if known is None else int.from_bytes(known.digest, "big")
-        amount = None if known is None else known.precise_total_amount_cents
-        if recurring:
-            # It tells what all periods until then come to, without what came when it was over.
-            is_told = known is not None or may_be_carried_on(subscription, charge, period)
-            return cell.late is None and is_told
-        precise = None if cell.state.precise is None else plain(cell.state.precise)
-        if cell.late is None and (cell.state.digest, precise) == (told, amount):
-            return True
-        # Operations that leave nothing active have no record, or one without events.
-        shows_nothing = known is None or known.shows_nothing
-        figures = span.figures(period, cell.filter_id, cell.groups)
-        return cell.late is None and shows_nothing and not figures.counts
-
-    return all(map(tells, layer.cells.values()))
-
-
-def _telling(
-    partition: Partition, span: Span, period: Period
-) -> tuple[Subscription, PeriodCharges, Charge] | None:
-    """Return who has a period, its charges and the one of a span.
-
-    None: more may be asked than told.
-    """
-    subscription = partition.definitions.subscription_by_id(
-        span.key.subscription_id, period.fixed_at_ms
-    )
-    if subscription is None:
-        return None
-    charges = partition.routes.charges_of(subscription, period)
-    charge_id = charge_named(charge_told(span.key.charge_id))
-    found = next((one for one in charges.in_force if one.charge.id == charge_id), None)
-    if found is None or found.charge.presents:
-        return None
-    # Later periods of what recurs may list the events of all before.
-    lists = found.metric.recurring and asks(found.charge, found.metric)
-    return None if lists else (subscription, charges, found.charge)
 
 
 def _forgotten_cells(spans: Iterable[Span], over: Container[SpanKey]) -> list[Cell]:

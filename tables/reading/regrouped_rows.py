@@ -18,10 +18,10 @@ from tables.breakdown_fold import BreakdownFold
 from tables.cells.breakdown import BreakdownRow, Breakdowns, is_over, ordered
 from tables.cells.cell import Span
 from tables.cells.figures import window_of
+from tables.cells.forgotten import has_forgotten_since
 from tables.cells.full_usage import (
     CellName,
     adds_up,
-    holds_since,
     names_since_steps,
     paced,
     states_since,
@@ -60,7 +60,8 @@ def merged_rows(
     fold = span.fold
     if not isinstance(fold, BreakdownFold):
         raise TypeError("only a second fold has rows")
-    if not holds_since(span, from_ms):
+    if span.key.start_ms > from_ms or has_forgotten_since(span, from_ms):
+        # What lies before all periods does not tell rows of no units from none at all.
         return MergedRows(tells=False)
     if is_over(fold, span, period) or _was_over(span, period, from_ms):
         return MergedRows(tells=True)

@@ -38,10 +38,10 @@ from tables.cells.group_limit import ANY_NUMBER
 from tables.cells.keys import SpanKey
 from tables.changelogged.members import Members
 from tables.charge import ChargeFold
+from tables.closing.presented import presented, presenting_span, spans_of
 from tables.fold import Folded, apply_members, fold_run
 from tables.partition.left_out import FROM_THE_FIRST
 from tables.partition.partition import Partition
-from tables.reading.presented import presented, presenting_span, spans_of
 from tables.reading.regrouped_rows import MergedRows, merged_rows
 from tables.reading.tracing import TracedArrival
 from tables.reading.usage import accrues_until, period_shown, row_of

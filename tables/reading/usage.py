@@ -27,15 +27,15 @@ from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
 from tables.changelogged.published_period import PublishedCell, PublishedPeriod
-from tables.partition.partition import Partition
-from tables.reading.in_advance import with_in_advance
-from tables.reading.presented import (
+from tables.closing.presented import (
     PublishedParts,
     presented,
     presenting_span,
     published_parts,
     spans_of,
 )
+from tables.partition.partition import Partition
+from tables.reading.in_advance import with_in_advance
 from tables.reading.publication import Pending, pending_steps, publication
 from tables.routing.implicit import implicit_plan, implicit_subscription
 from tables.routing.period_charges import PeriodCharges

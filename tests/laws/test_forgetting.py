@@ -13,13 +13,21 @@ from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
+from app.meter.usage import PeriodUsage, UsageRow
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, SubscriptionKey
 from tables.cells.forgotten import has_forgotten
 from tables.closing.close import next_cut
 from tests.laws.test_full_usage import figures
 from tests.laws.test_repairs import Log
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, CommandAt, definitions_of, metric_body
+from tests.world.definitions import (
+    ORG,
+    CommandAt,
+    definitions_of,
+    metric_body,
+    presented_by,
+    shown_by_keys,
+)
 from tests.world.past import past_usage
 from tests.world.profiles import dear
 from tests.world.repaired import NAME, Repaired
@@ -28,7 +36,9 @@ from tests.world.verified import differences
 RECURRING = ("balance", "seats", "heads", "level")
 CODES = ("count", "sum", "max", "latest", "average", "filtered", "unique", "visitors", *RECURRING)
 LISTED = ("count", "max", "fees", "guests", "sum")
-"""Charges whose records list single events; the rows of one hold its cells back."""
+"""Charges whose records list single events."""
+BY_KEYS = ("sum", "average", "latest", "filtered", "balance", "seats", "level", "prepaid", "calls")
+"""Charges whose usage is also shown by presentation keys; of some what recurs."""
 IN_ADVANCE = ("passes", "spent", "calls", "prepaid", "sum")
 """Charges paid in advance, of which one is grouped and one recurs; an amend may leave for a sum."""
 TOLD_PACKED = ("count", "sum", "max", "latest", "filtered", "unique", "calls", "passes")
@@ -148,6 +158,20 @@ def repriced(log: Log, charge_ids: dict[str, str]) -> list[Command]:
     return [commands.update_charge(ORG, "plan", code, {"properties": price}), history]
 
 
+def shown_otherwise(log: Log, charge_ids: dict[str, str]) -> list[Command]:
+    """Other keys by which the usage of a charge is shown, or none, and maybe a history record."""
+    code, from_ms = log.choose.choice(sorted(charge_ids)), START_MS
+    keys = log.choose.choice([(), ("u",), ("g", "operation_type")])
+    update = {"properties": {"amount": "1", **(presented_by(*keys) if keys else {})}}
+    edits: list[Command] = [commands.update_charge(ORG, "plan", code, update)]
+    if log.choose.random() < 0.5:
+        to_ms = from_ms + log.choose.choice((3, 100)) * WEEK_MS
+        named = [charge_ids[code]]
+        history = commands.apply_history(ORG, charge_ids=named, from_ms=from_ms, to_ms=to_ms)
+        edits.append(history)
+    return edits
+
+
 def moved_back(arrival: CorrectionArrival, log: Log) -> CorrectionArrival:
     """An amend that dates its event some weeks earlier."""
     event = arrival.correction.event
@@ -191,6 +215,8 @@ def play(
         rewritten = rewriting(log, metric_ids) if log.choose.random() < 0.1 else []
         if codes is LISTED and log.choose.random() < 0.1:
             rewritten += repriced(log, charge_ids_of(definitions))
+        if codes is BY_KEYS and log.choose.random() < 0.1:
+            rewritten += shown_otherwise(log, charge_ids_of(definitions))
         if seed % 2 and log.choose.random() < 0.1:
             rewritten.append(other_waits(log, settings))
         if isinstance(each, Arrival) and seed % 2 and log.choose.random() < 0.2:
@@ -241,24 +267,38 @@ def charge_ids_of(definitions: Iterable[CommandAt]) -> dict[str, str]:
 
 @pytest.mark.parametrize(("settings", "seed"), PLAYED)
 @pytest.mark.parametrize(
-    "codes", [CODES, IN_ADVANCE, LISTED], ids=["in arrears", "in advance", "listed"]
+    "codes",
+    [CODES, IN_ADVANCE, LISTED, BY_KEYS],
+    ids=["in arrears", "in advance", "listed", "by keys"],
 )
 def test_the_same_is_published_and_told(
     codes: tuple[str, ...], settings: SettingsRecord, seed: int
 ) -> None:
-    definitions = definitions_of(codes, settings, presents=codes is LISTED)
+    definitions = definitions_of(codes, settings, presents=codes in (LISTED, BY_KEYS))
+    if codes is BY_KEYS:
+        shown_by_keys(definitions)
     forgetful, keeping = Forgetful(definitions), Keeping(definitions)
     at_ms = play((forgetful, keeping), definitions, seed, codes, settings)
     assert forgetful.values() == keeping.values()
     assert forgetful.forgotten() > 0 == keeping.forgotten()
     ours, theirs = (past_usage(live.partition, NAME, at_ms) for live in (forgetful, keeping))
-    assert [one.rows for one in ours] == [one.rows for one in theirs]
+    assert [as_told(*each) for each in zip(ours, theirs, strict=True)] == [
+        one.rows for one in theirs
+    ]
     assert ours
     assert figures(forgetful, at_ms) == figures(keeping, at_ms) != {}
     assert differences(forgetful) == []
     forgetful.forget(NAME)
     forgetful.flush()
     assert left_of_forgotten(forgetful) == []
+
+
+def as_told(ours: PeriodUsage, theirs: PeriodUsage) -> tuple[UsageRow, ...]:
+    """Return rows of usage without parts that another cannot tell any more: cells hold more."""
+    return tuple(
+        replace(row, presented=None) if other.presented is None else row
+        for row, other in zip(ours.rows, theirs.rows, strict=True)
+    )
 
 
 @pytest.mark.parametrize(("settings", "seed"), PLAYED)

@@ -14,7 +14,7 @@ from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.meter.usage import PeriodUsage, Regrouping
 from app.numbers import plain
 from tables.cells.full_usage import full_figures_steps
-from tables.reading.presented import spans_of
+from tables.closing.presented import spans_of
 from tables.reading.regrouping import Regrouped
 from tables.reading.tracing import verdict
 from tables.reading.usage import current_usage, period_shown

@@ -194,6 +194,16 @@ def definitions_of(
     return lines((START_MS - HOUR_MS, command) for command in made)
 
 
+def shown_by_keys(definitions: Iterable[CommandAt], only: Sequence[str] | None = None) -> None:
+    """Have usage of charges shown by keys, and no single events listed; None: of all charges."""
+    for line in definitions:
+        if line.command.type == "create_plan":
+            for charge in line.command.payload["plan"]["charges"]:
+                charge["charge_model"] = "standard"
+                if only is None or charge["code"] in only:
+                    charge["properties"] |= {"amount": "1", **presented_by("u", "operation_type")}
+
+
 class Made(NamedTuple):
     """What there is to be changed."""
 

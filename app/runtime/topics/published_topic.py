@@ -10,7 +10,7 @@ from hashlib import blake2b
 import msgspec
 
 from app.billing_periods.instants import iso_seconds, parse_iso8601_ms
-from app.definitions.model import Subscription, listed_group_keys
+from app.definitions.model import Subscription, listed_group_keys, listed_presentation_keys
 from app.definitions.state import Definitions
 from app.definitions.terms import subscription_timeline
 from app.definitions.timeline import NEVER_MS, Period
@@ -199,6 +199,9 @@ def put_again(table: PublishedTable, definitions: Definitions, value: bytes) -> 
         plans = definitions.plan_of(subscription.id)
         charges = PeriodCharges(definitions, plans, whole_period, history)
         cell = _renamed(record, subscription, whole_period, charges) or cell
+    if whole_period.fold_version > 1 and listed_presentation_keys(record.charge.properties):
+        # Where the period is final no cell tells them.
+        published = published.presented_by(bytes(record.presentation_breakdowns))
     table.put_cell(period, cell, published)
 
 
