@@ -847,6 +847,70 @@ BUGS = (
         "::test_what_changes_while_events_are_read_is_not_called_wrong",
     ),
     Bug(
+        "correction-in-force-with-half-of-its-codes",
+        "tables/partition/recorrection.py",
+        "if any((*name, code) not in self._meter_keys for code in codes_of(placed, history)):",
+        "if False:",
+        "tests/laws/test_narrow_refolds.py"
+        "::test_what_came_in_force_for_other_codes_waits_for_a_refold_of_these",
+    ),
+    Bug(
+        "narrow-refold-takes-what-others-are-revised-by",
+        "tables/partition/corrected.py",
+        "if (*name, key[0]) not in meter_keys}",
+        "if False}",
+        "tests/laws/test_narrow_refolds.py"
+        "::test_of_the_codes_concerned_it_comes_to_what_a_refold_of_all_does",
+    ),
+    Bug(
+        "narrow-refold-shows-corrections-that-wait",
+        "tables/partition/recorrection.py",
+        "            horizon_ms, known = NEVER_MS, ()\n",
+        "            pass\n",
+        "tests/laws/test_narrow_refolds.py"
+        "::test_what_came_in_force_for_other_codes_waits_for_a_refold_of_these",
+    ),
+    Bug(
+        "refold-passes-over-what-was-amended-into-its-code",
+        "tables/changelogged/correction_rows.py",
+        "        if came_with != amended:\n",
+        "        if False:\n",
+        "tests/laws/test_narrow_refolds.py"
+        "::test_an_event_that_was_amended_into_the_code_is_read_again",
+    ),
+    Bug(
+        "refold-trusts-amendments-that-a-restart-has-loaded",
+        "tables/changelogged/correction_rows.py",
+        "self._unread[number] += 1",
+        "pass",
+        "tests/laws/test_narrow_refolds.py"
+        "::test_an_event_that_was_amended_into_the_code_is_read_again",
+    ),
+    Bug(
+        "refold-passes-over-what-came-amended-meanwhile",
+        "tables/partition/refold.py",
+        "return codes is None or all(",
+        "return True or all(",
+        "tests/laws/test_narrow_refolds.py"
+        "::test_an_event_that_was_amended_before_it_came_may_come_during_a_refold",
+    ),
+    Bug(
+        "repair-beside-a-refold-for-corrections",
+        "app/runtime/partition/refold_queue.py",
+        "elif name in self._recorrected:",
+        "elif False:",
+        "tests/app/runtime/partition/test_refold_queue.py"
+        "::test_a_repair_waits_for_a_refold_for_corrections_and_so_does_its_cut",
+    ),
+    Bug(
+        "repair-waits-for-a-refold-of-nothing",
+        "app/runtime/partition/refold_queue.py",
+        "if self.meter_keys and name in self._recorrecting:",
+        "if name in self._recorrecting:",
+        "tests/app/runtime/partition/test_refold_queue.py"
+        "::test_no_repair_waits_for_a_refold_of_nothing",
+    ),
+    Bug(
         "correction-during-a-refold-put-in-force-twice",
         "tables/partition/corrected.py",
         "return known is None or stored.applied or stored.row in known",

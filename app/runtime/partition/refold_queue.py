@@ -27,6 +27,8 @@ class RefoldQueue:
         """The queued ones; a refold that has begun has taken its own out."""
         self._recorrecting: dict[SubscriptionKey, None] = {}
         """Subscriptions whose queued refold puts other corrections in force."""
+        self._recorrected: dict[SubscriptionKey, None] = {}
+        """Subscriptions of a refold that has begun, until it is swapped in or put back."""
         self._most = 0
         """Most subscriptions at a time, since a refold of more has failed; 0: all of them."""
         self.repairs: dict[SubscriptionKey, int] = {}
@@ -74,11 +76,35 @@ class RefoldQueue:
         self.repairs.pop(name, None)
         self._state.stale.repairing.discard(name)
 
+    def defer_repair(self, name: SubscriptionKey) -> bool:
+        """Leave a repair until the refold is over that puts corrections in force.
+
+        Return whether there is one. Whoever swaps it in looks for corrections again.
+        """
+        if self.meter_keys and name in self._recorrecting:
+            self._queued_since_ms = min(self._queued_since_ms, self.repairs[name])
+        elif name in self._recorrected:
+            self._begun_since_ms = min(self._begun_since_ms, self.repairs[name])
+        else:
+            return False
+        self.repaired(name)
+        return True
+
+    def recorrect(
+        self, name: SubscriptionKey, since_ms: int, meter_keys: set[MeterKey] | None = None
+    ) -> None:
+        """Queue a refold under the corrections that the next cut shows; that cut waits for it.
+
+        `meter_keys`: those that the corrections concern; None: all of the subscription.
+        """
+        self._recorrecting[name] = None
+        known = self._state.event_ranges.meter_keys_of(name)
+        self.want(known if meter_keys is None else meter_keys, since_ms)
+
     def requeue_corrections(self, names: Iterable[SubscriptionKey], since_ms: int) -> None:
-        """Queue a refold under the corrections that the next cuts show; those cuts wait for it."""
+        """Queue a refold of all of some subscriptions under the corrections of their next cuts."""
         for name in names:
-            self._recorrecting[name] = None
-            self.want(self._state.event_ranges.meter_keys_of(name), since_ms)
+            self.recorrect(name, since_ms)
 
     def want_displaced(self, folded: Iterable[Run] = ()) -> None:
         """Queue what events before those folded change; `folded`: all that was folded since.
@@ -113,6 +139,7 @@ class RefoldQueue:
         meter_keys, self.meter_keys = self.meter_keys, {}
         self._begun_since_ms, self._queued_since_ms = self._queued_since_ms, NEVER_MS
         names, self._recorrecting = self._recorrecting, {}
+        self._recorrected = names
         if self._most:
             most = dict.fromkeys(
                 islice(dict.fromkeys(meter_key[:2] for meter_key in meter_keys), self._most)
@@ -122,7 +149,7 @@ class RefoldQueue:
             }
             self._recorrecting = {name: None for name in names if name not in most}
             meter_keys = {meter_key: None for meter_key in meter_keys if meter_key[:2] in most}
-            names = {name: None for name in names if name in most}
+            names = self._recorrected = {name: None for name in names if name in most}
             if self.meter_keys:
                 self._queued_since_ms = self._begun_since_ms
             # If they can be refolded, twice as many the next time.
@@ -135,6 +162,7 @@ class RefoldQueue:
         """Queue again, before all others, what a refold took and did not swap in."""
         self.meter_keys = {**meter_keys, **self.meter_keys}
         self._recorrecting = {**names, **self._recorrecting}
+        self._recorrected = {}
         if meter_keys:
             self._queued_since_ms = min(self._queued_since_ms, self._begun_since_ms)
             self._begun_since_ms = NEVER_MS
@@ -175,7 +203,7 @@ class RefoldQueue:
         `definitions`: (next offset, append time) of the last one applied here.
         """
         self._state.stale.finish(self.meter_keys)
-        self._begun_since_ms = NEVER_MS
+        self._begun_since_ms, self._recorrected = NEVER_MS, {}
         self.note_definitions(*definitions)
 
     # Definitions

@@ -43,6 +43,36 @@ def test_what_an_earlier_copy_changes_is_refolded_as_a_whole() -> None:
     assert state.stale.whole_keys == {ONE, OTHER}
 
 
+def test_a_repair_waits_for_a_refold_for_corrections_and_so_does_its_cut() -> None:
+    """Else the refold that comes next would have to be one of all codes."""
+    queued, _ = queue()
+    name = ONE[:2]
+    queued.want_repair(name, 5)
+    assert not queued.defer_repair(name)
+    queued.recorrect(name, 5, {ONE})
+    queued.want_repair(name, 4)
+    assert queued.defer_repair(name)
+    assert not queued.repairs
+    assert queued.since_ms == 4
+    meter_keys, names = queued.begin()
+    assert (set(meter_keys), set(names)) == ({ONE}, {name})
+    queued.want_repair(name, 3)
+    assert queued.defer_repair(name)
+    assert queued.since_ms == 3
+    queued.let_cuts_go_on((0, -1))
+    queued.want_repair(name, 6)
+    assert not queued.defer_repair(name)
+    assert queued.since_ms == 6
+
+
+def test_no_repair_waits_for_a_refold_of_nothing() -> None:
+    """Nobody knows an event of the subscription, so no meter key was queued."""
+    queued, _ = queue()
+    queued.recorrect(ONE[:2], 5)
+    queued.want_repair(ONE[:2], 4)
+    assert not queued.defer_repair(ONE[:2])
+
+
 def test_it_is_so_until_it_was_done() -> None:
     queued, state = queue()
     queued.want([ONE], 1)
