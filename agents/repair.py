@@ -18,6 +18,7 @@ from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.closing.close import next_cut
 from tables.event_index.entries import Entry
+from tables.partition.left_out import FROM_THE_FIRST
 from tables.partition.repair import Original, Repair
 
 log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ async def _repair(
         if left is None or left:
             # Its next cut is looked for after the refold.
             names.discard(name)
-            _leave_to_refold(owned, name, left)
+            _leave_to_refold(owned, name, left, job.dated_ms)
         elif job.is_done:
             job.finish()
             queue.repaired(name)
@@ -128,9 +129,18 @@ async def _repair(
 
 
 def _leave_to_refold(
-    owned: OwnedPartition, name: SubscriptionKey, meter_keys: set[MeterKey] | None = None
+    owned: OwnedPartition,
+    name: SubscriptionKey,
+    meter_keys: set[MeterKey] | None = None,
+    dated_ms: int = FROM_THE_FIRST,
 ) -> None:
-    """Leave corrections to a refold of some meter keys; None: of all of the subscription."""
+    """Leave corrections to a refold of some meter keys; None: of all of the subscription.
+
+    `dated_ms`: since when their events are dated.
+    """
     queue = owned.refold_queue
-    queue.recorrect(name, queue.repairs[name], meter_keys)
+    if meter_keys is None:
+        queue.requeue_corrections([name], queue.repairs[name])
+    else:
+        queue.recorrect(name, queue.repairs[name], meter_keys, dated_ms)
     queue.repaired(name)

@@ -7,7 +7,7 @@ from functools import partial
 from app.bounds.turns import drained
 from app.wire.arrivals import Arrival, MeterKey
 from bench.growth.spent import Spent
-from bench.growth.world import DAY_MS, NOW_MS, TIMES, World, name_of, names
+from bench.growth.world import DAY_MS, NOW_MS, TIMES, World, aged, names
 from tables.closing.close import next_cut, settle
 from tables.partition.refold import Refold
 from tables.partition.repair import Original, Repair
@@ -22,7 +22,7 @@ def correction(world: World) -> Spent:
 
     def cancel(number: int) -> None:
         world.correct(wrong[number])
-        if _repaired(world, wrong[number]) != set():
+        if _repaired(world, wrong[number])[1] != set():
             raise RuntimeError("a correction needs a refold")
 
     return world.spent([partial(cancel, number) for number in range(TIMES)])
@@ -40,15 +40,34 @@ def greatest(events: int) -> Spent:
 
     def amend(number: int) -> None:
         world.correct(wrong[number], least.event.properties)
-        left = _repaired(world, wrong[number])
-        if not left:
-            raise RuntimeError("a correction needs no refold")
-        world.refold(Refold(world.state, left, {name_of(0): next_cut(world.state, name_of(0))}))
+        _refolded(world, wrong[number])
 
     return world.spent([partial(amend, number) for number in range(TIMES)])
 
 
-def _repaired(world: World, wrong: Arrival) -> set[MeterKey] | None:
+def greatest_at_an_age(months: int) -> Spent:
+    """Cancel the event of a maximum in the month that is open; most months are forgotten."""
+    world = aged(months, "cpu")
+    wrong = [list(world.of([name]))[-1] for name in names()]
+
+    def cancel(number: int) -> None:
+        world.correct(wrong[number], appended_ms=NOW_MS + DAY_MS)
+        _refolded(world, wrong[number])
+
+    return world.spent([partial(cancel, number) for number in range(TIMES)])
+
+
+def _refolded(world: World, wrong: Arrival) -> None:
+    """Refold what a repair leaves, as an owner does."""
+    name = wrong.name
+    job, left = _repaired(world, wrong)
+    if not left:
+        raise RuntimeError("a correction needs no refold")
+    told = {name: next_cut(world.state, name)}, {name: job.dated_ms}
+    world.refold(Refold(world.state, left, told[0], redefined=left, dated=told[1]))
+
+
+def _repaired(world: World, wrong: Arrival) -> tuple[Repair, set[MeterKey] | None]:
     """Repair a subscription as an owner does; return what a refold has to fold."""
     job = Repair(world.state, wrong.name, next_cut(world.state, wrong.name))
     originals: dict[bytes, Original | None] = {}
@@ -58,4 +77,4 @@ def _repaired(world: World, wrong: Arrival) -> set[MeterKey] | None:
     left = drained(job.repairing(originals))
     if left == set():
         job.finish()
-    return left
+    return job, left

@@ -450,6 +450,7 @@ ROWS = tuple(
             Row("correction", "events", EVENTS, correction),
             Row("… beside others billed", "events", EVENTS, partial(correction, at_once=True)),
             Row("… of the greatest value", "events of others", EVENTS, corrected.greatest),
+            Row("… at an age", "months of age", OLDER, corrected.greatest_at_an_age),
             Row("smaller duplicate", "events", EVENTS, partial(smaller_duplicate, "calls")),
             Row("… of a unique value", "events", EVENTS, partial(smaller_duplicate, "users")),
             Row("late event", "months of age", MONTHS, late_event),

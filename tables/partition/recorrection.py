@@ -1,7 +1,8 @@
 """Recorrection: the corrections that one refold puts in force (records-and-cuts §9).
 
-It may be of some codes of a subscription. A correction then comes in force with it if every code
-that its event had, or is to have, is among them: the cells of others would not show it.
+It may be of some codes of a subscription, and of what is dated from some time on. A correction then
+comes in force with it if all that its event was, or is to be, is folded: other cells would not show
+it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.changelogged.correction_rows import StoredCorrection
-from tables.partition.changed import codes_of
+from tables.partition.changed import versions_of
+from tables.partition.left_out import FROM_THE_FIRST
 from tables.partition.partition import Partition
 from tables.partition.revised import Counted, Revised, Versions
 from tables.spool import Spool
@@ -35,8 +37,12 @@ class Recorrection:
         self._meter_keys = meter_keys
         self.horizons = dict(horizons)
 
-    def begin(self) -> None:
-        """Take in what is known now: events fed before would not show what comes later."""
+    def begin(self, dated_from: Mapping[MeterKey, int]) -> None:
+        """Take in what is known now: events fed before would not show what comes later.
+
+        `dated_from`: since when events are dated that are folded, of meter keys not folded whole.
+        """
+        self._dated_from = dated_from
         partition, followed = self._partition, self._partition.corrections.followed
         self._standing = {
             name: followed.until(name, horizon_ms) for name, horizon_ms in self.horizons.items()
@@ -45,9 +51,10 @@ class Recorrection:
         self._narrow = {
             name
             for name in self.horizons
-            if not partition.event_ranges.meter_keys_of(name) <= self._meter_keys
+            if not partition.event_ranges.meter_keys_of(name)
+            <= self._meter_keys - dated_from.keys()
         }
-        """Subscriptions of which other codes stay as they are."""
+        """Subscriptions of which other codes, or earlier periods, stay as they are."""
         self._turned: dict[SubscriptionKey, list[bytes]] = {}
         """By subscription of `_narrow`, events whose corrections come in force or go out of it."""
         # Under corrections events may count that did not when their cuts were taken: another group
@@ -121,10 +128,15 @@ class Recorrection:
         history = [s for s in self._history(identity) if s.applied or s.row in self._known]
         if not any(self._is_turning(stored) for stored in history):
             return False
-        if any((*name, code) not in self._meter_keys for code in codes_of(placed, history)):
+        if not all(map(self._is_folded, versions_of(placed, history))):
             return False
         self._turned.setdefault(name, []).append(identity)
         return True
+
+    def _is_folded(self, version: Arrival) -> bool:
+        meter_key = version.meter_key
+        from_ms = self._dated_from.get(meter_key, FROM_THE_FIRST)
+        return meter_key in self._meter_keys and version.timestamp_ms >= from_ms
 
     def _history(self, identity: bytes) -> list[StoredCorrection]:
         return self._partition.corrections.history(identity)

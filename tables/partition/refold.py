@@ -49,6 +49,7 @@ class Refold:
         horizons: Mapping[SubscriptionKey, int] | None = None,
         *,
         redefined: Container[MeterKey] = (),
+        dated: Mapping[SubscriptionKey, int] | None = None,
         begins: bool = True,
         merges: bool = True,
     ):
@@ -56,9 +57,10 @@ class Refold:
 
         `horizons`: subscriptions that are refolded under the corrections appended until their next
         cut, as `Recorrection` has it; others keep those that are in force. NEVER_MS: under all
-        corrections. `redefined`: those that nothing but definitions sends elsewhere; what is
-        forgotten of them stays so where it can. `begins`: False for whoever takes the steps of
-        `beginning` first. `merges`: False for whoever asks for figures as of cuts that are settled.
+        corrections. `redefined`: those that nothing asks for but definitions, and corrections of
+        events dated from `dated` on; what is forgotten of them stays so where it can. `begins`:
+        False for whoever takes the steps of `beginning` first. `merges`: False for whoever asks for
+        figures as of cuts that are settled.
         """
         self.partition = partition
         self._merges = merges
@@ -73,6 +75,7 @@ class Refold:
         self._shown_until_ms: int | None = None
         """As `Standing` had it, if some route does not show all definitions; else None."""
         self._redefined = redefined
+        self._dated = dated or {}
         self.dated_from: dict[MeterKey, int] = {}
         """Since when events are dated that are folded, where what is forgotten stays so."""
         self.appended_from: dict[MeterKey, int] = {}
@@ -110,7 +113,7 @@ class Refold:
     def _look_ahead(self) -> None:
         self._codes: set[str] | None = None
         """Codes of which events were sought; None: of all."""
-        self._recorrection.begin()
+        self._recorrection.begin(self.dated_from)
         self.group_admission = GroupAdmission()
 
     def beginning(self) -> Steps[None]:
@@ -135,7 +138,11 @@ class Refold:
         partition = self.partition
         known = partition.event_ranges.find(meter_key[:2], meter_key[2])
         if known is not None and known.forgotten_ms >= 0:
-            self.leave_out(meter_key, dated_from(partition, meter_key, old, new, known))
+            corrected_ms = None
+            if meter_key[:2] in self._recorrection.horizons:
+                corrected_ms = self._dated.get(meter_key[:2], FROM_THE_FIRST)
+            from_ms = dated_from(partition, meter_key, old, new, known, corrected_ms)
+            self.leave_out(meter_key, from_ms)
 
     def leave_out(self, meter_key: MeterKey, dated_ms: int) -> None:
         """Leave out what is dated before an instant, before anything is fed."""

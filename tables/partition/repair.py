@@ -20,7 +20,7 @@ from tables.changelogged.presence import REST
 from tables.event_index.entries import Entry
 from tables.fold import Folded, apply_members, fold_run, members_wanted
 from tables.not_counted import NotCounted
-from tables.partition.changed import codes_of, steps_of
+from tables.partition.changed import steps_of, versions_of
 from tables.partition.partition import Partition
 from tables.partition.revised import Counted
 from tables.unfold import Unfolded, has_room, unfold
@@ -48,6 +48,8 @@ class Repair:
         self._partition = partition
         self._name = name
         self._horizon_ms = next_cut_ms
+        self.dated_ms = NEVER_MS
+        """Since when events are dated that are left to a refold."""
         done_ms = partition.checkpoint.cut_ms
         # As with a refold: no cut before the next one is taken for them.
         last_ms = next_cut_ms - 1 if next_cut_ms < NEVER_MS else -1
@@ -105,7 +107,8 @@ class Repair:
         """Put corrections of these events in force, a step for each; None: nobody knows the event.
 
         Return the meter keys that a refold has to fold instead, because some of their events cannot
-        be taken out and in; None: all of the subscription. What was repaired stays so.
+        be taken out and in; None: all of the subscription. What was repaired stays so. `dated_ms`
+        says since when.
         """
         partition, left = self._partition, set[MeterKey]()
         for identity, original in originals.items():
@@ -121,10 +124,12 @@ class Repair:
                     return None
                 history = partition.corrections.history(identity)
                 partition.corrections.note_code(history, original.arrival.event.code)
-                codes = codes_of(original.arrival, history)
-                concerned = {(*self._name, code) for code in codes}
+                versions = list(versions_of(original.arrival, history))
+                concerned = {version.meter_key for version in versions}
                 if not (concerned <= left or self._repair(identity, original, stored)):
                     left |= concerned
+                    dated_ms = (version.timestamp_ms for version in versions)
+                    self.dated_ms = min(self.dated_ms, *dated_ms)
             yield
         return left
 

@@ -849,8 +849,8 @@ BUGS = (
     Bug(
         "correction-in-force-with-half-of-its-codes",
         "tables/partition/recorrection.py",
-        "if any((*name, code) not in self._meter_keys for code in codes_of(placed, history)):",
-        "if False:",
+        "return meter_key in self._meter_keys and version.timestamp_ms >= from_ms",
+        "return version.timestamp_ms >= from_ms",
         "tests/laws/test_narrow_refolds.py"
         "::test_what_came_in_force_for_other_codes_waits_for_a_refold_of_these",
     ),
@@ -2296,10 +2296,42 @@ BUGS = (
         "::test_all_is_folded_where_an_amendment_dates_an_event_into_a_week_that_is_kept",
     ),
     Bug(
+        "correction-in-force-where-it-was-left-out",
+        "tables/partition/recorrection.py",
+        "return meter_key in self._meter_keys and version.timestamp_ms >= from_ms",
+        "return meter_key in self._meter_keys",
+        "tests/tables/partition/test_left_out.py"
+        "::test_a_correction_that_dates_an_event_into_such_a_week_waits_for_a_refold_of_all",
+    ),
+    Bug(
+        "refold-leaves-out-what-a-correction-is-of",
+        "tables/partition/left_out.py",
+        "if corrected_ms is not None and corrected_ms < from_ms:",
+        "if False:",
+        "tests/tables/partition/test_left_out.py"
+        "::test_all_is_folded_for_a_correction_in_a_week_that_is_forgotten",
+    ),
+    Bug(
+        "refold-leaves-out-what-a-cut-has-to-tell",
+        "tables/partition/left_out.py",
+        "else followed.are_told",
+        "else lambda *_: True",
+        "tests/tables/partition/test_left_out.py"
+        "::test_all_is_folded_while_a_cut_has_to_tell_an_earlier_correction",
+    ),
+    Bug(
+        "queued-corrections-forget-the-earliest",
+        "app/runtime/partition/refold_queue.py",
+        "min(dated_ms, self._recorrecting.get(name, dated_ms))\n        self._recorrected = {}",
+        "self._recorrecting.get(name, dated_ms)\n        self._recorrected = {}",
+        "tests/app/runtime/partition/test_refold_queue.py"
+        "::test_what_is_forgotten_may_stay_so_if_no_correction_is_of_before",
+    ),
+    Bug(
         "refold-leaves-out-what-a-correction-is-to-change",
         "tables/partition/left_out.py",
-        "if partition.changed.notes or not corrections.followed.are_shown(",
-        "if partition.changed.notes or False and corrections.followed.are_shown(",
+        "are_shown = followed.are_shown if corrected_ms is None else followed.are_told",
+        "are_shown = followed.are_told",
         "tests/tables/partition/test_left_out.py"
         "::test_all_is_folded_where_more_than_definitions_decides",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from app.bounds.turns import drained
-from app.wire.arrivals import CorrectionArrival, MeterKey
+from app.wire.arrivals import CorrectionArrival, MeterKey, SubscriptionKey
 from tables.closing.close import next_cut
 from tables.partition.refold import Refold
 from tables.partition.repair import Original, Repair
@@ -22,6 +22,8 @@ class Repaired(Live):
         super().__init__(definitions)
         self.outcomes: Counter[str] = Counter()
         self._repairs = repairs
+        self._dated: dict[SubscriptionKey, int] = {}
+        """Since when events are dated that the next refold is for."""
         self.define_all()
 
     def correct(self, arrival: CorrectionArrival) -> None:
@@ -43,6 +45,7 @@ class Repaired(Live):
             left = self._repaired() if self._repairs else None
             if left is None or left:
                 self._refolded(left or self.partition.event_ranges.meter_keys_of(NAME))
+                self._dated = {}
 
     def _repaired(self) -> set[MeterKey] | None:
         """Repair what can be; return what a refold has to fold, None: all."""
@@ -60,6 +63,7 @@ class Repaired(Live):
         if left is None:
             self.outcomes["left"] += 1
         elif left:
+            self._dated = {NAME: job.dated_ms}
             self.outcomes["left"] += 1
             self.outcomes["narrow"] += left < self.partition.event_ranges.meter_keys_of(NAME)
         else:
@@ -69,7 +73,10 @@ class Repaired(Live):
 
     def _refolded(self, meter_keys: set[MeterKey]) -> None:
         horizons = {NAME: next_cut(self.partition, NAME)}
-        refold, swapped = Refold(self.partition, meter_keys, horizons), False
+        kept = meter_keys if self._dated else set[MeterKey]()
+        dated, swapped = self._dated, False
+        refold = Refold(self.partition, meter_keys, horizons, redefined=kept, dated=dated)
+        self.outcomes["late"] += bool(refold.dated_from)
         while not swapped:
             refold.feed(self.read_for(refold))
             swapped = refold.swap()
