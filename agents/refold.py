@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from agents.loop import whenever_wanted
 from app.bounds.turns import Work
@@ -21,6 +21,7 @@ from app.runtime.scanning.scan import Scan
 from app.runtime.scanning.scans import Scanner, ScanTurn, feeding
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.closing.close import next_cut
+from tables.partition.partition import Partition
 from tables.partition.refold import Refold
 
 log = logging.getLogger(__name__)
@@ -60,11 +61,10 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
     queue, shaping = owned.refold_queue, owned.work.shaping
     async with owned.lock:
         meter_keys, names = queue.begin()
+        corrected = names
     try:
         async with owned.lock:
-            horizons = {name: next_cut(owned.state, name) for name in names}
-            redefined = meter_keys.keys() - owned.state.stale.whole_keys
-            job = Refold(owned.state, meter_keys, horizons, redefined=redefined, begins=False)
+            job = _made(owned.state, meter_keys, names)
         turn, feed = ScanTurn(owned.shared.turns, work), feeding(job.feed)
         await turn.run(job.beginning())
         while meter_keys and job.waits_past_ms < 0:
@@ -94,7 +94,7 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
                                 )
                                 queue.swapped(job.meter_keys)
                                 meter_keys, names = {}, {}
-                                _finished(owned, horizons)
+                                _finished(owned, corrected)
                                 queue.requeue_corrections(
                                     sorted(job.recorrected), owned.state.checkpoint.cut_ms
                                 )
@@ -124,6 +124,15 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
         await owned.life.definitions_past(job.waits_past_ms)
         return
     owned.cuts.woken.set()
+
+
+def _made(
+    state: Partition, meter_keys: dict[MeterKey, None], names: Mapping[SubscriptionKey, int]
+) -> Refold:
+    """Return the refold of what was taken out of the queue, which has not begun yet."""
+    horizons = {name: next_cut(state, name) for name in names}
+    redefined = meter_keys.keys() - state.stale.whole_keys
+    return Refold(state, meter_keys, horizons, redefined=redefined, dated=names, begins=False)
 
 
 async def _start_offsets(
@@ -158,7 +167,7 @@ def _let_stand(
     lost: set[SubscriptionKey],
     reason: str,
     meter_keys: Iterable[MeterKey],
-    names: Iterable[SubscriptionKey],
+    names: Mapping[SubscriptionKey, int],
 ) -> None:
     """Leave those as they are that cannot be refolded; the others are refolded next."""
     owned.refold_queue.let_stand(lost, reason, meter_keys, names)

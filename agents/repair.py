@@ -15,9 +15,10 @@ from app.bounds.turns import Work
 from app.kafka.clients import NOT_TAKEN
 from app.log import facts
 from app.runtime.partition.owned import OwnedPartition
-from app.wire.arrivals import Arrival, SubscriptionKey
+from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.closing.close import next_cut
 from tables.event_index.entries import Entry
+from tables.partition.left_out import FROM_THE_FIRST
 from tables.partition.repair import Original, Repair
 
 log = logging.getLogger(__name__)
@@ -48,12 +49,17 @@ async def repair(owned: OwnedPartition) -> None:
 
 
 async def repair_queued(owned: OwnedPartition) -> None:
-    """Repair some events of those subscriptions that were queued first."""
+    """Repair some events of those subscriptions that were queued first.
+
+    Who is under a refold for corrections is looked at when that is done.
+    """
     queue, state = owned.refold_queue, owned.state
     entries: dict[SubscriptionKey, dict[bytes, Entry | None]] = {}
     async with owned.lock:
         room = MOST_EVENTS
         for name in list(queue.repairs):
+            if queue.defer_repair(name):
+                continue
             job = Repair(state, name, next_cut(state, name))
             if not job.is_possible:
                 _leave_to_refold(owned, name)
@@ -95,7 +101,8 @@ async def _repair(
 ) -> None:
     state, work = owned.state, Work("refold", "repair", *name, urgent=True)
     async with owned.work.shaping, owned.lock:
-        if name not in owned.refold_queue.repairs or owned.abandoned:
+        queue = owned.refold_queue
+        if name not in queue.repairs or owned.abandoned or queue.defer_repair(name):
             return
         # A cut may have come in between.
         job = Repair(state, name, next_cut(state, name))
@@ -107,21 +114,33 @@ async def _repair(
         if missing:
             await owned.members.prefetch(missing)
         with owned.life.change():
-            whole = await owned.shared.turns.run(work, job.repairing(originals))
-            owned.refold_queue.want_displaced()
-        if whole and job.is_done:
-            job.finish()
-            owned.refold_queue.repaired(name)
+            left = await owned.shared.turns.run(work, job.repairing(originals))
+            queue.want_displaced()
         names = {*state.cuts.take_late_names(), name}
-        if not whole:
+        if left is None or left:
             # Its next cut is looked for after the refold.
             names.discard(name)
-            _leave_to_refold(owned, name)
+            _leave_to_refold(owned, name, left, job.dated_ms)
+        elif job.is_done:
+            job.finish()
+            queue.repaired(name)
         # The next cuts may be others, which show other corrections.
         owned.cuts.reschedule(names)
 
 
-def _leave_to_refold(owned: OwnedPartition, name: SubscriptionKey) -> None:
+def _leave_to_refold(
+    owned: OwnedPartition,
+    name: SubscriptionKey,
+    meter_keys: set[MeterKey] | None = None,
+    dated_ms: int = FROM_THE_FIRST,
+) -> None:
+    """Leave corrections to a refold of some meter keys; None: of all of the subscription.
+
+    `dated_ms`: since when their events are dated.
+    """
     queue = owned.refold_queue
-    queue.requeue_corrections([name], queue.repairs[name])
+    if meter_keys is None:
+        queue.requeue_corrections([name], queue.repairs[name])
+    else:
+        queue.recorrect(name, queue.repairs[name], meter_keys, dated_ms)
     queue.repaired(name)

@@ -61,5 +61,5 @@ def canceled_at_once(events: int) -> Spent:
 
 
 def _cancel(of: _World, wrong: Arrival) -> None:
-    of.world.cancel(wrong, of.now_ms)
+    of.world.correct(wrong, appended_ms=of.now_ms)
     of.decide()

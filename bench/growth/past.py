@@ -114,7 +114,7 @@ def event_beside_corrections(corrections: int) -> Spent:
     for number in range(TIMES):
         for wrong in range(corrections):
             never = world.event(number, transaction_id=f"never{wrong}")
-            world.cancel(never, NOW_MS, known=False)
+            world.correct(never, appended_ms=NOW_MS, known=False)
     return _folded_again(world, NOW_MS)
 
 

@@ -13,7 +13,7 @@ from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
-from bench.growth import past
+from bench.growth import corrected, past
 from bench.growth.at_once import billed_at_once, canceled_at_once
 from bench.growth.defined import last_page, metric_told, plan_told
 from bench.growth.reads import analytics_of_customer, event_by_id, overview, sampled, usage
@@ -27,13 +27,11 @@ from bench.growth.world import (
     aged,
     aged_and_corrected,
     name_of,
-    names,
 )
 from tables.closing.close import entering_history, next_cut, settle
 from tables.partition.cooling import GRAIN_MS, IDLE_MS, Cooling
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
-from tables.partition.repair import Original, Repair
 
 OWN = 100
 """Events of the subscription that an operation is about."""
@@ -317,23 +315,8 @@ def _refolded(world: World) -> Spent:
 
 
 def correction(events: int, *, at_once: bool = False) -> Spent:
-    """Cancel an event, once it is read by its place in the index; others may be billed at once."""
-    world = _filled(events, at_once=at_once)
-    wrong = [next(iter(world.of([name]))) for name in names()]
-
-    def repair(number: int) -> None:
-        world.cancel(wrong[number])
-        name = name_of(number)
-        job = Repair(world.state, name, next_cut(world.state, name))
-        originals: dict[bytes, Original | None] = {}
-        for identity in job.turning():
-            entry = world.state.index.find(identity)
-            originals[identity] = None if entry is None else Original.of(entry, wrong[number])
-        if not drained(job.repairing(originals)):
-            raise RuntimeError("a correction needs a refold")
-        job.finish()
-
-    return world.spent([partial(repair, number) for number in range(TIMES)])
+    """Cancel an event of a subscription; others may be billed at once."""
+    return corrected.correction(_filled(events, at_once=at_once))
 
 
 def smaller_duplicate(code: str, events: int) -> Spent:
@@ -467,6 +450,8 @@ ROWS = tuple(
             Row("… once corrected", "months of age", OLDER, corrected_subscription_changed),
             Row("correction", "events", EVENTS, correction),
             Row("… beside others billed", "events", EVENTS, partial(correction, at_once=True)),
+            Row("… of the greatest value", "events of others", EVENTS, corrected.greatest),
+            Row("… at an age", "months of age", OLDER, corrected.greatest_at_an_age),
             Row("smaller duplicate", "events", EVENTS, partial(smaller_duplicate, "calls")),
             Row("… of a unique value", "events", EVENTS, partial(smaller_duplicate, "users")),
             Row("late event", "months of age", MONTHS, late_event),

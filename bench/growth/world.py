@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import count, islice
+from typing import Literal
+
+from msgspec.structs import replace
 
 from app.bounds.turns import drained
 from app.definitions import commands
@@ -81,7 +84,8 @@ class World:
         self.state = Partition(0, self.definitions, EventIndex())
         self.state.event_ranges.most_undefined = 1 << 20
         self.owned = OwnedPartition(self.state, NoProducer(), context_of(self.definitions))
-        self._by_name: dict[SubscriptionKey, list[Arrival]] = {}
+        self._taken: dict[SubscriptionKey, dict[str, list[Arrival]]] = {}
+        """By code."""
         self._numbers = count()
 
     def charge_more(self, charges: int) -> None:
@@ -144,8 +148,7 @@ class World:
         """Feed a refold what a ledger has of those it seeks, and swap."""
         names, codes = job.sought()
         since_ms = -1 if job.appended_from_ms is None else job.appended_from_ms
-        wanted = (a for a in self.of(names, since_ms) if not codes or a.event.code in codes)
-        for part in sliced(wanted):
+        for part in sliced(self.of(names, since_ms, codes)):
             self.state.work.add("refold", "ledger_rows", len(part))
             job.feed(part)
         if not job.swap():
@@ -155,15 +158,22 @@ class World:
         """Run operations of one kind; return what one spends."""
         return spent(operations, self.state.work)
 
-    def of(self, names: Iterable[SubscriptionKey], since_ms: int = -1) -> Iterator[Arrival]:
+    def of(
+        self,
+        names: Iterable[SubscriptionKey],
+        since_ms: int = -1,
+        codes: Collection[str] | None = None,
+    ) -> Iterator[Arrival]:
         """Yield what was taken of some subscriptions, found without looking at others.
 
-        `since_ms`: nor at what was appended before.
+        `since_ms`: nor at what was appended before. `codes`: nor at events of others.
         """
         for name in set(names):
-            found = self._by_name.get(name, [])
-            first = bisect_left(found, since_ms, key=lambda arrival: arrival.append_time_ms)
-            yield from islice(found, first, None)
+            by_code = self._taken.get(name, {})
+            for code in by_code if codes is None else by_code.keys() & codes:
+                found = by_code[code]
+                first = bisect_left(found, since_ms, key=lambda arrival: arrival.append_time_ms)
+                yield from islice(found, first, None)
 
     def event(
         self,
@@ -190,7 +200,8 @@ class World:
             self.state.missing_members(runs)
             self.state.fold(runs)
             for arrival in part:
-                self._by_name.setdefault(arrival.name, []).append(arrival)
+                by_code = self._taken.setdefault(arrival.name, {})
+                by_code.setdefault(arrival.event.code, []).append(arrival)
 
     def bill_at_once(self) -> None:
         """Have the plan count events of a metric `prepaid` as well, each billed when it comes."""
@@ -207,16 +218,23 @@ class World:
         self.state.index.seal_flush(self.state.checkpoint.flush)
         self.state.instants.at_rest.seal_flush(self.state.checkpoint.flush)
 
-    def cancel(
-        self, arrival: Arrival, appended_ms: int | None = None, *, known: bool = True
+    def correct(
+        self,
+        arrival: Arrival,
+        properties: bytes | None = None,
+        appended_ms: int | None = None,
+        *,
+        known: bool = True,
     ) -> None:
-        """Take in the cancel of an event; `appended_ms`: now, if it does not say.
+        """Give an event other properties, or cancel it; `appended_ms`: now, if it does not say.
 
         `known`: whether the event has come.
         """
         event, offset = arrival.event, CORRECTED_FROM + next(self._numbers)
         name, identity = event.external_subscription_id, event.transaction_id
-        told = Correction(ORG, name, identity, "cancel", None, f"c{offset}", b"")
+        amended = None if properties is None else replace(event, properties=properties)
+        verb: Literal["amend", "cancel"] = "cancel" if amended is None else "amend"
+        told = Correction(ORG, name, identity, verb, amended, f"c{offset}", b"")
         at_ms = NOW_MS + offset % 1_000_000 if appended_ms is None else appended_ms
         coming = CorrectionArrival(told, ORG, at_ms, 0, offset, 0)
         if self.state.corrected.correct(coming) != known:
@@ -262,7 +280,7 @@ def aged_and_corrected(months: int) -> World:
         name = name_of(number)
         wrong = world.event(number, "calls", first_ms, appended_ms=first_ms + 1)
         world.fold([wrong])
-        world.cancel(wrong, first_ms + 2)
+        world.correct(wrong, appended_ms=first_ms + 2)
         keys = world.state.event_ranges.meter_keys_of(name)
         world.refold(Refold(world.state, keys, {name: next_cut(world.state, name)}))
     _pass_months(world, months)

@@ -7,7 +7,7 @@ to it at most 32 more.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from struct import Struct
 from typing import Final, NamedTuple
@@ -30,7 +30,7 @@ _IDENTITY_AT, _KEY_AT, _NUMBER_AT, _NEXT_AT, _FLAGS_AT = 24, 36, 60, 64, 68
 _HASH_BYTES, _PLACE_BYTES = 12, 12
 _NONE: Final = (1 << 32) - 1
 
-_APPLIED, _FOLLOWED, _VOID, _CANCELS, _IN_MEMORY, _AWAITS = 1, 2, 4, 8, 16, 32
+_APPLIED, _FOLLOWED, _VOID, _CANCELS, _IN_MEMORY, _AWAITS, _MOVES = 1, 2, 4, 8, 16, 32, 64
 
 
 class StoredCorrection(NamedTuple):
@@ -74,6 +74,10 @@ class CorrectionRows:
         self._numbers = Numbers(self._names)
         self._dated_ms = array("q")
         """By the number of a name, the greatest time that an amendment gave an event."""
+        self._unread = array("I")
+        """By number of the name, how many amendments are of events whose own code is not known."""
+        self._sources: dict[tuple[int, str], set[str]] = {}
+        """By number of the name and amended code, other codes that its events came with."""
         self._awaited = array("I")
         """By the number of a name, how many of its corrected events have not come."""
         self.awaited = 0
@@ -147,9 +151,13 @@ class CorrectionRows:
         if number == len(self._dated_ms):
             self._dated_ms.append(-NEVER_MS)
             self._awaited.append(0)
+            self._unread.append(0)
         if event is not None and event.timestamp_ms is not None:
             self._dated_ms[number] = max(self._dated_ms[number], event.timestamp_ms)
         flags, place = self._put_event(row, event)
+        if event is not None:
+            flags |= _MOVES
+            self._unread[number] += 1
         if first >= 0:
             # The newest row of an event says whether it has come; others are not asked.
             flags |= self._flags(first) & _AWAITS
@@ -213,7 +221,30 @@ class CorrectionRows:
     def void(self, row: int) -> None:
         """Forget a correction."""
         self._in_memory.pop(row, None)
+        self._note_read(row)
         self._rows[row * _ROW.size + _FLAGS_AT] |= _VOID
+
+    def has_unread(self, name: SubscriptionKey) -> bool:
+        """Return whether amendments may have given an event of any code another one."""
+        number = self._numbers.get(name)
+        return number is not None and self._unread[number] > 0
+
+    def note_code(self, row: int, came_with: str, amended: str) -> None:
+        """Note with which code an event came that an amendment is of."""
+        self._note_read(row)
+        if came_with != amended:
+            key = self._integer(row, _NUMBER_AT), amended
+            self._sources.setdefault(key, set()).add(came_with)
+
+    def _note_read(self, row: int) -> None:
+        if self._flags(row) & _MOVES:
+            self._rows[row * _ROW.size + _FLAGS_AT] ^= _MOVES
+            self._unread[self._integer(row, _NUMBER_AT)] -= 1
+
+    def sources(self, name: SubscriptionKey, code: str) -> Collection[str]:
+        """Return the codes of events that were amended into one, as far as they are known."""
+        number = self._numbers.get(name) if self._sources else None
+        return () if number is None else self._sources.get((number, code), ())
 
     def append_time_ms(self, row: int) -> int:
         """Return when a correction was appended, ms."""

@@ -12,7 +12,7 @@ before it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -75,6 +75,21 @@ class CorrectionTable:
     def note_event(self, identity: bytes, *, came: bool) -> None:
         """Note that an event has come, or has not, or its id is free again; if it is corrected."""
         self._rows.note_event(identity, came=came)
+
+    def note_code(self, history: Iterable[StoredCorrection], came_with: str) -> None:
+        """Note with which code a corrected event came; a copy of it may have another."""
+        for stored in history:
+            event = stored.event
+            if event is not None:
+                self._rows.note_code(stored.row, came_with, event.code)
+
+    def has_unread(self, name: SubscriptionKey) -> bool:
+        """Return whether an event of any code may count in any other: not all are known."""
+        return self._rows.has_unread(name)
+
+    def sources(self, name: SubscriptionKey, code: str) -> Collection[str]:
+        """Return other codes of events that were amended into one, as far as they are known."""
+        return self._rows.sources(name, code)
 
     def loaded(self, find_many: Callable[[list[bytes]], Sequence[object | None]]) -> Steps[None]:
         """Find out which events have not come, now that all corrections are loaded, by steps.

@@ -178,10 +178,14 @@ class Followed:
     def are_shown(self, name: SubscriptionKey, settled_ms: int) -> bool:
         """Return whether its cells show all corrections, and cuts until a time have told them."""
         of_name = self._by_name.get(name)
-        if of_name is None:
-            return self.is_clear(name)
-        told = not of_name.shown or of_name.shown.last_ms <= settled_ms
-        return told and not of_name.waiting and self.is_clear(name)
+        waits = of_name is not None and of_name.waiting
+        return not waits and self.are_told(name, settled_ms)
+
+    def are_told(self, name: SubscriptionKey, settled_ms: int) -> bool:
+        """Return whether cuts until a time have told all corrections that its cells show."""
+        of_name = self._by_name.get(name)
+        told = of_name is None or not of_name.shown or of_name.shown.last_ms <= settled_ms
+        return told and self.is_clear(name)
 
     def mark_unclear(self, name: SubscriptionKey) -> None:
         """Note that cells may show another copy of an event than the one that counts."""

@@ -370,6 +370,15 @@ def codes_of(arrival: Arrival, history: Iterable[StoredCorrection]) -> dict[str,
     return codes
 
 
+def versions_of(arrival: Arrival, history: Iterable[StoredCorrection]) -> Iterator[Arrival]:
+    """Yield an event as it came and as each correction has it, whether it ever counted so."""
+    yield arrival
+    for stored in history:
+        event = stored.event
+        if event is not None:
+            yield replace(arrival, event=event)
+
+
 def steps_of(
     arrival: Arrival, history: Iterable[StoredCorrection]
 ) -> Iterator[tuple[int, Arrival]]:

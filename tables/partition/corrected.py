@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
 from msgspec.structs import replace
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches, in_order
-from app.wire.arrivals import Arrival, CorrectionArrival, Position, SubscriptionKey
+from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
 from app.wire.events import Event
 from app.wire.identity import event_id
 from tables.changelogged.correction_rows import StoredCorrection
@@ -150,10 +150,13 @@ class Corrected:
         """Return metric codes of events that cuts to come revise for a correction."""
         return {code for code, _ in self._revised.get(name, ())}
 
-    def revise(self, names: Iterable[SubscriptionKey], revised: Mapping[Revised, Versions]) -> None:
-        """Put what a refold found in place of what there was of these external subscriptions."""
-        for name in names:
-            self._revised.pop(name, None)
+    def revise(self, meter_keys: Collection[MeterKey], revised: Mapping[Revised, Versions]) -> None:
+        """Put what a refold found in place of what there was of these meter keys."""
+        for name in {meter_key[:2] for meter_key in meter_keys}:
+            before = self._revised.pop(name, {})
+            left = {key: before[key] for key in before if (*name, key[0]) not in meter_keys}
+            if left:
+                self._revised[name] = left
         for (name, code, last_ms), versions in revised.items():
             self._revised.setdefault(name, {})[code, last_ms] = versions
 
@@ -273,6 +276,7 @@ class Corrected:
         self, name: SubscriptionKey, arrival: Arrival, history: Sequence[StoredCorrection]
     ) -> None:
         """Note an event's ranges as it is and as its corrections have it."""
+        self._corrections.note_code(history, arrival.event.code)
         versions = ((stored.event, stored.append_time_ms) for stored in history)
         amended = [(event, at_ms) for event, at_ms in versions if event is not None]
         for code, at_ms in sorted(codes_of(arrival, history).items()):

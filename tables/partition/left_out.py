@@ -1,7 +1,8 @@
 """What a refold leaves out: events of periods whose cells are forgotten, and stay so.
 
-No definition changes a final period. So a refold for definitions folds what is dated from the first
-period on that is not forgotten, unless something else is to be counted anew.
+No definition changes a final period, nor does a correction of an event that is dated later. So a
+refold for these folds what is dated from the first period on that is not forgotten, unless
+something else is to be counted anew.
 """
 
 from __future__ import annotations
@@ -22,24 +23,32 @@ CLOCKS_APART_MS = 3_600_000
 
 
 def dated_from(
-    partition: Partition, meter_key: MeterKey, old: Route, new: Route, known: EventRanges
+    partition: Partition,
+    meter_key: MeterKey,
+    old: Route,
+    new: Route,
+    known: EventRanges,
+    corrected_ms: int | None = None,
 ) -> int:
     """Return since when events are dated that a refold to a new route has to fold.
 
     Those before lead to cells that are forgotten, or to none, by the old route, which they took, as
     by the new one. An amendment may date an event later, and of what recurs each event is in all
     periods after it. `known`: the entry of the meter key, which has forgotten cells.
+    `corrected_ms`: since when events are dated whose corrections come in force; None: none does.
     """
     name, corrections = meter_key[:2], partition.corrections
-    if partition.changed.notes or not corrections.followed.are_shown(
-        name, partition.cuts.settled_ms
-    ):
+    followed = corrections.followed
+    are_shown = followed.are_shown if corrected_ms is None else followed.are_told
+    if partition.changed.notes or not are_shown(name, partition.cuts.settled_ms):
         return FROM_THE_FIRST
     if any(span.fold.metric.recurring for span in (*old.spans, *new.spans)):
         return FROM_THE_FIRST
     from_ms = min(first_kept_ms(old), *_open_ms(old, new, known.forgotten_ms))
     if any(has_forgotten_since(span, from_ms) for span in old.spans):
         # It was final before an earlier one.
+        return FROM_THE_FIRST
+    if corrected_ms is not None and corrected_ms < from_ms:
         return FROM_THE_FIRST
     if corrections.dated_until(name) >= from_ms:
         # As it came it may be of a period that is forgotten.

@@ -8,13 +8,12 @@ fold counted.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Self
 
 from msgspec.structs import replace
 
 from app.bounds.turns import Steps, drained
-from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.cells.cell import GroupCell
 from tables.cells.keys import append_time_of
@@ -34,11 +33,10 @@ from tables.partition.left_out import (
     first_kept_ms,
 )
 from tables.partition.partition import Partition
-from tables.partition.revised import Counted, Revised, Versions
+from tables.partition.recorrection import Recorrection
 from tables.partition.search import Search
 from tables.routing.group_admission import GroupAdmission
 from tables.routing.route import Route
-from tables.spool import Spool
 
 
 class Refold:
@@ -51,16 +49,18 @@ class Refold:
         horizons: Mapping[SubscriptionKey, int] | None = None,
         *,
         redefined: Container[MeterKey] = (),
+        dated: Mapping[SubscriptionKey, int] | None = None,
         begins: bool = True,
         merges: bool = True,
     ):
         """Take meter keys; `REST` stands for those of undefined names that are defined by now.
 
-        `horizons`: subscriptions all of whose meter keys are refolded, under the corrections
-        appended until their next cut; others keep those that are in force. NEVER_MS: under all
-        corrections. `redefined`: those that nothing but definitions sends elsewhere; what is
-        forgotten of them stays so where it can. `begins`: False for whoever takes the steps of
-        `beginning` first. `merges`: False for whoever asks for figures as of cuts that are settled.
+        `horizons`: subscriptions that are refolded under the corrections appended until their next
+        cut, as `Recorrection` has it; others keep those that are in force. NEVER_MS: under all
+        corrections. `redefined`: those that nothing asks for but definitions, and corrections of
+        events dated from `dated` on; what is forgotten of them stays so where it can. `begins`:
+        False for whoever takes the steps of `beginning` first. `merges`: False for whoever asks for
+        figures as of cuts that are settled.
         """
         self.partition = partition
         self._merges = merges
@@ -70,11 +70,12 @@ class Refold:
         self._search = Search(partition) if REST in self.meter_keys else None
         self.recorrected: set[SubscriptionKey] = set()
         """Once it is swapped in: names that were found and that corrections are about."""
-        self._limit_positions = dict(horizons or {})
+        self._recorrection = Recorrection(partition, self.meter_keys, horizons or {})
         self.routes: dict[MeterKey, Route] = {}
         self._shown_until_ms: int | None = None
         """As `Standing` had it, if some route does not show all definitions; else None."""
         self._redefined = redefined
+        self._dated = dated or {}
         self.dated_from: dict[MeterKey, int] = {}
         """Since when events are dated that are folded, where what is forgotten stays so."""
         self.appended_from: dict[MeterKey, int] = {}
@@ -101,32 +102,18 @@ class Refold:
         Then another process may feed it.
         """
         partition = self.partition
-        if self._search or self._limit_positions or self.seeks_copies or self._anew is not None:
+        if self._search or self._recorrection.horizons or self.seeks_copies:
+            return False
+        if self._anew is not None:
             return False
         spans = (span for route in self.routes.values() for span in route.spans)
         corrected = any(map(partition.corrections.touches, self._names))
         return not (corrected or any(span.layers for span in spans))
 
     def _look_ahead(self) -> None:
-        partition = self.partition
-        self._standing = {
-            name: partition.corrections.followed.until(name, horizon_ms)
-            for name, horizon_ms in self._limit_positions.items()
-        }
-        self._known = {row for standing in self._standing.values() for row in standing.rows}
-        """What comes later counts nowhere here: events fed before would not show it."""
-        # Under corrections events may count that did not when their cuts were taken: another group
-        # has their place. No cut before the next is taken for them.
-        self._taken_ms = {
-            name: next_cut_ms - 1
-            for name, next_cut_ms in self._limit_positions.items()
-            if next_cut_ms < NEVER_MS
-        }
-        self._unforeseen: dict[SubscriptionKey, int] = {}
-        """Cuts before the next that was known, of late events that nothing counted so far."""
-        self._revised: dict[Revised, Versions] = {}
-        self._spool = Spool(partition.corrections.spool.directory)
-        """Has those events; what was put there goes when other ones take their place."""
+        self._codes: set[str] | None = None
+        """Codes of which events were sought; None: of all."""
+        self._recorrection.begin(self.dated_from)
         self.group_admission = GroupAdmission()
 
     def beginning(self) -> Steps[None]:
@@ -151,7 +138,11 @@ class Refold:
         partition = self.partition
         known = partition.event_ranges.find(meter_key[:2], meter_key[2])
         if known is not None and known.forgotten_ms >= 0:
-            self.leave_out(meter_key, dated_from(partition, meter_key, old, new, known))
+            corrected_ms = None
+            if meter_key[:2] in self._recorrection.horizons:
+                corrected_ms = self._dated.get(meter_key[:2], FROM_THE_FIRST)
+            from_ms = dated_from(partition, meter_key, old, new, known, corrected_ms)
+            self.leave_out(meter_key, from_ms)
 
     def leave_out(self, meter_key: MeterKey, dated_ms: int) -> None:
         """Leave out what is dated before an instant, before anything is fed."""
@@ -227,10 +218,23 @@ class Refold:
         """Return whose events to feed, of which codes; no names, or no codes: any may be wanted."""
         if self._search is not None:
             return set(), None
-        if self.seeks_copies or any(map(self.partition.corrections.touches, self._names)):
+        if self.seeks_copies or any(map(self.partition.corrections.has_unread, self._names)):
             # An amend may have given an event one of the codes.
             return self._names, None
-        return self._names, {code for _, _, code in self.meter_keys}
+        self._codes = {code for _, _, code in self.meter_keys}
+        self._codes.update(*(self._sources(meter_key) for meter_key in self.meter_keys))
+        return self._names, self._codes
+
+    def sought_all(self, meter_keys: Iterable[MeterKey]) -> bool:
+        """Return whether events were sought of each code that may count in some meter keys.
+
+        One that was amended before it came may have come since.
+        """
+        codes = self._codes
+        return codes is None or all(codes.issuperset(self._sources(key)) for key in meter_keys)
+
+    def _sources(self, meter_key: MeterKey) -> Collection[str]:
+        return self.partition.corrections.sources(meter_key[:2], meter_key[2])
 
     def feed(self, arrivals: Sequence[Arrival]) -> None:
         """Fold those of the arrivals that are of the meter keys and count."""
@@ -248,10 +252,10 @@ class Refold:
             placed = self._placed(arrival, identity, entry)
             if placed is None:
                 continue
-            self._foresee(placed)
+            self._recorrection.foresee(placed)
             if self._anew is not None:
                 self._anew.note(placed, identity, self.routes)
-            corrected = self._corrected(identity, placed)
+            corrected = self._recorrection.counted(identity, placed)
             if corrected is None:
                 if not self._is_left_out(placed.meter_key, placed.timestamp_ms):
                     self._note_cancelled(placed)
@@ -259,7 +263,7 @@ class Refold:
             counted, since_ms, _ = corrected
             if 0 <= since_ms <= placed.append_time_ms:
                 # Amended before it came.
-                self._foresee(counted)
+                self._recorrection.foresee(counted)
             route = self._route_of(counted)
             # Most of those are not looked up at all; one that names no time has it only now.
             if route is None or self._is_left_out(counted.meter_key, counted.timestamp_ms):
@@ -269,7 +273,7 @@ class Refold:
                 self.group_admission.note(
                     route, counted.event, counted.timestamp_ms, counted.position
                 )
-            untaken = range(done_ms + 1, self._taken_ms.get(placed.name, -1) + 1)
+            untaken = range(done_ms + 1, self._recorrection.taken_ms(placed.name) + 1)
             fold_run(route, (counted,), settled_ms, self.members, self.folded, since_ms, untaken)
             self.folded.bills_as_it_came(placed)
         cuts = partition.cuts
@@ -306,44 +310,11 @@ class Refold:
                 route = self.routes[meter_key] = self._compile(meter_key)
                 self._renumber(route)
 
-    def _foresee(self, arrival: Arrival) -> None:
-        """Note an event whose copy that counts now may have been appended for an earlier cut.
-
-        What corrections later than that make of it, the cut must not show yet.
-        """
-        partition, name, append_time_ms = self.partition, arrival.name, arrival.append_time_ms
-        taken_ms, done_ms = self._taken_ms.get(name, -1), partition.checkpoint.cut_ms
-        if append_time_ms > taken_ms:
-            return
-        cuts = partition.cuts.revisions_after(append_time_ms)
-        cuts = {cut_ms for cut_ms in cuts if done_ms < cut_ms <= taken_ms}
-        if not cuts:
-            return
-        recurs = partition.definitions.recurs(name[0], arrival.event.code)
-        if partition.timelines.is_late(name, arrival.timestamp_ms, append_time_ms, recurs):
-            self._unforeseen[name] = min(*cuts, self._unforeseen.get(name, NEVER_MS))
-
     def _note_cancelled(self, arrival: Arrival) -> None:
         """Keep the place of a cancelled event's group."""
         route = self._route_of(arrival)
         if route is not None and route.grouped:
             self.group_admission.note(route, arrival.event, arrival.timestamp_ms, arrival.position)
-
-    def _corrected(self, identity: bytes, placed: Arrival) -> Counted | None:
-        """Return the event as corrections have it; None when it is cancelled."""
-        partition, name = self.partition, placed.name
-        if not partition.corrections.touches(name):
-            return Counted(placed, -1)
-        horizon_ms = self._limit_positions.get(name)
-        if horizon_ms is not None:
-            revisions = partition.corrected.revised_by(
-                identity, placed, horizon_ms, known=self._known
-            )
-            for revised, version in revisions:
-                if revised not in self._revised:
-                    self._revised[revised] = Versions(self._spool)
-                self._revised[revised].add(version)
-        return partition.corrected.counted(identity, placed, horizon_ms, self._known)
 
     def _wants(self, arrival: Arrival) -> bool:
         name = arrival.name
@@ -399,10 +370,8 @@ class Refold:
         """
         partition = self.partition
         reads_all = self._search is None or self._search.reads_all
-        if self._unforeseen or not (reads_all and self._freed.agree(self.refused)):
-            for name, cut_ms in self._unforeseen.items():
-                partition.cuts.expect(name, cut_ms)
-            self._limit_positions |= self._unforeseen
+        reads_all = reads_all and self.sought_all(self.meter_keys)
+        if not (self._recorrection.is_foreseen() and reads_all and self._freed.agree(self.refused)):
             self._freed.widen(self.meter_keys)
             yield from self.beginning()
             return False
@@ -445,10 +414,7 @@ class Refold:
             yield
         partition.members.leave(gone)
         yield from partition.members.replacing(self.members)
-        for name, standing in self._standing.items():
-            told_ms = partition.cuts.told_ms
-            yield from partition.corrections.followed.enforcing(name, standing, told_ms)
-        partition.corrected.revise(self._limit_positions, self._revised)
+        yield from self._recorrection.enforcing()
         self.recorrected |= self._freed.keep()
         if self._search is not None:
             self.recorrected |= self._search.keep()

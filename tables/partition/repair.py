@@ -13,14 +13,14 @@ from msgspec.structs import replace
 
 from app.bounds.turns import Steps
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import Arrival, SubscriptionKey
+from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.changelogged.correction_rows import StoredCorrection
 from tables.changelogged.members import MemberKey
 from tables.changelogged.presence import REST
 from tables.event_index.entries import Entry
 from tables.fold import Folded, apply_members, fold_run, members_wanted
 from tables.not_counted import NotCounted
-from tables.partition.changed import steps_of
+from tables.partition.changed import steps_of, versions_of
 from tables.partition.partition import Partition
 from tables.partition.revised import Counted
 from tables.unfold import Unfolded, has_room, unfold
@@ -48,6 +48,8 @@ class Repair:
         self._partition = partition
         self._name = name
         self._horizon_ms = next_cut_ms
+        self.dated_ms = NEVER_MS
+        """Since when events are dated that are left to a refold."""
         done_ms = partition.checkpoint.cut_ms
         # As with a refold: no cut before the next one is taken for them.
         last_ms = next_cut_ms - 1 if next_cut_ms < NEVER_MS else -1
@@ -101,21 +103,35 @@ class Repair:
         now = corrected.counted(identity, arrival)
         return now, corrected.counted(identity, arrival, self._horizon_ms)
 
-    def repairing(self, originals: Mapping[bytes, Original | None]) -> Steps[bool]:
+    def repairing(self, originals: Mapping[bytes, Original | None]) -> Steps[set[MeterKey] | None]:
         """Put corrections of these events in force, a step for each; None: nobody knows the event.
 
-        Return False if a refold of the subscription has to: what was repaired before stays so.
+        Return the meter keys that a refold has to fold instead, because some of their events cannot
+        be taken out and in; None: all of the subscription. What was repaired stays so. `dated_ms`
+        says since when.
         """
+        partition, left = self._partition, set[MeterKey]()
         for identity, original in originals.items():
             stored = self._turning_of(identity)
+            entry = partition.index.find(identity)
             if original is None:
-                if self._partition.index.find(identity) is not None:
-                    return False
+                if entry is not None:
+                    return None
                 self._put_in_force(stored)
-            elif stored and not self._repair(identity, original, stored):
-                return False
+            elif stored:
+                partition.work.add("correction", "index_rows", 1)
+                if entry != original.entry:
+                    return None
+                history = partition.corrections.history(identity)
+                partition.corrections.note_code(history, original.arrival.event.code)
+                versions = list(versions_of(original.arrival, history))
+                concerned = {version.meter_key for version in versions}
+                if not (concerned <= left or self._repair(identity, original, stored)):
+                    left |= concerned
+                    dated_ms = (version.timestamp_ms for version in versions)
+                    self.dated_ms = min(self.dated_ms, *dated_ms)
             yield
-        return True
+        return left
 
     def _put_in_force(self, turning: Iterable[StoredCorrection]) -> None:
         for stored in turning:
@@ -128,9 +144,6 @@ class Repair:
 
     def _repair(self, identity: bytes, original: Original, turning: list[StoredCorrection]) -> bool:
         partition, arrival = self._partition, original.arrival
-        partition.work.add("correction", "index_rows", 1)
-        if partition.index.find(identity) != original.entry:
-            return False
         history = partition.corrections.history(identity)
         since_ms = self._newest_in_force(history, turning)
         if since_ms is None or any(s.append_time_ms <= arrival.append_time_ms for s in turning):

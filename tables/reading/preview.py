@@ -179,6 +179,10 @@ class Preview:
         if name not in self._corrected and self.partition.corrections.touches(name):
             # It may be of an event that was left out, and of which the live cells know now.
             return True
+        codes = self.partition.event_ranges.codes_of(name)
+        meter_keys = self.meter_keys.intersection((*name, code) for code in codes)
+        if not self._refold.sought_all(meter_keys):
+            return True
         return stale.folds_anew(name) or name in self._repaired
 
     def _concerns(self, period: Period) -> bool:

@@ -74,7 +74,7 @@ class Forgetful(Repaired):
         """Restart as an owner does, which follows corrections that are not shown yet."""
         super().restart()
         if list(drained(self.partition.corrected.following_all())):
-            self._refolded()
+            self._refolded(self.partition.event_ranges.meter_keys_of(NAME))
         self.mend()
 
     def refold(self, meter_keys: Iterable[MeterKey], *, redefined: bool = False) -> None:
@@ -83,9 +83,9 @@ class Forgetful(Repaired):
         super().refold(meter_keys, redefined=redefined)
         self.seen["brought back"] += self.forgotten() < before
 
-    def _refolded(self) -> None:
+    def _refolded(self, meter_keys: set[MeterKey]) -> None:
         before = self.forgotten()
-        super()._refolded()
+        super()._refolded(meter_keys)
         self.seen["corrected"] += self.forgotten() < before
 
     def forgotten(self) -> int:

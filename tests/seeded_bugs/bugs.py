@@ -847,6 +847,70 @@ BUGS = (
         "::test_what_changes_while_events_are_read_is_not_called_wrong",
     ),
     Bug(
+        "correction-in-force-with-half-of-its-codes",
+        "tables/partition/recorrection.py",
+        "return meter_key in self._meter_keys and version.timestamp_ms >= from_ms",
+        "return version.timestamp_ms >= from_ms",
+        "tests/laws/test_narrow_refolds.py"
+        "::test_what_came_in_force_for_other_codes_waits_for_a_refold_of_these",
+    ),
+    Bug(
+        "narrow-refold-takes-what-others-are-revised-by",
+        "tables/partition/corrected.py",
+        "if (*name, key[0]) not in meter_keys}",
+        "if False}",
+        "tests/laws/test_narrow_refolds.py"
+        "::test_of_the_codes_concerned_it_comes_to_what_a_refold_of_all_does",
+    ),
+    Bug(
+        "narrow-refold-shows-corrections-that-wait",
+        "tables/partition/recorrection.py",
+        "            horizon_ms, known = NEVER_MS, ()\n",
+        "            pass\n",
+        "tests/laws/test_narrow_refolds.py"
+        "::test_what_came_in_force_for_other_codes_waits_for_a_refold_of_these",
+    ),
+    Bug(
+        "refold-passes-over-what-was-amended-into-its-code",
+        "tables/changelogged/correction_rows.py",
+        "        if came_with != amended:\n",
+        "        if False:\n",
+        "tests/laws/test_narrow_refolds.py"
+        "::test_an_event_that_was_amended_into_the_code_is_read_again",
+    ),
+    Bug(
+        "refold-trusts-amendments-that-a-restart-has-loaded",
+        "tables/changelogged/correction_rows.py",
+        "self._unread[number] += 1",
+        "pass",
+        "tests/laws/test_narrow_refolds.py"
+        "::test_an_event_that_was_amended_into_the_code_is_read_again",
+    ),
+    Bug(
+        "refold-passes-over-what-came-amended-meanwhile",
+        "tables/partition/refold.py",
+        "return codes is None or all(",
+        "return True or all(",
+        "tests/laws/test_narrow_refolds.py"
+        "::test_an_event_that_was_amended_before_it_came_may_come_during_a_refold",
+    ),
+    Bug(
+        "repair-beside-a-refold-for-corrections",
+        "app/runtime/partition/refold_queue.py",
+        "elif name in self._recorrected:",
+        "elif False:",
+        "tests/app/runtime/partition/test_refold_queue.py"
+        "::test_a_repair_waits_for_a_refold_for_corrections_and_so_does_its_cut",
+    ),
+    Bug(
+        "repair-waits-for-a-refold-of-nothing",
+        "app/runtime/partition/refold_queue.py",
+        "if self.meter_keys and name in self._recorrecting:",
+        "if name in self._recorrecting:",
+        "tests/app/runtime/partition/test_refold_queue.py"
+        "::test_no_repair_waits_for_a_refold_of_nothing",
+    ),
+    Bug(
         "correction-during-a-refold-put-in-force-twice",
         "tables/partition/corrected.py",
         "return known is None or stored.applied or stored.row in known",
@@ -2232,10 +2296,42 @@ BUGS = (
         "::test_all_is_folded_where_an_amendment_dates_an_event_into_a_week_that_is_kept",
     ),
     Bug(
+        "correction-in-force-where-it-was-left-out",
+        "tables/partition/recorrection.py",
+        "return meter_key in self._meter_keys and version.timestamp_ms >= from_ms",
+        "return meter_key in self._meter_keys",
+        "tests/tables/partition/test_left_out.py"
+        "::test_a_correction_that_dates_an_event_into_such_a_week_waits_for_a_refold_of_all",
+    ),
+    Bug(
+        "refold-leaves-out-what-a-correction-is-of",
+        "tables/partition/left_out.py",
+        "if corrected_ms is not None and corrected_ms < from_ms:",
+        "if False:",
+        "tests/tables/partition/test_left_out.py"
+        "::test_all_is_folded_for_a_correction_in_a_week_that_is_forgotten",
+    ),
+    Bug(
+        "refold-leaves-out-what-a-cut-has-to-tell",
+        "tables/partition/left_out.py",
+        "else followed.are_told",
+        "else lambda *_: True",
+        "tests/tables/partition/test_left_out.py"
+        "::test_all_is_folded_while_a_cut_has_to_tell_an_earlier_correction",
+    ),
+    Bug(
+        "queued-corrections-forget-the-earliest",
+        "app/runtime/partition/refold_queue.py",
+        "min(dated_ms, self._recorrecting.get(name, dated_ms))\n        self._recorrected = {}",
+        "self._recorrecting.get(name, dated_ms)\n        self._recorrected = {}",
+        "tests/app/runtime/partition/test_refold_queue.py"
+        "::test_what_is_forgotten_may_stay_so_if_no_correction_is_of_before",
+    ),
+    Bug(
         "refold-leaves-out-what-a-correction-is-to-change",
         "tables/partition/left_out.py",
-        "if partition.changed.notes or not corrections.followed.are_shown(",
-        "if partition.changed.notes or False and corrections.followed.are_shown(",
+        "are_shown = followed.are_shown if corrected_ms is None else followed.are_told",
+        "are_shown = followed.are_told",
         "tests/tables/partition/test_left_out.py"
         "::test_all_is_folded_where_more_than_definitions_decides",
     ),

@@ -318,7 +318,7 @@ class Live:
             refold, swapped = Refold(self.partition, meter_keys, redefined=keeping), False
             self.left_out += bool(refold.dated_from)
             while not swapped:
-                arrivals = self._read_for(refold)
+                arrivals = self.read_for(refold)
                 if self.refolds_apart and refold.stands_alone:
                     self.fed_apart += 1
                     first = max(1, len(arrivals) * 2 // 3)
@@ -335,8 +335,9 @@ class Live:
             stale = self.partition.stale
             stale.finish(stale.refolding_keys - refold.meter_keys)
 
-    def _read_for(self, refold: Refold) -> list[Arrival]:
-        """Return what a refold has to read, and no event of before."""
+    def read_for(self, refold: Refold) -> list[Arrival]:
+        """Return what a refold has to read, and no event of before or of another code."""
+        _, codes = refold.sought()
         begin = refold.appended_from
         all_begin = min(begin.values()) if begin.keys() >= refold.meter_keys else -1
 
@@ -345,8 +346,11 @@ class Live:
             corrected = self.partition.corrections.touches(arrival.name)
             return all_begin if corrected else begin.get(arrival.meter_key, -1)
 
-        arrived = self._arrived.values()
-        return [each for each in arrived if each.append_time_ms >= begins(each)]
+        return [
+            each
+            for each in self._arrived.values()
+            if (codes is None or each.event.code in codes) and each.append_time_ms >= begins(each)
+        ]
 
     def refold_all(self) -> None:
         self.refold(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from app.bounds.turns import drained
-from app.wire.arrivals import CorrectionArrival
+from app.wire.arrivals import CorrectionArrival, MeterKey, SubscriptionKey
 from tables.closing.close import next_cut
 from tables.partition.refold import Refold
 from tables.partition.repair import Original, Repair
@@ -22,6 +22,8 @@ class Repaired(Live):
         super().__init__(definitions)
         self.outcomes: Counter[str] = Counter()
         self._repairs = repairs
+        self._dated: dict[SubscriptionKey, int] = {}
+        """Since when events are dated that the next refold is for."""
         self.define_all()
 
     def correct(self, arrival: CorrectionArrival) -> None:
@@ -40,33 +42,43 @@ class Repaired(Live):
         """Do what an owner does while cells show other corrections than the next cut."""
         corrections = self.partition.corrections
         while corrections.followed.wrong_since(NAME, next_cut(self.partition, NAME)) is not None:
-            if not (self._repairs and self._repaired()):
-                self._refolded()
+            left = self._repaired() if self._repairs else None
+            if left is None or left:
+                self._refolded(left or self.partition.event_ranges.meter_keys_of(NAME))
+                self._dated = {}
 
-    def _repaired(self) -> bool:
+    def _repaired(self) -> set[MeterKey] | None:
+        """Repair what can be; return what a refold has to fold, None: all."""
         job = Repair(self.partition, NAME, next_cut(self.partition, NAME))
         if not job.is_possible:
             self.outcomes["not possible"] += 1
-            return False
+            return None
         placed = {arrival.place: arrival for arrival in self.arrived()}
         originals: dict[bytes, Original | None] = {}
         for identity in job.turning():
             entry = self.partition.index.find(identity)
             originals[identity] = entry and Original.of(entry, placed[entry[1:5]])
         self._fill(job.missing_members(originals))
-        if not drained(job.repairing(originals)):
+        left = drained(job.repairing(originals))
+        if left is None:
             self.outcomes["left"] += 1
-            return False
-        self.outcomes["repaired"] += len(originals)
-        job.finish()
-        return True
+        elif left:
+            self._dated = {NAME: job.dated_ms}
+            self.outcomes["left"] += 1
+            self.outcomes["narrow"] += left < self.partition.event_ranges.meter_keys_of(NAME)
+        else:
+            self.outcomes["repaired"] += len(originals)
+            job.finish()
+        return left
 
-    def _refolded(self) -> None:
-        meter_keys = self.partition.event_ranges.meter_keys_of(NAME)
+    def _refolded(self, meter_keys: set[MeterKey]) -> None:
         horizons = {NAME: next_cut(self.partition, NAME)}
-        refold, swapped = Refold(self.partition, meter_keys, horizons), False
+        kept = meter_keys if self._dated else set[MeterKey]()
+        dated, swapped = self._dated, False
+        refold = Refold(self.partition, meter_keys, horizons, redefined=kept, dated=dated)
+        self.outcomes["late"] += bool(refold.dated_from)
         while not swapped:
-            refold.feed(self.arrived())
+            refold.feed(self.read_for(refold))
             swapped = refold.swap()
 
     def revised(self) -> dict[object, list[tuple[int, int, bool]]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from app.definitions.timeline import NEVER_MS
 from app.kernel import reach_of
 from app.log import facts
 from app.wire.arrivals import MeterKey, Run, SubscriptionKey
+from tables.partition.left_out import FROM_THE_FIRST
 from tables.partition.partition import Partition
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,13 @@ class RefoldQueue:
         self._state = state
         self.meter_keys: dict[MeterKey, None] = {}
         """The queued ones; a refold that has begun has taken its own out."""
-        self._recorrecting: dict[SubscriptionKey, None] = {}
-        """Subscriptions whose queued refold puts other corrections in force."""
+        self._recorrecting: dict[SubscriptionKey, int] = {}
+        """Subscriptions whose queued refold puts other corrections in force.
+
+        Each with the time since when their events are dated.
+        """
+        self._recorrected: dict[SubscriptionKey, int] = {}
+        """Subscriptions of a refold that has begun, until it is swapped in or put back."""
         self._most = 0
         """Most subscriptions at a time, since a refold of more has failed; 0: all of them."""
         self.repairs: dict[SubscriptionKey, int] = {}
@@ -74,11 +80,36 @@ class RefoldQueue:
         self.repairs.pop(name, None)
         self._state.stale.repairing.discard(name)
 
+    def defer_repair(self, name: SubscriptionKey) -> bool:
+        """Leave a repair until the refold is over that puts corrections in force.
+
+        Return whether there is one. Whoever swaps it in looks for corrections again.
+        """
+        if self.meter_keys and name in self._recorrecting:
+            self._queued_since_ms = min(self._queued_since_ms, self.repairs[name])
+        elif name in self._recorrected:
+            self._begun_since_ms = min(self._begun_since_ms, self.repairs[name])
+        else:
+            return False
+        self.repaired(name)
+        return True
+
+    def recorrect(
+        self, name: SubscriptionKey, since_ms: int, meter_keys: Iterable[MeterKey], dated_ms: int
+    ) -> None:
+        """Queue a refold under the corrections that the next cut shows; that cut waits for it.
+
+        `meter_keys`: those that the corrections concern. `dated_ms`: since when their events are
+        dated; what is forgotten before may stay so.
+        """
+        self._recorrecting[name] = min(dated_ms, self._recorrecting.get(name, dated_ms))
+        self.want(meter_keys, since_ms, redefined=dated_ms > FROM_THE_FIRST)
+
     def requeue_corrections(self, names: Iterable[SubscriptionKey], since_ms: int) -> None:
-        """Queue a refold under the corrections that the next cuts show; those cuts wait for it."""
+        """Queue a refold of all of some subscriptions under the corrections of their next cuts."""
         for name in names:
-            self._recorrecting[name] = None
-            self.want(self._state.event_ranges.meter_keys_of(name), since_ms)
+            meter_keys = self._state.event_ranges.meter_keys_of(name)
+            self.recorrect(name, since_ms, meter_keys, FROM_THE_FIRST)
 
     def want_displaced(self, folded: Iterable[Run] = ()) -> None:
         """Queue what events before those folded change; `folded`: all that was folded since.
@@ -105,7 +136,7 @@ class RefoldQueue:
 
     # Refolding
 
-    def begin(self) -> tuple[dict[MeterKey, None], dict[SubscriptionKey, None]]:
+    def begin(self) -> tuple[dict[MeterKey, None], dict[SubscriptionKey, int]]:
         """Take meter keys out; return them, and the subscriptions refolded for corrections.
 
         What is queued meanwhile is shown by the next refold: cuts before it go on after this one.
@@ -113,6 +144,7 @@ class RefoldQueue:
         meter_keys, self.meter_keys = self.meter_keys, {}
         self._begun_since_ms, self._queued_since_ms = self._queued_since_ms, NEVER_MS
         names, self._recorrecting = self._recorrecting, {}
+        self._recorrected = names
         if self._most:
             most = dict.fromkeys(
                 islice(dict.fromkeys(meter_key[:2] for meter_key in meter_keys), self._most)
@@ -120,9 +152,9 @@ class RefoldQueue:
             self.meter_keys = {
                 meter_key: None for meter_key in meter_keys if meter_key[:2] not in most
             }
-            self._recorrecting = {name: None for name in names if name not in most}
+            self._recorrecting = {n: at_ms for n, at_ms in names.items() if n not in most}
             meter_keys = {meter_key: None for meter_key in meter_keys if meter_key[:2] in most}
-            names = {name: None for name in names if name in most}
+            names = self._recorrected = {n: at_ms for n, at_ms in names.items() if n in most}
             if self.meter_keys:
                 self._queued_since_ms = self._begun_since_ms
             # If they can be refolded, twice as many the next time.
@@ -130,11 +162,13 @@ class RefoldQueue:
         return meter_keys, names
 
     def put_back(
-        self, meter_keys: dict[MeterKey, None], names: dict[SubscriptionKey, None]
+        self, meter_keys: dict[MeterKey, None], names: Mapping[SubscriptionKey, int]
     ) -> None:
         """Queue again, before all others, what a refold took and did not swap in."""
         self.meter_keys = {**meter_keys, **self.meter_keys}
-        self._recorrecting = {**names, **self._recorrecting}
+        for name, dated_ms in names.items():
+            self._recorrecting[name] = min(dated_ms, self._recorrecting.get(name, dated_ms))
+        self._recorrected = {}
         if meter_keys:
             self._queued_since_ms = min(self._queued_since_ms, self._begun_since_ms)
             self._begun_since_ms = NEVER_MS
@@ -148,7 +182,7 @@ class RefoldQueue:
         lost: set[SubscriptionKey],
         reason: str,
         meter_keys: Iterable[MeterKey],
-        names: Iterable[SubscriptionKey],
+        names: Mapping[SubscriptionKey, int],
     ) -> None:
         """Leave those as they are that cannot be refolded; the others are refolded next."""
         state = self._state
@@ -160,7 +194,7 @@ class RefoldQueue:
             extra=facts("note", partition=state.number),
         )
         left = dict.fromkeys(key for key in meter_keys if key[:2] not in lost)
-        self.put_back(left, dict.fromkeys(name for name in names if name not in lost))
+        self.put_back(left, {n: at_ms for n, at_ms in names.items() if n not in lost})
         for name in lost:
             state.stale.park(name, reason)
             state.corrections.followed.let_stand(name)
@@ -175,7 +209,7 @@ class RefoldQueue:
         `definitions`: (next offset, append time) of the last one applied here.
         """
         self._state.stale.finish(self.meter_keys)
-        self._begun_since_ms = NEVER_MS
+        self._begun_since_ms, self._recorrected = NEVER_MS, {}
         self.note_definitions(*definitions)
 
     # Definitions

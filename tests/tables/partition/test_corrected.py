@@ -28,7 +28,7 @@ def test_what_corrections_revised_is_forgotten_by_small_steps() -> None:
     left = list[int]()
     for _ in corrected.settling(START_MS):
         left.append(len(corrected.names()))
-        corrected.revise(names[-1:], {})
+        corrected.revise([(*names[-1], "count")], {})
     assert corrected.names() == set(names[1:-1:2])
     assert left[0] < 2 * MANY > left[-1]
     assert max(before - after for before, after in pairwise([2 * MANY, *left])) <= STEP_ITEMS + 1

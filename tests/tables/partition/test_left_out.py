@@ -9,6 +9,7 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.wire.arrivals import CorrectionArrival
 from app.wire.events import Correction
+from tables.closing.close import next_cut
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
 from tests.tables.closing.test_forgetting import (
@@ -184,6 +185,82 @@ def test_what_was_corrected_long_ago_is_left_out_too(dated_ms: int | None) -> No
 def test_all_is_folded_where_an_amendment_dates_an_event_into_a_week_that_is_kept() -> None:
     one = corrected(LAST_MS + 2 * HOUR_MS)
     assert sent_elsewhere(one, REGROUPED).dated_from == {}
+
+
+def with_greatest() -> Repaired:
+    """A partition that has forgotten four weeks, and two events of a maximum in the fifth."""
+    made = Repaired(definitions_of(["max"], SETTINGS), repairs=True)
+    for week in range(WEEKS):
+        at_ms = START_MS + week * WEEK_MS + HOUR_MS
+        made.close_until(at_ms - 1)
+        made.deliver([arrived("max", week, at_ms, v="1")])
+    made.flush()
+    made.close_until(LAST_MS)
+    pass_until(made, LAST_MS + DAY_MS)
+    assert made.forget(NAME)
+    for offset, value in ((100, "5"), (101, "3")):
+        made.deliver([arrived("max", offset, LAST_MS + DAY_MS + HOUR_MS + offset, v=value)])
+    return made
+
+
+def cancel(offset: int, at_ms: int = NOW_MS) -> CorrectionArrival:
+    """Return the cancel of an event."""
+    told = Correction(*NAME, f"t{offset}", "cancel", None, f"c{offset}", b"")
+    return CorrectionArrival(told, ORG, at_ms, 0, 300 + offset, 0)
+
+
+def recorrected(one: Repaired, dated_ms: int) -> Refold:
+    """Return a refold for corrections of events dated from a time on, which has just begun."""
+    keys = one.partition.event_ranges.meter_keys_of(NAME)
+    horizons = {NAME: next_cut(one.partition, NAME)}
+    return Refold(one.partition, keys, horizons, redefined=keys, dated={NAME: dated_ms})
+
+
+def test_a_correction_in_a_week_that_is_kept_leaves_out_what_is_forgotten() -> None:
+    one = with_greatest()
+    one.correct(cancel(100))
+    assert one.outcomes["late"] == 1
+    assert layers(one, "max") == 1
+    assert differences(one) == []
+    one.close_until(NOW_MS + DAY_MS)
+    cells = one.cells()
+    one.refold_all()
+    assert layers(one, "max") == WEEKS + 1
+    assert all(each in one.cells()[span] for span, kept in cells.items() for each in kept)
+
+
+def test_all_is_folded_for_a_correction_in_a_week_that_is_forgotten() -> None:
+    one = with_greatest()
+    one.partition.corrected.correct(cancel(0))
+    assert recorrected(one, START_MS + HOUR_MS).dated_from == {}
+    one.mend()
+    assert one.outcomes["late"] == 0
+    assert layers(one, "max") == WEEKS, "the first one is empty"
+    assert differences(one) == []
+
+
+def test_a_correction_that_dates_an_event_into_such_a_week_waits_for_a_refold_of_all() -> None:
+    one, back_ms = with_greatest(), START_MS + 2 * HOUR_MS
+    one.partition.corrected.correct(cancel(100))
+    moved = Correction(*NAME, "t101", "amend", event("max", "t101", back_ms, v="9"), "c101", b"")
+    one.partition.corrected.correct(CorrectionArrival(moved, ORG, NOW_MS, 0, 401, 0))
+    job = recorrected(one, LAST_MS)
+    assert set(job.dated_from.values()) == {LAST_MS}
+    job.feed(one.read_for(job))
+    assert job.swap()
+    assert layers(one, "max") == 1
+    one.mend()
+    assert layers(one, "max") == WEEKS, "the last one is empty"
+    assert differences(one) == []
+
+
+def test_all_is_folded_while_a_cut_has_to_tell_an_earlier_correction() -> None:
+    """What it revises is found with all events."""
+    one = with_greatest()
+    one.correct(cancel(100))
+    assert recorrected(one, LAST_MS).dated_from == {}
+    one.close_until(NOW_MS + DAY_MS)
+    assert set(recorrected(one, LAST_MS).dated_from.values()) == {LAST_MS}
 
 
 def test_all_is_folded_of_what_recurs() -> None:

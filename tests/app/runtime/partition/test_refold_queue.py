@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.runtime.partition.refold_queue import RefoldQueue
 from app.wire.arrivals import MeterKey
 from tables.event_index.index import EventIndex
+from tables.partition.left_out import FROM_THE_FIRST
 from tables.partition.partition import Partition
 from tests.world.definitions import definitions_of
 from tests.world.events import arrived
@@ -41,6 +42,52 @@ def test_what_an_earlier_copy_changes_is_refolded_as_a_whole() -> None:
     state.stale.miss([OTHER])
     queued.want_orphaned()
     assert state.stale.whole_keys == {ONE, OTHER}
+
+
+def test_a_repair_waits_for_a_refold_for_corrections_and_so_does_its_cut() -> None:
+    """Else the refold that comes next would have to be one of all codes."""
+    queued, _ = queue()
+    name = ONE[:2]
+    queued.want_repair(name, 5)
+    assert not queued.defer_repair(name)
+    queued.recorrect(name, 5, {ONE}, 2)
+    queued.want_repair(name, 4)
+    assert queued.defer_repair(name)
+    assert not queued.repairs
+    assert queued.since_ms == 4
+    meter_keys, names = queued.begin()
+    assert (set(meter_keys), set(names)) == ({ONE}, {name})
+    queued.want_repair(name, 3)
+    assert queued.defer_repair(name)
+    assert queued.since_ms == 3
+    queued.let_cuts_go_on((0, -1))
+    queued.want_repair(name, 6)
+    assert not queued.defer_repair(name)
+    assert queued.since_ms == 6
+
+
+def test_what_is_forgotten_may_stay_so_if_no_correction_is_of_before() -> None:
+    queued, state = queue()
+    name = ONE[:2]
+    queued.recorrect(name, 5, {ONE}, 20)
+    assert state.stale.whole_keys == set()
+    queued.recorrect(name, 5, {ONE}, 10)
+    queued.recorrect(name, 5, {ONE}, 30)
+    meter_keys, names = queued.begin()
+    assert names == {name: 10}
+    queued.recorrect(name, 5, {ONE}, 40)
+    queued.put_back(meter_keys, names)
+    assert queued.begin()[1] == {name: 10}
+    queued.recorrect(name, 5, {ONE}, FROM_THE_FIRST)
+    assert state.stale.whole_keys == {ONE}
+
+
+def test_no_repair_waits_for_a_refold_of_nothing() -> None:
+    """Nobody knows an event of the subscription, so no meter key was queued."""
+    queued, _ = queue()
+    queued.requeue_corrections([ONE[:2]], 5)
+    queued.want_repair(ONE[:2], 4)
+    assert not queued.defer_repair(ONE[:2])
 
 
 def test_it_is_so_until_it_was_done() -> None:
@@ -80,7 +127,7 @@ def test_cuts_wait_for_what_was_queued_before_them() -> None:
     queued.let_cuts_go_on((0, -1))
     assert queued.since_ms == 12
     queued.begin()
-    queued.let_stand({OTHER[:2]}, "lost", [OTHER], ())
+    queued.let_stand({OTHER[:2]}, "lost", [OTHER], {})
     queued.let_cuts_go_on((0, -1))
     assert queued.since_ms is None
 
