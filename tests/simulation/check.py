@@ -43,6 +43,7 @@ from tests.simulation.asking import Answers, offline_usage_at
 from tests.simulation.everywhere import passed_over
 from tests.simulation.kafka import Broker, LogEntry
 from tests.simulation.rules import broken_rules
+from tests.world.past import as_told
 
 _CONFLICT = RefusalCode.CONFLICTING_DUPLICATE.value
 _LATE = (RefusalCode.TOO_LATE.value, RefusalCode.PERIOD_CLOSED.value)
@@ -228,7 +229,8 @@ class Outcome:
             # A worker lists few of the names that nothing defines, or none.
             if asked not in live and asked[0] not in defined:
                 continue
-            ours, theirs = live.get(asked), batch.get(asked)
+            theirs = batch.get(asked)
+            ours = as_told(live.get(asked), theirs)
             if _comparable(ours) != _comparable(theirs):
                 yield f"asked for {asked}: live {_text(ours)}, offline {_text(theirs)}"
 
