@@ -50,6 +50,10 @@ _stopping: set[asyncio.Task[None]] = set()
 class _Connection(AIOKafkaConnection):  # type: ignore[misc]
     """One connection."""
 
+    _reader: Any
+    _writer: Any
+    _read_task: Any
+
     def send(self, request: Any, expect_response: bool = True) -> Any:
         """Send a request and return what its answer is awaited by.
 
@@ -68,6 +72,10 @@ class _Connection(AIOKafkaConnection):  # type: ignore[misc]
 
     def close(self, reason: object = None, exc: BaseException | None = None) -> Any:
         """Close it; over TLS without waiting for the other side, which may take half a minute."""
+        if self._read_task is None and self._writer is not None:
+            # It was ended while it connected, so nobody reads of it.
+            self._writer.close()
+            self._writer = self._reader = None
         if self._writer is not None and self._security_protocol in _TLS:
             self._writer.transport.abort()
         return super().close(reason, exc)
