@@ -15,7 +15,7 @@ from app.definitions import commands
 from app.wire.arrivals import Arrival
 from tables.cells.keys import CellKey
 from tables.closing.close import closing, next_cut
-from tests.laws.test_partition import END_MS, GRACES, few, in_order, same
+from tests.laws.test_partition import GRACES, few, in_order, same
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
@@ -71,22 +71,7 @@ def test_cuts_of_who_is_packed_are_those_of_who_is_at_hand(
         case _:
             definitions = data.draw(changing_definitions(codes, presents=False, of_all=True))
     events = data.draw(arrivals(codes))
-    same(*map(settled, (in_order(definitions, events), cold(definitions, events))))
-
-
-def settled(live: Live) -> Live:
-    """Take all cuts, and merge states of those that are published: no figure tells them apart.
-
-    After many other tests some stayed apart until the next event, and it is not known why.
-    """
-    live.define_all()
-    live.close_until(END_MS)
-    for route in live.partition.routes.by_key.values():
-        for span in route.spans:
-            for layer in span.layers.values():
-                for cell in list(layer.late_cells()):
-                    cell.settle(live.partition.cuts.settled_ms, span.fold.aggregation)
-    return live
+    same(in_order(definitions, events), cold(definitions, events))
 
 
 def closed(live: Live, *stray: CellKey) -> list[dict[str, Any]]:
