@@ -36,14 +36,13 @@ class Noted(Generic[C]):
         """Take all cells of the layer."""
         self._changed = {cell: None for cell in cells if cell.late or cell.dirty}
         self._late = dict(self._changed)
+        """Cells with states of cuts to come, and those that may have got any since their note."""
         self._told_to: object = None
         """Whom the last look told all that the cells showed; None: it did not come to its end."""
 
     def add(self, cell: C) -> None:
-        """Note a cell that changed."""
-        self._changed[cell] = None
-        if cell.late:
-            self._late[cell] = None
+        """Note a cell that changed; until a flush wrote it nobody notes what more comes to it."""
+        self._changed[cell] = self._late[cell] = None
 
     def look(self, teller: object) -> Collection[C] | None:
         """Return the cells that may show what `teller` was not told; None: all of them.
@@ -52,6 +51,7 @@ class Noted(Generic[C]):
         """
         found = self._changed | self._late if self._told_to is teller else None
         self._changed = {cell: None for cell in self._changed if cell.dirty}
+        self._let_go()
         self._told_to = None
         return found
 
@@ -61,5 +61,9 @@ class Noted(Generic[C]):
 
     def late(self) -> list[C]:
         """Return the cells with states of cuts to come, and maybe some that had any."""
-        self._late = {cell: None for cell in self._late if cell.late or cell.dirty}
+        self._let_go()
         return list(self._late)
+
+    def _let_go(self) -> None:
+        """Pass over cells that have no states of cuts to come, and get none without a note."""
+        self._late = {cell: None for cell in self._late if cell.late or cell.dirty}

@@ -151,6 +151,19 @@ def test_a_balance_of_who_shares_periods_is_told_as_it_lies() -> None:
         live.close_until(next_cut(live.partition, NAME))
 
 
+def test_a_balance_leaves_out_what_is_dated_in_a_period_to_come() -> None:
+    live = Live(definitions_of(["heads"]))
+    live.define_all()
+    second_ms = START_MS + WEEK_MS
+    live.close_until(second_ms)
+    live.deliver([arrived("heads", 0, second_ms, u="a")])
+    live.deliver([arrived("heads", 1, second_ms + WEEK_MS, second_ms + 1, u="b")])
+    for balance in ("1.0", "2.0"):
+        assert units(closed(live)) == [balance]
+        assert not live.partition.routes.by_key
+        live.close_until(next_cut(live.partition, NAME))
+
+
 def test_a_share_below_zero_bills_nothing() -> None:
     live = Live(definitions_of(["balance"]))
     live.define_all()

@@ -8,6 +8,7 @@ from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction
 from tables.cells.noted import Noted
 from tables.closing.close import close_subscription
+from tests.world.bodies import Json
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
@@ -71,6 +72,20 @@ def test_states_of_cuts_to_come_are_looked_at_until_they_are_settled() -> None:
     assert noted.late() == []
 
 
+def test_who_gets_states_of_cuts_to_come_while_nobody_would_note_it_is_looked_at() -> None:
+    cell, teller = Named(), object()
+    noted = Noted([cell])
+    noted.look(teller)
+    cell.dirty = True
+    noted.add(cell)
+    cell.late = {1: object()}
+    cell.dirty = False
+    for _ in range(2):
+        noted.told(teller)
+        assert list(noted.look(teller) or ()) == [cell]
+    assert noted.late() == [cell]
+
+
 def sent(offset: int, appended_ms: int, group: int, value: str = "1") -> Arrival:
     return arrived("sum", offset, START_MS, appended_ms, v=value, g=f"g{group}")
 
@@ -86,15 +101,16 @@ def closed() -> Live:
     return live
 
 
-def revised(live: Live, cut_ms: int) -> list[tuple[str, str]]:
-    """(group, units) of what a revision cut tells."""
+def told(live: Live, cut_ms: int) -> list[Json]:
+    """Cells that the cuts until one tell."""
     known = len(live.records)
     live.close_until(cut_ms)
-    return [
-        (body["grouped_by"]["g"], body["units"])
-        for body in live.bodies()[known:]
-        if body["type"] != "period.completed"
-    ]
+    return [body for body in live.bodies()[known:] if body["type"] != "period.completed"]
+
+
+def revised(live: Live, cut_ms: int) -> list[tuple[str, str]]:
+    """(group, units) of what a revision cut tells."""
+    return [(body["grouped_by"]["g"], body["units"]) for body in told(live, cut_ms)]
 
 
 def cells_of_cuts(live: Live) -> int:
@@ -117,6 +133,31 @@ def test_a_group_that_changes_twice_is_told_twice(flushes: bool) -> None:
         if flushes:
             live.flush()
         assert revised(live, DUE_MS + hour * HOUR_MS) == [("g7", f"{hour + 1}.0")]
+
+
+def test_what_comes_late_before_what_came_on_time_is_flushed_is_revised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tables.cells.cell.FEW_CELLS", 0)
+    live = Live(definitions_of(["sum"]))
+    live.define_all()
+    second_ms, end_ms = START_MS + WEEK_MS, START_MS + 2 * WEEK_MS
+    live.deliver([arrived("sum", 1, second_ms, v="1")])
+    live.flush()
+    # A revision of the first week settles the second, whose cells are noted from then on.
+    live.deliver([arrived("sum", 2, START_MS, second_ms + 1, v="1")])
+    live.close_until(second_ms + HOUR_MS)
+    live.flush()
+    live.deliver([arrived("sum", 3, second_ms, end_ms - HOUR_MS, v="1")])
+    live.deliver([arrived("sum", 4, START_MS, end_ms - HOUR_MS, v="1")])
+    live.close_until(end_ms - 1)
+    live.deliver([arrived("sum", 5, second_ms, end_ms + 1, v="1")])
+    live.flush()
+    assert [body["units"] for body in told(live, end_ms)] == ["2.0"]
+    live.flush()
+    assert [body["units"] for body in told(live, end_ms + HOUR_MS)] == ["3.0"]
+    cells = [states for (_, states) in live.cells().values()]
+    assert [len(states) for states in cells] == [1, 1]
 
 
 def test_a_cut_that_ends_early_looks_at_all_when_it_is_taken_again() -> None:

@@ -1,0 +1,80 @@
+"""Cuts that look at the cells which changed publish what cuts publish that look at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.definitions.model import SettingsRecord
+from tests.laws.test_partition import END_MS, GRACES, few
+from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import CommandAt, definitions_of
+from tests.world.events import arrived
+from tests.world.partition import Live
+
+CODES = ("sum", "seats")
+ALL_LOOKED_AT = 1_000_000
+DUE_MS = START_MS + 2 * WEEK_MS
+"""When the second week is due, but for its grace: what comes around it is on time, or late."""
+APART_MS = (1, 20 * 60_000, HOUR_MS)
+"""From one append to the next."""
+
+
+class Step(NamedTuple):
+    """An event after the one before it, and whether cuts are taken and changes flushed between."""
+
+    after_ms: int
+    code: str
+    weeks_ago: int
+    group: str
+    closes: bool
+    flushes: bool
+
+
+STEPS = st.builds(
+    Step,
+    st.sampled_from(APART_MS),
+    st.sampled_from(CODES),
+    st.sampled_from([0, 0, 1]),
+    st.sampled_from("xxy"),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+def played(
+    definitions: Sequence[CommandAt], begins_ms: int, steps: Sequence[Step], few_cells: int
+) -> Live:
+    """Both logs by append time; flushes come before some of the events alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tables.cells.cell.FEW_CELLS", few_cells)
+        live, at_ms = Live(definitions), begins_ms
+        for offset, step in enumerate(steps):
+            at_ms += step.after_ms
+            if step.closes:
+                live.close_until(at_ms - 1)
+            live.define_until(at_ms)
+            if step.flushes:
+                live.flush()
+            dated_ms = DUE_MS - step.weeks_ago * WEEK_MS - 1
+            properties: dict[str, Any] = {"v": "1", "u": step.group, "g": step.group}
+            live.deliver([arrived(step.code, offset, dated_ms, at_ms, **properties)])
+        live.define_all()
+        live.close_until(END_MS)
+    return live
+
+
+@few
+@given(GRACES, st.sampled_from([1, 3, 5]), st.lists(STEPS, min_size=3, max_size=10))
+def test_cuts_that_look_at_what_changed_are_those_that_look_at_all(
+    settings: SettingsRecord, hours: int, steps: list[Step]
+) -> None:
+    definitions = definitions_of(CODES, settings)
+    begins_ms = DUE_MS - hours * HOUR_MS
+    noted, whole = (played(definitions, begins_ms, steps, few) for few in (0, ALL_LOOKED_AT))
+    assert noted.values() == whole.values()
+    assert noted.cells() == whole.cells()
