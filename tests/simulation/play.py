@@ -137,6 +137,10 @@ def _settings(partitions: int) -> Settings:
     )
 
 
+SELDOM_FROM = 30_000_000
+"""Seeds from here on flush seldom by turns: then much comes between two flushes, and cuts as well."""
+_FLUSH_INTERVAL_S = (1.0, 10.0, 40.0)
+_FLUSH_MAX_CHANGES = (2, 6, 50_000)
 _UNDEFINED_NAMES = (UNDEFINED_NAMES, 0, 1)
 """How many are kept one by one, by turns."""
 _CHAIN_AT_HAND_MS = (CHAIN_AT_HAND_MS, 0, HOUR_MS)
@@ -222,9 +226,12 @@ class Player:
         self.directory = directory
         # What is read again comes from the ledger, or from Kafka alone.
         ledger_bytes = 0 if seed % 5 == 4 else 1 << 30
-        self.settings = _settings(script.partitions).model_copy(
-            update={"ledger_bytes": ledger_bytes}
-        )
+        update: dict[str, object] = {"ledger_bytes": ledger_bytes}
+        if seed >= SELDOM_FROM:
+            flushes = random.Random(f"flushes {seed}")
+            update["flush_interval_s"] = flushes.choice(_FLUSH_INTERVAL_S)
+            update["flush_max_changes"] = flushes.choice(_FLUSH_MAX_CHANGES)
+        self.settings = _settings(script.partitions).model_copy(update=update)
         self.clock = SimulatedClock(START_MS - HOUR_MS)
         self.broker = Broker(self.clock)
         self.redis = Redis()
