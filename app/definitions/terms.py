@@ -6,11 +6,11 @@ from bisect import bisect_right
 from datetime import date
 from functools import lru_cache
 from itertools import count
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
-from app.billing_periods.grid import Interval, PeriodGrid
+from app.billing_periods.grid import BillingTime, Interval, PeriodGrid
 from app.billing_periods.timezones import local_date, local_midnight_ms
 from app.definitions.indexes.forms import Life
 from app.definitions.indexes.index import CodeKey
@@ -39,6 +39,9 @@ from app.definitions.versions import Versions
 _DAY_S = 86_400
 _MOST_SHARED = 1_024
 """How many timelines that others share are at hand, of all plans."""
+
+# Plain __new__: the generated one costs three times as much, for each change of the terms.
+_new = tuple.__new__
 
 _Cycle: TypeAlias = tuple[Interval, bool, str]
 """Interval, whether it is billed by months, and timezone."""
@@ -129,6 +132,8 @@ class _Common:
         self.offset = -1
         """Offset of the definitions until which it is known to hold."""
         self._cycles: dict[tuple[int, str | None], tuple[_Cycle, ...]] = {}
+        self._told: dict[tuple[object, ...], list[tuple[int, tuple[Any, ...]]] | None] = {}
+        """Terms of those who are alike, as append time and all from their grid on."""
 
     def cycles(self, begun: int, timezone: str | None) -> tuple[_Cycle, ...]:
         """Return every interval in every timezone that those made then have had, in order."""
@@ -147,15 +152,53 @@ class _Common:
         begun = bisect_right(self.since_ms, created_ms)
         if not begun:
             return None
-        moments_ms, parts = [created_ms, *self.since_ms[begun:]], self.parts[begun - 1 :]
-        terms: list[Terms] = []
-        for at_ms, (plan, organization, settings) in zip(moments_ms, parts, strict=True):
+        if begun == len(self.since_ms):
+            # As of most: nothing changed since.
+            plan, organization, settings = self.parts[-1]
+            return (
+                None
+                if plan is None
+                else [_terms(created_ms, one, own, plan, organization, settings)]
+            )
+        alike = self.alike(begun, one.billing_time, one.subscription_at_ms, own)
+        if alike not in self._told:
+            if len(self._told) >= _MOST_SHARED:
+                self._told.clear()
+            self._told[alike] = self._terms_since(begun, one, own)
+        told = self._told[alike]
+        if told is None:
+            return None
+        (_, first), *later = told
+        terms = [_new(Terms, (at_ms, one, *each)) for at_ms, each in later]
+        return [_new(Terms, (created_ms, one, *first)), *terms]
+
+    def alike(
+        self, begun: int, billing_time: BillingTime, anchor_ms: int, own: OwnTerms
+    ) -> tuple[object, ...]:
+        """Return what those have in common whose terms are alike from some on, but for themselves.
+
+        Anniversaries are alike where they fall on the same days, in every timezone that they were
+        told in.
+        """
+        grids: tuple[PeriodGrid, ...] = ()
+        if billing_time == "anniversary":
+            grids = tuple([_grid_from(anchor_ms, *cycle) for cycle in self.cycles(begun, own[0])])
+        return begun, billing_time, grids, *own
+
+    def _terms_since(
+        self, begun: int, one: Subscription, own: OwnTerms
+    ) -> list[tuple[int, tuple[Any, ...]]] | None:
+        """Return each change of the terms, as append time and all from their grid on."""
+        told: list[tuple[int, tuple[Any, ...]]] = []
+        for at_ms, (plan, organization, settings) in zip(
+            self.since_ms[begun - 1 :], self.parts[begun - 1 :], strict=True
+        ):
             if plan is None:
                 return None
-            entry = _terms(at_ms, one, own, plan, organization, settings)
-            if not terms or entry[1:] != terms[-1][1:]:
-                terms.append(entry)
-        return terms
+            entry = _terms(at_ms, one, own, plan, organization, settings)[2:]
+            if not told or entry != told[-1][1]:
+                told.append((at_ms, entry))
+        return told
 
 
 class CommonTerms:
@@ -190,8 +233,7 @@ class CommonTerms:
     def shared(self, name: CodeKey, life: Life | None = None) -> Shared | None:
         """Return a timeline that tells of an external id once it runs for a while; None: none does.
 
-        One tells for all who have a plan and are alike: for them none is made. Anniversaries are
-        alike where they fall on the same days, in every timezone that they were told in.
+        One tells for all who have a plan and are alike: for them none is made.
         `life`: what is known of it; None: it is looked up.
         """
         asked, offset = self._asked, self._definitions.offset
@@ -210,11 +252,7 @@ class CommonTerms:
             return None
         common = self._common_of(life.organization_id, life.plan_id)
         begun = bisect_right(common.since_ms, life.created_ms)
-        grids: tuple[PeriodGrid, ...] = ()
-        if life.billing_time == "anniversary" and begun:
-            cycles = common.cycles(begun, own[0])
-            grids = tuple([_grid_from(life.anchor_ms, *cycle) for cycle in cycles])
-        alike = common.number, begun, life.billing_time, grids, *own
+        alike = common.number, *common.alike(begun, life.billing_time, life.anchor_ms, own)
         found = self._shared.get(alike)
         if found is None:
             (versions,) = definitions.subscriptions(*name)

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import count
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from app.billing_periods.grid import PeriodGrid
@@ -352,11 +353,9 @@ class Timeline:
 
     def _found_due(self, done_ms: int) -> Due:
         newest = self.terms[-1] if self.terms else None
-        if newest is not None and newest.subscription.usage_end_ms is None:
-            # From then on one period of the grid follows another.
-            regular_ms = max(newest.since_ms, newest.subscription.started_at_ms)
-            regular_ms += TIMEZONE_SHIFT_MS
-            if regular_ms <= done_ms and newest.subscription.canceled_at_ms is None:
+        if newest is not None:
+            regular_ms = _regular_ms(newest)
+            if regular_ms <= done_ms:
                 due = _running_due(done_ms, newest[2:])
                 period, earlier = due.periods[0]
                 if earlier is not None and regular_ms <= earlier.start_ms:
@@ -441,14 +440,23 @@ class Timeline:
 
     def _running_at(self, at_ms: int) -> Period | None:
         """Return the period that holds an instant, where one look at the grid tells; else None."""
-        entry = self.lasting
-        if entry is None:
+        entry, terms = self.lasting, self.terms
+        if entry is not None:
+            began_ms, grid = entry.subscription.started_at_ms, entry.grid
+            if at_ms < began_ms:
+                return None
+            start_ms = max(began_ms, grid.start_ms(grid.index_at(at_ms)))
+            return _running_under(start_ms, entry, entry.since_ms)
+        if len(terms) < 2:
             return None
-        began_ms, grid = entry.subscription.started_at_ms, entry.grid
-        if at_ms < began_ms:
+        entry = terms[-1]
+        regular_ms = _regular_ms(entry)
+        if at_ms < regular_ms or regular_ms >= NEVER_MS:
             return None
-        start_ms = max(began_ms, grid.start_ms(grid.index_at(at_ms)))
-        return _running_under(start_ms, entry, entry.since_ms)
+        start_ms = entry.grid.start_ms(entry.grid.index_at(at_ms))
+        return (
+            _running_under(start_ms, entry, terms[0].since_ms) if regular_ms <= start_ms else None
+        )
 
     def _around(self, at_ms: int) -> _Stretch:
         """Return a stretch that has the period holding an instant, and all after it."""
@@ -466,6 +474,17 @@ class Timeline:
             return recent
         # No period was passed over.
         return first
+
+
+def _regular_ms(newest: Terms) -> int:
+    """Return when one period of the grid follows another from then on; NEVER_MS: it may end.
+
+    Under the newest terms, with no reading of the time that parts a period from the grid's.
+    """
+    subscription = newest.subscription
+    if subscription.usage_end_ms is not None or subscription.canceled_at_ms is not None:
+        return NEVER_MS
+    return max(newest.since_ms, subscription.started_at_ms) + TIMEZONE_SHIFT_MS
 
 
 def _lasting_in(terms: list[Terms]) -> Terms | None:
@@ -543,6 +562,8 @@ def _periods(
     them. `previous`, made under the terms number `first`: those after it.
     """
     created_ms = terms[0].since_ms if terms else NEVER_MS
+    if done_ms is not None and len(terms) >= _FEW_TERMS:
+        first, previous = _lately(terms, done_ms) or (first, previous)
     for i in range(first, len(terms)):
         entry = terms[i]
         changes_ms = terms[i + 1].since_ms if i + 1 < len(terms) else NEVER_MS
@@ -571,6 +592,42 @@ def _periods(
                 if near_ms < until_ms < NEVER_MS:
                     args = previous, entry, created_ms, until_ms - 1, changes_ms
                     previous = _passed(*args, skips_never=False)
+
+
+def _lately(terms: list[Terms], done_ms: int) -> tuple[int, _Place] | None:
+    """Return the number of terms, and where a period begins before which all are fixed by a cut.
+
+    The first ones after it are, too. None: it cannot be told without all terms before. Whatever
+    changed, a grid has its own periods once two have passed, where nothing moves start or end.
+    """
+    subscription, created_ms = terms[-1].subscription, terms[0].since_ms
+    ends = subscription.usage_end_ms is not None or subscription.canceled_at_ms is not None
+    if ends:
+        return None
+    waits_ms = max(map(_GRACE_MS, terms)) + max(map(_CLOSE_GRID_MS, terms))
+    newest = bisect_right(terms, done_ms - waits_ms, key=_SINCE_MS) - 1
+    if newest < 0:
+        return None
+    grid = terms[newest].grid
+    k = grid.index_at(done_ms - waits_ms) - 1
+    start_ms, before_ms = grid.start_ms(k), grid.start_ms(k - 2)
+    if before_ms < max(created_ms, subscription.started_at_ms):
+        return None
+    holding = bisect_right(terms, start_ms, key=_SINCE_MS) - 1
+    before = bisect_right(terms, before_ms, key=_SINCE_MS) - 1
+    if any(each.grid != grid for each in terms[before:newest]):
+        return None
+    changes_ms = terms[newest + 1].since_ms if newest + 1 < len(terms) else NEVER_MS
+    fixed_ms = _fixed_at(start_ms, False, terms[newest], created_ms)
+    # Else terms came and went so fast that none of them had it due.
+    return (holding, _Place(start_ms, grid.timezone)) if fixed_ms < changes_ms else None
+
+
+_FEW_TERMS = 4
+"""Fewer terms are gone through."""
+_SINCE_MS = attrgetter("since_ms")
+_GRACE_MS = attrgetter("grace_ms")
+_CLOSE_GRID_MS = attrgetter("close_grid_ms")
 
 
 def _passed(

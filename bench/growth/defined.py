@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 from app.api.definitions.definitions_json import (
     customer_json,
@@ -13,9 +14,12 @@ from app.api.definitions.definitions_json import (
 from app.api.http.pagination import PageRequest, numbered
 from app.bounds.turns import drained
 from app.definitions import commands
+from app.definitions.model import SettingsRecord
 from bench.growth.spent import Spent
 from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World
 from bench.world import METRICS, subscription_of
+from tables.closing.close import entering_history
+from tables.partition.redirection import refolds_of
 
 
 def metric_told(children: int) -> Spent:
@@ -75,3 +79,25 @@ def last_page(root: str, subscriptions: int) -> Spent:
             raise RuntimeError("the page is not whole")
 
     return world.spent([listed] * TIMES)
+
+
+def first_touch_under(kind: Literal["settings", "history"], times: int) -> Spent:
+    """Fold the first event of a subscription of eight years, in which so much came by months."""
+    world = World(TIMES, 100)
+    (metric,) = (each for each in world.definitions.metrics(ORG) if each.code == "calls")
+    for number in range(times):
+        world.now_ms = at_ms = NOW_MS - (times - number) * 29 * DAY_MS
+        world.definitions.append_time_ms = at_ms
+        if kind == "settings":
+            world.define(commands.set_settings(SettingsRecord(max_groups=1_000 + number)))
+        else:
+            ids, from_ms = [metric.id], at_ms - 60 * DAY_MS
+            record = commands.apply_history(ORG, metric_ids=ids, from_ms=from_ms, to_ms=at_ms)
+            world.define(record)
+            world.state.checkpoint.cut_ms = at_ms - DAY_MS
+            if refolds_of(entering_history(world.state)):
+                raise RuntimeError("there is nothing to refold")
+    world.definitions.append_time_ms = NOW_MS + DAY_MS
+    world.renew()
+    events = [world.event(number) for number in range(TIMES)]
+    return world.spent([partial(world.fold, [each]) for each in events])

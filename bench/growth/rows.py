@@ -15,7 +15,7 @@ from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from bench.growth import corrected, past
 from bench.growth.at_once import billed_at_once, canceled_at_once
-from bench.growth.defined import last_page, metric_told, plan_told
+from bench.growth.defined import first_touch_under, last_page, metric_told, plan_told
 from bench.growth.reads import analytics_of_customer, event_by_id, overview, sampled, usage
 from bench.growth.spent import Operation, Spent
 from bench.growth.world import (
@@ -413,6 +413,16 @@ ROWS = tuple(
             # From the second year on its periods are found by arithmetic: 1,000 steps more.
             Row("first touch, new", "months of age", MONTHS, first_touch),
             Row("… redefined since", "months of age", MONTHS, first_touch_redefined, 1.7),
+            *(
+                Row(
+                    f"… under {kind}",
+                    "records since",
+                    OFTEN,
+                    partial(first_touch_under, kind),
+                    1.35,
+                )
+                for kind in ("settings", "history")
+            ),
             # It unpacks all cells of the subscription, also those of periods that are over.
             Row(
                 "first touch, packed",

@@ -7,6 +7,7 @@ from operator import itemgetter
 
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.outcome import Impact
+from app.definitions.terms import Shared
 from app.definitions.timeline import Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import MeterKey, SubscriptionKey
@@ -25,7 +26,7 @@ from tables.partition.timelines import Timelines, TimelineTable
 from tables.routing.implicit import ImplicitPlan
 from tables.routing.lifetime import lifetime_spans
 from tables.routing.period_charges import PeriodCharges, covering
-from tables.routing.plan import ChargeFolds, SpanPlan, plan_spans
+from tables.routing.plan import ChargeFolds, SpanPlan, Under, plan_spans
 from tables.routing.route import Route
 
 RESTS = -2
@@ -96,6 +97,7 @@ class RouteTable:
         organization_id, external_id, code = meter_key
         name = (organization_id, external_id)
         definitions = self._definitions
+        shares = timelines is None and until_ms is None
         if timelines is None:
             timelines = self.timelines.of(name, until_ms)
         plans: list[SpanPlan] = []
@@ -103,10 +105,14 @@ class RouteTable:
         if definitions.history.records:
             history_ms = self._standing.history_ms if history_ms is None else history_ms
             history = definitions.history_of(organization_id, history_ms)
+        shared: Shared | None = None
+        if shares and len(timelines) == 1 and (history or timelines[0][1].lasting is None):
+            shared = self.timelines.shared(name)
         has_alerts = bool(definitions.alerts.by_name)
+        under = Under(until_ms, history)
         for subscription, timeline in timelines:
             plans += plan_spans(
-                definitions, subscription, timeline, code, self._folds, until_ms, history
+                definitions, subscription, timeline, code, self._folds, under, shared
             )
             if has_alerts:
                 plans += lifetime_spans(

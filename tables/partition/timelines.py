@@ -186,6 +186,10 @@ class TimelineTable:
         due = None if alone is None else alone[1].due_after(done_ms)
         return None if alone is None or due is None else (alone[0], due, alone[1])
 
+    def shared(self, name: SubscriptionKey) -> Shared | None:
+        """Return what an external id shares with others, if its one subscription never changed."""
+        return self._common.shared(name)
+
     def alone(self, name: SubscriptionKey) -> tuple[Subscription, Shared] | None:
         """Return the one subscription of an external id that never changed, and what it shares."""
         lived = self._definitions.subscription_index.by_external_id.lived(name)

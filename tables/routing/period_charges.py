@@ -6,8 +6,10 @@ The named charges fold under the definitions at that record from then on (record
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 from app.definitions.model import Charge, ChargeFilter, HistoryRecord, Metric, Plan
@@ -55,7 +57,12 @@ def charges_in_force(
 
 def covering(records: Sequence[HistoryRecord], period: Period) -> Sequence[HistoryRecord]:
     """Return the history records that concern a period."""
-    return [r for r in records if r.covers(period.start_ms, period.due_at_ms)] if records else ()
+    # Of a period that is not due yet none does, however many there are.
+    start_ms, first = period.start_ms, bisect_right(records, period.due_at_ms, key=_APPENDED_MS)
+    return [r for r in records[first:] if r.from_ms <= start_ms < r.to_ms]
+
+
+_APPENDED_MS = attrgetter("append_time_ms")
 
 
 class PeriodCharges:

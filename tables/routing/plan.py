@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.state import Definitions
+from app.definitions.terms import Shared
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.definitions.versions import Versions
 from tables.breakdown_fold import BreakdownFold, breakdown_id
@@ -28,21 +29,43 @@ class SpanPlan(NamedTuple):
     end_ms: int
 
 
+class Run(NamedTuple):
+    """Consecutive periods of whoever has a plan in which a charge, by name, folds alike."""
+
+    charge_id: str
+    fold: ChargeFold
+    start_ms: int
+    end_ms: int
+
+
+class Under(NamedTuple):
+    """What spans are planned under."""
+
+    until_ms: int | None = None
+    """Definitions appended until then; None: all."""
+    history: Sequence[HistoryRecord] = ()
+    """History records of the organization that are in force, in order."""
+
+
+NOW = Under()
+
+
 def plan_spans(
     definitions: Definitions,
     subscription: Versions[Subscription],
     timeline: Timeline,
     code: str,
     folds: ChargeFolds,
-    until_ms: int | None = None,
-    history: Sequence[HistoryRecord] = (),
+    under: Under = NOW,
+    shared: Shared | None = None,
 ) -> list[SpanPlan]:
     """Return runs of periods of one subscription in which a charge of the metric code folds alike.
 
     A charge that is presented by keys has runs of its second fold beside its own, and one with
     daily records runs of its folds by days.
-    `history`: history records of the organization that are in force, in order.
+    `shared`: what it shares with others, if it does and all definitions hold.
     """
+    until_ms, history = under
     planned: list[SpanPlan] = []
     newest = one = subscription.only() if until_ms is None else None
     if one is not None and timeline.lasting is not None and not history:
@@ -59,30 +82,10 @@ def plan_spans(
         return []
     plan = definitions.plan_through(subscription)
     charges = folds.of_code(definitions, newest.plan_id, plan, code, until_ms, history)
-    terms = timeline.terms
-    made_ms, since_ms = (terms[0].since_ms, terms[-1].since_ms) if terms else (-1, -1)
-    alike = made_ms, max(charges.alike_from_ms, since_ms), charges.turned_ms
-    running: dict[str, SpanPlan] = {}
-    before: dict[str, ChargeFold] | None = None
-    for period in timeline.parting(charges.alike_until_ms):
-        folding = charges.folds_in(period)
-        # As in the period before: that is so for years, and for hundreds of charges.
-        if folding is not before:
-            before, start_ms = folding, period.start_ms
-            if running:
-                gone = [each for each in running if each not in folding]
-                planned += [running.pop(each)._replace(end_ms=start_ms) for each in gone]
-            for charge_id, fold in folding.items():
-                earlier = running.get(charge_id)
-                if earlier is not None and earlier.fold.key == fold.key:
-                    continue
-                if earlier is not None:
-                    planned.append(earlier._replace(end_ms=start_ms))
-                key = SpanKey(newest.id, charge_id, start_ms)
-                running[charge_id] = SpanPlan(key, fold, timeline, NEVER_MS)
-        if _is_like_all_later(period, *alike):
-            break
-    return [*planned, *running.values()]
+    runs = None if shared is None else charges.runs_as_others(shared)
+    for charge_id, fold, start_ms, end_ms in charges.runs(timeline) if runs is None else runs:
+        planned.append(SpanPlan(SpanKey(newest.id, charge_id, start_ms), fold, timeline, end_ms))
+    return planned
 
 
 def _is_like_all_later(period: Period, made_ms: int, alike_from_ms: int, turned_ms: int) -> bool:
@@ -135,6 +138,65 @@ class CodeCharges:
         """Periods that are fixed at or after it have the same charges."""
         self._made: dict[tuple[int, str, bool, tuple[int, ...]], dict[str, ChargeFold]] = {}
         """By version, timezone, whether days are told, and the history records that cover it."""
+        self._of_shared: dict[int, tuple[Timeline, tuple[Run, ...]]] = {}
+        """By identity of a timeline that many share, that and its runs."""
+
+    def runs(self, timeline: Timeline) -> list[Run]:
+        """Return the runs of the periods of a timeline, those that ended first."""
+        planned: list[Run] = []
+        terms = timeline.terms
+        made_ms, since_ms = (terms[0].since_ms, terms[-1].since_ms) if terms else (-1, -1)
+        alike = made_ms, max(self.alike_from_ms, since_ms), self.turned_ms
+        running: dict[str, Run] = {}
+        before: dict[str, ChargeFold] | None = None
+        for period in timeline.parting(self.alike_until_ms):
+            folding = self.folds_in(period)
+            # As in the period before: that is so for years, and for hundreds of charges.
+            if folding is not before:
+                before, start_ms = folding, period.start_ms
+                if running:
+                    gone = [each for each in running if each not in folding]
+                    planned += [running.pop(each)._replace(end_ms=start_ms) for each in gone]
+                for charge_id, fold in folding.items():
+                    earlier = running.get(charge_id)
+                    if earlier is not None and earlier.fold.key == fold.key:
+                        continue
+                    if earlier is not None:
+                        planned.append(earlier._replace(end_ms=start_ms))
+                    running[charge_id] = Run(charge_id, fold, start_ms, NEVER_MS)
+            if _is_like_all_later(period, *alike):
+                break
+        return [*planned, *running.values()]
+
+    def runs_as_others(self, shared: Shared) -> list[Run] | None:
+        """Return the runs of one by those that it shares; None: they may be others.
+
+        Those are put together once. Its first period has a start of its own.
+        """
+        whole, first = shared.timeline.holding(shared.started_ms), shared.holding(shared.started_ms)
+        if whole is None or first is None:
+            return None
+        folding = self.folds_in(first)
+        if folding is not self.folds_in(whole):
+            return None
+        runs: list[Run] = []
+        for run in self._shared_runs(shared.timeline):
+            if run.start_ms <= whole.start_ms < run.end_ms:
+                own = folding[run.charge_id]
+                runs.append(Run(run.charge_id, own, first.start_ms, run.end_ms))
+            elif run.start_ms > whole.start_ms:
+                runs.append(run)
+        return runs
+
+    def _shared_runs(self, timeline: Timeline) -> Sequence[Run]:
+        """Return the runs of a timeline that many share, put together once."""
+        known = self._of_shared.get(id(timeline))
+        if known is None:
+            if len(self._of_shared) >= MOST_SHARED:
+                self._of_shared.clear()
+            # As long as the timeline is kept, no other object has its id.
+            known = self._of_shared[id(timeline)] = timeline, tuple(self.runs(timeline))
+        return known[1]
 
     def alike_until_ms(self, period: Period) -> int:
         """Return when the first of those after a period is fixed that may have other folds.
@@ -209,6 +271,8 @@ def changes_ms(definitions: Definitions, plan: Versions[Plan]) -> list[int]:
     return sorted(moments)
 
 
+MOST_SHARED = 64
+"""Most timelines that many share whose runs are remembered of one code of a plan."""
 MOST_CODES = 1_024
 """Most codes of plans that are remembered."""
 

@@ -11,11 +11,11 @@ from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
-from app.definitions.terms import subscription_terms
+from app.definitions.terms import CommonTerms, subscription_terms
 from app.definitions.timeline import NEVER_MS, Timeline
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
-from tables.routing.plan import ChargeFolds, CodeCharges, plan_spans
+from tables.routing.plan import ChargeFolds, CodeCharges, SpanPlan, Under, plan_spans
 from tests.laws.lives import DAY_MS, ZONES
 from tests.world.bodies import charge
 from tests.world.clock import ms
@@ -95,6 +95,10 @@ class Life:
         return self._other_settings()
 
 
+def _told(spans: list[SpanPlan]) -> list[tuple[str, int, int, int]]:
+    return [(each.key.charge_id, each.key.start_ms, each.end_ms, id(each.fold)) for each in spans]
+
+
 def check_spans(
     life: Life, external_id: str, folds: ChargeFolds, until_ms: int | None, history_ms: int
 ) -> None:
@@ -104,8 +108,10 @@ def check_spans(
     assert newest is not None
     history = definitions.history_of(ORG, history_ms)
     terms = subscription_terms(definitions, subscription, until_ms)
-    more = "calls", folds, until_ms, history
-    spans = plan_spans(definitions, subscription, Timeline(terms), *more)
+    args = definitions, subscription, Timeline(terms), "calls", folds, Under(until_ms, history)
+    spans = plan_spans(*args)
+    shared = None if until_ms is not None else CommonTerms(definitions).shared((ORG, external_id))
+    assert sorted(_told(plan_spans(*args, shared))) == sorted(_told(spans))
     plan = definitions.plan_of(newest.id)
     charges = CodeCharges(definitions, plan, "calls", ChargeFolds(), until_ms, history)
     for period in Timeline(terms).until(life.log.now_ms + 400 * DAY_MS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice, pairwise
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.terms import subscription_timeline
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.timeline import _FEW_TERMS, NEVER_MS, Period, Timeline
 from tests.laws.lives import ZONES
 from tests.world.clock import ms
 from tests.world.definitions_log import ORG, Log
@@ -20,20 +21,27 @@ from tests.world.definitions_log import ORG, Log
 DAY_MS = 86_400_000
 NOW = "2024-01-31T01:00:00Z"
 
+SOON_MS = st.builds(
+    lambda week, seconds: week * 7 * DAY_MS + 5 * DAY_MS - 3_600_000 + seconds * 1000,
+    st.integers(0, 9),
+    st.integers(-100, 200),
+)
+"""Around the end of a week, where terms may come and go before any of them has it due."""
 CHANGES = st.lists(
     st.tuples(
-        st.integers(0, 90 * DAY_MS),
+        st.integers(0, 90 * DAY_MS) | SOON_MS,
         st.one_of(
             st.builds(
                 lambda grid_s, grace_s, elapsed, late_window_s: commands.set_settings(
                     SettingsRecord(
                         close_grid_s=grid_s,
+                        revise_every_s=max(3600, grid_s),
                         grace_s=grace_s,
                         close_elapsed=elapsed,
                         late_window_s=late_window_s,
                     )
                 ),
-                st.sampled_from([60, 3600, 86_400]),
+                st.sampled_from([60, 3600, 86_400, 20 * 86_400, 21 * 86_400]),
                 st.sampled_from([0, 90, 40 * 86_400]),
                 st.booleans(),
                 st.sampled_from([0, 3600, 30 * 86_400]),
@@ -53,8 +61,18 @@ CHANGES = st.lists(
             st.just(commands.terminate_subscription(ORG, "sub_1")),
         ),
     ),
-    max_size=5,
+    max_size=8,
 )
+
+
+@pytest.fixture(
+    autouse=True, scope="module", params=[0, _FEW_TERMS], ids=["all terms", "many terms"]
+)
+def _how_few_are_gone_through(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Find where to begin by arithmetic of however few terms, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.definitions.timeline._FEW_TERMS", request.param)
+        yield
 
 
 @st.composite

@@ -13,9 +13,16 @@ from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.definitions.terms import CommonTerms, subscription_timeline
-from tables.routing.plan import ChargeFolds, SpanPlan, plan_spans
+from tables.routing.plan import ChargeFolds, SpanPlan, Under, plan_spans
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, CommandAt, changing_definitions, lines, subscription_body
+from tests.world.definitions import (
+    ORG,
+    CommandAt,
+    changing_definitions,
+    definitions_of,
+    lines,
+    subscription_body,
+)
 from tests.world.profiles import examples
 
 CODES = ("sum", "seats", "heads", "filtered")
@@ -67,12 +74,18 @@ def spans(planned: list[SpanPlan]) -> set[tuple[object, ...]]:
     return {(each.key, id(each.fold), each.end_ms) for each in planned}
 
 
+def defined(log: list[CommandAt]) -> Definitions:
+    """Definitions of which some may be refused."""
+    definitions = Definitions()
+    for line in log:
+        apply(definitions, line.command.encode(), line.append_time_ms, line.offset)
+    return definitions
+
+
 @examples(300)
 @given(logs())
 def test_shared_spans_are_those_of_each_alone(log: list[CommandAt]) -> None:
-    definitions, folds = Definitions(), ChargeFolds()
-    for line in log:
-        apply(definitions, line.command.encode(), line.append_time_ms, line.offset)
+    definitions, folds = defined(log), ChargeFolds()
     common = CommonTerms(definitions)
     records = definitions.history_of(ORG, START_MS + 10 * WEEK_MS)
     for name in definitions.all_subscription_keys():
@@ -80,7 +93,26 @@ def test_shared_spans_are_those_of_each_alone(log: list[CommandAt]) -> None:
         for versions in definitions.subscriptions(*name) if shared is not None else ():
             timeline = subscription_timeline(definitions, versions)
             for code in CODES:
-                args = definitions, versions, timeline, code, folds, None, records
+                args = definitions, versions, timeline, code, folds, Under(None, records)
                 told = plan_spans(*args, shared)
                 event(f"{len(told)} spans, shared")
                 assert spans(told) == spans(plan_spans(*args))
+
+
+def test_days_that_end_before_it_begins_are_none_of_its_own() -> None:
+    told = [(line.append_time_ms, line.command) for line in definitions_of(["sum"])]
+    for at_ms, daily in ((START_MS + 1, True), (START_MS + DAY_MS, False)):
+        told.append((at_ms, commands.set_settings(SettingsRecord(daily_records=daily))))
+    body = subscription_body(external_id="later", subscription_at="2024-01-04T00:00:00Z")
+    told.append((START_MS + 3 * DAY_MS, commands.create_subscription(ORG, body)))
+    told.append((START_MS + 9 * DAY_MS, commands.set_settings(SettingsRecord(grace_s=60))))
+    definitions = defined(lines(told))
+    name = (ORG, "later")
+    (versions,) = definitions.subscriptions(*name)
+    timeline = subscription_timeline(definitions, versions)
+    shared = CommonTerms(definitions).shared(name)
+    assert shared is not None
+    args = definitions, versions, timeline, "sum", ChargeFolds(), Under()
+    (one,) = plan_spans(*args, shared)
+    assert not one.fold.by_day
+    assert one.key.start_ms == START_MS + 3 * DAY_MS

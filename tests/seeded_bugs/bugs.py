@@ -2640,6 +2640,87 @@ BUGS = (
         "::test_what_comes_late_before_what_came_on_time_is_flushed_is_revised",
     ),
     Bug(
+        "spans-shared-where-the-first-period-is-another",
+        "tables/routing/plan.py",
+        "if folding is not self.folds_in(whole):",
+        "if False:",
+        "tests/laws/test_shared_runs.py::test_days_that_end_before_it_begins_are_none_of_its_own",
+    ),
+    Bug(
+        "spans-of-another-timeline-shared",
+        "tables/routing/plan.py",
+        "known = self._of_shared.get(id(timeline))",
+        "known = next(iter(self._of_shared.values()), None)",
+        "tests/laws/test_shared_runs.py::test_shared_spans_are_those_of_each_alone",
+    ),
+    Bug(
+        "spans-shared-with-their-start",
+        "tables/routing/plan.py",
+        "Run(run.charge_id, own, first.start_ms, run.end_ms)",
+        "Run(run.charge_id, own, run.start_ms, run.end_ms)",
+        "tests/laws/test_shared_runs.py::test_shared_spans_are_those_of_each_alone",
+    ),
+    Bug(
+        "periods-passed-over-under-terms-that-go-before-they-are-due",
+        "app/definitions/timeline.py",
+        "if fixed_ms < changes_ms else None",
+        "",
+        "tests/app/definitions/test_timeline.py"
+        "::test_where_to_begin_is_not_told_by_terms_that_do_not_decide",
+    ),
+    Bug(
+        "periods-passed-over-by-the-weeks-of-another-timezone",
+        "app/definitions/timeline.py",
+        "if any(each.grid != grid for each in terms[before:newest]):",
+        "if False:",
+        "tests/app/definitions/test_timeline.py"
+        "::test_where_to_begin_is_not_told_by_terms_that_do_not_decide",
+    ),
+    Bug(
+        "periods-passed-over-until-before-it-was-made",
+        "app/definitions/timeline.py",
+        "if before_ms < max(created_ms, subscription.started_at_ms):",
+        "if before_ms < -(1 << 62):",
+        "tests/laws/test_due_after.py::test_what_is_due_later_is_found_without_what_was_due_before",
+    ),
+    Bug(
+        "week-of-another-timezone-taken-for-whole",
+        "app/definitions/timeline.py",
+        "if regular_ms <= start_ms else None",
+        "",
+        "tests/app/definitions/test_timeline.py"
+        "::test_a_week_that_another_timezone_cut_short_or_not_is_the_one_that_holds_its_instants",
+    ),
+    Bug(
+        "week-of-another-timezone-begun-with-its-sliver",
+        "app/definitions/timeline.py",
+        "subscription.started_at_ms) + TIMEZONE_SHIFT_MS",
+        "subscription.started_at_ms)",
+        "tests/app/definitions/test_timeline.py"
+        "::test_a_week_that_another_timezone_cut_short_or_not_is_the_one_that_holds_its_instants",
+    ),
+    Bug(
+        "shared-terms-since-they-came",
+        "app/definitions/terms.py",
+        "return [_new(Terms, (created_ms, one, *first)), *terms]",
+        "return [_new(Terms, (self.since_ms[begun - 1], one, *first)), *terms]",
+        "tests/laws/test_common_terms.py::test_shared_terms_are_those_of_each_alone",
+    ),
+    Bug(
+        "history-record-of-the-last-hour-revises-nothing",
+        "tables/partition/history.py",
+        "after_ms = cuts[0] - max(self._cuts.revision_grids_ms)",
+        "after_ms = cuts[0]",
+        "tests/tables/partition/test_history.py::test_a_record_revises_until_its_cut_is_taken",
+    ),
+    Bug(
+        "history-record-after-a-due-time-passed-over",
+        "tables/routing/period_charges.py",
+        "bisect_right(records, period.due_at_ms, key=_APPENDED_MS)",
+        "bisect_right(records, period.due_at_ms, key=_APPENDED_MS) + 1",
+        "tests/laws/test_history.py::test_it_is_as_if_it_had_always_been_so",
+    ),
+    Bug(
         "cut-that-ended-early-takes-all-for-told",
         "tables/cells/noted.py",
         "        self._told_to = None\n        return found",
@@ -4909,8 +4990,8 @@ BUGS = (
     Bug(
         "next-due-as-of-those-made-before-a-change",
         "app/definitions/terms.py",
-        "alike = common.number, begun, life.billing_time",
-        "alike = common.number, life.billing_time",
+        "return begun, billing_time, grids, *own",
+        "return billing_time, grids, *own",
         "tests/laws/test_common_terms.py"
         "::test_a_change_after_it_was_made_is_none_before_to_who_was_made_later",
     ),
@@ -4925,8 +5006,8 @@ BUGS = (
     Bug(
         "next-due-as-of-another-anniversary",
         "app/definitions/terms.py",
-        "life.billing_time, grids, *own",
-        "life.billing_time, *own",
+        "return begun, billing_time, grids, *own",
+        "return begun, billing_time, *own",
         "tests/laws/test_common_terms.py::test_anniversaries_share_what_falls_on_the_same_days",
     ),
     Bug(
@@ -5151,8 +5232,9 @@ BUGS = (
     Bug(
         "next-cut-of-a-subscription-that-ends-as-if-it-went-on",
         "app/definitions/timeline.py",
-        "if newest is not None and newest.subscription.usage_end_ms is None:",
-        "if newest is not None:",
+        "if subscription.usage_end_ms is not None or subscription.canceled_at_ms is not None:\n"
+        "        return NEVER_MS",
+        "if subscription.canceled_at_ms is not None:\n        return NEVER_MS",
         "tests/laws/test_due_after.py"
         "::test_what_is_due_next_is_found_whatever_was_asked_for_before",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.world.clock import ms
 from tests.world.definitions_log import ORG, Log
 
 DAY_MS = 86_400_000
+DAY_S = 86_400
 
 
 def shown(period: Period) -> tuple[str, str, str]:
@@ -280,3 +282,64 @@ def test_without_what_was_fixed_by_a_time_the_rest_is_the_same(close_elapsed: bo
         unfixed = [each for each in whole.until(end_ms) if each.fixed_at_ms > before_ms]
         assert [each for each in left if each.fixed_at_ms > before_ms] == unfixed
         assert len(left) <= len(unfixed) + 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "done_days"),
+    [
+        (
+            [
+                (0, "UTC", 1, 60),
+                (3, "UTC", 0, DAY_S),
+                (22, "UTC", 1, 21 * DAY_S),
+                (41, "UTC", 0, 20 * DAY_S),
+                (48, "UTC", 0, 20 * DAY_S),
+            ],
+            54,
+        ),
+        ([(0, "Asia/Tokyo", 1, 60), (19, "UTC", 0, 60)], 30),
+    ],
+    ids=["terms that go before they have it due", "weeks of another timezone"],
+)
+def test_where_to_begin_is_not_told_by_terms_that_do_not_decide(
+    monkeypatch: pytest.MonkeyPatch, changes: list[tuple[int, str, int, int]], done_days: int
+) -> None:
+    monkeypatch.setattr("app.definitions.timeline._FEW_TERMS", 0)
+    log = Log("1970-01-01T00:00:00Z")
+    log.plan(interval="weekly")
+    log.customer()
+    log.subscribe(subscription_at="1970-01-01T00:00:00Z", billing_time="calendar")
+    (only,) = timeline(log).terms
+    terms = [
+        only._replace(
+            since_ms=days * DAY_MS,
+            grid=replace(only.grid, timezone=timezone),
+            grace_ms=grace_days * DAY_MS,
+            close_grid_ms=grid_s * 1000,
+        )
+        for days, timezone, grace_days, grid_s in changes
+    ]
+    done_ms, until_ms = done_days * DAY_MS + 5, 150 * DAY_MS
+    every = Timeline(terms).until(until_ms)
+    after = Timeline(terms).due_after(done_ms)
+    found = list(itertools.takewhile(lambda period: period.start_ms <= until_ms, after))
+    assert set(found) <= set(every)
+    due = [period for period in every if period.due_at_ms > done_ms]
+    assert [period for period in found if period.due_at_ms > done_ms] == due
+
+
+@pytest.mark.parametrize(
+    ("timezone", "hours", "at_hours"), [("Asia/Tokyo", 290, 317), ("America/Los_Angeles", 440, 551)]
+)
+def test_a_week_that_another_timezone_cut_short_or_not_is_the_one_that_holds_its_instants(
+    timezone: str, hours: int, at_hours: int
+) -> None:
+    log = Log("1970-01-01T00:00:00Z")
+    log.plan(interval="weekly")
+    log.customer()
+    log.subscribe(subscription_at="1970-01-01T00:00:00Z", billing_time="calendar")
+    log.now_ms = hours * 3_600_000
+    log.accept(upsert(timezone=timezone))
+    at_ms = at_hours * 3_600_000
+    (every,) = [p for p in timeline(log).until(at_ms) if p.start_ms <= at_ms < p.end_ms]
+    assert timeline(log).holding(at_ms) == every
