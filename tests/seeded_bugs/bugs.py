@@ -2721,6 +2721,14 @@ BUGS = (
         "tests/laws/test_history.py::test_it_is_as_if_it_had_always_been_so",
     ),
     Bug(
+        "connection-that-nobody-reads-of-left-open",
+        "app/kafka/clients.py",
+        "if self._read_task is None and self._writer is not None:",
+        "if False:",
+        "tests/app/kafka/test_failed_connections.py"
+        "::test_a_connection_that_ends_before_anybody_reads_of_it_is_closed",
+    ),
+    Bug(
         "cut-that-ended-early-takes-all-for-told",
         "tables/cells/noted.py",
         "        self._told_to = None\n        return found",

@@ -41,3 +41,25 @@ async def test_tasks_of_a_client_that_connect_again_keep_no_errors() -> None:
     # As the tasks that a client starts, it has the context of the start.
     await asyncio.create_task(connect_again())
     assert refused_now() <= before + 1
+
+
+async def test_a_connection_that_ends_before_anybody_reads_of_it_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    accepted = asyncio.Queue[asyncio.StreamWriter]()
+    server = await asyncio.start_server(lambda _, end: accepted.put_nowait(end), "127.0.0.1", 0)
+    connection = clients._Connection("127.0.0.1", server.sockets[0].getsockname()[1])
+
+    def ends() -> None:
+        raise RuntimeError("the loop takes no more tasks")
+
+    monkeypatch.setattr(connection, "_create_reader_task", ends)
+    with pytest.raises(RuntimeError, match="no more tasks"):
+        await connection.connect()
+    transport = connection._writer.transport
+    connection.close()
+    assert transport.is_closing()
+    await connection.close()
+    (await accepted.get()).close()
+    server.close()
+    await server.wait_closed()
