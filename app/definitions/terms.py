@@ -155,11 +155,9 @@ class _Common:
         if begun == len(self.since_ms):
             # As of most: nothing changed since.
             plan, organization, settings = self.parts[-1]
-            return (
-                None
-                if plan is None
-                else [_terms(created_ms, one, own, plan, organization, settings)]
-            )
+            if plan is None:
+                return None
+            return [_terms(created_ms, one, own, plan, organization, settings)]
         alike = self.alike(begun, one.billing_time, one.subscription_at_ms, own)
         if alike not in self._told:
             if len(self._told) >= _MOST_SHARED:

@@ -267,6 +267,12 @@ class Timeline:
         return NEVER_MS if end_ms is None else end_ms
 
     @property
+    def open_for_ms(self) -> int:
+        """How long after its due time a period may be revised, at the most."""
+        late_ms = max(map(_LATE_WINDOW_MS, self.terms), default=0)
+        return late_ms + max(map(_REVISE_EVERY_MS, self.terms), default=0)
+
+    @property
     def first(self) -> Period | None:
         """The first period; None: there is none."""
         opening = self._opening
@@ -419,7 +425,7 @@ class Timeline:
         """
         if at_ms - start_ms < _LATE_MS or any(each.fold_version == 1 for each in self.terms):
             return self.after(start_ms - 1)
-        done_ms = at_ms - max(each.late_window_ms for each in self.terms) - 1
+        done_ms = at_ms - max(map(_LATE_WINDOW_MS, self.terms)) - 1
         periods = _periods(self.terms, done_ms)
         return (period for _, period in periods if period.start_ms >= start_ms)
 
@@ -428,7 +434,7 @@ class Timeline:
         first = self.first
         if first is None:
             return
-        every_ms = max(each.revise_every_ms for each in self.terms)
+        every_ms = max(map(_REVISE_EVERY_MS, self.terms))
         for period in self.open_after(cut_ms - every_ms, first.start_ms):
             if period.start_ms > cut_ms:
                 break
@@ -628,6 +634,8 @@ _FEW_TERMS = 4
 _SINCE_MS = attrgetter("since_ms")
 _GRACE_MS = attrgetter("grace_ms")
 _CLOSE_GRID_MS = attrgetter("close_grid_ms")
+_LATE_WINDOW_MS = attrgetter("late_window_ms")
+_REVISE_EVERY_MS = attrgetter("revise_every_ms")
 
 
 def _passed(

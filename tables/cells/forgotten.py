@@ -62,12 +62,11 @@ def all_final_ms(span: Span, last: Period, done_ms: int) -> int:
     Of those that were final long before a cut it looks at the last one alone. A period of version 1
     shows what is dated before it at any age: NEVER_MS.
     """
-    terms = span.timeline.terms
-    if any(each.fold_version == 1 for each in terms):
+    timeline = span.timeline
+    if any(each.fold_version == 1 for each in timeline.terms):
         return NEVER_MS
-    longest_wait_ms = max(each.late_window_ms + each.revise_every_ms for each in terms)
     final_ms = last.final_ms
-    for period in span.timeline.due_after(done_ms - longest_wait_ms):
+    for period in timeline.due_after(done_ms - timeline.open_for_ms):
         if period.start_ms >= last.start_ms:
             break
         final_ms = max(final_ms, period.final_ms)

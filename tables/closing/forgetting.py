@@ -37,7 +37,7 @@ from tables.closing.alerts import forgetting_alerts
 from tables.closing.daily import forgetting_told
 from tables.closing.packed_forgetting import Final, final_of
 from tables.closing.schedule import Schedule
-from tables.closing.told import is_told, keeping_all_rows, longest_wait_ms, shows_before
+from tables.closing.told import is_told, keeping_all_rows, shows_before
 from tables.partition.partition import Partition
 from tables.routing.route import Route
 from tables.unique_count import BEFORE
@@ -373,7 +373,7 @@ def _open_from(partition: Partition, span: Span) -> int:
         return first.start_ms
     settled_ms = partition.cuts.settled_ms
     # The others were due before, and their wait is over.
-    for period in span.timeline.due_after(settled_ms - longest_wait_ms(partition)):
+    for period in span.timeline.due_after(settled_ms - span.timeline.open_for_ms):
         if period.start_ms >= span.key.start_ms and period.final_ms > settled_ms:
             return period.start_ms
     return NEVER_MS

@@ -96,17 +96,11 @@ def shows_before(partition: Partition, span: Span, known_ms: int) -> bool:
 def _became_final(partition: Partition, span: Span, known_ms: int) -> Iterator[Period]:
     """Yield the periods of a span that became final since `known_ms`, with or without events."""
     settled_ms = partition.cuts.settled_ms
-    for period in span.timeline.due_after(known_ms - longest_wait_ms(partition)):
+    for period in span.timeline.due_after(known_ms - span.timeline.open_for_ms):
         if period.start_ms >= min(span.end_ms, settled_ms):
             break
         if period.start_ms >= span.key.start_ms and known_ms < period.final_ms <= settled_ms:
             yield period
-
-
-def longest_wait_ms(partition: Partition) -> int:
-    """Return the longest time there may be from when a period is due until it is final."""
-    settings = partition.definitions.settings.all()
-    return max((each.late_window_s + each.revise_every_s) * 1000 for each in settings)
 
 
 def _keeps_all_rows(partition: Partition, span: Span, period: Period, charge: Charge) -> bool:

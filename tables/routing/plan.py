@@ -271,7 +271,7 @@ def changes_ms(definitions: Definitions, plan: Versions[Plan]) -> list[int]:
     return sorted(moments)
 
 
-MOST_SHARED = 64
+MOST_SHARED = 256
 """Most timelines that many share whose runs are remembered of one code of a plan."""
 MOST_CODES = 1_024
 """Most codes of plans that are remembered."""

@@ -2238,7 +2238,7 @@ BUGS = (
     Bug(
         "late-windows-passed-over",
         "app/definitions/timeline.py",
-        "at_ms - max(each.late_window_ms for each in self.terms) - 1",
+        "at_ms - max(map(_LATE_WINDOW_MS, self.terms)) - 1",
         "at_ms - 1",
         "tests/laws/test_due_after.py::test_what_late_events_change_is_found_without_what_is_over",
     ),
@@ -2727,6 +2727,14 @@ BUGS = (
         "if False:",
         "tests/app/kafka/test_failed_connections.py"
         "::test_a_connection_that_ends_before_anybody_reads_of_it_is_closed",
+    ),
+    Bug(
+        "periods-open-for-the-time-between-revisions-alone",
+        "app/definitions/timeline.py",
+        "return late_ms + max(map(_REVISE_EVERY_MS, self.terms), default=0)",
+        "return max(map(_REVISE_EVERY_MS, self.terms), default=0)",
+        "tests/app/definitions/test_timeline.py"
+        "::test_no_period_is_open_for_longer_than_any_terms_say",
     ),
     Bug(
         "cut-that-ended-early-takes-all-for-told",

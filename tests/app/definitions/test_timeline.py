@@ -343,3 +343,14 @@ def test_a_week_that_another_timezone_cut_short_or_not_is_the_one_that_holds_its
     at_ms = at_hours * 3_600_000
     (every,) = [p for p in timeline(log).until(at_ms) if p.start_ms <= at_ms < p.end_ms]
     assert timeline(log).holding(at_ms) == every
+
+
+def test_no_period_is_open_for_longer_than_any_terms_say() -> None:
+    log = world(late_window_s=40 * DAY_S, revise_every_s=DAY_S)
+    log.subscribe(billing_time="calendar")
+    log.now_ms = ms("2024-02-20T00:00:00Z")
+    log.accept(commands.set_settings(SettingsRecord(late_window_s=DAY_S, revise_every_s=7_200)))
+    lived = timeline(log)
+    open_ms = [each.final_ms - each.due_at_ms for each in lived.until(ms("2024-05-01T00:00:00Z"))]
+    assert max(open_ms) <= lived.open_for_ms == (40 + 1) * DAY_MS
+    assert open_ms[0] == 40 * DAY_MS
