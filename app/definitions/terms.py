@@ -178,10 +178,10 @@ class _Common:
         Anniversaries are alike where they fall on the same days, in every timezone that they were
         told in.
         """
-        grids: tuple[PeriodGrid, ...] = ()
-        if billing_time == "anniversary":
-            grids = tuple([_grid_from(anchor_ms, *cycle) for cycle in self.cycles(begun, own[0])])
-        return begun, billing_time, grids, *own
+        if billing_time == "calendar":
+            return begun, own
+        grids = [_grid_from(anchor_ms, *cycle) for cycle in self.cycles(begun, own[0])]
+        return begun, own, *grids
 
     def _terms_since(
         self, begun: int, one: Subscription, own: OwnTerms
@@ -250,7 +250,7 @@ class CommonTerms:
             return None
         common = self._common_of(life.organization_id, life.plan_id)
         begun = bisect_right(common.since_ms, life.created_ms)
-        alike = common.number, *common.alike(begun, life.billing_time, life.anchor_ms, own)
+        alike = common.number, common.alike(begun, life.billing_time, life.anchor_ms, own)
         found = self._shared.get(alike)
         if found is None:
             (versions,) = definitions.subscriptions(*name)

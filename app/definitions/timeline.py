@@ -278,8 +278,8 @@ class Timeline:
         opening = self._opening
         if opening is not None:
             return opening
-        if self.terms:
-            opening = self._running_at(self.terms[0].subscription.started_at_ms)
+        if self.lasting is not None:
+            opening = self._running_at(self.lasting.subscription.started_at_ms)
         if opening is None and (self._first.periods or self._first.advance()):
             opening = self._first.periods[0]
         self._opening = opening

@@ -81,15 +81,20 @@ def last_page(root: str, subscriptions: int) -> Spent:
     return world.spent([listed] * TIMES)
 
 
-def first_touch_under(kind: Literal["settings", "history"], times: int) -> Spent:
+def first_touch_under(kind: Literal["settings", "prices", "history"], times: int) -> Spent:
     """Fold the first event of a subscription of eight years, in which so much came by months."""
     world = World(TIMES, 100)
     (metric,) = (each for each in world.definitions.metrics(ORG) if each.code == "calls")
+    (plan,) = world.definitions.plan_versions.values()
+    (code,) = {c.code for v in plan.all() for c in v.charges if c.metric_id == metric.id}
     for number in range(times):
         world.now_ms = at_ms = NOW_MS - (times - number) * 29 * DAY_MS
         world.definitions.append_time_ms = at_ms
         if kind == "settings":
             world.define(commands.set_settings(SettingsRecord(max_groups=1_000 + number)))
+        elif kind == "prices":
+            price = {"properties": {"amount": str(number)}}
+            world.define(commands.update_charge(ORG, "bench", code, price))
         else:
             ids, from_ms = [metric.id], at_ms - 60 * DAY_MS
             record = commands.apply_history(ORG, metric_ids=ids, from_ms=from_ms, to_ms=at_ms)

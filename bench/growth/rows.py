@@ -419,9 +419,9 @@ ROWS = tuple(
                     "records since",
                     OFTEN,
                     partial(first_touch_under, kind),
-                    1.35,
+                    1.5,
                 )
-                for kind in ("settings", "history")
+                for kind in ("settings", "prices", "history")
             ),
             # It unpacks all cells of the subscription, also those of periods that are over.
             Row(

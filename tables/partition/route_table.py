@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.outcome import Impact
-from app.definitions.terms import Shared
 from app.definitions.timeline import Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import MeterKey, SubscriptionKey
@@ -105,14 +105,12 @@ class RouteTable:
         if definitions.history.records:
             history_ms = self._standing.history_ms if history_ms is None else history_ms
             history = definitions.history_of(organization_id, history_ms)
-        shared: Shared | None = None
-        if shares and len(timelines) == 1 and (history or timelines[0][1].lasting is None):
-            shared = self.timelines.shared(name)
+        share = partial(self.timelines.shared, name) if shares and len(timelines) == 1 else None
         has_alerts = bool(definitions.alerts.by_name)
         under = Under(until_ms, history)
         for subscription, timeline in timelines:
             plans += plan_spans(
-                definitions, subscription, timeline, code, self._folds, under, shared
+                definitions, subscription, timeline, code, self._folds, under, share
             )
             if has_alerts:
                 plans += lifetime_spans(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
@@ -57,13 +57,13 @@ def plan_spans(
     code: str,
     folds: ChargeFolds,
     under: Under = NOW,
-    shared: Shared | None = None,
+    share: Callable[[], Shared | None] | None = None,
 ) -> list[SpanPlan]:
     """Return runs of periods of one subscription in which a charge of the metric code folds alike.
 
     A charge that is presented by keys has runs of its second fold beside its own, and one with
     daily records runs of its folds by days.
-    `shared`: what it shares with others, if it does and all definitions hold.
+    `share`: returns what it shares with others; None: it does not, or not all definitions hold.
     """
     until_ms, history = under
     planned: list[SpanPlan] = []
@@ -82,6 +82,7 @@ def plan_spans(
         return []
     plan = definitions.plan_through(subscription)
     charges = folds.of_code(definitions, newest.plan_id, plan, code, until_ms, history)
+    shared = None if share is None else share()
     runs = None if shared is None else charges.runs_as_others(shared)
     for charge_id, fold, start_ms, end_ms in charges.runs(timeline) if runs is None else runs:
         planned.append(SpanPlan(SpanKey(newest.id, charge_id, start_ms), fold, timeline, end_ms))

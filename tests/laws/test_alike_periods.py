@@ -111,7 +111,7 @@ def check_spans(
     args = definitions, subscription, Timeline(terms), "calls", folds, Under(until_ms, history)
     spans = plan_spans(*args)
     shared = None if until_ms is not None else CommonTerms(definitions).shared((ORG, external_id))
-    assert sorted(_told(plan_spans(*args, shared))) == sorted(_told(spans))
+    assert sorted(_told(plan_spans(*args, lambda: shared))) == sorted(_told(spans))
     plan = definitions.plan_of(newest.id)
     charges = CodeCharges(definitions, plan, "calls", ChargeFolds(), until_ms, history)
     for period in Timeline(terms).until(life.log.now_ms + 400 * DAY_MS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 from hypothesis import event, given
 from hypothesis import strategies as st
@@ -89,12 +90,12 @@ def test_shared_spans_are_those_of_each_alone(log: list[CommandAt]) -> None:
     common = CommonTerms(definitions)
     records = definitions.history_of(ORG, START_MS + 10 * WEEK_MS)
     for name in definitions.all_subscription_keys():
-        shared = common.shared(name)
-        for versions in definitions.subscriptions(*name) if shared is not None else ():
+        share = partial(common.shared, name)
+        for versions in definitions.subscriptions(*name) if share() is not None else ():
             timeline = subscription_timeline(definitions, versions)
             for code in CODES:
                 args = definitions, versions, timeline, code, folds, Under(None, records)
-                told = plan_spans(*args, shared)
+                told = plan_spans(*args, share)
                 event(f"{len(told)} spans, shared")
                 assert spans(told) == spans(plan_spans(*args))
 
@@ -113,6 +114,6 @@ def test_days_that_end_before_it_begins_are_none_of_its_own() -> None:
     shared = CommonTerms(definitions).shared(name)
     assert shared is not None
     args = definitions, versions, timeline, "sum", ChargeFolds(), Under()
-    (one,) = plan_spans(*args, shared)
+    (one,) = plan_spans(*args, lambda: shared)
     assert not one.fold.by_day
     assert one.key.start_ms == START_MS + 3 * DAY_MS

@@ -2737,6 +2737,16 @@ BUGS = (
         "::test_no_period_is_open_for_longer_than_any_terms_say",
     ),
     Bug(
+        "first-period-where-the-start-was-before",
+        "app/definitions/timeline.py",
+        "if self.lasting is not None:\n"
+        "            opening = self._running_at(self.lasting.subscription.started_at_ms)",
+        "if self.terms:\n"
+        "            opening = self._running_at(self.terms[0].subscription.started_at_ms)",
+        "tests/app/definitions/test_timeline.py"
+        "::test_the_first_period_begins_where_the_start_was_moved_to",
+    ),
+    Bug(
         "cut-that-ended-early-takes-all-for-told",
         "tables/cells/noted.py",
         "        self._told_to = None\n        return found",
@@ -5006,8 +5016,8 @@ BUGS = (
     Bug(
         "next-due-as-of-those-made-before-a-change",
         "app/definitions/terms.py",
-        "return begun, billing_time, grids, *own",
-        "return billing_time, grids, *own",
+        "            return begun, own\n",
+        "            return (own,)\n",
         "tests/laws/test_common_terms.py"
         "::test_a_change_after_it_was_made_is_none_before_to_who_was_made_later",
     ),
@@ -5022,8 +5032,8 @@ BUGS = (
     Bug(
         "next-due-as-of-another-anniversary",
         "app/definitions/terms.py",
-        "return begun, billing_time, grids, *own",
-        "return begun, billing_time, *own",
+        "return begun, own, *grids",
+        "return begun, own, None",
         "tests/laws/test_common_terms.py::test_anniversaries_share_what_falls_on_the_same_days",
     ),
     Bug(

@@ -354,3 +354,15 @@ def test_no_period_is_open_for_longer_than_any_terms_say() -> None:
     open_ms = [each.final_ms - each.due_at_ms for each in lived.until(ms("2024-05-01T00:00:00Z"))]
     assert max(open_ms) <= lived.open_for_ms == (40 + 1) * DAY_MS
     assert open_ms[0] == 40 * DAY_MS
+
+
+def test_the_first_period_begins_where_the_start_was_moved_to() -> None:
+    log = world("2024-01-01T00:00:00Z")
+    log.subscribe(subscription_at="2024-06-15T00:00:00Z", billing_time="calendar")
+    log.now_ms = ms("2024-01-02T00:00:00Z")
+    log.accept(
+        commands.update_subscription(ORG, "sub_1", {"subscription_at": "2024-01-20T00:00:00Z"})
+    )
+    first = timeline(log).first
+    assert first is not None
+    assert first.start_ms == ms("2024-01-20T00:00:00Z")
