@@ -1617,6 +1617,14 @@ BUGS = (
         "::test_what_has_to_wait_ends_a_look_at_others_of_its_millisecond",
     ),
     Bug(
+        "unclear-cells-under-a-definition-that-waits",
+        "tables/partition/standing.py",
+        "return min(until_ms, max(self.looks_for_ms, self.looks_until_ms)), self._history_until_ms",
+        "return until_ms, self._history_until_ms",
+        "tests/rules/test_waiting_definitions.py"
+        "::test_who_is_packed_in_the_millisecond_of_one_that_waits_shows_it_later",
+    ),
+    Bug(
         "definition-before-a-look-had-its-turn-does-not-wait",
         "tables/partition/standing.py",
         "        self.looks_for_ms = until_ms\n",
