@@ -2664,6 +2664,14 @@ BUGS = (
         "::test_what_comes_late_before_what_came_on_time_is_flushed_is_revised",
     ),
     Bug(
+        "cell-that-is-gone-looked-at-for-good",
+        "tables/partition/snapshot.py",
+        "is done with it: another cell may have its name then.\n        cell.dirty = False\n",
+        "is done with it: another cell may have its name then.\n",
+        "tests/tables/closing/test_daily_noted.py"
+        "::test_a_cell_that_was_made_again_is_not_taken_for_the_one_before",
+    ),
+    Bug(
         "cut-that-ended-early-takes-all-for-told",
         "tables/cells/noted.py",
         "        self._told_to = None\n        return found",
