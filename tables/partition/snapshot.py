@@ -118,6 +118,8 @@ class Snapshot:
         self.delete(cell)
         # A flush passes over cells of other spans than those in use.
         cell.layer = Layer.of(layer.span.emptied(), layer.period, layer.first_shown)
+        # Who looked at it once more is done with it: another cell may have its name then.
+        cell.dirty = False
 
     def delete_packed(self, key: bytes, value: bytes) -> None:
         """Delete a packed cell; the next flush deletes its changelog record."""

@@ -14,11 +14,13 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from app.billing_periods.instants import parse_iso8601_ms
 from app.bounds.turns import Steps, drained
 from app.definitions.timeline import Period, Terms
 from app.meter.evidence import Difference
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
-from tables.cells.forgotten import as_forgotten_by
+from tables.cells.cell import Span
+from tables.cells.forgotten import as_forgotten_by, is_over
 from tables.changelogged.piece_store import PeriodKey
 from tables.changelogged.presence import REST
 from tables.changelogged.published import PublishedTable
@@ -205,8 +207,7 @@ class Verification:
             return Compared(meter_key, 0, [], skipped=True)
         shadow, live = self._refold.routes[meter_key], partition.views.route_of(meter_key)
         group_admission = self._refold.group_admission
-        if group_admission.agrees(live) and not group_admission.agrees(shadow):
-            # While the events were read, the groups became more than the limit admits.
+        if _taken(self._refold, meter_key).meanwhile:
             return Compared(meter_key, 0, [], skipped=True)
         settled_ms = partition.cuts.settled_ms
         for span in shadow.spans:
@@ -292,8 +293,10 @@ class Verification:
                 yield []
                 continue
             found: list[Difference] = []
+            jobs = self._refold, self._apart
+            taken = [span for job in jobs for span in _taken_of(job, name)]
             for one in chain(self._published(name), self._shown_last(name)):
-                if one is not None:
+                if one is not None and not any(_is_in(one, span) for span in taken):
                     found.append(one)
                 yield None
             # Definitions go on between two steps.
@@ -380,6 +383,41 @@ class Verification:
         """Return since when periods end that are compared all, beside what a cut may revise."""
         dated_from = self._refold.dated_from
         return min((dated_from.get(key, FROM_THE_FIRST) for key in routes), default=FROM_THE_FIRST)
+
+
+class _Taken(NamedTuple):
+    """Shadow spans where other groups than those admitted came in: events are read in any order."""
+
+    forgotten: list[Span]
+    """The live cells, which would have told who had a place, are forgotten."""
+    meanwhile: list[Span]
+    """The groups became more than the limit admits while events were read."""
+
+
+def _taken(job: Refold, meter_key: MeterKey) -> _Taken:
+    live, admission = job.partition.views.route_of(meter_key), job.group_admission
+    over = {span.key for span in live.spans if is_over(span)}
+    found = list(admission.disagreeing(job.routes[meter_key]))
+    # What lives and is wrong itself is called so.
+    agrees = all(span.key in over for span in admission.disagreeing(live))
+    return _Taken(
+        [span for span in found if span.key in over],
+        [span for span in found if span.key not in over and agrees],
+    )
+
+
+def _taken_of(job: Refold, name: SubscriptionKey) -> Iterator[Span]:
+    """Yield the spans of an external subscription whose groups cannot be told as they were."""
+    for meter_key in job.routes:
+        if meter_key[:2] == name:
+            yield from chain(*_taken(job, meter_key))
+
+
+def _is_in(one: Difference, span: Span) -> bool:
+    """Return whether a record that differs is of the charge and of a period of a span."""
+    from_ms = None if one.period_from is None else parse_iso8601_ms(one.period_from)
+    is_there = from_ms is not None and span.key.start_ms <= from_ms < span.end_ms
+    return is_there and one.charge_id == span.key.charge_id
 
 
 def _is_full(body: Mapping[str, Any]) -> bool:

@@ -114,17 +114,21 @@ class GroupAdmission:
 
         A group that came in stays in, so only which ones came in can be wrong.
         """
+        return next(self.disagreeing(route), None) is None
+
+    def disagreeing(self, route: Route) -> Iterator[Span]:
+        """Yield the spans of a route whose cells are not those of the admitted groups."""
         for span, layer in _limited(route):
             scope = _scope(span, layer)
             if not self._is_over(scope):
                 continue
             admitted = self._admitted(scope).keys()
-            if not {groups for groups, _ in grouped_cells(_layers(span, layer))} <= admitted:
-                return False
             group_limit = (span if layer is None else layer).group_limit
-            if group_limit is not None and group_limit.firsts.keys() != admitted:
-                return False
-        return True
+            came_in = {groups for groups, _ in grouped_cells(_layers(span, layer))}
+            if not came_in <= admitted or (
+                group_limit is not None and group_limit.firsts.keys() != admitted
+            ):
+                yield span
 
     def impose(self, route: Route) -> Route:
         """Return the route without cells, open only to the groups that are admitted."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from app.definitions.model import SettingsRecord
+from app.wire.arrivals import CorrectionArrival
+from app.wire.events import Correction
 from tests.laws.test_partition import END_MS, GRACES, few
-from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import CommandAt, definitions_of
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SETTINGS, CommandAt, definitions_of
 from tests.world.events import arrived
 from tests.world.partition import Live
+from tests.world.repaired import NAME, Repaired
 
 CODES = ("sum", "seats")
 ALL_LOOKED_AT = 1_000_000
@@ -76,5 +80,62 @@ def test_cuts_that_look_at_what_changed_are_those_that_look_at_all(
     definitions = definitions_of(CODES, settings)
     begins_ms = DUE_MS - hours * HOUR_MS
     noted, whole = (played(definitions, begins_ms, steps, few) for few in (0, ALL_LOOKED_AT))
+    assert noted.values() == whole.values()
+    assert noted.cells() == whole.cells()
+
+
+class DayStep(NamedTuple):
+    """An event, or the end of the one some steps before it, an hour or a day after the step before.
+
+    And whether changes are flushed first.
+    """
+
+    after_ms: int
+    code: str
+    group: str
+    cancels: int
+    flushes: bool
+
+
+DAY_CODES = ("count", "filtered", "sum", "max")
+DAY_STEPS = st.builds(
+    DayStep,
+    st.sampled_from([1, HOUR_MS, DAY_MS]),
+    st.sampled_from(DAY_CODES),
+    st.sampled_from("xyz"),
+    st.sampled_from([0, 0, 1, 2]),
+    st.booleans(),
+)
+DAILY = msgspec.structs.replace(SETTINGS, daily_records=True)
+
+
+def told_by_day(definitions: list[CommandAt], steps: Sequence[DayStep], few_cells: int) -> Repaired:
+    """What days and periods tell of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tables.cells.cell.FEW_CELLS", few_cells)
+        live, at_ms = Repaired(definitions, repairs=True), START_MS
+        for offset, step in enumerate(steps):
+            at_ms += step.after_ms
+            live.close_until(at_ms - 1)
+            if step.flushes:
+                live.flush()
+            if step.cancels:
+                cancelled = f"t{offset - step.cancels}"
+                body = Correction(*NAME, cancelled, "cancel", None, f"c{offset}", b"")
+                live.correct(CorrectionArrival(body, ORG, at_ms, 0, offset, 0))
+            else:
+                properties: dict[str, Any] = {"v": "1", "u": step.group, "g": step.group}
+                live.deliver([arrived(step.code, offset, at_ms, at_ms, **properties)])
+        live.close_until(at_ms + 2 * WEEK_MS)
+    return live
+
+
+@few
+@given(st.lists(DAY_STEPS, min_size=4, max_size=14))
+def test_days_that_look_at_what_changed_are_those_that_look_at_all(steps: list[DayStep]) -> None:
+    definitions = definitions_of(DAY_CODES, DAILY)
+    noted, whole = (told_by_day(definitions, steps, few) for few in (0, ALL_LOOKED_AT))
+    for outcome in noted.outcomes:
+        event(outcome)
     assert noted.values() == whole.values()
     assert noted.cells() == whole.cells()

@@ -182,6 +182,29 @@ def test_who_is_packed_in_the_millisecond_of_a_definition_alone_shows_it_later()
     assert watched.keys() == ("u",)
 
 
+@pytest.mark.parametrize("restarts", [False, True], ids=["packed", "restored"])
+def test_who_is_packed_in_the_millisecond_of_one_that_waits_shows_it_later(restarts: bool) -> None:
+    """Another definition of that millisecond was looked at: look-ups cannot tell the two apart."""
+    watched = Watched()
+    settle(watched.partition, NOW_MS)
+    at_ms = NOW_MS + 60_001
+    watched.tell(at_ms, commands.create_subscription(ORG, subscription_body(external_id="another")))
+    watched.look()
+    if restarts:
+        watched.partition.checkpoint.definitions_ms = at_ms
+        watched.restart()
+    else:
+        watched.flush()
+        watched.partition.packing.pack((ORG, SUBSCRIPTION))
+    watched.group_by(at_ms, "u")
+    watched.look()
+    # A grid cut before it is to be taken.
+    assert watched.keys() == ("g",)
+    settle(watched.partition, NOW_MS + 60_000)
+    watched.look()
+    assert watched.keys() == ("u",)
+
+
 def test_an_alert_on_who_is_packed_sees_what_waits_since_before() -> None:
     watched = Watched()
     late = event("count", "t3", START_MS + DAY_MS, g="x", u="a", operation_type="c")

@@ -785,6 +785,22 @@ BUGS = (
         "tests/simulation/test_simulation.py::test_seeds_that_found_something[3000512]",
     ),
     Bug(
+        "verification-never-ends-for-groups-that-are-forgotten",
+        "tables/reading/verification.py",
+        "[span for span in found if span.key not in over and agrees]",
+        "[span for span in found if agrees]",
+        "tests/tables/reading/test_verification.py"
+        "::test_groups_that_came_once_places_were_forgotten_are_not_called_wrong",
+    ),
+    Bug(
+        "records-of-forgotten-groups-called-wrong",
+        "tables/reading/verification.py",
+        "if one is not None and not any(_is_in(one, span) for span in taken):",
+        "if one is not None:",
+        "tests/tables/reading/test_verification.py"
+        "::test_groups_that_came_once_places_were_forgotten_are_not_called_wrong",
+    ),
+    Bug(
         "balance-of-a-closed-period-not-verified",
         "tables/reading/verification.py",
         "if is_over and self._compares(period) and subscription is not None:",
@@ -1615,6 +1631,14 @@ BUGS = (
         "pass",
         "tests/rules/test_waiting_definitions.py"
         "::test_what_has_to_wait_ends_a_look_at_others_of_its_millisecond",
+    ),
+    Bug(
+        "unclear-cells-under-a-definition-that-waits",
+        "tables/partition/standing.py",
+        "return min(until_ms, max(self.looks_for_ms, self.looks_until_ms)), self._history_until_ms",
+        "return until_ms, self._history_until_ms",
+        "tests/rules/test_waiting_definitions.py"
+        "::test_who_is_packed_in_the_millisecond_of_one_that_waits_shows_it_later",
     ),
     Bug(
         "definition-before-a-look-had-its-turn-does-not-wait",
@@ -2745,6 +2769,14 @@ BUGS = (
         "            opening = self._running_at(self.terms[0].subscription.started_at_ms)",
         "tests/app/definitions/test_timeline.py"
         "::test_the_first_period_begins_where_the_start_was_moved_to",
+    ),
+    Bug(
+        "cell-that-is-gone-looked-at-for-good",
+        "tables/partition/snapshot.py",
+        "is done with it: another cell may have its name then.\n        cell.dirty = False\n",
+        "is done with it: another cell may have its name then.\n",
+        "tests/tables/closing/test_daily_noted.py"
+        "::test_a_cell_that_was_made_again_is_not_taken_for_the_one_before",
     ),
     Bug(
         "cut-that-ended-early-takes-all-for-told",

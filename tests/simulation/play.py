@@ -138,7 +138,7 @@ def _settings(partitions: int) -> Settings:
 
 
 SELDOM_FROM = 30_000_000
-"""Seeds from here on flush seldom by turns: much comes between two flushes then, and cuts too."""
+"""Seeds from here on flush seldom by turns: much comes between two flushes, cuts as well."""
 _FLUSH_INTERVAL_S = (1.0, 10.0, 40.0)
 _FLUSH_MAX_CHANGES = (2, 6, 50_000)
 _UNDEFINED_NAMES = (UNDEFINED_NAMES, 0, 1)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from app.api.http.json_text import whole
 from app.api.usage.usage_json import past_usage_stream
 from app.bounds.turns import drained
-from app.meter.usage import PeriodUsage
+from app.meter.usage import PeriodUsage, UsageRow
 from app.wire.arrivals import SubscriptionKey
 from tables.partition.partition import Partition
 from tables.reading.usage import past_periods, past_usage_steps
@@ -28,9 +28,16 @@ def past_usage_json(usage: PeriodUsage) -> dict[str, Any]:
 
 
 def as_told(ours: PeriodUsage | None, theirs: PeriodUsage | None) -> PeriodUsage | None:
-    """Return usage without parts of rows that another cannot tell any more: its cells hold more."""
-    if ours is None or theirs is None or len(ours.rows) != len(theirs.rows):
+    """Return usage without parts of rows that another cannot tell any more: its cells hold more.
+
+    Rows of what is published have no order: cells stand as they were published, or read again.
+    """
+    if ours is None or theirs is None:
         return ours
-    rows = zip(ours.rows, theirs.rows, strict=True)
-    told = (replace(row, presented=None) if other.presented is None else row for row, other in rows)
+    untold = {_name(row) for row in theirs.rows if row.presented is None}
+    told = (replace(row, presented=None) if _name(row) in untold else row for row in ours.rows)
     return replace(ours, rows=tuple(told))
+
+
+def _name(row: UsageRow) -> tuple[object, ...]:
+    return row.charge_id, row.filter_id, row.grouped_by

@@ -34,7 +34,9 @@ def told(live: Repaired, until_ms: int) -> list[tuple[str, str, str]]:
         for record in live.records[before:]
         if record.topic == "usage-daily"
     ]
-    return sorted((each["day"], each["grouped_by"]["g"], each["units"]) for each in bodies)
+    return sorted(
+        (each["day"], (each["grouped_by"] or {}).get("g", ""), each["units"]) for each in bodies
+    )
 
 
 def begun(groups: int) -> Repaired:
@@ -86,6 +88,30 @@ def test_a_cell_that_a_correction_leaves_nothing_in_is_told() -> None:
     live.deliver([sent(60, START_MS + 3 * DAY_MS + 1, 3)])
     live.flush()
     assert told(live, START_MS + 4 * DAY_MS) == [("2024-01-04", "g3", "1.0")]
+
+
+@pytest.mark.usefixtures("all_looked_at")
+def test_a_cell_that_was_made_again_is_not_taken_for_the_one_before() -> None:
+    """One without groups goes with its last event; days of another metric look at it, too."""
+    live = Repaired(definitions_of(["count", "sum"], DAILY), repairs=True)
+    live.define_until(START_MS)
+    live.deliver([arrived("count", 0, START_MS, START_MS), sent(1, START_MS, 1)])
+    live.flush()
+    assert len(told(live, START_MS + DAY_MS)) == 2
+    at_ms = START_MS + DAY_MS + 1
+    cancel = Correction(ORG, SUBSCRIPTION, "t0", "cancel", None, "c", b"")
+    live.correct(CorrectionArrival(cancel, ORG, at_ms, 0, 2, 0))
+    assert live.outcomes == {"repaired": 1}
+    live.flush()
+    assert told(live, START_MS + 2 * DAY_MS) == [("2024-01-02", "", "0.0")]
+    live.deliver([arrived("count", 3, at_ms + DAY_MS, at_ms + DAY_MS)])
+    live.flush()
+    assert told(live, START_MS + 3 * DAY_MS) == [("2024-01-03", "", "1.0")]
+    for day in (3, 4, 5):
+        live.deliver([sent(day + 1, at_ms + (day - 1) * DAY_MS, 1)])
+        live.flush()
+        shown = [("2024-01-0" + str(day + 1), "g1", f"{day - 1}.0")]
+        assert told(live, START_MS + (day + 1) * DAY_MS) == shown
 
 
 @pytest.mark.usefixtures("all_looked_at")

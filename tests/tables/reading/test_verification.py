@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
+from itertools import chain, permutations
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -302,3 +302,53 @@ def test_a_sample_says_nothing_once_an_event_comes_of_a_week_that_had_none() -> 
     one.deliver([LATE])
     verification.feed([LATE])
     assert end_of(verification) == Found(["sum"], 0)
+
+
+def of_group(group: str, offset: int, at_ms: int) -> Arrival:
+    return arrived("balance", offset, at_ms, v="1", g=group)
+
+
+def with_groups_since_places_were_forgotten() -> Live:
+    """Two find room. "x" was there before its weeks were final, "y" and "z" came afterwards."""
+    settings = replace(SHORT_SETTINGS, max_groups=2, late_window_s=0)
+    made = definitions_of(["balance"], settings)
+    (charge,) = made[2].command.payload["plan"]["charges"]
+    kept = {key: value for key, value in charge.items() if key != "new_id"}
+    charge["properties"] = {**charge["properties"], "pricing_group_keys": ["g"]}
+    one = Live(made)
+    one.define_all()
+    one.deliver([of_group("x", 0, START_MS)])
+    one.close_until(CLOSED_MS)
+    changed = {"charges": [{**kept, "id": charge["new_id"]}]}
+    one.append(CLOSED_MS + 1, commands.update_plan(ORG, "plan", changed))
+    for offset, group in enumerate("yz", 1):
+        pass_until(one, START_MS + (offset + 1) * WEEK_MS)
+        one.flush()
+        one.forget(NAME)
+        one.deliver([of_group(group, offset, START_MS + (offset + 1) * WEEK_MS + HOUR_MS)])
+    return one
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["forgotten once", "forgotten again"])
+@pytest.mark.parametrize("order", [*permutations(range(3))])
+def test_groups_that_came_once_places_were_forgotten_are_not_called_wrong(
+    order: tuple[int, ...], again: bool
+) -> None:
+    """Which groups had a place nobody knows any more, and they may be read in any order."""
+    one = with_groups_since_places_were_forgotten()
+    if again:
+        one.flush()
+        assert one.forget(NAME)
+    verification = Verification(one.partition, [NAME])
+    verification.feed([one.arrived()[number] for number in order])
+    assert end_of(verification) == Found([], 0)
+    cells = [
+        cell
+        for span in one.partition.views.route_of((*NAME, "balance")).spans
+        for layer in span.layers.values()
+        for cell in layer.cells.values()
+    ]
+    cells[-1].state.events += 1
+    verification = Verification(one.partition, [NAME])
+    verification.feed([one.arrived()[number] for number in order])
+    assert end_of(verification).differences
