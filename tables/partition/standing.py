@@ -79,8 +79,11 @@ class Standing:
         if not self._told:
             return None, self._history_until_ms
         until_ms = self._unclear_until_ms if name in self._unclear else self._until_ms
-        # One of their last millisecond may wait: what was looked at does not show it.
-        return min(until_ms, max(self.looks_for_ms, self.looks_until_ms)), self._history_until_ms
+        if self.is_behind(name):
+            # One of their last millisecond may wait: what was looked at does not show it. Who shows
+            # another of that millisecond is folded anew once it is looked at. Nobody else is.
+            until_ms = min(until_ms, max(self.looks_for_ms, self.looks_until_ms))
+        return until_ms, self._history_until_ms
 
     @property
     def separated_ms(self) -> int | None:

@@ -205,6 +205,27 @@ def test_who_is_packed_in_the_millisecond_of_one_that_waits_shows_it_later(resta
     assert watched.keys() == ("u",)
 
 
+def test_who_began_in_the_millisecond_of_one_that_waits_for_others_loses_nothing() -> None:
+    watched, another = Watched(), "another"
+    settle(watched.partition, NOW_MS)
+    at_ms = NOW_MS + 60_001
+    watched.tell(at_ms, commands.create_subscription(ORG, subscription_body(external_id=another)))
+    watched.look()
+    told = {"v": "5", "g": "x", "u": "a", "operation_type": "c"}
+    first = event("sum", "t3", at_ms, another, **told)
+    watched.deliver([Arrival(first, ORG, at_ms + 1, 0, 2, 0)])
+    watched.partition.checkpoint.definitions_ms = at_ms
+    watched.restart()
+    alert = {**ALERT, "code": "later", "billable_metric_code": "count"}
+    watched.tell(at_ms, commands.create_alert(ORG, SUBSCRIPTION, alert))
+    second = event("sum", "t4", at_ms, another, **told)
+    watched.deliver([Arrival(second, ORG, at_ms + 2, 0, 3, 0)])
+    # What is waited for does not concern it, so nothing would fold it anew after a kill.
+    route = watched.partition.packing.route_of((ORG, another, "sum"))
+    layers = [layer for span in route.spans for layer in span.layers.values()]
+    assert [cell.state.events for layer in layers for cell in layer.cells.values()] == [2]
+
+
 def test_an_alert_on_who_is_packed_sees_what_waits_since_before() -> None:
     watched = Watched()
     late = event("count", "t3", START_MS + DAY_MS, g="x", u="a", operation_type="c")

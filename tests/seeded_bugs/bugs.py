@@ -1635,10 +1635,18 @@ BUGS = (
     Bug(
         "unclear-cells-under-a-definition-that-waits",
         "tables/partition/standing.py",
-        "return min(until_ms, max(self.looks_for_ms, self.looks_until_ms)), self._history_until_ms",
-        "return until_ms, self._history_until_ms",
+        "until_ms = min(until_ms, max(self.looks_for_ms, self.looks_until_ms))",
+        "pass",
         "tests/rules/test_waiting_definitions.py"
         "::test_who_is_packed_in_the_millisecond_of_one_that_waits_shows_it_later",
+    ),
+    Bug(
+        "unclear-cells-of-whom-nothing-that-waits-concerns",
+        "tables/partition/standing.py",
+        "        if self.is_behind(name):\n            # One of their",
+        "        if True:\n            # One of their",
+        "tests/rules/test_waiting_definitions.py"
+        "::test_who_began_in_the_millisecond_of_one_that_waits_for_others_loses_nothing",
     ),
     Bug(
         "definition-before-a-look-had-its-turn-does-not-wait",
