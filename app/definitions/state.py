@@ -8,7 +8,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from operator import attrgetter
 from typing import Final
 
 from app.bounds.turns import Steps
@@ -37,7 +36,6 @@ from app.definitions.versions import Versions
 
 _NOTHING_SAID: Final[Versions[Organization]] = Versions()
 _DEFAULTS: Final = SettingsRecord()
-_APPENDED_MS: Final = attrgetter("append_time_ms")
 
 
 class Definitions(Index):
@@ -119,10 +117,14 @@ class Definitions(Index):
         """History records of all organizations, in order."""
         return self.history.records
 
-    def history_of(self, organization_id: str, until_ms: int) -> Sequence[HistoryRecord]:
-        """Return history records of an organization that were appended until then, in order."""
-        records = self.history.by_organization.get(organization_id, ())
-        return records[: bisect_right(records, until_ms, key=_APPENDED_MS)] if records else ()
+    def history_of(
+        self, organization_id: str, until_ms: int, after_ms: int = -1
+    ) -> Sequence[HistoryRecord]:
+        """Return history records of an organization that were appended until then, in order.
+
+        Those that were appended after `after_ms`.
+        """
+        return self.history.of(organization_id, until_ms, after_ms)
 
     def history_after(self, after_ms: int) -> Sequence[HistoryRecord]:
         """Return the next history records of all organizations, those of one append time."""

@@ -382,7 +382,7 @@ class Timeline:
         if not terms:
             return None
         subscription = terms[-1].subscription
-        if subscription.usage_end_ms is not None or subscription.canceled_at_ms is not None:
+        if _may_end(subscription):
             return None
         own_ms = own_since_ms(terms[0].since_ms, subscription.started_at_ms)
         if own_ms > done_ms or any(each.subscription is not subscription for each in terms):
@@ -488,7 +488,7 @@ def _regular_ms(newest: Terms) -> int:
     Under the newest terms, with no reading of the time that parts a period from the grid's.
     """
     subscription = newest.subscription
-    if subscription.usage_end_ms is not None or subscription.canceled_at_ms is not None:
+    if _may_end(subscription):
         return NEVER_MS
     return max(newest.since_ms, subscription.started_at_ms) + TIMEZONE_SHIFT_MS
 
@@ -498,10 +498,12 @@ def _lasting_in(terms: list[Terms]) -> Terms | None:
     if len(terms) != 1:
         return None
     (entry,) = terms
-    subscription = entry.subscription
-    if subscription.canceled_at_ms is not None or subscription.usage_end_ms is not None:
-        return None
-    return entry
+    return None if _may_end(entry.subscription) else entry
+
+
+def _may_end(subscription: Subscription) -> bool:
+    """Return whether anything ends a subscription, now or at a time to come."""
+    return subscription.usage_end_ms is not None or subscription.canceled_at_ms is not None
 
 
 def _first_due(done_ms: int, periods: Iterable[Period]) -> Due:
@@ -607,8 +609,7 @@ def _lately(terms: list[Terms], done_ms: int) -> tuple[int, _Place] | None:
     changed, a grid has its own periods once two have passed, where nothing moves start or end.
     """
     subscription, created_ms = terms[-1].subscription, terms[0].since_ms
-    ends = subscription.usage_end_ms is not None or subscription.canceled_at_ms is not None
-    if ends:
+    if _may_end(subscription):
         return None
     waits_ms = max(map(_GRACE_MS, terms)) + max(map(_CLOSE_GRID_MS, terms))
     newest = bisect_right(terms, done_ms - waits_ms, key=_SINCE_MS) - 1

@@ -47,6 +47,21 @@ def sampled(months: int) -> Spent:
     return world.spent([partial(verify, name) for name in names()])
 
 
+def published(subscriptions: int) -> Spent:
+    """Compare what is published of a subscription, of so many that are verified at once."""
+    world = World(subscriptions, recurs="balance")
+    world.fold(world.event(number, "balance") for number in range(subscriptions))
+    job = Verification(world.state, [name_of(number) for number in range(subscriptions)])
+    job.feed(list(world.of(job.names)))
+    told = job.compare_published()
+
+    def compare() -> None:
+        if next(each for each in told if each is not None):
+            raise RuntimeError("verification finds what is not wrong")
+
+    return world.spent([compare] * TIMES)
+
+
 def overview(subscriptions: int) -> Spent:
     """Look at the overview page once its names are known."""
     world = World(subscriptions)
@@ -65,7 +80,7 @@ def overview(subscriptions: int) -> Spent:
     return world.spent([look] * TIMES)
 
 
-def analytics_of_customer(subscriptions: int) -> Spent:
+def analytics(subscriptions: int) -> Spent:
     """Look for what the days of a customer's one subscription added."""
     world = World(subscriptions)
     day = date(2026, 1, 15)

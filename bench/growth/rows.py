@@ -13,10 +13,9 @@ from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
-from bench.growth import corrected, past
+from bench.growth import corrected, past, reads
 from bench.growth.at_once import billed_at_once, canceled_at_once
 from bench.growth.defined import first_touch_under, last_page, metric_told, plan_told
-from bench.growth.reads import analytics_of_customer, event_by_id, overview, sampled, usage
 from bench.growth.spent import Operation, Spent
 from bench.growth.world import (
     DAY_MS,
@@ -476,16 +475,17 @@ ROWS = tuple(
             Row("… of many groups", "groups", GROUPS, group_revised),
             Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),
             Row("next cut of who began anew", "times", OFTENER, past.next_cut_begun_anew, 1.05),
-            Row("current_usage", "months of age", MONTHS, usage),
+            Row("current_usage", "months of age", MONTHS, reads.usage),
             Row("… of who began anew, at hand", "times", OFTENER, past.usage_begun_anew, 1.05),
-            Row("verification of a sample", "months of age", OLDER, sampled),
+            Row("verification of a sample", "months of age", OLDER, reads.sampled),
+            Row("… of what is published", "verified at once", SUBSCRIPTIONS, reads.published),
             Row(
                 "customers, last page", "customers", SUBSCRIPTIONS, partial(last_page, "customers")
             ),
             Row("… of subscriptions", "subscriptions", SUBSCRIPTIONS, partial(last_page, "all")),
-            Row("analytics of a customer", "subscriptions", SUBSCRIPTIONS, analytics_of_customer),
-            Row("overview page", "subscriptions", SUBSCRIPTIONS, overview),
-            Row("event by id alone", "subscriptions", SUBSCRIPTIONS, event_by_id, 10),
+            Row("analytics of a customer", "subscriptions", SUBSCRIPTIONS, reads.analytics),
+            Row("overview page", "subscriptions", SUBSCRIPTIONS, reads.overview),
+            Row("event by id alone", "subscriptions", SUBSCRIPTIONS, reads.event_by_id, 10),
             Row("cooling of one that is idle", "subscriptions", SUBSCRIPTIONS, cooling),
         ),
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Container, Generator, Iterable, Iterator
 from itertools import chain
-from operator import attrgetter
 
 from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Impact
@@ -18,8 +16,6 @@ from tables.partition.rewritten import Rewritten
 from tables.partition.route_table import RouteTable
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
-
-_APPENDED_MS = attrgetter("append_time_ms")
 
 
 class History:
@@ -125,10 +121,10 @@ class History:
             return False
         # The first cut that shows a record comes within a revision after it.
         after_ms = cuts[0] - max(self._cuts.revision_grids_ms)
-        records = self._definitions.history_of(name[0], self._standing.history_ms)
+        records = self._definitions.history_of(name[0], self._standing.history_ms, after_ms)
         return any(
             not self._cuts.revisions_after(record.append_time_ms).isdisjoint(cuts)
-            for record in records[bisect_right(records, after_ms, key=_APPENDED_MS) :]
+            for record in records
         )
 
     def announcing(self) -> Iterator[None]:

@@ -205,10 +205,10 @@ class Verification:
         partition = self.partition
         if self._has_changed(meter_key):
             return Compared(meter_key, 0, [], skipped=True)
-        shadow, live = self._refold.routes[meter_key], partition.views.route_of(meter_key)
-        group_admission = self._refold.group_admission
         if _taken(self._refold, meter_key).meanwhile:
             return Compared(meter_key, 0, [], skipped=True)
+        shadow, live = self._refold.routes[meter_key], partition.views.route_of(meter_key)
+        group_admission = self._refold.group_admission
         settled_ms = partition.cuts.settled_ms
         for span in shadow.spans:
             for layer in span.layers.values():
@@ -293,8 +293,12 @@ class Verification:
                 yield []
                 continue
             found: list[Difference] = []
-            jobs = self._refold, self._apart
-            taken = [span for job in jobs for span in _taken_of(job, name)]
+            taken = [
+                span
+                for job in (self._refold, self._apart)
+                for meter_key in self._routes_in(job, name)
+                for span in chain(*_taken(job, meter_key))
+            ]
             for one in chain(self._published(name), self._shown_last(name)):
                 if one is not None and not any(_is_in(one, span) for span in taken):
                     found.append(one)
@@ -305,7 +309,7 @@ class Verification:
     def _shown_last(self, name: SubscriptionKey) -> Iterator[Difference | None]:
         """Yield what the last cuts of periods that are open no more showed otherwise."""
         partition, settled_ms = self.partition, self.partition.cuts.settled_ms
-        routes = {key: route for key, route in self._apart.routes.items() if key[:2] == name}
+        routes = self._routes_in(self._apart, name)
         if not routes:
             return
         shadow = self._shadow(settled_ms, routes)
@@ -321,6 +325,11 @@ class Verification:
                         yield _of_record(partition.number, name, body) if body else None
                     yield None
                 earlier = period
+
+    def _routes_in(self, job: Refold, name: SubscriptionKey) -> dict[MeterKey, Route]:
+        """Return the shadow routes of an external subscription, beside however many others."""
+        codes = self.partition.event_ranges.codes_of(name)
+        return {key: job.routes[key] for code in codes if (key := (*name, code)) in job.routes}
 
     def _compares(self, period: Period) -> bool:
         return not self._recent or period.final_ms > self.partition.cuts.settled_ms
@@ -343,11 +352,7 @@ class Verification:
 
     def _published(self, name: SubscriptionKey) -> Iterator[Difference | None]:
         partition, settled_ms = self.partition, self.partition.cuts.settled_ms
-        routes = {
-            meter_key: self._refold.routes[meter_key]
-            for meter_key in self.meter_keys
-            if meter_key[:2] == name
-        }
+        routes = self._routes_in(self._refold, name)
         for meter_key in routes.keys() & self._refold.dated_from.keys():
             partition.routes.lead_by(routes[meter_key])
         since_ms = self._compared_from(routes)
@@ -395,22 +400,18 @@ class _Taken(NamedTuple):
 
 
 def _taken(job: Refold, meter_key: MeterKey) -> _Taken:
-    live, admission = job.partition.views.route_of(meter_key), job.group_admission
-    over = {span.key for span in live.spans if is_over(span)}
+    admission = job.group_admission
     found = list(admission.disagreeing(job.routes[meter_key]))
+    if not found:
+        return _Taken([], [])
+    live = job.partition.views.route_of(meter_key)
+    over = {span.key for span in live.spans if is_over(span)}
     # What lives and is wrong itself is called so.
     agrees = all(span.key in over for span in admission.disagreeing(live))
     return _Taken(
         [span for span in found if span.key in over],
         [span for span in found if span.key not in over and agrees],
     )
-
-
-def _taken_of(job: Refold, name: SubscriptionKey) -> Iterator[Span]:
-    """Yield the spans of an external subscription whose groups cannot be told as they were."""
-    for meter_key in job.routes:
-        if meter_key[:2] == name:
-            yield from chain(*_taken(job, meter_key))
 
 
 def _is_in(one: Difference, span: Span) -> bool:

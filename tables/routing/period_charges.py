@@ -57,7 +57,7 @@ def charges_in_force(
 
 def covering(records: Sequence[HistoryRecord], period: Period) -> Sequence[HistoryRecord]:
     """Return the history records that concern a period."""
-    # Of a period that is not due yet none does, however many there are.
+    # As `HistoryRecord.covers`. Of a period that is not due yet none does, however many there are.
     start_ms, first = period.start_ms, bisect_right(records, period.due_at_ms, key=_APPENDED_MS)
     return [r for r in records[first:] if r.from_ms <= start_ms < r.to_ms]
 

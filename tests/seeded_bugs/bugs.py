@@ -4989,8 +4989,8 @@ BUGS = (
     Bug(
         "end-passed-over-on-the-grid",
         "app/definitions/timeline.py",
-        "subscription.canceled_at_ms is not None or subscription.usage_end_ms is not None",
-        "subscription.canceled_at_ms is not None",
+        "return None if _may_end(entry.subscription) else entry",
+        "return None if entry.subscription.canceled_at_ms is not None else entry",
         "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
     ),
     Bug(
@@ -5298,9 +5298,8 @@ BUGS = (
     Bug(
         "next-cut-of-a-subscription-that-ends-as-if-it-went-on",
         "app/definitions/timeline.py",
-        "if subscription.usage_end_ms is not None or subscription.canceled_at_ms is not None:\n"
-        "        return NEVER_MS",
-        "if subscription.canceled_at_ms is not None:\n        return NEVER_MS",
+        "return subscription.usage_end_ms is not None or subscription.canceled_at_ms is not None",
+        "return subscription.canceled_at_ms is not None",
         "tests/laws/test_due_after.py"
         "::test_what_is_due_next_is_found_whatever_was_asked_for_before",
     ),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import MutableMapping
+from bisect import bisect_right
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 
 from app.definitions.indexes.index import Index
 from app.definitions.model import HistoryRecord, SettingsRecord
@@ -31,6 +33,9 @@ class RecordIndex(Index):
             self.offsets.append(offset)
 
 
+_APPENDED_MS = attrgetter("append_time_ms")
+
+
 @dataclass
 class HistoryIndex(Index):
     """All history records, in the order of the log."""
@@ -44,6 +49,14 @@ class HistoryIndex(Index):
         self.records.append(record)
         self.times_ms.append(record.append_time_ms)
         self.by_organization.setdefault(record.organization_id, []).append(record)
+
+    def of(self, organization_id: str, until_ms: int, after_ms: int) -> Sequence[HistoryRecord]:
+        """Return those of an organization that were appended after a time and until another."""
+        records = self.by_organization.get(organization_id)
+        if records is None:
+            return ()
+        first = bisect_right(records, after_ms, key=_APPENDED_MS)
+        return records[first : bisect_right(records, until_ms, key=_APPENDED_MS)]
 
 
 class SettingsVersions(Versions[SettingsRecord]):
