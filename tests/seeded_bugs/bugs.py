@@ -2787,6 +2787,14 @@ BUGS = (
         "::test_a_cell_that_was_made_again_is_not_taken_for_the_one_before",
     ),
     Bug(
+        "verification-looks-at-all-for-each",
+        "tables/reading/verification.py",
+        "return {key: job.routes[key] for code in codes if (key := (*name, code)) in job.routes}",
+        "return {key: job.routes[key] for key in job.routes if key[:2] == name and codes}",
+        "tests/bench/test_growth.py::test_an_operation_costs_the_same_beside_ten_times_as_much"
+        "[… of what is published]",
+    ),
+    Bug(
         "cut-that-ended-early-takes-all-for-told",
         "tables/cells/noted.py",
         "        self._told_to = None\n        return found",
