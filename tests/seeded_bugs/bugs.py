@@ -2792,7 +2792,7 @@ BUGS = (
         "return {key: job.routes[key] for code in codes if (key := (*name, code)) in job.routes}",
         "return {key: job.routes[key] for key in job.routes if key[:2] == name and codes}",
         "tests/bench/test_growth.py::test_an_operation_costs_the_same_beside_ten_times_as_much"
-        "[… of what is published]",
+        "[\\u2026 of what is published]",
     ),
     Bug(
         "cut-that-ended-early-takes-all-for-told",
