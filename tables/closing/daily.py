@@ -177,17 +177,31 @@ class _AtDay:
                     span.key.start_ms <= period.start_ms < span.end_ms
                 ):
                     continue
-                found: Breakdowns | None = None
+                rows: Breakdowns | None = None
                 if charge.presents:
-                    found = Breakdowns({}, {})
+                    rows = Breakdowns({}, {})
                     presenting = span_named(route, span, daily_breakdown_id(charge.id), period)
                     if presenting is not None:
-                        found = yield from breakdowns(presenting, period, self._cut_ms)
-                told = Beside(charge, metric, period, self._cut_ms, span, None, found)
+                        rows = yield from breakdowns(presenting, period, self._cut_ms)
+                told = Beside(charge, metric, period, self._cut_ms, span, None, rows)
                 buckets = {bucket.id: bucket for bucket in charge.filters}
                 for filter_id, groups in self._names_in(span, charge, buckets):
                     bucket = None if filter_id is None else buckets[filter_id]
-                    yield self._cell(span, told, bucket, groups)
+                    found = self._cell(span, told, bucket, groups)
+                    figures = found[1].figures
+                    is_some = figures.period_events or figures.carries
+                    if is_some or self._has_any(span, filter_id, groups):
+                        yield found
+                    else:
+                        # It was emptied, and only what came after the cut made it again.
+                        self._gone_from.add(found[0])
+                        yield None
+
+    def _has_any(self, span: Span, filter_id: str | None, groups: Groups) -> bool:
+        """Return whether a cell would be there without what came after the cut."""
+        nothing = span.fold.aggregation.initialize()
+        state, before = span.states(self._period, filter_id, groups, self._cut_ms)
+        return state != nothing or before not in (None, nothing)
 
     def _names_in(
         self, span: Span, charge: Charge, buckets: Mapping[str, ChargeFilter]

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.definitions import commands
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction
 from tables.cells.cell import Span
@@ -88,6 +89,39 @@ def test_a_cell_that_a_correction_leaves_nothing_in_is_told() -> None:
     live.deliver([sent(60, START_MS + 3 * DAY_MS + 1, 3)])
     live.flush()
     assert told(live, START_MS + 4 * DAY_MS) == [("2024-01-04", "g3", "1.0")]
+
+
+@pytest.mark.usefixtures("all_looked_at")
+def test_a_cell_that_only_a_later_event_is_in_is_told_as_gone() -> None:
+    """A worker that is behind folds that event first; the charge was changed meanwhile."""
+    told_of = list[bytes]()
+    later = sent(60, START_MS + 3 * DAY_MS + 1, 3)
+    for is_behind in (False, True):
+        live = begun(20)
+        at_ms = START_MS + 2 * DAY_MS + 1
+        (plan,) = (versions.at() for versions in live.definitions.plan_versions.values())
+        assert plan is not None
+        (charge,) = plan.charges
+        changed = {
+            "id": charge.id,
+            "billable_metric_code": "sum",
+            "properties": {"amount": "1", "pricing_group_keys": ["g"]},
+            "min_amount_cents": 7,
+        }
+        live.append(at_ms, commands.update_plan(ORG, "plan", {"charges": [changed]}))
+        live.define_until(at_ms)
+        cancel = Correction(ORG, SUBSCRIPTION, "3", "cancel", None, "c", b"")
+        live.correct(CorrectionArrival(cancel, ORG, at_ms, 0, 50, 0))
+        live.deliver([later] if is_behind else [])
+        live.flush()
+        assert told(live, START_MS + 3 * DAY_MS) == [("2024-01-03", "g3", "0.0")]
+        told_of += [record.value for record in live.records[-1:]]
+        live.deliver([] if is_behind else [later])
+        live.flush()
+        assert told(live, START_MS + 4 * DAY_MS) == [("2024-01-04", "g3", "1.0")]
+        told_of += [record.value for record in live.records[-1:]]
+    bodies: list[dict[str, Any]] = [json.loads(text) for text in told_of]
+    assert [body["charge"]["min_amount_cents"] for body in bodies] == [0, 7, 0, 7]
 
 
 @pytest.mark.usefixtures("all_looked_at")

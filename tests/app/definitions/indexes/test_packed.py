@@ -257,7 +257,9 @@ def test_any_subscription_comes_back_as_it_was(told: list[Subscription]) -> None
 @given(st.lists(customers, min_size=1, max_size=3))
 def test_any_customer_comes_back_as_it_was(told: list[Customer]) -> None:
     form, entries = CustomerForm(), [(at, at, one) for at, one in enumerate(told)]
-    assert list(form.unpacked(form.packed_all(entries)).entries()) == entries
+    # A number is packed by its text: where two have the same, one comes back as the other.
+    text = msgspec.json.encode(entries)
+    assert msgspec.json.encode(list(form.unpacked(form.packed_all(entries)).entries())) == text
     assert list(form.unpacked(form.packed(*entries[0])).entries()) == entries[:1]
 
 
