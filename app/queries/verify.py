@@ -18,7 +18,7 @@ from functools import partial
 from app.meter.evidence import Difference, VerifyReport
 from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of
 from app.queries.raw_replay import Jobs, RawReplay
-from app.queries.replay import Replay
+from app.queries.replay import Reading, Replay
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.scanning.scans import FAR_RECORDS, ScanTurn, feeding
 from app.runtime.status import VerifyTally
@@ -100,13 +100,24 @@ async def verify_organization(
             await turn.run(job.beginning())
             jobs[home] = partitions[home], job
         strangers = number == 0
-        reports = _pass(jobs, progress, turn, len(chunks), organization_id, strangers)
-        async with aclosing(reports):
-            async for report in reports:
-                yield report
-        for _, job in jobs.values():
-            job.drop()
+        while jobs:
+            reports = _pass(jobs, progress, turn, len(chunks), organization_id, strangers)
+            async with aclosing(reports):
+                async for report in reports:
+                    yield report
+            jobs, strangers = await _left(jobs, turn), False
     yield progress.report(done=True)
+
+
+async def _left(jobs: Jobs, turn: ScanTurn) -> Jobs:
+    """Return jobs of what has to be read once more, and drop those that read it."""
+    left: Jobs = {}
+    for home, (owned, job) in jobs.items():
+        again = await turn.run(job.again())
+        job.drop()
+        if again is not None:
+            left[home] = owned, again
+    return left
 
 
 async def _pass(
@@ -118,8 +129,6 @@ async def _pass(
     strangers: bool,
 ) -> AsyncGenerator[VerifyReport, None]:
     """Read events-raw once and compare what the jobs are about."""
-    if not jobs:
-        return
     shared = next(iter(jobs.values()))[0].shared
     async with RawReplay(shared.settings, shared.homes, jobs, organization_id, turn) as replay:
         replay.strangers = strangers
@@ -158,20 +167,23 @@ async def verify_names(
     progress = _VerifyProgress(
         tally, repair, (owned.number,), settings.raw_partitions, len(job.meter_keys)
     )
-    since = await replay.since(job.appended_from_ms)
-    feed, first = feeding(job.feed), job.start_offsets(since)
-    async with replay.reading(feed, names, first, job.check_corrections) as reading:
-        progress.records_total = reading.behind()
-        async for read in reading.stretches():
-            progress.records_read += read
-            yield progress.report()
-            await asyncio.sleep(rest_s)
+    jobs = {owned.number: (owned, job)}
+    while jobs:
+        ((_, job),) = jobs.values()
+        since = await replay.since(job.appended_from_ms)
+        feed, first = feeding(job.feed), job.start_offsets(since)
+        async with replay.reading(feed, job.names, first, job.check_corrections) as reading:
+            progress.records_total += reading.behind()
+            async for read in reading.stretches():
+                progress.records_read += read
+                yield progress.report()
+                await asyncio.sleep(rest_s)
 
-        async def catch_up() -> None:
-            progress.records_read += await reading.rest()
+            async def catch_up(reading: Reading = reading) -> None:
+                progress.records_read += await reading.rest()
 
-        await _compare(owned, job, progress, turn, catch_up, {})
-    job.drop()
+            await _compare(owned, job, progress, turn, catch_up, {})
+        jobs = await _left(jobs, turn)
     yield progress.report(done=True)
 
 
@@ -197,6 +209,8 @@ async def _compare(
             compared = await turn.run(some_of(results, _PAIRS_AT_ONCE), urgent=True)
             same: list[MeterKey] = []
             for one in compared:
+                if one.again:
+                    continue
                 progress.pairs += 1
                 if one.skipped or _beyond_retention(owned, one.meter_key, starts):
                     progress.skipped.append(one.meter_key)

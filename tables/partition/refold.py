@@ -347,14 +347,20 @@ class Refold:
             yield
         else:
             return True
+        yield from self.opening_as(self)
+        return False
+
+    def opening_as(self, fed: Refold) -> Steps[None]:
+        """Begin anew, open only to the groups that are admitted, as one that was fed has found."""
+        self.group_admission = fed.group_admission
         routes: dict[MeterKey, Route] = {}
         for meter_key, route in self.routes.items():
-            routes[meter_key] = self.group_admission.impose(route)
+            known = fed.routes.get(meter_key, route)
+            routes[meter_key] = self.group_admission.impose(known)
             for span in route.spans:
                 span.drop()
             yield
         self._begin(routes)
-        return False
 
     def swap(self) -> bool:
         """Do what `swapping` does, in one go."""

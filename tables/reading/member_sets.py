@@ -123,12 +123,8 @@ def member_sets(
         )
         if live is None:
             continue
-        strangers = {
-            (cell.key.filter_id, cell.key.groups)
-            for cell in refold.group_admission.strangers(refold.routes[meter_key])
-        }
         for name in {**live.all_sets(), **shadow.sets}:
-            if name[:2] in strangers or _is_forgotten(live, name):
+            if _is_forgotten(live, name):
                 continue
             shadow_key, key = shadow.sets.get(name, b""), live.set_named(name)
             found = expected.get(shadow_key, {})

@@ -14,13 +14,11 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from app.billing_periods.instants import parse_iso8601_ms
 from app.bounds.turns import Steps, drained
 from app.definitions.timeline import Period, Terms
 from app.meter.evidence import Difference
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
-from tables.cells.cell import Span
-from tables.cells.forgotten import as_forgotten_by, is_over
+from tables.cells.forgotten import as_forgotten_by
 from tables.changelogged.piece_store import PeriodKey
 from tables.changelogged.presence import REST
 from tables.changelogged.published import PublishedTable
@@ -51,6 +49,8 @@ class Compared(NamedTuple):
     differences: list[Difference]
     skipped: bool = False
     """True: a refold runs, or ran while the events were read; ask again."""
+    again: bool = False
+    """True: it is not compared yet; whoever takes the place of this verification does that."""
 
 
 class Verification:
@@ -63,10 +63,12 @@ class Verification:
         *,
         begins: bool = True,
         recent: bool = False,
+        before: Verification | None = None,
     ):
         """Begin at once; `begins` False: the caller runs `beginning` before it feeds anything.
 
         `recent`: periods whose cells are forgotten are passed over, and their events are not read.
+        `before`: one that read all events already, and knows by now which groups are admitted.
         """
         self.partition = partition
         self._recent = recent
@@ -74,8 +76,17 @@ class Verification:
         codes_of = partition.event_ranges.codes_of
         self.meter_keys = [(*name, code) for name in sorted(self.names) for code in codes_of(name)]
         self.lost: list[Difference] = []
-        self._refold = Refold(partition, self.meter_keys, begins=False)
-        self._apart = Refold(partition, self._recurring(), begins=False, merges=False)
+        self._fed: tuple[Refold, ...] = ()
+        """Until it has begun."""
+        self._reads_again = before is not None
+        self._to_compare: Sequence[MeterKey] = self.meter_keys
+        if before is not None:
+            self._fed = before._refold, before._apart
+            self._to_compare = [key for name in sorted(before._left) for key in before._left[name]]
+        self._left: dict[SubscriptionKey, list[MeterKey]] = {}
+        """Meter keys where other groups came in than are admitted: events are in any order."""
+        self._refold: Refold = Refold(partition, self.meter_keys, begins=False)
+        self._apart: Refold = Refold(partition, self._recurring(), begins=False, merges=False)
         """States of all cuts of recurring metrics, for periods that are open no more."""
         self._turned: dict[SubscriptionKey, dict[str, list[Counted]]] = {}
         self._generations: dict[MeterKey, dict[Any, int]] = {}
@@ -101,14 +112,28 @@ class Verification:
                 live = self.partition.views.route_of(meter_key)
                 if self._recent:
                     job.leave_out_forgotten(meter_key, live, route)
-                # Events are read only once: what is wrong with it, the admission says in the end.
-                impose_live(live, route)
+                if not self._reads_again:
+                    # Events are read once then, but where the admission differs in the end.
+                    impose_live(live, route)
                 yield
+        for job, fed in zip((self._refold, self._apart), self._fed, strict=False):
+            yield from job.opening_as(fed)
+        self._fed = ()
 
     def _recurring(self) -> list[MeterKey]:
         """Return meter keys of codes that a recurring metric has or had."""
         definitions = self.partition.definitions
         return [each for each in self.meter_keys if definitions.recurs(each[0], each[2])]
+
+    def again(self) -> Steps[Verification | None]:
+        """Return one of what is left to compare, to be fed from the start; None: nothing is."""
+        if not self._left:
+            return None
+        one = Verification(
+            self.partition, self._left, begins=False, recent=self._recent, before=self
+        )
+        yield from one.beginning()
+        return one
 
     def drop(self) -> None:
         """Drop the shadow cells, because nobody asks for the result any more."""
@@ -185,7 +210,7 @@ class Verification:
         told: Mapping[str, str],
     ) -> None:
         _, partition, offset, index = position
-        if len(self.lost) < _MOST_LOST:
+        if not self._reads_again and len(self.lost) < _MOST_LOST:
             self.lost.append(
                 Difference(
                     kind=kind,
@@ -198,15 +223,18 @@ class Verification:
 
     def compare(self) -> Iterator[Compared]:
         """Yield each meter key's result. The live fold must stand where the last event was read."""
-        for meter_key in self.meter_keys:
+        for meter_key in self._to_compare:
             yield self._compare_one(meter_key)
 
     def _compare_one(self, meter_key: MeterKey) -> Compared:
         partition = self.partition
         if self._has_changed(meter_key):
             return Compared(meter_key, 0, [], skipped=True)
-        if _taken(self._refold, meter_key).meanwhile:
-            return Compared(meter_key, 0, [], skipped=True)
+        if not self._agrees(meter_key):
+            if self._reads_again:
+                return Compared(meter_key, 0, [], skipped=True)
+            self._left.setdefault(meter_key[:2], []).append(meter_key)
+            return Compared(meter_key, 0, [], again=True)
         shadow, live = self._refold.routes[meter_key], partition.views.route_of(meter_key)
         group_admission = self._refold.group_admission
         settled_ms = partition.cuts.settled_ms
@@ -219,8 +247,6 @@ class Verification:
             pass
         ours, theirs = cells_of(live), cells_of(shadow)
         next_cut_ms = next_cut(partition, meter_key[:2])
-        for stranger in group_admission.strangers(shadow):
-            theirs.pop(stranger.key, None)
         # Of what is forgotten the records are compared instead.
         ours, theirs = (as_forgotten_by(live.spans, cells) for cells in (ours, theirs))
         differences = differences_of(partition.number, meter_key, ours, theirs, next_cut_ms)
@@ -229,6 +255,15 @@ class Verification:
     def member_sets(self, meter_keys: Iterable[MeterKey]) -> list[MemberSet]:
         """Return sets of members of some meter keys, with the members that each must hold."""
         return list(member_sets(self.partition, self._refold, meter_keys))
+
+    def _agrees(self, meter_key: MeterKey) -> bool:
+        """Return whether the shadow cells of a meter key are those of the admitted groups."""
+        jobs = (self._refold, self._apart)
+        return all(
+            job.group_admission.agrees(job.routes[meter_key])
+            for job in jobs
+            if meter_key in job.routes
+        )
 
     def _generation(self, meter_key: MeterKey) -> dict[Any, int]:
         """Return the generation of each span of a meter key, by span key."""
@@ -292,15 +327,13 @@ class Verification:
                 # Something was published that the shadow cells do not have all of.
                 yield []
                 continue
+            if name in self._left or not all(map(self._agrees, meter_keys)):
+                self._left.setdefault(name, [])
+                yield []
+                continue
             found: list[Difference] = []
-            taken = [
-                span
-                for job in (self._refold, self._apart)
-                for meter_key in self._routes_in(job, name)
-                for span in chain(*_taken(job, meter_key))
-            ]
             for one in chain(self._published(name), self._shown_last(name)):
-                if one is not None and not any(_is_in(one, span) for span in taken):
+                if one is not None:
                     found.append(one)
                 yield None
             # Definitions go on between two steps.
@@ -388,37 +421,6 @@ class Verification:
         """Return since when periods end that are compared all, beside what a cut may revise."""
         dated_from = self._refold.dated_from
         return min((dated_from.get(key, FROM_THE_FIRST) for key in routes), default=FROM_THE_FIRST)
-
-
-class _Taken(NamedTuple):
-    """Shadow spans where other groups than those admitted came in: events are read in any order."""
-
-    forgotten: list[Span]
-    """The live cells, which would have told who had a place, are forgotten."""
-    meanwhile: list[Span]
-    """The groups became more than the limit admits while events were read."""
-
-
-def _taken(job: Refold, meter_key: MeterKey) -> _Taken:
-    admission = job.group_admission
-    found = list(admission.disagreeing(job.routes[meter_key]))
-    if not found:
-        return _Taken([], [])
-    live = job.partition.views.route_of(meter_key)
-    over = {span.key for span in live.spans if is_over(span)}
-    # What lives and is wrong itself is called so.
-    agrees = all(span.key in over for span in admission.disagreeing(live))
-    return _Taken(
-        [span for span in found if span.key in over],
-        [span for span in found if span.key not in over and agrees],
-    )
-
-
-def _is_in(one: Difference, span: Span) -> bool:
-    """Return whether a record that differs is of the charge and of a period of a span."""
-    from_ms = None if one.period_from is None else parse_iso8601_ms(one.period_from)
-    is_there = from_ms is not None and span.key.start_ms <= from_ms < span.end_ms
-    return is_there and one.charge_id == span.key.charge_id
 
 
 def _is_full(body: Mapping[str, Any]) -> bool:

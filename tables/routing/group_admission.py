@@ -114,10 +114,6 @@ class GroupAdmission:
 
         A group that came in stays in, so only which ones came in can be wrong.
         """
-        return next(self.disagreeing(route), None) is None
-
-    def disagreeing(self, route: Route) -> Iterator[Span]:
-        """Yield the spans of a route whose cells are not those of the admitted groups."""
         for span, layer in _limited(route):
             scope = _scope(span, layer)
             if not self._is_over(scope):
@@ -128,7 +124,8 @@ class GroupAdmission:
             if not came_in <= admitted or (
                 group_limit is not None and group_limit.firsts.keys() != admitted
             ):
-                yield span
+                return False
+        return True
 
     def impose(self, route: Route) -> Route:
         """Return the route without cells, open only to the groups that are admitted."""
@@ -143,16 +140,6 @@ class GroupAdmission:
             if limited is not None:
                 limited.group_limit = GroupLimit(firsts)
         return Route(*route.meter_key, route.timelines, tuple(spans.values()))
-
-    def strangers(self, route: Route) -> Iterator[GroupCell]:
-        """Yield cells of groups that are not admitted."""
-        for span, layer in _limited(route):
-            scope = _scope(span, layer)
-            if self._is_over(scope):
-                admitted = self._admitted(scope)
-                for groups, cell in grouped_cells(_layers(span, layer)):
-                    if groups not in admitted:
-                        yield cell
 
     def settle(self, route: Route) -> Iterator[tuple[GroupCell, bool]]:
         """Let the cells know the first positions; yield those that did not by what they fold.

@@ -23,7 +23,7 @@ from tests.world.definitions import METRICS, ORG, SUBSCRIPTION, changing_definit
 from tests.world.events import arrivals, arrived
 from tests.world.partition import AtOnce, Live
 from tests.world.profiles import examples
-from tests.world.verified import wrong_members
+from tests.world.verified import rounds, wrong_members
 
 ALL = tuple(METRICS)
 NAME = (ORG, SUBSCRIPTION)
@@ -60,14 +60,16 @@ def traced_with(live: Live, events: Sequence[Arrival]) -> list[tuple[Arrival, Tr
 
 
 def verified(live: Live, events: Sequence[Arrival]) -> list[Difference]:
-    verification = Verification(live.partition, [NAME])
-    verification.feed(events, strangers=True)
-    compared = list(verification.compare())
-    assert not any(meter_key.skipped for meter_key in compared)
-    cells = [difference for meter_key in compared for difference in meter_key.differences]
-    members = wrong_members(live, verification)
-    published = chain.from_iterable(filter(None, verification.compare_published()))
-    return [*verification.lost, *cells, *members, *published]
+    found = list[Difference]()
+    first = Verification(live.partition, [NAME])
+    for job in rounds(first, events, strangers=True):
+        found += job.lost
+        compared = [one for one in job.compare() if not one.again]
+        assert not any(one.skipped for one in compared)
+        found += chain.from_iterable(one.differences for one in compared)
+        found += wrong_members(live, job, [one.meter_key for one in compared])
+        found += chain.from_iterable(filter(None, job.compare_published()))
+    return found
 
 
 def store(live: Live) -> None:

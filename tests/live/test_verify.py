@@ -18,7 +18,7 @@ from app.cli.verify import verify
 from app.definitions.timeline import NEVER_MS
 from app.kafka.log_readers import scan
 from app.kafka.topics import EVENTS_REKEYED
-from app.main import Worker
+from app.main import Worker, running_worker
 from app.redis.sealing import SEAL_BYTES, seal
 from app.runtime.metrics import EngineCollector
 from app.settings import Settings
@@ -39,11 +39,12 @@ from tests.live.proofs import (
     some_events,
     verified,
 )
-from tests.world.live.api import Api, Json
+from tests.world.live.api import Api, Json, api_of
 from tests.world.live.committed import all_of
 from tests.world.live.consumer import records_of
-from tests.world.live.producer import foreign_producer
-from tests.world.live.worker import worker_process
+from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.worker import SESSIONS, worker_process
+from tests.world.live.world import World
 from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.servers
@@ -262,6 +263,61 @@ async def test_verify_finds_wrong_published_figures_and_messages(
     assert (surplus["record_id"], surplus["external_subscription_id"]) == ("made-up", NAMES[1])
     said = await run(worker, verify, "--subscription", NAMES[1])
     assert "usage-records made-up at " in said.stdout.replace("\n", " ")
+
+
+async def test_what_other_groups_than_the_admitted_have_is_read_once_more(
+    live_settings: Settings,
+) -> None:
+    """Events are read in any order: who finds room is known once all of them were."""
+    settings = live_settings.model_copy(update={"max_groups": 3})
+    async with running_worker(settings, **SESSIONS) as worker, api_of(worker.url) as api:
+        world = World(settings, api, 2)
+        await world.define()
+        topic = settings.topic(settings.raw_topic)
+        async with foreign_producer(settings) as producer:
+            for number in range(5 * len(world.names)):
+                name, zone = world.names[number % len(world.names)], f"zone-{number}"
+                event = raw_event(name, f"t-{number}", "calls", zone=zone)
+                await producer.send(topic, encoded(event), key=event_key(name))
+
+        async def rooms() -> list[int]:
+            usages = [await api.usage_if_owned(CUSTOMER, name) for name in world.names]
+            charges = [each["charges_usage"] if each else [] for each in usages]
+            return [_groups_of(each) for each in charges]
+
+        await eventually(rooms, [3, 3])
+        assert (await verified(worker))[0] == 0
+        cell = a_cell(worker, world.names[1], "calls")
+        # As if another group had found room in its place.
+        del cell.layer.cells[cell.filter_id, cell.groups]
+        (group,) = cell.groups
+        cell.groups = ("zone-9",)
+        cell.layer.cells[cell.filter_id, cell.groups] = cell
+        for more in ([], ["--subscription", world.names[1]]):
+            status, found = await verified(worker, "--figures-only", *more)
+            told = {tuple(d["groups"]): bool(d["live"]) for d in found["differences"]}
+            assert (status, told) == (1, {("zone-9",): True, (group,): False})
+            assert found["skipped"] == []
+        _, found = await verified(worker, "--figures-only")
+        assert found["pairs_verified"] == len(await _meter_keys(worker))
+
+
+def _groups_of(charges: list[Json]) -> int:
+    return sum(
+        group["units"] != "0.0"
+        for charge in charges
+        if charge["billable_metric"]["code"] == "calls"
+        for group in charge["grouped_usage"]
+    )
+
+
+async def _meter_keys(worker: Worker) -> list[tuple[str, str, str]]:
+    return [
+        (*name, code)
+        for part in worker.engine.owned.values()
+        for name, codes in part.state.event_ranges.codes.items()
+        for code in codes
+    ]
 
 
 async def test_every_worker_verifies_its_share(

@@ -6,10 +6,9 @@ Both are fed the same two logs. The offline fold is checked by `tests.simulation
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import chain
 from typing import Any, NamedTuple, cast, get_args
 
 import msgspec
@@ -37,7 +36,6 @@ from tables.changelogged.members import MemberKey, SetKey
 from tables.changelogged.operations import Row, row_of
 from tables.partition.intake import RefusedArrival
 from tables.partition.partition import Partition
-from tables.reading.verification import Verification
 from tables.unique_count import BEFORE, Member, UniqueCount, since_last
 from tests.simulation.asking import Answers, offline_usage_at
 from tests.simulation.everywhere import passed_over
@@ -400,22 +398,6 @@ def arrivals_in(broker: Broker, partitions: int) -> list[Arrival]:
     """Every event on the raw topic that is not set aside."""
     elements = _elements_in(broker, partitions)
     return [element for _, element in elements if isinstance(element, Arrival)]
-
-
-def verified(partition: Partition, arrivals: Iterable[Arrival]) -> Iterator[str]:
-    """What the program's own verification finds of those at home here; nothing, if all is well."""
-    arrivals = list(arrivals)
-    for recent in (False, True):
-        job = Verification(partition, partition.event_ranges.codes, recent=recent)
-        job.feed(arrivals, strangers=True)
-        found = list(job.lost)
-        for compared in job.compare():
-            if compared.skipped:
-                yield f"verification of {compared.meter_key} is skipped, and nothing goes on"
-            found += compared.differences
-        found += chain.from_iterable(filter(None, job.compare_published()))
-        for difference in found:
-            yield f"verification{' of a sample' if recent else ''}: {difference}"
 
 
 def _place(arrival: Arrival) -> Place:

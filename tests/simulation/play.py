@@ -55,7 +55,7 @@ from tables.closing.close import next_cut
 from tables.reading.usage import current_usage
 from tables.unique_count import WHOLE_OPERATIONS, Member
 from tests.simulation.asking import Answers, usage_at
-from tests.simulation.check import Outcome, arrivals_in, forgotten_of, members_of, verified
+from tests.simulation.check import Outcome, arrivals_in, forgotten_of, members_of
 from tests.simulation.kafka import Broker, Log
 from tests.simulation.loop import VirtualLoop, run
 from tests.simulation.process import SimulatedClock
@@ -82,6 +82,7 @@ from tests.simulation.steps import (
     correction_json,
     event_json,
 )
+from tests.simulation.verifying import verified
 from tests.simulation.worker import Worker, remember_tasks, simulated
 from tests.world.clock import HOUR_MS, START_MS
 from tests.world.definitions import ORG

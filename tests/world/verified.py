@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from app.bounds.turns import drained
 from app.meter.evidence import Difference
+from app.wire.arrivals import Arrival, MeterKey
 from tables.closing.close import next_cut
 from tables.reading.verification import Verification
 from tests.world.definitions import ORG, SUBSCRIPTION
@@ -25,17 +28,33 @@ def differences(live: Live) -> list[Difference]:
 
 
 def _differences(live: Live, *, recent: bool = False) -> list[Difference]:
-    verification = Verification(live.partition, [NAME], recent=recent)
-    verification.feed(live.arrived())
-    found = [each for compared in verification.compare() for each in compared.differences]
-    published = chain.from_iterable(filter(None, verification.compare_published()))
-    return [*found, *wrong_members(live, verification), *published]
+    found = list[Difference]()
+    first = Verification(live.partition, [NAME], recent=recent)
+    for verification in rounds(first, live.arrived()):
+        compared = [one for one in verification.compare() if not one.again]
+        found += chain.from_iterable(one.differences for one in compared)
+        found += wrong_members(live, verification, [one.meter_key for one in compared])
+        found += chain.from_iterable(filter(None, verification.compare_published()))
+    return found
 
 
-def wrong_members(live: Live, verification: Verification) -> list[Difference]:
+def rounds(
+    verification: Verification, events: Sequence[Arrival], *, strangers: bool = False
+) -> Iterator[Verification]:
+    """Feed a verification, and what takes its place, with all events."""
+    again: Verification | None = verification
+    while again is not None:
+        again.feed(events, strangers=strangers)
+        yield again
+        again = drained(again.again())
+
+
+def wrong_members(
+    live: Live, verification: Verification, meter_keys: Iterable[MeterKey]
+) -> list[Difference]:
     """What differs of the members that are stored, and of those at hand."""
     state = live.partition
-    sets = verification.member_sets(verification.meter_keys)
+    sets = verification.member_sets(meter_keys)
     at_hand = state.members.at_hand({each.key for each in sets})
     found = []
     for each in sets:

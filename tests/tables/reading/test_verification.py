@@ -15,6 +15,7 @@ from app.definitions import commands
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction, Event
+from tables.cells.cell import Cell
 from tables.changelogged.corrections import CorrectionTable
 from tables.closing.close import next_cut
 from tables.partition.refold import Refold
@@ -27,6 +28,7 @@ from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SHORT_SETTINGS, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived, event
 from tests.world.partition import Live
+from tests.world.verified import rounds
 
 NAME = (ORG, SUBSCRIPTION)
 HOUR_MS = 3_600_000
@@ -334,21 +336,35 @@ def with_groups_since_places_were_forgotten() -> Live:
 def test_groups_that_came_once_places_were_forgotten_are_not_called_wrong(
     order: tuple[int, ...], again: bool
 ) -> None:
-    """Which groups had a place nobody knows any more, and they may be read in any order."""
+    """Which groups had a place is known only once all events are read, in any order."""
     one = with_groups_since_places_were_forgotten()
     if again:
         one.flush()
         assert one.forget(NAME)
-    verification = Verification(one.partition, [NAME])
-    verification.feed([one.arrived()[number] for number in order])
-    assert end_of(verification) == Found([], 0)
+    events = [one.arrived()[number] for number in order]
+    ended = [end_of(job) for job in rounds(Verification(one.partition, [NAME]), events)]
+    assert ended == [Found([], 0)] * (1 if set(order[:2]) == {0, 1} else 2)
+    live_cell = _any_cell(one)
+    live_cell.state.events += 1
+    found = [end_of(job) for job in rounds(Verification(one.partition, [NAME]), events)]
+    assert [each.differences > 0 for each in found] == [False] * (len(ended) - 1) + [True]
+    live_cell.state.events -= 1
+    # What was published of the groups that are forgotten is compared, too.
+    subscription_id = live_cell.layer.span.key.subscription_id
+    period = one.partition.published.find((subscription_id, START_MS))
+    assert period is not None
+    ((told, known),) = period.cells.items()
+    wrong = replace(known, units="7.0")
+    one.partition.published.put_cell((subscription_id, START_MS), told, wrong)
+    found = [end_of(job) for job in rounds(Verification(one.partition, [NAME]), events)]
+    assert found[-1] == Found([], 1)
+
+
+def _any_cell(one: Live) -> Cell:
     cells = [
         cell
         for span in one.partition.views.route_of((*NAME, "balance")).spans
         for layer in span.layers.values()
         for cell in layer.cells.values()
     ]
-    cells[-1].state.events += 1
-    verification = Verification(one.partition, [NAME])
-    verification.feed([one.arrived()[number] for number in order])
-    assert end_of(verification).differences
+    return cells[-1]

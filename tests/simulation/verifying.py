@@ -1,0 +1,28 @@
+"""The program's own verification of what a seed left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from app.wire.arrivals import Arrival
+from tables.partition.partition import Partition
+from tables.reading.verification import Verification
+from tests.world.verified import rounds
+
+
+def verified(partition: Partition, arrivals: Iterable[Arrival]) -> Iterator[str]:
+    """What the program's own verification finds of those at home here; nothing, if all is well."""
+    arrivals = list(arrivals)
+    for recent in (False, True):
+        found = []
+        first = Verification(partition, partition.event_ranges.codes, recent=recent)
+        for job in rounds(first, arrivals, strangers=True):
+            found += job.lost
+            for compared in job.compare():
+                if compared.skipped:
+                    yield f"verification of {compared.meter_key} is skipped, and nothing goes on"
+                found += compared.differences
+            found += chain.from_iterable(filter(None, job.compare_published()))
+        for difference in found:
+            yield f"verification{' of a sample' if recent else ''}: {difference}"
