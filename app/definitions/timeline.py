@@ -744,6 +744,9 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
     skipped = not terms.close_elapsed and end_ms <= created_ms
     if reason == "termination" and terms.fold_version > 1:
         skipped = skipped or subscription.on_termination_invoice == "skip"
+    if ended_ms is not None and subscription.superseded_at_ms == ended_ms:
+        # Its end skips the period, whatever was meant to end it when this part was over.
+        skipped = True
     due_at_ms = NEVER_MS if skipped else fixed_at_ms
     # What ends with the period itself, as a downgrade does and an upgrade may, has all of its last
     # day and no more.

@@ -77,6 +77,15 @@ def test_usage_of_the_earlier_one_ends_where_the_later_begins() -> None:
     assert [one and one.usage_end_ms for one in newest] == [ms("2024-01-10"), None]
 
 
+def test_a_late_event_does_not_publish_what_is_left_of_a_skipped_period() -> None:
+    """Nor does another end that was wished for when that part was over."""
+    told = update(story(), "2024-01-02", ending_at="2024-02-20T00:00:00Z")
+    told = end(update(told, "2024-01-19", ending_at=None), "skip")
+    told.subscribe(at="2024-01-25", subscription_at="2024-01-10T00:00:00Z")
+    told.send("2024-01-06", appended="2024-01-26")
+    assert completed(told, "2024-02-02") == [("2024-01-10T00:00:00Z", TO, "period_end")]
+
+
 def test_but_not_what_an_invoice_had() -> None:
     told = end(story(), "generate")
     told.subscribe(at="2024-01-25", subscription_at="2024-01-10T00:00:00Z")

@@ -2119,6 +2119,14 @@ BUGS = (
         "tests/rules/test_skipped_ends.py::test_a_wished_end_skips_as_it_was_kept",
     ),
     Bug(
+        "rest-of-a-skipped-period-published",
+        "app/definitions/timeline.py",
+        "if ended_ms is not None and subscription.superseded_at_ms == ended_ms:",
+        "if False:",
+        "tests/rules/test_skipped_ends.py"
+        "::test_a_late_event_does_not_publish_what_is_left_of_a_skipped_period",
+    ),
+    Bug(
         "later-subscription-shares-a-skipped-period",
         "app/definitions/skipped_ends.py",
         "changed.append(superseded)",
