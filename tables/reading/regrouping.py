@@ -9,7 +9,6 @@ and after that those of the codes in `to_read`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -44,7 +43,7 @@ from tables.partition.left_out import FROM_THE_FIRST
 from tables.partition.partition import Partition
 from tables.reading.regrouped_rows import MergedRows, merged_rows
 from tables.reading.tracing import TracedArrival
-from tables.reading.usage import accrues_until, period_shown, row_of
+from tables.reading.usage import accrues_until, as_folded, period_shown, row_of
 from tables.routing.group_admission import GroupAdmission, impose_live, is_admitted
 from tables.routing.route import Route
 from tables.values import Overwriter, overwriter
@@ -85,18 +84,22 @@ class Regrouped:
         self._rows: list[UsageRow] = []
         self._refolded: list[_Refolded] = []
         self._admission = GroupAdmission()
-        self._charges = tuple(
-            ChargeInForce(wanted.charge(c.charge), c.metric) for c in usage.charges
-        )
+        self._charges = list(usage.charges)
 
     def merging(self) -> Steps[None]:
         """Merge what the cells tell; afterwards it is known what has to be read."""
-        for in_force, regrouped in zip(self._usage.charges, self._charges, strict=True):
-            merged = yield from self._merged(in_force, regrouped)
-            if merged is None:
-                self._refolded.append(self._empty(in_force, regrouped))
-            else:
-                self._rows += merged
+        for number, asked in enumerate(self._usage.charges):
+            # Definitions that came since the usage was asked for may have it folded otherwise.
+            about = self._partition, self._name, self._usage.subscription.id, self._period
+            (in_force,) = as_folded((asked,), *about)
+            charge = self._wanted.charge(in_force.charge)
+            regrouped = self._charges[number] = ChargeInForce(charge, in_force.metric)
+            for span in spans_of(*about[:3], in_force, self._period):
+                merged = yield from self._merged(in_force, regrouped, span)
+                if merged is None:
+                    self._refolded.append(self._empty(in_force, regrouped, span))
+                else:
+                    self._rows += merged
 
     @property
     def to_admit(self) -> list[str]:
@@ -157,29 +160,27 @@ class Regrouped:
                 found = yield from breakdowns(second, whole, wanted=self._wanted.presented_by)
             rows += yield from self._rows_of(refolded.in_force, span, merging, found)
         return msgspec.structs.replace(
-            self._usage, charges=self._charges, rows=tuple(rows), from_ms=self._from_ms
+            self._usage, charges=tuple(self._charges), rows=tuple(rows), from_ms=self._from_ms
         )
 
     def _merged(
-        self, in_force: ChargeInForce, regrouped: ChargeInForce
+        self, in_force: ChargeInForce, regrouped: ChargeInForce, span: Span
     ) -> Steps[list[UsageRow] | None]:
         """Return rows merged from the cells; None when they do not tell."""
-        rows: list[UsageRow] = []
-        for span in self._spans_of(in_force):
-            if not holds_since(span, self._from_ms):
+        if not holds_since(span, self._from_ms):
+            return None
+        merging = yield from self._merging(in_force, span)
+        if merging is None:
+            return None
+        for name in paced(span, merging):
+            if name is None:
+                yield
+            elif not adds_up(span, self._period, self._from_ms, merging[name]):
                 return None
-            merging = yield from self._merging(in_force, span)
-            if merging is None:
-                return None
-            for name in paced(span, merging):
-                if name is None:
-                    yield
-                elif not adds_up(span, self._period, self._from_ms, merging[name]):
-                    return None
-            parts = yield from self._merged_rows(in_force, regrouped, span)
-            if not parts.tells:
-                return None
-            rows += yield from self._rows_of(regrouped, span, merging, parts.found)
+        parts = yield from self._merged_rows(in_force, regrouped, span)
+        if not parts.tells:
+            return None
+        rows = yield from self._rows_of(regrouped, span, merging, parts.found)
         return rows
 
     def _merged_rows(
@@ -241,12 +242,7 @@ class Regrouped:
             rows.append(msgspec.structs.replace(row, presented=presented(found, *name)))
         return rows
 
-    def _spans_of(self, in_force: ChargeInForce) -> Iterator[Span]:
-        subscription_id = self._usage.subscription.id
-        return spans_of(self._partition, self._name, subscription_id, in_force, self._period)
-
-    def _empty(self, in_force: ChargeInForce, regrouped: ChargeInForce) -> _Refolded:
-        (live,) = self._spans_of(in_force)
+    def _empty(self, in_force: ChargeInForce, regrouped: ChargeInForce, live: Span) -> _Refolded:
         metric, unknown = regrouped.metric, not holds_since(live, self._from_ms)
         limited_after_ms = self._partition.definitions.limited_after_ms()
         whole = self._period._replace(start_ms=self._from_ms, max_groups=ANY_NUMBER)

@@ -162,7 +162,7 @@ def _period_steps(
             partition, name, subscription, plan, charges, period, published
         )
         return usage
-    charges = tuple(_as_folded(charges, partition, name, subscription.id, period))
+    charges = tuple(as_folded(charges, partition, name, subscription.id, period))
     rows = _live_rows(charges, partition, name, subscription.id, period, at_ms, presented_by)
     state = OPEN
     if at_ms is None:
@@ -274,7 +274,7 @@ def as_of(partition: Partition) -> AsOf:
     )
 
 
-def _as_folded(
+def as_folded(
     charges: Iterable[ChargeInForce],
     partition: Partition,
     name: SubscriptionKey,
@@ -436,7 +436,7 @@ def _implicit_steps(
     metrics = sorted(partition.definitions.metrics(name[0]), key=lambda metric: metric.code)
     subscription = implicit_subscription(*name, 0)
     known = [ChargeInForce(partition.routes.implicit.charge(m), m) for m in metrics]
-    charges = tuple(_as_folded(known, partition, name, subscription.id, period))
+    charges = tuple(as_folded(known, partition, name, subscription.id, period))
     plan = implicit_plan(name[0], tuple(each.charge for each in known))
     state = OPEN if at_ms is not None else NOT_BILLED
     usage = _usage(partition, subscription, plan, charges, (), period, state, implicit=True)

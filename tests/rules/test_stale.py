@@ -12,7 +12,7 @@ from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
-from app.meter.usage import Regrouping
+from app.meter.usage import PeriodUsage, Regrouping
 from app.wire.arrivals import Arrival
 from tables.partition.redirection import refolds_of
 from tables.reading.tracing import TracedArrival
@@ -35,11 +35,11 @@ WANTED = (
 )
 
 
-def shown(live: Live) -> list[dict[str, Any]]:
-    """Current usage, plain and regrouped in several ways."""
+def shown(live: Live, asked: PeriodUsage | None = None) -> list[dict[str, Any]]:
+    """Current usage, plain and regrouped in several ways; `asked`: as somebody knows it."""
     answers = []
     for wanted in WANTED:
-        usage = current_usage(live.partition, NAME, AT_MS)
+        usage = asked or current_usage(live.partition, NAME, AT_MS)
         assert usage is not None
         if wanted.asks():
             taken = [TracedArrival("taken", counted=arrival) for arrival in live.arrived()]
@@ -69,7 +69,7 @@ def apply_without_refold(live: Live, command: Command) -> None:
     partition.stale.queue(meter_keys)
 
 
-@pytest.mark.parametrize(
+CHANGES = pytest.mark.parametrize(
     ("code", "changes"),
     [
         ("sum", {"properties": {"amount": "1", "pricing_group_keys": ["g", "h"]}}),
@@ -80,15 +80,37 @@ def apply_without_refold(live: Live, command: Command) -> None:
     ],
     ids=["one more key", "another key", "no key", "no filter", "another filter"],
 )
-def test_of_a_charge(code: str, changes: dict[str, Any]) -> None:
-    definitions = definitions_of([code])
+
+
+def changing(definitions: list[CommandAt], changes: dict[str, Any]) -> Command:
     (plan,) = [line.command for line in definitions if line.command.type == "create_plan"]
     (made,) = plan.payload["plan"]["charges"]
-    live = used(code, definitions)
-    before = shown(live)
     charge = {key: value for key, value in made.items() if key != "new_id"}
     changed = {**charge, "id": made["new_id"], **changes}
-    apply_without_refold(live, commands.update_plan(ORG, "plan", {"charges": [changed]}))
+    return commands.update_plan(ORG, "plan", {"charges": [changed]})
+
+
+@CHANGES
+def test_what_is_swapped_before_somebody_goes_on_is_shown(
+    code: str, changes: dict[str, Any]
+) -> None:
+    """Usage is asked for and then regrouped; a refold may end in between."""
+    definitions = definitions_of([code])
+    live = used(code, definitions)
+    asked = current_usage(live.partition, NAME, AT_MS)
+    live.append(AT_MS - 1, changing(definitions, changes))
+    live.define_all()
+    live.refold_all()
+    now = shown(live)
+    assert shown(live, asked)[1:] == now[1:] != []
+
+
+@CHANGES
+def test_of_a_charge(code: str, changes: dict[str, Any]) -> None:
+    definitions = definitions_of([code])
+    live = used(code, definitions)
+    before = shown(live)
+    apply_without_refold(live, changing(definitions, changes))
     stale = shown(live)
     assert [answer.pop("stale") for answer in stale] == [True for _ in WANTED]
     assert stale == [{k: v for k, v in answer.items() if k != "stale"} for answer in before]

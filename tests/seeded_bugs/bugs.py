@@ -785,6 +785,13 @@ BUGS = (
         "tests/simulation/test_simulation.py::test_seeds_that_found_something[3000512]",
     ),
     Bug(
+        "regrouped-by-the-charge-that-was-asked-for",
+        "tables/reading/regrouping.py",
+        "(in_force,) = as_folded((asked,), *about)",
+        "in_force = asked",
+        "tests/rules/test_stale.py::test_what_is_swapped_before_somebody_goes_on_is_shown",
+    ),
+    Bug(
         "groups-that-are-read-again-left-out",
         "tables/reading/verification.py",
         "self._left.setdefault(meter_key[:2], []).append(meter_key)",

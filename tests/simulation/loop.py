@@ -83,6 +83,10 @@ class VirtualLoop:
         """Seconds since the start."""
         return self._now_s
 
+    def spend(self, seconds: float) -> None:
+        """Let so much time pass while something runs: others go on in between, and timers are due."""
+        self._now_s += seconds
+
     def get_debug(self) -> bool:
         """Nothing is checked more closely."""
         return False

@@ -142,6 +142,9 @@ SELDOM_FROM = 30_000_000
 """Seeds from here on flush seldom by turns: much comes between two flushes, cuts as well."""
 _FLUSH_INTERVAL_S = (1.0, 10.0, 40.0)
 _FLUSH_MAX_CHANGES = (2, 6, 50_000)
+STEPS_FROM = 40_000_000
+"""Seeds from here on have steps that take their time: others go on between any two of them."""
+_STEP_S = (0.0, 0.002, 0.005)
 _UNDEFINED_NAMES = (UNDEFINED_NAMES, 0, 1)
 """How many are kept one by one, by turns."""
 _CHAIN_AT_HAND_MS = (CHAIN_AT_HAND_MS, 0, HOUR_MS)
@@ -233,6 +236,8 @@ class Player:
             update["flush_interval_s"] = flushes.choice(_FLUSH_INTERVAL_S)
             update["flush_max_changes"] = flushes.choice(_FLUSH_MAX_CHANGES)
         self.settings = _settings(script.partitions).model_copy(update=update)
+        steps = random.Random(f"steps {seed}")
+        self.step_s = steps.choice(_STEP_S) if seed >= STEPS_FROM else 0.0
         self.clock = SimulatedClock(START_MS - HOUR_MS)
         self.broker = Broker(self.clock)
         self.redis = Redis()
@@ -260,7 +265,8 @@ class Player:
         for kind in ("ledger", "figures"):
             choose_file = random.Random(f"{kind} {self.seed} {slot} {self.started}")
             tear_files(settings.state_dir / kind, choose_file)
-        worker = Worker(f"worker {slot}", settings, self.broker, self.clock, choose)
+        name = f"worker {slot}"
+        worker = Worker(name, settings, self.broker, self.clock, choose, self.step_s)
         self.workers[slot : slot + 1] = [worker]
         await worker.start()
 

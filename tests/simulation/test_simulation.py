@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from functools import cache
+from functools import cache, partial
 
 import pytest
 
+from app.bounds.turns import Steps, Turns, Work
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from tests.simulation.by_hand import slow_scans
-from tests.simulation.play import play
+from tests.simulation.loop import run
+from tests.simulation.play import STEPS_FROM, play
 from tests.simulation.script import (
     ASIDE_FROM,
     CHANGED_FROM,
@@ -29,6 +32,7 @@ from tests.simulation.script import (
     with_own_ids,
 )
 from tests.simulation.shrink import shrink
+from tests.simulation.worker import looked_at_clock
 from tests.world.clock import DAY_MS, HOUR_MS, WEEK_MS
 from tests.world.definitions import ORG, definitions_of, subscription_body
 from tests.world.profiles import sized
@@ -123,6 +127,7 @@ FOUND_ALERTS = (
     30006232,
     30006298,
     30001115,
+    40000003,
 )
 
 
@@ -130,6 +135,27 @@ FOUND_ALERTS = (
 @pytest.mark.parametrize("seed", [*FOUND, *FOUND_WIDENED, *FOUND_ASIDE, *FOUND_ALERTS])
 def test_seeds_that_found_something(seed: int) -> None:
     assert play(script_of(seed), seed).check() == []
+
+
+@pytest.mark.parametrize(
+    ("step_s", "order"),
+    [(0.0, "aaaaaabbbbbb"), (0.002, "aaaabbaabbbb"), (0.005, "aabababababb")],
+)
+def test_others_go_on_between_steps_that_take_their_time(step_s: float, order: str) -> None:
+    done = list[str]()
+
+    def steps(name: str) -> Steps[None]:
+        for _ in range(6):
+            done.append(name)
+            yield
+
+    async def both() -> None:
+        turns = Turns(partial(looked_at_clock, step_s))
+        works = (turns.run(Work("fold", "fold"), steps(name)) for name in "ab")
+        await asyncio.gather(*works)
+
+    run(both())
+    assert "".join(done) == order
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

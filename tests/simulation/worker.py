@@ -14,9 +14,10 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from unittest.mock import patch
 
 from faust.types import TP
@@ -126,6 +127,13 @@ class _Brokers(Brokers):
         """Nothing is looked at."""
 
 
+def looked_at_clock(step_s: float) -> float:
+    """Return the time of the loop, once so much of it has passed."""
+    loop = cast(VirtualLoop, asyncio.get_running_loop())
+    loop.spend(step_s)
+    return loop.time()
+
+
 def _loop_s() -> float:
     return asyncio.get_running_loop().time()
 
@@ -145,8 +153,11 @@ class Worker:
         broker: Broker,
         clock: SimulatedClock,
         choose: random.Random,
+        step_s: float = 0.0,
     ):
+        """Take `step_s`: what it takes to look at the clock, which is done around each step."""
         self.name = name
+        self.step_s = step_s
         self.settings = settings
         self.broker = broker
         self.clock = SkewedClock(clock)
@@ -203,7 +214,7 @@ class Worker:
                 worker_agents=[agent for agent in WORKER_AGENTS if agent is not probe],
                 partition_agents=PARTITION_AGENTS,
                 # How long a step takes on this machine must change nothing.
-                turns=Turns(asyncio.get_running_loop().time),
+                turns=Turns(partial(looked_at_clock, self.step_s)),
             )
             self.engine.delivery.attach(self)
             await self.engine.start()
