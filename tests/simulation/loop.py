@@ -84,7 +84,7 @@ class VirtualLoop:
         return self._now_s
 
     def spend(self, seconds: float) -> None:
-        """Let so much time pass while something runs: others go on in between, and timers are due."""
+        """Let so much time pass while something runs: timers are due, and others go on."""
         self._now_s += seconds
 
     def get_debug(self) -> bool:

@@ -56,6 +56,7 @@ from tables.reading.usage import current_usage
 from tables.unique_count import WHOLE_OPERATIONS, Member
 from tests.simulation.asking import Answers, usage_at
 from tests.simulation.check import Outcome, arrivals_in, forgotten_of, members_of
+from tests.simulation.few import FEW_FROM, few_are_many
 from tests.simulation.kafka import Broker, Log
 from tests.simulation.loop import VirtualLoop, run
 from tests.simulation.process import SimulatedClock
@@ -186,7 +187,8 @@ async def in_simulation(
     noted = patch("tables.cells.cell.FEW_CELLS", 0 if seed // 2 % 2 else FEW_CELLS)
     packed = patch("tables.changelogged.published_period.FEW_CELLS", 0 if seed // 2 % 2 else 16)
     servers = simulated(player.broker, player.redis)
-    with servers, few, apart, chains, large, many, none, room, slab, noted, packed:
+    bounds = few_are_many(seed)
+    with servers, few, apart, chains, large, many, none, room, slab, noted, packed, bounds:
         return await act(player)
 
 
@@ -238,6 +240,9 @@ class Player:
         self.settings = _settings(script.partitions).model_copy(update=update)
         steps = random.Random(f"steps {seed}")
         self.step_s = steps.choice(_STEP_S) if seed >= STEPS_FROM else 0.0
+        if seed >= FEW_FROM:
+            # They have many more.
+            self.step_s /= 20
         self.clock = SimulatedClock(START_MS - HOUR_MS)
         self.broker = Broker(self.clock)
         self.redis = Redis()
@@ -632,7 +637,8 @@ class Player:
         ]
 
     async def _rest(self, end_ms: int) -> None:
-        until_s = self.clock.monotonic_s() + REST_S
+        # Of what was not folded, but moved, it is told after some flushes only.
+        until_s = self.clock.monotonic_s() + REST_S + 10 * self.settings.flush_interval_s
         while True:
             await asyncio.sleep(1.0)
             await self._heal()

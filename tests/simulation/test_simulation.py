@@ -11,9 +11,11 @@ import pytest
 from app.bounds.turns import Steps, Turns, Work
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
+from tables.closing import daily, period_at_cut
 from tests.simulation.by_hand import slow_scans
+from tests.simulation.few import FEW_FROM, LEAST, few_are_many
 from tests.simulation.loop import run
-from tests.simulation.play import STEPS_FROM, play
+from tests.simulation.play import play
 from tests.simulation.script import (
     ASIDE_FROM,
     CHANGED_FROM,
@@ -156,6 +158,19 @@ def test_others_go_on_between_steps_that_take_their_time(step_s: float, order: s
 
     run(both())
     assert "".join(done) == order
+
+
+def test_bounds_are_the_least_for_all_who_know_them() -> None:
+    before, met = period_at_cut.CELLS_A_STEP, set[str]()
+    for seed in range(FEW_FROM, FEW_FROM + 30):
+        with few_are_many(seed) as chosen:
+            met.update(chosen)
+            least = 1 if "tables.closing.period_at_cut.CELLS_A_STEP" in chosen else before
+            assert (least, least) == (period_at_cut.CELLS_A_STEP, daily.CELLS_A_STEP)
+    assert met == LEAST.keys()
+    assert (before, before) == (period_at_cut.CELLS_A_STEP, daily.CELLS_A_STEP)
+    with few_are_many(FEW_FROM - 1) as chosen:
+        assert chosen == []
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
