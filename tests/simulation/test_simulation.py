@@ -161,7 +161,8 @@ def test_others_go_on_between_steps_that_take_their_time(step_s: float, order: s
 
 
 def test_bounds_are_the_least_for_all_who_know_them() -> None:
-    before, met = period_at_cut.CELLS_A_STEP, set[str]()
+    knowing, met = (period_at_cut, daily), set[str]()
+    before = period_at_cut.CELLS_A_STEP
     for seed in range(FEW_FROM, FEW_FROM + 30):
         with few_are_many(seed) as chosen:
             met.update(chosen)
