@@ -328,7 +328,8 @@ class Verification:
                 yield []
                 continue
             if name in self._left or not all(map(self._agrees, meter_keys)):
-                self._left.setdefault(name, [])
+                if not self._reads_again:
+                    self._left.setdefault(name, [])
                 yield []
                 continue
             found: list[Difference] = []

@@ -808,6 +808,14 @@ BUGS = (
         "::test_groups_that_came_once_places_were_forgotten_are_not_called_wrong",
     ),
     Bug(
+        "read-again-without-end",
+        "tables/reading/verification.py",
+        "                if not self._reads_again:\n                    self._left.setdefault(name, [])",
+        "                self._left.setdefault(name, [])",
+        "tests/tables/reading/test_verification.py"
+        "::test_what_has_other_groups_at_the_second_reading_is_skipped",
+    ),
+    Bug(
         "records-of-who-is-read-again-called-wrong",
         "tables/reading/verification.py",
         "if name in self._left or not all(map(self._agrees, meter_keys)):",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain, permutations
+from itertools import chain, islice, permutations
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -22,6 +22,7 @@ from tables.partition.refold import Refold
 from tables.partition.repair import Original, Repair
 from tables.reading.tracing import verdict
 from tables.reading.verification import Verification
+from tables.routing.group_admission import GroupAdmission
 from tests.tables.closing.test_forgetting import live, pass_until
 from tests.tables.partition.test_left_out import LATE, with_a_first_week_that_is_open
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
@@ -358,6 +359,16 @@ def test_groups_that_came_once_places_were_forgotten_are_not_called_wrong(
     one.partition.published.put_cell((subscription_id, START_MS), told, wrong)
     found = [end_of(job) for job in rounds(Verification(one.partition, [NAME]), events)]
     assert found[-1] == Found([], 1)
+
+
+def test_what_has_other_groups_at_the_second_reading_is_skipped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = with_groups_since_places_were_forgotten()
+    monkeypatch.setattr(GroupAdmission, "agrees", lambda *_: False)
+    first = Verification(one.partition, [NAME])
+    ended = [end_of(job) for job in islice(rounds(first, one.arrived()), 3)]
+    assert ended == [Found([], 0), Found(["balance"], 0)]
 
 
 def _any_cell(one: Live) -> Cell:
