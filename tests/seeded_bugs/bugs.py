@@ -810,8 +810,8 @@ BUGS = (
     Bug(
         "read-again-without-end",
         "tables/reading/verification.py",
-        "                if not self._reads_again:\n                    self._left.setdefault(name, [])",
-        "                self._left.setdefault(name, [])",
+        "if not self._reads_again:\n                    self._left",
+        "if True:\n                    self._left",
         "tests/tables/reading/test_verification.py"
         "::test_what_has_other_groups_at_the_second_reading_is_skipped",
     ),
