@@ -126,7 +126,10 @@ class Repair:
                 partition.corrections.note_code(history, original.arrival.event.code)
                 versions = list(versions_of(original.arrival, history))
                 concerned = {version.meter_key for version in versions}
-                if not (concerned <= left or self._repair(identity, original, stored)):
+                if not any(partition.event_ranges.find(key[:2], key[2]) for key in concerned):
+                    # Nothing is folded of names that nobody defined, so a refold would not find it.
+                    self._put_in_force(stored)
+                elif not (concerned <= left or self._repair(identity, original, stored)):
                     left |= concerned
                     dated_ms = (version.timestamp_ms for version in versions)
                     self.dated_ms = min(self.dated_ms, *dated_ms)

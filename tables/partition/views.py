@@ -91,6 +91,8 @@ class Views:
         view = self._kept.get(name)
         if view is None or view.stamp != stamp or not self._packing.has(view.pieces):
             pieces, cells = self._packing.pieces(name), by_span(self._packing.read(name))
+            # One in the place of another would go first.
+            self._kept.pop(name, None)
             view = self._kept[name] = _View(stamp, pieces, cells)
             self._keep_few()
         self._kept.move_to_end(name)

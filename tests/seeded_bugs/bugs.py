@@ -792,6 +792,20 @@ BUGS = (
         "tests/rules/test_stale.py::test_what_is_swapped_before_somebody_goes_on_is_shown",
     ),
     Bug(
+        "view-that-is-made-again-goes-first",
+        "tables/partition/views.py",
+        "self._kept.pop(name, None)",
+        "pass",
+        "tests/tables/partition/test_views.py::test_one_that_is_made_again_stays_when_others_go",
+    ),
+    Bug(
+        "refold-for-what-is-folded-nowhere",
+        "tables/partition/repair.py",
+        "if not any(partition.event_ranges.find(key[:2], key[2]) for key in concerned):",
+        "if False:",
+        "tests/tables/partition/test_repair.py::test_what_is_folded_nowhere_is_left_to_no_refold",
+    ),
+    Bug(
         "groups-that-are-read-again-left-out",
         "tables/reading/verification.py",
         "self._left.setdefault(meter_key[:2], []).append(meter_key)",
