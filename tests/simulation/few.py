@@ -63,6 +63,56 @@ LEAST = {
     "tables.routing.route.FEW_SPANS": 0,
 }
 
+ALL_FROM = 51_000_000
+"""Seeds from here on take more of them."""
+LEAST_TOO = {
+    # Between two chances to let others go on.
+    "app.runtime.followed._STEP_BYTES": 1,
+    "app.runtime.partition.duplicates._JUDGED_A_STEP": 1,
+    "app.runtime.partition.duplicates._READ_AT_ONCE": 1,
+    "app.runtime.partition.portion.STEP_BYTES": 1,
+    "app.runtime.scanning.scan.MAX_RECORDS": 1,
+    "app.runtime.scanning.scan.STEP_BYTES": 1,
+    "app.wire.identity._COMPARED_A_STEP": 1,
+    "tables.changelogged.followed._STEP_ROWS": 1,
+    "tables.changelogged.named_rows._AT_ONCE": 1,
+    # What is done at once, and the rest later.
+    "agents.ingest.JOINED_RECORDS": 1,
+    "app.bounds.limits.FLUSH_BYTES": 1,
+    "app.bounds.limits.FLUSH_CHANGES": 1,
+    "app.bounds.limits.PORTION_BYTES": 1,
+    "app.bounds.limits.PORTION_EVENTS": 1,
+    "app.runtime.partition.ahead.MAX_RECORDS": 1,
+    "app.runtime.refold_process.ASKED_AT_ONCE": 1,
+    "app.runtime.restoring.index_log.LOADED_BYTES": 1,
+    "app.runtime.restoring.restorer.RESTORED_AT_ONCE": 1,
+    "app.runtime.scanning.scans.FAR_RECORDS": 0,
+    "app.runtime.scanning.scans.NEAR_RECORDS": 0,
+    "app.runtime.topics.daily_additions._KEPT_AT_ONCE": 1,
+    "tables.event_index.index.MAX_MERGE_STEP_ROWS": 1,
+    "tables.event_index.index.MIN_MERGE_STEP_ROWS": 1,
+    # What is kept at hand, or one by one.
+    "app.definitions.by_identity.MOST": 1,
+    "app.definitions.indexes.packed._MOST_PACKED": 1,
+    "app.ledger.ledger.FEW_BLOCKS": 1,
+    "app.ledger.ledger.SLABS_AT_ONCE": 1,
+    "app.runtime.homes._REMEMBERED": 1,
+    "app.runtime.partition.member_sync.UNSTORED_MEMBERS": 1,
+    "app.runtime.topics.changelogs.CHECKPOINT_BYTES": 1,
+    "app.runtime.topics.spooled_newest.AT_HAND_BYTES": 0,
+    "tables.event_index.index.MAX_HEAD_ROWS": 1,
+    "tables.event_index.index.MIN_HEAD_ROWS": 1,
+    "tables.partition.trial.KEPT_EVENTS": 1,
+    # What is looked at before another way is taken.
+    "app.runtime.scanning.scan.SOUGHT_NAMES": 0,
+}
+
+
+def _least(seed: int) -> dict[str, int]:
+    if seed < FEW_FROM:
+        return {}
+    return LEAST if seed < ALL_FROM else {**LEAST, **LEAST_TOO}
+
 
 def _modules_with(name: str) -> Iterator[ModuleType]:
     """Yield whoever knows a bound by its name: the module that has it, and those that import it."""
@@ -82,7 +132,7 @@ def few_are_many(seed: int) -> Iterator[list[str]]:
     """Set bounds of a seed to their least, and tell which."""
     chosen = list[str]()
     with ExitStack() as stack:
-        for name, least in LEAST.items() if seed >= FEW_FROM else ():
+        for name, least in _least(seed).items():
             if random.Random(f"{name} {seed}").random() < 0.5:
                 chosen.append(name)
                 bound = name.rpartition(".")[2]
