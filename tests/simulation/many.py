@@ -39,6 +39,8 @@ def played(seed: int) -> Played:
     """Play one seed."""
     script = script_of(seed)
     records = 0
+    # Worlds hold files, and the collector comes by ever more seldom.
+    gc.collect()
     try:
         with _ends_within(LONGEST_S):
             outcome = play(script, seed)
