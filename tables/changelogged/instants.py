@@ -103,14 +103,15 @@ class InstantTable(Changelogged):
         """Let figures and chains rest from now on: every owner reads state without them."""
         self.rests = True
 
-    def may_be_decided(self, cut_ms: int) -> bool:
+    def may_be_decided(self, cut_ms: int, folded_ms: int) -> bool:
         """Return whether some events of a grid cut may be decided already; note that it is taken.
 
-        Those of the first may have been before a restart.
+        `folded_ms`: append time that is folded. Before a restart any cut until then may have been
+        begun, and another one before it may have to be taken first now.
         """
-        newest_ms = self._newest_ms
-        self._newest_ms = cut_ms if newest_ms is None else max(cut_ms, newest_ms)
-        return newest_ms is None or cut_ms <= newest_ms
+        newest_ms = max(folded_ms, cut_ms) if self._newest_ms is None else self._newest_ms
+        self._newest_ms = max(cut_ms, newest_ms)
+        return cut_ms <= newest_ms
 
     def add(self, arrivals: Iterable[Arrival]) -> set[SubscriptionKey]:
         """Keep events until their cut; return whose they are, those aside that are kept already."""

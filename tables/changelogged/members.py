@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Final
@@ -141,6 +142,16 @@ class Members:
         self.pending = 0
         """How many have changed since the last flush."""
         self._unwritten: dict[MemberKey, None] = {}
+        self._keeps_all = False
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep all that is at hand meanwhile: who looked what is missing needs it after a flush."""
+        self._keeps_all = True
+        try:
+            yield
+        finally:
+            self._keeps_all = False
 
     def keep_at_most(self, capacity: int) -> None:
         """Keep no more members at hand, from the next that are stored on."""
@@ -376,7 +387,7 @@ class Members:
             del self._sets[key]
 
     def _evict(self) -> None:
-        if self.capacity is None or self._count <= self.capacity:
+        if self._keeps_all or self.capacity is None or self._count <= self.capacity:
             return
         unwritten = self._unwritten
         for key, rows in list(self._sets.items()):

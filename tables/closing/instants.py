@@ -62,7 +62,9 @@ def instants_at(partition: Partition, cut_ms: int) -> Iterator[PublishedRecord |
     A flush may come at a step only: what was decided before has all of its records by then.
     """
     # Whoever folds anew may not know that an event came before: its log has lost it.
-    again = partition.instants.may_be_decided(cut_ms) or partition.checkpoint.was_folded_anew
+    checkpoint = partition.checkpoint
+    again = partition.instants.may_be_decided(cut_ms, checkpoint.append_time_ms)
+    again = again or checkpoint.was_folded_anew
     deciding = Deciding(partition, partition.instants, cut_ms, again=again)
     records = InstantRecords(partition, cut_ms)
     says = partition.definitions.settings_at(cut_ms).fold_version >= 2

@@ -792,6 +792,22 @@ BUGS = (
         "tests/rules/test_stale.py::test_what_is_swapped_before_somebody_goes_on_is_shown",
     ),
     Bug(
+        "only-the-first-cut-after-a-restart-may-be-decided",
+        "tables/changelogged/instants.py",
+        "newest_ms = max(folded_ms, cut_ms) if self._newest_ms is None else self._newest_ms",
+        "newest_ms = cut_ms if self._newest_ms is None else self._newest_ms",
+        "tests/tables/changelogged/test_instants.py"
+        "::test_nor_when_other_cuts_come_first_after_a_restart",
+    ),
+    Bug(
+        "members-go-before-they-are-asked-for",
+        "tables/changelogged/members.py",
+        "if self._keeps_all or self.capacity is None",
+        "if self.capacity is None",
+        "tests/tables/changelogged/test_members.py"
+        "::test_what_is_looked_up_for_a_cut_stays_until_it_is_decided",
+    ),
+    Bug(
         "view-that-is-made-again-goes-first",
         "tables/partition/views.py",
         "self._kept.pop(name, None)",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from app.bounds.turns import drained
 from app.wire.usage_records import PublishedRecord
 from tables.changelogged import instants
@@ -44,6 +46,24 @@ def test_events_that_a_cut_decided_before_a_refold_are_not_billed_again() -> Non
     changelog.take(state)
     again = changelog.restored(state.definitions)
     again.instants.add(waiting)
+    assert billed(again) == []
+
+
+@pytest.mark.parametrize("earlier", [1, 2])
+def test_nor_when_other_cuts_come_first_after_a_restart(earlier: int) -> None:
+    """A cut of others was found before the one that was begun."""
+    told = Story(close_grid_s=60).metric("m", "sum_agg").plan({"pay_in_advance": True}).subscribe()
+    told.send("2024-01-10T10:00:30", v=1)
+    state, changelog = told.meter("2024-01-10T10:00:40").partition, Changelog()
+    waiting = [each for of in state.instants.undecided.values() for each in of.values()]
+    assert len(billed(state)) == 1
+    state.instants.add(waiting)
+    state.checkpoint.append_time_ms = CUT_MS + 1
+    changelog.take(state)
+    again = changelog.restored(state.definitions)
+    again.instants.add(waiting)
+    for count in range(earlier, 0, -1):
+        assert not any(instants_at(again, CUT_MS - count * 60_000))
     assert billed(again) == []
 
 

@@ -112,6 +112,17 @@ def test_the_oldest_sets_leave_whole_and_the_others_stay_so() -> None:
     assert members.complete == {b"third"}
 
 
+def test_what_is_looked_up_for_a_cut_stays_until_it_is_decided() -> None:
+    members = Members(capacity=10)
+    with members.kept():
+        for number in range(20):
+            members.fill(named(RUNNING, number), pack_member(member(number)))
+        flushed(members)
+        assert not any(members.is_missing(named(RUNNING, number)) for number in range(20))
+    flushed(members)
+    assert all(members.is_missing(named(RUNNING, number)) for number in range(20))
+
+
 def test_what_the_store_lacks_stays_however_many_there_are() -> None:
     members = Members(capacity=10)
     members.create_empty(RUNNING)
