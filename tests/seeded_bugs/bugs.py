@@ -3227,7 +3227,7 @@ BUGS = (
     Bug(
         "events-of-a-cut-that-is-taken-again-are-billed-twice",
         "tables/changelogged/instants.py",
-        "return newest_ms is None or cut_ms <= newest_ms",
+        "return cut_ms <= newest_ms",
         "return False",
         "tests/tables/changelogged/test_instants.py"
         "::test_events_that_a_cut_decided_before_a_refold_are_not_billed_again",
