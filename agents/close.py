@@ -11,7 +11,6 @@ import logging
 from array import array
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -164,16 +163,20 @@ def _to_be_shaped(owned: OwnedPartition, cut_ms: int) -> tuple[HeldBy, str] | No
 
 async def _take_cut(owned: OwnedPartition, cut_ms: int) -> None:
     """Close every subscription that is due, a bounded number of records a flush, then settle it."""
-    with ExitStack() as kept:
-        kept.enter_context(owned.state.members.kept())
+    members = owned.state.members
+    members.keep_all()
+    try:
         missing = await owned.work.run(CLOSING, members_wanted(owned.state, cut_ms))
         if missing:
             await owned.members.prefetch(missing)
-        cut = _Cut(owned, cut_ms, kept.close)
+        cut = _Cut(owned, cut_ms)
         owned.state.published.begin_cut(cut_ms)
         while not await owned.work.run(CLOSING, cut.until_full()):
             await owned.flush()
             failpoint("between-cut-flushes")
+    finally:
+        # A rebalance may end it; the partition may come back as it was.
+        members.keep_few()
     await owned.work.run(CLOSING, settling(owned.state, cut_ms))
     owned.next_flush.note_moved()
     owned.cuts.forgetting.note_due(owned.cuts.schedule.take_closed(), cut_ms)
@@ -200,16 +203,9 @@ class _Cut:
     what these have fits into memory.
     """
 
-    def __init__(
-        self,
-        owned: OwnedPartition,
-        cut_ms: int,
-        on_decided: Callable[[], None] | None = None,
-    ):
-        """Take what to call once no event is to be decided that members were looked up for."""
+    def __init__(self, owned: OwnedPartition, cut_ms: int):
         self._owned = owned
         self._cut_ms = cut_ms
-        self._on_decided = on_decided
         self._bytes = 0
         self._topics: dict[Topic, str] = {}
         """Full names of topics by those that everybody has."""
@@ -232,8 +228,8 @@ class _Cut:
             self._put(record)
             if record is None:
                 yield
-        if self._on_decided is not None:
-            self._on_decided()
+        # What was looked up for them is asked for no more.
+        state.members.keep_few()
         # Something may have asked for a cut of further subscriptions meanwhile.
         while due := (yield from self._due()):
             turns = deque(map(self._closing_of_organization, due))

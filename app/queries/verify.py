@@ -105,19 +105,17 @@ async def verify_organization(
             async with aclosing(reports):
                 async for report in reports:
                     yield report
-            jobs, strangers = await _left(jobs, turn), False
+            left = [(home, owned, await _again(job, turn)) for home, (owned, job) in jobs.items()]
+            jobs = {home: (owned, job) for home, owned, job in left if job is not None}
+            strangers = False
     yield progress.report(done=True)
 
 
-async def _left(jobs: Jobs, turn: ScanTurn) -> Jobs:
-    """Return jobs of what has to be read once more, and drop those that read it."""
-    left: Jobs = {}
-    for home, (owned, job) in jobs.items():
-        again = await turn.run(job.again())
-        job.drop()
-        if again is not None:
-            left[home] = owned, again
-    return left
+async def _again(job: Verification, turn: ScanTurn) -> Verification | None:
+    """Drop a job that was compared; return one of what has to be read once more; None: nothing."""
+    again = await turn.run(job.again())
+    job.drop()
+    return again
 
 
 async def _pass(
@@ -161,18 +159,17 @@ async def verify_names(
     for verification in the background.
     """
     owned, turn = replay.owned, replay.turn
-    job = Verification(owned.state, names, begins=False, recent=recent)
+    first = Verification(owned.state, names, begins=False, recent=recent)
     settings = owned.shared.settings
-    await turn.run(job.beginning())
+    await turn.run(first.beginning())
     progress = _VerifyProgress(
-        tally, repair, (owned.number,), settings.raw_partitions, len(job.meter_keys)
+        tally, repair, (owned.number,), settings.raw_partitions, len(first.meter_keys)
     )
-    jobs = {owned.number: (owned, job)}
-    while jobs:
-        ((_, job),) = jobs.values()
+    job: Verification | None = first
+    while job is not None:
         since = await replay.since(job.appended_from_ms)
-        feed, first = feeding(job.feed), job.start_offsets(since)
-        async with replay.reading(feed, job.names, first, job.check_corrections) as reading:
+        feed, begins = feeding(job.feed), job.start_offsets(since)
+        async with replay.reading(feed, job.names, begins, job.check_corrections) as reading:
             progress.records_total += reading.behind()
             async for read in reading.stretches():
                 progress.records_read += read
@@ -183,7 +180,7 @@ async def verify_names(
                 progress.records_read += await reading.rest()
 
             await _compare(owned, job, progress, turn, catch_up, {})
-        jobs = await _left(jobs, turn)
+        job = await _again(job, turn)
     yield progress.report(done=True)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Final
@@ -144,14 +143,13 @@ class Members:
         self._unwritten: dict[MemberKey, None] = {}
         self._keeps_all = False
 
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Keep all that is at hand meanwhile: who looked what is missing needs it after a flush."""
+    def keep_all(self) -> None:
+        """Let no member go until `keep_few`: who looked what is missing asks after a flush."""
         self._keeps_all = True
-        try:
-            yield
-        finally:
-            self._keeps_all = False
+
+    def keep_few(self) -> None:
+        """Let members go that are stored, as far as they are too many."""
+        self._keeps_all = False
 
     def keep_at_most(self, capacity: int) -> None:
         """Keep no more members at hand, from the next that are stored on."""

@@ -76,12 +76,11 @@ class Verification:
         codes_of = partition.event_ranges.codes_of
         self.meter_keys = [(*name, code) for name in sorted(self.names) for code in codes_of(name)]
         self.lost: list[Difference] = []
-        self._fed: tuple[Refold, ...] = ()
+        self._before = before
         """Until it has begun."""
         self._reads_again = before is not None
         self._to_compare: Sequence[MeterKey] = self.meter_keys
         if before is not None:
-            self._fed = before._refold, before._apart
             self._to_compare = [key for name in sorted(before._left) for key in before._left[name]]
         self._left: dict[SubscriptionKey, list[MeterKey]] = {}
         """Meter keys where other groups came in than are admitted: events are in any order."""
@@ -116,9 +115,10 @@ class Verification:
                     # Events are read once then, but where the admission differs in the end.
                     impose_live(live, route)
                 yield
-        for job, fed in zip((self._refold, self._apart), self._fed, strict=False):
-            yield from job.opening_as(fed)
-        self._fed = ()
+        before, self._before = self._before, None
+        if before is not None:
+            yield from self._refold.opening_as(before._refold)
+            yield from self._apart.opening_as(before._apart)
 
     def _recurring(self) -> list[MeterKey]:
         """Return meter keys of codes that a recurring metric has or had."""

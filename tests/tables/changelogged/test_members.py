@@ -114,11 +114,12 @@ def test_the_oldest_sets_leave_whole_and_the_others_stay_so() -> None:
 
 def test_what_is_looked_up_for_a_cut_stays_until_it_is_decided() -> None:
     members = Members(capacity=10)
-    with members.kept():
-        for number in range(20):
-            members.fill(named(RUNNING, number), pack_member(member(number)))
-        flushed(members)
-        assert not any(members.is_missing(named(RUNNING, number)) for number in range(20))
+    members.keep_all()
+    for number in range(20):
+        members.fill(named(RUNNING, number), pack_member(member(number)))
+    flushed(members)
+    assert not any(members.is_missing(named(RUNNING, number)) for number in range(20))
+    members.keep_few()
     flushed(members)
     assert all(members.is_missing(named(RUNNING, number)) for number in range(20))
 
