@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from itertools import islice
+from itertools import islice, repeat
 
 from agents.loop import whenever_wanted
 from app.bounds.turns import Work
@@ -65,7 +65,9 @@ async def repair_queued(owned: OwnedPartition) -> None:
                 _leave_to_refold(owned, name)
                 continue
             ids = list(dict.fromkeys(islice(job.turning(), room)))
-            entries[name] = dict(zip(ids, state.index.find_many(ids), strict=True))
+            # Of whom nothing is folded no event is read; it may be gone for good.
+            found = state.index.find_many(ids) if job.is_folded else repeat(None, len(ids))
+            entries[name] = dict(zip(ids, found, strict=True))
             room -= len(ids)
             if room <= 0:
                 break

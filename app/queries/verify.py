@@ -132,7 +132,8 @@ async def _pass(
         replay.strangers = strangers
         progress.proved_from = {q: start for q, start in replay.starts.items() if start > 0}
         before = progress.records_read
-        progress.records_total = passes * replay.behind()
+        # What is read once more comes on top.
+        progress.records_total = max(passes * replay.behind(), before + replay.behind())
         while replay.behind() > FAR_RECORDS:
             await replay.read()
             progress.records_read = before + replay.read_records

@@ -56,16 +56,26 @@ class Repair:
         self._untaken = range(done_ms + 1, last_ms + 1)
 
     @property
+    def is_folded(self) -> bool:
+        """Whether a refold finds anything of the subscription.
+
+        Else nobody defined it, and too many others that nobody defined have come before.
+        """
+        return bool(self._partition.event_ranges.codes_of(self._name))
+
+    @property
     def is_possible(self) -> bool:
         """Whether nothing but corrections is to be done for the subscription."""
         partition, name = self._partition, self._name
         stale = partition.stale
-        return not (
+        if (
             name in stale.names
             or name in stale.parked
             or REST in stale.refolding_keys
             or partition.standing.is_behind(name)
-        ) and partition.corrections.followed.is_clear(name)
+        ):
+            return False
+        return not self.is_folded or partition.corrections.followed.is_clear(name)
 
     def turning(self) -> Iterator[bytes]:
         """Yield ids of events with corrections to be put in force; some may come again."""
@@ -104,7 +114,7 @@ class Repair:
         return now, corrected.counted(identity, arrival, self._horizon_ms)
 
     def repairing(self, originals: Mapping[bytes, Original | None]) -> Steps[set[MeterKey] | None]:
-        """Put corrections of these events in force, a step for each; None: nobody knows the event.
+        """Put corrections of these events in force, a step for each; None: it cannot be known.
 
         Return the meter keys that a refold has to fold instead, because some of their events cannot
         be taken out and in; None: all of the subscription. What was repaired stays so. `dated_ms`
@@ -115,7 +125,7 @@ class Repair:
             stored = self._turning_of(identity)
             entry = partition.index.find(identity)
             if original is None:
-                if entry is not None:
+                if entry is not None and self.is_folded:
                     return None
                 self._put_in_force(stored)
             elif stored:

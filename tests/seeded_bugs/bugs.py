@@ -823,6 +823,30 @@ BUGS = (
         "tests/tables/partition/test_views.py::test_one_that_is_made_again_stays_when_others_go",
     ),
     Bug(
+        "gone-event-of-whom-nothing-is-folded-left-to-a-refold",
+        "tables/partition/repair.py",
+        "if entry is not None and self.is_folded:",
+        "if entry is not None:",
+        "tests/tables/partition/test_repair.py"
+        "::test_an_event_that_is_gone_is_left_to_a_refold_that_tells_so[0]",
+    ),
+    Bug(
+        "unclear-name-of-which-nothing-is-folded-left-to-a-refold",
+        "tables/partition/repair.py",
+        "return not self.is_folded or partition.corrections.followed.is_clear(name)",
+        "return partition.corrections.followed.is_clear(name)",
+        "tests/tables/partition/test_repair.py"
+        "::test_a_correction_that_takes_the_place_of_another_calls_for_a_refold[0]",
+    ),
+    Bug(
+        "event-read-of-whom-nothing-is-folded",
+        "agents/repair.py",
+        "found = state.index.find_many(ids) if job.is_folded else repeat(None, len(ids))",
+        "found = state.index.find_many(ids)",
+        "tests/simulation/test_beyond_retention.py"
+        "::test_a_correction_waits_for_no_refold_that_finds_nothing",
+    ),
+    Bug(
         "refold-for-what-is-folded-nowhere",
         "tables/partition/repair.py",
         "if not any(partition.event_ranges.find(key[:2], key[2]) for key in concerned):",

@@ -11,6 +11,7 @@ from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.kafka.topics import METER_DEFINITIONS
 from app.wire.refusals import RefusalCode
+from tables.closing.close import next_cut
 from tables.reading.usage import current_usage
 from tests.simulation.by_hand import append, begin
 from tests.simulation.loop import run
@@ -113,5 +114,30 @@ def test_a_definition_that_needs_deleted_events_leaves_the_figures(tmp_path: Pat
             b'"usage.recorded"' in (entry.value or b"")
             for entry in player.broker.log("usage-records", 0).entries
         )
+
+    run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))
+
+
+def test_a_correction_waits_for_no_refold_that_finds_nothing(tmp_path: Path) -> None:
+    """Its event is deleted before it is repaired, and nothing of its subscription is folded."""
+
+    async def act(player: Player) -> None:
+        await begin(player)
+        await player.workers[0].assign(frozenset({0}))
+        owned = player.workers[0].engine.owned[0]
+        owned.state.event_ranges.most_undefined = 0
+        name = (ORG, "nobody")
+        await append(player, Event("count", "t0", external_id="nobody"), pause_s=2)
+        async with owned.lock:
+            await append(player, Correction("t0", "c1", external_id="nobody"), pause_s=2)
+        while not owned.refold_queue.repairs:
+            await asyncio.sleep(0)
+        delete_raw(player)
+        await asyncio.sleep(5)
+        assert player.workers[0].engine.failure is None
+        assert owned.refold_queue.since_ms is None
+        followed, cut_ms = owned.state.corrections.followed, next_cut(owned.state, name)
+        assert followed.has_any(name)
+        assert followed.wrong_since(name, cut_ms) is None
 
     run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))
