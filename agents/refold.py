@@ -20,6 +20,7 @@ from app.runtime.refolder import Refolder
 from app.runtime.scanning.scan import Scan
 from app.runtime.scanning.scans import Scanner, ScanTurn, feeding
 from app.wire.arrivals import MeterKey, SubscriptionKey
+from tables.changelogged.presence import REST
 from tables.closing.close import next_cut
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
@@ -72,6 +73,9 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
                 scan.count_for("refold")
                 starts = await owned.shared.offsets.log_starts(owned.number)
                 lost = owned.state.event_ranges.names_before(job.meter_keys, *starts)
+                # Of names that nobody had defined what is left is found.
+                is_search_cut = REST[:2] in lost
+                lost.discard(REST[:2])
                 if lost:
                     async with shaping, owned.lock:
                         _let_stand(owned, lost, _DELETED, meter_keys, names)
@@ -89,15 +93,9 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
                             if job.waits_past_ms < 0 and await turn.run(
                                 job.swapping(), urgent=True
                             ):
-                                owned.verdicts.refuse_arrivals(
-                                    refused for _, _, refused in job.refused
-                                )
-                                queue.swapped(job.meter_keys)
+                                found = job.meter_keys - meter_keys.keys()
                                 meter_keys, names = {}, {}
-                                _finished(owned, corrected)
-                                queue.requeue_corrections(
-                                    sorted(job.recorrected), owned.state.checkpoint.cut_ms
-                                )
+                                _swapped(owned, job, corrected, found if is_search_cut else ())
     except BeyondRetention:
         # Retention came in between: the next look at the logs tells whose events are gone.
         log.warning("Events are deleted while they are read again", exc_info=True)
@@ -126,6 +124,22 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
     owned.cuts.woken.set()
 
 
+def _swapped(
+    owned: OwnedPartition,
+    job: Refold,
+    corrected: Iterable[SubscriptionKey],
+    unsure: Iterable[MeterKey],
+) -> None:
+    """Go on with what a refold has swapped in; of those that are `unsure` events may be deleted."""
+    queue, cut_ms = owned.refold_queue, owned.state.checkpoint.cut_ms
+    owned.verdicts.refuse_arrivals(refused for _, _, refused in job.refused)
+    queue.swapped(job.meter_keys)
+    _finished(owned, corrected)
+    # The next look says so.
+    queue.want(sorted(unsure), cut_ms)
+    queue.requeue_corrections(sorted(job.recorrected), cut_ms)
+
+
 def _made(
     state: Partition, meter_keys: dict[MeterKey, None], names: Mapping[SubscriptionKey, int]
 ) -> Refold:
@@ -140,12 +154,19 @@ async def _start_offsets(
 ) -> tuple[int | None, int | None]:
     since_ms = job.appended_from_ms
     if since_ms is None:
-        return job.start_offsets()
-    raw, rekeyed = await owned.shared.offsets.logs_since(owned.number, since_ms)
+        since = (0, 0)
+    else:
+        since = await owned.shared.offsets.logs_since(owned.number, since_ms)
     if job.seeks_copies:
         # None of those noted is deleted; a copy that is counts nowhere.
-        raw, rekeyed = max(raw, starts[0]), max(rekeyed, starts[1])
-    return job.start_offsets((raw, rekeyed))
+        since = max(since[0], starts[0]), max(since[1], starts[1])
+    raw, rekeyed = job.start_offsets(since)
+    # Of names that nobody had defined the first may be deleted.
+    return _at_least(raw, starts[0]), _at_least(rekeyed, starts[1])
+
+
+def _at_least(offset: int | None, start: int) -> int | None:
+    return None if offset is None else max(offset, start)
 
 
 async def _come_near(

@@ -231,9 +231,10 @@ class _AtDay:
         self, charge: Charge, bucket: ChargeFilter | None, groups: Groups
     ) -> tuple[str, tuple[tuple[str, str | None], ...]]:
         """Return the id of a cell, and its groups by their keys."""
-        keys = charge.group_keys(bucket)
-        grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
         filter_id, start_ms = None if bucket is None else bucket.id, self._period.start_ms
+        charges = self._partition.routes.charges_of(self._subscription, self._period)
+        keys = charges.keys_that_fit(charge, filter_id, groups, charge.group_keys(bucket))
+        grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
         return cell_id(self._subscription, charge.id, filter_id, grouped_by, start_ms), grouped_by
 
     def _cell(

@@ -138,7 +138,10 @@ def _closing(
     state: State | None,
     carried: Mapping[_Place, State],
 ) -> Closing | None:
-    """Return a cell by what it has in a period and before; None: its filter is not there."""
+    """Return a cell by what it has in a period and before; None: its filter is not there.
+
+    Or it has other groups.
+    """
     charge_filter, keys, fold = None, one.default_keys, one.fold
     _, filter_id, groups = place
     if filter_id is not None:
@@ -146,6 +149,8 @@ def _closing(
         if charge_filter is None:
             return None
         keys = one.period_charge.charge.group_keys(charge_filter)
+    if groups and len(groups) != len(keys):
+        return None
     before: State | None = None
     if fold.metric.recurring:
         before = carried.get(place) or fold.aggregation.initialize()

@@ -291,6 +291,7 @@ class PeriodAtCut:
                     if filter_id is not None:
                         bucket = filters.get(filter_id) or _bucket_before(span, filter_id)
                         keys = charge.group_keys(bucket)
+                    keys = charges.keys_that_fit(charge, filter_id, groups, keys)
                     cell = charges.name_under(charge.id, filter_id, groups, keys)
                     seen.add(cell)
                     grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()

@@ -207,7 +207,11 @@ class Regrouped:
             if number % STEP_ITEMS == 0:
                 yield
             bucket = None if filter_id is None else filters[filter_id]
-            texts = dict(zip(charge.group_keys(bucket), groups, strict=True))
+            keys = charge.group_keys(bucket)
+            if len(keys) != len(groups):
+                # It cannot be folded anew, and stands as it was grouped before.
+                return None
+            texts = dict(zip(keys, groups, strict=True))
             if not wanted.group.keys() <= texts.keys():
                 return None
             if wanted.takes(texts):

@@ -25,7 +25,16 @@ def led(
         _history_groups(span),
         min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,
         _reached(span, newest_ms, appended_ms, since_ms, periods),
+        _first_zone(span),
     )
+
+
+def _first_zone(span: Span) -> str | None:
+    """Return in whose days that shows which was there before the first period; None: in none."""
+    if not (span.fold.by_day and span.fold.metric.recurring):
+        return None
+    first = span.timeline.first
+    return None if first is None else first.timezone
 
 
 def _history_groups(span: Span) -> int:

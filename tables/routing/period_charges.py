@@ -77,6 +77,7 @@ class PeriodCharges:
     ):
         """Take `records`: history records of the organization that are in force, in order."""
         self._records = covering(records, period)
+        self._plans = plan
         self._made: dict[Callable[[Charge, Metric], Any], tuple[Any, ...]] = {}
         """What `made_of` has told: all who fold under it ask."""
         self._told: dict[Hashable, Any] = {}
@@ -160,6 +161,25 @@ class PeriodCharges:
         if not groups or keys == self._first_keys(charge_id, filter_id):
             return charge_id, filter_id, groups
         return charge_id, filter_id, groups, keys
+
+    def keys_that_fit(
+        self, charge: Charge, filter_id: str | None, groups: Groups, keys: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Return the keys of a cell's groups: `keys`, unless it stands as it was grouped before.
+
+        Whose events are deleted is not folded anew. Then it is the last that the charge had as many
+        of.
+        """
+        if not groups or len(groups) == len(keys):
+            return keys
+        for plan in reversed(list(self._plans.all())):
+            for before in plan.charges:
+                buckets = (None, *before.filters) if before.id == charge.id else ()
+                for bucket in buckets:
+                    known = before.group_keys(bucket)
+                    if (bucket and bucket.id) == filter_id and len(known) == len(groups):
+                        return known
+        return keys
 
     def keys_of(self, name: PublishedCellKey) -> tuple[str, ...]:
         """Return the keys that a cell is grouped by."""

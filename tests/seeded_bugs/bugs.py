@@ -847,6 +847,78 @@ BUGS = (
         "::test_a_correction_waits_for_no_refold_that_finds_nothing",
     ),
     Bug(
+        "balance-of-before-stays-in-days-of-another-timezone",
+        "tables/routing/course.py",
+        "return None if first is None else first.timezone",
+        "return None",
+        "tests/semantics/test_daily.py"
+        "::test_a_balance_of_before_shows_on_the_first_day_as_the_timezone_has_it[all]",
+    ),
+    Bug(
+        "search-beyond-retention-never-made",
+        "agents/refold.py",
+        "lost.discard(REST[:2])",
+        "pass",
+        "tests/simulation/test_beyond_retention.py"
+        "::test_undefined_names_are_sought_in_what_is_left",
+    ),
+    Bug(
+        "names-found-beyond-retention-stand-for-whole",
+        "agents/refold.py",
+        "found if is_search_cut else ()",
+        "()",
+        "tests/simulation/test_beyond_retention.py"
+        "::test_undefined_names_are_sought_in_what_is_left",
+    ),
+    Bug(
+        "search-from-before-the-log",
+        "agents/refold.py",
+        "return None if offset is None else max(offset, start)",
+        "return offset",
+        "tests/simulation/test_beyond_retention.py"
+        "::test_undefined_names_are_sought_in_what_is_left",
+    ),
+    Bug(
+        "cell-that-stands-under-other-keys",
+        "tables/routing/period_charges.py",
+        "if not groups or len(groups) == len(keys):",
+        "if True:",
+        "tests/simulation/test_beyond_retention.py"
+        "::test_what_stands_in_other_groups_has_records_of_its_own[at hand]",
+    ),
+    Bug(
+        "daily-cell-that-stands-under-other-keys",
+        "tables/closing/daily.py",
+        "keys = charges.keys_that_fit(charge, filter_id, groups, charge.group_keys(bucket))",
+        "keys = charge.group_keys(bucket)",
+        "tests/simulation/test_beyond_retention.py"
+        "::test_what_stands_in_other_groups_has_records_of_its_own[at hand]",
+    ),
+    Bug(
+        "packed-cell-that-stands-under-other-keys",
+        "tables/closing/packed_period.py",
+        "if groups and len(groups) != len(keys):",
+        "if False:",
+        "tests/simulation/test_beyond_retention.py"
+        "::test_what_stands_in_other_groups_has_records_of_its_own[packed]",
+    ),
+    Bug(
+        "other-groups-merged-of-what-stands",
+        "tables/reading/regrouping.py",
+        "if len(keys) != len(groups):",
+        "if False:",
+        "tests/simulation/test_beyond_retention.py"
+        "::test_what_stands_in_other_groups_has_records_of_its_own[at hand]",
+    ),
+    Bug(
+        "copy-of-a-deleted-event-told-to-differ",
+        "app/runtime/partition/duplicates.py",
+        "if first is None:",
+        "if False:",
+        "tests/app/runtime/partition/test_duplicates.py"
+        "::test_what_repeats_a_deleted_event_is_told_so",
+    ),
+    Bug(
         "refold-for-what-is-folded-nowhere",
         "tables/partition/repair.py",
         "if not any(partition.event_ranges.find(key[:2], key[2]) for key in concerned):",

@@ -176,6 +176,21 @@ def test_a_late_event_of_a_balance_shows_at_midnight_of_the_period_that_runs() -
     ]
 
 
+def test_a_balance_of_before_shows_on_the_first_day_as_the_timezone_has_it() -> None:
+    """The timezone changes before that day is over, and the event is dated before all periods."""
+    story = Story(close_grid_s=60, daily_records=True, since="2023-12-01")
+    story.metric("m", "sum_agg", recurring=True).plan({"billable_metric_code": "m"})
+    body = {"external_id": "customer", "timezone": "America/Los_Angeles"}
+    story.define("2024-03-01", commands.upsert_customer(ORG, body))
+    story.send("2024-03-04T00:00:00Z", v=4)
+    story.subscribe("2024-03-04T01:00:02Z", subscription_at="2024-03-04T01:00:02Z")
+    body = {"external_id": "customer", "timezone": "America/New_York"}
+    story.define("2024-03-04T01:00:03Z", commands.upsert_customer(ORG, body))
+    assert days(story, "2024-03-20", "closed_at") == [
+        ("2024-03-03", "4.0", "4.0", "2024-03-04T05:00:00.000Z")
+    ]
+
+
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_what_a_repeated_day_cannot_tell_shows_in_the_next_day(*, cancelled: bool) -> None:
     """The clock goes back behind midnight: 4 March is over again eight hours later."""

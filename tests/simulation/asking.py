@@ -8,7 +8,7 @@ import msgspec
 
 from app.api.usage.usage_json import current_usage_json
 from app.definitions.aggregation_types import AGGREGATION_TYPES
-from app.meter.errors import Unavailable
+from app.meter.errors import BeyondRetention, Unavailable
 from app.meter.usage import PeriodUsage, Regrouping
 from app.offline.fold import OfflineMeter
 from app.queries.gateway import Gateway
@@ -27,6 +27,8 @@ REGROUPINGS = (
     Regrouping(full=True),
     Regrouping({"g": frozenset({"x"})}, full=True),
 )
+
+REGROUPED = frozenset(map(str, REGROUPINGS))
 
 Answers = dict[tuple[SubscriptionKey, str], PeriodUsage]
 """By subscription, and which period or grouping it is."""
@@ -58,6 +60,8 @@ async def usage_at(engine: Engine, at_ms: int) -> Answers:
                     if number in engine.owned and number not in engine.restoring:
                         raise
                     break
+                except BeyondRetention:
+                    continue
                 current_usage_json(usage)
                 answers[name, str(wanted)] = usage
     return answers

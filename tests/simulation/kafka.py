@@ -51,6 +51,8 @@ class Log:
 
     def __init__(self) -> None:
         self.entries: list[LogEntry] = []
+        self.deleted: list[LogEntry] = []
+        """What retention took, for who checks the others."""
         self.start = 0
         self.end = 0
 
@@ -61,6 +63,13 @@ class Log:
             return []  # as at most times
         first = bisect_left(entries, offset, key=lambda entry: entry.offset)
         return entries[first : None if limit is None else first + limit]
+
+    def delete_before(self, offset: int) -> None:
+        """Delete entries as retention does."""
+        kept = bisect_left(self.entries, offset, key=lambda entry: entry.offset)
+        self.deleted += self.entries[:kept]
+        del self.entries[:kept]
+        self.start = max(self.start, offset)
 
 
 class NextAppend:

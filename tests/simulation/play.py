@@ -10,7 +10,7 @@ import logging
 import random
 import tempfile
 from collections.abc import Awaitable, Callable
-from functools import cache, partial
+from functools import cache, partial, partialmethod
 from pathlib import Path
 from shutil import rmtree
 from typing import TypeVar, cast
@@ -46,19 +46,22 @@ from app.runtime.partition.owned import OwnedPartition
 from app.runtime.set_aside import set_aside
 from app.runtime.topics.changelogs import CHECKPOINT_KEY
 from app.settings import Settings
-from app.wire.arrivals import ADMIT_HEADER
+from app.wire.arrivals import ADMIT_HEADER, SubscriptionKey
 from app.wire.keys import home_partition, message_key
 from tables.cells.noted import FEW_CELLS
+from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.instants import CHAIN_AT_HAND_MS
 from tables.changelogged.members import MemberKey, unpack_member
 from tables.closing.close import next_cut
+from tables.partition.staleness import Staleness
 from tables.reading.usage import current_usage
 from tables.unique_count import WHOLE_OPERATIONS, Member
 from tests.simulation.asking import Answers, usage_at
-from tests.simulation.check import Outcome, arrivals_in, forgotten_of, members_of
+from tests.simulation.check import Outcome, arrivals_in
 from tests.simulation.few import FEW_FROM, few_are_many
 from tests.simulation.kafka import Broker, Log
 from tests.simulation.loop import VirtualLoop, run
+from tests.simulation.members import forgotten_of, members_of
 from tests.simulation.process import SimulatedClock
 from tests.simulation.redis import Redis
 from tests.simulation.second import SECOND_FROM
@@ -76,6 +79,7 @@ from tests.simulation.steps import (
     Pass,
     Poison,
     Priced,
+    Retain,
     Script,
     Several,
     Step,
@@ -188,8 +192,19 @@ async def in_simulation(
     packed = patch("tables.changelogged.published_period.FEW_CELLS", 0 if seed // 2 % 2 else 16)
     servers = simulated(player.broker, player.redis)
     bounds = few_are_many(seed)
-    with servers, few, apart, chains, large, many, none, room, slab, noted, packed, bounds:
+    parking = patch.object(Staleness, "park", partialmethod(_parked, player.parked))
+    with servers, few, apart, chains, large, many, none, room, slab, noted, packed, bounds, parking:
         return await act(player)
+
+
+_park = Staleness.park
+
+
+def _parked(
+    staleness: Staleness, parked: set[SubscriptionKey], name: SubscriptionKey, reason: str
+) -> None:
+    parked.add(name)
+    _park(staleness, name, reason)
 
 
 async def _to_the_end(player: Player) -> Outcome:
@@ -254,6 +269,8 @@ class Player:
         self.violations: list[str] = []
         self._torn: set[str] = set()
         """Changelogs that lost records."""
+        self.parked: set[SubscriptionKey] = set()
+        """Whose figures stood as they were, at any time, because retention took their events."""
 
     async def begin(self) -> None:
         """Start the workers; the settings are in the log before anything else."""
@@ -341,6 +358,8 @@ class Player:
             await self._ask()
         elif isinstance(step, Aside):
             await self._set_aside(step)
+        elif isinstance(step, Retain):
+            self._retain(step)
         elif isinstance(step, AtOnce):
             self._leap(Pass(-step.past_ms, step.grid_ms))
             self.clock.leapt_ms += step.past_ms
@@ -421,6 +440,18 @@ class Player:
                 raise
         except (NotSetAside, KafkaError, Fenced):
             pass
+
+    def _retain(self, step: Retain) -> None:
+        """What nobody has folded stays, as it has to; so nothing goes while a worker stands."""
+        number = step.place % self.script.partitions
+        entries = self.broker.log(CELLS_CHANGELOG, number).entries
+        packed = next((e.value for e in reversed(entries) if e.key == CHECKPOINT_KEY), None)
+        if packed is None or any(worker.process.stopped for worker in self.workers):
+            return
+        checkpoint = msgspec.msgpack.decode(packed, type=Checkpoint)
+        folded = {"events-raw": checkpoint.raw_next, "events-rekeyed": checkpoint.rekeyed_next}
+        for topic, next_offset in folded.items():
+            self.broker.log(topic, number).delete_before(next_offset - step.left)
 
     def _place(self, external_id: str, place: int | None, organization_id: str = ORG) -> int:
         if place is not None:
@@ -607,6 +638,7 @@ class Player:
             members,
             answers,
             self.violations,
+            self.parked,
         )
 
     def _verify(self, owned: list[OwnedPartition]) -> None:
@@ -614,7 +646,7 @@ class Player:
         arrivals = arrivals_in(self.broker, self.script.partitions)
         for one in owned:
             home = [a for a in arrivals if one.shared.homes.of(*a.name) == one.number]
-            self.violations += verified(one.state, home)
+            self.violations += verified(one.state, home, self.parked)
 
     def _kept_members(self, owned: OwnedPartition) -> dict[MemberKey, Member] | None:
         """What the changelog has; None if it was torn, which is looked at when it is needed."""

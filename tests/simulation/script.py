@@ -16,6 +16,7 @@ from tests.simulation.daily import with_daily
 from tests.simulation.forgetting import with_forgetting
 from tests.simulation.further import with_further
 from tests.simulation.own_ids import with_own_ids
+from tests.simulation.retention import RETENTION_FROM, with_retention
 from tests.simulation.second import SECOND_FROM, with_second
 from tests.simulation.steps import (
     CRASH,
@@ -101,7 +102,8 @@ def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     script = writer.script(choose.randint(events // 2, events), faults)
     if seed >= FURTHER_FROM:
         script = _with_all(with_further(script, seed, writer.codes), seed, writer.codes)
-        return with_second(script, seed) if seed >= SECOND_FROM else script
+        script = with_second(script, seed) if seed >= SECOND_FROM else script
+        return with_retention(script, seed) if seed >= RETENTION_FROM else script
     if seed >= TOGETHER_FROM:
         script = _beside(script, seed, writer.codes)
     if seed >= FORGETTING_FROM:

@@ -160,10 +160,20 @@ class Aside(NamedTuple):
     newest: int = 1
 
 
+class Retain(NamedTuple):
+    """Retention takes what is folded of a raw partition, and of what was forwarded to it.
+
+    The newest few stay.
+    """
+
+    place: int
+    left: int
+
+
 # A new kind of step is a new class: a field more in one of these, and every seed plays out
 # otherwise, since what a step draws when it is played comes from how it is printed.
 Appended = Event | Correction | Several | Poison | Define | Binary | Priced | OfOther
-Step = Appended | AtOnce | Pass | Ask | Aside | Fault
+Step = Appended | AtOnce | Pass | Ask | Aside | Retain | Fault
 
 
 class Script(NamedTuple):

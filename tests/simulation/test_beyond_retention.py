@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.kafka.topics import METER_DEFINITIONS
+from app.meter.errors import BeyondRetention
+from app.meter.usage import Regrouping
+from app.queries.gateway import Gateway
 from app.wire.refusals import RefusalCode
+from tables.changelogged.presence import REST
 from tables.closing.close import next_cut
 from tables.reading.usage import current_usage
 from tests.simulation.by_hand import append, begin
@@ -18,15 +26,40 @@ from tests.simulation.loop import run
 from tests.simulation.play import Player, in_simulation
 from tests.simulation.script import Correction, Define, Event, Pass, Script, Step
 from tests.world.clock import HOUR_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, plan_body
+from tests.world.definitions import (
+    ORG,
+    SUBSCRIPTION,
+    definitions_of,
+    plan_body,
+    subscription_body,
+)
+from tests.world.topics import no_topics
 
 NAME = (ORG, SUBSCRIPTION)
+REGROUPED = Regrouping(skip_grouping=True)
 
 
 def defined(codes: Sequence[str] = ("count",), **settings: Any) -> list[Step]:
     record = SettingsRecord(grace_s=0, default_organization_id=ORG, **settings)
     made = definitions_of(codes, record)
     return [Define(line.command.type, line.command.encode()) for line in made]
+
+
+def grouped_by(player: Player, *keys: str) -> bytes:
+    """The plan with other groups of its charge."""
+    plan = player.workers[0].engine.definitions.plan(ORG, "plan")
+    assert plan is not None
+    (body,) = plan_body(["count"])["charges"]
+    properties = {"amount": "1", **({"pricing_group_keys": [*keys]} if keys else {})}
+    charges = [{**body, "id": plan.charges[0].id, "properties": properties}]
+    return commands.update_plan(ORG, "plan", {"charges": charges}).encode()
+
+
+async def restart(player: Player) -> None:
+    """End the worker and start another."""
+    await player.workers[0].stop()
+    await player._start(0)
+    await player.workers[0].assign(frozenset({0}))
 
 
 def delete_raw(player: Player) -> None:
@@ -89,16 +122,7 @@ def test_a_correction_of_what_is_still_there_is_taken(tmp_path: Path) -> None:
 def test_a_definition_that_needs_deleted_events_leaves_the_figures(tmp_path: Path) -> None:
     async def act(player: Player) -> None:
         await counted(player)
-        plan = player.workers[0].engine.definitions.plan(ORG, "plan")
-        assert plan is not None
-        (body,) = plan_body(["count"])["charges"]
-        grouped = {
-            **body,
-            "id": plan.charges[0].id,
-            "properties": {"amount": "1", "pricing_group_keys": ["g"]},
-        }
-        command = commands.update_plan(ORG, "plan", {"charges": [grouped]})
-        player.broker.append(METER_DEFINITIONS, 0, None, command.encode())
+        player.broker.append(METER_DEFINITIONS, 0, None, grouped_by(player, "g"))
         await asyncio.sleep(10)
         engine = player.workers[0].engine
         owned = engine.owned[0]
@@ -139,5 +163,74 @@ def test_a_correction_waits_for_no_refold_that_finds_nothing(tmp_path: Path) -> 
         followed, cut_ms = owned.state.corrections.followed, next_cut(owned.state, name)
         assert followed.has_any(name)
         assert followed.wrong_since(name, cut_ms) is None
+
+    run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))
+
+
+@pytest.mark.parametrize("more", [True, False], ids=["at hand", "packed"])
+def test_what_stands_in_other_groups_has_records_of_its_own(tmp_path: Path, *, more: bool) -> None:
+    """Else two records of one cut would have one id, and a consumer would keep one of them."""
+
+    async def act(player: Player) -> None:
+        await begin(player)
+        await player.workers[0].assign(frozenset({0}))
+        player.broker.append(METER_DEFINITIONS, 0, None, grouped_by(player, "g"))
+        await asyncio.sleep(2)
+        for number in range(3):
+            await append(player, Event("count", f"t{number}", properties={"g": "x"}), pause_s=2)
+        delete_raw(player)
+        player.broker.append(METER_DEFINITIONS, 0, None, grouped_by(player))
+        await asyncio.sleep(5)
+        await restart(player)
+        if more:
+            await append(player, Event("count", "after", properties={"g": "x"}), pause_s=5)
+        engine = player.workers[0].engine
+        gateway, now_ms = Gateway(engine, no_topics), player.clock.now_ms()
+        usage = await gateway.usage.current_usage(*NAME, now_ms)
+        assert usage is not None
+        asking = partial(gateway.usage.regrouped_usage, usage, REGROUPED, now_ms)
+        with pytest.raises(BeyondRetention):
+            await player.workers[0].run(asking)
+        player._leap(Pass(WEEK_MS, WEEK_MS))
+        player._leap(Pass(2 * HOUR_MS))
+        await asyncio.sleep(10)
+        assert engine.failure is None
+        others = [(None, "1.0")] if more else []
+        daily = {"usage-daily": "usage.daily"} if more else {}
+        for topic, kind in {"usage-records": "usage.recorded", **daily}.items():
+            entries = player.broker.log(topic, 0).entries
+            found = [json.loads(entry.value) for entry in entries if entry.value is not None]
+            told = {each["id"]: each for each in found if each["type"] == kind}
+            groups = [(each["grouped_by"], each["units"]) for each in told.values()]
+            assert sorted(groups, key=str) == [*others, ({"g": "x"}, "3.0")], topic
+
+    steps = defined(daily_records=more)
+    run(in_simulation(Script(1, 1, steps), 0, tmp_path, act))
+
+
+def test_undefined_names_are_sought_in_what_is_left(tmp_path: Path) -> None:
+    """Of more of them than are kept one by one the first events are deleted."""
+    name = (ORG, "late")
+
+    async def act(player: Player) -> None:
+        await begin(player)
+        await player.workers[0].assign(frozenset({0}))
+        owned = player.workers[0].engine.owned[0]
+        owned.state.event_ranges.most_undefined = 0
+        await append(player, Event("count", "t0", external_id="nobody"), pause_s=2)
+        delete_raw(player)
+        await append(player, Event("count", "t1", external_id="late"), pause_s=2)
+        body = subscription_body(external_id="late", subscription_at="2024-01-01T00:00:00Z")
+        command = commands.create_subscription(ORG, body)
+        player.broker.append(METER_DEFINITIONS, 0, None, command.encode())
+        await asyncio.sleep(10)
+        assert player.workers[0].engine.failure is None
+        assert owned.refold_queue.since_ms is None
+        usage = current_usage(owned.state, name, player.clock.now_ms())
+        assert usage is not None
+        assert sum(row.events_count for row in usage.rows) == 1
+        # Nobody knows whether some of its events are among those that are deleted.
+        assert owned.state.stale.parked.keys() == {name}
+        assert REST not in owned.state.stale.refolding_keys
 
     run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))

@@ -82,7 +82,7 @@ class Duplicates:
                     self._verdicts.remember(arrival, _IDENTICAL)
                 else:
                     loser = first if duplicate.replaced and isinstance(first, Arrival) else arrival
-                    refused.append(self._refuse_repeated(arrival, loser))
+                    refused.append(self._refuse_repeated(arrival, loser, first))
                     if len(refused) == _JUDGED_A_STEP:
                         self._verdicts.refuse(refused)
                         refused.clear()
@@ -90,11 +90,17 @@ class Duplicates:
         finally:
             self._verdicts.refuse(refused)
 
-    def _refuse_repeated(self, arrival: Arrival, loser: Arrival) -> tuple[Refusal, Source]:
-        message = (
-            f"transaction_id {quoted(arrival.event.transaction_id)} was sent before with "
-            "another body; the first one counts. Send a correction to change it"
-        )
+    def _refuse_repeated(
+        self, arrival: Arrival, loser: Arrival, first: Arrived | None
+    ) -> tuple[Refusal, Source]:
+        told = "was sent before with another body; the first one counts"
+        if first is None:
+            told = (
+                "was sent before; the first one counts. It is deleted from the raw topic, so "
+                "nobody can tell whether its body is the same"
+            )
+        named = f"transaction_id {quoted(arrival.event.transaction_id)}"
+        message = f"{named} {told}. Send a correction to change it"
         code = RefusalCode.CONFLICTING_DUPLICATE
         self._context.tally.duplicates["conflicting"] += 1
         self._verdicts.remember(arrival, FoldVerdict(code, message, identical=False))

@@ -49,3 +49,18 @@ async def test_few_of_the_first_ones_are_in_memory_together() -> None:
     assert context.tally.duplicates["conflicting"] == SUSPECTS
     assert sum(log.asked) == SUSPECTS
     assert max(log.asked) <= 256
+
+
+async def test_what_repeats_a_deleted_event_is_told_so() -> None:
+    """Nobody knows whether it has the same body."""
+    definitions = Definitions()
+    context = replace(context_of(definitions), raw_lookup=_Log())
+    flush = NextFlush()
+    duplicates = Duplicates(0, context, Verdicts(0, context, flush))
+    value = encoded(raw_event("s", "e", "c"))
+    (arrival,) = arrivals_of(value, (), 1, 0, 2, Judging.by(definitions))
+    assert isinstance(arrival, Arrival)
+    duplicates.note([Duplicate(arrival, Entry(1, 0, 0, 0, -1, 0), identical=None)])
+    await duplicates.judge()
+    (letter,) = flush.records
+    assert b"deleted" in (dict(letter.headers)["meter-error-message"] or b"")
