@@ -21,6 +21,7 @@ from app.kafka.topics import (
     INDEX_CHANGELOG,
     MEMBERS_CHANGELOG,
     METER_DEFINITIONS,
+    PRESENCE_CHANGELOG,
     admin_client,
     ensure_topics,
 )
@@ -161,6 +162,31 @@ async def test_folded_events_that_retention_took_are_needed_again(
         await eventually(told, ["beyond_retention"])
         assert await world.api.units(CUSTOMER, world.names[0]) == units
         assert worker.is_running()
+
+
+async def test_torn_state_whose_events_are_deleted_stops_the_worker(
+    live_settings: Settings, tmp_path: Path
+) -> None:
+    """What is left would come to less. So nothing is emptied before that is known."""
+    raw = live_settings.topic(live_settings.raw_topic)
+    numbers = range(live_settings.raw_partitions)
+    logs = (raw, live_settings.topic(EVENTS_REKEYED))
+    presence = [TopicPartition(live_settings.topic(PRESENCE_CHANGELOG), n) for n in numbers]
+    async with counted(live_settings, tmp_path) as (worker, _):
+        assert await worker.stop() == 0, worker.tail()
+        everything = {TopicPartition(log, n): RecordsToDelete(-1) for log in logs for n in numbers}
+        async with admin_client(live_settings) as admin:
+            await admin.delete_records(everything)
+        async with foreign_producer(live_settings) as producer:
+            for tp, records in await all_of(read_to_end(live_settings, presence)):
+                await producer.send_and_wait(tp.topic, key=records[0][1], partition=tp.partition)
+        kept = await _state_of(live_settings)
+        assert kept
+        worker.launch()
+        assert await worker.wait() != 0
+        assert "is torn, and " in worker.said()
+        assert f"{raw} begins at offset " in worker.said()
+        assert await _state_of(live_settings) == kept
 
 
 @pytest.mark.parametrize("loss", ["deleted", "emptied", "created anew"])

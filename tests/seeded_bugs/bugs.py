@@ -919,6 +919,14 @@ BUGS = (
         "::test_what_repeats_a_deleted_event_is_told_so",
     ),
     Bug(
+        "torn-state-folded-anew-from-what-is-left",
+        "app/runtime/restoring/rebuild.py",
+        "if known.flush > 0:",
+        "if False:",
+        "tests/simulation/test_beyond_retention.py"
+        "::test_what_cannot_be_made_again_is_left_as_it_is",
+    ),
+    Bug(
         "refold-for-what-is-folded-nowhere",
         "tables/partition/repair.py",
         "if not any(partition.event_ranges.find(key[:2], key[2]) for key in concerned):",

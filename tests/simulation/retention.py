@@ -1,13 +1,13 @@
 """What seeds from `RETENTION_FROM` on have beside: retention takes events that are folded.
 
-No changelog loses a record there, for it could not be made again: `docs/operating.md` says so.
+No state is damaged there, for it could not be made again: `docs/operating.md` says so.
 """
 
 from __future__ import annotations
 
 import random
 
-from tests.simulation.steps import CRASH, TORN, Event, Retain, Script, Step
+from tests.simulation.steps import CRASH, TORN, Event, Fault, Retain, Script, Step
 
 RETENTION_FROM = 60_000_000
 """Seeds from here on delete old records of events-raw and events-rekeyed."""
@@ -16,7 +16,8 @@ RETENTION_FROM = 60_000_000
 def with_retention(script: Script, seed: int) -> Script:
     """The same, where old events are deleted some times."""
     choose = random.Random(f"retention {seed}")
-    steps: list[Step] = [CRASH if step is TORN else step for step in script.steps]
+    damaging = (TORN, Fault.REDIS_ALTERED)
+    steps: list[Step] = [CRASH if step in damaging else step for step in script.steps]
     begin = next((at for at, step in enumerate(steps) if isinstance(step, Event)), len(steps))
     for _ in range(choose.randint(1, 5)):
         place, left = choose.randrange(script.partitions), choose.choice((0, 0, 1, 3, 10))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.kafka.topics import METER_DEFINITIONS
+from app.kafka.topics import CELLS_CHANGELOG, INDEX_CHANGELOG, METER_DEFINITIONS
 from app.meter.errors import BeyondRetention
 from app.meter.usage import Regrouping
 from app.queries.gateway import Gateway
+from app.runtime.topics.changelogs import CHECKPOINT_KEY
 from app.wire.refusals import RefusalCode
 from tables.changelogged.presence import REST
 from tables.closing.close import next_cut
@@ -232,5 +234,32 @@ def test_undefined_names_are_sought_in_what_is_left(tmp_path: Path) -> None:
         # Nobody knows whether some of its events are among those that are deleted.
         assert owned.state.stale.parked.keys() == {name}
         assert REST not in owned.state.stale.refolding_keys
+
+    run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))
+
+
+def test_what_cannot_be_made_again_is_left_as_it_is(tmp_path: Path) -> None:
+    """Folded anew from what is left it would publish less than there was."""
+
+    async def act(player: Player) -> None:
+        await counted(player)
+        await player.workers[0].stop()
+        cells = player.broker.log(CELLS_CHANGELOG, 0)
+        kept = [each for each in cells.entries if each.key == CHECKPOINT_KEY]
+        assert 0 < len(kept) < len(cells.entries)
+        cells.entries[:] = kept
+        index = [*player.broker.log(INDEX_CHANGELOG, 0).entries]
+        assert index
+        await player._start(0)
+        with suppress(asyncio.CancelledError):
+            await player.workers[0].assign(frozenset({0}))
+        await asyncio.sleep(2)
+        failure = player.workers[0].engine.failure
+        assert isinstance(failure, BeyondRetention)
+        assert f"events-raw begins at offset {player.broker.log('events-raw').start}" in str(
+            failure
+        )
+        assert player.broker.log(INDEX_CHANGELOG, 0).entries == index
+        assert cells.entries == kept
 
     run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))

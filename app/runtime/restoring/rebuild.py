@@ -17,6 +17,7 @@ from app.kafka.topics import (
     CORRECTIONS_CHANGELOG,
     DAILY_CHANGELOG,
     EVALUATIONS_CHANGELOG,
+    EVENTS_REKEYED,
     FIGURES_CHANGELOG,
     INDEX_CHANGELOG,
     INSTANTS_CHANGELOG,
@@ -26,6 +27,7 @@ from app.kafka.topics import (
     admin_client,
 )
 from app.kafka.transactions import PartitionProducer, Record
+from app.meter.errors import BeyondRetention
 from app.runtime.context import WorkerContext
 from app.runtime.partition.member_sync import fill
 from app.runtime.partition.owned import OwnedPartition
@@ -72,8 +74,12 @@ async def fold_anew(
 
     The first flush at the latest deletes all that an earlier state left behind. With old members
     and index rows, events folded again would look like repetitions, or count twice.
+
+    Raises BeyondRetention, and leaves everything as it is, if events are deleted.
     """
     settings, store = shared.settings, shared.members
+    if known.flush > 0:
+        await _require_whole(number, shared)
     void = _FOLDED_ANEW if published.whole else (*_FOLDED_ANEW, PUBLISHED_CHANGELOG)
     unread = [name for name in void if name not in newest]
     newest = {**newest, **await newest_values(settings, unread, number)}
@@ -121,6 +127,20 @@ async def fold_anew(
         topic = settings.topic(name)
         owned.next_flush.add(Record(topic, number, key, None) for key in keys)
     return owned
+
+
+async def _require_whole(number: int, shared: WorkerContext) -> None:
+    """Raise BeyondRetention unless its logs have their first records."""
+    settings = shared.settings
+    topics = settings.topic(settings.raw_topic), settings.topic(EVENTS_REKEYED)
+    begins = zip(topics, await shared.offsets.log_starts(number), strict=True)
+    told = " and ".join(f"{topic} begins at offset {start}" for topic, start in begins if start)
+    if told:
+        raise BeyondRetention(
+            f"The state of partition {number} is torn, and {told}: what is left of the events does "
+            "not come to it again. Nothing is changed. Put the changelogs back from a copy, or all "
+            "of the events (`meter import`, docs/operating.md, Restore)"
+        )
 
 
 async def _emptied(settings: Settings, number: int) -> int:
