@@ -25,16 +25,21 @@ def led(
         _history_groups(span),
         min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,
         _reached(span, newest_ms, appended_ms, since_ms, periods),
-        _first_zone(span),
+        _zones(span, max(newest_ms, appended_ms), since_ms, periods),
     )
 
 
-def _first_zone(span: Span) -> str | None:
-    """Return in whose days that shows which was there before the first period; None: in none."""
-    if not (span.fold.by_day and span.fold.metric.recurring):
-        return None
-    first = span.timeline.first
-    return None if first is None else first.timezone
+def _zones(
+    span: Span, until_ms: int, since_ms: int, periods: Iterable[Period] | None
+) -> tuple[object, ...]:
+    """Return in whose days it shows what comes late, and what was there before its first period."""
+    if not span.fold.by_day:
+        return ()
+    if periods is None:
+        periods = span.timeline.fixed_since(since_ms, until_ms)
+    first = span.timeline.first if span.fold.metric.recurring else None
+    shown = [*periods] if first is None else [*periods, first]
+    return tuple((period.start_ms, period.timezone) for period in shown)
 
 
 def _history_groups(span: Span) -> int:

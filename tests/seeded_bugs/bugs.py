@@ -849,10 +849,17 @@ BUGS = (
     Bug(
         "balance-of-before-stays-in-days-of-another-timezone",
         "tables/routing/course.py",
-        "return None if first is None else first.timezone",
-        "return None",
+        "shown = [*periods] if first is None else [*periods, first]",
+        "shown = [*periods]",
         "tests/semantics/test_daily.py"
         "::test_a_balance_of_before_shows_on_the_first_day_as_the_timezone_has_it[all]",
+    ),
+    Bug(
+        "late-event-stays-in-days-of-another-timezone",
+        "tables/routing/course.py",
+        "return tuple((period.start_ms, period.timezone) for period in shown)",
+        "return () if first is None else (first.timezone,)",
+        "tests/simulation/test_simulation.py::test_seeds_that_found_something[50001382]",
     ),
     Bug(
         "search-beyond-retention-never-made",
