@@ -167,19 +167,23 @@ class PeriodCharges:
     ) -> tuple[str, ...]:
         """Return the keys of a cell's groups: `keys`, unless it stands as it was grouped before.
 
-        Whose events are deleted is not folded anew. Then it is the last that the charge had as many
-        of.
+        Whose events are deleted is not folded anew. Then it is the last keys that were as many.
         """
         if not groups or len(groups) == len(keys):
             return keys
+        name = ("keys", charge.id, filter_id, len(groups))
+        return self.told_once(name, lambda: self._last_keys(*name[1:])) or keys
+
+    def _last_keys(self, charge_id: str, filter_id: str | None, count: int) -> tuple[str, ...]:
+        """Return the last keys of a bucket that were so many, among all versions of the plan."""
         for plan in reversed(list(self._plans.all())):
-            for before in plan.charges:
-                buckets = (None, *before.filters) if before.id == charge.id else ()
+            for charge in plan.charges:
+                buckets = (None, *charge.filters) if charge.id == charge_id else ()
                 for bucket in buckets:
-                    known = before.group_keys(bucket)
-                    if (bucket and bucket.id) == filter_id and len(known) == len(groups):
+                    known = charge.group_keys(bucket)
+                    if (bucket and bucket.id) == filter_id and len(known) == count:
                         return known
-        return keys
+        return ()
 
     def keys_of(self, name: PublishedCellKey) -> tuple[str, ...]:
         """Return the keys that a cell is grouped by."""
