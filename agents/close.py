@@ -105,9 +105,9 @@ async def forget_final(owned: OwnedPartition, progress: ProgressTable) -> None:
     """
     forgetting, partitions = owned.cuts.forgetting, owned.shared.settings.raw_partitions
     if forgetting.has_work and progress.all_read(FORGETTING_VERSION, partitions):
-        starts = await owned.shared.offsets.log_starts(owned.number)
+        kept = await owned.shared.offsets.kept(owned.number)
         async with owned.work.shaping:
-            if await owned.work.run(CLOSING, forgetting.forgetting(starts)):
+            if await owned.work.run(CLOSING, forgetting.forgetting(kept)):
                 owned.cuts.woken.set()
         owned.next_flush.note_moved()
     members = owned.state.members

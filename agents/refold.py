@@ -71,8 +71,10 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
         while meter_keys and job.waits_past_ms < 0:
             async with scanner(owned) as scan:
                 scan.count_for("refold")
-                starts = await owned.shared.offsets.log_starts(owned.number)
-                lost = owned.state.event_ranges.names_before(job.meter_keys, *starts)
+                kept = await owned.shared.offsets.kept(owned.number)
+                lost = owned.state.event_ranges.names_lacking(
+                    job.meter_keys, kept, job.appended_from
+                )
                 # Of names that nobody had defined what is left is found.
                 is_search_cut = REST[:2] in lost
                 lost.discard(REST[:2])
@@ -82,7 +84,7 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
                         meter_keys, names = {}, {}
                     return
                 scan.seek_only(*job.sought())
-                scan.start(owned.state.checkpoint, *await _start_offsets(owned, job, starts))
+                scan.start(owned.state.checkpoint, *await _start_offsets(owned, job, kept[:2]))
                 await _come_near(owned, refolder, job, scan, turn)
                 async with shaping:
                     # A cut that was being taken may have let the live fold go on for long.
@@ -161,7 +163,7 @@ async def _start_offsets(
         # None of those noted is deleted; a copy that is counts nowhere.
         since = max(since[0], starts[0]), max(since[1], starts[1])
     raw, rekeyed = job.start_offsets(since)
-    # Of names that nobody had defined the first may be deleted.
+    # The first may be deleted of those that nobody had defined, or of what is forgotten.
     return _at_least(raw, starts[0]), _at_least(rekeyed, starts[1])
 
 

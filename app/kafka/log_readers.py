@@ -165,6 +165,21 @@ async def first_from(
     return {tp: int(ends[tp] if found[tp] is None else found[tp].offset) for tp in tps}
 
 
+async def first_appended(
+    settings: Settings, starts: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, int]:
+    """Return when the first records of logs were appended, ms; one without any is left out."""
+    found: dict[TopicPartition, int] = {}
+    async with started(plain_consumer(settings)) as consumer:
+        ends = await consumer.end_offsets(list(starts))
+        for tp, start in starts.items():
+            async with _between(consumer, {tp: start}, ends) as batches:
+                async for _, records in batches:
+                    found[tp] = int(records[0].timestamp)
+                    break
+    return found
+
+
 async def first_since(settings: Settings, tp: TopicPartition, at_ms: int) -> int:
     """Return the offset of the first record appended at or after a time; no such: the end."""
     async with started(plain_consumer(settings)) as consumer:

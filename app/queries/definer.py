@@ -100,12 +100,12 @@ class Definer:
             raise Unavailable("Kafka does not answer")
         owned = dict(engine.owned)
         try:
-            starts = await engine.offsets.log_starts_of(owned) if owned else {}
+            kept = await engine.offsets.kept_of(owned) if owned else {}
         except NOT_TAKEN as error:
             raise Unavailable("the raw topic does not answer") from error
-        for number, begin in starts.items():
-            if any(begin):
-                needed = needs_deleted(owned[number].state, impact, after, begin)
+        for number, left in kept.items():
+            if left.raw_start or left.rekeyed_start:
+                needed = needs_deleted(owned[number].state, impact, after, left)
                 if await engine.shared.turns.run(work, needed):
                     raise BeyondRetention("events that the definition needs are deleted")
 

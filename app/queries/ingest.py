@@ -23,6 +23,7 @@ from app.queries.routing import Routing
 from app.runtime.believed import append_believed
 from app.runtime.engine import Engine
 from app.runtime.partition.owned import OwnedPartition
+from app.runtime.partition.retained import reads_beyond_retention
 from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of
 from app.wire.encode import as_event, record_value
 from app.wire.identity import event_id, same_body
@@ -111,7 +112,7 @@ class Ingest:
         """Raise BeyondRetention if a correction needs events that are deleted."""
         judging = Judging(organization_id)
         for each in arrivals_of(value, (), self._engine.clock.now_ms(), owned.number, 0, judging):
-            if isinstance(each, CorrectionArrival) and await owned.reads_beyond_retention(each):
+            if isinstance(each, CorrectionArrival) and await reads_beyond_retention(owned, each):
                 raise BeyondRetention("events that the correction needs are deleted")
 
     def _verdict(self, number: int, offset: int, index: int, position: RawPosition) -> Verdict:

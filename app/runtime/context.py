@@ -27,6 +27,7 @@ from app.settings import Settings
 from app.wire.arrivals import Arrived
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.members import MEMBERS_AT_HAND
+from tables.changelogged.presence import LogsKept
 
 Rebuilt = Literal["partition", "index", "figures", "members", "published"]
 
@@ -69,6 +70,10 @@ class LogOffsets(Protocol):
 
     async def log_starts(self, number: int) -> tuple[int, int]:
         """Return the first offsets that events-raw and events-rekeyed of a partition still have."""
+        ...
+
+    async def kept(self, number: int) -> LogsKept:
+        """Return what both logs of a partition still have."""
         ...
 
     async def logs_since(self, number: int, at_ms: int) -> tuple[int, int]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from app.definitions.timeline import NEVER_MS
 from app.kafka.clients import Consumer
 from app.kafka.joined import Joined
-from app.kafka.log_readers import first_from
-from app.kafka.names import TopicPartition
+from app.kafka.log_readers import first_appended, first_from
+from app.kafka.names import OffsetOutOfRangeError, TopicPartition
 from app.kafka.topics import EVENTS_REKEYED
 from app.runtime.topics.published_topic import output_tp
 from app.settings import Settings
+from tables.changelogged.presence import LogsKept
 
 
 class Offsets:
@@ -24,6 +26,8 @@ class Offsets:
         self._written = Consumer(enable_auto_commit=False, **settings.kafka_options())
         self._starts = Joined(self._committed.beginning_offsets)
         self._rekeyed_ends = Joined(self._ends_of_rekeyed)
+        self._kept: dict[int, LogsKept] = {}
+        """By partition, what its logs had when somebody asked last."""
 
     async def start(self) -> None:
         """Connect."""
@@ -95,6 +99,38 @@ class Offsets:
             firsts[tp] if firsts[tp] > starts[tp] else 0 for tp in (raw, rekeyed)
         )
         return since_raw, since_rekeyed
+
+    async def kept(self, number: int) -> LogsKept:
+        """Return what both logs of a partition still have."""
+        return (await self.kept_of([number]))[number]
+
+    async def kept_of(self, numbers: Iterable[int]) -> dict[int, LogsKept]:
+        """Return `kept` of several partitions, whose starts are asked for together."""
+        starts = await self.log_starts_of(numbers)
+        return {number: await self._kept_from(number, *starts[number]) for number in starts}
+
+    async def _kept_from(self, number: int, raw_start: int, rekeyed_start: int) -> LogsKept:
+        known = self._kept.get(number)
+        if known is not None and known[:2] == (raw_start, rekeyed_start):
+            return known
+        kept = LogsKept(raw_start, rekeyed_start)
+        # What is forwarded has the time of another clock where a test sets that.
+        if (raw_start or rekeyed_start) and not self._settings.test_clock:
+            raw, rekeyed = self.logs_of(number)
+            starts = {tp: at for tp, at in ((raw, raw_start), (rekeyed, rekeyed_start)) if at}
+            try:
+                since_ms = await first_appended(self._settings, starts)
+            except OffsetOutOfRangeError:
+                # Retention goes on: who asks again is told more.
+                return kept
+            kept = LogsKept(
+                raw_start,
+                rekeyed_start,
+                since_ms.get(raw, NEVER_MS),
+                since_ms.get(rekeyed, NEVER_MS),
+            )
+        self._kept[number] = kept
+        return kept
 
     async def log_starts_of(self, numbers: Iterable[int]) -> dict[int, tuple[int, int]]:
         """Return `log_starts` of several partitions, asked for together."""

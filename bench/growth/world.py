@@ -24,6 +24,7 @@ from app.wire.events import Correction, Event
 from app.wire.usage_records import PublishedRecord
 from bench.growth.spent import Operation, Spent, spent
 from bench.world import METRICS, charge_of, plan_of, subscription_of
+from tables.changelogged.presence import LogsKept
 from tables.closing.close import close_subscription, next_cut, settle
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
@@ -255,7 +256,7 @@ class World:
             settle(self.state, cut_ms)
             numbers = list(map(self.owned.cuts.schedule.number_of, names))
             self.owned.cuts.forgetting.note_due(numbers, cut_ms)
-        drained(self.owned.cuts.forgetting.forgetting((0, 0)))
+        drained(self.owned.cuts.forgetting.forgetting(LogsKept()))
 
 
 def aged(months: int, code: str = "calls") -> World:

@@ -62,6 +62,8 @@ def breakdowns(
     for count, (filter_id, groups) in enumerate(span.cells_of(period), 1):
         if count % STEP_ITEMS == 0:
             yield
+        if not fold.fits(filter_id, groups):
+            continue
         group, texts = fold.split(filter_id, groups)
         left = texts
         if wanted is not None:

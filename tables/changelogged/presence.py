@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -153,10 +153,12 @@ class EventRanges(msgspec.Struct, gc=False):
         self.appended_ms = max(self.appended_ms, append_time_ms)
 
     def begins_before(self, other: EventRanges) -> bool:
-        """Return True if some event lies before all events of another entry."""
-        return (
-            0 <= self.raw_first < other.raw_first or 0 <= self.rekeyed_first < other.rekeyed_first
-        )
+        """Return whether it begins before another entry in each log that the other is about.
+
+        One log alone tells nothing: the two are read beside each other.
+        """
+        firsts = (self.raw_first, other.raw_first), (self.rekeyed_first, other.rekeyed_first)
+        return all(theirs < 0 or 0 <= ours < theirs for ours, theirs in firsts)
 
     def begins_within(self, other: EventRanges) -> bool:
         """Return whether whoever reads both logs from another entry's first events on has all."""
@@ -270,6 +272,25 @@ def _told(kept: int) -> tuple[int, int, int]:
 def touched_in(value: bytes) -> Touched:
     """Return what a record of the changelog has to tell."""
     return {} if value[0] == _TELLS_NOTHING else _decode_row(value).touched
+
+
+class LogsKept(NamedTuple):
+    """What the raw and the rekeyed log of a partition still have."""
+
+    raw_start: int = 0
+    rekeyed_start: int = 0
+    raw_since_ms: int = NEVER_MS
+    """Append time of the first record that is there; NEVER_MS: unknown."""
+    rekeyed_since_ms: int = NEVER_MS
+
+    def lacks(self, entry: EventRanges, appended_ms: int | None = None) -> bool:
+        """Return whether some events are deleted that were appended from a time on; None: ever."""
+        raw = 0 <= entry.raw_first < self.raw_start
+        rekeyed = 0 <= entry.rekeyed_first < self.rekeyed_start
+        if appended_ms is None:
+            return raw or rekeyed
+        since_ms = max(self.raw_since_ms if raw else -1, self.rekeyed_since_ms if rekeyed else -1)
+        return appended_ms <= since_ms
 
 
 def first_offsets(entries: Iterable[EventRanges]) -> tuple[int | None, int | None]:

@@ -14,10 +14,18 @@ from app.bounds.limits import UNDEFINED_NAMES
 from app.kernel import EARLY_MS
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey, interned
 from tables.changelogged.checksum import ChangelogSum, Rows
-from tables.changelogged.presence import REST, EventRanges, Touched, resting, touched_in
+from tables.changelogged.presence import (
+    REST,
+    EventRanges,
+    LogsKept,
+    Touched,
+    resting,
+    touched_in,
+)
 from tables.changelogged.resting import Codes, RestingRanges
 
 _NO_CODES: Final[Mapping[str, EventRanges]] = MappingProxyType({})
+_EVER: Final[Mapping[MeterKey, int]] = MappingProxyType({})
 _MOST_LOADED: Final = 1_000
 """How many are objects while they are loaded: the codes of one come in any order."""
 
@@ -201,15 +209,21 @@ class EventRangesTable:
         if self.rest is not None:
             yield REST
 
-    def names_before(
-        self, meter_keys: Iterable[MeterKey], raw_start: int, rekeyed_start: int
+    def names_lacking(
+        self,
+        meter_keys: Iterable[MeterKey],
+        kept: LogsKept,
+        appended_from: Mapping[MeterKey, int] = _EVER,
     ) -> set[SubscriptionKey]:
-        """Return external subscriptions with an event from before the present start of a log."""
+        """Return external subscriptions of which logs have some events no longer.
+
+        `appended_from`: by meter key, since when those were appended that are asked for.
+        """
         return {
             (org, external_id)
             for org, external_id, code in meter_keys
             if (entry := self.find((org, external_id), code)) is not None
-            and (0 <= entry.raw_first < raw_start or 0 <= entry.rekeyed_first < rekeyed_start)
+            and kept.lacks(entry, appended_from.get((org, external_id, code)))
         }
 
     def entries_of(self, name: SubscriptionKey) -> list[EventRanges]:

@@ -31,7 +31,7 @@ from tables.closing.beside import Beside, span_named
 from tables.closing.period_at_cut import CELLS_A_STEP
 from tables.daily_fold import daily_breakdown_id, daily_id
 from tables.partition.partition import Partition
-from tables.routing.period_charges import charges_in_force
+from tables.routing.period_charges import PeriodCharges, charges_in_force
 
 
 def daily_at(
@@ -168,8 +168,7 @@ class _AtDay:
     def _cells(self) -> Iterator[tuple[str, _Cell] | None]:
         """Yield the cells of the period with their ids; None: a step."""
         partition, period = self._partition, self._period
-        charges = partition.routes.charges_of(self._subscription, period)
-        for charge, metric, *_ in charges.in_force:
+        for charge, metric, *_ in self._charges.in_force:
             yield None
             route = partition.packing.route_of((*self._name, metric.code))
             for span in route.spans:
@@ -186,7 +185,7 @@ class _AtDay:
                 told = Beside(charge, metric, period, self._cut_ms, span, None, rows)
                 buckets = {bucket.id: bucket for bucket in charge.filters}
                 for filter_id, groups in self._names_in(span, charge, buckets):
-                    bucket = None if filter_id is None else buckets[filter_id]
+                    bucket = self._bucket(charge, buckets, filter_id)
                     found = self._cell(span, told, bucket, groups)
                     figures = found[1].figures
                     is_some = figures.period_events or figures.carries
@@ -223,17 +222,28 @@ class _AtDay:
             if layer.uses(cell):
                 found.append((cell.filter_id, cell.groups))
             else:
-                bucket = None if cell.filter_id is None else buckets[cell.filter_id]
+                bucket = self._bucket(charge, buckets, cell.filter_id)
                 self._gone_from.add(self._identity(charge, bucket, cell.groups)[0])
         return found
+
+    @cached_property
+    def _charges(self) -> PeriodCharges:
+        return self._partition.routes.charges_of(self._subscription, self._period)
+
+    def _bucket(
+        self, charge: Charge, buckets: Mapping[str, ChargeFilter], filter_id: str | None
+    ) -> ChargeFilter | None:
+        if filter_id is None:
+            return None
+        return buckets.get(filter_id) or self._charges.filter_before(charge.id, filter_id)
 
     def _identity(
         self, charge: Charge, bucket: ChargeFilter | None, groups: Groups
     ) -> tuple[str, tuple[tuple[str, str | None], ...]]:
         """Return the id of a cell, and its groups by their keys."""
         filter_id, start_ms = None if bucket is None else bucket.id, self._period.start_ms
-        charges = self._partition.routes.charges_of(self._subscription, self._period)
-        keys = charges.keys_that_fit(charge, filter_id, groups, charge.group_keys(bucket))
+        keys = charge.group_keys(bucket)
+        keys = self._charges.keys_that_fit(charge, filter_id, groups, keys)
         grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
         return cell_id(self._subscription, charge.id, filter_id, grouped_by, start_ms), grouped_by
 

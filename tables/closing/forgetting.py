@@ -33,11 +33,13 @@ from tables.cells.forgotten import (
 from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.members import SetKey
+from tables.changelogged.presence import LogsKept
 from tables.closing.alerts import forgetting_alerts
 from tables.closing.daily import forgetting_told
 from tables.closing.packed_forgetting import Final, final_of
 from tables.closing.schedule import Schedule
 from tables.closing.told import is_told, keeping_all_rows, shows_before
+from tables.partition.left_out import kept_from
 from tables.partition.partition import Partition
 from tables.routing.route import Route
 from tables.unique_count import BEFORE
@@ -85,11 +87,11 @@ class Forgetting:
         waits = (sets.isdisjoint(leaving) for sets in self._waiting.values())
         return bool(self._final) or due_ms <= self._partition.cuts.settled_ms or any(waits)
 
-    def forgetting(self, log_starts: tuple[int, int]) -> Steps[bool]:
+    def forgetting(self, kept: LogsKept) -> Steps[bool]:
         """Forget what is final by now, by small steps; return whether to go on after a cut.
 
-        `log_starts`: where the logs begin, raw and rekeyed. What only deleted events could bring
-        back stays. While the members of many sets are to go, nothing more is looked at.
+        `kept`: what the logs still have. What only deleted events could bring back stays. While the
+        members of many sets are to go, nothing more is looked at.
         """
         event_ranges, leaving = self._partition.event_ranges, self._partition.members.leaving
         if not self._final:
@@ -103,11 +105,19 @@ class Forgetting:
                 return False
             name = self._schedule.named(self._final[-1])
             waited_for = self._waiting.pop(name, set())
-            if not event_ranges.names_before(event_ranges.meter_keys_of(name), *log_starts):
+            meter_keys = event_ranges.meter_keys_of(name)
+            if not event_ranges.names_lacking(meter_keys, kept) or self._are_kept(name, kept):
                 yield from self._forgetting_one(name, waited_for)
             self._final.pop()
             yield
         return bool(self._final)
+
+    def _are_kept(self, name: SubscriptionKey, kept: LogsKept) -> bool:
+        """Return whether the events are there of all that is not forgotten yet."""
+        partition = self._partition
+        meter_keys = partition.event_ranges.meter_keys_of(name)
+        appended = {key: at for key in meter_keys if (at := kept_from(partition, key)) is not None}
+        return not partition.event_ranges.names_lacking(meter_keys, kept, appended)
 
     def _take_final(self) -> None:
         """Take over those whose time has come."""

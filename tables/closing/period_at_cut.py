@@ -45,7 +45,7 @@ from tables.closing.period_before import PeriodBefore
 from tables.closing.reasons import Reasons
 from tables.closing.revision import Alike, Closing, next_revision
 from tables.partition.partition import Partition
-from tables.routing.period_charges import PeriodCharge
+from tables.routing.period_charges import PeriodCharge, PeriodCharges
 from tables.routing.route import Route
 
 CELLS_A_STEP = 64
@@ -289,7 +289,7 @@ class PeriodAtCut:
                 for filter_id, groups in names:
                     bucket, keys = None, default_keys
                     if filter_id is not None:
-                        bucket = filters.get(filter_id) or _bucket_before(span, filter_id)
+                        bucket = filters.get(filter_id) or _before(charges, span, filter_id)
                         keys = charge.group_keys(bucket)
                     keys = charges.keys_that_fit(charge, filter_id, groups, keys)
                     cell = charges.name_under(charge.id, filter_id, groups, keys)
@@ -473,9 +473,13 @@ class PeriodAtCut:
 _NOTHING = CellFigures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO)
 
 
-def _bucket_before(span: Span, filter_id: str) -> ChargeFilter:
-    """Return a bucket of cells of before: a history record comes into force, and somebody reads."""
-    return told_of(span.fold.charge, span.fold.metric).filters[filter_id]
+def _before(charges: PeriodCharges, span: Span, filter_id: str) -> ChargeFilter:
+    """Return a bucket of cells of before: a history record comes into force, and somebody reads.
+
+    Or they cannot be folded anew.
+    """
+    known = told_of(span.fold.charge, span.fold.metric).filters.get(filter_id)
+    return known or charges.filter_before(span.key.charge_id, filter_id)
 
 
 def _figures_told(cell: PublishedCell) -> CellFigures:

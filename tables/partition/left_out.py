@@ -91,3 +91,39 @@ def first_due_ms(timeline: Timeline, done_ms: int) -> int:
 def appended_from(dated_ms: int) -> int:
     """Return since when events dated from a period's start on are appended, but for early ones."""
     return max(0, dated_ms - EARLY_MS - CLOCKS_APART_MS)
+
+
+def kept_from(partition: Partition, meter_key: MeterKey) -> int | None:
+    """Return since when events were appended of what is not forgotten; None: ever.
+
+    No route is made for it.
+    """
+    name, code = meter_key[:2], meter_key[2]
+    known = partition.event_ranges.find(name, code)
+    metric = partition.definitions.metric(meter_key[0], code)
+    if known is None or known.forgotten_ms < 0 or metric is None or metric.recurring:
+        return None
+    forgotten_ms = known.forgotten_ms
+    timelines = partition.timelines.open(name, forgotten_ms)
+    first = (next(timeline.open_at(forgotten_ms + 1), None) for _, timeline in timelines)
+    starts_ms = [period.start_ms for period in first if period is not None]
+    return _appended_unless_early(known, min([*starts_ms, forgotten_ms + 1]))
+
+
+def read_from(
+    partition: Partition, meter_key: MeterKey, old: Route, new: Route, corrected_ms: int | None
+) -> int | None:
+    """Return since when events were appended that a refold to a new route reads; None: ever.
+
+    Arguments are those of `dated_from`.
+    """
+    known = partition.event_ranges.find(meter_key[:2], meter_key[2])
+    if known is None or known.forgotten_ms < 0:
+        return None
+    return _appended_unless_early(
+        known, dated_from(partition, meter_key, old, new, known, corrected_ms)
+    )
+
+
+def _appended_unless_early(known: EventRanges, dated_ms: int) -> int | None:
+    return appended_from(dated_ms) if known.early_ms < dated_ms > FROM_THE_FIRST else None

@@ -13,7 +13,9 @@ from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import MeterKey
 from tables.changelogged.members import Members
+from tables.changelogged.presence import LogsKept
 from tables.event_index.index import EventIndex
+from tables.partition.left_out import read_from
 from tables.partition.partition import Partition
 
 
@@ -21,27 +23,27 @@ def needs_deleted(
     state: Partition,
     impact: Impact,
     after: Callable[[], Steps[Definitions]],
-    log_starts: tuple[int, int],
+    kept: LogsKept,
 ) -> Steps[bool]:
-    """Return whether a definition sends events elsewhere that lie before where the logs begin.
+    """Return whether a definition sends events elsewhere that the logs have no longer.
 
     `after`: the definitions with it, made when they are needed.
     """
     then: Partition | None = None
     for meter_key in state.redirection.meter_keys_of(impact, NEVER_MS):
         yield
-        if not state.event_ranges.names_before([meter_key], *log_starts):
+        if not state.event_ranges.names_lacking([meter_key], kept):
             continue
         if then is None:
             definitions = yield from after()
             then = Partition(state.number, definitions, EventIndex(), Members(capacity=None))
-        if _goes_elsewhere(state, meter_key, then):
+        if _lacks_some(state, meter_key, then, kept):
             return True
     return False
 
 
-def _goes_elsewhere(state: Partition, meter_key: MeterKey, then: Partition) -> bool:
-    """Return whether a meter key's events count otherwise under another partition's definitions."""
+def _lacks_some(state: Partition, meter_key: MeterKey, then: Partition, kept: LogsKept) -> bool:
+    """Return whether events count otherwise under another partition's definitions and are gone."""
     event_ranges = state.event_ranges.find(meter_key[:2], meter_key[2])
     if event_ranges is None:
         return False
@@ -49,5 +51,9 @@ def _goes_elsewhere(state: Partition, meter_key: MeterKey, then: Partition) -> b
         (event_ranges.newest_ms, event_ranges.appended_ms),
         state.standing.history_ms,
     )
-    now = state.routes.compile(meter_key)
-    return not then.routes.compile(meter_key, None, history_ms).leads_like(now, *reach)
+    now, new = state.routes.compile(meter_key), then.routes.compile(meter_key, None, history_ms)
+    if new.leads_like(now, *reach):
+        return False
+    # What is forgotten stays so where it can.
+    appended_ms = read_from(state, meter_key, state.views.route_of(meter_key), new, None)
+    return kept.lacks(event_ranges, appended_ms)

@@ -87,6 +87,8 @@ def _parts(
     filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
     parts: dict[_Part, list[CellName]] = {}
     for filter_id, of_both in names:
+        if not fold.fits(filter_id, of_both):
+            continue
         bucket = None if filter_id is None else filters[filter_id]
         groups, texts = fold.split(filter_id, of_both)
         grouping = dict(zip(charge.group_keys(bucket), groups, strict=True))

@@ -206,10 +206,10 @@ class Regrouped:
         for number, (filter_id, groups) in enumerate(names, 1):
             if number % STEP_ITEMS == 0:
                 yield
-            bucket = None if filter_id is None else filters[filter_id]
+            bucket = None if filter_id is None else filters.get(filter_id)
             keys = charge.group_keys(bucket)
-            if len(keys) != len(groups):
-                # It cannot be folded anew, and stands as it was grouped before.
+            if (bucket and bucket.id) != filter_id or len(keys) != len(groups):
+                # It cannot be folded anew, and stands as it was folded before.
                 return None
             texts = dict(zip(keys, groups, strict=True))
             if not wanted.group.keys() <= texts.keys():

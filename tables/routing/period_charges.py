@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -176,14 +177,28 @@ class PeriodCharges:
 
     def _last_keys(self, charge_id: str, filter_id: str | None, count: int) -> tuple[str, ...]:
         """Return the last keys of a bucket that were so many, among all versions of the plan."""
-        for plan in reversed(list(self._plans.all())):
-            for charge in plan.charges:
-                buckets = (None, *charge.filters) if charge.id == charge_id else ()
-                for bucket in buckets:
-                    known = charge.group_keys(bucket)
-                    if (bucket and bucket.id) == filter_id and len(known) == count:
-                        return known
+        versions = ((charge, bucket.id, bucket) for charge, bucket in self._buckets(charge_id))
+        defaults = ((charge, None, None) for charge in self._versions(charge_id))
+        for charge, identity, bucket in chain(versions, defaults):
+            known = charge.group_keys(bucket)
+            if identity == filter_id and len(known) == count:
+                return known
         return ()
+
+    def filter_before(self, charge_id: str, filter_id: str) -> ChargeFilter:
+        """Return a bucket as it was last: a cell stands in it that is not folded anew."""
+        name = ("filter", charge_id, filter_id)
+        return self.told_once(
+            name, lambda: next(b for _, b in self._buckets(charge_id) if b.id == filter_id)
+        )
+
+    def _buckets(self, charge_id: str) -> Iterator[tuple[Charge, ChargeFilter]]:
+        """Yield the buckets of a charge in all versions of the plan, those of the last first."""
+        return ((c, bucket) for c in self._versions(charge_id) for bucket in c.filters)
+
+    def _versions(self, charge_id: str) -> Iterator[Charge]:
+        plans = reversed(list(self._plans.all()))
+        return (charge for plan in plans for charge in plan.charges if charge.id == charge_id)
 
     def keys_of(self, name: PublishedCellKey) -> tuple[str, ...]:
         """Return the keys that a cell is grouped by."""

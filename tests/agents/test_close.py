@@ -29,6 +29,7 @@ from app.runtime.progress import Progress, ProgressTable
 from app.settings import Settings
 from app.wire.arrivals import Arrival, SubscriptionKey
 from tables.changelogged.members import Members, pack_member
+from tables.changelogged.presence import LogsKept
 from tables.closing.close import close_subscription, next_cut, settle
 from tables.closing.instants import STEPS_AT_ONCE, Deciding, instants_at
 from tables.closing.schedule import Schedule
@@ -231,13 +232,13 @@ async def test_who_is_final_is_forgotten_with_cuts_in_between() -> None:
     told = True, True, False
     goes_on = iter(told)
 
-    async def log_starts(number: int) -> tuple[int, int]:
-        return 0, 0
+    async def kept(number: int) -> LogsKept:
+        return LogsKept()
 
     async def run(work: Any, steps: bool) -> bool:
         return steps
 
-    forgetting = SimpleNamespace(has_work=True, forgetting=lambda starts: next(goes_on))
+    forgetting = SimpleNamespace(has_work=True, forgetting=lambda kept: next(goes_on))
     owned: Any = SimpleNamespace(
         number=0,
         state=SimpleNamespace(members=Members()),
@@ -246,7 +247,7 @@ async def test_who_is_final_is_forgotten_with_cuts_in_between() -> None:
         next_flush=SimpleNamespace(note_moved=lambda: None),
         shared=SimpleNamespace(
             settings=SimpleNamespace(raw_partitions=1),
-            offsets=SimpleNamespace(log_starts=log_starts),
+            offsets=SimpleNamespace(kept=kept),
         ),
     )
     everybody: Any = SimpleNamespace(all_read=lambda version, partitions: True)

@@ -52,6 +52,7 @@ from tables.cells.noted import FEW_CELLS
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.instants import CHAIN_AT_HAND_MS
 from tables.changelogged.members import MemberKey, unpack_member
+from tables.changelogged.presence import LogsKept
 from tables.closing.close import next_cut
 from tables.partition.staleness import Staleness
 from tables.reading.usage import current_usage
@@ -452,6 +453,22 @@ class Player:
         folded = {"events-raw": checkpoint.raw_next, "events-rekeyed": checkpoint.rekeyed_next}
         for topic, next_offset in folded.items():
             self.broker.log(topic, number).delete_before(next_offset - step.left)
+        self.parked |= self._unnamed()
+
+    def _unnamed(self) -> set[SubscriptionKey]:
+        """Whose deleted events no worker has noted one by one: whoever defines them finds none."""
+        owned, deleted = self._owned(), set[tuple[int, int]]()
+        for number in range(self.script.partitions):
+            log = self.broker.log("events-raw", number)
+            deleted |= {(entry.partition, entry.offset) for entry in log.deleted}
+        return {
+            arrival.name
+            for arrival in arrivals_in(self.broker, self.script.partitions)
+            if (arrival.raw_partition, arrival.raw_offset) in deleted
+            and not any(
+                one.state.event_ranges.find(arrival.name, arrival.event.code) for one in owned
+            )
+        }
 
     def _place(self, external_id: str, place: int | None, organization_id: str = ORG) -> int:
         if place is not None:
@@ -644,9 +661,15 @@ class Player:
     def _verify(self, owned: list[OwnedPartition]) -> None:
         """Let the program look for itself: it must find nothing."""
         arrivals = arrivals_in(self.broker, self.script.partitions)
+        raw, rekeyed = (
+            [self.broker.log(topic, n).start for n in range(self.script.partitions)]
+            for topic in ("events-raw", "events-rekeyed")
+        )
         for one in owned:
             home = [a for a in arrivals if one.shared.homes.of(*a.name) == one.number]
-            self.violations += verified(one.state, home, self.parked)
+            ranges, kept = one.state.event_ranges, LogsKept(max(raw), max(rekeyed))
+            lacking = ranges.names_lacking(ranges.all_meter_keys(), kept) if any(raw) else set()
+            self.violations += verified(one.state, home, self.parked | lacking)
 
     def _kept_members(self, owned: OwnedPartition) -> dict[MemberKey, Member] | None:
         """What the changelog has; None if it was torn, which is looked at when it is needed."""

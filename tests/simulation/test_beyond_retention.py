@@ -210,6 +210,54 @@ def test_what_stands_in_other_groups_has_records_of_its_own(tmp_path: Path, *, m
     run(in_simulation(Script(1, 1, steps), 0, tmp_path, act))
 
 
+def test_what_stands_in_another_filter_is_told_as_it_was(tmp_path: Path) -> None:
+    """The charge has that filter no more, and is presented by keys."""
+
+    def charged(player: Player, *filters: Any) -> bytes:
+        plan = player.workers[0].engine.definitions.plan(ORG, "plan")
+        assert plan is not None
+        (body,) = plan_body(["count"])["charges"]
+        properties = {"amount": "1", "presentation_group_keys": [{"value": "u"}]}
+        charge = {**body, "id": plan.charges[0].id, "properties": properties}
+        charges = [{**charge, "filters": [*filters]}]
+        return commands.update_plan(ORG, "plan", {"charges": charges}).encode()
+
+    async def act(player: Player) -> None:
+        await begin(player)
+        await player.workers[0].assign(frozenset({0}))
+        named = commands.update_billable_metric(
+            ORG, "count", {"filters": [{"key": "g", "values": ["x"]}]}
+        )
+        only_x = {"values": {"g": ["x"]}, "properties": {"amount": "2"}}
+        for value in (named.encode(), charged(player, only_x)):
+            player.broker.append(METER_DEFINITIONS, 0, None, value)
+            await asyncio.sleep(2)
+        for number in range(3):
+            event = Event("count", f"t{number}", properties={"g": "x", "u": "a"})
+            await append(player, event, pause_s=2)
+        delete_raw(player)
+        player.broker.append(METER_DEFINITIONS, 0, None, charged(player))
+        await asyncio.sleep(5)
+        await restart(player)
+        event = Event("count", "after", properties={"g": "x", "u": "a"})
+        await append(player, event, pause_s=5)
+        player._leap(Pass(WEEK_MS, WEEK_MS))
+        player._leap(Pass(2 * HOUR_MS))
+        await asyncio.sleep(10)
+        assert player.workers[0].engine.failure is None
+        for topic, kind in {
+            "usage-records": "usage.recorded",
+            "usage-daily": "usage.daily",
+        }.items():
+            entries = player.broker.log(topic, 0).entries
+            found = [json.loads(entry.value) for entry in entries if entry.value is not None]
+            told = {each["id"]: each for each in found if each["type"] == kind}
+            assert sorted(each["units"] for each in told.values()) == ["1.0", "3.0"], topic
+
+    steps = defined(daily_records=True)
+    run(in_simulation(Script(1, 1, steps), 0, tmp_path, act))
+
+
 def test_undefined_names_are_sought_in_what_is_left(tmp_path: Path) -> None:
     """Of more of them than are kept one by one the first events are deleted."""
     name = (ORG, "late")
@@ -263,3 +311,51 @@ def test_what_cannot_be_made_again_is_left_as_it_is(tmp_path: Path) -> None:
         assert cells.entries == kept
 
     run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))
+
+
+def kept_weeks(player: Player) -> int:
+    """Weeks of which the partition has cells."""
+    state = player.workers[0].engine.owned[0].state
+    spans = state.packing.route_of((*NAME, "count")).spans
+    return sum(len(span.layers) for span in spans)
+
+
+async def weeks(player: Player, count: int, kept: int) -> None:
+    """An event each week; what was appended more than `kept` weeks ago is deleted."""
+    log = player.broker.log("events-raw", 0)
+    for week in range(count):
+        await append(player, Event("count", f"w{week}", properties={"g": "x"}), pause_s=2)
+        player._leap(Pass(WEEK_MS))
+        await asyncio.sleep(4)
+        before_ms = player.clock.now_ms() - kept * WEEK_MS
+        gone = [entry.offset for entry in log.entries if entry.timestamp < before_ms]
+        if gone:
+            log.delete_before(gone[-1] + 1)
+
+
+def test_who_is_older_than_the_log_forgets_and_is_corrected(tmp_path: Path) -> None:
+    """Of its last weeks all events are there."""
+
+    async def act(player: Player) -> None:
+        await begin(player)
+        await player.workers[0].assign(frozenset({0}))
+        await weeks(player, 12, kept=4)
+        engine = player.workers[0].engine
+        owned = engine.owned[0]
+        assert kept_weeks(player) <= 3
+        for number in range(2):
+            await append(player, Event("count", f"m{number}", properties={"g": "x"}), pause_s=2)
+        player.broker.append(METER_DEFINITIONS, 0, None, grouped_by(player, "g"))
+        await asyncio.sleep(10)
+        assert not owned.state.stale.parked
+        usage = current_usage(owned.state, NAME, player.clock.now_ms())
+        assert usage is not None
+        assert [(row.grouped_by, row.events_count) for row in usage.rows] == [((("g", "x"),), 2)]
+        await append(player, Correction("m1", "c1"), Correction("w1", "c2"), pause_s=5)
+        assert engine.failure is None
+        assert events_count(player) == 1
+        (one,) = engine.definitions.set_asides.listed()
+        assert one.code == RefusalCode.BEYOND_RETENTION
+
+    steps = defined(late_window_s=0)
+    run(in_simulation(Script(1, 1, steps), 0, tmp_path, act))

@@ -27,6 +27,7 @@ from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.instants import InstantTable
 from tables.changelogged.members import MemberKey, SetKey
+from tables.changelogged.presence import LogsKept
 from tables.closing.changed import changed_at
 from tables.closing.close import close_subscription, entering_history, next_cut, settle
 from tables.closing.forgetting import Forgetting
@@ -56,7 +57,7 @@ from tests.world.definitions import (
 T = TypeVar("T")
 Key = TypeVar("Key", bytes, MemberKey)
 
-FROM_THE_START = (0, 0)
+FROM_THE_START = LogsKept()
 """The logs have lost nothing."""
 
 

@@ -26,6 +26,7 @@ from app.log import facts
 from app.runtime.apart import FirstFailure
 from app.runtime.dead_letters import Source
 from app.runtime.partition.owned import OwnedPartition
+from app.runtime.partition.retained import reads_beyond_retention
 from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of, index_of
 from app.wire.decode import is_tick
 from app.wire.keys import message_key
@@ -212,7 +213,7 @@ async def without_lost(
 
     They are named before anything of them is folded, so that no fold takes them.
     """
-    lost = [each for each in corrections if await owned.reads_beyond_retention(each)]
+    lost = [each for each in corrections if await reads_beyond_retention(owned, each)]
     if not lost:
         return list(corrections)
     await _append(owned, [_lost(owned, each) for each in lost], RefusalCode.BEYOND_RETENTION)

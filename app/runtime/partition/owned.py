@@ -38,7 +38,6 @@ from app.runtime.partition.table_work import TableWork
 from app.runtime.partition.verdicts import Verdicts
 from app.runtime.progress import Progress
 from app.wire.arrivals import CorrectionArrival, MeterKey, Run
-from app.wire.identity import event_id
 from app.wire.refusals import Refusal
 from tables.changelogged.members import MemberKey
 from tables.partition.intake import WaitForDefinitions
@@ -383,18 +382,6 @@ class OwnedPartition:
         if self.state.ignored:
             self.shared.tally.not_counted.update(self.state.ignored)
             self.state.ignored.clear()
-
-    async def reads_beyond_retention(self, correction: CorrectionArrival) -> bool:
-        """Return whether a correction needs events read again that are deleted."""
-        identity = event_id(*correction.name, correction.correction.transaction_id)
-        state = self.state
-        if state.index.find(identity) is None:
-            return False
-        meter_keys, starts = (
-            state.event_ranges.meter_keys_of(correction.name),
-            self.shared.offsets.log_starts,
-        )
-        return bool(state.event_ranges.names_before(meter_keys, *await starts(self.number)))
 
     async def flush(self) -> None:
         """Write everything changed, then acknowledge it; see `Flusher.flush`."""

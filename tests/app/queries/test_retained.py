@@ -12,14 +12,15 @@ from app.definitions import commands
 from app.definitions.log import apply, applying, decide
 from app.definitions.outcome import Applied, Impact
 from app.definitions.state import Definitions
+from app.definitions.timeline import NEVER_MS
 from app.meter.errors import BeyondRetention, Unavailable
 from app.queries.gateway import Gateway
 from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import runs_of
-from tables.changelogged.presence import NOTED_TO_MS
+from tables.changelogged.presence import NOTED_TO_MS, LogsKept
 from tests.app.runtime.partition.test_owned import AT_MS, owned_of, sent
-from tests.world.clock import START_MS, WEEK_MS
-from tests.world.definitions import ORG
+from tests.world.clock import DAY_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.definitions_log import metric_body
 from tests.world.topics import no_topics
 
@@ -34,13 +35,16 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"app.definitions.{module}.STEP_ITEMS", 1)
 
 
-async def with_event(at_ms: int) -> tuple[Gateway, OwnedPartition]:
-    """A partition with an event that the log has no longer, and a gateway over it."""
+async def with_event(at_ms: int, raw_since_ms: int = NEVER_MS) -> tuple[Gateway, OwnedPartition]:
+    """A partition with an event that the log has no longer, and a gateway over it.
+
+    `raw_since_ms`: append time of the first record that it has.
+    """
     owned = owned_of("count")
     await owned.fold(runs_of([sent("a", at_ms)]), raw_next=1, append_time_ms=at_ms)
 
-    async def starts(numbers: Any) -> dict[int, tuple[int, int]]:
-        return dict.fromkeys(numbers, (100, 0))
+    async def kept_of(numbers: Any) -> dict[int, LogsKept]:
+        return dict.fromkeys(numbers, LogsKept(100, 0, raw_since_ms))
 
     engine = SimpleNamespace(
         definitions=owned.state.definitions,
@@ -48,7 +52,7 @@ async def with_event(at_ms: int) -> tuple[Gateway, OwnedPartition]:
         shared=owned.shared,
         brokers=owned.shared.brokers,
         clock=SimpleNamespace(now_ms=lambda: ENDED_MS),
-        offsets=SimpleNamespace(log_starts_of=starts),
+        offsets=SimpleNamespace(kept_of=kept_of),
         settings=owned.shared.settings,
         append=None,
     )
@@ -66,6 +70,20 @@ async def test_a_plan_is_not_deleted_under_events_after_its_end_that_are_gone() 
     gateway, owned = await with_event(START_MS + WEEK_MS)
     with pytest.raises(BeyondRetention):
         await gateway.definer._require_retained(DELETE, impact_of(owned))
+
+
+@pytest.mark.parametrize("before_ms", [0, 9 * DAY_MS])
+async def test_of_what_is_forgotten_nothing_has_to_be_there(before_ms: int) -> None:
+    """The log begins so long before the first events that are not forgotten."""
+    at_ms = START_MS + WEEK_MS
+    gateway, owned = await with_event(at_ms, at_ms - before_ms)
+    owned.state.event_ranges.note_forgotten((ORG, SUBSCRIPTION, "count"), START_MS)
+    requiring = gateway.definer._require_retained(DELETE, impact_of(owned))
+    if before_ms:
+        await requiring
+    else:
+        with pytest.raises(BeyondRetention):
+            await requiring
 
 
 async def test_events_before_its_end_stay_where_they_are() -> None:

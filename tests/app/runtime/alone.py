@@ -20,6 +20,7 @@ from app.runtime.progress import Progress
 from app.runtime.raw_lookup import RawPlace
 from app.settings import Settings
 from app.wire.arrivals import Arrived
+from tables.changelogged.presence import LogsKept
 from tests.world.clock import ManualClock
 
 
@@ -42,6 +43,9 @@ class Alone:
 
     async def log_starts(self, number: int) -> tuple[int, int]:
         return 0, 0
+
+    async def kept(self, number: int) -> LogsKept:
+        return LogsKept()
 
     async def logs_since(self, number: int, at_ms: int) -> tuple[int, int]:
         return 0, 0

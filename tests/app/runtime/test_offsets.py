@@ -13,6 +13,7 @@ from app.kafka.names import TopicPartition
 from app.kafka.topics import EVENTS_REKEYED, admin_client, ensure_topics
 from app.runtime.offsets import Offsets
 from app.settings import Settings
+from tables.changelogged.presence import LogsKept
 from tables.partition.left_out import appended_from
 
 pytestmark = pytest.mark.servers
@@ -41,6 +42,7 @@ async def test_it_is_the_first_record_since_then_or_the_end(settings: Settings) 
         assert await offsets.logs_since(0, later_ms) == (3, 0)
         assert await offsets.logs_since(0, later_ms + 1) == (3, 1)
         assert await offsets.logs_since(0, appended_from(NEVER_MS)) == (3, 1)
+        assert await offsets.kept(0) == LogsKept()
         # Of what is deleted nobody can tell whether it came since then, unless more is left.
         tp = TopicPartition(raw, 0)
         for deleted in (1, 2, 3):
@@ -48,6 +50,10 @@ async def test_it_is_the_first_record_since_then_or_the_end(settings: Settings) 
                 await admin.delete_records({tp: RecordsToDelete(deleted)})
             since = 2 if deleted < 2 else 0
             assert await offsets.logs_since(0, appended_ms[1] + 1) == (since, 0)
+            kept = LogsKept(deleted, 0, (*appended_ms, NEVER_MS)[deleted])
+            assert await offsets.kept(0) == kept
+            # Nobody asks for the same again.
+            assert await offsets.kept(0) is await offsets.kept(0)
     finally:
         await offsets.stop()
 
@@ -55,4 +61,5 @@ async def test_it_is_the_first_record_since_then_or_the_end(settings: Settings) 
 async def test_times_of_a_test_clock_tell_nothing(settings: Settings) -> None:
     offsets = Offsets(settings.model_copy(update={"test_clock": True}))
     assert await offsets.logs_since(0, 1) == (0, 0)
+    assert await offsets._kept_from(0, 3, 2) == LogsKept(3, 2)
     await offsets.stop()

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from app.definitions.timeline import NEVER_MS
-from tables.changelogged.presence import NOTED_TO_MS, EventRanges
+from tables.changelogged.presence import NOTED_TO_MS, EventRanges, LogsKept
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
@@ -171,3 +171,23 @@ def test_a_record_of_an_older_program_is_read_and_replaced_when_it_changes(
     live.deliver([arrived("count", 6, START_MS + HOUR_MS + 1)])
     live.restart()
     assert ranges(live).newest_ms == START_MS + 2 * HOUR_MS
+
+
+def test_one_log_does_not_tell_that_a_name_was_kept_before_the_rest() -> None:
+    """What was forwarded is read beside the home's own: its first may have come later."""
+    rest = EventRanges(raw_first=1, rekeyed_first=1)
+    assert not EventRanges(rekeyed_first=0).begins_before(rest)
+    assert not EventRanges(raw_first=0, rekeyed_first=1).begins_before(rest)
+    assert EventRanges(raw_first=0, rekeyed_first=0).begins_before(rest)
+    assert EventRanges(raw_first=0).begins_before(EventRanges(raw_first=1))
+
+
+def test_logs_lack_what_was_appended_before_their_first_records() -> None:
+    kept = LogsKept(5, 3, raw_since_ms=START_MS)
+    own, forwarded = EventRanges(raw_first=4), EventRanges(raw_first=4, rekeyed_first=2)
+    assert not kept.lacks(EventRanges(raw_first=5, rekeyed_first=3))
+    assert kept.lacks(own)
+    assert kept.lacks(own, START_MS)
+    assert not kept.lacks(own, START_MS + 1)
+    # Nobody knows since when that log has all.
+    assert kept.lacks(forwarded, START_MS + 1)

@@ -15,6 +15,7 @@ from app.definitions.model import FOLD_VERSION, SettingsRecord
 from app.wire.arrivals import CorrectionArrival
 from app.wire.events import Correction
 from tables.changelogged.checkpoint import FORGETTING_VERSION, Checkpoint
+from tables.changelogged.presence import LogsKept
 from tables.closing.close import closing, entering_history, next_cut
 from tables.closing.forgetting import Forgetting
 from tables.closing.schedule import Schedule
@@ -259,7 +260,7 @@ def test_what_deleted_events_would_bring_back_stays() -> None:
     schedule = Schedule(one.partition, ())
     found = Forgetting(one.partition, schedule)
     found.note_due([schedule.number_of(NAME)], START_MS + WEEK_MS)
-    drained(found.forgetting((1, 0)))
+    drained(found.forgetting(LogsKept(raw_start=1)))
     assert layers(one, "sum") == 1
 
 
