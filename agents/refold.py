@@ -72,12 +72,10 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
             async with scanner(owned) as scan:
                 scan.count_for("refold")
                 kept = await owned.shared.offsets.kept(owned.number)
-                lost = owned.state.event_ranges.names_lacking(
-                    job.meter_keys, kept, job.appended_from
-                )
+                lost = owned.state.event_ranges.names_lacking(meter_keys, kept, job.appended_from)
                 # Of names that nobody had defined what is left is found.
-                is_search_cut = REST[:2] in lost
                 lost.discard(REST[:2])
+                job.search_in(kept)
                 if lost:
                     async with shaping, owned.lock:
                         _let_stand(owned, lost, _DELETED, meter_keys, names)
@@ -95,9 +93,8 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
                             if job.waits_past_ms < 0 and await turn.run(
                                 job.swapping(), urgent=True
                             ):
-                                found = job.meter_keys - meter_keys.keys()
                                 meter_keys, names = {}, {}
-                                _swapped(owned, job, corrected, found if is_search_cut else ())
+                                _swapped(owned, job, corrected, job.unsure(kept))
     except BeyondRetention:
         # Retention came in between: the next look at the logs tells whose events are gone.
         log.warning("Events are deleted while they are read again", exc_info=True)

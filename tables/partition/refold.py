@@ -18,7 +18,7 @@ from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.cells.cell import GroupCell
 from tables.cells.keys import append_time_of
 from tables.changelogged.members import Members, SetKey
-from tables.changelogged.presence import REST, first_offsets
+from tables.changelogged.presence import REST, LogsKept, first_offsets
 from tables.event_index.entries import Entry
 from tables.fold import Folded, apply_members, fold_run
 from tables.not_counted import NotCounted
@@ -175,6 +175,20 @@ class Refold:
         self._freed.begin()
         self.waits_past_ms = -1
         """Definitions must be applied past it, or some event cannot be judged."""
+
+    def search_in(self, kept: LogsKept) -> None:
+        """Search for undefined names in what the logs still have."""
+        if self._search is not None:
+            self._search.kept = kept
+
+    def unsure(self, kept: LogsKept) -> list[MeterKey]:
+        """Return which of the names that were found may have events that are deleted."""
+        search = self._search
+        if search is None:
+            return []
+        found = search.found | search.lacking
+        names = self.partition.event_ranges.names_lacking(found, kept)
+        return sorted(key for key in found if key[:2] in names)
 
     def drop(self) -> None:
         """Drop the spans made here: it came to nothing, or to what was taken over."""

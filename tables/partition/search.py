@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
+from tables.changelogged.presence import LogsKept
 from tables.partition.partition import Partition
 
 
@@ -19,14 +20,18 @@ class Search:
         self._partition = partition
         self._defined_ms = (partition.checkpoint.searched_ms, partition.definitions.append_time_ms)
         self._searched_for = partition.redefinition.searched_for()
-        self._found: set[MeterKey] = set()
+        self.found: set[MeterKey] = set()
         """Meter keys that were undefined, with events that may be noted with the rest only."""
+        self.kept = LogsKept()
+        """What the logs have, for whoever reads from them."""
+        self.lacking: set[MeterKey] = set()
+        """What cannot be folded anew: some events that are noted apart are deleted."""
         self.reads_all = True
         """Whether all events of what was found are read, also those that are noted apart."""
 
     def begin(self) -> None:
         """Have everything fed again."""
-        self._found, self.reads_all = set(), True
+        self.found, self.reads_all = set(), True
 
     def finding(self, arrivals: Iterable[Arrival], known: set[MeterKey]) -> Iterator[MeterKey]:
         """Yield each meter key of names that were undefined and are defined now, once.
@@ -42,12 +47,16 @@ class Search:
                 codes += [event.code for held in history if (event := held.event) is not None]
             for code in codes:
                 meter_key = (*name, code)
-                if meter_key in self._found or not self._is_sought(meter_key):
+                if meter_key in self.found or not self._is_sought(meter_key):
                     continue
                 entry = index.find(arrival.identity)
                 if entry is None or entry[1:5] != arrival.place:
                     continue
-                self._found.add(meter_key)
+                own = self._partition.event_ranges.find(name, code)
+                if own is not None and self.kept.lacks(own):
+                    self.lacking.add(meter_key)
+                    continue
+                self.found.add(meter_key)
                 if meter_key not in known:
                     self.reads_all &= self._partition.event_ranges.rest_covers(meter_key)
                 yield meter_key
@@ -63,7 +72,7 @@ class Search:
     def keep(self) -> set[SubscriptionKey]:
         """Keep what was found by itself; return names that corrections are about."""
         partition, recorrected = self._partition, set[SubscriptionKey]()
-        for org, external_id, code in sorted(self._found):
+        for org, external_id, code in sorted(self.found):
             entry = partition.event_ranges.of((org, external_id), code)
             if partition.event_ranges.rest is not None:
                 entry.merge(partition.event_ranges.rest)

@@ -872,8 +872,8 @@ BUGS = (
     Bug(
         "names-found-beyond-retention-stand-for-whole",
         "agents/refold.py",
-        "found if is_search_cut else ()",
-        "()",
+        "_swapped(owned, job, corrected, job.unsure(kept))",
+        "_swapped(owned, job, corrected, ())",
         "tests/simulation/test_beyond_retention.py"
         "::test_undefined_names_are_sought_in_what_is_left",
     ),
@@ -944,8 +944,8 @@ BUGS = (
     Bug(
         "refold-of-who-is-older-than-the-log-reads-all",
         "agents/refold.py",
-        "job.meter_keys, kept, job.appended_from",
-        "job.meter_keys, kept",
+        "names_lacking(meter_keys, kept, job.appended_from)",
+        "names_lacking(meter_keys, kept)",
         "tests/simulation/test_beyond_retention.py"
         "::test_who_is_older_than_the_log_forgets_and_is_corrected",
     ),

@@ -26,12 +26,12 @@ from app.kafka.topics import (
     PUBLISHED_CHANGELOG,
     admin_client,
 )
-from app.kafka.transactions import PartitionProducer, Record
+from app.kafka.transactions import Fenced, PartitionProducer, Record
 from app.meter.errors import BeyondRetention
 from app.runtime.context import WorkerContext
 from app.runtime.partition.member_sync import fill
 from app.runtime.partition.owned import OwnedPartition
-from app.runtime.topics.changelogs import newest_values
+from app.runtime.topics.changelogs import CHECKPOINT_KEY, newest_values
 from app.runtime.topics.daily_topic import daily_of
 from app.runtime.topics.instants_topic import read_instants
 from app.runtime.topics.spooled_newest import spool_of
@@ -75,11 +75,12 @@ async def fold_anew(
     The first flush at the latest deletes all that an earlier state left behind. With old members
     and index rows, events folded again would look like repetitions, or count twice.
 
-    Raises BeyondRetention, and leaves everything as it is, if events are deleted.
+    Raises BeyondRetention, and leaves everything as it is, if events are deleted; Fenced if another
+    owner goes on with it.
     """
     settings, store = shared.settings, shared.members
     if known.flush > 0:
-        await _require_whole(number, shared)
+        await _require_whole(number, durable, producer, shared)
     void = _FOLDED_ANEW if published.whole else (*_FOLDED_ANEW, PUBLISHED_CHANGELOG)
     unread = [name for name in void if name not in newest]
     newest = {**newest, **await newest_values(settings, unread, number)}
@@ -129,13 +130,22 @@ async def fold_anew(
     return owned
 
 
-async def _require_whole(number: int, shared: WorkerContext) -> None:
-    """Raise BeyondRetention unless its logs have their first records."""
+async def _require_whole(
+    number: int, durable: bytes | None, producer: PartitionProducer, shared: WorkerContext
+) -> None:
+    """Raise BeyondRetention unless its logs have their first records.
+
+    `durable`: the checkpoint of the state that is torn. Another one is there if a newer owner has
+    flushed while it was read.
+    """
     settings = shared.settings
     topics = settings.topic(settings.raw_topic), settings.topic(EVENTS_REKEYED)
     begins = zip(topics, await shared.offsets.log_starts(number), strict=True)
     told = " and ".join(f"{topic} begins at offset {start}" for topic, start in begins if start)
     if told:
+        changelog = settings.topic(CELLS_CHANGELOG)
+        if await producer.newest(changelog, CHECKPOINT_KEY) != durable:
+            raise Fenced(f"partition {number} has a newer owner")
         raise BeyondRetention(
             f"The state of partition {number} is torn, and {told}: what is left of the events does "
             "not come to it again. Nothing is changed. Put the changelogs back from a copy, or all "
