@@ -13,7 +13,7 @@ from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.definitions.timeline import ceil_to
 from app.wire.arrivals import Arrival, MeterKey
-from tables.changelogged.presence import NOTED_TO_MS, REST
+from tables.changelogged.presence import NOTED_TO_MS, REST, LogsKept
 from tables.partition.refold import Refold
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
@@ -237,3 +237,31 @@ def test_a_name_that_is_kept_late_is_known_to_begin_earlier() -> None:
     assert kept.raw_first == 3, "there is room for it now"
     worker.append(START_MS + 4, commands.create_subscription(ORG, subscription_body()))
     assert kept.raw_first == 1
+
+
+def test_a_search_leaves_alone_what_lacks_events_of_its_own() -> None:
+    """Folded anew from what is left it would come to less."""
+    worker, name = Worker(1), (ORG, "sub")
+    made = (
+        commands.set_settings(SETTINGS),
+        commands.upsert_customer(ORG, {"external_id": "customer"}),
+        commands.create_billable_metric(ORG, metric_body("count")),
+        commands.create_plan(ORG, plan_body(["count"])),
+    )
+    for command in made:
+        worker.append(START_MS - HOUR_MS, command)
+    for number, external_id in enumerate(["sub-2", "sub"]):
+        one = event("count", f"t{number}", START_MS, external_id)
+        worker.deliver([Arrival(one, ORG, START_MS + number, 0, number, 0)])
+    refolded: list[set[MeterKey]] = []
+    worker.refold = lambda keys, **_: refolded.append(set(keys))  # type: ignore[method-assign]
+    worker.append(START_MS + 2, commands.create_subscription(ORG, subscription_body()))
+    assert {REST} in refolded
+    later = event("count", "t3", START_MS, "sub")
+    worker.deliver([Arrival(later, ORG, START_MS + 3, 0, 3, 0)])
+    for start, folds in ((3, True), (4, False)):
+        job, kept = Refold(worker.partition, {REST}), LogsKept(raw_start=start)
+        job.search_in(kept)
+        job.feed([each for each in worker.arrived() if each.raw_offset >= 1])
+        assert ((*name, "count") in job.routes) == folds
+        assert job.unsure(kept) == ([] if folds else [(*name, "count")])

@@ -998,6 +998,20 @@ BUGS = (
         "::test_what_stands_in_another_filter_is_told_as_it_was",
     ),
     Bug(
+        "search-folds-what-lacks-events",
+        "tables/partition/search.py",
+        "if own is not None and self.kept.lacks(own):",
+        "if False:",
+        "tests/laws/test_undefined_names.py::test_a_search_leaves_alone_what_lacks_events_of_its_own",
+    ),
+    Bug(
+        "newer-owner-taken-for-a-torn-state",
+        "app/runtime/restoring/rebuild.py",
+        "if await producer.newest(changelog, CHECKPOINT_KEY) != durable:",
+        "if False:",
+        "tests/simulation/test_simulation.py::test_seeds_that_found_something[61000010]",
+    ),
+    Bug(
         "refold-for-what-is-folded-nowhere",
         "tables/partition/repair.py",
         "if not any(partition.event_ranges.find(key[:2], key[2]) for key in concerned):",
