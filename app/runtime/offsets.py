@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from app.definitions.timeline import NEVER_MS
 from app.kafka.clients import Consumer
@@ -105,32 +106,29 @@ class Offsets:
         return (await self.kept_of([number]))[number]
 
     async def kept_of(self, numbers: Iterable[int]) -> dict[int, LogsKept]:
-        """Return `kept` of several partitions, whose starts are asked for together."""
+        """Return `kept` of several partitions, asked for together."""
         starts = await self.log_starts_of(numbers)
-        return {number: await self._kept_from(number, *starts[number]) for number in starts}
+        changed = {n: each for n, each in starts.items() if self._kept_of(n)[:2] != each}
+        if changed:
+            await self._look_at(changed)
+        return {number: self._kept_of(number) for number in starts}
 
-    async def _kept_from(self, number: int, raw_start: int, rekeyed_start: int) -> LogsKept:
-        known = self._kept.get(number)
-        if known is not None and known[:2] == (raw_start, rekeyed_start):
-            return known
-        kept = LogsKept(raw_start, rekeyed_start)
+    def _kept_of(self, number: int) -> LogsKept:
+        return self._kept.get(number, LogsKept())
+
+    async def _look_at(self, starts: Mapping[int, tuple[int, int]]) -> None:
+        """Note what logs have that begin elsewhere than before."""
+        logs = {number: zip(self.logs_of(number), starts[number], strict=True) for number in starts}
+        begun = {tp: at for of in logs.values() for tp, at in of if at}
+        since_ms: dict[TopicPartition, int] = {}
         # What is forwarded has the time of another clock where a test sets that.
-        if (raw_start or rekeyed_start) and not self._settings.test_clock:
-            raw, rekeyed = self.logs_of(number)
-            starts = {tp: at for tp, at in ((raw, raw_start), (rekeyed, rekeyed_start)) if at}
-            try:
-                since_ms = await first_appended(self._settings, starts)
-            except OffsetOutOfRangeError:
-                # Retention goes on: who asks again is told more.
-                return kept
-            kept = LogsKept(
-                raw_start,
-                rekeyed_start,
-                since_ms.get(raw, NEVER_MS),
-                since_ms.get(rekeyed, NEVER_MS),
-            )
-        self._kept[number] = kept
-        return kept
+        if begun and not self._settings.test_clock:
+            # While retention goes on nothing is known of when.
+            with suppress(OffsetOutOfRangeError):
+                since_ms = await first_appended(self._settings, begun)
+        for number, (raw_start, rekeyed_start) in starts.items():
+            raw, rekeyed = (since_ms.get(tp, NEVER_MS) for tp in self.logs_of(number))
+            self._kept[number] = LogsKept(raw_start, rekeyed_start, raw, rekeyed)
 
     async def log_starts_of(self, numbers: Iterable[int]) -> dict[int, tuple[int, int]]:
         """Return `log_starts` of several partitions, asked for together."""

@@ -61,5 +61,6 @@ async def test_it_is_the_first_record_since_then_or_the_end(settings: Settings) 
 async def test_times_of_a_test_clock_tell_nothing(settings: Settings) -> None:
     offsets = Offsets(settings.model_copy(update={"test_clock": True}))
     assert await offsets.logs_since(0, 1) == (0, 0)
-    assert await offsets._kept_from(0, 3, 2) == LogsKept(3, 2)
+    await offsets._look_at({0: (3, 2)})
+    assert offsets._kept_of(0) == LogsKept(3, 2)
     await offsets.stop()
