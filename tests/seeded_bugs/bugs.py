@@ -928,8 +928,8 @@ BUGS = (
     Bug(
         "torn-state-folded-anew-from-what-is-left",
         "app/runtime/restoring/rebuild.py",
-        "if known.flush > 0:",
-        "if False:",
+        "if known.flush == 0:",
+        "if True:",
         "tests/simulation/test_beyond_retention.py"
         "::test_what_cannot_be_made_again_is_left_as_it_is",
     ),

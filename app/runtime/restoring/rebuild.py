@@ -79,8 +79,8 @@ async def fold_anew(
     owner goes on with it.
     """
     settings, store = shared.settings, shared.members
-    if known.flush > 0:
-        await _require_whole(number, durable, producer, shared)
+    await _require_newest(number, durable, producer, shared)
+    await _require_whole(number, known, shared)
     void = _FOLDED_ANEW if published.whole else (*_FOLDED_ANEW, PUBLISHED_CHANGELOG)
     unread = [name for name in void if name not in newest]
     newest = {**newest, **await newest_values(settings, unread, number)}
@@ -130,22 +130,27 @@ async def fold_anew(
     return owned
 
 
-async def _require_whole(
+async def _require_newest(
     number: int, durable: bytes | None, producer: PartitionProducer, shared: WorkerContext
 ) -> None:
-    """Raise BeyondRetention unless its logs have their first records.
+    """Raise Fenced if there is another checkpoint than that of the state that is torn.
 
-    `durable`: the checkpoint of the state that is torn. Another one is there if a newer owner has
-    flushed while it was read.
+    Then a newer owner has flushed while it was read, and goes on with its logs.
     """
+    changelog = shared.settings.topic(CELLS_CHANGELOG)
+    if await producer.newest(changelog, CHECKPOINT_KEY) != durable:
+        raise Fenced(f"partition {number} has a newer owner")
+
+
+async def _require_whole(number: int, known: Checkpoint, shared: WorkerContext) -> None:
+    """Raise BeyondRetention unless its logs have their first records, or it has no state yet."""
+    if known.flush == 0:
+        return
     settings = shared.settings
     topics = settings.topic(settings.raw_topic), settings.topic(EVENTS_REKEYED)
     begins = zip(topics, await shared.offsets.log_starts(number), strict=True)
     told = " and ".join(f"{topic} begins at offset {start}" for topic, start in begins if start)
     if told:
-        changelog = settings.topic(CELLS_CHANGELOG)
-        if await producer.newest(changelog, CHECKPOINT_KEY) != durable:
-            raise Fenced(f"partition {number} has a newer owner")
         raise BeyondRetention(
             f"The state of partition {number} is torn, and {told}: what is left of the events does "
             "not come to it again. Nothing is changed. Put the changelogs back from a copy, or all "
