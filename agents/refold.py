@@ -135,7 +135,7 @@ def _swapped(
     queue.swapped(job.meter_keys)
     _finished(owned, corrected)
     # The next look says so.
-    queue.want(sorted(unsure), cut_ms)
+    queue.want(unsure, cut_ms)
     queue.requeue_corrections(sorted(job.recorrected), cut_ms)
 
 

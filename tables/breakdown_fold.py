@@ -64,8 +64,8 @@ class BreakdownFold(ChargeFold):
 
     def fits(self, filter_id: str | None, groups: Groups) -> bool:
         """Return whether a cell is of the fold, and not one that stands as it was folded before."""
-        grouping, listed = self._grouping.get(filter_id), self.presentation_keys.get(filter_id)
-        return grouping is not None and listed is not None and len(groups) == grouping + len(listed)
+        grouping, listed = self._grouping.get(filter_id), self.presentation_keys.get(filter_id, ())
+        return grouping is not None and len(groups) == grouping + len(listed)
 
     def split(self, filter_id: str | None, groups: Groups) -> tuple[Groups, Groups]:
         """Return the group of a cell of the charge itself, and the texts it is presented by."""

@@ -118,8 +118,8 @@ class Offsets:
 
     async def _look_at(self, starts: Mapping[int, tuple[int, int]]) -> None:
         """Note what logs have that begin elsewhere than before."""
-        logs = {number: zip(self.logs_of(number), starts[number], strict=True) for number in starts}
-        begun = {tp: at for of in logs.values() for tp, at in of if at}
+        logs = (zip(self.logs_of(number), both, strict=True) for number, both in starts.items())
+        begun = {tp: at for of in logs for tp, at in of if at}
         since_ms: dict[TopicPartition, int] = {}
         # What is forwarded has the time of another clock where a test sets that.
         if begun and not self._settings.test_clock:

@@ -106,16 +106,15 @@ class Forgetting:
             name = self._schedule.named(self._final[-1])
             waited_for = self._waiting.pop(name, set())
             meter_keys = event_ranges.meter_keys_of(name)
-            if not event_ranges.names_lacking(meter_keys, kept) or self._are_kept(name, kept):
+            if not event_ranges.names_lacking(meter_keys, kept) or self._are_kept(meter_keys, kept):
                 yield from self._forgetting_one(name, waited_for)
             self._final.pop()
             yield
         return bool(self._final)
 
-    def _are_kept(self, name: SubscriptionKey, kept: LogsKept) -> bool:
+    def _are_kept(self, meter_keys: Iterable[MeterKey], kept: LogsKept) -> bool:
         """Return whether the events are there of all that is not forgotten yet."""
         partition = self._partition
-        meter_keys = partition.event_ranges.meter_keys_of(name)
         appended = {key: at for key in meter_keys if (at := kept_from(partition, key)) is not None}
         return not partition.event_ranges.names_lacking(meter_keys, kept, appended)
 

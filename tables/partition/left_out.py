@@ -107,7 +107,7 @@ def kept_from(partition: Partition, meter_key: MeterKey) -> int | None:
     timelines = partition.timelines.open(name, forgotten_ms)
     first = (next(timeline.open_at(forgotten_ms + 1), None) for _, timeline in timelines)
     starts_ms = [period.start_ms for period in first if period is not None]
-    return _appended_unless_early(known, min([*starts_ms, forgotten_ms + 1]))
+    return appended_unless_early(known, min([*starts_ms, forgotten_ms + 1]))
 
 
 def read_from(
@@ -120,10 +120,11 @@ def read_from(
     known = partition.event_ranges.find(meter_key[:2], meter_key[2])
     if known is None or known.forgotten_ms < 0:
         return None
-    return _appended_unless_early(
+    return appended_unless_early(
         known, dated_from(partition, meter_key, old, new, known, corrected_ms)
     )
 
 
-def _appended_unless_early(known: EventRanges, dated_ms: int) -> int | None:
+def appended_unless_early(known: EventRanges, dated_ms: int) -> int | None:
+    """Return since when events of an entry dated from a time on were appended; None: ever."""
     return appended_from(dated_ms) if known.early_ms < dated_ms > FROM_THE_FIRST else None

@@ -28,7 +28,7 @@ from tables.partition.intake import RefusedArrival, WaitForDefinitions
 from tables.partition.left_out import (
     CLOCKS_APART_MS,
     FROM_THE_FIRST,
-    appended_from,
+    appended_unless_early,
     dated_from,
     first_kept_ms,
 )
@@ -149,8 +149,9 @@ class Refold:
         known = self.partition.event_ranges.find(meter_key[:2], meter_key[2])
         if known is not None and dated_ms > FROM_THE_FIRST:
             self.dated_from[meter_key] = dated_ms
-            if known.early_ms < dated_ms:
-                self.appended_from[meter_key] = appended_from(dated_ms)
+            appended_ms = appended_unless_early(known, dated_ms)
+            if appended_ms is not None:
+                self.appended_from[meter_key] = appended_ms
 
     def _compile(self, meter_key: MeterKey) -> Route:
         until_ms = self.partition.standing.shown_until_ms

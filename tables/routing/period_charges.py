@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -177,13 +176,13 @@ class PeriodCharges:
 
     def _last_keys(self, charge_id: str, filter_id: str | None, count: int) -> tuple[str, ...]:
         """Return the last keys of a bucket that were so many, among all versions of the plan."""
-        versions = ((charge, bucket.id, bucket) for charge, bucket in self._buckets(charge_id))
-        defaults = ((charge, None, None) for charge in self._versions(charge_id))
-        for charge, identity, bucket in chain(versions, defaults):
-            known = charge.group_keys(bucket)
-            if identity == filter_id and len(known) == count:
-                return known
-        return ()
+        places: Iterator[tuple[Charge, ChargeFilter | None]]
+        if filter_id is None:
+            places = ((charge, None) for charge in self._versions(charge_id))
+        else:
+            places = ((c, b) for c, b in self._buckets(charge_id) if b.id == filter_id)
+        known = (charge.group_keys(bucket) for charge, bucket in places)
+        return next((keys for keys in known if len(keys) == count), ())
 
     def filter_before(self, charge_id: str, filter_id: str) -> ChargeFilter:
         """Return a bucket as it was last: a cell stands in it that is not folded anew."""

@@ -31,7 +31,7 @@ async def reads_beyond_retention(owned: OwnedPartition, correction: CorrectionAr
     dated_ms = min(each.timestamp_ms for each in (original, *amended))
     appended: dict[MeterKey, int] = {}
     for meter_key in meter_keys:
-        route = state.packing.route_of(meter_key)
+        route = state.views.route_of(meter_key)
         from_ms = read_from(state, meter_key, route, route, dated_ms)
         if from_ms is not None:
             appended[meter_key] = from_ms
