@@ -6,7 +6,6 @@ stream of its own that draws.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,19 +16,19 @@ from app.bounds.limits import INPUT_LIMITS, VALUE_BYTES
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
-from tests.simulation.steps import Correction, Define, Event, Pass, Script, Step, pause
+from tests.simulation.blocks import EXTERNAL_IDS, Blocks, defined
+from tests.simulation.steps import Define, Event, Script, Step
 from tests.world import bodies
-from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import METRICS, ORG, SUBSCRIPTION, plan_body, subscription_body
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS
+from tests.world.definitions import METRICS, ORG, plan_body
 
-EXTERNAL_IDS = (SUBSCRIPTION, "sub-b", "sub-c")
 PLANS = ("plan", "second")
 
 
 def with_further(script: Script, seed: int, codes: Sequence[str]) -> Script:
     """The same with some blocks more."""
     script = script._replace(steps=[_accepted(step) for step in script.steps])
-    further = _Further(script, random.Random(f"further {seed}"), codes)
+    further = _Further(script, f"further {seed}", codes)
     for add in further.choose.choices(_KINDS, k=further.choose.randint(1, 4)):
         add(further)
     return script._replace(steps=further.steps)
@@ -45,57 +44,11 @@ def _accepted(step: Step) -> Step:
     for charge in charges:
         if "id" not in charge and charge.get("code") in known:
             charge["code"] += "-again"
-    return _defined(command)
+    return defined(command)
 
 
-class _Further:
-    def __init__(self, script: Script, choose: random.Random, codes: Sequence[str]):
-        self.steps = list(script.steps)
-        self.partitions = script.partitions
-        self.choose = choose
-        self.codes = codes
-        self.sent = 0
-        self.made = 0
-
-    def _spread(self, block: Sequence[Step]) -> None:
-        begin = next(
-            (at for at, step in enumerate(self.steps) if not isinstance(step, Define)),
-            len(self.steps),
-        )
-        at = begin + self.choose.randrange(max(1, (len(self.steps) - begin) * 2 // 3))
-        for step in block:
-            self.steps.insert(at, step)
-            at += 1 + self.choose.choice((0, 0, 0, 1, 2, 4))
-
-    def _used(self, external_id: str, code: str | None = None, **properties: str) -> Event:
-        choose = self.choose
-        self.sent += 1
-        drawn = {"v": str(choose.randint(-3, 9)), "u": choose.choice("abc")}
-        return Event(
-            code or choose.choice(self.codes),
-            f"further-{self.sent}",
-            choose.choice((0, None, choose.randint(0, 2 * DAY_MS), choose.randint(0, 3 * WEEK_MS))),
-            external_id,
-            {**drawn, "g": choose.choice("xyz"), **properties},
-            choose.choice((None, choose.randrange(self.partitions))),
-        )
-
-    def _pause(self) -> Step:
-        return pause(self.choose, Pass(1, WEEK_MS))
-
-    def _name(self) -> str:
-        return self.choose.choice(EXTERNAL_IDS)
-
-    def _grouping(self) -> dict[str, Any]:
-        keys = self.choose.choice(([], ["g"], ["u"], ["g", "u"]))
-        return {"amount": "1", "pricing_group_keys": keys} if keys else {"amount": "1"}
-
-    def _subscribed(self, external_id: str, plan_code: str, **more: Any) -> Step:
-        body = subscription_body(external_id=external_id, plan_code=plan_code, **more)
-        body["billing_time"] = self.choose.choice(("calendar", "anniversary"))
-        if "subscription_at" not in more and self.choose.random() < 0.7:
-            del body["subscription_at"]
-        return _defined(commands.create_subscription(ORG, body))
+class _Further(Blocks):
+    """The blocks of this module."""
 
     def _plan_again(self) -> None:
         """A plan is deleted with its children, and comes again under its code."""
@@ -105,34 +58,34 @@ class _Further:
             overrides: tuple[dict[str, Any], ...] = ({"amount_cents": 100}, {"charges": []})
             body = {"plan_overrides": choose.choice(overrides)}
             if choose.random() < 0.6:
-                block.append(_defined(commands.update_subscription(ORG, name, body)))
+                block.append(defined(commands.update_subscription(ORG, name, body)))
             else:
-                block.append(self._subscribed(name, code, **body))
-            block.append(self._used(name))
-        block += [choose.choice((self._pause(), self._used(self._name())))]
-        block.append(_defined(commands.delete_plan(ORG, code)))
-        block += choose.choice(([], [self._used(self._name()), self._pause()]))
+                block.append(self.subscribed(name, code, **body))
+            block.append(self.used(name))
+        block += [choose.choice((self.pause(), self.used(self.name())))]
+        block.append(defined(commands.delete_plan(ORG, code)))
+        block += choose.choice(([], [self.used(self.name()), self.pause()]))
         codes = choose.sample(sorted(self.codes), choose.randint(1, len(self.codes)))
         interval = choose.choice(("weekly", "monthly"))
         more: dict[str, Any] = {"interval": interval, "amount_cents": choose.choice((0, 900))}
         again = plan_body(codes, name=code, code=code, **more)
-        block.append(_defined(commands.create_plan(ORG, again)))
-        name = self._name()
-        block += [self._subscribed(name, code), self._used(name), self._pause(), self._used(name)]
-        self._spread(block)
+        block.append(defined(commands.create_plan(ORG, again)))
+        name = self.name()
+        block += [self.subscribed(name, code), self.used(name), self.pause(), self.used(name)]
+        self.spread(block)
 
     def _starts(self) -> None:
         """A start to come is moved, or taken back; events come before it."""
         choose, name = self.choose, self.choose.choice((*EXTERNAL_IDS, "later"))
-        block: list[Step] = [self._subscribed(name, "plan", subscription_at=self._day())]
+        block: list[Step] = [self.subscribed(name, "plan", subscription_at=self._day())]
         for _ in range(choose.choice((1, 2))):
             moved = {"subscription_at": self._day()}
-            block += [self._used(name), choose.choice((self._pause(), self._used(name)))]
-            block.append(_defined(commands.update_subscription(ORG, name, moved, "pending")))
+            block += [self.used(name), choose.choice((self.pause(), self.used(name)))]
+            block.append(defined(commands.update_subscription(ORG, name, moved, "pending")))
         if choose.random() < 0.3:
-            block.append(_defined(commands.terminate_subscription(ORG, name, "pending")))
-            block.append(self._subscribed(name, choose.choice(PLANS)))
-        self._spread([*block, self._used(name), self._pause(), self._used(name)])
+            block.append(defined(commands.terminate_subscription(ORG, name, "pending")))
+            block.append(self.subscribed(name, choose.choice(PLANS)))
+        self.spread([*block, self.used(name), self.pause(), self.used(name)])
 
     def _day(self) -> str:
         day_ms = START_MS + self.choose.randint(-2, 40) * DAY_MS
@@ -140,57 +93,47 @@ class _Further:
 
     def _renamed(self) -> None:
         """A metric that no plan uses changes its code; another one takes the old code."""
-        choose, name = self.choose, self._name()
+        choose, name = self.choose, self.name()
         kind = choose.choice(sorted({m["aggregation_type"] for m in METRICS.values()}))
         field_name = "u" if kind == "unique_count_agg" else "v"
         body: dict[str, Any] = {**bodies.metric("old", kind), "field_name": field_name}
         body["recurring"] = kind in ("unique_count_agg", "sum_agg") and choose.random() < 0.5
         made = commands.create_billable_metric(ORG, body)
         renamed = commands.update_billable_metric(ORG, "old", {**body, "code": "new"})
-        block: list[Step] = [_defined(made), self._used(name, "old"), self._used(name, "new")]
-        charge = self._charge("new")
-        block += [_defined(renamed), self._used(name, "new")]
-        block += [_defined(charge), self._used(name, "new")]
+        block: list[Step] = [defined(made), self.used(name, "old"), self.used(name, "new")]
+        charge = self.charge("new")
+        block += [defined(renamed), self.used(name, "new")]
+        block += [defined(charge), self.used(name, "new")]
         other = commands.create_billable_metric(ORG, bodies.metric("old", "count_agg"))
-        block += [_defined(other), self._used(name, "old")]
-        block += [_defined(self._charge("old")), self._pause(), self._used(name, "old")]
+        block += [defined(other), self.used(name, "old")]
+        block += [defined(self.charge("old")), self.pause(), self.used(name, "old")]
         if choose.random() < 0.5:
             gone = commands.delete_charge(ORG, "plan", charge.payload["charge"]["code"])
-            block += [_defined(gone), self._used(name, "new")]
+            block += [defined(gone), self.used(name, "new")]
             back = commands.update_billable_metric(ORG, "new", {**body, "code": "back"})
-            block += [_defined(back), self._used(name, "back"), _defined(self._charge("back"))]
-        self._spread(block)
-
-    def _charge(self, code: str, **more: Any) -> Command:
-        self.made += 1
-        body = {
-            "billable_metric_code": code,
-            "code": f"{code}-{self.made}",
-            "charge_model": "standard",
-            "properties": self._grouping(),
-        }
-        return commands.create_charge(ORG, "plan", {**body, **more})
+            block += [defined(back), self.used(name, "back"), defined(self.charge("back"))]
+        self.spread(block)
 
     def _in_advance(self) -> None:
         """Charges that bill each event come in the middle of a period, change, and go."""
         choose = self.choose
         for _ in range(choose.choice((1, 2))):
-            code, name = choose.choice(self.codes), self._name()
+            code, name = choose.choice(self.codes), self.name()
             prorated = code in ("balance", "seats", "heads") and choose.random() < 0.5
-            created = self._charge(code, pay_in_advance=True, prorated=prorated)
+            created = self.charge(code, pay_in_advance=True, prorated=prorated)
             charge_code = created.payload["charge"]["code"]
-            block: list[Step] = [self._used(name, code), _defined(created)]
-            block += [self._used(name, code) for _ in range(3)]
+            block: list[Step] = [self.used(name, code), defined(created)]
+            block += [self.used(name, code) for _ in range(3)]
             known = block[-1]
             assert isinstance(known, Event)
-            block.append(self._correction(known, 1))
-            block += [self._pause(), self._used(name, code)]
-            changed = {"properties": self._grouping()}
-            block.append(_defined(commands.update_charge(ORG, "plan", charge_code, changed)))
-            block += [self._used(name, code), self._correction(known, 2), self._used(name, code)]
+            block.append(self.correction(known, 1))
+            block += [self.pause(), self.used(name, code)]
+            changed = {"properties": self.grouping()}
+            block.append(defined(commands.update_charge(ORG, "plan", charge_code, changed)))
+            block += [self.used(name, code), self.correction(known, 2), self.used(name, code)]
             if choose.random() < 0.5:
-                block.append(_defined(commands.delete_charge(ORG, "plan", charge_code)))
-            self._spread([*block, self._used(name, code)])
+                block.append(defined(commands.delete_charge(ORG, "plan", charge_code)))
+            self.spread([*block, self.used(name, code)])
 
     def _intervals(self) -> None:
         """Long plans that bill by month, and a plan whose interval changes."""
@@ -201,73 +144,61 @@ class _Further:
         starts = choose.choice((-60, -31, -1, 0, 29, 30))
         began = iso_milliseconds(START_MS + starts * DAY_MS)
         block: list[Step] = [
-            _defined(commands.create_plan(ORG, long)),
-            self._subscribed("long", "long", subscription_at=began),
-            self._used("long"),
-            self._pause(),
-            self._used("long"),
+            defined(commands.create_plan(ORG, long)),
+            self.subscribed("long", "long", subscription_at=began),
+            self.used("long"),
+            self.pause(),
+            self.used("long"),
         ]
         for code in choose.sample(("plan", "second", "long"), choose.randint(1, 2)):
             other = choose.choice(("weekly", "monthly", "quarterly", "yearly"))
             changed = {"interval": other, "bill_charges_monthly": choose.random() < 0.5}
-            block += [_defined(commands.update_plan(ORG, code, changed)), self._used("long")]
-            block += [self._used(self._name()), self._pause(), self._used("long")]
-        self._spread(block)
+            block += [defined(commands.update_plan(ORG, code, changed)), self.used("long")]
+            block += [self.used(self.name()), self.pause(), self.used("long")]
+        self.spread(block)
 
     def _filters(self) -> None:
         """A metric in use gets filters, a charge of it as well; values go again."""
-        choose, code, name = self.choose, self.choose.choice(self.codes), self._name()
+        choose, code, name = self.choose, self.choose.choice(self.codes), self.name()
         known = METRICS[code]
         kept = {"name": code, "code": code, **known}
         both = [{"key": "g", "values": ["x", "y"]}, {"key": "u", "values": ["a", "b"]}]
         block: list[Step] = [
-            self._used(name, code),
-            _defined(commands.update_billable_metric(ORG, code, {**kept, "filters": both})),
+            self.used(name, code),
+            defined(commands.update_billable_metric(ORG, code, {**kept, "filters": both})),
         ]
         for _ in range(choose.randint(1, 3)):
             values = choose.choice(({"g": ["x"]}, {"u": ["a", "b"]}, {"g": ["y"], "u": ["a"]}))
-            body: dict[str, Any] = {"values": values, "properties": self._grouping()}
+            body: dict[str, Any] = {"values": values, "properties": self.grouping()}
             body["cascade_updates"] = choose.random() < 0.5
             block += [
-                _defined(commands.create_charge_filter(ORG, "plan", code, body)),
-                self._used(name, code, g="x"),
-                self._used(name, code, u="a"),
+                defined(commands.create_charge_filter(ORG, "plan", code, body)),
+                self.used(name, code, g="x"),
+                self.used(name, code, u="a"),
             ]
-        block.append(self._pause())
+        block.append(self.pause())
         less = choose.choice(([], both[:1], both[1:], [{"key": "g", "values": ["y"]}]))
         fewer = commands.update_billable_metric(ORG, code, {**kept, "filters": less})
-        self._spread([*block, _defined(fewer), self._used(name, code), self._used(name, code)])
+        self.spread([*block, defined(fewer), self.used(name, code), self.used(name, code)])
 
     def _corrected(self) -> None:
         """One event is corrected again and again, in several periods; copies come in between."""
-        choose, name = self.choose, self._name()
-        known = self._used(name)
+        choose, name = self.choose, self.name()
+        known = self.used(name)
         block: list[Step] = [known]
         for number in range(choose.randint(2, 5)):
-            block.append(self._correction(known, number))
+            block.append(self.correction(known, number))
             if choose.random() < 0.4:
-                block.append(self._pause())
+                block.append(self.pause())
             if choose.random() < 0.3:
                 block.append(known._replace(place=choose.randrange(self.partitions)))
         if choose.random() < 0.3:
             block = [block[1], block[0], *block[2:]]
-        self._spread(block)
-
-    def _correction(self, known: Event, number: int) -> Correction:
-        choose, to = self.choose, None
-        if choose.random() < 0.6:
-            to = known._replace(
-                code=choose.choice((known.code, known.code, choose.choice(self.codes))),
-                lag_ms=choose.choice((known.lag_ms, 0, choose.randint(0, 4 * WEEK_MS))),
-                properties={**known.properties, "v": str(choose.randint(-9, 9))},
-            )
-        place = choose.choice((None, choose.randrange(self.partitions)))
-        named = f"{known.transaction_id}-{number}"
-        return Correction(known.transaction_id, named, known.external_id, to, place)
+        self.spread(block)
 
     def _limits(self) -> None:
         """Limits of input come into force; values beyond them were sent before, and are after."""
-        name = self._name()
+        name = self.name()
         before = self.choose.randrange(max(1, len(self.steps) // 2))
         newest = next(
             each
@@ -277,14 +208,14 @@ class _Further:
         record = msgspec.convert(Command.decode(newest.value).payload, SettingsRecord)
         limited = msgspec.structs.replace(record, input_limits=INPUT_LIMITS)
         long = {"v": "1" * 30 + "." + "1" * 30, "u": "u" * (VALUE_BYTES + 1)}
-        sent = [self._used(name, **long), self._used(name, g="g" * (VALUE_BYTES + 1))]
+        sent = [self.used(name, **long), self.used(name, g="g" * (VALUE_BYTES + 1))]
         again = [each._replace(transaction_id=f"{each.transaction_id}-b") for each in sent]
-        block: list[Step] = [*sent, _defined(commands.set_settings(limited)), *again, self._pause()]
-        self._spread([*block, self._used(name, **long)])
+        block: list[Step] = [*sent, defined(commands.set_settings(limited)), *again, self.pause()]
+        self.spread([*block, self.used(name, **long)])
 
     def _alerts(self) -> None:
         """Alerts come together and go together, of somebody who changes the plan."""
-        choose, name = self.choose, self._name()
+        choose, name = self.choose, self.name()
         codes = choose.sample(sorted(self.codes), min(2, len(self.codes)))
         made = [
             {
@@ -295,15 +226,11 @@ class _Further:
             }
             for number, code in enumerate(codes)
         ]
-        block: list[Step] = [_defined(commands.create_alerts(ORG, name, made))]
-        block += [self._used(name, codes[0]), self._used(name, codes[-1]), self._pause()]
-        block += [self._subscribed(name, choose.choice(PLANS)), self._used(name, codes[0])]
-        block += [self._pause(), _defined(commands.delete_alerts(ORG, name)), self._used(name)]
-        self._spread(block)
-
-
-def _defined(command: Command) -> Define:
-    return Define(command.type, command.encode())
+        block: list[Step] = [defined(commands.create_alerts(ORG, name, made))]
+        block += [self.used(name, codes[0]), self.used(name, codes[-1]), self.pause()]
+        block += [self.subscribed(name, choose.choice(PLANS)), self.used(name, codes[0])]
+        block += [self.pause(), defined(commands.delete_alerts(ORG, name)), self.used(name)]
+        self.spread(block)
 
 
 _ALERTS = ("billable_metric_current_usage_units", "billable_metric_lifetime_usage_units")

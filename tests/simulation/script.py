@@ -15,6 +15,7 @@ from app.definitions.model import SettingsRecord
 from tests.simulation.daily import with_daily
 from tests.simulation.forgetting import with_forgetting
 from tests.simulation.further import with_further
+from tests.simulation.of_charges import CHARGES_FROM, with_charges
 from tests.simulation.own_ids import with_own_ids
 from tests.simulation.retention import RETENTION_FROM, with_retention
 from tests.simulation.second import SECOND_FROM, with_second
@@ -101,9 +102,13 @@ def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     writer = _Writer(choose, widened_by=seed if widens else None)
     script = writer.script(choose.randint(events // 2, events), faults)
     if seed >= FURTHER_FROM:
-        script = _with_all(with_further(script, seed, writer.codes), seed, writer.codes)
+        script = with_further(script, seed, writer.codes)
+        if seed >= CHARGES_FROM:
+            script = with_charges(script, seed, writer.codes)
+        script = _with_all(script, seed, writer.codes)
         script = with_second(script, seed) if seed >= SECOND_FROM else script
-        return with_retention(script, seed) if seed >= RETENTION_FROM else script
+        loses = RETENTION_FROM <= seed < CHARGES_FROM
+        return with_retention(script, seed) if loses else script
     if seed >= TOGETHER_FROM:
         script = _beside(script, seed, writer.codes)
     if seed >= FORGETTING_FROM:
