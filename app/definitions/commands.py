@@ -24,6 +24,7 @@ from app.definitions.shapes import (
     plan_body,
     subscription_body,
     webhook_endpoint_body,
+    without_blanks,
 )
 
 
@@ -226,14 +227,15 @@ def update_organization(organization_id: str, body: object) -> Command:
 def create_subscription(organization_id: str, body: object) -> Command:
     """Make the command of `POST /subscriptions`.
 
-    The customer's id is used if the customer is unknown.
+    The customer's id is used if the customer is unknown. As in Lago blanks around ids and the name
+    are none of them.
     """
     return _command(
         "create_subscription",
         organization_id,
         id=new_id(),
         customer_id=new_id(),
-        **_subscription(body),
+        **_subscription(without_blanks(body)),
     )
 
 

@@ -116,35 +116,37 @@ def _attributes(fields: Fields, body: Mapping[str, Any], old: Mapping[str, Any])
         attributes["net_payment_term"] = fields.integer("net_payment_term", 0, MAX_DAYS)
     if "skip_invoice_custom_sections" in body:
         attributes["skip_invoice_custom_sections"] = fields.flag("skip_invoice_custom_sections")
-    if "shipping_address" in body:
-        attributes["shipping_address"] = dict(fields.mapping("shipping_address"))
-    if "billing_configuration" in body:
-        kept = old.get("billing_configuration", {})
-        given = fields.mapping("billing_configuration")
-        attributes["billing_configuration"] = {**kept, **given}
+    for key in ("shipping_address", "billing_configuration"):
+        if key in body:
+            attributes[key] = {**old.get(key, {}), **fields.mapping(key)}
     if "metadata" in body:
         attributes["metadata"] = _metadata(fields, old.get("metadata", []))
     return attributes
 
 
 def _metadata(fields: Fields, old: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Replace all entries; an entry keeps its id by `id`, or by its key."""
+    """Replace all entries; an entry keeps its id by `id`, or by its key.
+
+    One that is named by its id keeps what is not given.
+    """
     ids = {entry["lago_id"]: entry["lago_id"] for entry in old}
     ids |= {entry["key"]: entry["lago_id"] for entry in old}
+    kept = {entry["lago_id"]: entry for entry in old}
     entries: list[dict[str, Any]] = []
-    for body in fields.objects("metadata") or ():
+    for given in fields.objects("metadata") or ():
+        named = given.get("id")
+        body = {**kept.get(named if isinstance(named, str) else "", {}), **given}
         key, value = scalar_text(body.get("key")), scalar_text(body.get("value"))
         if key is None or is_blank(key) or (value is None and body.get("value") is not None):
             fields.fail("metadata", INVALID)
             continue
-        given = body.get("id")
-        entry_id = (ids.get(given) if isinstance(given, str) else None) or ids.get(key)
+        entry_id = (ids.get(named) if isinstance(named, str) else None) or ids.get(key)
         entries.append(
             {
                 "lago_id": entry_id or scalar_text(body.get("new_id")),
                 "key": key,
                 "value": value,
-                "display_in_invoice": body.get("display_in_invoice") is True,
+                "display_in_invoice": given.get("display_in_invoice") is True,
             }
         )
     return entries

@@ -168,6 +168,21 @@ def subscription_body(body: object) -> Body:
     return _pick(body, SUBSCRIPTION_KEYS) | _overrides(body)
 
 
+def without_blanks(body: object) -> object:
+    """Return the body of a new subscription without blanks around its ids and its name."""
+    if not isinstance(body, Mapping):
+        return body
+    texts = {key: body.get(key) for key in ("external_customer_id", "external_id", "name")}
+    return {
+        **body,
+        **{key: text.strip(_BLANKS) for key, text in texts.items() if isinstance(text, str)},
+    }
+
+
+_BLANKS = "\0\t\n\v\f\r "
+"""What Ruby strips."""
+
+
 def webhook_endpoint_body(body: object) -> Body:
     """Pick the known keys of a webhook endpoint."""
     return _pick(body, WEBHOOK_ENDPOINT_KEYS)

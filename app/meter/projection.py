@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 
@@ -24,15 +23,8 @@ def passed_share(usage: PeriodUsage, at_ms: int) -> Fraction:
     return min(Fraction(passed, inclusive_days(first_ms, usage.to_ms, timezone)), Fraction(1))
 
 
-def projected_rows(
-    in_force: ChargeInForce, rows: Iterable[UsageRow], passed: Fraction
-) -> list[UsageRow]:
-    """Return the rows of a charge with what each comes to by the end of the period."""
-    return [_projected(in_force, row, passed) for row in rows]
-
-
-def _projected(in_force: ChargeInForce, row: UsageRow, passed: Fraction) -> UsageRow:
-    """Return what a cell comes to: a balance stays, other figures grow by the day.
+def projected_row(in_force: ChargeInForce, row: UsageRow, passed: Fraction) -> UsageRow:
+    """Return a row with what it comes to by the end: a balance stays, others grow by the day.
 
     Beside filters the default bucket is not projected, as in Lago.
     """

@@ -51,14 +51,33 @@ class Ingest:
     ) -> Duplicate | Refused | None:
         external_id = incoming.external_subscription_id
         owned = self._routing.at_home(organization_id, external_id)
-        identity = event_id(organization_id, external_id, incoming.transaction_id)
+        return await self._repeats(owned, organization_id, incoming)
+
+    async def _repeats(
+        self,
+        owned: OwnedPartition,
+        organization_id: str,
+        incoming: IncomingEvent,
+        position: RawPosition | None = None,
+        index: int = 0,
+    ) -> Duplicate | None:
+        """Return what an event repeats; None: nothing, or it is itself the one that counts.
+
+        `position`: where it was appended, as the element of that `index`; None: it was not.
+        """
+        identity = event_id(
+            organization_id, incoming.external_subscription_id, incoming.transaction_id
+        )
         entry = owned.state.index.find(identity)
         if entry is None:
             return None
-        known = await self._engine.raw_lookup.find(*entry[1:4])
+        place = entry[1:4]
+        if position is not None and place == (position.partition, position.offset, index):
+            return None
+        known = await self._engine.raw_lookup.find(*place)
         event = as_event(organization_id, incoming)
         identical = isinstance(known, Arrival) and same_body(known.event, event)
-        return Duplicate("identical" if identical else "conflicting")
+        return Duplicate("identical" if identical else "conflicting", position)
 
     async def append(
         self, organization_id: str, events: Sequence[IncomingEvent], partial: bool
@@ -84,7 +103,7 @@ class Ingest:
         verdicts: list[Verdict] = [o or Pending(position) for o in objections]
         for index, i in enumerate(kept):
             if folded and homes[i] == homes[first]:
-                verdicts[i] = self._verdict(homes[first], sent.offset, index, position)
+                verdicts[i] = await self._verdict(organization_id, events[i], position, index)
         return verdicts
 
     async def correct(
@@ -115,13 +134,18 @@ class Ingest:
             if isinstance(each, CorrectionArrival) and await reads_beyond_retention(owned, each):
                 raise BeyondRetention("events that the correction needs are deleted")
 
-    def _verdict(self, number: int, offset: int, index: int, position: RawPosition) -> Verdict:
-        owned = self._engine.owned.get(number)
+    async def _verdict(
+        self, organization_id: str, incoming: IncomingEvent, position: RawPosition, index: int
+    ) -> Verdict:
+        """Return what the fold made of an element of a record that it has folded."""
+        owned = self._engine.owned.get(position.partition)
         if owned is None:
             return Pending(position)
-        verdict = owned.verdicts.get((offset, index))
+        verdict = owned.verdicts.get((position.offset, index))
         if verdict is None:
-            return Accepted(position)
+            # What repeats an event that came meanwhile is judged with the next flush only.
+            repeats = await self._repeats(owned, organization_id, incoming, position, index)
+            return repeats or Accepted(position)
         if verdict.identical:
             return Duplicate("identical", position)
         if verdict.refusal is None or verdict.refusal == "conflicting_duplicate":

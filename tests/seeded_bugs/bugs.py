@@ -6951,4 +6951,26 @@ BUGS = (
         "        if is_forgotten(operation.period_ms):",
         "tests/laws/test_past_operations.py::test_an_operation_that_a_later_cut_shows_is_not_the_last",
     ),
+    Bug(
+        "race-of-one-id-not-told",
+        "app/queries/ingest.py",
+        "            return repeats or Accepted(position)\n",
+        "            return Accepted(position)\n",
+        "tests/live/test_racing.py::test_of_many_bodies_under_one_id_one_is_taken",
+    ),
+    Bug(
+        "event-that-counts-told-as-its-own-repetition",
+        "app/queries/ingest.py",
+        "place == (position.partition, position.offset, index):",
+        "place == (position.partition, position.offset, 0):",
+        "tests/live/test_racing.py::test_of_many_batches_with_one_id_one_is_taken_whole",
+    ),
+    Bug(
+        "rows-looked-through-for-each-filter",
+        "app/api/usage/usage_json.py",
+        "        of_bucket = by_filter.get(bucket.id if bucket else None)\n",
+        "        key = bucket.id if bucket else None\n"
+        "        of_bucket = [row for row in rows.get(charge.id, []) if row.filter_id == key]\n",
+        "tests/app/api/usage/test_usage_json.py::test_a_filter_costs_the_same_beside_many",
+    ),
 )

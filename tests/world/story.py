@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from app.api.http.json_text import whole
-from app.api.usage.usage_json import UsageSelection, current_usage_json, projected_usage_stream
+from app.api.usage.usage_json import UsageSelection, current_usage_json, projecting_usage
+from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.judging import Judging
@@ -99,7 +100,7 @@ class Story:
         """`customer_projected_usage` at that moment."""
         found = self.meter(at).usage((ORG, SUBSCRIPTION), ms(at))
         assert found is not None
-        shown: Json = whole(projected_usage_stream(found, ms(at)))
+        shown: Json = whole(drained(projecting_usage(found, ms(at))))
         return shown
 
     def regrouped(self, at: str, events_read: bool | None = None, **wanted: Any) -> Json:

@@ -11,7 +11,13 @@ import msgspec
 from app.api.http.errors import FieldErrors
 from app.bounds.limits import ID_BYTES
 from app.meter.events import IncomingEvent
-from app.numbers import ZERO, InvalidValue, bounded_decimal, parse_any_spelling
+from app.numbers import (
+    ZERO,
+    InvalidValue,
+    bounded_decimal,
+    is_white_space,
+    parse_any_spelling,
+)
 from app.wire.events import optional_text
 from app.wire.refusals import ElementRefused, RefusalCode, check_range
 from app.wire.timestamps import JsonNumber, parse_timestamp
@@ -135,11 +141,12 @@ def _seconds_text(literal: bytes) -> str:
 
 
 def _properties(literal: bytes) -> bytes:
-    if literal == b"null":
+    if literal[:1] == b"{":
+        return literal
+    # PHP writes a map without entries as an empty list.
+    if literal in (b"null", b'""') or (literal[:1] == b"[" and not literal[1:-1].strip()):
         return b"{}"
-    if literal[:1] != b"{":
-        raise _InvalidFieldError("value_is_invalid")
-    return literal
+    raise _InvalidFieldError("value_is_invalid")
 
 
 def _precise_amount(literal: bytes) -> Any:
@@ -148,6 +155,8 @@ def _precise_amount(literal: bytes) -> Any:
     try:
         if literal[:1] == b'"':
             text = msgspec.json.decode(literal, type=str)
+            if is_white_space(text):
+                return None
             # As in Lago, what is no number is stored as 0.
             return parse_any_spelling(text) or ZERO
         return bounded_decimal(literal.decode())

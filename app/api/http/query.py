@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from app.api.http.errors import FieldErrors
+from app.api.http.errors import FieldErrors, invalid
 from app.billing_periods.instants import parse_iso8601_ms
 
 _FALSE = frozenset({"false", "f", "0", "off", "no"})
@@ -98,7 +98,8 @@ class Query:
     def choices(self, names: Sequence[str]) -> dict[str, frozenset[str]]:
         """Read `name[key]=value`, with `[]` for several, or a JSON object of texts or lists.
 
-        Of the first of the names present; null and an empty list are the text "".
+        Of the first of the names present; null and an empty list are the text "". A text that is
+        no such object is refused: it would choose everything.
         """
         for name in names:
             found: dict[str, set[str]] = {}
@@ -107,7 +108,11 @@ class Query:
                 if match and match["name"] == name:
                     found.setdefault(match["key"], set()).add(value)
             if not found:
-                found = {key: _texts(item) for key, item in _object(self.text(name)).items()}
+                text = self.text(name)
+                chosen = {} if text is None else _decoded(text)
+                if not isinstance(chosen, dict):
+                    raise invalid({name: ["value_is_invalid"]})
+                found = {key: _texts(item) for key, item in chosen.items()}
             if found:
                 return {key: frozenset(texts) for key, texts in found.items()}
         return {}

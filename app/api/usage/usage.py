@@ -19,7 +19,7 @@ from app.api.usage.usage_json import (
     UsageSelection,
     current_usage_stream,
     past_usage_stream,
-    projected_usage_stream,
+    projecting_usage,
     select_charges,
 )
 from app.bounds.turns import Work
@@ -88,13 +88,13 @@ async def _running(call: Call, *, projects: bool = False) -> Any:
             usage = await call.meter.usage.regrouped_usage(chosen, regrouped, call.now_ms)
         except TooManyGroups:
             raise invalid({"full_usage": ["too_many_groups"]}) from None
+    work = Work("request", "current_usage", *name)
     if projects:
-        body = {"customer_projected_usage": projected_usage_stream(usage, call.now_ms, wanted)}
+        made = await call.api.turns.run(work, projecting_usage(usage, call.now_ms, wanted))
+        body = {"customer_projected_usage": made}
     else:
         body = {"customer_usage": current_usage_stream(usage, wanted)}
-    return await streamed(
-        call, parts(call.api.turns, Work("request", "current_usage", *name), body)
-    )
+    return await streamed(call, parts(call.api.turns, work, body))
 
 
 def _active_subscription(call: Call) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from heapq import heapify, heappop
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -15,9 +16,10 @@ import msgspec
 from app.api.http.json_text import whole
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.billing_periods.timezones import local_date
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import Charge, ChargeFilter, Metric
-from app.meter.projection import passed_share, projected_rows
+from app.meter.projection import passed_share, projected_row
 from app.meter.usage import (
     AsOf,
     ChargeInForce,
@@ -30,6 +32,10 @@ from app.numbers import exact_difference, exact_sum, plain
 
 Json = dict[str, Any]
 Group = tuple[tuple[str, str | None], ...]
+Buckets = Mapping[str | None, tuple[int, ChargeFilter | None]]
+"""By id of a filter, None for the default bucket: its place, and the filter."""
+
+_PLACE = itemgetter(0)
 
 
 class UsageSelection(msgspec.Struct, frozen=True):
@@ -80,14 +86,26 @@ def current_usage_stream(usage: PeriodUsage, selection: UsageSelection = EVERYTH
     return _period_json(usage, charges_usage)
 
 
-def projected_usage_stream(
+def projecting_usage(
     usage: PeriodUsage, at_ms: int, selection: UsageSelection = EVERYTHING
-) -> Json:
-    """Return the `customer_projected_usage` object, as seen at an instant."""
+) -> Steps[Json]:
+    """Return the `customer_projected_usage` object as seen at an instant, its lists to be streamed.
+
+    A charge shows the sum of its rows first, so these are projected before.
+    """
     rows, passed = _rows_by_charge(usage.rows), passed_share(usage, at_ms)
+    chosen = select_charges(usage, selection)
+    projected: list[list[UsageRow]] = []
+    for in_force in chosen:
+        of_charge: list[UsageRow] = []
+        projected.append(of_charge)
+        for row in _complete(in_force, rows):
+            of_charge.append(projected_row(in_force, row, passed))
+            if len(of_charge) % STEP_ITEMS == 0:
+                yield
     charges_usage = (
-        _charge_json(usage, in_force, projected_rows(in_force, _complete(in_force, rows), passed))
-        for in_force in select_charges(usage, selection)
+        _charge_json(usage, in_force, of_charge)
+        for in_force, of_charge in zip(chosen, projected, strict=True)
     )
     return _period_json(usage, charges_usage) | {"projected_amount_cents": 0}
 
@@ -187,6 +205,7 @@ def _period_json(usage: PeriodUsage, charges_usage: Iterator[Json]) -> Json:
 
 def _charge_json(usage: PeriodUsage, in_force: ChargeInForce, rows: Sequence[UsageRow]) -> Json:
     charge, metric = in_force.charge, in_force.metric
+    buckets = _places(charge) if charge.filters else {}
     figures = _figures(rows)
     return {
         "units": figures["units"],
@@ -211,8 +230,8 @@ def _charge_json(usage: PeriodUsage, in_force: ChargeInForce, rows: Sequence[Usa
             "code": metric.code,
             "aggregation_type": metric.aggregation_type,
         },
-        "filters": _filters_json(usage, charge, rows),
-        "grouped_usage": _grouped_json(usage, charge, rows),
+        "filters": _filters_json(usage, buckets, rows),
+        "grouped_usage": _grouped_json(usage, buckets, rows),
         **_presented(rows, lambda row: not row.grouped_by and row.filter_id is None),
     }
 
@@ -231,27 +250,24 @@ def _so_far(metric: Metric, rows: Sequence[UsageRow]) -> Json:
     return {"units_so_far": plain(exact_sum(known)) if len(known) == len(parts) else None}
 
 
-def _filters_json(usage: PeriodUsage, charge: Charge, rows: Sequence[UsageRow]) -> list[Json]:
-    """Return an entry for each bucket with rows, oldest filter first, default bucket last."""
-    if not charge.filters:
-        return []
-    entries = []
-    for bucket in _buckets(charge):
-        of_bucket = [row for row in rows if row.filter_id == (bucket.id if bucket else None)]
-        if of_bucket:
-            entries.append(
-                _figures(of_bucket)
-                | _three_figures(usage, of_bucket)
-                | {
-                    "invoice_display_name": bucket.invoice_display_name if bucket else None,
-                    "values": _lists(bucket.values) if bucket else None,
-                    **_presented(of_bucket, lambda _: True),
-                }
-            )
-    return entries
+def _filters_json(usage: PeriodUsage, buckets: Buckets, rows: Sequence[UsageRow]) -> Iterator[Json]:
+    """Yield an entry for each bucket with rows, oldest filter first, default bucket last."""
+    by_filter = _rows_by_filter(rows)
+    # A charge has thousands of filters at most, and a group few of them.
+    for _, bucket in sorted((buckets[key] for key in by_filter if key in buckets), key=_PLACE):
+        of_bucket = by_filter[bucket.id if bucket else None]
+        yield (
+            _figures(of_bucket)
+            | _three_figures(usage, of_bucket)
+            | {
+                "invoice_display_name": bucket.invoice_display_name if bucket else None,
+                "values": _lists(bucket.values) if bucket else None,
+                **_presented(of_bucket, lambda _: True),
+            }
+        )
 
 
-def _grouped_json(usage: PeriodUsage, charge: Charge, rows: Sequence[UsageRow]) -> Iterator[Json]:
+def _grouped_json(usage: PeriodUsage, buckets: Buckets, rows: Sequence[UsageRow]) -> Iterator[Json]:
     """Yield an entry for each group, by its values, null first; none when no bucket is grouped."""
     if not any(row.grouped_by for row in rows):
         return
@@ -261,10 +277,11 @@ def _grouped_json(usage: PeriodUsage, charge: Charge, rows: Sequence[UsageRow]) 
     heapify(order)
     while order:
         group, members = groups[heappop(order)[1]]
+        filters = _filters_json(usage, buckets, members)
         yield _figures(members) | {
             **_three_figures(usage, members),
             "grouped_by": dict(group),
-            "filters": _filters_json(usage, charge, members),
+            "filters": filters if len(members) > STEP_ITEMS else list(filters),
             **_presented(members, lambda row: bool(row.grouped_by) and row.filter_id is None),
         }
 
@@ -337,13 +354,19 @@ def _buckets(charge: Charge) -> list[ChargeFilter | None]:
     return [*charge.filters, None]
 
 
+def _places(charge: Charge) -> Buckets:
+    return {
+        bucket.id if bucket else None: (place, bucket)
+        for place, bucket in enumerate(_buckets(charge))
+    }
+
+
 def _complete(in_force: ChargeInForce, rows: Mapping[str, list[UsageRow]]) -> list[UsageRow]:
     """Return rows of every bucket: one that used nothing gets a row of zeros in the null group."""
     charge = in_force.charge
-    of_charge, complete = rows.get(charge.id, []), list[UsageRow]()
+    by_filter, complete = _rows_by_filter(rows.get(charge.id, [])), list[UsageRow]()
     for bucket in _buckets(charge):
-        bucket_id = bucket.id if bucket else None
-        of_bucket = [row for row in of_charge if row.filter_id == bucket_id]
+        of_bucket = by_filter.get(bucket.id if bucket else None)
         complete += of_bucket or [_zero_row(in_force, bucket)]
     return complete
 
@@ -364,6 +387,10 @@ def _zero_row(in_force: ChargeInForce, bucket: ChargeFilter | None) -> UsageRow:
 
 def _rows_by_charge(rows: Iterable[UsageRow]) -> dict[str, list[UsageRow]]:
     return dict(_by(rows, lambda row: row.charge_id))
+
+
+def _rows_by_filter(rows: Iterable[UsageRow]) -> dict[str | None, list[UsageRow]]:
+    return dict(_by(rows, lambda row: row.filter_id))
 
 
 def _by(

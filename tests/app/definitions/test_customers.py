@@ -96,6 +96,21 @@ def test_metadata_entries_keep_their_ids() -> None:
     assert made["lago_id"] not in (first["lago_id"], second["lago_id"], None)
 
 
+def test_a_metadata_entry_that_is_named_by_its_id_keeps_what_is_not_given() -> None:
+    log = Log()
+    old = log.customer(metadata=[{"key": "a", "value": "1", "display_in_invoice": True}])
+    (entry,) = old.attributes["metadata"]
+    new = log.customer(metadata=[{"id": entry["lago_id"], "value": "2"}])
+    assert new.attributes["metadata"] == [{**entry, "value": "2", "display_in_invoice": False}]
+
+
+def test_a_shipping_address_keeps_what_is_not_given() -> None:
+    log = Log()
+    log.customer(shipping_address={"city": "x", "country": "fr"})
+    new = log.customer(shipping_address={"zipcode": "9", "city": None})
+    assert new.attributes["shipping_address"] == {"city": None, "country": "FR", "zipcode": "9"}
+
+
 def test_the_currency_of_a_customer_with_subscriptions_stays() -> None:
     log = Log()
     log.plan()

@@ -70,6 +70,12 @@ def test_any_body_is_answered(log: Log, body: object) -> None:
     assert log.refuse(commands.create_subscription(ORG, body)).status == 422
 
 
+def test_blanks_around_its_ids_and_its_name_are_none_of_them(log: Log) -> None:
+    body = {"external_customer_id": " c ", "external_id": "\ts\n", "name": " n "}
+    made = log.accept(commands.create_subscription(ORG, subscription_body(**body)))
+    assert (made.external_customer_id, made.external_id, made.name) == ("c", "s", "n")
+
+
 def test_an_unknown_customer_is_created_and_numbers_are_texts(log: Log) -> None:
     subscription = log.subscribe(external_customer_id=123, external_id=789, name=456)
     assert (subscription.external_customer_id, subscription.external_id) == ("123", "789")

@@ -115,7 +115,7 @@ def test_numbers_are_cast_to_text_where_text_is_wanted() -> None:
 
 @pytest.mark.parametrize(
     ("literal", "amount"),
-    [('"x"', "0.0"), ('""', "0.0"), ('" 1"', "0.0"), ('".5"', "0.5"), ('"1e2"', "100.0")],
+    [('"x"', "0.0"), ('" 1"', "0.0"), ('".5"', "0.5"), ('"1e2"', "100.0")],
 )
 async def test_an_amount_that_is_no_decimal_is_stored_as_0(
     api: Running, literal: str, amount: str
@@ -126,6 +126,18 @@ async def test_an_amount_that_is_no_decimal_is_stored_as_0(
     ((event, _),) = api.meter.taken.values()
     assert event.precise_total_amount_cents == Decimal(amount)
     assert f'"precise_total_amount_cents":"{amount}"'.encode() in record_value("o", [event], NOW_MS)
+
+
+@pytest.mark.parametrize("literal", ["null", '""', '" "'])
+def test_a_blank_amount_is_none(literal: str) -> None:
+    event = read_event(fields(with_(precise_total_amount_cents=literal)), NOW_MS)
+    assert event.precise_total_amount_cents is None
+
+
+@pytest.mark.parametrize("literal", ["null", "[]", "[ ]", '""', "{}"])
+def test_properties_without_entries_may_be_an_empty_list(literal: str) -> None:
+    event = read_event(fields(with_(properties=literal)), NOW_MS)
+    assert bytes(event.properties) == b"{}"
 
 
 def test_the_record_decodes_to_the_same_event() -> None:

@@ -65,12 +65,19 @@ def test_groups(raw: str, expected: dict[str, str]) -> None:
         pytest.param('group={"a":null,"b":[]}', {"a": {""}, "b": {""}}, id="none"),
         pytest.param('group={"a":true}', {"a": {"true"}}, id="boolean"),
         pytest.param("group[a]=1&filter_by_group[a]=2", {"a": {"1"}}, id="newest-name-wins"),
-        pytest.param("group=[1]", {}, id="no-object"),
+        pytest.param("group={}", {}, id="empty"),
         pytest.param("", {}, id="absent"),
     ],
 )
 def test_groups_of_several_values(raw: str, expected: dict[str, set[str]]) -> None:
     assert Query(raw).choices(("group", "filter_by_group")) == expected
+
+
+@pytest.mark.parametrize("text", ["notjson", "[1]", "1"])
+def test_groups_that_are_no_object_are_refused(text: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        Query(f"group={text}").choices(("group", "filter_by_group"))
+    assert refused.value.body["error_details"] == {"group": ["value_is_invalid"]}
 
 
 def test_a_blank_text_asks_for_the_null_group() -> None:

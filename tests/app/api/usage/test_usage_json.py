@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import random
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from app.api.usage.usage_json import UsageSelection, current_usage_json, current_usage_stream
+from app.api.usage.usage_json import (
+    UsageSelection,
+    current_usage_json,
+    current_usage_stream,
+    projecting_usage,
+)
+from app.bounds.turns import drained
 from app.definitions.model import Charge, ChargeFilter, Metric
 from app.meter.usage import (
     OPEN,
@@ -19,6 +26,7 @@ from app.meter.usage import (
     Publication,
     UsageRow,
 )
+from bench.growth.spent import steps_of
 from tests.world.past import past_usage_json
 from tests.world.period_usage import period_usage
 
@@ -222,6 +230,28 @@ def test_many_groups_are_put_in_order_while_they_are_written() -> None:
     assert Compared.times < 3 * len(clouds)
     found += entries
     assert [entry["grouped_by"]["cloud"] for entry in found] == sorted(map(str, clouds))
+
+
+def filtered(filters: int) -> PeriodUsage:
+    """A charge of so many filters, each of which has one cell of a group of its own."""
+    made = [ChargeFilter(id=f"f-{n}", values={"n": (str(n),)}) for n in range(filters)]
+    rows = [
+        row("1", 1, filter_id=f"f-{n}", grouped_by=(("cloud", str(n)),)) for n in range(filters)
+    ]
+    return usage([charge(filters=tuple(made), properties=CLOUD)], rows)
+
+
+def test_a_filter_costs_the_same_beside_many() -> None:
+    few, many = (steps_of(partial(current_usage_json, filtered(n))) / n for n in (100, 1_000))
+    assert many < 1.1 * few
+
+
+def test_what_it_comes_to_is_found_some_rows_at_a_step() -> None:
+    steps = projecting_usage(filtered(1_000), FROM_MS + 1)
+    # The first step brings rows of filters that used nothing, too.
+    next(steps)
+    a_step = steps_of(partial(next, steps))
+    assert a_step < steps_of(partial(drained, steps)) / 8
 
 
 def test_filters_nest_in_groups_and_a_filter_groups_by_its_own_keys() -> None:

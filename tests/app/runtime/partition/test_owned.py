@@ -24,7 +24,7 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Impact
 from app.kafka.record_batch import RawRecord
 from app.kafka.transactions import Fenced
-from app.meter.events import Accepted, Duplicate, RawPosition, Verdict
+from app.meter.events import Accepted, Duplicate, IncomingEvent, RawPosition, Verdict
 from app.queries.gateway import Gateway
 from app.runtime.partition.commit import Producer, Unsent
 from app.runtime.partition.owned import OwnedPartition, parts_of, slices_of
@@ -308,11 +308,23 @@ async def test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_part
     engine = SimpleNamespace(owned={0: owned}, shared=owned.shared, **unused)
     gateway = Gateway(cast(Any, engine), no_topics)
 
-    def told(offset: int) -> Verdict:
-        return gateway.ingest._verdict(0, offset, 0, RawPosition(0, offset, AT_MS))
+    posted = twice[0].event
 
-    assert isinstance(told(7), Accepted)
-    assert isinstance(told(8), Duplicate)
+    async def told(offset: int) -> Verdict:
+        incoming = IncomingEvent(
+            transaction_id=posted.transaction_id,
+            code=posted.code,
+            external_subscription_id=posted.external_subscription_id,
+            timestamp=None,
+            timestamp_ms=None,
+            properties=b"{}",
+            precise_total_amount_cents=None,
+        )
+        place = RawPosition(0, offset, AT_MS)
+        return await gateway.ingest._verdict(twice[0].organization_id, incoming, place, 0)
+
+    assert isinstance(await told(7), Accepted)
+    assert isinstance(await told(8), Duplicate)
 
 
 async def test_verdicts_on_what_is_refused_are_forgotten_as_others_are() -> None:

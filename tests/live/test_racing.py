@@ -1,0 +1,51 @@
+"""Many who send one id at once: one is taken, the others are told that theirs is not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.world.live.api import Api
+
+pytestmark = pytest.mark.servers
+
+AT_ONCE = 8
+
+
+def event(transaction_id: str, **properties: Any) -> dict[str, Any]:
+    return {
+        "transaction_id": transaction_id,
+        "external_subscription_id": "racing",
+        "code": "calls",
+        "timestamp": 1_700_000_000,
+        "properties": properties,
+    }
+
+
+async def test_of_many_bodies_under_one_id_one_is_taken(api: Api) -> None:
+    for race in range(3):
+        sent = [{"event": event(f"race-{race}", n=n)} for n in range(AT_ONCE)]
+        answers = await asyncio.gather(*(api.call("POST", "/events", body) for body in sent))
+        assert sorted(status for status, _ in answers) == [200] + [422] * (AT_ONCE - 1)
+        (taken,) = [answer["event"] for status, answer in answers if status == 200]
+        refused = [answer["error_details"] for status, answer in answers if status == 422]
+        assert refused == [{"transaction_id": ["value_already_exist"]}] * (AT_ONCE - 1)
+        status, shown = await api.call("GET", f"/events/race-{race}")
+        assert (status, shown["event"]["properties"]) == (200, taken["properties"])
+
+
+async def test_of_many_batches_with_one_id_one_is_taken_whole(api: Api) -> None:
+    sent = [{"events": [event("shared", n=n), event(f"own-{n}", n=n)]} for n in range(AT_ONCE)]
+    answers = await asyncio.gather(*(api.call("POST", "/events/batch", body) for body in sent))
+    taken = [
+        each["transaction_id"]
+        for status, answer in answers
+        if status == 200
+        for each in answer["events"]
+    ]
+    assert taken.count("shared") == 1
+    # One whose first element lost has its other one taken, or nothing of it.
+    assert all(status in (200, 422) for status, _ in answers)
+    assert any(each.startswith("own-") for each in taken)
