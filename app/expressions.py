@@ -32,6 +32,7 @@ from lark.exceptions import LarkError, VisitError
 
 from app.bounds.limits import EXPRESSION_NODES, EXPRESSION_UNITS
 from app.numbers import (
+    MAX_FRACTION_DIGITS,
     ZERO,
     InvalidValue,
     bounded,
@@ -206,6 +207,19 @@ def check_size(text: str) -> None:
 def result_value(result: Result) -> Decimal | None:
     """Read a result as a quantity; None for text that is no number, `InvalidValue` if too long."""
     return bounded(result) if isinstance(result, Decimal) else parse_text(result)
+
+
+def rounded_value(result: Result) -> Decimal | None:
+    """Read a result as `result_value` does, rounded half to even to the digits of a value.
+
+    A quotient such as a third has no end, and a product may have too many: neither is the sender's
+    fault.
+    """
+    if isinstance(result, Decimal):
+        exponent = result.as_tuple().exponent
+        if isinstance(exponent, int) and exponent < -MAX_FRACTION_DIGITS:
+            result = result.quantize(_quantum(MAX_FRACTION_DIGITS), ROUND_HALF_EVEN, _QUANTIZING)
+    return result_value(result)
 
 
 def result_text(result: Result) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from app.definitions.input_limits import NO_LIMITS, InputLimits
 from app.definitions.model import Charge, ChargeFilter, Metric
-from app.definitions.timeline import NEVER_MS
 from tables.aggregation import Groups
 from tables.charge import ChargeFold
 from tables.values import Properties, group_of, is_long
@@ -46,7 +46,7 @@ class BreakdownFold(ChargeFold):
         return True
 
     def __init__(
-        self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int = NEVER_MS
+        self, charge: Charge, metric: Metric, timezone: str, limits: InputLimits = NO_LIMITS
     ):
         buckets = (None, *charge.filters)
         self._grouping = {
@@ -55,7 +55,7 @@ class BreakdownFold(ChargeFold):
         }
         # Of the same keys fewer may group: then the same cells are rows of other cells.
         apart = tuple(self._grouping.values())
-        super().__init__(_by_all_keys(charge), metric, timezone, limited_after_ms, apart)
+        super().__init__(_by_all_keys(charge), metric, timezone, limits, apart)
         self.presentation_keys = {
             None if bucket is None else bucket.id: charge.presentation_keys(bucket)
             for bucket in buckets

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
+from app.definitions.input_limits import NO_LIMITS, InputLimits
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric
-from app.definitions.timeline import NEVER_MS
 from app.expressions import parse
 from app.kernel.twin import MOST_NAMES
 from app.wire.arrivals import Arrival
@@ -125,6 +125,7 @@ class ChargeFold:
         "in_advance",
         "key",
         "limited_after_ms",
+        "limits",
         "metric",
         "parts",
         "place_names",
@@ -150,13 +151,14 @@ class ChargeFold:
         charge: Charge,
         metric: Metric,
         timezone: str,
-        limited_after_ms: int = NEVER_MS,
+        limits: InputLimits = NO_LIMITS,
         apart: object = None,
     ):
         """Take `apart`: what tells folds apart that lead events to the same cells."""
         self.charge = charge
         self.metric = metric
-        self.limited_after_ms = limited_after_ms
+        self.limits = limits
+        self.limited_after_ms = limits.limited_after_ms
         """Events appended later keep to the limits of `app.bounds.limits`."""
         self.counts_after_ms = metric.counts_after_ms
         self.default_bucket = Bucket(None, (), charge.group_keys(None))
@@ -179,7 +181,7 @@ class ChargeFold:
         """Whether members of a unique count keep more of their operations than the last ones."""
         self.applies = type(self.aggregation).apply is not Aggregation.apply
         """Whether the state keeps more of an event than that it was."""
-        self.read_value = value_reader(metric, limited_after_ms)
+        self.read_value = value_reader(metric, limits)
         buckets = (*self.buckets, self.default_bucket)
         self.place_names = tuple(
             sorted({n for b in buckets for n in (*b.group_keys, *(key for key, _ in b.conditions))})
@@ -189,7 +191,7 @@ class ChargeFold:
         self.group_places = None if self.buckets else tuple(map(self.place_names.index, keys))
         """Which of these are the groups, in order; None: its filter decides that."""
         self.properties = _properties_read(metric, self.place_names)
-        self._overwrites = overwriter(metric, self.place_names, limited_after_ms)
+        self._overwrites = overwriter(metric, self.place_names, self.limited_after_ms)
         self.units = 0 if not metric.expression else parse(metric.expression).units
         """What evaluating its expression costs for one event, at least."""
         if self._overwrites:
@@ -242,10 +244,14 @@ class ChargeFold:
         told = self.unique or reading.field is None
         return reading if told and not self.applies else None
 
-    @property
-    def limited(self) -> bool:
-        """Whether any limit of `app.bounds.limits` is about what it reads."""
-        return self.unique or self.grouped or bool(self.metric.expression)
+    def limits_until(self, appended_ms: int) -> tuple[int, int]:
+        """Return since when events appended up to a time keep to which limits that concern it."""
+        limited_after_ms, rounded_after_ms = self.limits
+        computes = bool(self.metric.expression)
+        return (
+            min(limited_after_ms, appended_ms) if self.unique or self.grouped or computes else 0,
+            min(rounded_after_ms, appended_ms) if computes else 0,
+        )
 
     def place_of(
         self, code: str, timestamp_ms: int, properties: Properties, append_time_ms: int

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from app.definitions.input_limits import NO_LIMITS, InputLimits
 from app.definitions.model import Charge, Metric
-from app.definitions.timeline import NEVER_MS
 from tables.breakdown_fold import BreakdownFold, breakdown_id
 from tables.charge import ChargeFold
 
@@ -44,9 +44,9 @@ class DailyFold(ChargeFold):
         return True
 
     def __init__(
-        self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int = NEVER_MS
+        self, charge: Charge, metric: Metric, timezone: str, limits: InputLimits = NO_LIMITS
     ):
-        super().__init__(_marked(charge), metric, timezone, limited_after_ms)
+        super().__init__(_marked(charge), metric, timezone, limits)
 
 
 class DailyBreakdownFold(BreakdownFold):
@@ -57,9 +57,9 @@ class DailyBreakdownFold(BreakdownFold):
     by_day = True
 
     def __init__(
-        self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int = NEVER_MS
+        self, charge: Charge, metric: Metric, timezone: str, limits: InputLimits = NO_LIMITS
     ):
-        super().__init__(_marked(charge), metric, timezone, limited_after_ms)
+        super().__init__(_marked(charge), metric, timezone, limits)
 
 
 def _marked(charge: Charge) -> Charge:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from app.definitions.input_limits import NO_LIMITS, InputLimits
 from app.definitions.model import Charge, Metric
 from app.definitions.per_event import MODELS, asked_of
-from app.definitions.timeline import NEVER_MS
 from tables.aggregation import Groups
 from tables.charge import ChargeFold
 from tables.entries import Entries
@@ -73,13 +73,13 @@ class EntriesFold(ChargeFold):
         charge: Charge,
         metric: Metric,
         timezone: str,
-        limited_after_ms: int = NEVER_MS,
+        limits: InputLimits = NO_LIMITS,
     ):
         marked = replace(charge, id=entries_id(charge.id), pay_in_advance=False)
         asking = buckets_with_entries(charge, metric)
         buckets = [None, *charge.filters]
         running = any(asked_of(charge, metric, bucket).running_total for bucket in buckets)
-        super().__init__(marked, metric, timezone, limited_after_ms, (asking, running))
+        super().__init__(marked, metric, timezone, limits, (asking, running))
         self._asking = asking
         # Some places are no cells.
         self.group_places = None

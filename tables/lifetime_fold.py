@@ -10,8 +10,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from app.definitions.aggregation_types import AGGREGATION_TYPES
+from app.definitions.input_limits import NO_LIMITS, InputLimits
 from app.definitions.model import Charge, Metric
-from app.definitions.timeline import NEVER_MS
 from tables.charge import ChargeFold
 from tables.registry import AGGREGATIONS
 
@@ -36,12 +36,12 @@ class LifetimeFold(ChargeFold):
     prices = False
     over_life = True
 
-    def __init__(self, charge: Charge, metric: Metric, limited_after_ms: int = NEVER_MS):
+    def __init__(self, charge: Charge, metric: Metric, limits: InputLimits = NO_LIMITS):
         marked = replace(charge, id=lifetime_id(charge.id), pay_in_advance=False)
         # One set of members for all periods, as a recurring metric has it.
         unique = AGGREGATIONS[metric.aggregation_type].reads == "operation"
         carrying = replace(metric, recurring=metric.recurring or unique)
-        super().__init__(marked, carrying, "", limited_after_ms)
+        super().__init__(marked, carrying, "", limits)
         self._recurring = metric.recurring
 
     @property

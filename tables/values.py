@@ -11,6 +11,7 @@ from weakref import WeakSet
 import msgspec
 
 from app.bounds.limits import EXPRESSION_UNITS, VALUE_BYTES
+from app.definitions.input_limits import InputLimits
 from app.definitions.model import Metric
 from app.expressions import (
     NO_BUDGET,
@@ -20,6 +21,7 @@ from app.expressions import (
     parse,
     result_text,
     result_value,
+    rounded_value,
 )
 from app.kernel.twin import MOST_NAMES
 from app.numbers import (
@@ -91,17 +93,17 @@ _COUNTED = Value(ZERO, "", True, "")
 _new = tuple.__new__
 
 
-def value_reader(metric: Metric, limited_after_ms: int) -> ValueReader:
+def value_reader(metric: Metric, limits: InputLimits) -> ValueReader:
     """Return how the metric reads an event's value (metering-semantics §4.1, §4.6)."""
     expression = parse(metric.expression) if metric.expression else None
     field = metric.field_name or ""
     match AGGREGATIONS[metric.aggregation_type].reads:
         case "nothing":
-            return _count_reader(expression, limited_after_ms)
+            return _count_reader(expression, limits.limited_after_ms)
         case "operation":
-            return _unique_reader(field, expression, limited_after_ms)
+            return _unique_reader(field, expression, limits.limited_after_ms)
         case "number":
-            return _number_reader(field, expression, limited_after_ms)
+            return _number_reader(field, expression, limits)
 
 
 def _count_reader(expression: Expression | None, limited_after_ms: int) -> ValueReader:
@@ -121,14 +123,18 @@ def _count_reader(expression: Expression | None, limited_after_ms: int) -> Value
     return read
 
 
-def _number_reader(field: str, expression: Expression | None, limited_after_ms: int) -> ValueReader:
+def _number_reader(field: str, expression: Expression | None, limits: InputLimits) -> ValueReader:
+    limited_after_ms, rounded_after_ms = limits
+
     def read(
         code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
     ) -> Value | Ignored:
         try:
             if expression is not None:
                 units = EXPRESSION_UNITS if append_time_ms > limited_after_ms else NO_BUDGET
-                number = result_value(expression.evaluate(code, timestamp_ms, properties, units))
+                result = expression.evaluate(code, timestamp_ms, properties, units)
+                rounds = append_time_ms > rounded_after_ms
+                number = rounded_value(result) if rounds else result_value(result)
             else:
                 raw = properties.get(field)
                 if raw is None:

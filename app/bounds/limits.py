@@ -1,7 +1,7 @@
 """Every limit of what one input may cost, each with its reason; `meter limits` prints them.
 
 A limit that decides whether an event counts depends on the bytes alone: never on time, load, memory
-or place. It holds for raw records appended after a settings record says `input_limits` 1. Limits
+or place. It holds for raw records appended after a settings record says `input_limits`. Limits
 checked only at the API need no place in the log: a refused request never reaches the log.
 """
 
@@ -135,9 +135,9 @@ TURNED_AWAY: Final = 64
 
 # Events: these decide what counts.
 
-INPUT_LIMITS: Final = 1
+INPUT_LIMITS: Final = 2
 """Number of the rules of this file. A new log begins with this number, and `meter settings apply`
-sets it.
+sets it. 2 rounds the result of an expression to the digits that a value may have.
 
 A raw record appended before the settings record of a number keeps the earlier rules.
 """

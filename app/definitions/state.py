@@ -20,6 +20,7 @@ from app.definitions.indexes.records import HistoryIndex, RecordIndex, SettingsV
 from app.definitions.indexes.rows import Keep
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.indexes.subscriptions import SubscriptionIndex
+from app.definitions.input_limits import InputLimits
 from app.definitions.model import (
     DEFAULT_TIMEZONE,
     Customer,
@@ -152,12 +153,11 @@ class Definitions(Index):
         Only definitions appended until `until_ms` count (None: all). The limits are those of
         `app.bounds.limits`.
         """
-        for at_ms, record in zip(self.settings.changes, self.settings.all(), strict=True):
-            if until_ms is not None and at_ms > until_ms:
-                break
-            if record.input_limits:
-                return at_ms
-        return NEVER_MS
+        return self.input_limits(until_ms).limited_after_ms
+
+    def input_limits(self, until_ms: int | None = None) -> InputLimits:
+        """Return since when events keep to which limits, under definitions until then."""
+        return self.settings.input_limits(until_ms)
 
     @property
     def first_watched_ms(self) -> int:

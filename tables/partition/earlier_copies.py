@@ -122,7 +122,7 @@ class EarlierCopies:
             fold.bills_at_once
             or fold.whole_members
             or known_ms > route.until_ms
-            or appended_ms <= fold.limited_after_ms < known_ms
+            or fold.limits.parts(appended_ms, known_ms)
             or (fold.aggregation.ordered and not fold.unique)
             or None in [arrival.event.timestamp_ms for arrival in run]
             # A group that is there keeps its place.

@@ -119,8 +119,8 @@ class RouteTable:
         if not timelines and (settings := definitions.settings_at(until_ms)).implicit_plan:
             metric = definitions.metric(organization_id, code, until_ms)
             if metric is not None:
-                limited_after_ms = definitions.limited_after_ms(until_ms)
-                plans.append(self.implicit.span_plan(name, metric, settings, limited_after_ms))
+                limits = definitions.input_limits(until_ms)
+                plans.append(self.implicit.span_plan(name, metric, settings, limits))
         spans: list[Span] = []
         for key, fold, timeline, end_ms in plans:
             span = (DailySpan if fold.by_day else Span)(name, key, fold, timeline, end_ms)
@@ -147,8 +147,8 @@ class RouteTable:
 
     def fold_of(self, charge: Charge, metric: Metric, timezone: str) -> ChargeFold:
         """Return a compiled charge, under all definitions."""
-        limited_after_ms = self._definitions.limited_after_ms()
-        return self._folds.fold_of(charge, metric, timezone, limited_after_ms)
+        limits = self._definitions.input_limits()
+        return self._folds.fold_of(charge, metric, timezone, limits)
 
     def span_start_ms(
         self, name: SubscriptionKey, fold: ChargeFold, timeline: Timeline, period: Period

@@ -248,13 +248,13 @@ class Regrouped:
 
     def _empty(self, in_force: ChargeInForce, regrouped: ChargeInForce, live: Span) -> _Refolded:
         metric, unknown = regrouped.metric, not holds_since(live, self._from_ms)
-        limited_after_ms = self._partition.definitions.limited_after_ms()
+        limits = self._partition.definitions.input_limits()
         whole = self._period._replace(start_ms=self._from_ms, max_groups=ANY_NUMBER)
         key = SpanKey(self._usage.subscription.id, regrouped.charge.id, self._from_ms)
-        fold = ChargeFold(regrouped.charge, metric, whole.timezone, limited_after_ms)
+        fold = ChargeFold(regrouped.charge, metric, whole.timezone, limits)
         spans = [Span(self._name, key, fold, FixedPeriods([whole]), NEVER_MS)]
         if presenting_span(self._partition, in_force, live, self._period) is not None:
-            second = BreakdownFold(regrouped.charge, metric, whole.timezone, limited_after_ms)
+            second = BreakdownFold(regrouped.charge, metric, whole.timezone, limits)
             limited = whole._replace(max_groups=self._period.max_groups)
             key = key._replace(charge_id=second.charge.id)
             spans.append(Span(self._name, key, second, FixedPeriods([limited]), NEVER_MS))
@@ -263,7 +263,7 @@ class Regrouped:
             self._route(metric.code, *spans),
             self._unknown(live) if unknown else self._admitting(live),
             unknown and live.fold.grouped,
-            overwriter(metric, self._wanted.group, limited_after_ms),
+            overwriter(metric, self._wanted.group, limits.limited_after_ms),
         )
 
     def _admitting(self, live: Span) -> Route:

@@ -237,7 +237,7 @@ def _unprorated(fold: ChargeFold) -> ChargeFold:
     if not fold.charge.prorated:
         return fold
     whole = msgspec.structs.replace(fold.charge, prorated=False)
-    return ChargeFold(whole, fold.metric, "UTC", fold.limited_after_ms)
+    return ChargeFold(whole, fold.metric, "UTC", fold.limits)
 
 
 class _Windows(Timeline):

@@ -23,7 +23,7 @@ def led(
         span.key,
         span.fold.key,
         _history_groups(span),
-        min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,
+        span.fold.limits_until(appended_ms),
         _reached(span, newest_ms, appended_ms, since_ms, periods),
         _zones(span, max(newest_ms, appended_ms), since_ms, periods),
     )

@@ -10,6 +10,7 @@ from functools import lru_cache
 from uuid import NAMESPACE_URL, uuid5
 
 from app.billing_periods.grid import PeriodGrid
+from app.definitions.input_limits import InputLimits
 from app.definitions.model import Charge, Metric, Plan, SettingsRecord, Subscription
 from app.definitions.timeline import NEVER_MS, Terms, Timeline
 from app.wire.usage_records import uuid5_text
@@ -44,7 +45,7 @@ class ImplicitPlan:
         name: tuple[str, str],
         metric: Metric,
         settings: SettingsRecord,
-        limited_after_ms: int,
+        limits: InputLimits,
     ) -> SpanPlan:
         """Return the one span of a metric, without end."""
         identity = self._identities.get(name)
@@ -54,7 +55,7 @@ class ImplicitPlan:
         timeline = self.timeline(settings)
         start_ms = timeline.until(0)[0].start_ms
         key = SpanKey(identity, charge.id, start_ms)
-        fold = self._folds.fold_of(charge, metric, "UTC", limited_after_ms)
+        fold = self._folds.fold_of(charge, metric, "UTC", limits)
         return SpanPlan(key, fold, timeline, NEVER_MS)
 
 

@@ -40,13 +40,13 @@ def lifetime_spans(
     # Nobody looks at one that has ended, so what comes later changes nothing for it.
     as_of_ms = end_ms if until_ms is None else min(until_ms, end_ms)
     plan = definitions.plan_of(newest.id)
-    limited_after_ms = definitions.limited_after_ms(until_ms)
+    limits = definitions.input_limits(until_ms)
     planned: list[SpanPlan] = []
     for charge, metric in charges_in_force(definitions, plan, code, as_of_ms):
         asking = definitions.alerts.asking(name, metric.id, as_of_ms, of_life=True)
         asks = any(since_ms < end_ms and gone_ms == NEVER_MS for since_ms, gone_ms in asking)
         if asks and adds_over_life(charge, metric):
             key = SpanKey(newest.id, lifetime_id(charge.id), first.start_ms)
-            fold = folds.lifetime_of(charge, metric, limited_after_ms)
+            fold = folds.lifetime_of(charge, metric, limits)
             planned.append(SpanPlan(key, fold, life, NEVER_MS))
     return planned

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from app.definitions.input_limits import InputLimits
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.state import Definitions
 from app.definitions.terms import Shared
@@ -121,7 +122,7 @@ class CodeCharges:
         self._code = code
         self._compiled = folds
         self._history = history
-        self._limited_after_ms = definitions.limited_after_ms(until_ms)
+        self._limits = definitions.input_limits(until_ms)
         self._presents = definitions.settings_at(until_ms).fold_version > 1
         self._daily_ms = definitions.settings.daily_ms(until_ms)
         known_ms = changes_ms(definitions, plan)
@@ -243,23 +244,23 @@ class CodeCharges:
     def _folding(
         self, in_force: list[tuple[Charge, Metric]], timezone: str, by_day: bool
     ) -> dict[str, ChargeFold]:
-        folds, limited_after_ms = self._compiled, self._limited_after_ms
+        folds, limits = self._compiled, self._limits
         folding: dict[str, ChargeFold] = {
-            c.id: folds.fold_of(c, m, timezone, limited_after_ms) for c, m in in_force
+            c.id: folds.fold_of(c, m, timezone, limits) for c, m in in_force
         }
         if self._presents:
             folding |= {
-                breakdown_id(c.id): folds.breakdown_of(c, m, timezone, limited_after_ms)
+                breakdown_id(c.id): folds.breakdown_of(c, m, timezone, limits)
                 for c, m in in_force
                 if c.presents
             }
             folding |= {
-                entries_id(c.id): folds.entries_of(c, m, timezone, limited_after_ms)
+                entries_id(c.id): folds.entries_of(c, m, timezone, limits)
                 for c, m in in_force
                 if buckets_with_entries(c, m)
             }
         if by_day:
-            folding |= folds.daily_of(in_force, timezone, limited_after_ms, self._presents)
+            folding |= folds.daily_of(in_force, timezone, limits, self._presents)
         return folding
 
 
@@ -282,7 +283,7 @@ class ChargeFolds:
     """Compiled charges, shared by all subscriptions of a plan."""
 
     def __init__(self) -> None:
-        self._folds: dict[tuple[int, int, str, int], ChargeFold] = {}
+        self._folds: dict[tuple[int, int, str, InputLimits], ChargeFold] = {}
         self._breakdowns: dict[ChargeFold, BreakdownFold] = {}
         self._entries: dict[ChargeFold, EntriesFold] = {}
         self._lifetimes: dict[ChargeFold, LifetimeFold] = {}
@@ -356,43 +357,43 @@ class ChargeFolds:
         return folding if is_like else ()
 
     def fold_of(
-        self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int
+        self, charge: Charge, metric: Metric, timezone: str, limits: InputLimits
     ) -> ChargeFold:
         """Return the compiled charge; versions are told apart by identity: they never change."""
-        name = (id(charge), id(metric), timezone if charge.prorated else "", limited_after_ms)
+        name = (id(charge), id(metric), timezone if charge.prorated else "", limits)
         fold = self._folds.get(name)
         if fold is None:
-            fold = self._folds[name] = ChargeFold(charge, metric, timezone, limited_after_ms)
+            fold = self._folds[name] = ChargeFold(charge, metric, timezone, limits)
         return fold
 
     def breakdown_of(
-        self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int
+        self, charge: Charge, metric: Metric, timezone: str, limits: InputLimits
     ) -> BreakdownFold:
         """Return the compiled second fold of a charge that is presented by keys."""
-        fold = self.fold_of(charge, metric, timezone, limited_after_ms)
+        fold = self.fold_of(charge, metric, timezone, limits)
         breakdown = self._breakdowns.get(fold)
         if breakdown is None:
-            breakdown = BreakdownFold(charge, metric, timezone, limited_after_ms)
+            breakdown = BreakdownFold(charge, metric, timezone, limits)
             self._breakdowns[fold] = breakdown
         return breakdown
 
     def entries_of(
-        self, charge: Charge, metric: Metric, timezone: str, limited_after_ms: int
+        self, charge: Charge, metric: Metric, timezone: str, limits: InputLimits
     ) -> EntriesFold:
         """Return the compiled fold by entries of a charge whose price asks for single events."""
-        fold = self.fold_of(charge, metric, timezone, limited_after_ms)
+        fold = self.fold_of(charge, metric, timezone, limits)
         entries = self._entries.get(fold)
         if entries is None:
-            entries = EntriesFold(charge, metric, timezone, limited_after_ms)
+            entries = EntriesFold(charge, metric, timezone, limits)
             self._entries[fold] = entries
         return entries
 
-    def lifetime_of(self, charge: Charge, metric: Metric, limited_after_ms: int) -> LifetimeFold:
+    def lifetime_of(self, charge: Charge, metric: Metric, limits: InputLimits) -> LifetimeFold:
         """Return the compiled fold of a charge over the life of a subscription."""
-        fold = self.fold_of(charge, metric, "", limited_after_ms)
+        fold = self.fold_of(charge, metric, "", limits)
         lifetime = self._lifetimes.get(fold)
         if lifetime is None:
-            lifetime = LifetimeFold(charge, metric, limited_after_ms)
+            lifetime = LifetimeFold(charge, metric, limits)
             self._lifetimes[fold] = lifetime
         return lifetime
 
@@ -400,13 +401,13 @@ class ChargeFolds:
         self,
         in_force: Sequence[tuple[Charge, Metric]],
         timezone: str,
-        limited_after_ms: int,
+        limits: InputLimits,
         presents: bool,
     ) -> dict[str, ChargeFold]:
         """Return the compiled folds of charges by days, by name; `presents`: by rows as well."""
         found: dict[str, ChargeFold] = {}
         for charge, metric in in_force:
-            whole = (charge, metric, timezone, limited_after_ms)
+            whole = (charge, metric, timezone, limits)
             fold = self.fold_of(*whole)
             daily = self._daily.get(fold)
             if daily is None:

@@ -20,6 +20,7 @@ from app.expressions import (
     parse,
     result_text,
     result_value,
+    rounded_value,
 )
 from app.numbers import InvalidValue
 from tests.conformance.files import VECTORS
@@ -238,6 +239,25 @@ def test_results_as_values_and_texts(result: Result, value: Decimal | None, text
 def test_a_result_with_too_many_digits_is_no_value() -> None:
     with pytest.raises(InvalidValue):
         result_value(evaluate("1 / 3"))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1 / 3", "0." + "3" * 38),
+        ("-2 / 3", "-0." + "6" * 37 + "7"),
+        ("1 / 1099511627776", "0.00000000000090949470177292823791503906"),
+        ("1 / 4", "0.25"),
+        ("'x'", None),
+    ],
+)
+def test_a_rounded_result_has_the_digits_of_a_value(text: str, value: str | None) -> None:
+    assert rounded_value(evaluate(text)) == (None if value is None else Decimal(value))
+
+
+def test_a_rounded_result_may_have_too_many_integer_digits() -> None:
+    with pytest.raises(InvalidValue):
+        rounded_value(evaluate("1" + "0" * 38 + " / 1"))
 
 
 numbers = st.decimals("-1000", "1000", places=3)

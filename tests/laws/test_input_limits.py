@@ -18,6 +18,8 @@ from tests.world.partition import Live
 from tests.world.profiles import examples
 
 LIMITS = commands.set_settings(msgspec.structs.replace(SETTINGS, input_limits=1))
+ROUNDED = commands.set_settings(msgspec.structs.replace(SETTINGS, input_limits=2))
+COMPUTED = ("sum", "max", "latest", "level", "balance")
 LONG = "z" * (VALUE_BYTES + 1)
 
 
@@ -27,6 +29,21 @@ def limited_definitions(draw: st.DrawFn) -> list[CommandAt]:
     others = [(line.append_time_ms, line.command) for line in draw(changing_definitions(ALL))]
     limited = (START_MS + draw(st.integers(0, 28)) * DAY_MS, LIMITS)
     return lines([others[0], *sorted([*others[1:], limited], key=lambda line: line[0])])
+
+
+@st.composite
+def computing_definitions(draw: st.DrawFn) -> list[CommandAt]:
+    """The same, where values are thirds and results are rounded from any moment on."""
+    others = [(line.append_time_ms, line.command) for line in draw(changing_definitions(COMPUTED))]
+    for _, command in others:
+        if command.type in ("create_billable_metric", "update_billable_metric"):
+            command.payload["billable_metric"]["expression"] = "event.properties.v / 3"
+    later = [
+        (START_MS + draw(st.integers(0, 28)) * DAY_MS, each)
+        for each in draw(st.sampled_from([[ROUNDED], [LIMITS, ROUNDED]]))
+    ]
+    later[-1] = max(at_ms for at_ms, _ in later), ROUNDED
+    return lines([others[0], *sorted([*others[1:], *later], key=lambda line: line[0])])
 
 
 @st.composite
@@ -46,6 +63,21 @@ def long_arrivals(draw: st.DrawFn) -> list[Arrival]:
 @examples(80)
 @given(limited_definitions(), long_arrivals(), st.data())
 def test_limits_hold_from_their_record_on_whenever_it_is_learnt(
+    definitions: list[CommandAt], events: list[Arrival], data: st.DataObject
+) -> None:
+    live = Live(definitions)
+    for arrival in events:
+        live.define(data.draw(st.integers(0, 3)))
+        live.deliver([arrival])
+        if data.draw(st.integers(0, 3)) == 0:
+            live.restart()
+    live.define_all()
+    same(in_order(definitions, events), live)
+
+
+@examples(80)
+@given(computing_definitions(), arrivals(COMPUTED), st.data())
+def test_results_are_rounded_from_their_record_on_whenever_it_is_learnt(
     definitions: list[CommandAt], events: list[Arrival], data: st.DataObject
 ) -> None:
     live = Live(definitions)

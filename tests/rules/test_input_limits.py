@@ -86,6 +86,25 @@ def test_an_expression_beyond_its_budget_ignores_the_event() -> None:
     assert not too_costly().meter("2024-01-10").partition.ignored
 
 
+def thirds(**settings: Any) -> Story:
+    """An hour in seconds, and parts of it that have an end as hours and that have none."""
+    story = Story(**settings)
+    story.metric("m", "sum_agg", expression="event.properties.s / 3600", field_name="h")
+    story.plan(charge()).subscribe()
+    for day, seconds in enumerate((3_600, 1_800, 600, 100), 2):
+        story.send(f"2024-01-0{day}", s=seconds)
+    return story
+
+
+def test_a_quotient_without_an_end_is_rounded_to_the_digits_of_a_value() -> None:
+    meter = thirds(input_limits=1).meter("2024-01-10")
+    assert meter.partition.ignored == {"invalid_value": 2}
+    meter = thirds(input_limits=2).meter("2024-01-10")
+    assert not meter.partition.ignored
+    (shown,) = thirds(input_limits=2).usage("2024-01-10")["charges_usage"]
+    assert (shown["units"], shown["events_count"]) == ("1.69" + "4" * 35 + "5", 4)
+
+
 def test_the_result_that_groups_is_limited_too() -> None:
     story = Story(input_limits=1)
     expression = f"concat('1',{','.join(['event.properties.s'] * 150)})"

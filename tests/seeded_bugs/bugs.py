@@ -1359,7 +1359,7 @@ BUGS = (
     Bug(
         "earlier-copy-in-place-of-one-that-was-too-long",
         "tables/partition/earlier_copies.py",
-        "or appended_ms <= fold.limited_after_ms < known_ms",
+        "or fold.limits.parts(appended_ms, known_ms)",
         "or False",
         "tests/laws/test_copies.py::test_an_earlier_copy_of_one_that_was_too_long_is_looked_at",
     ),
@@ -2258,8 +2258,8 @@ BUGS = (
     Bug(
         "rows-of-other-groups",
         "tables/breakdown_fold.py",
-        "limited_after_ms, apart)",
-        "limited_after_ms)",
+        "timezone, limits, apart)",
+        "timezone, limits)",
         "tests/laws/test_changed_charges.py::test_what_is_due_later_is_as_if_it_had_always_been_so",
     ),
     Bug(
@@ -4178,8 +4178,8 @@ BUGS = (
     Bug(
         "limits-learnt-late-not-refolded",
         "tables/routing/course.py",
-        "min(span.fold.limited_after_ms, appended_ms) if span.fold.limited else 0,",
-        "0,",
+        "        span.fold.limits_until(appended_ms),\n",
+        "",
         "tests/rules/test_input_limits.py"
         "::test_a_value_that_is_too_long_counts_only_until_there_are_limits",
     ),
@@ -6950,6 +6950,30 @@ BUGS = (
         "        if operation.cut_ms == 0 and is_forgotten(operation.period_ms):",
         "        if is_forgotten(operation.period_ms):",
         "tests/laws/test_past_operations.py::test_an_operation_that_a_later_cut_shows_is_not_the_last",
+    ),
+    Bug(
+        "quotient-without-an-end-never-rounded",
+        "tables/values.py",
+        "rounds = append_time_ms > rounded_after_ms",
+        "rounds = False",
+        "tests/rules/test_input_limits.py"
+        "::test_a_quotient_without_an_end_is_rounded_to_the_digits_of_a_value",
+    ),
+    Bug(
+        "quotient-rounded-before-its-time",
+        "tables/values.py",
+        "rounds = append_time_ms > rounded_after_ms",
+        "rounds = True",
+        "tests/rules/test_input_limits.py"
+        "::test_a_quotient_without_an_end_is_rounded_to_the_digits_of_a_value",
+    ),
+    Bug(
+        "rounding-learnt-late-not-refolded",
+        "tables/charge.py",
+        "            min(rounded_after_ms, appended_ms) if computes else 0,",
+        "            0,",
+        "tests/laws/test_input_limits.py"
+        "::test_results_are_rounded_from_their_record_on_whenever_it_is_learnt",
     ),
     Bug(
         "race-of-one-id-not-told",

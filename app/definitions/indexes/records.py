@@ -10,6 +10,7 @@ from functools import partial
 from operator import attrgetter
 
 from app.definitions.indexes.index import Index
+from app.definitions.input_limits import NO_LIMITS, InputLimits
 from app.definitions.model import HistoryRecord, SettingsRecord
 from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
@@ -62,7 +63,7 @@ class HistoryIndex(Index):
 class SettingsVersions(Versions[SettingsRecord]):
     """The settings records, each in force from its append time on."""
 
-    __slots__ = ("_daily", "_grids")
+    __slots__ = ("_daily", "_grids", "_limits")
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -71,6 +72,30 @@ class SettingsVersions(Versions[SettingsRecord]):
         """(versions looked at, when there are daily records under all of these)"""
         self._grids: tuple[int, tuple[tuple[int, int], ...]] = (0, ())
         """(versions looked at, grids of all of these)"""
+        self._limits: tuple[int, InputLimits] = (0, NO_LIMITS)
+        """(versions looked at, limits under all of these)"""
+
+    def input_limits(self, until_ms: int | None = None) -> InputLimits:
+        """Return since when raw records keep to which limits.
+
+        Under records appended until `until_ms` (None: all).
+        """
+        if until_ms is not None:
+            return self._limits_until(until_ms)
+        # Each route asks when it is made.
+        known = len(self.changes)
+        if self._limits[0] != known:
+            self._limits = known, self._limits_until(NEVER_MS)
+        return self._limits[1]
+
+    def _limits_until(self, until_ms: int) -> InputLimits:
+        since_ms = list(NO_LIMITS)
+        for at_ms, record in zip(self.changes, self.all(), strict=True):
+            if at_ms > until_ms:
+                break
+            for number in range(min(record.input_limits, len(since_ms))):
+                since_ms[number] = min(since_ms[number], at_ms)
+        return InputLimits(*since_ms)
 
     def daily_ms(self, until_ms: int | None = None) -> tuple[tuple[int, int], ...]:
         """Return from when until when there are daily records: pairs of append times.

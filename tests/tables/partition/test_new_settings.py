@@ -120,6 +120,7 @@ OTHERS = [
     {"max_groups": 2},
     {"close_grid_s": 1800},
     {"input_limits": 1},
+    {"input_limits": 2},
     {"implicit_plan": True},
     {"revise_every_s": 7200},
     {"usage_changed": True, "tzdata_version": "2030a"},
