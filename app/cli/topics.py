@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from app.cli.brokers import reached, settings_of_the_log
+from app.cli.brokers import reached, require_profile, settings_of_the_log
 from app.cli.output import echo
 from app.kafka.topics import admin_client, ensure_topics, topic_specs
 from app.settings import Settings
@@ -24,6 +24,7 @@ def create() -> None:
     For whoever may make topics while workers may not. Exit status: 1 when a topic is not as it has
     to be, 3 when Kafka does not answer.
     """
+    require_profile()
     settings = settings_of_the_log()
     with reached(settings):
         made = asyncio.run(_create(settings))

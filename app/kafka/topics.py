@@ -397,8 +397,8 @@ def _wrong_raw(raw: str, partitions: int, settings: Settings, *, was_raised: boo
 def _config_complaints(spec: TopicSpec, found: _Found) -> list[str]:
     return [
         f"Topic {spec.name}: {key} is {found.configs.get(key)}, it must be {wanted}. Change it: "
-        f"kafka-configs.sh --alter --entity-type topics --entity-name {spec.name} "
-        f"--add-config {key}={wanted}.{_EFFECT.get(key, '')}"
+        "kafka-configs.sh --bootstrap-server BROKER --alter --entity-type topics "
+        f"--entity-name {spec.name} --add-config {key}={wanted}.{_EFFECT.get(key, '')}"
         for key, wanted in spec.demanded.items()
         if not _is_met(key, wanted, found.configs.get(key))
     ]

@@ -1,4 +1,4 @@
-"""Print what to invoice and what to credit: `pip install aiokafka meterstream`."""
+"""Print what to invoice and what to credit: `pip install aiokafka meterstream-….whl`."""
 
 import asyncio
 import os

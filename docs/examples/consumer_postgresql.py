@@ -1,4 +1,4 @@
-"""Invoice from PostgreSQL: `pip install aiokafka meterstream "psycopg[binary]"`.
+"""Invoice from PostgreSQL: `pip install aiokafka "psycopg[binary]" meterstream-….whl`.
 
 A record makes one line however often it is read, a revision a further line or a credit note. An
 invoice is closed when its period is complete.

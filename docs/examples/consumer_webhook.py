@@ -1,4 +1,4 @@
-"""Post what is to be invoiced to a URL: `pip install aiokafka aiohttp meterstream`.
+"""Post what is to be invoiced to a URL: `pip install aiokafka aiohttp meterstream-….whl`.
 
 Each record is posted until it is taken; its `id` lets the receiver pass over a second copy. The
 product has webhooks of its own, signed and by organization: docs/WEBHOOKS.md.

@@ -97,10 +97,10 @@ def test_a_printed_command_parses(
     page: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".meter").mkdir()
-    for name in FILES:
-        (tmp_path / name).touch()
-        (tmp_path / ".meter" / name).touch()
+    for folder in (tmp_path, tmp_path / ".meter", tmp_path / "copies"):
+        folder.mkdir(exist_ok=True)
+        for name in FILES:
+            (folder / name).touch()
     words = [word for word in shlex.split(line) if not word.startswith("METER_")]
     assert words[0] == ".venv/bin/meter"
     parse(words[1:])

@@ -15,7 +15,7 @@ import msgspec
 from rich.markup import escape
 from rich.table import Table
 
-from app.cli.brokers import settings_of_the_log
+from app.cli.brokers import require_profile, settings_of_the_log
 from app.cli.doctor import brokers, environment, host, redis, worker
 from app.cli.doctor.finding import Finding, complete, exit_code
 from app.cli.output import Terminal, echo, print_json
@@ -46,6 +46,7 @@ def doctor(as_json: bool, bundle: Path | None, url: str | None, key: str | None)
     Each check prints what was found and what mends it; one that nobody could make is unknown.
     Nothing is changed. Exit status: 1 when one fails, 3 when one is unknown, else 0.
     """
+    require_profile()
     settings = settings_of_the_log()
     if settings.redis_url is None and os.environ.get("METER_PROFILE", "local") == "local":
         # As for Kafka: that of `meter up`.

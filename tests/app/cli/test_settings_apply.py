@@ -90,10 +90,11 @@ def test_no_kafka_is_one_line() -> None:
     assert f"Kafka at 127.0.0.1:{port} does not answer" in answer.stderr
 
 
-def test_with_given_brokers_the_profile_is_not_guessed() -> None:
+@pytest.mark.parametrize("asked", ["settings apply --yes", "topics create", "doctor"])
+def test_with_given_brokers_the_profile_is_not_guessed(asked: str) -> None:
     """`meter worker` is production there, `meter up` local, and the two differ in the log."""
     environment = {"METER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "METER_PROFILE": None}
-    answer = CliRunner(env=environment).invoke(cli, ["settings", "apply", "--yes"])
+    answer = CliRunner(env=environment).invoke(cli, asked.split())
     assert answer.exit_code == 2
     assert "METER_PROFILE is not set" in answer.stderr
 
