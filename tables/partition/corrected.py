@@ -293,6 +293,7 @@ class Corrected:
     ) -> None:
         at_ms = amended.timestamp_ms
         entry = self._event_ranges.of(name, amended.code)
+        entry.first_ms = min(entry.first_ms, max(append_time_ms, corrected_ms))
         # Its cut is that of its correction.
         entry.extend(append_time_ms if at_ms is None else at_ms, corrected_ms)
 

@@ -6976,6 +6976,14 @@ BUGS = (
         "::test_results_are_rounded_from_their_record_on_whenever_it_is_learnt",
     ),
     Bug(
+        "code-that-a-correction-gave-not-told",
+        "tables/partition/corrected.py",
+        "        entry.first_ms = min(entry.first_ms, max(append_time_ms, corrected_ms))\n",
+        "",
+        "tests/simulation/test_changed.py"
+        "::test_a_definition_tells_of_a_code_that_a_correction_gave",
+    ),
+    Bug(
         "race-of-one-id-not-told",
         "app/queries/ingest.py",
         "            return repeats or Accepted(position)\n",

@@ -39,8 +39,10 @@ def played(seed: int) -> Played:
     """Play one seed."""
     script = script_of(seed)
     records = 0
-    # Worlds hold files, and the collector comes by ever more seldom.
-    gc.collect()
+    # Worlds hold files, and the collector comes by ever more seldom. A worker that rests has it
+    # pass over what there is, also of the worlds before.
+    gc.unfreeze()
+    _begin()
     try:
         with _ends_within(LONGEST_S):
             outcome = play(script, seed)
