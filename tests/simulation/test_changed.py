@@ -13,7 +13,7 @@ from app.kafka.topics import COMPACTED_CHANGELOGS, INDEX_CHANGELOG
 from tests.simulation.blocks import defined
 from tests.simulation.play import Player, play
 from tests.simulation.script import CHANGED_FROM, TORN, Script, script_of
-from tests.simulation.steps import Correction, Event, Pass
+from tests.simulation.steps import Correction, Event, Pass, Step
 from tests.simulation.test_mending import eventful
 from tests.world.clock import DAY_MS, WEEK_MS
 from tests.world.definitions import ORG, SETTINGS, metric_body, plan_body, subscription_body
@@ -65,7 +65,7 @@ def test_a_definition_tells_of_a_code_that_a_correction_gave() -> None:
         commands.create_subscription(ORG, subscription_body()),
         commands.set_settings(replace(told, usage_changed=False)),
     ]
-    steps = [
+    steps: list[Step] = [
         *map(defined, made),
         event,
         Pass(1, DAY_MS),
