@@ -15,6 +15,7 @@ from app.kernel.twin import MOST_NAMES
 from app.wire.arrivals import Arrival
 from app.wire.properties import read_properties
 from tables.aggregation import Aggregation, Groups
+from tables.claims import Claims
 from tables.registry import AGGREGATIONS
 from tables.values import (
     Apply,
@@ -26,12 +27,8 @@ from tables.values import (
     is_long,
     overwriter,
     reading_of,
-    text_of,
     value_reader,
 )
-
-MOST_CLAIMS = 4_096
-"""Texts, of all properties that filters look at, whose bucket one charge keeps in mind."""
 
 Literals = tuple[bytes | None, ...]
 """JSON literals of some properties; None: there is no such property."""
@@ -112,7 +109,6 @@ class ChargeFold:
     __slots__ = (
         "_claims",
         "_made_of",
-        "_named_texts",
         "_overwrites",
         "aggregation",
         "applies",
@@ -163,9 +159,8 @@ class ChargeFold:
         self.counts_after_ms = metric.counts_after_ms
         self.default_bucket = Bucket(None, (), charge.group_keys(None))
         self.buckets = _buckets(charge, metric)
-        self._named_texts = _named_texts(self.buckets)
-        self._claims: dict[tuple[str | None, ...], Bucket] = {}
-        """Which bucket has events of these texts: charges with hundreds of filters repeat them."""
+        self._claims: Claims | None = None
+        """Which bucket has an event; it is made for the first one."""
         self.grouped = any(bucket.group_keys for bucket in (*self.buckets, self.default_bucket))
         self.plain = not self.buckets and not self.default_bucket.group_keys
         self.in_advance = charge.is_billed_at_once(metric)
@@ -304,34 +299,22 @@ class ChargeFold:
         """
         if not self.buckets:
             return self.default_bucket
-        # Of a text that no filter names it does not matter which it is.
-        texts = tuple(
-            [
-                text if (text := text_of(properties, key)) in values else None
-                for key, values in self._named_texts.items()
-            ]
-        )
-        bucket = self._claims.get(texts)
-        if bucket is None:
-            by_key = dict(zip(self._named_texts, texts, strict=True))
-            claiming = (
-                each
-                for each in self.buckets
-                if all(by_key[key] in values for key, values in each.conditions)
-            )
-            if len(self._claims) >= MOST_CLAIMS:
-                self._claims.clear()
-            bucket = self._claims[texts] = next(claiming, self.default_bucket)
-        return bucket
+        if self._claims is None:
+            self._claims = Claims([bucket.conditions for bucket in self.buckets])
+        first = self._claims.first(properties)
+        return self.default_bucket if first is None else self.buckets[first]
 
 
 def _buckets(charge: Charge, metric: Metric) -> tuple[Bucket, ...]:
     """Return the filters in the order in which they claim events."""
-    allowed = {f.key: f.values for f in metric.filters}
+    allowed = {f.key: frozenset(f.values) for f in metric.filters}
 
     def bucket(charge_filter: ChargeFilter) -> Bucket:
         conditions = tuple(
-            (key, frozenset(allowed.get(key, ()) if ALL_FILTER_VALUES in values else values))
+            (
+                key,
+                allowed.get(key, frozenset()) if ALL_FILTER_VALUES in values else frozenset(values),
+            )
             for key, values in sorted(charge_filter.values.items())
         )
         return Bucket(charge_filter.id, conditions, charge.group_keys(charge_filter))
@@ -340,15 +323,6 @@ def _buckets(charge: Charge, metric: Metric) -> tuple[Bucket, ...]:
     return tuple(
         sorted(buckets, key=lambda b: (-len(b.conditions), sum(len(v) for _, v in b.conditions)))
     )
-
-
-def _named_texts(buckets: Iterable[Bucket]) -> dict[str, frozenset[str]]:
-    """Return all texts that filters name, by property."""
-    named: dict[str, frozenset[str]] = {}
-    for bucket in buckets:
-        for key, values in bucket.conditions:
-            named[key] = named.get(key, frozenset()) | values
-    return named
 
 
 def _properties_read(metric: Metric, place_names: Iterable[str]) -> frozenset[str]:

@@ -394,10 +394,10 @@ BUGS = (
     ),
     Bug(
         "texts-named-by-the-last-filter-alone",
-        "tables/charge.py",
-        "named.get(key, frozenset()) | values",
-        "values",
-        "tests/semantics/test_aggregations.py::test_filters",
+        "tables/claims.py",
+        "met[text] = met.get(text, 0) | filters",
+        "met[text] = filters",
+        "tests/tables/test_claims.py::test_the_first_filter_that_fits_has_the_event",
     ),
     Bug(
         "what-is-odd-of-a-part-is-dropped",
@@ -6982,6 +6982,20 @@ BUGS = (
         "",
         "tests/simulation/test_changed.py"
         "::test_a_definition_tells_of_a_code_that_a_correction_gave",
+    ),
+    Bug(
+        "filter-that-does-not-ask-left-out",
+        "tables/claims.py",
+        "met.get(text, 0) | indifferent",
+        "met.get(text, 0)",
+        "tests/tables/test_claims.py::test_the_first_filter_that_fits_has_the_event",
+    ),
+    Bug(
+        "last-filter-claims",
+        "tables/claims.py",
+        "(left & -left).bit_length() - 1",
+        "left.bit_length() - 1",
+        "tests/tables/test_claims.py::test_the_first_filter_that_fits_has_the_event",
     ),
     Bug(
         "race-of-one-id-not-told",
