@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.growth.spent import steps_of
@@ -29,6 +29,7 @@ def asked_in_turn(filters: list[Conditions], properties: dict[str, msgspec.Raw])
     return None
 
 
+@example([(("a", frozenset("xy")),), (("a", frozenset("x")),)], {"a": b'"x"'})
 @given(st.lists(conditions), st.dictionaries(st.sampled_from(KEYS), literals))
 def test_the_first_filter_that_fits_has_the_event(
     filters: list[Conditions], sent: dict[str, bytes]
