@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -13,11 +14,16 @@ from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscripti
 from app.definitions.timeline import Period
 
 
-class ChargeInForce(msgspec.Struct, frozen=True):
+class ChargeInForce(msgspec.Struct, frozen=True, dict=True):
     """A charge with its metric, both as in force for the period."""
 
     charge: Charge
     metric: Metric
+
+    @cached_property
+    def filters(self) -> Mapping[str, ChargeFilter]:
+        """The filters of the charge by id: each row asks for its own, of thousands."""
+        return {charge_filter.id: charge_filter for charge_filter in self.charge.filters}
 
 
 class Regrouping(msgspec.Struct, frozen=True):

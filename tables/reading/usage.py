@@ -374,7 +374,7 @@ def grouped_by(
 ) -> tuple[tuple[str, str | None], ...]:
     """Return group keys with the values of a cell, in the order configured."""
     charge = in_force.charge
-    bucket = next((f for f in charge.filters if f.id == filter_id), None)
+    bucket = None if filter_id is None else in_force.filters.get(filter_id)
     return tuple(zip(charge.group_keys(bucket), groups, strict=False))
 
 
