@@ -8,11 +8,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.sentinel import Sentinel
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    NoPermissionError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 
 from app.settings import Settings
 
-__all__ = ["NoPermissionError", "RedisError", "ResponseError"]
+__all__ = ["NoPermissionError", "RedisClusterException", "RedisError", "ResponseError"]
 
 
 SENTINEL_PORT = 26_379

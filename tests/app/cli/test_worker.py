@@ -44,6 +44,25 @@ def test_brokers_that_do_not_answer_are_named(command: str, tmp_path: object) ->
     assert "AddressFamily" not in answer.stderr
 
 
+def test_brokers_that_may_speak_otherwise_are_told_by_what_is_set(tmp_path: object) -> None:
+    kafka, http = free_ports(2)
+    environment = {
+        "METER_PROFILE": "local",
+        "METER_HTTP_PORT": str(http),
+        "METER_STATE_DIR": f"{tmp_path}/state",
+        "METER_KAFKA_BOOTSTRAP_SERVERS": f"{HOST}:{kafka}",
+        "METER_KAFKA_TLS": "true",
+        "METER_KAFKA_USERNAME": "meter",
+        "METER_KAFKA_PASSWORD": "secret",
+        "METER_REDIS_URL": f"redis://{HOST}:1/0",
+    }
+    wrong = "METER_KAFKA_BOOTSTRAP_SERVERS, METER_KAFKA_TLS or METER_KAFKA_USERNAME."
+    answer = CliRunner(env=environment).invoke(cli, ["worker"])
+    assert answer.stderr.splitlines()[-1].endswith(f"Start it, or correct {wrong}")
+    answer = CliRunner(env=environment).invoke(cli, ["topics", "create"])
+    assert answer.stderr.splitlines()[-1].endswith(f"Another address: {wrong}"), answer.output
+
+
 @pytest.mark.servers
 def test_a_redis_that_does_not_answer_is_named(tmp_path: object, local_kafka: LocalKafka) -> None:
     redis, http = free_ports(2)
@@ -86,6 +105,50 @@ async def test_settings_that_differ_from_the_log_are_told_and_nothing_else(
     assert lines[0].startswith("Error: These settings shape usage records")
     assert lines[1:-1] == ["  grace_s: 5 here, 0 in the log"]
     assert "`meter settings apply`" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("command", "setting"), [("worker", "METER_ADMIN_PORT"), ("webhooks", "METER_WEBHOOKS_PORT")]
+)
+def test_another_taken_port_is_told_as_well(command: str, setting: str) -> None:
+    (http,) = free_ports(1)
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        environment = {
+            "METER_HTTP_PORT": str(http),
+            setting: str(taken.getsockname()[1]),
+            "METER_KAFKA_BOOTSTRAP_SERVERS": "x:1",
+            "METER_REDIS_URL": "x:1",
+        }
+        answer = CliRunner(env=environment).invoke(cli, [command])
+    assert answer.exit_code == 1
+    assert f"set {setting} to a free port" in answer.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["up", "worker", "webhooks"])
+@pytest.mark.parametrize("host", ["8.8.8.8", "no..host"])
+def test_an_address_of_another_machine_is_told(command: str, host: str) -> None:
+    environment = {"METER_HTTP_HOST": host}
+    if command != "up":
+        environment |= {"METER_KAFKA_BOOTSTRAP_SERVERS": "x:1", "METER_REDIS_URL": "x:1"}
+    answer = CliRunner(env=environment).invoke(cli, [command])
+    assert answer.exit_code == 1
+    told = f"Error: METER_HTTP_HOST {host} is no address of this machine"
+    assert answer.stderr.splitlines()[-1].startswith(told)
+
+
+def test_a_misspelt_setting_has_a_line_of_its_own() -> None:
+    environment = {
+        "METER_HTPP_PORT": "1",
+        "METER_HTTP_HOST": "8.8.8.8",
+        "METER_KAFKA_BOOTSTRAP_SERVERS": "x:1",
+        "METER_REDIS_URL": "x:1",
+    }
+    answer = CliRunner(env=environment).invoke(cli, ["worker"])
+    (line,) = [line for line in answer.stderr.splitlines() if "METER_HTPP_PORT" in line]
+    assert "WARNING" in line
+    assert "METER_HTPP_PORT is set, but no setting has that name" in line
 
 
 @pytest.mark.parametrize("command", ["up", "worker"])
