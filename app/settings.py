@@ -135,8 +135,12 @@ def _redis_address(value: str | None) -> str | None:
             "its host or port is none: write redis://user:password@host:port/db, with %XX for "
             "what is neither a letter nor a digit in user and password"
         ) from error
-    if scheme.endswith("+sentinel") and not parts.path.strip("/").partition("/")[0]:
-        raise ValueError("it names no service: write redis+sentinel://host:port,…/service")
+    service, _, db = parts.path.strip("/").partition("/")
+    if scheme.endswith("+sentinel") and not (service and f"0{db}".isdecimal()):
+        raise ValueError(
+            "it names no service, or no database: write redis+sentinel://host:port,…/service or "
+            "redis+sentinel://host:port,…/service/db"
+        )
     return url
 
 
@@ -666,7 +670,7 @@ class Settings(BaseSettings):
         }
         if self.kafka_tls:
             options["ssl_context"] = ssl_context(
-                self.kafka_ca_file, self.kafka_cert_file, self.kafka_key_file
+                "METER_KAFKA", self.kafka_ca_file, self.kafka_cert_file, self.kafka_key_file
             )
         if with_sasl:
             options["sasl_mechanism"] = self.kafka_scram_algorithm

@@ -41,6 +41,9 @@ def stopped_plainly(settings: Settings) -> Iterator[None]:
     """
     try:
         yield
+    except StackError:
+        # One of a file is an OSError as well.
+        raise
     except NotLetIn as error:
         raise StackError(f"{error}.") from error
     except KafkaConnectionError as error:

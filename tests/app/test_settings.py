@@ -157,6 +157,7 @@ def test_values_that_cannot_be(values: dict[str, Any], said: str) -> None:
         ("redis+cluster://h:1,i:99999", "its host or port is none"),
         ("redis://[::1/0", "its host or port is none"),
         ("redis+sentinel://h:1,i:2", "it names no service"),
+        ("redis+sentinel://h:1,i:2/service/x", "or no database"),
     ],
 )
 def test_urls_of_no_redis(url: str, said: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from app.cli.doctor.finding import CLOCKS_APART_S, Finding, Outcome, judged
 from app.clock import SystemClock
+from app.errors import StackError
 from app.redis.client import RedisClusterException, RedisError, closed, redis_client
 from app.settings import Settings
 
@@ -28,8 +29,8 @@ async def checked(settings: Settings) -> list[Finding]:
     """Return what Redis says; nothing is written."""
     try:
         client = redis_client(settings, ASKED_WITHIN_S)
-    except ValueError as error:
-        return [Finding(AREA, "address", "fail", f"{error}.", "Set METER_REDIS_URL.")]
+    except StackError as error:
+        return [Finding(AREA, "address", "fail", str(error), "Correct the setting that it names.")]
     try:
         async with asyncio.timeout(3 * ASKED_WITHIN_S):
             await client.ping()

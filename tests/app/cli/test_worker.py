@@ -107,6 +107,46 @@ async def test_settings_that_differ_from_the_log_are_told_and_nothing_else(
     assert "`meter settings apply`" in lines[-1]
 
 
+KAFKA_OVER_TLS = {"METER_KAFKA_TLS": "true"}
+REDIS_OVER_TLS = {"METER_REDIS_URL": "rediss://x:1"}
+TLS = {"METER_HTTP_TLS_CERT_FILE": "/nope", "METER_HTTP_TLS_KEY_FILE": "/nope"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "besides", "told"),
+    [
+        ("METER_KAFKA_CA_FILE", KAFKA_OVER_TLS, "METER_KAFKA_CA_FILE /nope cannot be used (No su"),
+        ("METER_KAFKA_CERT_FILE", KAFKA_OVER_TLS, "METER_KAFKA_CERT_FILE /nope cannot be used"),
+        ("METER_PEER_CA_FILE", {}, "METER_PEER_CA_FILE /nope cannot be used (No such file"),
+        ("METER_REDIS_CA_FILE", REDIS_OVER_TLS, "METER_REDIS_CA_FILE /nope cannot be used"),
+        ("METER_REDIS_CERT_FILE", REDIS_OVER_TLS, "METER_REDIS_CERT_FILE /nope cannot be used"),
+        ("METER_API_KEYS_FILE", {}, "METER_API_KEYS_FILE: the keys of /nope cannot be used: No"),
+        ("METER_HTTP_TLS_CERT_FILE", TLS, "METER_HTTP_TLS_CERT_FILE /nope and METER_HTTP_TLS_KEY"),
+        ("METER_WEBHOOK_PRIVATE_KEY_FILE", {}, "METER_WEBHOOK_PRIVATE_KEY_FILE: /nope holds no"),
+        ("METER_REDIS_URL", {}, "METER_REDIS_URL has an option that is none: "),
+    ],
+)
+def test_the_last_line_names_the_file_that_cannot_be_used(
+    setting: str, besides: dict[str, str], told: str, tmp_path: Path
+) -> None:
+    """As a process: what nobody closed would be told when it ends, after the message."""
+    value = "redis://x:1/0?db=none" if setting == "METER_REDIS_URL" else "/nope"
+    environment = os.environ | {
+        "METER_PROFILE": "local",
+        "METER_STATE_DIR": str(tmp_path / "state"),
+        "METER_HTTP_PORT": str(free_ports(1)[0]),
+        "METER_KAFKA_BOOTSTRAP_SERVERS": f"{HOST}:1",
+        "METER_REDIS_URL": "redis://x:1",
+        **besides,
+        setting: value,
+    }
+    command = [sys.executable, "-c", "from app.cli.main import cli; cli()", "worker"]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1].startswith(f"Error: {told}"), ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("command", "setting"), [("worker", "METER_ADMIN_PORT"), ("webhooks", "METER_WEBHOOKS_PORT")]
 )
