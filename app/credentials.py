@@ -48,6 +48,18 @@ def ssl_context(
     return context
 
 
+def trusting_too(whose: str, ca_file: Path) -> ssl.SSLContext:
+    """Return what `ssl_context` does, but trust the system's authorities besides that of the file.
+
+    Raises:
+        FileRefused: names the setting and its file.
+    """
+    context = ssl_context(whose, None)
+    with _told({f"{whose}_CA_FILE": ca_file}):
+        context.load_verify_locations(ca_file)
+    return context
+
+
 @contextmanager
 def _told(files: Mapping[str, Path | None]) -> Iterator[None]:
     try:

@@ -410,7 +410,9 @@ class Settings(BaseSettings):
         "characters in production, which needs one.",
     )
     peer_ca_file: Path | None = Field(
-        None, description="PEM file of the authority that signed the workers' certificates."
+        None,
+        description="PEM file of the authority that signed the workers' certificates; commands "
+        "that ask a worker trust it, too.",
     )
     webhook_hmac_keys: Annotated[
         tuple[WebhookKey, ...], NoDecode, BeforeValidator(_parse_webhook_keys)
