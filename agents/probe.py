@@ -14,7 +14,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Protocol
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from app.bounds.limits import (
     CLOSE_WAITS_S,
@@ -27,6 +27,7 @@ from app.bounds.limits import (
     REDIS_SILENT_S,
 )
 from app.clock import Clock
+from app.credentials import ssl_context
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.kafka.brokers import Brokers
@@ -100,7 +101,12 @@ class _Looks:
         self._worker = worker
         self._health = worker.health
         self._redis: Any = redis_client(worker.settings, REDIS_SILENT_S)
-        self._session = ClientSession(timeout=ClientTimeout(total=PEER_SILENT_S - EVERY_S))
+        ca_file = worker.settings.peer_ca_file
+        trusted = True if ca_file is None else ssl_context("METER_PEER", ca_file)
+        self._session = ClientSession(
+            timeout=ClientTimeout(total=PEER_SILENT_S - EVERY_S),
+            connector=TCPConnector(ssl=trusted),
+        )
         self._answered_s: dict[str, float] = {}
         self._policy_s = -POLICY_EVERY_S
         self._slow_since_s: float | None = None

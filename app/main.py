@@ -35,6 +35,7 @@ from app.api.server import ApiServer, build_app
 from app.bounds.cancellation import end_if_asked, retrieve
 from app.bounds.collecting import Collecting
 from app.clock import Clock, SystemClock
+from app.credentials import ssl_context
 from app.definitions.commands import set_settings
 from app.errors import StackError
 from app.kafka.faust_app import make_app
@@ -85,6 +86,11 @@ class Worker:
         require_peer_secret(settings)
         self.keys = KeyRing(keys_of(settings))
         self.keys_file = KeysFile(settings, self.keys.replace)
+        # Before the engine has clients that nobody would close.
+        certificate, webhook_public_key = _certificate(settings), _webhook_public_key(settings)
+        peer_tls = (
+            ssl_context("METER_PEER", settings.peer_ca_file) if settings.peer_ca_file else None
+        )
         self._following: asyncio.Task[None] | None = None
         self._siblings = siblings
         self._local = LocalState(settings.state_dir)
@@ -120,11 +126,11 @@ class Worker:
                 own_names=_own_names(settings),
                 proxies=settings.trusted_proxies,
                 peers=PeerTokens(settings.peer_secret.get_secret_value()),
-                peer_ca_file=settings.peer_ca_file,
-                webhook_public_key=_webhook_public_key(settings),
+                peer_tls=peer_tls,
+                webhook_public_key=webhook_public_key,
                 siblings=siblings,
             ),
-            certificate=_certificate(settings),
+            certificate=certificate,
             most_connections=most_connections(raise_limit()),
         )
 

@@ -101,9 +101,65 @@ def _comma_list(value: object) -> object:
     return value
 
 
-def _with_redis_scheme(value: str | None) -> str | None:
-    """Put the scheme before `host:port`, which Lago writes where a URL is meant."""
-    return value if value is None or "://" in value else f"redis://{value}"
+_REDIS_SCHEMES = (
+    "unix",
+    *(
+        f"{scheme}{kind}"
+        for scheme in ("redis", "rediss")
+        for kind in ("", "+sentinel", "+cluster")
+    ),
+)
+
+
+def _redis_address(value: str | None) -> str | None:
+    """Put the scheme before `host:port`, which Lago writes where a URL is meant.
+
+    Raises:
+        ValueError: it is no URL of a Redis. What it says may be a secret, so it is not repeated.
+    """
+    if value is None:
+        return None
+    url = value if "://" in value else f"redis://{value}"
+    scheme = url.partition("://")[0]
+    if scheme not in _REDIS_SCHEMES:
+        raise ValueError(
+            "its scheme is none of Redis: write redis://host:port/db, rediss://host:port/db, "
+            "redis+sentinel://host:port,…/service or redis+cluster://host:port,…"
+        )
+    try:
+        parts = urlsplit(url)
+        for place in parts.netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{place}").port
+    except ValueError as error:
+        raise ValueError(
+            "its host or port is none: write redis://user:password@host:port/db, with %XX for "
+            "what is neither a letter nor a digit in user and password"
+        ) from error
+    service, _, db = parts.path.strip("/").partition("/")
+    if scheme.endswith("+sentinel") and not (service and f"0{db}".isdecimal()):
+        raise ValueError(
+            "it names no service, or no database: write redis+sentinel://host:port,…/service or "
+            "redis+sentinel://host:port,…/service/db"
+        )
+    return url
+
+
+def _http_url(value: str | None) -> str | None:
+    """Refuse what no worker could be asked by."""
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{value!r} is no http or https URL: write https://host:port")
+    _ = parts.port
+    return value
+
+
+def _topic_name(value: str) -> str:
+    """Refuse what Kafka takes in no name of a topic."""
+    if not re.fullmatch(r"[a-zA-Z0-9._-]*", value):
+        raise ValueError(f"{value!r} may have letters, digits, '.', '_' and '-' only")
+    return value
 
 
 def _with_callable(value: str | None) -> str | None:
@@ -127,6 +183,7 @@ def _local_api_keys(values: Mapping[str, Any]) -> tuple[ApiKey, ...]:
     return (ApiKey(organization_id=LOCAL_ORGANIZATION_ID, key=SecretStr(LOCAL_KEY)),)
 
 
+TopicName = Annotated[str, AfterValidator(_topic_name)]
 Count = Annotated[int, Field(ge=1)]
 Quota = Annotated[int, Field(ge=0)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
@@ -234,22 +291,22 @@ class Settings(BaseSettings):
         description="After so long without a sign of it a worker's partitions go to others, as "
         "Kafka's session.timeout.ms. Brokers may allow less.",
     )
-    topic_prefix: str = Field(
+    topic_prefix: TopicName = Field(
         "", description="Put before topic, changelog and consumer group names as it stands."
     )
-    raw_topic: str = Field(
+    raw_topic: TopicName = Field(
         "events-raw",
         min_length=1,
         validation_alias=_meter_or_lago("RAW_TOPIC", "KAFKA_RAW_EVENTS_TOPIC"),
         description="Topic of the product's events.",
     )
-    dead_letter_topic: str = Field(
+    dead_letter_topic: TopicName = Field(
         "events-dead-letter",
         min_length=1,
         validation_alias=_meter_or_lago("DEAD_LETTER_TOPIC", "KAFKA_EVENTS_DEAD_LETTER_TOPIC"),
         description="Topic of refused events.",
     )
-    usage_records_topic: str = Field(
+    usage_records_topic: TopicName = Field(
         "usage-records", min_length=1, description="Topic of the published usage records."
     )
     raw_partitions: Count = Field(
@@ -262,7 +319,7 @@ class Settings(BaseSettings):
     )
 
     # Redis.
-    redis_url: Annotated[str | None, AfterValidator(_with_redis_scheme)] = Field(
+    redis_url: Annotated[str | None, AfterValidator(_redis_address)] = Field(
         None,
         validation_alias=_meter_or_lago("REDIS_URL", "REDIS_STORE_URL"),
         repr=False,
@@ -335,7 +392,7 @@ class Settings(BaseSettings):
         default_factory=lambda values: not _is_production(values),
         description="The page shows every organization without a key. On locally, else off.",
     )
-    advertised_url: str | None = Field(
+    advertised_url: Annotated[str | None, AfterValidator(_http_url)] = Field(
         None, description="URL under which the other workers reach this one."
     )
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_parse_api_keys)] = Field(
@@ -353,7 +410,9 @@ class Settings(BaseSettings):
         "characters in production, which needs one.",
     )
     peer_ca_file: Path | None = Field(
-        None, description="PEM file of the authority that signed the workers' certificates."
+        None,
+        description="PEM file of the authority that signed the workers' certificates; commands "
+        "that ask a worker trust it, too.",
     )
     webhook_hmac_keys: Annotated[
         tuple[WebhookKey, ...], NoDecode, BeforeValidator(_parse_webhook_keys)
@@ -522,28 +581,46 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.producer_trust == "topic" and self.default_organization_id is None:
-            raise ValueError("producer_trust is topic, so default_organization_id has to be set")
+            raise ValueError(
+                "METER_PRODUCER_TRUST is topic, so METER_DEFAULT_ORGANIZATION_ID has to be set"
+            )
         if self.revise_every_s % self.close_grid_s:
-            raise ValueError("close_grid_s must divide revise_every_s")
+            raise ValueError(
+                f"METER_CLOSE_GRID_S is {self.close_grid_s} and must divide METER_REVISE_EVERY_S, "
+                f"which is {self.revise_every_s}: set either"
+            )
         if self.test_clock and self.profile != "test":
-            raise ValueError("test_clock is for the test profile only")
+            raise ValueError("METER_TEST_CLOCK is for METER_PROFILE=test only: unset it")
+        self._check_kafka_login()
+        for kind in ("KAFKA", "REDIS"):
+            key, certificate = f"{kind}_KEY_FILE", f"{kind}_CERT_FILE"
+            if getattr(self, key.lower()) and not getattr(self, certificate.lower()):
+                raise ValueError(f"METER_{key} is set, METER_{certificate} is not: set both")
+        if (self.http_tls_cert_file is None) != (self.http_tls_key_file is None):
+            raise ValueError(
+                "METER_HTTP_TLS_CERT_FILE and METER_HTTP_TLS_KEY_FILE are set together: set both "
+                "or none"
+            )
+        if self.admin_port == self.http_port:
+            raise ValueError(
+                f"METER_ADMIN_PORT and METER_HTTP_PORT are both {self.http_port}: set "
+                "METER_ADMIN_PORT to another port, or unset it"
+            )
+        keys = [key.key.get_secret_value() for key in self.api_keys]
+        if len(set(keys)) != len(keys):
+            raise ValueError("METER_API_KEYS holds one key twice: give each entry its own")
+        return self
+
+    def _check_kafka_login(self) -> None:
+        """Raise ValueError if we say who we are without what proves it."""
         if self.kafka_scram_algorithm == "OAUTHBEARER":
             if not (self.kafka_oauth_token_url or self.kafka_token_provider):
                 raise ValueError(
-                    "kafka_scram_algorithm is OAUTHBEARER, so kafka_oauth_token_url or "
-                    "kafka_token_provider has to be set"
+                    "METER_KAFKA_SCRAM_ALGORITHM is OAUTHBEARER, so METER_KAFKA_OAUTH_TOKEN_URL "
+                    "or METER_KAFKA_TOKEN_PROVIDER has to be set"
                 )
         elif self.kafka_username and self.kafka_password is None:
-            raise ValueError("kafka_username is set, kafka_password is not")
-        for kind in ("kafka", "redis"):
-            if getattr(self, f"{kind}_key_file") and not getattr(self, f"{kind}_cert_file"):
-                raise ValueError(f"{kind}_key_file is set, {kind}_cert_file is not")
-        if (self.http_tls_cert_file is None) != (self.http_tls_key_file is None):
-            raise ValueError("http_tls_cert_file and http_tls_key_file are set together")
-        keys = [key.key.get_secret_value() for key in self.api_keys]
-        if len(set(keys)) != len(keys):
-            raise ValueError("api_keys holds one key twice")
-        return self
+            raise ValueError("METER_KAFKA_USERNAME is set, METER_KAFKA_PASSWORD is not: set both")
 
     def changed(self) -> dict[str, str]:
         """Return what is set and differs from its default, by field, without secrets."""
@@ -595,7 +672,7 @@ class Settings(BaseSettings):
         }
         if self.kafka_tls:
             options["ssl_context"] = ssl_context(
-                self.kafka_ca_file, self.kafka_cert_file, self.kafka_key_file
+                "METER_KAFKA", self.kafka_ca_file, self.kafka_cert_file, self.kafka_key_file
             )
         if with_sasl:
             options["sasl_mechanism"] = self.kafka_scram_algorithm

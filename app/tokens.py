@@ -105,7 +105,7 @@ class ClientCredentials(_Tokens):
         self._url = url
         self._headers = {"Authorization": aiohttp.encode_basic_auth(client_id, client_secret)}
         self._form = {"grant_type": "client_credentials"} | ({"scope": scope} if scope else {})
-        self._tls = ssl_context(ca_file, None, None) if url.startswith("https:") else None
+        self._tls = ssl_context("METER_KAFKA", ca_file) if url.startswith("https:") else None
 
     async def _fetch(self) -> tuple[str, float]:
         async with (

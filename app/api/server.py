@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from functools import cache, partial
-from pathlib import Path
+from ssl import SSLContext
 from time import perf_counter
 from typing import Any
 
@@ -42,7 +42,6 @@ from app.api.http.siblings import Siblings
 from app.api.request_metrics import CLIENT_GONE, RequestMetrics
 from app.bounds.limits import ADMIN_CONNECTIONS, ANSWER_PIECE_BYTES, CONNECTIONS
 from app.bounds.turns import Turns, Work
-from app.credentials import ssl_context
 from app.meter.errors import (
     BeyondRetention,
     NotAllowed,
@@ -83,7 +82,7 @@ def build_app(
     own_names: Collection[str] | None = None,
     proxies: Collection[Network] = (),
     peers: PeerTokens | None = None,
-    peer_ca_file: Path | None = None,
+    peer_tls: SSLContext | None = None,
     webhook_public_key: str | None = None,
     siblings: Siblings | None = None,
 ) -> web.Application:
@@ -91,6 +90,7 @@ def build_app(
 
     `own_names`: host names that clients may use beside this machine's own; None: any name.
     `proxies`: networks of proxies that may name the address of their client.
+    `peer_tls`: whose certificates of other workers are trusted; None: those of the system.
     """
     app = web.Application(middlewares=[_measured, _always_json])
     app[_METRICS] = RequestMetrics(registry)
@@ -108,7 +108,7 @@ def build_app(
         webhook_public_key=webhook_public_key,
         siblings=siblings,
     )
-    app.cleanup_ctx.append(partial(_with_session, api, peer_ca_file))
+    app.cleanup_ctx.append(partial(_with_session, api, peer_tls))
     app.on_response_prepare.append(_with_headers)
     door = Door(keys, tokens, own_names, proxies)
     app.router.add_route("*", r"/{path:[\s\S]*}", door.dispatch, expect_handler=_expected_later)
@@ -116,14 +116,13 @@ def build_app(
 
 
 async def _with_session(
-    api: Callable[[ClientSession], Api], peer_ca_file: Path | None, app: web.Application
+    api: Callable[[ClientSession], Api], peer_tls: SSLContext | None, app: web.Application
 ) -> AsyncIterator[None]:
     """Give the application what its requests share while it runs, with a client for its peers."""
-    trusted = True if peer_ca_file is None else ssl_context(peer_ca_file, None, None)
     async with ClientSession(
         timeout=ClientTimeout(total=PEER_TIMEOUT_S),
         auto_decompress=False,
-        connector=TCPConnector(ssl=trusted),
+        connector=TCPConnector(ssl=peer_tls or True),
     ) as session:
         app[_API] = api(session)
         yield

@@ -41,6 +41,17 @@ def require_profile() -> None:
         )
 
 
+def of_the_address(settings: Settings) -> str:
+    """Return the settings that may be wrong where brokers do not answer at all.
+
+    To a client of the other kind a listener says nothing: it closes the connection.
+    """
+    names = ["METER_KAFKA_BOOTSTRAP_SERVERS"]
+    names += ["METER_KAFKA_TLS"] if settings.kafka_tls else []
+    names += ["METER_KAFKA_USERNAME"] if settings.kafka_username else []
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
 @contextmanager
 def reached(settings: Settings) -> Iterator[None]:
     """Say in one line that Kafka does not answer or lacks a topic."""
@@ -55,5 +66,5 @@ def reached(settings: Settings) -> Iterator[None]:
         servers = ",".join(settings.kafka_bootstrap_servers)
         raise NobodyAnswers(
             f"Kafka at {servers} does not answer ({error}). Is `meter up` running? "
-            "Another address: METER_KAFKA_BOOTSTRAP_SERVERS."
+            f"Another address: {of_the_address(settings)}."
         ) from error

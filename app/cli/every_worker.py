@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from app.cli.failures import NO_VERDICT
 from app.cli.output import Terminal
-from app.cli.remote import nobody_answers, told_of
+from app.cli.remote import nobody_answers, told_of, trusted
 
 _CONNECT_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 300.0
@@ -146,8 +146,11 @@ class _Asked:
 
     def __init__(self, access: Access) -> None:
         scheme, server, *_ = urlsplit(access.url)
-        kind = HTTPSConnection if scheme == "https" else HTTPConnection
-        self._connection = kind(server, timeout=_CONNECT_TIMEOUT_S)
+        self._connection = (
+            HTTPSConnection(server, timeout=_CONNECT_TIMEOUT_S, context=trusted())
+            if scheme == "https"
+            else HTTPConnection(server, timeout=_CONNECT_TIMEOUT_S)
+        )
         self._path = urlsplit(access.url).path
         self._headers = {
             "Authorization": f"Bearer {access.key}",

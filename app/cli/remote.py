@@ -8,6 +8,8 @@ from decimal import Decimal
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from ssl import SSLCertVerificationError, SSLContext
 from time import time
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
@@ -18,8 +20,9 @@ import click
 import msgspec
 
 from app.cli import contexts
-from app.cli.failures import NO_VERDICT, NOT_THERE, load_settings
+from app.cli.failures import NO_VERDICT, NOT_THERE, load_settings, told_plainly
 from app.cli.output import echo
+from app.credentials import trusting_too
 from app.settings import HOST, Settings
 
 Json = dict[str, Any]
@@ -66,6 +69,7 @@ class Remote:
             raise click.BadParameter(f"{url!r} is no http or https URL", param_hint="--url")
         self.url = url.rstrip("/")
         self.key = key
+        self._tls = trusted() if url.startswith("https://") else None
 
     def get(self, path: str, **query: Asked) -> Json:
         """Return the JSON answer; a parameter of several values is sent once for each.
@@ -175,7 +179,9 @@ class Remote:
         if self.key is not None:
             request.add_header("Authorization", f"Bearer {self.key}")
         try:
-            answer: HTTPResponse = urlopen(request, timeout=TIMEOUT_S)  # noqa: S310
+            answer: HTTPResponse = urlopen(  # noqa: S310
+                request, timeout=TIMEOUT_S, context=self._tls
+            )
             return answer
         except HTTPError as error:
             with error:
@@ -216,6 +222,11 @@ def _told(details: object) -> str:
 
 def nobody_answers(url: str, reason: object) -> str:
     """Return what is said when a worker cannot be reached."""
+    if isinstance(reason, SSLCertVerificationError):
+        return (
+            f"The certificate of {url} is not one that we trust ({reason.verify_message}). Name "
+            f"its authority in {_AUTHORITY}, or a host that it is made for by --url or METER_URL."
+        )
     return (
         f"No worker answers at {url} ({reason}). Is `meter up` running? "
         "Another address: --url, METER_URL or METER_HTTP_PORT."
@@ -311,6 +322,22 @@ def local_settings(**values: Any) -> Settings:
 def segment(text: str) -> str:
     """Return the text as one segment of a path."""
     return quote(text, safe="")
+
+
+_AUTHORITY = "METER_PEER_CA_FILE"
+
+
+def trusted() -> SSLContext | None:
+    """Return whom we trust; None: the system's authorities alone.
+
+    The variable counts for a worker of a context, too, which asks for no other setting.
+    """
+    file = os.environ.get(_AUTHORITY)
+    if not file:
+        return None
+    with told_plainly():
+        # A proxy in front of the workers may have a certificate of the world's.
+        return trusting_too(_AUTHORITY.removesuffix("_CA_FILE"), Path(file))
 
 
 def _worker_url(settings: Settings) -> str:

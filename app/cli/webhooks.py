@@ -15,7 +15,7 @@ from app.cli.failures import load_settings, told_plainly
 from app.cli.interrupts import ended_by_signals
 from app.cli.output import Terminal, echo, print_json
 from app.clock import SystemClock
-from app.local_servers.ports import require_free
+from app.local_servers.ports import require_free, require_own_address
 from app.log import configure
 from app.settings import Settings
 from app.webhooks.failures import Failure, Failures
@@ -49,8 +49,10 @@ def webhooks(context: click.Context, events_errors: bool) -> None:
         settings = settings_of_the_log()
     configure(settings.log_level, settings.log_format, LOG_REPEATED_S)
     with reached(settings), told_plainly():
+        host = settings.http_host
+        require_own_address(host, "METER_HTTP_HOST")
         require_free(
-            settings.webhooks_port, "METER_WEBHOOKS_PORT", "use the process that runs there"
+            settings.webhooks_port, "METER_WEBHOOKS_PORT", "use the process that runs there", host
         )
         uvloop.run(_run(settings, events_errors))
     echo("Stopped.")

@@ -17,7 +17,13 @@ from app.errors import TopicRefused
 from app.kafka.appender import producer_options
 from app.kafka.clients import Admin, InOrderProducer, started
 from app.kafka.log_readers import LogRecord, bounds_of, scan
-from app.kafka.topics import TOPIC_TIMEOUT_MS, TopicSpec, admin_client, topic_specs
+from app.kafka.topics import (
+    TOPIC_TIMEOUT_MS,
+    TopicSpec,
+    admin_client,
+    require_partitions,
+    topic_specs,
+)
 from app.kafka.transactions import MAX_BATCH_BYTES
 from app.settings import Settings
 from app.wire.decode import Headers
@@ -48,13 +54,15 @@ async def require_empty(settings: Settings, except_topics: Sequence[str] = ()) -
     """Refuse topics of this prefix that hold anything.
 
     Raises:
-        TopicRefused: the state or the logs of another life are there.
+        TopicRefused: the state or the logs of another life are there, or a topic has another
+            partition count than the settings give.
     """
     allowed = {settings.topic(name) for name in except_topics}
     async with admin_client(settings) as admin:
-        there = set(await admin.list_topics())
-    names = [spec for spec in topic_specs(settings) if spec.name in there - allowed]
-    tps = [TopicPartition(spec.name, n) for spec in names for n in range(spec.partitions)]
+        # Nobody answers for a partition that is not there, and that would be waited for.
+        there = set(await require_partitions(settings, admin))
+    specs = [spec for spec in topic_specs(settings) if spec.name in there - allowed]
+    tps = [TopicPartition(spec.name, n) for spec in specs for n in range(spec.partitions)]
     full = sorted({tp.topic for tp, (_, end) in (await bounds_of(settings, tps)).items() if end})
     if full:
         raise TopicRefused(

@@ -214,6 +214,22 @@ async def ensure_topics(settings: Settings, admin: Admin) -> list[str]:
     return made
 
 
+async def require_partitions(settings: Settings, admin: Admin) -> list[str]:
+    """Refuse topics with other partition counts than the settings give; return those there are.
+
+    Raises:
+        TopicRefused: says which setting differs.
+    """
+    listed = set(await admin.list_topics())
+    present = [spec for spec in topic_specs(settings) if spec.name in listed]
+    names = [spec.name for spec in present]
+    if present:
+        found = await _describe(names, admin)
+        if complaints := _partition_complaints(present, found, settings):
+            raise TopicRefused("\n".join(complaints))
+    return names
+
+
 def _time_type(settings: Settings) -> str:
     return "CreateTime" if settings.test_clock else "LogAppendTime"
 

@@ -35,25 +35,50 @@ def free_ports(count: int) -> list[int]:
             probe.close()
 
 
-def is_free(port: int) -> bool:
+def is_free(port: int, host: str = HOST) -> bool:
     """Return whether a server could listen on the port now."""
-    with socket.socket() as probe:
-        # As servers do: a port that only waits out its last connections is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
+    try:
+        _try(host, port)
+    except OSError:
+        return False
     return True
 
 
-def require_free(port: int, setting: str, instead: str) -> None:
+def _try(host: str, port: int) -> None:
+    """Bind all that the host stands for, and let go of it. Raises OSError."""
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, _, _, _, address in found:
+        with socket.socket(family) as probe:
+            # As servers do: a port that only waits out its last connections is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind(address)
+
+
+def require_own_address(host: str, setting: str) -> None:
+    """Refuse an address on which this machine cannot listen, naming its setting.
+
+    Raises:
+        StackError: no interface of this machine has it.
+    """
+    try:
+        _try(host, 0)
+    except (OSError, UnicodeError) as error:
+        # Of what can be no name at all the system is not even asked.
+        raise StackError(
+            f"{setting} {host} is no address of this machine ({error}). Set "
+            f"{setting} to one that it has, or to 0.0.0.0 for all of them."
+        ) from error
+
+
+def require_free(port: int, setting: str, instead: str, host: str = HOST) -> None:
     """Refuse a taken port, naming it, the setting that moves it and what to set instead.
 
     Raises:
         StackError: something listens on the port.
     """
-    if not is_free(port):
+    if not is_free(port, host):
         raise StackError(
             f"Port {port} is taken by another program. Stop that program, "
             f"set {setting} to a free port, or {instead}."

@@ -8,11 +8,18 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.sentinel import Sentinel
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    NoPermissionError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 
+from app.credentials import ssl_context
+from app.errors import StackError
 from app.settings import Settings
 
-__all__ = ["NoPermissionError", "RedisError", "ResponseError"]
+__all__ = ["NoPermissionError", "RedisClusterException", "RedisError", "ResponseError"]
 
 
 SENTINEL_PORT = 26_379
@@ -23,7 +30,7 @@ def redis_client(settings: Settings, timeout_s: float) -> Any:
     """Return a `redis.asyncio` client, `Redis` or `RedisCluster`; it connects at its first use.
 
     Raises:
-        ValueError: METER_REDIS_URL has no known scheme, or names no Sentinel service.
+        StackError: METER_REDIS_URL has an option that is none, or a file of TLS cannot be used.
     """
     url = settings.redis_url or ""
     parts = urlsplit(url)
@@ -40,7 +47,10 @@ def redis_client(settings: Settings, timeout_s: float) -> Any:
     if not kind:
         plain = url if not settings.redis_tls else url.replace("redis://", "rediss://", 1)
         # What the URL says comes before these.
-        return Redis.from_url(plain, password=password, db=settings.redis_db, **options)
+        try:
+            return Redis.from_url(plain, password=password, db=settings.redis_db, **options)
+        except ValueError as error:
+            raise StackError(f"METER_REDIS_URL has an option that is none: {error}.") from error
     if parts.username:
         options["username"] = unquote(parts.username)
     options["password"] = password
@@ -49,11 +59,7 @@ def redis_client(settings: Settings, timeout_s: float) -> Any:
     if kind == "cluster":
         nodes = [ClusterNode(*place) for place in _places(parts.netloc, REDIS_PORT)]
         return RedisCluster(startup_nodes=nodes, **options)
-    if kind != "sentinel":
-        raise ValueError(f"METER_REDIS_URL begins with {parts.scheme}://, which is none of ours")
     service, _, db = parts.path.strip("/").partition("/")
-    if not service:
-        raise ValueError("METER_REDIS_URL names no service: redis+sentinel://host:port/service")
     asked = {name: value for name, value in options.items() if name not in ("username", "password")}
     secret = parse_qs(parts.query).get("sentinel_password")
     if secret:
@@ -79,6 +85,10 @@ def _encrypted(settings: Settings, scheme: str) -> bool:
 def _tls(settings: Settings, scheme: str) -> dict[str, Any]:
     if not _encrypted(settings, scheme):
         return {}
+    # The client reads them at each connection, and does not say which it cannot use.
+    ssl_context(
+        "METER_REDIS", settings.redis_ca_file, settings.redis_cert_file, settings.redis_key_file
+    )
     files = {
         "ssl_ca_certs": settings.redis_ca_file,
         "ssl_certfile": settings.redis_cert_file,

@@ -12,6 +12,7 @@ from redis.exceptions import (
     MasterDownError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     RedisError,
 )
 from redis.exceptions import ConnectionError as RedisUnreachable
@@ -44,6 +45,12 @@ class MembersLost(Exception):
 
 class MembersSilent(Exception):
     """Redis does not answer just now, or is being filled in."""
+
+
+def cause_of(error: RedisClusterException) -> RedisError:
+    """Return why no node of a cluster could be asked for the others."""
+    cause = error.__cause__
+    return cause if isinstance(cause, RedisError) else RedisUnreachable(str(error))
 
 
 def is_away(error: RedisError) -> bool:

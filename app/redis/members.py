@@ -28,11 +28,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from app.bounds.cancellation import asked_to_end
 from app.redis.client import closed, redis_client
-from app.redis.errors import MembersLost, MembersSilent, StaleEpoch, is_away
+from app.redis.errors import MembersLost, MembersSilent, StaleEpoch, cause_of, is_away
 from app.redis.scripts import CLAIM, COUNT, WRITE, call_script, refused
 from app.redis.sealing import opened_member, sealed_member
 from app.settings import Settings
@@ -87,7 +87,11 @@ class MemberStore:
 
     async def start(self) -> None:
         """Connect. Raises a RedisError if there is no Redis."""
-        await self._redis.ping()
+        try:
+            await self._redis.ping()
+        except RedisClusterException as error:
+            # It is no RedisError, but what the last node answered is.
+            raise cause_of(error) from error
 
     async def stop(self) -> None:
         """Disconnect."""

@@ -92,6 +92,8 @@ class Engine:
         self.homes = HomePartitions(self.definitions, settings.raw_partitions)
         self.brokers = Brokers(settings)
         self.delivery = Delivery()
+        # Before the consumers of `Offsets`: where its settings are refused nobody would close them.
+        members = MemberStore(settings)
         self.offsets = Offsets(settings)
         self.tally = Tally()
         self.raw_records = RecordReader(settings, self.tally.work, for_queries=True)
@@ -112,7 +114,7 @@ class Engine:
         self._followed_progress = FollowedProgress(
             settings, self.progress, seal, lambda: self.owned, self._tell_again
         )
-        self.shared = self._shared(url, turns)
+        self.shared = self._shared(url, turns, members)
         self.daily_additions = DailyAdditions(settings, self.offsets, turns, self.tally.work)
         self.brokers.seconds = self.shared.tally.kafka_seconds
         self.scans = Scans(self.shared.turns)
@@ -128,13 +130,13 @@ class Engine:
         self._partition_agents = partition_agents
         self._tasks: list[asyncio.Task[None]] = []
 
-    def _shared(self, url: str, turns: Turns) -> WorkerContext:
+    def _shared(self, url: str, turns: Turns, members: MemberStore) -> WorkerContext:
         return WorkerContext(
             settings=self.settings,
             clock=self.clock,
             definitions=self.definitions,
             homes=self.homes,
-            members=MemberStore(self.settings),
+            members=members,
             url=url,
             owner=self,
             reports=self.reports,

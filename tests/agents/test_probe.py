@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import ssl
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import trustme
+from aiohttp import web
 
 from agents import probe
 from agents.probe import _Looks
 from app.runtime.health import Health
 from app.runtime.partition.cuts import Blocked
-from app.settings import Settings
+from app.settings import HOST, Settings
 
 
 async def test_a_cut_that_waits_for_long_is_told_once_and_when_it_goes_on(
@@ -64,3 +68,24 @@ async def test_only_a_flush_that_waits_itself_is_told(monkeypatch: pytest.Monkey
     finally:
         await looks.close()
     assert told == [False, False, True, False]
+
+
+async def test_a_worker_of_the_authority_named_is_heard(tmp_path: Path) -> None:
+    authority, ca_file = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(HOST).configure_cert(context)
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    await web.TCPSite(runner, HOST, 0, ssl_context=context).start()
+    url = f"https://{HOST}:{runner.addresses[0][1]}"
+    heard = {}
+    for file in (None, ca_file):
+        settings = Settings(profile="test", redis_url="redis://127.0.0.1:1", peer_ca_file=file)
+        engine: Any = SimpleNamespace(settings=settings, owned={}, health=Health(lambda: 0))
+        looks = _Looks(engine)
+        await looks._ask(url)
+        heard[file] = url in looks._answered_s
+        await looks.close()
+    await runner.cleanup()
+    assert heard == {None: False, ca_file: True}

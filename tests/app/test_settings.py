@@ -119,10 +119,18 @@ def test_api_keys_that_are_none(monkeypatch: pytest.MonkeyPatch, text: str) -> N
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"close_grid_s": 7}, "close_grid_s must divide"),
-        ({"test_clock": True}, "test profile"),
-        ({"kafka_username": "user"}, "kafka_password"),
-        ({"api_keys": "a:same,b:same"}, "one key twice"),
+        ({"close_grid_s": 7}, "METER_CLOSE_GRID_S is 7 and must divide METER_REVISE_EVERY_S"),
+        ({"test_clock": True}, "METER_TEST_CLOCK is for METER_PROFILE=test"),
+        ({"kafka_username": "user"}, "METER_KAFKA_PASSWORD is not"),
+        ({"kafka_scram_algorithm": "OAUTHBEARER"}, "METER_KAFKA_OAUTH_TOKEN_URL"),
+        ({"redis_key_file": "k"}, "METER_REDIS_KEY_FILE is set, METER_REDIS_CERT_FILE is not"),
+        ({"http_tls_cert_file": "c"}, "METER_HTTP_TLS_KEY_FILE are set together"),
+        ({"admin_port": 8080}, "METER_ADMIN_PORT and METER_HTTP_PORT are both 8080"),
+        (
+            {"producer_trust": "topic", "profile": "production"},
+            "METER_DEFAULT_ORGANIZATION_ID has to be set",
+        ),
+        ({"api_keys": "a:same,b:same"}, "METER_API_KEYS holds one key twice"),
         ({"slice_events": 1001}, "1000"),
         ({"raw_partitions": 0}, "raw_partitions"),
         ({"late_policy": "drop"}, "late_policy"),
@@ -137,6 +145,55 @@ def test_api_keys_that_are_none(monkeypatch: pytest.MonkeyPatch, text: str) -> N
 def test_values_that_cannot_be(values: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Settings(**values)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://x", "its scheme is none of Redis"),
+        ("redis+other://x", "its scheme is none of Redis"),
+        ("redis://h:abc/0", "its host or port is none"),
+        ("redis://user:se/cret@h:1/0", "its host or port is none"),
+        ("redis+cluster://h:1,i:99999", "its host or port is none"),
+        ("redis://[::1/0", "its host or port is none"),
+        ("redis+sentinel://h:1,i:2", "it names no service"),
+        ("redis+sentinel://h:1,i:2/service/x", "or no database"),
+    ],
+)
+def test_urls_of_no_redis(url: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said) as refused:
+        Settings(redis_url=url)
+    assert all("cret" not in told["msg"] for told in refused.value.errors(include_input=False))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://:p%2Fw@h:1/3",
+        "rediss://[::1]:6379/0?ssl_cert_reqs=none",
+        "unix:///run/redis.sock",
+        "redis+cluster://u:p@h:1,i",
+        "rediss+sentinel://h:1,i/service/2?sentinel_password=x",
+    ],
+)
+def test_urls_of_a_redis_stay_as_they_are(url: str) -> None:
+    assert Settings(redis_url=url).redis_url == url
+
+
+@pytest.mark.parametrize("url", ["foo", "ftp://h", "http://", "https://:8080", "http://h:x"])
+def test_a_url_that_no_worker_has(url: str) -> None:
+    with pytest.raises(ValidationError, match="advertised_url"):
+        Settings(advertised_url=url)
+
+
+@pytest.mark.parametrize("field", ["topic_prefix", "raw_topic", "dead_letter_topic"])
+def test_names_that_no_topic_has(field: str) -> None:
+    bad: dict[str, Any] = {field: "bad prefix/"}
+    with pytest.raises(ValidationError, match="may have letters"):
+        Settings(**bad)
+    good: dict[str, Any] = {field: "good_Prefix-1."}
+    assert getattr(Settings(**good), field) == "good_Prefix-1."
 
 
 def test_secrets_are_not_printed() -> None:

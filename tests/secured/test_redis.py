@@ -15,6 +15,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
+from app.cli.serving import stopped_plainly
+from app.errors import StackError
 from app.local_servers.ports import free_ports, is_free
 from app.local_servers.redis import LocalRedis, find_redis_server
 from app.redis.members import MemberStore
@@ -99,6 +101,34 @@ async def test_as_a_user_with_the_least_rights(tmp_path: Path, make_settings: Ma
             await MemberStore(
                 make_settings(redis_url=f"redis://meter:guess@{server.address}/0")
             ).start()
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis://meter:guess@{}/0", "did not let us in: invalid username-password"),
+        ("redis://{}/0", "did not let us in: "),
+        ("redis+cluster://{}", "did not let us in: "),
+        ("redis://meter:secret@{}/99", "has no such database: DB index is out of range"),
+        ("redis+cluster://meter:secret@{}", "Cluster mode is not enabled on this node"),
+    ],
+)
+async def test_what_a_redis_refuses_is_told_with_its_setting(
+    url: str, told: str, tmp_path: Path, make_settings: MakeSettings
+) -> None:
+    users = tmp_path / "users.acl"
+    users.write_text("user default off\nuser meter on >secret ~* +@all\n")
+    async with _answering(tmp_path, ["--aclfile", str(users)], "meter", "secret") as server:
+        settings = make_settings(redis_url=url.format(server.address))
+        store = MemberStore(settings)
+        with pytest.raises(StackError) as refused, stopped_plainly(settings):
+            await store.start()
+        await store.stop()
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"Redis at {server.address} ")
+    assert told in line
+    assert ("METER_REDIS_URL" in line, "secret" in line) == (True, False)
+    assert ("METER_REDIS_PASSWORD" in line) == ("let us in" in told)
 
 
 class _AskedAs(LocalRedis):

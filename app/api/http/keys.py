@@ -112,19 +112,33 @@ def read_keys(file: Path) -> tuple[Key, ...]:
         entries = found.get("keys", [])
         if not isinstance(entries, list):
             raise ValueError("keys is no table, which is written [[keys]]")
-        keys = tuple(Key.model_validate(entry) for entry in entries)
+        keys = tuple(_key_of(number, entry) for number, entry in enumerate(entries, 1))
         for field in ("name", "sha256"):
             values = [getattr(key, field) for key in keys]
             twice = next((value for value in values if values.count(value) > 1), None)
             if twice is not None:
                 raise ValueError(f"{field} {twice!r} stands there twice")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise KeysRefused(
+            f"METER_API_KEYS_FILE: the keys of {file} cannot be used: {why}. Correct the file, or "
+            "name another"
+        ) from error
+    return keys
+
+
+def _key_of(number: int, entry: object) -> Key:
+    """Return a key as the file has it. Raises ValueError, which says in which table it is."""
+    try:
+        return Key.model_validate(entry)
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(map(str, detail["loc"]))
-        raise KeysRefused(f"The keys of {file} cannot be used: {field}: {detail['msg']}") from error
-    except (OSError, ValueError) as error:
-        raise KeysRefused(f"The keys of {file} cannot be used: {error}") from error
-    return keys
+        field = "".join(f"{each}: " for each in detail["loc"])
+        named = entry.get("name") if isinstance(entry, dict) else None
+        where = f"[[keys]] number {number}" + (f", named {named!r}" if named else "")
+        raise ValueError(
+            f"{where}: {field}{detail['msg'].removeprefix('Value error, ')}"
+        ) from error
 
 
 def keys_of(settings: Settings) -> tuple[Key, ...]:

@@ -11,6 +11,7 @@ from app.cli.doctor.finding import Finding, judged
 from app.cli.doctor.rights import rights, transactions
 from app.cli.settings_apply import definitions_of
 from app.definitions.state import Definitions
+from app.errors import StackError
 from app.kafka.broker_facts import (
     Batch,
     Group,
@@ -62,6 +63,9 @@ async def checked(settings: Settings) -> AsyncIterator[Finding]:
         async with asyncio.timeout(ASKED_WITHIN_S), admin_client(settings) as admin:
             async for finding in _asked(settings, admin, servers):
                 yield finding
+    except StackError as error:
+        mend = "Correct the setting that it names."
+        yield Finding(AREA, "brokers", "fail", str(error), mend)
     except NotLetIn as error:
         mend = "Set METER_KAFKA_USERNAME and METER_KAFKA_PASSWORD, or the certificates."
         yield Finding(AREA, "login", "fail", f"{error}.", mend)

@@ -55,7 +55,10 @@ def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         ("METER_HTTP_PORT", "http", "METER_HTTP_PORT: "),
         ("LAGO_EVENTS_BATCH_MAX_LENGTH", "0", "METER_MAX_BATCH"),
         ("METER_API_KEYS", "acme", "METER_API_KEYS: an API key is written"),
-        ("METER_CLOSE_GRID_S", "7", "close_grid_s must divide revise_every_s"),
+        ("METER_CLOSE_GRID_S", "7", "METER_CLOSE_GRID_S is 7 and must divide METER_REVISE_EVERY_S"),
+        ("METER_REDIS_URL", "http://x", "METER_REDIS_URL: its scheme is none of Redis"),
+        ("METER_TOPIC_PREFIX", "bad prefix/", "METER_TOPIC_PREFIX: 'bad prefix/' may have"),
+        ("METER_ADVERTISED_URL", "foo", "METER_ADVERTISED_URL: 'foo' is no http or https URL"),
     ],
 )
 def test_a_wrong_value_is_one_line(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from app.errors import TopicRefused
@@ -45,3 +47,15 @@ async def test_records_come_to_their_places(settings: Settings) -> None:
     await require_empty(settings, [settings.raw_topic])
     with pytest.raises(TopicRefused, match="METER_RAW_PARTITIONS"):
         await rewrite(settings, settings.raw_topic, {settings.raw_partitions: []})
+
+
+async def test_another_partition_count_is_told_at_once(settings: Settings) -> None:
+    fewer = settings.model_copy(update={"raw_partitions": 1})
+    await rewrite(fewer, settings.raw_topic, {0: []})
+    told = f"METER_RAW_PARTITIONS is {settings.raw_partitions}[.] Set METER_RAW_PARTITIONS=1[.]"
+    # A client would ask for the others for forty seconds.
+    async with asyncio.timeout(20):
+        for kept in ((), (settings.raw_topic,)):
+            with pytest.raises(TopicRefused, match=told):
+                await require_empty(settings, kept)
+        await require_empty(fewer)

@@ -59,6 +59,10 @@ def test_the_command_prints_the_key_apart_from_its_entry(tmp_path: Path) -> None
         (toml(ENTRY | {"sha256": "abc"}), "sha256"),
         (toml(ENTRY | {"secret": "abc"}), "secret"),
         (toml(ENTRY | {"organization_id": "*"}), "operator"),
+        (
+            toml(ENTRY, {"name": "second", "organization_id": "acme"}),
+            r"METER_API_KEYS_FILE: .* number 2, named 'second': sha256: Field required[.] Correct",
+        ),
         (toml(ENTRY | {"access": "operator"}), "operator"),
         (toml(ENTRY | {"expires_at": "2027-01-31T00:00:00"}), "zone"),
         (toml(ENTRY, ENTRY | {"name": "again"}), "sha256"),

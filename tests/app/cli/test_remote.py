@@ -1,0 +1,98 @@
+"""Commands ask a worker by https: whom they trust, and what is told of one they do not."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import trustme
+from click.testing import CliRunner
+
+from app.cli.every_worker import Access, EveryWorker, Unproved
+from app.cli.main import cli
+from app.settings import HOST
+
+
+class _Answering(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b'{"billable_metrics":[],"meta":{"total_count":0,"next_page":null}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        reached = b'{"records_read":1,"records_total":1,"partitions":[0],"of_partitions":1}'
+        self.wfile.write(b'{"peers":[]}\n' + reached + b"\n")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def ca_file(tmp_path: Path) -> Path:
+    return tmp_path / "ca.pem"
+
+
+@pytest.fixture
+def url(ca_file: Path) -> Iterator[str]:
+    """What answers as a worker with a certificate of an authority of its own."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(ca_file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(HOST).configure_cert(context)
+    with HTTPServer((HOST, 0), _Answering) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"https://{HOST}:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("by", ["--url", "context"])
+def test_the_authority_of_the_workers_is_trusted(
+    by: str, url: str, ca_file: Path, tmp_path: Path
+) -> None:
+    runner = CliRunner(env={"METER_PEER_CA_FILE": str(ca_file), "XDG_CONFIG_HOME": str(tmp_path)})
+    named = ["--url", url]
+    if by == "context":
+        assert runner.invoke(cli, ["context", "add", "own", "--url", url]).exit_code == 0
+        named = ["--context", "own"]
+    answer = runner.invoke(cli, ["list", "metrics", *named])
+    assert answer.exit_code == 0, answer.output
+
+
+def test_another_authority_is_not_trusted_and_its_setting_is_named(url: str) -> None:
+    answer = CliRunner().invoke(cli, ["list", "metrics", "--url", url])
+    assert answer.exit_code == 3
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith(f"Error: The certificate of {url} is not one that we trust")
+    assert "Name its authority in METER_PEER_CA_FILE" in line
+
+
+async def test_who_asks_every_worker_trusts_it_as_well(
+    url: str, ca_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = EveryWorker("/verify", {}, lambda *_: True, "asking")
+    with pytest.raises(Unproved, match="METER_PEER_CA_FILE"):
+        await asking.ask([Access(url, "key")])
+    monkeypatch.setenv("METER_PEER_CA_FILE", str(ca_file))
+    await asking.ask([Access(url, "key")])
+
+
+def test_a_file_of_no_authority_is_named(url: str, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pem"
+    broken.write_text("nothing")
+    for file in (broken, tmp_path / "nope"):
+        runner = CliRunner(env={"METER_PEER_CA_FILE": str(file)})
+        answer = runner.invoke(cli, ["list", "metrics", "--url", url])
+        assert answer.exit_code == 1
+        assert answer.stderr.startswith(f"Error: METER_PEER_CA_FILE {file} cannot be used")
