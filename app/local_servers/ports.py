@@ -45,15 +45,28 @@ def is_free(port: int, host: str = HOST) -> bool:
 
 
 def _try(host: str, port: int) -> None:
-    """Bind all that the host stands for, and let go of it. Raises OSError."""
+    """Bind what the host stands for, and let go of it.
+
+    Raises:
+        OSError: the port is taken on an address of it, or this machine has none of them.
+    """
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    refused: list[OSError] = []
     for family, _, _, _, address in found:
-        with socket.socket(family) as probe:
-            # As servers do: a port that only waits out its last connections is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            probe.bind(address)
+        try:
+            with socket.socket(family) as probe:
+                # As servers do: a port that only waits out its last connections is free.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+        except OSError as error:
+            if error.errno == EADDRINUSE:
+                raise
+            # A name may stand for an address of a kind that this machine does not have.
+            refused.append(error)
+    if refused and len(refused) == len(found):
+        raise refused[0]
 
 
 def require_own_address(host: str, setting: str) -> None:

@@ -53,6 +53,9 @@ def cause_of(error: RedisClusterException) -> RedisError:
     return cause if isinstance(cause, RedisError) else RedisUnreachable(str(error))
 
 
-def is_away(error: RedisError) -> bool:
+def is_away(error: RedisError | RedisClusterException) -> bool:
     """Return True if Redis may take the same call later, once somebody or time has helped it."""
+    if isinstance(error, RedisClusterException):
+        # The nodes are looked for anew, and none of them answers.
+        error = cause_of(error)
     return isinstance(error, _AWAY) or any(code in str(error) for code in _NOT_WRITABLE)

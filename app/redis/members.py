@@ -189,7 +189,7 @@ class MemberStore:
         async with filling:
             try:
                 yield
-            except RedisError as error:
+            except (RedisError, RedisClusterException) as error:
                 if not is_away(error):
                     raise
                 raise MembersSilent(f"members of partition {number}: {error}") from error
@@ -417,7 +417,7 @@ class MemberStore:
                 for script in (WRITE, CLAIM, COUNT):
                     await self._redis.script_load(script)
                 answer = await call()
-        except RedisError as error:
+        except (RedisError, RedisClusterException) as error:
             if not (isinstance(error, NoScriptError) or is_away(error)):
                 raise
             if self.available:

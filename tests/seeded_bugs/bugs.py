@@ -6998,6 +6998,14 @@ BUGS = (
         "tests/tables/test_claims.py::test_the_first_filter_that_fits_has_the_event",
     ),
     Bug(
+        "cluster-away-ends-the-worker",
+        "app/redis/members.py",
+        "        except (RedisError, RedisClusterException) as error:\n"
+        "            if not (isinstance",
+        "        except RedisError as error:\n            if not (isinstance",
+        "tests/app/redis/test_members.py::test_a_cluster_of_which_no_node_answers_is_away",
+    ),
+    Bug(
         "race-of-one-id-not-told",
         "app/queries/ingest.py",
         "            return repeats or Accepted(position)\n",

@@ -15,6 +15,7 @@ from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from app.local_servers.ports import free_ports
 from app.local_servers.redis import LocalRedis
 from app.redis import members
 from app.redis.errors import MembersLost, MembersSilent, StaleEpoch
@@ -447,6 +448,15 @@ async def test_redis_that_goes_back_within_a_fill_is_not_taken_for_whole(
     with pytest.raises(MembersLost):
         await store.replace_all(0, 1, 1, going_back())
     assert not await store.stands_at(0, 1)
+
+
+async def test_a_cluster_of_which_no_node_answers_is_away(make_settings: MakeSettings) -> None:
+    (port,) = free_ports(1)
+    store = MemberStore(make_settings(redis_url=f"redis+cluster://127.0.0.1:{port}"))
+    with pytest.raises(MembersSilent):
+        await store._ask(store._redis.ping)
+    assert not store.available
+    await store.stop()
 
 
 async def test_calls_wait_while_redis_is_away(make_settings: MakeSettings, tmp_path: Path) -> None:
