@@ -342,7 +342,8 @@ def trusted() -> SSLContext | None:
 
 def _worker_url(settings: Settings) -> str:
     host = HOST if settings.http_host in _EVERYWHERE else settings.http_host
-    return settings.advertised_url or f"http://{host}:{settings.http_port}"
+    scheme = "https" if settings.http_tls_cert_file else "http"
+    return settings.advertised_url or f"{scheme}://{host}:{settings.http_port}"
 
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode

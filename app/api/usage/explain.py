@@ -59,7 +59,8 @@ async def explained(call: Call, query: ExplainQuery) -> Explanation:
     except NoSuchRevision:
         raise invalid({"since_revision": ["not_published"]}) from None
     if explanation is None:
-        raise not_found("usage_period")
+        known = call.meter.definitions.metric_history(call.organization_id, query.metric_code)
+        raise not_found("usage_period" if known else "billable_metric")
     return explanation
 
 

@@ -57,6 +57,20 @@ def url(ca_file: Path) -> Iterator[str]:
         thread.join()
 
 
+def test_a_worker_of_this_machine_that_has_a_certificate_is_asked_by_https(
+    url: str, ca_file: Path
+) -> None:
+    environment = {
+        "METER_PROFILE": "local",
+        "METER_PEER_CA_FILE": str(ca_file),
+        "METER_HTTP_PORT": url.rpartition(":")[2],
+        "METER_HTTP_TLS_CERT_FILE": str(ca_file),
+        "METER_HTTP_TLS_KEY_FILE": str(ca_file),
+    }
+    answer = CliRunner(env=environment).invoke(cli, ["list", "metrics"])
+    assert answer.exit_code == 0, answer.output
+
+
 @pytest.mark.parametrize("by", ["--url", "context"])
 def test_the_authority_of_the_workers_is_trusted(
     by: str, url: str, ca_file: Path, tmp_path: Path

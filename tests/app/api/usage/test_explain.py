@@ -17,6 +17,7 @@ from app.meter.evidence import (
 )
 from app.meter.usage import AsOf
 from tests.app.api.conftest import Running
+from tests.world import bodies
 
 # The clock stands at 2024-03-15T12:00:00Z, and events may be dated 3,652 days ahead of it.
 PATH = "/api/v1/customers/s/usage/explain?external_subscription_id=s&billable_metric_code=c&at={at}"
@@ -38,8 +39,15 @@ async def test_an_instant_that_no_event_can_have_is_refused(
 
 
 async def test_the_last_instant_of_an_event_can_be_asked_about(api: Running) -> None:
+    metric = bodies.metric("c", "count_agg")
+    await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
     answer = await api.call("GET", PATH.format(at="2034-03-15T12:00:00Z"))
     assert (answer.status, answer.body["code"]) == (404, "usage_period_not_found")
+
+
+async def test_a_metric_that_there_never_was_is_named(api: Running) -> None:
+    answer = await api.call("GET", PATH.format(at="2024-03-15T12:00:00Z"))
+    assert (answer.status, answer.body["code"]) == (404, "billable_metric_not_found")
 
 
 def test_published_pending_and_live_stand_apart() -> None:
