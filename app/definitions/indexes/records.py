@@ -80,19 +80,19 @@ class SettingsVersions(Versions[SettingsRecord]):
 
         Under records appended until `until_ms` (None: all).
         """
-        if until_ms is not None:
-            return self._limits_until(until_ms)
         # Each route asks when it is made.
         known = len(self.changes)
         if self._limits[0] != known:
-            self._limits = known, self._limits_until(NEVER_MS)
-        return self._limits[1]
+            self._limits = known, self._limits_of_all()
+        limits = self._limits[1]
+        if until_ms is None:
+            return limits
+        # They only rise: whatever held by then is what held first.
+        return InputLimits(*(each if each <= until_ms else NEVER_MS for each in limits))
 
-    def _limits_until(self, until_ms: int) -> InputLimits:
+    def _limits_of_all(self) -> InputLimits:
         since_ms = list(NO_LIMITS)
         for at_ms, record in zip(self.changes, self.all(), strict=True):
-            if at_ms > until_ms:
-                break
             for number in range(min(record.input_limits, len(since_ms))):
                 since_ms[number] = min(since_ms[number], at_ms)
         return InputLimits(*since_ms)
