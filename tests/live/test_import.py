@@ -73,7 +73,7 @@ async def as_written(
     settings: Settings, directory: Path, given: dict[str, str], words: list[str]
 ) -> Result:
     """Import by the command of a page, with the files elsewhere."""
-    files = {f".meter/{what}.jsonl": str(directory / what) for what in LOGS}
+    files = {f"copies/{what}.jsonl": str(directory / what) for what in LOGS}
     assert files.keys() <= {*words}
     asked = [files.get(word, word) for word in words]
     # The page has three brokers.

@@ -84,7 +84,8 @@ async def test_every_command_of_a_page_works(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     settings = worker.settings
-    (tmp_path / ".meter").mkdir()
+    for folder in (".meter", "copies"):
+        (tmp_path / folder).mkdir()
     (tmp_path / "events.csv").write_text(
         "transaction_id,external_subscription_id,metric,properties.gb\n"
         "storage-0001,acme-storage,storage,1\nstorage-0002,acme-storage,storage,2\n"

@@ -268,7 +268,9 @@ def check(log: str) -> None:
         assert line["event"] in get_args(Event)
     by_event = {line["event"]: line for line in lines}
     events = [line["event"] for line in lines]
-    assert (events[0], events[-1]) == ("start", "stop")
+    # What no setting is told by goes before, on a line of its own.
+    assert "METER_MISSPELT" in lines[0]["message"]
+    assert (events[1], events[-1]) == ("start", "stop")
     start = by_event["start"]
     assert start["unknown"] == ["METER_MISSPELT"]
     assert (start["partitions"], len(start["topics"])) == (3, 17)

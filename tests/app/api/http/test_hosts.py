@@ -95,7 +95,7 @@ def test_what_is_guarded_may(values: dict[str, Any]) -> None:
 
 
 def test_a_certificate_needs_its_key() -> None:
-    with pytest.raises(ValueError, match="http_tls_key_file"):
+    with pytest.raises(ValueError, match="METER_HTTP_TLS_KEY_FILE"):
         Settings(http_tls_cert_file=Path("cert.pem"))
 
 
