@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 
+from app.queries import ingest
 from tests.world.live.api import Api
 
 pytestmark = pytest.mark.servers
 
 AT_ONCE = 8
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with much to do may fold later than a client is let wait."""
+    monkeypatch.setattr(ingest, "VERDICT_TIMEOUT_S", 30.0)
 
 
 def event(transaction_id: str, **properties: Any) -> dict[str, Any]:
