@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.sentinel import Sentinel
+from redis.exceptions import ConnectionError as RedisUnreachable
 from redis.exceptions import (
     NoPermissionError,
     RedisClusterException,
@@ -19,11 +20,25 @@ from app.credentials import ssl_context
 from app.errors import StackError
 from app.settings import Settings
 
-__all__ = ["NoPermissionError", "RedisClusterException", "RedisError", "ResponseError"]
+__all__ = ["NoPermissionError", "RedisError", "ResponseError"]
 
 
 SENTINEL_PORT = 26_379
 REDIS_PORT = 6_379
+
+
+class _Cluster(RedisCluster):
+    """A cluster of which no node answers is a RedisError, as for any other client."""
+
+    async def initialize(self, *arguments: Any, **named: Any) -> RedisCluster:
+        """Look for the nodes. Raises what the last one answered, if it is a RedisError."""
+        try:
+            return await super().initialize(*arguments, **named)
+        except RedisClusterException as error:
+            cause = error.__cause__
+            if not isinstance(cause, RedisError):
+                cause = RedisUnreachable(str(error))
+            raise cause from error
 
 
 def redis_client(settings: Settings, timeout_s: float) -> Any:
@@ -58,7 +73,7 @@ def redis_client(settings: Settings, timeout_s: float) -> Any:
         options["ssl"] = True
     if kind == "cluster":
         nodes = [ClusterNode(*place) for place in _places(parts.netloc, REDIS_PORT)]
-        return RedisCluster(startup_nodes=nodes, **options)
+        return _Cluster(startup_nodes=nodes, **options)
     service, _, db = parts.path.strip("/").partition("/")
     asked = {name: value for name, value in options.items() if name not in ("username", "password")}
     secret = parse_qs(parts.query).get("sentinel_password")

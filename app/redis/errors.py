@@ -12,7 +12,6 @@ from redis.exceptions import (
     MasterDownError,
     OutOfMemoryError,
     ReadOnlyError,
-    RedisClusterException,
     RedisError,
 )
 from redis.exceptions import ConnectionError as RedisUnreachable
@@ -47,15 +46,6 @@ class MembersSilent(Exception):
     """Redis does not answer just now, or is being filled in."""
 
 
-def cause_of(error: RedisClusterException) -> RedisError:
-    """Return why no node of a cluster could be asked for the others."""
-    cause = error.__cause__
-    return cause if isinstance(cause, RedisError) else RedisUnreachable(str(error))
-
-
-def is_away(error: RedisError | RedisClusterException) -> bool:
+def is_away(error: RedisError) -> bool:
     """Return True if Redis may take the same call later, once somebody or time has helped it."""
-    if isinstance(error, RedisClusterException):
-        # The nodes are looked for anew, and none of them answers.
-        error = cause_of(error)
     return isinstance(error, _AWAY) or any(code in str(error) for code in _NOT_WRITABLE)

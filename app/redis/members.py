@@ -28,11 +28,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from app.bounds.cancellation import asked_to_end
 from app.redis.client import closed, redis_client
-from app.redis.errors import MembersLost, MembersSilent, StaleEpoch, cause_of, is_away
+from app.redis.errors import MembersLost, MembersSilent, StaleEpoch, is_away
 from app.redis.scripts import CLAIM, COUNT, WRITE, call_script, refused
 from app.redis.sealing import opened_member, sealed_member
 from app.settings import Settings
@@ -87,11 +87,7 @@ class MemberStore:
 
     async def start(self) -> None:
         """Connect. Raises a RedisError if there is no Redis."""
-        try:
-            await self._redis.ping()
-        except RedisClusterException as error:
-            # It is no RedisError, but what the last node answered is.
-            raise cause_of(error) from error
+        await self._redis.ping()
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -189,7 +185,7 @@ class MemberStore:
         async with filling:
             try:
                 yield
-            except (RedisError, RedisClusterException) as error:
+            except RedisError as error:
                 if not is_away(error):
                     raise
                 raise MembersSilent(f"members of partition {number}: {error}") from error
@@ -417,7 +413,7 @@ class MemberStore:
                 for script in (WRITE, CLAIM, COUNT):
                     await self._redis.script_load(script)
                 answer = await call()
-        except (RedisError, RedisClusterException) as error:
+        except RedisError as error:
             if not (isinstance(error, NoScriptError) or is_away(error)):
                 raise
             if self.available:

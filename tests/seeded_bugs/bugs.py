@@ -6999,10 +6999,9 @@ BUGS = (
     ),
     Bug(
         "cluster-away-ends-the-worker",
-        "app/redis/members.py",
-        "        except (RedisError, RedisClusterException) as error:\n"
-        "            if not (isinstance",
-        "        except RedisError as error:\n            if not (isinstance",
+        "app/redis/client.py",
+        "return _Cluster(startup_nodes",
+        "return RedisCluster(startup_nodes",
         "tests/app/redis/test_members.py::test_a_cluster_of_which_no_node_answers_is_away",
     ),
     Bug(

@@ -10,7 +10,7 @@ from typing import Any, Final
 from app.cli.doctor.finding import CLOCKS_APART_S, Finding, Outcome, judged
 from app.clock import SystemClock
 from app.errors import StackError
-from app.redis.client import RedisClusterException, RedisError, closed, redis_client
+from app.redis.client import RedisError, closed, redis_client
 from app.settings import Settings
 
 AREA = "redis"
@@ -41,7 +41,7 @@ async def checked(settings: Settings) -> list[Finding]:
             snapshots = await _configured(client, "save")
             refused = await _refused(client)
             keys = await _keys(client, settings.consumer_group)
-    except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+    except (RedisError, OSError, TimeoutError) as error:
         found = f"It does not answer ({type(error).__name__}: {error})."
         mend = "Set METER_REDIS_URL, METER_REDIS_PASSWORD, METER_REDIS_TLS."
         return [Finding(AREA, "address", "fail", found, mend)]
