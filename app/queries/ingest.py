@@ -28,6 +28,7 @@ from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of
 from app.wire.encode import as_event, record_value
 from app.wire.identity import event_id, same_body
 from app.wire.keys import message_key
+from app.wire.refusals import RefusalCode
 
 VERDICT_TIMEOUT_S = 0.5
 REPORT_POLL_S = 0.05
@@ -142,15 +143,11 @@ class Ingest:
         if owned is None:
             return Pending(position)
         verdict = owned.verdicts.get((position.offset, index))
-        if verdict is None:
-            # What repeats an event that came meanwhile is judged with the next flush only.
-            repeats = await self._repeats(owned, organization_id, incoming, position, index)
-            return repeats or Accepted(position)
-        if verdict.identical:
-            return Duplicate("identical", position)
-        if verdict.refusal is None or verdict.refusal == "conflicting_duplicate":
-            return Duplicate("conflicting", position)
-        return Refused(verdict.refusal, verdict.message, position)
+        if verdict is not None and verdict.code != RefusalCode.CONFLICTING_DUPLICATE:
+            return Refused(verdict.code, verdict.message, position)
+        # By the index: the fold judges what repeats another event with the next flush only.
+        repeats = await self._repeats(owned, organization_id, incoming, position, index)
+        return repeats or Accepted(position)
 
     async def wait_for(
         self,

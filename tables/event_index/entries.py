@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -115,10 +115,3 @@ def append_times(rows: bytes) -> list[int]:
     """Return the append time of each packed row."""
     times: list[int] = (np.frombuffer(rows, _FIELDS)["time"] >> 16).tolist()
     return times
-
-
-def raw_places(rows: bytes, partition: int) -> Iterator[tuple[int, int]]:
-    """Yield the raw offset and array index of packed rows that came by one raw partition."""
-    fields = np.frombuffer(rows, _FIELDS)
-    offsets = fields["offset"][fields["time"] & 0xFFFF == partition]
-    return zip((offsets >> 16).tolist(), (offsets & 0xFFFF).tolist(), strict=True)

@@ -1453,9 +1453,9 @@ BUGS = (
     ),
     Bug(
         "verdict-on-a-copy-of-another-partition",
-        "tables/event_index/entries.py",
-        'offsets = fields["offset"][fields["time"] & 0xFFFF == partition]',
-        'offsets = fields["offset"]',
+        "app/runtime/partition/verdicts.py",
+        "        if number != self._number:\n",
+        "        if False:\n",
         "tests/app/runtime/partition/test_owned.py"
         "::test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_partition",
     ),
@@ -7007,8 +7007,8 @@ BUGS = (
     Bug(
         "race-of-one-id-not-told",
         "app/queries/ingest.py",
-        "            return repeats or Accepted(position)\n",
-        "            return Accepted(position)\n",
+        "        return repeats or Accepted(position)\n",
+        "        return Accepted(position)\n",
         "tests/live/test_racing.py::test_of_many_bodies_under_one_id_one_is_taken",
     ),
     Bug(

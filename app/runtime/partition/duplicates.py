@@ -9,16 +9,14 @@ from itertools import islice
 from app.bounds.turns import Steps, Work
 from app.runtime.context import WorkerContext
 from app.runtime.dead_letters import Source
-from app.runtime.partition.verdicts import FoldVerdict, Verdicts
+from app.runtime.partition.verdicts import Verdicts
 from app.runtime.raw_lookup import RawPlace
 from app.wire.arrivals import Arrival, Arrived
 from app.wire.identity import comparing_bodies
 from app.wire.refusals import Refusal, RefusalCode, quoted
-from tables.event_index.entries import raw_places
 from tables.event_index.rows import ROW_BYTES
 from tables.partition.copies import Copies, Duplicate
 
-_IDENTICAL = FoldVerdict(None, "", identical=True)
 _JUDGED_A_STEP = 64
 _READ_AT_ONCE = 256
 """Suspects whose first arrivals are in memory together; each of those may have a megabyte."""
@@ -41,13 +39,10 @@ class Duplicates:
                 self._suspects.append(duplicate)
             else:
                 self._context.tally.duplicates["identical"] += 1
-                self._verdicts.remember(duplicate.arrival, _IDENTICAL)
 
     def note_copies(self, copies: Copies) -> None:
         """Take repeated ids whose bytes are known to be the same."""
-        if copies.rows:
-            self._context.tally.duplicates["identical"] += len(copies.rows) // ROW_BYTES
-            self._verdicts.remember_all(raw_places(copies.rows, self._number), _IDENTICAL)
+        self._context.tally.duplicates["identical"] += len(copies.rows) // ROW_BYTES
 
     async def judge(self) -> None:
         """Compare repeated ids with other bytes to the events they repeat, a turn at a time."""
@@ -79,7 +74,6 @@ class Duplicates:
                 self._suspects.popleft()
                 if identical:
                     self._context.tally.duplicates["identical"] += 1
-                    self._verdicts.remember(arrival, _IDENTICAL)
                 else:
                     loser = first if duplicate.replaced and isinstance(first, Arrival) else arrival
                     refused.append(self._refuse_repeated(arrival, loser, first))
@@ -103,5 +97,4 @@ class Duplicates:
         message = f"{named} {told}. Send a correction to change it"
         code = RefusalCode.CONFLICTING_DUPLICATE
         self._context.tally.duplicates["conflicting"] += 1
-        self._verdicts.remember(arrival, FoldVerdict(code, message, identical=False))
         return self._verdicts.letter_of(loser, code, message)

@@ -26,11 +26,10 @@ REMEMBERED = 20_000
 
 
 class FoldVerdict(NamedTuple):
-    """Why an arrival did not count as a new event."""
+    """Why an arrival was refused."""
 
-    refusal: RefusalCode | None
+    code: RefusalCode
     message: str
-    identical: bool
 
 
 class Verdicts:
@@ -44,25 +43,17 @@ class Verdicts:
         """By raw offset and array index, the last ones only."""
 
     def get(self, at: tuple[int, int]) -> FoldVerdict | None:
-        """Return the verdict on an element of a raw record; None: it counts, or none is known."""
+        """Return why an element of a raw record was refused; None: it was not, or long ago."""
         return self.known.get(at)
-
-    def remember_all(self, places: Iterable[tuple[int, int]], verdict: FoldVerdict) -> None:
-        """Keep one verdict on elements of several raw records of this partition."""
-        self.known.update(dict.fromkeys(places, verdict))
-        while len(self.known) > REMEMBERED:
-            self.known.popitem(last=False)
-
-    def remember(self, arrival: Arrival, verdict: FoldVerdict) -> None:
-        """Keep a verdict for whoever posted the event."""
-        self._remember((arrival.raw_partition, arrival.raw_offset, arrival.array_index), verdict)
 
     def _remember(self, place: RawPlace, verdict: FoldVerdict) -> None:
         number, offset, index = place
         if number != self._number:
             # Nobody waits here for what was forwarded; an event of ours may have that offset.
             return
-        self.remember_all([(offset, index)], verdict)
+        self.known[offset, index] = verdict
+        while len(self.known) > REMEMBERED:
+            self.known.popitem(last=False)
 
     def refuse(self, refused: Iterable[tuple[Refusal, Source]]) -> None:
         """Put what is refused into the next flush."""
@@ -82,7 +73,7 @@ class Verdicts:
             settings.raw_topic
         ):
             for refusal in refusals:
-                verdict = FoldVerdict(refusal.code, refusal.message, identical=False)
+                verdict = FoldVerdict(refusal.code, refusal.message)
                 self._remember((source.partition, source.offset, refusal.index), verdict)
         topic, now_ms = settings.topic(settings.dead_letter_topic), context.clock.now_ms()
         self._next_flush.add(dead_letters(topic, self._number, refusals, source, now_ms))

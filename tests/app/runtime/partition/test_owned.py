@@ -38,6 +38,7 @@ from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.piece_store import PiecesLost, PieceStore
 from tables.changelogged.published import Stands
 from tables.closing.close import settling
+from tables.partition.intake import RefusedArrival
 from tables.partition.snapshot import TooLargeForChangelog
 from tests.app.runtime.alone import Followed, NoProducer, context_of
 from tests.world.clock import START_MS, WEEK_MS, ManualClock
@@ -304,8 +305,14 @@ async def test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_part
     await owned.fold(runs_of(forwarded), rekeyed_next=2, marks={1: (7, 0)})
     twice = [sent("y", raw_offset=7), sent("y", raw_offset=8)]
     await owned.fold(runs_of(twice), raw_next=9, append_time_ms=AT_MS)
+    owned.verdicts.refuse_arrivals([RefusedArrival(forwarded[1], RefusalCode.TOO_LATE, "late")])
     unused = dict.fromkeys(("settings", "definitions", "append"))
-    engine = SimpleNamespace(owned={0: owned}, shared=owned.shared, **unused)
+
+    async def first_of_both(*_: int) -> Arrival:
+        return twice[0]
+
+    log = SimpleNamespace(find=first_of_both)
+    engine = SimpleNamespace(owned={0: owned}, shared=owned.shared, raw_lookup=log, **unused)
     gateway = Gateway(cast(Any, engine), no_topics)
 
     posted = twice[0].event
