@@ -27,7 +27,6 @@ from app.bounds.limits import (
     REDIS_SILENT_S,
 )
 from app.clock import Clock
-from app.credentials import ssl_context
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.kafka.brokers import Brokers
@@ -101,11 +100,9 @@ class _Looks:
         self._worker = worker
         self._health = worker.health
         self._redis: Any = redis_client(worker.settings, REDIS_SILENT_S)
-        ca_file = worker.settings.peer_ca_file
-        trusted = True if ca_file is None else ssl_context("METER_PEER", ca_file)
         self._session = ClientSession(
             timeout=ClientTimeout(total=PEER_SILENT_S - EVERY_S),
-            connector=TCPConnector(ssl=trusted),
+            connector=TCPConnector(ssl=worker.settings.peer_tls() or True),
         )
         self._answered_s: dict[str, float] = {}
         self._policy_s = -POLICY_EVERY_S

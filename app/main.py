@@ -35,7 +35,6 @@ from app.api.server import ApiServer, build_app
 from app.bounds.cancellation import end_if_asked, retrieve
 from app.bounds.collecting import Collecting
 from app.clock import Clock, SystemClock
-from app.credentials import ssl_context
 from app.definitions.commands import set_settings
 from app.errors import StackError
 from app.kafka.faust_app import make_app
@@ -88,9 +87,7 @@ class Worker:
         self.keys_file = KeysFile(settings, self.keys.replace)
         # Before the engine has clients that nobody would close.
         certificate, webhook_public_key = _certificate(settings), _webhook_public_key(settings)
-        peer_tls = (
-            ssl_context("METER_PEER", settings.peer_ca_file) if settings.peer_ca_file else None
-        )
+        peer_tls = settings.peer_tls()
         self._following: asyncio.Task[None] | None = None
         self._siblings = siblings
         self._local = LocalState(settings.state_dir)

@@ -7,6 +7,7 @@ sets up a worker reads it in one place, and it has few lines besides.
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -682,6 +683,10 @@ class Settings(BaseSettings):
             options["sasl_plain_username"] = self.kafka_username
             options["sasl_plain_password"] = self.kafka_password.get_secret_value()
         return options
+
+    def peer_tls(self) -> ssl.SSLContext | None:
+        """Return whom workers trust when they ask each other; None: the system's authorities."""
+        return None if self.peer_ca_file is None else ssl_context("METER_PEER", self.peer_ca_file)
 
     def reader_options(self) -> dict[str, Any]:
         """Return `kafka_options` of a consumer that reads what was there before it began.

@@ -83,7 +83,7 @@ class BreakdownFold(ChargeFold):
             properties = self._overwrites(code, timestamp_ms, properties, append_time_ms)
         bucket = self._bucket_of(properties)
         texts = [group_of(properties, key) for key in bucket.group_keys]
-        if append_time_ms > self.limited_after_ms:
+        if append_time_ms > self.limits.limited_after_ms:
             grouping = self._grouping[bucket.filter_id]
             for number, text in enumerate(texts):
                 if text is not None and is_long(text):

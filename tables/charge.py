@@ -120,7 +120,6 @@ class ChargeFold:
         "grouped",
         "in_advance",
         "key",
-        "limited_after_ms",
         "limits",
         "metric",
         "parts",
@@ -154,8 +153,7 @@ class ChargeFold:
         self.charge = charge
         self.metric = metric
         self.limits = limits
-        self.limited_after_ms = limits.limited_after_ms
-        """Events appended later keep to the limits of `app.bounds.limits`."""
+        """Since when events keep to which limits of `app.bounds.limits`."""
         self.counts_after_ms = metric.counts_after_ms
         self.default_bucket = Bucket(None, (), charge.group_keys(None))
         self.buckets = _buckets(charge, metric)
@@ -186,7 +184,7 @@ class ChargeFold:
         self.group_places = None if self.buckets else tuple(map(self.place_names.index, keys))
         """Which of these are the groups, in order; None: its filter decides that."""
         self.properties = _properties_read(metric, self.place_names)
-        self._overwrites = overwriter(metric, self.place_names, self.limited_after_ms)
+        self._overwrites = overwriter(metric, self.place_names, limits.limited_after_ms)
         self.units = 0 if not metric.expression else parse(metric.expression).units
         """What evaluating its expression costs for one event, at least."""
         if self._overwrites:
@@ -260,7 +258,7 @@ class ChargeFold:
         bucket = self._bucket_of(properties)
         # A missing property and a blank text are the same null group.
         groups = tuple([group_of(properties, key) for key in bucket.group_keys])
-        if append_time_ms > self.limited_after_ms:
+        if append_time_ms > self.limits.limited_after_ms:
             for text in groups:
                 if text is not None and is_long(text):
                     return None

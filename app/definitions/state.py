@@ -20,7 +20,6 @@ from app.definitions.indexes.records import HistoryIndex, RecordIndex, SettingsV
 from app.definitions.indexes.rows import Keep
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.indexes.subscriptions import SubscriptionIndex
-from app.definitions.input_limits import InputLimits
 from app.definitions.model import (
     DEFAULT_TIMEZONE,
     Customer,
@@ -153,11 +152,7 @@ class Definitions(Index):
         Only definitions appended until `until_ms` count (None: all). The limits are those of
         `app.bounds.limits`.
         """
-        return self.input_limits(until_ms).limited_after_ms
-
-    def input_limits(self, until_ms: int | None = None) -> InputLimits:
-        """Return since when events keep to which limits, under definitions until then."""
-        return self.settings.input_limits(until_ms)
+        return self.settings.input_limits(until_ms).limited_after_ms
 
     @property
     def first_watched_ms(self) -> int:

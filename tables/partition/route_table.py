@@ -119,7 +119,7 @@ class RouteTable:
         if not timelines and (settings := definitions.settings_at(until_ms)).implicit_plan:
             metric = definitions.metric(organization_id, code, until_ms)
             if metric is not None:
-                limits = definitions.input_limits(until_ms)
+                limits = definitions.settings.input_limits(until_ms)
                 plans.append(self.implicit.span_plan(name, metric, settings, limits))
         spans: list[Span] = []
         for key, fold, timeline, end_ms in plans:
@@ -147,7 +147,7 @@ class RouteTable:
 
     def fold_of(self, charge: Charge, metric: Metric, timezone: str) -> ChargeFold:
         """Return a compiled charge, under all definitions."""
-        limits = self._definitions.input_limits()
+        limits = self._definitions.settings.input_limits()
         return self._folds.fold_of(charge, metric, timezone, limits)
 
     def span_start_ms(

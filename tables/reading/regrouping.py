@@ -248,7 +248,7 @@ class Regrouped:
 
     def _empty(self, in_force: ChargeInForce, regrouped: ChargeInForce, live: Span) -> _Refolded:
         metric, unknown = regrouped.metric, not holds_since(live, self._from_ms)
-        limits = self._partition.definitions.input_limits()
+        limits = self._partition.definitions.settings.input_limits()
         whole = self._period._replace(start_ms=self._from_ms, max_groups=ANY_NUMBER)
         key = SpanKey(self._usage.subscription.id, regrouped.charge.id, self._from_ms)
         fold = ChargeFold(regrouped.charge, metric, whole.timezone, limits)

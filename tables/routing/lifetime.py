@@ -40,7 +40,7 @@ def lifetime_spans(
     # Nobody looks at one that has ended, so what comes later changes nothing for it.
     as_of_ms = end_ms if until_ms is None else min(until_ms, end_ms)
     plan = definitions.plan_of(newest.id)
-    limits = definitions.input_limits(until_ms)
+    limits = definitions.settings.input_limits(until_ms)
     planned: list[SpanPlan] = []
     for charge, metric in charges_in_force(definitions, plan, code, as_of_ms):
         asking = definitions.alerts.asking(name, metric.id, as_of_ms, of_life=True)

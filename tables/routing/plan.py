@@ -122,7 +122,7 @@ class CodeCharges:
         self._code = code
         self._compiled = folds
         self._history = history
-        self._limits = definitions.input_limits(until_ms)
+        self._limits = definitions.settings.input_limits(until_ms)
         self._presents = definitions.settings_at(until_ms).fold_version > 1
         self._daily_ms = definitions.settings.daily_ms(until_ms)
         known_ms = changes_ms(definitions, plan)

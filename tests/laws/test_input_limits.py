@@ -60,11 +60,10 @@ def long_arrivals(draw: st.DrawFn) -> list[Arrival]:
     return made
 
 
-@examples(80)
-@given(limited_definitions(), long_arrivals(), st.data())
-def test_limits_hold_from_their_record_on_whenever_it_is_learnt(
+def learnt_whenever(
     definitions: list[CommandAt], events: list[Arrival], data: st.DataObject
 ) -> None:
+    """Compare what is learnt in some order, with restarts, to what is learnt in order."""
     live = Live(definitions)
     for arrival in events:
         live.define(data.draw(st.integers(0, 3)))
@@ -73,6 +72,14 @@ def test_limits_hold_from_their_record_on_whenever_it_is_learnt(
             live.restart()
     live.define_all()
     same(in_order(definitions, events), live)
+
+
+@examples(80)
+@given(limited_definitions(), long_arrivals(), st.data())
+def test_limits_hold_from_their_record_on_whenever_it_is_learnt(
+    definitions: list[CommandAt], events: list[Arrival], data: st.DataObject
+) -> None:
+    learnt_whenever(definitions, events, data)
 
 
 @examples(80)
@@ -80,11 +87,4 @@ def test_limits_hold_from_their_record_on_whenever_it_is_learnt(
 def test_results_are_rounded_from_their_record_on_whenever_it_is_learnt(
     definitions: list[CommandAt], events: list[Arrival], data: st.DataObject
 ) -> None:
-    live = Live(definitions)
-    for arrival in events:
-        live.define(data.draw(st.integers(0, 3)))
-        live.deliver([arrival])
-        if data.draw(st.integers(0, 3)) == 0:
-            live.restart()
-    live.define_all()
-    same(in_order(definitions, events), live)
+    learnt_whenever(definitions, events, data)

@@ -25,36 +25,36 @@ def test_a_worker_without_servers_is_told_what_to_set() -> None:
     assert "METER_KAFKA_BOOTSTRAP_SERVERS and METER_REDIS_URL not set" in answer.stderr
 
 
-@pytest.mark.parametrize("command", ["up", "worker"])
-def test_brokers_that_do_not_answer_are_named(command: str, tmp_path: object) -> None:
+def nobody(tmp_path: object) -> dict[str, str]:
+    """Return the environment of a worker whose brokers and Redis nobody is."""
     kafka, http = free_ports(2)
-    environment = {
+    return {
         "METER_PROFILE": "local",
         "METER_HTTP_PORT": str(http),
         "METER_STATE_DIR": f"{tmp_path}/state",
         "METER_KAFKA_BOOTSTRAP_SERVERS": f"{HOST}:{kafka}",
         "METER_REDIS_URL": f"redis://user:secret@{HOST}:1/0",
     }
+
+
+@pytest.mark.parametrize("command", ["up", "worker"])
+def test_brokers_that_do_not_answer_are_named(command: str, tmp_path: object) -> None:
+    environment = nobody(tmp_path)
+    kafka = environment["METER_KAFKA_BOOTSTRAP_SERVERS"]
     answer = CliRunner(env=environment).invoke(cli, [command])
     assert answer.exit_code == 1
     assert (
-        f"Error: Kafka at {HOST}:{kafka} does not answer. Start it, or correct "
+        f"Error: Kafka at {kafka} does not answer. Start it, or correct "
         "METER_KAFKA_BOOTSTRAP_SERVERS." in answer.stderr
     )
     assert "AddressFamily" not in answer.stderr
 
 
 def test_brokers_that_may_speak_otherwise_are_told_by_what_is_set(tmp_path: object) -> None:
-    kafka, http = free_ports(2)
-    environment = {
-        "METER_PROFILE": "local",
-        "METER_HTTP_PORT": str(http),
-        "METER_STATE_DIR": f"{tmp_path}/state",
-        "METER_KAFKA_BOOTSTRAP_SERVERS": f"{HOST}:{kafka}",
+    environment = nobody(tmp_path) | {
         "METER_KAFKA_TLS": "true",
         "METER_KAFKA_USERNAME": "meter",
         "METER_KAFKA_PASSWORD": "secret",
-        "METER_REDIS_URL": f"redis://{HOST}:1/0",
     }
     wrong = "METER_KAFKA_BOOTSTRAP_SERVERS, METER_KAFKA_TLS or METER_KAFKA_USERNAME."
     answer = CliRunner(env=environment).invoke(cli, ["worker"])
