@@ -1,11 +1,13 @@
 """The Helm chart: values are checked, templates use what there is, documents are Kubernetes'.
 
 `rendered` has what helm makes of each file of values. `python -m tests.deploy.test_chart` writes it
-anew after a change of the chart; the difference is then to be read.
+anew after a change of the chart; the difference is then to be read. `make .meter/tools/helm` gets
+helm. Each rendering names what it was made of, so that an older one is found where helm is missing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -68,9 +70,27 @@ def kept(text: str) -> str:
     return "---\n".join(each for each in documents if "\nkind: PrometheusRule\n" not in each)
 
 
+def made_of(shape: Path) -> str:
+    """Return the line that names what a rendering is made of: the chart and the values."""
+    parts = [
+        shape,
+        CHART / "Chart.yaml",
+        CHART / "values.yaml",
+        *sorted((CHART / "templates").iterdir()),
+    ]
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(f"{part.name} {part.stat().st_size}\n".encode() + part.read_bytes())
+    return f"# Made of {whole.hexdigest()}\n"
+
+
+def kept_path(shape: Path) -> Path:
+    return RENDERED / shape.name.replace("-values", "")
+
+
 def write() -> None:
     for shape in SHAPES:
-        (RENDERED / shape.name.replace("-values", "")).write_text(kept(text_of(shape)))
+        kept_path(shape).write_text(made_of(shape) + kept(text_of(shape)))
 
 
 def test_the_chart_is_of_this_version() -> None:
@@ -158,7 +178,14 @@ def test_documents_are_as_kubernetes_has_them(shape: Path) -> None:
 @with_helm
 @each_shape
 def test_the_rendering_is_the_one_that_is_kept(shape: Path) -> None:
-    assert kept(text_of(shape)) == (RENDERED / shape.name.replace("-values", "")).read_text()
+    assert made_of(shape) + kept(text_of(shape)) == kept_path(shape).read_text()
+
+
+@each_shape
+def test_the_rendering_is_of_this_chart(shape: Path) -> None:
+    assert kept_path(shape).read_text().startswith(made_of(shape)), (
+        "python -m tests.deploy.test_chart"
+    )
 
 
 def test_every_file_of_values_has_its_rendering() -> None:
