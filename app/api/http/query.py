@@ -88,9 +88,15 @@ class Query:
         return default
 
     def mapping(self, names: Sequence[str]) -> dict[str, str]:
-        """Read `name[key]=value`, or a JSON object in `name`, of the first of the names present."""
+        """Read `name[key]=value`, or a JSON object in `name`, of the first of the names present.
+
+        A text that is no such object is refused: it would choose everything.
+        """
         for name in names:
-            found = self._members(name) or _json_object(self.text(name))
+            found = self._members(name) or {
+                key: item if isinstance(item, str) else str(item)
+                for key, item in self._object(name).items()
+            }
             if found:
                 return found
         return {}
@@ -108,11 +114,7 @@ class Query:
                 if match and match["name"] == name:
                     found.setdefault(match["key"], set()).add(value)
             if not found:
-                text = self.text(name)
-                chosen = {} if text is None else _decoded(text)
-                if not isinstance(chosen, dict):
-                    raise invalid({name: ["value_is_invalid"]})
-                found = {key: _texts(item) for key, item in chosen.items()}
+                found = {key: _texts(item) for key, item in self._object(name).items()}
             if found:
                 return {key: frozenset(texts) for key, texts in found.items()}
         return {}
@@ -124,23 +126,17 @@ class Query:
     def _members(self, name: str) -> dict[str, str]:
         return _members(self._pairs, name)
 
+    def _object(self, name: str) -> dict[str, Any]:
+        text = self.text(name)
+        found = {} if text is None else _decoded(text)
+        if not isinstance(found, dict):
+            raise invalid({name: ["value_is_invalid"]})
+        return found
+
 
 def _members(pairs: Sequence[tuple[str, str]], name: str) -> dict[str, str]:
     matches = ((_MEMBER.fullmatch(key), value) for key, value in pairs)
     return {match["key"]: value for match, value in matches if match and match["name"] == name}
-
-
-def _json_object(text: str | None) -> dict[str, str]:
-    return {
-        key: item if isinstance(item, str) else str(item) for key, item in _object(text).items()
-    }
-
-
-def _object(text: str | None) -> dict[str, Any]:
-    if text is None:
-        return {}
-    value = _decoded(text)
-    return value if isinstance(value, dict) else {}
 
 
 def _decoded(text: str) -> Any:
