@@ -77,6 +77,8 @@ async def close_due(
         if cuts.schedule.has_taken:
             # A cut was ended half-way by a rebalance; the partition came back as it was.
             await owned.work.run(CLOSING, cuts.rescheduling())
+        # Whoever found them may have been ended by one, too.
+        cuts.reschedule(owned.state.cuts.take_late_names())
         cut_ms = cuts.schedule.next_ms()
         now_ms = owned.shared.clock.now_ms()
         if cut_ms >= NEVER_MS or cut_ms > max(now_ms, owned.state.checkpoint.append_time_ms):

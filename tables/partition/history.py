@@ -69,11 +69,12 @@ class History:
                     refold |= yield from self._redirection.looking_at(name, named)
                 refolds = refolds or bool(refold)
                 yield Renewed(name, refold, waits) if refold or waits else None
+        # Nobody announces them any more once they are in force: it may end early before that only.
+        yield from self._announcing(records)
         for renewed in self._redirection.look_again():
             refolds = refolds or bool(renewed.refold)
             yield renewed
         self._standing.end_history(refolds=refolds)
-        yield from self._announcing(records)
         yield from self._packing.pack_later()
 
     def _leaves(self, name: SubscriptionKey, codes: Container[str], rewritten: Rewritten) -> bool:

@@ -158,8 +158,11 @@ async def test_each_of_these_holds_it_back(what: dict[str, int], code: str, told
 async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
     monkeypatch: pytest.MonkeyPatch, history: bool
 ) -> None:
-    """A refold swapped in while the cut asks for the end of a log may announce it."""
-    cuts, taken = {CUT_MS}, list[int]()
+    """A refold swapped in while the cut asks for the end of a log may announce it.
+
+    Whoever found the later one was ended before it was scheduled.
+    """
+    cuts, taken, late = set[int](), list[int](), {SUBSCRIPTION}
     owned = partition_of(CUT_MS + 1)
     schedule = SimpleNamespace(next_ms=lambda: min(cuts, default=NEVER_MS), has_taken=False)
     owned.work = SimpleNamespace(shaping=asyncio.Lock())
@@ -167,7 +170,9 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
         schedule=schedule,
         let_go=lambda: None,
         forwarded_end=lambda _, rekeyed_end: rekeyed_end(0),
+        reschedule=lambda names: cuts.update(CUT_MS for _ in names),
     )
+    owned.state.cuts = SimpleNamespace(take_late_names=lambda: [late.pop()] if late else [])
     owned.shared.clock = SimpleNamespace(now_ms=lambda: CUT_MS + 1)
     owned.state.standing.next_history_ms = lambda: (
         CUT_MS if history and CUT_MS in cuts else NEVER_MS

@@ -5564,6 +5564,30 @@ BUGS = (
         "::test_a_late_event_has_the_charges_of_the_record[False]",
     ),
     Bug(
+        "cuts-of-a-history-record-announced-once-it-is-in-force",
+        "tables/partition/history.py",
+        "        yield from self._announcing(records)\n"
+        "        for renewed in self._redirection.look_again():\n"
+        "            refolds = refolds or bool(renewed.refold)\n"
+        "            yield renewed\n"
+        "        self._standing.end_history(refolds=refolds)\n",
+        "        for renewed in self._redirection.look_again():\n"
+        "            refolds = refolds or bool(renewed.refold)\n"
+        "            yield renewed\n"
+        "        self._standing.end_history(refolds=refolds)\n"
+        "        yield from self._announcing(records)\n",
+        "tests/tables/partition/test_rewritten.py"
+        "::test_once_a_record_is_in_force_its_cut_is_waited_for_however_early_it_ended",
+    ),
+    Bug(
+        "cut-that-was-found-when-something-ended-is-not-scheduled",
+        "agents/close.py",
+        "cuts.reschedule(owned.state.cuts.take_late_names())",
+        "pass",
+        "tests/agents/test_close.py"
+        "::test_a_cut_that_is_announced_while_a_later_one_waits_comes_first",
+    ),
+    Bug(
         "charges-of-who-rests-not-rewritten",
         "tables/partition/history.py",
         "return not rewritten.changes_plan(life.plan_id)",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from unittest.mock import patch
 
 import pytest
 
 from app.definitions import commands
+from app.definitions.timeline import NEVER_MS
 from tables.closing.close import entering_history
 from tables.partition.redirection import refolds_of
 from tables.partition.rewritten import MOST_CHANGES
@@ -23,6 +25,15 @@ def entered(
     live: Live, from_ms: int = START_MS, at_ms: int = END_MS + DAY_MS
 ) -> tuple[set[str], int]:
     """Put a history record in force; return codes to refold, and how often it compiled."""
+    append_record(live, from_ms, at_ms)
+    routes = live.partition.routes
+    with patch.object(routes, "compile", wraps=routes.compile) as compiled:
+        keys = refolds_of(entering_history(live.partition))
+    live.refold(keys)
+    return {code for _, _, code in keys}, compiled.call_count
+
+
+def append_record(live: Live, from_ms: int = START_MS, at_ms: int = END_MS + DAY_MS) -> None:
     metric = live.definitions.metrics(ORG)[-1]
     record = commands.apply_history(
         ORG, metric_ids=[metric.id], from_ms=from_ms, to_ms=from_ms + WEEK_MS
@@ -30,11 +41,6 @@ def entered(
     live.close_until(at_ms - 1)
     live.append(at_ms, record)
     live.define_until(at_ms)
-    routes = live.partition.routes
-    with patch.object(routes, "compile", wraps=routes.compile) as compiled:
-        keys = refolds_of(entering_history(live.partition))
-    live.refold(keys)
-    return {code for _, _, code in keys}, compiled.call_count
 
 
 @pytest.mark.parametrize("packs", [False, True])
@@ -83,6 +89,23 @@ def test_who_rests_waits_for_the_cut_that_shows_the_record_of_its_own_periods() 
     entered(live, START_MS + WEEK_MS, at_ms + WEEK_MS + 2)
     waits = [bool(live.partition.cuts.late.of(name)) for name in names]
     assert waits == [True, False, True]
+
+
+def test_once_a_record_is_in_force_its_cut_is_waited_for_however_early_it_ended() -> None:
+    """A rebalance may end it after any step; the partition may come back as it was."""
+    live = used("sum", START_MS + 1)
+    append_record(live)
+    in_force = list[bool]()
+    for steps in range(1, 100):
+        entering = entering_history(live.partition)
+        whole = len(list(islice(entering, steps))) < steps
+        entering.close()
+        in_force.append(live.partition.standing.next_history_ms() == NEVER_MS)
+        assert not in_force[-1] or live.partition.cuts.late.of(NAME)
+        if whole:
+            break
+    assert not in_force[0]
+    assert in_force[-1]
 
 
 def test_charges_that_were_others_for_a_while_are_looked_at() -> None:
