@@ -280,7 +280,8 @@ def _row(about: About, usage: PeriodUsage, found: ChargeInForce, row: UsageRow |
 
 def filter_values(found: ChargeInForce, filter_id: str | None) -> Mapping[str, object] | None:
     """Return what a filter of a charge selects; None: everything else."""
-    return next((dict(f.values) for f in found.charge.filters if f.id == filter_id), None)
+    charge_filter = None if filter_id is None else found.filters.get(filter_id)
+    return None if charge_filter is None else dict(charge_filter.values)
 
 
 def _events_count(row: UsageRow | None, *, closed: bool) -> str:

@@ -80,6 +80,10 @@ class ToldOfAll(NamedTuple):
     """Whether records say anything besides their figures."""
     filters: dict[str, ChargeFilter]
 
+    def filter(self, filter_id: str | None) -> ChargeFilter | None:
+        """Return one of its filters: each cell asks for its own, of thousands."""
+        return None if filter_id is None else self.filters.get(filter_id)
+
 
 def _told_of_all(charge: Charge, metric: Metric) -> ToldOfAll:
     filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}

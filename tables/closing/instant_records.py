@@ -17,6 +17,7 @@ from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, enve
 from tables.cells.cell import Span
 from tables.cells.figures import window_of
 from tables.changelogged.instants import StoredChain, StoredFigure
+from tables.closing.beside import told_of
 from tables.instants.chain import Figure
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharges
@@ -110,7 +111,7 @@ class InstantRecords:
         subscription = subscription_at(self._partition, chain.subscription_id, self._cut_ms)
         period = change.period or self._period_of(subscription, change)
         charge, metric = self._charge_of(subscription, period, change)
-        bucket = next((f for f in charge.filters if f.id == chain.filter_id), None)
+        bucket = told_of(charge, metric).filter(chain.filter_id)
         envelope = self._envelope(subscription, period)
         echo = envelope.echo_of(charge, metric, bucket)
         cell = RecordedCell(change.stored.cell_id, echo, chain.grouped_by)

@@ -23,6 +23,7 @@ from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
 from tables.changelogged.instants import InstantTable, StoredChain, StoredFigure
 from tables.changelogged.members import MemberKey
+from tables.closing.beside import told_of
 from tables.closing.instant_records import (
     CELLS_AT_HAND,
     Change,
@@ -413,7 +414,7 @@ class Deciding:
         if found is None:
             charge, subscription_id = span.fold.charge, span.key.subscription_id
             subscription = subscription_at(self._partition, subscription_id, self._as_of_ms)
-            bucket = next((f for f in charge.filters if f.id == filter_id), None)
+            bucket = told_of(charge, span.fold.metric).filter(filter_id)
             keys = charge.group_keys(bucket) if groups else ()
             grouped_by = tuple(zip(keys, groups, strict=False))
             identity = cell_id(subscription, charge.id, filter_id, grouped_by, start_ms)

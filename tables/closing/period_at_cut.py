@@ -478,7 +478,7 @@ def _before(charges: PeriodCharges, span: Span, filter_id: str) -> ChargeFilter:
 
     Or they cannot be folded anew.
     """
-    known = told_of(span.fold.charge, span.fold.metric).filters.get(filter_id)
+    known = told_of(span.fold.charge, span.fold.metric).filter(filter_id)
     return known or charges.filter_before(span.key.charge_id, filter_id)
 
 

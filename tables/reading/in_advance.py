@@ -15,6 +15,7 @@ from app.wire.arrivals import Arrival, SubscriptionKey
 from app.wire.usage_records import cell_id
 from tables.cells.cell import Span
 from tables.cells.figures import window_of
+from tables.closing.beside import told_of
 from tables.closing.instant_records import subscription_at
 from tables.closing.instants import Deciding, chains_ahead
 from tables.instants.book import Book
@@ -72,7 +73,7 @@ def estimated(
             continue
         subscription = subscription_at(partition, span.key.subscription_id, None)
         charge = span.fold.charge
-        bucket = next((f for f in charge.filters if f.id == counted.filter_id), None)
+        bucket = told_of(charge, span.fold.metric).filter(counted.filter_id)
         keys = charge.group_keys(bucket)
         grouped_by = tuple(zip(keys, counted.groups, strict=False)) if counted.groups else ()
         start_ms = counted.period.start_ms

@@ -6,11 +6,11 @@ is in two of them. Else the events have to be folded anew, as `tables.reading.re
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
 from app.bounds.turns import Steps
-from app.definitions.model import Charge
+from app.definitions.model import Charge, ChargeFilter
 from app.definitions.timeline import Period
 from app.meter.usage import Regrouping
 from tables.aggregation import Groups
@@ -66,40 +66,50 @@ def merged_rows(
     if is_over(fold, span, period) or _was_over(span, period, from_ms):
         return MergedRows(tells=True)
     names = yield from names_since_steps(span, period, from_ms)
-    parts = _parts(fold, charge, regrouped, wanted, names)
+    parts: dict[_Part, list[CellName]] = {}
+    part_of = _parts(fold, charge, regrouped, wanted)
+    for name in paced(span, names):
+        if name is None:
+            yield
+        elif (part := part_of(name)) is not None:
+            parts.setdefault(part, []).append(name)
     if len(parts) > period.max_groups:
         return MergedRows(tells=True)
-    for some in parts.values():
-        if not adds_up(span, period, from_ms, some):
+    for each in paced(span, parts):
+        if each is None:
+            yield
+        elif not adds_up(span, period, from_ms, parts[each]):
             return MergedRows(tells=False)
     found = yield from _rows(span, parts, regrouped, wanted.presented_by, period, from_ms)
     return MergedRows(tells=True, found=found)
 
 
 def _parts(
-    fold: BreakdownFold,
-    charge: Charge,
-    regrouped: Charge,
-    wanted: Regrouping,
-    names: list[CellName],
-) -> dict[_Part, list[CellName]]:
-    """Return the cells that each part is made of."""
-    filters = {charge_filter.id: charge_filter for charge_filter in charge.filters}
-    parts: dict[_Part, list[CellName]] = {}
-    for filter_id, of_both in names:
+    fold: BreakdownFold, charge: Charge, regrouped: Charge, wanted: Regrouping
+) -> Callable[[CellName], _Part | None]:
+    """Return what tells which part a cell is one of; None: it is not shown."""
+    filters, shown_as = _by_id(charge), _by_id(regrouped)
+
+    def part_of(name: CellName) -> _Part | None:
+        filter_id, of_both = name
         if not fold.fits(filter_id, of_both):
-            continue
-        bucket = None if filter_id is None else filters[filter_id]
+            return None
+        bucket, now = filters[filter_id], shown_as.get(filter_id)
         groups, texts = fold.split(filter_id, of_both)
         grouping = dict(zip(charge.group_keys(bucket), groups, strict=True))
         if not wanted.takes(grouping):
-            continue
+            return None
         known = dict(zip(fold.presentation_keys[filter_id], texts, strict=True)) | grouping
         left = tuple(grouping[key] for key in wanted.keys(charge, bucket))
-        now = next((each for each in regrouped.filters if each.id == filter_id), None)
         shown = tuple(known[key] for key in regrouped.presentation_keys(now))
-        parts.setdefault(_Part(filter_id, left, shown), []).append((filter_id, of_both))
-    return parts
+        return _Part(filter_id, left, shown)
+
+    return part_of
+
+
+def _by_id(charge: Charge) -> dict[str | None, ChargeFilter | None]:
+    """Return the filters of a charge by id, and none for what falls into none."""
+    return {None: None} | {charge_filter.id: charge_filter for charge_filter in charge.filters}
 
 
 def _rows(
@@ -134,7 +144,11 @@ def _rows(
                 if into is not None:
                     aggregation.merge(into, state)
     found: dict[CellName, list[tuple[Any, BreakdownRow]]] = {}
-    for part, (state, before) in merged.items():
+    for part in paced(span, merged):
+        if part is None:
+            yield
+            continue
+        state, before = merged[part]
         units = aggregation.presented(state, before, window)
         if units or state.events:
             row = (aggregation.recency(state), BreakdownRow(part.texts, units))

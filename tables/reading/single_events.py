@@ -15,6 +15,7 @@ from app.wire.arrivals import Arrival
 from tables.aggregation import Groups
 from tables.cells.cell import Span
 from tables.cells.entries import source_of
+from tables.closing.beside import told_of
 from tables.entries import Entry
 from tables.per_event import PerEvent, Source, daily_sums, day_breakdown, per_event
 from tables.reading.tracing import Traced
@@ -88,7 +89,7 @@ class SingleEvents:
         groups: Groups,
     ) -> CellEvents:
         """Return what the lists of a cell of a period are made of, under a charge in force."""
-        bucket = next((each for each in charge.filters if each.id == filter_id), None)
+        bucket = told_of(charge, metric).filter(filter_id)
         entries = sorted(self._found.get((id(span), filter_id, groups), ()))
         own = [entry for entry in entries if entry.timestamp_ms >= period.start_ms]
         history = entries[: len(entries) - len(own)]
