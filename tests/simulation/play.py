@@ -52,8 +52,10 @@ from tables.cells.noted import FEW_CELLS
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.instants import CHAIN_AT_HAND_MS
 from tables.changelogged.members import MemberKey, unpack_member
+from tables.changelogged.piece_store import PiecesLost
 from tables.changelogged.presence import LogsKept
 from tables.closing.close import next_cut
+from tables.event_index.row_log import RowsLost
 from tables.partition.staleness import Staleness
 from tables.reading.usage import current_usage
 from tables.unique_count import WHOLE_OPERATIONS, Member
@@ -624,6 +626,18 @@ class Player:
             self.violations.append(str(error))
         for worker in self.workers:
             self._note_death(worker)
+        try:
+            outcome = await self._looked(end_ms)
+        except (PiecesLost, RowsLost):
+            # Nobody read before what was torn on local disk: the owner makes it again.
+            await self._heal()
+            await self._rest(end_ms)
+            outcome = await self._looked(end_ms)
+        for worker in self.workers:
+            worker.process.kill()
+        return outcome
+
+    async def _looked(self, end_ms: int) -> Outcome:
         owned = self._owned()
         homes = [
             (partition, name)
@@ -631,7 +645,10 @@ class Player:
             for name in sorted(partition.shared.definitions.all_subscription_keys())
             if partition.shared.homes.of(*name) == partition.number
         ]
-        usage = {name: current_usage(owner.state, name, end_ms) for owner, name in homes}
+        usage = {
+            name: self._owner(owned).here(partial(current_usage, owned.state, name, end_ms))
+            for owned, name in homes
+        }
         kept = {p.number: self._kept_members(p) for p in owned}
         members = {
             name: (members_of(partition.state, name, known, end_ms, gone), gone)
@@ -645,8 +662,6 @@ class Player:
             for worker in self.workers:
                 answers |= await self._asked(worker, end_ms)
         self._verify(owned)
-        for worker in self.workers:
-            worker.process.kill()
         return Outcome(
             self.broker,
             self.script.partitions,
@@ -669,7 +684,8 @@ class Player:
             home = [a for a in arrivals if one.shared.homes.of(*a.name) == one.number]
             ranges, kept = one.state.event_ranges, LogsKept(max(raw), max(rekeyed))
             lacking = ranges.names_lacking(ranges.all_meter_keys(), kept) if any(raw) else set()
-            self.violations += verified(one.state, home, self.parked | lacking)
+            found = verified(one.state, home, self.parked | lacking)
+            self.violations += self._owner(one).here(partial(list[str], found))
 
     def _kept_members(self, owned: OwnedPartition) -> dict[MemberKey, Member] | None:
         """What the changelog has; None if it was torn, which is looked at when it is needed."""
@@ -682,6 +698,9 @@ class Player:
             msgspec.msgpack.decode(key, type=tuple[bytes, str]): unpack_member(value)
             for key, value in packed.items()
         }
+
+    def _owner(self, owned: OwnedPartition) -> Worker:
+        return next(w for w in self.workers if owned in w.engine.owned.values())
 
     def _owned(self) -> list[OwnedPartition]:
         return [

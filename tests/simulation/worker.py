@@ -202,6 +202,10 @@ class Worker:
             raise TimeoutError(f"{self.name} is not done after {PATIENCE_S} s: {call}")
         return task.result()
 
+    def here(self, call: Callable[[], T]) -> T:
+        """Call something in the process that waits for nothing."""
+        return self._context.run(call)
+
     async def start(self) -> None:
         """Start the engine; it owns nothing yet."""
 
