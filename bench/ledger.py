@@ -78,7 +78,7 @@ class World:
             began = clock()
             runs = runs_of(portion)
             self.taking_s += clock() - began
-            for part in slices_of(runs, SLICE_EVENTS, self.partition.packing.route_of, clock):
+            for part in slices_of(runs, SLICE_EVENTS, self.partition.packing.weight_of, clock):
                 began = clock()
                 self.partition.missing_members(part)
                 self.partition.fold(part)

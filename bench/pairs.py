@@ -88,11 +88,16 @@ class Load:
             runs = self._decoded(values[start : start + PORTION_EVENTS])
             decoded = clock()
             partition = self.partition
-            route_of = partition.packing.route_of
-            for some in parts_of(list(runs.items()), STRAIGHT_AT_ONCE * SLICE_EVENTS):
+            weight_of, clock_s = partition.packing.weight_of, time.monotonic
+            found, most = list(runs.items()), STRAIGHT_AT_ONCE * SLICE_EVENTS
+            if partition.routes.weighs:
+                parts = slices_of(found, most, partition.routes.straight_weight, clock_s)
+            else:
+                parts = parts_of(found, most)
+            for some in parts:
                 straight = partition.fold_straight(some)
                 self.note_copies(straight.copies)
-                for part in slices_of(straight.rest, SLICE_EVENTS, route_of, time.monotonic):
+                for part in slices_of(straight.rest, SLICE_EVENTS, weight_of, clock_s):
                     first = partition.fold_first(part)
                     self.note_copies(first.copies)
                     partition.missing_members(first.rest)

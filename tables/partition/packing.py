@@ -107,6 +107,10 @@ class Packing:
             return route
         return self.install(meter_key, self._compiled_as_it_stands(meter_key))
 
+    def weight_of(self, meter_key: MeterKey) -> int:
+        """Return how many plain events are folded closely while one of a meter key is."""
+        return self.route_of(meter_key).weight
+
     def route_at_hand(self, meter_key: MeterKey) -> Route | None:
         """Return the route of a meter key; None: it is not at hand."""
         return self.route_of(meter_key) if meter_key in self._routes.by_key else None

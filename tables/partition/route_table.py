@@ -36,6 +36,9 @@ RESTS = -2
 MOST_BEGUN = 1_000
 """How many routes may be begun before it is looked which of them no event has taken."""
 
+UNIQUE_AS_MANY = 4
+"""Events of a sum that are folded straight while one of a unique count is."""
+
 ALIKE = 256
 """How many charges of periods are at hand."""
 
@@ -67,6 +70,8 @@ class RouteTable:
         self.implicit = ImplicitPlan(self._folds)
         self.by_key: dict[MeterKey, Route] = {}
         self.spans: dict[SpanKey, Span] = {}
+        self.weighs = False
+        """Whether events of any route take longer than others to be folded straight."""
         self._unused_routes: dict[SubscriptionKey, set[str]] = {}
         """Codes whose routes were compiled before any event of theirs counted, but for `_begun`."""
         self._begun: list[Route] = []
@@ -204,6 +209,14 @@ class RouteTable:
         route = self.by_key.get(meter_key)
         return None if route is None or self.is_outdated(route) else route
 
+    def straight_weight(self, meter_key: MeterKey) -> int:
+        """Return how many events of one sum are folded straight while one of a meter key is.
+
+        One whose route is not at hand is not folded straight.
+        """
+        route = self.by_key.get(meter_key)
+        return 1 if route is None else _straight_weight(route)
+
     def may_have_any(self, name: SubscriptionKey) -> bool:
         """Return whether `may_have_cells` is true of any meter key of an external subscription."""
         return bool(self._lends or name in self._unused() or self._event_ranges.codes_of(name))
@@ -309,6 +322,7 @@ class RouteTable:
         self.by_key[meter_key] = route
         self._at_hand.note(meter_key[:2])
         route.made_at = self.told_of
+        self.weighs = self.weighs or _straight_weight(route) > 1
         spans = self.spans
         for span in route.spans:
             old = spans.setdefault(span.key, span)
@@ -393,6 +407,7 @@ class RouteTable:
         if refolded is not None:
             self.lead_by(refolded)
             self.by_key[meter_key] = refolded
+            self.weighs = self.weighs or _straight_weight(refolded) > 1
             self._at_hand.note(meter_key[:2])
             for span in refolded.spans:
                 self._put(span)
@@ -425,3 +440,15 @@ class RouteTable:
         """Let no span made from here on have a generation that sets of members were made under."""
         # One more than a refold that has begun already: its generation is taken.
         self._checkpoint.generation = self.next_generation() + 1
+
+
+def _straight_weight(route: Route) -> int:
+    spans = route.spans
+    if not spans:
+        return 1
+    if route.layer is not None:
+        # Those of subscriptions that ended take nothing.
+        count = 1
+    else:
+        count = len(spans) if route.late is None else 1 + len(route.late.beside)
+    return count * (UNIQUE_AS_MANY if spans[-1].fold.unique else 1)

@@ -3892,6 +3892,14 @@ BUGS = (
         "tests/agents/test_close.py::test_each_of_these_holds_it_back",
     ),
     Bug(
+        "events-of-many-charges-folded-as-many-at-once",
+        "tables/partition/route_table.py",
+        "self.weighs = self.weighs or _straight_weight(route) > 1",
+        "self.weighs = False",
+        "tests/app/runtime/partition/test_owned.py"
+        "::test_events_that_take_long_are_folded_straight_few_at_once[sum-5-8]",
+    ),
+    Bug(
         "committed-before-the-rest",
         "app/runtime/partition/commit.py",
         "await self.producer.commit(*self._output_noted(unsent))",

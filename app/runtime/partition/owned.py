@@ -42,7 +42,6 @@ from app.wire.refusals import Refusal
 from tables.changelogged.members import MemberKey
 from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition, Slice, Straight
-from tables.routing.route import Route
 
 _Result = TypeVar("_Result", Slice, Straight)
 
@@ -294,10 +293,14 @@ class OwnedPartition:
             await self.commits.sent.wait()
 
     async def _fold(self, runs: Sequence[Run], plain: bool) -> None:
-        clock, route_of = self.shared.turns.clock, self.state.packing.route_of
+        clock, weight_of = self.shared.turns.clock, self.state.packing.weight_of
         begun_s = clock()
-        size = self.shared.settings.slice_events
-        for part in parts_of(runs, STRAIGHT_AT_ONCE * size):
+        size, routes = self.shared.settings.slice_events, self.state.routes
+        if routes.weighs:
+            parts = slices_of(runs, STRAIGHT_AT_ONCE * size, routes.straight_weight, clock)
+        else:
+            parts = parts_of(runs, STRAIGHT_AT_ONCE * size)
+        for part in parts:
             begun_s = await self._after_others(begun_s)
             straight = await self._folded(self._fold_straight, part)
             if straight is None:
@@ -307,7 +310,7 @@ class OwnedPartition:
             self.duplicates.note_copies(straight.copies)
             # What is billed at once waits for its grid cut.
             self.cuts.reschedule(self.state.cuts.take_late_names())
-            for some in slices_of(straight.rest, size, route_of, clock):
+            for some in slices_of(straight.rest, size, weight_of, clock):
                 begun_s = await self._after_others(begun_s)
                 result = await self._folded(self._fold_closely, some)
                 if result is None:
@@ -441,19 +444,19 @@ def parts_of(runs: Sequence[Run], size: int) -> Iterator[list[Run]]:
 def slices_of(
     runs: Sequence[Run],
     size: int,
-    route_of: Callable[[MeterKey], Route],
+    weight_of: Callable[[MeterKey], int],
     clock: Callable[[], float],
 ) -> Iterator[list[Run]]:
     """Return runs by slices that take as long as so many plain events; a longer run is cut.
 
-    A slice ends as well when a turn is over: first events have their routes compiled here, and one
-    of many years takes as long as hundreds of events.
+    A slice ends as well when a turn is over: who weighs closely compiles the routes of first
+    events, and one of many years takes as long as hundreds of events.
     """
     part: list[Run] = []
     room, begun_s = size, clock()
     for run in runs:
         meter_key, arrivals = run
-        weight = route_of(meter_key).weight
+        weight = weight_of(meter_key)
         took = len(arrivals) * weight
         while took > room:
             # One at least, however much it weighs.

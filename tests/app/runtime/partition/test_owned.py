@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlite3 import connect
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import patch
 from weakref import ref
 
 import pytest
@@ -20,6 +21,7 @@ from msgspec.structs import replace
 from agents.close import close_due
 from agents.refold import refold_queued
 from app.bounds.turns import TURN_S, Turns, drained
+from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Impact
 from app.kafka.record_batch import RawRecord
@@ -31,7 +33,7 @@ from app.runtime.partition.owned import OwnedPartition, parts_of, slices_of
 from app.runtime.partition.verdicts import REMEMBERED
 from app.runtime.progress import ProgressTable
 from app.runtime.refolder import Refolder
-from app.wire.arrivals import Arrival, MeterKey, runs_of
+from app.wire.arrivals import Arrival, MeterKey, Run, runs_of
 from app.wire.refusals import Refusal, RefusalCode
 from app.wire.usage_records import usage_record
 from tables.changelogged.checksum import ChangelogSum
@@ -42,7 +44,7 @@ from tables.partition.intake import RefusedArrival
 from tables.partition.snapshot import TooLargeForChangelog
 from tests.app.runtime.alone import Followed, NoProducer, context_of
 from tests.world.clock import START_MS, WEEK_MS, ManualClock
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, plan_body
 from tests.world.events import arrived, event
 from tests.world.partition import Live
 from tests.world.profiles import examples
@@ -97,6 +99,36 @@ async def test_a_slice_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.Mo
         await owned.fold(runs_of([sent("a")]), raw_next=1, append_time_ms=AT_MS)
     assert owned.state.checkpoint.raw_next == 0
     await refuses_to_flush(owned)
+
+
+@pytest.mark.parametrize(
+    ("code", "charges", "at_once"), [("sum", 1, 40), ("sum", 5, 8), ("unique", 1, 10)]
+)
+async def test_events_that_take_long_are_folded_straight_few_at_once(
+    code: str, charges: int, at_once: int
+) -> None:
+    """Four thousand events of five charges held the loop for 0.15 s."""
+    live = Live(definitions_of([code]))
+    live.define_all()
+    (charge,) = plan_body([code])["charges"]
+    for number in range(1, charges):
+        more = {**charge, "code": f"more{number}"}
+        live.append(START_MS, commands.create_charge(ORG, "plan", more))
+    clock = ManualClock(START_MS + 2 * WEEK_MS)
+    context = context_of(live.definitions, clock, slice_events=10)
+    owned = OwnedPartition(live.partition, NoProducer(), context)
+
+    def some(first: int, count: int) -> list[Run]:
+        numbers = range(first, first + count)
+        return runs_of([arrived(code, n, AT_MS, v="1", u="one", g="x") for n in numbers])
+
+    await owned.fold(some(0, 1), raw_next=1, append_time_ms=AT_MS)
+    with patch.object(owned.state, "fold_straight", wraps=owned.state.fold_straight) as straight:
+        await owned.fold(some(1, 100), raw_next=101, append_time_ms=AT_MS)
+    counts = [sum(len(run) for _, run in call.args[0]) for call in straight.call_args_list]
+    assert max(counts) == at_once
+    assert sum(counts) == 100
+    assert owned.folded_events == 101
 
 
 def _no_memory_in_a_step(*_: object) -> Iterator[None]:
@@ -382,10 +414,7 @@ def test_events_with_a_costly_expression_are_folded_by_fewer() -> None:
     runs = [(meter_key, [sent(str(n)) for n in range(30)]) for meter_key in (light, heavy)]
     runs.append((heaviest, [sent("a"), sent("b")]))
 
-    def route_of(meter_key: MeterKey) -> Any:
-        return SimpleNamespace(weight=weights[meter_key])
-
-    parts = list(slices_of(runs, 1_000, route_of, lambda: 0.0))
+    parts = list(slices_of(runs, 1_000, weights.__getitem__, lambda: 0.0))
     assert [[(meter_key, len(run)) for meter_key, run in part] for part in parts] == [
         [(light, 30), (heavy, 24)],
         [(heavy, 6)],
@@ -411,13 +440,13 @@ def test_no_slice_takes_longer_than_a_turn_to_have_its_routes_compiled() -> None
     """A thousand first events of subscriptions that began years ago held the loop for 0.3 s."""
     now_s = 0.0
 
-    def route_of(_: MeterKey) -> Any:
+    def weight_of(_: MeterKey) -> int:
         nonlocal now_s
         now_s += TURN_S * 0.3
-        return SimpleNamespace(weight=1)
+        return 1
 
     runs = [(("o", f"s{n}", "code"), [sent(str(n))]) for n in range(10)]
-    parts = slices_of(runs, 1_000, route_of, lambda: now_s)
+    parts = slices_of(runs, 1_000, weight_of, lambda: now_s)
     assert [len(part) for part in parts] == [4, 4, 2]
 
 
