@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from decimal import Decimal
+from functools import cached_property
 
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.model import Alert, Metric, Subscription
@@ -23,6 +24,8 @@ from tables.partition.partition import Partition
 from tables.partition.timelines import Timelines
 from tables.routing.period_charges import charges_in_force
 
+ALERTS_A_STEP = 16
+
 
 def triggered(
     partition: Partition, name: SubscriptionKey, cut_ms: int
@@ -40,8 +43,10 @@ def triggered(
         period = timeline.holding(max(cut_ms, subscription.started_at_ms))
         if period is not None:
             at_cut = _AtCut(partition, name, subscription, period, cut_ms)
-            for alert in alerts:
+            for count, alert in enumerate(alerts, 1):
                 yield from at_cut.evaluate(alert)
+                if count % ALERTS_A_STEP == 0:
+                    yield None
 
 
 def _timelines_at(partition: Partition, name: SubscriptionKey, cut_ms: int) -> Timelines:
@@ -97,8 +102,11 @@ class _AtCut:
         metric = self._partition.definitions.metric_by_id(alert.metric_id, cut_ms)
         if metric is None or (before is not None and before.cut_ms >= cut_ms):
             return
-        charge_ids = self._charge_ids(metric)
-        if not charge_ids or not (yield from self._is_touched(alert, metric)):
+        # An event touches the alerts of its metric, of hundreds.
+        if not (yield from self._is_touched(alert, metric)):
+            return
+        charge_ids = self._charge_ids.get(metric.id)
+        if charge_ids is None:
             return
         current = yield from self._value(alert, metric, charge_ids, cut_ms)
         previous = ZERO
@@ -126,11 +134,14 @@ class _AtCut:
         first_ms = max(self._start_of(alert), self._partition.cuts.grid_cut_of(made_ms))
         return first_ms <= self._partition.checkpoint.evaluations_lost_ms
 
-    def _charge_ids(self, metric: Metric) -> frozenset[str]:
-        definitions = self._partition.definitions
+    @cached_property
+    def _charge_ids(self) -> Mapping[str, Set[str]]:
+        """Charges in force, by their metric."""
+        definitions, found = self._partition.definitions, dict[str, set[str]]()
         plans = definitions.plan_of(self._subscription.id)
-        in_force = charges_in_force(definitions, plans, metric.code, self._cut_ms)
-        return frozenset(charge.id for charge, of in in_force if of.id == metric.id)
+        for charge, metric in charges_in_force(definitions, plans, None, self._cut_ms):
+            found.setdefault(metric.id, set()).add(charge.id)
+        return found
 
     def _spans(self, metric: Metric) -> list[Span]:
         route = self._partition.packing.route_of((*self._name, metric.code))
@@ -146,16 +157,14 @@ class _AtCut:
         return self._subscription.started_at_ms if alert.is_of_life else self._period.start_ms
 
     def _value(
-        self, alert: Alert, metric: Metric, charge_ids: frozenset[str], at_ms: int
+        self, alert: Alert, metric: Metric, charge_ids: Set[str], at_ms: int
     ) -> Steps[Decimal]:
         """Return the greatest of the units that cells of the metric show; 0 without cells."""
         greatest = self._greatest_of_life if alert.is_of_life else self._greatest
         value = yield from greatest(metric, charge_ids, at_ms)
         return value
 
-    def _greatest_of_life(
-        self, metric: Metric, charge_ids: frozenset[str], at_ms: int
-    ) -> Steps[Decimal]:
+    def _greatest_of_life(self, metric: Metric, charge_ids: Set[str], at_ms: int) -> Steps[Decimal]:
         lifetime_ids, greatest = {lifetime_id(charge_id) for charge_id in charge_ids}, ZERO
         for span in self._spans(metric):
             if span.key.charge_id in lifetime_ids:
@@ -164,7 +173,7 @@ class _AtCut:
                 greatest = max([greatest, *(figures.units for figures in (found or {}).values())])
         return greatest
 
-    def _greatest(self, metric: Metric, charge_ids: frozenset[str], at_ms: int) -> Steps[Decimal]:
+    def _greatest(self, metric: Metric, charge_ids: Set[str], at_ms: int) -> Steps[Decimal]:
         period, greatest = self._period, ZERO
         for span in self._spans(metric):
             if span.key.charge_id not in charge_ids or not (

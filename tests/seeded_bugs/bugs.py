@@ -3900,6 +3900,14 @@ BUGS = (
         "::test_events_that_take_long_are_folded_straight_few_at_once[sum-5-8]",
     ),
     Bug(
+        "charges-looked-up-for-each-alert",
+        "tables/closing/alerts.py",
+        "@cached_property\n    def _charge_ids",
+        "@property\n    def _charge_ids",
+        "tests/tables/closing/test_alerts.py"
+        "::test_charges_are_looked_up_once_for_all_alerts_that_a_cut_touches",
+    ),
+    Bug(
         "committed-before-the-rest",
         "app/runtime/partition/commit.py",
         "await self.producer.commit(*self._output_noted(unsent))",
