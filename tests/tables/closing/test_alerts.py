@@ -5,8 +5,8 @@ from __future__ import annotations
 from unittest.mock import patch
 
 from app.definitions import commands
-from tables.closing import alerts
 from tables.closing.alerts import ALERTS_A_STEP, triggered
+from tables.routing.period_charges import charges_in_force
 from tests.tables.closing.test_forgetting import NAME, SETTINGS, pass_until
 from tests.world.clock import HOUR_MS, START_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
@@ -42,7 +42,8 @@ def test_charges_are_looked_up_once_for_all_alerts_that_a_cut_touches() -> None:
     )
     live.definitions.append_time_ms = AT_MS + HOUR_MS
     cut_ms = live.partition.cuts.next_of(NAME, AT_MS)
-    with patch.object(alerts, "charges_in_force", wraps=alerts.charges_in_force) as asked:
+    name = "tables.closing.alerts.charges_in_force"
+    with patch(name, wraps=charges_in_force) as asked:
         found = list(triggered(live.partition, NAME, cut_ms))
     assert len([one for one in found if one is not None]) == 4
     assert asked.call_count == 1
