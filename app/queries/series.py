@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.bounds.turns import Steps
+from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.meter.evidence import ChargeUsageSeries, UsageSeries, WindowUsage
 from app.meter.usage import AsOf
 from app.queries.replay import Replay
 from app.wire.arrivals import Arrival, MeterKey
-from tables.reading.series import Series, SeriesWindow
+from tables.reading.series import ChargeSeries, Series, SeriesWindow
 from tables.reading.tracing import verdict
 from tables.reading.usage import as_of
 
@@ -35,27 +35,23 @@ async def usage_series(
         return as_of(state)
 
     progress = await replay.meter_key(meter_key, take, finish, series.dated_from_ms)
-    charges = series.values()
+    charges = await replay.turn.run(series.values())
     return UsageSeries(
         external_subscription_id=meter_key[1],
         metric_code=meter_key[2],
         aggregation_type=charges[0].metric.aggregation_type if charges else None,
-        charges=tuple(
-            ChargeUsageSeries(
-                one.charge.id,
-                one.charge.code,
-                tuple(
-                    WindowUsage(
-                        value.window.start_ms,
-                        value.window.end_ms,
-                        value.units,
-                        value.total_aggregated_units,
-                        value.events_count,
-                    )
-                    for value in one.values
-                ),
-            )
-            for one in charges
-        ),
+        charges=await replay.turn.run(_shown(charges)),
         as_of=progress,
     )
+
+
+def _shown(charges: Sequence[ChargeSeries]) -> Steps[tuple[ChargeUsageSeries, ...]]:
+    """Return what is answered, made by steps."""
+    shown: list[ChargeUsageSeries] = []
+    for one in charges:
+        values: list[WindowUsage] = []
+        for some in batches(one.values, STEP_ITEMS):
+            values += [WindowUsage(*w, units, total, count) for w, units, total, count in some]
+            yield
+        shown.append(ChargeUsageSeries(one.charge.id, one.charge.code, tuple(values)))
+    return tuple(shown)

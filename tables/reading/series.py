@@ -7,10 +7,12 @@ unprorated and unpublished. Of a recurring metric a window shows the level or ba
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -22,13 +24,16 @@ from app.billing_periods.timezones import (
     local_midnight_ms,
     utc_offset_ms,
 )
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.model import Charge, Metric
 from app.definitions.timeline import NEVER_MS, Period, Timeline
-from app.numbers import exact_sum
+from app.numbers import EXACT, ZERO
 from app.wire.arrivals import Arrival, MeterKey
+from tables.aggregation import Groups, State
 from tables.cells.cell import Span
+from tables.cells.figures import CellFigures, figures_of
 from tables.cells.group_limit import ANY_NUMBER
-from tables.cells.keys import SpanKey
+from tables.cells.keys import OPEN_CUT_MS, SpanKey
 from tables.changelogged.members import Members
 from tables.charge import ChargeFold
 from tables.fold import Folded, apply_members, fold_run
@@ -195,34 +200,97 @@ class Series:
                 fold_run(part, (counted,), -1, self._members, folded)
         apply_members(folded.unique, self._members, -1, folded)
 
-    def values(self) -> list[ChargeSeries]:
+    def values(self) -> Steps[list[ChargeSeries]]:
         """Return one series a charge, in order of first use."""
         charges: dict[str, list[tuple[Span, Span]]] = {}
         for span, part in self._parts:
             charges.setdefault(span.key.charge_id, []).append((span, part.spans[0]))
-        return [
-            ChargeSeries(
-                spans[-1][0].fold.charge,
-                spans[-1][0].fold.metric,
-                [self._value(spans, window) for window in self._windows],
-            )
-            for spans in charges.values()
-        ]
+        found: list[ChargeSeries] = []
+        for spans in charges.values():
+            fold = spans[-1][0].fold
+            values = yield from self._values(spans)
+            found.append(ChargeSeries(fold.charge, fold.metric, values))
+            # There may be hundreds, of a few windows each.
+            yield
+        return found
 
-    def _value(self, spans: list[tuple[Span, Span]], window: SeriesWindow) -> SeriesValue:
-        period = self._timeline.period_at(window.start_ms)
-        shown = [
-            by_window.figures(period, filter_id, groups)
-            for span, by_window in spans
-            if _shows(span, window)
-            for filter_id, groups in by_window.cells_of(period)
-        ]
-        return SeriesValue(
-            window,
-            exact_sum(figures.units for figures in shown),
-            exact_sum(figures.total_aggregated_units for figures in shown),
-            sum(figures.events_count for figures in shown),
-        )
+    def _values(self, spans: list[tuple[Span, Span]]) -> Steps[list[SeriesValue]]:
+        """Return the value of one charge in every window."""
+        values: list[SeriesValue] = []
+        add, looked_at = EXACT.add, 0
+        shown = [(span, _figures_shown(by_window)) for span, by_window in spans]
+        for window in self._windows:
+            period = self._timeline.period_at(window.start_ms)
+            units, total_units, events_count = ZERO, ZERO, 0
+            for span, in_window in shown:
+                for figures in in_window(period) if _shows(span, window) else _NOTHING:
+                    if figures is not None:
+                        units = add(units, figures.units)
+                        total_units = add(total_units, figures.total_aggregated_units)
+                        events_count += figures.events_count
+                    looked_at += 1
+                    if looked_at % STEP_ITEMS == 0:
+                        yield
+            values.append(SeriesValue(window, units, total_units, events_count))
+        return values
+
+
+_Shown = Iterator[CellFigures | None]
+"""Figures of cells, one after the other; None: there was something else to do."""
+
+_NOTHING = (None,)
+
+
+def _figures_shown(by_window: Span) -> Callable[[Period], _Shown]:
+    """Return what yields the figures of a span in one window after the other."""
+    if by_window.fold.metric.recurring:
+        return _Balance(by_window).figures
+    return partial(_figures_alone, by_window)
+
+
+def _figures_alone(by_window: Span, period: Period) -> _Shown:
+    yield None
+    for filter_id, groups in by_window.cells_of(period):
+        yield by_window.figures(period, filter_id, groups)
+
+
+class _Balance:
+    """What a recurring span holds before one window after the other."""
+
+    def __init__(self, by_window: Span):
+        self._span = by_window
+        self._before: dict[tuple[str | None, Groups], State] = {}
+        layers = by_window.layers
+        self._left = sorted(layers.values(), key=attrgetter("start_ms"), reverse=True)
+        """Layers that are not carried yet, the earliest last."""
+
+    def figures(self, period: Period) -> _Shown:
+        """Yield the figures of a window that is later than those before."""
+        yield from self._carry(period.start_ms)
+        fold = self._span.fold
+        layer = self._span.layers.get(period.start_ms)
+        cells = {} if layer is None else layer.cells
+        for name in cells:
+            if name not in self._before:
+                self._before[name] = fold.aggregation.initialize()
+            yield None
+        for name, before in self._before.items():
+            state = fold.aggregation.initialize()
+            cell = cells.get(name)
+            if cell is not None:
+                cell.merge_into(state, OPEN_CUT_MS, fold.aggregation)
+            yield figures_of(fold, state, before, period)
+
+    def _carry(self, start_ms: int) -> Iterator[None]:
+        """Add what is earlier than a window, each layer once."""
+        yield None
+        aggregation, left = self._span.fold.aggregation, self._left
+        while left and left[-1].start_ms < start_ms:
+            for name, cell in left.pop().cells.items():
+                if (before := self._before.get(name)) is None:
+                    before = self._before[name] = aggregation.initialize()
+                cell.merge_into(before, OPEN_CUT_MS, aggregation)
+                yield None
 
 
 def _shows(span: Span, window: SeriesWindow) -> bool:

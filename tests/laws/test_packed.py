@@ -394,7 +394,7 @@ def test_traces_and_series_of_packed_cells_know_which_groups_are_admitted() -> N
         )
         for each in events:
             series.feed(each)
-        (charge,) = series.values()
+        (charge,) = drained(series.values())
         return str(traced.reason), str(charge.values[0].units)
 
     live.flush()

@@ -90,7 +90,7 @@ def _series(live: Live, name: tuple[str, str], at_ms: int) -> object:
         for each, code in zip(series, ALL, strict=True):
             if counted is not None and counted.meter_key == (*name, code):
                 each.feed(counted)
-    return [each.values() for each in series]
+    return [drained(each.values()) for each in series]
 
 
 def _regrouped(live: Live, name: tuple[str, str], at_ms: int) -> object:

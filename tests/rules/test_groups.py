@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.timeline import NEVER_MS
@@ -388,7 +389,7 @@ def test_a_series_shows_the_groups_of_the_period() -> None:
     series = Series(live.partition, METER_KEY, [SeriesWindow(START_MS, START_MS + WEEK_MS)], "UTC")
     for one in live.arrived():
         series.feed(one)
-    ((value,),) = [charge.values for charge in series.values()]
+    ((value,),) = [charge.values for charge in drained(series.values())]
     assert value.events_count == 2
 
 

@@ -6013,6 +6013,13 @@ BUGS = (
         "tests/simulation/test_read_since.py::test_what_is_told_is_as_from_all_events",
     ),
     Bug(
+        "window-of-a-balance-that-is-carried-into-itself",
+        "tables/reading/series.py",
+        "while left and left[-1].start_ms < start_ms:",
+        "while left and left[-1].start_ms <= start_ms:",
+        "tests/tables/reading/test_series.py::test_a_window_shows_what_all_that_is_earlier_comes_to",
+    ),
+    Bug(
         "balance-explained-by-the-events-of-its-period",
         "app/queries/explain.py",
         "FROM_THE_FIRST if self.recurring or self.period is None else self.period.start_ms",

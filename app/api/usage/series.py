@@ -7,13 +7,14 @@ from typing import Any, get_args
 from app.api.answering.call import Call
 from app.api.answering.csv_text import asks_for_csv, csv_answer, csv_parts
 from app.api.answering.peers import forward, owner_elsewhere
+from app.api.answering.streams import parts, streamed
 from app.api.http.errors import FieldErrors, invalid
 from app.api.usage.explain import check_customer, named
 from app.api.usage.usage_json import as_of_json
 from app.billing_periods.instants import iso_milliseconds
 from app.billing_periods.timezones import is_timezone
 from app.bounds.turns import Work
-from app.meter.evidence import ChargeUsageSeries, SeriesQuery, UsageSeries
+from app.meter.evidence import ChargeUsageSeries, SeriesQuery, UsageSeries, WindowUsage
 from app.numbers import plain
 from app.wire.answer_rows import SERIES_COLUMNS, series_rows
 from tables.reading.series import TooManyWindows, WindowName, windows
@@ -40,10 +41,10 @@ async def show(call: Call) -> Any:
     as_csv = asks_for_csv(call)
     series = await call.meter.evidence.series(call.organization_id, query)
     shown = series_json(series, call.query.text("window") or "day", query.timezone)
+    work = Work("request", "series", call.organization_id, query.external_subscription_id)
     if as_csv:
-        work = Work("request", "series", call.organization_id, query.external_subscription_id)
         return await csv_answer(call, csv_parts(call, work, SERIES_COLUMNS, series_rows(shown)))
-    return {"usage_series": shown}
+    return await streamed(call, parts(call.api.turns, work, {"usage_series": shown}))
 
 
 def series_query(call: Call) -> SeriesQuery:
@@ -80,14 +81,14 @@ def _customer_timezone(call: Call) -> str:
 
 
 def series_json(series: UsageSeries, window: str, timezone: str) -> Json:
-    """Return the `usage_series` object."""
+    """Return the `usage_series` object, its lists to be streamed."""
     return {
         "external_subscription_id": series.external_subscription_id,
         "billable_metric_code": series.metric_code,
         "aggregation_type": series.aggregation_type,
         "window": window,
         "timezone": timezone,
-        "charges": [_charge(charge) for charge in series.charges],
+        "charges": (_charge(charge) for charge in series.charges),
         "as_of": as_of_json(series.as_of),
     }
 
@@ -96,14 +97,15 @@ def _charge(charge: ChargeUsageSeries) -> Json:
     return {
         "lago_charge_id": charge.charge_id,
         "charge_code": charge.charge_code,
-        "values": [
-            {
-                "from": iso_milliseconds(value.from_ms),
-                "until": iso_milliseconds(value.to_ms),
-                "units": plain(value.units),
-                "total_aggregated_units": plain(value.total_aggregated_units),
-                "events_count": value.events_count,
-            }
-            for value in charge.values
-        ],
+        "values": (_value(value) for value in charge.values),
+    }
+
+
+def _value(value: WindowUsage) -> Json:
+    return {
+        "from": iso_milliseconds(value.from_ms),
+        "until": iso_milliseconds(value.to_ms),
+        "units": plain(value.units),
+        "total_aggregated_units": plain(value.total_aggregated_units),
+        "events_count": value.events_count,
     }

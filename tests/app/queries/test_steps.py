@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 from app.bounds.turns import STEP_ITEMS, Steps, drained
+from app.meter.evidence import WindowUsage
 from app.meter.records import RecordPlace, RecordQuery
 from app.queries.listing import First
 from app.queries.records import _newest
 from app.queries.replay import Feed, Replay
+from app.queries.series import usage_series
 from app.queries.trace import ASKED_AT_ONCE, entries_of, first_entry, trace
 from app.wire.arrivals import Arrival
 from app.wire.identity import event_id
 from tables.event_index.entries import Entry
+from tests.world.clock import HOUR_MS, ms
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.story import Story
 
@@ -27,12 +31,18 @@ class _Turn:
     """Counts how often the loop is left to others."""
 
     pauses = 0
+    steps = 0
 
     async def pause(self) -> None:
         self.pauses += 1
 
     async def run(self, steps: Steps[Any], *, urgent: bool = False) -> Any:
-        return drained(steps)
+        try:
+            while True:
+                next(steps)
+                self.steps += 1
+        except StopIteration as end:
+            return end.value
 
 
 class _Replay(Replay):
@@ -92,6 +102,22 @@ async def test_events_of_a_figure_are_shown_one_at_a_step() -> None:
 
     assert await replay.meter_key((ORG, SUBSCRIPTION, "m"), take, finish) == EVENTS
     assert replay.steps >= EVENTS
+
+
+async def test_a_series_of_very_many_windows_is_made_in_turns() -> None:
+    told = Story().metric("m", "sum_agg", recurring=True).plan({}).subscribe()
+    replay, count = _Replay(told.send("2024-01-02", v="1.5")), 5 * STEP_ITEMS
+    from_ms = ms("2024-01-02T00:00:00Z") - HOUR_MS
+    windows = [(from_ms + n * HOUR_MS, from_ms + (n + 1) * HOUR_MS) for n in range(count)]
+    series = await usage_series(replay, (ORG, SUBSCRIPTION, "m"), windows, "UTC")
+    (charge,) = series.charges
+    shown, before = Decimal("1.5"), Decimal(0)
+    assert charge.values == (
+        WindowUsage(*windows[0], before, before, 0),
+        *(WindowUsage(*window, shown, shown, 1) for window in windows[1:]),
+    )
+    # Once they are computed, and once they are made into what is answered.
+    assert replay.turn.steps >= 2 * count // STEP_ITEMS  # type: ignore[attr-defined]
 
 
 def test_newest_records_of_a_period_with_very_many_cells_are_listed_by_steps() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -11,10 +13,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.billing_periods.instants import iso_seconds
-from tables.reading.series import Series, SeriesValue, TooManyWindows, WindowName, windows
+from app.bounds.turns import STEP_ITEMS, drained
+from app.numbers import exact_sum
+from app.wire.arrivals import Arrival
+from bench.growth.spent import steps_of
+from tables.cells.figures import CellFigures
+from tables.reading.series import (
+    Series,
+    SeriesValue,
+    SeriesWindow,
+    TooManyWindows,
+    WindowName,
+    _shows,
+    windows,
+)
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, ms
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
-from tests.world.events import arrived
+from tests.world.definitions import (
+    METRICS,
+    ORG,
+    SUBSCRIPTION,
+    changing_definitions,
+    definitions_of,
+)
+from tests.world.events import arrivals, arrived
 from tests.world.partition import Live
 from tests.world.profiles import examples
 
@@ -141,7 +162,7 @@ def test_every_aggregation_by_day(code: str, units: list[str], events_counts: li
     series = Series(live.partition, (ORG, SUBSCRIPTION, code), days, "UTC")
     for offset, (at_ms, properties) in enumerate(zip(AT_MS, EVENTS[code], strict=True)):
         series.feed(arrived(code, offset, at_ms, **properties))
-    (charge,) = series.values()
+    (charge,) = drained(series.values())
     assert [value.units for value in charge.values] == [Decimal(text) for text in units]
     assert [value.events_count for value in charge.values] == events_counts
 
@@ -153,7 +174,7 @@ def test_a_recurring_window_carries_what_came_before_the_range() -> None:
     series = Series(live.partition, (ORG, SUBSCRIPTION, "balance"), days, "UTC")
     for offset, (at_ms, properties) in enumerate(zip(AT_MS, EVENTS["balance"], strict=True)):
         series.feed(arrived("balance", offset, at_ms, **properties))
-    (charge,) = series.values()
+    (charge,) = drained(series.values())
     assert charge.values == [SeriesValue(days[0], Decimal("2.5"), Decimal("2.5"), 3)]
 
 
@@ -164,5 +185,77 @@ def test_events_outside_all_periods_do_not_count() -> None:
     series = Series(live.partition, (ORG, SUBSCRIPTION, "count"), days, "UTC")
     series.feed(arrived("count", 0, START_MS - HOUR_MS))
     series.feed(arrived("count", 1, START_MS))
-    (charge,) = series.values()
+    (charge,) = drained(series.values())
     assert [value.events_count for value in charge.values] == [0, 1]
+
+
+def fed(live: Live, code: str, wanted: Sequence[SeriesWindow], sent: Iterable[Arrival]) -> Series:
+    series = Series(live.partition, (ORG, SUBSCRIPTION, code), wanted, "UTC")
+    for arrival in sent:
+        if arrival.event.code == code and arrival.name == (ORG, SUBSCRIPTION):
+            series.feed(arrival)
+    return series
+
+
+def merged_anew(series: Series, window: SeriesWindow) -> list[SeriesValue]:
+    """What each charge shows in a window, folded as a period that nothing is carried into."""
+    by_charge: dict[str, list[CellFigures]] = {}
+    for span, part in series._parts:
+        (by_window,) = part.spans
+        period = by_window.timeline.holding(window.start_ms)
+        assert period is not None
+        cells = by_window.cells_of(period) if _shows(span, window) else ()
+        figures = [by_window.figures(period, *cell) for cell in cells]
+        by_charge.setdefault(span.key.charge_id, []).extend(figures)
+    return [
+        SeriesValue(
+            window,
+            exact_sum(each.units for each in found),
+            exact_sum(each.total_aggregated_units for each in found),
+            sum(each.events_count for each in found),
+        )
+        for found in by_charge.values()
+    ]
+
+
+@given(st.data())
+@examples(100)
+def test_a_window_shows_what_all_that_is_earlier_comes_to(data: st.DataObject) -> None:
+    codes = data.draw(st.lists(st.sampled_from(list(METRICS)), min_size=1, max_size=3, unique=True))
+    live = Live(data.draw(changing_definitions(codes)))
+    live.define_all()
+    sent = data.draw(arrivals(codes))
+    live.deliver(sent)
+    from_ms = START_MS + data.draw(st.integers(-3, 14)) * DAY_MS
+    until_ms = from_ms + data.draw(st.integers(1, 14)) * DAY_MS
+    wanted = windows("day", "Europe/Paris", from_ms, until_ms, 20)
+    for code in codes:
+        series = fed(live, code, wanted, sent)
+        found = [each.values for each in drained(series.values())]
+        anew = [merged_anew(series, window) for window in wanted]
+        assert found == [list(values) for values in zip(*anew, strict=True)]
+
+
+def hourly(code: str, count: int, groups: int = 1) -> Series:
+    """A series by the hour, with an event of each group in every hour."""
+    live = Live(definitions_of([code]))
+    live.define_all()
+    wanted = windows("hour", "UTC", START_MS, START_MS + count * HOUR_MS, count)
+    sent = [
+        arrived(code, number, START_MS + number % count * HOUR_MS, v="1", u="a", g=f"g{number % 7}")
+        for number in range(count * groups)
+    ]
+    return fed(live, code, wanted, sent)
+
+
+@pytest.mark.parametrize("code", ["balance", "seats", "level", "sum"])
+def test_each_window_takes_as_much_however_many_are_before_it(code: str) -> None:
+    few, many = (hourly(code, count) for count in (32, 128))
+    taken = [steps_of(partial(drained, series.values())) for series in (few, many)]
+    assert taken[1] <= 4.2 * taken[0]
+
+
+@pytest.mark.parametrize("code", ["balance", "seats", "level", "count"])
+@pytest.mark.parametrize("count", [2, 5 * STEP_ITEMS])
+def test_values_are_made_by_steps_of_a_few_windows_of_one_charge(code: str, count: int) -> None:
+    assert sum(1 for _ in hourly(code, count).values()) >= count // STEP_ITEMS + 1
