@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period
 from tables.cells.cell import Cell, GroupCell, Layer, Span
@@ -100,12 +101,16 @@ def carry(cell: Cell, into: Cell) -> None:
         into.first = min(into.first, cell.first)
 
 
-def as_forgotten_by(spans: Iterable[Span], cells: Mapping[CellKey, Cell]) -> dict[CellKey, Cell]:
+def as_forgotten_by(
+    spans: Iterable[Span], cells: Mapping[CellKey, Cell]
+) -> Steps[dict[CellKey, Cell]]:
     """Return cells of spans, or others made in their place, as who forgot them has them."""
     forgetful = {span.key: span for span in spans if span.forgotten_ms >= 0}
     over = {key for key, span in forgetful.items() if is_over(span)}
     kept, gone = dict[CellKey, Cell](), dict[CellKey, Cell]()
-    for key, cell in cells.items():
+    for count, (key, cell) in enumerate(cells.items(), 1):
+        if count % STEP_ITEMS == 0:
+            yield
         span, period = forgetful.get(SpanKey(*key[:3])), cell.layer.period
         if span is not None and span.key in over:
             continue
@@ -114,7 +119,9 @@ def as_forgotten_by(spans: Iterable[Span], cells: Mapping[CellKey, Cell]) -> dic
         )
         (gone if forgotten else kept)[key] = cell
     carried = dict[CellKey, Cell]()
-    for key, cell in gone.items():
+    for count, (key, cell) in enumerate(gone.items(), 1):
+        if count % STEP_ITEMS == 0:
+            yield
         span = cell.layer.span
         if not span.fold.metric.recurring:
             continue

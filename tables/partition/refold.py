@@ -415,7 +415,11 @@ class Refold:
         for route in self.routes.values():
             cells = sum(len(layer.cells) for span in route.spans for layer in span.layers.values())
             partition.work.add("refold", "cells", cells)
-            for cell, is_first in self.group_admission.settle(route):
+            for settled in self.group_admission.settle(route):
+                if settled is None:
+                    yield
+                    continue
+                cell, is_first = settled
                 self.folded.touch(cell)
                 if is_first:
                     self._await_pair(cell)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from app.billing_periods.instants import iso_seconds
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.meter.evidence import Difference, FigureTexts
 from app.numbers import plain
 from app.wire.arrivals import MeterKey
@@ -22,28 +23,51 @@ def differences_of(
     ours: Mapping[CellKey, Cell],
     theirs: Mapping[CellKey, Cell],
     next_cut_ms: int,
-) -> list[Difference]:
+) -> Steps[list[Difference]]:
     """Return how live cells differ from refolded ones, in more than what the next cut merges.
 
     `number`: of the partition.
     """
-    return [
-        _difference(number, meter_key, key, ours.get(key), theirs.get(key))
-        for key in {**ours, **theirs}
-        if _packed(ours.get(key)) != _packed(theirs.get(key))
-        and _at_cut(ours.get(key), next_cut_ms) != _at_cut(theirs.get(key), next_cut_ms)
-    ]
+    found: list[Difference] = []
+    for cells in (ours, theirs):
+        for count, key in enumerate(cells, 1):
+            if count % STEP_ITEMS == 0:
+                yield
+            if cells is theirs and key in ours:
+                continue
+            one, other = ours.get(key), theirs.get(key)
+            if _packed(one) != _packed(other) and (
+                _at_cut(one, next_cut_ms) != _at_cut(other, next_cut_ms)
+            ):
+                found.append(_difference(number, meter_key, key, one, other))
+    return found
 
 
-def cells_of(route: Route) -> dict[CellKey, Cell]:
+def cells_of(route: Route) -> Steps[dict[CellKey, Cell]]:
     """Return the cells of a route that hold anything."""
-    return {
-        cell.key: cell
-        for span in route.spans
-        for layer in span.layers.values()
-        for cell in layer.cells.values()
-        if not cell.blank(span.fold.aggregation)
-    }
+    found: dict[CellKey, Cell] = {}
+    for one in in_cells(route.spans):
+        if one is None:
+            yield
+            continue
+        span, cell = one
+        if not cell.blank(span.fold.aggregation):
+            found[cell.key] = cell
+    return found
+
+
+def in_cells(spans: Iterable[Span]) -> Iterator[tuple[Span, Cell] | None]:
+    """Yield all cells of spans; None where a step ends, after which there may be others."""
+    cells = (
+        (span, cell)
+        for span in spans
+        for layer in list(span.layers.values())
+        for cell in list(layer.cells.values())
+    )
+    for count, one in enumerate(cells, 1):
+        yield one
+        if count % STEP_ITEMS == 0:
+            yield None
 
 
 def _packed(cell: Cell | None) -> bytes | None:

@@ -30,7 +30,7 @@ from tables.partition.partition import Partition
 from tables.partition.refold import Refold
 from tables.partition.revised import Counted
 from tables.partition.tables import Carried
-from tables.reading.cell_differences import cells_of, differences_of
+from tables.reading.cell_differences import cells_of, differences_of, in_cells
 from tables.reading.member_sets import MemberSet, member_sets
 from tables.reading.shown_last import ShownLast, turned_by
 from tables.reading.tracing import is_before, verdict
@@ -221,12 +221,16 @@ class Verification:
                 )
             )
 
-    def compare(self) -> Iterator[Compared]:
-        """Yield each meter key's result. The live fold must stand where the last event was read."""
-        for meter_key in self._to_compare:
-            yield self._compare_one(meter_key)
+    def compare(self) -> Iterator[Compared | None]:
+        """Yield each meter key's result; None is a step.
 
-    def _compare_one(self, meter_key: MeterKey) -> Compared:
+        The live fold must stand where the last event was read.
+        """
+        for meter_key in self._to_compare:
+            compared = yield from self._compare_one(meter_key)
+            yield compared
+
+    def _compare_one(self, meter_key: MeterKey) -> Steps[Compared]:
         partition = self.partition
         if self._has_changed(meter_key):
             return Compared(meter_key, 0, [], skipped=True)
@@ -238,18 +242,27 @@ class Verification:
         shadow, live = self._refold.routes[meter_key], partition.views.route_of(meter_key)
         group_admission = self._refold.group_admission
         settled_ms = partition.cuts.settled_ms
-        for span in shadow.spans:
-            for layer in span.layers.values():
-                for cell in layer.cells.values():
-                    cell.settle(settled_ms, span.fold.aggregation)
-        for _ in group_admission.settle(shadow):
+        for one in in_cells(shadow.spans):
+            if one is None:
+                yield
+            else:
+                span, cell = one
+                cell.settle(settled_ms, span.fold.aggregation)
+        for settled in group_admission.settle(shadow):
             # A group whose events are all cancelled keeps its place.
-            pass
-        ours, theirs = cells_of(live), cells_of(shadow)
+            if settled is None:
+                yield
         next_cut_ms = next_cut(partition, meter_key[:2])
         # Of what is forgotten the records are compared instead.
-        ours, theirs = (as_forgotten_by(live.spans, cells) for cells in (ours, theirs))
-        differences = differences_of(partition.number, meter_key, ours, theirs, next_cut_ms)
+        ours = yield from cells_of(live)
+        ours = yield from as_forgotten_by(live.spans, ours)
+        theirs = yield from cells_of(shadow)
+        theirs = yield from as_forgotten_by(live.spans, theirs)
+        about = partition.number, meter_key, ours, theirs, next_cut_ms
+        differences = yield from differences_of(*about)
+        if differences and self._has_changed(meter_key):
+            # Definitions go on between two steps.
+            return Compared(meter_key, 0, [], skipped=True)
         return Compared(meter_key, len(theirs), differences)
 
     def member_sets(self, meter_keys: Iterable[MeterKey]) -> list[MemberSet]:

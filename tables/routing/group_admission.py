@@ -141,24 +141,28 @@ class GroupAdmission:
                 limited.group_limit = GroupLimit(firsts)
         return Route(*route.meter_key, route.timelines, tuple(spans.values()))
 
-    def settle(self, route: Route) -> Iterator[tuple[GroupCell, bool]]:
+    def settle(self, route: Route) -> Iterator[tuple[GroupCell, bool] | None]:
         """Let the cells know the first positions; yield those that did not by what they fold.
 
         Each with whether no other cell has the group's first event: another filter may claim that.
-        A group whose events are all cancelled keeps its place by a cell without events.
+        A group whose events are all cancelled keeps its place by a cell without events. None is a
+        step.
         """
         for span, layer in _limited(route):
             left = dict(self._admitted(_scope(span, layer)))
             cells = list(grouped_cells(_layers(span, layer)))
-            places = {(groups, cell.layer.start_ms, cell.filter_id) for groups, cell in cells}
-            for groups, cell in cells:
-                if groups in left and cell.first != left[groups].position:
-                    cell.first, layer_ms, filter_id = left[groups]
-                    is_there = (layer_ms, filter_id) == (cell.layer.start_ms, cell.filter_id)
-                    yield cell, is_there or (groups, layer_ms, filter_id) not in places
-            for groups, _ in cells:
-                left.pop(groups, None)
-            for groups, first in left.items():
+            for some in batches(cells, STEP_ITEMS):
+                for groups, cell in some:
+                    if groups in left and cell.first != left[groups].position:
+                        cell.first, layer_ms, filter_id = left[groups]
+                        is_there = (layer_ms, filter_id) == (cell.layer.start_ms, cell.filter_id)
+                        yield cell, is_there or not _has_cell(span, layer_ms, filter_id, groups)
+                yield None
+            for some in batches(cells, STEP_ITEMS):
+                for groups, _ in some:
+                    left.pop(groups, None)
+                yield None
+            for count, (groups, first) in enumerate(left.items(), 1):
                 made_in = span.layer_starting(first.layer_ms) if layer is None else layer
                 if made_in is not None:
                     made = cast(GroupCell, made_in.cell(first.filter_id, groups))
@@ -167,6 +171,8 @@ class GroupAdmission:
                     if group_limit is not None:
                         group_limit.admits(groups, first.position, ANY_NUMBER)
                     yield made, True
+                if count % STEP_ITEMS == 0:
+                    yield None
 
 
 def impose_live(live: Route, route: Route) -> None:
@@ -213,3 +219,8 @@ def _scope(span: Span, layer: Layer | None) -> LimitScope:
     if layer is None or span.fold.limits_history:
         return span.key, None
     return span.key, layer.start_ms
+
+
+def _has_cell(span: Span, layer_ms: int, filter_id: str | None, groups: Groups) -> bool:
+    layer = span.layers.get(layer_ms)
+    return layer is not None and (filter_id, groups) in layer.cells

@@ -64,7 +64,7 @@ def verified(live: Live, events: Sequence[Arrival]) -> list[Difference]:
     first = Verification(live.partition, [NAME])
     for job in rounds(first, events, strangers=True):
         found += job.lost
-        compared = [one for one in job.compare() if not one.again]
+        compared = [one for one in filter(None, job.compare()) if not one.again]
         assert not any(one.skipped for one in compared)
         found += chain.from_iterable(one.differences for one in compared)
         found += wrong_members(live, job, [one.meter_key for one in compared])

@@ -125,7 +125,7 @@ def _explained(live: Live, name: tuple[str, str], at_ms: int) -> object:
 def _verified(live: Live, name: tuple[str, str], _: int) -> object:
     verification = Verification(live.partition, [name])
     verification.feed(live.arrived(), strangers=True)
-    compared = list(verification.compare())
+    compared = list(filter(None, verification.compare()))
     verification.member_sets(verification.meter_keys)
     return compared, list(verification.compare_published())
 

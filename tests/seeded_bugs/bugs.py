@@ -1075,6 +1075,14 @@ BUGS = (
         "::test_what_other_groups_than_the_admitted_have_is_read_once_more",
     ),
     Bug(
+        "defined-between-two-steps-of-a-comparison",
+        "tables/reading/verification.py",
+        "if differences and self._has_changed(meter_key):",
+        "if False:",
+        "tests/tables/reading/test_verification.py"
+        "::test_what_is_defined_between_two_steps_is_not_called_wrong",
+    ),
+    Bug(
         "balance-of-a-closed-period-not-verified",
         "tables/reading/verification.py",
         "if is_over and self._compares(period) and subscription is not None:",

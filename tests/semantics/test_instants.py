@@ -189,7 +189,7 @@ def test_a_period_cut_short_tells_that_what_it_billed_beyond_its_end_is_taken_ou
     assert shown(records, "units", "billed_in_advance")[0] == ("1.0", "3.0")
     verification = Verification(meter.partition, [(ORG, SUBSCRIPTION)])
     verification.feed(told.arrivals())
-    assert not any(compared.differences for compared in verification.compare())
+    assert not any(compared.differences for compared in filter(None, verification.compare()))
     assert not any(verification.compare_published())
 
 

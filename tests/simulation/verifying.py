@@ -24,7 +24,7 @@ def verified(
         first = Verification(partition, partition.event_ranges.codes, recent=recent)
         for job in rounds(first, arrivals, strangers=True):
             found += job.lost
-            for compared in job.compare():
+            for compared in filter(None, job.compare()):
                 if compared.meter_key[:2] in parked:
                     continue
                 if compared.skipped:

@@ -31,7 +31,7 @@ def _differences(live: Live, *, recent: bool = False) -> list[Difference]:
     found = list[Difference]()
     first = Verification(live.partition, [NAME], recent=recent)
     for verification in rounds(first, live.arrived()):
-        compared = [one for one in verification.compare() if not one.again]
+        compared = [one for one in filter(None, verification.compare()) if not one.again]
         found += chain.from_iterable(one.differences for one in compared)
         found += wrong_members(live, verification, [one.meter_key for one in compared])
         found += chain.from_iterable(filter(None, verification.compare_published()))
