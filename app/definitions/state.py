@@ -437,12 +437,10 @@ class Definitions(Index):
         """Return True if a customer that is not deleted has or had any subscription."""
         return next(self.subscriptions_of_customer(customer), None) is not None
 
-    def subscriptions_of_customer(
-        self, customer: Customer, *, newest_first: bool = False
-    ) -> Iterator[Subscription]:
+    def subscriptions_of_customer(self, customer: Customer) -> Iterator[Subscription]:
         """Return every subscription of a customer that is not deleted, whatever its status."""
         key = (customer.organization_id, customer.external_id)
-        return self.subscription_index.of_customer(key, newest_first=newest_first)
+        return self.subscription_index.of_customer(key)
 
     def organizations(self, most: int) -> list[str]:
         """Return organizations that the log tells of anything but history; of many, any of them."""

@@ -73,7 +73,8 @@ def last_page(root: str, subscriptions: int) -> Spent:
             blocks = iter((customers.live.numbers(ORG),))
         else:
             count, told = definitions.active_count(ORG, NOW_MS), subscription
-            blocks = known.of_status(ORG, ("active",), NOW_MS + DAY_MS, NOW_MS + DAY_MS)
+            numbers = known.by_organization.numbers(ORG)
+            blocks = known.of_status(numbers, ("active",), NOW_MS + DAY_MS, NOW_MS + DAY_MS)
         answer = drained(numbered(root, blocks, PageRequest(count // 10, 10), told, count))
         if len(answer[root]) != 10:
             raise RuntimeError("the page is not whole")

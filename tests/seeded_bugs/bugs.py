@@ -4984,6 +4984,21 @@ BUGS = (
         "tests/app/api/events/test_events.py::test_listing",
     ),
     Bug(
+        "children-of-a-deleted-plan-forgotten",
+        "app/definitions/indexes/coded.py",
+        "self.children[plan.id] = {}",
+        "del self.children[plan.id]",
+        "tests/app/api/definitions/test_listings.py::test_who_is_on_a_plan_of_a_code_is_listed",
+    ),
+    Bug(
+        "first-on-another-plan-counted-for-its-customer",
+        "app/definitions/indexes/subscriptions.py",
+        "counted = several[np.isin(several, on_plan)]",
+        "counted = several",
+        "tests/app/definitions/test_serializers.py"
+        "::test_a_customer_with_several_is_counted_once_on_each_plan",
+    ),
+    Bug(
         "who-ended-last-forgotten",
         "app/definitions/indexes/subscriptions.py",
         "kept, has_ended = list[str](), False",

@@ -12,7 +12,7 @@ from typing import Any
 from app.billing_periods.grid import PeriodGrid
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.billing_periods.timezones import local_date
-from app.bounds.turns import STEP_ITEMS, Steps
+from app.bounds.turns import Steps
 from app.definitions.model import Charge, ChargeFilter, Customer, Metric, Plan, Subscription
 from app.definitions.shapes import CUSTOMER_TEXT_KEYS
 from app.definitions.state import Definitions
@@ -56,8 +56,9 @@ def plan_json(defs: Definitions, plan: Plan, at_ms: int) -> Steps[Json]:
     their count.
     """
     at_ms = max(at_ms, defs.append_time_ms)
-    told = _plan_json(defs, plan, at_ms)
-    return {**told, "customers_count": (yield from _customers_count(defs, plan, at_ms))}
+    told, index = _plan_json(defs, plan, at_ms), defs.subscription_index
+    count = yield from index.customers_count(plan.id, at_ms, defs.append_time_ms)
+    return {**told, "customers_count": count}
 
 
 def _plan_json(defs: Definitions, plan: Plan, at_ms: int) -> Json:
@@ -187,24 +188,6 @@ def subscription_json(defs: Definitions, sub: Subscription, at_ms: int) -> Json:
         "applicable_usage_thresholds": [],
         "plan": _plan_json(defs, plan, at_ms) if plan else None,
     }
-
-
-def _customers_count(defs: Definitions, plan: Plan, at_ms: int) -> Steps[int]:
-    """Count customers with an active subscription; only those with several are looked at."""
-    index, several = defs.subscription_index, set[str]()
-    count = defs.active_subscriptions_count(plan.id, at_ms)
-    for number, again in enumerate(index.again_on_plan(plan.id)):
-        if number % STEP_ITEMS == 0:
-            yield
-        if again is not None and again.status_at(at_ms) == "active":
-            several.add(again.external_customer_id)
-            count -= 1
-    for number, customer_id in enumerate(several):
-        if number % STEP_ITEMS == 0:
-            yield
-        first = index.first_of_customer((plan.organization_id, customer_id))
-        count += plan.id not in first.plan_ids or first.status_at(at_ms) != "active"
-    return count
 
 
 def _mirrored(properties: Mapping[str, Any]) -> Json:

@@ -11,7 +11,7 @@ from app.api.http.query import Query
 from app.definitions.contacts import CUSTOMER_TYPES, country_codes
 from app.definitions.currencies import CURRENCIES
 from app.definitions.fields import is_blank
-from app.definitions.model import Customer, Plan, Subscription
+from app.definitions.model import Customer, Plan
 from app.definitions.state import Definitions
 
 _SEARCHED = ("name", "firstname", "lastname", "legal_name", "email")
@@ -76,9 +76,9 @@ def plan_tests(query: Query) -> list[PlanTest]:
     return tests
 
 
-def passes(definitions: Definitions, subscription: Subscription, tests: list[PlanTest]) -> bool:
-    """Return whether the plan of a subscription passes all tests."""
-    plan = definitions.plan_by_id(subscription.plan_id)
+def passes(definitions: Definitions, plan_id: str, tests: list[PlanTest]) -> bool:
+    """Return whether the plan of an id passes all tests."""
+    plan = definitions.plan_by_id(plan_id)
     return all(test(plan) for test in tests)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from app.definitions.model import Plan, Subscription
 
 _ROOT = "subscription"
 _STATUSES = ("pending", "active", "terminated", "canceled")
+_NOBODY = np.array([], np.uint32)
 
 
 def _json(call: Call, subscription: Subscription) -> dict[str, Any]:
@@ -128,44 +130,61 @@ async def index_of_customer(call: Call) -> Any:
 
 
 async def _listing(call: Call, external_customer_id: str | None) -> Any:
-    now_ms, statuses = call.now_ms, _wanted_statuses(call)
-    definitions, external_id = call.meter.definitions, call.query.text("external_id")
+    """List subscriptions by their numbers: objects are made of few."""
     check_billing_entities(call.query)
-    tests = plan_tests(call.query)
-    if external_customer_id is None is external_id:
-        return await _listing_of_all(call, statuses, tests)
-    found = (
-        subscription
-        if external_customer_id in (None, subscription.external_customer_id)
-        and subscription.status_at(now_ms) in statuses
-        and passes(definitions, subscription, tests)
-        else None
-        for subscription in _candidates(call, external_customer_id, external_id)
-    )
-    return await call.listing("subscriptions", found, lambda s: _json(call, s))
-
-
-async def _listing_of_all(call: Call, statuses: Collection[str], tests: list[PlanTest]) -> Any:
-    """List subscriptions of the organization by their numbers: objects are made of few."""
-    definitions, total_count = call.meter.definitions, None
-    index = definitions.subscription_index
+    definitions, organization_id = call.meter.definitions, call.organization_id
+    index, statuses = definitions.subscription_index, set(_wanted_statuses(call))
+    numbers, tests = _candidates(call, external_customer_id, plan_tests(call.query))
+    is_whole = len(numbers) == definitions.subscriptions_count(organization_id)
 
     def passing(some: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        return some[
-            [passes(definitions, index.numbered(number), tests) for number in some.tolist()]
-        ]
+        ids = (index.numbered(number).plan_id for number in some.tolist())
+        return some[[passes(definitions, plan_id, tests) for plan_id in ids]]
 
-    times_ms = call.now_ms, definitions.append_time_ms
-    blocks = index.of_status(call.organization_id, statuses, *times_ms)
+    blocks = index.of_status(numbers, statuses, call.now_ms, definitions.append_time_ms)
+    total_count = None
     if tests:
         blocks = map(passing, blocks)
-    elif set(statuses) == {"active"}:
-        total_count = definitions.active_count(call.organization_id, call.now_ms)
-    elif set(statuses) == set(_STATUSES):
-        total_count = definitions.subscriptions_count(call.organization_id)
+    elif statuses == set(_STATUSES):
+        total_count = len(numbers)
+    elif statuses == {"active"} and is_whole:
+        total_count = definitions.active_count(organization_id, call.now_ms)
     return await call.numbered(
         "subscriptions", blocks, lambda number: _json(call, index.numbered(number)), total_count
     )
+
+
+def _candidates(
+    call: Call, external_customer_id: str | None, tests: list[PlanTest]
+) -> tuple[NDArray[np.uint32], list[PlanTest]]:
+    """Return numbers of those that may be listed, newest first, and what is to be tested of each.
+
+    Of a deleted customer they are all that ever were of its name.
+    """
+    definitions, organization_id = call.meter.definitions, call.organization_id
+    index, found = definitions.subscription_index, list[NDArray[np.uint32]]()
+    external_id, plan_code = call.query.text("external_id"), call.query.text("plan_code")
+    if external_id is not None:
+        found.append(index.by_external_id.numbers((organization_id, external_id)))
+    if external_customer_id is not None:
+        name = organization_id, external_customer_id
+        # An external id may lead to one of a customer that was deleted.
+        is_any = external_id is not None or definitions.customer(*name) is None
+        numbers_of = index.by_customer.numbers if is_any else index.numbers_of_customer
+        found.append(numbers_of(name))
+    if plan_code is not None:
+        plans = definitions.plan_index
+        plan_ids = plans.held(organization_id, plan_code)
+        if not any(each in plans.children for each in plan_ids):
+            # Whoever is counted for one of them is on it, not on a child.
+            plan_ids = [each for each in plan_ids if passes(definitions, each, tests)]
+            tests = []
+        on_plans = np.concatenate([_NOBODY, *map(index.by_plan.numbers, plan_ids)])
+        # Nearly in order, which a stable sort makes use of.
+        found.append(np.sort(on_plans, kind="stable")[::-1])
+    if not found:
+        found.append(index.by_organization.numbers(organization_id))
+    return reduce(lambda some, others: some[np.isin(some, others)], found), tests
 
 
 def _plan(call: Call) -> Plan:
@@ -188,24 +207,6 @@ def _wanted_statuses(call: Call, name: str = "status") -> tuple[str, ...]:
     """Return the known statuses that the query names; only `active` when it names none."""
     named = tuple(status for status in call.query.texts(name) if status in _STATUSES)
     return named or ("active",)
-
-
-def _candidates(
-    call: Call, external_customer_id: str | None, external_id: str | None
-) -> Iterable[Subscription]:
-    """Return subscriptions of an id, or of a customer, newest first, as they are now.
-
-    For a deleted customer return all that ever were of its name.
-    """
-    definitions, organization_id = call.meter.definitions, call.organization_id
-    if external_id is not None:
-        versions = reversed(definitions.subscriptions(organization_id, external_id))
-        return [now for each in versions if (now := each.at()) is not None]
-    name = organization_id, external_customer_id or ""
-    customer = definitions.customer(*name)
-    if customer is not None:
-        return definitions.subscriptions_of_customer(customer, newest_first=True)
-    return definitions.subscription_index.of_customer_name(name)
 
 
 def subscriptions_of(call: Call, external_id: str) -> list[Subscription]:

@@ -90,7 +90,7 @@ class PlanIndex(CodedIndex[Plan]):
     children: MutableMapping[str, dict[str, None]] = field(default_factory=dict)
     """Ids of child plans that are not deleted, by the id of their parent, in creation order.
 
-    They go with it."""
+    They go with it. A plan that never had any is not there."""
     in_advance: MutableMapping[str, None] = field(default_factory=dict)
     """Ids of plans that have or had a charge paid in advance."""
     pay_in_advance: MutableMapping[str, None] = field(default_factory=dict)
@@ -99,6 +99,11 @@ class PlanIndex(CodedIndex[Plan]):
     """Ids of metrics of these charges."""
     first_in_advance_ms: int = NEVER_MS
     """Append time of the first plan with a charge paid in advance, of any organization."""
+
+    def held(self, organization_id: str, code: str) -> list[str]:
+        """Return ids of all plans that hold or held a code: whoever has it is one, or a child."""
+        holders = self.holders.get((organization_id, code))
+        return [] if holders is None else sorted(set(holders.all()))
 
     def metrics_charged(self, charge_ids: Collection[str]) -> Steps[set[str]]:
         """Return ids of the metrics that charges have or had; there may be very many plans."""
@@ -156,7 +161,7 @@ class PlanIndex(CodedIndex[Plan]):
         for (metric_id, family), more in promised.counts.items():
             self._count(metric_id, family, more)
         for parent_id, gone in promised.gone.items():
-            for plan_id in gone if parent_id in self.children else ():
+            for plan_id in gone if self.children.get(parent_id) else ():
                 self.children[parent_id].pop(plan_id, None)
         if promised.in_advance:
             self.in_advance.update(promised.in_advance)
@@ -168,7 +173,8 @@ class PlanIndex(CodedIndex[Plan]):
         """End a plan and free its code."""
         if plan.parent_id is None:
             self._delete(plan, now_ms, offset)
-            self.children.pop(plan.id, None)
+            if plan.id in self.children:
+                self.children[plan.id] = {}
         else:
             self.versions[plan.id].push(now_ms, offset, None)
             self.children[plan.parent_id].pop(plan.id, None)

@@ -40,6 +40,8 @@ class Names(Index):
         """Numbers of all others of its name, by the number of the first."""
         self._again = array("I")
         """Numbers of all that are not the first of their name."""
+        self._firsts_of_again = array("I")
+        """Number of the first of its name, of each of these."""
         self._branched: int | None = None
         """How many there were when this began as a branch: of others it knows its own only."""
         self._own: dict[CodeKey, list[str]] = {}
@@ -117,6 +119,10 @@ class Names(Index):
                 return None
         return None if first in self._more else row
 
+    def numbers(self, name: CodeKey) -> NDArray[np.uint32]:
+        """Return the numbers of those under a name, newest first. Not of a branch."""
+        return np.array(self._numbers(name), np.uint32)[::-1]
+
     def ids(self, name: CodeKey, *, newest_first: bool = False) -> Iterator[str]:
         """Return the ids under a name, as they are now, though more come meanwhile."""
         numbers, own = self._numbers(name), self._own.get(name, [])[:]
@@ -159,6 +165,7 @@ class Names(Index):
                     more = self._more.setdefault(first, array("I"))
                     more.append(number)
                     self._again.append(number)
+                    self._firsts_of_again.append(first)
                     return len(more) + 1
         self._places.add(hashed, number)
         return 1
@@ -179,6 +186,13 @@ class Names(Index):
         again = np.frombuffer(self._again, np.uint32)
         found: NDArray[np.uint32] = numbers[again[np.searchsorted(again[:-1], numbers)] == numbers]
         return found
+
+    def firsts_of(self, again: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """Return the number of the first of its name, of each that `again` found."""
+        if not len(again):
+            return again
+        places = np.searchsorted(np.frombuffer(self._again, np.uint32), again)
+        return np.frombuffer(self._firsts_of_again, np.uint32)[places]
 
     def firsts(self, since: int) -> Iterator[int]:
         """Yield numbers from one on, but of those that are not the first of their name."""

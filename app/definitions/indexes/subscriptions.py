@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -11,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from app.bounds.turns import Steps
 from app.definitions.active_counts import ActiveCounts
 from app.definitions.indexes.forms import SubscriptionForm
 from app.definitions.indexes.groups import Groups
@@ -117,13 +119,25 @@ class SubscriptionIndex(Index):
         found = (versions.all() for versions in self.of_external_id(key))
         return {one.plan_id for each in found for one in each}
 
-    def of_customer(self, key: CodeKey, *, newest_first: bool = False) -> Iterator[Subscription]:
+    def of_customer(self, key: CodeKey) -> Iterator[Subscription]:
         """Yield those of a customer that is not deleted, as they are when each is asked for."""
         left = self.left.get(key, -1)
-        for identity in self.by_customer.ids(key, newest_first=newest_first):
+        for identity in self.by_customer.ids(key):
             versions = self.versions[identity]
             if versions.offsets[0] > left:
                 yield newest(versions)
+
+    def numbers_of_customer(self, key: CodeKey) -> NDArray[np.uint32]:
+        """Return the numbers of those that `of_customer` yields, newest first. Not of a branch."""
+        packed, numbers = with_numbers(self.versions), self.by_customer.numbers(key)
+        left = self.left.get(key)
+        if left is None:
+            return numbers
+
+        def before(number: np.uint32) -> int:
+            return -packed.numbered(int(number)).offsets[0]
+
+        return numbers[: bisect_left(numbers, -left, key=before)]
 
     def of_customer_name(self, key: CodeKey) -> Iterator[Subscription]:
         """Return all that ever were of a customer's name, newest first, as they are now."""
@@ -131,14 +145,14 @@ class SubscriptionIndex(Index):
         return (newest(self.versions[identity]) for identity in ids)
 
     def of_status(
-        self, organization_id: str, statuses: Collection[str], at_ms: int, log_ms: int
+        self, numbers: NDArray[np.uint32], statuses: Collection[str], at_ms: int, log_ms: int
     ) -> Iterator[NDArray[np.uint32]]:
-        """Yield numbers of those of an organization that have a status, some at a time.
+        """Yield those of some numbers that have a status, in their order, some at a time.
 
-        Newest first, at a moment not before `log_ms`, which the log has passed. Who had a status by
-        then that no time changes is not looked at again. Not of a branch.
+        At a moment not before `log_ms`, which the log has passed. Who had a status by then that no
+        time changes is not looked at again. Not of a branch.
         """
-        known, numbers = with_numbers(self.versions), self.by_organization.numbers(organization_id)
+        known = with_numbers(self.versions)
         wanted = np.array([status in statuses for status in _LASTING])
         for first in range(0, len(numbers), _AT_ONCE):
             some = numbers[first : first + _AT_ONCE]
@@ -157,21 +171,28 @@ class SubscriptionIndex(Index):
                     known.noted[number] = _LASTING.index(status)
             yield some[listed]
 
-    def again_on_plan(self, plan_id: str) -> Iterator[Subscription | None]:
-        """Yield those of a plan that are not the first of their customer; None: a step.
+    def customers_count(self, plan_id: str, at_ms: int, log_ms: int) -> Steps[int]:
+        """Count customers with an active subscription on a plan, at a moment as of `of_status`.
 
         Nearly all customers have one, and are not looked at. Not of a branch.
         """
-        with_numbers(self.versions)
-        numbers = self.by_plan.numbers(plan_id)
-        for first in range(0, len(numbers), _PASSED_OVER):
-            again = self.by_customer.again(numbers[first : first + _PASSED_OVER])
-            yield from map(self.numbered, again.tolist())
-            yield None
-
-    def first_of_customer(self, key: CodeKey) -> Subscription:
-        """Return the first subscription that ever was of a customer's name."""
-        return newest(self.versions[next(self.by_customer.ids(key))])
+        active, on_plan = self.active_by_plan.get(plan_id), self.by_plan.numbers(plan_id)
+        count = 0 if active is None else active.at(at_ms)
+        firsts = [on_plan[:0]]
+        for first in range(0, len(on_plan), _PASSED_OVER):
+            again = self.by_customer.again(on_plan[first : first + _PASSED_OVER])
+            for some in self.of_status(again, ("active",), at_ms, log_ms):
+                count -= len(some)
+                firsts.append(self.by_customer.firsts_of(some))
+                yield
+            yield
+        # Customers with several that are active, one at least not the first.
+        several = np.unique(np.concatenate(firsts))
+        counted = several[np.isin(several, on_plan)]
+        for some in self.of_status(counted, ("active",), at_ms, log_ms):
+            count -= len(some)
+            yield
+        return count + len(several)
 
     def numbered(self, number: int) -> Subscription:
         """Return the subscription that has a number."""

@@ -412,7 +412,8 @@ def test_the_tally_counts_what_a_scan_finds(records: list[Record], since: int) -
             later_ms = at_ms + days * DAY_MS
             for statuses in (("active",), ("pending", "canceled"), ("terminated", "active")):
                 log_ms = definitions.append_time_ms
-                blocks = index.of_status(organization_id, statuses, later_ms, log_ms)
+                numbers = index.by_organization.numbers(organization_id)
+                blocks = index.of_status(numbers, statuses, later_ms, log_ms)
                 found = [index.numbered(number) for block in blocks for number in block.tolist()]
                 assert found == [one for one in of_all if one.status_at(later_ms) in statuses]
 

@@ -74,6 +74,24 @@ def test_counts_are_true(log: Log) -> None:
     assert metric_json(defs, metric, 0)["plans_count"] == 1
 
 
+def test_a_customer_with_several_is_counted_once_on_each_plan(log: Log) -> None:
+    log.plan(code="other")
+    log.subscribe(external_id="sub_2", plan_code="other")
+    log.subscribe(external_id="sub_3", plan_code="other")
+    log.subscribe(external_id="sub_4", external_customer_id="cust_2", plan_code="other")
+    defs = log.definitions
+
+    def counted() -> list[int]:
+        shown = (drained(plan_json(defs, plan, log.now_ms)) for plan in defs.plans(ORG))
+        return [each["customers_count"] for each in shown]
+
+    assert counted() == [2, 1]
+    log.accept(commands.terminate_subscription(ORG, "sub_2"))
+    assert counted() == [2, 1]
+    log.accept(commands.terminate_subscription(ORG, "sub_3"))
+    assert counted() == [1, 1]
+
+
 def test_group_keys_show_under_both_names(log: Log) -> None:
     (plan,) = log.definitions.plans(ORG)
     (charge,) = drained(plan_json(log.definitions, plan, log.now_ms))["charges"]

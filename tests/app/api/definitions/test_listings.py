@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -164,6 +165,77 @@ async def test_who_was_looked_at_once_is_not_looked_at_again_until_it_changes(
         api.meter.clock.now_ms += ahead_ms
         answer = await api.must("GET", "/api/v1/subscriptions?status[]=terminated")
         assert answer["meta"]["total_count"] == found
+
+
+async def test_only_who_may_be_listed_is_looked_at(
+    api: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for code in "abcde":
+        await make(api, code)
+    for number in range(9):
+        ids = {"external_id": f"a{number}", "external_customer_id": "a", "plan_code": "a"}
+        await api.must("POST", "/api/v1/subscriptions", {"subscription": ids})
+    index, looked_at = api.meter.definitions.subscription_index, Counter[int]()
+    numbered = index.numbered
+
+    def counted(number: int) -> Any:
+        looked_at[number] += 1
+        return numbered(number)
+
+    monkeypatch.setattr(index, "numbered", counted)
+
+    async def looks(path: str) -> int:
+        looked_at.clear()
+        await api.must("GET", f"/api/v1/{path}")
+        return looked_at.total()
+
+    # One that is shown and was never looked at; then one of a page, and none that is counted.
+    assert await looks("subscriptions?plan_code=b&currency=EUR") == 2
+    assert await looks("subscriptions?plan_code=b&currency=USD") == 0
+    assert await looks("subscriptions?external_customer_id=a") > 10
+    assert await looks("subscriptions?external_customer_id=a&per_page=2&page=3") == 2
+    assert await looks("customers/a/subscriptions?per_page=1&page=10") == 1
+    assert await looks("plans/a") == 0
+    assert await looks("plans/c") == 0
+
+
+async def test_who_is_on_a_plan_of_a_code_is_listed(api: Running) -> None:
+    await make(api, "a")
+    await make(api, "b")
+    own = {"external_customer_id": "b", "plan_code": "a"}
+    more = {"plan_overrides": {"amount_cents": 5}}
+    await api.must("POST", "/api/v1/subscriptions", {"subscription": own | {"external_id": "c"}})
+    await api.must(
+        "POST", "/api/v1/subscriptions", {"subscription": own | more | {"external_id": "d"}}
+    )
+
+    async def listed(query: str) -> str:
+        every = "status[]=active&status[]=terminated"
+        answer = await api.must("GET", f"/api/v1/subscriptions?{every}&{query}")
+        shown = "".join(each["external_id"] for each in answer["subscriptions"])
+        assert answer["meta"]["total_count"] == len(shown)
+        return shown
+
+    assert await listed("plan_code=a") == "dca"
+    assert await listed("plan_code=a&overridden=true") == "d"
+    assert await listed("plan_code=a&overridden=false") == "ca"
+    # One that changes its plan for its own stands where it stood.
+    await api.must("PUT", "/api/v1/subscriptions/a", {"subscription": more})
+    assert await listed("plan_code=a&overridden=true") == "da"
+    await api.must("DELETE", "/api/v1/plans/a")
+    assert await listed("plan_code=a&overridden=true") == "da"
+    await api.must("POST", "/api/v1/plans", {"plan": {**PLAN, "code": "x"}})
+    await api.must("PUT", "/api/v1/plans/x", {"plan": {"code": "a"}})
+    await api.must("POST", "/api/v1/subscriptions", {"subscription": own | {"external_id": "e"}})
+    assert await listed("plan_code=a") == "edca"
+    assert await listed("plan_code=a&external_customer_id=b") == "edc"
+    assert await listed("plan_code=a&external_customer_id=b&external_id=c") == "c"
+    assert await listed("plan_code=x") == await listed("plan_code=y") == ""
+    await api.must("DELETE", "/api/v1/customers/b")
+    assert await listed("external_customer_id=b") == "edcb"
+    await api.must("POST", "/api/v1/customers", {"customer": {"external_id": "b"}})
+    assert await listed("external_customer_id=b") == ""
+    assert await listed("external_customer_id=b&external_id=c") == "c"
 
 
 @pytest.mark.parametrize(

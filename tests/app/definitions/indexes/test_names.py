@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from app.definitions.indexes import names as names_module
 from app.definitions.indexes.index import newest
+from app.definitions.indexes.packed import PackedVersions
 from app.definitions.indexes.subscriptions import SubscriptionIndex
 from app.definitions.model import Customer, Subscription
 from tests.world.definitions import subscription_object
@@ -49,10 +51,11 @@ def by_name(index: SubscriptionIndex) -> dict[str, list[str]]:
 
 
 def of_customer(index: SubscriptionIndex, customer_id: str) -> list[str]:
-    """Return the ids of the subscriptions of a customer; both ways lead to the same."""
+    """Return the ids of the subscriptions of a customer; their numbers lead to the same."""
     found = [one.id for one in index.of_customer((ORG, customer_id))]
-    reversed_ = [one.id for one in index.of_customer((ORG, customer_id), newest_first=True)]
-    assert reversed_ == found[::-1]
+    if isinstance(index.versions, PackedVersions):
+        numbers = index.numbers_of_customer((ORG, customer_id)).tolist()
+        assert [index.numbered(number).id for number in numbers] == found[::-1]
     return found
 
 
@@ -80,6 +83,15 @@ def test_a_customer_made_anew_has_none_of_those_before(index: SubscriptionIndex)
     index.commit(subscription(5, "d", "x"), 5, 5)
     assert of_customer(index, "x") == ["id 5"]
     assert list(index.by_customer.ids((ORG, "x"))) == ["id 0", "id 1", "id 3", "id 5"]
+
+
+def test_the_first_of_a_name_is_known_of_each_that_is_not(index: SubscriptionIndex) -> None:
+    names, numbers = index.by_customer, index.by_customer.numbers((ORG, "x"))
+    assert numbers.tolist() == [3, 1, 0]
+    again = names.again(numbers)
+    assert (again.tolist(), names.firsts_of(again).tolist()) == ([3, 1], [0, 0])
+    index.commit(subscription(4, "d", "y"), 4, 4)
+    assert names.firsts_of(names.again(np.array([4, 2, 3], np.uint32))).tolist() == [2, 0]
 
 
 def test_a_branch_of_nothing_does_not_find_what_comes_later() -> None:
