@@ -425,9 +425,34 @@ class Timeline:
         """
         if at_ms - start_ms < _LATE_MS or any(each.fold_version == 1 for each in self.terms):
             return self.after(start_ms - 1)
-        done_ms = at_ms - max(map(_LATE_WINDOW_MS, self.terms)) - 1
+        # Whatever starts by then is due later.
+        done_ms = max(at_ms - max(map(_LATE_WINDOW_MS, self.terms)) - 1, start_ms)
         periods = _periods(self.terms, done_ms)
         return (period for _, period in periods if period.start_ms >= start_ms)
+
+    def showing(self, at_ms: int, start_ms: int, before_ms: int) -> Iterator[Period]:
+        """Yield the same periods, without most of those that have no cut between two times either.
+
+        Not before `before_ms`, of all cuts since `at_ms`.
+        """
+        periods, terms = self.open_after(at_ms, start_ms), self.terms
+        if self.revised_ms(at_ms) < before_ms:
+            # Any of them may be revised earlier.
+            yield from periods
+            return
+        open_ms = min(0 if each.refuses_late else each.late_window_ms for each in terms)
+        for period in periods:
+            if period.end_ms + open_ms >= before_ms:
+                break
+            yield period
+            start_ms = period.end_ms
+        for _, period in _periods(terms, at_ms - 1):
+            if period.start_ms >= start_ms:
+                yield period
+
+    def revised_ms(self, at_ms: int) -> int:
+        """Return the first instant since another at which any period may be revised."""
+        return ceil_to(at_ms, min(map(_REVISE_EVERY_MS, self.terms)))
 
     def open_at(self, cut_ms: int) -> Iterator[Period]:
         """Yield the periods that begin until a cut and are not final before it, in order."""

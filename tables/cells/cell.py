@@ -31,6 +31,7 @@ from tables.cells.keys import (
     SpanSetKey,
     pack_position,
 )
+from tables.cells.late_cut import NO_LATE_CUT, LateCut, revised_after_correction
 from tables.cells.noted import FEW_CELLS, Noted
 from tables.cells.watch import Watch
 from tables.changelogged.members import SetKey, set_key
@@ -149,6 +150,8 @@ class Layer(msgspec.Struct, eq=False):
     """Groups let in, of a metric that is not recurring; None until there are many groups."""
     noted: Noted[Cell] | None = None
     """Which of many cells changed; None until somebody asks."""
+    late_cut: LateCut = NO_LATE_CUT
+    """The cut of late events of a recurring metric, as it was asked for last."""
 
     @classmethod
     def of(cls, span: Span, period: Period | None, first_shown: Period) -> Layer:
@@ -366,28 +369,25 @@ class Span(msgspec.Struct, eq=False):
         """Return the first cut at which an event of the layer counts; 0 until the period is due.
 
         If the span is watched: its grid cut, 0 once that is taken. One appended later counts at the
-        next revision of its period. For a recurring metric it counts at the first cut of any period
-        that shows it; or with what comes until one is open no more, which shows nothing later.
-        `corrected`: no later cut may show the event as it was. For a recurring metric the next
-        revision of any period then shows what the event is now.
+        next revision of its period, or as `LateCut` has it. `corrected`: no later cut may show the
+        event as it was. For a recurring metric the next revision of any period then shows it.
         """
         watch = self.watch
         if append_time_ms <= layer.due_at_ms:
             return 0 if watch is None else watch.cut_until(layer.due_at_ms, append_time_ms)
-        cut_ms = layer.revision_of(append_time_ms)
-        if self.fold.metric.recurring:
-            if corrected:
-                for period in self.timeline.until(append_time_ms):
-                    if period.due_at_ms < append_time_ms:
-                        cut_ms = min(cut_ms, ceil_to(append_time_ms, period.revise_every_ms))
-            for period in self.timeline.open_after(append_time_ms, layer.start_ms):
-                if period.start_ms >= self.end_ms or period.start_ms > append_time_ms:
-                    break
-                if append_time_ms <= period.due_at_ms:
-                    cut_ms = min(cut_ms, period.due_at_ms)
-                elif append_time_ms <= period.carries_until_ms:
-                    cut_ms = min(cut_ms, period.carries_until_ms)
-                    cut_ms = min(cut_ms, ceil_to(append_time_ms, period.revise_every_ms))
+        known = layer.late_cut
+        if not corrected and known.since_ms <= append_time_ms <= known.until_ms:
+            cut_ms = known.cut_ms
+        else:
+            cut_ms = layer.revision_of(append_time_ms)
+            if self.fold.metric.recurring:
+                if corrected:
+                    cut_ms = revised_after_correction(self.timeline, append_time_ms, cut_ms)
+                args = append_time_ms, layer.start_ms, self.end_ms, cut_ms
+                late_cut = LateCut.of(self.timeline, *args)
+                if not corrected:
+                    layer.late_cut = late_cut
+                cut_ms = late_cut.cut_ms
         if watch is not None:
             cut_ms = min(cut_ms, watch.cut_of(append_time_ms) or cut_ms)
         return cut_ms

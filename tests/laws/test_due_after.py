@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.terms import subscription_timeline
-from app.definitions.timeline import _FEW_TERMS, NEVER_MS, Period, Timeline
+from app.definitions.timeline import _FEW_TERMS, NEVER_MS, Period, Timeline, ceil_to
+from tables.cells.late_cut import LateCut, revised_after_correction
 from tests.laws.lives import ZONES
 from tests.world.clock import ms
 from tests.world.definitions_log import ORG, Log
@@ -147,6 +148,90 @@ def test_what_late_events_change_is_found_without_what_is_over(
         found.append(period)
     assert [p for p in found if is_open(p, at_ms)] == [p for p in every if is_open(p, at_ms)]
     assert set(found) <= set(every)
+
+
+def first_of_all(every: list[Period], at_ms: int, cut_ms: int) -> int:
+    """Return the first cut of all periods at which an event counts; `cut_ms`: the latest."""
+    for period in every:
+        if at_ms <= period.due_at_ms:
+            cut_ms = min(cut_ms, period.due_at_ms)
+        elif at_ms <= period.carries_until_ms:
+            revised_ms = ceil_to(at_ms, period.revise_every_ms)
+            cut_ms = min(cut_ms, period.carries_until_ms, revised_ms)
+    return cut_ms
+
+
+@given(timelines(), st.data())
+def test_the_first_cut_of_all_open_periods_is_found_in_a_few(
+    timeline: Timeline, data: st.DataObject
+) -> None:
+    every = Timeline(timeline.terms).until(ms("2025-01-01T00:00:00Z"))[-60:]
+    if not every:
+        return
+    some = st.sampled_from(every)
+    held, near, last = data.draw(some), data.draw(some), data.draw(some)
+    part = data.draw(st.sampled_from(["start_ms", "due_at_ms", "carries_until_ms"]))
+    at_ms = getattr(near, part) - data.draw(st.sampled_from([0, 1, 60_000, DAY_MS]))
+    if not held.start_ms <= at_ms < ms("2025-01-01T00:00:00Z"):
+        return
+    own_ms = ceil_to(at_ms, held.revise_every_ms)
+    found = LateCut.of(timeline, at_ms, held.start_ms, last.end_ms, own_ms)
+    shown = [period for period in every if held.start_ms <= period.start_ms < last.end_ms]
+    # So do those that come after it, until the cut is taken.
+    times_ms = [found.until_ms, *(period.start_ms for period in shown)]
+    for late_ms in [at_ms, *(each for each in times_ms if at_ms < each <= found.until_ms)]:
+        begun = [period for period in shown if period.start_ms <= late_ms]
+        own_ms = ceil_to(late_ms, held.revise_every_ms)
+        assert found.cut_ms == first_of_all(begun, late_ms, own_ms)
+
+
+def test_late_events_count_at_the_last_cut_of_a_period_that_comes_before_revisions() -> None:
+    log = Log(NOW)
+    log.accept(commands.set_settings(SettingsRecord(close_grid_s=60, grace_s=90)))
+    log.plan(interval="weekly")
+    log.customer()
+    log.subscribe(subscription_at="2020-01-06T00:00:00Z")
+    (versions,) = log.definitions.subscriptions(ORG, "sub_1")
+    timeline = subscription_timeline(log.definitions, versions)
+    week = timeline.holding(ms("2024-03-14T00:00:00Z"))
+    assert week is not None
+    at_ms = week.carries_until_ms - 60_000
+    for weeks in (0, 1, 8):
+        start_ms = week.start_ms - weeks * 7 * DAY_MS
+        found = LateCut.of(timeline, at_ms, start_ms, NEVER_MS, ceil_to(at_ms, 3_600_000))
+        assert found.cut_ms == found.until_ms == week.carries_until_ms
+
+
+@given(timelines(), AGES)
+def test_a_correction_shows_at_the_next_revision_of_any_period(
+    timeline: Timeline, at_ms: int
+) -> None:
+    due = [p for p in Timeline(timeline.terms).until(at_ms) if p.due_at_ms < at_ms]
+    own_ms = at_ms + 30 * DAY_MS
+    cut_ms = min([own_ms, *(ceil_to(at_ms, period.revise_every_ms) for period in due)])
+    assert revised_after_correction(timeline, at_ms, own_ms) == cut_ms
+
+
+def test_however_many_periods_are_open_only_a_few_are_asked_for_their_cut() -> None:
+    log = Log(NOW)
+    log.accept(commands.set_settings(SettingsRecord(late_window_s=20 * 366 * 86_400)))
+    log.plan(interval="weekly")
+    log.customer()
+    log.subscribe(subscription_at="2010-01-04T00:00:00Z")
+    (versions,) = log.definitions.subscriptions(ORG, "sub_1")
+    timeline = subscription_timeline(log.definitions, versions)
+    at_ms = ms(NOW) + 30 * DAY_MS
+    revised_ms = ceil_to(at_ms, 3_600_000)
+    for years in (1, 5, 13):
+        asked = 0
+        for period in timeline.showing(at_ms, at_ms - years * 365 * DAY_MS, revised_ms):
+            if period.start_ms > at_ms:
+                break
+            asked += 1
+        assert asked <= 2
+    made = len(timeline._first.periods)
+    revised_after_correction(timeline, at_ms, revised_ms)
+    assert len(timeline._first.periods) == made
 
 
 @given(timelines(), st.lists(st.integers(-13 * 366, 500).map(lambda day: day * DAY_MS), max_size=6))

@@ -11,6 +11,8 @@ import msgspec
 import pytest
 
 from app.definitions import commands
+from app.definitions.timeline import Timeline
+from tables.cells.late_cut import LateCut
 from tests.world.bodies import Json
 from tests.world.clock import ms
 from tests.world.definitions import ORG
@@ -222,3 +224,22 @@ def test_history_shows_events_that_waited_for_their_metric() -> None:
     )
     told.define("2024-03-25T09:30", history)
     assert shown(told)[JANUARY] == ["4.0"]
+
+
+@pytest.mark.parametrize("events", [1, 20])
+def test_events_of_one_period_share_a_cut_until_it_is_taken(
+    events: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, of = list[int](), LateCut.of
+
+    def counted(timeline: Timeline, at_ms: int, *args: int) -> LateCut:
+        asked.append(at_ms)
+        return of(timeline, at_ms, *args)
+
+    monkeypatch.setattr(LateCut, "of", counted)
+    told = five()
+    for second in range(events):
+        told.send("2024-01-05", appended=f"2024-04-20T10:15:{second:02}", v="3")
+    told.send("2024-01-05", appended="2024-04-20T11:15", v="3")
+    assert refused(told) == []
+    assert len(asked) == 2

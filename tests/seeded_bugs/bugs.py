@@ -2402,7 +2402,7 @@ BUGS = (
     ),
     Bug(
         "last-cut-shows-what-came-after-the-window",
-        "tables/cells/cell.py",
+        "tables/cells/late_cut.py",
         "cut_ms = min(cut_ms, period.carries_until_ms)",
         "pass",
         "tests/rules/test_late_balances.py"
@@ -2586,6 +2586,14 @@ BUGS = (
         "any(each.fold_version == 1 for each in self.terms)",
         "False",
         "tests/laws/test_due_after.py::test_what_late_events_change_is_found_without_what_is_over",
+    ),
+    Bug(
+        "last-cut-of-a-period-passed-over",
+        "app/definitions/timeline.py",
+        "if period.end_ms + open_ms >= before_ms:",
+        "if period.end_ms >= start_ms:",
+        "tests/laws/test_due_after.py"
+        "::test_late_events_count_at_the_last_cut_of_a_period_that_comes_before_revisions",
     ),
     Bug(
         "periods-that-are-never-due-passed-over",
