@@ -206,7 +206,7 @@ CAREFUL_PORTION_RECORDS: Final = 100
 """Records that are tried together; if a portion fails, each of its records is tried alone."""
 
 CAREFUL_TRIAL_S: Final = 5.0
-"""Seconds that one trial may take: a record of 1 MB folds in under a second on a slow machine."""
+"""Seconds of a processor that one trial may take: a record of 1 MB folds in under a second."""
 
 CAREFUL_DATA_BYTES: Final = 512 * 1024 * 1024
 """Bytes of data memory by which the process of one trial may grow."""

@@ -36,41 +36,60 @@ class Failed(NamedTuple):
 FirstFailure = Callable[[Sequence[Attempt]], Awaitable[Failed | None]]
 """Makes attempts one after another, up to the first that fails."""
 
+PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0)
+"""Seconds before an attempt is made again whose copy was killed or waited. What ends each of these
+copies, and one more, fails: what is at fault is found in the end."""
+
+WAITS_S: Final = 30.0
+"""Seconds after which an attempt ends that waits, or hardly gets the processor. A fold waits for
+nothing but local disk and locks that another thread held when the copy was made."""
+
 _NUMBER: Final = struct.Struct("<q")
 _DONE, _RAISED = -1, -2
 _LEFT_ALONE: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_NO_VERDICTS: Final = (-signal.SIGKILL, -signal.SIGALRM)
+"""Ends of a copy that may have another cause than what was tried: the kernel kills whom it likes
+when memory is short. An attempt that wants too much itself raises MemoryError before."""
+_KILLED_FIRST: Final = Path("/proc/self/oom_score_adj")
 _SIZES: Final = Path("/proc/self/statm")
 
 
 async def first_failure(attempts: Sequence[Attempt]) -> Failed | None:
     """Make attempts in a copy of this process; nothing that they change is changed here.
 
-    Each has `CAREFUL_TRIAL_S` and `CAREFUL_DATA_BYTES` of memory beside what there is.
+    Each has `CAREFUL_TRIAL_S` and `CAREFUL_DATA_BYTES` of memory beside what there is. A copy that
+    is killed, or waits, says nothing of what it tried: another one goes on there after a pause.
+
+    Raises:
+        OSError: no other copy can be made.
     """
-    reading, writing = os.pipe()
-    try:
-        with warnings.catch_warnings():
-            # Other threads hold no lock that an attempt needs; one that waits for ever is ended.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-    except OSError as error:
-        os.close(reading)
+    first = tries = 0
+    while True:
+        reading, writing = os.pipe()
+        try:
+            pid = _fork()
+        except OSError as error:
+            os.close(reading)
+            os.close(writing)
+            if tries:
+                # What a copy was killed for might have this process killed.
+                raise
+            log.warning("No process can be begun to try events in, they are tried here: %s", error)
+            return await first_failure_here(attempts)
+        if pid == 0:
+            _make_all(attempts[first:], writing)
         os.close(writing)
-        log.warning("No process can be begun to try events in, they are tried here: %s", error)
-        return await first_failure_here(attempts)
-    if pid == 0:
-        _make_all(attempts, writing)
-    os.close(writing)
-    try:
-        told = await _all_of(reading)
-    except BaseException:
-        os.kill(pid, signal.SIGKILL)
-        raise
-    finally:
-        os.close(reading)
-        ended = asyncio.get_running_loop().run_in_executor(None, os.waitpid, pid, 0)
-    _, status = await ended
-    return _failure_of(told, os.waitstatus_to_exitcode(status))
+        told, code = await _end_of(pid, reading)
+        failed = _failure_of(told, code)
+        if failed is None:
+            return None
+        first += failed.number
+        tries = 1 if failed.number else tries + 1
+        if code not in _NO_VERDICTS or tries > len(PAUSES_S):
+            return Failed(first, failed.reason)
+        text = "A trial of events says nothing of them (%s), it is made again in %.0f s"
+        log.warning(text, failed.reason, PAUSES_S[tries - 1])
+        await asyncio.sleep(PAUSES_S[tries - 1])
 
 
 class Together:
@@ -134,6 +153,27 @@ async def first_failure_here(attempts: Sequence[Attempt]) -> Failed | None:
     return None
 
 
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # Other threads hold no lock that an attempt needs; one that waits for ever is ended.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+async def _end_of(pid: int, reading: int) -> tuple[bytes, int]:
+    """Return what a copy wrote, and its exit code; below 0: the signal that ended it."""
+    try:
+        told = await _all_of(reading)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        os.close(reading)
+        ended = asyncio.get_running_loop().run_in_executor(None, os.waitpid, pid, 0)
+    _, status = await ended
+    return told, os.waitstatus_to_exitcode(status)
+
+
 async def _all_of(reading: int) -> bytes:
     loop = asyncio.get_running_loop()
     told, whole = bytearray(), loop.create_future()
@@ -162,8 +202,10 @@ def _failure_of(told: bytes, code: int) -> Failed | None:
         if mark == _RAISED:
             return Failed(number, told[at + _NUMBER.size :].decode(errors="replace"))
         number = mark
-    if code == -signal.SIGALRM:
+    if code == -signal.SIGPROF:
         return Failed(number, f"it takes longer than {CAREFUL_TRIAL_S:.0f} s")
+    if code == -signal.SIGALRM:
+        return Failed(number, f"it does not end within {WAITS_S:.0f} s")
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return Failed(number, f"it ends the process ({how})")
 
@@ -178,10 +220,14 @@ def _make_all(attempts: Sequence[Attempt], writing: int) -> NoReturn:
         for each in _LEFT_ALONE:
             # Its parent is told to end, and sees to it.
             signal.signal(each, signal.SIG_IGN)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        _be_killed_first()
         for number, attempt in enumerate(attempts):
             os.write(writing, _NUMBER.pack(number))
-            signal.setitimer(signal.ITIMER_REAL, CAREFUL_TRIAL_S)
+            # Time of the processor: a machine that stands still is no fault of what is tried.
+            signal.setitimer(signal.ITIMER_PROF, CAREFUL_TRIAL_S)
+            signal.setitimer(signal.ITIMER_REAL, WAITS_S)
             _limit_memory()
             _make(attempt)
         os.write(writing, _NUMBER.pack(_DONE))
@@ -196,6 +242,12 @@ def _make(attempt: Attempt) -> None:
     """Make an attempt. A disk that cannot be read is no fault of what is tried."""
     with suppress(OSError):
         attempt()
+
+
+def _be_killed_first() -> None:
+    """Have the kernel kill this copy, and not the worker, when it is short of memory."""
+    with suppress(OSError):
+        _KILLED_FIRST.write_text("1000")
 
 
 def _limit_memory() -> None:

@@ -5265,6 +5265,13 @@ BUGS = (
         "::test_a_disk_that_cannot_be_read_is_no_fault_of_what_is_tried",
     ),
     Bug(
+        "kill-for-want-of-memory-taken-for-a-verdict",
+        "app/runtime/apart.py",
+        "_NO_VERDICTS: Final = (-signal.SIGKILL, -signal.SIGALRM)",
+        "_NO_VERDICTS: Final = (-signal.SIGALRM,)",
+        "tests/app/runtime/test_apart.py::test_what_is_killed_from_without_is_made_again",
+    ),
+    Bug(
         "committed-end-taken-for-the-end",
         "app/runtime/partition/care.py",
         "until = self._until[tp] = max(ends)",

@@ -7,7 +7,10 @@ import ctypes
 import faulthandler
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +46,10 @@ def never_returns() -> None:
     sum(range(1 << 60))
 
 
+def sleeps() -> None:
+    time.sleep(3_600)
+
+
 def leaves() -> None:
     os._exit(3)
 
@@ -67,6 +74,7 @@ async def test_a_disk_that_cannot_be_read_is_no_fault_of_what_is_tried(
         (crashes, "it ends the process (SIGSEGV)"),
         (takes_memory, "MemoryError()"),
         (never_returns, "it takes longer than 0 s"),
+        (sleeps, "it does not end within 0 s"),
         (leaves, "it ends the process (exit code 3)"),
     ],
     ids=lambda each: getattr(each, "__name__", ""),
@@ -75,10 +83,71 @@ async def test_the_first_that_fails_is_told(
     monkeypatch: pytest.MonkeyPatch, attempt: Callable[[], None], reason: str
 ) -> None:
     monkeypatch.setattr("app.runtime.apart.CAREFUL_TRIAL_S", 0.2)
+    monkeypatch.setattr("app.runtime.apart.WAITS_S", 0.4 if attempt is sleeps else 60.0)
+    monkeypatch.setattr("app.runtime.apart.PAUSES_S", (0.0, 0.0))
     made: list[int] = []
     attempts = [lambda: made.append(0), lambda: made.append(1), attempt, raises]
     assert await first_failure(attempts) == Failed(2, reason)
     assert made == []
+
+
+def ended(made: Path, name: str, times: int, end: Callable[[], None]) -> None:
+    """Come to an end from without the first times that it is made; note each time."""
+    with made.open("a") as file:
+        file.write(name)
+    if made.read_text().count(name) <= times:
+        end()
+
+
+@pytest.mark.parametrize("end", [is_killed, sleeps])
+async def test_what_is_killed_from_without_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: Callable[[], None]
+) -> None:
+    """As often as there are pauses; another goes on where the copy was, and has as many."""
+    monkeypatch.setattr("app.runtime.apart.WAITS_S", 0.4)
+    monkeypatch.setattr("app.runtime.apart.PAUSES_S", (0.0, 0.0))
+    made = tmp_path / "made"
+    given = [("a", 0), ("b", 2), ("c", 0), ("d", 2), ("e", 0)]
+    attempts: list[Attempt] = [partial(ended, made, *each, end) for each in given]
+    assert await first_failure(attempts) is None
+    assert made.read_text() == "abbbcddde"
+    made.unlink()
+    attempts[3] = partial(ended, made, "d", 3, end)
+    failed = await first_failure(attempts)
+    assert failed is not None
+    assert failed.number == 3
+    assert made.read_text() == "abbbcddd"
+
+
+async def test_who_waits_uses_no_time_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while the machine stands still."""
+    monkeypatch.setattr("app.runtime.apart.CAREFUL_TRIAL_S", 0.1)
+    assert await first_failure([partial(time.sleep, 0.5)]) is None
+
+
+async def test_what_ended_a_copy_is_not_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.runtime.apart.PAUSES_S", (0.0,))
+    forks = iter([os.fork])
+
+    def fork() -> int:
+        for really in forks:
+            return really()
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("os.fork", fork)
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        await first_failure([is_killed])
+
+
+async def test_the_kernel_kills_the_copy_before_the_worker() -> None:
+    adjusted = Path("/proc/self/oom_score_adj")
+    if not adjusted.exists():
+        pytest.skip("not this kernel")
+
+    def told() -> None:
+        raise ValueError(int(adjusted.read_text()))
+
+    assert await first_failure([told]) == Failed(0, "ValueError(1000)")
 
 
 async def test_none_fails() -> None:

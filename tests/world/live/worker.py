@@ -270,6 +270,8 @@ async def _main() -> None:
     check_output.EVERY_S = GUARDED_EVERY_S
     if KILLER in os.environ:
         _plant_killer(os.environ[KILLER])
+        # The copies that try it are killed as well, again and again.
+        patch("app.runtime.apart.PAUSES_S", (0.1,)).start()
     if STALLS_WITH_A_CORE in os.environ:
         patch("app.main.Stall", StallWithACore).start()
     if UNDEFINED_NAMES in os.environ:
