@@ -5,12 +5,13 @@ The checks come in Lago's order, and the first that fails answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, get_args
 
 import msgspec
 
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.command import Command
 from app.definitions.decision import Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank, scalar_text
@@ -37,13 +38,16 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     subscription = _subscription(definitions, command, now_ms)
     if subscription is None:
         return not_found("subscription")
-    made = _made(definitions, subscription, payload_body(command, "alert"), now_ms, ())
+    known = _Known(definitions.alerts.of(_name_of(subscription)))
+    made = _made(definitions, subscription, payload_body(command, "alert"), now_ms, known)
     if isinstance(made, Rejected):
         return made
     return Decision(made, _impact(definitions, (made,)), (made,))
 
 
-def create_many(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def create_many(
+    definitions: Definitions, command: Command, now_ms: int
+) -> Steps[Decision | Rejected]:
     """Make many alerts, or none of them."""
     subscription = _subscription(definitions, command, now_ms)
     if subscription is None:
@@ -53,11 +57,15 @@ def create_many(definitions: Definitions, command: Command, now_ms: int) -> Deci
         return invalid({"alerts": [MANDATORY]})
     made: list[Alert] = []
     refused: dict[str, Any] = {}
+    known = _Known(definitions.alerts.of(_name_of(subscription)))
     for index, given in enumerate(bodies):
+        if index and index % STEP_ITEMS == 0:
+            yield
         body = given if isinstance(given, Mapping) else {}
-        alert = _made(definitions, subscription, body, now_ms, made)
+        alert = _made(definitions, subscription, body, now_ms, known)
         if isinstance(alert, Alert):
             made.append(alert)
+            known.add(alert)
         else:
             told = {key: value for key, value in body.items() if key != "new_id"}
             errors = alert.code if alert.details is None else alert.details
@@ -92,7 +100,8 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         changed = msgspec.structs.replace(changed, name=fields.text("name"))
     if fields.errors:
         return invalid(fields.errors)
-    refused = _clashes(changed, definitions.alerts.of(_name(found)))
+    name = (found.organization_id, found.external_subscription_id)
+    refused = _Known(definitions.alerts.of(name)).clash(changed)
     if refused is not None:
         return refused
     if changed == found:
@@ -113,8 +122,7 @@ def delete_all(definitions: Definitions, command: Command, now_ms: int) -> Decis
     subscription = _subscription(definitions, command, now_ms)
     if subscription is None:
         return not_found("subscription")
-    name = (subscription.organization_id, subscription.external_id)
-    gone = list(definitions.alerts.of(name))
+    gone = list(definitions.alerts.of(_name_of(subscription)))
     impact = _impact(definitions, gone) if gone else None
     return Decision(None, impact, tuple(map(Deletion, gone)))
 
@@ -131,8 +139,7 @@ def _found(definitions: Definitions, command: Command, now_ms: int) -> Alert | R
     if subscription is None:
         return not_found("subscription")
     code = payload_text(command, "code")
-    name = (subscription.organization_id, subscription.external_id)
-    for alert in definitions.alerts.of(name):
+    for alert in definitions.alerts.of(_name_of(subscription)):
         if alert.code == code:
             return alert
     return not_found("alert")
@@ -143,9 +150,9 @@ def _made(
     subscription: Subscription,
     body: Body,
     now_ms: int,
-    others: Sequence[Alert],
+    known: _Known,
 ) -> Alert | Rejected:
-    """Return a new alert; `others`: those that come with it."""
+    """Return a new alert; `known`: those that there are, and that come with it."""
     alert_type = _type(body)
     if isinstance(alert_type, Rejected):
         return alert_type
@@ -173,17 +180,32 @@ def _made(
         thresholds=thresholds,
         created_at_ms=now_ms,
     )
-    return _clashes(made, [*definitions.alerts.of(_name(made)), *others]) or made
+    return known.clash(made) or made
 
 
-def _clashes(alert: Alert, known: Sequence[Alert] | Iterator[Alert]) -> Rejected | None:
-    others = [other for other in known if other.id != alert.id]
-    if any(other.code == alert.code for other in others):
-        return invalid({"code": [TAKEN]})
-    about = (alert.alert_type, alert.metric_id)
-    if any((other.alert_type, other.metric_id) == about for other in others):
-        return invalid({"base": ["alert_already_exists"]})
-    return None
+class _Known:
+    """Alerts of a subscription, by what no two of them share."""
+
+    def __init__(self, alerts: Iterable[Alert]):
+        self._ids_by_code: dict[str, set[str]] = {}
+        self._ids_by_subject: dict[tuple[AlertType, str], set[str]] = {}
+        for alert in alerts:
+            self.add(alert)
+
+    def add(self, alert: Alert) -> None:
+        """Take one more in."""
+        self._ids_by_code.setdefault(alert.code, set()).add(alert.id)
+        subject = (alert.alert_type, alert.metric_id)
+        self._ids_by_subject.setdefault(subject, set()).add(alert.id)
+
+    def clash(self, alert: Alert) -> Rejected | None:
+        """Return what is wrong with an alert beside the others."""
+        if self._ids_by_code.get(alert.code, set()) - {alert.id}:
+            return invalid({"code": [TAKEN]})
+        subject = (alert.alert_type, alert.metric_id)
+        if self._ids_by_subject.get(subject, set()) - {alert.id}:
+            return invalid({"base": ["alert_already_exists"]})
+        return None
 
 
 def _type(body: Body) -> AlertType | Rejected:
@@ -251,5 +273,5 @@ def _impact(definitions: Definitions, alerts: Sequence[Alert]) -> Impact:
     return Impact(first.organization_id, first.external_subscription_id, codes)
 
 
-def _name(alert: Alert) -> tuple[str, str]:
-    return alert.organization_id, alert.external_subscription_id
+def _name_of(subscription: Subscription) -> tuple[str, str]:
+    return subscription.organization_id, subscription.external_id

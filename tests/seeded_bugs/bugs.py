@@ -4454,6 +4454,14 @@ BUGS = (
         "::test_rows_of_a_period_are_not_told_when_its_cells_hold_what_came_too_late",
     ),
     Bug(
+        "alerts-that-come-together-may-clash",
+        "app/definitions/alerts.py",
+        "known.add(alert)",
+        "pass",
+        "tests/app/definitions/test_alerts.py"
+        "::test_many_are_made_by_steps_and_each_is_seen_by_those_after_it",
+    ),
+    Bug(
         "promised-plans-not-found",
         "app/definitions/indexes/coded.py",
         "            self._count(metric_id, family, more)",

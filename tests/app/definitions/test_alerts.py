@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from app.bounds.turns import STEP_ITEMS
 from app.definitions import commands
+from app.definitions.log import deciding
 from app.definitions.model import Alert
 from app.definitions.outcome import Rejected
 from app.definitions.sizes import oversized
@@ -112,6 +114,22 @@ def test_of_a_list_all_are_made_or_none() -> None:
     assert not made.definitions.alerts.versions
     right = [body(), body(code="x", billable_metric_code="b")]
     assert len(made.accept(commands.create_alerts(ORG, SUB, right))) == 2
+
+
+def test_many_are_made_by_steps_and_each_is_seen_by_those_after_it() -> None:
+    made, count = log(), 2 * STEP_ITEMS + 1
+    for number in range(count):
+        metric = bodies.metric(f"m{number}", "sum_agg", field_name="v")
+        made.accept(commands.create_billable_metric(ORG, metric))
+    alerts = [body(code=f"a{n}", billable_metric_code=f"m{n}") for n in range(count)]
+    command = commands.create_alerts(ORG, SUB, alerts)
+    assert len(list(deciding(made.definitions, command, made.now_ms))) == 2
+    taken = body(code="a0", billable_metric_code="a"), body(code="b", billable_metric_code="m1")
+    refused: Any = made.append(commands.create_alerts(ORG, SUB, [*alerts, *taken]))
+    assert {int(at): each["errors"] for at, each in refused.details.items()} == {
+        count: {"code": ["value_already_exist"]},
+        count + 1: {"base": ["alert_already_exists"]},
+    }
 
 
 def test_absent_keys_stay_and_given_thresholds_replace() -> None:
