@@ -58,9 +58,13 @@ def _cascaded(
     in_use = definitions.has_subscribers(old.id)
     if in_use:
         codes |= affected_codes(definitions, old, new)
-    for count, child in enumerate(definitions.children_of(old.id), 1):
-        if count % STEP_ITEMS == 0:
+    items = 0
+    for child in definitions.children_of(old.id):
+        # Each takes as long as it and its parent have charges.
+        items += 1 + len(new.charges) + sum(1 + len(each.filters) for each in child.charges)
+        if items >= STEP_ITEMS:
             yield
+            items = 0
         if _lives(definitions, child, now_ms):
             follower = _following(child, old, new, now_ms, given)
             if follower != child:

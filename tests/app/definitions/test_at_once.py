@@ -181,6 +181,24 @@ def test_many_at_once_come_to_what_each_alone_does(
     assert log.definitions.active_count(ORG, at_ms) == one_by_one.active_count(ORG, at_ms)
 
 
+def test_a_step_takes_as_many_charges_as_it_would_plans() -> None:
+    log = Log()
+    codes = [f"m{number}" for number in range(40)]
+    for code in codes:
+        log.metric(code)
+    charges = [bodies.charge(billable_metric_code=code) for code in codes]
+    log.plan("dear", charges=charges)
+    for number in range(STEP_ITEMS // 2):
+        overrides = {"amount_cents": number}
+        log.subscribe(external_id=f"sub_{number}", plan_code="dear", plan_overrides=overrides)
+    body = {"properties": {"amount": "2"}, "cascade_updates": True}
+    command = commands.update_charge(ORG, "dear", "m0", body)
+    steps, decision = counted(deciding(log.at(CHANGED).definitions, command, log.now_ms))
+    assert isinstance(decision, Decision)
+    assert len(decision.changes) == STEP_ITEMS // 2 + 1
+    assert steps > STEP_ITEMS // 2
+
+
 def _code(versions: Versions[Any]) -> str:
     return str(next(versions.all()).code)
 
