@@ -4454,6 +4454,13 @@ BUGS = (
         "::test_rows_of_a_period_are_not_told_when_its_cells_hold_what_came_too_late",
     ),
     Bug(
+        "promised-plans-go-unseen",
+        "app/definitions/indexes/coded.py",
+        "self.changed += promised.holders",
+        "self.changed += 0",
+        "tests/app/definitions/test_at_once.py::test_many_at_once_come_to_what_each_alone_does",
+    ),
+    Bug(
         "alerts-that-come-together-may-clash",
         "app/definitions/alerts.py",
         "known.add(alert)",

@@ -130,18 +130,19 @@ class PlanIndex(CodedIndex[Plan]):
             self.first_in_advance_ms = min(self.first_in_advance_ms, now_ms)
 
     def promise(self, new: Plan, promised: PromisedPlans) -> bool:
-        """Promise a version of a child plan that there is; False: it cannot be."""
+        """Promise a version of a plan that there is, with its code; False: it cannot be."""
         versions = self.versions.get(new.id)
         old = versions.at() if versions is not None else None
         if versions is None or old is None or versions.is_promised(promised.coming):
             return False
-        if new.parent_id is None or new.parent_id != old.parent_id:
+        if new.parent_id != old.parent_id or new.code != old.code:
             return False
         if differ_in_texts_only(old, new):
             return False
         versions.promise(promised.coming, new)
         promised.note_metrics(new, _metric_ids(old), _metric_ids(new))
         promised.note_in_advance(new)
+        promised.holders += new.parent_id is None
         return True
 
     def promise_deletion(self, gone: Plan, promised: PromisedPlans) -> bool:
@@ -158,6 +159,7 @@ class PlanIndex(CodedIndex[Plan]):
 
     def commit_promised(self, promised: PromisedPlans) -> None:
         """Find all promised versions by their metrics, once they are in force."""
+        self.changed += promised.holders
         for (metric_id, family), more in promised.counts.items():
             self._count(metric_id, family, more)
         for parent_id, gone in promised.gone.items():
@@ -195,7 +197,7 @@ class PlanIndex(CodedIndex[Plan]):
 
 
 class PromisedPlans:
-    """Versions of many child plans that a record brings into force at once."""
+    """Versions of many plans that a record brings into force at once."""
 
     def __init__(self, coming: Coming):
         self.coming = coming
@@ -204,6 +206,8 @@ class PromisedPlans:
         """By metric and plan that is no child, how many more of these have a charge on it."""
         self.gone: dict[str, list[str]] = {}
         """Ids of child plans that end, by their parent's: mostly that ends with them."""
+        self.holders = 0
+        """How many of them are no child."""
         self.in_advance: dict[str, None] = {}
         self.organizations: dict[str, None] = {}
         self.metrics: dict[str, None] = {}
