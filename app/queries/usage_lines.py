@@ -279,7 +279,8 @@ class UsageLines:
 
 
 def _lines(state: Partition, name: SubscriptionKey, now_ms: int, search: str) -> list[UsageView]:
-    if _cells(state, name) > OVERVIEW_CELLS:
+    # Packed ones are unpacked by none but who shows them.
+    if state.packing.has_cells(name, OVERVIEW_CELLS + 1) or _cells(state, name) > OVERVIEW_CELLS:
         return _uncounted(state, name, now_ms, search)
     usage = current_usage(state, name, now_ms)
     if usage is None:

@@ -89,6 +89,13 @@ class PackedRows:
             return paired(self._open.get(first_part, []))
         return paired(_rows_of(first_part, piece))
 
+    def count(self, first_part: bytes) -> int:
+        """Return how many records there are, of which none is read."""
+        piece = self._pieces.get(first_part)
+        if piece is None:
+            return len(self._open.get(first_part, ())) // 2
+        return _length(piece, len(first_part)) // 2
+
     def drain(self, first_part: bytes) -> list[Packed]:
         """Hand out (rest of the key, value) of all records, which are here no longer."""
         return paired(self._taken(first_part))
@@ -105,6 +112,15 @@ def _rows_of(first_part: bytes, piece: bytes) -> list[bytes]:
 
 
 _decode_rows = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+def _length(packed: bytes, start: int) -> int:
+    """Return how long an array is in MessagePack."""
+    # Up to 15 its length is in one byte with the type, else in the next two or four.
+    kind = packed[start]
+    if kind < 0xDC:
+        return kind & 0x0F
+    return int.from_bytes(packed[start + 1 : start + (3 if kind == 0xDC else 5)])
 
 
 def paired(rows: list[bytes]) -> list[Packed]:
@@ -174,6 +190,10 @@ class PackedCells:
             charge = _decode_text(charges[number(rest[:_NUMBER_BYTES])])
             found.append(PackedHere(charge, *_decode_rest(_REST + rest[_NUMBER_BYTES:]), value))
         return found
+
+    def count(self, subscription_id: str) -> int:
+        """Return how many cells a subscription has, of which none is read."""
+        return self._rows.count(_first_part(subscription_id))
 
     def drain(self, subscription_id: str) -> list[Packed]:
         """Hand out the cells of a subscription, which are here no longer."""

@@ -160,7 +160,9 @@ class Packing:
 
     def has_cells(self, name: SubscriptionKey, least: int) -> bool:
         """Return whether so many cells of an external subscription are packed, or more."""
-        return self._packed.most >= least and len(self.read(name)) >= least
+        if self._packed.most < least:
+            return False
+        return sum(map(self._packed.count, self._subscription_ids(name))) >= least
 
     def pieces(self, name: SubscriptionKey) -> list[tuple[str, bytes | None]]:
         """Return the packed cells of each subscription of an external id, for `has`."""

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from app.bounds.limits import OVERVIEW_SUBSCRIPTIONS
+from app.bounds.limits import OVERVIEW_CELLS, OVERVIEW_SUBSCRIPTIONS
 from app.bounds.turns import Turns, drained
 from app.meter.overview import OverviewQuery, UsageView
 from app.queries.usage_lines import COUNTED, UsageLines
 from app.runtime.status import Tally
 from bench.growth.spent import steps_of
+from tables.cells.cell import Span
+from tables.partition.packing import unpack_into
 from tables.partition.partition import Partition
+from tests.world.clock import START_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.events import arrived
 from tests.world.partition import Live
 
 SUBSCRIPTIONS = 100_000
@@ -123,3 +130,28 @@ def test_a_look_takes_as_long_however_many_organizations_there_are() -> None:
     assert many < 1.1 * few
     few, many = (steps(organizations, "org-7") for organizations in (100, 1_000))
     assert many < 1.1 * few
+
+
+@pytest.mark.parametrize("groups", [OVERVIEW_CELLS, OVERVIEW_CELLS + 1])
+def test_cells_at_rest_are_unpacked_only_to_be_added_up(
+    groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, unpacked = Live(definitions_of(["sum"])), list[object]()
+
+    def noted(span: Span, packed: Sequence[Any]) -> object:
+        unpacked.extend(packed)
+        return unpack_into(span, packed)
+
+    monkeypatch.setattr("tables.partition.views.unpack_into", noted)
+    live.define_all()
+    events = range(groups)
+    live.deliver([arrived("sum", n, START_MS, START_MS, v="1", g=str(n)) for n in events])
+    live.flush()
+    query, lines = OverviewQuery(organization_id=ORG), UsageLines(Turns(), Tally())
+    warm, _ = drained(lines.shown({0: live.partition}, query, START_MS + 1))
+    live.partition.packing.pack((ORG, SUBSCRIPTION))
+    assert live.partition.packing.is_packed((ORG, SUBSCRIPTION))
+    cold, _ = drained(lines.shown({0: live.partition}, query, START_MS + 1))
+    assert warm == cold
+    assert [each.events_count for each in cold] == [groups if groups <= OVERVIEW_CELLS else None]
+    assert len(unpacked) == (groups if groups <= OVERVIEW_CELLS else 0)

@@ -91,6 +91,16 @@ def test_cells_of_any_number_of_charges_keep_their_keys(charges: int) -> None:
     assert packed.read("s") == packed.drain("s") == cells
 
 
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 300, 32_767, 32_768])
+def test_cells_are_counted_without_being_read(count: int) -> None:
+    packed = PackedCells()
+    for number in range(count):
+        packed.add(key("s", str(number)), b"value")
+    assert packed.count("s") == count
+    packed.pack()
+    assert packed.count("s") == count == len(packed.read("s"))
+
+
 def test_a_key_names_its_subscription() -> None:
     assert subscription_of(key("0190-abc", "g")) == "0190-abc"
 
