@@ -4187,6 +4187,21 @@ BUGS = (
         "tests/app/api/http/test_connections.py::test_who_takes_nothing_is_cut",
     ),
     Bug(
+        "what-is-no-http-keeps-its-connection",
+        "app/api/http/connections.py",
+        "read.exc.__traceback__ = None",
+        "pass",
+        "tests/app/api/test_memory.py::test_a_connection_goes_with_its_client[no HTTP]",
+    ),
+    Bug(
+        "a-connection-without-a-handshake-keeps-its-parser",
+        "app/api/http/connections.py",
+        "self._parser = None",
+        "pass",
+        "tests/app/api/test_memory.py"
+        "::test_a_connection_that_shakes_no_hands_goes_with_its_client[no TLS]",
+    ),
+    Bug(
         "reads-outlive-their-client",
         "app/api/server.py",
         "handler_cancellation=True",

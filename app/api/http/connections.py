@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
@@ -78,6 +78,20 @@ def _bytes_of(error: ApiError, *, tls: bool) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+class _Messages(deque[Any]):
+    """What was read and is not answered yet; of an error without its traceback.
+
+    That has the frame that read it, and so the connection and its bytes: a circle, which only the
+    garbage collector would find (`app.bounds.collecting`).
+    """
+
+    def append(self, message: Any) -> None:
+        read, _ = message
+        if not isinstance(read, RawRequestMessage):
+            read.exc.__traceback__ = None
+        super().append(message)
+
+
 class Connection(web.RequestHandler):
     """aiohttp's protocol of one connection, within our limits; it answers bad HTTP with JSON."""
 
@@ -95,6 +109,7 @@ class Connection(web.RequestHandler):
             max_field_size=HEAD_BYTES,
             max_headers=HEAD_FIELDS,
         )
+        self._messages = _Messages()
         self.listener = listener
         self._wire: asyncio.Transport | None = None
         """The transport, kept after aiohttp dropped it: written bytes may not have left yet."""
@@ -196,6 +211,10 @@ class Connection(web.RequestHandler):
         """Close at once."""
         if self._wire is not None:
             self._wire.abort()
+
+    def forget_parser(self) -> None:
+        """Let go of the parser, which has this: no `connection_lost` will come."""
+        self._parser = None
 
     def _refuse(self, error: ApiError) -> None:
         if self.transport is not None:
@@ -329,10 +348,10 @@ class Connections:
         starting.add_done_callback(self._starting.discard)
 
     async def _start(self, accepted: socket.socket) -> None:
-        certificate = self._certificate
+        certificate, connection = self._certificate, Connection(self._server, self)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: Connection(self._server, self),
+                lambda: connection,
                 accepted,
                 ssl=None if certificate is None else certificate.context,
                 ssl_handshake_timeout=None if certificate is None else HEAD_S,
@@ -340,6 +359,9 @@ class Connections:
         except OSError as error:
             log.debug("A connection did not come about: %s", error)
             accepted.close()
+            connection.forget_parser()
+            # It has the frame of asyncio's future that raised it: a circle.
+            error.__traceback__ = None
 
     async def _has_room(self) -> bool:
         """Return whether there is room for one more, once some is made or waited for."""

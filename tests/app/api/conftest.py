@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from app.api.http.auth import KeyRing, PeerTokens
+from app.api.http.certificate import Certificate
 from app.api.http.keys import of_environment
 from app.api.server import ApiServer, build_app
 from app.settings import Access, ApiKey
@@ -99,6 +100,7 @@ async def start(
     *,
     open_page: bool = False,
     webhook_public_key: str | None = None,
+    certificate: Certificate | None = None,
 ) -> Running:
     """Serve a new ledger."""
     meter = LedgerMeter(clock or Clock(NOW_MS))
@@ -110,7 +112,8 @@ async def start(
             open_page=open_page,
             peers=PeerTokens("shared"),
             webhook_public_key=webhook_public_key,
-        )
+        ),
+        certificate=certificate,
     )
     port = await server.start("127.0.0.1", 0)
     return Running(meter, session, f"http://127.0.0.1:{port}", server=server)

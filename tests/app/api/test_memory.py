@@ -1,4 +1,5 @@
-"""A request goes with its answer: nothing of it waits for the garbage collector.
+"""A request goes with its answer, a connection with its client: nothing of either waits for the
+garbage collector.
 
 The collector passes over what lives while it stops walking it (`app.bounds.collecting`). A circle
 of a request, its error and the traceback of that would stay for ever, with a body of up to 900 KB.
@@ -10,16 +11,23 @@ import asyncio
 import gc
 import logging
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
 from app.api.http.bodies import Body
-from app.bounds.limits import BODY_BYTES
-from tests.app.api.conftest import Running
+from app.api.http.certificate import Certificate
+from app.api.http.connections import Connection
+from app.bounds.limits import BODY_BYTES, HEAD_BYTES
+from tests.app.api.conftest import Running, start
 from tests.app.api.http.test_bodies import line_to
+from tests.app.api.http.test_certificate import make_pair
 from tests.app.api.http.test_gone_clients import Held
+from tests.world.waiting import until
 
 Play = Callable[[Running], Awaitable[object]]
 LONG = "x" * 100_000
@@ -96,6 +104,18 @@ PLAYS: dict[str, Play] = {
 }
 
 
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    logging.disable()  # pytest keeps what is logged, with its traceback.
+    try:
+        yield
+    finally:
+        gc.enable()
+        logging.disable(logging.NOTSET)
+
+
 @pytest.mark.parametrize("play", PLAYS.values(), ids=PLAYS)
 async def test_a_request_goes_with_its_answer(
     api: Running, monkeypatch: pytest.MonkeyPatch, play: Play
@@ -108,15 +128,79 @@ async def test_a_request_goes_with_its_answer(
             seen.append(weakref.ref(self))
 
     monkeypatch.setattr("app.api.server.Body", Noted)
-    gc.collect()
-    gc.disable()
-    logging.disable()  # pytest keeps what is logged, with its traceback.
-    try:
+    with _without_collector():
         await play(api)
         await asyncio.sleep(0.1)
         kept = [body for each in seen if (body := each()) is not None]
-    finally:
-        gc.enable()
-        logging.disable(logging.NOTSET)
     assert seen
     assert not kept
+
+
+HEAD = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = b"Authorization: Bearer full\r\nTransfer-Encoding: chunked\r\n\r\n"
+SAID: dict[str, tuple[bytes, ...]] = {
+    "nothing": (),
+    "a request": (HEAD + b"Connection: close\r\n\r\n",),
+    "no HTTP": (b"\x00\x01\r\n\r\n",),
+    "no HTTP by pieces": (b"GET /" + b"a" * 10_000, b"\x00\x01\r\n\r\n"),
+    "no HTTP behind a request": (HEAD + b"\r\n\x00\x01\r\n\r\n",),
+    "a long line": (b"GET /" + b"a" * (HEAD_BYTES + 1_000),),
+    "a long head": (HEAD, *[b"X: " + b"a" * 10_000 + b"\r\n"] * 2),
+    "no chunk": (b"POST /api/v1/events HTTP/1.1\r\nHost: localhost\r\n" + CHUNKED + b"no\r\n",),
+    "data behind an upgrade": (HEAD + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\nno",),
+}
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Connection]]:
+    """Every connection that begins."""
+    seen: list[weakref.ref[Connection]] = []
+
+    class Noted(Connection):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            seen.append(weakref.ref(self))
+
+    monkeypatch.setattr("app.api.http.connections.Connection", Noted)
+    return seen
+
+
+async def _said(api: Running, said: tuple[bytes, ...], *, patient: bool) -> None:
+    async with line_to(api) as line:
+        for piece in said:
+            line.writer.write(piece)
+            await line.writer.drain()
+            await asyncio.sleep(0.05)
+        if patient:
+            await line.ended()
+
+
+async def _all_go(api: Running, said: tuple[bytes, ...], connected: list[Any]) -> None:
+    with _without_collector():
+        for patient in (bool(said), False):
+            await _said(api, said, patient=patient)
+        await until(lambda: len(connected) == 2)
+        await until(lambda: not any(each() for each in connected), 10)
+
+
+@pytest.mark.parametrize("said", SAID.values(), ids=SAID)
+async def test_a_connection_goes_with_its_client(
+    api: Running, connected: list[Any], said: tuple[bytes, ...]
+) -> None:
+    await _all_go(api, said, connected)
+
+
+@pytest.fixture
+async def secured(session: ClientSession, tmp_path: Path) -> AsyncIterator[Running]:
+    """The API with TLS of its own."""
+    running = await start(session, certificate=Certificate(*make_pair(tmp_path, "own")))
+    yield running
+    assert running.server is not None
+    await running.server.stop()
+
+
+@pytest.mark.parametrize("said", [(), (HEAD,)], ids=["nothing", "no TLS"])
+async def test_a_connection_that_shakes_no_hands_goes_with_its_client(
+    secured: Running, connected: list[Any], said: tuple[bytes, ...]
+) -> None:
+    await _all_go(secured, said, connected)
