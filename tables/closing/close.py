@@ -219,16 +219,18 @@ def cells_shown(
     period: Period,
     codes: Container[str],
     is_told: Callable[[PeriodCharge], bool] = lambda charge: False,
-) -> Iterator[CellShown]:
+) -> Iterator[CellShown | None]:
     """Yield what a cut after everything folded so far would publish of a period. Change nothing.
 
-    Of metrics of these codes only. `is_told`: of which charges the newest records tell the figures,
-    for later events are in the balance and not in the period.
+    None is a step. Of metrics of these codes only. `is_told`: of which charges the newest records
+    tell the figures, for later events are in the balance and not in the period.
     """
     before = [p for p in timeline.until(period.start_ms) if p.end_ms <= period.start_ms]
     earlier = before[-1] if before else None
     at_cut = PeriodAtCut(partition, name, subscription, period, earlier, OPEN_CUT_MS)
-    for shown in at_cut.closings(partition.views.route_of, codes):
+    for count, shown in enumerate(at_cut.closings(partition.views.route_of, codes), 1):
+        if shown is None or count % CELLS_A_STEP == 0:
+            yield None
         if shown is None or is_told(shown.period_charge):
             continue
         if at_cut.qualifies(shown):
@@ -236,7 +238,9 @@ def cells_shown(
             identity = cell_id(subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)
             yield _cell_shown(identity, shown)
     for told in at_cut.told(partition.views.route_of, codes, is_told):
-        if at_cut.qualifies(told):
+        if told is None:
+            yield None
+        elif at_cut.qualifies(told):
             charge_id, start_ms = told.period_charge.charge.id, period.start_ms
             identity = cell_id(subscription, charge_id, told.name[1], told.grouped_by, start_ms)
             yield _cell_shown(identity, told, told=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
-from decimal import Decimal
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import chain
@@ -43,7 +42,7 @@ from tables.closing.billing import (
 from tables.closing.packed_period import closings_of, shown_of
 from tables.closing.period_before import PeriodBefore
 from tables.closing.reasons import Reasons
-from tables.closing.revision import Alike, Closing, next_revision
+from tables.closing.revision import Alike, Closing, figures_told, next_revision
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharge, PeriodCharges
 from tables.routing.route import Route
@@ -301,8 +300,10 @@ class PeriodAtCut:
                     yield Closing(cell, period_charge, bucket, grouped_by, figures, told)
         if passed and passed.issuperset(self.before.charge_ids()):
             return
-        for cell in [cell for cell in self.before.cells if cell not in seen]:
-            if cell[0] in passed or not (own_cut or cell[0] in followed):
+        for count, cell in enumerate(list(self.before.cells), 1):
+            if count % CELLS_A_STEP == 0:
+                yield None
+            if cell in seen or cell[0] in passed or not (own_cut or cell[0] in followed):
                 continue
             yield from self._published_cell(cell, _NOTHING, codes)
 
@@ -341,8 +342,8 @@ class PeriodAtCut:
         route_of: Callable[[MeterKey], Route],
         codes: Container[str],
         is_told: Callable[[PeriodCharge], bool],
-    ) -> Iterator[Closing]:
-        """Yield published cells as their newest records tell them.
+    ) -> Iterator[Closing | None]:
+        """Yield published cells as their newest records tell them; None is a step.
 
         They are those whose state is forgotten, and those of charges that `is_told` names.
         """
@@ -354,9 +355,13 @@ class PeriodAtCut:
             for span in self._spans_of(charge, route_of((*self.name, metric.code)))
             if has_forgotten(span, self.period)
         }
-        for name, cell in self.before.cells.items():
+        if not gone:
+            return
+        for count, (name, cell) in enumerate(self.before.cells.items(), 1):
+            if count % CELLS_A_STEP == 0:
+                yield None
             if name[0] in gone:
-                yield from self._published_cell(name, _figures_told(cell), codes)
+                yield from self._published_cell(name, figures_told(cell), codes)
 
     @property
     def _own_cut(self) -> bool:
@@ -480,20 +485,3 @@ def _before(charges: PeriodCharges, span: Span, filter_id: str) -> ChargeFilter:
     """
     known = told_of(span.fold.charge, span.fold.metric).filter(filter_id)
     return known or charges.filter_before(span.key.charge_id, filter_id)
-
-
-def _figures_told(cell: PublishedCell) -> CellFigures:
-    """Return the figures of a record."""
-    units, prorated = Decimal(cell.units), cell.prorated_units
-    precise = cell.precise_total_amount_cents
-    return CellFigures(
-        units=units,
-        prorated_units=None if prorated is None else Decimal(prorated),
-        total_aggregated_units=Decimal(cell.total_aggregated_units),
-        precise_total_amount_cents=None if precise is None else Decimal(precise),
-        events_count=cell.events_count,
-        digest=int.from_bytes(cell.digest, "big"),
-        carries=False,
-        period_events=cell.events_count,
-        aggregate=units,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
@@ -152,3 +153,20 @@ def _prorated_text(shown: Closing, billing: BillingText) -> str | None:
 
 def _delta(units: str, previous: str) -> str:
     return plain(EXACT.subtract(EXACT.create_decimal(units), EXACT.create_decimal(previous)))
+
+
+def figures_told(cell: PublishedCell) -> CellFigures:
+    """Return the figures of a record."""
+    units, prorated = Decimal(cell.units), cell.prorated_units
+    precise = cell.precise_total_amount_cents
+    return CellFigures(
+        units=units,
+        prorated_units=None if prorated is None else Decimal(prorated),
+        total_aggregated_units=Decimal(cell.total_aggregated_units),
+        precise_total_amount_cents=None if precise is None else Decimal(precise),
+        events_count=cell.events_count,
+        digest=int.from_bytes(cell.digest, "big"),
+        carries=False,
+        period_events=cell.events_count,
+        aggregate=units,
+    )

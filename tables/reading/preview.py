@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.billing_periods.instants import iso_seconds
-from app.bounds.turns import Steps, drained
+from app.bounds.turns import STEP_ITEMS, Steps, drained, in_order
 from app.definitions.model import HistoryRecord, Subscription
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period, Timeline
@@ -162,7 +162,8 @@ class Preview:
                 for period in timeline.until(self._scope.at_ms):
                     subscription = versions.at(period.fixed_at_ms)
                     if subscription is not None and self._concerns(period):
-                        cells += self._compared(name, subscription, timeline, period)
+                        about = name, subscription, timeline, period
+                        cells += yield from self._compared(*about)
                     yield None
             yield cells
 
@@ -216,36 +217,51 @@ class Preview:
         subscription: Subscription,
         timeline: Timeline,
         period: Period,
-    ) -> Iterator[PreviewedCell]:
+    ) -> Steps[list[PreviewedCell]]:
         about = (name, subscription, timeline, period, self._codes)
-        before, after = (
-            {cell.cell_id: cell for cell in cells_shown(each, *about, is_told)}
-            for each, is_told in (
-                (self.partition, partial(self._is_told, period, ())),
-                (self._shadow, partial(self._is_told, period, self._revising)),
-            )
-        )
-        for cell_id in sorted({**before, **after}):
+        is_told = partial(self._is_told, period, ())
+        before = yield from _by_id(cells_shown(self.partition, *about, is_told))
+        is_told = partial(self._is_told, period, self._revising)
+        after = yield from _by_id(cells_shown(self._shadow, *about, is_told))
+        found: list[PreviewedCell] = []
+        cell_ids = yield from in_order({**before, **after})
+        for count, cell_id in enumerate(cell_ids, 1):
+            if count % STEP_ITEMS == 0:
+                yield
             old, new = before.get(cell_id), after.get(cell_id)
             one = new or old
             if one is None or (old and new and _same_figures(old, new)):
                 continue
             charge, metric, *_ = one.period_charge
             bucket = one.charge_filter
-            yield PreviewedCell(
-                external_customer_id=subscription.external_customer_id,
-                external_subscription_id=subscription.external_id,
-                period_from=iso_seconds(period.start_ms),
-                period_to=iso_seconds(period.to_ms),
-                published=self._is_published(period),
-                charge_id=charge.id,
-                charge_code=charge.code,
-                metric_code=metric.code,
-                filters=None if bucket is None else bucket.values,
-                grouped_by=one.grouped_by,
-                before=None if old is None else figure_texts(old.figures),
-                after=None if new is None else figure_texts(new.figures),
+            found.append(
+                PreviewedCell(
+                    external_customer_id=subscription.external_customer_id,
+                    external_subscription_id=subscription.external_id,
+                    period_from=iso_seconds(period.start_ms),
+                    period_to=iso_seconds(period.to_ms),
+                    published=self._is_published(period),
+                    charge_id=charge.id,
+                    charge_code=charge.code,
+                    metric_code=metric.code,
+                    filters=None if bucket is None else bucket.values,
+                    grouped_by=one.grouped_by,
+                    before=None if old is None else figure_texts(old.figures),
+                    after=None if new is None else figure_texts(new.figures),
+                )
             )
+        return found
+
+
+def _by_id(cells: Iterable[CellShown | None]) -> Steps[dict[str, CellShown]]:
+    """Return cells by id; None is a step."""
+    found: dict[str, CellShown] = {}
+    for cell in cells:
+        if cell is None:
+            yield
+        else:
+            found[cell.cell_id] = cell
+    return found
 
 
 def _same_figures(old: CellShown, new: CellShown) -> bool:

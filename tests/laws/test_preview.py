@@ -62,7 +62,8 @@ def shown(live: Live, codes: frozenset[str], scope: PreviewScope) -> dict[str, F
             assert subscription is not None
             late = published and period.carries_until_ms < partition.checkpoint.append_time_ms
             about = (NAME, subscription, timeline, period, codes)
-            for cell in cells_shown(partition, *about, balances if late else nothing):
+            cells = cells_shown(partition, *about, balances if late else nothing)
+            for cell in filter(None, cells):
                 if cell.figures.events_count or cell.figures.units:
                     found[cell.cell_id] = figure_texts(cell.figures)
     return found

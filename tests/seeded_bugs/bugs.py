@@ -6158,6 +6158,13 @@ BUGS = (
         "tests/simulation/test_preview_since.py::test_what_is_previewed_is_as_from_all_events",
     ),
     Bug(
+        "preview-looks-at-all-groups-in-a-step",
+        "tables/closing/close.py",
+        "        if shown is None or count % CELLS_A_STEP == 0:\n",
+        "        if False:\n",
+        "tests/tables/reading/test_preview.py::test_many_groups_of_a_period_are_compared_by_steps",
+    ),
+    Bug(
         "preview-tells-of-who-is-corrected-meanwhile",
         "tables/reading/preview.py",
         "if name not in self._corrected and self.partition.corrections.touches(name):",

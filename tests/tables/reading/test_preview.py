@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from app.bounds.turns import STEP_ITEMS
 from app.definitions import commands
 from app.definitions.outcome import Rejected
 from app.definitions.what_if import branch_with
@@ -16,8 +17,9 @@ from tables.reading.preview import Preview, PreviewScope
 from tests.tables.closing.test_forgetting import NAME, live
 from tests.world.bodies import charge
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS, ms
-from tests.world.definitions import ORG, SUBSCRIPTION, metric_body
+from tests.world.definitions import ORG, SHORT_SETTINGS, SUBSCRIPTION, definitions_of, metric_body
 from tests.world.events import arrived
+from tests.world.partition import Live
 from tests.world.story import Story
 
 AT = "2024-05-20"
@@ -103,3 +105,34 @@ def test_nothing_is_said_of_who_is_corrected_meanwhile_for_the_first_time() -> N
     job.feed(one.arrived())
     assert job.is_whole()
     assert (any(job.differences()), job.skipped) == (False, [(*NAME, "filtered")])
+
+
+@pytest.mark.parametrize(
+    ("code", "weeks", "steps"), [("sum", 0, 10), ("sum", 3, 19), ("balance", 3, 22)]
+)
+def test_many_groups_of_a_period_are_compared_by_steps(code: str, weeks: int, steps: int) -> None:
+    """One of 30,000 groups held the loop for half a second."""
+    groups, now_ms = 3 * STEP_ITEMS, START_MS + weeks * WEEK_MS + HOUR_MS
+    definitions = definitions_of([code], SHORT_SETTINGS)
+    (plan,) = [line.command for line in definitions if line.command.type == "create_plan"]
+    (made,) = plan.payload["plan"]["charges"]
+    made["properties"] = {"amount": "1", "pricing_group_keys": ["g"]}
+    one = Live(definitions)
+    one.define_all()
+    one.deliver([arrived(code, n, START_MS, v="1.5", g=f"g{n}") for n in range(groups)])
+    one.close_until(now_ms)
+    one.partition.checkpoint.append_time_ms = now_ms
+    kept = {key: value for key, value in made.items() if key != "new_id"}
+    kept |= {"id": made["new_id"], "properties": {"amount": "1"}}
+    command = commands.update_plan(ORG, "plan", {"charges": [kept]})
+    scope = PreviewScope(START_MS, START_MS + 1, START_MS + HOUR_MS)
+    branch = branch_with(one.definitions, ORG, [command], scope.from_ms, scope.to_ms, now_ms)
+    assert not isinstance(branch, Rejected)
+    job = Preview(one.partition, branch.definitions, [NAME], branch.codes, scope)
+    job.feed(one.arrived())
+    assert job.is_whole()
+    (*taken, found) = job.differences()
+    assert found is not None
+    units = [(each.before and each.before.units, each.after and each.after.units) for each in found]
+    assert sorted(units, key=str) == [("1.5", None)] * groups + [(None, "288.0")]
+    assert taken == [None] * steps
