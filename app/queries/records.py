@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import groupby
+from operator import itemgetter
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
 from app.bounds.limits import LISTED_DEPTH
-from app.bounds.turns import STEP_ITEMS, Steps
+from app.bounds.turns import STEP_ITEMS, Steps, in_order
 from app.definitions.model import Subscription
 from app.definitions.timeline import NEVER_MS, Period
 from app.kafka.log_readers import LogRecord
@@ -31,11 +34,16 @@ from app.runtime.topics.published_topic import output_tp
 from app.wire.arrivals import SubscriptionKey
 from app.wire.instant_records import INSTANT_TYPES
 from app.wire.usage_records import cell_id, record_id
+from tables.changelogged.published_period import PublishedCellKey
 from tables.partition.partition import Partition
 
 _TRIES = 6
 _TRY_AGAIN_S = 0.5
 """What the table has published goes out with the next flush."""
+_COMPLETED: Final = "period.completed"
+
+_Cell: TypeAlias = tuple[str, int, int, int]
+"""(cell id, revision, number of the partition, cut in ms): the order within a period."""
 
 
 class _Metric(msgspec.Struct):
@@ -100,17 +108,21 @@ class Records:
         """Find which records of subscriptions at home here are listed."""
         external_id = query.external_subscription_id
         parts = self._routing.asked(organization_id, external_id)
-        listed = First[RecordPlace](offset + limit)
+        listed, total_count = First[RecordPlace](offset + limit), 0
+        periods = First[_Published](offset + limit)
         async with self._engine.scans.place("records", organization_id, external_id or "") as turn:
             for owned in parts:
                 if query.revisions:
                     await self._read_all(owned, organization_id, query, listed, turn)
+                    total_count = listed.count
                 else:
                     names = self._names(owned, organization_id, query)
-                    await turn.run(_newest(owned.state, names, query, listed))
+                    total_count += await turn.run(_published(owned.state, names, query, periods))
+            page = _page(periods, query, offset, limit)
+            places = await turn.run(listed.listed(offset) if query.revisions else page)
             if external_id is None:
                 self._routing.check_same(parts)
-            return RecordPage(await turn.run(listed.listed(offset)), listed.count)
+            return RecordPage(places, total_count)
 
     def _names(
         self, owned: OwnedPartition, organization_id: str, query: RecordQuery
@@ -275,25 +287,75 @@ def _value(place: RecordPlace, record: LogRecord | None) -> bytes:
     return record.value
 
 
-def _newest(
+class _Published(NamedTuple):
+    """A period with records that are asked for, in the order of the listing."""
+
+    external_subscription_id: str
+    before_ms: int
+    """Its start, negative."""
+    subscription_id: str
+    records: int
+    """How many these are."""
+    state: Partition
+    subscription: Subscription
+    period: Period
+
+
+_period_of = itemgetter(0, 1)
+
+
+def _published(
     state: Partition,
     names: Iterator[SubscriptionKey | None],
     query: RecordQuery,
-    listed: First[RecordPlace],
-) -> Steps[None]:
-    """List the newest record of each cell, or of each period its newest completion."""
+    listed: First[_Published],
+) -> Steps[int]:
+    """List periods with records that are asked for; return how many records they have.
+
+    The newest record of each cell, or of each period its newest completion.
+    """
+    total_count = 0
     for name in names:
         yield
         if name is None:
             continue
         for subscription, period in _periods(state, name, query):
             yield
-            places = _places(state, name, subscription, period, query)
-            for number, place in enumerate(places, 1):
-                yield from listed.add(place)
-                # A charge may have fifty thousand groups.
-                if number % STEP_ITEMS == 0:
-                    yield
+            count = yield from _count(state, subscription, period, query)
+            if count:
+                order = name[1], -period.start_ms, subscription.id
+                yield from listed.add(_Published(*order, count, state, subscription, period))
+                total_count += count
+    return total_count
+
+
+def _page(
+    listed: First[_Published], query: RecordQuery, offset: int, limit: int
+) -> Steps[list[RecordPlace]]:
+    """Return the places of a page. Those of periods before it are not made."""
+    places, passed = list[RecordPlace](), 0
+    periods = yield from listed.listed(0)
+    for (external_id, before_ms), found in groupby(periods, _period_of):
+        # Whatever begins at the same time stands in the order of its cells.
+        some = list(found)
+        before, passed = passed, passed + sum(each.records for each in some)
+        yield
+        if passed <= offset:
+            continue
+        cells = list[_Cell]()
+        for each in some:
+            cells += yield from _cells(each, query)
+        for number, (cell, revision, at, cut_ms) in enumerate((yield from in_order(cells)), before):
+            if len(places) == limit:
+                return places
+            if number >= offset:
+                identity = record_id(cell, revision)
+                places.append(
+                    RecordPlace(external_id, before_ms, cell, revision, at, identity, cut_ms)
+                )
+            if number % STEP_ITEMS == 0:
+                yield
+    return places
 
 
 def _periods(
@@ -311,35 +373,62 @@ def _periods(
                 yield subscription, period
 
 
-def _places(
-    state: Partition,
-    name: SubscriptionKey,
-    subscription: Subscription,
-    period: Period,
-    query: RecordQuery,
-) -> Iterator[RecordPlace]:
+def _count(
+    state: Partition, subscription: Subscription, period: Period, query: RecordQuery
+) -> Steps[int]:
+    """Return how many records of a period are asked for."""
+    cells, completions = state.published.counts((subscription.id, period.start_ms))
+    if query.type == _COMPLETED:
+        return completions if query.metric_code is None else 0
+    if not cells or query.type is None is query.metric_code:
+        return cells
+    count = 0
+    for number, key in enumerate(_keys(state, subscription, period, query), 1):
+        count += key is not None
+        if number % STEP_ITEMS == 0:
+            yield
+    return count
+
+
+def _keys(
+    state: Partition, subscription: Subscription, period: Period, query: RecordQuery
+) -> Iterator[PublishedCellKey | None]:
+    """Yield the published cells of a period; None: one that is not asked for."""
     published = state.published.find((subscription.id, period.start_ms))
-    if published is None:
-        return
-    order, start_ms = (name[1], -period.start_ms), period.start_ms
-    if query.type == "period.completed":
-        if published.revision >= 0 and query.metric_code is None:
-            cell = cell_id(subscription, None, None, None, start_ms)
-            identity = record_id(cell, published.revision)
-            yield RecordPlace(
-                *order, cell, published.revision, state.number, identity, published.cut_ms
-            )
-        return
+    cells = {} if published is None else published.cells
     charges = state.routes.charges_of(subscription, period)
-    for key, newest in published.cells.items():
-        kind = "usage.recorded" if newest.revision == 0 else "usage.revised"
-        last = charges.last(key[0])
-        code = None if last is None else last.metric.code
-        if query.type in (None, kind) and query.metric_code in (None, code):
+    # More may be published meanwhile.
+    for key in list(cells) if isinstance(cells, dict) else cells:
+        is_asked = True
+        if query.metric_code is not None:
+            last = charges.last(key[0])
+            is_asked = last is not None and last.metric.code == query.metric_code
+        if is_asked and query.type is not None:
+            is_new = cells[key].revision == 0
+            is_asked = query.type == ("usage.recorded" if is_new else "usage.revised")
+        yield key if is_asked else None
+
+
+def _cells(one: _Published, query: RecordQuery) -> Steps[list[_Cell]]:
+    """Return the cells of a period that are asked for, or its completion."""
+    state, subscription, period, start_ms = one.state, one.subscription, one.period, -one.before_ms
+    published = state.published.find((subscription.id, start_ms))
+    if published is None:
+        return []
+    if query.type == _COMPLETED:
+        cell = cell_id(subscription, None, None, None, start_ms)
+        return [(cell, published.revision, state.number, published.cut_ms)]
+    charges, cells = state.routes.charges_of(subscription, period), list[_Cell]()
+    for number, key in enumerate(_keys(state, subscription, period, query), 1):
+        if key is not None:
+            newest = published.cells[key]
             grouped_by = tuple(zip(charges.keys_of(key), key[2], strict=False))
             cell = cell_id(subscription, key[0], key[1], grouped_by, start_ms)
-            identity = record_id(cell, newest.revision)
-            yield RecordPlace(*order, cell, newest.revision, state.number, identity, newest.cut_ms)
+            cells.append((cell, newest.revision, state.number, newest.cut_ms))
+        # A charge may have fifty thousand groups.
+        if number % STEP_ITEMS == 0:
+            yield
+    return cells
 
 
 def _cuts(

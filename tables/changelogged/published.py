@@ -18,6 +18,7 @@ from tables.changelogged.published_period import (
     PublishedCell,
     PublishedCellKey,
     PublishedPeriod,
+    counts_in,
     cut_of_row,
     has_rows,
     period_of,
@@ -97,6 +98,22 @@ class PublishedTable(Changelogged):
             return None
         period = self.periods[name] = period_of(piece)
         return period
+
+    def counts(self, name: PeriodKey) -> tuple[int, int]:
+        """Return how many cells of a period are published, and how many completions: one, or none.
+
+        Of what is not at hand it reads no cell, and keeps nothing: it is asked of very many.
+
+        Raises:
+            PiecesLost: as `find` does.
+        """
+        period = self.periods.get(name)
+        if period is not None:
+            return len(period.cells), int(period.revision >= 0)
+        if name in self._absent:
+            return 0, 0
+        piece = self._empty.get(name) or self._piece_of(name)
+        return (0, 0) if piece is None else counts_in(piece)
 
     def begin_cut(self, cut_ms: int) -> None:
         """Note that a cut is taken, which closes everybody once: `first_ms`."""

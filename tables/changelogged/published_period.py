@@ -218,6 +218,13 @@ def rows_of(piece: bytes) -> dict[bytes, bytes]:
     return dict(paired(_decode_rows(piece)))
 
 
+def counts_in(piece: bytes) -> tuple[int, int]:
+    """Return how many cells a piece has, and how many completions: one, or none."""
+    rows = rows_of(piece)
+    completions = int(COMPLETION in rows)
+    return len(rows) - completions - (SUMS in rows), completions
+
+
 def name_of_cell(packed: bytes) -> PublishedCellKey:
     """Return the name of a cell from its packed name."""
     if packed[0] == _ARRAY_OF_FOUR:

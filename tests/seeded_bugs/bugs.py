@@ -4732,6 +4732,20 @@ BUGS = (
         "tests/app/offline/test_statement.py::test_it_shows_nothing_of_others",
     ),
     Bug(
+        "records-of-periods-before-the-page-made",
+        "app/queries/records.py",
+        "        if passed <= offset:\n",
+        "        if not passed:\n",
+        "tests/app/queries/test_newest_records.py::test_what_is_not_on_the_page_is_counted_only",
+    ),
+    Bug(
+        "sums-of-a-period-counted-as-a-cell",
+        "tables/changelogged/published_period.py",
+        "len(rows) - completions - (SUMS in rows)",
+        "len(rows) - completions",
+        "tests/tables/changelogged/test_published.py::test_what_is_counted_is_not_kept_at_hand",
+    ),
+    Bug(
         "records-behind-others-of-their-cut-not-found",
         "app/queries/records.py",
         "by_cut.setdefault(order[:1], set()).update(ids)",

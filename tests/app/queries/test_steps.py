@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.meter.evidence import WindowUsage
-from app.meter.records import RecordPlace, RecordQuery
-from app.queries.listing import First
-from app.queries.records import _newest
 from app.queries.replay import Feed, Replay
 from app.queries.series import usage_series
 from app.queries.trace import ASKED_AT_ONCE, entries_of, first_entry, trace
@@ -118,18 +114,6 @@ async def test_a_series_of_very_many_windows_is_made_in_turns() -> None:
     )
     # Once they are computed, and once they are made into what is answered.
     assert replay.turn.steps >= 2 * count // STEP_ITEMS  # type: ignore[attr-defined]
-
-
-def test_newest_records_of_a_period_with_very_many_cells_are_listed_by_steps() -> None:
-    told = Story().metric("m", "sum_agg").plan({"properties": {"pricing_group_keys": ["g"]}})
-    told.subscribe()
-    for number in range(5 * STEP_ITEMS):
-        told.send("2024-01-02", v="1", g=f"g{number}")
-    state, listed = told.meter("2024-02-10").partition, First[RecordPlace](10)
-    steps = _newest(state, iter([(ORG, SUBSCRIPTION)]), RecordQuery(), listed)
-    found = [listed.count for _ in steps]
-    assert listed.count == 5 * STEP_ITEMS
-    assert max(b - a for a, b in pairwise([*found, listed.count])) <= STEP_ITEMS
 
 
 def test_an_id_alone_is_looked_up_under_all_subscriptions_of_its_organization() -> None:

@@ -94,6 +94,21 @@ def test_each_period_is_found_as_it_was_put(tmp_path: Path, on_disk: bool) -> No
         assert each.sum == sum_of(changelog)
 
 
+def test_what_is_counted_is_not_kept_at_hand(tmp_path: Path) -> None:
+    table, changelog = PublishedTable(store_in(tmp_path)), list[tuple[bytes, bytes | None]]()
+    large: dict[PublishedCellKey, PublishedCell] = {
+        (CHARGE, None, (f"{group}",)): cell(0, 1) for group in range(20)
+    }
+    for key, one in large.items():
+        table.put_cell(("s", 0), key, one)
+    table.put_completion(("s", 0), 0, 1)
+    table.put_completion(("s", 1), 0, 1)
+    for _ in range(2):
+        assert [table.counts(("s", start)) for start in range(3)] == [(20, 1), (0, 1), (0, 0)]
+        flush(table, changelog)
+        assert not table.periods
+
+
 def test_who_closes_a_period_asks_local_disk_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,7 +203,10 @@ def test_a_start_finds_what_was_committed_last(
                 mine.revision += 1
                 table.put_completion(name, mine.revision, cut_ms)
         elif kind == "look":
-            found, known = table.find(name), periods.get(name)
+            known = periods.get(name)
+            counts = (0, 0) if known is None else (len(known.cells), int(known.revision >= 0))
+            assert table.counts(name) == counts
+            found = table.find(name)
             assert (found is None) == (known is None)
             if found is not None and known is not None:
                 assert found.cells == known.cells

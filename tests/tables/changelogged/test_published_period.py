@@ -14,6 +14,7 @@ from tables.changelogged.published_period import (
     PublishedCell,
     PublishedCellKey,
     PublishedPeriod,
+    counts_in,
     period_of,
 )
 from tests.world.profiles import examples
@@ -58,6 +59,7 @@ def test_it_tells_the_same_after_any_revisions(
             for each in (packed, plain):
                 each.revision, each.cut_ms = each.revision + 1, cut_ms
             packed = period_of(packed.piece())
+            assert counts_in(packed.piece()) == (len(plain.cells), 1)
             assert_same(packed, plain, cut_ms)
     if is_loaded:
         # The changelog of later revisions comes upon the piece of before.
