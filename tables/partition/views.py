@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 
-from app.bounds.turns import Steps
+from app.bounds.turns import STEP_ITEMS, Steps, batches, drained
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Span
 from tables.cells.keys import CellKey, SpanKey
@@ -70,7 +69,8 @@ class Views:
         known = self._event_ranges.find(meter_key[:2], meter_key[2]) is not None
         route = view.routes.get((meter_key[2], known))
         if route is None or any(span.key in self._routes.spans for span in route.spans):
-            route = view.routes[meter_key[2], known] = self._made(meter_key, view, known=known)
+            route = drained(self._making(meter_key, view, known=known))
+            view.routes[meter_key[2], known] = route
         if known:
             self._routes.lead_by(route)
         return route
@@ -80,31 +80,53 @@ class Views:
         for _, timeline in self._routes.timelines.of(name):
             yield from timeline.reaching(self._definitions.append_time_ms)
 
-    def _view_of(self, name: SubscriptionKey) -> _View:
-        standing = self._standing
-        stamp = (
-            self._routes.told_of,
-            self._definitions.offset,
-            standing.of(name),
-            standing.history_ms,
-        )
+    def making(self, name: SubscriptionKey) -> Steps[None]:
+        """Make by steps what routes are read from, if many cells are packed.
+
+        What comes between two steps has it made anew, by whoever asks.
+        """
+        if not self._packing.has_cells(name, STEP_ITEMS + 1):
+            return
         view = self._kept.get(name)
-        if view is None or view.stamp != stamp or not self._packing.has(view.pieces):
+        if view is None or not self._holds(name, view):
+            view = _View(self._stamp(name), self._packing.pieces(name), {})
+            for some in batches(self._packing.read(name), STEP_ITEMS):
+                for key, cells in by_span(some).items():
+                    view.cells.setdefault(key, []).extend(cells)
+                yield
+        for code in tuple(self._event_ranges.codes_of(name)):
+            if (code, True) not in view.routes:
+                route = yield from self._making((*name, code), view, known=True)
+                view.routes.setdefault((code, True), route)
+        if self._holds(name, view):
+            self._keep(name, view)
+
+    def _view_of(self, name: SubscriptionKey) -> _View:
+        view = self._kept.get(name)
+        if view is None or not self._holds(name, view):
             pieces, cells = self._packing.pieces(name), by_span(self._packing.read(name))
-            # One in the place of another would go first.
-            self._kept.pop(name, None)
-            view = self._kept[name] = _View(stamp, pieces, cells)
-            self._keep_few()
+            view = _View(self._stamp(name), pieces, cells)
+            self._keep(name, view)
         self._kept.move_to_end(name)
         return view
 
-    def _keep_few(self) -> None:
+    def _holds(self, name: SubscriptionKey, view: _View) -> bool:
+        return view.stamp == self._stamp(name) and self._packing.has(view.pieces)
+
+    def _stamp(self, name: SubscriptionKey) -> _Stamp:
+        standing, offset = self._standing, self._definitions.offset
+        return self._routes.told_of, offset, standing.of(name), standing.history_ms
+
+    def _keep(self, name: SubscriptionKey, view: _View) -> None:
+        # One in the place of another would go first.
+        self._kept.pop(name, None)
+        self._kept[name] = view
         size = sum(view.size for view in self._kept.values())
         while len(self._kept) > 1 and (len(self._kept) > KEPT_NAMES or size > KEPT_BYTES):
             _, gone = self._kept.popitem(last=False)
             size -= gone.size
 
-    def _made(self, meter_key: MeterKey, view: _View, *, known: bool) -> Route:
+    def _making(self, meter_key: MeterKey, view: _View, *, known: bool) -> Steps[Route]:
         """Return a route of its own, with the cells that `Packing.route_of` would give it."""
         if known:
             route = self._routes.compile(meter_key, *self._standing.of(meter_key[:2]))
@@ -115,10 +137,15 @@ class Views:
         else:
             route = self._routes.compile(meter_key)
         for span in route.spans:
-            self._fill(span, view.cells.get(span.key, ()))
+            self._fill(span)
+            # Cells that nothing leads to are found by whoever folds them next.
+            for some in batches(view.cells.get(span.key, ()), STEP_ITEMS):
+                unpack_into(span, some)
+                yield
         return route
 
-    def _fill(self, span: Span, packed: Iterable[tuple[CellKey, Packed]]) -> None:
+    def _fill(self, span: Span) -> None:
+        """Give a span what its live one has."""
         live = self._routes.spans.get(span.key)
         if live is not None:
             # The live span may be of another code, which its charge was about before.
@@ -129,5 +156,3 @@ class Views:
             span.sets, span.generation = dict(live.sets), live.generation
         elif span.fold.unique:
             span.generation = self._routes.generation_now
-        # Cells that nothing leads to are found by whoever folds them next.
-        unpack_into(span, packed)

@@ -64,6 +64,7 @@ def current_usage_steps(
 
     What is folded between them may be in some rows: `as_of` is what is in all of them.
     """
+    yield from partition.views.making(name)
     timelines = partition.timelines.of(name)
     for versions, timeline in reversed(timelines):
         subscription = versions.at()

@@ -4476,6 +4476,13 @@ BUGS = (
         "tests/tables/changelogged/test_packed_rows.py::test_cells_are_counted_without_being_read",
     ),
     Bug(
+        "usage-unpacks-all-cells-at-once",
+        "tables/reading/usage.py",
+        "    yield from partition.views.making(name)\n",
+        "",
+        "tests/tables/partition/test_views.py::test_very_many_packed_cells_are_looked_at_by_steps",
+    ),
+    Bug(
         "promised-plans-go-unseen",
         "app/definitions/indexes/coded.py",
         "self.changed += promised.holders",
