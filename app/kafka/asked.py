@@ -11,7 +11,7 @@ from app.kafka.clients import NOT_TAKEN
 from app.meter.errors import Unavailable
 
 READ_WITHIN_S: Final = 5.0
-"""Seconds the brokers have to answer. A worker waits twice as long for another worker."""
+"""Seconds the brokers, or Redis, have to answer. A worker waits twice as long for another one."""
 
 
 @asynccontextmanager

@@ -54,7 +54,7 @@ class Usage:
         work = Work("request", "current_usage", *name)
         missing = await self._engine.shared.turns.run(work, members_ahead(owned.state, name))
         if missing:
-            await owned.members.prefetch(missing)
+            await owned.members.prefetch_soon(missing)
         steps = current_usage_steps(owned.state, name, at_ms, presented_by)
         return await self._engine.shared.turns.run(work, steps)
 
@@ -95,7 +95,7 @@ class Usage:
             work, members_ahead(owned.state, name, arrival)
         )
         if missing:
-            await owned.members.prefetch(missing)
+            await owned.members.prefetch_soon(missing)
         return await self._engine.shared.turns.run(work, estimated(owned.state, name, arrival))
 
     async def regrouped_usage(

@@ -4053,6 +4053,22 @@ BUGS = (
         "tests/simulation/test_mending.py::test_epochs_never_go_back",
     ),
     Bug(
+        "query-that-waits-for-redis-for-ever",
+        "app/runtime/partition/member_sync.py",
+        "async with asyncio.timeout(READ_WITHIN_S):",
+        "async with asyncio.timeout(None):",
+        "tests/app/runtime/partition/test_member_sync.py"
+        "::test_a_query_does_not_wait_for_a_redis_that_stalls",
+    ),
+    Bug(
+        "fill-of-members-ends-with-the-query",
+        "app/runtime/partition/member_sync.py",
+        "await asyncio.wait([refilling])",
+        "await refilling",
+        "tests/app/runtime/partition/test_member_sync.py"
+        "::test_members_are_filled_in_although_no_query_waits_for_the_end",
+    ),
+    Bug(
         "lost-while-filled-taken-for-whole",
         "app/redis/members.py",
         "self._expected[number] = {mark}",

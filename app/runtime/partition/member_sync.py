@@ -12,9 +12,11 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from app.kafka.asked import READ_WITHIN_S
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.topics import MEMBERS_CHANGELOG
 from app.log import facts
+from app.meter.errors import Unavailable
 from app.redis.errors import MembersLost, MembersSilent
 from app.redis.members import MemberStore, Packed, SomeMembers
 from app.runtime.partition.commit import Commits, MemberChanges
@@ -56,6 +58,7 @@ class MemberSync:
         """Number of the last flush that the members store reflects."""
         self._unstored = Unstored()
         self._storer: asyncio.Task[None] | None = None
+        self._refilling: asyncio.Task[None] | None = None
 
     @property
     def unstored(self) -> int:
@@ -63,9 +66,26 @@ class MemberSync:
         return len(self._unstored)
 
     async def prefetch(self, missing: list[MemberKey]) -> None:
-        """Give the tables members that they ask for."""
+        """Give the tables members that the fold asks for, however long it takes."""
         with self._life.waiting(State.WAITING_FOR_MEMBERS):
-            packed = await self._load(missing)
+            await self._look_up(missing)
+
+    async def prefetch_soon(self, missing: list[MemberKey]) -> None:
+        """Give the tables members that a query asks for; the fold does not wait for them.
+
+        Raises:
+            Unavailable: they are not here within `READ_WITHIN_S`, or never will be.
+        """
+        try:
+            async with asyncio.timeout(READ_WITHIN_S):
+                await self._look_up(missing)
+        except TimeoutError as error:
+            raise Unavailable("Redis does not give members now") from error
+        if self._life.is_given_up():
+            raise Unavailable(f"partition {self._state.number} was given up")
+
+    async def _look_up(self, missing: list[MemberKey]) -> None:
+        packed = await self._load(missing)
         for name, value in zip(missing, packed, strict=True):
             self._state.members.fill(name, value)
 
@@ -76,10 +96,8 @@ class MemberSync:
             if self._life.is_given_up():
                 # A newer owner fills them in, and nothing of what is folded here will be flushed.
                 return [None] * len(names)
-            self._tell_lost(lost)
-        # What is not flushed, or not stored yet, is at hand in the table and not asked for.
-        async with self._storing:
-            await self._refill()
+            # What is not flushed, or not stored yet, is at hand in the table and not asked for.
+            await self._give_back(lost)
         return await self._load(names)
 
     async def stored(self, keys: Sequence[SetKey]) -> list[Packed] | None:
@@ -102,9 +120,21 @@ class MemberSync:
             except MembersSilent:
                 return None
             except MembersLost as lost:
-                self._tell_lost(lost)
-            async with self._storing:
-                await self._refill()
+                await self._give_back(lost)
+
+    async def _give_back(self, lost: MembersLost) -> None:
+        """Wait until the store is filled in again; that goes on if a query waits no longer."""
+        self._tell_lost(lost)
+        if self._refilling is None or self._refilling.done():
+            self._refilling = asyncio.create_task(self._refill_alone())
+        refilling = self._refilling
+        await asyncio.wait([refilling])
+        if not refilling.cancelled():
+            refilling.result()
+
+    async def _refill_alone(self) -> None:
+        async with self._storing:
+            await self._refill()
 
     def _tell_lost(self, lost: MembersLost) -> None:
         log.warning(_REFILLED, lost, extra=facts("note", partition=self._state.number))
@@ -174,10 +204,12 @@ class MemberSync:
 
     async def halt(self) -> None:
         """Leave the members store alone from here on; the next flush would go on with it."""
-        storer, self._storer = self._storer, None
-        if storer is not None:
-            storer.cancel()
-            await asyncio.wait([storer])
+        running = [each for each in (self._storer, self._refilling) if each is not None]
+        self._storer = self._refilling = None
+        for each in running:
+            each.cancel()
+        if running:
+            await asyncio.wait(running)
 
 
 class Unstored:
