@@ -21,7 +21,7 @@ from faust.types import TP
 
 from app.kafka.faust_app import MeterApp, make_app
 from app.kafka.log_readers import read_to_end
-from app.kafka.placing import LOG_START, TakenOver
+from app.kafka.placing import LOG_START
 from app.kafka.topics import CELLS_CHANGELOG, EVENTS_REKEYED, ensure_topics
 from app.kafka.transactions import PartitionProducer, Record
 from app.local_servers.kafka import LocalKafka
@@ -49,11 +49,15 @@ class NothingKept:
     def __init__(self, settings: Settings) -> None:
         self.topics = (settings.topic(settings.raw_topic), settings.topic(EVENTS_REKEYED))
         self.assigned = asyncio.Event()
+        self.app: MeterApp
+        self._beginning: list[asyncio.Task[bool]] = []
 
-    async def assign(self, partitions: frozenset[int]) -> TakenOver:
+    async def assign(self, partitions: frozenset[int]) -> None:
         self.assigned.set()
-        tps = [TP(topic, number) for topic in self.topics for number in partitions]
-        return TakenOver(dict.fromkeys(tps, LOG_START))
+        for number in partitions:
+            offsets = dict.fromkeys((TP(topic, number) for topic in self.topics), LOG_START)
+            delivering = self.app.batches.deliver_from(number, offsets)
+            self._beginning.append(asyncio.create_task(delivering))
 
     async def release(self, partitions: frozenset[int]) -> None:
         """There is nothing to flush."""
@@ -66,18 +70,18 @@ class NothingKept:
 async def deliver(settings: Settings, count: int) -> None:
     """Everything in the raw topic, through the transport."""
     owner = NothingKept(settings)
-    app: MeterApp = make_app(settings, owner)
+    app = owner.app = make_app(settings, owner)
     done = asyncio.Event()
     taken = 0
 
     @app.agent(app.batch_topic())
     async def take(stream: Any) -> None:
         nonlocal taken
-        async for batch in stream:
-            if not app.batches.take(batch):
-                continue
-            taken += len(batch)
-            app.batches.acknowledge(batch)
+        async for batches in stream:
+            for batch in batches:
+                if app.batches.take(batch):
+                    taken += len(batch)
+                    app.batches.acknowledge(batch)
             if taken >= count:
                 done.set()
 

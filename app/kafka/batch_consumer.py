@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import ConsumerStoppedError, KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, LeaderNotAvailableError
 from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -28,7 +28,6 @@ from app.kafka.joined import Joined
 from app.kafka.placing import (
     DeliveryBroken,
     PartitionOwner,
-    TakenOver,
     checked,
     common_partitions,
     require_all,
@@ -173,7 +172,7 @@ class BatchConsumer(QuietConsumer):
         self._owned: frozenset[int] = frozenset()
         self._ownership = asyncio.Lock()
         self._ends = Joined(self._told_ends)
-        self._taking: asyncio.Task[TakenOver] | None = None
+        self._taking: asyncio.Task[None] | None = None
         self._next: dict[TP, int] = {}
         self._unacknowledged: defaultdict[TP, deque[int]] = defaultdict(deque)
         self._acknowledged: defaultdict[TP, set[int]] = defaultdict(set)
@@ -284,10 +283,13 @@ class BatchConsumer(QuietConsumer):
         Raises:
             OffsetsLost: the log has no such offset.
             DeliveryBroken: the offsets are not of all of its logs.
+            KafkaError: a log has no leader now, or no broker answers.
         """
         require_all(self._of(partition), offsets)
         # Before its turn: partitions that wait for theirs ask together.
         ends = await self._ends.answers(offsets)
+        if leaderless := sorted(offsets.keys() - ends.keys()):
+            raise LeaderNotAvailableError(", ".join(f"{tp.topic}/{partition}" for tp in leaderless))
         async with self._ownership:
             if self._released or partition not in self._owned:
                 return False
@@ -408,19 +410,17 @@ class BatchConsumer(QuietConsumer):
         await self.commit()
 
     async def perform_seek(self) -> None:
-        """Let the owner take over the assigned partitions, and seek to the end of its state."""
+        """Let the owner take over the assigned partitions: it has each delivered from its state."""
         async with self._loudly():
-            await self._seek_to_state()
+            await self._begin_taking()
 
-    async def _seek_to_state(self) -> None:
+    async def _begin_taking(self) -> None:
         self._turn += 1
         turn = self._turn
         try:
             async with self._ownership:
-                taken = await self._take_over(turn)
-                self._begin_era(taken)
-            if taken.offsets:
-                await self.seek_wait(taken.offsets)
+                await self._take_over(turn)
+                self._begin_era()
         except RebalanceAgain:
             raise
         except Exception as error:
@@ -429,18 +429,18 @@ class BatchConsumer(QuietConsumer):
             await self.app.crash(error)
             raise
 
-    def _begin_era(self, taken: TakenOver) -> None:
+    def _begin_era(self) -> None:
         # In this order: who fetches looks at the era first.
-        self.held = frozenset(tp for number in taken.coming for tp in self._of(number))
+        self.held = frozenset(tp for number in self._owned for tp in self._of(number))
         self.era += 1
         self._released = False
         self._queued.clear()
         self.full = frozenset()
         self._unacknowledged.clear()
         self._acknowledged.clear()
-        self._next = dict(taken.offsets)
+        self._next.clear()
 
-    async def _take_over(self, turn: int) -> TakenOver:
+    async def _take_over(self, turn: int) -> None:
         if turn != self._turn:
             raise RebalanceAgain
         taking = self._taking = asyncio.ensure_future(self._take())
@@ -455,25 +455,19 @@ class BatchConsumer(QuietConsumer):
             if not taking.cancelled() and (error := taking.exception()):
                 self.log.warning("Taking over failed in a rebalance: %r", error)
             raise RebalanceAgain
-        return taking.result()
+        taking.result()
 
-    async def _take(self) -> TakenOver:
+    async def _take(self) -> None:
         assigned = {TP(tp.topic, tp.partition) for tp in self.assignment()}
         self._owned = common_partitions(assigned, self.app.batch_topics)
-        stored, coming = await self.app.partition_owner.assign(self._owned)
-        at_hand = {tp for tp in assigned if tp.partition not in coming}
-        require_all(at_hand, stored)
-        if not coming <= self._owned:
-            raise DeliveryBroken(f"{sorted(coming - self._owned)} are coming, but not assigned")
-        return TakenOver(await self._checked(stored) if stored else {}, coming)
-
-    async def _checked(self, stored: Mapping[TP, int]) -> dict[TP, int]:
-        """Return the offsets to go on at; raise OffsetsLost if a log does not have one."""
-        ends = await self._ends.answers(stored)
-        return {tp: checked(tp, at, *ends[tp]) for tp, at in stored.items()}
+        await self.app.partition_owner.assign(self._owned)
 
     async def _told_ends(self, tps: Collection[TP]) -> dict[TP, tuple[int, int]]:
-        """Return where logs begin and end."""
-        starts = await self.earliest_offsets(*tps)
-        ends = await self.highwaters(*tps)
-        return {tp: (starts[tp], ends[tp]) for tp in tps}
+        """Return where logs begin and end; those that have no leader now are left out.
+
+        aiokafka waits for a leader, and with it all that is asked of the consumer's thread.
+        """
+        led = await self._thread.call_thread(self._thread._ensure_consumer().led, tps)
+        starts = await self.earliest_offsets(*led)
+        ends = await self.highwaters(*led)
+        return {tp: (starts[tp], ends[tp]) for tp in led}

@@ -288,6 +288,13 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         await self._learn(partitions)
         return dict(await super().end_offsets(partitions))
 
+    async def led(self, partitions: Iterable[TopicPartition]) -> list[TopicPartition]:
+        """Return which of the partitions have a leader now."""
+        await self._client.force_metadata_update()
+        leader_of = self._client.cluster.leader_for_partition
+        # -1: there is none. None: the partition is not known.
+        return [tp for tp in partitions if (leader := leader_of(tp)) is not None and leader >= 0]
+
     async def _learn(self, partitions: Iterable[TopicPartition]) -> None:
         """Ask where all partitions are at once.
 

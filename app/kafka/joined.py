@@ -31,6 +31,8 @@ class Joined(Generic[Key, Answer]):
     async def answers(self, keys: Iterable[Key]) -> dict[Key, Answer]:
         """Return what brokers answer for these keys, asked for after this call.
 
+        Keys that they tell nothing of are left out.
+
         Raises:
             KafkaError: they do not answer.
         """
@@ -50,11 +52,9 @@ class Joined(Generic[Key, Answer]):
                         len(question.keys),
                         error,
                     )
-                    question.answers = {}
-        told = question.answers
-        left = wanted - told.keys()
-        others = await self._ask(left) if left else {}
-        return {key: told[key] if key in told else others[key] for key in wanted}
+                    question.answers, question.failed = {}, True
+        told = await self._ask(wanted) if question.failed else question.answers
+        return {key: told[key] for key in wanted & told.keys()}
 
 
 class _Question(Generic[Key, Answer]):
@@ -63,3 +63,4 @@ class _Question(Generic[Key, Answer]):
     def __init__(self) -> None:
         self.keys: set[Key] = set()
         self.answers: Mapping[Key, Answer] | None = None
+        self.failed = False

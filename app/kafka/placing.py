@@ -6,7 +6,7 @@ The group gives them, the owner of the state says from where on, and the transpo
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from faust.types import TP
 
@@ -20,20 +20,14 @@ class DeliveryBroken(Exception):
     """A promise of the transport does not hold; going on would fold too much or too little."""
 
 
-class TakenOver(NamedTuple):
-    """What the owner has of the partitions that it was given."""
-
-    offsets: Mapping[TP, int]
-    """The next offset to fold (or LOG_START) of the raw and the rekeyed topic for each at hand."""
-    coming: frozenset[int] = frozenset()
-    """The others. They are held; the owner calls `deliver_from` once it has one."""
-
-
 class PartitionOwner(Protocol):
     """Keeps the state of the partitions. The two calls never overlap."""
 
-    async def assign(self, partitions: frozenset[int]) -> TakenOver:
-        """Take over `partitions`, all that this worker has now; drop the state of others.
+    async def assign(self, partitions: frozenset[int]) -> None:
+        """Begin to take over `partitions`, all that this worker has now; drop the state of others.
+
+        They are held: the owner calls `deliver_from` for each once it has it, with the next offset
+        to fold (or LOG_START) of the raw and the rekeyed topic. So none waits for another.
 
         May be called again for the same partitions, and be cancelled by a rebalance; `release`
         follows then. An exception crashes the app.

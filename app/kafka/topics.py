@@ -210,7 +210,7 @@ async def ensure_topics(settings: Settings, admin: Admin) -> list[str]:
     await _check(present, settings, admin)
     made = await _create(absent, settings, admin)
     # Another worker, with other settings, may have been first.
-    await _check(absent, settings, admin)
+    await _check(absent, settings, admin, made=True)
     return made
 
 
@@ -265,10 +265,12 @@ async def _create(specs: Sequence[TopicSpec], settings: Settings, admin: Admin) 
     return [name for name, code, _ in answer.topic_errors if not code]
 
 
-async def _check(specs: Sequence[TopicSpec], settings: Settings, admin: Admin) -> None:
+async def _check(
+    specs: Sequence[TopicSpec], settings: Settings, admin: Admin, *, made: bool = False
+) -> None:
     if not specs:
         return
-    found = await _describe([spec.name for spec in specs], admin)
+    found = await _describe([spec.name for spec in specs], admin, made=made)
     if complaints := _complaints(specs, found, settings):
         raise TopicRefused("\n".join(complaints))
     for spec in specs:
@@ -333,14 +335,21 @@ def _complaints(
     return _partition_complaints(specs, found, settings) + wrong_configs
 
 
-async def _describe(names: Sequence[str], admin: Admin) -> dict[str, _Found]:
-    """Return what the brokers have, once all that are asked know every topic, with its leaders."""
+async def _describe(names: Sequence[str], admin: Admin, *, made: bool = False) -> dict[str, _Found]:
+    """Return what the brokers have, once all that are asked know every topic.
+
+    `made`: they were made just now, and get their leaders yet.
+    """
     async with asyncio.timeout(CHECK_TIMEOUT_S):
         while True:
             topics = await admin.describe_topics(list(names))
-            if not any(_unsettled(topic) for topic in topics):
+            leaderless = [each for topic in topics for each in _leaderless(topic)]
+            if not any(topic["error_code"] for topic in topics) and not (made and leaderless):
                 break
             await asyncio.sleep(RECHECK_S)
+        if leaderless:
+            # It may be away for long: all others go on meanwhile.
+            log.warning("No broker leads %s", ", ".join(leaderless))
         while (configs := await _configs(names, admin)) is None:
             await asyncio.sleep(RECHECK_S)
     return {
@@ -364,10 +373,10 @@ async def _configs(names: Sequence[str], admin: Admin) -> dict[str, dict[str, st
     return found
 
 
-def _unsettled(topic: Mapping[str, Any]) -> bool:
-    return bool(topic["error_code"]) or any(
-        partition["leader"] < 0 for partition in topic["partitions"]
-    )
+def _leaderless(topic: Mapping[str, Any]) -> list[str]:
+    """Return the partitions of a topic that have no leader."""
+    name, partitions = topic["topic"], topic["partitions"]
+    return [f"{name}/{each['partition']}" for each in partitions if each["leader"] < 0]
 
 
 def _partition_complaints(

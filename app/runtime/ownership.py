@@ -1,8 +1,9 @@
 """Ownership: which partitions are this worker's, and how one comes, goes and comes back.
 
 The group decides (`assign`, `release`). A partition is owned: it folds, and its agents run. Or it
-is parked: released, but still ours unless somebody else has taken it. Or it is restored: it is new
-here, or it failed. Any other is not ours. What is owned never waits for what is restored.
+is parked: released, but still ours unless somebody else has taken it. Or it is brought: taken back
+from the parked, or restored, as it is new here or failed. Any other is not ours. None waits for
+another one that is brought.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
 from app.errors import StackError
+from app.kafka.clients import NOT_TAKEN
 from app.kafka.names import TP
-from app.kafka.placing import TakenOver
 from app.kafka.transactions import Fenced
 from app.log import facts, told
 from app.meter.errors import BeyondRetention
@@ -39,6 +40,8 @@ _MENDED_AFTER_S = 0.5
 _MENDED_AFTER_MOST_S = 30.0
 """What fails again and again is restored ever less often, and others have the time."""
 _SOUND_AFTER_S = 120.0
+_DELIVERED_AFTER_S = 1.0
+"""How often the brokers are asked again about logs that had no leader."""
 _UNCOLLECTED_S = 60.0
 """The collector rests for so long at most while partitions are restored: others fold meanwhile."""
 
@@ -141,10 +144,8 @@ class Ownership(Generic[P]):
         self._tally = tally
         self._owned: dict[int, P] = {}
         self._parked: dict[int, P] = {}
-        self._reclaiming: frozenset[int] = frozenset()
-        """Partitions that are looked at: they are taken back, or have to be restored."""
         self._new: set[int] = set()
-        """Partitions that are restored since they were given to us."""
+        """Partitions that are brought since they were given to us."""
         self.was_whole = False
         """Whether all of some partitions that were given to us were owned at a time."""
         self.assigned: frozenset[int] | None = None
@@ -155,7 +156,7 @@ class Ownership(Generic[P]):
         """Whether an error, which holds what it came through, gave up a partition of late."""
         self._agents: dict[int, list[asyncio.Task[None]]] = {}
         self._mending: dict[int, asyncio.Task[None]] = {}
-        """Partitions of ours that are being restored: they are new, or failed."""
+        """Partitions of ours that are being brought."""
         self._failures: dict[int, tuple[int, float]] = {}
         """(how often in a row, when at last) a partition failed."""
         self._crashing: list[asyncio.Task[None]] = []
@@ -173,7 +174,7 @@ class Ownership(Generic[P]):
     @property
     def restoring(self) -> frozenset[int]:
         """Partitions that are being taken over."""
-        return self._reclaiming | self._new
+        return frozenset(self._new)
 
     @property
     def coming(self) -> frozenset[int]:
@@ -185,26 +186,16 @@ class Ownership(Generic[P]):
         """Whether all that the group told last is owned."""
         return self._owned.keys() == self.assigned
 
-    async def assign(self, partitions: frozenset[int]) -> TakenOver:
-        """Reclaim what nobody else took, and begin to restore the rest: nobody waits for that."""
+    async def assign(self, partitions: frozenset[int]) -> None:
+        """Begin to reclaim what nobody else took, and to restore the rest."""
         self._rebalancing_s = self._rebalancing_s or monotonic()
         await self._stop_mending(list(self._mending))
-        await self.release(frozenset(self._owned.keys() - partitions))
+        await self.release(frozenset(self._owned))
         await self.forget(self._parked.keys() - partitions)
-        at_hand = [*self._owned.values(), *self._parked.values()]
-        self._restoring.share_memory(len(partitions), at_hand)
-        self._reclaiming = partitions - self._owned.keys()
-        try:
-            await self._take_back(sorted(self._parked))
-        finally:
-            self._reclaiming = frozenset()
+        self._restoring.share_memory(len(partitions), self._parked.values())
         self._tell_rebalance(partitions)
-        self._bring(sorted(partitions - self._owned.keys() - self._mending.keys()))
-        offsets: dict[TP, int] = {}
-        for number in partitions & self._owned.keys():
-            offsets |= self._owned[number].next_offsets()
-        # One that was taken back may have failed since, and is among the others.
-        return TakenOver(offsets, partitions - self._owned.keys())
+        # One that was owned may have failed meanwhile, and is brought already.
+        self._bring(sorted(partitions - self._mending.keys()))
 
     def loads(self) -> Mapping[int, int]:
         """Return the events a minute of partitions that have been here for a while."""
@@ -243,21 +234,8 @@ class Ownership(Generic[P]):
         ours = sorted(partitions)
         log.info("Partitions %s are ours", ours, extra=facts("assignment", partitions=ours))
 
-    async def _take_back(self, parked: list[int]) -> None:
-        """Own again what nobody else took."""
-
-        async def take(number: int) -> None:
-            if (reclaimed := await self._reclaim(number)) is not None:
-                self._own(reclaimed)
-
-        taking = [asyncio.create_task(take(number)) for number in parked]
-        try:
-            await asyncio.gather(*taking)
-        finally:
-            await cancel(taking)
-
     def _bring(self, numbers: list[int]) -> None:
-        """Restore each for itself, and own it then."""
+        """Bring each for itself, and own it then."""
         self._new = set(numbers)
         if numbers:
             # What is restored stays: the collector need not walk a million cells again and again.
@@ -267,25 +245,40 @@ class Ownership(Generic[P]):
             self._settle()
         for number in numbers:
             self._mending[number] = asyncio.create_task(
-                self._mended(partial(self._restored, number))
+                self._mended(partial(self._brought, number))
             )
 
-    async def _restored(self, number: int) -> None:
-        """Own a partition as it is in Kafka, once it is delivered from there."""
-        restored = await self._restoring.restore(number)
+    async def _brought(self, number: int) -> None:
+        """Own a partition as it was left or is in Kafka, once it is delivered from there."""
+        brought = await self._reclaim(number)
+        if brought is None:
+            brought = await self._restoring.restore(number)
         delivering = False
         try:
-            delivering = await self._delivery.deliver_from(number, restored.next_offsets())
+            delivering = await self._delivering(brought)
         finally:
             if not delivering:
                 # A rebalance has begun: it is as one that was released.
-                await self._leave(restored)
+                await self._leave(brought)
         if delivering:
             self._mending.pop(number, None)
-            self._own(restored)
+            self._own(brought)
             self._new.discard(number)
             if not self._new:
                 self._settle()
+
+    async def _delivering(self, brought: P) -> bool:
+        """Have it delivered, once its logs have leaders; return False if a rebalance has begun."""
+        number, waits = brought.number, False
+        while True:
+            try:
+                return await self._delivery.deliver_from(number, brought.next_offsets())
+            except NOT_TAKEN as error:
+                text, extra = "Partition %s waits for brokers: %r", facts("note", partition=number)
+                if not waits:
+                    log.warning(text, number, error, extra=extra)
+                waits = True
+            await asyncio.sleep(_DELIVERED_AFTER_S)
 
     def _settle(self) -> None:
         gc.enable()
@@ -448,7 +441,7 @@ class Ownership(Generic[P]):
             await asyncio.wait([letting_go])
         await asyncio.sleep(min(_MENDED_AFTER_S * 2 ** (times - 1), _MENDED_AFTER_MOST_S))
         await self._delivery.heard_since(failed_s)
-        await self._restored(number)
+        await self._brought(number)
 
     async def _let_go(self, owned: P) -> None:
         await cancel(self._agents.pop(owned.number, []))

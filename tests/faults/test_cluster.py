@@ -6,16 +6,18 @@ Longer absences, and all other ways: `python -m tests.faults.outages --of three`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
+from aiokafka.errors import KafkaError
 
 from app.kafka.clients import started
 from app.kafka.log_readers import plain_consumer, read_to_end
-from app.kafka.topics import admin_client
+from app.kafka.topics import admin_client, topic_specs
 from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
 from tests.faults.cluster import cluster, rack_of
@@ -23,9 +25,9 @@ from tests.faults.outages import TOO_FEW, of_three
 from tests.world.live.committed import all_of
 from tests.world.live.load import load, prove, world_on
 from tests.world.live.producer import foreign_producer
-from tests.world.live.worker import worker_process
+from tests.world.live.worker import WorkerProcess, worker_process
 from tests.world.live.world import SCALE
-from tests.world.waiting import PATIENCE_S
+from tests.world.waiting import PATIENCE_S, eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -96,3 +98,76 @@ async def test_brokers_of_three_are_away(
         async with load(world):
             await of_three(worker, cluster_settings, brokers, AWAY_S, print, only)
         await prove(world, tmp_path)
+
+
+async def with_one_copy_each(settings: Settings) -> TopicPartition:
+    """Make the raw topic; return the partition that broker 3 alone has."""
+    spec = next(s for s in topic_specs(settings) if s.name == settings.topic(settings.raw_topic))
+    topic = NewTopic(
+        spec.name,
+        -1,
+        -1,
+        replica_assignments={0: [3], 1: [1], 2: [2]},
+        topic_configs={**spec.configs, "min.insync.replicas": "1"},
+    )
+    async with admin_client(settings) as admin:
+        await admin.create_topics([topic])
+    return TopicPartition(spec.name, 0)
+
+
+async def without_a_leader(settings: Settings, tp: TopicPartition) -> None:
+    """Until the brokers know that nobody leads it."""
+
+    async def is_without() -> bool:
+        # Whoever is asked may be away.
+        with suppress(KafkaError):
+            async with admin_client(settings) as admin:
+                (topic,) = await admin.describe_topics([tp.topic])
+            leaders = {each["partition"]: each["leader"] for each in topic["partitions"]}
+            return bool(leaders[tp.partition] < 0)
+        return False
+
+    await eventually(is_without, True)
+
+
+async def go_on(settings: Settings, numbers: Iterable[int]) -> None:
+    """Write to partitions, and wait until the group has folded that."""
+    topic, ends = settings.topic(settings.raw_topic), dict[TopicPartition, int]()
+    async with foreign_producer(settings) as producer:
+        for number in numbers:
+            written = await producer.send_and_wait(topic, b"{}", partition=number)
+            ends[TopicPartition(topic, number)] = written.offset + 1
+
+    async def are_folded() -> bool:
+        with suppress(KafkaError):
+            async with admin_client(settings) as admin:
+                found = await admin.list_consumer_group_offsets(settings.consumer_group)
+            return all(tp in found and found[tp].offset >= end for tp, end in ends.items())
+        return False
+
+    await eventually(are_folded, True)
+
+
+async def test_a_partition_without_a_leader_waits_alone(
+    cluster_settings: Settings, brokers: dict[int, LocalKafka], tmp_path: Path
+) -> None:
+    """The others go on, through a rebalance and a start; it does once the leader is back."""
+    settings, leaderless = cluster_settings, await with_one_copy_each(cluster_settings)
+    async with worker_process(settings, tmp_path, "one") as one:
+        two = WorkerProcess(settings, tmp_path, "two")
+        try:
+            await two.start()
+            await go_on(settings, range(3))
+            brokers[3].kill()
+            await without_a_leader(settings, leaderless)
+        finally:
+            await two.kill()
+        await go_on(settings, (1, 2))
+        assert one.is_running(), one.tail()
+        await one.kill()
+        one.launch()
+        await go_on(settings, (1, 2))
+        assert "Partition 0 waits for brokers: LeaderNotAvailableError" in one.said()
+        await brokers[3].start()
+        await one.until_ready()
+        await go_on(settings, range(3))

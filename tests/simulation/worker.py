@@ -290,16 +290,15 @@ class Worker:
             await asyncio.sleep(0.01)
 
     async def given(self, partitions: frozenset[int]) -> None:
-        """A rebalance ends: these are ours now. What is not at hand is restored yet."""
+        """A rebalance ends: these are ours now. Each is brought yet."""
         self._out_of_group_s = None
 
         async def assign() -> None:
             async with self._ownership:
                 self._given = partitions
-                offsets, coming = await self.engine.ownership.assign(partitions)
-                assert {tp.partition for tp in offsets} == partitions - coming
-                self._positions = {tp: max(0, offset) for tp, offset in offsets.items()}
-                self._held = set(coming)
+                await self.engine.ownership.assign(partitions)
+                self._positions.clear()
+                self._held = set(partitions)
                 self._era += 1
                 self._delivering = True
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 
-from app.kafka.placing import LOG_START, DeliveryBroken, TakenOver
+from app.kafka.placing import LOG_START, DeliveryBroken
 from app.settings import Settings
 from tests.app.kafka.workers import (
     Durable,
     Owner,
     committed,
-    crash_of,
     numbers,
-    running,
     send,
     worker,
 )
@@ -34,20 +31,9 @@ class Late(Owner):
 
     late = LATE
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.coming: frozenset[int] = frozenset()
-
-    async def assign(self, partitions: frozenset[int]) -> TakenOver:
-        offsets, _ = await super().assign(partitions)
-        self.coming = partitions & self.late
-        at_hand = {tp: at for tp, at in offsets.items() if tp.partition not in self.late}
-        return TakenOver(at_hand, self.coming)
-
-    async def restored(self, number: int) -> bool:
-        tps = [TP(topic, number) for topic in self.topics]
-        offsets = {tp: self.next.get(tp, LOG_START) for tp in tps}
-        return await self.app.batches.deliver_from(number, offsets)
+    @property
+    def coming(self) -> frozenset[int]:
+        return self.partitions & self.late
 
     def values_of(self, *partitions: int) -> list[bytes]:
         of = self.durable.values.items()
@@ -146,15 +132,6 @@ async def test_a_partition_that_nobody_tells_of_is_no_matter_of_the_others(
         monkeypatch.setattr(batches, "earliest_offsets", told)
         both = await asyncio.gather(*map(owner.restored, (3, 1)), return_exceptions=True)
         assert [type(both[0]), both[1]] == [KafkaTimeoutError, True]
-
-
-async def test_nothing_is_coming_that_was_not_given(ready: Settings) -> None:
-    class Beyond(Owner):
-        async def assign(self, partitions: frozenset[int]) -> TakenOver:
-            offsets, _ = await super().assign(partitions)
-            return TakenOver(offsets, frozenset({4}))
-
-    assert isinstance(await crash_of(running(Beyond("a", Durable(), ready), ready)), DeliveryBroken)
 
 
 async def test_a_crash_waits_for_no_partition_that_begins(

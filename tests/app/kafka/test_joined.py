@@ -55,6 +55,17 @@ async def test_what_cannot_be_answered_is_no_matter_of_the_others() -> None:
     assert set(other) == {"b"}
 
 
+async def test_who_is_told_nothing_of_is_left_out() -> None:
+    asked = list[set[str]]()
+
+    async def ask(keys: Collection[str]) -> dict[str, int]:
+        asked.append(set(keys))
+        return {key: 1 for key in keys if key != "leaderless"}
+
+    assert await Joined(ask).answers(["a", "leaderless"]) == {"a": 1}
+    assert asked == [{"a", "leaderless"}]
+
+
 async def test_who_is_cancelled_leaves_the_others_their_answers() -> None:
     brokers = Brokers()
     joined = Joined(brokers.ask)

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from faust.types import TP
 
 from app.kafka.faust_app import MeterApp, make_app
-from app.kafka.placing import LOG_START, TakenOver
+from app.kafka.placing import LOG_START
 from app.kafka.record_batch import RecordBatch
 from app.kafka.topics import EVENTS_REKEYED
 from app.settings import Settings
@@ -43,6 +43,9 @@ class Durable:
 class Owner:
     """Folds into memory, and moves it to `Durable` in flushes, as the real owner does."""
 
+    late: frozenset[int] = frozenset()
+    """What a test has delivered by itself."""
+
     def __init__(self, name: str, durable: Durable, settings: Settings) -> None:
         self.name = name
         self.durable = durable
@@ -57,8 +60,11 @@ class Owner:
         self.told: dict[int, int] = {}
         """Events a minute of partitions."""
         self.app: MeterApp
+        self.failure: Exception | None = None
+        """What a partition could not be delivered for."""
+        self._beginning: list[asyncio.Task[None]] = []
 
-    async def assign(self, partitions: frozenset[int]) -> TakenOver:
+    async def assign(self, partitions: frozenset[int]) -> None:
         self.log.append(f"assign {sorted(partitions)}")
         self.partitions = partitions
         self.folded.clear()
@@ -66,13 +72,31 @@ class Owner:
             self.durable.owner[partition] = self.name
         tps = [TP(topic, partition) for topic in self.topics for partition in partitions]
         self.next = {tp: self.durable.next.get(tp, LOG_START) for tp in tps}
-        return TakenOver(dict(self.next))
+        at_hand = partitions - self.late
+        self._beginning = [asyncio.create_task(self._deliver(number)) for number in at_hand]
+
+    async def restored(self, number: int) -> bool:
+        """Have a partition delivered; False: a rebalance has begun."""
+        offsets = {tp: self.next.get(tp, LOG_START) for tp in self.logs_of(number)}
+        return await self.app.batches.deliver_from(number, offsets)
+
+    def logs_of(self, number: int) -> list[TP]:
+        return [TP(topic, number) for topic in self.topics]
+
+    async def _deliver(self, number: int) -> None:
+        try:
+            await self.restored(number)
+        except Exception as error:
+            self.failure = error
+            await self.app.crash(error)
 
     def loads(self) -> Mapping[int, int]:
         return self.told
 
     async def release(self, partitions: frozenset[int]) -> None:
         self.log.append(f"release {sorted(partitions)}")
+        for task in self._beginning:
+            task.cancel()
         self.flush()
         self.partitions = frozenset()
 

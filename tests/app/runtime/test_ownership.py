@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from aiokafka.errors import LeaderNotAvailableError
 from faust.types import TP
 
 from app.bounds.cancellation import ended
 from app.errors import StackError
-from app.kafka.placing import TakenOver
 from app.kafka.record_batch import RecordBatch
 from app.kafka.transactions import Fenced
 from app.runtime import ownership as module
@@ -92,6 +92,8 @@ class App:
         self.held: list[int] = []
         self.delivering: dict[int, Mapping[TP, int]] = {}
         self.rebalancing = False
+        self.leaderless: set[int] = set()
+        self.tries = 0
         self.group_heard_s = float("inf")
         self.batches = self
 
@@ -108,6 +110,9 @@ class App:
         self.held.append(partition)
 
     async def deliver_from(self, partition: int, offsets: Mapping[TP, int]) -> bool:
+        self.tries += 1
+        if partition in self.leaderless:
+            raise LeaderNotAvailableError
         if not self.rebalancing:
             self.delivering[partition] = offsets
         return not self.rebalancing
@@ -163,9 +168,9 @@ class World:
         """Whether its agents run."""
         return id(part) in self.running
 
-    async def given(self, *numbers: int) -> TakenOver:
-        """The group gives these; they may be restored yet."""
-        return await self.ownership.assign(frozenset(numbers))
+    async def given(self, *numbers: int) -> None:
+        """The group gives these; they are brought yet."""
+        await self.ownership.assign(frozenset(numbers))
 
     async def assign(self, *numbers: int) -> None:
         """The group gives these, and all are here, or the worker has ended."""
@@ -220,7 +225,8 @@ async def standing(part: Part) -> AsyncIterator[None]:
 
 async def test_assigned_partitions_are_restored_and_their_agents_run(world: World) -> None:
     before = world.ownership.assigned
-    assert await world.given(0, 1) == TakenOver({}, frozenset({0, 1}))
+    await world.given(0, 1)
+    assert world.ownership.coming == {0, 1}
     whole = [world.ownership.was_whole]
     await until(lambda: not world.ownership.coming, every_s=0)
     await asyncio.sleep(0)
@@ -251,8 +257,9 @@ async def test_a_released_partition_that_comes_back_goes_on_as_it_was(world: Wor
     await world.release(0)
     assert world.state_of(part) == "parked"
     assert part.said == ["hand over", "flush", "leave"]
-    assert await world.given(0) == TakenOver({TP("raw", 0): 0})
-    await asyncio.sleep(0)
+    world.app.delivering.clear()
+    await world.assign(0)
+    assert world.app.delivering == {0: {TP("raw", 0): 0}}
     assert world.parts == [part]
     assert world.state_of(part) == "owned"
     assert part.said[3:] == ["take back", "flush"]
@@ -298,7 +305,7 @@ async def test_a_parked_partition_that_cannot_go_on_is_restored(
     assert world.state_of(world.parts[1]) == "owned"
 
 
-async def test_a_parked_partition_that_no_restore_mends_ends_the_assignment(world: World) -> None:
+async def test_a_parked_partition_that_no_restore_mends_ends_the_worker(world: World) -> None:
     await world.assign(0)
     await world.release(0)
     (part,) = world.parts
@@ -307,8 +314,8 @@ async def test_a_parked_partition_that_no_restore_mends_ends_the_assignment(worl
         raise StackError("only by hand")
 
     part.flushing = fail
-    with pytest.raises(StackError):
-        await world.assign(0)
+    await world.assign(0)
+    assert [type(error) for error in world.crashed] == [StackError]
     assert world.state_of(part) == "given up"
     assert world.parts == [part]
 
@@ -449,10 +456,9 @@ async def test_a_rebalance_in_the_middle_of_coming_back(world: World) -> None:
     await world.release(0)
     (part,) = world.parts
     async with standing(part):
-        assigning = asyncio.create_task(world.assign(0))
+        await world.given(0)
         await until(lambda: part.said[-1] == "take back", every_s=0)
-        assigning.cancel()
-        await asyncio.wait([assigning])
+        await world.release(0)
         assert world.state_of(part) == "parked"
     await world.assign(1)
     assert world.state_of(part) == "given up"
@@ -513,6 +519,7 @@ async def test_who_is_mended_when_a_rebalance_has_begun_is_parked(world: World) 
     await until(lambda: 0 in world.ownership.parked, every_s=0)
     assert world.state_of(world.parts[1]) == "parked"
     await world.release(0)
+    world.app.rebalancing = False
     await world.assign(0)
     assert world.state_of(world.parts[1]) == "owned"
     assert world.sources[-1] == "0 parked"
@@ -531,12 +538,52 @@ async def test_what_is_at_hand_waits_for_nothing_that_is_restored(world: World) 
     await world.release(9)
     may_restore = asyncio.Event()
     world.restoring = may_restore.wait  # type: ignore[assignment]
-    assert await world.given(*range(10)) == TakenOver({TP("raw", 9): 0}, frozenset(range(9)))
-    assert list(world.ownership.owned) == [9]
+    await world.given(*range(10))
+    await until(lambda: list(world.ownership.owned) == [9], every_s=0)
     assert world.ownership.coming == frozenset(range(9))
     may_restore.set()
     await until(lambda: not world.ownership.coming, every_s=0)
     assert world.app.delivering.keys() == set(range(10))
+
+
+async def test_a_partition_that_cannot_be_flushed_keeps_no_other_waiting(world: World) -> None:
+    """Its changelogs have no leader: the flush ends when they have one."""
+    await world.assign(0, 1)
+    sick, sound = sorted(world.parts, key=lambda part: part.number)
+    async with standing(sick):
+        sick.failing = True
+        await world.release(0, 1)
+        assigning = asyncio.create_task(world.given(0, 1))
+        await until(lambda: 1 in world.ownership.owned, timeout_s=5)
+        await assigning
+        assert world.ownership.coming == {0}
+        assert world.app.delivering.keys() == {0, 1}
+        sick.failing = False
+    await until(lambda: not world.ownership.coming, every_s=0)
+    await asyncio.sleep(0)
+    assert [world.state_of(part) for part in (sick, sound)] == ["owned", "owned"]
+
+
+@pytest.mark.parametrize("parked", [False, True])
+async def test_a_partition_whose_log_has_no_leader_waits_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, parked: bool
+) -> None:
+    """It goes on by itself once there is one, and the worker never ends of it."""
+    monkeypatch.setattr(module, "_DELIVERED_AFTER_S", 0.001)
+    if parked:
+        await world.assign(0, 1)
+        await world.release(0, 1)
+        world.app.delivering.clear()
+    world.app.leaderless, tries = {0}, world.app.tries
+    await world.given(0, 1)
+    await until(lambda: 1 in world.ownership.owned and world.app.tries > tries + 3)
+    assert world.ownership.coming == {0}
+    assert world.app.delivering.keys() == {1}
+    assert not world.crashed
+    world.app.leaderless.clear()
+    await until(lambda: not world.ownership.coming)
+    assert list(world.ownership.owned) == [1, 0]
+    assert len(world.parts) == 2
 
 
 async def test_the_collector_walks_nothing_while_partitions_are_restored(world: World) -> None:
