@@ -8,7 +8,6 @@ was due. Else, and always if somebody watches, it is the first cut at or after i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
 from itertools import chain
 from typing import Any, cast
 
@@ -16,10 +15,9 @@ import msgspec
 
 from app.definitions.model import FOLD_VERSION
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
-from app.numbers import round_units
 from app.wire.arrivals import Position
 from tables.aggregation import WITH_BARE, Aggregation, Groups, State
-from tables.cells.figures import CellFigures, clamped, figures_of, window_of
+from tables.cells.figures import CellFigures, figures_of
 from tables.cells.group_limit import GroupLimit
 from tables.cells.keys import (
     ONLY_CELL,
@@ -404,17 +402,6 @@ class Span(msgspec.Struct, eq=False):
                 return figures_of(self.fold, cell.state, None, period)
         return figures_of(self.fold, *self.states(period, filter_id, groups, cut_ms), period)
 
-    def units_so_far(
-        self, period: Period, names: Iterable[tuple[str | None, Groups]], at_ms: int
-    ) -> Decimal | None:
-        """Return what has accrued in some cells by an instant; None: it cannot be told."""
-        state, before = self._states_together(period, names)
-        value = self.fold.aggregation.units_so_far(state, before, window_of(period), at_ms)
-        if value is None:
-            return None
-        metric = self.fold.metric
-        return clamped(round_units(value, metric.rounding_function, metric.rounding_precision))
-
     def states(
         self, period: Period, filter_id: str | None, groups: Groups, cut_ms: int = OPEN_CUT_MS
     ) -> tuple[State, State | None]:
@@ -434,18 +421,6 @@ class Span(msgspec.Struct, eq=False):
             if cell is not None:
                 cell.merge_into(into, cut_ms, aggregation)
         return state, before if recurring else None
-
-    def _states_together(
-        self, period: Period, names: Iterable[tuple[str | None, Groups]]
-    ) -> tuple[State, State | None]:
-        aggregation: Aggregation[Any] = self.fold.aggregation
-        state, before = aggregation.initialize(), aggregation.initialize()
-        for filter_id, groups in names:
-            of_cell, before_cell = self.states(period, filter_id, groups)
-            aggregation.merge(state, of_cell)
-            if before_cell is not None:
-                aggregation.merge(before, before_cell)
-        return state, before if self.fold.metric.recurring else None
 
     def noted_in(self, period: Period) -> Noted[Cell] | None:
         """Return which cells of a period change from now on; None: all may show anything new.

@@ -77,6 +77,18 @@ def figures_of(fold: ChargeFold, state: State, before: State | None, period: Per
     )
 
 
+def units_so_far(
+    fold: ChargeFold, state: State, before: State | None, period: Period, at_ms: int
+) -> Decimal | None:
+    """Return what has accrued in merged states by an instant; None: it cannot be told."""
+    value = fold.aggregation.units_so_far(state, before, window_of(period), at_ms)
+    if value is None:
+        return None
+    return clamped(
+        round_units(value, fold.metric.rounding_function, fold.metric.rounding_precision)
+    )
+
+
 def window_of(period: Period) -> Window:
     """Return the window of a period for aggregations."""
     return Window(

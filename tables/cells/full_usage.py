@@ -8,6 +8,7 @@ events have to be folded anew, as `tables.reading.regrouping` does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 from app.bounds.turns import STEP_ITEMS, Steps
@@ -39,7 +40,7 @@ def full_figures_steps(
         if name is None:
             yield
         elif adds_up(span, period, from_ms, [name]):
-            found[name] = figures_since(span, period, from_ms, [name], cut_ms)
+            found[name] = yield from figures_since(span, period, from_ms, [name], cut_ms)
         else:
             return None
     return found
@@ -63,27 +64,35 @@ def adds_up(span: Span, period: Period, from_ms: int, names: list[CellName]) -> 
     if span.fold.metric.recurring:
         return len(names) == 1
     layers = _layers_since(span, period, from_ms)
-    return sum(name in layer.cells for layer in layers for name in names) <= 1
+    held = (name for layer in layers for name in names if name in layer.cells)
+    return len(list(islice(held, 2))) <= 1
 
 
 def figures_since(
     span: Span, period: Period, from_ms: int, names: list[CellName], cut_ms: int = OPEN_CUT_MS
-) -> CellFigures:
+) -> Steps[CellFigures]:
     """Return the figures of some cells that add up, as if of one, from an instant on."""
-    states = states_since(span, period, from_ms, names, cut_ms)
+    states = yield from states_since(span, period, from_ms, names, cut_ms)
     return figures_of(span.fold, *states, period)
 
 
 def states_since(
     span: Span, period: Period, from_ms: int, names: list[CellName], cut_ms: int = OPEN_CUT_MS
-) -> tuple[State, State | None]:
-    """Return merged states of some cells: since an instant, and before it if recurring."""
+) -> Steps[tuple[State, State | None]]:
+    """Return merged states of some cells: since an instant, and before it if recurring.
+
+    By steps: one result may be of all groups of all periods.
+    """
     aggregation, recurring = span.fold.aggregation, span.fold.metric.recurring
     state, before = aggregation.initialize(), aggregation.initialize()
-    for start_ms, layer in span.layers.items():
+    count = 0
+    for start_ms, layer in list(span.layers.items()):
         if start_ms > period.start_ms or (start_ms < from_ms and not recurring):
             continue
         for name in names:
+            count += 1
+            if count % STEP_ITEMS == 0:
+                yield
             cell = layer.cells.get(name)
             if cell is not None:
                 cell.merge_into(before if start_ms < from_ms else state, cut_ms, aggregation)

@@ -137,7 +137,7 @@ def _rows(
         texts = tuple(t for key, t in zip(keys, part.texts, strict=True) if kept(key))
         if presented_by is not None and not texts:
             continue
-        states = states_since(span, period, from_ms, parts[part])
+        states = yield from states_since(span, period, from_ms, parts[part])
         known = merged.setdefault(part._replace(texts=texts), states)
         if known is not states:
             for into, state in zip(known, states, strict=True):

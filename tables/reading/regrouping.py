@@ -25,6 +25,7 @@ from app.wire.properties import read_properties
 from tables.breakdown_fold import BreakdownFold
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
+from tables.cells.figures import units_so_far
 from tables.cells.full_usage import (
     CellName,
     adds_up,
@@ -32,6 +33,7 @@ from tables.cells.full_usage import (
     holds_since,
     names_since_steps,
     paced,
+    states_since,
 )
 from tables.cells.group_limit import ANY_NUMBER
 from tables.cells.keys import SpanKey
@@ -238,10 +240,12 @@ class Regrouped:
                 yield
                 continue
             together, so_far = merging[name], None
-            figures = figures_since(span, self._period, self._from_ms, together)
+            figures = yield from figures_since(span, self._period, self._from_ms, together)
             accrued_ms = accrues_until(in_force, self._at_ms)
             if accrued_ms is not None:
-                so_far = span.units_so_far(self._period, together, accrued_ms)
+                own_ms = self._period.start_ms
+                states = yield from states_since(span, self._period, own_ms, together)
+                so_far = units_so_far(span.fold, *states, self._period, accrued_ms)
             row = row_of(in_force, *name, figures, so_far)
             rows.append(msgspec.structs.replace(row, presented=presented(found, *name)))
         return rows

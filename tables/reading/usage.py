@@ -25,7 +25,7 @@ from app.meter.usage import (
 from app.wire.arrivals import SubscriptionKey
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
-from tables.cells.figures import CellFigures
+from tables.cells.figures import CellFigures, units_so_far
 from tables.changelogged.published_period import PublishedCell, PublishedPeriod
 from tables.closing.presented import (
     PublishedParts,
@@ -344,7 +344,8 @@ def _span_rows(
             figures = figures.billed(in_advance=span.fold.in_advance)
         so_far = None
         if accrued_ms is not None:
-            so_far = span.units_so_far(period, [(filter_id, groups)], accrued_ms)
+            states = span.states(period, filter_id, groups)
+            so_far = units_so_far(span.fold, *states, period, accrued_ms)
         row = row_of(in_force, filter_id, groups, figures, so_far)
         yield msgspec.structs.replace(row, presented=presented(found, filter_id, groups))
 
