@@ -1749,6 +1749,14 @@ BUGS = (
         "test_local_disk_gets_a_flush_by_steps_that_may_end_early",
     ),
     Bug(
+        "restore-that-pauses-in-its-place",
+        "app/runtime/restoring/restorer.py",
+        "                async with self._at_once:\n",
+        "                await self._at_once.acquire()\n                if number >= 0:\n",
+        "tests/app/runtime/restoring/test_restorer.py"
+        "::test_who_cannot_be_restored_yet_keeps_no_other_waiting",
+    ),
+    Bug(
         "members-at-hand-for-each-partition",
         "app/runtime/restoring/restorer.py",
         "            owned.state.members.keep_at_most(self._shared.members_at_hand)\n",

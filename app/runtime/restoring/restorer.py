@@ -56,8 +56,7 @@ class Restorer:
         coming = Coming(number, self._shared)
         going = [asyncio.create_task(self._ahead.go(coming))]
         try:
-            async with self._at_once:
-                owned = await self._restored_at_last(number)
+            owned = await self._restored_at_last(number)
         finally:
             await cancel(going)
         owned.note_forwarded(*coming.forwarded)
@@ -66,10 +65,13 @@ class Restorer:
     async def _restored_at_last(self, number: int) -> OwnedPartition:
         brokers, tries = self._shared.brokers, 0
         while True:
-            producer, began_s = PartitionProducer(self._shared.settings, number), monotonic()
+            producer = PartitionProducer(self._shared.settings, number)
             try:
-                await producer.start()
-                owned = await self._restored(number, producer)
+                # Whoever pauses leaves its place to others: theirs may have leaders.
+                async with self._at_once:
+                    began_s = monotonic()
+                    await producer.start()
+                    owned = await self._restored(number, producer)
             except (*NOT_TAKEN, Fenced) as error:
                 text, extra = (
                     "Partition %s could not be restored yet: %r",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiokafka.errors import KafkaTimeoutError
 
 from app.definitions.state import Definitions
 from app.runtime.partition.owned import OwnedPartition
@@ -18,33 +20,92 @@ from tests.app.runtime.alone import context_of
 from tests.world.waiting import until
 
 
+class Restoring:
+    """A restorer of which a test says how a partition is read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, read: Callable[[int], Awaitable[None]]):
+        self.forwarding = set[int]()
+        self.paused = set[int]()
+
+        class Producer(SimpleNamespace):
+            def __init__(self, _: object, number: int):
+                super().__init__(number=number)
+
+            async def start(self) -> None:
+                await read(self.number)
+
+            async def stop(self) -> None:
+                restoring.paused.add(self.number)
+
+        async def restored(_: object, number: int, __: object) -> Any:
+            return SimpleNamespace(
+                folds_anew=True,
+                note_forwarded=lambda *_: None,
+                state=SimpleNamespace(checkpoint=None),
+            )
+
+        async def go(coming: Any) -> None:
+            self.forwarding.add(coming.number)
+            await asyncio.sleep(3_600)
+
+        async def forever(_: int) -> None:
+            await asyncio.sleep(3_600)
+
+        restoring = self
+        monkeypatch.setattr(Restorer, "_restored", restored)
+        monkeypatch.setattr(Restorer, "tell_restored", lambda *_: None)
+        monkeypatch.setattr(restorer, "PartitionProducer", Producer)
+        monkeypatch.setattr(
+            restorer, "Coming", lambda number, _: SimpleNamespace(number=number, forwarded=(-1, -1))
+        )
+        brokers = SimpleNamespace(pause=forever, note_restored=lambda: None)
+        shared = cast(Any, SimpleNamespace(settings=None, brokers=brokers))
+        nobody, ahead = cast(Any, None), cast(Any, SimpleNamespace(go=go))
+        self.restorer = Restorer(shared, nobody, nobody, ProgressTable(), ahead)
+
+    def begin(self, numbers: Iterable[int]) -> list[asyncio.Task[OwnedPartition]]:
+        """Restore each for itself."""
+        return [asyncio.create_task(self.restorer.restore(number)) for number in numbers]
+
+
 async def test_no_more_large_partitions_are_in_memory_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All that wait for their turn are forwarded, too."""
-    begun, forwarding, may_restore = list[int](), set[int](), asyncio.Event()
+    begun, may_restore = list[int](), asyncio.Event()
 
-    async def restored(_: object, number: int) -> Any:
+    async def read(number: int) -> None:
         begun.append(number)
         await may_restore.wait()
-        return SimpleNamespace(note_forwarded=lambda *_: None)
 
-    async def go(coming: Any) -> None:
-        forwarding.add(coming.number)
-        await asyncio.sleep(3_600)
-
-    monkeypatch.setattr(Restorer, "_restored_at_last", restored)
-    monkeypatch.setattr(
-        restorer, "Coming", lambda number, _: SimpleNamespace(number=number, forwarded=(-1, -1))
+    restoring, numbers = Restoring(monkeypatch, read), range(RESTORED_AT_ONCE + 3)
+    tasks = restoring.begin(numbers)
+    await until(
+        lambda: restoring.forwarding == set(numbers) and len(begun) == RESTORED_AT_ONCE, every_s=0
     )
-    nobody, ahead = cast(Any, None), cast(Any, SimpleNamespace(go=go))
-    made = Restorer(nobody, nobody, nobody, ProgressTable(), ahead)
-    numbers = range(RESTORED_AT_ONCE + 3)
-    restoring = [asyncio.create_task(made.restore(number)) for number in numbers]
-    await until(lambda: forwarding == set(numbers) and len(begun) == RESTORED_AT_ONCE, every_s=0)
     may_restore.set()
-    await asyncio.gather(*restoring)
+    await asyncio.gather(*tasks)
     assert sorted(begun) == list(numbers)
+
+
+async def test_who_cannot_be_restored_yet_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As many as are restored at once have no leaders, for hours."""
+
+    async def read(number: int) -> None:
+        if number < RESTORED_AT_ONCE:
+            raise KafkaTimeoutError
+
+    restoring = Restoring(monkeypatch, read)
+    sick = restoring.begin(range(RESTORED_AT_ONCE))
+    await until(lambda: len(restoring.paused) == RESTORED_AT_ONCE, every_s=0)
+    (sound,) = restoring.begin([RESTORED_AT_ONCE])
+    await until(sound.done, timeout_s=5)
+    assert not any(task.done() for task in sick)
+    for task in sick:
+        task.cancel()
+    await asyncio.wait(sick)
 
 
 @pytest.mark.parametrize("partitions", [1, 4, 64])
