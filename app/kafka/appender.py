@@ -51,14 +51,19 @@ class Appender:
     """Appends through a producer, and replaces the producer after every failure.
 
     aiokafka counts refused records as sent. The broker then misses a sequence number and refuses
-    every later record of that producer and partition.
+    every later record of that producer and partition. One that was not taken in time it would send
+    again without end: whoever was told so would find it in the log behind what was appended later.
+
+    A request that a broker holds without an answer may still be written, even behind what the next
+    producer appends: a new producer id fences none of an older one.
     """
 
     def __init__(self, settings: Settings):
         self._settings = settings
         self._producer: Producer | None = None
         self._starting = asyncio.Lock()
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._ending: asyncio.Task[None] | None = None
+        """The end of the producer before: the next one starts after it."""
         self.clock_apart_ms: int | None = None
         """How far the broker's clock is from ours at least, by the newest record that it stamped;
         None: it has stamped none."""
@@ -83,7 +88,8 @@ class Appender:
         """Append a record and wait for its place.
 
         Raises:
-            KafkaError, OSError, TimeoutError: it was refused, or no broker answers for 10 s.
+            KafkaError, OSError, TimeoutError: it was refused, or no broker answers for 10 s. It is
+                in the log nevertheless if a broker had it and could not say so.
         """
         producer: Producer | None = None
         try:
@@ -92,8 +98,10 @@ class Appender:
                 sent = await self._append(
                     producer, topic, key, value, partition, headers, timestamp_ms
                 )
-        except NOT_TAKEN:
+        except NOT_TAKEN as error:
             if producer is not None:
+                if isinstance(error, TimeoutError):
+                    producer.refuse()
                 self._give_up(producer)
             raise
         if sent.timestamp_type == _STAMPED:
@@ -134,23 +142,24 @@ class Appender:
     async def _started(self) -> Producer:
         async with self._starting:
             if self._producer is None:
+                if self._ending is not None:
+                    await asyncio.wait([self._ending])
                 options = producer_options(self._settings)
                 self._producer = await start(Producer(enable_idempotence=True, **options))
             return self._producer
 
     def _give_up(self, producer: Producer) -> None:
-        """Stop a producer after it has delivered the records of other callers."""
+        """Stop a producer after it has delivered the records of other callers, if it still does."""
         if self._producer is producer:
             self._producer = None
-            stopping = asyncio.create_task(_stop(producer))
-            self._stopping.add(stopping)
-            stopping.add_done_callback(self._stopping.discard)
+            self._ending = asyncio.create_task(_stop(producer))
 
     async def stop(self) -> None:
-        """Deliver all sent records and close the connections."""
+        """Deliver all sent records, if brokers take them, and close the connections."""
         if self._producer is not None:
             self._give_up(self._producer)
-        await asyncio.gather(*self._stopping)
+        if self._ending is not None:
+            await asyncio.wait([self._ending])
 
 
 async def _stop(producer: Producer) -> None:

@@ -20,13 +20,13 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownMemberIdError
-from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 from aiokafka.protocol.group import JoinGroupRequest
 
 import app.kafka.lenient_fetch  # noqa: F401  # how every consumer reads what it fetches
 from app.bounds.cancellation import retrieve
 from app.errors import StackError
 from app.kafka.fetch_sessions import SessionFetch
+from app.kafka.sending import Batches, InOrderBatches, Requests
 from app.tokens import refusal_of
 
 NOT_TAKEN: Final = (KafkaError, OSError, TimeoutError)
@@ -35,6 +35,9 @@ again."""
 
 FETCHER_LOOKS_MS: Final = 5_000
 """How often a fetcher looks unasked; all that lets it fetch wakes it: data, room, a seek."""
+STOPPED_WITHIN_S: Final = 5.0
+"""How long a producer that stops waits for the brokers to take what was sent."""
+
 _BOOTSTRAP_ENDS_WITHIN_S = 1.0
 _TLS = ("SSL", "SASL_SSL")
 _failed: ContextVar[list[tuple[str, BaseException]]] = ContextVar("_failed")
@@ -339,11 +342,38 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.client.__class__ = Connections
-        self._message_accumulator.__class__ = _Batches
+        self._message_accumulator.__class__ = Batches
+        self._sender.__class__ = Requests
+        self._sender.asking = set()
 
     async def stop(self) -> None:
-        """Deliver what was sent and close the connections."""
-        await _stop(super().stop, self.client)
+        """Deliver what was sent and close the connections; brokers that are gone hold nothing up.
+
+        What they have not taken after `STOPPED_WITHIN_S` fails.
+        """
+        await _stop(self._end, self.client)
+
+    def refuse(self) -> None:
+        """Send nothing from now on, nor again: what is on its way ends, all else fails."""
+        self._message_accumulator.refuse(KafkaError("the producer was given up"))
+
+    async def _end(self) -> None:
+        stopping = asyncio.create_task(super().stop())
+        await asyncio.wait([stopping], timeout=STOPPED_WITHIN_S)
+        if stopping.done():
+            stopping.result()
+            return
+        # aiokafka sends the batches of an idempotent producer again without end.
+        self._message_accumulator.fail_all(
+            KafkaError("the producer was stopped while the broker did not answer")
+        )
+        ending = [stopping, *self._sender.asking]
+        if self._sender.sender_task is not None:
+            ending.append(self._sender.sender_task)
+        for task in ending:
+            task.add_done_callback(retrieve)
+            task.cancel()
+        await asyncio.wait(ending, timeout=STOPPED_WITHIN_S)
 
 
 class InOrderProducer(Producer):
@@ -356,50 +386,7 @@ class InOrderProducer(Producer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, enable_idempotence=True, **kwargs)
-        self._message_accumulator.__class__ = _InOrder
-
-
-class _Batches(MessageAccumulator):  # type: ignore[misc]
-    """Batches that are not sent yet."""
-
-    def _append_batch(self, builder: object, tp: TopicPartition) -> MessageBatch:
-        batch = super()._append_batch(builder, tp)
-        # Mostly nobody waits for it to be taken, and what fails it the batch tells too.
-        batch._drain_waiter.add_done_callback(retrieve)
-        return batch
-
-    def drain_by_nodes(
-        self, ignore_nodes: Collection[int], muted_partitions: Collection[TopicPartition] = ()
-    ) -> Any:
-        """Take what is due, and along with it what lingers: one request more costs more."""
-        first = [batches[0] for tp, batches in self._batches.items() if tp not in muted_partitions]
-        if any(batch.remaining_linger() is None for batch in first):
-            for batch in first:
-                batch._linger_time = 0.0
-        return super().drain_by_nodes(ignore_nodes, muted_partitions)
-
-    async def add_batch(self, builder: object, tp: TopicPartition, timeout: float) -> object:
-        """Take a batch; one before it, which waits for those of other partitions, goes now."""
-        if waiting := self._batches.get(tp):
-            waiting[-1]._builder.close()
-            self._wakeup(self._waiter_future)
-        return await super().add_batch(builder, tp, timeout)
-
-
-class _InOrder(_Batches):
-    """The same of one that delivers nothing after what failed."""
-
-    def _append_batch(self, builder: object, tp: TopicPartition) -> MessageBatch:
-        batch = super()._append_batch(builder, tp)
-        batch.future.add_done_callback(self._end_if_failed)
-        return batch
-
-    def _end_if_failed(self, sent: asyncio.Future[object]) -> None:
-        # It runs before the next batch is taken: one of a partition is on its way at a time.
-        error = None if sent.cancelled() else sent.exception()
-        if error is not None:
-            self.fail_all(error)
-            self._batches.clear()
+        self._message_accumulator.__class__ = InOrderBatches
 
 
 class Admin(AIOKafkaAdminClient):  # type: ignore[misc]

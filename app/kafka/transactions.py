@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 # Below what a topic takes by default (1,048,588); a single larger record is a batch of its own.
 MAX_BATCH_BYTES: Final = 1_000_000
 ABORT_TIMEOUT_S: Final = 5.0
-STOP_TIMEOUT_S: Final = 5.0
 _PACKED_AT_ONCE: Final = 2_000
 
 
@@ -300,21 +299,5 @@ class PartitionProducer:
 
     async def stop(self) -> None:
         """Let go; a broker that is gone does not hold this up."""
-        producer = self._producer
-        stopping = asyncio.ensure_future(producer.stop())
-        _, late = await asyncio.wait([stopping], timeout=STOP_TIMEOUT_S)
-        if not late:
-            with suppress(*NOT_TAKEN):
-                stopping.result()
-            return
-        # What it waits for will not come: fail it, and what waits comes to its end.
-        gone = KafkaError("the producer was stopped while the broker did not answer")
-        producer._message_accumulator.fail_all(gone)
-        await asyncio.wait([stopping], timeout=STOP_TIMEOUT_S)
-        stopping.cancel()
-        sender = producer._sender.sender_task
-        if sender is not None:
-            sender.cancel()
-        await producer.client.close()
-        await asyncio.wait([task for task in (stopping, sender) if task], timeout=STOP_TIMEOUT_S)
-        stopping.add_done_callback(retrieve)
+        with suppress(*NOT_TAKEN):
+            await self._producer.stop()

@@ -16,7 +16,10 @@ class NotSetAside(Exception):
 
 
 class Unavailable(Exception):
-    """The owner is unknown, restoring or unreachable; nothing was answered or written."""
+    """The owner is unknown, restoring or unreachable, or brokers take nothing; nothing is answered.
+
+    Nothing was written either, unless a broker had the record and could not say so in time.
+    """
 
 
 class TooOften(Exception):

@@ -82,7 +82,8 @@ ANSWERS: Final = {
     "internal_error": Told("500: a defect of ours; the log of the worker has it.", "Tell us."),
     "temporarily_unavailable": Told(
         "503: the partition is being taken over, or Kafka or a worker does not answer.",
-        "Ask again after `Retry-After`; nothing was written.",
+        "Send the same again after `Retry-After`. A write may have been taken nevertheless, if "
+        "Kafka had it and could not say so.",
     ),
     "not_folded_yet": Told("503: `wait_for` names a record that is not folded yet.", "Ask again."),
     "time_budget_exceeded": Told(

@@ -245,7 +245,7 @@ lists them with samples, `meter trace` says it of one, `meter_events_not_counted
 
 An error is JSON: `status`, `error`, mostly a `code`, and with some `error_details`. 400 and 401
 have no code: the body cannot be read, or no key is valid. 429 and 503 say in `Retry-After` when to
-ask again; nothing was written.
+ask again. At 429 nothing was written; at 503 see `temporarily_unavailable`.
 
 {_table(("code", "cause", "cure"), _rows(codes.ANSWERS))}
 ### Fields

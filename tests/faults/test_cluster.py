@@ -6,6 +6,7 @@ Longer absences, and all other ways: `python -m tests.faults.outages --of three`
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,10 +16,12 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError
 
-from app.kafka.clients import started
+from app.kafka.appender import Appender, forwarding_options
+from app.kafka.clients import InOrderProducer, Producer, start, started
 from app.kafka.log_readers import plain_consumer, read_to_end
-from app.kafka.topics import admin_client, topic_specs
+from app.kafka.topics import EVENTS_REKEYED, admin_client, topic_specs
 from app.local_servers.kafka import LocalKafka
+from app.runtime.partition.forwarder import Forwarder, Forwards
 from app.settings import Settings
 from tests.faults.cluster import cluster, rack_of
 from tests.faults.outages import TOO_FEW, of_three
@@ -27,13 +30,15 @@ from tests.world.live.load import load, prove, world_on
 from tests.world.live.producer import foreign_producer
 from tests.world.live.worker import WorkerProcess, worker_process
 from tests.world.live.world import SCALE
-from tests.world.waiting import PATIENCE_S, eventually
+from tests.world.waiting import PATIENCE_S, eventually, until
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 AWAY_S = min(60.0, 9.0 * SCALE)
 NEAR = 2
 """The broker in the worker's rack."""
+LEADS, FOLLOWS = 1, 2
+REFUSALS = 4
 SAMPLE = ("active controller killed", TOO_FEW)
 
 
@@ -171,3 +176,140 @@ async def test_a_partition_without_a_leader_waits_alone(
         await brokers[3].start()
         await one.until_ready()
         await go_on(settings, range(3))
+
+
+@pytest.fixture
+async def short(cluster_settings: Settings) -> TopicPartition:
+    """One of what two brokers have to take; the topic of forwards is the same."""
+    names = [cluster_settings.topic(each) for each in ("short", EVENTS_REKEYED)]
+    async with admin_client(cluster_settings) as admin:
+        await admin.create_topics(
+            [NewTopic(name, -1, -1, replica_assignments={0: [LEADS, FOLLOWS]}) for name in names]
+        )
+    return TopicPartition(names[0], 0)
+
+
+@pytest.fixture
+async def appender(cluster_settings: Settings) -> AsyncIterator[Appender]:
+    """One that is stopped in the end."""
+    appender = Appender(cluster_settings)
+    yield appender
+    await appender.stop()
+
+
+async def in_sync(settings: Settings, tp: TopicPartition) -> list[int]:
+    """Return the brokers that have all of a partition; none if nobody tells right now."""
+    with suppress(KafkaError, OSError):
+        async with admin_client(settings) as admin:
+            (topic,) = await admin.describe_topics([tp.topic])
+        return sorted(isr for each in topic["partitions"] for isr in each["isr"])
+    return []
+
+
+def asking() -> list[str]:
+    """Return the tasks of all producers that ask brokers for anything."""
+    names = [getattr(each.get_coro(), "__qualname__", "") for each in asyncio.all_tasks()]
+    return [name for name in names if "Sender." in name or "Requests." in name]
+
+
+async def stop_while_nobody_takes(settings: Settings, tp: TopicPartition) -> None:
+    """Leave what was sent to nobody who takes it, and stop all the same."""
+    appender = Appender(settings)
+    forwarder = Forwarder(settings, lambda: InOrderProducer(**forwarding_options(settings)))
+    for each in (appender, forwarder):
+        await each.start()
+    forwards = Forwards()
+    await forwards.send(forwarder, [(0, 0, 0, (b"k", b"forwarded", b"0:0:0:0", ()))])
+    appending = asyncio.create_task(appender.append(tp.topic, b"k", b"left", tp.partition))
+    await until(lambda: len([name for name in asking() if "_send_produce_req" in name]) > 1)
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.gather(appender.stop(), forwarder.stop())
+    with pytest.raises((KafkaError, TimeoutError)):
+        await appending
+    assert asking() == []
+
+
+async def test_what_was_not_taken_is_not_appended_later(
+    cluster_settings: Settings,
+    brokers: dict[int, LocalKafka],
+    short: TopicPartition,
+    appender: Appender,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Four definitions of one plan, each answered 503, would end as any of them, hours later."""
+    alive: list[int] = []
+
+    async def started_alone(producer: Producer) -> Producer:
+        alive.append(asking().count("Sender._sender_routine"))
+        return await start(producer)
+
+    monkeypatch.setattr("app.kafka.appender.start", started_alone)
+    assert (await appender.append(short.topic, b"k", b"first", 0)).offset == 0
+    brokers[FOLLOWS].kill()
+    await eventually(lambda: in_sync(cluster_settings, short), [LEADS])
+    with monkeypatch.context() as hurried:
+        hurried.setattr("app.kafka.appender.APPENDED_WITHIN_S", 2.0)
+        # Brokers answer: what is on its way ends at once.
+        hurried.setattr("app.kafka.clients.STOPPED_WITHIN_S", 10 * PATIENCE_S)
+        for number in range(REFUSALS):
+            with pytest.raises(TimeoutError):
+                await appender.append(short.topic, b"k", b"refused-%d" % number, 0)
+        async with asyncio.timeout(PATIENCE_S):
+            await appender.stop()
+        assert asking() == []
+        assert alive == [0] * REFUSALS
+        gc.collect()
+        assert "never retrieved" not in caplog.text
+        hurried.setattr("app.kafka.clients.STOPPED_WITHIN_S", 1.0)
+        await stop_while_nobody_takes(cluster_settings, short)
+    await brokers[FOLLOWS].start()
+    await eventually(lambda: in_sync(cluster_settings, short), [LEADS, FOLLOWS])
+    assert (await appender.append(short.topic, b"k", b"new", 0)).offset == 1
+    tps = [short, TopicPartition(cluster_settings.topic(EVENTS_REKEYED), 0)]
+    read = [
+        record
+        for _, records in await all_of(read_to_end(cluster_settings, tps))
+        for record in records
+    ]
+    assert read == [(0, b"k", b"first"), (1, b"k", b"new")]
+
+
+async def test_requests_to_silent_brokers_end_with_their_producer(
+    cluster_settings: Settings,
+    brokers: dict[int, LocalKafka],
+    appender: Appender,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.kafka.clients.STOPPED_WITHIN_S", 1.0)
+    topic = cluster_settings.topic("each-leads")
+    async with admin_client(cluster_settings) as admin:
+        led = {number: [node] for number, node in enumerate(brokers)}
+        await admin.create_topics(
+            [
+                NewTopic(
+                    topic,
+                    -1,
+                    -1,
+                    replica_assignments=led,
+                    topic_configs={"min.insync.replicas": "1"},
+                )
+            ]
+        )
+    for number in led:
+        await appender.append(topic, b"k", b"taken", number)
+    for broker in brokers.values():
+        broker.process.pause()
+    try:
+        appending = [
+            asyncio.create_task(appender.append(topic, b"k", b"left", number)) for number in led
+        ]
+        await until(lambda: len([each for each in asking() if "produce" in each]) == len(led))
+        async with asyncio.timeout(PATIENCE_S):
+            await appender.stop()
+        assert asking() == []
+        failed = await asyncio.gather(*appending, return_exceptions=True)
+        assert [type(each) for each in failed] == [KafkaError] * len(led)
+    finally:
+        for broker in brokers.values():
+            broker.process.resume()

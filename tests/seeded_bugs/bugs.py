@@ -4735,15 +4735,23 @@ BUGS = (
         "tests/app/kafka/test_joined.py::test_what_cannot_be_answered_is_no_matter_of_the_others",
     ),
     Bug(
+        "given-up-and-sent-again",
+        "app/kafka/sending.py",
+        "        waiting = [batch for batches in self._batches.values() for batch in batches]\n"
+        "        self._batches.clear()\n",
+        "        waiting: list[MessageBatch] = []\n",
+        "tests/app/kafka/test_clients.py::test_what_is_given_up_is_never_sent",
+    ),
+    Bug(
         "lingering-batches-one-by-one",
-        "app/kafka/clients.py",
+        "app/kafka/sending.py",
         "if any(batch.remaining_linger() is None for batch in first):",
         "if False:",
         "tests/app/kafka/test_clients.py::test_batches_that_linger_go_in_one_request",
     ),
     Bug(
         "batch-that-waits-for-the-one-before-to-linger",
-        "app/kafka/clients.py",
+        "app/kafka/sending.py",
         "            waiting[-1]._builder.close()\n            self._wakeup(self._waiter_future)\n",
         "            pass\n",
         "tests/app/kafka/test_clients.py::test_batches_that_linger_go_in_one_request",

@@ -129,7 +129,7 @@ def invalid(details: Any) -> ApiError:
 
 
 def unavailable(code: str, retry_after_s: int = 1) -> ApiError:
-    """Return a 503: try again later; nothing was written."""
+    """Return a 503: try the same again later; what a write holds may have been taken."""
     error = _error(503, code=code)
     error.headers["Retry-After"] = str(retry_after_s)
     return error

@@ -86,7 +86,7 @@ class Forwarder:
         await self.producer.start()
 
     async def stop(self) -> None:
-        """Deliver what was sent and close the connections."""
+        """Deliver what was sent, if brokers take it, and close the connections."""
         await self.producer.stop()
         if self._stopping:
             await asyncio.wait(self._stopping)

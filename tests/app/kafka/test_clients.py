@@ -14,11 +14,14 @@ import uvloop
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.conn import AIOKafkaConnection
-from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
+from aiokafka.producer.message_accumulator import MessageBatch
 from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.produce import ProduceRequest
 
 from app.kafka.clients import Admin, Consumer, InOrderProducer, Producer, started
+from app.kafka.sending import Batches
+from tests.world.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.servers
 
@@ -131,6 +134,38 @@ async def test_nothing_is_delivered_after_what_was_refused(
         end = (await consumer.end_offsets([tp]))[tp]
         found = [(await consumer.getone()).value for _ in range(end)]
     assert found == delivered
+
+
+async def test_what_is_given_up_is_never_sent(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiokafka sends the batch of an idempotent producer again until a broker takes it."""
+    monkeypatch.setattr("app.kafka.clients.STOPPED_WITHIN_S", 10 * PATIENCE_S)
+    topic, tried = uuid.uuid4().hex, asyncio.Event()
+    reenqueue = Batches.reenqueue
+
+    def noted(batches: Batches, batch: MessageBatch) -> None:
+        tried.set()
+        reenqueue(batches, batch)
+
+    monkeypatch.setattr(Batches, "reenqueue", noted)
+    async with started(Admin(bootstrap_servers=kafka)) as admin:
+        await admin.create_topics([NewTopic(topic, 1, 1)])
+        producer = Producer(bootstrap_servers=kafka, enable_idempotence=True)
+        await producer.start()
+        await producer.send_and_wait(topic, b"first", partition=0)
+        await admin.delete_topics([topic])
+        async with asyncio.timeout(PATIENCE_S):
+            trying = asyncio.create_task(tried.wait())
+            while not trying.done():
+                # The broker may not know yet that the topic is gone.
+                given_up = await producer.send(topic, b"given up", partition=0)
+                await asyncio.wait([given_up, trying], return_when=asyncio.FIRST_COMPLETED)
+            producer.refuse()
+            await producer.stop()
+        with pytest.raises(KafkaError, match="given up"):
+            await given_up
+        await admin.create_topics([NewTopic(topic, 1, 1)])
+        async with started(Producer(bootstrap_servers=kafka)) as next_one:
+            assert (await next_one.send_and_wait(topic, b"new", partition=0)).offset == 0
 
 
 async def test_batches_that_linger_go_in_one_request(

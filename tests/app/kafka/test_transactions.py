@@ -329,7 +329,7 @@ async def test_a_log_is_followed_over_a_restart_of_the_broker(
 async def test_a_producer_stops_though_its_broker_is_gone(
     own_kafka: LocalKafka, own_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.kafka.transactions.STOP_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("app.kafka.clients.STOPPED_WITHIN_S", 1.0)
     await create_topics(own_settings, "cells")
     tp = TopicPartition(own_settings.topic("cells"), 0)
     producer = PartitionProducer(own_settings, 0)
