@@ -4077,6 +4077,14 @@ BUGS = (
         "::test_members_are_filled_in_although_no_query_waits_for_the_end",
     ),
     Bug(
+        "late-answer-taken-for-the-newest-member",
+        "app/runtime/partition/member_sync.py",
+        "while stored != self._stored:",
+        "while stored is None:",
+        "tests/app/runtime/partition/test_member_sync.py"
+        "::test_an_answer_that_is_late_is_no_newer_member",
+    ),
+    Bug(
         "lost-while-filled-taken-for-whole",
         "app/redis/members.py",
         "self._expected[number] = {mark}",

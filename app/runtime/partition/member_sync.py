@@ -85,7 +85,11 @@ class MemberSync:
             raise Unavailable(f"partition {self._state.number} was given up")
 
     async def _look_up(self, missing: list[MemberKey]) -> None:
-        packed = await self._load(missing)
+        stored: int | None = None
+        while stored != self._stored:
+            # What was changed, stored and let go meanwhile is newer than an answer of before.
+            stored = self._stored
+            packed = await self._load(missing)
         for name, value in zip(missing, packed, strict=True):
             self._state.members.fill(name, value)
 

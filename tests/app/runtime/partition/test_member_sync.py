@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
+from app.bounds.turns import drained
 from app.definitions.model import SettingsRecord
 from app.local_servers.redis import LocalRedis
 from app.meter.errors import Unavailable
@@ -21,6 +22,8 @@ from app.runtime.partition.life import State
 from app.runtime.partition.member_sync import Unstored
 from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import runs_of
+from tables.changelogged.members import MemberKey, SetKey
+from tables.unique_count import MemberOperation
 from tests.app.runtime.alone import NoProducer, context_of
 from tests.world.clock import START_MS, ManualClock
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
@@ -28,6 +31,7 @@ from tests.world.events import arrived
 from tests.world.partition import Live
 
 SET = b"set"
+ADDED = MemberOperation(START_MS, START_MS, START_MS, (START_MS, 0, 0, 0), True)
 
 
 def test_a_newer_change_takes_the_place_of_an_older_one() -> None:
@@ -145,3 +149,36 @@ async def test_members_are_filled_in_although_no_query_waits_for_the_end(
     monkeypatch.setattr(module + "READ_WITHIN_S", 60.0)
     assert await estimate(owned) == 1
     assert begun == [0]
+
+
+@pytest.mark.servers
+async def test_an_answer_that_is_late_is_no_newer_member(
+    monkeypatch: pytest.MonkeyPatch, owned: OwnedPartition
+) -> None:
+    """The fold changes the member meanwhile, stores it and lets it go."""
+    members, store = owned.state.members, owned.shared.members
+    asked, may = asyncio.Event(), asyncio.Event()
+    load = store._load
+
+    async def late(number: int, texts: dict[SetKey, list[str]]) -> dict[MemberKey, bytes | None]:
+        found = await load(number, texts)
+        asked.set()
+        await may.wait()
+        return found
+
+    monkeypatch.setattr(store, "_load", late)
+    name = (SET, "x")
+    asking = asyncio.create_task(owned.members.prefetch_soon([name]))
+    await asked.wait()
+    # The fold had asked before: none is there, and one comes.
+    members.fill(name, None)
+    members.put(name, (ADDED,))
+    members.put((SET, "other"), (ADDED,))
+    changes, _ = drained(members.taking_changes())
+    owned.commits.flush += 1
+    owned.members.add(changes)
+    await owned.members.follow()
+    assert members.is_missing(name)
+    may.set()
+    await asking
+    assert members.get(name) == (ADDED,)
