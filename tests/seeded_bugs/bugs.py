@@ -4190,6 +4190,13 @@ BUGS = (
         "tests/app/api/http/test_connections.py::test_the_longest_idle_makes_room",
     ),
     Bug(
+        "who-shakes-no-hands-keeps-the-place",
+        "app/api/http/connections.py",
+        "places = [*self._open, *self._starting]",
+        "places = [*self._open]",
+        "tests/app/api/http/test_connections.py::test_who_shakes_no_hands_makes_room",
+    ),
+    Bug(
         "who-has-few-connections-makes-room",
         "app/api/http/connections.py",
         "key=lambda each: (-held[each.organization], each.idle_since_s)",

@@ -95,7 +95,7 @@ class _Messages(deque[Any]):
 class Connection(web.RequestHandler):
     """aiohttp's protocol of one connection, within our limits; it answers bad HTTP with JSON."""
 
-    def __init__(self, server: web.Server, listener: Connections) -> None:
+    def __init__(self, server: web.Server, listener: Connections, accepted: socket.socket) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -111,6 +111,7 @@ class Connection(web.RequestHandler):
         )
         self._messages = _Messages()
         self.listener = listener
+        self._accepted = accepted
         self._wire: asyncio.Transport | None = None
         """The transport, kept after aiohttp dropped it: written bytes may not have left yet."""
         self._head_since_s: float | None = None
@@ -118,7 +119,7 @@ class Connection(web.RequestHandler):
         self._unsent_bytes = 0
         self._taken_s = 0.0
         """When the client last took bytes of its answer, in seconds of the loop's clock."""
-        self.idle_since_s = 0.0
+        self.idle_since_s = self._loop.time()
         """When the last request ended or the connection began, in seconds of the loop's clock."""
 
         self.is_idle = True
@@ -211,9 +212,14 @@ class Connection(web.RequestHandler):
         """Close at once."""
         if self._wire is not None:
             self._wire.abort()
+            return
+        with suppress(OSError):
+            # Its handshake fails.
+            self._accepted.shutdown(socket.SHUT_RDWR)
 
-    def forget_parser(self) -> None:
-        """Let go of the parser, which has this: no `connection_lost` will come."""
+    def fail(self) -> None:
+        """Close what did not come about, and let go of the parser, which has this."""
+        self._accepted.close()
         self._parser = None
 
     def _refuse(self, error: ApiError) -> None:
@@ -258,7 +264,8 @@ class Connections:
         self._open: set[Connection] = set()
         self._opened = asyncio.Event()
         """Set by each connection that is opened."""
-        self._starting: set[asyncio.Task[None]] = set()
+        self._starting: dict[Connection, asyncio.Task[None]] = {}
+        """Connections that are not open yet, each with what opens it: over TLS the handshake."""
         self._turned_away: set[socket.socket] = set()
         self._full_since_s: float | None = None
         """Since when no connection makes room for another; None: the last one found room."""
@@ -277,6 +284,7 @@ class Connections:
 
     def add(self, connection: Connection) -> None:
         """Count a connection that was opened."""
+        self._starting.pop(connection, None)
         self._open.add(connection)
         self._opened.set()
 
@@ -311,9 +319,11 @@ class Connections:
 
     async def close(self) -> None:
         """Stop listening; open connections stay."""
-        for task in (*self._tasks, *self._starting):
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._starting, return_exceptions=True)
+        for connection in self._starting:
+            connection.end()
+        await asyncio.gather(*self._tasks, *self._starting.values(), return_exceptions=True)
         for each in (*self._listeners, *self._turned_away):
             each.close()
         self._listeners, self._tasks = [], []
@@ -343,12 +353,11 @@ class Connections:
         if not is_room:
             self._turn_away(accepted)
             return
-        starting = asyncio.create_task(self._start(accepted))
-        self._starting.add(starting)
-        starting.add_done_callback(self._starting.discard)
+        connection = Connection(self._server, self, accepted)
+        self._starting[connection] = asyncio.create_task(self._start(connection, accepted))
 
-    async def _start(self, accepted: socket.socket) -> None:
-        certificate, connection = self._certificate, Connection(self._server, self)
+    async def _start(self, connection: Connection, accepted: socket.socket) -> None:
+        certificate = self._certificate
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection,
@@ -358,10 +367,11 @@ class Connections:
             )
         except OSError as error:
             log.debug("A connection did not come about: %s", error)
-            accepted.close()
-            connection.forget_parser()
+            connection.fail()
             # It has the frame of asyncio's future that raised it: a circle.
             error.__traceback__ = None
+        finally:
+            self._starting.pop(connection, None)
 
     async def _has_room(self) -> bool:
         """Return whether there is room for one more, once some is made or waited for."""
@@ -377,9 +387,13 @@ class Connections:
         return True
 
     def _end_idle(self) -> bool:
-        """End an idle connection of whoever has most, the one idle for longest; or none."""
-        held = Counter(connection.organization for connection in self._open)
-        idle = [connection for connection in self._open if connection.is_idle]
+        """End an idle connection of whoever has most, the one idle for longest; or none.
+
+        One that has not shaken hands is idle, and nobody's.
+        """
+        places = [*self._open, *self._starting]
+        held = Counter(connection.organization for connection in places)
+        idle = [connection for connection in places if connection.is_idle]
         if not idle:
             return False
         longest = min(idle, key=lambda each: (-held[each.organization], each.idle_since_s))
@@ -389,6 +403,7 @@ class Connections:
             return False
         # Its place is free from here on.
         self._open.discard(longest)
+        self._starting.pop(longest, None)
         longest.end()
         return True
 

@@ -17,6 +17,7 @@ from app.api.http.auth import KeyRing, PeerTokens
 from app.api.http.certificate import Certificate
 from app.api.http.keys import of_environment
 from app.api.server import ApiServer, build_app
+from app.bounds.limits import CONNECTIONS
 from app.settings import Access, ApiKey
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION, Clock, LedgerMeter
 
@@ -101,6 +102,7 @@ async def start(
     open_page: bool = False,
     webhook_public_key: str | None = None,
     certificate: Certificate | None = None,
+    most_connections: int = CONNECTIONS,
 ) -> Running:
     """Serve a new ledger."""
     meter = LedgerMeter(clock or Clock(NOW_MS))
@@ -114,6 +116,7 @@ async def start(
             webhook_public_key=webhook_public_key,
         ),
         certificate=certificate,
+        most_connections=most_connections,
     )
     port = await server.start("127.0.0.1", 0)
     return Running(meter, session, f"http://127.0.0.1:{port}", server=server)

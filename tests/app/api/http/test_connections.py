@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
@@ -13,10 +14,12 @@ from aiohttp import ClientSession
 from app.api import server
 from app.api.http import connections
 from app.api.http.auth import KeyRing
+from app.api.http.certificate import Certificate
 from app.api.http.keys import of_environment
 from app.api.server import ApiServer, build_app
 from tests.app.api.conftest import KEYS, NOW_MS, Running, registry, start
 from tests.app.api.http.test_bodies import Line, line_to
+from tests.app.api.http.test_certificate import make_pair, trusting
 from tests.app.api.ledger import Clock, LedgerMeter
 from tests.world.waiting import until
 
@@ -71,6 +74,59 @@ async def test_the_longest_idle_makes_room(small: Running, opened: Open) -> None
     assert await lines[1].ended()
     lines[2].writer.write(b"GET /api/v1/plans HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await lines[2].answer())[0] == 401, "it is still there"
+
+
+@asynccontextmanager
+async def secured(session: ClientSession, directory: Path) -> AsyncIterator[tuple[Running, Open]]:
+    """A server of few connections with TLS of its own, and what shakes hands with it."""
+    pair = make_pair(directory, "own")
+    running = await start(session, certificate=Certificate(*pair), most_connections=MOST)
+    async with AsyncExitStack() as lines:
+
+        async def shaken() -> Line:
+            reader, writer = await asyncio.open_connection(
+                "localhost", int(running.base_url.rpartition(":")[2]), ssl=trusting(pair)
+            )
+            lines.callback(writer.transport.abort)
+            return Line(reader, writer)
+
+        yield running, shaken
+    assert running.server is not None
+    await running.server.stop()
+
+
+async def test_who_shakes_no_hands_makes_room(
+    session: ClientSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with secured(session, tmp_path) as (running, shaken), AsyncExitStack() as lines:
+        alone = await shaken()
+        await asked(alone, "other")
+        silent: list[Line] = []
+        for _ in range(MOST - 1):
+            silent.append(await lines.enter_async_context(line_to(running)))
+            await asyncio.sleep(0.02)
+        newest = await shaken()
+        await asked(newest, "full")
+        assert await silent[0].ended()
+        await asked(alone, "other")
+        assert not silent[1].reader.at_eof()
+        for line in (alone, newest):
+            await in_hand(line)
+        monkeypatch.setattr(connections, "IN_USE_S", 0.0)
+        await asked(await shaken(), "full")
+        assert await silent[1].ended()
+
+
+async def test_who_shakes_no_hands_is_closed_with_the_server(
+    session: ClientSession, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as lines:
+        async with secured(session, tmp_path) as (running, _):
+            silent = await lines.enter_async_context(line_to(running))
+            assert running.server is not None
+            (clients,) = running.server._listening
+            await until(lambda: clients._starting)
+        assert await silent.ended()
 
 
 async def asked(line: Line, key: str) -> None:
