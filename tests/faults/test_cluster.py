@@ -251,7 +251,7 @@ async def test_what_was_not_taken_is_not_appended_later(
     with monkeypatch.context() as hurried:
         hurried.setattr("app.kafka.appender.APPENDED_WITHIN_S", 2.0)
         # Brokers answer: what is on its way ends at once.
-        hurried.setattr("app.kafka.clients.STOPPED_WITHIN_S", 10 * PATIENCE_S)
+        hurried.setattr("app.kafka.clients.STOPPED_WITHIN_S", 2 * PATIENCE_S)
         for number in range(REFUSALS):
             with pytest.raises(TimeoutError):
                 await appender.append(short.topic, b"k", b"refused-%d" % number, 0)

@@ -138,7 +138,7 @@ async def test_nothing_is_delivered_after_what_was_refused(
 
 async def test_what_is_given_up_is_never_sent(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """aiokafka sends the batch of an idempotent producer again until a broker takes it."""
-    monkeypatch.setattr("app.kafka.clients.STOPPED_WITHIN_S", 10 * PATIENCE_S)
+    monkeypatch.setattr("app.kafka.clients.STOPPED_WITHIN_S", 2 * PATIENCE_S)
     topic, tried = uuid.uuid4().hex, asyncio.Event()
     reenqueue = Batches.reenqueue
 
