@@ -188,6 +188,9 @@ class Producer:
     async def stop(self) -> None:
         """Disconnect."""
 
+    def refuse(self) -> None:
+        """Send nothing from now on: what was sent is in the log at once."""
+
     async def send(
         self,
         topic: str,
