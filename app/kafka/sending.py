@@ -70,8 +70,10 @@ class Batches(MessageAccumulator):  # type: ignore[misc]
             # Whoever waited for room did not see it.
             raise copy.copy(self._exception)
         batch = super()._append_batch(builder, tp)
-        # Mostly nobody waits for it to be taken, and what fails it the batch tells too.
+        # Mostly nobody waits for it to be taken, and what fails it the batch tells too. Whoever
+        # waited for the batch may wait no longer.
         batch._drain_waiter.add_done_callback(retrieve)
+        batch.future.add_done_callback(retrieve)
         return batch
 
     def drain_by_nodes(

@@ -16,6 +16,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError
 
+from app.bounds.limits import KAFKA_SLOW_FOR_S
 from app.kafka.appender import Appender, forwarding_options
 from app.kafka.clients import InOrderProducer, Producer, start, started
 from app.kafka.log_readers import plain_consumer, read_to_end
@@ -34,7 +35,8 @@ from tests.world.waiting import PATIENCE_S, eventually, until
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
-AWAY_S = min(60.0, 9.0 * SCALE)
+AWAY_S = min(60.0, (KAFKA_SLOW_FOR_S + 3.0) * SCALE)
+"""So long that a worker tells of it."""
 NEAR = 2
 """The broker in the worker's rack."""
 LEADS, FOLLOWS = 1, 2

@@ -4750,6 +4750,14 @@ BUGS = (
         "tests/app/kafka/test_joined.py::test_what_cannot_be_answered_is_no_matter_of_the_others",
     ),
     Bug(
+        "told-of-a-batch-that-nobody-waits-for",
+        "app/kafka/sending.py",
+        "        batch.future.add_done_callback(retrieve)\n",
+        "",
+        "tests/app/kafka/test_clients.py"
+        "::test_nobody_hears_of_a_batch_that_is_waited_for_no_longer",
+    ),
+    Bug(
         "given-up-and-sent-again",
         "app/kafka/sending.py",
         "        waiting = [batch for batches in self._batches.values() for batch in batches]\n"

@@ -168,6 +168,21 @@ async def test_what_is_given_up_is_never_sent(kafka: str, monkeypatch: pytest.Mo
             assert (await next_one.send_and_wait(topic, b"new", partition=0)).offset == 0
 
 
+async def test_nobody_hears_of_a_batch_that_is_waited_for_no_longer() -> None:
+    """A tick has no key and no value, so it is a batch; its time was over."""
+    told = list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    batches = Batches(None, 1_000, 0, 60.0)
+    sent: Any = await batches.add_batch(batches.create_builder(), TopicPartition("ticks", 0), 1.0)
+    sent.cancel()
+    await asyncio.sleep(0)
+    batches.refuse(KafkaError("given up"))
+    del sent
+    gc.collect()
+    await asyncio.sleep(0)
+    assert told == []
+
+
 async def test_batches_that_linger_go_in_one_request(
     kafka: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
