@@ -61,7 +61,7 @@ class Owner:
         """Events a minute of partitions."""
         self.app: MeterApp
         self.failure: Exception | None = None
-        """What a partition could not be delivered for."""
+        """What the first partition could not be delivered for."""
         self._beginning: list[asyncio.Task[None]] = []
 
     async def assign(self, partitions: frozenset[int]) -> None:
@@ -87,7 +87,8 @@ class Owner:
         try:
             await self.restored(number)
         except Exception as error:
-            self.failure = error
+            # As the app ends others fail, too.
+            self.failure = self.failure or error
             await self.app.crash(error)
 
     def loads(self) -> Mapping[int, int]:
