@@ -23,7 +23,7 @@ from app.bounds.collecting import Collecting, pass_over
 from app.definitions.state import Definitions
 from app.kafka.transactions import Record
 from app.kernel import arrive, arrive_many, split
-from app.runtime.partition.owned import STRAIGHT_AT_ONCE, parts_of, slices_of
+from app.runtime.partition.owned import slices_of, straight_parts
 from app.wire.arrivals import PLAINLY, Arrival, MeterKey
 from bench.fold import NOW_MS, definitions
 from bench.world import METRICS, event_value, number_of
@@ -89,12 +89,8 @@ class Load:
             decoded = clock()
             partition = self.partition
             weight_of, clock_s = partition.packing.weight_of, time.monotonic
-            found, most = list(runs.items()), STRAIGHT_AT_ONCE * SLICE_EVENTS
-            if partition.routes.weighs:
-                parts = slices_of(found, most, partition.routes.straight_weight, clock_s)
-            else:
-                parts = parts_of(found, most)
-            for some in parts:
+            found = list(runs.items())
+            for some in straight_parts(found, SLICE_EVENTS, partition.routes, clock_s):
                 straight = partition.fold_straight(some)
                 self.note_copies(straight.copies)
                 for part in slices_of(straight.rest, SLICE_EVENTS, weight_of, clock_s):

@@ -319,10 +319,8 @@ class RouteTable:
     def begin(self, meter_key: MeterKey, route: Route) -> None:
         """Do what `install` does of a meter key without events: nothing of it is forgotten."""
         replaced = self.by_key.get(meter_key)
-        self.by_key[meter_key] = route
-        self._at_hand.note(meter_key[:2])
+        self._put_route(meter_key, route)
         route.made_at = self.told_of
-        self.weighs = self.weighs or _straight_weight(route) > 1
         spans = self.spans
         for span in route.spans:
             old = spans.setdefault(span.key, span)
@@ -406,12 +404,16 @@ class RouteTable:
             self._event_ranges.note_forgotten(meter_key, -1)
         if refolded is not None:
             self.lead_by(refolded)
-            self.by_key[meter_key] = refolded
-            self.weighs = self.weighs or _straight_weight(refolded) > 1
-            self._at_hand.note(meter_key[:2])
+            self._put_route(meter_key, refolded)
             for span in refolded.spans:
                 self._put(span)
         return gone
+
+    def _put_route(self, meter_key: MeterKey, route: Route) -> None:
+        """Have events of a meter key go by a route."""
+        self.by_key[meter_key] = route
+        self.weighs = self.weighs or _straight_weight(route) > 1
+        self._at_hand.note(meter_key[:2])
 
     def lend(self, routes: Mapping[MeterKey, Route]) -> None:
         """Add routes for reading only; somebody else keeps their cells."""

@@ -89,11 +89,7 @@ class Views:
             return
         view = self._kept.get(name)
         if view is None or not self._holds(name, view):
-            view = _View(self._stamp(name), self._packing.pieces(name), {})
-            for some in batches(self._packing.read(name), STEP_ITEMS):
-                for key, cells in by_span(some).items():
-                    view.cells.setdefault(key, []).extend(cells)
-                yield
+            view = yield from self._viewing(name)
         for code in tuple(self._event_ranges.codes_of(name)):
             if (code, True) not in view.routes:
                 route = yield from self._making((*name, code), view, known=True)
@@ -104,10 +100,17 @@ class Views:
     def _view_of(self, name: SubscriptionKey) -> _View:
         view = self._kept.get(name)
         if view is None or not self._holds(name, view):
-            pieces, cells = self._packing.pieces(name), by_span(self._packing.read(name))
-            view = _View(self._stamp(name), pieces, cells)
+            view = drained(self._viewing(name))
             self._keep(name, view)
         self._kept.move_to_end(name)
+        return view
+
+    def _viewing(self, name: SubscriptionKey) -> Steps[_View]:
+        view = _View(self._stamp(name), self._packing.pieces(name), {})
+        for some in batches(self._packing.read(name), STEP_ITEMS):
+            for key, cells in by_span(some).items():
+                view.cells.setdefault(key, []).extend(cells)
+            yield
         return view
 
     def _holds(self, name: SubscriptionKey, view: _View) -> bool:

@@ -42,6 +42,7 @@ from app.wire.refusals import Refusal
 from tables.changelogged.members import MemberKey
 from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition, Slice, Straight
+from tables.partition.route_table import RouteTable
 
 _Result = TypeVar("_Result", Slice, Straight)
 
@@ -295,12 +296,8 @@ class OwnedPartition:
     async def _fold(self, runs: Sequence[Run], plain: bool) -> None:
         clock, weight_of = self.shared.turns.clock, self.state.packing.weight_of
         begun_s = clock()
-        size, routes = self.shared.settings.slice_events, self.state.routes
-        if routes.weighs:
-            parts = slices_of(runs, STRAIGHT_AT_ONCE * size, routes.straight_weight, clock)
-        else:
-            parts = parts_of(runs, STRAIGHT_AT_ONCE * size)
-        for part in parts:
+        size = self.shared.settings.slice_events
+        for part in straight_parts(runs, size, self.state.routes, clock):
             begun_s = await self._after_others(begun_s)
             straight = await self._folded(self._fold_straight, part)
             if straight is None:
@@ -420,6 +417,16 @@ def _failed(failing: WeakMethod[Any], error: BaseException) -> None:
     fail = failing()
     if fail is not None:
         fail(error)
+
+
+def straight_parts(
+    runs: Sequence[Run], slice_events: int, routes: RouteTable, clock: Callable[[], float]
+) -> Iterator[list[Run]]:
+    """Return runs by parts that are each folded straight in one step."""
+    size = STRAIGHT_AT_ONCE * slice_events
+    if routes.weighs:
+        return slices_of(runs, size, routes.straight_weight, clock)
+    return parts_of(runs, size)
 
 
 def parts_of(runs: Sequence[Run], size: int) -> Iterator[list[Run]]:
