@@ -1,6 +1,6 @@
 """What each event costs most, compiled from C: records of a batch, plain events, ids, the head of
-the index, the straight way to a cell, values, digests and members. Its twin in Python has the same
-functions.
+the index, the straight way to a cell, values, digests, members, and cells as they are written. Its
+twin in Python has the same functions.
 
 It imports nothing of ours and decides nothing. METER_KERNEL=python uses the twin.
 """
@@ -49,6 +49,7 @@ lead = chosen.lead
 apart = chosen.apart
 by_literals = chosen.by_literals
 fold_led = chosen.fold_led
+pack_cells = chosen.pack_cells
 Head = chosen.Head
 maybe_among = chosen.maybe_among
 row_among = chosen.row_among

@@ -22,6 +22,7 @@
 #include "reading.h"
 #include "straight.h"
 #include "parted.h"
+#include "packing.h"
 #include "members.h"
 #include "head.h"
 #include "filters.h"
@@ -45,6 +46,7 @@ static PyMethodDef functions[] = {
     {"learn_state", learn_state, METH_VARARGS, "See twin.learn_state."},
     {"maybe_among", maybe_among, METH_VARARGS, "See twin_filters.maybe_among."},
     {"note_leaving", note_leaving, METH_VARARGS, "See twin.note_leaving."},
+    {"pack_cells", pack_cells, METH_VARARGS, "See twin.pack_cells."},
     {"reach_of", reach_of, METH_O, "See twin.reach_of."},
     {"row_among", row_among, METH_VARARGS, "See twin_filters.row_among."},
     {"split", split, METH_VARARGS, "See twin.split."},

@@ -28,15 +28,9 @@ static int is_tuple_of(PyObject *object, Py_ssize_t size)
     return 0;
 }
 
-/* Write an integer from 0 on as MessagePack does. */
 static void put_integer(Row *row, PyObject *object)
 {
-    unsigned long long number = PyLong_AsUnsignedLongLong(object);
-    int log = number > 0xffffffff ? 3 : number > 0xffff ? 2 : number > 0xff;
-    if (number >= 0x80)
-        row->bytes[row->end++] = (uint8_t)(0xcc + log);
-    for (int shift = 8 << log; (shift -= 8) >= 0;)
-        row->bytes[row->end++] = (uint8_t)(number >> shift);
+    row->end += write_unsigned(row->bytes + row->end, PyLong_AsUnsignedLongLong(object));
 }
 
 /* Write the member that has an operation alone. */

@@ -1,10 +1,13 @@
 /* Fields of Python's objects, read where they lie once that is known. */
 
-/* Names of the fields that are read: of an arrival, its event, a route, a cell and its state. */
+/* Names of the fields that are read: of an arrival, its event, a route, a cell, its state and
+ * what it belongs to.
+ */
 enum {
     EVENT, APPEND_TIME_MS, RAW_PARTITION, RAW_OFFSET, ARRAY_INDEX, REKEYED_OFFSET,
     TRANSACTION_ID, TIMESTAMP_MS, AMOUNT, PROPERTIES, BODY, ENVELOPE,
-    BOUNDS, CELL, READING, SET_KEY, PARTING, STATE, DIRTY, PLACE_NAMES, GROUP_PLACES, NAMES
+    BOUNDS, CELL, READING, SET_KEY, PARTING, STATE, DIRTY, PLACE_NAMES, GROUP_PLACES,
+    LAYER, FILTER_ID, GROUPS, LATE, FIRST, SPAN, START_MS, KEY, GENERATION, NAMES
 };
 
 /* The first fields of a state, by name, where nobody told where they lie. */
@@ -14,7 +17,8 @@ static const char *const spellings[NAMES] = {
     "event", "append_time_ms", "raw_partition", "raw_offset", "array_index", "rekeyed_offset",
     "transaction_id", "timestamp_ms", "precise_total_amount_cents", "properties", "body",
     "envelope", "bounds", "cell", "reading", "set_key", "parting", "state", "dirty", "place_names",
-    "group_places",
+    "group_places", "layer", "filter_id", "groups", "late", "first", "span", "start_ms", "key",
+    "generation",
 };
 
 static PyObject *names[NAMES];
@@ -81,6 +85,7 @@ enum { OF_EVENTS, OF_DIGEST, OF_PRECISE, OF_BARE, OF_OWN, OF_MOMENT, OF_NEWEST, 
 /* Where states of some types have them. */
 static struct Layout {
     PyTypeObject *type;
+    int fields;
     Py_ssize_t at[OF_STATE];
 } layouts[16];
 
@@ -102,11 +107,12 @@ static PyObject *learn_state(PyObject *module, PyObject *args)
     PyObject *size = PyObject_GetAttrString((PyObject *)Py_TYPE(state), "__basicsize__");
     Py_ssize_t bytes = size ? PyLong_AsSsize_t(size) : -1, word = sizeof(PyObject *);
     Py_XDECREF(size);
-    struct Layout *l = layouts, found = {Py_TYPE(state), {0}};
+    struct Layout *l = layouts, found = {Py_TYPE(state), 0, {0}};
     while (l < layouts + 16 && l->type != NULL && l->type != found.type)
         l++;
     Py_ssize_t count = PyTuple_Size(fields);
     int all = count >= OF_OWN;
+    found.fields = count <= OF_STATE ? (int)count : 0;
     for (int i = 0; i < OF_STATE && i < count; i++) {
         PyObject *field = PyTuple_GetItem(fields, i);
         for (Py_ssize_t at = sizeof(PyObject); at + word <= bytes && !found.at[i]; at += word)

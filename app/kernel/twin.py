@@ -164,6 +164,13 @@ class Route(Protocol):
         """The set that its operations change; None: it has none."""
 
 
+class PackedCell(Protocol):
+    """A cell that a flush writes."""
+
+    def packed_key(self) -> bytes: ...
+    def packed(self) -> bytes: ...
+
+
 BOUNDS = struct.Struct("=8q")
 """Event times from the first until before the second, append times from the third to the fourth.
 Then what is noted of them already: greatest event time, greatest append time, first raw offset and
@@ -653,6 +660,17 @@ def fold_led(
         elif left:
             odd.append((place, left))
     return unread, odd
+
+
+def pack_cells(
+    cells: Sequence[PackedCell], version: int, kind: type[Decimal]
+) -> list[tuple[bytes, bytes]]:
+    """Return name and value of each cell, as the changelog has them.
+
+    `version`: the fold version; `kind`: the class of numbers. The kernel writes what cells say of
+    themselves, unless they are long or have states of later cuts.
+    """
+    return [(cell.packed_key(), cell.packed()) for cell in cells]
 
 
 def _aims_of(

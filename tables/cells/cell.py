@@ -8,6 +8,7 @@ was due. Else, and always if somebody watches, it is the first cut at or after i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from itertools import chain
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ import msgspec
 
 from app.definitions.model import FOLD_VERSION
 from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
+from app.kernel import pack_cells
 from app.wire.arrivals import Position
 from tables.aggregation import WITH_BARE, Aggregation, Groups, State
 from tables.cells.figures import CellFigures, figures_of
@@ -122,6 +124,12 @@ class GroupCell(Cell, eq=False):
 
     def _parts(self) -> tuple[object, ...]:
         return *super()._parts(), self.first
+
+
+def packed_cells(cells: list[Cell]) -> list[tuple[bytes, bytes]]:
+    """Return key and value of each cell, as the changelog has them: `packed_key` and `packed`."""
+    rows: list[tuple[bytes, bytes]] = pack_cells(cells, FOLD_VERSION, Decimal)
+    return rows
 
 
 class Alone(Cell, eq=False, kw_only=True):

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from app.bounds.turns import STEP_ITEMS, Steps, drained
+from app.bounds.turns import STEP_ITEMS, Steps, batches, drained
 from app.definitions.model import FOLD_VERSION
 from app.wire.arrivals import MeterKey, SubscriptionKey, interned
 from tables.aggregation import Aggregation
-from tables.cells.cell import Cell, GroupCell, Layer, Span
+from tables.cells.cell import Cell, GroupCell, Layer, Span, packed_cells
 from tables.cells.keys import CellKey, PackedCell, SpanKey, SpanSetKey
 from tables.changelogged.checkpoint import StateTooNew
 from tables.changelogged.checksum import record_hash
@@ -255,16 +255,16 @@ class Packing:
         else:
             packed: list[tuple[bytes, bytes]] = []
             hashes: list[int] = []
-            for count, cell in enumerate(cells, 1):
-                if count % STEP_ITEMS == 0:
-                    yield
-                hashes.append(cell.hash)
-                if cell.hash and not cell.dirty:
-                    key, value = cell.packed_key(), cell.packed()
-                    packed.append((key, value))
+            for some in batches(cells, STEP_ITEMS):
+                hashes += [cell.hash for cell in some]
+                written = [cell for cell in some if cell.hash and not cell.dirty]
+                rows = packed_cells(written)
+                packed += rows
+                for cell, (key, value) in zip(written, rows, strict=True):
                     if record_hash(key, value) != cell.hash:
                         # An older program wrote the same in other words: it is written anew.
                         self._snapshot.mark(cell)
+                yield
             if self._stays(name) or self._at_hand(name) != cells:
                 return
             if any(c.dirty or c.hash != was for c, was in zip(cells, hashes, strict=True)):

@@ -19,7 +19,7 @@ from app.definitions.state import Definitions
 from app.definitions.versions import Versions
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.aggregation import Groups
-from tables.cells.cell import Layer, Span
+from tables.cells.cell import Layer, Span, packed_cells
 from tables.cells.group_limit import GroupLimit
 from tables.cells.keys import PackedPosition
 from tables.changelogged.checkpoint import Checkpoint
@@ -133,10 +133,9 @@ def outcome(job: Refold) -> Iterator[Part]:
     for cells in batches(folded.dirty, STEP_ITEMS):
         for cell in cells:
             numbers[id(cell)] = len(numbers)
-        yield (
-            "cells",
-            [(spans[id(c.layer.span)], c.packed_key(), c.packed()) for c in cells],
-        )
+        of_spans = [spans[id(cell.layer.span)] for cell in cells]
+        rows = zip(of_spans, packed_cells(list(cells)), strict=True)
+        yield "cells", [(span, key, value) for span, (key, value) in rows]
     for late in batches([*dict.fromkeys(numbers[id(cell)] for cell in folded.late)], STEP_ITEMS):
         yield "late", late
     for members in job.members.told():

@@ -70,8 +70,8 @@ class RouteTable:
         self.implicit = ImplicitPlan(self._folds)
         self.by_key: dict[MeterKey, Route] = {}
         self.spans: dict[SpanKey, Span] = {}
-        self.weighs = False
-        """Whether events of any route take longer than others to be folded straight."""
+        self.heaviest = 1
+        """The greatest of `straight_weight` that any route had."""
         self._unused_routes: dict[SubscriptionKey, set[str]] = {}
         """Codes whose routes were compiled before any event of theirs counted, but for `_begun`."""
         self._begun: list[Route] = []
@@ -412,7 +412,7 @@ class RouteTable:
     def _put_route(self, meter_key: MeterKey, route: Route) -> None:
         """Have events of a meter key go by a route."""
         self.by_key[meter_key] = route
-        self.weighs = self.weighs or _straight_weight(route) > 1
+        self.heaviest = max(self.heaviest, _straight_weight(route))
         self._at_hand.note(meter_key[:2])
 
     def lend(self, routes: Mapping[MeterKey, Route]) -> None:

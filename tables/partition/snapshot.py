@@ -8,9 +8,9 @@ from typing import NamedTuple
 import msgspec
 
 from app.bounds.limits import CHANGELOG_RECORD_BYTES
-from app.bounds.turns import STEP_ITEMS, Steps, drained
+from app.bounds.turns import STEP_ITEMS, Steps, batches, drained
 from app.wire.arrivals import MeterKey
-from tables.cells.cell import Cell, GroupCell, Layer, Span
+from tables.cells.cell import Cell, GroupCell, Layer, Span, packed_cells
 from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.checksum import SUM_MODULUS, Rows, record_hash
@@ -160,22 +160,19 @@ class Snapshot:
         self.note()
         dirty, self._dirty, self._noted = self._dirty, [], 0
         new = hashes = 0
-        for count, cell in enumerate(dirty, 1):
-            if count % STEP_ITEMS == 0:
-                yield
-            span = cell.layer.span
-            if not span.stands:
-                continue
-            cell.dirty = False
-            key, value = cell.packed_key(), cell.packed()
-            old_hash, new_hash = cell.hash, record_hash(key, value)
-            if old_hash == 0:
-                new += 1
-            hashes += new_hash - old_hash
-            cell.hash = new_hash
-            if deleted:
-                deleted.pop(key, None)
-            cells[key] = value
+        for some in batches(dirty, STEP_ITEMS):
+            standing = [cell for cell in some if cell.layer.span.stands]
+            for cell, (key, value) in zip(standing, packed_cells(standing), strict=True):
+                cell.dirty = False
+                old_hash, new_hash = cell.hash, record_hash(key, value)
+                if old_hash == 0:
+                    new += 1
+                hashes += new_hash - old_hash
+                cell.hash = new_hash
+                if deleted:
+                    deleted.pop(key, None)
+                cells[key] = value
+            yield
         checkpoint.cells += new
         checkpoint.cells_hash = (checkpoint.cells_hash + hashes) % SUM_MODULUS
         cells.update(dict.fromkeys(deleted))

@@ -20,7 +20,7 @@ from app.kernel import by_literals, learn, learn_state
 from app.wire.arrivals import Arrival
 from app.wire.refusals import MAX_EVENT_AHEAD_MS
 from tables.aggregation import Groups
-from tables.cells.cell import Cell, Layer, Span
+from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import ONLY_CELL, SpanSetKey
 from tables.changelogged.members import SetKey
@@ -31,14 +31,12 @@ from tables.routing.course import led
 from tables.values import UNITS_A_SPAN, UNITS_AN_EVENT, Reading
 
 _over_ms = attrgetter("over_ms")
-
 _BOUNDS = Struct("=4q")
 """Half of `app.kernel.twin.BOUNDS`: where events lead straight, or what is known of them."""
 _BOUNDS_BYTES = _BOUNDS.size
 FEW_SPANS = 8
 """Most spans that are all looked at."""
 _NO_EVENTS = _BOUNDS.pack(-1, -1, -1, -1)
-
 
 Cells = dict[tuple[str | None, Groups], Cell]
 
@@ -490,9 +488,11 @@ def _learn() -> None:
     for slot in Route.__slots__:
         setattr(route, slot, object())
     learn(route)
-    learn(Cell(*(object() for _ in Cell.__struct_fields__)))  # type: ignore[arg-type]
+    kinds: list[Any] = [GroupCell, Cell, Layer, Span]
+    for kind in kinds:
+        learn(kind(*map(str, range(len(kind.__struct_fields__)))))
     for aggregation in AGGREGATIONS.values():
-        kind: type[Any] = aggregation.state_type
+        kind = aggregation.state_type
         fields = [object() for _ in kind.__struct_fields__]
         learn_state(kind(*fields), tuple(fields))
 

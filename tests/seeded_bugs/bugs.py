@@ -3916,10 +3916,39 @@ BUGS = (
         "tests/agents/test_close.py::test_each_of_these_holds_it_back",
     ),
     Bug(
+        "kernel-writes-a-fraction-with-its-zeros",
+        "app/kernel/packing.h",
+        "while (text[size - 1] == '0')\n            size--;",
+        "while (text[size - 1] == '9')\n            size--;",
+        "tests/app/kernel/test_packing.py::test_both_write_the_same",
+    ),
+    Bug(
+        "kernel-writes-no-later-cuts",
+        "app/kernel/packing.h",
+        "late == Py_None && span_key",
+        "span_key",
+        "tests/app/kernel/test_packing.py::test_both_write_the_same",
+    ),
+    Bug(
+        "kernel-writes-no-bare-events",
+        "app/kernel/packing.h",
+        "PyObject_IsTrue(bare) != 0 || ",
+        "",
+        "tests/app/kernel/test_packing.py::test_both_write_the_same",
+    ),
+    Bug(
+        "straight-parts-take-unique-counts-for-sums",
+        "app/runtime/partition/owned.py",
+        "return parts_of(runs, size // routes.heaviest)",
+        "return parts_of(runs, size)",
+        "tests/app/runtime/partition/test_owned.py"
+        "::test_events_that_take_long_are_folded_straight_few_at_once",
+    ),
+    Bug(
         "events-of-many-charges-folded-as-many-at-once",
         "tables/partition/route_table.py",
-        "self.weighs = self.weighs or _straight_weight(route) > 1",
-        "self.weighs = False",
+        "self.heaviest = max(self.heaviest, _straight_weight(route))",
+        "self.heaviest = 1",
         "tests/app/runtime/partition/test_owned.py"
         "::test_events_that_take_long_are_folded_straight_few_at_once[sum-5-8]",
     ),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from app.numbers import ZERO
 from app.wire.arrivals import Arrival
 from app.wire.events import Event, decode_plain
-from tables.cells.cell import Cell
+from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.registry import AGGREGATIONS
 from tables.routing.route import Route
 
@@ -83,13 +83,13 @@ def loaded(path: Path) -> ModuleType:
 
 def learn(kernel: Any) -> None:
     """Let it learn where fields are, as the product does."""
-    for each in (Event, Arrival, Cell):
-        fields: list[Any] = [str(i) for i in range(len(each.__struct_fields__))]
-        kernel.learn(each(*fields))
     route = object.__new__(Route)
     for slot in Route.__slots__:
         setattr(route, slot, object())
     kernel.learn(route)
+    kinds: tuple[type[Any], ...] = (Event, Arrival, GroupCell, Cell, Layer, Span)
+    for each in kinds:
+        kernel.learn(each(*map(str, range(len(each.__struct_fields__)))))
     for aggregation in AGGREGATIONS.values():
         first: list[Any] = [object() for _ in aggregation.state_type.__struct_fields__]
         kernel.learn_state(aggregation.state_type(*first), tuple(first))
