@@ -412,7 +412,10 @@ class RouteTable:
     def _put_route(self, meter_key: MeterKey, route: Route) -> None:
         """Have events of a meter key go by a route."""
         self.by_key[meter_key] = route
-        self.heaviest = max(self.heaviest, _straight_weight(route))
+        spans = route.spans
+        if len(spans) > 1 or (spans and spans[0].fold.unique):
+            # Most are light, and made at the first event of a meter key.
+            self.heaviest = max(self.heaviest, _straight_weight(route))
         self._at_hand.note(meter_key[:2])
 
     def lend(self, routes: Mapping[MeterKey, Route]) -> None:
