@@ -108,6 +108,7 @@ class PeriodAtCut:
         self._looked = looked
         closings: Iterable[Closing | None] | None = self._few_packed()
         if closings is None:
+            yield from self.partition.packing.unpacking(self.name)
             closings = self.closings(self.partition.packing.route_of)
         for count, found in enumerate(closings, 1):
             if found is not None and (change := self._change_of(found)) is not None:
