@@ -4545,6 +4545,14 @@ BUGS = (
         "tests/tables/partition/test_packing.py::test_what_comes_between_two_steps_counts_once",
     ),
     Bug(
+        "rows-stay-told-when-another-cell-has-too-many",
+        "tables/closing/period_at_cut.py",
+        "changed = None if charge.presents and told.found is None else changed",
+        "pass",
+        "tests/laws/test_noted.py"
+        "::test_what_is_said_beside_figures_is_told_of_all_that_it_changed_for",
+    ),
+    Bug(
         "promised-plans-go-unseen",
         "app/definitions/indexes/coded.py",
         "self.changed += promised.holders",
