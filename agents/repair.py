@@ -112,6 +112,8 @@ async def _repair(
             # If an event is gone, a refold tells so.
             _leave_to_refold(owned, name)
             return
+        with owned.life.change():
+            await owned.shared.turns.run(work, state.packing.unpacking(name))
         missing = job.missing_members(originals)
         if missing:
             await owned.members.prefetch(missing)

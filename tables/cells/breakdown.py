@@ -41,11 +41,13 @@ def breakdowns(
     period: Period,
     cut_ms: int = OPEN_CUT_MS,
     wanted: Container[str] | None = None,
+    cells: Container[tuple[str | None, Groups]] | None = None,
 ) -> Steps[Breakdowns | None]:
     """Return the rows of a period as of a cut, by steps; None: there are too many.
 
     `span`: of the second fold of a charge. `wanted`: by these of its keys only. Cells are merged
-    for it, so a unique count has a text once for each of its rows by all keys.
+    for it, so a unique count has a text once for each of its rows by all keys. `cells`: of these
+    cells of the charge only.
     """
     fold = span.fold
     if not isinstance(fold, BreakdownFold):
@@ -65,6 +67,8 @@ def breakdowns(
         if not fold.fits(filter_id, groups):
             continue
         group, texts = fold.split(filter_id, groups)
+        if cells is not None and (filter_id, group) not in cells:
+            continue
         left = texts
         if wanted is not None:
             listed = fold.presentation_keys[filter_id]
@@ -78,7 +82,9 @@ def breakdowns(
                 if into is not None:
                     aggregation.merge(into, state)
     found: dict[tuple[str | None, Groups], list[tuple[Any, BreakdownRow]]] = {}
-    for (filter_id, group, left), (state, before) in parts.items():
+    for count, ((filter_id, group, left), (state, before)) in enumerate(parts.items(), 1):
+        if count % STEP_ITEMS == 0:
+            yield
         units = aggregation.presented(state, before, window)
         if units or state.events:
             row = (aggregation.recency(state), BreakdownRow(left, units))

@@ -7,6 +7,7 @@ about 150.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -55,10 +56,14 @@ class PackedRows:
 
     def add(self, first_part: bytes, rest: bytes, value: bytes) -> None:
         """Keep one more record."""
+        self.add_all(first_part, (rest, value))
+
+    def add_all(self, first_part: bytes, more: Iterable[bytes]) -> None:
+        """Keep more records, each the rest of its key and then its value."""
         rows = self._open.get(first_part)
         if rows is None:
             rows = self._open[first_part] = self._taken(first_part)
-        rows += (rest, value)
+        rows += more
 
     def pack(self) -> None:
         """Put together what was added since the last time."""
@@ -81,6 +86,10 @@ class PackedRows:
     def put(self, first_part: bytes, piece: bytes) -> None:
         """Keep again what was taken and did not change."""
         self._pieces.put(first_part, piece)
+
+    def drop(self, first_part: bytes) -> None:
+        """Keep no more what belongs together in one piece."""
+        self._pieces.pop(first_part)
 
     def read(self, first_part: bytes) -> list[Packed]:
         """Return (rest of the key, value) of all records, which stay."""
@@ -154,10 +163,20 @@ class PackedCells:
 
     def add(self, key: bytes, value: bytes) -> None:
         """Keep one cell more."""
+        first_part, rest = self.parted(key)
+        self._rows.add(first_part, rest, value)
+
+    def parted(self, key: bytes) -> tuple[bytes, bytes]:
+        """Return the first part of a key, and the rest of it as it is kept."""
         end = text_end(key, 1)
         after = text_end(key, end)
         number = self._numbers[key[end:after]].to_bytes(_NUMBER_BYTES)
-        self._rows.add(key[:end], number + key[after:], value)
+        return key[:end], number + key[after:]
+
+    def add_parted(self, cells: Mapping[bytes, Iterable[bytes]]) -> None:
+        """Keep more cells: by first part, the rest of each key and then its value."""
+        for first_part, rows in cells.items():
+            self._rows.add_all(first_part, rows)
 
     def pack(self) -> None:
         """Pack all cells of a subscription in one row."""
@@ -174,6 +193,15 @@ class PackedCells:
     def put(self, subscription_id: str, piece: bytes) -> None:
         """Keep again cells that were taken and did not change."""
         self._rows.put(_first_part(subscription_id), piece)
+
+    def drop(self, subscription_id: str) -> None:
+        """Keep no more the cells of a subscription."""
+        self._rows.drop(_first_part(subscription_id))
+
+    def in_piece(self, subscription_id: str, piece: bytes) -> Iterator[Packed]:
+        """Return the cells of a piece of a subscription."""
+        first_part = _first_part(subscription_id)
+        return self._whole(first_part, paired(_rows_of(first_part, piece)))
 
     def few(self, subscription_id: str, most: int) -> list[PackedHere] | None:
         """Return the cells of a subscription, which stay; None: none, or more than `most`."""
@@ -198,23 +226,23 @@ class PackedCells:
     def drain(self, subscription_id: str) -> list[Packed]:
         """Hand out the cells of a subscription, which are here no longer."""
         first_part = _first_part(subscription_id)
-        return self._whole(first_part, self._rows.drain(first_part))
+        return list(self._whole(first_part, self._rows.drain(first_part)))
 
     def read(self, subscription_id: str) -> list[Packed]:
         """Return the cells of a subscription, which stay packed."""
         first_part = _first_part(subscription_id)
-        return self._whole(first_part, self._rows.read(first_part))
+        return list(self._whole(first_part, self._rows.read(first_part)))
 
-    def _whole(self, first_part: bytes, rows: list[Packed]) -> list[Packed]:
-        """Return cells with their whole keys."""
+    def _whole(self, first_part: bytes, rows: Iterable[Packed]) -> Iterator[Packed]:
+        """Return cells with their whole keys, each put together as it is taken."""
         charges, number = self._charges, int.from_bytes
-        return [
+        return (
             (
                 first_part + charges[number(rest[:_NUMBER_BYTES])] + rest[_NUMBER_BYTES:],
                 value,
             )
             for rest, value in rows
-        ]
+        )
 
 
 def _first_part(subscription_id: str) -> bytes:

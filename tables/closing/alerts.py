@@ -102,6 +102,7 @@ class _AtCut:
         metric = self._partition.definitions.metric_by_id(alert.metric_id, cut_ms)
         if metric is None or (before is not None and before.cut_ms >= cut_ms):
             return
+        yield from self._partition.packing.unpacking(self._name)
         # An event touches the alerts of its metric, of hundreds.
         if not (yield from self._is_touched(alert, metric)):
             return

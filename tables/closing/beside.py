@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple
 
 import msgspec
@@ -99,16 +100,25 @@ def told_of(charge: Charge, metric: Metric) -> ToldOfAll:
 
 
 def beside(
-    route: Route, span: Span, charge: Charge, metric: Metric, period: Period, cut_ms: int
+    route: Route,
+    span: Span,
+    charge: Charge,
+    metric: Metric,
+    period: Period,
+    cut_ms: int,
+    cells: Container[tuple[str | None, Groups]] | None,
 ) -> Steps[Beside]:
-    """Return what the records of a charge that says more say as of a cut, by steps."""
+    """Return what the records of a charge that says more say as of a cut, by steps.
+
+    `cells`: of these only; None: of all.
+    """
     asked = asks(charge, metric)
     found: Breakdowns | None = None
     if charge.presents:
         presenting = span_named(route, span, breakdown_id(charge.id), period)
         found = Breakdowns({}, {})
         if presenting is not None:
-            found = yield from breakdowns(presenting, period, cut_ms)
+            found = yield from breakdowns(presenting, period, cut_ms, cells=cells)
     entries = span_named(route, span, entries_id(charge.id), period) if asked else None
     return Beside(charge, metric, period, cut_ms, span, entries, found)
 

@@ -267,6 +267,7 @@ def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
     settled_ms = partition.cuts.settled_ms
     partition.snapshot.note()
     for name in partition.cuts.due(settled_ms):
+        yield from partition.packing.unpacking(name)
         for code in list(partition.event_ranges.codes_of(name)):
             for span in partition.packing.route_of((*name, code)).spans:
                 yield from _settling_span(partition, span, settled_ms)

@@ -170,6 +170,7 @@ class _AtDay:
         partition, period = self._partition, self._period
         for charge, metric, *_ in self._charges.in_force:
             yield None
+            yield from partition.packing.unpacking(self._name)
             route = partition.packing.route_of((*self._name, metric.code))
             for span in route.spans:
                 if span.key[:2] != (self._subscription.id, daily_id(charge.id)) or not (

@@ -51,10 +51,12 @@ class _Place(NamedTuple):
 
 def final_of(partition: Partition, name: SubscriptionKey) -> Final | None:
     """Return what may go of one who is packed; None: routes tell."""
-    cells, alone = partition.packing.read(name), partition.timelines.alone(name)
+    alone = partition.timelines.alone(name)
     # Routes tell of more, by steps.
-    if alone is None or len(cells) > CELLS_A_STEP or partition.routes.is_at_hand(name):
+    many = partition.packing.has_cells(name, CELLS_A_STEP + 1)
+    if alone is None or many or partition.routes.is_at_hand(name):
         return None
+    cells = partition.packing.read(name)
     final, known_ms = Final({}, {}), dict[str, int]()
     settled_ms, done_ms = partition.cuts.settled_ms, partition.checkpoint.cut_ms
     for cell in cells:

@@ -108,6 +108,7 @@ class PeriodAtCut:
         self._looked = looked
         closings: Iterable[Closing | None] | None = self._few_packed()
         if closings is None:
+            yield from self.partition.packing.unpacking(self.name)
             closings = self.closings(self.partition.packing.route_of)
         for count, found in enumerate(closings, 1):
             if found is not None and (change := self._change_of(found)) is not None:
@@ -274,11 +275,12 @@ class PeriodAtCut:
                     if not self._revised_before(span):
                         continue
                     followed.add(charge.id)
-                told, changed = None, None
+                told, changed = None, self._changed_in(span)
                 if has_more:
-                    told = yield from beside(route, span, charge, metric, period, until_ms)
-                else:
-                    changed = self._changed_in(span)
+                    about = charge, metric, period, until_ms
+                    told = yield from beside(route, span, *about, changed)
+                    # What is said beside a cell changes with it. Of too many rows none is told.
+                    changed = None if charge.presents and told.found is None else changed
                 if changed is not None:
                     passed.add(charge.id)
                 names = span.cells_of(period) if changed is None else changed

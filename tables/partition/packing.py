@@ -7,6 +7,7 @@ else to do are kept as the changelog has them, and its routes are dropped.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -39,6 +40,15 @@ from tables.routing.route import Route
 Piece = tuple[str, bytes]
 """(subscription id, its cells in one piece)"""
 
+Stamp = tuple[int, int, tuple[int | None, int | None], int]
+"""Everything but the cells that a route made now depends on."""
+
+OfSpans = dict[SpanKey, list[tuple[CellKey, Packed]]]
+"""Packed cells by the span that they belong to."""
+
+_TRIES = 8
+"""How often very many cells are unpacked by steps while definitions come between these."""
+
 
 class Packing:
     """Packed cells of one partition, and the way from them to routes and back."""
@@ -61,7 +71,6 @@ class Packing:
         self._stale = stale
         self._packed = PackedCells()
         """Cells of external subscriptions that have no routes here."""
-        self._unpacked: dict[SpanKey, list[tuple[CellKey, Packed]]] = {}
         self.as_packed: dict[SubscriptionKey, list[Piece]] = {}
         """Cells of who was unpacked last, as they were packed: for `pack`, if none changes."""
         self._to_pack: dict[SubscriptionKey, None] = {}
@@ -124,17 +133,17 @@ class Packing:
 
     def install(self, meter_key: MeterKey, route: Route) -> Route:
         """Put a route in place, with the cells that there are for its spans."""
+        generations = [(span, span.generation) for span in route.spans if span.layers]
         self._routes.install(meter_key, route)
-        if self._unpacked:
-            for span in route.spans:
-                self._fill(span)
+        for span, generation in generations:
+            # It came with its cells, which have sets of members.
+            span.generation = generation
         return route
 
-    def _fill(self, span: Span) -> None:
-        """Give a span the cells that were packed, or that the changelog has, for its key."""
-        left = unpack_into(span, self._unpacked.pop(span.key, ()))
-        if left:
-            self._unpacked[span.key] = left
+    def stamp(self, name: SubscriptionKey) -> Stamp:
+        """Return what a route of a packed external subscription depends on, beside its cells."""
+        standing, offset = self._standing, self._definitions.offset
+        return self._routes.told_of, offset, standing.of(name), standing.history_ms
 
     def replace(
         self, meter_key: MeterKey, refolded: Route | None, *, keeps: bool = False
@@ -164,6 +173,10 @@ class Packing:
             return False
         return sum(map(self._packed.count, self._subscription_ids(name))) >= least
 
+    def has_many(self, name: SubscriptionKey) -> bool:
+        """Return whether more cells of an external subscription are packed than a step unpacks."""
+        return self.has_cells(name, STEP_ITEMS + 1)
+
     def pieces(self, name: SubscriptionKey) -> list[tuple[str, bytes | None]]:
         """Return the packed cells of each subscription of an external id, for `has`."""
         return [
@@ -173,6 +186,11 @@ class Packing:
     def has(self, pieces: Iterable[tuple[str, bytes | None]]) -> bool:
         """Return True if just these cells are packed of these subscriptions now."""
         return all(self._packed.piece(identity) is piece for identity, piece in pieces)
+
+    def cells_in(self, pieces: Iterable[tuple[str, bytes | None]]) -> Iterator[Packed]:
+        """Return the cells in pieces that `pieces` told, one by one; they stay packed."""
+        in_piece = self._packed.in_piece
+        return chain.from_iterable(in_piece(i, piece) for i, piece in pieces if piece is not None)
 
     def read(self, name: SubscriptionKey) -> list[Packed]:
         """Return the packed cells of an external subscription, which stay packed."""
@@ -190,30 +208,55 @@ class Packing:
 
     def unpack(self, name: SubscriptionKey) -> None:
         """Make routes and cells of a packed external subscription, as they stand."""
+        drained(self._unpacking(name))
+
+    def unpacking(self, name: SubscriptionKey) -> Steps[None]:
+        """Do what `unpack` does by steps, if many cells are packed; whoever asks unpacks few.
+
+        Nobody sees anything of it before the last step.
+        """
+        for _ in range(_TRIES):
+            if not self.has_many(name):
+                return
+            yield from self._unpacking(name)
+
+    def _unpacking(self, name: SubscriptionKey) -> Steps[None]:
+        """Unpack by steps, unless definitions come between, or others unpack it."""
         if not self._packed:
             return
         pieces = [(i, piece) for i, piece in self.pieces(name) if piece is not None]
-        packed = [cell for identity, _ in pieces for cell in self._packed.drain(identity)]
-        if not packed:
+        if not pieces:
             return
         self.as_packed = {name: pieces}
-        for key, cells in by_span(packed).items():
-            self._unpacked.setdefault(key, []).extend(cells)
-        for code in self._event_ranges.codes_of(name):
+        stamp, routes = self.stamp(name), list[tuple[MeterKey, Route]]()
+        cells = yield from sorting(self.cells_in(pieces))
+        for code in tuple(self._event_ranges.codes_of(name)):
             meter_key = (*name, code)
-            if meter_key not in self._routes.by_key:
-                self.install(meter_key, self._compiled_as_it_stands(meter_key))
-        if self._unpacked:
-            self._refold_orphaned(name)
+            if meter_key in self._routes.by_key:
+                continue
+            route = self._compiled_as_it_stands(meter_key)
+            for span in route.spans:
+                left = yield from filling(span, cells.pop(span.key, ()))
+                if left:
+                    cells[span.key] = left
+            routes.append((meter_key, route))
+        if stamp != self.stamp(name) or not self.has(pieces):
+            return
+        for identity, _ in pieces:
+            self._packed.drop(identity)
+        for meter_key, route in routes:
+            self.install(meter_key, route)
+        if cells:
+            self._refold_orphaned(name, cells)
 
-    def _refold_orphaned(self, name: SubscriptionKey) -> None:
+    def _refold_orphaned(self, name: SubscriptionKey, orphaned: OfSpans) -> None:
         """Count anew what cells hold that no route leads to: they are a fault of ours.
 
         Their sets of members go with the flush that deletes them, and are not begun again.
         """
         routes, gone = self._routes, list[SetKey]()
         routes.skip_generation()
-        for span_key, cells in self._unpacked.items():
+        for span_key, cells in orphaned.items():
             span = routes.spans.get(span_key)
             if span is not None and not span.all_sets():
                 span.generation = routes.generation_now
@@ -226,7 +269,6 @@ class Packing:
                         span.sets[set_name] = span.set_named(set_name)
                     else:
                         gone.append(set_key(*span_key, generation, set_name[2], *set_name[:2]))
-        self._unpacked.clear()
         self._members.leave(gone)
         self._stale.miss(self._event_ranges.meter_keys_of(name))
 
@@ -253,14 +295,14 @@ class Packing:
             for identity, piece in pieces:
                 self._packed.put(identity, piece)
         else:
-            packed: list[tuple[bytes, bytes]] = []
+            parted: dict[bytes, list[bytes]] = {}
             hashes: list[int] = []
             for some in batches(cells, STEP_ITEMS):
                 hashes += [cell.hash for cell in some]
                 written = [cell for cell in some if cell.hash and not cell.dirty]
-                rows = packed_cells(written)
-                packed += rows
-                for cell, (key, value) in zip(written, rows, strict=True):
+                for cell, (key, value) in zip(written, packed_cells(written), strict=True):
+                    first_part, rest = self._packed.parted(key)
+                    parted.setdefault(first_part, []).extend((rest, value))
                     if record_hash(key, value) != cell.hash:
                         # An older program wrote the same in other words: it is written anew.
                         self._snapshot.mark(cell)
@@ -269,10 +311,17 @@ class Packing:
                 return
             if any(c.dirty or c.hash != was for c, was in zip(cells, hashes, strict=True)):
                 return
-            for key, value in packed:
-                self._packed.add(key, value)
+            self._packed.add_parted(parted)
             self._packed.pack()
-        had_spans = False
+        self._rest(name)
+        while len(cells) > STEP_ITEMS:
+            # To free very many takes longer than a step.
+            del cells[-STEP_ITEMS:]
+            yield
+
+    def _rest(self, name: SubscriptionKey) -> None:
+        """Take out the routes of an external subscription whose cells are packed."""
+        routes, had_spans = self._routes, False
         for code in list(self._event_ranges.codes_of(name)):
             route = routes.by_key.get((*name, code))
             had_spans = had_spans or (route is not None and bool(route.spans))
@@ -304,12 +353,12 @@ class Packing:
             for cell in layer.cells.values()
         ]
 
-    def pack_later(self) -> Iterator[None]:
+    def pack_later(self) -> Steps[None]:
         """Pack what could not be packed while definitions were looked at."""
         while self._to_pack and not self._standing.looks:
             name, _ = self._to_pack.popitem()
-            self.pack(name)
-            yield None
+            yield from self.packing(name)
+            yield
 
     def spare(self, name: SubscriptionKey) -> None:
         """Drop what was made to look at an external subscription that has no routes at hand."""
@@ -354,9 +403,19 @@ def _set_names(cell: CellKey) -> tuple[SpanSetKey, SpanSetKey]:
     return (cell.filter_id, cell.groups, None), (cell.filter_id, cell.groups, cell.layer_ms)
 
 
-def by_span(cells: Iterable[Packed]) -> dict[SpanKey, list[tuple[CellKey, Packed]]]:
+def sorting(cells: Iterator[Packed]) -> Steps[OfSpans]:
+    """Sort packed cells by the span that they belong to, by steps."""
+    found = by_span(islice(cells, STEP_ITEMS))
+    while some := list(islice(cells, STEP_ITEMS)):
+        yield
+        for key, of_span in by_span(some).items():
+            found.setdefault(key, []).extend(of_span)
+    return found
+
+
+def by_span(cells: Iterable[Packed]) -> OfSpans:
     """Sort packed cells by the span that they belong to."""
-    found: dict[SpanKey, list[tuple[CellKey, Packed]]] = {}
+    found: OfSpans = {}
     of_span: list[tuple[CellKey, Packed]] = []
     last: tuple[object, ...] = ()
     for cell in cells:
@@ -368,6 +427,17 @@ def by_span(cells: Iterable[Packed]) -> dict[SpanKey, list[tuple[CellKey, Packed
             of_span = found.setdefault(_new(SpanKey, of), [])
         of_span.append((key, cell))
     return found
+
+
+def filling(
+    span: Span, packed: Sequence[tuple[CellKey, Packed]]
+) -> Steps[list[tuple[CellKey, Packed]]]:
+    """Give a span its packed cells by steps; return those that do not fit into it."""
+    left = unpack_into(span, packed[:STEP_ITEMS])
+    for some in batches(packed[STEP_ITEMS:], STEP_ITEMS):
+        yield
+        left += unpack_into(span, some)
+    return left
 
 
 def unpack_into(

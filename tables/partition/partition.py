@@ -465,25 +465,26 @@ class Partition:
             versions = self.definitions.subscription_versions[self.packing.late.pop()]
             subscription = next(versions.all())
             name = (subscription.organization_id, subscription.external_id)
-            self._expect_cuts(name)
+            yield from self.packing.unpacking(name)
+            yield from self._expecting_cuts(name)
             yield
             yield from self.packing.packing(name)
 
-    def _expect_cuts(self, name: SubscriptionKey) -> None:
+    def _expecting_cuts(self, name: SubscriptionKey) -> Steps[None]:
         """Remember the revision cuts that cells of an external subscription wait for."""
         for code in self.event_ranges.codes_of(name):
             for span in self.packing.route_of((*name, code)).spans:
-                for layer in span.layers.values():
-                    for cell in layer.cells.values():
+                for layer in list(span.layers.values()):
+                    for count, cell in enumerate(list(layer.cells.values()), 1):
                         self.cuts.remember(cell)
+                        if count % STEP_ITEMS == 0:
+                            yield
 
 
 def _event_ranges(definitions: Definitions, checkpoint: Checkpoint) -> EventRangesTable:
     # Nothing in it may lead back to the partition, which is let go of without the collector.
-    is_defined, begin_rest = (
-        partial(_is_defined, definitions),
-        partial(_rest, definitions, checkpoint),
-    )
+    is_defined = partial(_is_defined, definitions)
+    begin_rest = partial(_rest, definitions, checkpoint)
     return EventRangesTable(is_defined, begin_rest)
 
 

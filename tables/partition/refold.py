@@ -126,6 +126,7 @@ class Refold:
         for meter_key in self.meter_keys - {REST}:
             route = routes[meter_key] = self._compile(meter_key)
             if meter_key in self._redefined and not self.seeks_copies:
+                yield from self.partition.packing.unpacking(meter_key[:2])
                 old = self.partition.packing.route_of(meter_key)
                 self.leave_out_forgotten(meter_key, old, route)
             yield
@@ -390,6 +391,8 @@ class Refold:
         now is it known which groups are admitted, when the next cut is, or which ids are free.
         """
         partition = self.partition
+        for name in list(self._names):
+            yield from partition.packing.unpacking(name)
         reads_all = self._search is None or self._search.reads_all
         reads_all = reads_all and self.sought_all(self.meter_keys)
         if not (self._recorrection.is_foreseen() and reads_all and self._freed.agree(self.refused)):

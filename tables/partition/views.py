@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from app.bounds.turns import STEP_ITEMS, Steps, batches, drained
+from app.bounds.turns import Steps, drained
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Span
-from tables.cells.keys import CellKey, SpanKey
-from tables.changelogged.packed_rows import Packed
-from tables.partition.packing import Packing, by_span, unpack_into
+from tables.partition.packing import OfSpans, Packing, Stamp, filling, sorting
 from tables.partition.route_table import RouteTable
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
@@ -20,9 +18,6 @@ KEPT_NAMES = 64
 KEPT_BYTES = 1 << 20
 """How many bytes of packed cells these may have; the newest is kept whatever it has."""
 
-_Stamp = tuple[int, int, tuple[int | None, int | None], int]
-"""Everything but the cells that a route made now depends on."""
-
 
 class _View:
     """What was made to look at one external subscription."""
@@ -31,9 +26,9 @@ class _View:
 
     def __init__(
         self,
-        stamp: _Stamp,
+        stamp: Stamp,
         pieces: list[tuple[str, bytes | None]],
-        cells: dict[SpanKey, list[tuple[CellKey, Packed]]],
+        cells: OfSpans,
     ):
         self.stamp = stamp
         self.pieces = pieces
@@ -85,7 +80,7 @@ class Views:
 
         What comes between two steps has it made anew, by whoever asks.
         """
-        if not self._packing.has_cells(name, STEP_ITEMS + 1):
+        if not self._packing.has_many(name):
             return
         view = self._kept.get(name)
         if view is None or not self._holds(name, view):
@@ -106,19 +101,11 @@ class Views:
         return view
 
     def _viewing(self, name: SubscriptionKey) -> Steps[_View]:
-        view = _View(self._stamp(name), self._packing.pieces(name), {})
-        for some in batches(self._packing.read(name), STEP_ITEMS):
-            for key, cells in by_span(some).items():
-                view.cells.setdefault(key, []).extend(cells)
-            yield
-        return view
+        stamp, pieces = self._packing.stamp(name), self._packing.pieces(name)
+        return _View(stamp, pieces, (yield from sorting(self._packing.cells_in(pieces))))
 
     def _holds(self, name: SubscriptionKey, view: _View) -> bool:
-        return view.stamp == self._stamp(name) and self._packing.has(view.pieces)
-
-    def _stamp(self, name: SubscriptionKey) -> _Stamp:
-        standing, offset = self._standing, self._definitions.offset
-        return self._routes.told_of, offset, standing.of(name), standing.history_ms
+        return view.stamp == self._packing.stamp(name) and self._packing.has(view.pieces)
 
     def _keep(self, name: SubscriptionKey, view: _View) -> None:
         # One in the place of another would go first.
@@ -142,9 +129,7 @@ class Views:
         for span in route.spans:
             self._fill(span)
             # Cells that nothing leads to are found by whoever folds them next.
-            for some in batches(view.cells.get(span.key, ()), STEP_ITEMS):
-                unpack_into(span, some)
-                yield
+            yield from filling(span, view.cells.get(span.key, ()))
         return route
 
     def _fill(self, span: Span) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from app.definitions.model import SettingsRecord
@@ -137,5 +137,74 @@ def test_days_that_look_at_what_changed_are_those_that_look_at_all(steps: list[D
     noted, whole = (told_by_day(definitions, steps, few) for few in (0, ALL_LOOKED_AT))
     for outcome in noted.outcomes:
         event(outcome)
+    assert noted.values() == whole.values()
+    assert noted.cells() == whole.cells()
+
+
+BESIDE_CODES = ("sum", "latest", "max", "filtered", "fees")
+
+
+class LateStep(NamedTuple):
+    """An event of the first week, or the end of the one some steps before it."""
+
+    after_ms: int
+    code: str
+    group: str
+    text: str
+    cancels: int
+    flushes: bool
+
+
+LATE_STEPS = st.builds(
+    LateStep,
+    st.sampled_from([1, HOUR_MS, 3 * HOUR_MS]),
+    st.sampled_from(BESIDE_CODES),
+    st.sampled_from("xxyz"),
+    st.sampled_from("ab"),
+    st.sampled_from([0, 0, 0, 1, 2]),
+    st.booleans(),
+)
+
+
+def told_late(definitions: list[CommandAt], steps: Sequence[LateStep], few_cells: int) -> Repaired:
+    """What is told of what comes around the end of a week, and late."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tables.cells.cell.FEW_CELLS", few_cells)
+        live, at_ms = Repaired(definitions, repairs=True), START_MS + WEEK_MS - 2 * HOUR_MS
+        for offset, step in enumerate(steps):
+            at_ms += step.after_ms
+            live.close_until(at_ms - 1)
+            if step.flushes:
+                live.flush()
+            if step.cancels:
+                cancelled = f"t{offset - step.cancels}"
+                body = Correction(*NAME, cancelled, "cancel", None, f"c{offset}", b"")
+                live.correct(CorrectionArrival(body, ORG, at_ms, 0, offset, 0))
+            else:
+                properties: dict[str, Any] = {"v": "1", "u": step.text, "g": step.group}
+                dated_ms = START_MS + DAY_MS + offset
+                live.deliver([arrived(step.code, offset, dated_ms, at_ms, **properties)])
+        live.close_until(at_ms + WEEK_MS)
+    return live
+
+
+TOO_MANY_ROWS = [
+    LateStep(1, "sum", "x", "a", 0, True),
+    LateStep(1, "sum", "y", "a", 0, True),
+    LateStep(3 * HOUR_MS, "fees", "x", "a", 0, True),
+    LateStep(HOUR_MS, "sum", "x", "b", 0, True),
+]
+"""The last is of `x`, and takes the rows of `y` away as well."""
+
+
+@few
+@example(2, TOO_MANY_ROWS)
+@given(st.sampled_from([2, 3, 1_000]), st.lists(LATE_STEPS, min_size=4, max_size=16))
+def test_what_is_said_beside_figures_is_told_of_all_that_it_changed_for(
+    max_groups: int, steps: list[LateStep]
+) -> None:
+    settings = msgspec.structs.replace(SETTINGS, max_groups=max_groups)
+    definitions = definitions_of(BESIDE_CODES, settings, presents=True)
+    noted, whole = (told_late(definitions, steps, few) for few in (0, ALL_LOOKED_AT))
     assert noted.values() == whole.values()
     assert noted.cells() == whole.cells()

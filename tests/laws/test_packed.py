@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import islice
 from unittest.mock import patch
 
 import msgspec
@@ -55,6 +56,32 @@ def test_cooling_between_definitions_and_events(data: st.DataObject) -> None:
         live.partition.packing.pack(NAME)
         assert not (flushed and live.partition.routes.spans) or live.partition.standing.changes
     same(in_order(definitions, events), live)
+    same(warm, live)
+    for one in (warm, live):
+        one.flush()
+    assert warm.changelog.tables["presence"] == live.changelog.tables["presence"]
+
+
+@few
+@given(st.data())
+def test_unpacking_by_steps_between_definitions_and_events(data: st.DataObject) -> None:
+    definitions = data.draw(changing_definitions(ALL))
+    live, warm = Live(definitions), Live(definitions)
+    taken, steps = st.integers(0, 4), live.partition.packing.unpacking(NAME)
+    with patch("tables.partition.packing.STEP_ITEMS", 1):
+        for arrival in data.draw(arrivals(ALL)):
+            defined = data.draw(st.integers(0, 3))
+            for one in (live, warm):
+                one.define(defined)
+            list(islice(steps, data.draw(taken)))
+            for one in (live, warm):
+                one.deliver([arrival])
+                one.flush()
+            list(islice(steps, data.draw(taken)))
+            live.partition.packing.pack(NAME)
+            steps = live.partition.packing.unpacking(NAME)
+            list(islice(steps, data.draw(taken)))
+        drained(steps)
     same(warm, live)
     for one in (warm, live):
         one.flush()

@@ -155,8 +155,8 @@ BUGS = (
     Bug(
         "straight-and-billed-when-something-else-comes",
         "app/runtime/partition/owned.py",
-        "            self.cuts.reschedule(self.state.cuts.take_late_names())\n            for some",
-        "            for some",
+        "            self.cuts.reschedule(self.state.cuts.take_late_names())\n            await",
+        "            await",
         "tests/simulation/test_billed_at_once.py"
         "::test_each_event_that_goes_straight_is_billed_at_its_cut",
     ),
@@ -1288,7 +1288,7 @@ BUGS = (
     Bug(
         "late-events-that-a-restart-forgets",
         "tables/partition/partition.py",
-        "            self._expect_cuts(name)\n",
+        "            yield from self._expecting_cuts(name)\n",
         "",
         "tests/tables/partition/test_announcing.py"
         "::test_late_events_are_looked_at_in_turns_and_no_cut_is_missed",
@@ -4557,6 +4557,29 @@ BUGS = (
         "    yield from partition.views.making(name)\n",
         "",
         "tests/tables/partition/test_views.py::test_very_many_packed_cells_are_looked_at_by_steps",
+    ),
+    Bug(
+        "a-first-event-unpacks-all-cells-at-once",
+        "app/runtime/partition/owned.py",
+        "            await self._unpack_many(straight.rest)\n",
+        "",
+        "tests/app/runtime/partition/test_owned_at_rest.py::"
+        "test_what_comes_for_very_many_cells_has_them_unpacked_by_steps",
+    ),
+    Bug(
+        "cells-come-back-as-older-definitions-had-them",
+        "tables/partition/packing.py",
+        "if stamp != self.stamp(name) or not self.has(pieces):",
+        "if not self.has(pieces):",
+        "tests/tables/partition/test_packing.py::test_what_comes_between_two_steps_counts_once",
+    ),
+    Bug(
+        "rows-stay-told-when-another-cell-has-too-many",
+        "tables/closing/period_at_cut.py",
+        "changed = None if charge.presents and told.found is None else changed",
+        "pass",
+        "tests/laws/test_noted.py"
+        "::test_what_is_said_beside_figures_is_told_of_all_that_it_changed_for",
     ),
     Bug(
         "promised-plans-go-unseen",

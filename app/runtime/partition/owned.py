@@ -307,6 +307,7 @@ class OwnedPartition:
             self.duplicates.note_copies(straight.copies)
             # What is billed at once waits for its grid cut.
             self.cuts.reschedule(self.state.cuts.take_late_names())
+            await self._unpack_many(straight.rest)
             for some in slices_of(straight.rest, size, weight_of, clock):
                 begun_s = await self._after_others(begun_s)
                 result = await self._folded(self._fold_closely, some)
@@ -317,6 +318,13 @@ class OwnedPartition:
             # While the events are in the processor's cache.
             self.ledger.note(part, plain=plain)
         self.shared.tally.recent.note(self.number, runs)
+
+    async def _unpack_many(self, runs: Iterable[Run]) -> None:
+        """Unpack by steps whose very many cells the first of their events would unpack in one."""
+        packing, at_hand = self.state.packing, self.state.routes.by_key
+        for name in dict.fromkeys(key[:2] for key, _ in runs if key not in at_hand):
+            if packing.has_many(name):
+                await self.shared.turns.run(self._fold_work, packing.unpacking(name))
 
     async def _after_others(self, begun_s: float) -> float:
         """Let others run if a turn is over; return when the present one began."""
@@ -366,6 +374,8 @@ class OwnedPartition:
     def _correcting(self, corrections: Iterable[CorrectionArrival]) -> Steps[None]:
         """Take corrections in; each is refolded for once every cut before it is published."""
         for correction in corrections:
+            if correction.correction.event is not None:
+                yield from self.state.packing.unpacking(correction.name)
             if self.state.corrected.correct(correction):
                 self.cuts.reschedule({correction.name, *self.state.cuts.take_late_names()})
             yield

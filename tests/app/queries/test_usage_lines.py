@@ -142,7 +142,7 @@ def test_cells_at_rest_are_unpacked_only_to_be_added_up(
         unpacked.extend(packed)
         return unpack_into(span, packed)
 
-    monkeypatch.setattr("tables.partition.views.unpack_into", noted)
+    monkeypatch.setattr("tables.partition.packing.unpack_into", noted)
     live.define_all()
     events = range(groups)
     live.deliver([arrived("sum", n, START_MS, START_MS, v="1", g=str(n)) for n in events])

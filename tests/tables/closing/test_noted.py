@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from app.definitions.timeline import Period
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction
+from tables.cells.cell import Span
 from tables.cells.noted import Noted
 from tables.closing.close import close_subscription
 from tests.world.bodies import Json
@@ -90,9 +94,9 @@ def sent(offset: int, appended_ms: int, group: int, value: str = "1") -> Arrival
     return arrived("sum", offset, START_MS, appended_ms, v=value, g=f"g{group}")
 
 
-def closed() -> Live:
+def closed(*, presents: bool = False) -> Live:
     """A week of many groups, told by its first cut."""
-    live = Live(definitions_of(["sum"]))
+    live = Live(definitions_of(["sum"], presents=presents))
     live.define_all()
     live.deliver([sent(group, START_MS, group) for group in range(GROUPS)])
     live.flush()
@@ -117,12 +121,26 @@ def cells_of_cuts(live: Live) -> int:
     return live.partition.work.counts["close", "cells"]
 
 
-def test_a_revision_looks_at_the_group_that_changed() -> None:
-    live = closed()
+@pytest.mark.parametrize("presents", [False, True])
+def test_a_revision_looks_at_the_group_that_changed(
+    *, presents: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where records say more than figures: rows by presentation keys, single events."""
+    live, states, merged = closed(presents=presents), Span.states, list[object]()
+
+    def noted(span: Span, period: Period, filter_id: str | None, *of: Any) -> Any:
+        merged.append((span.key, filter_id, *of))
+        return states(span, period, filter_id, *of)
+
     looked = cells_of_cuts(live)
     live.deliver([sent(100, DUE_MS + 1, 7)])
-    assert revised(live, DUE_MS + HOUR_MS) == [("g7", "2.0")]
+    monkeypatch.setattr(Span, "states", noted)
+    (body,) = told(live, DUE_MS + HOUR_MS)
+    assert (body["grouped_by"]["g"], body["units"]) == ("g7", "2.0")
+    rows = [{"presentation_by": {"u": None}, "units": "2.0"}] if presents else None
+    assert body["presentation_breakdowns"] == rows
     assert cells_of_cuts(live) - looked < GROUPS / 2
+    assert len(merged) < GROUPS / 2
 
 
 @pytest.mark.parametrize("flushes", [False, True])

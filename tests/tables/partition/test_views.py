@@ -61,7 +61,7 @@ def test_very_many_packed_cells_are_looked_at_by_steps(
         unpacked.extend(packed)
         return unpack_into(span, packed)
 
-    monkeypatch.setattr("tables.partition.views.unpack_into", noted)
+    monkeypatch.setattr("tables.partition.packing.unpack_into", noted)
     steps = current_usage_steps(live.partition, name, START_MS + 1)
     for _ in range(6):
         before = len(unpacked)
@@ -80,5 +80,5 @@ def test_very_many_packed_cells_are_looked_at_by_steps(
     assert found.rows == usage.rows
     if between == "nothing":
         monkeypatch.undo()
-        monkeypatch.setattr("tables.partition.views.by_span", None)
+        monkeypatch.setattr("tables.partition.packing.by_span", None)
         assert len(list(views.making(name))) == 0

@@ -1,0 +1,152 @@
+"""The cells of one with very many of them are packed and unpacked by steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice, pairwise
+
+import pytest
+from msgspec.structs import replace
+
+from app.bounds.turns import STEP_ITEMS, drained
+from app.definitions import commands
+from tables.changelogged.packed_rows import PackedCells
+from tables.closing.close import closing, settling
+from tables.closing.forgetting import Forgetting
+from tables.closing.schedule import Schedule
+from tables.partition.refold import Refold
+from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, CommandAt, definitions_of
+from tests.world.events import arrived
+from tests.world.partition import FROM_THE_START, Live
+from tests.world.unpacked import Unpacked
+
+NAME = (ORG, SUBSCRIPTION)
+GROUPS = 4 * STEP_ITEMS
+
+
+def many(code: str = "sum", defined: Sequence[CommandAt] = ()) -> Live:
+    """One with very many groups, which are at hand."""
+    live = Live(defined or definitions_of([code], replace(SETTINGS, max_groups=GROUPS)))
+    live.define_all()
+    first = [arrived(code, n, START_MS, START_MS, v="1", u="a", g=str(n)) for n in range(GROUPS)]
+    live.deliver(first)
+    live.flush()
+    return live
+
+
+def cells(live: Live) -> list[tuple[bytes, bytes, int]]:
+    """All cells at hand, as the changelog has them."""
+    spans = live.partition.routes.spans.values()
+    layers = [layer for span in spans for layer in span.layers.values()]
+    found = [cell for layer in layers for cell in layer.cells.values()]
+    return [(cell.packed_key(), cell.packed(), cell.hash) for cell in found]
+
+
+@pytest.mark.parametrize("code", ["sum", "unique", "passes"])
+def test_nobody_sees_cells_before_all_are_unpacked(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, unpacked = many(code), Unpacked(monkeypatch)
+    packing, before = live.partition.packing, cells(live)
+    packing.pack(NAME)
+    pieces, generation = packing.pieces(NAME), live.partition.checkpoint.generation
+    steps = packing.unpacking(NAME)
+    for _ in range(GROUPS // STEP_ITEMS + 1):
+        next(steps)
+    assert unpacked.cells
+    assert packing.is_packed(NAME)
+    assert not live.partition.routes.by_key
+    assert unpacked.most_at_once(steps) == STEP_ITEMS
+    assert not packing.is_packed(NAME)
+    assert cells(live) == before
+    assert unpacked.cells == GROUPS
+    assert live.partition.checkpoint.generation == generation
+    packing.pack(NAME)
+    assert packing.pieces(NAME) == pieces
+
+
+@pytest.mark.parametrize("between", ["an event", "a definition", "many definitions"])
+def test_what_comes_between_two_steps_counts_once(between: str) -> None:
+    defined = definitions_of(["sum"], replace(SETTINGS, max_groups=GROUPS))
+    live, warm = many(defined=defined), many(defined=defined)
+    packing, events = live.partition.packing, [arrived("sum", GROUPS, START_MS, v="1", g="0")]
+    packing.pack(NAME)
+    steps, times = packing.unpacking(NAME), 100 if between == "many definitions" else 1
+    # Its route is made by then.
+    assert len(list(islice(steps, GROUPS // STEP_ITEMS + 1))) == GROUPS // STEP_ITEMS + 1
+    for number in range(times):
+        if next(steps, steps) is steps:
+            break
+        if between == "an event":
+            live.deliver(events)
+            continue
+        for one in (live, warm):
+            settings = replace(SETTINGS, max_groups=GROUPS, grace_s=60 + number)
+            one.append(START_MS + 1 + number, commands.set_settings(settings))
+    drained(steps)
+    assert packing.is_packed(NAME) == (between == "many definitions")
+    if between != "an event":
+        live.deliver(events)
+    warm.deliver(events)
+    for one in (live, warm):
+        one.flush()
+    assert cells(live) == cells(warm)
+    (span,) = live.partition.routes.spans.values()
+    assert [span.timeline] == [each for _, each in live.partition.timelines.of(NAME)]
+    assert live.changelog.cells == warm.changelog.cells
+
+
+def test_very_many_cells_are_packed_by_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    live, parted, keys = many(), PackedCells.parted, list[bytes]()
+
+    def counted(packed: PackedCells, key: bytes) -> tuple[bytes, bytes]:
+        keys.append(key)
+        return parted(packed, key)
+
+    monkeypatch.setattr(PackedCells, "parted", counted)
+    known = [len(keys) for _ in live.partition.packing.packing(NAME)]
+    assert live.partition.packing.is_packed(NAME)
+    assert max(after - before for before, after in pairwise([0, *known])) == STEP_ITEMS
+    assert len(keys) == GROUPS
+    # Then they are freed, by steps as well.
+    assert known.count(GROUPS) == GROUPS // STEP_ITEMS - 1
+
+
+def closed(live: Live) -> Iterable[object]:
+    cut_ms = START_MS + WEEK_MS
+    live.define_until(cut_ms)
+    return closing(live.partition, NAME, cut_ms)
+
+
+def settled(live: Live) -> Iterable[object]:
+    cut_ms = START_MS + WEEK_MS + HOUR_MS
+    live.partition.cuts.expect(NAME, cut_ms)
+    return settling(live.partition, cut_ms)
+
+
+def forgotten(live: Live) -> Iterable[object]:
+    live.close_until(START_MS + WEEK_MS)
+    live.flush()
+    live.partition.packing.pack(NAME)
+    live.partition.checkpoint.cut_ms = START_MS + 8 * WEEK_MS
+    forgetting = Forgetting(live.partition, Schedule(live.partition, ()))
+    forgetting.note_ended(NAME)
+    return forgetting.forgetting(FROM_THE_START)
+
+
+def refolded(live: Live) -> Iterable[object]:
+    job = Refold(live.partition, {(*NAME, "sum")})
+    job.feed(live.read_for(job))
+    return job.swapping()
+
+
+@pytest.mark.parametrize("work", [closed, settled, forgotten, refolded])
+def test_whoever_works_by_steps_has_cells_unpacked_by_steps(
+    work: Callable[[Live], Iterable[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = many()
+    live.partition.packing.pack(NAME)
+    steps, unpacked = work(live), Unpacked(monkeypatch)
+    assert unpacked.most_at_once(steps) == STEP_ITEMS
+    assert unpacked.cells == GROUPS
