@@ -459,10 +459,7 @@ class _PublishedBefore(PublishedTable):
         """Return a copy of the period as it was published before; None: it was not."""
         known = None if name in self.periods else self._published.find(name)
         if known is not None:
-            # One that is ahead belongs to a cut that is being taken right now.
-            newest_ms = max([known.cut_ms, *(cell.cut_ms for cell in known.cells.values())])
-            before_ms = newest_ms if newest_ms > self._cut_ms else -1
-            self.periods[name] = PublishedPeriod(known.revision, before_ms, dict(known.cells))
+            self.periods[name] = known.as_before(self._cut_ms)
         return super().find(name)
 
 

@@ -7261,4 +7261,11 @@ BUGS = (
         "        of_bucket = [row for row in rows.get(charge.id, []) if row.filter_id == key]\n",
         "tests/app/api/usage/test_usage_json.py::test_a_filter_costs_the_same_beside_many",
     ),
+    Bug(
+        "published-before-with-the-sums-of-now",
+        "tables/changelogged/published_period.py",
+        "sums = Sums(sums.digest, sums.cut_ms, sums.charge_ids.copy())",
+        "sums = self.sums",
+        "tests/tables/changelogged/test_published_period.py::test_a_copy_goes_its_own_way",
+    ),
 )
