@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from app.bounds.turns import STEP_ITEMS, drained
+from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions import commands
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, CorrectionArrival
@@ -440,10 +440,15 @@ def test_what_has_other_groups_at_the_second_reading_is_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one = with_groups_since_places_were_forgotten()
-    monkeypatch.setattr(GroupAdmission, "agrees", lambda *_: False)
+    monkeypatch.setattr(GroupAdmission, "agreeing", lambda *_: _never())
     first = Verification(one.partition, [NAME])
     ended = [end_of(job) for job in islice(rounds(first, one.arrived()), 3)]
     assert ended == [Found([], 0), Found(["balance"], 0)]
+
+
+def _never() -> Steps[bool]:
+    yield
+    return False
 
 
 def _any_cell(one: Live) -> Cell:
