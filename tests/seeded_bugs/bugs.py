@@ -7275,4 +7275,12 @@ BUGS = (
         "if known is not None:",
         "tests/tables/routing/test_group_admission.py::test_the_groups_that_came_first_find_room",
     ),
+    Bug(
+        "unique-count-as-light-as-a-sum",
+        "tables/charge.py",
+        "self.units += UNITS_A_MEMBER",
+        "self.units += 0",
+        "tests/tables/routing/test_route.py"
+        "::test_events_of_a_unique_count_are_folded_closely_few_at_once",
+    ),
 )
