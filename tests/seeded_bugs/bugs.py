@@ -1264,7 +1264,7 @@ BUGS = (
     Bug(
         "alerts-that-a-restart-forgets",
         "app/runtime/partition/cuts.py",
-        "            self._state.cuts.announce_grid(name, untold_ms)\n",
+        "            yield from self._state.cuts.announcing_grid(name, untold_ms)\n",
         "",
         "tests/app/runtime/partition/test_cuts.py"
         "::test_a_restart_announces_what_alerts_wait_for_by_small_steps",
@@ -1272,8 +1272,8 @@ BUGS = (
     Bug(
         "alert-deleted-before-a-restart",
         "tables/partition/cuts.py",
-        "at_ms for at_ms in reversed(times)",
-        "at_ms for at_ms in times",
+        "first_ms.setdefault(at_ms if each_once else self.grid_cut_of(at_ms), at_ms)",
+        "first_ms[at_ms if each_once else self.grid_cut_of(at_ms)] = at_ms",
         "tests/app/runtime/partition/test_cuts.py"
         "::test_a_restart_announces_what_alerts_wait_for_by_small_steps",
     ),
@@ -7282,5 +7282,29 @@ BUGS = (
         "self.units += 0",
         "tests/tables/routing/test_route.py"
         "::test_events_of_a_unique_count_are_folded_closely_few_at_once",
+    ),
+    Bug(
+        "names-that-settings-concern-freed-at-once",
+        "tables/partition/redefinition.py",
+        "        yield from freeing(seen)\n        yield from freeing(left)\n",
+        "",
+        "tests/tables/partition/test_history.py"
+        "::test_the_names_that_were_looked_at_are_freed_by_steps[settings]",
+    ),
+    Bug(
+        "names-that-a-record-concerns-freed-at-once",
+        "tables/partition/history.py",
+        "            yield from freeing(seen)\n",
+        "",
+        "tests/tables/partition/test_history.py"
+        "::test_the_names_that_were_looked_at_are_freed_by_steps[history]",
+    ),
+    Bug(
+        "what-no-grid-cut-has-shown-told-in-one-step",
+        "tables/partition/cuts.py",
+        "for some in batches(definitions.times_after_ms(decided_ms), STEP_ITEMS):",
+        "for some in (definitions.times_after_ms(decided_ms),):",
+        "tests/app/runtime/partition/test_cuts.py"
+        "::test_a_restart_announces_what_alerts_wait_for_by_small_steps",
     ),
 )
