@@ -7307,4 +7307,26 @@ BUGS = (
         "tests/app/runtime/partition/test_cuts.py"
         "::test_a_restart_announces_what_alerts_wait_for_by_small_steps",
     ),
+    Bug(
+        "charges-of-a-plan-put-together-for-each-code",
+        "tables/routing/plan.py",
+        "known = self._plans[name] = PlanCharges(definitions, plan)",
+        "known = PlanCharges(definitions, plan)",
+        "tests/rules/test_shared_charges.py::test_all_codes_of_a_plan_look_at_its_charges_once",
+    ),
+    Bug(
+        "charges-of-a-plan-as-a-metric-was",
+        "tables/routing/plan.py",
+        "            self._plans.clear()\n            self._under = under\n",
+        "            self._under = under\n",
+        "tests/rules/test_shared_charges.py::test_who_begins_after_a_change_has_it[metric]",
+    ),
+    Bug(
+        "plans-of-many-charges-promised-many-at-a-step",
+        "app/definitions/log.py",
+        "items += 1 + _charges_in(change)",
+        "items += 1",
+        "tests/app/definitions/test_at_once.py"
+        "::test_plans_of_many_charges_are_promised_few_at_a_step",
+    ),
 )
