@@ -18,6 +18,7 @@ from tables.aggregation import Aggregation, Groups
 from tables.claims import Claims
 from tables.registry import AGGREGATIONS
 from tables.values import (
+    UNITS_A_MEMBER,
     Apply,
     Ignored,
     Properties,
@@ -186,10 +187,12 @@ class ChargeFold:
         self.properties = _properties_read(metric, self.place_names)
         self._overwrites = overwriter(metric, self.place_names, limits.limited_after_ms)
         self.units = 0 if not metric.expression else parse(metric.expression).units
-        """What evaluating its expression costs for one event, at least."""
+        """What evaluating its expression costs for one event, at least, and taking its member."""
         if self._overwrites:
             # Once for the value and once for the place.
             self.units *= 2
+        if self.unique:
+            self.units += UNITS_A_MEMBER
         self.parts: FoldParts | None = None
         """What `tables.fold` reads of it at each run of events; `take_parts` makes it."""
         self.key = (

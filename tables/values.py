@@ -327,3 +327,8 @@ UNITS_AN_EVENT = 12
 
 UNITS_A_SPAN = 4
 """Folding it into one more span takes as long as so many."""
+
+UNITS_A_MEMBER = 60
+"""Folding it into a unique count takes as long as so many where its member has to be looked at: an
+event that comes late may find operations of many cuts there.
+"""

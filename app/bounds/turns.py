@@ -125,6 +125,17 @@ def in_order(items: Iterable[T], key: Callable[[T], Any] | None = None) -> Steps
     return merge(*parts, key=key)  # type: ignore[arg-type]  # without a key they have an order
 
 
+def freeing(items: set[Any]) -> Iterator[None]:
+    """Let go of what a set alone keeps, by steps, but for the last items.
+
+    To free some hundred thousand names at once takes a tenth of a second.
+    """
+    while len(items) > SORTED_AT_ONCE:
+        for _ in range(SORTED_AT_ONCE):
+            items.pop()
+        yield
+
+
 def drained(steps: Steps[T]) -> T:
     """Take all steps at once and return their outcome."""
     while True:

@@ -246,7 +246,8 @@ def _promising(
     """Promise what can be promised; return the rest, which is committed at once: never much."""
     others: list[Change] = []
     subscriptions, plans = definitions.subscription_index, definitions.plan_index
-    for count, change in enumerate(changes, 1):
+    items = 0
+    for change in changes:
         match change:
             case Subscription() if subscriptions.promise(change, promised.coming):
                 pass
@@ -256,6 +257,16 @@ def _promising(
                 pass
             case _:
                 others.append(change)
-        if count % STEP_ITEMS == 0:
+        items += 1 + _charges_in(change)
+        if items >= STEP_ITEMS:
             yield
+            items = 0
+    # What brings them into force is a step of its own.
+    yield
     return others
+
+
+def _charges_in(change: Change) -> int:
+    """Return how many charges a change has: each of a plan is looked at."""
+    what = change.object if isinstance(change, Deletion) else change
+    return len(what.charges) if isinstance(what, Plan) else 0

@@ -106,11 +106,11 @@ class Definitions(Index):
         times_ms = self.records.times_ms
         return bisect_right(times_ms, at_ms) - bisect_left(times_ms, at_ms) <= 1
 
-    def times_after_ms(self, at_ms: int, until_ms: int = NEVER_MS) -> list[int]:
-        """Return the append times of commands after a moment, and until another one, each once."""
+    def times_after_ms(self, at_ms: int, until_ms: int = NEVER_MS) -> Sequence[int]:
+        """Return the append times of commands after a moment, and until another one, in order."""
         times_ms = self.records.times_ms
         first, last = bisect_right(times_ms, at_ms), bisect_right(times_ms, until_ms)
-        return sorted(set(times_ms[first:last]))
+        return times_ms[first:last]
 
     @property
     def history_records(self) -> Sequence[HistoryRecord]:

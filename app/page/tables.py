@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -33,19 +33,26 @@ def table(
     name: str, caption: Node, columns: Sequence[Column], rows: Iterable[Row], empty: Node
 ) -> Html:
     """Return a table, or what is said when it has no rows."""
+    return Html("".join(table_parts(name, caption, columns, rows, empty)))
+
+
+def table_parts(
+    name: str, caption: Node, columns: Sequence[Column], rows: Iterable[Row], empty: Node
+) -> Iterator[Html]:
+    """Yield what `table` returns by parts, a row at a time: they may be very many, or very wide."""
     opened = [
         attributes_of({"class_": column.kind, "data_label": column.title}) for column in columns
     ]
-    body = [_row(name, opened, row) for row in rows]
-    if not body:
-        return el("div", el("h2", caption), el("p", empty, class_="empty"), id=name)
-    head = el("thead", el("tr", map(_head, columns)))
-    return el(
-        "div",
-        el("table", el("caption", el("h2", caption)), head, el("tbody", body)),
-        id=name,
-        class_="cards",
-    )
+    body = (_row(name, opened, row) for row in rows)
+    first = next(body, None)
+    if first is None:
+        yield el("div", el("h2", caption), el("p", empty, class_="empty"), id=name)
+        return
+    head = markup(el("caption", el("h2", caption)), el("thead", el("tr", map(_head, columns))))
+    yield Html(f"<div{attributes_of({'id': name, 'class_': 'cards'})}><table>{head}<tbody>")
+    yield first
+    yield from body
+    yield Html("</tbody></table></div>")
 
 
 def _head(column: Column) -> Html:

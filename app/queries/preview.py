@@ -112,7 +112,7 @@ async def _previewed(
                 async with reading.caught_up() as read:
                     progress.records_read += read
                     _check_not_overtaken(owned, branch)
-                    whole = job.is_whole()
+                    whole = await replay.turn.run(job.is_whole(), urgent=True)
                     if not whole:
                         break
                     found = await replay.turn.run(some_of(differences, _NAMES_AT_ONCE), urgent=True)

@@ -41,7 +41,7 @@ async def regrouped_usage(
     await replay.turn.run(regrouped.merging())
     for code in regrouped.to_admit:
         await read(code, note)
-    regrouped.admit()
+    await replay.turn.run(regrouped.admitting())
     for code in regrouped.to_read:
         await read(code, partial(take, code=code))
     return await replay.turn.run(regrouped.usage())

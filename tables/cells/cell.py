@@ -214,7 +214,8 @@ class Layer(msgspec.Struct, eq=False):
     def used(self) -> Iterator[tuple[str | None, Groups]]:
         """Return the names of cells, without cells that only keep the place of a group."""
         aggregation = self.span.fold.aggregation
-        return (n for n, c in self.cells.items() if not (c.empty and c.blank(aggregation)))
+        # Most have events, and there may be tens of thousands.
+        return (n for n, c in self.cells.items() if c.state.events or not c.blank(aggregation))
 
     def admit(self, filter_id: str | None, groups: Groups, position: Position) -> Cell | None:
         """Return a new cell for the group of an event at this position; None: no room is left."""

@@ -108,6 +108,10 @@ class PackedPeriod(MutableMapping[PublishedCellKey, PublishedCell]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    def copy(self) -> PackedPeriod:
+        """Return one with the same cells, none of which is read for that."""
+        return PackedPeriod(self._rows.copy())
+
     def packed(self) -> Iterator[bytes]:
         """Yield the packed name of each cell, and the packed cell."""
         return chain.from_iterable(self._rows.items())
@@ -152,12 +156,33 @@ class PublishedPeriod(msgspec.Struct):
                 sums.charge_ids.append(name[0])
         return before
 
+    def names(self) -> Iterator[PublishedCellKey]:
+        """Return the names of the cells that it has now, each read at its turn."""
+        # One that is packed tells them so of itself.
+        return iter(self.cells if isinstance(self.cells, PackedPeriod) else list(self.cells))
+
+    def as_before(self, cut_ms: int) -> PublishedPeriod:
+        """Return a copy of it, as if that cut were still to be taken.
+
+        One that is ahead belongs to a cut that is being taken right now.
+        """
+        sums, cells = self.sums, self.cells
+        if sums is not None:
+            newest_ms = sums.cut_ms
+            # Its own change with what is put.
+            sums = Sums(sums.digest, sums.cut_ms, sums.charge_ids.copy())
+        else:
+            newest_ms = max((cell.cut_ms for cell in cells.values()), default=-1)
+        newest_ms = max(newest_ms, self.cut_ms)
+        copied = cells.copy() if isinstance(cells, PackedPeriod) else dict(cells)
+        return PublishedPeriod(self.revision, newest_ms if newest_ms > cut_ms else -1, copied, sums)
+
     def is_half_taken(self, cut_ms: int) -> bool:
         """Return True if some of its cells are published at that cut, but its completion is not."""
         if self.cut_ms >= cut_ms:
             return False
-        if self.sums is not None and self.sums.cut_ms < cut_ms:
-            return False
+        if self.sums is not None and self.sums.cut_ms <= cut_ms:
+            return self.sums.cut_ms == cut_ms
         return any(cell.cut_ms == cut_ms for cell in self.cells.values())
 
     def charge_ids(self) -> Iterable[str]:

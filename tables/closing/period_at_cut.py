@@ -99,6 +99,9 @@ class PeriodAtCut:
         period, period_name = self.period, (self.subscription.id, self.period.start_ms)
         if self.before.cut_ms >= self.cut_ms or plan is None:
             return
+        if self.before.sums is not None:
+            # To read that many took a while, and so does it to find which ones are to be shown.
+            yield None
 
         revision = self.before.revision + 1
         completes = revision == 0 or self.before.is_half_taken(self.cut_ms)
@@ -302,7 +305,7 @@ class PeriodAtCut:
                     yield Closing(cell, period_charge, bucket, grouped_by, figures, told)
         if passed and passed.issuperset(self.before.charge_ids()):
             return
-        for count, cell in enumerate(list(self.before.cells), 1):
+        for count, cell in enumerate(self.before.names(), 1):
             if count % CELLS_A_STEP == 0:
                 yield None
             if cell in seen or cell[0] in passed or not (own_cut or cell[0] in followed):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from math import lcm
 
-from app.bounds.turns import STEP_ITEMS, batches
+from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.definitions.model import Subscription
 from app.definitions.timeline import NEVER_MS, ceil_to
 from app.definitions.versions import Versions
@@ -246,23 +246,28 @@ class CutsToCome:
                     self._reopened.setdefault(name, set()).update((c, layer.start_ms) for c in cuts)
         return not known
 
-    def untold_ms(self) -> list[int]:
+    def untold_ms(self) -> Steps[list[int]]:
         """Return when something was defined that no grid cut has shown yet; of each cut the first.
 
         Whoever is watched at a later time is so at an earlier one. What days show is told of each.
         """
         definitions, done_ms = self._definitions, self._checkpoint.grid_done_ms
         decided_ms = decided_until(done_ms, definitions.close_grids_ms())
-        times = definitions.times_after_ms(decided_ms)
-        if definitions.settings.daily_ms():
-            return times
-        return list({self.grid_cut_of(at_ms): at_ms for at_ms in reversed(times)}.values())
+        each_once = bool(definitions.settings.daily_ms())
+        first_ms: dict[int, int] = {}
+        for some in batches(definitions.times_after_ms(decided_ms), STEP_ITEMS):
+            for at_ms in some:
+                first_ms.setdefault(at_ms if each_once else self.grid_cut_of(at_ms), at_ms)
+            yield
+        return list(first_ms.values())
 
-    def announce_grid(self, name: SubscriptionKey, untold_ms: Iterable[int]) -> None:
+    def announcing_grid(self, name: SubscriptionKey, untold_ms: Sequence[int]) -> Iterator[None]:
         """Have the grid cuts of a subscription with alerts taken that `untold_ms` tells of."""
         if name in self._definitions.alerts.by_name:
-            for at_ms in untold_ms:
-                self.schedule_grid(name, at_ms)
+            for some in batches(untold_ms, STEP_ITEMS):
+                for at_ms in some:
+                    self.schedule_grid(name, at_ms)
+                yield
 
     def announcing_days(self) -> Iterator[None]:
         """Have the cuts taken of days that definitions or corrections wait for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Generator, Iterable, Iterator
 from itertools import chain
 
+from app.bounds.turns import freeing
 from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS, Timeline, ceil_to
@@ -69,6 +70,7 @@ class History:
                     refold |= yield from self._redirection.looking_at(name, named)
                 refolds = refolds or bool(refold)
                 yield Renewed(name, refold, waits) if refold or waits else None
+            yield from freeing(seen)
         # Nobody announces them any more once they are in force: it may end early before that only.
         yield from self._announcing(records)
         for renewed in self._redirection.look_again():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from itertools import count
 
-from app.bounds.turns import STEP_ITEMS
+from app.bounds.turns import STEP_ITEMS, freeing
 from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import MeterKey, SubscriptionKey
@@ -131,6 +131,7 @@ class Redefinition:
                 if impact.external_subscription_id is not None:
                     yield from self._remember_late(name, impact.codes or ())
                 yield Renewed(name, set(), True)
+            yield from freeing(seen)
 
     def _remember_late(
         self, name: SubscriptionKey, codes: Iterable[str]
@@ -186,6 +187,8 @@ class Redefinition:
                     yield Renewed(name, set(), True)
                 elif next(passed) % STEP_ITEMS == 0:
                     yield None
+        yield from freeing(seen)
+        yield from freeing(left)
 
     def _defines(self, impact: Impact) -> bool:
         """Return True if a definition may be the first of a name that events came for."""

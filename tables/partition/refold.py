@@ -358,7 +358,7 @@ class Refold:
         Otherwise it begins anew, open only to those.
         """
         for route in self.routes.values():
-            if not self.group_admission.agrees(route):
+            if not (yield from self.group_admission.agreeing(route)):
                 break
             yield
         else:
@@ -372,7 +372,7 @@ class Refold:
         routes: dict[MeterKey, Route] = {}
         for meter_key, route in self.routes.items():
             known = fed.routes.get(meter_key, route)
-            routes[meter_key] = self.group_admission.impose(known)
+            routes[meter_key] = yield from self.group_admission.imposing(known)
             for span in route.spans:
                 span.drop()
             yield

@@ -141,12 +141,12 @@ class Preview:
         """Fold those of the arrivals that are of the subscriptions and count."""
         self._refold.feed(arrivals)
 
-    def is_whole(self) -> bool:
+    def is_whole(self) -> Steps[bool]:
         """Return whether all was fed.
 
         False: only now it is known which groups are admitted, so all events come once more.
         """
-        return drained(self._refold.admitted())
+        return self._refold.admitted()
 
     def differences(self) -> Iterator[list[PreviewedCell] | None]:
         """Yield the cells of each subscription in turn that would be others; None: a step.

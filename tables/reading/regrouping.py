@@ -130,14 +130,12 @@ class Regrouped:
                     refolded.admitting, arrival.event, arrival.timestamp_ms, arrival.position
                 )
 
-    def admit(self) -> None:
+    def admitting(self) -> Steps[None]:
         """Open the charges to the groups that have the first events, once all were noted."""
-        self._refolded = [
-            each._replace(admitting=self._admission.impose(each.admitting), unknown=False)
-            if each.unknown
-            else each
-            for each in self._refolded
-        ]
+        for number, each in enumerate(self._refolded):
+            if each.unknown:
+                admitting = yield from self._admission.imposing(each.admitting)
+                self._refolded[number] = each._replace(admitting=admitting, unknown=False)
 
     def feed(self, counted: Arrival) -> None:
         """Fold one arrival that is taken."""

@@ -234,7 +234,7 @@ class Verification:
         partition = self.partition
         if self._has_changed(meter_key):
             return Compared(meter_key, 0, [], skipped=True)
-        if not self._agrees(meter_key):
+        if not (yield from self._agree([meter_key])):
             if self._reads_again:
                 return Compared(meter_key, 0, [], skipped=True)
             self._left.setdefault(meter_key[:2], []).append(meter_key)
@@ -269,14 +269,14 @@ class Verification:
         """Return sets of members of some meter keys, with the members that each must hold."""
         return list(member_sets(self.partition, self._refold, meter_keys))
 
-    def _agrees(self, meter_key: MeterKey) -> bool:
-        """Return whether the shadow cells of a meter key are those of the admitted groups."""
-        jobs = (self._refold, self._apart)
-        return all(
-            job.group_admission.agrees(job.routes[meter_key])
-            for job in jobs
-            if meter_key in job.routes
-        )
+    def _agree(self, meter_keys: Iterable[MeterKey]) -> Steps[bool]:
+        """Return whether the shadow cells of meter keys are those of the admitted groups."""
+        for job in (self._refold, self._apart):
+            for meter_key in meter_keys:
+                route = job.routes.get(meter_key)
+                if route is not None and not (yield from job.group_admission.agreeing(route)):
+                    return False
+        return True
 
     def _generation(self, meter_key: MeterKey) -> dict[Any, int]:
         """Return the generation of each span of a meter key, by span key."""
@@ -340,7 +340,7 @@ class Verification:
                 # Something was published that the shadow cells do not have all of.
                 yield []
                 continue
-            if name in self._left or not all(map(self._agrees, meter_keys)):
+            if name in self._left or not (yield from self._agree(meter_keys)):
                 if not self._reads_again:
                     self._left.setdefault(name, [])
                 yield []
@@ -459,10 +459,7 @@ class _PublishedBefore(PublishedTable):
         """Return a copy of the period as it was published before; None: it was not."""
         known = None if name in self.periods else self._published.find(name)
         if known is not None:
-            # One that is ahead belongs to a cut that is being taken right now.
-            newest_ms = max([known.cut_ms, *(cell.cut_ms for cell in known.cells.values())])
-            before_ms = newest_ms if newest_ms > self._cut_ms else -1
-            self.periods[name] = PublishedPeriod(known.revision, before_ms, dict(known.cells))
+            self.periods[name] = known.as_before(self._cut_ms)
         return super().find(name)
 
 

@@ -8,9 +8,11 @@ to the admitted ones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import NamedTuple, cast
 
-from app.bounds.turns import STEP_ITEMS, batches
+from app.bounds.turns import SORTED_AT_ONCE, STEP_ITEMS, Steps, batches, in_order
 from app.wire.arrivals import Arrival, Position
 from app.wire.events import Event
 from app.wire.properties import read_properties
@@ -34,22 +36,30 @@ LimitScope = tuple[SpanKey, int | None]
 """What one limit holds for: a span and the start of its period; None: all of its history."""
 
 
-ToldAdmission = tuple[LimitScope, int, PackedPosition | None, Sequence[tuple[Groups, _First]]]
-"""A scope, how many groups it admits, from where on none is, and some of those noted."""
+ToldAdmission = tuple[LimitScope, int, bool, Sequence[tuple[Groups, _First]]]
+"""A scope, how many groups it admits, whether there are more, and some of those noted."""
+
+
+_Latest = tuple[bytes, int, Groups]
+"""A first position whose bits are turned over, a number that no other has, and a group."""
 
 
 class GroupAdmission:
     """First positions of the groups of some routes, from events in any order.
 
-    Of each scope it remembers no more than twice as many groups as are admitted.
+    Of each scope it remembers no more groups than are admitted.
     """
 
     def __init__(self) -> None:
         self._most: dict[LimitScope, int] = {}
         """How many groups each scope admits."""
         self._firsts: dict[LimitScope, dict[Groups, _First]] = {}
-        self._limit_positions: dict[LimitScope, PackedPosition] = {}
-        """Scopes with more groups than are admitted: a group unknown from here on is not."""
+        """Groups with the smallest first positions."""
+        self._over: set[LimitScope] = set()
+        """Scopes with more groups than are admitted."""
+        self._latest: dict[LimitScope, list[_Latest]] = {}
+        """A heap of the groups of such scopes: the latest one goes first. Some are outdated."""
+        self._numbers = count()
 
     def note(self, route: Route, event: Event, timestamp_ms: int, position: Position) -> None:
         """Take in one event that has a value for the charges, cancelled or not."""
@@ -71,73 +81,88 @@ class GroupAdmission:
     def _claim(self, scope: LimitScope, groups: Groups, first: _First) -> None:
         firsts = self._firsts.setdefault(scope, {})
         known = firsts.get(groups)
-        if known is not None:
-            if first.position < known.position:
-                firsts[groups] = first
+        if known is not None and known.position <= first.position:
             return
-        limit_position = self._limit_positions.get(scope)
-        if limit_position is not None and first.position > limit_position:
-            return
+        latest = self._latest.get(scope)
+        if latest is not None:
+            entry = self._entry(groups, first)
+            if known is None and entry < latest[0]:
+                return
+            heappush(latest, entry)
         firsts[groups] = first
-        if len(firsts) > 2 * self._most[scope]:
-            kept = self._firsts[scope] = self._admitted(scope)
-            self._limit_positions[scope] = max(known.position for known in kept.values())
+        if len(firsts) > self._most[scope]:
+            self._let_go(scope, firsts)
+
+    def _let_go(self, scope: LimitScope, firsts: dict[Groups, _First]) -> None:
+        """Forget the group that has the latest first position."""
+        self._over.add(scope)
+        latest = self._latest.get(scope)
+        if latest is None or len(latest) > 2 * len(firsts):
+            turned = [first.position.translate(_TURNED) for first in firsts.values()]
+            latest = self._latest[scope] = [*zip(turned, self._numbers, firsts, strict=False)]
+            heapify(latest)
+        while True:
+            position, _, groups = heappop(latest)
+            known = firsts.get(groups)
+            if known is not None and known.position.translate(_TURNED) == position:
+                del firsts[groups]
+                return
+
+    def _entry(self, groups: Groups, first: _First) -> _Latest:
+        return first.position.translate(_TURNED), next(self._numbers), groups
 
     def told(self) -> Iterator[ToldAdmission]:
         """Yield by small parts what was noted, for another process to take over."""
         for scope, firsts in self._firsts.items():
-            limit_position = self._limit_positions.get(scope)
+            is_over = scope in self._over
             for some in batches(list(firsts.items()), STEP_ITEMS):
-                yield scope, self._most[scope], limit_position, some
+                yield scope, self._most[scope], is_over, some
 
     def take_over(self, told: ToldAdmission) -> None:
         """Take over what was noted in another process."""
-        scope, most, limit_position, firsts = told
+        scope, most, is_over, firsts = told
         self._most[scope] = most
         self._firsts.setdefault(scope, {}).update(firsts)
-        if limit_position is not None:
-            self._limit_positions[scope] = limit_position
+        self._latest.pop(scope, None)
+        if is_over:
+            self._over.add(scope)
 
-    def _admitted(self, scope: LimitScope) -> dict[Groups, _First]:
-        firsts, most = self._firsts.get(scope, {}), self._most.get(scope, 0)
-        if len(firsts) <= most:
-            return firsts
-        ordered = sorted(firsts.items(), key=lambda entry: entry[1].position)
-        return dict(ordered[:most])
-
-    def _is_over(self, scope: LimitScope) -> bool:
-        known, most = self._firsts.get(scope, ()), self._most.get(scope, 0)
-        return scope in self._limit_positions or len(known) > most
-
-    def agrees(self, route: Route) -> bool:
+    def agreeing(self, route: Route) -> Steps[bool]:
         """Return whether the cells folded are those of the admitted groups, with all their events.
 
         A group that came in stays in, so only which ones came in can be wrong.
         """
         for span, layer in _limited(route):
             scope = _scope(span, layer)
-            if not self._is_over(scope):
+            if scope not in self._over:
                 continue
-            admitted = self._admitted(scope).keys()
+            admitted = self._firsts[scope].keys()
             group_limit = (span if layer is None else layer).group_limit
-            came_in = {groups for groups, _ in grouped_cells(_layers(span, layer))}
-            if not came_in <= admitted or (
-                group_limit is not None and group_limit.firsts.keys() != admitted
-            ):
-                return False
+            came_in = [groups for groups, _ in grouped_cells(_layers(span, layer))]
+            if group_limit is not None:
+                if len(group_limit.firsts) != len(admitted):
+                    return False
+                came_in += group_limit.firsts
+            for some in batches(came_in, SORTED_AT_ONCE):
+                if not admitted >= set(some):
+                    return False
+                yield
         return True
 
-    def impose(self, route: Route) -> Route:
+    def imposing(self, route: Route) -> Steps[Route]:
         """Return the route without cells, open only to the groups that are admitted."""
         spans = {span.key: span.emptied() for span in route.spans}
         for span, layer in _limited(route):
             scope = _scope(span, layer)
-            if not self._is_over(scope):
+            if scope not in self._over:
                 continue
-            firsts = {groups: first.position for groups, first in self._admitted(scope).items()}
+            firsts: dict[Groups, PackedPosition] = {}
             emptied = spans[span.key]
             limited = emptied if layer is None else emptied.layer_starting(layer.start_ms)
             if limited is not None:
+                for some in batches(list(self._firsts[scope].items()), SORTED_AT_ONCE):
+                    firsts.update((groups, first.position) for groups, first in some)
+                    yield
                 limited.group_limit = GroupLimit(firsts)
         return Route(*route.meter_key, route.timelines, tuple(spans.values()))
 
@@ -149,7 +174,8 @@ class GroupAdmission:
         step.
         """
         for span, layer in _limited(route):
-            left = dict(self._admitted(_scope(span, layer)))
+            scope = _scope(span, layer)
+            left = self._firsts.get(scope, {}).copy()
             cells = list(grouped_cells(_layers(span, layer)))
             for some in batches(cells, STEP_ITEMS):
                 for groups, cell in some:
@@ -162,7 +188,10 @@ class GroupAdmission:
                 for groups, _ in some:
                     left.pop(groups, None)
                 yield None
-            for count, (groups, first) in enumerate(left.items(), 1):
+            unmade: Iterable[tuple[Groups, _First]] = left.items()
+            if scope in self._over:
+                unmade = yield from in_order(unmade, _position)
+            for number, (groups, first) in enumerate(unmade, 1):
                 made_in = span.layer_starting(first.layer_ms) if layer is None else layer
                 if made_in is not None:
                     made = cast(GroupCell, made_in.cell(first.filter_id, groups))
@@ -171,8 +200,16 @@ class GroupAdmission:
                     if group_limit is not None:
                         group_limit.admits(groups, first.position, ANY_NUMBER)
                     yield made, True
-                if count % STEP_ITEMS == 0:
+                if number % STEP_ITEMS == 0:
                     yield None
+
+
+_TURNED = bytes(range(255, -1, -1))
+"""Turns the bits of a position over, so that the latest is the smallest."""
+
+
+def _position(entry: tuple[Groups, _First]) -> PackedPosition:
+    return entry[1].position
 
 
 def impose_live(live: Route, route: Route) -> None:

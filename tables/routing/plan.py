@@ -104,20 +104,41 @@ def _is_like_all_later(period: Period, made_ms: int, alike_from_ms: int, turned_
 _new = tuple.__new__
 
 
+class PlanCharges:
+    """What definitions say of all charges of a plan, put together once for all of its codes."""
+
+    def __init__(self, definitions: Definitions, plan: Versions[Plan]):
+        self.definitions = definitions
+        self.plan = plan
+        self.changes_ms = changes_ms(definitions, plan)
+        self._by_code: dict[int, dict[str, list[tuple[Charge, Metric]]]] = {}
+        """By moment, the charges in force by the code of their metric."""
+
+    def in_force(self, code: str, at_ms: int) -> list[tuple[Charge, Metric]]:
+        """Return charges with a metric of a code as of a moment, in plan order."""
+        by_code = self._by_code.get(at_ms)
+        if by_code is None:
+            if len(self._by_code) >= MOST_MOMENTS:
+                self._by_code.clear()
+            by_code = self._by_code[at_ms] = {}
+            for charge, metric in charges_in_force(self.definitions, self.plan, None, at_ms):
+                by_code.setdefault(metric.code, []).append((charge, metric))
+        return by_code.get(code, [])
+
+
 class CodeCharges:
     """What definitions say of the charges of one code in a plan, alike for all who have it."""
 
     def __init__(
         self,
-        definitions: Definitions,
-        plan: Versions[Plan],
+        plan: PlanCharges,
         code: str,
         folds: ChargeFolds,
         until_ms: int | None,
         history: Sequence[HistoryRecord],
     ):
         """Take all definitions, or those appended up to a time."""
-        self._definitions = definitions
+        definitions = plan.definitions
         self._plan = plan
         self._code = code
         self._compiled = folds
@@ -125,7 +146,7 @@ class CodeCharges:
         self._limits = definitions.settings.input_limits(until_ms)
         self._presents = definitions.settings_at(until_ms).fold_version > 1
         self._daily_ms = definitions.settings.daily_ms(until_ms)
-        known_ms = changes_ms(definitions, plan)
+        known_ms = plan.changes_ms
         self._changes_ms = [each for each in known_ms if until_ms is None or each <= until_ms]
         turns_ms = [at_ms for each in self._daily_ms for at_ms in each if at_ms < NEVER_MS]
         for each in history:
@@ -236,10 +257,11 @@ class CodeCharges:
     def _in_force(self, version: int, covered: Period | None) -> list[tuple[Charge, Metric]]:
         """Return the charges of a period by its own definitions, or as history has it."""
         if covered is not None:
-            charges = PeriodCharges(self._definitions, self._plan, covered, self._history).in_force
+            plan = self._plan
+            charges = PeriodCharges(plan.definitions, plan.plan, covered, self._history).in_force
             return [(c, m) for c, m, *_ in charges if m.code == self._code]
         as_of_ms = self._changes_ms[version - 1] if version else -1
-        return charges_in_force(self._definitions, self._plan, self._code, as_of_ms)
+        return self._plan.in_force(self._code, as_of_ms)
 
     def _folding(
         self, in_force: list[tuple[Charge, Metric]], timezone: str, by_day: bool
@@ -277,6 +299,10 @@ MOST_SHARED = 256
 """Most timelines that many share whose runs are remembered of one code of a plan."""
 MOST_CODES = 1_024
 """Most codes of plans that are remembered."""
+MOST_PLANS = 64
+"""Most plans whose charges are remembered by code."""
+MOST_MOMENTS = 64
+"""Most moments at which they are."""
 
 
 class ChargeFolds:
@@ -291,6 +317,8 @@ class ChargeFolds:
         self._daily_breakdowns: dict[ChargeFold, DailyBreakdownFold] = {}
         self._codes: dict[tuple[str, str, int | None, int, int], CodeCharges] = {}
         """By plan id, code, time, versions of the plan and history records, under `_under`."""
+        self._plans: dict[tuple[str, int], PlanCharges] = {}
+        """By plan id and versions of the plan, under `_under`."""
         self._lasting: dict[
             tuple[str, str, str], tuple[int, int, int, tuple[tuple[str, ChargeFold], ...]]
         ] = {}
@@ -310,19 +338,32 @@ class ChargeFolds:
         """Return the charges of a code in a plan, put together once for all who have the plan."""
         if definitions.plan_versions[plan_id] is not plan:
             # A plan that was changed for another is its subscriber's.
-            return CodeCharges(definitions, plan, code, self, until_ms, history)
+            return CodeCharges(PlanCharges(definitions, plan), code, self, until_ms, history)
         # What else is defined, such as subscriptions, decides nothing here.
         under = (definitions.metric_index.changed, len(definitions.settings.changes))
         if self._under != under or len(self._codes) >= MOST_CODES:
             self._codes.clear()
+            self._plans.clear()
             self._under = under
         # Of the history of an organization the first records are in force, however many.
         name = (plan_id, code, until_ms, len(plan.changes), len(history))
         charges = self._codes.get(name)
         if charges is None:
-            charges = CodeCharges(definitions, plan, code, self, until_ms, history)
-            self._codes[name] = charges
+            whole = self._plan_charges(definitions, plan_id, plan)
+            charges = self._codes[name] = CodeCharges(whole, code, self, until_ms, history)
         return charges
+
+    def _plan_charges(
+        self, definitions: Definitions, plan_id: str, plan: Versions[Plan]
+    ) -> PlanCharges:
+        """Return the charges of a plan, put together once for its codes, which come together."""
+        name = (plan_id, len(plan.changes))
+        known = self._plans.get(name)
+        if known is None:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            known = self._plans[name] = PlanCharges(definitions, plan)
+        return known
 
     def lasting(
         self, definitions: Definitions, plan_id: str, code: str, timeline: Timeline

@@ -15,7 +15,7 @@ from app.definitions.terms import CommonTerms, subscription_terms
 from app.definitions.timeline import NEVER_MS, Timeline
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
-from tables.routing.plan import ChargeFolds, CodeCharges, SpanPlan, Under, plan_spans
+from tables.routing.plan import ChargeFolds, CodeCharges, PlanCharges, SpanPlan, Under, plan_spans
 from tests.laws.lives import DAY_MS, ZONES
 from tests.world.bodies import charge
 from tests.world.clock import ms
@@ -113,7 +113,8 @@ def check_spans(
     shared = None if until_ms is not None else CommonTerms(definitions).shared((ORG, external_id))
     assert sorted(_told(plan_spans(*args, lambda: shared))) == sorted(_told(spans))
     plan = definitions.plan_of(newest.id)
-    charges = CodeCharges(definitions, plan, "calls", ChargeFolds(), until_ms, history)
+    whole = PlanCharges(definitions, plan)
+    charges = CodeCharges(whole, "calls", ChargeFolds(), until_ms, history)
     for period in Timeline(terms).until(life.log.now_ms + 400 * DAY_MS):
         planned = {
             span.key.charge_id: span.fold.key

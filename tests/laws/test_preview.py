@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.outcome import Rejected
@@ -89,7 +90,7 @@ def test_what_is_previewed_comes(data: st.DataObject) -> None:
     job = Preview(live.partition, branch.definitions, [NAME], branch.codes, scope)
     while True:
         job.feed(live.arrived())
-        if job.is_whole():
+        if drained(job.is_whole()):
             break
     previewed = [cell for found in filter(None, job.differences()) for cell in found]
     assert job.skipped == []

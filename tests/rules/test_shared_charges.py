@@ -10,6 +10,8 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.versions import Versions
 from app.wire.arrivals import Arrival
+from tables.routing import plan
+from tables.routing.period_charges import charges_in_force
 from tables.routing.plan import CodeCharges
 from tests.world.clock import DAY_MS, START_MS
 from tests.world.definitions import (
@@ -60,8 +62,8 @@ def test_who_begins_after_a_change_has_it(command: Command) -> None:
     live.append(NOW_MS + DAY_MS, command)
     send(live, "late")
     assert live.definitions.records.times_ms[-1] == NOW_MS + DAY_MS, "the change is taken"
-    (plan,) = live.definitions.plans(ORG)
-    wanted = live.definitions.metric(ORG, "sum"), plan.charges[0]
+    (changed,) = live.definitions.plans(ORG)
+    wanted = live.definitions.metric(ORG, "sum"), changed.charges[0]
     for name in ("late", "early"):
         spans = live.partition.packing.route_of((ORG, name, "sum")).spans
         assert wanted in [(span.fold.metric, span.fold.charge) for span in spans]
@@ -85,6 +87,21 @@ def test_they_are_put_together_once_however_many_subscriptions_are_created(histo
 
 
 _made = CodeCharges.__init__
+
+
+def test_all_codes_of_a_plan_look_at_its_charges_once() -> None:
+    """Each looked at all: a first subscriber took a tenth of a second for 500 metrics."""
+    codes = ("sum", "count", "max", "unique")
+    live = Live(definitions_of(codes))
+    live.define_all()
+    with (
+        patch.object(plan, "changes_ms", wraps=plan.changes_ms) as changes,
+        patch.object(plan, "charges_in_force", wraps=charges_in_force) as in_force,
+    ):
+        routes = [live.partition.packing.route_of((ORG, SUBSCRIPTION, code)) for code in codes]
+    charged = [{span.fold.metric.code for span in route.spans} for route in routes]
+    assert charged == [{code} for code in codes]
+    assert (changes.call_count, in_force.call_count) == (1, 1)
 
 
 def test_members_are_asked_for_as_soon_as_a_metric_has_any() -> None:

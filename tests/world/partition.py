@@ -144,9 +144,10 @@ class Changelog:
         drained(partition.loaded())
         assert drained(partition.restored())
         drained(partition.announcing())
-        untold_ms = partition.cuts.untold_ms()
+        untold_ms = drained(partition.cuts.untold_ms())
         for name in partition.definitions.alerts.by_name:
-            partition.cuts.announce_grid(name, untold_ms)
+            for _ in partition.cuts.announcing_grid(name, untold_ms):
+                pass
         assert partition.index.length == partition.checkpoint.index_length
         return partition
 

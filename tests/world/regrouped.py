@@ -23,7 +23,7 @@ def answered(regrouped: Regrouped, traced: Iterable[TracedArrival]) -> PeriodUsa
     shown = list(traced)
     for each in shown:
         regrouped.note(each)
-    regrouped.admit()
+    drained(regrouped.admitting())
     for each in shown:
         if each.counted is not None:
             regrouped.feed(each.counted)

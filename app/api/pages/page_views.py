@@ -18,6 +18,7 @@ from yarl import URL
 from app.api.answering.call import Call, Reply
 from app.api.answering.peers import forward, owner_elsewhere, value_of
 from app.api.answering.router import Handler
+from app.api.answering.streams import parts_of
 from app.api.definitions.subscriptions import subscriptions_of
 from app.api.events import dead_letters, not_counted, replays
 from app.api.http import json_text
@@ -26,6 +27,7 @@ from app.api.overview.overview_json import tag_of
 from app.api.pages import page
 from app.api.usage import records, series
 from app.billing_periods.instants import iso_milliseconds
+from app.bounds.turns import Work
 from app.meter.errors import Unavailable
 from app.meter.overview import DeadLetterQuery
 from app.meter.usage import PastPeriod, PeriodUsage
@@ -248,7 +250,7 @@ async def past(call: Call) -> Html | Reply:
     return subscription_html.past_part(about, usages, number, len(closed) > number * size)
 
 
-async def usage_series(call: Call) -> Html | Reply:
+async def usage_series(call: Call) -> Reply:
     """Show usage of a metric over time."""
     name = named(call)
     reply = await elsewhere(call, name)
@@ -268,8 +270,11 @@ async def usage_series(call: Call) -> Html | Reply:
         **await _of_period(call, name, about.customer),
     )
     query = series.series_query(asked_for(call, target, external_id=about.customer))
-    found = await call.meter.evidence.series(inside(call).organization_id, query)
-    return series_html.series_part(found, window, query.timezone)
+    organization_id = inside(call).organization_id
+    found = await call.meter.evidence.series(organization_id, query)
+    work = Work("request", "series", organization_id, name)
+    made = map(str.encode, series_html.series_part(found, window, query.timezone))
+    return Reply(b"".join([part async for part in parts_of(call.api.turns, work, made)]))
 
 
 async def _of_period(call: Call, name: str, customer: str) -> dict[str, str]:

@@ -162,9 +162,9 @@ class Cuts:
         yield from self._state.announcing()
         # Cells were found, maybe, that no route leads to.
         self._refold_queue.want_orphaned()
-        untold_ms = self._state.cuts.untold_ms()
+        untold_ms = yield from self._state.cuts.untold_ms()
         for name in homes.names_at(self._state.number):
-            self._state.cuts.announce_grid(name, untold_ms)
+            yield from self._state.cuts.announcing_grid(name, untold_ms)
             if self._schedule(name):
                 if self._state.timelines.has(name):
                     self._state.packing.pack(name)

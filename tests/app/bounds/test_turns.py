@@ -12,7 +12,16 @@ from typing import Any, NoReturn
 
 import pytest
 
-from app.bounds.turns import SORTED_AT_ONCE, TURN_S, Kind, Turns, Work, drained, in_order
+from app.bounds.turns import (
+    SORTED_AT_ONCE,
+    TURN_S,
+    Kind,
+    Turns,
+    Work,
+    drained,
+    freeing,
+    in_order,
+)
 
 
 class Clock:
@@ -244,3 +253,10 @@ async def test_what_all_have_used_is_what_each_has(turns: Turns, clock: Clock) -
         each = [sum(used.values()) for used in turns._used]
         assert turns._used_in_all == pytest.approx(each)
     assert max(turns._used_in_all) > 0
+
+
+def test_very_many_items_are_freed_a_part_at_a_step() -> None:
+    items = set(range(3 * SORTED_AT_ONCE))
+    left = [len(items) for _ in freeing(items)]
+    assert left == [2 * SORTED_AT_ONCE, SORTED_AT_ONCE]
+    assert not list(freeing(items))

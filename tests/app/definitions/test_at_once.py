@@ -14,7 +14,9 @@ from app.bounds.turns import STEP_ITEMS, Steps, T, drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.decision import Decision
+from app.definitions.indexes.coded import PlanIndex, PromisedPlans
 from app.definitions.log import apply, applying, commit, deciding
+from app.definitions.model import Plan
 from app.definitions.outcome import Applied
 from app.definitions.quotas import elapsed_charges, over_quota
 from app.definitions.state import Definitions
@@ -230,6 +232,31 @@ def test_the_plans_of_a_metric_are_promised_too(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("app.definitions.log.commit", noted)
     drained(ending(log, log.definitions, COMMANDS["charges"]()))
     assert len(committed) == 1
+
+
+def test_plans_of_many_charges_are_promised_few_at_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, promise, charges = Log(), PlanIndex.promise, [0]
+    for number in range(20):
+        log.metric(f"m{number}")
+    body = bodies.charge(billable_metric_code="m0")
+    each = [{**body, "billable_metric_code": f"m{n}", "code": f"m{n}"} for n in range(20)]
+    log.plan("dear", charges=each)
+    for number in range(STEP_ITEMS):
+        overrides = {"amount_cents": number}
+        log.subscribe(external_id=f"sub_{number}", plan_code="dear", plan_overrides=overrides)
+
+    def noted(self: PlanIndex, new: Plan, promised: PromisedPlans) -> bool:
+        charges[-1] += len(new.charges)
+        return promise(self, new, promised)
+
+    monkeypatch.setattr(PlanIndex, "promise", noted)
+    log.at(CHANGED)
+    command = commands.delete_charge(ORG, "dear", "m3", {"cascade_updates": True})
+    steps = ending(log, log.definitions, command)
+    while next(steps, steps) is None:
+        charges.append(0)
+    assert sum(charges) == 19 * (STEP_ITEMS + 1)
+    assert max(charges) <= STEP_ITEMS + 19
 
 
 def _code(versions: Versions[Any]) -> str:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from app.definitions.model import Charge, Metric
 from app.meter.evidence import (
     ChargeOutcome,
+    ChargeUsageSeries,
     EventFate,
     ExplainedCell,
     ExplainQuery,
@@ -19,6 +20,8 @@ from app.meter.evidence import (
     FigureTexts,
     PendingFigures,
     Place,
+    UsageSeries,
+    WindowUsage,
 )
 from app.meter.usage import (
     AsOf,
@@ -34,6 +37,7 @@ from app.page.figures import figure
 from app.page.html import el
 from app.page.overview import Look, health_words, overview_view, sorted_lines
 from app.page.published import records_part
+from app.page.series import series_part
 from app.page.subscription import About, Wanted, subscription_view
 from app.wire.record_rows import COLUMNS
 from tests.world.period_usage import period_usage
@@ -421,3 +425,24 @@ def test_the_spoken_name_of_a_figure_holds_what_is_seen(units: str, seen: str) -
     text = overview_view({**shown, "usage": [{**line, **of, **period, **figures}]}, Look())
     assert f'aria-label="Explain {seen} of gb"' in text
     assert f">{seen}</data>" in text
+
+
+def test_a_series_is_made_a_window_at_a_time() -> None:
+    hour_ms = 3_600_000
+    values = tuple(
+        WindowUsage(at_ms, at_ms + hour_ms, Decimal(at_ms // hour_ms), Decimal(0), 1)
+        for at_ms in range(0, 50 * hour_ms, hour_ms)
+    )
+    series = UsageSeries(
+        external_subscription_id="sub",
+        metric_code="gb",
+        aggregation_type="sum_agg",
+        charges=tuple(ChargeUsageSeries(code, code, values) for code in ("c0", "c1")),
+        as_of=AsOf(NOW_MS, 0, 1, 0),
+    )
+    parts = list(series_part(series, "hour", "UTC"))
+    assert max(part.count("<tr") for part in parts) == 1
+    text = "".join(parts)
+    assert text.count("<tr") == 51
+    assert text.count("<") == text.count("</") * 2
+    assert "Numbers of 50 hours gb by hour, UTC From c0 c1 1970-01-01 00:00:00 0 0" in words(text)

@@ -40,6 +40,20 @@ def assert_same(packed: PublishedPeriod, plain: PublishedPeriod, cut_ms: int) ->
     assert (packed.revision, packed.cut_ms) == (plain.revision, plain.cut_ms)
     for each_ms in (cut_ms, cut_ms + 1):
         assert packed.is_half_taken(each_ms) == plain.is_half_taken(each_ms)
+        assert packed.as_before(each_ms).cut_ms == plain.as_before(each_ms).cut_ms
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    plain = PublishedPeriod(0, 7, {named(i): cell(i, 7) for i in range(FEW_CELLS + 10)})
+    for period in (plain, period_of(plain.piece())):
+        names, digest = list(period.names()), period.digest
+        copied = period.as_before(7)
+        assert (copied.revision, copied.cut_ms, copied.cells) == (0, -1, period.cells)
+        copied.put(("other", None, ()), cell(99, 8))
+        copied.put(named(1), cell(98, 8))
+        assert (list(period.names()), period.digest) == (names, digest)
+        assert set(copied.charge_ids()) - set(period.charge_ids()) == {"other"}
+        assert period.cells[named(1)] == cell(1, 7)
 
 
 @examples(60)

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
+from msgspec.structs import replace
+
+from app.bounds import turns
 from app.definitions import commands
+from app.definitions.log import apply
+from app.definitions.outcome import Applied
+from tables.closing.close import entering_history
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.definitions import (
+    ORG,
+    SETTINGS,
+    SUBSCRIPTION,
+    definitions_of,
+    subscription_body,
+)
 from tests.world.events import arrived
 from tests.world.partition import Live
 
@@ -30,3 +43,40 @@ def test_a_record_revises_until_its_cut_is_taken() -> None:
         assert revises(NAME) == (week != 2)
         live.close_until(at_ms + HOUR_MS)
         assert not revises(NAME)
+
+
+def many() -> Live:
+    """Ten subscriptions, each with an event."""
+    made = definitions_of(["count"])
+    names = [f"s{number}" for number in range(10)]
+    live = Live(made)
+    live.define_all()
+    for name in names:
+        body = {**subscription_body(), "external_id": name}
+        live.append(START_MS, commands.create_subscription(ORG, body))
+    events = [arrived("count", n, START_MS + 1, external_id=name) for n, name in enumerate(names)]
+    live.deliver(events)
+    return live
+
+
+@pytest.mark.parametrize("settings", [True, False], ids=["settings", "history"])
+def test_the_names_that_were_looked_at_are_freed_by_steps(
+    settings: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+    for at_once in (1_000, 1):
+        monkeypatch.setattr(turns, "SORTED_AT_ONCE", at_once)
+        live, at_ms = many(), START_MS + HOUR_MS
+        (metric,) = live.definitions.metrics(ORG)
+        ids = [metric.id]
+        record = commands.apply_history(ORG, metric_ids=ids, from_ms=START_MS, to_ms=at_ms)
+        made = commands.set_settings(replace(SETTINGS, grace_s=90)) if settings else record
+        applied = apply(live.definitions, made.encode(), at_ms, live.definitions.offset)
+        assert isinstance(applied, Applied)
+        if applied.impact is not None:
+            live.partition.redefinition.tell(applied.impact)
+        steps = (
+            live.partition.redefinition.renewing() if settings else entering_history(live.partition)
+        )
+        taken.append(len(list(steps)))
+    assert taken[1] - taken[0] >= 9

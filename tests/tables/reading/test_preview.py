@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from app.bounds.turns import STEP_ITEMS
+from app.bounds.turns import STEP_ITEMS, drained
 from app.definitions import commands
 from app.definitions.outcome import Rejected
 from app.definitions.what_if import branch_with
@@ -38,7 +38,7 @@ def previewed(told: Story, **properties: Any) -> list[tuple[str, str | None, str
     job = Preview(meter.partition, branch.definitions, [(ORG, SUBSCRIPTION)], branch.codes, SCOPE)
     while True:
         job.feed(told.arrivals())
-        if job.is_whole():
+        if drained(job.is_whole()):
             break
     found = [
         (
@@ -103,7 +103,7 @@ def test_nothing_is_said_of_who_is_corrected_meanwhile_for_the_first_time() -> N
     one.partition.corrected.correct(CorrectionArrival(amend, ORG, now_ms, 0, 8, 0))
     one.deliver([late])
     job.feed(one.arrived())
-    assert job.is_whole()
+    assert drained(job.is_whole())
     assert (any(job.differences()), job.skipped) == (False, [(*NAME, "filtered")])
 
 
@@ -130,7 +130,7 @@ def test_many_groups_of_a_period_are_compared_by_steps(code: str, weeks: int, st
     assert not isinstance(branch, Rejected)
     job = Preview(one.partition, branch.definitions, [NAME], branch.codes, scope)
     job.feed(one.arrived())
-    assert job.is_whole()
+    assert drained(job.is_whole())
     (*taken, found) = job.differences()
     assert found is not None
     units = [(each.before and each.before.units, each.after and each.after.units) for each in found]

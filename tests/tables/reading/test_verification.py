@@ -10,13 +10,18 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from app.bounds.turns import STEP_ITEMS, drained
+from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions import commands
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction, Event
 from tables.cells.cell import Cell
 from tables.changelogged.corrections import CorrectionTable
+from tables.changelogged.published_period import (
+    PackedPeriod,
+    PublishedCell,
+    PublishedCellKey,
+)
 from tables.closing.close import next_cut
 from tables.partition.refold import Refold
 from tables.partition.repair import Original, Repair
@@ -344,6 +349,39 @@ def test_a_sample_says_nothing_once_an_event_comes_of_a_week_that_had_none() -> 
     assert end_of(verification) == Found(["sum"], 0)
 
 
+@pytest.mark.parametrize("revised", [False, True])
+def test_what_was_published_of_many_groups_is_read_a_few_at_a_step(
+    revised: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = definitions_of(["sum"])
+    made[2].command.payload["plan"]["charges"][0]["properties"]["pricing_group_keys"] = ["g"]
+    one, groups = Live(made), 10 * STEP_ITEMS
+    one.define_all()
+    one.deliver([arrived("sum", i, START_MS, v="1", g=f"{i}") for i in range(groups)])
+    one.close_until(CLOSED_MS)
+    if revised:
+        one.deliver([arrived("sum", groups, START_MS, CLOSED_MS + 1, v="1", g=f"{groups - 1}")])
+        pass_until(one, next_cut(one.partition, NAME))
+    one.flush()
+    verification = Verification(one.partition, [NAME])
+    verification.feed(one.arrived())
+    assert not any(compared.differences for compared in filter(None, verification.compare()))
+    unpacked, read = PackedPeriod.__getitem__, list[PublishedCellKey]()
+
+    def get(self: PackedPeriod, name: PublishedCellKey) -> PublishedCell:
+        read.append(name)
+        return unpacked(self, name)
+
+    monkeypatch.setattr(PackedPeriod, "__getitem__", get)
+    steps = []
+    for differences in verification.compare_published():
+        assert not differences
+        steps.append(len(read))
+        read.clear()
+    assert sum(steps) >= groups
+    assert max(steps) <= STEP_ITEMS
+
+
 def of_group(group: str, offset: int, at_ms: int) -> Arrival:
     return arrived("balance", offset, at_ms, v="1", g=group)
 
@@ -402,10 +440,15 @@ def test_what_has_other_groups_at_the_second_reading_is_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one = with_groups_since_places_were_forgotten()
-    monkeypatch.setattr(GroupAdmission, "agrees", lambda *_: False)
+    monkeypatch.setattr(GroupAdmission, "agreeing", lambda *_: _never())
     first = Verification(one.partition, [NAME])
     ended = [end_of(job) for job in islice(rounds(first, one.arrived()), 3)]
     assert ended == [Found([], 0), Found(["balance"], 0)]
+
+
+def _never() -> Steps[bool]:
+    yield
+    return False
 
 
 def _any_cell(one: Live) -> Cell:
