@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
-from app.bounds.turns import Steps
+from app.bounds.turns import STEP_ITEMS, Steps, Turns, Work
 from app.definitions.command import Command, UnreadableCommand
-from app.definitions.decision import Decision
+from app.definitions.decision import Change, Decision
 from app.definitions.log import applying, deciding
 from app.definitions.model import Subscription
 from app.definitions.state import Definitions
@@ -18,37 +17,10 @@ from app.kafka.topics import METER_DEFINITIONS
 from app.settings import Settings
 from app.webhooks.instants import Agenda, instants_of
 from app.webhooks.message import Message
-from app.webhooks.telling import Told, instant_message, messages, told_of
+from app.webhooks.telling import Told, instant_messages, messages, told_of
 
-T = TypeVar("T")
-
-_TURN_S: Final = 0.010
+_DEFINING: Final = Work("define", "definitions")
 _POLL_S: Final = 0.05
-
-
-async def in_turns(steps: Steps[T]) -> T:
-    """Take all steps; between them let others run every now and then."""
-    began_s = time.perf_counter()
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            outcome: T = end.value
-            return outcome
-        if time.perf_counter() - began_s > _TURN_S:
-            await asyncio.sleep(0)
-            began_s = time.perf_counter()
-
-
-async def in_parts(items: Iterable[T | None]) -> AsyncIterator[T]:
-    """Yield items as they are made; at None, a step, let others run every now and then."""
-    began_s = time.perf_counter()
-    for item in items:
-        if item is not None:
-            yield item
-        elif time.perf_counter() - began_s > _TURN_S:
-            await asyncio.sleep(0)
-            began_s = time.perf_counter()
 
 
 class _Decided(NamedTuple):
@@ -56,8 +28,8 @@ class _Decided(NamedTuple):
 
     command_id: str
     told: list[Told]
-    subscriptions: list[Subscription]
-    """All that it changes, also those of which nothing is told yet."""
+    subscriptions: list[tuple[Subscription | None, Subscription]]
+    """All that it changes, before and after, also those of which nothing is told yet."""
 
 
 class FollowedDefinitions:
@@ -68,6 +40,7 @@ class FollowedDefinitions:
         settings: Settings,
         tell_from: int,
         told_until_ms: int,
+        turns: Turns,
         tell: Callable[[int, Iterable[Message | None]], Awaitable[None]],
     ):
         """Tell of records from the offset `tell_from` on, and of instants after `told_until_ms`."""
@@ -79,6 +52,7 @@ class FollowedDefinitions:
         """Set once everything is applied that the group is done with."""
         self._log = LogReader(settings, settings.topic(METER_DEFINITIONS))
         self._applying = asyncio.Lock()
+        self._turns = turns
         self._tell_from = tell_from
         self._tell = tell
 
@@ -122,16 +96,16 @@ class FollowedDefinitions:
 
     async def _get_ready(self) -> None:
         if not self.ready.is_set():
-            await in_turns(self.agenda.fill(self.told_until_ms))
+            await self._turns.run(_DEFINING, self.agenda.fill(self.told_until_ms))
             self.ready.set()
 
     async def _take(self, record: LogRecord) -> None:
         definitions = self.definitions
         decided = None
         if record.offset >= self._tell_from:
-            decided = await in_turns(self._decided(record))
+            decided = await self._turns.run(_DEFINING, self._decided(record))
         steps = applying(definitions, record.value, record.timestamp_ms, record.offset)
-        await in_turns(steps)
+        await self._turns.run(_DEFINING, steps)
         if record.offset >= self._tell_from:
             await self._tell(record.offset, () if decided is None else self._messages(decided))
 
@@ -154,19 +128,33 @@ class FollowedDefinitions:
             return None
         at_ms = max(self.definitions.append_time_ms, record.timestamp_ms)
         told = yield from told_of(self.definitions, decision.changes, at_ms)
-        changed = [change for change in decision.changes if isinstance(change, Subscription)]
+        changed = yield from self._changed(decision.changes)
         return _Decided(command.id, told, changed)
 
-    def _later(self, changed: list[Subscription], append_time_ms: int) -> Iterator[Message | None]:
+    def _changed(
+        self, changes: Iterable[Change]
+    ) -> Steps[list[tuple[Subscription | None, Subscription]]]:
+        """Return the subscriptions among changes, as they were and as they will be."""
+        found: list[tuple[Subscription | None, Subscription]] = []
+        for count, change in enumerate(changes, 1):
+            if isinstance(change, Subscription):
+                found.append((self.definitions.subscription_by_id(change.id), change))
+            if count % STEP_ITEMS == 0:
+                yield
+        return found
+
+    def _later(
+        self, changed: Sequence[tuple[Subscription | None, Subscription]], append_time_ms: int
+    ) -> Iterator[Message | None]:
         """Note what happens later to what changed; yield what came about before it was known."""
-        for subscription in changed:
+        for before, subscription in changed:
+            noted = () if before is None else tuple(instants_of(before))
             for instant in instants_of(subscription):
                 if instant.at_ms <= append_time_ms:
                     # The record itself is told as that.
                     continue
-                if instant.at_ms > self.told_until_ms:
+                if instant.at_ms <= self.told_until_ms:
+                    yield from instant_messages(self.definitions, (instant,), self.told_until_ms)
+                elif instant not in noted:
                     self.agenda.note((instant,))
-                else:
-                    steps = instant_message(self.definitions, instant, self.told_until_ms)
-                    yield from (yield from steps)
             yield None

@@ -74,8 +74,7 @@ class Hour:
                 kinds[kind][event.transaction_id] = None
 
     def _is_wanted(self, organization_id: str) -> bool:
-        endpoints = self._definitions.webhook_endpoints.of(organization_id).values()
-        return any(endpoint.wants(EVENTS_ERRORS) for endpoint in endpoints)
+        return bool(self._definitions.webhook_endpoints.wanting(organization_id, EVENTS_ERRORS))
 
 
 def _wrong(metric: Metric, event: Event) -> Iterator[str]:

@@ -49,11 +49,13 @@ def instants_of(subscription: Subscription) -> Iterator[Instant]:
                 yield Instant(at_ms, False, ALERT, identity)
 
 
-def _was_past(versions: Versions[Subscription], instant: Instant) -> bool:
+def _was_past(versions: Versions[Subscription], instant: Instant) -> Steps[bool]:
     """Return True if the record that first said it came no earlier: it was told as that."""
-    for at_ms, version in zip(versions.changes, versions.all(), strict=True):
+    for count, (at_ms, version) in enumerate(zip(versions.changes, versions.all(), strict=True), 1):
         if instant in instants_of(version):
             return instant.at_ms <= at_ms
+        if count % STEP_ITEMS == 0:
+            yield
     return False
 
 
@@ -69,8 +71,9 @@ class Agenda:
         for count, versions in enumerate(self._definitions.subscription_versions.values(), 1):
             subscription = versions.at()
             if subscription is not None:
-                coming = (each for each in instants_of(subscription) if each.at_ms > after_ms)
-                self.note(each for each in coming if not _was_past(versions, each))
+                for each in instants_of(subscription):
+                    if each.at_ms > after_ms and not (yield from _was_past(versions, each)):
+                        self.note((each,))
             if count % STEP_ITEMS == 0:
                 yield
 
@@ -79,14 +82,20 @@ class Agenda:
         for instant in instants:
             heappush(self._coming, instant)
 
-    def next(self, until_ms: int) -> Instant | None:
-        """Take the next that happens by an instant; None: nothing more does."""
+    def next_ms(self, until_ms: int) -> int | None:
+        """Return when the next is noted that happens by an instant; None: nothing more does."""
+        if self._coming and self._coming[0].at_ms <= until_ms:
+            return self._coming[0].at_ms
+        return None
+
+    def take(self, until_ms: int) -> Iterator[Instant | None]:
+        """Take what happens by an instant, in order; None: what was noted is not told."""
         while self._coming and self._coming[0].at_ms <= until_ms:
             instant = heappop(self._coming)
-            while self._coming and self._coming[0] == instant:
-                # Noted again by a later definition.
-                heappop(self._coming)
-            subscription = self._definitions.subscription_by_id(instant.subscription_id)
-            if subscription is not None and instant in instants_of(subscription):
-                return instant
-        return None
+            # The same may be noted again: a definition took it back, and a later one did not.
+            is_last = not self._coming or self._coming[0] != instant
+            yield instant if is_last and self._holds(instant) else None
+
+    def _holds(self, instant: Instant) -> bool:
+        subscription = self._definitions.subscription_by_id(instant.subscription_id)
+        return subscription is not None and instant in instants_of(subscription)

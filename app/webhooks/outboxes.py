@@ -50,8 +50,8 @@ class Outboxes:
 
         `begin` is called for each of them, `done` when one is told or given up.
         """
-        endpoints = self._definitions.webhook_endpoints.of(message.organization_id)
-        wanting = [each for each in endpoints.values() if each.wants(message.webhook_type)]
+        endpoints = self._definitions.webhook_endpoints
+        wanting = endpoints.wanting(message.organization_id, message.webhook_type)
         for _ in wanting:
             begin()
         for endpoint in wanting:

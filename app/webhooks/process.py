@@ -9,6 +9,7 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from app.bounds.collecting import Collecting
 from app.clock import Clock
 from app.errors import StackError
 from app.kafka.clients import NOT_TAKEN
@@ -56,11 +57,14 @@ class Webhooks:
         self._session: Session | None = None
         self._running: asyncio.Task[None] | None = None
         self._failed: asyncio.Future[None] | None = None
+        self._collecting = Collecting()
         self._web = web.AppRunner(_application(registry), access_log=None)
 
     async def run(self) -> None:
         """Run until it is cancelled or fails."""
         self._failed = asyncio.get_running_loop().create_future()
+        # Definitions live as long as the process.
+        self._collecting.start()
         self._sender.start()
         try:
             await self._web.setup()
@@ -73,6 +77,7 @@ class Webhooks:
             await self._reader.stop()
             await self._sender.stop()
             await self._web.cleanup()
+            self._collecting.stop()
 
     async def _assigned(self, partitions: frozenset[TopicPartition]) -> None:
         if self._log in partitions:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
+from app.bounds.turns import STEP_ITEMS, Steps, Turns, Work
 from app.clock import Clock
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.group_reader import GroupReader
@@ -18,14 +19,14 @@ from app.kafka.log_readers import LogRecord, scan
 from app.kafka.names import TopicPartition
 from app.kafka.topics import METER_DEFINITIONS
 from app.settings import Settings
-from app.webhooks.definitions import FollowedDefinitions, in_parts, in_turns
+from app.webhooks.definitions import FollowedDefinitions
 from app.webhooks.hourly import HOUR_MS, Hour
 from app.webhooks.message import Message
 from app.webhooks.metrics import Metrics
 from app.webhooks.outboxes import Outboxes
 from app.webhooks.places import Places, Progress
 from app.webhooks.sender import Sender
-from app.webhooks.telling import instant_message
+from app.webhooks.telling import instant_messages
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,15 @@ COMMIT_EVERY_S: Final = 1.0
 LOOK_EVERY_S: Final = 0.5
 """How often it is looked for what came about with time."""
 
+_TELLING: Final = Work("other", "webhooks")
+
 _HOUR_IS_OVER_MS: Final = 10_000
 """Milliseconds after the end of an hour until brokers stamp nothing more with it."""
 
 _NEVER: Final = 1 << 62
 """An offset that no record has."""
+
+T = TypeVar("T")
 
 Reading = Callable[[LogRecord, TopicPartition], Message | None]
 """Makes the message of a record; None: it is none."""
@@ -65,6 +70,8 @@ class Session:
         self._readings = readings
         self._sender = sender
         self._metrics = metrics
+        self._turns = Turns()
+        """All tasks of the session share them: one record or instant never fills a turn."""
         self._log = TopicPartition(settings.topic(METER_DEFINITIONS), 0)
         raw = settings.topic(settings.raw_topic) if events_errors else None
         self._raw = [TopicPartition(raw, n) for n in range(settings.raw_partitions) if raw]
@@ -108,6 +115,7 @@ class Session:
             self._settings,
             places.of_log.position if places.owns_log else _NEVER,
             places.of_instants.position - 1,
+            self._turns,
             self._tell_definitions,
         )
 
@@ -130,23 +138,27 @@ class Session:
                 await asyncio.sleep(LOOK_EVERY_S)
 
     async def _take(self, tp: TopicPartition, records: list[LogRecord]) -> None:
-        progress, reading = self._places.of_partitions[tp], self._readings[tp.topic]
-        for record in records:
-            message = reading(record, tp)
-            if message is None:
-                progress.position = record.offset + 1
-            else:
-                await self._put(progress, record.offset, [message])
+        progress = self._places.of_partitions[tp]
+        told = _told(self._readings[tp.topic], tp, records)
+        while (each := await self._next(told)) is not None:
+            offset, message = each
+            await self._put(progress, offset, [message])
+        progress.position = records[-1].offset + 1
 
     async def _put(
         self, progress: Progress, place: int, messages: Iterable[Message | None]
     ) -> None:
         progress.begin(place)
-        async for message in in_parts(messages):
+        left = iter(messages)
+        while (message := await self._next(left)) is not None:
             await self._outboxes.put(
                 message, partial(progress.begin, place), partial(progress.end, place)
             )
         progress.end(place)
+
+    async def _next(self, items: Iterator[T | None]) -> T | None:
+        """Make the next item, over steps that make none; None: there is no other."""
+        return await self._turns.run(_TELLING, _first(items))
 
     async def _tell_definitions(self, offset: int, messages: Iterable[Message | None]) -> None:
         await self._put(self._places.of_log, offset, messages)
@@ -156,9 +168,13 @@ class Session:
         progress = self._places.of_instants
         while True:
             now_ms = self._clock.now_ms()
-            while (instant := followed.agenda.next(now_ms)) is not None:
-                steps = instant_message(followed.definitions, instant, now_ms)
-                await self._put(progress, instant.at_ms, await in_turns(steps))
+            while (at_ms := followed.agenda.next_ms(now_ms)) is not None:
+                # All of one instant are one place: it is not done while any of them is left.
+                # An earlier place may be done: what a record then brings of it is the record's.
+                followed.told_until_ms = max(followed.told_until_ms, at_ms - 1)
+                taken = followed.agenda.take(at_ms)
+                made = instant_messages(followed.definitions, taken, now_ms)
+                await self._put(progress, at_ms, made)
             followed.told_until_ms = max(followed.told_until_ms, now_ms)
             progress.position = max(progress.position, now_ms + 1)
             await asyncio.sleep(LOOK_EVERY_S)
@@ -179,8 +195,8 @@ class Session:
             for tp in self._raw:
                 async with scan(self._settings, tp, starts[tp], ends[tp]) as batches:
                     async for records in batches:
-                        await in_turns(hour.take(records))
-            await self._put(progress, progress.position, list(hour.messages()))
+                        await self._turns.run(_TELLING, hour.take(records))
+            await self._put(progress, progress.position, hour.messages())
 
     async def _commit_on(self) -> None:
         while True:
@@ -190,6 +206,26 @@ class Session:
             except NOT_TAKEN as error:
                 # The next attempt says the same; with others in the group now, they read it again.
                 log.info("What is done cannot be committed yet: %s", type(error).__name__)
+
+
+def _told(
+    reading: Reading, tp: TopicPartition, records: Iterable[LogRecord]
+) -> Iterator[tuple[int, Message] | None]:
+    """Yield offset and message of each record that is one; None: a step."""
+    for count, record in enumerate(records, 1):
+        message = reading(record, tp)
+        if message is not None:
+            yield record.offset, message
+        elif count % STEP_ITEMS == 0:
+            yield None
+
+
+def _first(items: Iterator[T | None]) -> Steps[T | None]:
+    for item in items:
+        if item is not None:
+            return item
+        yield
+    return None
 
 
 def _fail(failed: asyncio.Future[None], error: BaseException) -> None:

@@ -98,14 +98,15 @@ def messages(
     """Yield the messages of an applied record, its objects as the API shows them now; None: a step.
 
     The first of a type has the record's id; a further one has the object's behind it. One record
-    may end very many subscriptions, and each shows its plan: a message is made when it is sent.
+    may end very many subscriptions, and each shows its plan: a message is made when it is sent,
+    and none that no endpoint wants.
     """
     types: set[str] = set()
     for each in told:
         first = each.webhook_type not in types
         types.add(each.webhook_type)
         identity = record_id if first else f"{record_id}:{each.object_id}"
-        yield (yield from message(definitions, each, identity, at_ms))
+        yield from _wanted(definitions, each, identity, at_ms)
         yield None
 
 
@@ -123,14 +124,27 @@ def message(definitions: Definitions, told: Told, identity: str, at_ms: int) -> 
     )
 
 
-def instant_message(definitions: Definitions, instant: Instant, at_ms: int) -> Steps[list[Message]]:
-    """Return the message of something that came about with time."""
-    subscription = definitions.subscription_by_id(instant.subscription_id)
-    if subscription is None:
-        return []
-    told = Told(instant.webhook_type, "subscription", subscription)
-    identity = f"{subscription.id}:{iso_milliseconds(instant.at_ms)}"
-    return [(yield from message(definitions, told, identity, max(at_ms, instant.at_ms)))]
+def instant_messages(
+    definitions: Definitions, instants: Iterable[Instant | None], at_ms: int
+) -> Iterator[Message | None]:
+    """Yield the messages of what came about with time, of each as it is taken; None: a step."""
+    for instant in instants:
+        if instant is not None:
+            subscription = definitions.subscription_by_id(instant.subscription_id)
+            if subscription is not None:
+                told = Told(instant.webhook_type, "subscription", subscription)
+                identity = f"{subscription.id}:{iso_milliseconds(instant.at_ms)}"
+                yield from _wanted(definitions, told, identity, max(at_ms, instant.at_ms))
+        yield None
+
+
+def _wanted(
+    definitions: Definitions, told: Told, identity: str, at_ms: int
+) -> Iterator[Message | None]:
+    """Yield the message of one object if any endpoint wants it: most of the cost is its body."""
+    endpoints = definitions.webhook_endpoints
+    if endpoints.wanting(told.object.organization_id, told.webhook_type):
+        yield (yield from message(definitions, told, identity, at_ms))
 
 
 def _shown(

@@ -4439,6 +4439,27 @@ BUGS = (
         "tests/app/webhooks/test_outboxes.py::test_progress_goes_on_from_what_is_not_done",
     ),
     Bug(
+        "webhook-made-for-nobody",
+        "app/webhooks/telling.py",
+        "if endpoints.wanting(told.object.organization_id, told.webhook_type):",
+        "if endpoints is not None:",
+        "tests/app/webhooks/test_telling.py::test_what_no_endpoint_wants_is_not_made",
+    ),
+    Bug(
+        "webhook-instants-noted-at-each-change",
+        "app/webhooks/definitions.py",
+        "elif instant not in noted:",
+        "else:",
+        "tests/app/webhooks/test_turns.py::test_a_change_notes_only_what_did_not_come_before",
+    ),
+    Bug(
+        "webhook-turn-anew-for-each-message",
+        "app/webhooks/session.py",
+        "return await self._turns.run(_TELLING, _first(items))",
+        "return await Turns().run(_TELLING, _first(items))",
+        "tests/app/webhooks/test_turns.py::test_instants_are_told_in_turns",
+    ),
+    Bug(
         "webhook-url-twice",
         "app/definitions/webhook_endpoints.py",
         "other.webhook_url == value and other.id != endpoint.id",

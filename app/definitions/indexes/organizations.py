@@ -118,6 +118,10 @@ class WebhookEndpoints(Index):
         """Return the endpoints of an organization by id, oldest first."""
         return self.by_organization.get(organization_id, {})
 
+    def wanting(self, organization_id: str, webhook_type: str) -> list[WebhookEndpoint]:
+        """Return the endpoints of an organization that are to be told of a type, oldest first."""
+        return [each for each in self.of(organization_id).values() if each.wants(webhook_type)]
+
     def commit(self, endpoint: WebhookEndpoint) -> None:
         """Take a new or changed one over."""
         self.by_organization.setdefault(endpoint.organization_id, {})[endpoint.id] = endpoint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hmac
 import json
 import os
@@ -23,6 +24,7 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from app.bounds.collecting import Collecting
 from app.cli.main import cli
 from app.definitions import commands
 from app.kafka.topics import METER_DEFINITIONS, admin_client
@@ -234,6 +236,16 @@ async def test_topics_that_come_later_are_read_from_their_start(
             await admin.create_topics([NewTopic(name, partitions, 1)])
         await topics.append("usage-alerts", alert("s"))
         await until(lambda: len(receiver.requests) == 1)
+
+
+async def test_the_collector_walks_no_definitions_while_the_process_runs(
+    webhook_settings: Settings,
+) -> None:
+    walks = list(gc.callbacks)
+    async with running_webhooks(webhook_settings):
+        await until(lambda: len(gc.callbacks) == len(walks) + 1)
+        assert isinstance(gc.callbacks[-1].__self__, Collecting)  # type: ignore[attr-defined]
+    assert gc.callbacks == walks
 
 
 async def test_two_processes_share_the_work_and_one_goes_on_for_both(

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 import pytest
 
-from app.bounds.turns import drained
+from app.bounds.turns import STEP_ITEMS, drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.decision import Decision
@@ -17,7 +17,7 @@ from app.definitions.model import Subscription
 from app.webhooks import telling
 from app.webhooks.instants import Agenda, Instant, instants_of
 from app.webhooks.message import Message, body_of
-from app.webhooks.telling import instant_message, messages, told_of
+from app.webhooks.telling import instant_messages, messages, told_of
 from tests.world.clock import ms
 from tests.world.definitions_log import ORG, Log, metric_body, plan_body, subscription_body
 
@@ -32,6 +32,18 @@ def tell(log: Log, command: Command) -> list[Message]:
     log.accept(command)
     made = messages(log.definitions, told, command.id, log.now_ms)
     return [message for message in made if message is not None]
+
+
+def told_log() -> Log:
+    """A log of an organization that wants to be told everything."""
+    log = Log()
+    log.accept(commands.create_webhook_endpoint(ORG, {"webhook_url": "http://a"}))
+    return log
+
+
+def next_of(agenda: Agenda, until_ms: int) -> Instant | None:
+    """The next that happens by an instant."""
+    return next((each for each in agenda.take(until_ms) if each is not None), None)
 
 
 def types(made: list[Message]) -> list[str]:
@@ -57,7 +69,7 @@ def only(log: Log) -> Subscription:
 
 
 def test_metrics_plans_and_customers_are_told_as_the_api_shows_them() -> None:
-    log = Log()
+    log = told_log()
     (made,) = tell(log, commands.create_billable_metric(ORG, metric_body("storage")))
     assert (made.webhook_type, shown(made)["code"]) == ("billable_metric.created", "storage")
     charge = {"billable_metric_code": "storage", "charge_model": "standard", "code": "c"}
@@ -81,7 +93,7 @@ def test_metrics_plans_and_customers_are_told_as_the_api_shows_them() -> None:
 
 
 def test_a_subscription_is_told_with_its_plan_and_customer() -> None:
-    log = Log()
+    log = told_log()
     log.plan()
     customer, started = subscribe(log)
     assert types([customer, started]) == ["customer.created", "subscription.started"]
@@ -96,7 +108,7 @@ def test_a_subscription_is_told_with_its_plan_and_customer() -> None:
 
 
 def test_terms_of_its_own_are_told_with_the_subscription_alone() -> None:
-    log = Log()
+    log = told_log()
     log.plan()
     log.subscribe()
     body = {"plan_overrides": {"name": "its own"}}
@@ -106,7 +118,7 @@ def test_terms_of_its_own_are_told_with_the_subscription_alone() -> None:
 
 
 def test_an_upgrade_tells_of_the_end_and_then_of_the_start() -> None:
-    log = Log()
+    log = told_log()
     log.plan()
     log.plan("dear", amount_cents=500)
     log.subscribe()
@@ -116,7 +128,7 @@ def test_an_upgrade_tells_of_the_end_and_then_of_the_start() -> None:
 
 
 def test_a_downgrade_is_an_update_now_and_an_end_and_a_start_later() -> None:
-    log = Log()
+    log = told_log()
     log.plan("dear", amount_cents=500)
     log.plan()
     log.subscribe(plan_code="dear")
@@ -124,19 +136,19 @@ def test_a_downgrade_is_an_update_now_and_an_end_and_a_start_later() -> None:
     agenda = Agenda(log.definitions)
     drained(agenda.fill(log.now_ms))
     at_ms = ms("2024-02-01")
-    assert agenda.next(at_ms - 1) is None
-    due = [agenda.next(at_ms), agenda.next(at_ms)]
+    assert next_of(agenda, at_ms - 1) is None
+    due = [next_of(agenda, at_ms), next_of(agenda, at_ms)]
     assert [each and each.webhook_type for each in due] == [
         "subscription.terminated",
         "subscription.started",
     ]
-    assert agenda.next(at_ms) is None
+    assert next_of(agenda, at_ms) is None
 
 
 def test_of_very_many_that_a_record_ends_a_message_is_made_when_it_is_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    log = Log()
+    log = told_log()
     log.plan()
     for number in range(9):
         log.subscribe(external_id=f"sub_{number}")
@@ -160,14 +172,15 @@ def test_of_very_many_that_a_record_ends_a_message_is_made_when_it_is_sent(
 
 
 def test_a_pending_one_is_told_when_it_starts_or_is_canceled() -> None:
-    log = Log()
+    log = told_log()
     log.plan()
     log.customer()
     assert subscribe(log, subscription_at="2024-03-01T00:00:00Z") == []
     pending = only(log)
     start = Instant(ms("2024-03-01"), True, "subscription.started", pending.id)
     assert list(instants_of(pending)) == [start]
-    (made,) = drained(instant_message(log.definitions, start, start.at_ms))
+    made, _ = instant_messages(log.definitions, (start,), start.at_ms)
+    assert made is not None
     assert made.id == f"{pending.id}:2024-03-01T00:00:00.000Z"
     assert shown(made)["status"] == "active"
     canceled = tell(log, commands.terminate_subscription(ORG, "sub_1", "pending"))
@@ -193,7 +206,7 @@ def test_what_no_longer_holds_is_not_told() -> None:
     agenda = Agenda(log.definitions)
     drained(agenda.fill(log.now_ms))
     log.accept(commands.update_subscription(ORG, "sub_1", {"ending_at": None}))
-    assert agenda.next(ms("2025-01-01")) is None
+    assert next_of(agenda, ms("2025-01-01")) is None
 
 
 def test_what_a_record_told_is_told_by_no_instant() -> None:
@@ -206,10 +219,10 @@ def test_what_a_record_told_is_told_by_no_instant() -> None:
     log.accept(commands.update_subscription(ORG, "later", {"ending_at": "2024-03-01T00:00:00Z"}))
     agenda = Agenda(log.definitions)
     drained(agenda.fill(started_ms - 500))
-    found = agenda.next(log.now_ms)
+    found = next_of(agenda, log.now_ms)
     assert found is not None
     assert (found.at_ms, found.webhook_type) == (ms("2024-02-05"), "subscription.started")
-    assert agenda.next(log.now_ms) is None
+    assert next_of(agenda, log.now_ms) is None
 
 
 def test_one_instant_noted_twice_is_told_once() -> None:
@@ -219,12 +232,60 @@ def test_one_instant_noted_twice_is_told_once() -> None:
     agenda = Agenda(log.definitions)
     drained(agenda.fill(log.now_ms))
     drained(agenda.fill(log.now_ms))
-    assert agenda.next(ms("2025-01-01")) is not None
-    assert agenda.next(ms("2025-01-01")) is None
+    assert next_of(agenda, ms("2025-01-01")) is not None
+    assert next_of(agenda, ms("2025-01-01")) is None
+
+
+def test_all_that_happens_at_one_instant_is_taken_together() -> None:
+    log = Log()
+    log.plan()
+    for name in ("a", "b", "c"):
+        log.subscribe(external_id=name, ending_at="2024-02-05T00:00:00Z")
+    log.subscribe(external_id="later", ending_at="2024-02-06T00:00:00Z")
+    agenda = Agenda(log.definitions)
+    drained(agenda.fill(log.now_ms))
+    ends_ms, later_ms = ms("2024-02-05"), ms("2024-02-06")
+    assert agenda.next_ms(ends_ms - 1) is None
+    assert agenda.next_ms(later_ms) == ends_ms
+    assert [each and each.at_ms for each in agenda.take(ends_ms)] == [ends_ms] * 3
+    assert agenda.next_ms(later_ms) == later_ms
+
+
+def test_what_no_endpoint_wants_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    body = {"webhook_url": "http://a", "event_types": ["subscription.terminated"]}
+    log.accept(commands.create_webhook_endpoint(ORG, body))
+    log.plan()
+    made: list[str] = []
+
+    def noted(organization_id: str, webhook_type: str, *shown: Any) -> bytes:
+        made.append(webhook_type)
+        return body_of(organization_id, webhook_type, *shown)
+
+    monkeypatch.setattr(telling, "body_of", noted)
+    assert subscribe(log, ending_at="2024-04-30T00:00:00Z") == []
+    told = [
+        each.webhook_type
+        for each in instant_messages(log.definitions, instants_of(only(log)), log.now_ms)
+        if each is not None
+    ]
+    assert told == made == ["subscription.terminated"]
+
+
+def test_of_a_long_history_it_is_looked_in_steps_for_what_a_record_told() -> None:
+    log = Log()
+    log.plan()
+    log.subscribe()
+    for day in ["2024-03-01", "2024-03-02"] * STEP_ITEMS + ["2024-02-05"]:
+        body = {"ending_at": f"{day}T00:00:00Z"}
+        log.accept(commands.update_subscription(ORG, "sub_1", body))
+    agenda = Agenda(log.definitions)
+    assert sum(1 for _ in agenda.fill(log.now_ms)) == 2
+    assert agenda.next_ms(ms("2025-01-01")) == ms("2024-02-05")
 
 
 def test_objects_of_one_type_in_one_record_have_keys_of_their_own() -> None:
-    log = Log()
+    log = told_log()
     log.plan()
     for name in ("a", "b", "c"):
         log.subscribe(external_id=name)
