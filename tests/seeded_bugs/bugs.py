@@ -5949,6 +5949,13 @@ BUGS = (
         "::test_an_event_that_would_be_refused_bills_nothing",
     ),
     Bug(
+        "estimates-what-waits-for-a-refold",
+        "tables/reading/in_advance.py",
+        "if partition.refolding(*name) and not",
+        "if False and not",
+        "tests/laws/test_estimates_later.py::test_an_estimate_waits_for_the_first_refold",
+    ),
+    Bug(
         "forgets-so-that-an-earlier-program-goes-on",
         "tables/changelogged/checkpoint.py",
         "381 * _FORGETTING",
