@@ -96,7 +96,7 @@ def _billing_entity(call: Call) -> Json:
         if organization is None
         else iso_seconds(organization.updated_at_ms),
         "is_default": True,
-        _GRACE: shown["billing_configuration"][_GRACE],
+        **shown["billing_configuration"],
     }
 
 

@@ -115,6 +115,8 @@ class BillingEntityOutput(OrganizationOutput):
     updated_at: Instant
     is_default: bool
     invoice_grace_period: int | None
+    invoice_footer: str | None
+    document_locale: str
 
 
 class BillingEntityAnswer(Model):

@@ -51,7 +51,7 @@ async def test_what_is_shown_before_anything_is_said(api: Running) -> None:
         "code": "default",
         "updated_at": BEGAN,
         "is_default": True,
-        "invoice_grace_period": None,
+        **shown["billing_configuration"],
     }
     assert await entity(api) == {**shown, **more}
     assert await api.must("GET", ENTITIES) == {"billing_entities": [{**shown, **more}]}
@@ -74,6 +74,7 @@ async def test_each_route_shows_what_the_other_wrote(api: Running) -> None:
     answer = (await api.must("PUT", ENTITY, {"billing_entity": changed}))["billing_entity"]
     assert answer == await entity(api)
     assert (answer["invoice_grace_period"], answer["updated_at"]) == (3, "2024-03-15T12:00:00Z")
+    assert (answer["invoice_footer"], answer["document_locale"]) == ("f", "en")
     both = {"invoice_grace_period": 3, "invoice_footer": "f", "document_locale": "en"}
     assert (await organization(api))["billing_configuration"] == both
     own = {"invoice_grace_period": 9, "billing_configuration": {"invoice_grace_period": 4}}
