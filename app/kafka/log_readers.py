@@ -9,6 +9,7 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -38,6 +39,8 @@ _LOOK_UP_MAX_WAIT_MS: Final = 5
 """What is looked up is there; a fetch beyond it, at the end of a log, keeps the next waiting."""
 _READ_OVER: Final = 1_000
 """Reading so many records takes less than going to another place in the log."""
+_LOOKED_OVER: Final = 64 * _READ_OVER
+"""Others wait while so many records are read, or places gone to instead: a second at most."""
 _NEAR_END: Final = 2_000
 """Records from the end of a log that the newest one of a key is looked for in, first."""
 _TAIL: Final = 2
@@ -389,7 +392,7 @@ class RecordReader:
     ) -> tuple[dict[int, LogRecord], list[int]]:
         """Return the first of the records at these offsets, and which offsets are left to read.
 
-        All of them may be more than memory takes. `offsets`: in order.
+        All of them may be more than memory takes, or than others wait for. `offsets`: in order.
         """
         tp = TopicPartition(topic, partition)
         found: dict[int, LogRecord] = {}
@@ -398,13 +401,15 @@ class RecordReader:
             consumer.assign([tp])
             start = (await consumer.beginning_offsets([tp]))[tp]
             end = (await consumer.end_offsets([tp]))[tp]
-            wanted = [offset for offset in offsets if start <= offset < end]
+            there = [offset for offset in offsets if start <= offset < end]
+            wanted = there[: _at_once(there)]
+            later = there[len(wanted) :]
             while wanted and _bytes_of(found) < _LOOKED_UP_BYTES:
                 if not await self._read_from(consumer, tp, wanted, found, operation):
                     wanted.clear()
             # Else it goes on fetching what nobody asked for.
             consumer.pause(tp)
-        return found, wanted
+        return found, wanted + later
 
     async def _read_from(
         self,
@@ -449,6 +454,16 @@ class RecordReader:
             consumer, self._consumer = self._consumer, None
             if consumer is not None:
                 await consumer.stop()
+
+
+def _at_once(offsets: Sequence[int]) -> int:
+    """Return how many of these offsets are read before others have their turn."""
+    read_over = 0
+    for number, (offset, following) in enumerate(pairwise(offsets), 1):
+        read_over += min(following - offset, _READ_OVER)
+        if read_over > _LOOKED_OVER:
+            return number
+    return len(offsets)
 
 
 def _bytes_of(records: Mapping[int, LogRecord]) -> int:

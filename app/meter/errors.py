@@ -18,6 +18,8 @@ class NotSetAside(Exception):
 class Unavailable(Exception):
     """The owner is unknown, restoring or unreachable, or brokers take nothing; nothing is answered.
 
+    Nor is what waits for a refold and has no older figure.
+
     Nothing was written either, unless a broker had the record and could not say so in time.
     """
 

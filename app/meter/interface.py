@@ -198,7 +198,10 @@ class Usage(Protocol):
     async def estimated_fees(
         self, organization_id: str, event: IncomingEvent, at_ms: int
     ) -> list[EstimatedFee]:
-        """Return what an event would bill at once, if it came now; nothing is kept of it."""
+        """Return what an event would bill at once, if it came now; nothing is kept of it.
+
+        Raises Unavailable while a refold has yet to bring it where definitions say.
+        """
         ...
 
     async def regrouped_usage(

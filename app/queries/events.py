@@ -10,16 +10,24 @@ from app.bounds.turns import STEP_ITEMS, Steps, Work
 from app.meter.events import EventPage, EventQuery, ListedEvent, StoredEvent
 from app.meter.evidence import Uncounted
 from app.queries.listing import First
-from app.queries.replay import Replay, read_again
+from app.queries.replay import Replay, at_places
 from app.queries.routing import Routing
 from app.queries.trace import first_entry
 from app.runtime.engine import Engine
 from app.runtime.partition.owned import OwnedPartition
+from app.runtime.raw_lookup import TooManyBytes
 from app.runtime.scanning.scans import ScanTurn
 from app.wire.arrivals import Arrival, SubscriptionKey
 from tables.changelogged.presence import EventRanges
 from tables.event_index.entries import Entry
 from tables.partition.left_out import FROM_THE_FIRST
+
+_READ_AT_ONCE = 1024
+"""Listed events that are read again together, at most."""
+_READ_BYTES = 2 * 1024 * 1024
+"""How many bytes the records of more than a step's may have together."""
+_GROWS = 4
+"""How many times as many are read as before; or as few, if that was too much."""
 
 
 class Events:
@@ -108,14 +116,28 @@ class Events:
     async def read_events(
         self, events: Sequence[ListedEvent]
     ) -> AsyncGenerator[Sequence[StoredEvent], None]:
-        """Read listed events, some at a time: all of a page may be of the greatest size."""
-        for start in range(0, len(events), STEP_ITEMS):
-            part = events[start : start + STEP_ITEMS]
-            arrivals = await read_again(self._engine.raw_lookup, [event[2:5] for event in part])
-            yield [
-                _stored(replace(arrival, append_time_ms=event.append_time_ms))
-                for arrival, event in zip(arrivals, part, strict=True)
-            ]
+        """Read listed events again, and hand them out some at a time.
+
+        More are read at once while they are small: all of a page may be of the greatest size.
+        """
+        at, count, most = 0, STEP_ITEMS, _READ_AT_ONCE
+        while at < len(events):
+            part = events[at : at + count]
+            places = [event[2:5] for event in part]
+            most_bytes = None if count == STEP_ITEMS else _READ_BYTES
+            try:
+                found = await self._engine.raw_lookup.find_many(places, most_bytes=most_bytes)
+            except TooManyBytes:
+                count = most = max(STEP_ITEMS, count // _GROWS)
+                continue
+            pairs = list(zip(at_places(places, found), part, strict=True))
+            for start in range(0, len(pairs), STEP_ITEMS):
+                yield [
+                    _stored(replace(arrival, append_time_ms=event.append_time_ms))
+                    for arrival, event in pairs[start : start + STEP_ITEMS]
+                ]
+            at += len(part)
+            count = min(count * _GROWS, most)
 
 
 def _stored(arrival: Arrival) -> StoredEvent:

@@ -6,7 +6,7 @@ What is read is fed up to where the live fold stands; for the last stretch the l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
@@ -19,7 +19,7 @@ from app.runtime.partition.owned import OwnedPartition
 from app.runtime.raw_lookup import RawPlace
 from app.runtime.scanning.scan import Scan
 from app.runtime.scanning.scans import Scanner, ScanTurn
-from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, SubscriptionKey
+from app.wire.arrivals import Arrival, Arrived, CorrectionArrival, MeterKey, SubscriptionKey
 from tables.changelogged.presence import EventRanges, first_offsets
 from tables.partition.left_out import FROM_THE_FIRST, appended_from
 
@@ -32,7 +32,11 @@ Feed = Callable[[list[Arrival]], Steps[None]]
 
 async def read_again(lookup: RawElements, places: Sequence[RawPlace]) -> list[Arrival]:
     """Return the events at places, in this order. Raises BeyondRetention if the log lacks one."""
-    found = await lookup.find_many(places)
+    return at_places(places, await lookup.find_many(places))
+
+
+def at_places(places: Sequence[RawPlace], found: Mapping[RawPlace, Arrived]) -> list[Arrival]:
+    """Return events that were read in the order of their places. Raises BeyondRetention."""
     arrivals = []
     for place in places:
         arrival = found.get(place)

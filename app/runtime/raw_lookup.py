@@ -23,6 +23,10 @@ _WORK: dict[Operation, Work] = {
 }
 
 
+class TooManyBytes(Exception):
+    """What is wanted at once is more than may be in memory together."""
+
+
 class RawLookup:
     """Finds elements of raw records."""
 
@@ -46,11 +50,15 @@ class RawLookup:
         return (await self.find_many([place])).get(place)
 
     async def find_many(
-        self, places: Iterable[RawPlace], operation: Operation = "query"
+        self,
+        places: Iterable[RawPlace],
+        operation: Operation = "query",
+        most_bytes: int | None = None,
     ) -> dict[RawPlace, Arrived]:
         """Return elements of raw records, without those that the log has no longer.
 
-        `operation`: what they are read for.
+        `operation`: what they are read for. Raises TooManyBytes once the records with them have
+        more than `most_bytes`; None: they may have as many as they like.
         """
         # Whoever names a place has it of what was taken.
         judging = Judging.by(self._definitions).of_forwards()
@@ -60,10 +68,14 @@ class RawLookup:
         found: dict[RawPlace, Arrived] = {}
         reader = self._records if operation == "query" else self._for_folding
         work = _WORK.get(operation, _FOR_QUERIES)
+        size = 0
         for partition, indexes in wanted.items():
             left = sorted(indexes)
             while left:
                 records, left = await reader.read_some(self._topic, partition, left, operation)
+                size += sum(len(record.value or b"") for record in records.values())
+                if most_bytes is not None and size > most_bytes:
+                    raise TooManyBytes
                 steps = _elements(partition, records, indexes, judging, found)
                 await self._turns.run(work, steps)
         return found

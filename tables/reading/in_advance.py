@@ -10,6 +10,7 @@ import msgspec
 from app.bounds.turns import Steps
 from app.definitions.model import Subscription
 from app.definitions.timeline import NEVER_MS, Period
+from app.meter.errors import Unavailable
 from app.meter.usage import ChargeInForce, EstimatedFee, UsageRow
 from app.wire.arrivals import Arrival, SubscriptionKey
 from app.wire.usage_records import cell_id
@@ -62,9 +63,12 @@ def estimated(
 ) -> Steps[list[EstimatedFee]]:
     """Return what an event would bill at once, if it came after all that was folded.
 
-    One that would be refused bills nothing: its period may be forgotten.
+    One that would be refused bills nothing: its period may be forgotten. Raises Unavailable while
+    it would be billed elsewhere than definitions say, until a refold is swapped in.
     """
     book = yield from chains_ahead(partition, name)
+    if partition.refolding(*name) and not _counts_as_defined(partition, book, arrival):
+        raise Unavailable(f"{name} is refolded: what bills an event at once is not known yet")
     deciding = Deciding(partition, book, NEVER_MS, partition.views.route_of)
     fees: list[EstimatedFee] = []
     now_ms = max(arrival.append_time_ms, partition.checkpoint.append_time_ms)
@@ -84,6 +88,20 @@ def estimated(
         )
         yield
     return fees
+
+
+def _counts_as_defined(partition: Partition, book: Book, arrival: Arrival) -> bool:
+    """Return whether an event counts in the very charges, at once, that definitions name."""
+    standing, defined = (
+        {
+            (span.key, span.fold.key, counted.filter_id, counted.groups)
+            for span, counted in Deciding(partition, book, NEVER_MS, route_of).places(
+                arrival, groups_known=False
+            )
+        }
+        for route_of in (partition.views.route_of, partition.routes.compile)
+    )
+    return standing == defined
 
 
 def _chain_of(book: Book, identity: str, start_ms: int) -> Chain:

@@ -15,7 +15,7 @@ from app.local_servers.redis import LocalRedis
 from app.main import running_worker
 from app.settings import ApiKey, Settings
 
-CLIENTS = ("python", "surfaces", "javascript")
+CLIENTS = ("python", "surfaces", "unchanged", "javascript")
 
 
 class Months(NamedTuple):

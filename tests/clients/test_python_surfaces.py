@@ -36,6 +36,15 @@ def client(worker_url: str) -> Any:
     return Client(api_key="surfaces-key", api_url=worker_url)
 
 
+async def test_an_organization_that_was_never_changed(worker_url: str) -> None:
+    """Nothing is defined of it either: the client reads it all the same."""
+    client: Any = Client(api_key="unchanged-key", api_url=worker_url)
+    entity = await blocking(client.billing_entities.find, "default")
+    assert entity.created_at == entity.updated_at
+    (listed,) = (await blocking(client.billing_entities.find_all))["billing_entities"]
+    assert listed == entity
+
+
 async def test_terms_of_the_organization_and_its_billing_entity(client: Any) -> None:
     terms = lago.Organization(
         default_currency="EUR",

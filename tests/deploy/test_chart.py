@@ -21,7 +21,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
-from app.settings import unknown_variables
+from app.settings import Settings, unknown_variables
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "meterstream"
@@ -34,6 +34,8 @@ RENDERED = Path(__file__).parent / "rendered"
 CUSTOM = yaml.safe_load((Path(__file__).parent / "custom_resources.yaml").read_text())
 VERSION = "1.31"
 """Of Kubernetes, whose schemas the documents are held to."""
+# A helm that was built from source takes itself to talk to a Kubernetes of long ago.
+TEMPLATE = [str(HELM), "template", "meter", str(CHART), "--kube-version", VERSION]
 
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=[path.stem for path in SHAPES])
 with_helm = pytest.mark.skipif(HELM is None, reason="helm is not here")
@@ -53,9 +55,7 @@ def wrong(values: dict[str, Any]) -> list[str]:
 
 
 def text_of(shape: Path) -> str:
-    # A helm that was built from source takes itself to talk to a Kubernetes of long ago.
-    words = [str(HELM), "template", "meter", str(CHART), "--kube-version", VERSION]
-    ran = subprocess.run([*words, "-f", str(shape)], capture_output=True, text=True)
+    ran = subprocess.run([*TEMPLATE, "-f", str(shape)], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
@@ -114,6 +114,8 @@ def test_values_keep_to_the_schema(shape: Path) -> None:
         ({"settings": {"GRACE_S": "1"}}, "$.settings"),
         ({"storage": {"size": "20"}}, "$.storage.size"),
         ({"redisUrl": "redis:6379"}, "$.redisUrl"),
+        ({"settings": {"METER_MAX_GROUPS": "abc"}}, "$.settings.METER_MAX_GROUPS"),
+        ({"settings": {"METER_REFOLD_SHARE": "half"}}, "$.settings.METER_REFOLD_SHARE"),
     ],
 )
 def test_a_wrong_value_is_refused(more: dict[str, Any], place: str) -> None:
@@ -121,7 +123,7 @@ def test_a_wrong_value_is_refused(more: dict[str, Any], place: str) -> None:
 
 
 def test_templates_use_the_values_there_are_and_all_of_them() -> None:
-    used = set(re.findall(r"\.Values\.([A-Za-z.]+)", "".join(TEMPLATES.values())))
+    used = set(re.findall(r"\.Values\.([A-Za-z_.]+)", "".join(TEMPLATES.values())))
     for path in used:
         found: Any = VALUES
         for name in path.split("."):
@@ -143,6 +145,19 @@ def test_a_worker_is_set_by_settings_that_there_are() -> None:
     assert unknown_variables(dict.fromkeys(names, "")) == []
 
 
+def test_each_setting_that_is_a_number_is_refused_as_another_text() -> None:
+    numbers = 0
+    for field, schema in Settings.model_json_schema()["properties"].items():
+        kinds = {each.get("type") for each in schema.get("anyOf", [schema])}
+        name = "METER_" + field.upper().removeprefix("METER_")
+        if kinds & {"integer", "number"}:
+            numbers += 1
+            assert wrong(merged(VALUES, {"settings": {name: "x"}})) == [f"$.settings.{name}"]
+            shown = str(schema.get("default") or 7)
+            assert wrong(merged(VALUES, {"settings": {name: shown}})) == []
+    assert numbers > 20
+
+
 def test_the_rules_are_those_of_the_kit() -> None:
     shipped = (ROOT / "deploy" / "prometheus" / "rules.yaml").read_text()
     assert (CHART / "rules.yaml").read_text() == shipped
@@ -154,6 +169,26 @@ def test_helm_finds_nothing_wrong() -> None:
         words = [str(HELM), "lint", "--strict", str(CHART), "-f", str(shape)]
         ran = subprocess.run(words, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@with_helm
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ((), "set tls.secretName to a Secret with tls.crt and tls.key, or trustedProxies"),
+        (("tls.secretName=x", "replicas=65"), "65 workers would share 64 partitions"),
+        (
+            ("tls.secretName=x", "keda.enabled=true", "keda.maxReplicas=65"),
+            "65 workers would share 64 partitions",
+        ),
+        (("tls.secretName=x", "replicas=64"), ""),
+        (("tls.secretName=x", "settings.METER_RAW_PARTITIONS=null", "replicas=65"), ""),
+    ],
+)
+def test_what_no_worker_would_start_with_is_not_rendered(more: tuple[str, ...], told: str) -> None:
+    words = [*TEMPLATE, *(word for value in more for word in ("--set", value))]
+    ran = subprocess.run(words, capture_output=True, text=True)
+    assert (told in ran.stderr, ran.returncode) == (True, 1 if told else 0), ran.stderr
 
 
 @with_helm

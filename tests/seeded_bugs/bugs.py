@@ -5993,6 +5993,20 @@ BUGS = (
         "::test_an_event_that_would_be_refused_bills_nothing",
     ),
     Bug(
+        "reads-as-many-large-events-as-small-ones",
+        "app/runtime/raw_lookup.py",
+        "if most_bytes is not None and size > most_bytes:",
+        "if False:",
+        "tests/app/queries/test_read_events.py::test_large_events_are_read_few_at_a_time",
+    ),
+    Bug(
+        "estimates-what-waits-for-a-refold",
+        "tables/reading/in_advance.py",
+        "if partition.refolding(*name) and not",
+        "if False and not",
+        "tests/laws/test_estimates_later.py::test_an_estimate_waits_for_the_first_refold",
+    ),
+    Bug(
         "forgets-so-that-an-earlier-program-goes-on",
         "tables/changelogged/checkpoint.py",
         "381 * _FORGETTING",

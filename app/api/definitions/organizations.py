@@ -92,13 +92,16 @@ def _billing_entity(call: Call) -> Json:
     return {
         **shown,
         "code": ENTITY_CODE,
-        "updated_at": None if organization is None else iso_seconds(organization.updated_at_ms),
+        "updated_at": shown["created_at"]
+        if organization is None
+        else iso_seconds(organization.updated_at_ms),
         "is_default": True,
-        _GRACE: shown["billing_configuration"][_GRACE],
+        **shown["billing_configuration"],
     }
 
 
-def _created_at(call: Call) -> str | None:
+def _created_at(call: Call) -> str:
+    """Return when the oldest of what it has was made; of one that has nothing, when the log was."""
     definitions, organization_id = call.meter.definitions, call.organization_id
     # Of each kind the oldest: there may be a million customers.
     customers = definitions.customers(organization_id, newest_first=False)
@@ -107,4 +110,5 @@ def _created_at(call: Call) -> str | None:
     made += definitions.plans(organization_id)[-1:]
     if (organization := definitions.organization(organization_id)) is not None:
         made.append(organization)
-    return iso_seconds(min(each.created_at_ms for each in made)) if made else None
+    began_ms = max(definitions.first_time_from(0), 0)
+    return iso_seconds(min((each.created_at_ms for each in made), default=began_ms))

@@ -87,7 +87,7 @@ class BillingEntityBody(Model):
 class OrganizationOutput(Model):
     lago_id: str
     name: str
-    created_at: Instant | None
+    created_at: Instant
     timezone: str
     default_currency: str
     billing_configuration: EntityConfiguration
@@ -112,9 +112,11 @@ class OrganizationAnswer(Model):
 
 class BillingEntityOutput(OrganizationOutput):
     code: str
-    updated_at: Instant | None
+    updated_at: Instant
     is_default: bool
     invoice_grace_period: int | None
+    invoice_footer: str | None
+    document_locale: str
 
 
 class BillingEntityAnswer(Model):

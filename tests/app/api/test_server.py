@@ -280,7 +280,7 @@ async def test_nothing_is_known_before_the_definitions_are_read(
 
 async def test_organization_of_a_key(api: Running) -> None:
     before = (await api.must("GET", "/api/v1/organizations"))["organization"]
-    assert (before["lago_id"], before["created_at"]) == (ORGANIZATION, None)
+    assert (before["lago_id"], before["created_at"]) == (ORGANIZATION, "1970-01-01T00:00:00Z")
     await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": METRIC})
     after = (await api.must("GET", "/api/v1/organizations"))["organization"]
     assert after["created_at"] == "2024-03-15T12:00:00Z"

@@ -406,6 +406,22 @@ async def test_what_lies_close_is_read_over(
     assert places == [0, 2_900]
 
 
+async def test_others_have_their_turn_while_much_is_read_over(
+    settings: Settings, cells: TopicPartition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many records are wanted, those between them are read over too."""
+    await send(settings, cells, [b"%d" % n for n in range(3_000)])
+    monkeypatch.setattr("app.kafka.log_readers._LOOKED_OVER", 1_000)
+    reader = RecordReader(settings)
+    wanted = list(range(0, 3_000, 100))
+    try:
+        found, left = await reader.read_some(cells.topic, 0, wanted)
+        assert (list(found), left) == (wanted[:11], wanted[11:])
+        assert list(await reader.read_many(cells.topic, 0, wanted)) == wanted
+    finally:
+        await reader.stop()
+
+
 async def test_a_consumer_may_be_stopped_right_after_its_start(settings: Settings) -> None:
     consumer = plain_consumer(settings)
     await consumer.start()

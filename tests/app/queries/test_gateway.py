@@ -124,7 +124,9 @@ class Worker:
         self.live.partition.checkpoint.raw_next = len(self.appended)
         return SimpleNamespace(offset=len(self.appended) - 1, timestamp=START_MS)
 
-    async def _find_raw_many(self, places: Iterable[RawPlace]) -> dict[RawPlace, Arrival]:
+    async def _find_raw_many(
+        self, places: Iterable[RawPlace], most_bytes: int | None = None
+    ) -> dict[RawPlace, Arrival]:
         wanted = set(places)
         return {a.place[:3]: a for a in self.live.arrived() if a.place[:3] in wanted}
 

@@ -13,6 +13,8 @@ from tests.app.api.ledger import ORGANIZATION
 ORGANIZATIONS = "/api/v1/organizations"
 ENTITIES = "/api/v1/billing_entities"
 ENTITY = f"{ENTITIES}/default"
+BEGAN = "1970-01-01T00:00:00Z"
+"""Nothing is in the log."""
 
 
 async def organization(api: Running) -> Any:
@@ -31,7 +33,7 @@ async def test_what_is_shown_before_anything_is_said(api: Running) -> None:
     shown: dict[str, Any] = {
         "lago_id": ORGANIZATION,
         "name": ORGANIZATION,
-        "created_at": None,
+        "created_at": BEGAN,
         "timezone": "UTC",
         "default_currency": "USD",
         "billing_configuration": {
@@ -45,7 +47,12 @@ async def test_what_is_shown_before_anything_is_said(api: Running) -> None:
         **dict.fromkeys(texts),
     }
     assert await organization(api) == shown
-    more = {"code": "default", "updated_at": None, "is_default": True, "invoice_grace_period": None}
+    more = {
+        "code": "default",
+        "updated_at": BEGAN,
+        "is_default": True,
+        **shown["billing_configuration"],
+    }
     assert await entity(api) == {**shown, **more}
     assert await api.must("GET", ENTITIES) == {"billing_entities": [{**shown, **more}]}
 
@@ -67,6 +74,7 @@ async def test_each_route_shows_what_the_other_wrote(api: Running) -> None:
     answer = (await api.must("PUT", ENTITY, {"billing_entity": changed}))["billing_entity"]
     assert answer == await entity(api)
     assert (answer["invoice_grace_period"], answer["updated_at"]) == (3, "2024-03-15T12:00:00Z")
+    assert (answer["invoice_footer"], answer["document_locale"]) == ("f", "en")
     both = {"invoice_grace_period": 3, "invoice_footer": "f", "document_locale": "en"}
     assert (await organization(api))["billing_configuration"] == both
     own = {"invoice_grace_period": 9, "billing_configuration": {"invoice_grace_period": 4}}
@@ -149,7 +157,7 @@ async def test_it_began_with_the_oldest_of_what_it_has_and_no_other_customer_is_
     plan |= {"amount_currency": "EUR", "pay_in_advance": False}
     for number in range(1, 9):
         await api.must("DELETE", f"/api/v1/customers/c{number}")
-    assert (await organization(api))["created_at"] is None
+    assert (await organization(api))["created_at"] == began
     for code in ("p", "q"):
         await api.must("POST", "/api/v1/plans", {"plan": {**plan, "code": code}})
         api.meter.clock.now_ms += 1_000
