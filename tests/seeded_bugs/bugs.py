@@ -4191,6 +4191,21 @@ BUGS = (
         "::test_a_body_of_crumbs_is_refused_before_it_becomes_objects",
     ),
     Bug(
+        "metrics-made-for-each-who-asks",
+        "app/api/exposition.py",
+        "        async with self._turn:\n            made = self._made\n",
+        "        async with self._turn:\n            made = None\n",
+        "tests/app/api/test_exposition.py::test_many_scrapes_are_one",
+    ),
+    Bug(
+        "metrics-of-all-merged-at-once",
+        "app/api/http/siblings.py",
+        'batches(text.split(b"\\n"), STEP_ITEMS)',
+        '(text.split(b"\\n"),)',
+        "tests/app/api/http/test_siblings.py"
+        "::test_metrics_of_many_workers_are_merged_some_lines_at_a_step",
+    ),
+    Bug(
         "a-body-is-waited-for-without-end",
         "app/api/http/bodies.py",
         "async with asyncio.timeout(seconds):",
