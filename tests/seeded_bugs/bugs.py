@@ -4191,6 +4191,13 @@ BUGS = (
         "::test_a_body_of_crumbs_is_refused_before_it_becomes_objects",
     ),
     Bug(
+        "keys-read-on-the-loop",
+        "app/api/http/keys.py",
+        "await asyncio.to_thread(keys_of, self._settings)",
+        "keys_of(self._settings)",
+        "tests/app/api/http/test_keys.py::test_a_changed_file_is_read_apart_from_the_loop",
+    ),
+    Bug(
         "metrics-made-for-each-who-asks",
         "app/api/exposition.py",
         "        async with self._turn:\n            made = self._made\n",
