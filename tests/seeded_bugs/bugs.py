@@ -6480,18 +6480,25 @@ BUGS = (
         "tests/laws/test_watched.py::test_a_grid_that_begins_ends_what_has_the_same_cut",
     ),
     Bug(
+        "deleted-alerts-are-looked-at",
+        "app/definitions/indexes/alerts.py",
+        "self._in_force(name) if of_now else self.by_name[name]",
+        "self.by_name.get(name, ())",
+        "tests/app/definitions/indexes/test_alerts.py::test_deleted_ones_are_not_looked_at_again",
+    ),
+    Bug(
         "who-deleted-an-alert-is-taken-for-without",
         "app/definitions/indexes/alerts.py",
-        "if not any(self.of(name)):",
-        "if True:",
+        "NEVER_MS if self._in_force(name) else self",
+        "NEVER_MS if self.by_name.get(name, ()) == self._in_force(name) != () else self",
         "tests/semantics/test_alerts.py"
         "::test_who_has_another_alert_is_told_of_corrections_as_before",
     ),
     Bug(
         "corrections-of-before-an-alert-was-deleted-wait-for-no-cut",
         "app/definitions/state.py",
-        "self.alerts.asked_until_ms.get(name, -1) >= at_ms",
-        "self.alerts.asked_until_ms.get(name, -1) >= NEVER_MS",
+        "self.alerts.asked_until_ms(name) >= at_ms",
+        "self.alerts.asked_until_ms(name) >= NEVER_MS",
         "tests/laws/test_watched.py::test_who_deleted_the_last_alert_waits_for_no_grid_cut",
     ),
     Bug(
