@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.api.answering.call import Call, Reply
+from app.api.answering.call import Api, Call, Reply
+from app.api.exposition import exposed
 from app.api.http import json_text
 from app.api.http.connections import Connection
 from app.api.http.siblings import Siblings
 from app.api.overview.overview_json import reason_json
+from app.bounds.turns import Work
 from app.meter.health import OF_KAFKA, OF_REDIS, UNREADY
 
 
@@ -52,10 +55,17 @@ async def ready(call: Call) -> Any:
 
 async def metrics(call: Call) -> Any:
     """Answer the metrics as Prometheus text; on a port of several workers, those of all."""
-    text, siblings = generate_latest(call.api.registry), _siblings(call)
-    if siblings is not None:
-        text = await siblings.metrics(call.api.session, text)
+    api, siblings = call.api, _siblings(call)
+    own = partial(api.own_exposition.text, partial(_own_metrics, api))
+    if siblings is None:
+        text = await own()
+    else:
+        text = await api.exposition.text(partial(siblings.metrics, api.session, api.turns, own))
     return Reply(text, content_type=CONTENT_TYPE_LATEST)
+
+
+async def _own_metrics(api: Api) -> bytes:
+    return await api.turns.run(Work("request", "metrics"), exposed(api.registry))
 
 
 def _siblings(call: Call) -> Siblings | None:

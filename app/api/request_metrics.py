@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -14,25 +15,26 @@ from app.api.http.auth import KeyRing
 from app.api.http.errors import ApiError
 from app.api.http.keys import KeysFile
 
-_BUCKETS_S = (
+BUCKETS_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
     *(10.0, 30.0, 60.0, 120.0),
+)
+_SECONDS: Final = (
+    "meter_http_request_seconds",
+    "Time to answer a request.",
+    ("method", "path", "status"),
 )
 CLIENT_GONE = 499
 """The status of a request whose client did not wait for the answer."""
 
 
-class RequestMetrics:
+class RequestMetrics(Collector):
     """`meter_http_request_seconds` by method and path pattern, never by id."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._seconds = Histogram(
-            "meter_http_request_seconds",
-            "Time to answer a request.",
-            ("method", "path", "status"),
-            buckets=_BUCKETS_S,
-            registry=registry,
-        )
+        self._seconds: dict[tuple[str, str, int], Histogram] = {}
+        """One for each series: all of them at once are thousands of samples."""
+        registry.register(self)
         self._refused = Counter(
             "meter_requests_refused",
             "Requests and connections refused before they were looked into.",
@@ -57,7 +59,16 @@ class RequestMetrics:
 
     def answered(self, endpoint: Endpoint, status: int, took_s: float) -> None:
         """Count one request and its time, however it ended."""
-        self._seconds.labels(endpoint.method, endpoint.path, status).observe(took_s)
+        labels = endpoint.method, endpoint.path, status
+        if labels not in self._seconds:
+            self._seconds[labels] = Histogram(*_SECONDS, buckets=BUCKETS_S, registry=None)
+        self._seconds[labels].labels(*labels).observe(took_s)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the times series by series, all of one family."""
+        yield HistogramMetricFamily(*_SECONDS[:2], labels=_SECONDS[2])
+        for series in tuple(self._seconds.values()):
+            yield from series.collect()
 
 
 class KeysCollector(Collector):

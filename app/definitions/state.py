@@ -173,7 +173,7 @@ class Definitions(Index):
 
         At a time, or later. Who asked before watches no cut from that time on.
         """
-        is_alerted = self.alerts.asked_until_ms.get(name, -1) >= at_ms
+        is_alerted = self.alerts.asked_until_ms(name) >= at_ms
         return is_alerted or self.pays_in_advance(*name)
 
     def close_grids_ms(self, until_ms: int | None = None) -> tuple[tuple[int, int], ...]:

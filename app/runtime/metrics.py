@@ -36,6 +36,13 @@ class EngineCollector(Collector):
 
     def __init__(self, engine: Engine):
         self._engine = engine
+        # Reading them takes long.
+        self._versions = (
+            version("meterstream"),
+            str(FOLD_VERSION),
+            tzdata_version(),
+            python_version(),
+        )
         self._started_s = engine.clock.now_ms() / 1000
 
     def collect(self) -> Iterator[Metric]:
@@ -56,8 +63,7 @@ class EngineCollector(Collector):
             "What runs: always 1.",
             labels=["version", "fold_version", "tzdata", "python"],
         )
-        versions = (version("meterstream"), str(FOLD_VERSION), tzdata_version(), python_version())
-        build.add_metric(versions, 1)
+        build.add_metric(self._versions, 1)
         yield build
         yield _gauge("meter_start_time_seconds", "When this worker was started.", self._started_s)
         yield _gauge(

@@ -27,6 +27,7 @@ import psutil
 from aiokafka import AIOKafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.api.exposition import EVERY_S
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.redis import LocalRedis
 from app.settings import Settings
@@ -229,6 +230,8 @@ class Victim:
 
     async def metrics(self) -> dict[str, float]:
         """Every sample by its name and labels, as they are scraped."""
+        # What was scraped before is shown for so long.
+        await asyncio.sleep(EVERY_S)
         return {
             sample.name + "".join(f",{k}={v}" for k, v in sorted(sample.labels.items())): (
                 sample.value

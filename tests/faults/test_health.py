@@ -108,16 +108,16 @@ async def test_redis_away_full_and_forgetful(
         await told(worker, "redis_unreachable")
         assert (await ready(worker))[0] == 200
         assert (await ready(worker, "?require=redis"))[0] == 503
-        assert await sample(worker, "meter_redis_up") == "0.0"
+        await becomes(lambda: sample(worker, "meter_redis_up"), "0.0")
         own_redis.process.resume()
         await becomes(lambda: codes(worker), set())
-        assert await sample(worker, "meter_redis_up") == "1.0"
+        await becomes(lambda: sample(worker, "meter_redis_up"), "1.0")
         await ours.config_set("maxmemory-policy", "allkeys-lru")
         await ours.config_set("maxmemory", 1)
         # Asked once a minute: what was seen at the start holds until then.
         worker.engine.health.note("redis_full", "asked again at once")
         await told(worker, "redis_full", "redis_evicts")
-        assert await sample(worker, "meter_redis_memory_allowed_bytes") == "1.0"
+        await becomes(lambda: sample(worker, "meter_redis_memory_allowed_bytes"), "1.0")
         assert lines(caplog) == [
             *once("redis_unreachable"),
             ("loss", "redis_full"),
@@ -147,12 +147,12 @@ async def test_brokers_slow_and_away(
             status, answer = await ready(worker)
             assert (status, answer["status"]) == (200, "degraded")
             assert (await ready(worker, "?require=kafka"))[0] == 503
-            assert await sample(worker, "meter_kafka_up") == "0.0"
+            await becomes(lambda: sample(worker, "meter_kafka_up"), "0.0")
             assert "meter_lag_records{" not in await text_of(f"{worker.url}/metrics")
         finally:
             local_kafka.process.resume()
         await told(worker)
-        assert await sample(worker, "meter_kafka_up") == "1.0"
+        await becomes(lambda: sample(worker, "meter_kafka_up"), "1.0")
         twice = once("kafka_slow", "kafka_unreachable")
         await becomes(lambda: asyncio.sleep(0, lines(caplog)), twice)
 
@@ -181,11 +181,11 @@ async def test_a_worker_without_answer(
             (reason,) = (await ready(worker))[1]["reasons"]
             assert reason["message"].startswith(f"No answer from {elsewhere} (partitions ")
             assert "their figures are missing here" in reason["message"]
-            assert await sample(worker, "meter_peers_unreachable") == "1.0"
+            await becomes(lambda: sample(worker, "meter_peers_unreachable"), "1.0")
             await becomes(lambda: page(worker), {"peer_unreachable"})
             async with proxy_to("127.0.0.1", port, other_port):
                 await told(worker)
-                assert await sample(worker, "meter_peers_unreachable") == "0.0"
+                await becomes(lambda: sample(worker, "meter_peers_unreachable"), "0.0")
     ours = [record for record in caplog.records if elsewhere in str(record.__dict__.get("facts"))]
     assert [record.__dict__["event"] for record in ours] == ["loss"]
     assert ("return", "peer_unreachable") in lines(caplog)

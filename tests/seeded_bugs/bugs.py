@@ -4191,6 +4191,28 @@ BUGS = (
         "::test_a_body_of_crumbs_is_refused_before_it_becomes_objects",
     ),
     Bug(
+        "keys-read-on-the-loop",
+        "app/api/http/keys.py",
+        "await asyncio.to_thread(keys_of, self._settings)",
+        "keys_of(self._settings)",
+        "tests/app/api/http/test_keys.py::test_a_changed_file_is_read_apart_from_the_loop",
+    ),
+    Bug(
+        "metrics-made-for-each-who-asks",
+        "app/api/exposition.py",
+        "        async with self._turn:\n            made = self._made\n",
+        "        async with self._turn:\n            made = None\n",
+        "tests/app/api/test_exposition.py::test_many_scrapes_are_one",
+    ),
+    Bug(
+        "metrics-of-all-merged-at-once",
+        "app/api/http/siblings.py",
+        'batches(text.split(b"\\n"), STEP_ITEMS)',
+        '(text.split(b"\\n"),)',
+        "tests/app/api/http/test_siblings.py"
+        "::test_metrics_of_many_workers_are_merged_some_lines_at_a_step",
+    ),
+    Bug(
         "a-body-is-waited-for-without-end",
         "app/api/http/bodies.py",
         "async with asyncio.timeout(seconds):",
@@ -6516,18 +6538,25 @@ BUGS = (
         "tests/laws/test_watched.py::test_a_grid_that_begins_ends_what_has_the_same_cut",
     ),
     Bug(
+        "deleted-alerts-are-looked-at",
+        "app/definitions/indexes/alerts.py",
+        "self._in_force(name) if of_now else self.by_name[name]",
+        "self.by_name.get(name, ())",
+        "tests/app/definitions/indexes/test_alerts.py::test_deleted_ones_are_not_looked_at_again",
+    ),
+    Bug(
         "who-deleted-an-alert-is-taken-for-without",
         "app/definitions/indexes/alerts.py",
-        "if not any(self.of(name)):",
-        "if True:",
+        "NEVER_MS if self._in_force(name) else self",
+        "NEVER_MS if self.by_name.get(name, ()) == self._in_force(name) != () else self",
         "tests/semantics/test_alerts.py"
         "::test_who_has_another_alert_is_told_of_corrections_as_before",
     ),
     Bug(
         "corrections-of-before-an-alert-was-deleted-wait-for-no-cut",
         "app/definitions/state.py",
-        "self.alerts.asked_until_ms.get(name, -1) >= at_ms",
-        "self.alerts.asked_until_ms.get(name, -1) >= NEVER_MS",
+        "self.alerts.asked_until_ms(name) >= at_ms",
+        "self.alerts.asked_until_ms(name) >= NEVER_MS",
         "tests/laws/test_watched.py::test_who_deleted_the_last_alert_waits_for_no_grid_cut",
     ),
     Bug(

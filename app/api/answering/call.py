@@ -13,6 +13,7 @@ from aiohttp import ClientSession, web
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
+from app.api.exposition import Exposition
 from app.api.http import json_text
 from app.api.http.auth import Identity, KeyRing, PeerTokens
 from app.api.http.bodies import Body
@@ -57,6 +58,10 @@ class Api:
     """What pages show, of all workers."""
     own_overviews: Overviews = field(default_factory=Overviews)
     """This worker's part of what pages of other workers show: nothing here waits for those."""
+    exposition: Exposition = field(default_factory=Exposition)
+    """Metrics of this worker and its siblings."""
+    own_exposition: Exposition = field(default_factory=Exposition)
+    """Metrics of this worker, for siblings too."""
     siblings: Siblings | None = None
     """Workers of the same parent; None: this one has none."""
 

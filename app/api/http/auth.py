@@ -9,7 +9,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 
 import msgspec
@@ -106,16 +106,12 @@ class KeyRing:
         before = {held.identity.name: held.identity for held in self._held.values()}
         found = {}
         for key in keys:
-            identity = Identity(
-                key.organization_id,
-                key.access,
-                key.name,
-                _bucket(key.requests_per_s),
-                _bucket(key.events_per_s),
-            )
-            known = before.get(key.name)
-            if known is not None and _rates(known) == _rates(identity):
-                identity = replace(identity, requests=known.requests, events=known.events)
+            known, rates = before.get(key.name), (key.requests_per_s, key.events_per_s)
+            if known is not None and _rates(known) == rates:
+                buckets = known.requests, known.events
+            else:
+                buckets = _bucket(key.requests_per_s), _bucket(key.events_per_s)
+            identity = Identity(key.organization_id, key.access, key.name, *buckets)
             found[bytes.fromhex(key.sha256)] = _Held(identity, key.expires_at_s)
         self._held = found
         names = {held.identity.name for held in found.values()}
@@ -148,11 +144,11 @@ def _bucket(rate_per_s: float | None) -> Bucket | None:
 
 
 def _rates(identity: Identity) -> tuple[float | None, float | None]:
-    requests, events = (
-        None if bucket is None else bucket.rate_per_s
-        for bucket in (identity.requests, identity.events)
+    requests, events = identity.requests, identity.events
+    return (
+        None if requests is None else requests.rate_per_s,
+        None if events is None else events.rate_per_s,
     )
-    return requests, events
 
 
 class _Told(msgspec.Struct, array_like=True):

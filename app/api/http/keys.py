@@ -11,6 +11,7 @@ import asyncio
 import logging
 import secrets
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from hashlib import sha256
@@ -114,8 +115,9 @@ def read_keys(file: Path) -> tuple[Key, ...]:
             raise ValueError("keys is no table, which is written [[keys]]")
         keys = tuple(_key_of(number, entry) for number, entry in enumerate(entries, 1))
         for field in ("name", "sha256"):
-            values = [getattr(key, field) for key in keys]
-            twice = next((value for value in values if values.count(value) > 1), None)
+            counts = Counter(getattr(key, field) for key in keys)
+            # They stand in the order in which each was there first.
+            twice = next((value for value, count in counts.items() if count > 1), None)
             if twice is not None:
                 raise ValueError(f"{field} {twice!r} stands there twice")
     except (OSError, ValueError) as error:
@@ -191,11 +193,12 @@ class KeysFile:
                 continue
             self._asked.clear()
             self._seen = stamp
-            self._read()
+            await self._read()
 
-    def _read(self) -> None:
+    async def _read(self) -> None:
         try:
-            keys = keys_of(self._settings)
+            # Very many keys take long.
+            keys = await asyncio.to_thread(keys_of, self._settings)
         except KeysRefused as error:
             self.valid = False
             text = "keys refused, those before stay in force: %s"

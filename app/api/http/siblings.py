@@ -7,8 +7,7 @@ own. Where that is, each writes into a directory that they share.
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ import msgspec
 from aiohttp import ClientError, ClientSession
 from yarl import URL
 
+from app.bounds.turns import STEP_ITEMS, Steps, Turns, Work, batches
 from app.directory import private_directory
 
 Json = dict[str, Any]
@@ -23,7 +23,6 @@ Json = dict[str, Any]
 ASKED_WITHIN_S: Final = 2.0
 """Time for an answer; a worker that gives none counts as missing."""
 
-_NAME: Final = re.compile(r"([^\s{]+)(\{?)")
 _UP: Final = "meter_worker_up"
 _UP_HEAD: Final = f"# HELP {_UP} Whether a worker of the same parent answers.\n# TYPE {_UP} gauge\n"
 
@@ -44,16 +43,18 @@ class Siblings:
         written.write_text(url)
         written.replace(path)
 
-    async def metrics(self, session: ClientSession, own: bytes) -> bytes:
+    async def metrics(
+        self, session: ClientSession, turns: Turns, own: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
         """Return the metrics of all, `own` among them, each with the label `worker`."""
+        text = await own()
         answers = await self._ask(session, "/metrics")
         told = {number: answer[1] for number, answer in answers.items() if answer[0] == 200}
         numbers = sorted({self.number, *answers})
         up = [f'{_UP}{{worker="{n}"}} {int(n == self.number or n in told)}' for n in numbers]
-        texts = {
-            number: body.decode() for number, body in sorted((told | {self.number: own}).items())
-        }
-        return (merged(texts) + _UP_HEAD + "\n".join(up) + "\n").encode()
+        texts = dict(sorted((told | {self.number: text}).items()))
+        families = await turns.run(Work("request", "metrics of all"), merged(texts))
+        return b"".join((*families, (_UP_HEAD + "\n".join(up) + "\n").encode()))
 
     async def health(self, session: ClientSession, query: str) -> tuple[list[int], list[Json]]:
         """Return the numbers of those not ready or silent, and what is wrong, by worker."""
@@ -86,33 +87,34 @@ class Siblings:
         return self._directory / f"{number}.url"
 
 
-def merged(texts: Mapping[int, str]) -> str:
-    """Return Prometheus texts of several workers as one: each family once, each sample labelled."""
-    heads: dict[str, list[str]] = {}
-    samples: dict[str, list[str]] = {}
+def merged(texts: Mapping[int, bytes]) -> Steps[list[bytearray]]:
+    """Return families of Prometheus texts of several workers: each once, each sample labelled.
+
+    Some lines are taken at a step.
+    """
+    families: dict[bytes, bytearray] = {}
     for worker, text in texts.items():
-        family, known = "", False
-        for line in text.splitlines():
-            if line.startswith("# HELP "):
-                family = line.split(" ", 3)[2]
-                known = family in heads
-                heads.setdefault(family, [])
-                samples.setdefault(family, [])
-            if line.startswith("#"):
-                if not known:
-                    heads[family].append(line)
-            elif line:
-                samples[family].append(_labelled(line, worker))
-    lines = [line for family, head in heads.items() for line in (*head, *samples[family])]
-    return "".join(f"{line}\n" for line in lines)
+        label, known = b'{worker="%d"' % worker, False
+        told = bytearray()
+        for some in batches(text.split(b"\n"), STEP_ITEMS):
+            for line in some:
+                if line.startswith(b"# HELP "):
+                    family = line.split(b" ", 3)[2]
+                    known = family in families
+                    told = families.setdefault(family, bytearray())
+                if line.startswith(b"#"):
+                    if not known:
+                        told += line + b"\n"
+                elif line:
+                    told += _labelled(line, label)
+            yield
+    return list(families.values())
 
 
-def _labelled(sample: str, worker: int) -> str:
-    found = _NAME.match(sample)
-    if found is None:
-        raise ValueError(f"no sample of a metric: {sample}")
-    name, opened = found.groups()
-    rest = sample[found.end() :]
+def _labelled(sample: bytes, label: bytes) -> bytes:
+    """Return the line of a sample with one label more, the first."""
+    name, opened, rest = sample.partition(b"{")
     if opened:
-        return f'{name}{{worker="{worker}",{rest}'
-    return f'{name}{{worker="{worker}"}}{rest}'
+        return b"%b%b,%b\n" % (name, label, rest)
+    name, _, rest = sample.partition(b" ")
+    return b"%b%b} %b\n" % (name, label, rest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 from app.definitions.indexes.index import CodeKey, Index
@@ -18,8 +18,10 @@ class AlertIndex(Index):
     versions: MutableMapping[str, Versions[Alert]] = field(default_factory=dict)
     by_name: MutableMapping[CodeKey, list[str]] = field(default_factory=dict)
     """Ids of all that ever were, by organization and external subscription id, in order."""
-    asked_until_ms: MutableMapping[CodeKey, int] = field(default_factory=dict)
-    """By the same: when the last one was deleted; NEVER_MS: there is one."""
+    deleted_ms: MutableMapping[CodeKey, int] = field(default_factory=dict)
+    """By the same: when one was deleted last."""
+    left: MutableMapping[CodeKey, list[str]] = field(default_factory=dict)
+    """By the same, where any was deleted: ids of those in force, in order."""
     organizations: MutableMapping[str, None] = field(default_factory=dict)
     """Organizations that have or had any."""
     metrics: MutableMapping[str, None] = field(default_factory=dict)
@@ -29,10 +31,16 @@ class AlertIndex(Index):
 
     def of(self, name: CodeKey, at_ms: int | None = None) -> Iterator[Alert]:
         """Yield the alerts of an external subscription in force at a moment, the oldest first."""
-        for identity in self.by_name.get(name, ()):
+        # Most ask of now, and of what was deleted by then nobody wants to know.
+        of_now = at_ms is None or at_ms >= self.deleted_ms.get(name, -1)
+        for identity in self._in_force(name) if of_now else self.by_name[name]:
             alert = self.versions[identity].at(at_ms)
             if alert is not None:
                 yield alert
+
+    def asked_until_ms(self, name: CodeKey) -> int:
+        """Return when the last one was deleted; NEVER_MS: there is one; -1: none ever was."""
+        return NEVER_MS if self._in_force(name) else self.deleted_ms.get(name, -1)
 
     def asking(
         self, name: CodeKey, metric_id: str, until_ms: int | None, *, of_life: bool = False
@@ -63,8 +71,9 @@ class AlertIndex(Index):
         if versions is None:
             versions = self.versions[alert.id] = Versions()
             name = (alert.organization_id, alert.external_subscription_id)
-            self.asked_until_ms[name] = NEVER_MS
             self.by_name.setdefault(name, []).append(alert.id)
+            if name in self.deleted_ms:
+                self.left.setdefault(name, []).append(alert.id)
             self.first_ms = min(self.first_ms, now_ms)
         versions.push(now_ms, offset, alert)
         self.organizations[alert.organization_id] = None
@@ -74,5 +83,13 @@ class AlertIndex(Index):
         """End an alert."""
         self.versions[alert.id].push(now_ms, offset, None)
         name = (alert.organization_id, alert.external_subscription_id)
-        if not any(self.of(name)):
-            self.asked_until_ms[name] = now_ms
+        if name not in self.deleted_ms:
+            self.left[name] = list(self.by_name[name])
+        self.left[name].remove(alert.id)
+        if not self.left[name]:
+            del self.left[name]
+        self.deleted_ms[name] = now_ms
+
+    def _in_force(self, name: CodeKey) -> Sequence[str]:
+        """Return the ids of those that are not deleted."""
+        return (self.left if name in self.deleted_ms else self.by_name).get(name, ())

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from app.api.http.keys import KeysFile, KeysRefused, digest_of, keys_of, new_key, read_keys
+from app.api.http import keys
+from app.api.http.keys import Key, KeysFile, KeysRefused, digest_of, keys_of, new_key, read_keys
 from app.cli.main import cli
 from app.settings import ApiKey, Settings
 from tests.world.live.servers import MakeSettings
 from tests.world.waiting import until
 
 ENTRY = {"name": "ours", "organization_id": "acme", "access": "read", "sha256": digest_of("s")}
+
+MANY = 300
 
 
 def toml(*entries: dict[str, Any]) -> str:
@@ -67,6 +71,10 @@ def test_the_command_prints_the_key_apart_from_its_entry(tmp_path: Path) -> None
         (toml(ENTRY | {"expires_at": "2027-01-31T00:00:00"}), "zone"),
         (toml(ENTRY, ENTRY | {"name": "again"}), "sha256"),
         (toml(ENTRY, ENTRY | {"sha256": digest_of("t")}), "name 'ours' stands there twice"),
+        (
+            toml(*(ENTRY | {"name": n, "sha256": digest_of(n * k)} for k, n in enumerate("baab"))),
+            "name 'b' stands there twice",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, text: str, said: str) -> None:
@@ -120,6 +128,58 @@ async def test_a_broken_file_leaves_the_keys_before_in_force(
         task.cancel()
     assert found == [["ours", "new"]]
     assert [r.getMessage() for r in caplog.records if "keys refused" in r.getMessage()]
+
+
+class _Name(str):
+    """A name that counts how often it is compared with another."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        _Name.compared += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_doubles_are_found_without_comparing_all_with_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, key_of = tmp_path / "keys.toml", keys._key_of
+
+    def named(number: int, entry: object) -> Key:
+        key = key_of(number, entry)
+        return key.model_copy(update={"name": _Name(key.name)})
+
+    file.write_text("".join(new_key(f"key-{each}", "acme", "read")[1] for each in range(MANY)))
+    monkeypatch.setattr(keys, "_key_of", named)
+    assert len(read_keys(file)) == MANY
+    assert _Name.compared < MANY
+
+
+async def test_a_changed_file_is_read_apart_from_the_loop(
+    tmp_path: Path, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, found = tmp_path / "keys.toml", list[int]()
+    readers: list[int] = []
+
+    def noted(path: Path) -> tuple[Key, ...]:
+        readers.append(threading.get_ident())
+        return read_keys(path)
+
+    monkeypatch.setattr(keys, "read_keys", noted)
+    file.write_text(toml(ENTRY))
+    following = KeysFile(
+        make_settings(api_keys_file=file, api_keys=()), lambda keys: found.append(len(keys))
+    )
+    task = asyncio.create_task(following.follow())
+    try:
+        following.look()
+        await until(lambda: found == [1])
+    finally:
+        task.cancel()
+    assert len(readers) == 1
+    assert threading.get_ident() not in readers
 
 
 def test_an_api_key_of_the_environment_keeps_its_rates() -> None:

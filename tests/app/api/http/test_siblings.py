@@ -9,8 +9,10 @@ import pytest
 from aiohttp import ClientSession, web
 
 from app.api.http.siblings import Siblings, merged
+from app.bounds.turns import STEP_ITEMS, Turns, drained
 
-OWN = b"# HELP a_total Of a.\n# TYPE a_total counter\na_total 1.0\n"
+HEAD = b"# HELP a_total Of a.\n# TYPE a_total counter\n"
+OWN = HEAD + b"a_total 1.0\n"
 OTHER = (
     "# HELP a_total Of a.\n# TYPE a_total counter\na_total 2.0\n"
     '# HELP b Of b.\n# TYPE b gauge\nb{partition="0",text="} x"} 3.0\n'
@@ -40,13 +42,17 @@ async def url() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
+async def own() -> bytes:
+    return OWN
+
+
 async def test_metrics_are_of_all_workers_and_tell_which_does_not_answer(
     tmp_path: Path, url: str
 ) -> None:
     for number, told in ((2, url), (3, "http://127.0.0.1:1")):
         Siblings(tmp_path, number, 4).tell(told)
     async with ClientSession() as session:
-        text = (await Siblings(tmp_path, 1, 4).metrics(session, OWN)).decode()
+        text = (await Siblings(tmp_path, 1, 4).metrics(session, Turns(), own)).decode()
     assert text.splitlines() == [
         "# HELP a_total Of a.",
         "# TYPE a_total counter",
@@ -76,4 +82,25 @@ async def test_who_is_not_ready_is_named(tmp_path: Path, url: str) -> None:
 
 
 def test_metrics_of_one_worker_have_its_number() -> None:
-    assert merged({7: OWN.decode()}).splitlines()[2] == 'a_total{worker="7"} 1.0'
+    text = b"".join(drained(merged({7: OWN})))
+    assert text.splitlines()[2] == b'a_total{worker="7"} 1.0'
+
+
+def test_metrics_of_many_workers_are_merged_some_lines_at_a_step() -> None:
+    lines = 3 * STEP_ITEMS
+    text = HEAD + b"".join(b'a_total{of="%d"} 1.0\n' % each for each in range(lines))
+    texts = {1: text, 2: text}
+    assert sum(1 for _ in merged(texts)) >= 2 * lines / STEP_ITEMS
+    of_each = [
+        b'a_total{worker="%d",of="%d"} 1.0' % (worker, each)
+        for worker in (1, 2)
+        for each in range(lines)
+    ]
+    assert b"".join(drained(merged(texts))).splitlines() == [*HEAD.splitlines(), *of_each]
+
+
+def test_a_value_of_a_label_stays_on_its_line() -> None:
+    text = HEAD + 'a_total{of="x\u2028{y} z"} 1.0\n'.encode()
+    assert b"".join(drained(merged({1: text}))) == HEAD + (
+        'a_total{worker="1",of="x\u2028{y} z"} 1.0\n'.encode()
+    )
