@@ -81,15 +81,13 @@ class Wanted(NamedTuple):
     @classmethod
     def of(cls, names: Collection[SubscriptionKey], codes: Collection[str] | None) -> Wanted:
         """Want all rows of subscriptions, or those of some codes and the corrections."""
-        if codes is None:
-            firsts = [_first_key(name) for name in names]
-            lasts = [first | ((1 << _CODE_BITS) - 1) for first in firsts]
-        else:
-            wanted = {*codes, CORRECTIONS_CODE}
-            firsts = lasts = [row_key(name, code) for name in names for code in wanted]
         # Each key once: two names may share it.
-        pairs = sorted(set(zip(firsts, lasts, strict=True)))
-        return cls(*(np.array([pair[i] for pair in pairs], np.uint64) for i in (0, 1)))
+        first = np.unique(np.array([_first_key(name) for name in names], np.uint64))
+        if codes is None:
+            return cls(first, first | np.uint64((1 << _CODE_BITS) - 1))
+        wanted = [_code_key(code) for code in {*codes, CORRECTIONS_CODE}]
+        keys = np.unique(first[:, np.newaxis] | np.array(wanted, np.uint64))
+        return cls(keys, keys)
 
 
 class Chunks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -20,7 +21,10 @@ from app.runtime.scanning.scans import ScanTurn
 from app.wire.arrivals import Arrival, SubscriptionKey
 from tables.changelogged.presence import EventRanges
 from tables.event_index.entries import Entry
-from tables.partition.left_out import FROM_THE_FIRST
+from tables.partition.left_out import FROM_THE_FIRST, appended_from
+
+MOST_NAMES: Final = 4_096
+"""With more subscriptions all of the partition is read: to seek so many takes 5 ms at once."""
 
 _READ_AT_ONCE = 1024
 """Listed events that are read again together, at most."""
@@ -91,7 +95,7 @@ class Events:
         turn: ScanTurn,
     ) -> None:
         replay = Replay(owned, self._engine.scan, turn)
-        found = await turn.run(_ranges_of(owned, organization_id, query))
+        found, names = await turn.run(_sought(owned, organization_id, query))
         since_ms = query.timestamp_from_ms
         first = await replay.first([found], FROM_THE_FIRST if since_ms is None else since_ms)
         if first == (None, None):
@@ -107,8 +111,6 @@ class Events:
                         yield from newest.add(_listed(arrival))
                 yield
 
-        external_id = query.external_subscription_id
-        names = [] if external_id is None else [(organization_id, external_id)]
         codes = None if query.code is None else [query.code]
         async with replay.reading(show, names, first, codes=codes) as reading:
             await reading.so_far()
@@ -153,19 +155,13 @@ def _stored(arrival: Arrival) -> StoredEvent:
     )
 
 
-def _asks_for(query: EventQuery, organization_id: str, name: SubscriptionKey, code: str) -> bool:
-    return (
-        name[0] == organization_id
-        and query.external_subscription_id in (None, name[1])
-        and query.code in (None, code)
-    )
-
-
 def _matches(query: EventQuery, organization_id: str, arrival: Arrival) -> bool:
     name = arrival.name
     since_ms, until_ms = query.timestamp_from_ms, query.timestamp_to_ms
     return (
-        _asks_for(query, organization_id, name, arrival.event.code)
+        name[0] == organization_id
+        and query.external_subscription_id in (None, name[1])
+        and query.code in (None, arrival.event.code)
         and (since_ms is None or arrival.timestamp_ms >= since_ms)
         and (until_ms is None or arrival.timestamp_ms <= until_ms)
     )
@@ -182,25 +178,44 @@ def _listed(arrival: Arrival) -> ListedEvent:
     )
 
 
-def _ranges_of(
+def _sought(
     owned: OwnedPartition, organization_id: str, query: EventQuery
-) -> Steps[EventRanges]:
-    """Return where the events of a listing may lie."""
-    found = EventRanges()
-    ranges = owned.state.event_ranges
-    names: Iterable[tuple[SubscriptionKey, Mapping[str, EventRanges]]] = ranges.codes.items()
-    if query.external_subscription_id is not None:
-        name = (organization_id, query.external_subscription_id)
-        names = [(name, ranges.codes_of(name))]
-    for number, (name, codes) in enumerate(names, 1):
+) -> Steps[tuple[EventRanges, list[SubscriptionKey]]]:
+    """Return where the events of a listing may lie, and whose they may be; []: anybody's."""
+    ranges, external_id = owned.state.event_ranges, query.external_subscription_id
+    found, names = EventRanges(), list[SubscriptionKey]()
+    own: Iterable[tuple[SubscriptionKey, Mapping[str, EventRanges]] | None]
+    if external_id is None:
+        own = ranges.items_of(organization_id)
+    else:
+        asked = (organization_id, external_id)
+        own = [(asked, ranges.codes_of(asked))]
+    for number, one in enumerate(own, 1):
+        name, codes = one or (None, {})
         for code, entry in codes.items():
-            if _asks_for(query, organization_id, name, code):
+            if query.code in (None, code):
                 found.merge(entry)
+        # A copy that is listed may have another code.
+        if name and (external_id is not None or any(_may_have(e, query) for e in codes.values())):
+            names.append(name)
         if number % STEP_ITEMS == 0:
             yield
-    if owned.state.event_ranges.rest is not None:
-        found.merge(owned.state.event_ranges.rest)
-    return found
+    if ranges.rest is not None:
+        found.merge(ranges.rest)
+        if external_id is None and _may_have(ranges.rest, query):
+            # Whose these are nobody knows.
+            return found, []
+    if not names:
+        return EventRanges(), []
+    return found, names if len(names) <= MOST_NAMES else []
+
+
+def _may_have(entry: EventRanges, query: EventQuery) -> bool:
+    """Return whether events of an entry, or copies of these, may be dated as a listing asks."""
+    since_ms = query.timestamp_from_ms
+    if since_ms is None or entry.early_ms >= since_ms:
+        return True
+    return entry.appended_ms >= appended_from(since_ms)
 
 
 def _uncounted(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Final
 
@@ -52,7 +52,7 @@ class EventRangesTable:
         self.rest: EventRanges | None = None
         """Common entry of all undefined names beyond `most_undefined`; None: there are none."""
         self.codes = RestingRanges()
-        self._names: dict[tuple[str, str], array[int]] = {}
+        self._names: dict[str, dict[str, array[int]]] = {}
         """Numbers of external subscriptions with events, by organization and code."""
         self.sum = ChangelogSum()
         """Sum of the changelog records that were loaded or taken."""
@@ -148,9 +148,10 @@ class EventRangesTable:
     def _keep(self, codes: Codes, code: str, is_counted: bool = False) -> Codes:
         """Return the codes of an external subscription, one of which is new."""
         name = codes.name
-        numbers = self._names.get((name[0], code))
+        by_code = self._names.setdefault(name[0], {})
+        numbers = by_code.get(code)
         if numbers is None:
-            numbers = self._names[name[0], code] = array("I")
+            numbers = by_code[code] = array("I")
         numbers.append(codes.number)
         if not (is_counted or self._is_defined(name, code)):
             self.undefined.add((*name, code))
@@ -182,8 +183,21 @@ class EventRangesTable:
 
         None of those that come meanwhile is among them.
         """
-        numbers = self._names.get((organization_id, code), ())
+        numbers = self._names.get(organization_id, {}).get(code, ())
         return self.codes.named(islice(numbers, len(numbers)))
+
+    def items_of(self, organization_id: str) -> Iterator[tuple[SubscriptionKey, Codes] | None]:
+        """Yield each external subscription of an organization with its entries, to be read.
+
+        None: one that was yielded for another code. What comes meanwhile is not among them.
+        """
+        by_code, seen = self._names.get(organization_id, {}).values(), set[int]()
+        for number in chain(*[islice(numbers, len(numbers)) for numbers in by_code]):
+            if number in seen:
+                yield None
+            else:
+                seen.add(number)
+                yield self.codes.item(number)
 
     def find(self, name: SubscriptionKey, code: str) -> EventRanges | None:
         """Return the entry; None: no event ever came, or the name is one of the rest."""

@@ -54,6 +54,8 @@ class PublishedTable(Changelogged):
         """What local disk had when it was opened; the rest of the changelog is to be loaded."""
         self.periods: dict[PeriodKey, PublishedPeriod] = {}
         """Periods at hand: changed since the last flush, or looked at lately."""
+        self._looked_at: list[PeriodKey] = []
+        """Names of those that came to hand by a look; some may have changed since."""
         self._absent: set[PeriodKey] = set()
         """Names of some that were looked for lately, and were not there."""
         self._changed: set[PeriodKey] = set()
@@ -96,8 +98,19 @@ class PublishedTable(Changelogged):
             # Whoever closes it asks twice.
             self.note_absent(name)
             return None
+        else:
+            self._note_looked_at(name)
         period = self.periods[name] = period_of(piece)
         return period
+
+    def _note_looked_at(self, name: PeriodKey) -> None:
+        """Let go of those looked at before, once they are very many: no flush may come for long."""
+        if len(self._looked_at) >= _AT_HAND:
+            for looked_at in self._looked_at:
+                if looked_at not in self._changed:
+                    self.periods.pop(looked_at, None)
+            self._looked_at.clear()
+        self._looked_at.append(name)
 
     def counts(self, name: PeriodKey) -> tuple[int, int]:
         """Return how many cells of a period are published, and how many completions: one, or none.
@@ -192,6 +205,7 @@ class PublishedTable(Changelogged):
         self._taken = Stands(self._newest_ms, self.sum)
         if len(self.periods) > _AT_HAND:
             self.periods.clear()
+            self._looked_at.clear()
         return changes
 
     def storing(self) -> Steps[None]:

@@ -155,9 +155,12 @@ class RestingRanges(NamedRows):
 
     def items(self) -> Iterator[tuple[SubscriptionKey, Codes]]:
         """Yield all with their codes, to be read; what comes meanwhile is not among them."""
-        for number in range(len(self)):
-            made = self._made(number)
-            yield made.name, self._awake.get(made.name, made)
+        return map(self.item, range(len(self)))
+
+    def item(self, number: int) -> tuple[SubscriptionKey, Codes]:
+        """Return an external subscription by its number, with its codes, to be read."""
+        made = self._made(number)
+        return made.name, self._awake.get(made.name, made)
 
     def __getitem__(self, name: SubscriptionKey) -> Codes:
         codes = self.get(name)

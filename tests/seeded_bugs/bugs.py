@@ -6187,6 +6187,43 @@ BUGS = (
         "::test_an_id_alone_is_looked_up_under_all_subscriptions_of_its_organization",
     ),
     Bug(
+        "list-of-events-reads-those-of-all-organizations",
+        "app/queries/events.py",
+        "return found, names if len(names) <= MOST_NAMES else []",
+        "return found, []",
+        "tests/simulation/test_listed.py"
+        "::test_a_list_reads_the_same_beside_ever_more_events_of_others",
+    ),
+    Bug(
+        "list-of-events-without-those-of-names-not-kept-one-by-one",
+        "app/queries/events.py",
+        "if external_id is None and _may_have(ranges.rest, query):",
+        "if False:",
+        "tests/simulation/test_listed.py::test_a_list_shows_what_one_of_all_organizations_shows",
+    ),
+    Bug(
+        "list-of-events-without-subscriptions-whose-events-came-early",
+        "app/queries/events.py",
+        "if since_ms is None or entry.early_ms >= since_ms:",
+        "if since_ms is None:",
+        "tests/app/queries/test_steps.py"
+        "::test_where_a_list_reads_is_found_among_the_subscriptions_of_its_organization",
+    ),
+    Bug(
+        "looks-leave-periods-at-hand-until-a-flush",
+        "tables/changelogged/published.py",
+        "if len(self._looked_at) >= _AT_HAND:",
+        "if False:",
+        "tests/tables/changelogged/test_published.py::test_looks_leave_few_periods_at_hand",
+    ),
+    Bug(
+        "look-lets-go-of-a-period-that-changed",
+        "tables/changelogged/published.py",
+        "if looked_at not in self._changed:",
+        "if True:",
+        "tests/tables/changelogged/test_published.py::test_looks_leave_few_periods_at_hand",
+    ),
+    Bug(
         "event-denied-while-its-partition-moves",
         "app/queries/events.py",
         "                self._routing.check_same(parts)\n                return None",

@@ -9,14 +9,17 @@ from types import SimpleNamespace
 from typing import Any
 
 from app.bounds.turns import STEP_ITEMS, Steps, drained
+from app.meter.events import EventQuery
 from app.meter.evidence import WindowUsage
+from app.queries.events import MOST_NAMES, _sought
 from app.queries.replay import Feed, Replay
 from app.queries.series import usage_series
 from app.queries.trace import ASKED_AT_ONCE, entries_of, first_entry, trace
-from app.wire.arrivals import Arrival
+from app.wire.arrivals import Arrival, SubscriptionKey
 from app.wire.identity import event_id
+from tables.changelogged.presence import EventRanges
 from tables.event_index.entries import Entry
-from tests.world.clock import HOUR_MS, ms
+from tests.world.clock import DAY_MS, HOUR_MS, ms
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.story import Story
 
@@ -134,3 +137,44 @@ def test_an_id_alone_is_looked_up_under_all_subscriptions_of_its_organization() 
     assert first.append_time_ms == 1
     assert drained(first_entry(owned, ORG, "never")) is None
     assert drained(first_entry(owned, "nobody", "asked")) is None
+
+
+async def test_where_a_list_reads_is_found_among_the_subscriptions_of_its_organization() -> None:
+    state, late_ms = _told().meter("2024-01-20").partition, ms("2024-01-19T00:00:00Z")
+    ranges, own = state.event_ranges, [(ORG, f"of_it_{number}") for number in range(3)]
+
+    def note(name: SubscriptionKey, code: str, offset: int, at_ms: int) -> None:
+        entry = ranges.of(name, code)
+        entry.raw_first, entry.newest_ms, entry.appended_ms = offset, at_ms, at_ms
+
+    async def sought(**query: Any) -> tuple[int, list[SubscriptionKey], int]:
+        owned: Any = SimpleNamespace(state=state)
+        turn = _Turn()
+        found, names = await turn.run(_sought(owned, ORG, EventQuery(**query)))
+        return found.raw_first, names, turn.steps
+
+    assert await sought() == (-1, [], 0)
+    for number in range(10 * STEP_ITEMS):
+        note(("another", f"of_it_{number}"), "m", 1, late_ms)
+    assert await sought() == (-1, [], 0)
+    for number, name in enumerate(own):
+        note(name, "m", 5 + number, 1_000)
+    note(own[1], "other", 4, late_ms)
+    ranges.of(own[2], "m").early_ms = late_ms
+    assert await sought() == (4, own, 0)
+    assert await sought(code="m") == (5, own, 0)
+    assert await sought(timestamp_from_ms=late_ms) == (4, own[1:], 0)
+    assert await sought(timestamp_from_ms=late_ms + 2 * DAY_MS) == (-1, [], 0)
+    assert await sought(external_subscription_id="of_it_0", timestamp_from_ms=late_ms) == (
+        5,
+        own[:1],
+        0,
+    )
+    for number in range(MOST_NAMES):
+        note((ORG, f"many_{number}"), "m", 9, 1_000)
+    assert await sought() == (4, [], MOST_NAMES // STEP_ITEMS)
+    assert (await sought(timestamp_from_ms=late_ms))[:2] == (4, own[1:])
+    # Whose those are that are not kept one by one is not known.
+    ranges.rest = EventRanges(raw_first=3, newest_ms=late_ms, appended_ms=late_ms)
+    assert (await sought(timestamp_from_ms=late_ms))[:2] == (3, [])
+    assert (await sought(external_subscription_id="of_it_0"))[:2] == (3, own[:1])

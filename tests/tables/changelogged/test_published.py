@@ -109,6 +109,34 @@ def test_what_is_counted_is_not_kept_at_hand(tmp_path: Path) -> None:
         assert not table.periods
 
 
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_looks_leave_few_periods_at_hand(tmp_path: Path, on_disk: bool) -> None:
+    """However long no flush comes; what has changed meanwhile stays until then."""
+    store = store_in(tmp_path) if on_disk else None
+    table, changelog = PublishedTable(store), list[tuple[bytes, bytes | None]]()
+    names: list[PeriodKey] = [("s", number) for number in range(5_000)]
+    for name in names:
+        table.put_cell(name, CELL, cell(0, 7))
+        table.put_completion(name, 0, 7)
+    flush(table, changelog)
+    changed = names[::10]
+    for number, name in enumerate(names):
+        found = table.find(name)
+        assert found is not None
+        assert found is table.find(name)
+        assert found.cells == {CELL: cell(0, 7)}
+        if name == changed[number // 10]:
+            table.put_cell(name, CELL, cell(1, 8))
+            table.put_completion(name, 1, 8)
+        assert len(table.periods) <= number // 10 + 1 + 200
+    assert {table.periods[name].revision for name in changed} == {1}
+    flush(table, changelog)
+    for each in (table, opened(store, changelog)):
+        revisions = [found.revision for name in names if (found := each.find(name)) is not None]
+        assert revisions == [int(number % 10 == 0) for number in range(len(names))]
+        assert each.sum == sum_of(changelog)
+
+
 def test_who_closes_a_period_asks_local_disk_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

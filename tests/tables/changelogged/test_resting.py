@@ -75,6 +75,27 @@ def test_what_is_not_written_rests_after_the_flush() -> None:
     assert ranges.take_changes() == {}
 
 
+def test_an_organization_has_its_own_awake_and_at_rest() -> None:
+    ranges = table()
+    names = [("org", "a"), ("another", "a"), ("org", "b"), ("another", "c"), ("org", "c")]
+    for number, name in enumerate(names):
+        noted(ranges, name, "calls", number)
+    ranges.take_changes()
+    ranges.rest_again(names[0])
+    noted(ranges, names[0], "seats", 9)
+    for name in names[2:]:
+        ranges.rest_again(name)
+    items = ranges.items_of("org")
+    found = [next(items)]
+    noted(ranges, ("org", "later"), "calls", 7)
+    found += items
+    assert len(found) == 4
+    assert {
+        one[0]: {code: entry.raw_first for code, entry in one[1].items()} for one in found if one
+    } == {names[0]: {"calls": 0, "seats": 9}, names[2]: {"calls": 2}, names[4]: {"calls": 4}}
+    assert not list(ranges.items_of("nobody"))
+
+
 def test_an_entry_that_a_route_took_again_stays_through_the_flush() -> None:
     ranges = table()
     noted(ranges, NAME, "calls", 7)
