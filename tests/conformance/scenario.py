@@ -112,6 +112,11 @@ def charge_of(vector: Json) -> Charge:
     )
 
 
+def is_left_out(charge: Charge, filter_id: str | None) -> bool:
+    """Whether the vector is about its `match_filters` alone, and a bucket is the other one."""
+    return filter_id is None and any(each.id == ONE_BUCKET for each in charge.filters)
+
+
 class _Price(NamedTuple):
     """What of a price asks for single events."""
 
