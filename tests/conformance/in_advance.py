@@ -47,7 +47,7 @@ def _figures(folded: Folded) -> tuple[list[Figure], dict[CellName, Chain]]:
     for arrival in sent:
         counted = None
         if first.get(arrival.identity) == arrival.position:
-            counted = counted_in(span, arrival)
+            counted = counted_in(span, arrival, blank_after_ms=-1)
         if counted is not None and not is_left_out(charge, counted.filter_id):
             name = counted.filter_id, counted.groups
             chain = chains.get(name, Chain())

@@ -7240,6 +7240,13 @@ BUGS = (
         "::test_results_are_rounded_from_their_record_on_whenever_it_is_learnt",
     ),
     Bug(
+        "empty-text-never-billed-at-once",
+        "tables/instants/deciding.py",
+        "arrival.append_time_ms > blank_after_ms",
+        "True",
+        "tests/rules/test_input_limits.py::test_what_an_empty_text_billed_before_its_time_stays",
+    ),
+    Bug(
         "conflict-not-told-offline",
         "app/offline/fold.py",
         "            if conflict is not None:\n                yield conflict",
