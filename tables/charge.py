@@ -242,7 +242,7 @@ class ChargeFold:
 
     def limits_until(self, appended_ms: int) -> tuple[int, int]:
         """Return since when events appended up to a time keep to which limits that concern it."""
-        limited_after_ms, rounded_after_ms = self.limits
+        limited_after_ms, rounded_after_ms, _ = self.limits
         computes = bool(self.metric.expression)
         return (
             min(limited_after_ms, appended_ms) if self.unique or self.grouped or computes else 0,

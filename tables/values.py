@@ -124,7 +124,7 @@ def _count_reader(expression: Expression | None, limited_after_ms: int) -> Value
 
 
 def _number_reader(field: str, expression: Expression | None, limits: InputLimits) -> ValueReader:
-    limited_after_ms, rounded_after_ms = limits
+    limited_after_ms, rounded_after_ms, _ = limits
 
     def read(
         code: str, timestamp_ms: int, properties: Properties, append_time_ms: int

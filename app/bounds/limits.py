@@ -135,9 +135,9 @@ TURNED_AWAY: Final = 64
 
 # Events: these decide what counts.
 
-INPUT_LIMITS: Final = 2
+INPUT_LIMITS: Final = 3
 """Number of the rules of this file. A new log begins with this number, and `meter settings apply`
-sets it. 2 rounds the result of an expression to the digits that a value may have.
+sets it. 2 rounds results of expressions to the digits of a value. By 3 no empty text bills at once.
 
 A raw record appended before the settings record of a number keeps the earlier rules.
 """

@@ -14,6 +14,8 @@ class InputLimits(NamedTuple):
     """1: what is longer, or costs more, than a limit says does not count."""
     rounded_after_ms: int = NEVER_MS
     """2: the result of an expression is rounded to as many digits as a value may have."""
+    blank_after_ms: int = NEVER_MS
+    """3: an empty text that a unique count paid in advance counts bills nothing at once."""
 
     def parts(self, earlier_ms: int, later_ms: int) -> bool:
         """Return whether events appended at two times may keep to different rules."""

@@ -406,7 +406,8 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     input_limits: int = 0
     """1: raw records appended after this one keep to `app.bounds.limits`.
 
-    0: as before there were any limits. 2: results of expressions are rounded as well.
+    0: as before there were any limits. 2: results of expressions are rounded as well. 3: an empty
+    text bills nothing at once.
     """
     producer_trust: ProducerTrust = "claimed"
     """Source of a raw record's organization: the record, the default organization or a gateway."""

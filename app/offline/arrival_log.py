@@ -1,28 +1,65 @@
-"""Keep the events of the offline fold in a temporary file: memory does not grow with the log."""
+"""The events that an offline fold took, in memory or in a temporary file."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from typing import IO, Self
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
+from typing import IO, NamedTuple, Protocol, Self
 
 import msgspec
 
-from app.wire.arrivals import Arrival, SubscriptionKey
+from app.wire.arrivals import Arrival, Position, SubscriptionKey
 
 IN_MEMORY = 50_000
 """Events kept in memory before they are written to the file."""
 
 
+class ArrivalLog(Protocol):
+    """Every event that was taken, kept for refolds."""
+
+    def take(self, arrivals: Sequence[Arrival]) -> None:
+        """Keep more arrivals, in order of position."""
+
+    def of(self, name: SubscriptionKey) -> Iterable[Sequence[Arrival]]:
+        """Return the arrivals of an external subscription, in the order they were taken."""
+
+    def at(self, name: SubscriptionKey, position: Position) -> Arrival | None:
+        """Return the arrival of an external subscription at a position, if it was taken."""
+
+
+class ArrivalsInMemory:
+    """An `ArrivalLog` for as many events as fit."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[SubscriptionKey, list[Arrival]] = {}
+
+    def take(self, arrivals: Sequence[Arrival]) -> None:
+        for arrival in arrivals:
+            self._by_name.setdefault(arrival.name, []).append(arrival)
+
+    def of(self, name: SubscriptionKey) -> Iterable[Sequence[Arrival]]:
+        return (self._by_name.get(name, ()),)
+
+    def at(self, name: SubscriptionKey, position: Position) -> Arrival | None:
+        return arrival_at(self._by_name.get(name, ()), position)
+
+
 class ArrivalsOnDisk:
-    """An `ArrivalLog`, used by `with`. The file has no name and leaves nothing behind."""
+    """An `ArrivalLog`, used by `with`: memory does not grow with the log.
+
+    The file has no name and leaves nothing behind.
+    """
 
     def __init__(self, in_memory: int = IN_MEMORY) -> None:
         self._in_memory = in_memory
         self._recent: dict[SubscriptionKey, list[Arrival]] = {}
         self._recent_count = 0
-        self._pages: dict[SubscriptionKey, list[tuple[int, int]]] = {}
-        """(start in the file, bytes) of each subscription's pages, in the order of writing."""
+        self._pages: dict[SubscriptionKey, list[_Page]] = {}
+        """Each subscription's pages, in the order of writing."""
+        self._looked_into: tuple[int, Sequence[Arrival]] = (-1, ())
+        """(start in the file, arrivals) of the page that `at` read last."""
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="meter-fold-")  # noqa: SIM115
 
     def __enter__(self) -> Self:
@@ -41,19 +78,49 @@ class ArrivalsOnDisk:
 
     def of(self, name: SubscriptionKey) -> Iterator[Sequence[Arrival]]:
         """Yield the arrivals of an external subscription, in the order they were taken."""
-        for start, size in self._pages.get(name, ()):
-            self._file.seek(start)
-            yield _DECODER.decode(self._file.read(size))
+        for page in self._pages.get(name, ()):
+            yield self._read(page)
         yield self._recent.get(name, ())
+
+    def at(self, name: SubscriptionKey, position: Position) -> Arrival | None:
+        """Return the arrival of an external subscription at a position, if it was taken."""
+        pages = self._pages.get(name, ())
+        number = bisect_left(pages, position, key=attrgetter("last"))
+        if number == len(pages):
+            return arrival_at(self._recent.get(name, ()), position)
+        page = pages[number]
+        if self._looked_into[0] != page.start:
+            self._looked_into = page.start, self._read(page)
+        return arrival_at(self._looked_into[1], position)
+
+    def _read(self, page: _Page) -> Sequence[Arrival]:
+        self._file.seek(page.start)
+        return _DECODER.decode(self._file.read(page.size))
 
     def _write(self) -> None:
         at = self._file.seek(0, 2)
         for name, arrivals in self._recent.items():
-            page = _ENCODER.encode(arrivals)
-            self._pages.setdefault(name, []).append((at, len(page)))
-            at += self._file.write(page)
+            written = _ENCODER.encode(arrivals)
+            page = _Page(at, len(written), arrivals[-1].position)
+            self._pages.setdefault(name, []).append(page)
+            at += self._file.write(written)
         self._recent.clear()
         self._recent_count = 0
+
+
+class _Page(NamedTuple):
+    """Where arrivals of a subscription are kept."""
+
+    start: int
+    size: int
+    last: Position
+
+
+def arrival_at(arrivals: Sequence[Arrival], position: Position) -> Arrival | None:
+    """Return the one of arrivals in order that has a position."""
+    number = bisect_left(arrivals, position, key=attrgetter("position"))
+    found = arrivals[number] if number < len(arrivals) else None
+    return found if found is not None and found.position == position else None
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import chain
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from app.bounds.turns import drained
 from app.definitions.judging import Judging
 from app.definitions.log import apply
 from app.definitions.outcome import Applied, Rejected
@@ -20,6 +21,7 @@ from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, ceil_to
 from app.meter.usage import PeriodUsage
+from app.offline.arrival_log import ArrivalLog, ArrivalsInMemory
 from app.wire.arrivals import Arrival, Arrived, MeterKey, SubscriptionKey, arrivals_of, runs_of
 from app.wire.refusals import Refusal
 from app.wire.usage_records import PublishedRecord
@@ -29,6 +31,8 @@ from tables.closing.close import close_subscription, entering_history, next_cut,
 from tables.closing.instants import instants_at
 from tables.closing.schedule import Schedule
 from tables.event_index.index import EventIndex
+from tables.partition.conflicts import judging
+from tables.partition.copies import Duplicate
 from tables.partition.intake import RefusedArrival
 from tables.partition.partition import Partition
 from tables.partition.redirection import Renewed, refolds_of
@@ -54,30 +58,6 @@ class EventLine(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]] = ()
     key: bytes | None = None
     """As far as it was exported; no fold asks for it."""
-
-
-class ArrivalLog(Protocol):
-    """Every event that was taken, kept for refolds."""
-
-    def take(self, arrivals: Sequence[Arrival]) -> None:
-        """Keep more arrivals, in order of position."""
-
-    def of(self, name: SubscriptionKey) -> Iterable[Sequence[Arrival]]:
-        """Return the arrivals of an external subscription, in the order they were taken."""
-
-
-class ArrivalsInMemory:
-    """An `ArrivalLog` for as many events as fit."""
-
-    def __init__(self) -> None:
-        self._by_name: dict[SubscriptionKey, list[Arrival]] = {}
-
-    def take(self, arrivals: Sequence[Arrival]) -> None:
-        for arrival in arrivals:
-            self._by_name.setdefault(arrival.name, []).append(arrival)
-
-    def of(self, name: SubscriptionKey) -> Iterable[Sequence[Arrival]]:
-        return (self._by_name.get(name, ()),)
 
 
 class OfflineMeter:
@@ -213,8 +193,20 @@ class OfflineMeter:
             self.definitions.append_time_ms, taken[-1].append_time_ms
         )
         self._taken.take(taken)
-        self.refused += self.partition.fold(runs_of(taken)).refused
+        told = self.partition.fold(runs_of(taken))
+        self.refused += told.refused
+        self.refused += self._conflicting(told.duplicates)
         self._refold(self.partition.stale.take_displaced_keys())
+
+    def _conflicting(self, duplicates: Iterable[Duplicate]) -> Iterator[RefusedArrival]:
+        """Yield what is refused of repeated ids: those with another body than the first one."""
+        suspects = (each for each in duplicates if each.identical is None)
+        # In an order that has neighbours read together, wherever they are kept.
+        for each in sorted(suspects, key=lambda each: (each.arrival.name, each.known.position)):
+            first = self._taken.at(each.arrival.name, each.known.position)
+            conflict = drained(judging(each, first))
+            if conflict is not None:
+                yield conflict
 
     def _refold(
         self, meter_keys: set[MeterKey], horizons: Mapping[SubscriptionKey, int] | None = None

@@ -176,6 +176,8 @@ class Deciding:
         self._live = route_of or partition.packing.route_of
         definitions = partition.definitions
         self._as_of_ms = None if cut_ms == NEVER_MS else cut_ms
+        limits = definitions.settings.input_limits(self._as_of_ms)
+        self._blank_after_ms = limits.blank_after_ms
         self._is_newest = definitions.last_offset_at(cut_ms) == definitions.last_offset_at(NEVER_MS)
         self._routes: dict[MeterKey, Route] = {}
         self._first_cuts: dict[int, int] = {}
@@ -298,7 +300,7 @@ class Deciding:
         for span in self._route_of(arrival.meter_key).spans:
             if span.fold.bills_at_once:
                 known = groups_known and self._is_newest
-                counted = counted_in(span, arrival, groups_known=known)
+                counted = counted_in(span, arrival, self._blank_after_ms, groups_known=known)
                 # A period that was due by the rules of version 1 is billed at its end as a whole.
                 if counted is None or counted.period.fold_version <= 1:
                     continue

@@ -34,9 +34,12 @@ class Counted(NamedTuple):
         return set_of(self.layer, self.filter_id, self.groups, members), self.value.text
 
 
-def counted_in(span: Span, arrival: Arrival, *, groups_known: bool = True) -> Counted | None:
-    """Return where an event counts in a span; None: it does not, or no period holds it.
+def counted_in(
+    span: Span, arrival: Arrival, blank_after_ms: int, *, groups_known: bool = True
+) -> Counted | None:
+    """Return where an event counts in a span; None: it bills nothing there, or no period holds it.
 
+    `blank_after_ms`: append time after which an empty text is for the record alone, as in Lago.
     `groups_known`: the span has a cell for each group that is admitted.
     """
     fold, timestamp_ms = span.fold, arrival.timestamp_ms
@@ -51,6 +54,8 @@ def counted_in(span: Span, arrival: Arrival, *, groups_known: bool = True) -> Co
     )
     value = fold.read_value(*read)
     if isinstance(value, Ignored):
+        return None
+    if fold.unique and not value.text and arrival.append_time_ms > blank_after_ms:
         return None
     name = fold.place_of(*read)
     if name is None or (name[1] and groups_known and name not in layer.cells):

@@ -12,7 +12,7 @@ from tables.cells.figures import window_of
 from tables.charge import Bucket
 from tables.weighted_sum import WeightedSumState
 from tests.conformance.in_advance import units_in_advance
-from tests.conformance.scenario import ONE_BUCKET, Folded
+from tests.conformance.scenario import Folded, is_left_out
 
 GroupedBy = Mapping[str, str | None]
 Numbers = dict[str, Decimal]
@@ -58,9 +58,8 @@ def total(found: Iterable[CellFigures]) -> Numbers:
 
 def _buckets(folded: Folded) -> list[Bucket]:
     fold = folded.span.fold
-    if any(bucket.filter_id == ONE_BUCKET for bucket in fold.buckets):
-        return list(fold.buckets)
-    return [*fold.buckets, fold.default_bucket]
+    buckets = [*fold.buckets, fold.default_bucket]
+    return [bucket for bucket in buckets if not is_left_out(fold.charge, bucket.filter_id)]
 
 
 def _numbers(

@@ -19,21 +19,36 @@ from tables.instants.deciding import counted_in, decided
 from tables.instants.sweep import Sweep
 from tests.conformance.comparison import Comparison, Difference
 from tests.conformance.files import Vector
-from tests.conformance.scenario import ORGANIZATION, Folded, arrivals, charge_of, fold, metric_of
+from tests.conformance.scenario import (
+    ORGANIZATION,
+    Folded,
+    arrivals,
+    charge_of,
+    fold,
+    is_left_out,
+    metric_of,
+)
 from tests.world import bodies
 
 CellName = tuple[str | None, Groups]
 
 
 def _figures(folded: Folded) -> tuple[list[Figure], dict[CellName, Chain]]:
-    """Return the figure of each event dated in the period, in order of position, and the chains."""
-    span, period, members, taken = folded[:4]
-    sweep = Sweep(members)
+    """Return the figure of each event dated in the period, in order of position, and the chains.
+
+    One that is not selected, or comes again, gives no record.
+    """
+    span, period, members, sent, taken = folded[:5]
+    sweep, charge = Sweep(members), span.fold.charge
+    # Of those with one id the first stays.
+    first = {arrival.identity: arrival.position for arrival in reversed(taken)}
     chains: dict[CellName, Chain] = {}
     figures: list[Figure] = []
-    for arrival in taken:
-        counted = counted_in(span, arrival)
-        if counted is not None:
+    for arrival in sent:
+        counted = None
+        if first.get(arrival.identity) == arrival.position:
+            counted = counted_in(span, arrival, blank_after_ms=-1)
+        if counted is not None and not is_left_out(charge, counted.filter_id):
             name = counted.filter_id, counted.groups
             chain = chains.get(name, Chain())
             chains[name], figure = decided(counted, chain, sweep, period=period)

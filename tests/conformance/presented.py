@@ -11,7 +11,7 @@ from app.bounds.turns import drained
 from tables.cells.breakdown import breakdowns
 from tests.conformance.comparison import Comparison, Difference
 from tests.conformance.files import Json
-from tests.conformance.scenario import CannotRun, Folded
+from tests.conformance.scenario import CannotRun, Folded, is_left_out
 
 
 def check_presented(
@@ -45,6 +45,8 @@ def _rows(folded: Folded) -> dict[str, list[Decimal]]:
     buckets = {bucket.id: bucket for bucket in charge.filters}
     rows: dict[str, list[Decimal]] = {}
     for (filter_id, groups), of_cell in found.rows.items():
+        if is_left_out(charge, filter_id):
+            continue
         bucket = None if filter_id is None else buckets[filter_id]
         group = dict(zip(charge.group_keys(bucket), groups, strict=True))
         for texts, units in of_cell:

@@ -53,8 +53,10 @@ class Folded(NamedTuple):
     span: Span
     period: Period
     members: Members
-    taken: tuple[Arrival, ...]
+    sent: tuple[Arrival, ...]
     """Events of the subscription, in order of position."""
+    taken: tuple[Arrival, ...]
+    """Those of them that the vector's selection leaves."""
     presenting: Span | None = None
     """Span of the second fold, of a charge with presentation keys."""
     entries: Span | None = None
@@ -110,6 +112,11 @@ def charge_of(vector: Json) -> Charge:
         },
         filters=tuple(filters),
     )
+
+
+def is_left_out(charge: Charge, filter_id: str | None) -> bool:
+    """Whether the vector is about its `match_filters` alone, and a bucket is the other one."""
+    return filter_id is None and any(each.id == ONE_BUCKET for each in charge.filters)
 
 
 class _Price(NamedTuple):
@@ -284,8 +291,10 @@ def fold(
     partition.routes.lend({(*name, metric.code): route})
     selected = list(_selected(vector.json, metric, period, events))
     partition.fold(runs_of(selected))
-    taken = tuple(arrival for arrival in selected if arrival.name == name)
-    return Folded(span, measured(period), partition.members, taken, *spans[1:])
+    sent, taken = (
+        tuple(arrival for arrival in some if arrival.name == name) for some in (events, selected)
+    )
+    return Folded(span, measured(period), partition.members, sent, taken, *spans[1:])
 
 
 def _selected(

@@ -61,6 +61,45 @@ def test_late_events_of_two_charges_are_billed_at_once_by_either() -> None:
     assert waiting(live) == {each.position for each in live.arrived()}
 
 
+@pytest.mark.parametrize("restarts", [True, False])
+def test_an_empty_text_is_billed_until_settings_say_otherwise_whenever_they_are_learnt(
+    *, restarts: bool
+) -> None:
+    made = definitions_of(["passes"], replace(SETTINGS, close_grid_s=60, input_limits=2))
+    other = commands.set_settings(replace(SETTINGS, close_grid_s=60, input_limits=3))
+    settings_ms = START_MS + 30_000
+    sent = [
+        arrived("passes", number, settings_ms + after_ms, u=text, operation_type=operation)
+        for number, (after_ms, text, operation) in enumerate(
+            [
+                (-1, "", "add"),
+                (0, "", "remove"),
+                (1, "", "add"),
+                (2, "a", "add"),
+                (70_000, "", "remove"),
+                (70_001, "b", "add"),
+            ]
+        )
+    ]
+
+    def told(*, after: bool) -> list[PublishedRecord]:
+        live = Live(made)
+        live.define_all()
+        if not after:
+            live.append(settings_ms, other)
+        live.deliver(sent)
+        if restarts:
+            live.restart()
+        if after:
+            live.append(settings_ms, other)
+        live.close_until(START_MS + DAY_MS)
+        return live.records
+
+    records = told(after=True)
+    assert records == told(after=False)
+    assert [json.loads(each.value)["units"] for each in records] == ["1.0", "0.0", "0.0", "1.0"]
+
+
 @pytest.mark.parametrize(("before_s", "after_s"), [(60, 1), (1, 60), (60, 3600)])
 def test_settings_of_before_an_event_say_when_it_is_billed_though_they_come_in_after_it(
     before_s: int, after_s: int

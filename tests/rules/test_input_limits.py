@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
 import pytest
 
 from app.bounds.limits import EXPRESSION_NODES, VALUE_BYTES
+from app.bounds.turns import drained
 from app.definitions import commands
+from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival
+from app.wire.decode import decode_record
+from app.wire.events import Event
+from tables.reading.in_advance import estimated
+from tables.reading.verification import Verification
 from tests.world import bodies
 from tests.world.bodies import charge
-from tests.world.clock import DAY_MS, START_MS
+from tests.world.clock import DAY_MS, START_MS, ms
 from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of
 from tests.world.definitions_log import Log
-from tests.world.events import arrived
+from tests.world.events import amend, arrived, cancel, raw
 from tests.world.partition import Live
 from tests.world.story import Story
 
@@ -103,6 +110,67 @@ def test_a_quotient_without_an_end_is_rounded_to_the_digits_of_a_value() -> None
     assert not meter.partition.ignored
     (shown,) = thirds(input_limits=2).usage("2024-01-10")["charges_usage"]
     assert (shown["units"], shown["events_count"]) == ("1.69" + "4" * 35 + "5", 4)
+
+
+def blanks(limits: int) -> Story:
+    """A unique count paid in advance, of whom an empty text is taken in, out and in again."""
+    story = Story(close_grid_s=60, input_limits=limits).metric("m", "unique_count_agg")
+    story.plan({"pay_in_advance": True}).subscribe()
+    story.send("2024-01-02", v="").send("2024-01-03", v="a")
+    story.send("2024-01-04", v="", operation_type="remove")
+    return story.send("2024-01-05", v="")
+
+
+def billed(story: Story, at: str) -> list[tuple[str, str, str | None]]:
+    """What records say: their type, units and what was billed in advance."""
+    found = [json.loads(record.value) for record in story.meter(at).records]
+    return [
+        (record["type"], record["units"], record.get("billed_in_advance"))
+        for record in found
+        if record["type"] != "period.completed"
+    ]
+
+
+@pytest.mark.parametrize(("limits", "instants"), [(2, "1 1 0 0"), (3, "1")])
+def test_an_empty_text_is_a_value_that_bills_nothing_at_once(limits: int, instants: str) -> None:
+    found = billed(blanks(limits), "2024-02-02")
+    assert found[:-1] == [("usage.instant", f"{units}.0", None) for units in instants.split()]
+    assert found[-1] == ("usage.recorded", "2.0", "2.0" if limits == 2 else "1.0")
+
+
+@pytest.mark.parametrize(("limits", "fees"), [(2, [1]), (3, [])])
+def test_an_empty_text_has_an_estimate_where_it_is_billed_at_once(
+    limits: int, fees: list[int]
+) -> None:
+    partition = blanks(limits).meter("2024-01-02").partition
+    at_ms = ms("2024-02-03")
+    ((_, event),) = decode_record(msgspec.json.encode(raw("m", "new", at_ms, v="")))
+    assert isinstance(event, Event)
+    found = drained(estimated(partition, (ORG, SUBSCRIPTION), Arrival(event, ORG, at_ms, 1, 0, 0)))
+    assert [fee.units for fee in found] == fees
+
+
+def test_what_an_empty_text_billed_before_its_time_stays() -> None:
+    story = blanks(2)
+    newer = SettingsRecord(close_grid_s=60, input_limits=3)
+    story.define("2024-01-05T12:00:00", commands.set_settings(newer))
+    story.send("2024-01-06", v="", operation_type="remove").send("2024-01-07", v="")
+    story.send("2024-01-08", v="b").append("2024-01-09", cancel("t0"))
+    story.append("2024-01-10", amend(raw("m", "t6", ms("2024-01-08"), v="")))
+    assert billed(story, "2024-02-02") == [
+        ("usage.instant", "1.0", None),
+        ("usage.instant", "1.0", None),
+        ("usage.instant", "0.0", None),
+        ("usage.instant", "0.0", None),
+        ("usage.instant", "1.0", None),
+        ("usage.instant_revised", "0.0", None),
+        ("usage.instant_revised", "0.0", None),
+        ("usage.recorded", "2.0", "1.0"),
+    ]
+    verification = Verification(story.meter("2024-02-02").partition, [(ORG, SUBSCRIPTION)])
+    verification.feed(story.arrivals())
+    assert not any(compared.differences for compared in filter(None, verification.compare()))
+    assert not any(verification.compare_published())
 
 
 def test_the_result_that_groups_is_limited_too() -> None:

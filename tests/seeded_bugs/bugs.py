@@ -919,7 +919,7 @@ BUGS = (
     ),
     Bug(
         "copy-of-a-deleted-event-told-to-differ",
-        "app/runtime/partition/duplicates.py",
+        "tables/partition/conflicts.py",
         "if first is None:",
         "if False:",
         "tests/app/runtime/partition/test_duplicates.py"
@@ -7362,6 +7362,20 @@ BUGS = (
         "            0,",
         "tests/laws/test_input_limits.py"
         "::test_results_are_rounded_from_their_record_on_whenever_it_is_learnt",
+    ),
+    Bug(
+        "empty-text-never-billed-at-once",
+        "tables/instants/deciding.py",
+        "arrival.append_time_ms > blank_after_ms",
+        "True",
+        "tests/rules/test_input_limits.py::test_what_an_empty_text_billed_before_its_time_stays",
+    ),
+    Bug(
+        "conflict-not-told-offline",
+        "app/offline/fold.py",
+        "            if conflict is not None:\n                yield conflict",
+        "            if conflict is not None:\n                yield from ()",
+        "tests/app/offline/test_fold.py::test_a_repeated_id_with_another_body_is_refused[1000-1]",
     ),
     Bug(
         "code-that-a-correction-gave-not-told",

@@ -68,6 +68,17 @@ def test_what_comes_late_shows_in_the_next_day() -> None:
     ]
 
 
+def test_a_day_shows_the_units_of_a_share_below_zero() -> None:
+    """As current usage does; the record of the period says 0.0."""
+    story = told(charge={"prorated": True}, recurring=True)
+    story.send("2024-03-01T10:00:00Z", v=-50).send("2024-03-31T10:00:00Z", v=100)
+    assert days(story, "2024-04-01T00:00:30")[-1] == ("2024-03-31", "50.0", "50.0")
+    (current,) = story.usage("2024-03-31T12:00")["charges_usage"]
+    assert current["units"] == "50.0"
+    (record,) = story.records("2024-04-01T00:00:30")
+    assert (record["units"], record["prorated_units"]) == ("0.0", "0.0")
+
+
 def test_a_balance_shows_on_the_first_day_of_a_period_and_not_again() -> None:
     story = told(recurring=True).send("2024-03-20T10:00:00Z", v=8)
     assert days(story, "2024-05-10") == [

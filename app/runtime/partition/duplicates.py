@@ -11,10 +11,10 @@ from app.runtime.context import WorkerContext
 from app.runtime.dead_letters import Source
 from app.runtime.partition.verdicts import Verdicts
 from app.runtime.raw_lookup import RawPlace
-from app.wire.arrivals import Arrival, Arrived
-from app.wire.identity import comparing_bodies
-from app.wire.refusals import Refusal, RefusalCode, quoted
+from app.wire.arrivals import Arrived
+from app.wire.refusals import Refusal
 from tables.event_index.rows import ROW_BYTES
+from tables.partition.conflicts import judging
 from tables.partition.copies import Copies, Duplicate
 
 _JUDGED_A_STEP = 64
@@ -67,34 +67,16 @@ class Duplicates:
         try:
             while self._suspects and self._suspects[0].known[1:4] in self._firsts:
                 duplicate = self._suspects[0]
-                arrival, first = duplicate.arrival, self._firsts[duplicate.known[1:4]]
-                identical = False
-                if isinstance(first, Arrival):
-                    identical = yield from comparing_bodies(first.event, arrival.event)
+                conflict = yield from judging(duplicate, self._firsts[duplicate.known[1:4]])
                 self._suspects.popleft()
-                if identical:
+                if conflict is None:
                     self._context.tally.duplicates["identical"] += 1
                 else:
-                    loser = first if duplicate.replaced and isinstance(first, Arrival) else arrival
-                    refused.append(self._refuse_repeated(arrival, loser, first))
+                    self._context.tally.duplicates["conflicting"] += 1
+                    refused.append(self._verdicts.letter_of(*conflict))
                     if len(refused) == _JUDGED_A_STEP:
                         self._verdicts.refuse(refused)
                         refused.clear()
                 yield
         finally:
             self._verdicts.refuse(refused)
-
-    def _refuse_repeated(
-        self, arrival: Arrival, loser: Arrival, first: Arrived | None
-    ) -> tuple[Refusal, Source]:
-        told = "was sent before with another body; the first one counts"
-        if first is None:
-            told = (
-                "was sent before; the first one counts. It is deleted from the raw topic, so "
-                "nobody can tell whether its body is the same"
-            )
-        named = f"transaction_id {quoted(arrival.event.transaction_id)}"
-        message = f"{named} {told}. Send a correction to change it"
-        code = RefusalCode.CONFLICTING_DUPLICATE
-        self._context.tally.duplicates["conflicting"] += 1
-        return self._verdicts.letter_of(loser, code, message)

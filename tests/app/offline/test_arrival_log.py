@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 import msgspec
+import pytest
 
 from app.offline.arrival_log import ArrivalsOnDisk
 from app.wire.arrivals import Arrival
@@ -31,6 +34,39 @@ def test_arrivals_come_back_in_order_from_disk_and_from_memory() -> None:
             assert len(pages) > 2
             wanted = [each for each in taken if each.name == (ORG, name)]
             assert [each for page in pages for each in page] == wanted
+
+
+@pytest.mark.parametrize("in_memory", [0, 3, 100])
+def test_an_arrival_is_found_by_its_position(in_memory: int) -> None:
+    names = (SUBSCRIPTION, "other")
+    taken = [arrival(number, names[number % 2]) for number in range(11)]
+    with ArrivalsOnDisk(in_memory) as log:
+        for start in range(0, len(taken), 4):
+            log.take(taken[start : start + 4])
+        for each in taken:
+            assert log.at(each.name, each.position) == each
+            # Neither one of another name nor what lies between two.
+            other = names[each.name[1] == names[0]]
+            assert log.at((ORG, other), each.position) is None
+            assert log.at(each.name, (*each.position[:3], 0)) is None
+        assert log.at((ORG, "nobody"), taken[0].position) is None
+
+
+def test_a_page_is_read_once_for_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = [arrival(number) for number in range(8)]
+    read, reads = ArrivalsOnDisk._read, list[Any]()
+
+    def counted(*told: Any) -> Sequence[Arrival]:
+        reads.append(told)
+        return read(*told)
+
+    monkeypatch.setattr(ArrivalsOnDisk, "_read", counted)
+    with ArrivalsOnDisk(in_memory=3) as log:
+        log.take(taken[:4])
+        log.take(taken[4:])
+        for each in taken:
+            assert log.at(each.name, each.position) == each
+    assert len(reads) == 2
 
 
 def test_an_unknown_name_has_none() -> None:

@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.offline import fold
-from app.offline.arrival_log import ArrivalsOnDisk
-from app.offline.fold import ArrivalLog, EventLine, OfflineMeter
+from app.offline.arrival_log import ArrivalLog, ArrivalsOnDisk
+from app.offline.fold import EventLine, OfflineMeter
 from app.wire.arrivals import Arrival
 from bench.growth.spent import steps_of
+from tables.partition.intake import RefusedArrival
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     METRICS,
@@ -84,6 +85,38 @@ def test_records_are_those_of_a_live_partition(
         patch.setattr(fold, "_SLICE_EVENTS", slice_events)
         meter = folded(definitions, events, taken=taken)
     assert sorted(record.value for record in meter.records) == live.values()
+
+
+@pytest.mark.parametrize("slice_events", [1, 1000])
+@pytest.mark.parametrize("in_memory", [0, 1000])
+def test_a_repeated_id_with_another_body_is_refused(
+    slice_events: int, in_memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = [
+        arrived("sum", number, START_MS, transaction_id=name, external_id=whose, v=value)
+        for number, (name, whose, value) in enumerate(
+            [
+                ("a", SUBSCRIPTION, "1"),
+                ("b", SUBSCRIPTION, "1"),
+                ("a", SUBSCRIPTION, "2"),
+                ("b", SUBSCRIPTION, "1"),
+                ("a", OTHER, "3"),
+                ("b", SUBSCRIPTION, "4"),
+            ]
+        )
+    ]
+    # The same one in other bytes: whoever sends it spells it otherwise.
+    spelled = replace(sent[1].event, body=sent[1].event.body + b" ")
+    sent.append(replace(sent[1], event=spelled, raw_offset=6))
+    monkeypatch.setattr(fold, "_SLICE_EVENTS", slice_events)
+    with ArrivalsOnDisk(in_memory) as taken:
+        meter = folded(with_another_subscription(definitions_of(["sum"])), sent, taken=taken)
+    assert [
+        (one.arrival.raw_offset, one.code)
+        for one in meter.refused
+        if isinstance(one, RefusedArrival)
+    ] == [(2, "conflicting_duplicate"), (5, "conflicting_duplicate")]
+    assert len(meter.refused) == 2
 
 
 def test_a_late_event_is_revised_though_another_subscription_closes_later() -> None:

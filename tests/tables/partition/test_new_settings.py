@@ -121,6 +121,7 @@ OTHERS = [
     {"close_grid_s": 1800},
     {"input_limits": 1},
     {"input_limits": 2},
+    {"input_limits": 3},
     {"implicit_plan": True},
     {"revise_every_s": 7200},
     {"usage_changed": True, "tzdata_version": "2030a"},
