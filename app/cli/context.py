@@ -7,6 +7,7 @@ import click
 from app.cli.contexts import Context, Contexts, config_file, read_contexts, write_contexts
 from app.cli.output import echo
 from app.cli.rows import Output, Rows, output_options
+from app.cli.words import TEXT
 
 
 @click.group()
@@ -37,7 +38,7 @@ def list_contexts(output: Output) -> None:
 
 
 @context.command()
-@click.argument("name", required=False)
+@click.argument("name", type=TEXT, required=False)
 def use(name: str | None) -> None:
     """Ask NAME from now on; without a name, this machine's worker again."""
     found = read_contexts()
@@ -48,8 +49,8 @@ def use(name: str | None) -> None:
 
 
 @context.command()
-@click.argument("name")
-@click.option("--url", required=True, help="Any worker.")
+@click.argument("name", type=TEXT)
+@click.option("--url", type=TEXT, required=True, help="Any worker.")
 @click.option(
     "--key-file",
     type=click.Path(dir_okay=False),

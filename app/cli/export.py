@@ -15,6 +15,7 @@ from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.fold import Instant
 from app.cli.output import lines_to
 from app.cli.rows import Form, Output, Rows, output_of
+from app.cli.words import TEXT
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.definitions.timeline import NEVER_MS
 from app.kafka.reading import driven
@@ -73,7 +74,9 @@ class _FirstOffset(click.ParamType):
     help="Begin a partition at this offset, where the earlier export is not at hand. May be given "
     "for each.",
 )
-@click.option("--subscription", help="Only what has an event of this external_id; arrays whole.")
+@click.option(
+    "--subscription", type=TEXT, help="Only what has an event of this external_id; arrays whole."
+)
 @click.option("--from", "from_ms", type=Instant(), help="Only what was appended from here on.")
 @click.option("--to", "to_ms", type=Instant(), help="Only what was appended before.")
 @click.option(

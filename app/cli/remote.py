@@ -22,6 +22,7 @@ import msgspec
 from app.cli import contexts
 from app.cli.failures import NO_VERDICT, NOT_THERE, load_settings, told_plainly
 from app.cli.output import echo
+from app.cli.words import TEXT
 from app.credentials import trusting_too
 from app.settings import HOST, Settings
 
@@ -247,6 +248,7 @@ def remote_options(command: Command) -> Command:
         ),
         click.option(
             "--context",
+            type=TEXT,
             envvar="METER_CONTEXT",
             expose_value=False,
             is_eager=True,
@@ -255,6 +257,7 @@ def remote_options(command: Command) -> Command:
         ),
         click.option(
             "--key",
+            type=TEXT,
             envvar="METER_API_KEY",
             callback=_warn_of_key,
             help="API key; every user of this machine sees it here. Better: METER_API_KEY or "
@@ -262,6 +265,7 @@ def remote_options(command: Command) -> Command:
         ),
         click.option(
             "--url",
+            type=TEXT,
             envvar="METER_URL",
             help="Any worker. Default: METER_URL, else the context's, else this machine's at "
             "METER_HTTP_PORT.",

@@ -17,6 +17,7 @@ from app.cli.event_rows import Row, as_sent, mapping, named, read_rows
 from app.cli.outcomes import COUNTED, Outcome, batches, outcome_of, told, verdicts
 from app.cli.output import echo, print_json
 from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options
+from app.cli.words import TEXT
 
 _AGAIN_S: Final = 0.3
 _TAKEN: Final = "value_already_exist"
@@ -31,6 +32,7 @@ _WELL: Final = frozenset((COUNTED, "duplicate"))
 @click.option(
     "--map",
     "columns",
+    type=TEXT,
     multiple=True,
     callback=mapping,
     help="FIELD=COLUMN,…: for example timestamp=ts,properties.gb=size.",

@@ -13,6 +13,7 @@ from app.cli.brokers import reached, settings_of_the_log
 from app.cli.output import Terminal, echo, print_json
 from app.cli.rows import Output, Rows, cell_text, output_options
 from app.cli.settings_apply import definitions_of
+from app.cli.words import TEXT
 from app.definitions import commands
 from app.definitions.model import SetAside
 from app.definitions.state import Definitions
@@ -72,7 +73,7 @@ def list_set_aside(output: Output) -> None:
 
 @set_aside.command(short_help="Set aside records that are not folded yet.")
 @click.argument("place", type=RangeType())
-@click.option("--reason", required=True, help="What whoever lists it should know.")
+@click.option("--reason", type=TEXT, required=True, help="What whoever lists it should know.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array of what was appended.")
 def add(place: Place, reason: str, as_json: bool) -> None:
     """Set aside the records of PARTITION:FROM-TO, which may be deleted already.
@@ -98,7 +99,7 @@ def add(place: Place, reason: str, as_json: bool) -> None:
 
 
 @set_aside.command(short_help="Append what is set aside anew.")
-@click.argument("identity", metavar="ID")
+@click.argument("identity", type=TEXT, metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object of what became of it.")
 def lift(identity: str, as_json: bool) -> None:
     """Append the records that ID sets aside anew, admitted even if too late, and unlist it."""

@@ -18,6 +18,7 @@ from app.billing_periods.timezones import tzdata_version
 from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.failures import DIFFERS, NO_VERDICT, NOT_THERE
 from app.cli.output import echo
+from app.cli.words import TEXT
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.offline.arrival_log import ArrivalsOnDisk
 from app.offline.fold import DefinitionLine, OfflineMeter
@@ -49,11 +50,13 @@ def statement() -> None:
 
 
 @statement.command()
-@click.argument("subscription")
-@click.argument("metric")
-@click.option("--period", required=True, help="Month or day on which it begins, as 2026-10.")
-@click.option("--charge", help="Only the charge of this code.")
-@click.option("--organization", help="Default: the default organization.")
+@click.argument("subscription", type=TEXT)
+@click.argument("metric", type=TEXT)
+@click.option(
+    "--period", type=TEXT, required=True, help="Month or day on which it begins, as 2026-10."
+)
+@click.option("--charge", type=TEXT, help="Only the charge of this code.")
+@click.option("--organization", type=TEXT, help="Default: the default organization.")
 @click.option("-o", "--output", required=True, type=click.File("wb", lazy=True), help="FILE.zip.")
 def make(
     subscription: str,

@@ -17,6 +17,7 @@ from app.cli.failures import NO_VERDICT, no_verdict
 from app.cli.names import require_known
 from app.cli.output import echo, print_json
 from app.cli.remote import local_settings, remote, remote_options
+from app.cli.words import TEXT
 from app.meter.evidence import Difference, VerifyReport
 from app.settings import ApiKey
 
@@ -64,7 +65,7 @@ class _Outcome:
 
 
 @click.command()
-@click.option("--subscription", help="Only this external_subscription_id.")
+@click.option("--subscription", type=TEXT, help="Only this external_subscription_id.")
 @click.option("--repair", is_flag=True, help="Refold from the raw topic whatever differs.")
 @click.option(
     "--figures-only",

@@ -5149,6 +5149,13 @@ BUGS = (
         "tests/tables/reading/test_analytics.py::test_no_step_takes_many_days",
     ),
     Bug(
+        "empty-name-asked-for",
+        "app/cli/words.py",
+        "if not text:",
+        "if False:",
+        "tests/app/cli/test_words.py::test_nothing_is_no_name",
+    ),
+    Bug(
         "events-of-one-time-listed-twice",
         "app/cli/listed_events.py",
         "(event for event in events if _name_of(event) not in told)",

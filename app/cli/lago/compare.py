@@ -22,6 +22,7 @@ from app.cli.lago.telling import Accepted, is_known, objects, rows, words
 from app.cli.output import echo, print_json, shown_json
 from app.cli.remote import Json, remote, remote_options
 from app.cli.rows import Form, Output
+from app.cli.words import TEXT
 from app.numbers import plain
 
 _NAMES: Final = ("equal", "differing", "accepted", "moving", "not compared")
@@ -37,13 +38,16 @@ def _accepted(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 
 
 @click.command()
-@click.option("--lago", "lago_url", metavar="URL", required=True, help="Where Lago answers.")
+@click.option(
+    "--lago", "lago_url", type=TEXT, metavar="URL", required=True, help="Where Lago answers."
+)
 @lago_key_option
-@click.option("--customer", help="Only subscriptions of this external_customer_id.")
+@click.option("--customer", type=TEXT, help="Only subscriptions of this external_customer_id.")
 @click.option("--sample", type=click.IntRange(1), help="Only so many, taken by chance.")
 @click.option("--past", is_flag=True, help="Ended periods, not the running one.")
 @click.option(
     "--accept",
+    type=TEXT,
     multiple=True,
     callback=_accepted,
     help="Deviations that are known, like D4,D7: what they may explain counts as accepted.",

@@ -14,6 +14,7 @@ from app.cli.lago.copying import KINDS, STEPS, Copying
 from app.cli.lago.taking import Ids, Taking, Wishes
 from app.cli.output import echo
 from app.cli.remote import remote, remote_options
+from app.cli.words import TEXT
 
 
 def _kinds(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -25,11 +26,14 @@ def _kinds(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> tup
 
 
 @click.command()
-@click.option("--from-lago", "lago_url", metavar="URL", required=True, help="Where Lago answers.")
+@click.option(
+    "--from-lago", "lago_url", type=TEXT, metavar="URL", required=True, help="Where Lago answers."
+)
 @lago_key_option
 @click.option("--dry-run", is_flag=True, help="Print what would be written; write nothing.")
 @click.option(
     "--only",
+    type=TEXT,
     multiple=True,
     callback=_kinds,
     help=f"Only these, with commas between: {', '.join(KINDS)}.",

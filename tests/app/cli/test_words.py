@@ -1,0 +1,65 @@
+"""Words of a command line: nothing is taken for a name, and no mistake for an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from app.cli.main import cli
+
+Found = tuple[tuple[str, ...], click.Parameter]
+
+
+def parameters(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[Found]:
+    """Yield every parameter of every command, with the words that name the command."""
+    for parameter in command.params:
+        yield path, parameter
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from parameters(found, (*path, name))
+
+
+def test_every_text_says_something_in_utf_8() -> None:
+    texts = 0
+    for path, parameter in parameters(cli):
+        assert not isinstance(parameter.type, click.types.StringParamType), (path, parameter.name)
+        if parameter.type.name != "text":
+            continue
+        texts += 1
+        for wrong in ("", "\udcff\udcfe"):
+            with pytest.raises(click.BadParameter):
+                parameter.type.convert(wrong, parameter, None)
+    assert texts > 100
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["usage", ""],
+        ["explain", "", ""],
+        ["series", "s", ""],
+        ["get", "plan", ""],
+        ["delete", "plan", "", "--yes"],
+        ["records", ""],
+        ["trace", "", "x"],
+        ["list", "subscriptions", "--customer", ""],
+        ["list", "events", "--subscription", ""],
+        ["usage", "s", "--context", ""],
+        ["context", "add", "", "--url", "http://127.0.0.1:1"],
+        ["usage", "\udcff\udcfe"],
+    ],
+)
+def test_nothing_is_no_name(words: list[str], tmp_path: Path) -> None:
+    runner = CliRunner(env={"XDG_CONFIG_HOME": str(tmp_path)})
+    answer = runner.invoke(cli, words)
+    assert (answer.exit_code, answer.stdout) == (2, ""), answer.output
+    said = "It is empty: name what is meant, or leave it out." if "" in words else "is no UTF-8."
+    assert said in answer.stderr
+    assert not [*tmp_path.iterdir()]
