@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from app.cli.brokers import reached, settings_of_the_log
+from app.cli.ending import named_in_failures
 from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.fold import Instant
 from app.cli.output import lines_to
@@ -132,8 +133,9 @@ def _write(output: IO[bytes] | Output, lines: Iterator[bytes]) -> None:
         output.print_rows(Rows(COLUMNS, rows, INSTANTS))
         return
     write = lines_to(output)
-    for line in lines:
-        write(line + b"\n")
+    with named_in_failures(output):
+        for line in lines:
+            write(line + b"\n")
 
 
 def _last_offsets(what: What, files: Sequence[IO[bytes]]) -> dict[int, int]:

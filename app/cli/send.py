@@ -13,6 +13,7 @@ from typing import IO, Any, Final
 import click
 import msgspec
 
+from app.cli.ending import named_in_failures
 from app.cli.event_rows import Row, as_sent, mapping, named, read_rows
 from app.cli.outcomes import COUNTED, Outcome, batches, outcome_of, told, verdicts
 from app.cli.output import echo, print_json
@@ -76,7 +77,8 @@ def send(
             for outcome in _sent(worker, post, batch, wait_s):
                 counts[outcome.outcome, outcome.reason] += 1
                 if report is not None and outcome.outcome not in _WELL:
-                    report.write(msgspec.json.encode(outcome.as_json()) + b"\n")
+                    with named_in_failures(report):
+                        report.write(msgspec.json.encode(outcome.as_json()) + b"\n")
     if as_json:
         print_json({"sent": sent, "outcomes": _nested(counts)})
     else:

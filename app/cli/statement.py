@@ -15,6 +15,7 @@ import msgspec
 
 from app.billing_periods.instants import parse_iso8601_ms
 from app.billing_periods.timezones import tzdata_version
+from app.cli.ending import named_in_failures
 from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.failures import DIFFERS, NO_VERDICT, NOT_THERE
 from app.cli.output import echo
@@ -85,7 +86,8 @@ def make(
         told = click.ClickException(str(error))
         told.exit_code = NOT_THERE
         raise told from error
-    output.write(content)
+    with named_in_failures(output):
+        output.write(content)
     echo(f"{output.name}: {len(content):,} bytes, SHA-256 {sha256(content).hexdigest()}", err=True)
 
 

@@ -5149,6 +5149,13 @@ BUGS = (
         "tests/tables/reading/test_analytics.py::test_no_step_takes_many_days",
     ),
     Bug(
+        "full-disk-taken-for-a-difference",
+        "app/cli/ending.py",
+        "Exit(_NOT_WRITTEN)",
+        "Exit(1)",
+        "tests/app/cli/test_ending.py::test_a_full_disk_is_one_line",
+    ),
+    Bug(
         "empty-name-asked-for",
         "app/cli/words.py",
         "if not text:",
