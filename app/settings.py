@@ -44,7 +44,7 @@ SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"
 class ApiKey(BaseModel):
     """A key and the one organization it speaks for; `write` includes reading."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     organization_id: str = Field(min_length=1)
     key: SecretStr = Field(min_length=1)
@@ -199,6 +199,7 @@ class Settings(BaseSettings):
         frozen=True,
         populate_by_name=True,
         env_ignore_empty=True,
+        allow_inf_nan=False,
     )
 
     # The process.

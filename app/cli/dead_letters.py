@@ -16,7 +16,7 @@ from rich.table import Table
 from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Remote, operated, remote_options
 from app.cli.rows import Output, Rows, cell_text, output_options
-from app.cli.words import TEXT
+from app.cli.words import COUNT, TEXT
 
 Place = tuple[int, int]
 """Partition and offset of a dead letter."""
@@ -51,7 +51,7 @@ def dead_letters() -> None:
 @click.option(
     "--code", type=TEXT, help="Only those refused for this reason, for example invalid_json."
 )
-@click.option("--limit", type=click.IntRange(1), default=1_000, show_default=True, help="At most.")
+@click.option("--limit", type=COUNT, default=1_000, show_default=True, help="At most.")
 @output_options()
 @remote_options
 def list_letters(

@@ -13,7 +13,7 @@ from app.cli.failures import NO_VERDICT, NOT_THERE
 from app.cli.outcomes import verdicts
 from app.cli.output import echo, print_json
 from app.cli.remote import Json, Remote, remote, remote_options
-from app.cli.words import TEXT
+from app.cli.words import TEXT, WAIT_S
 
 _PATH = "/api/v1/events/corrections"
 
@@ -41,6 +41,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer a
 _WAIT = click.option(
     "--wait",
     "wait_s",
+    type=WAIT_S,
     default=10.0,
     show_default=True,
     help="Seconds for the correction to be folded; 0: do not wait.",

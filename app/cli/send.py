@@ -18,7 +18,7 @@ from app.cli.event_rows import Row, as_sent, mapping, named, read_rows
 from app.cli.outcomes import COUNTED, Outcome, batches, outcome_of, told, verdicts
 from app.cli.output import echo, print_json
 from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options
-from app.cli.words import TEXT
+from app.cli.words import TEXT, WAIT_S
 
 _AGAIN_S: Final = 0.3
 _TAKEN: Final = "value_already_exist"
@@ -39,7 +39,12 @@ _WELL: Final = frozenset((COUNTED, "duplicate"))
     help="FIELD=COLUMN,…: for example timestamp=ts,properties.gb=size.",
 )
 @click.option(
-    "--wait", "wait_s", default=10.0, show_default=True, help="Seconds for events to be folded."
+    "--wait",
+    "wait_s",
+    type=WAIT_S,
+    default=10.0,
+    show_default=True,
+    help="Seconds for events to be folded.",
 )
 @click.option(
     "--report", type=click.File("wb"), help="Write what does not count there, as JSON lines."

@@ -16,11 +16,11 @@ from rich.text import Text
 
 from app.cli.output import Drawn, Terminal, echo
 from app.cli.remote import Json, Remote, operated, remote_options
-from app.cli.words import TEXT
+from app.cli.words import PACE_S, TEXT
 
 
 @click.command()
-@click.option("--every", "every_s", type=click.FloatRange(min=0.1), default=2.0, show_default=True)
+@click.option("--every", "every_s", type=PACE_S, default=2.0, show_default=True)
 @click.option("--search", type=TEXT, help="Only usage of this subscription, customer or metric.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=10, show_default=True)
 @click.option("--once", is_flag=True, help="Print the figures of this moment and end.")

@@ -1,7 +1,8 @@
-"""Words of a command line: names that say something."""
+"""Words of a command line: names that say something, and numbers within bounds."""
 
 from __future__ import annotations
 
+from math import isnan
 from typing import Final
 
 import click
@@ -26,5 +27,26 @@ class _Text(click.ParamType):
         return text
 
 
+class _Seconds(click.FloatRange):
+    """A time to wait."""
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number; what is none lies in every range."""
+        seconds: float = super().convert(value, param, ctx)
+        if isnan(seconds):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return seconds
+
+
+_MOST: Final = 1_000_000_000
+_DAY_S: Final = 86_400.0
 TEXT: Final = _Text()
 """Every text that a command takes, but for files."""
+COUNT: Final = click.IntRange(1, _MOST)
+"""How many at most, or which page."""
+REVISION: Final = click.IntRange(0, _MOST)
+WAIT_S: Final = _Seconds(0, _DAY_S)
+PACE_S: Final = _Seconds(0.1, _DAY_S)
+"""Time between two looks."""

@@ -5156,6 +5156,13 @@ BUGS = (
         "tests/app/cli/test_ending.py::test_a_full_disk_is_one_line",
     ),
     Bug(
+        "no-number-taken-for-seconds",
+        "app/cli/words.py",
+        "if isnan(seconds):",
+        "if False:",
+        "tests/app/cli/test_words.py::test_every_number_lies_within_bounds",
+    ),
+    Bug(
         "empty-name-asked-for",
         "app/cli/words.py",
         "if not text:",

@@ -22,7 +22,7 @@ from app.cli.lago.telling import Accepted, is_known, objects, rows, words
 from app.cli.output import echo, print_json, shown_json
 from app.cli.remote import Json, remote, remote_options
 from app.cli.rows import Form, Output
-from app.cli.words import TEXT
+from app.cli.words import COUNT, TEXT, WAIT_S
 from app.numbers import plain
 
 _NAMES: Final = ("equal", "differing", "accepted", "moving", "not compared")
@@ -43,7 +43,7 @@ def _accepted(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 )
 @lago_key_option
 @click.option("--customer", type=TEXT, help="Only subscriptions of this external_customer_id.")
-@click.option("--sample", type=click.IntRange(1), help="Only so many, taken by chance.")
+@click.option("--sample", type=COUNT, help="Only so many, taken by chance.")
 @click.option("--past", is_flag=True, help="Ended periods, not the running one.")
 @click.option(
     "--accept",
@@ -55,7 +55,7 @@ def _accepted(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(0),
+    type=WAIT_S,
     default=2.0,
     show_default=True,
     help="Seconds between two looks at what moves or differs.",

@@ -39,6 +39,36 @@ def test_every_text_says_something_in_utf_8() -> None:
     assert texts > 100
 
 
+def test_every_number_lies_within_bounds() -> None:
+    numbers = 0
+    for path, parameter in parameters(cli):
+        kind = parameter.type
+        if not isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
+            continue
+        numbers += 1
+        for wrong in ("-1", "99999999999999999999", "nan", "inf", "-inf"):
+            with pytest.raises(click.BadParameter):
+                kind.convert(wrong, parameter, None)
+        assert getattr(kind, "max", None) is not None, (path, parameter.name)
+    assert numbers > 10
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["webhooks", "failed", "--most", "-1"],
+        ["webhooks", "failed", "--most", "99999999999999999999"],
+        ["dead-letters", "list", "--limit", "99999999999999999999"],
+        ["watch", "--every", "nan"],
+        ["send", "/dev/null", "--wait", "inf"],
+    ],
+)
+def test_what_is_no_number_of_anything(words: list[str]) -> None:
+    answer = CliRunner().invoke(cli, words)
+    assert (answer.exit_code, answer.stdout) == (2, ""), answer.output
+    assert "Invalid value for '--" in answer.stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [
