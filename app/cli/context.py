@@ -6,6 +6,7 @@ import click
 
 from app.cli.contexts import Context, Contexts, config_file, read_contexts, write_contexts
 from app.cli.output import echo
+from app.cli.remote import require_http_url
 from app.cli.rows import Output, Rows, output_options
 from app.cli.words import TEXT
 
@@ -58,8 +59,7 @@ def use(name: str | None) -> None:
 )
 def add(name: str, url: str, key_file: str | None) -> None:
     """Name a worker, or change what a name means."""
-    if not url.startswith(("http://", "https://")):
-        raise click.BadParameter(f"{url!r} is no http or https URL", param_hint="--url")
+    require_http_url(url)
     found = read_contexts()
     write_contexts(Contexts(found.chosen, {**found.known, name: Context(url, key_file)}))
     echo(f"{name} is in {config_file()}. `meter context use {name}` asks it from now on.")

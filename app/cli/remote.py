@@ -20,11 +20,12 @@ import click
 import msgspec
 
 from app.cli import contexts
+from app.cli.api_keys import KEY, checked_key, key_of_file
 from app.cli.failures import NO_VERDICT, NOT_THERE, load_settings, told_plainly
 from app.cli.output import echo
 from app.cli.words import TEXT
 from app.credentials import trusting_too
-from app.settings import HOST, Settings
+from app.settings import HOST, ApiKey, Settings, http_url
 
 Json = dict[str, Any]
 Asked = str | int | Sequence[str] | None
@@ -66,8 +67,7 @@ class Remote:
     """One worker's HTTP interface; any worker answers for all."""
 
     def __init__(self, url: str, key: str | None) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise click.BadParameter(f"{url!r} is no http or https URL", param_hint="--url")
+        require_http_url(url)
         self.url = url.rstrip("/")
         self.key = key
         self._tls = trusted() if url.startswith("https://") else None
@@ -257,7 +257,7 @@ def remote_options(command: Command) -> Command:
         ),
         click.option(
             "--key",
-            type=TEXT,
+            type=KEY,
             envvar="METER_API_KEY",
             callback=_warn_of_key,
             help="API key; every user of this machine sees it here. Better: METER_API_KEY or "
@@ -277,8 +277,7 @@ def remote_options(command: Command) -> Command:
 
 def _key_of_file(context: click.Context, _: click.Parameter, path: str | None) -> None:
     if path is not None:
-        with click.open_file(path) as file:
-            context.default_map = {**(context.default_map or {}), "key": file.read().strip()}
+        context.default_map = {**(context.default_map or {}), "key": key_of_file(path)}
 
 
 def _note_context(context: click.Context, _: click.Parameter, name: str | None) -> None:
@@ -303,7 +302,7 @@ def remote(url: str | None, key: str | None) -> Remote:
     if named is not None:
         return Remote(named.url, key or named.key())
     settings = local_settings()
-    first = settings.api_keys[0].key.get_secret_value() if settings.api_keys else None
+    first = key_of_settings(settings.api_keys[0]) if settings.api_keys else None
     return Remote(url or _worker_url(settings), key or first)
 
 
@@ -323,12 +322,25 @@ def local_settings(**values: Any) -> Settings:
     return load_settings(**profile, **values)
 
 
+def key_of_settings(known: ApiKey) -> str:
+    """Return the key of an entry of METER_API_KEYS. Raises `BadParameter`."""
+    return checked_key(known.key.get_secret_value(), "METER_API_KEYS")
+
+
 def segment(text: str) -> str:
     """Return the text as one segment of a path."""
     return quote(text, safe="")
 
 
 _AUTHORITY = "METER_PEER_CA_FILE"
+
+
+def require_http_url(url: str) -> None:
+    """Refuse what no worker could be asked by."""
+    try:
+        http_url(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--url") from error
 
 
 def trusted() -> SSLContext | None:

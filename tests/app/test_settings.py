@@ -184,7 +184,19 @@ def test_urls_of_a_redis_stay_as_they_are(url: str) -> None:
     assert Settings(redis_url=url).redis_url == url
 
 
-@pytest.mark.parametrize("url", ["foo", "ftp://h", "http://", "https://:8080", "http://h:x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "foo",
+        "ftp://h",
+        "http://",
+        "https://:8080",
+        "http://h:x",
+        "http://h:0",
+        "http://h\n",
+        "http://h h",
+    ],
+)
 def test_a_url_that_no_worker_has(url: str) -> None:
     with pytest.raises(ValidationError, match="advertised_url"):
         Settings(advertised_url=url)

@@ -5163,6 +5163,13 @@ BUGS = (
         "tests/app/cli/test_words.py::test_every_number_lies_within_bounds",
     ),
     Bug(
+        "key-of-two-lines-sent",
+        "app/cli/api_keys.py",
+        "if not (key.isascii() and key.isprintable()):",
+        "if False:",
+        "tests/app/cli/test_remote.py::test_a_key_of_no_header_is_not_repeated",
+    ),
+    Bug(
         "empty-name-asked-for",
         "app/cli/words.py",
         "if not text:",

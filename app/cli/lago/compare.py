@@ -14,8 +14,9 @@ from typing import Final, cast, get_args
 import click
 import msgspec
 
+from app.cli.api_keys import key_of_file
 from app.cli.failures import DIFFERS, NO_VERDICT
-from app.cli.lago.client import Here, Lago, key_of, lago_key_option, progress
+from app.cli.lago.client import Here, Lago, lago_key_option, progress
 from app.cli.lago.comparing import Comparing, Outcome
 from app.cli.lago.deviations import DEVIATIONS
 from app.cli.lago.telling import Accepted, is_known, objects, rows, words
@@ -86,7 +87,7 @@ def compare(
 
     Exit 1 if something differs, 3 if something could not be compared or never stood still.
     """
-    lago, here = Lago(lago_url, key_of(lago_key_file)), Here(remote(url, key))
+    lago, here = Lago(lago_url, key_of_file(lago_key_file)), Here(remote(url, key))
     query = {"status[]": "active", "external_customer_id": customer}
     theirs = lago.listed("/subscriptions", "subscriptions", query)
     names = {str(each["external_id"]) for each in theirs}

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 import msgspec
 
+from app.cli.api_keys import key_of_file
 from app.cli.failures import DIFFERS
-from app.cli.lago.client import Here, Lago, key_of, lago_key_option, progress
+from app.cli.lago.client import Here, Lago, lago_key_option, progress
 from app.cli.lago.copying import KINDS, STEPS, Copying
 from app.cli.lago.taking import Ids, Taking, Wishes
 from app.cli.output import echo
@@ -66,7 +67,7 @@ def migrate(
     ids: Ids = _ids_of(map_file)
     here = Here(remote(url, key))
     taking = Taking(here, Wishes(dry_run, update), ids)
-    copying = Copying(Lago(lago_url, key_of(lago_key_file)), here, taking, with_terminated)
+    copying = Copying(Lago(lago_url, key_of_file(lago_key_file)), here, taking, with_terminated)
     try:
         for kind in only:
             progress(f"reading {kind}")
