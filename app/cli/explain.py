@@ -16,7 +16,7 @@ from app.cli.output import Terminal, echo
 from app.cli.remote import Json, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 from app.cli.usage import customer_of, pending_text
-from app.cli.words import COUNT, REVISION, TEXT
+from app.cli.words import COUNT, REVISION, TEXT, TIME
 from app.meter.evidence import Status
 from app.wire.answer_rows import EVENT_COLUMNS, EVENT_INSTANTS, event_rows, place_text
 
@@ -27,7 +27,7 @@ from app.wire.answer_rows import EVENT_COLUMNS, EVENT_INSTANTS, event_rows, plac
 @click.option(
     "--customer", type=TEXT, help="Its external_customer_id. Default: asked of the worker."
 )
-@click.option("--at", type=TEXT, help="ISO 8601: the period that holds it; now by default.")
+@click.option("--at", type=TIME, help="ISO 8601: the period that holds it; now by default.")
 @click.option("--charge", type=TEXT, help="Only the charge of this code.")
 @click.option(
     "--group", "groups", type=TEXT, multiple=True, help="key=value: only groups with this value."

@@ -13,7 +13,7 @@ from app.cli.listed_events import EVENTS, listed_events
 from app.cli.output import echo
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote, remote_options, segment
 from app.cli.rows import Output, Rows, cell_text, output_options
-from app.cli.words import TEXT
+from app.cli.words import TEXT, TIME
 
 _PER_PAGE: Final = 1_000
 
@@ -181,8 +181,8 @@ _DELETED: Final = [kind.one for kind in KINDS.values() if kind.is_deleted]
 @click.option("--subscription", type=TEXT, help="Events of this external_subscription_id.")
 @click.option("--code", type=TEXT, help="Events, dead letters or what is not counted of this code.")
 @click.option("--reason", type=TEXT, help="What is not counted for this reason.")
-@click.option("--since", type=TEXT, help="ISO 8601: events from then on.")
-@click.option("--until", type=TEXT, help="ISO 8601: events until then.")
+@click.option("--since", type=TIME, help="ISO 8601: events from then on.")
+@click.option("--until", type=TIME, help="ISO 8601: events until then.")
 @output_options()
 @remote_options
 def list_objects(

@@ -12,7 +12,7 @@ from app.cli.names import require_known
 from app.cli.output import lines_to
 from app.cli.remote import Remote, remote, remote_options
 from app.cli.rows import Output, Rows, output_options
-from app.cli.words import TEXT
+from app.cli.words import TEXT, TIME
 from app.wire.record_rows import COLUMNS, INSTANTS, row_of
 
 _PER_PAGE = 1_000
@@ -47,10 +47,10 @@ class _Page(msgspec.Struct):
 @click.option(
     "--from",
     "since",
-    type=TEXT,
+    type=TIME,
     help="Only of periods that end at or after it; a date is local to them.",
 )
-@click.option("--to", "until", type=TEXT, help="Only of periods that begin before it.")
+@click.option("--to", "until", type=TIME, help="Only of periods that begin before it.")
 @click.option(
     "--all-revisions", is_flag=True, help="All that was ever published, with completions."
 )

@@ -21,10 +21,10 @@ import msgspec
 
 from app.cli import contexts
 from app.cli.api_keys import KEY, checked_key, key_of_file
-from app.cli.failures import NO_VERDICT, NOT_THERE, load_settings, told_plainly
+from app.cli.failures import NO_VERDICT, NOT_THERE, WrongSetting, load_settings
 from app.cli.output import echo
 from app.cli.words import TEXT
-from app.credentials import trusting_too
+from app.credentials import FileRefused, trusting_too
 from app.settings import HOST, ApiKey, Settings, http_url
 
 Json = dict[str, Any]
@@ -351,9 +351,11 @@ def trusted() -> SSLContext | None:
     file = os.environ.get(_AUTHORITY)
     if not file:
         return None
-    with told_plainly():
+    try:
         # A proxy in front of the workers may have a certificate of the world's.
         return trusting_too(_AUTHORITY.removesuffix("_CA_FILE"), Path(file))
+    except FileRefused as error:
+        raise WrongSetting(str(error)) from error
 
 
 def _worker_url(settings: Settings) -> str:

@@ -8,7 +8,7 @@ from app.cli.names import require_known
 from app.cli.remote import remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 from app.cli.usage import customer_of
-from app.cli.words import TEXT
+from app.cli.words import TEXT, TIME
 from app.wire.answer_rows import SERIES_COLUMNS, SERIES_INSTANTS, series_rows
 
 
@@ -26,8 +26,8 @@ from app.wire.answer_rows import SERIES_COLUMNS, SERIES_INSTANTS, series_rows
     help="Length of a window.",
 )
 @click.option("--timezone", type=TEXT, help="IANA name; the customer's by default.")
-@click.option("--from", "since", type=TEXT, help="ISO 8601, within the first window.")
-@click.option("--to", "until", type=TEXT, help="ISO 8601, exclusive; now by default.")
+@click.option("--from", "since", type=TIME, help="ISO 8601, within the first window.")
+@click.option("--to", "until", type=TIME, help="ISO 8601, exclusive; now by default.")
 @output_options()
 @remote_options
 def series(

@@ -5170,6 +5170,13 @@ BUGS = (
         "tests/app/cli/test_remote.py::test_a_key_of_no_header_is_not_repeated",
     ),
     Bug(
+        "no-time-asked-for",
+        "app/cli/words.py",
+        "if parse_iso8601_ms(text) is None:",
+        "if False:",
+        "tests/app/cli/test_words.py::test_no_time_is_wrong_usage",
+    ),
+    Bug(
         "empty-name-asked-for",
         "app/cli/words.py",
         "if not text:",

@@ -108,7 +108,7 @@ def test_a_file_of_no_authority_is_named(url: str, tmp_path: Path) -> None:
     for file in (broken, tmp_path / "nope"):
         runner = CliRunner(env={"METER_PEER_CA_FILE": str(file)})
         answer = runner.invoke(cli, ["list", "metrics", "--url", url])
-        assert answer.exit_code == 1
+        assert answer.exit_code == 2
         assert answer.stderr.startswith(f"Error: METER_PEER_CA_FILE {file} cannot be used")
 
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli.main import cli
+from app.cli.words import TIME
 
 Found = tuple[tuple[str, ...], click.Parameter]
 
@@ -30,7 +31,7 @@ def test_every_text_says_something_in_utf_8() -> None:
     texts = 0
     for path, parameter in parameters(cli):
         assert not isinstance(parameter.type, click.types.StringParamType), (path, parameter.name)
-        if parameter.type.name != "text":
+        if parameter.type.name not in ("text", "time"):
             continue
         texts += 1
         for wrong in ("", "\udcff\udcfe"):
@@ -67,6 +68,34 @@ def test_what_is_no_number_of_anything(words: list[str]) -> None:
     answer = CliRunner().invoke(cli, words)
     assert (answer.exit_code, answer.stdout) == (2, ""), answer.output
     assert "Invalid value for '--" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["explain", "s", "m", "--at"],
+        ["records", "--from"],
+        ["records", "--to"],
+        ["series", "s", "m", "--from"],
+        ["series", "s", "m", "--to"],
+        ["list", "events", "--since"],
+        ["list", "events", "--until"],
+        ["preview", "/dev/null", "--from"],
+        ["preview", "/dev/null", "--to"],
+        ["export", "events", "--from"],
+        ["export", "records", "--to"],
+    ],
+)
+@pytest.mark.parametrize("time", ["foo", "", "2026-13-01", "\udcff"])
+def test_no_time_is_wrong_usage(words: list[str], time: str) -> None:
+    answer = CliRunner().invoke(cli, [*words, time])
+    assert (answer.exit_code, answer.stdout) == (2, ""), answer.output
+    assert f"Invalid value for '{words[-1]}'" in answer.stderr
+
+
+@pytest.mark.parametrize("text", ["2026-10-01", "2026-10-01T00:00:00+02:00", "2026-10-01 12:00"])
+def test_times_are_handed_on_as_they_are(text: str) -> None:
+    assert TIME.convert(text, None, None) == text
 
 
 @pytest.mark.parametrize(
