@@ -5177,6 +5177,20 @@ BUGS = (
         "tests/app/cli/test_words.py::test_no_time_is_wrong_usage",
     ),
     Bug(
+        "export-begun-beyond-the-end",
+        "app/offline/export.py",
+        "if offset > end:",
+        "if False:",
+        "tests/app/cli/test_export.py::test_a_part_of_a_log_is_exported",
+    ),
+    Bug(
+        "copy-after-a-file-of-another-log",
+        "app/cli/export.py",
+        'partition: int = msgspec.field(name="_partition")',
+        'partition: int = msgspec.field(name="_partition", default=0)',
+        "tests/app/cli/test_export.py::test_another_file_is_no_earlier_export",
+    ),
+    Bug(
         "empty-name-asked-for",
         "app/cli/words.py",
         "if not text:",
