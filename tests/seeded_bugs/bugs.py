@@ -5191,6 +5191,13 @@ BUGS = (
         "tests/app/cli/test_export.py::test_another_file_is_no_earlier_export",
     ),
     Bug(
+        "interrupt-told-by-a-traceback",
+        "app/cli/entry.py",
+        "except KeyboardInterrupt:",
+        "except EOFError:",
+        "tests/app/cli/test_ending.py::test_ctrl_c_is_one_line_from_the_first_import_on",
+    ),
+    Bug(
         "empty-name-asked-for",
         "app/cli/words.py",
         "if not text:",

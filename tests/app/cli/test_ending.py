@@ -61,6 +61,30 @@ def test_whoever_reads_no_more_is_told_nothing(words: list[str], unbuffered: str
     assert (ended.returncode, ended.stderr) == (141, "")
 
 
+_INTERRUPTED_AT = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == %r:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+sys.argv[1:] = ["limits"]
+from app.cli.entry import meter
+meter()
+"""
+
+
+@pytest.mark.parametrize("module", ["click", "app.cli.main", "app.cli.limits", "ast"])
+def test_ctrl_c_is_one_line_from_the_first_import_on(module: str) -> None:
+    code = _INTERRUPTED_AT % module
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (130, "Interrupted.\n")
+
+
 def _write_to(path: Path) -> None:
     with path.open("wb", buffering=0) as file, named_in_failures(file):
         file.write(b"x")
