@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.cli.main import cli
+from app.cli.entry import meter
 
 if __name__ == "__main__":
-    cli()
+    meter()

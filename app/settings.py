@@ -44,7 +44,7 @@ SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"
 class ApiKey(BaseModel):
     """A key and the one organization it speaks for; `write` includes reading."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     organization_id: str = Field(min_length=1)
     key: SecretStr = Field(min_length=1)
@@ -145,14 +145,18 @@ def _redis_address(value: str | None) -> str | None:
     return url
 
 
-def _http_url(value: str | None) -> str | None:
-    """Refuse what no worker could be asked by."""
+def http_url(value: str | None) -> str | None:
+    """Refuse what no worker could be asked by. Raises ValueError."""
     if value is None:
         return None
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    has_place = parts.scheme in ("http", "https") and parts.hostname and port != 0
+    if not has_place or " " in value or not value.isprintable():
         raise ValueError(f"{value!r} is no http or https URL: write https://host:port")
-    _ = parts.port
     return value
 
 
@@ -199,6 +203,7 @@ class Settings(BaseSettings):
         frozen=True,
         populate_by_name=True,
         env_ignore_empty=True,
+        allow_inf_nan=False,
     )
 
     # The process.
@@ -393,7 +398,7 @@ class Settings(BaseSettings):
         default_factory=lambda values: not _is_production(values),
         description="The page shows every organization without a key. On locally, else off.",
     )
-    advertised_url: Annotated[str | None, AfterValidator(_http_url)] = Field(
+    advertised_url: Annotated[str | None, AfterValidator(http_url)] = Field(
         None, description="URL under which the other workers reach this one."
     )
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_parse_api_keys)] = Field(

@@ -6,7 +6,9 @@ import click
 
 from app.cli.contexts import Context, Contexts, config_file, read_contexts, write_contexts
 from app.cli.output import echo
+from app.cli.remote import require_http_url
 from app.cli.rows import Output, Rows, output_options
+from app.cli.words import TEXT
 
 
 @click.group()
@@ -37,7 +39,7 @@ def list_contexts(output: Output) -> None:
 
 
 @context.command()
-@click.argument("name", required=False)
+@click.argument("name", type=TEXT, required=False)
 def use(name: str | None) -> None:
     """Ask NAME from now on; without a name, this machine's worker again."""
     found = read_contexts()
@@ -48,8 +50,8 @@ def use(name: str | None) -> None:
 
 
 @context.command()
-@click.argument("name")
-@click.option("--url", required=True, help="Any worker.")
+@click.argument("name", type=TEXT)
+@click.option("--url", type=TEXT, required=True, help="Any worker.")
 @click.option(
     "--key-file",
     type=click.Path(dir_okay=False),
@@ -57,8 +59,7 @@ def use(name: str | None) -> None:
 )
 def add(name: str, url: str, key_file: str | None) -> None:
     """Name a worker, or change what a name means."""
-    if not url.startswith(("http://", "https://")):
-        raise click.BadParameter(f"{url!r} is no http or https URL", param_hint="--url")
+    require_http_url(url)
     found = read_contexts()
     write_contexts(Contexts(found.chosen, {**found.known, name: Context(url, key_file)}))
     echo(f"{name} is in {config_file()}. `meter context use {name}` asks it from now on.")

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import click
 import msgspec
 
+from app.cli.api_keys import key_of_file
 from app.cli.failures import NOT_THERE
 
 OPTION: Final = f"{__name__}.option"
@@ -26,10 +27,7 @@ class Context(NamedTuple):
         """Return the key; None: it is asked without one."""
         if self.key_file is None:
             return None
-        try:
-            return Path(self.key_file).expanduser().read_text("utf-8").strip()
-        except OSError as error:
-            raise click.ClickException(f"The key file cannot be read: {error}") from error
+        return key_of_file(Path(self.key_file).expanduser())
 
 
 class Contexts(NamedTuple):

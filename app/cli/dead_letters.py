@@ -16,6 +16,7 @@ from rich.table import Table
 from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Remote, operated, remote_options
 from app.cli.rows import Output, Rows, cell_text, output_options
+from app.cli.words import COUNT, TEXT
 
 Place = tuple[int, int]
 """Partition and offset of a dead letter."""
@@ -47,8 +48,10 @@ def dead_letters() -> None:
 
 
 @dead_letters.command("list", short_help="Print dead letters, newest first.")
-@click.option("--code", help="Only those refused for this reason, for example invalid_json.")
-@click.option("--limit", type=click.IntRange(1), default=1_000, show_default=True, help="At most.")
+@click.option(
+    "--code", type=TEXT, help="Only those refused for this reason, for example invalid_json."
+)
+@click.option("--limit", type=COUNT, default=1_000, show_default=True, help="At most.")
 @output_options()
 @remote_options
 def list_letters(
@@ -123,9 +126,11 @@ def letter_fields(found: Json) -> Rows:
 
 @dead_letters.command()
 @click.argument("places", nargs=-1, type=PlaceType())
-@click.option("--code", help="All refused for this reason, however many the topic keeps.")
+@click.option(
+    "--code", type=TEXT, help="All refused for this reason, however many the topic keeps."
+)
 @click.option("--all", "every", is_flag=True, help="All that the topic keeps.")
-@click.option("--before", help="Go on where a replay has stopped, as it said.")
+@click.option("--before", type=TEXT, help="Go on where a replay has stopped, as it said.")
 @output_options()
 @remote_options
 def replay(

@@ -13,6 +13,7 @@ from app.cli.failures import NO_VERDICT, NOT_THERE
 from app.cli.outcomes import verdicts
 from app.cli.output import echo, print_json
 from app.cli.remote import Json, Remote, remote, remote_options
+from app.cli.words import TEXT, WAIT_S
 
 _PATH = "/api/v1/events/corrections"
 
@@ -34,12 +35,13 @@ def _correction(subscription: str, transaction_id: str, operation: str, **more: 
 
 
 _CORRECTION_ID = click.option(
-    "--correction-id", help="Sent again under the same id, a correction changes nothing."
+    "--correction-id", type=TEXT, help="Sent again under the same id, a correction changes nothing."
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 _WAIT = click.option(
     "--wait",
     "wait_s",
+    type=WAIT_S,
     default=10.0,
     show_default=True,
     help="Seconds for the correction to be folded; 0: do not wait.",
@@ -48,8 +50,8 @@ _AGAIN_S: Final = 0.3
 
 
 @events.command()
-@click.argument("subscription")
-@click.argument("transaction_id")
+@click.argument("subscription", type=TEXT)
+@click.argument("transaction_id", type=TEXT)
 @_CORRECTION_ID
 @_WAIT
 @_JSON
@@ -72,9 +74,9 @@ def cancel(
 
 
 @events.command()
-@click.argument("subscription")
-@click.argument("transaction_id")
-@click.argument("event")
+@click.argument("subscription", type=TEXT)
+@click.argument("transaction_id", type=TEXT)
+@click.argument("event", type=TEXT)
 @_CORRECTION_ID
 @_WAIT
 @_JSON

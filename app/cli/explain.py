@@ -16,26 +16,31 @@ from app.cli.output import Terminal, echo
 from app.cli.remote import Json, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 from app.cli.usage import customer_of, pending_text
+from app.cli.words import COUNT, REVISION, TEXT, TIME
 from app.meter.evidence import Status
 from app.wire.answer_rows import EVENT_COLUMNS, EVENT_INSTANTS, event_rows, place_text
 
 
 @click.command()
-@click.argument("subscription")
-@click.argument("metric")
-@click.option("--customer", help="Its external_customer_id. Default: asked of the worker.")
-@click.option("--at", help="ISO 8601: the period that holds it; now by default.")
-@click.option("--charge", help="Only the charge of this code.")
-@click.option("--group", "groups", multiple=True, help="key=value: only groups with this value.")
+@click.argument("subscription", type=TEXT)
+@click.argument("metric", type=TEXT)
+@click.option(
+    "--customer", type=TEXT, help="Its external_customer_id. Default: asked of the worker."
+)
+@click.option("--at", type=TIME, help="ISO 8601: the period that holds it; now by default.")
+@click.option("--charge", type=TEXT, help="Only the charge of this code.")
+@click.option(
+    "--group", "groups", type=TEXT, multiple=True, help="key=value: only groups with this value."
+)
 @click.option(
     "--since-revision",
-    type=click.IntRange(min=0),
+    type=REVISION,
     help="Only events by which the figures differ from that revision.",
 )
 @click.option("--status", type=click.Choice(get_args(Status)), help="Only events of this status.")
-@click.option("--reason", help="Only events that are ignored for this reason.")
-@click.option("--page", type=click.IntRange(min=1), help="Page of the list of events.")
-@click.option("--per-page", default=100, show_default=True, help="Events on a page.")
+@click.option("--reason", type=TEXT, help="Only events that are ignored for this reason.")
+@click.option("--page", type=COUNT, help="Page of the list of events.")
+@click.option("--per-page", type=COUNT, default=100, show_default=True, help="Events on a page.")
 @output_options()
 @remote_options
 @no_verdict()

@@ -11,14 +11,16 @@ import click
 import msgspec
 
 from app.cli.brokers import reached, settings_of_the_log
-from app.cli.event_lines import EventsFile, InvalidEventsFile
+from app.cli.ending import named_in_failures
+from app.cli.event_lines import InvalidEventsFile
 from app.cli.fold import Instant
 from app.cli.output import lines_to
 from app.cli.rows import Form, Output, Rows, output_of
+from app.cli.words import TEXT
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.definitions.timeline import NEVER_MS
 from app.kafka.reading import driven
-from app.offline.export import Part, What, export
+from app.offline.export import NoSuchPlace, Part, What, export
 from app.offline.redaction import CannotRedact
 from app.wire.record_rows import COLUMNS, INSTANTS, row_of
 
@@ -73,7 +75,9 @@ class _FirstOffset(click.ParamType):
     help="Begin a partition at this offset, where the earlier export is not at hand. May be given "
     "for each.",
 )
-@click.option("--subscription", help="Only what has an event of this external_id; arrays whole.")
+@click.option(
+    "--subscription", type=TEXT, help="Only what has an event of this external_id; arrays whole."
+)
 @click.option("--from", "from_ms", type=Instant(), help="Only what was appended from here on.")
 @click.option("--to", "to_ms", type=Instant(), help="Only what was appended before.")
 @click.option(
@@ -110,15 +114,14 @@ def export_command(
     if isinstance(output, Output) and what != "records":
         raise click.UsageError("Rows are of records: events and definitions are lines.")
     settings = settings_of_the_log()
-    try:
-        since = {**_last_offsets(what, after), **dict(since_offset)}
-    except (InvalidDefinitionsFile, InvalidEventsFile) as error:
-        raise click.ClickException(str(error)) from error
+    since = {**_last_offsets(what, after), **dict(since_offset)}
     part = Part(since, from_ms, NEVER_MS if to_ms is None else to_ms, subscription)
     try:
         exported = export(settings, what, part, redact=redact)
         with reached(settings), asyncio.Runner() as runner, driven(runner, exported) as batches:
             _write(output, chain.from_iterable(batches))
+    except NoSuchPlace as error:
+        raise click.UsageError(f"{error} Is the earlier export of another log?") from error
     except CannotRedact as error:
         raise click.ClickException(f"{error}. Export it without --redact.") from error
 
@@ -129,20 +132,46 @@ def _write(output: IO[bytes] | Output, lines: Iterator[bytes]) -> None:
         output.print_rows(Rows(COLUMNS, rows, INSTANTS))
         return
     write = lines_to(output)
-    for line in lines:
-        write(line + b"\n")
+    with named_in_failures(output):
+        for line in lines:
+            write(line + b"\n")
+
+
+class _Event(msgspec.Struct):
+    """What each line of exported events says, and no definition does."""
+
+    partition: int = msgspec.field(name="_partition")
+    offset: int = msgspec.field(name="_offset")
 
 
 def _last_offsets(what: What, files: Sequence[IO[bytes]]) -> dict[int, int]:
-    """Return the greatest offset that earlier exports have, by partition."""
+    """Return the greatest offset that earlier exports have, by partition.
+
+    Raises:
+        BadParameter: a file is none of them. What comes after its last line is not what it lacks.
+    """
     last: dict[int, int] = {}
     for file in files:
-        if what == "definitions":
-            offsets = [record.offset for record in read_definitions(file)]
-            last[0] = max((*offsets, last.get(0, 0)))
-            continue
-        with EventsFile(file) as arrived:
-            for partition, lines in arrived.partitions(as_written=True):
-                for line in lines:
-                    last[partition] = max(line.offset, last.get(partition, 0))
+        try:
+            for partition, offset in _places(what, file):
+                last[partition] = max(offset, last.get(partition, 0))
+        except (InvalidDefinitionsFile, InvalidEventsFile) as error:
+            told = f"{file.name} is no export of {what}: {error}"
+            raise click.BadParameter(told, param_hint="--after") from error
     return last
+
+
+def _places(what: What, file: IO[bytes]) -> Iterator[tuple[int, int]]:
+    """Yield partition and offset of each line."""
+    if what == "definitions":
+        for record in read_definitions(file):
+            yield 0, record.offset
+        return
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            event = msgspec.json.decode(line, type=_Event)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise InvalidEventsFile(f"line {number}: {error}") from error
+        yield event.partition, event.offset

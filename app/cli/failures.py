@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from app.errors import StackError, TopicRefused
 from app.settings import Settings, environment_names
 
+WRONG_USAGE = 2
+"""Exit code: what is asked for, or a setting, is none."""
 DIFFERS = 1
 """Exit code: something differs, was refused or is missing."""
 NO_VERDICT = 3
@@ -20,15 +22,24 @@ NOT_THERE = 4
 """Exit code: nothing has that name."""
 
 
+class WrongSetting(click.ClickException):
+    """A variable holds something else than it should, or names a file that is of no use."""
+
+    exit_code = WRONG_USAGE
+
+
 @contextmanager
 def told_plainly() -> Iterator[None]:
-    """Turn failures that are no defects into click's `Error: …` with exit code 1."""
+    """Turn failures that are no defects into click's `Error: …`.
+
+    The exit code is 1, or 2 where a setting has a wrong value.
+    """
     try:
         yield
     except (StackError, TopicRefused) as error:
         raise click.ClickException(str(error)) from error
     except ValidationError as error:
-        raise click.ClickException(_wrong_settings(error)) from error
+        raise WrongSetting(_wrong_settings(error)) from error
 
 
 @contextmanager
@@ -47,7 +58,7 @@ def load_settings(**values: Any) -> Settings:
     """Return the environment's settings; `values` of the command line come before it.
 
     Raises:
-        click.ClickException: a variable holds something else than it should.
+        WrongSetting: a variable holds something else than it should.
     """
     with told_plainly():
         return Settings(**values)

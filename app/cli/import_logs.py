@@ -50,8 +50,10 @@ def import_logs(definitions: IO[bytes], events: IO[bytes], into_empty: bool, go_
             defined = list(_definitions(definitions))
             logs = dict(_by_partition(arrived))
             written = asyncio.run(_import(settings, defined, logs, go_on))
-    except (InvalidDefinitionsFile, InvalidEventsFile) as error:
-        raise click.ClickException(str(error)) from error
+    except InvalidDefinitionsFile as error:
+        raise click.ClickException(f"{definitions.name}: {error}") from error
+    except InvalidEventsFile as error:
+        raise click.ClickException(f"{events.name}: {error}") from error
     told = ", ".join(f"{count:,} records of {name}" for name, count in written.items())
     further = "Import what was exported after it with --go-on, or start the workers"
     echo(f"{told} are written. {further}, then run `meter verify`.")

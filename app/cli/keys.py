@@ -7,6 +7,7 @@ import click
 from app.api.http.keys import EVERY_ORGANIZATION, KeyAccess, new_key
 from app.cli.failures import told_plainly
 from app.cli.output import echo
+from app.cli.words import TEXT
 
 
 @click.group()
@@ -15,9 +16,14 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--name", required=True, help="Says in the log of definitions who changed them.")
 @click.option(
-    "--organization", required=True, help="The organization's id; * for an operator of all."
+    "--name", type=TEXT, required=True, help="Says in the log of definitions who changed them."
+)
+@click.option(
+    "--organization",
+    type=TEXT,
+    required=True,
+    help="The organization's id; * for an operator of all.",
 )
 @click.option(
     "--access",

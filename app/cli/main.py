@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import click
 
+from app.cli.ending import told_at_the_end
+
 
 class _Place(NamedTuple):
     """Where a command is, the extra that installs what it needs, and the line that lists it."""
@@ -72,8 +74,6 @@ _COMMANDS: Final = {
 }
 
 
-_INTERRUPTED: Final = 130
-"""Exit code after Ctrl-C, as shells have it."""
 _OURS: Final = frozenset({(__package__ or "").partition(".")[0], "agents", "tables"})
 
 
@@ -123,20 +123,27 @@ class _Commands(click.Group):
                 error.message += f" Did you mean {near[0]!r}?"
             raise
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Read the words before the command, of which some print and end."""
+        with told_at_the_end():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run one; what it fails with may name what others have named."""
-        try:
-            return super().invoke(ctx)
-        except click.ClickException as error:
-            from app.cli.output import shown
+        with told_at_the_end():
+            try:
+                return super().invoke(ctx)
+            except click.ClickException as error:
+                from app.cli.output import shown
 
-            error.message = shown(error.message)
-            raise
-        except KeyboardInterrupt:
-            from app.cli.output import echo
-
-            echo("Interrupted.", err=True)
-            ctx.exit(_INTERRUPTED)
+                error.message = shown(error.message)
+                raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List them without importing any."""

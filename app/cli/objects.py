@@ -13,6 +13,7 @@ from app.cli.listed_events import EVENTS, listed_events
 from app.cli.output import echo
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote, remote_options, segment
 from app.cli.rows import Output, Rows, cell_text, output_options
+from app.cli.words import TEXT, TIME
 
 _PER_PAGE: Final = 1_000
 
@@ -170,16 +171,18 @@ _DELETED: Final = [kind.one for kind in KINDS.values() if kind.is_deleted]
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(list(KINDS)))
-@click.option("--customer", help="Subscriptions of this external_customer_id.")
-@click.option("--plan", help="Subscriptions on the plan of this code.")
+@click.option("--customer", type=TEXT, help="Subscriptions of this external_customer_id.")
+@click.option("--plan", type=TEXT, help="Subscriptions on the plan of this code.")
 @click.option(
-    "--status", help="Subscriptions: pending, active (the default), terminated or canceled."
+    "--status",
+    type=TEXT,
+    help="Subscriptions: pending, active (the default), terminated or canceled.",
 )
-@click.option("--subscription", help="Events of this external_subscription_id.")
-@click.option("--code", help="Events, dead letters or what is not counted of this code.")
-@click.option("--reason", help="What is not counted for this reason.")
-@click.option("--since", help="ISO 8601: events from then on.")
-@click.option("--until", help="ISO 8601: events until then.")
+@click.option("--subscription", type=TEXT, help="Events of this external_subscription_id.")
+@click.option("--code", type=TEXT, help="Events, dead letters or what is not counted of this code.")
+@click.option("--reason", type=TEXT, help="What is not counted for this reason.")
+@click.option("--since", type=TIME, help="ISO 8601: events from then on.")
+@click.option("--until", type=TIME, help="ISO 8601: events until then.")
 @output_options()
 @remote_options
 def list_objects(
@@ -208,7 +211,7 @@ def list_objects(
 
 @click.command("get")
 @click.argument("kind", type=click.Choice(list(_ONES)))
-@click.argument("identity", metavar="ID")
+@click.argument("identity", type=TEXT, metavar="ID")
 @output_options()
 @remote_options
 def get_object(kind: str, identity: str, output: Output, url: str | None, key: str | None) -> None:
@@ -226,7 +229,7 @@ def get_object(kind: str, identity: str, output: Output, url: str | None, key: s
 
 @click.command("delete")
 @click.argument("kind", type=click.Choice(_DELETED))
-@click.argument("identity", metavar="ID")
+@click.argument("identity", type=TEXT, metavar="ID")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before.")
 @output_options()
 @remote_options

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from errno import EPIPE
 from typing import IO, Any, Final
 
 import click
@@ -58,6 +59,10 @@ class Terminal(Console):
     def print(self, *objects: Any, **more: Any) -> None:
         """Draw them, without what others would have a terminal do."""
         super().print(*map(Drawn, objects), **more)
+
+    def on_broken_pipe(self) -> None:
+        """Let the command end as any other that nobody reads."""
+        raise BrokenPipeError(EPIPE, "Nobody reads it")
 
 
 def lines_to(output: IO[bytes]) -> Callable[[bytes], object]:

@@ -17,6 +17,7 @@ from app.cli.every_worker import Access, EveryWorker, Unproved
 from app.cli.output import echo, print_json
 from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
 from app.cli.rows import Output, Rows
+from app.cli.words import TIME
 from app.meter.evidence import FigureTexts, PreviewedCell, PreviewReport
 
 _ROOTS = {"billable_metric": "billable_metrics", "plan": "plans"}
@@ -54,8 +55,8 @@ class Range:
 
 @click.command()
 @click.argument("changes", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option("--from", "from_", metavar="TIME", help="ISO 8601: published periods from here on.")
-@click.option("--to", metavar="TIME", help="ISO 8601: published periods that start before it.")
+@click.option("--from", "from_", type=TIME, help="ISO 8601: published periods from here on.")
+@click.option("--to", type=TIME, help="ISO 8601: published periods that start before it.")
 @click.option("--apply", "applies", is_flag=True, help="Make the change afterwards.")
 @click.option("--history", is_flag=True, help="With --apply: revise published periods as well.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before --apply.")

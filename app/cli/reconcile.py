@@ -17,12 +17,18 @@ from app.cli.outcomes import COUNTED, Outcome, batches, outcome_of, told, verdic
 from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Remote, remote, remote_options
 from app.cli.rows import Output, Rows, cell_text, output_options
+from app.cli.words import TEXT
 
 
 @click.command()
 @click.argument("file", type=click.File("rb"))
 @click.option(
-    "--map", "columns", multiple=True, callback=mapping, help="FIELD=COLUMN,…: as `meter send`."
+    "--map",
+    "columns",
+    type=TEXT,
+    multiple=True,
+    callback=mapping,
+    help="FIELD=COLUMN,…: as `meter send`.",
 )
 @click.option("--extra", is_flag=True, help="Also list what the worker has and FILE has not.")
 @output_options()

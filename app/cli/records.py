@@ -12,6 +12,7 @@ from app.cli.names import require_known
 from app.cli.output import lines_to
 from app.cli.remote import Remote, remote, remote_options
 from app.cli.rows import Output, Rows, output_options
+from app.cli.words import TEXT, TIME
 from app.wire.record_rows import COLUMNS, INSTANTS, row_of
 
 _PER_PAGE = 1_000
@@ -37,14 +38,19 @@ class _Page(msgspec.Struct):
 
 
 @click.command()
-@click.argument("subscription", required=False)
-@click.option("--customer", help="Only of this external_customer_id.")
-@click.option("--metric", help="Only of the metric of this code.")
-@click.option("--type", "kind", help="Only records of this type, for example usage.revised.")
+@click.argument("subscription", type=TEXT, required=False)
+@click.option("--customer", type=TEXT, help="Only of this external_customer_id.")
+@click.option("--metric", type=TEXT, help="Only of the metric of this code.")
 @click.option(
-    "--from", "since", help="Only of periods that end at or after it; a date is local to them."
+    "--type", "kind", type=TEXT, help="Only records of this type, for example usage.revised."
 )
-@click.option("--to", "until", help="Only of periods that begin before it.")
+@click.option(
+    "--from",
+    "since",
+    type=TIME,
+    help="Only of periods that end at or after it; a date is local to them.",
+)
+@click.option("--to", "until", type=TIME, help="Only of periods that begin before it.")
 @click.option(
     "--all-revisions", is_flag=True, help="All that was ever published, with completions."
 )

@@ -20,10 +20,12 @@ import click
 import msgspec
 
 from app.cli import contexts
-from app.cli.failures import NO_VERDICT, NOT_THERE, load_settings, told_plainly
+from app.cli.api_keys import KEY, checked_key, key_of_file
+from app.cli.failures import NO_VERDICT, NOT_THERE, WrongSetting, load_settings
 from app.cli.output import echo
-from app.credentials import trusting_too
-from app.settings import HOST, Settings
+from app.cli.words import TEXT
+from app.credentials import FileRefused, trusting_too
+from app.settings import HOST, ApiKey, Settings, http_url
 
 Json = dict[str, Any]
 Asked = str | int | Sequence[str] | None
@@ -65,8 +67,7 @@ class Remote:
     """One worker's HTTP interface; any worker answers for all."""
 
     def __init__(self, url: str, key: str | None) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise click.BadParameter(f"{url!r} is no http or https URL", param_hint="--url")
+        require_http_url(url)
         self.url = url.rstrip("/")
         self.key = key
         self._tls = trusted() if url.startswith("https://") else None
@@ -247,6 +248,7 @@ def remote_options(command: Command) -> Command:
         ),
         click.option(
             "--context",
+            type=TEXT,
             envvar="METER_CONTEXT",
             expose_value=False,
             is_eager=True,
@@ -255,6 +257,7 @@ def remote_options(command: Command) -> Command:
         ),
         click.option(
             "--key",
+            type=KEY,
             envvar="METER_API_KEY",
             callback=_warn_of_key,
             help="API key; every user of this machine sees it here. Better: METER_API_KEY or "
@@ -262,6 +265,7 @@ def remote_options(command: Command) -> Command:
         ),
         click.option(
             "--url",
+            type=TEXT,
             envvar="METER_URL",
             help="Any worker. Default: METER_URL, else the context's, else this machine's at "
             "METER_HTTP_PORT.",
@@ -273,8 +277,7 @@ def remote_options(command: Command) -> Command:
 
 def _key_of_file(context: click.Context, _: click.Parameter, path: str | None) -> None:
     if path is not None:
-        with click.open_file(path) as file:
-            context.default_map = {**(context.default_map or {}), "key": file.read().strip()}
+        context.default_map = {**(context.default_map or {}), "key": key_of_file(path)}
 
 
 def _note_context(context: click.Context, _: click.Parameter, name: str | None) -> None:
@@ -299,7 +302,7 @@ def remote(url: str | None, key: str | None) -> Remote:
     if named is not None:
         return Remote(named.url, key or named.key())
     settings = local_settings()
-    first = settings.api_keys[0].key.get_secret_value() if settings.api_keys else None
+    first = key_of_settings(settings.api_keys[0]) if settings.api_keys else None
     return Remote(url or _worker_url(settings), key or first)
 
 
@@ -319,12 +322,25 @@ def local_settings(**values: Any) -> Settings:
     return load_settings(**profile, **values)
 
 
+def key_of_settings(known: ApiKey) -> str:
+    """Return the key of an entry of METER_API_KEYS. Raises `BadParameter`."""
+    return checked_key(known.key.get_secret_value(), "METER_API_KEYS")
+
+
 def segment(text: str) -> str:
     """Return the text as one segment of a path."""
     return quote(text, safe="")
 
 
 _AUTHORITY = "METER_PEER_CA_FILE"
+
+
+def require_http_url(url: str) -> None:
+    """Refuse what no worker could be asked by."""
+    try:
+        http_url(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--url") from error
 
 
 def trusted() -> SSLContext | None:
@@ -335,9 +351,11 @@ def trusted() -> SSLContext | None:
     file = os.environ.get(_AUTHORITY)
     if not file:
         return None
-    with told_plainly():
+    try:
         # A proxy in front of the workers may have a certificate of the world's.
         return trusting_too(_AUTHORITY.removesuffix("_CA_FILE"), Path(file))
+    except FileRefused as error:
+        raise WrongSetting(str(error)) from error
 
 
 def _worker_url(settings: Settings) -> str:

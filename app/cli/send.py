@@ -13,10 +13,12 @@ from typing import IO, Any, Final
 import click
 import msgspec
 
+from app.cli.ending import named_in_failures
 from app.cli.event_rows import Row, as_sent, mapping, named, read_rows
 from app.cli.outcomes import COUNTED, Outcome, batches, outcome_of, told, verdicts
 from app.cli.output import echo, print_json
 from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options
+from app.cli.words import TEXT, WAIT_S
 
 _AGAIN_S: Final = 0.3
 _TAKEN: Final = "value_already_exist"
@@ -31,12 +33,18 @@ _WELL: Final = frozenset((COUNTED, "duplicate"))
 @click.option(
     "--map",
     "columns",
+    type=TEXT,
     multiple=True,
     callback=mapping,
     help="FIELD=COLUMN,…: for example timestamp=ts,properties.gb=size.",
 )
 @click.option(
-    "--wait", "wait_s", default=10.0, show_default=True, help="Seconds for events to be folded."
+    "--wait",
+    "wait_s",
+    type=WAIT_S,
+    default=10.0,
+    show_default=True,
+    help="Seconds for events to be folded.",
 )
 @click.option(
     "--report", type=click.File("wb"), help="Write what does not count there, as JSON lines."
@@ -74,7 +82,8 @@ def send(
             for outcome in _sent(worker, post, batch, wait_s):
                 counts[outcome.outcome, outcome.reason] += 1
                 if report is not None and outcome.outcome not in _WELL:
-                    report.write(msgspec.json.encode(outcome.as_json()) + b"\n")
+                    with named_in_failures(report):
+                        report.write(msgspec.json.encode(outcome.as_json()) + b"\n")
     if as_json:
         print_json({"sent": sent, "outcomes": _nested(counts)})
     else:

@@ -8,13 +8,16 @@ from app.cli.names import require_known
 from app.cli.remote import remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 from app.cli.usage import customer_of
+from app.cli.words import TEXT, TIME
 from app.wire.answer_rows import SERIES_COLUMNS, SERIES_INSTANTS, series_rows
 
 
 @click.command()
-@click.argument("subscription")
-@click.argument("metric")
-@click.option("--customer", help="Its external_customer_id. Default: asked of the worker.")
+@click.argument("subscription", type=TEXT)
+@click.argument("metric", type=TEXT)
+@click.option(
+    "--customer", type=TEXT, help="Its external_customer_id. Default: asked of the worker."
+)
 @click.option(
     "--window",
     type=click.Choice(["minute", "hour", "day", "month"]),
@@ -22,9 +25,9 @@ from app.wire.answer_rows import SERIES_COLUMNS, SERIES_INSTANTS, series_rows
     show_default=True,
     help="Length of a window.",
 )
-@click.option("--timezone", help="IANA name; the customer's by default.")
-@click.option("--from", "since", help="ISO 8601, within the first window.")
-@click.option("--to", "until", help="ISO 8601, exclusive; now by default.")
+@click.option("--timezone", type=TEXT, help="IANA name; the customer's by default.")
+@click.option("--from", "since", type=TIME, help="ISO 8601, within the first window.")
+@click.option("--to", "until", type=TIME, help="ISO 8601, exclusive; now by default.")
 @output_options()
 @remote_options
 def series(

@@ -10,9 +10,11 @@ from rich.table import Table
 
 from app.api.events.set_aside import LONGEST_REASON, shown
 from app.cli.brokers import reached, settings_of_the_log
+from app.cli.failures import NOT_THERE
 from app.cli.output import Terminal, echo, print_json
 from app.cli.rows import Output, Rows, cell_text, output_options
 from app.cli.settings_apply import definitions_of
+from app.cli.words import TEXT
 from app.definitions import commands
 from app.definitions.model import SetAside
 from app.definitions.state import Definitions
@@ -28,6 +30,12 @@ from app.wire.refusals import RefusalCode
 
 Place = tuple[int, int, int]
 """Partition, first and last offset."""
+
+
+class _Unknown(click.ClickException):
+    """Nothing is set aside under the name."""
+
+    exit_code = NOT_THERE
 
 
 class RangeType(click.ParamType):
@@ -72,7 +80,7 @@ def list_set_aside(output: Output) -> None:
 
 @set_aside.command(short_help="Set aside records that are not folded yet.")
 @click.argument("place", type=RangeType())
-@click.option("--reason", required=True, help="What whoever lists it should know.")
+@click.option("--reason", type=TEXT, required=True, help="What whoever lists it should know.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array of what was appended.")
 def add(place: Place, reason: str, as_json: bool) -> None:
     """Set aside the records of PARTITION:FROM-TO, which may be deleted already.
@@ -98,16 +106,23 @@ def add(place: Place, reason: str, as_json: bool) -> None:
 
 
 @set_aside.command(short_help="Append what is set aside anew.")
-@click.argument("identity", metavar="ID")
+@click.argument("identity", type=TEXT, metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object of what became of it.")
 def lift(identity: str, as_json: bool) -> None:
-    """Append the records that ID sets aside anew, admitted even if too late, and unlist it."""
+    """Append the records that ID sets aside anew, admitted even if too late, and unlist it.
+
+    Exit status: 4 when nothing is set aside as ID.
+    """
     settings = settings_of_the_log()
     definitions = _definitions(settings)
     listed = definitions.set_asides.listed()
     one = next((each for each in listed if each.id == identity), None)
     if one is None:
-        raise click.ClickException(f"Nothing is set aside as {identity}: `meter set-aside list`.")
+        unknown = click.ClickException(
+            f"Nothing is set aside as {identity}: `meter set-aside list`."
+        )
+        unknown.exit_code = NOT_THERE
+        raise unknown
     with reached(settings):
         appended = asyncio.run(_lift(settings, definitions, one))
     if as_json:

@@ -15,9 +15,11 @@ import msgspec
 
 from app.billing_periods.instants import parse_iso8601_ms
 from app.billing_periods.timezones import tzdata_version
+from app.cli.ending import named_in_failures
 from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.failures import DIFFERS, NO_VERDICT, NOT_THERE
 from app.cli.output import echo
+from app.cli.words import TEXT
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.offline.arrival_log import ArrivalsOnDisk
 from app.offline.fold import DefinitionLine, OfflineMeter
@@ -49,11 +51,13 @@ def statement() -> None:
 
 
 @statement.command()
-@click.argument("subscription")
-@click.argument("metric")
-@click.option("--period", required=True, help="Month or day on which it begins, as 2026-10.")
-@click.option("--charge", help="Only the charge of this code.")
-@click.option("--organization", help="Default: the default organization.")
+@click.argument("subscription", type=TEXT)
+@click.argument("metric", type=TEXT)
+@click.option(
+    "--period", type=TEXT, required=True, help="Month or day on which it begins, as 2026-10."
+)
+@click.option("--charge", type=TEXT, help="Only the charge of this code.")
+@click.option("--organization", type=TEXT, help="Default: the default organization.")
 @click.option("-o", "--output", required=True, type=click.File("wb", lazy=True), help="FILE.zip.")
 def make(
     subscription: str,
@@ -82,7 +86,8 @@ def make(
         told = click.ClickException(str(error))
         told.exit_code = NOT_THERE
         raise told from error
-    output.write(content)
+    with named_in_failures(output):
+        output.write(content)
     echo(f"{output.name}: {len(content):,} bytes, SHA-256 {sha256(content).hexdigest()}", err=True)
 
 

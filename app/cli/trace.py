@@ -11,13 +11,14 @@ import click
 from app.cli.output import echo
 from app.cli.remote import Json, RequestRefused, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
+from app.cli.words import TEXT
 from app.wire.answer_rows import place_text
 from app.wire.record_rows import pairs_text
 
 
 @click.command()
-@click.argument("subscription")
-@click.argument("transaction_id")
+@click.argument("subscription", type=TEXT)
+@click.argument("transaction_id", type=TEXT)
 @output_options()
 @remote_options
 def trace(

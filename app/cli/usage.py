@@ -15,14 +15,17 @@ from app.cli.names import require_known
 from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
+from app.cli.words import TEXT
 from app.wire.answer_rows import USAGE_COLUMNS, USAGE_INSTANTS, usage_rows
 
 PER_PAGE = 100
 
 
 @click.command()
-@click.argument("subscription")
-@click.option("--customer", help="Its external_customer_id. Default: asked of the worker.")
+@click.argument("subscription", type=TEXT)
+@click.option(
+    "--customer", type=TEXT, help="Its external_customer_id. Default: asked of the worker."
+)
 @click.option("--past", is_flag=True, help="The ended periods, newest first, not the running one.")
 @output_options()
 @remote_options

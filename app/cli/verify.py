@@ -16,7 +16,8 @@ from app.cli.every_worker import Access, EveryWorker, Unproved
 from app.cli.failures import NO_VERDICT, no_verdict
 from app.cli.names import require_known
 from app.cli.output import echo, print_json
-from app.cli.remote import local_settings, remote, remote_options
+from app.cli.remote import key_of_settings, local_settings, remote, remote_options
+from app.cli.words import TEXT
 from app.meter.evidence import Difference, VerifyReport
 from app.settings import ApiKey
 
@@ -64,7 +65,7 @@ class _Outcome:
 
 
 @click.command()
-@click.option("--subscription", help="Only this external_subscription_id.")
+@click.option("--subscription", type=TEXT, help="Only this external_subscription_id.")
 @click.option("--repair", is_flag=True, help="Refold from the raw topic whatever differs.")
 @click.option(
     "--figures-only",
@@ -120,7 +121,7 @@ def _accesses(url: str | None, key: str | None) -> list[Access]:
         by_organization.setdefault(known.organization_id, known)
     if not by_organization:
         raise Unproved("There is no API key to ask with: set --key or METER_API_KEYS")
-    return [Access(reached, known.key.get_secret_value()) for known in by_organization.values()]
+    return [Access(reached, key_of_settings(known)) for known in by_organization.values()]
 
 
 def _as_json(outcome: _Outcome, *, figures_only: bool) -> dict[str, Any]:

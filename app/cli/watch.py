@@ -16,18 +16,19 @@ from rich.text import Text
 
 from app.cli.output import Drawn, Terminal, echo
 from app.cli.remote import Json, Remote, operated, remote_options
+from app.cli.words import PACE_S, TEXT
 
 
 @click.command()
-@click.option("--every", "every_s", type=click.FloatRange(min=0.1), default=2.0, show_default=True)
-@click.option("--search", default="", help="Only usage of this subscription, customer or metric.")
+@click.option("--every", "every_s", type=PACE_S, default=2.0, show_default=True)
+@click.option("--search", type=TEXT, help="Only usage of this subscription, customer or metric.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=10, show_default=True)
 @click.option("--once", is_flag=True, help="Print the figures of this moment and end.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON a look.")
 @remote_options
 def watch(
     every_s: float,
-    search: str,
+    search: str | None,
     limit: int,
     once: bool,
     as_json: bool,
@@ -59,12 +60,14 @@ def watch(
         echo(err=True)
 
 
-def look(worker: Remote, search: str, limit: int) -> Json:
+def look(worker: Remote, search: str | None, limit: int) -> Json:
     """Return what the page would show now."""
     return worker.get("/api/page/overview", search=search, limit=limit)
 
 
-def _show(worker: Remote, overview: Json, search: str, limit: int, every_s: float) -> NoReturn:
+def _show(
+    worker: Remote, overview: Json, search: str | None, limit: int, every_s: float
+) -> NoReturn:
     with Live(Drawn(overview_tables(overview)), auto_refresh=False) as live:
         while True:
             time.sleep(every_s)

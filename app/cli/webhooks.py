@@ -14,6 +14,7 @@ from app.cli.brokers import reached, settings_of_the_log
 from app.cli.failures import load_settings, told_plainly
 from app.cli.interrupts import ended_by_signals
 from app.cli.output import Terminal, echo, print_json
+from app.cli.words import COUNT
 from app.clock import SystemClock
 from app.local_servers.ports import require_free, require_own_address
 from app.log import configure
@@ -69,7 +70,7 @@ async def _run(settings: Settings, events_errors: bool) -> None:
 
 
 @webhooks.command()
-@click.option("--most", default=_LISTED, show_default=True, help="So many, the newest.")
+@click.option("--most", type=COUNT, default=_LISTED, show_default=True, help="So many, the newest.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array instead of a table.")
 def failed(most: int, as_json: bool) -> None:
     """List what the process of this state directory gave up, newest first."""

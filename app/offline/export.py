@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 
@@ -24,7 +24,7 @@ from app.definitions.log import apply_settings
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.kafka.lenient_fetch import limit_after
-from app.kafka.log_readers import LogRecord, bounds, first_since, scan, whole
+from app.kafka.log_readers import LogRecord, bounds, bounds_of, first_since, scan, whole
 from app.kafka.names import TopicPartition
 from app.kafka.reading import reading
 from app.kafka.topics import METER_DEFINITIONS, partition_count
@@ -63,6 +63,10 @@ class Part(NamedTuple):
 ALL: Final = Part()
 
 
+class NoSuchPlace(ValueError):
+    """An export would begin where the log has nothing; the message says where that is."""
+
+
 @reading
 async def export(
     settings: Settings,
@@ -80,11 +84,15 @@ async def export(
     Raises:
         TopicRefused: the log is not there.
         CannotRedact: a record cannot lose what no metric reads.
+        NoSuchPlace: `part` begins where the log has nothing. Nothing is yielded then.
     """
     read: frozenset[str] = frozenset()
     if what == "events":
         read = await _learn(settings, names=redact)
-    for tp in await _partitions(settings, what):
+    partitions = await _partitions(settings, what)
+    if part.since:
+        await _require_places(settings, partitions, part.since)
+    for tp in partitions:
         start, end = await bounds(settings, tp)
         begin = max(start, part.since.get(tp.partition, start))
         if part.from_ms is not None:
@@ -99,6 +107,23 @@ async def export(
                 lines = [_LINES[what](tp.partition, record) for record in held]
                 if told := [line for line in lines if line is not None]:
                     yield told
+
+
+async def _require_places(
+    settings: Settings, partitions: Sequence[TopicPartition], since: Mapping[int, int]
+) -> None:
+    """Refuse partitions that are not there, and offsets beyond the end: a copy would have a hole.
+
+    Raises `NoSuchPlace`.
+    """
+    topic, count = partitions[0].topic, len(partitions)
+    ends = await bounds_of(settings, [tp for tp in partitions if tp.partition in since])
+    for number, offset in sorted(since.items()):
+        if number >= count:
+            raise NoSuchPlace(f"{topic} has {count} partitions, and none is {number}.")
+        _, end = ends[TopicPartition(topic, number)]
+        if offset > end:
+            raise NoSuchPlace(f"Partition {number} of {topic} ends at {end}, before {offset}.")
 
 
 async def _learn(settings: Settings, *, names: bool) -> frozenset[str]:

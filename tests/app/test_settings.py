@@ -139,6 +139,9 @@ def test_api_keys_that_are_none(monkeypatch: pytest.MonkeyPatch, text: str) -> N
         ({"revise_every_s": 36 * 10**10}, "less than or equal to 3153600000"),
         ({"close_grid_s": 10**12}, "less than or equal to 3153600000"),
         ({"max_groups": 50_001}, "less than or equal to 50000"),
+        ({"flush_interval_s": "inf"}, "finite number"),
+        ({"refold_share": "nan"}, "finite number"),
+        ({"group_session_timeout_s": "nan"}, "finite number"),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
 )
@@ -181,7 +184,19 @@ def test_urls_of_a_redis_stay_as_they_are(url: str) -> None:
     assert Settings(redis_url=url).redis_url == url
 
 
-@pytest.mark.parametrize("url", ["foo", "ftp://h", "http://", "https://:8080", "http://h:x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "foo",
+        "ftp://h",
+        "http://",
+        "https://:8080",
+        "http://h:x",
+        "http://h:0",
+        "http://h\n",
+        "http://h h",
+    ],
+)
 def test_a_url_that_no_worker_has(url: str) -> None:
     with pytest.raises(ValidationError, match="advertised_url"):
         Settings(advertised_url=url)

@@ -195,7 +195,7 @@ def test_the_wheel_holds_the_product_and_nothing_else(installed: Installed) -> N
     expected = ("py.typed", "page/static/page.js", "page/static/vendor/htmx.min.js", "__main__.py")
     assert {f"meterstream/{name}" for name in expected} <= set(names)
     assert not [name for name in names if "__pycache__" in name or "/tests/" in name]
-    assert scripts == b"[console_scripts]\nmeter = meterstream.cli.main:cli\n"
+    assert scripts == b"[console_scripts]\nmeter = meterstream.cli.entry:meter\n"
 
 
 def test_the_same_tree_gives_the_same_bytes(
@@ -224,7 +224,7 @@ def test_an_editable_install_leads_to_the_tree(
     with zipfile.ZipFile(tmp_path / backend.build_editable(str(tmp_path))) as wheel:
         assert wheel.read("meterstream.pth").decode() == f"{ROOT}\n"
         scripts = wheel.read(f"meterstream-{PROJECT['version']}.dist-info/entry_points.txt")
-    assert scripts == b"[console_scripts]\nmeter = app.cli.main:cli\n"
+    assert scripts == b"[console_scripts]\nmeter = app.cli.entry:meter\n"
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,10 @@ _EXIT_CODES: Final = """`meter COMMAND --help` prints the same. Exit codes:
 | 0 | done, or equal |
 | 1 | something differs, was refused or is missing |
 | 2 | wrong usage |
-| 3 | it could not be found out |
+| 3 | it could not be found out, read or written |
 | 4 | nothing has that name |
 | 130 | interrupted |
+| 141 | nobody reads what it prints any more, as in `meter … \\| head` |
 """
 _OF_THIS_MACHINE: Final = frozenset({"meter_build_info"})
 """Metrics whose labels say where they were read."""

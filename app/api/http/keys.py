@@ -42,7 +42,7 @@ class KeysRefused(StackError):
 class Key(BaseModel):
     """One key: its digest, its organization and its rights."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(min_length=1, max_length=255)
     """Name of the key; the log of definitions keeps it with each change."""

@@ -18,8 +18,9 @@ from rich.table import Table
 from app.cli.brokers import require_profile, settings_of_the_log
 from app.cli.doctor import brokers, environment, host, redis, worker
 from app.cli.doctor.finding import Finding, complete, exit_code
-from app.cli.output import Terminal, echo, print_json
+from app.cli.output import Terminal, echo
 from app.cli.remote import remote, remote_options
+from app.cli.rows import Output, Rows, output_options
 from app.settings import HOST, Settings
 
 CHECKS = (
@@ -33,14 +34,14 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "magenta"
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object with every finding.")
 @click.option(
     "--bundle",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write FILE.zip for whoever helps: findings, settings without secrets, metrics.",
 )
+@output_options()
 @remote_options
-def doctor(as_json: bool, bundle: Path | None, url: str | None, key: str | None) -> None:
+def doctor(output: Output, bundle: Path | None, url: str | None, key: str | None) -> None:
     """Check settings, Kafka, topics, group, producers, Redis, this machine and a running worker.
 
     Each check prints what was found and what mends it; one that nobody could make is unknown.
@@ -70,12 +71,15 @@ def doctor(as_json: bool, bundle: Path | None, url: str | None, key: str | None)
     findings = complete(findings, CHECKS)
     if bundle is not None:
         _write(bundle, settings, findings, metrics)
-    if as_json:
-        print_json({"findings": [finding._asdict() for finding in findings]})
-    else:
-        _print(findings)
-        if bundle is not None:
-            echo(f"Written to {bundle}.")
+    output.show(
+        lambda: {"findings": [finding._asdict() for finding in findings]},
+        lambda: Rows(Finding._fields, findings),
+        lambda: _draw(findings),
+    )
+    if output.form not in ("table", "json"):
+        echo(_summary(findings), err=True)
+    if bundle is not None and not output.is_json:
+        echo(f"Written to {bundle}.", err=True)
     sys.exit(exit_code(findings))
 
 
@@ -89,7 +93,7 @@ async def _findings(settings: Settings) -> list[Finding]:
     return findings
 
 
-def _print(findings: list[Finding]) -> None:
+def _draw(findings: list[Finding]) -> None:
     table = Table()
     for name in ("Area", "Check", "", "Found", "What mends it"):
         # The name of a setting is never cut short.
@@ -99,8 +103,12 @@ def _print(findings: list[Finding]) -> None:
         area, check, outcome, found, mend = map(escape, finding)
         table.add_row(area, check, f"[{colour}]{outcome}[/]", found, mend)
     Terminal().print(table)
+    echo(_summary(findings))
+
+
+def _summary(findings: list[Finding]) -> str:
     counts = {name: sum(f.outcome == name for f in findings) for name in _COLOURS}
-    echo(", ".join(f"{count} {name}" for name, count in counts.items() if count))
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
 def _write(bundle: Path, settings: Settings, findings: list[Finding], metrics: str) -> None:

@@ -216,13 +216,6 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def key_of(path: str) -> str:
-    """Return the key that a file holds."""
-    with click.open_file(path) as file:
-        text: str = file.read()
-    return text.strip()
-
-
 def lago_key_option(command: Command) -> Command:
     """Add `--lago-key-file`, given to the command as `lago_key_file`."""
     return click.option(

@@ -14,14 +14,16 @@ from typing import Final, cast, get_args
 import click
 import msgspec
 
+from app.cli.api_keys import key_of_file
 from app.cli.failures import DIFFERS, NO_VERDICT
-from app.cli.lago.client import Here, Lago, key_of, lago_key_option, progress
+from app.cli.lago.client import Here, Lago, lago_key_option, progress
 from app.cli.lago.comparing import Comparing, Outcome
 from app.cli.lago.deviations import DEVIATIONS
 from app.cli.lago.telling import Accepted, is_known, objects, rows, words
 from app.cli.output import echo, print_json, shown_json
 from app.cli.remote import Json, remote, remote_options
 from app.cli.rows import Form, Output
+from app.cli.words import COUNT, TEXT, WAIT_S
 from app.numbers import plain
 
 _NAMES: Final = ("equal", "differing", "accepted", "moving", "not compared")
@@ -37,13 +39,16 @@ def _accepted(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 
 
 @click.command()
-@click.option("--lago", "lago_url", metavar="URL", required=True, help="Where Lago answers.")
+@click.option(
+    "--lago", "lago_url", type=TEXT, metavar="URL", required=True, help="Where Lago answers."
+)
 @lago_key_option
-@click.option("--customer", help="Only subscriptions of this external_customer_id.")
-@click.option("--sample", type=click.IntRange(1), help="Only so many, taken by chance.")
+@click.option("--customer", type=TEXT, help="Only subscriptions of this external_customer_id.")
+@click.option("--sample", type=COUNT, help="Only so many, taken by chance.")
 @click.option("--past", is_flag=True, help="Ended periods, not the running one.")
 @click.option(
     "--accept",
+    type=TEXT,
     multiple=True,
     callback=_accepted,
     help="Deviations that are known, like D4,D7: what they may explain counts as accepted.",
@@ -51,7 +56,7 @@ def _accepted(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(0),
+    type=WAIT_S,
     default=2.0,
     show_default=True,
     help="Seconds between two looks at what moves or differs.",
@@ -82,7 +87,7 @@ def compare(
 
     Exit 1 if something differs, 3 if something could not be compared or never stood still.
     """
-    lago, here = Lago(lago_url, key_of(lago_key_file)), Here(remote(url, key))
+    lago, here = Lago(lago_url, key_of_file(lago_key_file)), Here(remote(url, key))
     query = {"status[]": "active", "external_customer_id": customer}
     theirs = lago.listed("/subscriptions", "subscriptions", query)
     names = {str(each["external_id"]) for each in theirs}

@@ -8,12 +8,14 @@ from pathlib import Path
 import click
 import msgspec
 
+from app.cli.api_keys import key_of_file
 from app.cli.failures import DIFFERS
-from app.cli.lago.client import Here, Lago, key_of, lago_key_option, progress
+from app.cli.lago.client import Here, Lago, lago_key_option, progress
 from app.cli.lago.copying import KINDS, STEPS, Copying
 from app.cli.lago.taking import Ids, Taking, Wishes
 from app.cli.output import echo
 from app.cli.remote import remote, remote_options
+from app.cli.words import TEXT
 
 
 def _kinds(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -25,11 +27,14 @@ def _kinds(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> tup
 
 
 @click.command()
-@click.option("--from-lago", "lago_url", metavar="URL", required=True, help="Where Lago answers.")
+@click.option(
+    "--from-lago", "lago_url", type=TEXT, metavar="URL", required=True, help="Where Lago answers."
+)
 @lago_key_option
 @click.option("--dry-run", is_flag=True, help="Print what would be written; write nothing.")
 @click.option(
     "--only",
+    type=TEXT,
     multiple=True,
     callback=_kinds,
     help=f"Only these, with commas between: {', '.join(KINDS)}.",
@@ -62,7 +67,7 @@ def migrate(
     ids: Ids = _ids_of(map_file)
     here = Here(remote(url, key))
     taking = Taking(here, Wishes(dry_run, update), ids)
-    copying = Copying(Lago(lago_url, key_of(lago_key_file)), here, taking, with_terminated)
+    copying = Copying(Lago(lago_url, key_of_file(lago_key_file)), here, taking, with_terminated)
     try:
         for kind in only:
             progress(f"reading {kind}")

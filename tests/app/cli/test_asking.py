@@ -95,11 +95,11 @@ async def test_a_name_that_nothing_has_is_said_to_be_unknown(api: Api, meter: Me
     ):
         answer = await meter(*words)
         assert (answer.exit_code, said in answer.stderr) == (4, True), answer.output
-    refused = await meter("events", "cancel", "sub/1", "")
-    assert (refused.exit_code, "(transaction_id: value_is_mandatory)" in refused.stderr) == (
+    refused = await meter("events", "cancel", "sub/1", "t" * 10_000)
+    assert (refused.exit_code, "(transaction_id: value_is_too_long)" in refused.stderr) == (
         1,
         True,
-    )
+    ), refused.output
 
 
 @SERVERS

@@ -90,9 +90,12 @@ async def test_a_worker_that_is_well(worker: Worker, meter: Meter, tmp_path: Pat
         assert "meter_lag_seconds" in file.read("metrics.txt").decode()
         assert json.loads(file.read("findings.json"))
 
-    text = await meter("doctor", COLUMNS="200", **ours)
+    text = await meter("doctor", "-o", "table", COLUMNS="200", **ours)
     assert text.exit_code == 0
     assert "topics are as they must be" in text.stdout
+    header, *rows = (await meter("doctor", **ours)).stdout.splitlines()
+    assert header.split("\t") == [*Finding._fields]
+    assert {tuple(row.split("\t")[:2]) for row in rows} == findings.keys()
 
     # Each of these is a mistake that somebody makes.
     wrong = surroundings(
@@ -377,5 +380,5 @@ def test_nothing_is_cut_short_on_a_narrow_terminal(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     mend = "Set METER_KAFKA_BOOTSTRAP_SERVERS."
-    command._print([Finding("kafka", "brokers", "fail", "Nobody answers.", mend)])
+    command._draw([Finding("kafka", "brokers", "fail", "Nobody answers.", mend)])
     assert "…" not in capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
@@ -60,7 +61,15 @@ async def test_a_part_of_a_log_is_exported(worker: Worker, meter: Meter) -> None
     assert await offsets("--subscription", "a") == [all_of_them[0], all_of_them[2]]
     assert await offsets("--subscription", "nobody") == []
     assert await offsets("--since-offset", f"0:{all_of_them[2]}") == all_of_them[2:]
-    assert await offsets("--since-offset", "1:9") == all_of_them
+    assert await offsets("--since-offset", "1:0") == all_of_them
+    for place, said in (
+        ("1:9", f"Partition 1 of {topic} ends at 0, before 9."),
+        ("99:0", f"{topic} has 2 partitions, and none is 99."),
+        (f"0:{all_of_them[-1] + 1_000}", "ends at"),
+    ):
+        refused = await meter("export", "events", "--since-offset", place, **brokers)
+        assert (refused.exit_code, refused.stdout) == (2, ""), refused.output
+        assert said in refused.stderr
     times = [str(one.timestamp) for one in sent]
     assert await offsets("--from", times[1], "--to", times[3]) == all_of_them[1:3]
     assert await offsets("--from", "2999-01-01") == []
@@ -102,6 +111,43 @@ async def test_records_are_exported_as_rows(api: Api, worker: Worker, meter: Met
 )
 def test_what_cannot_be_exported_so(words: list[str]) -> None:
     assert CliRunner().invoke(cli, ["export", *words]).exit_code == 2
+
+
+_DEFINITION = (
+    '{"type":"metric","id":"i","organization_id":"o","payload":{},"_append_time":1,"_offset":9}\n'
+)
+_EVENT = '{"_append_time":1,"_partition":0,"_offset":9,"code":"c"}\n'
+
+
+@pytest.mark.parametrize(
+    ("what", "lines"),
+    [
+        ("events", _DEFINITION),
+        ("events", _EVENT + _DEFINITION),
+        ("events", '{"code":"c"}\n'),
+        ("events", "root:x:0:0\n"),
+        ("definitions", _EVENT),
+    ],
+)
+def test_another_file_is_no_earlier_export(what: str, lines: str, tmp_path: Path) -> None:
+    file = tmp_path / "earlier.jsonl"
+    file.write_text(lines)
+    answer = CliRunner().invoke(cli, ["export", what, "--after", str(file)])
+    assert (answer.exit_code, answer.stdout) == (2, ""), answer.output
+    number = len(lines.splitlines())
+    assert f"{file} is no export of {what}: line {number}: " in answer.stderr
+
+
+@pytest.mark.parametrize("wrong", ["definitions", "events"])
+def test_an_import_names_the_file_that_is_none(wrong: str, tmp_path: Path) -> None:
+    texts = {"definitions": _DEFINITION, "events": _EVENT, wrong: "[\n"}
+    paths = {name: tmp_path / name for name in texts}
+    for name, text in texts.items():
+        paths[name].write_text(text)
+    words = ["import", str(paths["definitions"]), str(paths["events"]), "--into-empty"]
+    answer = CliRunner(env={"METER_PROFILE": "local"}).invoke(cli, words)
+    assert answer.exit_code == 1, answer.output
+    assert f"Error: {paths[wrong]}: line 1: " in answer.stderr
 
 
 @pytest.mark.servers

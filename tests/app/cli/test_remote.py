@@ -108,5 +108,44 @@ def test_a_file_of_no_authority_is_named(url: str, tmp_path: Path) -> None:
     for file in (broken, tmp_path / "nope"):
         runner = CliRunner(env={"METER_PEER_CA_FILE": str(file)})
         answer = runner.invoke(cli, ["list", "metrics", "--url", url])
-        assert answer.exit_code == 1
+        assert answer.exit_code == 2
         assert answer.stderr.startswith(f"Error: METER_PEER_CA_FILE {file} cannot be used")
+
+
+_NO_KEYS = [b"", b" \n", b"secret\nk2\n", b"secret\xff\xfe", "secretđ".encode(), b"secret\x07"]
+
+
+@pytest.mark.parametrize("content", _NO_KEYS)
+def test_a_file_of_no_key_is_named_and_its_content_is_not(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(content)
+    runner = CliRunner(env={"XDG_CONFIG_HOME": str(tmp_path)})
+    given = ["--url", "http://127.0.0.1:1", "--key-file", str(file)]
+    assert runner.invoke(cli, ["context", "add", "own", *given]).exit_code == 0
+    for named in (["--key-file", str(file)], ["--context", "own"]):
+        answer = runner.invoke(cli, ["list", "metrics", *named])
+        assert (answer.exit_code, answer.stdout) == (2, ""), answer.output
+        assert f"{file} holds no API key" in answer.stderr
+        assert "secret" not in answer.output
+
+
+@pytest.mark.parametrize("name", ["METER_API_KEY", "METER_API_KEYS"])
+@pytest.mark.parametrize("key", ["secret\nk2", "secretđ", "secret\udcff"])
+@pytest.mark.parametrize("words", [["list", "metrics"], ["verify"], ["watch", "--once"]])
+def test_a_key_of_no_header_is_not_repeated(name: str, key: str, words: list[str]) -> None:
+    text = key if name == "METER_API_KEY" else f"organization:{key}"
+    environment = {name: text, "METER_PROFILE": "local", "METER_OPEN_PAGE": "false"}
+    answer = CliRunner(env=environment).invoke(cli, words)
+    assert answer.exit_code == 2, answer.output
+    assert "holds no API key: that is one line" in answer.stderr
+    assert "secret" not in answer.output
+
+
+@pytest.mark.parametrize("url", ["http://", "https://:1", "http://h:x", "http://h:1/\n", "h:1"])
+def test_a_url_of_no_worker_is_wrong_usage(url: str, tmp_path: Path) -> None:
+    runner = CliRunner(env={"METER_URL": url, "XDG_CONFIG_HOME": str(tmp_path)})
+    for words in (["list", "metrics"], ["context", "add", "own", "--url", url]):
+        answer = runner.invoke(cli, words)
+        assert answer.exit_code == 2, answer.output
+        assert "is no http or https URL" in answer.stderr
+    assert not [*tmp_path.iterdir()]

@@ -65,10 +65,11 @@ def test_a_wrong_value_is_one_line(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    result = CliRunner().invoke(cli, ["settings"])
-    assert result.exit_code == 1
-    assert said in result.stderr
-    assert len(result.stderr.splitlines()) == 1, "nothing of what only follows from it"
+    for words in (["settings"], ["usage", "s"], ["verify"], ["worker"]):
+        result = CliRunner().invoke(cli, words)
+        assert result.exit_code == 2, words
+        assert said in result.stderr
+        assert len(result.stderr.splitlines()) == 1, "nothing of what only follows from it"
 
 
 def test_version_and_help() -> None:

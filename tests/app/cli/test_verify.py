@@ -29,7 +29,7 @@ def test_without_a_worker_nothing_is_proved(command: list[str]) -> None:
 @COMMANDS
 def test_under_wrong_settings_nothing_is_proved(command: list[str]) -> None:
     found = CliRunner(env={"METER_HTTP_PORT": "http"}).invoke(cli, command)
-    assert found.exit_code == 3, "1 would say that something differs"
+    assert found.exit_code == 2, "1 would say that something differs"
     assert found.stderr.startswith("Error: METER_HTTP_PORT: ")
 
 

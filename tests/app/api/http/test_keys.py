@@ -61,6 +61,7 @@ def test_the_command_prints_the_key_apart_from_its_entry(tmp_path: Path) -> None
         ("[[key]]\nname = 'x'", "'key' is none of its tables"),
         (toml(ENTRY | {"access": "admin"}), "access"),
         (toml(ENTRY | {"sha256": "abc"}), "sha256"),
+        (toml(ENTRY) + "\nrequests_per_s = nan\n", "finite"),
         (toml(ENTRY | {"secret": "abc"}), "secret"),
         (toml(ENTRY | {"organization_id": "*"}), "operator"),
         (
