@@ -157,8 +157,8 @@ BUGS = (
         "app/runtime/partition/owned.py",
         "            self.cuts.reschedule(self.state.cuts.take_late_names())\n            await",
         "            await",
-        "tests/simulation/test_billed_at_once.py"
-        "::test_each_event_that_goes_straight_is_billed_at_its_cut",
+        "tests/app/runtime/partition/test_owned.py"
+        "::test_the_cut_of_what_goes_straight_and_is_billed_at_once_is_looked_for",
     ),
     Bug(
         "late-and-billed-at-once-by-the-first-charge-alone",
