@@ -157,7 +157,7 @@ BUGS = (
         "app/runtime/partition/owned.py",
         "            self.cuts.reschedule(self.state.cuts.take_late_names())\n            await",
         "            await",
-        "tests/app/runtime/partition/test_owned.py"
+        "tests/app/runtime/partition/test_straight.py"
         "::test_the_cut_of_what_goes_straight_and_is_billed_at_once_is_looked_for",
     ),
     Bug(
