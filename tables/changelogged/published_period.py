@@ -168,14 +168,22 @@ class PublishedPeriod(msgspec.Struct):
         """
         sums, cells = self.sums, self.cells
         if sums is not None:
-            newest_ms = sums.cut_ms
             # Its own change with what is put.
             sums = Sums(sums.digest, sums.cut_ms, sums.charge_ids.copy())
-        else:
-            newest_ms = max((cell.cut_ms for cell in cells.values()), default=-1)
-        newest_ms = max(newest_ms, self.cut_ms)
+        newest_ms = self._newest_ms
         copied = cells.copy() if isinstance(cells, PackedPeriod) else dict(cells)
         return PublishedPeriod(self.revision, newest_ms if newest_ms > cut_ms else -1, copied, sums)
+
+    def is_ahead(self, cut_ms: int) -> bool:
+        """Return True if anything of it was published at a later cut."""
+        return self._newest_ms > cut_ms
+
+    @property
+    def _newest_ms(self) -> int:
+        """The newest cut of a cell, or of its completion."""
+        if self.sums is not None:
+            return max(self.cut_ms, self.sums.cut_ms)
+        return max([self.cut_ms, *(cell.cut_ms for cell in self.cells.values())])
 
     def is_half_taken(self, cut_ms: int) -> bool:
         """Return True if some of its cells are published at that cut, but its completion is not."""

@@ -97,7 +97,7 @@ class PeriodAtCut:
         """Yield what the cut publishes, by cell id, and note it as published; None: a step."""
         published, plan = self.partition.published, self.charges.plan
         period, period_name = self.period, (self.subscription.id, self.period.start_ms)
-        if self.before.cut_ms >= self.cut_ms or plan is None:
+        if self._was_taken or plan is None:
             return
         if self.before.sums is not None:
             # To read that many took a while, and so does it to find which ones are to be shown.
@@ -137,6 +137,17 @@ class PeriodAtCut:
         for noted in looked:
             noted.told(published)
 
+    @property
+    def _was_taken(self) -> bool:
+        """Whether the cut was taken as a whole: a later one was, or was begun at least.
+
+        A state that is lost in the midst of that one takes both again.
+        """
+        is_first = self.partition.published.first_ms == self.cut_ms
+        return self.before.cut_ms >= self.cut_ms or (
+            not is_first and self.before.is_ahead(self.cut_ms)
+        )
+
     def _few_packed(self) -> list[Closing] | None:
         """Return the cells of a period that ends, as they are packed; None: routes tell them."""
         partition, period, charges = self.partition, self.period, self.charges
@@ -162,7 +173,7 @@ class PeriodAtCut:
         metrics of these codes.
         """
         plan = self.charges.plan
-        if self.before.cut_ms >= self.cut_ms or plan is None:
+        if self._was_taken or plan is None:
             return
         for found in self.closings(self.partition.views.route_of, codes):
             change = None if found is None else self._change_of(found)

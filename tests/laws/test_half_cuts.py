@@ -11,6 +11,7 @@ from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival
 from tables.closing.close import closing, next_cut, settling
 from tables.closing.instants import instants_at
+from tables.closing.period_at_cut import PeriodAtCut
 from tests.laws.test_partition import ALL, GRACES, few
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, CommandAt, definitions_of
@@ -121,3 +122,32 @@ def test_a_period_that_lacks_its_completion_alone() -> None:
     assert published == revised_late(definitions, restarts=False)
     assert len(published) == 3
     assert b"period.completed" in published[-1]
+
+
+def test_a_cut_before_one_that_is_half_taken_is_not_taken_again() -> None:
+    """A state that is lost in the midst of a cut takes all cuts again, over what was published."""
+    definitions = definitions_of(CODES)
+    first, late = (
+        [
+            Arrival(event(code, f"{code}{at_ms}", START_MS, v="1", g="x"), ORG, at_ms, 0, offset, 0)
+            for offset, code in enumerate(CODES, at_ms)
+        ]
+        for at_ms in (START_MS, START_MS + WEEK_MS + 2 * HOUR_MS)
+    )
+    live, again = ready(definitions, first), ready(definitions, first)
+    for each in (live, again):
+        for _ in cut_in_steps(each, next_cut(each.partition, NAME), []):
+            pass
+    live.deliver(late)
+    cut_ms, published = next_cut(live.partition, NAME), list[bytes]()
+    for _ in cut_in_steps(live, cut_ms, published):
+        if published:
+            break
+    again.partition.published = live.partition.published
+    ((versions, timeline),) = again.partition.timelines.of(NAME)
+    subscription, period = versions.at(None), timeline.holding(START_MS)
+    assert subscription is not None
+    assert period is not None
+    at_cut = PeriodAtCut(again.partition, NAME, subscription, period, None, cut_ms - HOUR_MS)
+    assert len(published) == 1
+    assert [record for record in at_cut.records() if record is not None] == []

@@ -3937,6 +3937,13 @@ BUGS = (
         "tests/app/kernel/test_packing.py::test_both_write_the_same",
     ),
     Bug(
+        "cut-taken-again-after-one-that-is-half-taken",
+        "tables/closing/period_at_cut.py",
+        "not is_first and self.before.is_ahead(self.cut_ms)",
+        "False",
+        "tests/laws/test_half_cuts.py::test_a_cut_before_one_that_is_half_taken_is_not_taken_again",
+    ),
+    Bug(
         "straight-parts-take-unique-counts-for-sums",
         "app/runtime/partition/owned.py",
         "return parts_of(runs, size // routes.heaviest)",

@@ -9,6 +9,7 @@ import msgspec
 from app.definitions.model import SettingsRecord
 from app.meter.usage import PeriodUsage
 from app.offline.fold import EventLine, OfflineMeter
+from app.wire.refusals import RefusalCode
 from tests.world.bodies import Json
 from tests.world.clock import DAY_MS, START_MS
 from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of, logged
@@ -35,7 +36,7 @@ def fold(
         for offset, (append_time_ms, value) in enumerate(appended)
     ]
     meter.run(definitions, events, at_ms)
-    assert not meter.refused
+    assert {each.code for each in meter.refused} <= {RefusalCode.CONFLICTING_DUPLICATE}
     return meter
 
 
