@@ -139,14 +139,10 @@ class PeriodAtCut:
 
     @property
     def _was_taken(self) -> bool:
-        """Whether the cut was taken as a whole: a later one was, or was begun at least.
-
-        A state that is lost in the midst of that one takes both again.
-        """
+        """Whether all of the cut was taken: a state that is lost in a later one takes it again."""
         is_first = self.partition.published.first_ms == self.cut_ms
-        return self.before.cut_ms >= self.cut_ms or (
-            not is_first and self.before.is_ahead(self.cut_ms)
-        )
+        was_later = not is_first and self.before.is_ahead(self.cut_ms)
+        return was_later or self.before.cut_ms >= self.cut_ms
 
     def _few_packed(self) -> list[Closing] | None:
         """Return the cells of a period that ends, as they are packed; None: routes tell them."""
