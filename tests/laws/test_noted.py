@@ -11,7 +11,7 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from app.definitions.model import SettingsRecord
-from app.wire.arrivals import CorrectionArrival
+from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction
 from tests.laws.test_partition import END_MS, GRACES, few
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
@@ -96,6 +96,11 @@ class DayStep(NamedTuple):
     cancels: int
     flushes: bool
 
+    def arrival(self, offset: int, at_ms: int) -> Arrival:
+        """Return its event, dated when it is appended."""
+        properties: dict[str, Any] = {"v": "1", "u": self.group, "g": self.group}
+        return arrived(self.code, offset, at_ms, at_ms, **properties)
+
 
 DAY_CODES = ("count", "filtered", "sum", "max")
 DAY_STEPS = st.builds(
@@ -109,11 +114,17 @@ DAY_STEPS = st.builds(
 DAILY = msgspec.structs.replace(SETTINGS, daily_records=True)
 
 
-def told_by_day(definitions: list[CommandAt], steps: Sequence[DayStep], few_cells: int) -> Repaired:
-    """What days and periods tell of them."""
+def told(
+    definitions: list[CommandAt],
+    steps: Sequence[DayStep | LateStep],
+    few_cells: int,
+    since_ms: int,
+    after_ms: int,
+) -> Repaired:
+    """What days and periods tell of steps from an instant on, until a while after the last."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tables.cells.cell.FEW_CELLS", few_cells)
-        live, at_ms = Repaired(definitions, repairs=True), START_MS
+        live, at_ms = Repaired(definitions, repairs=True), since_ms
         for offset, step in enumerate(steps):
             at_ms += step.after_ms
             live.close_until(at_ms - 1)
@@ -124,9 +135,8 @@ def told_by_day(definitions: list[CommandAt], steps: Sequence[DayStep], few_cell
                 body = Correction(*NAME, cancelled, "cancel", None, f"c{offset}", b"")
                 live.correct(CorrectionArrival(body, ORG, at_ms, 0, offset, 0))
             else:
-                properties: dict[str, Any] = {"v": "1", "u": step.group, "g": step.group}
-                live.deliver([arrived(step.code, offset, at_ms, at_ms, **properties)])
-        live.close_until(at_ms + 2 * WEEK_MS)
+                live.deliver([step.arrival(offset, at_ms)])
+        live.close_until(at_ms + after_ms)
     return live
 
 
@@ -134,7 +144,9 @@ def told_by_day(definitions: list[CommandAt], steps: Sequence[DayStep], few_cell
 @given(st.lists(DAY_STEPS, min_size=4, max_size=14))
 def test_days_that_look_at_what_changed_are_those_that_look_at_all(steps: list[DayStep]) -> None:
     definitions = definitions_of(DAY_CODES, DAILY)
-    noted, whole = (told_by_day(definitions, steps, few) for few in (0, ALL_LOOKED_AT))
+    noted, whole = (
+        told(definitions, steps, few, START_MS, 2 * WEEK_MS) for few in (0, ALL_LOOKED_AT)
+    )
     for outcome in noted.outcomes:
         event(outcome)
     assert noted.values() == whole.values()
@@ -154,6 +166,11 @@ class LateStep(NamedTuple):
     cancels: int
     flushes: bool
 
+    def arrival(self, offset: int, at_ms: int) -> Arrival:
+        """Return its event, dated in the first week."""
+        properties: dict[str, Any] = {"v": "1", "u": self.text, "g": self.group}
+        return arrived(self.code, offset, START_MS + DAY_MS + offset, at_ms, **properties)
+
 
 LATE_STEPS = st.builds(
     LateStep,
@@ -164,28 +181,6 @@ LATE_STEPS = st.builds(
     st.sampled_from([0, 0, 0, 1, 2]),
     st.booleans(),
 )
-
-
-def told_late(definitions: list[CommandAt], steps: Sequence[LateStep], few_cells: int) -> Repaired:
-    """What is told of what comes around the end of a week, and late."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tables.cells.cell.FEW_CELLS", few_cells)
-        live, at_ms = Repaired(definitions, repairs=True), START_MS + WEEK_MS - 2 * HOUR_MS
-        for offset, step in enumerate(steps):
-            at_ms += step.after_ms
-            live.close_until(at_ms - 1)
-            if step.flushes:
-                live.flush()
-            if step.cancels:
-                cancelled = f"t{offset - step.cancels}"
-                body = Correction(*NAME, cancelled, "cancel", None, f"c{offset}", b"")
-                live.correct(CorrectionArrival(body, ORG, at_ms, 0, offset, 0))
-            else:
-                properties: dict[str, Any] = {"v": "1", "u": step.text, "g": step.group}
-                dated_ms = START_MS + DAY_MS + offset
-                live.deliver([arrived(step.code, offset, dated_ms, at_ms, **properties)])
-        live.close_until(at_ms + WEEK_MS)
-    return live
 
 
 TOO_MANY_ROWS = [
@@ -205,6 +200,7 @@ def test_what_is_said_beside_figures_is_told_of_all_that_it_changed_for(
 ) -> None:
     settings = msgspec.structs.replace(SETTINGS, max_groups=max_groups)
     definitions = definitions_of(BESIDE_CODES, settings, presents=True)
-    noted, whole = (told_late(definitions, steps, few) for few in (0, ALL_LOOKED_AT))
+    since_ms = START_MS + WEEK_MS - 2 * HOUR_MS
+    noted, whole = (told(definitions, steps, few, since_ms, WEEK_MS) for few in (0, ALL_LOOKED_AT))
     assert noted.values() == whole.values()
     assert noted.cells() == whole.cells()

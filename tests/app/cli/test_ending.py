@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -24,18 +25,25 @@ def _environment(unbuffered: str | None) -> dict[str, str]:
     return rest if unbuffered is None else {**rest, "PYTHONUNBUFFERED": unbuffered}
 
 
+def _ended(
+    words: list[str], output: int | IO[bytes], unbuffered: str | None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that prints to `output`."""
+    return subprocess.run(
+        [*_METER, *words],
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=_environment(unbuffered),
+    )
+
+
 @pytest.mark.parametrize("words", [*WORDS, *AT_THE_START])
 @pytest.mark.parametrize("unbuffered", _UNBUFFERED)
 def test_a_full_disk_is_one_line(words: list[str], unbuffered: str | None) -> None:
     with Path("/dev/full").open("wb") as full:
-        ended = subprocess.run(
-            [*_METER, *words],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            env=_environment(unbuffered),
-        )
+        ended = _ended(words, full, unbuffered)
     assert ended.returncode == 3, ended.stderr
     (line,) = ended.stderr.splitlines()
     assert line.startswith("Error: standard output")
@@ -48,14 +56,7 @@ def test_whoever_reads_no_more_is_told_nothing(words: list[str], unbuffered: str
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        ended = subprocess.run(
-            [*_METER, *words],
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            env=_environment(unbuffered),
-        )
+        ended = _ended(words, writing, unbuffered)
     finally:
         os.close(writing)
     assert (ended.returncode, ended.stderr) == (141, "")

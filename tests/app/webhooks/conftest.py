@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,19 @@ from tests.world.live.webhooks import write_key
 ORG = "acme"
 HMAC_KEY = "hmac-secret"
 ISSUER = "https://meter.example"
+
+
+@dataclass
+class Ahead:
+    """A clock that is ahead, and can be set further."""
+
+    ahead_ms: int = 0
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self.ahead_ms
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
 
 
 @dataclass

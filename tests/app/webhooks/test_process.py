@@ -36,6 +36,7 @@ from tests.app.webhooks.conftest import (
     HMAC_KEY,
     ISSUER,
     ORG,
+    Ahead,
     Topics,
     assigned,
     page,
@@ -298,7 +299,7 @@ async def test_what_comes_with_time_is_told_when_it_has_come(
         await topics.define(commands.create_subscription(ORG, body))
         await committed(topics.settings, METER_DEFINITIONS, 4)
         assert receiver.requests == []
-    clock = Later()
+    clock = Ahead(100_000_000)  # more than a day
     async with running_webhooks(topics.settings, clock):
         await until(lambda: len(receiver.requests) == 1)
         (told,) = receiver.requests
@@ -314,7 +315,7 @@ async def test_what_comes_with_time_is_told_when_it_has_come(
 async def test_once_an_hour_events_that_nothing_can_count_are_told(
     topics: Topics, receiver: Receiver
 ) -> None:
-    clock = NextHour()
+    clock = Ahead()
     settings = topics.settings
     async with running_webhooks(settings, clock, events_errors=True):
         await assigned(settings)
@@ -355,28 +356,6 @@ async def test_once_an_hour_events_that_nothing_can_count_are_told(
         await assigned(settings)
         await asyncio.sleep(2)
     assert len(receiver.requests) == 1
-
-
-class NextHour:
-    """A clock that can be set ahead."""
-
-    ahead_ms = 0
-
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + self.ahead_ms
-
-    def monotonic_s(self) -> float:
-        return time.monotonic()
-
-
-class Later:
-    """A clock that is more than a day ahead."""
-
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + 100_000_000
-
-    def monotonic_s(self) -> float:
-        return time.monotonic()
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from app.webhooks.definitions import FollowedDefinitions
 from app.webhooks.message import Message, body_of
 from app.webhooks.outboxes import Outboxes
 from app.webhooks.records import alert
-from tests.app.webhooks.conftest import ORG, Topics, assigned
+from tests.app.webhooks.conftest import ORG, Ahead, Topics, assigned
 from tests.world.clock import ms
 from tests.world.definitions_log import plan_body, subscription_body
 from tests.world.live.receiver import Receiver
@@ -65,18 +65,6 @@ async def rounds(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rounds]:
     counting = asyncio.create_task(found.count())
     yield found
     counting.cancel()
-
-
-class Ahead:
-    """A clock that can be set ahead."""
-
-    ahead_ms = 0
-
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + self.ahead_ms
-
-    def monotonic_s(self) -> float:
-        return time.monotonic()
 
 
 async def subscribe(topics: Topics, names: Iterable[str]) -> None:
