@@ -122,8 +122,9 @@ class GroupAdmission:
         """Take over what was noted in another process."""
         scope, most, is_over, firsts = told
         self._most[scope] = most
-        self._firsts.setdefault(scope, {}).update(firsts)
-        self._latest.pop(scope, None)
+        # One that begins anew has groups already, and they may leave no room for these.
+        for groups, first in firsts:
+            self._claim(scope, groups, first)
         if is_over:
             self._over.add(scope)
 

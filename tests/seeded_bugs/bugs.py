@@ -7506,6 +7506,14 @@ BUGS = (
         "tests/tables/routing/test_group_admission.py::test_the_groups_that_came_first_find_room",
     ),
     Bug(
+        "groups-of-another-process-find-more-room",
+        "tables/routing/group_admission.py",
+        "for groups, first in firsts:\n            self._claim(scope, groups, first)",
+        "self._firsts.setdefault(scope, {}).update(firsts)",
+        "tests/tables/routing/test_group_admission.py"
+        "::test_what_another_process_noted_finds_no_more_room",
+    ),
+    Bug(
         "unique-count-as-light-as-a-sum",
         "tables/charge.py",
         "self.units += UNITS_A_MEMBER",

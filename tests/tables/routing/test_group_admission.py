@@ -64,6 +64,23 @@ def test_the_groups_that_came_first_find_room(noted: list[tuple[int, int]], most
     assert found == (dict(list(firsts.items())[:most]) if len(firsts) > most else None)
 
 
+@examples(100)
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 99)), max_size=60), st.integers(1, 5))
+def test_what_another_process_noted_finds_no_more_room(
+    noted: list[tuple[int, int]], most: int
+) -> None:
+    groups = {offset: group for group, offset in noted}
+    events = [of_group(groups[offset], offset) for _, offset in noted]
+    route, alone = route_of(most), GroupAdmission()
+    note(alone, route, events)
+    here, there = GroupAdmission(), GroupAdmission()
+    note(here, route, events[::2])
+    note(there, route, events[1::2])
+    for told in there.told():
+        here.take_over(told)
+    assert admitted(here, route) == admitted(alone, route)
+
+
 def test_many_groups_are_compared_and_opened_by_steps() -> None:
     most = 5 * SORTED_AT_ONCE
     route, admission = route_of(most), GroupAdmission()
