@@ -102,6 +102,20 @@ def _comma_list(value: object) -> object:
     return value
 
 
+def _broker_addresses(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what no broker is reached at, before a client of Kafka reads it. Raises ValueError."""
+    for place in value:
+        try:
+            parts = urlsplit(f"//{place}")
+            # Without a port it is Kafka's own.
+            is_address = bool(parts.hostname) and parts.netloc == place and parts.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address or re.search(r"[\s@]|:$", place):
+            raise ValueError(f"{place!r} is no address of a broker: write host:port,host:port")
+    return value
+
+
 _REDIS_SCHEMES = (
     "unix",
     *(
@@ -136,7 +150,11 @@ def _redis_address(value: str | None) -> str | None:
             "its host or port is none: write redis://user:password@host:port/db, with %XX for "
             "what is neither a letter nor a digit in user and password"
         ) from error
-    service, _, db = parts.path.strip("/").partition("/")
+    path = parts.path.strip("/")
+    if scheme in ("redis", "rediss") and not f"0{path}".isdecimal():
+        # Its client takes database 0 for what is no number.
+        raise ValueError("its database is no number: write redis://host:port/0")
+    service, _, db = path.partition("/")
     if scheme.endswith("+sentinel") and not (service and f"0{db}".isdecimal()):
         raise ValueError(
             "it names no service, or no database: write redis+sentinel://host:port,…/service or "
@@ -223,12 +241,15 @@ class Settings(BaseSettings):
     )
 
     # Kafka.
-    kafka_bootstrap_servers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list)] = (
-        Field(
-            (),
-            validation_alias=_meter_or_lago("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"),
-            description="Kafka brokers as host:port,host:port. Empty: `meter up` starts its own.",
-        )
+    kafka_bootstrap_servers: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_comma_list),
+        AfterValidator(_broker_addresses),
+    ] = Field(
+        (),
+        validation_alias=_meter_or_lago("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"),
+        description="Kafka brokers as host:port,host:port. Empty: `meter up` starts its own.",
     )
     kafka_username: str | None = Field(
         None,
@@ -264,7 +285,7 @@ class Settings(BaseSettings):
         description="Rack or zone of this worker, as brokers name theirs in broker.rack: restores "
         "and scans then read from a replica in it. Empty: from the leader.",
     )
-    kafka_oauth_token_url: str | None = Field(
+    kafka_oauth_token_url: Annotated[str | None, AfterValidator(http_url)] = Field(
         None,
         description="OAUTHBEARER: where tokens are fetched, by the client credentials grant.",
     )
@@ -315,12 +336,16 @@ class Settings(BaseSettings):
     usage_records_topic: TopicName = Field(
         "usage-records", min_length=1, description="Topic of the published usage records."
     )
-    raw_partitions: Count = Field(
-        default_factory=lambda values: 12 if _is_production(values) else 4,
-        description="Partitions of the raw topic; fixed once events are in it. 4 locally, else 12.",
+    raw_partitions: int = Field(
+        default_factory=lambda values: 64 if _is_production(values) else 4,
+        ge=1,
+        le=65_535,
+        description="Partitions of the raw topic; fixed once events are in it. 4 locally, else 64.",
     )
-    replication_factor: Count = Field(
+    replication_factor: int = Field(
         default_factory=lambda values: 3 if _is_production(values) else 1,
+        ge=1,
+        le=32_767,
         description="Copies of each topic that is created. 1 locally, else 3.",
     )
 
@@ -366,7 +391,7 @@ class Settings(BaseSettings):
         description="Files of the Kafka that `meter up` starts.",
     )
     redis_port: Port = Field(16_379, description="Port of the Redis that `meter up` starts.")
-    maven_url: str | None = Field(
+    maven_url: Annotated[str | None, AfterValidator(http_url)] = Field(
         None, description="Mirror of Maven Central that `meter up` fetches Kafka from, once."
     )
 
@@ -444,6 +469,7 @@ class Settings(BaseSettings):
     flush_interval_s: float = Field(
         1.0,
         gt=0,
+        le=60,
         description="Longest time between two flushes of a partition; five times as long while "
         "very many cells or partitions change and nobody waits for them.",
     )

@@ -11,10 +11,14 @@ from app.api.answering.call import Api, Call, Reply
 from app.api.exposition import exposed
 from app.api.http import json_text
 from app.api.http.connections import Connection
+from app.api.http.errors import invalid
 from app.api.http.siblings import Siblings
 from app.api.overview.overview_json import reason_json
 from app.bounds.turns import Work
 from app.meter.health import OF_KAFKA, OF_REDIS, UNREADY
+
+_REQUIRED = {"kafka": OF_KAFKA, "redis": OF_REDIS}
+"""Codes of health that are told with 503 as well, by the word of `require`."""
 
 
 async def live(_: Call) -> Any:
@@ -30,11 +34,12 @@ async def ready(call: Call) -> Any:
     On a port of several workers it is 503 while one of them is not ready, and has the reasons of
     all.
     """
-    reasons = call.api.meter.health()
     required = {word for text in call.query.texts("require") for word in text.split(",")}
-    wanted = UNREADY.union(
-        *(codes for name, codes in (("kafka", OF_KAFKA), ("redis", OF_REDIS)) if name in required)
-    )
+    if not required <= _REQUIRED.keys():
+        # A monitor that asks for what nobody looks at would never fire.
+        raise invalid({"require": ["value_is_invalid"]})
+    reasons = call.api.meter.health()
+    wanted = UNREADY.union(*(_REQUIRED[name] for name in required))
     siblings = _siblings(call)
     waiting: list[int] = []
     wrong: list[dict[str, Any]] = [reason_json(reason) for reason in reasons]

@@ -6,32 +6,31 @@ from itertools import islice
 
 import click
 import uvloop
-from rich.markup import escape
-from rich.table import Table
 
 from app.bounds.limits import LOG_REPEATED_S
 from app.cli.brokers import reached, settings_of_the_log
 from app.cli.failures import load_settings, told_plainly
 from app.cli.interrupts import ended_by_signals
-from app.cli.output import Terminal, echo, print_json
+from app.cli.output import echo
+from app.cli.rows import Output, Rows, cell_text, output_options
 from app.cli.words import COUNT
 from app.clock import SystemClock
 from app.local_servers.ports import require_free, require_own_address
 from app.log import configure
 from app.settings import Settings
-from app.webhooks.failures import Failure, Failures
+from app.webhooks.failures import Failures
 
 _LISTED = 100
-_COLUMNS = {
-    "Given up": "given_up_at",
-    "Organization": "organization_id",
-    "Endpoint": "lago_endpoint_id",
-    "Host": "host",
-    "Type": "webhook_type",
-    "Attempts": "attempts",
-    "Reason": "reason",
-    "Unique key": "unique_key",
-}
+_COLUMNS = (
+    "given_up_at",
+    "organization_id",
+    "lago_endpoint_id",
+    "host",
+    "webhook_type",
+    "attempts",
+    "reason",
+    "unique_key",
+)
 
 
 @click.group(invoke_without_command=True)
@@ -71,23 +70,13 @@ async def _run(settings: Settings, events_errors: bool) -> None:
 
 @webhooks.command()
 @click.option("--most", type=COUNT, default=_LISTED, show_default=True, help="So many, the newest.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON array instead of a table.")
-def failed(most: int, as_json: bool) -> None:
+@output_options()
+def failed(most: int, output: Output) -> None:
     """List what the process of this state directory gave up, newest first."""
     settings = settings_of_the_log()
-    found = list(islice(Failures(settings.state_dir).newest(), most))
-    if as_json:
-        print_json([{name: getattr(each, name) for name in _COLUMNS.values()} for each in found])
-    elif found:
-        Terminal().print(_table(found))
-    else:
-        echo("Nothing was given up.")
-
-
-def _table(found: list[Failure]) -> Table:
-    table = Table(title="Webhooks given up", title_justify="left")
-    for name in _COLUMNS:
-        table.add_column(name, overflow="fold")
-    for each in found:
-        table.add_row(*(escape(str(getattr(each, name))) for name in _COLUMNS.values()))
-    return table
+    found = [
+        {name: getattr(each, name) for name in _COLUMNS}
+        for each in islice(Failures(settings.state_dir).newest(), most)
+    ]
+    rows = ([cell_text(value) for value in each.values()] for each in found)
+    output.show(lambda: found, lambda: Rows(_COLUMNS, rows, frozenset({"given_up_at"})))

@@ -60,7 +60,7 @@ def test_variables_fill_fields(
     [
         ("close_grid_s", 60, 1, 1),
         ("implicit_plan", False, True, False),
-        ("raw_partitions", 12, 4, 4),
+        ("raw_partitions", 64, 4, 4),
         ("replication_factor", 3, 1, 1),
         ("default_organization_id", None, LOCAL_ORGANIZATION_ID, LOCAL_ORGANIZATION_ID),
         ("http_host", "0.0.0.0", "127.0.0.1", "127.0.0.1"),
@@ -161,6 +161,8 @@ def test_values_that_cannot_be(values: dict[str, Any], said: str) -> None:
         ("redis://[::1/0", "its host or port is none"),
         ("redis+sentinel://h:1,i:2", "it names no service"),
         ("redis+sentinel://h:1,i:2/service/x", "or no database"),
+        ("h:6379/xyz", "its database is no number"),
+        ("rediss://h/1.5", "its database is no number"),
     ],
 )
 def test_urls_of_no_redis(url: str, said: str) -> None:
@@ -200,6 +202,36 @@ def test_urls_of_a_redis_stay_as_they_are(url: str) -> None:
 def test_a_url_that_no_worker_has(url: str) -> None:
     with pytest.raises(ValidationError, match="advertised_url"):
         Settings(advertised_url=url)
+
+
+@pytest.mark.parametrize("field", ["kafka_oauth_token_url", "maven_url"])
+def test_other_urls_are_looked_at_as_well(field: str) -> None:
+    bad: dict[str, Any] = {field: "abc"}
+    with pytest.raises(ValidationError, match=field):
+        Settings(**bad)
+
+
+@pytest.mark.parametrize(
+    "place", ["h:9092/", "h:abc", "h:99999", "h:0", "h:", ":9092", "u@h:1", "h 1", "kafka://h:1"]
+)
+def test_addresses_of_no_broker(place: str) -> None:
+    with pytest.raises(ValidationError, match="no address of a broker: write host:port"):
+        Settings(kafka_bootstrap_servers=("first:9092", place))
+
+
+def test_addresses_of_brokers_stay_as_they_are() -> None:
+    places = ("h:9092", "b-1.example.org:9094", "[::1]:9092", "127.0.0.1:19092", "kafka")
+    assert Settings(kafka_bootstrap_servers=places).kafka_bootstrap_servers == places
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("raw_partitions", 10**20), ("replication_factor", 32_768), ("flush_interval_s", 61)],
+)
+def test_more_than_anything_has(field: str, value: float) -> None:
+    bad: dict[str, Any] = {field: value}
+    with pytest.raises(ValidationError, match=field):
+        Settings(**bad)
 
 
 @pytest.mark.parametrize("field", ["topic_prefix", "raw_topic", "dead_letter_topic"])

@@ -154,8 +154,11 @@ OPERATIONS = (
         operations.ready,
         "health",
         "Whether this worker should get traffic.",
+        query=(
+            Parameter("require", "`kafka`, `redis` or both, with a comma: 503 while it is away."),
+        ),
         response=schemas.Status,
-        errors=(503,),
+        errors=(422, 503),
         public=True,
         waits=False,
     ),

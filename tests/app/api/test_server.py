@@ -237,6 +237,8 @@ async def test_what_all_workers_share_leaves_this_one_ready(api: Running) -> Non
     }
     assert (await api.call("GET", f"{path}?require=redis", key=None)).status == 200
     assert (await api.call("GET", f"{path}?require=redis,kafka", key=None)).status == 503
+    mistaken = await api.call("GET", f"{path}?require=reddis", key=None)
+    assert (mistaken.status, list(mistaken.body["error_details"])) == (422, ["require"])
     api.meter.reasons = [Reason("disk_full", 0, "full")]
     assert (await api.call("GET", path, key=None)).status == 503
     api.meter.reasons = []

@@ -309,7 +309,7 @@ def test_production_topics_lose_nothing_with_one_broker(make_settings: MakeSetti
     specs = topic_specs(settings)
     assert {spec.configs["min.insync.replicas"] for spec in specs} == {"2"}
     assert len({spec.name for spec in specs}) == len(specs)
-    assert {spec.partitions for spec in specs} == {1, 12}
+    assert {spec.partitions for spec in specs} == {1, 64}
 
 
 def test_prefix_stands_before_every_name(make_settings: MakeSettings) -> None:

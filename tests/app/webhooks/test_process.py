@@ -139,10 +139,13 @@ async def test_who_is_down_gets_three_attempts_and_holds_back_nobody(
         after_s = [at - at_s[0] for at in at_s]
         assert 3 <= after_s[1] < 4
         assert 21 <= after_s[2] < 25
-    listed = CliRunner(env={"METER_STATE_DIR": str(settings.state_dir)}).invoke(
-        cli, ["webhooks", "failed", "--json"]
-    )
-    failed = json.loads(listed.stdout)
+    runner = CliRunner(env={"METER_STATE_DIR": str(settings.state_dir)})
+    failed = json.loads(runner.invoke(cli, ["webhooks", "failed", "--json"]).stdout)
+    in_a_pipe = runner.invoke(cli, ["webhooks", "failed"]).stdout.splitlines()
+    names, *rows = (line.split("\t") for line in in_a_pipe)
+    assert [dict(zip(names, row, strict=True)) for row in rows] == [
+        {name: str(value) for name, value in one.items()} for one in failed
+    ]
     assert {one["unique_key"] for one in failed} == {one.key for one in receiver.at("/down")}
     assert {(one["attempts"], one["reason"]) for one in failed} == {(3, "status 500")}
 
