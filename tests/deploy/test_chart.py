@@ -139,7 +139,7 @@ def test_what_a_template_opens_it_ends(name: str) -> None:
 
 
 def test_a_worker_is_set_by_settings_that_there_are() -> None:
-    names = re.findall(r"\bMETER_[A-Z_]+", TEMPLATES["statefulset.yaml"])
+    names = re.findall(r"\bMETER_[A-Z_]+", "".join(TEMPLATES.values()))
     shapes = [yaml.safe_load(path.read_text()) for path in SHAPES]
     names += [name for shape in shapes for name in shape.get("settings", {})]
     assert unknown_variables(dict.fromkeys(names, "")) == []
@@ -196,8 +196,9 @@ def test_what_no_worker_would_start_with_is_not_rendered(more: tuple[str, ...], 
 def test_documents_are_as_kubernetes_has_them(shape: Path) -> None:
     documents = rendered(shape)
     kinds = [each["kind"] for each in documents]
-    assert kinds.count("StatefulSet") == 1
-    assert kinds.count("Service") == 2
+    more = "webhooks" in yaml.safe_load(shape.read_text())
+    assert kinds.count("StatefulSet") == 1 + more
+    assert kinds.count("Service") == 2 + more
     for each in documents:
         if each["apiVersion"].partition("/")[0] in ("monitoring.coreos.com", "keda.sh"):
             assert set(each) == {"apiVersion", "kind", "metadata", "spec"}
@@ -229,17 +230,47 @@ def test_every_file_of_values_has_its_rendering() -> None:
 
 
 @with_helm
-def test_a_worker_is_not_root_and_stops_in_time() -> None:
-    (worker,) = (each for each in rendered(SHAPES[0]) if each["kind"] == "StatefulSet")
-    pod = worker["spec"]["template"]["spec"]
+@pytest.mark.parametrize("name", ["meter", "meter-webhooks"])
+def test_a_process_is_not_root_and_stops_in_time(name: str) -> None:
+    (shape,) = (path for path in SHAPES if path.stem == "monitoring-values")
+    (process,) = (
+        each
+        for each in rendered(shape)
+        if each["kind"] == "StatefulSet" and each["metadata"]["name"] == name
+    )
+    pod = process["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"]
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert pod["terminationGracePeriodSeconds"] == 60
-    assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(container)
+    probes = {"startupProbe", "livenessProbe"}
+    assert probes <= set(container)
+    assert ("readinessProbe" in container) == (name == "meter")
     mounts = {each["name"] for each in container["volumeMounts"]}
-    claims = {each["metadata"]["name"] for each in worker["spec"]["volumeClaimTemplates"]}
+    claims = {each["metadata"]["name"] for each in process["spec"]["volumeClaimTemplates"]}
     assert mounts == {each["name"] for each in pod["volumes"]} | claims
+    names = [each["name"] for each in container["env"]]
+    assert sorted(names) == sorted(set(names))
+
+
+@with_helm
+def test_no_service_of_the_workers_reaches_the_webhooks() -> None:
+    (shape,) = (path for path in SHAPES if path.stem == "monitoring-values")
+    documents = rendered(shape)
+    pods = {
+        each["metadata"]["name"]: each["spec"]["template"]["metadata"]["labels"]
+        for each in documents
+        if each["kind"] == "StatefulSet"
+    }
+    for each in documents:
+        if each["kind"] == "Service":
+            selected = {
+                name
+                for name, labels in pods.items()
+                if each["spec"]["selector"].items() <= labels.items()
+            }
+            of_webhooks = each["metadata"]["name"] == "meter-webhooks"
+            assert selected == {"meter-webhooks" if of_webhooks else "meter"}
 
 
 if __name__ == "__main__":

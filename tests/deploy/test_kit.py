@@ -26,6 +26,8 @@ DASHBOARD = json.loads((ROOT / "deploy/grafana/meterstream.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 COMPOSE = ROOT / "deploy/compose/production.yaml"
 UNIT = ROOT / "deploy/systemd/meterstream@.service"
+WEBHOOKS_UNIT = ROOT / "deploy/systemd/meterstream-webhooks.service"
+UNITS = (UNIT, WEBHOOKS_UNIT)
 WORKERS = ("worker-1", "worker-2")
 BROKERS = ("kafka-1", "kafka-2", "kafka-3")
 
@@ -67,10 +69,12 @@ def test_the_dashboard_has_all_its_parts_and_no_panel_over_another() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_a_unit_restarts_a_worker_and_lets_it_do_little() -> None:
-    unit = UNIT.read_text()
+@pytest.mark.parametrize("path", UNITS, ids=[path.stem for path in UNITS])
+def test_a_unit_restarts_its_process_and_lets_it_do_little(path: Path) -> None:
+    unit = path.read_text()
     for line in (
-        "Restart=always", "LimitNOFILE=65536", "StateDirectory=meterstream/%i",
+        "Restart=always", "LimitNOFILE=65536",
+        f"StateDirectory=meterstream/{'webhooks' if path == WEBHOOKS_UNIT else '%i'}",
         "EnvironmentFile=/etc/meterstream/worker.env", "NoNewPrivileges=yes",
         "ProtectSystem=strict", "DynamicUser=yes", "TimeoutStopSec=60",
     ):  # fmt: skip
@@ -83,18 +87,25 @@ def test_a_unit_restarts_a_worker_and_lets_it_do_little() -> None:
     assert unknown_variables(named) == []
 
 
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+def test_the_unit_of_webhooks_confines_them_as_it_does_workers() -> None:
+    ours, workers = (path.read_text().partition("\nCapabilityBoundingSet=") for path in UNITS)
+    assert ours[2] == workers[2]
+    assert "ExecStart=/opt/meterstream/bin/meter webhooks\n" in WEBHOOKS_UNIT.read_text()
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=[path.stem for path in UNITS])
+def test_systemd_finds_nothing_wrong_with_a_unit(unit: Path, tmp_path: Path) -> None:
     tool = shutil.which("systemd-analyze")
     if tool is None:
         pytest.skip("systemd-analyze is not here")
     # As it would be where the program is installed.
-    (tmp_path / UNIT.name).write_text(
-        UNIT.read_text().replace("/opt/meterstream/bin/meter", shutil.which("true") or "")
+    (tmp_path / unit.name).write_text(
+        unit.read_text().replace("/opt/meterstream/bin/meter", shutil.which("true") or "")
     )
     ran = subprocess.run(
-        [tool, "verify", "--man=no", str(tmp_path / UNIT.name)], capture_output=True, text=True
+        [tool, "verify", "--man=no", str(tmp_path / unit.name)], capture_output=True, text=True
     )
-    assert [line for line in ran.stderr.splitlines() if UNIT.name in line] == []
+    assert [line for line in ran.stderr.splitlines() if unit.name in line] == []
 
 
 @pytest.mark.parametrize("name", WORKERS)
@@ -121,6 +132,23 @@ def test_a_worker_of_production_may_start(
     assert [server.partition(":")[0] for server in settings.kafka_bootstrap_servers] == [*BROKERS]
     (network,) = composed["networks"]["meter"]["ipam"]["config"]
     assert [*settings.trusted_proxies] == [ip_network(network["subnet"])]
+
+
+def test_webhooks_of_production_sign_with_the_key_that_the_workers_show(
+    composed: dict[str, Any],
+) -> None:
+    services = composed["services"]
+    webhooks = services["webhooks"]
+    assert webhooks["command"] == ["exec meter webhooks"]
+    assert unknown_variables(webhooks["environment"]) == []
+    name = "METER_WEBHOOK_PRIVATE_KEY_FILE"
+    key = webhooks["environment"][name]
+    assert f"openssl genrsa -out {key} 2048" in services["keys"]["command"][0]
+    for each in (*WORKERS, "webhooks"):
+        assert services[each]["environment"][name] == key
+        assert "secrets:/secrets:ro" in services[each]["volumes"]
+    assert "METER_GROUP_INSTANCE_ID" not in webhooks["environment"]
+    assert "ports" not in webhooks
 
 
 def test_brokers_keep_three_copies_and_redis_forgets_nothing(composed: dict[str, Any]) -> None:
@@ -160,10 +188,15 @@ def test_what_production_names_is_there_and_only_this_machine_reaches_it(
 
 def test_prometheus_and_grafana_read_what_is_shipped(composed: dict[str, Any]) -> None:
     configs = {name: yaml.safe_load(each["content"]) for name, each in composed["configs"].items()}
-    (job,) = configs["prometheus"]["scrape_configs"]
-    assert job["job_name"] == "meterstream"
-    (targets,) = job["static_configs"]
-    assert targets["targets"] == [f"{name}:8081" for name in WORKERS]
+    scraped = {
+        job["job_name"]: targets["targets"]
+        for job in configs["prometheus"]["scrape_configs"]
+        for targets in job["static_configs"]
+    }
+    assert scraped == {
+        "meterstream": [f"{name}:8081" for name in WORKERS],
+        "meterstream-webhooks": ["webhooks:8081"],
+    }
     (source,) = configs["datasource"]["datasources"]
     used = {panel["datasource"]["uid"] for panel in PANELS}
     assert used == {source["uid"]}
@@ -180,9 +213,11 @@ def test_keys_are_made_once(composed: dict[str, Any], tmp_path: Path) -> None:
     made = []
     for _ in range(2):
         subprocess.run(["/bin/sh", "-ec", script], check=True, env={**os.environ, "PATH": path})
-        made.append([path.read_text() for path in sorted((tmp_path / "secrets").iterdir())])
+        made.append({path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()})
     assert made[0] == made[1]
-    assert all(re.fullmatch(r"[0-9a-f]{64}\n", key) for key in made[0])
+    assert "BEGIN PRIVATE KEY" in made[0].pop("webhook-key.pem")
+    assert made[0].keys() == {"api-key", "peer-secret"}
+    assert all(re.fullmatch(r"[0-9a-f]{64}\n", key) for key in made[0].values())
     assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0
 
 

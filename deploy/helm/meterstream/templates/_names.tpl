@@ -25,3 +25,72 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- fail (printf "%d workers would share %d partitions (settings.METER_RAW_PARTITIONS), and no more than one folds each" (int $most) $partitions) -}}
 {{- end -}}
 {{- end -}}
+{{- define "meterstream.webhooks" -}}
+app.kubernetes.io/name: meterstream-webhooks
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+{{- /* What pods of workers and of webhooks have alike. */ -}}
+{{- define "meterstream.pod" -}}
+automountServiceAccountToken: false
+terminationGracePeriodSeconds: 60
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+# A Service named meter-… would set METER_… of every pod of the namespace.
+enableServiceLinks: false
+{{- end -}}
+{{- define "meterstream.container" -}}
+image: "{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}"
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end -}}
+{{- define "meterstream.env" -}}
+- {name: METER_PROFILE, value: production}
+- {name: METER_KAFKA_BOOTSTRAP_SERVERS, value: {{ join "," .Values.kafka.bootstrapServers | quote }}}
+- {name: METER_HTTP_HOST, value: "0.0.0.0"}
+- {name: METER_STATE_DIR, value: /var/lib/meterstream}
+- {name: METER_LOG_FORMAT, value: json}
+{{- if .Values.webhooks.enabled }}
+- {name: METER_WEBHOOK_PRIVATE_KEY_FILE, value: /etc/meterstream/webhooks/key.pem}
+{{- end }}
+{{- end -}}
+{{- define "meterstream.settings" -}}
+{{- range $name, $value := .Values.settings }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end -}}
+{{- define "meterstream.claim" -}}
+- metadata:
+    name: state
+  spec:
+    accessModes: [ReadWriteOnce]
+    {{- with .storage.className }}
+    storageClassName: {{ . }}
+    {{- end }}
+    resources:
+      requests:
+        storage: {{ .size }}
+{{- end -}}
+{{- define "meterstream.monitoring" -}}
+from:
+  {{- with .Values.networkPolicy.monitoring }}
+  {{- toYaml . | nindent 2 }}
+  {{- else }}
+  - podSelector: {}
+  {{- end }}
+ports:
+  - {port: admin, protocol: TCP}
+{{- end -}}
