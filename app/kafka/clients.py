@@ -160,6 +160,9 @@ async def _stop(stop: Callable[[], Awaitable[None]], connections: AIOKafkaClient
             pass
         finally:
             await connections.close()
+            # Whom it tells of brokers leads back to it. It would wait for the collector, with each
+            # partition of each topic that it knows.
+            connections.cluster._listeners = set()
 
     stopping = asyncio.create_task(apart())
     _stopping.add(stopping)

@@ -306,9 +306,14 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._in_flight = _InFlight(lambda: self._notify(self._wait_consume_future))
+        self._in_flight: set[Any] = _InFlight(lambda: self._notify(self._wait_consume_future))
         self._longest_wait_ms: int = self._fetch_max_wait_ms
         self._sessions: dict[Any, FetchSession] | None = None
+
+    async def close(self) -> None:
+        """End; what it looked by leads back to it, and would wait for the collector."""
+        await super().close()
+        self._in_flight = set()
 
     def keep_sessions(self) -> None:
         """Name only what has changed from here on: worth it for who asks for long."""

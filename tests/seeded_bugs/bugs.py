@@ -7506,6 +7506,14 @@ BUGS = (
         "tests/tables/routing/test_group_admission.py::test_the_groups_that_came_first_find_room",
     ),
     Bug(
+        "clients-wait-for-the-collector",
+        "app/kafka/clients.py",
+        "connections.cluster._listeners = set()",
+        "pass",
+        "tests/app/kafka/test_clients.py"
+        "::test_a_client_that_was_stopped_goes_without_the_collector",
+    ),
+    Bug(
         "groups-of-another-process-find-more-room",
         "tables/routing/group_admission.py",
         "for groups, first in firsts:\n            self._claim(scope, groups, first)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import uuid
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -243,3 +244,30 @@ async def test_topics_that_are_not_known_yet_are_asked_for_at_once(kafka: str) -
         consumer = Consumer(bootstrap_servers=kafka, retry_backoff_ms=waits_s * 1000)
         async with started(consumer), asyncio.timeout(waits_s / 2):
             assert (await ask(consumer, tps)).keys() == set(tps)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [*CLIENTS, partial(Producer, acks="all", transactional_id="goes-at-once")],
+    ids=["consumer", "producer", "admin", "transactional"],
+)
+async def test_a_client_that_was_stopped_goes_without_the_collector(
+    kafka: str, make: Callable[..., Consumer | Producer | Admin]
+) -> None:
+    """A restore opens many, while the collector is told to wait, and passes over all then."""
+    # What the first one waits for at its broker is an error, which leads to all it came through.
+    async with started(make(bootstrap_servers=kafka)):
+        pass
+    client = make(bootstrap_servers=kafka)
+    async with started(client):
+        connections = client.client if isinstance(client, Producer) else client._client
+        await connections.force_metadata_update()
+        gone = [weakref.ref(connections), weakref.ref(connections.cluster)]
+    gc.disable()
+    try:
+        del client, connections
+        # What ends it is let go of by the loop, a turn later.
+        await asyncio.sleep(0.1)
+        assert [each() for each in gone] == [None, None]
+    finally:
+        gc.enable()
