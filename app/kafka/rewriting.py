@@ -6,6 +6,7 @@ Meanwhile their topics take the times of a producer, and a worker refuses to sta
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -66,8 +67,9 @@ async def require_empty(settings: Settings, except_topics: Sequence[str] = ()) -
     full = sorted({tp.topic for tp, (_, end) in (await bounds_of(settings, tps)).items() if end})
     if full:
         raise TopicRefused(
-            f"These topics are not empty: {', '.join(full)}. Delete them, or set "
-            "METER_TOPIC_PREFIX to begin a new set of topics."
+            f"These topics are not empty: {', '.join(full)}. If an import into them broke off, "
+            "give it again with --go-on. Else delete them, or set METER_TOPIC_PREFIX to begin a new "
+            "set of topics."
         )
 
 
@@ -172,12 +174,12 @@ async def _write(
         if count == 0:
             start = record.offset
         count += 1
-        filling = [
-            # A record without key and value counts nowhere; it keeps the place of one.
+        # A record without key and value counts nowhere; it keeps the place of one.
+        filling = (
             Written(offset, record.append_time_ms, None, None)
             for offset in range(next_offset, record.offset)
-        ]
-        for one in (*filling, record):
+        )
+        for one in chain(filling, (record,)):
             fields = {
                 "key": one.key,
                 "value": one.value,

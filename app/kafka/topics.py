@@ -445,7 +445,8 @@ def _deletion(spec: TopicSpec, found: _Found) -> str | None:
 
 
 _EFFECT = {
-    "message.timestamp.type": " Records that are in it keep the time their producer gave them.",
+    "message.timestamp.type": " Records that are in it keep the time their producer gave them. But "
+    "if `meter import` broke off, not all of them are in it: give it again with --go-on.",
 }
 
 
