@@ -68,8 +68,8 @@ async def require_empty(settings: Settings, except_topics: Sequence[str] = ()) -
     if full:
         raise TopicRefused(
             f"These topics are not empty: {', '.join(full)}. If an import into them broke off, "
-            "give it again with --go-on. Else delete them, or set METER_TOPIC_PREFIX to begin a new "
-            "set of topics."
+            "give it again with --go-on. Else delete them, or set METER_TOPIC_PREFIX to begin a "
+            "new set of topics."
         )
 
 
