@@ -40,6 +40,7 @@ from app.api.http.headers import add_headers
 from app.api.http.hosts import Network, client_address, require_own_name
 from app.api.http.siblings import Siblings
 from app.api.request_metrics import CLIENT_GONE, RequestMetrics
+from app.bounds.cancellation import retrieve
 from app.bounds.limits import ADMIN_CONNECTIONS, ANSWER_PIECE_BYTES, CONNECTIONS
 from app.bounds.turns import Turns, Work
 from app.meter.errors import (
@@ -233,6 +234,8 @@ async def _answer(
         try:
             answer = await asyncio.shield(writing)
         except asyncio.CancelledError:
+            # If it fails there is nobody left to tell.
+            writing.add_done_callback(retrieve)
             await asyncio.wait([writing])
             raise
         finally:

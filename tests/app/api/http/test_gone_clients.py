@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
 
+from app.meter.errors import Unavailable
 from tests.app.api.conftest import Running
 from tests.app.api.http.test_bodies import line_to
 
@@ -62,6 +64,28 @@ async def test_a_write_goes_on_without_its_client(
         await held.ended.wait()
     assert not held.cancelled
     assert (await api.call("GET", "/api/v1/events/t")).status == 200
+
+
+async def test_a_write_that_fails_without_its_client_is_nobody_s_error(
+    api: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def away(*_: Any, **__: Any) -> None:
+        raise Unavailable("Kafka does not answer")
+
+    held = Held(away)
+    monkeypatch.setattr(api.meter, "append", held)
+    async with line_to(api) as line:
+        await line.head("/api/v1/events", Content_Length=len(EVENT))
+        line.writer.write(EVENT)
+        await held.begun.wait()
+    await asyncio.sleep(0.2)
+    held.release.set()
+    async with asyncio.timeout(1):
+        await held.ended.wait()
+    await asyncio.sleep(0.1)
+    # So that a task tells now what it has to tell.
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 @pytest.mark.parametrize(
