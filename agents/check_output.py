@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 30.0
 
 OutputEnds = Callable[[Iterable[int]], Awaitable[dict[int, int]]]
-"""Tells where partitions of usage-records end."""
+"""Tells where partitions of usage-records end, as far as their leaders answer."""
 
 
 async def check_output(
@@ -65,7 +65,7 @@ async def lost_outputs(
         if each.state.checkpoint.output is not None
     }
     ends = await output_ends(newest) if newest else {}
-    missing = {number: mark for number, mark in newest.items() if ends[number] <= mark[0]}
+    missing = {number: newest[number] for number, end in ends.items() if end <= newest[number][0]}
     for number, mark in sorted(missing.items()):
         if lost.get(number) == mark:
             tp = output_tp(settings, number)

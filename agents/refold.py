@@ -87,8 +87,8 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
                 async with shaping:
                     # A cut that was being taken may have let the live fold go on for long.
                     await turn.near(scan, owned.state.checkpoint, feed)
-                    async with owned.lock:
-                        await turn.rest(scan, owned.state.checkpoint, feed)
+                    checkpoint = owned.state.checkpoint
+                    async with turn.caught_up(owned.lock, scan, checkpoint, feed):
                         with owned.life.change():
                             if job.waits_past_ms < 0 and await turn.run(
                                 job.swapping(), urgent=True

@@ -48,7 +48,9 @@ async def sample_lag(worker: Sampled) -> None:
         if worker.clock.monotonic_s() - ends.asked_s < ASKED_EVERY_S:
             await _sample(worker, ends, _astir(worker))
             return
-        worker.status.note_definitions_lag(await worker.followed.behind())
+        definitions_lag = await worker.followed.behind()
+        if definitions_lag is not None:
+            worker.status.note_definitions_lag(definitions_lag)
         await _sample(worker, ends, list(worker.owned))
 
     await every(EVERY_S, sample)
@@ -78,26 +80,33 @@ class _Ends:
     async def learn(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         """Ask, by two questions, where those partitions end that are folded up to these offsets.
 
-        What is folded as far as the last fetch saw is fetched now: the next one tells of more.
+        What is folded as far as the last fetch saw is fetched now: the next one tells of more. Of
+        one whose leader does not answer it stays as it was.
         """
         now_s = self._worker.clock.monotonic_s()
         is_due, wanted = now_s - self.asked_s >= ASKED_EVERY_S, next_offsets
         if not is_due:
             wanted = {tp: end for tp, end in next_offsets.items() if tp not in self._known}
-        known = {}
+        known = {tp: self._known[tp] for tp in wanted if tp in self._known}
+        behind = []
         for tp, next_offset in wanted.items():
             seen = self._worker.delivery.fetched_ends(tp)
             if seen is not None and next_offset >= seen[1]:
                 known[tp] = seen
-        behind = [tp for tp in wanted if tp not in known]
+            else:
+                behind.append(tp)
         if behind:
             offsets = self._worker.offsets
-            readable, written = await offsets.ends(behind), await offsets.written_ends(behind)
-            known |= {tp: (readable[tp], written[tp]) for tp in behind}
+            readable, written = await offsets.led_ends(behind), await offsets.written_ends(behind)
+            known |= {tp: (readable[tp], end) for tp, end in written.items() if tp in readable}
         if is_due:
             self._known, self.asked_s = known, now_s
         else:
             self._known |= known
+
+    def are_known(self, tps: Iterable[TopicPartition]) -> bool:
+        """Return whether it was ever told where all of these end."""
+        return all(tp in self._known for tp in tps)
 
     def of(self, tp: TopicPartition) -> tuple[int, int]:
         """Return the newest: (for readers of what is committed, for all)."""
@@ -136,7 +145,7 @@ async def _sample(worker: Sampled, ends: _Ends, numbers: Iterable[int]) -> None:
     now_s = worker.clock.monotonic_s()
     for number, (tp, rekeyed) in logs.items():
         owned, before = worker.owned.get(number), status.observed.get(number)
-        if owned is None:
+        if owned is None or not ends.are_known((tp, rekeyed)):
             continue
         folded, rate = owned.folded_events, 0.0
         worker.tally.loads.note(number, folded, now_s)

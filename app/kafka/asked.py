@@ -28,12 +28,16 @@ async def asked() -> AsyncIterator[None]:
         raise Unavailable(f"no broker answers: {error!r}") from error
 
 
+HELD_S: Final = 1.0
+"""Seconds that a live fold waits for brokers that send nothing to whoever reads again."""
+
+
 class Fetches:
     """Fetches of what is there: brokers that send nothing of it are away."""
 
     def __init__(self, timeout_ms: int) -> None:
         """Take after how long a fetch ends that brings nothing."""
-        self._most = READ_WITHIN_S * 1_000 / timeout_ms
+        self._timeout_ms = timeout_ms
         self._empty = 0
         """How many have brought nothing since the last one that did."""
 
@@ -43,6 +47,10 @@ class Fetches:
         Raises:
             Unavailable: none has brought anything for `READ_WITHIN_S`.
         """
-        self._empty = 0 if fetched else self._empty + 1
-        if self._empty > self._most:
+        if self.silent_s(fetched) > READ_WITHIN_S:
             raise Unavailable("brokers send nothing")
+
+    def silent_s(self, fetched: object) -> float:
+        """Take note of the same; return for how long none has brought anything."""
+        self._empty = 0 if fetched else self._empty + 1
+        return self._empty * self._timeout_ms / 1_000

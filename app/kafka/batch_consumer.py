@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import ConsumerStoppedError, KafkaError, LeaderNotAvailableError
+from aiokafka.errors import ConsumerStoppedError
 from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -23,7 +23,7 @@ from mode import Service
 
 from app.bounds.cancellation import CancelledUnderneath, asked_to_end
 from app.kafka.assignor import assignors
-from app.kafka.clients import FETCHER_LOOKS_MS, Consumer
+from app.kafka.clients import FETCHER_LOOKS_MS, Consumer, is_of_brokers
 from app.kafka.joined import Joined
 from app.kafka.placing import (
     DeliveryBroken,
@@ -43,6 +43,8 @@ REQUEST_TIMEOUT_MS: Final = 40_000
 QUEUED_BATCHES: Final = 8
 ROOM_POLL_S: Final = 0.05
 WATCH_S: Final = 1.0
+LED_WITHIN_S: Final = 5.0
+"""Seconds for which another leader is waited for before a partition is told to have none."""
 
 
 class OwningApp(faust.App):
@@ -103,7 +105,7 @@ class _BatchThread(QuietThread):
                 if isinstance(error, asyncio.CancelledError) and asked_to_end():
                     raise
                 routine = self._consumer._coordinator._coordination_task
-                if _is_of_brokers(error) and not routine.done():
+                if is_of_brokers(error) and not routine.done():
                     self.log.warning("The group could not be asked: %r", error)
                     continue
                 asyncio.run_coroutine_threadsafe(app.crash(error), self.parent_loop)
@@ -143,11 +145,6 @@ class _BatchThread(QuietThread):
                     remaining_s = min(remaining_s, ROOM_POLL_S)
                 # Other partitions go on meanwhile.
                 await fetcher.wait_for_data(remaining_s, inflating or fetcher.inflating(wanted))
-
-
-def _is_of_brokers(error: BaseException) -> bool:
-    """Return True if an error says that brokers are away; that passes without leaving the group."""
-    return isinstance(error, KafkaError) and error.retriable
 
 
 class BatchConsumer(QuietConsumer):
@@ -287,9 +284,7 @@ class BatchConsumer(QuietConsumer):
         """
         require_all(self._of(partition), offsets)
         # Before its turn: partitions that wait for theirs ask together.
-        ends = await self._ends.answers(offsets)
-        if leaderless := sorted(offsets.keys() - ends.keys()):
-            raise LeaderNotAvailableError(", ".join(f"{tp.topic}/{partition}" for tp in leaderless))
+        ends = await self._ends.all_answers(offsets, LED_WITHIN_S)
         async with self._ownership:
             if self._released or partition not in self._owned:
                 return False
@@ -463,11 +458,10 @@ class BatchConsumer(QuietConsumer):
         await self.app.partition_owner.assign(self._owned)
 
     async def _told_ends(self, tps: Collection[TP]) -> dict[TP, tuple[int, int]]:
-        """Return where logs begin and end; those that have no leader now are left out.
+        """Return where logs begin and end; those whose leader does not answer are left out.
 
         aiokafka waits for a leader, and with it all that is asked of the consumer's thread.
         """
-        led = await self._thread.call_thread(self._thread._ensure_consumer().led, tps)
-        starts = await self.earliest_offsets(*led)
-        ends = await self.highwaters(*led)
-        return {tp: (starts[tp], ends[tp]) for tp in led}
+        consumer = cast(Consumer, self._thread._ensure_consumer())
+        told = await self._thread.call_thread(consumer.led_bounds, tps)
+        return cast(dict[TP, tuple[int, int]], told)

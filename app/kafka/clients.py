@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, client
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
+from aiokafka.consumer.fetcher import OffsetResetStrategy
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownMemberIdError
 from aiokafka.protocol.group import JoinGroupRequest
@@ -32,6 +33,12 @@ from app.tokens import refusal_of
 NOT_TAKEN: Final = (KafkaError, OSError, TimeoutError)
 """What a client raises when the brokers are away or refuse: no fault of ours, it may be tried
 again."""
+
+
+def is_of_brokers(error: BaseException) -> bool:
+    """Return True if an error says that brokers are away, which passes by itself."""
+    return isinstance(error, KafkaError) and error.retriable
+
 
 FETCHER_LOOKS_MS: Final = 5_000
 """How often a fetcher looks unasked; all that lets it fetch wakes it: data, room, a seek."""
@@ -294,12 +301,53 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         await self._learn(partitions)
         return dict(await super().end_offsets(partitions))
 
-    async def led(self, partitions: Iterable[TopicPartition]) -> list[TopicPartition]:
-        """Return which of the partitions have a leader now."""
-        await self._client.force_metadata_update()
-        leader_of = self._client.cluster.leader_for_partition
-        # -1: there is none. None: the partition is not known.
-        return [tp for tp in partitions if (leader := leader_of(tp)) is not None and leader >= 0]
+    async def led_bounds(
+        self, partitions: Collection[TopicPartition]
+    ) -> dict[TopicPartition, tuple[int, int]]:
+        """Return `led_starts` and `led_ends` of those partitions that have both."""
+        starts = await self.led_starts(partitions)
+        ends = await self.led_ends(starts)
+        return {tp: (starts[tp], end) for tp, end in ends.items()}
+
+    async def led_starts(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return `beginning_offsets` of those partitions whose leader answers now."""
+        return await self._led(partitions, OffsetResetStrategy.EARLIEST)
+
+    async def led_ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return `end_offsets` of those partitions whose leader answers now."""
+        return await self._led(partitions, OffsetResetStrategy.LATEST)
+
+    async def _led(
+        self, partitions: Collection[TopicPartition], which: int
+    ) -> dict[TopicPartition, int]:
+        """Ask each leader apart, and once more who leads what is left then.
+
+        aiokafka asks again until all of them answer, and tells nothing of any until then.
+        """
+        await self._learn(partitions)
+        found = await self._told_by_leaders(partitions, which)
+        if left := [tp for tp in partitions if tp not in found]:
+            await self._client.force_metadata_update()
+            found |= await self._told_by_leaders(left, which)
+        return found
+
+    async def _told_by_leaders(
+        self, partitions: Iterable[TopicPartition], which: int
+    ) -> dict[TopicPartition, int]:
+        by_leader: dict[int, dict[TopicPartition, int]] = {}
+        for tp in partitions:
+            leader = self._client.cluster.leader_for_partition(tp)
+            # -1: there is none. None: the partition is not known.
+            if leader is not None and leader >= 0:
+                by_leader.setdefault(leader, {})[tp] = which
+        asking = map(self._fetcher._proc_offset_requests, by_leader.values())
+        found: dict[TopicPartition, int] = {}
+        for told in await asyncio.gather(*asking, return_exceptions=True):
+            if not isinstance(told, BaseException):
+                found |= {tp: offset for tp, (offset, _) in told.items()}
+            elif not is_of_brokers(told):
+                raise told
+        return found
 
     async def _learn(self, partitions: Iterable[TopicPartition]) -> None:
         """Ask where all partitions are at once.

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Generic, TypeVar
+from time import monotonic
+from typing import Final, Generic, TypeVar
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, LeaderNotAvailableError
 
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
+
+_AGAIN_S: Final = 0.2
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,20 @@ class Joined(Generic[Key, Answer]):
                     question.answers, question.failed = {}, True
         told = await self._ask(wanted) if question.failed else question.answers
         return {key: told[key] for key in wanted & told.keys()}
+
+    async def all_answers(self, keys: Collection[Key], within_s: float) -> dict[Key, Answer]:
+        """Return the answers for all of these keys: others are asked for while these are waited on.
+
+        Raises:
+            LeaderNotAvailableError: brokers still tell nothing of one after so long.
+            KafkaError: they do not answer.
+        """
+        until_s = monotonic() + within_s
+        while left := set(keys) - (told := await self.answers(keys)).keys():
+            if monotonic() >= until_s:
+                raise LeaderNotAvailableError(", ".join(sorted(map(str, left))))
+            await asyncio.sleep(_AGAIN_S)
+        return told
 
 
 class _Question(Generic[Key, Answer]):

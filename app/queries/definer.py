@@ -16,7 +16,7 @@ from app.definitions.outcome import Applied, Impact, Rejected, cannot_be_applied
 from app.definitions.quotas import counted_as, elapsed_charges, over_quota
 from app.definitions.sizes import outgrown, oversized
 from app.definitions.state import Definitions
-from app.kafka.clients import NOT_TAKEN
+from app.kafka.asked import asked
 from app.kafka.log_readers import LogRecord
 from app.kafka.names import KafkaError
 from app.kafka.topics import METER_DEFINITIONS
@@ -99,10 +99,8 @@ class Definer:
         if engine.brokers.away_since_s is not None:
             raise Unavailable("Kafka does not answer")
         owned = dict(engine.owned)
-        try:
+        async with asked():
             kept = await engine.offsets.kept_of(owned) if owned else {}
-        except NOT_TAKEN as error:
-            raise Unavailable("the raw topic does not answer") from error
         for number, left in kept.items():
             if left.raw_start or left.rekeyed_start:
                 needed = needs_deleted(owned[number].state, impact, after, left)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from app.bounds.turns import STEP_ITEMS, Steps, in_steps
 from app.definitions.judging import Judging
+from app.kafka.asked import HELD_S, Fetches
 from app.kafka.clients import Consumer
 from app.kafka.names import ConsumerRecord, TopicPartition
 from app.kafka.topics import RAW_MESSAGE_BYTES
@@ -86,12 +88,36 @@ class RawReplay:
         """Return the number of records between here and the live folds."""
         return sum(self._behind(q, list(self._jobs)) for q in self._tps)
 
-    async def catch_up(self, number: int) -> None:
-        """Feed one partition everything that its live fold, which must wait, has taken."""
-        while any(self._behind(q, [number]) for q in self._tps):
-            await self._read([q for q in self._tps if self._behind(q, [number])], urgent=True)
+    @asynccontextmanager
+    async def caught_up(self, number: int) -> AsyncIterator[None]:
+        """Feed one partition everything that its live fold has taken, and hold the fold there.
+
+        It does not wait for brokers that send nothing, as while a raw partition has no leader.
+        """
+        lock = self._jobs[number][0].lock
+        while True:
+            async with lock:
+                if await self._caught_up(number):
+                    yield
+                    return
+            stuck = {q: self._next[q] for q in self._late(number)}
+            while any(self._next[q] == at for q, at in stuck.items()):
+                await self._read(list(stuck))
+
+    def _late(self, number: int) -> list[int]:
+        return [q for q in self._tps if self._behind(q, [number])]
+
+    async def _caught_up(self, number: int) -> bool:
+        """Feed one partition all of it while its live fold waits; False: brokers send nothing."""
+        fetches = Fetches(READ_TIMEOUT_MS)
+        while late := self._late(number):
+            before = dict(self._next)
+            await self._read(late, urgent=True)
+            if fetches.silent_s(self._next != before) >= HELD_S:
+                return False
         ahead, self._ahead[number] = self._ahead[number], []
         await self._turn.run(in_steps(ahead, lambda some: self._feed(number, some)), urgent=True)
+        return True
 
     async def read(self) -> None:
         """Read a stretch of whatever is behind."""

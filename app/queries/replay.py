@@ -160,14 +160,12 @@ class Reading:
         """Do the same; yield how many records nearer each stretch came."""
         return self._turn.stretches(self._scan, self._checkpoint, self._feed)
 
-    async def rest(self) -> int:
-        """Feed what is left while the live fold waits; return how many offsets that were."""
-        behind = self.behind()
-        await self._turn.rest(self._scan, self._checkpoint, self._feed)
-        return behind
-
     @asynccontextmanager
     async def caught_up(self) -> AsyncIterator[int]:
-        """Hold the live fold exactly where the last arrival was read; yield what `rest` returns."""
-        async with self._owned.lock:
-            yield await self.rest()
+        """Hold the live fold exactly where the last arrival was read.
+
+        Yields how many offsets were left to read before.
+        """
+        lock, behind = self._owned.lock, self.behind()
+        async with self._turn.caught_up(lock, self._scan, self._checkpoint, self._feed):
+            yield behind

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -139,8 +139,8 @@ async def _pass(
             progress.records_read = before + replay.read_records
             yield progress.report()
         for number, (owned, job) in jobs.items():
-            catch_up = partial(replay.catch_up, number)
-            await _compare(owned, job, progress, turn, catch_up, replay.starts)
+            caught_up = partial(replay.caught_up, number)
+            await _compare(owned, job, progress, turn, caught_up, replay.starts)
             progress.records_read = before + replay.read_records
             yield progress.report()
 
@@ -177,10 +177,13 @@ async def verify_names(
                 yield progress.report()
                 await asyncio.sleep(rest_s)
 
-            async def catch_up(reading: Reading = reading) -> None:
-                progress.records_read += await reading.rest()
+            @asynccontextmanager
+            async def caught_up(reading: Reading = reading) -> AsyncIterator[None]:
+                async with reading.caught_up() as read:
+                    progress.records_read += read
+                    yield
 
-            await _compare(owned, job, progress, turn, catch_up, {})
+            await _compare(owned, job, progress, turn, caught_up, {})
         job = await _again(job, turn)
     yield progress.report(done=True)
 
@@ -190,20 +193,19 @@ async def _compare(
     job: Verification,
     progress: _VerifyProgress,
     turn: ScanTurn,
-    catch_up: Callable[[], Awaitable[None]],
+    caught_up: Callable[[], AbstractAsyncContextManager[None]],
     starts: Mapping[int, int],
 ) -> None:
     """Compare everything; queue what is to be repaired.
 
-    Some meter keys at a time: for those the live fold stands still, just where `catch_up` has read.
+    Some meter keys at a time: for those `caught_up` has the live fold stand still.
     """
     differing: dict[MeterKey, None] = {}
     found: list[Difference] = []
     results, published = job.compare(), job.compare_published()
     whole = False
     while not whole:
-        async with owned.lock:
-            await catch_up()
+        async with caught_up():
             compared = await turn.run(some_of(results, _PAIRS_AT_ONCE), urgent=True)
             same: list[MeterKey] = []
             for one in compared:
@@ -226,8 +228,7 @@ async def _compare(
             whole = len(compared) < _PAIRS_AT_ONCE
     whole = False
     while not whole:
-        async with owned.lock:
-            await catch_up()
+        async with caught_up():
             told = await turn.run(some_of(published, _NAMES_AT_ONCE), urgent=True)
             found += [difference for differences in told for difference in differences]
             whole = len(told) < _NAMES_AT_ONCE

@@ -104,10 +104,11 @@ class FollowedDefinitions:
             for number in range(settings.raw_partitions)
         ]
         start = (await self._offsets.starts([tp]))[tp]
-        ends = await self._offsets.ends([tp, *cells])
+        end = (await self._offsets.ends([tp]))[tp]
         if start > 0:
             raise DefinitionsLost(tp.topic, f"begins at offset {start}")
-        if ends[tp] == 0 and any(ends[cell] for cell in cells):
+        # One that has no leader keeps nobody from starting.
+        if end == 0 and any((await self._offsets.ends(cells)).values()):
             raise DefinitionsLost(tp.topic, f"is empty, but {cells[0].topic} is not")
 
     async def follow(self, turns: Turns) -> None:
@@ -128,10 +129,10 @@ class FollowedDefinitions:
             await asyncio.sleep(_POLL_S)
         return end
 
-    async def behind(self) -> int:
-        """Return how many offsets of the log are not applied here yet."""
-        tp = self.log.tp
-        return max(0, int((await self._offsets.written_ends([tp]))[tp]) - self.log.next)
+    async def behind(self) -> int | None:
+        """Return how many offsets of the log are not applied here yet; None: no leader tells."""
+        end = (await self._offsets.written_ends([self.log.tp])).get(self.log.tp)
+        return None if end is None else max(0, end - self.log.next)
 
     def want(self, past_ms: int) -> None:
         """Note that somebody waits for definitions later than this."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Final
 
 from app.definitions.timeline import NEVER_MS
 from app.kafka.clients import Consumer
@@ -15,6 +16,9 @@ from app.runtime.topics.published_topic import output_tp
 from app.settings import Settings
 from tables.changelogged.presence import LogsKept
 
+LED_WITHIN_S: Final = 40.0
+"""Seconds that a partition without a leader is waited for."""
+
 
 class Offsets:
     """Asks the brokers, by one consumer for what is committed and one for all that is written."""
@@ -25,7 +29,7 @@ class Offsets:
             enable_auto_commit=False, isolation_level="read_committed", **settings.kafka_options()
         )
         self._written = Consumer(enable_auto_commit=False, **settings.kafka_options())
-        self._starts = Joined(self._committed.beginning_offsets)
+        self._starts = Joined(self._committed.led_starts)
         self._rekeyed_ends = Joined(self._ends_of_rekeyed)
         self._kept: dict[int, LogsKept] = {}
         """By partition, what its logs had when somebody asked last."""
@@ -48,36 +52,43 @@ class Offsets:
 
     async def starts(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the first offsets that partitions still have."""
-        return await self._starts.answers(tps)
+        return await self._starts.all_answers(tps, LED_WITHIN_S)
 
     async def ends(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return where readers of what is committed come to an end now."""
         return dict(await self._committed.end_offsets(tps))
 
+    async def led_ends(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return `ends` of those partitions whose leader answers now."""
+        return await self._committed.led_ends(tps)
+
     async def written_ends(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return where partitions end, with what open transactions have written."""
-        return dict(await self._written.end_offsets(tps))
+        """Return where partitions end, with what open transactions have written.
+
+        Of those whose leader answers now.
+        """
+        return await self._written.led_ends(tps)
 
     async def rekeyed_end(self, number: int) -> int:
         """Return the end of a partition of events-rekeyed: partitions ask before the same cut."""
-        return (await self._rekeyed_ends.answers([number]))[number]
+        return (await self._rekeyed_ends.all_answers([number], LED_WITHIN_S))[number]
 
     async def _ends_of_rekeyed(self, numbers: Collection[int]) -> dict[int, int]:
-        tps = {number: self.logs_of(number)[1] for number in numbers}
-        ends = await self._committed.end_offsets(list(tps.values()))
-        return {number: int(ends[tp]) for number, tp in tps.items()}
+        ends = await self._committed.led_ends([self.logs_of(number)[1] for number in numbers])
+        return {tp.partition: end for tp, end in ends.items()}
 
     async def output_ends(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return the ends of partitions of usage-records; 0 if there is no such topic any more.
 
-        Not where readers of what is committed end: before a transaction whose markers are not
-        written yet, which may take as long as a partition has no leader.
+        Those whose leader does not answer now are left out. It is not where readers of what is
+        committed end: before a transaction whose markers are not written yet, which may take as
+        long as a partition has no leader.
         """
         tps = [output_tp(self._settings, number) for number in numbers]
         known = await self._written.topics()
         there = [tp for tp in tps if tp.topic in known]
-        ends = await self._written.end_offsets(there) if there else {}
-        return {tp.partition: int(ends.get(tp, 0)) for tp in tps}
+        ends = await self._written.led_ends(there)
+        return {tp.partition: ends.get(tp, 0) for tp in tps if tp in ends or tp.topic not in known}
 
     async def log_starts(self, number: int) -> tuple[int, int]:
         """Return the first offsets that a partition of events-raw and events-rekeyed still has."""

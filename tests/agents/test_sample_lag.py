@@ -22,13 +22,14 @@ class Worker:
         self.now_s = 0.0
         self.fetched: dict[TopicPartition, tuple[int, int]] = dict.fromkeys(TPS, (10, 10))
         self.asked: list[int] = []
+        self.leaderless: set[TopicPartition] = set()
         self.clock = SimpleNamespace(monotonic_s=lambda: self.now_s)
         self.delivery = SimpleNamespace(fetched_ends=self.fetched.get)
-        self.offsets = SimpleNamespace(ends=self._ends, written_ends=self._ends)
+        self.offsets = SimpleNamespace(led_ends=self._ends, written_ends=self._ends)
 
     async def _ends(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         self.asked.append(len(tps))
-        return dict.fromkeys(tps, 50)
+        return {tp: 50 for tp in tps if tp not in self.leaderless}
 
 
 @pytest.fixture
@@ -117,8 +118,24 @@ async def test_an_answer_that_fails_leaves_what_was_known(worker: Worker, ends: 
     async def away(_: object) -> dict[TopicPartition, int]:
         raise TimeoutError
 
-    worker.offsets.ends = away
+    worker.offsets.led_ends = away
     for _ in range(2):
         with pytest.raises(TimeoutError):
             await ends.learn(folded)
+    assert ends.of(TPS[0]) == (50, 50)
+
+
+async def test_one_without_a_leader_leaves_what_was_known_of_it(worker: Worker, ends: Any) -> None:
+    worker.leaderless = {TPS[0]}
+    folded = {**dict.fromkeys(TPS, 10), TPS[0]: 7, TPS[1]: 7}
+    worker.fetched |= {TPS[0]: (10, 12), TPS[1]: (10, 12)}
+    await ends.learn(folded)
+    assert not ends.are_known(TPS[:2])
+    assert ends.of(TPS[1]) == (50, 50)
+    worker.leaderless.clear()
+    await ends.learn(folded)
+    assert ends.of(TPS[0]) == (50, 50)
+    worker.leaderless = {TPS[0]}
+    worker.now_s += ASKED_EVERY_S
+    await ends.learn(folded)
     assert ends.of(TPS[0]) == (50, 50)

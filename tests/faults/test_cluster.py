@@ -22,6 +22,7 @@ from app.kafka.clients import InOrderProducer, Producer, start, started
 from app.kafka.log_readers import plain_consumer, read_to_end
 from app.kafka.topics import EVENTS_REKEYED, admin_client, topic_specs
 from app.local_servers.kafka import LocalKafka
+from app.runtime.offsets import LED_WITHIN_S, Offsets
 from app.runtime.partition.forwarder import Forwarder, Forwards
 from app.settings import Settings
 from tests.faults.cluster import cluster, rack_of
@@ -178,6 +179,37 @@ async def test_a_partition_without_a_leader_waits_alone(
         await brokers[3].start()
         await one.until_ready()
         await go_on(settings, range(3))
+
+
+async def test_who_has_no_leader_is_waited_for_alone(
+    cluster_settings: Settings, brokers: dict[int, LocalKafka]
+) -> None:
+    """Who asks about another at the same time was told after 40 s."""
+    settings, leaderless = cluster_settings, await with_one_copy_each(cluster_settings)
+    others = {TopicPartition(leaderless.topic, number): 0 for number in (1, 2)}
+    every = [leaderless, *others]
+    offsets = Offsets(settings)
+    await offsets.start()
+    try:
+        assert await offsets.starts(every) == dict.fromkeys(every, 0)
+        brokers[3].kill()
+        waiting = asyncio.create_task(offsets.starts([leaderless]))
+        # At first the others do not know of it.
+        for _ in range(2):
+            await asyncio.sleep(0)
+            asked = (
+                offsets.starts([*others]),
+                offsets.led_ends(every),
+                offsets.written_ends(every),
+            )
+            told = await asyncio.wait_for(asyncio.gather(*asked), LED_WITHIN_S / 2)
+            assert [*told] == 3 * [others]
+            assert not waiting.done()
+            await without_a_leader(settings, leaderless)
+        await brokers[3].start()
+        assert await waiting == {leaderless: 0}
+    finally:
+        await offsets.stop()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from app.bounds.turns import STEP_ITEMS, Steps, T
 from app.bounds.work_done import Operation, WorkDone
 from app.definitions.judging import Judging
 from app.definitions.state import Definitions
-from app.kafka.asked import Fetches, asked
+from app.kafka.asked import HELD_S, Fetches, asked
 from app.kafka.clients import Consumer
 from app.kafka.names import ConsumerRecord, OffsetOutOfRangeError, TopicPartition
 from app.kafka.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
@@ -168,6 +168,8 @@ class Scan:
     ) -> AsyncIterator[list[Arrival]]:
         """Yield arrivals up to the live fold's offsets; `urgent`: while that waits.
 
+        It waits for no brokers that send nothing: an urgent reading ends then before it is there.
+
         Raises:
             BeyondRetention: some of it is deleted.
             Unavailable: a query reads, and no broker answers.
@@ -189,7 +191,8 @@ class Scan:
                     "computed from events since then cannot be computed again. Keep retention.ms "
                     "and retention.bytes of this topic at -1"
                 ) from error
-            if self._operation == "query":
+            is_silent = urgent and fetches.silent_s(fetched) >= HELD_S
+            if self._operation == "query" and not urgent:
                 fetches.note(fetched)
             self._work.add(self._operation, "broker_requests", 1)
             self._work.add(self._operation, "log_records", sum(map(len, fetched.values())))
@@ -205,6 +208,8 @@ class Scan:
                 self._next[tp] = min(await consumer.position(tp), stop)
                 if self._next[tp] == stop:
                     consumer.seek(tp, stop)
+            if is_silent:
+                return
 
     async def _connected(self) -> Consumer:
         """Return the reader of Kafka, made when the ledger does not have everything."""

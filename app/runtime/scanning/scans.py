@@ -110,12 +110,27 @@ class ScanTurn:
             if behind > before // 2 and behind <= FAR_RECORDS:
                 return
 
-    async def rest(
-        self, scan: Scan, checkpoint: Checkpoint, feed: Callable[[list[Arrival]], Steps[None]]
-    ) -> None:
-        """Feed the remaining arrivals while the live fold waits."""
-        async for part in scan.read(checkpoint, self, urgent=True):
-            await self.run(feed(part), urgent=True)
+    @asynccontextmanager
+    async def caught_up(
+        self,
+        lock: asyncio.Lock,
+        scan: Scan,
+        checkpoint: Checkpoint,
+        feed: Callable[[list[Arrival]], Steps[None]],
+    ) -> AsyncIterator[None]:
+        """Feed the rest, and hold the live fold there by its lock for the length of a block.
+
+        For brokers that send nothing the live fold does not wait.
+        """
+        while True:
+            async with lock:
+                async for part in scan.read(checkpoint, self, urgent=True):
+                    await self.run(feed(part), urgent=True)
+                if not scan.behind(checkpoint):
+                    yield
+                    return
+            async for part in scan.read(msgspec.structs.replace(checkpoint), self):
+                await self.run(feed(part))
 
 
 def feeding(take: Callable[[list[Arrival]], object]) -> Callable[[list[Arrival]], Steps[None]]:

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Collection
 
 import pytest
+from aiokafka.errors import LeaderNotAvailableError
 
 from app.kafka.joined import Joined
 from app.kafka.names import KafkaError
+from tests.world.waiting import PATIENCE_S, until
 
 
 class Brokers:
@@ -64,6 +66,24 @@ async def test_who_is_told_nothing_of_is_left_out() -> None:
 
     assert await Joined(ask).answers(["a", "leaderless"]) == {"a": 1}
     assert asked == [{"a", "leaderless"}]
+
+
+async def test_who_waits_for_a_leader_holds_nobody_else() -> None:
+    asked, led = list[set[str]](), {"a"}
+
+    async def ask(keys: Collection[str]) -> dict[str, int]:
+        asked.append(set(keys))
+        return {key: 1 for key in keys if key in led}
+
+    joined = Joined(ask)
+    waiting = asyncio.create_task(joined.all_answers(["leaderless"], PATIENCE_S))
+    await until(lambda: asked == [{"leaderless"}])
+    assert await joined.all_answers(["a"], PATIENCE_S) == {"a": 1}
+    assert not waiting.done()
+    with pytest.raises(LeaderNotAvailableError, match="leaderless"):
+        await joined.all_answers(["a", "leaderless"], 0.0)
+    led.add("leaderless")
+    assert await waiting == {"leaderless": 1}
 
 
 async def test_who_is_cancelled_leaves_the_others_their_answers() -> None:

@@ -89,8 +89,10 @@ class World:
             scan.seek_only(*job.sought())
             scan.start(self.partition.checkpoint, *job.start_offsets())
             await self.refolder.feed(job, scan, self.turn)
-            await self.turn.near(scan, self.partition.checkpoint, feeding(job.feed))
-            await self.turn.rest(scan, self.partition.checkpoint, feeding(job.feed))
+            place = scan, self.partition.checkpoint, feeding(job.feed)
+            await self.turn.near(*place)
+            async with self.turn.caught_up(asyncio.Lock(), *place):
+                pass
         assert job.events == (FLUSHES + 1) * OF_EACH
         assert job.swap()
         assert self.live.cells() == cells
