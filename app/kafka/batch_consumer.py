@@ -89,10 +89,10 @@ class _BatchThread(QuietThread):
 
     @Service.task
     async def _watch_coordination(self) -> None:
-        """Crash when the coordination of this consumer with its group has ended.
+        """Crash when the coordination of this consumer with its group has ended, or its fetching.
 
         aiokafka tells the end only to a caller that asks for records, and stands still until then.
-        In a rebalance nobody asks.
+        In a rebalance nobody asks. That nothing is fetched any more it tells nobody.
         """
         app = self.consumer.app
         while not self.should_stop:
@@ -101,6 +101,7 @@ class _BatchThread(QuietThread):
                 continue
             try:
                 self._consumer._coordinator.check_errors()
+                self._consumer._fetcher.check_fetching()
             except (Exception, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and asked_to_end():
                     raise

@@ -23,10 +23,10 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownMemberIdError
 from aiokafka.protocol.group import JoinGroupRequest
 
-import app.kafka.lenient_fetch  # noqa: F401  # how every consumer reads what it fetches
 from app.bounds.cancellation import retrieve
 from app.errors import StackError
 from app.kafka.fetch_sessions import SessionFetch
+from app.kafka.lenient_fetch import FetchingEnded  # also how every consumer reads what it fetches
 from app.kafka.sending import Batches, InOrderBatches, Requests
 from app.tokens import refusal_of
 
@@ -367,6 +367,15 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         if state is None or state.highwater is None or state.lso is None:
             return None
         return state.lso, state.highwater
+
+    @property
+    def is_fetching(self) -> bool:
+        """Whether records may still come; else it has to be made anew."""
+        try:
+            self._fetcher.check_fetching()
+        except FetchingEnded:
+            return False
+        return True
 
     @property
     def heard_s(self) -> float:

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from aiokafka.consumer import consumer, fetcher
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, KafkaError
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.legacy_records import LegacyRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
@@ -301,8 +301,14 @@ class _InFlight(set[Any]):
         self._look()
 
 
+class FetchingEnded(KafkaError):  # type: ignore[misc]
+    """A consumer fetches nothing any more, and will not: it has to be made anew."""
+
+
 class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
     """Fetches for one consumer."""
+
+    _fetch_task: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -318,6 +324,23 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
     def keep_sessions(self) -> None:
         """Name only what has changed from here on: worth it for who asks for long."""
         self._sessions = {}
+
+    def check_fetching(self) -> None:
+        """Raise FetchingEnded when the task that fetches has ended.
+
+        aiokafka tells nobody, and returns nothing to who asks for records, for ever.
+        """
+        task = self._fetch_task
+        if task.done() and not self._closed:
+            error = None if task.cancelled() else task.exception()
+            cause = error and (error.__cause__ or error)
+            raise FetchingEnded(f"nothing is fetched any more: {cause!r}") from cause
+
+    async def close(self) -> None:
+        """Fetch nothing any more; what has ended it before is told to who asks for records."""
+        if self._fetch_task.done():
+            self._fetch_task = asyncio.gather(self._fetch_task, return_exceptions=True)
+        await super().close()
 
     async def _proc_fetch_request(self, assignment: Any, node_id: Any, request: Any) -> Any:
         if self._sessions is not None:
@@ -337,7 +360,11 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
         """Return fetched records as they come, after a thread has inflated large batches.
 
         Where only markers came, return nothing at once: the position has passed them.
+
+        Raises:
+            FetchingEnded: none will come.
         """
+        self.check_fetching()
         deadline_s, has_come = monotonic() + timeout, False
         while True:
             if (inflating := self.inflating(partitions)) is not None:

@@ -442,6 +442,9 @@ class RecordReader:
         return True
 
     async def _started(self) -> Consumer:
+        if self._consumer is not None and not self._consumer.is_fetching:
+            await self._consumer.stop()
+            self._consumer = None
         if self._consumer is None:
             self._consumer = await start(
                 plain_consumer(self._settings, _LOOK_UP_BYTES, _LOOK_UP_MAX_WAIT_MS)

@@ -14,6 +14,7 @@ from app.clock import Clock
 from app.errors import StackError
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.group_reader import GroupReader
+from app.kafka.lenient_fetch import FetchingEnded
 from app.kafka.names import TopicPartition
 from app.kafka.topics import METER_DEFINITIONS, USAGE_ALERTS
 from app.settings import Settings
@@ -128,9 +129,10 @@ class Webhooks:
 
 
 def _defect(error: Exception) -> BaseException | None:
-    """Return what is no fault of the brokers'; None: they are away, or have given others a turn."""
+    """Return what does not pass by itself; None: brokers are away, or have given others a turn."""
     if not isinstance(error, ExceptionGroup):
-        return None if isinstance(error, NOT_TAKEN) else error
+        is_away = isinstance(error, NOT_TAKEN) and not isinstance(error, FetchingEnded)
+        return None if is_away else error
     defects = (_defect(each) for each in error.exceptions)
     return next((each for each in defects if each is not None), None)
 

@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
 
 from app.kafka.clients import FETCHER_LOOKS_MS, started
-from app.kafka.lenient_fetch import Fetcher
-from app.kafka.log_readers import plain_consumer
+from app.kafka.lenient_fetch import Fetcher, FetchingEnded
+from app.kafka.log_readers import LogReader, LogRecord, RecordReader, plain_consumer
 from app.kafka.topics import admin_client
 from app.kafka.transactions import Record
 from app.settings import Settings
@@ -93,3 +93,68 @@ async def test_a_fetch_that_ends_as_room_is_made_is_followed_at_once(
         consumer.seek(tp, 0)
         await until(lambda: len(ended) > 3)
     assert ended[3] - ended[0] < FETCHER_LOOKS_MS / 1_000
+
+
+@pytest.fixture
+async def tp(settings: Settings) -> TopicPartition:
+    """A log of three records."""
+    await create_topics(settings, "ended")
+    tp = TopicPartition(settings.topic("ended"), 0)
+    await commit(settings, [Record(tp.topic, 0, b"k", b"%d" % n) for n in range(3)])
+    return tp
+
+
+async def end_fetching(reader: Any) -> None:
+    """End the task that fetches, as an error in it would; aiokafka swallows a cancellation."""
+    task = reader._consumer._fetcher._fetch_task
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_who_gets_nothing_any_more_is_told(
+    settings: Settings, tp: TopicPartition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("nobody is asked")
+
+    async with started(plain_consumer(settings)) as consumer:
+        monkeypatch.setattr(consumer._fetcher, "_get_actions_per_node", broken)
+        assert consumer.is_fetching
+        consumer.assign([tp])
+        await until(lambda: not consumer.is_fetching)
+        with pytest.raises(FetchingEnded, match="nobody is asked"):
+            await consumer.getmany(tp, timeout_ms=200)
+
+
+async def test_records_are_looked_up_again_once_fetching_ended(
+    settings: Settings, tp: TopicPartition
+) -> None:
+    reader = RecordReader(settings)
+    try:
+        for offset in range(2):
+            record = await reader.read(tp.topic, tp.partition, offset)
+            assert record is not None
+            assert record.value == b"%d" % offset
+            await end_fetching(reader)
+    finally:
+        await reader.stop()
+
+
+async def test_a_log_is_followed_on_once_fetching_ended(
+    settings: Settings, tp: TopicPartition
+) -> None:
+    reader, taken = LogReader(settings, tp.topic), list[LogRecord]()
+
+    async def take() -> None:
+        async for records in reader.batches():
+            taken.extend(records)
+
+    taking = asyncio.create_task(take())
+    await until(lambda: len(taken) == 3)
+    await end_fetching(reader)
+    await commit(settings, [Record(tp.topic, 0, b"k", b"3")])
+    await until(lambda: len(taken) == 4)
+    taking.cancel()
+    await asyncio.wait([taking])
+    await reader.stop()
+    assert [record.value for record in taken] == [b"%d" % n for n in range(4)]

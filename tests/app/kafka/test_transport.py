@@ -21,7 +21,7 @@ from app.bounds.cancellation import CancelledUnderneath
 from app.kafka.assignor import LoadAssignor
 from app.kafka.batch_consumer import QUEUED_BATCHES, BatchConsumer
 from app.kafka.faust_app import make_app
-from app.kafka.lenient_fetch import FetchedRecords
+from app.kafka.lenient_fetch import FetchedRecords, Fetcher, FetchingEnded
 from app.kafka.placing import LOG_START
 from app.kafka.record_batch import OffsetsLost, RecordBatch
 from app.kafka.topics import EVENTS_REKEYED
@@ -423,6 +423,20 @@ async def test_a_worker_that_fell_out_of_the_group_crashes(
     monkeypatch.setattr(LoadAssignor, "assign", broken)
     error = await crash_of(running(owner, ready))
     assert "nobody can share" in str(error)
+
+
+async def test_a_worker_that_fetches_nothing_any_more_crashes(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka would hand out nothing, for ever, and tell nobody."""
+
+    def broken(*_: object) -> None:
+        raise ValueError("nobody is asked")
+
+    owner = Owner("a", Durable(), ready)
+    monkeypatch.setattr(Fetcher, "_get_actions_per_node", broken)
+    error = await crash_of(running(owner, ready))
+    assert isinstance(error, FetchingEnded)
 
 
 async def delete_before(settings: Settings, tp: TP, offset: int) -> None:

@@ -28,10 +28,13 @@ from app.bounds.collecting import Collecting
 from app.cli.main import cli
 from app.definitions import commands
 from app.kafka.topics import METER_DEFINITIONS, admin_client
+from app.kafka.lenient_fetch import FetchingEnded
+from app.kafka.names import KafkaError
 from app.local_servers.ports import free_ports
 from app.settings import Settings
 from app.webhooks import sender
 from app.webhooks.signatures import read_private_key
+from app.webhooks.process import _defect
 from tests.app.webhooks.conftest import (
     HMAC_KEY,
     ISSUER,
@@ -417,3 +420,10 @@ def test_without_a_private_key_it_says_what_to_set(webhook_settings: Settings) -
     answer = CliRunner(env=environment).invoke(cli, ["webhooks"])
     assert answer.exit_code == 1
     assert "METER_WEBHOOK_PRIVATE_KEY_FILE is not set" in answer.output
+
+
+def test_a_reader_that_fetches_nothing_any_more_ends_the_process() -> None:
+    """With brokers that are away a session begins anew, by the same reader."""
+    ended = FetchingEnded("nothing is fetched any more")
+    assert _defect(ExceptionGroup("a session", [KafkaError(), ended])) is ended
+    assert _defect(ExceptionGroup("a session", [KafkaError(), TimeoutError()])) is None
