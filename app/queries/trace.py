@@ -235,7 +235,7 @@ def _entries(
 ) -> Iterator[tuple[list[bytes], dict[int, Entry]]]:
     """Yield rows of subscriptions, some at a time, and entries of an id by places among them."""
     state = owned.state
-    start, parts = state.event_ranges.codes.rows_of(organization_id, ASKED_AT_ONCE)
+    start, parts = state.event_ranges.rows_of(organization_id, ASKED_AT_ONCE)
     for rows in parts:
         ids = event_ids(rows, start, organization_id, transaction_id)
         entries = state.index.find_packed(ids)

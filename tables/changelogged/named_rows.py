@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -61,15 +61,23 @@ class NamedRows:
         """Yield external subscriptions from a number on; none of those that come meanwhile."""
         return chain.from_iterable(map(self._names_in, self._parts(number, _AT_ONCE)))
 
-    def rows_of(self, organization_id: str, most: int) -> tuple[bytes, Iterator[list[bytes]]]:
-        """Return what rows of an organization begin with, and rows of all, so many at a time.
+    def rows_of(
+        self, organization_id: str, most: int, own: Sequence[int] | None = None
+    ) -> tuple[bytes, Iterator[list[bytes]]]:
+        """Return what rows of an organization begin with, and rows, so many at a time.
 
-        Then comes the external id, a text of MessagePack. `name_in` tells whose a row is.
+        Then comes the external id, a text of MessagePack. `name_in` tells whose a row is. `own`:
+        the numbers of its rows, where they are known; else those are rows of all.
         """
         organization = self.numbers.get(organization_id)
         if organization is None:
             return b"", iter(())
-        return _ROW + _encode(organization), self._parts(0, most)
+        parts = self._parts(0, most) if own is None else self._numbered(own, most)
+        return _ROW + _encode(organization), parts
+
+    def _numbered(self, numbers: Sequence[int], most: int) -> Iterator[list[bytes]]:
+        firsts = range(0, len(numbers), most)
+        return ([self.rows[n] for n in numbers[at : at + most]] for at in firsts)
 
     def _parts(self, first: int, most: int) -> Iterator[list[bytes]]:
         end = len(self.rows)

@@ -29,6 +29,9 @@ _EVER: Final[Mapping[MeterKey, int]] = MappingProxyType({})
 _MOST_LOADED: Final = 1_000
 """How many are objects while they are loaded: the codes of one come in any order."""
 
+_FEW: Final = 16
+"""One in so many: to find out which these are takes less than to pass over all others."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode_key: Callable[[bytes], MeterKey] = msgspec.msgpack.Decoder(MeterKey).decode
 
@@ -198,6 +201,16 @@ class EventRangesTable:
             else:
                 seen.add(number)
                 yield self.codes.item(number)
+
+    def rows_of(self, organization_id: str, most: int) -> tuple[bytes, Iterator[list[bytes]]]:
+        """Return `NamedRows.rows_of` the external subscriptions of an organization that has events.
+
+        Of one with few of them all no row of another is among them.
+        """
+        by_code = self._names.get(organization_id, {}).values()
+        few = _FEW * sum(map(len, by_code)) < len(self.codes)
+        own = sorted(set(chain(*by_code))) if few else None
+        return self.codes.rows_of(organization_id, most, own)
 
     def find(self, name: SubscriptionKey, code: str) -> EventRanges | None:
         """Return the entry; None: no event ever came, or the name is one of the rest."""

@@ -6624,6 +6624,37 @@ BUGS = (
         "tests/app/kafka/test_asked.py::test_brokers_that_send_nothing_are_away",
     ),
     Bug(
+        "end-of-a-partition-forgotten-while-nobody-leads-it",
+        "agents/sample_lag.py",
+        "known = {tp: self._known[tp] for tp in wanted if tp in self._known}",
+        "known = {}",
+        "tests/agents/test_sample_lag.py::test_one_without_a_leader_leaves_what_was_known_of_it",
+    ),
+    Bug(
+        "refold-swapped-in-before-all-is-read",
+        "app/runtime/scanning/scans.py",
+        "if not scan.behind(checkpoint):",
+        "if True:",
+        "tests/app/queries/test_held_back.py"
+        "::test_a_refold_waits_for_a_leader_beside_the_live_fold",
+    ),
+    Bug(
+        "reader-kept-that-fetches-nothing-any-more",
+        "app/kafka/log_readers.py",
+        "if self._consumer is not None and not self._consumer.is_fetching:",
+        "if False:",
+        "tests/app/kafka/test_lenient_fetch.py"
+        "::test_records_are_looked_up_again_once_fetching_ended",
+    ),
+    Bug(
+        "own-rows-in-the-order-of-codes",
+        "tables/changelogged/presence_table.py",
+        "sorted(set(chain(*by_code)))",
+        "list(chain(*by_code))",
+        "tests/app/queries/test_steps.py"
+        "::test_an_id_alone_is_looked_up_under_few_subscriptions_and_no_others",
+    ),
+    Bug(
         "scan-takes-brokers-for-a-defect",
         "app/runtime/scanning/scans.py",
         "except KafkaError as error:",

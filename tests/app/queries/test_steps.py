@@ -139,6 +139,21 @@ def test_an_id_alone_is_looked_up_under_all_subscriptions_of_its_organization() 
     assert drained(first_entry(owned, "nobody", "asked")) is None
 
 
+def test_an_id_alone_is_looked_up_under_few_subscriptions_and_no_others() -> None:
+    state = _told().meter("2024-01-20").partition
+    own = [(ORG, f"of_it_{number}") for number in range(3)]
+    names = [*own[:1], *(("another", f"of_it_{n}") for n in range(2 * ASKED_AT_ONCE)), *own[1:]]
+    for name in names:
+        for code in ("m", "other"):
+            state.event_ranges.of(name, code)
+        state.index.add_many([event_id(*name, "asked")], [Entry(1, 0, len(name[0]), 0, -1, 0)])
+    owned: Any = SimpleNamespace(state=state)
+    _, parts = state.event_ranges.rows_of(ORG, ASKED_AT_ONCE)
+    assert [len(part) for part in parts] == [len(own)]
+    assert [name for _, name in drained(entries_of(owned, ORG, "asked"))] == own
+    assert len(drained(entries_of(owned, "another", "asked"))) == 2 * ASKED_AT_ONCE
+
+
 async def test_where_a_list_reads_is_found_among_the_subscriptions_of_its_organization() -> None:
     state, late_ms = _told().meter("2024-01-20").partition, ms("2024-01-19T00:00:00Z")
     ranges, own = state.event_ranges, [(ORG, f"of_it_{number}") for number in range(3)]
