@@ -41,7 +41,13 @@ class _Line(msgspec.Struct):
 
 
 class _Whose(msgspec.Struct):
-    partition: int = msgspec.field(name="_partition", default=0)
+    partition: int | None = msgspec.field(name="_partition", default=None)
+    type: msgspec.Raw = msgspec.Raw(b"")
+    payload: msgspec.Raw = msgspec.Raw(b"")
+
+    def is_definition(self) -> bool:
+        """Return whether it has what every line of the definitions log has, and no partition."""
+        return self.partition is None and bool(bytes(self.type) and bytes(self.payload))
 
 
 _METADATA = frozenset(field.encode_name for field in msgspec.structs.fields(_Line))
@@ -51,7 +57,8 @@ _READ_BYTES = 1024 * 1024
 class EventsFile:
     """A file of which each partition is read by itself; used by `with`.
 
-    In memory is only which lines are whose. Raises `InvalidEventsFile` for a line that is no JSON.
+    In memory is only which lines are whose. Raises `InvalidEventsFile` for a line that is no JSON,
+    or one of the definitions log.
     """
 
     def __init__(self, file: IO[bytes]):
@@ -118,7 +125,10 @@ def _copied(file: IO[bytes]) -> IO[bytes]:
 def _partition_of(number: int, line: bytes) -> int:
     try:
         if line.lstrip()[:1] == b"{":
-            return msgspec.json.decode(line, type=_Whose).partition
+            whose = msgspec.json.decode(line, type=_Whose)
+            if whose.is_definition():
+                raise ValueError("`payload` with a `type`: a definition, and no event")
+            return whose.partition or 0
         msgspec.json.decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise InvalidEventsFile(f"line {number}: {error}") from error

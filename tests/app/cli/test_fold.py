@@ -195,6 +195,18 @@ def test_lines_that_are_no_records(tmp_path: Path, line: str, told: str) -> None
     assert told in result.stderr
 
 
+def test_definitions_are_no_events(tmp_path: Path) -> None:
+    (command, *_) = definitions_of(["sum"])
+    line = definition_line(command.command, command.append_time_ms, command.offset).decode()
+    result = run(tmp_path, event("a", "2024-01-02T00:00:00Z", 1), line)
+    assert result.exit_code == 1
+    assert "events: line 2: `payload` with a `type`: a definition" in result.stderr
+    assert result.stdout == ""
+    # What an export tells of the raw topic is what was there, whatever that is.
+    exported = json.dumps({"_partition": 0, **json.loads(line), "_offset": 1})
+    assert run(tmp_path, exported).exit_code == 0
+
+
 def test_wrong_definitions(tmp_path: Path) -> None:
     (tmp_path / "definitions").write_text('{"type": "plan"}')
     (tmp_path / "events").write_text("")
