@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from app.errors import StackError
+from app.errors import SettingRefused
 
 
-class FileRefused(StackError, OSError):
+class FileRefused(SettingRefused, OSError):
     """A file of certificates cannot be used. While it is replaced that passes, as any OSError."""
 
 

@@ -7,5 +7,9 @@ class StackError(Exception):
     """A server could not be started; the text is the whole message to the user."""
 
 
+class SettingRefused(StackError):
+    """A setting is of no use, or lacks another, or names a file that cannot be used."""
+
+
 class TopicRefused(Exception):
     """A topic that exists cannot be worked with; the text says what to change."""

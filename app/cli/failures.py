@@ -9,7 +9,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from app.errors import StackError, TopicRefused
+from app.errors import SettingRefused, StackError, TopicRefused
 from app.settings import Settings, environment_names
 
 WRONG_USAGE = 2
@@ -36,6 +36,8 @@ def told_plainly() -> Iterator[None]:
     """
     try:
         yield
+    except SettingRefused as error:
+        raise WrongSetting(str(error)) from error
     except (StackError, TopicRefused) as error:
         raise click.ClickException(str(error)) from error
     except ValidationError as error:

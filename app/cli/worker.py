@@ -10,7 +10,7 @@ from app.cli.failures import load_settings, told_plainly
 from app.cli.interrupts import ended_by_signals
 from app.cli.output import echo
 from app.cli.serving import configure_log, require_port, stopped_plainly
-from app.errors import StackError
+from app.errors import SettingRefused
 from app.main import Worker, run_worker
 from app.settings import Settings
 
@@ -43,14 +43,14 @@ def tell_child(settings: Settings, number: int, running: Worker) -> None:
 
 
 def _require_servers(settings: Settings) -> None:
-    """Raise StackError unless servers are named: a worker starts none of its own."""
+    """Raise SettingRefused unless servers are named: a worker starts none of its own."""
     named = {
         "METER_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
         "METER_REDIS_URL": settings.redis_url,
     }
     missing = [name for name, value in named.items() if not value]
     if missing:
-        raise StackError(
+        raise SettingRefused(
             f"{' and '.join(missing)} not set: a worker runs on servers that exist. "
             "`meter up` starts its own, `meter stack` starts only the servers."
         )

@@ -17,7 +17,7 @@ from redis.exceptions import (
 )
 
 from app.credentials import ssl_context
-from app.errors import StackError
+from app.errors import SettingRefused
 from app.settings import Settings
 
 __all__ = ["NoPermissionError", "RedisError", "ResponseError"]
@@ -45,7 +45,7 @@ def redis_client(settings: Settings, timeout_s: float) -> Any:
     """Return a `redis.asyncio` client, `Redis` or `RedisCluster`; it connects at its first use.
 
     Raises:
-        StackError: METER_REDIS_URL has an option that is none, or a file of TLS cannot be used.
+        SettingRefused: METER_REDIS_URL has an option that is none, or a file of TLS cannot be used.
     """
     url = settings.redis_url or ""
     parts = urlsplit(url)
@@ -65,7 +65,7 @@ def redis_client(settings: Settings, timeout_s: float) -> Any:
         try:
             return Redis.from_url(plain, password=password, db=settings.redis_db, **options)
         except ValueError as error:
-            raise StackError(f"METER_REDIS_URL has an option that is none: {error}.") from error
+            raise SettingRefused(f"METER_REDIS_URL has an option that is none: {error}.") from error
     if parts.username:
         options["username"] = unquote(parts.username)
     options["password"] = password

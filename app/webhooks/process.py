@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from app.bounds.collecting import Collecting
 from app.clock import Clock
-from app.errors import StackError
+from app.errors import SettingRefused
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.group_reader import GroupReader
 from app.kafka.lenient_fetch import FetchingEnded
@@ -138,10 +138,10 @@ def _defect(error: Exception) -> BaseException | None:
 
 
 def _signer(settings: Settings) -> Signer:
-    """Return what signs. Raises StackError without a private key."""
+    """Return what signs. Raises SettingRefused without a private key."""
     path = settings.webhook_private_key_file
     if path is None:
-        raise StackError(
+        raise SettingRefused(
             "METER_WEBHOOK_PRIVATE_KEY_FILE is not set: webhooks are signed with it unless their "
             "endpoint asks for hmac. Make one: openssl genrsa -out key.pem 2048"
         )

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from app.definitions.model import SignatureAlgorithm
-from app.errors import StackError
+from app.errors import SettingRefused
 
 _LEAST_BITS: Final = 2048
 
@@ -60,16 +60,16 @@ def _base64url(data: bytes) -> bytes:
 
 
 def read_private_key(path: Path) -> RSAPrivateKey:
-    """Read an RSA key of at least 2048 bits from a PEM file. Raises StackError."""
+    """Read an RSA key of at least 2048 bits from a PEM file. Raises SettingRefused."""
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise StackError(
+        raise SettingRefused(
             f"METER_WEBHOOK_PRIVATE_KEY_FILE: {path} holds no private key without a password "
             f"({error})."
         ) from error
     if not isinstance(key, RSAPrivateKey) or key.key_size < _LEAST_BITS:
-        raise StackError(
+        raise SettingRefused(
             f"METER_WEBHOOK_PRIVATE_KEY_FILE: {path} holds no RSA key of {_LEAST_BITS} bits or "
             f"more. Make one: openssl genrsa -out {path} {_LEAST_BITS}"
         )

@@ -6,7 +6,7 @@ import logging
 import ssl
 from pathlib import Path
 
-from app.errors import StackError
+from app.errors import SettingRefused
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +19,13 @@ class Certificate:
     """The context for connections that begin now."""
 
     def __init__(self, cert_file: Path, key_file: Path) -> None:
-        """Read both files. Raises StackError, naming the variables, when they are no pair."""
+        """Read both files. Raises SettingRefused, naming the variables, when they are no pair."""
         self._files = (cert_file, key_file)
         try:
             self._stamp = self._stamped()
             self.context = self._loaded()
         except OSError as error:
-            raise StackError(
+            raise SettingRefused(
                 f"METER_HTTP_TLS_CERT_FILE {cert_file} and METER_HTTP_TLS_KEY_FILE {key_file} "
                 f"are no certificate with its key: {error}"
             ) from error

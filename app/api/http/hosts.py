@@ -10,7 +10,7 @@ from yarl import URL
 
 from app.api.http.errors import misdirected
 from app.bounds.limits import LEAST_SECRET_CHARACTERS
-from app.errors import StackError
+from app.errors import SettingRefused
 from app.settings import LOCAL_KEY, Settings
 
 Network = IPv4Network | IPv6Network
@@ -57,10 +57,10 @@ def _is_in(address: str, networks: Collection[Network]) -> bool:
 
 
 def require_peer_secret(settings: Settings) -> None:
-    """Raise StackError if in production the secret between workers is too short."""
+    """Raise SettingRefused if in production the secret between workers is too short."""
     given = len(settings.peer_secret.get_secret_value())
     if settings.profile == "production" and given < LEAST_SECRET_CHARACTERS:
-        raise StackError(
+        raise SettingRefused(
             f"METER_PEER_SECRET has {given} characters, and workers know each other by it. Set it "
             f"to the same {LEAST_SECRET_CHARACTERS} or more random ones for all of them, as "
             "`openssl rand -hex 32` prints them."
@@ -71,24 +71,24 @@ def require_guarded(settings: Settings) -> None:
     """Refuse to listen for the network with settings that are safe on this machine only.
 
     Raises:
-        StackError: names the variable to set.
+        SettingRefused: names the variable to set.
     """
     where = settings.http_host
     if is_loopback(where):
         return
     if any(key.key.get_secret_value() == LOCAL_KEY for key in settings.api_keys):
-        raise StackError(
+        raise SettingRefused(
             f"METER_HTTP_HOST {where} is open to the network, and the key {LOCAL_KEY!r} is known "
             "to all. Set METER_API_KEYS to keys of your own."
         )
     if settings.open_page:
-        raise StackError(
+        raise SettingRefused(
             f"METER_HTTP_HOST {where} is open to the network, and the page shows everything "
             "without a key. Set METER_OPEN_PAGE=false."
         )
     encrypted = settings.http_tls_cert_file is not None or settings.trusted_proxies
     if settings.profile == "production" and not encrypted:
-        raise StackError(
+        raise SettingRefused(
             f"METER_HTTP_HOST {where} is open to the network, and keys would travel in clear. Set "
             "METER_HTTP_TLS_CERT_FILE and METER_HTTP_TLS_KEY_FILE, or METER_TRUSTED_PROXIES to "
             "the addresses of the proxy that has the certificate, or METER_HTTP_HOST=127.0.0.1."

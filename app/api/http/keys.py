@@ -21,7 +21,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.bounds.limits import LEAST_SECRET_CHARACTERS
-from app.errors import StackError
+from app.errors import SettingRefused
 from app.log import facts
 from app.settings import ApiKey, Settings
 
@@ -35,7 +35,7 @@ KeyAccess = Literal["read", "write", "operator"]
 """`write` includes reading. `operator` stands for all organizations."""
 
 
-class KeysRefused(StackError):
+class KeysRefused(SettingRefused):
     """The file of keys or a key of the environment is not valid."""
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from app.cli.failures import WRONG_USAGE
 from app.cli.main import cli
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.ports import free_ports
@@ -21,7 +22,7 @@ from app.settings import HOST
 
 def test_a_worker_without_servers_is_told_what_to_set() -> None:
     answer = CliRunner().invoke(cli, ["worker"])
-    assert answer.exit_code == 1
+    assert answer.exit_code == WRONG_USAGE
     assert "METER_KAFKA_BOOTSTRAP_SERVERS and METER_REDIS_URL not set" in answer.stderr
 
 
@@ -142,7 +143,7 @@ def test_the_last_line_names_the_file_that_cannot_be_used(
     }
     command = [sys.executable, "-c", "from app.cli.main import cli; cli()", "worker"]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
-    assert ran.returncode == 1
+    assert ran.returncode == WRONG_USAGE
     assert ran.stderr.splitlines()[-1].startswith(f"Error: {told}"), ran.stderr
     assert "Traceback" not in ran.stderr
 

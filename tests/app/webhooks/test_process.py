@@ -25,16 +25,17 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from app.bounds.collecting import Collecting
+from app.cli.failures import WRONG_USAGE
 from app.cli.main import cli
 from app.definitions import commands
-from app.kafka.topics import METER_DEFINITIONS, admin_client
 from app.kafka.lenient_fetch import FetchingEnded
 from app.kafka.names import KafkaError
+from app.kafka.topics import METER_DEFINITIONS, admin_client
 from app.local_servers.ports import free_ports
 from app.settings import Settings
 from app.webhooks import sender
-from app.webhooks.signatures import read_private_key
 from app.webhooks.process import _defect
+from app.webhooks.signatures import read_private_key
 from tests.app.webhooks.conftest import (
     HMAC_KEY,
     ISSUER,
@@ -418,7 +419,7 @@ async def test_a_kill_between_delivery_and_commit_sends_the_same_key_again(
 def test_without_a_private_key_it_says_what_to_set(webhook_settings: Settings) -> None:
     environment = environment_of(webhook_settings)
     answer = CliRunner(env=environment).invoke(cli, ["webhooks"])
-    assert answer.exit_code == 1
+    assert answer.exit_code == WRONG_USAGE
     assert "METER_WEBHOOK_PRIVATE_KEY_FILE is not set" in answer.output
 
 
