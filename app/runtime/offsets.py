@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -18,6 +18,8 @@ from tables.changelogged.presence import LogsKept
 
 LED_WITHIN_S: Final = 40.0
 """Seconds that a partition without a leader is waited for."""
+_ANSWERED_WITHIN_MS: Final = 10_000
+"""A broker that is silent for longer has no leadership any more: the others are asked instead."""
 
 
 class Offsets:
@@ -25,12 +27,13 @@ class Offsets:
 
     def __init__(self, settings: Settings):
         self._settings = settings
+        options = settings.kafka_options() | {"request_timeout_ms": _ANSWERED_WITHIN_MS}
         self._committed = Consumer(
-            enable_auto_commit=False, isolation_level="read_committed", **settings.kafka_options()
+            enable_auto_commit=False, isolation_level="read_committed", **options
         )
-        self._written = Consumer(enable_auto_commit=False, **settings.kafka_options())
+        self._written = Consumer(enable_auto_commit=False, **options)
         self._starts = Joined(self._committed.led_starts)
-        self._rekeyed_ends = Joined(self._ends_of_rekeyed)
+        self._ends = Joined(self._committed.led_ends)
         self._kept: dict[int, LogsKept] = {}
         """By partition, what its logs had when somebody asked last."""
 
@@ -56,7 +59,7 @@ class Offsets:
 
     async def ends(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return where readers of what is committed come to an end now."""
-        return dict(await self._committed.end_offsets(tps))
+        return await self._ends.all_answers(tps, LED_WITHIN_S)
 
     async def led_ends(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return `ends` of those partitions whose leader answers now."""
@@ -71,11 +74,8 @@ class Offsets:
 
     async def rekeyed_end(self, number: int) -> int:
         """Return the end of a partition of events-rekeyed: partitions ask before the same cut."""
-        return (await self._rekeyed_ends.all_answers([number], LED_WITHIN_S))[number]
-
-    async def _ends_of_rekeyed(self, numbers: Collection[int]) -> dict[int, int]:
-        ends = await self._committed.led_ends([self.logs_of(number)[1] for number in numbers])
-        return {tp.partition: end for tp, end in ends.items()}
+        tp = self.logs_of(number)[1]
+        return (await self.ends([tp]))[tp]
 
     async def output_ends(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return the ends of partitions of usage-records; 0 if there is no such topic any more.

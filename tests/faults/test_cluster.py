@@ -175,7 +175,8 @@ async def test_a_partition_without_a_leader_waits_alone(
         await one.kill()
         one.launch()
         await go_on(settings, (1, 2))
-        assert "Partition 0 waits for brokers: LeaderNotAvailableError" in one.said()
+        told = "Partition 0 waits for brokers: LeaderNotAvailableError"
+        await until(lambda: told in one.said())
         await brokers[3].start()
         await one.until_ready()
         await go_on(settings, range(3))
@@ -209,6 +210,28 @@ async def test_who_has_no_leader_is_waited_for_alone(
         await brokers[3].start()
         assert await waiting == {leaderless: 0}
     finally:
+        await offsets.stop()
+
+
+async def test_who_is_led_by_a_frozen_broker_is_waited_for_alone(
+    cluster_settings: Settings, brokers: dict[int, LocalKafka]
+) -> None:
+    """What one asked while it still counted as a leader held the others for 40 s."""
+    frozen = await with_one_copy_each(cluster_settings)
+    other = TopicPartition(frozen.topic, 1)
+    offsets = Offsets(cluster_settings)
+    await offsets.start()
+    try:
+        assert await offsets.starts([frozen, other]) == {frozen: 0, other: 0}
+        brokers[3].process.pause()
+        waiting = asyncio.create_task(offsets.starts([frozen]))
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(offsets.starts([other]), LED_WITHIN_S - 5.0) == {other: 0}
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    finally:
+        brokers[3].process.resume()
         await offsets.stop()
 
 

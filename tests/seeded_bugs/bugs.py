@@ -6647,6 +6647,13 @@ BUGS = (
         "::test_records_are_looked_up_again_once_fetching_ended",
     ),
     Bug(
+        "definitions-taken-for-events",
+        "app/cli/event_lines.py",
+        "if whose.is_definition():",
+        "if False:",
+        "tests/app/cli/test_fold.py::test_definitions_are_no_events",
+    ),
+    Bug(
         "own-rows-in-the-order-of-codes",
         "tables/changelogged/presence_table.py",
         "sorted(set(chain(*by_code)))",
