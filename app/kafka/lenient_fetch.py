@@ -316,11 +316,6 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
         self._longest_wait_ms: int = self._fetch_max_wait_ms
         self._sessions: dict[Any, FetchSession] | None = None
 
-    async def close(self) -> None:
-        """End; what it looked by leads back to it, and would wait for the collector."""
-        await super().close()
-        self._in_flight = set()
-
     def keep_sessions(self) -> None:
         """Name only what has changed from here on: worth it for who asks for long."""
         self._sessions = {}
@@ -341,6 +336,8 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]
         if self._fetch_task.done():
             self._fetch_task = asyncio.gather(self._fetch_task, return_exceptions=True)
         await super().close()
+        # What it looked by leads back to it: it would wait for the collector.
+        self._in_flight = set()
 
     async def _proc_fetch_request(self, assignment: Any, node_id: Any, request: Any) -> Any:
         if self._sessions is not None:
