@@ -17,8 +17,13 @@ class Unknown(click.ClickException):
     exit_code = NOT_THERE
 
 
-def require_known(worker: Remote, subscription: str | None, metric: str | None = None) -> None:
-    """Raise Unknown for a subscription without definition and events, or a metric that is none.
+def require_known(
+    worker: Remote,
+    subscription: str | None,
+    metric: str | None = None,
+    customer: str | None = None,
+) -> None:
+    """Raise Unknown for a subscription without definition and events, or a name of nothing else.
 
     To be asked where an answer is empty: what was deleted may still have usage.
     """
@@ -31,6 +36,9 @@ def require_known(worker: Remote, subscription: str | None, metric: str | None =
     if metric is not None and not _is_there(worker, "billable_metrics", metric):
         near = did_you_mean(worker, KINDS["metrics"], metric)
         raise Unknown(f"There is no metric {metric}.{near}")
+    if customer is not None and not _is_there(worker, "customers", customer):
+        near = did_you_mean(worker, KINDS["customers"], customer)
+        raise Unknown(f"There is no customer {customer}.{near}")
 
 
 def _is_known(worker: Remote, subscription: str) -> bool:

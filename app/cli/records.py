@@ -72,7 +72,7 @@ def records(
 
     As JSON they have the bytes of the topic. What was published for October, and what has changed
     since: meter records SUBSCRIPTION --from 2026-10-01 --all-revisions. Exit status: 4 when there
-    is no such subscription or metric.
+    is no such subscription, metric or customer.
     """
     asked = {
         "external_subscription_id": subscription,
@@ -87,7 +87,7 @@ def records(
     found = _published(worker, asked)
     first = next(found, None)
     if first is None:
-        require_known(worker, subscription, metric)
+        require_known(worker, subscription, metric, customer)
     found = chain(() if first is None else (first,), found)
     if output.form in ("json", "jsonl"):
         _print_values(found, as_list=output.is_json)

@@ -202,8 +202,13 @@ def _of_subscription(kind: str, named: SubscriptionCharge, **more: Any) -> Comma
 
 
 def upsert_customer(organization_id: str, body: object) -> Command:
-    """Make the command of `POST /customers`; the id is used if the customer is new."""
-    return _command("upsert_customer", organization_id, id=new_id(), customer=customer_body(body))
+    """Make the command of `POST /customers`; the id is used if the customer is new.
+
+    Former commands kept the currency of who has subscriptions: they have no mark.
+    """
+    customer = customer_body(body)
+    mark = {"any_currency": True} if "currency" in customer else {}
+    return _command("upsert_customer", organization_id, id=new_id(), customer=customer, **mark)
 
 
 def delete_customer(organization_id: str, external_id: str) -> Command:

@@ -11,9 +11,10 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final
 
-from app.definitions.fields import INVALID, Fields
+from app.definitions.fields import INVALID, MANDATORY, Fields, is_blank
 
 CUSTOMER_TYPES: Final = ("company", "individual")
+_LOCALES: Final = ("en", "fr", "nb", "de", "it", "es", "sv", "pt-BR", "zh-TW")
 _ZERO_AMOUNT_INVOICES: Final = ("inherit", "skip", "finalize")
 
 _DASHES: Final = re.compile("[\u2012-\u2015\u2043\u2212]")
@@ -54,8 +55,21 @@ def note_contacts(fields: Fields, body: Body) -> None:
         _country(fields, "shipping_country", address.get("country"))
     if body.get("customer_type") not in (None, "", *CUSTOMER_TYPES):
         fields.fail("customer_type", INVALID)
+    _metadata(fields, body.get("metadata"))
+    billing = body.get("billing_configuration")
+    locale = billing.get("document_locale") if isinstance(billing, Mapping) else None
+    if locale is not None and locale not in _LOCALES:
+        fields.fail("document_locale", "language_code_invalid")
     if body.get("finalize_zero_amount_invoice") not in (None, *_ZERO_AMOUNT_INVOICES):
         fields.fail("finalize_zero_amount_invoice", "invalid_value")
+
+
+def _metadata(fields: Fields, entries: object) -> None:
+    """Note an entry without a value, unless it is named by an id: that one keeps what it has."""
+    for entry in entries if isinstance(entries, list) else ():
+        keeps = isinstance(entry, Mapping) and "value" not in entry and entry.get("id") is not None
+        if isinstance(entry, Mapping) and not keeps and is_blank(entry.get("value")):
+            fields.fail("value", MANDATORY)
 
 
 def _country(fields: Fields, field: str, code: object) -> None:

@@ -34,7 +34,9 @@ def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
         updated_at_ms=now_ms,
     )
     customer = _described(fields, base, body, now_ms)
-    if (yield from _currency_in_use_changes(definitions, base, customer)):
+    # So records are read that were appended while a currency in use stayed.
+    stays = command.payload.get("any_currency") is not True
+    if stays and (yield from _currency_in_use_changes(definitions, base, customer)):
         fields.fail("currency", "currencies_does_not_match")
     if fields.errors:
         return invalid(fields.errors)

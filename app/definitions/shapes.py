@@ -57,6 +57,7 @@ CHARGE_KEYS = (
 )
 CHARGE_FILTER_KEYS = ("invoice_display_name", "properties", "values")
 ALERT_KEYS = ("alert_type", "code", "name", "billable_metric_code", "thresholds")
+ADDRESS_KEYS = ("address_line1", "address_line2", "city", "zipcode", "state", "country")
 CUSTOMER_TEXT_KEYS = (
     "name",
     "firstname",
@@ -69,12 +70,7 @@ CUSTOMER_TEXT_KEYS = (
     "legal_name",
     "legal_number",
     "tax_identification_number",
-    "address_line1",
-    "address_line2",
-    "city",
-    "zipcode",
-    "state",
-    "country",
+    *ADDRESS_KEYS,
     "finalize_zero_amount_invoice",
 )
 CUSTOMER_KEYS = (
@@ -154,7 +150,17 @@ def plan_body(body: object) -> Body:
 def customer_body(body: object) -> Body:
     """Pick the known keys of a customer; each metadata entry gets a `new_id` for its making."""
     shaped = _pick(body, CUSTOMER_KEYS)
-    return shaped | tidied(shaped) | _each(body, "metadata", _metadata_body)
+    shaped |= tidied(shaped)
+    address = shaped.get("shipping_address")
+    if isinstance(address, Mapping):
+        shaped["shipping_address"] = {**address, **_blanks(address)}
+    return shaped | _blanks(shaped) | _each(body, "metadata", _metadata_body)
+
+
+def _blanks(address: Mapping[str, Any]) -> Body:
+    """Return null for each line of an address that is blank, as Lago keeps it."""
+    lines = ((key, address.get(key)) for key in ADDRESS_KEYS)
+    return {key: None for key, text in lines if isinstance(text, str) and not text.strip()}
 
 
 def organization_body(body: object) -> Body:

@@ -95,6 +95,11 @@ class Definer(Protocol):
 class Ingest(Protocol):
     """Events and corrections on their way into the log."""
 
+    @property
+    def partitions(self) -> int:
+        """Return how many partitions the raw topic has."""
+        ...
+
     async def check(
         self, organization_id: str, events: Sequence[IncomingEvent]
     ) -> list[Duplicate | Refused | None]:

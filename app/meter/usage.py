@@ -166,6 +166,8 @@ class EstimatedFee(NamedTuple):
     grouped_by: tuple[tuple[str, str | None], ...]
     units: Decimal
     """What the fee shows."""
+    period: Period
+    """The one that the event would count in."""
 
 
 class AsOf(msgspec.Struct, frozen=True):

@@ -40,6 +40,7 @@ class Ingest:
     def __init__(self, engine: Engine, routing: Routing):
         self._engine, self._routing = engine, routing
         self._append = partial(append_believed, engine.settings, engine.definitions, engine.append)
+        self.partitions = engine.settings.raw_partitions
 
     async def check(
         self, organization_id: str, events: Sequence[IncomingEvent]

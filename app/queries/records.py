@@ -135,11 +135,9 @@ class Records:
         if query.external_customer_id is None:
             yield from homes.names_of(organization_id, owned.number)
             return
-        customer = definitions.customer(organization_id, query.external_customer_id)
-        if customer is None:
-            return
-        seen = set[str]()
-        for subscription in definitions.subscriptions_of_customer(customer):
+        # Records of a customer that is deleted, or made again, still lie in the topic.
+        name, seen = (organization_id, query.external_customer_id), set[str]()
+        for subscription in definitions.subscription_index.of_customer_name(name):
             external_id = subscription.external_id
             if external_id in seen or homes.of(organization_id, external_id) != owned.number:
                 yield None

@@ -7,12 +7,18 @@ from typing import Any
 
 import msgspec
 
+from app.api.events.fees import unpriced
 from app.api.http import json_text
+from app.billing_periods.instants import iso_milliseconds, iso_seconds, parse_iso8601_ms
 from app.bounds.nesting import PARSED_LEVELS, deeper_than
+from app.definitions.fields import scalar_text
+from app.definitions.state import Definitions
 from app.kafka.log_readers import LogRecord
 from app.kafka.names import TopicPartition
 from app.runtime.dead_letters import organization_of
 from app.webhooks.message import Message, body_of
+from app.wire.refusals import ElementRefused
+from app.wire.timestamps import JsonNumber, parse_timestamp
 
 _CLOUD_EVENT = {
     "transaction_id": "id",
@@ -35,7 +41,7 @@ def _as_spelled(number: str) -> msgspec.Raw:
 _DECODER = msgspec.json.Decoder(float_hook=_as_spelled)
 
 
-def alert(record: LogRecord, _: TopicPartition) -> Message | None:
+def alert(record: LogRecord, _: TopicPartition, __: Definitions) -> Message | None:
     """Return the message of an alert; its record is the body as it stands."""
     told = _object(record.value)
     triggered = _mapping(told.get("triggered_alert"))
@@ -50,22 +56,27 @@ def alert(record: LogRecord, _: TopicPartition) -> Message | None:
     )
 
 
-def fee(record: LogRecord, _: TopicPartition) -> Message | None:
+def fee(record: LogRecord, _: TopicPartition, definitions: Definitions) -> Message | None:
     """Return the message of an instant record; None for other records, revisions too."""
     if _INSTANT not in record.headers:
         return None
     told = _object(record.value)
     organization_id = _text(told.get("organization_id"))
+    subscription = definitions.subscription_by_id(_text(told.get("lago_subscription_id")))
+    # The customer may be deleted by now.
+    versions = None if subscription is None else definitions.customer_of(subscription)
+    customer = None if versions is None else versions.last_before_deletion()
+    customer_id = None if customer is None else customer.id
     return Message(
         organization_id,
         "fee.created",
         _text(told.get("id")),
         _text(told.get("external_subscription_id")),
-        body_of(organization_id, "fee.created", "fee", fee_json(told)),
+        body_of(organization_id, "fee.created", "fee", fee_json(told, customer_id)),
     )
 
 
-def event_error(record: LogRecord, tp: TopicPartition) -> Message | None:
+def event_error(record: LogRecord, tp: TopicPartition, _: Definitions) -> Message | None:
     """Return the message of a dead letter; None if it is no one organization's."""
     organization_id = organization_of(record)
     if organization_id is None:
@@ -88,23 +99,19 @@ def event_error(record: LogRecord, tp: TopicPartition) -> Message | None:
     )
 
 
-def fee_json(instant: Mapping[str, Any]) -> dict[str, Any]:
+def fee_json(instant: Mapping[str, Any], customer_id: str | None) -> dict[str, Any]:
     """Return Lago's fee of an instant record; what a price would be needed for is 0."""
     metric = _mapping(instant.get("billable_metric"))
     charge = _mapping(instant.get("charge"))
     period = _mapping(instant.get("period"))
-    currency = instant.get("amount_currency")
     name = metric.get("name")
     return {
         "lago_id": instant.get("instant_id"),
         "lago_charge_id": instant.get("lago_charge_id"),
         "lago_charge_filter_id": instant.get("lago_charge_filter_id"),
-        "lago_invoice_id": None,
-        "lago_true_up_fee_id": None,
-        "lago_true_up_parent_fee_id": None,
         "lago_subscription_id": instant.get("lago_subscription_id"),
         "external_subscription_id": instant.get("external_subscription_id"),
-        "lago_customer_id": None,
+        "lago_customer_id": customer_id,
         "external_customer_id": instant.get("external_customer_id"),
         "item": {
             "type": "charge",
@@ -118,33 +125,15 @@ def fee_json(instant: Mapping[str, Any]) -> dict[str, Any]:
             "item_type": "BillableMetric",
             "grouped_by": instant.get("grouped_by") or {},
         },
-        "pay_in_advance": True,
         "invoiceable": charge.get("invoiceable", True),
-        "amount_cents": 0,
-        "amount_currency": currency,
-        "precise_amount": "0.0",
-        "precise_total_amount": "0.0",
-        "taxes_amount_cents": 0,
-        "taxes_precise_amount": "0.0",
-        "taxes_rate": 0.0,
         "total_aggregated_units": instant.get("units_after"),
-        "total_amount_cents": 0,
-        "total_amount_currency": currency,
         "units": instant.get("applied_units"),
-        "description": None,
-        "precise_unit_amount": "0.0",
-        "precise_coupons_amount_cents": "0.0",
         "events_count": instant.get("events_count"),
-        "payment_status": "pending",
-        "created_at": instant.get("closed_at"),
-        "succeeded_at": None,
-        "failed_at": None,
-        "refunded_at": None,
-        "amount_details": {},
+        "created_at": _in_seconds(instant.get("closed_at")),
         "from_date": period.get("from"),
         "to_date": period.get("to"),
         "event_transaction_id": instant.get("event_transaction_id"),
-        "applied_taxes": [],
+        **unpriced(instant.get("amount_currency")),
     }
 
 
@@ -161,13 +150,32 @@ def _event_json(value: bytes | None, headers: Mapping[str, str]) -> dict[str, An
         "transaction_id": told.get("transaction_id"),
         "lago_customer_id": None,
         "code": told.get("code"),
-        "timestamp": told.get("timestamp"),
-        "precise_total_amount_cents": told.get("precise_total_amount_cents"),
+        "timestamp": _moment(told.get("timestamp")),
+        "precise_total_amount_cents": scalar_text(told.get("precise_total_amount_cents")),
         "properties": _mapping(told.get("properties")),
         "lago_subscription_id": None,
         "external_subscription_id": told.get("external_subscription_id"),
-        "created_at": headers.get("meter-failed-at"),
+        "created_at": _in_seconds(headers.get("meter-failed-at")),
     }
+
+
+def _moment(timestamp: object) -> object:
+    """Return an event's timestamp as ISO 8601 with milliseconds; as it came if it is none."""
+    read = timestamp
+    if isinstance(timestamp, msgspec.Raw):
+        read = JsonNumber(bytes(timestamp).decode())
+    if not isinstance(read, str | int) or isinstance(read, bool):
+        return timestamp
+    try:
+        return iso_milliseconds(parse_timestamp(read))
+    except (ElementRefused, ValueError, OverflowError):
+        return timestamp
+
+
+def _in_seconds(text: object) -> str | None:
+    """Return an instant of ISO 8601 without its milliseconds; None for anything else."""
+    at_ms = parse_iso8601_ms(text) if isinstance(text, str) else None
+    return None if at_ms is None else iso_seconds(at_ms)
 
 
 def _object(value: bytes | None) -> dict[str, Any]:

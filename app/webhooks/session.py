@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from app.bounds.turns import STEP_ITEMS, Steps, Turns, Work
 from app.clock import Clock
+from app.definitions.state import Definitions
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.group_reader import GroupReader
 from app.kafka.log_readers import LogRecord, scan
@@ -44,8 +45,8 @@ _NEVER: Final = 1 << 62
 
 T = TypeVar("T")
 
-Reading = Callable[[LogRecord, TopicPartition], Message | None]
-"""Makes the message of a record; None: it is none."""
+Reading = Callable[[LogRecord, TopicPartition, Definitions], Message | None]
+"""Makes the message of a record, by the definitions before it; None: it is none."""
 
 
 class Session:
@@ -127,7 +128,7 @@ class Session:
             # Who was named before something happened is told of it.
             await followed.applied_to(await self._end_of_log())
             for tp, records in fetched.items():
-                await self._take(tp, records)
+                await self._take(tp, records, followed.definitions)
 
     async def _end_of_log(self) -> int:
         while True:
@@ -137,9 +138,11 @@ class Session:
                 # What was fetched waits: with a new session it would be sent again.
                 await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _take(self, tp: TopicPartition, records: list[LogRecord]) -> None:
-        progress = self._places.of_partitions[tp]
-        told = _told(self._readings[tp.topic], tp, records)
+    async def _take(
+        self, tp: TopicPartition, records: list[LogRecord], definitions: Definitions
+    ) -> None:
+        progress, reading = self._places.of_partitions[tp], self._readings[tp.topic]
+        told = _told((reading(record, tp, definitions), record.offset) for record in records)
         while (each := await self._next(told)) is not None:
             offset, message = each
             await self._put(progress, offset, [message])
@@ -209,13 +212,12 @@ class Session:
 
 
 def _told(
-    reading: Reading, tp: TopicPartition, records: Iterable[LogRecord]
+    read: Iterable[tuple[Message | None, int]],
 ) -> Iterator[tuple[int, Message] | None]:
     """Yield offset and message of each record that is one; None: a step."""
-    for count, record in enumerate(records, 1):
-        message = reading(record, tp)
+    for count, (message, offset) in enumerate(read, 1):
         if message is not None:
-            yield record.offset, message
+            yield offset, message
         elif count % STEP_ITEMS == 0:
             yield None
 

@@ -83,9 +83,8 @@ def estimated(
         start_ms = counted.period.start_ms
         identity = cell_id(subscription, charge.id, counted.filter_id, grouped_by, start_ms)
         _, figure = decided(counted, _chain_of(book, identity, start_ms), deciding.sweep)
-        fees.append(
-            EstimatedFee(charge, span.fold.metric, bucket, grouped_by, figure.applied_units)
-        )
+        told = charge, span.fold.metric, bucket, grouped_by
+        fees.append(EstimatedFee(*told, figure.applied_units, counted.period))
         yield
     return fees
 

@@ -107,6 +107,9 @@ FIELDS: Final = {
     "invalid_date": Told("No date, or one that cannot be.", "Send ISO 8601."),
     "invalid_timezone": Told("No timezone of that name is known.", "Send an IANA name."),
     "invalid_email_format": Told("An email is none.", "Send one, or several between commas."),
+    "language_code_invalid": Told(
+        "No document is in the language.", "Send en, fr, nb, de, it, es, sv, pt-BR or zh-TW."
+    ),
     "not_a_valid_country_code": Told("No country has the code.", "Send one of ISO 3166."),
     "invalid_value": Told("The value is none of those allowed.", "The description names them."),
     "invalid_format": Told("The value has another form than it needs.", "See `/openapi.json`."),
@@ -143,7 +146,8 @@ FIELDS: Final = {
     "must_be_array": Told("The value is no list.", "Send a list."),
     "relation_must_exist": Told("What it names is not there.", "Create that first."),
     "currencies_does_not_match": Told(
-        "The customer has subscriptions in another currency.", "Keep the currency."
+        "A worker of before kept the currency of a customer with subscriptions.",
+        "Send it to a worker of now.",
     ),
     "exceeded_limit": Told("There are as many as there may be.", "Delete one first."),
     "url_invalid": Told("No URL that webhooks may go to.", "Send an https URL."),

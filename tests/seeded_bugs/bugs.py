@@ -7613,4 +7613,19 @@ BUGS = (
         "tests/app/definitions/test_at_once.py"
         "::test_plans_of_many_charges_are_promised_few_at_a_step",
     ),
+    Bug(
+        "records-gone-with-their-customer",
+        "app/queries/records.py",
+        "index.of_customer_name(name)",
+        "index.of_customer(name)",
+        "tests/app/queries/test_newest_records.py::test_records_of_a_customer_outlive_its_deletion",
+    ),
+    Bug(
+        "former-command-changes-a-currency-in-use",
+        "app/definitions/customers.py",
+        'stays = command.payload.get("any_currency") is not True',
+        "stays = False",
+        "tests/app/definitions/test_customers.py"
+        "::test_a_command_without_the_mark_keeps_a_currency_in_use",
+    ),
 )

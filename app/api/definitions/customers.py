@@ -50,7 +50,7 @@ async def show(call: Call) -> Any:
 async def index(call: Call) -> Any:
     definitions, external_id = call.meter.definitions, call.query.text("external_id")
     check_billing_entities(call.query)
-    tests = customer_tests(call.query)
+    tests = customer_tests(definitions, call.query)
     if external_id is None and not tests:
         # How many there are is known, so nobody is looked at who is on no page.
         index, count = definitions.customer_index, definitions.customers_count(call.organization_id)

@@ -7,17 +7,29 @@ definition, so that what was just defined shows at once whatever the reader's cl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from app.billing_periods.grid import PeriodGrid
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.billing_periods.timezones import local_date
 from app.bounds.turns import Steps
 from app.definitions.model import Charge, ChargeFilter, Customer, Metric, Plan, Subscription
-from app.definitions.shapes import CUSTOMER_TEXT_KEYS
+from app.definitions.shapes import ADDRESS_KEYS, CUSTOMER_TEXT_KEYS
 from app.definitions.state import Definitions
 
 Json = dict[str, Any]
+
+_NO_ADDRESS: Final = dict.fromkeys(ADDRESS_KEYS)
+_NO_CONFIGURATION: Final[Json] = dict.fromkeys(
+    (
+        "invoice_grace_period",
+        "payment_provider",
+        "payment_provider_code",
+        "document_locale",
+        "subscription_invoice_issuing_date_anchor",
+        "subscription_invoice_issuing_date_adjustment",
+    )
+)
 
 
 def metric_json(defs: Definitions, metric: Metric, at_ms: int) -> Json:
@@ -135,7 +147,7 @@ def customer_json(defs: Definitions, customer: Customer, at_ms: int) -> Json:
         "billing_entity_code": "default",
         **{key: attributes.get(key) for key in CUSTOMER_TEXT_KEYS},
         "finalize_zero_amount_invoice": attributes.get("finalize_zero_amount_invoice") or "inherit",
-        "currency": attributes.get("currency"),
+        "currency": currency_of(defs, customer),
         "timezone": customer.timezone,
         "applicable_timezone": defs.timezone_of(customer.organization_id, customer),
         "net_payment_term": attributes.get("net_payment_term"),
@@ -143,16 +155,27 @@ def customer_json(defs: Definitions, customer: Customer, at_ms: int) -> Json:
         "updated_at": iso_seconds(customer.updated_at_ms),
         "skip_invoice_custom_sections": attributes.get("skip_invoice_custom_sections") or False,
         "billing_configuration": {
+            **_NO_CONFIGURATION,
             **attributes.get("billing_configuration", {}),
             "invoice_grace_period": customer.grace_days,
         },
-        "shipping_address": attributes.get("shipping_address") or {},
+        "shipping_address": {**_NO_ADDRESS, **(attributes.get("shipping_address") or {})},
         "metadata": attributes.get("metadata", []),
         "integration_customers": [],
         "applicable_invoice_custom_sections": [],
         "taxes": [],
         "error_details": [],
     }
+
+
+def currency_of(defs: Definitions, customer: Customer) -> str | None:
+    """Return the currency of a customer; where none is given, that of its first plan."""
+    own: str | None = customer.attributes.get("currency")
+    if own is not None:
+        return own
+    first = next(iter(defs.subscriptions_of_customer(customer)), None)
+    plan = None if first is None else defs.plan_by_id(first.plan_id)
+    return None if plan is None else plan.amount_currency
 
 
 def subscription_json(defs: Definitions, sub: Subscription, at_ms: int) -> Json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from app.api.definitions.definitions_json import currency_of
 from app.api.definitions.organizations import ENTITY_CODE
 from app.api.http.errors import invalid, not_found
 from app.api.http.query import Query
@@ -16,7 +17,7 @@ from app.definitions.state import Definitions
 
 _SEARCHED = ("name", "firstname", "lastname", "legal_name", "email")
 _PLACES = {"states": "state", "zipcodes": "zipcode"}
-_BOOLEANS = ("true", "false")
+BOOLEANS = ("true", "false")
 _ACCOUNT_TYPES = ("customer", "partner")
 
 CustomerTest = Callable[[Customer], bool]
@@ -36,14 +37,16 @@ def check_billing_entity(body: Mapping[str, Any]) -> None:
         raise not_found("billing_entity")
 
 
-def customer_tests(query: Query) -> list[CustomerTest]:
+def customer_tests(definitions: Definitions, query: Query) -> list[CustomerTest]:
     """Return what a listed customer has to pass. Raises 422."""
     errors: dict[str, Any] = {}
     tests: list[CustomerTest] = []
     for name, field in _PLACES.items():
         tests += _one_of(field, query.texts(name))
     tests += _one_of("country", _known(query, "countries", country_codes(), errors))
-    tests += _one_of("currency", _known(query, "currencies", sorted(CURRENCIES), errors))
+    currencies = _known(query, "currencies", sorted(CURRENCIES), errors)
+    if currencies:
+        tests.append(lambda customer: currency_of(definitions, customer) in currencies)
     accounts = _known(query, "account_type", _ACCOUNT_TYPES, errors)
     if accounts and "customer" not in accounts:
         tests.append(lambda customer: False)
@@ -55,7 +58,8 @@ def customer_tests(query: Query) -> list[CustomerTest]:
     if errors:
         raise invalid(errors)
     term = (query.text("search_term") or "").strip().casefold()
-    if term:
+    # As in Lago, who is named by the id is not searched for.
+    if term and query.text("external_id") is None:
         tests.append(lambda customer: any(term in text.casefold() for text in _texts(customer)))
     return tests
 
@@ -97,7 +101,7 @@ def _one_of(field: str, wanted: Collection[str]) -> list[CustomerTest]:
 def _typed(query: Query, errors: dict[str, Any]) -> list[CustomerTest]:
     kind, typed = query.text("customer_type"), _flag(query, "has_customer_type", errors)
     if kind is not None and kind not in CUSTOMER_TYPES:
-        errors["customer_type"] = [_must_be(CUSTOMER_TYPES)]
+        errors["customer_type"] = [must_be(CUSTOMER_TYPES)]
     elif kind is not None and typed is False:
         errors["customer_type"] = ["must be nil when has_customer_type is false"]
     elif kind is not None:
@@ -127,18 +131,19 @@ def _described(query: Query, errors: dict[str, Any]) -> list[CustomerTest]:
 
 def _flag(query: Query, name: str, errors: dict[str, Any]) -> bool | None:
     word = (query.text(name) or "").lower()
-    if word and word not in _BOOLEANS:
-        errors[name] = [_must_be(_BOOLEANS)]
-    return word == "true" if word in _BOOLEANS else None
+    if word and word not in BOOLEANS:
+        errors[name] = [must_be(BOOLEANS)]
+    return word == "true" if word in BOOLEANS else None
 
 
 def _known(query: Query, name: str, known: Collection[str], errors: dict[str, Any]) -> list[str]:
     texts = query.texts(name)
-    wrong = {str(i): [_must_be(known)] for i, text in enumerate(texts) if text not in known}
+    wrong = {str(i): [must_be(known)] for i, text in enumerate(texts) if text not in known}
     if wrong:
         errors[name] = wrong
     return texts
 
 
-def _must_be(known: Collection[str]) -> str:
+def must_be(known: Collection[str]) -> str:
+    """Return Lago's code of a text that is none of a few."""
     return f"must be one of: {', '.join(known)}"

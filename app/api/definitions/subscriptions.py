@@ -28,6 +28,8 @@ from app.definitions.model import Plan, Subscription
 
 _ROOT = "subscription"
 _STATUSES = ("pending", "active", "terminated", "canceled")
+_KNOWN_STATUSES = (*_STATUSES, "incomplete")
+"""The last is one that Lago knows, and nobody has here."""
 _NOBODY = np.array([], np.uint32)
 
 
@@ -133,17 +135,18 @@ async def _listing(call: Call, external_customer_id: str | None) -> Any:
     """List subscriptions by their numbers: objects are made of few."""
     check_billing_entities(call.query)
     definitions, organization_id = call.meter.definitions, call.organization_id
-    index, statuses = definitions.subscription_index, set(_wanted_statuses(call))
+    index, statuses = definitions.subscription_index, set(_listed_statuses(call))
+    search = (call.query.text("search") or "").strip().casefold()
     numbers, tests = _candidates(call, external_customer_id, plan_tests(call.query))
     is_whole = len(numbers) == definitions.subscriptions_count(organization_id)
 
     def passing(some: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        ids = (index.numbered(number).plan_id for number in some.tolist())
-        return some[[passes(definitions, plan_id, tests) for plan_id in ids]]
+        ones = map(index.numbered, some.tolist())
+        return some[[_has(one, search) and passes(definitions, one.plan_id, tests) for one in ones]]
 
     blocks = index.of_status(numbers, statuses, call.now_ms, definitions.append_time_ms)
     total_count = None
-    if tests:
+    if tests or search:
         blocks = map(passing, blocks)
     elif statuses == set(_STATUSES):
         total_count = len(numbers)
@@ -152,6 +155,13 @@ async def _listing(call: Call, external_customer_id: str | None) -> Any:
     return await call.numbered(
         "subscriptions", blocks, lambda number: _json(call, index.numbered(number)), total_count
     )
+
+
+def _has(subscription: Subscription, search: str) -> bool:
+    """Return whether an id or the name has what is searched for, in any case."""
+    one = subscription
+    texts = (one.external_id, one.external_customer_id, one.name or "")
+    return not search or any(search in text.casefold() for text in texts)
 
 
 def _candidates(
@@ -207,6 +217,13 @@ def _wanted_statuses(call: Call, name: str = "status") -> tuple[str, ...]:
     """Return the known statuses that the query names; only `active` when it names none."""
     named = tuple(status for status in call.query.texts(name) if status in _STATUSES)
     return named or ("active",)
+
+
+def _listed_statuses(call: Call) -> tuple[str, ...]:
+    """Return the statuses to list: all where `status[]` names one that is none, as in Lago."""
+    if set(call.query.texts("status", bare=False)).issubset(_KNOWN_STATUSES):
+        return _wanted_statuses(call)
+    return _STATUSES
 
 
 def subscriptions_of(call: Call, external_id: str) -> list[Subscription]:

@@ -51,8 +51,9 @@ async def show(call: Call) -> Any:
 
 
 async def index(call: Call) -> Any:
-    known = call.meter.definitions.webhook_endpoints.of(call.organization_id)
-    return await call.listing("webhook_endpoints", reversed(list(known.values())), _json)
+    known = call.meter.definitions.webhook_endpoints.of(call.organization_id).values()
+    listed = sorted(known, key=lambda one: (one.webhook_url, -one.created_at_ms, one.id))
+    return await call.listing("webhook_endpoints", listed, _json)
 
 
 async def json_public_key(call: Call) -> Any:

@@ -48,6 +48,7 @@ _SELECTED_CUSTOMERS = (
     _ENTITIES,
 )
 _SELECTED_SUBSCRIPTIONS = (
+    Parameter("search", "Part of the external_id, of the customer's or of the name, in any case."),
     Parameter("external_id", "Of this external_id."),
     Parameter("plan_code", "On this plan."),
     Parameter("overridden", "With a plan of their own, or without.", BOOLEAN),

@@ -22,7 +22,7 @@ WEBHOOKS = (
     ),
     _endpoint.list(
         webhook_endpoints.index,
-        "List webhook endpoints, newest first.",
+        "List webhook endpoints, by their URL.",
         schemas.WebhookEndpointList,
     ),
     *_endpoint.change(

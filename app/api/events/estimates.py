@@ -11,8 +11,10 @@ from app.api.answering.peers import forward, owner_elsewhere
 from app.api.definitions.subscriptions import subscriptions_of
 from app.api.events.event_input import EventFields, InvalidEvent, SingleBody, read_event
 from app.api.events.event_json import evaluation_message, with_expression
+from app.api.events.fees import unpriced
 from app.api.http import json_text
 from app.api.http.errors import invalid, not_found
+from app.billing_periods.instants import iso_seconds
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import Metric, Subscription
 from app.expressions import EvaluationFailed
@@ -105,9 +107,6 @@ def _fee_json(
         "lago_id": None,
         "lago_charge_id": charge.id,
         "lago_charge_filter_id": None if bucket is None else bucket.id,
-        "lago_invoice_id": None,
-        "lago_true_up_fee_id": None,
-        "lago_true_up_parent_fee_id": None,
         "lago_subscription_id": subscription.id,
         "external_subscription_id": subscription.external_id,
         "external_customer_id": subscription.external_customer_id,
@@ -125,28 +124,13 @@ def _fee_json(
             "item_type": "BillableMetric",
             "grouped_by": dict(fee.grouped_by),
         },
-        "pay_in_advance": True,
         "invoiceable": charge.invoiceable,
-        "amount_cents": 0,
-        "amount_currency": currency,
-        "precise_amount": "0.0",
-        "precise_total_amount": "0.0",
-        "precise_unit_amount": "0.0",
-        "precise_coupons_amount_cents": "0.0",
-        "taxes_amount_cents": 0,
-        "taxes_precise_amount": "0.0",
-        "taxes_rate": 0.0,
-        "total_amount_cents": 0,
-        "total_amount_currency": currency,
         "units": plain(fee.units),
         "total_aggregated_units": None,
         "events_count": 1,
-        "payment_status": "pending",
-        "description": None,
         "created_at": None,
-        "succeeded_at": None,
-        "failed_at": None,
-        "refunded_at": None,
-        "amount_details": {},
+        "from_date": iso_seconds(fee.period.start_ms),
+        "to_date": iso_seconds(fee.period.to_ms),
         "event_transaction_id": event.transaction_id,
+        **unpriced(currency),
     }

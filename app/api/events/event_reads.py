@@ -10,6 +10,7 @@ from aiohttp import web
 from app.api.answering.call import Call, Reply
 from app.api.answering.peers import Outgoing, ask_all, ask_places, forward, owner_elsewhere
 from app.api.answering.streams import streamed
+from app.api.definitions.selections import BOOLEANS, must_be
 from app.api.definitions.subscriptions import subscriptions_of
 from app.api.events.event_json import as_shown
 from app.api.http import json_text
@@ -116,8 +117,8 @@ def _event_query(call: Call, page: PageRequest) -> EventQuery:
             errors[name] = ["invalid_date"]
     external_subscription_id = query.text("external_subscription_id")
     from_start = (query.text("timestamp_from_started_at") or "false").lower()
-    if from_start not in ("true", "false"):
-        errors["timestamp_from_started_at"] = ["value_is_invalid"]
+    if from_start not in BOOLEANS:
+        errors["timestamp_from_started_at"] = [must_be(BOOLEANS)]
     if from_start == "true":
         if query.text("timestamp_from") is not None:
             errors["timestamp_from"] = ["cannot be used with timestamp_from_started_at"]

@@ -75,6 +75,13 @@ class Query:
             return True
         return False if word in _FALSE else default
 
+    def checked_flag(self, name: str, errors: FieldErrors) -> bool | None:
+        """Return a boolean, None where it is not given; note what is none."""
+        word = (self.text(name) or "").lower()
+        if word and word not in _TRUE | _FALSE:
+            errors[name] = ["value_is_invalid"]
+        return None if not word else word in _TRUE
+
     def natural(self, name: str, default: int) -> int:
         """Return a number from 0 on; anything else counts as the default."""
         text = self.text(name) or ""

@@ -133,9 +133,11 @@ class Fee(Model):
     lago_id: None
     lago_charge_id: str
     lago_charge_filter_id: str | None
+    lago_fixed_charge_id: None
     lago_invoice_id: None
     lago_true_up_fee_id: None
     lago_true_up_parent_fee_id: None
+    lago_original_fee_id: None
     lago_subscription_id: str
     external_subscription_id: str
     external_customer_id: str
@@ -148,6 +150,8 @@ class Fee(Model):
     precise_total_amount: str
     precise_unit_amount: str
     precise_coupons_amount_cents: str
+    sub_total_excluding_taxes_amount_cents: int
+    sub_total_excluding_taxes_precise_amount_cents: str
     taxes_amount_cents: int
     taxes_precise_amount: str
     taxes_rate: float
@@ -163,6 +167,12 @@ class Fee(Model):
     failed_at: None
     refunded_at: None
     amount_details: dict[str, Any]
+    self_billed: bool
+    pricing_unit_details: None
+    presentation_breakdowns: list[Any]
+    applied_taxes: list[Any]
+    from_date: Instant
+    to_date: Instant
     event_transaction_id: str
     lago_customer_id: str | None
 

@@ -76,15 +76,15 @@ def _query(call: Call) -> AnalyticsQuery:
     from_date = _day(call, "from_date", first, errors)
     if not errors and _windows(from_date, to_date, granularity) > MOST_WINDOWS:
         errors["from_date"] = ["range_too_wide"]
+    recurring = call.query.checked_flag("is_billable_metric_recurring", errors)
     if errors:
         raise invalid(errors)
     chosen = {name: call.query.text(name) or None for name in _CHOICES}
-    recurring = call.query.text("is_billable_metric_recurring")
     return AnalyticsQuery(
         granularity=granularity,
         from_date=from_date,
         to_date=to_date,
-        recurring=call.query.flag("is_billable_metric_recurring") if recurring else None,
+        recurring=recurring,
         **chosen,
     )
 

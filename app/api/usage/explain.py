@@ -77,6 +77,7 @@ def explain_query(call: Call) -> ExplainQuery:
     if since is not None and not (since.isascii() and since.isdecimal() and len(since) <= 9):
         errors["since_revision"] = ["value_is_invalid"]
     status: Status | None = call.query.one_of("status", get_args(Status), errors)
+    breakdown = call.query.one_of("breakdown", ("days",), errors)
     reason = call.query.text("reason")
     if reason in NOT_SEARCHABLE:
         errors["reason"] = ["not_searchable"]
@@ -94,7 +95,7 @@ def explain_query(call: Call) -> ExplainQuery:
         offset=page.offset,
         limit=page.per_page,
         per_event=call.query.flag("per_event"),
-        days=call.query.text("breakdown") == "days",
+        days=breakdown is not None,
         since_revision=None if since is None else int(since),
         status=status,
         reason=reason,

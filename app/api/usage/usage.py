@@ -204,6 +204,9 @@ async def _wait_for(call: Call, external_subscription_id: str) -> None:
     partition, _, offset = text.partition(":")
     if not all(_is_count(part) for part in (partition, offset)):
         raise invalid({"wait_for": ["invalid_format"]})
+    if int(partition) >= call.meter.ingest.partitions:
+        # Nobody would ever fold it.
+        raise invalid({"wait_for": ["value_is_out_of_range"]})
     name = (call.organization_id, external_subscription_id)
     if not await call.meter.ingest.wait_for(*name, int(partition), int(offset), WAIT_FOR_TIMEOUT_S):
         raise unavailable("not_folded_yet")

@@ -109,6 +109,7 @@ class LedgerMeter:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.opened = True
+        self.partitions = 1
         # One for all concerns.
         self.routing = self.definer = self.ingest = self.events = self
         self.evaluated: EvaluatedAlert | None = None
@@ -324,8 +325,12 @@ class LedgerMeter:
         """Every charge of the code that is paid in advance bills 1."""
         name = (organization_id, event.external_subscription_id)
         plans = {s.at().plan_id for s in self.definitions.subscriptions(*name)}  # type: ignore[union-attr]
+        running = self._active(*name, at_ms)
+        assert running is not None
+        period = self._timeline(running).holding(at_ms)
+        assert period is not None
         return [
-            EstimatedFee(charge, metric, None, (), Decimal(1))
+            EstimatedFee(charge, metric, None, (), Decimal(1), period)
             for plan_id in sorted(plans)
             for charge in self.definitions.plan_versions[plan_id].at().charges  # type: ignore[union-attr]
             if (metric := self.definitions.metric_by_id(charge.metric_id)) is not None

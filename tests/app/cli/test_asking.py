@@ -90,6 +90,7 @@ async def test_a_name_that_nothing_has_is_said_to_be_unknown(api: Api, meter: Me
         (["explain", "sub/2", "storage"], of_subscription),
         (["series", "sub/2", "storage"], of_subscription),
         (["records", "sub/2"], of_subscription),
+        (["records", "--customer", "acme"], "There is no customer acme."),
         (["verify", "--subscription", "sub/2"], of_subscription),
         (["events", "cancel", "sub/1", "none", "--wait", "0.1"], ""),
     ):
@@ -100,6 +101,25 @@ async def test_a_name_that_nothing_has_is_said_to_be_unknown(api: Api, meter: Me
         1,
         True,
     ), refused.output
+
+
+@SERVERS
+async def test_records_of_a_deleted_customer_are_printed(api: Api, meter: Meter) -> None:
+    async def printed() -> set[str]:
+        words = ("records", "--customer", "acme [big]", "--type", "period.completed")
+        answer = await meter(*words, "-o", "jsonl")
+        assert answer.exit_code == 0, answer.output
+        return set(answer.stdout.splitlines())
+
+    async def is_published() -> bool:
+        return bool(await printed())
+
+    await eventually(is_published, True)
+    before = await printed()
+    assert (await api.call("DELETE", "/customers/acme%20%5Bbig%5D"))[0] == 200
+    assert before <= await printed()
+    await api.post("/customers", {"customer": {"external_id": "acme [big]"}})
+    assert before <= await printed()
 
 
 @SERVERS

@@ -68,6 +68,17 @@ def test_countries_are_written_in_capitals() -> None:
             {"finalize_zero_amount_invoice": "never"},
             {"finalize_zero_amount_invoice": ["invalid_value"]},
         ),
+        ({"metadata": [{"key": "k", "value": " "}]}, {"value": ["value_is_mandatory"]}),
+        ({"metadata": [{"key": "k"}]}, {"value": ["value_is_mandatory"]}),
+        ({"metadata": [{"id": "i", "key": "k", "value": None}]}, {"value": ["value_is_mandatory"]}),
+        (
+            {"billing_configuration": {"document_locale": "zz-nope"}},
+            {"document_locale": ["language_code_invalid"]},
+        ),
+        (
+            {"billing_configuration": {"document_locale": ["en"]}},
+            {"document_locale": ["language_code_invalid"]},
+        ),
         (
             {"email": "ann", "timezone": "Mars/Base"},
             {"email": ["invalid_email_format"], "timezone": ["invalid_timezone"]},
@@ -76,6 +87,11 @@ def test_countries_are_written_in_capitals() -> None:
 )
 def test_what_else_is_refused(body: dict[str, Any], details: dict[str, list[str]]) -> None:
     assert refused(**body) == details
+
+
+def test_an_entry_of_metadata_named_by_its_id_keeps_its_value() -> None:
+    locale = {"document_locale": "pt-BR"}
+    assert refused(metadata=[{"id": "i", "key": "k"}], billing_configuration=locale) is None
 
 
 def test_what_lies_in_the_log_already_stays() -> None:

@@ -1,5 +1,6 @@
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.api.definitions.definitions_json import subscription_json
@@ -111,16 +112,34 @@ def test_a_shipping_address_keeps_what_is_not_given() -> None:
     assert new.attributes["shipping_address"] == {"city": None, "country": "FR", "zipcode": "9"}
 
 
-def test_the_currency_of_a_customer_with_subscriptions_stays() -> None:
+def test_the_currency_of_a_customer_with_subscriptions_changes() -> None:
     log = Log()
     log.plan()
     log.customer(currency="EUR")
-    assert log.customer(currency="USD").attributes["currency"] == "USD"
     log.subscribe()
-    body = {"external_id": "cust_1", "currency": "EUR"}
-    refused = log.refuse(commands.upsert_customer(ORG, body))
+    changed = log.customer(currency="USD", name="x")
+    assert (changed.attributes["currency"], changed.attributes["name"]) == ("USD", "x")
+    assert log.customer(currency=None).attributes["currency"] is None
+
+
+def test_a_command_without_the_mark_keeps_a_currency_in_use() -> None:
+    log = Log()
+    log.plan()
+    log.customer(currency="EUR")
+    log.subscribe()
+    body = {"external_id": "cust_1", "currency": "USD"}
+    command = commands.upsert_customer(ORG, body)
+    former = {key: each for key, each in command.payload.items() if key != "any_currency"}
+    refused = log.refuse(msgspec.structs.replace(command, payload=former))
     assert refused.details == {"currency": ["currencies_does_not_match"]}
-    assert log.customer(currency="USD", name="x").attributes["name"] == "x"
+
+
+def test_a_blank_line_of_an_address_is_none() -> None:
+    shipping = {"city": " ", "country": "fr"}
+    customer = Log().customer(city="", zipcode=" ", state="x", name="", shipping_address=shipping)
+    lines = [customer.attributes[key] for key in ("city", "zipcode", "state", "name")]
+    assert lines == [None, None, "x", ""]
+    assert customer.attributes["shipping_address"] == {"city": None, "country": "FR"}
 
 
 def test_texts_lose_their_nul_characters() -> None:

@@ -54,6 +54,38 @@ def test_the_lago_client_reads_every_object(log: Log) -> None:
     SubscriptionResponse.parse_obj(wire(subscription_json(defs, subscription, now_ms)))
 
 
+def test_a_customer_without_a_currency_has_that_of_its_first_plan(log: Log) -> None:
+    log.plan("dollars", amount_currency="USD")
+    log.subscribe(external_id="sub_2", plan_code="dollars")
+
+    def shown() -> object:
+        (customer,) = log.definitions.customers(ORG)
+        return customer_json(log.definitions, customer, log.now_ms)["currency"]
+
+    assert shown() == "EUR"
+    log.accept(commands.terminate_subscription(ORG, "sub_1"))
+    assert shown() == "EUR"
+    log.customer(currency="GBP")
+    assert shown() == "GBP"
+    log.accept(commands.delete_customer(ORG, "cust_1"))
+    log.customer()
+    assert shown() is None
+    log.subscribe(external_id="sub_3", plan_code="dollars")
+    assert shown() == "USD"
+
+
+def test_an_address_and_a_configuration_have_every_key(log: Log) -> None:
+    address = {"city": "Ulm"}
+    customer = log.customer(
+        "c", shipping_address=address, billing_configuration={"document_locale": "fr"}
+    )
+    shown = customer_json(log.definitions, customer, log.now_ms)
+    keys = ("address_line1", "address_line2", "city", "zipcode", "state", "country")
+    assert shown["shipping_address"] == {**dict.fromkeys(keys), **address}
+    configuration = shown["billing_configuration"]
+    assert (configuration["document_locale"], configuration["payment_provider"]) == ("fr", None)
+
+
 def test_counts_are_true(log: Log) -> None:
     log.subscribe(external_id="sub_2")
     log.subscribe(external_id="sub_3", external_customer_id="cust_3")

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from app.bounds.turns import STEP_ITEMS, drained
+from app.definitions import commands
 from app.meter.records import RecordPlace, RecordQuery
 from app.queries import records
 from app.queries.listing import First
-from app.queries.records import _page, _Published, _published
+from app.queries.records import Records, _page, _Published, _published
+from app.runtime.homes import HomePartitions
 from tables.partition.partition import Partition
 from tests.world.bodies import Json
 from tests.world.clock import ms
-from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.definitions import ORG, SUBSCRIPTION, subscription_body
 from tests.world.events import raw
 from tests.world.story import Story
 
@@ -98,6 +101,32 @@ def test_pages_hold_what_was_published_last(kind: str | None, code: str | None) 
                 assert len(places) <= limit
                 shown += [place.id for place in places]
             assert shown == expected
+
+
+def test_records_of_a_customer_outlive_its_deletion() -> None:
+    told = Story().metric("m", "sum_agg").plan({"billable_metric_code": "m"}).subscribe()
+    told.send("2024-01-02", v="1")
+    query = RecordQuery(external_customer_id="customer")
+
+    def listed() -> list[str]:
+        state = told.meter("2024-04-10").partition
+        engine = SimpleNamespace(
+            definitions=state.definitions, homes=HomePartitions(state.definitions, 1)
+        )
+        owned = cast(Any, SimpleNamespace(number=0, state=state))
+        names = Records(cast(Any, engine), cast(Any, None))._names(owned, ORG, query)
+        periods = First[_Published](100)
+        assert drained(_published(state, names, query, periods)) == 1
+        return [place.id for place in drained(_page(periods, query, 0, 100))]
+
+    before = listed()
+    told.define("2024-03-15", commands.delete_customer(ORG, "customer"))
+    assert listed() == before
+    told.define("2024-03-16", commands.upsert_customer(ORG, {"external_id": "customer"}))
+    assert listed() == before
+    anew = subscription_body(external_id="another", subscription_at=None)
+    told.define("2024-03-17", commands.create_subscription(ORG, anew))
+    assert listed() == before
 
 
 @pytest.fixture

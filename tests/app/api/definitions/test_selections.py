@@ -39,6 +39,7 @@ CUSTOMERS: tuple[dict[str, Any], ...] = (
         ("external_id=b&customer_type=company", ""),
         ("search_term=ZE", "a"),
         ("search_term=z", "zc b a"),
+        ("search_term=nobody&external_id=b", "b"),
         ("customer_type=company", "a"),
         ("has_customer_type=True", "b a"),
         ("has_customer_type=false", "zc"),
@@ -123,13 +124,23 @@ async def test_an_unknown_code_is_refused_by_its_place(
         ("external_id=nobody", ""),
         ("external_id=a&plan_code=other", ""),
         ("billing_entity_codes[]=default", "c b a"),
+        ("status[]=bogus", "c b a a"),
+        ("status[]=bogus&status[]=terminated", "c b a a"),
+        ("status[]=incomplete", "c b a"),
+        ("status=bogus", "c b a"),
+        ("search=B", "b"),
+        ("search=XA", "a"),
+        ("search=second", "c"),
+        ("search=x&currency=USD", "b"),
+        ("search=a&status[]=terminated", "a"),
+        ("search=nobody", ""),
     ],
 )
 async def test_subscriptions(api: Running, query: str, selected: str) -> None:
     plans = (bodies.plan("plan"), bodies.plan("other", amount_currency="USD"))
     for plan in plans:
         await api.must("POST", "/api/v1/plans", {"plan": plan})
-    own = {"plan_overrides": {"amount_cents": 5}}
+    own = {"plan_overrides": {"amount_cents": 5}, "name": "The Second"}
     for name, code, more in (("a", "plan", {}), ("b", "other", {}), ("c", "plan", own)):
         ids = {"external_id": name, "external_customer_id": f"x{name}", "plan_code": code}
         await api.must("POST", "/api/v1/subscriptions", {"subscription": {**ids, **more}})

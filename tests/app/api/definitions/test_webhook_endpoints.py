@@ -35,12 +35,12 @@ async def test_an_endpoint_is_made_shown_changed_and_deleted(api: Running) -> No
         assert (answer.status, answer.body["code"]) == (404, "webhook_endpoint_not_found")
 
 
-async def test_they_are_listed_newest_first_by_pages(api: Running) -> None:
+async def test_they_are_listed_by_their_url_by_pages(api: Running) -> None:
     urls = [f"http://h{number}/" for number in range(3)]
-    for url in urls:
+    for url in (urls[2], urls[0], urls[1]):
         await api.must("POST", PATH, {"webhook_endpoint": {"webhook_url": url}})
     listed = await api.must("GET", f"{PATH}?per_page=2")
-    assert [one["webhook_url"] for one in listed["webhook_endpoints"]] == urls[:0:-1]
+    assert [one["webhook_url"] for one in listed["webhook_endpoints"]] == urls[:2]
     assert listed["meta"]["total_count"] == 3
 
 

@@ -191,6 +191,8 @@ async def test_position_can_be_waited_for(api: Running) -> None:
     for wrong in ("x", "0", "0:", ":1", "-1:0", "0:9999999999999999999", "0:1:2"):
         answer = await api.call("GET", path + wrong)
         assert answer.body["error_details"] == {"wait_for": ["invalid_format"]}
+    nowhere = await api.call("GET", path + "1:0")
+    assert nowhere.body["error_details"] == {"wait_for": ["value_is_out_of_range"]}
 
 
 @pytest.mark.parametrize(
@@ -402,7 +404,10 @@ async def test_listing(api: Running, query: str, found: list[str]) -> None:
     [
         ("timestamp_from=x", {"timestamp_from": ["invalid_date"]}),
         ("timestamp_to=2024-13-01", {"timestamp_to": ["invalid_date"]}),
-        ("timestamp_from_started_at=maybe", {"timestamp_from_started_at": ["value_is_invalid"]}),
+        (
+            "timestamp_from_started_at=maybe",
+            {"timestamp_from_started_at": ["must be one of: true, false"]},
+        ),
     ],
 )
 async def test_listing_errors(api: Running, query: str, details: dict[str, Any]) -> None:

@@ -53,6 +53,10 @@ async def test_the_last_30_days_are_asked_for(days: Running) -> None:
         ("time_granularity=hourly", {"time_granularity": ["value_is_invalid"]}),
         ("from_date=yesterday", {"from_date": ["invalid_date"]}),
         ("to_date=2024-02-30", {"to_date": ["invalid_date"]}),
+        (
+            "is_billable_metric_recurring=maybe",
+            {"is_billable_metric_recurring": ["value_is_invalid"]},
+        ),
         ("from_date=2023-01-01&to_date=2024-01-02", {"from_date": ["range_too_wide"]}),
         (
             "time_granularity=monthly&from_date=1990-01-01&to_date=2024-01-01",

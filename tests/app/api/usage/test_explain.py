@@ -38,6 +38,13 @@ async def test_an_instant_that_no_event_can_have_is_refused(
     assert (answer.status, answer.body["error_details"]) == (422, {"at": [code]})
 
 
+async def test_a_breakdown_that_there_is_none_of_is_refused(api: Running) -> None:
+    answer = await api.call("GET", PATH.format(at="2024-03-15") + "&breakdown=hours")
+    assert answer.body["error_details"] == {"breakdown": ["value_is_invalid"]}
+    answer = await api.call("GET", PATH.format(at="2024-03-15") + "&breakdown=days")
+    assert answer.status == 404
+
+
 async def test_the_last_instant_of_an_event_can_be_asked_about(api: Running) -> None:
     metric = bodies.metric("c", "count_agg")
     await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
