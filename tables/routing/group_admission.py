@@ -8,7 +8,7 @@ to the admitted ones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from itertools import count
 from typing import NamedTuple, cast
 
@@ -58,7 +58,7 @@ class GroupAdmission:
         self._over: set[LimitScope] = set()
         """Scopes with more groups than are admitted."""
         self._latest: dict[LimitScope, list[_Latest]] = {}
-        """A heap of the groups of such scopes: the latest one goes first. Some are outdated."""
+        """A heap of the groups of each scope, the latest first; some are earlier than it says."""
         self._numbers = count()
 
     def note(self, route: Route, event: Event, timestamp_ms: int, position: Position) -> None:
@@ -79,37 +79,34 @@ class GroupAdmission:
                 self._claim(scope, name[1], first)
 
     def _claim(self, scope: LimitScope, groups: Groups, first: _First) -> None:
-        firsts = self._firsts.setdefault(scope, {})
+        firsts, latest = self._firsts.setdefault(scope, {}), self._latest.setdefault(scope, [])
         known = firsts.get(groups)
-        if known is not None and known.position <= first.position:
+        if known is not None:
+            if first.position < known.position:
+                firsts[groups] = first
             return
-        latest = self._latest.get(scope)
-        if latest is not None:
-            entry = self._entry(groups, first)
-            if known is None and entry < latest[0]:
+        entry = first.position.translate(_TURNED), next(self._numbers), groups
+        is_over = len(firsts) >= self._most[scope]
+        if is_over:
+            self._over.add(scope)
+            if entry < latest[0]:
                 return
-            heappush(latest, entry)
+        heappush(latest, entry)
         firsts[groups] = first
-        if len(firsts) > self._most[scope]:
-            self._let_go(scope, firsts)
+        if is_over:
+            self._let_go(latest, firsts)
 
-    def _let_go(self, scope: LimitScope, firsts: dict[Groups, _First]) -> None:
+    def _let_go(self, latest: list[_Latest], firsts: dict[Groups, _First]) -> None:
         """Forget the group that has the latest first position."""
-        self._over.add(scope)
-        latest = self._latest.get(scope)
-        if latest is None or len(latest) > 2 * len(firsts):
-            turned = [first.position.translate(_TURNED) for first in firsts.values()]
-            latest = self._latest[scope] = [*zip(turned, self._numbers, firsts, strict=False)]
-            heapify(latest)
         while True:
-            position, _, groups = heappop(latest)
-            known = firsts.get(groups)
-            if known is not None and known.position.translate(_TURNED) == position:
+            position, number, groups = latest[0]
+            turned = firsts[groups].position.translate(_TURNED)
+            if turned == position:
+                heappop(latest)
                 del firsts[groups]
                 return
-
-    def _entry(self, groups: Groups, first: _First) -> _Latest:
-        return first.position.translate(_TURNED), next(self._numbers), groups
+            # An earlier event of it came since.
+            heapreplace(latest, (turned, number, groups))
 
     def told(self) -> Iterator[ToldAdmission]:
         """Yield by small parts what was noted, for another process to take over."""

@@ -7539,8 +7539,8 @@ BUGS = (
     Bug(
         "group-forgotten-by-where-it-came-first-once",
         "tables/routing/group_admission.py",
-        "if known is not None and known.position.translate(_TURNED) == position:",
-        "if known is not None:",
+        "if turned == position:",
+        "if turned:",
         "tests/tables/routing/test_group_admission.py::test_the_groups_that_came_first_find_room",
     ),
     Bug(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -11,6 +13,7 @@ from msgspec.structs import replace
 from app.bounds.turns import SORTED_AT_ONCE, drained
 from app.wire.arrivals import Arrival
 from tables.cells.keys import pack_position
+from tables.routing import group_admission
 from tables.routing.group_admission import GroupAdmission
 from tables.routing.route import Route
 from tests.world.clock import START_MS
@@ -79,6 +82,33 @@ def test_what_another_process_noted_finds_no_more_room(
     for told in there.told():
         here.take_over(told)
     assert admitted(here, route) == admitted(alone, route)
+
+
+class Counted(bytes):
+    """A first position that counts how often any is turned over."""
+
+    turned = 0
+
+    def translate(self, *of: Any) -> bytes:
+        Counted.turned += 1
+        return super().translate(*of)
+
+
+def test_a_group_that_finds_no_room_is_told_without_a_look_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first one, too: what is admitted is in order by then."""
+    most, looked = 200, list[int]()
+    route, admission = route_of(most), GroupAdmission()
+    monkeypatch.setattr(group_admission, "pack_position", lambda at: Counted(pack_position(at)))
+    for group in reversed(range(2 * most)):
+        Counted.turned = 0
+        note(admission, route, [of_group(group, group)])
+        looked.append(Counted.turned)
+    assert max(looked) <= 2
+    assert admitted(admission, route) == {
+        f"{group}": pack_position(of_group(group, group).position) for group in range(most)
+    }
 
 
 def test_many_groups_are_compared_and_opened_by_steps() -> None:
