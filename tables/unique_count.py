@@ -9,8 +9,8 @@ members store (memory, or one exact hash per set in Redis).
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -59,6 +59,9 @@ Member = tuple[MemberOperation, ...]
 
 WHOLE_OPERATIONS = 16
 """Operations that a member paid in advance keeps all; of more each has a row of its own."""
+
+_Day = tuple[int, date | None]
+"""Start of a period, and a day of it; None: all of them."""
 
 Contributions = dict[tuple[int, int], tuple[int, int]]
 """(active, spells) by (period_ms, cut_ms)."""
@@ -168,12 +171,11 @@ class UniqueCount(Aggregation[UniqueCountState]):
         An operation decides the state until the next one, whatever was before; so it changes
         nothing but its own group and the next.
         """
-        first, after = self._group(member, operation)
-        later = {cut_ms for cut_ms in set(map(_cut_ms, member)) if cut_ms > operation.cut_ms}
-        changed: Contributions = {}
-        known: dict[int, tuple[int, int]] = {}
-        for cut_ms in sorted({operation.cut_ms, *later}):
-            now = self._change_at(cut_ms, member, operation, first, after)
+        shown, changed = _Shown(member, operation.cut_ms), Contributions()
+        place, known = self._group(member, operation), dict[int, tuple[int, int]]()
+        days: dict[_Day, tuple[int, int]] = {}
+        for cut_ms in shown.cuts():
+            now = self._change_now(shown, operation, place, days)
             for period_ms in now.keys() | known.keys():
                 active, spells = now.get(period_ms, (0, 0))
                 known_active, known_spells = known.get(period_ms, (0, 0))
@@ -183,29 +185,41 @@ class UniqueCount(Aggregation[UniqueCountState]):
             known = now
         return changed
 
-    def _change_at(
-        self, cut_ms: int, member: Member, operation: MemberOperation, first: int, after: int
+    def _change_now(
+        self,
+        shown: _Shown,
+        operation: MemberOperation,
+        place: tuple[int, int],
+        days: dict[_Day, tuple[int, int]],
     ) -> dict[int, tuple[int, int]]:
-        """Return by period what it changes of all up to a cut. Its group is [first, after)."""
-        period_ms = operation.period_ms
-        before = _first_visible(member, range(first - 1, -1, -1), cut_ms)
+        """Return by period what it changes of all that is shown. Its group is at `place`.
+
+        Only the last operation of a group decides, and of a day whether any adds. `days`: where
+        groups are that were asked for.
+        """
+        period_ms, (first, after) = operation.period_ms, place
+        before, last = shown.last(0, first), shown.last(first, after)
         was = before is not None and before.adds
-        if not self.prorated:
-            return _change_of_last(cut_ms, member, operation, first, after, was=was)
-        group = [o for o in member[first:after] if o.cut_ms <= cut_ms]
-        wider = sorted((*group, operation), key=_event_time)
-        left, leaves = group[-1].adds if group else was, wider[-1].adds
-        active, spells = leaves - left, self._spells(was, wider) - self._spells(was, group)
-        found = {period_ms: (active, spells)}
-        following = _first_visible(member, range(after, len(member)), cut_ms)
-        if not active or following is None:
-            return found
-        after, end = self._group(member, following)
-        group = [o for o in member[after:end] if o.cut_ms <= cut_ms]
-        spells_after = self._spells(leaves, group) - self._spells(left, group)
-        if following.period_ms == period_ms:
-            return {period_ms: (0, spells + spells_after)}
-        return {**found, following.period_ms: (-active, spells_after)}
+        left, newest = was if last is None else last.adds, operation
+        if last is not None and _event_time(last) > _event_time(operation):
+            newest = last
+        active, spells, spells_after = newest.adds - left, 0, 0
+        if self.prorated:
+            adds = shown.has_adds(first, after)
+            spells = self._spells(was, newest, adds or operation.adds)
+            spells -= self._spells(was, last, adds)
+        following = shown.first(after) if active else None
+        if following is None:
+            return {period_ms: (active, spells)}
+        if self.prorated:
+            day = self._place(following)
+            if day not in days:
+                days[day] = self._group(shown.member, following)
+            last, adds = shown.last(*days[day]), shown.has_adds(*days[day])
+            spells_after = self._spells(newest.adds, last, adds) - self._spells(left, last, adds)
+            if following.period_ms == period_ms:
+                return {period_ms: (0, spells + spells_after)}
+        return {period_ms: (active, spells), following.period_ms: (-active, spells_after)}
 
     def _group(self, member: Member, operation: MemberOperation) -> tuple[int, int]:
         """Return where the operations of the same period lie; prorated, those of its day."""
@@ -224,7 +238,7 @@ class UniqueCount(Aggregation[UniqueCountState]):
             after += 1
         return start, after
 
-    def _place(self, operation: MemberOperation) -> tuple[int, date | None]:
+    def _place(self, operation: MemberOperation) -> _Day:
         return operation.period_ms, self._day(operation) if self.prorated else None
 
     def _kept(self, group: Iterable[MemberOperation]) -> Member:
@@ -240,16 +254,17 @@ class UniqueCount(Aggregation[UniqueCountState]):
         kept = last.values()
         return tuple(sorted(kept, key=_event_time) if len(last) > 1 else kept)
 
-    def _spells(self, was: bool, group: Sequence[MemberOperation]) -> int:
+    def _spells(self, was: bool, last: MemberOperation | None, adds: bool) -> int:
         """Return what a day adds to the spells of its period: ends of spells less their starts.
 
         Measured against what `result` takes for granted of a carried property: open from the first
-        day on. A removal that an addition follows on the same day is none.
+        day on. A removal that an addition follows on the same day is none. `last`: the last
+        operation of the day, None: it has none; `adds`: whether any of them adds.
         """
-        if not self.prorated or not group or group[0].period_ms == BEFORE:
+        if last is None or last.period_ms == BEFORE:
             return 0
-        day, adds = local_ordinal(self._day(group[-1])), any(o.adds for o in group)
-        opens, closes = adds and not was, (adds or was) and not group[-1].adds
+        day = local_ordinal(self._day(last))
+        opens, closes = adds and not was, (adds or was) and not last.adds
         return (day + 1) * closes - day * opens
 
     def _day(self, operation: MemberOperation) -> date:
@@ -312,29 +327,51 @@ def _met(group: Member, operation: MemberOperation) -> Member:
     return tuple(o._replace(others_until_ms=until_ms) if o is last else o for o in group)
 
 
-def _change_of_last(
-    cut_ms: int, member: Member, operation: MemberOperation, first: int, after: int, *, was: bool
-) -> dict[int, tuple[int, int]]:
-    """Return by period what an operation changes of all up to a cut, where days do not count.
+class _Shown:
+    """The operations of a member that count at a cut, while cuts go on."""
 
-    Only the last operation of a period decides. Those of its own period lie in [first, after).
-    """
-    last = _first_visible(member, range(after - 1, first - 1, -1), cut_ms)
-    left = was if last is None else last.adds
-    is_last = last is None or _event_time(last) <= _event_time(operation)
-    active = (operation.adds if is_last else left) - left
-    found = {operation.period_ms: (active, 0)}
-    following = _first_visible(member, range(after, len(member)), cut_ms) if active else None
-    return found if following is None else {**found, following.period_ms: (-active, 0)}
+    __slots__ = ("_adding", "_later", "_places", "_since_ms", "member")
+
+    def __init__(self, member: Member, cut_ms: int):
+        """Take the first cut."""
+        self.member = member
+        self._since_ms = cut_ms
+        self._places = [at for at, o in enumerate(member) if o.cut_ms <= cut_ms]
+        self._adding = [at for at in self._places if member[at].adds]
+        self._later: list[tuple[int, int]] = []
+        if len(self._places) < len(member):
+            self._later = sorted((o.cut_ms, at) for at, o in enumerate(member) if o.cut_ms > cut_ms)
+
+    def cuts(self) -> Iterator[int]:
+        """Yield the cuts at which another operation counts, with all that count until then."""
+        yield self._since_ms
+        for cut_ms, some in groupby(self._later, key=itemgetter(0)):
+            for _, at in some:
+                insort(self._places, at)
+                if self.member[at].adds:
+                    insort(self._adding, at)
+            yield cut_ms
+
+    def last(self, first: int, end: int) -> MemberOperation | None:
+        """Return the last one of a group; None: it has none."""
+        place = bisect_left(self._places, end) - 1
+        if place < 0 or self._places[place] < first:
+            return None
+        return self.member[self._places[place]]
+
+    def first(self, since: int) -> MemberOperation | None:
+        """Return the first one after a group."""
+        place = bisect_left(self._places, since)
+        return self.member[self._places[place]] if place < len(self._places) else None
+
+    def has_adds(self, first: int, end: int) -> bool:
+        """Return whether one of a group adds."""
+        return bisect_left(self._adding, first) < bisect_left(self._adding, end)
 
 
 def holds(member: Member, position: Position) -> bool:
     """Return whether the operation of that position still matters to a member."""
     return any(operation.position == position for operation in member)
-
-
-def _first_visible(member: Member, places: range, cut_ms: int) -> MemberOperation | None:
-    return next((member[i] for i in places if member[i].cut_ms <= cut_ms), None)
 
 
 def _event_time(operation: MemberOperation) -> tuple[int, Position]:

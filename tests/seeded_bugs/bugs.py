@@ -2140,8 +2140,8 @@ BUGS = (
     Bug(
         "unique-ignores-cuts",
         "tables/unique_count.py",
-        "group = [o for o in member[first:after] if o.cut_ms <= cut_ms]",
-        "group = list(member[first:after])",
+        "[at for at, o in enumerate(member) if o.cut_ms <= cut_ms]",
+        "list(range(len(member)))",
         "tests/laws/test_unique_count.py::test_every_period_and_cut",
     ),
     Bug(
