@@ -125,8 +125,8 @@ def in_order(items: Iterable[T], key: Callable[[T], Any] | None = None) -> Steps
     return merge(*parts, key=key)  # type: ignore[arg-type]  # without a key they have an order
 
 
-def freeing(items: set[Any]) -> Iterator[None]:
-    """Let go of what a set alone keeps, by steps, but for the last items.
+def freeing(items: set[Any] | list[Any]) -> Iterator[None]:
+    """Let go of what a set or a list alone keeps, by steps, but for the last items.
 
     To free some hundred thousand names at once takes a tenth of a second.
     """

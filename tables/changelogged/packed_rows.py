@@ -35,6 +35,40 @@ class PackedHere(NamedTuple):
     value: bytes
 
 
+class SomeRows:
+    """Records of one first part that are put together some at a time."""
+
+    __slots__ = ("_packed", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Rests of keys, and values."""
+        self._packed: list[bytes] = []
+
+    def add(self, rows: list[bytes]) -> None:
+        """Put together some more, each the rest of its key and then its value."""
+        if rows:
+            packed = msgspec.msgpack.encode(rows)
+            self._packed.append(packed[_header_bytes(packed[0]) :])
+            self.count += len(rows)
+
+    def join(self, others: SomeRows) -> None:
+        """Take over those that others have put together."""
+        self._packed += others._packed
+        self.count += others.count
+
+    def piece(self, first_part: bytes) -> bytes:
+        """Return all in one piece."""
+        count = self.count
+        if count < 16:
+            header = bytes((0x90 | count,))
+        elif count <= 0xFFFF:
+            header = b"\xdc" + count.to_bytes(2)
+        else:
+            header = b"\xdd" + count.to_bytes(4)
+        return b"".join((first_part, header, *self._packed))
+
+
 class PackedRows:
     """Records by the first part of their key, which names what they belong to.
 
@@ -64,6 +98,14 @@ class PackedRows:
         if rows is None:
             rows = self._open[first_part] = self._taken(first_part)
         rows += more
+
+    def add_some(self, first_part: bytes, some: SomeRows) -> None:
+        """Keep more records, which are put together."""
+        more = SomeRows()
+        more.add(self._taken(first_part))
+        more.join(some)
+        self.most = max(self.most, more.count // 2)
+        self._pieces.add(first_part, more.piece(first_part))
 
     def pack(self) -> None:
         """Put together what was added since the last time."""
@@ -125,11 +167,16 @@ _decode_rows = msgspec.msgpack.Decoder(list[bytes]).decode
 
 def _length(packed: bytes, start: int) -> int:
     """Return how long an array is in MessagePack."""
-    # Up to 15 its length is in one byte with the type, else in the next two or four.
     kind = packed[start]
     if kind < 0xDC:
         return kind & 0x0F
-    return int.from_bytes(packed[start + 1 : start + (3 if kind == 0xDC else 5)])
+    return int.from_bytes(packed[start + 1 : start + _header_bytes(kind)])
+
+
+def _header_bytes(kind: int) -> int:
+    """Return in how many bytes an array has its length; `kind`: the first of them."""
+    # Up to 15 it is in one byte with the type, else in the next two or four.
+    return 1 if kind < 0xDC else 3 if kind == 0xDC else 5
 
 
 def paired(rows: list[bytes]) -> list[Packed]:
@@ -173,10 +220,10 @@ class PackedCells:
         number = self._numbers[key[end:after]].to_bytes(_NUMBER_BYTES)
         return key[:end], number + key[after:]
 
-    def add_parted(self, cells: Mapping[bytes, Iterable[bytes]]) -> None:
-        """Keep more cells: by first part, the rest of each key and then its value."""
+    def add_some(self, cells: Mapping[bytes, SomeRows]) -> None:
+        """Keep more cells, by first part, which are put together."""
         for first_part, rows in cells.items():
-            self._rows.add_all(first_part, rows)
+            self._rows.add_some(first_part, rows)
 
     def pack(self) -> None:
         """Pack all cells of a subscription in one row."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import chain, islice
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from app.bounds.turns import STEP_ITEMS, Steps, batches, drained
+from app.bounds.turns import STEP_ITEMS, Steps, batches, drained, freeing
 from app.definitions.model import FOLD_VERSION
 from app.wire.arrivals import MeterKey, SubscriptionKey, interned
 from tables.aggregation import Aggregation
@@ -25,6 +26,7 @@ from tables.changelogged.packed_rows import (
     Packed,
     PackedCells,
     PackedHere,
+    SomeRows,
     has_late_cuts,
     is_newer,
     subscription_of,
@@ -288,17 +290,18 @@ class Packing:
         routes = self._routes
         routes.drop_unused(name)
         cells = self._at_hand(name)
-        if any(cell.dirty for cell in cells):
+        if any(map(_dirty, cells)):
             return
         meter_keys = [(*name, code) for code in self._event_ranges.codes_of(name)]
         if pieces and self._stale.orphaned_keys.isdisjoint(meter_keys):
             for identity, piece in pieces:
                 self._packed.put(identity, piece)
         else:
-            parted: dict[bytes, list[bytes]] = {}
+            put_together: dict[bytes, SomeRows] = {}
             hashes: list[int] = []
             for some in batches(cells, STEP_ITEMS):
-                hashes += [cell.hash for cell in some]
+                hashes += map(_hash, some)
+                parted: dict[bytes, list[bytes]] = {}
                 written = [cell for cell in some if cell.hash and not cell.dirty]
                 for cell, (key, value) in zip(written, packed_cells(written), strict=True):
                     first_part, rest = self._packed.parted(key)
@@ -306,31 +309,34 @@ class Packing:
                     if record_hash(key, value) != cell.hash:
                         # An older program wrote the same in other words: it is written anew.
                         self._snapshot.mark(cell)
+                for first_part, rows in parted.items():
+                    put_together.setdefault(first_part, SomeRows()).add(rows)
                 yield
             if self._stays(name) or self._at_hand(name) != cells:
                 return
-            if any(c.dirty or c.hash != was for c, was in zip(cells, hashes, strict=True)):
+            if any(map(_dirty, cells)) or [*map(_hash, cells)] != hashes:
                 return
-            self._packed.add_parted(parted)
-            self._packed.pack()
-        self._rest(name)
-        while len(cells) > STEP_ITEMS:
-            # To free very many takes longer than a step.
-            del cells[-STEP_ITEMS:]
-            yield
+            self._packed.add_some(put_together)
+        for span in self._rest(name):
+            span.drop()
+            if len(cells) > STEP_ITEMS:
+                yield
+        yield from freeing(cells)
 
-    def _rest(self, name: SubscriptionKey) -> None:
-        """Take out the routes of an external subscription whose cells are packed."""
-        routes, had_spans = self._routes, False
+    def _rest(self, name: SubscriptionKey) -> list[Span]:
+        """Take out the routes of an external subscription whose cells are packed.
+
+        Return their spans, which the caller drops.
+        """
+        routes, spans = self._routes, list[Span]()
         for code in list(self._event_ranges.codes_of(name)):
-            route = routes.by_key.get((*name, code))
-            had_spans = had_spans or (route is not None and bool(route.spans))
-            routes.remove((*name, code))
+            spans += routes.remove((*name, code))
         self._timelines.forget(name)
         routes.note_gone(name)
-        if had_spans:
+        if spans:
             self._standing.note_packed(name)
         self._event_ranges.rest_again(name)
+        return spans
 
     def _stays(self, name: SubscriptionKey) -> bool:
         """Return whether an external subscription has to stay at hand, for now at least."""
@@ -392,6 +398,7 @@ class Packing:
         return self._packed.packing()
 
 
+_dirty, _hash = attrgetter("dirty"), attrgetter("hash")
 # Plain __new__: the generated one costs three times as much, for every span.
 _new = tuple.__new__
 decode_cell = msgspec.msgpack.Decoder(PackedCell).decode

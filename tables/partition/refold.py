@@ -13,9 +13,9 @@ from typing import Self
 
 from msgspec.structs import replace
 
-from app.bounds.turns import Steps, drained
+from app.bounds.turns import Steps, drained, freeing
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
-from tables.cells.cell import GroupCell
+from tables.cells.cell import Cell, GroupCell
 from tables.cells.keys import append_time_of
 from tables.changelogged.members import Members, SetKey
 from tables.changelogged.presence import REST, LogsKept, first_offsets
@@ -130,9 +130,22 @@ class Refold:
                 old = self.partition.packing.route_of(meter_key)
                 self.leave_out_forgotten(meter_key, old, route)
             yield
+        cells = yield from self._letting_go()
         # Corrections that came meanwhile are known as it begins.
         self._look_ahead()
         self._begin(routes)
+        yield from freeing(cells)
+
+    def _letting_go(self) -> Steps[list[Cell]]:
+        """Drop the spans that were fed, a step for each route; return their cells, to be freed.
+
+        Nobody has any part of the routes at hand then: they keep the cells.
+        """
+        cells = list[Cell]()
+        for meter_key in self.routes:
+            cells += _drop(self.routes[meter_key])
+            yield
+        return cells
 
     def leave_out_forgotten(self, meter_key: MeterKey, old: Route, new: Route) -> None:
         """Leave out what is forgotten of a meter key, and stays so with a new route."""
@@ -357,26 +370,29 @@ class Refold:
 
         Otherwise it begins anew, open only to those.
         """
-        for route in self.routes.values():
-            if not (yield from self.group_admission.agreeing(route)):
-                break
-            yield
-        else:
+        if (yield from self._agrees()):
             return True
         yield from self.opening_as(self)
         return False
+
+    def _agrees(self) -> Steps[bool]:
+        for route in self.routes.values():
+            if not (yield from self.group_admission.agreeing(route)):
+                return False
+            yield
+        return True
 
     def opening_as(self, fed: Refold) -> Steps[None]:
         """Begin anew, open only to the groups that are admitted, as one that was fed has found."""
         self.group_admission = fed.group_admission
         routes: dict[MeterKey, Route] = {}
-        for meter_key, route in self.routes.items():
-            known = fed.routes.get(meter_key, route)
-            routes[meter_key] = yield from self.group_admission.imposing(known)
-            for span in route.spans:
-                span.drop()
+        for meter_key in self.routes:
+            known = fed if meter_key in fed.routes else self
+            routes[meter_key] = yield from self.group_admission.imposing(known.routes[meter_key])
             yield
+        cells = yield from self._letting_go()
         self._begin(routes)
+        yield from freeing(cells)
 
     def swap(self) -> bool:
         """Do what `swapping` does, in one go."""
@@ -473,3 +489,11 @@ class Refold:
         if layer.revision_of(cut_ms) > settled_ms:
             cell.state_at(cut_ms, span.fold.aggregation)
             self.folded.late.append(cell)
+
+
+def _drop(route: Route) -> list[Cell]:
+    """Drop the spans of a route that was not swapped in; return their cells."""
+    layers = [layer for span in route.spans for layer in span.layers.values()]
+    for span in route.spans:
+        span.drop()
+    return [cell for layer in layers for cell in layer.cells.values()]

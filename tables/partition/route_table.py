@@ -377,12 +377,13 @@ class RouteTable:
         if old is not None:
             old.stands = False
 
-    def remove(self, meter_key: MeterKey) -> None:
-        """Take out a route whose cells are packed."""
+    def remove(self, meter_key: MeterKey) -> Sequence[Span]:
+        """Take out a route whose cells are packed; return its spans, which the caller drops."""
         route = self.by_key.pop(meter_key, None)
-        for span in route.spans if route is not None else ():
+        spans = () if route is None else route.spans
+        for span in spans:
             self._take_out(span.key)
-            span.drop()
+        return spans
 
     def replace(
         self, meter_key: MeterKey, refolded: Route | None, *, keeps: bool = False

@@ -204,6 +204,14 @@ def shown_by_keys(definitions: Iterable[CommandAt], only: Sequence[str] | None =
                     charge["properties"] |= {"amount": "1", **presented_by("u", "operation_type")}
 
 
+def grouped_by_g(definitions: Iterable[CommandAt]) -> None:
+    """Have all charges grouped by `g`."""
+    for line in definitions:
+        if line.command.type == "create_plan":
+            for charge in line.command.payload["plan"]["charges"]:
+                charge["properties"]["pricing_group_keys"] = ["g"]
+
+
 class Made(NamedTuple):
     """What there is to be changed."""
 

@@ -255,8 +255,11 @@ async def test_what_all_have_used_is_what_each_has(turns: Turns, clock: Clock) -
     assert max(turns._used_in_all) > 0
 
 
-def test_very_many_items_are_freed_a_part_at_a_step() -> None:
-    items = set(range(3 * SORTED_AT_ONCE))
+@pytest.mark.parametrize("kind", [set, list])
+def test_very_many_items_are_freed_a_part_at_a_step(
+    kind: type[set[int]] | type[list[int]],
+) -> None:
+    items = kind(range(3 * SORTED_AT_ONCE))
     left = [len(items) for _ in freeing(items)]
     assert left == [2 * SORTED_AT_ONCE, SORTED_AT_ONCE]
     assert not list(freeing(items))
