@@ -32,7 +32,7 @@ from tables.cells.keys import (
     pack_position,
 )
 from tables.cells.late_cut import NO_LATE_CUT, LateCut, revised_after_correction
-from tables.cells.noted import FEW_CELLS, Noted
+from tables.cells.noted import FEW_CELLS, Balances, Noted
 from tables.cells.watch import Watch
 from tables.changelogged.members import SetKey, set_key
 from tables.charge import ChargeFold
@@ -201,6 +201,13 @@ class Layer(msgspec.Struct, eq=False):
             self.noted = Noted(self.cells.values())
         return self.noted
 
+    def note(self, cell: Cell) -> None:
+        """Note for cuts to come that one of its cells changed."""
+        if self.noted is not None:
+            self.noted.add(cell)
+        if self.span.balances is not None:
+            self.span.balances.add(cell, self.start_ms)
+
     def late_cells(self) -> Iterable[Cell]:
         """Return cells with states of cuts to come, and maybe some without."""
         noted = self.noting()
@@ -268,6 +275,8 @@ class Span(msgspec.Struct, eq=False):
     """unique_count: the sets of members that were asked for; `all_sets` returns all."""
     group_limit: GroupLimit | None = None
     """Groups let in, of a recurring metric; None until there are many groups."""
+    balances: Balances[Cell] | None = None
+    """Which cells change that periods show of a recurring metric; None until a cut asks."""
     watch: Watch | None = None
     forgotten_ms: int = -1
     """Cells of periods that were final by then are forgotten; -1: none are."""
@@ -434,11 +443,18 @@ class Span(msgspec.Struct, eq=False):
     def noted_in(self, period: Period) -> Noted[Cell] | None:
         """Return which cells of a period change from now on; None: all may show anything new.
 
-        A cell of a metric that recurs shows what earlier periods hold, one that is paid in advance
-        what was billed. What definitions change of others has spans of its own.
+        What recurs shows earlier periods, too; what definitions change has spans of its own.
         """
         layer, whole = self.layers.get(period.start_ms), self.fold.metric.recurring
-        return None if layer is None or whole or self.fold.in_advance else layer.noting()
+        return None if layer is None or whole else layer.noting()
+
+    def balances_noted_in(self, period: Period) -> Noted[Cell] | None:
+        """Return which cells change that a period shows of what recurs; None: they are few."""
+        layers = [each for at_ms, each in self.layers.items() if at_ms <= period.start_ms]
+        if sum(len(layer.cells) for layer in layers) <= FEW_CELLS:
+            return None
+        self.balances = self.balances or Balances()
+        return self.balances.noting(period, (c for each in layers for c in each.late_cells()))
 
     def cells_of(self, period: Period) -> dict[tuple[str | None, Groups], None]:
         """Return names of the cells of a period: of a recurring metric those of history too."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Generic, Protocol, TypeVar
 
+from app.definitions.timeline import Period
+
 FEW_CELLS: Final = 16
 """A layer of more cells notes which of them change; a cut goes through so many."""
 
@@ -67,3 +69,29 @@ class Noted(Generic[C]):
     def _let_go(self) -> None:
         """Pass over cells that have no states of cuts to come, and get none without a note."""
         self._late = {cell: None for cell in self._late if cell.late or cell.dirty}
+
+
+class Balances(Generic[C]):
+    """What is noted for periods that show the cells of all periods before them, too."""
+
+    __slots__ = ("_noted",)
+
+    def __init__(self) -> None:
+        self._noted: dict[int, tuple[int, Noted[C]]] = {}
+        """By start of a period, with the last cut that shows its late events."""
+
+    def noting(self, period: Period, cells: Iterable[C]) -> Noted[C]:
+        """Return which cells change that a period shows; `cells`: all of them, if it is new."""
+        known = self._noted.get(period.start_ms)
+        if known is None:
+            known = period.final_ms, Noted(cells)
+            # Of who stays for years, few periods are looked at again.
+            left = {at: each for at, each in self._noted.items() if each[0] >= period.due_at_ms}
+            self._noted = {**left, period.start_ms: known}
+        return known[1]
+
+    def add(self, cell: C, start_ms: int) -> None:
+        """Note a cell that changed of a period, for the periods that show it."""
+        for shown_ms, (_, noted) in self._noted.items():
+            if start_ms <= shown_ms:
+                noted.add(cell)

@@ -25,11 +25,10 @@ from app.wire.usage_records import (
     envelope_of,
 )
 from tables.aggregation import Groups
-from tables.cells.cell import Cell, Span
+from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
 from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
-from tables.cells.noted import Noted
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.closing.beside import beside, told_of
 from tables.closing.billing import (
@@ -39,6 +38,7 @@ from tables.closing.billing import (
     is_taken_again,
     may_be_carried_on,
 )
+from tables.closing.looked import Looked
 from tables.closing.packed_period import closings_of, shown_of
 from tables.closing.period_before import PeriodBefore
 from tables.closing.reasons import Reasons
@@ -88,10 +88,10 @@ class PeriodAtCut:
         self._envelopes: dict[int, Envelope] = {}
         self._alike: dict[tuple[str, int], Alike] = {}
         """By charge and filter."""
-        self._moved = moved
+        self._moved = moved or Moved(partition, name, cut_ms)
         self._shared = shared
-        self._looked: list[Noted[Cell]] | None = None
-        """Layers with many cells that were looked at; None: whoever reads looks at all."""
+        self._looked: Looked | None = None
+        """What the cut looks at; None: whoever reads looks at all."""
 
     def records(self) -> Iterator[PublishedRecord | None]:
         """Yield what the cut publishes, by cell id, and note it as published; None: a step."""
@@ -107,8 +107,8 @@ class PeriodAtCut:
         completes = revision == 0 or self.before.is_half_taken(self.cut_ms)
         heap: list[tuple[str, int, _Change]] = []
         count = 0
-        looked: list[Noted[Cell]] = []
-        self._looked = looked
+        about = self.subscription, period, self._earlier, self.cut_ms
+        looked = self._looked = Looked(self.partition, self.name, *about, self._moved)
         closings: Iterable[Closing | None] | None = self._few_packed()
         if closings is None:
             yield from self.partition.packing.unpacking(self.name)
@@ -134,8 +134,7 @@ class PeriodAtCut:
             as_of_ms = max(period.fixed_at_ms, self.charges.as_of_ms)
             envelope = self._envelope(plan, as_of_ms)
             yield completion_record(envelope, revision, len(now.cells), now.digest)
-        for noted in looked:
-            noted.told(published)
+        looked.told()
 
     @property
     def _was_taken(self) -> bool:
@@ -294,7 +293,7 @@ class PeriodAtCut:
                 if changed is not None:
                     passed.add(charge.id)
                 names = span.cells_of(period) if changed is None else changed
-                if metric.recurring:
+                if metric.recurring and changed is None:
                     names.update(dict.fromkeys(self._period_before.closed(charge, filters)))
                 bills_shares = period.fold_version > 1 and span.fold.charge.prorated
                 for filter_id, groups in names:
@@ -321,14 +320,7 @@ class PeriodAtCut:
 
     def _changed_in(self, span: Span) -> dict[tuple[str | None, Groups], None] | None:
         """Return the cells of a span that may show anything new; None: all of them may."""
-        noted = None if self._looked is None else span.noted_in(self.period)
-        if self._looked is None or noted is None:
-            return None
-        self._looked.append(noted)
-        changed = noted.look(self.partition.published)
-        if changed is None:
-            return None
-        return {(cell.filter_id, cell.groups): None for cell in changed}
+        return None if self._looked is None else self._looked.changed_in(span)
 
     def _spans_of(self, charge: Charge, route: Route) -> Iterator[Span]:
         """Yield the spans of a charge that hold the period."""
@@ -420,7 +412,7 @@ class PeriodAtCut:
         late = (
             (layer, late_ms)
             for layer in span.layers.values()
-            for cell in layer.cells.values()
+            for cell in (layer.cells.values() if self._looked is None else layer.late_cells())
             for late_ms in cell.late or ()
         )
         corrected = (
@@ -479,8 +471,7 @@ class PeriodAtCut:
     @cached_property
     def _reasons(self) -> Reasons:
         about = self.name, self.subscription, self.period, self.cut_ms
-        moved = self._moved or Moved(self.partition, self.name, self.cut_ms)
-        return Reasons(self.partition, *about, moved)
+        return Reasons(self.partition, *about, self._moved)
 
     def _reason(self, closing: Closing, known: PublishedCell) -> RevisionReason:
         """Return why the cut revises a cell."""

@@ -90,9 +90,7 @@ class Snapshot:
     def note(self) -> None:
         """Tell layers which of their cells changed until now, for cuts to look at."""
         for cell in self._dirty[self._noted :]:
-            noted = cell.layer.noted
-            if noted is not None:
-                noted.add(cell)
+            cell.layer.note(cell)
         self._noted = len(self._dirty)
 
     def delete(self, cell: Cell) -> None:
@@ -112,8 +110,7 @@ class Snapshot:
         layer = cell.layer
         if isinstance(cell, GroupCell) or not cell.blank(layer.span.fold.aggregation):
             return
-        if layer.noted is not None:
-            layer.noted.add(cell)
+        layer.note(cell)
         del layer.cells[cell.filter_id, cell.groups]
         self.delete(cell)
         # A flush passes over cells of other spans than those in use.

@@ -15,7 +15,7 @@ from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction
 from tests.laws.test_partition import END_MS, GRACES, few
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SETTINGS, CommandAt, definitions_of
+from tests.world.definitions import ORG, SETTINGS, CommandAt, definitions_of, grouped_by_g
 from tests.world.events import arrived
 from tests.world.partition import Live
 from tests.world.repaired import NAME, Repaired
@@ -116,7 +116,7 @@ DAILY = msgspec.structs.replace(SETTINGS, daily_records=True)
 
 def told(
     definitions: list[CommandAt],
-    steps: Sequence[DayStep | LateStep],
+    steps: Sequence[DayStep | LateStep | BalanceStep],
     few_cells: int,
     since_ms: int,
     after_ms: int,
@@ -202,5 +202,55 @@ def test_what_is_said_beside_figures_is_told_of_all_that_it_changed_for(
     definitions = definitions_of(BESIDE_CODES, settings, presents=True)
     since_ms = START_MS + WEEK_MS - 2 * HOUR_MS
     noted, whole = (told(definitions, steps, few, since_ms, WEEK_MS) for few in (0, ALL_LOOKED_AT))
+    assert noted.values() == whole.values()
+    assert noted.cells() == whole.cells()
+
+
+BALANCE_CODES = ("balance", "seats", "level", "prepaid", "passes", "spent")
+"""What recurs, what is paid in advance, and what does both."""
+
+
+class BalanceStep(NamedTuple):
+    """An event of the third week or of one before it, or the end of one some steps before."""
+
+    after_ms: int
+    code: str
+    weeks_ago: int
+    group: str
+    value: str
+    cancels: int
+    flushes: bool
+
+    def arrival(self, offset: int, at_ms: int) -> Arrival:
+        """Return its event, dated so many weeks before it is appended."""
+        properties: dict[str, Any] = {"v": self.value, "u": self.group, "g": self.group}
+        properties["operation_type"] = "remove" if self.value == "-1" else "add"
+        dated_ms = max(START_MS, at_ms - self.weeks_ago * WEEK_MS)
+        return arrived(self.code, offset, dated_ms, at_ms, **properties)
+
+
+BALANCE_STEPS = st.builds(
+    BalanceStep,
+    st.sampled_from([1, 60_000, HOUR_MS, HOUR_MS, DAY_MS, 3 * DAY_MS]),
+    st.sampled_from(BALANCE_CODES),
+    st.sampled_from([0, 0, 1, 1, 2]),
+    st.sampled_from("xxy"),
+    st.sampled_from(["1", "-1", "5"]),
+    st.sampled_from([0, 0, 0, 0, 1, 2, 3]),
+    st.booleans(),
+)
+
+
+@few
+@given(GRACES, st.booleans(), st.lists(BALANCE_STEPS, min_size=4, max_size=14))
+def test_balances_and_what_is_paid_in_advance_are_told_of_all_that_they_changed_for(
+    settings: SettingsRecord, grouped: bool, steps: list[BalanceStep]
+) -> None:
+    definitions = definitions_of(BALANCE_CODES, settings)
+    grouped_by_g(definitions if grouped else ())
+    since_ms = DUE_MS - HOUR_MS
+    noted, whole = (
+        told(definitions, steps, few, since_ms, 3 * WEEK_MS) for few in (0, ALL_LOOKED_AT)
+    )
     assert noted.values() == whole.values()
     assert noted.cells() == whole.cells()

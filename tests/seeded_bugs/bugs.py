@@ -3154,8 +3154,8 @@ BUGS = (
     Bug(
         "cell-that-a-correction-deletes-unseen",
         "tables/partition/snapshot.py",
-        "            layer.noted.add(cell)\n        del layer",
-        "            pass\n        del layer",
+        "        layer.note(cell)\n        del layer",
+        "        del layer",
         "tests/tables/closing/test_noted.py"
         "::test_a_cell_that_a_correction_leaves_nothing_in_is_revised",
     ),
@@ -7627,6 +7627,54 @@ BUGS = (
         "stays = False",
         "tests/app/definitions/test_customers.py"
         "::test_a_command_without_the_mark_keeps_a_currency_in_use",
+    ),
+    Bug(
+        "late-group-paid-in-advance-looks-at-all",
+        "tables/cells/cell.py",
+        "return None if layer is None or whole else layer.noting()",
+        "return None if layer is None or whole or self.fold.in_advance else layer.noting()",
+        "tests/tables/closing/test_noted.py"
+        "::test_a_late_event_of_what_recurs_or_is_billed_at_once_is_looked_at_alone[passes]",
+    ),
+    Bug(
+        "late-group-of-a-balance-looks-at-all",
+        "tables/closing/period_at_cut.py",
+        "if metric.recurring and changed is None:",
+        "if metric.recurring:",
+        "tests/tables/closing/test_noted.py"
+        "::test_a_late_event_of_what_recurs_or_is_billed_at_once_is_looked_at_alone[balance]",
+    ),
+    Bug(
+        "balance-of-weeks-before-unseen",
+        "tables/cells/noted.py",
+        "if start_ms <= shown_ms:",
+        "if start_ms == shown_ms:",
+        "tests/tables/closing/test_noted.py"
+        "::test_a_late_event_of_what_recurs_or_is_billed_at_once_is_looked_at_alone[balance]",
+    ),
+    Bug(
+        "billed-beyond-an-end-is-not-looked-at",
+        "tables/closing/looked.py",
+        "names.update((name, None) for name, _ in moved)",
+        "del moved",
+        "tests/tables/closing/test_noted.py"
+        "::test_what_a_period_cut_short_billed_beyond_its_end_is_looked_at_when_it_is_taken_out",
+    ),
+    Bug(
+        "billed-later-than-a-cut-off-the-grid-unseen",
+        "tables/closing/looked.py",
+        "return decided_until(self._cut_ms, grids) < self._cut_ms",
+        "return decided_until(self._cut_ms, grids) < 0",
+        "tests/tables/closing/test_noted.py"
+        "::test_all_are_looked_at_where_more_may_have_changed_than_cells",
+    ),
+    Bug(
+        "balance-corrected-in-the-week-before-unseen",
+        "tables/closing/looked.py",
+        "if code in partition.corrected.revised_codes(self._name):",
+        "if False:",
+        "tests/tables/closing/test_noted.py"
+        "::test_all_are_looked_at_where_more_may_have_changed_than_cells",
     ),
     Bug(
         "cells-of-a-refold-freed-at-once",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from app.definitions import commands
 from app.definitions.timeline import Period
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction
@@ -14,7 +16,7 @@ from tables.cells.noted import Noted
 from tables.closing.close import close_subscription
 from tests.world.bodies import Json
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of, grouped_by_g
 from tests.world.events import arrived
 from tests.world.partition import Live
 from tests.world.repaired import Repaired
@@ -22,6 +24,7 @@ from tests.world.repaired import Repaired
 GROUPS = 40
 NAME = (ORG, SUBSCRIPTION)
 DUE_MS = START_MS + WEEK_MS
+RECURRING = ("prepaid", "balance", "seats", "level")
 
 
 class Named:
@@ -107,7 +110,7 @@ def closed(*, presents: bool = False) -> Live:
 
 def told(live: Live, cut_ms: int) -> list[Json]:
     """Cells that the cuts until one tell."""
-    known = len(live.records)
+    known = len(live.bodies())
     live.close_until(cut_ms)
     return [body for body in live.bodies()[known:] if body["type"] != "period.completed"]
 
@@ -141,6 +144,66 @@ def test_a_revision_looks_at_the_group_that_changed(
     assert body["presentation_breakdowns"] == rows
     assert cells_of_cuts(live) - looked < GROUPS / 2
     assert len(merged) < GROUPS / 2
+
+
+def many_of(code: str, grid_before_s: int = 60) -> Repaired:
+    """Many groups of a code in the first week; settings had another grid once."""
+    settings = replace(SETTINGS, close_grid_s=grid_before_s, revise_every_s=grid_before_s)
+    definitions = definitions_of([code], settings)
+    grouped_by_g(definitions)
+    live = Repaired(definitions, repairs=True)
+    live.append(START_MS - HOUR_MS + 1, commands.set_settings(SETTINGS))
+    live.deliver(
+        [arrived(code, n, START_MS, START_MS, v="1", u="a", g=f"g{n}") for n in range(GROUPS)]
+    )
+    live.close_until(START_MS + HOUR_MS)
+    live.flush()
+    return live
+
+
+@pytest.mark.parametrize("code", ["passes", "spent", "prepaid", "balance", "seats", "level"])
+def test_a_late_event_of_what_recurs_or_is_billed_at_once_is_looked_at_alone(code: str) -> None:
+    """Also by the week after, which shows what recurs as well."""
+    live = many_of(code)
+    for week in (1, 2):
+        cut_ms = START_MS + week * WEEK_MS
+        live.close_until(cut_ms)
+        live.flush()
+        # One of the last week is late for its cut, another one since.
+        for number in (1, 2):
+            looked, cut_ms = cells_of_cuts(live), cut_ms + HOUR_MS
+            of_it: dict[str, Any] = {"v": "1", "u": f"{week}{number}", "g": "g7"}
+            live.deliver([arrived(code, week * 1_000 + number, START_MS, cut_ms - 1, **of_it)])
+            live.flush()
+            groups = [body["grouped_by"]["g"] for body in told(live, cut_ms)]
+            live.flush()
+            assert groups == ["g7"] * (week if code in RECURRING else 1)
+            assert cells_of_cuts(live) - looked < GROUPS / 2
+
+
+@pytest.mark.parametrize(
+    ("code", "grid_before_s", "cancels"), [("balance", 60, True), ("spent", 7_001, False)]
+)
+def test_all_are_looked_at_where_more_may_have_changed_than_cells(
+    code: str, grid_before_s: int, *, cancels: bool
+) -> None:
+    """A correction may change what the week before was told, a cut off a grid what is billed."""
+    live = many_of(code, grid_before_s)
+    live.close_until(DUE_MS)
+    live.flush()
+    looked = list[int]()
+    for hour in (1, 2, 3):
+        live.deliver([arrived(code, 100 + hour, START_MS, DUE_MS + hour * HOUR_MS - 1, v="1")])
+        if cancels and hour == 2:
+            cancel = Correction(ORG, SUBSCRIPTION, "t101", "cancel", None, "c", b"")
+            live.correct(CorrectionArrival(cancel, ORG, DUE_MS + 2 * HOUR_MS - 1, 0, 1, 0))
+            assert live.outcomes == {"repaired": 1}
+        before = cells_of_cuts(live)
+        live.close_until(DUE_MS + hour * HOUR_MS)
+        live.flush()
+        looked.append(cells_of_cuts(live) - before)
+    assert (looked[0] < GROUPS / 2) == cancels
+    assert looked[2] > GROUPS
 
 
 @pytest.mark.parametrize("flushes", [False, True])
@@ -215,3 +278,35 @@ def test_what_is_settled_is_found_without_going_through_all() -> None:
     route = live.partition.routes.by_key[(*NAME, "sum")]
     (layer,) = (layer for span in route.spans for layer in span.layers.values())
     assert not any(cell.late for cell in layer.cells.values())
+
+
+def test_what_a_period_cut_short_billed_beyond_its_end_is_looked_at_when_it_is_taken_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would count in the week after, which has no charge any more: no cell changes."""
+    monkeypatch.setattr("tables.cells.cell.FEW_CELLS", 0)
+    definitions, begun_ms = definitions_of(["spent"]), START_MS + HOUR_MS
+    grouped_by_g(definitions)
+    live = Repaired(definitions, repairs=True)
+    live.deliver([arrived("spent", 0, START_MS, begun_ms, v="1", g="x")])
+    live.deliver([arrived("spent", 1, DUE_MS - HOUR_MS, begun_ms, v="2", g="x")])
+    live.close_until(begun_ms + HOUR_MS)
+    elsewhere = {"external_id": "customer", "timezone": "Asia/Tokyo"}
+    live.append(begun_ms + 2 * HOUR_MS, commands.upsert_customer(ORG, elsewhere))
+    live.flush()
+    live.close_until(DUE_MS)
+    live.append(DUE_MS + 1, commands.update_plan(ORG, "plan", {"charges": []}))
+    for hour in (0, 1):
+        late_ms = DUE_MS + hour * HOUR_MS + 2
+        live.deliver([arrived("spent", 2 + hour, START_MS, late_ms, v="4", g="y")])
+        live.flush()
+        live.close_until(DUE_MS + (hour + 1) * HOUR_MS)
+        live.flush()
+    cancel = Correction(ORG, SUBSCRIPTION, "t1", "cancel", None, "c", b"")
+    live.correct(CorrectionArrival(cancel, ORG, DUE_MS + 2 * HOUR_MS + 1, 0, 4, 0))
+    assert live.outcomes == {"repaired": 1}
+    live.flush()
+    live.close_until(DUE_MS + 3 * HOUR_MS)
+    told = [body for body in live.bodies() if body["type"] != "period.completed"]
+    shown = [(body["units"], body["billed_in_advance"]) for body in told]
+    assert shown == [("1.0", "3.0"), ("4.0", "4.0"), ("8.0", "8.0"), ("1.0", "1.0")]
