@@ -5,7 +5,7 @@ Pure. The branch is thrown away; the log knows nothing of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from app.bounds.turns import drained
@@ -26,6 +26,23 @@ class Branch(NamedTuple):
     """Codes of the metrics that may show other usage after the change."""
     records_applied: int
     """Number of log records that were applied when the branch began."""
+    plan_ids: frozenset[str] | None = None
+    """Plans that are changed; whoever never had one, or a child of one, shows what it showed.
+
+    None: a metric is changed, which any plan may charge.
+    """
+
+    def changes_any(self, plan_ids: Iterable[str], known: Definitions) -> bool:
+        """Return whether one of some plans is changed, or is a child of one that is.
+
+        `known`: the definitions without the change; the branch would copy each plan.
+        """
+        changed = self.plan_ids
+        return changed is None or any(
+            plan.id in changed or plan.parent_id in changed
+            for plan in map(known.plan_by_id, plan_ids)
+            if plan is not None
+        )
 
 
 def branch_with(
@@ -44,6 +61,7 @@ def branch_with(
     at_ms = max(now_ms, definitions.append_time_ms) + 1
     metric_ids: dict[str, None] = {}
     charge_ids: dict[str, None] = {}
+    plan_ids = set[str]()
     for command in changes:
         outcome = apply(branch, command.encode(), at_ms, branch.offset)
         if isinstance(outcome, Rejected):
@@ -56,6 +74,7 @@ def branch_with(
             refused = refused_terms(definitions, [changed])
             if refused is not None:
                 return refused
+            plan_ids.add(changed.id)
             old = definitions.plan_by_id(changed.id)
             charge_ids.update(dict.fromkeys(changed_charges(old, changed)))
     if not (metric_ids or charge_ids):
@@ -71,7 +90,8 @@ def branch_with(
     if isinstance(applied, Rejected):
         return applied
     codes = drained(branch.codes_named(branch.history_records[-1]))
-    return Branch(branch, codes, definitions.records_applied)
+    of_plans = None if metric_ids else frozenset(plan_ids)
+    return Branch(branch, codes, definitions.records_applied, of_plans)
 
 
 def changed_charges(old: Plan | None, new: Plan) -> list[str]:

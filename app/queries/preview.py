@@ -11,12 +11,14 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.what_if import Branch
 from app.meter.evidence import PreviewedCell, PreviewReport
 from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of
 from app.queries.replay import Replay
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.scanning.scans import Scanner, ScanTurn, feeding
+from app.wire.arrivals import SubscriptionKey
 from tables.reading.preview import Preview, PreviewScope
 
 CELLS_A_LINE = 500
@@ -74,19 +76,35 @@ async def preview_organization(
     partitions = dict(owned)
     progress = _PreviewProgress(tuple(sorted(partitions)), of_partitions)
     for part in partitions.values():
-        counted = await turn.run(counting(part, organization_id, branch.codes))
+        counted = await turn.run(concerned(part, organization_id, branch))
         for chunk in chunked({part.number: counted}, PAIRS_AT_ONCE):
             names = chunk[part.number]
             if not names:
                 continue
             _check_not_overtaken(part, branch)
-            job = Preview(part.state, branch.definitions, names, branch.codes, scope, begins=False)
+            job = Preview(part.state, branch, names, scope, begins=False)
             await turn.run(job.beginning())
             replay = Replay(part, scanner, turn)
             async with aclosing(_previewed(replay, job, branch, progress)) as reports:
                 async for report in reports:
                     yield report
     yield progress.report(done=True)
+
+
+def concerned(
+    owned: OwnedPartition, organization_id: str, branch: Branch
+) -> Steps[list[tuple[SubscriptionKey, int]]]:
+    """List what `counting` does of the metrics concerned, without who never had a changed plan."""
+    counted = yield from counting(owned, organization_id, branch.codes)
+    found: list[tuple[SubscriptionKey, int]] = []
+    known = owned.state.definitions
+    plan_ids_of = known.subscription_index.plan_ids_of
+    for number, each in enumerate(counted, 1):
+        if branch.changes_any(plan_ids_of(each[0]), known):
+            found.append(each)
+        if number % STEP_ITEMS == 0:
+            yield
+    return found
 
 
 def _check_not_overtaken(owned: OwnedPartition, branch: Branch) -> None:

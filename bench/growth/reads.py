@@ -6,7 +6,10 @@ from datetime import date
 from functools import partial
 
 from app.bounds.turns import Turns, drained
+from app.definitions import commands
 from app.definitions.model import Subscription
+from app.definitions.outcome import Rejected
+from app.definitions.what_if import branch_with
 from app.meter.overview import OverviewQuery, UsageView
 from app.meter.usage import AnalyticsQuery
 from app.queries.trace import first_entry
@@ -14,9 +17,10 @@ from app.queries.usage_lines import UsageLines
 from app.runtime.status import Tally
 from app.wire.arrivals import SubscriptionKey
 from bench.growth.spent import Operation, Spent
-from bench.growth.world import NOW_MS, ORG, TIMES, World, aged, name_of, names, sliced
-from bench.world import subscription_of
+from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, aged, name_of, names, sliced
+from bench.world import charge_of, plan_of, subscription_of
 from tables.reading.analytics import added_units
+from tables.reading.preview import Preview, PreviewScope
 from tables.reading.usage import current_usage
 from tables.reading.verification import Verification
 
@@ -45,6 +49,49 @@ def sampled(months: int) -> Spent:
         job.drop()
 
     return world.spent([partial(verify, name) for name in names()])
+
+
+def previewed(months: int) -> Spent:
+    """Preview other groups of a plan that each has since today, and had another one for months."""
+    world = aged(months)
+    charges = world.charges[:4]
+    world.now_ms = max(world.now_ms, NOW_MS)
+    world.apply(commands.create_plan(ORG, {**plan_of(charges), "name": "next", "code": "next"}))
+    for number in range(TIMES):
+        told = {**subscription_of(number), "plan_code": "next"}
+        ended = commands.terminate_subscription(ORG, str(told["external_id"]))
+        for command in (ended, commands.create_subscription(ORG, told)):
+            world.define(command)
+            world.renew()
+    now_ms = NOW_MS + DAY_MS
+    world.definitions.append_time_ms = now_ms
+    world.fold(world.event(number, at_ms=now_ms) for number in range(TIMES))
+    plan = world.definitions.plan(ORG, "next")
+    if plan is None:
+        raise LookupError("the plan is gone")
+    properties = {"amount": "1", "pricing_group_keys": ["group"]}
+    others = [
+        {**charge_of(each.metric_id), "id": each.id, "properties": properties}
+        for each in plan.charges
+    ]
+    change = commands.update_plan(ORG, "next", {"charges": others})
+    branch = branch_with(world.definitions, ORG, [change], 0, now_ms + 1, now_ms)
+    if isinstance(branch, Rejected):
+        raise TypeError(str(branch))
+    scope, changed = PreviewScope(0, now_ms + 1, now_ms), branch
+
+    def preview(name: SubscriptionKey) -> None:
+        job = Preview(world.state, changed, [name], scope)
+        since_ms = -1 if job.appended_from_ms is None else job.appended_from_ms
+        for part in sliced(world.of([name], since_ms)):
+            world.state.work.add("refold", "ledger_rows", len(part))
+            job.feed(part)
+        (found,) = filter(None, job.differences())
+        if len(found) != 2:
+            raise RuntimeError(f"{found} would differ")
+        job.drop()
+
+    return world.spent([partial(preview, name) for name in names()])
 
 
 def published(subscriptions: int) -> Spent:

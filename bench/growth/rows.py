@@ -477,6 +477,7 @@ ROWS = tuple(
             Row("next cut of who began anew", "times", OFTENER, past.next_cut_begun_anew, 1.05),
             Row("current_usage", "months of age", MONTHS, reads.usage),
             Row("… of who began anew, at hand", "times", OFTENER, past.usage_begun_anew, 1.05),
+            Row("preview of a later plan", "months of age", OLDER, reads.previewed),
             Row("verification of a sample", "months of age", OLDER, reads.sampled),
             Row("… of what is published", "verified at once", SUBSCRIPTIONS, reads.published),
             Row(

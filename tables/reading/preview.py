@@ -7,7 +7,7 @@ stands, the two are compared. Nothing of the live partition is changed.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -17,8 +17,8 @@ import msgspec
 from app.billing_periods.instants import iso_seconds
 from app.bounds.turns import STEP_ITEMS, Steps, drained, in_order
 from app.definitions.model import HistoryRecord, Subscription
-from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.what_if import Branch
 from app.meter.evidence import PreviewedCell
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.closing.close import CellShown, cells_shown
@@ -26,6 +26,7 @@ from tables.partition.left_out import FROM_THE_FIRST, first_due_ms
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
 from tables.partition.tables import Carried
+from tables.partition.timelines import Timelines
 from tables.reading.cell_differences import figure_texts
 from tables.routing.period_charges import PeriodCharge
 
@@ -46,22 +47,22 @@ class Preview:
     def __init__(
         self,
         partition: Partition,
-        branch: Definitions,
+        branch: Branch,
         names: Iterable[SubscriptionKey],
-        codes: Container[str],
         scope: PreviewScope,
         *,
         begins: bool = True,
     ):
         """Take `branch`: what is defined differently, history records included, is its newest.
 
-        `codes`: of the metrics that are looked at. `begins`: False for whoever takes the steps of
-        `beginning` before anything is fed.
+        `begins`: False for whoever takes the steps of `beginning` before anything is fed.
         """
-        self._codes, self._scope = codes, scope
+        self._branch, self._scope = branch, scope
+        definitions = branch.definitions
         self.partition = partition
         self.names = sorted(names)
-        record = msgspec.structs.replace(partition.checkpoint, history_ms=branch.append_time_ms)
+        at_ms = definitions.append_time_ms
+        record = msgspec.structs.replace(partition.checkpoint, history_ms=at_ms)
         carried = Carried(
             record,
             partition.event_ranges,
@@ -69,18 +70,19 @@ class Preview:
             partition.corrections,
             instants=partition.instants.decided(),
         )
-        self._shadow = Partition(partition.number, branch, partition.index, carried=carried)
+        self._shadow = Partition(partition.number, definitions, partition.index, carried=carried)
         self.meter_keys = {
             meter_key
             for name in self.names
             for meter_key in partition.event_ranges.meter_keys_of(name)
-            if meter_key[2] in codes
+            if meter_key[2] in branch.codes
         }
         self._refold = Refold(self._shadow, self.meter_keys, begins=False)
         self._repaired = partition.stale.repaired_since(self.names)
         self._corrected = set(filter(partition.corrections.touches, self.names))
         """External subscriptions that corrections are about: all of their events are read."""
-        self._revising = branch.history_records[len(partition.definitions.history_records) :]
+        known = len(partition.definitions.history_records)
+        self._revising = definitions.history_records[known:]
         """History records of the branch alone: what they name shows everything."""
         if begins:
             drained(self.beginning())
@@ -114,11 +116,20 @@ class Preview:
         """
         (from_ms, to_ms, _), done_ms = self._scope, self.partition.checkpoint.cut_ms
         starts_ms = []
-        for _, timeline in self._shadow.timelines.of(name):
+        for _, timeline in self._timelines(name):
             published = islice(timeline.after(from_ms - 1), 1)
             starts_ms += [period.start_ms for period in published if period.start_ms < to_ms]
             starts_ms.append(first_due_ms(timeline, done_ms))
         return min(starts_ms, default=NEVER_MS)
+
+    def _timelines(self, name: SubscriptionKey) -> Timelines:
+        """Return timelines of the subscriptions that have or had a plan that is changed."""
+        changes_any, known = self._branch.changes_any, self.partition.definitions
+        return [
+            (versions, timeline)
+            for versions, timeline in self._shadow.timelines.of(name)
+            if changes_any({each.plan_id for each in versions.all()}, known)
+        ]
 
     def drop(self) -> None:
         """Let go of all: nobody asks any more."""
@@ -158,7 +169,7 @@ class Preview:
             if self._has_changed(name):
                 continue
             cells: list[PreviewedCell] = []
-            for versions, timeline in self._shadow.timelines.of(name):
+            for versions, timeline in self._timelines(name):
                 for period in timeline.until(self._scope.at_ms):
                     subscription = versions.at(period.fixed_at_ms)
                     if subscription is not None and self._concerns(period):
@@ -218,7 +229,7 @@ class Preview:
         timeline: Timeline,
         period: Period,
     ) -> Steps[list[PreviewedCell]]:
-        about = (name, subscription, timeline, period, self._codes)
+        about = (name, subscription, timeline, period, self._branch.codes)
         is_told = partial(self._is_told, period, ())
         before = yield from _by_id(cells_shown(self.partition, *about, is_told))
         is_told = partial(self._is_told, period, self._revising)

@@ -87,7 +87,7 @@ def test_what_is_previewed_comes(data: st.DataObject) -> None:
 
     before, cells = shown(live, branch.codes, scope), live.cells()
     offset, records = live.definitions.offset, live.values()
-    job = Preview(live.partition, branch.definitions, [NAME], branch.codes, scope)
+    job = Preview(live.partition, branch, [NAME], scope)
     while True:
         job.feed(live.arrived())
         if drained(job.is_whole()):

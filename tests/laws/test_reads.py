@@ -137,7 +137,7 @@ def _previewed(live: Live, name: tuple[str, str], at_ms: int) -> object:
     if isinstance(branch, Rejected):
         return None
     scope = PreviewScope(START_MS, at_ms, at_ms)
-    preview = Preview(live.partition, branch.definitions, [name], branch.codes, scope)
+    preview = Preview(live.partition, branch, [name], scope)
     preview.feed(live.arrived())
     return list(preview.differences())
 

@@ -6473,6 +6473,30 @@ BUGS = (
         "tests/simulation/test_preview_since.py::test_what_is_previewed_is_as_from_all_events",
     ),
     Bug(
+        "preview-looks-at-who-never-had-the-plan",
+        "app/queries/preview.py",
+        "        if branch.changes_any(plan_ids_of(each[0]), known):\n",
+        "        if True:\n",
+        "tests/app/queries/test_preview.py"
+        "::test_who_never_had_the_plan_that_is_changed_is_not_looked_at",
+    ),
+    Bug(
+        "preview-reads-what-another-plan-counted",
+        "tables/reading/preview.py",
+        "if changes_any({each.plan_id for each in versions.all()}, known)",
+        "if True",
+        "tests/tables/reading/test_preview.py"
+        "::test_what_is_looked_at_begins_with_the_plan_that_is_changed",
+    ),
+    Bug(
+        "preview-leaves-out-terms-of-a-changed-plan",
+        "app/definitions/what_if.py",
+        "plan.id in changed or plan.parent_id in changed",
+        "plan.id in changed",
+        "tests/tables/reading/test_preview.py"
+        "::test_who_has_terms_of_its_own_is_looked_at_with_the_plan_that_they_are_of",
+    ),
+    Bug(
         "preview-looks-at-all-groups-in-a-step",
         "tables/closing/close.py",
         "        if shown is None or count % CELLS_A_STEP == 0:\n",

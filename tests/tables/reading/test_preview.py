@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from app.bounds.turns import STEP_ITEMS, drained
 from app.definitions import commands
 from app.definitions.outcome import Rejected
-from app.definitions.what_if import branch_with
+from app.definitions.what_if import Branch, branch_with
+from app.offline.fold import OfflineMeter
 from app.wire.arrivals import CorrectionArrival
 from app.wire.events import Correction
 from tables.reading.preview import Preview, PreviewScope
@@ -35,7 +36,7 @@ def previewed(told: Story, **properties: Any) -> list[tuple[str, str | None, str
     command = commands.update_plan(ORG, "plan", {"charges": [changed]})
     branch = branch_with(meter.definitions, ORG, [command], SCOPE.from_ms, SCOPE.to_ms, ms(AT))
     assert not isinstance(branch, Rejected)
-    job = Preview(meter.partition, branch.definitions, [(ORG, SUBSCRIPTION)], branch.codes, SCOPE)
+    job = Preview(meter.partition, branch, [(ORG, SUBSCRIPTION)], SCOPE)
     while True:
         job.feed(told.arrivals())
         if drained(job.is_whole()):
@@ -86,6 +87,65 @@ def test_what_the_change_moves_is_all_that_differs_without_late_events(*, recurr
     assert previewed(told) == []
 
 
+def regrouping(meter: OfflineMeter, code: str) -> Branch:
+    """A branch in which the charge of a plan has other groups."""
+    plan = meter.definitions.plan(ORG, code)
+    assert plan is not None
+    properties = {"amount": "1", "pricing_group_keys": ["g"]}
+    changed = charge("m", id=plan.charges[0].id, properties=properties)
+    command = commands.update_plan(ORG, code, {"charges": [changed]})
+    branch = branch_with(meter.definitions, ORG, [command], SCOPE.from_ms, SCOPE.to_ms, ms(AT))
+    assert not isinstance(branch, Rejected)
+    return branch
+
+
+def differing(told: Story, meter: OfflineMeter, branch: Branch) -> tuple[list[str], int]:
+    """Months of the cells that would differ, and since when what is read was appended."""
+    job = Preview(meter.partition, branch, [(ORG, SUBSCRIPTION)], SCOPE)
+    since_ms = job.appended_from_ms or 0
+    job.feed([each for each in told.arrivals() if each.append_time_ms >= since_ms])
+    assert drained(job.is_whole())
+    found = (cell for of_one in filter(None, job.differences()) for cell in of_one)
+    return [cell.period_from[:7] for cell in found], since_ms
+
+
+def test_what_is_looked_at_begins_with_the_plan_that_is_changed() -> None:
+    """An external id of years may have the plan since a month; others never had it."""
+    told = Story(close_grid_s=60).metric("m", "sum_agg").plan({})
+    told.plan({}, code="next").plan({}, code="never").subscribe()
+    for day in ("2024-01-10", "2024-02-10", "2024-03-05"):
+        told.send(day, v="5", g="x")
+    told.define("2024-03-10", commands.terminate_subscription(ORG, SUBSCRIPTION))
+    told.subscribe("2024-03-11", plan_code="next", subscription_at="2024-03-11T00:00:00Z")
+    for day in ("2024-03-20", "2024-05-10"):
+        told.send(day, v="5", g="x")
+    meter, months, since_ms = told.meter(AT), list[list[str]](), list[int]()
+    for code in ("plan", "next", "never"):
+        branch = regrouping(meter, code)
+        found, read_ms = differing(told, meter, branch)
+        assert found == differing(told, meter, branch._replace(plan_ids=None))[0]
+        months.append(found)
+        since_ms.append(read_ms)
+    assert months == [
+        ["2024-01"] * 2 + ["2024-02"] * 2 + ["2024-03"] * 2,
+        ["2024-03"] * 2 + ["2024-05"] * 2,
+        [],
+    ]
+    assert since_ms[0] < ms("2024-01-01")
+    assert ms("2024-03-05") < since_ms[1] < ms("2024-03-20")
+    assert since_ms[2] > ms(AT)
+
+
+def test_who_has_terms_of_its_own_is_looked_at_with_the_plan_that_they_are_of() -> None:
+    told = Story(close_grid_s=60).metric("m", "sum_agg").plan({}).plan({}, code="other")
+    told.subscribe(plan_overrides={"name": "own"}).send("2024-02-10", v="5", g="x")
+    meter = told.meter(AT)
+    plan_ids = meter.definitions.subscription_index.plan_ids_of((ORG, SUBSCRIPTION))
+    branches = (regrouping(meter, code) for code in ("plan", "other"))
+    concerned = [each.changes_any(plan_ids, meter.definitions) for each in branches]
+    assert concerned == [True, False]
+
+
 def test_nothing_is_said_of_who_is_corrected_meanwhile_for_the_first_time() -> None:
     """The correction may date an event to where figures are compared, from where none was read."""
     one = live(3, "filtered")
@@ -96,7 +156,7 @@ def test_nothing_is_said_of_who_is_corrected_meanwhile_for_the_first_time() -> N
     command = commands.update_billable_metric(ORG, "filtered", body)
     branch = branch_with(one.definitions, ORG, [command], scope.from_ms, scope.to_ms, now_ms)
     assert not isinstance(branch, Rejected)
-    job = Preview(one.partition, branch.definitions, [NAME], branch.codes, scope)
+    job = Preview(one.partition, branch, [NAME], scope)
     late = arrived("filtered", 9, week_ms - HOUR_MS, now_ms, v="3", g="x", u="a")
     amended = replace(late.event, timestamp_ms=week_ms)
     amend = Correction(*NAME, late.event.transaction_id, "amend", amended, "c", b"")
@@ -128,7 +188,7 @@ def test_many_groups_of_a_period_are_compared_by_steps(code: str, weeks: int, st
     scope = PreviewScope(START_MS, START_MS + 1, START_MS + HOUR_MS)
     branch = branch_with(one.definitions, ORG, [command], scope.from_ms, scope.to_ms, now_ms)
     assert not isinstance(branch, Rejected)
-    job = Preview(one.partition, branch.definitions, [NAME], branch.codes, scope)
+    job = Preview(one.partition, branch, [NAME], scope)
     job.feed(one.arrived())
     assert drained(job.is_whole())
     (*taken, found) = job.differences()
