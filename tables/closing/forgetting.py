@@ -139,8 +139,7 @@ class Forgetting:
             self._forget_packed(name, final, waited_for)
             yield from self._forgetting_days(name)
             return
-        yield from partition.packing.unpacking(name)
-        partition.packing.unpack(name)
+        yield from partition.packing.unpacking_all(name)
         for code in list(partition.event_ranges.codes_of(name)):
             yield from _keeping_rows_left(partition, (*name, code))
             yield from _noting_final(partition, (*name, code))

@@ -222,6 +222,11 @@ class Packing:
                 return
             yield from self._unpacking(name)
 
+    def unpacking_all(self, name: SubscriptionKey) -> Steps[None]:
+        """Do what `unpack` does, by steps if many cells are packed: whoever asks needs them."""
+        yield from self.unpacking(name)
+        self.unpack(name)
+
     def _unpacking(self, name: SubscriptionKey) -> Steps[None]:
         """Unpack by steps, unless definitions come between, or others unpack it."""
         if not self._packed:

@@ -139,8 +139,7 @@ class Redefinition:
         """Have the cuts looked at that states wait for since before an alert was there."""
         if self._packing.is_packed(name):
             # It comes back as of before the alert, with nobody who watches it.
-            yield from self._packing.unpacking(name)
-            self._packing.unpack(name)
+            yield from self._packing.unpacking_all(name)
             refold = yield from self._redirection.looking_at(name, None)
             yield Renewed(name, refold, False)
         for code in codes:

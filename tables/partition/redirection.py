@@ -220,9 +220,8 @@ class Redirection:
         if self._packing.is_packed(name):
             # Unpacking brings back the routes of every code as of then. Look at all of them: nobody
             # comes back to a code that another definition of that millisecond left packed.
-            for _ in self._packing.unpacking(name):
+            for _ in self._packing.unpacking_all(name):
                 yield A_STEP
-            self._packing.unpack(name)
             # What comes to it between two steps may ask for another look.
             self._standing.need_not_look_again(name)
             codes = self._event_ranges.codes_of(name)

@@ -120,7 +120,7 @@ def test_packed_cells_of_several_periods_come_back_to_their_own() -> None:
     packing, spans = live.partition.packing, live.partition.routes.spans
 
     def cells() -> dict[int, bytes]:
-        packing.unpack(NAME)
+        drained(packing.unpacking_all(NAME))
         return {
             layer.start_ms: cell.packed()
             for span in spans.values()
