@@ -62,7 +62,7 @@ class Definitions(Index):
         self.customer_index = CustomerIndex(keep)
         self.subscription_index = SubscriptionIndex(keep)
         self.webhook_endpoints = WebhookEndpoints()
-        self.alerts = AlertIndex()
+        self.alerts = AlertIndex(keep)
 
     def branch(self) -> Definitions:
         """Return a copy that may go on otherwise, made of a copy of each index."""

@@ -128,13 +128,31 @@ def _folded_again(world: World, at_ms: int, code: str = "calls") -> Spent:
 
 def event_of_deleted_alerts(times: int) -> Spent:
     """Fold an event of a subscription that had so many alerts, one after another."""
+    return _folded_again(*_of_deleted_alerts(times))
+
+
+def touch_of_deleted_alerts(times: int) -> Spent:
+    """Fold the next event of such a subscription, at rest since all was told."""
+    world, at_ms = _of_deleted_alerts(times)
+    world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
+    world.definitions.append_time_ms = at_ms + MINUTE_MS
+    settle(world.state, at_ms + MINUTE_MS)
+    world.flush()
+    for number in range(TIMES):
+        world.state.packing.pack(name_of(number))
+    events = [world.event(number, at_ms=at_ms + MINUTE_MS) for number in range(TIMES)]
+    return world.spent([partial(world.fold, [each]) for each in events])
+
+
+def _of_deleted_alerts(times: int) -> tuple[World, int]:
+    """Make a world of subscriptions that had so many alerts, and the time since."""
     world = World(TIMES)
     for _ in range(times):
         for number in range(TIMES):
             _alert(world, number)
             _alert(world, number, is_gone=True)
     at_ms = world.now_ms = world.definitions.append_time_ms + MINUTE_MS
-    return _folded_again(world, at_ms)
+    return world, at_ms
 
 
 def event_while_alerts_stand(cuts: int) -> Spent:

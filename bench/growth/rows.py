@@ -400,6 +400,7 @@ ROWS = tuple(
             Row("… once nobody asks what changed", "times", OFTEN, past.event_once_told),
             Row("… while an alert stands", "grid cuts", OFTEN, past.event_while_alerts_stand),
             Row("… once alerts are deleted", "times", OFTEN, past.event_of_deleted_alerts),
+            Row("… at rest since alerts are deleted", "times", OFTEN, past.touch_of_deleted_alerts),
             Row(
                 "… beside corrections",
                 "events that never come",

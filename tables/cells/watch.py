@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from app.definitions.timeline import NEVER_MS
 from tables.cells.days import Days
-from tables.cells.grids import Grids, grid_cut
+from tables.cells.grids import Grids, decided_until, grid_cut
 from tables.changelogged.checkpoint import Checkpoint
 
 Stretches = tuple[tuple[int, int], ...]
@@ -87,14 +87,15 @@ class Watch(NamedTuple):
         if self.days is not None:
             # An event that is dated ahead waits for a day to come.
             return self.grids
+        grids = tuple(grid for grid in self.grids if grid[0] <= appended_ms)
+        # What is told by now counts at once, whoever asked for it.
+        told_ms = decided_until(self.checkpoint.grid_done_ms, grids)
         begun = [
-            (since_ms, min(until_ms, appended_ms))
+            (max(since_ms, told_ms), min(until_ms, appended_ms))
             for since_ms, until_ms in self.stretches
-            if since_ms < appended_ms
+            if since_ms < appended_ms and until_ms > told_ms
         ]
-        if not begun:
-            return None
-        return begun, tuple(grid for grid in self.grids if grid[0] <= appended_ms)
+        return (begun, grids) if begun else None
 
     def is_taken(self, cut_ms: int) -> bool:
         """Return whether no cut can come any more that is not later."""

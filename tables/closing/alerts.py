@@ -61,10 +61,15 @@ def forgetting_alerts(partition: Partition, name: SubscriptionKey) -> Steps[None
     """
     evaluations, alerts = partition.evaluations, partition.definitions.alerts
     done_ms, later = partition.checkpoint.grid_done_ms, set[str]()
+    alert_ids = list[str]()
+    for count, alert_id in enumerate(alerts.by_name.ids(name), 1):
+        alert_ids.append(alert_id)
+        if count % STEP_ITEMS == 0:
+            yield
     for versions in reversed(list(partition.definitions.subscriptions(*name))):
         newest, subscription_id = versions.at(), next(versions.all()).id
         is_over = newest is None or newest.status_at(done_ms) != "active"
-        for count, alert_id in enumerate(list(alerts.by_name.get(name, ())), 1):
+        for count, alert_id in enumerate(alert_ids, 1):
             if (subscription_id, alert_id) in evaluations.rows:
                 changes = alerts.versions[alert_id]
                 is_deleted = changes.at() is None and (

@@ -263,7 +263,7 @@ class CutsToCome:
 
     def announcing_grid(self, name: SubscriptionKey, untold_ms: Sequence[int]) -> Iterator[None]:
         """Have the grid cuts of a subscription with alerts taken that `untold_ms` tells of."""
-        if name in self._definitions.alerts.by_name:
+        if self._definitions.alerts.has_any(name):
             for some in batches(untold_ms, STEP_ITEMS):
                 for at_ms in some:
                     self.schedule_grid(name, at_ms)

@@ -8,12 +8,13 @@ from operator import itemgetter
 
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.outcome import Impact
-from app.definitions.timeline import Period, Timeline
+from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Layer, Span
 from tables.cells.daily_span import DailySpan
 from tables.cells.days import Days
+from tables.cells.grids import decided_until
 from tables.cells.keys import SpanKey
 from tables.cells.watch import ALWAYS, Watch, stretches_of
 from tables.changelogged.members import SetKey
@@ -111,7 +112,7 @@ class RouteTable:
             history_ms = self._standing.history_ms if history_ms is None else history_ms
             history = definitions.history_of(organization_id, history_ms)
         share = partial(self.timelines.shared, name) if shares and len(timelines) == 1 else None
-        has_alerts = bool(definitions.alerts.by_name)
+        has_alerts = definitions.alerts.first_ms < NEVER_MS
         under = Under(until_ms, history)
         for subscription, timeline in timelines:
             plans += plan_spans(
@@ -143,8 +144,11 @@ class RouteTable:
             return Watch(ALWAYS, grids, self._checkpoint, Days(span.timeline, grids))
         carries = fold.in_advance and fold.metric.recurring
         # What its cells carry into a period is told with each event (records-and-cuts §4).
-        asking = ALWAYS if carries else definitions.alerts.asking(name, fold.metric.id, until_ms)
         grids = definitions.close_grids_ms(until_ms)
+        # Whatever who is deleted asked for until then is told.
+        told_ms = decided_until(self._checkpoint.grid_done_ms, grids)
+        asked = definitions.alerts.asking(name, fold.metric.id, until_ms, told_ms)
+        asking = ALWAYS if carries else asked
         stretches = stretches_of(asking, grids)
         if not stretches or not (span.timeline.published or fold.over_life):
             return None

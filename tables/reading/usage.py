@@ -102,11 +102,11 @@ def active_subscription(
 def evaluated_alerts(partition: Partition, name: SubscriptionKey) -> dict[str, EvaluatedAlert]:
     """Return what the alerts of an external subscription came to last, by id of the alert."""
     found: dict[str, EvaluatedAlert] = {}
-    rows = partition.evaluations.rows
+    rows, alerts = partition.evaluations.rows, list(partition.definitions.alerts.of(name))
     # A later subscription of the same external id has been looked at later.
     for versions in partition.definitions.subscriptions(*name):
         subscription_id = next(versions.all()).id
-        for alert in partition.definitions.alerts.of(name):
+        for alert in alerts:
             row = rows.get((subscription_id, alert.id))
             if row is not None:
                 found[alert.id] = EvaluatedAlert(row.units, row.cut_ms)

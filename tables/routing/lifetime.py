@@ -29,7 +29,7 @@ def lifetime_spans(
     if newest is None:
         return []
     name = (newest.organization_id, newest.external_id)
-    if name not in definitions.alerts.by_name:
+    if not definitions.alerts.has_any(name):
         return []
     # A snapshot of its own: what it has is never due.
     life = Timeline(timeline.terms, published=False)
@@ -43,7 +43,8 @@ def lifetime_spans(
     limits = definitions.settings.input_limits(until_ms)
     planned: list[SpanPlan] = []
     for charge, metric in charges_in_force(definitions, plan, code, as_of_ms):
-        asking = definitions.alerts.asking(name, metric.id, as_of_ms, of_life=True)
+        # Who is deleted by then asks for nothing.
+        asking = definitions.alerts.asking(name, metric.id, as_of_ms, as_of_ms, of_life=True)
         asks = any(since_ms < end_ms and gone_ms == NEVER_MS for since_ms, gone_ms in asking)
         if asks and adds_over_life(charge, metric):
             key = SpanKey(newest.id, lifetime_id(charge.id), first.start_ms)

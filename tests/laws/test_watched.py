@@ -209,6 +209,19 @@ def test_who_deleted_the_last_alert_waits_for_no_grid_cut() -> None:
     assert not cuts.grid
 
 
+def test_a_route_made_anew_knows_of_no_alert_of_which_all_is_told() -> None:
+    """Whoever has an alert anew each day would have its first event look at all of them."""
+    gone_ms = START_MS + HOUR_MS
+    live = Live(watching(definitions_of(["count"]), ["count"], START_MS, [gone_ms]))
+    live.define_all()
+    routes, meter_key = live.partition.routes, (ORG, SUBSCRIPTION, "count")
+    watched = []
+    for at_ms in (gone_ms - 1, gone_ms):
+        live.close_until(at_ms)
+        watched.append([span.watch is not None for span in routes.compile(meter_key).spans])
+    assert watched == [[True], [False]]
+
+
 def test_what_comes_late_of_a_deleted_alert_is_looked_at() -> None:
     """It was appended before the last cut that the alert is asked at, and that is not taken yet."""
     at_ms = START_MS + HOUR_MS
@@ -344,6 +357,21 @@ def test_how_far_ahead_the_next_event_is_dated_is_looked_at(
         at_ms = START_MS + HOUR_MS
         live.deliver([arrived("count", number, at_ms, at_ms, transaction_id=f"t{number}")])
     assert (live.accepted, live.straight) == (3, 0)
+
+
+def test_who_asked_until_a_cut_that_is_taken_decides_no_other() -> None:
+    """A route that is made anew does not know of them: nothing goes elsewhere for that."""
+    grids, checkpoint = ((0, MINUTE_MS),), Checkpoint(cut_ms=3 * MINUTE_MS)
+    asked = (50_000, MINUTE_MS), (MINUTE_MS + 1, 3 * MINUTE_MS), (200_000, NEVER_MS)
+    old, new = (Watch(stretches, grids, checkpoint) for stretches in (asked, asked[-1:]))
+    joined = Watch(((MINUTE_MS + 1, NEVER_MS),), grids, checkpoint)
+    begun = Watch(((2 * MINUTE_MS, NEVER_MS),), grids, checkpoint)
+    for at_ms in (1, MINUTE_MS, 150_000, 4 * MINUTE_MS):
+        assert old.reached(at_ms) == new.reached(at_ms)
+    assert joined.reached(4 * MINUTE_MS) == begun.reached(4 * MINUTE_MS)
+    assert joined.reached(4 * MINUTE_MS) != new.reached(4 * MINUTE_MS)
+    checkpoint.cut_ms = MINUTE_MS
+    assert old.reached(4 * MINUTE_MS) != new.reached(4 * MINUTE_MS)
 
 
 def test_a_grid_that_begins_ends_what_has_the_same_cut() -> None:

@@ -5143,7 +5143,7 @@ BUGS = (
     Bug(
         "subscription-found-by-the-hash-of-its-name",
         "app/definitions/indexes/names.py",
-        "if self._name_of(newest(versions)) == name:",
+        "if one is not None and self._name_of(one) == name:",
         "if first >= 0:",
         "tests/app/definitions/indexes/test_names.py::test_each_is_found_by_its_names[one hash]",
     ),
@@ -6702,15 +6702,29 @@ BUGS = (
     Bug(
         "deleted-alerts-are-looked-at",
         "app/definitions/indexes/alerts.py",
-        "self._in_force(name) if of_now else self.by_name[name]",
-        "self.by_name.get(name, ())",
+        "*deleted[2 * gone + 1 :: 2]])",
+        "*deleted[1::2]])",
         "tests/app/definitions/indexes/test_alerts.py::test_deleted_ones_are_not_looked_at_again",
+    ),
+    Bug(
+        "alerts-deleted-long-ago-are-looked-at",
+        "tables/partition/route_table.py",
+        "asking(name, fold.metric.id, until_ms, told_ms)",
+        "asking(name, fold.metric.id, until_ms)",
+        "tests/laws/test_watched.py::test_a_route_made_anew_knows_of_no_alert_of_which_all_is_told",
+    ),
+    Bug(
+        "cuts-that-are-taken-tell-routes-apart",
+        "tables/cells/watch.py",
+        "if since_ms < appended_ms and until_ms > told_ms",
+        "if since_ms < appended_ms",
+        "tests/laws/test_watched.py::test_who_asked_until_a_cut_that_is_taken_decides_no_other",
     ),
     Bug(
         "who-deleted-an-alert-is-taken-for-without",
         "app/definitions/indexes/alerts.py",
-        "NEVER_MS if self._in_force(name) else self",
-        "NEVER_MS if self.by_name.get(name, ()) == self._in_force(name) != () else self",
+        "return NEVER_MS if name in self.left else deleted[-2]",
+        "return deleted[-2]",
         "tests/semantics/test_alerts.py"
         "::test_who_has_another_alert_is_told_of_corrections_as_before",
     ),

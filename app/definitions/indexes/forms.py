@@ -1,4 +1,4 @@
-"""Forms: subscriptions and customers as bytes, and back."""
+"""Forms: subscriptions, customers and alerts as bytes, and back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from struct import Struct
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -15,10 +16,10 @@ from msgspec.structs import astuple
 from app.billing_periods.grid import BillingTime
 from app.definitions.command import verbatim
 from app.definitions.indexes.numbered import Numbers
-from app.definitions.model import Customer, Subscription
+from app.definitions.model import Alert, AlertThreshold, Customer, Subscription
 from app.definitions.versions import Versions
 
-D = TypeVar("D", bound=Subscription | Customer)
+D = TypeVar("D", bound=Subscription | Customer | Alert)
 
 Row: TypeAlias = bytes | bytearray
 
@@ -287,6 +288,46 @@ class CustomerForm(Form[Customer]):
         return Customer(**dict(zip(_OF_CUSTOMERS, told, strict=False)))
 
 
+class AlertForm(Form[Alert]):
+    """All fields of an alert; it has no plain row."""
+
+    def told(self, one: Alert) -> Sequence[Any]:
+        """Return an alert as values that msgpack knows."""
+        identity, organization_id, external_id, alert_type, *rest, created_ms = astuple(one)
+        code, name, metric_id, thresholds = rest
+        organization, kind, metric = (
+            self._numbers[text] for text in (organization_id, alert_type, metric_id)
+        )
+        crossed = [each for t in thresholds for each in (t.code, str(t.value), t.recurring)]
+        names = external_id, kind, code, name, metric
+        return _packed_id(identity), organization, *names, crossed, created_ms
+
+    def packed(self, at_ms: int, offset: int, one: Alert) -> bytes:
+        """Return one version as bytes."""
+        return self.packed_all(((at_ms, offset, one),))
+
+    def from_plain(self, row: Row) -> tuple[int, int, Alert]:
+        """Raise TypeError: no alert has a plain row."""
+        raise TypeError("an alert has no plain row")
+
+    def external_name(self, row: Row) -> tuple[str, str]:
+        """Return organization and external subscription id of a packed alert: they never change."""
+        told = _decode(row)[2]
+        return self._texts[told[1]], told[2]
+
+    def made(self, told: list[Any]) -> Alert:
+        """Return the alert that was told."""
+        told[0] = _spelled_id(told[0])
+        for at in (1, 3, 6):
+            told[at] = self._texts[told[at]]
+        crossed = iter(told[7])
+        told[7] = tuple(
+            AlertThreshold(code, Decimal(value), recurring)
+            for code, value, recurring in zip(crossed, crossed, crossed, strict=True)
+        )
+        return Alert(**dict(zip(_OF_ALERTS, told, strict=True)))
+
+
 def _packed_id(identity: str) -> bytes | str:
     """Return an id as bytes if it is spelled as those that we make."""
     return bytes.fromhex(identity.replace("-", "")) if _is_uuid(identity) else identity
@@ -299,5 +340,6 @@ def _spelled_id(packed: bytes | str) -> str:
 
 _OF_SUBSCRIPTIONS = Subscription.__struct_fields__
 _OF_CUSTOMERS = Customer.__struct_fields__
+_OF_ALERTS = Alert.__struct_fields__
 _OF_MOST_SUBSCRIPTIONS: list[Any] = [*(None,) * 6, False, None, None, "generate", None]
 _OF_MOST_CUSTOMERS: list[Any] = [None, None, {}]

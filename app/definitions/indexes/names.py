@@ -1,4 +1,4 @@
-"""Names: the subscriptions under an external id of their own, or of a customer."""
+"""Names: the subscriptions or alerts under an external id."""
 
 from __future__ import annotations
 
@@ -7,33 +7,32 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from itertools import chain, islice
+from typing import Generic, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.definitions.indexes.forms import Life, Row, SubscriptionForm
-from app.definitions.indexes.index import CodeKey, Index, newest
+from app.definitions.indexes.forms import D, Life, Row, SubscriptionForm
+from app.definitions.indexes.index import CodeKey, Index
 from app.definitions.indexes.packed import PackedVersions
 from app.definitions.indexes.places import Places
 from app.definitions.model import Subscription
 from app.definitions.versions import Versions
 
 
-class Names(Index):
-    """Ids of subscriptions by what they are called, in creation order. It never changes for one."""
+class Names(Index, Generic[D]):
+    """Ids of objects by what they are called, in creation order. It never changes for one."""
 
     def __init__(
         self,
-        packed: PackedVersions[str, Subscription],
-        name_of: Callable[[Subscription], CodeKey],
+        packed: PackedVersions[str, D],
+        name_of: Callable[[D], CodeKey],
         name_in: Callable[[Row], CodeKey],
-        form: SubscriptionForm,
     ):
-        """Find subscriptions by a name, which `name_in` reads of one that is packed."""
+        """Find objects by a name, which `name_in` reads of one that is packed."""
         self._packed = packed
         self._name_of = name_of
         self._name_in = name_in
-        self._form = form
         self._places = Places()
         """Where the first of each name is."""
         self._more: dict[int, array[int]] = {}
@@ -46,14 +45,12 @@ class Names(Index):
         """How many there were when this began as a branch: of others it knows its own only."""
         self._own: dict[CodeKey, list[str]] = {}
         """Ids of what was made in the branch, and has no number."""
-        self._asked: tuple[CodeKey, Sequence[Versions[Subscription]]] | None = None
+        self._asked: tuple[CodeKey, Sequence[Versions[D]]] | None = None
         """What was asked for last: whoever makes or folds something asks more than once."""
         self._walked: tuple[CodeKey, int] | None = None
         """What was yielded or found last, and the number of the first: it is asked for next."""
 
-    def found(
-        self, name: CodeKey, versions: Mapping[str, Versions[Subscription]]
-    ) -> Sequence[Versions[Subscription]]:
+    def found(self, name: CodeKey, versions: Mapping[str, Versions[D]]) -> Sequence[Versions[D]]:
         """Return those under a name that has few, of these versions by id."""
         asked = self._asked
         if asked is None or asked[0] != name:
@@ -67,12 +64,26 @@ class Names(Index):
         return asked[1]
 
     def later(
-        self, name: CodeKey, versions: Mapping[str, Versions[Subscription]], first: int
-    ) -> Sequence[Versions[Subscription]]:
+        self, name: CodeKey, versions: Mapping[str, Versions[D]], first: int
+    ) -> Sequence[Versions[D]]:
         """Return those under a name without the first ones, of these versions by id."""
         if self._branched is None:
             return [self._packed.numbered(number) for number in self._numbers(name)[first:]]
         return [versions[identity] for identity in islice(self.ids(name), first, None)]
+
+    def at(
+        self, name: CodeKey, versions: Mapping[str, Versions[D]], places: Sequence[int] | None
+    ) -> Iterator[Versions[D]]:
+        """Yield those at some places of a name, of these versions by id; None: at all places."""
+        numbers, own = self._numbers(name), self._own.get(name, ())
+        packed, known = self._packed, len(numbers)
+        for place in range(known + len(own)) if places is None else places:
+            if place >= known:
+                yield versions[own[place - known]]
+            elif self._branched is None:
+                yield packed.numbered(numbers[place])
+            else:
+                yield versions[packed.key_of(numbers[place])]
 
     def place_of(self, name: CodeKey, identity: str) -> int:
         """Return the place of an id among those under a name."""
@@ -85,39 +96,6 @@ class Names(Index):
     def count(self, name: CodeKey) -> int:
         """Return how many there are of a name."""
         return len(self._numbers(name)) + len(self._own.get(name, ()))
-
-    def life(self, name: CodeKey) -> Life | None:
-        """Return what the periods of the only one of a name hang on.
-
-        None: there are others, it changed, or it ends. In a branch it cannot be told. Nothing is
-        kept at hand: it is asked of very many.
-        """
-        row = self._row_of(name)
-        return None if row is None else self._form.life(row)
-
-    def lived(self, name: CodeKey) -> tuple[Life, Subscription] | None:
-        """Return what `life` does, and the subscription itself."""
-        for first in self._places.find(hash(name)) if self._branched is None else ():
-            row = self._packed.packed_row(first)
-            lived = None if row is None else self._form.lived(row)
-            if lived is not None and self._name_of(lived[1]) == name:
-                return None if first in self._more else lived
-        return None
-
-    def _row_of(self, name: CodeKey) -> Row | None:
-        walked = self._walked
-        if walked is not None and walked[0] == name:
-            first = walked[1]
-            row = self._packed.packed_row(first)
-        else:
-            for first in self._places.find(hash(name)) if self._branched is None else ():
-                row = self._packed.packed_row(first)
-                if row is not None and self._name_in(row) == name:
-                    self._walked = name, first
-                    break
-            else:
-                return None
-        return None if first in self._more else row
 
     def numbers(self, name: CodeKey) -> NDArray[np.uint32]:
         """Return the numbers of those under a name, newest first. Not of a branch."""
@@ -141,22 +119,23 @@ class Names(Index):
             return numbers
         return numbers[: bisect_left(numbers, self._branched)]
 
-    def _first_of(self, name: CodeKey) -> tuple[int, Versions[Subscription]] | None:
+    def _first_of(self, name: CodeKey) -> tuple[int, Versions[D]] | None:
         """Return the first of a name, with its number."""
         for first in self._places.find(hash(name)):
             versions = self._packed.numbered(first)
-            if self._name_of(newest(versions)) == name:
+            one = versions.last_before_deletion()
+            if one is not None and self._name_of(one) == name:
                 return first, versions
         return None
 
-    def add(self, subscription: Subscription, number: int | None) -> int:
+    def add(self, one: D, number: int | None) -> int:
         """Find one that is new by its name; return how many have the name by now.
 
         None for its number: it has none.
         """
-        name, asked, self._asked = self._name_of(subscription), self._asked, None
+        name, asked, self._asked = self._name_of(one), self._asked, None
         if number is None or self._branched is not None:
-            self._own.setdefault(name, []).append(subscription.id)
+            self._own.setdefault(name, []).append(one.id)
             return self.count(name)
         hashed = hash(name)
         if asked is None or asked[0] != name or asked[1]:
@@ -219,7 +198,7 @@ class Names(Index):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def copy(self) -> Names:
+    def copy(self) -> Self:
         """Return names that go their own way; only those of a branch are copied."""
         copied = copy(self)
         copied._own = {name: list(ids) for name, ids in self._own.items()}
@@ -227,3 +206,50 @@ class Names(Index):
         if self._branched is None:
             copied._branched = len(self._packed)
         return copied
+
+
+class SubscriptionNames(Names[Subscription]):
+    """Subscriptions by the external id of their own, or of their customer."""
+
+    def __init__(
+        self,
+        packed: PackedVersions[str, Subscription],
+        name_of: Callable[[Subscription], CodeKey],
+        name_in: Callable[[Row], CodeKey],
+        form: SubscriptionForm,
+    ):
+        super().__init__(packed, name_of, name_in)
+        self._form = form
+
+    def life(self, name: CodeKey) -> Life | None:
+        """Return what the periods of the only one of a name hang on.
+
+        None: there are others, it changed, or it ends. In a branch it cannot be told. Nothing is
+        kept at hand: it is asked of very many.
+        """
+        row = self._row_of(name)
+        return None if row is None else self._form.life(row)
+
+    def lived(self, name: CodeKey) -> tuple[Life, Subscription] | None:
+        """Return what `life` does, and the subscription itself."""
+        for first in self._places.find(hash(name)) if self._branched is None else ():
+            row = self._packed.packed_row(first)
+            lived = None if row is None else self._form.lived(row)
+            if lived is not None and self._name_of(lived[1]) == name:
+                return None if first in self._more else lived
+        return None
+
+    def _row_of(self, name: CodeKey) -> Row | None:
+        walked = self._walked
+        if walked is not None and walked[0] == name:
+            first = walked[1]
+            row = self._packed.packed_row(first)
+        else:
+            for first in self._places.find(hash(name)) if self._branched is None else ():
+                row = self._packed.packed_row(first)
+                if row is not None and self._name_in(row) == name:
+                    self._walked = name, first
+                    break
+            else:
+                return None
+        return None if first in self._more else row

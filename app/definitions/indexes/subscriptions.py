@@ -17,7 +17,7 @@ from app.definitions.active_counts import ActiveCounts
 from app.definitions.indexes.forms import SubscriptionForm
 from app.definitions.indexes.groups import Groups
 from app.definitions.indexes.index import CodeKey, Index, newest, push
-from app.definitions.indexes.names import Names
+from app.definitions.indexes.names import SubscriptionNames
 from app.definitions.indexes.packed import PackedVersions, with_numbers
 from app.definitions.indexes.rows import Keep
 from app.definitions.model import Customer, Subscription
@@ -40,7 +40,7 @@ class SubscriptionIndex(Index):
     """Every subscription that ever was."""
 
     versions: MutableMapping[str, Versions[Subscription]]
-    by_external_id: Names
+    by_external_id: SubscriptionNames
     lasting: MutableMapping[CodeKey, list[str]]
     """Ids of whoever has an external id with many and does not end yet, or ended last."""
     plans_of: MutableMapping[CodeKey, set[str]]
@@ -49,7 +49,7 @@ class SubscriptionIndex(Index):
     """External ids of all customers that had an external id with many."""
     over_ms: MutableMapping[CodeKey, array[int]]
     """When each of an external id with many was over and changed last, in creation order."""
-    by_customer: Names
+    by_customer: SubscriptionNames
     """Subscriptions of deleted customers are among them."""
     left: MutableMapping[CodeKey, int]
     """Offset of the last deletion of a customer: its name leads no more to those before."""
@@ -66,8 +66,8 @@ class SubscriptionIndex(Index):
         external_name = attrgetter("organization_id", "external_id")
         customer_name = attrgetter("organization_id", "external_customer_id")
         self.versions = packed
-        self.by_external_id = Names(packed, external_name, form.external_name, form)
-        self.by_customer = Names(packed, customer_name, form.customer_name, form)
+        self.by_external_id = SubscriptionNames(packed, external_name, form.external_name, form)
+        self.by_customer = SubscriptionNames(packed, customer_name, form.customer_name, form)
         self.left, self.lasting, self.plans_of = {}, {}, {}
         self.customers_of, self.over_ms = {}, {}
         self.by_organization, self.by_plan = Groups(packed), Groups(packed)
