@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 from msgspec.structs import astuple
@@ -139,6 +139,13 @@ def local_ordinal(day: date) -> int:
     return day.toordinal()
 
 
+class Amended(NamedTuple):
+    """What an event becomes, at the position that it has."""
+
+    value: Decimal
+    timestamp_ms: int
+
+
 class Aggregation(ABC, Generic[S]):
     """One aggregation type, bound to how its charge uses it; `tables/registry.py` names all."""
 
@@ -189,6 +196,13 @@ class Aggregation(ABC, Generic[S]):
         """Take one event of the state back out; what all types have is the caller's.
 
         Return False, and leave the state as it is, if only a refold can tell what is left.
+        """
+        return False
+
+    def give_way(self, state: S, value: Decimal, timestamp_ms: int, after: Amended) -> bool:
+        """Take out an event that `remove` leaves, for what it becomes, which is applied next.
+
+        Return False, and leave the state as it is, if another event may hold then.
         """
         return False
 

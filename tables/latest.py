@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from app.numbers import ZERO
 from app.wire.arrivals import Position
-from tables.aggregation import AggregateResult, Aggregation, State, Window
+from tables.aggregation import AggregateResult, Aggregation, Amended, State, Window
+
+_NONE: Final[tuple[int, Position]] = (-1, (-1, -1, -1, -1))
 
 
 class LatestState(State, gc=False):
     """The newest value with what orders it."""
 
-    timestamp_ms: int = -1
-    position: Position = (-1, -1, -1, -1)
+    timestamp_ms: int = _NONE[0]
+    position: Position = _NONE[1]
     value: Decimal = ZERO
 
 
@@ -40,6 +42,15 @@ class Latest(Aggregation[LatestState]):
     ) -> bool:
         """Return whether a newer event is left, which the state then holds as before."""
         return (timestamp_ms, position) < (state.timestamp_ms, state.position)
+
+    def give_way(
+        self, state: LatestState, value: Decimal, timestamp_ms: int, after: Amended
+    ) -> bool:
+        """Return whether the newest stays so; the state then holds none."""
+        stays = after.timestamp_ms >= timestamp_ms
+        if stays:
+            state.timestamp_ms, state.position = _NONE
+        return stays
 
     def merge(self, state: LatestState, other: LatestState) -> None:
         """Keep the newer."""

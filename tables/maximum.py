@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from app.numbers import ZERO
 from app.wire.arrivals import Position
-from tables.aggregation import AggregateResult, Aggregation, State, Window
+from tables.aggregation import AggregateResult, Aggregation, Amended, State, Window
 
 
 class MaximumState(State, gc=False):
@@ -41,6 +41,12 @@ class Maximum(Aggregation[MaximumState]):
     ) -> bool:
         """Return whether a greater value is left, which the state then holds as before."""
         return state.greatest is not None and value < state.greatest
+
+    def give_way(
+        self, state: MaximumState, value: Decimal, timestamp_ms: int, after: Amended
+    ) -> bool:
+        """Return whether it is the greatest once more."""
+        return after.value >= value
 
     def merge(self, state: MaximumState, other: MaximumState) -> None:
         """Keep the greater."""

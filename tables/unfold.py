@@ -9,10 +9,11 @@ from __future__ import annotations
 from copy import copy
 from typing import NamedTuple
 
+from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of
 from app.wire.properties import read_properties
-from tables.aggregation import Groups, State, lose
+from tables.aggregation import Amended, Groups, State, lose
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.forgotten import is_forgotten
 from tables.cells.keys import pack_position
@@ -106,12 +107,13 @@ def unfold(
     settled_ms: int,
     members: Members,
     after: Arrival | None,
+    after_ms: int = NEVER_MS,
 ) -> list[Unfolded] | None:
     """Return what the cells of a route hold without an event; None: only a refold can tell.
 
     Nothing is changed, but the route loses its aim: a cell may go with its only event. `since_ms`:
     append time of the correction that made the event, or -1. `after`: what it becomes, in whatever
-    route; None: it is cancelled.
+    route; None: it is cancelled. `after_ms`: append time of what makes it so, if it is folded next.
     """
     found: list[Unfolded] = []
     route.lose_aim()
@@ -132,7 +134,8 @@ def unfold(
             came_so = after is None and since_ms < 0
             if not (came_so or _keeps_group(span, cell, place, arrival, after)):
                 return None
-        state = _without(span, cell, place, arrival, members)
+        becomes = _becomes(span, place, arrival, after, after_ms)
+        state = _without(span, cell, place, arrival, members, becomes)
         if state is None:
             return None
         found.append(Unfolded(cell, state))
@@ -167,8 +170,25 @@ def _keeps_group(
     return cell.state.events > 1 and pack_position(arrival.position) > cell.first
 
 
+def _becomes(
+    span: Span, place: Reached, arrival: Arrival, after: Arrival | None, after_ms: int
+) -> Amended | None:
+    """Return what an event becomes, if that certainly counts in the same cell at every cut."""
+    if after is None or span.watch is not None or after_ms > place.layer.due_at_ms:
+        return None
+    target = reached(span, after) if after.meter_key == arrival.meter_key else None
+    if target is None or (target.layer, target.name) != (place.layer, place.name):
+        return None
+    return Amended(target.value.number, after.timestamp_ms)
+
+
 def _without(
-    span: Span, cell: Cell, place: Reached, arrival: Arrival, members: Members
+    span: Span,
+    cell: Cell,
+    place: Reached,
+    arrival: Arrival,
+    members: Members,
+    becomes: Amended | None,
 ) -> State | None:
     """Return the state of cut 0 without an event; None: only a refold can tell."""
     fold, event, timestamp_ms = span.fold, arrival.event, arrival.timestamp_ms
@@ -178,7 +198,10 @@ def _without(
         member = (set_of(place.layer, *place.name, members), property_text)
         if members.is_missing(member) or holds(members.get(member), arrival.position):
             return None
-    elif not fold.aggregation.remove(state, number, timestamp_ms, arrival.position):
+    elif not (
+        fold.aggregation.remove(state, number, timestamp_ms, arrival.position)
+        or (becomes and fold.aggregation.give_way(state, number, timestamp_ms, becomes))
+    ):
         return None
     digest = digest_of(
         event.external_subscription_id, event.transaction_id, timestamp_ms, event.code, text

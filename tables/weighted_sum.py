@@ -17,6 +17,7 @@ from app.wire.arrivals import Position
 from tables.aggregation import (
     AggregateResult,
     Aggregation,
+    Amended,
     State,
     Window,
     add,
@@ -62,11 +63,23 @@ class WeightedSum(Aggregation[WeightedSumState]):
         self, state: WeightedSumState, value: Decimal, timestamp_ms: int, position: Position
     ) -> bool:
         """Subtract the difference and its moment, unless no later event is known."""
-        if timestamp_ms >= state.newest_ms:
-            return False
+        left = timestamp_ms < state.newest_ms
+        if left:
+            self._subtract(state, value, timestamp_ms)
+        return left
+
+    def give_way(
+        self, state: WeightedSumState, value: Decimal, timestamp_ms: int, after: Amended
+    ) -> bool:
+        """Do what `remove` does, if the newest is none the older."""
+        stays = after.timestamp_ms >= timestamp_ms
+        if stays:
+            self._subtract(state, value, timestamp_ms)
+        return stays
+
+    def _subtract(self, state: WeightedSumState, value: Decimal, timestamp_ms: int) -> None:
         state.change = subtract(state.change, value)
         state.moment = subtract(state.moment, multiply(value, Decimal(timestamp_ms)))
-        return True
 
     def merge(self, state: WeightedSumState, other: WeightedSumState) -> None:
         """Add the sums."""

@@ -217,6 +217,7 @@ class Repair:
             partition.cuts.settled_ms,
             partition.members,
             None if then is None else then.arrival,
+            NEVER_MS if then is None else then.since_ms,
         )
 
     def _fits(self, arrival: Arrival, now: Counted | None, then: Counted | None) -> bool:

@@ -179,6 +179,45 @@ def test_counts_and_sums_need_no_refold() -> None:
     assert live.cells() == cells
 
 
+@pytest.mark.parametrize(
+    ("code", "first", "second", "left"),
+    [
+        ("max", (2, "9"), (2, "8"), 1),
+        ("max", (2, "3.0"), (1, "3"), 0),
+        ("latest", (2, "1"), (1, "1"), 1),
+        ("latest", (3, "1"), (3, "-2"), 0),
+        ("average", (2, "1"), (1, "1"), 1),
+        ("level", (3, "1"), (3, "-2"), 0),
+        ("level", (4, "1"), (3, "1"), 1),
+    ],
+)
+def test_what_holds_needs_no_refold_where_it_holds_once_amended(
+    code: str, first: tuple[int, str], second: tuple[int, str], left: int
+) -> None:
+    """The last of three events is the greatest and the newest. Amends: day and value."""
+    definitions = definitions_of([code])
+    twins = [Repaired(definitions, repairs=repairs) for repairs in (True, False)]
+    appended: list[Arrival | CorrectionArrival] = []
+    for number in range(3):
+        at_ms = START_MS + number * DAY_MS
+        one = event(code, f"t{number}", at_ms, v=str(number + 1))
+        appended.append(Arrival(one, ORG, at_ms, 0, number, 0))
+    for number, (day, value) in enumerate((first, second), 3):
+        amended = event(code, "t2", START_MS + day * DAY_MS, v=value)
+        told = Correction(ORG, SUBSCRIPTION, "t2", "amend", amended, f"c{number}", b"")
+        at_ms = START_MS + number * DAY_MS + 1
+        appended.append(CorrectionArrival(told, ORG, at_ms, 0, number, 0))
+    for each in appended:
+        for live in twins:
+            live.close_until(each.append_time_ms - 1)
+            if isinstance(each, Arrival):
+                live.deliver([each])
+            else:
+                live.correct(each)
+        same(*twins)
+    assert (twins[0].outcomes["repaired"], twins[0].outcomes["left"]) == (2 - left, left)
+
+
 def amend(of: str, value: str, correction_id: str) -> Correction:
     """Return a correction that gives an event of two another value."""
     event_now = event("sum", of, START_MS, v=value)

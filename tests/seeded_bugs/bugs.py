@@ -839,6 +839,21 @@ BUGS = (
         "::test_a_correction_that_takes_the_place_of_another_calls_for_a_refold[0]",
     ),
     Bug(
+        "newest-repaired-though-another-is-newer-once-it-is-amended",
+        "tables/latest.py",
+        "stays = after.timestamp_ms >= timestamp_ms",
+        "stays = True",
+        "tests/laws/test_repairs.py"
+        "::test_what_holds_needs_no_refold_where_it_holds_once_amended[latest-first2-second2-1]",
+    ),
+    Bug(
+        "greatest-repaired-once-its-period-is-published",
+        "tables/unfold.py",
+        "span.watch is not None or after_ms > place.layer.due_at_ms",
+        "span.watch is not None",
+        "tests/laws/test_repairs.py::test_a_repair_of_one_metric_comes_to_what_a_refold_does[max]",
+    ),
+    Bug(
         "event-read-of-whom-nothing-is-folded",
         "agents/repair.py",
         "found = state.index.find_many(ids) if job.is_folded else repeat(None, len(ids))",
