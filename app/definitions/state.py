@@ -196,20 +196,14 @@ class Definitions(Index):
         if code_ms >= NEVER_MS:
             return NEVER_MS
         since_ms = self.named_since_ms(organization_id, external_id)
-        for at_ms, record in zip(self.settings.changes, self.settings.all(), strict=True):
-            if at_ms >= since_ms:
-                break
-            if record.implicit_plan:
-                since_ms = at_ms
-        return max(code_ms, since_ms)
+        return max(code_ms, min(since_ms, self.settings.implicit_since_ms))
 
     def was_ever_known(self, organization_id: str, external_id: str, code: str) -> bool:
         """Return whether events of a code and an external id ever count."""
         if (organization_id, code) not in self.metric_index.holders:
             return False
-        return self.named_since_ms(organization_id, external_id) < NEVER_MS or any(
-            record.implicit_plan for record in self.settings.all()
-        )
+        named_ms = self.named_since_ms(organization_id, external_id)
+        return min(named_ms, self.settings.implicit_since_ms) < NEVER_MS
 
     def code_since_ms(self, organization_id: str, code: str) -> int:
         """Return when a metric first had the code; NEVER_MS: none ever had."""

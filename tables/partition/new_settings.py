@@ -3,10 +3,13 @@
 Most move when periods are due. A period that was fixed by then keeps its settings. Any other is due
 after the settings, and after its end, under the old ones as under the new ones. If all events came
 before that, they count in the same cells from the same cuts on. A limit of groups changes nothing
-for who never had as many.
+for who never had as many. Daily records begin with a period that ends after the settings, and end
+with one that holds them: events of earlier ones go nowhere else.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -38,6 +41,7 @@ class NewSettings:
         self._corrections = tables.corrections
         self._standing = standing
         self._routes = routes
+        self._timelines = routes.timelines
         self._packing = packing
         self._stale = stale
         self._before_ms = -1
@@ -53,6 +57,8 @@ class NewSettings:
         """Whether they change when a cut is due."""
         self._of_implicit = False
         """Whether they change who has the implicit plan."""
+        self._of_days: Literal["begin", "end"] | None = None
+        """What they do to daily records; those that may do both let them begin."""
 
     def leave_most(self) -> bool:
         """Take what is looked at next; return whether `moving` tells of each whom it concerns."""
@@ -68,7 +74,7 @@ class NewSettings:
         old = definitions.settings_at(before_ms)
         later = [each for at_ms, _, each in known if each is not None and at_ms > before_ms]
         by_day = bool(definitions.settings.daily_ms())
-        same = _all_cells(old, by_day=by_day)
+        same, days = _all_cells(old, by_day=by_day), {each.daily_records for each in later}
         if any(_all_cells(each, by_day=by_day) != same for each in later):
             return False
         self._before_ms = before_ms
@@ -79,6 +85,12 @@ class NewSettings:
         self._of_periods = all(_each_event(each) == _each_event(old) for each in later)
         self._of_cuts = any(_each_cut(each) != _each_cut(old) for each in later)
         self._of_implicit = any(each.implicit_plan != old.implicit_plan for each in later)
+        self._of_days = None
+        if days - {old.daily_records}:
+            if self._standing.shown_until_ms is not None:
+                # Periods are told under all definitions.
+                return False
+            self._of_days = "begin" if True in days else "end"
         return True
 
     def keep_cuts(self, name: SubscriptionKey) -> bool:
@@ -120,6 +132,8 @@ class NewSettings:
             self._of_periods and route is not None and _ends_after(route, reach_ms, before_ms)
         ):
             return True
+        if self._of_days is not None and not self._keeps_days(name, ranges.newest_ms, recurs):
+            return True
         least = self._least_groups
         if least is None:
             return False
@@ -128,6 +142,15 @@ class NewSettings:
             return True
         known = self._routes.by_key.get((*name, code))
         return _has_groups(known, least) if known else self._packing.has_cells(name, least)
+
+    def _keeps_days(self, name: SubscriptionKey, newest_ms: int, recurs: bool) -> bool:
+        """Return whether no event up to a time is of a period whose days are told otherwise."""
+        shared = self._timelines.shared(name)
+        period = None if shared is None else shared.holding(self._before_ms)
+        if period is None or (recurs and self._of_days == "begin"):
+            # A balance is carried into days that begin.
+            return False
+        return newest_ms < (period.start_ms if self._of_days == "begin" else period.end_ms)
 
     def _has_plan(self, name: SubscriptionKey) -> bool:
         """Return whether the implicit plan is none of theirs, before and now."""
@@ -193,13 +216,18 @@ def _each_cut(settings: SettingsRecord) -> tuple[object, ...]:
         settings.close_elapsed,
         settings.revise_every_s,
         settings.implicit_plan,
+        settings.daily_records,
     )
 
 
 def _all_cells(settings: SettingsRecord, *, by_day: bool) -> SettingsRecord:
     """Return settings without what changes cells of few; `by_day`: daily records are, or were."""
     settings = replace(
-        _each_event(settings), max_groups=settings.max_groups, implicit_plan=False, input_limits=0
+        _each_event(settings),
+        max_groups=settings.max_groups,
+        implicit_plan=False,
+        input_limits=0,
+        daily_records=False,
     )
     # Days show events at grid cuts to come, and have limits of their own.
     return settings if by_day else replace(settings, close_grid_s=0, max_groups=0)

@@ -15,6 +15,7 @@ import msgspec
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches, drained, freeing
 from app.definitions.model import FOLD_VERSION
+from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import MeterKey, SubscriptionKey, interned
 from tables.aggregation import Aggregation
 from tables.cells.cell import Cell, GroupCell, Layer, Span, packed_cells
@@ -210,7 +211,7 @@ class Packing:
 
     def unpack(self, name: SubscriptionKey) -> None:
         """Make routes and cells of a packed external subscription, as they stand."""
-        drained(self._unpacking(name))
+        drained(self._unpacking(name, alone=True))
 
     def unpacking(self, name: SubscriptionKey) -> Steps[None]:
         """Do what `unpack` does by steps, if many cells are packed; whoever asks unpacks few.
@@ -227,15 +228,19 @@ class Packing:
         yield from self.unpacking(name)
         self.unpack(name)
 
-    def _unpacking(self, name: SubscriptionKey) -> Steps[None]:
-        """Unpack by steps, unless definitions come between, or others unpack it."""
+    def _unpacking(self, name: SubscriptionKey, *, alone: bool = False) -> Steps[None]:
+        """Unpack by steps, unless definitions come between, or others unpack it.
+
+        `alone`: nobody else has a turn between two steps.
+        """
         if not self._packed:
             return
         pieces = [(i, piece) for i, piece in self.pieces(name) if piece is not None]
         if not pieces:
             return
         self.as_packed = {name: pieces}
-        stamp, routes = self.stamp(name), list[tuple[MeterKey, Route]]()
+        stamp = None if alone else self.stamp(name)
+        routes: list[tuple[MeterKey, Route]] = []
         cells = yield from sorting(self.cells_in(pieces))
         for code in tuple(self._event_ranges.codes_of(name)):
             meter_key = (*name, code)
@@ -247,7 +252,7 @@ class Packing:
                 if left:
                     cells[span.key] = left
             routes.append((meter_key, route))
-        if stamp != self.stamp(name) or not self.has(pieces):
+        if stamp is not None and (stamp != self.stamp(name) or not self.has(pieces)):
             return
         for identity, _ in pieces:
             self._packed.drop(identity)
@@ -385,7 +390,8 @@ class Packing:
         # Who closes it asks twice.
         if known != name or offset != definitions.offset:
             ids = [next(versions.all()).id for versions in definitions.subscriptions(*name)]
-            ids.append(subscription_id(*name))
+            if definitions.settings.implicit_since_ms < NEVER_MS:
+                ids.append(subscription_id(*name))
             self._ids = name, definitions.offset, ids
         return ids
 

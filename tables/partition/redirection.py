@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from app.bounds.turns import STEP_ITEMS
 from app.definitions.outcome import Impact
+from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.changelogged.presence import EventRanges
 from tables.partition.new_settings import NewSettings
@@ -92,7 +93,7 @@ class Redirection:
             yield from names_at_home()
         else:
             yield from filter(self._home.is_home, self._definitions.names_affected(impact))
-        if impact.of_all:
+        if impact.of_all and self._definitions.settings.implicit_since_ms < NEVER_MS:
             # Also without a subscription: for the implicit plan.
             for name in self._event_ranges.codes:
                 if organization_id in (None, name[0]):

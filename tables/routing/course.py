@@ -20,7 +20,6 @@ def led(
     `periods`: those of its timeline, if they are known.
     """
     return (
-        span.key,
         span.fold.key,
         _history_groups(span),
         span.fold.limits_until(appended_ms),

@@ -369,11 +369,11 @@ class Route:
         """Return whether another route sends them to the same cells of one subscription."""
         reach = newest_ms, appended_ms, self._differs_ms(other)
         mine, theirs = (
-            [
-                led(span, *reach)
+            {
+                span.key: led(span, *reach)
                 for span in route._spans_until(newest_ms)
                 if span.key.subscription_id == subscription_id
-            ]
+            }
             for route in (self, other)
         )
         return mine == theirs
@@ -386,19 +386,19 @@ class Route:
         return min((one.differs_ms(two) for one, two in pairs), default=-NEVER_MS)
 
     def _shape(self, newest_ms: int, appended_ms: int, since_ms: int) -> tuple[object, ...]:
-        """Return everything that decides where events up to some times go.
+        """Return everything that decides where events up to some times go: no order of spans does.
 
         `since_ms`: but for periods that are fixed before.
         """
         reach, until_ms = (newest_ms, appended_ms, since_ms), max(newest_ms, appended_ms)
         known = {id(each): each.fixed_since(since_ms, until_ms) for each in self.timelines}
-        spans = tuple(
-            (
+        spans = {
+            span.key: (
                 *led(span, *reach, known.get(id(span.timeline))),
                 None if span.watch is None else span.watch.reached(appended_ms),
             )
             for span in self._spans_until(newest_ms)
-        )
+        }
         refusing = tuple(
             (period.start_ms, min(period.end_ms, newest_ms + 1), period.open_until_ms)
             for periods in known.values()

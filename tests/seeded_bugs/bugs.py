@@ -2006,8 +2006,23 @@ BUGS = (
         "tables/partition/new_settings.py",
         "if any(_all_cells(each, by_day=by_day) != same for each in later):",
         "if False:",
+        "tests/tables/partition/test_new_settings.py::test_days_are_looked_at_for_another_grid",
+    ),
+    Bug(
+        "days-begin-for-nobody-at-once",
+        "tables/partition/new_settings.py",
+        'return newest_ms < (period.start_ms if self._of_days == "begin" else period.end_ms)',
+        "return newest_ms < period.end_ms",
         "tests/tables/partition/test_new_settings.py"
         "::test_settings_that_change_cells_are_looked_at[{'daily_records': True}]",
+    ),
+    Bug(
+        "cells-of-an-implicit-plan-stay-packed",
+        "app/definitions/indexes/records.py",
+        "if self._implicit[0] != known:",
+        "if not self._implicit[0]:",
+        "tests/app/definitions/indexes/test_records.py"
+        "::test_when_there_first_was_an_implicit_plan_is_told_under_the_newest_settings",
     ),
     Bug(
         "what-came-in-a-grace-not-looked-at",
@@ -4634,8 +4649,8 @@ BUGS = (
     Bug(
         "cells-come-back-as-older-definitions-had-them",
         "tables/partition/packing.py",
-        "if stamp != self.stamp(name) or not self.has(pieces):",
-        "if not self.has(pieces):",
+        "if stamp is not None and (stamp != self.stamp(name) or not self.has(pieces)):",
+        "if stamp is not None and not self.has(pieces):",
         "tests/tables/partition/test_packing.py::test_what_comes_between_two_steps_counts_once",
     ),
     Bug(

@@ -63,7 +63,7 @@ class HistoryIndex(Index):
 class SettingsVersions(Versions[SettingsRecord]):
     """The settings records, each in force from its append time on."""
 
-    __slots__ = ("_daily", "_grids", "_limits")
+    __slots__ = ("_daily", "_grids", "_implicit", "_limits")
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -74,6 +74,8 @@ class SettingsVersions(Versions[SettingsRecord]):
         """(versions looked at, grids of all of these)"""
         self._limits: tuple[int, InputLimits] = (0, NO_LIMITS)
         """(versions looked at, limits under all of these)"""
+        self._implicit = 0, NEVER_MS
+        """(versions looked at, when there first was an implicit plan under all of these)"""
 
     def input_limits(self, until_ms: int | None = None) -> InputLimits:
         """Return since when raw records keep to which limits.
@@ -96,6 +98,17 @@ class SettingsVersions(Versions[SettingsRecord]):
             for number in range(min(record.input_limits, len(since_ms))):
                 since_ms[number] = min(since_ms[number], at_ms)
         return InputLimits(*since_ms)
+
+    @property
+    def implicit_since_ms(self) -> int:
+        """Append time of the first record with an implicit plan; NEVER_MS: none has one."""
+        # Whoever unpacks an external subscription asks.
+        known = len(self.changes)
+        if self._implicit[0] != known:
+            moments = zip(self.changes, self.all(), strict=True)
+            since_ms = (at_ms for at_ms, record in moments if record.implicit_plan)
+            self._implicit = known, next(since_ms, NEVER_MS)
+        return self._implicit[1]
 
     def daily_ms(self, until_ms: int | None = None) -> tuple[tuple[int, int], ...]:
         """Return from when until when there are daily records: pairs of append times.

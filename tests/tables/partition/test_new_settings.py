@@ -116,6 +116,54 @@ def test_settings_that_change_cells_are_looked_at(change: dict[str, Any]) -> Non
     assert looked(live)[1] > 0
 
 
+@pytest.mark.parametrize("code", ["sum", "balance", "seats", "filtered"])
+@pytest.mark.parametrize("packs", [False, True])
+def test_nothing_is_compiled_where_days_end(code: str, packs: bool) -> None:
+    live = used(code, START_MS + HOUR_MS, first=settings(daily_records=True))
+    live.close_until(START_MS + DAY_MS)
+    live.flush()
+    if packs:
+        live.partition.packing.pack(NAME)
+    tell(live, START_MS + DAY_MS + HOUR_MS, settings())
+    assert looked(live) == (set(), 0)
+    fold(live, code, START_MS + 2 * DAY_MS)
+    live.close_until(END_MS + DAY_MS)
+    days = [body for body in live.bodies() if body["type"] == "usage.daily"]
+    assert len(days) == 1
+    (body,) = [one for one in live.bodies() if one["type"] == "usage.recorded"]
+    assert body["events_count"] == 2
+
+
+@pytest.mark.parametrize(("code", "leaves"), [("sum", True), ("balance", False)])
+@pytest.mark.parametrize("packs", [False, True])
+def test_events_of_periods_before_days_begin_stay(code: str, leaves: bool, packs: bool) -> None:
+    live = used(code, START_MS + HOUR_MS)
+    live.close_until(END_MS)
+    live.flush()
+    if packs:
+        live.partition.packing.pack(NAME)
+    tell(live, END_MS + DAY_MS, settings(daily_records=True))
+    # What recurs is carried into them.
+    assert looked(live)[0] == (set() if leaves else {code})
+
+
+def test_what_is_dated_after_the_last_period_with_days_is_looked_at() -> None:
+    live = used("sum", START_MS + HOUR_MS, first=settings(daily_records=True))
+    live.deliver([arrived("sum", 7, END_MS + 1, END_MS - HOUR_MS // 3, v="1", g="x")])
+    tell(live, END_MS - HOUR_MS // 6, settings())
+    assert looked(live)[0] == {"sum"}
+
+
+def test_nothing_is_refolded_where_only_the_order_of_spans_is_another() -> None:
+    """Those that end go before others."""
+    live = used("sum", START_MS + HOUR_MS, first=settings(daily_records=True))
+    tell(live, START_MS + DAY_MS, settings())
+    fold(live, "sum", START_MS + 2 * DAY_MS)
+    live.partition.standing.need_not_look_again(NAME)
+    refolded, compiled = looked(live)
+    assert (refolded, compiled > 0) == (set(), True)
+
+
 OTHERS = [
     {"max_groups": 2},
     {"close_grid_s": 1800},
@@ -204,6 +252,18 @@ def test_who_has_no_subscription_is_looked_at_for_the_implicit_plan() -> None:
     live.deliver([arrived("sum", 7, START_MS + 7, external_id="unknown", v="1", g="y")])
     tell(live, START_MS + DAY_MS, settings(implicit_plan=True))
     assert looked(live)[0] == {"sum"}
+
+
+@pytest.mark.parametrize("implicit_plan", [True, False])
+def test_who_has_no_subscription_is_told_where_there_ever_was_an_implicit_plan(
+    *, implicit_plan: bool
+) -> None:
+    live, unknown = used("sum", START_MS + 1), "unknown"
+    live.append(START_MS + 2, settings(implicit_plan=implicit_plan))
+    live.append(START_MS + 3, settings())
+    live.deliver([arrived("sum", 7, START_MS + 7, external_id=unknown, v="1", g="y")])
+    concerned = set(live.partition.redirection.concerned(Impact(None, of_settings=True)))
+    assert concerned == ({NAME, (ORG, unknown)} if implicit_plan else {NAME})
 
 
 def test_who_had_a_subscription_is_looked_at_for_the_implicit_plan() -> None:

@@ -32,6 +32,17 @@ def test_daily_records_are_told_under_the_newest_settings() -> None:
     assert before.daily_ms() == ((5, NEVER_MS),)
 
 
+def test_when_there_first_was_an_implicit_plan_is_told_under_the_newest_settings() -> None:
+    settings = SettingsVersions()
+    settings.commit(SettingsRecord(), 3, 1)
+    assert settings.implicit_since_ms == NEVER_MS
+    before = copy(settings)
+    for at_ms, implicit in (5, True), (7, False), (9, True):
+        settings.commit(SettingsRecord(implicit_plan=implicit), at_ms, at_ms)
+        assert settings.implicit_since_ms == 5
+    assert before.implicit_since_ms == NEVER_MS
+
+
 def test_grids_are_told_under_the_newest_settings_and_as_of_a_time() -> None:
     settings = SettingsVersions()
     for at_ms, grid_s in (3, 60), (5, 60), (8, 3_600):
