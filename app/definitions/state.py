@@ -166,7 +166,8 @@ class Definitions(Index):
 
     def is_watched(self, name: CodeKey, at_ms: int) -> bool:
         """Return whether anybody asked for figures of an external subscription so, since a time."""
-        return bool(self.settings.daily_ms()) or self.is_watched_each_cut(name, at_ms)
+        *_, (_, until_ms) = self.settings.daily_ms() or ((-1, -1),)
+        return at_ms < until_ms or self.is_watched_each_cut(name, at_ms)
 
     def is_watched_each_cut(self, name: CodeKey, at_ms: int) -> bool:
         """Return whether anybody asked for them at every grid cut, not at ends of days.

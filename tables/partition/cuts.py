@@ -153,10 +153,9 @@ class CutsToCome:
         It carries something where a metric recurs, whatever comes.
         """
         definitions = self._definitions
-        daily_ms = definitions.settings.daily_ms()
-        if not daily_ms:
+        daily_ms, done_ms = definitions.settings.daily_ms(), self._checkpoint.grid_done_ms
+        if not daily_ms or daily_ms[-1][1] <= done_ms:
             return NEVER_MS
-        done_ms = self._checkpoint.grid_done_ms
         if not any(map(self._is_carrying, definitions.subscription_index.plan_ids_of(name))):
             # As of most, whose timelines need not be made.
             return NEVER_MS

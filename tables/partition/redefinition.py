@@ -8,7 +8,7 @@ from itertools import count
 from app.bounds.turns import STEP_ITEMS, freeing
 from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS
-from app.wire.arrivals import MeterKey, SubscriptionKey
+from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.presence import REST
 from tables.partition.changed import Changed
 from tables.partition.corrected import Corrected
@@ -173,16 +173,12 @@ class Redefinition:
                 if impact.codes is None:
                     known.add(name)
                 codes = settings.moving(name) if known is left else impact.codes
-                if watches and self._definitions.is_watched(name, since_ms):
-                    # Its next cut is looked for once it is known which grid cuts show it.
-                    refold = set[MeterKey]()
-                    if codes != []:
-                        refold = yield from redirection.looking_at(name, codes)
-                    yield Renewed(name, refold, False)
-                elif codes != []:
+                # Its next cut is looked for once it is known which grid cuts show it.
+                waits = watches and self._definitions.is_watched(name, since_ms)
+                if codes != []:
                     refold = yield from redirection.looking_at(name, codes)
-                    yield Renewed(name, refold, impact.moves_cuts)
-                elif not settings.keep_cuts(name):
+                    yield Renewed(name, refold, impact.moves_cuts and not waits)
+                elif not (waits or settings.keep_cuts(name)):
                     yield Renewed(name, set(), True)
                 elif next(passed) % STEP_ITEMS == 0:
                     yield None

@@ -2017,6 +2017,14 @@ BUGS = (
         "::test_settings_that_change_cells_are_looked_at[{'daily_records': True}]",
     ),
     Bug(
+        "watched-for-days-that-are-over",
+        "app/definitions/state.py",
+        "return at_ms < until_ms or",
+        "return until_ms >= 0 or",
+        "tests/tables/partition/test_new_settings.py"
+        "::test_who_had_days_is_watched_until_they_end[True]",
+    ),
+    Bug(
         "cells-of-an-implicit-plan-stay-packed",
         "app/definitions/indexes/records.py",
         "if self._implicit[0] != known:",

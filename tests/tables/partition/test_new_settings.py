@@ -12,6 +12,7 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.outcome import Applied, Impact
+from app.definitions.timeline import NEVER_MS
 from tables.closing.close import entering_history
 from tables.partition.redirection import refolds_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
@@ -233,6 +234,32 @@ def test_no_cut_is_asked_for_that_settings_leave(change: dict[str, Any]) -> None
 )
 def test_the_next_cut_is_asked_for_where_settings_move_it(change: dict[str, Any]) -> None:
     assert moved(used("sum", START_MS + 1), **change)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_who_had_days_is_watched_until_they_end(*, ends: bool) -> None:
+    live = used("sum", START_MS + 1, first=settings(daily_records=True))
+    if ends:
+        assert moved(live, daily_records=False)
+    with patch.object(live.partition.cuts, "schedule_grid") as scheduled:
+        tell(live, START_MS + 2 * DAY_MS, settings(daily_records=not ends, grace_s=60))
+        steps = list(live.partition.redefinition.renewing())
+    # Nobody is told of twice.
+    assert [each.cut_moved for each in steps if each is not None] == [True]
+    assert scheduled.call_count == (not ends)
+
+
+def test_no_plan_is_looked_at_for_days_that_are_over() -> None:
+    live = used("balance", START_MS + 1, first=settings(daily_records=True))
+    live.append(START_MS + HOUR_MS, settings())
+    subscriptions, cuts = live.definitions.subscription_index, live.partition.cuts
+    looks = list[int]()
+    for done_ms in START_MS, START_MS + DAY_MS:
+        live.partition.checkpoint.cut_ms = done_ms
+        with patch.object(subscriptions, "plan_ids_of", return_value=()) as plans:
+            assert cuts.next_first_day(NAME) == NEVER_MS
+        looks.append(plans.call_count)
+    assert looks == [1, 0]
 
 
 def test_the_next_cut_of_what_is_corrected_is_asked_for() -> None:
