@@ -407,7 +407,7 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     """1: raw records appended after this one keep to `app.bounds.limits`.
 
     0: as before there were any limits. 2: results of expressions are rounded as well. 3: an empty
-    text bills nothing at once.
+    text bills nothing at once. 4: `exact_ends`, for periods that are fixed after this record.
     """
     producer_trust: ProducerTrust = "claimed"
     """Source of a raw record's organization: the record, the default organization or a gateway."""
@@ -421,3 +421,8 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     """True: usage-changed tells whose usage has changed. A change holds from the next cut on."""
     daily_records: bool = False
     """True: usage-daily has a record a day of each cell. A change holds from the next cut on."""
+
+    @property
+    def exact_ends(self) -> bool:
+        """Whether an upgrade is one where a period ends, too."""
+        return self.input_limits >= 4

@@ -53,6 +53,8 @@ class Period(NamedTuple):
     max_groups: int = 10_000
     fold_version: int = 2
     """Version of the rules by which it closes."""
+    exact_ends: bool = False
+    """Whether it has `SettingsRecord.exact_ends`."""
 
     @property
     def open_until_ms(self) -> int:
@@ -85,6 +87,7 @@ class Terms(NamedTuple):
     revise_every_ms: int
     max_groups: int
     fold_version: int
+    exact_ends: bool
 
 
 class Due(NamedTuple):
@@ -728,6 +731,7 @@ def _due_under(period: Period, later: list[Terms], created_ms: int) -> Period:
         revise_every_ms=terms.revise_every_ms,
         max_groups=terms.max_groups,
         fold_version=terms.fold_version,
+        exact_ends=terms.exact_ends,
     )
 
 
@@ -792,6 +796,7 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
         revise_every_ms=terms.revise_every_ms,
         max_groups=terms.max_groups,
         fold_version=terms.fold_version,
+        exact_ends=terms.exact_ends,
     )
     return _shared(period)
 

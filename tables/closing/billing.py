@@ -18,21 +18,28 @@ NOTHING_LEFT = '"none"'
 RENEWAL = '"renewal"'
 
 
-def ends_unpublished(charge: Charge, metric: Metric, period: Period) -> bool:
+def ends_unpublished(
+    subscription: Subscription, charge: Charge, metric: Metric, period: Period
+) -> bool:
     """Return True if nothing of a charge is left to bill when its period ends.
 
     A recurring charge paid in advance is billed again for what comes, and nothing comes. By the
-    rules of version 1 it is billed at the end as any other.
+    rules of version 1 it is billed at the end as any other. Before there were exact ends it was
+    billed after an upgrade where the period ends, too.
     """
     if period.fold_version == 1 or not (metric.recurring and charge.is_billed_at_once(metric)):
         return False
-    return period.closing_reason == "termination" or period.upgraded
+    upgraded = period.upgraded or (period.exact_ends and _is_upgrade(subscription, period))
+    return upgraded or period.closing_reason == "termination"
 
 
 def may_be_carried_on(subscription: Subscription, charge: Charge, period: Period) -> bool:
     """Return whether a period leaves it to the next plan to publish what recurs, if it has that."""
-    is_last = period.closing_reason == "plan_change"
-    return is_last and subscription.upgraded and not charge.prorated
+    return _is_upgrade(subscription, period) and not charge.prorated
+
+
+def _is_upgrade(subscription: Subscription, period: Period) -> bool:
+    return period.closing_reason == "plan_change" and subscription.upgraded
 
 
 def billed_at_once(

@@ -264,7 +264,7 @@ class PeriodAtCut:
                 continue
             if upgraded and self._is_carried_on(period_charge):
                 continue
-            if ends_unpublished(charge, metric, period):
+            if ends_unpublished(self.subscription, charge, metric, period):
                 continue
             until_ms = self.cut_ms if shows_all else self._shown_until_ms(period_charge)
             if until_ms is None:

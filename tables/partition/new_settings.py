@@ -226,7 +226,8 @@ def _all_cells(settings: SettingsRecord, *, by_day: bool) -> SettingsRecord:
         _each_event(settings),
         max_groups=settings.max_groups,
         implicit_plan=False,
-        input_limits=0,
+        # Ends of periods are of all cells.
+        input_limits=int(settings.exact_ends),
         daily_records=False,
     )
     # Days show events at grid cuts to come, and have limits of their own.

@@ -7548,6 +7548,29 @@ BUGS = (
         "tests/rules/test_input_limits.py::test_what_an_empty_text_billed_before_its_time_stays",
     ),
     Bug(
+        "upgrade-where-a-period-ends-published",
+        "tables/closing/billing.py",
+        "period.upgraded or (period.exact_ends and _is_upgrade(subscription, period))",
+        "period.upgraded",
+        "tests/rules/test_exact_ends.py"
+        "::test_an_upgrade_where_a_period_ends_leaves_nothing_that_is_paid_in_advance",
+    ),
+    Bug(
+        "upgrade-where-a-period-ended-taken-back",
+        "tables/closing/billing.py",
+        "(period.exact_ends and _is_upgrade(subscription, period))",
+        "_is_upgrade(subscription, period)",
+        "tests/rules/test_exact_ends.py::test_a_period_that_is_fixed_keeps_how_an_upgrade_ended_it",
+    ),
+    Bug(
+        "exact-ends-of-few-only",
+        "tables/partition/new_settings.py",
+        "input_limits=int(settings.exact_ends)",
+        "input_limits=0",
+        "tests/tables/partition/test_new_settings.py"
+        "::test_settings_that_change_cells_are_looked_at[{'input_limits': 4}]",
+    ),
+    Bug(
         "conflict-not-told-offline",
         "app/offline/fold.py",
         "            if conflict is not None:\n                yield conflict",
