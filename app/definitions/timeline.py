@@ -603,12 +603,13 @@ def _periods(
     for i in range(first, len(terms)):
         entry = terms[i]
         changes_ms = terms[i + 1].since_ms if i + 1 < len(terms) else NEVER_MS
+        opening = _opening(terms, i) if previous is None else None
         if done_ms is not None:
-            previous = _passed(
-                previous, entry, created_ms, done_ms, changes_ms, skips_never=skips_never
-            )
+            args = previous or opening, entry, created_ms, done_ms, changes_ms
+            passed = _passed(*args, skips_never=skips_never)
+            previous = None if passed is opening else passed
         while True:
-            period = _next_period(previous, entry, created_ms)
+            period = _next_period(previous or opening, entry, created_ms)
             if period is None:
                 break
             if period.fixed_at_ms >= changes_ms:
@@ -628,6 +629,22 @@ def _periods(
                 if near_ms < until_ms < NEVER_MS:
                     args = previous, entry, created_ms, until_ms - 1, changes_ms
                     previous = _passed(*args, skips_never=False)
+
+
+def _opening(terms: list[Terms], number: int) -> _Place | None:
+    """Return what a first period follows under some terms, if its timezone moved since its start.
+
+    None if the next post is still to come as it was read at the start: it ends the period as ever.
+    """
+    entry = terms[number]
+    start_ms, grid = entry.subscription.started_at_ms, entry.grid
+    held = bisect_right(terms, start_ms, hi=number + 1, key=_SINCE_MS)
+    began = terms[max(held - 1, 0)].grid
+    if not entry.exact_ends or began.timezone == grid.timezone:
+        return None
+    post_ms = grid.next_start_ms(grid.index_at(start_ms))
+    passed = began.start_nearest_ms(post_ms) <= start_ms
+    return _Place(start_ms, began.timezone) if passed else None
 
 
 def _lately(terms: list[Terms], done_ms: int) -> tuple[int, _Place] | None:

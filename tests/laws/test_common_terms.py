@@ -38,6 +38,7 @@ BEGAN = (
     "2024-01-16T23:00:00Z",
     "2024-02-20T01:00:00Z",
 )
+LIMITS = st.sampled_from([0, 4])
 GRACE_DAYS = st.sampled_from([None, 0, 3])
 
 
@@ -55,12 +56,15 @@ def _of_customer(zone: str | None, days: int | None) -> Command:
 
 CHANGES = st.one_of(
     st.builds(
-        lambda grace_s, grid_s, policy: commands.set_settings(
-            SettingsRecord(grace_s=grace_s, close_grid_s=grid_s, late_policy=policy)
+        lambda grace_s, grid_s, policy, limits: commands.set_settings(
+            SettingsRecord(
+                grace_s=grace_s, close_grid_s=grid_s, late_policy=policy, input_limits=limits
+            )
         ),
         st.sampled_from([0, 90]),
         st.sampled_from([60, 3600]),
         st.sampled_from(["accept", "refuse"]),
+        LIMITS,
     ),
     st.builds(_of_organization, st.sampled_from(ZONES), GRACE_DAYS),
     st.builds(_of_customer, st.sampled_from([None, *ZONES]), GRACE_DAYS),
@@ -124,10 +128,11 @@ LONG_LIVES = st.lists(
                 st.sampled_from([None, None, "2024-09-10T00:00:00Z"]),
             ),
             st.builds(
-                lambda grace_s: commands.set_settings(
-                    SettingsRecord(grace_s=grace_s, daily_records=True)
+                lambda grace_s, limits: commands.set_settings(
+                    SettingsRecord(grace_s=grace_s, daily_records=True, input_limits=limits)
                 ),
                 st.sampled_from([0, 86_400, 20 * 86_400]),
+                LIMITS,
             ),
             st.builds(_of_organization, st.sampled_from(ZONES), GRACE_DAYS),
             st.builds(_of_customer, st.sampled_from([None, *ZONES]), GRACE_DAYS),

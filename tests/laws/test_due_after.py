@@ -28,6 +28,7 @@ SOON_MS = st.builds(
     st.integers(-100, 200),
 )
 """Around the end of a week, where terms may come and go before any of them has it due."""
+LIMITS = st.sampled_from([3, 4])
 CHANGES = st.lists(
     st.tuples(
         st.integers(0, 90 * DAY_MS) | SOON_MS,
@@ -40,6 +41,7 @@ CHANGES = st.lists(
                         grace_s=grace_s,
                         close_elapsed=elapsed,
                         late_window_s=late_window_s,
+                        input_limits=4,
                     )
                 ),
                 st.sampled_from([60, 3600, 86_400, 20 * 86_400, 21 * 86_400]),
@@ -81,7 +83,9 @@ def timelines(draw: st.DrawFn) -> Timeline:
     """Of a subscription that began years before or after it was made, under terms that change."""
     log = Log(NOW)
     elapsed, fold_version = draw(st.booleans()), draw(st.sampled_from([1, 2]))
-    settings = SettingsRecord(close_elapsed=elapsed, fold_version=fold_version)
+    settings = SettingsRecord(
+        close_elapsed=elapsed, fold_version=fold_version, input_limits=draw(LIMITS)
+    )
     log.accept(commands.set_settings(settings))
     log.plan(interval=draw(st.sampled_from(["weekly", "monthly", "quarterly", "yearly"])))
     log.customer(timezone=draw(st.sampled_from(ZONES)))

@@ -71,3 +71,64 @@ def test_a_period_that_is_fixed_keeps_how_an_upgrade_ended_it(grace_s: int, *, s
     story.define("2024-02-01T12:00:00", commands.set_settings(newer))
     assert recorded(story, "2024-03-02") == [("2024-01-01", "plan_change")] * stays
     assert verified(story, "2024-03-02")
+
+
+NEWER = commands.set_settings(SettingsRecord(close_grid_s=60, input_limits=4))
+MOVES = commands.upsert_customer(ORG, {"external_id": "customer", "timezone": "America/New_York"})
+
+
+def seats(limits: int, at: str, zone: str = "UTC") -> Story:
+    """A subscription that begins at a moment, of a customer of some timezone, with 30 seats."""
+    story = Story(close_grid_s=60, input_limits=limits)
+    story.metric("m", "sum_agg", recurring=True).plan({})
+    customer = commands.upsert_customer(ORG, {"external_id": "customer", "timezone": zone})
+    story.define("2024-01-01", customer)
+    story.define(at, commands.create_subscription(ORG, to_plan("plan")))
+    return story.send(f"{at[:10]}T23:00" if "T" in at else f"{at}T00:10", v=30)
+
+
+def ended(story: Story, at: str) -> list[tuple[str, str]]:
+    """Periods that have records: from when until when."""
+    found = [each["period"] for each in story.records(at)]
+    return [(each["from"][5:16], each["to"][5:16]) for each in found]
+
+
+SLIVER = ("06-01T00:00", "06-01T03:59")
+BEHIND = ("06-01T04:00", "07-01T03:59")
+JUNE = ("06-01T00:00", "07-01T03:59")
+
+
+@pytest.mark.parametrize(("limits", "periods"), [(3, [SLIVER, BEHIND]), (4, [JUNE])])
+def test_a_timezone_cuts_no_first_period_short(limits: int, periods: list[tuple[str, str]]) -> None:
+    story = seats(limits, "2024-06-01").define("2024-06-10", MOVES)
+    assert ended(story, "2024-07-02") == periods
+    assert verified(story, "2024-07-02")
+
+
+def test_a_first_period_that_a_timezone_cut_short_stays_so_once_it_is_fixed() -> None:
+    story = seats(3, "2024-06-01").define("2024-06-10", MOVES).define("2024-06-11", NEWER)
+    assert ended(story, "2024-07-02") == [SLIVER, BEHIND]
+    assert verified(story, "2024-07-02")
+    story = seats(3, "2024-06-01").define("2024-06-09", NEWER).define("2024-06-10", MOVES)
+    assert ended(story, "2024-07-02") == [JUNE]
+
+
+def test_a_first_period_of_hours_that_no_move_made_stays() -> None:
+    """In New York before it began, or subscribed hours before the end of a month."""
+    story = seats(4, "2024-06-01", "America/New_York")
+    assert ended(story, "2024-07-02") == [SLIVER, BEHIND]
+    late = seats(4, "2024-06-30T20:00").define("2024-06-30T21:00", MOVES)
+    assert ended(late, "2024-08-02") == [
+        ("06-30T20:00", "07-01T03:59"),
+        ("07-01T04:00", "08-01T03:59"),
+    ]
+
+
+def test_a_timezone_cuts_no_first_period_of_the_next_plan_short() -> None:
+    story = Story(close_grid_s=60, input_limits=4).metric("m", "sum_agg", recurring=True)
+    story.plan({}, amount_cents=500).plan({}, code="cheaper")
+    story.subscribe("2024-05-10").send("2024-05-11", v=30)
+    story.define("2024-06-15", commands.create_subscription(ORG, to_plan("cheaper")))
+    story.define("2024-07-10", MOVES)
+    assert ended(story, "2024-08-02")[-1] == ("07-01T00:00", "08-01T03:59")
+    assert verified(story, "2024-08-02")

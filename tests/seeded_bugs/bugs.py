@@ -7563,6 +7563,28 @@ BUGS = (
         "tests/rules/test_exact_ends.py::test_a_period_that_is_fixed_keeps_how_an_upgrade_ended_it",
     ),
     Bug(
+        "first-period-cut-short-by-a-timezone",
+        "app/definitions/timeline.py",
+        "opening = _opening(terms, i) if previous is None else None",
+        "opening = None",
+        "tests/rules/test_exact_ends.py::test_a_timezone_cuts_no_first_period_short",
+    ),
+    Bug(
+        "first-period-cut-short-made-whole-later",
+        "app/definitions/timeline.py",
+        "if not entry.exact_ends or began.timezone == grid.timezone:",
+        "if began.timezone == grid.timezone:",
+        "tests/rules/test_exact_ends.py"
+        "::test_a_first_period_that_a_timezone_cut_short_stays_so_once_it_is_fixed",
+    ),
+    Bug(
+        "first-period-runs-over-a-post-to-come",
+        "app/definitions/timeline.py",
+        "passed = began.start_nearest_ms(post_ms) <= start_ms",
+        "passed = True",
+        "tests/rules/test_exact_ends.py::test_a_first_period_of_hours_that_no_move_made_stays",
+    ),
+    Bug(
         "exact-ends-of-few-only",
         "tables/partition/new_settings.py",
         "input_limits=int(settings.exact_ends)",
