@@ -424,5 +424,5 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exact_ends(self) -> bool:
-        """Whether an upgrade may come where a period ends, and no move cuts a first one short."""
+        """Whether an upgrade may come where a period ends, and no move makes one of hours."""
         return self.input_limits >= 4

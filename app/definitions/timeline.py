@@ -779,6 +779,8 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
     k = _index_after(previous, grid, start_ms)
     natural_end_ms = grid.start_ms(k + 1)
     ended_ms = wished_ms if wished_ms is not None and wished_ms <= natural_end_ms else None
+    if ended_ms is None and _waits_behind(natural_end_ms, terms):
+        ended_ms = wished_ms
     if ended_ms == natural_end_ms and subscription.superseded_at_ms == ended_ms:
         # The period after it is the one that a later subscription has taken over.
         ended_ms = None
@@ -801,7 +803,7 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
         start_ms=start_ms,
         end_ms=end_ms,
         to_ms=end_ms - 1000 if whole else end_ms // 1000 * 1000,
-        last_ms=end_ms - 1 if whole else end_ms,
+        last_ms=end_ms - 1 if whole else min(end_ms, natural_end_ms - 1),
         duration_days=grid.duration_days(k),
         timezone=grid.timezone,
         fixed_at_ms=fixed_at_ms,
@@ -816,6 +818,21 @@ def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int
         exact_ends=terms.exact_ends,
     )
     return _shared(period)
+
+
+def _waits_behind(post_ms: int, terms: Terms) -> bool:
+    """Return whether a planned downgrade comes hours after the post that it waited for.
+
+    That post had passed in another timezone when the customer moved there, so it came at once.
+    """
+    subscription = terms.subscription
+    end_ms = subscription.terminated_at_ms
+    if not terms.exact_ends or end_ms is None or end_ms != subscription.usage_end_ms:
+        return False
+    planned = subscription.replaced_by is not None and not subscription.upgraded
+    if not planned or subscription.superseded_at_ms == end_ms:
+        return False
+    return post_ms < end_ms < post_ms + TIMEZONE_SHIFT_MS
 
 
 def _running_under(start_ms: int, terms: Terms, created_ms: int) -> Period | None:

@@ -17,7 +17,7 @@ from app.definitions.timeline import _FEW_TERMS, NEVER_MS, Period, Timeline, cei
 from tables.cells.late_cut import LateCut, revised_after_correction
 from tests.laws.lives import ZONES
 from tests.world.clock import ms
-from tests.world.definitions_log import ORG, Log
+from tests.world.definitions_log import ORG, Log, subscription_body
 
 DAY_MS = 86_400_000
 NOW = "2024-01-31T01:00:00Z"
@@ -62,6 +62,7 @@ CHANGES = st.lists(
                 st.sampled_from([0, 3, 45]),
             ),
             st.just(commands.terminate_subscription(ORG, "sub_1")),
+            st.just(commands.create_subscription(ORG, subscription_body(plan_code="cheaper"))),
         ),
     ),
     max_size=8,
@@ -88,6 +89,7 @@ def timelines(draw: st.DrawFn) -> Timeline:
     )
     log.accept(commands.set_settings(settings))
     log.plan(interval=draw(st.sampled_from(["weekly", "monthly", "quarterly", "yearly"])))
+    log.plan("cheaper", amount_cents=0)
     log.customer(timezone=draw(st.sampled_from(ZONES)))
     more: dict[str, Any] = {}
     if draw(st.booleans()):
@@ -102,7 +104,7 @@ def timelines(draw: st.DrawFn) -> Timeline:
     for later_ms, command in sorted(draw(CHANGES), key=lambda change: change[0]):
         log.now_ms = ms(NOW) + later_ms
         log.append(command)
-    (versions,) = log.definitions.subscriptions(ORG, "sub_1")
+    versions = log.definitions.subscriptions(ORG, "sub_1")[0]
     return subscription_timeline(log.definitions, versions)
 
 

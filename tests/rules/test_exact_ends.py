@@ -132,3 +132,49 @@ def test_a_timezone_cuts_no_first_period_of_the_next_plan_short() -> None:
     story.define("2024-07-10", MOVES)
     assert ended(story, "2024-08-02")[-1] == ("07-01T00:00", "08-01T03:59")
     assert verified(story, "2024-08-02")
+
+
+def downgraded(limits: int, *, prorated: bool = False) -> Story:
+    """A downgrade waits for July, and the customer moves to where July began hours before."""
+    story = Story(close_grid_s=60, input_limits=limits).metric("m", "sum_agg", recurring=True)
+    story.plan({"prorated": prorated}, amount_cents=500)
+    story.plan({"prorated": prorated}, code="cheaper")
+    story.define("2024-05-01", commands.create_subscription(ORG, to_plan("plan")))
+    story.send("2024-06-01", v=30).send("2024-06-30T16:00", v=0)
+    story.define("2024-06-15", commands.create_subscription(ORG, to_plan("cheaper")))
+    tokyo = {"external_id": "customer", "timezone": "Asia/Tokyo"}
+    return story.define("2024-06-30T20:00", commands.upsert_customer(ORG, tokyo))
+
+
+BEGUN = [("05-01T00:00", "05-31T23:59"), ("06-01T00:00", "06-30T20:00")]
+PARTED = [BEGUN[0], ("06-01T00:00", "06-30T14:59"), ("06-30T15:00", "06-30T20:00")]
+JULY = ("06-30T20:00", "07-31T14:59")
+
+
+def completed(story: Story, at: str) -> list[tuple[str, str]]:
+    """Periods that are over: from when until when."""
+    told = story.messages(at)
+    found = [each["period"] for each in told if each["type"] == "period.completed"]
+    return list(dict.fromkeys((each["from"][5:16], each["to"][5:16]) for each in found))
+
+
+@pytest.mark.parametrize(("limits", "periods"), [(3, PARTED), (4, BEGUN)])
+def test_a_downgrade_whose_post_has_passed_ends_the_period_that_runs(
+    limits: int, periods: list[tuple[str, str]]
+) -> None:
+    story = downgraded(limits)
+    story.send("2024-06-30T21:00", v=1).send("2024-06-30T19:00", "m", "2024-07-02", v=1)
+    assert completed(story, "2024-08-01") == [*periods, JULY]
+    assert verified(story, "2024-08-01")
+
+
+def test_a_downgrade_that_parted_a_period_of_hours_did_so_for_ever() -> None:
+    assert completed(downgraded(3).define("2024-06-30T22:00", NEWER), "2024-08-01") == [
+        *PARTED,
+        JULY,
+    ]
+
+
+def test_days_of_a_period_that_a_downgrade_ended_hours_later_are_its_own() -> None:
+    told = downgraded(4, prorated=True).records("2024-08-01")
+    assert [each["prorated_units"] for each in told] == ["30.0", "30.0"]

@@ -7585,6 +7585,30 @@ BUGS = (
         "tests/rules/test_exact_ends.py::test_a_first_period_of_hours_that_no_move_made_stays",
     ),
     Bug(
+        "downgrade-hours-after-its-post-parts-a-period",
+        "app/definitions/timeline.py",
+        "if ended_ms is None and _waits_behind(natural_end_ms, terms):",
+        "if False:",
+        "tests/rules/test_exact_ends.py"
+        "::test_a_downgrade_whose_post_has_passed_ends_the_period_that_runs",
+    ),
+    Bug(
+        "period-of-hours-before-a-downgrade-taken-back",
+        "app/definitions/timeline.py",
+        "if not terms.exact_ends or end_ms is None or",
+        "if end_ms is None or",
+        "tests/rules/test_exact_ends.py"
+        "::test_a_downgrade_that_parted_a_period_of_hours_did_so_for_ever",
+    ),
+    Bug(
+        "downgrade-hours-after-its-post-adds-a-day",
+        "app/definitions/timeline.py",
+        "min(end_ms, natural_end_ms - 1)",
+        "end_ms",
+        "tests/rules/test_exact_ends.py"
+        "::test_days_of_a_period_that_a_downgrade_ended_hours_later_are_its_own",
+    ),
+    Bug(
         "exact-ends-of-few-only",
         "tables/partition/new_settings.py",
         "input_limits=int(settings.exact_ends)",
