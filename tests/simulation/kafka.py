@@ -291,6 +291,8 @@ class PartitionProducer:
 class Consumer:
     """A consumer outside any group."""
 
+    is_fetching = True
+
     def __init__(self, broker: Broker):
         self._broker = broker
         self._positions: dict[TopicPartition, int] = {}
@@ -333,6 +335,9 @@ class Consumer:
     async def beginning_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Starts of logs."""
         return {tp: self._broker.log(tp.topic, tp.partition).start for tp in tps}
+
+    # Every partition has a leader.
+    led_ends, led_starts = end_offsets, beginning_offsets
 
     async def offsets_for_times(
         self, times: Mapping[TopicPartition, int]
