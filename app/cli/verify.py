@@ -42,10 +42,14 @@ class _Outcome:
     """Why published topics could not be compared."""
 
     @property
+    def compares(self) -> bool:
+        """Return True if anything at all was compared."""
+        return bool(self.pairs + self.records.total() or self.differences)
+
+    @property
     def nothing(self) -> bool:
-        """Return True if nothing at all was compared."""
-        compared = self.pairs + self.records.total()
-        return not (compared or self.differences or self.skipped or self.unproved)
+        """Return True if there was nothing at all to compare."""
+        return not (self.compares or self.skipped or self.unproved)
 
     def note(self, _: Access, line: bytes) -> bool:
         """Take in one line; whether it is the worker's last."""
@@ -126,7 +130,7 @@ def _accesses(url: str | None, key: str | None) -> list[Access]:
 
 def _as_json(outcome: _Outcome, *, figures_only: bool) -> dict[str, Any]:
     return {
-        "equal": not outcome.differences and not outcome.nothing,
+        "equal": not outcome.differences and outcome.compares,
         "pairs_verified": outcome.pairs,
         "cells_verified": outcome.cells,
         "members_verified": outcome.members,
@@ -154,6 +158,9 @@ def _print(outcome: _Outcome, *, figures_only: bool) -> None:
         echo(f"Published topics cannot be proved: {told}")
     if outcome.nothing:
         echo("Nothing compared: nothing is known of it here")
+        return
+    if not outcome.compares:
+        echo("Nothing compared")
         return
     verdict = f"{len(outcome.differences)} differences" if outcome.differences else "all equal"
     counted = [f"{count} messages of {topic}" for topic, count in outcome.records.items() if count]

@@ -139,8 +139,9 @@ async def _pass(
             progress.records_read = before + replay.read_records
             yield progress.report()
         for number, (owned, job) in jobs.items():
+            job.read_from(replay.starts)
             caught_up = partial(replay.caught_up, number)
-            await _compare(owned, job, progress, turn, caught_up, replay.starts)
+            await _compare(owned, job, progress, turn, caught_up)
             progress.records_read = before + replay.read_records
             yield progress.report()
 
@@ -183,7 +184,7 @@ async def verify_names(
                     progress.records_read += read
                     yield
 
-            await _compare(owned, job, progress, turn, caught_up, {})
+            await _compare(owned, job, progress, turn, caught_up)
         job = await _again(job, turn)
     yield progress.report(done=True)
 
@@ -194,7 +195,6 @@ async def _compare(
     progress: _VerifyProgress,
     turn: ScanTurn,
     caught_up: Callable[[], AbstractAsyncContextManager[None]],
-    starts: Mapping[int, int],
 ) -> None:
     """Compare everything; queue what is to be repaired.
 
@@ -211,10 +211,10 @@ async def _compare(
             for one in compared:
                 if one.again:
                     continue
-                progress.pairs += 1
-                if one.skipped or _beyond_retention(owned, one.meter_key, starts):
+                if one.skipped:
                     progress.skipped.append(one.meter_key)
                     continue
+                progress.pairs += 1
                 progress.tally.pairs += 1
                 progress.cells += one.cells
                 if one.differences:
@@ -270,14 +270,3 @@ async def _compare_members(
             if difference is not None:
                 found.append((each.meter_key, difference))
     return found
-
-
-def _beyond_retention(
-    owned: OwnedPartition, meter_key: MeterKey, starts: Mapping[int, int]
-) -> bool:
-    """Return True if events of a meter key may be deleted from events-raw: nothing proves it."""
-    entry = owned.state.event_ranges.find(meter_key[:2], meter_key[2])
-    if entry is None:
-        return False
-    forwarded = entry.rekeyed_first >= 0 and any(starts.values())
-    return forwarded or 0 <= entry.raw_first < starts.get(owned.number, 0)

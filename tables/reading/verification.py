@@ -48,7 +48,7 @@ class Compared(NamedTuple):
     cells: int
     differences: list[Difference]
     skipped: bool = False
-    """True: a refold runs, or ran while the events were read; ask again."""
+    """True: a refold runs, or ran while the events were read, or some of them may be deleted."""
     again: bool = False
     """True: it is not compared yet; whoever takes the place of this verification does that."""
 
@@ -91,6 +91,7 @@ class Verification:
         self._generations: dict[MeterKey, dict[Any, int]] = {}
         self._terms: dict[SubscriptionKey, list[tuple[str, list[Terms]]]] = {}
         self._repaired = partition.stale.repaired_since(self.names)
+        self._starts: Mapping[int, int] = {}
         if begins:
             drained(self.beginning())
 
@@ -124,6 +125,10 @@ class Verification:
         """Return meter keys of codes that a recurring metric has or had."""
         definitions = self.partition.definitions
         return [each for each in self.meter_keys if definitions.recurs(each[0], each[2])]
+
+    def read_from(self, starts: Mapping[int, int]) -> None:
+        """Note where each partition of events-raw begins, if nothing else is read."""
+        self._starts = starts
 
     def again(self) -> Steps[Verification | None]:
         """Return one of what is left to compare, to be fed from the start; None: nothing is."""
@@ -232,7 +237,7 @@ class Verification:
 
     def _compare_one(self, meter_key: MeterKey) -> Steps[Compared]:
         partition = self.partition
-        if self._has_changed(meter_key):
+        if self._is_unproved(meter_key):
             return Compared(meter_key, 0, [], skipped=True)
         if not (yield from self._agree([meter_key])):
             if self._reads_again:
@@ -292,6 +297,15 @@ class Verification:
             if (newest := versions.at()) is not None
         ]
 
+    def _is_unproved(self, meter_key: MeterKey) -> bool:
+        """Return True if nothing proves a meter key: events of it may be deleted, or it changed."""
+        entry = self.partition.event_ranges.find(meter_key[:2], meter_key[2])
+        if entry is not None:
+            forwarded = entry.rekeyed_first >= 0 and any(self._starts.values())
+            if forwarded or 0 <= entry.raw_first < self._starts.get(self.partition.number, 0):
+                return True
+        return self._has_changed(meter_key)
+
     def _has_changed(self, meter_key: MeterKey) -> bool:
         """Return True if the live cells no longer stand under what the shadow cells began with.
 
@@ -335,7 +349,7 @@ class Verification:
                 continue
             meter_keys = partition.event_ranges.meter_keys_of(name)
             if not meter_keys <= self._generations.keys() or any(
-                map(self._has_changed, meter_keys)
+                map(self._is_unproved, meter_keys)
             ):
                 # Something was published that the shadow cells do not have all of.
                 yield []

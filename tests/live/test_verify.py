@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 from prometheus_client import CollectorRegistry, generate_latest
 from redis.asyncio import Redis
 
@@ -17,7 +18,7 @@ from agents.verify_samples import RoundRobin, verify_next
 from app.cli.verify import verify
 from app.definitions.timeline import NEVER_MS
 from app.kafka.log_readers import scan
-from app.kafka.topics import EVENTS_REKEYED
+from app.kafka.topics import EVENTS_REKEYED, admin_client
 from app.main import Worker, running_worker
 from app.redis.sealing import SEAL_BYTES, seal
 from app.runtime.metrics import EngineCollector
@@ -263,6 +264,27 @@ async def test_verify_finds_wrong_published_figures_and_messages(
     assert (surplus["record_id"], surplus["external_subscription_id"]) == ("made-up", NAMES[1])
     said = await run(worker, verify, "--subscription", NAMES[1])
     assert "usage-records made-up at " in said.stdout.replace("\n", " ")
+
+
+async def test_what_retention_took_is_not_called_wrong_and_proves_nothing(
+    live_settings: Settings, worker: Worker, api: Api
+) -> None:
+    events = await folded_events(live_settings, worker, api, 240)
+    await eventually(lambda: _is_published(worker), True)
+    topic = live_settings.topic(live_settings.raw_topic)
+    everything = {TopicPartition(topic, n): RecordsToDelete(-1) for n in worker.engine.owned}
+    async with admin_client(live_settings) as admin:
+        await admin.delete_records(everything)
+    for more in ([], ["--figures-only"]):
+        found = await run(worker, verify, "--json", *more)
+        told = json.loads(found.stdout)
+        assert (found.exit_code, told["equal"], told["differences"]) == (3, False, [])
+        assert (told["pairs_verified"], told["cells_verified"]) == (0, 0)
+        assert len(told["skipped"]) == len(NAMES) * len(METRICS)
+    said = await run(worker, verify, "--figures-only")
+    assert said.exit_code == 3
+    assert said.stdout.endswith("\nNothing compared\n")
+    assert sum(part.state.index.length for part in worker.engine.owned.values()) == len(events)
 
 
 async def test_what_other_groups_than_the_admitted_have_is_read_once_more(

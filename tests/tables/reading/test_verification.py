@@ -129,6 +129,25 @@ def test_what_changes_while_events_are_read_is_not_called_wrong(
     assert end_of(again) == Found([], 0)
 
 
+def test_what_is_published_of_deleted_events_is_not_called_wrong() -> None:
+    live = Live(definitions_of(["count", "sum"]))
+    live.define_all()
+    events = [arrived("sum", n, START_MS + (n + 1) * HOUR_MS, v="5") for n in range(2)]
+    live.deliver([*events, arrived("count", 2, START_MS + DAY_MS)])
+    live.close_until(CLOSED_MS)
+
+    def found(begins_at: int) -> Found:
+        verification = Verification(live.partition, [NAME])
+        verification.read_from({0: begins_at})
+        verification.feed([each for each in live.arrived() if each.raw_offset >= begins_at])
+        return end_of(verification)
+
+    assert found(begins_at=0) == Found([], 0)
+    # What it has of the metric that lost nothing stands for itself, and the records for nobody.
+    assert found(begins_at=1) == Found(["sum"], 0)
+    assert found(begins_at=3) == Found(["count", "sum"], 0)
+
+
 @pytest.mark.parametrize("code", ["balance", "seats", "level"])
 @pytest.mark.parametrize("corrected", [False, True], ids=["as it came", "corrected"])
 def test_a_recurring_figure_is_recounted_when_its_period_is_open_no_more(
