@@ -175,35 +175,45 @@ class Evidence:
                 names = [(organization_id, external_id)]
                 replay = Replay(owned, engine.scan, turn)
                 reports = verify_names(replay, names, engine.status.verified, repair=repair)
-            if figures_only:
-                async with aclosing(reports):
-                    async for report in reports:
-                        yield report
-                return
-            cuts_ms = await _last_cuts(parts)
-            proof = asyncio.ensure_future(self._prove_topics(organization_id, external_id, cuts_ms))
+            if not figures_only:
+                reports = self._beside_topics(reports, organization_id, external_id, parts)
             try:
                 async with aclosing(reports):
                     async for report in reports:
-                        if not report.done:
-                            yield report
-                while not (await asyncio.wait([proof], timeout=ALIVE_S))[0]:
-                    yield replace(report, done=False, differences=(), skipped=())
-                found = proof.result()
-                for difference in found.differences:
-                    log.error("Verification: record differs: %s", difference)
-                yield replace(
-                    report,
-                    differences=report.differences + found.differences,
-                    topics=replace(found, differences=()),
-                )
+                        yield report
             except Fenced as error:
-                # Of its members, say: another worker has them by now.
+                # Another worker has it by now, or its members.
                 raise Unavailable(CHANGED_HANDS) from error
-            finally:
-                proof.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await proof
+
+    async def _beside_topics(
+        self,
+        reports: AsyncGenerator[VerifyReport, None],
+        organization_id: str,
+        external_id: str | None,
+        parts: Mapping[int, OwnedPartition],
+    ) -> AsyncGenerator[VerifyReport, None]:
+        """Compare published topics at the same time; the last report says how."""
+        cuts_ms = await _last_cuts(parts)
+        proof = asyncio.ensure_future(self._prove_topics(organization_id, external_id, cuts_ms))
+        try:
+            async with aclosing(reports):
+                async for report in reports:
+                    if not report.done:
+                        yield report
+            while not (await asyncio.wait([proof], timeout=ALIVE_S))[0]:
+                yield replace(report, done=False, differences=(), skipped=())
+            found = proof.result()
+            for difference in found.differences:
+                log.error("Verification: record differs: %s", difference)
+            yield replace(
+                report,
+                differences=report.differences + found.differences,
+                topics=replace(found, differences=()),
+            )
+        finally:
+            proof.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await proof
 
     def preview(
         self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int

@@ -205,7 +205,7 @@ async def _compare(
     results, published = job.compare(), job.compare_published()
     whole = False
     while not whole:
-        async with caught_up():
+        async with _held(owned, caught_up):
             compared = await turn.run(some_of(results, _PAIRS_AT_ONCE), urgent=True)
             same: list[MeterKey] = []
             for one in compared:
@@ -228,7 +228,7 @@ async def _compare(
             whole = len(compared) < _PAIRS_AT_ONCE
     whole = False
     while not whole:
-        async with caught_up():
+        async with _held(owned, caught_up):
             told = await turn.run(some_of(published, _NAMES_AT_ONCE), urgent=True)
             found += [difference for differences in told for difference in differences]
             whole = len(told) < _NAMES_AT_ONCE
@@ -241,6 +241,19 @@ async def _compare(
         # Every cut to come waits: what it would show is wrong until then.
         owned.refold_queue.want(differing, owned.state.checkpoint.cut_ms)
         progress.repairing += len(differing)
+
+
+@asynccontextmanager
+async def _held(
+    owned: OwnedPartition, caught_up: Callable[[], AbstractAsyncContextManager[None]]
+) -> AsyncIterator[None]:
+    """Hold the live fold exactly where the last arrival was read.
+
+    Raises Fenced if the partition was given up: its last fold may have ended half-way.
+    """
+    async with caught_up():
+        owned.life.require_ours()
+        yield
 
 
 async def _compare_members(

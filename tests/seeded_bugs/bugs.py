@@ -1044,9 +1044,25 @@ BUGS = (
     Bug(
         "skipped-pairs-counted-as-verified",
         "app/queries/verify.py",
-        "                if one.skipped:\n",
-        "                if one.skipped and not (progress.pairs := progress.pairs + 1):\n",
+        "                    progress.skipped.append(one.meter_key)\n",
+        "                    progress.skipped.append(one.meter_key)\n"
+        "                    progress.pairs += 1\n",
         "tests/live/test_verify.py::test_what_retention_took_is_not_called_wrong_and_proves_nothing",
+    ),
+    Bug(
+        "what-was-given-up-verified",
+        "app/queries/verify.py",
+        "        owned.life.require_ours()\n",
+        "",
+        "tests/simulation/test_handover.py::test_what_was_given_up_is_not_verified",
+    ),
+    Bug(
+        "passed-once-given-up",
+        "app/runtime/partition/owned.py",
+        "await self._fold(runs, plain)\n                if self.life.is_given_up():\n",
+        "await self._fold(runs, plain)\n                if False:\n",
+        "tests/app/runtime/partition/test_life.py"
+        "::test_what_is_not_folded_once_it_is_given_up_is_not_passed",
     ),
     Bug(
         "groups-that-are-read-again-left-out",

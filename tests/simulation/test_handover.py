@@ -14,6 +14,9 @@ import pytest
 
 from app.definitions.timeline import NEVER_MS
 from app.kafka.topics import MEMBERS_CHANGELOG, METER_PROGRESS
+from app.meter.errors import Unavailable
+from app.queries.gateway import Gateway
+from app.queries.routing import CHANGED_HANDS
 from app.runtime.partition.forwarder import Forwarder
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import Progress, Seal
@@ -27,6 +30,7 @@ from tests.simulation.script import Event, Script, script_of
 from tests.simulation.test_mending import defined
 from tests.simulation.worker import Worker
 from tests.world.definitions import ORG, SUBSCRIPTION
+from tests.world.topics import no_topics
 
 BOTH = frozenset({0, 1})
 
@@ -69,6 +73,31 @@ def test_forged_progress_moves_no_cut(monkeypatch: pytest.MonkeyPatch, seed: int
 
     monkeypatch.setattr(Player, "_start", forge)
     assert play(script_of(seed), seed).check() == []
+
+
+@pytest.mark.parametrize("figures_only", [True, False])
+def test_what_was_given_up_is_not_verified(tmp_path: Path, *, figures_only: bool) -> None:
+    """Its last fold may have ended half-way: the rest of that would be called lost."""
+
+    async def act(player: Player) -> None:
+        await begin(player)
+        (worker,) = player.workers
+        await worker.assign(frozenset({0}))
+        await asyncio.sleep(3)
+        player._append(Event("sum", "a", 0, properties={"v": "3"}))
+        await asyncio.sleep(5)
+        owned, evidence = worker.engine.owned[0], Gateway(worker.engine, no_topics).evidence
+
+        async def verified() -> list[int]:
+            reports = evidence.verify(ORG, SUBSCRIPTION, False, figures_only)
+            return [report.pairs_verified async for report in reports]
+
+        assert (await worker.run(verified))[-1] == 1
+        await worker.run(owned.abandon)
+        with pytest.raises(Unavailable, match=CHANGED_HANDS):
+            await worker.run(verified)
+
+    run(in_simulation(Script(1, 1, defined()), 0, tmp_path, act))
 
 
 @dataclass

@@ -250,7 +250,7 @@ class OwnedPartition:
         corrections: Sequence[CorrectionArrival] = (),
         plain: bool = False,
     ) -> None:
-        """Fold arrivals and move the offsets past the records they came from.
+        """Fold arrivals and move the offsets past the records they came from, unless given up.
 
         `refused`: what else those raw records hold; it goes with the same flush. `plain`: each
         event is all that its raw record holds.
@@ -259,6 +259,8 @@ class OwnedPartition:
         async with self.lock:
             with self.life.change():
                 await self._fold(runs, plain)
+                if self.life.is_given_up():
+                    return
                 if corrections:
                     await self.shared.turns.run(self._fold_work, self._correcting(corrections))
                     self.ledger.note_corrections(corrections)
