@@ -103,6 +103,16 @@ class Corrected:
                 counted = None if event is None else Counted(replace(arrival, event=event), at_ms)
         return counted
 
+    def shows_early(self, identity: bytes, append_time_ms: int) -> bool:
+        """Return whether a correction counts in `counted` that cells show at their next cut.
+
+        It was appended before its event, or in the same millisecond, and folded after it.
+        """
+        return any(
+            stored.followed and not stored.applied and stored.append_time_ms <= append_time_ms
+            for stored in self._corrections.history(identity)
+        )
+
     def shown(self, identity: bytes, arrival: Arrival) -> Position | None:
         """Return where the correction lies that an event counts under in the cells; None: none."""
         for stored in reversed(self._corrections.history(identity)):

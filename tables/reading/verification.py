@@ -19,10 +19,7 @@ from app.definitions.timeline import Period, Terms
 from app.meter.evidence import Difference
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
 from tables.cells.forgotten import as_forgotten_by
-from tables.changelogged.piece_store import PeriodKey
 from tables.changelogged.presence import REST
-from tables.changelogged.published import PublishedTable
-from tables.changelogged.published_period import PublishedPeriod
 from tables.closing.billing import is_taken_again
 from tables.closing.close import closing, next_cut
 from tables.partition.left_out import FROM_THE_FIRST, first_kept_ms
@@ -32,6 +29,7 @@ from tables.partition.revised import Counted
 from tables.partition.tables import Carried
 from tables.reading.cell_differences import cells_of, differences_of, in_cells
 from tables.reading.member_sets import MemberSet, member_sets
+from tables.reading.published_before import PublishedBefore
 from tables.reading.shown_last import ShownLast, turned_by
 from tables.reading.tracing import is_before, verdict
 from tables.routing.group_admission import impose_live
@@ -88,6 +86,8 @@ class Verification:
         self._apart: Refold = Refold(partition, self._recurring(), begins=False, merges=False)
         """States of all cuts of recurring metrics, for periods that are open no more."""
         self._turned: dict[SubscriptionKey, dict[str, list[Counted]]] = {}
+        self._early: set[SubscriptionKey] = set()
+        """With a correction that counted when its event was read, and was not in force yet."""
         self._generations: dict[MeterKey, dict[Any, int]] = {}
         self._terms: dict[SubscriptionKey, list[tuple[str, list[Terms]]]] = {}
         self._repaired = partition.stale.repaired_since(self.names)
@@ -168,8 +168,15 @@ class Verification:
                 wanted.append(arrival)
         ids = [arrival.identity for arrival in wanted]
         found: list[Arrival] = []
-        for arrival, entry in zip(wanted, self.partition.index.find_many(ids), strict=True):
+        partition = self.partition
+        for arrival, identity, entry in zip(
+            wanted, ids, partition.index.find_many(ids), strict=True
+        ):
             if entry is not None and entry[1:4] == arrival.place[:3]:
+                if partition.corrections.touches(arrival.name) and (
+                    partition.corrected.shows_early(identity, entry.append_time_ms)
+                ):
+                    self._early.add(arrival.name)
                 # Read from events-raw alone, an arrival does not say how it was forwarded.
                 found.append(replace(arrival, rekeyed_offset=entry.rekeyed_offset))
             elif entry is None or is_before(arrival, entry):
@@ -315,7 +322,7 @@ class Verification:
         if REST in partition.stale.refolding_keys:
             # Events of it may be found that only the log has.
             return True
-        if name in self._repaired:
+        if name in self._repaired or name in self._early:
             return True
         if (
             meter_key in partition.stale.refolding_keys
@@ -398,7 +405,7 @@ class Verification:
     def _shadow(self, cut_ms: int, routes: Mapping[MeterKey, Route]) -> Partition:
         """Return a partition that takes a cut once more, over shadow cells."""
         partition = self.partition
-        published = _PublishedBefore(partition.published, cut_ms)
+        published = PublishedBefore(partition.published, cut_ms)
         carried = Carried(
             replace(partition.checkpoint),
             partition.event_ranges,
@@ -459,22 +466,6 @@ def _is_full(body: Mapping[str, Any]) -> bool:
         and body["presentation_breakdowns"] is None
         and body["delta_units"] == "0.0"
     )
-
-
-class _PublishedBefore(PublishedTable):
-    """What is published, as if a cut were still to be taken: read where somebody asks for it."""
-
-    def __init__(self, published: PublishedTable, cut_ms: int):
-        super().__init__()
-        self._published = published
-        self._cut_ms = cut_ms
-
-    def find(self, name: PeriodKey) -> PublishedPeriod | None:
-        """Return a copy of the period as it was published before; None: it was not."""
-        known = None if name in self.periods else self._published.find(name)
-        if known is not None:
-            self.periods[name] = known.as_before(self._cut_ms)
-        return super().find(name)
 
 
 _SHOWN = ("units", "prorated_units", "total_aggregated_units", "events_count", "digest")

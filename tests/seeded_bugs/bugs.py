@@ -1065,6 +1065,14 @@ BUGS = (
         "::test_what_is_not_folded_once_it_is_given_up_is_not_passed",
     ),
     Bug(
+        "correction-that-waits-called-wrong",
+        "tables/reading/verification.py",
+        "if name in self._repaired or name in self._early:",
+        "if name in self._repaired:",
+        "tests/tables/reading/test_verification.py"
+        "::test_a_correction_as_old_as_its_event_is_not_called_wrong_before_cells_show_it",
+    ),
+    Bug(
         "groups-that-are-read-again-left-out",
         "tables/reading/verification.py",
         "self._left.setdefault(meter_key[:2], []).append(meter_key)",
@@ -7000,7 +7008,7 @@ BUGS = (
     ),
     Bug(
         "verification-does-not-know-what-is-published",
-        "tables/reading/verification.py",
+        "tables/reading/published_before.py",
         "known = None if name in self.periods else self._published.find(name)",
         "known = None",
         "tests/tables/closing/test_forgetting.py::test_members_that_the_store_lacks_yet_go_too",
