@@ -162,6 +162,10 @@ def _period_steps(
         usage = yield from _published_steps(
             partition, name, subscription, plan, charges, period, published
         )
+        if usage is None:
+            usage = yield from _period_steps(
+                partition, name, subscription, period, at_ms, presented_by
+            )
         return usage
     charges = tuple(as_folded(charges, partition, name, subscription.id, period))
     rows = _live_rows(charges, partition, name, subscription.id, period, at_ms, presented_by)
@@ -183,14 +187,23 @@ def _published_steps(
     charges: tuple[ChargeInForce, ...],
     period: Period,
     published: PublishedPeriod,
-) -> Steps[PeriodUsage]:
-    """Return usage of a period as published, beside each cell what its next revision shows."""
+) -> Steps[PeriodUsage | None]:
+    """Return usage of a period as published, beside each cell what its next revision shows.
+
+    None: a cut was taken meanwhile, and rows of before it stand beside others.
+    """
+    cut_ms = published.cut_ms
     pending_cut_ms, pending = yield from pending_steps(partition, name, subscription.id, period)
     state = publication(partition, subscription, period, pending_cut_ms)
     usage = _usage(partition, subscription, plan, charges, (), period, state)
     parts = yield from published_parts(partition, name, subscription.id, charges, period)
     collected = yield from _collected(_published_rows(charges, published, pending, parts))
-    return msgspec.structs.replace(usage, rows=collected)
+    newest = partition.published.find((subscription.id, period.start_ms))
+    if newest is None or newest.cut_ms != cut_ms:
+        return None
+    # One may be half taken since.
+    stale = usage.stale or partition.refolding(*name)
+    return msgspec.structs.replace(usage, rows=collected, stale=stale)
 
 
 def _collected(rows: Iterable[UsageRow | None]) -> Steps[tuple[UsageRow, ...]]:

@@ -1073,6 +1073,21 @@ BUGS = (
         "::test_a_correction_as_old_as_its_event_is_not_called_wrong_before_cells_show_it",
     ),
     Bug(
+        "rows-of-two-revisions-in-one-answer",
+        "tables/reading/usage.py",
+        "if newest is None or newest.cut_ms != cut_ms:",
+        "if newest is None:",
+        "tests/tables/reading/test_past_usage.py::test_a_cut_between_two_steps_is_in_all_rows",
+    ),
+    Bug(
+        "half-taken-meanwhile-is-not-stale",
+        "tables/reading/usage.py",
+        "stale = usage.stale or partition.refolding(*name)",
+        "stale = usage.stale",
+        "tests/tables/reading/test_past_usage.py"
+        "::test_a_cut_half_taken_between_two_steps_makes_it_stale",
+    ),
+    Bug(
         "groups-that-are-read-again-left-out",
         "tables/reading/verification.py",
         "self._left.setdefault(meter_key[:2], []).append(meter_key)",
