@@ -76,7 +76,11 @@ def all_final_ms(span: Span, last: Period, done_ms: int) -> int:
 
 def is_over(span: Span) -> bool:
     """Return whether the cells of all periods of a span are forgotten, and no other comes."""
-    forgotten_ms = span.forgotten_ms
+    return is_over_by(span, span.forgotten_ms)
+
+
+def is_over_by(span: Span, forgotten_ms: int) -> bool:
+    """Return whether that is so if the cells of periods that were final by then are forgotten."""
     if forgotten_ms < 0 or not span.fold.forgets:
         return False
     last = last_period(span)

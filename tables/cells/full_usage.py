@@ -54,7 +54,9 @@ def holds_since(span: Span, from_ms: int) -> bool:
     fold = span.fold
     begun = fold.metric.recurring or span.key.start_ms <= from_ms
     adds = fold.metric.recurring and adds_over_life(fold.charge, fold.metric)
-    return begun and (adds or not has_forgotten_since(span, from_ms))
+    # Periods before its first are those of another span.
+    own_ms = max(from_ms, span.key.start_ms)
+    return begun and (adds or not has_forgotten_since(span, own_ms))
 
 
 def adds_up(span: Span, period: Period, from_ms: int, names: list[CellName]) -> bool:

@@ -3,14 +3,20 @@
 No definition changes a final period, nor does a correction of an event that is dated later. So a
 refold for these folds what is dated from the first period on that is not forgotten, unless
 something else is to be counted anew.
+
+Of what recurs each event is in all periods to come, so none is left out. A refold for definitions
+leaves out the spans that are over: no period to come has their cells.
 """
 
 from __future__ import annotations
 
+from itertools import chain, takewhile
+
 from app.definitions.timeline import NEVER_MS, Timeline
 from app.kernel import EARLY_MS
 from app.wire.arrivals import MeterKey
-from tables.cells.forgotten import has_forgotten_since, is_forgotten
+from tables.cells.cell import Span
+from tables.cells.forgotten import has_forgotten_since, is_forgotten, is_over, is_over_by
 from tables.changelogged.presence import EventRanges
 from tables.partition.partition import Partition
 from tables.routing.route import Route
@@ -57,6 +63,50 @@ def dated_from(
     from_ms = min(from_ms, known.newest_ms + 1)
     alike = old.leads_like(new, from_ms - 1, known.appended_ms)
     return from_ms if alike else FROM_THE_FIRST
+
+
+def without_over(partition: Partition, old: Route, new: Route) -> Route:
+    """Return a new route without the spans of what recurs that are over, and stay forgotten.
+
+    For a refold that only definitions ask for. What else is forgotten it folds once more. It is the
+    new route itself where none is over, or where that may have forgotten anything else.
+    """
+    name, code = new.meter_key[:2], new.code
+    over = {span.key for span in old.spans if span.fold.metric.recurring and is_over(span)}
+    if not over or partition.changed.notes:
+        return new
+    if not partition.corrections.followed.are_shown(name, partition.cuts.settled_ms):
+        return new
+    forgotten_ms = partition.event_ranges.forgotten_ms(name, code)
+    known, found = {span.key: span for span in old.spans}, {span.key: span for span in new.spans}
+    stay = all(key in found and is_over_by(found[key], forgotten_ms) for key in over)
+    alike = (_forgets_like(known.get(key), span, forgotten_ms) for key, span in found.items())
+    if not (stay and all(alike)):
+        return new
+    kept = tuple(span for span in new.spans if span.key not in over)
+    return Route(*new.meter_key, new.timelines, kept)
+
+
+def with_over(kept: Route, whole: Route) -> Route:
+    """Return a whole route with the spans of the one without those that are over."""
+    made = {span.key: span for span in kept.spans}
+    spans = tuple(made.get(span.key, span) for span in whole.spans)
+    return Route(*whole.meter_key, whole.timelines, spans)
+
+
+def _forgets_like(old: Span | None, new: Span, forgotten_ms: int) -> bool:
+    """Return whether a new span has forgotten the same periods, which fold as in the old one.
+
+    One that was not there has none that was final by then.
+    """
+    if old is not None:
+        differs_ms = old.timeline.differs_ms(new.timeline)
+        return old.fold.key == new.fold.key and differs_ms > forgotten_ms
+    start_ms = new.key.start_ms
+    first = new.timeline.holding(start_ms)
+    periods = chain(() if first is None else (first,), new.timeline.after(start_ms))
+    begun = takewhile(lambda period: period.start_ms < forgotten_ms, periods)
+    return all(period.final_ms > forgotten_ms for period in begun)
 
 
 def first_kept_ms(route: Route) -> int:

@@ -31,6 +31,8 @@ from tables.partition.left_out import (
     appended_unless_early,
     dated_from,
     first_kept_ms,
+    with_over,
+    without_over,
 )
 from tables.partition.partition import Partition
 from tables.partition.recorrection import Recorrection
@@ -80,6 +82,8 @@ class Refold:
         """Since when events are dated that are folded, where what is forgotten stays so."""
         self.appended_from: dict[MeterKey, int] = {}
         """Since when all that is folded was appended, unless some came early; not of the others."""
+        self._whole: dict[MeterKey, Route] = {}
+        """Routes with the spans, too, that are left out because they are over, and stay so."""
         self._freed = FreedIds(partition)
         if begins:
             drained(self.beginning())
@@ -123,12 +127,14 @@ class Refold:
         """
         routes: dict[MeterKey, Route] = {}
         self.dated_from, self.appended_from, self._shown_until_ms = {}, {}, None
+        self._whole = {}
         for meter_key in self.meter_keys - {REST}:
             route = routes[meter_key] = self._compile(meter_key)
             if meter_key in self._redefined and not self.seeks_copies:
                 yield from self.partition.packing.unpacking(meter_key[:2])
                 old = self.partition.packing.route_of(meter_key)
                 self.leave_out_forgotten(meter_key, old, route)
+                routes[meter_key] = self._leave_out_over(meter_key, old, route)
             yield
         cells = yield from self._letting_go()
         # Corrections that came meanwhile are known as it begins.
@@ -157,6 +163,23 @@ class Refold:
                 corrected_ms = self._dated.get(meter_key[:2], FROM_THE_FIRST)
             from_ms = dated_from(partition, meter_key, old, new, known, corrected_ms)
             self.leave_out(meter_key, from_ms)
+
+    def _leave_out_over(self, meter_key: MeterKey, old: Route, new: Route) -> Route:
+        """Return a new route without what is over of the old one, and stays so."""
+        if meter_key[:2] in self._recorrection.horizons:
+            return new
+        kept = without_over(self.partition, old, new)
+        if kept is not new:
+            self._whole[meter_key] = new
+        return kept
+
+    def _whole_route(self, meter_key: MeterKey) -> Route | None:
+        """Return the route that takes the place of the old one, with what was left out."""
+        route, whole = self.routes.get(meter_key), self._whole.get(meter_key)
+        if route is not None and whole is not None:
+            route = with_over(route, whole)
+            self._renumber(route)
+        return route
 
     def leave_out(self, meter_key: MeterKey, dated_ms: int) -> None:
         """Leave out what is dated before an instant, before anything is fed."""
@@ -453,8 +476,8 @@ class Refold:
         partition.checkpoint.generation = partition.routes.next_generation()
         gone: list[SetKey] = []
         for meter_key in self.meter_keys | self.routes.keys():
-            keeps = meter_key in self.dated_from
-            gone += partition.packing.replace(meter_key, self.routes.get(meter_key), keeps=keeps)
+            keeps = meter_key in self.dated_from or meter_key in self._whole
+            gone += partition.packing.replace(meter_key, self._whole_route(meter_key), keeps=keeps)
             yield
         partition.members.leave(gone)
         yield from partition.members.replacing(self.members)

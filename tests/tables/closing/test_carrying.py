@@ -75,18 +75,19 @@ def test_a_week_shown_by_keys_is_told_as_before_though_it_has_no_event() -> None
     assert [row.presentation_by for row in shown.presented or ()] == [(("u", "a"),)]
 
 
-def test_full_usage_has_the_groups_that_were_there_before_the_subscription() -> None:
+@pytest.mark.parametrize("code", ["heads", "balance"])
+def test_full_usage_has_the_groups_that_were_there_before_the_subscription(code: str) -> None:
     """There is room for two. Nothing is read again: its cells have what forgotten weeks had."""
-    found, shown = definitions_of(["heads"], replace(SETTINGS, max_groups=2)), []
+    found, shown = definitions_of([code], replace(SETTINGS, max_groups=2)), []
     for forgets in (False, True):
         one = Live(found)
         one.define_all()
         for number, group in enumerate("xy"):
-            one.deliver([arrived("heads", number, BEFORE_MS, START_MS, u="a", g=group)])
-        one.deliver([arrived("heads", 2, START_MS + HOUR_MS, u="b", g="z")])
+            one.deliver([arrived(code, number, BEFORE_MS, START_MS, u="a", v="1", g=group)])
+        one.deliver([arrived(code, 2, START_MS + HOUR_MS, u="b", v="1", g="z")])
         one.close_until(START_MS + WEEK_MS)
         grouped = {"properties": {"amount": "1", "pricing_group_keys": ["g"]}}
-        one.append(START_MS + WEEK_MS + 1, commands.update_charge(ORG, "plan", "heads", grouped))
+        one.append(START_MS + WEEK_MS + 1, commands.update_charge(ORG, "plan", code, grouped))
         pass_until(one, FINAL_MS)
         if forgets:
             assert one.forget(NAME)
@@ -97,6 +98,15 @@ def test_full_usage_has_the_groups_that_were_there_before_the_subscription() -> 
         traced = [verdict(one.partition, each) for each in one.arrived()]
         shown.append([(r.grouped_by, r.units) for r in answered(regrouped, traced).rows])
     assert shown[0] == shown[1] == [((("g", group),), Decimal(1)) for group in "xy"]
+
+
+def test_full_usage_of_what_is_carried_on_is_read_of_its_cell() -> None:
+    one, at_ms = live(3, "heads"), START_MS + 3 * WEEK_MS
+    pass_until(one, at_ms)
+    assert one.forget(NAME)
+    usage = current_usage(one.partition, NAME, at_ms)
+    assert usage is not None
+    assert not merged(one.partition, usage, Regrouping(full=True), at_ms).to_read
 
 
 class Scenario:

@@ -9,6 +9,7 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.wire.arrivals import CorrectionArrival
 from app.wire.events import Correction
+from tables.cells.forgotten import is_over
 from tables.closing.close import next_cut
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
@@ -21,7 +22,7 @@ from tests.tables.closing.test_forgetting import (
     pass_until,
 )
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, subscription_body
 from tests.world.events import arrived, event
 from tests.world.partition import Live, feed_apart
 from tests.world.repaired import Repaired
@@ -317,3 +318,67 @@ def test_it_begins_again_when_an_event_comes_of_a_week_that_had_none() -> None:
     job.feed(one.arrived())
     assert job.swap()
     assert layers(one, "sum") == 3
+
+
+APART_MS = 8 * DAY_MS
+"""A subscription that ended is final by the time that the one after it ends."""
+
+
+def begin_anew(one: Live, at_ms: int) -> tuple[int, int]:
+    """End the subscription and begin another one; return how many events were read, cells made."""
+    before = one.partition.work.counts.copy()
+    one.append(at_ms, commands.terminate_subscription(ORG, SUBSCRIPTION))
+    one.append(at_ms + 1, commands.create_subscription(ORG, subscription_body()))
+    made = one.partition.work.counts - before
+    return made["refold", "index_rows"], made["refold", "cells"]
+
+
+def often_begun_anew(code: str, times: int) -> tuple[Live, list[tuple[int, int]]]:
+    """Begin anew so often, after one event of each subscription; return what that came to."""
+    one, found = Live(definitions_of([code], SETTINGS)), list[tuple[int, int]]()
+    one.define_all()
+    for number in range(times):
+        at_ms = START_MS + number * APART_MS
+        one.close_until(at_ms)
+        one.deliver([arrived(code, number, at_ms + HOUR_MS, v="1", g="x", u=f"u{number}")])
+        pass_until(one, at_ms + APART_MS - DAY_MS)
+        one.forget(NAME)
+        found.append(begin_anew(one, at_ms + APART_MS - DAY_MS + 1))
+    return one, found
+
+
+def over(one: Live, code: str) -> int:
+    """How many spans are over, none of which has a cell."""
+    spans = one.partition.packing.route_of((*NAME, code)).spans
+    found = [span for span in spans if is_over(span)]
+    assert not any(layer.cells for span in found for layer in span.layers.values())
+    return len(found)
+
+
+@pytest.mark.parametrize("code", ["balance", "seats", "heads", "level"])
+def test_cells_of_what_is_over_are_not_made_again(code: str) -> None:
+    """The one that begins carries each event on. So all are read, and folded into few cells."""
+    one, found = often_begun_anew(code, 12)
+    assert [events for events, _ in found] == [*range(1, 13)]
+    assert max(cells for _, cells in found) <= 5
+    assert over(one, code) == 11
+    one.restart()
+    assert over(one, code) == 11
+    assert differences(one) == []
+
+
+def test_they_are_made_again_where_a_correction_waits() -> None:
+    one, _ = often_begun_anew("balance", 3)
+    at_ms = one.definitions.append_time_ms + 1
+    cancel = Correction(*NAME, "t2", "cancel", None, "c", b"")
+    one.partition.corrected.correct(CorrectionArrival(cancel, ORG, at_ms, 0, 300, 0))
+    begin_anew(one, at_ms + 1)
+    assert over(one, "balance") == 0
+
+
+def test_they_are_made_again_while_changes_of_usage_are_told() -> None:
+    one, _ = often_begun_anew("balance", 3)
+    at_ms = one.definitions.append_time_ms + 1
+    one.append(at_ms, commands.set_settings(replace(SETTINGS, usage_changed=True)))
+    begin_anew(one, at_ms + 1)
+    assert over(one, "balance") == 0
