@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from app.bounds.turns import Steps, drained, freeing
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
-from tables.cells.cell import Cell, GroupCell
+from tables.cells.cell import GroupCell
 from tables.cells.keys import append_time_of
 from tables.changelogged.members import Members, SetKey
 from tables.changelogged.presence import REST, LogsKept, first_offsets
@@ -37,6 +37,7 @@ from tables.partition.left_out import (
 from tables.partition.partition import Partition
 from tables.partition.recorrection import Recorrection
 from tables.partition.search import Search
+from tables.routing.dropping import dropping
 from tables.routing.group_admission import GroupAdmission
 from tables.routing.route import Route
 
@@ -136,22 +137,11 @@ class Refold:
                 self.leave_out_forgotten(meter_key, old, route)
                 routes[meter_key] = self._leave_out_over(meter_key, old, route)
             yield
-        cells = yield from self._letting_go()
+        cells = yield from dropping(self.routes.values())
         # Corrections that came meanwhile are known as it begins.
         self._look_ahead()
         self._begin(routes)
         yield from freeing(cells)
-
-    def _letting_go(self) -> Steps[list[Cell]]:
-        """Drop the spans that were fed, a step for each route; return their cells, to be freed.
-
-        Nobody has any part of the routes at hand then: they keep the cells.
-        """
-        cells = list[Cell]()
-        for meter_key in self.routes:
-            cells += _drop(self.routes[meter_key])
-            yield
-        return cells
 
     def leave_out_forgotten(self, meter_key: MeterKey, old: Route, new: Route) -> None:
         """Leave out what is forgotten of a meter key, and stays so with a new route."""
@@ -393,17 +383,10 @@ class Refold:
 
         Otherwise it begins anew, open only to those.
         """
-        if (yield from self._agrees()):
+        if (yield from self.group_admission.all_agreeing(self.routes.values())):
             return True
         yield from self.opening_as(self)
         return False
-
-    def _agrees(self) -> Steps[bool]:
-        for route in self.routes.values():
-            if not (yield from self.group_admission.agreeing(route)):
-                return False
-            yield
-        return True
 
     def opening_as(self, fed: Refold) -> Steps[None]:
         """Begin anew, open only to the groups that are admitted, as one that was fed has found."""
@@ -413,7 +396,7 @@ class Refold:
             known = fed if meter_key in fed.routes else self
             routes[meter_key] = yield from self.group_admission.imposing(known.routes[meter_key])
             yield
-        cells = yield from self._letting_go()
+        cells = yield from dropping(self.routes.values())
         self._begin(routes)
         yield from freeing(cells)
 
@@ -512,11 +495,3 @@ class Refold:
         if layer.revision_of(cut_ms) > settled_ms:
             cell.state_at(cut_ms, span.fold.aggregation)
             self.folded.late.append(cell)
-
-
-def _drop(route: Route) -> list[Cell]:
-    """Drop the spans of a route that was not swapped in; return their cells."""
-    layers = [layer for span in route.spans for layer in span.layers.values()]
-    for span in route.spans:
-        span.drop()
-    return [cell for layer in layers for cell in layer.cells.values()]

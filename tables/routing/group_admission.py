@@ -147,6 +147,14 @@ class GroupAdmission:
                 yield
         return True
 
+    def all_agreeing(self, routes: Iterable[Route]) -> Steps[bool]:
+        """Return whether that is so of all routes."""
+        for route in routes:
+            if not (yield from self.agreeing(route)):
+                return False
+            yield
+        return True
+
     def imposing(self, route: Route) -> Steps[Route]:
         """Return the route without cells, open only to the groups that are admitted."""
         spans = {span.key: span.emptied() for span in route.spans}

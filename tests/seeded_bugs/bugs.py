@@ -7901,9 +7901,9 @@ BUGS = (
     ),
     Bug(
         "cells-of-a-refold-freed-at-once",
-        "tables/partition/refold.py",
-        "            cells += _drop(self.routes[meter_key])",
-        "            _drop(self.routes[meter_key])",
+        "tables/routing/dropping.py",
+        "        cells += _drop(route)",
+        "        _drop(route)",
         "tests/tables/partition/test_refold.py"
         "::test_cells_are_freed_by_steps_and_without_the_collector",
     ),
