@@ -40,7 +40,11 @@ class Ingest:
     def __init__(self, engine: Engine, routing: Routing):
         self._engine, self._routing = engine, routing
         self._append = partial(append_believed, engine.settings, engine.definitions, engine.append)
-        self.partitions = engine.settings.raw_partitions
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions the raw topic has."""
+        return self._engine.settings.raw_partitions
 
     async def check(
         self, organization_id: str, events: Sequence[IncomingEvent]
