@@ -65,6 +65,9 @@ def test_whoever_reads_no_more_is_told_nothing(words: list[str], unbuffered: str
 _INTERRUPTED_AT = """
 import os, signal, sys
 
+# A shell has what it starts in the background ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == %r:
