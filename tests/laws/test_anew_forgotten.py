@@ -23,6 +23,7 @@ from tests.laws.test_forgetting import (
     Keeping,
     dated_back,
     moved_back,
+    take,
 )
 from tests.laws.test_full_usage import figures
 from tests.laws.test_repairs import Log
@@ -103,15 +104,7 @@ def play(
             defined.append(commands.update_charge(ORG, "plan", choose.choice(codes), body))
         flushed, restarted = choose.random() < 0.3, choose.random() < 0.05
         for live in twins:
-            live.close_until(at_ms - 1)
-            live.define_until(at_ms)
-            if isinstance(each, Arrival):
-                live.deliver([each])
-                live.mend()
-            else:
-                live.correct(each)
-            for command in defined:
-                live.append(at_ms, command)
+            take(live, at_ms, [each] if isinstance(each, Arrival) else each, defined)
             if flushed:
                 live.flush()
             if restarted:

@@ -199,6 +199,25 @@ def other_waits(log: Log, settings: SettingsRecord) -> Command:
     return commands.set_settings(settings)
 
 
+def take(
+    live: Forgetful,
+    at_ms: int,
+    came: Iterable[Arrival] | CorrectionArrival,
+    defined: Iterable[Command],
+) -> None:
+    """Take the cuts before a time, then what came at it, one by one, and what was defined."""
+    live.close_until(at_ms - 1)
+    live.define_until(at_ms)
+    if isinstance(came, CorrectionArrival):
+        live.correct(came)
+    else:
+        for arrival in came:
+            live.deliver([arrival])
+            live.mend()
+    for command in defined:
+        live.append(at_ms, command)
+
+
 def play(
     twins: Iterable[Forgetful],
     definitions: list[CommandAt],
@@ -224,19 +243,15 @@ def play(
             each = dated_back(each, log)
         flushed, restarted = log.choose.random() < 0.3, log.choose.random() < 0.05
         copied = isinstance(each, Arrival) and log.choose.random() < 0.15
+        came: list[Arrival] | CorrectionArrival
+        if isinstance(each, CorrectionArrival):
+            came = each
+        else:
+            one = replace(each, admitted=admitted)
+            # A copy on another partition, appended at the same time, may come before it.
+            came = [replace(one, raw_partition=1), one] if copied else [one]
         for live in twins:
-            live.close_until(at_ms - 1)
-            live.define_until(at_ms)
-            if isinstance(each, Arrival):
-                one = replace(each, admitted=admitted)
-                # A copy on another partition, appended at the same time, may come before it.
-                for arrival in (replace(one, raw_partition=1), one) if copied else (one,):
-                    live.deliver([arrival])
-                    live.mend()
-            else:
-                live.correct(each)
-            for command in rewritten:
-                live.append(at_ms, command)
+            take(live, at_ms, came, rewritten)
             if flushed:
                 live.flush()
             if restarted:

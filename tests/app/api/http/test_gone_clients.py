@@ -37,6 +37,15 @@ class Held:
             self.ended.set()
 
 
+async def left_while_written(api: Running, held: Held) -> None:
+    """Post an event, and go once it is being written."""
+    async with line_to(api) as line:
+        await line.head("/api/v1/events", Content_Length=len(EVENT))
+        line.writer.write(EVENT)
+        await held.begun.wait()
+    await asyncio.sleep(0.2)
+
+
 async def test_a_read_ends_with_its_client(api: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held()
     monkeypatch.setattr(api.meter, "find_event", held)
@@ -53,11 +62,7 @@ async def test_a_write_goes_on_without_its_client(
 ) -> None:
     held = Held(api.meter.append)
     monkeypatch.setattr(api.meter, "append", held)
-    async with line_to(api) as line:
-        await line.head("/api/v1/events", Content_Length=len(EVENT))
-        line.writer.write(EVENT)
-        await held.begun.wait()
-    await asyncio.sleep(0.2)
+    await left_while_written(api, held)
     assert not held.ended.is_set()
     held.release.set()
     async with asyncio.timeout(1):
@@ -74,11 +79,7 @@ async def test_a_write_that_fails_without_its_client_is_nobody_s_error(
 
     held = Held(away)
     monkeypatch.setattr(api.meter, "append", held)
-    async with line_to(api) as line:
-        await line.head("/api/v1/events", Content_Length=len(EVENT))
-        line.writer.write(EVENT)
-        await held.begun.wait()
-    await asyncio.sleep(0.2)
+    await left_while_written(api, held)
     held.release.set()
     async with asyncio.timeout(1):
         await held.ended.wait()
