@@ -80,6 +80,14 @@ BUGS = (
         "::test_a_torn_changelog_takes_no_day_from_what_was_defined_since_the_last_cut",
     ),
     Bug(
+        "day-read-again-under-what-is-defined-later",
+        "app/runtime/topics/daily_topic.py",
+        "record.period_in(definitions, cut_ms)",
+        "record.period_in(definitions)",
+        "tests/app/runtime/topics/test_daily_topic.py"
+        "::test_a_record_is_read_again_of_a_period_that_a_later_timezone_begins_elsewhere",
+    ),
+    Bug(
         "last-day-over-with-its-period",
         "tables/cells/days.py",
         "list(self._timeline.within(at_ms - shown_within_ms(self._grids), at_ms))",

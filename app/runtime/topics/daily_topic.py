@@ -82,7 +82,9 @@ async def daily_of(
 def put_again(table: DailyTable, definitions: Definitions, value: bytes) -> None:
     """Put into the table what a record says; records in the order of the topic."""
     record = _decode(value)
-    cut_ms, found = parse_iso8601_ms(record.closed_at), record.period_in(definitions)
+    cut_ms = parse_iso8601_ms(record.closed_at)
+    # A later timezone moves the start of a period that is not over.
+    found = None if cut_ms is None else record.period_in(definitions, cut_ms)
     if record.type != DAILY_TYPE or cut_ms is None or found is None:
         return
     subscription, period = found
