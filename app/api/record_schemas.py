@@ -338,6 +338,11 @@ class DeadLetterHeaders(BaseModel):
         alias="meter-left-out",
         description="Which of key, headers and value only the raw record has whole, for size.",
     )
+    replayed: str | None = Field(
+        None,
+        alias="meter-replayed",
+        description="Of one that was replayed: place of the letter it was made of, and its code.",
+    )
 
 
 class Definition(Model):

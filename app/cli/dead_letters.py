@@ -146,8 +146,9 @@ def replay(
 
     The original bytes go to the raw topic, admitted even if too late. What is refused for another
     reason is refused again, as a new dead letter. To replay one twice is harmless: the second is
-    a duplicate. A table has those that do not count. Exit status: 1 when one does not count, 3 when
-    that is not known yet.
+    a duplicate. What was refused again for the same reason is there more than once: --code and
+    --all take the first of them. A table has those that do not count. Exit status: 1 when one does
+    not count, 3 when that is not known yet.
     """
     if bool(places) + bool(code) + every != 1:
         raise click.UsageError("Name dead letters as PARTITION/OFFSET, or give --code or --all.")

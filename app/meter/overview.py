@@ -121,6 +121,8 @@ class DeadLetterQuery(msgspec.Struct, frozen=True, kw_only=True):
     before: Mapping[int, int] = {}
     """By partition, only below this offset; of others the newest."""
     most: int = 50
+    to_replay: bool = False
+    """Without those that were refused again, for the same reason, as one that is there yet."""
 
 
 class DeadLetterPage(msgspec.Struct, frozen=True):

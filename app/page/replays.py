@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
 def question_part(code: str, number: int, organization: str | None, *, are_all: bool) -> Html:
     """Return the question whether all letters of a code are to be replayed."""
     if are_all and not number:
-        return el("p", f"The topic has no event refused as {code} any more.", id="sum")
+        return el("p", f"The topic has no event refused as {code} to replay.", id="sum")
     many = count(number, "event") if are_all else f"every event, {whole(number)} and more,"
     return el(
         "div",

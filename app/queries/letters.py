@@ -10,7 +10,7 @@ from app.kafka.asked import asked
 from app.kafka.log_readers import LogRecord, bounds_of, scan_many
 from app.kafka.names import TopicPartition
 from app.meter.overview import DeadLetterPage, DeadLetterQuery, DeadLetterView
-from app.runtime.dead_letters import dead_letter_view, organization_of
+from app.runtime.dead_letters import StandsFor, dead_letter_view, organization_of
 from app.settings import Settings
 
 _FIRST_TOTAL: Final = 200
@@ -60,7 +60,7 @@ async def letters_before(
         work = Work("request", "dead letters", query.organization_id or "")
         async with scan_many(settings, ranges) as batches:
             async for tp, records in batches:
-                found += await turns.run(work, _read(records, tp.partition, query))
+                found += await turns.run(work, _read(records, tp.partition, query, starts))
         shown = _shown(found, lowers, starts)
         if len(shown) >= most or all(lowers[number] == starts[number] for number in starts):
             break
@@ -104,17 +104,19 @@ async def letters_since(
         query = DeadLetterQuery(organization_id=organization_id)
         async with scan_many(settings, grown) as batches:
             async for tp, records in batches:
-                found += await turns.run(work, _read(records, tp.partition, query))
+                found += await turns.run(work, _read(records, tp.partition, query, {}))
     letters = [one.letter for one in found if one.letter is not None]
     return letters, {tp.partition: after for tp, (_, after) in ranges.items()}
 
 
 def _read(
-    records: Sequence[LogRecord], partition: int, query: DeadLetterQuery
+    records: Sequence[LogRecord], partition: int, query: DeadLetterQuery, starts: Mapping[int, int]
 ) -> Steps[list[_Read]]:
     found = []
     for record in records:
         letter = _letter(record, partition, query)
+        if letter is not None and query.to_replay and not _is_to_replay(record, partition, starts):
+            letter = None
         found.append(_Read(record.timestamp_ms, partition, record.offset, letter))
         yield
     return found
@@ -125,6 +127,17 @@ def _letter(record: LogRecord, partition: int, query: DeadLetterQuery) -> DeadLe
         return None
     letter = dead_letter_view(record, partition)
     return letter if query.code in (None, letter.code) else None
+
+
+def _is_to_replay(record: LogRecord, partition: int, starts: Mapping[int, int]) -> bool:
+    """Return whether a letter is one to replay; `starts`: where the topic begins, by partition.
+
+    One that was refused again for the same reason is there once more each time. The first of them
+    stands for all, as long as the topic has it.
+    """
+    first = StandsFor.of(record, partition)
+    is_first = first[:2] == (partition, record.offset)
+    return is_first or first.offset < starts.get(first.partition, first.offset + 1)
 
 
 def _horizon_ms(found: list[_Read], lowers: Mapping[int, int], starts: Mapping[int, int]) -> int:

@@ -24,7 +24,12 @@ from app.meter.overview import (
 from app.queries.definer import APPLY_TIMEOUT_S, Definer
 from app.queries.letters import letters_before, letters_since
 from app.runtime.believed import append_believed
-from app.runtime.dead_letters import OWN_PREFIX, dead_letter_view, organization_of
+from app.runtime.dead_letters import (
+    OWN_PREFIX,
+    StandsFor,
+    dead_letter_view,
+    organization_of,
+)
 from app.runtime.engine import Engine
 from app.runtime.set_aside import append_again, set_aside
 from app.wire.arrivals import ADMIT_HEADER
@@ -88,7 +93,7 @@ class Repairs:
         if record is None:
             return None
         kept = [header for header in record.headers if not header[0].startswith(OWN_PREFIX)]
-        headers = [*kept, (ADMIT_HEADER, b"true")]
+        headers = [*kept, (ADMIT_HEADER, b"true"), StandsFor.of(record, partition).header]
         home = partition
         for _, decoded in decode_record(record.value, kept):
             if isinstance(decoded, Event):

@@ -24,6 +24,7 @@ from app.kafka.record_batch import RawRecord
 from app.kafka.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.kafka.transactions import Record
 from app.meter.overview import DeadLetterView
+from app.wire.arrivals import REPLAYED_HEADER
 from app.wire.decode import Headers, deciding_headers, organizations_named
 from app.wire.events import MAX_BYTES
 from app.wire.refusals import Refusal, RefusalCode
@@ -104,6 +105,34 @@ def organization_of(record: ConsumedRecord) -> str | None:
     kept = [header for header in record.headers if not header[0].startswith(OWN_PREFIX)]
     named = organizations_named(record.value, kept)
     return next(iter(named)) if len(named) == 1 else None
+
+
+class StandsFor(NamedTuple):
+    """The first of some letters that are of one event, for one reason."""
+
+    partition: int
+    offset: int
+    code: str
+
+    @classmethod
+    def of(cls, record: LogRecord, partition: int) -> StandsFor:
+        """Return what a letter stands for: itself, unless it was refused again for one reason."""
+        headers = {name: (text or b"").decode("utf-8", "replace") for name, text in record.headers}
+        code = headers.get(f"{OWN_PREFIX}error-code", "")
+        place, _, before = headers.get(REPLAYED_HEADER, "").partition(" ")
+        numbers = place.split("/")
+        if before == code and len(numbers) == 2 and all(map(_is_number, numbers)):
+            return cls(int(numbers[0]), int(numbers[1]), code)
+        return cls(partition, record.offset, code)
+
+    @property
+    def header(self) -> tuple[str, bytes]:
+        """Return what its replay says of it."""
+        return REPLAYED_HEADER, f"{self.partition}/{self.offset} {self.code}".encode()
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def dead_letter_view(record: LogRecord, partition: int) -> DeadLetterView:
@@ -190,6 +219,7 @@ def dead_letter(
     if source.organization_id is not None:
         organization = source.organization_id.encode()
         own.append((ORGANIZATION_HEADER, organization if len(organization) <= ID_BYTES else b""))
+    own += [header for header in source.headers if header[0] == REPLAYED_HEADER]
     if left_out:
         own.append(("meter-left-out", ",".join(left_out).encode()))
     return Record(topic, partition, key, value, [*kept, *own])

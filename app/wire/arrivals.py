@@ -53,6 +53,8 @@ class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Offset on events-rekeyed; -1 when the raw record lies on the home partition."""
     admitted: bool = False
     """Replayed with `meter-admit`: neither too late nor refused because the period closed."""
+    replayed: bytes = b""
+    """What its record says by `REPLAYED_HEADER`: if it is refused, its letter says so, too."""
 
     @property
     def position(self) -> Position:
@@ -135,6 +137,8 @@ class CorrectionArrival(NamedTuple):
 Arrived = Arrival | CorrectionArrival | Refusal
 
 ADMIT_HEADER = "meter-admit"
+REPLAYED_HEADER = "meter-replayed"
+"""A header of what is replayed: the place of the letter that it stands for, and its code."""
 
 _UNKNOWN_ORGANIZATION = (
     "organization_id is missing; send it with the event or set default_organization_id"
@@ -231,6 +235,7 @@ def _judged(
     """Yield what was decoded with its position and organization, or why it is refused."""
     append_time_ms = place[0]
     default, belief = judging.default_organization_id, judging.belief_at(append_time_ms)
+    replayed = next((text or b"" for name, text in headers if name == REPLAYED_HEADER), b"")
     for index, decoded in found:
         if isinstance(decoded, Refusal):
             yield decoded
@@ -252,7 +257,7 @@ def _judged(
                 continue
         origin = (organization_id, *place, index)
         if not isinstance(decoded, Correction):
-            yield Arrival(decoded, *origin, admitted=admitted)
+            yield Arrival(decoded, *origin, admitted=admitted, replayed=replayed)
         elif may_correct:
             yield _correction(decoded, origin)
         else:

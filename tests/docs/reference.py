@@ -234,6 +234,7 @@ say why. `meter dead-letters list` prints them, `meter dead-letters replay` appe
 | `meter-organization` | whose it is, if that is known |
 | `meter-left-out` | which parts are too large for a letter; the raw record has them |
 | `meter-refused` | in a letter for many: how many by code |
+| `meter-replayed` | of one that was replayed: which letter it was made of, and the code of that |
 
 {_table(("code", "cause", "cure"), refused)}
 ## Not counted

@@ -80,6 +80,14 @@ BUGS = (
         "::test_a_torn_changelog_takes_no_day_from_what_was_defined_since_the_last_cut",
     ),
     Bug(
+        "letter-refused-again-replayed-beside-the-first",
+        "app/queries/letters.py",
+        "if letter is not None and query.to_replay and not _is_to_replay(",
+        "if letter is not None and False and not _is_to_replay(",
+        "tests/app/queries/test_letters.py"
+        "::test_one_refused_again_is_left_out_while_the_first_is_there",
+    ),
+    Bug(
         "day-read-again-under-what-is-defined-later",
         "app/runtime/topics/daily_topic.py",
         "record.period_in(definitions, cut_ms)",

@@ -2,6 +2,8 @@
 
 All of a code are taken page by page, newest first, from below where the first page began. A letter
 that comes meanwhile is never among them, so a replay ends. Where one stops it says where to go on.
+One that was refused again is there once more, and the first stands for all: else each replay would
+double them.
 """
 
 from __future__ import annotations
@@ -58,7 +60,11 @@ class Wanted(msgspec.Struct, frozen=True):
 async def step(call: Call, organization_id: str | None, wanted: Wanted) -> Step:
     """Replay a page of a code, or of all. Those of one organization; None: of any, and of none."""
     query = DeadLetterQuery(
-        organization_id=organization_id, code=wanted.code, before=wanted.before, most=AT_ONCE
+        organization_id=organization_id,
+        code=wanted.code,
+        before=wanted.before,
+        most=AT_ONCE,
+        to_replay=True,
     )
     page = await call.meter.repairs.letters_before(query)
     places = [(letter.partition, letter.offset) for letter in page.letters]

@@ -392,7 +392,9 @@ async def ask_replay(call: Call) -> Html | Reply:
     """Ask whether all letters of a code are to be replayed, and say how many there are."""
     organization_id = page.page_organization(call, "GET")
     code = call.query.text("code") or ""
-    query = DeadLetterQuery(organization_id=organization_id, code=code, most=_LETTERS_NUMBERED)
+    query = DeadLetterQuery(
+        organization_id=organization_id, code=code, most=_LETTERS_NUMBERED, to_replay=True
+    )
     found = await call.meter.repairs.letters_before(query)
     number, are_all = len(found.letters), found.before is None
     chosen = call.query.text("organization")

@@ -87,3 +87,7 @@ async def test_all_letters_are_replayed_with_mixed_outcomes(
     # Two events of the fixture, one that was known, and each good one once.
     await eventually(counted, f"{3 + 1 + EACH}.00000000000000000002")
     await eventually(letters, 7 * EACH)
+    # What was refused again is there twice, and is replayed once.
+    again = json.loads((await meter("dead-letters", "replay", "--all", "--json")).stdout)
+    assert sum(again["sum"].values()) == 5 * EACH
+    await eventually(letters, 9 * EACH)

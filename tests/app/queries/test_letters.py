@@ -19,10 +19,13 @@ Place = tuple[int, int, int]
 """(time, partition, offset)"""
 
 
-def written(offset: int, at_ms: int, organization: str, code: str) -> Written:
+def written(
+    offset: int, at_ms: int, organization: str, code: str, *more: tuple[str, bytes | None]
+) -> Written:
     headers: list[tuple[str, bytes | None]] = [
         (ORGANIZATION_HEADER, organization.encode()),
         ("meter-error-code", code.encode()),
+        *more,
     ]
     return Written(offset, at_ms, b"k", b"{}", headers)
 
@@ -39,7 +42,28 @@ async def pages(settings: Settings, query: DeadLetterQuery) -> list[list[Place]]
             code=query.code,
             before=page.before,
             most=query.most,
+            to_replay=query.to_replay,
         )
+
+
+async def test_one_refused_again_is_left_out_while_the_first_is_there(settings: Settings) -> None:
+    began_ms = int(time.time() * 1_000) - 60_000
+    made_of = {
+        5: b"",
+        6: b"0/5 too_late",
+        7: b"0/5 invalid_json",
+        8: b"0/4 too_late",
+        9: b"999/0 too_late",
+    }
+    letters = [
+        written(offset, began_ms + offset, "a", "too_late", ("meter-replayed", text))
+        for offset, text in made_of.items()
+    ]
+    await rewrite(settings, settings.dead_letter_topic, {0: letters})
+    query = DeadLetterQuery(organization_id="a", to_replay=True)
+    (found,) = await pages(settings, query)
+    # Retention has taken 0/4, and 999/0 never was.
+    assert [offset for _, _, offset in found] == [9, 8, 7, 5]
 
 
 async def test_every_letter_is_on_one_page_newest_first(settings: Settings) -> None:

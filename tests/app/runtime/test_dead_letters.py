@@ -14,10 +14,17 @@ from app.definitions.judging import Judging
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
+from app.kafka.log_readers import LogRecord
 from app.kafka.record_batch import RawRecord
 from app.kafka.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.kafka.transactions import Record
-from app.runtime.dead_letters import REPEATED_BYTES, Source, dead_letter, organization_of
+from app.runtime.dead_letters import (
+    REPEATED_BYTES,
+    Source,
+    StandsFor,
+    dead_letter,
+    organization_of,
+)
 from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import Arrival, arrivals_of
 from app.wire.decode import Headers, decode_record
@@ -75,6 +82,25 @@ def test_key_headers_and_bytes_are_kept_as_they_were(first: bool) -> None:
         "meter-source-index": "4",
         "meter-failed-at": "1970-01-01T00:00:00.017Z",
     }
+
+
+@pytest.mark.parametrize(
+    ("replayed", "stands_for"),
+    [
+        (b"1/40 invalid_json", (1, 40)),
+        (b"1/40 too_large", (3, 50)),
+        (b"1/-40 invalid_json", (3, 50)),
+        (b"1 invalid_json", (3, 50)),
+        (None, (3, 50)),
+    ],
+)
+def test_one_refused_again_for_the_same_reason_stands_for_the_first(
+    replayed: bytes | None, stands_for: tuple[int, int]
+) -> None:
+    letter = _letter(headers=[("meter-replayed", replayed), ("meter-other", b"x")])
+    found = StandsFor.of(LogRecord(letter.key, letter.value, letter.headers, 0, 50), 3)
+    assert found == (*stands_for, "invalid_json")
+    assert "meter-other" not in dict(letter.headers)
 
 
 def test_large_headers_and_a_large_key_are_not_repeated() -> None:
