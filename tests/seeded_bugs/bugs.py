@@ -88,6 +88,14 @@ BUGS = (
         "::test_one_refused_again_is_left_out_while_the_first_is_there",
     ),
     Bug(
+        "client-of-one-restored-while-a-rebalance-begins-kept",
+        "app/runtime/restoring/restorer.py",
+        "                if owned is not None:\n                    await owned.give_up()",
+        "                pass",
+        "tests/app/runtime/restoring/test_restorer.py"
+        "::test_one_that_a_rebalance_finds_restored_and_nobodys_is_given_up",
+    ),
+    Bug(
         "day-read-again-under-what-is-defined-later",
         "app/runtime/topics/daily_topic.py",
         "record.period_in(definitions, cut_ms)",

@@ -209,10 +209,13 @@ class OwnedPartition:
 
     async def give_up(self) -> None:
         """Write nothing of it from here on, wherever it is in use yet."""
-        await self.abandon()
-        # Nor begun: a producer that starts later would fence the next owner's.
-        await self.leave()
-        await self.producer.stop()
+        try:
+            await self.abandon()
+            # Nor begun: a producer that starts later would fence the next owner's.
+            await self.leave()
+        finally:
+            # A rebalance may end that.
+            await self.producer.stop()
         self.shared.brokers.note_taken(self.number)
 
     async def close(self) -> None:

@@ -55,10 +55,17 @@ class Restorer:
         """
         coming = Coming(number, self._shared)
         going = [asyncio.create_task(self._ahead.go(coming))]
+        owned: OwnedPartition | None = None
         try:
             owned = await self._restored_at_last(number)
         finally:
-            await cancel(going)
+            try:
+                await cancel(going)
+            except asyncio.CancelledError:
+                # A rebalance begins just now: nobody has it yet who would let go of its client.
+                if owned is not None:
+                    await owned.give_up()
+                raise
         owned.note_forwarded(*coming.forwarded)
         return owned
 

@@ -26,6 +26,9 @@ class Restoring:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, read: Callable[[int], Awaitable[None]]):
         self.forwarding = set[int]()
         self.paused = set[int]()
+        self.given_up = set[int]()
+        self.may_stop_forwarding = asyncio.Event()
+        self.may_stop_forwarding.set()
 
         class Producer(SimpleNamespace):
             def __init__(self, _: object, number: int):
@@ -38,7 +41,11 @@ class Restoring:
                 restoring.paused.add(self.number)
 
         async def restored(_: object, number: int, __: object) -> Any:
+            async def give_up() -> None:
+                self.given_up.add(number)
+
             return SimpleNamespace(
+                give_up=give_up,
                 folds_anew=True,
                 note_forwarded=lambda *_: None,
                 state=SimpleNamespace(checkpoint=None),
@@ -46,7 +53,10 @@ class Restoring:
 
         async def go(coming: Any) -> None:
             self.forwarding.add(coming.number)
-            await asyncio.sleep(3_600)
+            try:
+                await asyncio.sleep(3_600)
+            finally:
+                await self.may_stop_forwarding.wait()
 
         async def forever(_: int) -> None:
             await asyncio.sleep(3_600)
@@ -106,6 +116,29 @@ async def test_who_cannot_be_restored_yet_keeps_no_other_waiting(
     for task in sick:
         task.cancel()
     await asyncio.wait(sick)
+
+
+async def test_one_that_a_rebalance_finds_restored_and_nobodys_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    restored = asyncio.Event()
+
+    async def read(_: int) -> None:
+        await until(lambda: bool(restoring.forwarding), every_s=0)
+        restored.set()
+
+    restoring = Restoring(monkeypatch, read)
+    restoring.may_stop_forwarding.clear()
+    (task,) = restoring.begin([0])
+    await restored.wait()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not task.done()
+    task.cancel()
+    restoring.may_stop_forwarding.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert restoring.given_up == {0}
 
 
 @pytest.mark.parametrize("partitions", [1, 4, 64])
