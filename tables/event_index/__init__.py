@@ -1,6 +1,6 @@
 """The event index: every event id ever seen, in memory and on local disk.
 
-It imports nothing of ours.
+It imports `app.kernel` and steps of `app.bounds`.
 
 Why not a library: rocksdict 0.3.29 (batch get, WriteBatch, Bloom filters, no log of its own) was
 to be taken if find and add together stayed within 1.0 us of CPU an event. Slices of 1,000 new ids,
