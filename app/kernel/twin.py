@@ -120,18 +120,6 @@ class Cell(Protocol):
     dirty: bool
 
 
-class Fold(Protocol):
-    """What is read of a charge."""
-
-    @property
-    def place_names(self) -> tuple[str, ...]:
-        """The properties that the cell of an event hangs on."""
-
-    @property
-    def group_places(self) -> tuple[int, ...] | None:
-        """Which of these it is grouped by, in order; None: filters decide as well."""
-
-
 Literals = tuple[bytes | None, ...]
 """JSON literals of some properties; None: there is no such property."""
 
