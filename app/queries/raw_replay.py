@@ -38,7 +38,7 @@ class RawReplay:
         organization_id: str,
         turn: ScanTurn,
     ):
-        self._settings, self._homes, self._jobs, self._turn = settings, homes, jobs, turn
+        self._homes, self._jobs, self._turn = homes, jobs, turn
         self._organization_id = organization_id
         self.strangers = False
         self.read_records = 0

@@ -48,7 +48,6 @@ class Views:
 
     def __init__(self, tables: Tables, standing: Standing, routes: RouteTable, packing: Packing):
         self._definitions = tables.definitions
-        self._checkpoint = tables.checkpoint
         self._event_ranges = tables.event_ranges
         self._standing = standing
         self._routes = routes
