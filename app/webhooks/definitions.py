@@ -83,11 +83,6 @@ class FollowedDefinitions:
         while self._log.next < offset or not self.ready.is_set():
             await asyncio.sleep(_POLL_S)
 
-    @property
-    def position(self) -> int:
-        """The next offset to apply."""
-        return self._log.next
-
     async def _ready_at_the_end(self) -> None:
         """Be ready also where the log ends before the offset that is told from."""
         await self._log.caught_up.wait()

@@ -42,11 +42,6 @@ class Progress:
         """The first place that is not done: after a crash all goes on from there."""
         return next(iter(self._open), self.position)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is begun that is not done."""
-        return not self._open
-
 
 class _Note(NamedTuple):
     """What the commit of the definitions log says beside the offset."""
