@@ -66,7 +66,7 @@ class Definer:
             return refused
         if decision.impact is not None:
             await self._require_retained(command, decision.impact)
-        outcome = await self._appended(command, value)
+        outcome = await self._appended(value)
         if isinstance(outcome, Applied):
             named, key = _object_of(command) or command.organization_id, command.changed_by or ""
             log.info(
@@ -146,7 +146,7 @@ class Definer:
         except (TimeoutError, KafkaError) as error:
             raise Unavailable("the definitions log does not answer") from error
 
-    async def _appended(self, command: Command, value: bytes) -> Applied | Rejected:
+    async def _appended(self, value: bytes) -> Applied | Rejected:
         engine = self._engine
         topic = engine.settings.topic(METER_DEFINITIONS)
         outcome: asyncio.Future[Applied | Rejected] = asyncio.get_running_loop().create_future()
