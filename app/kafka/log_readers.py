@@ -375,15 +375,12 @@ class RecordReader:
         return found.get(offset)
 
     async def read_many(
-        self, topic: str, partition: int, offsets: Iterable[int], operation: Operation = "query"
+        self, topic: str, partition: int, offsets: Iterable[int]
     ) -> dict[int, LogRecord]:
-        """Return the records at these offsets, without those that the log does not have.
-
-        `operation`: what they are read for.
-        """
+        """Return the records at these offsets, without those that the log does not have."""
         found, left = dict[int, LogRecord](), sorted(set(offsets))
         while left:
-            some, left = await self.read_some(topic, partition, left, operation)
+            some, left = await self.read_some(topic, partition, left)
             found |= some
         return found
 
