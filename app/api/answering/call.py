@@ -192,10 +192,9 @@ class Call:
         root: str,
         items: Iterable[Item | None],
         to_json: Callable[[Item], Any],
-        total_count: int | None = None,
     ) -> dict[str, Any]:
         """Return the requested page of a listing, made in turns (see `pagination.listing`)."""
-        return await self._listed(root, listing(root, items, self.page, to_json, total_count))
+        return await self._listed(root, listing(root, items, self.page, to_json))
 
     async def numbered(
         self,

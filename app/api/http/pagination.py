@@ -68,29 +68,23 @@ def listing(
     items: Iterable[Item | None],
     page: PageRequest,
     to_json: Callable[[Item], Any],
-    total_count: int | None = None,
 ) -> Steps[dict[str, Any]]:
     """Return the answer of a collection: the items of one page under `root`, and `meta`.
 
-    `items`: newest first, None for what is not listed. `total_count`: how many there are, where
-    that is known: then nothing after the page is looked at.
+    `items`: newest first, None for what is not listed.
     """
     shown: list[Item] = []
     count = 0
     ends = page.offset + page.per_page
-    last = None if total_count is None else min(ends, total_count)
     for number, item in enumerate(items):
         if number % STEP_ITEMS == 0:
             yield
-        if count == last:
-            break
         if item is None:
             continue
         if page.offset <= count < ends:
             shown.append(item)
         count += 1
-    total_count = count if total_count is None else total_count
-    return (yield from _answer(root, shown, to_json, page.meta(total_count)))
+    return (yield from _answer(root, shown, to_json, page.meta(count)))
 
 
 def numbered(
@@ -102,7 +96,8 @@ def numbered(
 ) -> Steps[dict[str, Any]]:
     """Return what `listing` does of objects that have numbers, many at a step.
 
-    Those of other pages are counted: no object is made of them.
+    Those of other pages are counted: no object is made of them. `total_count`: how many there are,
+    where that is known: then nothing after the page is looked at.
     """
     shown: list[int] = []
     count = 0
