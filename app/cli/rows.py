@@ -81,19 +81,18 @@ class Output(NamedTuple):
                 _write_tsv(found, header=self.header)
 
 
-def output_options(*, json: bool = True) -> Callable[[Command], Command]:
-    """Add `-o` and `--no-header`, given to the command as `output`; `json`: `--json` as well."""
+def output_options() -> Callable[[Command], Command]:
+    """Add `-o`, `--no-header` and `--json`, given to the command as `output`."""
 
     def add(command: Command) -> Command:
-        if json:
-            command = click.option(
-                "--json",
-                expose_value=False,
-                is_eager=True,
-                is_flag=True,
-                callback=_asks_for_json,
-                help="The API's JSON, as -o json.",
-            )(command)
+        command = click.option(
+            "--json",
+            expose_value=False,
+            is_eager=True,
+            is_flag=True,
+            callback=_asks_for_json,
+            help="The API's JSON, as -o json.",
+        )(command)
         command = click.option(
             "--no-header",
             expose_value=False,
