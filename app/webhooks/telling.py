@@ -156,10 +156,10 @@ def _shown(
         case Plan():
             return (yield from plan_json(definitions, thing, at_ms))
         case Customer():
-            return customer_json(definitions, thing, at_ms)
+            return customer_json(definitions, thing)
     newest = definitions.subscription_by_id(thing.id) or thing
     customer = definitions.customer_of(newest).last_before_deletion()
     return {
         **subscription_json(definitions, newest, at_ms),
-        "customer": None if customer is None else customer_json(definitions, customer, at_ms),
+        "customer": None if customer is None else customer_json(definitions, customer),
     }

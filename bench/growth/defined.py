@@ -62,7 +62,7 @@ def last_page(root: str, subscriptions: int) -> Spent:
     customers, known = definitions.customer_index, definitions.subscription_index
 
     def customer(number: int) -> object:
-        return customer_json(definitions, customers.numbered(number), NOW_MS)
+        return customer_json(definitions, customers.numbered(number))
 
     def subscription(number: int) -> object:
         return subscription_json(definitions, known.numbered(number), NOW_MS)

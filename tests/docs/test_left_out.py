@@ -90,7 +90,7 @@ def answers() -> dict[str, dict[str, Any]]:
         "plan": drained(plan_json(defs, plan, now_ms)),
         "charge": charge_json(defs, plan.charges[0]),
         "subscription": subscription_json(defs, subscription, now_ms),
-        "customer": customer_json(defs, customer, now_ms),
+        "customer": customer_json(defs, customer),
         "fee": fee_json({}, None),
     }
 

@@ -20,7 +20,7 @@ _ROOT = "customer"
 
 
 def _json(call: Call, customer: Customer) -> dict[str, Any]:
-    return customer_json(call.meter.definitions, customer, call.now_ms)
+    return customer_json(call.meter.definitions, customer)
 
 
 def _root(call: Call, customer: Customer) -> dict[str, Any]:

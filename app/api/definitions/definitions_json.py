@@ -137,7 +137,7 @@ def filter_json(charge: Charge, charge_filter: ChargeFilter) -> Json:
     }
 
 
-def customer_json(defs: Definitions, customer: Customer, at_ms: int) -> Json:
+def customer_json(defs: Definitions, customer: Customer) -> Json:
     """Return the `customer` object."""
     attributes = customer.attributes
     return {

@@ -142,7 +142,7 @@ class Server:
             case Plan():
                 return Answer(200, {"plan": drained(plan_json(definitions, outcome, now_ms))})
             case Customer():
-                return Answer(200, {"customer": customer_json(definitions, outcome, now_ms)})
+                return Answer(200, {"customer": customer_json(definitions, outcome)})
             case Subscription():
                 shown = subscription_json(definitions, outcome, now_ms)
                 return Answer(200, {"subscription": shown})

@@ -451,7 +451,7 @@ def sound(definitions: Definitions, defined: object) -> None:
         case Plan():
             shown = drained(plan_json(definitions, defined, START_MS))
         case Customer():
-            shown = customer_json(definitions, defined, START_MS)
+            shown = customer_json(definitions, defined)
         case Subscription():
             shown = subscription_json(definitions, defined, START_MS)
         case _:

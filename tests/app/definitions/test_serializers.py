@@ -50,7 +50,7 @@ def test_the_lago_client_reads_every_object(log: Log) -> None:
     read = PlanResponse.parse_obj(wire(drained(plan_json(defs, plan, now_ms)))).dict()
     (charge,) = read["charges"]
     assert charge["filters"][0]["values"] == {"region": ["eu"]}
-    CustomerResponse.parse_obj(wire(customer_json(defs, customer, now_ms)))
+    CustomerResponse.parse_obj(wire(customer_json(defs, customer)))
     SubscriptionResponse.parse_obj(wire(subscription_json(defs, subscription, now_ms)))
 
 
@@ -60,7 +60,7 @@ def test_a_customer_without_a_currency_has_that_of_its_first_plan(log: Log) -> N
 
     def shown() -> object:
         (customer,) = log.definitions.customers(ORG)
-        return customer_json(log.definitions, customer, log.now_ms)["currency"]
+        return customer_json(log.definitions, customer)["currency"]
 
     assert shown() == "EUR"
     log.accept(commands.terminate_subscription(ORG, "sub_1"))
@@ -79,7 +79,7 @@ def test_an_address_and_a_configuration_have_every_key(log: Log) -> None:
     customer = log.customer(
         "c", shipping_address=address, billing_configuration={"document_locale": "fr"}
     )
-    shown = customer_json(log.definitions, customer, log.now_ms)
+    shown = customer_json(log.definitions, customer)
     keys = ("address_line1", "address_line2", "city", "zipcode", "state", "country")
     assert shown["shipping_address"] == {**dict.fromkeys(keys), **address}
     configuration = shown["billing_configuration"]
