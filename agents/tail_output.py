@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from app.kafka.clients import NOT_TAKEN, Consumer, started
-from app.kafka.log_readers import LogRecord, plain_consumer
+from app.kafka.log_readers import log_record, plain_consumer
 from app.kafka.names import ConsumerRecord, TopicPartition
 from app.meter.overview import RecordView
 from app.runtime.dead_letters import dead_letter_view
@@ -70,7 +70,7 @@ def show(status: Status, records: str, found: list[ConsumerRecord]) -> None:
             if record.topic == records:
                 status.latest_records.append(record_view(record))
             else:
-                status.keep_letter(dead_letter_view(_read(record), record.partition))
+                status.keep_letter(dead_letter_view(log_record(record), record.partition))
         except Exception as error:
             # Whatever somebody has written there: only the page lacks it.
             log.warning("%s is not shown: %r", place_of(record), error)
@@ -109,10 +109,6 @@ async def _tail(
 def place_of(record: ConsumerRecord) -> str:
     """Return topic, partition and offset."""
     return f"{record.topic}/{record.partition}/{record.offset}"
-
-
-def _read(record: ConsumerRecord) -> LogRecord:
-    return LogRecord(record.key, record.value, record.headers, record.timestamp, record.offset)
 
 
 def record_view(record: ConsumerRecord) -> RecordView:
