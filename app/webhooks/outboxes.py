@@ -15,12 +15,12 @@ from app.definitions.state import Definitions
 from app.webhooks.message import Message
 from app.webhooks.metrics import Metrics
 from app.webhooks.outbox import Attempt, Delivery, Outbox
+from app.webhooks.reasons import Reason
 
 MOST_OF_ONE: Final = 5_000
 MOST_BYTES_OF_ONE: Final = 32 * 1024 * 1024
 MOST_BYTES: Final = 256 * 1024 * 1024
 """Bytes of all outboxes together. Failing endpoints may fill half of them."""
-TOO_MANY: Final = "too many deliveries wait for this endpoint"
 
 
 class Outboxes:
@@ -61,7 +61,7 @@ class Outboxes:
                 self._size += delivery.size
                 self._tell(1)
             else:
-                self._give_up(endpoint, delivery, TOO_MANY)
+                self._give_up(endpoint, delivery, Reason.FULL)
                 done()
 
     def stop(self) -> None:

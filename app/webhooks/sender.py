@@ -17,6 +17,7 @@ from app.log import facts
 from app.webhooks.failures import Failure, Failures, host_of
 from app.webhooks.metrics import Metrics
 from app.webhooks.outbox import Attempt, Delivery
+from app.webhooks.reasons import Reason, reason_of
 from app.webhooks.signatures import Signer, Unsigned
 
 log = logging.getLogger(__name__)
@@ -144,9 +145,7 @@ class Sender:
                 await answer.content.read(_ANSWER_BYTES)
                 if not answer.content.at_eof():
                     answer.close()
-                return None if answer.status in _TAKEN else f"status {answer.status}"
-        except TimeoutError:
-            return f"no answer within {TIMEOUT_S:g} s"
+                return None if answer.status in _TAKEN else f"{Reason.STATUS} {answer.status}"
         except (ClientError, OSError, ValueError) as error:
             # What the other side says stands in some of them: only the kind is told.
-            return type(error).__name__
+            return reason_of(error)

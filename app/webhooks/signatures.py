@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from app.definitions.model import SignatureAlgorithm
 from app.errors import SettingRefused
+from app.webhooks.reasons import Reason
 
 _LEAST_BITS: Final = 2048
 
@@ -41,10 +42,10 @@ class Signer:
         if algorithm == "hmac":
             key = self._hmac_keys.get(organization_id)
             if key is None:
-                raise Unsigned(f"METER_WEBHOOK_HMAC_KEYS names no key of {organization_id}")
+                raise Unsigned(Reason.NO_HMAC_KEY)
             return b64encode(hmac.digest(key.encode(), body, sha256)).decode()
         if self._private_key is None:
-            raise Unsigned("METER_WEBHOOK_PRIVATE_KEY_FILE is not set")
+            raise Unsigned(Reason.NO_PRIVATE_KEY)
         return _jwt(self._private_key, {"data": body.decode(), "iss": self._issuer})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from app.page.causes import Told
+from app.webhooks.reasons import Reason
 
 ANSWERS: Final = {
     "validation_errors": Told(
@@ -91,6 +92,62 @@ ANSWERS: Final = {
     ),
     "too_many_connections": Told(
         "503: the worker has as many connections as it takes.", "Close some, or add workers."
+    ),
+}
+
+WEBHOOKS: Final = {
+    Reason.STATUS: Told(
+        "It answered another status than 200, 201, 202 or 204; the number stands behind it.",
+        "The owner of the endpoint finds out why. A redirect (3xx): name the place it leads to.",
+    ),
+    Reason.NO_ANSWER: Told(
+        "No connection, or no answer, within 30 seconds.",
+        "The owner looks for what drops packets, or answers before it does its work.",
+    ),
+    Reason.NAME_NOT_FOUND: Told(
+        "The name server of this machine does not know the host.",
+        "Mend the host in the URL of the endpoint, or the name server.",
+    ),
+    Reason.REFUSED: Told(
+        "Nothing takes connections on that host and port.",
+        "The owner starts it, or mends the port in the URL.",
+    ),
+    Reason.UNREACHABLE: Told(
+        "No way leads from this machine to the host.",
+        "Look at routes, firewall and network policy of where the process runs.",
+    ),
+    Reason.NO_SOCKET: Told(
+        "This machine gives the process no further socket.",
+        "Raise the limit of open files (`ulimit -n`) where the process runs.",
+    ),
+    Reason.CERTIFICATE: Told(
+        "Nobody whom this machine trusts vouches for the certificate, it is for another host, or "
+        "it has expired.",
+        "The owner renews it; an authority of one's own is named in `SSL_CERT_FILE`.",
+    ),
+    Reason.TLS: Told(
+        "There was no agreement on TLS. Mostly the port speaks plain HTTP.",
+        "Mend the scheme or the port in the URL, or the versions of TLS there.",
+    ),
+    Reason.BROKEN_OFF: Told(
+        "The connection ended before the answer was whole.",
+        "The owner finds out what closes it: a restart, a proxy, a limit of size.",
+    ),
+    Reason.NO_HTTP: Told(
+        "What came back is no HTTP.", "Mend the port in the URL: another program listens there."
+    ),
+    Reason.NO_URL: Told("The URL names no host or port.", "Mend the URL of the endpoint."),
+    Reason.FULL: Told(
+        "5,000 deliveries or 32 MiB wait for an endpoint that is slow or fails.",
+        "The owner makes it answer within a second, or takes fewer `event_types`.",
+    ),
+    Reason.NO_HMAC_KEY: Told(
+        "The endpoint wants `hmac`, and its organization has no key.",
+        "Set `METER_WEBHOOK_HMAC_KEYS`, and start the process again.",
+    ),
+    Reason.NO_PRIVATE_KEY: Told(
+        "The endpoint wants `jwt`, and there is no private key.",
+        "Set `METER_WEBHOOK_PRIVATE_KEY_FILE`, and start the process again.",
     ),
 }
 

@@ -20,6 +20,7 @@ from app.api.record_schemas import InstantRecord, PeriodCompleted, UsageRecord
 from app.cli.main import cli
 from app.page import causes
 from app.settings import OF_CLIENTS, SHAPES_BYTES, Settings, environment_names, shown
+from app.webhooks.reasons import Reason as GivenUp
 from app.wire.refusals import RefusalCode
 from tables.not_counted import Reason
 from tests.deploy.metrics import OF_THE_SCRAPE, Told, series_of_a_worker
@@ -218,6 +219,7 @@ def codes_page() -> str:
     """Return the page of codes."""
     refused = [(f"`{each}`", *causes.DEAD_LETTERS[each]) for each in RefusalCode]
     ignored = [(f"`{each}`", *causes.NOT_COUNTED[each]) for each in get_args(Reason)]
+    given_up = [(f"`{each}`", *codes.WEBHOOKS[each]) for each in GivenUp]
     return f"""# Codes
 
 {WRITTEN}
@@ -243,6 +245,11 @@ Events that are taken and that no charge counts. They are kept. `GET /api/v1/eve
 lists them with samples, `meter trace` says it of one, `meter_events_not_counted_total` counts them.
 
 {_table(("reason", "cause", "cure"), ignored)}
+## Webhooks that are given up
+
+`meter webhooks failed` lists them; `reason` is one of these, of the last attempt.
+
+{_table(("reason", "cause", "cure"), given_up)}
 ## REST answers
 
 An error is JSON: `status`, `error`, mostly a `code`, and with some `error_details`. 400 and 401

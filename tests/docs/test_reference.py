@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from app.api.record_schemas import InstantRecord, PeriodCompleted, UsageRecord
 from app.definitions.model import ClosingReason
 from app.page.causes import DEAD_LETTERS, NOT_COUNTED
+from app.webhooks.reasons import Reason as GivenUp
 from app.wire.refusals import RefusalCode
 from tables.not_counted import Reason
 from tests.docs import codes, codes_in_source, fields
@@ -74,6 +75,10 @@ def test_every_code_of_a_dead_letter_has_cause_and_cure() -> None:
 
 def test_every_reason_not_to_count_has_cause_and_cure() -> None:
     assert NOT_COUNTED.keys() == set(get_args(Reason))
+
+
+def test_every_reason_of_a_webhook_has_cause_and_cure() -> None:
+    assert codes.WEBHOOKS.keys() == set(GivenUp)
 
 
 def test_every_code_of_an_answer_has_cause_and_cure() -> None:

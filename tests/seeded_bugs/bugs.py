@@ -21,6 +21,13 @@ class Bug(NamedTuple):
 
 BUGS = (
     Bug(
+        "webhook-reason-without-words",
+        "app/webhooks/sender.py",
+        "return reason_of(error)",
+        "return type(error).__name__",
+        "tests/app/webhooks/test_process.py::test_what_is_given_up_says_why_in_words",
+    ),
+    Bug(
         "late-fold-holds-back-all",
         "app/runtime/partition/ahead.py",
         "looks = looks + 1 if self._is_waited_for(going) else 0",

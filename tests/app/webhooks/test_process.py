@@ -34,6 +34,7 @@ from app.kafka.topics import METER_DEFINITIONS, admin_client
 from app.local_servers.ports import free_ports
 from app.settings import Settings
 from app.webhooks import sender
+from app.webhooks.failures import Failures
 from app.webhooks.process import _defect
 from app.webhooks.signatures import read_private_key
 from tests.app.webhooks.conftest import (
@@ -152,6 +153,22 @@ async def test_who_is_down_gets_three_attempts_and_holds_back_nobody(
     ]
     assert {one["unique_key"] for one in failed} == {one.key for one in receiver.at("/down")}
     assert {(one["attempts"], one["reason"]) for one in failed} == {(3, "status 500")}
+
+
+@pytest.mark.usefixtures("quick")
+async def test_what_is_given_up_says_why_in_words(topics: Topics, receiver: Receiver) -> None:
+    receiver.statuses["/moved"] = 302
+    settings, (nobody,) = topics.settings, free_ports(1)
+    async with running_webhooks(settings):
+        await assigned(settings)
+        await topics.endpoint(f"{receiver.url}/moved")
+        await topics.endpoint(f"http://127.0.0.1:{nobody}/")
+        await topics.endpoint(receiver.url.replace("http:", "https:"))
+        await topics.append("usage-alerts", alert("s"))
+        await committed(settings, "usage-alerts", 1)
+    found = [*Failures(settings.state_dir).newest()]
+    assert {one.reason for one in found} == {"status 302", "connection refused", "TLS failed"}
+    assert len(found) == 3
 
 
 @pytest.mark.usefixtures("quick")
