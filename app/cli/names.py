@@ -5,10 +5,8 @@ from __future__ import annotations
 import click
 
 from app.cli.failures import NOT_THERE
-from app.cli.objects import KINDS, did_you_mean
+from app.cli.objects import KINDS, STATUSES, did_you_mean
 from app.cli.remote import Asked, Remote, RequestRefused, segment
-
-_STATUSES = ("active", "pending", "terminated", "canceled")
 
 
 class Unknown(click.ClickException):
@@ -42,7 +40,7 @@ def require_known(
 
 
 def _is_known(worker: Remote, subscription: str) -> bool:
-    if _is_there(worker, "subscriptions", subscription, status=_STATUSES):
+    if _is_there(worker, "subscriptions", subscription, status=STATUSES):
         return True
     found = worker.get("/api/v1/events", external_subscription_id=subscription, per_page=1)
     return bool(found["events"])

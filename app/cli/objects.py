@@ -165,6 +165,8 @@ _FIELDS: Final = {
     "until": "timestamp_to",
 }
 """Option to parameter, where they are called otherwise."""
+STATUSES: Final = ("active", "pending", "terminated", "canceled")
+"""Of a subscription, the one that is mostly meant first."""
 _ONES: Final = {kind.one: kind for kind in KINDS.values() if kind.one}
 _DELETED: Final = [kind.one for kind in KINDS.values() if kind.is_deleted]
 
@@ -175,8 +177,8 @@ _DELETED: Final = [kind.one for kind in KINDS.values() if kind.is_deleted]
 @click.option("--plan", type=TEXT, help="Subscriptions on the plan of this code.")
 @click.option(
     "--status",
-    type=TEXT,
-    help="Subscriptions: pending, active (the default), terminated or canceled.",
+    type=click.Choice(STATUSES),
+    help="Subscriptions of this status; active unless it is given.",
 )
 @click.option("--subscription", type=TEXT, help="Events of this external_subscription_id.")
 @click.option("--code", type=TEXT, help="Events, dead letters or what is not counted of this code.")
@@ -219,11 +221,13 @@ def get_object(kind: str, identity: str, output: Output, url: str | None, key: s
 
     Exit status: 4 when there is none of that name.
     """
-    wanted = _ONES[kind]
+    wanted, worker = _ONES[kind], remote(url, key)
     if kind == "dead-letter":
         found = letter(operated(url, key), PlaceType().convert(identity, None, None))
+    elif kind == "subscription" and (defined := subscription_of(worker, identity)):
+        found = defined
     else:
-        found = _asked(remote(url, key), wanted, identity)
+        found = _asked(worker, wanted, identity)
     output.show(lambda: {wanted.root: found}, lambda: letter_fields(found))
 
 
@@ -265,6 +269,20 @@ def objects(worker: Remote, kind: Kind, query: dict[str, str]) -> Iterator[Json]
         page = meta.get("next_page")
         if kind.root == "change" and answer[root]:
             page, since = 1, meta["next_since"]
+
+
+def subscription_of(worker: Remote, external_id: str) -> Json | None:
+    """Return a subscription, the active one before others of its name; None: nobody defined it."""
+    for status in STATUSES:
+        try:
+            found = worker.get(f"/api/v1/subscriptions/{segment(external_id)}", status=status)
+        except RequestRefused as refused:
+            if refused.status != 404:
+                raise
+        else:
+            defined: Json = found["subscription"]
+            return defined
+    return None
 
 
 def _asked(worker: Remote, kind: Kind, identity: str) -> Json:

@@ -12,13 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.names import require_known
+from app.cli.objects import subscription_of
 from app.cli.output import Terminal, echo
-from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
+from app.cli.remote import Json, Remote, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 from app.cli.words import TEXT
 from app.wire.answer_rows import USAGE_COLUMNS, USAGE_INSTANTS, usage_rows
 
 PER_PAGE = 100
+_IMPLICIT = "On the implicit plan, which is not billed: nobody defined this subscription."
 
 
 @click.command()
@@ -42,14 +44,21 @@ def usage(
     Exit status: 4 when nobody defined it and no event of it came.
     """
     worker = remote(url, key)
-    customer = customer or customer_of(worker, subscription)
+    defined = subscription_of(worker, subscription)
+    customer = customer or _customer(defined, subscription)
     if past:
         periods = list(past_periods(worker, customer, subscription))
     else:
+        _require_running(defined)
         periods = [_current(worker, customer, subscription)]
     if not any(c["events_count"] for period in periods for c in period["charges_usage"]):
         require_known(worker, subscription)
     title = f"{subscription} (customer {customer})"
+    # Ended periods say it themselves.
+    if defined is None and not past:
+        title += f"\n{_IMPLICIT}"
+        if output.form != "table":
+            echo(_IMPLICIT, err=True)
     output.show(
         lambda: {"usage_periods": periods} if past else {"customer_usage": periods[0]},
         lambda: Rows(USAGE_COLUMNS, usage_rows(customer, subscription, periods), USAGE_INSTANTS),
@@ -67,15 +76,20 @@ def _draw(periods: Sequence[Json], title: str) -> None:
 
 def customer_of(worker: Remote, subscription: str) -> str:
     """Return the customer of a subscription; an undefined one is its own (implicit plan)."""
-    for status in ("active", "pending", "terminated"):
-        try:
-            found = worker.get(f"/api/v1/subscriptions/{segment(subscription)}", status=status)
-        except RequestRefused as refused:
-            if refused.status != 404:
-                raise
-        else:
-            return str(found["subscription"]["external_customer_id"])
-    return subscription
+    return _customer(subscription_of(worker, subscription), subscription)
+
+
+def _customer(defined: Json | None, subscription: str) -> str:
+    return subscription if defined is None else str(defined["external_customer_id"])
+
+
+def _require_running(defined: Json | None) -> None:
+    if defined is None or defined["status"] == "active":
+        return
+    ended = " --past prints those that have ended." if defined["status"] == "terminated" else ""
+    raise click.ClickException(
+        f"No period of {defined['external_id']} runs: it is {defined['status']}.{ended}"
+    )
 
 
 def past_periods(worker: Remote, customer: str, subscription: str) -> Iterator[Json]:

@@ -76,6 +76,14 @@ async def test_an_undefined_subscription_is_its_own_customer(api: Api, meter: Me
         return answer.exit_code, "nobody (customer nobody)" in answer.stdout
 
     await eventually(shown, (0, True))
+    told = "On the implicit plan, which is not billed: nobody defined this subscription."
+    assert told in (await meter("usage", "nobody", "-o", "table")).stdout.splitlines()
+    for words in ([], ["--customer", "nobody"]):
+        in_a_pipe = await meter("usage", "nobody", *words)
+        assert told in in_a_pipe.stderr
+        assert told not in in_a_pipe.stdout
+    defined = await meter("usage", "sub/1", "-o", "table")
+    assert "implicit" not in defined.output
     past = await meter("usage", "nobody", "--past", "-o", "table")
     assert past.stdout == "No period of nobody (customer nobody) has ended yet.\n"
 
@@ -129,6 +137,10 @@ async def test_a_subscription_that_has_ended_is_known(api: Api, meter: Meter) ->
     assert (await api.call("DELETE", "/subscriptions/over"))[0] == 200
     answer = await meter("records", "over")
     assert answer.exit_code == 0, answer.output
+    running = await meter("usage", "over")
+    assert running.exit_code == 1
+    assert "No period of over runs: it is terminated. --past" in running.stderr
+    assert "status\tterminated" in (await meter("get", "subscription", "over")).stdout.splitlines()
 
 
 def test_a_command_that_is_interrupted_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
