@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.cli.output import Terminal, echo
-from app.cli.remote import Json, Remote, operated, remote_options
+from app.cli.remote import Json, Remote, RequestRefused, operated, remote_options
 from app.cli.rows import Output, Rows, cell_text, output_options
 from app.cli.words import COUNT, TEXT
 
@@ -103,7 +103,16 @@ def show_letter(place: Place, output: Output, url: str | None, key: str | None) 
 
 def letter(worker: Remote, place: Place) -> Json:
     """Return a dead letter whole, its bytes as text; what is no text also in base64."""
-    found: Json = worker.get(f"{_PATH}/{place[0]}/{place[1]}")["dead_letter"]
+    partition, offset = place
+    try:
+        found: Json = worker.get(f"{_PATH}/{partition}/{offset}")["dead_letter"]
+    except RequestRefused as refused:
+        if refused.status == 404:
+            refused.message = (
+                f"There is no dead letter at {partition}/{offset}, or it names another "
+                "organization. `meter dead-letters list` prints the places of all."
+            )
+        raise
     value = base64.b64decode(found["value"])
     whole = {"place": place_of(found), **found, "value": _readable(value)}
     whole["key"] = None if found["key"] is None else _readable(base64.b64decode(found["key"]))

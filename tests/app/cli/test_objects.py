@@ -59,6 +59,7 @@ async def test_what_there_is_is_listed_and_shown(
     kinds = [one["type"] for one in await rows(meter, "changes")]
     assert "create_plan" in kinds
     assert await rows(meter, "dead-letters") == []
+    assert (await meter("list", "subscriptions", "--status", "gone")).exit_code == 2
     wrong = await meter("list", "plans", "--code", "x")
     assert (wrong.exit_code, "takes no --code" in wrong.stderr) == (2, True)
     assert "Did you mean" in (await meter("list", "plans", "--custmer", "x")).stderr
@@ -69,7 +70,11 @@ async def test_what_there_is_is_listed_and_shown(
     assert (missing.exit_code, "Did you mean 'storage'?" in missing.stderr) == (4, True)
     event = await meter("get", "event", "t0")
     assert "code\tstorage" in event.stdout.splitlines()
-    assert (await meter("get", "dead-letter", "0/77")).exit_code == 4
+    for words in (("get", "dead-letter"), ("dead-letters", "show")):
+        none = await meter(*words, "0/77")
+        assert none.exit_code == 4
+        assert "There is no dead letter at 0/77" in none.stderr
+        assert "`meter dead-letters list`" in none.stderr
     await defined_by_files(api, meter, tmp_path / "definitions.json")
 
 
