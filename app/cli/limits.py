@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import click
 
 from app.bounds import limits as module
-from app.cli.output import echo, print_json
+from app.cli.output import echo
+from app.cli.rows import Output, Rows, cell_text, output_options
 
 
 class Limit(NamedTuple):
@@ -21,14 +23,22 @@ class Limit(NamedTuple):
 
 
 @click.command("limits")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object by name.")
-def limits(as_json: bool) -> None:
+@output_options()
+def limits(output: Output) -> None:
     """Print every limit of what one input may cost, each with its reason."""
     known = all_limits()
-    if as_json:
-        told = {limit.name: {"value": limit.value, "reason": limit.reason} for limit in known}
-        print_json(told)
-        return
+    output.show(
+        lambda: {limit.name: {"value": limit.value, "reason": limit.reason} for limit in known},
+        lambda: Rows(Limit._fields, map(_row, known)),
+        lambda: _tell(known),
+    )
+
+
+def _row(limit: Limit) -> list[str]:
+    return [limit.name, cell_text(limit.value), " ".join(limit.reason.split())]
+
+
+def _tell(known: Iterable[Limit]) -> None:
     for limit in known:
         echo(f"{limit.name} = {limit.value!r}\n\n{_indented(limit.reason)}\n")
 
