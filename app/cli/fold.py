@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterator, Sequence
 from typing import IO, get_args
 
 import click
@@ -16,15 +14,13 @@ from app.api.usage.usage_json import current_usage_json
 from app.billing_periods.instants import parse_iso8601_ms
 from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.output import echo, lines_to
+from app.cli.progress import progress
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.definitions.outcome import Rejected
 from app.definitions.subscription_requests import LATEST_START_MS
 from app.offline.arrival_log import ArrivalsOnDisk
 from app.offline.fold import DefinitionLine, OfflineMeter
 from app.wire.usage_records import Topic
-
-_SHOWS_PROGRESS = 10_000
-"""Records from which on a progress bar is worth its line."""
 
 
 class Instant(click.ParamType):
@@ -129,7 +125,10 @@ def _run(
     made: _Made,
 ) -> None:
     try:
-        with EventsFile(events) as arrived, _progress(len(defined) + arrived.count) as advance:
+        with (
+            EventsFile(events) as arrived,
+            progress(len(defined) + arrived.count, "Folding") as advance,
+        ):
 
             def take(applied: int) -> None:
                 advance(applied)
@@ -146,15 +145,6 @@ def _definitions(file: IO[bytes]) -> list[DefinitionLine]:
         return [DefinitionLine(r.append_time_ms, r.offset, r.value) for r in read_definitions(file)]
     except InvalidDefinitionsFile as error:
         raise click.ClickException(f"{file.name}: {error}") from error
-
-
-@contextmanager
-def _progress(records: int) -> Iterator[Callable[[int], None]]:
-    if records < _SHOWS_PROGRESS or not sys.stderr.isatty():
-        yield lambda applied: None
-        return
-    with click.progressbar(length=records, label="Folding", file=sys.stderr) as bar:
-        yield bar.update
 
 
 def _usage_lines(meter: OfflineMeter, at_ms: int) -> Iterator[bytes]:

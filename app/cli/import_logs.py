@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 import click
@@ -11,6 +11,7 @@ import click
 from app.cli.brokers import reached, require_profile, settings_of_the_log
 from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.output import echo
+from app.cli.progress import progress
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.kafka.rewriting import Logs, Written, require_empty, rewrite
 from app.kafka.topics import METER_DEFINITIONS, USAGE_ALERTS
@@ -48,8 +49,9 @@ def import_logs(definitions: IO[bytes], events: IO[bytes], into_empty: bool, go_
     try:
         with EventsFile(events) as arrived, reached(settings):
             defined = list(_definitions(definitions))
-            logs = dict(_by_partition(arrived))
-            written = asyncio.run(_import(settings, defined, logs, go_on))
+            with progress(len(defined) + arrived.count, "Writing") as advance:
+                logs = dict(_by_partition(arrived, advance))
+                written = asyncio.run(_import(settings, _told(defined, advance), logs, go_on))
     except InvalidDefinitionsFile as error:
         raise click.ClickException(f"{definitions.name}: {error}") from error
     except InvalidEventsFile as error:
@@ -60,7 +62,7 @@ def import_logs(definitions: IO[bytes], events: IO[bytes], into_empty: bool, go_
 
 
 async def _import(
-    settings: Settings, defined: list[Written], logs: Logs, go_on: bool
+    settings: Settings, defined: Iterable[Written], logs: Logs, go_on: bool
 ) -> dict[str, int]:
     kept = (settings.usage_records_topic, settings.dead_letter_topic, USAGE_ALERTS)
     written = (settings.raw_topic, METER_DEFINITIONS) if go_on else ()
@@ -80,9 +82,17 @@ def _definitions(file: IO[bytes]) -> Iterator[Written]:
         yield Written(record.offset, record.append_time_ms, None, record.value)
 
 
-def _by_partition(arrived: EventsFile) -> Iterator[tuple[int, Iterable[Written]]]:
+def _by_partition(
+    arrived: EventsFile, advance: Callable[[int], None]
+) -> Iterator[tuple[int, Iterable[Written]]]:
     for number, log in arrived.partitions(as_written=True):
-        yield number, map(_written, log)
+        yield number, _told(map(_written, log), advance)
+
+
+def _told(records: Iterable[Written], advance: Callable[[int], None]) -> Iterator[Written]:
+    for record in records:
+        advance(1)
+        yield record
 
 
 def _written(line: EventLine) -> Written:

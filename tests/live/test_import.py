@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
 
+from app.cli import progress
 from app.cli.main import cli
 from app.kafka.topics import admin_client, topic_specs
 from app.main import running_worker
@@ -89,7 +93,16 @@ async def exported(settings: Settings, directory: Path, after: Path | None = Non
         assert done.exit_code == 0, done.output
 
 
-async def test_a_total_loss_is_restored(live_settings: Settings, tmp_path: Path) -> None:
+class Terminal(StringIO):
+    """Somebody looks on."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+async def test_a_total_loss_is_restored(
+    live_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     yesterday, noon, evening = (tmp_path / name for name in ("yesterday", "noon", "evening"))
     async with running_worker(live_settings, **SESSIONS) as worker, api_of(worker.url) as api:
         await define(api)
@@ -131,10 +144,14 @@ async def test_a_total_loss_is_restored(live_settings: Settings, tmp_path: Path)
     assert (await imported(live_settings, yesterday)).exit_code == 2
 
     await lose_everything(live_settings)
+    terminal = Terminal()
+    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=terminal))
+    monkeypatch.setattr(progress, "_SHOWN_FROM", 1)
     for command in commands((DOCS / "operating.md").read_text()):
         if command[1][0] == "import":
             done = await as_written(live_settings, yesterday, *command)
             assert done.exit_code == 0, done.output
+    assert re.search("Writing .*100%", terminal.getvalue())
     skipped = await imported(live_settings, evening, "--go-on")
     assert (skipped.exit_code, "the one between is missing" in skipped.stderr) == (1, True)
     for part in (noon, evening, evening):

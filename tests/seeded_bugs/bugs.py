@@ -21,6 +21,20 @@ class Bug(NamedTuple):
 
 BUGS = (
     Bug(
+        "import-tells-no-progress",
+        "app/cli/import_logs.py",
+        "        advance(1)\n",
+        "",
+        "tests/live/test_import.py::test_a_total_loss_is_restored",
+    ),
+    Bug(
+        "implicit-plan-not-told",
+        "app/cli/usage.py",
+        "if defined is None and not past:",
+        "if False:",
+        "tests/app/cli/test_asking.py::test_an_undefined_subscription_is_its_own_customer",
+    ),
+    Bug(
         "webhook-reason-without-words",
         "app/webhooks/sender.py",
         "return reason_of(error)",
