@@ -43,8 +43,8 @@ REQUEST_TIMEOUT_MS: Final = 40_000
 QUEUED_BATCHES: Final = 8
 ROOM_POLL_S: Final = 0.05
 WATCH_S: Final = 1.0
-LED_WITHIN_S: Final = 5.0
-"""Seconds for which another leader is waited for before a partition is told to have none."""
+LEADER_MOVES_WITHIN_S: Final = 5.0
+"""Seconds that a leader needs to move. Who has none after them leaves its turn and asks again."""
 
 
 class OwningApp(faust.App):
@@ -285,7 +285,7 @@ class BatchConsumer(QuietConsumer):
         """
         require_all(self._of(partition), offsets)
         # Before its turn: partitions that wait for theirs ask together.
-        ends = await self._ends.all_answers(offsets, LED_WITHIN_S)
+        ends = await self._ends.all_answers(offsets, LEADER_MOVES_WITHIN_S)
         async with self._ownership:
             if self._released or partition not in self._owned:
                 return False

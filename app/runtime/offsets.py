@@ -16,8 +16,8 @@ from app.runtime.topics.published_topic import output_tp
 from app.settings import Settings
 from tables.changelogged.presence import LogsKept
 
-LED_WITHIN_S: Final = 40.0
-"""Seconds that a partition without a leader is waited for."""
+LEADER_AWAITED_S: Final = 40.0
+"""Seconds that a partition without a leader is waited for, before whoever asks is told so."""
 _ANSWERED_WITHIN_MS: Final = 10_000
 """A broker that is silent for longer has no leadership any more: the others are asked instead."""
 
@@ -55,11 +55,11 @@ class Offsets:
 
     async def starts(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the first offsets that partitions still have."""
-        return await self._starts.all_answers(tps, LED_WITHIN_S)
+        return await self._starts.all_answers(tps, LEADER_AWAITED_S)
 
     async def ends(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return where readers of what is committed come to an end now."""
-        return await self._ends.all_answers(tps, LED_WITHIN_S)
+        return await self._ends.all_answers(tps, LEADER_AWAITED_S)
 
     async def led_ends(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return `ends` of those partitions whose leader answers now."""

@@ -22,7 +22,7 @@ from app.kafka.clients import InOrderProducer, Producer, start, started
 from app.kafka.log_readers import plain_consumer, read_to_end
 from app.kafka.topics import EVENTS_REKEYED, admin_client, topic_specs
 from app.local_servers.kafka import LocalKafka
-from app.runtime.offsets import LED_WITHIN_S, Offsets
+from app.runtime.offsets import LEADER_AWAITED_S, Offsets
 from app.runtime.partition.forwarder import Forwarder, Forwards
 from app.settings import Settings
 from tests.faults.cluster import cluster, rack_of
@@ -203,7 +203,7 @@ async def test_who_has_no_leader_is_waited_for_alone(
                 offsets.led_ends(every),
                 offsets.written_ends(every),
             )
-            told = await asyncio.wait_for(asyncio.gather(*asked), LED_WITHIN_S / 2)
+            told = await asyncio.wait_for(asyncio.gather(*asked), LEADER_AWAITED_S / 2)
             assert [*told] == 3 * [others]
             assert not waiting.done()
             await without_a_leader(settings, leaderless)
@@ -226,7 +226,7 @@ async def test_who_is_led_by_a_frozen_broker_is_waited_for_alone(
         brokers[3].process.pause()
         waiting = asyncio.create_task(offsets.starts([frozen]))
         await asyncio.sleep(0)
-        assert await asyncio.wait_for(offsets.starts([other]), LED_WITHIN_S - 5.0) == {other: 0}
+        assert await asyncio.wait_for(offsets.starts([other]), LEADER_AWAITED_S - 5.0) == {other: 0}
         assert not waiting.done()
         waiting.cancel()
         await asyncio.wait([waiting])
