@@ -22,6 +22,7 @@ from app.kafka.clients import NOT_TAKEN
 from app.kafka.faust_app import MeterApp
 from app.kafka.placing import DeliveryBroken
 from app.kafka.record_batch import RecordBatch
+from app.kafka.waiting import Waiting
 from app.runtime.partition.careful import examine, needs_examining, without_lost
 from app.runtime.partition.forwarder import Forwarder
 from app.runtime.partition.life import State
@@ -79,6 +80,7 @@ class _Lanes:
         self._turns = turns
         self._turn = asyncio.Lock()
         self._waiting: dict[int, asyncio.Queue[RecordBatch]] = {}
+        self._held = Waiting(log, "to be folded")
         self._tasks: list[asyncio.Task[None]] = []
 
     def put(self, batch: RecordBatch) -> None:
@@ -143,18 +145,19 @@ class _Lanes:
     ) -> bool:
         """Tell whether more is left; try until there are the files, disk and brokers it needs."""
         tries = 0
-        while True:
-            try:
-                return await self._portion_taken(batch, partition, turn)
-            except NOT_TAKEN as error:
-                if partition.abandoned:
-                    # Half of it is folded.
-                    raise
-                log.warning("Partition %s waits to be folded: %r", partition.number, error)
-                await partition.shared.brokers.pause(tries)
-                tries += 1
-                if self._owned(partition.number) is not partition:
-                    return True
+        with self._held.while_it_waits(batch.tp.partition) as waits:
+            while True:
+                try:
+                    return await self._portion_taken(batch, partition, turn)
+                except NOT_TAKEN as error:
+                    if partition.abandoned:
+                        # Half of it is folded.
+                        raise
+                    waits(error)
+                    await partition.shared.brokers.pause(tries)
+                    tries += 1
+                    if self._owned(partition.number) is not partition:
+                        return True
 
     async def _portion_taken(
         self, batch: RecordBatch, partition: OwnedPartition, turn: _Turn

@@ -32,6 +32,7 @@ from app.bounds.limits import FLUSH_PAUSE_S, FLUSH_PAUSES_MOST_S, KAFKA_LOST_S
 from app.kafka.clients import NOT_TAKEN, Connections
 from app.kafka.open_transactions import holder_of
 from app.kafka.topics import topic_specs
+from app.kafka.waiting import Waiting
 from app.log import facts
 from app.settings import Settings
 
@@ -80,6 +81,7 @@ class Brokers:
         self._known = len(settings.kafka_bootstrap_servers)
         self._returned = asyncio.Event()
         self._failing: set[int] = set()
+        self._waiting = Waiting(log, "to be flushed")
         self._costs = (0, 0)
         self._telling: asyncio.Task[None] | None = None
         self.away_since_s: float | None = None
@@ -102,9 +104,7 @@ class Brokers:
     def note_refused(self, number: int, error: BaseException) -> None:
         """Note that the brokers did not take a flush of a partition."""
         self.retries[reason_of(error)] += 1
-        if number not in self._failing:
-            text = "A flush of partition %s is kept: %r"
-            log.warning(text, number, error, extra=facts("note", partition=number))
+        self._waiting.note(number, error)
         since_s = monotonic() if self.refused_writes is None else self.refused_writes[0]
         self.refused_writes = since_s, repr(error)
         self._failing.add(number)
@@ -132,6 +132,7 @@ class Brokers:
     def note_taken(self, number: int) -> None:
         """Note that the flush of a partition was taken, or has no owner any more."""
         self._failing.discard(number)
+        self._waiting.over(number)
         if not self._failing:
             self.refused_writes = None
 

@@ -20,6 +20,7 @@ from app.errors import StackError
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.names import TP
 from app.kafka.transactions import Fenced
+from app.kafka.waiting import Waiting
 from app.log import facts, told
 from app.meter.errors import BeyondRetention
 from app.runtime.context import Numbered
@@ -144,6 +145,7 @@ class Ownership(Generic[P]):
         self._tally = tally
         self._owned: dict[int, P] = {}
         self._parked: dict[int, P] = {}
+        self._waiting = Waiting(log, "for brokers")
         self._new: set[int] = set()
         """Partitions that are brought since they were given to us."""
         self.was_whole = False
@@ -269,16 +271,13 @@ class Ownership(Generic[P]):
 
     async def _delivering(self, brought: P) -> bool:
         """Have it delivered, once its logs have leaders; return False if a rebalance has begun."""
-        number, waits = brought.number, False
-        while True:
-            try:
-                return await self._delivery.deliver_from(number, brought.next_offsets())
-            except NOT_TAKEN as error:
-                text, extra = "Partition %s waits for brokers: %r", facts("note", partition=number)
-                if not waits:
-                    log.warning(text, number, error, extra=extra)
-                waits = True
-            await asyncio.sleep(_DELIVERED_AFTER_S)
+        with self._waiting.while_it_waits(brought.number) as waits:
+            while True:
+                try:
+                    return await self._delivery.deliver_from(brought.number, brought.next_offsets())
+                except NOT_TAKEN as error:
+                    waits(error)
+                await asyncio.sleep(_DELIVERED_AFTER_S)
 
     def _settle(self) -> None:
         gc.enable()

@@ -21,6 +21,13 @@ class Bug(NamedTuple):
 
 BUGS = (
     Bug(
+        "a-line-for-each-that-waits",
+        "app/runtime/ownership.py",
+        "waits(error)",
+        'log.warning("Partition %s waits for brokers: %r", brought.number, error)',
+        "tests/app/runtime/test_ownership.py::test_hundreds_that_wait_for_a_leader_are_one_line",
+    ),
+    Bug(
         "import-tells-no-progress",
         "app/cli/import_logs.py",
         "        advance(1)\n",

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
 
 from app.bounds.turns import Work
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.transactions import Fenced, PartitionProducer
+from app.kafka.waiting import Waiting
 from app.log import facts
 from app.runtime.context import WorkerContext
 from app.runtime.delivery import Delivery
@@ -47,6 +48,7 @@ class Restorer:
         self._progress = progress
         self._ahead = ahead
         self._at_once = asyncio.Semaphore(RESTORED_AT_ONCE)
+        self._waiting = Waiting(log, "to be restored")
 
     async def restore(self, number: int) -> OwnedPartition:
         """Return the partition as it is in Kafka, tried until the brokers let it be read.
@@ -70,6 +72,10 @@ class Restorer:
         return owned
 
     async def _restored_at_last(self, number: int) -> OwnedPartition:
+        with self._waiting.while_it_waits(number) as waits:
+            return await self._tried(number, waits)
+
+    async def _tried(self, number: int, waits: Callable[[BaseException], None]) -> OwnedPartition:
         brokers, tries = self._shared.brokers, 0
         while True:
             producer = PartitionProducer(self._shared.settings, number)
@@ -80,11 +86,7 @@ class Restorer:
                     await producer.start()
                     owned = await self._restored(number, producer)
             except (*NOT_TAKEN, Fenced) as error:
-                text, extra = (
-                    "Partition %s could not be restored yet: %r",
-                    facts("note", partition=number),
-                )
-                log.warning(text, number, error, extra=extra)
+                waits(error)
                 await producer.stop()
                 await brokers.pause(tries)
                 tries += 1

@@ -18,6 +18,7 @@ from faust.types import TP
 
 from app.bounds.cancellation import ended
 from app.errors import StackError
+from app.kafka import waiting
 from app.kafka.record_batch import RecordBatch
 from app.kafka.transactions import Fenced
 from app.runtime import ownership as module
@@ -584,6 +585,19 @@ async def test_a_partition_whose_log_has_no_leader_waits_alone(
     await until(lambda: not world.ownership.coming)
     assert list(world.ownership.owned) == [1, 0]
     assert len(world.parts) == 2
+
+
+async def test_hundreds_that_wait_for_a_leader_are_one_line(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(waiting, "TOLD_AFTER_S", 0.01)
+    world.app.leaderless = set(range(256))
+    await world.given(*range(256))
+    await until(lambda: world.app.tries >= 256)
+    await until(lambda: bool(caplog.messages))
+    (line,) = caplog.messages
+    assert line.startswith("256 partitions wait for brokers: 0, 1, 2, 3, ")
+    await world.release(*range(256))
 
 
 async def test_the_collector_walks_nothing_while_partitions_are_restored(world: World) -> None:
