@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,6 +25,7 @@ RULES: list[dict[str, Any]] = [
     for rule in group["rules"]
 ]
 NAMES = [rule["alert"] for rule in RULES]
+OPERATING = (ROOT / "docs" / "operating.md").read_text()
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 ALERTS = RUNBOOK.partition("\n## Alerts\n")[2].partition("\n## ")[0]
 
@@ -69,6 +71,18 @@ def test_each_alert_has_its_heading_and_each_heading_an_alert() -> None:
     assert [rule["annotations"]["runbook_url"] for rule in RULES] == [
         f"docs/runbook.md#{name.lower()}" for name in NAMES
     ]
+
+
+def test_an_alert_leads_where_the_page_says(tmp_path: Path) -> None:
+    """The command of the page, on a copy."""
+    copied = tmp_path / "deploy" / "prometheus" / "rules.yaml"
+    copied.parent.mkdir(parents=True)
+    shutil.copy(FOLDER / "rules.yaml", copied)
+    (command,) = re.findall(r"^sed .*rules[.]yaml$", OPERATING, re.MULTILINE)
+    (place,) = re.findall(r"https://[^#]*", command)
+    subprocess.run(shlex.split(command), cwd=tmp_path, check=True)
+    found = re.findall(r"runbook_url: (.*)", copied.read_text())
+    assert found == [f"{place}#{name.lower()}" for name in NAMES]
 
 
 @pytest.mark.parametrize("name", NAMES)

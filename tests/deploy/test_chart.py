@@ -114,6 +114,7 @@ def test_values_keep_to_the_schema(shape: Path) -> None:
         ({"settings": {"GRACE_S": "1"}}, "$.settings"),
         ({"storage": {"size": "20"}}, "$.storage.size"),
         ({"redisUrl": "redis:6379"}, "$.redisUrl"),
+        ({"prometheusRule": {"runbookUrl": "docs"}}, "$.prometheusRule.runbookUrl"),
         ({"settings": {"METER_MAX_GROUPS": "abc"}}, "$.settings.METER_MAX_GROUPS"),
         ({"settings": {"METER_REFOLD_SHARE": "half"}}, "$.settings.METER_REFOLD_SHARE"),
     ],
@@ -209,6 +210,20 @@ def test_documents_are_as_kubernetes_has_them(shape: Path) -> None:
     if "monitoring" in shape.stem:
         (rule,) = (each for each in documents if each["kind"] == "PrometheusRule")
         assert rule["spec"] == yaml.safe_load((CHART / "rules.yaml").read_text())
+
+
+@with_helm
+def test_an_alert_leads_to_the_runbook_that_is_named() -> None:
+    (shape,) = (path for path in SHAPES if path.stem == "monitoring-values")
+    place = "https://wiki.example/runbook"
+    words = [*TEMPLATE, "-f", str(shape), "--set", f"prometheusRule.runbookUrl={place}"]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    documents = yaml.safe_load_all(ran.stdout)
+    (rule,) = (each for each in documents if each and each["kind"] == "PrometheusRule")
+    shipped = yaml.safe_load((CHART / "rules.yaml").read_text().replace("docs/runbook.md", place))
+    assert rule["spec"] == shipped
+    (group,) = shipped["groups"]
+    assert all(one["annotations"]["runbook_url"].startswith(place) for one in group["rules"])
 
 
 @with_helm
