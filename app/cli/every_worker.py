@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,12 +17,14 @@ import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from app.cli.failures import NO_VERDICT
-from app.cli.output import Terminal
-from app.cli.remote import nobody_answers, told_of, trusted
+from app.cli.output import Terminal, echo
+from app.cli.remote import Remote, nobody_answers, told_of, trusted
 
 _CONNECT_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 300.0
 """A worker may read for long between two lines, but not for ever."""
+ASKED_FOR_S = 120.0
+"""For so long a worker that cannot answer yet is asked again: it takes partitions over, mostly."""
 
 
 class Unproved(click.ClickException):
@@ -124,21 +127,56 @@ class EveryWorker:
         """Yield the lines of one worker's answer. Raises `Unproved`."""
         asked = await asyncio.to_thread(_Asked, access)
         try:
-            answer = await asyncio.to_thread(
-                asked.post, self._path, msgspec.json.encode(self._body)
-            )
-            if answer.status != 200:
-                said = told_of(await asyncio.to_thread(answer.read)) or answer.reason
-                message = f"{access.url} answered {answer.status}: {said}"
-                # What is wrong with the request itself is found out.
-                refused = answer.status in (403, 404, 422)
-                raise click.ClickException(message) if refused else Unproved(message)
+            answer = await self._begun(asked, access)
             while (line := await asyncio.to_thread(answer.readline)).endswith(b"\n"):
                 yield line[:-1]
         except (HTTPException, OSError) as error:
             raise Unproved(f"{access.url} stopped answering: {error or 'timeout'}") from error
         finally:
             asked.close()
+
+    async def _begun(self, asked: _Asked, access: Access) -> HTTPResponse:
+        """Return an answer that has begun; who cannot give one yet says when to ask again.
+
+        A worker that takes partitions over has nothing to prove before it has them.
+        """
+        until_s, body = monotonic() + ASKED_FOR_S, msgspec.json.encode(self._body)
+        is_told = False
+        while True:
+            answer = await asyncio.to_thread(asked.post, self._path, body)
+            if answer.status == 200:
+                return answer
+            said = told_of(await asyncio.to_thread(answer.read)) or answer.reason
+            again_s = _asked_again_after_s(answer)
+            if again_s is None or monotonic() + again_s > until_s:
+                message = f"{access.url} answered {answer.status}: {said}"
+                if is_told:
+                    message += f", and nothing else for {ASKED_FOR_S:g} s"
+                # What is wrong with the request itself is found out.
+                refused = answer.status in (403, 404, 422)
+                raise click.ClickException(message) if refused else Unproved(message)
+            if not is_told:
+                why = await asyncio.to_thread(_why_not_yet, access)
+                waits = f"waiting for it, up to {ASKED_FOR_S:g} s"
+                why = why or f"{said}; mostly a partition is being taken over"
+                echo(f"{access.url} answers {answer.status} ({why}): {waits}.", err=True)
+            is_told = True
+            await asyncio.sleep(again_s)
+
+
+def _asked_again_after_s(answer: HTTPResponse) -> float | None:
+    """Return in how many seconds a worker wants to be asked again; None: it says nothing of it."""
+    told = answer.headers.get("Retry-After", "")
+    return float(max(1, int(told))) if answer.status in (429, 503) and told.isdecimal() else None
+
+
+def _why_not_yet(access: Access) -> str:
+    """Return what a worker lacks, in its words; nothing if it does not say."""
+    try:
+        health, _ = Remote(access.url, access.key).health()
+        return "; ".join(str(reason["message"]) for reason in health.get("reasons", ()))
+    except (click.ClickException, LookupError, TypeError, AttributeError):
+        return ""
 
 
 class _Asked:
@@ -161,11 +199,13 @@ class _Asked:
         except (OSError, HTTPException) as error:
             raise Unproved(nobody_answers(access.url, error)) from error
         self._socket: socket.socket = self._connection.sock
-        self._socket.settimeout(_READ_TIMEOUT_S)
 
     def post(self, path: str, body: bytes) -> HTTPResponse:
         """Send the request and return the answer as far as its headers."""
         self._connection.request("POST", self._path + path, body, self._headers)
+        # Another one, if the worker has closed the connection after an answer.
+        self._socket = self._connection.sock
+        self._socket.settimeout(_READ_TIMEOUT_S)
         return self._connection.getresponse()
 
     def close(self) -> None:

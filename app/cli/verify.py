@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from app.cli.every_worker import Access, EveryWorker, Unproved
-from app.cli.failures import NO_VERDICT, no_verdict
+from app.cli.failures import DIFFERS, NO_VERDICT, no_verdict
 from app.cli.names import require_known
 from app.cli.output import echo, print_json
 from app.cli.remote import key_of_settings, local_settings, remote, remote_options
@@ -21,7 +21,6 @@ from app.cli.words import TEXT
 from app.meter.evidence import Difference, VerifyReport
 from app.settings import ApiKey
 
-DIFFERS = 1
 _WHY = "refolding, Redis silent, or beyond retention"
 
 

@@ -21,6 +21,14 @@ class Bug(NamedTuple):
 
 BUGS = (
     Bug(
+        "who-restores-is-not-waited-for",
+        "app/cli/every_worker.py",
+        "if again_s is None or monotonic() + again_s > until_s:",
+        "if True:",
+        "tests/app/cli/test_every_worker.py"
+        "::test_a_worker_that_takes_partitions_over_is_waited_for",
+    ),
+    Bug(
         "a-line-for-each-that-waits",
         "app/runtime/ownership.py",
         "waits(error)",

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from app.cli import every_worker
 from app.cli.main import cli
 from app.cli.remote import Remote, RequestRefused
 from app.cli.usage import period_usage
@@ -22,7 +23,7 @@ from app.offline.proof import prove_topics
 from tables.partition.corrected import Corrected
 from tests.app.cli.conftest import Meter
 from tests.world.live.api import KEY, Api
-from tests.world.waiting import eventually
+from tests.world.waiting import PATIENCE_S, eventually
 
 SERVERS = pytest.mark.servers
 
@@ -141,6 +142,35 @@ async def test_a_subscription_that_has_ended_is_known(api: Api, meter: Meter) ->
     assert running.exit_code == 1
     assert "No period of over runs: it is terminated. --past" in running.stderr
     assert "status\tterminated" in (await meter("get", "subscription", "over")).stdout.splitlines()
+
+
+@SERVERS
+@pytest.mark.usefixtures("api")
+async def test_verify_waits_for_partitions_that_are_taken_over(
+    worker: Worker, meter: Meter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ownership = worker.engine.ownership
+    monkeypatch.setattr(ownership, "_new", {1})
+    monkeypatch.setattr(ownership, "was_whole", False)
+    refused, asked = asyncio.Event(), every_worker._why_not_yet
+    loop = asyncio.get_running_loop()
+
+    def told(access: every_worker.Access) -> str:
+        why = asked(access)
+        loop.call_soon_threadsafe(refused.set)
+        return why
+
+    monkeypatch.setattr(every_worker, "_why_not_yet", told)
+
+    async def ended() -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            await refused.wait()
+        ownership._new.clear()
+
+    answer, _ = await asyncio.gather(meter("verify"), ended())
+    assert answer.exit_code == 0, answer.output
+    assert "answers 503 (restoring partitions 1" in answer.stderr
+    assert answer.stdout.endswith("all equal\n")
 
 
 def test_a_command_that_is_interrupted_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from click import ClickException
 
+from app.cli import every_worker
 from app.cli.every_worker import Access, EveryWorker, Unproved
 
 FIRST = b'{"peers":[]}\n'
@@ -20,15 +21,21 @@ QUIET, PAUSE = b"quiet", b"pause"
 
 
 @contextmanager
-def answering(*parts: bytes, status: int = 200, whole: bool = True) -> Iterator[str]:
-    """Serve one worker that sends these parts as chunks."""
+def answering(
+    *parts: bytes, status: int = 200, whole: bool = True, not_yet: int = 0, again_s: str = "1"
+) -> Iterator[str]:
+    """Serve one worker that sends these parts as chunks, once it has refused some requests."""
     ended = threading.Event()
+    refusals = iter(range(not_yet))
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
+            if next(refusals, None) is not None:
+                self.refuse(b'{"status":503,"code":"temporarily_unavailable"}')
+                return
             self.send_response(status)
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
@@ -40,6 +47,17 @@ def answering(*parts: bytes, status: int = 200, whole: bool = True) -> Iterator[
             if whole:
                 self.wfile.write(b"0\r\n\r\n")
             self.close_connection = True
+
+        def do_GET(self) -> None:
+            assert self.path == "/health/ready"
+            self.refuse(b'{"reasons":[{"message":"partition 3 is restored"}]}')
+
+        def refuse(self, body: bytes) -> None:
+            self.send_response(503)
+            self.send_header("Retry-After", again_s)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -71,6 +89,28 @@ def test_lines_come_whole_however_they_are_cut() -> None:
     text = FIRST + LINE + LINE
     with answering(text[:5], text[5:40], text[40:]) as url:
         assert asked(url) == [LINE[:-1], LINE[:-1]]
+
+
+def test_a_worker_that_takes_partitions_over_is_waited_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with answering(FIRST, LINE, LINE, not_yet=2) as url:
+        assert asked(url) == [LINE[:-1], LINE[:-1]]
+    told = capsys.readouterr().err
+    assert told == f"{url} answers 503 (partition 3 is restored): waiting for it, up to 120 s.\n"
+
+
+@pytest.mark.parametrize(("patience_s", "again_s"), [(1.5, "1"), (120.0, "3600"), (120.0, "soon")])
+def test_who_never_can_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch, patience_s: float, again_s: str
+) -> None:
+    monkeypatch.setattr(every_worker, "ASKED_FOR_S", patience_s)
+    said = "answered 503: temporarily_unavailable" + (", and nothing" if patience_s < 2 else "$")
+    with (
+        answering(not_yet=1_000, again_s=again_s) as url,
+        pytest.raises(Unproved, match=said),
+    ):
+        asked(url)
 
 
 @pytest.mark.parametrize(
