@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
-import msgspec
 
+from app.cli.json_files import read_json
 from app.cli.output import echo
 from app.cli.preview import Range, previewed, print_preview
 from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
@@ -96,13 +95,7 @@ def apply(
 def _read(files: tuple[str, ...]) -> list[tuple[str, Json]]:
     found = []
     for file in files:
-        text = (
-            click.get_text_stream("stdin").read() if file == "-" else Path(file).read_text("utf-8")
-        )
-        try:
-            given = msgspec.json.decode(text)
-        except ValueError as error:
-            raise click.BadParameter(f"{file} is no JSON: {error}", param_hint="--file") from error
+        given = read_json(file, "--file")
         for one in given if isinstance(given, list) else [given]:
             if not isinstance(one, dict) or len(one) != 1 or not one.keys() <= _ROOTS.keys():
                 told = ", ".join(_ROOTS)

@@ -77,7 +77,7 @@ def _of_json_lines(file: IO[bytes], columns: Mapping[str, str]) -> Iterator[tupl
             continue
         try:
             found = _decode(line)
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidFile(f"line {number}: {error}") from error
         if not isinstance(found, dict):
             raise InvalidFile(f"line {number} is no JSON object")

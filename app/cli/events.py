@@ -98,7 +98,7 @@ def amend(
     try:
         # Fields stay as they were typed: a float would lose digits.
         given = msgspec.json.decode(event, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise click.BadParameter(f"is no JSON object: {error}", param_hint="EVENT") from error
     body = _correction(
         subscription, transaction_id, "amend", correction_id=correction_id, event=given

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
-from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
 from app.cli.every_worker import Access, EveryWorker, Unproved
+from app.cli.json_files import read_json
 from app.cli.output import echo, print_json
 from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
 from app.cli.rows import Output, Rows
@@ -100,11 +100,7 @@ def preview(
 
 
 def _changes(file: str) -> list[Json]:
-    text = click.get_text_stream("stdin").read() if file == "-" else Path(file).read_text("utf-8")
-    try:
-        given = msgspec.json.decode(text)
-    except ValueError as error:
-        raise click.BadParameter(f"is no JSON: {error}", param_hint="CHANGES") from error
+    given = read_json(file, "CHANGES")
     changes = given if isinstance(given, list) else [given]
     if not changes or not all(map(_is_change, changes)):
         raise click.BadParameter(

@@ -85,7 +85,13 @@ def test_parquet_by_columns() -> None:
 
 @pytest.mark.parametrize(
     ("line", "told"),
-    [(b"{]", "line 1"), (b"[]", "line 1 is no JSON object"), (b'{"transaction_id":"a"}', "--map")],
+    [
+        (b'{"transaction_id":"\xff"}', "line 1"),
+        pytest.param(b'{"a":' * 100_000, "line 1", id="deep"),
+        (b"{]", "line 1"),
+        (b"[]", "line 1 is no JSON object"),
+        (b'{"transaction_id":"a"}', "--map"),
+    ],
 )
 def test_what_is_no_event_is_named(line: bytes, told: str) -> None:
     def names() -> list[tuple[str, str]]:
