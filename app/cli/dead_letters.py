@@ -17,6 +17,7 @@ from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote_options
 from app.cli.rows import Output, Rows, cell_text, output_options
 from app.cli.words import COUNT, TEXT
+from app.wire.refusals import RefusalCode
 
 Place = tuple[int, int]
 """Partition and offset of a dead letter."""
@@ -42,15 +43,17 @@ class PlaceType(click.ParamType):
         return int(partition), int(offset)
 
 
+CODE: Final = click.Choice([str(code) for code in RefusalCode])
+"""Why events are refused: a misspelt code would look as if there were none."""
+
+
 @click.group("dead-letters")
 def dead_letters() -> None:
     """List refused events, and replay them once their reason is gone."""
 
 
 @dead_letters.command("list", short_help="Print dead letters, newest first.")
-@click.option(
-    "--code", type=TEXT, help="Only those refused for this reason, for example invalid_json."
-)
+@click.option("--code", type=CODE, help="Only those refused for this reason.")
 @click.option("--limit", type=COUNT, default=1_000, show_default=True, help="At most.")
 @output_options()
 @remote_options
@@ -136,7 +139,7 @@ def letter_fields(found: Json) -> Rows:
 @dead_letters.command()
 @click.argument("places", nargs=-1, type=PlaceType())
 @click.option(
-    "--code", type=TEXT, help="All refused for this reason, however many the topic keeps."
+    "--code", type=CODE, help="All refused for this reason, however many the topic keeps."
 )
 @click.option("--all", "every", is_flag=True, help="All that the topic keeps.")
 @click.option("--before", type=TEXT, help="Go on where a replay has stopped, as it said.")

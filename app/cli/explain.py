@@ -13,7 +13,7 @@ from rich.table import Table
 from app.cli.failures import no_verdict
 from app.cli.names import require_known
 from app.cli.output import Terminal, echo
-from app.cli.remote import Json, remote, remote_options, segment
+from app.cli.remote import Json, RequestRefused, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 from app.cli.usage import customer_of, pending_text
 from app.cli.words import COUNT, REVISION, TEXT, TIME
@@ -86,7 +86,15 @@ def explain(
         )
 
     is_whole = page is None and output.form not in ("table", "json")
-    answer = asked(page or 1, _MOST if is_whole else per_page)
+    try:
+        answer = asked(page or 1, _MOST if is_whole else per_page)
+    except RequestRefused as refused:
+        if refused.message.endswith("usage_period_not_found"):
+            refused.message = (
+                f"No period of {subscription} holds {at or 'this moment'}: --at names another one. "
+                "`meter usage --past` lists those that have ended."
+            )
+        raise
     found = answer["explanation"]
     if not found["events"] and not any(cell["live"]["events_count"] for cell in found["cells"]):
         require_known(worker, subscription, metric)

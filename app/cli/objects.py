@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from app.cli.dead_letters import PlaceType, letter, letter_fields, letters, place_of
+from app.cli.dead_letters import CODE, PlaceType, letter, letter_fields, letters, place_of
 from app.cli.listed_events import EVENTS, listed_events
 from app.cli.output import echo
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote, remote_options, segment
@@ -197,7 +197,8 @@ def list_objects(
     if unknown:
         raise click.UsageError(f"`meter list {kind}` takes no --{unknown[0]}.")
     if kind == "dead-letters":
-        listed = letters(operated(url, key), given.get("code"))
+        code = CODE.convert(given["code"], None, None) if "code" in given else None
+        listed = letters(operated(url, key), code)
         found: Iterator[Json] = ({"place": place_of(one), **one} for one in listed)
     else:
         query = {_FIELDS.get(name, name): text for name, text in given.items()}
@@ -294,6 +295,8 @@ def _asked(worker: Remote, kind: Kind, identity: str) -> Json:
             refused.message = (
                 f"There is no {kind.one} {identity}.{did_you_mean(worker, kind, identity)}"
             )
+            if kind.one == "subscription" and (other := subscription_of(worker, identity)):
+                refused.message = f"Subscription {identity} is {other['status']}, not active."
         raise
     return found
 

@@ -28,6 +28,8 @@ from app.settings import Settings
 from app.wire.decode import Headers
 from app.wire.refusals import RefusalCode
 
+_COLUMNS = ("lago_id", "partition", "from", "to", "index", "code", "message", "set_aside_at")
+
 Place = tuple[int, int, int]
 """Partition, first and last offset."""
 
@@ -70,10 +72,9 @@ def list_set_aside(output: Output) -> None:
     """Print what is set aside and not lifted, in the order of the log."""
     listed = _definitions(settings_of_the_log()).set_asides.listed()
     told = [shown(one) for one in listed]
-    columns = tuple(told[0]) if told else ("id",)
     output.show(
         lambda: told,
-        lambda: Rows(columns, ([cell_text(one[name]) for name in columns] for one in told)),
+        lambda: Rows(_COLUMNS, ([cell_text(one[name]) for name in _COLUMNS] for one in told)),
         lambda: Terminal().print(_table(listed)) if listed else echo("Nothing is set aside."),
     )
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.names import require_known
+from app.cli.names import Unknown, require_known
 from app.cli.objects import subscription_of
 from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Remote, remote, remote_options, segment
@@ -41,18 +41,19 @@ def usage(
 ) -> None:
     """Print the usage of SUBSCRIPTION (an external_id): the running period, or the ended ones.
 
-    Exit status: 4 when nobody defined it and no event of it came.
+    Exit status: 4 when nobody defined it and no event of it came, or it is of another customer.
     """
     worker = remote(url, key)
     defined = subscription_of(worker, subscription)
-    customer = customer or _customer(defined, subscription)
+    named, customer = customer, customer or _customer(defined, subscription)
     if past:
         periods = list(past_periods(worker, customer, subscription))
     else:
-        _require_running(defined)
+        _require_running(defined, customer)
         periods = [_current(worker, customer, subscription)]
     if not any(c["events_count"] for period in periods for c in period["charges_usage"]):
-        require_known(worker, subscription)
+        # Who has no customer is its own, and need not be defined as one.
+        require_known(worker, subscription, customer=named if named != subscription else None)
     title = f"{subscription} (customer {customer})"
     # Ended periods say it themselves.
     if defined is None and not past:
@@ -83,8 +84,15 @@ def _customer(defined: Json | None, subscription: str) -> str:
     return subscription if defined is None else str(defined["external_customer_id"])
 
 
-def _require_running(defined: Json | None) -> None:
-    if defined is None or defined["status"] == "active":
+def _require_running(defined: Json | None, customer: str) -> None:
+    if defined is None:
+        return
+    if defined["external_customer_id"] != customer:
+        raise Unknown(
+            f"{defined['external_id']} is a subscription of {defined['external_customer_id']}, "
+            f"not of {customer}."
+        )
+    if defined["status"] == "active":
         return
     ended = " --past prints those that have ended." if defined["status"] == "terminated" else ""
     raise click.ClickException(

@@ -60,6 +60,9 @@ async def test_what_there_is_is_listed_and_shown(
     assert "create_plan" in kinds
     assert await rows(meter, "dead-letters") == []
     assert (await meter("list", "subscriptions", "--status", "gone")).exit_code == 2
+    for words in (("list", "dead-letters"), ("dead-letters", "list"), ("dead-letters", "replay")):
+        misspelt = await meter(*words, "--code", "invalid-json")
+        assert (misspelt.exit_code, "'invalid_json'" in misspelt.stderr) == (2, True)
     wrong = await meter("list", "plans", "--code", "x")
     assert (wrong.exit_code, "takes no --code" in wrong.stderr) == (2, True)
     assert "Did you mean" in (await meter("list", "plans", "--custmer", "x")).stderr

@@ -14,3 +14,6 @@ async def test_what_nothing_is_set_aside_as_has_no_name(worker: Worker, meter: M
     lifted = await meter("set-aside", "lift", "nope", **brokers_of(worker))
     assert (lifted.exit_code, lifted.stdout) == (4, ""), lifted.output
     assert "Nothing is set aside as nope" in lifted.stderr
+    listed = await meter("set-aside", "list", **brokers_of(worker))
+    header = "lago_id partition from to index code message set_aside_at"
+    assert listed.stdout.split() == header.split(), "no row, and all columns"
