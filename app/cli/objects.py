@@ -166,7 +166,7 @@ _FIELDS: Final = {
 }
 """Option to parameter, where they are called otherwise."""
 STATUSES: Final = ("active", "pending", "terminated", "canceled")
-"""Of a subscription, the one that is mostly meant first."""
+"""What a subscription may be; the one that is mostly meant is first."""
 _ONES: Final = {kind.one: kind for kind in KINDS.values() if kind.one}
 _DELETED: Final = [kind.one for kind in KINDS.values() if kind.is_deleted]
 

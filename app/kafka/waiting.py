@@ -12,13 +12,13 @@ from typing import Final
 from app.log import facts
 
 TOLD_AFTER_S: Final = 1.0
-"""Who begins to wait within this time of another stands in one line with it."""
+"""Partitions that begin to wait within so many seconds are told by one line."""
 NAMED: Final = 8
 """Partitions that a line names."""
 
 
 class Waiting:
-    """Those that wait for one thing."""
+    """Partitions that wait for one thing."""
 
     def __init__(self, log: logging.Logger, what: str):
         """Take what they wait for, as a line says it: `for brokers`."""
