@@ -208,13 +208,11 @@ class OwnedPartition:
         await self.life.wake()
 
     async def give_up(self) -> None:
-        """Write nothing of it from here on, wherever it is in use yet."""
+        """Write nothing of it any more: a producer that started later would fence the next owner."""
         try:
             await self.abandon()
-            # Nor begun: a producer that starts later would fence the next owner's.
             await self.leave()
         finally:
-            # A rebalance may end that.
             await self.producer.stop()
         self.shared.brokers.note_taken(self.number)
 
