@@ -208,7 +208,7 @@ class OwnedPartition:
         await self.life.wake()
 
     async def give_up(self) -> None:
-        """Write nothing of it any more: a producer that started later would fence the next owner."""
+        """Write nothing of it any more; a producer that starts later would fence the next owner."""
         try:
             await self.abandon()
             await self.leave()
