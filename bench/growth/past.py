@@ -144,6 +144,21 @@ def touch_of_deleted_alerts(times: int) -> Spent:
     return world.spent([partial(world.fold, [each]) for each in events])
 
 
+def alert_of_one_cut(times: int) -> Spent:
+    """Make an alert and delete it, after so many others that no grid cut was between."""
+    world = World(TIMES)
+    world.fold([world.event(number) for number in range(TIMES)])
+
+    def again(number: int) -> None:
+        _alert(world, number, after_ms=1)
+        _alert(world, number, is_gone=True, after_ms=1)
+
+    for number in range(TIMES):
+        for _ in range(times):
+            again(number)
+    return world.spent([partial(again, number) for number in range(TIMES)])
+
+
 def _of_deleted_alerts(times: int) -> tuple[World, int]:
     """Make a world of subscriptions that had so many alerts, and the time since."""
     world = World(TIMES)
@@ -170,8 +185,10 @@ def event_while_alerts_stand(cuts: int) -> Spent:
     return _folded_again(world, at_ms)
 
 
-def _alert(world: World, number: int, *, is_gone: bool = False) -> None:
-    """Make an alert of a subscription, or delete it, two minutes after the last definition."""
+def _alert(
+    world: World, number: int, *, is_gone: bool = False, after_ms: int = 2 * MINUTE_MS
+) -> None:
+    """Make an alert of a subscription, or delete it, so long after the last definition."""
     _, external_id = name_of(number)
     if is_gone:
         command = commands.delete_alert(ORG, external_id, "calls")
@@ -181,7 +198,7 @@ def _alert(world: World, number: int, *, is_gone: bool = False) -> None:
         command = commands.create_alert(
             ORG, external_id, {**alert, "thresholds": [{"value": "1000000"}]}
         )
-    world.now_ms = world.definitions.append_time_ms + 2 * MINUTE_MS
+    world.now_ms = world.definitions.append_time_ms + after_ms
     world.define(command)
     world.renew()
 

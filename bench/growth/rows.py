@@ -401,6 +401,7 @@ ROWS = tuple(
             Row("… while an alert stands", "grid cuts", OFTEN, past.event_while_alerts_stand),
             Row("… once alerts are deleted", "times", OFTEN, past.event_of_deleted_alerts),
             Row("… at rest since alerts are deleted", "times", OFTEN, past.touch_of_deleted_alerts),
+            Row("alert of one grid cut", "made and deleted in it", OFTEN, past.alert_of_one_cut),
             Row(
                 "… beside corrections",
                 "events that never come",

@@ -23,6 +23,13 @@ def grid_cut(at_ms: int, grids: Grids) -> int:
     return ceil_to(at_ms, grid_ms)
 
 
+def same_cut_until(at_ms: int, grids: Grids) -> int:
+    """Return the last time that has the same grid cut as a time."""
+    cut_ms = grid_cut(at_ms, grids)
+    begins = (from_ms - 1 for from_ms, _ in grids if at_ms < from_ms <= cut_ms)
+    return min(begins, default=cut_ms)
+
+
 def grid_cut_after(at_ms: int, grids: Grids) -> int:
     """Return the first grid cut after an instant, of whatever grid."""
     found = NEVER_MS

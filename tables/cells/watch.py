@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from app.definitions.timeline import NEVER_MS
 from tables.cells.days import Days
-from tables.cells.grids import Grids, decided_until, grid_cut
+from tables.cells.grids import Grids, decided_until, grid_cut, same_cut_until
 from tables.changelogged.checkpoint import Checkpoint
 
 Stretches = tuple[tuple[int, int], ...]
@@ -78,9 +78,7 @@ class Watch(NamedTuple):
         if append_time_ms > until_ms:
             begin_ms = (since_ms for since_ms, _ in self.stretches if append_time_ms <= since_ms)
             return next(begin_ms, NEVER_MS)
-        cut_ms = min(grid_cut(append_time_ms, self.grids), until_ms)
-        begins = (from_ms - 1 for from_ms, _ in self.grids if append_time_ms < from_ms <= cut_ms)
-        return min(begins, default=cut_ms)
+        return min(same_cut_until(append_time_ms, self.grids), until_ms)
 
     def reached(self, appended_ms: int) -> tuple[object, ...] | None:
         """Return all that decides the cuts of events appended until then; None: they have none."""

@@ -14,7 +14,7 @@ from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Layer, Span
 from tables.cells.daily_span import DailySpan
 from tables.cells.days import Days
-from tables.cells.grids import decided_until
+from tables.cells.grids import decided_until, same_cut_until
 from tables.cells.keys import SpanKey
 from tables.cells.watch import ALWAYS, Watch, stretches_of
 from tables.changelogged.members import SetKey
@@ -147,7 +147,11 @@ class RouteTable:
         grids = definitions.close_grids_ms(until_ms)
         # Whatever who is deleted asked for until then is told.
         told_ms = decided_until(self._checkpoint.grid_done_ms, grids)
-        asked = definitions.alerts.asking(name, fold.metric.id, until_ms, told_ms)
+        # Those who ask until the same cut watch as the first of them does.
+        alike_until = partial(same_cut_until, grids=grids)
+        asked = definitions.alerts.asking(
+            name, fold.metric.id, until_ms, told_ms, alike_until=alike_until
+        )
         asking = ALWAYS if carries else asked
         stretches = stretches_of(asking, grids)
         if not stretches or not (span.timeline.published or fold.over_life):

@@ -6870,23 +6870,38 @@ BUGS = (
     ),
     Bug(
         "a-new-grid-changes-no-cut",
-        "tables/cells/watch.py",
-        "return min(begins, default=cut_ms)",
-        "return cut_ms",
+        "tables/cells/grids.py",
+        "if at_ms < from_ms <= cut_ms)",
+        "if cut_ms < from_ms <= cut_ms)",
         "tests/laws/test_watched.py::test_a_grid_that_begins_ends_what_has_the_same_cut",
     ),
     Bug(
         "deleted-alerts-are-looked-at",
         "app/definitions/indexes/alerts.py",
-        "*deleted[2 * gone + 1 :: 2]])",
-        "*deleted[1::2]])",
+        "if first == len(times_ms):",
+        "if (first := 0) == len(times_ms):",
         "tests/app/definitions/indexes/test_alerts.py::test_deleted_ones_are_not_looked_at_again",
+    ),
+    Bug(
+        "alerts-deleted-since-a-moment-are-looked-at",
+        "app/definitions/indexes/alerts.py",
+        "ended[ended[:, _SINCE_MS] <= at_ms, _PLACE]",
+        "ended[:, _PLACE]",
+        "tests/app/definitions/indexes/test_alerts.py"
+        "::test_those_deleted_since_the_last_cut_are_not_looked_at",
+    ),
+    Bug(
+        "an-alert-turned-to-another-metric-asks-of-the-first-no-more",
+        "app/definitions/indexes/alerts.py",
+        "if before is not None and before.metric_id != alert.metric_id:",
+        "if before is None:",
+        "tests/app/definitions/indexes/test_alerts.py::test_they_are_what_all_that_ever_were_tell",
     ),
     Bug(
         "alerts-deleted-long-ago-are-looked-at",
         "tables/partition/route_table.py",
-        "asking(name, fold.metric.id, until_ms, told_ms)",
-        "asking(name, fold.metric.id, until_ms)",
+        "name, fold.metric.id, until_ms, told_ms, alike_until=alike_until",
+        "name, fold.metric.id, until_ms, alike_until=alike_until",
         "tests/laws/test_watched.py::test_a_route_made_anew_knows_of_no_alert_of_which_all_is_told",
     ),
     Bug(
@@ -6899,8 +6914,8 @@ BUGS = (
     Bug(
         "who-deleted-an-alert-is-taken-for-without",
         "app/definitions/indexes/alerts.py",
-        "return NEVER_MS if name in self.left else deleted[-2]",
-        "return deleted[-2]",
+        "return NEVER_MS if name in self.left else ended[-_COLUMNS + _GONE_MS]",
+        "return ended[-_COLUMNS + _GONE_MS]",
         "tests/semantics/test_alerts.py"
         "::test_who_has_another_alert_is_told_of_corrections_as_before",
     ),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.definitions.indexes.forms import AlertForm
 from app.definitions.indexes.index import CodeKey, Index
@@ -16,6 +20,11 @@ from app.definitions.indexes.rows import Keep
 from app.definitions.model import Alert
 from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
+
+_PLACE, _SINCE_MS, _SUBJECT, _GONE_MS = range(4)
+"""Columns of what has ended: which alert asked, since when, of what, and until when."""
+_COLUMNS: Final = 4
+_NONE: Final = np.empty((0, _COLUMNS), np.int64)
 
 
 @dataclass(init=False)
@@ -28,14 +37,17 @@ class AlertIndex(Index):
     versions: MutableMapping[str, Versions[Alert]]
     by_name: Names[Alert]
     """All that ever were, by organization and external subscription id."""
-    deleted: MutableMapping[CodeKey, array[int]]
-    """By the same: when each was deleted and its place, the first one first."""
+    ended: MutableMapping[CodeKey, array[int]]
+    """By the same: rows of all that was deleted, or turned to another metric, the first one first.
+
+    They tell who asked at a time, and of what, without a look at alerts that are deleted.
+    """
     left: MutableMapping[CodeKey, array[int]]
-    """By the same, where any was deleted: places of those in force, in order."""
+    """By the same, where any has such a row: places of those in force, in order."""
     organizations: MutableMapping[str, None]
     """Organizations that have or had any."""
-    metrics: MutableMapping[str, None]
-    """Ids of metrics that any is or was on."""
+    metrics: MutableMapping[str, int]
+    """Ids of metrics that any is or was on, numbered."""
     first_ms: int
     """Append time of the first alert of any organization."""
 
@@ -44,7 +56,7 @@ class AlertIndex(Index):
         packed = PackedVersions(form, attrgetter("id"), keep)
         name_of = attrgetter("organization_id", "external_subscription_id")
         self.versions, self.by_name = packed, Names(packed, name_of, form.external_name)
-        self.deleted, self.left = {}, {}
+        self.ended, self.left = {}, {}
         self.organizations, self.metrics, self.first_ms = {}, {}, NEVER_MS
 
     def has_any(self, name: CodeKey) -> bool:
@@ -53,18 +65,18 @@ class AlertIndex(Index):
 
     def of(self, name: CodeKey, at_ms: int | None = None) -> Iterator[Alert]:
         """Yield the alerts of an external subscription in force at a moment, the oldest first."""
-        # What was deleted by then nobody wants to know.
-        for versions in self._since(name, NEVER_MS if at_ms is None else at_ms):
+        places = self._places(name, NEVER_MS if at_ms is None else at_ms)
+        for versions in self.by_name.at(name, self.versions, places):
             alert = versions.at(at_ms)
             if alert is not None:
                 yield alert
 
     def asked_until_ms(self, name: CodeKey) -> int:
         """Return when the last one was deleted; NEVER_MS: there is one; -1: none ever was."""
-        deleted = self.deleted.get(name)
-        if deleted is None:
+        ended = self.ended.get(name)
+        if ended is None:
             return NEVER_MS if self.has_any(name) else -1
-        return NEVER_MS if name in self.left else deleted[-2]
+        return NEVER_MS if name in self.left else ended[-_COLUMNS + _GONE_MS]
 
     def asking(
         self,
@@ -74,27 +86,43 @@ class AlertIndex(Index):
         after_ms: int = -1,
         *,
         of_life: bool = False,
+        alike_until: Callable[[int], int] = int,
     ) -> Iterator[tuple[int, int]]:
-        """Yield since and until when alerts of a subscription are on a metric, one by one.
+        """Yield since and until when alerts of a subscription are on a metric.
 
-        NEVER_MS: it is on it yet, under definitions appended until `until_ms` (None: all).
-        `after_ms`: without those that were deleted by then. `of_life`: those on a whole life only.
+        NEVER_MS: one is on it yet, under definitions appended until `until_ms` (None: all).
+        `after_ms`: without those that asked no more by then. `of_life`: those on a whole life only.
+        `alike_until`: until when all who ask no more from a time on count as one: the first of
+        them stands for all.
         """
-        last_ms = after_ms if until_ms is None else min(after_ms, until_ms)
-        for versions in self._since(name, last_ms):
-            since_ms = NEVER_MS
-            for at_ms in versions.changes:
-                if until_ms is not None and at_ms > until_ms:
-                    break
-                alert = versions.at(at_ms)
-                if alert is not None and alert.metric_id == metric_id:
-                    if alert.is_of_life or not of_life:
-                        since_ms = min(since_ms, at_ms)
-                elif since_ms < NEVER_MS:
-                    yield since_ms, at_ms
-                    since_ms = NEVER_MS
-            if since_ms < NEVER_MS:
+        for versions in self.by_name.at(name, self.versions, self._places(name, NEVER_MS)):
+            alert = versions.at()
+            if alert is None or alert.metric_id != metric_id or of_life > alert.is_of_life:
+                continue
+            since_ms = _on_it_since(versions, alert)
+            if until_ms is None or since_ms <= until_ms:
                 yield since_ms, NEVER_MS
+        ended = self._ended_after(name, after_ms if until_ms is None else min(after_ms, until_ms))
+        if len(ended) == 0:
+            return
+        number = self.metrics.get(metric_id, -1)
+        wanted = [_subject(number, of_life=True), _subject(number, of_life=of_life)]
+        ended = ended[np.isin(ended[:, _SUBJECT], wanted)]
+        # Nobody saw who was gone in its own millisecond.
+        ended = ended[ended[:, _SINCE_MS] < ended[:, _GONE_MS]]
+        if until_ms is not None:
+            ended = ended[ended[:, _SINCE_MS] <= until_ms]
+        gone_ms = ended[:, _GONE_MS]
+        first = 0
+        while first < len(ended):
+            at_ms = int(gone_ms[first])
+            is_there = until_ms is not None and at_ms > until_ms
+            last_ms = NEVER_MS if is_there else alike_until(at_ms)
+            if until_ms is not None and not is_there:
+                last_ms = min(last_ms, until_ms)
+            end = int(np.searchsorted(gone_ms, last_ms, "right"))
+            yield int(ended[first:end, _SINCE_MS].min()), NEVER_MS if is_there else at_ms
+            first = end
 
     def commit(self, alert: Alert, now_ms: int, offset: int) -> None:
         """Take a new version over."""
@@ -108,34 +136,78 @@ class AlertIndex(Index):
             else:
                 known[identity] = Versions(now_ms, offset, alert)
             place = self.by_name.add(alert, number) - 1
-            if name in self.deleted:
+            if name in self.ended:
                 self.left.setdefault(name, array("I")).append(place)
             self.first_ms = min(self.first_ms, now_ms)
         else:
+            before = versions.at()
+            if before is not None and before.metric_id != alert.metric_id:
+                self._end(name, versions, before, now_ms)
             versions.push(now_ms, offset, alert)
             # What is kept packed is packed anew.
             self.versions[identity] = versions
         self.organizations[alert.organization_id] = None
-        self.metrics[alert.metric_id] = None
+        self._number_of(alert.metric_id)
 
     def commit_deletion(self, alert: Alert, now_ms: int, offset: int) -> None:
         """End an alert."""
         identity, name = alert.id, (alert.organization_id, alert.external_subscription_id)
-        versions, place = self.versions[identity], self.by_name.place_of(name, identity)
+        versions = self.versions[identity]
+        place = self._end(name, versions, alert, now_ms)
         versions.push(now_ms, offset, None)
         self.versions[identity] = versions
-        if name not in self.deleted:
-            self.left[name] = array("I", range(self.by_name.count(name)))
         self.left[name].remove(place)
         if not self.left[name]:
             del self.left[name]
-        self.deleted.setdefault(name, array("q")).extend((now_ms, place))
 
-    def _since(self, name: CodeKey, at_ms: int) -> Iterator[Versions[Alert]]:
-        """Yield those that are in force, and those that were deleted after a time, in order."""
-        deleted, places = self.deleted.get(name), None
-        if deleted is not None:
-            times_ms = range(0, len(deleted), 2)
-            gone = bisect_right(times_ms, at_ms, key=deleted.__getitem__)
-            places = sorted([*self.left.get(name, ()), *deleted[2 * gone + 1 :: 2]])
-        return self.by_name.at(name, self.versions, places)
+    def _end(self, name: CodeKey, versions: Versions[Alert], alert: Alert, now_ms: int) -> int:
+        """Note that an alert asks no more of its metric; return its place."""
+        place = self.by_name.place_of(name, alert.id)
+        if name not in self.ended:
+            self.left[name] = array("I", range(self.by_name.count(name)))
+        subject = _subject(self._number_of(alert.metric_id), of_life=alert.is_of_life)
+        row = place, _on_it_since(versions, alert), subject, now_ms
+        self.ended.setdefault(name, array("q")).extend(row)
+        return place
+
+    def _number_of(self, metric_id: str) -> int:
+        if metric_id not in self.metrics:
+            self.metrics[metric_id] = len(self.metrics)
+        return self.metrics[metric_id]
+
+    def _places(self, name: CodeKey, at_ms: int) -> Sequence[int] | None:
+        """Return the places of all that are in force, or were at a time; None: all places."""
+        if name not in self.ended:
+            return None
+        left, ended = self.left.get(name, array("I")), self._ended_after(name, at_ms)
+        if len(ended) == 0:
+            return left
+        there = ended[ended[:, _SINCE_MS] <= at_ms, _PLACE]
+        return sorted({*left, *there.tolist()})
+
+    def _ended_after(self, name: CodeKey, at_ms: int) -> NDArray[np.int64]:
+        """Return rows of what ended after a time."""
+        ended = self.ended.get(name)
+        if ended is None:
+            return _NONE
+        times_ms = range(_GONE_MS, len(ended), _COLUMNS)
+        first = bisect_right(times_ms, at_ms, key=ended.__getitem__)
+        if first == len(times_ms):
+            return _NONE
+        return np.array(ended[_COLUMNS * first :], np.int64).reshape(-1, _COLUMNS)
+
+
+def _on_it_since(versions: Versions[Alert], alert: Alert) -> int:
+    """Return since when an alert, as it is now, is on its metric."""
+    since_ms = versions.changes[-1]
+    for at_ms in reversed(versions.changes):
+        before = versions.at(at_ms)
+        if before is None or before.metric_id != alert.metric_id:
+            break
+        since_ms = at_ms
+    return since_ms
+
+
+def _subject(metric_number: int, *, of_life: bool) -> int:
+    """Return the number of what an alert asks of."""
+    return 2 * metric_number + of_life

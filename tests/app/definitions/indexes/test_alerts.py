@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import copy
 from decimal import Decimal
+from functools import partial
+from itertools import product
 from uuid import uuid4
 
 import pytest
@@ -15,13 +18,16 @@ from app.definitions.alerts import TYPES
 from app.definitions.indexes.alerts import AlertIndex
 from app.definitions.indexes.forms import AlertForm
 from app.definitions.indexes.index import CodeKey
-from app.definitions.indexes.packed import with_numbers
+from app.definitions.indexes.packed import PackedVersions, with_numbers
 from app.definitions.model import Alert, AlertThreshold
 from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
+from tables.cells.grids import decided_until, grid_cut, same_cut_until
+from tables.cells.watch import stretches_of
 
 MANY = 200
 NAME = ("org", "sub-0")
+METRICS = "metric", "other"
 
 
 def alert(identity: str, sub: str = NAME[1]) -> Alert:
@@ -37,16 +43,21 @@ def alert(identity: str, sub: str = NAME[1]) -> Alert:
     )
 
 
-def test_deleted_ones_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    index, looked = AlertIndex(), list[int]()
-    packed = with_numbers(index.versions)
-    numbered = packed.numbered
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the alerts that are looked at."""
+    numbers, numbered = list[int](), PackedVersions.numbered
 
-    def looking(number: int) -> Versions[Alert]:
-        looked.append(number)
-        return numbered(number)
+    def looking(packed: PackedVersions[str, Alert], number: int) -> Versions[Alert]:
+        numbers.append(number)
+        return numbered(packed, number)
 
-    monkeypatch.setattr(packed, "numbered", looking)
+    monkeypatch.setattr(PackedVersions, "numbered", looking)
+    return numbers
+
+
+def test_deleted_ones_are_not_looked_at_again(looked: list[int]) -> None:
+    index = AlertIndex()
     index.commit(alert("stays"), 1, 1)
     for number in range(MANY):
         index.commit(alert(f"a{number}"), 2, 2 * number)
@@ -60,6 +71,21 @@ def test_deleted_ones_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -
     assert list(index.asking(NAME, "metric", None, 3)) == [(1, NEVER_MS), (4, 5)]
     assert len(looked) < MANY / 4
     assert [each.id for each in index.of(NAME, 4)] == ["stays", "last"]
+
+
+def test_those_deleted_since_the_last_cut_are_not_looked_at(looked: list[int]) -> None:
+    """All who ask until the next cut watch as the first of them does."""
+    index = AlertIndex()
+    index.commit(alert("stays"), 1, 1)
+    for number in range(MANY):
+        index.commit(alert(f"a{number}"), 2 + number, 2 * number)
+        index.commit_deletion(alert(f"a{number}"), 3 + number, 2 * number + 1)
+    looked.clear()
+    grids = ((0, MANY + 3),)
+    asked = index.asking(NAME, "metric", None, 1, alike_until=partial(same_cut_until, grids=grids))
+    assert list(asked) == [(1, NEVER_MS), (2, 3)]
+    assert [each.id for each in index.of(NAME, 1)] == ["stays"]
+    assert set(looked) == {0}
 
 
 def test_each_rests_packed_and_comes_back_as_it_was() -> None:
@@ -87,7 +113,48 @@ def as_all_tell(index: AlertIndex, name: CodeKey, at_ms: int | None) -> list[Ale
     return [each for each in every if each is not None]
 
 
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 3), st.integers(0, 2)), max_size=24))
+def asked_of_all(
+    index: AlertIndex, name: CodeKey, metric_id: str, until_ms: int | None, *, of_life: bool
+) -> Iterator[tuple[int, int]]:
+    """Since and until when any that ever was is on a metric, by its versions."""
+    for identity in index.by_name.ids(name):
+        versions, since_ms = index.versions[identity], NEVER_MS
+        for at_ms in versions.changes:
+            if until_ms is not None and at_ms > until_ms:
+                break
+            one = versions.at(at_ms)
+            if one is not None and one.metric_id == metric_id and one.is_of_life >= of_life:
+                since_ms = min(since_ms, at_ms)
+            elif since_ms < NEVER_MS:
+                yield since_ms, at_ms
+                since_ms = NEVER_MS
+        if since_ms < NEVER_MS:
+            yield since_ms, NEVER_MS
+
+
+def same_is_watched(index: AlertIndex, now_ms: int) -> None:
+    """The same is watched after each cut, as of each moment, as by all alerts that ever were."""
+    grids = (0, 4), (now_ms // 2, 3)
+    alike_until = partial(same_cut_until, grids=grids)
+    untils_ms = None, *range(-1, now_ms + 2, 5)
+    subs = NAME, (NAME[0], "sub-1")
+    for name, metric_id, until_ms, of_life in product(subs, METRICS, untils_ms, (False, True)):
+        every = list(asked_of_all(index, name, metric_id, until_ms, of_life=of_life))
+        for cut_ms in range(-1, now_ms + 2, 4):
+            told_ms = decided_until(cut_ms, grids)
+            about = name, metric_id, until_ms, told_ms
+            asked = index.asking(*about, of_life=of_life, alike_until=alike_until)
+            ours, theirs = (stretches_of(each, grids) for each in (asked, every))
+            undecided = (t for t in range(cut_ms, now_ms + 9) if grid_cut(t, grids) > cut_ms)
+            for at_ms in undecided:
+                found = [[a < at_ms <= b for a, b in each] for each in (ours, theirs)]
+                assert any(found[0]) == any(found[1])
+            told = index.asking(*about, of_life=of_life)
+            there = [gone_ms == NEVER_MS for _, gone_ms in every]
+            assert any(gone_ms == NEVER_MS for _, gone_ms in told) == any(there)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 4), st.integers(0, 2)), max_size=24))
 def test_they_are_what_all_that_ever_were_tell(
     changes: list[tuple[int, int, int]],
 ) -> None:
@@ -96,18 +163,23 @@ def test_they_are_what_all_that_ever_were_tell(
         now_ms += after_ms
         name = (NAME[0], f"sub-{of}")
         there = as_all_tell(index, name, None)
-        if deletes and there:
+        if deletes == 4 and there:
+            one = there[number // 2 % len(there)]
+            index.commit(replace(one, metric_id=METRICS[number % 2]), now_ms, number)
+        elif deletes and there:
             index = copied(index) if deletes == 1 else index
             index.commit_deletion(there[(deletes * number) % len(there)], now_ms, number)
             last_ms[name] = now_ms
         else:
-            index.commit(alert(f"a{number}", f"sub-{of}"), now_ms, number)
+            made = replace(alert(f"a{number}", f"sub-{of}"), alert_type=TYPES[number % 2])
+            index.commit(made, now_ms, number)
             last_ms.setdefault(name, -1)
         for asked in (NAME, (NAME[0], "sub-1")):
             for at_ms in (None, *range(-1, now_ms + 2)):
                 assert list(index.of(asked, at_ms)) == as_all_tell(index, asked, at_ms)
             there = as_all_tell(index, asked, None)
             assert index.asked_until_ms(asked) == (NEVER_MS if there else last_ms.get(asked, -1))
+    same_is_watched(index, now_ms)
 
 
 def copied(index: AlertIndex) -> AlertIndex:
