@@ -105,10 +105,7 @@ def fold_run(
     not use.
     """
     reached, aims = False, list[Aim]()
-    spans: Sequence[Span] = route.spans
-    if len(spans) > FEW_SPANS:
-        spans = route.reached(min(arrival.timestamp_ms for arrival in run))
-    for span in spans:
+    for span in _reached_by(route, run):
         left = run
         if corrected_ms <= 0:
             aim: Aim | None = None
@@ -133,6 +130,13 @@ def fold_run(
     if len(aims) > 1 or (aims and aims[0].cut_ms):
         route.aim_late(aims)
     return reached
+
+
+def _reached_by(route: Route, run: Sequence[Arrival]) -> Sequence[Span]:
+    """Return the spans of a route without most of those that no event of a run reaches."""
+    if len(route.spans) <= FEW_SPANS:
+        return route.spans
+    return route.reached(min(arrival.timestamp_ms for arrival in run))
 
 
 def _fold_into(
@@ -560,7 +564,7 @@ _add = EXACT.add
 def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> list[MemberKey]:
     """Return members that `fold_run` will change, so that unknown ones can be learnt beforehand."""
     wanted: list[MemberKey] = []
-    for span in route.spans:
+    for span in _reached_by(route, run):
         fold = span.fold
         if not fold.unique:
             continue

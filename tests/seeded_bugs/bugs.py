@@ -3293,6 +3293,13 @@ BUGS = (
         "[\\u2026 of what is published]",
     ),
     Bug(
+        "members-are-looked-for-in-what-is-over",
+        "tables/fold.py",
+        "wanted: list[MemberKey] = []\n    for span in _reached_by(route, run):",
+        "wanted: list[MemberKey] = []\n    for span in route.spans:",
+        "tests/tables/test_fold.py::test_members_are_looked_for_in_no_subscription_that_ended",
+    ),
+    Bug(
         "cut-that-ended-early-takes-all-for-told",
         "tables/cells/noted.py",
         "        self._told_to = None\n        return found",
