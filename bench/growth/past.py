@@ -8,7 +8,7 @@ from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.timeline import NEVER_MS
 from bench.growth.spent import Spent
-from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, aged, name_of
+from bench.growth.world import DAY_MS, NOW_MS, ORG, RECURRING, TIMES, World, aged, name_of
 from bench.world import subscription_of
 from tables.closing.changed import changed_at
 from tables.closing.close import next_cut, settle
@@ -17,15 +17,15 @@ from tables.reading.usage import current_usage
 MINUTE_MS = 60_000
 
 
-def event_begun_anew(times: int) -> Spent:
+def event_begun_anew(code: str, times: int) -> Spent:
     """Fold an event of a subscription that ended and began anew so often."""
-    world, at_ms = _begun_anew(times)
-    return _folded_again(world, at_ms)
+    world, at_ms = _begun_anew(times, code)
+    return _folded_again(world, at_ms, code)
 
 
-def _begun_anew(times: int) -> tuple[World, int]:
+def _begun_anew(times: int, code: str = "calls") -> tuple[World, int]:
     """Return subscriptions that ended and began anew so often, and a time after all of it."""
-    world = World(TIMES)
+    world = World(TIMES, recurs=code if code in RECURRING else None)
     for number in range(TIMES):
         for _ in range(times):
             world.begin_anew(number)
@@ -33,9 +33,9 @@ def _begun_anew(times: int) -> tuple[World, int]:
     return world, world.now_ms
 
 
-def _long_begun_anew(times: int) -> World:
+def _long_begun_anew(times: int, code: str = "calls") -> World:
     """Return subscriptions that ended and began anew each day, so often, and whose cells rest."""
-    world = World()
+    world = World(recurs=code if code in RECURRING else None)
     world.now_ms = world.definitions.append_time_ms = NOW_MS - (times + 1) * DAY_MS
     for number in range(TIMES):
         world.apply(commands.create_subscription(ORG, subscription_of(number)))
@@ -46,7 +46,7 @@ def _long_begun_anew(times: int) -> World:
             world.apply(commands.terminate_subscription(ORG, str(told["external_id"])))
             world.apply(commands.create_subscription(ORG, told))
     world.now_ms = world.definitions.append_time_ms = NOW_MS + 60 * DAY_MS
-    world.fold([world.event(number, appended_ms=NOW_MS) for number in range(TIMES)])
+    world.fold([world.event(number, code, appended_ms=NOW_MS) for number in range(TIMES)])
     world.close_until(NOW_MS, TIMES)
     world.flush()
     for number in range(TIMES):
@@ -71,20 +71,23 @@ def next_cut_begun_anew(times: int) -> Spent:
     return world.spent([partial(next_cut, world.state, name_of(n)) for n in range(TIMES)])
 
 
-def usage_begun_anew(times: int) -> Spent:
+def usage_begun_anew(code: str, times: int) -> Spent:
     """Ask for current usage of one at hand that ended and began anew so often."""
-    world = _long_begun_anew(times)
-    world.fold([world.event(number, appended_ms=NOW_MS) for number in range(TIMES)])
+    world = _long_begun_anew(times, code)
+    world.fold([world.event(number, code, appended_ms=NOW_MS) for number in range(TIMES)])
     names = map(name_of, range(TIMES))
     return world.spent([partial(current_usage, world.state, n, NOW_MS + 1) for n in names])
 
 
-def late_begun_anew(times: int) -> Spent:
+def late_begun_anew(code: str, times: int) -> Spent:
     """Fold an event of a month that is closed, of one that ended and began anew so often."""
-    world = _long_begun_anew(times)
+    world = _long_begun_anew(times, code)
     came_ms = NOW_MS + 20 * DAY_MS
     world.close_until(came_ms - 1, TIMES)
-    late = [[world.event(n, appended_ms=came_ms + turn) for n in range(TIMES)] for turn in range(2)]
+    late = [
+        [world.event(n, code, appended_ms=came_ms + turn) for n in range(TIMES)]
+        for turn in range(2)
+    ]
     # The first makes what the others find.
     world.fold(late[0])
     world.flush()

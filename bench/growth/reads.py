@@ -25,9 +25,9 @@ from tables.reading.usage import current_usage
 from tables.reading.verification import Verification
 
 
-def usage(months: int) -> Spent:
+def usage(code: str, months: int) -> Spent:
     """Ask for current usage."""
-    world = aged(months)
+    world = aged(months, code)
     return world.spent([partial(current_usage, world.state, n, NOW_MS + 1) for n in names()])
 
 

@@ -11,31 +11,34 @@ from msgspec.structs import replace
 
 from app.bounds.turns import drained
 from app.definitions import commands
-from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from bench.growth import corrected, past, reads
 from bench.growth.at_once import billed_at_once, canceled_at_once
 from bench.growth.defined import first_touch_under, last_page, metric_told, plan_told
 from bench.growth.spent import Operation, Spent
+from bench.growth.swept import (
+    definition_swept,
+    definition_swept_at_an_age,
+    due_times_swept,
+    history_swept,
+)
 from bench.growth.world import (
     DAY_MS,
     NOW_MS,
     ORG,
+    RECURRING,
     TIMES,
     World,
     aged,
     aged_and_corrected,
     name_of,
 )
-from tables.closing.close import entering_history, next_cut, settle
+from tables.closing.close import next_cut, settle
 from tables.partition.cooling import GRAIN_MS, IDLE_MS, Cooling
-from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
 
 OWN = 100
 """Events of the subscription that an operation is about."""
-SWEPT = 100
-"""Subscriptions that are looked at in one sweep, where their number does not grow."""
 
 
 class Row(NamedTuple):
@@ -47,6 +50,18 @@ class Row(NamedTuple):
     play: Callable[[int], Spent]
     most: float = 1.2
     """How many times as many steps it may take at ten times the size."""
+
+
+def _of_recurring(
+    name: str,
+    grows: str,
+    sizes: tuple[int, int, int],
+    play: Callable[[str, int], Spent],
+    most: float = 1.2,
+) -> Iterable[Row]:
+    """Yield a row for each metric that recurs, whose code the name has a place for."""
+    for code in RECURRING:
+        yield Row(name.format(code), grows, sizes, partial(play, code), most)
 
 
 def _filled(events: int, *, at_once: bool = False) -> World:
@@ -108,11 +123,11 @@ def late_event(months: int) -> Spent:
     return _late(world, "calls", NOW_MS - 20 * DAY_MS)
 
 
-def very_late_event(months: int) -> Spent:
+def very_late_event(code: str, months: int) -> Spent:
     """Fold an event of the first month of what recurs, for which it is never too late."""
-    world = aged(months, "balance")
-    world.fold(world.event(n, "balance") for n in range(TIMES))
-    return _late(world, "balance", NOW_MS - months * 2_629_800_000)
+    world = aged(months, code)
+    world.fold(world.event(n, code) for n in range(TIMES))
+    return _late(world, code, NOW_MS - months * 2_629_800_000)
 
 
 def _late(world: World, code: str, at_ms: int) -> Spent:
@@ -163,9 +178,9 @@ def group_revised(groups: int) -> Spent:
     return world.spent([partial(revise, number) for number in range(TIMES)])
 
 
-def closing(months: int) -> Spent:
+def closing(code: str, months: int) -> Spent:
     """Close a month of a subscription, of one cell."""
-    world = aged(months)
+    world = aged(months, code)
     return world.spent([partial(world.close, number) for number in range(TIMES)])
 
 
@@ -187,66 +202,6 @@ def definition(kind: str, subscriptions: int) -> Spent:
         for i in range(TIMES)
     ]
     return world.spent([partial(world.define, command) for command in made])
-
-
-def definition_swept(subscriptions: int) -> Spent:
-    """Look at a subscription with an event, of all that new settings concern."""
-    made = (commands.set_settings(SettingsRecord(grace_s=number + 1)) for number in range(3))
-    return _swept(World(subscriptions), subscriptions, made)
-
-
-def due_times_swept(subscriptions: int, *, anniversaries: bool = False) -> Spent:
-    """Look at a subscription with an event under settings of due times, and for its next cut."""
-    world = World(subscriptions, 3, anniversaries=anniversaries)
-    made = (commands.set_settings(SettingsRecord(grace_s=number + 1)) for number in range(3))
-    world.state.checkpoint.cut_ms = NOW_MS - DAY_MS
-    return _swept(world, subscriptions, made, world.take_over)
-
-
-def definition_swept_at_an_age(months: int) -> Spent:
-    """Look at a subscription of an age with an event, under other settings than of due times."""
-    made = (commands.set_settings(SettingsRecord(max_groups=number + 1)) for number in range(3))
-    return _swept(World(SWEPT, months), SWEPT, made)
-
-
-def _swept(
-    world: World,
-    subscriptions: int,
-    made: Iterable[Command],
-    renew: Operation | None = None,
-) -> Spent:
-    world.fold(map(world.event, range(subscriptions)))
-    world.flush()
-    world.now_ms = NOW_MS + DAY_MS
-    renew = renew or world.renew
-
-    def change(command: Command) -> None:
-        world.define(command)
-        renew()
-
-    found = world.spent([partial(change, command) for command in made])
-    touched = {kind: count / subscriptions for kind, count in found.touched.items()}
-    return Spent(found.steps / subscriptions, touched, found.cpu_us / subscriptions)
-
-
-def history_swept(subscriptions: int) -> Spent:
-    """Put a history record in force, of charges that never changed."""
-    world = World(subscriptions)
-    world.fold(map(world.event, range(subscriptions)))
-    world.flush()
-    world.now_ms = NOW_MS + DAY_MS
-    named = [metric.id for metric in world.definitions.metrics(ORG)]
-
-    def rewrite(number: int) -> None:
-        from_ms, to_ms = NOW_MS - 40 * DAY_MS, NOW_MS + number
-        record = commands.apply_history(ORG, metric_ids=named, from_ms=from_ms, to_ms=to_ms)
-        world.apply(record)
-        world.state.checkpoint.cut_ms = world.now_ms - 1
-        if refolds_of(entering_history(world.state)):
-            raise RuntimeError("nothing changed")
-
-    found = world.spent([partial(rewrite, number) for number in range(3)])
-    return Spent(found.steps / subscriptions, found.touched, found.cpu_us / subscriptions)
 
 
 def subscription_created(subscriptions: int) -> Spent:
@@ -383,6 +338,8 @@ GROUPS = (30, 300, 3_000)
 MONTHS = (1, 10, 100)
 OLDER = (3, 30, 300)
 """Some months are forgotten at each."""
+OLD = (10, 100, 300)
+"""The first is, too."""
 CHARGES = (5, 50, 500)
 OFTEN = (1, 10, 100)
 OFTENER = (10, 100, 1_000)
@@ -395,7 +352,8 @@ ROWS = tuple(
     chain(
         (
             Row("event", "pairs", SUBSCRIPTIONS, event),
-            Row("… of who began anew", "times", OFTEN, past.event_begun_anew),
+            Row("… of who began anew", "times", OFTEN, partial(past.event_begun_anew, "calls")),
+            *_of_recurring("… of {} of who began anew", "times", OFTEN, past.event_begun_anew),
             Row("… of a property once more", "months of age", OLDER, past.event_of_a_member),
             Row("… once nobody asks what changed", "times", OFTEN, past.event_once_told),
             Row("… while an alert stands", "grid cuts", OFTEN, past.event_while_alerts_stand),
@@ -433,12 +391,8 @@ ROWS = tuple(
                 1.6,
             ),
             # What recurs is carried on in one cell, and the months that are not final yet.
-            Row(
-                "… of what recurs",
-                "months of age",
-                MONTHS,
-                partial(first_touch_packed, "balance"),
-                1.6,
+            *_of_recurring(
+                "… of {}, which recurs", "months of age", MONTHS, first_touch_packed, 1.6
             ),
         ),
         (
@@ -466,19 +420,39 @@ ROWS = tuple(
             Row("smaller duplicate", "events", EVENTS, partial(smaller_duplicate, "calls")),
             Row("… of a unique value", "events", EVENTS, partial(smaller_duplicate, "users")),
             Row("late event", "months of age", MONTHS, late_event),
-            Row("… of who began anew often", "times", OFTENER, past.late_begun_anew, 1.1),
-            Row("very late event of what recurs", "months of age", MONTHS, very_late_event, 1.45),
-            Row("closing a cell", "months of age", MONTHS, closing),
+            Row(
+                "… of who began anew often",
+                "times",
+                OFTENER,
+                partial(past.late_begun_anew, "calls"),
+                1.1,
+            ),
+            *_of_recurring(
+                "… of {} of who began anew often", "times", OFTENER, past.late_begun_anew, 1.1
+            ),
+            *_of_recurring("very late event of {}", "months of age", OLD, very_late_event),
+            Row("closing a cell", "months of age", MONTHS, partial(closing, "calls")),
+            *_of_recurring("… of {}", "months of age", MONTHS, closing),
             Row("closing what began anew", "times", OFTEN, past.closing_begun_anew),
             Row("… at rest", "times", OFTENER, past.closing_cold_begun_anew, 1.05),
             Row("revising a cell", "months of age", MONTHS, partial(revision, "calls")),
             Row("… of what began anew", "times", OFTEN, past.revising_begun_anew, 1.05),
-            Row("… of what recurs", "months of age", MONTHS, partial(revision, "balance"), 1.25),
+            *_of_recurring("… of {}", "months of age", MONTHS, revision, 1.25),
             Row("… of many groups", "groups", GROUPS, group_revised),
             Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),
             Row("next cut of who began anew", "times", OFTENER, past.next_cut_begun_anew, 1.05),
-            Row("current_usage", "months of age", MONTHS, reads.usage),
-            Row("… of who began anew, at hand", "times", OFTENER, past.usage_begun_anew, 1.05),
+            Row("current_usage", "months of age", MONTHS, partial(reads.usage, "calls")),
+            *_of_recurring("… of {}", "months of age", MONTHS, reads.usage),
+            Row(
+                "… of who began anew, at hand",
+                "times",
+                OFTENER,
+                partial(past.usage_begun_anew, "calls"),
+                1.05,
+            ),
+            *_of_recurring(
+                "… of {} of who began anew, at hand", "times", OFTENER, past.usage_begun_anew, 1.05
+            ),
             Row("preview of a later plan", "months of age", OLDER, reads.previewed),
             Row("verification of a sample", "months of age", OLDER, reads.sampled),
             Row("… of what is published", "verified at once", SUBSCRIPTIONS, reads.published),

@@ -10,8 +10,9 @@ import pytest
 
 from app.definitions import commands
 from bench.growth.past import event_while_alerts_stand
-from bench.growth.rows import ROWS, Row, definition_swept, due_times_swept, history_swept
+from bench.growth.rows import ROWS, Row
 from bench.growth.spent import Spent, steps_of
+from bench.growth.swept import definition_swept, due_times_swept, history_swept
 from bench.growth.world import ORG, World, name_of
 from bench.world import subscription_of
 from tables.partition.redirection import Renewed
