@@ -1,13 +1,14 @@
 /* Fields of Python's objects, read where they lie once that is known. */
 
-/* Names of the fields that are read: of an arrival, its event, a route, a cell, its state and
- * what it belongs to.
+/* Names of the fields that are read: of an arrival, its event, a route, a cell, its state, what it
+ * belongs to and the event ranges of a route.
  */
 enum {
     EVENT, APPEND_TIME_MS, RAW_PARTITION, RAW_OFFSET, ARRAY_INDEX, REKEYED_OFFSET,
     TRANSACTION_ID, TIMESTAMP_MS, AMOUNT, PROPERTIES, BODY, ENVELOPE,
     BOUNDS, CELL, READING, SET_KEY, PARTING, STATE, DIRTY, PLACE_NAMES, GROUP_PLACES,
-    LAYER, FILTER_ID, GROUPS, LATE, FIRST, SPAN, START_MS, KEY, GENERATION, NAMES
+    LAYER, FILTER_ID, GROUPS, LATE, FIRST, SPAN, START_MS, KEY, GENERATION, EVENT_RANGES, NEWEST_MS,
+    APPENDED_MS, NAMES
 };
 
 /* The first fields of a state, by name, where nobody told where they lie. */
@@ -18,7 +19,7 @@ static const char *const spellings[NAMES] = {
     "transaction_id", "timestamp_ms", "precise_total_amount_cents", "properties", "body",
     "envelope", "bounds", "cell", "reading", "set_key", "parting", "state", "dirty", "place_names",
     "group_places", "layer", "filter_id", "groups", "late", "first", "span", "start_ms", "key",
-    "generation",
+    "generation", "event_ranges", "newest_ms", "appended_ms",
 };
 
 static PyObject *names[NAMES];
@@ -138,4 +139,24 @@ static int number_in(PyObject *object, int name, int64_t *number)
     *number = PyLong_AsLongLong(found);
     Py_DECREF(found);
     return *number == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* Put a number in a field that has a lesser one. */
+static int raise_to(PyObject *object, int name, int64_t number)
+{
+    int64_t before;
+    if (number_in(object, name, &before) < 0)
+        return -1;
+    PyObject *value = number > before ? PyLong_FromLongLong(number) : NULL;
+    if (value == NULL)
+        return number > before ? -1 : 0;
+    int failed = 0;
+    if (Py_TYPE(object) == known[name]) {
+        PyObject **place = (PyObject **)((char *)object + places[name]), *old = *place;
+        *place = Py_NewRef(value);
+        Py_XDECREF(old);
+    } else
+        failed = PyObject_SetAttr(object, names[name], value);
+    Py_DECREF(value);
+    return failed;
 }

@@ -29,10 +29,16 @@ typedef struct {
 /* By so much the clock of a producer may be ahead; what comes longer before its time is noted. */
 #define EARLY_MS 86400000
 
-/* Until where events of a route reach that nothing has to be noted of. */
+/* Until where events of a route reach that no more has to be noted of. */
 typedef struct {
     int64_t newest_ms, appended_ms, raw_first, rekeyed_first;
 } Reach;
+
+/* Until when those of a run reach, and whether one is beyond the reach of its route. */
+typedef struct {
+    int64_t newest_ms, appended_ms;
+    int farther;
+} Reached;
 
 static int is_farther(const View *v, const int64_t place[4], const Reach *reach)
 {
@@ -40,6 +46,15 @@ static int is_farther(const View *v, const int64_t place[4], const Reach *reach)
     int64_t first = is_raw ? reach->raw_first : reach->rekeyed_first;
     return v->timestamp_ms > reach->newest_ms || v->append_ms > reach->appended_ms || first < 0 ||
            place[is_raw ? 1 : 3] < first || v->timestamp_ms - v->append_ms > EARLY_MS;
+}
+
+static void note_reach(Reached *reached, const View *v, const int64_t place[4], const Reach *reach)
+{
+    reached->farther = reached->farther || is_farther(v, place, reach);
+    if (v->timestamp_ms > reached->newest_ms)
+        reached->newest_ms = v->timestamp_ms;
+    if (v->append_ms > reached->appended_ms)
+        reached->appended_ms = v->append_ms;
 }
 
 /* Write the ids that wait into their rows. */
@@ -105,9 +120,9 @@ static int write_row(Rows *r, const View *v, const int64_t place[4], Py_ssize_t 
 }
 
 /* Append the row of each event of a run; append none and return 0 if one is out of bounds.
- * With a reach `*farther` is set if one is beyond it.
+ * With a reach it is told how far they reach.
  */
-static int add_rows(Rows *r, PyObject *run, const Reach *reach, int *farther)
+static int add_rows(Rows *r, PyObject *run, const Reach *reach, Reached *reached)
 {
     Py_ssize_t size = PySequence_Size(run);
     if (size < 0)
@@ -122,8 +137,8 @@ static int add_rows(Rows *r, PyObject *run, const Reach *reach, int *farther)
         taken = view_of(run, i, &v) < 0 || place_in(&v, place) < 0
                     ? -1
                     : write_row(r, &v, place, before + i * ROW_BYTES);
-        if (taken > 0 && reach != NULL && is_farther(&v, place, reach))
-            *farther = 1;
+        if (taken > 0 && reach != NULL)
+            note_reach(reached, &v, place, reach);
         end_view(&v);
     }
     if (taken > 0)

@@ -356,6 +356,16 @@ static Py_ssize_t in_bounds(PyObject *key, PyObject *events, const Bounds *b, Py
 /* What `lead` answers: routes, their runs, some of these, and what is left. */
 enum { LED, RUNS, FARTHER, UNSURE, REST, ANSWERS };
 
+/* Extend the event ranges of a route, of which nothing else has to be noted. */
+static int extend_ranges(PyObject *route, const Reached *reached)
+{
+    PyObject *ranges = field_of(route, EVENT_RANGES);
+    int failed = ranges == NULL || raise_to(ranges, NEWEST_MS, reached->newest_ms) < 0 ||
+                 raise_to(ranges, APPENDED_MS, reached->appended_ms) < 0;
+    Py_XDECREF(ranges);
+    return failed ? -1 : 0;
+}
+
 /* Take a run of a route straight if all of its events are in bounds; return 0 if not. */
 static int lead_run(Rows *r, PyObject *route, PyObject *run, const Bounds *b, PyObject *complete,
                     PyObject *answers[ANSWERS])
@@ -363,7 +373,7 @@ static int lead_run(Rows *r, PyObject *route, PyObject *run, const Bounds *b, Py
     PyObject *key, *events;
     if (parts_of(run, &key, &events) < 0)
         return -1;
-    int beyond = 0;
+    Reached reached = {INT64_MIN, INT64_MIN, 0};
     r->start_ms = b->start_ms;
     r->end_ms = b->end_ms;
     r->after_ms = b->after_ms;
@@ -372,14 +382,16 @@ static int lead_run(Rows *r, PyObject *route, PyObject *run, const Bounds *b, Py
     r->subscription = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(key, 1), &r->subscription_size);
     if (!r->organization || !r->subscription)
         return -1;
-    int taken = add_rows(r, events, &b->reach, &beyond);
+    int taken = add_rows(r, events, &b->reach, &reached);
     if (taken <= 0)
         return taken;
     int whole = is_whole(route, complete);
     int failed = whole < 0 || note(answers[LED], route) < 0 || note(answers[RUNS], run) < 0 ||
                  (!whole && note(answers[UNSURE], run) < 0);
-    PyObject *pair = failed || !beyond ? NULL : PyTuple_Pack(2, route, run);
-    failed = failed || (beyond && (pair == NULL || note(answers[FARTHER], pair) < 0));
+    if (!failed && !reached.farther)
+        failed = extend_ranges(route, &reached) < 0;
+    PyObject *pair = failed || !reached.farther ? NULL : PyTuple_Pack(2, route, run);
+    failed = failed || (reached.farther && (pair == NULL || note(answers[FARTHER], pair) < 0));
     Py_XDECREF(pair);
     return failed ? -1 : 1;
 }
@@ -464,6 +476,14 @@ static int find_routes(PyObject *routes, PyObject *runs, Py_ssize_t first, PyObj
             fetch((char *)bounds + 32);
             fetch((char *)bounds + 64);
         }
+        PyObject *ranges = peek(found[i], EVENT_RANGES);
+        if (ranges != NULL)
+            fetch((char *)ranges + places[NEWEST_MS]);
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *ranges = peek(found[i], EVENT_RANGES);
+        fetch(peek(ranges, NEWEST_MS));
+        fetch(peek(ranges, APPENDED_MS));
     }
     return 0;
 }

@@ -140,6 +140,10 @@ class Route(Protocol):
         """Packed as `BOUNDS` when events within lead straight into its cell; else shorter."""
 
     @property
+    def event_ranges(self) -> Any:
+        """How far its events reach: `newest_ms` and `appended_ms`."""
+
+    @property
     def cell(self) -> Any: ...
     @property
     def reading(self) -> Any: ...
@@ -161,8 +165,8 @@ class PackedCell(Protocol):
 
 BOUNDS = struct.Struct("=8q")
 """Event times from the first until before the second, append times from the third to the fourth.
-Then what is noted of them already: greatest event time, greatest append time, first raw offset and
-first rekeyed offset."""
+Then beyond what more is noted of them: greatest event time, greatest append time, first raw offset
+and first rekeyed offset."""
 
 
 def learn(known: object) -> None:
@@ -529,7 +533,8 @@ def lead(
 ) -> Led:
     """Find the runs that lead straight into a cell; append their rows as `index_rows` does.
 
-    Of a run that does not, those events that would alone. `complete`: the sets whose members are
+    Of a run that does not, those events that would alone. The event ranges of a route are extended
+    to the times of those of which no more has to be noted. `complete`: the sets whose members are
     all at hand.
     """
     led: Led = ([], [], [], [], [])
@@ -571,7 +576,17 @@ def lead(
             ):
                 led[2].append((route, run))
                 break
+        else:
+            if arrivals:
+                extend_ranges(route.event_ranges, arrivals)
     return led
+
+
+def extend_ranges(ranges: Any, arrivals: Sequence[Arrival]) -> None:
+    """Extend event ranges to the greatest times of some events."""
+    newest_ms, _, appended_ms, *_ = reach_of(arrivals)
+    ranges.newest_ms = max(ranges.newest_ms, newest_ms)
+    ranges.appended_ms = max(ranges.appended_ms, appended_ms)
 
 
 def apart(run: Sequence[Arrival], places: list[int]) -> tuple[Sequence[Arrival], Sequence[Arrival]]:

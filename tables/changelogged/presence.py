@@ -35,7 +35,7 @@ KEPT_TO_MS = 3_600_000
 """The changelog has times rounded up to it: a pair is written about once an hour."""
 
 NOTED_TO_MS = 60_000
-"""Here they are rounded up to it: most events then change nothing, and are not looked at."""
+"""Whoever leads events straight looks at those alone that are beyond it, rounded up."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _NOTES_EARLY = -1
@@ -49,7 +49,10 @@ class EventRanges(msgspec.Struct, gc=False):
     """Offset in the home's own raw partition of the first event; -1 when none came that way."""
     rekeyed_first: int = -1
     newest_ms: int = -1
-    """Greatest event timestamp, and up to a minute more; after a restore up to an hour more."""
+    """Greatest event timestamp; of what has rested since, or was restored, up to an hour more.
+
+    `app.kernel` extends it and the next over events that change nothing else here.
+    """
     appended_ms: int = -1
     """Greatest append time, as far off as that."""
     first_ms: int = 0
@@ -110,17 +113,13 @@ class EventRanges(msgspec.Struct, gc=False):
         return touched
 
     def note(self, arrivals: Sequence[Arrival]) -> bool:
-        """Extend the entry over some events; return whether the changelog has to have it anew.
-
-        Many wide events come here, so `ceil_to` is spelled out.
-        """
+        """Extend the entry over some events; return whether the changelog has to have it anew."""
         newest_ms, earliest_ms, appended_ms, raw, rekeyed = reach_of(arrivals)
         anew = newest_ms - earliest_ms > EARLY_MS and self.note_early(arrivals)
         if self.newest_ms < 0 <= newest_ms and self.appended_ms < 0:
             # As each first event: there is nothing to compare it to.
             self.raw_first, self.rekeyed_first = raw, rekeyed
-            self.newest_ms = _shared(-(-newest_ms // NOTED_TO_MS) * NOTED_TO_MS)
-            self.appended_ms = _shared(-(-appended_ms // NOTED_TO_MS) * NOTED_TO_MS)
+            self.newest_ms, self.appended_ms = newest_ms, appended_ms
             return True
         if raw >= 0 and not 0 <= self.raw_first <= raw:
             self.raw_first, anew = raw, True
@@ -128,11 +127,20 @@ class EventRanges(msgspec.Struct, gc=False):
             self.rekeyed_first, anew = rekeyed, True
         if newest_ms > self.newest_ms:
             anew = anew or (newest_ms - 1) // KEPT_TO_MS != (self.newest_ms - 1) // KEPT_TO_MS
-            self.newest_ms = _shared(-(-newest_ms // NOTED_TO_MS) * NOTED_TO_MS)
+            self.newest_ms = newest_ms
         if appended_ms > self.appended_ms:
             anew = anew or (appended_ms - 1) // KEPT_TO_MS != (self.appended_ms - 1) // KEPT_TO_MS
-            self.appended_ms = _shared(-(-appended_ms // NOTED_TO_MS) * NOTED_TO_MS)
+            self.appended_ms = appended_ms
         return anew
+
+    def least_noted(self) -> tuple[int, int, int, int]:
+        """Return beyond which times, and before which offsets, an event has to be noted.
+
+        Up to these the changelog has it as it is. Many wide events come here, so `ceil_to` is
+        spelled out.
+        """
+        newest, appended = -(-self.newest_ms // NOTED_TO_MS), -(-self.appended_ms // NOTED_TO_MS)
+        return newest * NOTED_TO_MS, appended * NOTED_TO_MS, self.raw_first, self.rekeyed_first
 
     def note_early(self, arrivals: Iterable[Arrival]) -> bool:
         """Extend `early_ms` over some events; return whether it changed."""

@@ -147,7 +147,7 @@ class Intake:
     def lead(
         self, runs: list[Run], complete: Set[SetKey], first: dict[MeterKey, Route] | None = None
     ) -> Led:
-        """Find the runs that lead straight into a cell. Nothing is changed.
+        """Find the runs that lead straight into a cell. Only how far their events reach is changed.
 
         `complete`: the sets whose members are all at hand. `first`: by these routes alone.
         """

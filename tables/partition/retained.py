@@ -18,6 +18,10 @@ from tables.event_index.index import EventIndex
 from tables.partition.left_out import read_from
 from tables.partition.partition import Partition
 
+APPLIED_WITHIN_MS = 10_000
+"""Before a definition is applied events that come are folded without it. Whose last one came so
+shortly before is taken to send more until then, which could not be read again."""
+
 
 def needs_deleted(
     state: Partition,
@@ -47,12 +51,10 @@ def _lacks_some(state: Partition, meter_key: MeterKey, then: Partition, kept: Lo
     event_ranges = state.event_ranges.find(meter_key[:2], meter_key[2])
     if event_ranges is None:
         return False
-    reach, history_ms = (
-        (event_ranges.newest_ms, event_ranges.appended_ms),
-        state.standing.history_ms,
-    )
+    reach = event_ranges.newest_ms, event_ranges.appended_ms
+    history_ms = state.standing.history_ms
     now, new = state.routes.compile(meter_key), then.routes.compile(meter_key, None, history_ms)
-    if new.leads_like(now, *reach):
+    if new.leads_like(now, *(each_ms + APPLIED_WITHIN_MS for each_ms in reach)):
         return False
     # What is forgotten stays so where it can.
     appended_ms = read_from(state, meter_key, state.views.route_of(meter_key), new, None)

@@ -251,12 +251,10 @@ class Route:
             self.lose_aim()
 
     def reach(self) -> None:
-        """Lead straight whatever adds nothing to the event ranges, which say how far that is."""
+        """Lead straight whatever adds no more than greater times to the event ranges."""
         ranges = self.event_ranges
         if ranges is not None:
-            self.bounds = self.bounds[:_BOUNDS_BYTES] + _BOUNDS.pack(
-                ranges.newest_ms, ranges.appended_ms, ranges.raw_first, ranges.rekeyed_first
-            )
+            self.bounds = self.bounds[:_BOUNDS_BYTES] + _BOUNDS.pack(*ranges.least_noted())
 
     @property
     def until_ms(self) -> int:
@@ -483,12 +481,12 @@ def _bounds_in(layer: Layer, period: Period, parts: FoldParts) -> bytes:
 
 
 def _learn() -> None:
-    """Let the kernel know where routes, cells and states have their fields."""
+    """Let the kernel know where routes, what they lead to and states have their fields."""
     route = object.__new__(Route)
     for slot in Route.__slots__:
         setattr(route, slot, object())
     learn(route)
-    kinds: list[Any] = [GroupCell, Cell, Layer, Span]
+    kinds: list[Any] = [GroupCell, Cell, Layer, Span, EventRanges]
     for kind in kinds:
         learn(kind(*map(str, range(len(kind.__struct_fields__)))))
     for aggregation in AGGREGATIONS.values():

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
-from app.definitions.timeline import ceil_to
 from app.wire.arrivals import Arrival, MeterKey
-from tables.changelogged.presence import NOTED_TO_MS, REST, LogsKept
+from tables.changelogged.presence import REST, LogsKept
 from tables.partition.refold import Refold
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
@@ -177,7 +176,7 @@ def test_undefined_names_take_no_memory_beyond_the_limit() -> None:
     assert not partition.timelines.of(("org", "random-50"))
     rest = partition.event_ranges.find(REST[:2], REST[2])
     assert rest is not None
-    assert (rest.raw_first, rest.appended_ms) == (10, ceil_to(START_MS + 99, NOTED_TO_MS))
+    assert (rest.raw_first, rest.appended_ms) == (10, START_MS + 99)
 
 
 def test_a_search_is_for_what_is_defined_since() -> None:

@@ -4250,6 +4250,36 @@ BUGS = (
         "tests/agents/test_ingest.py::test_a_batch_that_leaves_a_gap_is_not_folded",
     ),
     Bug(
+        "reach-rounded-to-the-minute",
+        "tables/changelogged/presence.py",
+        "self.newest_ms, self.appended_ms = newest_ms, appended_ms",
+        "self.newest_ms, self.appended_ms = ceil_to(newest_ms, NOTED_TO_MS), appended_ms",
+        "tests/tables/changelogged/test_presence.py"
+        "::test_who_ends_in_the_minute_of_the_last_event_is_refolded_only_if_that_comes_after",
+    ),
+    Bug(
+        "kernel-keeps-the-reach-of-what-it-leads-to-itself",
+        "app/kernel/straight.h",
+        "failed = extend_ranges(route, &reached) < 0;",
+        "failed = 0;",
+        "tests/app/kernel/test_kernel.py::test_what_the_kernel_leads_the_twin_leads",
+    ),
+    Bug(
+        "leads-straight-into-another-hour",
+        "tables/changelogged/presence.py",
+        "return newest * NOTED_TO_MS, appended * NOTED_TO_MS,",
+        "return (newest + 2) * NOTED_TO_MS, (appended + 2) * NOTED_TO_MS,",
+        "tests/tables/changelogged/test_presence.py"
+        "::test_an_event_is_one_changelog_record_most_of_the_time",
+    ),
+    Bug(
+        "defined-between-the-events-of-a-moment",
+        "tables/partition/retained.py",
+        "each_ms + APPLIED_WITHIN_MS for each_ms in reach",
+        "each_ms for each_ms in reach",
+        "tests/app/queries/test_retained.py::test_events_before_its_end_stay_where_they_are",
+    ),
+    Bug(
         "reach-rounded-down",
         "tables/changelogged/presence.py",
         "newest, appended = -(-self.newest_ms // KEPT_TO_MS),",

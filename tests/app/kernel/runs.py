@@ -16,6 +16,7 @@ from app.numbers import ZERO
 from app.wire.arrivals import Arrival
 from app.wire.events import Event, decode_plain
 from tables.cells.cell import Cell, GroupCell, Layer, Span
+from tables.changelogged.presence import EventRanges
 from tables.registry import AGGREGATIONS
 from tables.routing.route import Route
 
@@ -87,7 +88,7 @@ def learn(kernel: Any) -> None:
     for slot in Route.__slots__:
         setattr(route, slot, object())
     kernel.learn(route)
-    kinds: tuple[type[Any], ...] = (Event, Arrival, GroupCell, Cell, Layer, Span)
+    kinds: tuple[type[Any], ...] = (Event, Arrival, GroupCell, Cell, Layer, Span, EventRanges)
     for each in kinds:
         kernel.learn(each(*map(str, range(len(each.__struct_fields__)))))
     for aggregation in AGGREGATIONS.values():

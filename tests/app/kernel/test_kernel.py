@@ -20,6 +20,7 @@ from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of, event_body_hash, event_id
 from tables.aggregation import State
 from tables.cells.cell import Cell
+from tables.changelogged.presence import EventRanges
 from tables.event_index.entries import Entry, pack_entries, unpack_entry
 from tables.event_index.rows import ids_in
 from tables.values import Reading, Value, number_of
@@ -279,6 +280,7 @@ class Routed:
         self.cell = self.taken.cell
         self.reading = self.taken.reading(field, {} if numeric else None, ordered)
         self.set_key = {"operation": b"other", "sum": b"whole"}.get(way)
+        self.event_ranges = EventRanges()
 
 
 reaches = st.tuples(*[times] * 4) | st.just((1 << 62, 1 << 62, 0, 0))
@@ -294,6 +296,8 @@ class Outcome(NamedTuple):
     """What is led where, and what becomes of it."""
 
     led: str
+    ranges: list[EventRanges]
+    """By route, how far the events reach of which no more has to be noted."""
     unread: list[int]
     folded: list[str]
     """By run that was led, what it changed."""
@@ -308,7 +312,7 @@ def led(kernel: Any, runs: list[list[Arrival]], aims: list[tuple[Any, ...]]) -> 
     try:
         found = kernel.lead(every, routes, {b"whole"}, *hashes)
     except ValueError as error:
-        return Outcome(str(error), [], [])
+        return Outcome(str(error), [], [], [])
     place = {id(one): at for at, one in enumerate(routes.values())}
     events = {id(one): at for run in runs for at, one in enumerate(run)}
 
@@ -331,7 +335,10 @@ def led(kernel: Any, runs: list[list[Arrival]], aims: list[tuple[Any, ...]]) -> 
     for route in found[0]:
         route.taken.dirty = [each for each in dirty if each is route.cell]
     return Outcome(
-        repr(told), unread, [route.taken.told(by_route.get(id(route))) for route in found[0]]
+        repr(told),
+        [route.event_ranges for route in routes.values()],
+        unread,
+        [route.taken.told(by_route.get(id(route))) for route in found[0]],
     )
 
 
@@ -343,6 +350,7 @@ def test_what_the_kernel_leads_the_twin_leads(
     aims = [data.draw(routed) for _ in several[1:]]
     ours, expected = (led(each, several, aims) for each in (kernel, twin))
     assert ours.led == expected.led
+    assert ours.ranges == expected.ranges
     # The kernel may hand back more, and changes nothing then.
     assert set(expected.unread) <= set(ours.unread)
     for place, (one, other) in enumerate(zip(ours.folded, expected.folded, strict=True)):

@@ -280,7 +280,8 @@ def test_an_event_out_of_bounds_leaves_the_others_of_its_run_led(kernel: Any) ->
     run, arrivals = events(kernel, 4)
     key, packed, listed = arrivals[0].meter_key, bytearray(), bytearray()
     bounds = twin.BOUNDS.pack(0, arrivals[2].timestamp_ms, 0, 1 << 62, *[1 << 62] * 2, 0, 0)
-    routes = {key: SimpleNamespace(bounds=bounds, set_key=None)}
+    ranges = SimpleNamespace(newest_ms=-1, appended_ms=-1)
+    routes = {key: SimpleNamespace(bounds=bounds, set_key=None, event_ranges=ranges)}
     hashes = xxhash.xxh3_64_intdigest, event_body_hash
     found = kernel.lead([(key, run)], routes, set(), *hashes, packed)
     expected = twin.lead([(key, arrivals)], routes, set(), *hashes, listed)

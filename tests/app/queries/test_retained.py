@@ -18,14 +18,15 @@ from app.queries.gateway import Gateway
 from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import runs_of
 from tables.changelogged.presence import NOTED_TO_MS, LogsKept
+from tables.partition.retained import APPLIED_WITHIN_MS
 from tests.app.runtime.partition.test_owned import AT_MS, owned_of, sent
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.definitions_log import metric_body
 from tests.world.topics import no_topics
 
-ENDED_MS = START_MS + 2 * NOTED_TO_MS
-"""Of when events are is noted to this; what ends within it is taken to end among them."""
+ENDED_MS = START_MS + 2 * NOTED_TO_MS - 1
+"""Of the minute of the events: those that lead straight are not looked at one by one."""
 DELETE = commands.delete_plan(ORG, "plan")
 
 
@@ -36,12 +37,14 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def with_event(at_ms: int, raw_since_ms: int = NEVER_MS) -> tuple[Gateway, OwnedPartition]:
-    """A partition with an event that the log has no longer, and a gateway over it.
+    """A partition with two events that the log has no longer, and a gateway over it.
 
     `raw_since_ms`: append time of the first record that it has.
     """
     owned = owned_of("count")
-    await owned.fold(runs_of([sent("a", at_ms)]), raw_next=1, append_time_ms=at_ms)
+    for number, each_ms in enumerate((at_ms - 1, at_ms), 1):
+        runs = runs_of([sent("ab"[number - 1], each_ms)])
+        await owned.fold(runs, raw_next=number, append_time_ms=each_ms)
 
     async def kept_of(numbers: Any) -> dict[int, LogsKept]:
         return dict.fromkeys(numbers, LogsKept(100, 0, raw_since_ms))
@@ -87,8 +90,12 @@ async def test_of_what_is_forgotten_nothing_has_to_be_there(before_ms: int) -> N
 
 
 async def test_events_before_its_end_stay_where_they_are() -> None:
-    gateway, owned = await with_event(AT_MS)
+    """They are of its minute. Whose last one came a moment ago is taken to send more."""
+    gateway, owned = await with_event(ENDED_MS - APPLIED_WITHIN_MS - 1)
     await gateway.definer._require_retained(DELETE, impact_of(owned))
+    gateway, owned = await with_event(ENDED_MS - APPLIED_WITHIN_MS)
+    with pytest.raises(BeyondRetention):
+        await gateway.definer._require_retained(DELETE, impact_of(owned))
 
 
 @pytest.mark.parametrize("times", [1, 1_000], ids=["once", "all the time"])

@@ -5,8 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from app.definitions import commands
+from app.definitions.log import apply
+from app.definitions.outcome import Applied
 from app.definitions.timeline import NEVER_MS
-from tables.changelogged.presence import NOTED_TO_MS, EventRanges, LogsKept
+from tables.changelogged.presence import EventRanges, LogsKept
+from tables.partition.redirection import refolds_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
@@ -75,15 +79,44 @@ def test_a_restored_reach_is_no_shorter_and_an_hour_longer_at_most(
     live, appended_ms = counting(), START_MS + at_ms
     live.deliver([arrived("count", 0, appended_ms + ahead_ms, appended_ms)])
     exact = appended_ms + ahead_ms, appended_ms
-    noted = ranges(live).newest_ms, ranges(live).appended_ms
-    for noted_ms, then_ms in zip(noted, exact, strict=True):
-        assert then_ms <= noted_ms < then_ms + NOTED_TO_MS
+    assert (ranges(live).newest_ms, ranges(live).appended_ms) == exact
     live.restart()
     restored = ranges(live)
     for now_ms, then_ms in zip((restored.newest_ms, restored.appended_ms), exact, strict=True):
         assert then_ms <= now_ms < then_ms + HOUR_MS
     assert (restored.raw_first, restored.rekeyed_first) == (0, -1)
     assert "presence" not in flushed(live)
+
+
+def test_events_that_lead_straight_are_noted_to_the_millisecond() -> None:
+    live = counting()
+    for number, at_ms in enumerate((START_MS + 1, START_MS + 1_000, START_MS + 500)):
+        live.deliver([arrived("count", number, at_ms, at_ms + 7)])
+    reach = ranges(live).newest_ms, ranges(live).appended_ms
+    assert (live.straight, reach) == (2, (START_MS + 1_000, START_MS + 1_007))
+    assert flushed(live)["presence"] == 1
+    live.deliver([arrived("count", 3, START_MS + 1_001)])
+    assert "presence" not in flushed(live)
+
+
+@pytest.mark.parametrize(("after_ms", "refolded"), [(0, {"count"}), (1, set())])
+def test_who_ends_in_the_minute_of_the_last_event_is_refolded_only_if_that_comes_after(
+    after_ms: int, refolded: set[str]
+) -> None:
+    live, last_ms = counting(), START_MS + 10
+    for number in range(1, 11):
+        live.deliver([arrived("count", number, START_MS + number)])
+    ended = apply(
+        live.definitions,
+        commands.terminate_subscription(*NAME).encode(),
+        last_ms + after_ms,
+        live.definitions.offset,
+    )
+    assert isinstance(ended, Applied)
+    assert ended.impact is not None
+    live.partition.redefinition.tell(ended.impact)
+    keys = refolds_of(live.partition.redefinition.renewing())
+    assert {code for _, _, code in keys} == refolded
 
 
 def test_events_that_come_long_before_their_time_are_noted() -> None:

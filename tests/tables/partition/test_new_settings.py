@@ -413,6 +413,6 @@ def test_who_began_anew_is_left_alone_once_what_was_before_is_fixed(
     live.append(ends_ms + 1, anew)
     at_ms = ends_ms + after_ms
     for number in range(3):
-        live.deliver([arrived("count", 10 + number, at_ms, at_ms - 1, v="1")])
+        live.deliver([arrived("count", 10 + number, at_ms, v="1")])
     tell(live, at_ms, settings(grace_s=90))
     assert looked(live) == (set(), compiled)
