@@ -17,6 +17,7 @@ from tables.partition.changed import versions_of
 from tables.partition.left_out import FROM_THE_FIRST
 from tables.partition.partition import Partition
 from tables.partition.revised import Counted, Revised, Versions
+from tables.routing.route import Route
 from tables.spool import Spool
 
 
@@ -66,6 +67,8 @@ class Recorrection:
         }
         self._unforeseen: dict[SubscriptionKey, int] = {}
         """Cuts before the next that was known, of late events that nothing counted so far."""
+        self._asked: dict[SubscriptionKey, int] = {}
+        """Grid cuts before it, of events that somebody watches and nothing counted by then."""
         self._revised: dict[Revised, Versions] = {}
         self._spool = Spool(partition.corrections.spool.directory)
         """Has those events; what was put there goes when other ones take their place."""
@@ -74,17 +77,21 @@ class Recorrection:
         """Return until when no cut is taken for what is found of a subscription; -1: any is."""
         return self._taken_ms.get(name, -1)
 
-    def foresee(self, arrival: Arrival) -> None:
-        """Note an event whose copy that counts now may have been appended for an earlier cut.
+    def foresee(self, arrival: Arrival, route: Route | None) -> None:
+        """Note an event that may have been appended for an earlier cut than the next known.
 
-        What corrections later than that make of it, the cut must not show yet.
+        It has come since then, or its copy that counts now has. What corrections later than that
+        make of it, the cut must not show yet. `route`: of the event, if it is folded here.
         """
         partition, name, append_time_ms = self._partition, arrival.name, arrival.append_time_ms
         taken_ms, done_ms = self.taken_ms(name), partition.checkpoint.cut_ms
         if append_time_ms > taken_ms:
             return
-        cuts = partition.cuts.revisions_after(append_time_ms)
-        cuts = {cut_ms for cut_ms in cuts if done_ms < cut_ms <= taken_ms}
+        between = range(done_ms + 1, taken_ms + 1)
+        asked = [cut_ms for cut_ms in _asked_cuts(route, arrival) if cut_ms in between]
+        if asked:
+            self._asked[name] = min(*asked, self._asked.get(name, NEVER_MS))
+        cuts = [c for c in partition.cuts.revisions_after(append_time_ms) if c in between]
         if not cuts:
             return
         recurs = partition.definitions.recurs(name[0], arrival.event.code)
@@ -93,10 +100,14 @@ class Recorrection:
 
     def is_foreseen(self) -> bool:
         """Return whether the next cuts are those that were known; else have the earlier taken."""
+        cuts = self._partition.cuts
         for name, cut_ms in self._unforeseen.items():
-            self._partition.cuts.expect(name, cut_ms)
-        self.horizons |= self._unforeseen
-        return not self._unforeseen
+            cuts.expect(name, cut_ms)
+        for name, cut_ms in self._asked.items():
+            cuts.grid.add(name, cut_ms)
+        for name, cut_ms in (*self._unforeseen.items(), *self._asked.items()):
+            self.horizons[name] = min(cut_ms, self.horizons[name])
+        return not (self._unforeseen or self._asked)
 
     def counted(self, identity: bytes, placed: Arrival) -> Counted | None:
         """Return an event as corrections have it; None when it is cancelled."""
@@ -166,3 +177,16 @@ class Recorrection:
     def _turning(self, identities: Sequence[bytes]) -> Iterator[StoredCorrection]:
         for identity in identities:
             yield from filter(self._is_turning, self._history(identity))
+
+
+def _asked_cuts(route: Route | None, arrival: Arrival) -> Iterator[int]:
+    """Yield the grid cuts at which somebody asks what an event changes; 0: it is taken."""
+    timestamp_ms, append_time_ms = arrival.timestamp_ms, arrival.append_time_ms
+    for span in () if route is None else route.reached(timestamp_ms):
+        watch = span.watching(append_time_ms)
+        if watch is None or span.layer_at(timestamp_ms) is None:
+            continue
+        if watch.days is not None:
+            yield watch.day_cut_of(timestamp_ms, append_time_ms)
+        else:
+            yield watch.cut_until(NEVER_MS, append_time_ms)

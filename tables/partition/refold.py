@@ -294,7 +294,7 @@ class Refold:
             placed = self._placed(arrival, identity, entry)
             if placed is None:
                 continue
-            self._recorrection.foresee(placed)
+            self._recorrection.foresee(placed, self._route_of(placed))
             if self._anew is not None:
                 self._anew.note(placed, identity, self.routes)
             corrected = self._recorrection.counted(identity, placed)
@@ -305,7 +305,7 @@ class Refold:
             counted, since_ms, _ = corrected
             if 0 <= since_ms <= placed.append_time_ms:
                 # Amended before it came.
-                self._recorrection.foresee(counted)
+                self._recorrection.foresee(counted, self._route_of(counted))
             route = self._route_of(counted)
             # Most of those are not looked up at all; one that names no time has it only now.
             if route is None or self._is_left_out(counted.meter_key, counted.timestamp_ms):

@@ -1236,6 +1236,38 @@ BUGS = (
         "::test_an_earlier_copy_that_was_amended_into_a_closed_period_has_its_own_cut",
     ),
     Bug(
+        "watched-event-unforeseen",
+        "tables/partition/recorrection.py",
+        "if asked:",
+        "if False:",
+        "tests/tables/partition/test_recorrection.py"
+        "::test_an_event_that_comes_while_its_alert_is_refolded_is_told_at_its_own_cut",
+    ),
+    Bug(
+        "cut-of-a-watched-event-not-taken",
+        "tables/partition/recorrection.py",
+        "cuts.grid.add(name, cut_ms)",
+        "pass",
+        "tests/tables/partition/test_recorrection.py"
+        "::test_a_cut_before_a_group_gets_in_is_taken_though_it_shows_nothing",
+    ),
+    Bug(
+        "day-of-an-event-unforeseen",
+        "tables/partition/recorrection.py",
+        "yield watch.day_cut_of(timestamp_ms, append_time_ms)",
+        "yield 0",
+        "tests/tables/partition/test_recorrection.py"
+        "::test_an_event_that_comes_meanwhile_is_told_in_its_own_day",
+    ),
+    Bug(
+        "cut-for-what-no-watched-cell-has",
+        "tables/partition/recorrection.py",
+        "if watch is None or span.layer_at(timestamp_ms) is None:",
+        "if watch is None:",
+        "tests/tables/partition/test_recorrection.py"
+        "::test_a_refold_goes_on_if_nobody_asks_before_the_next_cut",
+    ),
+    Bug(
         "refused-event-names-a-subscription",
         "tables/partition/search.py",
         "entry = index.find(arrival.identity)\n                if entry is None or",
