@@ -4713,6 +4713,13 @@ BUGS = (
         "tests/app/webhooks/test_outboxes.py::test_progress_goes_on_from_what_is_not_done",
     ),
     Bug(
+        "webhook-names-looked-up-by-the-loop",
+        "app/webhooks/sender.py",
+        "TCPConnector(limit=AT_ONCE, resolver=Names(AT_ONCE))",
+        "TCPConnector(limit=AT_ONCE)",
+        "tests/app/webhooks/test_process.py::test_names_that_nobody_answers_for_hold_back_nobody",
+    ),
+    Bug(
         "webhook-made-for-nobody",
         "app/webhooks/telling.py",
         "if endpoints.wanting(told.object.organization_id, told.webhook_type):",

@@ -8,14 +8,17 @@ import hmac
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from base64 import b64decode, b64encode, urlsafe_b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -67,11 +70,12 @@ async def committed(settings: Settings, topic: str, offset: int, partition: int 
                 await asyncio.sleep(0.1)
 
 
-def alert(subscription: str, number: int = 0) -> bytes:
+def alert(subscription: str, number: int = 0, organization_id: str = ORG) -> bytes:
     triggered = {"lago_id": f"alert-{number}", "external_subscription_id": subscription}
     told = {"webhook_type": "alert.triggered", "object_type": "triggered_alert"}
     return json.dumps(
-        {**told, "organization_id": ORG, "triggered_alert": triggered}, separators=(",", ":")
+        {**told, "organization_id": organization_id, "triggered_alert": triggered},
+        separators=(",", ":"),
     ).encode()
 
 
@@ -169,6 +173,37 @@ async def test_what_is_given_up_says_why_in_words(topics: Topics, receiver: Rece
     found = [*Failures(settings.state_dir).newest()]
     assert {one.reason for one in found} == {"status 302", "connection refused", "TLS failed"}
     assert len(found) == 3
+
+
+async def test_names_that_nobody_answers_for_hold_back_nobody(
+    topics: Topics, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[str] = set()
+    over, look_up = threading.Event(), socket.getaddrinfo
+
+    def slowly(host: Any, *args: Any, **options: Any) -> Any:
+        if str(host).startswith("dead"):
+            asked.add(host)
+            over.wait()
+        return look_up(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    each = [f"o{number}" for number in range(10)]
+    urls = {name: [f"http://dead{n}.{name}.invalid/" for n in range(10)] for name in each}
+    async with running_webhooks(topics.settings):
+        await assigned(topics.settings)
+        try:
+            for name, of_one in urls.items():
+                for url in of_one:
+                    made = commands.create_webhook_endpoint(name, {"webhook_url": url})
+                    await topics.define(made)
+                await topics.append("usage-alerts", alert("s", organization_id=name))
+            await topics.endpoint(receiver.url.replace("127.0.0.1", "localhost"))
+            await topics.append("usage-alerts", alert("s"))
+            await until(lambda: len(receiver.requests) == 1)
+            await until(lambda: len(asked) == 100)
+        finally:
+            over.set()
 
 
 @pytest.mark.usefixtures("quick")
