@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
+
+from app.definitions.model import WEBHOOK_TYPES
+
+_OUTCOMES: Final = ("taken", "failed")
 
 
 class Metrics:
     """What the process counts."""
 
     def __init__(self, registry: CollectorRegistry):
+        # No second family beside each counter.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.attempts = Counter(
             "meter_webhooks_attempts", "Requests sent.", ["outcome"], registry=registry
         )
@@ -27,3 +35,9 @@ class Metrics:
         self.assigned = Gauge(
             "meter_webhooks_assigned", "Partitions that this process reads.", registry=registry
         )
+        # An increase is seen from a series that was there before: each begins at 0.
+        for outcome in _OUTCOMES:
+            self.attempts.labels(outcome)
+        for webhook_type in WEBHOOK_TYPES:
+            self.delivered.labels(webhook_type)
+            self.given_up.labels(webhook_type)

@@ -15,7 +15,7 @@ import yaml
 
 from app.cli.main import cli
 from app.definitions.model import FOLD_VERSION
-from tests.deploy.metrics import Told, series_of_a_worker, unknown_in
+from tests.deploy.metrics import OF_THE_SCRAPE, Told, series_of_a_worker, unknown_in
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "prometheus"
@@ -49,6 +49,15 @@ def test_an_alert_asks_for_what_workers_tell(rule: dict[str, Any], known: dict[s
     assert set(labels) <= set.union(*(each.labels for each in told))
     assert re.fullmatch(r"\d+[mh]", rule["for"])
     assert rule["labels"]["severity"] in ("critical", "warning")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=NAMES)
+def test_what_an_alert_sees_grow_is_there_before_it_does(
+    rule: dict[str, Any], known: dict[str, Told]
+) -> None:
+    """Prometheus sees no increase in the first sample of a series."""
+    for name in re.findall(r"increase\((\w+)", rule["expr"]):
+        assert known[name].values.keys() == known[name].labels - OF_THE_SCRAPE
 
 
 @pytest.mark.parametrize(
