@@ -6,7 +6,9 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 
+from app.clock import Clock
 from app.definitions.model import WEBHOOK_TYPES
+from app.webhooks.ages import Ages
 
 _OUTCOMES: Final = ("taken", "failed")
 
@@ -14,7 +16,7 @@ _OUTCOMES: Final = ("taken", "failed")
 class Metrics:
     """What the process counts."""
 
-    def __init__(self, registry: CollectorRegistry):
+    def __init__(self, registry: CollectorRegistry, clock: Clock):
         # No second family beside each counter.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.attempts = Counter(
@@ -35,6 +37,18 @@ class Metrics:
         self.assigned = Gauge(
             "meter_webhooks_assigned", "Partitions that this process reads.", registry=registry
         )
+        waits = Gauge(
+            "meter_webhooks_oldest_waiting_seconds",
+            "Age of the oldest delivery that waits or is on its way.",
+            registry=registry,
+        )
+        self.waits = Ages(waits, clock)
+        unread = Gauge(
+            "meter_webhooks_oldest_unread_seconds",
+            "Age of the oldest known record, or other cause, that is not all made deliveries of.",
+            registry=registry,
+        )
+        self.unread = Ages(unread, clock)
         # An increase is seen from a series that was there before: each begins at 0.
         for outcome in _OUTCOMES:
             self.attempts.labels(outcome)

@@ -57,6 +57,7 @@ class Outboxes:
         for endpoint in wanting:
             delivery = Delivery(message, endpoint.id, done)
             if await self._has_room(delivery):
+                self._metrics.waits.begin(delivery)
                 self._box(endpoint.id).put(delivery)
                 self._size += delivery.size
                 self._tell(1)
@@ -72,6 +73,7 @@ class Outboxes:
         self._of.clear()
         self._size = 0
         self._metrics.waiting_bytes.set(0)
+        self._metrics.waits.clear()
 
     async def _has_room(self, delivery: Delivery) -> bool:
         """Wait for room in the outbox of a swift endpoint; return False if there is none."""
@@ -96,6 +98,7 @@ class Outboxes:
 
     def _left(self, delivery: Delivery) -> None:
         self._size -= delivery.size
+        self._metrics.waits.end(delivery)
         self._tell(-1)
         self._freed.set()
         box = self._of.get(delivery.endpoint_id)

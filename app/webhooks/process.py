@@ -22,7 +22,7 @@ from app.webhooks.failures import Failures
 from app.webhooks.metrics import Metrics
 from app.webhooks.records import alert, event_error, fee
 from app.webhooks.sender import Sender
-from app.webhooks.session import Reading, Session
+from app.webhooks.session import READING, Reading, Session
 from app.webhooks.signatures import Signer, read_private_key
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Webhooks:
         self._events_errors = events_errors
         self._clock = clock
         registry = CollectorRegistry()
-        self._metrics = Metrics(registry)
+        self._metrics = Metrics(registry, clock)
         self._readings: dict[str, Reading] = {
             settings.topic(USAGE_ALERTS): alert,
             settings.topic(settings.usage_records_topic): fee,
@@ -67,6 +67,7 @@ class Webhooks:
         # Definitions live as long as the process.
         self._collecting.start()
         self._sender.start()
+        self._metrics.unread.begin(READING)
         try:
             await self._web.setup()
             settings = self._settings
@@ -85,6 +86,9 @@ class Webhooks:
             # It is read from its start, and not by the group.
             self._reader.leave_out(self._log)
         self._metrics.assigned.set(0)
+        if not partitions:
+            # Others read them.
+            self._metrics.unread.end(READING)
         self._running = asyncio.create_task(self._sessions(partitions))
 
     async def _sessions(self, partitions: frozenset[TopicPartition]) -> None:
@@ -108,6 +112,7 @@ class Webhooks:
                     self._fail(defect)
                     return
                 log.warning("Kafka does not answer, it is tried again: %s", error)
+                self._metrics.unread.begin(READING)
             await asyncio.sleep(_AGAIN_S)
 
     def _fail(self, error: BaseException) -> None:
@@ -121,6 +126,7 @@ class Webhooks:
         if running is not None:
             running.cancel()
             await asyncio.wait([running])
+            self._metrics.unread.begin(READING)
         if session is not None:
             try:
                 await session.commit()

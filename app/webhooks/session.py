@@ -40,6 +40,9 @@ _TELLING: Final = Work("other", "webhooks")
 _HOUR_IS_OVER_MS: Final = 10_000
 """Milliseconds after the end of an hour until brokers stamp nothing more with it."""
 
+READING: Final = "reading"
+"""What is unread: records that were fetched, or where nothing can be fetched whatever there is."""
+
 _NEVER: Final = 1 << 62
 """An offset that no record has."""
 
@@ -121,10 +124,15 @@ class Session:
         )
 
     async def _read(self, followed: FollowedDefinitions) -> None:
+        unread = self._metrics.unread
         while True:
             fetched = await self._reader.fetch()
+            if fetched or followed.ready.is_set():
+                unread.end(READING)
             if not fetched:
                 continue
+            # However far it is behind, of what is not fetched yet nothing is older in a partition.
+            unread.begin(READING, min(each[0].timestamp_ms for each in fetched.values()))
             # Who was named before something happened is told of it.
             await followed.applied_to(await self._end_of_log())
             for tp, records in fetched.items():
@@ -152,11 +160,15 @@ class Session:
         self, progress: Progress, place: int, messages: Iterable[Message | None]
     ) -> None:
         progress.begin(place)
-        left = iter(messages)
-        while (message := await self._next(left)) is not None:
-            await self._outboxes.put(
-                message, partial(progress.begin, place), partial(progress.end, place)
-            )
+        self._metrics.unread.begin(progress)
+        try:
+            left = iter(messages)
+            while (message := await self._next(left)) is not None:
+                await self._outboxes.put(
+                    message, partial(progress.begin, place), partial(progress.end, place)
+                )
+        finally:
+            self._metrics.unread.end(progress)
         progress.end(place)
 
     async def _next(self, items: Iterator[T | None]) -> T | None:

@@ -72,7 +72,7 @@ async def _series_of(state_dir: Path) -> dict[str, Told]:
     engine.status.disk_free_bytes = 1
     engine.status.redis_memory = (1, 2)
     engine.status.definitions_lag = 0
-    Metrics(webhooks)
+    Metrics(webhooks, SystemClock())
     known = {name: Told(labels, {}) for name, labels in FOREIGN.items()}
     for collected in (registry, webhooks):
         for collector in dict.fromkeys(collected._collector_to_names):

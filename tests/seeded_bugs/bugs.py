@@ -4713,6 +4713,20 @@ BUGS = (
         "tests/app/webhooks/test_outboxes.py::test_progress_goes_on_from_what_is_not_done",
     ),
     Bug(
+        "webhook-delivery-that-waits-unseen",
+        "app/webhooks/outboxes.py",
+        "                self._metrics.waits.begin(delivery)\n",
+        "",
+        "tests/app/webhooks/test_standstill.py::test_webhooks_that_stand_still_say_since_when",
+    ),
+    Bug(
+        "webhook-records-unread-since-they-were-fetched",
+        "app/webhooks/session.py",
+        "unread.begin(READING, min(each[0].timestamp_ms for each in fetched.values()))",
+        "unread.begin(READING)",
+        "tests/app/webhooks/test_standstill.py::test_webhooks_that_stand_still_say_since_when",
+    ),
+    Bug(
         "webhook-type-counted-from-its-first-burst",
         "app/webhooks/metrics.py",
         "            self.given_up.labels(webhook_type)\n",

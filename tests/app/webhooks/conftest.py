@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from app.definitions import commands
 from app.definitions.command import Command
@@ -22,6 +23,7 @@ from app.settings import Settings
 from tests.world.live.receiver import Receiver, receiving
 from tests.world.live.servers import MakeSettings
 from tests.world.live.webhooks import write_key
+from tests.world.waiting import PATIENCE_S
 
 ORG = "acme"
 HMAC_KEY = "hmac-secret"
@@ -127,6 +129,12 @@ async def page(settings: Settings) -> str:
             return ""
 
 
+async def figure(settings: Settings, name: str) -> float:
+    """What a metric without labels says; 0 while nothing answers."""
+    lines = [line for line in (await page(settings)).splitlines() if line.startswith(f"{name} ")]
+    return float(lines[-1].split()[-1]) if lines else 0.0
+
+
 async def says(settings: Settings, line: str) -> None:
     """Wait until the metrics have a line."""
     async with asyncio.timeout(40):
@@ -137,3 +145,23 @@ async def says(settings: Settings, line: str) -> None:
 async def assigned(settings: Settings) -> None:
     """Wait until the process reads its partitions."""
     await says(settings, f"meter_webhooks_assigned {3 * settings.raw_partitions + 1}.0")
+
+
+async def committed(settings: Settings, topic: str, offset: int, partition: int = 0) -> None:
+    """Wait until the group is done up to an offset."""
+    tp = TopicPartition(settings.topic(topic), partition)
+    group = f"{settings.consumer_group}-webhooks"
+    async with AIOKafkaConsumer(group_id=group, **settings.kafka_options()) as consumer:
+        async with asyncio.timeout(PATIENCE_S):
+            while await consumer.committed(tp) != offset:
+                await asyncio.sleep(0.1)
+
+
+def alert(subscription: str, number: int = 0, organization_id: str = ORG) -> bytes:
+    """The value of a record that tells of an alert."""
+    triggered = {"lago_id": f"alert-{number}", "external_subscription_id": subscription}
+    told = {"webhook_type": "alert.triggered", "object_type": "triggered_alert"}
+    return json.dumps(
+        {**told, "organization_id": organization_id, "triggered_alert": triggered},
+        separators=(",", ":"),
+    ).encode()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, enable_created_metrics, generate_latest
 
+from app.clock import SystemClock
 from app.definitions.model import WEBHOOK_TYPES
 from app.webhooks.metrics import Metrics
 
 
 def told() -> list[str]:
     registry = CollectorRegistry()
-    Metrics(registry)
+    Metrics(registry, SystemClock())
     return generate_latest(registry).decode().splitlines()
 
 

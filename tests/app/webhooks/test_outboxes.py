@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from prometheus_client import CollectorRegistry
 
+from app.clock import SystemClock
 from app.definitions import commands
 from app.definitions.model import WebhookEndpoint
 from app.webhooks import outboxes
@@ -45,7 +46,7 @@ class Post:
             log.definitions,
             self._attempt,
             self._give_up,
-            Metrics(CollectorRegistry()),
+            Metrics(CollectorRegistry(), SystemClock()),
             self.failed.append,
         )
         self.open = 0

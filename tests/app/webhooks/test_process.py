@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewTopic
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -46,8 +45,10 @@ from tests.app.webhooks.conftest import (
     ORG,
     Ahead,
     Topics,
+    alert,
     assigned,
-    page,
+    committed,
+    figure,
     producing,
     says,
 )
@@ -55,28 +56,9 @@ from tests.world.definitions_log import metric_body, plan_body, subscription_bod
 from tests.world.live.receiver import Receiver, Request
 from tests.world.live.webhooks import running_webhooks
 from tests.world.live.worker import ROOT, environment_of
-from tests.world.waiting import PATIENCE_S, until
+from tests.world.waiting import until
 
 METRIC = commands.create_billable_metric(ORG, metric_body("storage"))
-
-
-async def committed(settings: Settings, topic: str, offset: int, partition: int = 0) -> None:
-    """Wait until the group is done up to an offset."""
-    tp = TopicPartition(settings.topic(topic), partition)
-    group = f"{settings.consumer_group}-webhooks"
-    async with AIOKafkaConsumer(group_id=group, **settings.kafka_options()) as consumer:
-        async with asyncio.timeout(PATIENCE_S):
-            while await consumer.committed(tp) != offset:
-                await asyncio.sleep(0.1)
-
-
-def alert(subscription: str, number: int = 0, organization_id: str = ORG) -> bytes:
-    triggered = {"lago_id": f"alert-{number}", "external_subscription_id": subscription}
-    told = {"webhook_type": "alert.triggered", "object_type": "triggered_alert"}
-    return json.dumps(
-        {**told, "organization_id": organization_id, "triggered_alert": triggered},
-        separators=(",", ":"),
-    ).encode()
 
 
 @pytest.fixture
@@ -342,8 +324,7 @@ async def test_two_processes_share_the_work_and_one_goes_on_for_both(
 
 
 async def read_partitions(settings: Settings) -> int:
-    lines = [line for line in (await page(settings)).splitlines() if "_assigned " in line]
-    return int(float(lines[-1].split()[-1])) if lines else 0
+    return int(await figure(settings, "meter_webhooks_assigned"))
 
 
 async def test_what_comes_with_time_is_told_when_it_has_come(
