@@ -30,6 +30,8 @@ AT_ONCE: Final = 512
 _TAKEN: Final = (200, 201, 202, 204)
 _ANSWER_BYTES: Final = 16 * 1024
 """Read of an answer, so that the connection serves again; nothing of it is used."""
+_LONG_SIGNATURE: Final = 8_000
+"""Bytes above which a header is more than many servers and proxies take."""
 _AT_LEAST_S: Final = 2.0
 _SPREAD: Final = 0.15
 
@@ -91,7 +93,7 @@ class Sender:
             self._metrics.delivered.labels(message.webhook_type).inc()
             return Attempt(True, took_s)
         if delivery.attempts >= ATTEMPTS:
-            self.give_up(endpoint, delivery, reason)
+            self.give_up(endpoint, delivery, reason + _size_told(signature))
             return Attempt(False, took_s)
         return Attempt(False, took_s, wait_s(delivery.attempts, random.random()))  # noqa: S311
 
@@ -150,3 +152,9 @@ class Sender:
         except (ClientError, OSError, ValueError) as error:
             # What the other side says stands in some of them: only the kind is told.
             return reason_of(error)
+
+
+def _size_told(signature: str) -> str:
+    """Return what stands behind a reason that may come from a signature too long for a header."""
+    size = len(signature)
+    return f", the signature has {size:,} bytes" if size > _LONG_SIGNATURE else ""

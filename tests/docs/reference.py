@@ -248,6 +248,8 @@ lists them with samples, `meter trace` says it of one, `meter_events_not_counted
 ## Webhooks that are given up
 
 `meter webhooks failed` lists them; `reason` is one of these, of the last attempt.
+Behind it stands the size of a signature that is over 8,000 bytes: a header may be too small for it
+([signatures](../WEBHOOKS.md#signatures)).
 
 {_table(("reason", "cause", "cure"), given_up)}
 ## REST answers

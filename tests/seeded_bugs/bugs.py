@@ -4713,6 +4713,14 @@ BUGS = (
         "tests/app/webhooks/test_outboxes.py::test_progress_goes_on_from_what_is_not_done",
     ),
     Bug(
+        "webhook-signature-whose-size-nobody-tells",
+        "app/webhooks/sender.py",
+        "reason + _size_told(signature)",
+        "reason",
+        "tests/app/webhooks/test_process.py"
+        "::test_a_signature_too_long_for_a_header_is_told_where_it_is_given_up",
+    ),
+    Bug(
         "webhook-delivery-that-waits-unseen",
         "app/webhooks/outboxes.py",
         "                self._metrics.waits.begin(delivery)\n",

@@ -7,6 +7,7 @@ import gc
 import hmac
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -155,6 +156,26 @@ async def test_what_is_given_up_says_why_in_words(topics: Topics, receiver: Rece
     found = [*Failures(settings.state_dir).newest()]
     assert {one.reason for one in found} == {"status 302", "connection refused", "TLS failed"}
     assert len(found) == 3
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_signature_too_long_for_a_header_is_told_where_it_is_given_up(
+    topics: Topics, receiver: Receiver
+) -> None:
+    """The receiver takes headers of 8,190 bytes, as it comes."""
+    settings = topics.settings
+    async with running_webhooks(settings):
+        await assigned(settings)
+        await topics.endpoint(f"{receiver.url}/jwt")
+        await topics.endpoint(f"{receiver.url}/hmac", signature_algo="hmac")
+        await topics.append("usage-alerts", alert("s" * 5_000))
+        await topics.append("usage-alerts", alert("s" * 5_800))
+        await committed(settings, "usage-alerts", 2)
+    assert len(receiver.at("/hmac")) == 2
+    (taken,) = receiver.at("/jwt")
+    assert len(taken.headers["X-Lago-Signature"]) < 8_000
+    (given_up,) = Failures(settings.state_dir).newest()
+    assert re.fullmatch(r"status 400, the signature has 8,\d{3} bytes", given_up.reason)
 
 
 async def test_names_that_nobody_answers_for_hold_back_nobody(
