@@ -71,7 +71,7 @@ class Source(NamedTuple):
     key: bytes | None
     headers: Headers = ()
     organization_id: str | None = None
-    """Owner of everything that is refused of it; None: nobody, or several."""
+    """Owner of everything that is refused of it; None: nobody, several, or it cannot be read."""
     value: bytes | None = None
     """All of it, where it is at hand."""
     records: int | None = None

@@ -107,46 +107,49 @@ def envelope_headers(envelope: bytes) -> list[tuple[str, bytes]]:
 def organizations_named(value: bytes | None, headers: Headers = ()) -> set[str | None]:
     """Return the organizations that the elements of a record name; None stands for no name.
 
-    An unreadable record gives {None}. For an array, reading stops at the second organization.
+    Of a record that cannot be read nobody can tell whom it names: the set is empty. For an array,
+    reading stops at the second organization.
     """
     mode = _mode(headers)
     if mode is _Mode.BINARY:
         text = _attributes(headers).get(CLOUDEVENT_NAMES["organization_id"], b"")
-        return {text.decode() or None} if is_utf8(text) else {None}
+        return {text.decode() or None} if is_utf8(text) else set()
     if value is None or len(value) > MAX_BYTES or not is_utf8(value):
-        return {None}
-    if b"organization" not in value and b"\\" not in value:
-        # Both names of the field begin so, unless they are escaped.
-        return {None}
-    if value.lstrip(_WHITESPACE)[:1] != b"[":
-        return {_organization_named(value, mode)}
+        return set()
     named: set[str | None] = set()
     try:
-        for element in _elements(value):
+        for element in _naming(value):
             named.add(_organization_named(element, mode))
             if len(named) > 1:
                 break
     except ElementRefused:
-        return {None}
+        # Of an element that cannot be read, too: a letter tells whose all of the record is.
+        return set()
     return named or {None}
 
 
+def _naming(value: bytes) -> Sequence[bytes]:
+    """Return the elements of a record that may name an organization. Raises ElementRefused."""
+    if b"organization" not in value and b"\\" not in value:
+        # Both names of the field begin so, unless they are escaped.
+        _check_depth(value)
+        _parse(_validate, value)
+        return []
+    return _elements(value) if value.lstrip(_WHITESPACE)[:1] == b"[" else [value]
+
+
 def _organization_named(body: bytes, mode: _Mode) -> str | None:
-    try:
-        _check_depth(body)
-        if mode is _Mode.LAGO:
-            try:
-                named = _decode_named(body).organization_id
-            except msgspec.DecodeError:
-                pass
-            else:
-                return named if named and "\0" not in named else None
-        fields = _fields(body)
-        cloud = mode is _Mode.STRUCTURED or "specversion" in fields
-        names = CLOUDEVENT_NAMES if cloud else LAGO_NAMES
-        return optional_text(fields, names["organization_id"])
-    except ElementRefused:
-        return None
+    _check_depth(body)
+    if mode is _Mode.LAGO:
+        try:
+            named = _decode_named(body).organization_id
+        except msgspec.DecodeError:
+            pass
+        else:
+            return named if named and "\0" not in named else None
+    fields = _fields(body)
+    cloud = mode is _Mode.STRUCTURED or "specversion" in fields
+    return optional_text(fields, (CLOUDEVENT_NAMES if cloud else LAGO_NAMES)["organization_id"])
 
 
 def decode_record(value: bytes | None, headers: Headers = ()) -> list[tuple[int, Decoded]]:

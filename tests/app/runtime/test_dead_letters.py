@@ -310,3 +310,40 @@ async def test_a_letter_is_whose_it_is_believed_to_be(
     await owned.fold((), raw_next=1, refused=[(cast(Refusal, refusal), _raw(value, headers, 0))])
     (letter,) = owned.next_flush.records
     assert organization_of(cast(Any, letter)) == organization_id
+
+
+_NAMED = b'"organization_id":"p"'
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "organization_id"),
+    [
+        pytest.param(b'{"code":"c"}', [], "o", id="nobody"),
+        pytest.param(b"5", [], "o", id="no object"),
+        pytest.param(b'{"code":"c","properties":{"v":12345', [], None, id="cut off"),
+        pytest.param(b"{%s" % _NAMED, [], None, id="cut off behind a name"),
+        pytest.param(b"[{%s},{" % _NAMED, [], None, id="array"),
+        pytest.param(b'{%s,"code":"\xff"}' % _NAMED, [], None, id="not UTF-8"),
+        pytest.param(b'{"organization_id":["p"]}', [], None, id="no text"),
+        pytest.param(b"{%s,%s" % (_NAMED, b" " * MAX_BYTES), [], None, id="too large"),
+        pytest.param(b'{"v":%s%s}' % (b"[" * 999, b"]" * 999), [], None, id="too deep"),
+        pytest.param(
+            b"{", [("ce_id", b"t"), ("ce_organizationid", b"p\xff")], None, id="attribute"
+        ),
+    ],
+)
+async def test_what_cannot_be_read_is_nobodys(
+    value: bytes, headers: Headers, organization_id: str | None
+) -> None:
+    """It may name any organization, so the default one does not see it (bounded-work M32)."""
+    for trust in ("claimed", "topic"):
+        owned = _owned()
+        record = SettingsRecord(producer_trust=trust, default_organization_id="o")
+        apply(owned.shared.definitions, commands.set_settings(record).encode(), 1, 0)
+        ((_, refusal),) = decode_record(value, headers)
+        await owned.fold(
+            (), raw_next=1, refused=[(cast(Refusal, refusal), _raw(value, headers, 0))]
+        )
+        (letter,) = owned.next_flush.records
+        seen_by = organization_of(cast(Any, letter))
+        assert seen_by == (organization_id if trust == "claimed" else "o")
