@@ -331,8 +331,8 @@ def _since(
         return None
     # What counted before is folded beside the cells that are recomputed.
     beside = _Shown(state, meter_key, query)
-    cut_ms = revisions.cut_ms(query.since_revision)
-    return Since(state, revisions, beside.tracer, beside.selection.of, cut_ms)
+    chosen = beside.selection.of
+    return Since(state, revisions, beside.tracer, chosen, query.since_revision)
 
 
 def _with_revisions(fate: EventFate, listed: _Listed, revisions: Revisions) -> EventFate:

@@ -116,7 +116,7 @@ class Revisions:
     async def read(self, list_revisions: ListRevisions, since: int | None) -> None:
         """Read when revisions were taken, where the table of the newest does not tell."""
         most = max((cell.revision for cell in self._cells.values()), default=0)
-        if most < 2 and not (since and most > since):
+        if most < 2 and not (since is not None and most > since):
             return
         for place in await list_revisions(self.period):
             self._cuts_ms.setdefault(place.cell_id, {})[place.revision] = place.cut_ms
@@ -139,31 +139,70 @@ class Revisions:
             raise NoSuchRevision
         return min(found)
 
+    def later_cuts(self, revision: int, cut_ms: int) -> dict[str, int]:
+        """Return, by cell id, the cuts after one at which cells had a revision first."""
+        found: dict[str, int] = {}
+        for identity, cell in self._cells.items():
+            known = self._cuts_ms.get(identity, {}).get(revision, -1)
+            at_ms = cell.cut_ms if cell.revision == revision else known
+            if at_ms > cut_ms:
+                found[identity] = at_ms
+        return found
+
+    def id_of(self, traced: Traced) -> str | None:
+        """Return the id of the cell that an event is in; None: the period has nothing published."""
+        known = traced.span.key.subscription_id in self._charges
+        return self._cell_id(traced) if known else None
+
 
 class Since:
-    """What has changed since a cut: events that came, were corrected, or count otherwise now."""
+    """What has changed since a revision: events that came, were corrected, or count otherwise."""
 
     def __init__(
-        self, state: Partition, revisions: Revisions, tracer: Tracer, chosen: Chosen, cut_ms: int
+        self, state: Partition, revisions: Revisions, tracer: Tracer, chosen: Chosen, revision: int
     ):
-        """Take a tracer for what counted before, and what chooses the outcomes of it."""
+        """Take a tracer for what counted before, and what chooses the outcomes of it.
+
+        Raises NoSuchRevision: no cell has it.
+        """
         self._state, self._period, self._revisions = state, revisions.period, revisions
         self._tracer, self._chosen = tracer, chosen
-        self.cut_ms = cut_ms
-        self._before: dict[str, tuple[ChargeFold, ChargeFold] | None] = {}
-        """By span's charge, how it folded before history records since then, and how it does."""
+        self.cut_ms = revisions.cut_ms(revision)
+        self._later_ms = revisions.later_cuts(revision, self.cut_ms)
+        """By cell id, where the cell had the revision later than at that cut."""
+        self._before: dict[tuple[int, str], tuple[ChargeFold, ChargeFold] | None] = {}
+        """By cut and span's charge, how it folded before history records since, and how now."""
 
     def change_of(self, found: Found, chosen: Chosen) -> tuple[Change, tuple[Traced, ...]] | None:
         """Return why an event makes a difference, with what the charges make of it; else None."""
-        verdict, now = found.verdict, _counted(chosen(found.traced))
-        came = verdict.came or verdict.counted
+        came = found.verdict.came or found.verdict.counted
         if came is None:
             return None
-        if came.append_time_ms > self.cut_ms:
+        changed = self._changed_since(self.cut_ms, found, came, chosen)
+        if changed is None and self._later_ms:
+            # What a cell showed first at a cut of its own may be corrected since.
+            for cut_ms in self._own_cuts(found, came, chosen):
+                changed = changed or self._changed_since(cut_ms, found, came, chosen)
+        return changed
+
+    def _own_cuts(self, found: Found, came: Arrival, chosen: Chosen) -> list[int]:
+        """Return the later cuts of the cells that an event is in, or was in as it came."""
+        traced, came_ms = [*chosen(found.traced)], came.append_time_ms
+        if found.verdict.standing == "cancelled" or found.verdict.corrected_ms > came_ms:
+            first = self._as_it_counted(found.arrival, came_ms, came_ms)
+            traced += () if first is None else self._chosen(_traced(self._tracer, first))
+        ids = {self._revisions.id_of(one) for one in _counted(traced)}
+        return sorted({self._later_ms[one] for one in ids if one in self._later_ms})
+
+    def _changed_since(
+        self, cut_ms: int, found: Found, came: Arrival, chosen: Chosen
+    ) -> tuple[Change, tuple[Traced, ...]] | None:
+        verdict, now = found.verdict, _counted(chosen(found.traced))
+        if came.append_time_ms > cut_ms:
             return ("late", now) if now else None
         corrected_ms = verdict.corrected_ms
-        if verdict.standing == "cancelled" or corrected_ms > self.cut_ms:
-            then = self._as_it_counted(found.arrival, came.append_time_ms)
+        if verdict.standing == "cancelled" or corrected_ms > cut_ms:
+            then = self._as_it_counted(found.arrival, came.append_time_ms, cut_ms)
             was = () if then is None else _counted(self._chosen(_traced(self._tracer, then)))
             if not was and not now:
                 return None
@@ -172,38 +211,38 @@ class Since:
             return None if same else ("corrected", now or was)
         traced = chosen(found.traced)
         counted = verdict.counted
-        if counted is not None and self._counts_otherwise(counted, traced):
+        if counted is not None and self._counts_otherwise(counted, traced, cut_ms):
             return "definition", traced
         return None
 
-    def _as_it_counted(self, arrival: Arrival, append_time_ms: int) -> Arrival | None:
-        """Return an event under the corrections that the cut knew; None: it was cancelled."""
+    def _as_it_counted(self, arrival: Arrival, append_time_ms: int, cut_ms: int) -> Arrival | None:
+        """Return an event under the corrections that a cut knew; None: it was cancelled."""
         placed = replace(arrival, append_time_ms=append_time_ms)
-        counted = self._state.corrected.counted(arrival.identity, placed, self.cut_ms)
+        counted = self._state.corrected.counted(arrival.identity, placed, cut_ms)
         return None if counted is None else counted.arrival
 
-    def _folds(self, span: Span) -> tuple[ChargeFold, ChargeFold] | None:
-        charge_id = span.fold.charge.id
-        if charge_id not in self._before:
-            self._before[charge_id] = self._found(span)
-        return self._before[charge_id]
+    def _folds(self, span: Span, cut_ms: int) -> tuple[ChargeFold, ChargeFold] | None:
+        name = (cut_ms, span.fold.charge.id)
+        if name not in self._before:
+            self._before[name] = self._found(span, cut_ms)
+        return self._before[name]
 
-    def _found(self, span: Span) -> tuple[ChargeFold, ChargeFold] | None:
+    def _found(self, span: Span, cut_ms: int) -> tuple[ChargeFold, ChargeFold] | None:
         state, period = self._state, self._period
         subscription, now = self._revisions.charges(span)
         if subscription is None or now is None:
             return None
-        if not now.named_since(span.fold.charge, self.cut_ms):
+        if not now.named_since(span.fold.charge, cut_ms):
             return None
-        history = state.definitions.history_of(subscription.organization_id, self.cut_ms)
+        history = state.definitions.history_of(subscription.organization_id, cut_ms)
         plans = state.definitions.plan_of(subscription.id)
         then = PeriodCharges(state.definitions, plans, period, history).last(span.fold.charge.id)
         if then is None:
             return None
         return state.routes.fold_of(then.charge, then.metric, period.timezone), span.fold
 
-    def _counts_otherwise(self, counted: Arrival, traced: Iterable[Traced]) -> bool:
-        folds = filter(None, (self._folds(one.span) for one in traced))
+    def _counts_otherwise(self, counted: Arrival, traced: Iterable[Traced], cut_ms: int) -> bool:
+        folds = filter(None, (self._folds(one.span, cut_ms) for one in traced))
         return any(_outcome(before, counted) != _outcome(now, counted) for before, now in folds)
 
 

@@ -4961,10 +4961,17 @@ BUGS = (
     Bug(
         "difference-by-a-cancelled-newcomer",
         "app/queries/revisions.py",
-        "if came.append_time_ms > self.cut_ms:",
-        "if came.append_time_ms > self.cut_ms and now:",
+        "if came.append_time_ms > cut_ms:",
+        "if came.append_time_ms > cut_ms and now:",
         "tests/app/queries/test_revisions.py"
         "::test_what_came_and_was_cancelled_since_makes_no_difference",
+    ),
+    Bug(
+        "difference-since-a-cut-of-other-cells",
+        "app/queries/revisions.py",
+        "if at_ms > cut_ms:",
+        "if at_ms > cut_ms and revision:",
+        "tests/app/queries/test_revisions.py::test_a_cell_that_was_published_later_has_its_own_cut",
     ),
     Bug(
         "ledger-of-another-log-believed",

@@ -101,6 +101,31 @@ async def test_an_event_that_counts_for_another_metric_now_is_listed() -> None:
     assert await explained(told, "2024-02-06", None, "other") == [("t1", None, [0])]
 
 
+async def test_a_cell_that_was_published_later_has_its_own_cut() -> None:
+    told = Story().metric("m", "sum_agg")
+    told.plan({"code": "m", "properties": {"amount": "1", "pricing_group_keys": ["region"]}})
+    told.subscribe().send("2024-01-10", v=1, region="eu")
+    told.send("2024-01-11", appended="2024-02-05T00:30:00", v=2, region="us")
+    told.send("2024-01-12", appended="2024-02-05T00:30:00", v=4, region="us")
+    late: Told = [("t1", "late", [0]), ("t2", "late", [0])]
+    assert await explained(told, "2024-02-05T01:30:00", 0) == late
+    told.append("2024-02-06T00:10:00", cancel("t1", "gone"))
+    # The first cut of the period did not know it: the cell did, in its revision 0.
+    changed: Told = [("t1", "corrected", [0]), ("t2", "late", [0])]
+    assert await explained(told, "2024-02-06T02:00:00", 0) == changed
+    told.send("2024-01-13", appended="2024-02-07T00:30:00", v=8, region="us")
+    told.append("2024-02-08T00:10:00", cancel("t2", "gone too"))
+    assert await explained(told, "2024-02-08T02:00:00", 0) == [
+        ("t1", "corrected", [0]),
+        ("t2", "corrected", [0]),
+        ("t4", "late", [2]),
+    ]
+    assert await explained(told, "2024-02-08T02:00:00", 1) == [
+        ("t2", "corrected", [0]),
+        ("t4", "late", [2]),
+    ]
+
+
 async def test_what_came_and_was_cancelled_since_makes_no_difference() -> None:
     told = story().send("2024-01-13", appended="2024-02-05", v=8)
     told.append("2024-02-05T00:10:00", cancel("t3", "gone"))
