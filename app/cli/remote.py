@@ -51,6 +51,9 @@ class RequestRefused(click.ClickException):
         self.status = status
         if status == 404:
             self.exit_code = NOT_THERE
+        elif status == 429 or status >= 500:
+            # It says nothing of what was asked.
+            self.exit_code = NO_VERDICT
         self.answer = answer
         """Body and headers; None where they are not kept."""
 

@@ -141,6 +141,31 @@ def test_a_key_of_no_header_is_not_repeated(name: str, key: str, words: list[str
     assert "secret" not in answer.output
 
 
+@pytest.mark.parametrize(
+    ("status", "exit_code"), [(429, 3), (500, 3), (503, 3), (403, 1), (404, 4)]
+)
+def test_a_worker_that_cannot_answer_now_leaves_it_open(status: int, exit_code: int) -> None:
+    """1 would say that something differs or is missing."""
+
+    class Refusing(_Answering):
+        def do_GET(self) -> None:
+            body = b'{"status":%d,"error":"x","code":"not_now"}' % status
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with HTTPServer((HOST, 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        runner = CliRunner(env={"METER_URL": f"http://{HOST}:{server.server_port}"})
+        commands = (["usage", "s"], ["list", "plans"], ["records", "s"], ["trace", "s", "t"])
+        answers = [runner.invoke(cli, words) for words in commands]
+        server.shutdown()
+        thread.join()
+    assert {answer.exit_code for answer in answers} == {exit_code}
+
+
 @pytest.mark.parametrize("url", ["http://", "https://:1", "http://h:x", "http://h:1/\n", "h:1"])
 def test_a_url_of_no_worker_is_wrong_usage(url: str, tmp_path: Path) -> None:
     runner = CliRunner(env={"METER_URL": url, "XDG_CONFIG_HOME": str(tmp_path)})
