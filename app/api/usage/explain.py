@@ -54,14 +54,20 @@ async def show(call: Call) -> Any:
 
 async def explained(call: Call, query: ExplainQuery) -> Explanation:
     """Return the explanation. Raises 404, 422."""
+    check_metric(call, query.metric_code)
     try:
         explanation = await call.meter.evidence.explain(call.organization_id, query)
     except NoSuchRevision:
         raise invalid({"since_revision": ["not_published"]}) from None
     if explanation is None:
-        known = call.meter.definitions.metric_history(call.organization_id, query.metric_code)
-        raise not_found("usage_period" if known else "billable_metric")
+        raise not_found("usage_period")
     return explanation
+
+
+def check_metric(call: Call, code: str) -> None:
+    """Raise 404 if no metric ever had the code; one that is deleted may have counted."""
+    if not call.meter.definitions.metric_history(call.organization_id, code):
+        raise not_found("billable_metric")
 
 
 def explain_query(call: Call) -> ExplainQuery:

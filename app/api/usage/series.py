@@ -9,7 +9,7 @@ from app.api.answering.csv_text import asks_for_csv, csv_answer, csv_parts
 from app.api.answering.peers import forward, owner_elsewhere
 from app.api.answering.streams import parts, streamed
 from app.api.http.errors import FieldErrors, invalid
-from app.api.usage.explain import check_customer, named
+from app.api.usage.explain import check_customer, check_metric, named
 from app.api.usage.usage_json import as_of_json
 from app.billing_periods.instants import iso_milliseconds
 from app.billing_periods.timezones import is_timezone
@@ -39,6 +39,7 @@ async def show(call: Call) -> Any:
     if (owner := owner_elsewhere(call, query.external_subscription_id)) is not None:
         return await forward(call, owner)
     as_csv = asks_for_csv(call)
+    check_metric(call, query.metric_code)
     series = await call.meter.evidence.series(call.organization_id, query)
     shown = series_json(series, call.query.text("window") or "day", query.timezone)
     work = Work("request", "series", call.organization_id, query.external_subscription_id)

@@ -17,6 +17,7 @@ from app.meter.evidence import (
 )
 from app.meter.usage import AsOf
 from tests.app.api.conftest import Running
+from tests.app.page.site import defined
 from tests.world import bodies
 
 # The clock stands at 2024-03-15T12:00:00Z, and events may be dated 3,652 days ahead of it.
@@ -55,6 +56,20 @@ async def test_the_last_instant_of_an_event_can_be_asked_about(api: Running) -> 
 async def test_a_metric_that_there_never_was_is_named(api: Running) -> None:
     answer = await api.call("GET", PATH.format(at="2024-03-15T12:00:00Z"))
     assert (answer.status, answer.body["code"]) == (404, "billable_metric_not_found")
+
+
+async def test_a_metric_that_never_was_has_no_figures_that_are_equal(api: Running) -> None:
+    """One that is deleted has its history."""
+    await defined(api)
+    paths = [
+        f"/api/v1/customers/acme/usage/{kind}?external_subscription_id=sub_1&billable_metric_code="
+        for kind in ("explain", "series")
+    ]
+    for path in paths:
+        answer = await api.call("GET", f"{path}nobody")
+        assert (answer.status, answer.body["code"]) == (404, "billable_metric_not_found")
+    await api.must("DELETE", "/api/v1/billable_metrics/storage")
+    assert [(await api.call("GET", f"{path}storage")).status for path in paths] == [200, 200]
 
 
 def test_published_pending_and_live_stand_apart() -> None:
