@@ -17,6 +17,7 @@ from pydantic.json_schema import models_json_schema
 from app.api import record_schemas
 from app.api.answering.call import Call
 from app.api.answering.router import Endpoint, Parameter
+from app.api.http.bodies import WITH_BODY
 from app.api.http.errors import REASONS
 from app.api.schemas.common import Error
 
@@ -26,6 +27,8 @@ _TITLE = "Meterstream"
 _JSON = "application/json"
 _LINES = "application/x-ndjson"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_OF_ANY_HEAD = (415, 421, 431)
+"""Answered before it is known what is asked for."""
 
 
 async def openapi(call: Call) -> Any:
@@ -126,9 +129,13 @@ def _responses(endpoint: Endpoint) -> Json:
         if any("csv" in parameter.schema.get("enum", ()) for parameter in endpoint.query):
             content["text/csv"] = {"schema": {"type": "string"}}
         responses["200"] = {"description": "OK", "content": content}
-    statuses = set(endpoint.errors)
+    elif endpoint.without_body:
+        responses["200"] = {"description": "OK, without a body"}
+    statuses = {*endpoint.errors, *_OF_ANY_HEAD}
+    if endpoint.method in WITH_BODY:
+        statuses |= {411, 413}
     if endpoint.request is not None:
-        statuses |= {400, 413}
+        statuses |= {400, 408}
     if not endpoint.public:
         statuses |= {401, 403, 429, 503}
     for status in sorted(statuses):

@@ -66,6 +66,8 @@ class Endpoint:
     """Writes nothing, whatever its method, or stops where it is: it ends when the client goes."""
     nested: bool = False
     """A code in the path ends at a bare `/`, and a path that matches belongs to no other."""
+    without_body: bool = False
+    """Answers 200 with nothing; without this and a `response` it is only ever refused."""
 
     @cached_property
     def method(self) -> str:

@@ -35,9 +35,6 @@ ALERTS = (
     ),
     _alert.show(alerts.show, "Show an alert."),
     _alert.delete(alerts.delete, "Delete an alert."),
-)
-
-ALL_ALERTS = (
     Endpoint(
         f"DELETE {_ALL}",
         alerts.delete_all,
@@ -46,6 +43,6 @@ ALL_ALERTS = (
         query=(SUBSCRIPTION_STATUS,),
         errors=(404,),
         nested=True,
+        without_body=True,
     ),
 )
-"""Its answer has no body, and `/openapi.json` describes those that have one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.api.endpoints.alerts import ALERTS, ALL_ALERTS
+from app.api.endpoints.alerts import ALERTS
 from app.api.endpoints.charges import PLAN_CHARGES, SUBSCRIPTION_CHARGES
 from app.api.endpoints.definitions import CUSTOMERS, METRICS, PLANS, SUBSCRIPTIONS
 from app.api.endpoints.events import EVENTS, ONE_EVENT
@@ -35,7 +35,7 @@ DESCRIBED = (
 )
 """Endpoints that `/openapi.json` describes."""
 
-ENDPOINTS = (*DESCRIBED, *ALL_ALERTS, *PUBLIC_KEY_TEXT, *UNDESCRIBED, *PAGE)
+ENDPOINTS = (*DESCRIBED, *PUBLIC_KEY_TEXT, *UNDESCRIBED, *PAGE)
 
 ADMIN_ENDPOINTS = tuple(endpoint for endpoint in ENDPOINTS if not endpoint.waits)
 """Endpoints that answer on METER_ADMIN_PORT: health and metrics."""

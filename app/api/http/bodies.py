@@ -22,7 +22,7 @@ from app.bounds.limits import BODY_BYTES, BODY_BYTES_A_SECOND, BODY_S, BODY_VALU
 from app.bounds.nesting import holds_more_than
 
 _Lost = TypeVar("_Lost", bound=Exception)
-_WITH_BODY = ("POST", "PUT", "PATCH")
+WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 def require_small_head(request: web.Request) -> None:
@@ -48,7 +48,7 @@ def announced_bytes(request: web.Request) -> int:
         return length
     if "Transfer-Encoding" in request.headers:
         return BODY_BYTES
-    if request.method in _WITH_BODY:
+    if request.method in WITH_BODY:
         raise length_required()
     return 0
 

@@ -45,6 +45,27 @@ async def test_documents_hang_together(api: Running, path: str, key: str, versio
         Draft202012Validator.check_schema(schema)
 
 
+async def test_what_the_door_refuses_is_described(api: Running) -> None:
+    document = (await api.call("GET", "/openapi.json", key=None)).body
+    operations = {
+        (path, method): set(operation["responses"])
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert all({"415", "421", "431"} <= told for told in operations.values())
+    assert {"408", "411", "413"} <= operations["/api/v1/events", "post"]
+    assert not {"408", "411"} & operations["/api/v1/events", "get"]
+
+
+async def test_what_is_answered_without_a_body_is_described(api: Running) -> None:
+    document = (await api.call("GET", "/openapi.json", key=None)).body
+    told = document["paths"]["/api/v1/subscriptions/{external_id}/alerts"]["delete"]["responses"]
+    assert told["200"] == {"description": "OK, without a body"}
+    # It is never done, so nothing is said of how it would be answered.
+    refused = document["paths"]["/api/v1/customers/{external_id}/portal_url"]["get"]["responses"]
+    assert "200" not in refused
+
+
 async def test_every_operation_is_named_once(api: Running) -> None:
     document = (await api.call("GET", "/openapi.json", key=None)).body
     names = [
