@@ -10,6 +10,7 @@ from app.cli.doctor.environment import agreed
 from app.cli.doctor.finding import Finding, judged
 from app.cli.doctor.rights import rights, transactions
 from app.cli.settings_apply import definitions_of
+from app.definitions.judging import Judging
 from app.definitions.state import Definitions
 from app.errors import StackError
 from app.kafka.broker_facts import (
@@ -21,10 +22,9 @@ from app.kafka.broker_facts import (
 )
 from app.kafka.clients import NOT_TAKEN, Admin
 from app.kafka.cluster import Cluster, broker_settings, cluster_of
-from app.kafka.log_readers import bounds_of
+from app.kafka.log_readers import bounds_of, scan_many
 from app.kafka.names import KafkaError, TopicPartition
 from app.kafka.topics import (
-    EVENTS_REKEYED,
     METER_DEFINITIONS,
     TopicReport,
     admin_client,
@@ -33,6 +33,8 @@ from app.kafka.topics import (
 )
 from app.settings import Settings
 from app.tokens import NotLetIn
+from app.wire.arrivals import Arrival, arrivals_of
+from app.wire.keys import home_partition, message_key
 
 AREA = "kafka"
 TOPICS = "topics"
@@ -47,6 +49,8 @@ TRIED: Final = (26, "4.1")
 """The release that the tests run: its least level of `metadata.version`, and its name."""
 WORTH_PACKING_BYTES: Final = 1_000
 FORWARDED_SHARE: Final = 0.1
+PLACED_EACH: Final = 50
+"""Newest records of a partition that are looked at for where their events lie."""
 ENOUGH: Final = 100
 """Records from which on something is told of how they are spread."""
 BROKER_WITHIN_S: Final = 5.0
@@ -100,8 +104,7 @@ async def _asked(settings: Settings, admin: Admin, servers: str) -> AsyncIterato
     there = settings.topic(METER_DEFINITIONS) not in report.absent
     yield agreed(settings, await definitions_of(settings) if there else Definitions())
     yield _group(settings, group)
-    logs = {settings.topic(name) for name in (settings.raw_topic, EVENTS_REKEYED)}
-    if logs.isdisjoint(report.absent):
+    if settings.topic(settings.raw_topic) not in report.absent:
         for finding in await _producers(settings, admin):
             yield finding
 
@@ -200,19 +203,42 @@ async def _producers(settings: Settings, admin: Admin) -> list[Finding]:
     """Return whether events come packed, to every partition, and to that of their subscription."""
     bounds = await _bounds(settings, settings.raw_topic)
     raw = [end - start for start, end in bounds.values()]
-    rekeyed = await _bounds(settings, EVENTS_REKEYED)
-    forwarded, total = sum(end - start for start, end in rekeyed.values()), sum(raw)
-    empty = raw.count(0)
+    total, empty = sum(raw), raw.count(0)
     mend = "Key and partition as docs/sending.md says; few subscriptions fill few partitions."
     found = f"{empty} of {len(raw)} partitions have nothing, the others {total:,} records."
     is_odd = empty > 0 and total > ENOUGH * len(raw)
     spread = judged(PRODUCERS, "partitions", is_odd, found, mend)
-    # Markers of transactions count among them.
-    found = f"At most {forwarded:,} were sent to another partition than their home, of {total:,}."
-    is_odd = forwarded > FORWARDED_SHARE * total and total > ENOUGH
+    alone, away = await _placed(settings, bounds)
+    found = f"{away:,} of the newest {alone:,} events that came alone lie elsewhere than at home."
+    is_odd = away > FORWARDED_SHARE * alone and alone > ENOUGH
     home = judged(PRODUCERS, "forwarded", is_odd, found, mend)
     batches = await newest_batches(admin, settings.topic(settings.raw_topic), bounds)
     return [spread, home, _compression(batches)]
+
+
+async def _placed(settings: Settings, bounds: Mapping[int, tuple[int, int]]) -> tuple[int, int]:
+    """Return how many of the newest events came alone, and how many of them not to their home.
+
+    Those of an array lie together, wherever their homes are: as a batch over REST does.
+    """
+    topic, alone, away = settings.topic(settings.raw_topic), 0, 0
+    newest = {
+        TopicPartition(topic, number): (max(start, end - PLACED_EACH), end)
+        for number, (start, end) in bounds.items()
+    }
+    judging = Judging(settings.default_organization_id)
+    async with scan_many(settings, newest) as batches:
+        async for tp, records in batches:
+            for one in records:
+                place = (one.timestamp_ms, tp.partition, one.offset)
+                if (one.value or b"").lstrip()[:1] == b"[":
+                    continue
+                for each in arrivals_of(one.value, one.headers, *place, judging):
+                    if isinstance(each, Arrival):
+                        key, count = message_key(*each.name), len(bounds)
+                        home = home_partition(key, count, settings.home_partitioner)
+                        alone, away = alone + 1, away + (home != tp.partition)
+    return alone, away
 
 
 def _compression(batches: Iterable[Batch]) -> Finding:

@@ -26,6 +26,7 @@ from app.main import Worker
 from app.redis.client import closed, redis_client
 from app.runtime.local_state import LocalState
 from app.settings import Settings
+from app.wire.keys import home_partition
 from tests.app.cli.conftest import Meter
 from tests.world.waiting import eventually
 
@@ -293,6 +294,41 @@ async def test_producers_that_do_not_compress(settings: Settings) -> None:
             return next(one.outcome for one in found if one.check == "compression")
 
         assert [await outcome(codec) for codec in ("gzip", None, None)] == ["ok", "ok", "warn"]
+
+
+@pytest.mark.servers
+async def test_events_that_lie_elsewhere_than_at_home(settings: Settings) -> None:
+    """Events of an array lie together: no producer could send them better."""
+    async with admin_client(settings) as admin:
+        await ensure_topics(settings, admin)
+        topic, partitions = settings.topic(settings.raw_topic), settings.raw_partitions
+        bodies = [
+            b'{"organization_id":"o","external_subscription_id":"s%d","transaction_id":"t%d",'
+            b'"code":"c"}' % (number, number)
+            for number in range(120)
+        ]
+
+        async def told(away: int, *values: tuple[bytes, int]) -> tuple[str, str]:
+            async with started(Producer(**settings.kafka_options())) as producer:
+                for value, home in values:
+                    partition = (home + away) % partitions
+                    await producer.send_and_wait(topic, value, partition=partition)
+            found = await brokers._producers(settings, admin)
+            one = next(each for each in found if each.check == "forwarded")
+            return one.outcome, one.found
+
+        homes = [
+            home_partition(b"o-s%d" % number, partitions, settings.home_partitioner)
+            for number in range(120)
+        ]
+        batch = (b"[" + b",".join(bodies) + b"]", 0)
+        first = await told(0, batch)
+        assert first == (
+            "ok",
+            "0 of the newest 0 events that came alone lie elsewhere than at home.",
+        )
+        assert (await told(0, *zip(bodies, homes, strict=True)))[0] == "ok"
+        assert (await told(1, *zip(bodies, homes, strict=True)))[0] == "warn"
 
 
 def test_two_names_for_one_setting() -> None:
