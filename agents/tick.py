@@ -201,4 +201,5 @@ class Ticker:
 def _tell(name: str, ticking: asyncio.Task[RecordMetadata]) -> None:
     error = None if ticking.cancelled() else ticking.exception()
     if error is not None:
-        log.warning("A tick of %s was refused: %s", name, error)
+        # Some errors have no words of their own.
+        log.warning("A tick of %s was refused: %s", name, str(error) or type(error).__name__)

@@ -10,6 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 
+from agents import tick
 from agents.tick import POLL_S, Ticker
 from app.clock import SystemClock
 from app.definitions.state import Definitions
@@ -68,6 +69,15 @@ async def test_a_tick_that_is_refused_is_told_and_sent_again(
     told = [message for message in caplog.messages if "was refused" in message]
     assert len(told) > 1
     assert "MessageSizeTooLargeError" in told[0]
+
+
+async def test_an_error_without_words_is_told_by_its_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ticking: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    ticking.set_exception(TimeoutError())
+    tick._tell("events-raw/2", cast(Any, ticking))
+    assert caplog.messages == ["A tick of events-raw/2 was refused: TimeoutError"]
 
 
 async def test_partitions_are_not_looked_at_while_no_cut_is_past_and_nobody_reports(
