@@ -37,7 +37,8 @@ class RequestMetrics(Collector):
         registry.register(self)
         self._refused = Counter(
             "meter_requests_refused",
-            "Requests and connections refused before they were looked into.",
+            "Requests refused for their key, method, head, size, host or rate, or for naming what "
+            "is not there, and connections over the limit.",
             ("code",),
             registry=registry,
         )
