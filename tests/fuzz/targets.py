@@ -212,7 +212,7 @@ def queries(data: bytes) -> object:
             query.text(name),
             query.texts(name),
             query.flag(name),
-            query.natural(name, 7),
+            query.natural(name, 7, {}),
             query.positive(name, 7),
             _read(query.mapping, name),
             _read(query.choices, name),

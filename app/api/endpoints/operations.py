@@ -47,6 +47,7 @@ CHANGES = (
                 {"type": "integer", "minimum": 0},
             ),
         ),
+        errors=(422,),
     ),
 )
 

@@ -82,10 +82,15 @@ class Query:
             errors[name] = ["value_is_invalid"]
         return None if not word else word in _TRUE
 
-    def natural(self, name: str, default: int) -> int:
-        """Return a number from 0 on; anything else counts as the default."""
-        text = self.text(name) or ""
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else default
+    def natural(self, name: str, default: int, errors: FieldErrors) -> int:
+        """Return a number from 0 on, the default where there is none; note what is none."""
+        text = self.text(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            errors[name] = ["value_is_invalid"]
+            return default
+        return int(text)
 
     def positive(self, name: str, default: int) -> int:
         """Return a whole number from 1; anything else is the default."""

@@ -126,6 +126,14 @@ async def test_who_changed_a_definition_is_told_to_who_may_know(api: Running) ->
     assert await told("boss", "?since=1") == [theirs]
 
 
+@pytest.mark.parametrize("since", ["abc", "-1", "9" * 19])
+async def test_a_cursor_of_changes_that_is_none_is_refused(api: Running, since: str) -> None:
+    """Else a client that spells it wrong would read the log from its start, again and again."""
+    answer = await api.call("GET", f"/api/v1/definitions/changes?since={since}", key="boss")
+    assert answer.status == 422
+    assert answer.body["error_details"] == {"since": ["value_is_invalid"]}
+
+
 async def test_a_read_key_verifies_but_repairs_nothing(api: Running) -> None:
     assert (await api.call("POST", "/api/v1/verify", {}, key="reader")).status == 200
     refused = await api.call("POST", "/api/v1/verify", {"repair": True}, key="reader")
