@@ -26,6 +26,8 @@ def _as_spelled(text: str) -> msgspec.Raw:
 
 
 _DECODER = msgspec.json.Decoder(float_hook=_as_spelled)
+_TOLD_CHARACTERS = 200
+"""Shown of an error about a body: it may repeat a name of any length that the body has."""
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -55,8 +57,11 @@ def decode(body: bytes) -> Any:
 
 
 def decode_as(body: bytes, shape: type[Value]) -> Value:
-    """Return JSON that is known to have this shape; 400 if it has not."""
+    """Return JSON that is known to have this shape; 400 if it has not, with the field."""
     try:
         return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as error:
+        told = str(error)[:_TOLD_CHARACTERS]
+        raise bad_request(f"the body is not of the expected shape: {told}") from error
     except _UNREADABLE as error:
         raise bad_request("the body is not of the expected shape") from error
