@@ -201,9 +201,11 @@ def _is_production(values: Mapping[str, Any]) -> bool:
 
 
 def _local_api_keys(values: Mapping[str, Any]) -> tuple[ApiKey, ...]:
-    if _is_production(values):
+    if _is_production(values) or values.get("api_keys_file") is not None:
+        # Whoever says who may write does not mean everybody who knows the ready key.
         return ()
-    return (ApiKey(organization_id=LOCAL_ORGANIZATION_ID, key=SecretStr(LOCAL_KEY)),)
+    organization_id = values.get("default_organization_id") or LOCAL_ORGANIZATION_ID
+    return (ApiKey(organization_id=organization_id, key=SecretStr(LOCAL_KEY)),)
 
 
 TopicName = Annotated[str, AfterValidator(_topic_name)]
@@ -426,14 +428,19 @@ class Settings(BaseSettings):
     advertised_url: Annotated[str | None, AfterValidator(http_url)] = Field(
         None, description="URL under which the other workers reach this one."
     )
-    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_parse_api_keys)] = Field(
-        default_factory=_local_api_keys,
-        description="Keys as organization_id:key[:read|write],… One ready key locally, else none.",
+    default_organization_id: str | None = Field(
+        default_factory=lambda values: None if _is_production(values) else LOCAL_ORGANIZATION_ID,
+        description="Organization of an event that names none; without it such events are refused.",
     )
     api_keys_file: Path | None = Field(
         None,
         description="TOML file of hashed keys, as `meter keys new` prints them; read again when it "
         "changes and on SIGHUP.",
+    )
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_parse_api_keys)] = Field(
+        default_factory=_local_api_keys,
+        description="Keys as organization_id:key[:read|write],… Locally, without "
+        "METER_API_KEYS_FILE, one ready key of the default organization; else none.",
     )
     peer_secret: SecretStr = Field(
         default_factory=lambda values: SecretStr("" if _is_production(values) else "local-peers"),
@@ -586,10 +593,6 @@ class Settings(BaseSettings):
         10_000,
         le=limits.GROUPS,
         description="Most groups per subscription, charge and period; 50,000 at most.",
-    )
-    default_organization_id: str | None = Field(
-        default_factory=lambda values: None if _is_production(values) else LOCAL_ORGANIZATION_ID,
-        description="Organization of an event that names none; without it such events are refused.",
     )
     producer_trust: ProducerTrust = Field(
         "claimed",

@@ -22,7 +22,7 @@ from app.kafka.clients import Producer, started
 from app.kafka.compression import COMPRESSION
 from app.kafka.names import AIOKafkaProducer, RecordMetadata
 from app.main import Worker
-from app.settings import Settings
+from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from app.wire.keys import message_key
 
 EVENTS_PER_S = 20
@@ -75,9 +75,16 @@ METRICS: list[dict[str, Any]] = [
 ]
 
 
+def organization_of(settings: Settings) -> str:
+    """Return whose usage is tried: that of the first key, else the default organization's."""
+    if settings.api_keys:
+        return settings.api_keys[0].organization_id
+    return settings.default_organization_id or LOCAL_ORGANIZATION_ID
+
+
 async def demo(worker: Worker, settings: Settings) -> None:
     """Define what is not defined yet, then feed events until cancelled."""
-    organization_id = settings.api_keys[0].organization_id
+    organization_id = organization_of(settings)
     options = {"compression_type": COMPRESSION, **settings.kafka_options()}
     async with started(Producer(acks="all", **options)) as producer:
         sample = Sample(worker, settings, organization_id, producer)

@@ -15,7 +15,7 @@ import uvloop
 from yarl import URL
 
 from app.cli.children import run_children, workers_option
-from app.cli.demo import SUBSCRIPTIONS, demo
+from app.cli.demo import SUBSCRIPTIONS, demo, organization_of
 from app.cli.failures import load_settings, told_plainly
 from app.cli.interrupts import ended_by_signals
 from app.cli.output import echo
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_HTTP_PORT = Settings.model_fields["http_port"].default
 READY_POLL_S = 0.1
+_ONE_OF_FILE: Final = "KEY"
+"""Stands for a key of METER_API_KEYS_FILE, which holds digests only."""
 _GREETING: Final[list[asyncio.Task[None]]] = []
 """The greeting of a child: a task that nobody holds may be collected."""
 
@@ -90,7 +92,8 @@ async def _greet(settings: Settings, started: Worker, with_demo: bool) -> None:
 
 
 def _welcome(settings: Settings, url: str, with_demo: bool) -> str:
-    secret = settings.api_keys[0].key.get_secret_value()
+    keys = settings.api_keys
+    secret = keys[0].key.get_secret_value() if keys else _ONE_OF_FILE
     paragraphs = [
         _addresses(settings, url, secret),
         _demo_lines(settings) if with_demo else "",
@@ -102,17 +105,18 @@ def _welcome(settings: Settings, url: str, with_demo: bool) -> str:
 
 
 def _addresses(settings: Settings, url: str, secret: str) -> str:
-    organization = settings.api_keys[0].organization_id
+    organization = organization_of(settings)
+    key = f"key {secret}" if settings.api_keys else f"{secret} is one of {settings.api_keys_file}"
     raw, records = settings.topic(settings.raw_topic), settings.topic(settings.usage_records_topic)
     return (
         f"Page    {url}/\n"
-        f"API     {url}/api/v1   (key {secret}, organization {organization})\n"
+        f"API     {url}/api/v1   ({key}, organization {organization})\n"
         f"Topics  in {raw}, out {records}, at {settings.kafka_bootstrap_servers[0]}"
     )
 
 
 def _producer_lines(settings: Settings) -> str:
-    organization = settings.api_keys[0].organization_id
+    organization = organization_of(settings)
     return (
         f"A producer of your own writes to {settings.topic(settings.raw_topic)} with key "
         f"{organization}-me\n(organization, hyphen, external_subscription_id):\n\n"

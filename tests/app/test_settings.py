@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +83,19 @@ def test_production_has_no_ready_made_key() -> None:
     assert Settings(profile="production").api_keys == ()
     (key,) = Settings(profile="local").api_keys
     assert key.organization_id == LOCAL_ORGANIZATION_ID
+
+
+def test_the_ready_made_key_is_the_default_organizations() -> None:
+    (key,) = Settings(profile="local", default_organization_id="acme").api_keys
+    assert key.organization_id == "acme"
+
+
+def test_beside_a_file_of_keys_there_is_no_ready_made_key(tmp_path: Path) -> None:
+    """Who says whose keys may write does not mean one that everybody knows."""
+    file = tmp_path / "keys.toml"
+    assert Settings(profile="local", api_keys_file=file).api_keys == ()
+    own = Settings(profile="local", api_keys_file=file, api_keys="acme:one")
+    assert [each.organization_id for each in own.api_keys] == ["acme"]
 
 
 def test_api_keys(monkeypatch: pytest.MonkeyPatch) -> None:
