@@ -53,8 +53,6 @@ class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Offset on events-rekeyed; -1 when the raw record lies on the home partition."""
     admitted: bool = False
     """Replayed with `meter-admit`: neither too late nor refused because the period closed."""
-    replayed: bytes = b""
-    """What its record says by `REPLAYED_HEADER`: if it is refused, its letter says so, too."""
 
     @property
     def position(self) -> Position:
@@ -90,6 +88,13 @@ class Arrival(msgspec.Struct, frozen=True, gc=False, array_like=True):
         """Event time; the append time when the event has none."""
         timestamp_ms = self.event.timestamp_ms
         return self.append_time_ms if timestamp_ms is None else timestamp_ms
+
+
+class ReplayedArrival(Arrival, frozen=True, gc=False, array_like=True):
+    """One that was a dead letter. Others are written down without a field for that."""
+
+    replayed: bytes = b""
+    """What its record says by `REPLAYED_HEADER`: if it is refused, its letter says so, too."""
 
 
 Run = tuple[MeterKey, Sequence[Arrival]]
@@ -257,7 +262,10 @@ def _judged(
                 continue
         origin = (organization_id, *place, index)
         if not isinstance(decoded, Correction):
-            yield Arrival(decoded, *origin, admitted=admitted, replayed=replayed)
+            if replayed:
+                yield ReplayedArrival(decoded, *origin, admitted=admitted, replayed=replayed)
+            else:
+                yield Arrival(decoded, *origin, admitted=admitted)
         elif may_correct:
             yield _correction(decoded, origin)
         else:

@@ -19,7 +19,13 @@ from app.kafka.clients import NOT_TAKEN, InOrderProducer, start
 from app.kafka.names import KafkaError
 from app.kafka.topics import EVENTS_REKEYED
 from app.settings import Settings
-from app.wire.arrivals import ADMIT_HEADER, REPLAYED_HEADER, Arrival, CorrectionArrival
+from app.wire.arrivals import (
+    ADMIT_HEADER,
+    REPLAYED_HEADER,
+    Arrival,
+    CorrectionArrival,
+    ReplayedArrival,
+)
 from app.wire.decode import Headers, deciding_headers, envelope_headers
 from app.wire.keys import message_key
 from app.wire.rekeyed import POSITION_HEADER
@@ -220,8 +226,8 @@ def leaving_of(home: int, arrival: Arrival | CorrectionArrival, headers: Headers
     kept = envelope_headers(envelope) if envelope else deciding_headers(headers)
     if isinstance(arrival, Arrival) and arrival.admitted:
         kept.append((ADMIT_HEADER, b"true"))
-        if arrival.replayed:
-            kept.append((REPLAYED_HEADER, arrival.replayed))
+    if isinstance(arrival, ReplayedArrival):
+        kept.append((REPLAYED_HEADER, arrival.replayed))
     position = b"%d:%d:%d:%d" % arrival.position
     key = message_key(arrival.organization_id, sent.external_subscription_id)
     place = arrival.raw_offset, arrival.array_index

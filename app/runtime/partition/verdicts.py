@@ -16,7 +16,7 @@ from app.runtime.context import WorkerContext
 from app.runtime.dead_letters import Source, dead_letters, source_of
 from app.runtime.partition.next_flush import NextFlush
 from app.runtime.raw_lookup import RawPlace
-from app.wire.arrivals import REPLAYED_HEADER, Arrival
+from app.wire.arrivals import REPLAYED_HEADER, Arrival, ReplayedArrival
 from app.wire.decode import envelope_headers
 from app.wire.keys import message_key
 from app.wire.refusals import Refusal, RefusalCode
@@ -100,7 +100,7 @@ class Verdicts:
         """Return the refusal of an event and the raw record that it came from."""
         settings, event = self._context.settings, arrival.event
         headers = envelope_headers(event.envelope)
-        if arrival.replayed:
+        if isinstance(arrival, ReplayedArrival):
             headers.append((REPLAYED_HEADER, arrival.replayed))
         source = Source(
             settings.topic(settings.raw_topic),
