@@ -18,11 +18,14 @@ _MEMBER = re.compile(r"(?P<name>[^\[\]]+)\[(?P<key>.*)\]", re.DOTALL)
 
 
 class Query:
-    """The parameters of one request. A parameter given empty counts as absent."""
+    """The parameters of one request. One given empty counts as absent, unless it is a member."""
 
     def __init__(self, raw: str) -> None:
         self.raw = raw
-        self._pairs: list[tuple[str, str]] = parse_qsl(raw, errors="replace")
+        self._given: list[tuple[str, str]] = parse_qsl(
+            raw, keep_blank_values=True, errors="replace"
+        )
+        self._pairs = [pair for pair in self._given if pair[1]]
 
     def text(self, *names: str) -> str | None:
         """Return the value of the first name that is present; of several the last, as in Rails."""
@@ -105,7 +108,7 @@ class Query:
         A text that is no such object is refused: it would choose everything.
         """
         for name in names:
-            found = self._members(name) or {
+            found = self.members(name) or {
                 key: item if isinstance(item, str) else str(item)
                 for key, item in self._object(name).items()
             }
@@ -121,7 +124,7 @@ class Query:
         """
         for name in names:
             found: dict[str, set[str]] = {}
-            for key, value in self._pairs:
+            for key, value in self._given:
                 match = _MEMBER.fullmatch(key.removesuffix("[]"))
                 if match and match["name"] == name:
                     found.setdefault(match["key"], set()).add(value)
@@ -133,10 +136,8 @@ class Query:
 
     def members(self, name: str) -> dict[str, str]:
         """Read `name[key]=value`; here an empty value is one."""
-        return _members(parse_qsl(self.raw, keep_blank_values=True, errors="replace"), name)
-
-    def _members(self, name: str) -> dict[str, str]:
-        return _members(self._pairs, name)
+        matches = ((_MEMBER.fullmatch(key), value) for key, value in self._given)
+        return {match["key"]: value for match, value in matches if match and match["name"] == name}
 
     def _object(self, name: str) -> dict[str, Any]:
         text = self.text(name)
@@ -144,11 +145,6 @@ class Query:
         if not isinstance(found, dict):
             raise invalid({name: ["value_is_invalid"]})
         return found
-
-
-def _members(pairs: Sequence[tuple[str, str]], name: str) -> dict[str, str]:
-    matches = ((_MEMBER.fullmatch(key), value) for key, value in pairs)
-    return {match["key"]: value for match, value in matches if match and match["name"] == name}
 
 
 def _decoded(text: str) -> Any:

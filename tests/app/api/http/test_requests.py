@@ -62,6 +62,9 @@ def test_groups(raw: str, expected: dict[str, str]) -> None:
         pytest.param("group[a][]=1&group[a][]=2", {"a": {"1", "2"}}, id="many"),
         pytest.param('group={"a":["1","2"],"b":3}', {"a": {"1", "2"}, "b": {"3"}}, id="json"),
         pytest.param('group={"a":null,"b":[]}', {"a": {""}, "b": {""}}, id="none"),
+        pytest.param("group[a]=&group[b][]=&group[b][]=1", {"a": {""}, "b": {"", "1"}}, id="blank"),
+        pytest.param("group[a]", {"a": {""}}, id="no value"),
+        pytest.param("group=&group[]=&filter_by_group[a]=2", {"a": {"2"}}, id="no key"),
         pytest.param('group={"a":true}', {"a": {"true"}}, id="boolean"),
         pytest.param("group[a]=1&filter_by_group[a]=2", {"a": {"1"}}, id="newest-name-wins"),
         pytest.param("group={}", {}, id="empty"),
@@ -92,6 +95,16 @@ def test_the_first_name_present_wins_and_the_last_of_its_values() -> None:
     assert query.text("new", "old") == "3"
     assert query.text("empty", "old") == "1"
     assert query.text("none") is None
+
+
+def test_what_is_given_empty_and_is_no_member_counts_as_absent() -> None:
+    query = Query("status[]=&status=&page=&window&at=&group[a]=")
+    assert query.texts("status") == []
+    assert query.listed("status") is None
+    assert query.positive("page", 7) == 7
+    assert query.one_of("window", ("day",), {}) is None
+    assert query.instant_ms("at", 5, {}) == 5
+    assert query.with_page(1, 2) == "page=1&per_page=2"
 
 
 def test_lists_are_written_both_ways() -> None:
