@@ -213,7 +213,7 @@ class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True):
     charge_id: str | None = None
     charge_code: str | None = None
     group: Mapping[str, str] = {}
-    """Only cells of groups with these values, and their events."""
+    """Only cells of groups with these values, and their events; "" is the null group."""
     offset: int = 0
     limit: int = 100
     per_event: bool = False

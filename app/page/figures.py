@@ -118,9 +118,12 @@ def duration(seconds: int) -> str:
 
 
 def address(*segments: str, **query: str | None) -> str:
-    """Return an address: each segment is encoded, `/` too; what is None or empty is left out."""
+    """Return an address: each segment is encoded, `/` too; what is None or empty is left out.
+
+    A member such as `group[key]` is not: empty, it asks for the null group.
+    """
     path = "".join(map(_segment, segments)) or "/"
-    given = {name: value for name, value in query.items() if value}
+    given = {name: value or "" for name, value in query.items() if value or name.endswith("]")}
     asked = urlencode(given) if given else ""
     return f"{path}?{asked}" if asked else path
 

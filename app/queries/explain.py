@@ -161,7 +161,7 @@ class _Selection:
         self, span: Span, filter_id: str | None, groups: tuple[str | None, ...]
     ) -> bool:
         """Return True if a cell has the group values that are asked for."""
-        values = dict(group_of(span, filter_id, groups))
+        values = {key: text or "" for key, text in group_of(span, filter_id, groups)}
         return all(values.get(key) == text for key, text in self.query.group.items())
 
 

@@ -105,12 +105,11 @@ class Query:
     def mapping(self, names: Sequence[str]) -> dict[str, str]:
         """Read `name[key]=value`, or a JSON object in `name`, of the first of the names present.
 
-        A text that is no such object is refused: it would choose everything.
+        Null is the text "". A text that is no such object is refused: it would choose everything.
         """
         for name in names:
             found = self.members(name) or {
-                key: item if isinstance(item, str) else str(item)
-                for key, item in self._object(name).items()
+                key: _text(item) for key, item in self._object(name).items()
             }
             if found:
                 return found
@@ -156,8 +155,10 @@ def _decoded(text: str) -> Any:
 
 
 def _texts(value: Any) -> set[str]:
-    items = value if isinstance(value, list) and value else [value]
-    items = [str(item).lower() if isinstance(item, bool) else item for item in items]
-    return {
-        "" if item in (None, []) else item if isinstance(item, str) else str(item) for item in items
-    }
+    return {_text(item) for item in (value if isinstance(value, list) and value else [value])}
+
+
+def _text(item: Any) -> str:
+    if item is None or item == []:
+        return ""
+    return str(item).lower() if isinstance(item, bool) else str(item)

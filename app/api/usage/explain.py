@@ -14,6 +14,7 @@ from app.api.answering.streams import parts, streamed
 from app.api.definitions.subscriptions import subscriptions_of
 from app.api.events.trace import fate_json
 from app.api.http.errors import FieldErrors, invalid, not_found
+from app.api.http.query import Query
 from app.api.usage.usage_json import as_of_json
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.bounds.turns import Work
@@ -28,7 +29,7 @@ from app.meter.evidence import (
     PendingFigures,
     Status,
 )
-from app.numbers import plain
+from app.numbers import is_white_space, plain
 from app.wire.answer_rows import EVENT_COLUMNS, event_rows
 from app.wire.refusals import check_range
 
@@ -97,7 +98,7 @@ def explain_query(call: Call) -> ExplainQuery:
         at_ms=at_ms,
         charge_id=call.query.text("charge_id"),
         charge_code=call.query.text("charge_code"),
-        group=call.query.mapping(("group",)),
+        group=wanted_group(call.query),
         offset=page.offset,
         limit=page.per_page,
         per_event=call.query.flag("per_event"),
@@ -106,6 +107,12 @@ def explain_query(call: Call) -> ExplainQuery:
         status=status,
         reason=reason,
     )
+
+
+def wanted_group(query: Query) -> dict[str, str]:
+    """Read the values of the groups that are asked about; a blank text is the null group."""
+    texts = query.mapping(("group",))
+    return {key: "" if is_white_space(text) else text for key, text in texts.items()}
 
 
 def named(call: Call, errors: FieldErrors) -> tuple[str, str]:

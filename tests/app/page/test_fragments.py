@@ -32,7 +32,7 @@ from app.meter.usage import (
     UsageRow,
 )
 from app.page.downloads import downloads
-from app.page.explain import explain_view
+from app.page.explain import explain_address, explain_view
 from app.page.figures import figure
 from app.page.html import el
 from app.page.overview import Look, health_words, overview_view, sorted_lines
@@ -126,6 +126,18 @@ def test_what_has_no_record_is_not_published_as_0(state: PeriodState, told: str)
     charges = (ChargeInForce(CHARGE, METRIC),)
     usage = period_usage(charges, (), 0, NOW_MS, Publication(state=state))
     assert told in words(subscription_view(ABOUT, usage, (), WANTED))
+
+
+def test_a_row_of_the_null_group_leads_to_what_it_is_made_of() -> None:
+    row = replace(row_of("5", 2), grouped_by=(("user", None), ("cloud", "a")))
+    charges = (ChargeInForce(CHARGE, METRIC),)
+    usage = period_usage(charges, (row,), 0, NOW_MS, Publication(state="open"))
+    html = subscription_view(ABOUT, usage, (), WANTED)
+    assert "group%5Buser%5D=&amp;group%5Bcloud%5D=a" in html
+    query = ExplainQuery(
+        external_subscription_id="s", metric_code="gb", at_ms=0, group={"user": ""}
+    )
+    assert explain_address(query, None, at=None) == "/subscriptions/s/explain/gb?group%5Buser%5D="
 
 
 def test_rows_that_are_too_many_to_show_are_summed_up() -> None:

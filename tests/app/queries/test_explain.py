@@ -110,6 +110,27 @@ async def test_an_event_that_only_a_later_charge_is_asked_about_has_its_reason()
 
 
 @pytest.mark.parametrize(
+    ("group", "units"),
+    [({"cloud": ""}, ["3.0"]), ({"cloud": "a"}, ["5.0"]), ({}, ["3.0", "5.0"]), ({"x": ""}, [])],
+)
+def test_the_null_group_is_explained_by_itself(group: dict[str, str], units: list[str]) -> None:
+    grouped = {"properties": {"pricing_group_keys": ["cloud"]}}
+    told = Story().metric("m", "sum_agg").plan(grouped).subscribe()
+    told.send("2024-01-02", v="5", cloud="a").send("2024-01-05", v="3")
+    state, meter_key = told.meter("2024-01-10").partition, (ORG, SUBSCRIPTION, "m")
+    query = ExplainQuery(
+        external_subscription_id=SUBSCRIPTION, metric_code="m", at_ms=ms("2024-01-10"), group=group
+    )
+    tracer = Tracer(state, meter_key)
+    for arrival in told.arrivals():
+        judged(state, arrival, lambda _: tracer)
+    selection = _Selection(tracer, query)
+    assert selection.period is not None
+    cells = _explained_cells(state, meter_key, selection, selection.period, (NEVER_MS, {}), None)
+    assert sorted(cell.live.units for cell, _ in cells) == units
+
+
+@pytest.mark.parametrize(
     ("status", "reason", "asked_for"),
     [
         (None, None, ["t0", "t1"]),

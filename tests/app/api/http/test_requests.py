@@ -48,6 +48,8 @@ def test_flags(raw: str, default: bool, expected: bool) -> None:
         ),
         pytest.param("filter_by_group[cloud]=gcp", {"cloud": "gcp"}, id="former-name"),
         pytest.param("group[]=x", {"": "x"}, id="empty-key"),
+        pytest.param('group={"a":null,"b":true}', {"a": "", "b": "true"}, id="no text"),
+        pytest.param("group[a]=&group[b]=x", {"a": "", "b": "x"}, id="blank"),
         pytest.param("", {}, id="absent"),
     ],
 )

@@ -7,7 +7,8 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from app.api.usage.explain import explanation_json
+from app.api.http.query import Query
+from app.api.usage.explain import explanation_json, wanted_group
 from app.meter.evidence import (
     ExplainedCell,
     ExplainQuery,
@@ -44,6 +45,13 @@ async def test_a_breakdown_that_there_is_none_of_is_refused(api: Running) -> Non
     assert answer.body["error_details"] == {"breakdown": ["value_is_invalid"]}
     answer = await api.call("GET", PATH.format(at="2024-03-15") + "&breakdown=days")
     assert answer.status == 404
+
+
+@pytest.mark.parametrize(
+    "query", ["group[a]=", "group[a]=%20", "group[a]", 'group={"a":null}', 'group={"a":""}']
+)
+def test_a_blank_value_asks_for_the_null_group(query: str) -> None:
+    assert wanted_group(Query(query)) == {"a": ""}
 
 
 async def test_the_last_instant_of_an_event_can_be_asked_about(api: Running) -> None:
