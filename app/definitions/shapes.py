@@ -55,6 +55,9 @@ CHARGE_KEYS = (
     "accepts_target_wallet",
     "properties",
 )
+_NULL_IS_ABSENT = ("invoiceable", "accepts_target_wallet")
+"""Keys of a charge whose null changes nothing. It is left out here: in a record of the log it is
+the default, as in records of before."""
 CHARGE_FILTER_KEYS = ("invoice_display_name", "properties", "values")
 ALERT_KEYS = ("alert_type", "code", "name", "billable_metric_code", "thresholds")
 ADDRESS_KEYS = ("address_line1", "address_line2", "city", "zipcode", "state", "country")
@@ -197,6 +200,9 @@ def webhook_endpoint_body(body: object) -> Body:
 def charge_body(charge: object) -> Body:
     """Pick the known keys of a charge; it and its filters get a `new_id` for their making."""
     shaped = _pick(charge, CHARGE_KEYS) | _each(charge, "filters", charge_filter_body)
+    for key in _NULL_IS_ABSENT:
+        if key in shaped and shaped[key] is None:
+            del shaped[key]
     return shaped | {"new_id": new_id()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.bounds import limits
@@ -57,6 +58,34 @@ def add_filter(**body: Any) -> Command:
 def change_filter(log: Log, number: int = 0, /, **body: Any) -> Command:
     filter_id = named(log, "api").filters[number].id
     return commands.update_charge_filter(ORG, PLAN, "api", filter_id, body)
+
+
+def switches(charge: Charge) -> tuple[bool, bool]:
+    return charge.invoiceable, charge.accepts_target_wallet
+
+
+NULLS = {"invoiceable": None, "accepts_target_wallet": None}
+
+
+def test_a_null_switch_changes_nothing() -> None:
+    log = started(
+        {"code": "api", "pay_in_advance": True, "invoiceable": False, "accepts_target_wallet": True}
+    )
+    assert switches(log.accept(change("api", **NULLS))) == (False, True)
+    one = {"id": named(log, "api").id, **STANDARD, **NULLS}
+    log.accept(commands.update_plan(ORG, PLAN, {"charges": [one]}))
+    assert switches(named(log, "api")) == (False, True)
+    assert switches(log.accept(add("new", **NULLS))) == (True, False)
+
+
+def test_a_null_switch_of_a_former_record_is_the_default() -> None:
+    log = started(
+        {"code": "api", "pay_in_advance": True, "invoiceable": False, "accepts_target_wallet": True}
+    )
+    command = change("api")
+    former = {**command.payload, "charge": {**command.payload["charge"], **NULLS}}
+    made = log.accept(msgspec.structs.replace(command, payload=former))
+    assert switches(made) == (True, False)
 
 
 def test_a_charge_is_added_after_the_others() -> None:
