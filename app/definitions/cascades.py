@@ -6,8 +6,8 @@ Children follow that have a subscription which has not ended. Rules: metering-se
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -27,6 +27,18 @@ _replace = msgspec.structs.replace
 Changing: TypeAlias = Decision | Steps[Decision | Rejected]
 
 
+class Given(NamedTuple):
+    """Ids of the charges of which a command gives what children follow, changed or not."""
+
+    properties: frozenset[str] = frozenset()
+    """Keys of properties that are a child's own follow these."""
+    wallets: frozenset[str] = frozenset()
+    """Children accept target wallets as these do."""
+
+
+NOTHING: Final = Given()
+
+
 def changing(
     definitions: Definitions,
     command: Command,
@@ -34,14 +46,10 @@ def changing(
     new: Plan,
     shown: Plan | Charge,
     now_ms: int,
-    given: Collection[str] = (),
+    given: Given = NOTHING,
 ) -> Changing:
-    """Return the decision that makes a plan another whole, and its children if the command says.
-
-    `given`: ids of the charges whose properties the command gives. Of children's properties that
-    are their own the keys follow these, changed or not.
-    """
-    if command.payload.get("cascade_updates") is True and (given or new != old):
+    """Return the decision that makes a plan another whole, and its children if the command says."""
+    if command.payload.get("cascade_updates") is True and (any(given) or new != old):
         return _cascaded(definitions, old, new, shown, now_ms, given)
     return changed(definitions, old, new, shown)
 
@@ -52,7 +60,7 @@ def _cascaded(
     new: Plan,
     shown: Plan | Charge,
     now_ms: int,
-    given: Collection[str],
+    given: Given,
 ) -> Steps[Decision | Rejected]:
     plans, codes = [new], set[str]()
     in_use = definitions.has_subscribers(old.id)
@@ -82,7 +90,7 @@ def _lives(definitions: Definitions, child: Plan, now_ms: int) -> bool:
     return any(each.status_at(now_ms) in ("active", "pending") for each in subscriptions)
 
 
-def _following(child: Plan, old: Plan, new: Plan, now_ms: int, given: Collection[str]) -> Plan:
+def _following(child: Plan, old: Plan, new: Plan, now_ms: int, given: Given) -> Plan:
     """Return a child plan after a change of its parent."""
     before = {charge.id: charge for charge in old.charges}
     after = {charge.id: charge for charge in new.charges}
@@ -92,10 +100,10 @@ def _following(child: Plan, old: Plan, new: Plan, now_ms: int, given: Collection
         if was is None or now is None:
             # What the parent never had, or lost before, is the child's own.
             charges += [] if was is not None else [charge]
-        elif was == now and now.id not in given:
+        elif was == now and not any(now.id in ids for ids in given):
             charges.append(charge)
         else:
-            charges.append(_followed(child.id, charge, was, now, is_given=now.id in given))
+            charges.append(_followed(child.id, charge, was, now, given))
     parents = {charge.parent_id for charge in child.charges}
     for added in new.charges:
         if added.id not in before and added.id not in parents:
@@ -109,10 +117,10 @@ def _following(child: Plan, old: Plan, new: Plan, now_ms: int, given: Collection
     return _replace(child, amount_cents=amount_cents, charges=tuple(charges))
 
 
-def _followed(plan_id: str, charge: Charge, was: Charge, now: Charge, *, is_given: bool) -> Charge:
+def _followed(plan_id: str, charge: Charge, was: Charge, now: Charge, given: Given) -> Charge:
     """Return a charge of a child plan after a change of the charge that it is a copy of."""
     properties = charge.properties
-    if is_given or was.properties != now.properties:
+    if now.id in given.properties or was.properties != now.properties:
         properties = _properties(properties, was.properties, now.properties)
     before, after = _by_values(was.filters), _by_values(now.filters)
     own = _by_values(charge.filters)
@@ -126,7 +134,10 @@ def _followed(plan_id: str, charge: Charge, was: Charge, now: Charge, *, is_give
         for values, each in after.items()
         if values not in before and values not in own
     ]
-    return _replace(charge, properties=properties, filters=tuple(filters))
+    wallets = (now if now.id in given.wallets else charge).accepts_target_wallet
+    return _replace(
+        charge, properties=properties, filters=tuple(filters), accepts_target_wallet=wallets
+    )
 
 
 def _followed_filter(

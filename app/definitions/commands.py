@@ -60,9 +60,14 @@ def create_plan(organization_id: str, body: object) -> Command:
 
 
 def update_plan(organization_id: str, code: str, body: object) -> Command:
-    """Make the command of `PUT /plans/{code}`."""
+    """Make the command of `PUT /plans/{code}`.
+
+    Former commands left charges of child plans with and without wallets: they have no mark.
+    """
+    cascading = _cascading(body)
+    mark = {"cascade_wallets": True} if cascading else {}
     return _command(
-        "update_plan", organization_id, code=code, plan=plan_body(body), **_cascading(body)
+        "update_plan", organization_id, code=code, plan=plan_body(body), **cascading, **mark
     )
 
 

@@ -6,12 +6,11 @@ metering-semantics §7.1.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import NamedTuple
 
 import msgspec
 
-from app.definitions.cascades import Changing, changing
+from app.definitions.cascades import NOTHING, Changing, Given, changing
 from app.definitions.charges import (
     Body,
     allowed_values,
@@ -76,8 +75,8 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Changing 
     charge = _described(found.plan, body, found.metric, found.charge)
     if isinstance(charge, Rejected):
         return charge
-    given = () if body.get("properties") is None else (found.charge.id,)
-    return _replaced(definitions, command, found, charge, charge, now_ms, given)
+    given = frozenset[str]() if body.get("properties") is None else frozenset({found.charge.id})
+    return _replaced(definitions, command, found, charge, charge, now_ms, Given(given))
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
@@ -195,7 +194,7 @@ def _replaced(
     charge: Charge,
     shown: Charge,
     now_ms: int,
-    given: Collection[str] = (),
+    given: Given = NOTHING,
 ) -> Changing:
     plan = found.plan
     charges = tuple(charge if each is found.charge else each for each in plan.charges)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.definitions.cascades import Changing, changing
+from app.definitions.cascades import Changing, Given, changing
 from app.definitions.command import Command
 from app.definitions.decision import Change, Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import TAKEN
@@ -42,11 +45,19 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Changing 
     plan = updated_plan(definitions, old, body, now_ms)
     if isinstance(plan, Rejected):
         return plan
-    charges = body.get("charges") or ()
-    ids = (each.get("id") for each in charges if each.get("properties") is not None)
-    # Another id than a text makes a new charge, as a missing one does.
-    given = {charge_id for charge_id in ids if isinstance(charge_id, str)}
+    wallets = command.payload.get("cascade_wallets") is True
+    given = Given(
+        _giving(body, "properties"),
+        _giving(body, "accepts_target_wallet") if wallets else frozenset(),
+    )
     return changing(definitions, command, old, plan, plan, now_ms, given)
+
+
+def _giving(body: Mapping[str, Any], key: str) -> frozenset[str]:
+    """Return the ids of the charges for which a body gives a key."""
+    ids = (each.get("id") for each in body.get("charges") or () if each.get(key) is not None)
+    # Another id than a text makes a new charge, as a missing one does.
+    return frozenset(charge_id for charge_id in ids if isinstance(charge_id, str))
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:

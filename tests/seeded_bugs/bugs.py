@@ -8040,6 +8040,14 @@ BUGS = (
         "::test_a_command_without_the_mark_keeps_a_currency_in_use",
     ),
     Bug(
+        "former-command-carries-wallets-to-children",
+        "app/definitions/plans.py",
+        '_giving(body, "accepts_target_wallet") if wallets else frozenset(),',
+        '_giving(body, "accepts_target_wallet"),',
+        "tests/app/definitions/test_subscription_charges.py"
+        "::test_a_command_without_the_mark_leaves_wallets_of_children",
+    ),
+    Bug(
         "late-group-paid-in-advance-looks-at-all",
         "tables/cells/cell.py",
         "return None if layer is None or whole else layer.noting()",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.definitions import commands
@@ -202,6 +203,43 @@ def test_a_whole_list_of_charges_carries_keys_that_the_plan_had_before(child: Lo
     kept = [{"id": a.id, "properties": a.properties}, {"id": b.id}]
     child.accept(commands.update_plan(ORG, "p", cascade({"charges": kept})))
     assert [charge.properties for charge in own(child).charges] == [groups("9"), groups()]
+
+
+def switched(log: Log, wallets: bool | None) -> Command:
+    """A change of the whole plan that says of its first charge whether it accepts wallets."""
+    a, b = plan(log).charges
+    kept = [{"id": a.id, "accepts_target_wallet": wallets}, {"id": b.id}]
+    return commands.update_plan(ORG, "p", cascade({"charges": kept}))
+
+
+def test_a_whole_list_of_charges_carries_whether_wallets_are_accepted(child: Log) -> None:
+    before = own(child).charges
+    outcome = child.append(switched(child, True))
+    assert isinstance(outcome, Applied)
+    assert outcome.impact is not None
+    assert outcome.impact.codes == frozenset({"m"})
+    a, b = own(child).charges
+    assert (a.accepts_target_wallet, b) == (True, before[1])
+    assert a.filters == before[0].filters
+    child.accept(switched(child, None))
+    assert own(child).charges[0].accepts_target_wallet
+
+
+def test_wallets_follow_a_plan_that_accepted_them_before(child: Log) -> None:
+    (a, _) = plan(child).charges
+    child.accept(commands.update_charge(ORG, "p", a.code, cascade({"accepts_target_wallet": True})))
+    # As in Lago a nested route carries properties and filters only.
+    assert not own(child).charges[0].accepts_target_wallet
+    child.accept(switched(child, True))
+    assert own(child).charges[0].accepts_target_wallet
+
+
+def test_a_command_without_the_mark_leaves_wallets_of_children(child: Log) -> None:
+    command = switched(child, True)
+    former = {key: each for key, each in command.payload.items() if key != "cascade_wallets"}
+    child.accept(msgspec.structs.replace(command, payload=former))
+    assert plan(child).charges[0].accepts_target_wallet
+    assert not own(child).charges[0].accepts_target_wallet
 
 
 def test_charges_come_and_go(child: Log) -> None:
