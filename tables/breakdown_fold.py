@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from app.definitions.input_limits import NO_LIMITS, InputLimits
-from app.definitions.model import Charge, ChargeFilter, Metric
+from app.definitions.model import Charge, ChargeFilter, Metric, listed_presentation_keys
 from tables.aggregation import Groups
 from tables.charge import ChargeFold
 from tables.values import Properties, group_of, is_long
@@ -32,7 +32,7 @@ def charge_presented(name: str) -> str:
 class BreakdownFold(ChargeFold):
     """How a charge with presentation keys folds events a second time."""
 
-    __slots__ = ("_grouping", "presentation_keys")
+    __slots__ = ("_grouping", "listed_keys", "presentation_keys")
 
     prices = False
     spare_groups = 1
@@ -56,6 +56,8 @@ class BreakdownFold(ChargeFold):
         # Of the same keys fewer may group: then the same cells are rows of other cells.
         apart = tuple(self._grouping.values())
         super().__init__(_by_all_keys(charge), metric, timezone, limits, apart)
+        self.listed_keys = listed_presentation_keys(charge.properties)
+        """All that the charge lists, also what groups."""
         self.presentation_keys = {
             None if bucket is None else bucket.id: charge.presentation_keys(bucket)
             for bucket in buckets

@@ -6,7 +6,7 @@ rounded, clamped or prorated.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -60,6 +60,8 @@ def breakdowns(
         filter_id: tuple(key for key in listed if wanted is None or key in wanted)
         for filter_id, listed in fold.presentation_keys.items()
     }
+    if not keeps_any(fold.listed_keys, wanted):
+        return Breakdowns({}, keys)
     parts: dict[tuple[str | None, Groups, Groups], tuple[Any, Any]] = {}
     for count, (filter_id, groups) in enumerate(span.cells_of(period), 1):
         if count % STEP_ITEMS == 0:
@@ -73,8 +75,6 @@ def breakdowns(
         if wanted is not None:
             listed = fold.presentation_keys[filter_id]
             left = tuple(t for key, t in zip(listed, texts, strict=True) if key in wanted)
-            if not left:
-                continue
         states = span.states(period, filter_id, groups, cut_ms)
         known = parts.setdefault((filter_id, group, left), states)
         if known is not states:
@@ -90,6 +90,11 @@ def breakdowns(
             row = (aggregation.recency(state), BreakdownRow(left, units))
             found.setdefault((filter_id, group), []).append(row)
     return Breakdowns({name: ordered(of_cell) for name, of_cell in found.items()}, keys)
+
+
+def keeps_any(listed: Iterable[str], wanted: Container[str] | None) -> bool:
+    """Return whether a charge has rows: a listed key that groups its cells makes one of each."""
+    return wanted is None or any(key in wanted for key in listed)
 
 
 def ordered(rows: list[tuple[Any, BreakdownRow]]) -> list[BreakdownRow]:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
 from app.bounds.turns import Steps
-from app.definitions.model import Charge, ChargeFilter
+from app.definitions.model import Charge, ChargeFilter, listed_presentation_keys
 from app.definitions.timeline import Period
 from app.meter.usage import Regrouping
 from tables.aggregation import Groups
 from tables.breakdown_fold import BreakdownFold
-from tables.cells.breakdown import BreakdownRow, Breakdowns, is_over, ordered
+from tables.cells.breakdown import BreakdownRow, Breakdowns, is_over, keeps_any, ordered
 from tables.cells.cell import Span
 from tables.cells.figures import window_of
 from tables.cells.forgotten import has_forgotten_since
@@ -129,14 +129,13 @@ def _rows(
         return presented_by is None or key in presented_by
 
     merged: dict[_Part, tuple[Any, Any]] = {}
-    for part in paced(span, parts):
+    keeps = keeps_any(listed_presentation_keys(regrouped.properties), presented_by)
+    for part in paced(span, parts if keeps else ()):
         if part is None:
             yield
             continue
         keys = listed[part.filter_id]
         texts = tuple(t for key, t in zip(keys, part.texts, strict=True) if kept(key))
-        if presented_by is not None and not texts:
-            continue
         states = yield from states_since(span, period, from_ms, parts[part])
         known = merged.setdefault(part._replace(texts=texts), states)
         if known is not states:

@@ -230,6 +230,27 @@ def test_keys_are_given_as_json_or_repeated(query: str, listed: set[str] | None)
     assert Query(query).listed("filter_by_presentation") == listed
 
 
+@pytest.mark.parametrize("wanted", [None, {"team"}, {"cloud", "team"}, {"cloud"}, set()])
+def test_a_key_that_groups_is_kept_as_a_row_without_it(wanted: set[str] | None) -> None:
+    told = story("count_agg", "team", properties={"pricing_group_keys": ["team"]})
+    told.send("2024-01-10", team="t").send("2024-01-11", team="t")
+    meter, at_ms = told.meter("2024-01-20"), ms("2024-01-20")
+    usage = current_usage(meter.partition, (ORG, SUBSCRIPTION), at_ms, wanted)
+    assert usage is not None
+    (row,) = usage.rows
+    assert row.presented is not None
+    kept = wanted is None or "team" in wanted
+    found = [(p.presentation_by, plain(p.units)) for p in row.presented]
+    assert found == ([((), "2.0")] if kept else [])
+    # Of cells that are read again, or merged, it is the same.
+    by = None if wanted is None else frozenset(wanted)
+    for asked, read in (({"group": {"other": frozenset({""})}}, True), ({"full": True}, False)):
+        regrouped = told.regrouped("2024-01-20", read, presented_by=by, **asked)
+        (charge,) = regrouped["charges_usage"]
+        shown = [each["presentation_breakdowns"] for each in charge["grouped_usage"]]
+        assert shown == [[{"presentation_by": {}, "units": "2.0"}] if kept else []]
+
+
 def test_past_usage_shows_the_rows_of_the_newest_record() -> None:
     told = story("count_agg").send("2024-01-10", cloud="aws")
     told.send("2024-01-11", cloud="gcp", appended="2024-02-03T10:10:00Z")
