@@ -251,6 +251,23 @@ def test_a_key_that_groups_is_kept_as_a_row_without_it(wanted: set[str] | None) 
         assert shown == [[{"presentation_by": {}, "units": "2.0"}] if kept else []]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "shown"),
+    [(None, ["1.0", "1.0"]), ({"cloud"}, ["2.0"]), ({"region"}, ["1.0", "1.0"])],
+)
+def test_a_unique_value_has_a_text_once_for_each_text_of_the_other_key(
+    wanted: set[str] | None, shown: list[str]
+) -> None:
+    told = story("unique_count_agg", "cloud", "region")
+    for region in ("x", "y"):
+        told.send("2024-01-10", v="ann", cloud="a", region=region)
+    meter, at_ms = told.meter("2024-01-20"), ms("2024-01-20")
+    usage = current_usage(meter.partition, (ORG, SUBSCRIPTION), at_ms, wanted)
+    assert usage is not None
+    (row,) = usage.rows
+    assert (plain(row.units), [plain(p.units) for p in row.presented or ()]) == ("1.0", shown)
+
+
 def test_past_usage_shows_the_rows_of_the_newest_record() -> None:
     told = story("count_agg").send("2024-01-10", cloud="aws")
     told.send("2024-01-11", cloud="gcp", appended="2024-02-03T10:10:00Z")
