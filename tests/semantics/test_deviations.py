@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
+from app.definitions.command import Command
 from tests.world.bodies import charge
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.story import Story
@@ -33,6 +34,18 @@ def test_a_start_means_its_instant() -> None:
     told.send("2024-01-15T17:59:59.999Z").send("2024-01-15T18:00:00Z")
     (record,) = told.records(FEBRUARY)
     assert (record["period"]["from"], record["units"]) == ("2024-01-15T18:00:00Z", "1.0")
+
+
+@pytest.mark.parametrize(
+    "deletion", [commands.delete_plan(ORG, "plan"), commands.delete_customer(ORG, "customer")]
+)
+def test_a_deletion_leaves_grace_as_it_is(deletion: Command) -> None:
+    told = Story(grace_s=3 * 86_400).metric("m", "count_agg").plan({}).subscribe()
+    told.send("2024-01-15").define("2024-02-02", deletion)
+    told.send("2024-01-16", appended="2024-02-03")
+    january = told.records("2024-02-10")[0]
+    assert (january["period"]["from"], january["units"]) == ("2024-01-01T00:00:00Z", "2.0")
+    assert (january["closed_at"], january["revision"]) == ("2024-02-04T00:00:00.000Z", 0)
 
 
 def test_a_level_from_before_the_first_subscription_is_carried() -> None:
