@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import struct
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -35,8 +36,8 @@ _ENTRY_BYTES: Final = 8 + 4
 _PLACE_BYTES: Final = 8 + 4 + 8
 _SLAB_BYTES: Final = 64 * 1024
 """Size of whole chunks that are compressed together, and unpacked to read one of them."""
-_BLOCKS_APART: Final = 256
-"""Directories of one file that are kept as they came; of more one is made."""
+_BLOCKS_APART: Final = 64
+"""Directories of one file that are kept as they came, 1 KB and more each; of more one is made."""
 
 
 class Span(NamedTuple):
@@ -300,8 +301,11 @@ class LedgerFile:
         self.bytes = self.blocks = self.chunks = 0
         """How many it has; bytes as its chunks are unpacked."""
         self._directories: list[Directory] = []
-        self._ends: list[tuple[Span, int]] = []
-        """The last stretch of each block, and how many chunks there are before the block."""
+        # 24 bytes a block; a span of its own takes 250.
+        self._raw_ends, self._rekeyed_ends = array("q"), array("q")
+        """Up to where each block reaches."""
+        self._before = array("q")
+        """How many chunks there are before it."""
 
     def add(self, block: Block) -> None:
         """Take note of a block that it has."""
@@ -309,7 +313,9 @@ class LedgerFile:
         self.blocks += 1
         if self.merged:
             return
-        self._ends.append((block.spans[-1], self.chunks))
+        self._raw_ends.append(block.spans[-1].raw_until)
+        self._rekeyed_ends.append(block.spans[-1].rekeyed_until)
+        self._before.append(self.chunks)
         self.chunks += len(block.directory.keys)
         self._directories.append(_behind(block.directory, self.bytes))
         self.bytes += _size(block.directory)
@@ -322,8 +328,8 @@ class LedgerFile:
 
     def chunks_before(self, raw: int, rekeyed: int) -> int:
         """Return how many chunks lie before the first block that reaches beyond these offsets."""
-        first = bisect_left(self._ends, True, key=lambda end: end[0].reaches(raw, rekeyed))
-        return self._ends[first][1] if first < len(self._ends) else 0
+        first = min(bisect_right(self._raw_ends, raw), bisect_right(self._rekeyed_ends, rekeyed))
+        return self._before[first] if first < len(self._before) else 0
 
     def append(self, spans: Sequence[Span], chunks: Chunks) -> Block:
         """Append a block, which the caller adds."""

@@ -35,7 +35,9 @@ log = logging.getLogger(__name__)
 
 MERGED_BYTES = 64 * 1024 * 1024
 MERGED_CHUNKS = 65_536
-"""Files that flushes append to are merged when they have as much; their directory is in memory."""
+MERGED_BLOCKS = 16_384
+"""Files that flushes append to are merged when they have as much of one: their directories are in
+memory, some 20 bytes a chunk and 50 a block."""
 
 FEW_BLOCKS = 256
 """A file of more is merged: each has its directory, which whoever looks something up reads."""
@@ -48,6 +50,10 @@ SLABS_AT_ONCE = 16
 
 LEAST_FLUSHED_BYTES = 1024 * 1024
 """A ledger with less asks for no flush."""
+
+WELL_AFTER_S = 600
+"""It is told to be over so long after the last write that failed: on a full disk a ledger has room
+for some flushes again once it forgot all that it had."""
 
 _APPENDED, _MERGED = ".appended", ".merged"
 
@@ -157,8 +163,8 @@ class Ledger:
         """The files of before are among them."""
         self._current: LedgerFile | None = None
         """The one that flushes are appended to."""
-        self._fails = False
-        """The disk took nothing when it was asked last."""
+        self._failed_s: float | None = None
+        """When the disk failed last, until that is told to be over."""
         self._void: list[Path] = []
         """Merged into another; deleted with the next ones, when nobody reads them any more."""
         self._disk = asyncio.Lock()
@@ -246,19 +252,20 @@ class Ledger:
         return [*self._durable, *([] if self._packed is None else [self._packed])]
 
     async def _write(self) -> None:
+        now_s = asyncio.get_running_loop().time
         try:
             while self._durable and not self._gone:
                 async with self._disk:
                     await self._append(self._durable[0])
                     await self._merge()
-                if self._fails:
-                    self._fails = False
+                if self._failed_s is not None and now_s() - self._failed_s >= WELL_AFTER_S:
+                    self._failed_s = None
                     log.info("The ledger in %s is written again", self._directory)
         except (OSError, MemoryError) as error:
-            # A full disk fails each flush.
-            if not self._fails:
+            # A full disk fails each flush, or every few.
+            if self._failed_s is None:
                 log.warning("The ledger in %s begins anew: %r", self._directory, error)
-            self._fails = True
+            self._failed_s = now_s()
             self.forget()
             while self._durable and not self._gone:
                 self._release(self._durable.popleft().chunks)
@@ -288,7 +295,8 @@ class Ledger:
         """Close the file that flushes were appended to, or merge them, if it is enough."""
         files = sorted((file for file in self._files if not file.merged), key=_order)
         size, chunks = sum(file.bytes for file in files), sum(file.chunks for file in files)
-        if size < MERGED_BYTES and chunks < MERGED_CHUNKS:
+        blocks = sum(file.blocks for file in files)
+        if size < MERGED_BYTES and chunks < MERGED_CHUNKS and blocks < MERGED_BLOCKS:
             return
         if len(files) == 1 and files[0].blocks <= FEW_BLOCKS:
             # To write all of it once more costs as much as all else that is done with an event.

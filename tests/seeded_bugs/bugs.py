@@ -4981,6 +4981,28 @@ BUGS = (
         "tests/app/ledger/test_ledger.py::test_the_ledger_of_another_log_is_not_believed",
     ),
     Bug(
+        "ledger-read-from-where-both-logs-reach-beyond",
+        "app/ledger/blocks.py",
+        "first = min(bisect_right(",
+        "first = max(bisect_right(",
+        "tests/app/ledger/test_ledger.py"
+        "::test_what_lies_beyond_offsets_is_read_from_where_it_begins",
+    ),
+    Bug(
+        "very-many-small-flushes-stay-in-memory",
+        "app/ledger/ledger.py",
+        " and blocks < MERGED_BLOCKS:",
+        ":",
+        "tests/app/ledger/test_ledger.py::test_a_file_of_very_many_small_flushes_is_merged",
+    ),
+    Bug(
+        "full-disk-told-in-pairs",
+        "app/ledger/ledger.py",
+        " and now_s() - self._failed_s >= WELL_AFTER_S:",
+        ":",
+        "tests/app/ledger/test_ledger.py::test_a_disk_that_takes_nothing_ends_nothing",
+    ),
+    Bug(
         "ledger-covers-a-hole",
         "app/ledger/blocks.py",
         "            and found[-1].raw_until == span.raw_from\n",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from app.ledger import ledger as module
-from app.ledger.rows import LedgerDamaged, rows_of
+from app.ledger.blocks import LedgerFile, Span
+from app.ledger.rows import Chunks, LedgerDamaged, Wanted, rows_of
 from app.wire.arrivals import Arrival, CorrectionArrival, runs_of
 from tests.app.ledger.world import ELSEWHERE, HERE, NAMES, World
 
@@ -31,6 +34,44 @@ async def test_a_file_of_few_blocks_is_closed_as_it_is(
         inodes = {path.stat().st_ino for path in world.files() if path.suffix == ".merged"}
         assert (inode in inodes) is stays
         assert await world.check(NAMES) == len(world.taken)
+
+
+async def test_a_file_of_very_many_small_flushes_is_merged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its directory is in memory until then, however little each flush brought."""
+    monkeypatch.setattr(module, "MERGED_BLOCKS", 20)
+    monkeypatch.setattr(module, "FEW_BLOCKS", 10)
+    world = World(tmp_path)
+    for _ in range(70):
+        world.portion(1)
+        await world.flush()
+        assert sum(file.blocks for file in world.ledger._files if not file.merged) < 20
+    assert sum(file.merged for file in world.ledger._files) == 3
+    assert await world.check(NAMES) == len(world.taken) == 70
+
+
+def test_a_small_flush_keeps_few_bytes_in_memory(tmp_path: Path) -> None:
+    """One of one event: where its chunk lies, and up to where it reaches."""
+    world, flushes = World(tmp_path), 2_000
+    chunks = Chunks()
+    chunks.add(runs_of([world.plain(NAMES[0], "gb")]), plain=True)
+    file = LedgerFile(tmp_path / "file", merged=False)
+
+    def flush(number: int) -> None:
+        at = 10**9 + number
+        file.add(file.append([Span(at, at + 1, at, at + 1, 10**12 + number)], chunks))
+
+    flush(0)
+    tracemalloc.start()
+    try:
+        for number in range(flushes):
+            flush(number + 1)
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held / flushes < 120
 
 
 @pytest.mark.parametrize("blocks", [256, 0])
@@ -77,6 +118,35 @@ async def test_only_rows_of_the_meter_key_are_read(world: World) -> None:
     gb = [row for row in rows if isinstance(row, CorrectionArrival) or row.event.code == "gb"]
     assert await world.check([NAMES[0]]) == len(rows)
     assert await world.check([NAMES[0]], ["gb"]) == len(gb) < len(rows)
+
+
+async def test_what_lies_beyond_offsets_is_read_from_where_it_begins(world: World) -> None:
+    """Either log may be the one that has more."""
+    for number in range(12):
+        rows = [world.plain(NAMES[0], "gb") if number % 3 else world.forwarded(NAMES[0], "gb")]
+        world.ledger.note(runs_of(rows), plain=number % 3 > 0)
+        await world.flush()
+    taken = [row for row in world.taken if isinstance(row, Arrival)]
+    for raw in range(world.checkpoint.raw_next + 1):
+        for rekeyed in range(world.checkpoint.rekeyed_next + 1):
+            found = set[str]()
+            for part in await world.ledger.locate(Wanted.of(NAMES, None), raw, rekeyed):
+                for chunk in await world.ledger.read(part) or ():
+                    found |= {
+                        row.event.transaction_id
+                        for row in rows_of(chunk, HERE)
+                        if isinstance(row, Arrival)
+                    }
+            beyond = {
+                row.event.transaction_id
+                for row in taken
+                if (
+                    row.rekeyed_offset >= rekeyed
+                    if row.raw_partition == ELSEWHERE
+                    else row.raw_offset >= raw
+                )
+            }
+            assert beyond <= found
 
 
 async def test_what_no_flush_made_durable_is_forgotten(world: World) -> None:
@@ -267,7 +337,10 @@ async def test_without_disk_there_is_none(tmp_path: Path) -> None:
 async def test_a_disk_that_takes_nothing_ends_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is told once, not with each flush, and once more when the disk takes something."""
+    """It is told once, not with each flush, and once more when the disk has taken all for long.
+
+    What a ledger forgets makes room for a flush or two.
+    """
     caplog.set_level("INFO", "app.ledger")
     world.portion(8)
     await world.flush()
@@ -275,19 +348,24 @@ async def test_a_disk_that_takes_nothing_ends_nothing(
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr("app.ledger.blocks.os.write", full)
-        for _ in range(3):
+    for _ in range(4):
+        with monkeypatch.context() as patch:
+            patch.setattr("app.ledger.blocks.os.write", full)
+            for _ in range(3):
+                world.portion(8)
+                await world.flush()
+        assert await world.check(NAMES) == 0
+        for _ in range(2):
             world.portion(8)
             await world.flush()
-    assert await world.check(NAMES) == 0
+        assert await world.check(NAMES) > 0
+    assert world.room.memory_bytes == 0
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    monkeypatch.setattr(module, "WELL_AFTER_S", 0)
     for _ in range(2):
         world.portion(8)
         await world.flush()
-    assert await world.check(NAMES) > 0
-    assert world.room.memory_bytes == 0
-    told = [record.levelname for record in caplog.records]
-    assert told == ["WARNING", "INFO"]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
 def test_a_row_that_cannot_be_decoded_is_damage() -> None:
