@@ -94,6 +94,8 @@ def explain(
                 f"No period of {subscription} holds {at or 'this moment'}: --at names another one. "
                 "`meter usage --past` lists those that have ended."
             )
+        elif refused.status == 404:
+            require_known(worker, subscription, metric)
         raise
     found = answer["explanation"]
     if not found["events"] and not any(cell["live"]["events_count"] for cell in found["cells"]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from app.cli.names import require_known
-from app.cli.remote import remote, remote_options, segment
+from app.cli.remote import RequestRefused, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 from app.cli.usage import customer_of
 from app.cli.words import TEXT, TIME
@@ -49,12 +49,17 @@ def series(
     worker = remote(url, key)
     customer = customer or customer_of(worker, subscription)
     asked = {"from": since, "to": until, "timezone": timezone, "window": window}
-    answer = worker.get(
-        f"/api/v1/customers/{segment(customer)}/usage/series",
-        external_subscription_id=subscription,
-        billable_metric_code=metric,
-        **asked,
-    )
+    try:
+        answer = worker.get(
+            f"/api/v1/customers/{segment(customer)}/usage/series",
+            external_subscription_id=subscription,
+            billable_metric_code=metric,
+            **asked,
+        )
+    except RequestRefused as refused:
+        if refused.status == 404:
+            require_known(worker, subscription, metric)
+        raise
     charges = answer["usage_series"]["charges"]
     if not any(value["events_count"] for charge in charges for value in charge["values"]):
         require_known(worker, subscription, metric)

@@ -98,6 +98,7 @@ async def test_a_name_that_nothing_has_is_said_to_be_unknown(api: Api, meter: Me
         (["usage", "sub/1", "--customer", "x"], "sub/1 is a subscription of acme [big], not of x."),
         (["usage", "sub/1", "--customer", "x", "--past"], "There is no customer x."),
         (["explain", "sub/1", "storag"], "There is no metric storag. Did you mean 'storage'?"),
+        (["series", "sub/1", "storag"], "There is no metric storag. Did you mean 'storage'?"),
         (["explain", "sub/2", "storage"], of_subscription),
         (["series", "sub/2", "storage"], of_subscription),
         (["records", "sub/2"], of_subscription),
