@@ -107,18 +107,22 @@ def envelope_headers(envelope: bytes) -> list[tuple[str, bytes]]:
 def organizations_named(value: bytes | None, headers: Headers = ()) -> set[str | None]:
     """Return the organizations that the elements of a record name; None stands for no name.
 
-    Of a record that cannot be read nobody can tell whom it names: the set is empty. For an array,
-    reading stops at the second organization.
+    If a record that cannot be read may name one, nobody can tell which: the set is empty. For an
+    array, reading stops at the second organization.
     """
     mode = _mode(headers)
     if mode is _Mode.BINARY:
         text = _attributes(headers).get(CLOUDEVENT_NAMES["organization_id"], b"")
         return {text.decode() or None} if is_utf8(text) else set()
-    if value is None or len(value) > MAX_BYTES or not is_utf8(value):
+    if value is None or (b"organization" not in value and b"\\" not in value):
+        # Both names of the field begin so, unless they are escaped. It may be no JSON at all.
+        return {None}
+    if len(value) > MAX_BYTES or not is_utf8(value):
         return set()
+    is_array = value.lstrip(_WHITESPACE)[:1] == b"["
     named: set[str | None] = set()
     try:
-        for element in _naming(value):
+        for element in _elements(value) if is_array else [value]:
             named.add(_organization_named(element, mode))
             if len(named) > 1:
                 break
@@ -126,16 +130,6 @@ def organizations_named(value: bytes | None, headers: Headers = ()) -> set[str |
         # Of an element that cannot be read, too: a letter tells whose all of the record is.
         return set()
     return named or {None}
-
-
-def _naming(value: bytes) -> Sequence[bytes]:
-    """Return the elements of a record that may name an organization. Raises ElementRefused."""
-    if b"organization" not in value and b"\\" not in value:
-        # Both names of the field begin so, unless they are escaped.
-        _check_depth(value)
-        _parse(_validate, value)
-        return []
-    return _elements(value) if value.lstrip(_WHITESPACE)[:1] == b"[" else [value]
 
 
 def _organization_named(body: bytes, mode: _Mode) -> str | None:

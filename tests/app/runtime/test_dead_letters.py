@@ -320,13 +320,14 @@ _NAMED = b'"organization_id":"p"'
     [
         pytest.param(b'{"code":"c"}', [], "o", id="nobody"),
         pytest.param(b"5", [], "o", id="no object"),
-        pytest.param(b'{"code":"c","properties":{"v":12345', [], None, id="cut off"),
+        pytest.param(b'{"code":"c","properties":{"v":12345', [], "o", id="cut off, no name"),
+        pytest.param(b'{"\\u006frganization_id":"p"', [], None, id="cut off behind one escaped"),
         pytest.param(b"{%s" % _NAMED, [], None, id="cut off behind a name"),
         pytest.param(b"[{%s},{" % _NAMED, [], None, id="array"),
         pytest.param(b'{%s,"code":"\xff"}' % _NAMED, [], None, id="not UTF-8"),
         pytest.param(b'{"organization_id":["p"]}', [], None, id="no text"),
         pytest.param(b"{%s,%s" % (_NAMED, b" " * MAX_BYTES), [], None, id="too large"),
-        pytest.param(b'{"v":%s%s}' % (b"[" * 999, b"]" * 999), [], None, id="too deep"),
+        pytest.param(b'{%s,"v":%s%s}' % (_NAMED, b"[" * 999, b"]" * 999), [], None, id="too deep"),
         pytest.param(
             b"{", [("ce_id", b"t"), ("ce_organizationid", b"p\xff")], None, id="attribute"
         ),
