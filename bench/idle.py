@@ -1,4 +1,6 @@
-"""Many empty partitions: how long a start takes, and what a worker costs that has nothing to do.
+"""Many empty partitions: how long a start takes, what a worker costs that has nothing to do.
+
+And what it costs to hear of a new customer, or of a new subscription, each second.
 
 python -m bench.idle [--seconds N] [PARTITIONS ...]
 """
@@ -8,15 +10,21 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
 import uvloop
 
+from app.definitions import commands
+from app.definitions.command import Command
 from app.kafka.topics import admin_client, ensure_topics
-from app.main import running_worker
-from app.settings import Settings
-from bench.world import cpu_s, define, local_servers
+from app.main import Worker, running_worker
+from app.settings import LOCAL_ORGANIZATION_ID, Settings
+from bench.world import cpu_s, define, local_servers, subscription_of
+
+DEFINED = 10
 
 
 @click.command()
@@ -61,13 +69,39 @@ async def _measure(settings: Settings, what: str, seconds: int) -> None:
         )
         if what == "first start":
             # Idle with something defined, as a worker is.
-            await define(worker, 10)
+            await define(worker, DEFINED)
             return
         await asyncio.sleep(3)
         cpu = cpu_s()
         await asyncio.sleep(seconds)
         share = (cpu_s() - cpu) / seconds
         click.echo(f"{settings.raw_partitions:4} partitions   idle         {share:7.2%} of a core")
+        customer = partial(commands.upsert_customer, LOCAL_ORGANIZATION_ID)
+        await _defining(worker, seconds, "customers", lambda n: customer({"external_id": f"c{n}"}))
+        subscription = partial(commands.create_subscription, LOCAL_ORGANIZATION_ID)
+        await _defining(
+            worker, seconds, "subscriptions", lambda n: subscription(subscription_of(DEFINED + n))
+        )
+
+
+async def _defining(
+    worker: Worker, seconds: int, what: str, made: Callable[[int], Command]
+) -> None:
+    """Define something each second; say what it takes, and how many flushes it makes."""
+    engine, definer = worker.engine, worker.gateway.definer
+
+    def flushes() -> int:
+        return sum(owned.commits.flush for owned in engine.owned.values())
+
+    before, cpu = flushes(), cpu_s()
+    for number in range(seconds):
+        await definer.define(made(number))
+        await asyncio.sleep(1)
+    share, made_flushes = (cpu_s() - cpu) / seconds, flushes() - before
+    click.echo(
+        f"{len(engine.owned):4} partitions   {what:12} {share:7.2%} of a core, one a second, "
+        f"{made_flushes / seconds:.1f} flushes of partitions for each"
+    )
 
 
 if __name__ == "__main__":

@@ -98,7 +98,8 @@ class Definer:
 
         if engine.brokers.away_since_s is not None:
             raise Unavailable("Kafka does not answer")
-        owned = dict(engine.owned)
+        home = engine.homes.of_impact(impact)
+        owned = {n: each for n, each in engine.owned.items() if home in (None, n)}
         async with asked():
             kept = await engine.offsets.kept_of(owned) if owned else {}
         for number, left in kept.items():

@@ -157,8 +157,10 @@ class FollowedDefinitions:
             if impact.organization_id is None:
                 self._homes.forget()
                 self._limit_batches()
+        home = self._home_of(impact)
         for owned in self._owned():
-            owned.define(self._for(owned, impact), offset, append_time_ms)
+            concerns = home is None or owned.number == home
+            owned.define(impact if concerns else None, offset, append_time_ms)
         waiting = self.awaited.pop(value or b"", None)
         if waiting is not None and not waiting.done():
             waiting.set_result(outcome)
@@ -173,17 +175,12 @@ class FollowedDefinitions:
     def tell_missed(self, owned: Follower) -> None:
         """Tell a partition what was defined while it was not among the owned ones."""
         for offset, append_time_ms, impact in self.impacts_since(owned.definitions_seen):
-            owned.define(self._for(owned, impact), offset, append_time_ms)
+            concerns = self._home_of(impact) in (None, owned.number)
+            owned.define(impact if concerns else None, offset, append_time_ms)
 
-    def _for(self, owned: Follower, impact: Impact | None) -> Impact | None:
-        """Return what a partition looks at: one subscription concerns its home alone."""
-        if impact is None or impact.organization_id is None:
-            return impact
-        name = impact.external_subscription_id
-        is_foreign = name is not None and not self._homes.is_at(
-            owned.number, (impact.organization_id, name)
-        )
-        return None if is_foreign else impact
+    def _home_of(self, impact: Impact | None) -> int | None:
+        """Return the one partition that looks at it: a subscription's home; None: any may."""
+        return None if impact is None else self._homes.of_impact(impact)
 
     def _limit_batches(self) -> None:
         raw_topic = self._settings.topic(self._settings.raw_topic)

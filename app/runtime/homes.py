@@ -10,6 +10,7 @@ from typing import Final, TypeAlias, cast
 import numpy as np
 
 from app.bounds.turns import STEP_ITEMS, Steps, drained
+from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
 from app.wire.keys import home_partition, message_key
 
@@ -43,6 +44,13 @@ class HomePartitions:
                 self._known.clear()
             home = self._known[name] = self._found(name)
         return home
+
+    def of_impact(self, impact: Impact) -> int | None:
+        """Return the partition that a definition concerns alone; None: it names no subscription."""
+        organization_id, external_id = impact.organization_id, impact.external_subscription_id
+        if organization_id is None or external_id is None:
+            return None
+        return self.of(organization_id, external_id)
 
     def _found(self, name: Name) -> int:
         partitioner = self._definitions.settings_at().home_partitioner

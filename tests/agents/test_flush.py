@@ -8,10 +8,15 @@ from typing import cast
 
 import pytest
 
+import agents.flush
 from agents.flush import flush
+from app.definitions.state import Definitions
 from app.runtime.flush_pace import LATER, FlushPace
 from app.runtime.partition.next_flush import NextFlush
 from app.runtime.partition.owned import OwnedPartition
+from app.runtime.partition.refold_queue import RefoldQueue
+from tables.event_index.index import EventIndex
+from tables.partition.partition import Partition
 from tests.world.waiting import until
 
 INTERVAL_S = 0.2
@@ -22,6 +27,7 @@ class Flushed:
 
     def __init__(self) -> None:
         self.next_flush = NextFlush()
+        self.refold_queue = RefoldQueue(Partition(0, Definitions(), EventIndex()))
         self.shared = SimpleNamespace(settings=SimpleNamespace(flush_interval_s=INTERVAL_S))
         self.at_s: list[float] = []
         self.waits = False
@@ -38,6 +44,7 @@ class Flushed:
         self.next_flush.begin()
         self.next_flush.take_records()
         self.next_flush.take_batches()
+        self.refold_queue.take_definitions()
 
 
 async def test_a_partition_is_flushed_when_something_changed_and_no_more_often_than_told() -> None:
@@ -56,6 +63,32 @@ async def test_a_partition_is_flushed_when_something_changed_and_no_more_often_t
         await until(lambda: len(owned.at_s) == 3)
         await asyncio.sleep(3 * INTERVAL_S)
         assert len(owned.at_s) == 3
+    finally:
+        flushing.cancel()
+
+
+async def test_what_was_defined_is_flushed_once_though_it_concerns_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A restart would look at all of it again."""
+    monkeypatch.setattr(agents.flush, "CARRIED_WITHIN_S", INTERVAL_S)
+    owned = Flushed()
+    flushes: list[bool] = []
+
+    async def counted() -> None:
+        flushes.append(owned.next_flush.moved)
+        await Flushed.flush(owned)
+
+    monkeypatch.setattr(owned, "flush", counted)
+    flushing = asyncio.create_task(flush(cast(OwnedPartition, owned)))
+    try:
+        await until(lambda: len(flushes) == 2)
+        owned.refold_queue.note_told(8, 17)
+        owned.refold_queue.note_told(9, 18)
+        await until(lambda: len(flushes) == 5)
+        # Where nothing moved there is nothing to pack.
+        assert flushes.count(True) == 1
+        assert owned.refold_queue.definitions_taken == (9, 18)
     finally:
         flushing.cancel()
 

@@ -122,3 +122,27 @@ async def test_quotas_are_kept(worker: Worker, monkeypatch: pytest.MonkeyPatch) 
     await accept(worker, since("b", date))
     with pytest.raises(TooOften):
         await define(worker, since("c", date))
+
+
+async def test_a_definition_makes_a_flush_at_its_home_alone(worker: Worker) -> None:
+    """Each is a transaction, and most definitions are of one customer or subscription."""
+    engine, owned = worker.engine, worker.engine.owned
+
+    def flushes() -> dict[int, int]:
+        return {number: one.commits.flush for number, one in owned.items()}
+
+    await accept(worker, commands.create_plan(ORG, plan_body()))
+    await until(lambda: len(owned) == engine.settings.raw_partitions and all(flushes().values()))
+    await until(lambda: all(one.next_flush.is_empty() for one in owned.values()))
+    before, home = flushes(), engine.homes.of(ORG, "sub_1")
+    names = [f"sub_{number}" for number in range(1, 40)]
+    first, second, *_ = [name for name in names if engine.homes.of(ORG, name) == home]
+    for name in (first, second):
+        known = flushes()[home]
+        for number in range(5):
+            customer = {"external_id": f"{name}_{number}"}
+            await accept(worker, commands.upsert_customer(ORG, customer))
+        await accept(worker, commands.create_subscription(ORG, subscription_body(external_id=name)))
+        await until(lambda known=known: flushes()[home] > known)  # type: ignore[misc]
+    assert {number for number, each in flushes().items() if each != before[number]} == {home}
+    assert all(one.refold_queue.is_told_more for number, one in owned.items() if number != home)

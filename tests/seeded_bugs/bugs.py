@@ -1816,6 +1816,30 @@ BUGS = (
         "test_cells_stand_under_what_comes_before_what_is_left_to_do",
     ),
     Bug(
+        "flushed-for-definitions-that-concern-nobody",
+        "app/runtime/partition/renewal.py",
+        "if concerns or self._state.checkpoint.behind:",
+        "if True:",
+        "tests/app/runtime/partition/test_renewal.py::"
+        "test_a_definition_that_concerns_nobody_goes_with_the_next_flush",
+    ),
+    Bug(
+        "cuts-that-definitions-make-told-with-the-next-event",
+        "app/runtime/partition/renewal.py",
+        "if not self._cuts.is_told():",
+        "if False:",
+        "tests/app/runtime/partition/test_renewal.py::"
+        "test_a_cut_that_a_definition_makes_is_told_at_once",
+    ),
+    Bug(
+        "logs-of-all-asked-for-one-subscription",
+        "app/queries/definer.py",
+        "if home in (None, n)}",
+        "if True}",
+        "tests/app/queries/test_retained.py::"
+        "test_only_the_logs_of_its_home_are_asked_for_a_subscription",
+    ),
+    Bug(
         "cuts-wait-for-definitions-that-never-end",
         "tables/partition/redefinition.py",
         "min(standing.looks_until_ms, standing.newest_ms)",

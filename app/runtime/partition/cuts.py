@@ -57,6 +57,8 @@ class Cuts:
         """The cut that the closer waits for."""
         self._forwarded = (-1, 0)
         """(cut, end of the forwarded events by then)"""
+        self._told_ms = -1
+        """The next cut as others were told of it last."""
 
     def pause_s(self) -> float:
         """Return how long the closer may sleep, unless it is woken."""
@@ -113,15 +115,20 @@ class Cuts:
 
     def progress(self, raw_next: int, append_time_ms: int) -> Progress:
         """Return what to tell all workers when everything before is forwarded and acknowledged."""
+        self._told_ms = self.schedule.next_ms()
         return Progress(
             self._state.number,
             append_time_ms,
-            self.schedule.next_ms(),
+            self._told_ms,
             self._state.checkpoint.epoch,
             self._context.url,
             raw_next,
             FORGETTING_VERSION,
         )
+
+    def is_told(self) -> bool:
+        """Return whether all workers are told of the next cut as it is now."""
+        return self.schedule.next_ms() == self._told_ms
 
     def reschedule(self, names: Iterable[SubscriptionKey]) -> None:
         """Look for the next cuts of subscriptions, and so which corrections they show."""

@@ -134,7 +134,7 @@ class FlushPacking:
     def _taking(self) -> Steps[tuple[list[Record], MemberChanges]]:
         """Return the records of this flush, the checkpoint last."""
         settings, state, number = self._context.settings, self._state, self._state.number
-        checkpoint, definitions = state.checkpoint, self._refold_queue.definitions_taken
+        checkpoint, definitions = state.checkpoint, self._refold_queue.take_definitions()
         checkpoint.definitions_offset, checkpoint.definitions_ms = definitions
         offsets = (checkpoint.raw_next, checkpoint.rekeyed_next)
         if offsets != self._offsets:

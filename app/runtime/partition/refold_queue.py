@@ -43,6 +43,8 @@ class RefoldQueue:
         """The same of what a refold has taken out, until it is swapped in."""
         self.definitions_taken = (0, -1)
         """(next offset, append time) of the definitions that the cells stand under."""
+        self._told: tuple[int, int] | None = None
+        """The same of the last one told since a flush took them; None: none was."""
         self.wanted = asyncio.Event()
         self.repairs_wanted = asyncio.Event()
 
@@ -226,6 +228,25 @@ class RefoldQueue:
             append_time_ms = first_ms - 1
             offset = self._state.definitions.last_offset_at(append_time_ms) + 1
         self.definitions_taken = max(self.definitions_taken, (offset, append_time_ms))
+
+    def note_told(self, offset: int, append_time_ms: int) -> None:
+        """Note that the partition was told of a definition; the next flush notes what it is under.
+
+        Most concern nobody here, and what each costs all partitions pay.
+        """
+        self._told = offset, append_time_ms
+
+    @property
+    def is_told_more(self) -> bool:
+        """Whether the partition was told of definitions that no flush has taken."""
+        return self._told is not None
+
+    def take_definitions(self) -> tuple[int, int]:
+        """Return the definitions that the cells stand under, for a flush."""
+        if self._told is not None:
+            self.note_definitions(*self._told)
+            self._told = None
+        return self.definitions_taken
 
     def stand_under(self, definitions: tuple[int, int]) -> None:
         """Note which definitions the cells stand under, as a restore finds them."""

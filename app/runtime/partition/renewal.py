@@ -50,13 +50,19 @@ class Renewal:
 
     def define(self, impact: Impact | None, offset: int, append_time_ms: int) -> None:
         """Take note of one definition that was applied; `renew` looks at whom it concerns."""
+        self.seen = offset + 1
+        self._refold_queue.note_told(offset + 1, append_time_ms)
         if impact is not None:
             self._state.redefinition.tell(impact, append_time_ms)
             self.wanted.set()
-        self.seen = offset + 1
-        self._refold_queue.note_definitions(offset + 1, append_time_ms)
-        self._next_flush.note_moved()
-        self._cuts.woken.set()
+            self._move()
+            self._cuts.look()
+        self._cuts.look_again()
+
+    def _move(self) -> None:
+        """Have a flush tell the next cut, if a definition has moved it: others tick for it."""
+        if not self._cuts.is_told():
+            self._next_flush.note_moved()
 
     async def renew(self) -> None:
         """Look at whom definitions concern, in turns; cuts at or after them wait for that.
@@ -73,9 +79,11 @@ class Renewal:
                     break
                 with closing(self._state.redefinition.renewing(waits=True)) as looking:
                     taking = self.taking_over(looking, since_ms, redefined=True)
-                    await self._work.run(RENEWING, taking)
+                    concerns = await self._work.run(RENEWING, taking)
                 self._refold_queue.note_definitions(*self._context.followed.last)
-                self._next_flush.note_moved()
+                if concerns or self._state.checkpoint.behind:
+                    self._next_flush.note_moved()
+                self._move()
             self._cuts.woken.set()
         self._cuts.woken.set()
 
@@ -91,17 +99,19 @@ class Renewal:
 
     def taking_over(
         self, looking: Iterator[Renewed | None], since_ms: int, *, redefined: bool = False
-    ) -> Steps[None]:
+    ) -> Steps[bool]:
         """Queue what has to be refolded for it, and the cuts that are others now.
 
-        `redefined`: for definitions; history records change periods that are final, too.
+        Return whether it concerns anybody. `redefined`: for definitions; history records change
+        periods that are final, too.
         """
-        packing = self._state.packing
+        packing, concerns = self._state.packing, False
         for number, renewed in enumerate(looking, 1):
             if renewed is A_STEP:
                 yield
                 continue
             if renewed is not None:
+                concerns = True
                 if renewed.refold:
                     self._refold_queue.want(renewed.refold, since_ms, redefined=redefined)
                 if renewed.cut_moved:
@@ -112,3 +122,4 @@ class Renewal:
                 yield
         self._refold_queue.want_orphaned()
         self._cuts.reschedule(self._state.cuts.take_late_names())
+        return concerns

@@ -110,7 +110,7 @@ async def restore(
     # What is defined from here on, the caller takes over.
     seen = shared.followed.last
     impacts = shared.followed.impacts_since(checkpoint.definitions_offset)
-    refolds, unclear = await shared.turns.run(_RESTORING, _catching_up(state, impacts))
+    refolds, unclear = await shared.turns.run(_RESTORING, _catching_up(state, impacts, shared))
     untold = shared.followed.impacts_since(state.changed.next_offset)
     await shared.turns.run(_RESTORING, state.changed.telling_again(untold))
     intact = await shared.turns.run(_RESTORING, state.restored())
@@ -230,7 +230,7 @@ def _loading(corrections: CorrectionTable, keys: dict[bytes, bytes]) -> Take:
 
 
 def _catching_up(
-    state: Partition, impacts: Iterable[tuple[int, int, Impact]]
+    state: Partition, impacts: Iterable[tuple[int, int, Impact]], shared: WorkerContext
 ) -> Steps[tuple[set[MeterKey], set[MeterKey]]]:
     """Apply definitions that came since the flush; return which meter keys they send elsewhere.
 
@@ -238,6 +238,10 @@ def _catching_up(
     """
     checkpoint, refolds, unclear = state.checkpoint, set[MeterKey](), set[MeterKey]()
     for _, append_time_ms, impact in impacts:
+        if shared.homes.of_impact(impact) not in (None, state.number):
+            # Of those at home elsewhere it is not told while it is owned either.
+            yield
+            continue
         if append_time_ms <= checkpoint.definitions_ms or checkpoint.refolding or checkpoint.behind:
             # The same millisecond: as-of look-ups cannot tell the two apart. Or some meter keys
             # were refolded for one of them, or looked at, and others, at the flush, were to be.

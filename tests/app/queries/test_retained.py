@@ -15,6 +15,7 @@ from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
 from app.meter.errors import BeyondRetention, Unavailable
 from app.queries.gateway import Gateway
+from app.runtime.homes import HomePartitions
 from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import runs_of
 from tables.changelogged.presence import NOTED_TO_MS, LogsKept
@@ -36,22 +37,28 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"app.definitions.{module}.STEP_ITEMS", 1)
 
 
-async def with_event(at_ms: int, raw_since_ms: int = NEVER_MS) -> tuple[Gateway, OwnedPartition]:
+async def with_event(
+    at_ms: int, raw_since_ms: int = NEVER_MS, asked: list[int] | None = None
+) -> tuple[Gateway, OwnedPartition]:
     """A partition with two events that the log has no longer, and a gateway over it.
 
-    `raw_since_ms`: append time of the first record that it has.
+    `raw_since_ms`: append time of the first record that it has. `asked`: gets the partitions whose
+    logs are asked for.
     """
+    asked = [] if asked is None else asked
     owned = owned_of("count")
     for number, each_ms in enumerate((at_ms - 1, at_ms), 1):
         runs = runs_of([sent("ab"[number - 1], each_ms)])
         await owned.fold(runs, raw_next=number, append_time_ms=each_ms)
 
     async def kept_of(numbers: Any) -> dict[int, LogsKept]:
+        asked.extend(numbers)
         return dict.fromkeys(numbers, LogsKept(100, 0, raw_since_ms))
 
     engine = SimpleNamespace(
         definitions=owned.state.definitions,
         owned={0: owned},
+        homes=owned.shared.homes,
         shared=owned.shared,
         brokers=owned.shared.brokers,
         clock=SimpleNamespace(now_ms=lambda: ENDED_MS),
@@ -127,3 +134,21 @@ async def test_what_is_defined_meanwhile_is_in_what_it_is_tried_on(
     with pytest.raises(error):
         await gateway.definer._require_retained(DELETE, impact)
     assert defined == (1 if times == 1 else 3)
+
+
+async def test_only_the_logs_of_its_home_are_asked_for_a_subscription() -> None:
+    """Where they begin is asked of the brokers, with each definition that may change usage."""
+    asked: list[int] = []
+    gateway, owned = await with_event(AT_MS, asked=asked)
+    engine = cast(Any, gateway.definer._engine)
+    engine.owned = dict.fromkeys(range(4), owned)
+    engine.homes = HomePartitions(engine.definitions, 4)
+    home = engine.homes.of(ORG, SUBSCRIPTION)
+    await gateway.definer._require_retained(DELETE, Impact(ORG, SUBSCRIPTION))
+    assert asked == [home]
+    del engine.owned[home]
+    await gateway.definer._require_retained(DELETE, Impact(ORG, SUBSCRIPTION))
+    assert asked == [home]
+    # Of another one any may have events.
+    await gateway.definer._require_retained(DELETE, Impact(ORG, plan_id="other"))
+    assert sorted(asked[1:]) == sorted(engine.owned)
