@@ -48,13 +48,18 @@ class Excepted(NamedTuple):
     until: date
 
 
+def canonical(name: str) -> str:
+    """Return the one name of a package that may be spelled in several ways."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def found_in(report: Mapping[str, Any]) -> list[Found]:
     """What pip-audit reports as JSON. Raises ValueError for what it could not look up."""
     skipped = [each["name"] for each in report["dependencies"] if "skip_reason" in each]
     if skipped:
         raise ValueError(f"nothing is known of {', '.join(skipped)}")
     return [
-        Found(each["name"].lower(), each["version"], known["id"], tuple(known["fix_versions"]))
+        Found(canonical(each["name"]), each["version"], known["id"], tuple(known["fix_versions"]))
         for each in report["dependencies"]
         for known in each["vulns"]
     ]
@@ -87,7 +92,9 @@ def required_by(name: str) -> list[str]:
     except PackageNotFoundError:
         return []
     return [
-        re.split(r"[^A-Za-z0-9._-]", each)[0].lower() for each in wanted if "extra ==" not in each
+        canonical(re.split(r"[^A-Za-z0-9._-]", each)[0])
+        for each in wanted
+        if "extra ==" not in each
     ]
 
 
