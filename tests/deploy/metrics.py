@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import promql_parser
+from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from app import main
+from app.api.http.siblings import Siblings
+from app.bounds.turns import Turns
 from app.clock import SystemClock
 from app.main import Worker
 from app.settings import Settings
@@ -80,7 +84,21 @@ async def _series_of(state_dir: Path) -> dict[str, Told]:
     for tallied in vars(engine.shared.tally).values():
         if isinstance(tallied, Histogram):
             known |= _series(tallied)
-    return known
+    return known | await _series_of_siblings(state_dir)
+
+
+async def _series_of_siblings(directory: Path) -> dict[str, Told]:
+    """Return what a worker tells beside its own figures when it answers for its siblings."""
+
+    async def own() -> bytes:
+        return b""
+
+    async with ClientSession() as session:
+        told = await Siblings(directory, 1, 1).metrics(session, Turns(), own)
+    return {
+        family.name: Told({"worker"} | OF_THE_SCRAPE, {}, family.type, family.documentation)
+        for family in text_string_to_metric_families(told.decode())
+    }
 
 
 def _series(collector: Any) -> dict[str, Told]:
