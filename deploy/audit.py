@@ -54,7 +54,7 @@ def canonical(name: str) -> str:
 
 
 def found_in(report: Mapping[str, Any]) -> list[Found]:
-    """What pip-audit reports as JSON. Raises ValueError for what it could not look up."""
+    """Return what pip-audit reports as JSON. Raises ValueError for what it could not look up."""
     skipped = [each["name"] for each in report["dependencies"] if "skip_reason" in each]
     if skipped:
         raise ValueError(f"nothing is known of {', '.join(skipped)}")
@@ -66,7 +66,7 @@ def found_in(report: Mapping[str, Any]) -> list[Found]:
 
 
 def exceptions_in(text: str) -> list[Excepted]:
-    """The entries of the file: `[[exceptions]]` with id, why and until."""
+    """Return the entries of the file: `[[exceptions]]` with id, why and until."""
     return [
         Excepted(entry["id"], entry["why"], entry["until"])
         for entry in tomllib.loads(text).get("exceptions", [])
@@ -74,7 +74,7 @@ def exceptions_in(text: str) -> list[Excepted]:
 
 
 def runtime_packages(required: Required) -> set[str]:
-    """What a worker is installed with, by the declared requirements of each."""
+    """Return what a worker is installed with, by the declared requirements of each."""
     found: set[str] = set()
     left = [DISTRIBUTION]
     while left:
@@ -86,7 +86,10 @@ def runtime_packages(required: Required) -> set[str]:
 
 
 def required_by(name: str) -> list[str]:
-    """Of ours with all extras but the tests'; one that is not installed here asks for nothing."""
+    """Return what a package asks for: ours with all extras but the tests'.
+
+    One that is not installed here asks for nothing.
+    """
     try:
         wanted = _ours() if name == DISTRIBUTION else requires(name) or []
     except PackageNotFoundError:
@@ -108,7 +111,7 @@ def _ours() -> list[str]:
 def objections(
     found: Iterable[Found], excepted: Iterable[Excepted], runtime: set[str], today: date
 ) -> list[str]:
-    """What must be done, a line each; none: all is well."""
+    """Return what must be done, a line each; none: all is well."""
     by_id = {entry.id: entry for entry in excepted}
     lines = []
     for each in found:
@@ -145,7 +148,7 @@ def _report() -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 1: something must be done; 2: nobody knows."""
+    """Print what must be done. Exit code 1: something; 2: nobody knows."""
     try:
         given = Path(arguments[1]).read_text() if arguments[:1] == ["--report"] else None
         report = _report() if given is None else json.loads(given)

@@ -11,7 +11,8 @@ from inspect import cleandoc
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = sorted(path for top in ("agents", "app", "tables") for path in (ROOT / top).rglob("*.py"))
+TOPS = ("agents", "app", "deploy", "tables")
+FILES = sorted(path for top in TOPS for path in (ROOT / top).rglob("*.py"))
 
 FUNCTION_LINES = 70
 LONG = {
