@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from bench.capacity import PAGE, tables, units
+from bench.capacity import PAGE, cpu, tables, units
 from bench.contest.results import region
 
 
 def test_the_page_shows_the_units_that_are_kept() -> None:
     assert region(PAGE.read_text()) == tables(units())
+
+
+def test_cpu_of_an_event_is_that_of_the_contest_that_is_kept() -> None:
+    """`python -m bench.capacity --cpu` takes it from there."""
+    kept = units()
+    found = cpu()
+    assert found.keys() == {"cpu_narrow_us", "cpu_wide_us"}
+    assert {name: kept[name]["value"] for name in found} == found
 
 
 def test_a_unit_goes_into_its_columns_alone() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from statistics import median
 
 import pytest
 
 from app.local_servers.kafka import LocalKafka
 from bench.__main__ import PARTS, main
 from bench.contest.arena import Run, Wrong, arena
-from bench.contest.contestants import CONTESTANTS, require_closed, require_equal
+from bench.contest.contestants import CONTESTANTS, OURS, require_closed, require_equal
 from bench.contest.loads import LOADS, records
 from bench.contest.recount import Usage, recount
 from bench.contest.results import (
@@ -25,6 +26,7 @@ from bench.contest.results import (
     region,
     table,
 )
+from bench.contest.tools import ROOT
 
 EVENTS = 400
 SMALL = LOADS["mixed"]._replace(subscriptions=20)
@@ -113,6 +115,16 @@ def test_loads_that_were_measured_before_are_kept_if_they_can_be_compared() -> N
 def test_the_page_and_the_plot_show_the_results_that_are_kept() -> None:
     assert region(PAGE.read_text()) == table(read())
     assert PLOT.read_text() == plot(read())
+
+
+def test_the_first_page_says_what_one_worker_came_to() -> None:
+    page = " ".join((ROOT / "README.md").read_text().split())
+    rates = {
+        name: median(run.events_per_s for run in load.contestants[OURS[0]].figures)
+        for name, load in read().loads.items()
+    }
+    assert f"folds {round(rates['narrow'], -3):,.0f} events a second of few keys" in page
+    assert f"{round(rates['wide'], -3):,.0f} of a hundred thousand keys" in page
 
 
 def test_the_page_names_every_part(capsys: pytest.CaptureFixture[str]) -> None:
