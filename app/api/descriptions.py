@@ -19,7 +19,7 @@ from app.api.answering.call import Call
 from app.api.answering.router import Endpoint, Parameter
 from app.api.http.bodies import WITH_BODY
 from app.api.http.errors import REASONS
-from app.api.schemas.common import Error
+from app.api.schemas.base import Error
 
 Json = dict[str, Any]
 

@@ -6,17 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.schemas.common import (
-    ChargeModel,
-    Count,
-    Instant,
-    Meta,
-    Model,
-    Numeric,
-    Properties,
-    Text,
-    Units,
-)
+from app.api.schemas.base import Meta, Model
+from app.api.schemas.fields import ChargeModel, Count, Instant, Numeric, Properties, Text, Units
 from app.definitions.aggregation_types import AggregationType
 from app.definitions.model import AlertType, ClosingReason
 

@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.api.schemas.common import Instant, Meta, Model, OptionalText, Text
+from app.api.schemas.base import Meta, Model
 from app.api.schemas.definitions import MetricOutput
+from app.api.schemas.fields import Instant, OptionalText, Text
 from app.definitions.model import AlertType
 
 

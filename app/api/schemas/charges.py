@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from app.api.schemas.common import ChargeModel, Meta, Model, OptionalText, Properties, Text
+from app.api.schemas.base import Meta, Model
 from app.api.schemas.definitions import ChargeFilterBody, ChargeOutput
+from app.api.schemas.fields import ChargeModel, OptionalText, Properties, Text
 
 
 class ChargeFields(Model):

@@ -6,12 +6,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from app.api.schemas.common import (
+from app.api.schemas.base import Meta, Model
+from app.api.schemas.fields import (
     ChargeModel,
     Count,
     Instant,
-    Meta,
-    Model,
     Numeric,
     OptionalText,
     Properties,

@@ -6,16 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from app.api.schemas.common import (
-    Count,
-    Instant,
-    Meta,
-    Model,
-    Numeric,
-    OptionalText,
-    Properties,
-    Text,
-)
+from app.api.schemas.base import Meta, Model
+from app.api.schemas.fields import Count, Instant, Numeric, OptionalText, Properties, Text
 
 
 class EventInput(Model):

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from app.api.schemas.common import Count, Instant, Model, OptionalText
+from app.api.schemas.base import Model
+from app.api.schemas.fields import Count, Instant, OptionalText
 
 PeriodsFrom = Annotated[
     OptionalText,

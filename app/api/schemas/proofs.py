@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from app.api.schemas.common import Count, Instant, Meta, Model, Units
+from app.api.schemas.base import Meta, Model
+from app.api.schemas.fields import Count, Instant, Units
 from app.api.schemas.usage import AsOfOutput, PendingFigures
 
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.api.schemas.common import ChargeModel, Count, Instant, Meta, Model, Units
+from app.api.schemas.base import Meta, Model
+from app.api.schemas.fields import ChargeModel, Count, Instant, Units
 from app.definitions.aggregation_types import AggregationType
 
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.api.schemas.common import Instant, Meta, Model, OptionalText
+from app.api.schemas.base import Meta, Model
+from app.api.schemas.fields import Instant, OptionalText
 from app.definitions.model import WEBHOOK_TYPES, SignatureAlgorithm
 
 

@@ -20,7 +20,7 @@ from lago_python_client.models.usage import UsageResponse
 from lago_python_client.models.webhook_endpoint import WebhookEndpointResponse
 
 from app.api.schemas import alerts, definitions, events, operations, usage, webhooks
-from app.api.schemas.common import Model
+from app.api.schemas.base import Model
 
 ANSWERS: list[tuple[type[Model], Any]] = [
     (alerts.AlertOutput, AlertResponse),

@@ -1,10 +1,10 @@
-"""Types and models that several requests and answers share."""
+"""Types of fields: what a text, an instant or a number of requests and answers may be."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 Text = Annotated[str, Field(min_length=1)]
 OptionalText = str | None
@@ -23,23 +23,3 @@ ChargeModel = Literal[
     "custom",
     "dynamic",
 ]
-
-
-class Model(BaseModel):
-    # Only `/openapi.json` needs it built.
-    model_config = ConfigDict(extra="allow", defer_build=True)
-
-
-class Error(Model):
-    status: int
-    error: str
-    code: str | None = None
-    error_details: Any = None
-
-
-class Meta(Model):
-    current_page: Count
-    next_page: int | None
-    prev_page: int | None
-    total_pages: Count
-    total_count: Count
