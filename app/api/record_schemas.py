@@ -7,8 +7,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.schemas.base import Meta, Model
-from app.api.schemas.fields import ChargeModel, Count, Instant, Numeric, Properties, Text, Units
+from app.api.schemas.fields import Count, Instant, Numeric, Properties, Text, Units
 from app.definitions.aggregation_types import AggregationType
+from app.definitions.charges import ChargeModel
 from app.definitions.model import AlertType, ClosingReason
 
 Digest = str

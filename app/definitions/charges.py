@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -18,7 +18,7 @@ from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metri
 from app.definitions.outcome import Rejected, invalid, not_found
 from app.definitions.state import Definitions
 
-CHARGE_MODELS = (
+ChargeModel = Literal[
     "standard",
     "graduated",
     "package",
@@ -27,7 +27,8 @@ CHARGE_MODELS = (
     "graduated_percentage",
     "custom",
     "dynamic",
-)
+]
+CHARGE_MODELS: tuple[ChargeModel, ...] = get_args(ChargeModel)
 MAX_AMOUNT_CENTS = 2**63 - 1
 
 _PRORATED_MODELS = ("standard", "volume", "graduated")

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from app.api.schemas.base import Meta, Model
 from app.api.schemas.definitions import ChargeFilterBody, ChargeOutput
-from app.api.schemas.fields import ChargeModel, OptionalText, Properties, Text
+from app.api.schemas.fields import OptionalText, Properties, Text
+from app.definitions.charges import ChargeModel
 
 
 class ChargeFields(Model):

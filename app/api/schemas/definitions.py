@@ -8,7 +8,6 @@ from pydantic import Field
 
 from app.api.schemas.base import Meta, Model
 from app.api.schemas.fields import (
-    ChargeModel,
     Count,
     Instant,
     Numeric,
@@ -18,6 +17,7 @@ from app.api.schemas.fields import (
 )
 from app.billing_periods.grid import BillingTime, Interval
 from app.definitions.aggregation_types import AggregationType
+from app.definitions.charges import ChargeModel
 from app.definitions.model import OnTermination
 
 # Billable metrics.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -13,13 +13,3 @@ Units = Annotated[str, Field(pattern=r"^\d+\.\d+$")]
 Count = Annotated[int, Field(ge=0)]
 Numeric = int | float | str
 Properties = dict[str, Any]
-ChargeModel = Literal[
-    "standard",
-    "graduated",
-    "package",
-    "percentage",
-    "volume",
-    "graduated_percentage",
-    "custom",
-    "dynamic",
-]

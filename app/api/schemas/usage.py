@@ -7,8 +7,9 @@ from typing import Literal
 from pydantic import Field
 
 from app.api.schemas.base import Meta, Model
-from app.api.schemas.fields import ChargeModel, Count, Instant, Units
+from app.api.schemas.fields import Count, Instant, Units
 from app.definitions.aggregation_types import AggregationType
+from app.definitions.charges import ChargeModel
 
 
 class AsOfOutput(Model):
