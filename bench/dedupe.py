@@ -79,7 +79,7 @@ def event_index(rows: int, directory: Path) -> Measured:
             index.seal_flush(index.length // FLUSH_ROWS)
 
     measured = measure(rows, index.find_many, add)
-    print(f"  {index.segment_count} segments, {index.resident_bytes / 1e6:.0f} MB of memory")
+    print(f"  {len(index._segments)} segments, {index.resident_bytes / 1e6:.0f} MB of memory")
     _measure_known(index)
     started = time.process_time()
     index.close()

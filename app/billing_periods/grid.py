@@ -100,14 +100,6 @@ class PeriodGrid:
         opening_month0 = (self.anchor.month - 1) // self.months * self.months
         return date(self.anchor.year, opening_month0 + 1, 1)
 
-    def post(self, k: int) -> date:
-        """Return the local date on which period `k` opens, always counted from the origin."""
-        return _post(self.origin, self.months, k)
-
-    def index_of(self, day: date) -> int:
-        """Return the number of the period that holds this local date."""
-        return _index_of(self.origin, self.months, day)
-
     def index_at(self, at_ms: int) -> int:
         """Return the number of the period that holds this instant (ms)."""
         return _index_at(self.origin, self.months, self.timezone, at_ms)
@@ -140,12 +132,14 @@ class PeriodGrid:
 
 
 def _post(origin: date, months: int | None, k: int) -> date:
+    """Return the local date on which period `k` opens, always counted from the origin."""
     if months is None:
         return origin + timedelta(days=_WEEK_DAYS * k)
     return add_months(origin, months * k)
 
 
 def _index_of(origin: date, months: int | None, day: date) -> int:
+    """Return the number of the period that holds this local date."""
     if months is None:
         return (day - origin).days // _WEEK_DAYS
     k = (_month_number(day) - _month_number(origin)) // months

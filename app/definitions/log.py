@@ -160,12 +160,6 @@ def applying(
     return Applied(command.type, decision.object, decision.impact)
 
 
-def check(definitions: Definitions, command: Command, at_ms: int) -> Rejected | None:
-    """Return what would be wrong with a command if it were applied next, at this append time."""
-    decision = decide(definitions, command, at_ms)
-    return decision if isinstance(decision, Rejected) else None
-
-
 def decide(definitions: Definitions, command: Command, at_ms: int) -> Decision | Rejected:
     """Return what a command would come to if it were applied next, at this append time."""
     return drained(deciding(definitions, command, at_ms))

@@ -29,13 +29,11 @@ def event_id(organization_id: str, external_subscription_id: str, transaction_id
     return hashlib.blake2b(identity, digest_size=12).digest()
 
 
-def body_hash(raw_value: bytes) -> int:
-    """Hash bytes to 48 bits (XXH3); equal hashes mean the same event sent again."""
-    return xxhash.xxh3_64_intdigest(raw_value) & BODY_HASH_MASK
-
-
 def event_body_hash(event: Event) -> int:
-    """Hash an event's own bytes, with what its record's headers said when they carried it."""
+    """Hash an event's own bytes to 48 bits (XXH3); equal hashes mean the same event sent again.
+
+    What its record's headers said when they carried it is hashed as well.
+    """
     envelope = event.envelope
     body = event.body + b"\0" + envelope if envelope else event.body
     return xxhash.xxh3_64_intdigest(body) & BODY_HASH_MASK

@@ -84,9 +84,8 @@ class EventIndex:
         self._flushed = START
         self.disk_error: OSError | None = None
         """Why local disk took nothing when it was tried last; what it lacks stays in memory."""
-        self.discarded: str | None = None
         if self._directory is not None:
-            self._segments, self.discarded = self._directory.open()
+            self._segments, _ = self._directory.open()
             self._flushed = self._last_mark()
             self._warm_filters(self._memory_bytes)
         self._log = LOG_START
@@ -96,11 +95,6 @@ class EventIndex:
     def length(self) -> int:
         """Rows of the log taken in, flushed or pending; a replaced id counts again."""
         return self._head_first_row + len(self._head)
-
-    @property
-    def flush_number(self) -> int:
-        """The last sealed flush, -1 when none is known; after opening, that of the disk."""
-        return self._flushed.flush_number
 
     @property
     def is_of_log(self) -> bool:
@@ -129,11 +123,6 @@ class EventIndex:
         segments = sum(segment.resident_bytes for segment in self._segments)
         writers = sum(merge.writer.resident_bytes for merge in self._merges)
         return len(self._head) * HEAD_ROW_BYTES + len(self._pending) + segments + writers
-
-    @property
-    def segment_count(self) -> int:
-        """Sorted segments that a lookup has to ask."""
-        return len(self._segments)
 
     def find(self, event_id: bytes) -> Entry | None:
         """Return the newest entry of an id, None as `find_many` does."""

@@ -18,6 +18,7 @@ from app.billing_periods.timezones import (
     utc_offset_ms,
     zone,
 )
+from tests.world.grids import index_of, post_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -116,7 +117,7 @@ def invoices_from_runs(
 
 def is_post(grid: PeriodGrid, day: date) -> bool:
     """Return True if a period opens on this local date."""
-    return grid.post(grid.index_of(day)) == day
+    return post_of(grid, index_of(grid, day)) == day
 
 
 def split_monthly(grid: PeriodGrid) -> PeriodGrid:
@@ -131,10 +132,10 @@ def settled_index(grid: PeriodGrid, today: date) -> int:
     ago, which after a short month can be the running one: so Lago answers.
     """
     if grid.billing_time == "anniversary" and is_post(grid, today):
-        return grid.index_of(today) - 1
+        return index_of(grid, today) - 1
     if grid.months is None:
-        return grid.index_of(today - timedelta(weeks=1))
-    return grid.index_of(add_months(today, -grid.months))
+        return index_of(grid, today - timedelta(weeks=1))
+    return index_of(grid, add_months(today, -grid.months))
 
 
 def lago_end_ms(grid: PeriodGrid, k: int) -> int:
@@ -142,7 +143,7 @@ def lago_end_ms(grid: PeriodGrid, k: int) -> int:
 
     Two odd clock changes give another hour than the end of the half-open period.
     """
-    return end_of_day_ms(grid.post(k + 1) - timedelta(days=1), grid.timezone)
+    return end_of_day_ms(post_of(grid, k + 1) - timedelta(days=1), grid.timezone)
 
 
 def end_of_day_ms(day: date, timezone: str) -> int:
@@ -194,13 +195,13 @@ class _Run:
             charges_from_datetime=charges_from_ms,
             charges_to_datetime=charges_to_ms,
             charges_duration_in_days=self.usage.duration_days(self._usage_index),
-            next_end_of_period=lago_end_ms(self.plan, self.plan.index_of(self.today)),
+            next_end_of_period=lago_end_ms(self.plan, index_of(self.plan, self.today)),
             previous_beginning_of_period=self.plan.start_ms(self._settled_index(self.plan)),
         )
 
     def _settled_index(self, grid: PeriodGrid) -> int:
         if self.request.current_usage:
-            return grid.index_of(self.today)
+            return index_of(grid, self.today)
         return settled_index(grid, self.today)
 
     def _is_over(self, at_ms: int) -> bool:
@@ -218,7 +219,7 @@ class _Run:
     def _fee_index(self) -> int:
         over = self._is_over(self.request.billing_at_ms)
         if self.request.pay_in_advance or (over and not self._is_downgraded):
-            return self.plan.index_of(self.today)
+            return index_of(self.plan, self.today)
         return self._settled_index(self.plan)
 
     def _fee_range(self) -> tuple[int | None, int | None]:
@@ -240,7 +241,7 @@ class _Run:
             not request.pay_in_advance and not self._is_downgraded
         )
         if settles_the_end and self._is_over(self._usage_run_at_ms):
-            return self.usage.index_of(self.today)
+            return index_of(self.usage, self.today)
         return self._settled_index(self.usage)
 
     @property
@@ -276,7 +277,7 @@ class _Run:
         ):
             return True
         split = split_monthly(self.plan)
-        running_month = split.post(split.index_of(self.today)).month
+        running_month = post_of(split, index_of(split, self.today)).month
         return (running_month - self.plan.origin.month) % self.plan.months == 0
 
     def _without_hole_ms(self, charges_from_ms: int) -> int:

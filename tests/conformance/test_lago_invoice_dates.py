@@ -24,6 +24,7 @@ from tests.conformance.lago_invoice_dates import (
     split_monthly,
 )
 from tests.world.clock import ms
+from tests.world.grids import index_of, post_of
 
 ZONES = ["UTC", "America/Havana", "Asia/Beirut", "America/Sao_Paulo", "Pacific/Apia", "Asia/Tokyo"]
 INSTANTS_MS = st.integers(200_000_000_000, 2_500_000_000_000)
@@ -310,20 +311,20 @@ def test_a_repeated_last_hour_is_printed_the_first_time() -> None:
 
 @given(grid=GRIDS, k=INDEXES)
 def test_a_period_opens_on_its_post_alone(grid: PeriodGrid, k: int) -> None:
-    assert is_post(grid, grid.post(k))
-    assert not is_post(grid, grid.post(k) + timedelta(days=1))
+    assert is_post(grid, post_of(grid, k))
+    assert not is_post(grid, post_of(grid, k) + timedelta(days=1))
 
 
 @given(grid=GRIDS, k=INDEXES)
 def test_a_run_on_a_post_settles_the_period_before(grid: PeriodGrid, k: int) -> None:
-    assert settled_index(grid, grid.post(k)) == k - 1
+    assert settled_index(grid, post_of(grid, k)) == k - 1
 
 
 @given(grid=GRIDS, day=st.dates(date(1975, 1, 1), date(2090, 1, 1)))
 def test_a_run_settles_the_running_or_the_previous_period(grid: PeriodGrid, day: date) -> None:
-    assert grid.index_of(day) - settled_index(grid, day) in {0, 1}
+    assert index_of(grid, day) - settled_index(grid, day) in {0, 1}
 
 
 @given(grid=GRIDS, k=st.integers(0, 40))
 def test_the_monthly_split_refines_the_plan(grid: PeriodGrid, k: int) -> None:
-    assert is_post(split_monthly(grid), grid.post(k))
+    assert is_post(split_monthly(grid), post_of(grid, k))

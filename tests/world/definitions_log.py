@@ -7,7 +7,7 @@ from typing import Any
 
 from app.definitions import commands
 from app.definitions.command import Command
-from app.definitions.log import apply, check
+from app.definitions.log import apply, decide
 from app.definitions.model import Customer, Metric, Plan, Subscription
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
@@ -16,6 +16,12 @@ from tests.world.clock import ms
 
 ORG = "6f0a2f0e-5b0e-4d3e-9a53-2f1d3c6b7a10"
 START = "2024-01-31T01:00:00Z"
+
+
+def refusal(definitions: Definitions, command: Command, at_ms: int) -> Rejected | None:
+    """Return what would be wrong with a command if it were applied next, at this append time."""
+    decision = decide(definitions, command, at_ms)
+    return decision if isinstance(decision, Rejected) else None
 
 
 class Log:
@@ -58,7 +64,7 @@ class Log:
 
     def refuse(self, command: Command) -> Rejected:
         """Append a command that has to be refused; it must leave no trace but its offset."""
-        dry = check(self.definitions, command, self.now_ms)
+        dry = refusal(self.definitions, command, self.now_ms)
         outcome = self.append(command)
         assert isinstance(outcome, Rejected), outcome
         assert outcome == dry

@@ -14,7 +14,7 @@ import msgspec
 from app.definitions import commands
 from app.definitions.charge_terms import refused_terms
 from app.definitions.command import Command
-from app.definitions.log import apply, check, decide
+from app.definitions.log import apply, decide
 from app.definitions.model import Charge, ChargeFilter, Metric, SetAside, Subscription
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
@@ -85,6 +85,7 @@ from app.wire.events import Event
 from app.wire.identity import same_body
 from app.wire.properties import read_properties
 from tests.app.api.published import PublishedValues
+from tests.world.definitions_log import refusal
 
 ORGANIZATION = "00000000-0000-4000-8000-00000000000a"
 OTHER_ORGANIZATION = "00000000-0000-4000-8000-00000000000b"
@@ -527,7 +528,7 @@ class LedgerMeter:
         self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int
     ) -> AsyncGenerator[PreviewReport, None] | Rejected:
         for command in changes:
-            rejected = check(self.definitions, command, self.now_ms())
+            rejected = refusal(self.definitions, command, self.now_ms())
             if rejected is not None:
                 return rejected
         return self._previewed()

@@ -19,7 +19,7 @@ from app.api.definitions.definitions_json import (
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
-from app.definitions.log import apply, apply_settings, check
+from app.definitions.log import apply, apply_settings
 from app.definitions.model import (
     ALL_FILTER_VALUES,
     Customer,
@@ -30,6 +30,7 @@ from app.definitions.model import (
 )
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
+from tests.world.definitions_log import refusal
 from tests.world.prologue import CHARGE_IDS, FILTER_IDS, ORGS, START_MS, prologue
 
 Record: TypeAlias = tuple[bytes | None, int, int]
@@ -299,7 +300,7 @@ def test_a_dry_run_says_what_applying_says(records: list[Record]) -> None:
         if value is None:
             apply(definitions, value, timestamp_ms, offset)
             continue
-        dry = check(definitions, Command.decode(value), timestamp_ms)
+        dry = refusal(definitions, Command.decode(value), timestamp_ms)
         outcome = apply(definitions, value, timestamp_ms, offset)
         assert (outcome if isinstance(outcome, Rejected) else None) == dry
 

@@ -3,10 +3,9 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
-from app.definitions.log import check
 from app.definitions.model import MetricFilter
 from app.definitions.outcome import Applied, Impact, Rejected
-from tests.world.definitions_log import ORG, Log, metric_body, plan_body
+from tests.world.definitions_log import ORG, Log, metric_body, plan_body, refusal
 
 MANDATORY, INVALID = ["value_is_mandatory"], ["value_is_invalid"]
 
@@ -139,8 +138,8 @@ def test_what_a_metric_becomes(changes: dict[str, Any], field: str, value: objec
 def test_of_two_racing_creations_of_a_code_the_second_loses() -> None:
     log = Log()
     first, second = (commands.create_billable_metric(ORG, metric_body()) for _ in range(2))
-    assert check(log.definitions, first, log.now_ms) is None
-    assert check(log.definitions, second, log.now_ms) is None
+    assert refusal(log.definitions, first, log.now_ms) is None
+    assert refusal(log.definitions, second, log.now_ms) is None
     winner = log.accept(first)
     assert log.refuse(second).details == {"code": ["value_already_exist"]}
     assert log.definitions.metric(ORG, "storage") == winner

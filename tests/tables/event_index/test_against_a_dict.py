@@ -120,7 +120,6 @@ class IndexAgainstDict(RuleBasedStateMachine):
         else:
             self.stop_uncleanly()
         self.index = self.opened()
-        assert self.index.discarded is None
         assert self.index._flushed.length <= flushed
         if clean:
             assert self.index._flushed.length == whole
