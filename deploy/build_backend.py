@@ -38,7 +38,21 @@ PACKED = {"app": "meterstream", "agents": "meterstream.agents", "tables": "meter
 PURE = "py3-none-any"
 """The tag of a wheel for every machine."""
 
-BESIDE = ("CHANGELOG.md", "LICENSE", "NOTICE", "README.md", "SECURITY.md", "constraints.txt")
+SOURCES = (*PACKED, "bench", "deploy", "docs", "tests")
+BESIDE = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "Makefile",
+    "NOTICE",
+    "README.md",
+    "SECURITY.md",
+    "constraints.txt",
+    "docker-compose.yml",
+    "pyproject.toml",
+)
+"""What the archive of the sources has, folders and files."""
+
 _FIRST = re.compile(rf"(from|import)(\s+)({'|'.join(PACKED)})\b(?!\s*=)")
 KERNEL = ROOT / "app" / "kernel"
 COMPILED = "_kernel.abi3.so"
@@ -211,10 +225,10 @@ def build_editable(
 
 
 def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
-    """Build the archive of the sources that a wheel is made of and return its name."""
-    folders = [path for folder in (*PACKED, "deploy") for path in _files_of(folder)]
+    """Build the archive of the sources, tests and pages among them, and return its name."""
+    folders = [path for folder in SOURCES for path in _files_of(folder)]
     files = {f"{path.relative_to(ROOT)}": path.read_bytes() for path in folders}
-    files |= {name: (ROOT / name).read_bytes() for name in ("pyproject.toml", *BESIDE)}
+    files |= {name: (ROOT / name).read_bytes() for name in BESIDE}
     written = io.BytesIO()
     with tarfile.open(fileobj=written, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for place, data in {"PKG-INFO": metadata(), **files}.items():

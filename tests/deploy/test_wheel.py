@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import venv
 import zipfile
@@ -310,3 +311,14 @@ def test_no_package_of_app_takes_the_place_of_agents_or_tables() -> None:
     assert not (ROOT / "app" / "tables").exists()
     assert not (ROOT / "app" / "agents.py").exists()
     assert not (ROOT / "app" / "tables.py").exists()
+
+
+def test_the_archive_of_the_sources_has_what_its_pages_name(backend: Any, tmp_path: Path) -> None:
+    name = backend.build_sdist(str(tmp_path))
+    with tarfile.open(tmp_path / name) as archive:
+        there = {Path(*Path(each).parts[1:]) for each in archive.getnames()}
+    there |= {folder for each in there for folder in each.parents}
+    linked = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text())
+    noticed = re.findall(r"^- (\S+/)(\S+)", (ROOT / "NOTICE").read_text(), re.MULTILINE)
+    wanted = {"Makefile", "tests/conftest.py", *linked, *(a + b.rstrip(":,") for a, b in noticed)}
+    assert {each for each in wanted if Path(each) not in there} == set()
