@@ -93,6 +93,13 @@ def test_the_unit_of_webhooks_confines_them_as_it_does_workers() -> None:
     assert "ExecStart=/opt/meterstream/bin/meter webhooks\n" in WEBHOOKS_UNIT.read_text()
 
 
+def test_webhooks_leave_the_port_alone_that_workers_of_the_machine_have_for_health() -> None:
+    """Both read worker.env; image, chart and compose file have each in a place of its own."""
+    (admin,) = re.findall(r"METER_ADMIN_PORT=(\d+)", (ROOT / "deploy/Dockerfile").read_text())
+    (port,) = re.findall(r"\nEnvironment=METER_WEBHOOKS_PORT=(\d+)", WEBHOOKS_UNIT.read_text())
+    assert port not in (admin, str(Settings.model_fields["http_port"].default))
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=[path.stem for path in UNITS])
 def test_systemd_finds_nothing_wrong_with_a_unit(unit: Path, tmp_path: Path) -> None:
     tool = shutil.which("systemd-analyze")
