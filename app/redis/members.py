@@ -59,13 +59,11 @@ _NO_FLUSH: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class MembersState:
-    """What Redis holds of a partition. `intact`: every set has the members counted for it."""
+    """Where Redis stands with a partition: at which flush, and whose."""
 
     flush: int | None
+    """None: at no flush, or its sets are being filled in."""
     epoch: int
-    sets: int
-    members: int
-    intact: bool
 
 
 class MemberStore:
@@ -303,39 +301,39 @@ class MemberStore:
         call_script(pipeline, WRITE, keys, arguments)
 
     async def state(self, number: int) -> MembersState:
-        """Return the state that Redis has of a partition, counted afresh."""
+        """Return where Redis stands with a partition. Nothing is counted."""
         return await self._insist(lambda: self._state(number))
 
     async def _state(self, number: int) -> MembersState:
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hgetall(self._meta(number))
-            pipeline.hkeys(self._counts(number))
-            meta, sets = await pipeline.execute()
-        members, wrong = 0, 0
-        for keys in _chunks(sets, KEYS_IN_A_CALL):
-            found = await call_script(self._redis, COUNT, [self._counts(number), *keys])
-            members, wrong = members + found[0], wrong + found[1]
-        flush = _integer(meta.get(b"flush"))
-        return MembersState(
-            # None also of sets that are being filled in.
-            flush=None if flush is None or flush < 0 else flush,
-            epoch=_integer(meta.get(b"epoch")) or 0,
-            sets=len(sets),
-            members=members,
-            intact=not wrong and members == (_integer(meta.get(b"members")) or 0),
-        )
+        found = await self._redis.hmget(self._meta(number), ["flush", "epoch"])
+        flush, epoch = map(_integer, found)
+        return MembersState(None if flush is None or flush < 0 else flush, epoch or 0)
 
     async def stands_at(self, number: int, flush: int) -> bool | None:
         """Return True if Redis reflects exactly this flush of a partition; expect it from now on.
 
-        Return None while Redis does not answer: the first look-up or write finds out.
+        Every set has the members counted for it then. Return None while Redis does not answer: the
+        first look-up or write finds out.
         """
         self._expected[number] = {flush}
         try:
-            state = await self._ask(lambda: self._state(number))
+            return await self._ask(lambda: self._is_whole_at(number, flush))
         except MembersSilent:
             return None
-        return state.intact and state.flush == flush
+
+    async def _is_whole_at(self, number: int, flush: int) -> bool:
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hmget(self._meta(number), ["flush", "members"])
+            pipeline.hkeys(self._counts(number))
+            meta, sets = await pipeline.execute()
+        stands, counted = map(_integer, meta)
+        if stands != flush:
+            return False
+        members, wrong = 0, 0
+        for keys in _chunks(sets, KEYS_IN_A_CALL):
+            found = await call_script(self._redis, COUNT, [self._counts(number), *keys])
+            members, wrong = members + found[0], wrong + found[1]
+        return not wrong and members == (counted or 0)
 
     async def replace_all(
         self, number: int, epoch: int, flush: int, members: Iterable[tuple[MemberKey, bytes]]

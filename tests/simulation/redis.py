@@ -142,10 +142,16 @@ class Members(MemberStore):
     async def _state(self, number: int) -> MembersState:
         await PROCESS.get().passes()
         keys = self._server.of(number)
+        return MembersState(
+            None if keys.flush is None or keys.flush < 0 else keys.flush, keys.epoch
+        )
+
+    async def _is_whole_at(self, number: int, flush: int) -> bool:
+        await PROCESS.get().passes()
+        keys = self._server.of(number)
         lengths = {key: len(keys.sets.get(key, ())) for key in keys.counts}
         intact = lengths == keys.counts and sum(lengths.values()) == keys.members
-        flush = None if keys.flush is None or keys.flush < 0 else keys.flush
-        return MembersState(flush, keys.epoch, len(lengths), sum(lengths.values()), intact=intact)
+        return intact and keys.flush == flush
 
     async def _clear(self, number: int, epoch: int, mark: int) -> None:
         await PROCESS.get().passes()

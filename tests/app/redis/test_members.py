@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from redis import Redis as BlockingRedis
@@ -48,13 +48,43 @@ def member(key: bytes, text: str, packed: bytes | None) -> tuple[MemberKey, byte
     return (key, text), packed
 
 
+class Held(NamedTuple):
+    """What Redis has of a partition. `intact`: every set has the members counted for it."""
+
+    flush: int | None
+    epoch: int
+    sets: int
+    members: int
+    intact: bool
+
+
+async def held(store: MemberStore) -> Held:
+    """Count what Redis has of the first partition."""
+    state = await store.state(0)
+    counts = {k: int(n) for k, n in (await store._redis.hgetall(store._counts(0))).items()}
+    lengths = {key: await store._redis.hlen(key) for key in counts}
+    members = int(await store._redis.hget(store._meta(0), "members") or 0)
+    intact = lengths == counts and sum(counts.values()) == members
+    return Held(state.flush, state.epoch, len(counts), sum(lengths.values()), intact)
+
+
+async def test_where_a_partition_stands_is_told_without_counting(
+    store: MemberStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.write(0, 3, 7, [member(A, "x", b"1")])
+    asked: list[object] = []
+    monkeypatch.setattr(members, "call_script", lambda *given: asked.append(given))
+    assert await store.state(0) == MembersState(flush=7, epoch=3)
+    assert asked == []
+
+
 async def test_members_are_read_back(store: MemberStore) -> None:
     await store.write(0, 1, 1, [member(A, "x", b"1"), member(B, "ü", b"\x00"), member(B, "", b"3")])
     names = [(B, ""), (A, "x"), (A, "absent"), (b"none", "x"), (B, "ü"), (A, "x")]
     assert await store.load_many(0, names) == [b"3", b"1", None, None, b"\x00", b"1"]
     assert await store.load_many(0, []) == []
     assert await store.load_many(1, [(A, "x")]) == [None], "another partition"
-    assert await store.state(0) == MembersState(flush=1, epoch=1, sets=2, members=3, intact=True)
+    assert await held(store) == Held(flush=1, epoch=1, sets=2, members=3, intact=True)
 
 
 async def test_a_flush_overwrites_deletes_and_empties(store: MemberStore) -> None:
@@ -62,11 +92,11 @@ async def test_a_flush_overwrites_deletes_and_empties(store: MemberStore) -> Non
     changed = [member(A, "x", b"2"), member(A, "y", None), member(B, "z", None)]
     await store.write(0, 1, 2, changed)
     assert await store.load_many(0, [(A, "x"), (A, "y"), (B, "z")]) == [b"2", None, None]
-    assert await store.state(0) == MembersState(flush=2, epoch=1, sets=1, members=1, intact=True)
+    assert await held(store) == Held(flush=2, epoch=1, sets=1, members=1, intact=True)
     await store.write(0, 1, 3, [member(A, "x", None), member(A, "new", b"3")])
     assert await store.load_many(0, [(A, "x"), (A, "new")]) == [None, b"3"]
     await store.write(0, 1, 4, [member(A, "new", None), member(A, "never was", None)])
-    assert await store.state(0) == MembersState(flush=4, epoch=1, sets=0, members=0, intact=True)
+    assert await held(store) == Held(flush=4, epoch=1, sets=0, members=0, intact=True)
 
 
 async def test_whole_sets_are_read_back(store: MemberStore, redis: Any) -> None:
@@ -116,7 +146,7 @@ async def test_whole_sets_are_not_waited_for(tmp_path: Path, make_settings: Make
 async def test_a_flush_written_twice_counts_once(store: MemberStore) -> None:
     for _ in range(2):
         await store.write(0, 1, 1, [member(A, "x", b"1"), member(B, "y", b"1")])
-    assert await store.state(0) == MembersState(flush=1, epoch=1, sets=2, members=2, intact=True)
+    assert await held(store) == Held(flush=1, epoch=1, sets=2, members=2, intact=True)
 
 
 async def test_a_large_flush_is_one_transaction(store: MemberStore, redis: Any) -> None:
@@ -126,8 +156,12 @@ async def test_a_large_flush_is_one_transaction(store: MemberStore, redis: Any) 
 
     async def watch() -> None:
         while True:
-            state = await store.state(0)
-            seen.add((state.flush, state.members))
+            async with redis.pipeline(transaction=True) as pipeline:
+                pipeline.hget(store._meta(0), "flush")
+                for n in range(7):
+                    pipeline.hlen(store._set(0, b"%d" % n))
+                flush, *lengths = await pipeline.execute()
+            seen.add((None if flush is None else int(flush), sum(lengths)))
 
     watching = asyncio.create_task(watch())
     await store.write(0, 1, 1, members)
@@ -312,7 +346,7 @@ async def test_replacing_all_leaves_nothing_of_before(
     await redis.delete(f"{{{settings.consumer_group}:0}}:counts")
     new = [((b"new %d" % (n % 10), str(n)), b"v%d" % n) for n in range(2 * MEMBERS_IN_A_CALL + 5)]
     await store.replace_all(0, 2, 7, iter(new))
-    assert await store.state(0) == MembersState(7, 2, sets=10, members=len(new), intact=True)
+    assert await held(store) == Held(7, 2, sets=10, members=len(new), intact=True)
     assert await store.load_many(0, [(b"5", "x"), new[0][0]]) == [None, b"v0"]
     # SCAN may tell a key twice while the table of keys shrinks.
     keys = {key async for key in redis.scan_iter(match=f"{{{settings.consumer_group}:0}}*")}
@@ -361,7 +395,7 @@ async def test_a_replacement_that_was_broken_off_is_done_again(
             await store.clear(0, 1)
     assert 0 < len(await redis.keys(store._set(0, b"*"))) < 3_000
     await store.replace_all(0, 1, 2, [((A, "x"), b"1")])
-    assert await store.state(0) == MembersState(2, 1, sets=1, members=1, intact=True)
+    assert await held(store) == Held(2, 1, sets=1, members=1, intact=True)
     assert await redis.keys(store._set(0, b"*")) == [store._set(0, A)]
 
 
